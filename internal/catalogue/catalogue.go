@@ -1,0 +1,88 @@
+// Package catalogue holds the words that the store and the uploader share: which blocks of events exist, which archive
+// object they are planned into, and how far that object has come.
+//
+// A plan is made once, stored durably before the first byte is sent, and executed as written by every retry: the same
+// plan over the same blocks gives the same bytes under the same key, which is what makes a retry harmless.
+package catalogue
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// BlockID names one block of events in the store: the hour its events belong to, the batch that brought it, and its
+// place in that batch.
+type BlockID struct {
+	Hour  int64  `json:"hour"` // hours since 1970-01-01T00:00Z
+	Batch uint64 `json:"batch"`
+	Index uint16 `json:"index"`
+}
+
+// Run is a range of sequence numbers, both ends included, in which every number is present.
+type Run struct {
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+}
+
+// Pending is one block that is applied and not yet planned into an archive object.
+type Pending struct {
+	ID    BlockID
+	Epoch uuid.UUID
+	Runs  []Run  // ascending, disjoint
+	Rows  uint64 // responses: drop records are not counted
+	Lines uint64 // all records, drop records included
+	Bytes uint64 // encoded size of its records before compression
+	// MaxTime is the newest recording moment in the block.
+	MaxTime time.Time
+	// AppliedAt is when the block was written to the store.
+	AppliedAt time.Time
+}
+
+// State says how far a plan has come. States only move forward.
+type State string
+
+// The states of a plan.
+const (
+	// Planned: durable, its object may or may not exist.
+	Planned State = "planned"
+	// Verified: the object was read back and its content matched.
+	Verified State = "verified"
+	// Deleted: verified, and the local blocks were removed by retention.
+	Deleted State = "deleted"
+)
+
+// Plan describes one archive object: what goes into it, and after verification what it turned out to be.
+type Plan struct {
+	ID    uint64    `json:"id"` // ascending, assigned when the plan is stored
+	State State     `json:"state"`
+	Hour  int64     `json:"hour"` // hours since 1970-01-01T00:00Z; an object never spans hours
+	Epoch uuid.UUID `json:"epoch"`
+	// Key is the object's name below the target's prefix, starting with "v1/".
+	Key    string    `json:"key"`
+	Blocks []BlockID `json:"blocks"`
+	Runs   []Run     `json:"runs"` // exact sequence numbers, ascending and disjoint
+	Rows   uint64    `json:"rows"`
+	Lines  uint64    `json:"lines"`
+	// MaxTime is the newest recording moment in the object; retention goes by it.
+	MaxTime time.Time `json:"max_time"`
+
+	// What the content depends on besides the blocks.
+	FormatVersion int      `json:"format_version"`
+	Service       string   `json:"service"`
+	Instance      string   `json:"instance"`
+	Fields        []string `json:"fields,omitempty"` // optional fields that are written, e.g. "trace_id"
+
+	CreatedAt time.Time `json:"created_at"`
+
+	// Known once verified.
+	Target       string    `json:"target,omitempty"` // where it stands, without credentials
+	RawBytes     uint64    `json:"raw_bytes,omitempty"`
+	ObjectBytes  uint64    `json:"object_bytes,omitempty"`
+	RawSHA256    string    `json:"raw_sha256,omitempty"`    // of the NDJSON, hex
+	ObjectSHA256 string    `json:"object_sha256,omitempty"` // of the gzip object, hex
+	VerifiedAt   time.Time `json:"verified_at,omitzero"`
+
+	// Known once retention has removed the local blocks.
+	DeletedAt time.Time `json:"deleted_at,omitzero"`
+}

@@ -1,0 +1,190 @@
+package event
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"iter"
+
+	"github.com/google/uuid"
+)
+
+// BatchVersion is the batch format that BatchBuilder writes.
+const BatchVersion = 1
+
+// Batch header, little endian: version (1), reserved (3), CRC32C of all that follows (4), epoch (16), first seq (8),
+// last seq (8), records (4), responses (4). Then a frame per record: uvarint distance of its seq from the one before
+// (from the first seq for the first record, so 0), uvarint length, record.
+const (
+	batchHeaderBytes = 48
+	batchCRCOffset   = 4
+	batchBodyOffset  = 8
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Batch is a run of encoded records of one epoch in ascending order of seq: what the queue stores as one value, what Peek
+// returns, and what quarantine keeps. Seqs may have gaps, where a writer died between reserving and publishing.
+type Batch struct {
+	Epoch             uuid.UUID
+	FirstSeq, LastSeq uint64
+	Records           uint32 // all records
+	Responses         uint32 // those that are not drop records
+
+	raw []byte
+}
+
+// Bytes is the encoded batch; it belongs to whoever gave the bytes to ParseBatch.
+func (b Batch) Bytes() []byte { return b.raw }
+
+// All yields each record's seq and encoded form, which points into the batch.
+func (b Batch) All() iter.Seq2[uint64, []byte] {
+	return func(yield func(uint64, []byte) bool) {
+		if len(b.raw) < batchHeaderBytes {
+			return
+		}
+		rest, seq := b.raw[batchHeaderBytes:], b.FirstSeq
+		for len(rest) > 0 {
+			step, record, after, ok := frame(rest)
+			if !ok {
+				return // cannot be: ParseBatch read every frame
+			}
+			seq += step
+			if !yield(seq, record) {
+				return
+			}
+			rest = after
+		}
+	}
+}
+
+func frame(rest []byte) (step uint64, record, after []byte, ok bool) {
+	step, n := binary.Uvarint(rest)
+	if n <= 0 {
+		return 0, nil, nil, false
+	}
+	rest = rest[n:]
+	size, n := binary.Uvarint(rest)
+	if n <= 0 || size > uint64(len(rest)-n) {
+		return 0, nil, nil, false
+	}
+	end := n + int(size) //nolint:gosec // bounded by len(rest)
+	return step, rest[n:end:end], rest[end:], true
+}
+
+// ParseBatch checks the header, the checksum and every frame of an encoded batch, and returns a view of it. The records
+// themselves are not decoded. The error wraps ErrMalformed or ErrVersion.
+func ParseBatch(raw []byte) (Batch, error) {
+	if len(raw) < batchHeaderBytes {
+		return Batch{}, fmt.Errorf("%w: batch of %d bytes", ErrMalformed, len(raw))
+	}
+	if raw[0] > BatchVersion {
+		return Batch{}, fmt.Errorf("%w: batch version %d, known up to %d", ErrVersion, raw[0], BatchVersion)
+	}
+	if raw[0] == 0 || raw[1]|raw[2]|raw[3] != 0 {
+		return Batch{}, fmt.Errorf("%w: batch header", ErrMalformed)
+	}
+	sum := binary.LittleEndian.Uint32(raw[batchCRCOffset:])
+	if crc32.Checksum(raw[batchBodyOffset:], castagnoli) != sum {
+		return Batch{}, fmt.Errorf("%w: batch checksum", ErrMalformed)
+	}
+	b := Batch{
+		FirstSeq:  binary.LittleEndian.Uint64(raw[24:]),
+		LastSeq:   binary.LittleEndian.Uint64(raw[32:]),
+		Records:   binary.LittleEndian.Uint32(raw[40:]),
+		Responses: binary.LittleEndian.Uint32(raw[44:]),
+		raw:       raw,
+	}
+	copy(b.Epoch[:], raw[8:24])
+	return b, b.check()
+}
+
+// check walks the frames and compares them with the header.
+func (b Batch) check() error {
+	rest, seq, records := b.raw[batchHeaderBytes:], b.FirstSeq, uint32(0)
+	for len(rest) > 0 {
+		step, record, after, ok := frame(rest)
+		if !ok || (records == 0) != (step == 0) || seq+step < seq || len(record) < fixedBytes {
+			return fmt.Errorf("%w: frame %d of batch", ErrMalformed, records)
+		}
+		seq += step
+		records++
+		rest = after
+	}
+	if records == 0 || records != b.Records || b.Responses > records || seq != b.LastSeq {
+		return fmt.Errorf("%w: batch holds %d records up to %d, its header says %d up to %d",
+			ErrMalformed, records, seq, b.Records, b.LastSeq)
+	}
+	return nil
+}
+
+// BatchBuilder assembles a batch. Its buffer is reused after Reset.
+type BatchBuilder struct {
+	buf               []byte
+	epoch             uuid.UUID
+	firstSeq, lastSeq uint64
+	records           uint32
+	responses         uint32
+}
+
+// NewBatchBuilder returns an empty builder for records of one epoch.
+func NewBatchBuilder(epoch uuid.UUID) *BatchBuilder {
+	b := &BatchBuilder{epoch: epoch}
+	b.Reset()
+	return b
+}
+
+// Reset empties the builder; slices that Bytes returned are overwritten by what is added next.
+func (b *BatchBuilder) Reset() {
+	b.buf = append(b.buf[:0], make([]byte, batchHeaderBytes)...)
+	b.firstSeq, b.lastSeq, b.records, b.responses = 0, 0, 0, 0
+}
+
+// Len is the number of records added since Reset.
+func (b *BatchBuilder) Len() int { return int(b.records) }
+
+// Size is the encoded size so far in bytes.
+func (b *BatchBuilder) Size() int { return len(b.buf) }
+
+// Add appends a copy of an encoded record; response says that it is not a drop record. Seqs must ascend: Add returns an
+// error that wraps ErrMalformed, and adds nothing, if seq is not above the one before or the record is too short to be one.
+func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
+	if b.records == 0 {
+		b.firstSeq, b.lastSeq = seq, seq
+	} else if seq <= b.lastSeq {
+		return fmt.Errorf("%w: seq %d after %d", ErrMalformed, seq, b.lastSeq)
+	}
+	if len(record) < fixedBytes {
+		return fmt.Errorf("%w: record of %d bytes", ErrMalformed, len(record))
+	}
+	b.buf = binary.AppendUvarint(b.buf, seq-b.lastSeq)
+	b.buf = binary.AppendUvarint(b.buf, uint64(len(record)))
+	b.buf = append(b.buf, record...)
+	b.lastSeq = seq
+	b.records++
+	if response {
+		b.responses++
+	}
+	return nil
+}
+
+// Bytes completes the header and returns the encoded batch, valid until the next Add or Reset; nil if nothing was added.
+func (b *BatchBuilder) Bytes() []byte {
+	if b.records == 0 {
+		return nil
+	}
+	h := b.buf[:batchHeaderBytes]
+	h[0] = BatchVersion
+	copy(h[8:24], b.epoch[:])
+	binary.LittleEndian.PutUint64(h[24:], b.firstSeq)
+	binary.LittleEndian.PutUint64(h[32:], b.lastSeq)
+	binary.LittleEndian.PutUint32(h[40:], b.records)
+	binary.LittleEndian.PutUint32(h[44:], b.responses)
+	binary.LittleEndian.PutUint32(h[batchCRCOffset:], crc32.Checksum(b.buf[batchBodyOffset:], castagnoli))
+	return b.buf
+}
+
+// IsResponseRecord reports whether an encoded record stands for a response, without decoding the rest of it.
+func IsResponseRecord(record []byte) bool {
+	return len(record) > 1 && Kind(record[1]) != KindDrop
+}

@@ -1,0 +1,224 @@
+package event
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+)
+
+// Version is the record format that Encode writes. Decode reads every version up to it.
+const Version = 1
+
+// SizeMax is the size in bytes of the largest record that Encode can write.
+const SizeMax = fixedBytes + 4*binary.MaxVarintLen64 +
+	MethodBytesMax + HostBytesMax + PathBytesMax + UpstreamBytesMax + ProtocolBytesMax + ClientBytesMax + TraceIDBytesMax +
+	ErrorTypeBytesMax + 8*2
+
+// fixedBytes is version, kind, method code, protocol code, status (2) and time (8).
+const fixedBytes = 14
+
+// ErrMalformed is returned for bytes that are not a record or a batch.
+var ErrMalformed = errors.New("malformed event record")
+
+// ErrVersion is returned for a record or batch of a newer format than this binary knows.
+var ErrVersion = errors.New("event format is newer than this version of wayside")
+
+// Codes of common values; 0 means that the text follows. Part of the format: append only.
+var (
+	methods   = [...]string{"", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
+	protocols = [...]string{"", "1.0", "1.1", "2", "3"}
+
+	methodBytes   = asBytes(methods[:])
+	protocolBytes = asBytes(protocols[:])
+)
+
+func asBytes(names []string) [][]byte {
+	out := make([][]byte, len(names))
+	for i, name := range names {
+		out[i] = []byte(name)
+	}
+	return out
+}
+
+func methodCode(m []byte) byte {
+	switch string(m) {
+	case "GET":
+		return 1
+	case "HEAD":
+		return 2
+	case "POST":
+		return 3
+	}
+	return codeOf(methods[1:], m)
+}
+
+func protocolCode(p []byte) byte {
+	if string(p) == "1.1" {
+		return 2
+	}
+	return codeOf(protocols[1:], p)
+}
+
+func codeOf(names []string, v []byte) byte {
+	for i, name := range names {
+		if string(v) == name {
+			return byte(i + 1) //nolint:gosec // the tables have a dozen entries
+		}
+	}
+	return 0
+}
+
+func clip(b []byte, limit int) []byte {
+	if len(b) > limit {
+		return b[:limit]
+	}
+	return b
+}
+
+func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+func textSize(b []byte, limit int) int {
+	n := min(len(b), limit)
+	return uvarintSize(uint64(n)) + n
+}
+
+// Size is the exact number of bytes that Encode writes.
+func (e *Event) Size() int {
+	n := fixedBytes +
+		uvarintSize(e.DurationMicros) + uvarintSize(e.TTFBMicros) + uvarintSize(e.RequestBytes) + uvarintSize(e.ResponseBytes) +
+		textSize(e.Host, HostBytesMax) + textSize(e.Path, PathBytesMax) + textSize(e.Upstream, UpstreamBytesMax) +
+		textSize(e.Client, ClientBytesMax) + textSize(e.TraceID, TraceIDBytesMax) + textSize(e.ErrorType, ErrorTypeBytesMax)
+	if methodCode(e.Method) == 0 {
+		n += textSize(e.Method, MethodBytesMax)
+	}
+	if protocolCode(e.Protocol) == 0 {
+		n += textSize(e.Protocol, ProtocolBytesMax)
+	}
+	return n
+}
+
+// Encode writes the record to dst, which must hold at least Size bytes, and returns the number of bytes written. It does
+// not allocate and keeps nothing of the event.
+func (e *Event) Encode(dst []byte) int {
+	method, protocol := methodCode(e.Method), protocolCode(e.Protocol)
+	dst[0] = Version
+	dst[1] = byte(e.Kind)
+	dst[2] = method
+	dst[3] = protocol
+	binary.LittleEndian.PutUint16(dst[4:], e.Status)
+	binary.LittleEndian.PutUint64(dst[6:], uint64(e.TimeMicros)) //nolint:gosec // two's complement, undone by Decode
+	n := fixedBytes
+	n += binary.PutUvarint(dst[n:], e.DurationMicros)
+	n += binary.PutUvarint(dst[n:], e.TTFBMicros)
+	n += binary.PutUvarint(dst[n:], e.RequestBytes)
+	n += binary.PutUvarint(dst[n:], e.ResponseBytes)
+	if method == 0 {
+		n += putText(dst[n:], e.Method, MethodBytesMax)
+	}
+	if protocol == 0 {
+		n += putText(dst[n:], e.Protocol, ProtocolBytesMax)
+	}
+	n += putText(dst[n:], e.Host, HostBytesMax)
+	n += putText(dst[n:], e.Path, PathBytesMax)
+	n += putText(dst[n:], e.Upstream, UpstreamBytesMax)
+	n += putText(dst[n:], e.Client, ClientBytesMax)
+	n += putText(dst[n:], e.TraceID, TraceIDBytesMax)
+	n += putText(dst[n:], e.ErrorType, ErrorTypeBytesMax)
+	return n
+}
+
+func putText(dst, text []byte, limit int) int {
+	text = clip(text, limit)
+	n := binary.PutUvarint(dst, uint64(len(text)))
+	return n + copy(dst[n:], text)
+}
+
+// Decode reads a record. The event's slices point into src. It returns an error that wraps ErrMalformed or ErrVersion and
+// accepts only what Encode can have written: one value has one encoding, so that a recount of bytes is a recount of
+// events.
+func (e *Event) Decode(src []byte) error {
+	*e = Event{}
+	if len(src) < fixedBytes {
+		return fmt.Errorf("%w: %d bytes", ErrMalformed, len(src))
+	}
+	if src[0] > Version {
+		return fmt.Errorf("%w: record version %d, known up to %d", ErrVersion, src[0], Version)
+	}
+	if src[0] == 0 || src[1] < byte(KindRequest) || src[1] > byte(KindDrop) {
+		return fmt.Errorf("%w: version %d, kind %d", ErrMalformed, src[0], src[1])
+	}
+	e.Kind = Kind(src[1])
+	e.Status = binary.LittleEndian.Uint16(src[4:])
+	e.TimeMicros = int64(binary.LittleEndian.Uint64(src[6:])) //nolint:gosec // two's complement of Encode
+
+	r := reader{rest: src[fixedBytes:]}
+	e.DurationMicros = r.uvarint()
+	e.TTFBMicros = r.uvarint()
+	e.RequestBytes = r.uvarint()
+	e.ResponseBytes = r.uvarint()
+	e.Method = r.coded(src[2], methodBytes, MethodBytesMax)
+	e.Protocol = r.coded(src[3], protocolBytes, ProtocolBytesMax)
+	e.Host = r.text(HostBytesMax)
+	e.Path = r.text(PathBytesMax)
+	e.Upstream = r.text(UpstreamBytesMax)
+	e.Client = r.text(ClientBytesMax)
+	e.TraceID = r.text(TraceIDBytesMax)
+	e.ErrorType = r.text(ErrorTypeBytesMax)
+	if r.bad || len(r.rest) != 0 {
+		*e = Event{}
+		return fmt.Errorf("%w: fields do not fill %d bytes", ErrMalformed, len(src))
+	}
+	return nil
+}
+
+// reader takes fields off the front of rest; after the first misfit it stays bad.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) uvarint() uint64 {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 {
+		v := uint64(r.rest[0])
+		r.rest = r.rest[1:]
+		return v
+	}
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || n != uvarintSize(v) {
+		r.bad = true
+		r.rest = nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) text(limit int) []byte {
+	n := r.uvarint()
+	if n > uint64(limit) || n > uint64(len(r.rest)) { //nolint:gosec // limits are small constants
+		r.bad = true
+		return nil
+	}
+	text := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return text
+}
+
+func (r *reader) coded(code byte, table [][]byte, limit int) []byte {
+	if int(code) >= len(table) {
+		r.bad = true
+		return nil
+	}
+	if code != 0 {
+		return table[code]
+	}
+	text := r.text(limit)
+	// A text that has a code is never written out.
+	for _, known := range table[1:] {
+		if string(text) == string(known) {
+			r.bad = true
+		}
+	}
+	return text
+}

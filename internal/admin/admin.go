@@ -1,0 +1,179 @@
+// Package admin is the front listener of the traffic process: health, metrics, the latest snapshot and the accounting are
+// answered here, from memory; everything else is relayed to the books process, with 503 and a reason while that is away.
+//
+// Nothing here may depend on disk, archive or books: their trouble shows in /readyz?verbose, /metrics and the log, and
+// never fails /livez or /readyz, because taking an application out of service over its books would break the first
+// promise.
+package admin
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options configures a Server.
+type Options struct {
+	// Token, if not empty, is required as "Authorization: Bearer TOKEN" for all but /livez and /readyz.
+	Token string
+	// Hosts lists names by which the listener may be addressed besides addresses and "localhost"; see hostAllowed.
+	Hosts []string
+	// Accounting composes the figures of GET /api/v1/accounting; its result is answered as JSON.
+	Accounting func(ctx context.Context) (any, error)
+	// Gatherer holds the traffic process's own metrics.
+	Gatherer prometheus.Gatherer
+	// Checks are listed by /readyz?verbose.
+	Checks []Check
+	Logger *slog.Logger
+}
+
+// Check is one line of /readyz?verbose.
+type Check struct {
+	Name string
+	// State returns whether all is well and a short text. It must not block.
+	State func() (ok bool, detail string)
+}
+
+// Server answers the admin endpoint.
+type Server struct {
+	opt       Options
+	ready     readiness
+	relay     *relay
+	snapshots snapshots
+}
+
+// New returns a Server; it listens nowhere until Serve.
+func New(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &Server{opt: o, relay: newRelay(o.Logger)}
+}
+
+// SetReady switches /readyz between 200 and 503; it starts as 503.
+func (s *Server) SetReady(ready bool) { s.ready.set(ready) }
+
+// Handler answers everything; see the contract for the endpoints.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	s.probes(mux)
+	mux.HandleFunc("GET /snapshot", s.latestSnapshot)
+	mux.HandleFunc("GET /snapshot/{version}", s.oneSnapshot)
+	mux.HandleFunc("GET /snapshots", s.listSnapshots)
+	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
+	mux.Handle("/", s.relay)
+	return s.guard(mux)
+}
+
+// ProbesHandler answers /livez, /readyz and /metrics only, to everyone.
+func (s *Server) ProbesHandler() http.Handler {
+	mux := http.NewServeMux()
+	s.probes(mux)
+	return mux
+}
+
+func (s *Server) probes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /livez", s.livez)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /metrics", s.metrics)
+}
+
+// Serve answers on ln until ctx is done, then lets running requests finish for at most grace.
+func Serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, log *slog.Logger) error {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		_ = server.Close()
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) accounting(w http.ResponseWriter, r *http.Request) {
+	figures, err := s.opt.Accounting(r.Context())
+	if err != nil {
+		writeError(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	writeJSON(w, http.StatusOK, figures)
+}
+
+// guard asks for the token where there is one, and refuses foreign Host fields.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Frame-Options", "DENY")
+		if !hostAllowed(r.Host, s.opt.Hosts) {
+			writeError(w, http.StatusMisdirectedRequest, "this listener does not answer to host "+r.Host+
+				"; use its address or add the name to admin.hosts")
+			return
+		}
+		probe := r.URL.Path == "/livez" || r.URL.Path == "/readyz"
+		if s.opt.Token != "" && !probe && !tokenMatches(r, s.opt.Token) {
+			h.Set("WWW-Authenticate", `Bearer realm="wayside"`)
+			writeError(w, http.StatusUnauthorized, "send the admin token as Authorization: Bearer TOKEN")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func tokenMatches(r *http.Request, token string) bool {
+	given, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return found && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+}
+
+// hostAllowed holds off DNS rebinding: a page on a foreign name that resolves to a loopback address sends that name as
+// Host, so only addresses, "localhost" and configured names are answered.
+func hostAllowed(host string, names []string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	if host == "" || host == "localhost" || slices.Contains(names, host) {
+		return true
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		writeError(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+func writeError(w http.ResponseWriter, status int, reason string) {
+	writeJSON(w, status, map[string]string{"error": reason})
+}

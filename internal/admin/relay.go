@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/link"
+)
+
+// ErrBooksAway is returned while no books process is connected.
+var ErrBooksAway = errors.New("the books process is away; traffic is served and its events wait in the spool")
+
+// relay passes requests on to the books process over connections that a link.Dialer makes.
+type relay struct {
+	proxy *httputil.ReverseProxy
+	peer  atomic.Pointer[http.Transport] // nil while the books process is away
+}
+
+func newRelay(log *slog.Logger) *relay {
+	r := &relay{}
+	r.proxy = &httputil.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.SetURL(&url.URL{Scheme: "http", Host: "collect"})
+			pr.Out.Header.Del("Authorization") // the token has done its work
+		},
+		Transport:     r,
+		FlushInterval: -1, // live updates must not wait in a buffer
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			log.Debug("relay to the books process", "error", err)
+			w.Header().Set("Retry-After", "1")
+			writeError(w, http.StatusServiceUnavailable, "books process: "+err.Error())
+		},
+	}
+	return r
+}
+
+// RoundTrip uses the transport of the present books process.
+func (r *relay) RoundTrip(req *http.Request) (*http.Response, error) {
+	peer := r.peer.Load()
+	if peer == nil {
+		return nil, ErrBooksAway
+	}
+	return peer.RoundTrip(req)
+}
+
+func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.proxy.ServeHTTP(w, req) }
+
+// SetBooks makes dialer's peer the books process that requests are relayed to; nil means it is away.
+func (s *Server) SetBooks(dialer *link.Dialer) {
+	var next *http.Transport
+	if dialer != nil {
+		next = &http.Transport{DialContext: dialer.DialContext, MaxIdleConns: 8, IdleConnTimeout: time.Minute, DisableCompression: true}
+	}
+	if old := s.relay.peer.Swap(next); old != nil {
+		old.CloseIdleConnections()
+	}
+}
+
+// AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while
+// it is away.
+func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://collect"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.relay.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		return body, errors.New(resp.Status + ": " + string(body))
+	}
+	return body, nil
+}
+
+// answerBytesMax bounds what AskBooks reads into memory.
+const answerBytesMax = 4 << 20

@@ -1,0 +1,174 @@
+// Package configs holds wayside's configuration: its types, defaults, loading, validation and example files.
+//
+// A value comes from the first of these that sets it: a flag, a WAYSIDE_* environment variable, the file, the default.
+// The table of all keys in keys.go is the only place that knows a key: loading, the environment's names, printing,
+// the commented example full.yaml and the table in docs/CONFIGURATION.md all follow from it.
+//
+// Loading is strict. An unknown key, a key given twice, a value of the wrong form and an unknown WAYSIDE_* variable are
+// errors, never ignored, and all of them are reported at once. Every error names where the value was written: file,
+// line and column, environment variable, or flag. Nothing in this package opens a socket or writes a file.
+package configs
+
+// Config is the whole configuration. Load fills it; a zero Config is not valid, Default is.
+type Config struct {
+	Listen   string // address the proxy listens on
+	Upstream string // http://host:port or unix:///path; empty until set
+	Service  string // name of the proxied service, part of every archived event
+	Instance string // name of this instance, part of every archived event
+
+	Data      Data
+	Admin     Admin
+	Log       Log
+	Shutdown  Shutdown
+	Proxy     Proxy
+	Record    Record
+	Spool     Spool
+	Collector Collector
+	Paths     Paths
+	Archive   Archive
+	Retention Retention
+
+	origins origins
+}
+
+// Data is the data directory and its limits.
+type Data struct {
+	Dir      string
+	BytesMax Bytes // spool, store, quarantine and local archive together; 0 = no limit
+	FreeMin  Bytes // free space to leave on the filesystem; 0 = no limit
+}
+
+// Admin is the listener for people, scripts and probes.
+type Admin struct {
+	Listen    string
+	Token     Secret // from the key itself or read from TokenFile; required beyond loopback
+	TokenFile string
+	Probes    string // second address with /livez, /readyz and /metrics only, without a token; empty = none
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // auto, json, text
+}
+
+// Shutdown bounds the time between SIGTERM and exit.
+type Shutdown struct {
+	Timeout Duration // for everything, Delay included
+	Delay   Duration // unready but still serving
+}
+
+// Proxy is the traffic path.
+type Proxy struct {
+	ReadTimeout      Duration
+	IdleTimeout      Duration
+	WriteTimeout     Duration
+	ConnectTimeout   Duration
+	ResponseTimeout  Duration // 0 = no limit
+	UpstreamIdle     Duration
+	UpstreamConnsMax int
+	UpstreamWait     Duration
+	HeaderBytesMax   Bytes
+	BodyBytesMax     Bytes // 0 = no limit
+	ConnsMax         int   // 0 = no limit
+	TrustedProxies   []string
+}
+
+// Record says what an event holds, and which responses have none.
+type Record struct {
+	Exclude       Exclude
+	ClientAddress string // masked, full, off
+	TraceID       bool
+}
+
+// Exclude names the responses that are counted as excluded and not recorded.
+type Exclude struct {
+	Paths      []string
+	UserAgents []string
+}
+
+// Spool is the queue between the traffic process and the books process.
+type Spool struct {
+	Sync           string // interval, request
+	CommitInterval Duration
+	SegmentBytes   Bytes
+	Segments       int
+	BytesMax       Bytes
+}
+
+// Collector is the books process.
+type Collector struct {
+	Enabled        bool
+	MemoryBytesMax Bytes
+	DrainEvents    int
+	DrainInterval  Duration
+	Snapshot       Snapshot
+}
+
+// Snapshot says how often the hot-path snapshot is made anew, and what it covers.
+type Snapshot struct {
+	Batches  int
+	Interval Duration
+	Window   Duration
+}
+
+// Paths bounds what statistics are kept by.
+type Paths struct {
+	Max       int
+	HostsMax  int
+	Templates []string
+}
+
+// Archive is where raw events go, and when.
+type Archive struct {
+	URL           string // file:///dir or s3://bucket/prefix
+	After         Duration
+	Schedule      string
+	ObjectBytes   Bytes
+	Endpoint      string
+	Region        string
+	PathStyle     bool
+	AccessKeyFile string
+	SecretKeyFile string
+	AccessKey     Secret // read from AccessKeyFile; empty = the usual AWS chain
+	SecretKey     Secret // read from SecretKeyFile
+	Timeout       Duration
+}
+
+// Retention says when archived events leave the local disk.
+type Retention struct {
+	Events   Duration
+	Schedule string
+}
+
+// Default returns the configuration that holds where nothing is set. Upstream, Service, Instance and Archive.URL are
+// empty in it; Load fills the last three.
+func Default() Config {
+	return Config{
+		Listen:   "127.0.0.1:8090",
+		Data:     Data{Dir: "./wayside-data", BytesMax: 10 * GiB, FreeMin: 256 * MiB},
+		Admin:    Admin{Listen: "127.0.0.1:8091"},
+		Log:      Log{Level: "info", Format: "auto"},
+		Shutdown: Shutdown{Timeout: 25 * Second},
+		Proxy: Proxy{
+			ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
+			ConnectTimeout: 5 * Second, ResponseTimeout: Minute,
+			UpstreamIdle: 50 * Second, UpstreamConnsMax: 512, UpstreamWait: 5 * Second,
+			HeaderBytesMax: 32 * KiB,
+		},
+		Record: Record{ClientAddress: "masked"},
+		Spool: Spool{
+			Sync: "interval", CommitInterval: 100 * Millisecond,
+			SegmentBytes: MiB, Segments: 8, BytesMax: 256 * MiB,
+		},
+		Collector: Collector{
+			Enabled: true, MemoryBytesMax: 48 * MiB, DrainEvents: 4096, DrainInterval: Second,
+			Snapshot: Snapshot{Batches: 10, Interval: Second, Window: 24 * Hour},
+		},
+		Paths: Paths{Max: 1000, HostsMax: 100},
+		Archive: Archive{
+			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute,
+		},
+		Retention: Retention{Events: 72 * Hour, Schedule: "0 3 * * *"},
+	}
+}

@@ -1,0 +1,95 @@
+package configs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Source says where a value was written.
+type Source string
+
+// The sources, weakest first.
+const (
+	SourceDefault     Source = "default"
+	SourceFile        Source = "file"
+	SourceEnvironment Source = "environment"
+	SourceFlag        Source = "flag"
+)
+
+// rank orders sources by precedence.
+func (s Source) rank() int {
+	return slices.Index([]Source{SourceDefault, SourceFile, SourceEnvironment, SourceFlag}, s)
+}
+
+// Error is one thing wrong with the configuration. Load and Validate return one, or several joined with errors.Join.
+type Error struct {
+	File   string // configuration file, when Source is SourceFile
+	Line   int    // from 1; 0 = not known
+	Column int    // from 1; 0 = not known
+	Key    string // path of the key, as written in the file; empty when no key is concerned
+	Name   string // environment variable or flag, when Source is one of those
+	Msg    string // what is wrong and what to do
+	Source Source
+}
+
+// Error returns `file:line:column: key: message`, or the same with the variable or flag in place of the position.
+func (e *Error) Error() string {
+	s := e.position()
+	if e.Key != "" {
+		s += e.Key + ": "
+	}
+	return s + e.Msg
+}
+
+func (e *Error) position() string {
+	switch {
+	case e.File != "" && e.Line > 0:
+		return fmt.Sprintf("%s:%d:%d: ", e.File, e.Line, e.Column)
+	case e.File != "":
+		return e.File + ": "
+	case e.Name != "":
+		return fmt.Sprintf("%s %s: ", e.Source, e.Name)
+	}
+	return ""
+}
+
+// origin is where a key's value was written.
+type origin struct {
+	source       Source
+	name         string // environment variable or flag
+	file         string
+	line, column int
+}
+
+// origins holds the origin of every key that is not at its default. Load writes it, nothing changes it later.
+type origins map[string]origin
+
+// error makes the Error for a key's value.
+func (o origins) error(key, msg string) *Error {
+	at, ok := o[key]
+	if !ok {
+		at.source = SourceDefault
+	}
+	return at.error(key, msg)
+}
+
+func (o origin) error(key, msg string) *Error {
+	return &Error{File: o.file, Line: o.line, Column: o.column, Key: key, Name: o.name, Msg: msg, Source: o.source}
+}
+
+// join sorts errors by place, those of the file first, and joins them. It returns nil for none.
+func join(list []*Error) error {
+	slices.SortStableFunc(list, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Source.rank(), b.Source.rank()), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	if len(list) == 1 {
+		return list[0]
+	}
+	joined := make([]error, 0, len(list))
+	for _, e := range list {
+		joined = append(joined, e)
+	}
+	return errors.Join(joined...)
+}

@@ -1,0 +1,174 @@
+package configs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// readFile reads a YAML file into the keys. It decodes into nodes, not into structs, because only nodes know where a
+// value stands.
+func (l *loader) readFile(name string) {
+	at := origin{source: SourceFile, file: name}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		var p *os.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		l.fail(at, "", "cannot read the configuration file: %s", err)
+		return
+	}
+	l.readYAML(name, data)
+}
+
+func (l *loader) readYAML(name string, data []byte) {
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	if err != nil {
+		l.fail(origin{source: SourceFile, file: name}, "", "%s", err)
+		return
+	}
+	var doc yaml.Node
+	if err := loader.Load(&doc); err != nil {
+		if !errors.Is(err, io.EOF) { // an empty file, or one of comments only, sets nothing
+			l.failYAML(name, err)
+		}
+		return
+	}
+	root := &doc
+	if doc.Kind == yaml.DocumentNode {
+		root = doc.Content[0]
+	}
+	if isNull(root) {
+		return
+	}
+	if root.Kind != yaml.MappingNode {
+		l.fail(place(name, root), "", "the file must hold keys, such as `upstream: http://127.0.0.1:3000`")
+		return
+	}
+	l.mapping(name, "", root)
+	var second yaml.Node
+	switch err := loader.Load(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		l.failYAML(name, err)
+	default:
+		l.fail(place(name, &second), "", "a second document begins here: keep one in the file")
+	}
+}
+
+// failYAML reports a syntax error where the parser saw it.
+func (l *loader) failYAML(name string, err error) {
+	at := origin{source: SourceFile, file: name}
+	var le *yaml.LoadError
+	if !errors.As(err, &le) {
+		l.fail(at, "", "not valid YAML: %s", err)
+		return
+	}
+	at.line, at.column = le.Mark.Line, le.Mark.Column
+	if at.line > 0 && at.column == 0 {
+		at.column = 1
+	}
+	l.fail(at, "", "not valid YAML: %s", le.Message)
+}
+
+func place(file string, n *yaml.Node) origin {
+	return origin{source: SourceFile, file: file, line: n.Line, column: n.Column}
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// mapping walks one section. Depth is bounded by the table: a key that is not in it ends the walk.
+func (l *loader) mapping(file, section string, n *yaml.Node) {
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		path := k.Value
+		if section != "" {
+			path = section + "." + k.Value
+		}
+		if line, twice := seen[path]; twice {
+			l.fail(place(file, k), path, "is given twice, first in line %d: remove one", line)
+			continue
+		}
+		seen[path] = k.Line
+		if v.Kind == yaml.AliasNode && v.Alias != nil {
+			v = v.Alias
+		}
+		_, isKey := l.keys[path]
+		switch {
+		case k.Kind != yaml.ScalarNode || !isKey && !l.isSection(path):
+			l.fail(place(file, k), path, "no such key%s", didYouMean(path, l.known()))
+		case isNull(v): // `admin:` with everything below it commented out
+		case isKey:
+			l.value(file, path, v)
+		default:
+			l.section(file, path, v)
+		}
+	}
+}
+
+// section walks a section, or sets the key that the section's shorthand stands for.
+func (l *loader) section(file, path string, v *yaml.Node) {
+	long, short := shorthand[path]
+	switch {
+	case v.Kind == yaml.MappingNode:
+		l.mapping(file, path, v)
+	case v.Kind == yaml.ScalarNode && short:
+		l.set(long, v.Value, place(file, v))
+	default:
+		l.fail(place(file, v), path, "is a section: write its keys below it, indented, such as %s", l.exampleKey(path))
+	}
+}
+
+// value sets a key from a scalar or a list.
+func (l *loader) value(file, path string, v *yaml.Node) {
+	at := place(file, v)
+	list, isList := l.keys[path].field.(*[]string)
+	switch {
+	case isList && v.Kind == yaml.SequenceNode:
+		values := make([]string, 0, len(v.Content))
+		for _, e := range v.Content {
+			if e.Kind != yaml.ScalarNode || isNull(e) {
+				l.fail(place(file, e), path, "must be a list of plain values, such as [one, two]")
+				return
+			}
+			values = append(values, e.Value)
+		}
+		*list = values
+		l.origins[path] = at
+	case isList:
+		l.fail(at, path, "must be a list, such as [one, two]")
+	case v.Kind != yaml.ScalarNode:
+		l.fail(at, path, "must be a single value (%s)", typeName(l.keys[path].field))
+	default:
+		l.set(path, v.Value, at)
+	}
+}
+
+func (l *loader) isSection(path string) bool {
+	for k := range l.keys {
+		if strings.HasPrefix(k, path+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// exampleKey returns the first key of a section, without the section's name.
+func (l *loader) exampleKey(section string) string {
+	for _, k := range l.known() {
+		if rest, ok := strings.CutPrefix(k, section+"."); ok {
+			return rest
+		}
+	}
+	return "its keys"
+}
+
+func (l *loader) known() []string { return slices.Sorted(maps.Keys(l.keys)) }

@@ -1,0 +1,207 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Key describes one configuration key.
+type Key struct {
+	Path    string // as in the file: archive.after
+	Env     string // environment variable: WAYSIDE_ARCHIVE_AFTER
+	Flag    string // flag of wayside run, empty if there is none
+	Type    string // text, number, duration, size, list, secret, "true or false"
+	Default string // in the form in which it is written; empty = nothing
+	Doc     string // one sentence or two
+}
+
+// Keys returns all keys in the order in which they are documented.
+func Keys() []Key {
+	c := Default()
+	t := table(&c)
+	keys := make([]Key, 0, len(t))
+	for _, k := range t {
+		keys = append(keys, Key{
+			Path: k.path, Env: envName(k.path), Flag: flagNames[k.path],
+			Type: typeName(k.field), Default: text(k.field), Doc: k.doc,
+		})
+	}
+	return keys
+}
+
+// key ties a key to the field that holds it.
+type key struct {
+	path  string
+	field any // pointer into a Config: *string, *Secret, *[]string, *bool, *int, *Duration or *Bytes
+	doc   string
+	check func() string // says what is wrong with the value and what to do; nil = any value is right
+}
+
+// shorthand maps a section written as a plain value to the key it stands for: `data: /data` is `data: {dir: /data}`,
+// and so in the environment and in flags.
+var shorthand = map[string]string{"data": "data.dir", "archive": "archive.url", "admin": "admin.listen"}
+
+// flagNames are the flags of wayside run that set a key.
+var flagNames = map[string]string{
+	"listen": "--listen", "upstream": "--upstream", "admin.listen": "--admin", "data.dir": "--data",
+	"archive.url": "--archive", "collector.enabled": "--no-collector",
+}
+
+// envName returns the environment variable of a key, or of a section's shorthand.
+func envName(path string) string {
+	return "WAYSIDE_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+}
+
+// table binds every key to its field in c.
+func table(c *Config) []key {
+	return slices.Concat(mainKeys(c), proxyKeys(c), booksKeys(c), archiveKeys(c))
+}
+
+func mainKeys(c *Config) []key {
+	return []key{
+		{"listen", &c.Listen, "Address on which the proxy accepts traffic.", address(&c.Listen)},
+		{"upstream", &c.Upstream, "The service behind the proxy: `http://host:port` or `unix:///path`. Required by `wayside run`.",
+			optional(&c.Upstream, checkUpstream)},
+		{"service", &c.Service, "Name of the service in archived events; otherwise `OTEL_SERVICE_NAME`, otherwise `wayside`.", nil},
+		{"instance", &c.Instance, "Name of this instance in archived events; otherwise the host name.", nil},
+		{"data.dir", &c.Data.Dir, "Data directory. `data: DIR` is short for it.", filled(&c.Data.Dir, "name a directory, such as ./wayside-data")},
+		{"data.bytes_max", &c.Data.BytesMax, "Most bytes that spool, store, quarantine and local archive may take together; beyond it applying pauses. 0 = no limit.",
+			atLeast(&c.Data.BytesMax, 0)},
+		{"data.free_min", &c.Data.FreeMin, "Free space to leave on the filesystem; below it applying pauses. 0 = no limit.", atLeast(&c.Data.FreeMin, 0)},
+		{"admin.listen", &c.Admin.Listen, "Address of the admin listener. Beyond loopback it needs a token. `admin: ADDRESS` is short for it.",
+			address(&c.Admin.Listen)},
+		{"admin.token", &c.Admin.Token, "Bearer token that the admin listener asks for; empty = none. Better kept in a file, see `admin.token_file`.", nil},
+		{"admin.token_file", &c.Admin.TokenFile, "File that holds the token.", nil},
+		{"admin.probes", &c.Admin.Probes, "Second address that serves only /livez, /readyz and /metrics, without a token; empty = none.",
+			optional(&c.Admin.Probes, checkAddress)},
+		{"log.level", &c.Log.Level, "`debug`, `info`, `warn` or `error`.", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
+		{"log.format", &c.Log.Format, "`json`, `text`, or `auto`: text on a terminal, JSON elsewhere.", oneOf(&c.Log.Format, "auto", "json", "text")},
+		{"shutdown.timeout", &c.Shutdown.Timeout, "Longest time from SIGTERM to exit, everything included.", atLeast(&c.Shutdown.Timeout, Millisecond)},
+		{"shutdown.delay", &c.Shutdown.Delay, "Serve on for this long after SIGTERM, unready, until load balancers have noticed.", atLeast(&c.Shutdown.Delay, 0)},
+	}
+}
+
+func proxyKeys(c *Config) []key {
+	p, r := &c.Proxy, &c.Record
+	return []key{
+		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request.", atLeast(&p.ReadTimeout, Millisecond)},
+		{"proxy.idle_timeout", &p.IdleTimeout, "How long a client's connection is kept between requests.", atLeast(&p.IdleTimeout, Millisecond)},
+		{"proxy.write_timeout", &p.WriteTimeout, "Longest pause of a client while it receives a response.", atLeast(&p.WriteTimeout, Millisecond)},
+		{"proxy.connect_timeout", &p.ConnectTimeout, "Longest time for a connection to the upstream.", atLeast(&p.ConnectTimeout, Millisecond)},
+		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", atLeast(&p.ResponseTimeout, 0)},
+		{"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
+			atLeast(&p.UpstreamIdle, Millisecond)},
+		{"proxy.upstream_conns_max", &p.UpstreamConnsMax, "Most connections to the upstream.", atLeast(&p.UpstreamConnsMax, 1)},
+		{"proxy.upstream_wait", &p.UpstreamWait, "Longest wait for a free upstream connection; then 503.", atLeast(&p.UpstreamWait, Millisecond)},
+		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", atLeast(&p.HeaderBytesMax, KiB)},
+		{"proxy.body_bytes_max", &p.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit.", atLeast(&p.BodyBytesMax, 0)},
+		{"proxy.conns_max", &p.ConnsMax, "Most client connections at once; beyond it they are refused and counted. 0 = no limit.", atLeast(&p.ConnsMax, 0)},
+		{"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) whose X-Forwarded-* fields are kept.",
+			each(&p.TrustedProxies, checkNetwork)},
+		{"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
+			each(&r.Exclude.Paths, checkExcludedPath)},
+		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`.", nil},
+		{"record.client_address", &r.ClientAddress, "`masked` (last byte of IPv4, last ten of IPv6 cut), `full` or `off`.",
+			oneOf(&r.ClientAddress, "masked", "full", "off")},
+		{"record.trace_id", &r.TraceID, "Keep the trace id of `traceparent` with each event (22 bytes each in the archive).", nil},
+	}
+}
+
+func booksKeys(c *Config) []key {
+	s, b, p := &c.Spool, &c.Collector, &c.Paths
+	return []key{
+		{"spool.sync", &s.Sync, "`interval`: power loss costs at most the commit window. `request`: each response waits until its event is on disk.",
+			oneOf(&s.Sync, "interval", "request")},
+		{"spool.commit_interval", &s.CommitInterval, "Longest time from an event to its fsync.", atLeast(&s.CommitInterval, Millisecond)},
+		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment.", atLeast(&s.SegmentBytes, 64*KiB)},
+		{"spool.segments", &s.Segments, "Number of journal segments: how much traffic one slow fsync may take.", atLeast(&s.Segments, 2)},
+		{"spool.bytes_max", &s.BytesMax, "Most bytes the queue may take while the books process is away; beyond it events are dropped and counted.",
+			atLeast(&s.BytesMax, MiB)},
+		{"collector.enabled", &b.Enabled, "Start the books process. Off (`--no-collector`) where `wayside collect` runs by itself.", nil},
+		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
+		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", atLeast(&b.DrainEvents, 1)},
+		{"collector.drain_interval", &b.DrainInterval, "Drain the spool at least this often.", atLeast(&b.DrainInterval, Millisecond)},
+		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
+		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", atLeast(&b.Snapshot.Interval, Millisecond)},
+		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", atLeast(&b.Snapshot.Window, Hour)},
+		{"paths.max", &p.Max, "Most path templates with rows of their own; the rest is counted under `(other)`.", atLeast(&p.Max, 1)},
+		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", atLeast(&p.HostsMax, 1)},
+		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}`.", each(&p.Templates, checkTemplate)},
+	}
+}
+
+func archiveKeys(c *Config) []key {
+	a, r := &c.Archive, &c.Retention
+	return []key{
+		{"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`; otherwise `<data.dir>/archive`. `archive: URL` is short for it.",
+			optional(&a.URL, checkArchiveURL)},
+		{"archive.after", &a.After, "Archive an event this long after it was applied.", atLeast(&a.After, 0)},
+		{"archive.schedule", &a.Schedule, "When to archive: a cron expression or `@every 10m`.", schedule(&a.Schedule)},
+		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", atLeast(&a.ObjectBytes, 64*KiB)},
+		{"archive.endpoint", &a.Endpoint, "S3 endpoint, such as `http://127.0.0.1:7070`; empty = AWS.", optional(&a.Endpoint, checkEndpoint)},
+		{"archive.region", &a.Region, "S3 region; empty = from the AWS chain, otherwise us-east-1.", nil},
+		{"archive.path_style", &a.PathStyle, "Put the bucket into the path, as MinIO, Garage and versitygw want it.", nil},
+		{"archive.access_key_file", &a.AccessKeyFile, "File with the access key; empty = the usual AWS chain.", nil},
+		{"archive.secret_key_file", &a.SecretKeyFile, "File with the secret key.", nil},
+		{"archive.timeout", &a.Timeout, "Longest time for one request to the archive.", atLeast(&a.Timeout, Millisecond)},
+		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified.", atLeast(&r.Events, 0)},
+		{"retention.schedule", &r.Schedule, "When to delete: a cron expression or `@every 1h`.", schedule(&r.Schedule)},
+	}
+}
+
+// atLeast refuses smaller values.
+func atLeast[T int | Duration | Bytes](field *T, least T) func() string {
+	return func() string {
+		if *field >= least {
+			return ""
+		}
+		return fmt.Sprintf("%v is too small: the least is %v", *field, least)
+	}
+}
+
+// oneOf refuses values that are not listed.
+func oneOf(field *string, values ...string) func() string {
+	return func() string {
+		if slices.Contains(values, *field) {
+			return ""
+		}
+		return fmt.Sprintf("%q is not one of %s", *field, strings.Join(values, ", "))
+	}
+}
+
+// filled refuses an empty value.
+func filled(field *string, hint string) func() string {
+	return func() string {
+		if strings.TrimSpace(*field) != "" {
+			return ""
+		}
+		return "is empty: " + hint
+	}
+}
+
+// optional checks a value unless it is empty.
+func optional(field *string, check func(string) string) func() string {
+	return func() string {
+		if *field == "" {
+			return ""
+		}
+		return check(*field)
+	}
+}
+
+// each checks every element of a list.
+func each(field *[]string, check func(string) string) func() string {
+	return func() string {
+		for _, v := range *field {
+			if msg := check(v); msg != "" {
+				return msg
+			}
+		}
+		return ""
+	}
+}
+
+func address(field *string) func() string { return func() string { return checkAddress(*field) } }
+
+func schedule(field *string) func() string { return func() string { return checkSchedule(*field) } }

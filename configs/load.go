@@ -1,0 +1,236 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// LoadOptions says where Load looks.
+type LoadOptions struct {
+	// File is the configuration file; empty = the one WAYSIDE_CONFIG names, and without that, none.
+	File string
+	// Environ holds NAME=value, as from os.Environ. Variables with an empty value count as not set.
+	Environ []string
+	// Flags maps a key's path (or a section's shorthand, such as data) to the value of its flag. Only flags that were
+	// given belong here.
+	Flags map[string]string
+}
+
+// Load reads the configuration, fills what depends on the surroundings (service, instance, archive.url, secrets kept in
+// files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
+// A missing upstream is not an error here: see RequireUpstream.
+func Load(o LoadOptions) (*Config, error) {
+	c := Default()
+	c.origins = origins{}
+	l := loader{keys: map[string]key{}, origins: c.origins, bad: map[string]bool{}}
+	for _, k := range table(&c) {
+		l.keys[k.path] = k
+	}
+	environ := environMap(o.Environ)
+	file := o.File
+	if file == "" {
+		file = environ["WAYSIDE_CONFIG"]
+	}
+	if file != "" {
+		l.readFile(file)
+	}
+	l.readEnviron(environ)
+	l.readFlags(o.Flags)
+	l.readSecrets(&c)
+	resolve(&c, environ)
+	v := validator{c: &c, bad: l.bad, errs: l.errs}
+	v.run()
+	if len(v.errs) > 0 {
+		return nil, join(v.errs)
+	}
+	return &c, nil
+}
+
+// loader sets keys and collects what goes wrong.
+type loader struct {
+	keys    map[string]key
+	origins origins
+	bad     map[string]bool // keys whose value could not be read: not worth checking further
+	errs    []*Error
+}
+
+func (l *loader) fail(at origin, key, format string, args ...any) {
+	l.errs = append(l.errs, at.error(key, fmt.Sprintf(format, args...)))
+	l.bad[key] = true
+}
+
+// set stores one value given as text.
+func (l *loader) set(path, value string, at origin) {
+	if err := setText(l.keys[path].field, value); err != nil {
+		l.fail(at, path, "%s", err)
+		return
+	}
+	l.origins[path] = at
+	delete(l.bad, path) // a stronger source has replaced a value that could not be read; its error stands
+}
+
+func environMap(environ []string) map[string]string {
+	m := map[string]string{}
+	for _, line := range environ {
+		if name, value, ok := strings.Cut(line, "="); ok && value != "" {
+			m[name] = value
+		}
+	}
+	return m
+}
+
+// serviceLink matches the variables that Kubernetes adds for every Service whose name begins with "wayside": they say
+// nothing about the configuration and must not keep a pod from starting.
+var serviceLink = regexp.MustCompile(`^WAYSIDE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+// reservedEnv says whether a variable is not a key and yet not an error.
+func reservedEnv(name, value string) bool {
+	if name == "WAYSIDE_CONFIG" || strings.HasPrefix(name, "WAYSIDE_FAULT_") || strings.HasPrefix(name, "WAYSIDE_INTERNAL_") {
+		return true
+	}
+	if !serviceLink.MatchString(name) {
+		return false
+	}
+	// A person may well write WAYSIDE_PORT=8090; Kubernetes writes tcp://10.0.0.1:8090.
+	return !strings.HasSuffix(name, "_PORT") || strings.HasSuffix(name, "_SERVICE_PORT") ||
+		strings.Contains(value, "://") || strings.Contains(name, "_PORT_")
+}
+
+func (l *loader) readEnviron(environ map[string]string) {
+	paths := map[string]string{}
+	for path := range l.keys {
+		paths[envName(path)] = path
+	}
+	for section, path := range shorthand {
+		paths[envName(section)] = path
+	}
+	for _, name := range slices.Sorted(maps.Keys(environ)) {
+		if !strings.HasPrefix(name, "WAYSIDE_") {
+			continue
+		}
+		value, at := environ[name], origin{source: SourceEnvironment, name: name}
+		path, ok := paths[name]
+		switch {
+		case ok:
+			l.set(path, value, at)
+		case !reservedEnv(name, value):
+			l.fail(at, "", "no such setting%s", didYouMean(name, slices.Collect(maps.Keys(paths))))
+		}
+	}
+}
+
+func (l *loader) readFlags(flags map[string]string) {
+	for _, path := range slices.Sorted(maps.Keys(flags)) {
+		full := path
+		if long, ok := shorthand[path]; ok {
+			full = long
+		}
+		name := flagNames[full]
+		if name == "" {
+			name = "--" + path
+		}
+		at := origin{source: SourceFlag, name: name}
+		if _, ok := l.keys[full]; !ok {
+			l.fail(at, path, "no such key%s", didYouMean(path, slices.Collect(maps.Keys(l.keys))))
+			continue
+		}
+		l.set(full, flags[path], at)
+	}
+}
+
+// readSecrets reads the files that the *_file keys name. A token and a token file from sources of the same strength
+// contradict each other; otherwise the stronger source wins.
+func (l *loader) readSecrets(c *Config) {
+	token, file := l.origins["admin.token"], l.origins["admin.token_file"]
+	switch {
+	case c.Admin.TokenFile == "":
+	case c.Admin.Token != "" && token.source == file.source:
+		l.fail(file, "admin.token_file", "admin.token is set too: keep one of the two")
+	case c.Admin.Token == "" || file.source.rank() > token.source.rank():
+		l.readSecret("admin.token_file", c.Admin.TokenFile, &c.Admin.Token)
+	}
+	l.readSecret("archive.access_key_file", c.Archive.AccessKeyFile, &c.Archive.AccessKey)
+	l.readSecret("archive.secret_key_file", c.Archive.SecretKeyFile, &c.Archive.SecretKey)
+}
+
+func (l *loader) readSecret(path, file string, into *Secret) {
+	if file == "" {
+		return
+	}
+	at := l.origins[path]
+	data, err := os.ReadFile(file)
+	if err != nil {
+		l.fail(at, path, "cannot read the secret: %s: let uid %d read it, or name another file", err, os.Getuid())
+		return
+	}
+	secret := strings.TrimSpace(string(data))
+	if secret == "" {
+		l.fail(at, path, "%s is empty: write the secret into it", file)
+		return
+	}
+	*into = Secret(secret)
+}
+
+// resolve fills what depends on the surroundings.
+func resolve(c *Config, environ map[string]string) {
+	if c.Service == "" {
+		c.Service = environ["OTEL_SERVICE_NAME"]
+	}
+	if c.Service == "" {
+		c.Service = "wayside"
+	}
+	if c.Instance == "" {
+		c.Instance, _ = os.Hostname()
+	}
+	if c.Instance == "" {
+		c.Instance = "localhost"
+	}
+	if c.Archive.URL == "" && c.Data.Dir != "" {
+		dir, err := filepath.Abs(c.Data.Dir)
+		if err != nil { // no working directory: the path as written is the best there is
+			dir = c.Data.Dir
+		}
+		c.Archive.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(dir, "archive"))}).String()
+	}
+}
+
+// didYouMean returns a hint with the nearest candidate, or where to find them all.
+func didYouMean(name string, candidates []string) string {
+	best, least := "", max(2, len(name)/4)+1
+	slices.Sort(candidates)
+	for _, c := range candidates {
+		if d := distance(name, c); d < least {
+			best, least = c, d
+		}
+	}
+	if best == "" {
+		return ": `wayside config example full` lists them all"
+	}
+	return ": did you mean " + best + "?"
+}
+
+// distance is the number of single-character edits between a and b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

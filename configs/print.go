@@ -1,0 +1,102 @@
+package configs
+
+import (
+	"embed"
+	"io"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+//go:embed sidecar.yaml standalone.yaml snapshot.yaml full.yaml kubernetes.yaml
+var examples embed.FS
+
+// Examples returns the names that Example knows.
+func Examples() []string { return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes"} }
+
+// Example returns the example file of that name, or nil if there is none. All but kubernetes, a manifest, are
+// configuration files.
+func Example(kind string) []byte {
+	if !slices.Contains(Examples(), kind) {
+		return nil
+	}
+	data, err := examples.ReadFile(kind + ".yaml")
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// Print writes the configuration in effect as YAML that Load accepts. Secrets are left out; each value that is not at
+// its default carries a comment that says where it was set.
+func Print(w io.Writer, c *Config) error {
+	return write(w, c, func(k key) (head, line string) {
+		if s, ok := k.field.(*Secret); ok && *s != "" {
+			return "", "set, not shown"
+		}
+		o, ok := c.origins[k.path]
+		switch {
+		case !ok:
+			return "", ""
+		case o.source == SourceFile:
+			return "", o.file
+		}
+		return "", o.name
+	})
+}
+
+// write renders c as nested YAML in the order of the table. notes gives the comments above and behind each key.
+func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, k := range table(c) {
+		parts := strings.Split(k.path, ".")
+		section := root
+		for _, name := range parts[:len(parts)-1] {
+			section = child(section, name)
+		}
+		name := &yaml.Node{Kind: yaml.ScalarNode, Value: parts[len(parts)-1]}
+		value := valueNode(k.field)
+		name.HeadComment, value.LineComment = notes(k)
+		section.Content = append(section.Content, name, value)
+	}
+	out, err := yaml.Dump(root, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// child returns the mapping below a key, made if it is not there yet.
+func child(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	m := &yaml.Node{Kind: yaml.MappingNode}
+	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, m)
+	return m
+}
+
+func valueNode(field any) *yaml.Node {
+	switch p := field.(type) {
+	case *[]string:
+		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+		for _, s := range *p {
+			n.Content = append(n.Content, stringNode(s))
+		}
+		return n
+	case *bool, *int, *Duration, *Bytes:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: text(field)}
+	case *Secret:
+		return stringNode("")
+	}
+	return stringNode(text(field))
+}
+
+// stringNode quotes only where the plain form would be read as something else.
+func stringNode(s string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+}

@@ -1,0 +1,220 @@
+package configs
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a length of time, written as in Go: 250ms, 30s, 1h30m.
+type Duration time.Duration
+
+// Units for durations.
+const (
+	Millisecond = Duration(time.Millisecond)
+	Second      = Duration(time.Second)
+	Minute      = Duration(time.Minute)
+	Hour        = Duration(time.Hour)
+)
+
+// Std returns d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String returns the shortest form that ParseDuration reads back: 1h, not 1h0m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// ParseDuration reads a number with a unit: ns, us, ms, s, m, h or a sum of such. A plain 0 needs no unit.
+func ParseDuration(s string) (Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration: write a number with a unit, such as 500ms, 30s, 15m or 72h", s)
+	}
+	return Duration(d), nil
+}
+
+// Bytes is a size in bytes.
+type Bytes int64
+
+// Units for sizes.
+const (
+	KiB Bytes = 1 << (10 * (iota + 1))
+	MiB
+	GiB
+	TiB
+)
+
+// units in the order in which String tries them; parsing accepts all of them in any case.
+var units = []struct {
+	name string
+	size Bytes
+}{
+	{"TiB", TiB},
+	{"GiB", GiB},
+	{"MiB", MiB},
+	{"KiB", KiB},
+	{"TB", 1e12},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"kB", 1e3},
+	{"B", 1},
+}
+
+// Int64 returns the number of bytes.
+func (b Bytes) Int64() int64 { return int64(b) }
+
+// Int returns the number of bytes, at most the largest int.
+func (b Bytes) Int() int { return int(min(int64(b), math.MaxInt)) }
+
+// String returns the size in the largest unit that divides it, binary units first; ParseBytes reads it back.
+func (b Bytes) String() string {
+	if b == 0 {
+		return "0"
+	}
+	for _, u := range units {
+		if u.size > 1 && b%u.size == 0 {
+			return strconv.FormatInt(int64(b/u.size), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// ParseBytes reads a size: plain bytes (1048576) or a whole number with a unit (64MiB, 1GB). KiB counts in 1024s, kB in
+// 1000s.
+func ParseBytes(s string) (Bytes, error) {
+	number, size := strings.TrimSpace(s), Bytes(1)
+	for _, u := range units {
+		if n := len(number) - len(u.name); n > 0 && strings.EqualFold(number[n:], u.name) {
+			number, size = strings.TrimSpace(number[:n]), u.size
+			break
+		}
+	}
+	v, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size: write bytes (1048576) or a whole number with a unit, such as 64MiB or 1GB", s)
+	}
+	if v > math.MaxInt64/int64(size) || v < math.MinInt64/int64(size) {
+		return 0, fmt.Errorf("%q is too large: the limit is %d bytes", s, int64(math.MaxInt64))
+	}
+	return Bytes(v) * size, nil
+}
+
+// Secret is a value that no log line, error or printed configuration shows. Convert it to a string to use it.
+type Secret string
+
+// String returns a placeholder, or nothing for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "[redacted]"
+}
+
+// GoString hides the value from %#v.
+func (s Secret) GoString() string { return strconv.Quote(s.String()) }
+
+// LogValue hides the value from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText hides the value from JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// setText stores one scalar, as written, in a field of the table.
+func setText(field any, text string) error {
+	switch p := field.(type) {
+	case *string:
+		*p = text
+	case *Secret:
+		*p = Secret(text)
+	case *[]string:
+		*p = splitList(text)
+	case *bool:
+		v, ok := map[string]bool{"true": true, "false": false}[strings.ToLower(text)]
+		if !ok {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*p = v
+	case *int:
+		v, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", text)
+		}
+		*p = v
+	case *Duration:
+		v, err := ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		*p = v
+	case *Bytes:
+		v, err := ParseBytes(text)
+		if err != nil {
+			return err
+		}
+		*p = v
+	default:
+		return fmt.Errorf("a field of type %T cannot be set", field)
+	}
+	return nil
+}
+
+// splitList cuts a comma-separated list and drops empty elements.
+func splitList(text string) []string {
+	list := strings.Split(text, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+}
+
+// text returns a field's value in the form that setText reads, a secret's as a placeholder.
+func text(field any) string {
+	switch p := field.(type) {
+	case *string:
+		return *p
+	case *Secret:
+		return p.String()
+	case *[]string:
+		return strings.Join(*p, ",")
+	case *bool:
+		return strconv.FormatBool(*p)
+	case *int:
+		return strconv.Itoa(*p)
+	case *Duration:
+		return p.String()
+	case *Bytes:
+		return p.String()
+	}
+	return ""
+}
+
+// typeName names a field's type for people.
+func typeName(field any) string {
+	switch field.(type) {
+	case *[]string:
+		return "list"
+	case *bool:
+		return "true or false"
+	case *int:
+		return "number"
+	case *Duration:
+		return "duration"
+	case *Bytes:
+		return "size"
+	case *Secret:
+		return "secret"
+	}
+	return "text"
+}

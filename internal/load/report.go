@@ -1,0 +1,124 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Kind says how a request that was sent failed.
+type Kind string
+
+// The kinds of failure. All but [KindVerify] mean that the response did not arrive in full.
+const (
+	KindWrite     Kind = "write"     // the request was handed over in part only
+	KindClosed    Kind = "closed"    // the connection ended before the first byte of the response
+	KindReset     Kind = "reset"     // the connection was reset, before or within the response
+	KindTruncated Kind = "truncated" // the connection ended within the response
+	KindTimeout   Kind = "timeout"   // no complete response within Options.Timeout
+	KindMalformed Kind = "malformed" // not an HTTP/1.1 response, or bytes beyond its end
+	KindVerify    Kind = "verify"    // received in full, refused by Options.Verify
+)
+
+// Counters are the live figures of a run, for progress displays. They only grow.
+type Counters struct {
+	Sent      atomic.Uint64 // requests of which at least one byte was handed to the kernel
+	Received  atomic.Uint64 // responses received in full, completed or not
+	Completed atomic.Uint64 // responses received in full and accepted by Options.Verify
+	Abandoned atomic.Uint64 // requests that the client gave up on purpose: see Request.AbandonAfter
+	Failed    atomic.Uint64 // all other requests sent
+}
+
+// Report says what became of the requests of a run: Sent = Completed + Abandoned + the sum of Failed.
+type Report struct {
+	Sent      uint64
+	Received  uint64 // Completed + Failed[KindVerify]
+	Completed uint64
+	Abandoned uint64
+	Failed    map[Kind]uint64
+	Statuses  map[int]uint64 // of the responses received in full
+	Errors    []string       // the first few failures in words
+
+	BodyBytes  uint64 // of the responses received in full
+	Dials      uint64 // connections opened
+	DialErrors uint64 // attempts that failed; they fail no request
+	Elapsed    time.Duration
+	Latency    Histogram // of the responses received in full; see Options.Rate for where it starts
+}
+
+// FailedTotal is the sum of all failures.
+func (r *Report) FailedTotal() uint64 {
+	var n uint64
+	for _, f := range r.Failed {
+		n += f
+	}
+	return n
+}
+
+// PerSecond is the rate at which responses were received in full.
+func (r *Report) PerSecond() float64 {
+	if r.Elapsed <= 0 {
+		return 0
+	}
+	return float64(r.Received) / r.Elapsed.Seconds()
+}
+
+// String is the report on one line.
+func (r *Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sent %d, completed %d, %.0f/s, p50 %v, p99 %v", r.Sent, r.Completed, r.PerSecond(),
+		r.Latency.Quantile(0.5).Round(time.Microsecond), r.Latency.Quantile(0.99).Round(time.Microsecond))
+	if r.Abandoned > 0 {
+		fmt.Fprintf(&b, ", abandoned %d", r.Abandoned)
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.Failed)) {
+		fmt.Fprintf(&b, ", %s %d", k, r.Failed[k])
+	}
+	for _, e := range r.Errors {
+		fmt.Fprintf(&b, "\n  %s", e)
+	}
+	return b.String()
+}
+
+func (r *Report) merge(o *Report) {
+	r.Sent += o.Sent
+	r.Received += o.Received
+	r.Completed += o.Completed
+	r.Abandoned += o.Abandoned
+	r.BodyBytes += o.BodyBytes
+	r.Dials += o.Dials
+	r.DialErrors += o.DialErrors
+	r.Latency.Merge(&o.Latency)
+	for k, n := range o.Failed {
+		r.Failed[k] += n
+	}
+	for s, n := range o.Statuses {
+		r.Statuses[s] += n
+	}
+	r.Errors = append(r.Errors, o.Errors...)
+	r.Errors = r.Errors[:min(len(r.Errors), errorsMax)]
+}
+
+// kindOf classifies an error of the reading side; begun says whether a byte of the response had arrived.
+func kindOf(err error, begun bool) Kind {
+	var netErr net.Error
+	switch {
+	case errors.Is(err, errMalformed):
+		return KindMalformed
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return KindTimeout
+	case errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE):
+		return KindReset
+	case errors.Is(err, io.EOF) && !begun:
+		return KindClosed
+	default:
+		return KindTruncated
+	}
+}

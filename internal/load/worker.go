@@ -1,0 +1,210 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+)
+
+const (
+	backoffMin = time.Millisecond
+	backoffMax = 50 * time.Millisecond
+)
+
+// worker drives one connection at a time. Everything in it is owned by its goroutine until [Run] merges the reports.
+type worker struct {
+	run      *run
+	report   Report
+	conn     net.Conn // nil: not connected
+	lastUse  time.Time
+	deadline time.Time // set on conn
+	request  Request
+	response Response
+	reader   responseReader
+	out      []byte
+}
+
+func newWorker(r *run) *worker {
+	return &worker{
+		run:    r,
+		report: Report{Failed: map[Kind]uint64{}, Statuses: map[int]uint64{}},
+		reader: responseReader{buf: make([]byte, readBytes), bodyMax: r.BodyBytesMax},
+	}
+}
+
+// drive sends requests until there are no more.
+func (w *worker) drive(ctx context.Context) {
+	defer w.disconnect()
+	for {
+		nonce, due, ok := w.run.take(ctx)
+		if !ok {
+			return
+		}
+		w.encode(nonce)
+		if !w.send(ctx) {
+			return
+		}
+		w.finish(nonce, due)
+	}
+}
+
+// encode writes the request for the nonce to w.out.
+func (w *worker) encode(nonce uint64) {
+	r := &w.request
+	*r = Request{Method: "GET", Path: r.Path[:0], Header: r.Header[:0], Body: r.Body[:0]}
+	w.run.Request(nonce, r)
+	out := append(w.out[:0], r.Method...)
+	out = append(out, ' ')
+	out = append(out, r.Path...)
+	out = append(out, " HTTP/1.1\r\nHost: "...)
+	out = append(out, w.run.Host...)
+	out = append(out, "\r\n"...)
+	out = append(out, r.Header...)
+	if len(r.Body) > 0 || r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH" {
+		out = append(out, "Content-Length: "...)
+		out = strconv.AppendInt(out, int64(len(r.Body)), 10)
+		out = append(out, "\r\n"...)
+	}
+	out = append(out, "\r\n"...)
+	w.out = append(out, r.Body...)
+}
+
+// send hands the request to the kernel, on as many connections as that takes: a write that took no byte left the request
+// unsent, so that it may be tried again. It reports false when the run is over and the request was not sent.
+func (w *worker) send(ctx context.Context) bool {
+	for {
+		if !w.connect(ctx) {
+			return false
+		}
+		w.lastUse = time.Now()
+		w.extendDeadline()
+		n, err := w.conn.Write(w.out)
+		if err == nil {
+			return true
+		}
+		w.disconnect()
+		if n > 0 {
+			w.fail(KindWrite, fmt.Errorf("write stopped after %d of %d bytes: %w", n, len(w.out), err))
+			return true
+		}
+	}
+}
+
+// finish accounts for a request that was sent: it reads and judges the response.
+func (w *worker) finish(nonce uint64, due time.Time) {
+	w.report.Sent++
+	w.run.Counters.Sent.Add(1)
+	if w.run.Sent != nil {
+		w.run.Sent.Set(nonce)
+	}
+	if w.conn == nil {
+		return // written in part; counted as failed already
+	}
+	if due.IsZero() {
+		due = w.lastUse
+	}
+	err := w.reader.read(&w.response, w.request.Method == "HEAD")
+	if err != nil {
+		w.disconnect()
+		w.unanswered(err)
+		return
+	}
+	w.lastUse = time.Now()
+	w.report.Latency.Add(w.lastUse.Sub(due))
+	w.received(nonce)
+	if w.reader.close {
+		w.disconnect()
+	} else if w.request.AbandonAfter > 0 {
+		w.deadline = time.Time{} // the short deadline is the next request's no longer
+	}
+}
+
+func (w *worker) unanswered(err error) {
+	kind := kindOf(err, w.reader.begun)
+	if kind == KindTimeout && w.request.AbandonAfter > 0 {
+		w.report.Abandoned++
+		w.run.Counters.Abandoned.Add(1)
+		return
+	}
+	w.fail(kind, err)
+}
+
+func (w *worker) received(nonce uint64) {
+	w.report.Received++
+	w.report.Statuses[w.response.Status]++
+	w.report.BodyBytes += uint64(w.response.BodyBytes)
+	w.run.Counters.Received.Add(1)
+	if w.run.Received != nil {
+		w.run.Received.Set(nonce)
+	}
+	if err := w.run.Verify(nonce, &w.response); err != nil {
+		w.fail(KindVerify, err)
+		return
+	}
+	w.report.Completed++
+	w.run.Counters.Completed.Add(1)
+}
+
+func (w *worker) fail(kind Kind, err error) {
+	w.report.Failed[kind]++
+	w.run.Counters.Failed.Add(1)
+	if len(w.report.Errors) < errorsMax {
+		w.report.Errors = append(w.report.Errors, fmt.Sprintf("%s: %s %.80s: %v", kind, w.request.Method, w.request.Path, err))
+	}
+}
+
+// connect makes sure of a connection that is not stale. It reports false when the run is over or has to be given up.
+func (w *worker) connect(ctx context.Context) bool {
+	if w.conn != nil && time.Since(w.lastUse) < w.run.IdleTimeout {
+		return true
+	}
+	w.disconnect()
+	var dialer net.Dialer
+	began := time.Now()
+	for wait := backoffMin; ; wait = min(2*wait, backoffMax) {
+		conn, err := dialer.DialContext(ctx, "tcp", w.run.Address)
+		if err == nil {
+			w.report.Dials++
+			w.conn, w.deadline = conn, time.Time{}
+			w.reader.conn, w.reader.from, w.reader.to = conn, 0, 0
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		w.report.DialErrors++
+		if time.Since(began) > w.run.ConnectTimeout {
+			w.run.giveUp(fmt.Errorf("%w to %s for %v: %w", ErrNoConnection, w.run.Address, w.run.ConnectTimeout, err))
+			return false
+		}
+		if !sleep(ctx, wait) {
+			return false
+		}
+	}
+}
+
+func (w *worker) disconnect() {
+	if w.conn == nil {
+		return
+	}
+	_ = w.conn.Close() // nothing that was received depends on how the close goes
+	w.conn = nil
+}
+
+// extendDeadline gives the exchange its time. Setting a deadline costs as much as parsing a response, so that an ordinary one
+// is set a second late and then serves every exchange that begins within that second.
+func (w *worker) extendDeadline() {
+	want := w.lastUse.Add(w.run.Timeout)
+	switch {
+	case w.request.AbandonAfter > 0:
+		want = w.lastUse.Add(w.request.AbandonAfter)
+	case w.deadline.Before(want):
+		want = want.Add(time.Second)
+	default:
+		return
+	}
+	w.deadline = want
+	_ = w.conn.SetDeadline(want) // fails only on a closed connection, which the write reports
+}

@@ -171,4 +171,16 @@ func (l *loader) exampleKey(section string) string {
 	return "its keys"
 }
 
-func (l *loader) known() []string { return slices.Sorted(maps.Keys(l.keys)) }
+// known returns all keys and sections, sorted.
+func (l *loader) known() []string {
+	names := map[string]bool{}
+	for path := range l.keys {
+		for i, r := range path {
+			if r == '.' {
+				names[path[:i]] = true
+			}
+		}
+		names[path] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}

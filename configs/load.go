@@ -205,7 +205,11 @@ func didYouMean(name string, candidates []string) string {
 	best, least := "", max(2, len(name)/4)+1
 	slices.Sort(candidates)
 	for _, c := range candidates {
-		if d := distance(name, c); d < least {
+		d := distance(name, c)
+		if strings.HasPrefix(c, name) { // a key cut short: archive.access_key for archive.access_key_file
+			d = 1
+		}
+		if d < least {
 			best, least = c, d
 		}
 	}

@@ -1,0 +1,250 @@
+package configs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// writeFile puts a configuration into a file of the test's own.
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "wayside.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestPrecedence(t *testing.T) {
+	file := writeFile(t, "upstream: http://127.0.0.1:1\narchive:\n  after: 1m\n  schedule: '@every 1m'\npaths: {max: 7}\nspool: {segments: 9}\n")
+	c, err := Load(LoadOptions{
+		File:    file,
+		Environ: []string{"WAYSIDE_ARCHIVE_AFTER=2m", "WAYSIDE_UPSTREAM=http://127.0.0.1:2", "WAYSIDE_PATHS_MAX=", "OTEL_SERVICE_NAME=shop"},
+		Flags:   map[string]string{"upstream": "http://127.0.0.1:3", "data": "/tmp/books"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, _ := os.Hostname()
+	for what, got := range map[string][2]string{
+		"flag beats environment":           {c.Upstream, "http://127.0.0.1:3"},
+		"environment beats file":           {c.Archive.After.String(), "2m"},
+		"file beats default":               {c.Archive.Schedule, "@every 1m"},
+		"default":                          {c.Listen, "127.0.0.1:8090"},
+		"service from OTEL":                {c.Service, "shop"},
+		"instance from host":               {c.Instance, host},
+		"archive below data":               {c.Archive.URL, "file:///tmp/books/archive"},
+		"shorthand flag":                   {c.Data.Dir, "/tmp/books"},
+		"empty variable counts as not set": {text(&c.Paths.Max), "7"},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("%s: got %q, want %q", what, got[0], got[1])
+		}
+	}
+	if c.Spool.Segments != 9 {
+		t.Errorf("spool.segments = %d", c.Spool.Segments)
+	}
+}
+
+func TestShorthands(t *testing.T) {
+	for name, o := range map[string]LoadOptions{
+		"file":                          {File: writeFile(t, "data: /d\narchive: file:///a\nadmin: 127.0.0.1:1234\n")},
+		"long file":                     {File: writeFile(t, "data: {dir: /d}\narchive: {url: 'file:///a'}\nadmin: {listen: '127.0.0.1:1234'}\n")},
+		"environment":                   {Environ: []string{"WAYSIDE_DATA=/d", "WAYSIDE_ARCHIVE=file:///a", "WAYSIDE_ADMIN=127.0.0.1:1234"}},
+		"long environment":              {Environ: []string{"WAYSIDE_DATA_DIR=/d", "WAYSIDE_ARCHIVE_URL=file:///a", "WAYSIDE_ADMIN_LISTEN=127.0.0.1:1234"}},
+		"flags":                         {Flags: map[string]string{"data": "/d", "archive": "file:///a", "admin": "127.0.0.1:1234"}},
+		"file named by the environment": {Environ: []string{"WAYSIDE_CONFIG=" + writeFile(t, "data: /d\narchive: file:///a\nadmin: 127.0.0.1:1234\n")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Load(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Data.Dir != "/d" || c.Archive.URL != "file:///a" || c.Admin.Listen != "127.0.0.1:1234" || c.Data.BytesMax != 10*GiB {
+				t.Errorf("data %+v, archive %s, admin %s", c.Data, c.Archive.URL, c.Admin.Listen)
+			}
+		})
+	}
+}
+
+func TestLists(t *testing.T) {
+	file, err := Load(LoadOptions{File: writeFile(t, "record:\n  exclude:\n    paths: [/a, /b/*]\n    user_agents:\n      - kube-probe/\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := Load(LoadOptions{Environ: []string{"WAYSIDE_RECORD_EXCLUDE_PATHS=/a, /b/*", "WAYSIDE_RECORD_EXCLUDE_USER_AGENTS=kube-probe/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*Config{file, env} {
+		e := c.Record.Exclude
+		if strings.Join(e.Paths, "|") != "/a|/b/*" || strings.Join(e.UserAgents, "|") != "kube-probe/" {
+			t.Errorf("got %+v", e)
+		}
+	}
+}
+
+// TestErrorsNamePlaceAndRemedy holds every refusal to its position and to a message that says what to do.
+func TestErrorsNamePlaceAndRemedy(t *testing.T) {
+	for name, c := range map[string]struct{ yaml, want string }{
+		"unknown key":       {"listen: :8090\narchive:\n  aftr: 1h\n", "f:3:3: archive.aftr: no such key: did you mean archive.after?"},
+		"unknown section":   {"archve:\n  after: 1h\n", "f:1:1: archve: no such key: did you mean archive"},
+		"unknown, far off":  {"quux: 1\n", "f:1:1: quux: no such key: `wayside config example full` lists them all"},
+		"credential":        {"archive: {access_key: AKIA}\n", "did you mean archive.access_key_file?"},
+		"twice":             {"listen: :1\nlisten: :2\n", "f:2:1: listen: is given twice, first in line 1"},
+		"duration":          {"archive:\n  after: soon\n", `f:2:10: archive.after: "soon" is not a duration: write a number with a unit`},
+		"duration, no unit": {"archive: {after: 60}\n", "f:1:18: archive.after: \"60\" is not a duration"},
+		"size":              {"spool: {bytes_max: lots}\n", "f:1:20: spool.bytes_max: \"lots\" is not a size"},
+		"too large":         {"spool: {bytes_max: 9999999999TiB}\n", "is too large"},
+		"number":            {"paths: {max: many}\n", "f:1:14: paths.max: \"many\" is not a whole number"},
+		"boolean":           {"record: {trace_id: yes}\n", "f:1:20: record.trace_id: \"yes\" is neither true nor false"},
+		"list":              {"proxy: {trusted_proxies: 10.0.0.1}\n", "f:1:26: proxy.trusted_proxies: must be a list"},
+		"list of lists":     {"proxy: {trusted_proxies: [[10.0.0.1]]}\n", "must be a list of plain values"},
+		"value is a map":    {"listen: {port: 1}\n", "f:1:9: listen: must be a single value (text)"},
+		"section is value":  {"log: debug\n", "f:1:6: log: is a section: write its keys below it, indented, such as format"},
+		"syntax":            {"listen: :8090\n  upstream: [\n", "f:2:"},
+		"tab":               {"archive:\n\tafter: 1h\n", "f:2:"},
+		"not a mapping":     {"- listen\n", "f:1:1: the file must hold keys"},
+		"second document":   {"listen: :1\n---\nlisten: :2\n", "a second document begins here"},
+		"merge key":         {"<<: {listen: ':1'}\n", "f:1:1: <<: no such key"},
+
+		"zero paths":       {"paths: {max: 0}\n", "f:1:14: paths.max: 0 is too small: the least is 1"},
+		"negative":         {"archive: {after: -1s}\n", "f:1:18: archive.after: -1s is too small"},
+		"level":            {"log: {level: loud}\n", `"loud" is not one of debug, info, warn, error`},
+		"listen":           {"listen: 8090\n", "f:1:9: listen: \"8090\" is not an address: write host:port"},
+		"port":             {"listen: :70000\n", "has no usable port"},
+		"upstream is self": {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is the address wayside itself listens on"},
+		"upstream self 80": {"listen: 0.0.0.0:80\nupstream: http://127.0.0.1\n", "requests would go round for ever"},
+		"upstream scheme":  {"upstream: localhost:3000\n", "write http://host:port or unix:///path"},
+		"upstream https":   {"upstream: https://a\n", "TLS to the upstream is not supported"},
+		"upstream path":    {"upstream: http://a/b\n", "write http://a"},
+		"upstream socket":  {"upstream: unix://run/a.sock\n", "with three slashes"},
+		"admin is listen":  {"listen: 127.0.0.1:9\nadmin: localhost:9\n", "f:2:8: admin.listen: localhost:9 is taken by listen"},
+		"probes is admin":  {"admin: {listen: '127.0.0.1:9', probes: ':9'}\n", "admin.probes: :9 is taken by admin.listen"},
+		"open admin":       {"admin: :8091\n", "set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1"},
+		"archive scheme":   {"archive: gs://b\n", "f:1:10: archive.url: \"gs://b\" is not an archive: write file:///dir or s3://bucket/prefix"},
+		"archive path":     {"archive: file://a/b\n", "with three slashes and the full path"},
+		"archive option":   {"archive: s3://b?regoin=x\n", "regoin is not an option of an archive"},
+		"archive secret":   {"archive: s3://a:b@c\n", "holds credentials"},
+		"archive inside":   {"data: /d\narchive: file:///d/store/x\n", "is a directory of wayside's own: use /d/archive"},
+		"archive region":   {"archive: {url: 's3://b?region=x', region: y}\n", "archive.region: y contradicts region=x in archive.url"},
+		"endpoint":         {"archive: {endpoint: '127.0.0.1:7070'}\n", "write http://host:port"},
+		"one credential":   {"archive: {access_key_file: /dev/null}\n", "is empty: write the secret into it"},
+		"schedule":         {"archive: {schedule: hourly}\n", `f:1:21: archive.schedule: "hourly" is not a schedule: write a cron expression`},
+		"every":            {"retention: {schedule: '@every never'}\n", "is not a schedule"},
+		"network":          {"proxy: {trusted_proxies: [gateway]}\n", "is neither an address"},
+		"excluded path":    {"record: {exclude: {paths: ['/a*b']}}\n", "a * may only stand at the end"},
+		"delay":            {"shutdown: {timeout: 5s, delay: 10s}\n", "shutdown.delay: 10s leaves nothing of shutdown.timeout (5s)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := writeFile(t, c.yaml)
+			_, err := Load(LoadOptions{File: file})
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			var e *Error
+			if !errors.As(err, &e) || e.Source != SourceFile || e.Line == 0 || e.Column == 0 {
+				t.Errorf("no position in %#v", err)
+			}
+			if got := strings.ReplaceAll(err.Error(), file, "f"); !strings.Contains(got, c.want) {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryErrorIsReported(t *testing.T) {
+	file := writeFile(t, "paths: {max: 0}\nlisten: nowhere\nbogus: 1\n")
+	_, err := Load(LoadOptions{File: file, Environ: []string{"WAYSIDE_LOG_LEVEL=loud"}, Flags: map[string]string{"upstream": "ftp://x"}})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	lines := strings.Split(strings.ReplaceAll(err.Error(), file, "f"), "\n")
+	want := []string{"f:1:14: paths.max", "f:2:9: listen", "f:3:1: bogus", "environment WAYSIDE_LOG_LEVEL: log.level", "flag --upstream: upstream"}
+	if len(lines) != len(want) {
+		t.Fatalf("got %d errors:\n%s", len(lines), err)
+	}
+	for i, w := range want {
+		if !strings.HasPrefix(lines[i], w) {
+			t.Errorf("error %d is %q, want %q first", i, lines[i], w)
+		}
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	for line, want := range map[string]string{
+		"WAYSIDE_ARCHIVE_AFTR=1h":  "environment WAYSIDE_ARCHIVE_AFTR: no such setting: did you mean WAYSIDE_ARCHIVE_AFTER?",
+		"WAYSIDE_LISTN=:1":         "did you mean WAYSIDE_LISTEN?",
+		"WAYSIDE_PORT=8090":        "environment WAYSIDE_PORT: no such setting",
+		"WAYSIDE_ADMIN_PORT=1":     "no such setting",
+		"WAYSIDE_ARCHIVE_AFTER=1x": "environment WAYSIDE_ARCHIVE_AFTER: archive.after: \"1x\" is not a duration",
+		// Those below are no errors: crash points, and what Kubernetes sets for a Service named wayside.
+		"WAYSIDE_FAULT_POINT=spool.commit.before":         "",
+		"WAYSIDE_SERVICE_HOST=10.0.0.1":                   "",
+		"WAYSIDE_SERVICE_PORT_HTTP=8090":                  "",
+		"WAYSIDE_PORT=tcp://10.0.0.1:8090":                "",
+		"WAYSIDE_PORT_8090_TCP_ADDR=10.0.0.1":             "",
+		"WAYSIDE_PORT_8090_TCP_PORT=8090":                 "",
+		"WAYSIDE_ADMIN_PORT_8091_TCP=tcp://10.0.0.1:8091": "",
+		"WAYSIDE_ADMIN_SERVICE_PORT=8091":                 "",
+		"WAYSIDEX=1":                                      "",
+	} {
+		_, err := Load(LoadOptions{Environ: []string{line}})
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", line, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: got %v, want %s", line, err, want)
+		}
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	_, err := Load(LoadOptions{File: "/nowhere/wayside.yaml"})
+	if err == nil || err.Error() != "/nowhere/wayside.yaml: cannot read the configuration file: no such file or directory" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEmptySectionsAndAliases(t *testing.T) {
+	c, err := Load(LoadOptions{File: writeFile(t, "# nothing\nadmin:\n  # token: x\nlog:\nspool:\n  commit_interval: &t 50ms\ncollector:\n  drain_interval: *t\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Collector.DrainInterval != 50*Millisecond || c.Log.Level != "info" {
+		t.Errorf("got %v, %v", c.Collector.DrainInterval, c.Log.Level)
+	}
+	for _, empty := range []string{"", "# only a comment\n", "---\n", "~\n"} {
+		if _, err := Load(LoadOptions{File: writeFile(t, empty)}); err != nil {
+			t.Errorf("%q: %v", empty, err)
+		}
+	}
+	if _, err := Load(LoadOptions{File: writeFile(t, "log: &l\n  level: debug\n  log: *l\n")}); err == nil {
+		t.Error("a section within itself is accepted")
+	}
+}
+
+func FuzzReadYAML(f *testing.F) {
+	for _, kind := range Examples() {
+		f.Add(Example(kind))
+	}
+	f.Add([]byte("a: &a {b: *a}\n"))
+	f.Add([]byte("log: {level: !!binary aGk=}\n? [x]\n: y\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := Default()
+		l := loader{keys: map[string]key{}, origins: origins{}, bad: map[string]bool{}}
+		for _, k := range table(&c) {
+			l.keys[k.path] = k
+		}
+		l.readYAML("f", data)
+		for _, e := range l.errs {
+			if e.Msg == "" || e.File != "f" {
+				t.Errorf("error without message or file: %#v", e)
+			}
+		}
+		_ = c.Validate()
+	})
+}

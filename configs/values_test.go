@@ -1,0 +1,111 @@
+package configs
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestParseBytes(t *testing.T) {
+	for text, want := range map[string]Bytes{
+		"0": 0, "1048576": MiB, "64MiB": 64 * MiB, "64 mib": 64 * MiB, "1GB": 1e9, "10GiB": 10 * GiB, "5B": 5, "3kB": 3000, "2KiB": 2048, "-1": -1,
+	} {
+		if got, err := ParseBytes(text); err != nil || got != want {
+			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "MiB", "1.5GiB", "1 0", "0x10", "1XB", "1MiBs", "9223372036854775808"} {
+		if got, err := ParseBytes(text); err == nil {
+			t.Errorf("%q is accepted as %d", text, got)
+		}
+	}
+}
+
+func TestValuesReadBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := Bytes(rapid.Int64().Draw(t, "bytes"))
+		if got, err := ParseBytes(b.String()); err != nil || got != b {
+			t.Fatalf("%d prints as %s and reads as %d, %v", int64(b), b, got, err)
+		}
+		d := Duration(rapid.Int64().Draw(t, "duration"))
+		if got, err := ParseDuration(d.String()); err != nil || got != d {
+			t.Fatalf("%d prints as %s and reads as %d, %v", int64(d), d, got, err)
+		}
+	})
+}
+
+func TestDurationIsShort(t *testing.T) {
+	for d, want := range map[Duration]string{Hour: "1h", Minute: "1m", 90 * Minute: "1h30m", 72 * Hour: "72h", Second: "1s", 0: "0s", 10 * Hour: "10h", 10 * Second: "10s", 70 * Second: "1m10s"} {
+		if d.String() != want {
+			t.Errorf("%d prints as %s, want %s", int64(d), d, want)
+		}
+	}
+}
+
+// TestTableCoversConfig keeps the table and the struct in step: every exported field has a key, apart from secrets that
+// are only read from files.
+func TestTableCoversConfig(t *testing.T) {
+	c := Default()
+	bound := map[any]string{}
+	for _, k := range table(&c) {
+		if other, twice := bound[k.field]; twice {
+			t.Errorf("%s and %s share a field", k.path, other)
+		}
+		bound[k.field] = k.path
+		if k.doc == "" || strings.ToLower(k.path) != k.path {
+			t.Errorf("%s has no description or a strange name", k.path)
+		}
+	}
+	var walk func(v reflect.Value, name string)
+	walk = func(v reflect.Value, name string) {
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			full := name + "." + field.Name
+			switch {
+			case !field.IsExported() || full == ".Archive.AccessKey" || full == ".Archive.SecretKey":
+			case field.Type.Kind() == reflect.Struct:
+				walk(v.Field(i), full)
+			case bound[v.Field(i).Addr().Interface()] == "":
+				t.Errorf("%s has no key", full)
+			}
+		}
+	}
+	walk(reflect.ValueOf(&c).Elem(), "")
+}
+
+func TestEnvironmentNamesAreDistinct(t *testing.T) {
+	seen := map[string]string{}
+	for _, k := range Keys() {
+		if other, twice := seen[k.Env]; twice {
+			t.Errorf("%s and %s share %s", k.Path, other, k.Env)
+		}
+		if reservedEnv(k.Env, "x") {
+			t.Errorf("%s would be ignored", k.Env)
+		}
+		seen[k.Env] = k.Path
+	}
+}
+
+func TestDefaultIsValid(t *testing.T) {
+	c := Default()
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	if c.RequireUpstream() == nil {
+		t.Error("an upstream is not asked for")
+	}
+}
+
+func TestTargetURL(t *testing.T) {
+	for want, a := range map[string]Archive{
+		"file:///a": {URL: "file:///a", Region: "x"},
+		"s3://b/p":  {URL: "s3://b/p"},
+		"s3://b/p?endpoint=http%3A%2F%2Fh%3A1&path_style=true&region=r": {URL: "s3://b/p?endpoint=http://h:1", Region: "r", PathStyle: true},
+	} {
+		if got := a.TargetURL(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

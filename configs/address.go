@@ -83,3 +83,17 @@ func isOwnAddress(host string) bool {
 	}
 	return false
 }
+
+// TrustedPrefixes returns TrustedProxies as networks; a single address is a network of one. It skips what Validate
+// would refuse.
+func (p Proxy) TrustedPrefixes() []netip.Prefix {
+	list := make([]netip.Prefix, 0, len(p.TrustedProxies))
+	for _, s := range p.TrustedProxies {
+		if prefix, err := netip.ParsePrefix(s); err == nil {
+			list = append(list, prefix.Masked())
+		} else if addr, err := netip.ParseAddr(s); err == nil {
+			list = append(list, netip.PrefixFrom(addr, addr.BitLen()))
+		}
+	}
+	return list
+}

@@ -60,11 +60,13 @@ type Shutdown struct {
 
 // Proxy is the traffic path.
 type Proxy struct {
+	HeaderTimeout    Duration
 	ReadTimeout      Duration
 	IdleTimeout      Duration
 	WriteTimeout     Duration
 	ConnectTimeout   Duration
 	ResponseTimeout  Duration // 0 = no limit
+	BodyTimeout      Duration // 0 = no limit
 	UpstreamIdle     Duration
 	UpstreamConnsMax int
 	UpstreamWait     Duration
@@ -151,8 +153,8 @@ func Default() Config {
 		Log:      Log{Level: "info", Format: "auto"},
 		Shutdown: Shutdown{Timeout: 25 * Second},
 		Proxy: Proxy{
-			ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
-			ConnectTimeout: 5 * Second, ResponseTimeout: Minute,
+			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
+			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute,
 			UpstreamIdle: 50 * Second, UpstreamConnsMax: 512, UpstreamWait: 5 * Second,
 			HeaderBytesMax: 32 * KiB,
 		},

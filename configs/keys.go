@@ -85,11 +85,13 @@ func mainKeys(c *Config) []key {
 func proxyKeys(c *Config) []key {
 	p, r := &c.Proxy, &c.Record
 	return []key{
-		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request.", atLeast(&p.ReadTimeout, Millisecond)},
+		{"proxy.header_timeout", &p.HeaderTimeout, "Longest time for a client to send a request's header.", atLeast(&p.HeaderTimeout, Millisecond)},
+		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request's body.", atLeast(&p.ReadTimeout, Millisecond)},
 		{"proxy.idle_timeout", &p.IdleTimeout, "How long a client's connection is kept between requests.", atLeast(&p.IdleTimeout, Millisecond)},
 		{"proxy.write_timeout", &p.WriteTimeout, "Longest pause of a client while it receives a response.", atLeast(&p.WriteTimeout, Millisecond)},
 		{"proxy.connect_timeout", &p.ConnectTimeout, "Longest time for a connection to the upstream.", atLeast(&p.ConnectTimeout, Millisecond)},
 		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", atLeast(&p.ResponseTimeout, 0)},
+		{"proxy.body_timeout", &p.BodyTimeout, "Longest pause of the upstream within a response's body. 0 = no limit.", atLeast(&p.BodyTimeout, 0)},
 		{"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
 			atLeast(&p.UpstreamIdle, Millisecond)},
 		{"proxy.upstream_conns_max", &p.UpstreamConnsMax, "Most connections to the upstream.", atLeast(&p.UpstreamConnsMax, 1)},
@@ -102,7 +104,7 @@ func proxyKeys(c *Config) []key {
 		{"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
 			each(&r.Exclude.Paths, checkExcludedPath)},
 		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`.", nil},
-		{"record.client_address", &r.ClientAddress, "`masked` (last byte of IPv4, last ten of IPv6 cut), `full` or `off`.",
+		{"record.client_address", &r.ClientAddress, "`masked` (IPv4 cut to /24, IPv6 to /48), `full` or `off`.",
 			oneOf(&r.ClientAddress, "masked", "full", "off")},
 		{"record.trace_id", &r.TraceID, "Keep the trace id of `traceparent` with each event (22 bytes each in the archive).", nil},
 	}

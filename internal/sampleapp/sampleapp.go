@@ -15,6 +15,7 @@
 //	GET        /reports/{id}              takes 20 to 120 ms
 //	GET        /export                    CSV of 64 KiB, chunked, flushed in 16 parts
 //	GET        /events                    server-sent events: five, 10 ms apart, then the end
+//	GET        /live/{id}                 answers after 200 ms: for clients that do not wait that long
 //	GET, HEAD  /downloads/catalogue.pdf   256 KiB with a Content-Length
 //
 // Anything else is 404, a wrong method 405.
@@ -46,7 +47,8 @@ const (
 	eventPause   = 10 * time.Millisecond
 	reportMin    = 20 * time.Millisecond
 	reportSpread = 101 // milliseconds: 20 to 120
-	paymentFails = 20  // one in
+	liveWait     = 200 * time.Millisecond
+	paymentFails = 20 // one in
 	orderMax     = 64 << 10
 )
 
@@ -87,6 +89,7 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("POST /payments", a.pay)
 	mux.HandleFunc("GET /flaky", a.flaky)
 	mux.HandleFunc("GET /reports/{id}", a.report)
+	mux.HandleFunc("GET /live/{id}", a.live)
 	mux.HandleFunc("GET /export", a.export)
 	mux.HandleFunc("GET /events", a.events)
 	return mux
@@ -200,6 +203,11 @@ func (a *app) report(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	a.Sleep(r.Context(), reportMin+time.Duration(hash(a.Seed, "report", id)%reportSpread)*time.Millisecond)
 	writeJSON(w, http.StatusOK, fmt.Sprintf(`{"report":%q,"rows":%d}`, id, hash(a.Seed, "rows", id)%1000))
+}
+
+func (a *app) live(w http.ResponseWriter, r *http.Request) {
+	a.Sleep(r.Context(), liveWait)
+	writeJSON(w, http.StatusOK, `{"goals":0}`)
 }
 
 func (a *app) export(w http.ResponseWriter, _ *http.Request) {

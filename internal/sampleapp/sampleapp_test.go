@@ -78,6 +78,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/orders", 405, -1},
 		{"GET", "/flaky", 503, -1},
 		{"GET", "/reports/3", 200, -1},
+		{"GET", "/live/1", 200, -1},
 		{"GET", "/export", 200, ExportBytes},
 		{"GET", "/events", 200, -1},
 		{"GET", "/downloads/catalogue.pdf", 200, DownloadBytes},

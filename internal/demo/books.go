@@ -1,0 +1,116 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	settlePoll     = 50 * time.Millisecond
+	requestTimeout = 15 * time.Second
+	rowsMax        = 1_000_000 // asked of /api/v1/paths: all
+)
+
+// books reads the admin listener of wayside.
+type books struct {
+	client *http.Client
+	admin  string // base URL
+}
+
+// accounting is the part of /api/v1/accounting that the demo looks at.
+type accounting struct {
+	Responses   uint64          `json:"responses"`
+	Recorded    uint64          `json:"recorded"`
+	Dropped     json.RawMessage `json:"dropped"` // by reason
+	Excluded    uint64          `json:"excluded"`
+	Spooled     uint64          `json:"spooled"`
+	Applied     uint64          `json:"applied"`
+	Aggregated  uint64          `json:"aggregated"`
+	Quarantined uint64          `json:"quarantined"`
+	Archived    uint64          `json:"archived"`
+	Deleted     uint64          `json:"deleted"`
+	Settled     bool            `json:"settled"`
+}
+
+// row is one row of /api/v1/paths.
+type row struct {
+	Host    string `json:"host"`
+	Method  string `json:"method"`
+	Path    string `json:"path"`
+	Count   uint64 `json:"count"`
+	Errors  uint64 `json:"errors"`
+	Latency struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+	} `json:"latency_us"`
+}
+
+func (r *row) isLive() bool { return strings.HasPrefix(r.Path, livePrefix) }
+
+func (b *books) accounting(ctx context.Context) (a accounting, err error) {
+	return a, b.get(ctx, "/api/v1/accounting", &a)
+}
+
+// paths returns the rows of all time.
+func (b *books) paths(ctx context.Context) ([]row, error) {
+	query := url.Values{
+		"from":  {time.Unix(0, 0).UTC().Format(time.RFC3339)},
+		"to":    {time.Now().Add(2 * time.Hour).UTC().Truncate(time.Hour).Format(time.RFC3339)},
+		"limit": {fmt.Sprint(rowsMax)},
+		"sort":  {"count"},
+	}
+	var answer struct {
+		Paths []row `json:"paths"`
+	}
+	return answer.Paths, b.get(ctx, "/api/v1/paths?"+query.Encode(), &answer)
+}
+
+// settled waits until the accounting counts at least so many responses and says that nothing is in flight. It reports
+// false when that took longer than timeout, and an error when the last attempt to ask failed.
+func (b *books) settled(ctx context.Context, responses uint64, timeout time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		a, err := b.accounting(ctx)
+		if err == nil && a.Settled && a.Responses >= responses {
+			return true, nil
+		}
+		select {
+		case <-time.After(settlePoll):
+		case <-ctx.Done():
+			if err != nil {
+				return false, fmt.Errorf("wait until the books have settled: %w", err)
+			}
+			return false, nil
+		}
+	}
+}
+
+func (b *books) get(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	target := strings.TrimSuffix(b.admin, "/") + path
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return err
+	}
+	response, err := b.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 300))
+		return fmt.Errorf("GET %s: status %d: %s", target, response.StatusCode, strings.TrimSpace(string(text)))
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("GET %s: %w", target, err)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+// Package demo drives sample traffic through a running wayside and checks that the books add up.
+//
+// It counts what it does itself: each request is sent by the counting client of internal/load, so that the number of
+// responses received in full is known to the unit. Afterwards it compares four figures that come from four places:
+//
+//	sent        responses that the client received to the last byte   (this package)
+//	recorded    what the traffic process counted                      (/api/v1/accounting)
+//	aggregated  the sum over the statistics per path                  (/api/v1/paths)
+//	archived    lines in the archive, counted by reading it           (Options.CountArchive)
+//
+// They must be equal. [Run] returns nil when they are and an error wrapping [ErrDisagree] when they are not. A data directory
+// that was used before is no obstacle: figures are compared as differences to those at the start.
+//
+// Requests whose client leaves before the answer ([Options.Abandon]) are neither sent in that sense nor part of the other
+// figures: they go to a path of their own, whose row says how many of them the books hold.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/load"
+)
+
+const (
+	connectionsDefault = 32
+	rateDefault        = 300.0
+	settleDefault      = 30 * time.Second
+	topPaths           = 10
+)
+
+// ErrDisagree is returned by [Run] when the figures do not add up.
+var ErrDisagree = errors.New("the figures do not agree")
+
+// Options configure [Run]. The zero value of a field means its default.
+type Options struct {
+	// Requests ends the demo after exactly so many, at full speed; Duration after so long. With neither it runs until ctx
+	// ends. With both, whichever comes first.
+	Requests uint64
+	Duration time.Duration
+
+	Rate        float64 // requests a second; default: full speed with Requests, 300 without
+	Connections int     // default 32
+	Seed        uint64  // the same seed sends the same requests
+	Abandon     bool    // one client in a hundred leaves before its answer
+
+	ProxyURL   string // where wayside listens, http; required
+	AdminURL   string // its admin listener; required
+	ArchiveURL string // for the summary only
+
+	// Archive archives everything that is not archived, CountArchive reads the archive and counts its events (drop records
+	// are none). Both are required. Archive is called before the traffic too when the data directory holds events already.
+	Archive      func(ctx context.Context) error
+	CountArchive func(ctx context.Context) (lines int, err error)
+
+	Out           io.Writer     // required; progress is drawn in place when it is a terminal
+	Output        string        // "text" (default) or "json": one object, no progress
+	SettleTimeout time.Duration // how long the books may take to settle after the last request; default 30s
+
+	HTTPClient *http.Client // for the admin listener; default http.DefaultClient
+}
+
+// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. The end of ctx ends
+// the traffic only: requests under way are finished and the summary is made, so wayside must stay up until Run returns.
+func Run(ctx context.Context, o Options) error {
+	address, err := o.complete()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	d := &demo{Options: o, books: books{client: o.HTTPClient, admin: o.AdminURL}}
+	base, err := d.baseline(ctx)
+	if err != nil {
+		return fmt.Errorf("demo: read the books before the start: %w", err)
+	}
+	report, err := d.drive(ctx, address)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	s, err := d.summarise(context.WithoutCancel(ctx), base, report)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if err := s.write(o.Out, o.Output); err != nil {
+		return fmt.Errorf("demo: write the summary: %w", err)
+	}
+	if len(s.Problems) > 0 {
+		return fmt.Errorf("demo: %w: %s", ErrDisagree, s.Problems[0])
+	}
+	return nil
+}
+
+func (o *Options) complete() (address string, err error) {
+	proxy, err := url.Parse(o.ProxyURL)
+	if err != nil || proxy.Scheme != "http" || proxy.Port() == "" {
+		return "", fmt.Errorf("proxy URL %q: want http://host:port", o.ProxyURL)
+	}
+	if o.AdminURL == "" || o.Archive == nil || o.CountArchive == nil || o.Out == nil {
+		return "", errors.New("AdminURL, Archive, CountArchive and Out are required")
+	}
+	if o.Output == "" {
+		o.Output = "text"
+	}
+	if o.Output != "text" && o.Output != "json" {
+		return "", fmt.Errorf("output %q: want text or json", o.Output)
+	}
+	if o.Rate == 0 && o.Requests == 0 {
+		o.Rate = rateDefault
+	}
+	if o.Connections == 0 {
+		o.Connections = connectionsDefault
+	}
+	if o.SettleTimeout == 0 {
+		o.SettleTimeout = settleDefault
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = http.DefaultClient
+	}
+	return proxy.Host, nil
+}
+
+type demo struct {
+	Options
+	books books
+}
+
+// figures are what the four comparisons are made of, since the data directory was made.
+type figures struct {
+	recorded   uint64 // from the accounting
+	aggregated uint64 // summed from the rows of /api/v1/paths
+	accounting accounting
+	abandoned  uint64 // of recorded: rows under livePrefix
+	archived   uint64 // lines counted
+	rows       []row
+}
+
+// baseline reads the figures before the traffic. Events of an earlier use are archived first, so that what the archive
+// grows by later is what the demo made.
+func (d *demo) baseline(ctx context.Context) (figures, error) {
+	if _, err := d.books.settled(ctx, 0, d.SettleTimeout); err != nil {
+		return figures{}, err
+	}
+	a, err := d.books.accounting(ctx)
+	if err != nil {
+		return figures{}, err
+	}
+	if a.Applied > a.Archived {
+		if err := d.Archive(ctx); err != nil {
+			return figures{}, fmt.Errorf("archive what was there: %w", err)
+		}
+	}
+	return d.figures(ctx)
+}
+
+func (d *demo) figures(ctx context.Context) (f figures, err error) {
+	if f.accounting, err = d.books.accounting(ctx); err != nil {
+		return f, err
+	}
+	f.recorded = f.accounting.Recorded
+	if f.rows, err = d.books.paths(ctx); err != nil {
+		return f, err
+	}
+	for _, r := range f.rows {
+		f.aggregated += r.Count
+		if r.isLive() {
+			f.abandoned += r.Count
+		}
+	}
+	lines, err := d.CountArchive(ctx)
+	if err != nil {
+		return f, fmt.Errorf("count the archive: %w", err)
+	}
+	f.archived = uint64(max(lines, 0))
+	return f, nil
+}
+
+func (d *demo) drive(ctx context.Context, address string) (*load.Report, error) {
+	t := newTraffic(d.Seed, d.Abandon)
+	var counters load.Counters
+	p := newProgress(&d.Options, &counters)
+	defer p.stop()
+	return load.Run(ctx, load.Options{
+		Address: address, Host: demoHost, Connections: d.Connections,
+		Requests: d.Requests, Duration: d.Duration, Rate: d.Rate,
+		Request: t.request, Verify: t.verify, Counters: &counters,
+	})
+}
+
+// summarise waits for the books, archives, reads everything again and compares.
+func (d *demo) summarise(ctx context.Context, base figures, report *load.Report) (*summary, error) {
+	target := base.accounting.Responses + report.Sent
+	settled, err := d.books.settled(ctx, target, d.SettleTimeout)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Archive(ctx); err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	now, err := d.figures(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return compare(&d.Options, report, base, now, settled), nil
+}

@@ -22,7 +22,7 @@ func (l *loader) readFile(name string) {
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		l.fail(at, "", "cannot read the configuration file: %s", err)
+		l.failf(at, "", "cannot read the configuration file: %s", err)
 		return
 	}
 	l.readYAML(name, data)
@@ -31,7 +31,7 @@ func (l *loader) readFile(name string) {
 func (l *loader) readYAML(name string, data []byte) {
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
-		l.fail(origin{source: SourceFile, file: name}, "", "%s", err)
+		l.failf(origin{source: SourceFile, file: name}, "", "%s", err)
 		return
 	}
 	var doc yaml.Node
@@ -49,7 +49,7 @@ func (l *loader) readYAML(name string, data []byte) {
 		return
 	}
 	if root.Kind != yaml.MappingNode {
-		l.fail(place(name, root), "", "the file must hold keys, such as `upstream: http://127.0.0.1:3000`")
+		l.failf(place(name, root), "", "the file must hold keys, such as `upstream: http://127.0.0.1:3000`")
 		return
 	}
 	l.mapping(name, "", root)
@@ -59,7 +59,7 @@ func (l *loader) readYAML(name string, data []byte) {
 	case err != nil:
 		l.failYAML(name, err)
 	default:
-		l.fail(place(name, &second), "", "a second document begins here: keep one in the file")
+		l.failf(place(name, &second), "", "a second document begins here: keep one in the file")
 	}
 }
 
@@ -68,14 +68,14 @@ func (l *loader) failYAML(name string, err error) {
 	at := origin{source: SourceFile, file: name}
 	var le *yaml.LoadError
 	if !errors.As(err, &le) {
-		l.fail(at, "", "not valid YAML: %s", err)
+		l.failf(at, "", "not valid YAML: %s", err)
 		return
 	}
 	at.line, at.column = le.Mark.Line, le.Mark.Column
 	if at.line > 0 && at.column == 0 {
 		at.column = 1
 	}
-	l.fail(at, "", "not valid YAML: %s", le.Message)
+	l.failf(at, "", "not valid YAML: %s", le.Message)
 }
 
 func place(file string, n *yaml.Node) origin {
@@ -94,7 +94,7 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 			path = section + "." + k.Value
 		}
 		if line, twice := seen[path]; twice {
-			l.fail(place(file, k), path, "is given twice, first in line %d: remove one", line)
+			l.failf(place(file, k), path, "is given twice, first in line %d: remove one", line)
 			continue
 		}
 		seen[path] = k.Line
@@ -104,7 +104,7 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 		_, isKey := l.keys[path]
 		switch {
 		case k.Kind != yaml.ScalarNode || !isKey && !l.isSection(path):
-			l.fail(place(file, k), path, "no such key%s", didYouMean(path, l.known()))
+			l.failf(place(file, k), path, "no such key%s", didYouMean(path, l.known()))
 		case isNull(v): // `admin:` with everything below it commented out
 		case isKey:
 			l.value(file, path, v)
@@ -123,7 +123,7 @@ func (l *loader) section(file, path string, v *yaml.Node) {
 	case v.Kind == yaml.ScalarNode && short:
 		l.set(long, v.Value, place(file, v))
 	default:
-		l.fail(place(file, v), path, "is a section: write its keys below it, indented, such as %s", l.exampleKey(path))
+		l.failf(place(file, v), path, "is a section: write its keys below it, indented, such as %s", l.exampleKey(path))
 	}
 }
 
@@ -136,7 +136,7 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 		values := make([]string, 0, len(v.Content))
 		for _, e := range v.Content {
 			if e.Kind != yaml.ScalarNode || isNull(e) {
-				l.fail(place(file, e), path, "must be a list of plain values, such as [one, two]")
+				l.failf(place(file, e), path, "must be a list of plain values, such as [one, two]")
 				return
 			}
 			values = append(values, e.Value)
@@ -144,9 +144,9 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 		*list = values
 		l.origins[path] = at
 	case isList:
-		l.fail(at, path, "must be a list, such as [one, two]")
+		l.failf(at, path, "must be a list, such as [one, two]")
 	case v.Kind != yaml.ScalarNode:
-		l.fail(at, path, "must be a single value (%s)", typeName(l.keys[path].field))
+		l.failf(at, path, "must be a single value (%s)", typeName(l.keys[path].field))
 	default:
 		l.set(path, v.Value, at)
 	}

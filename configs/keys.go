@@ -45,7 +45,8 @@ var shorthand = map[string]string{"data": "data.dir", "archive": "archive.url", 
 // flagNames are the flags of wayside run that set a key.
 var flagNames = map[string]string{
 	"listen": "--listen", "upstream": "--upstream", "admin.listen": "--admin", "data.dir": "--data",
-	"archive.url": "--archive", "collector.enabled": "--no-collector",
+	"archive.url": "--archive", "collector.enabled": "--no-collector", "service": "--service", "instance": "--instance",
+	"log.level": "--log-level", "log.format": "--log-format",
 }
 
 // envName returns the environment variable of a key, or of a section's shorthand.
@@ -61,20 +62,28 @@ func table(c *Config) []key {
 func mainKeys(c *Config) []key {
 	return []key{
 		{"listen", &c.Listen, "Address on which the proxy accepts traffic.", address(&c.Listen)},
-		{"upstream", &c.Upstream, "The service behind the proxy: `http://host:port` or `unix:///path`. Required by `wayside run`.",
-			optional(&c.Upstream, checkUpstream)},
+		{
+			"upstream", &c.Upstream, "The service behind the proxy: `http://host:port` or `unix:///path`. Required by `wayside run`.",
+			optional(&c.Upstream, checkUpstream),
+		},
 		{"service", &c.Service, "Name of the service in archived events; otherwise `OTEL_SERVICE_NAME`, otherwise `wayside`.", nil},
 		{"instance", &c.Instance, "Name of this instance in archived events; otherwise the host name.", nil},
 		{"data.dir", &c.Data.Dir, "Data directory. `data: DIR` is short for it.", filled(&c.Data.Dir, "name a directory, such as ./wayside-data")},
-		{"data.bytes_max", &c.Data.BytesMax, "Most bytes that spool, store, quarantine and local archive may take together; beyond it applying pauses. 0 = no limit.",
-			atLeast(&c.Data.BytesMax, 0)},
+		{
+			"data.bytes_max", &c.Data.BytesMax, "Most bytes that spool, store, quarantine and local archive may take together; beyond it applying pauses. 0 = no limit.",
+			atLeast(&c.Data.BytesMax, 0),
+		},
 		{"data.free_min", &c.Data.FreeMin, "Free space to leave on the filesystem; below it applying pauses. 0 = no limit.", atLeast(&c.Data.FreeMin, 0)},
-		{"admin.listen", &c.Admin.Listen, "Address of the admin listener. Beyond loopback it needs a token. `admin: ADDRESS` is short for it.",
-			address(&c.Admin.Listen)},
+		{
+			"admin.listen", &c.Admin.Listen, "Address of the admin listener. Beyond loopback it needs a token. `admin: ADDRESS` is short for it.",
+			address(&c.Admin.Listen),
+		},
 		{"admin.token", &c.Admin.Token, "Bearer token that the admin listener asks for; empty = none. Better kept in a file, see `admin.token_file`.", nil},
 		{"admin.token_file", &c.Admin.TokenFile, "File that holds the token.", nil},
-		{"admin.probes", &c.Admin.Probes, "Second address that serves only /livez, /readyz and /metrics, without a token; empty = none.",
-			optional(&c.Admin.Probes, checkAddress)},
+		{
+			"admin.probes", &c.Admin.Probes, "Second address that serves only /livez, /readyz and /metrics, without a token; empty = none.",
+			optional(&c.Admin.Probes, checkAddress),
+		},
 		{"log.level", &c.Log.Level, "`debug`, `info`, `warn` or `error`.", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", &c.Log.Format, "`json`, `text`, or `auto`: text on a terminal, JSON elsewhere.", oneOf(&c.Log.Format, "auto", "json", "text")},
 		{"shutdown.timeout", &c.Shutdown.Timeout, "Longest time from SIGTERM to exit, everything included.", atLeast(&c.Shutdown.Timeout, Millisecond)},
@@ -92,20 +101,28 @@ func proxyKeys(c *Config) []key {
 		{"proxy.connect_timeout", &p.ConnectTimeout, "Longest time for a connection to the upstream.", atLeast(&p.ConnectTimeout, Millisecond)},
 		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", atLeast(&p.ResponseTimeout, 0)},
 		{"proxy.body_timeout", &p.BodyTimeout, "Longest pause of the upstream within a response's body. 0 = no limit.", atLeast(&p.BodyTimeout, 0)},
-		{"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
-			atLeast(&p.UpstreamIdle, Millisecond)},
+		{
+			"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
+			atLeast(&p.UpstreamIdle, Millisecond),
+		},
 		{"proxy.upstream_conns_max", &p.UpstreamConnsMax, "Most connections to the upstream.", atLeast(&p.UpstreamConnsMax, 1)},
 		{"proxy.upstream_wait", &p.UpstreamWait, "Longest wait for a free upstream connection; then 503.", atLeast(&p.UpstreamWait, Millisecond)},
 		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", atLeast(&p.HeaderBytesMax, KiB)},
 		{"proxy.body_bytes_max", &p.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit.", atLeast(&p.BodyBytesMax, 0)},
 		{"proxy.conns_max", &p.ConnsMax, "Most client connections at once; beyond it they are refused and counted. 0 = no limit.", atLeast(&p.ConnsMax, 0)},
-		{"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) whose X-Forwarded-* fields are kept.",
-			each(&p.TrustedProxies, checkNetwork)},
-		{"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
-			each(&r.Exclude.Paths, checkExcludedPath)},
+		{
+			"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) whose X-Forwarded-* fields are kept.",
+			each(&p.TrustedProxies, checkNetwork),
+		},
+		{
+			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
+			each(&r.Exclude.Paths, checkExcludedPath),
+		},
 		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`.", nil},
-		{"record.client_address", &r.ClientAddress, "`masked` (IPv4 cut to /24, IPv6 to /48), `full` or `off`.",
-			oneOf(&r.ClientAddress, "masked", "full", "off")},
+		{
+			"record.client_address", &r.ClientAddress, "`masked` (IPv4 cut to /24, IPv6 to /48), `full` or `off`.",
+			oneOf(&r.ClientAddress, "masked", "full", "off"),
+		},
 		{"record.trace_id", &r.TraceID, "Keep the trace id of `traceparent` with each event (22 bytes each in the archive).", nil},
 	}
 }
@@ -113,13 +130,17 @@ func proxyKeys(c *Config) []key {
 func booksKeys(c *Config) []key {
 	s, b, p := &c.Spool, &c.Collector, &c.Paths
 	return []key{
-		{"spool.sync", &s.Sync, "`interval`: power loss costs at most the commit window. `request`: each response waits until its event is on disk.",
-			oneOf(&s.Sync, "interval", "request")},
+		{
+			"spool.sync", &s.Sync, "`interval`: power loss costs at most the commit window. `request`: each response waits until its event is on disk.",
+			oneOf(&s.Sync, "interval", "request"),
+		},
 		{"spool.commit_interval", &s.CommitInterval, "Longest time from an event to its fsync.", atLeast(&s.CommitInterval, Millisecond)},
 		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment.", atLeast(&s.SegmentBytes, 64*KiB)},
 		{"spool.segments", &s.Segments, "Number of journal segments: how much traffic one slow fsync may take.", atLeast(&s.Segments, 2)},
-		{"spool.bytes_max", &s.BytesMax, "Most bytes the queue may take while the books process is away; beyond it events are dropped and counted.",
-			atLeast(&s.BytesMax, MiB)},
+		{
+			"spool.bytes_max", &s.BytesMax, "Most bytes the queue may take while the books process is away; beyond it events are dropped and counted.",
+			atLeast(&s.BytesMax, MiB),
+		},
 		{"collector.enabled", &b.Enabled, "Start the books process. Off (`--no-collector`) where `wayside collect` runs by itself.", nil},
 		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
 		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", atLeast(&b.DrainEvents, 1)},
@@ -136,8 +157,10 @@ func booksKeys(c *Config) []key {
 func archiveKeys(c *Config) []key {
 	a, r := &c.Archive, &c.Retention
 	return []key{
-		{"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`; otherwise `<data.dir>/archive`. `archive: URL` is short for it.",
-			optional(&a.URL, checkArchiveURL)},
+		{
+			"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`; otherwise `<data.dir>/archive`. `archive: URL` is short for it.",
+			optional(&a.URL, checkArchiveURL),
+		},
 		{"archive.after", &a.After, "Archive an event this long after it was applied.", atLeast(&a.After, 0)},
 		{"archive.schedule", &a.Schedule, "When to archive: a cron expression or `@every 10m`.", schedule(&a.Schedule)},
 		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", atLeast(&a.ObjectBytes, 64*KiB)},

@@ -60,7 +60,7 @@ type loader struct {
 	errs    []*Error
 }
 
-func (l *loader) fail(at origin, key, format string, args ...any) {
+func (l *loader) failf(at origin, key, format string, args ...any) {
 	l.errs = append(l.errs, at.error(key, fmt.Sprintf(format, args...)))
 	l.bad[key] = true
 }
@@ -68,7 +68,7 @@ func (l *loader) fail(at origin, key, format string, args ...any) {
 // set stores one value given as text.
 func (l *loader) set(path, value string, at origin) {
 	if err := setText(l.keys[path].field, value); err != nil {
-		l.fail(at, path, "%s", err)
+		l.failf(at, path, "%s", err)
 		return
 	}
 	l.origins[path] = at
@@ -120,7 +120,7 @@ func (l *loader) readEnviron(environ map[string]string) {
 		case ok:
 			l.set(path, value, at)
 		case !reservedEnv(name, value):
-			l.fail(at, "", "no such setting%s", didYouMean(name, slices.Collect(maps.Keys(paths))))
+			l.failf(at, "", "no such setting%s", didYouMean(name, slices.Collect(maps.Keys(paths))))
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (l *loader) readFlags(flags map[string]string) {
 		}
 		at := origin{source: SourceFlag, name: name}
 		if _, ok := l.keys[full]; !ok {
-			l.fail(at, path, "no such key%s", didYouMean(path, slices.Collect(maps.Keys(l.keys))))
+			l.failf(at, path, "no such key%s", didYouMean(path, slices.Collect(maps.Keys(l.keys))))
 			continue
 		}
 		l.set(full, flags[path], at)
@@ -151,7 +151,7 @@ func (l *loader) readSecrets(c *Config) {
 	switch {
 	case c.Admin.TokenFile == "":
 	case c.Admin.Token != "" && token.source == file.source:
-		l.fail(file, "admin.token_file", "admin.token is set too: keep one of the two")
+		l.failf(file, "admin.token_file", "admin.token is set too: keep one of the two")
 	case c.Admin.Token == "" || file.source.rank() > token.source.rank():
 		l.readSecret("admin.token_file", c.Admin.TokenFile, &c.Admin.Token)
 	}
@@ -166,12 +166,12 @@ func (l *loader) readSecret(path, file string, into *Secret) {
 	at := l.origins[path]
 	data, err := os.ReadFile(file)
 	if err != nil {
-		l.fail(at, path, "cannot read the secret: %s: let uid %d read it, or name another file", err, os.Getuid())
+		l.failf(at, path, "cannot read the secret: %s: let uid %d read it, or name another file", err, os.Getuid())
 		return
 	}
 	secret := strings.TrimSpace(string(data))
 	if secret == "" {
-		l.fail(at, path, "%s is empty: write the secret into it", file)
+		l.failf(at, path, "%s is empty: write the secret into it", file)
 		return
 	}
 	*into = Secret(secret)

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -63,6 +64,25 @@ func TestSecretFileErrors(t *testing.T) {
 	_, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ARCHIVE_SECRET_KEY_FILE=" + secretFile(t, "x")}})
 	if err == nil || !strings.Contains(err.Error(), "archive.secret_key_file: needs archive.access_key_file as well") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestGobKeepsSecrets: wayside run hands the configuration in effect to its child as gob through a pipe.
+func TestGobKeepsSecrets(t *testing.T) {
+	c, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN=hush-hush"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	var got Config
+	if err := gob.NewEncoder(&buf).Encode(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := gob.NewDecoder(&buf).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Admin.Token) != "hush-hush" || got.Archive.After != Hour {
+		t.Errorf("got %q, %v", string(got.Admin.Token), got.Archive.After)
 	}
 }
 

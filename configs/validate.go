@@ -42,7 +42,7 @@ type validator struct {
 	errs []*Error
 }
 
-func (v *validator) fail(key, format string, args ...any) {
+func (v *validator) failf(key, format string, args ...any) {
 	v.errs = append(v.errs, v.c.origins.error(key, fmt.Sprintf(format, args...)))
 	v.bad[key] = true
 }
@@ -58,13 +58,13 @@ func (v *validator) run() {
 			continue
 		}
 		if msg := k.check(); msg != "" {
-			v.fail(k.path, "%s", msg)
+			v.failf(k.path, "%s", msg)
 		}
 	}
 	v.addresses()
 	v.archive()
 	if v.sound("shutdown.delay", "shutdown.timeout") && v.c.Shutdown.Delay >= v.c.Shutdown.Timeout {
-		v.fail("shutdown.delay", "%v leaves nothing of shutdown.timeout (%v) to finish requests in: lower it or raise shutdown.timeout",
+		v.failf("shutdown.delay", "%v leaves nothing of shutdown.timeout (%v) to finish requests in: lower it or raise shutdown.timeout",
 			v.c.Shutdown.Delay, v.c.Shutdown.Timeout)
 	}
 }
@@ -72,7 +72,7 @@ func (v *validator) run() {
 func (v *validator) addresses() {
 	c := v.c
 	if v.sound("listen", "upstream") && loops(c.Listen, c.Upstream) {
-		v.fail("upstream", "%s is the address wayside itself listens on (listen: %s): requests would go round for ever; give your service another port and name it here",
+		v.failf("upstream", "%s is the address wayside itself listens on (listen: %s): requests would go round for ever; give your service another port and name it here",
 			c.Upstream, c.Listen)
 	}
 	listeners := []struct{ key, addr string }{
@@ -81,12 +81,12 @@ func (v *validator) addresses() {
 	for i, a := range listeners {
 		for _, b := range listeners[:i] {
 			if v.sound(a.key, b.key) && a.addr != "" && overlap(a.addr, b.addr) {
-				v.fail(a.key, "%s is taken by %s (%s): choose another port", a.addr, b.key, b.addr)
+				v.failf(a.key, "%s is taken by %s (%s): choose another port", a.addr, b.key, b.addr)
 			}
 		}
 	}
 	if v.sound("admin.listen") && c.Admin.Token == "" && v.sound("admin.token", "admin.token_file") && !loopback(c.Admin.Listen) {
-		v.fail("admin.listen", "%s can be reached from other machines, and no token is set: set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1; for probes alone there is admin.probes",
+		v.failf("admin.listen", "%s can be reached from other machines, and no token is set: set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1; for probes alone there is admin.probes",
 			c.Admin.Listen)
 	}
 }
@@ -98,7 +98,7 @@ func (v *validator) archive() {
 		if a.AccessKey == "" {
 			set, missing = missing, set
 		}
-		v.fail(set, "needs %s as well", missing)
+		v.failf(set, "needs %s as well", missing)
 	}
 	if !v.sound("archive.url", "archive.endpoint", "archive.region") || a.URL == "" {
 		return
@@ -113,7 +113,7 @@ func (v *validator) archive() {
 	}
 	for key, value := range map[string]string{"endpoint": a.Endpoint, "region": a.Region} {
 		if in := u.Query().Get(key); in != "" && value != "" && in != value {
-			v.fail("archive."+key, "%s contradicts %s=%s in archive.url: keep one of the two", value, key, in)
+			v.failf("archive."+key, "%s contradicts %s=%s in archive.url: keep one of the two", value, key, in)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func (v *validator) localArchive(dir string) {
 	}
 	first, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
 	if slices.Contains([]string{".", "spool", "store", "quarantine"}, first) {
-		v.fail("archive.url", "%s is a directory of wayside's own: use %s or one outside the data directory", dir, filepath.Join(data, "archive"))
+		v.failf("archive.url", "%s is a directory of wayside's own: use %s or one outside the data directory", dir, filepath.Join(data, "archive"))
 	}
 }
 

@@ -1,0 +1,117 @@
+package wayside
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/wayside-proxy/wayside"
+
+// leaves are packages that any other may import; they import nothing of wayside but each other.
+var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/event"}
+
+// mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
+// allowed. Only cmd/wayside wires, so only it may import anything.
+var mayImport = map[string][]string{
+	"proxy":                  nil,
+	"spool":                  {"spool/journal"},
+	"spool/journal":          nil,
+	"collector":              {"spool", "collector/paths", "collector/stats", "collector/store", "collector/api", "collector/api/snapshot"},
+	"collector/paths":        nil,
+	"collector/stats":        nil,
+	"collector/store":        {"collector/stats"},
+	"collector/api":          {"collector/api/snapshot", "collector/paths", "collector/stats", "collector/store", "spool"},
+	"collector/api/snapshot": nil,
+	"uploader":               nil,
+	"configs":                nil,
+	"internal/admin":         {"internal/link"},
+	"internal/supervise":     {"internal/link"},
+	"internal/link":          nil,
+	"internal/datadir":       nil,
+	"internal/load":          nil,
+	"internal/sampleapp":     nil,
+	"internal/demo":          {"internal/load", "internal/sampleapp"},
+	"internal/s3test":        nil,
+	"internal/e2e":           {"internal/datadir", "internal/load", "uploader"},
+}
+
+// wiring are the commands; they may import everything.
+var wiring = []string{"cmd/wayside", "e2e", "bench"}
+
+func TestImportsPointOneWay(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != "." || d.Name() == "testdata" || d.Name() == "tools") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		seen[filepath.ToSlash(filepath.Dir(path))] = true
+		checkFile(t, path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range mayImport {
+		if !seen[pkg] {
+			t.Errorf("%s is listed here and does not exist", pkg)
+		}
+	}
+}
+
+func checkFile(t *testing.T, path string) {
+	t.Helper()
+	pkg := filepath.ToSlash(filepath.Dir(path))
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range file.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target, own := strings.CutPrefix(name, module+"/")
+		if own && !allowed(pkg, target) {
+			t.Errorf("%s imports %s: data flows the other way, or only cmd/wayside may wire the two", path, target)
+		}
+	}
+}
+
+func allowed(pkg, target string) bool {
+	for _, w := range wiring {
+		if pkg == w || strings.HasPrefix(pkg, w+"/") {
+			return true
+		}
+	}
+	if slices.Contains(leaves, target) {
+		return true
+	}
+	if slices.Contains(leaves, pkg) {
+		return false
+	}
+	list, known := mayImport[pkg]
+	return known && slices.Contains(list, target)
+}
+
+func TestTheRuleCanFail(t *testing.T) {
+	for _, wrong := range [][2]string{
+		{"spool", "proxy"}, {"proxy", "spool"}, {"uploader", "collector/store"}, {"collector/store", "collector"},
+		{"collector", "configs"}, {"internal/event", "spool"}, {"some/new/package", "spool"},
+	} {
+		if allowed(wrong[0], wrong[1]) {
+			t.Errorf("%s may import %s", wrong[0], wrong[1])
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// Books is what the archive holds, read object by object.
+type Books struct {
+	Objects int
+	Lines   uint64 // without drop records
+	Drops   uint64 // drop records
+	Nonces  load.Bitmap
+	Doubled uint64 // lines whose nonce was seen before
+	IDs     map[string]struct{}
+	Foreign uint64 // lines whose path carries no nonce
+	Status  map[int]uint64
+}
+
+// line holds the fields of an archived event that are looked at.
+type line struct {
+	EventID string `json:"event_id"`
+	Path    string `json:"url_path"`
+	Kind    string `json:"kind"`
+	Status  int    `json:"http_response_status_code"`
+}
+
+// ReadBooks downloads every object of the target and reads every line.
+func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
+	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}}
+	var keys []string
+	err := target.List(ctx, "v1/dt=", func(info uploader.ObjectInfo) error {
+		if strings.HasSuffix(info.Key, ".ndjson.gz") {
+			keys = append(keys, info.Key)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list archive: %w", err)
+	}
+	for _, key := range keys {
+		if err := b.readObject(ctx, target, key); err != nil {
+			return nil, fmt.Errorf("object %s: %w", key, err)
+		}
+	}
+	return b, nil
+}
+
+func (b *Books) readObject(ctx context.Context, target uploader.Target, key string) error {
+	body, _, err := target.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	unzipped, err := gzip.NewReader(body)
+	if err != nil {
+		return err
+	}
+	b.Objects++
+	lines := bufio.NewScanner(unzipped)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return fmt.Errorf("line %q: %w", lines.Text(), err)
+		}
+		b.add(l)
+	}
+	return lines.Err()
+}
+
+func (b *Books) add(l line) {
+	if l.Kind == "drop" {
+		b.Drops++
+		return
+	}
+	b.Lines++
+	b.IDs[l.EventID] = struct{}{}
+	b.Status[l.Status]++
+	nonce, ok := load.Nonce([]byte(l.Path))
+	switch {
+	case !ok:
+		b.Foreign++
+	case !b.Nonces.Set(nonce):
+		b.Doubled++
+	}
+}

@@ -1,0 +1,277 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// Build compiles the binary into dir; args are further arguments of go build, such as "-race".
+func Build(ctx context.Context, dir string, args ...string) (string, error) {
+	binary := filepath.Join(dir, "wayside")
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", binary}, args...), "github.com/wayside-proxy/wayside/cmd/wayside")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build wayside: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// FreeAddress returns a loopback address that nobody listens on at the moment.
+func FreeAddress() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	addr := ln.Addr().String()
+	return addr, ln.Close()
+}
+
+// Wayside is one wayside run with its data directory; it can be killed and started again.
+type Wayside struct {
+	Binary  string
+	DataDir string
+	Listen  string   // fixed, so that clients find it again after a restart
+	Args    []string // further arguments of wayside run
+	Env     []string // further environment
+	Log     io.Writer
+
+	mu   sync.Mutex // guards what follows
+	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has ended
+	err  error         // how it ended, valid once done is closed
+	info datadir.Info
+}
+
+// ReadyTimeout bounds how long a start may take.
+const ReadyTimeout = 30 * time.Second
+
+// Start starts the process and waits until it is ready.
+func (w *Wayside) Start(ctx context.Context) error {
+	cmd := exec.Command(w.Binary, append([]string{ //nolint:gosec // the binary under test
+		"run", "--listen", w.Listen, "--admin", "127.0.0.1:0", "--data", w.DataDir,
+	}, w.Args...)...)
+	cmd.Env = append(os.Environ(), w.Env...)
+	cmd.Stdout, cmd.Stderr = w.Log, w.Log
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start wayside: %w", err)
+	}
+	done := make(chan struct{})
+	w.mu.Lock()
+	w.cmd, w.done, w.info = cmd, done, datadir.Info{}
+	w.mu.Unlock()
+	go func() {
+		err := cmd.Wait()
+		w.mu.Lock()
+		w.err = err
+		w.mu.Unlock()
+		close(done)
+	}()
+	return w.awaitReady(ctx, cmd.Process.Pid, done)
+}
+
+func (w *Wayside) awaitReady(ctx context.Context, pid int, done <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
+	defer cancel()
+	for {
+		if info, err := datadir.ReadInfo(w.DataDir); err == nil && info.PID == pid {
+			w.mu.Lock()
+			w.info = info
+			w.mu.Unlock()
+			if _, err := w.Ask(ctx, http.MethodGet, "/readyz"); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-done:
+			return fmt.Errorf("wayside ended while starting: %w", w.exitError())
+		case <-ctx.Done():
+			return fmt.Errorf("wayside is not ready: %w", ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (w *Wayside) exitError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// Info is run.json of the running process.
+func (w *Wayside) Info() datadir.Info {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.info
+}
+
+// PID is the traffic process.
+func (w *Wayside) PID() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cmd.Process.Pid
+}
+
+// BooksPID is the books process, found as the child of the traffic process; 0 while there is none.
+func (w *Wayside) BooksPID() int {
+	pid := w.PID()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0
+	}
+	// A child is listed under the thread that made it, so all threads are looked at.
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, task := range tasks {
+		more, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, task.Name()))
+		text = append(append(text, ' '), more...)
+	}
+	for _, field := range strings.Fields(string(text)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			return child
+		}
+	}
+	return 0
+}
+
+// KillBooks kills the books process with SIGKILL and reports whether there was one.
+func (w *Wayside) KillBooks() bool {
+	pid := w.BooksPID()
+	return pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil
+}
+
+// Kill kills the traffic process with SIGKILL and waits for its end.
+func (w *Wayside) Kill() {
+	w.mu.Lock()
+	cmd, done := w.cmd, w.done
+	w.mu.Unlock()
+	_ = cmd.Process.Kill()
+	<-done
+}
+
+// Stop sends SIGTERM and waits; an exit code other than 0 is an error.
+func (w *Wayside) Stop(timeout time.Duration) error {
+	w.mu.Lock()
+	cmd, done := w.cmd, w.done
+	w.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-done:
+		return w.exitError()
+	case <-time.After(timeout):
+		_ = cmd.Process.Kill()
+		<-done
+		return fmt.Errorf("wayside did not stop within %v", timeout)
+	}
+}
+
+// Ask sends a request to the admin endpoint and returns the body of a 2xx answer.
+func (w *Wayside) Ask(ctx context.Context, method, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, w.Info().Admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		return body, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, bytes.TrimSpace(body))
+	}
+	return body, nil
+}
+
+// Accounting are the figures of GET /api/v1/accounting.
+type Accounting struct {
+	Responses   uint64            `json:"responses"`
+	Recorded    uint64            `json:"recorded"`
+	Dropped     map[string]uint64 `json:"dropped"`
+	Excluded    uint64            `json:"excluded"`
+	Spooled     uint64            `json:"spooled"`
+	Applied     uint64            `json:"applied"`
+	Aggregated  uint64            `json:"aggregated"`
+	Quarantined uint64            `json:"quarantined"`
+	Archived    uint64            `json:"archived"`
+	Deleted     uint64            `json:"deleted"`
+	Settled     bool              `json:"settled"`
+}
+
+// DroppedTotal is the sum over all reasons.
+func (a Accounting) DroppedTotal() uint64 {
+	var n uint64
+	for _, d := range a.Dropped {
+		n += d
+	}
+	return n
+}
+
+// Check returns an error that names each identity of the contract that does not hold.
+func (a Accounting) Check() error {
+	var errs []error
+	if sum := a.Recorded + a.DroppedTotal() + a.Excluded; a.Responses != sum {
+		errs = append(errs, fmt.Errorf("responses %d, but recorded + dropped + excluded is %d", a.Responses, sum))
+	}
+	if sum := a.Spooled + a.Applied + a.Quarantined; a.Recorded != sum {
+		errs = append(errs, fmt.Errorf("recorded %d, but spooled + applied + quarantined is %d", a.Recorded, sum))
+	}
+	if a.Applied != a.Aggregated {
+		errs = append(errs, fmt.Errorf("applied %d, but the rows add up to %d", a.Applied, a.Aggregated))
+	}
+	if a.Deleted > a.Archived || a.Archived > a.Applied {
+		errs = append(errs, fmt.Errorf("deleted %d, archived %d, applied %d", a.Deleted, a.Archived, a.Applied))
+	}
+	return errors.Join(errs...)
+}
+
+// Accounting asks for the present figures.
+func (w *Wayside) Accounting(ctx context.Context) (Accounting, error) {
+	body, err := w.Ask(ctx, http.MethodGet, "/api/v1/accounting")
+	if err != nil {
+		return Accounting{}, err
+	}
+	var a Accounting
+	return a, json.Unmarshal(body, &a)
+}
+
+// Settle waits until nothing is in flight and returns the figures, whose identities are checked at every look.
+func (w *Wayside) Settle(ctx context.Context) (Accounting, error) {
+	for {
+		a, err := w.Accounting(ctx)
+		if err == nil {
+			if err := a.Check(); err != nil {
+				return a, err
+			}
+			if a.Settled {
+				return a, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return a, fmt.Errorf("the books did not settle: %w (last answer: %+v, %v)", ctx.Err(), a, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

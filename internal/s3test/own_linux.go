@@ -1,0 +1,22 @@
+package s3test
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// own starts the child and waits for it on one thread.
+func (p *process) own(started chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, after the child
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		_ = p.cmd.Wait() // killed on purpose, its status means nothing
+	}
+	close(p.done)
+}
+
+func dieWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}

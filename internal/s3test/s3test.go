@@ -1,0 +1,229 @@
+// Package s3test runs a real S3 server, versitygw, for tests and for the end-to-end harness.
+//
+// The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, where the name holds a
+// hash of everything the binary depends on, and is shared by all tests on the machine. It keeps each bucket as a directory
+// of plain files, so that a test can also damage objects behind the server's back: see [Server.ObjectPath].
+package s3test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/sys/unix"
+)
+
+// readyTimeout bounds the start of the server. It is only reached when something is wrong.
+const readyTimeout = 30 * time.Second
+
+// Server is a running S3 server with one bucket.
+type Server struct {
+	Endpoint  string // "http://127.0.0.1:PORT"
+	Bucket    string
+	AccessKey string
+	SecretKey string
+	Region    string
+
+	dir     string // holds data/BUCKET and the log
+	port    string
+	process *process // nil while stopped
+}
+
+// Start runs a server with an empty bucket for the length of a test. It skips the test, saying why, where the server cannot
+// be built, which needs the Go module proxy the first time.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	if _, err := Binary(); err != nil {
+		tb.Skipf("SKIPPED, no S3 server to test against: %v", err)
+	}
+	s, err := StartProcess(tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		s.Stop()
+		if tb.Failed() {
+			tb.Logf("end of the S3 server's log:\n%s", s.Log(2000))
+		}
+	})
+	return s
+}
+
+// StartProcess runs a server that keeps its files below dir, makes the bucket where it is missing, and returns when
+// requests are answered. The caller ends it with Stop; it also ends with the process that started it.
+func StartProcess(dir string) (*Server, error) {
+	s := &Server{Bucket: "wayside-test", AccessKey: "wayside-test-key", SecretKey: "wayside-test-secret", Region: "us-east-1", dir: dir}
+	// Another process may take the port between choosing and using it.
+	var err error
+	for range 3 {
+		if s.port, err = freePort(); err != nil {
+			return nil, err
+		}
+		if err = s.Restart(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+// Restart starts a stopped server again, on the same address and files.
+func (s *Server) Restart() error {
+	bin, err := Binary()
+	if err != nil {
+		return err
+	}
+	s.Endpoint = "http://127.0.0.1:" + s.port
+	args, err := s.arguments()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log of the S3 server: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(bin, args...)
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	cmd.Stdout, cmd.Stderr = log, log
+	if s.process, err = startProcess(cmd); err != nil {
+		return fmt.Errorf("start the S3 server: %w", err)
+	}
+	if err := s.ready(); err != nil {
+		s.Stop()
+		return fmt.Errorf("%w; end of its log:\n%s", err, s.Log(2000))
+	}
+	return nil
+}
+
+// arguments chooses where the server keeps metadata: in extended attributes where the file system has them, else in files
+// of their own.
+func (s *Server) arguments() ([]string, error) {
+	data, sidecar := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "metadata")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the S3 server's folder: %w", err)
+	}
+	args := []string{"--port", "127.0.0.1:" + s.port, "--region", s.Region, "--quiet", "posix"}
+	if unix.Setxattr(data, "user.wayside-test", []byte("x"), 0) != nil {
+		if err := os.MkdirAll(sidecar, 0o700); err != nil {
+			return nil, fmt.Errorf("make the S3 server's folder: %w", err)
+		}
+		args = append(args, "--sidecar", sidecar)
+	}
+	return append(args, data), nil
+}
+
+// Stop kills the server and waits for its end. Stopping a stopped server does nothing.
+func (s *Server) Stop() {
+	if s.process != nil {
+		s.process.kill()
+		s.process = nil
+	}
+}
+
+// URL is the archive URL of the bucket, with prefix below it.
+func (s *Server) URL(prefix string) string {
+	return "s3://" + s.Bucket + "/" + strings.Trim(prefix, "/") + "?endpoint=" + s.Endpoint + "&region=" + s.Region + "&path_style=true"
+}
+
+// Env is the credentials as environment variables for another process.
+func (s *Server) Env() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
+}
+
+// ObjectPath is the file that holds the object's bytes. key includes the prefix.
+func (s *Server) ObjectPath(key string) string {
+	return filepath.Join(s.dir, "data", s.Bucket, filepath.FromSlash(key))
+}
+
+// Log returns the last bytes of the server's log.
+func (s *Server) Log(last int) string {
+	text, err := os.ReadFile(s.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-last):])
+}
+
+func (s *Server) logPath() string { return filepath.Join(s.dir, "s3server.log") }
+
+// ready makes the bucket, asking again until the server answers or has ended.
+func (s *Server) ready() error {
+	client, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
+		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath,
+		Transport: &http.Transport{DisableKeepAlives: true}, MaxRetries: 1,
+	})
+	if err != nil {
+		return fmt.Errorf("connect to the S3 server: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	for {
+		err := client.MakeBucket(ctx, s.Bucket, minio.MakeBucketOptions{Region: s.Region})
+		switch code := minio.ToErrorResponse(err).Code; {
+		case err == nil, code == "BucketAlreadyOwnedByYou", code == "BucketAlreadyExists":
+			return nil
+		case code != "" && !errors.Is(err, io.EOF) && minio.ToErrorResponse(err).StatusCode != 0:
+			return fmt.Errorf("make the bucket on the S3 server: %w", err)
+		}
+		// The server says nowhere that it listens, so it is asked again; its end is an event.
+		select {
+		case <-s.process.done:
+			return errors.New("the S3 server ended at once")
+		case <-ctx.Done():
+			return fmt.Errorf("the S3 server did not answer in %s: %w", readyTimeout, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+// process is a child that dies with this process.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the child has ended
+	once sync.Once
+}
+
+// startProcess starts cmd from a thread that lives as long as the child: the signal at the parent's death (Linux) goes by
+// the thread that made the child, not by the process.
+func startProcess(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	dieWithParent(cmd)
+	started := make(chan error)
+	go p.own(started)
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) kill() {
+	p.once.Do(func() {
+		if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			slog.Warn("kill the S3 server", "error", err)
+		}
+	})
+	<-p.done
+}

@@ -1,0 +1,158 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/crash"
+)
+
+// Result is what one run of a job did. Counts cover what succeeded, whether or not the job failed afterwards.
+type Result struct {
+	Job      string        `json:"job"` // "archive" or "clean"
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"duration_ns"`
+	Resumed  int           `json:"resumed"` // objects whose plan was left over from an earlier run
+	Objects  int           `json:"objects"` // archived and verified, or deleted locally
+	Rows     uint64        `json:"rows"`
+	Lines    uint64        `json:"lines"`
+	RawBytes uint64        `json:"raw_bytes"`    // NDJSON
+	Bytes    uint64        `json:"object_bytes"` // compressed
+	Kept     int           `json:"kept"`         // clean: due for deletion and kept, because something was not as it should be
+	Error    string        `json:"error,omitempty"`
+}
+
+// ArchiveOnce finishes the plans that are open and then archives everything that is applied, not planned and old enough;
+// with all, however old. It waits for a job that is running. It stops at the first error of the target and goes on past
+// a plan whose own content is the trouble; what is not done stays for the next run.
+func (u *Uploader) ArchiveOnce(ctx context.Context, all bool) (Result, error) {
+	return u.runJob(ctx, jobArchive, func(ctx context.Context, r *Result) error { return u.archive(ctx, r, all) })
+}
+
+func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
+	// The memory for building objects is only held while the job runs.
+	u.builder = newBuilder(u.o.TempDir)
+	defer func() { u.builder = nil }()
+
+	open, err := u.openPlans(ctx)
+	if err != nil {
+		return err
+	}
+	u.noteOpen(len(open))
+	var failed []error
+	for _, p := range open {
+		switch err := u.execute(ctx, p, r); {
+		case err == nil:
+			r.Resumed++
+		case stops(err):
+			return errors.Join(append(failed, err)...)
+		default:
+			failed = append(failed, err)
+		}
+	}
+	pending, err := u.o.Source.Pending(ctx, farFuture)
+	if err != nil {
+		return errors.Join(append(failed, fmt.Errorf("list what is not archived: %w", err))...)
+	}
+	u.notePending(pending)
+	pl := planner{u.o.Service, u.o.Instance, u.o.Fields, u.o.ObjectBytes, u.o.After, &u.estimate}
+	for _, p := range pl.cut(pending, u.o.Now(), all) {
+		crash.Point("uploader.plan.before")
+		if err := u.o.Catalogue.AddPlan(ctx, p); err != nil {
+			return errors.Join(append(failed, fmt.Errorf("store the plan of %s: %w", p.Key, err))...)
+		}
+		crash.Point("uploader.plan.after")
+		u.notePlanned(p)
+		if err := u.execute(ctx, p, r); err != nil {
+			failed = append(failed, err)
+			if stops(err) {
+				break
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// farFuture asks for all pending blocks. Age is judged by the planner, which also knows what to do about times that lie
+// in the future.
+var farFuture = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// openPlans returns copies of the plans that are stored and not verified, oldest first.
+func (u *Uploader) openPlans(ctx context.Context) ([]*catalogue.Plan, error) {
+	var open []*catalogue.Plan
+	err := u.o.Catalogue.Plans(ctx, func(p *catalogue.Plan) error {
+		if p.State == catalogue.Planned {
+			c := *p
+			open = append(open, &c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the archive catalogue: %w", err)
+	}
+	return open, nil
+}
+
+// execute carries out a stored plan: build, put, read back, mark.
+func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) error {
+	b, err := u.builder.build(ctx, u.o.Source, p)
+	if err != nil {
+		return err
+	}
+	u.estimate.learn(b)
+	meta := planMeta(p, b, u.o.Target.MetaBytesMax())
+
+	crash.Point("uploader.put.before")
+	if err := u.put(ctx, p, b, meta); err != nil {
+		return &targetError{err}
+	}
+	crash.Point("uploader.put.after")
+
+	crash.Point("uploader.verify.before")
+	if err := u.verify(ctx, p, b, meta); err != nil {
+		return err
+	}
+	crash.Point("uploader.verify.after")
+
+	p.State = catalogue.Verified
+	p.Target = u.o.Target.String()
+	p.RawBytes, p.ObjectBytes = b.rawBytes, b.objectBytes
+	p.RawSHA256, p.ObjectSHA256 = b.rawSHA256, b.objectSHA256
+	p.VerifiedAt = u.o.Now().UTC()
+	crash.Point("uploader.mark.before")
+	if err := u.o.Catalogue.MarkVerified(ctx, p); err != nil {
+		return fmt.Errorf("mark %s as archived: %w", p.Key, err)
+	}
+	crash.Point("uploader.mark.after")
+
+	r.Objects++
+	r.Rows += p.Rows
+	r.Lines += p.Lines
+	r.RawBytes += b.rawBytes
+	r.Bytes += b.objectBytes
+	u.noteArchived(p)
+	return nil
+}
+
+func (u *Uploader) put(ctx context.Context, p *catalogue.Plan, b *built, meta map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
+	defer cancel()
+	body := u.builder.body.reader()
+	defer body.release()
+	return u.o.Target.Put(ctx, p.Key, body, int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
+}
+
+// targetError marks an error that concerns the target and not one plan: the next plan would fail the same way.
+type targetError struct{ err error }
+
+func (e *targetError) Error() string { return e.err.Error() }
+func (e *targetError) Unwrap() error { return e.err }
+
+// stops reports whether going on with the next plan is pointless.
+func stops(err error) bool {
+	var t *targetError
+	return errors.As(err, &t) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

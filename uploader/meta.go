@@ -1,0 +1,100 @@
+package uploader
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// FormatVersion is the version of the object format that new plans ask for: gzip of NDJSON with [SchemaVersion]. It stands
+// in the plan, because the bytes of an object depend on it.
+const FormatVersion = 1
+
+// Meta is what an object says about itself, in its metadata (S3: x-amz-meta-…) or in the file beside it (directory).
+// The names are part of the format.
+const (
+	MetaFormat    = "wayside-format"       // [FormatVersion]
+	MetaRows      = "wayside-rows"         // responses; drop records are not counted
+	MetaLines     = "wayside-lines"        // all lines
+	MetaRawBytes  = "wayside-raw-bytes"    // of the NDJSON
+	MetaRawSHA256 = "wayside-raw-sha256"   // of the NDJSON, hex
+	MetaRunCount  = "wayside-runs-count"   // number of sequence runs
+	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; left out where it does not fit
+	metaHeadBytes = len("x-amz-meta-: \n") // what each entry costs besides name and value, at most
+)
+
+// planMeta is the metadata of a built object. limit is the room in bytes for names and values; 0 means no limit.
+func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {
+	m := map[string]string{
+		MetaFormat:    strconv.Itoa(p.FormatVersion),
+		MetaRows:      strconv.FormatUint(p.Rows, 10),
+		MetaLines:     strconv.FormatUint(p.Lines, 10),
+		MetaRawBytes:  strconv.FormatUint(b.rawBytes, 10),
+		MetaRawSHA256: b.rawSHA256,
+		MetaRunCount:  strconv.Itoa(len(p.Runs)),
+	}
+	used := len(MetaRuns) + metaHeadBytes
+	for k, v := range m {
+		used += len(k) + len(v) + metaHeadBytes
+	}
+	runs := appendRuns(nil, p.Runs, limit, used)
+	if runs != nil {
+		m[MetaRuns] = string(runs)
+	}
+	return m
+}
+
+// appendRuns appends the runs as text, or returns nil when limit is set and used plus the text would pass it.
+func appendRuns(dst []byte, runs []catalogue.Run, limit, used int) []byte {
+	for i, r := range runs {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, r.First, 10)
+		dst = append(dst, '-')
+		dst = strconv.AppendUint(dst, r.Last, 10)
+		if limit > 0 && used+len(dst) > limit {
+			return nil
+		}
+	}
+	return dst
+}
+
+// ParseRuns reads the value of [MetaRuns].
+func ParseRuns(text string) ([]catalogue.Run, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var runs []catalogue.Run
+	for part := range strings.SplitSeq(text, ",") {
+		first, last, found := strings.Cut(part, "-")
+		if !found {
+			return nil, fmt.Errorf("sequence run %q is not FIRST-LAST", part)
+		}
+		f, err := strconv.ParseUint(first, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("sequence run %q: %w", part, err)
+		}
+		l, err := strconv.ParseUint(last, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("sequence run %q: %w", part, err)
+		}
+		if l < f {
+			return nil, fmt.Errorf("sequence run %q ends before it begins", part)
+		}
+		runs = append(runs, catalogue.Run{First: f, Last: l})
+	}
+	return runs, nil
+}
+
+// metaDiffers names an entry of want that got lacks or has otherwise; "" when there is none.
+func metaDiffers(want, got map[string]string) string {
+	for k, v := range want {
+		if got[k] != v {
+			return fmt.Sprintf("%s is %q, not %q", k, got[k], v)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,190 @@
+package uploader
+
+import (
+	"encoding/hex"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// SchemaVersion is the schema_version of the lines written. It grows when a field changes its meaning or goes away, not
+// when one is added.
+const SchemaVersion = 1
+
+// FieldTraceID names the optional trace_id field in [Options.Fields].
+const FieldTraceID = "trace_id"
+
+// lineWriter turns the events of one plan into lines of NDJSON. What is the same in every line is rendered once.
+type lineWriter struct {
+	epoch   uuid.UUID
+	traceID bool
+	tail    []byte // from service up to the sequence number
+	end     []byte // from behind the sequence number
+
+	second     int64 // for which stamp is rendered
+	stamp      []byte
+	haveSecond bool
+}
+
+func newLineWriter(p *catalogue.Plan) *lineWriter {
+	w := &lineWriter{epoch: p.Epoch}
+	for _, f := range p.Fields {
+		w.traceID = w.traceID || f == FieldTraceID
+	}
+	w.tail = append(w.tail, `,"service":`...)
+	w.tail = appendString(w.tail, []byte(p.Service))
+	w.tail = append(w.tail, `,"instance":`...)
+	w.tail = appendString(w.tail, []byte(p.Instance))
+	w.tail = append(w.tail, `,"epoch":"`...)
+	w.tail = append(w.tail, p.Epoch.String()...)
+	w.tail = append(w.tail, `","seq":`...)
+	w.end = append(w.end, `,"schema_version":`...)
+	w.end = strconv.AppendInt(w.end, SchemaVersion, 10)
+	w.end = append(w.end, "}\n"...)
+	return w
+}
+
+// appendLine appends one event with its line feed. Field order is part of the format. Text fields that are empty are left
+// out; drop records have only the fields that mean something for them, and "dropped", the number of responses dropped for
+// the reason in error_type since the epoch began.
+func (w *lineWriter) appendLine(dst []byte, seq uint64, label string, e *event.Event) []byte {
+	dst = append(dst, `{"event_id":"`...)
+	dst = appendUUID(dst, event.ID(e.TimeMicros, w.epoch, seq))
+	dst = append(dst, `","ts":"`...)
+	dst = w.appendTime(dst, e.TimeMicros)
+	dst = append(dst, '"')
+	if e.IsResponse() {
+		dst = w.appendResponse(dst, label, e)
+	}
+	dst = appendField(dst, `,"error_type":`, e.ErrorType)
+	dst = append(dst, `,"kind":"`...)
+	dst = append(dst, e.Kind.String()...)
+	dst = append(dst, '"')
+	if !e.IsResponse() {
+		dst = appendNumber(dst, `,"dropped":`, e.RequestBytes)
+	}
+	dst = append(dst, w.tail...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	return append(dst, w.end...)
+}
+
+func (w *lineWriter) appendResponse(dst []byte, label string, e *event.Event) []byte {
+	dst = appendField(dst, `,"http_request_method":`, e.Method)
+	dst = appendField(dst, `,"url_path":`, e.Path)
+	dst = appendField(dst, `,"url_template":`, label)
+	dst = appendNumber(dst, `,"http_response_status_code":`, uint64(e.Status))
+	dst = appendNumber(dst, `,"duration_us":`, e.DurationMicros)
+	dst = appendNumber(dst, `,"ttfb_us":`, e.TTFBMicros)
+	dst = appendNumber(dst, `,"http_request_body_size":`, e.RequestBytes)
+	dst = appendNumber(dst, `,"http_response_body_size":`, e.ResponseBytes)
+	dst = appendField(dst, `,"server_address":`, e.Host)
+	dst = appendField(dst, `,"upstream_address":`, e.Upstream)
+	dst = appendField(dst, `,"network_protocol_version":`, e.Protocol)
+	dst = appendField(dst, `,"client_address":`, e.Client)
+	if w.traceID {
+		dst = appendField(dst, `,"trace_id":`, e.TraceID)
+	}
+	return dst
+}
+
+// appendTime appends RFC 3339 with six digits, UTC. The part down to the second is kept from the event before.
+func (w *lineWriter) appendTime(dst []byte, micros int64) []byte {
+	second := micros / 1e6
+	below := micros % 1e6
+	if below < 0 {
+		second, below = second-1, below+1e6
+	}
+	if !w.haveSecond || second != w.second {
+		w.stamp = time.Unix(second, 0).UTC().AppendFormat(w.stamp[:0], "2006-01-02T15:04:05.")
+		w.second, w.haveSecond = second, true
+	}
+	dst = append(dst, w.stamp...)
+	for div := int64(100000); div > 0; div /= 10 {
+		dst = append(dst, byte('0'+below/div%10)) //nolint:gosec // one digit
+	}
+	return append(dst, 'Z')
+}
+
+func appendUUID(dst []byte, id uuid.UUID) []byte {
+	dst = hex.AppendEncode(dst, id[:4])
+	dst = hex.AppendEncode(append(dst, '-'), id[4:6])
+	dst = hex.AppendEncode(append(dst, '-'), id[6:8])
+	dst = hex.AppendEncode(append(dst, '-'), id[8:10])
+	return hex.AppendEncode(append(dst, '-'), id[10:])
+}
+
+func appendNumber(dst []byte, name string, v uint64) []byte {
+	return strconv.AppendUint(append(dst, name...), v, 10)
+}
+
+func appendField[T []byte | string](dst []byte, name string, v T) []byte {
+	if len(v) == 0 {
+		return dst
+	}
+	return appendString(append(dst, name...), v)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// plain marks the bytes that stand for themselves in a JSON string.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// appendString appends v as a JSON string. A byte that is not part of valid UTF-8 is written as %XX, as it would stand in
+// a URL: JSON has no way to carry it.
+func appendString[T []byte | string](dst []byte, v T) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(v); {
+		c := v[i]
+		if plain[c] {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			r, size := decodeRune(v[i:])
+			if r != utf8.RuneError || size > 1 {
+				i += size
+				continue
+			}
+		}
+		dst = append(dst, v[start:i]...)
+		dst = appendEscaped(dst, c)
+		i++
+		start = i
+	}
+	dst = append(dst, v[start:]...)
+	return append(dst, '"')
+}
+
+func appendEscaped(dst []byte, c byte) []byte {
+	switch {
+	case c == '"' || c == '\\':
+		return append(dst, '\\', c)
+	case c == '\n':
+		return append(dst, '\\', 'n')
+	case c == '\r':
+		return append(dst, '\\', 'r')
+	case c == '\t':
+		return append(dst, '\\', 't')
+	case c < ' ':
+		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+	}
+	return append(dst, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+}
+
+func decodeRune[T []byte | string](v T) (rune, int) {
+	// The longest UTF-8 sequence is four bytes; the copy keeps this free of conversions that allocate.
+	var head [utf8.UTFMax]byte
+	n := copy(head[:], v)
+	return utf8.DecodeRune(head[:n])
+}

@@ -1,0 +1,178 @@
+package uploader
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// futureTolerance is how far ahead of the clock a stored time may be and still be believed. Beyond it the clock was wrong
+// then or is wrong now, and waiting for that time could take years.
+const futureTolerance = time.Hour
+
+// nameBytesMax bounds an escaped service or instance name in a key, so that the file name stays below 255 bytes together
+// with the epoch (36), two sequence numbers (40), separators and the longest suffix.
+const nameBytesMax = 72
+
+// planner cuts pending blocks into plans.
+type planner struct {
+	service, instance string
+	fields            []string
+	objectBytes       int64
+	after             time.Duration
+	estimate          *estimate
+}
+
+// cut returns the plans for all blocks that are old enough, or for all blocks. Blocks of one hour and epoch stay in order;
+// a plan ends where the next block would take the object past objectBytes, by estimate.
+func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*catalogue.Plan {
+	type group struct {
+		hour  int64
+		epoch uuid.UUID
+	}
+	open := map[group]*draft{}
+	var plans []*catalogue.Plan
+	for i := range pending {
+		b := &pending[i]
+		if !all && !pl.oldEnough(b.AppliedAt, now) {
+			continue
+		}
+		g := group{b.ID.Hour, b.Epoch}
+		d := open[g]
+		if d != nil && pl.estimate.object(d.encoded+b.Bytes) > pl.objectBytes {
+			d = nil
+		}
+		if d == nil {
+			d = &draft{Plan: pl.plan(b, now)}
+			open[g] = d
+			plans = append(plans, d.Plan)
+		}
+		d.add(b)
+	}
+	for _, p := range plans {
+		p.Runs = mergeRuns(p.Runs)
+		p.Key = pl.key(p)
+	}
+	slices.SortStableFunc(plans, func(a, b *catalogue.Plan) int {
+		return cmp.Or(cmp.Compare(a.Hour, b.Hour), bytes.Compare(a.Epoch[:], b.Epoch[:]))
+	})
+	return plans
+}
+
+func (pl *planner) oldEnough(applied, now time.Time) bool {
+	return !applied.After(now.Add(-pl.after)) || applied.After(now.Add(futureTolerance))
+}
+
+func (pl *planner) plan(b *catalogue.Pending, now time.Time) *catalogue.Plan {
+	return &catalogue.Plan{
+		State: catalogue.Planned, Hour: b.ID.Hour, Epoch: b.Epoch, FormatVersion: FormatVersion,
+		Service: pl.service, Instance: pl.instance, Fields: pl.fields, CreatedAt: now.UTC(),
+	}
+}
+
+// key names the object. The first sequence number alone makes it unique within hour and epoch: no number is in two plans.
+func (pl *planner) key(p *catalogue.Plan) string {
+	k := []byte(HourPrefix(p.Hour))
+	k = append(appendName(k, p.Service), '_')
+	k = append(appendName(k, p.Instance), '_')
+	k = append(k, p.Epoch.String()...)
+	k = append(k, '_')
+	k = strconv.AppendUint(k, p.Runs[0].First, 10)
+	k = append(k, '-')
+	k = strconv.AppendUint(k, p.Runs[len(p.Runs)-1].Last, 10)
+	return string(append(k, objectSuffix...))
+}
+
+// EventsPrefix is what the keys of all event objects begin with.
+const EventsPrefix = "v1/dt="
+
+// HourPrefix is what the keys of the objects of an hour begin with. hour counts from 1970-01-01T00:00Z.
+func HourPrefix(hour int64) string {
+	return time.Unix(hour*3600, 0).UTC().Format("v1/dt=2006-01-02/hour=15/")
+}
+
+// appendName percent-encodes everything outside [A-Za-z0-9.-] and cuts behind nameBytesMax, never inside an escape.
+func appendName(dst []byte, name string) []byte {
+	end := len(dst) + nameBytesMax
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-':
+			if len(dst)+1 > end {
+				return dst
+			}
+			dst = append(dst, c)
+		default:
+			if len(dst)+3 > end {
+				return dst
+			}
+			dst = append(dst, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		}
+	}
+	return dst
+}
+
+// draft is a plan that is still taking blocks.
+type draft struct {
+	*catalogue.Plan
+	encoded uint64
+}
+
+func (d *draft) add(b *catalogue.Pending) {
+	d.Blocks = append(d.Blocks, b.ID)
+	d.Runs = append(d.Runs, b.Runs...)
+	d.Rows += b.Rows
+	d.Lines += b.Lines
+	d.encoded += b.Bytes
+	if b.MaxTime.After(d.MaxTime) {
+		d.MaxTime = b.MaxTime
+	}
+}
+
+// mergeRuns joins runs that touch. They come in order, because an epoch is drained in order.
+func mergeRuns(runs []catalogue.Run) []catalogue.Run {
+	merged := make([]catalogue.Run, 0, len(runs))
+	for _, r := range runs {
+		if n := len(merged); n > 0 && merged[n-1].Last+1 == r.First {
+			merged[n-1].Last = r.Last
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return slices.Clip(merged)
+}
+
+// estimate foretells how large an object will be from the encoded size of its records. It learns from each object made.
+// Owned by whoever runs the job.
+type estimate struct {
+	ratio float64 // compressed bytes per encoded byte; 0 until the first object
+}
+
+// initialRatio is a little above what realistic traffic gave when measured (BenchmarkArchive).
+const initialRatio = 0.35
+
+func (e *estimate) object(encoded uint64) int64 {
+	ratio := e.ratio
+	if ratio == 0 {
+		ratio = initialRatio
+	}
+	return int64(float64(encoded) * ratio)
+}
+
+func (e *estimate) learn(b *built) {
+	if b.encodedBytes < 64<<10 {
+		return // small objects compress worse than the ones that need a cut
+	}
+	got := float64(b.objectBytes) / float64(b.encodedBytes)
+	if e.ratio == 0 {
+		e.ratio = got
+	}
+	// Kept within bounds, so that one odd object cannot spoil the next cuts.
+	e.ratio = min(max(0.5*e.ratio+0.5*got, 0.02), 2)
+}

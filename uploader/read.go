@@ -1,0 +1,160 @@
+package uploader
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzip"
+)
+
+// Line is one line of an archive object, decoded. Fields that a line lacks are zero.
+type Line struct {
+	EventID   uuid.UUID `json:"event_id"`
+	Time      time.Time `json:"ts"`
+	Method    string    `json:"http_request_method"`
+	Path      string    `json:"url_path"`
+	Template  string    `json:"url_template"`
+	Status    int       `json:"http_response_status_code"`
+	Duration  uint64    `json:"duration_us"`
+	TTFB      uint64    `json:"ttfb_us"`
+	BytesIn   uint64    `json:"http_request_body_size"`
+	BytesOut  uint64    `json:"http_response_body_size"`
+	Host      string    `json:"server_address"`
+	Upstream  string    `json:"upstream_address"`
+	Protocol  string    `json:"network_protocol_version"`
+	Client    string    `json:"client_address"`
+	TraceID   string    `json:"trace_id"`
+	ErrorType string    `json:"error_type"`
+	Kind      string    `json:"kind"`
+	Dropped   uint64    `json:"dropped"`
+	Service   string    `json:"service"`
+	Instance  string    `json:"instance"`
+	Epoch     uuid.UUID `json:"epoch"`
+	Seq       uint64    `json:"seq"`
+	Schema    int       `json:"schema_version"`
+}
+
+// ReadLines calls fn for each line of an object, without its line feed. The slice is valid during the call.
+func ReadLines(ctx context.Context, t Target, key string, fn func(line []byte) error) error {
+	body, _, err := t.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	zip, err := gzip.NewReader(body)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", key, err)
+	}
+	r := bufio.NewReaderSize(zip, flushBytes)
+	var long []byte // a line that does not fit into r
+	for {
+		part, err := r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			long = append(long, part...)
+			continue
+		case errors.Is(err, io.EOF) && len(part)+len(long) == 0:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s: %w", key, truncated(err))
+		}
+		if len(long) > 0 {
+			long = append(long, part...)
+			part = long
+		}
+		if err := fn(part[:len(part)-1]); err != nil {
+			return err
+		}
+		long = long[:0]
+	}
+}
+
+// truncated makes the end of file an error, where it comes in the middle of a line.
+func truncated(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// ReadObject calls fn for each line of an object, decoded. The line is reused.
+func ReadObject(ctx context.Context, t Target, key string, fn func(*Line) error) error {
+	var line Line
+	n := 0
+	return ReadLines(ctx, t, key, func(text []byte) error {
+		n++
+		line = Line{}
+		if err := json.Unmarshal(text, &line); err != nil {
+			return fmt.Errorf("read %s, line %d: %w", key, n, err)
+		}
+		return fn(&line)
+	})
+}
+
+// Count is what the objects of a target hold.
+type Count struct {
+	Objects  int
+	Lines    int   // all lines
+	Rows     int   // responses: lines that are not drop records
+	Distinct int   // different event IDs
+	Bytes    int64 // compressed
+}
+
+// CountTarget reads all event objects of a target. It keeps 16 bytes for each line in memory.
+func CountTarget(ctx context.Context, t Target) (Count, error) {
+	var c Count
+	ids := map[uuid.UUID]struct{}{}
+	err := t.List(ctx, EventsPrefix, func(o ObjectInfo) error {
+		c.Objects++
+		c.Bytes += o.Size
+		return ReadLines(ctx, t, o.Key, func(line []byte) error {
+			c.Lines++
+			if !bytes.Contains(line, dropMark) {
+				c.Rows++
+			}
+			id, err := lineID(line)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", o.Key, err)
+			}
+			ids[id] = struct{}{}
+			return nil
+		})
+	})
+	c.Distinct = len(ids)
+	return c, err
+}
+
+// CountLines is CountTarget without the IDs.
+func CountLines(ctx context.Context, t Target) (objects, lines, rows int, err error) {
+	err = t.List(ctx, EventsPrefix, func(o ObjectInfo) error {
+		objects++
+		return ReadLines(ctx, t, o.Key, func(line []byte) error {
+			lines++
+			if !bytes.Contains(line, dropMark) {
+				rows++
+			}
+			return nil
+		})
+	})
+	return objects, lines, rows, err
+}
+
+// dropMark cannot stand inside a string: quotation marks are escaped there.
+var dropMark = []byte(`,"kind":"drop"`)
+
+var idMark = []byte(`{"event_id":"`)
+
+func lineID(line []byte) (uuid.UUID, error) {
+	rest, found := bytes.CutPrefix(line, idMark)
+	if !found || len(rest) < 36 {
+		return uuid.UUID{}, errors.New("line does not begin with an event_id")
+	}
+	return uuid.ParseBytes(rest[:36])
+}

@@ -1,0 +1,113 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/crash"
+)
+
+// ErrArchiveMissing says that retention found an archived object gone or changed. Its events are kept locally.
+var ErrArchiveMissing = errors.New("archived object is not as it was verified")
+
+// CleanOnce deletes local events that stand verified in the archive and are older than the retention. Each object is
+// looked up once more immediately before its events are deleted; anything unexpected keeps them. It waits for a job that
+// is running. A plan that must be kept does not hold up the others; an unreachable target ends the run.
+func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
+	return u.runJob(ctx, jobClean, u.clean)
+}
+
+func (u *Uploader) clean(ctx context.Context, r *Result) error {
+	due, err := u.duePlans(ctx)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, p := range due {
+		err := u.cleanPlan(ctx, p)
+		if err == nil {
+			delete(u.warned, p.ID)
+			u.noteDeleted(p)
+			r.Objects++
+			r.Rows += p.Rows
+			r.Lines += p.Lines
+			r.RawBytes += p.RawBytes
+			r.Bytes += p.ObjectBytes
+			continue
+		}
+		r.Kept++
+		failed = append(failed, err)
+		if stops(err) {
+			break
+		}
+		if u.warned[p.ID] != err.Error() {
+			u.warned[p.ID] = err.Error()
+			u.o.Logger.Warn("events are kept locally beyond their retention", "key", p.Key, "error", err)
+		}
+	}
+	if len(failed) > 1 {
+		return fmt.Errorf("%w (and %d more of %d objects)", failed[0], len(failed)-1, len(due))
+	}
+	return errors.Join(failed...)
+}
+
+// duePlans returns copies of the verified plans that are older than the retention, oldest first.
+func (u *Uploader) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
+	now := u.o.Now()
+	limit := now.Add(-u.o.RetentionEvents)
+	var due []*catalogue.Plan
+	err := u.o.Catalogue.Plans(ctx, func(p *catalogue.Plan) error {
+		if p.State != catalogue.Verified {
+			return nil
+		}
+		age := p.MaxTime
+		if age.After(now.Add(futureTolerance)) {
+			// Recorded while the clock was ahead: what counts is how long it has been in the archive.
+			age = p.VerifiedAt
+		}
+		if age.Before(limit) {
+			c := *p
+			due = append(due, &c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the archive catalogue: %w", err)
+	}
+	return due, nil
+}
+
+func (u *Uploader) cleanPlan(ctx context.Context, p *catalogue.Plan) error {
+	if err := u.inPlace(ctx, p); err != nil {
+		return err
+	}
+	crash.Point("uploader.delete.before")
+	if err := u.o.Catalogue.DeleteBlocks(ctx, p); err != nil {
+		return fmt.Errorf("delete the local events of %s: %w", p.Key, err)
+	}
+	crash.Point("uploader.delete.after")
+	return nil
+}
+
+// inPlace looks the object up and compares size and metadata with the catalogue.
+func (u *Uploader) inPlace(ctx context.Context, p *catalogue.Plan) error {
+	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
+	defer cancel()
+	info, err := u.o.Target.Stat(ctx, p.Key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return fmt.Errorf("%w: it was verified in %s: %w", ErrArchiveMissing, p.Target, err)
+	case err != nil:
+		return &targetError{err}
+	case info.Size < 0 || uint64(info.Size) != p.ObjectBytes:
+		return fmt.Errorf("%w: %s has %d bytes, verified were %d", ErrArchiveMissing, p.Key, info.Size, p.ObjectBytes)
+	}
+	want := map[string]string{MetaRawSHA256: p.RawSHA256, MetaRows: strconv.FormatUint(p.Rows, 10)}
+	if d := metaDiffers(want, info.Meta); d != "" {
+		return fmt.Errorf("%w: %s: metadata: %s", ErrArchiveMissing, p.Key, d)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package uploader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	objectSuffix = ".ndjson.gz"
+	metaSuffix   = ".json"
+	tempSuffix   = ".tmp"
+)
+
+// dirTarget keeps objects as files. The metadata file is the commit marker: it is written after the object is durable,
+// and removed before the object changes.
+type dirTarget struct {
+	root string
+}
+
+func newDirTarget(dir string) (*dirTarget, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: %w", ErrTargetURL, dir, err)
+	}
+	return &dirTarget{root: abs}, nil
+}
+
+func (t *dirTarget) String() string    { return "file://" + t.root }
+func (t *dirTarget) MetaBytesMax() int { return 0 }
+
+func (t *dirTarget) path(key string) (string, error) {
+	local := filepath.FromSlash(key)
+	if !filepath.IsLocal(local) {
+		return "", fmt.Errorf("archive key %q leaves the directory", key)
+	}
+	return filepath.Join(t.root, local), nil
+}
+
+func (t *dirTarget) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
+	name, err := t.path(key)
+	if err != nil {
+		return err
+	}
+	if err := mkdirSynced(filepath.Dir(name)); err != nil {
+		return dirHint(fmt.Errorf("make the folder of %s: %w", key, err))
+	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("rewind %s: %w", key, err)
+	}
+	if err := os.Remove(name + metaSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return dirHint(fmt.Errorf("replace %s: %w", key, err))
+	}
+	counted := &io.LimitedReader{R: ctxReader{ctx, body}, N: size + 1}
+	if err := writeSynced(name, counted); err != nil {
+		return dirHint(fmt.Errorf("write %s: %w", key, err))
+	}
+	if counted.N != 1 {
+		return fmt.Errorf("write %s: body has not the announced %d bytes", key, size)
+	}
+	text, err := json.MarshalIndent(meta, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write metadata of %s: %w", key, err)
+	}
+	if err := writeSynced(name+metaSuffix, strings.NewReader(string(text)+"\n")); err != nil {
+		return dirHint(fmt.Errorf("write metadata of %s: %w", key, err))
+	}
+	return nil
+}
+
+func (t *dirTarget) Get(_ context.Context, key string) (io.ReadCloser, map[string]string, error) {
+	name, err := t.path(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	meta, err := readMeta(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", key, notFound(err))
+	}
+	return f, meta, nil
+}
+
+func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
+	name, err := t.path(key)
+	if err != nil {
+		return ObjectInfo{}, err
+	}
+	meta, err := readMeta(name)
+	if err != nil {
+		return ObjectInfo{}, fmt.Errorf("look up %s: %w", key, err)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return ObjectInfo{}, fmt.Errorf("look up %s: %w", key, notFound(err))
+	}
+	return ObjectInfo{Key: key, Size: info.Size(), Meta: meta}, nil
+}
+
+func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
+	// Only the folder in which the prefix ends needs to be walked.
+	start, err := t.path(prefix[:strings.LastIndexByte(prefix, '/')+1] + ".")
+	if err != nil {
+		return err
+	}
+	err = filepath.WalkDir(start, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // nothing archived yet, or removed meanwhile
+			}
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if d.IsDir() || !strings.HasSuffix(name, objectSuffix) {
+			return nil
+		}
+		rel, err := filepath.Rel(t.root, name)
+		if err != nil {
+			return err
+		}
+		key := filepath.ToSlash(rel)
+		if !strings.HasPrefix(key, prefix) {
+			return nil
+		}
+		if _, err := os.Stat(name + metaSuffix); errors.Is(err, fs.ErrNotExist) {
+			return nil // being written
+		}
+		info, err := d.Info()
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		return fn(ObjectInfo{Key: key, Size: info.Size()})
+	})
+	if err != nil {
+		return dirHint(fmt.Errorf("list %s: %w", t, err))
+	}
+	return nil
+}
+
+func readMeta(name string) (map[string]string, error) {
+	text, err := os.ReadFile(name + metaSuffix)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	var meta map[string]string
+	if err := json.Unmarshal(text, &meta); err != nil {
+		return nil, fmt.Errorf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
+	}
+	return meta, nil
+}
+
+func notFound(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (%w)", ErrNotFound, err)
+	}
+	return dirHint(err)
+}
+
+// writeSynced writes a file under a temporary name, makes it durable and renames it, so that it is seen whole or not at
+// all. The temporary name is always the same: what a crash leaves is overwritten by the retry.
+func writeSynced(name string, content io.Reader) error {
+	temp := name + tempSuffix
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err != nil {
+		_ = os.Remove(temp) // gives space back on a full disk; the error above is what counts
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// mkdirSynced makes a directory with its parents and makes each new name durable in the folder that holds it.
+func mkdirSynced(dir string) error {
+	if info, err := os.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("is a file")}
+		}
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := mkdirSynced(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// dirHint adds what the operator can do about a directory that cannot be used.
+func dirHint(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (the directory must be writable for uid %d: change its owner or set archive to another one)", err, os.Getuid())
+	}
+	return err
+}
+
+// ctxReader stops reading when ctx is done.
+type ctxReader struct {
+	ctx context.Context //nolint:containedctx // lives for one copy
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,141 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/clock"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// Source is where events are read from: the store.
+type Source interface {
+	// Pending returns the blocks applied before the given time that no plan holds, in the order in which they were
+	// applied.
+	Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error)
+	// Events calls fn for each record of the plan's blocks, in order of sequence numbers. The event is valid during the
+	// call. It stops with fn's error.
+	Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, label string, e *event.Event) error) error
+}
+
+// Catalogue remembers plans durably: the store.
+type Catalogue interface {
+	// AddPlan assigns an ID and stores the plan; its blocks are no longer pending afterwards.
+	AddPlan(ctx context.Context, p *catalogue.Plan) error
+	// Plans calls fn for each plan, oldest first. The plan is valid during the call.
+	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error
+	// MarkVerified stores what is known of the object and that it was read back and matched.
+	MarkVerified(ctx context.Context, p *catalogue.Plan) error
+	// DeleteBlocks removes the plan's blocks. It refuses plans that are not verified.
+	DeleteBlocks(ctx context.Context, p *catalogue.Plan) error
+}
+
+// Options are the settings of an uploader. Source, Catalogue and Target are required.
+type Options struct {
+	Source    Source
+	Catalogue Catalogue
+	Target    Target
+
+	Service  string // default "wayside"; stands in keys and lines
+	Instance string // default "0"
+	// Fields lists the optional fields to write; only FieldTraceID is known.
+	Fields []string
+
+	// After is how long ago a block must have been applied before it is archived. Default an hour; negative means at once.
+	After time.Duration
+	// ObjectBytes is the compressed size at which an object is cut, by estimate. Default 8 MiB, at least 64 KiB.
+	ObjectBytes int64
+	// RetentionEvents is how old events must be before they are deleted locally. Default 72 hours; negative means at once.
+	RetentionEvents time.Duration
+
+	// ArchiveSchedule and RetentionSchedule are cron expressions (UTC) or "@every DURATION". Defaults "0 * * * *" and
+	// "0 3 * * *". Run also runs both once when it starts, which makes up for what was missed.
+	ArchiveSchedule   string
+	RetentionSchedule string
+
+	// BackoffMin and BackoffMax bound the pause after a failed job; it doubles each time. Defaults a second and five minutes.
+	BackoffMin, BackoffMax time.Duration
+	// RequestTimeout bounds one Put, Get or Stat, the reading of the body included. Default five minutes.
+	RequestTimeout time.Duration
+	// TempDir is for the part of an object that does not fit into memory, which is rare. Default the system's.
+	TempDir string
+
+	Now    func() time.Time // default clock.Now
+	Logger *slog.Logger     // default slog.Default()
+}
+
+// Uploader archives events and applies retention. Its methods are safe for concurrent use; jobs never overlap.
+type Uploader struct {
+	o                  Options
+	archiveAt, cleanAt schedule
+
+	// job holds one token while no job runs. A channel, so that waiting for it can be given up.
+	job chan struct{}
+
+	// Owned by whoever holds the token.
+	builder  *builder
+	estimate estimate
+	warned   map[uint64]string // plans that retention keeps, and why; each is said once
+
+	mu     sync.Mutex
+	status Status // guarded by mu
+}
+
+// New checks the options and fills in defaults. It starts nothing.
+func New(o Options) (*Uploader, error) {
+	if o.Source == nil || o.Catalogue == nil || o.Target == nil {
+		return nil, errors.New("uploader needs a source, a catalogue and a target")
+	}
+	setDefault(&o.Service, "wayside")
+	setDefault(&o.Instance, "0")
+	setDefault(&o.After, time.Hour)
+	setDefault(&o.ObjectBytes, 8<<20)
+	setDefault(&o.RetentionEvents, 72*time.Hour)
+	setDefault(&o.ArchiveSchedule, "0 * * * *")
+	setDefault(&o.RetentionSchedule, "0 3 * * *")
+	setDefault(&o.BackoffMin, time.Second)
+	setDefault(&o.BackoffMax, 5*time.Minute)
+	setDefault(&o.RequestTimeout, 5*time.Minute)
+	setDefault(&o.Logger, slog.Default())
+	if o.Now == nil {
+		o.Now = clock.Now
+	}
+	o.ObjectBytes = max(o.ObjectBytes, 64<<10)
+	o.BackoffMax = max(o.BackoffMax, o.BackoffMin)
+	o.After, o.RetentionEvents = max(o.After, 0), max(o.RetentionEvents, 0)
+	o.Fields = slices.Compact(slices.Sorted(slices.Values(o.Fields)))
+	for _, f := range o.Fields {
+		if f != FieldTraceID {
+			return nil, fmt.Errorf("archive field %q is not an optional field: known is %s", f, FieldTraceID)
+		}
+	}
+	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}}
+	u.job <- struct{}{}
+	var err error
+	if u.archiveAt, err = parseSchedule(o.ArchiveSchedule); err != nil {
+		return nil, fmt.Errorf("archive schedule: %w", err)
+	}
+	if u.cleanAt, err = parseSchedule(o.RetentionSchedule); err != nil {
+		return nil, fmt.Errorf("retention schedule: %w", err)
+	}
+	return u, nil
+}
+
+// ValidateSchedule reports whether text is a cron expression or "@every DURATION" that the options accept.
+func ValidateSchedule(text string) error {
+	_, err := parseSchedule(text)
+	return err
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -1,0 +1,81 @@
+package uploader
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// ErrNotVerified says that an object was written and reads back as something else. The plan stays open and the next run
+// writes it again.
+var ErrNotVerified = errors.New("archive object does not read back as written")
+
+// verify reads the object back and compares everything that is known of it.
+func (u *Uploader) verify(ctx context.Context, p *catalogue.Plan, want *built, meta map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
+	defer cancel()
+	body, got, err := u.o.Target.Get(ctx, p.Key)
+	if err != nil {
+		return &targetError{err}
+	}
+	found, err := digest(body, want.rawBytes)
+	if cerr := body.Close(); err == nil {
+		err = cerr
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrNotVerified, p.Key, err)
+	case found.objectBytes != want.objectBytes || found.objectSHA256 != want.objectSHA256:
+		return fmt.Errorf("%w: %s: %d bytes with hash %s, written were %d with %s",
+			ErrNotVerified, p.Key, found.objectBytes, found.objectSHA256, want.objectBytes, want.objectSHA256)
+	case found.rawBytes != want.rawBytes || found.rawSHA256 != want.rawSHA256 || found.lines != want.lines:
+		return fmt.Errorf("%w: %s: content is %d lines, %d bytes, hash %s; written were %d, %d, %s",
+			ErrNotVerified, p.Key, found.lines, found.rawBytes, found.rawSHA256, want.lines, want.rawBytes, want.rawSHA256)
+	}
+	if d := metaDiffers(meta, got); d != "" {
+		return fmt.Errorf("%w: %s: metadata: %s", ErrNotVerified, p.Key, d)
+	}
+	return nil
+}
+
+// digest reads a gzip object to its end, with at most rawMax bytes of content, and describes it. rows stay unknown.
+func digest(r io.Reader, rawMax uint64) (*built, error) {
+	d, raw := &built{}, sha256.New()
+	object := &countingHash{w: io.Discard, h: sha256.New()}
+	tee := io.TeeReader(r, object)
+	zip, err := gzip.NewReader(tee)
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, flushBytes)
+	for {
+		n, err := zip.Read(buf)
+		raw.Write(buf[:n])
+		d.rawBytes += uint64(n)                               //nolint:gosec // not negative
+		d.lines += uint64(bytes.Count(buf[:n], []byte{'\n'})) //nolint:gosec // not negative
+		if d.rawBytes > rawMax {
+			return nil, errors.New("content is longer than what was written")
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	// What follows the last gzip member, which there should not be, counts for the object's hash.
+	if _, err := io.Copy(io.Discard, tee); err != nil {
+		return nil, err
+	}
+	d.rawSHA256 = hex.EncodeToString(raw.Sum(nil))
+	d.objectBytes, d.objectSHA256 = object.n, hex.EncodeToString(object.h.Sum(nil))
+	return d, nil
+}

@@ -22,6 +22,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// InternalPrefix begins the paths that only the traffic process asks the books process for; nobody else gets through.
+const InternalPrefix = "/internal/"
+
 // Options configures a Server.
 type Options struct {
 	// Token, if not empty, is required as "Authorization: Bearer TOKEN" for all but /livez and /readyz.
@@ -30,6 +33,8 @@ type Options struct {
 	Hosts []string
 	// Accounting composes the figures of GET /api/v1/accounting; its result is answered as JSON.
 	Accounting func(ctx context.Context) (any, error)
+	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory.
+	Snapshots http.Handler
 	// Gatherer holds the traffic process's own metrics.
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
@@ -46,10 +51,9 @@ type Check struct {
 
 // Server answers the admin endpoint.
 type Server struct {
-	opt       Options
-	ready     readiness
-	relay     *relay
-	snapshots snapshots
+	opt   Options
+	ready readiness
+	relay *relay
 }
 
 // New returns a Server; it listens nowhere until Serve.
@@ -67,12 +71,13 @@ func (s *Server) SetReady(ready bool) { s.ready.set(ready) }
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	s.probes(mux)
-	mux.HandleFunc("GET /snapshot", s.latestSnapshot)
-	mux.HandleFunc("GET /snapshot/{version}", s.oneSnapshot)
-	mux.HandleFunc("GET /snapshots", s.listSnapshots)
+	mux.Handle("GET /snapshot", s.opt.Snapshots)
+	mux.Handle("GET /snapshot/{version}", s.opt.Snapshots)
+	mux.Handle("GET /snapshots", s.opt.Snapshots)
 	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
+	mux.HandleFunc(InternalPrefix, http.NotFound)
 	mux.Handle("/", s.relay)
-	return s.guard(mux)
+	return s.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
 // ProbesHandler answers /livez, /readyz and /metrics only, to everyone.

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// builder follows the instructions of the stages.
+type builder struct {
+	dir     string            // holds one folder per stage, and the context
+	roots   map[string]string // stage name → its root
+	env     []string
+	workdir string
+}
+
+// build runs the build stage and assembles the root of the final one in dir/final.
+func build(dir string, stages []stage) error {
+	b := &builder{dir: dir, roots: map[string]string{}}
+	if err := b.context(); err != nil {
+		return fmt.Errorf("context: %w", err)
+	}
+	for i, s := range stages {
+		root := filepath.Join(dir, "final")
+		if i < len(stages)-1 {
+			root = filepath.Join(dir, "stage-"+strconv.Itoa(i))
+		}
+		if err := os.MkdirAll(root, 0o755); err != nil {
+			return err
+		}
+		if err := b.base(root, s.image); err != nil {
+			return fmt.Errorf("FROM %s: %w", s.image, err)
+		}
+		b.roots[s.name], b.workdir = root, "/"
+		for _, in := range s.steps {
+			if err := b.step(root, in); err != nil {
+				return fmt.Errorf("line %d: %s %s: %w", in.line, in.name, in.rest, err)
+			}
+		}
+	}
+	return nil
+}
+
+// context unpacks the last commit, without what .dockerignore names.
+func (b *builder) context() error {
+	dir := filepath.Join(b.dir, "context")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("sh", "-c", `git archive --format=tar HEAD | tar -x -C "$1"`, "sh", dir)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	ignore, err := os.ReadFile(filepath.Join(dir, ".dockerignore"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, pattern := range strings.Split(string(ignore), "\n") {
+		pattern = strings.TrimSpace(pattern)
+		if pattern == "" || strings.HasPrefix(pattern, "#") {
+			continue
+		}
+		if strings.ContainsAny(pattern, "!/") || strings.Contains(pattern, "**") {
+			return fmt.Errorf(".dockerignore: this check knows only names in the top folder, not %q", pattern)
+		}
+		matches, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, m := range matches {
+			if err := os.RemoveAll(m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// base prepares a root that stands for a base image.
+func (b *builder) base(root, image string) error {
+	version, isGo := strings.CutPrefix(image, "golang:")
+	switch {
+	case isGo:
+		if have := strings.TrimPrefix(runtime.Version(), "go"); have != version && !strings.HasPrefix(have, version+".") {
+			return fmt.Errorf("this machine has Go %s", have)
+		}
+		return b.toolchain(root)
+	case image == "gcr.io/distroless/static:nonroot":
+		return nil // holds certificates and a passwd file; what runs without them runs with them
+	}
+	return errors.New("this check has no stand-in for that image")
+}
+
+// toolchain makes a root with the machine's system and Go read-only, and empty folders for everything else.
+func (b *builder) toolchain(root string) error {
+	for _, name := range []string{"/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/dev"} {
+		if err := mirror(name, root); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"/tmp", "/root", "/go", "/proc", "/modules", "/usr/local/go"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+			return err
+		}
+	}
+	cache, err := output("go", "env", "GOMODCACHE")
+	if err != nil {
+		return err
+	}
+	download := filepath.Join(cache, "cache", "download")
+	if err := os.MkdirAll(download, 0o755); err != nil {
+		return err
+	}
+	goroot, err := output("go", "env", "GOROOT")
+	if err != nil {
+		return err
+	}
+	for from, to := range map[string]string{download: "/modules", goroot: "/usr/local/go"} {
+		if err := bind(from, filepath.Join(root, to)); err != nil {
+			return err
+		}
+	}
+	proxy, err := output("go", "env", "GOPROXY")
+	if err != nil {
+		return err
+	}
+	sums, err := output("go", "env", "GONOSUMDB")
+	if err != nil {
+		return err
+	}
+	// What the golang image sets, and from the machine only what says where modules come from.
+	b.env = []string{
+		"PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root", "GOPATH=/go", "GOTOOLCHAIN=local", "GOPROXY=file:///modules," + proxy, "GONOSUMDB=" + sums,
+	}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE"} {
+		if value := os.Getenv(name); value != "" {
+			b.env = append(b.env, name+"="+value)
+		}
+	}
+	return unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, "")
+}
+
+// mirror shows a system folder in a root: a link as a link, a folder read-only, and /usr without the machine's Go.
+func mirror(name, root string) error {
+	info, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(root, name)
+	if info.Mode()&fs.ModeSymlink != 0 {
+		link, err := os.Readlink(name)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(link, target)
+	}
+	if name != "/usr" {
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		return bind(name, target)
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "local" {
+			continue
+		}
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := mirror(filepath.Join(name, e.Name()), root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bind mounts a folder read-only; /dev stays as it is, because devices are meant to be written to.
+func bind(from, to string) error {
+	if err := unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", from, err)
+	}
+	if from == "/dev" {
+		return nil
+	}
+	if err := unix.Mount("", to, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return fmt.Errorf("mount %s read-only: %w", from, err)
+	}
+	return nil
+}
+
+func (b *builder) step(root string, in instruction) error {
+	switch in.name {
+	case "WORKDIR":
+		b.workdir = path.Join(b.workdir, in.rest)
+		return os.MkdirAll(filepath.Join(root, b.workdir), 0o755)
+	case "ARG":
+		b.env = append(b.env, strings.ReplaceAll(in.rest, `"`, ""))
+	case "RUN":
+		fmt.Println("dockercheck: RUN", in.rest)
+		cmd := exec.Command("/bin/sh", "-c", in.rest)
+		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = b.workdir, b.env, os.Stdout, os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+		return cmd.Run()
+	case "COPY":
+		fmt.Println("dockercheck: COPY", in.opts["from"], in.rest)
+		return b.copy(root, in)
+	}
+	return nil // the rest describes the container
+}
+
+func (b *builder) copy(root string, in instruction) error {
+	from := filepath.Join(b.dir, "context")
+	if name, ok := in.opts["from"]; ok {
+		if from = b.roots[name]; from == "" {
+			return fmt.Errorf("there is no stage %q", name)
+		}
+	}
+	words := strings.Fields(in.rest)
+	if len(words) < 2 || strings.ContainsAny(in.rest, "*?[") {
+		return errors.New("this check copies only named files and folders")
+	}
+	sources, dest := words[:len(words)-1], words[len(words)-1]
+	into := strings.HasSuffix(dest, "/") || dest == "."
+	target := filepath.Join(root, b.workdir, dest)
+	if path.IsAbs(dest) {
+		target = filepath.Join(root, dest)
+	}
+	for _, source := range sources {
+		to := target
+		info, err := os.Stat(filepath.Join(from, source))
+		if err != nil {
+			return err
+		}
+		if into && !info.IsDir() {
+			to = filepath.Join(target, path.Base(source))
+		}
+		if err := copyTree(filepath.Join(from, source), to); err != nil {
+			return err
+		}
+		if owner := in.opts["chown"]; owner != "" {
+			if err := chownTree(to, owner); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// copyTree copies a file, or what is in a folder, as root's.
+func copyTree(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		from += "/."
+	}
+	out, err := exec.Command("cp", "-R", "--preserve=mode,timestamps", from, to).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func chownTree(root, owner string) error {
+	uid, gid, err := ids(owner)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(name, uid, gid)
+	})
+}
+
+// ids reads UID:GID. Names would need a passwd file.
+func ids(owner string) (uid, gid int, err error) {
+	u, g, ok := strings.Cut(owner, ":")
+	uid, errU := strconv.Atoi(u)
+	gid, errG := strconv.Atoi(g)
+	if !ok || errU != nil || errG != nil {
+		return 0, 0, fmt.Errorf("%q: write UID:GID in numbers, which hold whatever the image's passwd file says", owner)
+	}
+	return uid, gid, nil
+}
+
+func output(name string, args ...string) (string, error) {
+	out, err := exec.Command(name, args...).Output()
+	return strings.TrimSpace(string(out)), err
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	originAddress = "127.0.0.1:3000"
+	requests      = 200
+	startLimit    = 30 * time.Second
+	stopLimit     = 30 * time.Second // what Kubernetes gives by default
+)
+
+// container runs the final root as a container runtime would, in the namespaces that the caller has made.
+func container(dir string, img image) error {
+	root := filepath.Join(dir, "final")
+	uid, gid, err := ids(img.user)
+	if err != nil {
+		return fmt.Errorf("USER: %w", err)
+	}
+	if uid == 0 {
+		return errors.New("USER is root")
+	}
+	if err := list(root); err != nil {
+		return err
+	}
+	if err := furnish(dir, root, img.volumes[0]); err != nil {
+		return err
+	}
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	if err := readOnly(root); err != nil {
+		return err
+	}
+	origin, err := net.Listen("tcp", originAddress)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: http.HandlerFunc(answer), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(origin) }()
+	defer server.Close()
+
+	start := func(words []string) *exec.Cmd {
+		cmd := exec.Command(words[0], words[1:]...) //nolint:gosec // words from the Dockerfile
+		cmd.Path, cmd.Err = words[0], nil           // a path inside the root
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
+		cmd.Env = append([]string{"WAYSIDE_UPSTREAM=http://" + originAddress, "WAYSIDE_LOG_FORMAT=text"}, img.env...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Chroot: root, Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, Pdeathsig: syscall.SIGKILL,
+		}
+		return cmd
+	}
+	words := append(append([]string{}, img.entrypoint...), img.cmd...)
+	fmt.Println("dockercheck: running", strings.Join(words, " "), "as", img.user)
+	wayside := start(words)
+	if err := wayside.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- wayside.Wait() }()
+	if err := healthy(start, img.health, ended); err != nil {
+		return err
+	}
+	if err := traffic(); err != nil {
+		return err
+	}
+	if err := start(img.health).Run(); err != nil {
+		return fmt.Errorf("HEALTHCHECK under traffic: %w", err)
+	}
+	if err := stop(wayside, ended); err != nil {
+		return err
+	}
+	return archived(filepath.Join(root, img.volumes[0], "archive"))
+}
+
+// list prints what is in the root: the whole image.
+func list(root string) error {
+	fmt.Println("dockercheck: the image holds")
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == root {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  %s %10d %s\n", info.Mode(), info.Size(), strings.TrimPrefix(name, root))
+		return nil
+	})
+}
+
+// furnish adds what every container runtime adds, and makes the rest read-only.
+func furnish(dir, root, volume string) error {
+	for _, name := range []string{"proc", "dev"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+			return err
+		}
+	}
+	owner, err := os.Stat(filepath.Join(root, volume))
+	if err != nil {
+		return fmt.Errorf("VOLUME %s is not in the image, so a new volume would belong to root: %w", volume, err)
+	}
+	data := filepath.Join(dir, "volume")
+	if err := os.Mkdir(data, owner.Mode().Perm()); err != nil {
+		return err
+	}
+	st, ok := owner.Sys().(*syscall.Stat_t)
+	if !ok {
+		return errors.New("no owner of the volume")
+	}
+	if err := os.Chown(data, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	mounts := []struct {
+		from, to, kind string
+		flags          uintptr
+	}{
+		{root, root, "", unix.MS_BIND},
+		{"proc", root + "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+		{"tmpfs", root + "/dev", "tmpfs", unix.MS_NOSUID},
+		{data, filepath.Join(root, volume), "", unix.MS_BIND},
+	}
+	for _, m := range mounts {
+		if err := unix.Mount(m.from, m.to, m.kind, m.flags, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.to, err)
+		}
+	}
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "random": 8, "urandom": 9} {
+		device := filepath.Join(root, "dev", name)
+		if err := unix.Mknod(device, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
+			return fmt.Errorf("make %s: %w", device, err)
+		}
+		if err := os.Chmod(device, 0o666); err != nil {
+			return err
+		}
+	}
+	return unix.Mount("", root, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+}
+
+// readOnly makes sure that the root cannot be written to, even by this process, which is root.
+func readOnly(root string) error {
+	err := os.WriteFile(filepath.Join(root, "written"), nil, 0o600)
+	if !errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("the root should be read-only, and writing to it gives: %v", err)
+	}
+	return nil
+}
+
+// loopbackUp switches the new network namespace's only interface on.
+func loopbackUp() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, request)
+}
+
+func answer(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "origin saw %s\n", r.URL.Path) }
+
+// healthy runs the image's health check until it passes.
+func healthy(start func([]string) *exec.Cmd, words []string, ended <-chan error) error {
+	limit := time.After(startLimit)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		check := start(words)
+		check.Stdout, check.Stderr = nil, nil
+		if check.Run() == nil {
+			fmt.Println("dockercheck: healthy:", strings.Join(words, " "))
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("wayside ended by itself: %v", err)
+		case <-limit:
+			return fmt.Errorf("%s did not pass within %s", strings.Join(words, " "), startLimit)
+		case <-tick.C:
+		}
+	}
+}
+
+// traffic sends requests through wayside and looks at the probes.
+func traffic() error {
+	for i := range requests {
+		path := fmt.Sprintf("/items/%d", i)
+		body, err := get("http://127.0.0.1:8090" + path)
+		if err != nil {
+			return err
+		}
+		if want := "origin saw " + path + "\n"; body != want {
+			return fmt.Errorf("GET %s answers %q, want %q", path, body, want)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		if _, err := get("http://127.0.0.1:8092" + path); err != nil {
+			return err
+		}
+	}
+	fmt.Println("dockercheck:", requests, "requests answered by the origin; probes answer")
+	return nil
+}
+
+func get(url string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", url, response.Status, body)
+	}
+	return string(body), err
+}
+
+// stop asks the container to leave, as kubelet does.
+func stop(cmd *exec.Cmd, ended <-chan error) error {
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			return fmt.Errorf("after SIGTERM: %w", err)
+		}
+		fmt.Println("dockercheck: SIGTERM, exit 0")
+		return nil
+	case <-time.After(stopLimit):
+		_ = cmd.Process.Kill()
+		return fmt.Errorf("still running %s after SIGTERM", stopLimit)
+	}
+}
+
+// archived counts the requests in the archive that the shutdown has left.
+func archived(dir string) error {
+	found := map[string]int{}
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".ndjson.gz") || strings.Contains(name, "/stats/") {
+			return err
+		}
+		return countLines(name, found)
+	})
+	if err != nil {
+		return fmt.Errorf("read the archive: %w", err)
+	}
+	for i := range requests {
+		if path := fmt.Sprintf("/items/%d", i); found[path] != 1 {
+			return fmt.Errorf("the archive has %s %d times, want once", path, found[path])
+		}
+	}
+	fmt.Println("dockercheck: the archive holds every request once")
+	return nil
+}
+
+func countLines(name string, found map[string]int) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	unpacked, err := gzip.NewReader(f)
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(unpacked)
+	for lines.Scan() {
+		var line struct {
+			Path string `json:"url_path"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		found[line.Path]++
+	}
+	return lines.Err()
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                    "no FROM",
+		"RUN true":                            "before the first FROM",
+		"FROM a\nADD x /":                     "does not know ADD",
+		"FROM a\nCOPY --link x /":             "does not know COPY --link",
+		"FROM a\nRUN --mount=type=cache true": "does not know RUN --mount",
+		"FROM a\nRUN":                         "without arguments",
+		"FROM a\nRUN true \\":                 "ends in a backslash",
+		"FROM --platform=x a":                 "does not know FROM --platform",
+		"FROM a b":                            "not understood",
+	} {
+		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestDescribeRefusesAShell(t *testing.T) {
+	stages, err := parse("FROM a\nUSER 1\nVOLUME /d\nENTRYPOINT [\"/x\"]\nHEALTHCHECK CMD /x health\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := describe(stages[0]); err == nil || !strings.Contains(err.Error(), "JSON array") {
+		t.Errorf("got %v", err)
+	}
+	stages, err = parse("FROM a\nRUN true\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := describe(stages[0]); err == nil || !strings.Contains(err.Error(), "RUN in the final stage") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOwnDockerfile(t *testing.T) {
+	text, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := parse(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stages) != 2 || stages[0].name != "build" {
+		t.Fatalf("got %d stages", len(stages))
+	}
+	img, err := describe(stages[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Join(img.env, " ")
+	if env != "WAYSIDE_LISTEN=:8090 WAYSIDE_DATA=/data WAYSIDE_ADMIN_PROBES=:8092" {
+		t.Errorf("environment %s", env)
+	}
+	if img.user != "65532:65532" || strings.Join(img.entrypoint, " ") != "/wayside" || strings.Join(img.cmd, " ") != "run" ||
+		strings.Join(img.health, " ") != "/wayside health" {
+		t.Errorf("got %+v", img)
+	}
+}

@@ -1,0 +1,251 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+)
+
+// Strict parsing of header blocks. The scanner never repairs: a name that is not a token, an obsolete line folding, a bare
+// LF or a missing colon is an error. Bytes within values are checked by fasthttp, which parses every block as well.
+
+var (
+	errFieldSyntax   = errors.New("malformed header field")
+	errFraming       = errors.New("ambiguous message framing")
+	errContentLength = errors.New("bad content-length")
+)
+
+// fieldID names the fields the proxy acts upon.
+type fieldID uint8
+
+const (
+	fieldOther    fieldID = iota
+	fieldHopByHop         // always removed: Keep-Alive, Proxy-*, TE, Trailer, Upgrade
+	fieldConnection
+	fieldTransferEncoding
+	fieldContentLength
+	fieldHost
+	fieldExpect
+	fieldForwardedFor
+	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on from trusted peers only
+	fieldForwardedOther // Forwarded, X-Real-IP: likewise, and not written by the proxy
+	fieldRequestID
+	fieldTraceparent
+	fieldContentType
+	fieldContentEncoding
+	fieldServer
+)
+
+// isToken marks the bytes of RFC 9110 tokens.
+var isToken = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-32] = true, true
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// nextField splits the first field off a header block that ends with an empty line. n is the length of its line, CRLF
+// included; n == 0 means that the block is at its end.
+func nextField(b []byte) (name, value []byte, n int, err error) {
+	if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+		return nil, nil, 0, nil
+	}
+	i := 0
+	for i < len(b) && isToken[b[i]] {
+		i++
+	}
+	if i == 0 || i == len(b) || b[i] != ':' {
+		return nil, nil, 0, errFieldSyntax
+	}
+	end := bytes.IndexByte(b[i:], '\n')
+	if end < 1 || b[i+end-1] != '\r' {
+		return nil, nil, 0, errFieldSyntax
+	}
+	return b[:i], trimOWS(b[i+1 : i+end-1]), i + end + 1, nil
+}
+
+func trimOWS(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// foldEqual compares a token with a lower-case name of letters and '-', ignoring case.
+func foldEqual(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i := range lower {
+		if b[i]|0x20 != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// classify finds a field's id by its name. The length alone decides for most fields.
+func classify(name []byte) fieldID {
+	switch len(name) {
+	case 2:
+		return pick(name, "te", fieldHopByHop)
+	case 4:
+		return pick(name, "host", fieldHost)
+	case 6:
+		if id := pick(name, "expect", fieldExpect); id != fieldOther {
+			return id
+		}
+		return pick(name, "server", fieldServer)
+	case 7:
+		if foldEqual(name, "upgrade") || foldEqual(name, "trailer") {
+			return fieldHopByHop
+		}
+	case 9:
+		if foldEqual(name, "forwarded") || foldEqual(name, "x-real-ip") {
+			return fieldForwardedOther
+		}
+	case 10:
+		if foldEqual(name, "connection") {
+			return fieldConnection
+		}
+		return pick(name, "keep-alive", fieldHopByHop)
+	case 11:
+		return pick(name, "traceparent", fieldTraceparent)
+	case 12:
+		if foldEqual(name, "content-type") {
+			return fieldContentType
+		}
+		return pick(name, "x-request-id", fieldRequestID)
+	default:
+		return classifyLong(name)
+	}
+	return fieldOther
+}
+
+func classifyLong(name []byte) fieldID {
+	switch len(name) {
+	case 14:
+		return pick(name, "content-length", fieldContentLength)
+	case 15:
+		return pick(name, "x-forwarded-for", fieldForwardedFor)
+	case 16:
+		if foldEqual(name, "proxy-connection") {
+			return fieldHopByHop
+		}
+		if foldEqual(name, "x-forwarded-host") || foldEqual(name, "x-forwarded-port") {
+			return fieldForwardedProto
+		}
+		return pick(name, "content-encoding", fieldContentEncoding)
+	case 17:
+		if foldEqual(name, "transfer-encoding") {
+			return fieldTransferEncoding
+		}
+		return pick(name, "x-forwarded-proto", fieldForwardedProto)
+	case 18:
+		return pick(name, "proxy-authenticate", fieldHopByHop)
+	case 19:
+		return pick(name, "proxy-authorization", fieldHopByHop)
+	}
+	return fieldOther
+}
+
+func pick(name []byte, lower string, id fieldID) fieldID {
+	if foldEqual(name, lower) {
+		return id
+	}
+	return fieldOther
+}
+
+// framing is what a message's header says about its body.
+type framing struct {
+	length  int64 // Content-Length; -1: none
+	chunked bool
+}
+
+// contentLength takes a Content-Length. A second one, even an equal one, is an error, as is anything but digits.
+func (f *framing) contentLength(value []byte) error {
+	if f.length >= 0 {
+		return errFraming
+	}
+	n, err := parseLength(value)
+	f.length = n
+	return err
+}
+
+// transferEncoding takes a Transfer-Encoding, which must be "chunked" and nothing else, once.
+func (f *framing) transferEncoding(value []byte) error {
+	if f.chunked || !foldEqual(value, "chunked") {
+		return errFraming
+	}
+	f.chunked = true
+	return nil
+}
+
+// check is called after the last field.
+func (f *framing) check() error {
+	if f.chunked && f.length >= 0 {
+		return errFraming
+	}
+	return nil
+}
+
+func parseLength(b []byte) (int64, error) {
+	if len(b) == 0 || len(b) > 18 {
+		return -1, errContentLength
+	}
+	var n int64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return -1, errContentLength
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, nil
+}
+
+// connectionOptions is what Connection fields name: whether the sender closes, and the fields that are hop-by-hop.
+type connectionOptions struct {
+	close     bool
+	keepAlive bool
+	names     [][]byte // fields to remove besides the well-known ones; points into the header block
+}
+
+// take parses one Connection value. Names that delimit or address the message are not removed whatever the sender says.
+func (o *connectionOptions) take(value []byte) {
+	for len(value) > 0 {
+		var token []byte
+		token, value, _ = bytes.Cut(value, []byte{','})
+		token = trimOWS(token)
+		switch {
+		case len(token) == 0:
+		case foldEqual(token, "close"):
+			o.close = true
+		case foldEqual(token, "keep-alive"):
+			o.keepAlive = true
+		default:
+			if id := classify(token); id == fieldOther || id >= fieldExpect {
+				o.names = append(o.names, token)
+			}
+		}
+	}
+}
+
+// named reports whether a Connection field named this one.
+func (o *connectionOptions) named(name []byte) bool {
+	for _, n := range o.names {
+		if bytes.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *connectionOptions) reset() { o.close, o.keepAlive, o.names = false, false, o.names[:0] }

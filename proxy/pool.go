@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
+var errPoolExhausted = errors.New("no free upstream connection")
+
+// idleCheckAfter is how long a connection may lie idle before it is looked at for a close by the upstream when it is
+// taken out. Looking costs a system call; a busy connection is never that old.
+const idleCheckAfter = 100 * time.Millisecond
+
+// upstreamConn is one keep-alive connection to the upstream. It belongs to whoever took it out of the pool.
+type upstreamConn struct {
+	net.Conn
+	br     *bufio.Reader
+	limits deadlines
+	reused bool  // has carried a complete response before
+	idleAt int64 // sweeper time at which it was put back
+	raw    syscall.RawConn
+	alive  bool // result of the last peek
+	peek   func(fd uintptr) bool
+}
+
+// Read lets the bufio.Reader read from the connection.
+func (u *upstreamConn) Read(b []byte) (int, error) { return u.Conn.Read(b) }
+
+// pool holds the connections to one upstream: a stack of idle ones, a bound on all of them, and a queue of requests that
+// wait for one.
+type pool struct {
+	dial     func(ctx context.Context) (net.Conn, error)
+	sweeper  *sweeper
+	max      int
+	wait     time.Duration
+	idleFor  time.Duration
+	readSize int
+
+	mu      sync.Mutex
+	idle    []*upstreamConn      // guarded by mu; the most recently used last
+	open    int                  // guarded by mu; idle, in use and being dialled
+	waiters []chan *upstreamConn // guarded by mu; in order of arrival. A nil connection is a free slot
+	closed  bool                 // guarded by mu; connections are no longer kept
+}
+
+// get gives an idle connection or dials one. It waits at most pool.wait when all are in use.
+func (p *pool) get() (*upstreamConn, error) {
+	for {
+		p.mu.Lock()
+		if n := len(p.idle); n > 0 {
+			u := p.idle[n-1]
+			p.idle[n-1] = nil
+			p.idle = p.idle[:n-1]
+			p.mu.Unlock()
+			if p.usable(u) {
+				return u, nil
+			}
+			p.discard(u)
+			continue
+		}
+		if p.open < p.max {
+			p.open++
+			p.mu.Unlock()
+			return p.dialSlot()
+		}
+		if p.wait <= 0 {
+			p.mu.Unlock()
+			return nil, errPoolExhausted
+		}
+		ready := make(chan *upstreamConn, 1)
+		p.waiters = append(p.waiters, ready)
+		p.mu.Unlock()
+		return p.await(ready)
+	}
+}
+
+// await waits for a connection or a slot that put or release hands over.
+func (p *pool) await(ready chan *upstreamConn) (*upstreamConn, error) {
+	timer := time.NewTimer(p.wait)
+	defer timer.Stop()
+	select {
+	case u := <-ready:
+		return p.accept(u)
+	case <-timer.C:
+	}
+	p.mu.Lock()
+	for i, w := range p.waiters {
+		if w == ready {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			p.mu.Unlock()
+			return nil, errPoolExhausted
+		}
+	}
+	p.mu.Unlock()
+	return p.accept(<-ready) // handed over just now
+}
+
+func (p *pool) accept(u *upstreamConn) (*upstreamConn, error) {
+	if u == nil {
+		return p.dialSlot()
+	}
+	return u, nil
+}
+
+// dialSlot dials for a slot that is counted in open already.
+func (p *pool) dialSlot() (*upstreamConn, error) {
+	conn, err := p.dial(context.Background())
+	if err != nil {
+		p.release()
+		return nil, err
+	}
+	u := &upstreamConn{Conn: conn}
+	u.limits.conn = conn
+	u.br = bufio.NewReaderSize(conn, p.readSize)
+	if sc, ok := conn.(syscall.Conn); ok {
+		u.raw, _ = sc.SyscallConn()
+		u.peek = u.peekOnce
+	}
+	p.sweeper.add(&u.limits)
+	return u, nil
+}
+
+// redial replaces a connection by a fresh one in the same slot.
+func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
+	p.sweeper.remove(&u.limits)
+	_ = u.Conn.Close()
+	return p.dialSlot()
+}
+
+// put gives a connection back after a complete response.
+func (p *pool) put(u *upstreamConn) {
+	if u.br.Buffered() > 0 {
+		p.discard(u) // bytes nobody asked for: what follows cannot be trusted to be the next response
+		return
+	}
+	u.reused = true
+	u.idleAt = p.sweeper.now.Load()
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		p.discard(u)
+		return
+	}
+	if len(p.waiters) > 0 {
+		ready := p.waiters[0]
+		p.waiters = p.waiters[1:]
+		p.mu.Unlock()
+		ready <- u
+		return
+	}
+	p.idle = append(p.idle, u)
+	p.mu.Unlock()
+}
+
+// discard closes a connection and frees its slot.
+func (p *pool) discard(u *upstreamConn) {
+	p.sweeper.remove(&u.limits)
+	_ = u.Conn.Close()
+	p.release()
+}
+
+// release frees a slot, or hands it to the first waiter.
+func (p *pool) release() {
+	p.mu.Lock()
+	if len(p.waiters) > 0 {
+		ready := p.waiters[0]
+		p.waiters = p.waiters[1:]
+		p.mu.Unlock()
+		ready <- nil
+		return
+	}
+	p.open--
+	p.mu.Unlock()
+}
+
+// usable looks whether the upstream has closed a connection that has been idle for a while.
+func (p *pool) usable(u *upstreamConn) bool {
+	idle := time.Duration(p.sweeper.now.Load() - u.idleAt)
+	if p.idleFor > 0 && idle > p.idleFor {
+		return false
+	}
+	if idle < idleCheckAfter || u.raw == nil {
+		return true
+	}
+	u.limits.armRead(0)
+	u.alive = false
+	return u.raw.Read(u.peek) == nil && u.alive
+}
+
+// peekOnce is alive when there is nothing to read: neither a close nor bytes nobody asked for.
+func (u *upstreamConn) peekOnce(fd uintptr) bool {
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	u.alive = err == syscall.EAGAIN || err == syscall.EINTR
+	return true
+}
+
+// evict closes what has been idle too long. It is called once a tick.
+func (p *pool) evict() {
+	if p.idleFor <= 0 {
+		return
+	}
+	oldest := p.sweeper.now.Load() - int64(p.idleFor)
+	p.mu.Lock()
+	n := 0
+	for n < len(p.idle) && p.idle[n].idleAt < oldest {
+		n++
+	}
+	gone := append([]*upstreamConn(nil), p.idle[:n]...)
+	if n > 0 {
+		p.idle = append(p.idle[:0], p.idle[n:]...)
+	}
+	p.mu.Unlock()
+	for _, u := range gone {
+		p.discard(u)
+	}
+}
+
+// close closes the idle connections and keeps no more; those in use are closed when they are put back.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	gone := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, u := range gone {
+		p.discard(u)
+	}
+}
+
+// counts gives the number of connections: all, and idle ones.
+func (p *pool) counts() (open, idle int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open, len(p.idle)
+}

@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreTopFunction("time.Sleep"))
+}
+
+// books is a Recorder that keeps copies: what the events point to belongs to the connection.
+type books struct {
+	mu       sync.Mutex
+	events   []event.Event
+	excluded int
+	changed  chan struct{} // closed and replaced with each event
+}
+
+func newBooks() *books { return &books{changed: make(chan struct{})} }
+
+func (b *books) Record(e *event.Event) {
+	buf := make([]byte, e.Size())
+	e.Encode(buf)
+	var kept event.Event
+	if err := kept.Decode(buf); err != nil {
+		panic(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, kept)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *books) Exclude() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.excluded++
+}
+
+func (b *books) all() []event.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]event.Event(nil), b.events...)
+}
+
+// wait returns once there are n events.
+func (b *books) wait(t *testing.T, n int) []event.Event {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	for {
+		b.mu.Lock()
+		have, changed := len(b.events), b.changed
+		b.mu.Unlock()
+		if have >= n {
+			return b.all()
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			t.Fatalf("%d events after 10s, want %d: %v", have, n, b.all())
+		}
+	}
+}
+
+// bench is a proxy in front of an origin. At the end of the test it is shut down, and the number of events must equal the
+// number of responses that the test says there were.
+type bench struct {
+	t         *testing.T
+	p         *Proxy
+	addr      string
+	books     *books
+	responses int // expected at the end; -1: not checked
+	log       *bytes.Buffer
+	logMu     sync.Mutex
+}
+
+func (b *bench) Write(p []byte) (int, error) {
+	b.logMu.Lock()
+	defer b.logMu.Unlock()
+	return b.log.Write(p)
+}
+
+func start(t *testing.T, upstream string, change func(*Options)) *bench {
+	t.Helper()
+	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}
+	o := Options{Upstream: upstream, Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	if change != nil {
+		change(&o)
+	}
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.p, b.addr = p, ln.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := p.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		events := b.books.all()
+		if b.responses >= 0 && len(events)+b.books.excluded != b.responses {
+			t.Errorf("%d events and %d excluded for %d responses: %+v", len(events), b.books.excluded, b.responses, events)
+		}
+		if n := p.Metrics().InFlight; n != 0 {
+			t.Errorf("%d requests still in flight", n)
+		}
+		if n := p.Metrics().UpstreamConns; n != 0 {
+			t.Errorf("%d upstream connections left", n)
+		}
+	})
+	return b
+}
+
+// origin serves h with net/http.
+func origin(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// rawOrigin hands each accepted connection to serve.
+func rawOrigin(t *testing.T, serve func(conn net.Conn, br *bufio.Reader)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer func() { _ = conn.Close() }()
+				serve(conn, bufio.NewReader(conn))
+			})
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); wg.Wait() })
+	return "http://" + ln.Addr().String()
+}
+
+// client is a raw client connection.
+type client struct {
+	t    *testing.T
+	conn net.Conn
+	br   *bufio.Reader
+}
+
+func (b *bench) dial() *client {
+	b.t.Helper()
+	conn, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	b.t.Cleanup(func() { _ = conn.Close() })
+	return &client{b.t, conn, bufio.NewReader(conn)}
+}
+
+func (c *client) send(s string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// receive reads one response to a request with this method.
+func (c *client) receive(method string) (*http.Response, string) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.br, &http.Request{Method: method})
+	if err != nil {
+		c.t.Fatalf("read response: %v", err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatalf("read body: %v", err)
+	}
+	return resp, string(body)
+}
+
+func (c *client) get(path string) (*http.Response, string) {
+	c.t.Helper()
+	c.send("GET " + path + " HTTP/1.1\r\nHost: Example.COM\r\n\r\n")
+	return c.receive("GET")
+}
+
+func TestForward(t *testing.T) {
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "hello "+r.Host)
+	})
+	b := start(t, url, nil)
+	b.responses = 2
+	c := b.dial()
+	for range 2 {
+		resp, body := c.get("/a%2Fb?secret=1")
+		if resp.StatusCode != 200 || body != "hello Example.COM" {
+			t.Fatal(resp.Status, body)
+		}
+		if resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Date") == "" {
+			t.Error(resp.Header)
+		}
+	}
+	e := b.books.all()[0]
+	if string(e.Path) != "/a%2Fb" || string(e.Host) != "example.com" || string(e.Client) != "127.0.0.0" ||
+		e.Status != 200 || e.ResponseBytes != 17 || string(e.Method) != "GET" || "http://"+string(e.Upstream) != url {
+		t.Errorf("%+v", e)
+	}
+	if e.TTFBMicros > e.DurationMicros || e.DurationMicros == 0 || !strings.HasPrefix(string(e.Protocol), "1.1") {
+		t.Errorf("%+v", e)
+	}
+}

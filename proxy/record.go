@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// record hands the response in progress to the Recorder, once; further calls do nothing. The caller has set the status
+// and the body sizes.
+func (x *exchange) record(f failure) {
+	if x.recorded {
+		return
+	}
+	x.recorded = true
+	p, ev := x.c.p, &x.ev
+	if class := ev.Status / 100; int(class) < len(p.metrics.classes) {
+		p.metrics.classes[class].Add(1)
+	}
+	if f != failNone {
+		p.metrics.failed[f].Add(1)
+		ev.ErrorType = failureTable[f].name
+	}
+	if p.o.Recorder == nil {
+		return
+	}
+	if p.exclude != nil && p.exclude.match(ev.Path, x.userAgent()) {
+		p.safely(p.o.Recorder.Exclude)
+		return
+	}
+	if !x.sentAt.IsZero() {
+		end := x.endAt
+		if end.IsZero() {
+			end = time.Now()
+		}
+		ev.DurationMicros = micros(end.Sub(x.sentAt))
+		ev.TTFBMicros = ev.DurationMicros
+		if !x.headAt.IsZero() {
+			ev.TTFBMicros = micros(x.headAt.Sub(x.sentAt))
+		}
+	}
+	ev.TimeMicros = p.o.Now().UnixMicro()
+	p.recordSafely(ev)
+}
+
+func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }
+
+// recordSafely keeps a panic in the books away from the request.
+func (p *Proxy) recordSafely(ev *event.Event) {
+	defer p.recovered("recorder")
+	p.o.Recorder.Record(ev)
+}
+
+func (p *Proxy) safely(f func()) {
+	defer p.recovered("recorder")
+	f()
+}
+
+func (p *Proxy) recovered(where string) {
+	if r := recover(); r != nil {
+		p.o.Logger.Error("panic", "where", where, "value", r)
+	}
+}
+
+// describe fills the event's fields that are known from the request. It runs for refused requests too, as far as they
+// were understood.
+func (x *exchange) describe() {
+	req := &x.ctx.Request.Header
+	ev := &x.ev
+	ev.Kind = event.KindRequest
+	ev.Method = req.Method()
+	ev.Path = x.head.path
+	ev.Protocol = protocol10
+	if req.IsHTTP11() {
+		ev.Protocol = protocol11
+	}
+	ev.Client = x.c.client
+	ev.Host = x.lowerHost()
+	if x.c.p.o.TraceID {
+		ev.TraceID = traceID(x.head.traceparent)
+	}
+}
+
+var (
+	protocol10 = []byte("1.0")
+	protocol11 = []byte("1.1")
+)
+
+// lowerHost gives the request's host in lower case. It copies only where there is something to change.
+func (x *exchange) lowerHost() []byte {
+	host := x.head.host
+	for i, c := range host {
+		if c >= 'A' && c <= 'Z' {
+			x.host = append(x.host[:0], host...)
+			for ; i < len(host); i++ {
+				if c := host[i]; c >= 'A' && c <= 'Z' {
+					x.host[i] = c + 32
+				}
+			}
+			return x.host
+		}
+	}
+	return host
+}
+
+// traceID takes the trace id out of a traceparent of the form 00-<32 hex>-<16 hex>-<2 hex>, or gives nil.
+func traceID(traceparent []byte) []byte {
+	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' {
+		return nil
+	}
+	id := traceparent[3:35]
+	zero := true
+	for _, c := range id {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return nil
+		}
+		zero = zero && c == '0'
+	}
+	if zero {
+		return nil
+	}
+	return id
+}
+
+func (x *exchange) userAgent() []byte { return x.ctx.Request.Header.UserAgent() }
+
+// exclusion is a compiled Exclude.
+type exclusion struct {
+	paths    map[string]struct{}
+	prefixes [][]byte
+	agents   [][]byte
+}
+
+// newExclusion gives nil when nothing is excluded.
+func newExclusion(e Exclude) *exclusion {
+	if len(e.Paths) == 0 && len(e.UserAgents) == 0 {
+		return nil
+	}
+	x := &exclusion{paths: make(map[string]struct{})}
+	for _, path := range e.Paths {
+		if prefix, ok := strings.CutSuffix(path, "*"); ok {
+			x.prefixes = append(x.prefixes, []byte(prefix))
+		} else {
+			x.paths[path] = struct{}{}
+		}
+	}
+	for _, agent := range e.UserAgents {
+		if agent != "" {
+			x.agents = append(x.agents, []byte(agent))
+		}
+	}
+	return x
+}
+
+func (e *exclusion) match(path, agent []byte) bool {
+	if _, ok := e.paths[string(path)]; ok {
+		return true
+	}
+	for _, prefix := range e.prefixes {
+		if bytes.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	for _, prefix := range e.agents {
+		if bytes.HasPrefix(agent, prefix) {
+			return true
+		}
+	}
+	return false
+}

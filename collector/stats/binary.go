@@ -1,0 +1,212 @@
+package stats
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// RowVersion is the row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
+const RowVersion = 1
+
+// ErrMalformed is returned for bytes that are not a row.
+var ErrMalformed = errors.New("malformed statistics row")
+
+// ErrVersion is returned for a row of a newer format than this binary knows.
+var ErrVersion = errors.New("statistics row is newer than this version of wayside")
+
+// countMax bounds every number in a row that is summed in floating point: such integers are exact.
+const countMax = 1 << 53
+
+// AppendBinary appends the row's encoded form to dst. Equal rows have equal encodings. The error is always nil; it is
+// there for encoding.BinaryAppender.
+func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
+	dst = append(dst, RowVersion)
+	for _, v := range [...]uint64{r.Count, r.Errors, r.Streams, r.BytesIn, r.BytesOut, r.SumMicros, r.MaxMicros} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(r.Status)))
+	before := uint16(0)
+	for _, s := range r.Status {
+		dst = binary.AppendUvarint(dst, uint64(s.Code-before))
+		dst = binary.AppendUvarint(dst, s.Count)
+		before = s.Code
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(r.ErrorTypes)))
+	for _, t := range r.ErrorTypes {
+		dst = binary.AppendUvarint(dst, uint64(len(t.Type)))
+		dst = append(dst, t.Type...)
+		dst = binary.AppendUvarint(dst, t.Count)
+	}
+	return r.Latency.appendBinary(dst), nil
+}
+
+func (s *Sketch) appendBinary(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, s.zeros)
+	n := uint64(0)
+	s.Bins(func(int, uint64) { n++ })
+	dst = binary.AppendUvarint(dst, n)
+	before := 0
+	s.Bins(func(index int, count uint64) {
+		dst = binary.AppendUvarint(dst, uint64(index-before)) //nolint:gosec // ascending
+		dst = binary.AppendUvarint(dst, count)
+		before = index
+	})
+	return dst
+}
+
+// CountOf reads the number of responses from an encoded row without decoding the rest.
+func CountOf(src []byte) (uint64, error) {
+	if err := checkVersion(src); err != nil {
+		return 0, err
+	}
+	r := reader{rest: src[1:]}
+	count := r.uvarint()
+	if r.bad {
+		return 0, fmt.Errorf("%w: no count", ErrMalformed)
+	}
+	return count, nil
+}
+
+func checkVersion(src []byte) error {
+	switch {
+	case len(src) == 0 || src[0] == 0:
+		return fmt.Errorf("%w: %d bytes", ErrMalformed, len(src))
+	case src[0] > RowVersion:
+		return fmt.Errorf("%w: row version %d, known up to %d", ErrVersion, src[0], RowVersion)
+	}
+	return nil
+}
+
+// Decode replaces r with the row encoded in src, reusing r's memory. It refuses what AppendBinary cannot have written: a
+// row whose status codes or latencies do not add up to its count is malformed. The error wraps ErrMalformed or
+// ErrVersion, and r is then empty.
+func (r *Row) Decode(src []byte) error {
+	r.Reset()
+	if err := checkVersion(src); err != nil {
+		return err
+	}
+	in := reader{rest: src[1:]}
+	for _, v := range [...]*uint64{&r.Count, &r.Errors, &r.Streams, &r.BytesIn, &r.BytesOut, &r.SumMicros, &r.MaxMicros} {
+		*v = in.uvarint()
+	}
+	if r.Count >= countMax || r.Errors > r.Count || r.Streams > r.Count {
+		in.bad = true
+	}
+	r.decodeStatus(&in)
+	r.decodeErrorTypes(&in)
+	r.Latency.decode(&in, r.Count)
+	if in.bad || len(in.rest) != 0 {
+		r.Reset()
+		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))
+	}
+	return nil
+}
+
+func (r *Row) decodeStatus(in *reader) {
+	n := in.length(statusMax)
+	code, sum := uint64(0), uint64(0)
+	for i := range n {
+		step, count := in.uvarint(), in.count()
+		code += step
+		if in.bad || (i > 0 && step == 0) || code >= statusMax {
+			in.bad = true
+			return
+		}
+		sum += count
+		r.Status = append(r.Status, StatusCount{Code: uint16(code), Count: count}) //nolint:gosec // below 1000
+	}
+	if sum != r.Count {
+		in.bad = true
+	}
+}
+
+func (r *Row) decodeErrorTypes(in *reader) {
+	n := in.length(ErrorTypesMax + 1)
+	before, sum := "", uint64(0)
+	for range n {
+		kind := string(in.text(event.ErrorTypeBytesMax))
+		count := in.count()
+		if in.bad || kind <= before {
+			in.bad = true
+			return
+		}
+		before = kind
+		sum += count
+		r.ErrorTypes = append(r.ErrorTypes, TypeCount{Type: kind, Count: count})
+	}
+	if sum > r.Errors {
+		in.bad = true
+	}
+}
+
+func (s *Sketch) decode(in *reader, total uint64) {
+	s.zeros = in.uvarint()
+	if s.zeros > total {
+		in.bad = true
+	}
+	n := in.length(binsMax)
+	index, sum := uint64(0), s.zeros
+	for i := range n {
+		step, count := in.uvarint(), in.count()
+		index += step
+		if in.bad || (i > 0 && step == 0) || index >= binsMax {
+			in.bad = true
+			return
+		}
+		sum += count
+		s.addBin(int(index), count) //nolint:gosec // below binsMax
+	}
+	if sum != total {
+		in.bad = true
+	}
+}
+
+// reader takes numbers off the front of rest; after the first misfit it stays bad.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 || (n > 1 && r.rest[n-1] == 0) { // one value has one encoding
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+// count reads a number that is never zero where it is written.
+func (r *reader) count() uint64 {
+	v := r.uvarint()
+	if v == 0 || v >= countMax {
+		r.bad = true
+		return 0
+	}
+	return v
+}
+
+// length reads the number of elements that follow.
+func (r *reader) length(limit uint64) int {
+	v := r.uvarint()
+	if v > limit {
+		r.bad = true
+		return 0
+	}
+	return int(v) //nolint:gosec // bounded by limit
+}
+
+func (r *reader) text(limit int) []byte {
+	n := r.length(uint64(limit)) //nolint:gosec // limits are small constants
+	if n > len(r.rest) {
+		r.bad = true
+		return nil
+	}
+	text := r.rest[:n]
+	r.rest = r.rest[n:]
+	return text
+}

@@ -1,0 +1,191 @@
+// Package stats holds the statistics of one path in one hour: the rows that outlive the events.
+//
+// A [Row] is a pure function of the archived fields of its events, in integers: folding the same events in any order, on
+// any machine, directly or by merging rows, gives the same row, down to each bin of the latency sketch. So statistics can
+// be rebuilt from the archive and compared for equality. Percentiles come from the sketch and are within 1.1 % of the true
+// value for any union of rows; they are never averaged.
+//
+// # Limits
+//
+// A row holds at most a thousand status codes, [ErrorTypesMax] error types and 1,280 latency bins.
+//
+// # Format
+//
+// [Row.AppendBinary] writes version 1, all numbers as unsigned varints unless a width is given:
+//
+//	version (1 byte) | count | errors | streams | bytes in | bytes out | sum of µs | max of µs
+//	n | n × (status code minus the one before, count)
+//	n | n × (length, error type, count), ascending
+//	latencies below 1 µs | n | n × (bin minus the one before, count)
+package stats
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// ErrorTypesMax is the largest number of error types that a row tells apart. Further ones are counted as [OtherType].
+// wayside itself makes the types and has fewer, so that the limit is only reached by damage.
+const ErrorTypesMax = 64
+
+// OtherType is the error type under which those beyond [ErrorTypesMax] are counted.
+const OtherType = "(other)"
+
+// statusMax is the first code that is not told apart: codes from here on are counted as 0.
+const statusMax = 1000
+
+// Key names a row: one hour of one path of one host, by method.
+type Key struct {
+	Hour   int64 // hours since 1970-01-01T00:00Z
+	Host   string
+	Method string
+	Label  string // path template, or "(other)"
+}
+
+// StatusCount is the number of responses with one status code.
+type StatusCount struct {
+	Code  uint16 // 0 for a code above 999
+	Count uint64
+}
+
+// TypeCount is the number of responses with one error type.
+type TypeCount struct {
+	Type  string
+	Count uint64
+}
+
+// Row is what is known about the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be
+// copied after its first use (see [Row.CopyFrom]); it is not safe for concurrent use.
+type Row struct {
+	Count    uint64 // responses, streams included
+	Errors   uint64 // status 500 and above, or an error type
+	Streams  uint64 // long-lived responses; their latency is the time to the first byte
+	BytesIn  uint64 // request bodies
+	BytesOut uint64 // response bodies
+
+	SumMicros uint64 // of all latencies
+	MaxMicros uint64
+
+	Status     []StatusCount // ascending by code
+	ErrorTypes []TypeCount   // ascending by type
+	Latency    Sketch
+}
+
+// Add folds one response into the row. Drop records are not responses and leave the row as it is. Once the row has seen
+// the event's status, error type and latency bin, Add does not allocate.
+func (r *Row) Add(e *event.Event) {
+	if !e.IsResponse() {
+		return
+	}
+	r.Count++
+	if e.IsError() {
+		r.Errors++
+	}
+	if e.Kind == event.KindStream {
+		r.Streams++
+	}
+	r.BytesIn += e.RequestBytes
+	r.BytesOut += e.ResponseBytes
+	r.addStatus(e.Status, 1)
+	if len(e.ErrorType) > 0 {
+		r.addErrorBytes(e.ErrorType)
+	}
+	latency := e.LatencyMicros()
+	r.SumMicros += latency
+	r.MaxMicros = max(r.MaxMicros, latency)
+	r.Latency.Add(latency)
+}
+
+func (r *Row) addStatus(code uint16, count uint64) {
+	if code >= statusMax {
+		code = 0
+	}
+	i := 0
+	for ; i < len(r.Status) && r.Status[i].Code <= code; i++ {
+		if r.Status[i].Code == code {
+			r.Status[i].Count += count
+			return
+		}
+	}
+	r.Status = slices.Insert(r.Status, i, StatusCount{Code: code, Count: count})
+}
+
+func (r *Row) addErrorBytes(kind []byte) {
+	for i := range r.ErrorTypes {
+		if r.ErrorTypes[i].Type == string(kind) {
+			r.ErrorTypes[i].Count++
+			return
+		}
+	}
+	r.addErrorType(string(kind), 1)
+}
+
+func (r *Row) addErrorType(kind string, count uint64) {
+	at, found := r.findErrorType(kind)
+	if !found && len(r.ErrorTypes) >= ErrorTypesMax && kind != OtherType {
+		kind = OtherType
+		at, found = r.findErrorType(kind)
+	}
+	if found {
+		r.ErrorTypes[at].Count += count
+		return
+	}
+	r.ErrorTypes = slices.Insert(r.ErrorTypes, at, TypeCount{Type: kind, Count: count})
+}
+
+func (r *Row) findErrorType(kind string) (int, bool) {
+	return slices.BinarySearchFunc(r.ErrorTypes, kind, func(t TypeCount, k string) int { return strings.Compare(t.Type, k) })
+}
+
+// Merge adds everything that o counted. It returns an error only for rows that cannot be merged, which no two rows of
+// this version are.
+func (r *Row) Merge(o *Row) error {
+	r.Count += o.Count
+	r.Errors += o.Errors
+	r.Streams += o.Streams
+	r.BytesIn += o.BytesIn
+	r.BytesOut += o.BytesOut
+	r.SumMicros += o.SumMicros
+	r.MaxMicros = max(r.MaxMicros, o.MaxMicros)
+	for _, s := range o.Status {
+		r.addStatus(s.Code, s.Count)
+	}
+	for _, t := range o.ErrorTypes {
+		r.addErrorType(t.Type, t.Count)
+	}
+	r.Latency.Merge(&o.Latency)
+	return nil
+}
+
+// CopyFrom makes r equal to o, reusing r's memory.
+func (r *Row) CopyFrom(o *Row) {
+	r.Reset()
+	r.Count, r.Errors, r.Streams = o.Count, o.Errors, o.Streams
+	r.BytesIn, r.BytesOut = o.BytesIn, o.BytesOut
+	r.SumMicros, r.MaxMicros = o.SumMicros, o.MaxMicros
+	r.Status = append(r.Status, o.Status...)
+	r.ErrorTypes = append(r.ErrorTypes, o.ErrorTypes...)
+	r.Latency.Merge(&o.Latency)
+}
+
+// Reset empties the row and keeps its memory.
+func (r *Row) Reset() {
+	r.Latency.reset()
+	*r = Row{Status: r.Status[:0], ErrorTypes: r.ErrorTypes[:0], Latency: r.Latency}
+}
+
+// Quantile is the latency in microseconds below which the share q of all responses lies, within 1.1 % and never above
+// the largest; 0 for an empty row.
+func (r *Row) Quantile(q float64) uint64 {
+	return min(uint64(r.Latency.Quantile(q)+0.5), r.MaxMicros)
+}
+
+// Mean is the mean latency in microseconds, exact but for rounding; 0 for an empty row.
+func (r *Row) Mean() uint64 {
+	if r.Count == 0 {
+		return 0
+	}
+	return (r.SumMicros + r.Count/2) / r.Count
+}

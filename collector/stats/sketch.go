@@ -1,0 +1,149 @@
+package stats
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/DataDog/sketches-go/ddsketch/mapping"
+	"github.com/DataDog/sketches-go/ddsketch/store"
+)
+
+// Bin i of a sketch counts latencies in [2^(i/32), 2^((i+1)/32)) microseconds, so a value reported from it is off by at
+// most (gamma-1)/(gamma+1) = 1.083 % with gamma = 2^(1/32), offset 0. The boundaries are those of a DDSketch with a
+// logarithmic mapping and of a Prometheus native histogram of schema 5.
+const (
+	binsPerDoubling = 32
+	// binsMax bounds a sketch: 40 doublings, 1 µs to 12.7 days. What is longer is counted in the last bin; the true
+	// maximum stands in the row. Because no index lies beyond the bound, the store never collapses, and merging gives
+	// the same bins in any order.
+	binsMax = 40 * binsPerDoubling
+)
+
+// boundaries[j] is 2^63 * 2^(j/32), rounded up: where bin j of a doubling begins. They are constants, and [binOf] works on
+// integers, so that every machine puts a latency into the same bin: the logarithm of the floating-point unit differs in
+// the last digit from one architecture to another. Part of the format.
+var boundaries = [binsPerDoubling]uint64{
+	0x8000000000000000, 0x82cd8698ac2ba1d8, 0x85aac367cc487b15, 0x88980e8092da8528,
+	0x8b95c1e3ea8bd6e7, 0x8ea4398b45cd53c1, 0x91c3d373ab11c337, 0x94f4efa8fef70962,
+	0x9837f0518db8a970, 0x9b8d39b9d54e5539, 0x9ef5326091a111ae, 0xa27043030c496819,
+	0xa5fed6a9b15138eb, 0xa9a15ab4ea7c0ef9, 0xad583eea42a14ac7, 0xb123f581d2ac2590,
+	0xb504f333f9de6485, 0xb8fbaf4762fb9eea, 0xbd08a39f580c36bf, 0xc12c4cca66709457,
+	0xc5672a115506dade, 0xc9b9bd866e2f27a3, 0xce248c151f8480e4, 0xd2a81d91f12ae45b,
+	0xd744fccad69d6af5, 0xdbfbb797daf23756, 0xe0ccdeec2a94e112, 0xe5b906e77c8348a9,
+	0xeac0c6e7dd24392f, 0xefe4b99bdcdaf5cc, 0xf5257d152486cc2d, 0xfa83b2db722a033b,
+}
+
+// firstGuess holds, for the six bits below the leading one, the bin in which the smallest such number lies. A cell of it is
+// narrower than a bin, so that the right bin is the guess or the next.
+var firstGuess = func() (cells [64]uint8) {
+	for c := range cells {
+		smallest := 1<<63 | uint64(c)<<57 //nolint:gosec // an array index
+		for j := binsPerDoubling - 1; j > 0; j-- {
+			if smallest >= boundaries[j] {
+				cells[c] = uint8(j) //nolint:gosec // below 32
+				break
+			}
+		}
+	}
+	return cells
+}()
+
+// latencyMapping turns an index into the value that stands for the bin.
+var latencyMapping = func() *mapping.LogarithmicMapping {
+	m, err := mapping.NewLogarithmicMappingWithGamma(math.Exp2(1.0/binsPerDoubling), 0)
+	if err != nil {
+		panic(err) // cannot be: the gamma is a constant above 1
+	}
+	return m
+}()
+
+// binOf is the bin of a latency of at least one microsecond.
+func binOf(micros uint64) int {
+	exponent := bits.Len64(micros) - 1
+	mantissa := micros << (63 - exponent)
+	j := int(firstGuess[mantissa>>57&63])
+	if j+1 < binsPerDoubling && mantissa >= boundaries[j+1] {
+		j++
+	}
+	return min(exponent*binsPerDoubling+j, binsMax-1)
+}
+
+// Sketch is a mergeable summary of latencies: counts in logarithmic bins, at most [binsMax] of them. The zero value is
+// empty and ready for use. A Sketch must not be copied after its first use.
+type Sketch struct {
+	zeros uint64 // latencies below a microsecond
+	bins  *store.CollapsingLowestDenseStore
+}
+
+// Add counts one latency. It allocates only when a bin outside the range seen so far is needed.
+func (s *Sketch) Add(micros uint64) {
+	if micros == 0 {
+		s.zeros++
+		return
+	}
+	s.addBin(binOf(micros), 1)
+}
+
+func (s *Sketch) addBin(index int, count uint64) {
+	if s.bins == nil {
+		s.bins = store.NewCollapsingLowestDenseStore(binsMax)
+	}
+	s.bins.AddWithCount(index, float64(count))
+}
+
+// Merge adds what o counted. The result does not depend on the order of merging.
+func (s *Sketch) Merge(o *Sketch) {
+	s.zeros += o.zeros
+	if o.bins == nil || o.bins.IsEmpty() {
+		return
+	}
+	if s.bins == nil {
+		s.bins = store.NewCollapsingLowestDenseStore(binsMax)
+	}
+	s.bins.MergeWith(o.bins)
+}
+
+// Count is the number of latencies added.
+func (s *Sketch) Count() uint64 {
+	if s.bins == nil {
+		return s.zeros
+	}
+	return s.zeros + uint64(s.bins.TotalCount())
+}
+
+// Quantile is the latency in microseconds below which the share q of all lies, within 1.1 %; 0 if nothing was added. A q
+// outside [0, 1] is taken as the nearer end.
+func (s *Sketch) Quantile(q float64) float64 {
+	n := s.Count()
+	if n == 0 {
+		return 0
+	}
+	rank := min(max(q, 0), 1) * float64(n-1)
+	if s.bins == nil || rank < float64(s.zeros) {
+		return 0
+	}
+	return latencyMapping.Value(s.bins.KeyAtRank(rank - float64(s.zeros)))
+}
+
+// Bins calls fn for every bin that is not empty, in ascending order: its index i, whose latencies lie in
+// [2^(i/32), 2^((i+1)/32)) microseconds, and their number. Latencies below one microsecond are in no bin; see Zeros.
+func (s *Sketch) Bins(fn func(index int, count uint64)) {
+	if s.bins == nil {
+		return
+	}
+	s.bins.ForEach(func(index int, count float64) bool {
+		fn(index, uint64(count))
+		return false
+	})
+}
+
+// Zeros is the number of latencies below one microsecond.
+func (s *Sketch) Zeros() uint64 { return s.zeros }
+
+// reset empties the sketch and keeps its memory.
+func (s *Sketch) reset() {
+	s.zeros = 0
+	if s.bins != nil {
+		s.bins.Clear()
+	}
+}

@@ -1,0 +1,192 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
+)
+
+const (
+	// chunkRowsMax bounds the rows of one transaction of a checkpoint, and with it how long applying waits for it.
+	chunkRowsMax = 512
+	// idleGenerations is the number of checkpoints after which an unchanged row leaves memory.
+	idleGenerations = 3
+	// batchRecordsMax bounds the batch records that one checkpoint removes; the next one removes the rest.
+	batchRecordsMax = 4096
+)
+
+// Checkpoint writes every row that has changed, each with the number of the last batch that it includes, and then, in a
+// last transaction, the number of the batch up to which all rows are complete. A crash in between loses nothing: rows that
+// were written know which batches to skip when the rest is replayed. It may run beside Apply.
+func (s *Store) Checkpoint() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.checkpoint()
+}
+
+func (s *Store) checkpoint() error {
+	s.checkpointMu.Lock()
+	defer s.checkpointMu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	crash.Point("store.checkpoint.before")
+
+	s.mu.Lock()
+	upTo, before := s.state.lastBatch, s.checkpointed
+	var dirty []*liveRow
+	for _, row := range s.live {
+		if row.dirty {
+			dirty = append(dirty, row)
+		}
+	}
+	s.mu.Unlock()
+
+	if err := s.writeRows(dirty); err != nil {
+		return fmt.Errorf("checkpoint at batch %d: %w", upTo, err)
+	}
+	if upTo > before {
+		if err := s.writeCheckpoint(upTo); err != nil {
+			return fmt.Errorf("checkpoint at batch %d: %w", upTo, err)
+		}
+	}
+	s.mu.Lock()
+	s.checkpointed = max(s.checkpointed, upTo)
+	s.generation++
+	s.evict(idleGenerations)
+	s.mu.Unlock()
+	crash.Point("store.checkpoint.after")
+	return nil
+}
+
+// relieve makes room when too many rows are in memory: everything is written, and every row that is not in use leaves.
+func (s *Store) relieve() error {
+	if err := s.checkpoint(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evict(0)
+	return nil
+}
+
+// evict drops persisted rows that have not changed for a number of checkpoints. The caller holds mu.
+func (s *Store) evict(idle uint64) {
+	if s.readers > 0 {
+		return
+	}
+	for key, row := range s.live {
+		if !row.dirty && row.pins == 0 && row.touched+idle <= s.generation {
+			delete(s.live, key)
+		}
+	}
+}
+
+// writeRows writes rows in transactions that fit.
+func (s *Store) writeRows(rows []*liveRow) error {
+	var buffer []byte
+	for len(rows) > 0 {
+		n, err := s.writeChunk(rows, &buffer)
+		if err != nil {
+			return err
+		}
+		rows = rows[n:]
+		crash.Point("store.checkpoint.chunk")
+	}
+	return nil
+}
+
+// writeChunk writes the first of the rows and returns how many. The rows are encoded at one moment, under mu, with the
+// number of the last batch applied by then.
+func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
+	s.rowsMu.Lock()
+	defer s.rowsMu.Unlock()
+
+	type span struct{ key, value, end int }
+	var spans []span
+	buf := (*buffer)[:0]
+	sizeMax := int(s.db.MaxBatchSize() / 2)
+	s.mu.Lock()
+	includes := s.state.lastBatch
+	for _, row := range rows[:min(len(rows), chunkRowsMax)] {
+		if len(buf) > sizeMax {
+			break
+		}
+		at := span{key: len(buf)}
+		buf = appendRowKey(buf, &row.key)
+		at.value = len(buf)
+		buf = appendRow(buf, includes, &row.row)
+		at.end = len(buf)
+		spans = append(spans, at)
+		row.writing, row.dirty = row.row.Count, false
+	}
+	s.mu.Unlock()
+	*buffer = buf
+	rows = rows[:len(spans)]
+
+	err := s.update(func(txn *badger.Txn) error {
+		for _, at := range spans {
+			if err := set(txn, buf[at.key:at.value:at.value], buf[at.value:at.end:at.end]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, row := range rows {
+		if err != nil {
+			row.dirty = true
+			continue
+		}
+		row.persisted, row.includes = row.writing, includes
+		s.stale[row.key.Hour] = true
+	}
+	return len(rows), err
+}
+
+// writeCheckpoint moves the checkpoint and removes batch records that a replay no longer needs.
+func (s *Store) writeCheckpoint(upTo uint64) error {
+	var old [][]byte
+	err := s.view(func(txn *badger.Txn) error {
+		return eachKey(txn, []byte{prefixBatch}, func(key []byte) bool {
+			if binary.BigEndian.Uint64(key[1:]) > upTo || len(old) == batchRecordsMax {
+				return false
+			}
+			old = append(old, append([]byte(nil), key...))
+			return true
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return s.update(func(txn *badger.Txn) error {
+		if err := set(txn, []byte{prefixCheckpoint}, binary.LittleEndian.AppendUint64(nil, upTo)); err != nil {
+			return err
+		}
+		for _, key := range old {
+			if err := txn.Delete(key); err != nil {
+				return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+		}
+		return nil
+	})
+}
+
+// eachKey walks keys with a prefix until fn returns false. The key is valid during the call.
+func eachKey(txn *badger.Txn, prefix []byte, fn func(key []byte) bool) error {
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Prefix = prefix
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Seek(prefix); it.Valid() && fn(it.Item().Key()); it.Next() {
+	}
+	return nil
+}

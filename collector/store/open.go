@@ -1,0 +1,226 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+)
+
+// openMu: while a store is opened the process's crash output goes to its marker, so one is opened at a time.
+var openMu sync.Mutex
+
+// Open opens the store, or makes a new one. It starts nothing but Badger's own goroutines; see [Store.Run].
+//
+// What it may find:
+//
+//   - nothing, or an empty folder: a new store is made;
+//   - a store closed in order: opened;
+//   - a store whose process was killed: batches beyond the checkpoint are folded again;
+//   - a store that is open elsewhere: [ErrInUse];
+//   - a store of a newer wayside: [ErrSchema], and nothing is touched;
+//   - a full disk: the reserve file is given up and the store opened; if that is not enough, [ErrUnavailable];
+//   - another error of the file system: [ErrUnavailable], and nothing is touched;
+//   - a damaged store, or one during whose opening Go crashed twice: it is moved to QuarantineDir as <date>-store, with a
+//     report beside it, a warning is logged, and a new one is made. The package comment says what that means.
+//
+// A process killed with SIGKILL leaves no crash text and is not held against the store.
+func Open(o Options) (*Store, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	openMu.Lock()
+	defer openMu.Unlock()
+	if err := os.MkdirAll(filepath.Dir(o.Dir), 0o750); err != nil {
+		return nil, fmt.Errorf("open store %s: %w: %w", o.Dir, ErrUnavailable, err)
+	}
+	lock, err := lockStore(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	}
+	s, err := openLocked(o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), lock.Close())
+	}
+	s.lock = lock
+	s.keepReserve()
+	return s, nil
+}
+
+func lockStore(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a file descriptor
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrInUse
+		}
+		return nil, fmt.Errorf("%w: lock: %w", ErrUnavailable, err)
+	}
+	return f, nil
+}
+
+func openLocked(o Options) (*Store, error) {
+	if err := checkSchemaFile(o.Dir); err != nil {
+		return nil, err
+	}
+	if err := ensureFree(&o); err != nil {
+		return nil, err
+	}
+	mark, err := beginOpening(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if mark.crashes >= crashesMax {
+		if err := setStoreAside(&o, fmt.Sprintf("opening it crashed the process %d times:\n%s", mark.crashes, mark.text)); err != nil {
+			return nil, errors.Join(err, mark.end())
+		}
+		mark.crashes = 0
+	}
+	s, err := openOrReplace(o)
+	if err := mark.end(); err != nil {
+		o.Logger.Warn("store: the opening marker could not be removed", "error", err)
+	}
+	return s, err
+}
+
+func openOrReplace(o Options) (*Store, error) {
+	s, err := tryOpen(o)
+	if errors.Is(err, syscall.ENOSPC) && dropReserve(&o) {
+		s, err = tryOpen(o)
+	}
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, ErrSchema):
+		return nil, err
+	case isEnvironment(err):
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := setStoreAside(&o, err.Error()); err != nil {
+		return nil, err
+	}
+	s, err = tryOpen(o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return s, nil
+}
+
+// isEnvironment tells errors of the file system and of the machine from those of the data.
+func isEnvironment(err error) bool {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		// A file that is missing, cut short, or of the wrong kind is damage; all else is the machine.
+		return errno != syscall.ENOENT && errno != syscall.EINVAL && errno != syscall.EISDIR && errno != syscall.ENOTDIR
+	}
+	return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDamaged)
+}
+
+// tryOpen opens Badger and reads what is kept in memory. A panic of Badger's becomes an error.
+func tryOpen(o Options) (s *Store, err error) {
+	s, err = newStore(o)
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = openBadger(&o); err != nil {
+		s.apply.close()
+		return nil, err
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: panic: %v", ErrDamaged, cause)
+		}
+		if err != nil {
+			s.apply.close()
+			err = errors.Join(err, s.db.Close())
+			s = nil
+		}
+	}()
+	if err = writeSchemaFile(o.Dir); err != nil {
+		return s, err
+	}
+	return s, s.load()
+}
+
+func openBadger(o *Options) (db *badger.DB, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			db, err = nil, fmt.Errorf("%w: panic: %v", ErrDamaged, cause)
+		}
+	}()
+	db, err = badger.Open(badgerOptions(o))
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller sorts it
+	}
+	return db, nil
+}
+
+// schemaFile holds the schema version as text, for whoever looks before Badger may write.
+const schemaFile = "schema"
+
+func checkSchemaFile(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, schemaFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil //nolint:nilerr // torn by a power loss; the database holds the version too
+	}
+	if version > SchemaVersion {
+		return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
+	}
+	return nil
+}
+
+func writeSchemaFile(dir string) error {
+	name := filepath.Join(dir, schemaFile)
+	want := strconv.Itoa(SchemaVersion) + "\n"
+	if text, err := os.ReadFile(name); err == nil && string(text) == want {
+		return nil
+	}
+	return writeFileSynced(name, []byte(want))
+}
+
+// setStoreAside moves the store's folder to quarantine and writes a report beside it.
+func setStoreAside(o *Options, reason string) error {
+	if err := os.MkdirAll(o.QuarantineDir, 0o750); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	now := o.Now().UTC()
+	base := filepath.Join(o.QuarantineDir, now.Format("2006-01-02")+"-store")
+	to := base
+	for n := 2; exists(to); n++ {
+		to = fmt.Sprintf("%s-%d", base, n)
+	}
+	if err := os.Rename(o.Dir, to); err != nil {
+		return fmt.Errorf("%w: set the damaged store aside: %w", ErrUnavailable, err)
+	}
+	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
+		"Events and statistics in this folder are no longer counted. Events that were archived are safe in the archive.\n"+
+		"A new store was begun in %s.\n", now.Format("2006-01-02T15:04:05Z"), reason, o.Dir)
+	if err := writeFileSynced(to+".txt", []byte(report)); err != nil {
+		o.Logger.Warn("store: the report on the damaged store could not be written", "error", err)
+	}
+	o.Logger.Warn("store: the store is damaged; it was set aside and a new one is begun", "moved_to", to, "reason", reason)
+	return nil
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}

@@ -1,0 +1,295 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+)
+
+// Totals are the counters of the accounting, since the store was made. They count responses, not drop records.
+type Totals struct {
+	Applied     uint64 // in the rows
+	Quarantined uint64 // set aside by Quarantine
+	Archived    uint64 // applied, and verified in the archive
+	Deleted     uint64 // archived, and removed here
+}
+
+// state is what one key holds durably besides the totals.
+type state struct {
+	lastBatch uint64
+	nextPlan  uint64
+	totals    Totals
+	ledgers   uint64 // ledgers stored so far: their order
+}
+
+const stateBytes = 7 * 8
+
+func (s state) encode() []byte {
+	out := make([]byte, 0, stateBytes)
+	for _, v := range [...]uint64{
+		s.lastBatch, s.nextPlan, s.totals.Applied, s.totals.Quarantined, s.totals.Archived, s.totals.Deleted, s.ledgers,
+	} {
+		out = binary.LittleEndian.AppendUint64(out, v)
+	}
+	return out
+}
+
+func decodeState(v []byte) (s state, err error) {
+	if len(v) != stateBytes {
+		return s, fmt.Errorf("%w: state of %d bytes", ErrDamaged, len(v))
+	}
+	for i, field := range [...]*uint64{
+		&s.lastBatch, &s.nextPlan, &s.totals.Applied, &s.totals.Quarantined, &s.totals.Archived, &s.totals.Deleted, &s.ledgers,
+	} {
+		*field = binary.LittleEndian.Uint64(v[8*i:])
+	}
+	return s, nil
+}
+
+type watermark struct{ seq, applied, quarantined uint64 }
+
+func (w watermark) encode() []byte {
+	out := binary.LittleEndian.AppendUint64(make([]byte, 0, 24), w.seq)
+	out = binary.LittleEndian.AppendUint64(out, w.applied)
+	return binary.LittleEndian.AppendUint64(out, w.quarantined)
+}
+
+func decodeWatermark(v []byte) (w watermark, err error) {
+	if len(v) != 24 {
+		return w, fmt.Errorf("%w: watermark of %d bytes", ErrDamaged, len(v))
+	}
+	return watermark{
+		seq: binary.LittleEndian.Uint64(v), applied: binary.LittleEndian.Uint64(v[8:]), quarantined: binary.LittleEndian.Uint64(v[16:]),
+	}, nil
+}
+
+// Store is an open store. Its methods are safe for concurrent use.
+//
+// Locks are taken in the order of the fields: checkpointMu, writeMu, rowsMu, mu.
+type Store struct {
+	o    Options
+	db   *badger.DB
+	lock *os.File // held for the life of the store
+
+	checkpointMu sync.Mutex // one checkpoint at a time
+
+	writeMu sync.Mutex   // one writer of batches, totals, plans and ledgers at a time
+	apply   *applyBuffer // owned by the holder of writeMu
+
+	// rowsMu keeps the persisted rows and the live rows' memory of them in step: held while a checkpoint writes rows, and
+	// while the persisted rows are summed.
+	rowsMu   sync.Mutex
+	hourSums map[int64]uint64 // guarded by rowsMu: counts of the persisted rows by hour; nil before the first sum
+	stale    map[int64]bool   // guarded by rowsMu: hours whose rows have changed since they were summed
+
+	mu           sync.Mutex // guards what follows
+	state        state
+	checkpointed uint64 // batches up to this one are included in the persisted rows
+	watermarks   map[uuid.UUID]watermark
+	ledgers      map[uuid.UUID]storedLedger
+	live         map[stats.Key]*liveRow
+	readers      int // of rows; while there are any, no live row is evicted
+	generation   uint64
+	damagedRows  uint64
+	undeleted    uint64 // events deleted since the last flatten
+	flattenedAt  time.Time
+
+	failed atomic.Pointer[error]
+
+	useMu   sync.Mutex
+	useDone sync.Cond
+	uses    int  // guarded by useMu: calls in progress
+	closed  bool // guarded by useMu
+}
+
+func newStore(o Options) (*Store, error) {
+	buffer, err := newApplyBuffer()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		o: o, apply: buffer,
+		stale:      map[int64]bool{},
+		watermarks: map[uuid.UUID]watermark{},
+		ledgers:    map[uuid.UUID]storedLedger{},
+		live:       map[stats.Key]*liveRow{},
+	}
+	s.useDone.L = &s.useMu
+	return s, nil
+}
+
+// enter marks the beginning of a call that uses the database; leave must follow. Close waits for calls in progress.
+func (s *Store) enter() error {
+	s.useMu.Lock()
+	defer s.useMu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.uses++
+	return nil
+}
+
+func (s *Store) leave() {
+	s.useMu.Lock()
+	defer s.useMu.Unlock()
+	s.uses--
+	if s.uses == 0 {
+		s.useDone.Broadcast()
+	}
+}
+
+// Close makes a last checkpoint and closes the database. Calls in progress end first; later ones get [ErrClosed]. The
+// error of the checkpoint is returned, but nothing is lost by it: the next Open replays.
+func (s *Store) Close() error {
+	if errors.Is(s.enter(), ErrClosed) {
+		return nil
+	}
+	checkpointErr := s.checkpoint()
+	s.leave()
+
+	s.useMu.Lock()
+	if s.closed {
+		s.useMu.Unlock()
+		return nil
+	}
+	s.closed = true
+	for s.uses > 0 {
+		s.useDone.Wait()
+	}
+	s.useMu.Unlock()
+
+	err := errors.Join(checkpointErr, s.closeDB())
+	if err != nil {
+		return fmt.Errorf("close store %s: %w", s.o.Dir, err)
+	}
+	return nil
+}
+
+func (s *Store) closeDB() error {
+	s.apply.close()
+	err := s.db.Close()
+	return errors.Join(err, s.lock.Close())
+}
+
+// Failed is nil, or the error that wraps [ErrFailed] and says why the store must be opened again.
+func (s *Store) Failed() error {
+	if p := s.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// update runs fn in a transaction and commits it, synced. An error of fn is returned as it is and nothing is written. A
+// commit that fails leaves the store failed, because Badger may have written some or all of it.
+func (s *Store) update(fn func(*badger.Txn) error) error {
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := fn(txn); err != nil {
+		return err
+	}
+	if err := txn.Commit(); err != nil {
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+		s.failed.CompareAndSwap(nil, &err)
+		s.o.Logger.Error("store: commit failed; the store must be opened again", "error", err)
+		return err
+	}
+	return nil
+}
+
+func (s *Store) view(fn func(*badger.Txn) error) error {
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	return fn(txn)
+}
+
+// get calls fn with the value of key, valid during the call. It reports false if there is none.
+func get(txn *badger.Txn, key []byte, fn func([]byte) error) (bool, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return true, item.Value(fn)
+}
+
+// each walks the keys with a prefix, from the key "from" on (or the prefix). Both slices are valid during the call only.
+func each(txn *badger.Txn, prefix, from []byte, fn func(key, value []byte) error) error {
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false // values lie in the tables with their keys
+	o.Prefix = prefix
+	it := txn.NewIterator(o)
+	defer it.Close()
+	if from == nil {
+		from = prefix
+	}
+	for it.Seek(from); it.Valid(); it.Next() {
+		item := it.Item()
+		if err := item.Value(func(v []byte) error { return fn(item.Key(), v) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set is txn.Set with the errors of this package.
+func set(txn *badger.Txn, key, value []byte) error {
+	err := txn.Set(key, value)
+	switch {
+	case errors.Is(err, badger.ErrTxnTooBig):
+		return ErrBatchTooLarge
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Watermarks is, for each epoch seen and not forgotten, the sequence number up to which its events are applied or
+// quarantined.
+func (s *Store) Watermarks() map[uuid.UUID]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[uuid.UUID]uint64, len(s.watermarks))
+	for epoch, w := range s.watermarks {
+		out[epoch] = w.seq
+	}
+	return out
+}
+
+// PathState calls fn with every key and value that batches have left as path state, in ascending order of key. The slices
+// are valid during the call.
+func (s *Store) PathState(fn func(key, value []byte) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.view(func(txn *badger.Txn) error {
+		return each(txn, []byte{prefixPath}, nil, func(key, value []byte) error { return fn(key[1:], value) })
+	})
+}
+
+// Sync makes sure that everything written is on disk. Every transaction is synced when it is committed, so there is
+// nothing left to lose without it.
+func (s *Store) Sync() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.db.Sync(); err != nil {
+		return fmt.Errorf("%w: sync: %w", ErrUnavailable, err)
+	}
+	return nil
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 )
@@ -142,7 +141,10 @@ func describe(s stage) (image, error) {
 				if !strings.Contains(pair, "=") {
 					return img, fmt.Errorf("line %d: ENV %s: write NAME=value without spaces", in.line, pair)
 				}
-				img.env = append(img.env, os.Expand(pair, func(string) string { return "" }))
+				if strings.Contains(pair, "$") {
+					return img, fmt.Errorf("line %d: ENV %s: this check does not expand variables", in.line, pair)
+				}
+				img.env = append(img.env, pair)
 			}
 		case "USER":
 			img.user = in.rest

@@ -1,0 +1,58 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+GO ?= go
+FUZZTIME ?= 60s
+REQUESTS ?= 5000
+TOOL = $(GO) tool -modfile=tools/go.mod
+GOLANGCI = bin/golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test e2e lint fmt vuln fuzz bench bench-micro docker-check clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: FUZZTIME=$(FUZZTIME) per fuzz target, REQUESTS=$(REQUESTS) for the demo"
+
+build: ## Build bin/wayside, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/wayside ./cmd/wayside
+
+demo: ## Sample app, sample traffic and wayside in front of it; ends by itself
+	$(GO) run ./cmd/wayside demo --requests $(REQUESTS)
+
+test: ## All tests with the race detector, against a real S3 server that they build themselves
+	@scripts/test.sh
+
+e2e: ## Only the tests that start whole processes, verbose
+	@scripts/test.sh -v -run '(?i)e2e|endtoend|script' ./cmd/... ./internal/...
+
+lint: $(GOLANGCI) ## go vet, gofumpt and golangci-lint
+	$(GO) vet ./...
+	$(GO) vet -tags faults ./...
+	$(GOLANGCI) run
+
+$(GOLANGCI): tools/go.mod
+	@echo "building golangci-lint: a few minutes, once"
+	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+fmt: ## Format the code
+	$(TOOL) gofumpt -l -w $$(git ls-files '*.go')
+
+vuln: ## Look for known vulnerabilities in the code that is reached
+	$(TOOL) govulncheck ./...
+
+fuzz: ## Every fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME)
+
+bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
+	@scripts/need.sh nginx nginx-light wrk wrk
+	$(GO) run ./bench
+
+bench-micro: ## Go benchmarks of every step, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)
+
+docker-check: ## Build and run the Dockerfile's image without a container engine (root)
+	@scripts/check-dockerfile.sh
+
+clean: ## Remove what was built
+	rm -rf bin dist bench/out

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs the tests with the race detector and says plainly how it ended. Arguments go to go test; without any, all
+# packages. Everything that tests need is built from source, a real S3 server (tools/go.mod) included.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+scripts/need.sh gcc gcc || exit 1 # the race detector is linked with it
+
+(($#)) || set -- ./...
+begin=$SECONDS
+# One hung test must not take the others' report with it: below the time a CI job has.
+CGO_ENABLED=1 go test -race -timeout 12m "$@"
+status=$?
+took=$((SECONDS - begin))
+echo
+if ((status == 0)); then
+	echo "PASSED: all tests, race detector on, in ${took} s"
+else
+	echo "FAILED: see the lines that begin with FAIL or --- FAIL above (${took} s)" >&2
+fi
+exit "$status"

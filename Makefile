@@ -3,6 +3,9 @@ SHELL := /bin/bash
 GO ?= go
 FUZZTIME ?= 60s
 REQUESTS ?= 5000
+REQUESTS_E2E ?= 1000000
+E2E ?=
+BENCH ?=
 TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
@@ -10,9 +13,10 @@ GOLANGCI = bin/golangci-lint
 .PHONY: help build demo test e2e lint fmt vuln fuzz bench bench-micro docker-check clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Variables: FUZZTIME=$(FUZZTIME) per fuzz target, REQUESTS=$(REQUESTS) for the demo"
+	@echo "  Variables: FUZZTIME=$(FUZZTIME) per fuzz target, REQUESTS=$(REQUESTS) for the demo, REQUESTS_E2E=$(REQUESTS_E2E),"
+	@echo "  E2E and BENCH for further flags, as in: make e2e E2E='-kill-books 3 -kill-run 2'"
 
 build: ## Build bin/wayside, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/wayside ./cmd/wayside
@@ -23,8 +27,9 @@ demo: ## Sample app, sample traffic and wayside in front of it; ends by itself
 test: ## All tests with the race detector, against a real S3 server that they build themselves
 	@scripts/test.sh
 
-e2e: ## Only the tests that start whole processes, verbose
-	@scripts/test.sh -v -run '(?i)e2e|endtoend|script' ./cmd/... ./internal/...
+e2e: ## REQUESTS_E2E requests through nginx, wayside and S3, each looked for in the archive; E2E=flags
+	@scripts/need.sh nginx nginx-light
+	$(GO) run ./e2e -requests $(REQUESTS_E2E) $(E2E)
 
 lint: $(GOLANGCI) ## go vet, gofumpt and golangci-lint
 	$(GO) vet ./...
@@ -46,7 +51,7 @@ fuzz: ## Every fuzz target for FUZZTIME
 
 bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
 	@scripts/need.sh nginx nginx-light wrk wrk
-	$(GO) run ./bench
+	$(GO) run ./bench $(BENCH)
 
 bench-micro: ## Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)

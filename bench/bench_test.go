@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+const wrkOutput = `Running 5s test @ http://127.0.0.1:8080/
+  2 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.45ms    2.54ms  33.32ms   94.79%
+    Req/Sec    32.34k     6.63k   47.34k    70.00%
+  Latency Distribution
+     50%  820.00us
+     75%    1.36ms
+     90%    2.68ms
+     99%   13.54ms
+  321906 requests in 5.01s, 124.03MB read
+  Socket errors: connect 1, read 2, write 3, timeout 4
+  Non-2xx or 3xx responses: 5
+Requests/sec:  64282.62
+Transfer/sec:     24.77MB
+`
+
+func TestParseWrk(t *testing.T) {
+	r, err := parseWrk(wrkOutput)
+	want := wrkReport{Requests: 321906, PerSecond: 64282.62, P50: 820 * time.Microsecond, P99: 13540 * time.Microsecond, Errors: 15}
+	if err != nil || r != want {
+		t.Errorf("%+v, %v; want %+v", r, err, want)
+	}
+	for _, cut := range []string{"requests in", "50%  ", "Requests/sec:"} {
+		if _, err := parseWrk(strings.Replace(wrkOutput, cut, "", 1)); err == nil {
+			t.Errorf("output without %q is accepted", cut)
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	s, err := parseStat([]byte("42 (a ) b) S 7 42 42 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 5 6 7 8"))
+	if err != nil || s.parent != 7 || s.cpu != 1270*time.Millisecond {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for _, bad := range []string{"", "42 (x) S 7", "42 (x) S p 42 42 0 -1 4194560 1 2 3 4 100 20 3 4 20"} {
+		if _, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+func TestParsePSSAndStatus(t *testing.T) {
+	pss, err := parsePSS([]byte("5563 [rollup]\nRss:   2000 kB\nPss:       1234 kB\nPss_Anon: 1 kB\n"))
+	if err != nil || pss != 1234<<10 {
+		t.Error(pss, err)
+	}
+	if _, err := parsePSS(nil); err == nil {
+		t.Error("an empty rollup is accepted")
+	}
+	n, err := parseStubStatus("Active connections: 1 \nserver accepts handled requests\n 3 4 567 \nReading: 0 Writing: 1 Waiting: 0 \n")
+	if err != nil || n != 567 {
+		t.Error(n, err)
+	}
+	if _, err := parseStubStatus("<html>"); err == nil {
+		t.Error("an HTML page is accepted")
+	}
+}
+
+// The usage of a tree holds what its children used, also those that have ended.
+func TestUsageOfTree(t *testing.T) {
+	cmd := exec.Command("sh", "-c", `i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; (i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done); sleep 60 & echo ready; wait`)
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{name: "sh", cmd: cmd, done: make(chan error, 1)}
+	if _, err := output.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	u, err := usageOf(cmd.Process.Pid, true)
+	if err != nil || u.processes != 2 || u.cpu == 0 || u.pss == 0 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	stats, err := readStats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid, s := range stats {
+		if s.parent == cmd.Process.Pid {
+			child, err := os.FindProcess(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = child.Kill()
+		}
+	}
+	p.done <- cmd.Wait()
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := usageOf(cmd.Process.Pid, false); err == nil {
+		t.Error("a process that has ended has a usage")
+	}
+}
+
+func TestSummary(t *testing.T) {
+	r := result{Rounds: 3, Duration: "5s"}
+	for round, cpu := range []float64{20, 30, 60} { // the machine gets slower; the ratios do not
+		for name, factor := range map[string]float64{reference: 1, "wayside": 1.2} {
+			r.Samples = append(r.Samples, sample{Contestant: name, Connections: 64, Round: round + 1, Settled: true,
+				CPUMicros: cpu * factor, LoadMicros: cpu, PerSecond: 1e6 / cpu / factor, PSSBytes: 32 << 20})
+		}
+	}
+	r.summarise([]int{64}, []string{"wayside", reference})
+	w := r.Lines[0]
+	if w.CPUMicros != 36 || w.CPURatio < 1.19 || w.CPURatio > 1.21 || w.RateRatio < 0.82 || w.RateRatio > 0.84 {
+		t.Errorf("%+v", w)
+	}
+	if r.check(1.25) != nil || r.check(1.1) == nil || r.check(0) != nil {
+		t.Error("the limit of the ratio")
+	}
+	var out bytes.Buffer
+	if err := r.write(&out, false); err != nil || !strings.Contains(out.String(), "1.20") || !strings.Contains(out.String(), "32.0 MiB") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	r.Lines[1].Errors = 1
+	if r.check(0) == nil {
+		t.Error("errors pass")
+	}
+}
+
+func TestFlags(t *testing.T) {
+	o, err := parseFlags([]string{"-connections", "1,256", "-only", "nginx,wayside"})
+	if err != nil || len(o.connections) != 2 || o.connections[1] != 256 || len(o.only) != 2 || o.rounds != 5 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range [][]string{{"-connections", "x"}, {"-connections", "0"}, {"-only", "apache"}, {"-rounds", "0"}, {"-duration", "1ms"}, {"more"}} {
+		if _, err := parseFlags(bad); err == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+	}
+}

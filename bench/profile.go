@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// profileWayside loads wayside once more while its admin listener takes a CPU profile.
+func (f *field) profileWayside(ctx context.Context) error {
+	for _, c := range f.contestants {
+		if c.admin == "" {
+			continue
+		}
+		seconds := int(max(f.duration, 5*time.Second).Seconds())
+		profile := make(chan error, 1)
+		go func() {
+			text, err := get(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", strings.TrimSuffix(c.admin, "/"), seconds))
+			if err == nil {
+				err = os.WriteFile(f.profile, text, 0o600)
+			}
+			profile <- err
+		}()
+		load := time.Duration(seconds+1) * time.Second
+		_, err := runWrk(ctx, f.dir, c.address, f.connections[len(f.connections)-1], load)
+		if err := errors.Join(err, <-profile); err != nil {
+			return fmt.Errorf("profile wayside: %w", err)
+		}
+		fmt.Fprintf(os.Stderr, "CPU profile of wayside's traffic process: %s\n", f.profile)
+		return nil
+	}
+	return errors.New("-profile: wayside is not among the contestants")
+}

@@ -28,7 +28,7 @@ test: ## All tests with the race detector, against a real S3 server that they bu
 	@scripts/test.sh
 
 e2e: ## REQUESTS_E2E requests through nginx, wayside and S3, each looked for in the archive; E2E=flags
-	@scripts/need.sh nginx nginx-light
+	@scripts/need.sh nginx:nginx-light
 	$(GO) run ./e2e -requests $(REQUESTS_E2E) $(E2E)
 
 lint: $(GOLANGCI) ## go vet, gofumpt and golangci-lint
@@ -50,7 +50,7 @@ fuzz: ## Every fuzz target for FUZZTIME
 	@scripts/fuzz.sh $(FUZZTIME)
 
 bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
-	@scripts/need.sh nginx nginx-light wrk wrk
+	@scripts/need.sh nginx:nginx-light wrk:wrk
 	$(GO) run ./bench $(BENCH)
 
 bench-micro: ## Go benchmarks of every step, with allocations

@@ -134,6 +134,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"endpoint":         {"archive: {endpoint: '127.0.0.1:7070'}\n", "write http://host:port"},
 		"one credential":   {"archive: {access_key_file: /dev/null}\n", "is empty: write the secret into it"},
 		"schedule":         {"archive: {schedule: hourly}\n", `f:1:21: archive.schedule: "hourly" is not a schedule: write a cron expression`},
+		"never":            {"archive: {schedule: '0 0 31 2 *'}\n", "never comes due"},
 		"every":            {"retention: {schedule: '@every never'}\n", "is not a schedule"},
 		"network":          {"proxy: {trusted_proxies: [gateway]}\n", "is neither an address"},
 		"excluded path":    {"record: {exclude: {paths: ['/a*b']}}\n", "a * may only stand at the end"},

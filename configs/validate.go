@@ -271,7 +271,7 @@ func checkTemplate(s string) string {
 // checkSchedule accepts a cron expression of five fields, an alias such as @hourly, or @every with a duration.
 func checkSchedule(s string) string {
 	const hint = `write a cron expression such as "0 * * * *", or @every 10m`
-	if every, ok := strings.CutPrefix(s, "@every"); ok {
+	if every, ok := strings.CutPrefix(strings.TrimSpace(s), "@every "); ok {
 		d, err := time.ParseDuration(strings.TrimSpace(every))
 		if err != nil || d <= 0 {
 			return fmt.Sprintf("%q is not a schedule: %s", s, hint)
@@ -280,6 +280,9 @@ func checkSchedule(s string) string {
 	}
 	if strings.TrimSpace(s) == "" || !gronx.IsValid(s) {
 		return fmt.Sprintf("%q is not a schedule: %s", s, hint)
+	}
+	if _, err := gronx.NextTickAfter(s, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
+		return fmt.Sprintf("%q never comes due: %s", s, hint)
 	}
 	return ""
 }

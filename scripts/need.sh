@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# need.sh PROGRAM PACKAGE [PROGRAM PACKAGE …]: ends with an error that says how to install what is missing.
+# need.sh PROGRAM:PACKAGE …: makes sure that the programs are there. As root on Debian it installs the packages of those
+# that are missing; otherwise it says what to install, and fails.
 set -euo pipefail
 missing=()
-while (($# >= 2)); do
-	command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] || missing+=("$2")
-	shift 2
+for pair in "$@"; do
+	program="${pair%%:*}"
+	command -v "$program" >/dev/null || [[ -x "/usr/sbin/$program" ]] || missing+=("${pair##*:}")
 done
-if ((${#missing[@]})); then
+((${#missing[@]})) || exit 0
+if [[ "$(id -u)" != 0 ]] || ! command -v apt-get >/dev/null; then
 	echo "missing: ${missing[*]}. On Debian: apt-get install ${missing[*]}" >&2
 	exit 1
 fi
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

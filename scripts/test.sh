@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Runs the tests with the race detector and says plainly how it ended. Arguments go to go test; without any, all
-# packages. Everything that tests need is built from source, a real S3 server (tools/go.mod) included.
+# packages. It takes Go, git, gcc (for the race detector) and nginx (the origin of the end-to-end test); everything else is
+# built from source, a real S3 server (tools/go.mod) included.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-scripts/need.sh gcc gcc || exit 1 # the race detector is linked with it
+scripts/need.sh gcc:gcc nginx:nginx-light || exit 1
+[[ -e /usr/include/stdlib.h ]] || scripts/need.sh no-headers:libc6-dev || exit 1
 
 (($#)) || set -- ./...
 begin=$SECONDS

@@ -1,0 +1,205 @@
+package spool
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// handshakeTimeout bounds how long NewClient waits for the other side's opening.
+const handshakeTimeout = 10 * time.Second
+
+// Client is a Source at the other end of a connection. It may be used by several goroutines; a call that waits does not
+// hold up the others. Once the connection is lost, every call fails with ErrDisconnected.
+type Client struct {
+	conn   net.Conn
+	reader chan struct{} // closed when the reading goroutine has ended
+
+	writing sync.Mutex // held for a whole frame
+
+	mu      sync.Mutex
+	next    uint32                // guarded by mu
+	waiting map[uint32]chan frame // guarded by mu: one answer each; closed when the connection is lost
+	lost    error                 // guarded by mu: why; nil while connected
+}
+
+var _ Source = (*Client)(nil)
+
+// NewClient shakes hands and starts the goroutine that reads answers; Close ends it. The client owns the connection, also
+// when NewClient fails. A peer of another version gives an error that wraps ErrProtocol and names both versions.
+func NewClient(conn net.Conn) (*Client, error) {
+	timeout := time.AfterFunc(handshakeTimeout, func() { _ = conn.Close() })
+	defer timeout.Stop()
+	r := bufio.NewReaderSize(conn, 64<<10)
+	sent := make(chan error, 1)
+	go func() { // both sides open at once: over a pipe neither may wait for the other
+		_, err := conn.Write(handshake())
+		sent <- err
+	}()
+	err := checkHandshake(r)
+	if err != nil {
+		_ = conn.Close()
+		<-sent
+		return nil, err
+	}
+	if err := <-sent; err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	c := &Client{conn: conn, reader: make(chan struct{}), waiting: make(map[uint32]chan frame)}
+	go c.read(r)
+	return c, nil
+}
+
+// Close closes the connection and waits for the reading goroutine. Calls in progress fail with ErrDisconnected.
+func (c *Client) Close() error {
+	err := c.conn.Close()
+	<-c.reader
+	if err != nil {
+		return fmt.Errorf("close spool client: %w", err)
+	}
+	return nil
+}
+
+// Done is closed when the connection is lost or closed.
+func (c *Client) Done() <-chan struct{} { return c.reader }
+
+func (c *Client) read(r *bufio.Reader) {
+	defer close(c.reader)
+	for {
+		f, err := readFrame(r)
+		if err != nil {
+			c.lose(err)
+			return
+		}
+		c.mu.Lock()
+		answer := c.waiting[f.number]
+		delete(c.waiting, f.number)
+		c.mu.Unlock()
+		if answer != nil {
+			answer <- f // capacity 1
+		}
+	}
+}
+
+func (c *Client) lose(err error) {
+	_ = c.conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost == nil {
+		c.lost = fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	for number, answer := range c.waiting {
+		close(answer)
+		delete(c.waiting, number)
+	}
+}
+
+func (c *Client) lostError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
+// call sends a request and waits for its answer. When ctx is done it tells the server, and leaves.
+func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	answer := make(chan frame, 1)
+	c.mu.Lock()
+	if c.lost != nil {
+		defer c.mu.Unlock()
+		return nil, c.lost
+	}
+	c.next++
+	number := c.next
+	c.waiting[number] = answer
+	c.mu.Unlock()
+	if err := c.write(kind, number, payload); err != nil {
+		c.lose(err)
+		return nil, c.lostError()
+	}
+	select {
+	case f, ok := <-answer:
+		switch {
+		case !ok:
+			return nil, c.lostError()
+		case f.kind == frameOK:
+			return f.payload, nil
+		case f.kind == frameError:
+			return nil, decodeError(f.payload)
+		default:
+			return nil, fmt.Errorf("%w: answer of type %d", errFrame, f.kind)
+		}
+	case <-ctx.Done():
+		c.mu.Lock()
+		delete(c.waiting, number) // a late answer is thrown away
+		c.mu.Unlock()
+		if err := c.write(frameCancel, number, nil); err != nil {
+			c.lose(err)
+		}
+		return nil, ctx.Err()
+	}
+}
+
+func (c *Client) write(kind frameType, number uint32, payload []byte) error {
+	buffers := net.Buffers{frameHead(kind, number, len(payload)), payload}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := buffers.WriteTo(c.conn)
+	return err
+}
+
+// Peek implements Source. MaxBytes above 8 MiB and MaxWait above a minute are cut to these.
+func (c *Client) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
+	b, err := c.call(ctx, framePeek, encodePeek(o))
+	if err != nil {
+		return nil, fmt.Errorf("peek spool: %w", err)
+	}
+	return decodeBatches(b)
+}
+
+// Ack implements Source.
+func (c *Client) Ack(ctx context.Context, epoch uuid.UUID, seq uint64) error {
+	if _, err := c.call(ctx, frameAck, encodeAck(epoch, seq)); err != nil {
+		return fmt.Errorf("acknowledge %s: %w", epoch, err)
+	}
+	return nil
+}
+
+// Ledgers implements Source.
+func (c *Client) Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]Ledger, error) {
+	b, err := c.call(ctx, frameLedgers, encodeApplied(applied))
+	if err != nil {
+		return nil, fmt.Errorf("read spool ledgers: %w", err)
+	}
+	return decodeLedgers(b)
+}
+
+// Retire implements Source.
+func (c *Client) Retire(ctx context.Context, epoch uuid.UUID) error {
+	if _, err := c.call(ctx, frameRetire, epoch[:]); err != nil {
+		return fmt.Errorf("retire %s: %w", epoch, err)
+	}
+	return nil
+}
+
+// Publish implements Source. The body is at most PublishBytesMax bytes.
+func (c *Client) Publish(ctx context.Context, topic string, body []byte) error {
+	payload, err := encodePublish(topic, body)
+	if err != nil {
+		return err
+	}
+	if _, err := c.call(ctx, framePublish, payload); err != nil {
+		return fmt.Errorf("publish %s: %w", topic, err)
+	}
+	return nil
+}

@@ -1,0 +1,393 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool/journal"
+)
+
+// Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
+func (s *Set) Run(ctx context.Context) error {
+	commit, acks, reopen := stopped(), stopped(), time.NewTimer(s.o.ReopenInterval)
+	defer commit.Stop()
+	defer acks.Stop()
+	defer reopen.Stop()
+	armed, acksArmed := false, false
+	failed := false // the last commit failed: wait for the interval before the next, whoever kicks
+	for {
+		due := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.kick:
+		case <-commit.C:
+			due, armed = true, false
+		case <-acks.C:
+			acksArmed = false
+			_ = s.step(ctx, s.commitAcks)
+		case <-reopen.C:
+			_ = s.step(ctx, s.reopen)
+			reopen.Reset(s.o.ReopenInterval)
+		}
+		if due || (!failed && s.urgent()) {
+			failed = s.step(ctx, func() error { return s.commit(false) }) != nil
+		}
+		if !armed && s.hasPending() {
+			commit.Reset(s.o.CommitInterval)
+			armed = true
+		}
+		if !acksArmed && s.hasAcks() {
+			acks.Reset(ackDelayMax)
+			acksArmed = true
+		}
+	}
+}
+
+func stopped() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// step runs fn as the committer. Its error is in the status and the log already.
+func (s *Set) step(ctx context.Context, fn func() error) error {
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	return fn()
+}
+
+// urgent reports whether a commit should not wait for the interval.
+func (s *Set) urgent() bool {
+	j := s.journal.Load()
+	if j == nil {
+		return false
+	}
+	p := j.Pending()
+	return p.HalfFull || p.Sealed > 0 || (p.ActiveRecords > 0 && s.durable.waiting.Load() > 0)
+}
+
+// hasPending reports whether something waits for the interval: events, sealed segments that could not be committed, or
+// drops that no drop record has told.
+func (s *Set) hasPending() bool {
+	j := s.journal.Load()
+	if j == nil {
+		return false
+	}
+	if p := j.Pending(); p.ActiveRecords > 0 || p.Sealed > 0 {
+		return true
+	}
+	s.mu.Lock()
+	taken := len(s.current.taken) > 0
+	s.mu.Unlock()
+	return taken || s.untold()
+}
+
+func (s *Set) untold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := RefusedFull; r < refusals; r++ {
+		if s.current.counters.dropped(r) > s.current.reported[r] {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) hasAcks() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.epochs {
+		if e.ackPending {
+			return true
+		}
+	}
+	return false
+}
+
+// commit seals the active segment and commits every sealed one, a transaction each. Unless force is set, a segment is only
+// sealed when another can take over. The caller holds sem.
+func (s *Set) commit(force bool) error {
+	j := s.journal.Load()
+	if j == nil {
+		if err := s.commitAcks(); err != nil {
+			return err
+		}
+		return ErrUnavailable
+	}
+	e := s.current
+	err := s.freeHeld(e, j)
+	s.tellDrops(j)
+	j.Seal(false)
+	err = errors.Join(err, s.commitTaken(e, j))
+	if err == nil {
+		err = s.freeHeld(e, j)
+	}
+	if err == nil && force && j.Seal(true) {
+		err = s.commitTaken(e, j)
+	}
+	s.durable.decide(j.DecidedSeq())
+	return err
+}
+
+// freeHeld makes the later commit that lets segments be reused, when there is no free one left and nothing else to write.
+func (s *Set) freeHeld(e *epoch, j *journal.Journal) error {
+	if len(e.held) == 0 || j.Pending().Free > 0 {
+		return nil
+	}
+	return s.commitAcksOf(e)
+}
+
+// commitTaken commits the sealed segments, oldest first, and stops at the first that fails.
+func (s *Set) commitTaken(e *epoch, j *journal.Journal) error {
+	for {
+		s.mu.Lock()
+		e.taken = append(e.taken, j.Sealed()...)
+		var seg *journal.Segment
+		if len(e.taken) > 0 {
+			seg = e.taken[0]
+		}
+		s.mu.Unlock()
+		if seg == nil {
+			return nil
+		}
+		if err := s.commitSegment(e, seg); err != nil {
+			return err
+		}
+	}
+}
+
+// build makes a batch of a sealed segment. Its bytes belong to s.builder.
+func (s *Set) build(seg *journal.Segment) (b entry, value []byte) {
+	seg.Wait()
+	s.builder.Reset()
+	_, err := seg.Scan(func(seq uint64, payload []byte) {
+		response := event.IsResponseRecord(payload)
+		if s.builder.Add(seq, payload, response) != nil {
+			return // a record this binary did not write; counted with the missing ones
+		}
+		if b.records == 0 {
+			b.first = seq
+		}
+		b.last = seq
+		b.records++
+		if response {
+			b.responses++
+		}
+	})
+	if err != nil {
+		s.o.Logger.Error("journal segment cannot be read to its end", "error", err)
+	}
+	b.size = s.builder.Size()
+	b.at = s.o.Now().Add(-s.o.CommitInterval)
+	return b, s.builder.Bytes()
+}
+
+// commitSegment writes one segment to the queue, in a new queue file if the present one fails.
+func (s *Set) commitSegment(e *epoch, seg *journal.Segment) error {
+	if e.writer() == nil {
+		return ErrUnavailable // reopen begins a new file
+	}
+	b, value := s.build(seg)
+	if b.records == 0 {
+		s.committed(e, seg, nil, nil, nil)
+		s.recycle(seg)
+		return nil
+	}
+	err := s.write(e, seg.Generation(), &b, value)
+	if err != nil && !isFull(err) {
+		if err = s.roll(e, err); err != nil {
+			return err
+		}
+		b, value = s.build(seg) // roll used the builder for the segments held
+		err = s.write(e, seg.Generation(), &b, value)
+	}
+	if err == nil {
+		s.committed(e, seg, &b, value, e.writer())
+		s.recycleHeld(e)
+		e.held = append(e.held, seg)
+		return nil
+	}
+	if isFull(err) {
+		s.fullCommits.Add(1)
+		s.setDegraded("queue is full: " + err.Error())
+		return fmt.Errorf("%w: %w", ErrQueueFull, err)
+	}
+	s.commitFailed(err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// write commits a batch together with the acknowledgements. In a full queue, it commits these first, to make room.
+func (s *Set) write(e *epoch, generation uint64, b *entry, value []byte) error {
+	q := e.writer()
+	if q == nil {
+		return fmt.Errorf("%w: no queue file", ErrUnavailable)
+	}
+	s.mu.Lock()
+	deletes := e.takeDeletesLocked(q)
+	m := e.metaLocked(generation, b)
+	s.mu.Unlock()
+	err := q.commit([]put{{b.key(), value}}, keys(deletes), m)
+	if err != nil && isFull(err) && len(deletes) > 0 {
+		s.restoreDeletes(e, deletes)
+		if err := s.commitAcksOf(e); err != nil {
+			return err
+		}
+		deletes = nil
+		err = q.commit([]put{{b.key(), value}}, nil, m)
+	}
+	if err != nil {
+		s.restoreDeletes(e, deletes)
+		return err
+	}
+	s.commits.Add(1)
+	e.counters.committed(m)
+	s.settleAcks(e, m)
+	return nil
+}
+
+// committed moves a segment from taken to the index. The responses that its batch misses are counted as dropped.
+func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queueFile) {
+	_, published := seg.Published()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.taken = e.taken[1:]
+	e.generation = max(e.generation, seg.Generation())
+	if b != nil {
+		published -= min(published, uint64(b.responses))
+		e.recorded += uint64(b.responses)
+		e.lastSeq = b.last
+		b.file = q
+		if s.cachedBytes+len(value) <= cacheBytesMax {
+			b.cached = append(make([]byte, 0, len(value)), value...)
+			s.cachedBytes += len(value)
+		}
+		e.index = append(e.index, *b)
+	}
+	if published > 0 {
+		e.counters.drop(RefusedFault, published)
+	}
+	s.degraded = ""
+	s.changedLocked()
+}
+
+func (s *Set) recycleHeld(e *epoch) {
+	for _, seg := range e.held {
+		s.recycle(seg)
+	}
+	e.held = nil
+}
+
+func (s *Set) recycle(seg *journal.Segment) {
+	if j := s.journal.Load(); j != nil {
+		j.Recycle(seg)
+	}
+}
+
+// roll begins a new queue file after the present one failed, and commits there the segments that the failed one may not
+// have kept. The failed file is only read from now on.
+func (s *Set) roll(e *epoch, cause error) error {
+	s.commitFailed(cause)
+	number := 0
+	s.mu.Lock()
+	for _, q := range e.files {
+		q.readOnly = true
+		number = q.number + 1
+	}
+	m := e.metaLocked(0, nil)
+	s.mu.Unlock()
+	q, err := createQueue(&s.o, e.dir, number, m)
+	if err != nil {
+		s.setDegraded("no queue file: " + err.Error())
+		return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(cause, err))
+	}
+	for _, seg := range e.held {
+		b, value := s.build(seg)
+		if b.records == 0 {
+			continue
+		}
+		s.mu.Lock()
+		found := e.findLocked(b.first) != nil
+		s.mu.Unlock()
+		if !found {
+			continue // acknowledged meanwhile
+		}
+		if err := q.commit([]put{{b.key(), value}}, nil, m); err != nil {
+			_ = q.close()
+			_ = os.Remove(q.name)
+			s.setDegraded("no queue file: " + err.Error())
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		s.mu.Lock()
+		if at := e.findLocked(b.first); at != nil {
+			at.file = q
+		}
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.files = append(e.files, q)
+	e.deletes = nil // of the failed file, which is removed as a whole
+	s.o.Logger.Warn("queue file failed, continuing in a new one", "error", cause, "file", q.name)
+	return nil
+}
+
+func (s *Set) commitFailed(err error) {
+	s.commitErrors.Add(1)
+	s.setDegraded("commit: " + err.Error())
+	s.o.Logger.Error("spool commit failed", "error", err)
+}
+
+// tellDrops appends a drop record for each reason whose count rose, while there is room.
+func (s *Set) tellDrops(j *journal.Journal) {
+	e := s.current
+	for r := RefusedFull; r < refusals; r++ {
+		n := e.counters.dropped(r)
+		if n <= e.reported[r] || j.Pending().Free == 0 {
+			continue
+		}
+		record := event.Event{
+			TimeMicros: s.o.Now().UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(r.String()), RequestBytes: n,
+		}
+		if _, result := j.Append(&record); result == journal.Appended {
+			s.mu.Lock()
+			e.reported[r] = n
+			s.mu.Unlock()
+		}
+	}
+}
+
+// reopen tries again what failed: the active spool, its queue file, its journal's failed segments, folders that were busy
+// or could not be read.
+func (s *Set) reopen() error {
+	if len(s.skipped) > 0 {
+		again := s.skipped
+		s.skipped = nil
+		s.recoverAll(again)
+	}
+	j := s.journal.Load()
+	if j == nil {
+		s.activate()
+		return nil
+	}
+	if err := j.Repair(); err != nil {
+		s.o.Logger.Warn("journal segment cannot be replaced", "error", err)
+	}
+	e := s.current
+	if e.writer() != nil {
+		return nil
+	}
+	if err := s.roll(e, errors.New("no queue file")); err != nil {
+		return err
+	}
+	return s.commit(false)
+}

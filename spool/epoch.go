@@ -1,0 +1,191 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/spool/journal"
+)
+
+// cacheBytesMax bounds the recently committed values kept in memory, over all epochs, so that the usual Peek does not
+// read them back.
+const cacheBytesMax = 4 << 20
+
+var errBusy = errors.New("spool folder is in use by another process")
+
+// epoch is one folder. The active one has a journal; the others are only drained.
+type epoch struct {
+	id       uuid.UUID
+	dir      string
+	closed   bool // never appended to; fixed
+	counters counters
+
+	// Guarded by Set.mu.
+	index          []entry            // committed, not acknowledged; ascending, without overlap
+	taken          []*journal.Segment // sealed and handed out by the journal, not committed; oldest first
+	files          []*queueFile       // ascending number; changed only by the committer, under the lock
+	deletes        []entry            // acknowledged, still in a file
+	generation     uint64             // committed up to
+	lastSeq        uint64             // committed up to
+	recorded       uint64             // responses committed, acknowledged ones included
+	acked          uint64
+	ackedResponses uint64
+	flushed        uint64 // Peek hands out batches up to it without waiting
+	ackPending     bool   // an acknowledgement waits for a commit
+
+	// Owned by the committer (whoever holds Set.sem).
+	lock     *os.File
+	held     []*journal.Segment // committed; reused after a later commit
+	reported [refusals]uint64   // cumulative drops that a drop record told
+}
+
+// writer is the queue file that takes commits; nil if none can.
+func (e *epoch) writer() *queueFile {
+	if n := len(e.files); n > 0 && !e.files[n-1].readOnly {
+		return e.files[n-1]
+	}
+	return nil
+}
+
+// metaLocked is the state to commit together with a batch (or none).
+func (e *epoch) metaLocked(generation uint64, add *entry) *meta {
+	m := &meta{
+		Version: metaVersion, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,
+		Recorded: e.recorded, Acked: e.acked, AckedResponses: e.ackedResponses, Excluded: e.counters.excluded(),
+	}
+	m.Dropped, _ = e.counters.droppedByReason()
+	if add != nil {
+		m.LastSeq, m.Recorded = max(m.LastSeq, add.last), m.Recorded+uint64(add.responses)
+	}
+	return m
+}
+
+// ackLocked takes the entries up to seq out of the index and returns the cached bytes that were freed.
+func (e *epoch) ackLocked(seq uint64) (freed int) {
+	if seq <= e.acked {
+		return 0
+	}
+	n := 0
+	for n < len(e.index) && e.index[n].last <= seq {
+		entry := &e.index[n]
+		e.ackedResponses += uint64(entry.responses)
+		freed += len(entry.cached)
+		entry.cached = nil
+		if entry.file != nil && !entry.file.readOnly {
+			e.deletes = append(e.deletes, *entry)
+		}
+		n++
+	}
+	clear(e.index[:n])
+	e.index = e.index[n:]
+	if len(e.index) == 0 {
+		e.index = nil
+	}
+	e.acked, e.ackPending = seq, true
+	return freed
+}
+
+// findLocked returns the entry that begins with seq first, or nil.
+func (e *epoch) findLocked(first uint64) *entry {
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= first })
+	if i < len(e.index) && e.index[i].first == first {
+		return &e.index[i]
+	}
+	return nil
+}
+
+func (e *epoch) removeLocked(first uint64) {
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= first })
+	if i < len(e.index) && e.index[i].first == first {
+		e.index = append(e.index[:i:i], e.index[i+1:]...)
+	}
+}
+
+// lockFolder takes the folder's lock, or fails with errBusy while a live process holds it.
+func lockFolder(dir string, create bool) (*os.File, error) {
+	name, flag := filepath.Join(dir, "lock"), os.O_RDONLY
+	if create {
+		flag = os.O_RDWR | os.O_CREATE
+	}
+	f, err := os.OpenFile(name, flag, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock spool folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // an fd
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s", errBusy, dir)
+		}
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// closeFiles releases everything but the folder.
+func (e *epoch) closeFiles() error {
+	var errs []error
+	for _, q := range e.files {
+		errs = append(errs, q.close())
+	}
+	e.files = nil
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+		e.lock = nil
+	}
+	return errors.Join(errs...)
+}
+
+// createEpoch makes the folder of the active epoch: lock, ledger, queue, journal. When it fails, nothing is left.
+func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, err error) {
+	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("create spool: %w", err)
+	}
+	_ = os.RemoveAll(e.dir) // an attempt before this one; nothing was ever recorded in it
+	if err := os.Mkdir(e.dir, 0o750); err != nil {
+		return nil, fmt.Errorf("create spool: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = e.closeFiles()
+			_ = os.RemoveAll(e.dir)
+		}
+	}()
+	if e.lock, err = lockFolder(e.dir, true); err != nil {
+		return nil, err
+	}
+	page, err := createPage(o, e.dir, e.id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = journal.Unmap(page)
+		}
+	}()
+	q, err := createQueue(o, e.dir, 0, &meta{Version: metaVersion, Epoch: e.id})
+	if err != nil {
+		return nil, err
+	}
+	e.files = []*queueFile{q}
+	j, err = journal.Create(journal.Options{
+		Dir: e.dir, Epoch: e.id, SegmentBytes: o.SegmentBytes, Segments: o.Segments, OpenFile: o.OpenFile, Notify: notify,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err = syncDir(o.Dir); err != nil {
+		j.Close(true)
+		return nil, err
+	}
+	e.counters.attach(page)
+	return j, nil
+}

@@ -1,0 +1,36 @@
+// Package journal is the first stop of an event: a handful of preallocated, memory-mapped segment files.
+//
+// # Promises
+//
+// Appending is a reservation (one compare-and-swap), a copy and a publish (one atomic store). It makes no system call,
+// takes no lock across the copy, allocates nothing, and survives a SIGBUS from the mapping. What was published is in the
+// page cache: it survives the death of the process at any instruction.
+//
+// # When data may be lost
+//
+// A power cut loses what the kernel had not written back; the journal is never synced, because the queue that it feeds
+// is. A writer that dies between reservation and publish leaves a hole; only the event that it was writing is lost. A
+// damaged record is skipped, the records behind it are still found.
+//
+// # Layout
+//
+// All integers are little endian. A segment file "journal-NN.seg" has Options.SegmentBytes bytes:
+//
+//	0     copy A of the header (64 bytes)
+//	2048  copy B of the header (64 bytes), written after A, so that a torn write or a damaged sector leaves one of them
+//	4096  records
+//
+//	header   0 magic "WSJSEG" (8) | 8 version (4) | 12 size of the file (4) | 16 epoch (16) | 32 generation (8)
+//	         40 seq of the first record (8) | 48 zero (12) | 60 CRC32C of the 60 bytes before (4)
+//	record   0 payload length (4) | 4 CRC32C (4) | 8 seq (8) | 16 payload | padding to a multiple of 8 bytes
+//
+// Length and CRC are one 64-bit word, stored last: that store is the publish. The CRC covers seq and payload and is
+// seeded with epoch, generation and the record's offset, so that what an earlier generation left behind, or a record
+// that was copied elsewhere, never passes for a record of this one.
+//
+// # Generations
+//
+// A segment is free, active, sealed, and free again. Each time it becomes active it gets the next generation of the
+// epoch, and the seq that follows the last one of the generation before. Free segments are reused last in, first out, so
+// that light load touches few pages.
+package journal

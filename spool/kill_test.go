@@ -1,0 +1,5 @@
+package spool
+
+const writerEnv = "WAYSIDE_SPOOL_TEST_WRITER"
+
+func writerMain() {}

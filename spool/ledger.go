@@ -1,0 +1,206 @@
+package spool
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/spool/journal"
+)
+
+// Ledger is the account of one epoch, cumulative since the epoch began.
+//
+// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read counts
+// in none of them. Drop records are in Recorded and Responses nowhere.
+type Ledger struct {
+	Epoch     uuid.UUID         `json:"epoch"`
+	Responses uint64            `json:"responses"`
+	Recorded  uint64            `json:"recorded"`
+	Excluded  uint64            `json:"excluded"`
+	Spooled   uint64            `json:"spooled"` // responses held here, journal included, beyond what was applied
+	Dropped   map[string]uint64 `json:"dropped,omitempty"`
+	Closed    bool              `json:"closed"`   // nothing will be appended any more
+	LastSeq   uint64            `json:"last_seq"` // highest seq given out
+}
+
+// The ledger page, little endian: 0 magic "WSLEDG" (8) | 8 version (4) | 12 zero (4) | 16 epoch (16) | 32 CRC32C of the 32
+// bytes before (4). From 64: what the committer knows, recorded (8) | acked seq (8) | acked responses (8) | CRC32C of those
+// (4). From 128: excluded (8), then a counter (8) per refusal.
+const (
+	pageBytes      = 4096
+	pageMagic      = "WSLEDG\x00\x00"
+	pageVersion    = 1
+	pageCommitted  = 64
+	pageCounters   = 128
+	counterSlots   = 1 + int(refusals)
+	slotExcluded   = 0
+	counterJumpMax = 1 << 40 // more than this between the queue's figure and the page's is damage, not counting
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// counters count exclusions and refusals: in the mapped page while there is one, else in memory, from where they are
+// carried over when a page appears. Their value is always the sum of both.
+type counters struct {
+	mu     sync.RWMutex // write-locked to change page; adding takes the read lock, and never waits for the disk
+	page   []byte
+	memory [counterSlots]atomic.Uint64
+}
+
+func (c *counters) add(slot int, n uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.page == nil || !c.addToPage(slot, n) {
+		c.memory[slot].Add(n)
+	}
+}
+
+// addToPage reports false when the mapping faults. mu must be held.
+func (c *counters) addToPage(slot int, n uint64) bool {
+	return guard(func() { atomic.AddUint64(c.word(slot), n) }) == nil
+}
+
+func (c *counters) word(slot int) *uint64 {
+	return (*uint64)(unsafe.Pointer(&c.page[pageCounters+8*slot]))
+}
+
+func (c *counters) value(slot int) uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	n := c.memory[slot].Load()
+	if c.page != nil {
+		_ = guard(func() { n += atomic.LoadUint64(c.word(slot)) }) // a page that cannot be read counts for nothing
+	}
+	return n
+}
+
+func (c *counters) excluded() uint64         { return c.value(slotExcluded) }
+func (c *counters) dropped(r Refusal) uint64 { return c.value(1 + int(r)) }
+func (c *counters) drop(r Refusal, n uint64) { c.add(1+int(r), n) }
+
+func (c *counters) droppedByReason() (map[string]uint64, uint64) {
+	var out map[string]uint64
+	var sum uint64
+	for r := RefusedFull; r < refusals; r++ {
+		if n := c.dropped(r); n > 0 {
+			if out == nil {
+				out = make(map[string]uint64)
+			}
+			out[r.String()] = n
+			sum += n
+		}
+	}
+	return out, sum
+}
+
+// attach moves the counts made so far into a page, which counters own from now on.
+func (c *counters) attach(page []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.page = page
+	for i := range c.memory {
+		if n := c.memory[i].Swap(0); n > 0 && !c.addToPage(i, n) {
+			c.memory[i].Add(n)
+		}
+	}
+}
+
+// detach moves the counts back into memory and unmaps the page, whose file keeps them.
+func (c *counters) detach() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.page == nil {
+		return
+	}
+	for i := range c.memory {
+		_ = guard(func() { c.memory[i].Add(atomic.LoadUint64(c.word(i))) })
+	}
+	_ = journal.Unmap(c.page)
+	c.page = nil
+}
+
+// committed notes the committer's figures in the page, for a start that finds no readable queue.
+func (c *counters) committed(m *meta) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.page == nil {
+		return
+	}
+	var b [28]byte
+	binary.LittleEndian.PutUint64(b[:], m.Recorded)
+	binary.LittleEndian.PutUint64(b[8:], m.Acked)
+	binary.LittleEndian.PutUint64(b[16:], m.AckedResponses)
+	binary.LittleEndian.PutUint32(b[24:], crc32.Checksum(b[:24], castagnoli))
+	_ = guard(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
+}
+
+func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
+	name := filepath.Join(dir, "ledger")
+	f, err := o.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	page, err := journal.MapFile(f, pageBytes)
+	if err != nil {
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	err = guard(func() {
+		copy(page, pageMagic)
+		binary.LittleEndian.PutUint32(page[8:], pageVersion)
+		copy(page[16:32], epoch[:])
+		binary.LittleEndian.PutUint32(page[32:], crc32.Checksum(page[:32], castagnoli))
+	})
+	if err != nil {
+		_ = journal.Unmap(page)
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	return page, nil
+}
+
+// pageFigures is what a ledger page of a dead process says.
+type pageFigures struct {
+	counters  [counterSlots]uint64
+	committed *meta // nil when that part is damaged or was being written
+}
+
+// readPage reports false for a page that is missing or not of this epoch.
+func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
+	b, err := os.ReadFile(filepath.Join(dir, "ledger"))
+	if err != nil || len(b) < pageBytes || string(b[:8]) != pageMagic || string(b[16:32]) != string(epoch[:]) ||
+		crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
+		return p, false
+	}
+	for i := range p.counters {
+		p.counters[i] = binary.LittleEndian.Uint64(b[pageCounters+8*i:])
+	}
+	c := b[pageCommitted:]
+	if crc32.Checksum(c[:24], castagnoli) == binary.LittleEndian.Uint32(c[24:]) {
+		p.committed = &meta{
+			Recorded: binary.LittleEndian.Uint64(c), Acked: binary.LittleEndian.Uint64(c[8:]),
+			AckedResponses: binary.LittleEndian.Uint64(c[16:]),
+		}
+	}
+	return p, true
+}
+
+// guard runs fn and turns a panic, a SIGBUS from a mapping included, into an error.
+func guard(fn func()) (err error) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanicked, p)
+		}
+		debug.SetPanicOnFault(old)
+	}()
+	fn()
+	return nil
+}

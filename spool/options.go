@@ -1,0 +1,146 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/clock"
+	"github.com/wayside-proxy/wayside/spool/journal"
+)
+
+// Sentinel errors.
+var (
+	// ErrOptions is returned by Open for options outside their limits.
+	ErrOptions = errors.New("spool options outside limits")
+	// ErrUnknownEpoch is returned for an epoch that this spool does not hold.
+	ErrUnknownEpoch = errors.New("unknown spool epoch")
+	// ErrNotDrained is returned by Retire for an epoch that is still written or holds events that were not acknowledged.
+	ErrNotDrained = errors.New("spool epoch is not drained")
+	// ErrAckBeyond is returned by Ack for a seq that was never committed, and so never delivered.
+	ErrAckBeyond = errors.New("acknowledged beyond what was delivered")
+	// ErrQueueFull is returned by Flush when events must stay in the journal because the queue reached its limit.
+	ErrQueueFull = errors.New("spool queue is full")
+	// ErrUnavailable is returned by Flush when no queue file can be written.
+	ErrUnavailable = errors.New("spool cannot be written")
+	// ErrClosed is returned by calls after Close.
+	ErrClosed = errors.New("spool is closed")
+)
+
+// QueueBytesMin is the smallest Options.QueueBytesMax.
+const QueueBytesMin = 1 << 20
+
+// Options configure Open. The zero value of a field means the default it names.
+type Options struct {
+	Dir            string        // <data>/spool; required
+	QuarantineDir  string        // where damaged files are set aside; default Dir + "-quarantine"
+	SegmentBytes   int           // size of a journal segment, default 1 MiB; 64 KiB to 32 MiB
+	Segments       int           // journal segments, default 8; 2 to 64
+	CommitInterval time.Duration // longest time from a segment's first event to its commit, default 100ms
+	QueueBytesMax  int64         // hard cap of a queue file, default 256 MiB; at least QueueBytesMin
+	// SyncEachResponse makes Record wait until the event is fsynced, or the attempt failed, or SyncWaitMax is over.
+	SyncEachResponse bool
+	ReopenInterval   time.Duration // pause between attempts to open a spool that failed, default 2s
+	// OpenFile opens journal and queue files; nil is os.OpenFile. For fault injection.
+	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error)
+	// OnPublish receives what a consumer leaves with Publish. It must be safe for concurrent use; nil discards. The body
+	// belongs to it.
+	OnPublish func(topic string, body []byte) error
+	Now       func() time.Time // nil is clock.Now
+	Logger    *slog.Logger     // nil discards
+}
+
+// SyncWaitMax bounds how long Record waits with SyncEachResponse: a disk that hangs must not hold up traffic for ever.
+const SyncWaitMax = 5 * time.Second
+
+func (o Options) withDefaults() (Options, error) {
+	def(&o.SegmentBytes, 1<<20)
+	def(&o.Segments, 8)
+	def(&o.CommitInterval, 100*time.Millisecond)
+	def(&o.QueueBytesMax, 256<<20)
+	def(&o.ReopenInterval, 2*time.Second)
+	if o.OpenFile == nil {
+		o.OpenFile = os.OpenFile
+	}
+	if o.Now == nil {
+		o.Now = clock.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Dir != "" && o.QuarantineDir == "" {
+		o.QuarantineDir = o.Dir + "-quarantine"
+	}
+	switch {
+	case o.Dir == "":
+		return o, fmt.Errorf("%w: no folder", ErrOptions)
+	case o.SegmentBytes < journal.SegmentBytesMin || o.SegmentBytes > journal.SegmentBytesMax || o.SegmentBytes%4096 != 0:
+		return o, fmt.Errorf("%w: segment of %d bytes", ErrOptions, o.SegmentBytes)
+	case o.Segments < journal.SegmentsMin || o.Segments > journal.SegmentsMax:
+		return o, fmt.Errorf("%w: %d segments", ErrOptions, o.Segments)
+	case o.QueueBytesMax < QueueBytesMin:
+		return o, fmt.Errorf("%w: queue of %d bytes", ErrOptions, o.QueueBytesMax)
+	case o.CommitInterval < 0 || o.ReopenInterval < 0:
+		return o, fmt.Errorf("%w: negative interval", ErrOptions)
+	}
+	return o, nil
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Refusal says why an event was not recorded. Zero means that it was.
+type Refusal uint8
+
+// Refusals. The names that String returns are the keys of Ledger.Dropped.
+const (
+	Accepted           Refusal = iota
+	RefusedFull                // journal and queue are full
+	RefusedFault               // the journal's mapping failed
+	RefusedClosed              // after Close
+	RefusedUnavailable         // no spool could be opened
+	RefusedTooLarge            // the record would fill more than half a journal segment
+	lostDamaged                // accepted, then lost to a damaged file
+	refusals                   // number of values
+)
+
+var refusalNames = [refusals]string{"accepted", "full", "fault", "closed", "unavailable", "too_large", "damaged"}
+
+// String is the reason as it stands in ledgers and drop records.
+func (r Refusal) String() string {
+	if r >= refusals {
+		return "unknown"
+	}
+	return refusalNames[r]
+}
+
+func refusalOf(name string) (Refusal, bool) {
+	for r := RefusedFull; r < refusals; r++ {
+		if refusalNames[r] == name {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+// Status is what readiness, metrics and logs show of a Set.
+type Status struct {
+	Degraded         string        // why events cannot be recorded or committed; empty when all is well
+	QueueBytes       int64         // size of all queue files on disk
+	PendingEvents    uint64        // records not acknowledged, journal included
+	OldestAge        time.Duration // age of the oldest committed batch that was not acknowledged
+	Epochs           int           // folders held, the active one included
+	SegmentsInUse    int           // journal segments that are not free
+	SegmentsUsable   int           // journal segments that have not failed
+	Commits          uint64        // successful commits since Open
+	CommitErrors     uint64        // failed commits, a full queue not counted
+	FullCommits      uint64        // commits refused because the queue was full
+	JournalFaults    uint64        // mappings that failed
+	QuarantinedFiles uint64        // files and values set aside since Open
+}

@@ -1,0 +1,276 @@
+package spool
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// The protocol between Server and Client, version 1; integers are big endian. Either side opens with "WSPL" and its
+// version (2 bytes), and goes on only if the other's version is its own. Then come frames:
+//
+//	length of what follows (4) | type (1) | request number (4) | payload
+//
+// A request is answered by one frame with its number, in any order: frameOK with the result, or frameError with a code (1)
+// and a text. frameCancel has no answer of its own; the request it names is answered, if it was not.
+const (
+	protocolMagic   = "WSPL"
+	protocolVersion = 1
+	handshakeBytes  = len(protocolMagic) + 2
+
+	frameHeaderBytes = 5
+	// FrameBytesMax is the largest frame either side accepts: a batch is at most about one journal segment.
+	FrameBytesMax = 48 << 20
+	// PublishBytesMax is the largest body that Publish carries.
+	PublishBytesMax = 32 << 20
+	topicBytesMax   = 255
+	peekBytesMax    = 8 << 20 // what a client may ask for
+	requestsMax     = 64      // unanswered requests of a connection
+)
+
+type frameType uint8
+
+const (
+	framePeek frameType = iota + 1
+	frameAck
+	frameLedgers
+	frameRetire
+	framePublish
+	frameCancel
+	frameOK
+	frameError
+)
+
+var (
+	// ErrProtocol is returned for a peer that does not speak this version of the protocol. The text names both versions.
+	ErrProtocol = errors.New("spool protocol mismatch")
+	// ErrDisconnected is wrapped by every error of a Client whose connection broke. The caller makes a new one.
+	ErrDisconnected = errors.New("spool connection lost")
+	// errFrame is a frame that cannot be decoded; the connection is closed.
+	errFrame = errors.New("malformed spool frame")
+)
+
+// remoteErrors are the sentinels that keep their identity across the connection. Order is part of the protocol; code 0 is
+// any other error.
+var remoteErrors = []error{nil, ErrUnknownEpoch, ErrNotDrained, ErrAckBeyond, ErrClosed}
+
+type frame struct {
+	kind    frameType
+	number  uint32
+	payload []byte
+}
+
+func handshake() []byte {
+	return binary.BigEndian.AppendUint16([]byte(protocolMagic), protocolVersion)
+}
+
+// checkHandshake reads the other side's opening.
+func checkHandshake(r io.Reader) error {
+	var b [handshakeBytes]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	if string(b[:len(protocolMagic)]) != protocolMagic {
+		return fmt.Errorf("%w: the other side is not a wayside spool", ErrProtocol)
+	}
+	if v := binary.BigEndian.Uint16(b[len(protocolMagic):]); v != protocolVersion {
+		return fmt.Errorf("%w: this side speaks version %d, the other %d", ErrProtocol, protocolVersion, v)
+	}
+	return nil
+}
+
+// readFrame reads a frame. Memory grows with what arrives, not with what the length claims.
+func readFrame(r io.Reader) (frame, error) {
+	var h [4 + frameHeaderBytes]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return frame{}, err
+	}
+	n := binary.BigEndian.Uint32(h[:])
+	if n < frameHeaderBytes || n > FrameBytesMax {
+		return frame{}, fmt.Errorf("%w: %d bytes", errFrame, n)
+	}
+	f := frame{kind: frameType(h[4]), number: binary.BigEndian.Uint32(h[5:])}
+	var err error
+	f.payload, err = readPayload(r, int(n-frameHeaderBytes))
+	return f, err
+}
+
+func readPayload(r io.Reader, n int) ([]byte, error) {
+	const step = 1 << 20
+	b := make([]byte, 0, min(n, step))
+	for len(b) < n {
+		at := len(b)
+		more := min(n-at, max(step, at))
+		b = append(b, make([]byte, more)...)
+		if _, err := io.ReadFull(r, b[at:]); err != nil {
+			return nil, io.ErrUnexpectedEOF
+		}
+	}
+	return b, nil
+}
+
+// frameHead is what precedes a payload of n bytes.
+func frameHead(kind frameType, number uint32, n int) []byte {
+	h := binary.BigEndian.AppendUint32(nil, uint32(n+frameHeaderBytes)) //nolint:gosec // n is bounded by the callers
+	h = append(h, byte(kind))
+	return binary.BigEndian.AppendUint32(h, number)
+}
+
+func encodePeek(o PeekOptions) []byte {
+	b := binary.BigEndian.AppendUint32(nil, clampUint32(o.MinEvents))
+	b = binary.BigEndian.AppendUint32(b, clampUint32(min(o.MaxBytes, peekBytesMax)))
+	return binary.BigEndian.AppendUint64(b, uint64(max(0, o.MaxWait))) //nolint:gosec // not negative
+}
+
+func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) } //nolint:gosec // clamped
+
+// waitMax bounds what a client may ask Peek to wait; it asks again.
+const waitMax = time.Minute
+
+func decodePeek(b []byte) (PeekOptions, error) {
+	if len(b) != 16 {
+		return PeekOptions{}, fmt.Errorf("%w: peek of %d bytes", errFrame, len(b))
+	}
+	return PeekOptions{
+		MinEvents: int(binary.BigEndian.Uint32(b)),
+		MaxBytes:  min(int(binary.BigEndian.Uint32(b[4:])), peekBytesMax),
+		MaxWait:   time.Duration(min(binary.BigEndian.Uint64(b[8:]), uint64(waitMax))), //nolint:gosec // clamped
+	}, nil
+}
+
+// encodeBatches returns the parts of a payload: a count, and each batch behind its length.
+func encodeBatches(batches []event.Batch) (parts [][]byte, size int) {
+	parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(batches)))) //nolint:gosec // few
+	size = 4
+	for _, b := range batches {
+		raw := b.Bytes()
+		parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw) //nolint:gosec // below FrameBytesMax
+		size += 4 + len(raw)
+	}
+	return parts, size
+}
+
+func decodeBatches(b []byte) ([]event.Batch, error) {
+	if len(b) < 4 {
+		return nil, fmt.Errorf("%w: batches of %d bytes", errFrame, len(b))
+	}
+	n := binary.BigEndian.Uint32(b)
+	b = b[4:]
+	var out []event.Batch
+	for range n {
+		if len(b) < 4 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) {
+			return nil, fmt.Errorf("%w: batch cut short", errFrame)
+		}
+		end := 4 + int(binary.BigEndian.Uint32(b))
+		batch, err := event.ParseBatch(b[4:end:end])
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errFrame, err)
+		}
+		out = append(out, batch)
+		b = b[end:]
+	}
+	if len(b) > 0 {
+		return nil, fmt.Errorf("%w: %d bytes too many", errFrame, len(b))
+	}
+	return out, nil
+}
+
+func encodeAck(epoch uuid.UUID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte(nil), epoch[:]...), seq)
+}
+
+func decodeAck(b []byte) (epoch uuid.UUID, seq uint64, err error) {
+	if len(b) != 24 {
+		return epoch, 0, fmt.Errorf("%w: ack of %d bytes", errFrame, len(b))
+	}
+	copy(epoch[:], b)
+	return epoch, binary.BigEndian.Uint64(b[16:]), nil
+}
+
+func encodeApplied(applied map[uuid.UUID]uint64) []byte {
+	b := make([]byte, 0, 24*len(applied))
+	for epoch, seq := range applied {
+		b = binary.BigEndian.AppendUint64(append(b, epoch[:]...), seq)
+	}
+	return b
+}
+
+func decodeApplied(b []byte) (map[uuid.UUID]uint64, error) {
+	if len(b)%24 != 0 {
+		return nil, fmt.Errorf("%w: watermarks of %d bytes", errFrame, len(b))
+	}
+	out := make(map[uuid.UUID]uint64, len(b)/24)
+	for ; len(b) > 0; b = b[24:] {
+		out[uuid.UUID(b[:16])] = binary.BigEndian.Uint64(b[16:])
+	}
+	return out, nil
+}
+
+func decodeRetire(b []byte) (epoch uuid.UUID, err error) {
+	if len(b) != len(epoch) {
+		return epoch, fmt.Errorf("%w: retire of %d bytes", errFrame, len(b))
+	}
+	return uuid.UUID(b), nil
+}
+
+func encodePublish(topic string, body []byte) ([]byte, error) {
+	if len(topic) > topicBytesMax || len(body) > PublishBytesMax {
+		return nil, fmt.Errorf("publish %q: topic of %d bytes (at most %d), body of %d bytes (at most %d)",
+			topic[:min(len(topic), 32)], len(topic), topicBytesMax, len(body), PublishBytesMax)
+	}
+	b := make([]byte, 0, 1+len(topic)+len(body))
+	b = append(b, byte(len(topic)))
+	return append(append(b, topic...), body...), nil
+}
+
+func decodePublish(b []byte) (topic string, body []byte, err error) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) || len(b)-1-int(b[0]) > PublishBytesMax {
+		return "", nil, fmt.Errorf("%w: publish of %d bytes", errFrame, len(b))
+	}
+	n := 1 + int(b[0])
+	return string(b[1:n]), b[n:], nil
+}
+
+func encodeError(err error) []byte {
+	code := byte(0)
+	for i, sentinel := range remoteErrors {
+		if sentinel != nil && errors.Is(err, sentinel) {
+			code = byte(i) //nolint:gosec // a handful
+		}
+	}
+	return append([]byte{code}, err.Error()...)
+}
+
+// remoteError is an error that the other side answered.
+type remoteError struct {
+	text     string
+	sentinel error
+}
+
+func (e *remoteError) Error() string { return "spool server: " + e.text }
+func (e *remoteError) Unwrap() error { return e.sentinel }
+
+func decodeError(b []byte) error {
+	if len(b) == 0 {
+		return fmt.Errorf("%w: empty error", errFrame)
+	}
+	e := &remoteError{text: string(b[1:])}
+	if int(b[0]) < len(remoteErrors) {
+		e.sentinel = remoteErrors[b[0]]
+	}
+	return e
+}
+
+func decodeLedgers(b []byte) (out []Ledger, err error) {
+	if err := json.Unmarshal(b, &out); err != nil {
+		return nil, fmt.Errorf("%w: ledgers: %w", errFrame, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,284 @@
+package spool
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
+)
+
+const (
+	metaVersion = 1
+	keyBytes    = 24
+	lockTimeout = time.Second // a queue file is locked by nobody else while we hold the folder's lock
+)
+
+var (
+	bucketBatches = []byte("batches")
+	bucketMeta    = []byte("meta")
+	keyState      = []byte("state")
+
+	errPanicked = errors.New("panic")
+	errDamaged  = errors.New("damaged queue file")
+	errNewer    = errors.New("queue file is of a newer version")
+)
+
+// meta is the state that each commit writes. The figures are cumulative for the epoch.
+type meta struct {
+	Version        int               `json:"version"`
+	Epoch          uuid.UUID         `json:"epoch"`
+	Generation     uint64            `json:"generation"` // journal segments up to it are in the queue
+	LastSeq        uint64            `json:"last_seq"`
+	Recorded       uint64            `json:"recorded"` // responses committed, acknowledged ones included
+	Acked          uint64            `json:"acked"`
+	AckedResponses uint64            `json:"acked_responses"`
+	Excluded       uint64            `json:"excluded"`
+	Dropped        map[string]uint64 `json:"dropped,omitempty"`
+}
+
+// entry is a committed batch as the index knows it.
+type entry struct {
+	first, last        uint64
+	records, responses uint32
+	size               int
+	file               *queueFile // nil when the batch is held in memory only
+	cached             []byte     // immutable; nil when the value must be read from file
+	at                 time.Time  // recording moment of its first event, or when it was found
+}
+
+func (e *entry) key() []byte {
+	k := make([]byte, 0, keyBytes)
+	k = binary.BigEndian.AppendUint64(k, e.first)
+	k = binary.BigEndian.AppendUint64(k, e.last)
+	k = binary.BigEndian.AppendUint32(k, e.records)
+	return binary.BigEndian.AppendUint32(k, e.responses)
+}
+
+func entryOf(k []byte) (e entry, ok bool) {
+	if len(k) != keyBytes {
+		return e, false
+	}
+	e.first, e.last = binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[8:])
+	e.records, e.responses = binary.BigEndian.Uint32(k[16:]), binary.BigEndian.Uint32(k[20:])
+	return e, e.first > 0 && e.first <= e.last && e.records > 0 && e.responses <= e.records
+}
+
+// queueFile is one bbolt file. Only the committer writes.
+type queueFile struct {
+	db       *bolt.DB
+	name     string
+	number   int
+	readOnly bool // opened so, or failed since: never written again
+}
+
+func queueName(dir string, number int) string {
+	if number == 0 {
+		return filepath.Join(dir, "queue.db")
+	}
+	return filepath.Join(dir, fmt.Sprintf("queue-%d.db", number))
+}
+
+func boltOptions(o *Options, max int64) *bolt.Options {
+	return &bolt.Options{
+		Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		OpenFile: o.OpenFile, MaxSize: int(max), NoStatistics: true,
+	}
+}
+
+// createQueue makes a queue file aside, syncs it, and moves it into place, so that a power cut leaves all of it or
+// nothing.
+func createQueue(o *Options, dir string, number int, m *meta) (q *queueFile, err error) {
+	name := queueName(dir, number)
+	aside := name + ".new"
+	_ = os.Remove(aside)
+	defer func() {
+		if err != nil {
+			_ = os.Remove(aside)
+			err = fmt.Errorf("create queue %s: %w", name, err)
+		}
+	}()
+	err = guardErr(func() error {
+		db, err := bolt.Open(aside, 0o600, boltOptions(o, 0))
+		if err != nil {
+			return err
+		}
+		err = (&queueFile{db: db}).commit(nil, nil, m)
+		return errors.Join(err, db.Close())
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err = os.Rename(aside, name); err != nil {
+		return nil, err
+	}
+	if err = syncDir(dir); err != nil {
+		return nil, err
+	}
+	return openQueue(o, dir, number, o.QueueBytesMax)
+}
+
+// openQueue opens an existing queue file for writing.
+func openQueue(o *Options, dir string, number int, maxBytes int64) (*queueFile, error) {
+	q := &queueFile{name: queueName(dir, number), number: number}
+	err := guardErr(func() (err error) {
+		q.db, err = bolt.Open(q.name, 0o600, boltOptions(o, maxBytes))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open queue %s: %w", q.name, err)
+	}
+	q.db.AllocSize = int(min(max(maxBytes/16, 64<<10), 1<<20))
+	return q, nil
+}
+
+// put is a batch to be committed.
+type put struct{ key, value []byte }
+
+// commit writes batches, deletes keys and stores the state, in one synced transaction.
+func (q *queueFile) commit(puts []put, deletes [][]byte, m *meta) error {
+	return guardErr(func() error { return q.commitTx(puts, deletes, m) })
+}
+
+func (q *queueFile) commitTx(puts []put, deletes [][]byte, m *meta) (err error) {
+	state, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	tx, err := q.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = guard(func() { _ = tx.Rollback() }) }() // does nothing after a commit
+	batches, err := tx.CreateBucketIfNotExists(bucketBatches)
+	if err != nil {
+		return err
+	}
+	metas, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err != nil {
+		return err
+	}
+	for _, k := range deletes {
+		if err := batches.Delete(k); err != nil {
+			return err
+		}
+	}
+	batches.FillPercent = 1 // keys ascend
+	for _, p := range puts {
+		if err := batches.Put(p.key, p.value); err != nil {
+			return err
+		}
+	}
+	if err := metas.Put(keyState, state); err != nil {
+		return err
+	}
+	crash.Point("spool.commit.before")
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	crash.Point("spool.commit.after")
+	return nil
+}
+
+// load reads state and index without touching values.
+func (q *queueFile) load(epoch uuid.UUID, found time.Time) (m *meta, index []entry, err error) {
+	err = guardErr(func() error {
+		return q.db.View(func(tx *bolt.Tx) error {
+			metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
+			if metas == nil || batches == nil {
+				return fmt.Errorf("%w: buckets are missing", errDamaged)
+			}
+			m = new(meta)
+			if err := json.Unmarshal(metas.Get(keyState), m); err != nil {
+				return fmt.Errorf("%w: state: %w", errDamaged, err)
+			}
+			if m.Version > metaVersion {
+				return fmt.Errorf("%w: %d", errNewer, m.Version)
+			}
+			if m.Epoch != epoch {
+				return fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)
+			}
+			return batches.ForEach(func(k, v []byte) error {
+				e, ok := entryOf(k)
+				if !ok {
+					return fmt.Errorf("%w: key %x", errDamaged, k)
+				}
+				e.file, e.size, e.at = q, len(v), found
+				index = append(index, e)
+				return nil
+			})
+		})
+	})
+	return m, index, err
+}
+
+// read returns a copy of a value; nil without error if the key is gone.
+func (q *queueFile) read(key []byte) (value []byte, err error) {
+	err = guardErr(func() error {
+		return q.db.View(func(tx *bolt.Tx) error {
+			if b := tx.Bucket(bucketBatches); b != nil {
+				if v := b.Get(key); v != nil {
+					value = append(make([]byte, 0, len(v)), v...)
+				}
+			}
+			return nil
+		})
+	})
+	return value, err
+}
+
+func (q *queueFile) bytes() int64 {
+	info, err := os.Stat(q.name)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// close releases the file. A file whose transaction panicked may keep its lock for ever: then it is left to the end of
+// the process.
+func (q *queueFile) close() error {
+	return guardErr(q.db.Close)
+}
+
+// isFull tells a disk or a queue that has no room, which leaves the file as it was, from a file that failed.
+func isFull(err error) bool {
+	if errors.Is(err, berrors.ErrMaxSizeReached) {
+		return true
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Op == "write" {
+		return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG)
+	}
+	return err != nil && strings.HasPrefix(err.Error(), "file resize error") // bbolt formats this one with %s
+}
+
+// guardErr is guard for functions with an error of their own.
+func guardErr(fn func() error) (err error) {
+	if p := guard(func() { err = fn() }); p != nil {
+		return p
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	err = d.Sync()
+	return errors.Join(err, d.Close())
+}
+
+func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }

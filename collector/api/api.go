@@ -1,0 +1,163 @@
+// Package api answers questions about the books over HTTP: the snapshot of hot paths, statistics over any range of hours,
+// the archive catalogue, storage, accounting, the collector's metrics, and the dashboard that shows them.
+//
+// It runs in the books process behind the admin listener and only reads. Snapshots come from memory (package snapshot);
+// everything else reads the store, at most two queries at a time so that a curious client cannot starve the drain loop,
+// and in memory bounded by the number of rows, not by the length of the range. Bad parameters are answered with 400 and a
+// JSON object whose "error" says what was expected.
+//
+// Host names and paths are an attacker's text. They leave here only as JSON, with a Content-Security-Policy that allows no
+// inline script, and the dashboard inserts them as text.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/clock"
+)
+
+// RowSource yields statistics; the store satisfies it.
+type RowSource interface {
+	// Rows calls fn for every row of the hours [fromHour, toHour), each key once, in the order of hours. The row is valid
+	// during the call.
+	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
+}
+
+// PlanSource yields the archive catalogue; the store satisfies it.
+type PlanSource interface {
+	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error
+}
+
+// Options wire a handler. A nil source makes its endpoint answer 503.
+type Options struct {
+	Rows       RowSource
+	Plans      PlanSource
+	Snapshots  *snapshot.History
+	Accounting func(context.Context) (Accounting, error)
+	Storage    func(context.Context) (Storage, error)
+	Gatherer   prometheus.Gatherer // what GET /metrics shows
+	Now        func() time.Time    // nil means clock.Now
+	Logger     *slog.Logger        // nil means slog.Default
+}
+
+// queriesMax is the number of queries that may read the store at the same time.
+const queriesMax = 2
+
+type handler struct {
+	Options
+	slots chan struct{}
+}
+
+// NewHandler returns the handler for everything this package serves.
+func NewHandler(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = clock.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Snapshots == nil {
+		o.Snapshots = snapshot.NewHistory(0)
+	}
+	h := &handler{Options: o, slots: make(chan struct{}, queriesMax)}
+
+	mux := http.NewServeMux()
+	snapshots := snapshot.Handler(o.Snapshots)
+	mux.Handle("GET /snapshot", snapshots)
+	mux.Handle("GET /snapshot/{version}", snapshots)
+	mux.Handle("GET /snapshots", snapshots)
+	mux.HandleFunc("GET /api/v1/paths", h.answer(h.paths))
+	mux.HandleFunc("GET /api/v1/series", h.answer(h.series))
+	mux.HandleFunc("GET /api/v1/archives", h.answer(h.archives))
+	mux.HandleFunc("GET /api/v1/storage", h.answer(h.storage))
+	mux.HandleFunc("GET /api/v1/accounting", h.answer(h.accounting))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusNotFound, errorBody{"no such endpoint"})
+	})
+	if o.Gatherer != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
+	}
+	dashboard(mux)
+	return secured(mux)
+}
+
+// errorBody is the JSON of every refusal.
+type errorBody struct {
+	Error string `json:"error"`
+}
+
+// badRequest is an error that the client made; its text is the answer.
+type badRequest struct{ text string }
+
+func (b badRequest) Error() string { return b.text }
+
+// ErrUnavailable means that a source was not wired or is away; an error that wraps it is answered with 503 and its text.
+var ErrUnavailable = errors.New("the books are not available at the moment")
+
+// answer turns a function that returns a value or an error into a handler, holding one of the query slots meanwhile.
+func (h *handler) answer(fn func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case h.slots <- struct{}{}:
+			defer func() { <-h.slots }()
+		case <-r.Context().Done():
+			return
+		}
+		v, err := fn(r)
+		var bad badRequest
+		switch {
+		case err == nil:
+			writeJSON(w, http.StatusOK, v)
+		case errors.As(err, &bad):
+			writeJSON(w, http.StatusBadRequest, errorBody{bad.text})
+		case errors.Is(err, ErrUnavailable):
+			w.Header().Set("Retry-After", "5")
+			writeJSON(w, http.StatusServiceUnavailable, errorBody{err.Error()})
+		case r.Context().Err() != nil: // the client left
+		default:
+			h.Logger.Error("query failed", "path", r.URL.Path, "error", err)
+			writeJSON(w, http.StatusInternalServerError, errorBody{"the store could not be read; the log says why"})
+		}
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // a client that left is its own affair
+}
+
+// contentPolicy allows what the dashboard's own files need and nothing else.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// secured adds the headers that keep a browser from doing anything with an answer but what it is for.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		head := w.Header()
+		head.Set("Content-Security-Policy", contentPolicy)
+		head.Set("X-Content-Type-Options", "nosniff")
+		head.Set("X-Frame-Options", "DENY")
+		head.Set("Referrer-Policy", "no-referrer")
+		head.Set("Cross-Origin-Opener-Policy", "same-origin")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}

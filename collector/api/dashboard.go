@@ -1,0 +1,36 @@
+package api
+
+import (
+	"embed"
+	"net/http"
+	"strings"
+)
+
+// static are the dashboard's files: plain HTML, CSS and JavaScript, no build step, no framework.
+//
+//go:embed static
+var static embed.FS
+
+// dashboard serves the files. There are three of them, so no file server: nothing else can be asked for.
+func dashboard(mux *http.ServeMux) {
+	for path, contentType := range map[string]string{
+		"/{$}":              "text/html; charset=utf-8",
+		"/assets/app.js":    "text/javascript; charset=utf-8",
+		"/assets/style.css": "text/css; charset=utf-8",
+		"/assets/icon.svg":  "image/svg+xml",
+	} {
+		file := "static/" + path[strings.LastIndexByte(path, '/')+1:]
+		if path == "/{$}" {
+			file = "static/index.html"
+		}
+		body, err := static.ReadFile(file)
+		if err != nil {
+			continue // cannot be: the files are part of the binary, and a test asks for each
+		}
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("Cache-Control", "no-cache")
+			_, _ = w.Write(body)
+		})
+	}
+}

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+
+	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/stats"
+)
+
+// Figures are the statistics of a row, a point in time or a total.
+type Figures struct {
+	Count    uint64            `json:"count"`
+	Rate     float64           `json:"rate"`   // responses per second over the whole window or range
+	Errors   uint64            `json:"errors"` // status 500 and above, or an error type
+	Status   map[string]uint64 `json:"status"` // by code; "0" stands for codes above 999
+	BytesIn  uint64            `json:"bytes_in"`
+	BytesOut uint64            `json:"bytes_out"`
+	Latency  Latency           `json:"latency_us"`
+}
+
+// Latency is in microseconds. Percentiles come from merged sketches and are within 1.1 %.
+type Latency struct {
+	P50  uint64 `json:"p50"`
+	P90  uint64 `json:"p90"`
+	P95  uint64 `json:"p95"`
+	P99  uint64 `json:"p99"`
+	Max  uint64 `json:"max"`
+	Mean uint64 `json:"mean"`
+}
+
+// Row is one line of the tables that snapshot and queries show.
+type Row struct {
+	Host   string `json:"host"`
+	Method string `json:"method"`
+	Path   string `json:"path"` // template, or "(other)"
+	Figures
+}
+
+// figuresOf reads a row of statistics over the given number of seconds.
+func figuresOf(r *stats.Row, seconds float64) Figures {
+	f := Figures{
+		Count: r.Count, Errors: r.Errors, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Status: make(map[string]uint64, len(r.Status)),
+		Latency: Latency{
+			P50: r.Quantile(0.50), P90: r.Quantile(0.90), P95: r.Quantile(0.95), P99: r.Quantile(0.99),
+			Max: r.MaxMicros, Mean: r.Mean(),
+		},
+	}
+	if seconds > 0 {
+		f.Rate = float64(r.Count) / seconds
+	}
+	for _, s := range r.Status {
+		f.Status[strconv.Itoa(int(s.Code))] += s.Count
+	}
+	return f
+}
+
+// name identifies a row within an hour or a range.
+type name struct {
+	host, method, label string
+}
+
+func nameOf(k stats.Key) name { return name{k.Host, k.Method, k.Label} }
+
+func (n name) isOther() bool { return n.label == paths.Other }
+
+// compare orders names so that equal figures are always listed alike.
+func (n name) compare(o name) int {
+	return cmp.Or(strings.Compare(n.label, o.label), strings.Compare(n.host, o.host), strings.Compare(n.method, o.method))
+}

@@ -1,0 +1,88 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// Storage says what the data directory takes and how long it will last.
+type Storage struct {
+	MeasuredAt time.Time `json:"measured_at"`
+	// Bytes allocated on disk by part: spool, store, quarantine, archive, other.
+	Bytes      map[string]int64  `json:"bytes"`
+	BytesTotal int64             `json:"bytes_total"`
+	BytesMax   int64             `json:"bytes_max"`  // data.bytes_max; 0: no limit
+	FreeBytes  int64             `json:"free_bytes"` // of the filesystem
+	FreeMin    int64             `json:"free_min"`   // data.free_min; 0: no limit
+	Counts     map[string]uint64 `json:"counts"`     // events by part: spooled, applied, archived, deleted, …
+	State      string            `json:"state"`      // "running", or why applying pauses
+	// Growth over the time this process has watched, and what it means; absent until there is something to say.
+	GrowthBytesPerDay float64  `json:"growth_bytes_per_day"`
+	DaysLeft          *float64 `json:"days_left,omitempty"`
+}
+
+func (h *handler) storage(r *http.Request) (any, error) {
+	if err := noParameters(r); err != nil {
+		return nil, err
+	}
+	if h.Storage == nil {
+		return nil, ErrUnavailable
+	}
+	return h.Storage(r.Context())
+}
+
+// archivesAnswer is the body of GET /api/v1/archives: the newest plans first, with totals over all of them.
+type archivesAnswer struct {
+	Objects  int               `json:"objects"` // in the catalogue; limit may list fewer
+	Rows     uint64            `json:"rows"`
+	Bytes    uint64            `json:"bytes"` // of the objects, where known
+	States   map[string]int    `json:"states"`
+	Archives []*catalogue.Plan `json:"archives"`
+}
+
+// archives lists the newest plans. Only as many as the limit are held at a time.
+func (h *handler) archives(r *http.Request) (any, error) {
+	p := parseParams(r.URL.RawQuery, h.Now(), "limit", "state")
+	limit, state := p.limit(), catalogue.State(p.text("state"))
+	switch state {
+	case "", catalogue.Planned, catalogue.Verified, catalogue.Deleted:
+	default:
+		p.fail("state=%q is not one of planned, verified, deleted", state)
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	if h.Plans == nil {
+		return nil, ErrUnavailable
+	}
+	answer := archivesAnswer{States: map[string]int{}}
+	ring := make([]*catalogue.Plan, 0, min(limit, 1024))
+	err := h.Plans.Plans(r.Context(), func(plan *catalogue.Plan) error {
+		answer.Objects++
+		answer.Rows += plan.Rows
+		answer.Bytes += plan.ObjectBytes
+		answer.States[string(plan.State)]++
+		if state != "" && plan.State != state {
+			return nil
+		}
+		kept := *plan
+		kept.Blocks = nil // local detail, and the bulk of a plan
+		ring = append(ring, &kept)
+		if len(ring) >= 2*limit {
+			ring = ring[:copy(ring, ring[len(ring)-limit:])]
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := len(ring) - 1; i >= max(0, len(ring)-limit); i-- {
+		answer.Archives = append(answer.Archives, ring[i])
+	}
+	if answer.Archives == nil {
+		answer.Archives = []*catalogue.Plan{}
+	}
+	return answer, nil
+}

@@ -1,0 +1,102 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/collector/store"
+)
+
+// accountingTries is how often Accounting reads without holding up the drain loop.
+const accountingTries = 3
+
+// Accounting reads the figures that must add up. What the store says is read at one moment between two transactions, and
+// the spools are asked relative to exactly that moment.
+func (c *Collector) Accounting(ctx context.Context) (api.Accounting, error) {
+	view, err := c.view(ctx)
+	if err != nil {
+		return api.Accounting{}, fmt.Errorf("read the store's figures: %w", err)
+	}
+	// The spools first: an epoch that is retired in between then shows in both, which counts once, rather than in none.
+	active, err := c.o.Source.Ledgers(ctx, view.applied)
+	if err != nil {
+		return api.Accounting{}, fmt.Errorf("%w: %w", api.ErrUnavailable, sourceError(ctx, "read ledgers", err))
+	}
+	return api.Account(active, c.o.Store.Ledgers(), view.totals, view.aggregated), nil
+}
+
+// view is the store at one moment.
+type view struct {
+	applied    map[uuid.UUID]uint64
+	totals     store.Totals
+	aggregated uint64
+}
+
+// view reads until nothing changed meanwhile; a store that is too busy for that is held still for once.
+func (c *Collector) view(ctx context.Context) (view, error) {
+	for range accountingTries {
+		v, err := c.read(ctx)
+		if err != nil || maps.Equal(c.o.Store.Watermarks(), v.applied) {
+			return v, err
+		}
+	}
+	c.booksMu.Lock()
+	defer c.booksMu.Unlock()
+	return c.read(ctx)
+}
+
+func (c *Collector) read(ctx context.Context) (v view, err error) {
+	v.applied = c.o.Store.Watermarks()
+	v.totals, v.aggregated, err = c.o.Store.Account(ctx)
+	return v, err
+}
+
+// Storage measures the data directory and counts what is in it.
+func (c *Collector) Storage(ctx context.Context) (api.Storage, error) {
+	totals, err := c.o.Store.Totals()
+	if err != nil {
+		return api.Storage{}, fmt.Errorf("read the store's figures: %w", err)
+	}
+	s := api.Storage{
+		MeasuredAt: c.o.Now().UTC(), Bytes: map[string]int64{},
+		BytesMax: c.o.BytesMax, FreeMin: c.o.FreeMin, State: c.Status().State,
+		Counts: map[string]uint64{
+			"applied": totals.Applied, "quarantined": totals.Quarantined, "archived": totals.Archived, "deleted": totals.Deleted,
+		},
+	}
+	if left, err := c.spooled(ctx); err == nil {
+		s.Counts["spooled"] = left
+	}
+	lsm, vlog := c.o.Store.Size()
+	s.Bytes["store_lsm"], s.Bytes["store_vlog"] = lsm, vlog
+	if c.o.DataDir == "" {
+		return s, nil
+	}
+	u := c.guard.measure()
+	s.MeasuredAt = u.at.UTC()
+	maps.Copy(s.Bytes, u.parts)
+	s.BytesTotal, s.FreeBytes = u.total, u.free
+	perDay, known := c.guard.growth()
+	if known {
+		s.GrowthBytesPerDay = perDay
+		s.DaysLeft = daysLeft(u, c.o.BytesMax, c.o.FreeMin, perDay)
+	}
+	return s, nil
+}
+
+// daysLeft is how long it takes to reach the nearer limit at this growth; nil if it never does.
+func daysLeft(u usage, bytesMax, freeMin int64, perDay float64) *float64 {
+	if perDay <= 0 {
+		return nil
+	}
+	room := u.free - freeMin
+	if bytesMax > 0 {
+		room = min(room, bytesMax-u.total)
+	}
+	days := max(float64(room), 0) / perDay
+	return &days
+}

@@ -1,0 +1,236 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// Drained is what one step did.
+type Drained struct {
+	Epoch       uuid.UUID
+	LastSeq     uint64 // acknowledged up to here
+	Events      int    // applied, drop records included
+	Responses   int    // applied
+	Skipped     int    // had been applied before
+	Quarantined int    // set aside
+	Batches     int    // transactions
+}
+
+// Idle reports that nothing was pending.
+func (d *Drained) Idle() bool { return d.Events+d.Skipped+d.Quarantined == 0 }
+
+// DrainOnce does one step: Peek, apply, Ack. It waits for events as PeekEvents and PeekWait say. After an error the same
+// events come again; those that were applied are then skipped. Errors wrap [ErrPaused], [ErrSource],
+// [store.ErrUnavailable] or the context's error.
+func (c *Collector) DrainOnce(ctx context.Context) (Drained, error) {
+	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: c.o.PeekBytesMax, MaxWait: c.o.PeekWait})
+}
+
+func (c *Collector) step(ctx context.Context, o spool.PeekOptions) (Drained, error) {
+	c.drainMu.Lock()
+	defer c.drainMu.Unlock()
+	if err := c.guard.check(); err != nil {
+		return Drained{}, err
+	}
+	batches, err := c.o.Source.Peek(ctx, o)
+	if err != nil {
+		return Drained{}, sourceError(ctx, "peek", err)
+	}
+	crash.Point("collector.peek.after")
+	if len(batches) == 0 {
+		c.updateStatus(func(s *Status) { s.Lag = 0 })
+		return Drained{}, nil
+	}
+	d := Drained{Epoch: batches[0].Epoch}
+	if err := c.applyAll(ctx, batches, &d); err != nil {
+		return d, err
+	}
+	crash.Point("collector.ack.before")
+	if err := c.o.Source.Ack(ctx, d.Epoch, d.LastSeq); err != nil {
+		return d, sourceError(ctx, "acknowledge", err)
+	}
+	crash.Point("collector.ack.after")
+	return d, nil
+}
+
+func sourceError(ctx context.Context, action string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %s: %w", ErrSource, action, err)
+}
+
+// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches and are let
+// go of before it returns.
+func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drained) error {
+	defer func() {
+		clear(c.items)
+		c.items, c.bad = c.items[:0], 0
+	}()
+	watermark, seen := c.applied[d.Epoch]
+	for _, b := range batches {
+		if b.Epoch != d.Epoch {
+			break // not acknowledged, so it comes again
+		}
+		for seq, record := range b.All() {
+			if seen && seq <= watermark {
+				d.Skipped++
+				continue
+			}
+			c.add(seq, record)
+			if len(c.items) < c.o.ApplyEventsMax {
+				continue
+			}
+			if err := c.applyItems(ctx, d); err != nil {
+				return err
+			}
+		}
+		d.LastSeq = b.LastSeq
+	}
+	if len(c.items) > 0 {
+		return c.applyItems(ctx, d)
+	}
+	return nil
+}
+
+// add decodes a record into the next item. A record that cannot be decoded leaves the event's kind 0.
+func (c *Collector) add(seq uint64, record []byte) {
+	if cap(c.items) > len(c.items) {
+		c.items = c.items[:len(c.items)+1]
+	} else {
+		c.items = append(c.items, store.Item{})
+	}
+	item := &c.items[len(c.items)-1]
+	item.Seq, item.Record = seq, record
+	if err := item.Event.Decode(record); err != nil {
+		c.bad++
+	}
+}
+
+// applyItems applies the items collected so far, by whatever it takes, and empties the list.
+func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
+	part := part{epoch: d.Epoch, items: c.items}
+	if err := c.settle(ctx, part, d); err != nil {
+		return err
+	}
+	c.items, c.bad = c.items[:0], 0
+	return nil
+}
+
+// part is a run of items of one epoch in order.
+type part struct {
+	epoch uuid.UUID
+	items []store.Item
+}
+
+func (p part) lastSeq() uint64 { return p.items[len(p.items)-1].Seq }
+
+// attempt labels and applies a part in one transaction. On any failure, a panic included, nothing has happened and the
+// labels are as they were; unless the store got as far as its watermark, in which case the part is applied.
+func (c *Collector) attempt(p part, d *Drained) (err error) {
+	if c.bad > 0 {
+		if i := firstMalformed(p.items); i >= 0 {
+			var e event.Event
+			return fmt.Errorf("record %d: %w", p.items[i].Seq, e.Decode(p.items[i].Record))
+		}
+	}
+	c.booksMu.Lock()
+	defer c.booksMu.Unlock()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic while applying: %v", r)
+		}
+		if err != nil && c.o.Store.Watermarks()[p.epoch] < p.lastSeq() {
+			c.o.Labeler.Rollback()
+			return
+		}
+		if err != nil {
+			c.log.Error("the store failed after it had applied a batch", "epoch", p.epoch, "error", err)
+			err = nil
+		}
+		c.finish(p, d)
+	}()
+	started := time.Now()
+	batch := store.Batch{Epoch: p.epoch, LastSeq: p.lastSeq(), Items: p.items, PathState: c.label(p.items)}
+	crash.Point("collector.apply.before")
+	if err := c.o.Store.Apply(&batch); err != nil {
+		return err
+	}
+	crash.Point("collector.apply.after")
+	c.metrics.applySeconds.Observe(time.Since(started).Seconds())
+	return nil
+}
+
+// label fills in the items' rows and returns what the labeler learnt.
+func (c *Collector) label(items []store.Item) []store.StateChange {
+	labeler := c.o.Labeler
+	labeler.Begin()
+	touched := int64(-1)
+	for i := range items {
+		item := &items[i]
+		e := &item.Event
+		if !e.IsResponse() {
+			item.Host, item.Method, item.Label = "", "", ""
+			continue
+		}
+		item.Host, item.Method, item.Label = labeler.Label(e.Host, e.Method, e.Path, e.Status)
+		if hour := hourOf(e.TimeMicros); hour != touched {
+			touched = hour
+			c.builder.Touch(hour)
+		}
+	}
+	changes := labeler.Changes()
+	if len(changes) == 0 {
+		return nil
+	}
+	out := make([]store.StateChange, len(changes))
+	for i, change := range changes {
+		out[i] = store.StateChange{Key: change.Key, Value: change.Value}
+	}
+	return out
+}
+
+const hourMicros = int64(time.Hour / time.Microsecond)
+
+// hourOf is the hour since 1970 of a time in microseconds.
+func hourOf(micros int64) int64 {
+	h := micros / hourMicros
+	if micros%hourMicros < 0 {
+		h--
+	}
+	return h
+}
+
+// finish notes that a part is applied.
+func (c *Collector) finish(p part, d *Drained) {
+	c.o.Labeler.Commit()
+	c.applied[p.epoch] = p.lastSeq()
+	responses := 0
+	for i := range p.items {
+		if p.items[i].Event.IsResponse() {
+			responses++
+		}
+	}
+	d.Events += len(p.items)
+	d.Responses += responses
+	d.Batches++
+	c.publish.batches++
+	c.metrics.applied.Add(float64(responses))
+	c.metrics.batches.Inc()
+	lag := c.o.Now().Sub(time.UnixMicro(p.items[len(p.items)-1].Event.TimeMicros))
+	usage := c.o.Labeler.Usage()
+	c.updateStatus(func(s *Status) {
+		s.Applied += uint64(responses) //nolint:gosec // a count
+		s.Batches++
+		s.Lag = max(lag, 0)
+		s.Paths = usage
+	})
+}

@@ -1,0 +1,137 @@
+package paths
+
+import "bytes"
+
+func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+func isHex(c byte) bool    { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+// isID reports whether a segment is recognisably an identifier rather than a name.
+func isID(s []byte) bool {
+	if len(s) == 0 {
+		return false
+	}
+	digits := 0
+	for _, c := range s {
+		if isDigit(c) {
+			digits++
+		}
+	}
+	if digits == 0 {
+		return false // names are made of letters; words like "facade" or "deadbeef" stay
+	}
+	if digits == len(s) {
+		return true
+	}
+	return isNumeric(s) || isHexID(s) || isUUID(s) || isULID(s) || isToken(s)
+}
+
+// isNumeric covers signed and decimal numbers, dates, times, version numbers and coordinates: digits in groups, starting
+// with a digit or a sign, with at most the letters T and Z of a timestamp.
+func isNumeric(s []byte) bool {
+	if s[0] == '-' || s[0] == '+' {
+		s = s[1:]
+	}
+	if len(s) == 0 || !isDigit(s[0]) {
+		return false
+	}
+	for i, c := range s {
+		switch {
+		case isDigit(c), c == '-', c == '.', c == ':', c == ',', c == '_', c == '+':
+		case c == 'T' || c == 't':
+			if i < 8 || i+1 == len(s) || !isDigit(s[i-1]) || !isDigit(s[i+1]) {
+				return false
+			}
+		case c == 'Z' || c == 'z':
+			if i < 8 || i+1 != len(s) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isHexID wants at least eight hex digits; the caller has seen a decimal digit among them.
+func isHexID(s []byte) bool {
+	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {
+		s = s[2:]
+	}
+	if len(s) < 8 {
+		return false
+	}
+	for _, c := range s {
+		if !isHex(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// isUUID accepts 8-4-4-4-12 hex digits.
+func isUUID(s []byte) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range s {
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if !isHex(c) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isULID accepts 26 characters of Crockford's base 32, the first at most 7.
+func isULID(s []byte) bool {
+	if len(s) != 26 || s[0] < '0' || s[0] > '7' {
+		return false
+	}
+	for _, c := range s {
+		if !isDigit(c) && (!isLetter(c) || bytes.IndexByte([]byte("ilou"), c|0x20) >= 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// Bounds of isToken: the shortest token, and how often it must change between letters and digits. Words with a number or
+// two in them ("sha256-checksums", "how-to-2024-edition") change less often than random text does.
+const (
+	tokenBytesMin     = 16
+	tokenChangesMin   = 4
+	tokenLongBytesMin = 32
+	tokenLongChanges  = 3
+)
+
+// isToken recognises long random text (base64url, base62, prefixed keys, JWTs) by how often it changes between letters
+// and digits without a separator in between.
+func isToken(s []byte) bool {
+	if len(s) < tokenBytesMin {
+		return false
+	}
+	changes := 0
+	for i, c := range s {
+		switch {
+		case isDigit(c):
+			if i > 0 && isLetter(s[i-1]) {
+				changes++
+			}
+		case isLetter(c):
+			if i > 0 && isDigit(s[i-1]) {
+				changes++
+			}
+		case c == '-', c == '_', c == '.', c == '~', c == '=', c == '+', c == ':':
+		default:
+			return false // percent-encoded text, file names with blanks and the like are names
+		}
+	}
+	return changes >= tokenChangesMin || (len(s) >= tokenLongBytesMin && changes >= tokenLongChanges)
+}

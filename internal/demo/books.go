@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,7 +15,7 @@ import (
 const (
 	settlePoll     = 50 * time.Millisecond
 	requestTimeout = 15 * time.Second
-	rowsMax        = 1_000_000 // asked of /api/v1/paths: all
+	rowsMax        = 10_000 // the most that /api/v1/paths lists
 )
 
 // books reads the admin listener of wayside.
@@ -57,18 +58,36 @@ func (b *books) accounting(ctx context.Context) (a accounting, err error) {
 	return a, b.get(ctx, "/api/v1/accounting", &a)
 }
 
+// pathRows is the answer of /api/v1/paths.
+type pathRows struct {
+	Rows   int   `json:"rows"` // found; the list may hold fewer
+	Paths  []row `json:"paths"`
+	Totals struct {
+		Count uint64 `json:"count"` // over all rows found
+	} `json:"totals"`
+}
+
+// sum adds up the rows. Only when there are more than are listed it has to trust the totals beside them.
+func (p *pathRows) sum() uint64 {
+	if p.Rows > len(p.Paths) {
+		return p.Totals.Count
+	}
+	var n uint64
+	for _, r := range p.Paths {
+		n += r.Count
+	}
+	return n
+}
+
 // paths returns the rows of all time.
-func (b *books) paths(ctx context.Context) ([]row, error) {
+func (b *books) paths(ctx context.Context) (p pathRows, err error) {
 	query := url.Values{
 		"from":  {time.Unix(0, 0).UTC().Format(time.RFC3339)},
 		"to":    {time.Now().Add(2 * time.Hour).UTC().Truncate(time.Hour).Format(time.RFC3339)},
-		"limit": {fmt.Sprint(rowsMax)},
+		"limit": {strconv.Itoa(rowsMax)},
 		"sort":  {"count"},
 	}
-	var answer struct {
-		Paths []row `json:"paths"`
-	}
-	return answer.Paths, b.get(ctx, "/api/v1/paths?"+query.Encode(), &answer)
+	return p, b.get(ctx, "/api/v1/paths?"+query.Encode(), &p)
 }
 
 // settled waits until the accounting counts at least so many responses and says that nothing is in flight. It reports

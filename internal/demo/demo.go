@@ -161,11 +161,12 @@ func (d *demo) figures(ctx context.Context) (f figures, err error) {
 		return f, err
 	}
 	f.recorded = f.accounting.Recorded
-	if f.rows, err = d.books.paths(ctx); err != nil {
+	paths, err := d.books.paths(ctx)
+	if err != nil {
 		return f, err
 	}
+	f.aggregated, f.rows = paths.sum(), paths.Paths
 	for _, r := range f.rows {
-		f.aggregated += r.Count
 		if r.isLive() {
 			f.abandoned += r.Count
 		}

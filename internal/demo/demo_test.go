@@ -104,7 +104,7 @@ func (f *fake) paths(w http.ResponseWriter, _ *http.Request) {
 		lose = 0
 		rows = append(rows, r)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"paths": rows})
+	_ = json.NewEncoder(w).Encode(map[string]any{"paths": rows, "rows": len(rows)})
 }
 
 func (f *fake) options(out *bytes.Buffer) Options {
@@ -289,6 +289,17 @@ func TestTrafficIsDeterministic(t *testing.T) {
 		if got := counts[&routes[i]]; got < want/2 || got > want*2 {
 			t.Errorf("route %d was taken %d times, want about %d", i, got, want)
 		}
+	}
+}
+
+func TestSumOfRows(t *testing.T) {
+	p := pathRows{Rows: 2, Paths: []row{{Count: 3}, {Count: 4}}}
+	p.Totals.Count = 9
+	if p.sum() != 7 {
+		t.Errorf("the sum over all rows is %d", p.sum())
+	}
+	if p.Rows = 3; p.sum() != 9 {
+		t.Errorf("the sum of a cut list is %d", p.sum())
 	}
 }
 

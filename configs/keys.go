@@ -135,8 +135,8 @@ func booksKeys(c *Config) []key {
 			oneOf(&s.Sync, "interval", "request"),
 		},
 		{"spool.commit_interval", &s.CommitInterval, "Longest time from an event to its fsync.", atLeast(&s.CommitInterval, Millisecond)},
-		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment.", atLeast(&s.SegmentBytes, 64*KiB)},
-		{"spool.segments", &s.Segments, "Number of journal segments: how much traffic one slow fsync may take.", atLeast(&s.Segments, 2)},
+		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment, a multiple of 4KiB.", segmentSize(&s.SegmentBytes)},
+		{"spool.segments", &s.Segments, "Number of journal segments: how much traffic one slow fsync may take.", between(&s.Segments, 2, 64)},
 		{
 			"spool.bytes_max", &s.BytesMax, "Most bytes the queue may take while the books process is away; beyond it events are dropped and counted.",
 			atLeast(&s.BytesMax, MiB),
@@ -148,9 +148,9 @@ func booksKeys(c *Config) []key {
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
 		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", atLeast(&b.Snapshot.Interval, Millisecond)},
 		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", atLeast(&b.Snapshot.Window, Hour)},
-		{"paths.max", &p.Max, "Most path templates with rows of their own; the rest is counted under `(other)`.", atLeast(&p.Max, 1)},
+		{"paths.max", &p.Max, "Most rows (host, method, template) that are told apart; what comes later is counted under `(other)`.", atLeast(&p.Max, 1)},
 		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", atLeast(&p.HostsMax, 1)},
-		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}`.", each(&p.Templates, checkTemplate)},
+		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}` or `/static/**`.", each(&p.Templates, checkTemplate)},
 	}
 }
 
@@ -165,7 +165,7 @@ func archiveKeys(c *Config) []key {
 		{"archive.schedule", &a.Schedule, "When to archive: a cron expression or `@every 10m`.", schedule(&a.Schedule)},
 		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", atLeast(&a.ObjectBytes, 64*KiB)},
 		{"archive.endpoint", &a.Endpoint, "S3 endpoint, such as `http://127.0.0.1:7070`; empty = AWS.", optional(&a.Endpoint, checkEndpoint)},
-		{"archive.region", &a.Region, "S3 region; empty = from the AWS chain, otherwise us-east-1.", nil},
+		{"archive.region", &a.Region, "S3 region; empty = us-east-1.", nil},
 		{"archive.path_style", &a.PathStyle, "Put the bucket into the path, as MinIO, Garage and versitygw want it.", nil},
 		{"archive.access_key_file", &a.AccessKeyFile, "File with the access key; empty = the usual AWS chain.", nil},
 		{"archive.secret_key_file", &a.SecretKeyFile, "File with the secret key.", nil},
@@ -182,6 +182,26 @@ func atLeast[T int | Duration | Bytes](field *T, least T) func() string {
 			return ""
 		}
 		return fmt.Sprintf("%v is too small: the least is %v", *field, least)
+	}
+}
+
+// between refuses values outside of both limits.
+func between[T int | Duration | Bytes](field *T, least, most T) func() string {
+	return func() string {
+		if *field > most {
+			return fmt.Sprintf("%v is too large: the most is %v", *field, most)
+		}
+		return atLeast(field, least)()
+	}
+}
+
+// segmentSize refuses what cannot be mapped page by page.
+func segmentSize(field *Bytes) func() string {
+	return func() string {
+		if *field%(4*KiB) != 0 {
+			return fmt.Sprintf("%v is not a multiple of 4KiB: write 1MiB or another whole number of MiB", *field)
+		}
+		return between(field, 64*KiB, 32*MiB)()
 	}
 }
 

@@ -261,9 +261,20 @@ func checkExcludedPath(s string) string {
 	return ""
 }
 
+// checkTemplate knows the rules of package paths, which configs does not import: {name} is one segment, * a run of
+// characters within one, ** any number of segments.
 func checkTemplate(s string) string {
-	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?# ") {
-		return fmt.Sprintf("%q is not a template: begin with / and mark what varies, such as /users/{id}", s)
+	const hint = "begin with / and mark what varies, such as /users/{id} or /static/**"
+	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?# ") || len(s) > 256 {
+		return fmt.Sprintf("%q is not a template: %s", s, hint)
+	}
+	for segment := range strings.SplitSeq(s[1:], "/") {
+		switch {
+		case strings.Contains(segment, "{}"):
+			return fmt.Sprintf("%q: {} needs a name, such as {id}", s)
+		case strings.Contains(segment, "**") && segment != "**":
+			return fmt.Sprintf("%q: ** must be a whole segment, as in /static/**", s)
+		}
 	}
 	return ""
 }

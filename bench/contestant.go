@@ -55,7 +55,7 @@ func (f *field) start(ctx context.Context) error {
 	if f.origin, err = startNginx("origin", f.dir, fmt.Sprintf(nginxOrigin, f.originAddr, originBody)); err != nil {
 		return err
 	}
-	if err := f.origin.awaitReady(ctx, func() error { return answers(f.originAddr) }); err != nil {
+	if err := f.origin.awaitReady(ctx, func(ctx context.Context) error { return answers(ctx, f.originAddr) }); err != nil {
 		return err
 	}
 	for _, name := range f.only {
@@ -130,8 +130,8 @@ func (f *field) build(ctx context.Context, name, pkg string) (string, error) {
 }
 
 // ready asks whether the contestant answers with the origin's body. wayside's addresses are in its run.json.
-func (c *contestant) ready(dir string) func() error {
-	return func() error {
+func (c *contestant) ready(dir string) func(context.Context) error {
+	return func(ctx context.Context) error {
 		if c.name == "wayside" {
 			info, err := datadir.ReadInfo(filepath.Join(dir, "data"))
 			if err != nil {
@@ -139,7 +139,7 @@ func (c *contestant) ready(dir string) func() error {
 			}
 			c.address, c.admin = info.Listen, info.Admin
 		}
-		return answers(c.address)
+		return answers(ctx, c.address)
 	}
 }
 
@@ -207,8 +207,9 @@ func parseStubStatus(text string) (uint64, error) {
 	return strconv.ParseUint(numbers[2], 10, 64)
 }
 
-func answers(address string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// answers asks for one page, which has to be the origin's.
+func answers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	body, err := get(ctx, "http://"+address+"/ready")
 	if err == nil && string(body) != originBody {

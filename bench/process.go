@@ -80,11 +80,11 @@ func (p *process) explain(err error) error {
 }
 
 // awaitReady asks ready again and again until it holds, the process ends, or ten seconds have passed.
-func (p *process) awaitReady(ctx context.Context, ready func() error) error {
+func (p *process) awaitReady(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		err := ready()
+		err := ready(ctx)
 		if err == nil {
 			return nil
 		}

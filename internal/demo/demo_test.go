@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -306,7 +305,7 @@ func TestSumOfRows(t *testing.T) {
 func TestGrouped(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
 		if got := grouped(n); got != want {
-			t.Error(fmt.Sprint(n), got, want)
+			t.Errorf("%d is %q, want %q", n, got, want)
 		}
 	}
 }

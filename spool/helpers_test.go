@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -195,4 +196,10 @@ func running(tb testing.TB, s *Set) {
 		cancel()
 		<-done
 	})
+}
+
+func fdConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socketpair")
+	defer func() { _ = f.Close() }()
+	return net.FileConn(f)
 }

@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp"},
 	"internal/s3test":        nil,
-	"internal/e2e":           {"internal/datadir", "internal/load", "uploader"},
+	"internal/e2e":           {"internal/datadir", "internal/load", "internal/s3test", "uploader"},
 }
 
 // wiring are the commands; they may import everything.

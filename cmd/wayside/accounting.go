@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// answer is GET /api/v1/accounting: the contract's figures, and where the books stand.
+type answer struct {
+	api.Accounting
+	// Books is "connected", or why the figures of the store are those it last gave.
+	Books string `json:"books"`
+}
+
+// accountingTries bounds how often figures are read again because an epoch was retired, or a response recorded, between
+// two readings.
+const accountingTries = 100
+
+// accounting joins what the spools know with what the books process says of the store. While that is away its last word
+// stands: everything since is still in the spool, relative to the same watermarks.
+func (t *traffic) accounting(ctx context.Context) (any, error) {
+	var figures api.Accounting
+	var viewErr error
+	for range accountingTries {
+		before, err := t.spool.Ledgers(ctx, nil)
+		if err != nil {
+			return nil, fmt.Errorf("read the spools' figures: %w", err)
+		}
+		var view *collector.View
+		view, viewErr = t.askView(ctx)
+		ledgers, err := t.spool.Ledgers(ctx, view.Applied)
+		if err != nil {
+			return nil, fmt.Errorf("read the spools' figures: %w", err)
+		}
+		figures = api.Account(ledgers, view.Ledgers, view.Totals, view.Aggregated)
+		// An epoch that was retired between the two readings is in neither; while the traffic goes on, a response may be
+		// counted in one figure and not yet in the next. Neither is so a moment later.
+		if figures.Balanced && complete(before, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	a := answer{Accounting: figures, Books: "connected"}
+	if viewErr != nil {
+		a.Settled = false
+		a.Books = viewErr.Error()
+	}
+	a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
+	return a, nil
+}
+
+// askView returns the books process's present view or, with an error, its last.
+func (t *traffic) askView(ctx context.Context) (*collector.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	body, err := t.admin.AskBooks(ctx, http.MethodGet, pathView)
+	if err == nil {
+		view := &collector.View{}
+		if err = json.Unmarshal(body, view); err == nil {
+			t.view.Store(view)
+			return view, nil
+		}
+	}
+	if last := t.view.Load(); last != nil {
+		return last, err
+	}
+	return &collector.View{}, err
+}
+
+// complete reports whether every epoch that was there before is in one of the two lists.
+func complete(before, active []spool.Ledger, stored []store.Ledger) bool {
+	for _, b := range before {
+		isActive := slices.ContainsFunc(active, func(l spool.Ledger) bool { return l.Epoch == b.Epoch })
+		isStored := slices.ContainsFunc(stored, func(l store.Ledger) bool { return l.Epoch == b.Epoch })
+		if !isActive && !isStored {
+			return false
+		}
+	}
+	return true
+}
+
+// archiveState is the archive's line in /readyz?verbose.
+func (t *traffic) archiveState() (ok bool, detail string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	body, err := t.admin.AskBooks(ctx, http.MethodGet, pathStatus)
+	if err != nil {
+		return false, "not known while the books process is away"
+	}
+	var s booksStatus
+	if err := json.Unmarshal(body, &s); err != nil {
+		return false, err.Error()
+	}
+	if job := s.Archive.Archive; job.LastError != "" {
+		return false, fmt.Sprintf("%s; failed %d times, next try %s; nothing is deleted locally until it succeeds",
+			job.LastError, job.ConsecutiveFailures, job.NextTry.UTC().Format(time.RFC3339))
+	}
+	return true, fmt.Sprintf("%s, %d events waiting", s.Archive.Target, s.Archive.PendingEvents)
+}

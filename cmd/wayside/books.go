@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// Paths that the traffic process asks for, besides those of the contract.
+const (
+	pathView   = admin.InternalPrefix + "view"
+	pathFinish = admin.InternalPrefix + "finish"
+	pathStatus = admin.InternalPrefix + "status"
+	pathJob    = "/-/job/"
+)
+
+// books holds the parts of the books process.
+type books struct {
+	cfg       *configs.Config
+	log       *slog.Logger
+	store     *store.Store
+	collector *collector.Collector // nil for a single job
+	uploader  *uploader.Uploader
+
+	loops     sync.WaitGroup // collector and uploader
+	stopLoops context.CancelFunc
+}
+
+// openBooks opens store and archive; source may be nil when nothing is to be drained. It starts nothing.
+func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source, log *slog.Logger) (b *books, err error) {
+	dir := cfg.Data.Dir
+	b = &books{cfg: cfg, log: log}
+	b.store, err = store.Open(store.Options{
+		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.store.Close())
+		}
+	}()
+	if b.uploader, err = newUploader(ctx, cfg, b.store, log); err != nil {
+		return nil, err
+	}
+	if source == nil {
+		return b, nil
+	}
+	labeler, err := paths.New(paths.Options{Max: cfg.Paths.Max, HostsMax: cfg.Paths.HostsMax, Templates: cfg.Paths.Templates})
+	if err != nil {
+		return nil, err
+	}
+	b.collector, err = collector.New(collector.Options{
+		Source: source, Store: b.store, Labeler: labeler,
+		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
+		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
+		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(),
+		DataDir:        dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
+		Logger: log,
+	})
+	return b, err
+}
+
+func newUploader(ctx context.Context, cfg *configs.Config, s *store.Store, log *slog.Logger) (*uploader.Uploader, error) {
+	target, err := openTarget(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	var fields []string
+	if cfg.Record.TraceID {
+		fields = append(fields, uploader.FieldTraceID)
+	}
+	return uploader.New(uploader.Options{
+		Source: s, Catalogue: s, Target: target, Service: cfg.Service, Instance: cfg.Instance, Fields: fields,
+		After: orOff(cfg.Archive.After), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: orOff(cfg.Retention.Events),
+		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
+		RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
+	})
+}
+
+func openTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (uploader.Target, error) {
+	return uploader.OpenTarget(ctx, cfg.Archive.TargetURL(), uploader.TargetOptions{
+		AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), Logger: log,
+	})
+}
+
+// localArchive is the archive's directory, or empty if it is not on this machine.
+func localArchive(cfg *configs.Config) string {
+	if u, err := url.Parse(cfg.Archive.URL); err == nil && u.Scheme == "file" {
+		return u.Path
+	}
+	return ""
+}
+
+// run keeps the books until the traffic process goes away, which ends listener, or ctx is done, in which case everything
+// is drained and archived first.
+func (b *books) run(ctx context.Context, listener net.Listener) error {
+	loops, stopLoops := context.WithCancel(ctx)
+	background, stopBackground := context.WithCancel(context.Background())
+	defer stopBackground()
+	b.stopLoops = stopLoops
+	b.loops.Go(func() { b.report("drain loop", b.collector.Run(loops)) })
+	b.loops.Go(func() { b.report("archive loop", b.uploader.Run(loops)) })
+	var checkpoints sync.WaitGroup
+	checkpoints.Go(func() { b.report("checkpoint loop", b.store.Run(background)) })
+
+	server := &http.Server{Handler: b.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		b.log.Info("the traffic process has gone; leaving", "reason", err)
+	case <-ctx.Done():
+		timeout, cancel := context.WithTimeout(context.Background(), b.cfg.Shutdown.Timeout.Std())
+		defer cancel()
+		done := b.finish(timeout)
+		b.log.Info("stopped", "archived", done.Archived, "unarchived", done.Unarchived)
+	}
+	stopLoops()
+	b.loops.Wait()
+	_ = server.Close()
+	stopBackground()
+	checkpoints.Wait()
+	return nil
+}
+
+func (b *books) report(what string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		b.log.Error(what+" ended", "error", err)
+	}
+}
+
+func (b *books) close() error { return b.store.Close() }
+
+// finished is what is left after the last drain and archive.
+type finished struct {
+	Archived   uint64 `json:"archived"`   // rows archived by the last run
+	Unarchived uint64 `json:"unarchived"` // responses applied and not archived
+	Problems   string `json:"problems,omitempty"`
+}
+
+// finish drains what the spool still holds and archives everything, the open hour included, as far as ctx lasts.
+func (b *books) finish(ctx context.Context) finished {
+	b.stopLoops()
+	b.loops.Wait()
+	var done finished
+	drainErr := b.collector.Drain(ctx)
+	result, archiveErr := b.uploader.Shutdown(ctx)
+	done.Archived = result.Rows
+	checkpointErr := b.store.Checkpoint()
+	if totals, err := b.store.Totals(); err == nil {
+		done.Unarchived = totals.Applied - totals.Archived
+	}
+	if err := errors.Join(drainErr, archiveErr, checkpointErr); err != nil {
+		done.Problems = err.Error()
+		b.log.Warn("not everything could be finished; the rest stays in the data directory", "error", err, "unarchived", done.Unarchived)
+	}
+	return done
+}
+
+// job runs one scheduled job now.
+func (b *books) job(ctx context.Context, name string, all bool) (jobDone, error) {
+	var result uploader.Result
+	var err error
+	switch name {
+	case "archive":
+		result, err = b.uploader.ArchiveOnce(ctx, all)
+	case "clean":
+		if err = b.store.Checkpoint(); err == nil { // retention never passes the checkpoint
+			result, err = b.uploader.CleanOnce(ctx)
+		}
+	default:
+		return jobDone{}, fmt.Errorf("no job %q: want archive or clean", name)
+	}
+	return jobDone{Job: name, Objects: result.Objects, Rows: result.Rows, Bytes: result.Bytes}, err
+}
+
+// handler answers what the traffic process relays or asks for itself.
+func (b *books) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", api.NewHandler(api.Options{
+		Rows: b.store, Plans: b.store, Snapshots: b.collector.Snapshots(),
+		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploadMetrics()}, Logger: b.log,
+	}))
+	mux.HandleFunc("GET "+pathView, func(w http.ResponseWriter, r *http.Request) {
+		view, err := b.collector.View(r.Context())
+		reply(w, view, err)
+	})
+	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
+	})
+	mux.HandleFunc("POST "+pathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
+	mux.HandleFunc("POST "+pathJob+"{name}", func(w http.ResponseWriter, r *http.Request) {
+		done, err := b.job(r.Context(), r.PathValue("name"), r.URL.Query().Get("all") == "true")
+		reply(w, done, err)
+	})
+	return mux
+}
+
+// booksStatus is what /readyz?verbose of the traffic process shows of the books process.
+type booksStatus struct {
+	Drain   string          `json:"drain"`
+	Archive uploader.Status `json:"archive"`
+}
+
+func reply(w http.ResponseWriter, v any, err error) {
+	status := http.StatusOK
+	if err != nil {
+		status, v = http.StatusInternalServerError, map[string]string{"error": err.Error()}
+	}
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that left is its own affair
+}
+
+// uploadMetrics are the archive's metrics.
+func (b *books) uploadMetrics() prometheus.Gatherer {
+	registry := prometheus.NewRegistry()
+	add := func(name, help string, value func(uploader.Status) float64, counter bool) {
+		read := func() float64 { return value(b.uploader.Status()) }
+		if counter {
+			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "wayside_archive_" + name, Help: help}, read))
+			return
+		}
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wayside_archive_" + name, Help: help}, read))
+	}
+	add("objects_total", "Objects archived and verified by this process.", func(s uploader.Status) float64 { return float64(s.ArchivedObjects) }, true)
+	add("rows_total", "Responses archived and verified by this process.", func(s uploader.Status) float64 { return float64(s.ArchivedRows) }, true)
+	add("bytes_total", "Compressed bytes archived by this process.", func(s uploader.Status) float64 { return float64(s.ArchivedBytes) }, true)
+	add("deleted_rows_total", "Local events deleted by retention in this process.", func(s uploader.Status) float64 { return float64(s.DeletedRows) }, true)
+	add("pending_events", "Responses applied and not yet in a plan when the job last looked.", func(s uploader.Status) float64 { return float64(s.PendingEvents) }, false)
+	add("open_plans", "Plans that are stored and not verified.", func(s uploader.Status) float64 { return float64(s.OpenPlans) }, false)
+	add("consecutive_failures", "Archive jobs that failed since the last success.", func(s uploader.Status) float64 { return float64(s.Archive.ConsecutiveFailures) }, false)
+	add("last_success_timestamp_seconds", "When the archive job last succeeded; 0 if it has not.", func(s uploader.Status) float64 {
+		if s.Archive.LastSuccess.IsZero() {
+			return 0
+		}
+		return float64(s.Archive.LastSuccess.Unix())
+	}, false)
+	return registry
+}

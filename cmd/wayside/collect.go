@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+func newCollect() *cobra.Command {
+	var f configFlags
+	var inherited bool
+	cmd := &cobra.Command{
+		Use: "collect", Short: "The books process; normally started by wayside run",
+		Long: "collect drains the spool into the store, makes the snapshot, and archives. wayside run starts it as a child;\n" +
+			"with wayside run --no-collector it is started beside it, with the same configuration and data directory.",
+		Example: "wayside collect --data ./wayside-data",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if inherited {
+				return collectInherited(cmd.Context(), cmd.ErrOrStderr())
+			}
+			cfg, err := f.load(cmd)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+			defer cancel()
+			return collectBeside(ctx, cfg, cmd.ErrOrStderr())
+		},
+	}
+	f.bind(cmd)
+	cmd.Flags().BoolVar(&inherited, "inherited", false, "use the channels and the configuration of the parent process")
+	_ = cmd.Flags().MarkHidden("inherited")
+	return cmd
+}
+
+// encodeConfig and decodeConfig hand the configuration in effect to the child, so that a file edited since cannot split
+// the two processes. gob, because it keeps the secrets that the text forms redact; the bytes go through a pipe.
+func encodeConfig(cfg *configs.Config) ([]byte, error) {
+	var buf bytes.Buffer
+	if err := gob.NewEncoder(&buf).Encode(cfg); err != nil {
+		return nil, fmt.Errorf("encode configuration for the books process: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+func decodeConfig(r io.Reader) (*configs.Config, error) {
+	var cfg configs.Config
+	if err := gob.NewDecoder(r).Decode(&cfg); err != nil {
+		return nil, fmt.Errorf("read the configuration that wayside run hands over: %w", err)
+	}
+	return &cfg, nil
+}
+
+// collectInherited is the child of wayside run. It ignores terminal signals: the parent gets them too, and says when to
+// leave by closing the channels.
+func collectInherited(ctx context.Context, logTo io.Writer) error {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	handover := os.NewFile(supervise.ConfigFD, "config")
+	if handover == nil {
+		return &usageError{errors.New("--inherited is for the child of wayside run"), "wayside collect --data ./wayside-data"}
+	}
+	cfg, err := decodeConfig(handover)
+	_ = handover.Close()
+	if err != nil {
+		return err
+	}
+	spoolConn, err := link.Inherited(supervise.SpoolFD, "spool")
+	if err != nil {
+		return err
+	}
+	relayConn, err := link.Inherited(supervise.RelayFD, "relay")
+	if err != nil {
+		return err
+	}
+	return keepBooks(ctx, cfg, newLogger(logTo, cfg.Log, "collect"), spoolConn, relayConn)
+}
+
+// collectBeside is a separately started books process: it connects through the data directory, again and again while
+// wayside run is away, until it is told to stop.
+func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) error {
+	log := newLogger(logTo, cfg.Log, "collect")
+	if err := datadir.Create(cfg.Data.Dir); err != nil {
+		return err
+	}
+	for said := ""; ; {
+		spoolConn, relayConn, err := connectBeside(cfg.Data.Dir)
+		if err == nil {
+			err = keepBooks(ctx, cfg, log, spoolConn, relayConn)
+		}
+		if ctx.Err() != nil || errors.Is(err, datadir.ErrInUse) {
+			return err
+		}
+		if err != nil && err.Error() != said {
+			log.Warn("waiting for wayside run", "error", err)
+			said = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func connectBeside(dir string) (spoolConn, relayConn net.Conn, err error) {
+	if spoolConn, err = link.Connect(dir, link.Spool); err != nil {
+		return nil, nil, err
+	}
+	if relayConn, err = link.Connect(dir, link.Relay); err != nil {
+		_ = spoolConn.Close()
+		return nil, nil, err
+	}
+	return spoolConn, relayConn, nil
+}
+
+// lockWait is how long a books process waits for the one before it, which may still be closing the store.
+const lockWait = 15 * time.Second
+
+// keepBooks runs the books until the traffic process goes away or ctx is done; in the second case it drains and archives
+// first. It owns both connections.
+func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spoolConn, relayConn net.Conn) error {
+	defer func() { _ = spoolConn.Close() }()
+	listener, err := link.NewListener(relayConn)
+	if err != nil {
+		_ = relayConn.Close()
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	debug.SetMemoryLimit(cfg.Collector.MemoryBytesMax.Int64())
+	lock, err := waitForLock(ctx, cfg.Data.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Release() }()
+	source, err := spool.NewClient(spoolConn)
+	if err != nil {
+		return err
+	}
+	b, err := openBooks(ctx, cfg, source, log)
+	if err != nil {
+		return err
+	}
+	err = b.run(ctx, listener)
+	return errors.Join(err, b.close())
+}
+
+func waitForLock(ctx context.Context, dir string) (*datadir.Lock, error) {
+	deadline := time.Now().Add(lockWait)
+	for {
+		lock, err := datadir.Acquire(dir, datadir.CollectLock)
+		if !errors.Is(err, datadir.ErrInUse) || time.Now().After(deadline) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+)
+
+// configFlags are the flags that stand for configuration keys.
+type configFlags struct {
+	file        string
+	values      map[string]*string // configuration key → flag value
+	noCollector bool
+}
+
+// flagKeys maps flags to configuration keys, in the order in which help shows them.
+var flagKeys = []struct{ flag, key, help string }{
+	{"listen", "listen", "address for traffic, host:port (default 127.0.0.1:8090)"},
+	{"upstream", "upstream", "the application: http://host:port or unix:///path"},
+	{"admin", "admin.listen", "address for the dashboard, API and metrics (default 127.0.0.1:8091)"},
+	{"data", "data.dir", "data directory (default ./wayside-data)"},
+	{"archive", "archive.url", "where events go: file:///dir or s3://bucket/prefix?endpoint=… (default <data>/archive)"},
+	{"service", "service", "name of the proxied service in the archive"},
+	{"instance", "instance", "name of this instance in the archive (default the host name)"},
+	{"log-level", "log.level", "debug, info, warn or error"},
+	{"log-format", "log.format", "auto, text or json"},
+}
+
+// bind adds the configuration flags named to cmd; no names means all.
+func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
+	f.values = map[string]*string{}
+	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (YAML); see wayside config example")
+	for _, fk := range flagKeys {
+		wanted := len(names) == 0
+		for _, name := range names {
+			wanted = wanted || name == fk.flag
+		}
+		if wanted {
+			f.values[fk.key] = cmd.Flags().String(fk.flag, "", fk.help)
+		}
+	}
+}
+
+// load reads the configuration: flags, then environment, then file, then defaults.
+func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
+	flags := map[string]string{}
+	for _, fk := range flagKeys {
+		if cmd.Flags().Lookup(fk.flag) != nil && cmd.Flags().Changed(fk.flag) {
+			flags[fk.key] = *f.values[fk.key]
+		}
+	}
+	if f.noCollector {
+		flags["collector.enabled"] = strconv.FormatBool(false)
+	}
+	return configs.Load(configs.LoadOptions{File: f.file, Environ: os.Environ(), Flags: flags})
+}
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check, print or write out configuration", Args: oneOf("check", "print", "example")}
+	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func newConfigCheck() *cobra.Command {
+	var f configFlags
+	cmd := &cobra.Command{
+		Use: "check [FILE]", Short: "Check a configuration; exit 78 with file, line and column if it is wrong",
+		Example: "wayside config check /etc/wayside.yaml",
+		Args:    fileArg(&f),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := f.load(cmd)
+			if err != nil {
+				return err
+			}
+			if cfg.Upstream == "" {
+				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will want --upstream or WAYSIDE_UPSTREAM")
+				return nil
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "ok")
+			return nil
+		},
+	}
+	f.bind(cmd)
+	return cmd
+}
+
+// fileArg accepts the configuration file as an argument too, which is what people try first.
+func fileArg(f *configFlags) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return nil
+		case len(args) == 1 && f.file == "":
+			f.file = args[0]
+			return nil
+		}
+		return &usageError{errors.New("give one configuration file"), exampleOf(cmd)}
+	}
+}
+
+func newConfigPrint() *cobra.Command {
+	var f configFlags
+	cmd := &cobra.Command{
+		Use: "print [FILE]", Short: "Print the configuration in effect, secrets redacted",
+		Example: "wayside config print --config /etc/wayside.yaml",
+		Args:    fileArg(&f),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := f.load(cmd)
+			if err != nil {
+				return err
+			}
+			return configs.Print(cmd.OutOrStdout(), cfg)
+		},
+	}
+	f.bind(cmd)
+	return cmd
+}
+
+func newConfigExample() *cobra.Command {
+	return &cobra.Command{
+		Use: "example [KIND]", Short: "Print a commented example: " + fmt.Sprint(configs.Examples()),
+		Example: "wayside config example sidecar",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return oneOf(configs.Examples()...)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind := "sidecar"
+			if len(args) > 0 {
+				kind = args[0]
+			}
+			_, err := cmd.OutOrStdout().Write(configs.Example(kind))
+			return err
+		},
+	}
+}

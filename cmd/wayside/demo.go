@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/demo"
+	"github.com/wayside-proxy/wayside/internal/sampleapp"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+type demoFlags struct {
+	requests uint64
+	duration time.Duration
+	dataDir  string
+	seed     uint64
+	rate     float64
+	output   string
+}
+
+func newDemo() *cobra.Command {
+	var f demoFlags
+	cmd := &cobra.Command{
+		Use: "demo", Short: "A sample app, sample traffic and wayside in front of it",
+		Long: "demo starts a small sample application, puts wayside in front of it and sends it realistic traffic. At the end it\n" +
+			"compares what the clients received with what the books, the statistics and the archive say, and exits 0 only if\n" +
+			"the figures agree. Without --requests and --duration it runs until Ctrl-C, so that you can look at the dashboard.",
+		Example: "wayside demo --requests 5000",
+		Args:    noArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			if f.duration < 0 || f.rate < 0 {
+				return &usageError{errors.New("--duration and --rate must not be negative"), exampleOf(cmd)}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+			defer cancel()
+			return runDemo(ctx, f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().Uint64Var(&f.requests, "requests", 0, "end after exactly this many requests")
+	cmd.Flags().DurationVar(&f.duration, "duration", 0, "end after this long")
+	cmd.Flags().StringVar(&f.dataDir, "data", "", "data directory (default a temporary one, removed at the end)")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the same seed sends the same requests")
+	cmd.Flags().Float64Var(&f.rate, "rate", 0, "requests a second (default 300, or full speed with --requests)")
+	bindOutput(cmd, &f.output)
+	return cmd
+}
+
+func runDemo(ctx context.Context, f demoFlags, out, logTo io.Writer) (err error) {
+	if f.dataDir == "" {
+		if f.dataDir, err = os.MkdirTemp("", "wayside-demo-"); err != nil {
+			return fmt.Errorf("make a temporary data directory: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(f.dataDir)) }()
+	}
+	app, stopApp, err := sampleapp.Start(sampleapp.Options{Seed: f.seed})
+	if err != nil {
+		return fmt.Errorf("start the sample app: %w", err)
+	}
+	defer stopApp()
+	cfg, err := demoConfig(f.dataDir, app)
+	if err != nil {
+		return err
+	}
+	proxyCtx, stopProxy := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopProxy()
+	ready, ended := make(chan datadir.Info, 1), make(chan error, 1)
+	go func() {
+		ended <- runTraffic(proxyCtx, cfg, logTo, nil, func(info datadir.Info) { ready <- info })
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case info := <-ready:
+		err = driveDemo(ctx, f, cfg, info, out)
+	}
+	stopProxy()
+	return errors.Join(err, <-ended)
+}
+
+// demoConfig is the default configuration on free ports, quiet, with the environment left out of it: a demo shows the
+// same on every machine.
+func demoConfig(dataDir, upstream string) (*configs.Config, error) {
+	dir, err := filepath.Abs(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return configs.Load(configs.LoadOptions{Flags: map[string]string{
+		"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "data.dir": dir, "upstream": upstream,
+		"service": "demo", "instance": "demo", "log.level": "warn",
+	}})
+}
+
+func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datadir.Info, out io.Writer) error {
+	admin := &client{base: info.Admin, http: http.DefaultClient}
+	target, err := openTarget(ctx, cfg, nil)
+	if err != nil {
+		return err
+	}
+	return demo.Run(ctx, demo.Options{
+		Requests: f.requests, Duration: f.duration, Rate: f.rate, Seed: f.seed,
+		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output,
+		Archive: func(ctx context.Context) error {
+			_, err := admin.do(ctx, http.MethodPost, pathJob+"archive?all=true")
+			return err
+		},
+		CountArchive: func(ctx context.Context) (int, error) {
+			_, _, rows, err := uploader.CountLines(ctx, target)
+			return rows, err
+		},
+	})
+}

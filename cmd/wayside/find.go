@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// finder finds a running wayside: by --admin URL, or through run.json in the data directory.
+type finder struct {
+	config configFlags
+	admin  string
+	token  string
+}
+
+func (f *finder) bind(cmd *cobra.Command) {
+	f.config.bind(cmd, "data")
+	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
+}
+
+// client is a connection to the admin endpoint of a running wayside.
+type client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// find returns a client for the running wayside; the error wraps datadir.ErrNotRunning if there is none.
+func (f *finder) find(cmd *cobra.Command) (*client, error) {
+	cfg, err := f.config.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return findAdmin(cfg, f.admin)
+}
+
+func findAdmin(cfg *configs.Config, admin string) (*client, error) {
+	c := &client{base: strings.TrimSuffix(admin, "/"), token: string(cfg.Admin.Token), http: &http.Client{}}
+	if c.base != "" {
+		if !strings.Contains(c.base, "://") {
+			c.base = "http://" + c.base
+		}
+		return c, nil
+	}
+	info, err := datadir.ReadInfo(cfg.Data.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c.base = info.Admin
+	return c, nil
+}
+
+// do sends a request and returns the body of a 2xx answer.
+func (c *client) do(ctx context.Context, method, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask wayside at %s: %w", c.base, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("ask wayside at %s: %w", c.base, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, fmt.Errorf("%s %s: %s: %s", method, c.base+path, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return body, nil
+}
+
+func newHealth() *cobra.Command {
+	var f finder
+	cmd := &cobra.Command{
+		Use: "health", Short: "Exit 0 if the running wayside is ready; for container health checks",
+		Example: "wayside health --data /data",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+			defer cancel()
+			c, err := f.find(cmd)
+			// A data directory that cannot be written has no run.json; the configured addresses still answer.
+			if errors.Is(err, datadir.ErrNotRunning) || errors.Is(err, os.ErrPermission) {
+				c, err = f.configured(cmd)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = c.do(ctx, http.MethodGet, "/readyz")
+			return err
+		},
+	}
+	f.bind(cmd)
+	return cmd
+}
+
+// configured is a client for the address that the configuration names.
+func (f *finder) configured(cmd *cobra.Command) (*client, error) {
+	cfg, err := f.config.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(cfg.Admin.Listen)
+	if err != nil || port == "0" {
+		return nil, fmt.Errorf("%w: %s", datadir.ErrNotRunning, cfg.Data.Dir)
+	}
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "127.0.0.1"
+	}
+	return findAdmin(cfg, net.JoinHostPort(host, port))
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+func newJob() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "job archive|clean", Short: "Run a scheduled job now",
+		Long: "archive uploads what is due (with --all, everything); clean deletes local events that are archived and older\n" +
+			"than retention.events. The job runs in the running wayside, or here if none uses the data directory.",
+	}
+	cmd.AddCommand(newJobCommand("archive"), newJobCommand("clean"))
+	cmd.Args = oneOf("archive", "clean")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func newJobCommand(name string) *cobra.Command {
+	var f finder
+	var all bool
+	var output string
+	cmd := &cobra.Command{
+		Use: name, Short: "Run the " + name + " job now", Example: "wayside job " + name + " --data ./wayside-data", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+			defer cancel()
+			done, err := runJob(ctx, cmd, &f, name, all)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d objects, %d rows, %d bytes\n", name, done.Objects, done.Rows, done.Bytes)
+			return err
+		},
+	}
+	f.bind(cmd)
+	if name == "archive" {
+		cmd.Flags().BoolVar(&all, "all", false, "archive everything applied, however recent")
+	}
+	bindOutput(cmd, &output)
+	return cmd
+}
+
+func bindOutput(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVar(output, "output", "text", "text or json")
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if *output != "text" && *output != "json" {
+			return &usageError{fmt.Errorf("--output %q: want text or json", *output), cmd.CommandPath() + " --output json"}
+		}
+		if before != nil {
+			return before(cmd, args)
+		}
+		return nil
+	}
+}
+
+// jobDone is what a job did.
+type jobDone struct {
+	Job     string `json:"job"`
+	Objects int    `json:"objects"` // archived, or whose local events were deleted
+	Rows    uint64 `json:"rows"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// runJob runs a job in the running wayside, or in this process when the data directory is not in use.
+func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all bool) (jobDone, error) {
+	c, err := f.find(cmd)
+	if errors.Is(err, datadir.ErrNotRunning) {
+		cfg, err := f.config.load(cmd)
+		if err != nil {
+			return jobDone{}, err
+		}
+		return runJobHere(ctx, cfg, cmd, name, all)
+	}
+	if err != nil {
+		return jobDone{}, err
+	}
+	body, err := c.do(ctx, http.MethodPost, fmt.Sprintf("%s%s?all=%t", pathJob, name, all))
+	if err != nil {
+		return jobDone{}, err
+	}
+	var done jobDone
+	return done, json.Unmarshal(body, &done)
+}
+
+// runJobHere opens the books for the length of one job. It never makes a data directory: a mistyped --data must not look
+// like an empty one.
+func runJobHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, name string, all bool) (jobDone, error) {
+	if _, err := os.Stat(cfg.Data.Dir); err != nil {
+		return jobDone{}, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := datadir.Acquire(cfg.Data.Dir, datadir.CollectLock)
+	if err != nil {
+		return jobDone{}, err
+	}
+	defer func() { _ = lock.Release() }()
+	b, err := openBooks(ctx, cfg, nil, newLogger(cmd.ErrOrStderr(), cfg.Log, "job"))
+	if err != nil {
+		return jobDone{}, err
+	}
+	done, err := b.job(ctx, name, all)
+	return done, errors.Join(err, b.close())
+}
+
+func newArchive() *cobra.Command {
+	cmd := &cobra.Command{Use: "archive", Short: "Look into the archive", Args: oneOf("ls")}
+	cmd.AddCommand(newArchiveLs())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func newArchiveLs() *cobra.Command {
+	var f finder
+	var output string
+	cmd := &cobra.Command{
+		Use: "ls", Short: "List the archive's objects as the catalogue knows them", Example: "wayside archive ls --output json", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.find(cmd)
+			if err != nil {
+				return err
+			}
+			body, err := c.do(cmd.Context(), http.MethodGet, "/api/v1/archives")
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				_, err = cmd.OutOrStdout().Write(body)
+				return err
+			}
+			return printArchives(cmd, body)
+		},
+	}
+	f.bind(cmd)
+	bindOutput(cmd, &output)
+	return cmd
+}
+
+func printArchives(cmd *cobra.Command, body []byte) error {
+	var list struct {
+		Archives []catalogue.Plan `json:"archives"`
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return fmt.Errorf("answer of /api/v1/archives: %w", err)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "STATE\tROWS\tBYTES\tVERIFIED\tKEY")
+	var rows, size uint64
+	for _, p := range list.Archives {
+		verified := "-"
+		if !p.VerifiedAt.IsZero() {
+			verified = p.VerifiedAt.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", p.State, p.Rows, p.ObjectBytes, verified, p.Key)
+		rows += p.Rows
+		size += p.ObjectBytes
+	}
+	fmt.Fprintf(w, "total\t%d\t%d\t\t%d objects\n", rows, size, len(list.Archives))
+	return w.Flush()
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/wayside-proxy/wayside/configs"
+)
+
+// newLogger writes to w in the configured form; every line names the process, because two of them share one output.
+func newLogger(w io.Writer, cfg configs.Log, process string) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // validated with the configuration
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewJSONHandler(w, options)
+	if cfg.Format == "text" || cfg.Format == "auto" && isTerminal(w) {
+		handler = slog.NewTextHandler(w, options)
+	}
+	return slog.New(handler).With("process", process)
+}
+
+// isTerminal reports whether w is a character device, which is close enough to decide between two log formats.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

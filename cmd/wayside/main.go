@@ -1,0 +1,114 @@
+// Command wayside is a reverse proxy that keeps the books. See README.md for what it does and docs/ARCHITECTURE.md for
+// how; this package holds the commands, their wiring, and the order in which things start and stop.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// Exit codes; part of the contract.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitInUse   = 75 // EX_TEMPFAIL of sysexits.h
+	exitConfig  = 78 // EX_CONFIG of sysexits.h
+)
+
+// usageError is a wrong flag or argument; Example shows what would be right.
+type usageError struct {
+	err     error
+	example string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func main() {
+	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Main runs the command line and returns the exit code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	root := newRoot(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "wayside:", err)
+	var usage *usageError
+	var config *configs.Error
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "example:", usage.example)
+		return exitUsage
+	case errors.As(err, &config):
+		return exitConfig
+	case errors.Is(err, datadir.ErrInUse):
+		return exitInUse
+	}
+	return exitFailure
+}
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wayside",
+		Short: "A reverse proxy that keeps the books",
+		Long: "wayside forwards HTTP to one application and durably accounts for every response: path, status, latency.\n" +
+			"Start with: wayside demo",
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Errorf("unknown command %q", args[0]), "wayside run --upstream http://127.0.0.1:8080"}
+			}
+			return cmd.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err, exampleOf(cmd)}
+	})
+	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newHealth(), newVersion())
+	return root
+}
+
+func exampleOf(cmd *cobra.Command) string {
+	if cmd.Example != "" {
+		return cmd.Example
+	}
+	return cmd.CommandPath() + " --help"
+}
+
+// noArgs refuses arguments with an example.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0]), exampleOf(cmd)}
+	}
+	return nil
+}
+
+// oneOf wants exactly one argument out of a list.
+func oneOf(values ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			for _, v := range values {
+				if args[0] == v {
+					return nil
+				}
+			}
+		}
+		return &usageError{fmt.Errorf("%s takes one of %q", cmd.CommandPath(), values), exampleOf(cmd)}
+	}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/wayside-proxy/wayside/internal/admin"
+)
+
+// metrics returns the traffic process's registry. Figures are read when they are asked for, so that the traffic path
+// counts only once.
+func (t *traffic) metrics() prometheus.Gatherer {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(),
+		&trafficMetrics{t: t},
+	)
+	return registry
+}
+
+var (
+	descBuild = prometheus.NewDesc("wayside_build_info", "Version of the running binary.", []string{"version", "commit"}, nil)
+
+	descInFlight      = prometheus.NewDesc("wayside_proxy_requests_in_flight", "Requests being handled, streams included.", nil, nil)
+	descClientConns   = prometheus.NewDesc("wayside_proxy_client_connections", "Open client connections.", nil, nil)
+	descUpstreamConns = prometheus.NewDesc("wayside_proxy_upstream_connections", "Open upstream connections.", []string{"state"}, nil)
+	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
+	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
+	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent to the upstream a second time.", nil, nil)
+
+	descRecorded = prometheus.NewDesc("wayside_spool_recorded_total", "Responses recorded in the present epoch.", nil, nil)
+	descDropped  = prometheus.NewDesc("wayside_spool_dropped_total", "Responses that could not be recorded in the present epoch, by reason.", []string{"reason"}, nil)
+	descExcluded = prometheus.NewDesc("wayside_spool_excluded_total", "Responses not recorded because record.exclude says so, in the present epoch.", nil, nil)
+	descPending  = prometheus.NewDesc("wayside_spool_pending_events", "Events waiting for the books process.", nil, nil)
+	descAge      = prometheus.NewDesc("wayside_spool_oldest_age_seconds", "Age of the oldest waiting batch.", nil, nil)
+	descQueue    = prometheus.NewDesc("wayside_spool_queue_bytes", "Size of the queue files.", nil, nil)
+	descSegments = prometheus.NewDesc("wayside_spool_journal_segments_in_use", "Journal segments that are not free.", nil, nil)
+	descCommits  = prometheus.NewDesc("wayside_spool_commits_total", "Commits of the queue, by result.", []string{"result"}, nil)
+	descSetAside = prometheus.NewDesc("wayside_spool_quarantined_files_total", "Damaged files and values set aside.", nil, nil)
+	descDegraded = prometheus.NewDesc("wayside_spool_degraded", "1 while events cannot be recorded or committed.", nil, nil)
+
+	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected.", nil, nil)
+	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Times the books process was started again.", nil, nil)
+)
+
+// trafficMetrics collects from the parts of the traffic process.
+type trafficMetrics struct{ t *traffic }
+
+// Describe sends nothing: which label values exist is known only when collecting.
+func (m *trafficMetrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the present figures.
+func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge(descBuild, 1, version, revision())
+	p := m.t.proxy.Metrics()
+	gauge(descInFlight, float64(p.InFlight))
+	gauge(descClientConns, float64(p.ClientConns))
+	gauge(descUpstreamConns, float64(p.UpstreamIdle), "idle")
+	gauge(descUpstreamConns, float64(p.UpstreamConns-p.UpstreamIdle), "busy")
+	count(descRetries, float64(p.Retries))
+	for class := 1; class < len(p.Responses); class++ {
+		count(descResponses, float64(p.Responses[class]), strconv.Itoa(class)+"xx")
+	}
+	for kind, n := range p.Failures {
+		count(descFailures, float64(n), kind)
+	}
+	m.spool(gauge, count)
+	gauge(descBooksUp, truth(!m.t.booksAway.Load()))
+	if m.t.child != nil {
+		count(descBooksRestarts, float64(m.t.child.Status().Restarts))
+	}
+}
+
+func (m *trafficMetrics) spool(gauge, count func(*prometheus.Desc, float64, ...string)) {
+	s := m.t.spool.Status()
+	gauge(descPending, float64(s.PendingEvents))
+	gauge(descAge, s.OldestAge.Seconds())
+	gauge(descQueue, float64(s.QueueBytes))
+	gauge(descSegments, float64(s.SegmentsInUse))
+	gauge(descDegraded, truth(s.Degraded != ""))
+	count(descCommits, float64(s.Commits), "ok")
+	count(descCommits, float64(s.CommitErrors), "error")
+	count(descCommits, float64(s.FullCommits), "full")
+	count(descSetAside, float64(s.QuarantinedFiles))
+	ledgers, err := m.t.spool.Ledgers(context.Background(), nil)
+	if err != nil {
+		return
+	}
+	for _, l := range ledgers {
+		if l.Epoch != m.t.spool.Epoch() {
+			continue
+		}
+		count(descRecorded, float64(l.Recorded))
+		count(descExcluded, float64(l.Excluded))
+		for reason, n := range l.Dropped {
+			count(descDropped, float64(n), reason)
+		}
+	}
+}
+
+func truth(v bool) float64 {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// checks are the lines of /readyz?verbose.
+func (t *traffic) checks() []admin.Check {
+	return []admin.Check{
+		{Name: "proxy", State: func() (bool, string) {
+			m := t.proxy.Metrics()
+			return true, fmt.Sprintf("%d requests in flight, %d upstream connections", m.InFlight, m.UpstreamConns)
+		}},
+		{Name: "spool", State: func() (bool, string) {
+			s := t.spool.Status()
+			if s.Degraded != "" {
+				return false, s.Degraded + "; unrecorded responses are counted as dropped"
+			}
+			return true, fmt.Sprintf("%d events waiting, %d bytes of queue", s.PendingEvents, s.QueueBytes)
+		}},
+		{Name: "books", State: func() (bool, string) {
+			if t.booksAway.Load() {
+				return false, "the books process is away; its events wait in the spool"
+			}
+			return true, "connected"
+		}},
+		{Name: "archive", State: t.archiveState},
+	}
+}

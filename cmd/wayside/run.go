@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+func newRun() *cobra.Command {
+	var f configFlags
+	cmd := &cobra.Command{
+		Use: "run", Short: "Forward traffic and keep the books",
+		Example: "wayside run --upstream http://127.0.0.1:8080",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := f.load(cmd)
+			if err != nil {
+				return err
+			}
+			if err := cfg.RequireUpstream(); err != nil {
+				return err
+			}
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+			defer signal.Stop(signals)
+			return runTraffic(cmd.Context(), cfg, cmd.ErrOrStderr(), signals, nil)
+		},
+	}
+	f.bind(cmd)
+	cmd.Flags().BoolVar(&f.noCollector, "no-collector", false, "do not start the books process; run wayside collect beside it")
+	return cmd
+}
+
+// trafficGCPercent lets the traffic process's small heap grow a little further between collections: its live heap is a
+// few megabytes, so that the default would collect every few thousand requests.
+const trafficGCPercent = 400
+
+// runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives; a second signal
+// ends it at once. started, if not nil, is called once traffic is taken.
+func runTraffic(ctx context.Context, cfg *configs.Config, logTo io.Writer, signals <-chan os.Signal, started func(datadir.Info)) error {
+	log := newLogger(logTo, cfg.Log, "run")
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(trafficGCPercent)
+	}
+	t := &traffic{cfg: cfg, log: log, logTo: logTo}
+	if err := t.openData(); err != nil {
+		return err
+	}
+	defer t.closeData()
+	if err := t.listen(); err != nil {
+		return err
+	}
+	if err := t.build(); err != nil {
+		return err
+	}
+	forced, cancelForced := context.WithCancelCause(context.Background())
+	defer cancelForced(nil)
+	t.start(forced)
+	info := t.announce()
+	if started != nil {
+		started(info)
+	}
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case s := <-signals:
+		log.Info("stopping", "signal", s.String(), "timeout", cfg.Shutdown.Timeout.String())
+	case err := <-t.failed:
+		cancelForced(err)
+		t.wait()
+		return err
+	}
+	go func() {
+		if s, ok := <-signals; ok {
+			log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
+			cancelForced(errForced)
+		}
+	}()
+	t.shutdown(forced)
+	cancelForced(nil)
+	t.wait()
+	return nil
+}
+
+var errForced = errors.New("second signal")
+
+// openData takes the data directory's lock. A directory that cannot be written does not stop traffic: the first promise
+// stands above the books, so its trouble is logged and every unrecorded response is counted.
+func (t *traffic) openData() error {
+	dir := t.cfg.Data.Dir
+	err := datadir.Create(dir)
+	if err == nil {
+		t.lock, err = datadir.Acquire(dir, datadir.RunLock)
+	}
+	if errors.Is(err, datadir.ErrInUse) {
+		return err
+	}
+	if err != nil {
+		t.log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)
+	}
+	return nil
+}
+
+func (t *traffic) closeData() {
+	if t.lock == nil {
+		return
+	}
+	datadir.RemoveInfo(t.cfg.Data.Dir)
+	if err := t.lock.Release(); err != nil {
+		t.log.Warn("release data directory", "error", err)
+	}
+}
+
+func (t *traffic) listen() error {
+	var err error
+	if t.trafficLn, err = listenTCP("traffic", t.cfg.Listen, "--listen"); err != nil {
+		return err
+	}
+	if t.adminLn, err = listenTCP("admin", t.cfg.Admin.Listen, "--admin"); err != nil {
+		return err
+	}
+	if t.cfg.Admin.Probes != "" {
+		t.probesLn, err = listenTCP("probes", t.cfg.Admin.Probes, "admin.probes")
+	}
+	return err
+}
+
+func listenTCP(what, addr, flag string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen for %s on %s: another process has this address; stop it or choose another with %s", what, addr, flag)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("listen for %s on %s: %w; ports below 1024 need privileges, choose another with %s", what, addr, err, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", what, err)
+	}
+	return ln, nil
+}
+
+// announce writes run.json and the first log lines.
+func (t *traffic) announce() datadir.Info {
+	info := datadir.Info{
+		PID: os.Getpid(), Version: version, Started: time.Now().UTC(),
+		Listen: t.trafficLn.Addr().String(), Admin: "http://" + t.adminLn.Addr().String(),
+		Upstream: t.cfg.Upstream, Archive: t.cfg.Archive.TargetURL(), Epoch: t.spool.Epoch().String(),
+	}
+	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
+	t.log.Info("dashboard and API", "admin", info.Admin+"/")
+	t.log.Info("books", "data", t.cfg.Data.Dir, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
+	if t.lock != nil {
+		if err := datadir.WriteInfo(t.cfg.Data.Dir, info); err != nil {
+			t.log.Warn("other commands will not find this process by its data directory; use --admin", "error", err)
+		}
+	}
+	return info
+}
+
+// shutdown stops in the order that loses nothing: no new traffic, then the last responses, then their events through
+// queue, store and archive. All of it ends when shutdown.timeout is over or forced is done.
+func (t *traffic) shutdown(forced context.Context) {
+	ctx, cancel := context.WithTimeout(forced, t.cfg.Shutdown.Timeout.Std())
+	defer cancel()
+	began := time.Now()
+	t.admin.SetReady(false)
+	select {
+	case <-time.After(t.cfg.Shutdown.Delay.Std()):
+	case <-ctx.Done():
+	}
+	if err := t.proxy.Shutdown(ctx); err != nil {
+		t.log.Warn("requests were still running", "error", err)
+	}
+	if err := t.spool.Flush(ctx); err != nil {
+		t.log.Warn("flush spool", "error", err)
+	}
+	rest := t.finishBooks(ctx)
+	t.log.Info("stopped", append([]any{slog.String("took", time.Since(began).Round(time.Millisecond).String())}, rest...)...)
+}

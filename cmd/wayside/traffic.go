@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// traffic holds the parts of the traffic process.
+type traffic struct {
+	cfg   *configs.Config
+	log   *slog.Logger
+	logTo io.Writer
+
+	lock                         *datadir.Lock // nil where the data directory cannot be written
+	trafficLn, adminLn, probesLn net.Listener
+	spool                        *spool.Set
+	server                       *spool.Server
+	proxy                        *proxy.Proxy
+	admin                        *admin.Server
+	child                        *supervise.Supervisor          // nil with --no-collector
+	view                         atomic.Pointer[collector.View] // what the books process last said of its books
+	snapshots                    *snapshot.History
+	booksAway                    atomic.Bool
+
+	failed chan error // the first part that cannot go on
+	parts  sync.WaitGroup
+	stop   context.CancelFunc // ends the parts, after shutdown
+}
+
+// build makes all parts and starts none.
+func (t *traffic) build() error {
+	var err error
+	t.failed = make(chan error, 8)
+	t.booksAway.Store(true)
+	t.snapshots = snapshot.NewHistory(0)
+	t.spool, err = spool.Open(spool.Options{
+		Dir:              filepath.Join(t.cfg.Data.Dir, datadir.SpoolDir),
+		QuarantineDir:    filepath.Join(t.cfg.Data.Dir, datadir.Quarantine),
+		SegmentBytes:     t.cfg.Spool.SegmentBytes.Int(),
+		Segments:         t.cfg.Spool.Segments,
+		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
+		QueueBytesMax:    t.cfg.Spool.BytesMax.Int64(),
+		SyncEachResponse: t.cfg.Spool.Sync == "request",
+		OnPublish:        t.published,
+		Logger:           t.log,
+	})
+	if err != nil {
+		return err
+	}
+	t.server = spool.NewServer(t.spool, t.log)
+	if t.proxy, err = newProxy(t.cfg, t.spool, t.log); err != nil {
+		return err
+	}
+	t.admin = admin.New(admin.Options{
+		Token: string(t.cfg.Admin.Token), Snapshots: snapshot.Handler(t.snapshots), Accounting: t.accounting,
+		Gatherer: t.metrics(), Checks: t.checks(), Logger: t.log,
+	})
+	if !t.cfg.Collector.Enabled {
+		return nil
+	}
+	handover, err := encodeConfig(t.cfg)
+	if err != nil {
+		return err
+	}
+	t.child = supervise.New(supervise.Options{
+		Args: []string{"collect", "--inherited"}, Config: handover,
+		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: t.booksLeft, Stderr: t.logTo, Logger: t.log,
+	})
+	return nil
+}
+
+func newProxy(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) (*proxy.Proxy, error) {
+	trusted := make([]netip.Prefix, 0, len(cfg.Proxy.TrustedProxies))
+	for _, text := range cfg.Proxy.TrustedProxies {
+		prefix, err := parseNetwork(text)
+		if err != nil {
+			return nil, fmt.Errorf("proxy.trusted_proxies: %w", err)
+		}
+		trusted = append(trusted, prefix)
+	}
+	return proxy.New(proxy.Options{
+		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
+		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, TrustedProxies: trusted,
+		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
+		HeaderTimeout: cfg.Proxy.ReadTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
+		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
+		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: orOff(cfg.Proxy.ResponseTimeout),
+		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
+		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
+		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
+	})
+}
+
+// orOff translates the configuration's 0, no limit, into the packages' negative duration, for whom 0 is the default.
+func orOff(d configs.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d.Std()
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
+}
+
+// start sets all parts running. They end through t.stop, or when forced is done.
+func (t *traffic) start(forced context.Context) {
+	ctx, cancel := context.WithCancel(forced)
+	t.stop = cancel
+	t.part("spool", func() error { return t.spool.Run(ctx) })
+	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
+	t.part("admin", func() error { return admin.Serve(ctx, t.adminLn, t.admin.Handler(), time.Second, t.log) })
+	if t.probesLn != nil {
+		t.part("probes", func() error { return admin.Serve(ctx, t.probesLn, t.admin.ProbesHandler(), time.Second, t.log) })
+	}
+	if t.child != nil {
+		t.part("books process", func() error { return t.child.Run(ctx) })
+	} else if t.lock != nil {
+		t.part("collect socket", func() error { return t.serveCollect(ctx) })
+	}
+	t.admin.SetReady(true)
+}
+
+// part runs one part in the background. One that ends by itself with an error ends the process.
+func (t *traffic) part(name string, run func() error) {
+	t.parts.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
+			t.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	})
+}
+
+// wait ends what is left and closes the spool. The books process, whose channels close now, leaves by itself.
+func (t *traffic) wait() {
+	t.stop()
+	t.parts.Wait()
+	if err := t.spool.Close(); err != nil {
+		t.log.Warn("close spool", "error", err)
+	}
+}
+
+func (t *traffic) booksCame(pid int, dialer *link.Dialer) {
+	t.log.Info("books process started", "pid", pid)
+	t.admin.SetBooks(dialer)
+	t.booksAway.Store(false)
+}
+
+func (t *traffic) booksLeft(error) {
+	t.booksAway.Store(true)
+	t.admin.SetBooks(nil)
+}
+
+// serveCollect lets a separately started books process connect through the data directory.
+func (t *traffic) serveCollect(ctx context.Context) error {
+	ln, err := link.Listen(t.cfg.Data.Dir)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		conns.Go(func() { t.serveChannel(ctx, conn) })
+	}
+}
+
+func (t *traffic) serveChannel(ctx context.Context, conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	ch, err := link.ReadChannel(conn)
+	if err != nil {
+		t.log.Warn("refused a connection on the collect socket", "error", err)
+		return
+	}
+	if ch == link.Spool {
+		_ = t.server.ServeConn(ctx, conn)
+		return
+	}
+	dialer, err := link.NewDialer(conn)
+	if err != nil {
+		t.log.Warn("refused a connection on the collect socket", "error", err)
+		return
+	}
+	t.booksCame(0, dialer)
+	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing here: this ends when it does
+	t.booksLeft(nil)
+}
+
+// published takes what the books process leaves with the traffic process.
+func (t *traffic) published(topic string, body []byte) error {
+	if topic != snapshot.Topic {
+		return fmt.Errorf("unknown topic %q", topic)
+	}
+	snap, err := snapshot.Decode(body)
+	if err != nil {
+		return err
+	}
+	t.snapshots.Add(snap)
+	return nil
+}
+
+// finishBooks has the books process drain the spool and archive everything, and reports what is left.
+func (t *traffic) finishBooks(ctx context.Context) []any {
+	body, err := t.admin.AskBooks(ctx, http.MethodPost, pathFinish)
+	if err != nil {
+		return []any{"left_in_spool", t.spool.Status().PendingEvents, "books", err.Error()}
+	}
+	var done finished
+	if err := json.Unmarshal(body, &done); err != nil {
+		return []any{"books", err.Error()}
+	}
+	return []any{"left_in_spool", t.spool.Status().PendingEvents, "unarchived", done.Unarchived, "archived", done.Archived}
+}

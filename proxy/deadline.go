@@ -127,3 +127,16 @@ func (s *sweeper) sweep() {
 		d.fire(now)
 	}
 }
+
+// closeAll closes every registered connection, those of clients and those to the upstream.
+func (s *sweeper) closeAll() {
+	s.mu.Lock()
+	conns := make([]net.Conn, 0, len(s.conns))
+	for d := range s.conns {
+		conns = append(conns, d.conn)
+	}
+	s.mu.Unlock()
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+}

@@ -121,7 +121,7 @@ func (x *exchange) serve() {
 	}
 	if body != nil {
 		if body, err = x.bufferBody(body); err != nil {
-			x.answer(exchangeFailure(err))
+			x.answer(x.c.bodyFailure())
 			return
 		}
 	}
@@ -176,6 +176,9 @@ func (x *exchange) forward(body io.Reader) failure {
 	}
 	if err != nil {
 		x.dropUpstream()
+		if errors.Is(err, errClientBody) {
+			return x.c.bodyFailure()
+		}
 		return exchangeFailure(err)
 	}
 	x.headAt = time.Now()

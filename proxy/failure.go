@@ -97,16 +97,23 @@ func connectFailure(err error) failure {
 	return failConnect
 }
 
+// bodyFailure classifies why a request's body ended before its end. fasthttp's errors hide their cause, so the connection
+// is asked.
+func (c *clientConn) bodyFailure() failure {
+	switch {
+	case c.limits.read.Load() == fired:
+		return failRequestTimeout
+	case c.failed.Load():
+		return failClientClosed
+	}
+	return failBadRequest
+}
+
 // exchangeFailure classifies what went wrong between the request's first byte out and the end of the response's header.
 func exchangeFailure(err error) failure {
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return failBodyTooLarge
-	case errors.Is(err, errClientBody):
-		if isTimeout(err) {
-			return failRequestTimeout
-		}
-		return failClientClosed
 	case errors.Is(err, errUpgrade):
 		return failUpgrade
 	case errors.Is(err, errProtocol), errors.Is(err, io.ErrUnexpectedEOF):
@@ -149,6 +156,9 @@ func (x *exchange) answer(f failure) {
 		resp.Header.SetConnectionClose()
 	}
 	x.ev.Status = uint16(entry.status)
+	if f == failClientClosed {
+		x.ev.Status = statusClientClosed
+	}
 	x.ev.ResponseBytes = uint64(len(resp.Body()))
 	if x.ctx.IsHead() {
 		x.ev.ResponseBytes = 0

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -33,6 +34,9 @@ type Proxy struct {
 	mu    sync.Mutex
 	conns map[*clientConn]struct{} // guarded by mu
 }
+
+// cutGrace is how long a Shutdown that ran out of time waits for the requests it has cut off.
+const cutGrace = time.Second
 
 // New makes a Proxy. It dials nothing and starts nothing.
 func New(o Options) (*Proxy, error) {
@@ -120,20 +124,28 @@ func (p *Proxy) Serve(ln net.Listener) error {
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	err := p.server.ShutdownWithContext(ctx)
-	if ctx.Err() != nil {
-		p.mu.Lock()
-		left := make([]*clientConn, 0, len(p.conns))
-		for c := range p.conns {
-			left = append(left, c)
-		}
-		p.mu.Unlock()
-		for _, c := range left {
-			_ = c.kill()
-		}
+	if err != nil {
+		p.sweeper.closeAll()
+		p.awaitIdle()
 	}
 	p.pool.close()
 	p.ending.Do(func() { close(p.stop) })
 	return err
+}
+
+// awaitIdle gives the requests whose connections have just been cut the time to be recorded.
+func (p *Proxy) awaitIdle() {
+	limit := time.NewTimer(cutGrace)
+	defer limit.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for p.metrics.inFlight.Load() > 0 {
+		select {
+		case <-limit.C:
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // refuse answers what fasthttp's parser rejects. A connection on which nothing was sent gets no answer: there is no

@@ -181,7 +181,9 @@ func (x *exchange) appendOwnFields(dst []byte, http11 bool) ([]byte, error) {
 		dst = append(dst, '\r', '\n')
 	}
 	if !h.hasProto {
-		dst = appendField(dst, "X-Forwarded-Host: ", h.host)
+		if len(h.host) > 0 {
+			dst = appendField(dst, "X-Forwarded-Host: ", h.host)
+		}
 		dst = append(dst, c.forwarded...)
 	}
 	dst = appendField(dst, "X-Request-ID: ", x.id())

@@ -137,7 +137,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"segment":          {"spool: {segment_bytes: 100001}\n", "is not a multiple of 4KiB"},
 		"segments":         {"spool: {segments: 65}\n", "65 is too large: the most is 64"},
 		"template":         {"paths: {templates: ['/a**']}\n", "f:1:20: paths.templates: \"/a**\": ** must be a whole segment"},
-		"template name":    {"paths: {templates: ['/a/{}']}\n", "{} needs a name"},
+		"template name":    {"paths: {templates: ['/a/{}']}\n", "{} must be a whole segment with a name"},
 		"never":            {"archive: {schedule: '0 0 31 2 *'}\n", "never comes due"},
 		"every":            {"retention: {schedule: '@every never'}\n", "is not a schedule"},
 		"network":          {"proxy: {trusted_proxies: [gateway]}\n", "is neither an address"},

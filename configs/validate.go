@@ -270,13 +270,18 @@ func checkTemplate(s string) string {
 	}
 	for segment := range strings.SplitSeq(s[1:], "/") {
 		switch {
-		case strings.Contains(segment, "{}"):
-			return fmt.Sprintf("%q: {} needs a name, such as {id}", s)
+		case strings.ContainsAny(segment, "{}") && !wholePlaceholder(segment):
+			return fmt.Sprintf("%q: %s must be a whole segment with a name, such as {id}", s, segment)
 		case strings.Contains(segment, "**") && segment != "**":
 			return fmt.Sprintf("%q: ** must be a whole segment, as in /static/**", s)
 		}
 	}
 	return ""
+}
+
+func wholePlaceholder(segment string) bool {
+	return len(segment) > 2 && segment[0] == '{' && segment[len(segment)-1] == '}' &&
+		strings.Count(segment, "{") == 1 && strings.Count(segment, "}") == 1
 }
 
 // checkSchedule accepts a cron expression of five fields, an alias such as @hourly, or @every with a duration.

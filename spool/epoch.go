@@ -107,6 +107,12 @@ func (e *epoch) removeLocked(first uint64) {
 	}
 }
 
+// blank reports whether nothing was ever counted in a recovered epoch.
+func (e *epoch) blank() bool {
+	_, dropped := e.counters.droppedByReason()
+	return e.recorded+e.lastSeq+e.counters.excluded()+dropped == 0 && len(e.index) == 0
+}
+
 // lockFolder takes the folder's lock, or fails with errBusy while a live process holds it.
 func lockFolder(dir string, create bool) (*os.File, error) {
 	name, flag := filepath.Join(dir, "lock"), os.O_RDONLY

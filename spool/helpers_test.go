@@ -203,3 +203,21 @@ func fdConn(fd int) (net.Conn, error) {
 	defer func() { _ = f.Close() }()
 	return net.FileConn(f)
 }
+
+func merge(into, from map[id]uint64) {
+	for k, v := range from {
+		into[k] = v
+	}
+}
+
+func epochOf(want map[id]uint64) uuid.UUID {
+	for k := range want {
+		return k.epoch
+	}
+	return uuid.Nil
+}
+
+// inStep runs fn as the committer.
+func inStep(s *Set, fn func() error) error {
+	return s.step(context.Background(), fn)
+}

@@ -32,8 +32,8 @@ type Ledger struct {
 }
 
 // The ledger page, little endian: 0 magic "WSLEDG" (8) | 8 version (4) | 12 zero (4) | 16 epoch (16) | 32 CRC32C of the 32
-// bytes before (4). From 64: what the committer knows, recorded (8) | acked seq (8) | acked responses (8) | CRC32C of those
-// (4). From 128: excluded (8), then a counter (8) per refusal.
+// bytes before (4). From 64: what the committer knows, recorded (8) | acked seq (8) | acked responses (8) | last seq (8) |
+// CRC32C of those (4). From 128: excluded (8), then a counter (8) per refusal.
 const (
 	pageBytes      = 4096
 	pageMagic      = "WSLEDG\x00\x00"
@@ -134,11 +134,12 @@ func (c *counters) committed(m *meta) {
 	if c.page == nil {
 		return
 	}
-	var b [28]byte
+	var b [36]byte
 	binary.LittleEndian.PutUint64(b[:], m.Recorded)
 	binary.LittleEndian.PutUint64(b[8:], m.Acked)
 	binary.LittleEndian.PutUint64(b[16:], m.AckedResponses)
-	binary.LittleEndian.PutUint32(b[24:], crc32.Checksum(b[:24], castagnoli))
+	binary.LittleEndian.PutUint64(b[24:], m.LastSeq)
+	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
 	_ = guard(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
 }
 
@@ -183,10 +184,10 @@ func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 		p.counters[i] = binary.LittleEndian.Uint64(b[pageCounters+8*i:])
 	}
 	c := b[pageCommitted:]
-	if crc32.Checksum(c[:24], castagnoli) == binary.LittleEndian.Uint32(c[24:]) {
+	if crc32.Checksum(c[:32], castagnoli) == binary.LittleEndian.Uint32(c[32:]) {
 		p.committed = &meta{
 			Recorded: binary.LittleEndian.Uint64(c), Acked: binary.LittleEndian.Uint64(c[8:]),
-			AckedResponses: binary.LittleEndian.Uint64(c[16:]),
+			AckedResponses: binary.LittleEndian.Uint64(c[16:]), LastSeq: binary.LittleEndian.Uint64(c[24:]),
 		}
 	}
 	return p, true

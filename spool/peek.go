@@ -319,20 +319,27 @@ func (s *Set) Retire(ctx context.Context, id uuid.UUID) error {
 		return fmt.Errorf("retire %s: %w", id, ErrNotDrained)
 	}
 	s.mu.Unlock()
-	retired := filepath.Join(s.o.Dir, retiredPrefix+id.String())
-	if err := os.Rename(e.dir, retired); err != nil {
+	if err := s.discard(e); err != nil {
 		return fmt.Errorf("retire %s: %w", id, err)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range s.epochs {
 		if s.epochs[i] == e {
 			s.epochs = append(s.epochs[:i:i], s.epochs[i+1:]...)
 			break
 		}
 	}
-	s.mu.Unlock()
-	err := errors.Join(syncDir(s.o.Dir), e.closeFiles(), os.RemoveAll(retired))
-	if err != nil {
+	return nil
+}
+
+// discard removes an epoch's folder. It fails only if nothing was done.
+func (s *Set) discard(e *epoch) error {
+	retired := filepath.Join(s.o.Dir, retiredPrefix+e.id.String())
+	if err := os.Rename(e.dir, retired); err != nil {
+		return fmt.Errorf("set spool folder aside: %w", err)
+	}
+	if err := errors.Join(syncDir(s.o.Dir), e.closeFiles(), os.RemoveAll(retired)); err != nil {
 		s.o.Logger.Warn("retired spool folder stays until the next start", "folder", retired, "error", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -261,7 +262,15 @@ func isFull(err error) bool {
 	if errors.As(err, &path) && path.Op == "write" {
 		return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG)
 	}
-	return err != nil && strings.HasPrefix(err.Error(), "file resize error") // bbolt formats this one with %s
+	if err == nil || !strings.HasPrefix(err.Error(), "file resize error") {
+		return false
+	}
+	for _, errno := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
+		if strings.HasSuffix(err.Error(), errno.Error()) { // bbolt formats this one with %s
+			return true
+		}
+	}
+	return false
 }
 
 // guardErr is guard for functions with an error of their own.

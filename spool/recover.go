@@ -53,6 +53,9 @@ func (s *Set) recoverAll(dirs []string) {
 			s.o.Logger.Warn("spool folder left alone for now", "folder", dir, "error", err)
 			continue
 		}
+		if e.blank() && s.discard(e) == nil {
+			continue // its process ended before the first response
+		}
 		s.mu.Lock()
 		s.epochs = append(s.epochs, e)
 		sort.SliceStable(s.epochs, func(i, j int) bool {
@@ -97,7 +100,7 @@ func (s *Set) recoverEpoch(dir string) (e *epoch, err error) {
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
-	fromJournal := s.recoverJournal(e)
+	fromJournal := s.recoverJournal(e, known.LastSeq)
 	s.settleLedger(e, known, page, expected, fromJournal)
 	for i := range e.index {
 		e.lastSeq = max(e.lastSeq, e.index[i].last)
@@ -241,7 +244,7 @@ func (s *Set) openFound(e *epoch, number int) (*queueFile, *meta, []entry, error
 	if err == nil {
 		return q, m, index, nil
 	}
-	if q != nil && !errors.Is(err, errPanicked) {
+	if q != nil {
 		_ = q.close()
 	}
 	if !isDamage(err) {
@@ -327,9 +330,10 @@ func (s *Set) quarantineName(e *epoch, base string) string {
 	return filepath.Join(s.o.QuarantineDir, fmt.Sprintf("%s-spool-%s-%s", stamp, e.id, base))
 }
 
-// recoverJournal commits what the journal's segments hold and the queue does not, and returns the responses among that.
+// recoverJournal commits what the journal's segments hold and the queue does not, and returns the responses among that
+// which the queue never counted: those beyond its last seq.
 // The segments are removed once everything is in the queue; else they stay, and their batches are served from memory.
-func (s *Set) recoverJournal(e *epoch) (responses uint64) {
+func (s *Set) recoverJournal(e *epoch, counted uint64) (responses uint64) {
 	segments, err := journal.List(e.dir, e.id)
 	if err != nil {
 		s.o.Logger.Error("journal segments cannot be recovered", "epoch", e.id, "error", err)
@@ -349,7 +353,9 @@ func (s *Set) recoverJournal(e *epoch) (responses uint64) {
 		if !s.recoverBatch(e, left.Generation, &b, value) {
 			durable = false
 		}
-		responses += uint64(b.responses)
+		if b.first > counted {
+			responses += uint64(b.responses)
+		}
 	}
 	if !durable {
 		return responses

@@ -1,0 +1,272 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// faultyDisk hands out files and can break them later: their descriptor then leads to /dev/null, where writes vanish and
+// fdatasync fails.
+type faultyDisk struct {
+	mu     sync.Mutex
+	files  []*os.File
+	refuse error // answer to every opening for writing
+}
+
+func (d *faultyDisk) open(name string, flag int, perm os.FileMode) (*os.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.refuse != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: d.refuse}
+	}
+	f, err := os.OpenFile(name, flag, perm)
+	if err == nil && strings.Contains(name, "queue") {
+		d.files = append(d.files, f)
+	}
+	return f, err
+}
+
+func (d *faultyDisk) set(refuse error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refuse = refuse
+}
+
+// breakQueue makes the queue file opened last fail from now on.
+func (d *faultyDisk) breakQueue(t *testing.T) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	last := d.files[len(d.files)-1]
+	if err := unix.Dup3(int(null.Fd()), int(last.Fd()), unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFailedSync: the segment of the failed commit and the one held from the commit before are in a new file; the old one
+// is drained first and then removed; nothing is lost or doubled, in this process or the next.
+func TestFailedSync(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		disk := &faultyDisk{}
+		o := testOptions(t.TempDir())
+		o.OpenFile = disk.open
+		s := openSet(t, o)
+		want := appendN(t, s, 0, 50)
+		mustFlush(t, s)
+		merge(want, appendN(t, s, 50, 50))
+		mustFlush(t, s)
+		disk.breakQueue(t)
+		merge(want, appendN(t, s, 100, 50))
+		mustFlush(t, s)
+		if st := s.Status(); st.CommitErrors != 1 || st.Degraded != "" {
+			t.Fatalf("status %+v", st)
+		}
+		merge(want, appendN(t, s, 150, 50))
+		mustFlush(t, s)
+		if restart {
+			abandon(t, s)
+			s = openSet(t, o)
+		}
+		first := filepath.Join(o.Dir, epochOf(want).String(), "queue.db")
+		if _, err := os.Stat(first); err != nil {
+			t.Fatal(err)
+		}
+		wantEvents(t, drain(t, s), want)
+		if err := inStep(s, s.commitAcks); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(first); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("drained file: %v", err)
+		}
+		if l := checkLedgers(t, s)[0]; l.Recorded != 200 || l.Spooled != 0 || len(l.Dropped) != 0 {
+			t.Errorf("ledger %+v", l)
+		}
+	}
+}
+
+// TestNoNewQueueFile: while no file can be made, the journal keeps what it took; when one can, all of it is committed.
+func TestNoNewQueueFile(t *testing.T) {
+	disk := &faultyDisk{}
+	o := testOptions(t.TempDir())
+	o.OpenFile = disk.open
+	s := openSet(t, o)
+	want := appendN(t, s, 0, 50)
+	disk.breakQueue(t)
+	disk.set(unix.EIO)
+	if err := s.Flush(context.Background()); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("flush on a dead disk: %v", err)
+	}
+	merge(want, appendN(t, s, 50, 50))
+	if st := s.Status(); st.Degraded == "" {
+		t.Fatal("not degraded")
+	}
+	checkLedgers(t, s)
+	disk.set(nil)
+	if err := inStep(s, s.reopen); err != nil {
+		t.Fatal(err)
+	}
+	mustFlush(t, s)
+	wantEvents(t, drain(t, s), want)
+	if st := s.Status(); st.Degraded != "" {
+		t.Fatalf("still degraded: %s", st.Degraded)
+	}
+}
+
+// TestUnavailableThenOpened: without a disk, responses are counted in memory; the counts enter the spool that opens later,
+// and its stream.
+func TestUnavailableThenOpened(t *testing.T) {
+	disk := &faultyDisk{refuse: unix.EROFS}
+	o := testOptions(t.TempDir())
+	o.OpenFile = disk.open
+	s := openSet(t, o)
+	for i := range 10 {
+		if _, r := s.TryAppend(sample(i)); r != RefusedUnavailable {
+			t.Fatalf("append without a disk: %s", r)
+		}
+	}
+	if l := checkLedgers(t, s)[0]; l.Responses != 10 || l.Dropped["unavailable"] != 10 {
+		t.Fatalf("ledger %+v", l)
+	}
+	disk.set(nil)
+	if err := inStep(s, s.reopen); err != nil {
+		t.Fatal(err)
+	}
+	want := appendN(t, s, 0, 10)
+	mustFlush(t, s)
+	mustFlush(t, s)
+	abandon(t, s)
+	s = openSet(t, o)
+	if l := checkLedgers(t, s)[0]; l.Responses != 20 || l.Recorded != 10 || l.Dropped["unavailable"] != 10 {
+		t.Fatalf("recovered ledger %+v", l)
+	}
+	got, drops := split(drain(t, s))
+	wantEvents(t, got, want)
+	if len(drops) != 1 || string(drops[0].ErrorType) != "unavailable" || drops[0].RequestBytes != 10 {
+		t.Fatalf("drop records %+v", drops)
+	}
+}
+
+// TestFullQueue fills a queue of 1 MiB and the journal behind it, drains, and finds room again.
+func TestFullQueue(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.QueueBytesMax = QueueBytesMin
+	s := openSet(t, o)
+	fillUp(t, s)
+	size := s.Status().QueueBytes
+	if size > QueueBytesMin {
+		t.Fatalf("queue file of %d bytes", size)
+	}
+	before := checkLedgers(t, s)[0]
+	if before.Dropped["full"] == 0 || before.Spooled != before.Recorded {
+		t.Fatalf("ledger %+v", before)
+	}
+	got := drain(t, s)
+	mustFlush(t, s)
+	for len(got) > 0 { // what was stuck in the journal follows
+		events, drops := split(got)
+		if uint64(len(events)) > before.Recorded || len(drops) > 1 {
+			t.Fatalf("%d events, %d drop records", len(events), len(drops))
+		}
+		before.Recorded -= uint64(len(events))
+		got = drain(t, s)
+		mustFlush(t, s)
+	}
+	if before.Recorded != 0 {
+		t.Fatalf("%d recorded events did not arrive", before.Recorded)
+	}
+	want := appendN(t, s, 0, 10)
+	mustFlush(t, s)
+	wantEvents(t, drain(t, s), want)
+}
+
+func fillUp(t *testing.T, s *Set) {
+	t.Helper()
+	for i := range 1_000_000 {
+		if _, r := s.TryAppend(sample(i)); r == RefusedFull {
+			if err := s.Flush(context.Background()); err != nil {
+				if !errors.Is(err, ErrQueueFull) {
+					t.Fatal(err)
+				}
+				break
+			}
+		}
+	}
+	for i := range 1_000_000 {
+		if _, r := s.TryAppend(sample(i)); r == RefusedFull {
+			return
+		}
+	}
+	t.Fatal("never full")
+}
+
+// TestFullDisk runs a Set on a tmpfs that is too small for it, at every stage: opening, committing, recovering.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("SKIPPED: the full-disk test needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 900<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(dir)
+	s := openSet(t, o)
+	if _, r := s.TryAppend(sample(1)); r != RefusedUnavailable {
+		t.Fatalf("append on a full disk: %s", r)
+	}
+	if err := os.Truncate(ballast, 400<<10); err != nil {
+		t.Fatal(err)
+	}
+	if err := inStep(s, s.reopen); err != nil {
+		t.Fatal(err)
+	}
+	fillUp(t, s)
+	l := checkLedgers(t, s)[0]
+	if l.Recorded == 0 || l.Dropped["full"] == 0 || l.Dropped["unavailable"] != 1 || l.Dropped["fault"] != 0 {
+		t.Fatalf("ledger %+v", l)
+	}
+	recorded := l.Recorded
+	abandon(t, s)
+	s = openSet(t, o) // no room to commit what the journal holds: it is served from memory
+	if l := checkLedgers(t, s)[0]; l.Recorded != recorded || l.Spooled != recorded {
+		t.Fatalf("recovered ledger %+v, want %d recorded", l, recorded)
+	}
+	events, _ := split(drain(t, s))
+	if uint64(len(events)) != recorded {
+		t.Fatalf("%d of %d events arrived", len(events), recorded)
+	}
+	if err := s.Retire(context.Background(), l.Epoch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func split(all map[id]event.Event) (responses map[id]event.Event, drops []event.Event) {
+	responses = make(map[id]event.Event)
+	for key, e := range all {
+		if e.IsResponse() {
+			responses[key] = e
+		} else {
+			drops = append(drops, e)
+		}
+	}
+	return responses, drops
+}

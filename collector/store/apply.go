@@ -234,7 +234,7 @@ func (a *applyBuffer) encode(epoch uuid.UUID, items []Item, batch uint64, now ti
 			if len(a.hours) > 1 && a.keys[a.rowOf[i]].key.Hour != hour {
 				continue
 			}
-			if a.encoder.meta.records == BlockEventsMax {
+			if m := &a.encoder.meta; m.records == BlockEventsMax || m.rawBytes >= blockBytesMax {
 				a.endBlock(catalogue.BlockID{Hour: hour, Batch: batch, Index: index})
 				index++
 				a.encoder.begin(epoch, now)

@@ -16,6 +16,10 @@ import (
 // BlockEventsMax is the largest number of events in one block.
 const BlockEventsMax = 1000
 
+// blockBytesMax is the size of the records, before compression, at which a block ends early: a block that does not
+// compress must stay below Badger's value threshold, or it would go to the value log.
+const blockBytesMax = 512 << 10
+
 const (
 	blockVersion = 1
 	codecPlain   = 0

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+const benchBatch = 4096
+
+// nextRound makes a batch new again without making its events again.
+func nextRound(b *Batch) {
+	n := uint64(len(b.Items))
+	for i := range b.Items {
+		b.Items[i].Seq += n
+	}
+	b.LastSeq += n
+}
+
+// BenchmarkApply is the drain without peek and label: block, compress, commit, fold; one op is one event.
+func BenchmarkApply(b *testing.B) {
+	s, err := Open(testOptions(b.TempDir()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	batch := newTraffic(1).batch(benchBatch)
+	apply(b, s, batch)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%benchBatch == 0 {
+			nextRound(batch)
+			apply(b, s, batch)
+		}
+	}
+}
+
+// BenchmarkEncode is blocks and compression alone; one op is one event.
+func BenchmarkEncode(b *testing.B) {
+	a, err := newApplyBuffer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.close()
+	batch := newTraffic(1).batch(benchBatch)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%benchBatch == 0 {
+			a.index(batch.Items)
+			if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(len(a.bytes))/benchBatch, "B/event")
+}
+
+// BenchmarkDecode reads blocks, as replay and archiving do; one op is one event.
+func BenchmarkDecode(b *testing.B) {
+	a, err := newApplyBuffer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.close()
+	batch := newTraffic(1).batch(BlockEventsMax)
+	a.index(batch.Items)
+	if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
+		b.Fatal(err)
+	}
+	block := a.blocks[0]
+	d, err := newBlockDecoder()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.close()
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%BlockEventsMax != 0 {
+			continue
+		}
+		if err := d.open(block.id, a.bytes[block.from:block.from+block.size]); err != nil {
+			b.Fatal(err)
+		}
+		if err := d.each(block.id, func(uint64, uint32, *event.Event) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFold is row lookup and fold alone; one op is one event.
+func BenchmarkFold(b *testing.B) {
+	batch := newTraffic(1).batch(benchBatch)
+	rows := map[stats.Key]*stats.Row{}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		it := &batch.Items[n%benchBatch]
+		key := stats.Key{Hour: hourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
+		row := rows[key]
+		if row == nil {
+			row = &stats.Row{}
+			rows[key] = row
+		}
+		row.Add(&it.Event)
+	}
+}
+
+// BenchmarkRows walks 24 hours of 1,000 rows, persisted; one op is one row.
+func BenchmarkRows(b *testing.B) {
+	s, err := Open(testOptions(b.TempDir()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	const hours, paths = 24, 1000
+	fillHours(b, s, hours, paths)
+	checkpoint(b, s)
+	b.ReportAllocs()
+	rows := 0
+	for n := 0; b.Loop(); n++ {
+		if n%(hours*paths) != 0 {
+			continue
+		}
+		err := s.Rows(context.Background(), -1<<62, 1<<62, func(stats.Key, *stats.Row) error { rows++; return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if rows%(hours*paths) != 0 {
+		b.Fatalf("%d rows", rows)
+	}
+}
+
+// fillHours applies a few events to each of many paths in each of many hours.
+func fillHours(b testing.TB, s *Store, hours, paths int) {
+	g := newTraffic(2)
+	labels := make([]string, paths)
+	for i := range labels {
+		labels[i] = routes[i%3].label + "/" + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+	}
+	for range hours {
+		for range 4 {
+			batch := g.batch(paths)
+			for i := range batch.Items {
+				batch.Items[i].Method, batch.Items[i].Label = "GET", labels[i]
+			}
+			apply(b, s, batch)
+		}
+		g.now += 3600 * 1e6
+	}
+}

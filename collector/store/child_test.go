@@ -1,0 +1,165 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// childEnv makes the test binary act as a process that is there to die.
+const childEnv = "WAYSIDE_STORE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	switch role, dir, _ := strings.Cut(os.Getenv(childEnv), ":"); role {
+	case "open":
+		openChild(dir)
+	case "apply":
+		applyChild(dir)
+	default:
+		// Badger leaves goroutines of a database that it could not open; the global ones are those of its libraries.
+		goleak.VerifyTestMain(m,
+			goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
+			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).updateSize"),
+			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.Open"),
+			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4/y.(*WaterMark).process"),
+			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.Open.gowrap2"),
+		)
+	}
+}
+
+func openChild(dir string) {
+	s, err := Open(testOptions(dir))
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// applyChild applies batches beyond the watermark for ever, with checkpoints beside, and prints each watermark once it is
+// durable.
+func applyChild(dir string) {
+	o := testOptions(dir)
+	o.CheckpointInterval = 20 * time.Millisecond
+	s, err := Open(o)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	go func() { _ = s.Run(context.Background()) }()
+	g := newTraffic(rand.Uint64())
+	g.seq = s.Watermarks()[g.epoch]
+	g.step = 100_000
+	var before *Batch
+	for {
+		b := g.batch(1 + g.r.IntN(800))
+		if err := s.Apply(b); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("applied", b.LastSeq)
+		if before != nil && g.r.IntN(4) == 0 {
+			_ = s.Apply(before)
+		}
+		before = b
+	}
+}
+
+func child(t *testing.T, role, dir string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(exe)
+	c.Env = append(os.Environ(), childEnv+"="+role+":"+dir)
+	return c
+}
+
+// TestKillNine kills a process that applies and checkpoints, again and again. What it said was applied must be there, once.
+func TestKillNine(t *testing.T) {
+	dir := t.TempDir()
+	acknowledged := uint64(0)
+	for cycle := range 10 {
+		c := child(t, "apply", dir)
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines, n := bufio.NewScanner(out), 0
+		for lines.Scan() {
+			if _, err := fmt.Sscanf(lines.Text(), "applied %d", &acknowledged); err != nil {
+				t.Fatalf("child: %s", lines.Text())
+			}
+			if n++; n == 1+cycle*7 {
+				_ = c.Process.Kill()
+			}
+		}
+		_ = c.Wait()
+	}
+	o := testOptions(dir)
+	s := openStore(t, o)
+	mark := s.Watermarks()[testEpoch]
+	totals, err := s.Totals()
+	if err != nil || mark < acknowledged || totals.Applied != mark {
+		t.Errorf("acknowledged up to %d, watermark %d, applied %d, %v", acknowledged, mark, totals.Applied, err)
+	}
+	if exists(o.QuarantineDir) {
+		t.Error("a kill left something to quarantine")
+	}
+}
+
+// TestOpenThatCrashes damages a table so that Badger panics in a goroutine of its own, which nothing can recover: the third
+// start must set the store aside.
+func TestOpenThatCrashes(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir)
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, newTraffic(1).batch(10))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(o.Dir, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	if err := os.WriteFile(tables[0], []byte("this is not a table"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var failed *exec.ExitError
+		if err := child(t, "open", dir).Run(); !errors.As(err, &failed) || exists(o.QuarantineDir) {
+			t.Fatalf("a damaged table was opened: %v", err)
+		}
+	}
+	s = openStore(t, o)
+	if totals, _ := s.Totals(); totals.Applied != 0 {
+		t.Error("the damaged store is still in use")
+	}
+	reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store.txt"))
+	if len(reports) != 1 {
+		t.Fatal(reports)
+	}
+	if text, _ := os.ReadFile(reports[0]); !strings.Contains(string(text), "goroutine") {
+		t.Errorf("the report does not show the crash: %s", text)
+	}
+}

@@ -1,0 +1,214 @@
+package spool
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// leftBehind makes a spool of 300 committed and 200 uncommitted events, and ends its process.
+func leftBehind(t *testing.T, o Options) (dir string, want map[id]uint64) {
+	t.Helper()
+	s := openSet(t, o)
+	want = appendN(t, s, 0, 300)
+	mustFlush(t, s)
+	merge(want, appendN(t, s, 300, 200))
+	s.Exclude()
+	abandon(t, s)
+	return s.current.dir, want
+}
+
+// TestStartStates covers what Open may find; see its comment. Each state must be taken without an error, with the events
+// that can be read, a ledger that adds up, and a spool that records.
+func TestStartStates(t *testing.T) {
+	states := []struct {
+		name  string
+		make  func(t *testing.T, dir string)
+		lost  uint64 // of the 500 events
+		blank bool   // the folder is gone after Open
+		aside int    // files in quarantine
+	}{
+		{name: "nothing damaged", make: func(*testing.T, string) {}},
+		{name: "empty folder", make: func(t *testing.T, dir string) { remove(t, dir, "*") }, blank: true},
+		{name: "creation cut short after the lock", make: func(t *testing.T, dir string) {
+			remove(t, dir, "ledger", "queue.db", "journal-*")
+		}, blank: true},
+		{name: "creation cut short before the rename", make: func(t *testing.T, dir string) {
+			remove(t, dir, "*.seg", "queue.db", "ledger")
+			write(t, filepath.Join(dir, "queue.db.new"), make([]byte, 100))
+		}, blank: true},
+		{name: "lock is missing", make: func(t *testing.T, dir string) { remove(t, dir, "lock") }},
+		{name: "ledger is missing", make: func(t *testing.T, dir string) { remove(t, dir, "ledger") }},
+		{name: "ledger is damaged", make: func(t *testing.T, dir string) { write(t, filepath.Join(dir, "ledger"), make([]byte, 50)) }},
+		{name: "queue file left aside", make: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "queue-1.db.new"), make([]byte, 100))
+		}},
+		{name: "one death while opening", make: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "queue.db.opening"), []byte("1"))
+		}},
+		{name: "two deaths while opening", make: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "queue.db.opening"), []byte("2"))
+		}, aside: 1}, // the segments held have all of it
+		{name: "queue is garbage", make: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "queue.db"), make([]byte, 40000))
+		}, aside: 1},
+		{name: "queue is empty", make: func(t *testing.T, dir string) { write(t, filepath.Join(dir, "queue.db"), nil) }, aside: 1},
+		{name: "queue is cut short", make: func(t *testing.T, dir string) {
+			if err := os.Truncate(filepath.Join(dir, "queue.db"), 8192); err != nil {
+				t.Fatal(err)
+			}
+		}, aside: 1},
+		{name: "pages of the queue are damaged", make: func(t *testing.T, dir string) { scribble(t, dir, 8192, 28672) }, aside: 1},
+		{name: "queue and journal are gone", make: func(t *testing.T, dir string) {
+			remove(t, dir, "queue.db", "*.seg")
+		}, lost: 500},
+		{name: "journal is gone", make: func(t *testing.T, dir string) { remove(t, dir, "*.seg") }, lost: 200},
+		{name: "journal is cut short", make: func(t *testing.T, dir string) {
+			for _, name := range glob(dir, "*.seg") {
+				if err := os.Truncate(name, 100); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, lost: 200},
+		{name: "journal is garbage", make: func(t *testing.T, dir string) {
+			for _, name := range glob(dir, "*.seg") {
+				write(t, name, []byte("garbage"))
+			}
+		}, lost: 200},
+		{name: "strange files", make: func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "queue-x.db"), []byte("?"))
+			write(t, filepath.Join(filepath.Dir(dir), "README"), []byte("?"))
+			write(t, filepath.Join(filepath.Dir(dir), retiredPrefix+"x"), []byte("?"))
+		}},
+	}
+	for _, state := range states {
+		t.Run(state.name, func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			dir, want := leftBehind(t, o)
+			state.make(t, dir)
+			s := openSet(t, o)
+			if n := len(glob(o.QuarantineDir, "*")); n != state.aside {
+				t.Errorf("%d files in quarantine, want %d", n, state.aside)
+			}
+			ledgers := checkLedgers(t, s)
+			got := drain(t, s)
+			merge(want, appendN(t, s, 1000, 10))
+			mustFlush(t, s)
+			for key, e := range drain(t, s) {
+				got[key] = e
+			}
+			if state.blank {
+				if len(ledgers) != 1 || len(folders(o.Dir)) != 1 {
+					t.Fatalf("ledgers %+v", ledgers)
+				}
+				return
+			}
+			for key := range got {
+				if _, ok := want[key]; !ok {
+					t.Fatalf("event %v was never appended", key)
+				}
+			}
+			if uint64(len(got)) != 510-state.lost {
+				t.Fatalf("%d events arrived, want %d", len(got), 510-state.lost)
+			}
+			if len(ledgers) == 2 && ledgers[0].Recorded != 500-state.lost {
+				t.Fatalf("ledger %+v", ledgers[0])
+			}
+		})
+	}
+}
+
+// TestLiveFolderIsLeftAlone: a second Set in the same folder takes nothing of the first, and takes over when it is gone.
+func TestLiveFolderIsLeftAlone(t *testing.T) {
+	o := testOptions(t.TempDir())
+	a := openSet(t, o)
+	want := appendN(t, a, 0, 10)
+	mustFlush(t, a)
+	b := openSet(t, o)
+	if l := checkLedgers(t, b); len(l) != 1 {
+		t.Fatalf("ledgers %+v", l)
+	}
+	abandon(t, a)
+	if err := inStep(b, b.reopen); err != nil {
+		t.Fatal(err)
+	}
+	wantEvents(t, drain(t, b), want)
+}
+
+// TestDamagedValue: a batch whose bytes changed is set aside and counted; its neighbours arrive.
+func TestDamagedValue(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	want := make(map[id]uint64)
+	for i := range 3 {
+		part := appendN(t, s, i*100, 100)
+		mustFlush(t, s)
+		if i != 1 {
+			merge(want, part)
+		}
+	}
+	s.mu.Lock()
+	bad := s.current.index[1]
+	for i := range s.current.index {
+		s.current.index[i].cached = nil
+	}
+	value, err := s.current.files[0].read(bad.key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	value[len(value)/2] ^= 1
+	err = s.current.files[0].commit([]put{{bad.key(), value}}, nil, s.current.metaLocked(0, nil))
+	s.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEvents(t, drain(t, s), want)
+	if l := checkLedgers(t, s)[0]; l.Recorded != 200 || l.Dropped["damaged"] != 100 || l.Spooled != 0 {
+		t.Fatalf("ledger %+v", l)
+	}
+	if n := len(glob(o.QuarantineDir, "*.batch")); n != 1 {
+		t.Fatalf("%d batches set aside", n)
+	}
+	if _, err := s.Ledgers(context.Background(), map[uuid.UUID]uint64{s.Epoch(): 300}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func glob(dir, pattern string) []string {
+	names, _ := filepath.Glob(filepath.Join(dir, pattern))
+	return names
+}
+
+func remove(t *testing.T, dir string, patterns ...string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		for _, name := range glob(dir, pattern) {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func write(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func scribble(t *testing.T, dir string, from, to int) {
+	t.Helper()
+	name := filepath.Join(dir, "queue.db")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := from; i < min(to, len(data)); i++ {
+		data[i] = 0xa5
+	}
+	write(t, name, data)
+}

@@ -1,0 +1,256 @@
+package spool
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// model is what a spool should hold.
+type model struct {
+	t       *rapid.T
+	o       Options
+	s       *Set
+	held    map[id]uint64        // appended, not acknowledged
+	peeked  map[uuid.UUID]uint64 // last seq that Peek showed
+	next    int
+	counted map[uuid.UUID]uint64 // responses recorded
+	exclude map[uuid.UUID]uint64
+}
+
+// TestModel drives a spool through appends, commits, peeks, acknowledgements, restarts and kills, and compares it with a
+// map after each step.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp("", "spool-model")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m := &model{
+			t: rt, o: testOptions(dir), held: map[id]uint64{}, peeked: map[uuid.UUID]uint64{}, counted: map[uuid.UUID]uint64{},
+			exclude: map[uuid.UUID]uint64{},
+		}
+		m.o.QueueBytesMax = 8 << 20
+		m.open()
+		defer func() {
+			_ = m.s.Close()
+			_ = os.RemoveAll(dir)
+		}()
+		rt.Repeat(map[string]func(*rapid.T){
+			"append": m.append, "flush": m.flush, "peek": m.peek, "ack": m.ack, "exclude": m.excludeOne,
+			"close": m.close, "kill": m.kill, "retire": m.retire, "acks": m.commitAcks, "": m.check,
+		})
+		m.drainAll()
+	})
+}
+
+func (m *model) open() {
+	s, err := Open(m.o)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.s = s
+}
+
+func (m *model) append(t *rapid.T) {
+	for range rapid.IntRange(1, 400).Draw(t, "n") {
+		m.next++
+		seq, r := m.s.TryAppend(sample(m.next))
+		if r == RefusedFull {
+			m.flush(t)
+			seq, r = m.s.TryAppend(sample(m.next))
+		}
+		if r != Accepted {
+			t.Fatalf("append: %s", r)
+		}
+		m.held[id{m.s.Epoch(), seq}] = uint64(m.next)
+		m.counted[m.s.Epoch()]++
+	}
+}
+
+func (m *model) excludeOne(*rapid.T) {
+	m.s.Exclude()
+	m.exclude[m.s.Epoch()]++
+}
+
+func (m *model) flush(t *rapid.T) {
+	if err := m.s.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// peek compares what is delivered with the model: a run of events from the oldest on, without gaps.
+func (m *model) peek(t *rapid.T) {
+	batches, err := m.s.Peek(context.Background(), PeekOptions{
+		MaxBytes: rapid.IntRange(1, 100_000).Draw(t, "bytes"), MaxWait: time.Nanosecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []id
+	for key := range m.held {
+		if len(batches) > 0 && key.epoch == batches[0].Epoch {
+			want = append(want, key)
+		}
+	}
+	slices.SortFunc(want, func(a, b id) int { return int(a.seq) - int(b.seq) })
+	for _, b := range batches {
+		for seq, record := range b.All() {
+			var e event.Event
+			if err := e.Decode(record); err != nil {
+				t.Fatal(err)
+			}
+			if !e.IsResponse() {
+				continue
+			}
+			for len(want) > 0 && want[0].seq < b.FirstSeq {
+				t.Fatalf("event %v was passed over", want[0])
+			}
+			if len(want) > 0 && want[0].seq == seq {
+				if m.held[want[0]] != e.RequestBytes {
+					t.Fatalf("event %v holds %d", want[0], e.RequestBytes)
+				}
+				want = want[1:]
+			} else if len(want) > 0 && want[0].seq < seq {
+				t.Fatalf("event %v is missing", want[0])
+			}
+		}
+		m.peeked[b.Epoch] = b.LastSeq
+	}
+}
+
+func (m *model) ack(t *rapid.T) {
+	epochs := slices.SortedFunc(maps.Keys(m.peeked), func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+	if len(epochs) == 0 {
+		return
+	}
+	epoch := rapid.SampledFrom(epochs).Draw(t, "epoch")
+	through := rapid.Uint64Range(1, m.peeked[epoch]).Draw(t, "through")
+	if rapid.Bool().Draw(t, "all") {
+		through = m.peeked[epoch]
+	}
+	if err := m.s.Ack(context.Background(), epoch, through); err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(m.held, func(key id, _ uint64) bool { return key.epoch == epoch && key.seq <= through })
+}
+
+func (m *model) commitAcks(t *rapid.T) {
+	if err := inStep(m.s, m.s.commitAcks); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *model) close(t *rapid.T) {
+	m.commitAcks(t)
+	if err := m.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.open()
+}
+
+// kill commits the acknowledgements before: those that a kill takes back are delivered again, which this model does not
+// follow; TestKill does.
+func (m *model) kill(t *rapid.T) {
+	m.commitAcks(t)
+	abandon(m.tb(), m.s)
+	m.open()
+}
+
+func (m *model) retire(t *rapid.T) {
+	for _, l := range m.ledgers() {
+		pending := false
+		for key := range m.held {
+			pending = pending || key.epoch == l.Epoch
+		}
+		if !l.Closed || pending || l.Spooled > 0 {
+			continue
+		}
+		if m.s.Retire(context.Background(), l.Epoch) == nil {
+			delete(m.peeked, l.Epoch)
+			delete(m.counted, l.Epoch)
+			delete(m.exclude, l.Epoch)
+		}
+		return
+	}
+}
+
+func (m *model) ledgers() []Ledger {
+	ledgers, err := m.s.Ledgers(context.Background(), nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return ledgers
+}
+
+func (m *model) check(t *rapid.T) {
+	held := make(map[uuid.UUID]uint64)
+	for key := range m.held {
+		held[key.epoch]++
+	}
+	seen := make(map[uuid.UUID]bool)
+	for _, l := range m.ledgers() {
+		seen[l.Epoch] = true
+		if l.Recorded != m.counted[l.Epoch] || l.Spooled != held[l.Epoch] || l.Excluded != m.exclude[l.Epoch] {
+			t.Fatalf("%s: recorded %d, held %d, excluded %d; ledger %+v", l.Epoch, m.counted[l.Epoch], held[l.Epoch],
+				m.exclude[l.Epoch], l)
+		}
+		sum := l.Recorded + l.Excluded
+		for _, n := range l.Dropped {
+			sum += n
+		}
+		if l.Responses != sum {
+			t.Fatalf("ledger %+v", l)
+		}
+	}
+	for epoch := range held {
+		if !seen[epoch] {
+			t.Fatalf("epoch %s is gone with %d events", epoch, held[epoch])
+		}
+	}
+}
+
+func (m *model) drainAll() {
+	if err := m.s.Flush(context.Background()); err != nil {
+		m.t.Fatal(err)
+	}
+	got := make(map[id]event.Event)
+	for {
+		batches, err := m.s.Peek(context.Background(), PeekOptions{})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if len(batches) == 0 {
+			break
+		}
+		last := collect(m.tb(), batches, got)
+		if err := m.s.Ack(context.Background(), batches[0].Epoch, last); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	for key, value := range m.held {
+		if got[key].RequestBytes != value {
+			m.t.Fatalf("event %v holds %d, want %d", key, got[key].RequestBytes, value)
+		}
+	}
+}
+
+// tb makes the helpers of the other tests usable.
+func (m *model) tb() testing.TB { return rapidTB{TB: nil, t: m.t} }
+
+type rapidTB struct {
+	testing.TB // nil: only what is overridden below may be called
+	t          *rapid.T
+}
+
+func (r rapidTB) Helper()                      {}
+func (r rapidTB) Fatal(args ...any)            { r.t.Fatal(args...) }
+func (r rapidTB) Fatalf(f string, args ...any) { r.t.Fatalf(f, args...) }

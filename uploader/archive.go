@@ -42,6 +42,9 @@ func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 		return err
 	}
 	u.noteOpen(len(open))
+	if _, err := u.pending(ctx); err != nil {
+		return err
+	}
 	var failed []error
 	for _, p := range open {
 		switch err := u.execute(ctx, p, r); {
@@ -53,27 +56,62 @@ func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 			failed = append(failed, err)
 		}
 	}
-	pending, err := u.o.Source.Pending(ctx, farFuture)
-	if err != nil {
-		return errors.Join(append(failed, fmt.Errorf("list what is not archived: %w", err))...)
-	}
-	u.notePending(pending)
-	pl := planner{u.o.Service, u.o.Instance, u.o.Fields, u.o.ObjectBytes, u.o.After, &u.estimate}
-	for _, p := range pl.cut(pending, u.o.Now(), all) {
-		crash.Point("uploader.plan.before")
-		if err := u.o.Catalogue.AddPlan(ctx, p); err != nil {
-			return errors.Join(append(failed, fmt.Errorf("store the plan of %s: %w", p.Key, err))...)
+	for {
+		plans, err := u.nextPlans(ctx, all)
+		if err != nil || len(plans) == 0 {
+			return errors.Join(append(failed, err)...)
 		}
-		crash.Point("uploader.plan.after")
-		u.notePlanned(p)
-		if err := u.execute(ctx, p, r); err != nil {
-			failed = append(failed, err)
-			if stops(err) {
-				break
+		for _, p := range plans {
+			if err := u.archivePlan(ctx, p, r); err != nil {
+				failed = append(failed, err)
+				if stops(err) {
+					return errors.Join(failed...)
+				}
 			}
 		}
 	}
-	return errors.Join(failed...)
+}
+
+// archivePlan stores a new plan and executes it. What the store has accepted is no longer pending, whether or not the
+// execution succeeds, which is why asking for more plans comes to an end.
+func (u *Uploader) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result) error {
+	crash.Point("uploader.plan.before")
+	if err := u.o.Catalogue.AddPlan(ctx, p); err != nil {
+		return &stopError{fmt.Errorf("store the plan of %s: %w", p.Key, err)}
+	}
+	crash.Point("uploader.plan.after")
+	u.notePlanned(p)
+	return u.execute(ctx, p, r)
+}
+
+// nextPlans cuts what the store lists as pending. The store is first asked for what is old enough, because its list is
+// limited, and then for everything, which shows blocks from a time when the clock was ahead.
+func (u *Uploader) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, error) {
+	now := u.o.Now()
+	pl := planner{u.o.Service, u.o.Instance, u.o.Fields, u.o.ObjectBytes, u.o.After, &u.estimate}
+	if !all {
+		old, err := u.o.Source.Pending(ctx, now.Add(-u.o.After+time.Microsecond))
+		if err != nil {
+			return nil, fmt.Errorf("list what is not archived: %w", err)
+		}
+		if plans := pl.cut(old, now, false); len(plans) > 0 {
+			return plans, nil
+		}
+	}
+	pending, err := u.pending(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pl.cut(pending, now, all), nil
+}
+
+func (u *Uploader) pending(ctx context.Context) ([]catalogue.Pending, error) {
+	pending, err := u.o.Source.Pending(ctx, farFuture)
+	if err != nil {
+		return nil, fmt.Errorf("list what is not archived: %w", err)
+	}
+	u.notePending(pending)
+	return pending, nil
 }
 
 // farFuture asks for all pending blocks. Age is judged by the planner, which also knows what to do about times that lie
@@ -83,11 +121,9 @@ var farFuture = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 // openPlans returns copies of the plans that are stored and not verified, oldest first.
 func (u *Uploader) openPlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	var open []*catalogue.Plan
-	err := u.o.Catalogue.Plans(ctx, func(p *catalogue.Plan) error {
-		if p.State == catalogue.Planned {
-			c := *p
-			open = append(open, &c)
-		}
+	err := u.o.Catalogue.PlansIn(ctx, catalogue.Planned, func(p *catalogue.Plan) error {
+		c := *p
+		open = append(open, &c)
 		return nil
 	})
 	if err != nil {
@@ -107,7 +143,7 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 
 	crash.Point("uploader.put.before")
 	if err := u.put(ctx, p, b, meta); err != nil {
-		return &targetError{err}
+		return &stopError{err}
 	}
 	crash.Point("uploader.put.after")
 
@@ -145,14 +181,14 @@ func (u *Uploader) put(ctx context.Context, p *catalogue.Plan, b *built, meta ma
 	return u.o.Target.Put(ctx, p.Key, body, int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
 }
 
-// targetError marks an error that concerns the target and not one plan: the next plan would fail the same way.
-type targetError struct{ err error }
+// stopError marks an error that does not concern one plan: the next plan would fail the same way.
+type stopError struct{ err error }
 
-func (e *targetError) Error() string { return e.err.Error() }
-func (e *targetError) Unwrap() error { return e.err }
+func (e *stopError) Error() string { return e.err.Error() }
+func (e *stopError) Unwrap() error { return e.err }
 
 // stops reports whether going on with the next plan is pointless.
 func stops(err error) bool {
-	var t *targetError
-	return errors.As(err, &t) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	var s *stopError
+	return errors.As(err, &s) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -20,6 +20,10 @@ const futureTolerance = time.Hour
 // with the epoch (36), two sequence numbers (40), separators and the longest suffix.
 const nameBytesMax = 72
 
+// planBlocksMax bounds the blocks of one plan, which the store marks in one transaction. Only where blocks are tiny, at a
+// few events a second, is it reached before the object's size.
+const planBlocksMax = 2048
+
 // planner cuts pending blocks into plans.
 type planner struct {
 	service, instance string
@@ -45,7 +49,7 @@ func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*
 		}
 		g := group{b.ID.Hour, b.Epoch}
 		d := open[g]
-		if d != nil && pl.estimate.object(d.encoded+b.Bytes) > pl.objectBytes {
+		if d != nil && (pl.estimate.object(d.encoded+b.Bytes) > pl.objectBytes || len(d.Blocks) == planBlocksMax) {
 			d = nil
 		}
 		if d == nil {
@@ -94,7 +98,8 @@ const EventsPrefix = "v1/dt="
 
 // HourPrefix is what the keys of the objects of an hour begin with. hour counts from 1970-01-01T00:00Z.
 func HourPrefix(hour int64) string {
-	return time.Unix(hour*3600, 0).UTC().Format("v1/dt=2006-01-02/hour=15/")
+	// "v1" must stay out of the layout: its 1 would become the month.
+	return "v1/" + time.Unix(hour*3600, 0).UTC().Format("dt=2006-01-02/hour=15/")
 }
 
 // appendName percent-encodes everything outside [A-Za-z0-9.-] and cuts behind nameBytesMax, never inside an escape.
@@ -155,7 +160,7 @@ type estimate struct {
 }
 
 // initialRatio is a little above what realistic traffic gave when measured (BenchmarkArchive).
-const initialRatio = 0.35
+const initialRatio = 0.6
 
 func (e *estimate) object(encoded uint64) int64 {
 	ratio := e.ratio

@@ -59,10 +59,7 @@ func (u *Uploader) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	now := u.o.Now()
 	limit := now.Add(-u.o.RetentionEvents)
 	var due []*catalogue.Plan
-	err := u.o.Catalogue.Plans(ctx, func(p *catalogue.Plan) error {
-		if p.State != catalogue.Verified {
-			return nil
-		}
+	err := u.o.Catalogue.PlansIn(ctx, catalogue.Verified, func(p *catalogue.Plan) error {
 		age := p.MaxTime
 		if age.After(now.Add(futureTolerance)) {
 			// Recorded while the clock was ahead: what counts is how long it has been in the archive.
@@ -101,7 +98,7 @@ func (u *Uploader) inPlace(ctx context.Context, p *catalogue.Plan) error {
 	case errors.Is(err, ErrNotFound):
 		return fmt.Errorf("%w: it was verified in %s: %w", ErrArchiveMissing, p.Target, err)
 	case err != nil:
-		return &targetError{err}
+		return &stopError{err}
 	case info.Size < 0 || uint64(info.Size) != p.ObjectBytes:
 		return fmt.Errorf("%w: %s has %d bytes, verified were %d", ErrArchiveMissing, p.Key, info.Size, p.ObjectBytes)
 	}

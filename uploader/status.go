@@ -20,8 +20,8 @@ type Status struct {
 	Archive JobStatus `json:"archive"`
 	Clean   JobStatus `json:"clean"`
 
-	// PendingEvents is the number of responses that were applied and not planned when the last archive job looked, less
-	// what it has planned since. OpenPlans are stored and not verified.
+	// PendingEvents is the number of responses that were applied and not planned when the last archive job looked, as far as
+	// the store lists them in one go, less what was planned since. OpenPlans are stored and not verified.
 	PendingEvents uint64 `json:"pending_events"`
 	OpenPlans     int    `json:"open_plans"`
 	// Since the process began.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
 // s3MetaBytes is the room for metadata. S3 allows 2 KiB; proxies and other servers may count more strictly.
@@ -43,6 +44,9 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	}
 	if u.Host == "" {
 		return nil, fmt.Errorf("%w names no bucket: want s3://bucket/prefix", ErrTargetURL)
+	}
+	if err := s3utils.CheckValidBucketName(u.Host); err != nil {
+		return nil, fmt.Errorf("%w: bucket %q: %w", ErrTargetURL, u.Host, err)
 	}
 	if o.Region == "" {
 		o.Region = DefaultRegion

@@ -16,8 +16,8 @@ import (
 
 // Source is where events are read from: the store.
 type Source interface {
-	// Pending returns the blocks applied before the given time that no plan holds, in the order in which they were
-	// applied.
+	// Pending returns blocks applied before the given time that no plan holds, those of one hour and epoch in the order of
+	// their sequence numbers. It may return a part of them, the oldest hours first, and is asked again when those are planned.
 	Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error)
 	// Events calls fn for each record of the plan's blocks, in order of sequence numbers. The event is valid during the
 	// call. It stops with fn's error.
@@ -28,8 +28,8 @@ type Source interface {
 type Catalogue interface {
 	// AddPlan assigns an ID and stores the plan; its blocks are no longer pending afterwards.
 	AddPlan(ctx context.Context, p *catalogue.Plan) error
-	// Plans calls fn for each plan, oldest first. The plan is valid during the call.
-	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error
+	// PlansIn calls fn for each plan in a state, oldest first.
+	PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error
 	// MarkVerified stores what is known of the object and that it was read back and matched.
 	MarkVerified(ctx context.Context, p *catalogue.Plan) error
 	// DeleteBlocks removes the plan's blocks. It refuses plans that are not verified.

@@ -24,7 +24,7 @@ func (u *Uploader) verify(ctx context.Context, p *catalogue.Plan, want *built, m
 	defer cancel()
 	body, got, err := u.o.Target.Get(ctx, p.Key)
 	if err != nil {
-		return &targetError{err}
+		return &stopError{err}
 	}
 	found, err := digest(body, want.rawBytes)
 	if cerr := body.Close(); err == nil {

@@ -1,0 +1,87 @@
+package uploader
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"testing/iotest"
+)
+
+func TestBufferReadsBackAtEverySize(t *testing.T) {
+	content := make([]byte, spillBytes+3*chunkBytes+17)
+	rng := rand.NewChaCha8([32]byte{1})
+	_, _ = rng.Read(content)
+	b := &objectBuffer{dir: t.TempDir()}
+	for _, size := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, 3*chunkBytes + 5, spillBytes - 1, spillBytes, spillBytes + 1, len(content)} {
+		b.reset()
+		for rest := content[:size]; len(rest) > 0; {
+			n := min(len(rest), 100_003)
+			if _, err := b.Write(rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		for range 2 {
+			h := sha256.New()
+			n, err := copyFromStart(h, b.reader())
+			if err != nil || n != int64(size) || !bytes.Equal(h.Sum(nil), sum(content[:size])) {
+				t.Fatalf("%d bytes read back as %d, %v", size, n, err)
+			}
+		}
+	}
+	small := content[:chunkBytes+100]
+	b.reset()
+	if _, err := b.Write(small); err != nil {
+		t.Fatal(err)
+	}
+	if err := iotest.TestReader(b.reader(), small); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBufferIsGoneAfterRelease(t *testing.T) {
+	b := &objectBuffer{dir: t.TempDir()}
+	if _, err := b.Write([]byte("content")); err != nil {
+		t.Fatal(err)
+	}
+	r := b.reader()
+	if _, err := io.CopyN(io.Discard, r, 3); err != nil {
+		t.Fatal(err)
+	}
+	r.release()
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, errBufferClosed) {
+		t.Fatalf("read after release: %v", err)
+	}
+}
+
+func TestBufferSpillsToAnUnlinkedFile(t *testing.T) {
+	dir := t.TempDir()
+	b := &objectBuffer{dir: dir}
+	if _, err := b.Write(make([]byte, spillBytes+1)); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 0 {
+		t.Fatalf("a crash now would leave %v", left)
+	}
+	b.reset()
+	b.dir = dir + "/missing"
+	if _, err := b.Write(make([]byte, spillBytes)); err != nil {
+		t.Fatalf("an object that fits into memory needs no disk: %v", err)
+	}
+	if _, err := b.Write([]byte("x")); err == nil {
+		t.Fatal("no error without a place to spill to")
+	}
+}
+
+func sum(b []byte) []byte {
+	h := sha256.Sum256(b)
+	return h[:]
+}

@@ -27,6 +27,7 @@ type demoFlags struct {
 	dataDir  string
 	seed     uint64
 	rate     float64
+	settle   time.Duration
 	output   string
 }
 
@@ -56,6 +57,7 @@ func newDemo() *cobra.Command {
 	cmd.Flags().StringVar(&f.dataDir, "data", "", "data directory (default a temporary one, removed at the end)")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the same seed sends the same requests")
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "requests a second (default 300, or full speed with --requests)")
+	cmd.Flags().DurationVar(&f.settle, "settle-timeout", 30*time.Second, "how long the books may take to settle after the last request")
 	bindOutput(cmd, &f.output)
 	return cmd
 }
@@ -113,7 +115,7 @@ func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datad
 	}
 	return demo.Run(ctx, demo.Options{
 		Requests: f.requests, Duration: f.duration, Rate: f.rate, Seed: f.seed,
-		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output,
+		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output, SettleTimeout: f.settle,
 		Archive: func(ctx context.Context) error {
 			_, err := admin.do(ctx, http.MethodPost, pathJob+"archive?all=true")
 			return err

@@ -69,7 +69,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.server = spool.NewServer(t.spool, t.log)
-	if t.proxy, err = newProxy(t.cfg, t.spool, t.log); err != nil {
+	if t.proxy, err = newProxy(t.cfg, recorderFor(t.spool), t.log); err != nil {
 		return err
 	}
 	t.admin = admin.New(admin.Options{

@@ -1,0 +1,43 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestDemoAddsUp(t *testing.T) {
+	out, err := exec.Command(testBinary(t), "demo", "--requests", "3000", "--output", "json").Output() //nolint:gosec // the binary under test
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var summary struct {
+		Sent, Recorded, Aggregated, Archived uint64
+	}
+	if err := json.Unmarshal(out, &summary); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if s := summary; s.Sent != 3000 || s.Recorded != 3000 || s.Aggregated != 3000 || s.Archived != 3000 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestDemoSeesOneEventMissing removes one event on its way to the spool.
+func TestDemoSeesOneEventMissing(t *testing.T) {
+	lossy, err := Build(t.Context(), t.TempDir(), "-tags", "faults")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(lossy, "demo", "--requests", "500", "--settle-timeout", "3s") //nolint:gosec // the binary under test
+	cmd.Env = append(os.Environ(), "WAYSIDE_FAULT_LOSE=77")
+	out, err := cmd.CombinedOutput()
+	if code := exitCode(err); code != 1 || !strings.Contains(string(out), "499") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	cmd = exec.Command(lossy, "demo", "--requests", "500") //nolint:gosec // as above
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("nothing was removed, and yet: %v\n%s", err, out)
+	}
+}

@@ -50,8 +50,9 @@ func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
 func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	flags := map[string]string{}
 	for _, fk := range flagKeys {
-		if cmd.Flags().Lookup(fk.flag) != nil && cmd.Flags().Changed(fk.flag) {
-			flags[fk.key] = *f.values[fk.key]
+		// A command may have a flag of this name that means something else, as --admin of those that look for wayside.
+		if value := f.values[fk.key]; value != nil && cmd.Flags().Changed(fk.flag) {
+			flags[fk.key] = *value
 		}
 	}
 	if f.noCollector {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -277,14 +278,13 @@ func TestNilRecorder(t *testing.T) {
 func TestHandlerPanicCostsOneRequest(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
 	b.responses = 2
-	name := b.p.pool.sweeper
-	b.p.pool.sweeper = nil // breaks the dial
+	dial := b.p.pool.dial
+	b.p.pool.dial = func(context.Context) (net.Conn, error) { panic("dial") }
 	c := b.dial()
 	if resp, _ := c.get("/"); resp.StatusCode != 500 || !resp.Close {
 		t.Error(resp)
 	}
-	b.p.pool.sweeper = name
-	b.p.pool.release() // the slot that the panic took
+	b.p.pool.dial = dial
 	b.expect(0, 500, "panic")
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
 		t.Error(resp)

@@ -110,11 +110,17 @@ func (p *pool) accept(u *upstreamConn) (*upstreamConn, error) {
 
 // dialSlot dials for a slot that is counted in open already.
 func (p *pool) dialSlot() (*upstreamConn, error) {
+	done := false
+	defer func() {
+		if !done {
+			p.release()
+		}
+	}()
 	conn, err := p.dial(context.Background())
 	if err != nil {
-		p.release()
 		return nil, err
 	}
+	done = true
 	u := &upstreamConn{Conn: conn}
 	u.limits.conn = conn
 	u.br = bufio.NewReaderSize(conn, p.readSize)

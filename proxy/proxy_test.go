@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -245,4 +246,17 @@ func TestForward(t *testing.T) {
 	if e.TTFBMicros > e.DurationMicros || e.DurationMicros == 0 || !strings.HasPrefix(string(e.Protocol), "1.1") {
 		t.Errorf("%+v", e)
 	}
+}
+
+// plainRequest is a parsed GET request, and a context that holds it.
+func plainRequest() (*fasthttp.RequestHeader, *fasthttp.RequestCtx) {
+	ctx := &fasthttp.RequestCtx{}
+	ctx.Response.Header.DisableNormalizing()
+	req := &ctx.Request.Header
+	req.DisableNormalizing()
+	raw := "GET /users/42?x=1 HTTP/1.1\r\nHost: app.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n"
+	if err := req.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
+		panic(err)
+	}
+	return req, ctx
 }

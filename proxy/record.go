@@ -41,7 +41,6 @@ func (x *exchange) record(f failure) {
 			ev.TTFBMicros = micros(x.headAt.Sub(x.sentAt))
 		}
 	}
-	ev.TimeMicros = p.o.Now().UnixMicro()
 	p.recordSafely(ev)
 }
 
@@ -50,6 +49,7 @@ func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond
 // recordSafely keeps a panic in the books away from the request.
 func (p *Proxy) recordSafely(ev *event.Event) {
 	defer p.recovered("recorder")
+	ev.TimeMicros = p.o.Now().UnixMicro()
 	p.o.Recorder.Record(ev)
 }
 

@@ -133,6 +133,11 @@ func (x *exchange) parseHead(block []byte) error {
 	if h.status < 100 {
 		return fmt.Errorf("%w: status code", errProtocol)
 	}
+	for _, c := range code[3:] {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return fmt.Errorf("%w: reason phrase", errProtocol)
+		}
+	}
 	h.http10 = line[7] == '0'
 	x.in = append(append(x.in[:0], "HTTP/1.1 "...), code...)
 	x.in = append(x.in, '\r', '\n')

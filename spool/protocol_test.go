@@ -43,10 +43,10 @@ func serveOver(tb testing.TB, src Source, near, far net.Conn) *Client {
 }
 
 func TestClientDrains(t *testing.T) {
-	var published string
+	published := make(chan string, 1)
 	o := testOptions(t.TempDir())
 	o.OnPublish = func(topic string, body []byte) error {
-		published = topic + "=" + string(body)
+		published <- topic + "=" + string(body)
 		return nil
 	}
 	s := openSet(t, o)
@@ -62,8 +62,11 @@ func TestClientDrains(t *testing.T) {
 		t.Fatalf("ledgers %+v, %v", ledgers, err)
 	}
 	wantEvents(t, drain(t, c), want)
-	if err := c.Publish(context.Background(), "snapshot", []byte("{}")); err != nil || published != "snapshot={}" {
-		t.Fatalf("published %q, %v", published, err)
+	if err := c.Publish(context.Background(), "snapshot", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-published; got != "snapshot={}" {
+		t.Fatalf("published %q", got)
 	}
 	if err := c.Retire(context.Background(), s.Epoch()); !errors.Is(err, ErrNotDrained) {
 		t.Fatalf("retire: %v", err)

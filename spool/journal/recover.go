@@ -97,6 +97,9 @@ func (l Left) Scan(fn func(seq uint64, payload []byte)) error {
 	return nil
 }
 
+// recordBytesMin is less than any record takes.
+const recordBytesMin = recordHeaderBytes + 8
+
 // scan finds the valid records between the header and the end of data. Where there is none it tries the next multiple of
 // 8, so that a hole or a damaged record costs only itself.
 func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload []byte)) {
@@ -112,7 +115,8 @@ func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload
 		}
 		body := data[offset+8 : end]
 		seq := binary.LittleEndian.Uint64(body)
-		if seq < next || checksum(seed, offset, body) != uint32(word>>32) {
+		// The bounds keep garbage from costing a checksum: at least so many bytes precede the record with that index.
+		if seq < next || (seq-firstSeq)*recordBytesMin > offset-headerBytes || checksum(seed, offset, body) != uint32(word>>32) {
 			offset += 8
 			continue
 		}

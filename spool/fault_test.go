@@ -270,3 +270,90 @@ func split(all map[id]event.Event) (responses map[id]event.Event, drops []event.
 	}
 	return responses, drops
 }
+
+// TestCutQueueFile takes the queue file away from under its mapping: bbolt then meets SIGBUS wherever it looks. Events in
+// the journal go to a new file; what the old one held and no memory has is counted as damaged; nothing hangs.
+func TestCutQueueFile(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	appendN(t, s, 0, 100)
+	mustFlush(t, s)
+	want := appendN(t, s, 100, 100)
+	mustFlush(t, s)
+	s.mu.Lock()
+	for i := range s.current.index {
+		s.cachedBytes -= len(s.current.index[i].cached)
+		s.current.index[i].cached = nil
+	}
+	s.mu.Unlock()
+	if err := os.Truncate(filepath.Join(s.current.dir, "queue.db"), 0); err != nil {
+		t.Fatal(err)
+	}
+	merge(want, appendN(t, s, 200, 100))
+	mustFlush(t, s)
+	wantEvents(t, drain(t, s), want) // the segment of the last commit was still held
+	if l := checkLedgers(t, s)[0]; l.Recorded != 200 || l.Dropped["damaged"] != 100 {
+		t.Fatalf("ledger %+v", l)
+	}
+}
+
+// TestReadOnlyDisk: a spool on a disk that became read-only is drained all the same.
+func TestReadOnlyDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("SKIPPED: the read-only test needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	o := testOptions(dir)
+	s := openSet(t, o)
+	want := appendN(t, s, 0, 100)
+	mustFlush(t, s)
+	merge(want, appendN(t, s, 100, 100))
+	abandon(t, s)
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	s = openSet(t, o)
+	if st := s.Status(); st.Degraded == "" {
+		t.Error("not degraded")
+	}
+	if l := checkLedgers(t, s)[0]; l.Recorded != 200 || l.Spooled != 200 {
+		t.Fatalf("ledger %+v", l)
+	}
+	wantEvents(t, drain(t, s), want)
+	if err := s.Retire(context.Background(), epochOf(want)); err == nil {
+		t.Error("retired on a read-only disk")
+	}
+}
+
+// TestSyncEachResponse: Record returns after the commit.
+func TestSyncEachResponse(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.SyncEachResponse = true
+	s := openSet(t, o)
+	running(t, s)
+	for i := range 20 {
+		s.Record(sample(i))
+		s.mu.Lock()
+		committed := s.current.lastSeq
+		s.mu.Unlock()
+		if committed < uint64(i+1) {
+			t.Fatalf("Record %d returned when %d were committed", i+1, committed)
+		}
+	}
+}
+
+// TestRecordAllocatesNothing pins the hot path of the Set, not only the journal's.
+func TestRecordAllocatesNothing(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.SegmentBytes = 1 << 20
+	s := openSet(t, o)
+	e := sample(1)
+	if n := testing.AllocsPerRun(1000, func() { s.Record(e) }); n != 0 {
+		t.Errorf("Record allocates %v times", n)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ var (
 
 	errPanicked = errors.New("panic")
 	errDamaged  = errors.New("damaged queue file")
+	errStuck    = errors.New("queue file is stuck after a fault")
 	errNewer    = errors.New("queue file is of a newer version")
 )
 
@@ -82,6 +84,9 @@ type queueFile struct {
 	name     string
 	number   int
 	readOnly bool // opened so, or failed since: never written again
+
+	// stuck says that a fault struck while bbolt held one of its locks: no call may enter it again, not even Close.
+	stuck atomic.Bool
 }
 
 func queueName(dir string, number int) string {
@@ -149,19 +154,29 @@ type put struct{ key, value []byte }
 
 // commit writes batches, deletes keys and stores the state, in one synced transaction.
 func (q *queueFile) commit(puts []put, deletes [][]byte, m *meta) error {
-	return guardErr(func() error { return q.commitTx(puts, deletes, m) })
+	if q.stuck.Load() {
+		return errStuck
+	}
+	held := true // the writer's lock, as far as is known
+	err := guardErr(func() error { return q.commitTx(puts, deletes, m, &held) })
+	if held {
+		q.stuck.Store(true)
+	}
+	return err
 }
 
-func (q *queueFile) commitTx(puts []put, deletes [][]byte, m *meta) (err error) {
+func (q *queueFile) commitTx(puts []put, deletes [][]byte, m *meta, held *bool) (err error) {
 	state, err := json.Marshal(m)
 	if err != nil {
+		*held = false
 		return fmt.Errorf("encode state: %w", err)
 	}
 	tx, err := q.db.Begin(true)
 	if err != nil {
+		*held = false
 		return err
 	}
-	defer func() { _ = guard(func() { _ = tx.Rollback() }) }() // does nothing after a commit
+	defer func() { *held = guard(func() { _ = tx.Rollback() }) != nil }() // does nothing after a commit
 	batches, err := tx.CreateBucketIfNotExists(bucketBatches)
 	if err != nil {
 		return err
@@ -194,31 +209,29 @@ func (q *queueFile) commitTx(puts []put, deletes [][]byte, m *meta) (err error) 
 
 // load reads state and index without touching values.
 func (q *queueFile) load(epoch uuid.UUID, found time.Time) (m *meta, index []entry, err error) {
-	err = guardErr(func() error {
-		return q.db.View(func(tx *bolt.Tx) error {
-			metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
-			if metas == nil || batches == nil {
-				return fmt.Errorf("%w: buckets are missing", errDamaged)
+	err = q.view(func(tx *bolt.Tx) error {
+		metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
+		if metas == nil || batches == nil {
+			return fmt.Errorf("%w: buckets are missing", errDamaged)
+		}
+		m = new(meta)
+		if err := json.Unmarshal(metas.Get(keyState), m); err != nil {
+			return fmt.Errorf("%w: state: %w", errDamaged, err)
+		}
+		if m.Version > metaVersion {
+			return fmt.Errorf("%w: %d", errNewer, m.Version)
+		}
+		if m.Epoch != epoch {
+			return fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)
+		}
+		return batches.ForEach(func(k, v []byte) error {
+			e, ok := entryOf(k)
+			if !ok {
+				return fmt.Errorf("%w: key %x", errDamaged, k)
 			}
-			m = new(meta)
-			if err := json.Unmarshal(metas.Get(keyState), m); err != nil {
-				return fmt.Errorf("%w: state: %w", errDamaged, err)
-			}
-			if m.Version > metaVersion {
-				return fmt.Errorf("%w: %d", errNewer, m.Version)
-			}
-			if m.Epoch != epoch {
-				return fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)
-			}
-			return batches.ForEach(func(k, v []byte) error {
-				e, ok := entryOf(k)
-				if !ok {
-					return fmt.Errorf("%w: key %x", errDamaged, k)
-				}
-				e.file, e.size, e.at = q, len(v), found
-				index = append(index, e)
-				return nil
-			})
+			e.file, e.size, e.at = q, len(v), found
+			index = append(index, e)
+			return nil
 		})
 	})
 	return m, index, err
@@ -226,17 +239,33 @@ func (q *queueFile) load(epoch uuid.UUID, found time.Time) (m *meta, index []ent
 
 // read returns a copy of a value; nil without error if the key is gone.
 func (q *queueFile) read(key []byte) (value []byte, err error) {
-	err = guardErr(func() error {
-		return q.db.View(func(tx *bolt.Tx) error {
-			if b := tx.Bucket(bucketBatches); b != nil {
-				if v := b.Get(key); v != nil {
-					value = append(make([]byte, 0, len(v)), v...)
-				}
+	err = q.view(func(tx *bolt.Tx) error {
+		if b := tx.Bucket(bucketBatches); b != nil {
+			if v := b.Get(key); v != nil {
+				value = append(make([]byte, 0, len(v)), v...)
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	return value, err
+}
+
+// view runs fn in a read transaction and survives faults in it.
+func (q *queueFile) view(fn func(*bolt.Tx) error) error {
+	if q.stuck.Load() {
+		return errStuck
+	}
+	begun := false // a panic from then on ends the transaction in order
+	err := guardErr(func() error {
+		return q.db.View(func(tx *bolt.Tx) error {
+			begun = true
+			return fn(tx)
+		})
+	})
+	if !begun && errors.Is(err, errPanicked) {
+		q.stuck.Store(true)
+	}
+	return err
 }
 
 func (q *queueFile) bytes() int64 {
@@ -247,9 +276,11 @@ func (q *queueFile) bytes() int64 {
 	return info.Size()
 }
 
-// close releases the file. A file whose transaction panicked may keep its lock for ever: then it is left to the end of
-// the process.
+// close releases the file; a stuck one is left to the end of the process.
 func (q *queueFile) close() error {
+	if q.stuck.Load() {
+		return nil
+	}
 	return guardErr(q.db.Close)
 }
 

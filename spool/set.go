@@ -33,6 +33,7 @@ type Set struct {
 	sem     chan struct{}      // capacity 1; held while committing, opening and closing
 	builder event.BatchBuilder // owned by the holder of sem
 	skipped []string           // folders that could not be taken yet; owned by the holder of sem
+	warned  map[string]bool    // folders in skipped that the log has named; owned by the holder of sem
 
 	mu          sync.Mutex
 	epochs      []*epoch      // oldest first, current last
@@ -66,6 +67,7 @@ func Open(o Options) (*Set, error) {
 	}
 	s := &Set{
 		o: o, kick: make(chan struct{}, 1), sem: make(chan struct{}, 1), changed: make(chan struct{}),
+		warned:  make(map[string]bool),
 		current: &epoch{id: id, dir: filepath.Join(o.Dir, id.String())},
 	}
 	s.builder = *event.NewBatchBuilder(id)
@@ -81,11 +83,15 @@ func Open(o Options) (*Set, error) {
 func (s *Set) activate() {
 	j, err := createEpoch(&s.o, s.current, s.notify)
 	if err != nil {
-		s.setDegraded("open: " + err.Error())
-		s.o.Logger.Warn("spool unavailable, events are dropped and counted", "error", err, "retry", s.o.ReopenInterval)
+		reason := "open: " + err.Error()
+		if s.setDegraded(reason) != reason {
+			s.o.Logger.Warn("spool unavailable, events are dropped and counted", "error", err, "retry", s.o.ReopenInterval)
+		}
 		return
 	}
-	s.setDegraded("")
+	if s.setDegraded("") != "" {
+		s.o.Logger.Info("spool available again")
+	}
 	s.journal.Store(j)
 }
 
@@ -148,10 +154,12 @@ func (s *Set) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-func (s *Set) setDegraded(reason string) {
+// setDegraded returns the reason that stood before.
+func (s *Set) setDegraded(reason string) (before string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.degraded = reason
+	before, s.degraded = s.degraded, reason
+	return before
 }
 
 // acquire takes the right to commit, open and close files.

@@ -30,46 +30,49 @@ type Stack struct {
 }
 
 // StartStack builds and starts everything; Close ends it.
-func StartStack(ctx context.Context, o StackOptions) (s *Stack, err error) {
-	s = &Stack{}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
+func StartStack(ctx context.Context, o StackOptions) (*Stack, error) {
+	s := &Stack{}
+	if err := s.start(ctx, o); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stack) start(ctx context.Context, o StackOptions) (err error) {
 	for _, sub := range []string{"origin", "s3", "data"} {
 		if err := os.MkdirAll(filepath.Join(o.Dir, sub), 0o755); err != nil { //nolint:gosec // nginx's workers run as another user
-			return nil, err
+			return err
 		}
 	}
 	if o.Binary == "" {
 		if o.Binary, err = Build(ctx, o.Dir); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if s.Origin, err = StartNginx(ctx, filepath.Join(o.Dir, "origin")); err != nil {
-		return nil, err
+		return err
 	}
 	if s.S3, err = s3test.StartProcess(filepath.Join(o.Dir, "s3")); err != nil {
-		return nil, err
+		return err
 	}
 	path := true
 	s.Target, err = uploader.OpenTarget(ctx, s.S3.URL("books"), uploader.TargetOptions{
 		PathStyle: &path, AccessKey: s.S3.AccessKey, SecretKey: s.S3.SecretKey,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	listen, err := FreeAddress()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.Wayside = &Wayside{
 		Binary: o.Binary, DataDir: filepath.Join(o.Dir, "data"), Listen: listen,
 		Args: append([]string{"--upstream", "http://" + s.Origin.Address, "--archive", s.S3.URL("books")}, o.Args...),
 		Env:  append(s.S3.Env(), o.Env...), Log: o.Log,
 	}
-	return s, s.Wayside.Start(ctx)
+	return s.Wayside.Start(ctx)
 }
 
 // Close ends what is still running.

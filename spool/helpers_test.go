@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 		writerMain()
 		return
 	}
+	_ = flag.Set("rapid.checks", "30") // the command line overrides it
 	goleak.VerifyTestMain(m)
 }
 

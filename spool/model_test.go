@@ -150,7 +150,6 @@ func (m *model) commitAcks(t *rapid.T) {
 }
 
 func (m *model) close(t *rapid.T) {
-	m.commitAcks(t)
 	if err := m.s.Close(); err != nil {
 		t.Fatal(err)
 	}

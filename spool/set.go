@@ -203,24 +203,11 @@ func (s *Set) Close() error {
 	if s.closing.Swap(true) {
 		return nil
 	}
-	j := s.journal.Load()
 	var errs []error
-	if j != nil {
-		j.Stop()
-		err := s.commit(true)
-		if err == nil && len(s.current.held) > 0 {
-			err = s.commitAcksOf(s.current) // the later commit that allows the segments to go
-		}
-		errs = append(errs, err)
-		s.journal.Store(nil)
-		s.mu.Lock()
-		committed := err == nil && len(s.current.taken) == 0
-		s.mu.Unlock()
-		s.current.counters.detach()
-		j.Close(committed)
-	} else {
-		errs = append(errs, s.commitAcks())
+	if j := s.journal.Load(); j != nil {
+		errs = append(errs, s.closeJournal(j))
 	}
+	errs = append(errs, s.commitAcks())
 	s.durable.decide(^uint64(0))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,6 +219,22 @@ func (s *Set) Close() error {
 		return fmt.Errorf("close spool: %w", err)
 	}
 	return nil
+}
+
+// closeJournal commits everything and removes the journal's files, or leaves them for the next Open.
+func (s *Set) closeJournal(j *journal.Journal) error {
+	j.Stop()
+	err := s.commit(true)
+	if err == nil && len(s.current.held) > 0 {
+		err = s.commitAcksOf(s.current) // the later commit that allows the segments to go
+	}
+	s.journal.Store(nil)
+	s.mu.Lock()
+	committed := err == nil && len(s.current.taken) == 0
+	s.mu.Unlock()
+	s.current.counters.detach()
+	j.Close(committed)
+	return err
 }
 
 // Status describes the Set for people and metrics.

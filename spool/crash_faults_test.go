@@ -1,0 +1,115 @@
+//go:build faults
+
+package spool
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// crasherEnv makes the test binary append, commit, peek and acknowledge in turn, and tell what it appended and what it is
+// about to acknowledge, until the crash point strikes.
+const crasherEnv = "WAYSIDE_SPOOL_TEST_CRASHER"
+
+func init() {
+	if dir := os.Getenv(crasherEnv); dir != "" {
+		crasherMain(dir)
+		os.Exit(0)
+	}
+}
+
+func crasherMain(dir string) {
+	s, err := Open(testOptions(dir))
+	if err != nil {
+		os.Exit(1)
+	}
+	for round := range 20 {
+		for i := range 50 {
+			if seq, r := s.TryAppend(sample(i)); r == Accepted {
+				tell('A', s.Epoch(), seq)
+			}
+		}
+		_ = s.Flush(context.Background())
+		batches, _ := s.Peek(context.Background(), PeekOptions{})
+		for _, b := range batches {
+			for seq := range b.All() {
+				tell('D', b.Epoch, seq)
+			}
+			_ = s.Ack(context.Background(), b.Epoch, b.LastSeq)
+		}
+		if round%3 == 2 {
+			_ = inStep(s, s.commitAcks)
+		}
+	}
+}
+
+func tell(kind byte, epoch uuid.UUID, seq uint64) {
+	frame := binary.BigEndian.AppendUint64(append([]byte{kind}, epoch[:]...), seq)
+	_, _ = os.Stdout.Write(frame)
+}
+
+// TestCrashPoints dies at the k-th passage of every point, for rising k until the point is not reached any more (or k is
+// large), reopens, and looks for everything that was accepted and not handed on.
+func TestCrashPoints(t *testing.T) {
+	for _, step := range []string{"reserve", "publish", "seal", "commit", "peek", "ack"} {
+		for _, side := range []string{"before", "after"} {
+			for _, k := range []int{0, 1, 2, 5, 9, 19} {
+				point := fmt.Sprintf("spool.%s.%s", step, side)
+				if !crashAt(t, point, k) && k == 0 {
+					t.Errorf("%s is never passed", point)
+				}
+			}
+		}
+	}
+}
+
+func crashAt(t *testing.T, point string, k int) (died bool) {
+	t.Helper()
+	dir := t.TempDir()
+	accepted, delivered := make(map[id]bool), make(map[id]bool)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crasherEnv+"="+dir, fmt.Sprintf("%s=%s:%d", crash.Env, point, k))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stuck := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	defer stuck.Stop()
+	r := bufio.NewReader(out)
+	var frame [25]byte
+	for {
+		if _, err := io.ReadFull(r, frame[:]); err != nil {
+			break
+		}
+		key := id{uuid.UUID(frame[1:17]), binary.BigEndian.Uint64(frame[17:])}
+		if frame[0] == 'A' {
+			accepted[key] = true
+		} else {
+			delivered[key] = true
+		}
+	}
+	died = cmd.Wait() != nil
+	got := make(map[id]event.Event)
+	readAll(t, dir, got)
+	for key := range accepted {
+		if _, ok := got[key]; !ok && !delivered[key] {
+			t.Fatalf("%s:%d: %v was accepted and is lost", point, k, key)
+		}
+	}
+	return died
+}

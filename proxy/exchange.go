@@ -86,7 +86,7 @@ func (x *exchange) finish() {
 	c := x.c
 	if r := recover(); r != nil {
 		c.p.o.Logger.Error("panic", "where", "handler", "value", r, "stack", string(debug.Stack()))
-		x.streaming = false
+		x.streaming, x.stream.closed = false, true // fasthttp may hold the stream already
 		x.dropUpstream()
 		x.answer(failPanic)
 		x.ctx.SetConnectionClose()

@@ -72,6 +72,7 @@ func TestHostileRequests(t *testing.T) {
 	})
 	for name, request := range hostileRequests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := start(t, url, nil)
 			b.responses = 1
 			c := b.dial()
@@ -87,7 +88,7 @@ func TestHostileRequests(t *testing.T) {
 			if n := complete.Load(); n != 0 {
 				t.Errorf("%d requests reached the origin", n)
 			}
-			if log := b.log.String(); strings.Contains(log, "canary") {
+			if log := b.logged(); strings.Contains(log, "canary") {
 				t.Errorf("request bytes in the log: %s", log)
 			}
 		})
@@ -139,6 +140,7 @@ var hostileResponses = map[string]string{
 func TestHostileResponses(t *testing.T) {
 	for name, response := range hostileResponses {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := start(t, canned(t, response), func(o *Options) { o.ResponseTimeout = 2 * time.Second })
 			b.responses = 1
 			c := b.dial()

@@ -104,6 +104,12 @@ func (b *bench) Write(p []byte) (int, error) {
 	return b.log.Write(p)
 }
 
+func (b *bench) logged() string {
+	b.logMu.Lock()
+	defer b.logMu.Unlock()
+	return b.log.String()
+}
+
 func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}

@@ -161,12 +161,10 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 func (x *exchange) appendOwnFields(dst []byte, http11 bool) ([]byte, error) {
 	h, c := &x.head, x.c
 	if len(h.host) == 0 {
-		if http11 && !h.hasHost {
+		if http11 || h.hasHost {
 			return dst, errFieldSyntax
 		}
-		if !h.hasHost {
-			dst = appendField(dst, "Host: ", c.p.upstreamHost)
-		}
+		dst = appendField(dst, "Host: ", c.p.upstreamHost)
 	}
 	if h.chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)

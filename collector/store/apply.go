@@ -345,4 +345,5 @@ func (s *Store) fold(epoch uuid.UUID, items []Item, mark watermark, next state) 
 	}
 	s.watermarks[epoch] = mark
 	s.state = next
+	s.written += int64(len(s.apply.bytes))
 }

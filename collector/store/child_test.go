@@ -26,15 +26,7 @@ func TestMain(m *testing.M) {
 	case "apply":
 		applyChild(dir)
 	default:
-		// Badger leaves goroutines of a database that it could not open; the global ones are those of its libraries.
-		goleak.VerifyTestMain(m,
-			goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
-			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
-			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).updateSize"),
-			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.Open"),
-			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4/y.(*WaterMark).process"),
-			goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.Open.gowrap2"),
-		)
+		os.Exit(m.Run())
 	}
 }
 
@@ -87,6 +79,26 @@ func child(t *testing.T, role, dir string) *exec.Cmd {
 	c := exec.Command(exe)
 	c.Env = append(os.Environ(), childEnv+"="+role+":"+dir)
 	return c
+}
+
+func TestCloseLeavesNoGoroutine(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s, err := Open(testOptions(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	apply(t, s, newTraffic(1).batch(10))
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	goleak.VerifyNone(t, before)
 }
 
 // TestKillNine kills a process that applies and checkpoints, again and again. What it said was applied must be there, once.

@@ -18,7 +18,7 @@ import (
 const SchemaVersion = 1
 
 // MaxItems is the largest number of events in one batch. A batch of at most MaxItems events whose records are together at
-// most a megabyte fits one transaction.
+// most 512 KiB fits one transaction; so do several megabytes of ordinary events, which compress to a sixth.
 const MaxItems = 8192
 
 // Errors that callers tell apart.
@@ -57,15 +57,16 @@ type Options struct {
 	CheckpointInterval time.Duration
 	// LiveRowsMax bounds the rows in memory; default 8,192, about 1 to 3 KiB each. Beyond it a checkpoint is forced.
 	LiveRowsMax int
-	// MemTableBytes is Badger's memtable; default 8 MiB. Three of them may be in memory at a time.
+	// MemTableBytes is Badger's memtable; default 4 MiB. Up to three of them are in memory, and a transaction holds at
+	// most 15 % of one.
 	MemTableBytes int64
 	// ReserveBytes is the size of the reserve file; default 4 MiB, negative for none.
 	ReserveBytes int64
 	// OpenFreeMin is the free disk space in bytes below which the store is not opened, because Badger would die of it
 	// with SIGBUS; default 8 MiB, negative for no check.
 	OpenFreeMin int64
-	// PageoutInterval is the time between hints to the kernel, in Run, that mapped table pages may go; default 30 s,
-	// negative for never.
+	// PageoutInterval is the longest time between hints to the kernel, in Run, that mapped table pages may go; default
+	// 30 s, negative for never. Every 8 MiB written are followed by one as well.
 	PageoutInterval time.Duration
 	// LedgersMax bounds the ledgers of retired epochs that are kept one by one; default 1,000. Older ones are summed.
 	LedgersMax int
@@ -81,7 +82,7 @@ func (o *Options) setDefaults() error {
 	o.Dir = filepath.Clean(o.Dir)
 	setDefault(&o.CheckpointInterval, 5*time.Second)
 	setDefault(&o.LiveRowsMax, 8192)
-	setDefault(&o.MemTableBytes, 8<<20)
+	setDefault(&o.MemTableBytes, 4<<20)
 	setDefault(&o.ReserveBytes, 4<<20)
 	setDefault(&o.OpenFreeMin, 8<<20)
 	setDefault(&o.PageoutInterval, 30*time.Second)
@@ -102,28 +103,34 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// badgerOptions are those of a sidecar: two small memtables, no block cache (the blocks are compressed here, Badger does
-// not compress them again), every commit synced. Values stay in the tables, where compaction gives their space back;
-// Badger's value log stays empty. Conflict detection is off because all transactions that read what they write are made
-// under one lock.
+// badgerOptions are those of a sidecar: small memtables, no block cache (the blocks are compressed here, Badger does not
+// compress them again), every commit synced. Values stay in the tables, where compaction gives their space back; Badger's
+// value log stays empty. Conflict detection is off because all transactions that read what they write are made under one
+// lock.
+//
+// A compaction builds a dozen tables in memory at a time, which is why tables stay at a megabyte however large the store
+// gets. With Badger's default sizes the drain of a backlog held 150 MiB; with these it holds under 20.
 func badgerOptions(o *Options) badger.Options {
-	valueThreshold := min(o.MemTableBytes*15/100, 1<<20)
-	return badger.DefaultOptions(o.Dir).
+	opt := badger.DefaultOptions(o.Dir).
 		WithMemTableSize(o.MemTableBytes).
+		WithBaseTableSize(1 << 20).
+		WithBlockSize(16 << 10).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
-		WithNumLevelZeroTables(3).
-		WithNumLevelZeroTablesStall(8).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(10).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(2 << 20).
 		WithCompression(options.None).
 		WithChecksumVerificationMode(options.OnBlockRead).
-		WithValueThreshold(valueThreshold).
+		WithValueThreshold(min(o.MemTableBytes*15/100, 1<<20)).
 		WithValueLogFileSize(16 << 20).
 		WithSyncWrites(true).
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
 		WithLogger(badgerLogger{o.Logger})
+	opt.TableSizeMultiplier = 1
+	return opt
 }
 
 // badgerLogger sends Badger's chatter to debug and its complaints to warn.

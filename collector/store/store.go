@@ -102,6 +102,8 @@ type Store struct {
 	damagedRows  uint64
 	undeleted    uint64 // events deleted since the last flatten
 	flattenedAt  time.Time
+	written      int64 // bytes of blocks since the last pageout
+	pagedOutAt   time.Time
 
 	failed atomic.Pointer[error]
 

@@ -112,6 +112,9 @@ func (x *exchange) serve() {
 	case err != nil:
 		x.answer(failBadRequest)
 		return
+	case !req.IsHTTP11() && string(req.Protocol()) != "HTTP/1.0":
+		x.answer(failVersion)
+		return
 	case req.IsConnect():
 		x.answer(failNotImplemented)
 		return

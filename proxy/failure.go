@@ -32,6 +32,7 @@ const (
 	failBodyTooLarge
 	failRequestTimeout
 	failNotImplemented
+	failVersion
 	failClientClosed
 	failConnectRefused
 	failConnectTimeout
@@ -59,6 +60,7 @@ var failureTable = [failures]struct {
 	failBodyTooLarge:   {[]byte("body_too_large"), 413, "The request's body is too large."},
 	failRequestTimeout: {[]byte("request_timeout"), 408, "The request did not arrive in time."},
 	failNotImplemented: {[]byte("not_implemented"), 501, "The method is not supported."},
+	failVersion:        {[]byte("unsupported_version"), 505, "The protocol version is not supported."},
 	failClientClosed:   {[]byte("client_closed"), 400, "The request is incomplete."},
 	failConnectRefused: {[]byte("connect_refused"), 502, "The service is not reachable."},
 	failConnectTimeout: {[]byte("connect_timeout"), 504, "The service did not accept the connection in time."},
@@ -152,7 +154,7 @@ func (x *exchange) answer(f failure) {
 		resp.Header.Set("Retry-After", "1")
 	}
 	x.errorPage(resp, entry.status, entry.detail)
-	if x.hasBody || entry.status < 500 {
+	if x.hasBody || entry.status < 500 || f == failVersion {
 		resp.Header.SetConnectionClose()
 	}
 	x.ev.Status = uint16(entry.status)

@@ -97,7 +97,7 @@ func TestHostileRequests(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	b := start(t, origin(t, nil), func(o *Options) { o.MaxHeaderBytes = 4096 })
-	b.responses = 2
+	b.responses = 3
 	c := b.dial()
 	c.send("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")
 	if resp, _ := c.receive("CONNECT"); resp.StatusCode != 501 && resp.StatusCode != 400 {
@@ -109,6 +109,12 @@ func TestRefusals(t *testing.T) {
 		t.Error(resp)
 	}
 	b.expect(1, 431, "header_too_large")
+	c = b.dial()
+	c.send("GET / HTTP/2.0\r\nHost: a\r\n\r\n")
+	if resp, _ := c.receive("GET"); resp.StatusCode != 505 || !resp.Close {
+		t.Error(resp)
+	}
+	b.expect(2, 505, "unsupported_version")
 }
 
 var hostileResponses = map[string]string{

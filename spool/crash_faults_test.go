@@ -16,7 +16,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/crash"
-	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // crasherEnv makes the test binary append, commit, peek and acknowledge in turn, and tell what it appended and what it is
@@ -104,8 +103,16 @@ func crashAt(t *testing.T, point string, k int) (died bool) {
 		}
 	}
 	died = cmd.Wait() != nil
-	got := make(map[id]event.Event)
-	readAll(t, dir, got)
+	s := openSet(t, testOptions(dir))
+	got := drain(t, s)
+	for _, l := range checkLedgers(t, s) {
+		if l.Spooled != 0 || len(l.Dropped) > 0 {
+			t.Fatalf("%s:%d: ledger %+v", point, k, l)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for key := range accepted {
 		if _, ok := got[key]; !ok && !delivered[key] {
 			t.Fatalf("%s:%d: %v was accepted and is lost", point, k, key)

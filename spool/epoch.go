@@ -75,7 +75,9 @@ func (e *epoch) ackLocked(seq uint64) (freed int) {
 	for n < len(e.index) && e.index[n].last <= seq {
 		entry := &e.index[n]
 		e.ackedResponses += uint64(entry.responses)
-		freed += len(entry.cached)
+		if entry.file != nil { // a batch held in memory for want of a file is no cached copy
+			freed += len(entry.cached)
+		}
 		entry.cached = nil
 		if entry.file != nil && !entry.file.readOnly {
 			e.deletes = append(e.deletes, *entry)

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/hex"
 	"errors"
 	"maps"
 	"math/rand/v2"
@@ -290,6 +291,30 @@ func TestDamagedHeaders(t *testing.T) {
 		t.Fatal("a segment cut short within its damaged header goes unnoticed")
 	}
 }
+
+// TestFormat pins the segment's header and a record's header, which are part of the format on disk.
+func TestFormat(t *testing.T) {
+	s := &Segment{epoch: uuid.MustParse("018f0000-0000-7000-8000-000000000001"), data: make([]byte, SegmentBytesMin)}
+	s.begin(7, 100)
+	offset, index, _ := s.reserve(recordBytes(5))
+	copy(s.data[offset+recordHeaderBytes:], "hello")
+	s.publish(offset, 100+index, 5)
+	for name, c := range map[string]struct{ got, want string }{
+		"header A": {hex.EncodeToString(s.data[:headerUsed]), wantHeader},
+		"header B": {hex.EncodeToString(s.data[headerCopyOffset : headerCopyOffset+headerUsed]), wantHeader},
+		"record":   {hex.EncodeToString(s.data[offset : offset+recordBytes(5)]), wantRecord},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %s, want %s", name, c.got, c.want)
+		}
+	}
+}
+
+const (
+	wantHeader = "57534a53454700000100000000000100018f0000000070008000000000000001" +
+		"070000000000000064000000000000000000000000000000000000006efcf55d"
+	wantRecord = "050000007968eea6640000000000000068656c6c6f000000"
+)
 
 // TestFault cuts a segment's file under its mapping, which answers with SIGBUS from then on.
 func TestFault(t *testing.T) {

@@ -41,6 +41,7 @@ type memBlock struct {
 }
 
 func newMemStore(tb testing.TB) *memStore {
+	tb.Helper()
 	return &memStore{tb: tb, blocks: map[catalogue.BlockID]*memBlock{}, planned: map[catalogue.BlockID]uint64{}}
 }
 

@@ -174,7 +174,7 @@ func notFound(err error) error {
 // all. The temporary name is always the same: what a crash leaves is overwritten by the retry.
 func writeSynced(name string, content io.Reader) error {
 	temp := name + tempSuffix
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640) //nolint:gosec // a group may be given the archive to read
 	if err != nil {
 		return err
 	}

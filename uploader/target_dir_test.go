@@ -1,0 +1,47 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestReadOnlyDirectorySaysWhatToDo(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write anywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	target, err := newDirTarget(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = target.Put(context.Background(), "v1/a.ndjson.gz", strings.NewReader("x"), 1, nil)
+	if err == nil || !strings.Contains(err.Error(), "writable for uid") {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestDirectoryShowsOnlyWholeObjects(t *testing.T) {
+	p := directory(t)
+	ctx := context.Background()
+	if err := p.Put(ctx, "v1/dt=a/x.ndjson.gz", strings.NewReader("x"), 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"y.ndjson.gz", "x.ndjson.gz.tmp", "z.txt"} { // what a crash or a person may leave
+		if err := os.WriteFile(p.file("v1/dt=a/"+name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantKeys(t, p, "v1/", "v1/dt=a/x.ndjson.gz")
+	if _, err := p.Stat(ctx, "v1/dt=a/y.ndjson.gz"); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("an object without its marker: %v", err)
+	}
+	if err := p.Put(ctx, "../x.ndjson.gz", strings.NewReader("x"), 1, nil); err == nil {
+		t.Fatal("a key leaves the directory")
+	}
+}

@@ -114,8 +114,8 @@ func TestApplyLimits(t *testing.T) {
 	if err := s.Apply(big); !errors.Is(err, ErrBatchTooLarge) {
 		t.Errorf("2 MB of noise: %v", err)
 	}
-	// A megabyte of it fits.
-	big.Items = big.Items[:500]
+	// Half a megabyte of it fits.
+	big.Items = big.Items[:250]
 	apply(t, s, big)
 
 	bad := g.batch(3)
@@ -204,7 +204,7 @@ func TestAccountIsACut(t *testing.T) {
 			}
 		})
 	}
-	for range 60 {
+	for range 30 {
 		apply(t, s, g.batch(100))
 	}
 	close(done)

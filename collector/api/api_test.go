@@ -1,0 +1,477 @@
+package api
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+var testNow = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
+
+var testHour = floorHour(testNow)
+
+// memRows are statistics in memory; reads counts the hours asked for.
+type memRows struct {
+	rows  map[stats.Key]*stats.Row
+	reads int
+	fail  error
+}
+
+func (m *memRows) add(hour int64, host, method, label string, status uint16, micros uint64) {
+	if m.rows == nil {
+		m.rows = map[stats.Key]*stats.Row{}
+	}
+	k := stats.Key{Hour: hour, Host: host, Method: method, Label: label}
+	if m.rows[k] == nil {
+		m.rows[k] = new(stats.Row)
+	}
+	m.rows[k].Add(&event.Event{Kind: event.KindRequest, Status: status, DurationMicros: micros, RequestBytes: 1, ResponseBytes: 2})
+}
+
+func (m *memRows) Rows(_ context.Context, from, to int64, fn func(stats.Key, *stats.Row) error) error {
+	m.reads += int(to - from)
+	if m.fail != nil {
+		return m.fail
+	}
+	keys := make([]stats.Key, 0, len(m.rows))
+	for k := range m.rows {
+		if k.Hour >= from && k.Hour < to {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b stats.Key) int { return int(a.Hour - b.Hour) })
+	for _, k := range keys {
+		if err := fn(k, m.rows[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type memPlans []*catalogue.Plan
+
+func (m memPlans) Plans(_ context.Context, fn func(*catalogue.Plan) error) error {
+	for _, p := range m {
+		if err := fn(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func testHandler(rows RowSource) http.Handler {
+	return NewHandler(Options{
+		Rows: rows, Plans: memPlans{
+			{ID: 1, State: catalogue.Deleted, Key: "a", Rows: 5, ObjectBytes: 10, Blocks: []catalogue.BlockID{{Hour: 1}}},
+			{ID: 2, State: catalogue.Verified, Key: "b", Rows: 6},
+			{ID: 3, State: catalogue.Planned, Key: "c", Rows: 7},
+		},
+		Accounting: func(context.Context) (Accounting, error) {
+			return Account(nil, nil, store.Totals{}, 0), nil
+		},
+		Storage: func(context.Context) (Storage, error) { return Storage{}, fmt.Errorf("%w: away", ErrUnavailable) },
+		Now:     func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+func get(t testing.TB, h http.Handler, target string, header ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func decode[T any](t testing.TB, resp *http.Response) (v T) {
+	t.Helper()
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func sampleRows() *memRows {
+	m := &memRows{}
+	for i := range 10 {
+		m.add(testHour, "a", "GET", "/users/{id}", 200, uint64(1000*(i+1)))
+	}
+	for range 5 {
+		m.add(testHour-3, "a", "POST", "/users", 500, 50_000)
+	}
+	m.add(testHour-30, "b", "GET", "/old", 200, 10)
+	m.add(testHour-1, "b", "GET", "/users/{id}", 404, 10)
+	return m
+}
+
+func TestPathsQuery(t *testing.T) {
+	h := testHandler(sampleRows())
+	tests := map[string][]string{
+		"":                               {"GET a /users/{id} 10", "POST a /users 5", "GET b /users/{id} 1"},
+		"from=-48h":                      {"GET a /users/{id} 10", "POST a /users 5", "GET b /old 1", "GET b /users/{id} 1"},
+		"from=-48h&to=-24h":              {"GET b /old 1"},
+		"from=-2d&to=-1d":                {"GET b /old 1"},
+		"sort=errors":                    {"POST a /users 5", "GET a /users/{id} 10", "GET b /users/{id} 1"},
+		"sort=p99&limit=1":               {"POST a /users 5"},
+		"method=post":                    {"POST a /users 5"},
+		"host=B":                         {"GET b /users/{id} 1"},
+		"prefix=/users/":                 {"GET a /users/{id} 10", "GET b /users/{id} 1"},
+		"from=2026-11-23T09:00:00Z":      {"GET a /users/{id} 10"},
+		"from=2026-11-23T10:00:00+01:00": {"GET a /users/{id} 10"},
+	}
+	tests[fmt.Sprintf("from=%d&to=%d", (testHour-3)*3600, (testHour-2)*3600)] = []string{"POST a /users 5"}
+	for query, want := range tests {
+		resp := get(t, h, "/api/v1/paths?"+query)
+		if resp.StatusCode != http.StatusOK {
+			body, _ := io.ReadAll(resp.Body)
+			t.Errorf("%s: status %d: %s", query, resp.StatusCode, body)
+			continue
+		}
+		answer := decode[pathsAnswer](t, resp)
+		var got []string
+		for _, r := range answer.Paths {
+			got = append(got, fmt.Sprintf("%s %s %s %d", r.Method, r.Host, r.Path, r.Count))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", query, diff)
+		}
+	}
+	answer := decode[pathsAnswer](t, get(t, h, "/api/v1/paths?limit=1"))
+	if answer.Totals.Count != 16 || answer.Totals.Errors != 5 || answer.Rows != 3 || answer.Totals.Latency.Max != 50_000 {
+		t.Errorf("totals %+v over %d rows", answer.Totals, answer.Rows)
+	}
+}
+
+func TestBadParametersAreExplained(t *testing.T) {
+	h := testHandler(sampleRows())
+	for _, target := range []string{
+		"/api/v1/paths?from=yesterday", "/api/v1/paths?from=-1h&to=-2h", "/api/v1/paths?sort=name", "/api/v1/paths?limit=0",
+		"/api/v1/paths?limit=x", "/api/v1/paths?limit=10001", "/api/v1/paths?order=up", "/api/v1/paths?limit=1&limit=2",
+		"/api/v1/paths?prefix=users", "/api/v1/paths?from=99999999999999", "/api/v1/paths?%zz", "/api/v1/paths?from=--1h",
+		"/api/v1/series", "/api/v1/series?path=/a&step=90m", "/api/v1/series?path=/a&step=0h", "/api/v1/series?path=/a&from=-10000d",
+		"/api/v1/archives?state=lost", "/api/v1/accounting?x=1", "/snapshot/abc",
+	} {
+		resp := get(t, h, target)
+		body := decode[errorBody](t, resp)
+		if resp.StatusCode != http.StatusBadRequest || body.Error == "" {
+			t.Errorf("%s: status %d, error %q", target, resp.StatusCode, body.Error)
+		}
+	}
+}
+
+func TestOtherAnswers(t *testing.T) {
+	h := testHandler(&memRows{fail: io.ErrUnexpectedEOF})
+	for target, want := range map[string]int{
+		"/api/v1/paths": http.StatusInternalServerError, "/api/v1/storage": http.StatusServiceUnavailable,
+		"/api/v1/nothing": http.StatusNotFound, "/snapshot": http.StatusServiceUnavailable, "/snapshot/1": http.StatusNotFound,
+		"/snapshots": http.StatusOK, "/api/v1/accounting": http.StatusOK, "/elsewhere": http.StatusNotFound,
+	} {
+		if resp := get(t, h, target); resp.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", target, resp.StatusCode, want)
+		}
+	}
+}
+
+func TestSeries(t *testing.T) {
+	h := testHandler(sampleRows())
+	answer := decode[seriesAnswer](t, get(t, h, "/api/v1/series?from=-3h&step=2h&path="+url.QueryEscape("/users/{id}")))
+	var got []string
+	for _, p := range answer.Points {
+		got = append(got, fmt.Sprintf("%s %d", p.Time.Format("15:04"), p.Count))
+	}
+	if diff := cmp.Diff([]string{"06:00 0", "08:00 11"}, got); diff != "" {
+		t.Errorf("points (-want +got):\n%s", diff)
+	}
+	if answer.Totals.Count != 11 || answer.Step != "2h" {
+		t.Errorf("totals %+v, step %s", answer.Totals, answer.Step)
+	}
+}
+
+func TestArchives(t *testing.T) {
+	h := testHandler(nil)
+	answer := decode[archivesAnswer](t, get(t, h, "/api/v1/archives?limit=2"))
+	if answer.Objects != 3 || answer.Rows != 18 || len(answer.Archives) != 2 || answer.Archives[0].ID != 3 || answer.Archives[1].ID != 2 {
+		t.Errorf("%+v", answer)
+	}
+	answer = decode[archivesAnswer](t, get(t, h, "/api/v1/archives?state=deleted"))
+	if len(answer.Archives) != 1 || answer.Archives[0].ID != 1 || answer.Archives[0].Blocks != nil {
+		t.Errorf("%+v", answer)
+	}
+}
+
+func TestDashboardIsLockedDown(t *testing.T) {
+	h := testHandler(nil)
+	page := get(t, h, "/")
+	body, _ := io.ReadAll(page.Body)
+	for _, file := range []string{"/assets/app.js", "/assets/style.css", "/assets/icon.svg"} {
+		if !strings.Contains(string(body), file) {
+			t.Errorf("the page does not use %s", file)
+		}
+		if resp := get(t, h, file); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: status %d", file, resp.StatusCode)
+		}
+	}
+	csp := page.Header.Get("Content-Security-Policy")
+	if !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy %q", csp)
+	}
+	for _, name := range []string{"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"} {
+		if page.Header.Get(name) == "" {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	script, _ := static.ReadFile("static/app.js")
+	for _, forbidden := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("} {
+		if strings.Contains(string(script), forbidden) {
+			t.Errorf("the script uses %s", forbidden)
+		}
+	}
+	for _, forbidden := range []string{"style=", "onclick", "<script>"} {
+		if strings.Contains(string(body), forbidden) {
+			t.Errorf("the page contains %s, which the policy blocks", forbidden)
+		}
+	}
+}
+
+func TestAccount(t *testing.T) {
+	one, two := uuid.UUID{1}, uuid.UUID{2}
+	active := []spool.Ledger{
+		{Epoch: one, Responses: 110, Recorded: 100, Excluded: 4, Dropped: map[string]uint64{"full": 6}, Spooled: 10},
+		{Epoch: two, Responses: 50, Recorded: 50, Spooled: 50}, // retired meanwhile: counted by its stored ledger
+	}
+	stored := []store.Ledger{{Epoch: two, Responses: 55, Recorded: 50, Dropped: map[string]uint64{"full": 1, "fault": 4}}}
+	a := Account(active, stored, store.Totals{Applied: 138, Quarantined: 2, Archived: 20, Deleted: 10}, 138)
+	if !a.Balanced || a.Settled || a.Responses != 165 || a.Recorded != 150 || a.Spooled != 10 || a.DroppedTotal != 11 || a.Dropped["full"] != 7 {
+		t.Errorf("%+v", a)
+	}
+	if a := Account(active[1:], stored, store.Totals{Applied: 50}, 50); !a.Settled {
+		t.Errorf("not settled: %+v", a)
+	}
+	for name, broken := range map[string]Accounting{
+		"one is missing from the rows": Account(active, stored, store.Totals{Applied: 138, Quarantined: 2}, 137),
+		"one was never applied":        Account(active, stored, store.Totals{Applied: 137, Quarantined: 2}, 137),
+		"deleted before archived":      Account(active, stored, store.Totals{Applied: 138, Quarantined: 2, Deleted: 1}, 138),
+		"a response is unaccounted": Account([]spool.Ledger{{Epoch: one, Responses: 2, Recorded: 1}}, nil,
+			store.Totals{Applied: 1}, 1),
+	} {
+		if broken.Balanced || broken.Settled {
+			t.Errorf("%s, and nobody noticed: %+v", name, broken)
+		}
+	}
+	var fields map[string]any
+	body, _ := json.Marshal(a)
+	if err := json.Unmarshal(body, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"responses", "recorded", "dropped", "excluded", "spooled", "applied", "aggregated", "quarantined", "archived", "deleted", "settled",
+	} {
+		if _, ok := fields[name]; !ok {
+			t.Errorf("field %s is missing", name)
+		}
+	}
+}
+
+func build(t testing.TB, b *Builder, now time.Time) (Document, *snapshot.Snapshot) {
+	t.Helper()
+	s, err := b.Build(context.Background(), now, map[uuid.UUID]uint64{{7}: 42})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc Document
+	if err := json.Unmarshal(s.JSON, &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc, s
+}
+
+// Whatever is added, in whatever hour, and however snapshots are interleaved: the incremental builder says what a fresh one
+// says, and the totals equal the sum over the rows.
+func TestSnapshotProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &memRows{}
+		b := NewBuilder(m, 4*time.Hour)
+		now := testNow
+		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(rt, "minutes")) * time.Minute)
+			for range rapid.IntRange(0, 40).Draw(rt, "events") {
+				hour := floorHour(now) - int64(rapid.IntRange(0, 5).Draw(rt, "hours ago"))
+				label := rapid.SampledFrom([]string{"/a", "/b", "/c", "(other)"}).Draw(rt, "label")
+				if rapid.Bool().Draw(rt, "many") {
+					label = fmt.Sprintf("/p%d", rapid.IntRange(0, 120).Draw(rt, "path"))
+				}
+				m.add(hour, "h", "GET", label, 200, rapid.Uint64Range(0, 1e6).Draw(rt, "micros"))
+				b.Touch(hour)
+			}
+			got, _ := build(t, b, now)
+			want, _ := build(t, NewBuilder(m, 4*time.Hour), now)
+			got.Version, want.Version = 0, 0
+			if diff := cmp.Diff(want, got); diff != "" {
+				rt.Fatalf("(-fresh +incremental):\n%s", diff)
+			}
+			var count, errors, in, out uint64
+			for _, r := range got.Paths {
+				count, errors, in, out = count+r.Count, errors+r.Errors, in+r.BytesIn, out+r.BytesOut
+			}
+			if got.Totals.Count != count || got.Totals.Errors != errors || got.Totals.BytesIn != in || got.Totals.BytesOut != out {
+				rt.Fatalf("totals %+v are not the sum of the rows", got.Totals)
+			}
+			if n := len(got.Paths); n > topRows+1 || got.Paths[n-1].Path != "(other)" {
+				rt.Fatalf("%d rows", n)
+			}
+		}
+	})
+}
+
+func TestSnapshotReadsOnlyWhatChanged(t *testing.T) {
+	m := sampleRows()
+	b := NewBuilder(m, 0)
+	_, first := build(t, b, testNow)
+	m.reads = 0
+	b.Touch(testHour)
+	_, second := build(t, b, testNow)
+	if m.reads != 1 {
+		t.Errorf("%d hours were read for one that changed", m.reads)
+	}
+	if second.Version <= first.Version || second.ETag == first.ETag {
+		t.Errorf("versions %d and %d", first.Version, second.Version)
+	}
+	if b.Stale(testNow) || !b.Stale(testNow.Add(time.Hour)) {
+		t.Error("Stale is wrong")
+	}
+	m.fail = io.ErrUnexpectedEOF
+	b.Touch(testHour)
+	if _, err := b.Build(t.Context(), testNow, nil); err == nil {
+		t.Error("a failed read went unnoticed")
+	}
+	m.fail = nil
+	if doc, _ := build(t, b, testNow); doc.Totals.Count != 16 {
+		t.Errorf("after a failed read the count is %d", doc.Totals.Count)
+	}
+}
+
+func TestSnapshotIsServed(t *testing.T) {
+	history := snapshot.NewHistory(0)
+	h := NewHandler(Options{Snapshots: history})
+	b := NewBuilder(sampleRows(), 0)
+	var versions []uint64
+	for i := range 7 {
+		_, s := build(t, b, testNow.Add(time.Duration(i)*time.Second))
+		again, err := snapshot.Decode(s.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(s, again); diff != "" {
+			t.Fatalf("decoded (-want +got):\n%s", diff)
+		}
+		history.Add(again)
+		versions = append(versions, s.Version)
+	}
+	plain := get(t, h, "/snapshot")
+	want, _ := io.ReadAll(plain.Body)
+	packed := get(t, h, "/snapshot", "Accept-Encoding", "br, gzip;q=0.5")
+	unzip, err := gzip.NewReader(packed.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(unzip); string(got) != string(want) || packed.Header.Get("Content-Encoding") != "gzip" {
+		t.Error("the compressed snapshot differs")
+	}
+	if enc := get(t, h, "/snapshot", "Accept-Encoding", "gzip;q=0").Header.Get("Content-Encoding"); enc != "" {
+		t.Errorf("gzip was refused, got %q", enc)
+	}
+	if resp := get(t, h, "/snapshot", "If-None-Match", `"x", W/`+plain.Header.Get("ETag")); resp.StatusCode != http.StatusNotModified {
+		t.Errorf("status %d for a known ETag", resp.StatusCode)
+	}
+	for i, v := range versions {
+		want := http.StatusOK
+		if i < len(versions)-snapshot.KeepDefault {
+			want = http.StatusNotFound
+		}
+		if resp := get(t, h, fmt.Sprintf("/snapshot/%d", v)); resp.StatusCode != want {
+			t.Errorf("version %d of %d: status %d", i, len(versions), resp.StatusCode)
+		}
+	}
+	list := decode[struct{ Snapshots []struct{ Version uint64 } }](t, get(t, h, "/snapshots"))
+	if len(list.Snapshots) != snapshot.KeepDefault || list.Snapshots[0].Version != versions[6] {
+		t.Errorf("list %+v", list)
+	}
+}
+
+func FuzzParams(f *testing.F) {
+	for _, seed := range []string{"from=-24h&to=now", "from=2026-01-01T00:00:00Z&sort=p99", "limit=5&prefix=/a", "step=1d&path=/x", "from=-9223372036854775808h", "from=1e9", "step=999999999d"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		p := parseParams(query, testNow, "from", "to", "sort", "limit", "method", "host", "prefix", "path", "step")
+		span, limit, step, keep := p.hours(), p.limit(), p.step(), p.filter()
+		if p.err != nil {
+			return
+		}
+		if span.from >= span.to || span.from < 0 || limit < 1 || limit > limitMax || step < 1 {
+			t.Errorf("%q: hours %+v, limit %d, step %d", query, span, limit, step)
+		}
+		keep.keeps(name{"h", "GET", "/"})
+	})
+}
+
+func FuzzSnapshotDecode(f *testing.F) {
+	f.Add((&snapshot.Snapshot{Version: 1, ETag: `"1"`, JSON: []byte("{}"), Gzip: []byte("x")}).Encode())
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if s, err := snapshot.Decode(body); err == nil && string(s.Encode()) != string(body) {
+			t.Error("what was accepted is not what Encode writes")
+		}
+	})
+}
+
+// BenchmarkSnapshot builds one snapshot of 1,000 rows × 24 hours after the current hour has changed.
+func BenchmarkSnapshot(b *testing.B) {
+	m := &memRows{}
+	for hour := range int64(24) {
+		for i := range 1000 {
+			for j := range 20 {
+				m.add(testHour-hour, "example.com", "GET", fmt.Sprintf("/api/resource-%d", i), 200, uint64(500*(j+1)*(1+i%7)))
+			}
+		}
+	}
+	b.Run("current hour changed", func(b *testing.B) {
+		builder := NewBuilder(m, 0)
+		b.ReportAllocs()
+		for b.Loop() {
+			builder.Touch(testHour)
+			if _, err := builder.Build(b.Context(), testNow, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("everything changed", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := NewBuilder(m, 0).Build(b.Context(), testNow, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

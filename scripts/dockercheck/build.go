@@ -114,7 +114,7 @@ func (b *builder) toolchain(root string) error {
 			return err
 		}
 	}
-	cache, err := output("go", "env", "GOMODCACHE")
+	cache, err := goEnv("GOMODCACHE")
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (b *builder) toolchain(root string) error {
 	if err := os.MkdirAll(download, 0o755); err != nil {
 		return err
 	}
-	goroot, err := output("go", "env", "GOROOT")
+	goroot, err := goEnv("GOROOT")
 	if err != nil {
 		return err
 	}
@@ -131,11 +131,11 @@ func (b *builder) toolchain(root string) error {
 			return err
 		}
 	}
-	proxy, err := output("go", "env", "GOPROXY")
+	proxy, err := goEnv("GOPROXY")
 	if err != nil {
 		return err
 	}
-	sums, err := output("go", "env", "GONOSUMDB")
+	sums, err := goEnv("GONOSUMDB")
 	if err != nil {
 		return err
 	}
@@ -311,7 +311,8 @@ func ids(owner string) (uid, gid int, err error) {
 	return uid, gid, nil
 }
 
-func output(name string, args ...string) (string, error) {
-	out, err := exec.Command(name, args...).Output()
+// goEnv asks the machine's Go for a setting.
+func goEnv(name string) (string, error) {
+	out, err := exec.Command("go", "env", name).Output()
 	return strings.TrimSpace(string(out)), err
 }

@@ -260,11 +260,11 @@ func (a *applyBuffer) endBlock(id catalogue.BlockID) {
 // write puts everything that a batch changes into one transaction.
 func (a *applyBuffer) write(txn *badger.Txn, b *Batch, mark watermark, next state) error {
 	for _, block := range a.blocks {
-		key := appendBlockKey(nil, prefixBlock, block.id)
+		key := blockKey(prefixBlock, block.id)
 		if err := set(txn, key, a.bytes[block.from:block.from+block.size]); err != nil {
 			return err
 		}
-		key = appendBlockKey(nil, prefixUnplanned, block.id)
+		key = blockKey(prefixUnplanned, block.id)
 		if err := set(txn, key, a.bytes[block.metaFrom:block.metaFrom+block.metaSize]); err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func eventsOf(
 	txn *badger.Txn, d *blockDecoder, id catalogue.BlockID, epoch uuid.UUID,
 	fn func(seq uint64, label string, e *event.Event) error,
 ) error {
-	found, err := get(txn, appendBlockKey(nil, prefixBlock, id), func(v []byte) error { return d.open(id, v) })
+	found, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error { return d.open(id, v) })
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func takePending(txn *badger.Txn, p *catalogue.Plan) error {
 	var meta blockMeta
 	rows, lines := uint64(0), uint64(0)
 	for _, id := range p.Blocks {
-		key := appendBlockKey(nil, prefixUnplanned, id)
+		key := blockKey(prefixUnplanned, id)
 		found, err := get(txn, key, func(v []byte) error {
 			if !meta.read(&reader{rest: v}) {
 				return fmt.Errorf("%w: mark of block %d/%d/%d", ErrDamaged, id.Hour, id.Batch, id.Index)

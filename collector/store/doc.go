@@ -46,6 +46,7 @@
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
 //	'p' key                                           path state, opaque
 //	'c' state(1) plan(8)                              plan: version (1), zstd of JSON; state 0 deleted, 1 verified, 2 planned
+//	'z'                                               padding, see Flatten; no meaning
 //
 // Values are little endian. The state is seven numbers of 8 bytes: last batch, next plan, applied, quarantined, archived,
 // deleted, ledgers stored.

@@ -139,7 +139,7 @@ func TestKeysSortByHour(t *testing.T) {
 			t.Errorf("%+v came back as %+v, %v", k, got, err)
 		}
 		id := catalogue.BlockID{Hour: hour, Batch: 7, Index: 9}
-		if got, err := parseBlockKey(appendBlockKey(nil, prefixBlock, id)); err != nil || got != id {
+		if got, err := parseBlockKey(blockKey(prefixBlock, id)); err != nil || got != id {
 			t.Errorf("%+v came back as %+v, %v", id, got, err)
 		}
 	}

@@ -30,7 +30,7 @@ func blockIDs(t testing.TB, s *Store) (ids []catalogue.BlockID) {
 func blockValue(t testing.TB, s *Store, id catalogue.BlockID) (value []byte) {
 	t.Helper()
 	err := s.view(func(txn *badger.Txn) error {
-		_, err := get(txn, appendBlockKey(nil, prefixBlock, id), func(v []byte) error {
+		_, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error {
 			value = append(value, v...)
 			return nil
 		})

@@ -23,6 +23,7 @@ const (
 	prefixSchema     = 's'
 	prefixUnplanned  = 'u'
 	prefixWatermark  = 'w'
+	prefixPadding    = 'z'
 )
 
 const blockKeyBytes = 1 + 8 + 8 + 2
@@ -41,9 +42,9 @@ func appendHourKey(dst []byte, prefix byte, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, prefix), orderedHour(hour))
 }
 
-// appendBlockKey writes prefix, hour (8), batch (8), index (2), big endian, for a block or its unplanned mark.
-func appendBlockKey(dst []byte, prefix byte, id catalogue.BlockID) []byte {
-	dst = appendHourKey(dst, prefix, id.Hour)
+// blockKey is prefix, hour (8), batch (8), index (2), big endian, for a block or its unplanned mark.
+func blockKey(prefix byte, id catalogue.BlockID) []byte {
+	dst := appendHourKey(make([]byte, 0, blockKeyBytes), prefix, id.Hour)
 	dst = binary.BigEndian.AppendUint64(dst, id.Batch)
 	return binary.BigEndian.AppendUint16(dst, id.Index)
 }

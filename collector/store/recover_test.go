@@ -260,7 +260,7 @@ func TestDamagedBlockIsNamed(t *testing.T) {
 	p := pendingPlan(t, s, "v1/x")
 	bad := append([]byte(nil), good...)
 	bad[len(bad)-1]++
-	if err := s.update(func(txn *badger.Txn) error { return set(txn, appendBlockKey(nil, prefixBlock, id), bad) }); err != nil {
+	if err := s.update(func(txn *badger.Txn) error { return set(txn, blockKey(prefixBlock, id), bad) }); err != nil {
 		t.Fatal(err)
 	}
 	err = s.Events(t.Context(), p, nil)
@@ -323,7 +323,7 @@ func TestOpenFullDisk(t *testing.T) {
 		t.Error("the reserve file was not given up")
 	}
 	o.OpenFreeMin = 0
-	s = openStore(t, o)
+	_ = openStore(t, o)
 	if !exists(reserveName(&o)) {
 		t.Error("the reserve file was not made again")
 	}

@@ -155,7 +155,7 @@ func (s *Store) replayBatch(decoder *blockDecoder, batch uint64) error {
 }
 
 func (s *Store) replayBlock(txn *badger.Txn, decoder *blockDecoder, id catalogue.BlockID) error {
-	found, err := get(txn, appendBlockKey(nil, prefixBlock, id), func(v []byte) error { return decoder.open(id, v) })
+	found, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error { return decoder.open(id, v) })
 	if err != nil {
 		return err
 	}

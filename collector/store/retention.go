@@ -166,7 +166,7 @@ func (s *Store) deletable(p *catalogue.Plan) (*catalogue.Plan, error) {
 
 func deleteBlockKeys(txn *badger.Txn, ids []catalogue.BlockID) error {
 	for _, id := range ids {
-		if err := deleteKey(txn, appendBlockKey(nil, prefixBlock, id)); err != nil {
+		if err := deleteKey(txn, blockKey(prefixBlock, id)); err != nil {
 			return err
 		}
 	}

@@ -3,14 +3,7 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
-)
-
-const (
-	// flattenInterval and flattenEventsMin limit how often deleting is followed by a Flatten, which rewrites the tables.
-	flattenInterval  = 10 * time.Minute
-	flattenEventsMin = 50_000
 )
 
 // tidyInterval is the time between looks at what can be given back to the kernel.
@@ -74,33 +67,4 @@ func (s *Store) tidy() {
 		s.pageout()
 		s.keepReserve()
 	}
-}
-
-// flattenIfDue gives the space of deleted events back to the file system, now and then.
-func (s *Store) flattenIfDue() error {
-	s.mu.Lock()
-	now := s.o.Now()
-	due := s.undeleted >= flattenEventsMin && now.Sub(s.flattenedAt).Abs() >= flattenInterval
-	s.mu.Unlock()
-	if !due {
-		return nil
-	}
-	return s.Flatten()
-}
-
-// Flatten merges Badger's levels so that the space of deleted events is given back to the file system. It runs beside
-// everything else, but rewrites most tables: [Store.Run] calls it after large deletions, at most every ten minutes.
-func (s *Store) Flatten() error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.mu.Lock()
-	s.undeleted = 0
-	s.flattenedAt = s.o.Now()
-	s.mu.Unlock()
-	if err := s.db.Flatten(1); err != nil {
-		return fmt.Errorf("%w: flatten: %w", ErrUnavailable, err)
-	}
-	return nil
 }

@@ -74,12 +74,13 @@ func decodeWatermark(v []byte) (w watermark, err error) {
 
 // Store is an open store. Its methods are safe for concurrent use.
 //
-// Locks are taken in the order of the fields: checkpointMu, writeMu, rowsMu, mu.
+// Locks are taken in the order of the fields: flattenMu, checkpointMu, writeMu, rowsMu, mu.
 type Store struct {
 	o    Options
 	db   *badger.DB
 	lock *os.File // held for the life of the store
 
+	flattenMu    sync.Mutex // one Flatten at a time
 	checkpointMu sync.Mutex // one checkpoint at a time
 
 	writeMu sync.Mutex   // one writer of batches, totals, plans and ledgers at a time

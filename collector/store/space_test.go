@@ -1,0 +1,40 @@
+package store
+
+import (
+	"context"
+	"testing"
+)
+
+// TestDeletedSpaceIsGivenBack archives and deletes all events and expects the disk space back after a Flatten.
+func TestDeletedSpaceIsGivenBack(t *testing.T) {
+	s := openStore(t, testOptions(t.TempDir()))
+	ctx := context.Background()
+	g := newTraffic(11)
+	g.trace = true // 16 bytes that do not compress
+	for range 25 {
+		apply(t, s, g.batch(8000))
+	}
+	checkpoint(t, s)
+	if err := s.Flatten(); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := s.Size()
+	p := pendingPlan(t, s, "v1/all")
+	if err := s.AddPlan(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkVerified(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBlocks(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flatten(); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := s.Size()
+	t.Logf("%d events: %d KiB, %d KiB after they were deleted", p.Rows, before>>10, after>>10)
+	if after > before/2 {
+		t.Errorf("%d bytes before, %d after", before, after)
+	}
+}

@@ -172,7 +172,9 @@ func TestShutdownArchivesTheOpenHourAndTriesAgain(t *testing.T) {
 	u, clk := newTest(t, m, f, nil)
 	items := plainEvents(10, clk.Now(), 1)
 	m.apply(testEpoch, clk.Now(), 100, items...)
-	r, err := u.Shutdown(context.Background())
+	first, cancelFirst := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancelFirst()
+	r, err := u.Shutdown(first)
 	if err != nil || r.Rows != 10 {
 		t.Fatalf("result is %+v, %v", r, err)
 	}

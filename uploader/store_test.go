@@ -27,7 +27,9 @@ func (refusing) Put(context.Context, string, io.ReadSeeker, int64, map[string]st
 // TestWithTheRealStore runs archive and retention over the store itself: a plan that is left open is finished after a
 // restart, and the store's totals agree with the lines in the objects.
 func TestWithTheRealStore(t *testing.T) {
-	ctx := context.Background()
+	// Shutdown tries for as long as it may, so that a test of it needs an end.
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
 	dir := t.TempDir()
 	target, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{})
 	if err != nil {

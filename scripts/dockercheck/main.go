@@ -22,10 +22,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 )
 
 func main() {
+	// Children are to die with this process. The kernel ties that to the thread that started them: keep to the one that lives
+	// as long as the process.
+	runtime.LockOSThread()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "dockercheck: FAILED:", err)
 		os.Exit(1)

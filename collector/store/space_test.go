@@ -29,10 +29,14 @@ func TestDeletedSpaceIsGivenBack(t *testing.T) {
 	if err := s.DeleteBlocks(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Flatten(); err != nil {
-		t.Fatal(err)
+	// A Flatten that finds Badger still busy writing the deletions out leaves their space to the next one.
+	after := before
+	for try := 0; try < 6 && after > before/2; try++ {
+		if err := s.Flatten(); err != nil {
+			t.Fatal(err)
+		}
+		after, _ = s.Size()
 	}
-	after, _ := s.Size()
 	t.Logf("%d events: %d KiB, %d KiB after they were deleted", p.Rows, before>>10, after>>10)
 	if after > before/2 {
 		t.Errorf("%d bytes before, %d after", before, after)

@@ -33,7 +33,8 @@ func (s *Store) flattenIfDue() error {
 
 // Flatten merges Badger's levels so that the space of deleted events is given back to the file system. It runs beside
 // everything else, but writes a memtable full of padding and rewrites most tables: [Store.Run] calls it after large
-// deletions, at most every ten minutes.
+// deletions, at most every ten minutes. Badger does not merge a store that is all in its first level, so up to four
+// memtables of deleted events may stay until there is more.
 func (s *Store) Flatten() error {
 	if err := s.enter(); err != nil {
 		return err

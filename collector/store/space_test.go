@@ -7,12 +7,14 @@ import (
 
 // TestDeletedSpaceIsGivenBack archives and deletes all events and expects the disk space back after a Flatten.
 func TestDeletedSpaceIsGivenBack(t *testing.T) {
-	s := openStore(t, testOptions(t.TempDir()))
+	o := testOptions(t.TempDir())
+	o.MemTableBytes = 1 << 20 // so that there is more than Badger leaves in its first level
+	s := openStore(t, o)
 	ctx := context.Background()
 	g := newTraffic(11)
 	g.trace = true // 16 bytes that do not compress
-	for range 25 {
-		apply(t, s, g.batch(8000))
+	for range 80 {
+		apply(t, s, g.batch(2500))
 	}
 	checkpoint(t, s)
 	if err := s.Flatten(); err != nil {

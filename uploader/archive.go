@@ -35,7 +35,10 @@ func (u *Uploader) ArchiveOnce(ctx context.Context, all bool) (Result, error) {
 func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 	// The memory for building objects is only held while the job runs.
 	u.builder = newBuilder(u.o.TempDir)
-	defer func() { u.builder = nil }()
+	defer func() {
+		u.builder.body.reset() // closes the file of an object that spilled
+		u.builder = nil
+	}()
 
 	open, err := u.openPlans(ctx)
 	if err != nil {
@@ -176,9 +179,7 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 func (u *Uploader) put(ctx context.Context, p *catalogue.Plan, b *built, meta map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
 	defer cancel()
-	body := u.builder.body.reader()
-	defer body.release()
-	return u.o.Target.Put(ctx, p.Key, body, int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
+	return u.o.Target.Put(ctx, p.Key, u.builder.body.reader(), int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
 }
 
 // stopError marks an error that does not concern one plan: the next plan would fail the same way.

@@ -11,8 +11,10 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	kgzip "github.com/klauspost/compress/gzip"
+	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -47,13 +49,20 @@ func BenchmarkArchive(b *testing.B) {
 			m, plan := benchPlan(b, traceIDs)
 			bld := newBuilder(b.TempDir())
 			var out *built
+			cpu, rounds := cpuTime(b), 0
 			for b.Loop() {
 				var err error
 				if out, err = bld.build(context.Background(), m, plan); err != nil {
 					b.Fatal(err)
 				}
+				if _, err = digest(bld.body.reader(), out.rawBytes); err != nil {
+					b.Fatal(err)
+				}
+				rounds++
 			}
+			used := cpuTime(b) - cpu
 			report(b, out)
+			b.ReportMetric(float64(rounds)*float64(out.rawBytes)/1e6/used.Seconds(), "MB/cpu-s")
 			b.ReportMetric(float64(memoryOf(b, m, plan))/(1<<20), "MiB/object")
 		})
 	}
@@ -176,6 +185,16 @@ func report(b *testing.B, out *built) {
 	}
 }
 
+// cpuTime is what the process has used so far. On a machine that does other work too, only this says what a core can do.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // memoryOf is all that making and verifying one object allocates from nothing, garbage included: no moment can have needed
 // more.
 func memoryOf(tb testing.TB, m *memStore, plan *catalogue.Plan) uint64 {
@@ -192,6 +211,7 @@ func memoryOf(tb testing.TB, m *memStore, plan *catalogue.Plan) uint64 {
 		tb.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
+	bld.body.reset()
 	return after.TotalAlloc - before.TotalAlloc
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 )
 
 const (
@@ -15,8 +14,6 @@ const (
 	spillBytes = 9 << 20
 )
 
-var errBufferClosed = errors.New("read of an object that was released")
-
 // objectBuffer holds one compressed object between its making and its sending. Both need it: the request is signed over
 // the hash of its body, and a connection that breaks half-way must be able to start again.
 //
@@ -24,12 +21,10 @@ var errBufferClosed = errors.New("read of an object that was released")
 // which is when it is needed most. What passes spillBytes, which only happens where an estimate was far too low, goes to
 // an unlinked temporary file: a plan is executed as written, and memory stays bounded.
 //
-// It is filled by one goroutine; reading is guarded, because net/http may go on reading a request's body for a moment
-// after the request has failed.
+// Not for concurrent use; several readers may take turns.
 type objectBuffer struct {
 	dir string // of the temporary file; "" means the system's
 
-	mu     sync.Mutex
 	chunks [][]byte // all but the last in use are full; reused between objects
 	size   int64
 	file   *os.File // holds what lies behind spillBytes
@@ -37,8 +32,6 @@ type objectBuffer struct {
 
 // Write appends p.
 func (b *objectBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	written := 0
 	for len(p) > 0 && b.size < spillBytes {
 		i, at := int(b.size/chunkBytes), int(b.size%chunkBytes)
@@ -74,8 +67,6 @@ func (b *objectBuffer) Write(p []byte) (int, error) {
 
 // reset forgets the content and keeps the memory.
 func (b *objectBuffer) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.size = 0
 	if b.file != nil {
 		_ = b.file.Close() // unlinked: nothing depends on it
@@ -83,21 +74,15 @@ func (b *objectBuffer) reset() {
 	}
 }
 
-// reader returns a reader over the content from its beginning. It fails once close was called on it.
+// reader returns a reader over the content from its beginning, valid until the next reset.
 func (b *objectBuffer) reader() *bufferReader { return &bufferReader{b: b} }
 
 type bufferReader struct {
-	b      *objectBuffer
-	at     int64 // guarded by b.mu
-	closed bool  // guarded by b.mu
+	b  *objectBuffer
+	at int64
 }
 
 func (r *bufferReader) Read(p []byte) (int, error) {
-	r.b.mu.Lock()
-	defer r.b.mu.Unlock()
-	if r.closed {
-		return 0, errBufferClosed
-	}
 	if r.at >= r.b.size {
 		return 0, io.EOF
 	}
@@ -119,8 +104,6 @@ func (r *bufferReader) Read(p []byte) (int, error) {
 }
 
 func (r *bufferReader) Seek(offset int64, whence int) (int64, error) {
-	r.b.mu.Lock()
-	defer r.b.mu.Unlock()
 	switch whence {
 	case io.SeekCurrent:
 		offset += r.at
@@ -132,11 +115,4 @@ func (r *bufferReader) Seek(offset int64, whence int) (int64, error) {
 	}
 	r.at = offset
 	return offset, nil
-}
-
-// release makes every later read fail, so that the buffer can be used for the next object.
-func (r *bufferReader) release() {
-	r.b.mu.Lock()
-	defer r.b.mu.Unlock()
-	r.closed = true
 }

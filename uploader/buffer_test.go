@@ -3,8 +3,6 @@ package uploader
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -40,21 +38,6 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 	}
 	if err := iotest.TestReader(b.reader(), small); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestBufferIsGoneAfterRelease(t *testing.T) {
-	b := &objectBuffer{dir: t.TempDir()}
-	if _, err := b.Write([]byte("content")); err != nil {
-		t.Fatal(err)
-	}
-	r := b.reader()
-	if _, err := io.CopyN(io.Discard, r, 3); err != nil {
-		t.Fatal(err)
-	}
-	r.release()
-	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, errBufferClosed) {
-		t.Fatalf("read after release: %v", err)
 	}
 }
 

@@ -101,14 +101,18 @@ type requestLog struct {
 	requests []string // "METHOD path?query"
 	headers  []http.Header
 	answer   func(*http.Request) *http.Response // nil or a nil answer: ask the server
+	cut      func(*http.Request) bool           // whether the connection ends without an answer
 }
 
 func (l *requestLog) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	l.requests = append(l.requests, r.Method+" "+r.URL.RequestURI())
 	l.headers = append(l.headers, r.Header.Clone())
-	answer := l.answer
+	answer, cut := l.answer, l.cut
 	l.mu.Unlock()
+	if cut != nil && cut(r) {
+		return nil, io.ErrUnexpectedEOF
+	}
 	if answer != nil {
 		if resp := answer(r); resp != nil {
 			if r.Body != nil {

@@ -29,7 +29,7 @@ type ObjectInfo struct {
 type Target interface {
 	// Put writes the object, replacing what stands under key unless that is the same already. After a nil return the
 	// object has exactly these bytes and this metadata, durably; after an error it may or may not. body is read from its
-	// beginning, more than once where needed, and not after Put returns except by a request that is being abandoned.
+	// beginning, more than once where needed, and never after Put has returned.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error
 	// Get opens the object; the caller closes the body. ErrNotFound when it is not there.
 	Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error)

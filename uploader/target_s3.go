@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/minio/minio-go/v7"
@@ -150,7 +152,7 @@ func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size
 		switch {
 		case err == nil:
 			return nil
-		case isPrecondition(err):
+		case isPrecondition(err), isCut(err) && t.exists(ctx, key):
 			if t.holds(ctx, key, sum, size, meta) {
 				return nil
 			}
@@ -176,8 +178,52 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	if ifAbsent {
 		o.SetMatchETagExcept("*")
 	}
-	_, err := t.core.PutObject(ctx, t.bucket, t.prefix+key, body, size, "", sum, o)
+	attempt := &attemptBody{r: body}
+	defer attempt.end()
+	_, err := t.core.PutObject(ctx, t.bucket, t.prefix+key, attempt, size, "", sum, o)
 	return err
+}
+
+// attemptBody lends a body to one request. A server may answer before it has read the whole body (412 does), and net/http
+// then goes on reading for a moment after the request has returned: without this, the next request would share its position
+// with the last one.
+type attemptBody struct {
+	mu    sync.Mutex
+	r     io.ReadSeeker
+	ended bool // guarded by mu
+}
+
+var errAttemptEnded = errors.New("read of a body whose request has ended")
+
+func (a *attemptBody) Read(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return 0, errAttemptEnded
+	}
+	return a.r.Read(p)
+}
+
+func (a *attemptBody) Seek(offset int64, whence int) (int64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return 0, errAttemptEnded
+	}
+	return a.r.Seek(offset, whence)
+}
+
+// end waits for a read that is under way and makes every later one fail.
+func (a *attemptBody) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+}
+
+// exists reports whether the server certainly has something under key.
+func (t *s3Target) exists(ctx context.Context, key string) bool {
+	_, err := t.Stat(ctx, key)
+	return err == nil
 }
 
 // holds reports whether the server has exactly this object. Any doubt counts as no.
@@ -243,6 +289,14 @@ func copyFromStart(dst io.Writer, src io.ReadSeeker) (int64, error) {
 
 func isPrecondition(err error) bool {
 	return minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed
+}
+
+// isCut recognises a connection that ended without an answer. A server that refuses a body it has not read yet may close
+// the connection, and its refusal is lost on the way.
+func isCut(err error) bool {
+	var op *net.OpError
+	dial := errors.As(err, &op) && op.Op == "dial"
+	return minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // isUnsupported recognises the answers of servers that do not know If-None-Match on a PUT.

@@ -119,7 +119,13 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
 	b.stopLoops = stopLoops
-	b.loops.Go(func() { b.report("drain loop", b.collector.Run(loops)) })
+	b.loops.Go(func() {
+		if err := b.collector.Run(loops); err != nil {
+			// The store must be opened again, which a new process does best: leaving makes the parent start one.
+			b.report("drain loop", err)
+			_ = listener.Close()
+		}
+	})
 	b.loops.Go(func() { b.report("archive loop", b.uploader.Run(loops)) })
 	var checkpoints sync.WaitGroup
 	checkpoints.Go(func() { b.report("checkpoint loop", b.store.Run(background)) })

@@ -247,5 +247,3 @@ func (o *connectionOptions) named(name []byte) bool {
 	}
 	return false
 }
-
-func (o *connectionOptions) reset() { o.close, o.keepAlive, o.names = false, false, o.names[:0] }

@@ -120,15 +120,6 @@ func (r Refusal) String() string {
 	return refusalNames[r]
 }
 
-func refusalOf(name string) (Refusal, bool) {
-	for r := RefusedFull; r < refusals; r++ {
-		if refusalNames[r] == name {
-			return r, true
-		}
-	}
-	return 0, false
-}
-
 // Status is what readiness, metrics and logs show of a Set.
 type Status struct {
 	Degraded         string        // why events cannot be recorded or committed; empty when all is well

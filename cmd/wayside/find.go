@@ -21,7 +21,6 @@ import (
 type finder struct {
 	config configFlags
 	admin  string
-	token  string
 }
 
 func (f *finder) bind(cmd *cobra.Command) {

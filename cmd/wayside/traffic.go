@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -91,17 +90,9 @@ func (t *traffic) build() error {
 }
 
 func newProxy(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) (*proxy.Proxy, error) {
-	trusted := make([]netip.Prefix, 0, len(cfg.Proxy.TrustedProxies))
-	for _, text := range cfg.Proxy.TrustedProxies {
-		prefix, err := parseNetwork(text)
-		if err != nil {
-			return nil, fmt.Errorf("proxy.trusted_proxies: %w", err)
-		}
-		trusted = append(trusted, prefix)
-	}
 	return proxy.New(proxy.Options{
 		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
-		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, TrustedProxies: trusted,
+		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
 		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
@@ -118,13 +109,6 @@ func orOff(d configs.Duration) time.Duration {
 		return -1
 	}
 	return d.Std()
-}
-
-func parseNetwork(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	return netip.ParsePrefix(text)
 }
 
 // start sets all parts running. They end through t.stop, or when forced is done.

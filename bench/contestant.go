@@ -115,6 +115,9 @@ func (f *field) startWayside(ctx context.Context, c *contestant) error {
 	}
 	data := filepath.Join(f.dir, "data")
 	env := []string{"WAYSIDE_ARCHIVE_AFTER=1s", "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s"}
+	if f.profile != "" {
+		env = append(env, "WAYSIDE_ADMIN_PPROF=true")
+	}
 	c.process, err = startProcess(c.name, f.dir, env, binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
 		"--upstream", "http://"+f.originAddr, "--data", data, "--archive", "file://"+filepath.Join(data, "archive"))
 	return err

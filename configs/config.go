@@ -44,6 +44,7 @@ type Admin struct {
 	Token     Secret // from the key itself or read from TokenFile; required beyond loopback
 	TokenFile string
 	Probes    string // second address with /livez, /readyz and /metrics only, without a token; empty = none
+	PProf     bool   // profiles of the traffic process below /debug/pprof/
 }
 
 // Log says what is logged and how.

@@ -84,6 +84,7 @@ func mainKeys(c *Config) []key {
 			"admin.probes", &c.Admin.Probes, "Second address that serves only /livez, /readyz and /metrics, without a token; empty = none.",
 			optional(&c.Admin.Probes, checkAddress),
 		},
+		{"admin.pprof", &c.Admin.PProf, "Serve profiles of the traffic process at /debug/pprof/ of the admin listener.", nil},
 		{"log.level", &c.Log.Level, "`debug`, `info`, `warn` or `error`.", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", &c.Log.Format, "`json`, `text`, or `auto`: text on a terminal, JSON elsewhere.", oneOf(&c.Log.Format, "auto", "json", "text")},
 		{"shutdown.timeout", &c.Shutdown.Timeout, "Longest time from SIGTERM to exit, everything included.", atLeast(&c.Shutdown.Timeout, Millisecond)},

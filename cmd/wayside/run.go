@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -54,6 +55,9 @@ func runTraffic(ctx context.Context, cfg *configs.Config, logTo io.Writer, signa
 	log := newLogger(logTo, cfg.Log, "run")
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(trafficGCPercent)
+	}
+	if !cfg.Admin.PProf {
+		runtime.MemProfileRate = 0 // nobody can ask for the heap profile, so no allocation is sampled for it
 	}
 	t := &traffic{cfg: cfg, log: log, logTo: logTo}
 	if err := t.openData(); err != nil {

@@ -73,7 +73,7 @@ func (t *traffic) build() error {
 	}
 	t.admin = admin.New(admin.Options{
 		Token: string(t.cfg.Admin.Token), Snapshots: snapshot.Handler(t.snapshots), Accounting: t.accounting,
-		Gatherer: t.metrics(), Checks: t.checks(), Logger: t.log,
+		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {
 		return nil

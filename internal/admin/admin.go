@@ -39,7 +39,9 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
-	Logger *slog.Logger
+	// Profiles adds /debug/pprof/, which is not there otherwise.
+	Profiles bool
+	Logger   *slog.Logger
 }
 
 // Check is one line of /readyz?verbose.
@@ -76,6 +78,13 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /snapshots", s.opt.Snapshots)
 	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
 	mux.HandleFunc(InternalPrefix, http.NotFound)
+	if s.opt.Profiles {
+		profiling(mux)
+	} else {
+		mux.HandleFunc("/debug/pprof/", func(w http.ResponseWriter, _ *http.Request) {
+			writeError(w, http.StatusNotFound, "profiles are off: set admin.pprof: true")
+		})
+	}
 	mux.Handle("/", s.relay)
 	return s.guard(http.NewCrossOriginProtection().Handler(mux))
 }

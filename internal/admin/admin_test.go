@@ -198,3 +198,26 @@ func TestReadiness(t *testing.T) {
 		t.Errorf("the probes listener answers more than probes: %d", a.status)
 	}
 }
+
+func TestProfilesOnlyWhenAsked(t *testing.T) {
+	s := newServer(t, "")
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/profile?seconds=1", "/debug/pprof/heap"} {
+		if a := get(s.Handler(), "GET", path); a.status != 404 || !strings.Contains(a.body, "admin.pprof") {
+			t.Errorf("%s, not asked for: %d %.100s", path, a.status, a.body)
+		}
+	}
+	s.opt.Profiles = true
+	if a := get(s.Handler(), "GET", "/debug/pprof/goroutine"); a.status != 200 || len(a.body) == 0 {
+		t.Errorf("asked for: %d", a.status)
+	}
+	if a := get(s.ProbesHandler(), "GET", "/debug/pprof/goroutine"); a.status != 404 {
+		t.Errorf("the probes listener has profiles: %d", a.status)
+	}
+	if a := get(s.Handler(), "GET", "/debug/pprof/cmdline"); a.status != 404 {
+		t.Errorf("the command line is shown: %d", a.status)
+	}
+	s.opt.Token = "secret"
+	if a := get(s.Handler(), "GET", "/debug/pprof/goroutine"); a.status != 401 {
+		t.Errorf("no token: %d", a.status)
+	}
+}

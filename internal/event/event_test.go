@@ -199,7 +199,11 @@ func TestID(t *testing.T) {
 	}
 	seen := map[uuid.UUID]bool{}
 	for seq := range uint64(100_000) {
-		seen[ID(1_790_000_000_123_456, goldenEpoch, seq)] = true
+		id := ID(1_790_000_000_123_456, goldenEpoch, seq)
+		seen[id] = true
+		if back := SeqOf(id, goldenEpoch); back != seq {
+			t.Fatalf("%s was made from %d and says %d", id, seq, back)
+		}
 	}
 	if len(seen) != 100_000 {
 		t.Errorf("%d distinct IDs of 100000 in one microsecond", len(seen))

@@ -107,8 +107,13 @@ func allowed(pkg, target string) bool {
 
 func TestTheRuleCanFail(t *testing.T) {
 	for _, wrong := range [][2]string{
-		{"spool", "proxy"}, {"proxy", "spool"}, {"uploader", "collector/store"}, {"collector/store", "collector"},
-		{"collector", "configs"}, {"internal/event", "spool"}, {"some/new/package", "spool"},
+		{"spool", "proxy"},
+		{"proxy", "spool"},
+		{"uploader", "collector/store"},
+		{"collector/store", "collector"},
+		{"collector", "configs"},
+		{"internal/event", "spool"},
+		{"some/new/package", "spool"},
 	} {
 		if allowed(wrong[0], wrong[1]) {
 			t.Errorf("%s may import %s", wrong[0], wrong[1])

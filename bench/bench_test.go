@@ -112,8 +112,10 @@ func TestSummary(t *testing.T) {
 	r := result{Rounds: 3, Duration: "5s"}
 	for round, cpu := range []float64{20, 30, 60} { // the machine gets slower; the ratios do not
 		for name, factor := range map[string]float64{reference: 1, "wayside": 1.2} {
-			r.Samples = append(r.Samples, sample{Contestant: name, Connections: 64, Round: round + 1, Settled: true,
-				CPUMicros: cpu * factor, LoadMicros: cpu, PerSecond: 1e6 / cpu / factor, PSSBytes: 32 << 20})
+			r.Samples = append(r.Samples, sample{
+				Contestant: name, Connections: 64, Round: round + 1, Settled: true,
+				CPUMicros: cpu * factor, LoadMicros: cpu, PerSecond: 1e6 / cpu / factor, PSSBytes: 32 << 20,
+			})
 		}
 	}
 	r.summarise([]int{64}, []string{"wayside", reference})

@@ -43,8 +43,10 @@ func BenchmarkForward(b *testing.B) {
 	b.Run("direct", func(b *testing.B) { load(b, originLn.Addr().String()) })
 	b.Run("bare", func(b *testing.B) {
 		ln := listen(b)
-		upstream := &fasthttp.HostClient{Addr: originLn.Addr().String(), MaxConns: 512, NoDefaultUserAgentHeader: true,
-			DisablePathNormalizing: true, DisableHeaderNamesNormalizing: true}
+		upstream := &fasthttp.HostClient{
+			Addr: originLn.Addr().String(), MaxConns: 512, NoDefaultUserAgentHeader: true,
+			DisablePathNormalizing: true, DisableHeaderNamesNormalizing: true,
+		}
 		go func() {
 			_ = (&fasthttp.Server{NoDefaultServerHeader: true, NoDefaultDate: true, Handler: func(ctx *fasthttp.RequestCtx) {
 				ctx.Request.Header.Del("Connection")

@@ -293,8 +293,15 @@ func TestHandlerPanicCostsOneRequest(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
-		{}, {Upstream: "https://a"}, {Upstream: "http://"}, {Upstream: "http://a/path"}, {Upstream: "http://u:p@a"},
-		{Upstream: "unix://a/b"}, {Upstream: "unix://"}, {Upstream: "http://a", ClientAddress: "some"}, {Upstream: "http://a?q"},
+		{},
+		{Upstream: "https://a"},
+		{Upstream: "http://"},
+		{Upstream: "http://a/path"},
+		{Upstream: "http://u:p@a"},
+		{Upstream: "unix://a/b"},
+		{Upstream: "unix://"},
+		{Upstream: "http://a", ClientAddress: "some"},
+		{Upstream: "http://a?q"},
 	} {
 		if _, err := New(o); err == nil || strings.Contains(err.Error(), "u:p") {
 			t.Errorf("%+v: %v", o, err)

@@ -97,9 +97,15 @@ func (o Options) withDefaults() (Options, error) {
 		value    *time.Duration
 		standard time.Duration
 	}{
-		{&o.HeaderTimeout, 30 * time.Second}, {&o.ReadTimeout, 60 * time.Second}, {&o.IdleTimeout, 75 * time.Second},
-		{&o.WriteTimeout, 60 * time.Second}, {&o.ConnectTimeout, 5 * time.Second}, {&o.ResponseTimeout, 60 * time.Second},
-		{&o.BodyTimeout, 5 * time.Minute}, {&o.MaxIdleUpstream, 50 * time.Second}, {&o.MaxConnWait, 5 * time.Second},
+		{&o.HeaderTimeout, 30 * time.Second},
+		{&o.ReadTimeout, 60 * time.Second},
+		{&o.IdleTimeout, 75 * time.Second},
+		{&o.WriteTimeout, 60 * time.Second},
+		{&o.ConnectTimeout, 5 * time.Second},
+		{&o.ResponseTimeout, 60 * time.Second},
+		{&o.BodyTimeout, 5 * time.Minute},
+		{&o.MaxIdleUpstream, 50 * time.Second},
+		{&o.MaxConnWait, 5 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.standard

@@ -46,7 +46,7 @@ func NewClient(conn net.Conn) (*Client, error) {
 	err := checkHandshake(r)
 	if err != nil {
 		_ = conn.Close()
-		<-sent
+		<-sent //nolint:errcheck // only waited for: the handshake has failed already
 		return nil, err
 	}
 	if err := <-sent; err != nil {

@@ -30,7 +30,7 @@ type model struct {
 // map after each step.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "spool-model")
+		dir, err := os.MkdirTemp("", "spool-model") //nolint:usetesting // one for each of rapid's cases
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -26,6 +26,7 @@ var (
 func testBinary(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
+		//nolint:usetesting // outlives the test that happens to be first
 		if binaryDir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr != nil {
 			return
 		}
@@ -76,7 +77,7 @@ func startStack(t *testing.T, env ...string) (*Stack, *safeBuffer) {
 	if _, err := s3test.Binary(); err != nil {
 		t.Skipf("SKIPPED, no S3 server to test against: %v", err)
 	}
-	dir, err := os.MkdirTemp("", "wayside-e2e-") // not t.TempDir: nginx's workers, of another user, must get in
+	dir, err := os.MkdirTemp("", "wayside-e2e-") //nolint:usetesting // nginx's workers, of another user, must get in
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
@@ -97,6 +98,8 @@ type Options struct {
 	FreeMin       int64         // data.free_min; 0: no limit
 	GuardInterval time.Duration // how often the disk is looked at, default 2s
 
+	RoutesMax int // metrics.paths_max: routes with latency histograms of their own, default 100
+
 	RetireInterval time.Duration // how often finished epochs are looked for, default 5s
 
 	Now    func() time.Time // nil means clock.Now
@@ -140,6 +143,7 @@ type Collector struct {
 	metrics   *metrics
 	registry  *prometheus.Registry
 	snapshots *snapshot.History
+	live      *live.Feed
 
 	drainMu sync.Mutex // held for a step; guards what follows
 	items   []store.Item
@@ -180,6 +184,7 @@ func New(o Options) (*Collector, error) {
 		o: o, log: o.Logger,
 		guard:     newGuard(o),
 		snapshots: snapshot.NewHistory(o.SnapshotsKept),
+		live:      live.New(live.Options{RoutesMax: o.RoutesMax, Now: o.Now}),
 		builder:   api.NewBuilder(o.Store, o.SnapshotWindow),
 		applied:   o.Store.Watermarks(),
 		status:    Status{State: stateRunning, Since: o.Now()},
@@ -211,6 +216,9 @@ func New(o Options) (*Collector, error) {
 
 // Snapshots are the versions kept, for serving.
 func (c *Collector) Snapshots() *snapshot.History { return c.snapshots }
+
+// Live is what has just happened: recent rates, and events for those who watch.
+func (c *Collector) Live() *live.Feed { return c.live }
 
 // Registry holds the collector's own metrics and nothing else.
 func (c *Collector) Registry() *prometheus.Registry { return c.registry }

@@ -214,11 +214,15 @@ func (c *Collector) finish(p part, d *Drained) {
 	c.o.Labeler.Commit()
 	c.applied[p.epoch] = p.lastSeq()
 	responses := 0
+	now := c.live.Begin(p.epoch)
 	for i := range p.items {
-		if p.items[i].Event.IsResponse() {
+		item := &p.items[i]
+		if item.Event.IsResponse() {
 			responses++
+			now.Add(item.Host, item.Method, item.Label, item.Seq, &item.Event)
 		}
 	}
+	now.Close()
 	d.Events += len(p.items)
 	d.Responses += responses
 	d.Batches++

@@ -37,6 +37,7 @@ func newMetrics(c *Collector) (*metrics, *prometheus.Registry) {
 			"Time to label, write and sync one transaction.", 0.0005),
 		snapshotSeconds: histogram("collector_snapshot_duration_seconds", "Time to build one snapshot.", 0.0005),
 	}
+	registry.MustRegister(c.live)
 	registerGauges(c, registry)
 	return m, registry
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Spool     Spool
 	Collector Collector
 	Paths     Paths
+	Metrics   Metrics
 	Archive   Archive
 	Retention Retention
 
@@ -41,6 +42,7 @@ type Data struct {
 // Admin is the listener for people, scripts and probes.
 type Admin struct {
 	Listen    string
+	Hosts     []string // names by which the listener may be addressed, besides addresses and localhost
 	Token     Secret // from the key itself or read from TokenFile; required beyond loopback
 	TokenFile string
 	Probes    string // second address with /livez, /readyz and /metrics only, without a token; empty = none
@@ -122,6 +124,11 @@ type Paths struct {
 	Templates []string
 }
 
+// Metrics bounds what /metrics tells apart.
+type Metrics struct {
+	PathsMax int
+}
+
 // Archive is where raw events go, and when.
 type Archive struct {
 	URL           string // file:///dir or s3://bucket/prefix
@@ -169,6 +176,7 @@ func Default() Config {
 			Snapshot: Snapshot{Batches: 10, Interval: Second, Window: 24 * Hour},
 		},
 		Paths: Paths{Max: 1000, HostsMax: 100},
+		Metrics: Metrics{PathsMax: 100},
 		Archive: Archive{
 			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute,
 		},

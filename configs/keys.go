@@ -78,6 +78,10 @@ func mainKeys(c *Config) []key {
 			"admin.listen", &c.Admin.Listen, "Address of the admin listener. Beyond loopback it needs a token. `admin: ADDRESS` is short for it.",
 			address(&c.Admin.Listen),
 		},
+		{
+			"admin.hosts", &c.Admin.Hosts, "Names by which the admin listener may be addressed, besides addresses and localhost; others are refused, against DNS rebinding.",
+			each(&c.Admin.Hosts, checkHostName),
+		},
 		{"admin.token", &c.Admin.Token, "Bearer token that the admin listener asks for; empty = none. Better kept in a file, see `admin.token_file`.", nil},
 		{"admin.token_file", &c.Admin.TokenFile, "File that holds the token.", nil},
 		{
@@ -151,6 +155,7 @@ func booksKeys(c *Config) []key {
 		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", atLeast(&b.Snapshot.Window, Hour)},
 		{"paths.max", &p.Max, "Most rows (host, method, template) that are told apart; what comes later is counted under `(other)`.", atLeast(&p.Max, 1)},
 		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", atLeast(&p.HostsMax, 1)},
+		{"metrics.paths_max", &c.Metrics.PathsMax, "Most paths with latency histograms of their own in /metrics; the rest is added up under `(other)`.", between(&c.Metrics.PathsMax, 1, 10_000)},
 		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}` or `/static/**`.", each(&p.Templates, checkTemplate)},
 	}
 }

@@ -75,6 +75,12 @@ func (v *validator) addresses() {
 		v.failf("upstream", "%s is the address wayside itself listens on (listen: %s): requests would go round for ever; give your service another port and name it here",
 			c.Upstream, c.Listen)
 	}
+	for key, addr := range map[string]string{"admin.listen": c.Admin.Listen, "admin.probes": c.Admin.Probes} {
+		if addr != "" && v.sound(key, "upstream") && loops(addr, c.Upstream) {
+			v.failf("upstream", "%s is the address of %s: whoever reaches the proxy would reach the books; name your service's own port here",
+				c.Upstream, key)
+		}
+	}
 	listeners := []struct{ key, addr string }{
 		{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes},
 	}
@@ -299,6 +305,14 @@ func checkSchedule(s string) string {
 	}
 	if _, err := gronx.NextTickAfter(s, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
 		return fmt.Sprintf("%q never comes due: %s", s, hint)
+	}
+	return ""
+}
+
+// checkHostName wants a bare host name: no scheme, no port, lower case, because that is what a Host field is compared with.
+func checkHostName(s string) string {
+	if s == "" || s != strings.ToLower(s) || strings.ContainsAny(s, "/:@ *") {
+		return fmt.Sprintf("%q is not a host name in lower case, without scheme and port: write wayside.example.org", s)
 	}
 	return ""
 }

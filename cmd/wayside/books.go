@@ -74,7 +74,7 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 		Source: source, Store: b.store, Labeler: labeler,
 		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
-		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(),
+		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
 		DataDir:        dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
 		Logger: log,
 	})
@@ -205,7 +205,7 @@ func (b *books) job(ctx context.Context, name string, all bool) (jobDone, error)
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.NewHandler(api.Options{
-		Rows: b.store, Plans: b.store, Snapshots: b.collector.Snapshots(),
+		Rows: b.store, Plans: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
 		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploadMetrics()}, Logger: b.log,
 	}))
 	mux.HandleFunc("GET "+pathView, func(w http.ResponseWriter, r *http.Request) {

@@ -72,7 +72,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.admin = admin.New(admin.Options{
-		Token: string(t.cfg.Admin.Token), Snapshots: snapshot.Handler(t.snapshots), Accounting: t.accounting,
+		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: snapshot.Handler(t.snapshots), Live: snapshot.Live(t.snapshots), Accounting: t.accounting,
 		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {

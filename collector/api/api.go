@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
@@ -46,6 +47,7 @@ type Options struct {
 	Snapshots  *snapshot.History
 	Accounting func(context.Context) (Accounting, error)
 	Storage    func(context.Context) (Storage, error)
+	Live       *live.Feed
 	Gatherer   prometheus.Gatherer // what GET /metrics shows
 	Now        func() time.Time    // nil means clock.Now
 	Logger     *slog.Logger        // nil means slog.Default
@@ -82,6 +84,9 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /api/v1/archives", h.answer(h.archives))
 	mux.HandleFunc("GET /api/v1/storage", h.answer(h.storage))
 	mux.HandleFunc("GET /api/v1/accounting", h.answer(h.accounting))
+	mux.Handle("GET /api/v1/live", snapshot.Live(o.Snapshots))
+	mux.HandleFunc("GET /api/v1/recent", h.recent)
+	mux.HandleFunc("GET /api/v1/tail", h.tail)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, errorBody{"no such endpoint"})
 	})

@@ -27,7 +27,8 @@ const InternalPrefix = "/internal/"
 
 // Options configures a Server.
 type Options struct {
-	// Token, if not empty, is required as "Authorization: Bearer TOKEN" for all but /livez and /readyz.
+	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic, for all but /livez
+	// and /readyz.
 	Token string
 	// Hosts lists names by which the listener may be addressed besides addresses and "localhost"; see hostAllowed.
 	Hosts []string
@@ -35,6 +36,8 @@ type Options struct {
 	Accounting func(ctx context.Context) (any, error)
 	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory.
 	Snapshots http.Handler
+	// Live answers GET /api/v1/live, a stream that tells of each new snapshot, from this process's memory.
+	Live http.Handler
 	// Gatherer holds the traffic process's own metrics.
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
@@ -76,6 +79,9 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle("GET /snapshot", s.opt.Snapshots)
 	mux.Handle("GET /snapshot/{version}", s.opt.Snapshots)
 	mux.Handle("GET /snapshots", s.opt.Snapshots)
+	if s.opt.Live != nil {
+		mux.Handle("GET /api/v1/live", s.opt.Live)
+	}
 	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
 	mux.HandleFunc(InternalPrefix, http.NotFound)
 	if s.opt.Profiles {
@@ -149,8 +155,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		probe := r.URL.Path == "/livez" || r.URL.Path == "/readyz"
 		if s.opt.Token != "" && !probe && !tokenMatches(r, s.opt.Token) {
-			h.Set("WWW-Authenticate", `Bearer realm="wayside"`)
-			writeError(w, http.StatusUnauthorized, "send the admin token as Authorization: Bearer TOKEN")
+			h.Add("WWW-Authenticate", `Bearer realm="wayside"`)
+			h.Add("WWW-Authenticate", `Basic realm="wayside: any name, the token as password", charset="UTF-8"`)
+			writeError(w, http.StatusUnauthorized, "send the admin token as Authorization: Bearer TOKEN, or as the password of a browser's prompt")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -159,6 +166,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 func tokenMatches(r *http.Request, token string) bool {
 	given, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !found {
+		_, given, found = r.BasicAuth() // what a browser can send by itself; see ADR 36
+	}
 	return found && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
 }
 

@@ -91,9 +91,10 @@ func Decode(body []byte) (*Snapshot, error) {
 
 // History holds the last few versions. Its methods may be called from any goroutine.
 type History struct {
-	mu   sync.RWMutex
-	keep int
-	list []*Snapshot // oldest first; guarded by mu
+	mu      sync.RWMutex
+	keep    int
+	list    []*Snapshot   // oldest first; guarded by mu
+	changed chan struct{} // closed with the next Add; nil while nobody waits; guarded by mu
 }
 
 // NewHistory keeps the last keep versions; 0 means KeepDefault.
@@ -118,6 +119,10 @@ func (h *History) Add(s *Snapshot) {
 		h.list = append(h.list[:0:0], h.list[len(h.list)-h.keep+1:]...)
 	}
 	h.list = append(h.list, s)
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
 }
 
 // Latest is the version added last, nil if there is none.

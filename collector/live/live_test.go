@@ -1,0 +1,236 @@
+package live
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// world is a feed with a clock of its own and a model that counts the same events.
+type world struct {
+	*Feed
+	now   time.Time
+	seq   uint64
+	added uint64
+}
+
+func newWorld(routes int) *world {
+	w := &world{now: time.Unix(1_800_000_000, 0)}
+	w.Feed = New(Options{RoutesMax: routes, Now: func() time.Time { return w.now }})
+	return w
+}
+
+func (w *world) add(method, label string, status uint16, latency time.Duration) {
+	w.seq++
+	w.added++
+	b := w.Begin(uuid.Nil)
+	b.Add("shop", method, label, w.seq, &event.Event{
+		Kind: event.KindRequest, Status: status, DurationMicros: uint64(latency.Microseconds()),
+		TimeMicros: w.now.UnixMicro(), Method: []byte(method), Path: []byte(label), Host: []byte("shop"),
+	})
+	b.Close()
+}
+
+// counts gathers the histograms: "route method status" → observations, and their sum.
+func (w *world) counts(t *testing.T) (map[string]uint64, uint64) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(w.Feed)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, total := map[string]uint64{}, uint64(0)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			out[label(m, "http_route")+" "+label(m, "http_request_method")+" "+label(m, "http_response_status_code")] += m.GetHistogram().GetSampleCount()
+			total += m.GetHistogram().GetSampleCount()
+		}
+	}
+	return out, total
+}
+
+func label(m *dto.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
+}
+
+func TestHistogramsByRouteMethodAndStatus(t *testing.T) {
+	w := newWorld(10)
+	w.add("GET", "/a", 200, 3*time.Millisecond)
+	w.add("GET", "/a", 200, 30*time.Millisecond)
+	w.add("GET", "/a", 500, time.Minute)
+	w.add("(other)", "/a", 405, 0)
+	got, total := w.counts(t)
+	for key, want := range map[string]uint64{"/a GET 200": 2, "/a GET 500": 1, "/a _OTHER 405": 1} {
+		if got[key] != want {
+			t.Errorf("%s: %d, want %d (all: %v)", key, got[key], want, got)
+		}
+	}
+	if total != w.added {
+		t.Errorf("%d observations of %d events", total, w.added)
+	}
+}
+
+func TestScannersTakeNoRoute(t *testing.T) {
+	w := newWorld(3)
+	for i := range 1000 {
+		w.add("GET", fmt.Sprintf("/scan%d", i), 404, 0)
+	}
+	for i := range 5 {
+		w.add("GET", fmt.Sprintf("/real%d", i), 200, 0)
+	}
+	got, total := w.counts(t)
+	for i := range 3 {
+		if got[fmt.Sprintf("/real%d GET 200", i)] != 1 {
+			t.Errorf("real route %d has no histogram: %v", i, got)
+		}
+	}
+	if len(w.routes) != 4 || total != w.added || got["(other) GET 404"] != 1000 || got["(other) GET 200"] != 2 {
+		t.Errorf("%d routes, %d of %d counted: %v", len(w.routes), total, w.added, got)
+	}
+}
+
+func TestAnIdleRouteGivesItsPlaceUp(t *testing.T) {
+	w := newWorld(1)
+	w.add("GET", "/old", 200, 0)
+	w.now = w.now.Add(59 * time.Minute)
+	w.add("GET", "/new", 200, 0)
+	if got, _ := w.counts(t); got["/new GET 200"] != 0 || got["(other) GET 200"] != 1 {
+		t.Errorf("a place was taken from a route in use: %v", got)
+	}
+	w.now = w.now.Add(2 * time.Minute)
+	w.add("GET", "/new", 200, 0)
+	w.add("GET", "/old", 200, 0)
+	if got, _ := w.counts(t); got["/new GET 200"] != 1 || got["(other) GET 200"] != 2 || got["/old GET 200"] != 0 {
+		t.Errorf("the idle route's place: %v", got)
+	}
+}
+
+func TestStatusesOfARouteAreBounded(t *testing.T) {
+	w := newWorld(10)
+	for status := range uint16(900) {
+		w.add("GET", "/a", 100+status, 0)
+	}
+	got, total := w.counts(t)
+	if len(got) > seriesMax+1 || total != w.added || got["/a _OTHER _OTHER"] == 0 {
+		t.Errorf("%d series, %d of %d counted", len(got), total, w.added)
+	}
+}
+
+func TestRecentCountsBySteps(t *testing.T) {
+	w := newWorld(10)
+	for i := range 3 {
+		for range i + 1 {
+			w.add("GET", "/a", 200, 0)
+		}
+		w.add("GET", "/b", 503, 0)
+		w.now = w.now.Add(StepSeconds * time.Second)
+	}
+	w.now = w.now.Add(2 * time.Second)
+	r := w.Recent()
+	if got := r.Totals.Count[Steps-3:]; fmt.Sprint(got) != "[2 3 4]" {
+		t.Errorf("totals %v", got)
+	}
+	if r.Paths[0].Path != "/a" || fmt.Sprint(r.Paths[0].Count[Steps-3:]) != "[1 2 3]" || fmt.Sprint(r.Paths[1].Errors[Steps-3:]) != "[1 1 1]" {
+		t.Errorf("paths %+v", r.Paths)
+	}
+	if !r.To.Equal(time.Unix(w.now.Unix()/StepSeconds*StepSeconds, 0)) {
+		t.Errorf("ends at %s", r.To)
+	}
+	w.now = w.now.Add(29*time.Minute + 30*time.Second)
+	w.add("GET", "/a", 200, 0)
+	w.now = w.now.Add(StepSeconds*time.Second + 2*time.Second)
+	if got := sum(w.Recent().Totals.Count); got != 8 {
+		t.Errorf("after half an hour %d of the last half hour, want 8: the first step has left", got)
+	}
+	w.now = w.now.Add(time.Hour)
+	if got := sum(w.Recent().Totals.Count); got != 0 || len(w.Recent().Paths) != 0 {
+		t.Errorf("an hour later %d", got)
+	}
+}
+
+func TestWatchersSeeWhatTheyAskFor(t *testing.T) {
+	w := newWorld(10)
+	watch := func(f Filter) *Watcher {
+		watcher, err := w.Watch(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(watcher.Close)
+		return watcher
+	}
+	all, path, below := watch(Filter{}), watch(Filter{Path: "/users/*/orders"}), watch(Filter{Path: "/users/*"})
+	failed, slow := watch(Filter{StatusMin: 500, StatusMax: 599}), watch(Filter{LatencyMin: time.Second})
+	w.add("GET", "/users/7/orders", 200, time.Millisecond)
+	w.add("GET", "/users", 503, time.Millisecond)
+	w.add("POST", "/users/1", 201, time.Second)
+	for name, c := range map[string]struct {
+		w    *Watcher
+		want int
+	}{"all": {all, 3}, "path": {path, 1}, "below": {below, 2}, "failed": {failed, 1}, "slow": {slow, 1}} {
+		if got := len(c.w.Events()); got != c.want {
+			t.Errorf("%s: %d events, want %d", name, got, c.want)
+		}
+	}
+	if line := string(<-failed.Events()); !strings.Contains(line, `"http_response_status_code":503`) || !strings.Contains(line, `"url_template":"/users"`) {
+		t.Error(line)
+	}
+}
+
+func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
+	w := newWorld(10)
+	watcher, err := w.Watch(Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range feedMax + 7 {
+		w.add("GET", "/a", 200, 0)
+	}
+	if len(watcher.Events()) != feedMax || watcher.TakeMissed() != 7 {
+		t.Errorf("%d waiting, %d missed", len(watcher.Events()), watcher.TakeMissed())
+	}
+	watcher.Close()
+	w.add("GET", "/a", 200, 0)
+	if n := watcher.TakeMissed(); n != 0 {
+		t.Errorf("%d after it was closed", n)
+	}
+}
+
+func TestWatchersAreBounded(t *testing.T) {
+	w := newWorld(10)
+	for range WatchersMax {
+		if _, err := w.Watch(Filter{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Watch(Filter{}); err == nil {
+		t.Error("one more than allowed")
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	w := newWorld(100)
+	e := event.Event{Kind: event.KindRequest, Status: 200, DurationMicros: 1234, TimeMicros: w.now.UnixMicro()}
+	labels := make([]string, 100)
+	for i := range labels {
+		labels[i] = fmt.Sprintf("/api/v1/things/{id}/part%d", i)
+	}
+	batch := w.Begin(uuid.Nil)
+	defer batch.Close()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		batch.Add("shop", "GET", labels[i%100], 1, &e)
+	}
+}

@@ -1,0 +1,117 @@
+package live
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// What is remembered of the recent past.
+const (
+	StepSeconds = 10  // length of a step
+	Steps       = 180 // half an hour
+	ringsMax    = 512 // rows with a rate of their own
+)
+
+// ring counts by steps of time. Step n since 1970 is kept in the place n modulo Steps.
+type ring struct {
+	newest int64 // the latest step written
+	count  [Steps]uint32
+	errors [Steps]uint32
+}
+
+// add counts one response of the given second. One that is older than the ring, or ahead of the clock by more than a
+// step, is left out: it is in the statistics, only not in the picture of the last half hour.
+func (r *ring) add(second, now int64, failed bool) {
+	step := second / StepSeconds
+	if step > now/StepSeconds+1 {
+		return
+	}
+	if step <= r.newest-Steps {
+		return
+	}
+	r.advance(step)
+	at := step % Steps
+	r.count[at]++
+	if failed {
+		r.errors[at]++
+	}
+}
+
+// advance empties the places between the latest step and step.
+func (r *ring) advance(step int64) {
+	if step <= r.newest {
+		return
+	}
+	for s := max(r.newest+1, step-Steps+1); s <= step; s++ {
+		r.count[s%Steps], r.errors[s%Steps] = 0, 0
+	}
+	r.newest = step
+}
+
+// read returns the steps that end with last, oldest first.
+func (r *ring) read(last int64) Activity {
+	a := Activity{Count: make([]uint32, Steps), Errors: make([]uint32, Steps)}
+	for i := range int64(Steps) {
+		if step := last - Steps + 1 + i; step <= r.newest && step > r.newest-Steps && step >= 0 {
+			a.Count[i], a.Errors[i] = r.count[step%Steps], r.errors[step%Steps]
+		}
+	}
+	return a
+}
+
+// Activity is a number of responses and errors per step, oldest first.
+type Activity struct {
+	Count  []uint32 `json:"count"`
+	Errors []uint32 `json:"errors"`
+}
+
+// RowActivity is the activity of one row.
+type RowActivity struct {
+	Host   string `json:"host"`
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Activity
+}
+
+// Recent is the body of GET /api/v1/recent.
+type Recent struct {
+	From        time.Time     `json:"from"` // start of the first step
+	To          time.Time     `json:"to"`   // end of the last step, which is complete
+	StepSeconds int           `json:"step_seconds"`
+	Totals      Activity      `json:"totals"` // every response, rows that are not listed included
+	Paths       []RowActivity `json:"paths"`  // rows with at least one response, the busiest first
+}
+
+// Recent reads the half hour that ended with the last complete step. Events arrive about a second after their response,
+// so a step counts as complete when the next one is two seconds old.
+func (f *Feed) Recent() Recent {
+	last := (f.o.Now().Unix()-2)/StepSeconds - 1
+	r := Recent{
+		From: time.Unix((last-Steps+1)*StepSeconds, 0).UTC(), To: time.Unix((last+1)*StepSeconds, 0).UTC(),
+		StepSeconds: StepSeconds, Paths: []RowActivity{},
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r.Totals = f.total.read(last)
+	for k, row := range f.rows {
+		if row.ring == nil || row.ring.newest <= last-Steps {
+			continue
+		}
+		if a := row.ring.read(last); sum(a.Count) > 0 {
+			r.Paths = append(r.Paths, RowActivity{k.host, k.method, k.label, a})
+		}
+	}
+	slices.SortFunc(r.Paths, func(a, b RowActivity) int {
+		return cmp.Or(cmp.Compare(sum(b.Count), sum(a.Count)), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method),
+			cmp.Compare(a.Host, b.Host))
+	})
+	return r
+}
+
+func sum(values []uint32) (total uint64) {
+	for _, v := range values {
+		total += uint64(v)
+	}
+	return total
+}

@@ -126,15 +126,17 @@ func TestMetrics(t *testing.T) {
 	}
 	got := map[string]float64{}
 	for _, f := range families {
-		if !strings.HasPrefix(f.GetName(), "wayside_") || f.GetHelp() == "" {
+		named := strings.HasPrefix(f.GetName(), "wayside_") || f.GetName() == "http_server_request_duration_seconds"
+		if !named || f.GetHelp() == "" {
 			t.Errorf("metric %s", f.GetName())
 		}
 		m := f.GetMetric()[0]
-		got[f.GetName()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		got[f.GetName()] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 	}
 	for name, want := range map[string]float64{
 		"wayside_collector_applied_total": 1, "wayside_collector_batches_total": 1, "wayside_collector_quarantined_total": 1,
 		"wayside_collector_failures_total": attemptsMax, "wayside_collector_paused": 0, "wayside_paths_rows": 1,
+		"http_server_request_duration_seconds": 1,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)

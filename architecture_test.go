@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"collector/api/snapshot": nil,
 	"collector/live":         nil,
 	"uploader":               nil,
+	"uploader/reader":        {"uploader"},
 	"configs":                nil,
 	"internal/admin":         {"internal/link"},
 	"internal/supervise":     {"internal/link"},

@@ -31,6 +31,8 @@ const (
 	pathFinish = admin.InternalPrefix + "finish"
 	pathStatus = admin.InternalPrefix + "status"
 	pathJob    = "/-/job/"
+	// pathCatalogue streams the archive catalogue to the archive commands.
+	pathCatalogue = "/-/catalogue"
 )
 
 // books holds the parts of the books process.
@@ -99,9 +101,14 @@ func newUploader(ctx context.Context, cfg *configs.Config, s *store.Store, log *
 }
 
 func openTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (uploader.Target, error) {
-	return uploader.OpenTarget(ctx, cfg.Archive.TargetURL(), uploader.TargetOptions{
-		AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), Logger: log,
-	})
+	return uploader.OpenTarget(ctx, archiveURL(cfg), targetOptions(cfg, log))
+}
+
+// archiveURL is where the archive stands.
+func archiveURL(cfg *configs.Config) string { return cfg.Archive.TargetURL() }
+
+func targetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
+	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), Logger: log}
 }
 
 // localArchive is the archive's directory, or empty if it is not on this machine.
@@ -215,6 +222,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
 	})
+	mux.HandleFunc("GET "+pathCatalogue, b.serveCatalogue)
 	mux.HandleFunc("POST "+pathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
 	mux.HandleFunc("POST "+pathJob+"{name}", func(w http.ResponseWriter, r *http.Request) {
 		done, err := b.job(r.Context(), r.PathValue("name"), r.URL.Query().Get("all") == "true")

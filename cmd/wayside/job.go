@@ -9,13 +9,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
-	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
@@ -119,60 +116,4 @@ func runJobHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, na
 	}
 	done, err := b.job(ctx, name, all)
 	return done, errors.Join(err, b.close())
-}
-
-func newArchive() *cobra.Command {
-	cmd := &cobra.Command{Use: "archive", Short: "Look into the archive", Args: oneOf("ls")}
-	cmd.AddCommand(newArchiveLs())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	return cmd
-}
-
-func newArchiveLs() *cobra.Command {
-	var f finder
-	var output string
-	cmd := &cobra.Command{
-		Use: "ls", Short: "List the archive's objects as the catalogue knows them", Example: "wayside archive ls --output json", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.find(cmd)
-			if err != nil {
-				return err
-			}
-			body, err := c.do(cmd.Context(), http.MethodGet, "/api/v1/archives")
-			if err != nil {
-				return err
-			}
-			if output == "json" {
-				_, err = cmd.OutOrStdout().Write(body)
-				return err
-			}
-			return printArchives(cmd, body)
-		},
-	}
-	f.bind(cmd)
-	bindOutput(cmd, &output)
-	return cmd
-}
-
-func printArchives(cmd *cobra.Command, body []byte) error {
-	var list struct {
-		Archives []catalogue.Plan `json:"archives"`
-	}
-	if err := json.Unmarshal(body, &list); err != nil {
-		return fmt.Errorf("answer of /api/v1/archives: %w", err)
-	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "STATE\tROWS\tBYTES\tVERIFIED\tKEY")
-	var rows, size uint64
-	for _, p := range list.Archives {
-		verified := "-"
-		if !p.VerifiedAt.IsZero() {
-			verified = p.VerifiedAt.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", p.State, p.Rows, p.ObjectBytes, verified, p.Key)
-		rows += p.Rows
-		size += p.ObjectBytes
-	}
-	fmt.Fprintf(w, "total\t%d\t%d\t\t%d objects\n", rows, size, len(list.Archives))
-	return w.Flush()
 }

@@ -161,7 +161,7 @@ func (t *traffic) announce() datadir.Info {
 	info := datadir.Info{
 		PID: os.Getpid(), Version: version, Started: time.Now().UTC(),
 		Listen: t.trafficLn.Addr().String(), Admin: "http://" + t.adminLn.Addr().String(),
-		Upstream: t.cfg.Upstream, Archive: t.cfg.Archive.TargetURL(), Epoch: t.spool.Epoch().String(),
+		Upstream: t.cfg.Upstream, Archive: archiveURL(t.cfg), Epoch: t.spool.Epoch().String(),
 	}
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")

@@ -85,4 +85,7 @@ type Plan struct {
 
 	// Known once retention has removed the local blocks.
 	DeletedAt time.Time `json:"deleted_at,omitzero"`
+
+	// Known once the object itself was removed from the archive, which archive.expire does.
+	ExpiredAt time.Time `json:"expired_at,omitzero"`
 }

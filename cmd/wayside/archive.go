@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+func newArchive() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "archive ls|verify|cat|restore|rebuild", Short: "Look into the archive, check it, bring it back",
+		Long: "These commands read the archive itself: give --archive s3://bucket/prefix to read a bucket without any data\n" +
+			"directory, or --data DIR to read the archive of a wayside that runs there or did.",
+		Args: oneOf("ls", "verify", "cat", "restore", "rebuild"),
+	}
+	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+// archiveFlags are common to the commands that read the archive.
+type archiveFlags struct {
+	finder
+	from, to string
+}
+
+func (f *archiveFlags) bind(cmd *cobra.Command) {
+	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
+	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
+	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: 2026-11-23, 2026-11-23T09, RFC 3339, -24h, -7d")
+	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment")
+}
+
+// span reads --from and --to.
+func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
+	now := time.Now()
+	for _, b := range []struct {
+		flag, text string
+		to         *time.Time
+	}{{"--from", f.from, &r.From}, {"--to", f.to, &r.To}} {
+		if b.text == "" {
+			continue
+		}
+		if *b.to, err = reader.ParseTime(b.text, now); err != nil {
+			return r, &usageError{fmt.Errorf("%s: %w", b.flag, err), exampleOf(cmd)}
+		}
+	}
+	if !r.To.IsZero() && !r.From.Before(r.To) {
+		return r, &usageError{fmt.Errorf("--from %s is not before --to %s", f.from, f.to), exampleOf(cmd)}
+	}
+	return r, nil
+}
+
+// books are what an archive command works on.
+type archiveBooks struct {
+	cfg    *configs.Config
+	target uploader.Target
+	client *client // nil if no wayside runs there
+	span   reader.Range
+}
+
+// open finds the archive: that of --archive, else that of the running wayside, else that of the configuration.
+func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBooks, error) {
+	span, err := f.span(cmd)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := f.config.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	b := &archiveBooks{cfg: cfg, span: span}
+	address := archiveURL(cfg)
+	if b.client, err = findAdmin(cfg, f.admin); err != nil && !errors.Is(err, datadir.ErrNotRunning) {
+		return nil, err
+	}
+	if info, err := datadir.ReadInfo(cfg.Data.Dir); err == nil && f.admin == "" && !cmd.Flags().Changed("archive") {
+		address = info.Archive
+	}
+	// A mistyped directory must not look like an empty archive.
+	if dir, found := strings.CutPrefix(address, "file://"); found && b.client == nil {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
+		}
+	}
+	b.target, err = uploader.OpenTarget(ctx, address, targetOptions(cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "archive")))
+	return b, err
+}
+
+// errNoCatalogue says that there is only a bucket.
+var errNoCatalogue = errors.New("no catalogue: no wayside runs there, and there is no store in the data directory")
+
+// plans reads the catalogue: from the running wayside, else from the store in the data directory.
+func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
+	if b.client != nil {
+		body, err := b.client.do(ctx, http.MethodGet, pathCatalogue)
+		if err != nil {
+			return nil, err
+		}
+		return decodePlans(bytes.NewReader(body))
+	}
+	dir := b.cfg.Data.Dir
+	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w %s", errNoCatalogue, dir)
+	}
+	lock, err := datadir.Acquire(dir, datadir.CollectLock)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Release() }()
+	s, err := store.Open(store.Options{Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine)})
+	if err != nil {
+		return nil, err
+	}
+	var plans []catalogue.Plan
+	err = s.Plans(ctx, func(p *catalogue.Plan) error {
+		c := *p
+		c.Blocks = nil
+		plans = append(plans, c)
+		return nil
+	})
+	return plans, errors.Join(err, s.Close())
+}
+
+func decodePlans(r io.Reader) ([]catalogue.Plan, error) {
+	var plans []catalogue.Plan
+	for d := json.NewDecoder(bufio.NewReader(r)); ; {
+		var p catalogue.Plan
+		switch err := d.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return plans, nil
+		case err != nil:
+			return nil, fmt.Errorf("answer of %s: %w", pathCatalogue, err)
+		}
+		plans = append(plans, p)
+	}
+}
+
+// serveCatalogue streams every plan, a JSON object a line, without its blocks.
+func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(w)
+	err := b.store.Plans(r.Context(), func(p *catalogue.Plan) error {
+		c := *p
+		c.Blocks = nil // local detail, and the bulk of a plan
+		return out.Encode(c)
+	})
+	if err != nil {
+		b.log.Warn("the catalogue was not sent to its end", "error", err)
+		panic(http.ErrAbortHandler) // the reader must not take what came for the whole
+	}
+}
+
+// interruptible is a context that ends with Ctrl-C.
+func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+}
+
+func newArchiveVerify() *cobra.Command {
+	var f archiveFlags
+	var output string
+	var quick, bucketOnly bool
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Compare the archive with the catalogue: every object, every hash, every sequence number",
+		Long: "verify reads every object in range and compares it with the catalogue, with its own metadata, and with all others:\n" +
+			"nothing may be missing, changed or there twice. Without a catalogue, objects are compared with what they say of\n" +
+			"themselves. It exits 1 if anything is wrong. --quick compares presence, size and metadata only.",
+		Example: "wayside archive verify --from -7d", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd)
+			defer cancel()
+			b, err := f.open(ctx, cmd)
+			if err != nil {
+				return err
+			}
+			var plans []catalogue.Plan
+			if !bucketOnly {
+				if plans, err = b.plans(ctx); errors.Is(err, errNoCatalogue) {
+					fmt.Fprintln(cmd.ErrOrStderr(), err.Error()+"; objects are compared with their own metadata")
+				} else if err != nil {
+					return err
+				}
+			}
+			bar := newProgress(cmd.ErrOrStderr())
+			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Quick: quick, Progress: bar.step})
+			bar.end()
+			if err != nil {
+				return err
+			}
+			return printReport(cmd, report, output)
+		},
+	}
+	f.bind(cmd)
+	bindOutput(cmd, &output)
+	cmd.Flags().BoolVar(&quick, "quick", false, "compare presence, size and metadata; read no object")
+	cmd.Flags().BoolVar(&bucketOnly, "bucket", false, "do without the catalogue")
+	return cmd
+}
+
+func printReport(cmd *cobra.Command, r *reader.Report, output string) error {
+	out := cmd.OutOrStdout()
+	if output == "json" {
+		if err := json.NewEncoder(out).Encode(r); err != nil {
+			return err
+		}
+	} else {
+		for _, p := range r.Problems {
+			fmt.Fprintln(out, p)
+		}
+		fmt.Fprintf(out, "%d objects, %d bytes, %d rows in %d lines, %d epochs; %d in the catalogue, %d of others, %d plans open: ",
+			r.Objects, r.Bytes, r.Rows, r.Lines, r.Epochs, r.Known, r.Foreign, r.Open)
+		if len(r.Problems) == 0 {
+			fmt.Fprintln(out, "all as it should be")
+		} else {
+			fmt.Fprintf(out, "%d problems\n", len(r.Problems))
+		}
+	}
+	if n := len(r.Problems); n > 0 {
+		return fmt.Errorf("the archive is not as it should be: %d problems", n)
+	}
+	return nil
+}
+
+func newArchiveCat() *cobra.Command {
+	var f archiveFlags
+	var filter reader.Filter
+	var status string
+	var limit uint64
+	cmd := &cobra.Command{
+		Use: "cat", Short: "Print archived events as NDJSON, by time, path and status",
+		Example: "wayside archive cat --from -24h --path '/users/*' --status 5xx", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd)
+			defer cancel()
+			var err error
+			if filter.Status, err = reader.ParseStatus(status); err != nil {
+				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
+			}
+			b, err := f.open(ctx, cmd)
+			if err != nil {
+				return err
+			}
+			filter.Range = b.span
+			_, err = reader.Cat(ctx, b.target, filter, cmd.OutOrStdout(), limit)
+			if errors.Is(err, syscall.EPIPE) {
+				return nil // whoever reads has had enough
+			}
+			return err
+		},
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&filter.Path, "path", "", "path as received or template; a trailing * makes it a prefix")
+	cmd.Flags().StringVar(&status, "status", "", "404, 5xx or 400-499")
+	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
+	cmd.Flags().StringVar(&filter.Service, "of-service", "", "only events of this service")
+	cmd.Flags().StringVar(&filter.Instance, "of-instance", "", "only events of this instance")
+	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "drop records too")
+	cmd.Flags().Uint64Var(&limit, "limit", 0, "end after so many lines (0: all)")
+	return cmd
+}

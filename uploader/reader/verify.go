@@ -1,0 +1,257 @@
+package reader
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// VerifyOptions say what is compared with what.
+type VerifyOptions struct {
+	Range
+	// Plans are the catalogue's; nil means that there is none, and objects are only compared with what they say themselves.
+	Plans []catalogue.Plan
+	// Quick compares presence, size and metadata, and reads no object.
+	Quick bool
+	// Progress, if not nil, is told before each object.
+	Progress func(done, total int, key string)
+}
+
+// Report is what [Verify] found.
+type Report struct {
+	Objects  int       `json:"objects"` // in the bucket, in range
+	Known    int       `json:"known"`   // of these, in the catalogue
+	Foreign  int       `json:"foreign"` // of other data directories
+	Bytes    uint64    `json:"bytes"`   // compressed
+	Rows     uint64    `json:"rows"`
+	Lines    uint64    `json:"lines"` // 0 for objects of which only the presence was checked
+	Epochs   int       `json:"epochs"`
+	Open     int       `json:"open"` // plans that are not verified yet: they are nobody's fault
+	Problems []Problem `json:"problems"`
+}
+
+// Problem is one thing that is not as it should be.
+type Problem struct {
+	Key  string `json:"key,omitempty"`
+	What string `json:"what"`
+}
+
+// String is the problem on one line.
+func (p Problem) String() string {
+	if p.Key == "" {
+		return p.What
+	}
+	return p.Key + ": " + p.What
+}
+
+// Verify compares the bucket with the catalogue, each object with its own metadata, and looks at the union of all
+// sequence runs: no number may stand in two objects. An error means that the check could not be finished; what it found
+// wrong stands in the report.
+func Verify(ctx context.Context, t uploader.Target, o VerifyOptions) (*Report, error) {
+	v := &verifier{VerifyOptions: o, t: t, report: &Report{Problems: []Problem{}}, plans: map[string]*catalogue.Plan{}, runs: map[uuid.UUID][]keyedRun{}, own: map[uuid.UUID]bool{}}
+	v.index()
+	var objects []Object
+	if err := List(ctx, t, o.Range, func(o Object) error { objects = append(objects, o); return nil }); err != nil {
+		return v.report, err
+	}
+	for i := range objects {
+		if o.Progress != nil {
+			o.Progress(i, len(objects), objects[i].Key)
+		}
+		if err := v.object(ctx, &objects[i]); err != nil {
+			return v.report, err
+		}
+	}
+	v.missing()
+	v.union()
+	return v.report, nil
+}
+
+type keyedRun struct {
+	catalogue.Run
+	key string
+}
+
+type verifier struct {
+	VerifyOptions
+	t      uploader.Target
+	report *Report
+	plans  map[string]*catalogue.Plan // in range, by key; those met in the bucket are removed
+	own    map[uuid.UUID]bool         // epochs of this catalogue
+	runs   map[uuid.UUID][]keyedRun
+}
+
+func (v *verifier) index() {
+	for i := range v.Plans {
+		p := &v.Plans[i]
+		v.own[p.Epoch] = true
+		if v.Touches(hourTime(p.Hour)) {
+			v.plans[p.Key] = p
+		}
+	}
+}
+
+func (v *verifier) problem(key, format string, args ...any) {
+	v.report.Problems = append(v.report.Problems, Problem{key, fmt.Sprintf(format, args...)})
+}
+
+// object checks one object of the bucket.
+func (v *verifier) object(ctx context.Context, o *Object) error {
+	r := v.report
+	r.Objects++
+	r.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
+	p := v.plans[o.Key]
+	delete(v.plans, o.Key)
+	switch {
+	case p != nil:
+		r.Known++
+	case v.own[o.Epoch]:
+		v.problem(o.Key, "is in the bucket and in no plan of the catalogue that knows its epoch")
+	default:
+		r.Foreign++
+	}
+	var c *Contents
+	var err error
+	if v.Quick {
+		c, err = v.glance(ctx, o)
+	} else {
+		c, err = Scan(ctx, v.t, o.Key, nil)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, uploader.ErrNotFound):
+		v.problem(o.Key, "vanished while it was checked")
+		return nil
+	case err != nil && c == nil:
+		return err // the target, not the object
+	case err != nil:
+		v.problem(o.Key, "%v", err)
+		return nil
+	}
+	r.Lines += c.Lines
+	v.againstItself(o, c)
+	if p != nil && p.State != catalogue.Planned {
+		v.againstPlan(o, c, p)
+	}
+	for _, run := range c.Runs {
+		v.runs[o.Epoch] = append(v.runs[o.Epoch], keyedRun{run, o.Key})
+	}
+	return nil
+}
+
+// glance describes an object by its metadata alone.
+func (v *verifier) glance(ctx context.Context, o *Object) (*Contents, error) {
+	info, err := v.t.Stat(ctx, o.Key)
+	if err != nil {
+		return nil, err
+	}
+	c := &Contents{Bytes: uint64(max(info.Size, 0)), Meta: info.Meta, RawSHA256: info.Meta[uploader.MetaRawSHA256]} //nolint:gosec // not negative
+	c.Rows, _ = strconv.ParseUint(info.Meta[uploader.MetaRows], 10, 64)
+	if c.Runs, err = uploader.ParseRuns(info.Meta[uploader.MetaRuns]); err != nil {
+		return c, err
+	}
+	if c.Runs == nil { // the list did not fit: the name bounds it, which is enough to see two objects overlap
+		c.Runs = []catalogue.Run{{First: o.First, Last: o.Last}}
+	}
+	return c, nil
+}
+
+// againstItself compares what was read with the object's name and metadata.
+func (v *verifier) againstItself(o *Object, c *Contents) {
+	v.report.Rows += c.Rows
+	if n := len(c.Runs); n == 0 || c.Runs[0].First != o.First || c.Runs[n-1].Last != o.Last {
+		v.problem(o.Key, "its sequence numbers are %s", runsText(c.Runs))
+	}
+	if v.Quick {
+		return
+	}
+	for name, got := range map[string]string{
+		uploader.MetaRows: strconv.FormatUint(c.Rows, 10), uploader.MetaLines: strconv.FormatUint(c.Lines, 10),
+		uploader.MetaRawBytes: strconv.FormatUint(c.RawBytes, 10), uploader.MetaRawSHA256: c.RawSHA256,
+		uploader.MetaRunCount: strconv.Itoa(len(c.Runs)),
+	} {
+		if said := c.Meta[name]; said != got {
+			v.problem(o.Key, "%s is %s in its metadata and %s in its content", name, cmp.Or(said, "missing"), got)
+		}
+	}
+}
+
+// againstPlan compares what was read with the catalogue.
+func (v *verifier) againstPlan(o *Object, c *Contents, p *catalogue.Plan) {
+	if c.Bytes != p.ObjectBytes || c.RawSHA256 != p.RawSHA256 || c.Rows != p.Rows {
+		v.problem(o.Key, "holds %d rows in %d bytes, content hash %s; the catalogue verified %d in %d, %s",
+			c.Rows, c.Bytes, c.RawSHA256, p.Rows, p.ObjectBytes, p.RawSHA256)
+		return
+	}
+	if v.Quick {
+		return
+	}
+	if c.SHA256 != p.ObjectSHA256 || c.Lines != p.Lines || !slices.Equal(c.Runs, p.Runs) {
+		v.problem(o.Key, "is not byte for byte what was verified: hash %s, lines %d, sequence numbers %s; then %s, %d, %s",
+			c.SHA256, c.Lines, runsText(c.Runs), p.ObjectSHA256, p.Lines, runsText(p.Runs))
+	}
+}
+
+// missing reports the plans whose object was not met.
+func (v *verifier) missing() {
+	for _, p := range sortedPlans(v.plans) {
+		switch {
+		case p.State == catalogue.Planned:
+			v.report.Open++
+		case !p.ExpiredAt.IsZero(): // removed from the archive on purpose
+		default:
+			v.problem(p.Key, "was verified on %s and is missing (%d rows, state %s)", p.VerifiedAt.UTC().Format("2006-01-02 15:04"), p.Rows, p.State)
+		}
+	}
+}
+
+func sortedPlans(m map[string]*catalogue.Plan) []*catalogue.Plan {
+	var plans []*catalogue.Plan
+	for _, p := range m {
+		plans = append(plans, p)
+	}
+	slices.SortFunc(plans, func(a, b *catalogue.Plan) int { return cmp.Compare(a.Key, b.Key) })
+	return plans
+}
+
+// union reports sequence numbers that stand in two objects.
+func (v *verifier) union() {
+	v.report.Epochs = len(v.runs)
+	for epoch, runs := range v.runs {
+		slices.SortFunc(runs, func(a, b keyedRun) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.key, b.key)) })
+		for i := 1; i < len(runs); i++ {
+			if before := runs[i-1]; runs[i].First <= before.Last && runs[i].key != before.key {
+				v.problem(runs[i].key, "sequence numbers from %d of epoch %s stand in %s too", runs[i].First, epoch, before.key)
+			}
+			if runs[i].Last < runs[i-1].Last {
+				runs[i] = runs[i-1] // the longer one goes on overlapping
+			}
+		}
+	}
+}
+
+func runsText(runs []catalogue.Run) string {
+	if len(runs) == 0 {
+		return "none"
+	}
+	if len(runs) > 4 {
+		return fmt.Sprintf("%d-%d in %d runs", runs[0].First, runs[len(runs)-1].Last, len(runs))
+	}
+	text := ""
+	for i, r := range runs {
+		if i > 0 {
+			text += ","
+		}
+		text += fmt.Sprintf("%d-%d", r.First, r.Last)
+	}
+	return text
+}

@@ -11,23 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// accountingTries is how often Accounting reads without holding up the drain loop.
+// accountingTries is how often view reads without holding up the drain loop.
 const accountingTries = 3
-
-// Accounting reads the figures that must add up. What the store says is read at one moment between two transactions, and
-// the spools are asked relative to exactly that moment.
-func (c *Collector) Accounting(ctx context.Context) (api.Accounting, error) {
-	view, err := c.view(ctx)
-	if err != nil {
-		return api.Accounting{}, fmt.Errorf("read the store's figures: %w", err)
-	}
-	// The spools first: an epoch that is retired in between then shows in both, which counts once, rather than in none.
-	active, err := c.o.Source.Ledgers(ctx, view.applied)
-	if err != nil {
-		return api.Accounting{}, fmt.Errorf("%w: %w", api.ErrUnavailable, sourceError(ctx, "read ledgers", err))
-	}
-	return api.Account(active, c.o.Store.Ledgers(), view.totals, view.aggregated), nil
-}
 
 // view is the store at one moment.
 type view struct {

@@ -154,7 +154,7 @@ type Collector struct {
 	retired time.Time          // when finished epochs were last looked for
 	done    map[uuid.UUID]bool // epochs whose final ledger is stored
 
-	booksMu sync.Mutex // held while the store changes; Accounting takes it to see watermarks and totals that belong together
+	booksMu sync.Mutex // held while the store changes; View takes it to see watermarks and totals that belong together
 
 	statusMu sync.Mutex
 	status   Status

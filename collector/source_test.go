@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
@@ -280,13 +281,24 @@ func (r *rig) rows(t testing.TB) map[string]uint64 {
 	return out
 }
 
-// checkBooks holds the accounting to what it promises, and to the number of responses that must be in it.
-func (r *rig) checkBooks(t testing.TB, responses uint64) {
+// accounting joins the store's side with the spools', as the traffic process does.
+func (r *rig) accounting(t testing.TB) api.Accounting {
 	t.Helper()
-	a, err := r.Accounting(t.Context())
+	view, err := r.View(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	active, err := r.source.Ledgers(t.Context(), view.Applied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api.Account(active, view.Ledgers, view.Totals, view.Aggregated)
+}
+
+// checkBooks holds the accounting to what it promises, and to the number of responses that must be in it.
+func (r *rig) checkBooks(t testing.TB, responses uint64) {
+	t.Helper()
+	a := r.accounting(t)
 	if !a.Balanced || a.Responses != responses {
 		t.Errorf("the books do not add up to %d: %+v", responses, a)
 	}

@@ -212,7 +212,8 @@ func (b *books) job(ctx context.Context, name string, all bool) (jobDone, error)
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.NewHandler(api.Options{
-		Rows: b.store, Plans: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
+		Rows: b.store, Plans: b.store, Events: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
+		Service: b.cfg.Service, Instance: b.cfg.Instance,
 		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploadMetrics()}, Logger: b.log,
 	}))
 	mux.HandleFunc("GET "+pathView, func(w http.ResponseWriter, r *http.Request) {

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"net/http"
-
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/store"
@@ -82,14 +80,4 @@ func (a *Accounting) check() {
 		a.Balanced = a.Balanced && i.Holds
 	}
 	a.Settled = a.Balanced && a.Spooled == 0
-}
-
-func (h *handler) accounting(r *http.Request) (any, error) {
-	if err := noParameters(r); err != nil {
-		return nil, err
-	}
-	if h.Accounting == nil {
-		return nil, ErrUnavailable
-	}
-	return h.Accounting(r.Context())
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
@@ -42,15 +43,18 @@ type PlanSource interface {
 
 // Options wire a handler. A nil source makes its endpoint answer 503.
 type Options struct {
-	Rows       RowSource
-	Plans      PlanSource
-	Snapshots  *snapshot.History
-	Accounting func(context.Context) (Accounting, error)
-	Storage    func(context.Context) (Storage, error)
-	Live       *live.Feed
-	Gatherer   prometheus.Gatherer // what GET /metrics shows
-	Now        func() time.Time    // nil means clock.Now
-	Logger     *slog.Logger        // nil means slog.Default
+	Rows      RowSource
+	Plans     PlanSource
+	Events    EventSource
+	Snapshots *snapshot.History
+	Storage   func(context.Context) (Storage, error)
+	Live      *live.Feed
+	Gatherer  prometheus.Gatherer // what GET /metrics shows
+	Now       func() time.Time    // nil means clock.Now
+	Logger    *slog.Logger        // nil means slog.Default
+
+	// Service and Instance are shown with every event, as in the archive.
+	Service, Instance string
 }
 
 // queriesMax is the number of queries that may read the store at the same time.
@@ -83,7 +87,8 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /api/v1/series", h.answer(h.series))
 	mux.HandleFunc("GET /api/v1/archives", h.answer(h.archives))
 	mux.HandleFunc("GET /api/v1/storage", h.answer(h.storage))
-	mux.HandleFunc("GET /api/v1/accounting", h.answer(h.accounting))
+	mux.HandleFunc("GET /api/v1/events", h.answer(h.events))
+	mux.HandleFunc("GET /api/v1/events/{id}", h.answer(h.event))
 	mux.Handle("GET /api/v1/live", snapshot.Live(o.Snapshots))
 	mux.HandleFunc("GET /api/v1/recent", h.recent)
 	mux.HandleFunc("GET /api/v1/tail", h.tail)
@@ -121,9 +126,17 @@ func (h *handler) answer(fn func(*http.Request) (any, error)) http.HandlerFunc {
 		}
 		v, err := fn(r)
 		var bad badRequest
+		table, tabular := v.(tabular)
 		switch {
+		case err == nil && tabular && wantsCSV(r):
+			writeCSV(w, table)
 		case err == nil:
+			if tabular {
+				w.Header().Set("Vary", "Accept")
+			}
 			writeJSON(w, http.StatusOK, v)
+		case errors.Is(err, store.ErrNoEvent):
+			writeJSON(w, http.StatusNotFound, errorBody{err.Error()})
 		case errors.As(err, &bad):
 			writeJSON(w, http.StatusBadRequest, errorBody{bad.text})
 		case errors.Is(err, ErrUnavailable):

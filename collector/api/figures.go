@@ -11,13 +11,16 @@ import (
 
 // Figures are the statistics of a row, a point in time or a total.
 type Figures struct {
-	Count    uint64            `json:"count"`
-	Rate     float64           `json:"rate"`   // responses per second over the whole window or range
-	Errors   uint64            `json:"errors"` // status 500 and above, or an error type
-	Status   map[string]uint64 `json:"status"` // by code; "0" stands for codes above 999
-	BytesIn  uint64            `json:"bytes_in"`
-	BytesOut uint64            `json:"bytes_out"`
-	Latency  Latency           `json:"latency_us"`
+	Count   uint64            `json:"count"`
+	Rate    float64           `json:"rate"`    // responses per second over the whole window or range
+	Errors  uint64            `json:"errors"`  // status 500 and above, or an error type
+	Streams uint64            `json:"streams"` // long-lived responses among Count; their latency is the time to the first byte
+	Status  map[string]uint64 `json:"status"`  // by code; "0" stands for codes above 999
+	// ErrorTypes are the errors by kind, such as connect_refused; absent where there were none.
+	ErrorTypes map[string]uint64 `json:"error_types,omitempty"`
+	BytesIn    uint64            `json:"bytes_in"`
+	BytesOut   uint64            `json:"bytes_out"`
+	Latency    Latency           `json:"latency_us"`
 }
 
 // Latency is in microseconds. Percentiles come from merged sketches and are within 1.1 %.
@@ -26,6 +29,7 @@ type Latency struct {
 	P90  uint64 `json:"p90"`
 	P95  uint64 `json:"p95"`
 	P99  uint64 `json:"p99"`
+	P999 uint64 `json:"p999"`
 	Max  uint64 `json:"max"`
 	Mean uint64 `json:"mean"`
 }
@@ -41,11 +45,12 @@ type Row struct {
 // figuresOf reads a row of statistics over the given number of seconds.
 func figuresOf(r *stats.Row, seconds float64) Figures {
 	f := Figures{
-		Count: r.Count, Errors: r.Errors, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Count: r.Count, Errors: r.Errors, Streams: r.Streams, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Status: make(map[string]uint64, len(r.Status)),
 		Latency: Latency{
 			P50: r.Quantile(0.50), P90: r.Quantile(0.90), P95: r.Quantile(0.95), P99: r.Quantile(0.99),
-			Max: r.MaxMicros, Mean: r.Mean(),
+			P999: r.Quantile(0.999),
+			Max:  r.MaxMicros, Mean: r.Mean(),
 		},
 	}
 	if seconds > 0 {
@@ -53,6 +58,12 @@ func figuresOf(r *stats.Row, seconds float64) Figures {
 	}
 	for _, s := range r.Status {
 		f.Status[strconv.Itoa(int(s.Code))] += s.Count
+	}
+	if len(r.ErrorTypes) > 0 {
+		f.ErrorTypes = make(map[string]uint64, len(r.ErrorTypes))
+	}
+	for _, t := range r.ErrorTypes {
+		f.ErrorTypes[t.Type] += t.Count
 	}
 	return f
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
 )
 
 // Bounds of queries.
@@ -73,12 +75,10 @@ func (h hours) seconds() float64 { return float64(h.to-h.from) * 3600 }
 func hourTime(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }
 
 // hours reads from and to. Statistics are kept by the hour, so the range is widened to whole ones.
-func (p *params) hours() hours {
-	to := p.time("to", p.now)
-	from := p.time("from", to.Add(-rangeDefault))
-	if p.err == nil && !from.Before(to) {
-		p.fail("from (%s) must be before to (%s)", from.Format(time.RFC3339), to.Format(time.RFC3339))
-	}
+func (p *params) hours() hours { return p.hoursOf("from", "to") }
+
+func (p *params) hoursOf(fromKey, toKey string) hours {
+	from, to := p.span(fromKey, toKey)
 	if p.err != nil {
 		return hours{}
 	}
@@ -87,6 +87,16 @@ func (p *params) hours() hours {
 		h.to++
 	}
 	return h
+}
+
+// span reads a range of time as it was given.
+func (p *params) span(fromKey, toKey string) (from, to time.Time) {
+	to = p.time(toKey, p.now)
+	from = p.time(fromKey, to.Add(-rangeDefault))
+	if p.err == nil && !from.Before(to) {
+		p.fail("%s (%s) must be before %s (%s)", fromKey, from.Format(time.RFC3339), toKey, to.Format(time.RFC3339))
+	}
+	return from, to
 }
 
 func floorHour(t time.Time) int64 {
@@ -171,10 +181,11 @@ func (p *params) step() int64 {
 	return int64(d / time.Hour)
 }
 
-// filter selects rows.
+// filter selects rows, and by their rows events.
 type filter struct {
 	host, method, prefix, path string
 	anyHost, anyMethod         bool
+	status                     *statusSet // nil: any
 }
 
 func (p *params) filter() filter {
@@ -189,10 +200,99 @@ func (p *params) filter() filter {
 	if f.prefix != "" && f.prefix[0] != '/' && !strings.HasPrefix("(other)", f.prefix) {
 		p.fail("prefix=%q must start with /", f.prefix)
 	}
+	f.status = p.statuses()
 	return f
 }
 
 func (f *filter) keeps(n name) bool {
 	return (f.anyHost || n.host == f.host) && (f.anyMethod || n.method == f.method) &&
 		strings.HasPrefix(n.label, f.prefix) && (f.path == "" || n.label == f.path)
+}
+
+// statusSet is a set of status codes.
+type statusSet [1000]bool
+
+// statuses reads a list of codes (404), classes (5xx) and ranges (500-504); nil if there is none.
+func (p *params) statuses() *statusSet {
+	text := p.text("status")
+	if text == "" || p.err != nil {
+		return nil
+	}
+	set := new(statusSet)
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, ok := parseStatuses(strings.TrimSpace(part))
+		if !ok {
+			p.fail("status=%q: use codes (404), classes (5xx) or ranges (500-504), separated by commas", text)
+			return nil
+		}
+		for code := from; code <= to; code++ {
+			set[code] = true
+		}
+	}
+	return set
+}
+
+func parseStatuses(text string) (from, to int, ok bool) {
+	if class, found := strings.CutSuffix(strings.ToLower(text), "xx"); found {
+		n, err := strconv.Atoi(class)
+		return n * 100, n*100 + 99, err == nil && n >= 1 && n <= 9
+	}
+	first, last, isRange := strings.Cut(text, "-")
+	if !isRange {
+		last = first
+	}
+	from, err1 := strconv.Atoi(first)
+	to, err2 := strconv.Atoi(last)
+	return from, to, err1 == nil && err2 == nil && from >= 0 && from <= to && to < len(statusSet{})
+}
+
+// among is the number of responses with one of the codes.
+func (s *statusSet) among(r *stats.Row) (n uint64) {
+	for _, c := range r.Status {
+		if s[c.Code] {
+			n += c.Count
+		}
+	}
+	return n
+}
+
+// compared is the range to compare with: the one before, of the same length ("compare=previous"), or any other
+// (compare_from, compare_to). ok is false where none was asked for.
+func (p *params) compared(span hours) (before hours, ok bool) {
+	from, to := p.text("compare_from"), p.text("compare_to")
+	switch p.text("compare") {
+	case "":
+		if from == "" && to == "" {
+			return before, false
+		}
+	case "previous":
+		if from != "" || to != "" {
+			p.fail("compare=previous and compare_from exclude each other")
+		}
+		length := span.to - span.from
+		return hours{from: span.from - length, to: span.from}, p.err == nil
+	default:
+		p.fail("compare=%q: use compare=previous, or compare_from and compare_to", p.text("compare"))
+	}
+	if from == "" || to == "" {
+		p.fail("compare_from and compare_to belong together")
+	}
+	return p.hoursOf("compare_from", "compare_to"), p.err == nil
+}
+
+// sparkMax is the most parts of a spark line.
+const sparkMax = 96
+
+// spark is the number of parts that each row's counts are also given in; 0 for none.
+func (p *params) spark(span hours) int {
+	text := p.text("spark")
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > sparkMax {
+		p.fail("spark=%q must be a number from 1 to %d", text, sparkMax)
+		return 0
+	}
+	return int(min(int64(n), span.to-span.from))
 }

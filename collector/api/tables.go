@@ -30,16 +30,40 @@ const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes
 
 // pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, listed or not.
 type pathsAnswer struct {
-	From   time.Time `json:"from"` // the range used: whole hours
+	From   time.Time    `json:"from"` // the range used: whole hours
+	To     time.Time    `json:"to"`
+	Rows   int          `json:"rows"` // rows found; limit may list fewer
+	Totals Figures      `json:"totals"`
+	Before *rangeBefore `json:"before,omitempty"` // with compare
+	Paths  []pathRow    `json:"paths"`
+}
+
+// rangeBefore is the range that an answer is compared with.
+type rangeBefore struct {
+	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
-	Rows   int       `json:"rows"` // rows found; limit may list fewer
 	Totals Figures   `json:"totals"`
-	Paths  []Row     `json:"paths"`
+	Points []point   `json:"points,omitempty"` // of a series
+}
+
+// pathRow is a row and what was asked for beside it.
+type pathRow struct {
+	Row
+	// Matched is the number of responses with one of the statuses asked for; absent without a status filter.
+	Matched *uint64  `json:"matched,omitempty"`
+	Before  *Figures `json:"before,omitempty"` // with compare: the same row in the other range
+	Spark   []uint64 `json:"spark,omitempty"`  // with spark: counts in equal parts of the range, oldest first
+}
+
+var pathsParams = []string{
+	"from", "to", "sort", "limit", "method", "host", "prefix", "status", "compare", "compare_from", "compare_to", "spark",
 }
 
 func (h *handler) paths(r *http.Request) (any, error) {
-	p := parseParams(r.URL.RawQuery, h.Now(), "from", "to", "sort", "limit", "method", "host", "prefix")
+	p := parseParams(r.URL.RawQuery, h.Now(), pathsParams...)
 	span, limit, keep := p.hours(), p.limit(), p.filter()
+	before, comparing := p.compared(span)
+	parts := p.spark(span)
 	by, known := sorts[cmp.Or(p.text("sort"), "count")]
 	if !known {
 		p.fail("sort=%q is not one of %s", p.text("sort"), sortNames)
@@ -50,33 +74,94 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	if h.Rows == nil {
 		return nil, ErrUnavailable
 	}
-	merged, err := mergeRows(r.Context(), h.Rows, span, keep)
+	merged, err := h.mergeRows(r.Context(), span, keep)
 	if err != nil {
 		return nil, err
 	}
-	answer := pathsAnswer{From: hourTime(span.from), To: hourTime(span.to), Rows: len(merged), Paths: make([]Row, 0, len(merged))}
+	answer := pathsAnswer{From: hourTime(span.from), To: hourTime(span.to), Rows: len(merged), Paths: make([]pathRow, 0, len(merged))}
 	var totals stats.Row
 	for n, row := range merged {
 		if err := totals.Merge(row); err != nil {
 			return nil, err
 		}
-		answer.Paths = append(answer.Paths, Row{n.host, n.method, n.label, figuresOf(row, span.seconds())})
+		line := pathRow{Row: Row{n.host, n.method, n.label, figuresOf(row, span.seconds())}}
+		if keep.status != nil {
+			matched := keep.status.among(row)
+			line.Matched = &matched
+		}
+		answer.Paths = append(answer.Paths, line)
 	}
 	answer.Totals = figuresOf(&totals, span.seconds())
-	slices.SortFunc(answer.Paths, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(by(&b), by(&a)), cmp.Compare(b.Count, a.Count), a.name().compare(b.name()))
+	slices.SortFunc(answer.Paths, func(a, b pathRow) int {
+		return cmp.Or(cmp.Compare(by(&b.Row), by(&a.Row)), cmp.Compare(b.Count, a.Count), a.name().compare(b.name()))
 	})
 	answer.Paths = answer.Paths[:min(limit, len(answer.Paths))]
+	if comparing {
+		if err := h.compare(r.Context(), &answer, before, keep); err != nil {
+			return nil, err
+		}
+	}
+	if parts > 0 {
+		if err := h.sparks(r.Context(), &answer, span, parts); err != nil {
+			return nil, err
+		}
+	}
 	return answer, nil
+}
+
+// compare adds each listed row's figures in another range. Rows that have none there get empty figures.
+func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, keep filter) error {
+	keep.status = nil // a row that had no such response then is still the same row
+	merged, err := h.mergeRows(ctx, span, keep)
+	if err != nil {
+		return err
+	}
+	var totals stats.Row
+	for _, row := range merged {
+		if err := totals.Merge(row); err != nil {
+			return err
+		}
+	}
+	answer.Before = &rangeBefore{From: hourTime(span.from), To: hourTime(span.to), Totals: figuresOf(&totals, span.seconds())}
+	for i := range answer.Paths {
+		line := &answer.Paths[i]
+		row := merged[line.name()]
+		if row == nil {
+			row = new(stats.Row)
+		}
+		f := figuresOf(row, span.seconds())
+		line.Before = &f
+	}
+	return nil
+}
+
+// sparks adds each listed row's counts over time.
+func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span hours, parts int) error {
+	lines := make(map[name][]uint64, len(answer.Paths))
+	for i := range answer.Paths {
+		line := &answer.Paths[i]
+		line.Spark = make([]uint64, parts)
+		lines[line.name()] = line.Spark
+	}
+	length := span.to - span.from
+	return h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+		if spark := lines[h.nameOf(k)]; spark != nil {
+			spark[(k.Hour-span.from)*int64(parts)/length] += row.Count
+		}
+		return nil
+	})
 }
 
 func (r *Row) name() name { return name{r.Host, r.Method, r.Path} }
 
+// nameOf is the row under which older and newer statistics of the same path are shown.
+func (h *handler) nameOf(k stats.Key) name { return nameOf(k) }
+
 // mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
-func mergeRows(ctx context.Context, source RowSource, span hours, keep filter) (map[name]*stats.Row, error) {
+func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[name]*stats.Row, error) {
 	merged := map[name]*stats.Row{}
-	err := source.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
-		n := nameOf(k)
+	err := h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+		n := h.nameOf(k)
 		if !keep.keeps(n) {
 			return nil
 		}
@@ -88,6 +173,13 @@ func mergeRows(ctx context.Context, source RowSource, span hours, keep filter) (
 		}
 		return sum.Merge(row)
 	})
+	if keep.status != nil {
+		for n, row := range merged {
+			if keep.status.among(row) == 0 {
+				delete(merged, n)
+			}
+		}
+	}
 	return merged, err
 }
 
@@ -99,23 +191,26 @@ type point struct {
 
 // seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
 type seriesAnswer struct {
-	Path   string    `json:"path"`
-	Method string    `json:"method,omitempty"`
-	Host   string    `json:"host,omitempty"`
-	From   time.Time `json:"from"`
-	To     time.Time `json:"to"`
-	Step   string    `json:"step"`
-	Points []point   `json:"points"`
-	Totals Figures   `json:"totals"`
+	Path   string       `json:"path,omitempty"` // absent: all that the filters keep
+	Method string       `json:"method,omitempty"`
+	Host   string       `json:"host,omitempty"`
+	From   time.Time    `json:"from"`
+	To     time.Time    `json:"to"`
+	Step   string       `json:"step"`
+	Points []point      `json:"points"`
+	Totals Figures      `json:"totals"`
+	Before *rangeBefore `json:"before,omitempty"` // with compare
+}
+
+var seriesParams = []string{
+	"path", "method", "host", "prefix", "from", "to", "step", "compare", "compare_from", "compare_to",
 }
 
 func (h *handler) series(r *http.Request) (any, error) {
-	p := parseParams(r.URL.RawQuery, h.Now(), "path", "method", "host", "from", "to", "step")
+	p := parseParams(r.URL.RawQuery, h.Now(), seriesParams...)
 	span, step, keep := p.hours(), p.step(), p.filter()
-	if keep.path == "" {
-		p.fail("path is missing: the template as /api/v1/paths shows it, for instance path=/users/{id}")
-	}
-	if p.err == nil && (span.to-span.from)/step >= pointsMax {
+	before, comparing := p.compared(span)
+	if p.err == nil && (longest(span, before)-1)/step >= pointsMax {
 		p.fail("this would be more than %d points: use a longer step or a shorter range", pointsMax)
 	}
 	if p.err != nil {
@@ -128,12 +223,25 @@ func (h *handler) series(r *http.Request) (any, error) {
 		Path: keep.path, Method: keep.method, Host: keep.host,
 		From: hourTime(span.from), To: hourTime(span.to), Step: formatDuration(time.Duration(step) * time.Hour),
 	}
+	var err error
+	if answer.Points, answer.Totals, err = h.points(r.Context(), span, step, keep); err != nil || !comparing {
+		return answer, err
+	}
+	answer.Before = &rangeBefore{From: hourTime(before.from), To: hourTime(before.to)}
+	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), before, step, keep)
+	return answer, err
+}
+
+func longest(a, b hours) int64 { return max(a.to-a.from, b.to-b.from) }
+
+// points sums the rows that the filter keeps, step by step.
+func (h *handler) points(ctx context.Context, span hours, step int64, keep filter) (points []point, all Figures, err error) {
 	var sum, totals stats.Row
 	at := span.from // start of the step being summed
 	flush := func(until int64) error {
 		for at < until {
 			end := min(at+step, span.to)
-			answer.Points = append(answer.Points, point{hourTime(at), figuresOf(&sum, hours{at, end}.seconds())})
+			points = append(points, point{hourTime(at), figuresOf(&sum, hours{at, end}.seconds())})
 			if err := totals.Merge(&sum); err != nil {
 				return err
 			}
@@ -142,8 +250,8 @@ func (h *handler) series(r *http.Request) (any, error) {
 		}
 		return nil
 	}
-	err := h.Rows.Rows(r.Context(), span.from, span.to, func(k stats.Key, row *stats.Row) error {
-		if !keep.keeps(nameOf(k)) {
+	err = h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+		if !keep.keeps(h.nameOf(k)) {
 			return nil
 		}
 		if start := k.Hour - (k.Hour-span.from)%step; start > at {
@@ -156,8 +264,7 @@ func (h *handler) series(r *http.Request) (any, error) {
 	if err == nil {
 		err = flush(span.to)
 	}
-	answer.Totals = figuresOf(&totals, span.seconds())
-	return answer, err
+	return points, figuresOf(&totals, span.seconds()), err
 }
 
 // formatDuration writes whole hours as "24h" rather than "24h0m0s".

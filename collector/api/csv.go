@@ -1,0 +1,118 @@
+package api
+
+import (
+	"encoding/csv"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tabular is an answer that can also be given as lines of comma-separated values (RFC 4180).
+type tabular interface {
+	// table calls line with the names of the columns and then with each row.
+	table(line func(...string))
+}
+
+// wantsCSV reports whether the client prefers text/csv: it is named, and before JSON.
+func wantsCSV(r *http.Request) bool {
+	for _, field := range r.Header.Values("Accept") {
+		for part := range strings.SplitSeq(field, ",") {
+			kind, _, _ := strings.Cut(part, ";")
+			switch strings.ToLower(strings.TrimSpace(kind)) {
+			case "text/csv":
+				return true
+			case "application/json", "*/*":
+				return false
+			}
+		}
+	}
+	return false
+}
+
+func writeCSV(w http.ResponseWriter, t tabular) {
+	head := w.Header()
+	head.Set("Content-Type", "text/csv; charset=utf-8; header=present")
+	head.Set("Cache-Control", "no-store")
+	head.Set("Vary", "Accept")
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	t.table(func(fields ...string) {
+		for i, f := range fields {
+			fields[i] = harmless(f)
+		}
+		_ = out.Write(fields) // a client that left is its own affair
+	})
+	out.Flush()
+}
+
+// harmless keeps a spreadsheet from taking an attacker's text for a formula: what begins like one gets an apostrophe.
+func harmless(field string) string {
+	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
+		return "'" + field
+	}
+	return field
+}
+
+// figureColumns are the columns of every table of figures.
+var figureColumns = []string{
+	"count", "rate", "errors", "streams", "2xx", "3xx", "4xx", "5xx", "bytes_in", "bytes_out",
+	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us",
+}
+
+func (f *Figures) fields() []string {
+	classes := [10]uint64{}
+	for code, n := range f.Status {
+		if len(code) == 3 && code[0] >= '0' && code[0] <= '9' {
+			classes[code[0]-'0'] += n
+		}
+	}
+	out := make([]string, 0, len(figureColumns))
+	out = append(out, whole(f.Count), strconv.FormatFloat(f.Rate, 'f', -1, 64))
+	for _, v := range [...]uint64{
+		f.Errors, f.Streams, classes[2], classes[3], classes[4], classes[5], f.BytesIn, f.BytesOut, f.Latency.P50,
+		f.Latency.P90, f.Latency.P95, f.Latency.P99, f.Latency.P999, f.Latency.Max, f.Latency.Mean,
+	} {
+		out = append(out, whole(v))
+	}
+	return out
+}
+
+func whole(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func (a pathsAnswer) table(line func(...string)) {
+	head := append([]string{"host", "method", "path"}, figureColumns...)
+	if a.Before != nil {
+		for _, c := range figureColumns {
+			head = append(head, "before_"+c)
+		}
+	}
+	line(head...)
+	for i := range a.Paths {
+		row := &a.Paths[i]
+		fields := append([]string{row.Host, row.Method, row.Path}, row.fields()...)
+		if row.Before != nil {
+			fields = append(fields, row.Before.fields()...)
+		}
+		line(fields...)
+	}
+}
+
+func (a seriesAnswer) table(line func(...string)) {
+	line(append([]string{"time"}, figureColumns...)...)
+	for i := range a.Points {
+		line(append([]string{a.Points[i].Time.Format(time.RFC3339)}, a.Points[i].fields()...)...)
+	}
+}
+
+func (a eventsAnswer) table(line func(...string)) {
+	line("event_id", "ts", "http_request_method", "url_path", "url_template", "http_response_status_code", "duration_us",
+		"ttfb_us", "http_request_body_size", "http_response_body_size", "server_address", "upstream_address",
+		"network_protocol_version", "client_address", "trace_id", "error_type", "kind", "epoch", "seq")
+	for i := range a.Events {
+		e := &a.Events[i]
+		line(e.ID.String(), e.Time, e.Method, e.Path, e.Template, strconv.Itoa(int(e.Status)), whole(e.Duration),
+			whole(e.TTFB), whole(e.BytesIn), whole(e.BytesOut), e.Host, e.Upstream, e.Protocol, e.Client, e.TraceID,
+			e.ErrorType, e.Kind, e.Epoch.String(), whole(e.Seq))
+	}
+}

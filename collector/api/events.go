@@ -1,0 +1,229 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// EventSource yields raw events; the store satisfies it.
+type EventSource interface {
+	ScanEvents(ctx context.Context, q store.EventScan, fn func(*store.StoredEvent) bool) (store.EventPosition, bool, error)
+	FindEvent(ctx context.Context, id uuid.UUID) (*store.StoredEvent, error)
+}
+
+// Event is one raw event with the names it has in the archive. Fields without a value are left out.
+type Event struct {
+	ID        uuid.UUID `json:"event_id"`
+	Time      string    `json:"ts"` // RFC 3339, µs
+	Method    string    `json:"http_request_method,omitempty"`
+	Path      string    `json:"url_path,omitempty"`
+	Template  string    `json:"url_template,omitempty"` // the row it is shown under today
+	Status    uint16    `json:"http_response_status_code"`
+	Duration  uint64    `json:"duration_us"`
+	TTFB      uint64    `json:"ttfb_us"`
+	BytesIn   uint64    `json:"http_request_body_size"`
+	BytesOut  uint64    `json:"http_response_body_size"`
+	Host      string    `json:"server_address,omitempty"`
+	Upstream  string    `json:"upstream_address,omitempty"`
+	Protocol  string    `json:"network_protocol_version,omitempty"`
+	Client    string    `json:"client_address,omitempty"`
+	TraceID   string    `json:"trace_id,omitempty"`
+	ErrorType string    `json:"error_type,omitempty"`
+	Kind      string    `json:"kind"`
+	Service   string    `json:"service,omitempty"`
+	Instance  string    `json:"instance,omitempty"`
+	Epoch     uuid.UUID `json:"epoch"`
+	Seq       uint64    `json:"seq"`
+}
+
+// eventsAnswer is the body of GET /api/v1/events. A page may hold fewer events than the limit, even none, and still have a
+// next one: a search looks at a bounded number of events at a time.
+type eventsAnswer struct {
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	Events []Event   `json:"events"`
+	// NextCursor goes on behind the last event looked at. With order=desc it is absent at the end of the range. With
+	// order=asc it is always there: asked for again later it yields what has been applied since.
+	NextCursor string `json:"next_cursor,omitempty"`
+	Complete   bool   `json:"complete"` // everything in the range was looked at
+}
+
+var eventsParams = []string{
+	"from", "to", "path", "method", "host", "prefix", "status", "kind", "min_duration", "limit", "order", "cursor",
+}
+
+// eventFilter selects events.
+type eventFilter struct {
+	filter
+	kind event.Kind // 0: responses of any kind
+	slow uint64     // least duration in µs
+}
+
+func (h *handler) events(r *http.Request) (any, error) {
+	p := parseParams(r.URL.RawQuery, h.Now(), eventsParams...)
+	from, to := p.span("from", "to")
+	limit, keep := p.limit(), p.eventFilter()
+	q := store.EventScan{FromMicros: from.UnixMicro(), ToMicros: to.UnixMicro(), Descending: p.descending()}
+	q.After = p.cursor(q.Descending)
+	q.Keep = func(e *store.StoredEvent) bool { return h.keepsEvent(&keep, e) }
+	if p.err != nil {
+		return nil, p.err
+	}
+	if h.Events == nil {
+		return nil, ErrUnavailable
+	}
+	answer := eventsAnswer{From: from, To: to, Events: []Event{}}
+	last, complete, err := h.Events.ScanEvents(r.Context(), q, func(e *store.StoredEvent) bool {
+		answer.Events = append(answer.Events, h.eventOf(e))
+		return len(answer.Events) < limit
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer.Complete = complete
+	if last != (store.EventPosition{}) && (!complete || !q.Descending) {
+		answer.NextCursor = encodeCursor(last, q.Descending)
+	}
+	return answer, nil
+}
+
+func (h *handler) event(r *http.Request) (any, error) {
+	if err := noParameters(r); err != nil {
+		return nil, err
+	}
+	id, err := uuid.Parse(r.PathValue("id"))
+	if err != nil {
+		return nil, badRequest{"the id must be a UUID, as event_id shows it"}
+	}
+	if h.Events == nil {
+		return nil, ErrUnavailable
+	}
+	e, err := h.Events.FindEvent(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	return h.eventOf(e), nil
+}
+
+func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
+	switch {
+	case f.kind != 0 && e.Event.Kind != f.kind, f.kind == 0 && !e.Event.IsResponse():
+		return false
+	case e.Event.DurationMicros < f.slow:
+		return false
+	case f.status != nil && (int(e.Event.Status) >= len(f.status) || !f.status[e.Event.Status]):
+		return false
+	}
+	n := h.nameOfEvent(e)
+	if f.path != "" && n.label != f.path && string(e.Event.Path) == f.path {
+		n.label = f.path // the path itself was asked for rather than its template
+	}
+	return f.keeps(n)
+}
+
+func (h *handler) nameOfEvent(e *store.StoredEvent) name { return name{e.Host, e.Method, e.Label} }
+
+func (h *handler) eventOf(e *store.StoredEvent) Event {
+	v := &e.Event
+	return Event{
+		ID: event.ID(v.TimeMicros, e.Epoch, e.Seq), Time: time.UnixMicro(v.TimeMicros).UTC().Format("2006-01-02T15:04:05.000000Z"),
+		Method: text(v.Method), Path: text(v.Path), Template: h.nameOfEvent(e).label, Status: v.Status,
+		Duration: v.DurationMicros, TTFB: v.TTFBMicros, BytesIn: v.RequestBytes, BytesOut: v.ResponseBytes,
+		Host: text(v.Host), Upstream: text(v.Upstream), Protocol: text(v.Protocol), Client: text(v.Client),
+		TraceID: text(v.TraceID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
+		Service: h.Service, Instance: h.Instance, Epoch: e.Epoch, Seq: e.Seq,
+	}
+}
+
+// text is a field as the archive writes it: bytes that are not UTF-8 as they would stand in a URL.
+func text(b []byte) string {
+	s := string(b)
+	if strings.ToValidUTF8(s, "") == s {
+		return s
+	}
+	var out strings.Builder
+	for i, r := range s {
+		if r == '\uFFFD' && s[i] >= 0x80 && !strings.HasPrefix(s[i:], "\uFFFD") {
+			out.WriteString(url.PathEscape(s[i : i+1]))
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
+}
+
+func (p *params) eventFilter() eventFilter {
+	f := eventFilter{filter: p.filter()}
+	switch kind := p.text("kind"); kind {
+	case "":
+	case "request":
+		f.kind = event.KindRequest
+	case "stream":
+		f.kind = event.KindStream
+	case "drop":
+		f.kind = event.KindDrop
+	default:
+		p.fail("kind=%q is not one of request, stream, drop", kind)
+	}
+	if text := p.text("min_duration"); text != "" {
+		d, err := time.ParseDuration(text)
+		if micros, numeric := strconv.ParseUint(text, 10, 63); numeric == nil {
+			d, err = time.Duration(min(micros, 1<<53))*time.Microsecond, nil //nolint:gosec // bounded
+		}
+		if err != nil || d < 0 {
+			p.fail("min_duration=%q must be a duration (250ms) or a number of microseconds", text)
+		}
+		f.slow = uint64(max(d, 0).Microseconds()) //nolint:gosec // not negative
+	}
+	return f
+}
+
+func (p *params) descending() bool {
+	switch order := p.text("order"); order {
+	case "", "desc":
+		return true
+	case "asc":
+		return false
+	default:
+		p.fail("order=%q is neither asc nor desc", order)
+		return true
+	}
+}
+
+// A cursor is the position of an event and the direction of the search.
+const (
+	cursorDescending = 1
+	cursorAscending  = 2
+)
+
+func encodeCursor(at store.EventPosition, descending bool) string {
+	direction := byte(cursorAscending)
+	if descending {
+		direction = cursorDescending
+	}
+	return base64.RawURLEncoding.EncodeToString(append([]byte{direction}, at.Encode()...))
+}
+
+func (p *params) cursor(descending bool) *store.EventPosition {
+	text := p.text("cursor")
+	if text == "" {
+		return nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) != 1+store.EventPositionBytes || (raw[0] == cursorDescending) != descending {
+		p.fail("cursor is not one that next_cursor gave for the same order")
+		return nil
+	}
+	at, _ := store.DecodeEventPosition(raw[1:])
+	return &at
+}

@@ -1,0 +1,283 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// ErrNoEvent says that no event with that id is held locally: it never was, or retention has deleted it.
+var ErrNoEvent = errors.New("no such event is held locally")
+
+// EventPosition is an event's place in the store: hours ascend, within them batches in the order of their application.
+// Positions never change, so that one can be kept as a cursor while events come and go.
+type EventPosition struct {
+	Hour  int64
+	Batch uint64
+	Index uint16 // of the block in its batch
+	Place uint16 // of the event in its block
+}
+
+func (p EventPosition) compare(o EventPosition) int {
+	a, b := p.bytes(), o.bytes()
+	return bytes.Compare(a[:], b[:])
+}
+
+// EventPositionBytes is the length of an encoded position.
+const EventPositionBytes = 8 + 8 + 2 + 2
+
+func (p EventPosition) bytes() (out [EventPositionBytes]byte) {
+	binary.BigEndian.PutUint64(out[:], orderedHour(p.Hour))
+	binary.BigEndian.PutUint64(out[8:], p.Batch)
+	binary.BigEndian.PutUint16(out[16:], p.Index)
+	binary.BigEndian.PutUint16(out[18:], p.Place)
+	return out
+}
+
+// Encode returns the position as bytes that sort like positions.
+func (p EventPosition) Encode() []byte {
+	out := p.bytes()
+	return out[:]
+}
+
+// DecodeEventPosition undoes Encode. It reports false for anything of another length.
+func DecodeEventPosition(b []byte) (EventPosition, bool) {
+	if len(b) != EventPositionBytes {
+		return EventPosition{}, false
+	}
+	return EventPosition{
+		Hour: hourOf(binary.BigEndian.Uint64(b)), Batch: binary.BigEndian.Uint64(b[8:]),
+		Index: binary.BigEndian.Uint16(b[16:]), Place: binary.BigEndian.Uint16(b[18:]),
+	}, true
+}
+
+// StoredEvent is an event as it is held here. Drop records have no row and empty names.
+type StoredEvent struct {
+	Position            EventPosition
+	Epoch               uuid.UUID
+	Seq                 uint64
+	Host, Method, Label string // the row under which it was counted
+	Event               event.Event
+}
+
+// EventScan says which events a scan visits and in which order.
+type EventScan struct {
+	FromMicros, ToMicros int64          // recording moment in µs, [from, to)
+	After                *EventPosition // go on behind this event, in the direction of the scan; nil: from its beginning
+	Descending           bool           // newest hour first, within it what was applied last
+	EventsMax            int            // blocks are read until this many events were looked at; 0: 200,000
+
+	// Keep selects events; nil keeps all. The event is valid during the call and may be called for in any order.
+	Keep func(*StoredEvent) bool
+}
+
+const scanEventsMax = 200_000
+
+// ScanEvents calls fn with the events that the scan selects until fn returns false, holding one block at a time. The event
+// is fn's to keep. It returns where the scan stopped, for EventScan.After, and whether it saw everything there is.
+// A damaged block is skipped and logged: one bad block must not hide all others.
+func (s *Store) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEvent) bool) (EventPosition, bool, error) {
+	if err := s.enter(); err != nil {
+		return EventPosition{}, false, err
+	}
+	defer s.leave()
+	decoder, err := newBlockDecoder()
+	if err != nil {
+		return EventPosition{}, false, err
+	}
+	defer decoder.close()
+	if q.EventsMax <= 0 {
+		q.EventsMax = scanEventsMax
+	}
+	w := eventWalk{s: s, q: q, d: decoder, fn: fn}
+	if q.After != nil {
+		w.last = *q.After
+	}
+	err = s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn) })
+	if errors.Is(err, errStop) {
+		return w.last, false, nil
+	}
+	return w.last, err == nil, err
+}
+
+type eventWalk struct {
+	s    *Store
+	q    EventScan
+	d    *blockDecoder
+	fn   func(*StoredEvent) bool
+	seen int
+	last EventPosition
+	kept []*StoredEvent
+}
+
+// walk visits the blocks of the range in the direction of the scan. It ends with errStop if there may be more.
+func (w *eventWalk) walk(ctx context.Context, txn *badger.Txn) error {
+	first, last := hourOfMicros(w.q.FromMicros), hourOfMicros(w.q.ToMicros-1)
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Prefix = []byte{prefixBlock}
+	o.Reverse = w.q.Descending
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Seek(w.start(first, last)); it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err //nolint:wrapcheck // the caller's own
+		}
+		id, err := parseBlockKey(it.Item().Key())
+		if err != nil {
+			return fmt.Errorf("%w: key of a block", ErrDamaged)
+		}
+		if id.Hour < first || id.Hour > last {
+			return nil
+		}
+		if w.passed(id) {
+			continue
+		}
+		if w.seen >= w.q.EventsMax {
+			return errStop
+		}
+		if err := it.Item().Value(func(v []byte) error { return w.block(id, v) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *eventWalk) start(first, last int64) []byte {
+	if after := w.q.After; after != nil {
+		return blockKey(prefixBlock, catalogue.BlockID{Hour: after.Hour, Batch: after.Batch, Index: after.Index})
+	}
+	if w.q.Descending {
+		return append(appendHourKey(nil, prefixBlock, last), bytes.Repeat([]byte{0xff}, 16)...)
+	}
+	return appendHourKey(nil, prefixBlock, first)
+}
+
+// block gives out the selected events of one block in the direction of the scan.
+func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
+	meta, err := blockHeader(value)
+	if err != nil || meta.maxTime < w.q.FromMicros || meta.minTime >= w.q.ToMicros {
+		return nil //nolint:nilerr // a header that cannot be read shows when its plan is archived
+	}
+	w.seen += meta.records
+	w.kept = w.kept[:0]
+	if err := w.decode(id, value); err != nil {
+		w.s.o.Logger.Error("store: skipped a damaged block in a search", "error", err)
+		return nil
+	}
+	if w.q.Descending {
+		slices.Reverse(w.kept)
+	}
+	for _, e := range w.kept {
+		w.last = e.Position
+		if !w.fn(e) {
+			return errStop
+		}
+	}
+	w.last = w.end(id)
+	return nil
+}
+
+// end is the position behind all events of a block, in the direction of the scan.
+func (w *eventWalk) end(id catalogue.BlockID) EventPosition {
+	at := EventPosition{Hour: id.Hour, Batch: id.Batch, Index: id.Index}
+	if !w.q.Descending {
+		at.Place = 1<<16 - 1
+	}
+	return at
+}
+
+// passed reports whether the scan has done with the whole block before.
+func (w *eventWalk) passed(id catalogue.BlockID) bool {
+	return w.q.After != nil && *w.q.After == w.end(id)
+}
+
+func (w *eventWalk) decode(id catalogue.BlockID, value []byte) error {
+	if err := w.d.open(id, value); err != nil {
+		return err
+	}
+	place := -1
+	return w.d.each(id, func(seq uint64, key uint32, e *event.Event) error {
+		place++
+		at := EventPosition{Hour: id.Hour, Batch: id.Batch, Index: id.Index, Place: uint16(place)} //nolint:gosec // bounded
+		if w.beyond(at) || e.TimeMicros < w.q.FromMicros || e.TimeMicros >= w.q.ToMicros {
+			return nil
+		}
+		k := w.d.columns.keys[key]
+		found := StoredEvent{
+			Position: at, Epoch: w.d.meta.epoch, Seq: seq, Host: k.host, Method: k.method, Label: k.label, Event: *e,
+		}
+		if w.q.Keep == nil || w.q.Keep(&found) {
+			w.kept = append(w.kept, found.clone())
+		}
+		return nil
+	})
+}
+
+// beyond reports whether the scan has passed this position before.
+func (w *eventWalk) beyond(at EventPosition) bool {
+	if w.q.After == nil {
+		return false
+	}
+	if w.q.Descending {
+		return at.compare(*w.q.After) >= 0
+	}
+	return at.compare(*w.q.After) <= 0
+}
+
+// clone copies everything that points into the block.
+func (e *StoredEvent) clone() *StoredEvent {
+	out := *e
+	out.Host, out.Method, out.Label = strings.Clone(e.Host), strings.Clone(e.Method), strings.Clone(e.Label)
+	v := &out.Event
+	for _, field := range [...]*[]byte{&v.Method, &v.Host, &v.Path, &v.Upstream, &v.Protocol, &v.Client, &v.TraceID, &v.ErrorType} {
+		*field = bytes.Clone(*field)
+	}
+	return &out
+}
+
+// blockHeader reads what a block says of itself, without its events.
+func blockHeader(value []byte) (m blockMeta, err error) {
+	if len(value) < blockHeadBytes || value[0] == 0 || value[0] > blockVersion {
+		return m, ErrDamaged
+	}
+	if !m.read(&reader{rest: value[blockHeadBytes:]}) {
+		return m, ErrDamaged
+	}
+	return m, nil
+}
+
+// FindEvent returns the event with that id. Only blocks that can hold it are decoded: its time is part of the id. The error
+// wraps [ErrNoEvent] if there is none.
+func (s *Store) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
+	if id.Version() != 7 {
+		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)
+	}
+	head := binary.BigEndian.Uint64(id[:8])
+	micros := int64(head>>16*1000 + head&0xfff) //nolint:gosec // 48 bits of milliseconds
+	var found *StoredEvent
+	_, _, err := s.ScanEvents(ctx, EventScan{
+		FromMicros: micros, ToMicros: micros + 1, EventsMax: 1 << 62,
+		Keep: func(e *StoredEvent) bool { return event.ID(e.Event.TimeMicros, e.Epoch, e.Seq) == id },
+	}, func(e *StoredEvent) bool {
+		found = e
+		return false
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for event %s: %w", id, err)
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)
+	}
+	return found, nil
+}

@@ -77,7 +77,7 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
 		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
-		DataDir:        dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
+		DataDir: dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
 		Logger: log,
 	})
 	return b, err

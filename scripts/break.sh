@@ -38,7 +38,7 @@ if ((status == 0)); then
 	echo "break.sh: GREEN in spite of the break: $*" >&2
 	exit 1
 fi
-seen="$(grep -m1 -E -e "${SEEN:---- FAIL|^FAIL|panic:|Error|error|: }" "$log" | tr '|\t' '/ ' | cut -c1-200)" || true
+seen="$(grep -m1 -E -e "${SEEN:-^e2e: |^bench: |: FAILED|--- FAIL|^FAIL|panic:}" "$log" | tr '|\t' '/ ' | cut -c1-200)" || true
 echo "break.sh: red, as it should be (exit $status): $seen"
 if [[ -n "$evidence" ]]; then
 	cd - >/dev/null

@@ -21,16 +21,19 @@ type answer struct {
 	Books string `json:"books"`
 }
 
-// accountingTries bounds how often figures are read again because an epoch was retired, or a response recorded, between
-// two readings.
-const accountingTries = 100
+// accountingWait bounds how long figures are read again because an epoch was retired, or a response recorded, between two
+// readings; accountingPause lies between two tries.
+const (
+	accountingWait  = 2 * time.Second
+	accountingPause = 5 * time.Millisecond
+)
 
 // accounting joins what the spools know with what the books process says of the store. While that is away its last word
 // stands: everything since is still in the spool, relative to the same watermarks.
 func (t *traffic) accounting(ctx context.Context) (any, error) {
 	var figures api.Accounting
 	var viewErr error
-	for range accountingTries {
+	for began := time.Now(); ; time.Sleep(accountingPause) {
 		before, err := t.spool.Ledgers(ctx, nil)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
@@ -44,7 +47,8 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 		figures = api.Account(ledgers, view.Ledgers, view.Totals, view.Aggregated)
 		// An epoch that was retired between the two readings is in neither; while the traffic goes on, a response may be
 		// counted in one figure and not yet in the next. Neither is so a moment later.
-		if figures.Balanced && complete(before, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil {
+		if figures.Balanced && complete(before, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
+			time.Since(began) > accountingWait {
 			break
 		}
 	}

@@ -26,7 +26,8 @@ const (
 // the goroutine that serves the connection.
 type clientConn struct {
 	net.Conn // the accepted connection
-	p        *Proxy
+	root     *Proxy
+	p        *lane // the lane current when the request began
 	phase    atomic.Uint32
 	limits   deadlines
 	failed   atomic.Bool // a read or write ended in an error: the connection is over
@@ -48,11 +49,20 @@ type clientConn struct {
 var errClosing = errors.New("proxy: connection is being closed")
 
 // newClientConn wraps conn. It registers nothing: the listener does.
-func newClientConn(p *Proxy, conn net.Conn) *clientConn {
-	c := &clientConn{Conn: conn, p: p}
+func newClientConn(p *lane, conn net.Conn) *clientConn {
+	c := &clientConn{Conn: conn, root: p.Proxy}
 	c.limits.conn = conn
 	c.x.c = c
+	c.drive(p)
+	return c
+}
+
+// drive puts the connection into a lane and works out what is the same for all its requests there.
+func (c *clientConn) drive(p *lane) {
+	conn := c.Conn
+	c.p = p
 	addr, ok := peerAddr(conn)
+	c.address, c.trusted, c.forwarded = nil, false, nil
 	if ok {
 		c.address = addr.AppendTo(nil)
 		c.trusted = p.trusts(addr)
@@ -64,7 +74,6 @@ func newClientConn(p *Proxy, conn net.Conn) *clientConn {
 		c.forwarded = strconv.AppendInt(c.forwarded, int64(local.Port), 10)
 		c.forwarded = append(c.forwarded, '\r', '\n')
 	}
-	return c
 }
 
 func peerAddr(conn net.Conn) (netip.Addr, bool) {
@@ -94,7 +103,7 @@ func clientField(mode ClientAddress, addr netip.Addr, ok bool) []byte {
 	return addr.AppendTo(nil)
 }
 
-func (p *Proxy) trusts(addr netip.Addr) bool {
+func (p *lane) trusts(addr netip.Addr) bool {
 	for _, prefix := range p.o.TrustedProxies {
 		if prefix.Contains(addr) {
 			return true
@@ -155,7 +164,7 @@ func (c *clientConn) leave() { c.phase.CompareAndSwap(uint32(phaseBody), uint32(
 // Close closes the connection. A shutdown of fasthttp closes connections it takes for idle; one whose next request has
 // just arrived is spared, so that the request is answered.
 func (c *clientConn) Close() error {
-	if c.p.closing.Load() && !c.failed.Load() {
+	if c.root.closing.Load() && !c.failed.Load() {
 		ph := phase(c.phase.Load())
 		if ph == phaseHeader || ph == phaseBody {
 			return errClosing
@@ -169,8 +178,8 @@ func (c *clientConn) kill() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
 		c.phase.Store(uint32(phaseClosed))
-		c.p.sweeper.remove(&c.limits)
-		c.p.forget(c)
+		c.root.sweeper.remove(&c.limits)
+		c.root.forget(c)
 		if tcp, ok := c.Conn.(*net.TCPConn); ok && c.reset {
 			_ = tcp.SetLinger(0)
 		}
@@ -222,7 +231,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newClientConn(l.p, conn)
+	c := newClientConn(l.p.lane.Load(), conn)
 	l.p.remember(c)
 	l.p.sweeper.add(&c.limits)
 	return c, nil

@@ -61,7 +61,7 @@ func (d *deadlines) fire(now int64) {
 
 // sweeper fires the deadlines of the connections registered with it.
 type sweeper struct {
-	tick  time.Duration
+	tick  atomic.Int64 // nanoseconds
 	start time.Time
 	now   atomic.Int64 // the time of the last tick, since start
 
@@ -69,17 +69,23 @@ type sweeper struct {
 	conns map[*deadlines]struct{} // guarded by mu
 }
 
-// newSweeper chooses a tick that suits the shortest of the timeouts.
+// newSweeper starts the clock.
 func newSweeper(timeouts ...time.Duration) *sweeper {
+	s := &sweeper{start: time.Now(), conns: make(map[*deadlines]struct{})}
+	s.now.Store(1)
+	s.suit(timeouts...)
+	return s
+}
+
+// suit chooses a tick that suits the shortest of the timeouts.
+func (s *sweeper) suit(timeouts ...time.Duration) {
 	tick := 250 * time.Millisecond
 	for _, t := range timeouts {
 		if t > 0 && t/8 < tick {
 			tick = max(t/8, 2*time.Millisecond)
 		}
 	}
-	s := &sweeper{tick: tick, start: time.Now(), conns: make(map[*deadlines]struct{})}
-	s.now.Store(1)
-	return s
+	s.tick.Store(int64(tick))
 }
 
 // after is the deadline that lies d ahead, or 0 when d switches the limit off.
@@ -87,7 +93,7 @@ func (s *sweeper) after(d time.Duration) int64 {
 	if d <= 0 {
 		return 0
 	}
-	return s.now.Load() + int64(s.tick) + int64(d)
+	return s.now.Load() + s.tick.Load() + int64(d)
 }
 
 func (s *sweeper) add(d *deadlines) {
@@ -104,7 +110,8 @@ func (s *sweeper) remove(d *deadlines) {
 
 // run ticks until stop is closed. each is called once a tick.
 func (s *sweeper) run(stop <-chan struct{}, each func()) {
-	ticker := time.NewTicker(s.tick)
+	tick := s.tick.Load()
+	ticker := time.NewTicker(time.Duration(tick))
 	defer ticker.Stop()
 	for {
 		select {
@@ -113,6 +120,10 @@ func (s *sweeper) run(stop <-chan struct{}, each func()) {
 		case <-ticker.C:
 			s.sweep()
 			each()
+			if now := s.tick.Load(); now != tick {
+				tick = now
+				ticker.Reset(time.Duration(tick))
+			}
 		}
 	}
 }

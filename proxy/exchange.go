@@ -74,6 +74,9 @@ func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	c.enter()
+	if now := p.lane.Load(); now != c.p {
+		c.drive(now)
+	}
 	p.metrics.inFlight.Add(1)
 	x := &c.x
 	x.begin(ctx)

@@ -206,7 +206,7 @@ func FuzzRequestHead(f *testing.F) {
 		}
 		a, b := net.Pipe()
 		defer func() { _ = a.Close(); _ = b.Close() }()
-		x := &newClientConn(p, a).x
+		x := &newClientConn(p.lane.Load(), a).x
 		x.head.reset()
 		out, err := x.appendRequestHead(nil, &req)
 		if err != nil {
@@ -250,7 +250,7 @@ func FuzzResponseHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, b := net.Pipe()
 		defer func() { _ = a.Close(); _ = b.Close() }()
-		x := &newClientConn(p, a).x
+		x := &newClientConn(p.lane.Load(), a).x
 		x.resp.reset()
 		block, err := peekBlock(bufio.NewReaderSize(bytes.NewReader(data), responseHeaderBytesMax))
 		if err != nil || x.parseHead(block) != nil {
@@ -282,7 +282,7 @@ func FuzzChunkedBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, b := net.Pipe()
 		defer func() { _ = a.Close(); _ = b.Close() }()
-		x := &newClientConn(p, a).x
+		x := &newClientConn(p.lane.Load(), a).x
 		u := &upstreamConn{Conn: b, br: bufio.NewReaderSize(bytes.NewReader(data), responseHeaderBytesMax)}
 		u.limits.conn = b
 		x.up = u

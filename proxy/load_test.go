@@ -130,10 +130,11 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.pool.close()
+	pool := p.lane.Load().pool
+	defer pool.close()
 	near, far := net.Pipe()
 	defer func() { _ = near.Close(); _ = far.Close() }()
-	x := &newClientConn(p, near).x
+	x := &newClientConn(p.lane.Load(), near).x
 	req, ctx := plainRequest()
 	once := func() {
 		x.begin(ctx)
@@ -150,7 +151,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	once()
 	// The canned origin runs in this process and allocates a few strings for each request; it is measured apart.
 	base := testing.AllocsPerRun(200, func() {
-		conn := p.pool.idle[0]
+		conn := pool.idle[0]
 		_, _ = conn.Conn.Write(x.out)
 		_, _ = conn.br.Peek(1)
 		_, _ = conn.br.Discard(conn.br.Buffered())

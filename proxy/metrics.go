@@ -43,10 +43,13 @@ func (p *Proxy) Metrics() Metrics {
 			m.Failures[f.String()] = n
 		}
 	}
-	open, idle := p.pool.counts()
-	m.UpstreamConns, m.UpstreamIdle = int64(open), int64(idle)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	m.ClientConns = int64(len(p.conns))
-	p.mu.Unlock()
+	for _, pool := range append(p.retired[:len(p.retired):len(p.retired)], p.lane.Load().pool) {
+		open, idle := pool.counts()
+		m.UpstreamConns += int64(open)
+		m.UpstreamIdle += int64(idle)
+	}
 	return m
 }

@@ -17,22 +17,21 @@ import (
 
 // Proxy is an intermediary in front of one upstream. Make it with New, run it with Serve, end it with Shutdown.
 type Proxy struct {
-	o            Options
-	server       *fasthttp.Server
-	pool         *pool
-	sweeper      *sweeper
-	metrics      counters
-	exclude      *exclusion // nil: nothing is excluded
-	upstreamName []byte     // as recorded
-	upstreamHost []byte     // Host of requests that have none
+	server  *fasthttp.Server
+	sweeper *sweeper
+	metrics counters
+
+	lane      atomic.Pointer[lane] // for requests that begin now
+	reloading sync.Mutex           // held by Reload
 
 	closing atomic.Bool
 	stop    chan struct{} // closed when the sweeper is to end
 	ending  sync.Once
 	sweeps  sync.Once
 
-	mu    sync.Mutex
-	conns map[*clientConn]struct{} // guarded by mu
+	mu      sync.Mutex
+	conns   map[*clientConn]struct{} // guarded by mu
+	retired []*pool                  // guarded by mu; of earlier configurations, with connections still in use
 }
 
 // cutGrace is how long a Shutdown that ran out of time waits for the requests it has cut off.
@@ -44,43 +43,23 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	network, address, host, err := parseUpstream(o.Upstream)
+	p := &Proxy{stop: make(chan struct{}), conns: make(map[*clientConn]struct{}), sweeper: newSweeper(o.timeouts()...)}
+	set, err := newSettings(o, p.sweeper)
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{
-		o:            o,
-		exclude:      newExclusion(o.RecordExclude),
-		upstreamName: []byte(address),
-		upstreamHost: []byte(host),
-		stop:         make(chan struct{}),
-		conns:        make(map[*clientConn]struct{}),
-	}
-	if network == "unix" {
-		p.upstreamName = []byte("unix:" + address)
-	}
-	p.sweeper = newSweeper(o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout,
-		o.MaxIdleUpstream)
-	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0)}
-	p.pool = &pool{
-		dial:     func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) },
-		sweeper:  p.sweeper,
-		max:      o.MaxConnsPerUpstream,
-		wait:     o.MaxConnWait,
-		idleFor:  o.MaxIdleUpstream,
-		readSize: responseHeaderBytesMax,
-	}
-	p.server = p.newServer()
+	p.lane.Store(&lane{p, set})
+	p.server = p.newServer(&set.o)
 	return p, nil
 }
 
 // newServer sets fasthttp up to leave messages alone. Its timeouts stay off: clientConn has its own.
-func (p *Proxy) newServer() *fasthttp.Server {
+func (p *Proxy) newServer(o *Options) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                       p.handle,
 		ErrorHandler:                  p.refuse,
-		Logger:                        serverLogger{p.o.Logger},
-		ReadBufferSize:                p.o.MaxHeaderBytes,
+		Logger:                        serverLogger{o.Logger},
+		ReadBufferSize:                o.MaxHeaderBytes,
 		WriteBufferSize:               writeBufferBytes,
 		MaxRequestBodySize:            bufferedBodyBytesMax,
 		StreamRequestBody:             true,
@@ -111,7 +90,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 		_ = ln.Close()
 		return nil
 	}
-	p.sweeps.Do(func() { go p.sweeper.run(p.stop, p.pool.evict) })
+	p.sweeps.Do(func() { go p.sweeper.run(p.stop, p.evict) })
 	if err := p.server.Serve(listener{ln, p}); err != nil && !p.closing.Load() {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
@@ -128,7 +107,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.sweeper.closeAll()
 		p.awaitIdle()
 	}
-	p.pool.close()
+	p.lane.Load().pool.close()
 	p.ending.Do(func() { close(p.stop) })
 	return err
 }

@@ -47,18 +47,18 @@ func (x *exchange) record(f failure) {
 func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }
 
 // recordSafely keeps a panic in the books away from the request.
-func (p *Proxy) recordSafely(ev *event.Event) {
+func (p *lane) recordSafely(ev *event.Event) {
 	defer p.recovered("recorder")
 	ev.TimeMicros = p.o.Now().UnixMicro()
 	p.o.Recorder.Record(ev)
 }
 
-func (p *Proxy) safely(f func()) {
+func (p *lane) safely(f func()) {
 	defer p.recovered("recorder")
 	f()
 }
 
-func (p *Proxy) recovered(where string) {
+func (p *lane) recovered(where string) {
 	if r := recover(); r != nil {
 		p.o.Logger.Error("panic", "where", where, "value", r)
 	}

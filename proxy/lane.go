@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"time"
+)
+
+// settings is what one configuration makes of the proxy. They do not change: a reload makes new ones.
+type settings struct {
+	o            Options
+	pool         *pool
+	exclude      *exclusion // nil: nothing is excluded
+	upstreamName []byte     // as recorded
+	upstreamHost []byte     // Host of requests that have none
+}
+
+// lane is the proxy under one configuration. A client connection drives in the lane that is current when a request begins,
+// and stays in it until the response has been sent: no request sees two configurations.
+type lane struct {
+	*Proxy
+	*settings
+}
+
+func newSettings(o Options, s *sweeper) (*settings, error) {
+	network, address, host, err := parseUpstream(o.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	set := &settings{
+		o: o, exclude: newExclusion(o.RecordExclude), upstreamName: []byte(address), upstreamHost: []byte(host),
+	}
+	if network == "unix" {
+		set.upstreamName = []byte("unix:" + address)
+	}
+	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0)}
+	set.pool = &pool{
+		dial:     func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) },
+		sweeper:  s,
+		max:      o.MaxConnsPerUpstream,
+		wait:     o.MaxConnWait,
+		idleFor:  o.MaxIdleUpstream,
+		readSize: responseHeaderBytesMax,
+	}
+	return set, nil
+}
+
+// timeouts are those that the sweeper's tick has to suit.
+func (o *Options) timeouts() []time.Duration {
+	return []time.Duration{
+		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream,
+	}
+}
+
+// errReloadFixed means that an option was changed which only a new Proxy can have.
+var errReloadFixed = errors.New("proxy: the limit for request headers cannot change while connections are open")
+
+// Reload puts new options into effect for every request that begins from now on; requests in flight, and their upstream
+// connections, end under the old ones. Nothing is closed that a client could notice. On an error nothing has changed.
+// Options.MaxHeaderBytes cannot be changed.
+func (p *Proxy) Reload(o Options) error {
+	o, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	old := p.lane.Load()
+	if o.MaxHeaderBytes != old.o.MaxHeaderBytes {
+		return errReloadFixed
+	}
+	set, err := newSettings(o, p.sweeper)
+	if err != nil {
+		return err
+	}
+	if parseSame(old.o, o) {
+		set.pool = old.pool // the kept connections are as good as new ones
+	}
+	p.sweeper.suit(o.timeouts()...)
+	p.lane.Store(&lane{p, set})
+	if set.pool != old.pool {
+		old.pool.close()
+		p.retire(old.pool)
+	}
+	return nil
+}
+
+// parseSame reports whether two configurations speak to the upstream through the same pool.
+func parseSame(a, b Options) bool {
+	return a.Upstream == b.Upstream && a.ConnectTimeout == b.ConnectTimeout && a.MaxConnsPerUpstream == b.MaxConnsPerUpstream &&
+		a.MaxConnWait == b.MaxConnWait && a.MaxIdleUpstream == b.MaxIdleUpstream
+}
+
+// retire keeps a pool that may still have connections in use where metrics look for it.
+func (p *Proxy) retire(old *pool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = slices.DeleteFunc(append(p.retired, old), func(r *pool) bool {
+		open, _ := r.counts()
+		return open == 0
+	})
+}
+
+// evict closes idle upstream connections that are too old.
+func (p *Proxy) evict() { p.lane.Load().pool.evict() }

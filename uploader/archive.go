@@ -142,20 +142,12 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 		return err
 	}
 	u.estimate.learn(b)
-	meta := planMeta(p, b, u.o.Target.MetaBytesMax())
-
-	crash.Point("uploader.put.before")
-	if err := u.put(ctx, p, b, meta); err != nil {
-		return &stopError{err}
-	}
-	crash.Point("uploader.put.after")
-
-	crash.Point("uploader.verify.before")
-	if err := u.verify(ctx, p, b, meta); err != nil {
+	if err := u.send(ctx, p, p.Key, b); err != nil {
 		return err
 	}
-	crash.Point("uploader.verify.after")
-
+	if err := u.sendStats(ctx, p); err != nil {
+		return err
+	}
 	p.State = catalogue.Verified
 	p.Target = u.o.Target.String()
 	p.RawBytes, p.ObjectBytes = b.rawBytes, b.objectBytes
@@ -176,10 +168,42 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 	return nil
 }
 
-func (u *Uploader) put(ctx context.Context, p *catalogue.Plan, b *built, meta map[string]string) error {
+// sendStats builds and sends the statistics of the events built last. Plans made before there were any have none.
+func (u *Uploader) sendStats(ctx context.Context, p *catalogue.Plan) error {
+	if p.StatsKey == "" {
+		return nil
+	}
+	b, err := u.builder.buildStats(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := u.send(ctx, p, p.StatsKey, b); err != nil {
+		return err
+	}
+	p.StatsRows, p.StatsBytes, p.StatsSHA256 = b.lines, b.objectBytes, b.objectSHA256
+	return nil
+}
+
+// send writes the object in the builder's memory and reads it back.
+func (u *Uploader) send(ctx context.Context, p *catalogue.Plan, key string, b *built) error {
+	meta := planMeta(p, b, u.o.Target.MetaBytesMax())
+	crash.Point("uploader.put.before")
+	if err := u.put(ctx, key, b, meta); err != nil {
+		return &stopError{err}
+	}
+	crash.Point("uploader.put.after")
+	crash.Point("uploader.verify.before")
+	if err := u.verify(ctx, key, b, meta); err != nil {
+		return err
+	}
+	crash.Point("uploader.verify.after")
+	return nil
+}
+
+func (u *Uploader) put(ctx context.Context, key string, b *built, meta map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
 	defer cancel()
-	return u.o.Target.Put(ctx, p.Key, u.builder.body.reader(), int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
+	return u.o.Target.Put(ctx, key, u.builder.body.reader(), int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
 }
 
 // stopError marks an error that does not concern one plan: the next plan would fail the same way.

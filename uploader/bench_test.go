@@ -124,8 +124,8 @@ func BenchmarkLines(b *testing.B) {
 	var size int
 	for b.Loop() {
 		size = 0
-		err := m.Events(context.Background(), plan, func(seq uint64, label string, e *event.Event) error {
-			buf = w.appendLine(buf[:0], seq, label, e)
+		err := m.Events(context.Background(), plan, func(seq uint64, row *catalogue.RowName, e *event.Event) error {
+			buf = w.appendLine(buf[:0], seq, row, e)
 			size += len(buf)
 			return nil
 		})
@@ -163,8 +163,8 @@ func rawLines(b *testing.B, m *memStore, plan *catalogue.Plan) []byte {
 	b.Helper()
 	w := newLineWriter(plan)
 	var raw bytes.Buffer
-	err := m.Events(context.Background(), plan, func(seq uint64, label string, e *event.Event) error {
-		raw.Write(w.appendLine(nil, seq, label, e))
+	err := m.Events(context.Background(), plan, func(seq uint64, row *catalogue.RowName, e *event.Event) error {
+		raw.Write(w.appendLine(nil, seq, row, e))
 		return nil
 	})
 	if err != nil {

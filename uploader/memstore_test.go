@@ -45,6 +45,11 @@ func newMemStore(tb testing.TB) *memStore {
 	return &memStore{tb: tb, blocks: map[catalogue.BlockID]*memBlock{}, planned: map[catalogue.BlockID]uint64{}}
 }
 
+// rowOf is the row of an event under a label, where nothing else differs.
+func rowOf(label string, e *event.Event) *catalogue.RowName {
+	return &catalogue.RowName{Host: string(e.Host), Method: string(e.Method), Label: label}
+}
+
 type memItem struct {
 	seq   uint64
 	label string
@@ -115,7 +120,7 @@ func (m *memStore) Pending(_ context.Context, appliedBefore time.Time) ([]catalo
 	return out, nil
 }
 
-func (m *memStore) Events(_ context.Context, p *catalogue.Plan, fn func(uint64, string, *event.Event) error) error {
+func (m *memStore) Events(_ context.Context, p *catalogue.Plan, fn func(uint64, *catalogue.RowName, *event.Event) error) error {
 	var e event.Event
 	for _, id := range p.Blocks {
 		m.mu.Lock()
@@ -128,7 +133,7 @@ func (m *memStore) Events(_ context.Context, p *catalogue.Plan, fn func(uint64, 
 			if err := e.Decode(record); err != nil {
 				return err
 			}
-			if err := fn(b.seqs[i], b.labels[i], &e); err != nil {
+			if err := fn(b.seqs[i], rowOf(b.labels[i], &e), &e); err != nil {
 				return err
 			}
 		}

@@ -29,8 +29,8 @@ const (
 func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {
 	m := map[string]string{
 		MetaFormat:    strconv.Itoa(p.FormatVersion),
-		MetaRows:      strconv.FormatUint(p.Rows, 10),
-		MetaLines:     strconv.FormatUint(p.Lines, 10),
+		MetaRows:      strconv.FormatUint(b.rows, 10),
+		MetaLines:     strconv.FormatUint(b.lines, 10),
 		MetaRawBytes:  strconv.FormatUint(b.rawBytes, 10),
 		MetaRawSHA256: b.rawSHA256,
 		MetaRunCount:  strconv.Itoa(len(p.Runs)),

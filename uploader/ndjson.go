@@ -52,14 +52,14 @@ func newLineWriter(p *catalogue.Plan) *lineWriter {
 // appendLine appends one event with its line feed. Field order is part of the format. Text fields that are empty are left
 // out; drop records have only the fields that mean something for them, and "dropped", the number of responses dropped for
 // the reason in error_type since the epoch began.
-func (w *lineWriter) appendLine(dst []byte, seq uint64, label string, e *event.Event) []byte {
+func (w *lineWriter) appendLine(dst []byte, seq uint64, row *catalogue.RowName, e *event.Event) []byte {
 	dst = append(dst, `{"event_id":"`...)
 	dst = appendUUID(dst, event.ID(e.TimeMicros, w.epoch, seq))
 	dst = append(dst, `","ts":"`...)
 	dst = w.appendTime(dst, e.TimeMicros)
 	dst = append(dst, '"')
 	if e.IsResponse() {
-		dst = w.appendResponse(dst, label, e)
+		dst = w.appendResponse(dst, row, e)
 	}
 	dst = appendField(dst, `,"error_type":`, e.ErrorType)
 	dst = append(dst, `,"kind":"`...)
@@ -73,10 +73,10 @@ func (w *lineWriter) appendLine(dst []byte, seq uint64, label string, e *event.E
 	return append(dst, w.end...)
 }
 
-func (w *lineWriter) appendResponse(dst []byte, label string, e *event.Event) []byte {
+func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event.Event) []byte {
 	dst = appendField(dst, `,"http_request_method":`, e.Method)
 	dst = appendField(dst, `,"url_path":`, e.Path)
-	dst = appendField(dst, `,"url_template":`, label)
+	dst = appendField(dst, `,"url_template":`, row.Label)
 	dst = appendNumber(dst, `,"http_response_status_code":`, uint64(e.Status))
 	dst = appendNumber(dst, `,"duration_us":`, e.DurationMicros)
 	dst = appendNumber(dst, `,"ttfb_us":`, e.TTFBMicros)
@@ -88,6 +88,14 @@ func (w *lineWriter) appendResponse(dst []byte, label string, e *event.Event) []
 	dst = appendField(dst, `,"client_address":`, e.Client)
 	if w.traceID {
 		dst = appendField(dst, `,"trace_id":`, e.TraceID)
+	}
+	// The row's host and method are those of the event but for their spelling and the limits on rows. Where they differ,
+	// they stand in the line, so that the archive alone says which row counted it.
+	if row.Host != string(e.Host) {
+		dst = appendString(append(dst, `,"row_host":`...), row.Host)
+	}
+	if row.Method != string(e.Method) {
+		dst = appendString(append(dst, `,"row_method":`...), row.Method)
 	}
 	return dst
 }

@@ -53,7 +53,7 @@ func TestLinesMatchGoldenFile(t *testing.T) {
 	w := newLineWriter(goldenPlan())
 	var got []byte
 	for _, it := range goldenItems() {
-		got = w.appendLine(got, it.seq, it.label, &it.event)
+		got = w.appendLine(got, it.seq, rowOf(it.label, &it.event), &it.event)
 	}
 	name := filepath.Join("testdata", "lines-v1.ndjson")
 	if *update {
@@ -90,7 +90,7 @@ func TestTraceIDIsWrittenOnlyWhereThePlanSaysSo(t *testing.T) {
 	plan := goldenPlan()
 	plan.Fields = nil
 	it := goldenItems()[0]
-	line := newLineWriter(plan).appendLine(nil, it.seq, it.label, &it.event)
+	line := newLineWriter(plan).appendLine(nil, it.seq, rowOf(it.label, &it.event), &it.event)
 	if bytes.Contains(line, []byte("trace_id")) {
 		t.Fatalf("line has a trace_id: %s", line)
 	}
@@ -150,7 +150,8 @@ func TestAppendingALineDoesNotAllocate(t *testing.T) {
 	w := newLineWriter(goldenPlan())
 	it := goldenItems()[0]
 	buf := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() { buf = w.appendLine(buf[:0], it.seq, it.label, &it.event) }); n != 0 {
+	row := rowOf(it.label, &it.event)
+	if n := testing.AllocsPerRun(100, func() { buf = w.appendLine(buf[:0], it.seq, row, &it.event) }); n != 0 {
 		t.Fatalf("%v allocations a line", n)
 	}
 }

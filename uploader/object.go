@@ -40,6 +40,7 @@ type builder struct {
 	body *objectBuffer
 	zip  *gzip.Writer
 	line []byte
+	fold fold // of the events built last
 }
 
 func newBuilder(tempDir string) *builder {
@@ -59,7 +60,8 @@ func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*bu
 	}
 	lines, cursor := newLineWriter(p), runCursor{runs: p.Runs}
 	b.line = b.line[:0]
-	err := src.Events(ctx, p, func(seq uint64, label string, e *event.Event) error {
+	b.fold.reset()
+	err := src.Events(ctx, p, func(seq uint64, row *catalogue.RowName, e *event.Event) error {
 		if !cursor.next(seq) {
 			return fmt.Errorf("%w: sequence number %d is not the next of %s", ErrSource, seq, p.Key)
 		}
@@ -68,7 +70,8 @@ func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*bu
 		}
 		out.lines++
 		out.encodedBytes += uint64(e.Size()) //nolint:gosec // not negative
-		b.line = lines.appendLine(b.line, seq, label, e)
+		b.line = lines.appendLine(b.line, seq, row, e)
+		b.fold.add(row, e)
 		if len(b.line) < flushBytes {
 			return nil
 		}

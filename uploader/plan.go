@@ -62,6 +62,7 @@ func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*
 	for _, p := range plans {
 		p.Runs = mergeRuns(p.Runs)
 		p.Key = pl.key(p)
+		p.StatsKey = StatsKey(p.Key)
 	}
 	slices.SortStableFunc(plans, func(a, b *catalogue.Plan) int {
 		return cmp.Or(cmp.Compare(a.Hour, b.Hour), bytes.Compare(a.Epoch[:], b.Epoch[:]))

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // Line is one line of an archive object, decoded. Fields that a line lacks are zero.
@@ -32,6 +34,9 @@ type Line struct {
 	Client    string    `json:"client_address"`
 	TraceID   string    `json:"trace_id"`
 	ErrorType string    `json:"error_type"`
+	// The row that counts the event, where it is not under Host and Method.
+	RowHost   *string   `json:"row_host"`
+	RowMethod *string   `json:"row_method"`
 	Kind      string    `json:"kind"`
 	Dropped   uint64    `json:"dropped"`
 	Service   string    `json:"service"`
@@ -39,6 +44,18 @@ type Line struct {
 	Epoch     uuid.UUID `json:"epoch"`
 	Seq       uint64    `json:"seq"`
 	Schema    int       `json:"schema_version"`
+}
+
+// Row names the statistics row that counts the event.
+func (l *Line) Row() catalogue.RowName {
+	n := catalogue.RowName{Host: l.Host, Method: l.Method, Label: l.Template}
+	if l.RowHost != nil {
+		n.Host = *l.RowHost
+	}
+	if l.RowMethod != nil {
+		n.Method = *l.RowMethod
+	}
+	return n
 }
 
 // ReadLines calls fn for each line of an object, without its line feed. The slice is valid during the call.

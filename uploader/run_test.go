@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -193,10 +194,11 @@ func TestJobsNeverOverlap(t *testing.T) {
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 100, plainEvents(10, testHour, 1)...)
 	inside, goOn := make(chan struct{}), make(chan struct{})
-	f := &faulty{Target: directory(t).Target, after: func(string) {
+	hold := sync.OnceFunc(func() {
 		close(inside)
 		<-goOn
-	}}
+	})
+	f := &faulty{Target: directory(t).Target, after: func(string) { hold() }}
 	u, _ := newTest(t, m, f, nil)
 	first := make(chan error, 1)
 	go func() {

@@ -19,9 +19,9 @@ type Source interface {
 	// Pending returns blocks applied before the given time that no plan holds, those of one hour and epoch in the order of
 	// their sequence numbers. It may return a part of them, the oldest hours first, and is asked again when those are planned.
 	Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error)
-	// Events calls fn for each record of the plan's blocks, in order of sequence numbers. The event is valid during the
-	// call. It stops with fn's error.
-	Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, label string, e *event.Event) error) error
+	// Events calls fn for each record of the plan's blocks, in order of sequence numbers. The event and the
+	// row's name are valid during the call. It stops with fn's error.
+	Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error
 }
 
 // Catalogue remembers plans durably: the store.

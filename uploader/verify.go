@@ -10,8 +10,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
-
-	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // ErrNotVerified says that an object was written and reads back as something else. The plan stays open and the next run
@@ -19,10 +17,10 @@ import (
 var ErrNotVerified = errors.New("archive object does not read back as written")
 
 // verify reads the object back and compares everything that is known of it.
-func (u *Uploader) verify(ctx context.Context, p *catalogue.Plan, want *built, meta map[string]string) error {
+func (u *Uploader) verify(ctx context.Context, key string, want *built, meta map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
 	defer cancel()
-	body, got, err := u.o.Target.Get(ctx, p.Key)
+	body, got, err := u.o.Target.Get(ctx, key)
 	if err != nil {
 		return &stopError{err}
 	}
@@ -32,16 +30,16 @@ func (u *Uploader) verify(ctx context.Context, p *catalogue.Plan, want *built, m
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %s: %w", ErrNotVerified, p.Key, err)
+		return fmt.Errorf("%w: %s: %w", ErrNotVerified, key, err)
 	case found.objectBytes != want.objectBytes || found.objectSHA256 != want.objectSHA256:
 		return fmt.Errorf("%w: %s: %d bytes with hash %s, written were %d with %s",
-			ErrNotVerified, p.Key, found.objectBytes, found.objectSHA256, want.objectBytes, want.objectSHA256)
+			ErrNotVerified, key, found.objectBytes, found.objectSHA256, want.objectBytes, want.objectSHA256)
 	case found.rawBytes != want.rawBytes || found.lines != want.lines:
 		return fmt.Errorf("%w: %s: content is %d lines, %d bytes; written were %d, %d",
-			ErrNotVerified, p.Key, found.lines, found.rawBytes, want.lines, want.rawBytes)
+			ErrNotVerified, key, found.lines, found.rawBytes, want.lines, want.rawBytes)
 	}
 	if d := metaDiffers(meta, got); d != "" {
-		return fmt.Errorf("%w: %s: metadata: %s", ErrNotVerified, p.Key, d)
+		return fmt.Errorf("%w: %s: metadata: %s", ErrNotVerified, key, d)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package stats
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"math/bits"
 
@@ -90,6 +92,23 @@ func (s *Sketch) addBin(index int, count uint64) {
 	}
 	s.bins.AddWithCount(index, float64(count))
 }
+
+// ErrBin says that there is no such bin in a sketch.
+var ErrBin = errors.New("no such latency bin")
+
+// AddBin counts latencies of which only the bin is known, as [Sketch.Bins] names it. The error wraps [ErrBin].
+func (s *Sketch) AddBin(index int, count uint64) error {
+	if index < 0 || index >= binsMax {
+		return fmt.Errorf("%w: %d of %d", ErrBin, index, binsMax)
+	}
+	if count > 0 {
+		s.addBin(index, count)
+	}
+	return nil
+}
+
+// AddBelow counts latencies below one microsecond, as [Sketch.Zeros] gives them.
+func (s *Sketch) AddBelow(count uint64) { s.zeros += count }
 
 // Merge adds what o counted. The result does not depend on the order of merging.
 func (s *Sketch) Merge(o *Sketch) {

@@ -160,7 +160,7 @@ func TestBlockKeepsEveryField(t *testing.T) {
 		eachEvent(t, s, id, func(seq uint64, k rowKey, e *event.Event) {
 			got := make([]byte, e.Size())
 			e.Encode(got)
-			if !bytes.Equal(got, want[n]) || seq != uint64(10+3*n) || k.label != labels[n] {
+			if !bytes.Equal(got, want[n]) || seq != uint64(10+3*n) || k.Label != labels[n] {
 				t.Errorf("event %d came back as %+v under %+v, seq %d", n, e, k, seq)
 			}
 			n++
@@ -285,9 +285,9 @@ func TestCatalogue(t *testing.T) {
 		t.Error("blocks were planned twice")
 	}
 	lines, last := uint64(0), uint64(0)
-	err := s.Events(ctx, p, func(seq uint64, label string, e *event.Event) error {
-		if seq <= last || label == "" || len(e.Path) == 0 {
-			t.Errorf("seq %d after %d, label %q", seq, last, label)
+	err := s.Events(ctx, p, func(seq uint64, row *catalogue.RowName, e *event.Event) error {
+		if seq <= last || row.Label == "" || len(e.Path) == 0 {
+			t.Errorf("seq %d after %d, label %q", seq, last, row.Label)
 		}
 		last = seq
 		lines++

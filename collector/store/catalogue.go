@@ -80,9 +80,9 @@ func cmpOrdered(a, b int64) int {
 
 func cmpBytes(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }
 
-// Events calls fn with every event of a plan, in the order of its blocks, drop records included. The event and the label
-// are valid during the call. The error wraps [ErrDamaged], naming the block, if one is missing or cannot be read.
-func (s *Store) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, label string, e *event.Event) error) error {
+// Events calls fn with every event of a plan, in the order of its blocks, drop records included. The event and the row's
+// name are valid during the call. The error wraps [ErrDamaged], naming the block, if one is missing or cannot be read.
+func (s *Store) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (s *Store) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint6
 
 func eventsOf(
 	txn *badger.Txn, d *blockDecoder, id catalogue.BlockID, epoch uuid.UUID,
-	fn func(seq uint64, label string, e *event.Event) error,
+	fn func(seq uint64, row *catalogue.RowName, e *event.Event) error,
 ) error {
 	found, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error { return d.open(id, v) })
 	if err != nil {
@@ -116,7 +116,7 @@ func eventsOf(
 	if !found || d.meta.epoch != epoch {
 		return fmt.Errorf("%w: block %d/%d/%d of epoch %s is missing", ErrDamaged, id.Hour, id.Batch, id.Index, epoch)
 	}
-	return d.each(id, func(seq uint64, key uint32, e *event.Event) error { return fn(seq, d.columns.keys[key].label, e) })
+	return d.each(id, func(seq uint64, key uint32, e *event.Event) error { return fn(seq, &d.columns.keys[key], e) })
 }
 
 // AddPlan stores a new plan, synced, gives it its ID, and takes its blocks out of Pending in the same transaction. The

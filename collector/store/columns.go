@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strings"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
@@ -45,7 +46,7 @@ type shape struct {
 }
 
 // rowKey is a row's key without its hour.
-type rowKey struct{ host, method, label string }
+type rowKey = catalogue.RowName
 
 // dictionary numbers strings in the order of their first appearance and writes them to a column.
 type dictionary struct {

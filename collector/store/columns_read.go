@@ -60,7 +60,7 @@ func (r *columnReader) readKeys() {
 		_, host := r.word(in)
 		_, method := r.word(in)
 		_, label := r.word(in)
-		r.keys = append(r.keys, rowKey{host: view(host), method: view(method), label: view(label)})
+		r.keys = append(r.keys, rowKey{Host: view(host), Method: view(method), Label: view(label)})
 	}
 }
 
@@ -106,7 +106,7 @@ func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 	}
 	r.scratch = r.scratch[:0]
 	if form := c[colPathForm].uvarint(); form == 0 {
-		r.scratch = appendPath(r.scratch, r.keys[s.key].label, &c[colPathText])
+		r.scratch = appendPath(r.scratch, r.keys[s.key].Label, &c[colPathText])
 		e.Path = r.scratch[:len(r.scratch):len(r.scratch)]
 	} else {
 		e.Path = c[colPathText].bytes(int(min(form-1, event.PathBytesMax))) //nolint:gosec // bounded

@@ -166,14 +166,14 @@ func recount(t testing.TB, s *Store) (responses uint64, rows map[stats.Key]*stat
 	rows = map[stats.Key]*stats.Row{}
 	for _, id := range blockIDs(t, s) {
 		eachEvent(t, s, id, func(_ uint64, k rowKey, e *event.Event) {
-			key := stats.Key{Hour: id.Hour, Host: k.host, Method: k.method, Label: k.label}
+			key := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}
 			if !e.IsResponse() {
 				return
 			}
 			responses++
 			row, ok := rows[key]
 			if !ok {
-				key = stats.Key{Hour: id.Hour, Host: clone(k.host), Method: clone(k.method), Label: clone(k.label)}
+				key = stats.Key{Hour: id.Hour, Host: clone(k.Host), Method: clone(k.Method), Label: clone(k.Label)}
 				row = &stats.Row{}
 				rows[key] = row
 			}

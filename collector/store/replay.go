@@ -172,7 +172,7 @@ func (s *Store) replayBlock(txn *badger.Txn, decoder *blockDecoder, id catalogue
 		if rows[key] == nil {
 			k := decoder.columns.keys[key]
 			full := stats.Key{
-				Hour: id.Hour, Host: strings.Clone(k.host), Method: strings.Clone(k.method), Label: strings.Clone(k.label),
+				Hour: id.Hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label),
 			}
 			row, known := s.live[full]
 			if !known {

@@ -39,6 +39,10 @@ type Pending struct {
 	AppliedAt time.Time
 }
 
+// RowName names the statistics row that counts an event, without its hour. Host and method are those of the row, which may
+// say "(other)" where the event itself does not.
+type RowName struct{ Host, Method, Label string }
+
 // State says how far a plan has come. States only move forward.
 type State string
 
@@ -75,6 +79,9 @@ type Plan struct {
 
 	CreatedAt time.Time `json:"created_at"`
 
+	// StatsKey is where the statistics of exactly these events stand; empty in plans made before there were any.
+	StatsKey string `json:"stats_key,omitempty"`
+
 	// Known once verified.
 	Target       string    `json:"target,omitempty"` // where it stands, without credentials
 	RawBytes     uint64    `json:"raw_bytes,omitempty"`
@@ -82,6 +89,9 @@ type Plan struct {
 	RawSHA256    string    `json:"raw_sha256,omitempty"`    // of the NDJSON, hex
 	ObjectSHA256 string    `json:"object_sha256,omitempty"` // of the gzip object, hex
 	VerifiedAt   time.Time `json:"verified_at,omitzero"`
+	StatsRows    uint64    `json:"stats_rows,omitempty"`   // lines of the statistics object
+	StatsBytes   uint64    `json:"stats_bytes,omitempty"`  // of the gzip object
+	StatsSHA256  string    `json:"stats_sha256,omitempty"` // of the gzip object, hex
 
 	// Known once retention has removed the local blocks.
 	DeletedAt time.Time `json:"deleted_at,omitzero"`

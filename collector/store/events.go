@@ -215,7 +215,7 @@ func (w *eventWalk) decode(id catalogue.BlockID, value []byte) error {
 		}
 		k := w.d.columns.keys[key]
 		found := StoredEvent{
-			Position: at, Epoch: w.d.meta.epoch, Seq: seq, Host: k.host, Method: k.method, Label: k.label, Event: *e,
+			Position: at, Epoch: w.d.meta.epoch, Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *e,
 		}
 		if w.q.Keep == nil || w.q.Keep(&found) {
 			w.kept = append(w.kept, found.clone())

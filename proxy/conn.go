@@ -1,13 +1,12 @@
 package proxy
 
 import (
-	"errors"
+	"bufio"
 	"net"
 	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // phase is where a client connection is in its requests.
@@ -17,7 +16,8 @@ const (
 	phaseNew    phase = iota // accepted, no byte read yet
 	phaseIdle                // between requests; may be closed by a shutdown
 	phaseHeader              // the first bytes of a request have been read
-	phaseBody                // in the handler, or writing the response
+	phaseBody                // in the handler
+	phaseLinger              // the last response has been written; may be closed by a shutdown
 	phaseClosed
 )
 
@@ -32,27 +32,28 @@ type clientConn struct {
 	limits   deadlines
 	failed   atomic.Bool // a read or write ended in an error: the connection is over
 
-	headerBy int64 // deadline of the request header being read
-	muted    bool  // writes are swallowed: the answer has been written already, or none is due
-	reset    bool  // closed with a reset, so that the client can tell that the body is cut short
+	br       *bufio.Reader // what was read beyond the message in progress stays in it
+	headerBy int64         // deadline of the request header being read
+	lingerBy int64         // deadline of a lingering close
+	reset    bool          // closed with a reset, so that the client can tell that the body is cut short
 
 	client    []byte // address as it is recorded
 	trusted   bool   // the peer may set forwarding fields
 	forwarded []byte // field lines that are the same for all requests: Proto, Port, Via
 	address   []byte // the peer's address for X-Forwarded-For
 
-	x    exchange
-	loan *[]byte // large body buffer, returned at the next read
-	once sync.Once
+	x       exchange
+	bufs    [3][]byte   // for writeAll
+	sending net.Buffers // likewise
+	once    sync.Once
 }
-
-var errClosing = errors.New("proxy: connection is being closed")
 
 // newClientConn wraps conn. It registers nothing: the listener does.
 func newClientConn(p *lane, conn net.Conn) *clientConn {
 	c := &clientConn{Conn: conn, root: p.Proxy}
 	c.limits.conn = conn
 	c.x.c = c
+	c.x.stream.arm = c.x.flushAndArm
 	c.drive(p)
 	return c
 }
@@ -114,7 +115,6 @@ func (p *lane) trusts(addr netip.Addr) bool {
 
 // Read reads under the deadline of the phase and moves the phase on when a request begins.
 func (c *clientConn) Read(b []byte) (int, error) {
-	c.returnLoan()
 	o, s := &c.p.o, c.p.sweeper
 	ph := phase(c.phase.Load())
 	switch ph {
@@ -126,6 +126,8 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		c.limits.armRead(c.headerBy)
 	case phaseBody:
 		c.limits.armRead(s.after(o.ReadTimeout))
+	case phaseLinger:
+		c.limits.armRead(c.lingerBy)
 	case phaseClosed:
 		return 0, net.ErrClosed
 	}
@@ -144,9 +146,6 @@ func (c *clientConn) Read(b []byte) (int, error) {
 
 // Write writes under the write deadline, which starts anew with each call: it limits the time without progress.
 func (c *clientConn) Write(b []byte) (int, error) {
-	if c.muted {
-		return len(b), nil
-	}
 	c.limits.armWrite(c.p.sweeper.after(c.p.o.WriteTimeout))
 	n, err := c.Conn.Write(b)
 	if err != nil {
@@ -155,26 +154,8 @@ func (c *clientConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// enter marks the beginning of the handler, leave its end; leave is also the moment from which a shutdown may close the
-// connection once it is read from again.
-func (c *clientConn) enter() { c.phase.Store(uint32(phaseBody)) }
-
-func (c *clientConn) leave() { c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseIdle)) }
-
-// Close closes the connection. A shutdown of fasthttp closes connections it takes for idle; one whose next request has
-// just arrived is spared, so that the request is answered.
+// Close closes the connection whatever its phase.
 func (c *clientConn) Close() error {
-	if c.root.closing.Load() && !c.failed.Load() {
-		ph := phase(c.phase.Load())
-		if ph == phaseHeader || ph == phaseBody {
-			return errClosing
-		}
-	}
-	return c.kill()
-}
-
-// kill closes the connection whatever its phase.
-func (c *clientConn) kill() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
 		c.phase.Store(uint32(phaseClosed))
@@ -188,37 +169,8 @@ func (c *clientConn) kill() error {
 	return err
 }
 
-// SetDeadline, SetReadDeadline and SetWriteDeadline do nothing: the phase decides.
-func (c *clientConn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing, see SetDeadline.
-func (c *clientConn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing, see SetDeadline.
-func (c *clientConn) SetWriteDeadline(time.Time) error { return nil }
-
-// borrow gives a buffer of n bytes that is valid until the response has been written.
-func (c *clientConn) borrow(n int) []byte {
-	if n <= scratchBytesKept {
-		if cap(c.x.body) < n {
-			c.x.body = make([]byte, max(n, 1024))
-		}
-		return c.x.body[:n]
-	}
-	c.returnLoan()
-	c.loan = bodyBuffers.Get().(*[]byte)
-	return (*c.loan)[:n]
-}
-
-// bodyBuffers holds *[]byte of bufferedBodyBytesMax.
-var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferedBodyBytesMax); return &b }}
-
-func (c *clientConn) returnLoan() {
-	if c.loan != nil {
-		bodyBuffers.Put(c.loan)
-		c.loan = nil
-	}
-}
+// bodyBuffers holds *[]byte with room for a response's header and bufferedBodyBytesMax of body.
+var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferedBodyBytesMax+4096); return &b }}
 
 // listener wraps what it accepts in clientConns.
 type listener struct {
@@ -226,7 +178,7 @@ type listener struct {
 	p *Proxy
 }
 
-func (l listener) Accept() (net.Conn, error) {
+func (l listener) accept() (*clientConn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err

@@ -11,20 +11,20 @@
 //
 // # One event per response
 //
-// Each response, wayside's own answers included, is recorded exactly once, and before the client can have all of it:
-//
-//   - buffered and bodiless responses in the handler, before it returns to the server that writes them;
-//   - streamed responses in the body reader, before the bytes that end them are handed on;
-//   - requests refused by the parser, in the server's error handler.
-//
-// A response whose client left before the last byte was handed on is recorded with status 499 when its body is closed
-// unread. The event's byte slices point into buffers of the connection: a Recorder encodes it during the call.
+// Each response, wayside's own answers included, is recorded exactly once, and before the client can have all of it: a
+// response that is read whole before it is written, a streamed one before the bytes that end it are, a refused request before
+// its answer. A response whose client left before the last byte was handed on is recorded with status 499. The event's byte
+// slices point into buffers of the connection: a Recorder encodes it during the call.
 //
 // # How a request flows
 //
-// valyala/fasthttp serves the client side. Its connections are wrapped ([clientConn]) so that deadlines cost one atomic
-// exchange instead of a timer (deadline.go). The upstream side is our own (pool.go, response.go): the header block is
-// copied through in one pass (fields.go, request.go) rather than taken apart and put together again, and a response is
-// either read whole (up to 64 KiB of declared length) or relayed as it comes (stream.go). All state of a request lives in
-// the [exchange] of its client connection, so a plain request allocates nothing here.
+// A goroutine serves a client connection ([clientConn.serve]): it reads a header block, and the [exchange] of the connection
+// does the rest. The block is checked and rewritten in one pass (fields.go, request.go, target.go), sent over a pooled
+// connection (pool.go) with a small body behind it, or a large one streamed beside it (upload.go). The response's header is
+// treated alike (response.go); its body is either read whole (up to 64 KiB of declared length) or relayed as it comes
+// (relay.go). Bodies have one strict reader for both directions (body.go). What the proxy answers by itself stands in
+// failure.go.
+//
+// Deadlines cost one atomic exchange instead of a timer (deadline.go). All state of a request lives in the connection's
+// exchange, so a plain request allocates nothing and takes four system calls.
 package proxy

@@ -5,49 +5,52 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strconv"
+	"slices"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // exchange is the state of one request and its response. It is part of the client connection and used again for the
-// connection's next request, so that a request allocates nothing. Only the goroutine that serves the connection touches it.
+// connection's next request, so that a request allocates nothing. Only the goroutine that serves the connection touches it,
+// and while a request's body is streamed the one that sends it (upload.go).
 type exchange struct {
-	c   *clientConn
-	ctx *fasthttp.RequestCtx
-	up  *upstreamConn // nil, or owned by this exchange
+	c  *clientConn
+	up *upstreamConn // nil, or owned by this exchange
 
 	head   requestHead
+	body   bodyReader // of the request
+	upload upload
 	resp   responseHead
-	stream responseStream
+	stream bodyReader // of the response
 	ev     event.Event
 
 	sentAt time.Time // just before the upstream is asked for
 	headAt time.Time // the response's header has been read
 	endAt  time.Time // the last byte; zero: the moment of recording
 
-	hasBody   bool // the request has a body that may not have been read to its end
-	recorded  bool
-	streaming bool // the response outlives the handler
-	upBroken  bool // the upstream connection cannot be used again
+	recorded   bool
+	begun      bool // bytes of the final response may have been written to the client
+	asking     bool // the upstream is to be asked before the body is sent (Expect: 100-continue), and has not answered
+	continued  bool // the client has been told to send its body, by the proxy
+	unread     bool // bytes of the request's body may be left on the client's connection
+	closeAfter bool // no further request may follow on the client's connection
+	upBroken   bool // the upstream connection cannot be used again
 
 	out    []byte // request as sent: header, and a small body
-	in     []byte // response header block
-	body   []byte // small response body
+	in     []byte // response as sent: header, and a small body or what is to be written together
 	host   []byte // lower-cased Host
 	idText []byte // generated request id
 }
 
 // begin prepares for a request.
-func (x *exchange) begin(ctx *fasthttp.RequestCtx) {
-	x.ctx = ctx
+func (x *exchange) begin() {
 	x.head.reset()
 	x.ev = event.Event{}
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
-	x.hasBody, x.recorded, x.streaming, x.upBroken = false, false, false, false
+	x.recorded, x.begun, x.asking, x.continued = false, false, false, false
+	x.unread, x.closeAfter, x.upBroken = false, false, false
+	x.upload.done = nil
 	x.idText = x.idText[:0]
 }
 
@@ -66,102 +69,105 @@ func (x *exchange) id() []byte {
 	return x.idText
 }
 
-// handle serves one request. It is fasthttp's handler.
-func (p *Proxy) handle(ctx *fasthttp.RequestCtx) {
-	c, ok := ctx.Conn().(*clientConn)
-	if !ok {
-		ctx.Error("", fasthttp.StatusInternalServerError)
-		return
-	}
-	c.enter()
-	if now := p.lane.Load(); now != c.p {
-		c.drive(now)
-	}
-	p.metrics.inFlight.Add(1)
-	x := &c.x
-	x.begin(ctx)
+// handle serves the request whose header is in x.head.raw. After a panic the request, and only that, is answered with 500.
+func (x *exchange) handle() {
+	x.c.p.metrics.inFlight.Add(1)
 	defer x.finish()
 	x.serve()
 }
 
-// finish ends the handler: after a panic the request, and only that, is answered with 500.
 func (x *exchange) finish() {
 	c := x.c
 	if r := recover(); r != nil {
 		c.p.o.Logger.Error("panic", "where", "handler", "value", r, "stack", string(debug.Stack()))
-		x.streaming, x.stream.closed = false, true // fasthttp may hold the stream already
+		x.closeAfter = true
+		x.stopUpload()
 		x.dropUpstream()
-		x.answer(failPanic)
-		x.ctx.SetConnectionClose()
+		if x.begun {
+			x.record(failPanic)
+			c.reset = true
+		} else {
+			x.answer(failPanic)
+		}
 	}
-	if !x.streaming {
-		c.p.metrics.inFlight.Add(-1)
-	}
+	c.p.metrics.inFlight.Add(-1)
 	if cap(x.out) > scratchBytesKept {
 		x.out = nil
 	}
-	c.leave()
+	if cap(x.in) > scratchBytesKept {
+		x.in = nil
+	}
 }
 
 // serve forwards the request and takes over the response, or answers itself.
 func (x *exchange) serve() {
-	req := &x.ctx.Request.Header
-	body := x.ctx.RequestBodyStream()
-	x.hasBody = body != nil
 	var err error
-	x.out, err = x.appendRequestHead(x.out[:0], req)
+	x.out, err = x.appendRequestHead(x.out[:0])
 	x.describe()
-	switch {
-	case err != nil:
-		x.answer(failBadRequest)
-		return
-	case !req.IsHTTP11() && string(req.Protocol()) != "HTTP/1.0":
-		x.answer(failVersion)
-		return
-	case req.IsConnect():
-		x.answer(failNotImplemented)
-		return
-	case x.c.p.o.MaxRequestBodyBytes > 0 && x.head.length > x.c.p.o.MaxRequestBodyBytes:
-		x.answer(failBodyTooLarge)
+	if err != nil {
+		x.refuse(headFailure(err))
 		return
 	}
-	if body != nil {
-		if body, err = x.bufferBody(body); err != nil {
+	streamed := false
+	if h := &x.head; h.hasBody() {
+		x.unread = true
+		if limit := x.c.p.o.MaxRequestBodyBytes; limit > 0 && h.length > limit {
+			x.answer(failBodyTooLarge)
+			return
+		}
+		framing := bodyFixed
+		if h.chunked {
+			framing = bodyChunked
+		}
+		x.body.reset(x.c.br, framing, h.length)
+		if streamed, err = x.bufferBody(); err != nil {
 			x.answer(x.c.bodyFailure())
 			return
 		}
 	}
 	x.sentAt = time.Now()
-	if f := x.forward(body); f != failNone {
+	if f := x.forward(streamed); f != failNone {
 		x.answer(f)
 		return
 	}
 	x.respond()
 }
 
+// refuse answers a request that was not understood: where it ends is not known either.
+func (x *exchange) refuse(f failure) {
+	x.unread = true
+	x.answer(f)
+}
+
 // bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream
-// connection. What it returns is still to be streamed.
-func (x *exchange) bufferBody(body io.Reader) (io.Reader, error) {
-	n := x.head.length
-	if n > bufferedBodyBytesMax || x.head.chunked || n < 0 {
-		return body, nil
+// connection; the buffer grows with what arrives, not with what was declared. Of other bodies it waits for the first byte,
+// unless the client waits for the upstream. It reports whether the body is still to be streamed.
+func (x *exchange) bufferBody() (streamed bool, err error) {
+	if x.asking {
+		return true, nil
+	}
+	if x.head.chunked || x.head.length > bufferedBodyBytesMax {
+		_, err := x.c.br.Peek(1)
+		return true, err
 	}
 	at := len(x.out)
-	if need := at + int(n); cap(x.out) < need {
-		x.out = append(make([]byte, 0, need), x.out...)
+	for !x.body.ended {
+		have := len(x.out)
+		x.out = slices.Grow(x.out, int(min(x.body.left, int64(max(have-at, 4096)))))
+		n, err := x.body.Read(x.out[have:cap(x.out)])
+		if err != nil {
+			return false, err
+		}
+		x.out = x.out[:have+n]
 	}
-	x.out = x.out[:at+int(n)]
-	if _, err := io.ReadFull(body, x.out[at:]); err != nil {
-		return nil, fmt.Errorf("%w: %w", errClientBody, err)
-	}
-	x.hasBody = false
-	x.ev.RequestBytes = uint64(n)
-	return nil, nil
+	x.unread = false
+	x.ev.RequestBytes = uint64(x.head.length)
+	return false, nil
 }
 
 // forward sends the request and reads the response's header. Afterwards x.up holds the connection with the response's
 // body, or a failure is returned and the connection is gone.
-func (x *exchange) forward(body io.Reader) failure {
+func (x *exchange) forward(streamed bool) failure {
 	p := x.c.p
 	x.ev.Upstream = p.upstreamName
 	u, err := p.pool.get()
@@ -169,8 +175,8 @@ func (x *exchange) forward(body io.Reader) failure {
 		return connectFailure(err)
 	}
 	x.up = u
-	err = x.roundTrip(u, body)
-	if err != nil && u.reused && body == nil && x.replayable() && errors.Is(err, errNoResponse) && !isTimeout(err) {
+	err = x.roundTrip(u, streamed)
+	if err != nil && u.reused && x.replayable() && errors.Is(err, errNoResponse) && !isTimeout(err) {
 		// A kept connection that the upstream closed in the meantime: nothing of this request was answered.
 		p.metrics.retries.Add(1)
 		x.up = nil
@@ -178,9 +184,12 @@ func (x *exchange) forward(body io.Reader) failure {
 			return connectFailure(err)
 		}
 		x.up = u
-		err = x.roundTrip(u, body)
+		err = x.roundTrip(u, streamed)
 	}
 	if err != nil {
+		if cause := x.stopUpload(); cause != nil {
+			err = cause
+		}
 		x.dropUpstream()
 		if errors.Is(err, errClientBody) {
 			return x.c.bodyFailure()
@@ -193,27 +202,17 @@ func (x *exchange) forward(body io.Reader) failure {
 
 // replayable reports whether the request may be sent twice: idempotent, and without a body.
 func (x *exchange) replayable() bool {
-	if x.head.length > 0 || x.head.chunked {
-		return false
-	}
-	switch string(x.ctx.Method()) {
-	case fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodOptions, fasthttp.MethodTrace:
-		return true
-	}
-	return false
+	h := &x.head
+	return !h.hasBody() && (h.is("GET") || h.is("HEAD") || h.is("OPTIONS") || h.is("TRACE"))
 }
 
-func (x *exchange) roundTrip(u *upstreamConn, body io.Reader) error {
+func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	u.limits.armWrite(x.c.p.sweeper.after(x.c.p.o.ResponseTimeout))
 	_, err := u.Conn.Write(x.out)
-	if err == nil && body != nil {
-		err = x.sendBody(u, body)
-		if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
-			return err
-		}
-		x.hasBody = err != nil
-	}
 	if err == nil {
+		if streamed && !x.asking {
+			x.startUpload(u)
+		}
 		return x.readHead(u)
 	}
 	if isTimeout(err) {
@@ -227,94 +226,58 @@ func (x *exchange) roundTrip(u *upstreamConn, body io.Reader) error {
 	return nil
 }
 
-// chunkHeaderBytes is room for a chunk's size and CRLF in front of its data.
-const chunkHeaderBytes = 10
-
-// sendBody streams a request's body in the framing it came in.
-func (x *exchange) sendBody(u *upstreamConn, body io.Reader) error {
-	p := x.c.p
-	loan := bodyBuffers.Get().(*[]byte)
-	defer bodyBuffers.Put(loan)
-	buf := *loan
-	limit := p.o.MaxRequestBodyBytes
-	for {
-		n, readErr := body.Read(buf[chunkHeaderBytes : len(buf)-2])
-		x.ev.RequestBytes += uint64(n)
-		if limit > 0 && x.ev.RequestBytes > uint64(limit) {
-			return errBodyTooLarge
-		}
-		if n > 0 {
-			piece := buf[chunkHeaderBytes : chunkHeaderBytes+n]
-			if x.head.chunked {
-				piece = frameChunk(buf, n)
-			}
-			u.limits.armWrite(p.sweeper.after(p.o.ResponseTimeout))
-			if _, err := u.Conn.Write(piece); err != nil {
-				return err
-			}
-		}
-		if readErr == io.EOF {
-			break
-		}
-		if readErr != nil {
-			return fmt.Errorf("%w: %w", errClientBody, readErr)
-		}
-	}
-	if x.head.chunked {
-		u.limits.armWrite(p.sweeper.after(p.o.ResponseTimeout))
-		_, err := u.Conn.Write([]byte("0\r\n\r\n"))
-		return err
-	}
-	if int64(x.ev.RequestBytes) != x.head.length {
-		return errClientBody
-	}
-	return nil
-}
-
-// frameChunk puts the chunk header right before the n bytes of data that start at chunkHeaderBytes, and CRLF behind them.
-func frameChunk(buf []byte, n int) []byte {
-	var size [chunkHeaderBytes]byte
-	head := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')
-	start := chunkHeaderBytes - len(head)
-	copy(buf[start:], head)
-	end := chunkHeaderBytes + n
-	buf[end], buf[end+1] = '\r', '\n'
-	return buf[start : end+2]
-}
-
 // respond takes over the response whose header has been read.
 func (x *exchange) respond() {
-	resp := &x.ctx.Response
-	if err := x.feedHead(&resp.Header); err != nil {
-		x.dropUpstream()
-		x.answer(failProtocol)
-		return
-	}
 	h := &x.resp
 	x.ev.Status = uint16(h.status)
-	if x.hasBody {
-		resp.Header.SetConnectionClose() // an early response: the rest of the request's body is still to come
-	}
+	x.settleUpload()
 	switch {
-	case x.ctx.IsHead() || h.status == fasthttp.StatusNoContent || h.status == fasthttp.StatusNotModified:
-		x.endAt = x.headAt
-		x.releaseUpstream(false)
-		x.record(failNone)
+	case x.head.is("HEAD") || h.status == 204 || h.status == 304:
+		x.respondBodiless()
 	case !h.chunked && h.length >= 0 && h.length <= bufferedBodyBytesMax:
-		x.respondBuffered(resp, int(h.length))
+		x.respondBuffered(int(h.length))
 	default:
-		x.respondStream(resp)
+		x.relay()
 	}
+	_ = x.stopUpload()
+	x.closeAfter = x.closeAfter || x.unread
+}
+
+func (x *exchange) respondBodiless() {
+	if x.resp.chunked && x.head.is("HEAD") && !x.head.http10 {
+		x.in = append(x.in, "Transfer-Encoding: chunked\r\n"...)
+	}
+	x.endAt = x.headAt
+	x.releaseUpstream(false)
+	x.endHead()
+	x.record(failNone)
+	x.write(x.in)
 }
 
 // respondBuffered reads the body whole and records the response.
-func (x *exchange) respondBuffered(resp *fasthttp.Response, n int) {
+func (x *exchange) respondBuffered(n int) {
 	x.endAt = x.headAt
 	if n > x.up.br.Buffered() {
 		x.endAt = time.Time{}
 	}
-	body, err := x.readBody(x.up, n)
-	if err != nil {
+	x.endHead()
+	at, need := len(x.in), len(x.in)+n
+	buf := x.in
+	switch {
+	case need > scratchBytesKept:
+		loan := bodyBuffers.Get().(*[]byte)
+		defer bodyBuffers.Put(loan)
+		buf = append((*loan)[:0], x.in...)
+		buf = slices.Grow(buf, n)
+	case need > cap(x.in):
+		x.in = append(make([]byte, 0, max(need, 1024)), x.in...)
+		buf = x.in
+	}
+	buf = buf[:need]
+	if x.up.br.Buffered() < n {
+		x.armBody()
+	}
+	if _, err := io.ReadFull(x.up.br, buf[at:]); err != nil {
 		x.dropUpstream()
 		if isTimeout(err) {
 			x.answer(failTimeout)
@@ -324,48 +287,39 @@ func (x *exchange) respondBuffered(resp *fasthttp.Response, n int) {
 		return
 	}
 	x.releaseUpstream(false)
-	resp.SetBodyRaw(body)
 	x.ev.ResponseBytes = uint64(n)
 	x.record(failNone)
+	x.write(buf)
 }
 
-// respondStream lets the body be relayed after the handler has returned.
-func (x *exchange) respondStream(resp *fasthttp.Response) {
-	s, h := &x.stream, &x.resp
-	*s = responseStream{x: x, framing: bodyUntilClose, left: 0}
-	size := -1
+// endHead completes the response's header in x.in with what concerns the client's connection.
+func (x *exchange) endHead() {
+	if !x.head.persistent() || x.unread || x.c.p.closing.Load() {
+		x.closeAfter = true
+	}
 	switch {
-	case h.chunked:
-		s.framing = bodyChunked
-	case h.length >= 0:
-		s.framing, s.left, size = bodyFixed, h.length, int(h.length)
+	case x.closeAfter:
+		x.in = append(x.in, "Connection: close\r\n"...)
+	case x.head.http10:
+		x.in = append(x.in, "Connection: keep-alive\r\n"...)
 	}
-	if h.eventFeed && h.length < 0 {
-		x.ev.Kind = event.KindStream
-	}
-	x.streaming = true
-	if size < 0 && !x.ctx.Request.Header.IsHTTP11() {
-		x.relayUntilClose(resp)
-		return
-	}
-	// A header without a body byte behind it is worth a write of its own; so is one before WriteTo takes the connection.
-	resp.ImmediateHeaderFlush = s.framing == bodyFixed || x.up.br.Buffered() == 0
-	resp.SetBodyStream(s, size)
+	x.in = append(x.in, '\r', '\n')
 }
 
-// relayUntilClose serves an HTTP/1.0 client a body of unknown length: it must end with the connection, and fasthttp would
-// use chunks. The response is written here, and the one that fasthttp makes of the rest is swallowed.
-func (x *exchange) relayUntilClose(resp *fasthttp.Response) {
-	c := x.c
-	resp.Header.SetConnectionClose()
-	_, err := c.Write(resp.Header.Header())
-	if err == nil {
-		_, err = x.stream.WriteTo(c)
+// write hands bytes of the final response to the client.
+func (x *exchange) write(b []byte) bool {
+	x.begun = true
+	if _, err := x.c.Write(b); err != nil {
+		x.closeAfter = true
+		return false
 	}
-	c.reset = err != nil
-	_ = x.stream.Close()
-	c.muted = true
-	resp.ResetBody()
+	return true
+}
+
+// armBody sets the deadline for the next read of the response's body.
+func (x *exchange) armBody() {
+	p := x.c.p
+	x.up.limits.armRead(p.sweeper.after(p.o.BodyTimeout))
 }
 
 // releaseUpstream gives the connection back to the pool, or closes it when it cannot carry another request.
@@ -374,11 +328,11 @@ func (x *exchange) releaseUpstream(closes bool) {
 	if u == nil {
 		return
 	}
-	x.up = nil
-	if closes || x.upBroken || x.resp.closes() {
-		x.c.p.pool.discard(u)
+	if closes || x.upBroken || x.resp.closes() || x.upload.done != nil || x.asking {
+		x.dropUpstream()
 		return
 	}
+	x.up = nil
 	x.c.p.pool.put(u)
 }
 

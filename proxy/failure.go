@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"syscall"
-
-	"github.com/valyala/fasthttp"
 )
 
 // statusClientClosed is recorded, never sent: the client left before the last byte was handed on.
@@ -29,7 +28,9 @@ const (
 	failNone failure = iota
 	failBadRequest
 	failHeaderTooLarge
+	failTargetTooLong
 	failBodyTooLarge
+	failExpectation
 	failRequestTimeout
 	failNotImplemented
 	failVersion
@@ -57,6 +58,8 @@ var failureTable = [failures]struct {
 }{
 	failBadRequest:     {[]byte("bad_request"), 400, "The request is malformed or its framing is ambiguous."},
 	failHeaderTooLarge: {[]byte("header_too_large"), 431, "The request's header is too large."},
+	failTargetTooLong:  {[]byte("uri_too_long"), 414, "The request's target is too long."},
+	failExpectation:    {[]byte("expectation_failed"), 417, "The expectation is not known."},
 	failBodyTooLarge:   {[]byte("body_too_large"), 413, "The request's body is too large."},
 	failRequestTimeout: {[]byte("request_timeout"), 408, "The request did not arrive in time."},
 	failNotImplemented: {[]byte("not_implemented"), 501, "The method is not supported."},
@@ -126,11 +129,18 @@ func exchangeFailure(err error) failure {
 	return failReset
 }
 
-// parserFailure classifies what fasthttp hands to its error handler.
-func parserFailure(err error) failure {
-	var small *fasthttp.ErrSmallBuffer
+// headFailure classifies why a request's header is refused.
+func headFailure(err error) failure {
 	switch {
-	case errors.As(err, &small):
+	case errors.Is(err, errVersion):
+		return failVersion
+	case errors.Is(err, errMethod):
+		return failNotImplemented
+	case errors.Is(err, errExpectation):
+		return failExpectation
+	case errors.Is(err, errTargetSize):
+		return failTargetTooLong
+	case errors.Is(err, errHeaderSize):
 		return failHeaderTooLarge
 	case isTimeout(err):
 		return failRequestTimeout
@@ -142,41 +152,54 @@ func parserFailure(err error) failure {
 // request may be left on it.
 func (x *exchange) answer(f failure) {
 	entry := &failureTable[f]
-	resp := &x.ctx.Response
-	resp.ResetBody()
-	resp.Header.Reset()
-	resp.Header.DisableNormalizing()
-	resp.Header.SetNoDefaultContentType(true)
-	resp.SetStatusCode(entry.status)
-	resp.Header.Set("X-Request-ID", string(x.id()))
-	resp.Header.Set("Cache-Control", "no-store")
+	if entry.status < 500 {
+		x.closeAfter = true
+	}
+	body := x.errorPage(entry.status, entry.detail)
+	x.in = append(x.in[:0], "HTTP/1.1 "...)
+	x.in = strconv.AppendInt(x.in, int64(entry.status), 10)
+	x.in = append(x.in, ' ')
+	x.in = append(x.in, http.StatusText(entry.status)...)
+	x.in = append(x.in, "\r\nDate: "...)
+	x.in = append(x.in, x.c.p.date()...)
+	x.in = append(x.in, "\r\nContent-Type: "...)
+	x.in = append(x.in, x.errorType()...)
+	x.in = append(x.in, "\r\nContent-Length: "...)
+	x.in = strconv.AppendInt(x.in, int64(len(body)), 10)
+	x.in = append(x.in, "\r\nCache-Control: no-store\r\n"...)
+	x.in = appendField(x.in, "X-Request-ID: ", x.id())
 	if f == failPool {
-		resp.Header.Set("Retry-After", "1")
+		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
-	x.errorPage(resp, entry.status, entry.detail)
-	if x.hasBody || entry.status < 500 || f == failVersion {
-		resp.Header.SetConnectionClose()
-	}
+	x.endHead()
 	x.ev.Status = uint16(entry.status)
 	if f == failClientClosed {
 		x.ev.Status = statusClientClosed
 	}
-	x.ev.ResponseBytes = uint64(len(resp.Body()))
-	if x.ctx.IsHead() {
-		x.ev.ResponseBytes = 0
+	x.ev.ResponseBytes = 0
+	if !x.head.is("HEAD") {
+		x.ev.ResponseBytes = uint64(len(body))
+		x.in = append(x.in, body...)
 	}
 	x.record(f)
+	x.write(x.in)
 }
 
-// errorPage writes the body: JSON where the client prefers it, otherwise plain text.
-func (x *exchange) errorPage(resp *fasthttp.Response, status int, detail string) {
-	title := fasthttp.StatusMessage(status)
-	if bytes.Contains(x.ctx.Request.Header.Peek("Accept"), []byte("json")) {
-		resp.Header.SetContentType("application/json")
-		resp.SetBodyString(fmt.Sprintf("{\"status\":%d,\"error\":%s,\"detail\":%s,\"request_id\":%s}\n",
-			status, strconv.Quote(title), strconv.Quote(detail), strconv.Quote(string(x.id()))))
-		return
+// errorPage makes the body: JSON where the client prefers it, otherwise plain text.
+func (x *exchange) errorPage(status int, detail string) string {
+	title := http.StatusText(status)
+	if x.wantsJSON() {
+		return fmt.Sprintf("{\"status\":%d,\"error\":%s,\"detail\":%s,\"request_id\":%s}\n",
+			status, strconv.Quote(title), strconv.Quote(detail), strconv.Quote(string(x.id())))
 	}
-	resp.Header.SetContentType("text/plain; charset=utf-8")
-	resp.SetBodyString(fmt.Sprintf("%d %s\n\n%s\nRequest: %s\n", status, title, detail, x.id()))
+	return fmt.Sprintf("%d %s\n\n%s\nRequest: %s\n", status, title, detail, x.id())
+}
+
+func (x *exchange) wantsJSON() bool { return bytes.Contains(x.head.value("accept"), []byte("json")) }
+
+func (x *exchange) errorType() string {
+	if x.wantsJSON() {
+		return "application/json"
+	}
+	return "text/plain; charset=utf-8"
 }

@@ -2,11 +2,12 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 )
 
-// Strict parsing of header blocks. The scanner never repairs: a name that is not a token, an obsolete line folding, a bare
-// LF or a missing colon is an error. Bytes within values are checked by fasthttp, which parses every block as well.
+// Strict parsing of header blocks, in both directions (RFC 9112, section 5). The scanner never repairs: a name that is not a
+// token, whitespace before the colon, an obsolete line folding, a bare LF or CR, NUL or another control character is an error.
 
 var (
 	errFieldSyntax   = errors.New("malformed header field")
@@ -19,20 +20,22 @@ type fieldID uint8
 
 const (
 	fieldOther    fieldID = iota
-	fieldHopByHop         // always removed: Keep-Alive, Proxy-*, TE, Trailer, Upgrade
+	fieldHopByHop         // always removed: Keep-Alive, Proxy-*, Upgrade
 	fieldConnection
 	fieldTransferEncoding
 	fieldContentLength
 	fieldHost
+	fieldTE
+	fieldTrailer // passed on where trailers are
 	fieldExpect
+	fieldMaxForwards
 	fieldForwardedFor
 	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on from trusted peers only
 	fieldForwardedOther // Forwarded, X-Real-IP: likewise, and not written by the proxy
 	fieldRequestID
 	fieldTraceparent
 	fieldContentType
-	fieldContentEncoding
-	fieldServer
+	fieldDate
 )
 
 // isToken marks the bytes of RFC 9110 tokens.
@@ -63,10 +66,34 @@ func nextField(b []byte) (name, value []byte, n int, err error) {
 		return nil, nil, 0, errFieldSyntax
 	}
 	end := bytes.IndexByte(b[i:], '\n')
-	if end < 1 || b[i+end-1] != '\r' {
+	if end < 2 || b[i+end-1] != '\r' || !validValue(b[i+1:i+end-1]) {
 		return nil, nil, 0, errFieldSyntax
 	}
 	return b[:i], trimOWS(b[i+1 : i+end-1]), i + end + 1, nil
+}
+
+// validValue reports whether b holds none of the bytes that a field value must not: control characters other than HTAB
+// (RFC 9110, section 5.5). Bytes above 0x7f are allowed. It looks at eight bytes at a time.
+func validValue(b []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b)
+		del := w ^ ones*0x7f
+		if ((w-ones*0x20)&^w|(del-ones)&^del)&high != 0 && !validBytes(b[:8]) {
+			return false
+		}
+		b = b[8:]
+	}
+	return validBytes(b)
+}
+
+func validBytes(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func trimOWS(b []byte) []byte {
@@ -96,18 +123,19 @@ func foldEqual(b []byte, lower string) bool {
 func classify(name []byte) fieldID {
 	switch len(name) {
 	case 2:
-		return pick(name, "te", fieldHopByHop)
+		return pick(name, "te", fieldTE)
 	case 4:
-		return pick(name, "host", fieldHost)
-	case 6:
-		if id := pick(name, "expect", fieldExpect); id != fieldOther {
-			return id
+		if foldEqual(name, "host") {
+			return fieldHost
 		}
-		return pick(name, "server", fieldServer)
+		return pick(name, "date", fieldDate)
+	case 6:
+		return pick(name, "expect", fieldExpect)
 	case 7:
-		if foldEqual(name, "upgrade") || foldEqual(name, "trailer") {
+		if foldEqual(name, "upgrade") {
 			return fieldHopByHop
 		}
+		return pick(name, "trailer", fieldTrailer)
 	case 9:
 		if foldEqual(name, "forwarded") || foldEqual(name, "x-real-ip") {
 			return fieldForwardedOther
@@ -119,11 +147,6 @@ func classify(name []byte) fieldID {
 		return pick(name, "keep-alive", fieldHopByHop)
 	case 11:
 		return pick(name, "traceparent", fieldTraceparent)
-	case 12:
-		if foldEqual(name, "content-type") {
-			return fieldContentType
-		}
-		return pick(name, "x-request-id", fieldRequestID)
 	default:
 		return classifyLong(name)
 	}
@@ -132,6 +155,14 @@ func classify(name []byte) fieldID {
 
 func classifyLong(name []byte) fieldID {
 	switch len(name) {
+	case 12:
+		if foldEqual(name, "content-type") {
+			return fieldContentType
+		}
+		if foldEqual(name, "max-forwards") {
+			return fieldMaxForwards
+		}
+		return pick(name, "x-request-id", fieldRequestID)
 	case 14:
 		return pick(name, "content-length", fieldContentLength)
 	case 15:
@@ -143,7 +174,6 @@ func classifyLong(name []byte) fieldID {
 		if foldEqual(name, "x-forwarded-host") || foldEqual(name, "x-forwarded-port") {
 			return fieldForwardedProto
 		}
-		return pick(name, "content-encoding", fieldContentEncoding)
 	case 17:
 		if foldEqual(name, "transfer-encoding") {
 			return fieldTransferEncoding
@@ -218,8 +248,11 @@ type connectionOptions struct {
 	names     [][]byte // fields to remove besides the well-known ones; points into the header block
 }
 
+// connectionNamesMax bounds the fields that a message's Connection fields may name, because each is compared with every field.
+const connectionNamesMax = 64
+
 // take parses one Connection value. Names that delimit or address the message are not removed whatever the sender says.
-func (o *connectionOptions) take(value []byte) {
+func (o *connectionOptions) take(value []byte) error {
 	for len(value) > 0 {
 		var token []byte
 		token, value, _ = bytes.Cut(value, []byte{','})
@@ -231,11 +264,15 @@ func (o *connectionOptions) take(value []byte) {
 		case foldEqual(token, "keep-alive"):
 			o.keepAlive = true
 		default:
-			if id := classify(token); id == fieldOther || id >= fieldExpect {
+			if id := classify(token); id == fieldOther || id >= fieldTrailer {
 				o.names = append(o.names, token)
 			}
 		}
 	}
+	if len(o.names) > connectionNamesMax {
+		return errFieldSyntax
+	}
+	return nil
 }
 
 // named reports whether a Connection field named this one.

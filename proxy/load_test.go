@@ -132,20 +132,21 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	}
 	pool := p.lane.Load().pool
 	defer pool.close()
-	near, far := net.Pipe()
-	defer func() { _ = near.Close(); _ = far.Close() }()
-	x := &newClientConn(p.lane.Load(), near).x
-	req, ctx := plainRequest()
+	taker := rawOrigin(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
+	sink, err := net.Dial("tcp", taker[len("http://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sink.Close() }()
+	c := newClientConn(p.lane.Load(), sink)
+	c.br = bufio.NewReader(c)
+	x := &c.x
 	once := func() {
-		x.begin(ctx)
-		x.out, err = x.appendRequestHead(x.out[:0], req)
-		x.describe()
-		if err != nil || x.forward(nil) != failNone {
-			t.Fatal("forward", err)
-		}
-		x.respond()
-		if !x.recorded {
-			t.Fatal("not recorded")
+		x.begin()
+		x.head.raw = append(x.head.raw, plainRequest...)
+		x.serve()
+		if !x.recorded || x.closeAfter || x.ev.Status != 200 {
+			t.Fatal(x.recorded, x.closeAfter, x.ev.Status)
 		}
 	}
 	once()

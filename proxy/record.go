@@ -16,6 +16,9 @@ func (x *exchange) record(f failure) {
 	}
 	x.recorded = true
 	p, ev := x.c.p, &x.ev
+	if x.upload.done != nil {
+		ev.RequestBytes = x.upload.sent.Load()
+	}
 	if class := ev.Status / 100; int(class) < len(p.metrics.classes) {
 		p.metrics.classes[class].Add(1)
 	}
@@ -67,13 +70,15 @@ func (p *lane) recovered(where string) {
 // describe fills the event's fields that are known from the request. It runs for refused requests too, as far as they
 // were understood.
 func (x *exchange) describe() {
-	req := &x.ctx.Request.Header
 	ev := &x.ev
 	ev.Kind = event.KindRequest
-	ev.Method = req.Method()
+	ev.Method = x.head.method
 	ev.Path = x.head.path
-	ev.Protocol = protocol10
-	if req.IsHTTP11() {
+	switch {
+	case len(x.head.method) == 0: // the request line was not understood
+	case x.head.http10:
+		ev.Protocol = protocol10
+	default:
 		ev.Protocol = protocol11
 	}
 	ev.Client = x.c.client
@@ -124,7 +129,7 @@ func traceID(traceparent []byte) []byte {
 	return id
 }
 
-func (x *exchange) userAgent() []byte { return x.ctx.Request.Header.UserAgent() }
+func (x *exchange) userAgent() []byte { return x.head.value("user-agent") }
 
 // exclusion is a compiled Exclude.
 type exclusion struct {

@@ -2,14 +2,14 @@ package proxy
 
 import (
 	"bytes"
-
-	"github.com/valyala/fasthttp"
+	"errors"
 )
 
 // The header of a request, client to upstream: checked and rewritten in one pass over the raw block. Everything stays in
 // place except
 //
-//   - hop-by-hop fields, those that Connection names, and Expect (the server has answered it): removed;
+//   - hop-by-hop fields and those that Connection names: removed. TE is written anew where trailers are accepted, Expect where
+//     the upstream is to be asked before the body is sent;
 //   - X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Real-IP: removed unless the peer is a trusted proxy, then the
 //     first four are written anew; from a trusted proxy they stay, and X-Forwarded-For is extended;
 //   - X-Request-ID: replaced by a UUIDv7 unless valid;
@@ -18,36 +18,62 @@ import (
 // viaLine ends each header block that the proxy writes.
 const viaLine = "Via: 1.1 wayside\r\n"
 
-// requestHead is what the pass over a request's header finds. Slices point into fasthttp's buffers.
+// Why a request is refused otherwise than with 400.
+var (
+	errVersion     = errors.New("unknown protocol version")
+	errMethod      = errors.New("method not supported")
+	errExpectation = errors.New("unknown expectation")
+	errHeaderSize  = errors.New("request header too large")
+	errTargetSize  = errors.New("request target too long")
+)
+
+// requestHead is a request's header and what the pass over it finds. Slices point into raw.
 type requestHead struct {
 	framing
+	raw         []byte // the block as received, from the request line to the empty line; owned, reused
+	fields      []byte // raw without the request line
+	method      []byte
 	target      []byte // request target as sent upstream
 	path        []byte // target without the query: what is recorded
 	host        []byte
 	replaceHost bool // the target carried the authority: it is the Host
+	http10      bool
 	requestID   []byte
 	forwarded   []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
 	traceparent []byte
+	maxForwards []byte
 	hasHost     bool
 	hasProto    bool // a trusted peer sent forwarding fields besides X-Forwarded-For
+	expect      bool // Expect: 100-continue
+	trailers    bool // TE: trailers
 	options     connectionOptions
 }
 
 // reset prepares for the next request and keeps the memory.
 func (h *requestHead) reset() {
-	names, forwarded := h.options.names[:0], h.forwarded[:0]
-	*h = requestHead{framing: framing{length: -1}, forwarded: forwarded}
+	names, forwarded, raw := h.options.names[:0], h.forwarded[:0], h.raw[:0]
+	*h = requestHead{framing: framing{length: -1}, forwarded: forwarded, raw: raw}
 	h.options.names = names
 }
 
-// appendRequestHead checks a request and appends its header, as it goes upstream, to dst.
-func (x *exchange) appendRequestHead(dst []byte, req *fasthttp.RequestHeader) ([]byte, error) {
+// hasBody reports whether bytes of the message follow the header.
+func (h *requestHead) hasBody() bool { return h.chunked || h.length > 0 }
+
+// persistent reports whether the client lets the connection live on after this request.
+func (h *requestHead) persistent() bool {
+	return !h.options.close && (!h.http10 || h.options.keepAlive)
+}
+
+// is compares the method, which is case-sensitive.
+func (h *requestHead) is(method string) bool { return string(h.method) == method }
+
+// appendRequestHead checks the request in x.head.raw and appends its header, as it goes upstream, to dst.
+func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	h := &x.head
-	raw := req.RawHeaders()
-	if err := h.parseTarget(req.RequestURI(), req.Method()); err != nil {
+	if err := h.parseLine(); err != nil {
 		return dst, err
 	}
-	dst = append(dst, req.Method()...)
+	dst = append(dst, h.method...)
 	dst = append(dst, ' ')
 	dst = append(dst, h.target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
@@ -55,43 +81,61 @@ func (x *exchange) appendRequestHead(dst []byte, req *fasthttp.RequestHeader) ([
 		dst = appendField(dst, "Host: ", h.host)
 	}
 	lineEnd := len(dst)
-	dst, err := x.appendFields(dst, raw)
+	dst, err := x.appendFields(dst)
 	if err != nil {
 		return dst, err
 	}
 	if len(h.options.names) > 0 {
 		// Rare: fields of the client's own choice are hop-by-hop. Their names are known now; copy again without them.
 		h.again()
-		if dst, err = x.appendFields(dst[:lineEnd], raw); err != nil {
+		if dst, err = x.appendFields(dst[:lineEnd]); err != nil {
 			return dst, err
 		}
 	}
 	if err = h.check(); err != nil {
 		return dst, err
 	}
-	return x.appendOwnFields(dst, req.IsHTTP11())
+	// A client that has begun to send its body does not wait for anybody's word.
+	x.asking = h.expect && h.hasBody() && x.c.br.Buffered() == 0
+	return x.appendOwnFields(dst), nil
 }
 
-// again forgets what a first pass found, except the names.
+// again forgets what a first pass found in the fields, except the connection options.
 func (h *requestHead) again() {
 	old := *h
 	h.reset()
-	h.options.names = old.options.names
-	h.target, h.path, h.host, h.replaceHost = old.target, old.path, old.host, old.replaceHost
+	h.raw, h.fields, h.options = old.raw, old.fields, old.options
+	h.method, h.target, h.path, h.http10 = old.method, old.target, old.path, old.http10
+	if old.replaceHost {
+		h.host, h.replaceHost = old.host, true
+	}
+}
+
+// check is called after the last field.
+func (h *requestHead) check() error {
+	switch {
+	case h.chunked && (h.length >= 0 || h.http10): // RFC 9112, section 6.1
+		return errFraming
+	case !h.hasHost && !h.http10: // also with the absolute form (RFC 9112, section 3.2)
+		return errFieldSyntax
+	case h.is("TRACE") && h.hasBody(): // RFC 9110, section 9.3.8
+		return errFraming
+	}
+	return nil
 }
 
 // appendFields copies the fields that pass through, in runs as long as possible.
-func (x *exchange) appendFields(dst, raw []byte) ([]byte, error) {
-	h := &x.head
+func (x *exchange) appendFields(dst []byte) ([]byte, error) {
+	h, raw := &x.head, x.head.fields
 	run, at := 0, 0
 	second := len(h.options.names) > 0
-	for at < len(raw) {
+	for {
 		name, value, n, err := nextField(raw[at:])
 		if err != nil {
 			return dst, err
 		}
 		if n == 0 {
-			break
+			return append(dst, raw[run:at]...), nil
 		}
 		id := classify(name)
 		keep := id == fieldOther
@@ -106,46 +150,36 @@ func (x *exchange) appendFields(dst, raw []byte) ([]byte, error) {
 		}
 		at += n
 	}
-	return append(dst, raw[run:at]...), nil
 }
 
 // take acts on a field that is not simply passed on, and says whether it is.
 func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
 	switch id {
-	case fieldHopByHop, fieldExpect:
+	case fieldHopByHop:
 		return false, nil
 	case fieldConnection:
-		if !second {
-			h.options.take(value)
+		if second {
+			return false, nil
 		}
-		return false, nil
+		return false, h.options.take(value)
 	case fieldContentLength:
 		return true, h.contentLength(value)
 	case fieldTransferEncoding:
 		return false, h.transferEncoding(value)
 	case fieldHost:
-		if h.hasHost {
-			return false, errFraming
-		}
-		h.hasHost = true
-		if h.replaceHost {
-			return false, nil
-		}
-		h.host = value
-		return true, nil
-	case fieldForwardedFor:
-		if trusted && len(value) > 0 {
-			if len(h.forwarded) > 0 {
-				h.forwarded = append(h.forwarded, ", "...)
-			}
-			h.forwarded = append(h.forwarded, value...)
-		}
+		return h.takeHost(value)
+	case fieldTrailer:
+		return !h.http10, nil
+	case fieldTE:
+		h.trailers = h.trailers || hasToken(value, "trailers")
 		return false, nil
-	case fieldForwardedProto:
-		h.hasProto = h.hasProto || trusted
-		return trusted, nil
-	case fieldForwardedOther:
-		return trusted, nil
+	case fieldExpect:
+		return false, h.takeExpect(value)
+	case fieldMaxForwards:
+		h.maxForwards = value
+		return true, nil
+	case fieldForwardedFor, fieldForwardedProto, fieldForwardedOther:
+		return h.takeForwarded(id, value, trusted), nil
 	case fieldRequestID:
 		if h.requestID == nil && validRequestID(value) {
 			h.requestID = value
@@ -157,17 +191,60 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 	return true, nil
 }
 
-// appendOwnFields writes the fields that are the proxy's own, and the end of the header.
-func (x *exchange) appendOwnFields(dst []byte, http11 bool) ([]byte, error) {
-	h, c := &x.head, x.c
-	if len(h.host) == 0 {
-		if http11 || h.hasHost {
-			return dst, errFieldSyntax
+// takeHost allows one Host, and only one that names a host (RFC 9112, section 3.2).
+func (h *requestHead) takeHost(value []byte) (keep bool, err error) {
+	if h.hasHost || !validHost(value) {
+		return false, errFieldSyntax
+	}
+	h.hasHost = true
+	if h.replaceHost {
+		return false, nil
+	}
+	h.host = value
+	return true, nil
+}
+
+// takeExpect knows one expectation (RFC 9110, section 10.1.1). Others are refused rather than passed on: who has to fulfil
+// them is what servers disagree about. HTTP/1.0 has none.
+func (h *requestHead) takeExpect(value []byte) error {
+	if h.http10 {
+		return nil
+	}
+	if h.expect || !foldEqual(value, "100-continue") {
+		return errExpectation
+	}
+	h.expect = true
+	return nil
+}
+
+func (h *requestHead) takeForwarded(id fieldID, value []byte, trusted bool) (keep bool) {
+	if id != fieldForwardedFor {
+		h.hasProto = h.hasProto || trusted && id == fieldForwardedProto
+		return trusted
+	}
+	if trusted && len(value) > 0 {
+		if len(h.forwarded) > 0 {
+			h.forwarded = append(h.forwarded, ", "...)
 		}
+		h.forwarded = append(h.forwarded, value...)
+	}
+	return false
+}
+
+// appendOwnFields writes the fields that are the proxy's own, and the end of the header.
+func (x *exchange) appendOwnFields(dst []byte) []byte {
+	h, c := &x.head, x.c
+	if len(h.host) == 0 { // HTTP/1.0
 		dst = appendField(dst, "Host: ", c.p.upstreamHost)
 	}
 	if h.chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if x.asking {
+		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	if h.trailers && !h.http10 {
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	if len(h.forwarded) > 0 || len(c.address) > 0 {
 		dst = append(dst, "X-Forwarded-For: "...)
@@ -186,60 +263,38 @@ func (x *exchange) appendOwnFields(dst []byte, http11 bool) ([]byte, error) {
 	}
 	dst = appendField(dst, "X-Request-ID: ", x.id())
 	dst = append(dst, viaLine...)
-	return append(dst, '\r', '\n'), nil
+	return append(dst, '\r', '\n')
 }
 
-// parseTarget brings the request target into the form that is sent upstream. The absolute form is what clients use
-// towards forward proxies; its authority replaces Host (RFC 9112, section 3.2.2).
-func (h *requestHead) parseTarget(target, method []byte) error {
-	h.target = target
-	if len(target) > 0 && target[0] != '/' && !(len(target) == 1 && target[0] == '*') {
-		rest, ok := cutSchemeHTTP(target)
-		if !ok {
-			return errTarget
+// value finds the first field of a lower-case name, for the rare cases that need one. The header may not have been checked.
+func (h *requestHead) value(lower string) []byte {
+	for raw := h.fields; ; {
+		name, value, n, err := nextField(raw)
+		if err != nil || n == 0 {
+			return nil
 		}
-		end := bytes.IndexAny(rest, "/?#")
-		if end < 0 {
-			end = len(rest)
+		if foldEqual(name, lower) {
+			return value
 		}
-		h.host, h.target, h.replaceHost = rest[:end], rest[end:], true
-		if len(h.host) == 0 || bytes.IndexByte(h.host, '@') >= 0 {
-			return errTarget
-		}
-		switch {
-		case len(h.target) > 0 && h.target[0] == '/':
-		case len(h.target) > 0:
-			return errTarget // a query without a path; forwarding it would mean inventing one
-		case string(method) == fasthttp.MethodOptions:
-			h.target = asterisk
-		default:
-			h.target = slash
-		}
+		raw = raw[n:]
 	}
-	h.path = h.target
-	if i := bytes.IndexAny(h.path, "?#"); i >= 0 {
-		h.path = h.path[:i]
-	}
-	if bytes.IndexByte(h.target, '#') >= 0 {
-		return errTarget
-	}
-	return nil
-}
-
-var (
-	slash    = []byte("/")
-	asterisk = []byte("*")
-)
-
-func cutSchemeHTTP(b []byte) ([]byte, bool) {
-	if len(b) < 7 || !foldEqual(b[:4], "http") || string(b[4:7]) != "://" {
-		return nil, false
-	}
-	return b[7:], true
 }
 
 func appendField(dst []byte, name string, value []byte) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, value...)
 	return append(dst, '\r', '\n')
+}
+
+// hasToken looks for a token in a comma-separated list; parameters behind ";" are not looked at.
+func hasToken(list []byte, lower string) bool {
+	for len(list) > 0 {
+		var member []byte
+		member, list, _ = bytes.Cut(list, []byte{','})
+		member, _, _ = bytes.Cut(member, []byte{';'})
+		if foldEqual(trimOWS(member), lower) {
+			return true
+		}
+	}
+	return false
 }

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
-
-	"github.com/valyala/fasthttp"
 )
 
-// The header of a response, upstream to client. Like a request's it is checked and rewritten in one pass; the result is
-// then read by fasthttp, which sends the client Server, Content-Type, Content-Encoding and Content-Length first, then the
-// other fields in their order, then the cookies.
+// The header of a response, upstream to client. Like a request's it is checked and rewritten in one pass; fields keep their
+// order and case. Hop-by-hop fields are removed, X-Request-ID is replaced by the request's, Date is added where it is missing
+// (RFC 9110, section 6.6.1).
 
 // interimMax is the number of 1xx responses that may precede one final response.
 const interimMax = 32
@@ -30,14 +27,14 @@ type responseHead struct {
 	framing
 	status    int
 	http10    bool
+	hasDate   bool
 	eventFeed bool // text/event-stream
-	encoding  []byte
 	options   connectionOptions
 }
 
 func (h *responseHead) reset() {
-	names, encoding := h.options.names[:0], h.encoding[:0]
-	*h = responseHead{framing: framing{length: -1}, encoding: encoding}
+	names := h.options.names[:0]
+	*h = responseHead{framing: framing{length: -1}}
 	h.options.names = names
 }
 
@@ -46,12 +43,24 @@ func (h *responseHead) closes() bool {
 	return h.options.close || h.http10 && !h.options.keepAlive
 }
 
-// readHead reads the header of the final response into x.resp, and the block to send to the client into x.in. Interim
-// responses are skipped: fasthttp answers "Expect: 100-continue" itself, and cannot relay others.
+// readHead reads the header of the final response into x.resp, and the block to send to the client, which endHead completes,
+// into x.in. Interim responses are relayed as they come (RFC 9110, section 15.2).
 func (x *exchange) readHead(u *upstreamConn) error {
-	u.limits.armRead(x.c.p.sweeper.after(x.c.p.o.ResponseTimeout))
-	for range interimMax {
+	p := x.c.p
+	switch {
+	case x.upload.done != nil: // its deadline begins when the body has been sent
+	case x.asking:
+		u.limits.armRead(p.sweeper.after(continueWait))
+	default:
+		u.limits.armRead(p.sweeper.after(p.o.ResponseTimeout))
+	}
+	for n := 0; n <= interimMax; {
 		block, err := peekBlock(u.br)
+		if err != nil && x.asking && isTimeout(err) {
+			if err = x.sendContinue(u); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -62,19 +71,53 @@ func (x *exchange) readHead(u *upstreamConn) error {
 		if _, err = u.br.Discard(len(block)); err != nil {
 			return err
 		}
-		if x.resp.status == fasthttp.StatusSwitchingProtocols {
-			return errUpgrade
-		}
 		if x.resp.status >= 200 {
 			return nil
+		}
+		n++
+		if err = x.interim(u); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("%w: too many interim responses", errProtocol)
 }
 
+// interim passes a 1xx response on, to clients that can know them. 100 is what a client that asked was waiting for.
+func (x *exchange) interim(u *upstreamConn) error {
+	if x.resp.status == 101 {
+		return errUpgrade
+	}
+	if !x.head.http10 && (x.resp.status != 100 || !x.continued) {
+		x.in = append(x.in, '\r', '\n')
+		if _, err := x.c.Write(x.in); err != nil {
+			return fmt.Errorf("%w: %w", errClientBody, err)
+		}
+	}
+	if x.resp.status == 100 && x.asking {
+		x.beginAsked(u)
+	}
+	return nil
+}
+
+// sendContinue tells the client to send the body, because the upstream says nothing.
+func (x *exchange) sendContinue(u *upstreamConn) error {
+	if _, err := io.WriteString(x.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+		return fmt.Errorf("%w: %w", errClientBody, err)
+	}
+	x.continued = true
+	x.beginAsked(u)
+	return nil
+}
+
+func (x *exchange) beginAsked(u *upstreamConn) {
+	x.asking = false
+	x.startUpload(u)
+}
+
 // peekBlock waits for a whole header block and returns it, still in the reader's buffer. errNoResponse means that the
 // connection ended before the first byte.
 func peekBlock(br *bufio.Reader) ([]byte, error) {
+	at := 0
 	for n := 1; ; {
 		if _, err := br.Peek(n); err != nil {
 			switch {
@@ -89,57 +132,42 @@ func peekBlock(br *bufio.Reader) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if end := blockEnd(b); end > 0 {
+		end, next := blockEnd(b, at)
+		if end > 0 {
 			return b[:end], nil
 		}
-		n = len(b) + 1
+		at, n = next, len(b)+1
 	}
 }
 
-// blockEnd finds the end of a header block, or 0. It also stops at an empty line made of bare LFs, so that such a block is
-// refused at once instead of waited for.
-func blockEnd(b []byte) int {
-	for at := 0; ; {
+// blockEnd finds the end of a header block, or gives 0 and the place to go on from when there is more. It also stops at an
+// empty line made of bare LFs, so that such a block is refused at once instead of waited for.
+func blockEnd(b []byte, at int) (end, next int) {
+	for {
 		i := bytes.IndexByte(b[at:], '\n')
 		if i < 0 {
-			return 0
+			return 0, at
 		}
-		line := i
 		at += i + 1
-		if line == 0 || line == 1 && b[at-2] == '\r' {
-			return at
+		if i == 0 || i == 1 && b[at-2] == '\r' {
+			return at, at
 		}
 	}
 }
 
-// parseHead checks a header block and rewrites it into x.in.
+// parseHead checks a header block and rewrites it into x.in, without the empty line.
 func (x *exchange) parseHead(block []byte) error {
 	h := &x.resp
 	eol := bytes.IndexByte(block, '\n')
 	if eol < 13 || block[eol-1] != '\r' || !bytes.HasPrefix(block, []byte("HTTP/1.")) {
 		return fmt.Errorf("%w: status line", errProtocol)
 	}
-	line := block[:eol-1]
-	code := line[9:]
-	if (line[7] != '0' && line[7] != '1') || line[8] != ' ' || len(code) < 3 || len(code) > 3 && code[3] != ' ' {
-		return fmt.Errorf("%w: status line", errProtocol)
+	reason, err := h.parseLine(block[:eol-1])
+	if err != nil {
+		return err
 	}
-	for _, c := range code[:3] {
-		if c < '0' || c > '9' {
-			return fmt.Errorf("%w: status code", errProtocol)
-		}
-		h.status = h.status*10 + int(c-'0')
-	}
-	if h.status < 100 {
-		return fmt.Errorf("%w: status code", errProtocol)
-	}
-	for _, c := range code[3:] {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return fmt.Errorf("%w: reason phrase", errProtocol)
-		}
-	}
-	h.http10 = line[7] == '0'
-	x.in = append(append(x.in[:0], "HTTP/1.1 "...), code...)
+	x.in = append(append(x.in[:0], "HTTP/1.1 "...), block[9:12]...)
+	x.in = append(append(x.in, ' '), reason...)
 	x.in = append(x.in, '\r', '\n')
 	lineEnd := len(x.in)
 	if err := x.appendResponseFields(block[eol+1:], false); err != nil {
@@ -148,32 +176,59 @@ func (x *exchange) parseHead(block []byte) error {
 	if len(h.options.names) > 0 {
 		x.in = x.in[:lineEnd]
 		h.framing = framing{length: -1}
-		h.encoding = h.encoding[:0]
 		if err := x.appendResponseFields(block[eol+1:], true); err != nil {
 			return fmt.Errorf("%w: %w", errProtocol, err)
 		}
 	}
-	if err := h.check(); err != nil || h.chunked && h.http10 {
-		return fmt.Errorf("%w: %w", errProtocol, errFraming)
+	if err := h.check(); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	if len(h.encoding) > 0 {
-		x.in = appendField(x.in, "Content-Encoding: ", h.encoding)
+	if h.status < 200 {
+		return nil
+	}
+	if !h.hasDate {
+		x.in = appendField(x.in, "Date: ", x.c.p.date())
 	}
 	x.in = appendField(x.in, "X-Request-ID: ", x.id())
-	x.in = append(x.in, '\r', '\n')
 	return nil
+}
+
+// parseLine takes the status line apart (RFC 9112, section 4). The reason may be missing, and with it the space before it.
+func (h *responseHead) parseLine(line []byte) (reason []byte, err error) {
+	code := line[9:]
+	if line[7] != '0' && line[7] != '1' || line[8] != ' ' || len(code) < 3 || len(code) > 3 && code[3] != ' ' {
+		return nil, fmt.Errorf("%w: status line", errProtocol)
+	}
+	for _, c := range code[:3] {
+		if c < '0' || c > '9' {
+			return nil, fmt.Errorf("%w: status code", errProtocol)
+		}
+		h.status = h.status*10 + int(c-'0')
+	}
+	if h.status < 100 {
+		return nil, fmt.Errorf("%w: status code", errProtocol)
+	}
+	if len(code) > 4 {
+		reason = code[4:]
+	}
+	if !validValue(reason) {
+		return nil, fmt.Errorf("%w: reason phrase", errProtocol)
+	}
+	h.http10 = line[7] == '0'
+	return reason, nil
 }
 
 func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 	h := &x.resp
 	run, at := 0, 0
-	for at < len(raw) {
+	for {
 		name, value, n, err := nextField(raw[at:])
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			break
+			x.in = append(x.in, raw[run:at]...)
+			return nil
 		}
 		id := classify(name)
 		keep := true
@@ -188,69 +243,39 @@ func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 		}
 		at += n
 	}
-	x.in = append(x.in, raw[run:at]...)
-	return nil
 }
 
 // take acts on a field that is not simply passed on, and says whether it is.
 func (h *responseHead) take(id fieldID, value []byte, second bool) (keep bool, err error) {
 	switch id {
-	case fieldHopByHop, fieldRequestID:
+	case fieldHopByHop, fieldRequestID, fieldTE:
 		return false, nil
 	case fieldConnection:
-		if !second {
-			h.options.take(value)
+		if second {
+			return false, nil
 		}
-		return false, nil
+		return false, h.options.take(value)
 	case fieldContentLength:
-		return true, h.contentLength(value)
+		return h.status >= 200 && h.status != 204, h.contentLength(value)
 	case fieldTransferEncoding:
 		return false, h.transferEncoding(value)
 	case fieldContentType:
 		media, _, _ := bytes.Cut(value, []byte{';'})
 		h.eventFeed = foldEqual(trimOWS(media), "text/event-stream")
-	case fieldContentEncoding:
-		if len(h.encoding) > 0 && len(value) > 0 {
-			h.encoding = append(h.encoding, ", "...)
-		}
-		h.encoding = append(h.encoding, value...)
-		return false, nil
+	case fieldDate:
+		h.hasDate = true
 	}
 	return true, nil
 }
 
-// headFeeder lets fasthttp read a header block that is in memory.
-type headFeeder struct {
-	src bytes.Reader
-	br  *bufio.Reader
-}
-
-var headFeeders = sync.Pool{New: func() any {
-	return &headFeeder{br: bufio.NewReaderSize(nil, responseHeaderBytesMax+4096)}
-}}
-
-// feedHead fills the client's response header from x.in.
-func (x *exchange) feedHead(dst *fasthttp.ResponseHeader) error {
-	f := headFeeders.Get().(*headFeeder)
-	f.src.Reset(x.in)
-	f.br.Reset(&f.src)
-	err := dst.Read(f.br)
-	f.src.Reset(nil)
-	headFeeders.Put(f)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errProtocol, err)
+// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1;
+// RFC 9110, section 8.6): whoever believes the announcement would take the next response for it.
+func (h *responseHead) check() error {
+	if h.chunked && (h.length >= 0 || h.http10) {
+		return errFraming
 	}
-	// fasthttp takes a response without a length for one that ends with the connection; ours never do.
-	dst.ResetConnectionClose()
+	if (h.status < 200 || h.status == 204) && (h.chunked || h.length > 0) {
+		return errFraming
+	}
 	return nil
-}
-
-// readBody reads a body of known length into a buffer that stays valid until the response has been written.
-func (x *exchange) readBody(u *upstreamConn, n int) ([]byte, error) {
-	body := x.c.borrow(n)
-	if u.br.Buffered() < n {
-		u.limits.armRead(x.c.p.sweeper.after(x.c.p.o.BodyTimeout))
-	}
-	_, err := io.ReadFull(u.br, body)
-	return body, err
 }

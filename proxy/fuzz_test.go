@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// fuzzedConn is a client connection that has data to read, and an exchange on it.
+func fuzzedConn(t testing.TB, p *Proxy, data []byte) *exchange {
+	near, far := net.Pipe()
+	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
+	c := newClientConn(p.lane.Load(), near)
+	c.br = bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes)
+	c.x.begin()
+	return &c.x
+}
+
+func fuzzedProxy(f *testing.F) *Proxy {
+	p, err := New(Options{Upstream: "http://127.0.0.1:1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return p
+}
+
+// FuzzRequestHead looks for a request whose header, as it goes upstream, net/http or fasthttp understand in another way than
+// the proxy does.
+func FuzzRequestHead(f *testing.F) {
+	for _, r := range hostileRequests {
+		f.Add([]byte(r))
+	}
+	f.Add([]byte("\r\nGET /a?b HTTP/1.1\r\nHost: a\r\nConnection: x, close\r\nX: 1\r\n\r\n"))
+	f.Add([]byte("OPTIONS http://[::1]:80 HTTP/1.0\r\nTE: trailers\r\nTrailer: X\r\nExpect: 100-continue\r\n\r\n"))
+	p := fuzzedProxy(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x := fuzzedConn(t, p, data)
+		if x.c.readHead() != nil {
+			return
+		}
+		out, err := x.appendRequestHead(nil)
+		if err != nil {
+			return
+		}
+		h := &x.head
+		br := bufio.NewReader(bytes.NewReader(out))
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			if strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "parse ") {
+				return // net/http decodes what the proxy leaves alone
+			}
+			t.Fatalf("%q is not readable: %v", out, err)
+		}
+		length := max(h.length, 0)
+		if h.chunked {
+			length = -1
+		}
+		if req.Method != string(h.method) || req.RequestURI != string(h.target) || req.ContentLength != length ||
+			h.chunked != (len(req.TransferEncoding) == 1) {
+			t.Fatalf("%q: read as %+v", out, req)
+		}
+		for _, name := range []string{"Keep-Alive", "Upgrade", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding"} {
+			if req.Header[name] != nil {
+				t.Fatalf("%q: %s passed", out, name)
+			}
+		}
+		second(t, out, h)
+	})
+}
+
+// second asks fasthttp's parser for its opinion.
+func second(t *testing.T, out []byte, h *requestHead) {
+	var again fasthttp.RequestHeader
+	again.DisableNormalizing()
+	br := bufio.NewReaderSize(bytes.NewReader(out), 1<<17)
+	if err := again.Read(br); err != nil {
+		t.Fatalf("%q is not readable: %v", out, err)
+	}
+	if br.Buffered() != 0 {
+		t.Fatalf("%q holds more than one header", out)
+	}
+	if chunked := bytes.Equal(again.Peek("Transfer-Encoding"), []byte("chunked")); chunked != h.chunked {
+		t.Fatalf("%q: framing differs", out)
+	}
+	if !h.chunked && h.length >= 0 && int64(again.ContentLength()) != h.length {
+		t.Fatalf("%q: length differs", out)
+	}
+}
+
+// FuzzResponseHead looks for a response whose header, as the client gets it, net/http understands in another way.
+func FuzzResponseHead(f *testing.F) {
+	for _, r := range hostileResponses {
+		f.Add([]byte(r))
+	}
+	f.Add([]byte("HTTP/1.1 200 OK\r\nConnection: x\r\nX: 1\r\nContent-Length: 5\r\n\r\nhello"))
+	f.Add([]byte("HTTP/1.0 304\r\nTrailer: x\r\nDate: now\r\n\r\n"))
+	p := fuzzedProxy(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x := fuzzedConn(t, p, nil)
+		block, err := peekBlock(bufio.NewReaderSize(bytes.NewReader(data), responseHeaderBytesMax))
+		if err != nil || x.parseHead(block) != nil || x.resp.status < 200 {
+			return
+		}
+		x.endHead()
+		br := bufio.NewReaderSize(bytes.NewReader(x.in), 1<<17)
+		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodHead})
+		if err != nil {
+			t.Fatalf("%q is not readable: %v", x.in, err)
+		}
+		if resp.StatusCode != x.resp.status || len(resp.TransferEncoding) != 0 || br.Buffered() != 0 {
+			t.Fatalf("%q: read as %+v", x.in, resp)
+		}
+		if x.resp.length >= 0 && x.resp.status != 204 && x.resp.status != 304 && resp.ContentLength != x.resp.length {
+			t.Fatalf("%q: length differs", x.in)
+		}
+	})
+}
+
+// FuzzChunkedBody decodes arbitrary bytes as a chunked body, in the two ways bodies are read, and compares with net/http:
+// what is accepted here has the same data and the same end there.
+func FuzzChunkedBody(f *testing.F) {
+	f.Add([]byte("3\r\nabc\r\n0\r\n\r\n"))
+	f.Add([]byte("3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\nrest"))
+	f.Add([]byte("3 ; x = \"\\\"y\";z\r\nabc\r\n00\r\nContent-Length: 3\r\n\r\n"))
+	f.Add([]byte("fffffffffffffff\r\nabc"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r bodyReader
+		r.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), bodyChunked, 0)
+		got, err := io.ReadAll(&r)
+		var pieces []byte
+		var s bodyReader
+		s.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), bodyChunked, 0)
+		var pieceErr error
+		for pieceErr == nil {
+			var b []byte
+			b, pieceErr = s.next(100)
+			pieces = append(pieces, b...)
+		}
+		if (pieceErr == io.EOF) != (err == nil) || !bytes.Equal(pieces, got) || !bytes.Equal(s.trailers, r.trailers) {
+			t.Fatalf("%q: read as %q %v, in pieces %q %v", data, got, err, pieces, pieceErr)
+		}
+		if err != nil {
+			return
+		}
+		rest, _ := io.ReadAll(r.br)
+		raw := append([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), data...)
+		br := bufio.NewReader(bytes.NewReader(raw))
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := io.ReadAll(req.Body)
+		if err != nil || !bytes.Equal(want, got) {
+			t.Fatalf("%q: %q, net/http %q %v", data, got, want, err)
+		}
+		if wantRest, _ := io.ReadAll(br); !bytes.Equal(rest, wantRest) {
+			t.Fatalf("%q: ends before %q, in net/http before %q", data, rest, wantRest)
+		}
+	})
+}

@@ -1,0 +1,251 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The client's side of a connection: accept, read request after request, close.
+
+const (
+	clientReadBytes = 4 << 10 // of a client connection's reader; a header may be larger, a body's pieces are read directly
+	lingerTime      = time.Second
+	lingerBytesMax  = 4 << 20
+	acceptPause     = 10 * time.Millisecond
+)
+
+// Serve accepts connections from ln until Shutdown is called, then returns nil; any other end is an error. It may be
+// called for several listeners at once. It closes ln.
+func (p *Proxy) Serve(ln net.Listener) error {
+	p.mu.Lock()
+	p.listeners[ln] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		_ = ln.Close()
+		p.mu.Lock()
+		delete(p.listeners, ln)
+		p.mu.Unlock()
+	}()
+	if p.closing.Load() {
+		return nil
+	}
+	p.sweeps.Do(func() { go p.sweeper.run(p.stop, p.tick) })
+	l := listener{ln, p}
+	for {
+		c, err := l.accept()
+		switch {
+		case err == nil:
+			go c.serve()
+		case p.closing.Load():
+			return nil
+		case temporary(err):
+			p.lane.Load().o.Logger.Warn("cannot accept a connection", "error", err)
+			time.Sleep(acceptPause)
+		default:
+			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+		}
+	}
+}
+
+// temporary reports whether accepting may work again by itself.
+func temporary(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Shutdown closes the listeners and the idle connections, lets requests in flight end (their responses carry
+// "Connection: close") and returns when all connections are closed. When ctx ends first, the remaining connections are
+// closed at once, their responses recorded as far as they got, and ctx's error is returned. A Proxy cannot be used again.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.closing.Store(true)
+	p.mu.Lock()
+	for ln := range p.listeners {
+		_ = ln.Close()
+	}
+	p.mu.Unlock()
+	err := p.drain(ctx)
+	if err != nil {
+		p.sweeper.closeAll()
+		p.awaitIdle()
+	}
+	p.lane.Load().pool.close()
+	p.ending.Do(func() { close(p.stop) })
+	return err
+}
+
+// drain waits until the last client connection is closed.
+func (p *Proxy) drain(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for p.closeIdle() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// closeIdle closes the connections that are between requests and gives the number of those that are left.
+func (p *Proxy) closeIdle() int {
+	p.mu.Lock()
+	var idle []*clientConn
+	for c := range p.conns {
+		for _, ph := range []phase{phaseNew, phaseIdle, phaseLinger} {
+			if c.phase.CompareAndSwap(uint32(ph), uint32(phaseClosed)) {
+				idle = append(idle, c)
+			}
+		}
+	}
+	left := len(p.conns) - len(idle)
+	p.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close()
+	}
+	return left
+}
+
+// tick runs a few times a second.
+func (p *Proxy) tick() {
+	p.evict()
+	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
+	p.dateLine.Store(&b)
+}
+
+// date is the present second as a Date field has it.
+func (p *Proxy) date() []byte { return *p.dateLine.Load() }
+
+// readers holds the readers of client connections.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, clientReadBytes) }}
+
+// serve handles the connection's requests until one side closes it.
+func (c *clientConn) serve() {
+	c.br = readers.Get().(*bufio.Reader)
+	c.br.Reset(c)
+	defer func() {
+		_ = c.Close()
+		c.br.Reset(nil)
+		readers.Put(c.br)
+	}()
+	x := &c.x
+	for {
+		x.begin()
+		err := c.readHead()
+		if err != nil && len(x.head.raw) == 0 {
+			return // nothing of a request has come: nobody to answer
+		}
+		if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
+			return
+		}
+		if now := c.root.lane.Load(); now != c.p {
+			c.drive(now)
+		}
+		if err != nil {
+			c.refuse(err)
+		} else {
+			x.handle()
+		}
+		if x.closeAfter {
+			c.finish()
+			return
+		}
+		c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseIdle))
+	}
+}
+
+// refuse answers a header that did not arrive as a whole.
+func (c *clientConn) refuse(err error) {
+	x := &c.x
+	x.describe()
+	f := headFailure(err)
+	if c.failed.Load() && f == failBadRequest {
+		f = failClientClosed
+	}
+	x.refuse(f)
+}
+
+// readHead reads a header block into x.head.raw. One empty line before it is skipped (RFC 9112, section 2.2).
+func (c *clientConn) readHead() error {
+	h := &c.x.head
+	if c.br.Buffered() > 0 { // pipelined
+		c.headerBy = c.p.sweeper.after(c.p.o.HeaderTimeout)
+		c.phase.CompareAndSwap(uint32(phaseIdle), uint32(phaseHeader))
+	}
+	skipped := false
+	for at := 0; ; {
+		if _, err := c.br.Peek(1); err != nil {
+			return err
+		}
+		b, err := c.br.Peek(c.br.Buffered())
+		if err != nil {
+			return err
+		}
+		old := len(h.raw)
+		h.raw = append(h.raw, b...)
+		if first := h.raw[0]; !isToken[first] && first != '\r' {
+			return errFieldSyntax // not HTTP; TLS for instance
+		}
+		end, next := blockEnd(h.raw, at)
+		if end == 0 {
+			_, _ = c.br.Discard(len(b))
+			if at = next; len(h.raw) > c.p.o.MaxHeaderBytes {
+				return h.tooLarge(c.p.o.MaxHeaderBytes)
+			}
+			continue
+		}
+		_, _ = c.br.Discard(end - old)
+		if end == 2 && !skipped {
+			skipped, at, h.raw = true, 0, h.raw[:0]
+			continue
+		}
+		if h.raw = h.raw[:end]; end > c.p.o.MaxHeaderBytes {
+			return h.tooLarge(c.p.o.MaxHeaderBytes)
+		}
+		return nil
+	}
+}
+
+// tooLarge tells a request line that fills the limit by itself from too many fields.
+func (h *requestHead) tooLarge(limit int) error {
+	if i := bytes.IndexByte(h.raw, '\n'); i < 0 || i >= limit {
+		return errTargetSize
+	}
+	_ = h.parseLine() // for the record
+	return errHeaderSize
+}
+
+// finish closes the connection after its last response. Where the client may still be sending, it first ends only its own
+// side and reads on for a moment: data that nobody reads turns the close into a reset, and the reset would overtake the
+// response (RFC 9112, section 9.6).
+func (c *clientConn) finish() {
+	if c.reset || c.failed.Load() || !c.x.unread && c.br.Buffered() == 0 && !c.p.closing.Load() {
+		return
+	}
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.lingerBy = c.p.sweeper.after(lingerTime)
+	if !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseLinger)) {
+		return
+	}
+	for total := 0; total < lingerBytesMax; {
+		n, err := c.br.Discard(clientReadBytes)
+		if total += n; err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package proxy
+
+import "bytes"
+
+// The request line (RFC 9112, section 3): method, target and version, one space between them and nothing else.
+
+// methodBytesMax bounds a method's name.
+const methodBytesMax = 64
+
+// parseLine takes the request line apart. What it has understood when it fails is kept: it is recorded.
+func (h *requestHead) parseLine() error {
+	eol := bytes.IndexByte(h.raw, '\n')
+	if eol < 1 || h.raw[eol-1] != '\r' {
+		return errFieldSyntax
+	}
+	line := h.raw[:eol-1]
+	h.fields = h.raw[eol+1:]
+	i := 0
+	for i < len(line) && isToken[line[i]] {
+		i++
+	}
+	if i == 0 || i > methodBytesMax || i == len(line) || line[i] != ' ' {
+		return errFieldSyntax
+	}
+	method, rest := line[:i], line[i+1:]
+	end := bytes.IndexByte(rest, ' ')
+	if end < 1 {
+		return errFieldSyntax
+	}
+	target, version := rest[:end], rest[end+1:]
+	err := h.parseVersion(version)
+	if err == nil || err == errVersion {
+		h.method = method
+	}
+	if err != nil {
+		return err
+	}
+	for _, c := range target {
+		if c <= ' ' || c >= 0x7f { // not even quoted by RFC 3986; to be percent-encoded
+			return errTarget
+		}
+	}
+	if h.is("CONNECT") {
+		return errMethod
+	}
+	return h.parseTarget(target)
+}
+
+// parseVersion knows 1.0 and 1.1. What has the form of another version is told so.
+func (h *requestHead) parseVersion(b []byte) error {
+	if len(b) != 8 || string(b[:5]) != "HTTP/" || b[5] < '0' || b[5] > '9' || b[6] != '.' || b[7] < '0' || b[7] > '9' {
+		return errFieldSyntax
+	}
+	if b[5] != '1' || b[7] > '1' {
+		return errVersion
+	}
+	h.http10 = b[7] == '0'
+	return nil
+}
+
+// parseTarget brings the request target into the form that is sent upstream. The absolute form is what clients use
+// towards forward proxies; its authority replaces Host (RFC 9112, section 3.2.2).
+func (h *requestHead) parseTarget(target []byte) error {
+	h.target = target
+	switch {
+	case target[0] == '/':
+	case len(target) == 1 && target[0] == '*':
+		if !h.is("OPTIONS") {
+			return errTarget
+		}
+	default:
+		if err := h.parseAbsolute(target); err != nil {
+			h.target = nil
+			return err
+		}
+	}
+	h.path = h.target
+	if i := bytes.IndexAny(h.path, "?#"); i >= 0 {
+		if h.path[i] == '#' || bytes.IndexByte(h.path[i:], '#') >= 0 {
+			h.path = h.path[:i]
+			return errTarget
+		}
+		h.path = h.path[:i]
+	}
+	return nil
+}
+
+func (h *requestHead) parseAbsolute(target []byte) error {
+	rest, ok := cutSchemeHTTP(target)
+	if !ok {
+		return errTarget
+	}
+	end := bytes.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, path := rest[:end], rest[end:]
+	if !validHost(host) {
+		return errTarget // userinfo among others
+	}
+	h.host, h.target, h.replaceHost = host, path, true
+	switch {
+	case len(path) > 0 && path[0] == '/':
+	case len(path) > 0:
+		return errTarget // a query without a path; forwarding it would mean inventing one
+	case h.is("OPTIONS"):
+		h.target = asterisk // RFC 9112, section 3.2.4
+	default:
+		h.target = slash
+	}
+	return nil
+}
+
+var (
+	slash    = []byte("/")
+	asterisk = []byte("*")
+)
+
+func cutSchemeHTTP(b []byte) ([]byte, bool) {
+	if len(b) < 7 || !foldEqual(b[:4], "http") || string(b[4:7]) != "://" {
+		return nil, false
+	}
+	return b[7:], true
+}
+
+// isHostByte marks the bytes of a registered name or an IPv4 address (RFC 3986, section 3.2.2) except the comma, which would
+// make a list of it.
+var isHostByte = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-32] = true, true
+	}
+	for _, c := range "-._~%!$&'()*+;=" {
+		t[c] = true
+	}
+	return t
+}()
+
+// validHost accepts host [":" port]: a name, or an address, that is not empty.
+func validHost(b []byte) bool {
+	i := 0
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 3 || !validAddress(b[1:end]) {
+			return false
+		}
+		i = end + 1
+	} else {
+		for i < len(b) && isHostByte[b[i]] {
+			i++
+		}
+	}
+	if i == 0 {
+		return false
+	}
+	if i == len(b) {
+		return true
+	}
+	port := b[i+1:]
+	if b[i] != ':' || len(port) > 5 {
+		return false
+	}
+	for _, c := range port {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// validAddress looks at what stands in the brackets of an IP literal.
+func validAddress(b []byte) bool {
+	for _, c := range b {
+		if _, ok := hexDigit(c); !ok && c != ':' && c != '.' {
+			return false
+		}
+	}
+	return bytes.IndexByte(b, ':') >= 0
+}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -45,17 +44,10 @@ func newRun() *cobra.Command {
 	return cmd
 }
 
-// trafficGCPercent lets the traffic process's small heap grow a little further between collections: its live heap is a
-// few megabytes, so that the default would collect every few thousand requests.
-const trafficGCPercent = 400
-
 // runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives; a second signal
 // ends it at once. started, if not nil, is called once traffic is taken.
 func runTraffic(ctx context.Context, cfg *configs.Config, logTo io.Writer, signals <-chan os.Signal, started func(datadir.Info)) error {
 	log := newLogger(logTo, cfg.Log, "run")
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(trafficGCPercent)
-	}
 	if !cfg.Admin.PProf {
 		runtime.MemProfileRate = 0 // nobody can ask for the heap profile, so no allocation is sampled for it
 	}

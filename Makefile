@@ -6,11 +6,14 @@ REQUESTS ?= 5000
 REQUESTS_E2E ?= 1000000
 E2E ?=
 BENCH ?=
+FAULTS ?=
+CYCLES ?= 0
+SEED ?= 1
 TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e lint fmt vuln fuzz bench bench-micro docker-check clean
+.PHONY: help build demo test e2e lint fmt vuln fuzz bench bench-micro faults docker-check clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +33,9 @@ test: ## All tests with the race detector, against a real S3 server that they bu
 e2e: ## REQUESTS_E2E requests through nginx, wayside and S3, each looked for in the archive; E2E=flags
 	@scripts/need.sh nginx:nginx-light
 	$(GO) run ./e2e -requests $(REQUESTS_E2E) $(E2E)
+
+faults: ## Break it on purpose: FAULTS='kill power-*' CYCLES=n SEED=s, resumable; without FAULTS the short form
+	$(GO) run ./faults -faults '$(FAULTS)' -cycles $(CYCLES) -seed $(SEED)
 
 lint: $(GOLANGCI) ## go vet, gofumpt and golangci-lint
 	$(GO) vet ./...

@@ -19,6 +19,9 @@ type answer struct {
 	api.Accounting
 	// Books is "connected", or why the figures of the store are those it last gave.
 	Books string `json:"books"`
+	// AcknowledgedSince are responses that the books process acknowledged, and so has in its store, since it last gave its
+	// figures. They count as applied and aggregated while it is away; always 0 while it is connected.
+	AcknowledgedSince uint64 `json:"acknowledged_since,omitempty"`
 }
 
 // accountingWait bounds how long figures are read again because an epoch was retired, or a response recorded, between two
@@ -29,7 +32,7 @@ const (
 )
 
 // accounting joins what the spools know with what the books process says of the store. While that is away its last word
-// stands: everything since is still in the spool, relative to the same watermarks.
+// stands, with what it has acknowledged since: that is in the store, and in the spools no more.
 func (t *traffic) accounting(ctx context.Context) (any, error) {
 	var figures api.Accounting
 	var viewErr error
@@ -54,8 +57,9 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 	}
 	a := answer{Accounting: figures, Books: "connected"}
 	if viewErr != nil {
-		a.Settled = false
 		a.Books = viewErr.Error()
+		a.AcknowledgedSince = a.Acknowledge()
+		a.Settled = false
 	}
 	a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
 	return a, nil

@@ -68,6 +68,21 @@ func (a *Accounting) add(responses, recorded, excluded uint64, dropped map[strin
 	}
 }
 
+// Acknowledge counts as applied what was recorded and is neither in the spools nor in the store's figures, and returns how
+// much that is. It is for figures of the store that are older than those of the spools, which let go of a response only
+// when it is in the store.
+func (a *Accounting) Acknowledge() uint64 {
+	known := a.Spooled + a.Applied + a.Quarantined
+	if a.Recorded <= known {
+		return 0
+	}
+	since := a.Recorded - known
+	a.Applied += since
+	a.Aggregated += since
+	a.check()
+	return since
+}
+
 func (a *Accounting) check() {
 	a.Identities = []Identity{
 		{"responses = recorded + dropped + excluded", a.Responses == a.Recorded+a.DroppedTotal+a.Excluded},

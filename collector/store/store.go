@@ -177,10 +177,29 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// closeWait bounds how long Close waits for Badger, which retries a write that fails until it succeeds: on a dead disk, or
+// a full one, for ever. A store that has failed already gets the shorter time.
+const (
+	closeWait       = 10 * time.Second
+	closeWaitFailed = 2 * time.Second
+)
+
+// closeDB closes Badger. One that cannot be closed in time is left to the end of the process, and with it the locks:
+// everything that was committed is synced, so the next Open finds it.
 func (s *Store) closeDB() error {
 	s.apply.close()
-	err := s.db.Close()
-	return errors.Join(err, s.lock.Close())
+	wait := closeWait
+	if s.Failed() != nil {
+		wait = closeWaitFailed
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.db.Close() }()
+	select {
+	case err := <-closed:
+		return errors.Join(err, s.lock.Close())
+	case <-time.After(wait):
+		return fmt.Errorf("%w: the disk does not take what is to be written; left open until the process ends", ErrUnavailable)
+	}
 }
 
 // Failed is nil, or the error that wraps [ErrFailed] and says why the store must be opened again.

@@ -67,6 +67,7 @@ func (w *Wayside) Start(ctx context.Context) error {
 	}, w.Args...)...)
 	cmd.Env = append(os.Environ(), w.Env...)
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
+	cmd.WaitDelay = 3 * time.Second // the books process shares the pipes, and may outlive its parent for a moment
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start wayside: %w", err)
 	}
@@ -273,5 +274,21 @@ func (w *Wayside) Settle(ctx context.Context) (Accounting, error) {
 			return a, fmt.Errorf("the books did not settle: %w (last answer: %+v, %v)", ctx.Err(), a, err)
 		case <-time.After(50 * time.Millisecond):
 		}
+	}
+}
+
+// Running reports whether the traffic process that was started last has not ended.
+func (w *Wayside) Running() bool {
+	w.mu.Lock()
+	done := w.done
+	w.mu.Unlock()
+	if done == nil {
+		return false
+	}
+	select {
+	case <-done:
+		return false
+	default:
+		return true
 	}
 }

@@ -1,0 +1,105 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// crashPoints are the names in the code that real traffic reaches, see package crash. The points of store.quarantine need a
+// batch that cannot be applied, which traffic does not make: the store's own tests pass them.
+var crashPoints = []string{
+	"spool.reserve.before", "spool.reserve.after", "spool.publish.before", "spool.publish.after",
+	"spool.seal.before", "spool.seal.after", "spool.commit.before", "spool.commit.after",
+	"spool.peek.before", "spool.peek.after", "spool.ack.before", "spool.ack.after",
+	"collector.peek.after", "collector.apply.before", "collector.apply.after", "collector.ack.before", "collector.ack.after",
+	"collector.retire.before", "collector.retire.after",
+	"store.apply.before", "store.sync.before", "store.sync.after", "store.apply.after",
+	"store.checkpoint.before", "store.checkpoint.chunk", "store.checkpoint.after",
+	"store.plan.before", "store.plan.after", "store.mark.before", "store.mark.after",
+	"store.delete.before", "store.delete.after",
+	"uploader.plan.before", "uploader.plan.after", "uploader.put.before", "uploader.put.after",
+	"uploader.verify.before", "uploader.verify.after", "uploader.mark.before", "uploader.mark.after",
+	"uploader.delete.before", "uploader.delete.after",
+}
+
+// crashOccurrences are the k of each point: the first few, and some from the middle of things.
+var crashOccurrences = []int{0, 1, 2, 3, 7, 40}
+
+func crashGoal() int { return len(crashPoints) * len(crashOccurrences) }
+
+// runCrash lets the process die at a crash point, starts it again without one, and audits. The cycle's number says which
+// point and which occurrence: all points at k = 0 first.
+func runCrash(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
+		point := crashPoints[n%len(crashPoints)]
+		k := crashOccurrences[n/len(crashPoints)%len(crashOccurrences)]
+		t, err := l.newTrial(busyEnv...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.crash(ctx, random, fmt.Sprintf("%s:%d", point, k))
+		if err != nil {
+			err = fmt.Errorf("%s:%d: %w", point, k, err)
+		}
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+// crashWait is how long a crash point may take to be reached.
+const crashWait = 6 * time.Second
+
+func (t *trial) crash(ctx context.Context, random *rand.Rand, point string) (Outcome, error) {
+	// A first life leaves a spool behind, so that there is an epoch to recover and to retire.
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 4000)
+	t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second) //nolint:gosec // small
+	t.killAll()
+
+	t.w.Binary = t.lab.faults
+	t.w.Env = append(append([]string(nil), busyEnv...), "WAYSIDE_FAULT_CRASH="+point)
+	hit := t.awaitCrash(ctx)
+	t.killAll()
+	t.w.Env = busyEnv
+	took, err := t.restart(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	t.awaitTraffic(ctx, 500, 5*time.Second)
+	o, err := t.audit(ctx)
+	o.Recovery = took
+	o.Note = point
+	if !hit {
+		o.Note += " (not reached)"
+	}
+	return o, err
+}
+
+// awaitCrash starts wayside with a crash point and waits until one of its processes has died of it.
+func (t *trial) awaitCrash(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, crashWait)
+	defer cancel()
+	started := t.w.Start(ctx)
+	if started != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return true // it died while it started
+	}
+	books := 0
+	for ctx.Err() == nil {
+		if !t.w.Running() {
+			return true
+		}
+		pid := t.w.BooksPID()
+		if books != 0 && pid != books {
+			sleep(ctx, 100*time.Millisecond) // let it die once or twice more
+			return true
+		}
+		books = pid
+		sleep(ctx, 2*time.Millisecond)
+	}
+	return false
+}

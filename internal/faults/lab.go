@@ -1,0 +1,93 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
+)
+
+// ErrSkipped is wrapped by the error of a fault that cannot be produced on this machine. It is never a pass.
+var ErrSkipped = errors.New("SKIPPED")
+
+// Lab is what all trials of a session share: binaries, the origin, a working directory.
+type Lab struct {
+	Dir    string    // working directory; removed by Close
+	Say    io.Writer // progress, a line each; nil for none
+	Keep   bool      // keep the directories of trials that failed
+	Short  bool      // the short form, for CI
+	plain  string
+	faults string // built with the tag "faults"
+	origin string
+	server *fasthttp.Server
+
+	mu     sync.Mutex
+	trials int
+}
+
+// NewLab builds the binaries below dir and starts the origin. Close ends it.
+func NewLab(ctx context.Context, dir string, say io.Writer) (*Lab, error) {
+	l := &Lab{Dir: dir, Say: say}
+	var err error
+	for _, b := range []struct {
+		sub  string
+		to   *string
+		args []string
+	}{{"bin", &l.plain, nil}, {"bin-faults", &l.faults, []string{"-tags", "faults"}}} {
+		sub := filepath.Join(dir, b.sub)
+		if err = os.MkdirAll(sub, 0o755); err != nil { //nolint:gosec // a working directory
+			return nil, err
+		}
+		if *b.to, err = e2e.Build(ctx, sub, b.args...); err != nil {
+			return nil, err
+		}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	l.origin = "http://" + ln.Addr().String()
+	l.server = &fasthttp.Server{
+		Handler:         func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(e2e.OriginBody) },
+		IdleTimeout:     2 * time.Minute,
+		CloseOnShutdown: true,
+	}
+	go func() { _ = l.server.Serve(ln) }()
+	return l, nil
+}
+
+// Close stops the origin. The trials' directories are removed by the trials.
+func (l *Lab) Close() { _ = l.server.Shutdown() }
+
+func (l *Lab) say(format string, args ...any) {
+	if l.Say != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		_, _ = fmt.Fprintf(l.Say, format+"\n", args...)
+	}
+}
+
+// trialDir makes a fresh working directory.
+func (l *Lab) trialDir() (string, error) {
+	l.mu.Lock()
+	l.trials++
+	n := l.trials
+	l.mu.Unlock()
+	dir := filepath.Join(l.Dir, fmt.Sprintf("trial-%04d", n))
+	return dir, os.MkdirAll(dir, 0o755) //nolint:gosec // a working directory
+}
+
+// newRand is the source of every choice in a cycle: the same seed and cycle make the same choices.
+func newRand(seed uint64, cycle int) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, uint64(cycle))) //nolint:gosec // repeatable on purpose
+}

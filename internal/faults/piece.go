@@ -1,0 +1,114 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Fault is one way of breaking.
+type Fault struct {
+	Name  string
+	About string
+	Goal  int // cycles that make the proof whole
+	Short int // cycles of the short form, 0: not in it
+	Usual int // cycles of a piece when nobody says
+	run   func(context.Context, *Lab, *Piece) error
+}
+
+// All are the faults, in the order of the table.
+func All() []Fault {
+	return []Fault{
+		{"kill", "kill -9 of either process at random under full traffic", 1000, 4, 100, runKill},
+		{"term-kill", "SIGKILL within 300 ms of SIGTERM", 50, 1, 20, runTermKill},
+		{"crash", "death at every named crash point, at its k-th passing", crashGoal(), 0, crashGoal(), runCrash},
+		{"power-create", "power cut while a data directory and its files are made", 40, 0, 10, powerFault("create")},
+		{"power-append", "power cut under traffic, spool.sync: request", 40, 1, 10, powerFault("append")},
+		{"power-drain", "power cut while a backlog is drained", 40, 0, 10, powerFault("drain")},
+		{"power-archive", "power cut while archiving", 40, 0, 10, powerFault("archive")},
+		{"power-delete", "power cut while retention deletes", 40, 0, 10, powerFault("delete")},
+	}
+}
+
+// Find returns the fault with a name.
+func Find(name string) (Fault, error) {
+	for _, f := range All() {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return Fault{}, fmt.Errorf("no fault %q", name)
+}
+
+// Piece is a run of cycles of one fault, and what they came to. First is the number of the first cycle: a resumed proof goes
+// on where the last one ended.
+type Piece struct {
+	Fault  string
+	Seed   uint64
+	First  int
+	Cycles int // wanted
+
+	Done    int // made, failed ones included
+	Sum     Outcome
+	Took    time.Duration
+	Problem error // what did not hold, or why it was skipped
+}
+
+// Run makes the cycles until they are done, one fails, or ctx ends; a piece cut short by ctx counts as far as it went.
+func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) *Piece {
+	p := &Piece{Fault: f.Name, Seed: seed, First: first, Cycles: cycles}
+	began := time.Now()
+	p.Problem = f.run(ctx, l, p)
+	p.Took = time.Since(began)
+	return p
+}
+
+// each makes one trial a cycle.
+func (p *Piece) each(ctx context.Context, l *Lab, cycle func(random *rand.Rand, n int) (Outcome, error)) error {
+	return p.groups(ctx, l, 1, func(random *rand.Rand, first, _ int) (Outcome, error) { return cycle(random, first) })
+}
+
+// groups makes trials of up to size cycles each.
+func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random *rand.Rand, first, n int) (Outcome, error)) error {
+	for p.Done < p.Cycles && ctx.Err() == nil {
+		first, n := p.First+p.Done, min(size, p.Cycles-p.Done)
+		began := time.Now()
+		o, err := group(newRand(p.Seed, first), first, n)
+		if ctx.Err() != nil && err != nil {
+			return nil //nolint:nilerr // interrupted: this trial says nothing
+		}
+		if errors.Is(err, ErrSkipped) {
+			return err
+		}
+		p.Done += n
+		p.Sum.add(o)
+		l.say("%s %d-%d: %d requests, %d lost, %d doubled, %d failed, %d dropped, %d quarantined, recovery %v, %v %s", p.Fault, first, first+n-1,
+			o.Requests, o.Lost, o.Doubled, o.Failed, o.Dropped, o.Quarantined, o.Recovery.Round(time.Millisecond),
+			time.Since(began).Round(10*time.Millisecond), o.Note)
+		if err != nil {
+			return fmt.Errorf("cycle %d of seed %d: %w", first, p.Seed, err)
+		}
+	}
+	return nil
+}
+
+func (o *Outcome) add(other Outcome) {
+	o.Requests += other.Requests
+	o.Received += other.Received
+	o.Lost += other.Lost
+	o.Doubled += other.Doubled
+	o.Failed += other.Failed
+	o.Dropped += other.Dropped
+	o.Quarantined += other.Quarantined
+	o.Recovery = max(o.Recovery, other.Recovery)
+}
+
+// Record is the piece as a line of the evidence.
+func (p *Piece) Record(code string) Record {
+	return Record{
+		Fault: p.Fault, Cycles: p.Done, Requests: p.Sum.Requests, Lost: p.Sum.Lost, Doubled: p.Sum.Doubled, Failed: p.Sum.Failed,
+		Dropped: p.Sum.Dropped, Quarantined: p.Sum.Quarantined, Recovery: p.Sum.Recovery, First: p.First, Code: code, Result: p.Result(),
+	}
+}

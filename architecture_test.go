@@ -41,11 +41,12 @@ var mayImport = map[string][]string{
 	"internal/demo":          {"internal/load", "internal/sampleapp"},
 	"internal/s3test":        nil,
 	"internal/faults":        {"internal/e2e", "internal/load", "uploader"},
+	"internal/pathbench":     nil,
 	"internal/e2e":           {"internal/datadir", "internal/load", "internal/s3test", "uploader"},
 }
 
 // wiring are the commands; they may import everything.
-var wiring = []string{"cmd/wayside", "e2e", "bench", "faults"}
+var wiring = []string{"cmd/wayside", "e2e", "bench", "bench/paths", "internal/pathbench/extract", "faults"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	seen := map[string]bool{}

@@ -43,7 +43,7 @@ type Data struct {
 type Admin struct {
 	Listen    string
 	Hosts     []string // names by which the listener may be addressed, besides addresses and localhost
-	Token     Secret // from the key itself or read from TokenFile; required beyond loopback
+	Token     Secret   // from the key itself or read from TokenFile; required beyond loopback
 	TokenFile string
 	Probes    string // second address with /livez, /readyz and /metrics only, without a token; empty = none
 	PProf     bool   // profiles of the traffic process below /debug/pprof/
@@ -175,7 +175,7 @@ func Default() Config {
 			Enabled: true, MemoryBytesMax: 48 * MiB, DrainEvents: 4096, DrainInterval: Second,
 			Snapshot: Snapshot{Batches: 10, Interval: Second, Window: 24 * Hour},
 		},
-		Paths: Paths{Max: 1000, HostsMax: 100},
+		Paths:   Paths{Max: 1000, HostsMax: 100},
 		Metrics: Metrics{PathsMax: 100},
 		Archive: Archive{
 			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute,

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/wayside-proxy/wayside/internal/httpcorpus"
 )
 
 // fuzzedConn is a client connection that has data to read, and an exchange on it.
@@ -33,8 +35,8 @@ func fuzzedProxy(f *testing.F) *Proxy {
 // FuzzRequestHead looks for a request whose header, as it goes upstream, net/http or fasthttp understand in another way than
 // the proxy does.
 func FuzzRequestHead(f *testing.F) {
-	for _, r := range hostileRequests {
-		f.Add([]byte(r))
+	for _, r := range httpcorpus.Requests() {
+		f.Add([]byte(r.Raw))
 	}
 	f.Add([]byte("\r\nGET /a?b HTTP/1.1\r\nHost: a\r\nConnection: x, close\r\nX: 1\r\n\r\n"))
 	f.Add([]byte("OPTIONS http://[::1]:80 HTTP/1.0\r\nTE: trailers\r\nTrailer: X\r\nExpect: 100-continue\r\n\r\n"))
@@ -95,8 +97,8 @@ func second(t *testing.T, out []byte, h *requestHead) {
 
 // FuzzResponseHead looks for a response whose header, as the client gets it, net/http understands in another way.
 func FuzzResponseHead(f *testing.F) {
-	for _, r := range hostileResponses {
-		f.Add([]byte(r))
+	for _, r := range httpcorpus.Responses() {
+		f.Add([]byte(r.Raw))
 	}
 	f.Add([]byte("HTTP/1.1 200 OK\r\nConnection: x\r\nX: 1\r\nContent-Length: 5\r\n\r\nhello"))
 	f.Add([]byte("HTTP/1.0 304\r\nTrailer: x\r\nDate: now\r\n\r\n"))

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -11,53 +12,11 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/wayside-proxy/wayside/internal/httpcorpus"
 )
 
-// hostileRequests must never reach the origin. Each is followed on the wire by a request that would be smuggled.
-var hostileRequests = map[string]string{
-	"CL and TE":           "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"TE and CL":           "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
-	"two CL":              "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-	"two equal CL":        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
-	"CL list":             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na",
-	"CL sign":             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na",
-	"CL negative":         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\na",
-	"CL hex":              "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\na",
-	"CL empty":            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\na",
-	"CL space":            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 1\r\n\r\na",
-	"TE identity":         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nContent-Length: 1\r\n\r\na",
-	"TE identity alone":   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
-	"TE list":             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-	"TE twice":            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"TE unknown":          "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-	"TE space":            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-	"TE tab":              "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
-	"TE in 1.0":           "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"obs-fold":            "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n",
-	"obs-fold TE":         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
-	"bare LF":             "GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n",
-	"bare CR":             "GET / HTTP/1.1\r\nHost: a\r\nX: 1\rY: 2\r\n\r\n",
-	"NUL":                 "GET / HTTP/1.1\r\nHost: a\r\nX: 1\x002\r\n\r\n",
-	"NUL in name":         "GET / HTTP/1.1\r\nHost: a\r\nX\x00: 1\r\n\r\n",
-	"space in name":       "GET / HTTP/1.1\r\nHost: a\r\nX Y: 1\r\n\r\n",
-	"no colon":            "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
-	"empty name":          "GET / HTTP/1.1\r\nHost: a\r\n: 1\r\n\r\n",
-	"two hosts":           "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-	"no host":             "GET / HTTP/1.1\r\nX: a\r\n\r\n",
-	"foreign scheme":      "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
-	"https scheme":        "GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
-	"userinfo":            "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
-	"fragment":            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
-	"version 2":           "GET / HTTP/2.0x\r\nHost: a\r\n\r\n",
-	"no version":          "GET /\r\nHost: a\r\n\r\n",
-	"asterisk":            "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
-	"relative target":     "GET a HTTP/1.1\r\nHost: a\r\n\r\n",
-	"leading space field": "GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n",
-	"chunk sign":          "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n",
-	"chunk prefix":        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
-	"chunk without CRLF":  "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
-}
-
+// A hostile request gets one answer, one record, and the connection is closed; no whole request reaches the origin.
 func TestHostileRequests(t *testing.T) {
 	var complete atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -70,28 +29,28 @@ func TestHostileRequests(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
-	for name, request := range hostileRequests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := start(t, url, nil)
-			b.responses = 1
-			c := b.dial()
-			c.send(request + "GET /canary HTTP/1.1\r\nHost: a\r\n\r\n")
-			raw, _ := io.ReadAll(c.br)
-			if !bytes.HasPrefix(raw, []byte("HTTP/1.1 400 ")) || bytes.Count(raw, []byte("HTTP/1.1 ")) != 1 {
-				t.Errorf("%q", raw)
-			}
-			e := b.books.wait(t, 1)[0]
-			if e.Status != 400 || string(e.ErrorType) != "bad_request" || bytes.Contains(e.Path, []byte("p@")) {
-				t.Errorf("%+v", e)
-			}
-			if n := complete.Load(); n != 0 {
-				t.Errorf("%d requests reached the origin", n)
-			}
-			if log := b.logged(); strings.Contains(log, "canary") {
-				t.Errorf("request bytes in the log: %s", log)
-			}
-		})
+	b := start(t, url, nil)
+	for _, request := range httpcorpus.Requests() {
+		if request.Status == 0 {
+			continue
+		}
+		c := b.dial()
+		c.send(request.Raw + httpcorpus.Smuggled)
+		raw, _ := io.ReadAll(c.br)
+		if !strings.HasPrefix(string(raw), fmt.Sprintf("HTTP/1.1 %d ", request.Status)) || bytes.Count(raw, []byte("HTTP/1.1 ")) != 1 {
+			t.Errorf("%s: %q: %q", request.Name, request.Raw, raw)
+		}
+		b.responses++
+		e := b.books.wait(t, b.responses)[b.responses-1]
+		if int(e.Status) != request.Status || len(e.ErrorType) == 0 || bytes.Contains(e.Path, []byte("p@")) {
+			t.Errorf("%s: %+v", request.Name, e)
+		}
+		if n := complete.Swap(0); n != 0 {
+			t.Errorf("%s: %q: %d requests reached the origin", request.Name, request.Raw, n)
+		}
+	}
+	if log := b.logged(); strings.Contains(log, "canary") {
+		t.Errorf("request bytes in the log: %s", log)
 	}
 }
 
@@ -132,47 +91,38 @@ func TestRefusals(t *testing.T) {
 	b.expect(4, 505, "unsupported_version")
 }
 
-var hostileResponses = map[string]string{
-	"CL and TE":     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"two CL":        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-	"CL list":       "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\na",
-	"CL sign":       "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na",
-	"CL overflow":   "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\na",
-	"TE list":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-	"TE identity":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
-	"TE twice":      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"TE in 1.0":     "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"obs-fold":      "HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\nContent-Length: 0\r\n\r\n",
-	"bare LF":       "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-	"bare LF field": "HTTP/1.1 200 OK\r\nX: 1\nContent-Length: 0\r\n\r\n",
-	"bare CR":       "HTTP/1.1 200 OK\r\nX: 1\rY: 2\r\nContent-Length: 0\r\n\r\n",
-	"NUL":           "HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 0\r\n\r\n",
-	"status 2":      "HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
-	"status 4":      "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
-	"status 0":      "HTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n",
-	"version":       "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-	"HTTP/0.9":      "<html>hello</html>\n\n",
-	"no colon":      "HTTP/1.1 200 OK\r\nX\r\nContent-Length: 0\r\n\r\n",
-	"space in name": "HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
-	"NUL in reason": "HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n",
-	"CR in reason":  "HTTP/1.1 200 O\rX: K\r\nContent-Length: 0\r\n\r\n",
-}
-
+// A hostile response becomes a 502, or is cut short where its fault comes late, and its connection is not used again.
 func TestHostileResponses(t *testing.T) {
-	for name, response := range hostileResponses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := start(t, canned(t, response), func(o *Options) { o.ResponseTimeout = 2 * time.Second })
-			b.responses = 1
-			c := b.dial()
-			if resp, body := c.get("/"); resp.StatusCode != 502 || resp.Close || strings.Contains(body, "OK") {
-				t.Error(resp, body)
-			}
-			b.expect(0, 502, "protocol_error")
-			if n := b.p.Metrics().UpstreamConns; n != 0 {
-				t.Errorf("%d upstream connections kept", n)
-			}
-		})
+	var next atomic.Pointer[string]
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for readRequest(br) != "" {
+			_, _ = io.WriteString(conn, *next.Load())
+		}
+	})
+	b := start(t, url, func(o *Options) { o.ResponseTimeout = 2 * time.Second })
+	for i, response := range httpcorpus.Responses() {
+		next.Store(&response.Raw)
+		c := b.dial()
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		raw, _ := io.ReadAll(c.br)
+		b.responses++
+		e := b.books.wait(t, i+1)[i]
+		want, kind := uint16(502), "protocol_error"
+		if response.Late {
+			want = 200
+		}
+		if strings.Contains(response.Raw, " 101 ") {
+			kind = "unexpected_upgrade"
+		}
+		if e.Status != want || string(e.ErrorType) != kind {
+			t.Errorf("%s: %q: %+v", response.Name, response.Raw, e)
+		}
+		if bytes.Contains(raw, []byte(httpcorpus.Canary)) || bytes.HasSuffix(raw, []byte("0\r\n\r\n")) {
+			t.Errorf("%s: %q: %q", response.Name, response.Raw, raw)
+		}
+		if n := b.p.Metrics().UpstreamConns; n != 0 {
+			t.Errorf("%s: %d upstream connections kept", response.Name, n)
+		}
 	}
 }
 

@@ -1,0 +1,239 @@
+package httpcorpus
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Requests gives the hostile requests.
+func Requests() []Request {
+	var all []Request
+	add := func(status int, group string, raws ...string) {
+		for i, raw := range raws {
+			all = append(all, Request{fmt.Sprintf("%s %02d", group, i+1), raw, status})
+		}
+	}
+	add(400, "line", requestLines()...)
+	add(505, "version", versions()...)
+	add(501, "connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n",
+		"CONNECT http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+	add(400, "field", each("GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", badFields)...)
+	add(400, "first field", each("GET / HTTP/1.1\r\n%sHost: a\r\n\r\n", firstFields)...)
+	add(400, "host", each("GET /h HTTP/1.1\r\n%s\r\n", badHosts)...)
+	add(400, "length", each("POST /l HTTP/1.1\r\nHost: a\r\n%s\r\n"+Smuggled, badLengths)...)
+	add(400, "coding", each("POST /t HTTP/1.1\r\nHost: a\r\n%s\r\n0\r\n\r\n"+Smuggled, badCodings)...)
+	add(400, "both", each("POST /b HTTP/1.1\r\nHost: a\r\n%s\r\n0\r\n\r\n"+Smuggled, bothFramings)...)
+	add(400, "1.0", each("POST /o HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n%s\r\n0\r\n\r\n"+Smuggled, oldCodings)...)
+	add(400, "chunk", each("POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s", badChunks)...)
+	add(400, "trailer", each("POST /r HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n%s\r\n", badTrailers)...)
+	add(417, "expect", each("POST /e HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n%s\r\nabc", badExpectations)...)
+	add(400, "trace", "TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "TRACE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	add(0, "one meaning", harmless()...)
+	return all
+}
+
+func each(format string, parts []string) []string {
+	raws := make([]string, len(parts))
+	for i, part := range parts {
+		raws[i] = fmt.Sprintf(format, part)
+	}
+	return raws
+}
+
+func requestLines() []string {
+	const rest = "\r\nHost: a\r\n\r\n"
+	return []string{
+		"GET /" + rest, // HTTP/0.9
+		"GET  / HTTP/1.1" + rest,
+		"GET /  HTTP/1.1" + rest,
+		"GET / HTTP/1.1 " + rest,
+		" GET / HTTP/1.1" + rest,
+		"GET\t/ HTTP/1.1" + rest,
+		"GET /\tHTTP/1.1" + rest,
+		"GET /a b HTTP/1.1" + rest,
+		"GET /a\rb HTTP/1.1" + rest,
+		"GET /a\x00b HTTP/1.1" + rest,
+		"GET /a\x7fb HTTP/1.1" + rest,
+		"GET /a\x0bb HTTP/1.1" + rest,
+		"GET /\xc3\xa9 HTTP/1.1" + rest,
+		"GET /\xff HTTP/1.1" + rest,
+		"GET /a#b HTTP/1.1" + rest,
+		"GET /a?b#c HTTP/1.1" + rest,
+		"GET a HTTP/1.1" + rest,
+		"GET * HTTP/1.1" + rest,
+		"POST * HTTP/1.1" + rest,
+		"GET ?a HTTP/1.1" + rest,
+		"GET a:80 HTTP/1.1" + rest,
+		"GET  HTTP/1.1" + rest,
+		"GET HTTP/1.1" + rest,
+		"/ HTTP/1.1" + rest,
+		"G@T / HTTP/1.1" + rest,
+		"G(T / HTTP/1.1" + rest,
+		"GET: / HTTP/1.1" + rest,
+		"G\x00T / HTTP/1.1" + rest,
+		"G\xc9T / HTTP/1.1" + rest,
+		strings.Repeat("A", 100) + " / HTTP/1.1" + rest,
+		"GET / http/1.1" + rest,
+		"GET / HTTP/1.1x" + rest,
+		"GET / HTTP/11" + rest,
+		"GET / HTTP/1." + rest,
+		"GET / HTTP/.1" + rest,
+		"GET / HTTP/1,1" + rest,
+		"GET / HTTP/01.1" + rest,
+		"GET / HTTP/1.10" + rest,
+		"GET / HTTP/+1.1" + rest,
+		"GET / HTTP /1.1" + rest,
+		"GET / HTTPS/1.1" + rest,
+		"GET / XHTTP/1.1" + rest,
+		"GET / SMUGGLE/1.1" + rest,
+		"GET / HTTP/1.1\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\rHost: a\r\n\r\n",
+		"GET / HTTP/1.1\n\nHost: a\n\n",
+		"\nGET / HTTP/1.1" + rest,
+		"\r\n\r\n\r\nGET / HTTP/1.1" + rest,
+		"\rGET / HTTP/1.1" + rest,
+		"\x00GET / HTTP/1.1" + rest,
+		"\xef\xbb\xbfGET / HTTP/1.1" + rest,
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rest, // TLS
+		"GET ftp://a/ HTTP/1.1" + rest,
+		"GET https://a/ HTTP/1.1" + rest,
+		"GET file:///etc/passwd HTTP/1.1" + rest,
+		"GET javascript:1 HTTP/1.1" + rest,
+		"GET http:/a/ HTTP/1.1" + rest,
+		"GET http:a HTTP/1.1" + rest,
+		"GET http:// HTTP/1.1" + rest,
+		"GET http:///x HTTP/1.1" + rest,
+		"GET http://u:p@a/ HTTP/1.1" + rest,
+		"GET http://a@b/ HTTP/1.1" + rest,
+		"GET http://a:b/ HTTP/1.1" + rest,
+		"GET http://a:80:80/ HTTP/1.1" + rest,
+		"GET http://a,b/ HTTP/1.1" + rest,
+		"GET http://a\\b/ HTTP/1.1" + rest,
+		"GET http://[::1/ HTTP/1.1" + rest,
+		"GET http://a?b HTTP/1.1" + rest,
+		"GET http://a#b HTTP/1.1" + rest,
+		"GET http://a/ HTTP/1.1\r\n\r\n", // no Host besides
+		"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+	}
+}
+
+func versions() []string {
+	const rest = "\r\nHost: a\r\n\r\n"
+	return []string{
+		"GET / HTTP/0.9" + rest, "GET / HTTP/1.2" + rest, "GET / HTTP/1.9" + rest, "GET / HTTP/2.0" + rest, "GET / HTTP/3.0" + rest,
+		"GET / HTTP/9.9" + rest, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	}
+}
+
+var badFields = []string{
+	"X : 1\r\n", "X\t: 1\r\n", "X\x0b: 1\r\n", " X: 1\r\n", "\tX: 1\r\n", ": 1\r\n", "X\r\n", "X Y: 1\r\n", "X\x00: 1\r\n", "X\x00Y: 1\r\n",
+	"X(: 1\r\n", "X@: 1\r\n", "X\"Y: 1\r\n", "X/Y: 1\r\n", "X[: 1\r\n", "X{: 1\r\n", "X=Y: 1\r\n", "X;Y: 1\r\n", "X,Y: 1\r\n", "X\\: 1\r\n",
+	"\xc3\xa9: 1\r\n", "X\xa0: 1\r\n", "X\x7f: 1\r\n", "X: 1\x00\r\n", "X: \x00\r\n", "X: 1\x7f\r\n", "X: 1\x012\r\n", "X: 1\x082\r\n", "X: 1\x0b2\r\n",
+	"X: 1\x0c2\r\n", "X: 1\x1b2\r\n", "X: 1\r2\r\n", "X: 1\r\r\n", "X: \r1\r\n", "X: 1\n", "X: 1\nY: 2\r\n", "X\n: 1\r\n", "X: 1\n\rY: 2\r\n",
+	"X: 1\r\n 2\r\n", "X: 1\r\n\t2\r\n", "X:\r\n 1\r\n", "X: 1\r\n \r\n", "X: 1\r\n Content-Length: 5\r\n", "X: 1\r\n\tTransfer-Encoding: chunked\r\n",
+	"GET " + Canary + " HTTP/1.1\r\n", "X: 1\r\n\n", "\n", "\r\r\n", "X: 1\r\n\rY: 2\r\n", "Content-Length\x00: 5\r\n",
+	"Connection: " + strings.Repeat("x,", 400) + "\r\n",
+}
+
+var firstFields = []string{" X: 1\r\n", "\tX: 1\r\n", " \r\n", "X\r\n", " Transfer-Encoding: chunked\r\n", "\x00: 1\r\n"}
+
+var badHosts = []string{
+	"", "X: a\r\n", "Host:\r\n", "Host: \r\n", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host: a\r\nX: 1\r\nHOST: " + "a\r\n", "Host: a b\r\n",
+	"Host: a, b\r\n", "Host: a,b\r\n", "Host: a/b\r\n", "Host: a/\r\n", "Host: http://a\r\n", "Host: u@a\r\n", "Host: a?b\r\n", "Host: a#b\r\n", "Host: a\\b\r\n",
+	"Host: a:b\r\n", "Host: a:80:80\r\n", "Host: a:80 \t x\r\n", "Host: a:-1\r\n", "Host: a:+80\r\n", "Host: a:999999\r\n", "Host: :80\r\n", "Host: [::1\r\n",
+	"Host: [::1]x\r\n", "Host: [a]\r\n", "Host: []\r\n", "Host: [::1]:x\r\n", "Host: a\x00\r\n", "Host: a\xc3\xa9\r\n", "Host: \"a\"\r\n", "Host: <a>\r\n", "Host: a|b\r\n",
+	"Host : a\r\n", "Host: a\r\n b\r\n", "Host\r\n: a\r\n", " Host: a\r\n", "Host: a\r\nHost : b\r\n", "X-Y: 1\r\nHost: a\nHost: b\r\n", "Host: a^b\r\n", "Host: a`b\r\n",
+}
+
+var badLengths = []string{
+	"Content-Length:\r\n", "Content-Length: \r\n", "Content-Length: +5\r\n", "Content-Length: -5\r\n", "Content-Length: -0\r\n", "Content-Length: 0x5\r\n",
+	"Content-Length: 5x\r\n", "Content-Length: x\r\n", "Content-Length: 5.0\r\n", "Content-Length: 5e1\r\n", "Content-Length: 1_0\r\n", "Content-Length: 5 0\r\n",
+	"Content-Length: 5;\r\n", "Content-Length: 5,\r\n", "Content-Length: ,5\r\n", "Content-Length: 5,5\r\n", "Content-Length: 5, 5\r\n", "Content-Length: 5, 6\r\n",
+	"Content-Length: 0, 5\r\n", "Content-Length: \"5\"\r\n", "Content-Length: '5'\r\n", "Content-Length: 5\x00\r\n", "Content-Length: \x0b5\r\n", "Content-Length: 5\x0b\r\n",
+	"Content-Length: \xa05\r\n", "Content-Length: \xd9\xa5\r\n", "Content-Length: 99999999999999999999\r\n", "Content-Length: 18446744073709551616\r\n",
+	"Content-Length: 9223372036854775808\r\n", "Content-Length: 18446744073709551621\r\n", "Content-Length: 4294967301x\r\n", "Content-Length: 5\r\nContent-Length: 5\r\n",
+	"Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 0\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nContent-Length: 0\r\n", "Content-Length: 5\r\ncontent-length: 5\r\n",
+	"Content-Length: 5\r\nX: 1\r\nCONTENT-LENGTH: 0\r\n", "Content-Length : 5\r\n", "Content-Length\t: 5\r\n", " Content-Length: 5\r\n", "Content-Length: 0\r\n 5\r\n",
+	"Content-Length:\r\n 5\r\n", "Content-Length: 5\n", "Content-Length: 5\r\r\n", "Content-Length\n: 5\r\n", "Content-Length: true\r\n", "Content-Length: null\r\n", "Content-Length: 0b101\r\n",
+}
+
+var badCodings = []string{
+	"Transfer-Encoding:\r\n", "Transfer-Encoding: identity\r\n", "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunkedx\r\n",
+	"Transfer-Encoding: chunk\r\n", "Transfer-Encoding: \"chunked\"\r\n", "Transfer-Encoding: 'chunked'\r\n", "Transfer-Encoding: chunked;\r\n", "Transfer-Encoding: chunked;q=1\r\n",
+	"Transfer-Encoding: chunked,\r\n", "Transfer-Encoding: ,chunked\r\n", "Transfer-Encoding: , chunked\r\n", "Transfer-Encoding: chunked, \r\n", "Transfer-Encoding: chunked, chunked\r\n",
+	"Transfer-Encoding: chunked,chunked\r\n", "Transfer-Encoding: gzip, chunked\r\n", "Transfer-Encoding: chunked, gzip\r\n", "Transfer-Encoding: identity, chunked\r\n",
+	"Transfer-Encoding: chunked, identity\r\n", "Transfer-Encoding: chunked identity\r\n", "Transfer-Encoding: x, chunked\r\n", "Transfer-Encoding: trailers\r\n",
+	"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
+	"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\ntransfer-encoding: x\r\n",
+	"Transfer-Encoding : chunked\r\n", "Transfer-Encoding\t: chunked\r\n", " Transfer-Encoding: chunked\r\n", "\tTransfer-Encoding: chunked\r\n", "Transfer-Encoding: \x0bchunked\r\n",
+	"Transfer-Encoding: \x0cchunked\r\n", "Transfer-Encoding: chunked\x00\r\n", "Transfer-Encoding: \x00chunked\r\n", "Transfer-Encoding: chunked\x0b\r\n", "Transfer-Encoding: \xa0chunked\r\n",
+	"Transfer-Encoding:\r\n chunked\r\n", "Transfer-Encoding: chunked\r\n x\r\n", "Transfer-Encoding\r\n: chunked\r\n", "Transfer-Encoding: chunked\n", "Transfer-Encoding: chunked\r\r\n",
+	"Transfer-Encoding: \rchunked\r\n", "X: 1\nTransfer-Encoding: chunked\r\n", "X: 1\rTransfer-Encoding: chunked\r\n", "X: 1\r\n\rTransfer-Encoding: chunked\r\n", "Transfer-Encoding\x00: chunked\r\n",
+	"\x00Transfer-Encoding: chunked\r\n", "Transfer-Encoding: c\xc4\xb1hunked\r\n", "Transfer-Encoding: chun\xe2\x84\xaaed\r\n", "Transfer Encoding: chunked\r\n", "Transfer-Encoding: chunked chunked\r\n",
+}
+
+var bothFramings = []string{
+	"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+	"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "content-length: 5\r\ntransfer-encoding: CHUNKED\r\n", "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+	"Transfer-Encoding: x\r\nContent-Length: 5\r\n", "Transfer-Encoding:\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nX: 1\r\nTransfer-Encoding: chunked\r\nY: 1\r\n",
+	"Connection: Content-Length\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Connection: Transfer-Encoding\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+	"Content-Length: 5\r\nTransfer-Encoding : chunked\r\n", "Content-Length: 5\r\nTransfer-Encoding: \x0bchunked\r\n", "Content-Length: x\r\nTransfer-Encoding: chunked\r\n",
+	"Content-Length: 5\r\n Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+}
+
+var oldCodings = []string{
+	"Transfer-Encoding: chunked\r\n", "Transfer-Encoding: identity\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+	"Content-Length: 5, 5\r\n", "Content-Length: 5\r\nContent-Length: 5\r\n", "Host: a\r\n", "X : 1\r\n",
+}
+
+var badChunks = []string{
+	"+3\r\nabc\r\n0\r\n\r\n", "-3\r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "3h\r\nabc\r\n0\r\n\r\n", "g\r\nabc\r\n0\r\n\r\n", "\r\nabc\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n",
+	"3 \r\nabc\r\n0\r\n\r\n", "3\t\r\nabc\r\n0\r\n\r\n", "\t3\r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "3\rabc\r\n0\r\n\r\n", "3\r\nabc\n0\r\n\r\n", "3\r\nabc0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n",
+	"3\r\nabcde\r\n0\r\n\r\n", "2\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\r\n0\r\n\r\n", "3\r\nabc\rX0\r\n\r\n", "3\r\nabc\r\n0\n\r\n", "3\r\nabc\r\n0\r\n\n", "3\r\nabc\r\n0\r\r\n\r\n",
+	"3\r\nabc\r\n-0\r\n\r\n", "3\r\nabc\r\n+0\r\n\r\n", "3\r\nabc\r\n0x0\r\n\r\n", "3\r\nabc\r\n0 \r\n\r\n", "3\r\nabc\r\nx\r\n\r\n", "3,3\r\nabc\r\n0\r\n\r\n", "3.0\r\nabc\r\n0\r\n\r\n",
+	"3_0\r\nabc\r\n0\r\n\r\n", "fffffffffffffffff\r\nabc", "10000000000000003\r\nabc\r\n0\r\n\r\n", "8000000000000003\r\nabc\r\n0\r\n\r\n", "0000000000000000003\r\nabc\r\n0\r\n\r\n",
+	"3\x00\r\nabc\r\n0\r\n\r\n", "3;\r\nabc\r\n0\r\n\r\n", "3; \r\nabc\r\n0\r\n\r\n", "3;=\r\nabc\r\n0\r\n\r\n", "3;a=\r\nabc\r\n0\r\n\r\n", "3;a b\r\nabc\r\n0\r\n\r\n", "3;a=b c\r\nabc\r\n0\r\n\r\n",
+	"3;a=\"b\r\nabc\r\n0\r\n\r\n", "3;a=\"b\"c\r\nabc\r\n0\r\n\r\n", "3;a\nb\r\nabc\r\n0\r\n\r\n", "3;a\rb\r\nabc\r\n0\r\n\r\n", "3;a=\"\n\"\r\nabc\r\n0\r\n\r\n", "3;\x00\r\nabc\r\n0\r\n\r\n",
+	"3;a\x0b\r\nabc\r\n0\r\n\r\n", "3;a;\r\nabc\r\n0\r\n\r\n", "3a;\xff\r\nabc\r\n0\r\n\r\n", "3;a=b \r\nabc\r\n0\r\n\r\n", "3 a\r\nabc\r\n0\r\n\r\n", "3;a\n0\r\n\r\n" + Smuggled,
+	"5;x\nxx\r\n4c\r\n0\r\n\r\n", "3;" + strings.Repeat("a", 9000) + "\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0;\r\n\r\n", "3\r\nabc\r\n0;a\nb\r\n\r\n", "3\r\nabc\r\n;\r\n0\r\n\r\n",
+	strings.Repeat("1;"+strings.Repeat("e", 100)+"\r\nx\r\n", 200) + "0\r\n\r\n",
+}
+
+var badTrailers = []string{
+	"X\r\n", "X : 1\r\n", " X: 1\r\n", "X: 1\r\n 2\r\n", "X: 1\n", "\n", "X: \x00\r\n", "X: 1\r2\r\n", ": 1\r\n", "X Y: 1\r\n", "X\x00: 1\r\n", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
+	"Host: b\r\n", "GET " + Canary + " HTTP/1.1\r\n", "X: " + strings.Repeat("a", 9000) + "\r\n", strings.Repeat("X: 1\r\n", 3000), "content-length: 0\r\n",
+}
+
+var badExpectations = []string{
+	"Expect: 200-ok\r\n", "Expect: 100-continue, x\r\n", "Expect: x 100-continue\r\n", "Expect: 100-continue\r\nExpect: 100-continue\r\n", "Expect: 100-continue;q=1\r\n", "Expect:\r\n",
+	"Expect: 100\r\n", "Expect: y\r\n",
+}
+
+// harmless are requests that look odd or have been used in attacks, and have one meaning only. Behind each the smuggled bytes are
+// the request's own body, or there are none.
+func harmless() []string {
+	n := len(Smuggled)
+	return []string{
+		fmt.Sprintf("GET /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\nConnection: close\r\n\r\n%X\r\n%s\r\n000\r\n\r\n", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n%x;a=b;c=\"d\\\"e\" ; f\r\n%s\r\n0;g\r\nX: 1\r\n\r\n", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nConnection: close, Content-Length\r\nContent-Length: %d\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nConnection: close, Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", n, Smuggled),
+		fmt.Sprintf("DELETE /own HTTP/1.1\r\nHost: a\r\nContent-Length:%d \t\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nContent-Length: 000%d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("HEAD /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST http://b/own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("\r\nPOST /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		"GET /own HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: a\r\nX-Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: POST\r\nContent_Length: 5\r\nConnection: close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: a\r\nX: a\xffb\r\nConnection: close\r\n\r\n",
+		"GET /own?a=%00%0d%0a%0d%0aGET%20" + Canary + "%20HTTP/1.1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+	}
+}

@@ -53,6 +53,7 @@ type Admin struct {
 type Log struct {
 	Level  string // debug, info, warn, error
 	Format string // auto, json, text
+	Access bool   // one JSON line per response on standard output
 }
 
 // Shutdown bounds the time between SIGTERM and exit.
@@ -70,13 +71,26 @@ type Proxy struct {
 	ConnectTimeout   Duration
 	ResponseTimeout  Duration // 0 = no limit
 	BodyTimeout      Duration // 0 = no limit
+	TotalTimeout     Duration // 0 = no limit
+	TunnelTimeout    Duration // 0 = no limit
 	UpstreamIdle     Duration
 	UpstreamConnsMax int
 	UpstreamWait     Duration
+	UpstreamResolve  Duration // 0 = only when a connection is made
 	HeaderBytesMax   Bytes
 	BodyBytesMax     Bytes // 0 = no limit
+	BodyRateMin      Bytes // per second; 0 = no limit
 	ConnsMax         int   // 0 = no limit
+	AddressConnsMax  int   // 0 = no limit
 	TrustedProxies   []string
+	ServerTiming     bool
+	RequestFields    Fields
+	ResponseFields   Fields
+}
+
+// Fields changes header fields on their way. Set and Add hold "Name: value"; Remove holds names.
+type Fields struct {
+	Set, Add, Remove []string
 }
 
 // Record says what an event holds, and which responses have none.
@@ -162,9 +176,9 @@ func Default() Config {
 		Shutdown: Shutdown{Timeout: 25 * Second},
 		Proxy: Proxy{
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
-			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute,
-			UpstreamIdle: 50 * Second, UpstreamConnsMax: 512, UpstreamWait: 5 * Second,
-			HeaderBytesMax: 32 * KiB,
+			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour,
+			UpstreamIdle: 50 * Second, UpstreamConnsMax: 512, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
+			HeaderBytesMax: 32 * KiB, BodyRateMin: 256,
 		},
 		Record: Record{ClientAddress: "masked"},
 		Spool: Spool{

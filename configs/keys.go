@@ -91,6 +91,7 @@ func mainKeys(c *Config) []key {
 		{"admin.pprof", &c.Admin.PProf, "Serve profiles of the traffic process at /debug/pprof/ of the admin listener.", nil},
 		{"log.level", &c.Log.Level, "`debug`, `info`, `warn` or `error`.", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", &c.Log.Format, "`json`, `text`, or `auto`: text on a terminal, JSON elsewhere.", oneOf(&c.Log.Format, "auto", "json", "text")},
+		{"log.access", &c.Log.Access, "Write one JSON line per response to standard output, with the archive's field names.", nil},
 		{"shutdown.timeout", &c.Shutdown.Timeout, "Longest time from SIGTERM to exit, everything included.", atLeast(&c.Shutdown.Timeout, Millisecond)},
 		{"shutdown.delay", &c.Shutdown.Delay, "Serve on for this long after SIGTERM, unready, until load balancers have noticed.", atLeast(&c.Shutdown.Delay, 0)},
 	}
@@ -107,18 +108,48 @@ func proxyKeys(c *Config) []key {
 		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", atLeast(&p.ResponseTimeout, 0)},
 		{"proxy.body_timeout", &p.BodyTimeout, "Longest pause of the upstream within a response's body. 0 = no limit.", atLeast(&p.BodyTimeout, 0)},
 		{
+			"proxy.total_timeout", &p.TotalTimeout, "Longest time for a whole exchange, from the first byte to the upstream to the last to the client; event streams and upgraded connections have no such limit. 0 = no limit.",
+			atLeast(&p.TotalTimeout, 0),
+		},
+		{"proxy.tunnel_timeout", &p.TunnelTimeout, "Longest silence on an upgraded connection (WebSocket), counted over both directions. 0 = no limit.", atLeast(&p.TunnelTimeout, 0)},
+		{
 			"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
 			atLeast(&p.UpstreamIdle, Millisecond),
 		},
 		{"proxy.upstream_conns_max", &p.UpstreamConnsMax, "Most connections to the upstream.", atLeast(&p.UpstreamConnsMax, 1)},
 		{"proxy.upstream_wait", &p.UpstreamWait, "Longest wait for a free upstream connection; then 503.", atLeast(&p.UpstreamWait, Millisecond)},
+		{
+			"proxy.upstream_resolve", &p.UpstreamResolve, "Look the upstream's name up again this often; connections to addresses it no longer has are not used again. 0 = only for new connections.",
+			atLeast(&p.UpstreamResolve, 0),
+		},
 		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", atLeast(&p.HeaderBytesMax, KiB)},
 		{"proxy.body_bytes_max", &p.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit.", atLeast(&p.BodyBytesMax, 0)},
+		{
+			"proxy.body_rate_min", &p.BodyRateMin, "Bytes a second that a client has to send of a request's body on average, once `proxy.read_timeout` has passed; slower ones get 408. 0 = no limit.",
+			atLeast(&p.BodyRateMin, 0),
+		},
 		{"proxy.conns_max", &p.ConnsMax, "Most client connections at once; beyond it they are refused and counted. 0 = no limit.", atLeast(&p.ConnsMax, 0)},
+		{
+			"proxy.address_conns_max", &p.AddressConnsMax, "Most connections from one client address (an IPv6 /64 counts as one); trusted proxies are exempt. 0 = no limit.",
+			atLeast(&p.AddressConnsMax, 0),
+		},
 		{
 			"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) whose X-Forwarded-* fields are kept.",
 			each(&p.TrustedProxies, checkNetwork),
 		},
+		{"proxy.server_timing", &p.ServerTiming, "Add a Server-Timing field to responses: `upstream;dur=`, milliseconds to the upstream's first byte.", nil},
+		{
+			"proxy.request_fields.set", &p.RequestFields.Set, "Fields that requests get on their way to the upstream, as `Name: value`, in place of any they have.",
+			each(&p.RequestFields.Set, checkField),
+		},
+		{"proxy.request_fields.add", &p.RequestFields.Add, "Fields that requests get besides those they have.", each(&p.RequestFields.Add, checkField)},
+		{"proxy.request_fields.remove", &p.RequestFields.Remove, "Names of fields to leave out of requests.", each(&p.RequestFields.Remove, checkFieldName)},
+		{
+			"proxy.response_fields.set", &p.ResponseFields.Set, "Fields that responses, wayside's own included, get on their way to the client, in place of any they have.",
+			each(&p.ResponseFields.Set, checkField),
+		},
+		{"proxy.response_fields.add", &p.ResponseFields.Add, "Fields that responses get besides those they have.", each(&p.ResponseFields.Add, checkField)},
+		{"proxy.response_fields.remove", &p.ResponseFields.Remove, "Names of fields to leave out of responses.", each(&p.ResponseFields.Remove, checkFieldName)},
 		{
 			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
 			each(&r.Exclude.Paths, checkExcludedPath),

@@ -104,7 +104,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"list":              {"proxy: {trusted_proxies: 10.0.0.1}\n", "f:1:26: proxy.trusted_proxies: must be a list"},
 		"list of lists":     {"proxy: {trusted_proxies: [[10.0.0.1]]}\n", "must be a list of plain values"},
 		"value is a map":    {"listen: {port: 1}\n", "f:1:9: listen: must be a single value (text)"},
-		"section is value":  {"log: debug\n", "f:1:6: log: is a section: write its keys below it, indented, such as format"},
+		"section is value":  {"log: debug\n", "f:1:6: log: is a section: write its keys below it, indented, such as access"},
 		"syntax":            {"listen: :8090\n  upstream: [\n", "f:2:"},
 		"tab":               {"archive:\n\tafter: 1h\n", "f:2:"},
 		"not a mapping":     {"- listen\n", "f:1:1: the file must hold keys"},

@@ -82,7 +82,7 @@ func runDemo(ctx context.Context, f demoFlags, out, logTo io.Writer) (err error)
 	defer stopProxy()
 	ready, ended := make(chan datadir.Info, 1), make(chan error, 1)
 	go func() {
-		ended <- runTraffic(proxyCtx, cfg, logTo, nil, func(info datadir.Info) { ready <- info })
+		ended <- runTraffic(proxyCtx, trafficOptions{cfg: cfg, logTo: logTo, accessTo: io.Discard, started: func(info datadir.Info) { ready <- info }})
 	}()
 	select {
 	case err := <-ended:

@@ -8,16 +8,23 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// newLogger writes to w in the configured form; every line names the process, because two of them share one output.
+// newLogger is leveledLogger for those that never change the level.
 func newLogger(w io.Writer, cfg configs.Log, process string) *slog.Logger {
-	var level slog.Level
+	log, _ := leveledLogger(w, cfg, process)
+	return log
+}
+
+// leveledLogger writes to w in the configured form; every line names the process, because two of them share one output.
+// The level can be changed while it is in use.
+func leveledLogger(w io.Writer, cfg configs.Log, process string) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(cfg.Level)) // validated with the configuration
 	options := &slog.HandlerOptions{Level: level}
 	var handler slog.Handler = slog.NewJSONHandler(w, options)
 	if cfg.Format == "text" || cfg.Format == "auto" && isTerminal(w) {
 		handler = slog.NewTextHandler(w, options)
 	}
-	return slog.New(handler).With("process", process)
+	return slog.New(handler).With("process", process), level
 }
 
 // isTerminal reports whether w is a character device, which is close enough to decide between two log formats.

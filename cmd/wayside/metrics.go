@@ -33,6 +33,10 @@ var (
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
 	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent to the upstream a second time.", nil, nil)
 
+	descReloads    = prometheus.NewDesc("wayside_config_reloads_total", "Reloads of the configuration, by result.", []string{"result"}, nil)
+	descReloadedAt = prometheus.NewDesc("wayside_config_last_reload_timestamp_seconds", "When the configuration was last reloaded, 0 if never.", nil, nil)
+	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Lines of the access log that were lost because its reader did not keep up.", nil, nil)
+
 	descRecorded = prometheus.NewDesc("wayside_spool_recorded_total", "Responses recorded in the present epoch.", nil, nil)
 	descDropped  = prometheus.NewDesc("wayside_spool_dropped_total", "Responses that could not be recorded in the present epoch, by reason.", []string{"reason"}, nil)
 	descExcluded = prometheus.NewDesc("wayside_spool_excluded_total", "Responses not recorded because record.exclude says so, in the present epoch.", nil, nil)
@@ -74,6 +78,12 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for kind, n := range p.Failures {
 		count(descFailures, float64(n), kind)
+	}
+	count(descReloads, float64(m.t.reloads.ok.Load()), "ok")
+	count(descReloads, float64(m.t.reloads.failed.Load()), "failed")
+	gauge(descReloadedAt, float64(m.t.reloads.last.Load()))
+	if m.t.access != nil {
+		count(descLinesLost, float64(m.t.access.Dropped()))
 	}
 	m.spool(gauge, count)
 	gauge(descBooksUp, truth(!m.t.booksAway.Load()))

@@ -34,9 +34,12 @@ func newRun() *cobra.Command {
 				return err
 			}
 			signals := make(chan os.Signal, 2)
-			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer signal.Stop(signals)
-			return runTraffic(cmd.Context(), cfg, cmd.ErrOrStderr(), signals, nil)
+			return runTraffic(cmd.Context(), trafficOptions{
+				cfg: cfg, reload: func() (*configs.Config, error) { return f.load(cmd) },
+				logTo: cmd.ErrOrStderr(), accessTo: cmd.OutOrStdout(), signals: signals,
+			})
 		},
 	}
 	f.bind(cmd)
@@ -44,14 +47,25 @@ func newRun() *cobra.Command {
 	return cmd
 }
 
-// runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives; a second signal
-// ends it at once. started, if not nil, is called once traffic is taken.
-func runTraffic(ctx context.Context, cfg *configs.Config, logTo io.Writer, signals <-chan os.Signal, started func(datadir.Info)) error {
-	log := newLogger(logTo, cfg.Log, "run")
+// trafficOptions is what runTraffic is given.
+type trafficOptions struct {
+	cfg      *configs.Config
+	reload   func() (*configs.Config, error) // reads the configuration anew; nil: it cannot be reloaded
+	logTo    io.Writer
+	accessTo io.Writer          // for log.access
+	signals  <-chan os.Signal   // SIGHUP reloads, any other stops, a second one of those ends at once
+	started  func(datadir.Info) // if not nil, called once traffic is taken
+}
+
+// runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives.
+func runTraffic(ctx context.Context, o trafficOptions) error {
+	cfg := o.cfg
+	log, level := leveledLogger(o.logTo, cfg.Log, "run")
 	if !cfg.Admin.PProf {
 		runtime.MemProfileRate = 0 // nobody can ask for the heap profile, so no allocation is sampled for it
 	}
-	t := &traffic{cfg: cfg, log: log, logTo: logTo}
+	t := &traffic{cfg: cfg, log: log, level: level, logTo: o.logTo, accessTo: o.accessTo, load: o.reload}
+	t.now.Store(cfg)
 	if err := t.openData(); err != nil {
 		return err
 	}
@@ -66,29 +80,51 @@ func runTraffic(ctx context.Context, cfg *configs.Config, logTo io.Writer, signa
 	defer cancelForced(nil)
 	t.start(forced)
 	info := t.announce()
-	if started != nil {
-		started(info)
+	if o.started != nil {
+		o.started(info)
 	}
-	select {
-	case <-ctx.Done():
-		log.Info("stopping")
-	case s := <-signals:
-		log.Info("stopping", "signal", s.String(), "timeout", cfg.Shutdown.Timeout.String())
-	case err := <-t.failed:
+	if err := t.untilStopped(ctx, o.signals); err != nil {
 		cancelForced(err)
 		t.wait()
 		return err
 	}
-	go func() {
-		if s, ok := <-signals; ok {
-			log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
-			cancelForced(errForced)
-		}
-	}()
+	go t.awaitSecond(o.signals, cancelForced)
 	t.shutdown(forced)
 	cancelForced(nil)
 	t.wait()
 	return nil
+}
+
+// untilStopped returns when the process is to stop, and reloads until then. An error is that of a part that failed.
+func (t *traffic) untilStopped(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			t.log.Info("stopping")
+			return nil
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				_, _ = t.reload() // logged
+				continue
+			}
+			t.log.Info("stopping", "signal", s.String(), "timeout", t.now.Load().Shutdown.Timeout.String())
+			return nil
+		case err := <-t.failed:
+			return err
+		}
+	}
+}
+
+// awaitSecond forces the end at a second signal.
+func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCauseFunc) {
+	for s := range signals {
+		if s == syscall.SIGHUP {
+			continue // too late for another configuration
+		}
+		t.log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
+		force(errForced)
+		return
+	}
 }
 
 var errForced = errors.New("second signal")
@@ -169,12 +205,12 @@ func (t *traffic) announce() datadir.Info {
 // shutdown stops in the order that loses nothing: no new traffic, then the last responses, then their events through
 // queue, store and archive. All of it ends when shutdown.timeout is over or forced is done.
 func (t *traffic) shutdown(forced context.Context) {
-	ctx, cancel := context.WithTimeout(forced, t.cfg.Shutdown.Timeout.Std())
+	ctx, cancel := context.WithTimeout(forced, t.now.Load().Shutdown.Timeout.Std())
 	defer cancel()
 	began := time.Now()
 	t.admin.SetReady(false)
 	select {
-	case <-time.After(t.cfg.Shutdown.Delay.Std()):
+	case <-time.After(t.now.Load().Shutdown.Delay.Std()):
 	case <-ctx.Done():
 	}
 	if err := t.proxy.Shutdown(ctx); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/accesslog"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/link"
@@ -27,15 +28,23 @@ import (
 
 // traffic holds the parts of the traffic process.
 type traffic struct {
-	cfg   *configs.Config
-	log   *slog.Logger
-	logTo io.Writer
+	cfg      *configs.Config                 // at the start
+	now      atomic.Pointer[configs.Config]  // in effect: cfg, or what was reloaded
+	load     func() (*configs.Config, error) // nil: cannot be reloaded
+	loading  sync.Mutex                      // held while reloading
+	reloads  reloads
+	log      *slog.Logger
+	level    *slog.LevelVar
+	logTo    io.Writer
+	accessTo io.Writer
 
 	lock                         *datadir.Lock // nil where the data directory cannot be written
 	trafficLn, adminLn, probesLn net.Listener
 	spool                        *spool.Set
 	server                       *spool.Server
 	proxy                        *proxy.Proxy
+	recorder                     proxy.Recorder
+	access                       *accesslog.Log // nil without log.access
 	admin                        *admin.Server
 	child                        *supervise.Supervisor          // nil with --no-collector
 	view                         atomic.Pointer[collector.View] // what the books process last said of its books
@@ -68,12 +77,17 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.server = spool.NewServer(t.spool, t.log)
-	if t.proxy, err = newProxy(t.cfg, recorderFor(t.spool), t.log); err != nil {
+	t.recorder = recorderFor(t.spool)
+	if t.cfg.Log.Access {
+		t.access = accesslog.New(t.recorder, t.accessTo)
+		t.recorder = t.access
+	}
+	if t.proxy, err = proxy.New(proxyOptions(t.cfg, t.recorder, t.log)); err != nil {
 		return err
 	}
 	t.admin = admin.New(admin.Options{
 		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: snapshot.Handler(t.snapshots), Live: snapshot.Live(t.snapshots), Accounting: t.accounting,
-		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Logger: t.log,
+		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Reload: t.reload, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {
 		return nil
@@ -89,8 +103,8 @@ func (t *traffic) build() error {
 	return nil
 }
 
-func newProxy(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) (*proxy.Proxy, error) {
-	return proxy.New(proxy.Options{
+func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
+	return proxy.Options{
 		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
 		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
@@ -100,7 +114,7 @@ func newProxy(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) (*
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
-	})
+	}
 }
 
 // orOff translates the configuration's 0, no limit, into the packages' negative duration, for whom 0 is the default.
@@ -116,6 +130,9 @@ func (t *traffic) start(forced context.Context) {
 	ctx, cancel := context.WithCancel(forced)
 	t.stop = cancel
 	t.part("spool", func() error { return t.spool.Run(ctx) })
+	if t.access != nil {
+		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
+	}
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
 	t.part("admin", func() error { return admin.Serve(ctx, t.adminLn, t.admin.Handler(), time.Second, t.log) })
 	if t.probesLn != nil {

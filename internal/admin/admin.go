@@ -42,6 +42,8 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
+	// Reload answers POST /-/reload; its result is answered as JSON, its error with 422.
+	Reload func() (any, error)
 	// Profiles adds /debug/pprof/, which is not there otherwise.
 	Profiles bool
 	Logger   *slog.Logger
@@ -83,6 +85,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle("GET /api/v1/live", s.opt.Live)
 	}
 	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
+	mux.HandleFunc("POST /-/reload", s.reload)
 	mux.HandleFunc(InternalPrefix, http.NotFound)
 	if s.opt.Profiles {
 		profiling(mux)
@@ -139,6 +142,15 @@ func (s *Server) accounting(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, figures)
+}
+
+func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
+	changed, err := s.opt.Reload()
+	if err != nil {
+		writeError(w, http.StatusUnprocessableEntity, err.Error())
+		return
+	}
+	writeJSON(w, http.StatusOK, changed)
 }
 
 // guard asks for the token where there is one, and refuses foreign Host fields.

@@ -62,6 +62,9 @@ type Supervisor struct {
 	pid      int        // 0 while no child runs
 	restarts uint64
 	lastErr  error
+	config   []byte // for the next child
+
+	replace chan struct{} // holds one request to replace the child
 }
 
 // New returns a Supervisor; it starts nothing.
@@ -81,8 +84,23 @@ func New(o Options) *Supervisor {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Supervisor{opt: o}
+	return &Supervisor{opt: o, config: o.Config, replace: make(chan struct{}, 1)}
 }
+
+// Replace gives the child a new configuration: the present one is told to leave, and the next one starts at once. Events
+// wait in the spool meanwhile.
+func (s *Supervisor) Replace(config []byte) {
+	s.mu.Lock()
+	s.config = config
+	s.mu.Unlock()
+	select {
+	case s.replace <- struct{}{}:
+	default: // asked already; the child that starts then reads this configuration
+	}
+}
+
+// errReplaced ends a child for Replace.
+var errReplaced = errors.New("replaced by one with the new configuration")
 
 // Status is what is known about the child.
 type Status struct {
@@ -112,6 +130,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if errors.Is(err, errReplaced) {
+			s.opt.Logger.Info("books process starts anew with the new configuration")
+			continue
+		}
 		if time.Since(began) > stableAfter {
 			delays.Reset()
 		}
@@ -139,7 +161,10 @@ func reason(err error) string {
 
 // runOnce runs one child from start to end.
 func (s *Supervisor) runOnce(ctx context.Context) error {
-	ch, err := openChannels(s.opt.Config)
+	s.mu.Lock()
+	config := s.config
+	s.mu.Unlock()
+	ch, err := openChannels(config)
 	if err != nil {
 		return err
 	}
@@ -169,6 +194,11 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	case <-ctx.Done():
 		ch.close() // the child's signal to leave
 		err = s.await(cmd, exited)
+	case <-s.replace:
+		ch.close()
+		if err = s.await(cmd, exited); err == nil {
+			err = errReplaced
+		}
 	}
 	cancel()
 	ch.close()

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/configs"
+)
+
+// reloads counts them, for the metrics.
+type reloads struct {
+	ok, failed atomic.Uint64
+	last       atomic.Int64 // unix seconds of the last that succeeded
+}
+
+// reloaded is the answer to POST /-/reload: the keys that changed, by what has become of them.
+type reloaded struct {
+	Traffic []string `json:"in_effect"`        // for requests that begin from now on
+	Books   []string `json:"books_restarting"` // the books process starts anew with them
+	Restart []string `json:"needs_restart"`    // kept as they were
+}
+
+var errNoReload = errors.New("this process has no configuration of its own to read again")
+
+// reload reads the configuration from where it was read at the start and puts it into effect. All of it is checked first;
+// on an error everything stays as it was.
+func (t *traffic) reload() (any, error) {
+	t.loading.Lock()
+	defer t.loading.Unlock()
+	change, err := t.takeOver()
+	if err != nil {
+		t.reloads.failed.Add(1)
+		t.log.Error("reload failed; the configuration stays as it was", "error", err)
+		return nil, err
+	}
+	t.reloads.ok.Add(1)
+	t.reloads.last.Store(time.Now().Unix())
+	t.log.Info("configuration reloaded", "in_effect", strings.Join(change.Traffic, " "),
+		"books_restarting", strings.Join(change.Books, " "), "needs_restart", strings.Join(change.Restart, " "))
+	list := func(keys []string) []string { return append([]string{}, keys...) } // [] in JSON, not null
+	return reloaded{list(change.Traffic), list(change.Books), list(change.Restart)}, nil
+}
+
+func (t *traffic) takeOver() (change configs.Change, err error) {
+	if t.load == nil {
+		return change, errNoReload
+	}
+	next, err := t.load()
+	if err != nil {
+		return change, err
+	}
+	if err := next.RequireUpstream(); err != nil {
+		return change, err
+	}
+	merged, change := configs.Reload(t.now.Load(), next)
+	if err := merged.Validate(); err != nil { // what was kept may not go together with what is new
+		return change, fmt.Errorf("together with the keys that only a restart can change: %w", err)
+	}
+	handover, err := encodeConfig(merged)
+	if err != nil {
+		return change, err
+	}
+	if err := t.proxy.Reload(proxyOptions(merged, t.recorder, t.log)); err != nil {
+		return change, err
+	}
+	_ = t.level.UnmarshalText([]byte(merged.Log.Level)) // validated
+	t.now.Store(merged)
+	if len(change.Books) > 0 && t.child != nil {
+		t.child.Replace(handover)
+	}
+	return change, nil
+}

@@ -1,0 +1,44 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// framingFields delimit or route messages: a rule for one of them could make two readers of one connection disagree.
+var framingFields = []string{
+	"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+}
+
+// checkField accepts "Name: value" with a name that may be changed and a printable value.
+func checkField(line string) string {
+	name, value, ok := strings.Cut(line, ":")
+	if !ok {
+		return fmt.Sprintf("%q is not a field: write \"Name: value\", in quotes", line)
+	}
+	if msg := checkFieldName(name); msg != "" {
+		return msg
+	}
+	for _, c := range []byte(value) {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return fmt.Sprintf("%q has a control character in its value: leave it out", line)
+		}
+	}
+	return ""
+}
+
+// checkFieldName accepts a token (RFC 9110, section 5.6.2) that does not delimit messages.
+func checkFieldName(name string) string {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isTokenRune(r) }) {
+		return fmt.Sprintf("%q is not a field name: use letters, digits and hyphens", name)
+	}
+	if slices.Contains(framingFields, strings.ToLower(name)) {
+		return fmt.Sprintf("%s delimits messages and cannot be changed: leave it out", name)
+	}
+	return ""
+}
+
+func isTokenRune(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+}

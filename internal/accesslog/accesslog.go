@@ -1,0 +1,143 @@
+// Package accesslog writes one JSON line per response for log collectors, beside the books.
+//
+// It stands between the proxy and its recorder and passes everything on. A line is made from the same event as the books'
+// entry, so it holds no more than they do: no query, no header value, no full client address unless configured. Writing
+// happens in a goroutine of its own behind a bounded queue: where the reader of the log is slow, lines are lost and
+// counted, and requests never wait.
+package accesslog
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// Recorder is what a Log passes events on to: the proxy's recorder.
+type Recorder interface {
+	Record(*event.Event)
+	Exclude()
+}
+
+// queueLines bounds the lines that wait to be written.
+const queueLines = 8192
+
+// Log is a Recorder that also writes lines. Run must be running for lines to be written.
+type Log struct {
+	Recorder // the books
+	out      io.Writer
+	queue    chan *[]byte // encoded events, owned by the receiver
+	spare    sync.Pool    // *[]byte
+	dropped  atomic.Uint64
+}
+
+// New returns a Log that writes to out and passes events on to next.
+func New(next Recorder, out io.Writer) *Log {
+	return &Log{
+		Recorder: next, out: out, queue: make(chan *[]byte, queueLines),
+		spare: sync.Pool{New: func() any { return new([]byte) }},
+	}
+}
+
+// Record passes the event on, then queues its line. It does not wait.
+func (l *Log) Record(e *event.Event) {
+	l.Recorder.Record(e)
+	if len(l.queue) == cap(l.queue) {
+		l.dropped.Add(1)
+		return
+	}
+	buf := l.spare.Get().(*[]byte)
+	n := e.Size()
+	if cap(*buf) < n {
+		*buf = make([]byte, n)
+	}
+	*buf = (*buf)[:n]
+	e.Encode(*buf)
+	select {
+	case l.queue <- buf:
+	default:
+		l.dropped.Add(1)
+		l.spare.Put(buf)
+	}
+}
+
+// Dropped is the number of lines that were lost because the reader of the log did not keep up, or left.
+func (l *Log) Dropped() uint64 { return l.dropped.Load() }
+
+// Run writes lines until ctx is done; then it writes what is queued and returns. A writer that fails is tried again with
+// the next line: a closed pipe costs lines, nothing else.
+func (l *Log) Run(ctx context.Context) error {
+	out := bufio.NewWriterSize(l.out, 64<<10)
+	lines := slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: bare})
+	for {
+		select {
+		case buf := <-l.queue:
+			l.write(lines, buf)
+		case <-ctx.Done():
+			l.rest(lines)
+			return out.Flush()
+		}
+		if len(l.queue) == 0 && out.Flush() != nil {
+			l.dropped.Add(1)
+			out.Reset(l.out)
+		}
+	}
+}
+
+// rest writes what is queued now.
+func (l *Log) rest(lines slog.Handler) {
+	for len(l.queue) > 0 {
+		l.write(lines, <-l.queue)
+	}
+}
+
+func (l *Log) write(lines slog.Handler, buf *[]byte) {
+	var e event.Event
+	if e.Decode(*buf) == nil {
+		r := slog.NewRecord(time.UnixMicro(e.TimeMicros).UTC(), slog.LevelInfo, "", 0)
+		attrs(&e, &r)
+		if lines.Handle(context.Background(), r) != nil {
+			l.dropped.Add(1)
+		}
+	}
+	l.spare.Put(buf)
+}
+
+// bare renames the time and leaves out level and message: a line has the archive's field names.
+func bare(_ []string, a slog.Attr) slog.Attr {
+	switch a.Key {
+	case slog.LevelKey, slog.MessageKey:
+		return slog.Attr{}
+	case slog.TimeKey:
+		a.Key = "ts"
+	}
+	return a
+}
+
+// attrs adds the fields under the names of the archive (docs/FORMATS.md); what is empty is left out.
+func attrs(e *event.Event, r *slog.Record) {
+	text := func(name string, value []byte) {
+		if len(value) > 0 {
+			r.AddAttrs(slog.String(name, string(value)))
+		}
+	}
+	text("http_request_method", e.Method)
+	text("server_address", e.Host)
+	text("url_path", e.Path)
+	r.AddAttrs(
+		slog.Int("http_response_status_code", int(e.Status)),
+		slog.Uint64("duration_us", e.DurationMicros), slog.Uint64("ttfb_us", e.TTFBMicros),
+		slog.Uint64("http_request_body_size", e.RequestBytes), slog.Uint64("http_response_body_size", e.ResponseBytes),
+	)
+	text("upstream_address", e.Upstream)
+	text("network_protocol_version", e.Protocol)
+	text("client_address", e.Client)
+	text("trace_id", e.TraceID)
+	text("error_type", e.ErrorType)
+	r.AddAttrs(slog.String("kind", e.Kind.String()))
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // Line is one line of an archive object, decoded. Fields that a line lacks are zero.
@@ -56,6 +57,23 @@ func (l *Line) Row() catalogue.RowName {
 		n.Method = *l.RowMethod
 	}
 	return n
+}
+
+// Event is the event that the line was written from, as far as the archive keeps it. Its slices are its own.
+func (l *Line) Event() event.Event {
+	e := event.Event{
+		TimeMicros: l.Time.UnixMicro(), Kind: event.KindRequest, Status: uint16(l.Status), //nolint:gosec // three digits
+		DurationMicros: l.Duration, TTFBMicros: l.TTFB, RequestBytes: l.BytesIn, ResponseBytes: l.BytesOut,
+		Method: []byte(l.Method), Host: []byte(l.Host), Path: []byte(l.Path), Upstream: []byte(l.Upstream), Protocol: []byte(l.Protocol),
+		Client: []byte(l.Client), TraceID: []byte(l.TraceID), ErrorType: []byte(l.ErrorType),
+	}
+	switch l.Kind {
+	case event.KindStream.String():
+		e.Kind = event.KindStream
+	case event.KindDrop.String():
+		e.Kind, e.RequestBytes = event.KindDrop, l.Dropped
+	}
+	return e
 }
 
 // ReadLines calls fn for each line of an object, without its line feed. The slice is valid during the call.

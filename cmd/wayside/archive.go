@@ -33,7 +33,7 @@ func newArchive() *cobra.Command {
 			"directory, or --data DIR to read the archive of a wayside that runs there or did.",
 		Args: oneOf("ls", "verify", "cat", "restore", "rebuild"),
 	}
-	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat())
+	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }

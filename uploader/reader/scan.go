@@ -27,6 +27,8 @@ type Contents struct {
 	Rows      uint64 // lines that are responses
 	Runs      []catalogue.Run
 	Meta      map[string]string
+
+	numbered bool // lines carry sequence numbers
 }
 
 // readBytes is the size of the buffer between decompressing and cutting into lines.
@@ -35,11 +37,16 @@ const readBytes = 64 << 10
 // Scan reads an object to its end and describes it. fn, which may be nil, gets every line without its line feed; the slice
 // is valid during the call. Sequence numbers must ascend.
 func Scan(ctx context.Context, t uploader.Target, key string, fn func(line []byte) error) (*Contents, error) {
+	return scan(ctx, t, key, true, fn)
+}
+
+// scan is Scan for lines with and without sequence numbers.
+func scan(ctx context.Context, t uploader.Target, key string, numbered bool, fn func(line []byte) error) (*Contents, error) {
 	body, meta, err := t.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	c := &Contents{Meta: meta}
+	c := &Contents{Meta: meta, numbered: numbered}
 	err = c.read(ctx, body, fn)
 	if cerr := body.Close(); err == nil {
 		err = cerr
@@ -117,6 +124,9 @@ func (c *Contents) line(line []byte) error {
 	c.RawBytes += uint64(len(line))
 	if !bytes.Contains(line, dropMark) {
 		c.Rows++
+	}
+	if !c.numbered {
+		return nil
 	}
 	seq, err := seqOf(line)
 	if err != nil {

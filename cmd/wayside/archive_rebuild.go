@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+// rebuildDone is what archive rebuild prints.
+type rebuildDone struct {
+	*reader.Rebuilt
+	Epochs int         `json:"epochs"`
+	Into   string      `json:"into,omitempty"`
+	Local  *comparison `json:"local,omitempty"`
+}
+
+// comparison is how rows from the archive compare with those of the data directory.
+type comparison struct {
+	Equal     int      `json:"equal"`     // rows that are the same in every count and every bin
+	Different int      `json:"different"` // rows that are in both and differ
+	Missing   int      `json:"missing"`   // rows of these hours that only one side has
+	Examples  []string `json:"examples,omitempty"`
+}
+
+func newArchiveRebuild() *cobra.Command {
+	var f archiveFlags
+	var output, into, from, service, instance string
+	cmd := &cobra.Command{
+		Use: "rebuild", Short: "Make the hourly statistics again from the archive alone",
+		Long: "rebuild adds up the statistics objects, or with --origin events the events themselves. With --into it writes them,\n" +
+			"and the catalogue, into a new data directory, with which wayside run goes on: what the dead disk knew is there again.\n" +
+			"Without --into it compares them with the store in --data (which no wayside may be using) and changes nothing; it\n" +
+			"exits 1 if a row differs. Hours of which something is not archived yet differ by that.",
+		Example: "wayside archive rebuild --archive s3://bucket/prefix --into ./wayside-data", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd)
+			defer cancel()
+			origin := reader.Origin(from)
+			if !slices.Contains([]reader.Origin{reader.FromBest, reader.FromStatistics, reader.FromEvents}, origin) {
+				return &usageError{fmt.Errorf("--origin %q: want best, statistics or events", from), exampleOf(cmd)}
+			}
+			b, err := f.open(ctx, cmd)
+			if err != nil {
+				return err
+			}
+			bar := newProgress(cmd.ErrOrStderr())
+			defer bar.end()
+			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.step}
+			var done rebuildDone
+			if into != "" {
+				done, err = b.rebuildInto(ctx, into, o)
+			} else {
+				done, err = b.compareRebuilt(ctx, o)
+			}
+			bar.end()
+			if err != nil {
+				return err
+			}
+			return done.print(cmd, output)
+		},
+	}
+	f.bind(cmd)
+	bindOutput(cmd, &output)
+	cmd.Flags().StringVar(&into, "into", "", "new data directory to write")
+	cmd.Flags().StringVar(&from, "origin", string(reader.FromBest), "best, statistics or events")
+	cmd.Flags().StringVar(&service, "of-service", "", "only objects of this service")
+	cmd.Flags().StringVar(&instance, "of-instance", "", "only objects of this instance")
+	return cmd
+}
+
+func (d rebuildDone) print(cmd *cobra.Command, output string) error {
+	out := cmd.OutOrStdout()
+	if output == "json" {
+		if err := json.NewEncoder(out).Encode(d); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(out, "%d rows of %d hours, %d responses in %d epochs, from %d statistics objects and %d event objects\n",
+			d.Rows, d.Hours, d.Responses, d.Epochs, d.FromStatistics, d.FromEvents)
+		if d.Into != "" {
+			fmt.Fprintln(out, "written into", d.Into)
+		}
+		if l := d.Local; l != nil {
+			fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)
+			for _, e := range l.Examples {
+				fmt.Fprintln(out, " ", e)
+			}
+		}
+	}
+	if l := d.Local; l != nil && l.Different+l.Missing > 0 {
+		return fmt.Errorf("statistics from the archive differ from those of the store in %d rows", l.Different+l.Missing)
+	}
+	return nil
+}
+
+// newDataDir makes a store aside and moves it into the data directory when fill has succeeded, so that one that was broken
+// off is never taken for whole. The directory may hold other things, such as an archive or a spool.
+func newDataDir(dir string, fill func(*store.Store) error) error {
+	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
+		return fmt.Errorf("%s holds a store already: name another directory", dir)
+	}
+	building := filepath.Clean(dir) + ".building"
+	if err := os.RemoveAll(building); err != nil {
+		return err
+	}
+	if err := datadir.Create(building); err != nil {
+		return err
+	}
+	s, err := store.Open(store.Options{Dir: filepath.Join(building, datadir.StoreDir), QuarantineDir: filepath.Join(building, datadir.Quarantine)})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fill(s), s.Close()); err != nil {
+		return errors.Join(err, os.RemoveAll(building))
+	}
+	// The new directory may exist, empty: as the mount point of a volume it cannot be replaced, so that its content moves.
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(building)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		to := filepath.Join(dir, e.Name())
+		if _, err := os.Stat(to); err == nil && e.Name() != datadir.StoreDir {
+			continue // a lock or a quarantine that was there
+		}
+		if err := os.Rename(filepath.Join(building, e.Name()), to); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(building)
+}
+
+func (b *archiveBooks) rebuildInto(ctx context.Context, dir string, o reader.RebuildOptions) (done rebuildDone, err error) {
+	err = newDataDir(dir, func(s *store.Store) error {
+		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return s.ImportRows(ctx, keys, rows) }
+		built, err := reader.Rebuild(ctx, b.target, o)
+		if err != nil {
+			return err
+		}
+		done = rebuildDone{Rebuilt: built, Epochs: len(built.Epochs), Into: dir}
+		for epoch, sum := range built.Epochs {
+			err := s.ImportEpoch(ctx, store.ImportedEpoch{Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Plans: sum.Plans})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return done, err
+}
+
+// compareRebuilt compares with the store of the data directory, where there is one.
+func (b *archiveBooks) compareRebuilt(ctx context.Context, o reader.RebuildOptions) (done rebuildDone, err error) {
+	dir := b.cfg.Data.Dir
+	var s *store.Store
+	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
+		lock, err := datadir.Acquire(dir, datadir.CollectLock)
+		if err != nil {
+			return done, fmt.Errorf("%w; stop it, or give --into", err)
+		}
+		defer func() { _ = lock.Release() }()
+		s, err = store.Open(store.Options{Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine)})
+		if err != nil {
+			return done, err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		done.Local = &comparison{}
+		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return done.Local.hour(ctx, s, keys, rows) }
+	}
+	if done.Rebuilt, err = reader.Rebuild(ctx, b.target, o); err != nil {
+		return done, err
+	}
+	done.Epochs = len(done.Rebuilt.Epochs)
+	return done, nil
+}
+
+// examplesMax bounds the differences that are told one by one.
+const examplesMax = 10
+
+// hour compares the rows of one hour.
+func (c *comparison) hour(ctx context.Context, s *store.Store, keys []stats.Key, rows []*stats.Row) error {
+	archived := map[stats.Key]*stats.Row{}
+	for i, k := range keys {
+		archived[k] = rows[i]
+	}
+	differ := func(n *int, k stats.Key, format string, args ...any) {
+		*n++
+		if len(c.Examples) < examplesMax {
+			c.Examples = append(c.Examples, fmt.Sprintf("%d %s %s %s: ", k.Hour, k.Host, k.Method, k.Label)+fmt.Sprintf(format, args...))
+		}
+	}
+	err := s.Rows(ctx, keys[0].Hour, keys[0].Hour+1, func(k stats.Key, local *stats.Row) error {
+		row := archived[k]
+		delete(archived, k)
+		if row == nil {
+			differ(&c.Missing, k, "%d responses in the store only", local.Count)
+			return nil
+		}
+		x, _ := row.AppendBinary(nil) // its error is always nil
+		y, _ := local.AppendBinary(nil)
+		if bytes.Equal(x, y) {
+			c.Equal++
+		} else {
+			differ(&c.Different, k, "%d responses in the archive, %d in the store", row.Count, local.Count)
+		}
+		return nil
+	})
+	for k, row := range archived {
+		differ(&c.Missing, k, "%d responses in the archive only", row.Count)
+	}
+	return err
+}

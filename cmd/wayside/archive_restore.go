@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+func newArchiveRestore() *cobra.Command {
+	var f archiveFlags
+	var output, into, service, instance string
+	cmd := &cobra.Command{
+		Use: "restore", Short: "Bring a range of the archive back into a separate directory, for queries",
+		Long: "restore makes a data directory with the events of a range, their statistics and a verified copy of their objects\n" +
+			"(below archive/). wayside run --data DIR answers queries on it, and DuckDB reads its archive/ folder. Whole hours are\n" +
+			"restored. Nothing in the archive changes.",
+		Example: "wayside archive restore --from 2026-11-20 --to 2026-11-21 --into ./november-20", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := interruptible(cmd)
+			defer cancel()
+			if into == "" {
+				return &usageError{fmt.Errorf("--into names the new directory"), exampleOf(cmd)}
+			}
+			b, err := f.open(ctx, cmd)
+			if err != nil {
+				return err
+			}
+			bar := newProgress(cmd.ErrOrStderr())
+			copied, err := b.restore(ctx, into, reader.CopyOptions{Range: b.span, Service: service, Instance: instance, Progress: bar.step})
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(copied)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %d bytes, %d rows in %d lines restored into %s\n",
+				copied.Objects, copied.Bytes, copied.Rows, copied.Lines, into)
+			return err
+		},
+	}
+	f.bind(cmd)
+	bindOutput(cmd, &output)
+	cmd.Flags().StringVar(&into, "into", "", "new data directory to write")
+	cmd.Flags().StringVar(&service, "of-service", "", "only objects of this service")
+	cmd.Flags().StringVar(&instance, "of-instance", "", "only objects of this instance")
+	return cmd
+}
+
+func (b *archiveBooks) restore(ctx context.Context, dir string, o reader.CopyOptions) (*reader.Copied, error) {
+	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var copied *reader.Copied
+	err = newDataDir(dir, func(s *store.Store) error {
+		// The copy goes to its final place at once: a long one that was broken off has nothing to do again.
+		if copied, err = reader.Copy(ctx, b.target, to, o); err != nil {
+			return err
+		}
+		byEpoch := map[uuid.UUID][]reader.Object{}
+		for _, obj := range copied.Events {
+			byEpoch[obj.Epoch] = append(byEpoch[obj.Epoch], obj)
+		}
+		for epoch, objects := range byEpoch {
+			r := &restorer{s: s, target: to, epoch: epoch, last: map[time.Time]string{}, objects: map[string]*catalogue.Plan{}}
+			if err := r.run(ctx, objects); err != nil {
+				return fmt.Errorf("restore epoch %s: %w", epoch, err)
+			}
+		}
+		return nil
+	})
+	return copied, err
+}
+
+// restorer applies the events of one epoch to a store. A batch never holds events of two objects of one hour, so that each
+// block belongs to one object and the catalogue can say where it stands.
+type restorer struct {
+	s       *store.Store
+	target  uploader.Target
+	epoch   uuid.UUID
+	batch   store.Batch
+	last    map[time.Time]string // hour → object whose events were added last
+	objects map[string]*catalogue.Plan
+	rows    uint64
+	dropped map[string]uint64
+}
+
+func (r *restorer) run(ctx context.Context, objects []reader.Object) error {
+	r.batch.Epoch, r.dropped = r.epoch, map[string]uint64{}
+	err := reader.Merge(ctx, r.target, objects, func(o *reader.Object, l *uploader.Line) error {
+		if before := r.last[o.Hour]; before != o.Key || len(r.batch.Items) == store.MaxItems {
+			if err := r.flush(); err != nil {
+				return err
+			}
+			r.last[o.Hour] = o.Key
+		}
+		r.add(l)
+		return nil
+	})
+	if err == nil {
+		err = r.flush()
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.catalogue(ctx, objects); err != nil {
+		return err
+	}
+	ledger := store.Ledger{Epoch: r.epoch, Responses: r.rows, Recorded: r.rows, Dropped: r.dropped}
+	for _, n := range r.dropped {
+		ledger.Responses += n
+	}
+	return r.s.SetLedger(ledger)
+}
+
+func (r *restorer) add(l *uploader.Line) {
+	name, e := l.Row(), l.Event()
+	if e.IsResponse() {
+		r.rows++
+	} else {
+		r.dropped[l.ErrorType] = max(r.dropped[l.ErrorType], l.Dropped)
+	}
+	r.batch.Items = append(r.batch.Items, store.Item{Seq: l.Seq, Host: name.Host, Method: name.Method, Label: name.Label, Event: e})
+	r.batch.LastSeq = l.Seq
+}
+
+func (r *restorer) flush() error {
+	if len(r.batch.Items) == 0 {
+		return nil
+	}
+	err := r.s.Apply(&r.batch)
+	r.batch.Items = r.batch.Items[:0]
+	return err
+}
+
+// catalogue enters the epoch's objects as verified, so that nothing is archived a second time.
+func (r *restorer) catalogue(ctx context.Context, objects []reader.Object) error {
+	for {
+		pending, err := r.s.Pending(ctx, time.Now().Add(24*time.Hour))
+		if err != nil {
+			return err
+		}
+		plans := map[string]*catalogue.Plan{}
+		for i := range pending {
+			if err := r.plan(plans, objects, &pending[i]); err != nil {
+				return err
+			}
+		}
+		if len(pending) == 0 {
+			return nil
+		}
+		for key, p := range plans {
+			if err := r.enter(ctx, key, p); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// plan adds a block to the plan of the object that holds its events.
+func (r *restorer) plan(plans map[string]*catalogue.Plan, objects []reader.Object, b *catalogue.Pending) error {
+	for i := range objects {
+		o := &objects[i]
+		if o.Hour.Unix()/3600 != b.ID.Hour || b.Runs[0].First < o.First || b.Runs[0].First > o.Last {
+			continue
+		}
+		p := plans[o.Key]
+		if p == nil {
+			p = &catalogue.Plan{
+				State: catalogue.Planned, Hour: b.ID.Hour, Epoch: r.epoch, Key: o.Key, FormatVersion: uploader.FormatVersion,
+				Service: o.Service, Instance: o.Instance, CreatedAt: time.Now().UTC(), ObjectBytes: uint64(o.Size), //nolint:gosec // not negative
+			}
+			plans[o.Key] = p
+		}
+		p.Blocks = append(p.Blocks, b.ID)
+		p.Runs = append(p.Runs, b.Runs...)
+		p.Rows += b.Rows
+		p.Lines += b.Lines
+		p.MaxTime = b.MaxTime
+		return nil
+	}
+	return fmt.Errorf("no object holds the events from %d on in hour %d", b.Runs[0].First, b.ID.Hour)
+}
+
+func (r *restorer) enter(ctx context.Context, key string, p *catalogue.Plan) error {
+	info, err := r.target.Stat(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := r.s.AddPlan(ctx, p); err != nil {
+		return err
+	}
+	p.Target, p.RawSHA256 = r.target.String(), info.Meta[uploader.MetaRawSHA256]
+	_, err = fmt.Sscan(info.Meta[uploader.MetaRawBytes], &p.RawBytes)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", key, uploader.MetaRawBytes, err)
+	}
+	p.VerifiedAt = time.Now().UTC()
+	return r.s.MarkVerified(ctx, p)
+}

@@ -304,7 +304,8 @@ func TestRunRateAndDuration(t *testing.T) {
 		t.Errorf("50 requests at 500/s took %v: %v", report.Elapsed, report)
 	}
 	report = mustRun(t, Options{Address: address, Connections: 4, Rate: 1000, Duration: 50 * time.Millisecond})
-	if report.Sent == 0 || report.Sent > 51 || report.Sent != report.Completed {
+	// A busy machine may end the run late: the rate holds for the time that it took, give or take one a connection.
+	if most := uint64(report.Elapsed/time.Millisecond) + 4; report.Sent == 0 || report.Sent > most || report.Sent != report.Completed {
 		t.Errorf("50 ms at 1000/s: %v", report)
 	}
 }

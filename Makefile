@@ -14,9 +14,10 @@ GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e lint fmt vuln fuzz bench bench-micro faults docker-check clean
+.PHONY: dashboard dashboard-check
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: FUZZTIME=$(FUZZTIME) per fuzz target, REQUESTS=$(REQUESTS) for the demo, REQUESTS_E2E=$(REQUESTS_E2E),"
 	@echo "  E2E and BENCH for further flags, as in: make e2e E2E='-kill-books 3 -kill-run 2'"
@@ -61,6 +62,12 @@ bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
 
 bench-micro: ## Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)
+
+dashboard: ## Build the dashboard's committed files from collector/api/dashboard/src (npm)
+	@scripts/dashboard.sh build
+
+dashboard-check: ## Are they what the sources build to? Then drive the dashboard in a real browser (npm, chromium)
+	@scripts/dashboard.sh check
 
 docker-check: ## Build and run the Dockerfile's image without a container engine (root)
 	@scripts/check-dockerfile.sh

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// static are the dashboard's files: plain HTML, CSS and JavaScript, no build step, no framework.
+// static are the dashboard's files as dashboard/build.mjs makes them from dashboard/src; icon.svg is made by hand.
 //
 //go:embed static
 var static embed.FS

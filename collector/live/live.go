@@ -111,7 +111,7 @@ func (b *Batch) Add(host, method, label string, seq uint64, e *event.Event) {
 		r.ring.add(second, b.now, e.IsError())
 	}
 	if len(b.watch) > 0 {
-		b.show(label, seq, e)
+		b.tell(&Seen{Epoch: b.epoch, Seq: seq, Host: host, Method: method, Label: label, Event: e})
 	}
 }
 

@@ -2,7 +2,6 @@ package live
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -163,43 +162,42 @@ func TestRecentCountsBySteps(t *testing.T) {
 
 func TestWatchersSeeWhatTheyAskFor(t *testing.T) {
 	w := newWorld(10)
-	watch := func(f Filter) *Watcher {
-		watcher, err := w.Watch(f)
-		if err != nil {
-			t.Fatal(err)
+	failed, err := w.Watch(func(s *Seen) []byte {
+		if s.Event.Status < 500 {
+			return nil
 		}
-		t.Cleanup(watcher.Close)
-		return watcher
+		return fmt.Appendf(nil, "%s %s %d", s.Method, s.Label, s.Event.Status)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	all, path, below := watch(Filter{}), watch(Filter{Path: "/users/*/orders"}), watch(Filter{Path: "/users/*"})
-	failed, slow := watch(Filter{StatusMin: 500, StatusMax: 599}), watch(Filter{LatencyMin: time.Second})
-	w.add("GET", "/users/7/orders", 200, time.Millisecond)
-	w.add("GET", "/users", 503, time.Millisecond)
-	w.add("POST", "/users/1", 201, time.Second)
-	for name, c := range map[string]struct {
-		w    *Watcher
-		want int
-	}{"all": {all, 3}, "path": {path, 1}, "below": {below, 2}, "failed": {failed, 1}, "slow": {slow, 1}} {
-		if got := len(c.w.Events()); got != c.want {
-			t.Errorf("%s: %d events, want %d", name, got, c.want)
-		}
+	all, err := w.Watch(label1)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if line := string(<-failed.Events()); !strings.Contains(line, `"http_response_status_code":503`) || !strings.Contains(line, `"url_template":"/users"`) {
+	w.add("GET", "/users", 200, time.Millisecond)
+	w.add("POST", "/orders", 503, time.Millisecond)
+	if len(all.Lines()) != 2 || len(failed.Lines()) != 1 {
+		t.Fatalf("%d and %d lines, want 2 and 1", len(all.Lines()), len(failed.Lines()))
+	}
+	if line := string(<-failed.Lines()); line != "POST /orders 503" {
 		t.Error(line)
 	}
 }
 
+func label1(s *Seen) []byte { return []byte(s.Label) }
+
 func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 	w := newWorld(10)
-	watcher, err := w.Watch(Filter{})
+	watcher, err := w.Watch(label1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range feedMax + 7 {
 		w.add("GET", "/a", 200, 0)
 	}
-	if len(watcher.Events()) != feedMax || watcher.TakeMissed() != 7 {
-		t.Errorf("%d waiting, %d missed", len(watcher.Events()), watcher.TakeMissed())
+	if len(watcher.Lines()) != feedMax || watcher.TakeMissed() != 7 {
+		t.Errorf("%d waiting, %d missed", len(watcher.Lines()), watcher.TakeMissed())
 	}
 	watcher.Close()
 	w.add("GET", "/a", 200, 0)
@@ -211,11 +209,11 @@ func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 func TestWatchersAreBounded(t *testing.T) {
 	w := newWorld(10)
 	for range WatchersMax {
-		if _, err := w.Watch(Filter{}); err != nil {
+		if _, err := w.Watch(label1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.Watch(Filter{}); err == nil {
+	if _, err := w.Watch(label1); err == nil {
 		t.Error("one more than allowed")
 	}
 }

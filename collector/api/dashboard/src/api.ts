@@ -1,0 +1,70 @@
+// What wayside answers, and how it is asked.
+
+export interface Latency { p50: number; p90: number; p95: number; p99: number; max: number; mean: number; p999: number }
+export interface Figures {
+  count: number; rate: number; errors: number; streams: number; error_types?: Record<string, number>; status: Record<string, number>;
+  bytes_in: number; bytes_out: number; latency_us: Latency;
+}
+export interface Row extends Figures { host: string; method: string; path: string; before?: Figures; spark?: number[] }
+export interface Paths { from: string; to: string; rows: number; totals: Figures; before?: { totals: Figures }; paths: Row[] }
+export interface Point extends Figures { time: string }
+export interface Series { path: string; from: string; to: string; step: string; points: Point[]; totals: Figures; before?: { points: Point[]; totals: Figures } }
+export interface Activity { count: number[]; errors: number[] }
+export interface Recent {
+  from: string; to: string; step_seconds: number; totals: Activity;
+  paths: (Activity & { host: string; method: string; path: string })[];
+}
+export interface RawEvent {
+  event_id: string; ts: string; http_request_method?: string; url_path?: string; url_template?: string;
+  http_response_status_code?: number; duration_us?: number; ttfb_us?: number; http_request_body_size?: number;
+  http_response_body_size?: number; server_address?: string; client_address?: string; error_type?: string; kind?: string;
+}
+export interface Events { events: RawEvent[]; next_cursor?: string; complete: boolean }
+export interface Accounting {
+  responses: number; recorded: number; dropped: Record<string, number>; dropped_total: number; excluded: number;
+  spooled: number; applied: number; aggregated: number; quarantined: number; archived: number; deleted: number;
+  settled: boolean; balanced: boolean; identities: { name: string; holds: boolean }[]; books: string;
+}
+export interface Storage {
+  measured_at: string; bytes: Record<string, number>; bytes_total: number; bytes_max: number; free_bytes: number;
+  free_min: number; counts: Record<string, number>; state: string; growth_bytes_per_day: number; days_left?: number;
+}
+export interface Archives {
+  objects: number; rows: number; bytes: number; states: Record<string, number>;
+  archives: { id: number; state: string; key: string; rows: number; object_bytes: number; hour?: number }[];
+}
+
+/** An answer that was not 2xx, with the reason that wayside gave. */
+export class Refused extends Error {
+  constructor(readonly status: number, reason: string) { super(reason); }
+}
+
+async function fetchFrom(url: string, signal: AbortSignal | undefined, accept: string): Promise<Response> {
+  try {
+    return await fetch(url, { headers: { Accept: accept }, cache: "no-cache", signal });
+  } catch (err) {
+    if (err instanceof DOMException && err.name === "AbortError") throw err;
+    throw new Error("wayside cannot be reached from this page");
+  }
+}
+
+export async function get<T>(path: string, query: Record<string, string | number | undefined> = {}, signal?: AbortSignal): Promise<T> {
+  const pairs = Object.entries(query).filter(([, v]) => v !== undefined && v !== "");
+  const search = new URLSearchParams(pairs.map(([k, v]) => [k, String(v)])).toString();
+  const response = await fetchFrom(search ? `${path}?${search}` : path, signal, "application/json");
+  const body = await response.json().catch(() => ({})) as { error?: string };
+  if (!response.ok) throw new Refused(response.status, body.error ?? `wayside answered ${response.status}`);
+  return body as T;
+}
+
+export interface Check { ok: boolean; name: string; detail: string }
+
+/** The checks of /readyz?verbose, one a line: "[+] name: detail". */
+export async function checks(signal?: AbortSignal): Promise<Check[]> {
+  const response = await fetchFrom("/readyz?verbose", signal, "text/plain");
+  const lines = (await response.text()).split("\n");
+  return lines.flatMap((line) => {
+    const match = /^\[([+!])\] ([^:]+): (.*)$/.exec(line);
+    return match ? [{ ok: match[1] === "+", name: match[2]!, detail: match[3]! }] : [];
+  });
+}

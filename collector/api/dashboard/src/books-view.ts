@@ -1,0 +1,147 @@
+// The books: accounting, spool, archive and storage, and in words whether all is well.
+
+import { checks, get, type Accounting, type Archives, type Check, type Storage } from "./api";
+import { announce, h } from "./dom";
+import * as f from "./format";
+import { Notice } from "./parts";
+import type { State } from "./state";
+
+type Kind = "good" | "wait" | "bad";
+interface Finding { kind: Kind; about: string; text: string }
+
+const signs: Record<Kind, string> = { good: "✓", wait: "!", bad: "✕" };
+const words: Record<Kind, string> = { good: "Well", wait: "Worth a look", bad: "Trouble" };
+
+export class BooksView {
+  readonly element: HTMLElement;
+  private readonly notice = new Notice();
+  private readonly verdict = h("p", { class: "verdict", role: "status" }, "Looking at the books…");
+  private readonly findings = h("ul", { class: "findings panel" });
+  private readonly accounts = h("div");
+  private readonly storage = h("div");
+  private readonly archive = h("div");
+  private lastResponses = -1;
+  private unbalanced = 0; // readings in a row
+
+  constructor() {
+    this.element = h("div", {}, h("h1", {}, "The books"), this.notice.element, this.verdict, this.findings,
+      h("section", {}, h("h2", {}, "Every response, accounted for"), this.accounts),
+      h("section", {}, h("h2", {}, "Storage"), this.storage),
+      h("section", {}, h("h2", {}, "Archive"), this.archive));
+  }
+
+  apply(_: State): void { /* the range does not matter here */ }
+
+  async reload(_: State, signal: AbortSignal): Promise<void> {
+    const optional = <T>(p: Promise<T>): Promise<T | Error> => p.catch((err: Error) => {
+      if (signal.aborted) throw err;
+      return err;
+    });
+    const [accounts, lines, storage, archives] = await Promise.all([
+      get<Accounting>("/api/v1/accounting", {}, signal), optional(checks(signal)),
+      optional(get<Storage>("/api/v1/storage", {}, signal)), optional(get<Archives>("/api/v1/archives", { limit: 20 }, signal)),
+    ]);
+    const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage)];
+    this.say(findings);
+    this.accounts.replaceChildren(flow(accounts), identities(accounts));
+    this.storage.replaceChildren(storage instanceof Error ? unreadable(storage) : storagePanel(storage));
+    this.archive.replaceChildren(archives instanceof Error ? unreadable(archives) : archivePanel(archives));
+  }
+
+  private say(findings: Finding[]): void {
+    const worst: Kind = findings.some((x) => x.kind === "bad") ? "bad" : findings.some((x) => x.kind === "wait") ? "wait" : "good";
+    const text = { good: "All is well.", wait: "All responses are accounted for, but something is worth a look.", bad: "Something is wrong. Traffic is served all the same." }[worst];
+    this.verdict.className = "verdict " + worst;
+    this.verdict.replaceChildren(h("span", { class: "sign " + worst, "aria-hidden": "true" }, signs[worst]), text);
+    this.findings.replaceChildren(...findings.map((x) => h("li", { class: x.kind },
+      h("span", { class: "sign " + x.kind, "aria-hidden": "true" }, signs[x.kind]), h("span", { class: "unseen" }, words[x.kind] + ": "),
+      h("strong", {}, x.about), h("span", {}, x.text))));
+    announce(text);
+  }
+
+  /** Figures that are read one after the other may be a few responses apart while traffic flows; at rest they may not. */
+  private ofAccounts(a: Accounting): Finding[] {
+    const moving = a.responses !== this.lastResponses;
+    this.lastResponses = a.responses;
+    this.unbalanced = a.balanced ? 0 : this.unbalanced + 1;
+    const out: Finding[] = [];
+    if (a.balanced) out.push({ kind: "good", about: "Accounting", text: `The books add up: each of ${f.plural(a.responses, "response is", "responses is")} accounted for.` });
+    else if (moving || this.unbalanced < 2) out.push({ kind: "good", about: "Accounting", text: "Responses are being recorded while the figures are read; they settle when it is quiet." });
+    else out.push({ kind: "bad", about: "Accounting", text: "The books do not add up; below it says which figures disagree. Please report it and keep the data directory." });
+    if (a.dropped_total > 0) out.push({ kind: "wait", about: "Dropped", text: `${f.plural(a.dropped_total, "response", "responses")} could not be recorded (${reasons(a.dropped)}). They were served, and are counted as dropped.` });
+    if (a.quarantined > 0) out.push({ kind: "wait", about: "Quarantine", text: `${f.plural(a.quarantined, "event was", "events were")} set aside because they could not be read.` });
+    if (a.spooled > 100_000) out.push({ kind: "wait", about: "Backlog", text: `${f.count(a.spooled)} responses wait in the spool to be counted.` });
+    return out;
+  }
+
+  recolor(): void { /* nothing is drawn */ }
+  fail(text: string): void { this.notice.show("bad", text); this.element.classList.add("stale"); }
+  well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
+}
+
+const reasons = (dropped: Record<string, number>): string => Object.entries(dropped).map(([reason, n]) => `${reason} ${f.count(n)}`).join(", ");
+const title = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
+
+function ofChecks(lines: Check[] | Error): Finding[] {
+  if (lines instanceof Error) return [{ kind: "bad", about: "Health", text: "The health checks cannot be read." }];
+  return lines.map((c) => ({ kind: c.ok ? "good" : "bad", about: title(c.name), text: sentence(c.detail) }));
+}
+
+const sentence = (text: string): string => (/^[a-z]+:/.test(text) ? text : title(text)) + (/[.!?]$/.test(text) ? "" : ".");
+
+function ofStorage(s: Storage | Error): Finding[] {
+  if (s instanceof Error) return [{ kind: "bad", about: "Storage", text: sentence(s.message) }];
+  const limit = s.bytes_max > 0 ? `${f.bytes(s.bytes_total)} of at most ${f.bytes(s.bytes_max)}` : f.bytes(s.bytes_total);
+  if (s.state !== "running") return [{ kind: "bad", about: "Storage", text: `${limit} used; ${sentence(s.state)}` }];
+  const out: Finding[] = [];
+  const days = s.days_left;
+  const outlook = days === undefined ? "" : days > 3650 ? " At this pace it lasts for more than ten years." : ` At this pace it lasts for another ${f.plural(Math.round(days), "day", "days")}.`;
+  out.push({ kind: days !== undefined && days < 3 ? "wait" : "good", about: "Storage", text: `${limit} used, ${f.bytes(s.free_bytes)} free on the disk.${outlook}` });
+  return out;
+}
+
+function unreadable(err: Error): HTMLElement {
+  return h("p", { class: "panel empty" }, "This cannot be read at the moment: ", err.message);
+}
+
+/** Where the responses are, from left to right as they go. */
+function flow(a: Accounting): HTMLElement {
+  const step = (name: string, value: number, note: string, kind = ""): HTMLElement =>
+    h("div", { class: "tile " + kind }, h("dt", {}, name), h("dd", {}, f.count(value), h("small", {}, note)));
+  return h("dl", { class: "tiles flow" },
+    step("Responses", a.responses, "sent to clients"), step("Recorded", a.recorded, "written to the spool"),
+    step("Excluded", a.excluded, "by record.exclude"),
+    step("Dropped", a.dropped_total, a.dropped_total > 0 ? reasons(a.dropped) : "none", a.dropped_total > 0 ? "has-errors" : ""),
+    step("In the spool", a.spooled, "not yet counted"), step("Applied", a.applied, "in the statistics"),
+    step("Archived", a.archived, "read back and verified"), step("Deleted", a.deleted, "locally, after archiving"));
+}
+
+function identities(a: Accounting): HTMLElement {
+  return h("details", {}, h("summary", {}, "What must be true of these figures"),
+    h("ul", { class: "identities" }, ...a.identities.map((i) => h("li", { class: i.holds ? "" : "bad" }, `${i.name}: ${i.holds ? "yes" : "no"}`))));
+}
+
+const partNames: Record<string, string> = {
+  spool: "Spool: not yet counted", store: "Store: events and statistics", archive: "Archive: on this disk", quarantine: "Quarantine: damaged files", other: "Other",
+};
+
+function storagePanel(s: Storage): HTMLElement {
+  const parts = Object.entries(s.bytes).filter(([name]) => !name.startsWith("store_")).sort((a, b) => b[1] - a[1]);
+  const most = Math.max(...parts.map(([, n]) => n), 1);
+  return h("div", { class: "panel pad" }, h("ul", { class: "statuses" }, ...parts.map(([name, n]) => {
+    const bar = h("span", { class: "bar", "aria-hidden": "true" });
+    bar.style.width = (100 * n) / most + "%";
+    return h("li", {}, h("span", { class: "status-name" }, partNames[name] ?? name), h("span", { class: "track" }, bar), h("span", { class: "num" }, f.bytes(n)));
+  })), h("p", { class: "muted" }, s.growth_bytes_per_day > 0 ? `Grows by ${f.bytes(s.growth_bytes_per_day)} a day.` : "No growth measured yet.",
+    s.bytes_max > 0 ? ` Limit: ${f.bytes(s.bytes_max)} (data.bytes_max).` : "", s.free_min > 0 ? ` Pauses below ${f.bytes(s.free_min)} of free disk (data.free_min).` : ""));
+}
+
+function archivePanel(a: Archives): HTMLElement {
+  if (a.objects === 0) return h("p", { class: "panel empty" }, "Nothing is archived yet. Events are archived an hour after they were recorded (archive.after).");
+  const rows = a.archives.map((o) => h("tr", {}, h("th", { scope: "row", class: "name" }, h("span", { class: "path" }, o.key)),
+    h("td", {}, o.state), h("td", { class: "num" }, f.count(o.rows)), h("td", { class: "num" }, o.object_bytes > 0 ? f.bytes(o.object_bytes) : "–")));
+  return h("div", {}, h("p", {}, `${f.plural(a.rows, "event", "events")} in ${f.plural(a.objects, "object", "objects")}, ${f.bytes(a.bytes)} compressed. The newest:`),
+    h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Archive objects" }, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "name" }, "Object"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "num" }, "Events"), h("th", { scope: "col", class: "num" }, "Size"))),
+      h("tbody", {}, ...rows))));
+}

@@ -1,0 +1,135 @@
+// Charts over time with uPlot, and sparklines as SVG. Colours come from the style sheet, so both follow the theme.
+
+import uPlot from "uplot";
+import { h, svg } from "./dom";
+import { moment, timeOfDay } from "./format";
+
+export interface Line {
+  label: string;
+  values: (number | null)[];
+  color: string; // name of a custom property: "--accent"
+  fill?: boolean;
+  dashed?: boolean;
+}
+
+export interface Chart {
+  title: string;
+  summary: string; // what the picture says, in words
+  times: number[]; // seconds
+  lines: Line[];
+  format: (value: number) => string;
+  fine?: boolean; // steps of seconds, not of hours
+}
+
+const height = 180;
+
+const color = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** A figure whose picture is drawn anew by show. It keeps its size with its place. */
+export class Figure {
+  readonly element: HTMLElement;
+  private readonly place = h("div", { class: "plot", "aria-hidden": "true" });
+  private readonly caption = h("figcaption");
+  private readonly words = h("p", { class: "unseen" });
+  private plot: uPlot | null = null;
+  private shape = "";
+  private last: Chart | null = null;
+
+  constructor() {
+    this.place.addEventListener("mouseleave", () => this.latest());
+    this.element = h("figure", { class: "panel chart" }, this.caption, this.words, this.place);
+    new ResizeObserver(() => this.plot?.setSize({ width: this.width(), height })).observe(this.place);
+  }
+
+  private width(): number { return Math.max(this.place.clientWidth, 200); }
+
+  show(chart: Chart): void {
+    this.last = chart;
+    this.caption.textContent = chart.title;
+    this.words.textContent = chart.summary;
+    const data = [chart.times, ...chart.lines.map((l) => l.values)] as uPlot.AlignedData;
+    const shape = chart.lines.map((l) => l.label).join() + String(chart.fine);
+    if (this.plot && shape === this.shape) {
+      this.plot.setData(data);
+      this.latest();
+      return;
+    }
+    this.plot?.destroy();
+    this.shape = shape;
+    this.plot = new uPlot(this.options(chart), data, this.place);
+    this.latest();
+  }
+
+  /** Without a pointer over the picture the legend shows the latest values. */
+  private latest(): void {
+    if (this.plot && !this.place.matches(":hover")) this.plot.setLegend({ idx: this.plot.data[0].length - 1 });
+  }
+
+  /** Draws with the colours of the present theme. */
+  recolor(): void {
+    this.shape = "";
+    if (this.last) this.show(this.last);
+  }
+
+  private options(chart: Chart): uPlot.Options {
+    const axis: uPlot.Axis = {
+      stroke: color("--muted"), font: "12px system-ui, sans-serif",
+      grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1, size: 4 },
+    };
+    return {
+      width: this.width(), height, cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+      legend: { live: true },
+      scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
+      axes: [
+        { ...axis, space: 70, values: hours },
+        { ...axis, size: 64, values: (_, splits) => splits.map((v) => chart.format(v)) },
+      ],
+      series: [
+        { label: "Time", value: (_, t) => (t ? (chart.fine ? timeOfDay : moment)(new Date(t * 1000)) : "–") },
+        ...chart.lines.map((l) => ({
+          label: l.label, stroke: color(l.color), width: 1.75, spanGaps: false,
+          fill: l.fill ? color(l.color + "-soft") : undefined, dash: l.dashed ? [5, 4] : undefined,
+          points: l.dashed ? { show: false } : { size: 5 },
+          value: (_: uPlot, v: number | null) => (v === null || v === undefined ? "–" : chart.format(v)),
+        })),
+      ],
+    };
+  }
+}
+
+/** Labels of the time axis in 24 hours: the day where it changes. */
+function hours(_: uPlot, splits: number[], __: number, ___: number, step: number): string[] {
+  let lastDay = "";
+  return splits.map((s) => {
+    const t = new Date(s * 1000);
+    const day = t.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    const time = t.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
+    const text = step >= 86_400 ? day : lastDay !== "" && lastDay !== day ? `${time}\n${day}` : time;
+    lastDay = day;
+    return text;
+  });
+}
+
+/** A small line without axes; errors are marked beneath it. */
+export function sparkline(counts: number[], errors: number[]): SVGElement {
+  const width = 120, tall = 26;
+  const most = Math.max(...counts, 1);
+  const x = (i: number): number => (counts.length > 1 ? (i * width) / (counts.length - 1) : width);
+  const y = (v: number): number => tall - 3 - (v / most) * (tall - 6);
+  const points = counts.map((c, i) => `${x(i).toFixed(1)},${y(c).toFixed(1)}`).join(" ");
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${tall}`, width, height: tall, class: "spark", "aria-hidden": "true", preserveAspectRatio: "none" },
+    svg("polygon", { points: `0,${tall - 3} ${points} ${width},${tall - 3}`, class: "spark-area" }),
+    svg("polyline", { points, class: "spark-line", fill: "none" }));
+  errors.forEach((e, i) => {
+    if (e > 0) picture.append(svg("rect", { x: (x(i) - 1).toFixed(1), y: tall - 2, width: 2, height: 2, class: "spark-error" }));
+  });
+  return picture;
+}
+
+/** Adds neighbouring values up until at most n are left. */
+export function shrink(values: number[], n: number): number[] {
+  const size = Math.ceil(values.length / n);
+  const out: number[] = [];
+  for (let i = 0; i < values.length; i += size) out.push(values.slice(i, i + size).reduce((a, b) => a + b, 0));
+  return out;
+}

@@ -1,0 +1,91 @@
+// What the charts show, made from answers.
+
+import type { Activity, Point, Recent, Series } from "./api";
+import type { Chart } from "./chart";
+import * as f from "./format";
+
+/** The recent past since the first response in it, at least five minutes: a young process has little to show. */
+export function sinceFirst(recent: Recent): number {
+  const first = recent.totals.count.findIndex((n) => n > 0);
+  return Math.max(0, Math.min(first < 0 ? 0 : first - 1, recent.totals.count.length - 30));
+}
+
+export const recentMinutes = (recent: Recent): number =>
+  Math.round(((recent.totals.count.length - sinceFirst(recent)) * recent.step_seconds) / 60);
+
+/** The rate of the last half hour, whatever the range: what happens now should never need a click. */
+export function recentChart(recent: Recent, activity: Activity = recent.totals): Chart {
+  const skip = sinceFirst(recent), step = recent.step_seconds, start = Date.parse(recent.from) / 1000 + skip * step;
+  const perSecond = (v: number[]): number[] => v.slice(skip).map((n) => n / step);
+  const total = activity.count.reduce((a, b) => a + b, 0), errors = activity.errors.reduce((a, b) => a + b, 0);
+  return {
+    title: `Requests a second, last ${recentMinutes(recent)} minutes`, fine: true,
+    summary: `${f.plural(total, "request", "requests")} in the last 30 minutes, at most ${f.rate(Math.max(...activity.count, 0) / step)}, ${f.plural(errors, "error", "errors")}.`,
+    times: activity.count.slice(skip).map((_, i) => start + i * step), format: (v) => f.rate(v),
+    lines: [
+      { label: "Requests", values: perSecond(activity.count), color: "--accent", fill: true },
+      { label: "Errors", values: perSecond(activity.errors), color: "--bad" },
+    ],
+  };
+}
+
+const seconds = (points: Point[]): number[] => points.map((p) => Date.parse(p.time) / 1000);
+const busiest = (points: Point[]): Point | undefined => points.reduce<Point | undefined>((a, b) => (a && a.count >= b.count ? a : b), undefined);
+
+/** Values of the period before, aligned to the present one. */
+function earlier(series: Series, value: (p: Point) => number | null): (number | null)[] | null {
+  const points = series.before?.points;
+  return points ? series.points.map((_, i) => (points[i] ? value(points[i]) : null)) : null;
+}
+
+export function requestsChart(series: Series, title: string): Chart {
+  const was = earlier(series, (p) => p.rate), top = busiest(series.points);
+  return {
+    title: `${title}: a second, by ${stepName(series.step)}`,
+    summary: `${f.plural(series.totals.count, "request", "requests")}, ${f.plural(series.totals.errors, "error", "errors")}` +
+      (top && top.count > 0 ? `; the busiest time began ${f.moment(new Date(top.time))} with ${f.rate(top.rate)}.` : "."),
+    times: seconds(series.points), format: (v) => f.rate(v),
+    lines: [
+      { label: "Requests", values: series.points.map((p) => p.rate), color: "--accent", fill: true },
+      { label: "Errors", values: series.points.map((p) => (p.count > 0 ? (p.rate * p.errors) / p.count : 0)), color: "--bad" },
+      ...(was ? [{ label: "Period before", values: was, color: "--muted", dashed: true }] : []),
+    ],
+  };
+}
+
+export function latencyChart(series: Series): Chart {
+  const known = (pick: (p: Point) => number) => (p: Point): number | null => (p.count > 0 ? pick(p) : null);
+  const line = (pick: (p: Point) => number): (number | null)[] => series.points.map(known(pick));
+  const was = earlier(series, known((p) => p.latency_us.p95)), l = series.totals.latency_us;
+  return {
+    title: `Latency, by ${stepName(series.step)}`,
+    summary: `Over the whole range half of the requests took at most ${f.micros(l.p50)}, 95 % at most ${f.micros(l.p95)}, 99 % at most ${f.micros(l.p99)}.`,
+    times: seconds(series.points), format: f.micros,
+    lines: [
+      { label: "p50", values: line((p) => p.latency_us.p50), color: "--line-1" },
+      { label: "p95", values: line((p) => p.latency_us.p95), color: "--line-2" },
+      { label: "p99", values: line((p) => p.latency_us.p99), color: "--line-3" },
+      ...(was ? [{ label: "p95 before", values: was, color: "--muted", dashed: true }] : []),
+    ],
+  };
+}
+
+export function errorsChart(series: Series): Chart {
+  const share = (p: Point): number => (p.count > 0 ? (100 * p.errors) / p.count : 0);
+  const was = earlier(series, share);
+  return {
+    title: `Errors, share of requests by ${stepName(series.step)}`,
+    summary: `${f.share(series.totals.errors, series.totals.count)} of all requests failed.`,
+    times: seconds(series.points), format: (v) => (v === 0 ? "0 %" : f.share(v, 100)),
+    lines: [
+      { label: "Errors", values: series.points.map(share), color: "--bad", fill: true },
+      ...(was ? [{ label: "Period before", values: was, color: "--muted", dashed: true }] : []),
+    ],
+  };
+}
+
+function stepName(step: string): string {
+  const hours = parseInt(step, 10);
+  if (hours === 1) return "hour";
+  return hours % 24 === 0 ? (hours === 24 ? "day" : `${hours / 24} days`) : `${hours} hours`;
+}

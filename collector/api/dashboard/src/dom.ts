@@ -1,0 +1,45 @@
+// Making elements. Paths, hosts and error texts were sent by strangers: everything is inserted as text, never as markup,
+// and nothing here can do otherwise.
+
+type Child = Node | string | number | null | undefined | false;
+type Attributes = Record<string, string | number | boolean | undefined | ((event: Event) => void)>;
+
+/** Makes an element. Attributes that begin with "on" are listeners; false and undefined leave an attribute out. */
+export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== undefined) element.setAttribute(name, String(value));
+  }
+  append(element, children);
+  return element;
+}
+
+export function append(parent: Node, children: Child[]): void {
+  for (const child of children) {
+    if (child === null || child === undefined || child === false) continue;
+    parent.appendChild(typeof child === "object" ? child : document.createTextNode(String(child)));
+  }
+}
+
+const svgSpace = "http://www.w3.org/2000/svg";
+
+export function svg(tag: string, attributes: Record<string, string | number>, ...children: Element[]): SVGElement {
+  const element = document.createElementNS(svgSpace, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
+export function byId(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`no element #${id}`);
+  return found;
+}
+
+/** Says something to screen readers without moving anybody's focus. */
+export function announce(text: string): void {
+  const region = byId("announce");
+  if (region.textContent !== text) region.textContent = text;
+}

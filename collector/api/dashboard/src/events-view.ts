@@ -1,0 +1,151 @@
+// Raw events that are still held locally: searched backwards page by page, or watched as they come.
+
+import { get, type Events, type RawEvent } from "./api";
+import { announce, h } from "./dom";
+import * as f from "./format";
+import { Notice, statusBadge } from "./parts";
+import { span, type State } from "./state";
+
+const pageSize = 100;
+const liveMax = 300; // rows kept while watching
+
+function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
+  const path = e.url_path ?? "(not kept)";
+  return h("tr", { class: fresh ? "fresh" : "" },
+    h("td", { class: "when" }, h("time", { datetime: e.ts, title: e.ts }, f.moment(new Date(e.ts)).replace(/, \d\d:\d\d$/, ", "), f.timeOfDay(new Date(e.ts)))),
+    h("td", {}, statusBadge(e.http_response_status_code ?? 0)),
+    h("td", { class: "name" }, h("span", { class: "method" }, e.http_request_method ?? ""), h("span", { class: "path" }, path),
+      e.url_template && e.url_template !== path ? h("small", {}, "counted as ", e.url_template) : null),
+    h("td", { class: "num" }, f.micros(e.duration_us ?? 0)),
+    h("td", { class: "num wide" }, f.bytes(e.http_response_body_size ?? 0)),
+    h("td", { class: "wide" }, e.client_address ?? ""),
+    h("td", { class: "wide" }, e.error_type ? h("code", {}, e.error_type) : ""));
+}
+
+export function eventsTable(events: RawEvent[], fresh: boolean): HTMLElement {
+  if (events.length === 0) return h("p", { class: "panel empty" }, "No event in this time. Events are deleted locally when they are archived and old enough (retention.events); the archive has them.");
+  const head = [["Time", ""], ["Status", ""], ["Request", "name"], ["Took", "num"], ["Sent", "num wide"], ["Client", "wide"], ["Error", "wide"]];
+  return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", { class: "events" },
+    h("thead", {}, h("tr", {}, ...head.map(([name, kind]) => h("th", { scope: "col", class: kind! }, name!)))),
+    h("tbody", {}, ...events.map((e) => eventRow(e, fresh)))));
+}
+
+export class EventsView {
+  readonly element: HTMLElement;
+  private readonly notice = new Notice();
+  private readonly list = h("div");
+  private readonly more: HTMLButtonElement;
+  private readonly follow: HTMLButtonElement;
+  private readonly fields: Record<"path" | "status" | "latency", HTMLInputElement>;
+  private state!: State;
+  private cursor: string | undefined;
+  private loaded: RawEvent[] = [];
+  private stream: EventSource | null = null;
+  private timer = 0;
+
+  constructor(private readonly go: (change: Partial<State>) => void) {
+    const field = (placeholder: string): HTMLInputElement => h("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder });
+    this.fields = { path: field("/users/{id} or /static/*"), status: field("404, 5xx, 500-504"), latency: field("250ms") };
+    this.more = h("button", { type: "button", onclick: () => void this.older() }, "Load older events");
+    this.follow = h("button", { type: "button", "aria-pressed": "false", onclick: () => this.toggle() }, "Watch live");
+    const label = (name: string, input: HTMLInputElement): HTMLElement => h("label", {}, name, input);
+    this.element = h("div", {}, h("h1", {}, "Events"), this.notice.element,
+      h("form", { class: "fields", onsubmit: (e) => { e.preventDefault(); this.submit(); } },
+        label("Path or template", this.fields.path), label("Status", this.fields.status), label("At least this slow", this.fields.latency),
+        h("button", { type: "submit", class: "primary" }, "Search"), this.follow),
+      this.list, h("p", {}, this.more));
+    this.more.hidden = true;
+    this.list.append(h("p", { class: "panel empty" }, "Loading…"));
+  }
+
+  private submit(): void {
+    this.stop();
+    this.go({ path: this.fields.path.value.trim(), status: this.fields.status.value.trim(), latency: this.fields.latency.value.trim(), method: "", host: "" });
+  }
+
+  private filters(): Record<string, string> {
+    const s = this.state, below = s.path.endsWith("*");
+    return { path: below ? "" : s.path, prefix: below ? s.path.slice(0, -1) : "", status: s.status, min_duration: s.latency, method: s.method, host: s.host };
+  }
+
+  apply(s: State): void {
+    this.state = s;
+    for (const key of ["path", "status", "latency"] as const) {
+      if (document.activeElement !== this.fields[key]) this.fields[key].value = s[key];
+    }
+  }
+
+  /** The first page. While watching or after older pages were loaded nothing is replaced under the reader's eyes. */
+  async reload(s: State, signal: AbortSignal, byItself = false): Promise<void> {
+    if (byItself) return;
+    this.stop();
+    this.apply(s);
+    const page = await this.page(undefined, signal);
+    this.loaded = page.events;
+    this.show(page);
+    announce(f.plural(page.events.length, "event", "events"));
+  }
+
+  private page(cursor: string | undefined, signal?: AbortSignal): Promise<Events> {
+    const range = span(this.state);
+    return get<Events>("/api/v1/events", { ...this.filters(), from: range.from.toISOString(), to: range.to.toISOString(), limit: pageSize, cursor }, signal);
+  }
+
+  private async older(): Promise<void> {
+    this.more.disabled = true;
+    try {
+      const page = await this.page(this.cursor);
+      this.loaded.push(...page.events);
+      this.show(page);
+      this.notice.clear();
+    } catch (err) {
+      this.notice.show("bad", (err as Error).message);
+    }
+    this.more.disabled = false;
+  }
+
+  private show(page: Events): void {
+    this.cursor = page.next_cursor;
+    this.more.hidden = !page.next_cursor;
+    this.list.replaceChildren(eventsTable(this.loaded, false));
+  }
+
+  private toggle(): void {
+    if (this.stream) {
+      this.stop();
+      return;
+    }
+    const query = new URLSearchParams(Object.entries(this.filters()).filter(([, v]) => v !== "")).toString();
+    const stream = this.stream = new EventSource("/api/v1/tail" + (query ? "?" + query : ""));
+    const waiting: RawEvent[] = [];
+    let missed = 0;
+    this.loaded = [];
+    this.more.hidden = true;
+    this.list.replaceChildren(h("p", { class: "panel empty" }, "Watching. Events appear as they are recorded."));
+    stream.addEventListener("event", (m) => { waiting.push(JSON.parse((m as MessageEvent<string>).data) as RawEvent); });
+    stream.addEventListener("missed", (m) => { missed += Number((m as MessageEvent<string>).data); });
+    stream.onerror = () => this.notice.show("wait", "The connection was lost; trying again.");
+    stream.onopen = () => this.notice.clear();
+    this.timer = window.setInterval(() => {
+      if (waiting.length === 0) return;
+      const fresh = waiting.splice(0).reverse();
+      this.loaded = [...fresh, ...this.loaded].slice(0, liveMax);
+      this.list.replaceChildren(eventsTable(this.loaded, false));
+      if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; they are in the books.`);
+    }, 500);
+    this.follow.setAttribute("aria-pressed", "true");
+    this.follow.textContent = "Stop watching";
+  }
+
+  stop(): void {
+    this.stream?.close();
+    this.stream = null;
+    window.clearInterval(this.timer);
+    this.follow.setAttribute("aria-pressed", "false");
+    this.follow.textContent = "Watch live";
+  }
+
+  recolor(): void { /* nothing is drawn */ }
+  fail(text: string): void { this.notice.show("bad", text); this.element.classList.add("stale"); }
+  well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
+}

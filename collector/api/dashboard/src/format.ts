@@ -1,0 +1,70 @@
+// Figures for people.
+
+const whole = new Intl.NumberFormat("en");
+const three = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+export const count = (n: number): string => whole.format(n);
+
+/** A count that fits into a narrow place: 12,345 or 1.23 M. */
+export function short(n: number): string {
+  if (n < 100_000) return whole.format(n);
+  if (n < 1e6) return three.format(n / 1e3) + " k";
+  if (n < 1e9) return three.format(n / 1e6) + " M";
+  return three.format(n / 1e9) + " G";
+}
+
+export function share(part: number, all: number): string {
+  if (all <= 0) return "–";
+  const percent = (100 * part) / all;
+  if (percent === 0) return "0 %";
+  return percent < 0.01 ? "< 0.01 %" : three.format(percent) + " %";
+}
+
+export function rate(perSecond: number): string {
+  if (perSecond === 0) return "0 /s";
+  if (perSecond >= 0.1) return three.format(perSecond) + " /s";
+  if (perSecond * 60 >= 0.1) return three.format(perSecond * 60) + " /min";
+  return three.format(perSecond * 3600) + " /h";
+}
+
+export function micros(us: number): string {
+  if (us < 1000) return Math.round(us) + " µs";
+  if (us < 1e6) return three.format(us / 1e3) + " ms";
+  return three.format(us / 1e6) + " s";
+}
+
+export function bytes(n: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let i = 0;
+  while (n >= 1000 && i < units.length - 1) {
+    n /= 1000;
+    i++;
+  }
+  return three.format(n) + " " + units[i];
+}
+
+/** How much more or less now is than before, in words short enough for a cell. */
+export function change(now: number, before: number): { text: string; sign: number } {
+  if (before === 0) return now === 0 ? { text: "same", sign: 0 } : { text: "new", sign: 1 };
+  const factor = now / before;
+  const percent = (factor - 1) * 100;
+  if (Math.abs(percent) < 0.5) return { text: "same", sign: 0 };
+  if (factor >= 10) return { text: "× " + three.format(factor), sign: 1 };
+  return { text: (percent > 0 ? "+" : "−") + three.format(Math.abs(percent)) + " %", sign: Math.sign(percent) };
+}
+
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const year = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+
+export const timeOfDay = (t: Date): string => clock.format(t);
+export const moment = (t: Date): string => (t.getFullYear() === new Date().getFullYear() ? day : year).format(t);
+
+export function age(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+export const plural = (n: number, one: string, many: string): string => `${count(n)} ${n === 1 ? one : many}`;

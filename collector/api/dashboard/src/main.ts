@@ -1,0 +1,225 @@
+// The dashboard: decides which view is shown, when it asks again, and what the bar at the top says.
+
+import { BooksView } from "./books-view";
+import { append, byId, h } from "./dom";
+import { EventsView } from "./events-view";
+import * as f from "./format";
+import { PathView } from "./path-view";
+import { PathsView } from "./paths-view";
+import { link, ranges, read, span, type State, type View } from "./state";
+
+interface Shown {
+  element: HTMLElement;
+  apply(s: State): void;
+  reload(s: State, signal: AbortSignal, byItself?: boolean): Promise<void>;
+  recolor(): void;
+  fail(text: string): void;
+  well(): void;
+  stop?(): void;
+}
+
+const refreshSoon = 2_000; // ms between updates of views over at most a day
+const refreshLate = 30_000; // … and over more
+const main = byId("main");
+let state = read(location.hash);
+let view: Shown | null = null;
+let viewName: View | "" = "";
+let asking: AbortController | null = null;
+let lastAsked = 0;
+let pending = 0;
+
+function make(name: View): Shown {
+  switch (name) {
+    case "paths": return new PathsView(go);
+    case "path": return new PathView();
+    case "events": return new EventsView(go);
+    case "books": return new BooksView();
+  }
+}
+
+/** Changes the address; everything else follows from it. Search and order replace, so that "back" leaves the view. */
+function go(change: Partial<State>): void {
+  const next = link({ ...state, ...change });
+  const minor = Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up");
+  if (minor) history.replaceState(null, "", next);
+  else history.pushState(null, "", next);
+  moved();
+}
+
+const asked = (s: State): string => JSON.stringify({ ...s, search: "", sort: "", up: false });
+
+function moved(): void {
+  const before = asked(state);
+  state = read(location.hash);
+  if (viewName !== state.view) {
+    view?.stop?.();
+    view = make(state.view);
+    viewName = state.view;
+    main.replaceChildren(toolbar, view.element);
+    document.title = { paths: "Hot paths", path: "Path", events: "Events", books: "The books" }[state.view] + " – wayside";
+    window.scrollTo(0, 0);
+    showNavigation();
+    showToolbar();
+    view.apply(state);
+    void reload();
+    return;
+  }
+  showNavigation();
+  showToolbar();
+  view?.apply(state);
+  if (before !== asked(state)) void reload();
+}
+
+async function reload(byItself = false): Promise<void> {
+  if (byItself && asking) return; // still busy with the last one
+  asking?.abort();
+  const mine = asking = new AbortController();
+  lastAsked = Date.now();
+  const shown = view!;
+  try {
+    await shown.reload(state, mine.signal, byItself);
+    if (!mine.signal.aborted) shown.well();
+  } catch (err) {
+    if (!mine.signal.aborted) shown.fail(`${(err as Error).message}. What is shown may be old; trying again.`);
+  } finally {
+    if (asking === mine) asking = null;
+  }
+}
+
+// ---- the bar at the top
+
+function showNavigation(): void {
+  const views: [View, string][] = [["paths", "Paths"], ["events", "Events"], ["books", "Books"]];
+  const current = state.view === "path" ? "paths" : state.view;
+  const keep: State = { ...state, path: "", method: "", host: "", search: "", status: "", latency: "" };
+  byId("nav").replaceChildren(...views.map(([name, text]) =>
+    h("a", { href: link({ ...keep, view: name }), "aria-current": current === name ? "page" : undefined }, text)));
+}
+
+const local = (t: Date): string => new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+const fromField = h("input", { type: "datetime-local", step: 3600 });
+const toField = h("input", { type: "datetime-local", step: 3600 });
+const custom = h("form", {
+  class: "custom", hidden: true,
+  onsubmit: (e) => {
+    e.preventDefault();
+    const from = new Date(fromField.value), to = new Date(toField.value);
+    toField.setCustomValidity(from < to ? "" : "The end must be after the beginning.");
+    if (toField.reportValidity()) go({ range: "custom", from: from.toISOString(), to: to.toISOString() });
+  },
+}, h("label", {}, "From ", fromField), h("label", {}, "to ", toField), h("button", { type: "submit", class: "primary" }, "Show"));
+const rangeButtons = h("div", { class: "segments", role: "group", "aria-label": "Time range" });
+const compareBox = h("input", { type: "checkbox", onchange: () => go({ compare: compareBox.checked }) });
+const compareLabel = h("label", { class: "check" }, compareBox, "Compare with the period before");
+const rangeText = h("span", { class: "muted" });
+const toolbar = h("div", { class: "toolbar" }, rangeButtons, custom, compareLabel, rangeText);
+
+function showToolbar(): void {
+  toolbar.hidden = state.view === "books";
+  compareLabel.hidden = state.view === "events";
+  const focused = (document.activeElement as HTMLElement | null)?.dataset.range;
+  const button = (id: string, name: string, press: () => void): HTMLElement =>
+    h("button", { type: "button", "data-range": id, "aria-pressed": String(state.range === id), onclick: press }, name);
+  rangeButtons.replaceChildren(...ranges.map((r) => button(r.id, r.name, () => { custom.hidden = true; go({ range: r.id, from: "", to: "" }); })),
+    button("custom", "Custom", () => {
+      custom.hidden = !custom.hidden;
+      if (!custom.hidden) fromField.focus();
+    }));
+  if (focused) rangeButtons.querySelector<HTMLElement>(`[data-range="${focused}"]`)?.focus();
+  if (state.range === "custom") custom.hidden = false;
+  const range = span(state);
+  if (document.activeElement !== fromField) fromField.value = local(range.from);
+  if (document.activeElement !== toField) toField.value = local(range.to);
+  compareBox.checked = state.compare;
+  rangeText.textContent = `${f.moment(range.from)} – ${f.moment(range.to)}`;
+}
+
+// ---- themes
+
+type Theme = "auto" | "light" | "dark";
+const themeButton = byId("theme");
+const stored = (): Theme => {
+  try {
+    const value = localStorage.getItem("wayside-theme");
+    return value === "light" || value === "dark" ? value : "auto";
+  } catch {
+    return "auto"; // storage may be forbidden; then the system decides
+  }
+};
+let theme = stored();
+
+function showTheme(): void {
+  document.documentElement.dataset.theme = theme;
+  themeButton.replaceChildren();
+  append(themeButton, ["Theme: ", theme]);
+  view?.recolor();
+}
+themeButton.addEventListener("click", () => {
+  theme = theme === "auto" ? "light" : theme === "light" ? "dark" : "auto";
+  try {
+    localStorage.setItem("wayside-theme", theme);
+  } catch { /* it holds for this page */ }
+  showTheme();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view?.recolor());
+
+// ---- live updates
+
+const liveButton = byId("live");
+let paused = false;
+let connected = false;
+
+function showLive(): void {
+  const text = paused ? "Paused" : connected ? "Live" : "Connecting";
+  liveButton.className = "live " + (paused ? "paused" : connected ? "on" : "off");
+  liveButton.setAttribute("aria-pressed", String(!paused));
+  liveButton.title = paused ? "Updates are paused; press to go on" : "Updates by themselves; press to pause";
+  if (byId("live-text").textContent !== text) byId("live-text").textContent = text;
+}
+liveButton.addEventListener("click", () => {
+  paused = !paused;
+  showLive();
+  if (!paused) void reload(true);
+});
+
+/** Asks again when there is something new, but not more often than the range deserves. */
+function soon(): void {
+  if (paused || document.hidden || pending !== 0) return;
+  const wait = Math.max(0, lastAsked + (state.view !== "books" && span(state).hours > 24 ? refreshLate : refreshSoon) - Date.now());
+  pending = window.setTimeout(() => {
+    pending = 0;
+    if (!paused && !document.hidden) void reload(true);
+  }, wait);
+}
+
+function listen(): void {
+  const stream = new EventSource("/api/v1/live");
+  stream.onopen = () => { connected = true; showLive(); };
+  stream.onerror = () => {
+    connected = false;
+    showLive();
+    soon();
+    if (stream.readyState === EventSource.CLOSED) window.setTimeout(listen, 5_000);
+  };
+  stream.addEventListener("snapshot", soon);
+}
+document.addEventListener("visibilitychange", soon);
+// Quiet times bring no snapshots, but clocks go on: pictures of the last half hour move.
+window.setInterval(soon, 10_000);
+
+document.addEventListener("keydown", (e) => {
+  const typing = e.target instanceof HTMLInputElement || e.target instanceof HTMLSelectElement || e.target instanceof HTMLTextAreaElement;
+  if (e.key !== "/" || typing || e.ctrlKey || e.metaKey || e.altKey) return;
+  const search = document.getElementById("search");
+  if (search) {
+    e.preventDefault();
+    search.focus();
+  }
+});
+
+window.addEventListener("hashchange", moved);
+window.addEventListener("popstate", moved);
+showTheme();
+showLive();
+moved();
+listen();

@@ -1,0 +1,75 @@
+// Pieces that several views share.
+
+import { h } from "./dom";
+import * as f from "./format";
+import type { Figures } from "./api";
+import { link, type State } from "./state";
+
+/** Tells the reader where nothing can be shown, or not yet. */
+export class Notice {
+  readonly element = h("p", { class: "notice", hidden: true });
+  show(kind: "bad" | "wait" | "good" | "", text: string): void {
+    this.element.className = "notice " + kind;
+    this.element.hidden = text === "";
+    if (this.element.textContent !== text) this.element.textContent = text;
+  }
+  clear(): void { this.show("", ""); }
+}
+
+function delta(now: number, before: number | undefined, moreIsBad: boolean | null): HTMLElement | null {
+  if (before === undefined) return null;
+  const { text, sign } = f.change(now, before);
+  const kind = sign === 0 || moreIsBad === null ? "" : (sign > 0) === moreIsBad ? "bad" : "good";
+  return h("span", { class: "delta " + kind }, text);
+}
+
+/** The figures at the head of a view; with before, how they changed. */
+export function tiles(now: Figures, before?: Figures): HTMLElement {
+  const one = (name: string, value: string, change: HTMLElement | null, kind = ""): HTMLElement =>
+    h("div", { class: "tile " + kind }, h("dt", {}, name), h("dd", {}, value, change));
+  const l = now.latency_us, was = before?.latency_us;
+  const share = (x: Figures): number => (x.count > 0 ? x.errors / x.count : 0);
+  return h("dl", { class: "tiles" },
+    one("Requests", f.short(now.count), delta(now.count, before?.count, null)),
+    one("Rate", f.rate(now.rate), delta(now.rate, before?.rate, null)),
+    one("Errors", f.share(now.errors, now.count), delta(share(now), before && share(before), true), now.errors > 0 ? "has-errors" : ""),
+    one("p50", f.micros(l.p50), delta(l.p50, was?.p50, true)),
+    one("p95", f.micros(l.p95), delta(l.p95, was?.p95, true)),
+    one("p99", f.micros(l.p99), delta(l.p99, was?.p99, true)),
+    one("Slowest", f.micros(l.max), null),
+    one("Sent", f.bytes(now.bytes_out), delta(now.bytes_out, before?.bytes_out, null)));
+}
+
+export function emptyTiles(): HTMLElement {
+  return h("dl", { class: "tiles waiting" }, ...["Requests", "Rate", "Errors", "p50", "p95", "p99", "Slowest", "Sent"].map((name) =>
+    h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, "–"))));
+}
+
+export const methodBadge = (method: string): HTMLElement => h("span", { class: "method" }, method);
+
+const kindOf = (code: number): string => (code >= 500 || code === 0 ? "bad" : code >= 400 ? "wait" : code >= 300 ? "" : "good");
+export const statusBadge = (code: number): HTMLElement => h("span", { class: "status " + kindOf(code) }, code === 0 ? "?" : code);
+
+const names: Record<string, string> = {
+  200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently", 302: "Found",
+  303: "See Other", 304: "Not Modified", 307: "Temporary Redirect", 308: "Permanent Redirect", 400: "Bad Request", 401: "Unauthorized",
+  403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 410: "Gone",
+  413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content", 429: "Too Many Requests", 431: "Header Too Large",
+  499: "Client Left", 500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+};
+
+/** Every status with its number and share, the most frequent first. */
+export function statusList(status: Record<string, number>): HTMLElement {
+  const all = Object.values(status).reduce((a, b) => a + b, 0);
+  const rows = Object.entries(status).sort((a, b) => b[1] - a[1] || Number(a[0]) - Number(b[0]));
+  return h("ul", { class: "statuses" }, ...rows.map(([code, n]) => {
+    const bar = h("span", { class: "bar " + kindOf(Number(code)), "aria-hidden": "true" });
+    bar.style.width = Math.max((100 * n) / Math.max(all, 1), 0.5) + "%";
+    return h("li", {}, h("span", { class: "status-name" }, statusBadge(Number(code)), names[code] ?? ""),
+      h("span", { class: "track" }, bar), h("span", { class: "num" }, f.count(n)), h("span", { class: "num muted" }, f.share(n, all)));
+  }));
+}
+
+export function pathLink(s: State, row: { path: string; method: string; host: string }): string {
+  return link({ ...s, view: "path", path: row.path, method: row.method, host: row.host, search: "", status: "", latency: "" });
+}

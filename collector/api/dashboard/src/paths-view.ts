@@ -1,0 +1,176 @@
+// The hot paths: what was asked for, how often, how fast, and what failed.
+
+import { get, type Activity, type Figures, type Paths, type Recent, type Row, type Series } from "./api";
+import { Figure, shrink, sparkline } from "./chart";
+import { recentChart, recentMinutes, requestsChart, sinceFirst } from "./charts";
+import { announce, h } from "./dom";
+import * as f from "./format";
+import { emptyTiles, methodBadge, Notice, pathLink, tiles } from "./parts";
+import { span, step, type State } from "./state";
+
+interface Column {
+  key: string;
+  name: string;
+  value: (r: Row) => number | string;
+  cell: (r: Row, was: Figures | undefined) => (Node | string | null)[];
+  class?: string;
+}
+
+const failing = (r: Row): number => (r.count > 0 ? r.errors / r.count : 0);
+const changed = (now: number, was: number | undefined): Node | null =>
+  was === undefined ? null : h("small", {}, f.change(now, was).text);
+
+const columns: Column[] = [
+  { key: "count", name: "Requests", value: (r) => r.count, cell: (r, was) => [f.short(r.count), changed(r.count, was?.count)] },
+  { key: "rate", name: "Rate", class: "wide", value: (r) => r.rate, cell: (r) => [f.rate(r.rate)] },
+  {
+    key: "errors", name: "Errors", value: failing,
+    cell: (r) => (r.errors === 0 ? [h("span", { class: "none" }, "0")] : [h("span", { class: "failed" }, f.share(r.errors, r.count)), h("small", {}, f.count(r.errors))]),
+  },
+  { key: "p50", name: "p50", class: "wide", value: (r) => r.latency_us.p50, cell: (r, was) => [f.micros(r.latency_us.p50), changed(r.latency_us.p50, was?.latency_us.p50)] },
+  { key: "p95", name: "p95", value: (r) => r.latency_us.p95, cell: (r, was) => [f.micros(r.latency_us.p95), changed(r.latency_us.p95, was?.latency_us.p95)] },
+  { key: "p99", name: "p99", class: "wide", value: (r) => r.latency_us.p99, cell: (r, was) => [f.micros(r.latency_us.p99), changed(r.latency_us.p99, was?.latency_us.p99)] },
+  { key: "out", name: "Sent", class: "wide", value: (r) => r.bytes_out, cell: (r) => [f.bytes(r.bytes_out)] },
+];
+
+const rowsShown = 200;
+const keyOf = (r: { host: string; method: string; path: string }): string => `${r.method} ${r.host} ${r.path}`;
+
+export class PathsView {
+  readonly element: HTMLElement;
+  private readonly notice = new Notice();
+  private readonly figures = h("div", {}, emptyTiles());
+  private readonly now = new Figure();
+  private readonly chart = new Figure();
+  private readonly head = h("tr");
+  private readonly body = h("tbody");
+  private readonly foot = h("p", { class: "muted", role: "status" });
+  private readonly search: HTMLInputElement;
+  private state!: State;
+  private data: Paths | null = null;
+  private activity = new Map<string, Activity>();
+  private recently = "Recently";
+  private drawn = new Map<string, { tr: HTMLElement; text: string }>();
+
+  constructor(private readonly go: (change: Partial<State>) => void) {
+    this.search = h("input", {
+      type: "search", id: "search", autocomplete: "off", spellcheck: "false", placeholder: "Part of a path, host or method",
+      "aria-keyshortcuts": "/", oninput: () => this.go({ search: this.search.value }),
+    });
+    this.element = h("div", {},
+      h("h1", { class: "unseen" }, "Hot paths"), this.notice.element, this.figures,
+      h("div", { class: "charts" }, this.now.element, this.chart.element),
+      h("section", { "aria-labelledby": "paths-heading" },
+        h("div", { class: "bar" }, h("h2", { id: "paths-heading" }, "Hot paths"),
+          h("label", { class: "search" }, h("span", { class: "unseen" }, "Search the paths"), this.search, h("kbd", { "aria-hidden": "true" }, "/"))),
+        h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Table of hot paths" },
+          h("table", { class: "paths" }, h("thead", {}, this.head), this.body)),
+        this.foot));
+    for (let i = 0; i < 6; i++) this.body.append(h("tr", { class: "waiting" }, h("td", { colspan: columns.length + 2 }, h("span", { class: "bone" }))));
+  }
+
+  /** Shows what is there with another order or search; reload asks again. */
+  apply(s: State): void {
+    this.state = s;
+    if (document.activeElement !== this.search) this.search.value = s.search;
+    this.heading();
+    this.table();
+  }
+
+  async reload(s: State, signal: AbortSignal): Promise<void> {
+    this.state = s;
+    const range = span(s), compare = s.compare ? "previous" : undefined;
+    const query = { from: range.from.toISOString(), to: range.to.toISOString(), compare };
+    const [data, recent, series] = await Promise.all([
+      get<Paths>("/api/v1/paths", { ...query, limit: 2000, spark: range.hours > 24 ? 60 : undefined }, signal),
+      get<Recent>("/api/v1/recent", {}, signal),
+      range.hours > 1 ? get<Series>("/api/v1/series", { ...query, step: step(range.hours) + "h" }, signal) : null,
+    ]);
+    this.data = data;
+    this.activity = new Map<string, Activity>(range.hours > 24
+      ? data.paths.map((r) => [keyOf(r), { count: r.spark ?? [], errors: [] }])
+      : recent.paths.map((r) => [keyOf(r), { count: r.count.slice(sinceFirst(recent)), errors: r.errors.slice(sinceFirst(recent)) }]));
+    this.recently = `Last ${recentMinutes(recent)} min`;
+    this.figures.replaceChildren(tiles(data.totals, data.before?.totals));
+    this.now.show(recentChart(recent));
+    this.chart.element.hidden = series === null;
+    if (series) this.chart.show(requestsChart(series, "Requests over the range"));
+    this.apply(s);
+    announce(`${f.plural(data.totals.count, "request", "requests")}, ${f.share(data.totals.errors, data.totals.count)} errors`);
+  }
+
+  recolor(): void { this.chart.recolor(); this.now.recolor(); }
+  fail(text: string): void { this.notice.show("bad", text); this.element.classList.add("stale"); }
+  well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
+
+  private heading(): void {
+    const s = this.state;
+    const sortable = (key: string, name: string, className: string): HTMLElement => {
+      const active = s.sort === key;
+      return h("th", { scope: "col", class: className, "aria-sort": active ? (s.up ? "ascending" : "descending") : undefined },
+        h("button", { type: "button", "data-key": key, onclick: () => this.go({ sort: key, up: active ? !s.up : key === "path" }) }, name));
+    };
+    const focused = (document.activeElement as HTMLElement | null)?.dataset.key;
+    this.head.replaceChildren(sortable("path", "Path", "name"),
+      h("th", { scope: "col", class: "spark-cell" }, span(s).hours > 24 ? "Over the range" : this.recently),
+      ...columns.map((c) => sortable(c.key, c.name, c.class ?? "")));
+    if (focused) this.head.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus();
+  }
+
+  private rows(): Row[] {
+    const s = this.state, wanted = s.search.trim().toLowerCase();
+    const value = columns.find((c) => c.key === s.sort)?.value ?? (s.sort === "path" ? (r: Row) => r.path : (r: Row) => r.count);
+    const sign = s.up ? 1 : -1;
+    return (this.data?.paths ?? [])
+      .filter((r) => r.count > 0 && (wanted === "" || keyOf(r).toLowerCase().includes(wanted)))
+      .sort((a, b) => {
+        const x = value(a), y = value(b);
+        return x < y ? -sign : x > y ? sign : b.count - a.count || (a.path < b.path ? -1 : 1);
+      });
+  }
+
+  private table(): void {
+    const data = this.data;
+    if (!data) return;
+    const rows = this.rows();
+    const shown = rows.slice(0, rowsShown);
+    const focused = document.activeElement;
+    const next = new Map<string, { tr: HTMLElement; text: string }>();
+    for (const r of shown) next.set(keyOf(r), this.row(r));
+    this.drawn = next;
+    const order = [...next.values()].map((d) => d.tr);
+    if (order.length !== this.body.children.length || order.some((tr, i) => this.body.children[i] !== tr)) {
+      this.body.replaceChildren(...order);
+      if (focused instanceof HTMLElement && this.body.contains(focused)) focused.focus({ preventScroll: true });
+    }
+    if (shown.length === 0) this.body.replaceChildren(h("tr", {}, h("td", { class: "empty", colspan: columns.length + 2 }, ...this.nothing(data))));
+    const more = rows.length > shown.length ? ` The first ${rowsShown} are listed; a search finds the others.` : "";
+    this.foot.textContent = shown.length === 0 ? "" : `${f.plural(rows.length, "path", "paths")}${this.state.search ? " found" : ""}.${more}`;
+  }
+
+  /** Reuses a row that would look the same, so that neither focus nor selection is lost with an update. */
+  private row(r: Row): { tr: HTMLElement; text: string } {
+    const key = keyOf(r), activity = this.activity.get(key), was = r.before;
+    const text = JSON.stringify([r, activity, this.state.range, this.state.compare]);
+    const old = this.drawn.get(key);
+    if (old?.text === text) return old;
+    const tr = old?.tr ?? h("tr", {}, h("th", { scope: "row", class: "name" },
+      h("a", { href: pathLink(this.state, r) }, methodBadge(r.method), h("span", { class: "path" }, r.path)), h("small", {}, r.host)));
+    tr.querySelector("a")!.setAttribute("href", pathLink(this.state, r));
+    const width = span(this.state).hours > 24 ? 90 : 60;
+    tr.replaceChildren(tr.firstChild!,
+      h("td", { class: "spark-cell" }, activity ? sparkline(shrink(activity.count, width), shrink(activity.errors, width)) : h("span", { class: "none" }, "–")),
+      ...columns.map((c) => {
+        const td = h("td", { class: c.class });
+        for (const part of c.cell(r, was)) if (part !== null) td.append(part);
+        return td;
+      }));
+    return { tr, text };
+  }
+
+  private nothing(data: Paths): Node[] {
+    if (data.paths.some((r) => r.count > 0)) return [h("strong", {}, "No path matches the search."), h("button", { type: "button", class: "quiet", onclick: () => { this.search.value = ""; this.go({ search: "" }); } }, "Clear it")];
+    return [h("strong", {}, "No requests in this time."),
+      h("span", {}, "Send one through the proxy, and it appears here about a second later. Its address stands in wayside's first log line.")];
+  }
+}

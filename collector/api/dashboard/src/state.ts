@@ -1,0 +1,78 @@
+// Where we are: everything that a link should carry is in the address, behind the "#".
+
+export type View = "paths" | "path" | "events" | "books";
+
+export interface State {
+  view: View;
+  range: string; // "1h", "24h", "7d", … or "custom"
+  from: string; // with custom: RFC 3339
+  to: string;
+  compare: boolean;
+  sort: string;
+  up: boolean; // ascending
+  search: string;
+  path: string;
+  method: string;
+  host: string;
+  status: string;
+  latency: string;
+}
+
+export const ranges = [
+  { id: "1h", name: "1 h", hours: 1 }, { id: "6h", name: "6 h", hours: 6 }, { id: "24h", name: "24 h", hours: 24 },
+  { id: "7d", name: "7 d", hours: 168 }, { id: "30d", name: "30 d", hours: 720 }, { id: "90d", name: "90 d", hours: 2160 },
+  { id: "365d", name: "1 y", hours: 8760 },
+];
+
+const defaults: State = {
+  view: "paths", range: "24h", from: "", to: "", compare: false, sort: "count", up: false, search: "",
+  path: "", method: "", host: "", status: "", latency: "",
+};
+
+export function read(hash: string): State {
+  const [place = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
+  const q = new URLSearchParams(query);
+  const s: State = { ...defaults };
+  if (place === "path" || place === "events" || place === "books") s.view = place;
+  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "status", "latency"] as const) {
+    const value = q.get(key);
+    if (value !== null) s[key] = value;
+  }
+  s.compare = q.has("compare");
+  s.up = q.has("up");
+  if (s.range !== "custom" && !ranges.some((r) => r.id === s.range)) s.range = defaults.range;
+  if (s.range === "custom" && !(Date.parse(s.from) < Date.parse(s.to))) s.range = defaults.range;
+  return s;
+}
+
+export function link(s: State): string {
+  const q = new URLSearchParams();
+  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "status", "latency"] as const) {
+    if (s[key] !== defaults[key]) q.set(key, s[key]);
+  }
+  if (s.compare) q.set("compare", "1");
+  if (s.up) q.set("up", "1");
+  const query = q.toString();
+  return "#/" + (s.view === "paths" ? "" : s.view) + (query ? "?" + query : "");
+}
+
+export interface Span { from: Date; to: Date; hours: number }
+
+/** The range of hours asked for. Statistics are kept by the hour, so the end is the end of the present hour. */
+export function span(s: State, now: Date = new Date()): Span {
+  const hour = 3_600_000;
+  if (s.range === "custom") {
+    const from = Math.floor(Date.parse(s.from) / hour) * hour;
+    const to = Math.ceil(Date.parse(s.to) / hour) * hour;
+    return { from: new Date(from), to: new Date(to), hours: (to - from) / hour };
+  }
+  const hours = ranges.find((r) => r.id === s.range)!.hours;
+  const to = Math.floor(now.getTime() / hour) * hour + hour;
+  return { from: new Date(to - hours * hour), to: new Date(to), hours };
+}
+
+/** A step that gives at most about 180 points. */
+export function step(hours: number): number {
+  for (const candidate of [1, 2, 3, 6, 12, 24, 48, 168]) if (hours / candidate <= 180) return candidate;
+  return 720;
+}

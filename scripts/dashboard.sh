@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# dashboard.sh build | check | shots: works on collector/api/dashboard with the versions that its package-lock.json pins.
+#
+#   build   type check, and write the files that wayside embeds
+#   check   type check; fail if the committed files are not what the sources build to; then drive the dashboard in Chromium
+#           on demo traffic (drive.mjs)
+#   shots   the long form of check: every view, both themes, phone width, screenshots into docs/images
+#
+# Exits 77, loudly, where there is no npm or no registry to fetch the tools from: then nothing was checked.
+set -euo pipefail
+cd "$(dirname "$0")/../collector/api/dashboard"
+
+skip() {
+	echo "SKIPPED: $1: the dashboard's sources were NOT compared with its built files, and no browser looked at it" >&2
+	exit 77
+}
+
+command -v npm >/dev/null && command -v node >/dev/null || skip "no npm"
+if [[ ! -x node_modules/.bin/esbuild || package-lock.json -nt node_modules/.package-lock.json ]]; then
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || skip "npm ci failed"
+fi
+node_modules/.bin/tsc --noEmit -p .
+case "${1:-check}" in
+build) node build.mjs ;;
+check | shots)
+	node build.mjs --check
+	echo "the built files match their sources"
+	;;
+*)
+	sed -n '2,9s/^# \{0,1\}//p' "../../../scripts/dashboard.sh" >&2
+	exit 2
+	;;
+esac

@@ -48,6 +48,9 @@ type Source interface {
 	Ack(ctx context.Context, epoch uuid.UUID, seq uint64) error
 	// Ledgers returns the account of every epoch that is there; applied are the watermarks.
 	Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]spool.Ledger, error)
+	// Settle makes the account of an epoch agree with what the store holds of it, and returns the responses that were
+	// acknowledged and are not in the store.
+	Settle(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error)
 	// Retire removes a closed, fully acknowledged epoch whose ledger is stored.
 	Retire(ctx context.Context, epoch uuid.UUID) error
 	// Publish leaves bytes with the traffic process.
@@ -59,6 +62,7 @@ type Store interface {
 	Apply(b *store.Batch) error
 	Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error
 	Watermarks() map[uuid.UUID]uint64
+	Marks() map[uuid.UUID]store.Mark
 	SetLedger(l store.Ledger) error
 	Ledgers() []store.Ledger
 	Totals() (store.Totals, error)
@@ -153,6 +157,7 @@ type Collector struct {
 	publish publishState
 	retired time.Time          // when finished epochs were last looked for
 	done    map[uuid.UUID]bool // epochs whose final ledger is stored
+	settled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
 
 	booksMu sync.Mutex // held while the store changes; View takes it to see watermarks and totals that belong together
 
@@ -192,7 +197,7 @@ func New(o Options) (*Collector, error) {
 	if c.applied == nil {
 		c.applied = map[uuid.UUID]uint64{}
 	}
-	c.done = make(map[uuid.UUID]bool)
+	c.done, c.settled = make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
 	for _, l := range o.Store.Ledgers() {
 		c.done[l.Epoch] = true
 	}

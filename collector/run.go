@@ -132,6 +132,9 @@ func (c *Collector) upkeep(ctx context.Context, force bool) {
 		return
 	}
 	c.retired = now
+	if err := c.settleBooks(ctx); err != nil && ctx.Err() == nil {
+		c.log.Warn("the spools' figures could not be compared with the store's", "error", err)
+	}
 	if err := c.retireFinished(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("finished epochs stay for now", "error", err)
 	}
@@ -144,10 +147,11 @@ func (c *Collector) retireFinished(ctx context.Context) error {
 	if err != nil {
 		return sourceError(ctx, "read ledgers", err)
 	}
+	marks := c.o.Store.Marks()
 	var failed error
 	for _, l := range ledgers {
-		if !l.Closed || l.Spooled > 0 {
-			continue
+		if mark := marks[l.Epoch]; !l.Closed || l.Spooled > 0 || l.Recorded != mark.Applied+mark.Quarantined {
+			continue // its figures become final only when they agree with the store's, see settleBooks
 		}
 		final := store.Ledger{
 			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped,

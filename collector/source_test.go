@@ -142,6 +142,10 @@ func (s *memSource) Retire(_ context.Context, id uuid.UUID) error {
 	return nil
 }
 
+func (s *memSource) Settle(_ context.Context, id uuid.UUID, seq, _ uint64) (uint64, error) {
+	return 0, s.Ack(context.Background(), id, seq)
+}
+
 func (s *memSource) Publish(_ context.Context, topic string, body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -182,6 +183,18 @@ func (c *Client) Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]L
 		return nil, fmt.Errorf("read spool ledgers: %w", err)
 	}
 	return decodeLedgers(b)
+}
+
+// Settle implements Source.
+func (c *Client) Settle(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error) {
+	b, err := c.call(ctx, frameSettle, encodeSettle(epoch, seq, held))
+	if err != nil {
+		return 0, fmt.Errorf("settle %s: %w", epoch, err)
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: answer of %d bytes to settle", errFrame, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
 }
 
 // Retire implements Source.

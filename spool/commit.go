@@ -128,14 +128,15 @@ func (s *Set) commit(force bool) error {
 	err := s.freeHeld(e, j)
 	s.tellDrops(j)
 	j.Seal(false)
-	err = errors.Join(err, s.commitTaken(e, j))
+	through, takenErr := s.commitTaken(e, j)
+	err = errors.Join(err, takenErr)
 	if err == nil {
 		err = s.freeHeld(e, j)
 	}
 	if err == nil && force && j.Seal(true) {
-		err = s.commitTaken(e, j)
+		through, err = s.commitTaken(e, j)
 	}
-	s.durable.decide(j.DecidedSeq())
+	s.durable.decide(through, takenErr == nil && err == nil)
 	return err
 }
 
@@ -147,21 +148,24 @@ func (s *Set) freeHeld(e *epoch, j *journal.Journal) error {
 	return s.commitAcksOf(e)
 }
 
-// commitTaken commits the sealed segments, oldest first, and stops at the first that fails.
-func (s *Set) commitTaken(e *epoch, j *journal.Journal) error {
+// commitTaken commits the sealed segments, oldest first, and stops at the first that fails. It returns the seq up to which
+// every record has been committed or tried: not what has been sealed since, which nobody may take for durable.
+func (s *Set) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
 	for {
 		s.mu.Lock()
-		e.taken = append(e.taken, j.Sealed()...)
+		var sealed []*journal.Segment
+		sealed, through = j.Sealed()
+		e.taken = append(e.taken, sealed...)
 		var seg *journal.Segment
 		if len(e.taken) > 0 {
 			seg = e.taken[0]
 		}
 		s.mu.Unlock()
 		if seg == nil {
-			return nil
+			return through, nil
 		}
 		if err := s.commitSegment(e, seg); err != nil {
-			return err
+			return through, err
 		}
 	}
 }

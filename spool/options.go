@@ -134,4 +134,5 @@ type Status struct {
 	FullCommits      uint64        // commits refused because the queue was full
 	JournalFaults    uint64        // mappings that failed
 	QuarantinedFiles uint64        // files and values set aside since Open
+	Unsynced         uint64        // with SyncEachResponse: responses released although the fsync failed or took too long
 }

@@ -46,6 +46,7 @@ const (
 	frameCancel
 	frameOK
 	frameError
+	frameSettle
 )
 
 var (
@@ -192,6 +193,18 @@ func decodeAck(b []byte) (epoch uuid.UUID, seq uint64, err error) {
 	}
 	copy(epoch[:], b)
 	return epoch, binary.BigEndian.Uint64(b[16:]), nil
+}
+
+func encodeSettle(epoch uuid.UUID, seq, held uint64) []byte {
+	return binary.BigEndian.AppendUint64(encodeAck(epoch, seq), held)
+}
+
+func decodeSettle(b []byte) (epoch uuid.UUID, seq, held uint64, err error) {
+	if len(b) != 32 {
+		return epoch, 0, 0, fmt.Errorf("%w: settle of %d bytes", errFrame, len(b))
+	}
+	epoch, seq, err = decodeAck(b[:24])
+	return epoch, seq, binary.BigEndian.Uint64(b[24:]), err
 }
 
 func encodeApplied(applied map[uuid.UUID]uint64) []byte {

@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,6 +157,13 @@ func (c *serverConn) answer(ctx context.Context, f frame) (parts [][]byte, size 
 				text, err = json.Marshal(ledgers)
 				parts, size = [][]byte{text}, len(text)
 			}
+		}
+	case frameSettle:
+		epoch, seq, held, derr := decodeSettle(f.payload)
+		if err = derr; err == nil {
+			var missing uint64
+			missing, err = c.source.Settle(ctx, epoch, seq, held)
+			parts, size = [][]byte{binary.BigEndian.AppendUint64(nil, missing)}, 8
 		}
 	case frameRetire:
 		epoch, derr := decodeRetire(f.payload)

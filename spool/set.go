@@ -41,7 +41,7 @@ type Set struct {
 	cachedBytes int
 	degraded    string
 
-	commits, commitErrors, fullCommits, quarantined atomic.Uint64
+	commits, commitErrors, fullCommits, quarantined, unsynced atomic.Uint64
 }
 
 // Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: when the
@@ -102,8 +102,8 @@ func (s *Set) Epoch() uuid.UUID { return s.current.id }
 // Options.SyncEachResponse is set. The event is borrowed for the call.
 func (s *Set) Record(e *event.Event) {
 	seq, refusal := s.TryAppend(e)
-	if refusal == Accepted && s.o.SyncEachResponse {
-		s.durable.wait(seq, s.notify)
+	if refusal == Accepted && s.o.SyncEachResponse && !s.durable.wait(seq, s.notify) {
+		s.unsynced.Add(1)
 	}
 }
 
@@ -208,7 +208,7 @@ func (s *Set) Close() error {
 		errs = append(errs, s.closeJournal(j))
 	}
 	errs = append(errs, s.commitAcks())
-	s.durable.decide(^uint64(0))
+	s.durable.decide(^uint64(0), false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.epochs {
@@ -243,7 +243,7 @@ func (s *Set) Status() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Degraded: s.degraded, Epochs: len(s.epochs), Commits: s.commits.Load(), CommitErrors: s.commitErrors.Load(),
-		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.quarantined.Load(),
+		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.quarantined.Load(), Unsynced: s.unsynced.Load(),
 	}
 	var oldest time.Time
 	for _, e := range s.epochs {
@@ -278,10 +278,12 @@ type durable struct {
 	waiting atomic.Int32
 	mu      sync.Mutex
 	seq     uint64        // guarded by mu: the fate of all up to it is decided
+	synced  uint64        // guarded by mu: all up to it are on the disk
 	decided chan struct{} // guarded by mu: closed and replaced when seq rises
 }
 
-func (d *durable) wait(seq uint64, notify func()) {
+// wait returns when the event is on the disk, or false when the attempt failed or took longer than SyncWaitMax.
+func (d *durable) wait(seq uint64, notify func()) (synced bool) {
 	d.waiting.Add(1)
 	defer d.waiting.Add(-1)
 	notify()
@@ -289,22 +291,26 @@ func (d *durable) wait(seq uint64, notify func()) {
 	defer timeout.Stop()
 	for {
 		d.mu.Lock()
-		done, decided := d.seq >= seq, d.decided
+		done, synced, decided := d.seq >= seq, d.synced >= seq, d.decided
 		d.mu.Unlock()
 		if done {
-			return
+			return synced
 		}
 		select {
 		case <-decided:
 		case <-timeout.C:
-			return
+			return false
 		}
 	}
 }
 
-func (d *durable) decide(seq uint64) {
+// decide lets go of everybody who waits for a seq up to this one, which was committed, or tried to be.
+func (d *durable) decide(seq uint64, committed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if committed {
+		d.synced = max(d.synced, seq)
+	}
 	if seq <= d.seq {
 		return
 	}

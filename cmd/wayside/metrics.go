@@ -46,6 +46,7 @@ var (
 	descSegments = prometheus.NewDesc("wayside_spool_journal_segments_in_use", "Journal segments that are not free.", nil, nil)
 	descCommits  = prometheus.NewDesc("wayside_spool_commits_total", "Commits of the queue, by result.", []string{"result"}, nil)
 	descSetAside = prometheus.NewDesc("wayside_spool_quarantined_files_total", "Damaged files and values set aside.", nil, nil)
+	descUnsynced = prometheus.NewDesc("wayside_spool_unsynced_total", "With spool.sync: request, responses released although the fsync failed or took too long.", nil, nil)
 	descDegraded = prometheus.NewDesc("wayside_spool_degraded", "1 while events cannot be recorded or committed.", nil, nil)
 
 	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected.", nil, nil)
@@ -103,6 +104,7 @@ func (m *trafficMetrics) spool(gauge, count func(*prometheus.Desc, float64, ...s
 	count(descCommits, float64(s.CommitErrors), "error")
 	count(descCommits, float64(s.FullCommits), "full")
 	count(descSetAside, float64(s.QuarantinedFiles))
+	count(descUnsynced, float64(s.Unsynced))
 	ledgers, err := m.t.spool.Ledgers(context.Background(), nil)
 	if err != nil {
 		return

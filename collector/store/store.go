@@ -291,6 +291,24 @@ func (s *Store) Watermarks() map[uuid.UUID]uint64 {
 	return out
 }
 
+// Mark is how far an epoch has been taken into the store.
+type Mark struct {
+	Seq         uint64 // its events are applied or quarantined up to here
+	Applied     uint64 // responses
+	Quarantined uint64 // responses
+}
+
+// Marks is [Store.Watermarks] with the number of responses.
+func (s *Store) Marks() map[uuid.UUID]Mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[uuid.UUID]Mark, len(s.watermarks))
+	for epoch, w := range s.watermarks {
+		out[epoch] = Mark{Seq: w.seq, Applied: w.applied, Quarantined: w.quarantined}
+	}
+	return out
+}
+
 // PathState calls fn with every key and value that batches have left as path state, in ascending order of key. The slices
 // are valid during the call.
 func (s *Store) PathState(fn func(key, value []byte) error) error {

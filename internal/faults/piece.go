@@ -29,6 +29,10 @@ func All() []Fault {
 		{"power-drain", "power cut while a backlog is drained", 40, 0, 10, powerFault("drain")},
 		{"power-archive", "power cut while archiving", 40, 0, 10, powerFault("archive")},
 		{"power-delete", "power cut while retention deletes", 40, 0, 10, powerFault("delete")},
+		{"flip-rest", "a bit flipped in every kind of file, while nothing runs", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, false)},
+		{"flip-use", "a bit flipped in every kind of file, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, true)},
+		{"cut-rest", "every kind of file cut off, while nothing runs", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(false, false)},
+		{"cut-use", "every kind of file cut off, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(false, true)},
 	}
 }
 

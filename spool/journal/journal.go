@@ -246,13 +246,14 @@ func (j *Journal) Seal(force bool) bool {
 	return true
 }
 
-// Sealed returns the sealed segments that were not returned before, oldest first.
-func (j *Journal) Sealed() []*Segment {
+// Sealed returns the sealed segments that were not returned before, oldest first, and the seq up to which every record is
+// in them or in earlier ones. Read together: a segment that is sealed a moment later is in neither.
+func (j *Journal) Sealed() (segments []*Segment, through uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	out := j.sealed
-	j.sealed = nil
-	return out
+	segments, j.sealed = j.sealed, nil
+	through = j.nextSeq - 1
+	return segments, through
 }
 
 // Recycle makes a segment free again; the caller answers for its records being durable elsewhere. A segment whose mapping
@@ -337,11 +338,4 @@ func (j *Journal) removeAll() {
 	for _, s := range j.all {
 		_ = os.Remove(j.path(s.number)) // what stays is recovered, and found committed, at the next start
 	}
-}
-
-// DecidedSeq is the seq up to which records were sealed: their commit has been tried when no segment is left in Sealed.
-func (j *Journal) DecidedSeq() uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.nextSeq - 1
 }

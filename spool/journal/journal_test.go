@@ -105,7 +105,7 @@ func TestFullThenRecycled(t *testing.T) {
 		}
 		n++
 	}
-	sealed := j.Sealed()
+	sealed, _ := j.Sealed()
 	if len(sealed) != 2 || j.LastSeq() != n {
 		t.Fatalf("%d sealed segments, last seq %d of %d", len(sealed), j.LastSeq(), n)
 	}
@@ -148,7 +148,8 @@ func TestConcurrentAppends(t *testing.T) {
 	const writers, each = 4, 5000
 	got := make(map[uint64]uint64)
 	commit := func() {
-		for _, s := range j.Sealed() {
+		segments, _ := j.Sealed()
+		for _, s := range segments {
 			s.Wait()
 			n, err := s.Scan(func(seq uint64, payload []byte) {
 				var e event.Event
@@ -329,7 +330,8 @@ func TestFault(t *testing.T) {
 	if seq, r := j.Append(sampleEvent()); r != Appended || seq != uint64(len(want))+2 {
 		t.Fatalf("append to the next segment: seq %d, result %d", seq, r)
 	}
-	s := j.Sealed()[0]
+	segments, _ := j.Sealed()
+	s := segments[0]
 	s.Wait()
 	if _, err := s.Scan(func(uint64, []byte) {}); err == nil {
 		t.Error("reading the cut file gives no error")
@@ -374,7 +376,8 @@ func BenchmarkTryAppend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, r := j.Append(e); r == Full {
-			for _, s := range j.Sealed() {
+			segments, _ := j.Sealed()
+		for _, s := range segments {
 				j.Recycle(s)
 			}
 		}

@@ -1,0 +1,63 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// settleBooks compares, epoch by epoch, what the spools say was recorded with what the store has of it, and makes them agree.
+// They disagree after a death between apply and acknowledgement, which costs nothing, and after damage:
+//
+//   - a queue that was damaged after its events were applied: the spool counted them as dropped, and takes that back;
+//   - a store that was set aside, or came back older than it was: what the spool was told is safe is not there any more.
+//     It is counted as quarantined, so that the figures say that it is missing and still add up.
+//
+// The caller holds drainMu: no event is applied meanwhile.
+func (c *Collector) settleBooks(ctx context.Context) error {
+	marks := c.o.Store.Marks()
+	ledgers, err := c.o.Source.Ledgers(ctx, c.o.Store.Watermarks())
+	if err != nil {
+		return sourceError(ctx, "read ledgers", err)
+	}
+	var failed []error
+	for _, l := range ledgers {
+		mark := marks[l.Epoch]
+		held := mark.Applied + mark.Quarantined
+		if c.settled[l.Epoch] && l.Recorded == l.Spooled+held {
+			continue
+		}
+		missing, err := c.o.Source.Settle(ctx, l.Epoch, mark.Seq, held)
+		switch {
+		case errors.Is(err, spool.ErrUnknownEpoch):
+			continue // retired meanwhile
+		case err != nil:
+			failed = append(failed, sourceError(ctx, "settle", err))
+			continue
+		case missing > 0:
+			if err := c.missing(l, mark, missing); err != nil {
+				failed = append(failed, err)
+				continue
+			}
+		}
+		c.settled[l.Epoch] = true
+	}
+	return errors.Join(failed...)
+}
+
+// missing counts responses that the store has lost.
+func (c *Collector) missing(l spool.Ledger, mark store.Mark, missing uint64) error {
+	reason := fmt.Sprintf("%d responses had been applied and acknowledged, and are not in the store", missing)
+	c.booksMu.Lock()
+	defer c.booksMu.Unlock()
+	if err := c.o.Store.Quarantine(l.Epoch, mark.Seq, missing, nil, reason); err != nil {
+		return fmt.Errorf("count what the store has lost of epoch %s: %w", l.Epoch, err)
+	}
+	c.metrics.quarantined.Add(float64(missing))
+	c.log.Error("the store has lost responses; they count as quarantined", "epoch", l.Epoch, "responses", missing,
+		"recorded", l.Recorded, "applied", mark.Applied)
+	return nil
+}

@@ -72,6 +72,24 @@ func nextField(b []byte) (name, value []byte, n int, err error) {
 	return b[:i], trimOWS(b[i+1 : i+end-1]), i + end + 1, nil
 }
 
+// plainField reports whether a line of n bytes at the beginning of b is written as name ":" [" "] value and no more whitespace.
+// Other whitespace around a value means nothing (RFC 9110, section 5.5), but nginx and node refuse a tab behind a
+// Content-Length and others do not: such a line is written anew.
+func plainField(b, name, value []byte, n int) bool {
+	switch n - len(name) - len(value) {
+	case 3:
+		return true
+	case 4:
+		return b[len(name)+1] == ' '
+	}
+	return false
+}
+
+func appendPlain(dst, name, value []byte) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(append(dst, value...), '\r', '\n')
+}
+
 // validValue reports whether b holds none of the bytes that a field value must not: control characters other than HTAB
 // (RFC 9110, section 5.5). Bytes above 0x7f are allowed. It looks at eight bytes at a time.
 func validValue(b []byte) bool {

@@ -144,9 +144,13 @@ func (x *exchange) appendFields(dst []byte) ([]byte, error) {
 				return dst, err
 			}
 		}
-		if !keep || second && h.options.named(name) {
+		keep = keep && !(second && h.options.named(name))
+		if !keep || !plainField(raw[at:], name, value, n) {
 			dst = append(dst, raw[run:at]...)
 			run = at + n
+			if keep {
+				dst = appendPlain(dst, name, value)
+			}
 		}
 		at += n
 	}

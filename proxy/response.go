@@ -237,9 +237,13 @@ func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 				return err
 			}
 		}
-		if !keep || second && h.options.named(name) {
+		keep = keep && !(second && h.options.named(name))
+		if !keep || !plainField(raw[at:], name, value, n) {
 			x.in = append(x.in, raw[run:at]...)
 			run = at + n
+			if keep {
+				x.in = appendPlain(x.in, name, value)
+			}
 		}
 		at += n
 	}

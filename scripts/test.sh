@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests with the race detector and says plainly how it ended. Arguments go to go test; without any, all
-# packages. It takes Go, git, gcc (for the race detector) and nginx (the origin of the end-to-end test); everything else is
-# built from source, a real S3 server (tools/go.mod) included.
+# packages. It takes Go, git, gcc (for the race detector) and nginx, haproxy and node (which the proxy is
+# compared with); everything else is built from source, a real S3 server (tools/go.mod) included.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-scripts/need.sh gcc:gcc nginx:nginx-light || exit 1
+scripts/need.sh gcc:gcc nginx:nginx-light haproxy:haproxy node:nodejs || exit 1
 [[ -e /usr/include/stdlib.h ]] || scripts/need.sh no-headers:libc6-dev || exit 1
 
 (($#)) || set -- ./...

@@ -226,7 +226,6 @@ func harmless() []string {
 		fmt.Sprintf("POST /own HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", n, Smuggled),
 		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n%s", n, Smuggled),
 		fmt.Sprintf("HEAD /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
-		fmt.Sprintf("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
 		fmt.Sprintf("POST http://b/own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
 		fmt.Sprintf("\r\nPOST /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", n, Smuggled),
 		"GET /own HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\r\n",

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // phase is where a client connection is in its requests.
@@ -17,6 +18,7 @@ const (
 	phaseIdle                // between requests; may be closed by a shutdown
 	phaseHeader              // the first bytes of a request have been read
 	phaseBody                // in the handler
+	phaseTunnel              // a byte tunnel, which sets its deadlines itself
 	phaseLinger              // the last response has been written; may be closed by a shutdown
 	phaseClosed
 )
@@ -37,6 +39,12 @@ type clientConn struct {
 	lingerBy int64         // deadline of a lingering close
 	reset    bool          // closed with a reset, so that the client can tell that the body is cut short
 
+	raw       syscall.RawConn
+	fd        int                          // its descriptor's number, -1 if none; only to be looked at, see watch.go
+	waiting   atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
+	suspected bool                         // owned by the watch: seemed gone in the last tick
+	gone      atomic.Bool                  // the watch has found that the client has left
+
 	client    []byte // address as it is recorded
 	trusted   bool   // the peer may set forwarding fields
 	forwarded []byte // field lines that are the same for all requests: Proto, Port, Via
@@ -54,6 +62,7 @@ func newClientConn(p *lane, conn net.Conn) *clientConn {
 	c.limits.conn = conn
 	c.x.c = c
 	c.x.stream.arm = c.x.flushAndArm
+	c.raw, c.fd = descriptor(conn)
 	c.drive(p)
 	return c
 }
@@ -126,6 +135,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		c.limits.armRead(c.headerBy)
 	case phaseBody:
 		c.limits.armRead(s.after(o.ReadTimeout))
+	case phaseTunnel:
 	case phaseLinger:
 		c.limits.armRead(c.lingerBy)
 	case phaseClosed:

@@ -31,6 +31,7 @@ type exchange struct {
 
 	recorded   bool
 	begun      bool // bytes of the final response may have been written to the client
+	upgrading  bool // the upstream is asked to switch protocols, on a connection of its own
 	asking     bool // the upstream is to be asked before the body is sent (Expect: 100-continue), and has not answered
 	continued  bool // the client has been told to send its body, by the proxy
 	unread     bool // bytes of the request's body may be left on the client's connection
@@ -48,7 +49,7 @@ func (x *exchange) begin() {
 	x.head.reset()
 	x.ev = event.Event{}
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
-	x.recorded, x.begun, x.asking, x.continued = false, false, false, false
+	x.recorded, x.begun, x.asking, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken = false, false, false
 	x.upload.done = nil
 	x.idText = x.idText[:0]
@@ -127,7 +128,11 @@ func (x *exchange) serve() {
 	}
 	x.sentAt = time.Now()
 	if f := x.forward(streamed); f != failNone {
-		x.answer(f)
+		if x.c.gone.Load() {
+			x.clientLeft()
+		} else {
+			x.answer(f)
+		}
 		return
 	}
 	x.respond()
@@ -170,13 +175,14 @@ func (x *exchange) bufferBody() (streamed bool, err error) {
 func (x *exchange) forward(streamed bool) failure {
 	p := x.c.p
 	x.ev.Upstream = p.upstreamName
-	u, err := p.pool.get()
+	u, err := x.connect()
 	if err != nil {
 		return connectFailure(err)
 	}
 	x.up = u
+	x.c.await(u)
 	err = x.roundTrip(u, streamed)
-	if err != nil && u.reused && x.replayable() && errors.Is(err, errNoResponse) && !isTimeout(err) {
+	if err != nil && u.reused && x.replayable() && x.c.claim() && errors.Is(err, errNoResponse) && !isTimeout(err) {
 		// A kept connection that the upstream closed in the meantime: nothing of this request was answered.
 		p.metrics.retries.Add(1)
 		x.up = nil
@@ -184,6 +190,7 @@ func (x *exchange) forward(streamed bool) failure {
 			return connectFailure(err)
 		}
 		x.up = u
+		x.c.await(u)
 		err = x.roundTrip(u, streamed)
 	}
 	if err != nil {
@@ -198,6 +205,14 @@ func (x *exchange) forward(streamed bool) failure {
 	}
 	x.headAt = time.Now()
 	return failNone
+}
+
+// connect gives a connection of the pool, or one of its own for an upgrade.
+func (x *exchange) connect() (*upstreamConn, error) {
+	if x.upgrading {
+		return x.c.p.pool.dialApart()
+	}
+	return x.c.p.pool.get()
 }
 
 // replayable reports whether the request may be sent twice: idempotent, and without a body.
@@ -232,6 +247,8 @@ func (x *exchange) respond() {
 	x.ev.Status = uint16(h.status)
 	x.settleUpload()
 	switch {
+	case h.status == 101:
+		x.tunnel()
 	case x.head.is("HEAD") || h.status == 204 || h.status == 304:
 		x.respondBodiless()
 	case !h.chunked && h.length >= 0 && h.length <= bufferedBodyBytesMax:
@@ -279,9 +296,12 @@ func (x *exchange) respondBuffered(n int) {
 	}
 	if _, err := io.ReadFull(x.up.br, buf[at:]); err != nil {
 		x.dropUpstream()
-		if isTimeout(err) {
+		switch {
+		case x.c.gone.Load():
+			x.clientLeft()
+		case isTimeout(err):
 			x.answer(failTimeout)
-		} else {
+		default:
 			x.answer(failTruncated)
 		}
 		return
@@ -332,6 +352,10 @@ func (x *exchange) releaseUpstream(closes bool) {
 		x.dropUpstream()
 		return
 	}
+	if !x.c.claim() {
+		x.dropUpstream()
+		return
+	}
 	x.up = nil
 	x.c.p.pool.put(u)
 }
@@ -339,6 +363,7 @@ func (x *exchange) releaseUpstream(closes bool) {
 // dropUpstream closes the connection.
 func (x *exchange) dropUpstream() {
 	if x.up != nil {
+		x.c.claim()
 		x.c.p.pool.discard(x.up)
 		x.up = nil
 	}

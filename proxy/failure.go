@@ -46,6 +46,8 @@ const (
 	failTruncated
 	failPool
 	failPanic
+	failTunnelIdle
+	failShutdown
 	failures
 )
 
@@ -76,6 +78,8 @@ var failureTable = [failures]struct {
 	failTruncated:      {[]byte("upstream_truncated"), 502, "The service's answer was cut short."},
 	failPool:           {[]byte("pool_exhausted"), 503, "The service is busy."},
 	failPanic:          {[]byte("panic"), 500, "The request could not be processed."},
+	failTunnelIdle:     {[]byte("idle_timeout"), 504, "Nothing was sent for too long."},
+	failShutdown:       {[]byte("shutdown"), 503, "The service is shutting down."},
 }
 
 func (f failure) String() string { return string(failureTable[f].name) }

@@ -20,12 +20,13 @@ type fieldID uint8
 
 const (
 	fieldOther    fieldID = iota
-	fieldHopByHop         // always removed: Keep-Alive, Proxy-*, Upgrade
+	fieldHopByHop         // always removed: Keep-Alive, Proxy-*
 	fieldConnection
 	fieldTransferEncoding
 	fieldContentLength
 	fieldHost
 	fieldTE
+	fieldUpgrade
 	fieldTrailer // passed on where trailers are
 	fieldExpect
 	fieldMaxForwards
@@ -151,7 +152,7 @@ func classify(name []byte) fieldID {
 		return pick(name, "expect", fieldExpect)
 	case 7:
 		if foldEqual(name, "upgrade") {
-			return fieldHopByHop
+			return fieldUpgrade
 		}
 		return pick(name, "trailer", fieldTrailer)
 	case 9:
@@ -263,6 +264,7 @@ func parseLength(b []byte) (int64, error) {
 type connectionOptions struct {
 	close     bool
 	keepAlive bool
+	upgrade   bool
 	names     [][]byte // fields to remove besides the well-known ones; points into the header block
 }
 
@@ -281,6 +283,8 @@ func (o *connectionOptions) take(value []byte) error {
 			o.close = true
 		case foldEqual(token, "keep-alive"):
 			o.keepAlive = true
+		case foldEqual(token, "upgrade"):
+			o.upgrade = true
 		default:
 			if id := classify(token); id == fieldOther || id >= fieldTrailer {
 				o.names = append(o.names, token)

@@ -50,7 +50,7 @@ func newSettings(o Options, s *sweeper) (*settings, error) {
 // timeouts are those that the sweeper's tick has to suit.
 func (o *Options) timeouts() []time.Duration {
 	return []time.Duration{
-		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream,
+		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout,
 	}
 }
 

@@ -60,6 +60,7 @@ type Options struct {
 	ConnectTimeout  time.Duration // dialling the upstream; default 5s
 	ResponseTimeout time.Duration // sending a request and waiting for the response's header; default 60s
 	BodyTimeout     time.Duration // longest silence within a response body; default 5m
+	TunnelTimeout   time.Duration // longest silence of an upgraded connection, over both directions; default 1h
 	MaxIdleUpstream time.Duration // age at which an idle upstream connection is closed; below the upstream's keep-alive; default 50s
 	MaxConnWait     time.Duration // waiting for a free upstream connection; default 5s
 
@@ -106,6 +107,7 @@ func (o Options) withDefaults() (Options, error) {
 		{&o.BodyTimeout, 5 * time.Minute},
 		{&o.MaxIdleUpstream, 50 * time.Second},
 		{&o.MaxConnWait, 5 * time.Second},
+		{&o.TunnelTimeout, time.Hour},
 	} {
 		if *d.value == 0 {
 			*d.value = d.standard

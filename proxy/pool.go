@@ -22,6 +22,7 @@ type upstreamConn struct {
 	net.Conn
 	br     *bufio.Reader
 	limits deadlines
+	apart  bool  // not of the pool: dialled for one upgrade
 	reused bool  // has carried a complete response before
 	idleAt int64 // sweeper time at which it was put back
 	raw    syscall.RawConn
@@ -46,6 +47,7 @@ type pool struct {
 	idle    []*upstreamConn      // guarded by mu; the most recently used last
 	open    int                  // guarded by mu; idle, in use and being dialled
 	waiters []chan *upstreamConn // guarded by mu; in order of arrival. A nil connection is a free slot
+	apart   int                  // guarded by mu; open connections that are not the pool's
 	closed  bool                 // guarded by mu; connections are no longer kept
 }
 
@@ -116,11 +118,29 @@ func (p *pool) dialSlot() (*upstreamConn, error) {
 			p.release()
 		}
 	}()
+	u, err := p.connect()
+	done = err == nil
+	return u, err
+}
+
+// dialApart dials a connection that never enters the pool. Their number is bounded by that of the clients' connections.
+func (p *pool) dialApart() (*upstreamConn, error) {
+	u, err := p.connect()
+	if err != nil {
+		return nil, err
+	}
+	u.apart = true
+	p.mu.Lock()
+	p.apart++
+	p.mu.Unlock()
+	return u, nil
+}
+
+func (p *pool) connect() (*upstreamConn, error) {
 	conn, err := p.dial(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	done = true
 	u := &upstreamConn{Conn: conn}
 	u.limits.conn = conn
 	u.br = bufio.NewReaderSize(conn, p.readSize)
@@ -141,7 +161,7 @@ func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 
 // put gives a connection back after a complete response.
 func (p *pool) put(u *upstreamConn) {
-	if u.br.Buffered() > 0 {
+	if u.apart || u.br.Buffered() > 0 {
 		p.discard(u) // bytes nobody asked for: what follows cannot be trusted to be the next response
 		return
 	}
@@ -168,6 +188,12 @@ func (p *pool) put(u *upstreamConn) {
 func (p *pool) discard(u *upstreamConn) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
+	if u.apart {
+		p.mu.Lock()
+		p.apart--
+		p.mu.Unlock()
+		return
+	}
 	p.release()
 }
 
@@ -244,5 +270,5 @@ func (p *pool) close() {
 func (p *pool) counts() (open, idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open, len(p.idle)
+	return p.open + p.apart, len(p.idle)
 }

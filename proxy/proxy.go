@@ -11,6 +11,8 @@ import (
 type Proxy struct {
 	sweeper *sweeper
 	metrics counters
+	watch   watch // owned by the sweeper's goroutine
+	streams streams
 
 	lane      atomic.Pointer[lane] // for requests that begin now
 	reloading sync.Mutex           // held by Reload

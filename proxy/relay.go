@@ -26,6 +26,9 @@ func (x *exchange) relay() {
 	s.reset(x.up.br, framing, h.length)
 	if h.eventFeed && framing != bodyFixed {
 		x.ev.Kind = event.KindStream
+		up := x.up
+		x.c.root.streams.add(x, func() { _ = up.Conn.Close() })
+		defer x.c.root.streams.remove(x)
 	}
 	switch {
 	case framing == bodyFixed:
@@ -113,8 +116,14 @@ var crlf = []byte("\r\n")
 // cut ends a response whose body breaks off, so that the client can tell: by closing the connection within the declared length
 // or without the last chunk, and by a reset where only the end of the connection would mark the end of the body.
 func (x *exchange) cut(err error) {
+	if x.c.gone.Load() {
+		x.clientLeft()
+		return
+	}
 	kind := failTruncated
 	switch {
+	case x.ev.Kind == event.KindStream && x.c.p.closing.Load():
+		kind = failShutdown
 	case isTimeout(err):
 		kind = failTimeout
 	case errors.Is(err, errBody):

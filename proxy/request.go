@@ -46,6 +46,7 @@ type requestHead struct {
 	hasProto    bool // a trusted peer sent forwarding fields besides X-Forwarded-For
 	expect      bool // Expect: 100-continue
 	trailers    bool // TE: trailers
+	upgrade     []byte
 	options     connectionOptions
 }
 
@@ -97,6 +98,7 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	}
 	// A client that has begun to send its body does not wait for anybody's word.
 	x.asking = h.expect && h.hasBody() && x.c.br.Buffered() == 0
+	x.upgrading = h.upgradable()
 	return x.appendOwnFields(dst), nil
 }
 
@@ -172,6 +174,12 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		return false, h.transferEncoding(value)
 	case fieldHost:
 		return h.takeHost(value)
+	case fieldUpgrade:
+		if len(h.upgrade) > 0 {
+			return false, errFieldSyntax
+		}
+		h.upgrade = value
+		return false, nil
 	case fieldTrailer:
 		return !h.http10, nil
 	case fieldTE:
@@ -247,7 +255,10 @@ func (x *exchange) appendOwnFields(dst []byte) []byte {
 	if x.asking {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
-	if h.trailers && !h.http10 {
+	switch {
+	case x.upgrading:
+		dst = appendField(dst, "Connection: Upgrade\r\nUpgrade: ", h.upgrade)
+	case h.trailers && !h.http10:
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	if len(h.forwarded) > 0 || len(c.address) > 0 {

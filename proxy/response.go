@@ -28,7 +28,8 @@ type responseHead struct {
 	status    int
 	http10    bool
 	hasDate   bool
-	eventFeed bool // text/event-stream
+	eventFeed bool   // text/event-stream
+	upgrade   []byte // points into the upstream's reader
 	options   connectionOptions
 }
 
@@ -71,7 +72,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 		if _, err = u.br.Discard(len(block)); err != nil {
 			return err
 		}
-		if x.resp.status >= 200 {
+		if x.resp.status >= 200 || x.resp.status == 101 && x.upgrading && x.head.offered(x.resp.upgrade) {
 			return nil
 		}
 		n++
@@ -254,6 +255,11 @@ func (h *responseHead) take(id fieldID, value []byte, second bool) (keep bool, e
 	switch id {
 	case fieldHopByHop, fieldRequestID, fieldTE:
 		return false, nil
+	case fieldUpgrade:
+		if h.status == 101 {
+			h.upgrade = value
+		}
+		return h.status == 426, nil // which says what the server wants instead (RFC 9110, section 15.5.22)
 	case fieldConnection:
 		if second {
 			return false, nil

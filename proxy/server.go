@@ -89,7 +89,10 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 func (p *Proxy) drain(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for p.closeIdle() > 0 {
+	for left := p.closeIdle(); left > 0; left = p.closeIdle() {
+		if left <= p.streams.count() {
+			p.streams.cutAll() // only what does not end by itself is left
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -121,6 +124,7 @@ func (p *Proxy) closeIdle() int {
 // tick runs a few times a second.
 func (p *Proxy) tick() {
 	p.evict()
+	p.watch.look(p)
 	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
 	p.dateLine.Store(&b)
 }

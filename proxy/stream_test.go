@@ -295,7 +295,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 
 func TestShutdownCutsAtItsDeadline(t *testing.T) {
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Content-Type", "application/x-ndjson")
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})

@@ -111,6 +111,7 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
 		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
 		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: orOff(cfg.Proxy.ResponseTimeout), BodyTimeout: orOff(cfg.Proxy.BodyTimeout),
+		TunnelTimeout:   orOff(cfg.Proxy.TunnelTimeout),
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),

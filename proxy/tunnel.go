@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// Upgraded connections (RFC 9110, section 7.8): when the upstream answers 101, both connections become a byte tunnel. An
+// upgrade is asked for over a connection of its own, which is not in the pool and never gets there. Bytes are passed on as they
+// come, in both directions at once; the end of one direction (half-close) is passed on and leaves the other open. The tunnel
+// is one response, recorded at its end as a stream.
+
+// tunnelBytes is the size of the two buffers of a tunnel.
+const tunnelBytes = 16 << 10
+
+// upgradable reports whether the request's Upgrade is passed on: asked for by Connection, over HTTP/1.1, without a body. h2c is
+// not: behind it would be a connection whose requests nobody sees (RFC 9113 has removed it, too). A server may ignore an
+// Upgrade, so without all this the request is forwarded as if it had none.
+func (h *requestHead) upgradable() bool {
+	return len(h.upgrade) > 0 && h.options.upgrade && !h.http10 && !h.hasBody() && !hasToken(h.upgrade, "h2c") &&
+		!hasToken(h.upgrade, "h2")
+}
+
+// offered reports whether the client offered every protocol that the upstream switches to.
+func (h *requestHead) offered(chosen []byte) bool {
+	if len(chosen) == 0 {
+		return false
+	}
+	for len(chosen) > 0 {
+		var protocol []byte
+		protocol, chosen, _ = bytes.Cut(chosen, []byte{','})
+		found := false
+		for list := h.upgrade; len(list) > 0 && !found; {
+			var offer []byte
+			offer, list, _ = bytes.Cut(list, []byte{','})
+			found = bytes.EqualFold(trimOWS(offer), trimOWS(protocol))
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// tunnel takes over both connections after a 101 whose header is in x.in.
+func (x *exchange) tunnel() {
+	c, u := x.c, x.up
+	x.closeAfter = true
+	x.in = appendField(x.in, "Upgrade: ", x.resp.upgrade)
+	if !c.claim() || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseTunnel)) {
+		x.clientLeft()
+		return
+	}
+	x.ev.Kind = event.KindStream
+	x.ev.Status = 101
+	x.in = append(x.in, "Connection: Upgrade\r\n\r\n"...)
+	if !x.write(x.in) {
+		x.clientLeft()
+		return
+	}
+	t := &tunnel{x: x, u: u}
+	t.seen.Store(c.p.sweeper.now.Load())
+	c.root.streams.add(x, t.cut)
+	var up sync.WaitGroup
+	up.Go(func() { t.copy(u.Conn, c.br, c.Conn, &t.in) })
+	t.copy(c.Conn, u.br, u.Conn, &t.out)
+	up.Wait()
+	c.root.streams.remove(x)
+	x.ev.RequestBytes, x.ev.ResponseBytes = t.in.Load(), t.out.Load()
+	x.record(failure(t.why.Load()))
+	x.dropUpstream()
+}
+
+// tunnel is the state that its two directions share.
+type tunnel struct {
+	x       *exchange
+	u       *upstreamConn
+	seen    atomic.Int64  // sweeper time of the last byte, in either direction
+	why     atomic.Uint32 // the failure that ended it; the first one counts
+	in, out atomic.Uint64
+}
+
+// copy passes bytes from src, of which br holds the first, to dst until the end of src, then half-closes dst. After an error it
+// closes both connections, because what has been lost in one direction makes the other meaningless.
+func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Uint64) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.x.c.p.o.Logger.Error("panic", "where", "tunnel", "value", r, "stack", string(debug.Stack()))
+			t.end(failPanic)
+		}
+	}()
+	loan := tunnelBuffers.Get().(*[]byte)
+	defer tunnelBuffers.Put(loan)
+	p := t.x.c.p
+	for {
+		t.arm(src)
+		n, err := br.Read(*loan)
+		if n > 0 {
+			t.seen.Store(p.sweeper.now.Load())
+			t.limits(dst).armWrite(p.sweeper.after(p.o.WriteTimeout))
+			if _, werr := dst.Write((*loan)[:n]); werr != nil {
+				t.end(t.side(dst, werr))
+				return
+			}
+			count.Add(uint64(n))
+		}
+		switch {
+		case err == nil:
+		case isTimeout(err) && t.alive():
+		case errors.Is(err, io.EOF):
+			half, ok := dst.(interface{ CloseWrite() error })
+			if !ok || half.CloseWrite() != nil {
+				t.end(failNone)
+			}
+			return
+		default:
+			t.end(t.side(src, err))
+			return
+		}
+	}
+}
+
+// tunnelBuffers holds *[]byte of tunnelBytes.
+var tunnelBuffers = sync.Pool{New: func() any { b := make([]byte, tunnelBytes); return &b }}
+
+func (t *tunnel) limits(conn net.Conn) *deadlines {
+	if conn == t.u.Conn {
+		return &t.u.limits
+	}
+	return &t.x.c.limits
+}
+
+// arm sets the deadline of the next read. Silence is counted over both directions, so a deadline that is over may be found to
+// have moved on.
+func (t *tunnel) arm(src net.Conn) {
+	p := t.x.c.p
+	at := int64(0)
+	if d := p.o.TunnelTimeout; d > 0 {
+		at = t.seen.Load() + p.sweeper.tick.Load() + int64(d)
+	}
+	t.limits(src).armRead(at)
+}
+
+// alive reports whether the other direction has had a byte within the time limit.
+func (t *tunnel) alive() bool {
+	p := t.x.c.p
+	return failure(t.why.Load()) == failNone && p.sweeper.now.Load() < t.seen.Load()+int64(p.o.TunnelTimeout)
+}
+
+// side names the failure of one of the connections.
+func (t *tunnel) side(conn net.Conn, err error) failure {
+	switch {
+	case isTimeout(err):
+		return failTunnelIdle
+	case conn == t.u.Conn:
+		return failReset
+	}
+	return failClientClosed
+}
+
+// end closes both connections. The failure that came first is recorded.
+func (t *tunnel) end(f failure) {
+	t.why.CompareAndSwap(uint32(failNone), uint32(f))
+	_ = t.u.Conn.Close()
+	_ = t.x.c.Conn.Close()
+}
+
+// cut ends the tunnel at a shutdown.
+func (t *tunnel) cut() { t.end(failShutdown) }

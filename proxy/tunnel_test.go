@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+const upgradeRequest = "GET /up?x=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+// upgradeOrigin answers an upgrade with 101 and hands the connection to serve; other requests get 200 and their header.
+func upgradeOrigin(t *testing.T, serve func(conn *net.TCPConn, br *bufio.Reader)) string {
+	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for {
+			r := readRequest(br)
+			if r == "" {
+				return
+			}
+			if strings.Contains(r, "\r\nUpgrade: echo\r\n") {
+				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nfirst ")
+				serve(conn.(*net.TCPConn), br)
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+r)
+			return
+		}
+	})
+}
+
+// Each side may end its direction while the other goes on; bytes behind the request's and the response's header are not lost.
+func TestTunnelHalfCloses(t *testing.T) {
+	url := upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) {
+		all, _ := io.ReadAll(br) // until the client's half-close
+		_, _ = conn.Write(bytes.ToUpper(all))
+	})
+	b := start(t, url, nil)
+	b.responses = 1
+	c := b.dial()
+	payload := strings.Repeat("some bytes. ", 20000)
+	c.send(upgradeRequest + "early " + payload)
+	_ = c.conn.(*net.TCPConn).CloseWrite()
+	resp, err := http.ReadResponse(c.br, nil)
+	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" || resp.Header.Get("Connection") != "Upgrade" {
+		t.Fatal(resp, err)
+	}
+	got, err := io.ReadAll(c.br)
+	if want := "first EARLY " + strings.ToUpper(payload); err != nil || string(got) != want {
+		t.Fatalf("%d bytes, want %d: %v", len(got), len(want), err)
+	}
+	e := b.books.wait(t, 1)[0]
+	if e.Kind != event.KindStream || e.Status != 101 || e.RequestBytes != uint64(len(payload)+6) || e.ResponseBytes != uint64(len(payload)+12) ||
+		string(e.Path) != "/up" || e.TTFBMicros > e.DurationMicros || len(e.ErrorType) > 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// The other half: the upstream ends its direction first, the client goes on.
+func TestTunnelUpstreamHalfCloses(t *testing.T) {
+	received := make(chan string, 1)
+	url := upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) {
+		_ = conn.CloseWrite()
+		all, _ := io.ReadAll(br)
+		received <- string(all)
+	})
+	b := start(t, url, nil)
+	b.responses = 1
+	c := b.dial()
+	c.send(upgradeRequest)
+	if _, err := http.ReadResponse(c.br, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c.br); err != nil || string(got) != "first " {
+		t.Fatal(string(got), err)
+	}
+	c.send("after the end")
+	_ = c.conn.Close()
+	if got := <-received; got != "after the end" {
+		t.Error(got)
+	}
+	b.books.wait(t, 1)
+}
+
+func TestUpgradesThatAreNotPassedOn(t *testing.T) {
+	b := start(t, upgradeOrigin(t, func(*net.TCPConn, *bufio.Reader) { t.Error("upgraded") }), nil)
+	for _, header := range []string{
+		"Upgrade: echo\r\n",
+		"Connection: close\r\nUpgrade: echo\r\n",
+		"Connection: Upgrade\r\n",
+		"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+		"Connection: Upgrade\r\nUpgrade: echo\r\nContent-Length: 2\r\n",
+	} {
+		c := b.dial()
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n" + header + "\r\nhi")
+		resp, body := c.receive("GET")
+		if resp.StatusCode != 200 || strings.Contains(strings.ToLower(body), "upgrade") || strings.Contains(body, "HTTP2-Settings") {
+			t.Errorf("%q: %s %s", header, resp.Status, body)
+		}
+		b.responses++
+		_ = c.conn.Close()
+	}
+	c := b.dial()
+	c.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
+	if resp, body := c.receive("GET"); resp.StatusCode != 200 || !strings.Contains(body, "\r\nConnection: Upgrade\r\nUpgrade: other\r\n") {
+		t.Errorf("an upgrade that the upstream ignores: %s %s", resp.Status, body)
+	}
+	b.responses++
+	b.responses = -1 // "hi" behind a request without a length is a bad request of its own, or not read any more
+}
+
+// A protocol that the client did not offer is no upgrade.
+func TestForeignUpgradeIsRefused(t *testing.T) {
+	b := start(t, canned(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n"), nil)
+	b.responses = 1
+	c := b.dial()
+	c.send(upgradeRequest)
+	if resp, _ := c.receive("GET"); resp.StatusCode != 502 {
+		t.Error(resp.Status)
+	}
+	b.expect(0, 502, "unexpected_upgrade")
+}
+
+func TestWebSocket(t *testing.T) {
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		conn.SetReadLimit(1 << 24)
+		for {
+			kind, message, err := conn.Read(r.Context())
+			if err != nil {
+				return
+			}
+			if err := conn.Write(r.Context(), kind, message); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	b := start(t, url, nil)
+	b.responses = 1
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, resp, err := websocket.Dial(ctx, "ws://"+b.addr+"/socket", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover}) //nolint:bodyclose // nil for an upgrade
+	if err != nil {
+		t.Fatal(err, resp)
+	}
+	conn.SetReadLimit(1 << 24)
+	large := make([]byte, 3<<20)
+	_, _ = rand.Read(large)
+	for i, message := range [][]byte{[]byte("hello"), {}, large, []byte(strings.Repeat("compress me ", 50000))} {
+		if err := conn.Write(ctx, websocket.MessageBinary, message); err != nil {
+			t.Fatal(i, err)
+		}
+		if _, got, err := conn.Read(ctx); err != nil || !bytes.Equal(got, message) {
+			t.Fatalf("message %d: %d bytes, want %d: %v", i, len(got), len(message), err)
+		}
+	}
+	conn.CloseRead(ctx)
+	if err := conn.Ping(ctx); err != nil {
+		t.Error("ping:", err)
+	}
+	if err := conn.Close(websocket.StatusNormalClosure, "done"); err != nil {
+		t.Error("close:", err)
+	}
+	e := b.books.wait(t, 1)[0]
+	if e.Kind != event.KindStream || e.Status != 101 || e.ResponseBytes < 3<<20 || e.RequestBytes < 3<<20 || len(e.ErrorType) > 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestTunnelEndsInSilence(t *testing.T) {
+	url := upgradeOrigin(t, func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
+	b := start(t, url, func(o *Options) { o.TunnelTimeout = 50 * time.Millisecond })
+	b.responses = 1
+	c := b.dial()
+	c.send(upgradeRequest)
+	_, _ = io.ReadAll(c.br)
+	if e := b.books.wait(t, 1)[0]; string(e.ErrorType) != "idle_timeout" || e.Status != 101 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A shutdown ends tunnels and event streams once all else has ended, and records them.
+func TestShutdownEndsStreams(t *testing.T) {
+	url := upgradeOrigin(t, func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
+	b := start(t, url, nil)
+	b.responses = 2
+	c := b.dial()
+	c.send(upgradeRequest)
+	if _, err := http.ReadResponse(c.br, nil); err != nil {
+		t.Fatal(err)
+	}
+	held := make(chan struct{})
+	events := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		w.(http.Flusher).Flush()
+		<-held
+	})
+	t.Cleanup(func() { close(held) })
+	o := b.p.lane.Load().o
+	o.Upstream = events
+	if err := b.p.Reload(o); err != nil {
+		t.Fatal(err)
+	}
+	sse := b.dial()
+	sse.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+	resp, err := http.ReadResponse(sse.br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(resp.Body, make([]byte, 9))
+	if err := b.p.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range b.books.wait(t, 2) {
+		if e.Kind != event.KindStream || string(e.ErrorType) != "shutdown" {
+			t.Errorf("%+v", e)
+		}
+	}
+}

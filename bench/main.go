@@ -1,6 +1,7 @@
 // Command bench measures what a request costs in wayside, side by side with others that forward requests, in one run.
 //
 //	go run ./bench [-duration 5s] [-rounds 5] [-connections 4,64] [-only wayside,nginx-json] [-json] [-profile FILE]
+//	go run ./bench -steady 10000 -connections 64 -duration 10m -only wayside
 //
 // All contestants are started at once and take turns: in each round each is loaded once, in a different order, so that
 // whatever the machine does besides falls on all of them. Only ratios within a round are meant to be believed. README.md in
@@ -34,6 +35,7 @@ type options struct {
 	profile     string  // file for a CPU profile of wayside; empty: none
 	wayside     string  // binary; empty: build it
 	dir         string  // parent of the temporary directory
+	steady      float64 // requests a second of the load at a constant rate; 0: full speed, in rounds
 	maxRatio    float64 // fail when wayside's CPU ratio at the most connections is above; 0: never
 }
 
@@ -65,6 +67,7 @@ func parseFlags(args []string) (o options, err error) {
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of wayside's traffic process under load to this file")
 	flags.StringVar(&o.wayside, "wayside", "", "wayside binary to measure (default: build ./cmd/wayside)")
 	flags.StringVar(&o.dir, "dir", "", "where to put logs and data, removed afterwards (default: the system's temporary directory)")
+	flags.Float64Var(&o.steady, "steady", 0, "instead of rounds at full speed: this many requests a second to each for -duration, and memory over time")
 	flags.Float64Var(&o.maxRatio, "max-ratio", 0, "exit 1 when wayside's CPU per request is above this multiple of "+reference)
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -99,6 +102,9 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, f.stop()) }()
 	if err := f.start(ctx); err != nil {
 		return err
+	}
+	if o.steady > 0 {
+		return f.measureSteady(ctx)
 	}
 	samples, err := f.measureAll(ctx)
 	if err != nil {

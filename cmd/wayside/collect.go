@@ -135,6 +135,10 @@ func connectBeside(dir string) (spoolConn, relayConn net.Conn, err error) {
 // lockWait is how long a books process waits for the one before it, which may still be closing the store.
 const lockWait = 15 * time.Second
 
+// booksGCPercent keeps the garbage of the books process small beside its live heap, most of which is Badger's tables in
+// memory: half the default, which saves 7 MiB at full speed for one part in a hundred of the CPU time (bench).
+const booksGCPercent = 50
+
 // keepBooks runs the books until the traffic process goes away or ctx is done; in the second case it drains and archives
 // first. It owns both connections.
 func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spoolConn, relayConn net.Conn) error {
@@ -145,6 +149,9 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 		return err
 	}
 	defer func() { _ = listener.Close() }()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(booksGCPercent)
+	}
 	debug.SetMemoryLimit(cfg.Collector.MemoryBytesMax.Int64())
 	lock, err := waitForLock(ctx, cfg.Data.Dir)
 	if err != nil {

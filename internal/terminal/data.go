@@ -1,0 +1,152 @@
+package terminal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The parts of the API's answers that are shown.
+type (
+	figures struct {
+		Count, Errors uint64
+		Rate          float64
+		Status        map[string]uint64
+		BytesOut      uint64 `json:"bytes_out"`
+		Latency       struct {
+			P50, P90, P95, P99, Max uint64
+		} `json:"latency_us"`
+	}
+	rowName struct {
+		Host, Method, Path string
+	}
+	row struct {
+		rowName
+		figures
+		recent []uint32 // responses per step of the last half hour
+		now    float64  // responses a second over the last minute
+	}
+	pathsAnswer struct {
+		From, To time.Time
+		Rows     int
+		Totals   figures
+		Paths    []row
+	}
+	recentAnswer struct {
+		StepSeconds int `json:"step_seconds"`
+		minutes     int // that are shown: since the first response, between 5 and 30
+		Totals      struct{ Count, Errors []uint32 }
+		Paths       []struct {
+			rowName
+			Count, Errors []uint32
+		}
+	}
+	seriesAnswer struct {
+		Points []struct {
+			Time time.Time
+			figures
+		}
+		Totals figures
+	}
+)
+
+// window is a range of time that Top can show.
+type window struct {
+	name, from string
+}
+
+var windows = []window{{"1h", "-1h"}, {"24h", "-24h"}, {"7d", "-7d"}, {"30d", "-30d"}}
+
+// rowsAsked bounds the rows of one answer; paths.max is 1000 by default.
+const rowsAsked = 2000
+
+// load asks for the table of a window and what happens right now.
+func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer, error) {
+	var paths pathsAnswer
+	if err := askFor(ctx, ask, fmt.Sprintf("/api/v1/paths?limit=%d&from=%s", rowsAsked, w.from), &paths); err != nil {
+		return nil, nil, err
+	}
+	var recent recentAnswer
+	if err := askFor(ctx, ask, "/api/v1/recent", &recent); err != nil {
+		return nil, nil, err
+	}
+	skip := recent.trim()
+	activity := make(map[rowName][]uint32, len(recent.Paths))
+	for _, p := range recent.Paths {
+		activity[p.rowName] = p.Count[min(skip, len(p.Count)):]
+	}
+	for i := range paths.Paths {
+		r := &paths.Paths[i]
+		r.recent = activity[r.rowName]
+		r.now = lastMinute(r.recent, recent.StepSeconds)
+	}
+	return &paths, &recent, nil
+}
+
+// trim leaves out the steps before the first response, but not the last five minutes, and returns how many they are.
+func (r *recentAnswer) trim() int {
+	counts := r.Totals.Count
+	first := max(0, slices.IndexFunc(counts, func(n uint32) bool { return n > 0 }))
+	skip := max(0, min(first, len(counts)-300/max(r.StepSeconds, 1)))
+	r.Totals.Count = counts[skip:]
+	r.minutes = len(r.Totals.Count) * r.StepSeconds / 60
+	return skip
+}
+
+// lastMinute is the rate over the last complete minute.
+func lastMinute(steps []uint32, stepSeconds int) float64 {
+	if stepSeconds <= 0 {
+		return 0
+	}
+	n := min(60/stepSeconds, len(steps))
+	var sum uint64
+	for _, v := range steps[len(steps)-n:] {
+		sum += uint64(v)
+	}
+	if n == 0 {
+		return 0
+	}
+	return float64(sum) / float64(n*stepSeconds)
+}
+
+// detail is one path more closely.
+type detail struct {
+	name   rowName
+	series seriesAnswer
+	events []Event
+}
+
+func loadDetail(ctx context.Context, ask Asker, w window, name rowName) (*detail, error) {
+	d := &detail{name: name}
+	q := url.Values{"path": {name.Path}, "method": {name.Method}, "host": {name.Host}, "from": {w.from}}
+	hours, err := time.ParseDuration(strings.TrimPrefix(w.from, "-"))
+	if err != nil || hours > 48*time.Hour {
+		q.Set("step", "1d")
+	}
+	if err := askFor(ctx, ask, "/api/v1/series?"+q.Encode(), &d.series); err != nil {
+		return nil, err
+	}
+	q.Del("step")
+	q.Set("limit", "20")
+	var events struct{ Events []Event }
+	if err := askFor(ctx, ask, "/api/v1/events?"+q.Encode(), &events); err != nil {
+		return nil, err
+	}
+	d.events = events.Events
+	return d, nil
+}
+
+func askFor(ctx context.Context, ask Asker, path string, into any) error {
+	body, err := ask.Ask(ctx, path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("read the answer to %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package terminal
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// number writes a count so that it fits into nine cells: 12,345,678 or 123.4M.
+func number(n uint64) string {
+	switch {
+	case n < 1_000_000:
+		return grouped(n)
+	case n < 1_000_000_000:
+		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1fG", float64(n)/1e9)
+}
+
+// grouped writes a count with a comma every three digits.
+func grouped(n uint64) string {
+	digits := strconv.FormatUint(n, 10)
+	var out strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			out.WriteByte(',')
+		}
+		out.WriteRune(d)
+	}
+	return out.String()
+}
+
+// duration writes microseconds with three digits and a unit.
+func duration(micros uint64) string {
+	switch {
+	case micros < 1000:
+		return fmt.Sprintf("%dµs", micros)
+	case micros < 1_000_000:
+		return threeDigits(float64(micros)/1e3) + "ms"
+	}
+	return threeDigits(float64(micros)/1e6) + "s"
+}
+
+func threeDigits(v float64) string {
+	switch {
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func perSecond(v float64) string {
+	switch {
+	case v == 0:
+		return "0/s"
+	case v < 0.1:
+		return fmt.Sprintf("%.2g/min", v*60)
+	}
+	return threeDigits(v) + "/s"
+}
+
+func percent(part, all uint64) string {
+	if all == 0 || part == 0 {
+		return "0%"
+	}
+	share := 100 * float64(part) / float64(all)
+	if share < 0.1 {
+		return "<0.1%"
+	}
+	return threeDigits(share) + "%"
+}
+
+func size(n uint64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	v, i := float64(n), 0
+	for v >= 1000 && i < len(units)-1 {
+		v, i = v/1000, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%dB", n)
+	}
+	return threeDigits(v) + units[i]
+}
+
+var blocks = []rune(" ▁▂▃▄▅▆▇█")
+
+// spark draws values as one line of blocks, width cells wide, the newest at the right.
+func spark(values []uint32, width int) string {
+	sums := squeeze(values, width)
+	var most uint64
+	for _, v := range sums {
+		most = max(most, v)
+	}
+	var out strings.Builder
+	for _, v := range sums {
+		if v == 0 {
+			out.WriteRune(' ')
+			continue
+		}
+		out.WriteRune(blocks[1+int(v*7/most)])
+	}
+	return out.String()
+}
+
+// squeeze adds neighbours up until width values are left; the oldest are left out where they do not divide evenly.
+func squeeze(values []uint32, width int) []uint64 {
+	if width <= 0 || len(values) == 0 {
+		return nil
+	}
+	group := max(1, (len(values)+width-1)/width)
+	sums := make([]uint64, width)
+	for i, v := range values {
+		at := width - 1 - (len(values)-1-i)/group
+		if at >= 0 {
+			sums[at] += uint64(v)
+		}
+	}
+	return sums
+}
+
+// bars draws values as a picture of several lines, the highest first.
+func bars(values []uint32, width, height int) []string {
+	sums := squeeze(values, width)
+	var most uint64
+	for _, v := range sums {
+		most = max(most, v)
+	}
+	lines := make([]string, height)
+	for line := range height {
+		var out strings.Builder
+		floor := uint64(height-1-line) * 8
+		for _, v := range sums {
+			var eighths uint64
+			if most > 0 {
+				eighths = v * uint64(height) * 8 / most
+				if v > 0 {
+					eighths = max(eighths, 1)
+				}
+			}
+			out.WriteRune(blocks[min(max(eighths, floor)-floor, 8)])
+		}
+		lines[line] = out.String()
+	}
+	return lines
+}

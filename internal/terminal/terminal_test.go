@@ -1,0 +1,213 @@
+package terminal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+)
+
+// hostile are texts that would do something to a terminal.
+var hostile = []string{
+	"/a\x1b[2Jb", "/a\x1b]0;title\x07", "/\r\n/b", "/\x9b31m", "/a\u202egnp.exe", "/\u200b", "/e\u0301\u0301\u0301", "/\xff\xfe", "/a\tb\x00\x7f",
+}
+
+func TestSafeShowsNothingThatActs(t *testing.T) {
+	for _, text := range hostile {
+		got := Safe(text)
+		for _, r := range got {
+			if !unicode.IsPrint(r) || unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Cf, r) {
+				t.Errorf("%q: %q keeps %U", text, got, r)
+			}
+		}
+		if ansi.Strip(got) != got {
+			t.Errorf("%q is still a sequence: %q", text, got)
+		}
+	}
+	if got := Safe("/Straße/日本?"); got != "/Straße/日本?" {
+		t.Errorf("ordinary text became %q", got)
+	}
+}
+
+func TestTailShowsColumns(t *testing.T) {
+	var out, notice bytes.Buffer
+	stream := ": wayside\n\nevent: event\ndata: " +
+		`{"ts":"2026-11-23T12:00:00.123456Z","http_request_method":"GET","url_path":"/a\u001b[2J","http_response_status_code":503,"duration_us":1500,"server_address":"shop"}` +
+		"\n\n: still here\n\nevent: missed\ndata: 12\n\n"
+	if err := Tail(strings.NewReader(stream), TailOptions{Out: &out, Notice: &notice}); err != nil {
+		t.Fatal(err)
+	}
+	if line := out.String(); !strings.Contains(line, "503") || !strings.Contains(line, "1.50ms") || !strings.Contains(line, "shop/a·[2J\n") {
+		t.Errorf("%q", line)
+	}
+	if !strings.Contains(notice.String(), "12 events") {
+		t.Errorf("%q", notice.String())
+	}
+}
+
+func TestPictures(t *testing.T) {
+	if got := spark([]uint32{0, 1, 2, 4, 8}, 5); got != " ▁▂▄█" {
+		t.Errorf("%q", got)
+	}
+	if got := spark([]uint32{1, 1, 1, 1, 4, 4}, 3); got != "▂▂█" {
+		t.Errorf("%q", got)
+	}
+	if got := bars([]uint32{0, 4, 8}, 3, 2); got[0] != "  █" || got[1] != " ██" {
+		t.Errorf("%q", got)
+	}
+	for _, n := range []uint64{0, 7, 999, 1000, 1234567, 1 << 60} {
+		if text := number(n); ansi.StringWidth(text) > 13 || text == "" {
+			t.Errorf("%d is %q", n, text)
+		}
+	}
+}
+
+// table answers like the API, with rows that a test makes.
+type table struct {
+	rows []string // JSON
+	fail error
+}
+
+func (a *table) Ask(_ context.Context, path string) ([]byte, error) {
+	if a.fail != nil {
+		return nil, a.fail
+	}
+	switch {
+	case strings.HasPrefix(path, "/api/v1/paths"):
+		return fmt.Appendf(nil, `{"paths":[%s],"totals":{"count":30,"errors":3}}`, strings.Join(a.rows, ",")), nil
+	case strings.HasPrefix(path, "/api/v1/recent"):
+		return []byte(`{"step_seconds":10,"totals":{"count":[0,1,2,3,4,5]},"paths":[{"host":"h","method":"GET","path":"/b","count":[0,1,2,3,4,5]}]}`), nil
+	case strings.HasPrefix(path, "/api/v1/series"):
+		return []byte(`{"points":[],"totals":{"count":10,"status":{"200":9,"503":1}}}`), nil
+	}
+	return []byte(`{"events":[]}`), nil
+}
+
+func row1(path string, count, errors, p99 int) string {
+	return fmt.Sprintf(`{"host":"h","method":"GET","path":%q,"count":%d,"errors":%d,"latency_us":{"p99":%d}}`, path, count, errors, p99)
+}
+
+// screen drives a model without a terminal.
+type screen struct {
+	*model
+	t *testing.T
+}
+
+func newScreen(t *testing.T, ask Asker) *screen {
+	t.Helper()
+	m, err := newModel(t.Context(), TopOptions{Ask: ask, Address: "here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &screen{m, t}
+	s.Update(m.load()())
+	return s
+}
+
+func (s *screen) press(keys ...string) {
+	for _, key := range keys {
+		msg := tea.KeyPressMsg{Text: key, Code: []rune(key)[0]}
+		switch key {
+		case "enter":
+			msg = tea.KeyPressMsg{Code: tea.KeyEnter}
+		case "esc":
+			msg = tea.KeyPressMsg{Code: tea.KeyEscape}
+		}
+		_, cmd := s.Update(msg)
+		if cmd != nil {
+			s.Update(cmd())
+		}
+	}
+}
+
+func (s *screen) order() string {
+	var names []string
+	for _, r := range s.rows {
+		names = append(names, r.Path)
+	}
+	return strings.Join(names, " ")
+}
+
+func (s *screen) text() string {
+	view := s.View().Content
+	for _, line := range strings.Split(view, "\n") {
+		if w := ansi.StringWidth(line); w != s.width {
+			s.t.Errorf("a line of %d cells on a screen of %d: %q", w, s.width, line)
+		}
+	}
+	if n := strings.Count(view, "\n") + 1; n != s.height {
+		s.t.Errorf("%d lines on a screen of %d", n, s.height)
+	}
+	return ansi.Strip(view)
+}
+
+func TestTopOrdersFiltersAndOpens(t *testing.T) {
+	s := newScreen(t, &table{rows: []string{row1("/a", 10, 0, 500), row1("/b", 15, 3, 100), row1("/c", 5, 0, 900)}})
+	if s.order() != "/b /a /c" {
+		t.Errorf("by requests: %s", s.order())
+	}
+	s.press("s", "s", "s", "s")
+	if s.order() != "/c /a /b" {
+		t.Errorf("by p99: %s", s.order())
+	}
+	s.press("r")
+	if s.order() != "/b /a /c" {
+		t.Errorf("the other way round: %s", s.order())
+	}
+	s.press("/", "B", "enter")
+	if s.order() != "/b" || !strings.Contains(s.text(), "filter: B") {
+		t.Errorf("filtered: %s\n%s", s.order(), s.text())
+	}
+	s.press("enter")
+	if text := s.text(); !strings.Contains(text, "GET /b") || !strings.Contains(text, "503 1") {
+		t.Errorf("the path:\n%s", text)
+	}
+	s.press("esc", "esc")
+	if s.order() != "/b /a /c" || s.inside {
+		t.Errorf("back again: %s", s.order())
+	}
+}
+
+func TestTopKeepsTheSelectionOnItsPath(t *testing.T) {
+	source := &table{rows: []string{row1("/a", 10, 0, 1), row1("/b", 9, 0, 1), row1("/c", 8, 0, 1)}}
+	s := newScreen(t, source)
+	s.press("j")
+	source.rows[1] = row1("/b", 100, 0, 1)
+	s.Update(s.load()())
+	if s.rows[s.at].Path != "/b" || s.at != 0 {
+		t.Errorf("selected %d: %s", s.at, s.rows[s.at].Path)
+	}
+}
+
+func TestTopFitsAnyScreen(t *testing.T) {
+	rows := []string{row1("/"+strings.Repeat("long/", 100), 7, 1, 1)}
+	for _, text := range hostile {
+		rows = append(rows, row1(strings.ToValidUTF8(text, "?"), 5, 0, 1))
+	}
+	s := newScreen(t, &table{rows: rows})
+	for _, size := range [][2]int{{200, 50}, {90, 24}, {80, 24}, {60, 10}, {40, 6}} {
+		s.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
+		s.text()
+		s.press("enter")
+		s.text()
+		s.press("esc", "?")
+		s.text()
+		s.press("?")
+	}
+}
+
+func TestTopSaysWhenNobodyAnswers(t *testing.T) {
+	source := &table{rows: []string{row1("/a", 10, 0, 1)}}
+	s := newScreen(t, source)
+	source.fail = errors.New("connection refused")
+	s.Update(s.load()())
+	if text := s.text(); !strings.Contains(text, "connection refused") || !strings.Contains(text, "/a") {
+		t.Errorf("what was known should stay:\n%s", text)
+	}
+}

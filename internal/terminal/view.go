@@ -1,0 +1,266 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// View draws the screen.
+func (m *model) View() tea.View {
+	lines := m.heading()
+	switch {
+	case m.help:
+		lines = append(lines, "")
+		for _, line := range helpText {
+			lines = append(lines, "  "+line)
+		}
+	case m.inside:
+		lines = append(lines, m.path(m.height-len(lines)-1)...)
+	default:
+		lines = append(lines, m.table(m.height-len(lines)-1)...)
+	}
+	for len(lines) < m.height-1 {
+		lines = append(lines, "")
+	}
+	lines = append(lines[:max(0, min(len(lines), m.height-1))], m.footer())
+	for i, line := range lines {
+		lines[i] = fit(line, m.width)
+	}
+	v := tea.NewView(strings.Join(lines, "\n"))
+	v.AltScreen = true
+	v.WindowTitle = "wayside top"
+	return v
+}
+
+func style(sgr, text string) string { return paint(true, sgr, text) }
+
+// heading is the title and the totals.
+func (m *model) heading() []string {
+	state := style(green, "● live")
+	switch {
+	case m.failure != "":
+		state = style(red, "● no answer")
+	case m.paused:
+		state = style(yellow, "● paused")
+	}
+	title := style(bold, "wayside top") + "  " + state + "  " + style(faint, m.o.Address+"  last "+windows[m.window].name)
+	if m.failure != "" {
+		title += "  " + style(red, Safe(strings.ReplaceAll(m.failure, "\n", " ")))
+	}
+	if m.paths == nil {
+		return []string{title, ""}
+	}
+	t := &m.paths.Totals
+	now := lastMinute(m.recent.Totals.Count, m.recent.StepSeconds)
+	errors := percent(t.Errors, t.Count) + " errors"
+	if t.Errors > 0 {
+		errors = style(red, errors)
+	}
+	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(now)), errors,
+		duration(t.Latency.P50), duration(t.Latency.P95), duration(t.Latency.P99))
+	return []string{title, totals + style(cyan, spark(m.recent.Totals.Count, 30)), ""}
+}
+
+func (m *model) footer() string {
+	if m.typing {
+		return style(bold, "filter: ") + Safe(m.filter) + "█" + style(faint, "   enter: keep  esc: clear")
+	}
+	keys := "↑↓ move  enter open  s order  r reverse  / filter  w window  space pause  ? help  q quit"
+	if m.inside {
+		keys = "esc back  w window  space pause  q quit"
+	}
+	if m.filter != "" && !m.inside {
+		keys = "filter: " + Safe(m.filter) + " (esc clears)   " + keys
+	}
+	return style(faint, keys)
+}
+
+// Widths of the table's columns behind the path, and whether they are left out on a narrow screen.
+var tableColumns = []struct {
+	sort, width int
+	name        string
+	wide        bool
+	cell        func(*row) string
+}{
+	{0, 9, "NOW", false, func(r *row) string { return perSecond(r.now) }},
+	{1, 9, "REQUESTS", false, func(r *row) string { return number(r.Count) }},
+	{2, 8, "ERRORS", false, func(r *row) string { return percent(r.Errors, r.Count) }},
+	{3, 8, "P50", true, func(r *row) string { return duration(r.Latency.P50) }},
+	{4, 8, "P95", false, func(r *row) string { return duration(r.Latency.P95) }},
+	{5, 8, "P99", true, func(r *row) string { return duration(r.Latency.P99) }},
+}
+
+// narrow is the width below which columns are left out.
+const (
+	narrow    = 90
+	sparkWide = 20
+)
+
+func (m *model) table(height int) []string {
+	pathWidth := m.width - 9
+	for _, c := range tableColumns {
+		if !c.wide || m.width >= narrow {
+			pathWidth -= c.width + 1
+		}
+	}
+	if m.width >= narrow {
+		pathWidth -= sparkWide + 1
+	}
+	lines := []string{m.tableHead(pathWidth)}
+	if m.paths == nil {
+		return append(lines, "", "  Asking wayside…")
+	}
+	if len(m.rows) == 0 {
+		if m.filter != "" {
+			return append(lines, "", "  No path matches the filter.")
+		}
+		return append(lines, "", "  No requests in this time. Send one through the proxy, and it appears about a second later.")
+	}
+	visible := max(1, height-1)
+	first := max(0, min(m.at-visible/2, len(m.rows)-visible))
+	for i := first; i < min(first+visible, len(m.rows)); i++ {
+		lines = append(lines, m.tableRow(&m.rows[i], pathWidth, i == m.at))
+	}
+	return lines
+}
+
+func (m *model) tableHead(pathWidth int) string {
+	line := fit("METHOD", 8) + " " + fit("PATH", pathWidth)
+	if m.width >= narrow {
+		line += " " + fit(m.recently("LAST %d MIN"), sparkWide)
+	}
+	line = style(faint, line)
+	for _, c := range tableColumns {
+		if c.wide && m.width < narrow {
+			continue
+		}
+		name, sgr := c.name, faint
+		if c.sort == m.sort {
+			name, sgr = "▼"+c.name, bold
+			if m.rising {
+				name = "▲" + c.name
+			}
+		}
+		line += " " + style(sgr, fitRight(name, c.width))
+	}
+	return line
+}
+
+func (m *model) recently(format string) string {
+	if m.recent == nil {
+		return ""
+	}
+	return fmt.Sprintf(format, m.recent.minutes)
+}
+
+func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
+	plain := func(sgr, text string) string {
+		if selected {
+			return text // colours within a reversed line are hard to read
+		}
+		return style(sgr, text)
+	}
+	line := plain(faint, fit(Safe(r.Method), 8)) + " " + fit(Safe(r.Path)+"  "+plain(faint, Safe(r.Host)), pathWidth)
+	if m.width >= narrow {
+		line += " " + plain(cyan, fit(spark(r.recent, sparkWide), sparkWide))
+	}
+	for _, c := range tableColumns {
+		if c.wide && m.width < narrow {
+			continue
+		}
+		cell := fitRight(c.cell(r), c.width)
+		if c.name == "ERRORS" && r.Errors > 0 {
+			cell = plain(red, cell)
+		}
+		line += " " + cell
+	}
+	if selected {
+		return style(reverse, fit(line, m.width))
+	}
+	return line
+}
+
+// path shows one path: figures, the last half hour, statuses, hours, and the latest events.
+func (m *model) path(height int) []string {
+	name := m.chosen
+	lines := []string{style(bold, Safe(name.Method)+" "+Safe(name.Path)) + "  " + style(faint, Safe(name.Host)), ""}
+	if m.detail == nil {
+		return append(lines, "  Asking wayside…")
+	}
+	t := &m.detail.series.Totals
+	failed := percent(t.Errors, t.Count)
+	if t.Errors > 0 {
+		failed = style(red, failed)
+	}
+	lines = append(lines, fmt.Sprintf("%s requests  %s  errors %s  p50 %s  p90 %s  p95 %s  p99 %s  max %s  sent %s", style(bold, grouped(t.Count)), perSecond(t.Rate),
+		failed, duration(t.Latency.P50), duration(t.Latency.P90), duration(t.Latency.P95), duration(t.Latency.P99), duration(t.Latency.Max), size(t.BytesOut)), "")
+	lines = append(lines, m.picture()...)
+	lines = append(lines, "", statuses(t.Status), "")
+	rest := max(0, height-len(lines))
+	lines = append(lines, m.hours(rest/2)...)
+	return append(lines, m.events(height-len(lines)-1)...)
+}
+
+// picture is the last half hour as bars.
+func (m *model) picture() []string {
+	var recent []uint32
+	for _, r := range m.paths.Paths {
+		if r.rowName == m.chosen {
+			recent = r.recent
+		}
+	}
+	width := min(90, m.width-2)
+	lines := []string{style(faint, m.recently("last %d minutes, now ")+perSecond(lastMinute(recent, m.recent.StepSeconds)))}
+	for _, line := range bars(recent, width, 4) {
+		lines = append(lines, style(cyan, line))
+	}
+	return append(lines, style(faint, strings.Repeat("─", width)))
+}
+
+func statuses(status map[string]uint64) string {
+	type pair struct {
+		code  string
+		count uint64
+	}
+	var all []pair
+	for code, count := range status {
+		all = append(all, pair{code, count})
+	}
+	slices.SortFunc(all, func(a, b pair) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.code, b.code)) })
+	parts := make([]string, len(all))
+	for i, p := range all {
+		parts[i] = style(statusColor(statusOf(p.code)), p.code) + " " + grouped(p.count)
+	}
+	return strings.Join(parts, "   ")
+}
+
+// hours lists the latest steps of the series.
+func (m *model) hours(height int) []string {
+	if height < 3 {
+		return nil
+	}
+	lines := []string{style(faint, fmt.Sprintf("%-14s %9s %8s %8s %8s %8s", "FROM", "REQUESTS", "ERRORS", "P50", "P95", "P99"))}
+	points := m.detail.series.Points
+	for i := len(points) - 1; i >= 0 && len(lines) < height; i-- {
+		if p := &points[i]; p.Count > 0 {
+			lines = append(lines, fmt.Sprintf("%-14s %9s %8s %8s %8s %8s", p.Time.Local().Format("Mon 02 15:04"), number(p.Count),
+				percent(p.Errors, p.Count), duration(p.Latency.P50), duration(p.Latency.P95), duration(p.Latency.P99)))
+		}
+	}
+	return append(lines, "")
+}
+
+func (m *model) events(height int) []string {
+	if height < 2 {
+		return nil
+	}
+	lines := []string{style(faint, "LATEST EVENTS")}
+	for i := range m.detail.events[:min(height-1, len(m.detail.events))] {
+		lines = append(lines, m.detail.events[i].columns(true))
+	}
+	return lines
+}

@@ -377,7 +377,7 @@ func BenchmarkTryAppend(b *testing.B) {
 	for b.Loop() {
 		if _, r := j.Append(e); r == Full {
 			segments, _ := j.Sealed()
-		for _, s := range segments {
+			for _, s := range segments {
 				j.Recycle(s)
 			}
 		}

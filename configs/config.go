@@ -28,6 +28,8 @@ type Config struct {
 	Metrics   Metrics
 	Archive   Archive
 	Retention Retention
+	Report    Report
+	Prune     Prune
 
 	origins origins
 }
@@ -157,6 +159,7 @@ type Archive struct {
 	AccessKey     Secret // read from AccessKeyFile; empty = the usual AWS chain
 	SecretKey     Secret // read from SecretKeyFile
 	Timeout       Duration
+	Expire        Duration // event objects in a directory; 0 = never
 }
 
 // Retention says when archived events leave the local disk.
@@ -164,6 +167,15 @@ type Retention struct {
 	Events   Duration
 	Schedule string
 }
+
+// Report is the capacity report.
+type Report struct {
+	Schedule string
+	WarnDays int // warn when the disk is full within so many days
+}
+
+// Prune is the removal of what serves nobody any more.
+type Prune struct{ Schedule string }
 
 // Default returns the configuration that holds where nothing is set. Upstream, Service, Instance and Archive.URL are
 // empty in it; Load fills the last three.
@@ -192,8 +204,10 @@ func Default() Config {
 		Paths:   Paths{Max: 1000, HostsMax: 100},
 		Metrics: Metrics{PathsMax: 100},
 		Archive: Archive{
-			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute,
+			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute, Expire: 720 * Hour,
 		},
 		Retention: Retention{Events: 72 * Hour, Schedule: "0 3 * * *"},
+		Report:    Report{Schedule: "0 4 * * *", WarnDays: 7},
+		Prune:     Prune{Schedule: "0 5 * * 0"},
 	}
 }

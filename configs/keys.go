@@ -199,7 +199,7 @@ func archiveKeys(c *Config) []key {
 			optional(&a.URL, checkArchiveURL),
 		},
 		{"archive.after", &a.After, "Archive an event this long after it was applied.", atLeast(&a.After, 0)},
-		{"archive.schedule", &a.Schedule, "When to archive: a cron expression or `@every 10m`.", schedule(&a.Schedule)},
+		{"archive.schedule", &a.Schedule, "When to archive: a cron expression, in UTC or behind a zone (`TZ=Europe/Berlin 0 * * * *`), or `@every 10m`.", schedule(&a.Schedule)},
 		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", atLeast(&a.ObjectBytes, 64*KiB)},
 		{"archive.endpoint", &a.Endpoint, "S3 endpoint, such as `http://127.0.0.1:7070`; empty = AWS.", optional(&a.Endpoint, checkEndpoint)},
 		{"archive.region", &a.Region, "S3 region; empty = us-east-1.", nil},
@@ -208,7 +208,14 @@ func archiveKeys(c *Config) []key {
 		{"archive.secret_key_file", &a.SecretKeyFile, "File with the secret key.", nil},
 		{"archive.timeout", &a.Timeout, "Longest time for one request to the archive.", atLeast(&a.Timeout, Millisecond)},
 		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified.", atLeast(&r.Events, 0)},
-		{"retention.schedule", &r.Schedule, "When to delete: a cron expression or `@every 1h`.", schedule(&r.Schedule)},
+		{
+			"archive.expire", &a.Expire, "Remove event objects this old from an archive that is a directory; their statistics stay. 0 = never. Buckets have lifecycle rules.",
+			atLeast(&a.Expire, 0),
+		},
+		{"report.schedule", &c.Report.Schedule, "When to write the capacity report: as `archive.schedule`.", schedule(&c.Report.Schedule)},
+		{"report.warn_days", &c.Report.WarnDays, "Warn when a limit will be reached within so many days at the present growth.", between(&c.Report.WarnDays, 0, 3650)},
+		{"prune.schedule", &c.Prune.Schedule, "When to remove what serves nobody any more: as `archive.schedule`.", schedule(&c.Prune.Schedule)},
+		{"retention.schedule", &r.Schedule, "When to delete: as `archive.schedule`.", schedule(&r.Schedule)},
 	}
 }
 

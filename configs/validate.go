@@ -300,6 +300,13 @@ func checkSchedule(s string) string {
 		}
 		return ""
 	}
+	if zone, found := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(s), "CRON_"), "TZ="); found {
+		name, cron, _ := strings.Cut(zone, " ")
+		if _, err := time.LoadLocation(name); err != nil || name == "" {
+			return fmt.Sprintf("%q names no time zone of the system's database: write TZ=Europe/Berlin 0 3 * * *", s)
+		}
+		s = strings.TrimSpace(cron)
+	}
 	if strings.TrimSpace(s) == "" || !gronx.IsValid(s) {
 		return fmt.Sprintf("%q is not a schedule: %s", s, hint)
 	}

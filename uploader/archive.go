@@ -12,7 +12,7 @@ import (
 
 // Result is what one run of a job did. Counts cover what succeeded, whether or not the job failed afterwards.
 type Result struct {
-	Job      string        `json:"job"` // "archive" or "clean"
+	Job      string        `json:"job"` // "archive", "clean", or one of Options.Jobs
 	Started  time.Time     `json:"started"`
 	Duration time.Duration `json:"duration_ns"`
 	Resumed  int           `json:"resumed"` // objects whose plan was left over from an earlier run
@@ -21,6 +21,7 @@ type Result struct {
 	Lines    uint64        `json:"lines"`
 	RawBytes uint64        `json:"raw_bytes"`    // NDJSON
 	Bytes    uint64        `json:"object_bytes"` // compressed
+	Expired  int           `json:"expired"`      // clean: objects removed from the archive
 	Kept     int           `json:"kept"`         // clean: due for deletion and kept, because something was not as it should be
 	Error    string        `json:"error,omitempty"`
 }

@@ -30,6 +30,7 @@ type memStore struct {
 	failMark   error // returned once by MarkVerified
 	failDelete error // returned by DeleteBlocks
 	deleted    uint64
+	jobs       map[string]catalogue.JobState
 	archived   uint64
 }
 
@@ -189,6 +190,35 @@ func (m *memStore) MarkVerified(_ context.Context, p *catalogue.Plan) error {
 	*stored = *p
 	stored.State = catalogue.Verified
 	m.archived += p.Rows
+	return nil
+}
+
+func (m *memStore) Checkpoint() error { return nil }
+
+func (m *memStore) MarkExpired(_ context.Context, p *catalogue.Plan) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stored := &m.plans[p.ID-1]
+	if stored.State != catalogue.Deleted || p.ExpiredAt.IsZero() {
+		m.tb.Errorf("plan %d expires in state %s", p.ID, stored.State)
+	}
+	stored.ExpiredAt = p.ExpiredAt
+	return nil
+}
+
+func (m *memStore) Job(name string) (catalogue.JobState, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.jobs[name], nil
+}
+
+func (m *memStore) SetJob(name string, s catalogue.JobState) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.jobs == nil {
+		m.jobs = map[string]catalogue.JobState{}
+	}
+	m.jobs[name] = s
 	return nil
 }
 

@@ -21,6 +21,13 @@ func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
 }
 
 func (u *Uploader) clean(ctx context.Context, r *Result) error {
+	if err := u.o.Catalogue.Checkpoint(); err != nil {
+		return fmt.Errorf("write statistics before their events are deleted: %w", err)
+	}
+	return errors.Join(u.deleteDue(ctx, r), u.expire(ctx, r))
+}
+
+func (u *Uploader) deleteDue(ctx context.Context, r *Result) error {
 	due, err := u.duePlans(ctx)
 	if err != nil {
 		return err

@@ -7,41 +7,100 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // wakeInterval is how often Run compares its next due time with the clock: a timer alone would not see the clock jump.
 const wakeInterval = time.Minute
 
-// Run executes both jobs now and then by their schedules until ctx is done, one at a time. A failed job is tried again
-// with growing pauses, for ever. Run returns ctx's error.
+// Run executes all jobs by their schedules until ctx is done, one at a time. What was due while nothing ran is made up for
+// by one run: every job looks at what there is to do, not at when it should have been done. A job that has never run, of
+// those that come with the uploader, runs at once, and so does the archive where a plan was left open. A failed job is
+// tried again with growing pauses, for ever. Run returns ctx's error.
 func (u *Uploader) Run(ctx context.Context) error {
-	archive := u.newTimer(jobArchive, u.archiveAt)
-	clean := u.newTimer(jobClean, u.cleanAt)
+	timers, err := u.newTimers(ctx)
+	if err != nil {
+		return err
+	}
 	last := u.o.Now()
 	for {
 		now := u.o.Now()
 		if now.Before(last.Add(-wakeInterval)) {
 			// The clock went back: times that were computed before it may be years away.
-			archive.reschedule(now)
-			clean.reschedule(now)
+			for _, t := range timers {
+				t.reschedule(now)
+			}
 		}
 		last = now
-		if !now.Before(archive.due) {
-			_, err := u.ArchiveOnce(ctx, false)
-			archive.done(err)
-		}
-		if !u.o.Now().Before(clean.due) && ctx.Err() == nil {
-			_, err := u.CleanOnce(ctx)
-			clean.done(err)
-		}
-		first := archive.due
-		if clean.due.Before(first) {
-			first = clean.due
+		first := now.Add(wakeInterval)
+		for _, t := range timers {
+			if started := u.o.Now(); !started.Before(t.due) && ctx.Err() == nil {
+				r, err := t.run(ctx)
+				t.done(started, r, err)
+			}
+			if t.due.Before(first) {
+				first = t.due
+			}
 		}
 		if err := sleep(ctx, min(first.Sub(u.o.Now()), wakeInterval)); err != nil {
 			return err
 		}
 	}
+}
+
+// newTimers sets each job's next time by what is remembered of it.
+func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
+	timers := []*timer{
+		u.newTimer(jobArchive, u.archiveAt, func(ctx context.Context) (Result, error) { return u.ArchiveOnce(ctx, false) }),
+		u.newTimer(jobClean, u.cleanAt, u.CleanOnce),
+	}
+	for i := range u.o.Jobs {
+		name := u.o.Jobs[i].Name
+		timers = append(timers, u.newTimer(name, u.jobsAt[i], func(ctx context.Context) (Result, error) { return u.RunJob(ctx, name) }))
+	}
+	now := u.o.Now()
+	for i, t := range timers {
+		state, err := u.o.Memory.Job(t.job)
+		if err != nil {
+			return nil, fmt.Errorf("what is remembered of the %s job: %w", t.job, err)
+		}
+		t.state = state
+		switch {
+		case state.Served.IsZero() && i < 2:
+			t.set(now)
+		case state.Served.IsZero(), state.Served.After(now.Add(futureTolerance)): // never run, or the clock was ahead
+			t.set(t.at.next(now))
+		default:
+			t.set(t.at.next(state.Served))
+		}
+	}
+	open, err := u.openPlans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(open) > 0 {
+		timers[0].set(now)
+	}
+	return timers, nil
+}
+
+// Job is a job that runs by the uploader's clock beside its own two.
+type Job struct {
+	Name     string // not "archive" or "clean"
+	Schedule string
+	// Run does the work. It may fill in what the result says; times and error are added.
+	Run func(context.Context, *Result) error
+}
+
+// RunJob runs one of [Options.Jobs] now. It waits for a job that is running.
+func (u *Uploader) RunJob(ctx context.Context, name string) (Result, error) {
+	for i := range u.o.Jobs {
+		if u.o.Jobs[i].Name == name {
+			return u.runJob(ctx, name, u.o.Jobs[i].Run)
+		}
+	}
+	return Result{Job: name}, fmt.Errorf("no job %q", name)
 }
 
 // Shutdown archives everything that is applied, the open hour included, trying again until it succeeds or ctx is done. Run
@@ -74,6 +133,7 @@ func (r *Result) add(o *Result) {
 	r.RawBytes += o.RawBytes
 	r.Bytes += o.Bytes
 	r.Kept += o.Kept
+	r.Expired += o.Expired
 	r.Error = o.Error
 }
 
@@ -82,32 +142,50 @@ type timer struct {
 	u     *Uploader
 	job   string
 	at    schedule
+	run   func(context.Context) (Result, error)
 	pause *backoff.ExponentialBackOff
 	due   time.Time
+	state catalogue.JobState
 }
 
-func (u *Uploader) newTimer(job string, at schedule) *timer {
+func (u *Uploader) newTimer(job string, at schedule, run func(context.Context) (Result, error)) *timer {
 	p := backoff.NewExponentialBackOff()
 	p.InitialInterval, p.MaxInterval, p.Multiplier = u.o.BackoffMin, u.o.BackoffMax, 2
 	p.Reset()
-	t := &timer{u: u, job: job, at: at, pause: p}
-	t.set(u.o.Now())
-	return t
+	return &timer{u: u, job: job, at: at, run: run, pause: p}
 }
 
-// done sets the next time: by schedule after success, after a pause otherwise. A job that waits for the checkpoint or for
-// the target is not helped by a schedule that is denser than the pauses.
-func (t *timer) done(err error) {
-	now := t.u.o.Now()
+// done sets the next time: by schedule after success, after a pause otherwise. What was served is the time at which the
+// run began, so that what came due meanwhile is due at once. A job that waits for the target is not helped by a schedule
+// that is denser than the pauses.
+func (t *timer) done(started time.Time, r Result, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // somebody's wish: still due, also after a restart
+	}
 	if err == nil {
 		t.pause.Reset()
-		t.set(t.at.next(now))
+		t.state.Served = started.UTC()
+		t.set(t.at.next(started))
+	} else {
+		wait := t.pause.NextBackOff()
+		t.set(t.u.o.Now().Add(wait))
+		t.u.o.Logger.Warn("job failed, trying again", "job", t.job, "error", err, "wait", wait.Round(time.Millisecond))
+	}
+	t.remember(r, err)
+}
+
+// remember keeps the outcome durably. A job that runs every few seconds and finds nothing to do is not worth a write.
+func (t *timer) remember(r Result, err error) {
+	idle := err == nil && t.at.every > 0 && t.at.every < time.Minute && r.Objects == 0 && t.state.Runs > 0
+	t.state.Add(catalogue.JobRun{
+		Started: r.Started, Duration: r.Duration, Objects: r.Objects, Rows: r.Rows, Bytes: r.Bytes, Error: r.Error,
+	})
+	if idle {
 		return
 	}
-	wait := t.pause.NextBackOff()
-	t.set(now.Add(wait))
-	if !errors.Is(err, context.Canceled) {
-		t.u.o.Logger.Warn("job failed, trying again", "job", t.job, "error", err, "wait", wait.Round(time.Millisecond))
+	if err := t.u.o.Memory.SetJob(t.job, t.state); err != nil {
+		// The worst that follows is a run that finds nothing to do.
+		t.u.o.Logger.Warn("the outcome of a job was not remembered", "job", t.job, "error", err)
 	}
 }
 

@@ -12,39 +12,6 @@ import (
 	"time"
 )
 
-func TestScheduleNext(t *testing.T) {
-	at := func(s string) time.Time {
-		v, err := time.Parse(time.DateTime, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	for _, c := range []struct{ text, now, want string }{
-		{"@every 1s", "2026-11-23 09:00:00", "2026-11-23 09:00:01"},
-		{"@every 90m", "2026-11-23 09:00:00", "2026-11-23 10:30:00"},
-		{"0 * * * *", "2026-11-23 09:00:00", "2026-11-23 10:00:00"},
-		{"0 * * * *", "2026-11-23 09:59:59", "2026-11-23 10:00:00"},
-		{"0 3 * * *", "2026-11-23 03:00:01", "2026-11-24 03:00:00"},
-		{"0 5 * * 0", "2026-11-23 00:00:00", "2026-11-29 05:00:00"},
-		{"@daily", "2026-12-31 12:00:00", "2027-01-01 00:00:00"},
-	} {
-		s, err := parseSchedule(c.text)
-		if err != nil {
-			t.Errorf("%q: %v", c.text, err)
-			continue
-		}
-		if got := s.next(at(c.now)); !got.Equal(at(c.want)) {
-			t.Errorf("%q after %s is %s, want %s", c.text, c.now, got, c.want)
-		}
-	}
-	for _, bad := range []string{"", "@every", "@every 0s", "@every -1s", "@every x", "61 * * * *", "* * *", "nonsense", "0 0 30 2 *"} {
-		if err := ValidateSchedule(bad); err == nil {
-			t.Errorf("%q is accepted", bad)
-		}
-	}
-}
-
 func TestOptionsAreChecked(t *testing.T) {
 	m := newMemStore(t)
 	for name, change := range map[string]func(*Options){

@@ -12,36 +12,101 @@ import (
 type schedule struct {
 	every time.Duration // 0 means cron
 	cron  string
+	zone  *time.Location // in which the cron expression is read
+	// fixed: the expression names hours ("0 3 * * *"). Such a job runs once a day also on the two days on which the clock is
+	// set. One that does not ("0 * * * *") runs every hour that passes, whatever the clock is called then.
+	fixed bool
 }
 
+// zonePrefix may stand before a cron expression: "TZ=Europe/Berlin 0 3 * * *".
+const zonePrefix = "TZ="
+
 func parseSchedule(text string) (schedule, error) {
-	if rest, found := strings.CutPrefix(strings.TrimSpace(text), "@every "); found {
+	text = strings.TrimSpace(text)
+	if rest, found := strings.CutPrefix(text, "@every "); found {
 		d, err := time.ParseDuration(strings.TrimSpace(rest))
 		if err != nil || d <= 0 {
 			return schedule{}, fmt.Errorf("%q: want a positive duration behind @every, such as @every 10m", text)
 		}
 		return schedule{every: d}, nil
 	}
-	if !gronx.IsValid(text) {
+	s := schedule{cron: text, zone: time.UTC}
+	if rest, found := strings.CutPrefix(strings.TrimPrefix(text, "CRON_"), zonePrefix); found {
+		name, cron, _ := strings.Cut(rest, " ")
+		zone, err := time.LoadLocation(name)
+		if err != nil || name == "" {
+			return schedule{}, fmt.Errorf("%q: %q is no time zone of the system's database: want one such as Europe/Berlin", text, name)
+		}
+		s.zone, s.cron = zone, strings.TrimSpace(cron)
+	}
+	if !gronx.IsValid(s.cron) {
 		return schedule{}, fmt.Errorf("%q is no cron expression: want five fields such as \"0 3 * * *\", or @every 10m", text)
 	}
-	s := schedule{cron: text}
-	if _, err := gronx.NextTickAfter(text, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
+	if _, err := gronx.NextTickAfter(s.cron, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
 		return schedule{}, fmt.Errorf("%q never comes due: %w", text, err)
 	}
+	fields := strings.Fields(s.cron)
+	s.fixed = len(fields) < 5 && s.cron != "@hourly" || len(fields) >= 5 && !strings.HasPrefix(fields[len(fields)-4], "*")
 	return s, nil
 }
 
 // next is the first time after now at which the job is due, in UTC.
+//
+// A cron expression speaks of the wall clock, so it is evaluated on the wall clock, one period of constant offset after the
+// other. A time that the clock leaps over is due when it lands; one that comes twice is due the first time.
 func (s schedule) next(now time.Time) time.Time {
 	now = now.UTC()
 	if s.every > 0 {
 		return now.Add(s.every)
 	}
-	t, err := gronx.NextTickAfter(s.cron, now, false)
-	if err != nil || !t.After(now) {
-		// Checked when parsed; a year field that has run out is all that is left.
-		return now.Add(24 * time.Hour)
+	wall := onWall(now, s.offset(now))
+	_, end := now.In(s.zone).ZoneBounds()
+	offset := s.offset(now)
+	if before := s.repeated(now); s.fixed && wall.Before(before) {
+		wall = before.Add(-time.Nanosecond) // these times have been
 	}
-	return t
+	for range 8 { // periods; two a year in most zones
+		tick, err := gronx.NextTickAfter(s.cron, wall, false)
+		if err != nil || !tick.After(wall) {
+			break
+		}
+		due := tick.Add(-offset)
+		if end.IsZero() || due.Before(end) {
+			return due
+		}
+		later := s.offset(end)
+		if s.fixed && later > offset && tick.Before(onWall(end, later)) {
+			return end.UTC() // leapt over
+		}
+		landing := onWall(end, later)
+		if s.fixed && later < offset {
+			landing = onWall(end, offset)
+		}
+		wall, offset = landing.Add(-time.Nanosecond), later
+		_, end = end.In(s.zone).ZoneBounds()
+	}
+	// Checked when parsed; a year field that has run out is all that is left.
+	return now.Add(24 * time.Hour)
+}
+
+func (s schedule) offset(t time.Time) time.Duration {
+	_, seconds := t.In(s.zone).Zone()
+	return time.Duration(seconds) * time.Second
+}
+
+// onWall is what the wall clock shows, as a time in UTC.
+func onWall(t time.Time, offset time.Duration) time.Time { return t.UTC().Add(offset) }
+
+// repeated is the wall clock's time up to which the period of t repeats what the period before it had shown; zero where it
+// repeats nothing.
+func (s schedule) repeated(t time.Time) time.Time {
+	start, _ := t.In(s.zone).ZoneBounds()
+	if start.IsZero() {
+		return time.Time{}
+	}
+	before := s.offset(start.Add(-time.Nanosecond))
+	if before <= s.offset(start) {
+		return time.Time{}
+	}
+	return onWall(start, before)
 }

@@ -13,12 +13,14 @@ const (
 	jobClean   = "clean"
 )
 
-// Status describes both jobs, for readiness, metrics and the dashboard. It is the state after the last step of a job and
+// Status describes all jobs, for readiness, metrics and the dashboard. It is the state after the last step of a job and
 // reads nothing.
 type Status struct {
 	Target  string    `json:"target"`
 	Archive JobStatus `json:"archive"`
 	Clean   JobStatus `json:"clean"`
+	// Jobs are the other jobs, by name.
+	Jobs map[string]JobStatus `json:"jobs,omitempty"`
 
 	// PendingEvents is the number of responses that were applied and not planned when the last archive job looked, as far as
 	// the store lists them in one go, less what was planned since. OpenPlans are stored and not verified.
@@ -47,8 +49,23 @@ func (u *Uploader) Status() Status {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := u.status
+	s.Jobs = map[string]JobStatus{}
+	for name, job := range u.jobs {
+		s.Jobs[name] = *job
+	}
 	s.Target = u.o.Target.String()
 	return s
+}
+
+// Job returns the status of a job by its name.
+func (s *Status) Job(name string) JobStatus {
+	switch name {
+	case jobArchive:
+		return s.Archive
+	case jobClean:
+		return s.Clean
+	}
+	return s.Jobs[name]
 }
 
 // runJob runs one job with the token held and records how it went.
@@ -70,8 +87,8 @@ func (u *Uploader) runJob(ctx context.Context, job string, fn func(context.Conte
 		r.Error = err.Error()
 	}
 	u.update(job, func(s *JobStatus) { s.finish(r, err, now) })
-	if r.Objects > 0 {
-		u.o.Logger.Info("job done", "job", job, "objects", r.Objects, "rows", r.Rows, "bytes", r.Bytes, "kept", r.Kept, "duration", r.Duration)
+	if r.Objects+r.Expired > 0 {
+		u.o.Logger.Info("job done", "job", job, "objects", r.Objects, "rows", r.Rows, "bytes", r.Bytes, "kept", r.Kept, "expired", r.Expired, "duration", r.Duration)
 	}
 	return r, err
 }
@@ -92,11 +109,17 @@ func (s *JobStatus) finish(r Result, err error, now time.Time) {
 func (u *Uploader) update(job string, fn func(*JobStatus)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if job == jobClean {
+	switch job {
+	case jobArchive:
+		fn(&u.status.Archive)
+	case jobClean:
 		fn(&u.status.Clean)
-		return
+	default:
+		if u.jobs[job] == nil {
+			u.jobs[job] = &JobStatus{}
+		}
+		fn(u.jobs[job])
 	}
-	fn(&u.status.Archive)
 }
 
 func (u *Uploader) noteOpen(n int) {

@@ -106,6 +106,25 @@ func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{Key: key, Size: info.Size(), Meta: meta}, nil
 }
 
+// Delete removes the marker first: what is left after a crash does not count as there, and is removed by the next try. A
+// folder that has become empty goes too.
+func (t *dirTarget) Delete(_ context.Context, key string) error {
+	name, err := t.path(key)
+	if err != nil {
+		return err
+	}
+	for _, file := range []string{name + metaSuffix, name} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return dirHint(fmt.Errorf("delete %s: %w", key, err))
+		}
+	}
+	hour := filepath.Dir(name)
+	for _, dir := range []string{hour, filepath.Dir(hour)} {
+		_ = os.Remove(dir) // refused while anything is in it
+	}
+	return nil
+}
+
 func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
 	// Only the folder in which the prefix ends needs to be walked.
 	start, err := t.path(prefix[:strings.LastIndexByte(prefix, '/')+1] + ".")

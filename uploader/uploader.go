@@ -34,7 +34,24 @@ type Catalogue interface {
 	MarkVerified(ctx context.Context, p *catalogue.Plan) error
 	// DeleteBlocks removes the plan's blocks. It refuses plans that are not verified.
 	DeleteBlocks(ctx context.Context, p *catalogue.Plan) error
+	// Checkpoint makes sure that all that was applied stands in persisted statistics: only then may its events go.
+	Checkpoint() error
+	// MarkExpired stores that the object was removed from the archive. It refuses plans whose blocks are still there.
+	MarkExpired(ctx context.Context, p *catalogue.Plan) error
 }
+
+// Memory remembers durably how scheduled jobs fared: the store.
+type Memory interface {
+	// Job returns the zero state for a job that nothing is remembered of.
+	Job(name string) (catalogue.JobState, error)
+	SetJob(name string, s catalogue.JobState) error
+}
+
+// forgetful is the Memory of an uploader that was given none.
+type forgetful struct{}
+
+func (forgetful) Job(string) (catalogue.JobState, error)  { return catalogue.JobState{}, nil }
+func (forgetful) SetJob(string, catalogue.JobState) error { return nil }
 
 // Options are the settings of an uploader. Source, Catalogue and Target are required.
 type Options struct {
@@ -54,10 +71,16 @@ type Options struct {
 	// RetentionEvents is how old events must be before they are deleted locally. Default 72 hours; negative means at once.
 	RetentionEvents time.Duration
 
-	// ArchiveSchedule and RetentionSchedule are cron expressions (UTC) or "@every DURATION". Defaults "0 * * * *" and
-	// "0 3 * * *". Run also runs both once when it starts, which makes up for what was missed.
+	// Expire is how long objects stay in the archive, counted from their newest event; their statistics stay. 0 means for
+	// ever. It needs a target that can delete, which only a directory can.
+	Expire time.Duration
+
+	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or behind "TZ=ZONE ", or "@every DURATION". Defaults
+	// "0 * * * *" and "0 3 * * *".
 	ArchiveSchedule   string
 	RetentionSchedule string
+	Jobs              []Job  // further jobs that Run is to run
+	Memory            Memory // of when jobs ran; nil forgets with the process
 
 	// BackoffMin and BackoffMax bound the pause after a failed job; it doubles each time. Defaults a second and five minutes.
 	BackoffMin, BackoffMax time.Duration
@@ -74,6 +97,7 @@ type Options struct {
 type Uploader struct {
 	o                  Options
 	archiveAt, cleanAt schedule
+	jobsAt             []schedule // of Options.Jobs
 
 	// job holds one token while no job runs. A channel, so that waiting for it can be given up.
 	job chan struct{}
@@ -84,7 +108,8 @@ type Uploader struct {
 	warned   map[uint64]string // plans that retention keeps, and why; each is said once
 
 	mu     sync.Mutex
-	status Status // guarded by mu
+	status Status                // guarded by mu
+	jobs   map[string]*JobStatus // guarded by mu
 }
 
 // New checks the options and fills in defaults. It starts nothing.
@@ -103,6 +128,9 @@ func New(o Options) (*Uploader, error) {
 	setDefault(&o.BackoffMax, 5*time.Minute)
 	setDefault(&o.RequestTimeout, 5*time.Minute)
 	setDefault(&o.Logger, slog.Default())
+	if o.Memory == nil {
+		o.Memory = forgetful{}
+	}
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
@@ -115,7 +143,7 @@ func New(o Options) (*Uploader, error) {
 			return nil, fmt.Errorf("archive field %q is not an optional field: known is %s", f, FieldTraceID)
 		}
 	}
-	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}}
+	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}, jobs: map[string]*JobStatus{}}
 	u.job <- struct{}{}
 	var err error
 	if u.archiveAt, err = parseSchedule(o.ArchiveSchedule); err != nil {
@@ -123,6 +151,16 @@ func New(o Options) (*Uploader, error) {
 	}
 	if u.cleanAt, err = parseSchedule(o.RetentionSchedule); err != nil {
 		return nil, fmt.Errorf("retention schedule: %w", err)
+	}
+	for _, j := range o.Jobs {
+		at, err := parseSchedule(j.Schedule)
+		if err != nil {
+			return nil, fmt.Errorf("%s schedule: %w", j.Name, err)
+		}
+		u.jobsAt = append(u.jobsAt, at)
+	}
+	if _, ok := o.Target.(deleter); o.Expire > 0 && !ok {
+		return nil, fmt.Errorf("objects cannot expire in %s: use a lifecycle rule of the bucket", o.Target)
 	}
 	return u, nil
 }

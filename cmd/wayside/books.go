@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,8 @@ type books struct {
 	collector *collector.Collector // nil for a single job
 	uploader  *uploader.Uploader
 
+	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first
+
 	loops     sync.WaitGroup // collector and uploader
 	stopLoops context.CancelFunc
 }
@@ -62,7 +65,7 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 			err = errors.Join(err, b.store.Close())
 		}
 	}()
-	if b.uploader, err = newUploader(ctx, cfg, b.store, log); err != nil {
+	if b.uploader, err = b.newUploader(ctx); err != nil {
 		return nil, err
 	}
 	if source == nil {
@@ -83,7 +86,8 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 	return b, err
 }
 
-func newUploader(ctx context.Context, cfg *configs.Config, s *store.Store, log *slog.Logger) (*uploader.Uploader, error) {
+func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
+	cfg, s, log := b.cfg, b.store, b.log
 	target, err := openTarget(ctx, cfg, log)
 	if err != nil {
 		return nil, err
@@ -96,7 +100,7 @@ func newUploader(ctx context.Context, cfg *configs.Config, s *store.Store, log *
 		Source: s, Catalogue: s, Target: target, Service: cfg.Service, Instance: cfg.Instance, Fields: fields,
 		After: orOff(cfg.Archive.After), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: orOff(cfg.Retention.Events),
 		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
-		RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
+		Jobs: b.furtherJobs(), Memory: s, Expire: expiry(cfg), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
 	})
 }
 
@@ -109,6 +113,14 @@ func archiveURL(cfg *configs.Config) string { return cfg.Archive.TargetURL() }
 
 func targetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
 	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), Logger: log}
+}
+
+// expiry is how long objects stay: only a directory's are removed by wayside, a bucket's have its lifecycle.
+func expiry(cfg *configs.Config) time.Duration {
+	if localArchive(cfg) == "" {
+		return 0
+	}
+	return cfg.Archive.Expire.Std()
 }
 
 // localArchive is the archive's directory, or empty if it is not on this machine.
@@ -129,13 +141,13 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	b.loops.Go(func() {
 		if err := b.collector.Run(loops); err != nil {
 			// The store must be opened again, which a new process does best: leaving makes the parent start one.
-			b.report("drain loop", err)
+			b.ended("drain loop", err)
 			_ = listener.Close()
 		}
 	})
-	b.loops.Go(func() { b.report("archive loop", b.uploader.Run(loops)) })
+	b.loops.Go(func() { b.ended("archive loop", b.uploader.Run(loops)) })
 	var checkpoints sync.WaitGroup
-	checkpoints.Go(func() { b.report("checkpoint loop", b.store.Run(background)) })
+	checkpoints.Go(func() { b.ended("checkpoint loop", b.store.Run(background)) })
 
 	server := &http.Server{Handler: b.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	served := make(chan error, 1)
@@ -157,7 +169,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-func (b *books) report(what string, err error) {
+func (b *books) ended(what string, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		b.log.Error(what+" ended", "error", err)
 	}
@@ -199,13 +211,17 @@ func (b *books) job(ctx context.Context, name string, all bool) (jobDone, error)
 	case "archive":
 		result, err = b.uploader.ArchiveOnce(ctx, all)
 	case "clean":
-		if err = b.store.Checkpoint(); err == nil { // retention never passes the checkpoint
-			result, err = b.uploader.CleanOnce(ctx)
-		}
+		result, err = b.uploader.CleanOnce(ctx)
+	case "report", "prune":
+		result, err = b.uploader.RunJob(ctx, name)
 	default:
-		return jobDone{}, fmt.Errorf("no job %q: want archive or clean", name)
+		return jobDone{}, fmt.Errorf("no job %q: want one of %v", name, jobNames)
 	}
-	return jobDone{Job: name, Objects: result.Objects, Rows: result.Rows, Bytes: result.Bytes}, err
+	done := jobDone{Job: name, Objects: result.Objects, Rows: result.Rows, Bytes: result.Bytes, Expired: result.Expired}
+	if name == "report" {
+		done.Capacity = b.capacity.Load()
+	}
+	return done, err
 }
 
 // handler answers what the traffic process relays or asks for itself.
@@ -223,6 +239,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
 	})
+	mux.HandleFunc("GET /api/v1/jobs", b.jobs)
 	mux.HandleFunc("GET "+pathCatalogue, b.serveCatalogue)
 	mux.HandleFunc("POST "+pathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
 	mux.HandleFunc("POST "+pathJob+"{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -277,5 +294,20 @@ func (b *books) uploadMetrics() prometheus.Gatherer {
 		}
 		return float64(s.Archive.LastSuccess.Unix())
 	}, false)
+	for _, name := range jobNames {
+		labels := prometheus.Labels{"job_name": name}
+		gauge := func(metric, help string, value func(uploader.JobStatus) float64) {
+			registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wayside_job_" + metric, Help: help, ConstLabels: labels},
+				func() float64 { s := b.uploader.Status(); return value(s.Job(name)) }))
+		}
+		gauge("last_success_timestamp_seconds", "When the job last succeeded in this process; 0 if it has not.", func(s uploader.JobStatus) float64 {
+			if s.LastSuccess.IsZero() {
+				return 0
+			}
+			return float64(s.LastSuccess.Unix())
+		})
+		gauge("consecutive_failures", "Runs that failed since the last success.", func(s uploader.JobStatus) float64 { return float64(s.ConsecutiveFailures) })
+		gauge("last_duration_seconds", "How long the last run took.", func(s uploader.JobStatus) float64 { return s.Last.Duration.Seconds() })
+	}
 	return registry
 }

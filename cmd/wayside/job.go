@@ -12,18 +12,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
 func newJob() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "job archive|clean", Short: "Run a scheduled job now",
+		Use: "job archive|clean|report|prune", Short: "Run a scheduled job now",
 		Long: "archive uploads what is due (with --all, everything); clean deletes local events that are archived and older\n" +
-			"than retention.events. The job runs in the running wayside, or here if none uses the data directory.",
+			"than retention.events, and objects older than archive.expire; report measures the data directory and says when it\n" +
+			"will be full; prune removes what serves nobody any more. The job runs in the running wayside, or here if none uses\n" +
+			"the data directory. Jobs never overlap.",
 	}
-	cmd.AddCommand(newJobCommand("archive"), newJobCommand("clean"))
-	cmd.Args = oneOf("archive", "clean")
+	for _, name := range jobNames {
+		cmd.AddCommand(newJobCommand(name))
+	}
+	cmd.Args = oneOf(jobNames...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }
@@ -43,6 +48,9 @@ func newJobCommand(name string) *cobra.Command {
 			}
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
+			}
+			if done.Capacity != nil {
+				return printCapacity(cmd.OutOrStdout(), done.Capacity)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d objects, %d rows, %d bytes\n", name, done.Objects, done.Rows, done.Bytes)
 			return err
@@ -76,6 +84,9 @@ type jobDone struct {
 	Objects int    `json:"objects"` // archived, or whose local events were deleted
 	Rows    uint64 `json:"rows"`
 	Bytes   uint64 `json:"bytes"`
+	Expired int    `json:"expired,omitempty"` // objects removed from the archive
+
+	Capacity *collector.Capacity `json:"capacity,omitempty"` // of report
 }
 
 // runJob runs a job in the running wayside, or in this process when the data directory is not in use.

@@ -14,6 +14,8 @@ import (
 const (
 	prefixBlock      = 'b'
 	prefixPlan       = 'c'
+	prefixCapacity   = 'g'
+	prefixJob        = 'j'
 	prefixCheckpoint = 'k'
 	prefixLedger     = 'l'
 	prefixState      = 'm'

@@ -141,6 +141,32 @@ func (s *Store) DeleteBlocks(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
+// MarkExpired records, synced, that a plan's object was removed from the archive. Marking it again changes nothing. The
+// error wraps [ErrNotVerified] if the plan's events are still here.
+func (s *Store) MarkExpired(ctx context.Context, p *catalogue.Plan) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := ctx.Err(); err != nil {
+		return err //nolint:wrapcheck // the caller's own
+	}
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	stored, err := s.plan(catalogue.Deleted, p.ID)
+	if err == nil && (stored == nil || stored.Key != p.Key) {
+		err = ErrNotVerified
+	}
+	if err == nil {
+		stored.ExpiredAt = p.ExpiredAt
+		err = s.update(func(txn *badger.Txn) error { return s.setPlan(txn, stored) })
+	}
+	if err != nil {
+		return fmt.Errorf("mark plan %d as expired: %w", p.ID, err)
+	}
+	return nil
+}
+
 // deletable returns the stored plan if its blocks may be deleted, and nil if they are deleted already.
 func (s *Store) deletable(p *catalogue.Plan) (*catalogue.Plan, error) {
 	stored, err := s.plan(catalogue.Verified, p.ID)

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// CapacitySample is one measurement of the data directory, kept so that growth is known across restarts.
+type CapacitySample struct {
+	At     time.Time         `json:"at"`
+	Bytes  map[string]int64  `json:"bytes"`  // allocated on disk, by part
+	Counts map[string]uint64 `json:"counts"` // events, by part
+}
+
+func capacityKey(at time.Time) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixCapacity}, uint64(max(at.Unix(), 0))) //nolint:gosec // not negative
+}
+
+// AddCapacity stores a sample, synced. A second one in the same second replaces the first.
+func (s *Store) AddCapacity(c CapacitySample) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode capacity sample: %w", err)
+	}
+	return s.update(func(txn *badger.Txn) error { return set(txn, capacityKey(c.At), text) })
+}
+
+// Capacity calls fn with every sample since a moment, the oldest first.
+func (s *Store) Capacity(ctx context.Context, since time.Time, fn func(CapacitySample) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.view(func(txn *badger.Txn) error {
+		return each(txn, []byte{prefixCapacity}, capacityKey(since), func(key, value []byte) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var c CapacitySample
+			if err := json.Unmarshal(value, &c); err != nil {
+				return fmt.Errorf("%w: capacity sample %x: %w", ErrDamaged, key, err)
+			}
+			return fn(c)
+		})
+	})
+}
+
+// PruneCapacity removes samples older than a moment and returns how many.
+func (s *Store) PruneCapacity(before time.Time) (int, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	var old [][]byte
+	removed := 0
+	end := string(capacityKey(before))
+	err := s.view(func(txn *badger.Txn) error {
+		return eachKey(txn, []byte{prefixCapacity}, func(key []byte) bool {
+			if string(key) >= end {
+				return false
+			}
+			old = append(old, append([]byte(nil), key...))
+			return true
+		})
+	})
+	for len(old) > 0 && err == nil {
+		chunk := old[:min(len(old), deleteChunk)]
+		old = old[len(chunk):]
+		err = s.update(func(txn *badger.Txn) error {
+			for _, key := range chunk {
+				if err := deleteKey(txn, key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			removed += len(chunk)
+		}
+	}
+	return removed, err
+}

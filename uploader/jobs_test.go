@@ -1,0 +1,112 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestMissedRunsAreMadeUpForOnce starts and stops the loop as a process does: what came due in between runs once, what ran
+// already does not run again.
+func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "archive")
+	synctest.Test(t, func(t *testing.T) { // begins 2000-01-01T00:00Z
+		target, err := newDirTarget(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMemStore(t)
+		var ran []string
+		var fail error
+		run := func(d time.Duration) {
+			u, _ := newTest(t, m, target, func(o *Options) {
+				o.Now, o.Memory = time.Now, m
+				o.Jobs = []Job{{Name: "report", Schedule: "0 * * * *", Run: func(context.Context, *Result) error {
+					ran = append(ran, time.Now().UTC().Format("15:04"))
+					return fail
+				}}}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			if err := u.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+		}
+		want := func(times ...string) {
+			t.Helper()
+			if !slices.Equal(ran, times) {
+				t.Fatalf("ran at %v, want %v", ran, times)
+			}
+			ran = nil
+		}
+		time.Sleep(30 * time.Minute)
+		run(10 * time.Minute) // a job that has never run waits for its time
+		want()
+		run(50 * time.Minute) // to 01:30
+		want("01:00")
+		time.Sleep(2*time.Hour + 45*time.Minute) // away at 02:00, 03:00 and 04:00
+		run(15 * time.Minute)                    // from 04:15
+		want("04:15")
+		run(20 * time.Minute) // to 04:50
+		want()
+		fail = errors.New("not now")
+		run(10*time.Minute + 100*time.Millisecond)
+		want("05:00")
+		fail = nil
+		run(time.Minute) // what failed is due until it succeeds
+		want("05:00")
+		run(58 * time.Minute)
+		want()
+		run(2 * time.Minute)
+		want("06:00")
+		state := m.jobs["report"]
+		if state.Runs != 5 || state.Failures != 1 || len(state.Recent) != 5 || state.Recent[2].Error == "" {
+			t.Errorf("remembered is %+v", state)
+		}
+	})
+}
+
+func TestObjectsExpireAndStatisticsStay(t *testing.T) {
+	ctx := context.Background()
+	m := newMemStore(t)
+	items := plainEvents(300, testHour, 1)
+	m.apply(testEpoch, testHour, 100, items...)
+	p := directory(t)
+	u, clk := newTest(t, m, p.Target, func(o *Options) { o.Expire = 30 * 24 * time.Hour })
+	archived, err := u.ArchiveOnce(ctx, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clk.advance(29 * 24 * time.Hour)
+	if r, err := u.CleanOnce(ctx); err != nil || r.Objects != archived.Objects || r.Expired != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	wantArchived(t, p, items)
+	clk.advance(3 * 24 * time.Hour)
+	if r, err := u.CleanOnce(ctx); err != nil || r.Expired != archived.Objects {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	wantKeys(t, p, EventsPrefix)
+	wantStatistics(t, p, items)
+	if plan := m.plan(0); plan.ExpiredAt.IsZero() {
+		t.Error("the catalogue does not say that the object has expired")
+	}
+	if r, err := u.CleanOnce(ctx); err != nil || r.Expired != 0 {
+		t.Fatalf("a second time: %+v, %v", r, err)
+	}
+}
+
+func TestExpiryNeedsATargetThatCanDelete(t *testing.T) {
+	target, err := OpenTarget(context.Background(), "s3://bucket", TargetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMemStore(t)
+	if _, err := New(Options{Source: m, Catalogue: m, Target: target, Expire: time.Hour}); err == nil {
+		t.Error("a bucket's objects would be deleted")
+	}
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# promtool.sh: puts promtool into bin/ unless it is installed. It comes with Debian's prometheus package, of which nothing
+# else is installed: no server is started. Exits 77, loudly, where it cannot be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if command -v promtool >/dev/null || [[ -x bin/promtool ]]; then exit 0; fi
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+chmod 755 "$scratch"
+if ! command -v apt-get >/dev/null || ! (cd "$scratch" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb unpacked) >/dev/null 2>&1; then
+	echo "SKIPPED: no promtool: metrics, alert rules and queries will NOT be checked" >&2
+	exit 77
+fi
+mkdir -p bin
+cp "$scratch/unpacked/usr/bin/promtool" bin/promtool

@@ -39,6 +39,21 @@ func checkFieldName(name string) string {
 	return ""
 }
 
+// checkAddedField and checkRemovedField except Host, of which a request has exactly one.
+func checkAddedField(line string) string {
+	if name, _, _ := strings.Cut(line, ":"); strings.EqualFold(name, "host") {
+		return "Host can be set, not added: a request has one"
+	}
+	return checkField(line)
+}
+
+func checkRemovedField(name string) string {
+	if strings.EqualFold(name, "host") {
+		return "Host can be set, not removed: a request has one"
+	}
+	return checkFieldName(name)
+}
+
 func isTokenRune(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }

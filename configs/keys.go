@@ -108,7 +108,7 @@ func proxyKeys(c *Config) []key {
 		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", atLeast(&p.ResponseTimeout, 0)},
 		{"proxy.body_timeout", &p.BodyTimeout, "Longest pause of the upstream within a response's body. 0 = no limit.", atLeast(&p.BodyTimeout, 0)},
 		{
-			"proxy.total_timeout", &p.TotalTimeout, "Longest time for a whole exchange, from the first byte to the upstream to the last to the client; event streams and upgraded connections have no such limit. 0 = no limit.",
+			"proxy.total_timeout", &p.TotalTimeout, "Longest time for a whole exchange, from the first byte to the upstream to the last from it; event streams and upgraded connections have no such limit. 0 = no limit.",
 			atLeast(&p.TotalTimeout, 0),
 		},
 		{"proxy.tunnel_timeout", &p.TunnelTimeout, "Longest silence on an upgraded connection (WebSocket), counted over both directions. 0 = no limit.", atLeast(&p.TunnelTimeout, 0)},
@@ -142,14 +142,14 @@ func proxyKeys(c *Config) []key {
 			"proxy.request_fields.set", &p.RequestFields.Set, "Fields that requests get on their way to the upstream, as `Name: value`, in place of any they have.",
 			each(&p.RequestFields.Set, checkField),
 		},
-		{"proxy.request_fields.add", &p.RequestFields.Add, "Fields that requests get besides those they have.", each(&p.RequestFields.Add, checkField)},
-		{"proxy.request_fields.remove", &p.RequestFields.Remove, "Names of fields to leave out of requests.", each(&p.RequestFields.Remove, checkFieldName)},
+		{"proxy.request_fields.add", &p.RequestFields.Add, "Fields that requests get besides those they have.", each(&p.RequestFields.Add, checkAddedField)},
+		{"proxy.request_fields.remove", &p.RequestFields.Remove, "Names of fields to leave out of requests.", each(&p.RequestFields.Remove, checkRemovedField)},
 		{
 			"proxy.response_fields.set", &p.ResponseFields.Set, "Fields that responses, wayside's own included, get on their way to the client, in place of any they have.",
 			each(&p.ResponseFields.Set, checkField),
 		},
-		{"proxy.response_fields.add", &p.ResponseFields.Add, "Fields that responses get besides those they have.", each(&p.ResponseFields.Add, checkField)},
-		{"proxy.response_fields.remove", &p.ResponseFields.Remove, "Names of fields to leave out of responses.", each(&p.ResponseFields.Remove, checkFieldName)},
+		{"proxy.response_fields.add", &p.ResponseFields.Add, "Fields that responses get besides those they have.", each(&p.ResponseFields.Add, checkAddedField)},
+		{"proxy.response_fields.remove", &p.ResponseFields.Remove, "Names of fields to leave out of responses.", each(&p.ResponseFields.Remove, checkRemovedField)},
 		{
 			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
 			each(&r.Exclude.Paths, checkExcludedPath),

@@ -62,7 +62,7 @@ func TestFieldRules(t *testing.T) {
 	}
 	for _, bad := range []string{
 		`set: ["X-Env"]`, `set: ["X Env: a"]`, `add: ["X-A: b\r\nX-C: d"]`, `remove: ["X-Env: a"]`, `set: ["Content-Length: 3"]`,
-		`remove: [transfer-encoding]`, `set: [": a"]`,
+		`remove: [transfer-encoding]`, `remove: [Host]`, `add: ["host: b"]`, `set: [": a"]`,
 	} {
 		_, err := loadText(t, "proxy:\n  request_fields: {"+bad+"}\n")
 		if err == nil || !strings.Contains(err.Error(), ":2:") {

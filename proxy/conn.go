@@ -39,6 +39,11 @@ type clientConn struct {
 	lingerBy int64         // deadline of a lingering close
 	reset    bool          // closed with a reset, so that the client can tell that the body is cut short
 
+	addr     netip.Addr // the peer's, invalid if it has none
+	key      netip.Addr // that the connection is counted under
+	admitted bool       // guarded by Proxy.mu
+	pace     pace       // of the request's body; belongs to whoever reads it
+
 	raw       syscall.RawConn
 	fd        int                          // its descriptor's number, -1 if none; only to be looked at, see watch.go
 	waiting   atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
@@ -48,6 +53,7 @@ type clientConn struct {
 	client    []byte // address as it is recorded
 	trusted   bool   // the peer may set forwarding fields
 	forwarded []byte // field lines that are the same for all requests: Proto, Port, Via
+	element   []byte // the peer as a Forwarded element names it
 	address   []byte // the peer's address for X-Forwarded-For
 
 	x       exchange
@@ -72,12 +78,14 @@ func (c *clientConn) drive(p *lane) {
 	conn := c.Conn
 	c.p = p
 	addr, ok := peerAddr(conn)
+	c.addr = addr
 	c.address, c.trusted, c.forwarded = nil, false, nil
 	if ok {
 		c.address = addr.AppendTo(nil)
 		c.trusted = p.trusts(addr)
 	}
 	c.client = clientField(p.o.ClientAddress, addr, ok)
+	c.element = appendForElement(c.element[:0], addr, ok)
 	c.forwarded = append(c.forwarded, "X-Forwarded-Proto: http\r\n"...)
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		c.forwarded = append(c.forwarded, "X-Forwarded-Port: "...)
@@ -134,7 +142,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	case phaseHeader:
 		c.limits.armRead(c.headerBy)
 	case phaseBody:
-		c.limits.armRead(s.after(o.ReadTimeout))
+		return c.readPaced(b)
 	case phaseTunnel:
 	case phaseLinger:
 		c.limits.armRead(c.lingerBy)
@@ -148,6 +156,24 @@ func (c *clientConn) Read(b []byte) (int, error) {
 			return 0, net.ErrClosed // a shutdown closed the idle connection first
 		}
 	}
+	if err != nil {
+		c.failed.Store(true)
+	}
+	return n, err
+}
+
+// readPaced reads a piece of a request's body: under the limit for silence, and under the one for the average.
+func (c *clientConn) readPaced(b []byte) (int, error) {
+	o, s := &c.p.o, c.p.sweeper
+	at := s.after(o.ReadTimeout)
+	if o.MinBodyRate > 0 && o.ReadTimeout > 0 {
+		at = min(at, c.pace.deadline(s, o.MinBodyRate, int64(o.ReadTimeout)))
+	}
+	c.limits.armRead(at)
+	began := s.now.Load()
+	n, err := c.Conn.Read(b)
+	c.pace.waited += s.now.Load() - began
+	c.pace.read += int64(n)
 	if err != nil {
 		c.failed.Store(true)
 	}

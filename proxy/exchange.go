@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -25,9 +26,10 @@ type exchange struct {
 	stream bodyReader // of the response
 	ev     event.Event
 
-	sentAt time.Time // just before the upstream is asked for
-	headAt time.Time // the response's header has been read
-	endAt  time.Time // the last byte; zero: the moment of recording
+	sentAt  time.Time // just before the upstream is asked for
+	totalBy int64     // sweeper time at which the exchange is given up; 0: never
+	headAt  time.Time // the response's header has been read
+	endAt   time.Time // the last byte; zero: the moment of recording
 
 	recorded   bool
 	begun      bool // bytes of the final response may have been written to the client
@@ -51,7 +53,7 @@ func (x *exchange) begin() {
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.asking, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken = false, false, false
-	x.upload.done = nil
+	x.upload.done, x.totalBy = nil, 0
 	x.idText = x.idText[:0]
 }
 
@@ -121,12 +123,14 @@ func (x *exchange) serve() {
 			framing = bodyChunked
 		}
 		x.body.reset(x.c.br, framing, h.length)
+		x.c.pace = pace{}
 		if streamed, err = x.bufferBody(); err != nil {
 			x.answer(x.c.bodyFailure())
 			return
 		}
 	}
 	x.sentAt = time.Now()
+	x.totalBy = x.c.p.sweeper.after(x.c.p.o.TotalTimeout)
 	if f := x.forward(streamed); f != failNone {
 		if x.c.gone.Load() {
 			x.clientLeft()
@@ -201,7 +205,7 @@ func (x *exchange) forward(streamed bool) failure {
 		if errors.Is(err, errClientBody) {
 			return x.c.bodyFailure()
 		}
-		return exchangeFailure(err)
+		return x.timeoutKind(exchangeFailure(err))
 	}
 	x.headAt = time.Now()
 	return failNone
@@ -222,7 +226,7 @@ func (x *exchange) replayable() bool {
 }
 
 func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
-	u.limits.armWrite(x.c.p.sweeper.after(x.c.p.o.ResponseTimeout))
+	u.limits.armWrite(x.by(x.c.p.o.ResponseTimeout))
 	_, err := u.Conn.Write(x.out)
 	if err == nil {
 		if streamed && !x.asking {
@@ -300,7 +304,7 @@ func (x *exchange) respondBuffered(n int) {
 		case x.c.gone.Load():
 			x.clientLeft()
 		case isTimeout(err):
-			x.answer(failTimeout)
+			x.answer(x.timeoutKind(failTimeout))
 		default:
 			x.answer(failTruncated)
 		}
@@ -314,6 +318,11 @@ func (x *exchange) respondBuffered(n int) {
 
 // endHead completes the response's header in x.in with what concerns the client's connection.
 func (x *exchange) endHead() {
+	if x.c.p.o.ServerTiming && !x.headAt.IsZero() {
+		x.in = append(x.in, "Server-Timing: upstream;dur="...)
+		x.in = strconv.AppendFloat(x.in, float64(x.headAt.Sub(x.sentAt).Microseconds())/1000, 'f', 3, 64)
+		x.in = append(x.in, '\r', '\n')
+	}
 	if !x.head.persistent() || x.unread || x.c.p.closing.Load() {
 		x.closeAfter = true
 	}
@@ -338,8 +347,24 @@ func (x *exchange) write(b []byte) bool {
 
 // armBody sets the deadline for the next read of the response's body.
 func (x *exchange) armBody() {
-	p := x.c.p
-	x.up.limits.armRead(p.sweeper.after(p.o.BodyTimeout))
+	x.up.limits.armRead(x.by(x.c.p.o.BodyTimeout))
+}
+
+// by is the deadline that lies d ahead, or that of the whole exchange if it comes first. Streams have no such.
+func (x *exchange) by(d time.Duration) int64 {
+	at := x.c.p.sweeper.after(d)
+	if x.totalBy > 0 && x.ev.Kind != event.KindStream && (at == 0 || at > x.totalBy) {
+		return x.totalBy
+	}
+	return at
+}
+
+// timeoutKind tells the exchange's own time limit from the upstream's.
+func (x *exchange) timeoutKind(f failure) failure {
+	if f == failTimeout && x.totalBy > 0 && x.c.p.sweeper.now.Load() >= x.totalBy {
+		return failTotal
+	}
+	return f
 }
 
 // releaseUpstream gives the connection back to the pool, or closes it when it cannot carry another request.

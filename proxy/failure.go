@@ -46,6 +46,9 @@ const (
 	failTruncated
 	failPool
 	failPanic
+	failTotal
+	failConns
+	failAddressConns
 	failTunnelIdle
 	failShutdown
 	failures
@@ -78,6 +81,9 @@ var failureTable = [failures]struct {
 	failTruncated:      {[]byte("upstream_truncated"), 502, "The service's answer was cut short."},
 	failPool:           {[]byte("pool_exhausted"), 503, "The service is busy."},
 	failPanic:          {[]byte("panic"), 500, "The request could not be processed."},
+	failTotal:          {[]byte("total_timeout"), 504, "The service did not answer in time."},
+	failConns:          {[]byte("connections_max"), 503, "Too many connections."},
+	failAddressConns:   {[]byte("address_connections_max"), 503, "Too many connections from this address."},
 	failTunnelIdle:     {[]byte("idle_timeout"), 504, "Nothing was sent for too long."},
 	failShutdown:       {[]byte("shutdown"), 503, "The service is shutting down."},
 }
@@ -172,9 +178,10 @@ func (x *exchange) answer(f failure) {
 	x.in = strconv.AppendInt(x.in, int64(len(body)), 10)
 	x.in = append(x.in, "\r\nCache-Control: no-store\r\n"...)
 	x.in = appendField(x.in, "X-Request-ID: ", x.id())
-	if f == failPool {
+	if f == failPool || f == failConns || f == failAddressConns {
 		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
+	x.in = x.c.p.responseRules.apply(x.in)
 	x.endHead()
 	x.ev.Status = uint16(entry.status)
 	if f == failClientClosed {

@@ -32,7 +32,8 @@ const (
 	fieldMaxForwards
 	fieldForwardedFor
 	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on from trusted peers only
-	fieldForwardedOther // Forwarded, X-Real-IP: likewise, and not written by the proxy
+	fieldForwarded
+	fieldForwardedOther // X-Real-IP: likewise, and not written by the proxy
 	fieldRequestID
 	fieldTraceparent
 	fieldContentType
@@ -156,7 +157,10 @@ func classify(name []byte) fieldID {
 		}
 		return pick(name, "trailer", fieldTrailer)
 	case 9:
-		if foldEqual(name, "forwarded") || foldEqual(name, "x-real-ip") {
+		if foldEqual(name, "forwarded") {
+			return fieldForwarded
+		}
+		if foldEqual(name, "x-real-ip") {
 			return fieldForwardedOther
 		}
 	case 10:

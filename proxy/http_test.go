@@ -104,7 +104,8 @@ func TestHeaderTransparency(t *testing.T) {
 	_, port, _ := net.SplitHostPort(b.addr)
 	want := "POST /x//../%2e%41?q=%20+ HTTP/1.1\r\nHost: Example.com:81\r\nX-a: 1\r\nx-A: 2\r\nContent-Length: 3\r\n" +
 		"traceparent: 00-11111111111111111111111111111111-2222222222222222-01\r\nX-Forwarded-For: 127.0.0.1\r\n" +
-		"X-Forwarded-Host: Example.com:81\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: " + port + "\r\nX-Request-ID: mine-1\r\nVia: 1.1 wayside\r\n\r\n"
+		"X-Forwarded-Host: Example.com:81\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: " + port + "\r\n" +
+		"Forwarded: for=127.0.0.1;host=\"Example.com:81\";proto=http\r\nX-Request-ID: " + resp.Header.Get("X-Request-Id") + "\r\nVia: 1.1 wayside\r\n\r\n"
 	if got := <-seen; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -114,7 +115,7 @@ func TestHeaderTransparency(t *testing.T) {
 		}
 	}
 	if fmt.Sprint(resp.Header["X-One"], resp.Header["Set-Cookie"], resp.Header["X-Request-Id"], resp.Header["Content-Encoding"], resp.Header["Date"]) !=
-		"[1 2] [a=1 b=2] [mine-1] [a b] [then]" {
+		"[1 2] [a=1 b=2] ["+resp.Header.Get("X-Request-Id")+"] [a b] [then]" || len(resp.Header.Get("X-Request-Id")) != 36 {
 		t.Error(resp.Header)
 	}
 	if !resp.Close {
@@ -146,12 +147,14 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	b.responses = 4
 	c := b.dial()
 	c.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\nX-Forwarded-Proto: https\r\nForwarded: for=1\r\n" +
-		"traceparent: 00-0123456789abcdef0123456789abcdef-2222222222222222-01\r\nX-Request-ID: bad id\r\n\r\n")
-	c.receive("OPTIONS")
+		"traceparent: 00-0123456789abcdef0123456789abcdef-2222222222222222-01\r\nX-Request-ID: bad id\r\nX-Request-ID: theirs-1\r\n\r\n")
+	if resp, _ := c.receive("OPTIONS"); resp.Header.Get("X-Request-Id") != "theirs-1" {
+		t.Error(resp.Header)
+	}
 	got := <-seen
 	if !strings.HasPrefix(got, "OPTIONS * HTTP/1.1\r\n") || !strings.Contains(got, "\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\n") ||
 		!strings.Contains(got, "\r\nX-Forwarded-Proto: https\r\n") || !strings.Contains(got, "Forwarded: for=1\r\n") ||
-		strings.Contains(got, "bad id") || strings.Contains(got, "X-Forwarded-Port") {
+		!strings.Contains(got, "Forwarded: for=127.0.0.1;host=\"a\";proto=http\r\n") || strings.Contains(got, "bad id") || strings.Contains(got, "X-Forwarded-Port") {
 		t.Error(got)
 	}
 	c.send("GET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -10,11 +10,12 @@ import (
 
 // settings is what one configuration makes of the proxy. They do not change: a reload makes new ones.
 type settings struct {
-	o            Options
-	pool         *pool
-	exclude      *exclusion // nil: nothing is excluded
-	upstreamName []byte     // as recorded
-	upstreamHost []byte     // Host of requests that have none
+	o                           Options
+	pool                        *pool
+	exclude                     *exclusion  // nil: nothing is excluded
+	upstreamName                []byte      // as recorded
+	requestRules, responseRules *fieldRules // nil: none
+	upstreamHost                []byte      // Host of requests that have none
 }
 
 // lane is the proxy under one configuration. A client connection drives in the lane that is current when a request begins,
@@ -24,7 +25,7 @@ type lane struct {
 	*settings
 }
 
-func newSettings(o Options, s *sweeper) (*settings, error) {
+func newSettings(p *Proxy, o Options) (*settings, error) {
 	network, address, host, err := parseUpstream(o.Upstream)
 	if err != nil {
 		return nil, err
@@ -35,10 +36,18 @@ func newSettings(o Options, s *sweeper) (*settings, error) {
 	if network == "unix" {
 		set.upstreamName = []byte("unix:" + address)
 	}
-	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0)}
+	if set.requestRules, err = newFieldRules(o.RequestFields); err != nil {
+		return nil, err
+	}
+	if set.responseRules, err = newFieldRules(o.ResponseFields); err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver}
 	set.pool = &pool{
 		dial:     func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) },
-		sweeper:  s,
+		sweeper:  p.sweeper,
+		names:    newNames(network, address, o.ResolveInterval, o.Resolver),
+		figures:  p.upstreamOf(string(set.upstreamName)),
 		max:      o.MaxConnsPerUpstream,
 		wait:     o.MaxConnWait,
 		idleFor:  o.MaxIdleUpstream,
@@ -50,7 +59,7 @@ func newSettings(o Options, s *sweeper) (*settings, error) {
 // timeouts are those that the sweeper's tick has to suit.
 func (o *Options) timeouts() []time.Duration {
 	return []time.Duration{
-		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout,
+		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout, o.TotalTimeout,
 	}
 }
 
@@ -71,7 +80,7 @@ func (p *Proxy) Reload(o Options) error {
 	if o.MaxHeaderBytes != old.o.MaxHeaderBytes {
 		return errReloadFixed
 	}
-	set, err := newSettings(o, p.sweeper)
+	set, err := newSettings(p, o)
 	if err != nil {
 		return err
 	}
@@ -90,7 +99,7 @@ func (p *Proxy) Reload(o Options) error {
 // parseSame reports whether two configurations speak to the upstream through the same pool.
 func parseSame(a, b Options) bool {
 	return a.Upstream == b.Upstream && a.ConnectTimeout == b.ConnectTimeout && a.MaxConnsPerUpstream == b.MaxConnsPerUpstream &&
-		a.MaxConnWait == b.MaxConnWait && a.MaxIdleUpstream == b.MaxIdleUpstream
+		a.MaxConnWait == b.MaxConnWait && a.ResolveInterval == b.ResolveInterval && a.Resolver == b.Resolver && a.MaxIdleUpstream == b.MaxIdleUpstream
 }
 
 // retire keeps a pool that may still have connections in use where metrics look for it.
@@ -103,5 +112,9 @@ func (p *Proxy) retire(old *pool) {
 	})
 }
 
-// evict closes idle upstream connections that are too old.
-func (p *Proxy) evict() { p.lane.Load().pool.evict() }
+// evict closes idle upstream connections that are too old, or whose address the upstream has left.
+func (p *Proxy) evict() {
+	pool := p.lane.Load().pool
+	pool.evict()
+	pool.names.refresh(p, pool)
+}

@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"cmp"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/cpu"
 )
@@ -17,8 +20,34 @@ type counters struct {
 	_        cpu.CacheLinePad
 	inFlight counter
 	retries  counter
-	classes  [6]counter // by status / 100; 0 is unused
-	failed   [failures]counter
+	own      tally // of responses for which no upstream was asked
+}
+
+// tally counts responses.
+type tally struct {
+	classes [6]counter // by status / 100; 0 is unused
+	failed  [failures]counter
+}
+
+func (t *tally) count(status uint16, f failure) {
+	if class := int(status / 100); class < len(t.classes) {
+		t.classes[class].Add(1)
+	}
+	if f != failNone {
+		t.failed[f].Add(1)
+	}
+}
+
+// add adds the tally to sums.
+func (t *tally) add(responses *[6]int64, kinds map[string]int64) {
+	for i := range responses {
+		responses[i] += t.classes[i].Load()
+	}
+	for f := failNone + 1; f < failures; f++ {
+		if n := t.failed[f].Load(); n > 0 {
+			kinds[f.String()] += n
+		}
+	}
 }
 
 // Metrics is a snapshot of the proxy's counters. Counters are cumulative since New.
@@ -30,26 +59,55 @@ type Metrics struct {
 	Retries       int64            // requests sent a second time
 	Responses     [6]int64         // recorded or excluded responses by status class; index 2 is 2xx; 499 counts as 4xx
 	Failures      map[string]int64 // by error type; kinds that have not occurred are left out
+	Upstreams     []UpstreamMetrics
+}
+
+// UpstreamMetrics is what concerns one upstream, by its name in events. One that a reload has replaced stays, so that its
+// counters do not disappear.
+type UpstreamMetrics struct {
+	Name           string
+	Conns, Idle    int64                   // open connections, and of these, idle
+	Connects       int64                   // connections made
+	ConnectErrors  int64                   // attempts that failed
+	Responses      [6]int64                // by status class
+	Failures       map[string]int64        // by error type
+	FirstByte      map[time.Duration]int64 // responses whose first byte came within a bound; cumulative
+	FirstByteCount int64
+	FirstByteSum   time.Duration
 }
 
 // Metrics reads the counters. It takes two short locks and may be called at any time.
 func (p *Proxy) Metrics() Metrics {
 	m := Metrics{InFlight: p.metrics.inFlight.Load(), Retries: p.metrics.retries.Load(), Failures: make(map[string]int64)}
-	for i := range m.Responses {
-		m.Responses[i] = p.metrics.classes[i].Load()
-	}
-	for f := failNone + 1; f < failures; f++ {
-		if n := p.metrics.failed[f].Load(); n > 0 {
-			m.Failures[f.String()] = n
-		}
-	}
+	p.metrics.own.add(&m.Responses, m.Failures)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m.ClientConns = int64(len(p.conns))
+	byName := make(map[*upstream]*UpstreamMetrics, len(p.upstreams))
+	for name, u := range p.upstreams {
+		um := &UpstreamMetrics{
+			Name: name, Connects: u.connects.Load(), ConnectErrors: u.connectErrors.Load(), Failures: make(map[string]int64),
+			FirstByteSum: time.Duration(u.firstByteSum.Load()) * time.Microsecond, FirstByte: make(map[time.Duration]int64),
+		}
+		u.add(&um.Responses, um.Failures)
+		u.add(&m.Responses, m.Failures)
+		for i, bound := range firstByteBounds {
+			um.FirstByteCount += u.firstByte[i].Load()
+			um.FirstByte[time.Duration(bound)*time.Microsecond] = um.FirstByteCount
+		}
+		um.FirstByteCount += u.firstByte[len(firstByteBounds)].Load()
+		byName[u] = um
+	}
 	for _, pool := range append(p.retired[:len(p.retired):len(p.retired)], p.lane.Load().pool) {
 		open, idle := pool.counts()
 		m.UpstreamConns += int64(open)
 		m.UpstreamIdle += int64(idle)
+		byName[pool.figures].Conns += int64(open)
+		byName[pool.figures].Idle += int64(idle)
 	}
+	for _, um := range byName {
+		m.Upstreams = append(m.Upstreams, *um)
+	}
+	slices.SortFunc(m.Upstreams, func(a, b UpstreamMetrics) int { return cmp.Compare(a.Name, b.Name) })
 	return m
 }

@@ -53,6 +53,12 @@ type Options struct {
 	TrustedProxies []netip.Prefix // peers whose forwarding fields are kept and extended; all others' are overwritten
 	RecordExclude  Exclude
 
+	RequestFields  FieldRules // of requests, applied last
+	ResponseFields FieldRules // of responses, the proxy's own included
+	ServerTiming   bool       // add Server-Timing to responses: upstream;dur=, milliseconds to the first byte
+
+	Resolver *net.Resolver // for the upstream's name; nil: net.DefaultResolver
+
 	HeaderTimeout   time.Duration // a request's header, from its first byte; also the first request of a connection; default 30s
 	ReadTimeout     time.Duration // longest silence within a request body; default 60s
 	IdleTimeout     time.Duration // a client connection between requests; default 75s
@@ -60,12 +66,17 @@ type Options struct {
 	ConnectTimeout  time.Duration // dialling the upstream; default 5s
 	ResponseTimeout time.Duration // sending a request and waiting for the response's header; default 60s
 	BodyTimeout     time.Duration // longest silence within a response body; default 5m
+	TotalTimeout    time.Duration // from the first byte to the upstream to the last from it; streams are exempt; default 0 = unlimited
+	ResolveInterval time.Duration // between look-ups of the upstream's name; default 30s
 	TunnelTimeout   time.Duration // longest silence of an upgraded connection, over both directions; default 1h
 	MaxIdleUpstream time.Duration // age at which an idle upstream connection is closed; below the upstream's keep-alive; default 50s
 	MaxConnWait     time.Duration // waiting for a free upstream connection; default 5s
 
 	MaxConnsPerUpstream int   // default 512
 	MaxHeaderBytes      int   // request line and header of a request, beyond it 431; default 32768
+	MaxConns            int   // client connections; beyond it 503; default 0 = unlimited
+	MaxConnsPerAddress  int   // likewise from one address (IPv6: from one /64), trusted proxies exempt; default 0 = unlimited
+	MinBodyRate         int64 // bytes a second of a request's body on average, once ReadTimeout has passed; beyond it 408; default 0 = unlimited
 	MaxRequestBodyBytes int64 // beyond it 413; default 0 = unlimited
 }
 
@@ -107,7 +118,7 @@ func (o Options) withDefaults() (Options, error) {
 		{&o.BodyTimeout, 5 * time.Minute},
 		{&o.MaxIdleUpstream, 50 * time.Second},
 		{&o.MaxConnWait, 5 * time.Second},
-		{&o.TunnelTimeout, time.Hour},
+		{&o.TunnelTimeout, time.Hour}, {&o.ResolveInterval, 30 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.standard

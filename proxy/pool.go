@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -22,9 +23,10 @@ type upstreamConn struct {
 	net.Conn
 	br     *bufio.Reader
 	limits deadlines
-	apart  bool  // not of the pool: dialled for one upgrade
-	reused bool  // has carried a complete response before
-	idleAt int64 // sweeper time at which it was put back
+	addr   netip.Addr // of the upstream, invalid for a unix socket
+	apart  bool       // not of the pool: dialled for one upgrade
+	reused bool       // has carried a complete response before
+	idleAt int64      // sweeper time at which it was put back
 	raw    syscall.RawConn
 	alive  bool // result of the last peek
 	peek   func(fd uintptr) bool
@@ -38,6 +40,8 @@ func (u *upstreamConn) Read(b []byte) (int, error) { return u.Conn.Read(b) }
 type pool struct {
 	dial     func(ctx context.Context) (net.Conn, error)
 	sweeper  *sweeper
+	names    *names
+	figures  *upstream
 	max      int
 	wait     time.Duration
 	idleFor  time.Duration
@@ -139,9 +143,12 @@ func (p *pool) dialApart() (*upstreamConn, error) {
 func (p *pool) connect() (*upstreamConn, error) {
 	conn, err := p.dial(context.Background())
 	if err != nil {
+		p.figures.connectErrors.Add(1)
 		return nil, err
 	}
+	p.figures.connects.Add(1)
 	u := &upstreamConn{Conn: conn}
+	u.addr, _ = peerAddr(conn)
 	u.limits.conn = conn
 	u.br = bufio.NewReaderSize(conn, p.readSize)
 	if sc, ok := conn.(syscall.Conn); ok {
@@ -161,7 +168,7 @@ func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 
 // put gives a connection back after a complete response.
 func (p *pool) put(u *upstreamConn) {
-	if u.apart || u.br.Buffered() > 0 {
+	if u.apart || u.br.Buffered() > 0 || p.names.stale(u) {
 		p.discard(u) // bytes nobody asked for: what follows cannot be trusted to be the next response
 		return
 	}

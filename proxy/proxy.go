@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,16 +18,21 @@ type Proxy struct {
 	lane      atomic.Pointer[lane] // for requests that begin now
 	reloading sync.Mutex           // held by Reload
 
-	closing atomic.Bool
-	stop    chan struct{} // closed when the sweeper is to end
-	ending  sync.Once
-	sweeps  sync.Once
+	closing    atomic.Bool
+	stop       chan struct{}   // closed when the sweeper is to end
+	stopped    context.Context // done when background work is to end
+	cancel     context.CancelFunc
+	background sync.WaitGroup
+	ending     sync.Once
+	sweeps     sync.Once
 
 	dateLine atomic.Pointer[[]byte] // the Date of this second
 
 	mu        sync.Mutex
 	conns     map[*clientConn]struct{}  // guarded by mu
 	listeners map[net.Listener]struct{} // guarded by mu
+	admission admission                 // guarded by mu
+	upstreams map[string]*upstream      // guarded by mu; all that there have been
 	retired   []*pool                   // guarded by mu; of earlier configurations, with connections still in use
 }
 
@@ -43,9 +49,11 @@ func New(o Options) (*Proxy, error) {
 		stop:      make(chan struct{}),
 		conns:     make(map[*clientConn]struct{}),
 		listeners: make(map[net.Listener]struct{}),
+		upstreams: make(map[string]*upstream),
 		sweeper:   newSweeper(o.timeouts()...),
 	}
-	set, err := newSettings(o, p.sweeper)
+	p.stopped, p.cancel = context.WithCancel(context.Background())
+	set, err := newSettings(p, o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,5 +86,6 @@ func (p *Proxy) remember(c *clientConn) {
 func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
 	delete(p.conns, c)
+	p.admission.leave(c)
 	p.mu.Unlock()
 }

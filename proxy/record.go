@@ -19,11 +19,15 @@ func (x *exchange) record(f failure) {
 	if x.upload.done != nil {
 		ev.RequestBytes = x.upload.sent.Load()
 	}
-	if class := ev.Status / 100; int(class) < len(p.metrics.classes) {
-		p.metrics.classes[class].Add(1)
+	figures := &p.metrics.own
+	if !x.sentAt.IsZero() {
+		figures = &p.pool.figures.tally
+		if !x.headAt.IsZero() {
+			p.pool.figures.observe(micros(x.headAt.Sub(x.sentAt)))
+		}
 	}
+	figures.count(ev.Status, f)
 	if f != failNone {
-		p.metrics.failed[f].Add(1)
 		ev.ErrorType = failureTable[f].name
 	}
 	if p.o.Recorder == nil {

@@ -125,7 +125,7 @@ func (x *exchange) cut(err error) {
 	case x.ev.Kind == event.KindStream && x.c.p.closing.Load():
 		kind = failShutdown
 	case isTimeout(err):
-		kind = failTimeout
+		kind = x.timeoutKind(failTimeout)
 	case errors.Is(err, errBody):
 		kind = failProtocol
 	}

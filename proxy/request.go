@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 )
 
 // The header of a request, client to upstream: checked and rewritten in one pass over the raw block. Everything stays in
@@ -10,13 +11,16 @@ import (
 //
 //   - hop-by-hop fields and those that Connection names: removed. TE is written anew where trailers are accepted, Expect where
 //     the upstream is to be asked before the body is sent;
-//   - X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Real-IP: removed unless the peer is a trusted proxy, then the
-//     first four are written anew; from a trusted proxy they stay, and X-Forwarded-For is extended;
-//   - X-Request-ID: replaced by a UUIDv7 unless valid;
+//   - X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Real-IP: removed unless the peer is a trusted proxy, then all but the
+//     last are written anew; from a trusted proxy they stay, and X-Forwarded-For and Forwarded are extended;
+//   - X-Request-ID: a new UUIDv7, unless a trusted proxy sent a valid one;
 //   - Via: one is added.
 
-// viaLine ends each header block that the proxy writes.
-const viaLine = "Via: 1.1 wayside\r\n"
+// Via names the version of the message as it was received (RFC 9110, section 7.6.3).
+const (
+	via10 = "Via: 1.0 wayside\r\n"
+	via11 = "Via: 1.1 wayside\r\n"
+)
 
 // Why a request is refused otherwise than with 400.
 var (
@@ -44,6 +48,7 @@ type requestHead struct {
 	maxForwards []byte
 	hasHost     bool
 	hasProto    bool // a trusted peer sent forwarding fields besides X-Forwarded-For
+	hasElements bool // a trusted peer sent Forwarded
 	expect      bool // Expect: 100-continue
 	trailers    bool // TE: trailers
 	upgrade     []byte
@@ -190,10 +195,10 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 	case fieldMaxForwards:
 		h.maxForwards = value
 		return true, nil
-	case fieldForwardedFor, fieldForwardedProto, fieldForwardedOther:
+	case fieldForwardedFor, fieldForwardedProto, fieldForwarded, fieldForwardedOther:
 		return h.takeForwarded(id, value, trusted), nil
 	case fieldRequestID:
-		if h.requestID == nil && validRequestID(value) {
+		if trusted && h.requestID == nil && validRequestID(value) {
 			h.requestID = value
 		}
 		return false, nil
@@ -231,6 +236,7 @@ func (h *requestHead) takeExpect(value []byte) error {
 
 func (h *requestHead) takeForwarded(id fieldID, value []byte, trusted bool) (keep bool) {
 	if id != fieldForwardedFor {
+		h.hasElements = h.hasElements || trusted && id == fieldForwarded
 		h.hasProto = h.hasProto || trusted && id == fieldForwardedProto
 		return trusted
 	}
@@ -276,9 +282,35 @@ func (x *exchange) appendOwnFields(dst []byte) []byte {
 		}
 		dst = append(dst, c.forwarded...)
 	}
+	if !h.elsewhere() {
+		dst = append(append(dst, "Forwarded: for="...), c.element...)
+		if len(h.host) > 0 {
+			dst = append(append(append(dst, ";host=\""...), h.host...), '"')
+		}
+		dst = append(dst, ";proto=http\r\n"...)
+	}
 	dst = appendField(dst, "X-Request-ID: ", x.id())
-	dst = append(dst, viaLine...)
+	via := via11
+	if h.http10 {
+		via = via10
+	}
+	dst = c.p.requestRules.apply(append(dst, via...))
 	return append(dst, '\r', '\n')
+}
+
+// elsewhere reports whether a trusted peer tells where the request comes from in the X-Forwarded fields only: a Forwarded that
+// began here would name that peer as the client.
+func (h *requestHead) elsewhere() bool { return !h.hasElements && (h.hasProto || len(h.forwarded) > 0) }
+
+// appendForElement appends the node that Forwarded names a peer by (RFC 7239, section 6).
+func appendForElement(dst []byte, addr netip.Addr, ok bool) []byte {
+	switch {
+	case !ok:
+		return append(dst, "unknown"...)
+	case addr.Is4():
+		return addr.AppendTo(dst)
+	}
+	return append(addr.AppendTo(append(dst, "\"["...)), "]\""...)
 }
 
 // value finds the first field of a lower-case name, for the rare cases that need one. The header may not have been checked.

@@ -51,9 +51,9 @@ func (x *exchange) readHead(u *upstreamConn) error {
 	switch {
 	case x.upload.done != nil: // its deadline begins when the body has been sent
 	case x.asking:
-		u.limits.armRead(p.sweeper.after(continueWait))
+		u.limits.armRead(x.by(continueWait))
 	default:
-		u.limits.armRead(p.sweeper.after(p.o.ResponseTimeout))
+		u.limits.armRead(x.by(p.o.ResponseTimeout))
 	}
 	for n := 0; n <= interimMax; {
 		block, err := peekBlock(u.br)
@@ -191,6 +191,7 @@ func (x *exchange) parseHead(block []byte) error {
 		x.in = appendField(x.in, "Date: ", x.c.p.date())
 	}
 	x.in = appendField(x.in, "X-Request-ID: ", x.id())
+	x.in = x.c.p.responseRules.apply(x.in)
 	return nil
 }
 

@@ -43,6 +43,10 @@ func (p *Proxy) Serve(ln net.Listener) error {
 		c, err := l.accept()
 		switch {
 		case err == nil:
+			if f := p.admit(c); f != failNone {
+				go c.turnAway(f)
+				continue
+			}
 			go c.serve()
 		case p.closing.Load():
 			return nil
@@ -81,7 +85,11 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.awaitIdle()
 	}
 	p.lane.Load().pool.close()
-	p.ending.Do(func() { close(p.stop) })
+	p.ending.Do(func() {
+		close(p.stop)
+		p.cancel()
+	})
+	p.background.Wait()
 	return err
 }
 
@@ -136,7 +144,10 @@ func (p *Proxy) date() []byte { return *p.dateLine.Load() }
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, clientReadBytes) }}
 
 // serve handles the connection's requests until one side closes it.
-func (c *clientConn) serve() {
+func (c *clientConn) serve() { c.withReader(c.serveRequests) }
+
+// withReader lends the connection a reader while f runs, then closes the connection.
+func (c *clientConn) withReader(f func()) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c)
 	defer func() {
@@ -144,6 +155,10 @@ func (c *clientConn) serve() {
 		c.br.Reset(nil)
 		readers.Put(c.br)
 	}()
+	f()
+}
+
+func (c *clientConn) serveRequests() {
 	x := &c.x
 	for {
 		x.begin()

@@ -26,6 +26,14 @@ const continueWait = time.Second
 // uploading is a read deadline that never fires: while the body is on its way, the response has no time to keep.
 const uploading = math.MaxInt64
 
+// uploadBy is the deadline of the response while the body is on its way.
+func (x *exchange) uploadBy() int64 {
+	if x.totalBy > 0 {
+		return x.totalBy
+	}
+	return uploading
+}
+
 // upload is a body being sent. done is nil when there is none, or none any more.
 type upload struct {
 	done   chan error    // receives the result, once
@@ -39,7 +47,7 @@ func (x *exchange) startUpload(u *upstreamConn) {
 	x.upload.done = done
 	x.upload.sent.Store(0)
 	x.upload.cancel.Store(false)
-	u.limits.armRead(uploading)
+	u.limits.armRead(x.uploadBy())
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
@@ -54,7 +62,7 @@ func (x *exchange) startUpload(u *upstreamConn) {
 			_ = u.Conn.Close() // the upstream must not take what it has for the whole; the exchange hears of it as well
 		default:
 			// Sent, or refused by the upstream, which may have answered all the same: its time begins now.
-			u.limits.read.CompareAndSwap(uploading, x.c.p.sweeper.after(x.c.p.o.ResponseTimeout))
+			u.limits.read.CompareAndSwap(x.uploadBy(), x.by(x.c.p.o.ResponseTimeout))
 		}
 		done <- err
 	}()
@@ -146,7 +154,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 		if x.head.chunked {
 			piece = frameChunk(buf, n)
 		}
-		u.limits.armWrite(p.sweeper.after(p.o.ResponseTimeout))
+		u.limits.armWrite(x.by(p.o.ResponseTimeout))
 		if _, err := u.Conn.Write(piece); err != nil {
 			return err
 		}
@@ -156,7 +164,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 	}
 	tail := append(buf[:0], "0\r\n"...)
 	tail = append(append(tail, x.body.trailers...), '\r', '\n')
-	u.limits.armWrite(p.sweeper.after(p.o.ResponseTimeout))
+	u.limits.armWrite(x.by(p.o.ResponseTimeout))
 	_, err := u.Conn.Write(tail)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/proxy"
 )
 
 // metrics returns the traffic process's registry. Figures are read when they are asked for, so that the traffic path
@@ -32,6 +33,12 @@ var (
 	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
 	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent to the upstream a second time.", nil, nil)
+
+	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"upstream", "state"}, nil)
+	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"upstream", "result"}, nil)
+	descUpResponses = prometheus.NewDesc("wayside_upstream_responses_total", "Responses to requests for an upstream, by status class.", []string{"upstream", "class"}, nil)
+	descUpFailures  = prometheus.NewDesc("wayside_upstream_failures_total", "Requests for an upstream that failed, by error type.", []string{"upstream", "error_type"}, nil)
+	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from a request's first byte out to the response's header.", []string{"upstream"}, nil)
 
 	descReloads    = prometheus.NewDesc("wayside_config_reloads_total", "Reloads of the configuration, by result.", []string{"result"}, nil)
 	descReloadedAt = prometheus.NewDesc("wayside_config_last_reload_timestamp_seconds", "When the configuration was last reloaded, 0 if never.", nil, nil)
@@ -80,6 +87,14 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	for kind, n := range p.Failures {
 		count(descFailures, float64(n), kind)
 	}
+	m.upstreams(p.Upstreams, gauge, count)
+	for _, u := range p.Upstreams {
+		buckets := make(map[float64]uint64, len(u.FirstByte))
+		for bound, n := range u.FirstByte {
+			buckets[bound.Seconds()] = uint64(n)
+		}
+		out <- prometheus.MustNewConstHistogram(descUpFirstByte, uint64(u.FirstByteCount), u.FirstByteSum.Seconds(), buckets, u.Name)
+	}
 	count(descReloads, float64(m.t.reloads.ok.Load()), "ok")
 	count(descReloads, float64(m.t.reloads.failed.Load()), "failed")
 	gauge(descReloadedAt, float64(m.t.reloads.last.Load()))
@@ -90,6 +105,21 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(descBooksUp, truth(!m.t.booksAway.Load()))
 	if m.t.child != nil {
 		count(descBooksRestarts, float64(m.t.child.Status().Restarts))
+	}
+}
+
+func (m *trafficMetrics) upstreams(list []proxy.UpstreamMetrics, gauge, count func(*prometheus.Desc, float64, ...string)) {
+	for _, u := range list {
+		gauge(descUpConns, float64(u.Idle), u.Name, "idle")
+		gauge(descUpConns, float64(u.Conns-u.Idle), u.Name, "busy")
+		count(descUpConnects, float64(u.Connects), u.Name, "ok")
+		count(descUpConnects, float64(u.ConnectErrors), u.Name, "error")
+		for class := 1; class < len(u.Responses); class++ {
+			count(descUpResponses, float64(u.Responses[class]), u.Name, strconv.Itoa(class)+"xx")
+		}
+		for kind, n := range u.Failures {
+			count(descUpFailures, float64(n), u.Name, kind)
+		}
 	}
 }
 

@@ -114,6 +114,9 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		TunnelTimeout:   orOff(cfg.Proxy.TunnelTimeout),
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
+		MaxConns: cfg.Proxy.ConnsMax, MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
+		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: orOff(cfg.Proxy.UpstreamResolve), ServerTiming: cfg.Proxy.ServerTiming,
+		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
 	}
 }

@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// FieldRules changes header fields on their way. Names are compared without regard to case; fields that delimit messages
+// (Connection, Content-Length, Transfer-Encoding and the like) cannot be named, and Host can only be set.
+type FieldRules struct {
+	Set    []string // "Name: value", in place of any the message has
+	Add    []string // "Name: value", besides those it has
+	Remove []string // names
+}
+
+var errFieldRule = errors.New("field rule")
+
+// fieldRules are compiled FieldRules.
+type fieldRules struct {
+	drop  [][]byte // names of fields to leave out
+	lines []byte   // fields to write
+}
+
+// newFieldRules gives nil when there is nothing to do.
+func newFieldRules(r FieldRules) (*fieldRules, error) {
+	if len(r.Set)+len(r.Add)+len(r.Remove) == 0 {
+		return nil, nil
+	}
+	c := &fieldRules{}
+	for _, name := range r.Remove {
+		if !mayChange(name) || strings.EqualFold(name, "host") {
+			return nil, fmt.Errorf("proxy: %w: %q cannot be removed", errFieldRule, name)
+		}
+		c.drop = append(c.drop, []byte(name))
+	}
+	for i, line := range append(append([]string{}, r.Set...), r.Add...) {
+		name, value, found := strings.Cut(line, ":")
+		value = strings.Trim(value, " \t")
+		set := i < len(r.Set)
+		if !found || !mayChange(name) || !validValue([]byte(value)) || !set && strings.EqualFold(name, "host") {
+			return nil, fmt.Errorf("proxy: %w: %q", errFieldRule, line)
+		}
+		if set {
+			c.drop = append(c.drop, []byte(name))
+		}
+		c.lines = appendField(append(c.lines, name...), ": ", []byte(value))
+	}
+	return c, nil
+}
+
+// mayChange accepts tokens that do not delimit messages.
+func mayChange(name string) bool {
+	if name == "" || tokenLength([]byte(name)) != len(name) {
+		return false
+	}
+	switch classify([]byte(name)) {
+	case fieldHopByHop, fieldConnection, fieldTransferEncoding, fieldContentLength, fieldTE, fieldUpgrade, fieldTrailer, fieldExpect:
+		return false
+	}
+	return true
+}
+
+// apply changes the header in block, which ends with its last field and begins with the start line.
+func (r *fieldRules) apply(block []byte) []byte {
+	if r == nil {
+		return block
+	}
+	kept := bytes.IndexByte(block, '\n') + 1
+	for rest := block[kept:]; len(rest) > 0; {
+		line := rest[:bytes.IndexByte(rest, '\n')+1]
+		rest = rest[len(line):]
+		if name, _, _ := bytes.Cut(line, []byte{':'}); !r.drops(name) {
+			kept += copy(block[kept:], line)
+		}
+	}
+	return append(block[:kept], r.lines...)
+}
+
+func (r *fieldRules) drops(name []byte) bool {
+	for _, d := range r.drop {
+		if bytes.EqualFold(d, name) {
+			return true
+		}
+	}
+	return false
+}

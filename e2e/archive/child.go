@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/store"
@@ -163,7 +164,7 @@ const auditEnv = "WAYSIDE_PROOF_AUDIT"
 func (a audited) audit(ctx context.Context, p *catalogue.Plan) error {
 	local := map[uint64]uploader.Line{}
 	err := a.Events(ctx, p, func(seq uint64, row *catalogue.RowName, e *event.Event) error {
-		local[seq] = uploader.Line{Path: string(e.Path), Template: row.Label, Status: int(e.Status), Duration: e.DurationMicros, Client: string(e.Client)}
+		local[seq] = uploader.Line{Path: string(e.Path), Template: strings.Clone(row.Label), Status: int(e.Status), Duration: e.DurationMicros, Client: string(e.Client)}
 		return nil
 	})
 	if err != nil && errors.Is(err, store.ErrDamaged) {

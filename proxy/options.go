@@ -69,6 +69,7 @@ type Options struct {
 	TotalTimeout    time.Duration // from the first byte to the upstream to the last from it; streams are exempt; default 0 = unlimited
 	ResolveInterval time.Duration // between look-ups of the upstream's name; default 30s
 	TunnelTimeout   time.Duration // longest silence of an upgraded connection, over both directions; default 1h
+	DrainGrace      time.Duration // how long a shutdown leaves silent client connections open; default 500ms
 	MaxIdleUpstream time.Duration // age at which an idle upstream connection is closed; below the upstream's keep-alive; default 50s
 	MaxConnWait     time.Duration // waiting for a free upstream connection; default 5s
 
@@ -118,7 +119,7 @@ func (o Options) withDefaults() (Options, error) {
 		{&o.BodyTimeout, 5 * time.Minute},
 		{&o.MaxIdleUpstream, 50 * time.Second},
 		{&o.MaxConnWait, 5 * time.Second},
-		{&o.TunnelTimeout, time.Hour}, {&o.ResolveInterval, 30 * time.Second},
+		{&o.TunnelTimeout, time.Hour}, {&o.DrainGrace, 500 * time.Millisecond}, {&o.ResolveInterval, 30 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.standard

@@ -113,6 +113,7 @@ func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}
 	o := Options{Upstream: upstream, Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	o.DrainGrace = -1 // no test waits for a client that has nothing more to say
 	if change != nil {
 		change(&o)
 	}

@@ -43,6 +43,9 @@ func (p *Proxy) Serve(ln net.Listener) error {
 		c, err := l.accept()
 		switch {
 		case err == nil:
+			if p.closing.Load() {
+				waitOn(ln)
+			}
 			if f := p.admit(c); f != failNone {
 				go c.turnAway(f)
 				continue
@@ -69,14 +72,14 @@ func temporary(err error) bool {
 	return false
 }
 
-// Shutdown closes the listeners and the idle connections, lets requests in flight end (their responses carry
-// "Connection: close") and returns when all connections are closed. When ctx ends first, the remaining connections are
+// Shutdown stops accepting, lets requests in flight end (their responses carry "Connection: close"), ends streams once only
+// they are left, closes idle connections after Options.DrainGrace, and returns when all connections are closed. When ctx ends first, the remaining connections are
 // closed at once, their responses recorded as far as they got, and ctx's error is returned. A Proxy cannot be used again.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	p.mu.Lock()
 	for ln := range p.listeners {
-		_ = ln.Close()
+		stopAccepting(ln)
 	}
 	p.mu.Unlock()
 	err := p.drain(ctx)
@@ -91,42 +94,6 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	})
 	p.background.Wait()
 	return err
-}
-
-// drain waits until the last client connection is closed.
-func (p *Proxy) drain(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for left := p.closeIdle(); left > 0; left = p.closeIdle() {
-		if left <= p.streams.count() {
-			p.streams.cutAll() // only what does not end by itself is left
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-// closeIdle closes the connections that are between requests and gives the number of those that are left.
-func (p *Proxy) closeIdle() int {
-	p.mu.Lock()
-	var idle []*clientConn
-	for c := range p.conns {
-		for _, ph := range []phase{phaseNew, phaseIdle, phaseLinger} {
-			if c.phase.CompareAndSwap(uint32(ph), uint32(phaseClosed)) {
-				idle = append(idle, c)
-			}
-		}
-	}
-	left := len(p.conns) - len(idle)
-	p.mu.Unlock()
-	for _, c := range idle {
-		_ = c.Close()
-	}
-	return left
 }
 
 // tick runs a few times a second.

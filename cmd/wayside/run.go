@@ -213,12 +213,24 @@ func (t *traffic) shutdown(forced context.Context) {
 	case <-time.After(t.now.Load().Shutdown.Delay.Std()):
 	case <-ctx.Done():
 	}
-	if err := t.proxy.Shutdown(ctx); err != nil {
-		t.log.Warn("requests were still running", "error", err)
-	}
+	t.endTraffic(ctx)
 	if err := t.spool.Flush(ctx); err != nil {
 		t.log.Warn("flush spool", "error", err)
 	}
 	rest := t.finishBooks(ctx)
 	t.log.Info("stopped", append([]any{slog.String("took", time.Since(began).Round(time.Millisecond).String())}, rest...)...)
+}
+
+// endTraffic lets the requests in flight end, and keeps a third of the time, at most ten seconds, for the books: what is
+// recorded has to be drained and archived as well.
+func (t *traffic) endTraffic(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok {
+		keep := min(time.Until(deadline)/3, 10*time.Second)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-keep))
+		defer cancel()
+	}
+	if err := t.proxy.Shutdown(ctx); err != nil {
+		t.log.Warn("requests were still running and have been cut", "error", err)
+	}
 }

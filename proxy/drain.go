@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Shutting down without breaking a request that is already on its way.
+//
+// A listener that is closed resets the connections that wait in its queue, whose clients have sent their request. So the kernel is
+// first told to drop what would make new connections, then the queue is emptied, then the listener is closed. A client that
+// connects meanwhile tries again a second later, and finds the next process, or nobody.
+//
+// A kept connection may carry the next request at any moment. For a while after the beginning of a shutdown it is therefore left
+// open, so that this request is answered, with "Connection: close"; only one that stays silent is closed by the proxy.
+
+// acceptQuiet is how long no connection may come out of a listener's queue for it to count as empty: time for the last packet
+// of a handshake that had begun.
+const acceptQuiet = 50 * time.Millisecond
+
+// synFlag is the bit of a TCP header's byte 13.
+const synFlag = 0x02
+
+// refuseNew makes the kernel drop the first packet of handshakes on a listening socket.
+func refuseNew(ln net.Listener) error {
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 13, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: synFlag, SkipFalse: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.RetConstant{Val: 1 << 16},
+	})
+	if err != nil {
+		return err
+	}
+	filter := make([]unix.SockFilter, len(program))
+	for i, in := range program {
+		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var attach error
+	err = raw.Control(func(fd uintptr) {
+		attach = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	})
+	return errors.Join(err, attach)
+}
+
+// stopAccepting has the accepting loop of ln empty the queue and end. Where the kernel cannot be told to refuse, the listener is
+// closed at once.
+func stopAccepting(ln net.Listener) {
+	timed, ok := ln.(interface{ SetDeadline(time.Time) error })
+	if !ok || refuseNew(ln) != nil || timed.SetDeadline(time.Now().Add(acceptQuiet)) != nil {
+		_ = ln.Close()
+	}
+}
+
+// waitOn gives an accepting loop that has found a connection in the queue the time to find another.
+func waitOn(ln net.Listener) {
+	if timed, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = timed.SetDeadline(time.Now().Add(acceptQuiet))
+	}
+}
+
+// drain waits until the last listener and the last client connection are closed.
+func (p *Proxy) drain(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	for {
+		left := p.closeIdle(time.Since(began) >= p.lane.Load().o.DrainGrace)
+		if left == 0 {
+			return nil
+		}
+		if left <= p.streams.count() {
+			p.streams.cutAll() // only what does not end by itself is left
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// closeIdle closes the connections that are between requests, when their time is over, and gives the number of connections and
+// listeners that are left.
+func (p *Proxy) closeIdle(over bool) int {
+	p.mu.Lock()
+	var idle []*clientConn
+	for c := range p.conns {
+		if !over || c.unreadBytes() {
+			continue
+		}
+		for _, ph := range []phase{phaseNew, phaseIdle, phaseLinger} {
+			if c.phase.CompareAndSwap(uint32(ph), uint32(phaseClosed)) {
+				idle = append(idle, c)
+			}
+		}
+	}
+	left := len(p.conns) + len(p.listeners) - len(idle)
+	p.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close()
+	}
+	return left
+}
+
+// unreadBytes reports whether something waits to be read from the connection: the next request has arrived.
+func (c *clientConn) unreadBytes() bool {
+	if c.raw == nil {
+		return false
+	}
+	unread := false
+	_ = c.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		unread = n > 0 && err == nil
+	})
+	return unread
+}

@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// A request that arrives on a kept connection after the shutdown has begun is answered, and so is one whose connection was
+// still in the listener's queue.
+func TestShutdownAnswersWhatIsOnItsWay(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/held" {
+			close(entered)
+			<-release
+		}
+		_, _ = io.WriteString(w, r.URL.Path)
+	}), func(o *Options) { o.DrainGrace = time.Minute })
+	b.responses = 4
+	held, kept := b.dial(), b.dial()
+	kept.get("/before")
+	held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-entered
+	done := make(chan error, 1)
+	go func() { done <- b.p.Shutdown(t.Context()) }()
+	for !b.p.closing.Load() {
+		time.Sleep(time.Millisecond) //nolint:forbidigo // waits for a condition
+	}
+	if resp, body := kept.get("/after"); resp.StatusCode != 200 || body != "/after" || !resp.Close {
+		t.Error(resp.Status, body, resp.Close)
+	}
+	close(release)
+	if _, body := held.receive("GET"); body != "/held" {
+		t.Error(body)
+	}
+	_ = held.conn.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	b.responses = 3
+}
+
+// Connections that were made before the shutdown and not accepted yet are served; later ones find nobody.
+func TestListenersQueueIsEmptied(t *testing.T) {
+	p, err := New(Options{Upstream: origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }), DrainGrace: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, p: p, addr: ln.Addr().String(), books: newBooks()}
+	var queued []*client
+	for range 50 {
+		c := b.dial()
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		queued = append(queued, c)
+	}
+	if err := refuseNew(ln); err != nil {
+		t.Skip("SKIPPED: this kernel does not attach filters:", err)
+	}
+	if conn, err := net.DialTimeout("tcp", b.addr, 100*time.Millisecond); err == nil {
+		_ = conn.Close()
+		t.Error("a connection was made after the listener was told to refuse")
+	}
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ln) }()
+	for p.Metrics().ClientConns == 0 {
+		time.Sleep(time.Millisecond) //nolint:forbidigo // waits for a condition
+	}
+	done := make(chan error, 1)
+	go func() { done <- p.Shutdown(t.Context()) }()
+	for i, c := range queued {
+		if resp, body := c.receive("GET"); resp.StatusCode != 200 || body != "served" {
+			t.Error(i, resp.Status, body)
+		}
+		_ = c.conn.Close()
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

@@ -129,6 +129,10 @@ func (x *exchange) serve() {
 			return
 		}
 	}
+	if n, ok := x.head.hopsLeft(); ok && n == 0 {
+		x.answerHere()
+		return
+	}
 	x.sentAt = time.Now()
 	x.totalBy = x.c.p.sweeper.after(x.c.p.o.TotalTimeout)
 	if f := x.forward(streamed); f != failNone {
@@ -140,6 +144,21 @@ func (x *exchange) serve() {
 		return
 	}
 	x.respond()
+}
+
+// answerHere is the end of a request whose Max-Forwards has run out (RFC 9110, section 7.6.2). TRACE is not reflected: what
+// clients send along with it is nobody's business.
+func (x *exchange) answerHere() {
+	if x.head.is("TRACE") {
+		x.answer(failNotImplemented)
+		return
+	}
+	x.ev.Status = 200
+	x.in = appendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.p.date())
+	x.in = appendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
+	x.endHead()
+	x.record(failNone)
+	x.write(x.in)
 }
 
 // refuse answers a request that was not understood: where it ends is not known either.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strconv"
 )
 
 // The header of a request, client to upstream: checked and rewritten in one pass over the raw block. Everything stays in
@@ -194,7 +195,7 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		return false, h.takeExpect(value)
 	case fieldMaxForwards:
 		h.maxForwards = value
-		return true, nil
+		return !h.counted(), nil
 	case fieldForwardedFor, fieldForwardedProto, fieldForwarded, fieldForwardedOther:
 		return h.takeForwarded(id, value, trusted), nil
 	case fieldRequestID:
@@ -206,6 +207,18 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		h.traceparent = value
 	}
 	return true, nil
+}
+
+// counted reports whether Max-Forwards counts for this method (RFC 9110, section 7.6.2); with others it is only passed on.
+func (h *requestHead) counted() bool { return h.is("OPTIONS") || h.is("TRACE") }
+
+// hopsLeft gives the value of a Max-Forwards that counts. One that is not a number is dropped.
+func (h *requestHead) hopsLeft() (n int64, ok bool) {
+	if len(h.maxForwards) == 0 || !h.counted() {
+		return 0, false
+	}
+	n, err := parseLength(h.maxForwards)
+	return n, err == nil
 }
 
 // takeHost allows one Host, and only one that names a host (RFC 9112, section 3.2).
@@ -260,6 +273,10 @@ func (x *exchange) appendOwnFields(dst []byte) []byte {
 	}
 	if x.asking {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	if n, ok := h.hopsLeft(); ok {
+		dst = strconv.AppendInt(append(dst, "Max-Forwards: "...), n-1, 10)
+		dst = append(dst, '\r', '\n')
 	}
 	switch {
 	case x.upgrading:

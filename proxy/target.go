@@ -76,13 +76,32 @@ func (h *requestHead) parseTarget(target []byte) error {
 	}
 	h.path = h.target
 	if i := bytes.IndexAny(h.path, "?#"); i >= 0 {
-		if h.path[i] == '#' || bytes.IndexByte(h.path[i:], '#') >= 0 {
-			h.path = h.path[:i]
-			return errTarget
-		}
 		h.path = h.path[:i]
 	}
+	if !validEscapes(h.path) || bytes.IndexByte(h.target[len(h.path):], '#') >= 0 {
+		return errTarget
+	}
 	return nil
+}
+
+// validEscapes reports whether each "%" of a path begins an encoded byte (RFC 3986, section 2.1). Some servers refuse others,
+// some read them in ways of their own. Queries are not looked at: nobody decodes them before the application does.
+func validEscapes(path []byte) bool {
+	for {
+		i := bytes.IndexByte(path, '%')
+		if i < 0 {
+			return true
+		}
+		if len(path) < i+3 {
+			return false
+		}
+		_, first := hexDigit(path[i+1])
+		_, second := hexDigit(path[i+2])
+		if !first || !second {
+			return false
+		}
+		path = path[i+3:]
+	}
 }
 
 func (h *requestHead) parseAbsolute(target []byte) error {

@@ -1,0 +1,242 @@
+package difftest
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// scenario is one exchange: what the client sends, and what the origin answers.
+type scenario struct {
+	name   string
+	send   []string // pieces; one that begins with "<" is waited for in what comes back
+	answer string   // of the origin; empty: 200 with "ok"
+	expect string   // what the origin says to Expect: 100-continue before it reads the body; empty: 100
+	after  string   // what the origin does after its answer: empty, "close" or "reset"
+	early  bool     // the origin answers before it reads the body, and reads no further
+	last   bool     // no request follows on the connection
+	form   bool     // order and spelling of the fields are compared too
+	keep   []string // fields that are compared although they are noise
+}
+
+// okAnswer is what the origin says when a scenario does not tell. Every answer of the origin has X-Origin.
+const okAnswer = "HTTP/1.1 200 OK\r\nX-Origin: 1\r\nContent-Length: 2\r\n\r\nok"
+
+// recorder is the origin of one proxy. It writes down what it receives, byte for byte, and plays the scenario's part.
+type recorder struct {
+	ln net.Listener
+
+	mu       sync.Mutex
+	playing  scenario   // guarded by mu
+	requests []*message // guarded by mu
+	conns    map[net.Conn]struct{}
+}
+
+func newRecorder(t *testing.T) *recorder {
+	r := &recorder{ln: listen(t), conns: map[net.Conn]struct{}{}}
+	go func() {
+		for {
+			conn, err := r.ln.Accept()
+			if err != nil {
+				return
+			}
+			r.mu.Lock()
+			r.conns[conn] = struct{}{}
+			r.mu.Unlock()
+			go r.serve(conn)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = r.ln.Close()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for conn := range r.conns {
+			_ = conn.Close()
+		}
+	})
+	return r
+}
+
+// play sets the scenario, and forgets the last one's requests.
+func (r *recorder) play(s scenario) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.playing, r.requests = s, nil
+}
+
+func (r *recorder) received() []*message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]*message(nil), r.requests...)
+}
+
+func (r *recorder) serve(conn net.Conn) {
+	defer func() {
+		_ = conn.Close()
+		r.mu.Lock()
+		delete(r.conns, conn)
+		r.mu.Unlock()
+	}()
+	br := bufio.NewReaderSize(conn, 1<<16)
+	for {
+		m, err := readHead(br)
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		s := r.playing
+		r.mu.Unlock()
+		if strings.Contains(m.line, " /end ") {
+			s = scenario{}
+		}
+		if !r.exchange(conn, br, m, s) {
+			return
+		}
+	}
+}
+
+// exchange plays one request. It reports whether the connection goes on.
+func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scenario) bool {
+	answer := s.answer
+	if answer == "" {
+		answer = okAnswer
+	}
+	if v, _ := m.value("Expect"); strings.EqualFold(v, "100-continue") && s.expect != "final" {
+		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+	}
+	if !s.early && s.expect != "final" {
+		m.readBody(br, false)
+	}
+	if m.end != "" {
+		return false // half a request is none
+	}
+	r.mu.Lock()
+	r.requests = append(r.requests, m)
+	r.mu.Unlock()
+	if _, err := io.WriteString(conn, answer); err != nil {
+		return false
+	}
+	if s.early || s.expect == "final" {
+		if half, ok := conn.(*net.TCPConn); ok {
+			_ = half.CloseWrite()
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+		_, _ = io.Copy(io.Discard, br)
+		return false
+	}
+	if s.after == "reset" {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			// What has been sent must arrive before the reset does: a proxy that had no chance to read it shows nothing.
+			time.Sleep(30 * time.Millisecond)
+			_ = tcp.SetLinger(0)
+		}
+	}
+	return s.after == ""
+}
+
+// response is what the client got, with the 1xx before it.
+type response struct {
+	*message
+	interim []string
+}
+
+func (r *response) status() string {
+	_, code, _ := strings.Cut(r.line, " ")
+	code, _, _ = strings.Cut(code, " ")
+	return strings.Join(append(r.interim, code), " ")
+}
+
+// talk plays the client's part and gives the responses. methods are those of the requests, for what has no body.
+func talk(t *testing.T, addr string, s scenario) []*response {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+	br := bufio.NewReaderSize(conn, 1<<16)
+	var methods []string
+	pieces := s.send
+	if !s.last {
+		pieces = append(pieces[:len(pieces):len(pieces)], "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	}
+	for _, piece := range pieces {
+		if wait, ok := strings.CutPrefix(piece, "<"); ok {
+			waitFor(br, wait)
+			continue
+		}
+		_, _ = io.WriteString(conn, piece)
+		for _, line := range strings.SplitAfter(piece, "\n") {
+			if strings.Contains(line, " HTTP/") {
+				method, _, _ := strings.Cut(line, " ")
+				methods = append(methods, method)
+			}
+		}
+	}
+	return readAll(br, methods)
+}
+
+// waitFor returns when the text has come, or nothing comes any more.
+func waitFor(br *bufio.Reader, text string) {
+	for n := 1; ; n = br.Buffered() + 1 {
+		if _, err := br.Peek(n); err != nil {
+			return
+		}
+		if b, _ := br.Peek(br.Buffered()); strings.Contains(string(b), text) {
+			return
+		}
+	}
+}
+
+// readAll reads responses until the connection ends.
+func readAll(br *bufio.Reader, methods []string) []*response {
+	var all []*response
+	for {
+		r := &response{}
+		for {
+			m, err := readHead(br)
+			if err != nil {
+				broken := &message{}
+				broken.broken(err)
+				if len(r.interim) > 0 || broken.end != "cut" {
+					all = append(all, &response{broken, r.interim})
+				}
+				return all
+			}
+			r.message = m
+			if code := r.code(); len(code) != 3 || code[0] != '1' {
+				break
+			}
+			r.interim = append(r.interim, r.code())
+		}
+		method := ""
+		if len(all) < len(methods) {
+			method = methods[len(all)]
+		}
+		all = append(all, r)
+		if code := r.code(); method == "HEAD" || code == "204" || code == "304" {
+			r.framing = "none"
+			for _, name := range []string{"Content-Length", "Transfer-Encoding"} {
+				if v, ok := r.value(name); ok {
+					r.framing = "none, announced " + v
+				}
+			}
+			continue
+		}
+		r.readBody(br, true)
+		if r.end != "" || r.framing == "close" {
+			return all
+		}
+	}
+}
+
+func (m *message) code() string {
+	_, code, _ := strings.Cut(m.line, " ")
+	code, _, _ = strings.Cut(code, " ")
+	return code
+}

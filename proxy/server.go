@@ -217,7 +217,8 @@ func (h *requestHead) tooLarge(limit int) error {
 // side and reads on for a moment: data that nobody reads turns the close into a reset, and the reset would overtake the
 // response (RFC 9112, section 9.6).
 func (c *clientConn) finish() {
-	if c.reset || c.failed.Load() || !c.x.unread && c.br.Buffered() == 0 && !c.p.closing.Load() {
+	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.persistent() // by the client: nothing follows
+	if c.reset || c.failed.Load() || announced {
 		return
 	}
 	half, ok := c.Conn.(interface{ CloseWrite() error })

@@ -20,12 +20,30 @@ import (
 // tunnelBytes is the size of the two buffers of a tunnel.
 const tunnelBytes = 16 << 10
 
-// upgradable reports whether the request's Upgrade is passed on: asked for by Connection, over HTTP/1.1, without a body. h2c is
-// not: behind it would be a connection whose requests nobody sees (RFC 9113 has removed it, too). A server may ignore an
-// Upgrade, so without all this the request is forwarded as if it had none.
+// upgradable reports whether the request's Upgrade is passed on: asked for by Connection, over HTTP/1.1, without a body. A
+// server may ignore an Upgrade, so without all this the request is forwarded as if it had none.
 func (h *requestHead) upgradable() bool {
-	return len(h.upgrade) > 0 && h.options.upgrade && !h.http10 && !h.hasBody() && !hasToken(h.upgrade, "h2c") &&
-		!hasToken(h.upgrade, "h2")
+	return h.options.upgrade && !h.http10 && !h.hasBody() && opaqueProtocols(h.upgrade)
+}
+
+// opaqueProtocols accepts a list of protocols, none of which is HTTP in another form: behind h2c (which RFC 9113 has removed)
+// would be a connection whose requests nobody sees.
+func opaqueProtocols(list []byte) bool {
+	if len(list) == 0 {
+		return false
+	}
+	for len(list) > 0 {
+		var protocol []byte
+		protocol, list, _ = bytes.Cut(list, []byte{','})
+		name, version, versioned := bytes.Cut(trimOWS(protocol), []byte{'/'})
+		if len(name) == 0 || tokenLength(name) != len(name) || versioned && (len(version) == 0 || tokenLength(version) != len(version)) {
+			return false
+		}
+		if foldEqual(name, "h2c") || foldEqual(name, "h2") || foldEqual(name, "http") || foldEqual(name, "tls") {
+			return false
+		}
+	}
+	return true
 }
 
 // offered reports whether the client offered every protocol that the upstream switches to.

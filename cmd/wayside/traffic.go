@@ -86,7 +86,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.admin = admin.New(admin.Options{
-		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: snapshot.Handler(t.snapshots), Live: snapshot.Live(t.snapshots), Accounting: t.accounting,
+		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: snapshot.Handler(t.snapshots), Live: snapshot.Live(t.snapshots), Latest: t.latest, Accounting: t.accounting,
 		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Reload: t.reload, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {
@@ -138,7 +138,7 @@ func (t *traffic) start(forced context.Context) {
 		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
 	}
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
-	t.part("admin", func() error { return admin.Serve(ctx, t.adminLn, t.admin.Handler(), time.Second, t.log) })
+	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, time.Second) })
 	if t.probesLn != nil {
 		t.part("probes", func() error { return admin.Serve(ctx, t.probesLn, t.admin.ProbesHandler(), time.Second, t.log) })
 	}
@@ -243,4 +243,13 @@ func (t *traffic) finishBooks(ctx context.Context) []any {
 		return []any{"books", err.Error()}
 	}
 	return []any{"left_in_spool", t.spool.Status().PendingEvents, "unarchived", done.Unarchived, "archived", done.Archived}
+}
+
+// latest is the snapshot that GET /snapshot answers.
+func (t *traffic) latest() (admin.Document, bool) {
+	s := t.snapshots.Latest()
+	if s == nil {
+		return admin.Document{}, false
+	}
+	return admin.Document{ETag: s.ETag, Plain: s.JSON, Gzip: s.Gzip}, true
 }

@@ -36,6 +36,9 @@ type Options struct {
 	Accounting func(ctx context.Context) (any, error)
 	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory.
 	Snapshots http.Handler
+	// Latest is what Snapshots answers for GET /snapshot, false while there is nothing. With it that request is answered
+	// without net/http; see front.
+	Latest func() (Document, bool)
 	// Live answers GET /api/v1/live, a stream that tells of each new snapshot, from this process's memory.
 	Live http.Handler
 	// Gatherer holds the traffic process's own metrics.
@@ -181,7 +184,11 @@ func tokenMatches(r *http.Request, token string) bool {
 	if !found {
 		_, given, found = r.BasicAuth() // what a browser can send by itself; see ADR 36
 	}
-	return found && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+	return found && sameToken([]byte(given), token)
+}
+
+func sameToken(given []byte, token string) bool {
+	return subtle.ConstantTimeCompare(given, []byte(token)) == 1
 }
 
 // hostAllowed holds off DNS rebinding: a page on a foreign name that resolves to a loopback address sends that name as

@@ -1,0 +1,350 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Document is what GET /snapshot answers at the moment. Its slices are never written to.
+type Document struct {
+	ETag        string // with its quotes
+	Plain, Gzip []byte
+}
+
+// front answers the one request that pollers send all day, a plain GET /snapshot, by itself: one read, one write of bytes
+// that were rendered before, no allocation. It takes only what it understands to the last byte: a connection that sends
+// anything else, be it one unknown header field that matters or half a request, is handed to net/http with everything it
+// has sent, and stays there. So net/http alone decides whatever is not entirely ordinary; a test compares the two.
+type front struct {
+	opt      *Options
+	log      *slog.Logger
+	listener *handover
+	rendered atomic.Pointer[rendered]
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // nil once closed
+	done  sync.WaitGroup
+}
+
+// rendered are complete responses for one document and one second.
+type rendered struct {
+	etag                     string
+	second                   int64
+	plain, gzip, notModified []byte
+}
+
+const (
+	frontBytesMax = 4 << 10         // longest request that is answered here
+	frontIdle     = 2 * time.Minute // between requests, and for a client that does not read
+)
+
+func newFront(o *Options, addr net.Addr) *front {
+	return &front{
+		opt: o, log: o.Logger, conns: map[net.Conn]struct{}{},
+		listener: &handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})},
+	}
+}
+
+// Serve answers on ln until ctx is done, then lets running requests finish for at most grace.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	if s.opt.Latest == nil {
+		return Serve(ctx, ln, s.Handler(), grace, s.opt.Logger)
+	}
+	f := newFront(&s.opt, ln.Addr())
+	accepting := make(chan error, 1)
+	go func() { accepting <- f.accept(ln) }()
+	err := Serve(ctx, f.listener, s.Handler(), grace, s.opt.Logger)
+	_ = ln.Close()
+	f.close()
+	if acceptErr := <-accepting; err == nil && ctx.Err() == nil {
+		err = acceptErr
+	}
+	return err
+}
+
+// accept takes connections until ln is closed. An error that passes, such as too many open files, is waited out.
+func (f *front) accept(ln net.Listener) error {
+	for {
+		conn, err := ln.Accept()
+		if err == nil {
+			f.mu.Lock()
+			if f.conns != nil {
+				f.conns[conn] = struct{}{}
+				f.done.Go(func() { f.serve(conn) })
+			} else {
+				_ = conn.Close()
+			}
+			f.mu.Unlock()
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			_ = f.listener.Close()
+			return nil
+		}
+		f.log.Warn("accept on the admin listener", "error", err)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// close ends the connections that are still here and waits for them.
+func (f *front) close() {
+	f.mu.Lock()
+	for conn := range f.conns {
+		_ = conn.Close()
+	}
+	f.conns = nil
+	f.mu.Unlock()
+	_ = f.listener.Close()
+	f.done.Wait()
+}
+
+// forget gives a connection up; false means that close has ended it.
+func (f *front) forget(conn net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, here := f.conns[conn]
+	delete(f.conns, conn)
+	return here
+}
+
+// serve answers a connection's requests as long as it understands them.
+func (f *front) serve(conn net.Conn) {
+	buf := make([]byte, frontBytesMax)
+	var deadline time.Time
+	for n := 0; ; {
+		now := time.Now()
+		if deadline.Sub(now) < frontIdle/2 { // moved seldom: setting it costs more than a read
+			deadline = now.Add(frontIdle)
+			_ = conn.SetDeadline(deadline)
+		}
+		if n == 0 {
+			var err error
+			if n, err = conn.Read(buf); err != nil {
+				f.forget(conn)
+				_ = conn.Close()
+				return
+			}
+		}
+		end := bytes.Index(buf[:n], []byte("\r\n\r\n"))
+		var answer []byte
+		if end >= 0 {
+			answer = f.answer(buf[:end+2], now)
+		}
+		if answer == nil {
+			f.pass(conn, bytes.Clone(buf[:n]))
+			return
+		}
+		if _, err := conn.Write(answer); err != nil {
+			f.forget(conn)
+			_ = conn.Close()
+			return
+		}
+		n = copy(buf, buf[end+4:n])
+	}
+}
+
+// pass hands a connection over to net/http with what it has sent.
+func (f *front) pass(conn net.Conn, sent []byte) {
+	if !f.forget(conn) {
+		return
+	}
+	_ = conn.SetDeadline(time.Time{})
+	select {
+	case f.listener.conns <- &replayed{Conn: conn, sent: sent}:
+	case <-f.listener.closed:
+		_ = conn.Close()
+	}
+}
+
+var requestLine = []byte("GET /snapshot HTTP/1.1\r\n")
+
+// answer returns the response to a request of which head is the header, without the empty line, or nil if it is not for
+// this place to answer.
+func (f *front) answer(head []byte, now time.Time) []byte {
+	rest, ok := bytes.CutPrefix(head, requestLine)
+	if !ok {
+		return nil
+	}
+	var host, encoding, tag, token []byte
+	for len(rest) > 0 {
+		var line []byte
+		line, rest, ok = bytes.Cut(rest, []byte("\r\n"))
+		name, value, colon := bytes.Cut(line, []byte(":"))
+		if !ok || !colon || !plain(name, value) {
+			return nil
+		}
+		value = bytes.Trim(value, " \t")
+		switch field := fieldOf(name); field {
+		case fieldHarmless:
+		case fieldHost, fieldEncoding, fieldTag, fieldToken:
+			at := []*[]byte{fieldHost: &host, fieldEncoding: &encoding, fieldTag: &tag, fieldToken: &token}[field]
+			if *at != nil || len(value) == 0 {
+				return nil
+			}
+			*at = value
+		default:
+			return nil
+		}
+	}
+	if host == nil || !hostLike(host) || !f.welcome(host, token) {
+		return nil // net/http says what is wrong
+	}
+	r := f.render(now)
+	switch {
+	case r == nil:
+		return nil
+	case tag != nil && string(tag) == r.etag:
+		return r.notModified
+	case tag != nil && (bytes.ContainsAny(tag, ",*") || bytes.HasPrefix(tag, []byte("W/"))):
+		return nil
+	case encoding == nil:
+		return r.plain
+	case string(encoding) == "gzip" || bytes.HasPrefix(encoding, []byte("gzip, ")) && !bytes.ContainsAny(encoding, ";*"):
+		return r.gzip
+	}
+	return nil
+}
+
+// plain reports whether a header field is written as nearly all are: a token, no line that continues, no control.
+func plain(name, value []byte) bool {
+	if len(name) == 0 {
+		return false
+	}
+	for _, c := range name {
+		if c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Fields of a request by what they mean here.
+const (
+	fieldUnknown = iota
+	fieldHarmless
+	fieldHost
+	fieldEncoding
+	fieldTag
+	fieldToken
+)
+
+// fieldOf knows the fields that have a meaning for a snapshot, and those that have none. Every other one, Connection and
+// everything about bodies above all, is for net/http.
+func fieldOf(name []byte) int {
+	for _, known := range [...]struct {
+		name  string
+		field int
+	}{
+		{"host", fieldHost}, {"accept-encoding", fieldEncoding}, {"if-none-match", fieldTag}, {"authorization", fieldToken},
+		{"user-agent", fieldHarmless}, {"accept", fieldHarmless}, {"accept-language", fieldHarmless}, {"cookie", fieldHarmless},
+		{"referer", fieldHarmless}, {"x-request-id", fieldHarmless}, {"traceparent", fieldHarmless},
+	} {
+		if len(name) == len(known.name) && bytes.EqualFold(name, []byte(known.name)) {
+			return known.field
+		}
+	}
+	return fieldUnknown
+}
+
+// welcome is guard for requests in which nothing is unusual.
+func (f *front) welcome(host, token []byte) bool {
+	if f.opt.Token != "" {
+		given, ok := bytes.CutPrefix(token, []byte("Bearer "))
+		if !ok || !sameToken(given, f.opt.Token) {
+			return false
+		}
+	}
+	return ordinaryHost(host) || hostAllowed(string(host), f.opt.Hosts)
+}
+
+// hostLike leaves whatever is not a name or an address with a port to net/http.
+func hostLike(host []byte) bool {
+	for _, c := range host {
+		if !bytes.ContainsRune([]byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]"), rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// ordinaryHost recognises what most requests have without making a string of it.
+func ordinaryHost(host []byte) bool {
+	name, _, _ := bytes.Cut(host, []byte(":"))
+	return string(name) == "127.0.0.1" || string(name) == "localhost"
+}
+
+// render returns the responses for the present document and second, nil while there is no document.
+func (f *front) render(now time.Time) *rendered {
+	d, ok := f.opt.Latest()
+	if !ok {
+		return nil
+	}
+	second := now.Unix()
+	if r := f.rendered.Load(); r != nil && r.second == second && r.etag == d.ETag {
+		return r
+	}
+	r := &rendered{etag: d.ETag, second: second}
+	common := "Cache-Control: no-cache\r\nEtag: " + d.ETag + "\r\nReferrer-Policy: no-referrer\r\nVary: Accept-Encoding\r\n" +
+		"X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nDate: " + now.UTC().Format(http.TimeFormat) + "\r\n"
+	full := func(extra string, body []byte) []byte {
+		head := "HTTP/1.1 200 OK\r\n" + common + "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n" + extra + "\r\n"
+		return append(append(make([]byte, 0, len(head)+len(body)), head...), body...)
+	}
+	r.plain = full("", d.Plain)
+	r.gzip = full("Content-Encoding: gzip\r\n", d.Gzip)
+	r.notModified = []byte("HTTP/1.1 304 Not Modified\r\n" + common + "\r\n")
+	f.rendered.Store(r)
+	return r
+}
+
+// handover is the listener from which net/http takes connections that front passes on.
+type handover struct {
+	addr   net.Addr
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case conn := <-h.conns:
+		return conn, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+func (h *handover) Addr() net.Addr { return h.addr }
+
+// replayed is a connection that gives what was read from it once more.
+type replayed struct {
+	net.Conn
+	sent []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.sent) > 0 {
+		n := copy(p, r.sent)
+		r.sent = r.sent[n:]
+		return n, nil
+	}
+	return r.Conn.Read(p)
+}

@@ -158,6 +158,7 @@ type Collector struct {
 	retired time.Time          // when finished epochs were last looked for
 	done    map[uuid.UUID]bool // epochs whose final ledger is stored
 	settled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
+	adopted bool               // epochs without a ledger were looked for
 
 	booksMu sync.Mutex // held while the store changes; View takes it to see watermarks and totals that belong together
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -45,7 +47,31 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 		}
 		c.settled[l.Epoch] = true
 	}
+	if len(failed) == 0 && !c.adopted {
+		failed = append(failed, c.adoptOrphans(ledgers, marks))
+		c.adopted = true
+	}
 	return errors.Join(failed...)
+}
+
+// adoptOrphans gives a ledger to every epoch that the store has events of, and that neither has one nor a spool any more: a
+// store that came back older than it was has lost it. What it still holds is all that is known of it. Should the spool turn
+// up after all (it was locked, or could not be read), its own figures count.
+func (c *Collector) adoptOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) error {
+	for _, l := range ledgers {
+		delete(marks, l.Epoch)
+	}
+	for _, l := range c.o.Store.Ledgers() {
+		delete(marks, l.Epoch)
+	}
+	for epoch, mark := range marks {
+		held := mark.Applied + mark.Quarantined
+		if err := c.o.Store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
+			return fmt.Errorf("store ledger of epoch %s: %w", epoch, err)
+		}
+		c.log.Warn("an epoch had no figures of its own any more; what the store holds of it counts", "epoch", epoch, "recorded", held)
+	}
+	return nil
 }
 
 // missing counts responses that the store has lost.

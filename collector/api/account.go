@@ -36,22 +36,22 @@ type Identity struct {
 
 // Account adds the figures up: active are the ledgers of the spools that exist, stored those of the spools that were
 // retired, totals and aggregated come from the store. An epoch that stands in both (a crash between the two steps of
-// retiring it) counts once.
+// retiring it) counts once, with the spool's own figures.
 func Account(active []spool.Ledger, stored []store.Ledger, totals store.Totals, aggregated uint64) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
 		Applied: totals.Applied, Aggregated: aggregated, Quarantined: totals.Quarantined,
 		Archived: totals.Archived, Deleted: totals.Deleted,
 	}
-	retired := make(map[uuid.UUID]bool, len(stored))
-	for _, l := range stored {
-		retired[l.Epoch] = true
-		a.add(l.Responses, l.Recorded, l.Excluded, l.Dropped)
-	}
+	held := make(map[uuid.UUID]bool, len(active))
 	for _, l := range active {
-		if !retired[l.Epoch] {
+		held[l.Epoch] = true
+		a.add(l.Responses, l.Recorded, l.Excluded, l.Dropped)
+		a.Spooled += l.Spooled
+	}
+	for _, l := range stored {
+		if !held[l.Epoch] {
 			a.add(l.Responses, l.Recorded, l.Excluded, l.Dropped)
-			a.Spooled += l.Spooled
 		}
 	}
 	a.check()

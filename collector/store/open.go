@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,13 +213,41 @@ func setStoreAside(o *Options, reason string) error {
 		return fmt.Errorf("%w: set the damaged store aside: %w", ErrUnavailable, err)
 	}
 	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
+		"It holds %s.\n"+
 		"Events and statistics in this folder are no longer counted. Events that were archived are safe in the archive.\n"+
-		"A new store was begun in %s.\n", now.Format("2006-01-02T15:04:05Z"), reason, o.Dir)
+		"Responses that the spools know of and that were in it count as quarantined; those still in a spool are applied to\n"+
+		"the new store, which was begun in %s.\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), o.Dir)
 	if err := writeFileSynced(to+".txt", []byte(report)); err != nil {
 		o.Logger.Warn("store: the report on the damaged store could not be written", "error", err)
 	}
 	o.Logger.Warn("store: the store is damaged; it was set aside and a new one is begun", "moved_to", to, "reason", reason)
 	return nil
+}
+
+// inventory says in words what files a folder holds.
+func inventory(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "what could not be listed: " + err.Error()
+	}
+	files, bytes := map[string]int{}, map[string]int64{}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			continue
+		}
+		kind := filepath.Ext(entry.Name())
+		if kind == "" {
+			kind = entry.Name()
+		}
+		files[kind]++
+		bytes[kind] += info.Size()
+	}
+	var out []string
+	for _, kind := range slices.Sorted(maps.Keys(files)) {
+		out = append(out, fmt.Sprintf("%d %s of %d bytes", files[kind], kind, bytes[kind]))
+	}
+	return strings.Join(out, ", ")
 }
 
 func exists(name string) bool {

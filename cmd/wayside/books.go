@@ -241,6 +241,10 @@ func (b *books) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/v1/jobs", b.jobs)
 	mux.HandleFunc("GET "+pathCatalogue, b.serveCatalogue)
+	mux.HandleFunc("GET "+pathVerifyBooks, func(w http.ResponseWriter, r *http.Request) {
+		checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
+		reply(w, checks, err)
+	})
 	mux.HandleFunc("POST "+pathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
 	mux.HandleFunc("POST "+pathJob+"{name}", func(w http.ResponseWriter, r *http.Request) {
 		done, err := b.job(r.Context(), r.PathValue("name"), r.URL.Query().Get("all") == "true")

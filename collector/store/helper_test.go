@@ -201,6 +201,10 @@ func checkPromises(t testing.TB, s *Store) {
 	if totals.Deleted > totals.Archived || totals.Archived > totals.Applied {
 		t.Errorf("totals out of order: %+v", totals)
 	}
+	checks, err := s.Verify(context.Background())
+	if text := problemsText(checks); err != nil || text != "" {
+		t.Errorf("verify: %v\n%s", err, text)
+	}
 	sum := uint64(0)
 	got := allRows(t, s)
 	for key, encoded := range got {

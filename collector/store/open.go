@@ -135,7 +135,10 @@ func tryOpen(o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = openBadger(&o); err != nil {
+	if err = checkTables(o.Dir); err == nil {
+		s.db, err = openBadger(&o)
+	}
+	if err != nil {
 		s.apply.close()
 		return nil, err
 	}

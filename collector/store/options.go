@@ -122,7 +122,7 @@ func badgerOptions(o *Options) badger.Options {
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(2 << 20).
 		WithCompression(options.None).
-		WithChecksumVerificationMode(options.OnBlockRead).
+		WithChecksumVerificationMode(options.OnBlockRead). // and see tables.go
 		WithValueThreshold(min(o.MemTableBytes*15/100, 1<<20)).
 		WithValueLogFileSize(16 << 20).
 		WithSyncWrites(true).

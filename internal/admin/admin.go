@@ -34,6 +34,8 @@ type Options struct {
 	Hosts []string
 	// Accounting composes the figures of GET /api/v1/accounting; its result is answered as JSON.
 	Accounting func(ctx context.Context) (any, error)
+	// Verify checks the promises of a data directory in use and answers GET /api/v1/verify; local leaves the archive out.
+	Verify func(ctx context.Context, local bool) (any, error)
 	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory.
 	Snapshots http.Handler
 	// Latest is what Snapshots answers for GET /snapshot, false while there is nothing. With it that request is answered
@@ -88,6 +90,9 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle("GET /api/v1/live", s.opt.Live)
 	}
 	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
+	if s.opt.Verify != nil {
+		mux.HandleFunc("GET /api/v1/verify", s.verify)
+	}
 	mux.HandleFunc("POST /-/reload", s.reload)
 	mux.HandleFunc(InternalPrefix, http.NotFound)
 	if s.opt.Profiles {
@@ -145,6 +150,15 @@ func (s *Server) accounting(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, figures)
+}
+
+func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
+	report, err := s.opt.Verify(r.Context(), r.URL.Query().Get("local") == "true")
+	if err != nil {
+		writeError(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	writeJSON(w, http.StatusOK, report)
 }
 
 func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {

@@ -179,6 +179,9 @@ func (t *trial) auditDamaged(ctx context.Context, kind string) (Outcome, error) 
 	if err == nil && a.DroppedTotal()+a.Quarantined > 0 {
 		err = fmt.Errorf("a damaged archive cost %v dropped and %d quarantined", a.Dropped, a.Quarantined)
 	}
+	if checked := t.verified(ctx); !errors.Is(checked, errNotAsPromised) {
+		err = errors.Join(err, fmt.Errorf("verify has not found the damaged archive: %w", checked))
+	}
 	r := &t.traffic.report
 	return Outcome{Requests: r.Sent, Received: r.Received}, err
 }

@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -217,8 +219,32 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	return o, t.compare(&o, a, books)
+	return o, errors.Join(t.compare(&o, a, books), t.verified(ctx))
 }
+
+// verified asks the running wayside to verify itself.
+func (t *trial) verified(ctx context.Context) error {
+	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/verify")
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	var report verify.Report
+	if err := json.Unmarshal(body, &report); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if report.OK && len(report.Checks) > 5 {
+		return nil
+	}
+	var found []string
+	for _, c := range report.Checks {
+		for _, p := range c.Problems {
+			found = append(found, c.Name+": "+p)
+		}
+	}
+	return fmt.Errorf("%w: %d checks: %s", errNotAsPromised, len(report.Checks), strings.Join(found, "; "))
+}
+
+var errNotAsPromised = errors.New("verify says that not everything is as promised")
 
 // compare asks the questions.
 func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {

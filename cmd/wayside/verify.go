@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/verify"
+	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+const (
+	pathVerify      = "/api/v1/verify"
+	pathVerifyBooks = admin.InternalPrefix + "verify"
+)
+
+// errNotAsPromised is what wayside verify ends with when it has found something; the report says what.
+var errNotAsPromised = errors.New("not everything is as promised")
+
+func newVerify() *cobra.Command {
+	var f finder
+	var output string
+	var local bool
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Check every promise that can be checked on a data directory",
+		Long: "verify reads journals, queues, event blocks, watermarks, hourly sums and the catalogue, compares them with each other,\n" +
+			"and reads every archived object back. A running wayside is asked to check itself; otherwise the files are read here. It\n" +
+			"repairs nothing and deletes nothing. Exit code 1 if anything is not as promised.",
+		Example: "wayside verify --data ./wayside-data --output json", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := runVerify(cmd.Context(), cmd, &f, local)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+			} else {
+				printChecks(cmd, report)
+			}
+			if err == nil && !report.OK {
+				err = errNotAsPromised
+			}
+			return err
+		},
+	}
+	f.bind(cmd)
+	cmd.Flags().BoolVar(&local, "local", false, "leave the archive out")
+	bindOutput(cmd, &output)
+	return cmd
+}
+
+func runVerify(ctx context.Context, cmd *cobra.Command, f *finder, local bool) (*verify.Report, error) {
+	c, err := f.find(cmd)
+	if errors.Is(err, datadir.ErrNotRunning) {
+		cfg, err := f.config.load(cmd)
+		if err != nil {
+			return nil, err
+		}
+		return verifyHere(ctx, cfg, cmd, local)
+	}
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.do(ctx, http.MethodGet, fmt.Sprintf("%s?local=%t", pathVerify, local))
+	if err != nil {
+		return nil, err
+	}
+	var report verify.Report
+	return &report, json.Unmarshal(body, &report)
+}
+
+func printChecks(cmd *cobra.Command, r *verify.Report) {
+	w := cmd.OutOrStdout()
+	for _, c := range r.Checks {
+		state := "ok"
+		switch {
+		case c.Found > 0:
+			state = fmt.Sprintf("%d PROBLEMS", c.Found)
+		case c.Skipped != "" && c.Checked == 0:
+			state = "skipped"
+		}
+		fmt.Fprintf(w, "%-26s %10d %-9s %s\n", c.Name, c.Checked, c.Of, state)
+		if c.Skipped != "" {
+			fmt.Fprintf(w, "    skipped: %s\n", c.Skipped)
+		}
+		for _, p := range c.Problems {
+			fmt.Fprintf(w, "    %s\n", p)
+		}
+		if more := c.Found - uint64(len(c.Problems)); more > 0 {
+			fmt.Fprintf(w, "    and %d more\n", more)
+		}
+	}
+}
+
+// verifyHere checks the files of a data directory that nobody is using. The store is checked in a copy whose tables are links:
+// opening one replays, and cuts off, what a killed process left.
+func verifyHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, local bool) (*verify.Report, error) {
+	dir := cfg.Data.Dir
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	for _, name := range []string{datadir.RunLock, datadir.CollectLock} {
+		lock, err := datadir.Acquire(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = lock.Release() }()
+	}
+	report := &verify.Report{Mode: "offline"}
+	through, err := verifyStoreHere(ctx, cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "verify"), report, local)
+	if err != nil {
+		return nil, err
+	}
+	spools, err := spool.VerifyDir(ctx, filepath.Join(dir, datadir.SpoolDir), through)
+	report.Add(spools...)
+	report.Add(quarantined(dir))
+	return report, err
+}
+
+// verifyStoreHere returns the store's watermarks, nil if it cannot be opened.
+func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger, report *verify.Report, local bool) (through map[uuid.UUID]uint64, err error) {
+	c := &verify.Check{Name: "store", Of: "stores"}
+	defer func() { report.Add(c) }()
+	from := filepath.Join(cfg.Data.Dir, datadir.StoreDir)
+	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		c.Skipped = "there is none"
+		return nil, nil
+	}
+	c.Checked = 1
+	at, err := os.MkdirTemp(cfg.Data.Dir, ".verify-")
+	if err != nil {
+		return nil, fmt.Errorf("make room for a copy of the store's logs: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(at) }()
+	copied := filepath.Join(at, datadir.StoreDir)
+	if err := store.Clone(copied, from); err != nil {
+		return nil, err
+	}
+	s, err := store.Open(store.Options{Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		c.Problem("cannot be opened: %v", err)
+		return nil, nil
+	}
+	if reasons, _ := filepath.Glob(filepath.Join(at, "aside", "*-store.txt")); len(reasons) > 0 {
+		text, _ := os.ReadFile(reasons[0])
+		_, reason, _ := bytes.Cut(text, []byte("because:\n"))
+		reason, _, _ = bytes.Cut(reason, []byte("\n\n"))
+		c.Problem("is damaged; the next start will set it aside: %s", reason)
+		return nil, s.Close()
+	}
+	b := &books{cfg: cfg, log: log, store: s}
+	checks, err := b.verify(ctx, local)
+	report.Add(checks...)
+	return s.Watermarks(), errors.Join(err, s.Close())
+}
+
+// quarantined lists what was set aside: nothing that is wrong now, but something to look at.
+func quarantined(dir string) *verify.Check {
+	c := &verify.Check{Name: "quarantine", Of: "entries"}
+	entries, err := os.ReadDir(filepath.Join(dir, datadir.Quarantine))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.Problem("%v", err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".txt" {
+			c.Checked++
+		}
+	}
+	if c.Checked > 0 {
+		c.Skipped = fmt.Sprintf("what was set aside earlier is not checked: see %s", filepath.Join(dir, datadir.Quarantine))
+	}
+	return c
+}
+
+// verify checks the store and, unless it is left out, the archive.
+func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error) {
+	checks, err := b.store.Verify(ctx)
+	if err != nil || local {
+		return checks, err
+	}
+	var plans []*catalogue.Plan
+	err = b.store.Plans(ctx, func(p *catalogue.Plan) error {
+		c := *p
+		c.Blocks, c.Runs = nil, nil
+		plans = append(plans, &c)
+		return nil
+	})
+	if err != nil {
+		return checks, err
+	}
+	target, err := openTarget(ctx, b.cfg, b.log)
+	if err != nil {
+		return checks, err
+	}
+	archive, err := uploader.CheckCatalogue(ctx, plans, target)
+	return append(checks, archive), err
+}
+
+// verify answers GET /api/v1/verify: this process checks its spools, the books process its store and the archive.
+func (t *traffic) verify(ctx context.Context, local bool) (any, error) {
+	report := &verify.Report{Mode: "online"}
+	spools, err := t.spool.Verify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report.Add(spools...)
+	var checks []*verify.Check
+	body, err := t.admin.AskBooks(ctx, http.MethodGet, fmt.Sprintf("%s?local=%t", pathVerifyBooks, local))
+	if err == nil {
+		err = json.Unmarshal(body, &checks)
+	}
+	if err != nil {
+		c := &verify.Check{Name: "books process", Of: "processes"}
+		c.Problem("cannot be asked: %v", err)
+		checks = append(checks, c)
+	}
+	report.Add(checks...)
+	report.Add(t.verifyAccounting(ctx))
+	report.Add(quarantined(t.cfg.Data.Dir))
+	return report, nil
+}
+
+// verifyAccounting checks that the figures add up across both processes.
+func (t *traffic) verifyAccounting(ctx context.Context) *verify.Check {
+	c := &verify.Check{Name: "accounting", Of: "identities"}
+	figures, err := t.accounting(ctx)
+	a, ok := figures.(answer)
+	if err != nil || !ok {
+		c.Problem("%v", err)
+		return c
+	}
+	for _, i := range a.Identities {
+		c.Checked++
+		if !i.Holds {
+			c.Problem("%s does not hold: %+v", i.Name, a.Accounting)
+		}
+	}
+	return c
+}

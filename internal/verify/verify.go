@@ -1,0 +1,41 @@
+// Package verify holds the form in which the parts of wayside report what they found when they checked their own promises.
+package verify
+
+import "fmt"
+
+// problemsMax bounds the problems that a check describes; the rest are counted.
+const problemsMax = 20
+
+// Check is one promise and what was found.
+type Check struct {
+	Name     string   `json:"name"`
+	Checked  uint64   `json:"checked"`            // how many things were looked at
+	Of       string   `json:"of"`                 // what they are, in the plural
+	Problems []string `json:"problems,omitempty"` // at most 20
+	Found    uint64   `json:"found"`              // problems, those not described included
+	Skipped  string   `json:"skipped,omitempty"`  // why it was not made; never a pass
+}
+
+// Problem notes something that is not as promised.
+func (c *Check) Problem(format string, args ...any) {
+	c.Found++
+	if len(c.Problems) < problemsMax {
+		c.Problems = append(c.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// Report is what a whole verification came to.
+type Report struct {
+	Mode   string   `json:"mode"` // "offline", or "online" for the answer of a running wayside
+	Checks []*Check `json:"checks"`
+	OK     bool     `json:"ok"`
+}
+
+// Add appends checks, and brings OK up to date.
+func (r *Report) Add(checks ...*Check) {
+	r.Checks = append(r.Checks, checks...)
+	r.OK = true
+	for _, c := range r.Checks {
+		r.OK = r.OK && c.Found == 0
+	}
+}

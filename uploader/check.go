@@ -1,0 +1,63 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/verify"
+)
+
+// CheckCatalogue reads every object that the catalogue says is archived back from the target, and compares size, hashes and
+// metadata with what was noted when it was verified. Objects that were sent to another target are counted as skipped.
+func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, t Target) (*verify.Check, error) {
+	c := &verify.Check{Name: "catalogue against archive", Of: "objects"}
+	elsewhere := 0
+	for _, p := range plans {
+		if err := ctx.Err(); err != nil {
+			return c, err
+		}
+		switch {
+		case p.State == catalogue.Planned:
+			continue
+		case p.Target != "" && p.Target != t.String():
+			elsewhere++
+			continue
+		}
+		c.Checked++
+		if err := checkObject(ctx, p, t); err != nil {
+			c.Problem("%s: %v", p.Key, err)
+		}
+	}
+	if elsewhere > 0 {
+		c.Skipped = fmt.Sprintf("%d objects are in another target than %s", elsewhere, t)
+	}
+	return c, nil
+}
+
+func checkObject(ctx context.Context, p *catalogue.Plan, t Target) error {
+	body, meta, err := t.Get(ctx, p.Key)
+	if err != nil {
+		return err
+	}
+	rawMax := p.RawBytes
+	if rawMax == 0 { // an entry that was made again from the archive does not know
+		rawMax = math.MaxInt64
+	}
+	found, err := digest(body, rawMax)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	if found.objectBytes != p.ObjectBytes || (p.ObjectSHA256 != "" && found.objectSHA256 != p.ObjectSHA256) ||
+		found.lines != p.Lines || (p.RawBytes > 0 && found.rawBytes != p.RawBytes) {
+		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
+			found.lines, found.objectBytes, found.objectSHA256, p.Lines, p.ObjectBytes, p.ObjectSHA256)
+	}
+	want := map[string]string{MetaRawSHA256: p.RawSHA256, MetaRows: fmt.Sprint(p.Rows), MetaLines: fmt.Sprint(p.Lines)}
+	if d := metaDiffers(want, meta); d != "" {
+		return fmt.Errorf("metadata: %s", d)
+	}
+	return nil
+}

@@ -26,7 +26,8 @@ var openMu sync.Mutex
 //
 //   - nothing, or an empty folder: a new store is made;
 //   - a store closed in order: opened;
-//   - a store whose process was killed: batches beyond the checkpoint are folded again;
+//   - a store whose process was killed: batches beyond the checkpoint are folded again, and log files that were created
+//     and not begun are removed;
 //   - a store that is open elsewhere: [ErrInUse];
 //   - a store of a newer wayside: [ErrSchema], and nothing is touched;
 //   - a full disk: the reserve file is given up and the store opened; if that is not enough, [ErrUnavailable];
@@ -164,11 +165,35 @@ func openBadger(o *Options) (db *badger.DB, err error) {
 			db, err = nil, fmt.Errorf("%w: panic: %v", ErrDamaged, cause)
 		}
 	}()
+	if err := removeUnbegun(o.Dir); err != nil {
+		return nil, err
+	}
 	db, err = badger.Open(badgerOptions(o))
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller sorts it
 	}
 	return db, nil
+}
+
+// removeUnbegun removes log files of Badger's that were created and never given a length: the process was killed between the
+// two. Nothing was ever written to them, and Badger (4.9.6) refuses to open with one, as if the store were damaged.
+func removeUnbegun(dir string) error {
+	for _, pattern := range []string{"*.mem", "*.vlog"} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err //nolint:wrapcheck // cannot be: the patterns are constants
+		}
+		for _, name := range names {
+			info, err := os.Stat(name)
+			if err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+				err = os.Remove(name)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			}
+		}
+	}
+	return nil
 }
 
 // schemaFile holds the schema version as text, for whoever looks before Badger may write.

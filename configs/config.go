@@ -159,6 +159,7 @@ type Archive struct {
 	AccessKey     Secret // read from AccessKeyFile; empty = the usual AWS chain
 	SecretKey     Secret // read from SecretKeyFile
 	Timeout       Duration
+	CAFile        string
 	Expire        Duration // event objects in a directory; 0 = never
 }
 

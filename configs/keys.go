@@ -195,7 +195,7 @@ func archiveKeys(c *Config) []key {
 	a, r := &c.Archive, &c.Retention
 	return []key{
 		{
-			"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`; otherwise `<data.dir>/archive`. `archive: URL` is short for it.",
+			"archive.url", &a.URL, "Where raw events go: `file:///dir` or `s3://bucket/prefix`, which may hold `{service}` and `{instance}`; otherwise `<data.dir>/archive`. `archive: URL` is short for it.",
 			optional(&a.URL, checkArchiveURL),
 		},
 		{"archive.after", &a.After, "Archive an event this long after it was applied.", atLeast(&a.After, 0)},
@@ -206,6 +206,7 @@ func archiveKeys(c *Config) []key {
 		{"archive.path_style", &a.PathStyle, "Put the bucket into the path, as MinIO, Garage and versitygw want it.", nil},
 		{"archive.access_key_file", &a.AccessKeyFile, "File with the access key; empty = the usual AWS chain.", nil},
 		{"archive.secret_key_file", &a.SecretKeyFile, "File with the secret key.", nil},
+		{"archive.ca_file", &a.CAFile, "File with PEM certificates to trust for the S3 endpoint besides the system's.", nil},
 		{"archive.timeout", &a.Timeout, "Longest time for one request to the archive.", atLeast(&a.Timeout, Millisecond)},
 		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified.", atLeast(&r.Events, 0)},
 		{

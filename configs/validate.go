@@ -198,6 +198,9 @@ func checkUpstream(s string) string {
 }
 
 func checkArchiveURL(s string) string {
+	if rest := strings.NewReplacer("{service}", "", "{instance}", "").Replace(s); strings.ContainsAny(rest, "{}") {
+		return fmt.Sprintf("%q has a placeholder that is not {service} or {instance}", s)
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:

@@ -16,7 +16,7 @@ import (
 )
 
 func TestArchiveAndRetention(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, p place) {
+	forEveryTarget(t, func(t *testing.T, p place) {
 		t.Helper()
 		ctx := context.Background()
 		m := newMemStore(t)

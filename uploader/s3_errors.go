@@ -62,7 +62,7 @@ func (h s3Hints) networkHint(err error) string {
 	case errors.Is(err, context.Canceled):
 		return ""
 	case errors.As(err, &unknown):
-		return "the server's certificate is not trusted: put its CA into SSL_CERT_FILE"
+		return "the server's certificate is not trusted: name its CA in archive.ca_file or SSL_CERT_FILE"
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "the endpoint speaks plain HTTP: write it as http://…"
 	case errors.As(err, &dns):

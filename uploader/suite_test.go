@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		sharedServer.Stop()
 		_ = os.RemoveAll(sharedDir)
 	}
+	if fakeServer != nil {
+		fakeServer.Stop()
+		_ = os.RemoveAll(fakeDir)
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "goroutines are left:", err)
 		code = 1
@@ -68,6 +72,39 @@ func forEachTarget(t *testing.T, test func(t *testing.T, p place)) {
 	t.Run("versitygw", func(t *testing.T) { test(t, bucket(t)) })
 }
 
+// forEveryTarget runs the test on a directory, on two S3 servers, and through a hop between, which is where faults are made
+// in other tests and which does no harm here.
+func forEveryTarget(t *testing.T, test func(t *testing.T, p place)) {
+	t.Helper()
+	forEachTarget(t, test)
+	t.Run("gofakes3", func(t *testing.T) { test(t, fakeBucket(t)) })
+	t.Run("hop", func(t *testing.T) { p, _ := hostileBucket(t); test(t, p) })
+}
+
+// The second S3 server is started once as well.
+var (
+	fakeOnce   sync.Once
+	fakeServer *s3test.Server
+	fakeDir    string
+	errFake    error
+)
+
+func fakeBucket(t *testing.T) place {
+	t.Helper()
+	if _, err := s3test.FakeBinary(); err != nil {
+		t.Skipf("SKIPPED, gofakes3 cannot be built: %v", err)
+	}
+	fakeOnce.Do(func() {
+		if fakeDir, errFake = os.MkdirTemp("", "wayside-fake-*"); errFake == nil { //nolint:usetesting // outlives the test that is first
+			fakeServer, errFake = s3test.StartFake(fakeDir)
+		}
+	})
+	if errFake != nil {
+		t.Fatal(errFake)
+	}
+	return bucketOf(t, fakeServer, fakeServer.Endpoint)
+}
+
 func directory(t *testing.T) place {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "made", "on demand")
@@ -81,12 +118,18 @@ func directory(t *testing.T) place {
 func bucket(t *testing.T) place {
 	t.Helper()
 	s := s3Server(t)
+	return bucketOf(t, s, s.Endpoint)
+}
+
+// bucketOf is a prefix of a server's bucket, reached at an endpoint.
+func bucketOf(t *testing.T, s *s3test.Server, endpoint string) place {
+	t.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true
 	t.Cleanup(transport.CloseIdleConnections)
 	log := &requestLog{next: transport}
 	prefix := "pre fix/" + strings.ReplaceAll(t.Name(), "/", "-")
-	target, err := OpenTarget(context.Background(), s.URL(prefix), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: log})
+	target, err := OpenTarget(context.Background(), strings.Replace(s.URL(prefix), s.Endpoint, endpoint, 1), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +195,7 @@ func s3Error(r *http.Request, status int, code string) *http.Response {
 }
 
 func TestTargetContract(t *testing.T) {
-	forEachTarget(t, func(t *testing.T, p place) {
+	forEveryTarget(t, func(t *testing.T, p place) {
 		t.Helper()
 		ctx := context.Background()
 		key := "v1/dt=2026-11-23/hour=09/a%5Fb_c_1-2.ndjson.gz"

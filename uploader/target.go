@@ -53,8 +53,29 @@ type TargetOptions struct {
 	// role of the pod, task or instance, in this order.
 	AccessKey, SecretKey, SessionToken string
 
+	// S3: file with PEM certificates to trust besides the system's.
+	CAFile string
+
 	Transport http.RoundTripper // S3: default a transport with timeouts and the proxy of the environment
 	Logger    *slog.Logger      // default slog.Default()
+}
+
+// Placeholders that may stand in an archive URL, see [ExpandURL].
+const (
+	PlaceholderService  = "{service}"
+	PlaceholderInstance = "{instance}"
+)
+
+// ExpandURL puts the names of service and instance in the place of {service} and {instance}, escaped as in keys. The error
+// wraps [ErrTargetURL] for any other placeholder.
+func ExpandURL(rawURL, service, instance string) (string, error) {
+	// Escaped once for the key and once more for the URL.
+	name := func(s string) string { return strings.ReplaceAll(string(appendName(nil, s)), "%", "%25") }
+	out := strings.NewReplacer(PlaceholderService, name(service), PlaceholderInstance, name(instance)).Replace(rawURL)
+	if strings.ContainsAny(out, "{}") {
+		return "", fmt.Errorf("%w has a placeholder that is not %s or %s", ErrTargetURL, PlaceholderService, PlaceholderInstance)
+	}
+	return out, nil
 }
 
 // OpenTarget makes the target named by a URL: "file:///dir", a plain absolute or relative path, or

@@ -3,6 +3,8 @@ package uploader
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,7 +62,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	}
 	transport := o.Transport
 	if transport == nil {
-		if transport, err = newTransport(secure); err != nil {
+		if transport, err = newTransport(secure, o.CAFile); err != nil {
 			return nil, fmt.Errorf("prepare TLS for S3: %w", err)
 		}
 	}
@@ -126,9 +129,29 @@ func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
-func newTransport(secure bool) (http.RoundTripper, error) {
-	// Minio's default has timeouts for each step, the environment's proxy, SSL_CERT_FILE, and leaves gzip bodies alone.
-	return minio.DefaultTransport(secure)
+// newTransport is minio's default, which has timeouts for each step, the environment's proxy, SSL_CERT_FILE, and leaves gzip
+// bodies alone; with the certificates of caFile, if any, besides the system's.
+func newTransport(secure bool, caFile string) (http.RoundTripper, error) {
+	t, err := minio.DefaultTransport(secure)
+	if err != nil || caFile == "" {
+		return t, err
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("read certificates: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a machine without certificates of its own
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", caFile)
+	}
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	t.TLSClientConfig.RootCAs = pool
+	return t, nil
 }
 
 func (t *s3Target) String() string    { return t.name }

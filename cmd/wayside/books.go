@@ -109,10 +109,16 @@ func openTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (upl
 }
 
 // archiveURL is where the archive stands.
-func archiveURL(cfg *configs.Config) string { return cfg.Archive.TargetURL() }
+func archiveURL(cfg *configs.Config) string {
+	a := cfg.Archive
+	if expanded, err := uploader.ExpandURL(a.URL, cfg.Service, cfg.Instance); err == nil {
+		a.URL = expanded
+	} // an unknown placeholder is refused by the configuration's check, and by OpenTarget
+	return a.TargetURL()
+}
 
 func targetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
-	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), Logger: log}
+	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CAFile: cfg.Archive.CAFile, Logger: log}
 }
 
 // expiry is how long objects stay: only a directory's are removed by wayside, a bucket's have its lifecycle.
@@ -125,7 +131,7 @@ func expiry(cfg *configs.Config) time.Duration {
 
 // localArchive is the archive's directory, or empty if it is not on this machine.
 func localArchive(cfg *configs.Config) string {
-	if u, err := url.Parse(cfg.Archive.URL); err == nil && u.Scheme == "file" {
+	if u, err := url.Parse(archiveURL(cfg)); err == nil && u.Scheme == "file" {
 		return u.Path
 	}
 	return ""

@@ -17,13 +17,18 @@ import (
 const serverPackage = "github.com/versity/versitygw/cmd/versitygw"
 
 // Binary returns the path of the server's binary and builds it the first time, which takes a minute or two.
-var Binary = sync.OnceValues(binary)
+var Binary = sync.OnceValues(func() (string, error) { return binary("versitygw", "", serverPackage) })
 
-func binary() (string, error) {
+// FakeBinary returns the path of the second server's binary, see [StartFake], and builds it the first time.
+var FakeBinary = sync.OnceValues(func() (string, error) { return binary("gofakes3", "gofakes3", ".") })
+
+// binary builds a package of the module in a folder of tools/.
+func binary(name, folder, pkg string) (string, error) {
 	tools, err := toolsDir()
 	if err != nil {
 		return "", err
 	}
+	tools = filepath.Join(tools, folder)
 	hash := sha256.New()
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text, err := os.ReadFile(filepath.Join(tools, name))
@@ -41,15 +46,15 @@ func binary() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make the tool cache: %w", err)
 	}
-	bin := filepath.Join(dir, "versitygw-"+hex.EncodeToString(hash.Sum(nil)[:8]))
+	bin := filepath.Join(dir, name+"-"+hex.EncodeToString(hash.Sum(nil)[:8]))
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
 	}
-	return bin, buildLocked(tools, bin)
+	return bin, buildLocked(tools, bin, pkg)
 }
 
 // buildLocked builds the server, once, however many test processes ask at the same time.
-func buildLocked(tools, bin string) error {
+func buildLocked(tools, bin, pkg string) error {
 	lock, err := os.OpenFile(filepath.Join(filepath.Dir(bin), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("lock the tool cache: %w", err)
@@ -66,7 +71,7 @@ func buildLocked(tools, bin string) error {
 		return fmt.Errorf("build the S3 server: %w", err)
 	}
 	temp := bin + ".building"
-	cmd := exec.Command(goTool, "build", "-C", tools, "-trimpath", "-ldflags=-s -w", "-o", temp, serverPackage)
+	cmd := exec.Command(goTool, "build", "-C", tools, "-trimpath", "-ldflags=-s -w", "-o", temp, pkg)
 	// The server must be the same whatever this test was built with.
 	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off", "CGO_ENABLED=0", "GOOS=", "GOARCH=")
 	if out, err := cmd.CombinedOutput(); err != nil {

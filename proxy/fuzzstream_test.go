@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/httpcorpus"
+)
+
+// These targets feed whole connections, requests or responses with their bodies, to the proxy as it runs, and ask net/http what
+// it makes of the same bytes.
+
+// wire is a connection without a network: it reads what it was made with, and keeps what is written.
+type wire struct {
+	net.Conn // nil
+	in       *bytes.Reader
+	mu       sync.Mutex
+	out      bytes.Buffer // guarded by mu
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func newWire(in []byte) *wire { return &wire{in: bytes.NewReader(in), closed: make(chan struct{})} }
+
+func (w *wire) Read(b []byte) (int, error) { return w.in.Read(b) }
+
+func (w *wire) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Write(b)
+}
+
+func (w *wire) written() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Clone(w.out.Bytes())
+}
+
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return nil
+}
+
+func (w *wire) LocalAddr() net.Addr              { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+func (w *wire) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (w *wire) SetDeadline(time.Time) error      { return nil }
+func (w *wire) SetReadDeadline(time.Time) error  { return nil }
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+// streamProxy is a proxy that reaches its upstream with dial.
+func streamProxy(f *testing.F, dial func() net.Conn) *Proxy {
+	p, err := New(Options{Upstream: "http://127.0.0.1:1", Recorder: newBooks(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	p.lane.Load().pool.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
+	return p
+}
+
+// serveWire lets p serve one client connection to its end, and gives what was written to the client and to the books.
+func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.Event) {
+	b := newBooks()
+	p.lane.Load().o.Recorder = b
+	w := newWire(in)
+	c = newClientConn(p.lane.Load(), w)
+	c.serve()
+	pool := p.lane.Load().pool
+	pool.mu.Lock()
+	idle := pool.idle
+	pool.idle = nil
+	pool.mu.Unlock()
+	for _, u := range idle {
+		pool.discard(u)
+	}
+	return c, w.written(), b.all()
+}
+
+// seen is a request that net/http has read whole.
+type seen struct{ method, uri, body string }
+
+func readSeen(br *bufio.Reader, head func(*http.Request)) (seen, error) {
+	req, err := http.ReadRequest(br)
+	if err != nil {
+		return seen{}, err
+	}
+	head(req)
+	body, err := io.ReadAll(req.Body)
+	return seen{req.Method, req.RequestURI, string(body)}, err
+}
+
+// witness is an origin that writes down the requests it has read whole.
+type witness struct {
+	wg  sync.WaitGroup
+	mu  sync.Mutex
+	all []seen // guarded by mu
+}
+
+func (o *witness) dial() net.Conn {
+	near, far := net.Pipe()
+	o.wg.Go(func() {
+		defer func() { _ = far.Close() }()
+		br := bufio.NewReader(far)
+		for {
+			got, err := readSeen(br, func(r *http.Request) {
+				if r.Header.Get("Expect") != "" {
+					_, _ = io.WriteString(far, "HTTP/1.1 100 Continue\r\n\r\n")
+				}
+			})
+			if err != nil {
+				return
+			}
+			o.mu.Lock()
+			o.all = append(o.all, got)
+			o.mu.Unlock()
+			answer := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+			if got.method != http.MethodHead {
+				answer += "ok"
+			}
+			if _, err := io.WriteString(far, answer); err != nil {
+				return
+			}
+		}
+	})
+	return near
+}
+
+// take waits until the origin's connections are closed.
+func (o *witness) take() []seen {
+	o.wg.Wait()
+	all := o.all
+	o.all = nil
+	return all
+}
+
+// FuzzClientStream feeds what a client may send. Each request that reaches the origin must be one that net/http finds in the
+// client's bytes too, in the same place and with the same body, and each response must be in the books once.
+func FuzzClientStream(f *testing.F) {
+	for _, r := range httpcorpus.Requests() {
+		f.Add([]byte(r.Raw + httpcorpus.Smuggled))
+	}
+	f.Add([]byte("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n"))
+	f.Add([]byte("PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabcHEAD http://a HTTP/1.0\r\n\r\n"))
+	var o witness
+	p := streamProxy(f, o.dial)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, out, events := serveWire(p, data)
+		arrived := o.take()
+		checkAnswers(t, data, out, events)
+		br := bufio.NewReader(bytes.NewReader(data))
+		for _, got := range arrived {
+			if b, _ := br.Peek(2); string(b) == "\r\n" {
+				_, _ = br.Discard(2) // net/http does not know RFC 9112, section 2.2
+			}
+			want, err := readSeen(br, func(*http.Request) {})
+			if err != nil && strings.Contains(err.Error(), "parse ") {
+				return // net/http takes URLs apart and has rules of its own for that
+			}
+			if err != nil || got.method != want.method || got.body != want.body ||
+				got.uri != want.uri && !strings.HasSuffix(want.uri, got.uri) && !strings.HasPrefix(strings.ToLower(want.uri), "http://") {
+				t.Fatalf("%q: %q arrived, net/http reads %q %v", data, got, want, err)
+			}
+		}
+	})
+}
+
+// checkAnswers reads what the client got: as many responses as there are events, with their status.
+func checkAnswers(t *testing.T, data, out []byte, events []event.Event) {
+	br := bufio.NewReader(bytes.NewReader(out))
+	for _, e := range events {
+		resp, err := readFinal(br, string(e.Method))
+		if err != nil {
+			t.Fatalf("%q: answered %q: %v", data, out, err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != int(e.Status) && e.Status != statusClientClosed {
+			t.Fatalf("%q: answered %q %v, recorded %d", data, out, err, e.Status)
+		}
+	}
+	if rest, _ := io.ReadAll(br); len(rest) > 0 {
+		t.Fatalf("%q: answered %q without a record", data, rest)
+	}
+}
+
+// readFinal reads a response and those of 1xx before it.
+func readFinal(br *bufio.Reader, method string) (*http.Response, error) {
+	for {
+		resp, err := http.ReadResponse(br, &http.Request{Method: method})
+		if err != nil || resp.StatusCode >= 200 {
+			return resp, err
+		}
+	}
+}
+
+// FuzzUpstreamStream feeds what an upstream may answer. What the client gets must be well formed, and where it looks complete
+// net/http must find the same status and body, complete, in the upstream's bytes.
+func FuzzUpstreamStream(f *testing.F) {
+	for i, r := range httpcorpus.Responses() {
+		f.Add(uint8(i%3), []byte(r.Raw))
+	}
+	f.Add(uint8(0), []byte("HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n"))
+	f.Add(uint8(2), []byte("HTTP/1.0 200 OK\r\n\r\nuntil close"))
+	requests := [...]string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\n\r\n"}
+	var answer []byte
+	p := streamProxy(f, func() net.Conn { return newWire(answer) })
+	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
+		answer = data
+		request := requests[int(kind)%len(requests)]
+		method, _, _ := strings.Cut(request, " ")
+		c, out, events := serveWire(p, []byte(request))
+		if len(events) != 1 {
+			t.Fatalf("%q: %d events", data, len(events))
+		}
+		resp, err := readFinal(bufio.NewReader(bytes.NewReader(out)), method)
+		if err != nil {
+			t.Fatalf("%q: the client got %q: %v", data, out, err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if resp.StatusCode == 502 && len(events[0].ErrorType) > 0 || c.reset {
+			return
+		}
+		if (err != nil) != (len(events[0].ErrorType) > 0) {
+			t.Fatalf("%q: the client got %q %v, recorded %s", data, out, err, events[0].ErrorType)
+		}
+		want, wantErr := readFinal(bufio.NewReader(bytes.NewReader(data)), method)
+		if wantErr != nil || want.StatusCode != resp.StatusCode {
+			t.Fatalf("%q: the client got %q, net/http reads %v", data, out, wantErr)
+		}
+		wantBody, wantErr := io.ReadAll(want.Body)
+		if err == nil && (wantErr != nil || !bytes.Equal(body, wantBody)) {
+			t.Fatalf("%q: the client got %q, net/http reads %q %v", data, body, wantBody, wantErr)
+		}
+	})
+}

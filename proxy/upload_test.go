@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// A service may answer while it reads: what it sends arrives before the client has sent everything.
+func TestBothDirectionsAtOnce(t *testing.T) {
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		buf := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			w.(http.Flusher).Flush()
+			if err != nil {
+				return
+			}
+		}
+	})
+	b := start(t, url, nil)
+	b.responses = 2
+	for range 2 {
+		c := b.dial()
+		c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+		resp, err := http.ReadResponse(c.br, nil)
+		if err != nil || !resp.Close { // nobody can know yet whether the body will be whole
+			t.Fatal(resp, err)
+		}
+		buf := make([]byte, 3)
+		for _, word := range []string{"one", "two", "xyz"} {
+			if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != word {
+				t.Fatal(string(buf), err)
+			}
+			switch word {
+			case "one":
+				c.send("3\r\ntwo\r\n")
+			case "two":
+				c.send("3\r\nxyz\r\n")
+			}
+		}
+		c.send("0\r\n\r\n")
+		if rest, err := io.ReadAll(resp.Body); len(rest) != 0 || err != nil {
+			t.Fatal(rest, err)
+		}
+	}
+	for _, e := range b.books.wait(t, 2) {
+		if e.RequestBytes != 9 || e.ResponseBytes != 9 || e.Status != 200 {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// An upstream that never says 100 gets the body all the same.
+func TestSilentUpstreamAndExpect(t *testing.T) {
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		if !strings.Contains(readRequest(br), "\r\nExpect: 100-continue\r\n") {
+			t.Error("not asked")
+		}
+		body := make([]byte, 4)
+		_, _ = io.ReadFull(br, body)
+		_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\n"+string(body))
+	})
+	b := start(t, url, nil)
+	b.responses = 1
+	c := b.dial()
+	c.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	if line, _ := c.br.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatal(line)
+	}
+	_, _ = c.br.ReadString('\n')
+	c.send("body")
+	if resp, body := c.receive("PUT"); resp.StatusCode != 200 || body != "body" {
+		t.Error(resp, body)
+	}
+}
+
+// The service refuses before the client has sent anything: the answer arrives, and the connection is closed, because the body may
+// be on its way.
+func TestExpectRefused(t *testing.T) {
+	url := canned(t, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+	b := start(t, url, nil)
+	b.responses = 1
+	c := b.dial()
+	c.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	if resp, body := c.receive("PUT"); resp.StatusCode != 403 || body != "no" || !resp.Close {
+		t.Error(resp, body)
+	}
+	if e := b.books.all()[0]; e.RequestBytes != 0 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A body that turns out to be malformed midway: what has been streamed never becomes a whole request.
+func TestMalformedMidway(t *testing.T) {
+	whole := make(chan bool, 8)
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		n, err := io.Copy(io.Discard, req.Body)
+		whole <- err == nil || n == 0
+	})
+	b := start(t, url, nil)
+	piece := "2000\r\n" + strings.Repeat("x", 0x2000) + "\r\n"
+	for _, end := range []string{"x\r\n", "-1\r\n", "\r\n", "1\r\nab\r\n", "3\nabc\r\n", "0\r\nContent-Length: 1\r\n\r\n", "0\r\n\n"} {
+		c := b.dial()
+		c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat(piece, 20) + end)
+		if resp, _ := c.receive("POST"); resp.StatusCode != 400 || !resp.Close {
+			t.Errorf("%q: %v", end, resp)
+		}
+		if <-whole {
+			t.Errorf("%q: the origin got a whole request, or nothing of it", end)
+		}
+		b.responses++
+		b.expect(b.responses-1, 400, "bad_request")
+	}
+}

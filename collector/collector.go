@@ -86,6 +86,8 @@ type Options struct {
 	Store   Store          // required
 	Labeler *paths.Labeler // required; New restores its state from the store
 
+	RawPathsOff bool // paths.raw: off; events are stored with their label only, not with the path
+
 	PeekEvents     int           // drain at this many pending events, default 4096 …
 	PeekWait       time.Duration // … or this long after the oldest of them, default 1s
 	PeekBytesMax   int           // most bytes per Peek, default 1 MiB: how much of a backlog is taken at once
@@ -191,7 +193,7 @@ func New(o Options) (*Collector, error) {
 		guard:     newGuard(o),
 		snapshots: snapshot.NewHistory(o.SnapshotsKept),
 		live:      live.New(live.Options{RoutesMax: o.RoutesMax, Now: o.Now}),
-		builder:   api.NewBuilder(o.Store, o.SnapshotWindow),
+		builder:   api.NewBuilder(o.Store, o.SnapshotWindow, o.Labeler.Rules),
 		applied:   o.Store.Watermarks(),
 		status:    Status{State: stateRunning, Since: o.Now()},
 	}
@@ -225,6 +227,9 @@ func (c *Collector) Snapshots() *snapshot.History { return c.snapshots }
 
 // Live is what has just happened: recent rates, and events for those who watch.
 func (c *Collector) Live() *live.Feed { return c.live }
+
+// Rules say under which template a row is shown today; nil until something was learnt.
+func (c *Collector) Rules() *paths.Rules { return c.o.Labeler.Rules() }
 
 // Registry holds the collector's own metrics and nothing else.
 func (c *Collector) Registry() *prometheus.Registry { return c.registry }

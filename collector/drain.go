@@ -182,6 +182,9 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 			continue
 		}
 		item.Host, item.Method, item.Label = labeler.Label(e.Host, e.Method, e.Path, e.Status)
+		if c.o.RawPathsOff {
+			e.Path = nil // the label is what is kept of it
+		}
 		if hour := hourOf(e.TimeMicros); hour != touched {
 			touched = hour
 			c.builder.Touch(hour)
@@ -214,12 +217,13 @@ func (c *Collector) finish(p part, d *Drained) {
 	c.o.Labeler.Commit()
 	c.applied[p.epoch] = p.lastSeq()
 	responses := 0
+	rules := c.o.Labeler.Rules()
 	now := c.live.Begin(p.epoch)
 	for i := range p.items {
 		item := &p.items[i]
 		if item.Event.IsResponse() {
 			responses++
-			now.Add(item.Host, item.Method, item.Label, item.Seq, &item.Event)
+			now.Add(item.Host, item.Method, rules.Label(item.Host, item.Label), item.Seq, &item.Event)
 		}
 	}
 	now.Close()

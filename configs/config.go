@@ -138,6 +138,7 @@ type Paths struct {
 	Max       int
 	HostsMax  int
 	Templates []string
+	Raw       string // "on" or "off"
 }
 
 // Metrics bounds what /metrics tells apart.
@@ -202,7 +203,7 @@ func Default() Config {
 			Enabled: true, MemoryBytesMax: 48 * MiB, DrainEvents: 4096, DrainInterval: Second,
 			Snapshot: Snapshot{Batches: 10, Interval: Second, Window: 24 * Hour},
 		},
-		Paths:   Paths{Max: 1000, HostsMax: 100},
+		Paths:   Paths{Max: 1000, HostsMax: 100, Raw: "on"},
 		Metrics: Metrics{PathsMax: 100},
 		Archive: Archive{
 			After: Hour, Schedule: "0 * * * *", ObjectBytes: 8 * MiB, Timeout: Minute, Expire: 720 * Hour,

@@ -184,10 +184,11 @@ func booksKeys(c *Config) []key {
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
 		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", atLeast(&b.Snapshot.Interval, Millisecond)},
 		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", atLeast(&b.Snapshot.Window, Hour)},
-		{"paths.max", &p.Max, "Most rows (host, method, template) that are told apart; what comes later is counted under `(other)`.", atLeast(&p.Max, 1)},
+		{"paths.max", &p.Max, "Most templates (by host) that are told apart; what comes later is counted under `(other)`.", atLeast(&p.Max, 1)},
 		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", atLeast(&p.HostsMax, 1)},
 		{"metrics.paths_max", &c.Metrics.PathsMax, "Most paths with latency histograms of their own in /metrics; the rest is added up under `(other)`.", between(&c.Metrics.PathsMax, 1, 10_000)},
 		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}` or `/static/**`.", each(&p.Templates, checkTemplate)},
+		{"paths.raw", &p.Raw, "`off` stores events with their template only: no path as it was asked for gets into store or archive.", oneOf(&p.Raw, "on", "off")},
 	}
 }
 

@@ -34,8 +34,9 @@ func main() {
 		}
 		for seed := range *seeds {
 			o := pathbench.Options{Seed: uint64(seed + 1), Noise: *noise} //nolint:gosec // not negative
-			for _, r := range rules(*misses) {
-				r.measure(name, pathbench.New(ops, o), *requests, seed+1)
+			list := rules(*misses)
+			for i := range list {
+				list[i].measure(name, pathbench.New(ops, o), *requests, seed+1)
 			}
 		}
 	}
@@ -46,21 +47,34 @@ type rule struct {
 	name   string
 	label  func(r pathbench.Request) string
 	final  func(label string) string // what a label is shown as in the end
+	learnt func() (learnt, likely []string)
 	misses int
 }
 
 func rules(misses int) []rule {
 	same := func(label string) string { return label }
-	labeler, err := paths.New(paths.Options{})
+	return []rule{
+		{name: "numbers and UUIDs", label: func(r pathbench.Request) string { return pathbench.NumbersAndUUIDs(r.Path) }, final: same},
+		wayside("no learning", paths.Options{LearnOff: true}, 0),
+		wayside("wayside", paths.Options{}, misses),
+	}
+}
+
+const host = "api.example.com"
+
+func wayside(name string, o paths.Options, misses int) rule {
+	labeler, err := paths.New(o)
 	if err != nil {
 		panic(err) // cannot be: no templates are configured
 	}
-	return []rule{
-		{name: "numbers and UUIDs", label: func(r pathbench.Request) string { return pathbench.NumbersAndUUIDs(r.Path) }, final: same},
-		{name: "wayside", misses: misses, final: same, label: func(r pathbench.Request) string {
-			_, _, label := labeler.Label([]byte("api.example.com"), []byte(r.Method), []byte(r.Path), r.Status)
+	return rule{
+		name: name, misses: misses,
+		label: func(r pathbench.Request) string {
+			_, _, label := labeler.Label([]byte(host), []byte(r.Method), []byte(r.Path), r.Status)
 			return label
-		}},
+		},
+		final:  func(label string) string { return labeler.Rules().Label(host, label) },
+		learnt: func() ([]string, []string) { return labeler.Learnt() },
 	}
 }
 
@@ -84,21 +98,30 @@ func (r *rule) measure(api string, g *pathbench.Generator, n, seed int) {
 		}
 	}
 	res := score.Result(r.final)
+	misses := score.Misses(r.misses, r.final)
+	var learnt, likely []string
+	if r.misses > 0 {
+		learnt, likely = r.learnt()
+	}
+	memory := r.memory(res.Rows)
 	fmt.Printf("| %s | %d | %s | %.2f %% | %.2f %% | %.2f %% | %.2f %% | %.2f %% | %d | %d | %.0f | %s |\n", api, seed, r.name,
 		100*res.Exact, 100*res.ExactTemplates, 100*res.Over, 100*res.Under, 100*res.Other, res.Rows, res.NoiseRows,
-		float64(took.Nanoseconds())/float64(n), r.memory(res.Rows))
-	for _, miss := range score.Misses(r.misses, r.final) {
+		float64(took.Nanoseconds())/float64(n), memory)
+	if r.misses > 0 {
+		fmt.Println("  learnt:", learnt, "\n  likely:", likely)
+	}
+	for _, miss := range misses {
 		fmt.Println("  ", miss)
 	}
 }
 
 // memory is what the heap shrinks by when the rule is let go, per row.
 func (r *rule) memory(rows int) string {
-	if r.name != "wayside" || rows == 0 {
+	if r.learnt == nil || rows == 0 {
 		return "–"
 	}
 	with := heap()
-	r.label = nil
+	r.label, r.final, r.learnt = nil, nil, nil
 	return fmt.Sprint((int64(with) - int64(heap())) / int64(rows)) //nolint:gosec // sizes of heaps
 }
 

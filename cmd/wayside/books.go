@@ -76,7 +76,7 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 		return nil, err
 	}
 	b.collector, err = collector.New(collector.Options{
-		Source: source, Store: b.store, Labeler: labeler,
+		Source: source, Store: b.store, Labeler: labeler, RawPathsOff: cfg.Paths.Raw == "off",
 		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
 		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
@@ -235,7 +235,7 @@ func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.NewHandler(api.Options{
 		Rows: b.store, Plans: b.store, Events: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
-		Service: b.cfg.Service, Instance: b.cfg.Instance,
+		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
 		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploadMetrics()}, Logger: b.log,
 	}))
 	mux.HandleFunc("GET "+pathView, func(w http.ResponseWriter, r *http.Request) {

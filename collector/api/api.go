@@ -23,6 +23,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
+	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
@@ -53,6 +54,9 @@ type Options struct {
 	Now       func() time.Time    // nil means clock.Now
 	Logger    *slog.Logger        // nil means slog.Default
 
+	// Rules merge rows that were counted before their template was learnt; nil: none.
+	Rules func() *paths.Rules
+
 	// Service and Instance are shown with every event, as in the archive.
 	Service, Instance string
 }
@@ -72,6 +76,9 @@ func NewHandler(o Options) http.Handler {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Rules == nil {
+		o.Rules = func() *paths.Rules { return nil }
 	}
 	if o.Snapshots == nil {
 		o.Snapshots = snapshot.NewHistory(0)

@@ -45,6 +45,8 @@ type Document struct {
 type Builder struct {
 	source RowSource
 	window time.Duration
+	rules  func() *paths.Rules
+	merged *paths.Rules // by which the entries were named
 
 	entries  map[name]*entry
 	order    []*entry // scratch
@@ -68,7 +70,12 @@ type entry struct {
 }
 
 // NewBuilder makes snapshots over the window (0: 24 hours), which is rounded up to whole hours.
-func NewBuilder(source RowSource, window time.Duration) *Builder {
+//
+// rules say which rows are shown as one; nil: none are.
+func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rules) *Builder {
+	if rules == nil {
+		rules = func() *paths.Rules { return nil }
+	}
 	if window <= 0 {
 		window = windowDefault
 	}
@@ -76,7 +83,7 @@ func NewBuilder(source RowSource, window time.Duration) *Builder {
 		window += time.Hour - rest
 	}
 	return &Builder{
-		source: source, window: window,
+		source: source, window: window, rules: rules,
 		entries: map[name]*entry{}, hot: map[int64]bool{}, touched: map[int64]bool{},
 		zip: gzip.NewWriter(nil),
 	}
@@ -122,6 +129,11 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	to := floorHour(now) + 1
 	from := to - int64(b.window/time.Hour)
+	if rules := b.rules(); rules != b.merged {
+		// Something was learnt: the same rows have other names.
+		b.merged, b.valid = rules, false
+		clear(b.entries)
+	}
 	if !b.valid || from != b.from || b.baseTouched(from, to) {
 		if err := b.rebase(ctx, from, to); err != nil {
 			return err
@@ -191,10 +203,11 @@ func (b *Builder) rebase(ctx context.Context, from, to int64) error {
 }
 
 func (b *Builder) entry(k stats.Key) *entry {
-	e := b.entries[nameOf(k)]
+	n := name{k.Host, k.Method, b.merged.Label(k.Host, k.Label)}
+	e := b.entries[n]
 	if e == nil {
 		// The key may be as short-lived as the row.
-		e = &entry{name: name{strings.Clone(k.Host), strings.Clone(k.Method), strings.Clone(k.Label)}}
+		e = &entry{name: name{strings.Clone(n.host), strings.Clone(n.method), strings.Clone(n.label)}}
 		b.entries[e.name] = e
 	}
 	return e

@@ -131,7 +131,9 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 	return f.keeps(n)
 }
 
-func (h *handler) nameOfEvent(e *store.StoredEvent) name { return name{e.Host, e.Method, e.Label} }
+func (h *handler) nameOfEvent(e *store.StoredEvent) name {
+	return name{e.Host, e.Method, h.Rules().Label(e.Host, e.Label)}
+}
 
 func (h *handler) eventOf(e *store.StoredEvent) Event {
 	v := &e.Event

@@ -73,8 +73,6 @@ type name struct {
 	host, method, label string
 }
 
-func nameOf(k stats.Key) name { return name{k.Host, k.Method, k.Label} }
-
 func (n name) isOther() bool { return n.label == paths.Other }
 
 // compare orders names so that equal figures are always listed alike.

@@ -35,7 +35,7 @@ func build(t testing.TB, b *Builder, now time.Time) (Document, *snapshot.Snapsho
 func TestSnapshotProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &memRows{}
-		b := NewBuilder(m, 4*time.Hour)
+		b := NewBuilder(m, 4*time.Hour, nil)
 		now := testNow
 		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(rt, "minutes")) * time.Minute)
@@ -49,7 +49,7 @@ func TestSnapshotProperty(t *testing.T) {
 				b.Touch(hour)
 			}
 			got, _ := build(t, b, now)
-			want, _ := build(t, NewBuilder(m, 4*time.Hour), now)
+			want, _ := build(t, NewBuilder(m, 4*time.Hour, nil), now)
 			got.Version, want.Version = 0, 0
 			if diff := cmp.Diff(want, got); diff != "" {
 				rt.Fatalf("(-fresh +incremental):\n%s", diff)
@@ -70,7 +70,7 @@ func TestSnapshotProperty(t *testing.T) {
 
 func TestSnapshotReadsOnlyWhatChanged(t *testing.T) {
 	m := sampleRows()
-	b := NewBuilder(m, 0)
+	b := NewBuilder(m, 0, nil)
 	_, first := build(t, b, testNow)
 	m.reads = 0
 	b.Touch(testHour)
@@ -98,7 +98,7 @@ func TestSnapshotReadsOnlyWhatChanged(t *testing.T) {
 func TestSnapshotIsServed(t *testing.T) {
 	history := snapshot.NewHistory(0)
 	h := NewHandler(Options{Snapshots: history})
-	b := NewBuilder(sampleRows(), 0)
+	b := NewBuilder(sampleRows(), 0, nil)
 	var versions []uint64
 	for i := range 7 {
 		_, s := build(t, b, testNow.Add(time.Duration(i)*time.Second))
@@ -180,7 +180,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	}
 	b.Run("current hour changed", func(b *testing.B) {
-		builder := NewBuilder(m, 0)
+		builder := NewBuilder(m, 0, nil)
 		b.ReportAllocs()
 		for b.Loop() {
 			builder.Touch(testHour)
@@ -191,7 +191,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	})
 	b.Run("everything changed", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := NewBuilder(m, 0).Build(b.Context(), testNow, nil); err != nil {
+			if _, err := NewBuilder(m, 0, nil).Build(b.Context(), testNow, nil); err != nil {
 				b.Fatal(err)
 			}
 		}

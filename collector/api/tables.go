@@ -155,7 +155,9 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span hours, p
 func (r *Row) name() name { return name{r.Host, r.Method, r.Path} }
 
 // nameOf is the row under which older and newer statistics of the same path are shown.
-func (h *handler) nameOf(k stats.Key) name { return nameOf(k) }
+func (h *handler) nameOf(k stats.Key) name {
+	return name{k.Host, k.Method, h.Rules().Label(k.Host, k.Label)}
+}
 
 // mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
 func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[name]*stats.Row, error) {

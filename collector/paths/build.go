@@ -13,7 +13,10 @@ const idPlaceholder = "{id}"
 
 // build appends the label of a path to dst. It stops soon after LabelBytesMax, so that a hostile path costs no more than a
 // long one.
-func (l *Labeler) build(dst, path []byte) []byte {
+//
+// host is the path's host in the statistics; proof says that the response proves the route, so that it may be learnt from.
+func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
+	l.plain = true
 	// A query or fragment is never recorded; if one came this far it must not become part of a row either.
 	if i := bytes.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
@@ -30,11 +33,12 @@ func (l *Labeler) build(dst, path []byte) []byte {
 		return append(dst, "%28other)"...) // the name is taken
 	}
 	for first := true; ; first = false {
-		if !first {
-			dst = append(dst, '/')
-		}
 		segment, rest, more := bytes.Cut(path, []byte{'/'})
-		dst = appendSegment(dst, segment)
+		if first {
+			dst = appendSegment(dst, segment)
+		} else if dst = l.appendLearnt(dst, segment, rest, host, proof); len(dst) > LabelBytesMax {
+			return dst
+		}
 		if !more || len(dst) > LabelBytesMax {
 			return dst
 		}
@@ -42,12 +46,33 @@ func (l *Labeler) build(dst, path []byte) []byte {
 	}
 }
 
+// appendLearnt appends a slash and a segment, as a placeholder where the level below dst was learnt to vary.
+func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof bool) []byte {
+	var v *level
+	if len(l.levels) > 0 {
+		l.key = append(append(append(l.key[:0], host...), 0), dst...)
+		v = l.levels[string(l.key)]
+	}
+	dst = append(dst, '/')
+	start := len(dst)
+	dst = appendSegment(dst, segment)
+	text := dst[start:]
+	if v == nil || len(text) == 0 || bytes.IndexByte(text, '{') >= 0 || !v.holds(string(text)) {
+		return dst
+	}
+	l.plain = false
+	if proof && l.watch(v, text, rest) {
+		return dst
+	}
+	return append(dst[:start], idPlaceholder...)
+}
+
 // appendSegment appends one segment: its text, or a placeholder where it is an identifier.
 func appendSegment(dst, segment []byte) []byte {
 	// Matrix parameters (";jsessionid=…") are values, often secret ones.
 	segment, _, params := bytes.Cut(segment, []byte{';'})
 	switch stem, ext := splitExt(segment); {
-	case isID(segment):
+	case isID(segment) && (len(ext) == 0 || !isID(stem) || bytes.IndexByte(segment, '@') >= 0):
 		dst = append(dst, idPlaceholder...)
 	case len(ext) > 0 && isID(stem): // "123.json", "9f3c….png"
 		dst = append(dst, idPlaceholder...)

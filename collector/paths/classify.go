@@ -6,24 +6,90 @@ func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 func isHex(c byte) bool    { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
-// isID reports whether a segment is recognisably an identifier rather than a name.
+// isID reports whether a segment is recognisably an identifier, or something as private as one, rather than a name.
 func isID(s []byte) bool {
 	if len(s) == 0 {
 		return false
 	}
-	digits := 0
-	for _, c := range s {
-		if isDigit(c) {
+	digits, letters, escapes := 0, 0, false
+	for i, c := range s {
+		switch {
+		case isDigit(c):
 			digits++
+		case isLetter(c):
+			letters++
+		case c == '@' && i > 0 && i < len(s)-1:
+			return true // an e-mail address or a handle with a domain
+		case c == '%':
+			escapes = true
 		}
 	}
-	if digits == 0 {
-		return false // names are made of letters; words like "facade" or "deadbeef" stay
+	if escapes && (hasEscape(s, '@') || hasEscape(s, '/')) {
+		return true // one value with a separator in it: names of routes have none
 	}
 	if digits == len(s) {
 		return true
 	}
+	if isScrambled(s, letters, digits) {
+		return true
+	}
+	if digits == 0 {
+		return false // names are made of letters; words like "facade" or "deadbeef" stay
+	}
 	return isNumeric(s) || isHexID(s) || isUUID(s) || isULID(s) || isToken(s)
+}
+
+// hasEscape reports whether the segment holds the percent-encoded form of c.
+func hasEscape(s []byte, c byte) bool {
+	for i := 0; i+2 < len(s); i++ {
+		if s[i] == '%' && s[i+1] == upperHex[c>>4] && s[i+2]&^0x20 == upperHex[c&15]&^0x20 {
+			return true
+		}
+	}
+	return false
+}
+
+// Bounds of isScrambled.
+const (
+	scrambledMin = 16 // bytes
+	unbrokenMax  = 48 // bytes without a separator that a name may have
+	caseTurnsMin = 6  // more than the humps of a camel …
+	caseTurnsPer = 5  // … one in so many letters
+	lettersMin   = 20 // letters of one case that are judged by their vowels:
+	vowelsPer    = 4  // words have more than one in so many
+)
+
+// isScrambled recognises secrets that need not have digits: base64, keys in capitals, random letters.
+func isScrambled(s []byte, letters, digits int) bool {
+	if len(s) < scrambledMin {
+		return false
+	}
+	run, longest, turns, vowels := 0, 0, 0, 0
+	for i, c := range s {
+		if !isLetter(c) && !isDigit(c) {
+			run = 0
+			continue
+		}
+		run++
+		longest = max(longest, run)
+		if i > 0 && isLetter(c) && isLetter(s[i-1]) && (c^s[i-1])&0x20 != 0 {
+			turns++
+		}
+		switch c | 0x20 {
+		case 'a', 'e', 'i', 'o', 'u', 'y':
+			vowels++
+		}
+	}
+	switch {
+	case longest >= unbrokenMax:
+		return letters+digits > 0 && vowels < letters // but not a row of one letter
+	case longest >= scrambledMin && turns >= caseTurnsMin && turns*caseTurnsPer >= longest:
+		return true
+	case longest >= lettersMin && digits == 0 && turns == 0:
+		return vowels*vowelsPer < letters
+	}
+	// Keys such as AKIA…: unbroken capitals.
+	return longest == len(s) && letters > 0 && turns == 0 && s[0]&0x20 == 0 && isLetter(s[0])
 }
 
 // isNumeric covers signed and decimal numbers, dates, times, version numbers and coordinates: digits in groups, starting

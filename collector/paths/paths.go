@@ -1,33 +1,60 @@
-// Package paths decides under which row of the statistics an event is counted.
+// Package paths decides under which row of the statistics an event is counted, and under which template it is shown.
 //
 // Rows are kept for ever, so their number must have a bound and their names must not depend on who asks. A [Labeler] turns
-// (host, method, path, status) into a row name in four steps:
+// (host, method, path, status) into a row name:
 //
 //  1. Methods outside the registered set and hosts beyond [Options.HostsMax] become [Other].
 //  2. A configured template that fits the path is its label ("/users/{id}", "/static/**").
-//  3. Otherwise segments that are recognisably identifiers (numbers, UUIDs, ULIDs, hashes, dates, long random tokens)
+//  3. Otherwise segments that are recognisably identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens)
 //     become "{id}"; empty segments and a trailing slash stay as they are.
-//  4. The triple (host, method, label) is admitted as a new row while there is room, and never given up again. Without
+//  4. So do segments of a level that was learnt to vary: see below.
+//  5. The triple (host, method, label) is admitted as a new row while there is room, and never given up again. Without
 //     room the event is counted under the label [Other], so that totals always add up.
 //
-// Nothing is ever evicted, so scanners must not fill the table: a row first seen with a status that does not prove the
-// route (4xx, 501 to 504) is admitted only while less than half of [Options.Max] is used. The same holds for hosts.
+// # Learning
+//
+// The rows themselves are what is learnt from: from time to time they are looked at as a tree, and a level with many
+// children of which many are rare and which look alike (the same names appear below them) is taken for values. A level that
+// is sure to vary becomes "{id}" in labels from then on; one that only looks so is shown merged, and comes apart again if
+// more traffic shows that its children are names. In both cases the rows of before are merged when they are read
+// ([Rules.Label]); nothing that was written changes. A child of a varying level that is common and unlike the others, at
+// first or later, keeps its name.
+//
+// # Room
+//
+// [Options.Max] bounds the templates (host and label) that are shown; twice as many rows (with their methods) and four times
+// as many labels may be held, because labels that were given before a level was learnt still name rows. Nothing is ever
+// evicted, so scanners must not fill the table: responses that do not prove the route (4xx, 501 to 504) teach nothing, and
+// are admitted as new templates only while less than a tenth of Max is used. The same holds for hosts, with half.
+//
+// # Determinism
 //
 // The outcome depends on the order of the events and on nothing else (no clock, no random numbers, no map order). What is
 // learnt while a batch is labelled is handed out by [Labeler.Changes] and written in that batch's transaction, so a replay
 // and a restart give every event the label it had. Losing the state loses no counts: rows stay, new ones are admitted anew.
+// One thing is forgotten by a restart: the counters that look for names among the values of a learnt level (watch.go), so
+// that such a name is found later than it would have been.
 //
 // # Persisted state
 //
-// One entry per admitted row or host, never changed once written. Key: 'r' (row) or 'h' (host), then the order of admission
-// (4 bytes, big endian). Value: version (1 byte, now 1), then for a row host, method and label, for a host the host, each as
-// a uvarint length and text.
+// Keys are a kind (1 byte) and a number (4 bytes, big endian); values begin with a version (1 byte):
+//
+//	'h' host   version 1: text host
+//	'r' row    version 2: texts host, method, label; count (uvarint, at most 64). Version 1 has no count.
+//	'c' level  version 1: kind (1 byte), texts host and prefix, uvarint n, n texts: children that are names (kind 0 likely,
+//	           1 learnt), or that alone are values (kind 2)
+//	't' tally  version 1: uvarints events, next look, interval
+//
+// A text is a uvarint length and bytes. Rows and levels are removed when a learnt level merges them.
 package paths
 
 import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"strings"
+	"sync/atomic"
+	"unsafe"
 )
 
 // Other is the name under which everything without a row, host or method of its own is counted.
@@ -50,48 +77,68 @@ var ErrState = errors.New("malformed path state")
 
 // Options bound a Labeler.
 type Options struct {
-	// Max is the number of rows, that is (host, method, label) triples, rows labelled (other) not included; 0 means
-	// DefaultMax. Rows labelled (other) keep host and method as long as there are at most Max/10 (at least 10) of them.
+	// Max is the number of templates, that is (host, label) pairs, labels (other) not included; 0 means DefaultMax. Rows
+	// labelled (other) keep host and method as long as there are at most Max/10 (at least 10) of them.
 	Max int
 	// HostsMax is the number of hosts with rows of their own; 0 means DefaultHostsMax.
 	HostsMax int
 	// Templates are tried in order before anything else; see CheckTemplate.
 	Templates []string
+	// LearnOff leaves step 4 out.
+	LearnOff bool
 }
 
 // Usage says how full the table is.
 type Usage struct {
-	Rows, RowsMax   int
+	Rows, RowsMax   int // templates
 	Hosts, HostsMax int
+	Labels, Levels  int // labels held, levels that were learnt
 }
 
-// Labeler assigns labels. It belongs to one goroutine, the drain loop.
+// Labeler assigns labels. It belongs to one goroutine, the drain loop; only Rules may be called from others.
 type Labeler struct {
-	max, overflowMax, hostsMax int
-	templates                  []template
+	max, unprovenMax, overflowMax, hostsMax, manyChildren int
+	learnOff                                              bool
+	templates                                             []template
+	configured                                            map[string]bool
 
 	rows     map[string]*row   // by rowKey
 	hosts    map[string]string // admitted hosts, to themselves
+	shown    map[string]int    // (host, method, template) → labels of it
+	merged   map[string]int    // (host, template) → labels of it
 	ordinary int               // admitted rows whose label is not Other
 	overflow int               // admitted rows whose label is Other
 	catchAll *row              // (other), (other), (other): always there
+	levels   map[string]*level // learnt ones
+	tally    tally
+	watches  map[*level]*watch
 
-	nextRow, nextHost uint32 // order of the next admission
+	rules atomic.Pointer[Rules] // learnt and likely levels; read by everyone
+	soft  map[string]*level     // the likely ones among them
 
-	// What was admitted since Begin, for Changes and Rollback.
-	addedRows  []*row
-	addedHosts []string
+	nextRow, nextHost, nextLevel uint32 // order of the next admission
+
+	journal journal // what happened since Begin
 
 	cache   cache
 	scratch []byte // label being built
 	key     []byte // row key being built
+	other   []byte // key of a template being looked for
 	host    []byte // host being cleaned
+	plain   bool   // the label being built has no learnt placeholder
+}
+
+// tally decides when the rows are looked at: after a number of events, so that batches do not matter.
+type tally struct {
+	events, next, interval uint64
 }
 
 // row is an admitted triple.
 type row struct {
 	host, method, label string
+	shown               string // template under which it is counted against the bounds
 	order               uint32
+	count               int // responses that prove it, up to countMax
 }
 
 // New returns an empty Labeler. It fails only for a template that CheckTemplate refuses.
@@ -103,59 +150,114 @@ func New(o Options) (*Labeler, error) {
 		o.HostsMax = DefaultHostsMax
 	}
 	l := &Labeler{
-		max: o.Max, overflowMax: max(o.Max/10, 10), hostsMax: o.HostsMax,
-		rows:     make(map[string]*row),
-		hosts:    make(map[string]string),
-		catchAll: &row{host: Other, method: Other, label: Other},
+		max: o.Max, unprovenMax: max(o.Max/10, min((o.Max+1)/2, 10)), overflowMax: max(o.Max/10, 10), hostsMax: o.HostsMax,
+		manyChildren: min(64, max(o.Max*3/4, 16)), learnOff: o.LearnOff,
+		rows: make(map[string]*row), hosts: make(map[string]string),
+		shown: map[string]int{}, merged: map[string]int{}, levels: map[string]*level{}, soft: map[string]*level{},
+		watches: map[*level]*watch{}, configured: map[string]bool{},
+		catchAll: &row{host: Other, method: Other, label: Other, count: countMax, order: catchAllOrder},
 		cache:    cache{seed: maphash.MakeSeed()},
 	}
+	l.tally = tally{next: 1 << 63, interval: l.evaluateFirst()}
 	for _, text := range o.Templates {
 		t, err := parseTemplate(text)
 		if err != nil {
 			return nil, err
 		}
 		l.templates = append(l.templates, t)
+		l.configured[text] = true
 	}
 	return l, nil
 }
 
+// Rules are what was learnt so far; nil if nothing was.
+func (l *Labeler) Rules() *Rules { return l.rules.Load() }
+
 // Label returns the row under which a response is counted. The strings are interned: the same row gives the same strings,
 // and a known path costs no allocation. The arguments are only read during the call.
 func (l *Labeler) Label(host, method, path []byte, status uint16) (h, m, label string) {
-	sum := l.cache.hash(host, method, path)
-	if r := l.cache.get(sum, host, method, path); r != nil {
-		return r.host, r.method, r.label
+	l.tally.events++
+	if l.tally.events >= l.tally.next {
+		l.evaluate()
 	}
-	r, final := l.find(host, method, path, proves(status))
-	if final {
-		l.cache.put(sum, host, method, path, r)
+	proof := proves(status)
+	sum := l.cache.hash(host, method, path)
+	r := l.cache.get(sum, host, method, path)
+	if r == nil {
+		var final bool
+		if r, final = l.find(host, method, path, proof); final {
+			l.cache.put(sum, host, method, path, r)
+		}
+	}
+	if proof && r.count < countMax {
+		l.journal.counted(r)
+		r.count++
 	}
 	return r.host, r.method, r.label
 }
 
 // find looks the row up, admitting it if the rules allow. final says that the same triple gets the same row from now on,
-// whatever its status.
+// whatever its status, until something is learnt.
 func (l *Labeler) find(host, method, path []byte, proof bool) (r *row, final bool) {
 	h, hostFinal := l.internHost(host, proof)
 	m := internMethod(method)
-	l.scratch = l.build(l.scratch[:0], path)
+	l.scratch = l.build(l.scratch[:0], path, h, proof)
 	if len(l.scratch) > LabelBytesMax {
 		l.scratch = append(l.scratch[:0], Other...)
 	}
-	if string(l.scratch) != Other {
-		l.key = appendRowKey(l.key[:0], h, m, l.scratch)
-		if r := l.rows[string(l.key)]; r != nil {
-			return r, hostFinal
-		}
-		full := l.ordinary >= l.max
-		if !full && (proof || l.ordinary < (l.max+1)/2) {
-			l.ordinary++
-			return l.admit(h, m, string(l.scratch)), hostFinal
-		}
-		// A refusal for want of proof may be reversed by a later response.
-		return l.otherRow(h, m), hostFinal && full
+	if string(l.scratch) == Other {
+		return l.otherRow(h, m), hostFinal
 	}
-	return l.otherRow(h, m), hostFinal
+	hostFinal = hostFinal && l.plain
+	l.key = appendRowKey(l.key[:0], h, m, l.scratch)
+	if r := l.rows[string(l.key)]; r != nil {
+		return r, hostFinal
+	}
+	// The text is only looked at, and copied where a row keeps it.
+	label := unsafe.String(unsafe.SliceData(l.scratch), len(l.scratch))
+	if r := l.newRow(h, m, label, proof); r != nil {
+		return r, hostFinal
+	}
+	l.lookSoon()
+	// A refusal for want of proof may be reversed by a later response.
+	return l.otherRow(h, m), hostFinal && len(l.merged) >= l.max
+}
+
+// newRow admits a row if there is room for it, under its label or, where labels are short, under its template. l.key is
+// the key of the row.
+func (l *Labeler) newRow(h, m, label string, proof bool) *row {
+	shown := l.Rules().Label(h, label)
+	limit := l.max
+	if !proof {
+		limit = l.unprovenMax
+	}
+	if len(l.merged) >= limit {
+		l.other = append(append(append(l.other[:0], h...), 0), shown...)
+		if l.merged[string(l.other)] == 0 {
+			return nil
+		}
+	}
+	if len(l.shown) >= 2*l.max {
+		l.other = append(append(append(append(append(l.other[:0], h...), 0), m...), 0), shown...)
+		if l.shown[string(l.other)] == 0 {
+			return nil
+		}
+	}
+	if shown != label && l.ordinary >= 3*l.max {
+		label = shown
+		l.key = append(l.key[:0], shownKey(h, m, shown)...)
+		if r := l.rows[string(l.key)]; r != nil {
+			return r
+		}
+	}
+	if l.ordinary >= 4*l.max {
+		return nil
+	}
+	if shown == label {
+		label = strings.Clone(label)
+		return l.admit(h, m, label, label)
+	}
+	return l.admit(h, m, strings.Clone(label), shown)
 }
 
 // otherRow is the (other) row of a host and method, or the one of everybody.
@@ -170,18 +272,56 @@ func (l *Labeler) otherRow(host, method string) *row {
 	if l.overflow >= l.overflowMax {
 		return l.catchAll
 	}
-	l.overflow++
-	return l.admit(host, method, Other)
+	r := l.admit(host, method, Other, Other)
+	r.count = countMax // nothing is learnt from it
+	return r
 }
 
 // admit adds the row whose key is in l.key.
-func (l *Labeler) admit(host, method, label string) *row {
-	r := &row{host: host, method: method, label: label, order: l.nextRow}
+func (l *Labeler) admit(host, method, label, shown string) *row {
+	r := &row{host: host, method: method, label: label, shown: shown, order: l.nextRow}
 	l.nextRow++
-	l.rows[string(l.key)] = r
-	l.addedRows = append(l.addedRows, r)
+	l.journal.added(r)
+	l.insert(string(l.key), r)
+	if label != Other {
+		l.lookSoon()
+	}
 	return r
 }
+
+// insert and remove keep the table and what is counted of it together.
+func (l *Labeler) insert(key string, r *row) {
+	l.rows[key] = r
+	if r.label == Other {
+		l.overflow++
+		return
+	}
+	l.ordinary++
+	l.shown[shownKey(r.host, r.method, r.shown)]++
+	l.merged[mergedKey(r.host, r.shown)]++
+}
+
+func (l *Labeler) remove(r *row) {
+	l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(r.label))
+	delete(l.rows, string(l.key))
+	if r.label == Other {
+		l.overflow--
+		return
+	}
+	l.ordinary--
+	decrement(l.shown, shownKey(r.host, r.method, r.shown))
+	decrement(l.merged, mergedKey(r.host, r.shown))
+}
+
+func decrement(m map[string]int, key string) {
+	if m[key]--; m[key] <= 0 {
+		delete(m, key)
+	}
+}
+
+func shownKey(host, method, label string) string { return host + "\x00" + method + "\x00" + label }
+
+func mergedKey(host, label string) string { return host + "\x00" + label }
 
 // internHost returns the host's name in the statistics; final says that it will not change.
 func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) {
@@ -198,7 +338,7 @@ func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) 
 	}
 	name = string(l.host)
 	l.hosts[name] = name
-	l.addedHosts = append(l.addedHosts, name)
+	l.journal.hosts = append(l.journal.hosts, name)
 	l.nextHost++
 	return name, true
 }
@@ -211,7 +351,9 @@ func proves(status uint16) bool {
 
 // Usage reports how full the table is.
 func (l *Labeler) Usage() Usage {
-	return Usage{Rows: l.ordinary, RowsMax: l.max, Hosts: len(l.hosts), HostsMax: l.hostsMax}
+	return Usage{
+		Rows: len(l.merged), RowsMax: l.max, Hosts: len(l.hosts), HostsMax: l.hostsMax, Labels: l.ordinary, Levels: len(l.levels),
+	}
 }
 
 func appendRowKey(dst []byte, host, method string, label []byte) []byte {

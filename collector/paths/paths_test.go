@@ -64,8 +64,8 @@ func TestTemplates(t *testing.T) {
 		"/{id}":                                  "/%7Bid%7D",
 		"(other)":                                "%28other)",
 		"/hello%20world%20foo%20bar%20baz":       "/hello%20world%20foo%20bar%20baz",
-		"/" + strings.Repeat("x", 300):           Other,
-		"/" + strings.Repeat("x", 255):           "/" + strings.Repeat("x", 255),
+		"/" + strings.Repeat("xo-", 100):         Other,
+		"/" + strings.Repeat("xo-", 85):          "/" + strings.Repeat("xo-", 85),
 		"/" + strings.Repeat("1", 2000):          "/{id}",
 		"/" + strings.Repeat("12/", 682):         Other,
 		"/wp-content/plugins/akismet/readme.txt": "/wp-content/plugins/akismet/readme.txt",
@@ -153,7 +153,7 @@ func TestMethodsAndHosts(t *testing.T) {
 
 // Routes that arrive after a flood of scanner noise still get rows, and the number of rows stays below the limit.
 func TestScannerNoiseCannotTakeTheTable(t *testing.T) {
-	const limit, routes = 100, 50
+	const limit, routes = 100, 90
 	l := newLabeler(t, Options{Max: limit})
 	random := rand.New(rand.NewPCG(1, 2))
 	seen := map[string]bool{}
@@ -162,7 +162,7 @@ func TestScannerNoiseCannotTakeTheTable(t *testing.T) {
 		seen[label(l, path, 404)] = true
 	}
 	for i := range routes {
-		path := "/route/" + strings.Repeat("r", i+1)
+		path := fmt.Sprintf("/route-%c/to-%c", 'a'+i/26, 'a'+i%26)
 		if got := label(l, path, 200); got != path {
 			t.Errorf("route %d is counted as %q", i, got)
 		}
@@ -222,7 +222,7 @@ func TestStateSurvivesAndRollsBack(t *testing.T) {
 	label(l, "/a", 200)
 	saved = append(saved, l.Changes()...)
 	l.Commit()
-	if len(saved) != 2 { // a host and a row
+	if len(saved) != 3 { // a host, a row and the tally
 		t.Fatalf("%d changes", len(saved))
 	}
 
@@ -230,7 +230,7 @@ func TestStateSurvivesAndRollsBack(t *testing.T) {
 	label(l, "/b", 200)
 	first := l.Changes()
 	l.Rollback()
-	if got := l.Changes(); got != nil {
+	if got := l.Changes(); len(got) != 0 {
 		t.Errorf("after rollback: %v", got)
 	}
 	l.Begin()
@@ -347,6 +347,9 @@ func TestKnownPathsDoNotAllocate(t *testing.T) {
 	}
 	for i := range 20 {
 		l.Label(host, method, fmt.Appendf(nil, "/fill/%c", 'a'+i), 200)
+	}
+	for i := range 4 * evaluateMax { // looking at the rows allocates, and becomes rare
+		l.Label(host, method, paths[i%4], 200)
 	}
 	for _, path := range paths {
 		l.Label(host, method, path, 200)

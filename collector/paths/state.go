@@ -1,113 +1,192 @@
 package paths
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 )
 
-// stateVersion is the version byte of persisted entries.
-const stateVersion = 1
+// Version bytes of persisted entries.
+const (
+	stateVersion = 1
+	rowVersion   = 2 // of rows; 1 had no count
+	// catchAllOrder is the order of the row that is always there and never written.
+	catchAllOrder = 1<<32 - 1
+)
 
-// Change is one entry to be written with a batch. Entries are only ever added.
+// Change is one entry to be written with a batch; a nil Value removes the key.
 type Change struct {
 	Key, Value []byte
 }
 
-// Begin starts a batch: what is admitted from here on is returned by Changes and undone by Rollback.
-func (l *Labeler) Begin() {
-	l.addedRows = l.addedRows[:0]
-	l.addedHosts = l.addedHosts[:0]
-}
+// Begin starts a batch: what is learnt from here on is returned by Changes and undone by Rollback.
+func (l *Labeler) Begin() { l.journal.begin(l) }
 
-// Changes returns what was admitted since Begin, in the order of admission; the caller owns the result. It is nil for
-// nearly every batch.
+// Changes returns what was learnt since Begin, in the order of keys; a nil Value removes the key. The caller owns the
+// result. Once every route is well known it is one small entry for each batch.
 func (l *Labeler) Changes() []Change {
-	if len(l.addedRows)+len(l.addedHosts) == 0 {
-		return nil
-	}
-	changes := make([]Change, 0, len(l.addedRows)+len(l.addedHosts))
-	first := l.nextHost - uint32(len(l.addedHosts)) //nolint:gosec // bounded by HostsMax
-	for i, host := range l.addedHosts {
+	j := &l.journal
+	var changes []Change
+	first := l.nextHost - uint32(len(j.hosts)) //nolint:gosec // bounded by HostsMax
+	for i, host := range j.hosts {
 		changes = append(changes, Change{stateKey('h', first+uint32(i)), appendText([]byte{stateVersion}, host)}) //nolint:gosec // as above
 	}
-	for _, r := range l.addedRows {
-		value := appendText([]byte{stateVersion}, r.host)
+	for r := range j.rows {
+		if r.label == Other && r.order < j.next[0] {
+			continue // never changes
+		}
+		value := appendText([]byte{rowVersion}, r.host)
 		value = appendText(appendText(value, r.method), r.label)
-		changes = append(changes, Change{stateKey('r', r.order), value})
+		changes = append(changes, Change{stateKey('r', r.order), binary.AppendUvarint(value, uint64(r.count))}) //nolint:gosec // not negative
 	}
+	for _, order := range j.gone {
+		changes = append(changes, Change{Key: stateKey('r', order)})
+	}
+	for order, v := range j.levels {
+		changes = append(changes, Change{stateKey('c', order), v.encode()})
+	}
+	for order := range j.drop {
+		changes = append(changes, Change{Key: stateKey('c', order)})
+	}
+	if l.tally != j.tally && !l.learnOff {
+		value := binary.AppendUvarint([]byte{stateVersion}, l.tally.events)
+		value = binary.AppendUvarint(binary.AppendUvarint(value, l.tally.next), l.tally.interval)
+		changes = append(changes, Change{stateKey('t', 0), value})
+	}
+	slices.SortFunc(changes, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
 	return changes
+}
+
+// What a level does with the names that are written with it.
+const (
+	levelLikely = 0 // all children but these are shown merged
+	levelLearnt = 1 // all children but these are values
+	levelOnly   = 2 // these children are shown merged
+)
+
+func (v *level) encode() []byte {
+	value, names := []byte{stateVersion, levelLikely}, v.except
+	switch {
+	case v.learnt:
+		value[1] = levelLearnt
+	case v.only != nil:
+		value[1], names = levelOnly, v.only
+	}
+	value = appendText(appendText(value, v.host), v.prefix)
+	value = binary.AppendUvarint(value, uint64(len(names)))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		value = appendText(value, name)
+	}
+	return value
 }
 
 // Commit ends a batch whose changes are durable.
 func (l *Labeler) Commit() { l.Begin() }
 
-// Rollback ends a batch that was not applied: everything admitted since Begin is forgotten, as if its events had not been
+// Rollback ends a batch that was not applied: everything learnt since Begin is forgotten, as if its events had not been
 // seen.
 func (l *Labeler) Rollback() {
-	if len(l.addedRows)+len(l.addedHosts) == 0 {
-		return
-	}
-	for _, r := range l.addedRows {
-		l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(r.label))
-		delete(l.rows, string(l.key))
-		l.count(r.label, -1)
-	}
-	for _, host := range l.addedHosts {
-		delete(l.hosts, host)
-	}
-	l.nextRow -= uint32(len(l.addedRows))   //nolint:gosec // bounded by Max
-	l.nextHost -= uint32(len(l.addedHosts)) //nolint:gosec // bounded by HostsMax
-	l.cache.clear()
+	l.journal.undo(l)
 	l.Begin()
-}
-
-func (l *Labeler) count(label string, n int) {
-	if label == Other {
-		l.overflow += n
-	} else {
-		l.ordinary += n
-	}
 }
 
 // Restore adds one persisted entry; entries may come in any order, before the first Begin. Rows that were admitted under a
 // higher Max stay. The error wraps ErrState; the entry is then ignored. The arguments are only read during the call.
 func (l *Labeler) Restore(key, value []byte) error {
-	if len(key) != 5 || len(value) == 0 || value[0] != stateVersion {
+	if len(key) != 5 || len(value) == 0 || value[0] == 0 || value[0] > rowVersion || value[0] > stateVersion && key[0] != 'r' {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrState, len(key), len(value))
 	}
 	order := binary.BigEndian.Uint32(key[1:])
-	rest := value[1:]
+	in := fields{rest: value[1:]}
 	switch key[0] {
 	case 'h':
-		host, rest, ok := takeText(rest)
-		if !ok || len(rest) != 0 || len(host) > HostLabelBytesMax {
+		host := in.text()
+		if !in.done() || len(host) > HostLabelBytesMax {
 			return fmt.Errorf("%w: host %d", ErrState, order)
 		}
 		l.hosts[host] = host
 		l.nextHost = max(l.nextHost, order+1)
 	case 'r':
-		host, rest, ok1 := takeText(rest)
-		method, rest, ok2 := takeText(rest)
-		label, rest, ok3 := takeText(rest)
-		if !ok1 || !ok2 || !ok3 || len(rest) != 0 || len(label) > LabelBytesMax {
+		r := &row{host: in.text(), method: in.text(), label: in.text(), order: order, count: 1}
+		if value[0] >= rowVersion {
+			r.count = int(min(in.number(), countMax)) //nolint:gosec // bounded
+		}
+		if !in.done() || r.label == "" || len(r.label) > LabelBytesMax {
 			return fmt.Errorf("%w: row %d", ErrState, order)
 		}
-		l.restoreRow(host, method, label, order)
+		l.restoreRow(r)
+	case 'c':
+		kind := in.number()
+		v := &level{learnt: kind == levelLearnt, host: in.text(), prefix: in.text(), order: order}
+		names := map[string]bool{}
+		for n := in.number(); n > 0 && !in.bad; n-- {
+			names[in.text()] = true
+		}
+		if v.except = names; kind == levelOnly {
+			v.except, v.only = nil, names
+		}
+		if !in.done() || kind > levelOnly {
+			return fmt.Errorf("%w: level %d", ErrState, order)
+		}
+		l.restoreLevel(v)
+	case 't':
+		t := tally{events: in.number(), next: in.number(), interval: in.number()}
+		if !in.done() || t.interval == 0 {
+			return fmt.Errorf("%w: tally", ErrState)
+		}
+		l.tally = t
 	default:
 		return fmt.Errorf("%w: kind %q", ErrState, key[0])
 	}
 	return nil
 }
 
-func (l *Labeler) restoreRow(host, method, label string, order uint32) {
-	l.nextRow = max(l.nextRow, order+1)
-	l.key = appendRowKey(l.key[:0], host, method, []byte(label))
+func (l *Labeler) restoreRow(r *row) {
+	l.nextRow = max(l.nextRow, r.order+1)
+	l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(r.label))
 	if l.rows[string(l.key)] != nil {
 		return
 	}
-	l.rows[string(l.key)] = &row{host: host, method: method, label: label, order: order}
-	l.count(label, 1)
+	r.shown = l.Rules().Label(r.host, r.label)
+	l.insert(string(l.key), r)
 }
+
+func (l *Labeler) restoreLevel(v *level) {
+	l.nextLevel = max(l.nextLevel, v.order+1)
+	if v.learnt {
+		l.levels[levelKey(v.host, v.prefix)] = v
+	} else {
+		l.soft[levelKey(v.host, v.prefix)] = v
+	}
+	l.publish()
+	l.fold(false) // levels and rows are restored in any order
+}
+
+// fields takes values off the front of rest; after the first misfit it stays bad.
+type fields struct {
+	rest []byte
+	bad  bool
+}
+
+func (f *fields) text() string {
+	text, rest, ok := takeText(f.rest)
+	f.rest, f.bad = rest, f.bad || !ok
+	return text
+}
+
+func (f *fields) number() uint64 {
+	n, size := binary.Uvarint(f.rest)
+	if size <= 0 {
+		f.bad, f.rest = true, nil
+		return 0
+	}
+	f.rest = f.rest[size:]
+	return n
+}
+
+func (f *fields) done() bool { return !f.bad && len(f.rest) == 0 }
 
 func stateKey(kind byte, order uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{kind}, order)

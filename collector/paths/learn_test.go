@@ -1,0 +1,183 @@
+package paths
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wayside-proxy/wayside/internal/pathbench"
+)
+
+const testHost = "api.example.com"
+
+func labelOf(l *Labeler, r pathbench.Request) string {
+	_, _, label := l.Label([]byte(testHost), []byte(r.Method), []byte(r.Path), r.Status)
+	return label
+}
+
+// The benchmark's figures, on less traffic: bench/paths measures them in full.
+func TestTemplatesOfKnownAPIs(t *testing.T) {
+	for _, api := range pathbench.Names {
+		ops, err := pathbench.Load(api)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := pathbench.New(ops, pathbench.Options{Seed: 42})
+		l := newLabeler(t, Options{})
+		var score pathbench.Score
+		for range 150_000 {
+			r := g.Next()
+			score.Add(r, labelOf(l, r))
+		}
+		res := score.Result(func(label string) string { return l.Rules().Label(testHost, label) })
+		exact := map[string]float64{"github": 0.95}[api]
+		if res.Exact < max(exact, 0.9) || res.ExactTemplates < 0.85 || res.Over > 0.01 {
+			t.Errorf("%s: %.2f %% of requests and %.2f %% of templates are exact, %.2f %% merged with others",
+				api, 100*res.Exact, 100*res.ExactTemplates, 100*res.Over)
+		}
+		if u := l.Usage(); u.Rows > u.RowsMax || u.Labels > 4*u.RowsMax {
+			t.Errorf("%s: %+v", api, u)
+		}
+	}
+}
+
+// What is learnt does not depend on how events are cut into batches, nor on rollbacks and restarts in between.
+func TestLearningSurvives(t *testing.T) {
+	ops, err := pathbench.Load("github")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := pathbench.New(ops, pathbench.Options{Seed: 7})
+	random := rand.New(rand.NewPCG(3, 4))
+	plain, tried := newLabeler(t, Options{}), newLabeler(t, Options{})
+	state := map[string][]byte{}
+	for done := 0; done < 20_000; {
+		batch := make([]pathbench.Request, 1+random.IntN(1500))
+		for i := range batch {
+			batch[i] = g.Next()
+		}
+		if random.IntN(4) == 0 {
+			tried.Begin()
+			for _, r := range batch[:random.IntN(len(batch))] {
+				labelOf(tried, r)
+			}
+			tried.Rollback()
+		}
+		tried.Begin()
+		for i, r := range batch {
+			if want, got := labelOf(plain, r), labelOf(tried, r); got != want {
+				t.Fatalf("event %d, %s: %q without interruption, %q with", done+i, r.Path, want, got)
+			}
+		}
+		for _, c := range tried.Changes() {
+			if c.Value == nil {
+				delete(state, string(c.Key))
+			} else {
+				state[string(c.Key)] = c.Value
+			}
+		}
+		tried.Commit()
+		done += len(batch)
+		if random.IntN(3) == 0 {
+			tried = newLabeler(t, Options{})
+			for key, value := range state { // in any order
+				if err := tried.Restore([]byte(key), value); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if diff := cmp.Diff(plain.Usage(), tried.Usage()); diff != "" {
+			t.Fatalf("after %d events (-plain +tried):\n%s", done, diff)
+		}
+	}
+	if diff := cmp.Diff(plain.Rules().Learnt(), tried.Rules().Learnt()); diff != "" || len(plain.Rules().Learnt()) < 5 {
+		t.Errorf("learnt (-plain +tried):\n%s", diff)
+	}
+}
+
+// Fifty routes that come after a flood of made-up paths are all told apart, whatever the flood was answered with and
+// whatever it looks like, and the flood takes no more room than it may.
+func TestLateRoutes(t *testing.T) {
+	letters := func(r *rand.Rand) string { return "/" + word(r, 10) }
+	floods := map[string]func(*rand.Rand) string{
+		"one segment":        letters,
+		"two segments":       func(r *rand.Rand) string { return letters(r) + letters(r) },
+		"one to six":         func(r *rand.Rand) string { return strings.Repeat(letters(r), 1+r.IntN(6)) },
+		"below one name":     func(r *rand.Rand) string { return "/shop" + letters(r) },
+		"with known endings": func(r *rand.Rand) string { return letters(r) + []string{".php", ".asp", "/x/y.php"}[r.IntN(3)] },
+	}
+	for name, path := range floods {
+		for _, status := range []uint16{404, 200} {
+			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
+				random := rand.New(rand.NewPCG(5, 6))
+				l := newLabeler(t, Options{})
+				shown := map[string]int{}
+				for range 30_000 {
+					shown[label(l, path(random), status)]++
+				}
+				want := map[string]bool{}
+				for range 40 {
+					for i := range 50 {
+						route := fmt.Sprintf("/api/%s/list", strings.Repeat(string(rune('a'+i%25)), 3+i/25))
+						want[route] = true
+						shown[label(l, route, 200)]++
+					}
+				}
+				final := map[string]int{}
+				sum := 0
+				for given, n := range shown {
+					final[l.Rules().Label("example.com", given)] += n
+					sum += n
+				}
+				for route := range want {
+					if final[route] == 0 {
+						t.Errorf("%s is not there", route)
+					}
+				}
+				if len(final) > DefaultMax+1 || sum != 32_000 {
+					t.Errorf("%d rows, %d requests", len(final), sum)
+				}
+				if u := l.Usage(); u.Rows > u.RowsMax || u.Labels > 4*u.RowsMax {
+					t.Errorf("%+v", u)
+				}
+			})
+		}
+	}
+}
+
+// A configured template is the last word: what is learnt does not change it.
+func TestConfiguredTemplatesAreNotLearntOver(t *testing.T) {
+	l := newLabeler(t, Options{Templates: []string{"/users/me", "/users/{login}/keys"}})
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 3000 {
+		label(l, "/users/"+word(random, 8)+"/posts", 200)
+	}
+	if got := label(l, "/users/anna/posts", 200); got != "/users/{id}/posts" {
+		t.Fatalf("not learnt: %q", got)
+	}
+	for path, want := range map[string]string{"/users/me": "/users/me", "/users/anna/keys": "/users/{login}/keys"} {
+		if got := l.Rules().Label("example.com", label(l, path, 200)); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Secrets are recognised by their form, before anything is learnt.
+func TestSecretsAreInNoTemplate(t *testing.T) {
+	l := newLabeler(t, Options{})
+	for _, secret := range []string{
+		"anna.meyer@example.com", "anna%40example.com", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl", "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+		"ghp_16C7e42F292c6912E7710c838347Ae178B4a", "AKIAIOSFODNN7EXAMPLE", "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy",
+		"dGhpcyBpcyBhIHNlY3JldCB0b2tlbg==", "QWxhZGRpbjpvcGVuIHNlc2FtZQ", "qzxvkjhwpmtrbndlgfscyaqe", "4111111111111111", "+49-170-1234567",
+		"9f3c2a1b7d", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "123e4567-e89b-12d3-a456-426614174000",
+	} {
+		for _, path := range []string{"/reset/" + secret, "/reset/" + secret + "/confirm", "/a;sid=" + secret, "/f/" + secret + ".json"} {
+			if got := label(l, path, 200); strings.Contains(got, secret) {
+				t.Errorf("%s is shown as %s", path, got)
+			}
+		}
+	}
+}

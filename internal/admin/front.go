@@ -38,7 +38,7 @@ type front struct {
 type rendered struct {
 	etag                     string
 	second                   int64
-	plain, gzip, notModified []byte
+	plain, gzip, notModified *response
 }
 
 const (
@@ -117,7 +117,7 @@ func (f *front) forget(conn net.Conn) bool {
 
 // serve answers a connection's requests as long as it understands them.
 func (f *front) serve(conn net.Conn) {
-	buf := make([]byte, frontBytesMax)
+	buf, out := make([]byte, frontBytesMax), newSender(conn)
 	var deadline time.Time
 	for n := 0; ; {
 		now := time.Now()
@@ -134,7 +134,7 @@ func (f *front) serve(conn net.Conn) {
 			}
 		}
 		end := bytes.Index(buf[:n], []byte("\r\n\r\n"))
-		var answer []byte
+		var answer *response
 		if end >= 0 {
 			answer = f.answer(buf[:end+2], now)
 		}
@@ -142,7 +142,7 @@ func (f *front) serve(conn net.Conn) {
 			f.pass(conn, bytes.Clone(buf[:n]))
 			return
 		}
-		if _, err := conn.Write(answer); err != nil {
+		if err := out.send(answer); err != nil {
 			f.forget(conn)
 			_ = conn.Close()
 			return
@@ -168,7 +168,7 @@ var requestLine = []byte("GET /snapshot HTTP/1.1\r\n")
 
 // answer returns the response to a request of which head is the header, without the empty line, or nil if it is not for
 // this place to answer.
-func (f *front) answer(head []byte, now time.Time) []byte {
+func (f *front) answer(head []byte, now time.Time) *response {
 	rest, ok := bytes.CutPrefix(head, requestLine)
 	if !ok {
 		return nil
@@ -299,13 +299,13 @@ func (f *front) render(now time.Time) *rendered {
 	r := &rendered{etag: d.ETag, second: second}
 	common := "Cache-Control: no-cache\r\nEtag: " + d.ETag + "\r\nReferrer-Policy: no-referrer\r\nVary: Accept-Encoding\r\n" +
 		"X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nDate: " + now.UTC().Format(http.TimeFormat) + "\r\n"
-	full := func(extra string, body []byte) []byte {
+	full := func(extra string, body []byte) *response {
 		head := "HTTP/1.1 200 OK\r\n" + common + "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n" + extra + "\r\n"
-		return append(append(make([]byte, 0, len(head)+len(body)), head...), body...)
+		return newResponse(append(append(make([]byte, 0, len(head)+len(body)), head...), body...))
 	}
 	r.plain = full("", d.Plain)
 	r.gzip = full("Content-Encoding: gzip\r\n", d.Gzip)
-	r.notModified = []byte("HTTP/1.1 304 Not Modified\r\n" + common + "\r\n")
+	r.notModified = newResponse([]byte("HTTP/1.1 304 Not Modified\r\n" + common + "\r\n"))
 	f.rendered.Store(r)
 	return r
 }

@@ -17,13 +17,16 @@ import (
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 )
 
+// longBody is more than a socket takes at once.
+var longBody = bytes.Repeat([]byte("{\"version\":7}\n"), 300_000)
+
 // twoServers are the same admin server once with the front and once without.
 func twoServers(t *testing.T, token string) (fronted, ordinary string) {
 	t.Helper()
 	history := snapshot.NewHistory(0)
-	history.Add(&snapshot.Snapshot{Version: 7, ETag: `"7-abc"`, JSON: []byte("{\"version\":7}\n"), Gzip: []byte("packed")})
+	history.Add(&snapshot.Snapshot{Version: 7, ETag: `"7-abc"`, JSON: longBody, Gzip: []byte("packed")})
 	document := func() (Document, bool) {
-		return Document{`"7-abc"`, []byte("{\"version\":7}\n"), []byte("packed")}, true
+		return Document{`"7-abc"`, longBody, []byte("packed")}, true
 	}
 	listen := func(latest func() (Document, bool)) string {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

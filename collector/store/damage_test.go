@@ -179,3 +179,57 @@ func problemsText(checks []*verify.Check) string {
 	}
 	return strings.Join(out, "\n")
 }
+
+// TestManifestThatForgets cuts Badger's MANIFEST off, which makes it a valid one of fewer tables: Badger would delete the
+// others. They must be kept, and the store be set aside with them.
+func TestManifestThatForgets(t *testing.T) {
+	for _, keep := range []int64{16, 18} { // its head only, and a torn first entry
+		o := testOptions(t.TempDir())
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, newTraffic(1).batch(500))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(o.Dir, "MANIFEST"), keep); err != nil {
+			t.Fatal(err)
+		}
+		s = openStore(t, o)
+		if totals, err := s.Totals(); totals.Applied != 0 || err != nil {
+			t.Errorf("a store without its tables is in use: %+v, %v", totals, err)
+		}
+		kept, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store", "unlisted", "*.sst"))
+		if len(kept) == 0 {
+			t.Errorf("cut at %d: the tables are gone", keep)
+		}
+	}
+}
+
+// TestUnlistedTableOfACrash: a table that a dying process left half written costs nothing.
+func TestUnlistedTableOfACrash(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, newTraffic(1).batch(500))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, _ := filepath.Glob(filepath.Join(o.Dir, "*.sst"))
+	body, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, part := range map[string][]byte{"000077.sst": body, "000078.sst": body[:len(body)/2], "000079.sst": make([]byte, len(body))} {
+		if err := os.WriteFile(filepath.Join(o.Dir, name), part, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openStore(t, o)
+	if totals, err := s.Totals(); totals.Applied == 0 || err != nil || exists(unlistedDir(&o)) {
+		t.Errorf("%+v, %v", totals, err)
+	}
+}

@@ -136,7 +136,11 @@ func tryOpen(o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	unlisted := false
 	if err = checkTables(o.Dir); err == nil {
+		unlisted, err = keepUnlisted(&o)
+	}
+	if err == nil {
 		s.db, err = openBadger(&o)
 	}
 	if err != nil {
@@ -156,7 +160,12 @@ func tryOpen(o Options) (s *Store, err error) {
 	if err = writeSchemaFile(o.Dir); err != nil {
 		return s, err
 	}
-	return s, s.load()
+	if err = s.load(); err == nil && unlisted {
+		if err = s.missesUnlisted(); err == nil {
+			err = dropUnlisted(&o)
+		}
+	}
+	return s, err
 }
 
 func openBadger(o *Options) (db *badger.DB, err error) {
@@ -239,6 +248,11 @@ func setStoreAside(o *Options, reason string) error {
 	}
 	if err := os.Rename(o.Dir, to); err != nil {
 		return fmt.Errorf("%w: set the damaged store aside: %w", ErrUnavailable, err)
+	}
+	if exists(unlistedDir(o)) {
+		if err := os.Rename(unlistedDir(o), filepath.Join(to, "unlisted")); err != nil {
+			o.Logger.Warn("store: tables that the MANIFEST does not list stay", "folder", unlistedDir(o), "error", err)
+		}
 	}
 	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
 		"It holds %s.\n"+

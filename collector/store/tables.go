@@ -17,14 +17,15 @@ import (
 // watermark would be missing and its events be applied again, a row begin anew, and no call would return an error. So tables
 // are checked here: all of them before the store is opened, and by Verify.
 
-// checkTables checks every table file in a folder. The error wraps [ErrDamaged].
+// checkTables checks every table that the MANIFEST of a folder lists; others may have been half written when the process
+// died. The error wraps [ErrDamaged].
 func checkTables(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	listed, err := listedTables(dir)
 	if err != nil {
-		return fmt.Errorf("list tables: %w", err)
+		return err
 	}
-	for _, name := range names {
-		if err := checkTable(name); err != nil {
+	for id := range listed {
+		if err := checkTable(table.NewFilename(id, dir)); err != nil {
 			return err
 		}
 	}

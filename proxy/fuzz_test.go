@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -105,6 +106,7 @@ func FuzzResponseHead(f *testing.F) {
 	p := fuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		x := fuzzedConn(t, p, nil)
+		x.resp.reset()
 		block, err := peekBlock(bufio.NewReaderSize(bytes.NewReader(data), responseHeaderBytesMax))
 		if err != nil || x.parseHead(block) != nil || x.resp.status < 200 {
 			return
@@ -123,6 +125,8 @@ func FuzzResponseHead(f *testing.F) {
 		}
 	})
 }
+
+var spaceBeforeExtension = regexp.MustCompile(`[0-9a-fA-F][ \t]+;`)
 
 // FuzzChunkedBody decodes arbitrary bytes as a chunked body, in the two ways bodies are read, and compares with net/http:
 // what is accepted here has the same data and the same end there.
@@ -158,6 +162,9 @@ func FuzzChunkedBody(f *testing.F) {
 			t.Fatal(err)
 		}
 		want, err := io.ReadAll(req.Body)
+		if err != nil && spaceBeforeExtension.Match(data) {
+			return // allowed by RFC 9112, section 7.1.1, and refused by net/http; it is never passed on
+		}
 		if err != nil || !bytes.Equal(want, got) {
 			t.Fatalf("%q: %q, net/http %q %v", data, got, want, err)
 		}

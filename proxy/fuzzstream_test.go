@@ -162,8 +162,8 @@ func FuzzClientStream(f *testing.F) {
 				_, _ = br.Discard(2) // net/http does not know RFC 9112, section 2.2
 			}
 			want, err := readSeen(br, func(*http.Request) {})
-			if err != nil && strings.Contains(err.Error(), "parse ") {
-				return // net/http takes URLs apart and has rules of its own for that
+			if err != nil && (strings.Contains(err.Error(), "parse ") || spaceBeforeExtension.Match(data)) {
+				return // net/http takes URLs apart and has rules of its own for that; for the other see FuzzChunkedBody
 			}
 			if err != nil || got.method != want.method || got.body != want.body ||
 				got.uri != want.uri && !strings.HasSuffix(want.uri, got.uri) && !strings.HasPrefix(strings.ToLower(want.uri), "http://") {
@@ -235,6 +235,9 @@ func FuzzUpstreamStream(f *testing.F) {
 			t.Fatalf("%q: the client got %q, net/http reads %v", data, out, wantErr)
 		}
 		wantBody, wantErr := io.ReadAll(want.Body)
+		if wantErr != nil && spaceBeforeExtension.Match(data) {
+			return
+		}
 		if err == nil && (wantErr != nil || !bytes.Equal(body, wantBody)) {
 			t.Fatalf("%q: the client got %q, net/http reads %q %v", data, body, wantBody, wantErr)
 		}

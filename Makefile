@@ -5,6 +5,7 @@ FUZZTIME ?= 60s
 REQUESTS ?= 5000
 REQUESTS_E2E ?= 1000000
 E2E ?=
+HTTP ?= mixed memory slow reload stop sse
 BENCH ?=
 FAULTS ?=
 CYCLES ?= 0
@@ -13,7 +14,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e lint fmt vuln fuzz bench bench-micro faults docker-check clean
+.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults docker-check clean
 .PHONY: dashboard dashboard-check
 
 help: ## Show this help
@@ -37,6 +38,10 @@ e2e: ## REQUESTS_E2E requests through nginx, wayside and S3, each looked for in 
 
 faults: ## Break it on purpose: FAULTS='kill power-*' CYCLES=n SEED=s, resumable; without FAULTS the short form
 	$(GO) run ./faults -faults '$(FAULTS)' -cycles $(CYCLES) -seed $(SEED)
+
+http: ## Long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse (minutes each)
+	@scripts/need.sh slowhttptest:slowhttptest
+	for subject in $(HTTP); do $(GO) run ./e2e/http $$subject || exit 1; done
 
 lint: $(GOLANGCI) ## go vet, gofumpt and golangci-lint
 	$(GO) vet ./...

@@ -191,7 +191,7 @@ func Default() Config {
 		Proxy: Proxy{
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
 			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour,
-			UpstreamIdle: 50 * Second, UpstreamConnsMax: 512, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
+			UpstreamIdle: 50 * Second, UpstreamConnsMax: 4096, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
 			HeaderBytesMax: 32 * KiB, BodyRateMin: 256,
 		},
 		Record: Record{ClientAddress: "masked"},

@@ -73,7 +73,7 @@ type Options struct {
 	MaxIdleUpstream time.Duration // age at which an idle upstream connection is closed; below the upstream's keep-alive; default 50s
 	MaxConnWait     time.Duration // waiting for a free upstream connection; default 5s
 
-	MaxConnsPerUpstream int   // default 512
+	MaxConnsPerUpstream int   // default 4096
 	MaxHeaderBytes      int   // request line and header of a request, beyond it 431; default 32768
 	MaxConns            int   // client connections; beyond it 503; default 0 = unlimited
 	MaxConnsPerAddress  int   // likewise from one address (IPv6: from one /64), trusted proxies exempt; default 0 = unlimited
@@ -126,7 +126,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.MaxConnsPerUpstream <= 0 {
-		o.MaxConnsPerUpstream = 512
+		o.MaxConnsPerUpstream = 4096
 	}
 	if o.MaxHeaderBytes <= 0 {
 		o.MaxHeaderBytes = 32 << 10

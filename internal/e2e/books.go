@@ -22,19 +22,27 @@ type Books struct {
 	IDs     map[string]struct{}
 	Foreign uint64 // lines whose path carries no nonce
 	Status  map[int]uint64
+
+	each func(Line)
 }
 
-// line holds the fields of an archived event that are looked at.
-type line struct {
+// Line holds the fields of an archived event that are looked at.
+type Line struct {
 	EventID string `json:"event_id"`
 	Path    string `json:"url_path"`
 	Kind    string `json:"kind"`
 	Status  int    `json:"http_response_status_code"`
+	Error   string `json:"error_type"`
 }
 
 // ReadBooks downloads every object of the target and reads every line.
 func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
-	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}}
+	return ReadBooksEach(ctx, target, nil)
+}
+
+// ReadBooksEach also calls each, if not nil, with every line.
+func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
+	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each}
 	var keys []string
 	err := target.List(ctx, "v1/dt=", func(info uploader.ObjectInfo) error {
 		if strings.HasSuffix(info.Key, ".ndjson.gz") {
@@ -67,7 +75,7 @@ func (b *Books) readObject(ctx context.Context, target uploader.Target, key stri
 	lines := bufio.NewScanner(unzipped)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var l line
+		var l Line
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return fmt.Errorf("line %q: %w", lines.Text(), err)
 		}
@@ -76,7 +84,10 @@ func (b *Books) readObject(ctx context.Context, target uploader.Target, key stri
 	return lines.Err()
 }
 
-func (b *Books) add(l line) {
+func (b *Books) add(l Line) {
+	if b.each != nil {
+		b.each(l)
+	}
 	if l.Kind == "drop" {
 		b.Drops++
 		return

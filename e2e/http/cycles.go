@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/load"
+)
+
+const cycleClients = 16
+
+// steady is load over kept connections that does not stop for a restart: a connection that cannot be made is made again, but a
+// request that was sent over one that stood is lost if it is not answered in full.
+type steady struct {
+	addr     string
+	next     atomic.Uint64
+	answered load.Bitmap
+	sent     atomic.Uint64
+	stop     chan struct{}
+	workers  sync.WaitGroup
+
+	mu     sync.Mutex
+	broken []error // guarded by mu
+}
+
+func startSteady(addr string) *steady {
+	s := &steady{addr: addr, stop: make(chan struct{})}
+	for range cycleClients {
+		s.workers.Go(s.work)
+	}
+	return s
+}
+
+func (s *steady) end() { close(s.stop); s.workers.Wait() }
+
+func (s *steady) work() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		default:
+		}
+		conn, err := net.DialTimeout("tcp", s.addr, 3*time.Second)
+		if err != nil {
+			time.Sleep(5 * time.Millisecond) // nobody listens between two processes
+			continue
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		s.use(conn, bufio.NewReader(conn))
+		_ = conn.Close()
+	}
+}
+
+// use sends requests over one connection until wayside says that it closes it.
+func (s *steady) use(conn net.Conn, br *bufio.Reader) {
+	for {
+		select {
+		case <-s.stop:
+			return
+		default:
+		}
+		nonce := s.next.Add(1) - 1
+		s.sent.Add(1)
+		resp, err := s.once(conn, br, nonce)
+		if err != nil {
+			s.mu.Lock()
+			s.broken = append(s.broken, fmt.Errorf("nonce %d: %w", nonce, err))
+			s.mu.Unlock()
+			return
+		}
+		s.answered.Set(nonce)
+		if resp.Close {
+			return
+		}
+	}
+}
+
+func (s *steady) once(conn net.Conn, br *bufio.Reader, nonce uint64) (*http.Response, error) {
+	text := fmt.Sprintf("GET /n/%d HTTP/1.1\r\nHost: a\r\n\r\n", nonce)
+	if nonce%5 == 0 {
+		text = fmt.Sprintf("POST /n/%d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", nonce)
+	}
+	if _, err := io.WriteString(conn, text); err != nil {
+		return nil, err
+	}
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	if want := fmt.Sprintf("/n/%d", nonce); err == nil && (resp.StatusCode != http.StatusOK || string(body) != want) {
+		err = fmt.Errorf("%s with body %.60q", resp.Status, body)
+	}
+	return resp, err
+}
+
+// verdict compares with the books.
+func (s *steady) verdict(ctx context.Context, r *rig) (string, error) {
+	var errs []error
+	if len(s.broken) > 0 {
+		errs = append(errs, fmt.Errorf("%d requests broken, first: %w", len(s.broken), s.broken[0]))
+	}
+	books, accounting, err := r.books(ctx, nil)
+	if err != nil {
+		return "", errors.Join(append(errs, err)...)
+	}
+	lost, first := s.answered.Missing(&books.Nonces, 5)
+	if lost > 0 || books.Doubled > 0 || accounting.DroppedTotal() > 0 {
+		errs = append(errs, fmt.Errorf("%d events lost (%v), %d doubled, dropped %v", lost, first, books.Doubled, accounting.Dropped))
+	}
+	errs = append(errs, accounting.Check())
+	return fmt.Sprintf("%d requests, %d answered, %d broken, %d events lost, %d doubled", s.sent.Load(), s.answered.Count(), len(s.broken), lost, books.Doubled),
+		errors.Join(errs...)
+}
+
+func echoPath(name string) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		if strings.HasSuffix(req.URL.Path, "7") {
+			time.Sleep(20 * time.Millisecond) // so that some are always on their way
+		}
+		w.Header().Set("X-Origin", name)
+		_, _ = io.WriteString(w, req.URL.Path)
+	}))
+}
+
+// reloads exchanges the upstream under load again and again, by SIGHUP and over the admin endpoint; every tenth configuration
+// is broken and must be refused.
+func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
+	one, two := echoPath("one"), echoPath("two")
+	defer one.Close()
+	defer two.Close()
+	file := filepath.Join(r.dir, "wayside.yaml")
+	write := func(i int) error {
+		upstream := []*httptest.Server{one, two}[i%2].URL
+		text := fmt.Sprintf("upstream: %s\nproxy:\n  response_fields:\n    set: [\"X-Reload: %d\"]\n", upstream, i)
+		if i%10 == 9 {
+			text += "  no_such_key: 1\n"
+		}
+		return os.WriteFile(file, []byte(text), 0o600)
+	}
+	if err := write(0); err != nil {
+		return "", err
+	}
+	r.args = append(r.args, "--config", file)
+	if err := r.start(ctx, ""); err != nil {
+		return "", err
+	}
+	s := startSteady(r.wayside.Listen)
+	refused, err := 0, error(nil)
+	for i := 1; i <= cycles && err == nil; i++ {
+		if err = write(i); err != nil {
+			break
+		}
+		bad, err2 := r.reload(ctx, i)
+		if err2 != nil {
+			err = err2
+		}
+		if bad {
+			refused++
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.end()
+	measured, verdict := s.verdict(ctx, r)
+	return fmt.Sprintf("%d reloads (%d broken configurations refused): %s", cycles, refused, measured), errors.Join(err, verdict)
+}
+
+// reload asks for one and waits until it shows. It reports whether it was refused, as the broken ones have to be.
+func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
+	broken := i%10 == 9
+	if i%2 == 0 || broken {
+		_, err := r.wayside.Ask(ctx, http.MethodPost, "/-/reload")
+		if broken {
+			if err == nil {
+				return false, errors.New("a broken configuration was accepted")
+			}
+			return true, nil
+		}
+		return false, err
+	}
+	if err := syscall.Kill(r.wayside.PID(), syscall.SIGHUP); err != nil {
+		return false, err
+	}
+	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); time.Sleep(2 * time.Millisecond) {
+		resp, err := http.Get("http://" + r.wayside.Listen + "/probe") //nolint:noctx // the proof's own
+		if err != nil {
+			return false, err
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if resp.Header.Get("X-Reload") == fmt.Sprint(i) {
+			return false, nil
+		}
+	}
+	return false, fmt.Errorf("reload %d by SIGHUP does not show", i)
+}
+
+// stops sends SIGTERM under load and starts wayside again on the same address and data, again and again.
+func stops(ctx context.Context, r *rig, cycles int) (string, error) {
+	origin := echoPath("only")
+	defer origin.Close()
+	if err := r.start(ctx, origin.URL); err != nil {
+		return "", err
+	}
+	s := startSteady(r.wayside.Listen)
+	var err error
+	done := 0
+	for ; done < cycles && err == nil; done++ {
+		before := s.answered.Count()
+		for limit := time.Now().Add(10 * time.Second); s.answered.Count() < before+500 && time.Now().Before(limit); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err = r.wayside.Stop(40 * time.Second); err == nil {
+			err = r.wayside.Start(ctx)
+		}
+	}
+	s.end()
+	if err != nil {
+		return "", err
+	}
+	measured, verdict := s.verdict(ctx, r)
+	return fmt.Sprintf("%d SIGTERMs: %s", done, measured), verdict
+}

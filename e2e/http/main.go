@@ -1,0 +1,137 @@
+// Command http makes the long proofs of the traffic path, each with a real wayside of its own:
+//
+//	go run ./e2e/http mixed   a million nonces in every way a request can go: none crossed, none replayed, the books agree
+//	go run ./e2e/http memory  1 GiB down and up, and 1,000 connections that declare 4 MiB and send nothing
+//	go run ./e2e/http slow    slowhttptest -H, -B and -X with 1,000 connections beside healthy requests
+//	go run ./e2e/http reload  100 reloads under load
+//	go run ./e2e/http stop    100 SIGTERMs under load
+//	go run ./e2e/http sse     the delay that relaying adds to server-sent events
+//
+// Each outcome is appended to docs/evidence/http.md with the commit and the seed. Short forms run with the tests.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// proof is one subject of the command. It gives what was measured, and an error when the promise does not hold.
+type proof func(ctx context.Context, r *rig, o options) (measured string, err error)
+
+type options struct {
+	requests uint64
+	cycles   int
+	seed     uint64
+	evidence string
+	verbose  bool
+}
+
+var proofs = map[string]proof{
+	"mixed":  func(ctx context.Context, r *rig, o options) (string, error) { return mixed(ctx, r, o.requests, o.seed) },
+	"memory": func(ctx context.Context, r *rig, _ options) (string, error) { return memory(ctx, r, 1<<30) },
+	"slow":   func(ctx context.Context, r *rig, _ options) (string, error) { return slow(ctx, r) },
+	"reload": func(ctx context.Context, r *rig, o options) (string, error) { return reloads(ctx, r, o.cycles) },
+	"stop":   func(ctx context.Context, r *rig, o options) (string, error) { return stops(ctx, r, o.cycles) },
+	"sse":    func(ctx context.Context, r *rig, _ options) (string, error) { return sse(ctx, r, 10*time.Second) },
+}
+
+func main() {
+	var o options
+	flag.Uint64Var(&o.requests, "requests", 1_000_000, "requests of the mixed proof")
+	flag.IntVar(&o.cycles, "cycles", 100, "reloads, or SIGTERMs")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides which request goes which way")
+	flag.StringVar(&o.evidence, "evidence", "docs/evidence/http.md", "file to append the outcome to; empty for none")
+	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: go run ./e2e/http [flags] mixed|memory|slow|reload|stop|sse")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	prove, ok := proofs[flag.Arg(0)]
+	if !ok || flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, flag.Arg(0), prove, o); err != nil {
+		fmt.Fprintln(os.Stderr, "http:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, name string, prove proof, o options) error {
+	dir, err := os.MkdirTemp("", "wayside-http-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	r := &rig{dir: dir, log: io.Discard}
+	if o.verbose {
+		r.log = os.Stderr
+	}
+	began := time.Now()
+	measured, err := prove(ctx, r, o)
+	if stopped := r.stop(); err == nil {
+		err = stopped
+	}
+	verdict := "holds"
+	if err != nil {
+		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	row := fmt.Sprintf("| %s | %s | %s | %d | %v | %s | %s |", time.Now().UTC().Format("2006-01-02 15:04"), commit(), name, o.seed,
+		time.Since(began).Round(time.Second), measured, verdict)
+	fmt.Println(row)
+	if err != nil {
+		return err
+	}
+	return appendRow(o.evidence, row)
+}
+
+const evidenceHead = `
+## Long proofs
+
+Appended by ` + "`go run ./e2e/http SUBJECT`" + `, which says what each does. A "+" behind the commit: the work tree differed from it.
+
+| when | commit | subject | seed | took | measured | verdict |
+|---|---|---|---|---|---|---|
+`
+
+func appendRow(name, row string) error {
+	if name == "" {
+		return nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if len(text) == 0 {
+		text = []byte("# Evidence: HTTP\n")
+	}
+	if !strings.Contains(string(text), "## Long proofs") {
+		text = append(text, evidenceHead...)
+	}
+	return os.WriteFile(name, append(text, row+"\n"...), 0o644) //nolint:gosec // documentation
+}
+
+// commit names the code under test.
+func commit() string {
+	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	name := strings.TrimSpace(string(head))
+	changed, err := exec.Command("git", "status", "--porcelain", "--", ".", ":!docs").Output()
+	if err != nil || len(strings.TrimSpace(string(changed))) > 0 {
+		return name + "+"
+	}
+	return name
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"time"
+)
+
+const (
+	mib             = 1 << 20
+	transferGrowth  = 8 * mib
+	promisers       = 1000
+	promisersGrowth = 16 * mib
+	promiseHold     = 5 * time.Second
+)
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// memory proves that neither the size of a body nor the promise of one costs memory.
+func memory(ctx context.Context, r *rig, size int64) (string, error) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodPost {
+			n, err := io.Copy(io.Discard, req.Body)
+			_, _ = fmt.Fprintf(w, "%d %v", n, err)
+			return
+		}
+		if req.URL.Path == "/big" {
+			w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+			_, _ = io.CopyN(w, zeros{}, size)
+		}
+	}))
+	defer origin.Close()
+	if err := r.start(ctx, origin.URL); err != nil {
+		return "", err
+	}
+	base := "http://" + r.wayside.Listen
+	for range 200 { // what a process needs to have run at all
+		if err := transfer(http.MethodGet, base+"/", 0); err != nil {
+			return "", err
+		}
+	}
+	var errs []error
+	pid := r.wayside.PID()
+	grown := func(what string, limit int64, do func() error) int64 {
+		before, err := residentBytes(pid)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		stop := peak(pid)
+		if err := do(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+		growth := stop() - before
+		if growth > limit {
+			errs = append(errs, fmt.Errorf("%s: memory grew by %d KiB, at most %d may it", what, growth>>10, limit>>10))
+		}
+		return growth
+	}
+	down := grown("download", transferGrowth, func() error { return transfer(http.MethodGet, base+"/big", size) })
+	up := grown("upload", transferGrowth, func() error { return transfer(http.MethodPost, base+"/up", size) })
+	chunked := grown("chunked upload", transferGrowth, func() error { return transfer(http.MethodPost, base+"/up", -size) })
+	held := grown("promised bodies", promisersGrowth, func() error { return promise(r.wayside.Listen) })
+	return fmt.Sprintf("%d MiB: memory +%.1f MiB down, +%.1f MiB up, +%.1f MiB up chunked; %d connections that declare 4 MiB and send nothing: +%.1f MiB",
+		size/mib, float64(down)/mib, float64(up)/mib, float64(chunked)/mib, promisers, float64(held)/mib), errors.Join(errs...)
+}
+
+// transfer downloads or uploads size bytes; a negative size uploads as many in chunks.
+func transfer(method, url string, size int64) error {
+	n := max(size, -size)
+	var body io.Reader
+	if method == http.MethodPost {
+		body = io.LimitReader(zeros{}, n)
+	}
+	req, err := http.NewRequest(method, url, body)
+	if err != nil {
+		return err
+	}
+	if method == http.MethodPost {
+		req.ContentLength = size // -1 and below: not known
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if method == http.MethodPost {
+		text, err := io.ReadAll(resp.Body)
+		if want := fmt.Sprintf("%d <nil>", n); err == nil && string(text) != want {
+			err = fmt.Errorf("the origin received %q, want %q", text, want)
+		}
+		return err
+	}
+	got, err := io.Copy(io.Discard, resp.Body)
+	if err == nil && got != n {
+		err = fmt.Errorf("%d bytes, want %d", got, n)
+	}
+	return err
+}
+
+// promise opens connections whose requests declare a body that never comes, and holds them.
+func promise(addr string) error {
+	var conns []net.Conn
+	defer func() {
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	}()
+	for range promisers {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		conns = append(conns, conn)
+		if _, err := io.WriteString(conn, "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n"); err != nil {
+			return err
+		}
+	}
+	time.Sleep(promiseHold)
+	return nil
+}

@@ -1,6 +1,7 @@
 // Command archive makes the long proofs of the archive: on the real store, the real uploader and a real S3 server.
 //
 //	go run ./e2e/archive kill -kills 1000    kill -9 while archiving and cleaning; resumable, -dir keeps what was done
+//	go run ./e2e/archive duckdb              DuckDB finds what wayside counted; npm install in e2e/duckdb first
 //
 // The outcome is appended to docs/evidence/archive.md together with the commit.
 package main
@@ -25,7 +26,8 @@ type proof struct {
 }
 
 var proofs = map[string]proof{
-	"kill": {"kill -9 while archiving and cleaning", proveKill},
+	"kill":   {"kill -9 while archiving and cleaning", proveKill},
+	"duckdb": {"DuckDB finds what wayside counted", proveDuckDB},
 }
 
 func main() {
@@ -33,7 +35,7 @@ func main() {
 		os.Exit(child(os.Args[2:]))
 	}
 	if len(os.Args) < 2 || proofs[os.Args[1]].run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./e2e/archive kill [flags]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./e2e/archive PROOF [flags]; proofs are listed in e2e/archive/main.go")
 		os.Exit(2)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -1,6 +1,10 @@
 // Command archive makes the long proofs of the archive: on the real store, the real uploader and a real S3 server.
 //
 //	go run ./e2e/archive kill -kills 1000    kill -9 while archiving and cleaning; resumable, -dir keeps what was done
+//	go run ./e2e/archive volume -events 10000000    bytes, speed and memory beside gzip -6
+//	go run ./e2e/archive outage              the target is away for an hour's traffic
+//	go run ./e2e/archive week                disk before and after retention over a simulated week
+//	go run ./e2e/archive shutdown            SIGTERM with an open hour and 200,000 unarchived events
 //	go run ./e2e/archive duckdb              DuckDB finds what wayside counted; npm install in e2e/duckdb first
 //
 // The outcome is appended to docs/evidence/archive.md together with the commit.
@@ -26,8 +30,12 @@ type proof struct {
 }
 
 var proofs = map[string]proof{
-	"kill":   {"kill -9 while archiving and cleaning", proveKill},
-	"duckdb": {"DuckDB finds what wayside counted", proveDuckDB},
+	"kill":     {"kill -9 while archiving and cleaning", proveKill},
+	"volume":   {"bytes, speed and memory", proveVolume},
+	"outage":   {"the target away for an hour's traffic", proveOutage},
+	"week":     {"disk over a simulated week", proveWeek},
+	"shutdown": {"SIGTERM with 200,000 unarchived events", proveShutdown},
+	"duckdb":   {"DuckDB finds what wayside counted", proveDuckDB},
 }
 
 func main() {

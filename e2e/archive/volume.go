@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+// Bounds of the volume proof, from the budget.
+const (
+	savedMin      = 0.85     // of the raw bytes
+	megabytesMin  = 100      // of raw NDJSON per second of CPU, building alone: formatting, hashing, compressing
+	memoryMax     = 16 << 20 // what archiving adds to the process, whatever the size
+	volumeObjects = 8 << 20
+)
+
+// made is a source of made events that keeps none: it makes those of a plan anew each time they are asked for.
+type made struct {
+	m     maker
+	plans []*catalogue.Plan
+	state map[uint64]catalogue.State
+	spent time.Duration // CPU time of making events
+}
+
+// volumeBatch is the number of events made at a time.
+const volumeBatch = 8000
+
+func (v *made) Pending(context.Context, time.Time) ([]catalogue.Pending, error) { return nil, nil }
+
+func (v *made) Events(ctx context.Context, p *catalogue.Plan, fn func(uint64, *catalogue.RowName, *event.Event) error) error {
+	var name catalogue.RowName
+	for first := p.Runs[0].First; first <= p.Runs[0].Last; first += volumeBatch {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		before := cpu()
+		b := v.m.batch(first, volumeBatch, time.Unix(p.Hour*3600, 0).Add(time.Duration(first-p.Runs[0].First)*time.Millisecond)) //nolint:gosec // small
+		v.spent += cpu() - before
+		for i := range b.Items {
+			it := &b.Items[i]
+			name = catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label}
+			if err := fn(it.Seq, &name, &it.Event); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v *made) AddPlan(context.Context, *catalogue.Plan) error { return nil }
+func (v *made) Checkpoint() error                              { return nil }
+
+func (v *made) PlansIn(_ context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error {
+	for _, p := range v.plans {
+		if v.state[p.ID] != state {
+			continue
+		}
+		if err := fn(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *made) MarkVerified(_ context.Context, p *catalogue.Plan) error {
+	v.state[p.ID] = catalogue.Verified
+	return nil
+}
+
+func (v *made) DeleteBlocks(context.Context, *catalogue.Plan) error {
+	return errors.New("not asked for")
+}
+func (v *made) MarkExpired(context.Context, *catalogue.Plan) error {
+	return errors.New("not asked for")
+}
+
+// cpu is the CPU time of this process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// proveVolume archives many events into a directory and measures; then gzip -6 of the same NDJSON.
+func proveVolume(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
+	events := flags.Uint64("events", 10_000_000, "events to archive")
+	_ = flags.Parse(args)
+	dir, err := os.MkdirTemp("", "wayside-volume-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	var found []string
+	var failed error
+	for _, traceIDs := range []bool{false, true} {
+		n := *events
+		if traceIDs {
+			n /= 10 // for the bytes alone
+		}
+		text, err := measureVolume(ctx, filepath.Join(dir, strconv.FormatBool(traceIDs)), n, traceIDs)
+		found, failed = append(found, text), errors.Join(failed, err)
+	}
+	return strings.Join(found, "; with trace_id: "), failed
+}
+
+func measureVolume(ctx context.Context, dir string, events uint64, traceIDs bool) (string, error) {
+	target, err := uploader.OpenTarget(ctx, dir, uploader.TargetOptions{})
+	if err != nil {
+		return "", err
+	}
+	v := volumePlans(events, traceIDs)
+	u, err := uploader.New(uploader.Options{Source: v, Catalogue: v, Target: target, ObjectBytes: volumeObjects, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return "", err
+	}
+	runtime.GC()
+	before := anonymous()
+	peak := newPeak()
+	began := cpu()
+	r, err := u.ArchiveOnce(ctx, true)
+	took := cpu() - began - v.spent
+	most := peak.end() - before
+	if err != nil {
+		return "", err
+	}
+	if r.Lines != events {
+		return "", fmt.Errorf("%d lines of %d events", r.Lines, events)
+	}
+	perSecond := float64(r.RawBytes) / 1e6 / took.Seconds()
+	saved := 1 - float64(r.Bytes)/float64(r.RawBytes)
+	text := fmt.Sprintf("%d events, %d bytes of NDJSON, %d compressed (%.1f %% saved, %.1f B an event), %d objects, "+
+		"%.0f MB/s of raw NDJSON per core (format, fold, hash, compress, write, read back, unpack, hash), %.1f MiB added at most",
+		events, r.RawBytes, r.Bytes, 100*saved, float64(r.Bytes)/float64(events), r.Objects, perSecond, float64(most)/(1<<20))
+	if traceIDs {
+		return text, nil
+	}
+	beside, err := gzip6(ctx, target, dir)
+	if err != nil {
+		return text, err
+	}
+	text += beside
+	switch {
+	case saved < savedMin:
+		err = fmt.Errorf("only %.1f %% saved", 100*saved)
+	case perSecond < megabytesMin:
+		err = fmt.Errorf("only %.0f MB/s", perSecond)
+	case most > memoryMax:
+		err = fmt.Errorf("%d bytes of memory", most)
+	}
+	return text, err
+}
+
+// volumePlans cuts plans of about 8 MiB.
+func volumePlans(events uint64, traceIDs bool) *made {
+	v := &made{m: maker{seed: 10, traceIDs: traceIDs, perEvent: 100 * time.Microsecond}, state: map[uint64]catalogue.State{}}
+	var fields []string
+	if traceIDs {
+		fields = []string{uploader.FieldTraceID}
+	}
+	const perPlan = 25 * volumeBatch
+	hour := monday.Unix() / 3600
+	for first := uint64(1); first <= events; first += perPlan {
+		last := min(first+perPlan-1, events)
+		id := uint64(len(v.plans)) + 1
+		key := fmt.Sprintf("%swayside_0_%s_%d-%d.ndjson.gz", uploader.HourPrefix(hour), epoch, first, last)
+		v.plans = append(v.plans, &catalogue.Plan{
+			ID: id, State: catalogue.Planned, Hour: hour, Epoch: epoch, Key: key, StatsKey: uploader.StatsKey(key), Fields: fields,
+			Runs: []catalogue.Run{{First: first, Last: last}}, Rows: last - first + 1, Lines: last - first + 1,
+			FormatVersion: uploader.FormatVersion, Service: "wayside", Instance: "0",
+		})
+		v.state[id] = catalogue.Planned
+	}
+	return v
+}
+
+// gzip6 runs gzip -6 over the NDJSON of the first object.
+func gzip6(ctx context.Context, target uploader.Target, dir string) (string, error) {
+	var raw bytes.Buffer
+	var size int64
+	err := reader.List(ctx, target, reader.Range{}, func(o reader.Object) error {
+		if raw.Len() > 0 {
+			return nil
+		}
+		size = o.Size
+		_, err := reader.Scan(ctx, target, o.Key, func(line []byte) error {
+			raw.Write(line)
+			raw.WriteByte('\n')
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(dir, "raw.ndjson")
+	if err := os.WriteFile(name, raw.Bytes(), 0o600); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "gzip", "-6", "-c", name) //nolint:gosec // fixed
+	out := &countWriter{}
+	cmd.Stdout = out
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("gzip: %w", err)
+	}
+	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return fmt.Sprintf(". gzip -6 of one object's NDJSON: %d bytes to %d (wayside %d), %.0f MB/s for compressing alone",
+		raw.Len(), out.n, size, float64(raw.Len())/1e6/took.Seconds()), nil
+}
+
+type countWriter struct{ n int64 }
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
+var _ io.Writer = (*countWriter)(nil)
+
+// peak watches the anonymous memory of this process.
+type peak struct {
+	quit chan struct{}
+	most chan int64
+}
+
+func newPeak() *peak {
+	p := &peak{quit: make(chan struct{}), most: make(chan int64)}
+	go func() {
+		most := anonymous()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				most = max(most, anonymous())
+			case <-p.quit:
+				p.most <- most
+				return
+			}
+		}
+	}()
+	return p
+}
+
+func (p *peak) end() int64 {
+	close(p.quit)
+	return <-p.most
+}
+
+// anonymous is the process's anonymous memory in bytes.
+func anonymous() int64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, found := strings.CutPrefix(line, "RssAnon:"); found {
+			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}

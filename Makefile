@@ -14,7 +14,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults docker-check clean
+.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults docker-check clean archive-proofs
 .PHONY: dashboard dashboard-check
 
 help: ## Show this help
@@ -64,6 +64,12 @@ fuzz: ## Every fuzz target for FUZZTIME
 bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	$(GO) run ./bench $(BENCH)
+
+archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a week, 10 million events, DuckDB (npm)
+	@scripts/need.sh nginx:nginx-light node:nodejs
+	for proof in kill outage shutdown week volume; do $(GO) run ./e2e/archive $$proof || exit 1; done
+	cd e2e/duckdb && npm ci --no-audit --no-fund
+	$(GO) run ./e2e/archive duckdb
 
 bench-micro: ## Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)

@@ -14,6 +14,9 @@
 // # Layout of a target
 //
 //	PREFIX/v1/dt=2026-11-23/hour=09/SERVICE_INSTANCE_EPOCH_FIRSTSEQ-LASTSEQ.ndjson.gz
+//	PREFIX/v1/stats/dt=2026-11-23/hour=09/SERVICE_INSTANCE_EPOCH_FIRSTSEQ-LASTSEQ.ndjson.gz
+//
+// The second holds the statistics of exactly the events in the first.
 //
 // Service and instance are percent-encoded outside [A-Za-z0-9.-], so that "_" separates, and cut at 72 bytes; the full
 // names stand in every line. Hours are UTC, and an object never spans two. Each object is one gzip member whose header

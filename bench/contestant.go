@@ -30,7 +30,9 @@ type contestant struct {
 var defaultContestants = []string{"wayside", "nginx", "nginx-json", "forwarder"}
 
 // contestantNames are all that there are, in the order of the table.
-func contestantNames() []string { return append(defaultContestants[:4:4], "nginx-json-buffered") }
+func contestantNames() []string {
+	return append(defaultContestants[:4:4], "nginx-json-buffered", "before")
+}
 
 // field is everything that runs during the benchmark. It owns the processes and the temporary directory's content.
 type field struct {
@@ -78,7 +80,12 @@ func (f *field) startContestant(ctx context.Context, c *contestant) (err error) 
 	log := filepath.Join(f.dir, c.name+".access.log")
 	switch c.name {
 	case "wayside":
-		return f.startWayside(ctx, c)
+		return f.startWayside(ctx, c, f.wayside)
+	case "before":
+		if f.before == "" {
+			return errors.New("-only before: name the earlier binary with -before")
+		}
+		return f.startWayside(ctx, c, f.before)
 	case "forwarder":
 		binary, err := f.build(ctx, "forwarder", "github.com/wayside-proxy/wayside/bench/forwarder")
 		if err != nil {
@@ -101,8 +108,7 @@ func (f *field) startContestant(ctx context.Context, c *contestant) (err error) 
 
 // startWayside runs it as shipped, everything on, and lets it archive what it applied within seconds, so that the cost of
 // archiving is in its figures and does not fall into someone else's turn.
-func (f *field) startWayside(ctx context.Context, c *contestant) error {
-	binary := f.wayside
+func (f *field) startWayside(ctx context.Context, c *contestant, binary string) error {
 	if binary == "" {
 		var err error
 		if binary, err = f.build(ctx, "wayside", "github.com/wayside-proxy/wayside/cmd/wayside"); err != nil {
@@ -113,7 +119,7 @@ func (f *field) startWayside(ctx context.Context, c *contestant) error {
 	if err != nil {
 		return err
 	}
-	data := filepath.Join(f.dir, "data")
+	data := c.dataDir(f.dir)
 	env := []string{"WAYSIDE_ARCHIVE_AFTER=1s", "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s"}
 	if f.profile != "" {
 		env = append(env, "WAYSIDE_ADMIN_PPROF=true")
@@ -132,11 +138,14 @@ func (f *field) build(ctx context.Context, name, pkg string) (string, error) {
 	return binary, nil
 }
 
+// dataDir is where a wayside keeps its data.
+func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
+
 // ready asks whether the contestant answers with the origin's body. wayside's addresses are in its run.json.
 func (c *contestant) ready(dir string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if c.name == "wayside" {
-			info, err := datadir.ReadInfo(filepath.Join(dir, "data"))
+		if c.name == "wayside" || c.name == "before" {
+			info, err := datadir.ReadInfo(c.dataDir(dir))
 			if err != nil {
 				return err
 			}

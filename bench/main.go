@@ -34,6 +34,7 @@ type options struct {
 	json        bool
 	profile     string  // file for a CPU profile of wayside; empty: none
 	wayside     string  // binary; empty: build it
+	before      string  // binary of an earlier wayside, for the contestant of that name
 	dir         string  // parent of the temporary directory
 	steady      float64 // requests a second of the load at a constant rate; 0: full speed, in rounds
 	maxRatio    float64 // fail when wayside's CPU ratio at the most connections is above; 0: never
@@ -66,6 +67,7 @@ func parseFlags(args []string) (o options, err error) {
 	flags.BoolVar(&o.json, "json", false, "print one JSON object with every single measurement")
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of wayside's traffic process under load to this file")
 	flags.StringVar(&o.wayside, "wayside", "", "wayside binary to measure (default: build ./cmd/wayside)")
+	flags.StringVar(&o.before, "before", "", "earlier wayside binary, measured beside the present one as the contestant \"before\"")
 	flags.StringVar(&o.dir, "dir", "", "where to put logs and data, removed afterwards (default: the system's temporary directory)")
 	flags.Float64Var(&o.steady, "steady", 0, "instead of rounds at full speed: this many requests a second to each for -duration, and memory over time")
 	flags.Float64Var(&o.maxRatio, "max-ratio", 0, "exit 1 when wayside's CPU per request is above this multiple of "+reference)

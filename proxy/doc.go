@@ -23,7 +23,10 @@
 // connection (pool.go) with a small body behind it, or a large one streamed beside it (upload.go). The response's header is
 // treated alike (response.go); its body is either read whole (up to 64 KiB of declared length) or relayed as it comes
 // (relay.go). Bodies have one strict reader for both directions (body.go). What the proxy answers by itself stands in
-// failure.go.
+// failure.go. An upgrade goes over a connection of its own and becomes a byte tunnel (tunnel.go).
+//
+// The options can be exchanged while connections are open (lane.go); a shutdown breaks no request that is on its way
+// (drain.go); a client that leaves while the upstream works is noticed by the sweeper (watch.go).
 //
 // Deadlines cost one atomic exchange instead of a timer (deadline.go). All state of a request lives in the connection's
 // exchange, so a plain request allocates nothing and takes four system calls.

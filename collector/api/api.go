@@ -37,6 +37,14 @@ type RowSource interface {
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 }
 
+// sumSource is a RowSource that adds rows up faster than by giving out each; the store is one.
+type sumSource interface {
+	// Sums calls fn with every row name of the hours and the sum of its rows, which is fn's to keep.
+	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
+	// RowsOf is Rows for the names that keep wants; their Hour is not set.
+	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
+}
+
 // PlanSource yields the archive catalogue; the store satisfies it.
 type PlanSource interface {
 	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error

@@ -144,7 +144,8 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span hours, p
 		lines[line.name()] = line.Spark
 	}
 	length := span.to - span.from
-	return h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+	listed := func(n name) bool { return lines[n] != nil }
+	return h.rowsOf(ctx, span, listed, func(k stats.Key, row *stats.Row) error {
 		if spark := lines[h.nameOf(k)]; spark != nil {
 			spark[(k.Hour-span.from)*int64(parts)/length] += row.Count
 		}
@@ -162,7 +163,11 @@ func (h *handler) nameOf(k stats.Key) name {
 // mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
 func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[name]*stats.Row, error) {
 	merged := map[name]*stats.Row{}
-	err := h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+	walk := h.Rows.Rows
+	if s, ok := h.Rows.(sumSource); ok {
+		walk = s.Sums
+	}
+	err := walk(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
 		n := h.nameOf(k)
 		if !keep.keeps(n) {
 			return nil
@@ -183,6 +188,20 @@ func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[n
 		}
 	}
 	return merged, err
+}
+
+// rowsOf calls fn with the rows that are wanted, hour by hour.
+func (h *handler) rowsOf(ctx context.Context, span hours, keep func(name) bool, fn func(stats.Key, *stats.Row) error) error {
+	wanted := func(k stats.Key) bool { return keep(h.nameOf(k)) }
+	if s, ok := h.Rows.(sumSource); ok {
+		return s.RowsOf(ctx, span.from, span.to, wanted, fn)
+	}
+	return h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+		if !wanted(k) {
+			return nil
+		}
+		return fn(k, row)
+	})
 }
 
 // point is one step of a series.
@@ -252,10 +271,7 @@ func (h *handler) points(ctx context.Context, span hours, step int64, keep filte
 		}
 		return nil
 	}
-	err = h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
-		if !keep.keeps(h.nameOf(k)) {
-			return nil
-		}
+	err = h.rowsOf(ctx, span, func(n name) bool { return keep.keeps(n) }, func(k stats.Key, row *stats.Row) error {
 		if start := k.Hour - (k.Hour-span.from)%step; start > at {
 			if err := flush(start); err != nil {
 				return err

@@ -142,6 +142,13 @@ func (r *Row) findErrorType(kind string) (int, bool) {
 // Merge adds everything that o counted. It returns an error only for rows that cannot be merged, which no two rows of
 // this version are.
 func (r *Row) Merge(o *Row) error {
+	r.addFigures(o)
+	r.Latency.Merge(&o.Latency)
+	return nil
+}
+
+// addFigures is Merge without the latency sketch.
+func (r *Row) addFigures(o *Row) {
 	r.Count += o.Count
 	r.Errors += o.Errors
 	r.Streams += o.Streams
@@ -155,8 +162,6 @@ func (r *Row) Merge(o *Row) error {
 	for _, t := range o.ErrorTypes {
 		r.addErrorType(t.Type, t.Count)
 	}
-	r.Latency.Merge(&o.Latency)
-	return nil
 }
 
 // CopyFrom makes r equal to o, reusing r's memory.

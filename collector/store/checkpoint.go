@@ -109,6 +109,7 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 
 	type span struct{ key, value, end int }
 	var spans []span
+	hours, names := map[int64]bool{}, map[string]nameSpan{}
 	buf := (*buffer)[:0]
 	sizeMax := int(s.db.MaxBatchSize() / 2)
 	s.mu.Lock()
@@ -124,6 +125,11 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 		at.end = len(buf)
 		spans = append(spans, at)
 		row.writing, row.dirty = row.row.Count, false
+		hours[row.key.Hour] = true
+		name := string(rowName(buf[at.key:at.value]))
+		if known := s.names[name]; !known.written {
+			names[name] = known
+		}
 	}
 	s.mu.Unlock()
 	*buffer = buf
@@ -135,11 +141,15 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 				return err
 			}
 		}
-		return nil
+		if err := dropMarks(txn, hours); err != nil {
+			return err
+		}
+		return s.writeNames(txn, names)
 	})
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.rowsWritten(hours, names, err == nil)
 	for _, row := range rows {
 		if err != nil {
 			row.dirty = true
@@ -149,6 +159,21 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 		s.stale[row.key.Hour] = true
 	}
 	return len(rows), err
+}
+
+// rowsWritten notes what a transaction that wrote rows has changed besides them. The caller holds mu.
+func (s *Store) rowsWritten(hours map[int64]bool, names map[string]nameSpan, done bool) {
+	s.rowWrites++
+	for hour := range hours {
+		delete(s.summed[dayTier.mark], dayTier.span(hour))
+		delete(s.summed[longTier.mark], longTier.span(hour))
+	}
+	for name, wrote := range names {
+		if now := s.names[name]; done && now == wrote {
+			now.written = true
+			s.names[name] = now
+		}
+	}
 }
 
 // writeCheckpoint moves the checkpoint and removes batch records that a replay no longer needs.

@@ -44,6 +44,9 @@
 //	'b' hour(8) batch(8) index(2)                     block of up to 1,000 events of one hour
 //	'u' hour(8) batch(8) index(2)                     header of a block that is in no plan yet
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
+//	'i' n host n method label                         first and last hour of a row name (8, 8); 'i' alone: complete
+//	'd' day(8), 'f' span(8)                           mark that the sums of a day, or of 32 days, are right
+//	'e' day(8) name, 'g' span(8) name                 sum of a name's rows, as a row; see rollup.go
 //	'p' key                                           path state, opaque
 //	'c' state(1) plan(8)                              plan: version (1), zstd of JSON; state 0 deleted, 1 verified, 2 planned
 //	'z'                                               padding, see Flatten; no meaning

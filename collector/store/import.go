@@ -43,8 +43,15 @@ func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.
 		if err := ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
 		}
+		hours, names := map[int64]bool{}, map[string]nameSpan{}
 		err := s.update(func(txn *badger.Txn) error {
 			for size := 0; at < len(keys) && size < sizeMax; at++ {
+				hours[keys[at].Hour] = true
+				name := string(rowName(appendRowKey(nil, &keys[at])))
+				s.mu.Lock()
+				s.noteName(name, keys[at].Hour)
+				names[name] = s.names[name]
+				s.mu.Unlock()
 				value := appendRow(nil, 0, rows[at])
 				size += len(value)
 				if err := set(txn, appendRowKey(nil, &keys[at]), value); err != nil {
@@ -52,8 +59,14 @@ func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.
 				}
 				s.stale[keys[at].Hour] = true
 			}
-			return nil
+			if err := dropMarks(txn, hours); err != nil {
+				return err
+			}
+			return s.writeNames(txn, names)
 		})
+		s.mu.Lock()
+		s.rowsWritten(hours, names, err == nil)
+		s.mu.Unlock()
 		if err != nil {
 			return fmt.Errorf("import rows: %w", err)
 		}

@@ -22,10 +22,20 @@ func (s *Store) load() error {
 		return err
 	}
 	if fresh {
-		return s.update(s.writeSchema)
+		return s.update(func(txn *badger.Txn) error {
+			if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
+				return err
+			}
+			return s.writeSchema(txn)
+		})
 	}
 	if err := s.view(s.loadState); err != nil {
 		return err
+	}
+	if !s.namesComplete {
+		if err := s.indexNames(); err != nil {
+			return err
+		}
 	}
 	return s.replay()
 }
@@ -88,6 +98,9 @@ func (s *Store) loadState(txn *badger.Txn) error {
 		return err
 	})
 	if err != nil {
+		return err
+	}
+	if s.namesComplete, err = s.loadNames(txn); err != nil {
 		return err
 	}
 	return s.loadLedgers(txn)

@@ -115,6 +115,7 @@ func (s *Store) loadRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 		return nil, err
 	}
 	s.live[key] = row
+	s.noteName(string(rowName(dbKey)), key.Hour)
 	return row, nil
 }
 

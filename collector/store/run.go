@@ -45,6 +45,9 @@ func (s *Store) regularCheckpoint() error {
 	if err := s.flattenIfDue(); err != nil && !errors.Is(err, ErrClosed) {
 		s.o.Logger.Warn("store: flatten", "error", err)
 	}
+	if _, err := s.Rollup(context.Background(), rollupTime); err != nil && !errors.Is(err, ErrClosed) {
+		s.o.Logger.Warn("store: sums over days", "error", err)
+	}
 	return nil
 }
 

@@ -92,19 +92,23 @@ type Store struct {
 	hourSums map[int64]uint64 // guarded by rowsMu: counts of the persisted rows by hour; nil before the first sum
 	stale    map[int64]bool   // guarded by rowsMu: hours whose rows have changed since they were summed
 
-	mu           sync.Mutex // guards what follows
-	state        state
-	checkpointed uint64 // batches up to this one are included in the persisted rows
-	watermarks   map[uuid.UUID]watermark
-	ledgers      map[uuid.UUID]storedLedger
-	live         map[stats.Key]*liveRow
-	readers      int // of rows; while there are any, no live row is evicted
-	generation   uint64
-	damagedRows  uint64
-	undeleted    uint64 // events deleted since the last flatten
-	flattenedAt  time.Time
-	written      int64 // bytes of blocks since the last pageout
-	pagedOutAt   time.Time
+	mu            sync.Mutex // guards what follows
+	state         state
+	checkpointed  uint64 // batches up to this one are included in the persisted rows
+	watermarks    map[uuid.UUID]watermark
+	ledgers       map[uuid.UUID]storedLedger
+	live          map[stats.Key]*liveRow
+	namesComplete bool                    // owned by load: the index of names was there
+	names         map[string]nameSpan     // of every row, persisted or live
+	rowWrites     uint64                  // transactions that wrote rows
+	summed        map[byte]map[int64]bool // by prefix of the mark: spans that are known to have sums
+	readers       int                     // of rows; while there are any, no live row is evicted
+	generation    uint64
+	damagedRows   uint64
+	undeleted     uint64 // events deleted since the last flatten
+	flattenedAt   time.Time
+	written       int64 // bytes of blocks since the last pageout
+	pagedOutAt    time.Time
 
 	failed atomic.Pointer[error]
 
@@ -125,6 +129,8 @@ func newStore(o Options) (*Store, error) {
 		watermarks: map[uuid.UUID]watermark{},
 		ledgers:    map[uuid.UUID]storedLedger{},
 		live:       map[stats.Key]*liveRow{},
+		names:      map[string]nameSpan{},
+		summed:     map[byte]map[int64]bool{},
 	}
 	s.useDone.L = &s.useMu
 	return s, nil

@@ -258,10 +258,11 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	}
 	// The upstream does not take the rest of the request. It may have answered without waiting for it.
 	x.upBroken = true
-	if headErr := x.readHead(u); headErr != nil {
+	headErr := x.readHead(u)
+	if errors.Is(headErr, errNoResponse) {
 		return fmt.Errorf("%w: %w", errNoResponse, err)
 	}
-	return nil
+	return headErr
 }
 
 // respond takes over the response whose header has been read.

@@ -112,8 +112,8 @@ func connectFailure(err error) failure {
 	return failConnect
 }
 
-// bodyFailure classifies why a request's body ended before its end. fasthttp's errors hide their cause, so the connection
-// is asked.
+// bodyFailure classifies why a request's body ended before its end. The reader's errors do not tell a client
+// that left from one that was cut off here, so the connection is asked.
 func (c *clientConn) bodyFailure() failure {
 	switch {
 	case c.limits.read.Load() == fired:

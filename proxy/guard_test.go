@@ -152,3 +152,66 @@ func TestUnaskedUpgradeAndBytes(t *testing.T) {
 		t.Error(n.Load())
 	}
 }
+
+// A response too many that comes while the connection is idle is not the answer to the next request either, however soon that
+// comes. Nor is the body that some upstream sends behind the answer to HEAD.
+func TestLateBytes(t *testing.T) {
+	received, sent := make(chan struct{}), make(chan struct{}, 1)
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for {
+			r := readRequest(br)
+			if r == "" {
+				return
+			}
+			if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"); err != nil {
+				return
+			}
+			if !strings.HasPrefix(r, "HEAD") {
+				_, _ = io.WriteString(conn, "good")
+			}
+			if _, ok := <-received; !ok { // the client has its response
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-Evil: 1\r\nContent-Length: 4\r\n\r\nevil")
+			sent <- struct{}{}
+		}
+	})
+	b := start(t, url, nil)
+	b.responses = 20
+	c := b.dial()
+	defer close(received)
+	for i := range 20 {
+		method := []string{"GET", "HEAD"}[i%2]
+		c.send(method + " / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, _ := c.receive(method); resp.Header.Get("X-Evil") != "" {
+			t.Fatal("the response of nobody's request was delivered")
+		}
+		received <- struct{}{}
+		<-sent
+	}
+}
+
+// An upstream that has said something, if only 103, has seen the request: it is not sent again.
+func TestNoRetryAfterInterim(t *testing.T) {
+	var n atomic.Int32
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for readRequest(br) != "" {
+			if n.Add(1) == 2 {
+				_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\n\r\n")
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	b := start(t, url, nil)
+	b.responses = 2
+	c := b.dial()
+	c.get("/")
+	if resp, _ := c.get("/"); resp.StatusCode != 103 {
+		t.Error(resp)
+	}
+	if resp, _ := c.receive("GET"); resp.StatusCode != 502 || n.Load() != 2 {
+		t.Error(resp, n.Load())
+	}
+	b.expect(1, 502, "connection_reset")
+}

@@ -14,10 +14,6 @@ import (
 // errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
 var errPoolExhausted = errors.New("no free upstream connection")
 
-// idleCheckAfter is how long a connection may lie idle before it is looked at for a close by the upstream when it is
-// taken out. Looking costs a system call; a busy connection is never that old.
-const idleCheckAfter = 100 * time.Millisecond
-
 // upstreamConn is one keep-alive connection to the upstream. It belongs to whoever took it out of the pool.
 type upstreamConn struct {
 	net.Conn
@@ -108,8 +104,11 @@ func (p *pool) await(ready chan *upstreamConn) (*upstreamConn, error) {
 }
 
 func (p *pool) accept(u *upstreamConn) (*upstreamConn, error) {
-	if u == nil {
+	switch {
+	case u == nil:
 		return p.dialSlot()
+	case !p.usable(u):
+		return p.redial(u)
 	}
 	return u, nil
 }
@@ -218,13 +217,15 @@ func (p *pool) release() {
 	p.mu.Unlock()
 }
 
-// usable looks whether the upstream has closed a connection that has been idle for a while.
+// usable looks whether the upstream has closed a connection, or sent something that nobody asked for: that would be taken for
+// the response to the next request. The look costs a system call for each request; without it, one answer too many from an
+// upstream is enough to hand every client the response of the one before.
 func (p *pool) usable(u *upstreamConn) bool {
 	idle := time.Duration(p.sweeper.now.Load() - u.idleAt)
 	if p.idleFor > 0 && idle > p.idleFor {
 		return false
 	}
-	if idle < idleCheckAfter || u.raw == nil {
+	if u.raw == nil {
 		return true
 	}
 	u.limits.armRead(0)

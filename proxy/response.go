@@ -18,6 +18,7 @@ const interimMax = 32
 var (
 	errProtocol     = errors.New("bad response from upstream")
 	errNoResponse   = errors.New("upstream closed the connection before its response")
+	errAfterInterim = errors.New("upstream closed the connection after an interim response") // it did answer: never sent again
 	errUpgrade      = errors.New("upstream switched protocols unasked")
 	errHeaderTooBig = fmt.Errorf("%w: header too large", errProtocol)
 )
@@ -61,6 +62,9 @@ func (x *exchange) readHead(u *upstreamConn) error {
 			if err = x.sendContinue(u); err == nil {
 				continue
 			}
+		}
+		if err != nil && n > 0 && errors.Is(err, errNoResponse) {
+			return fmt.Errorf("%w: %v", errAfterInterim, err)
 		}
 		if err != nil {
 			return err

@@ -165,7 +165,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		timeout, cancel := context.WithTimeout(context.Background(), b.cfg.Shutdown.Timeout.Std())
 		defer cancel()
 		done := b.finish(timeout)
-		b.log.Info("stopped", "archived", done.Archived, "unarchived", done.Unarchived)
+		b.log.Info("stopped", done.attrs()...)
 	}
 	stopLoops()
 	b.loops.Wait()
@@ -185,9 +185,18 @@ func (b *books) close() error { return b.store.Close() }
 
 // finished is what is left after the last drain and archive.
 type finished struct {
-	Archived   uint64 `json:"archived"`   // rows archived by the last run
-	Unarchived uint64 `json:"unarchived"` // responses applied and not archived
-	Problems   string `json:"problems,omitempty"`
+	Archived   uint64  `json:"archived"`             // rows archived by the last run
+	Unarchived *uint64 `json:"unarchived,omitempty"` // responses applied and not archived; nil: the store could not say
+	Problems   string  `json:"problems,omitempty"`
+}
+
+// attrs are the figures for a log line. What is not known is left out: 0 would say that all is archived.
+func (f *finished) attrs() []any {
+	out := []any{"archived", f.Archived}
+	if f.Unarchived != nil {
+		out = append(out, "unarchived", *f.Unarchived)
+	}
+	return out
 }
 
 // finish drains what the spool still holds and archives everything, the open hour included, as far as ctx lasts.
@@ -199,12 +208,14 @@ func (b *books) finish(ctx context.Context) finished {
 	result, archiveErr := b.uploader.Shutdown(ctx)
 	done.Archived = result.Rows
 	checkpointErr := b.store.Checkpoint()
-	if totals, err := b.store.Totals(); err == nil {
-		done.Unarchived = totals.Applied - totals.Archived
+	totals, totalsErr := b.store.Totals()
+	if totalsErr == nil {
+		left := totals.Applied - totals.Archived
+		done.Unarchived = &left
 	}
-	if err := errors.Join(drainErr, archiveErr, checkpointErr); err != nil {
+	if err := errors.Join(drainErr, archiveErr, checkpointErr, totalsErr); err != nil {
 		done.Problems = err.Error()
-		b.log.Warn("not everything could be finished; the rest stays in the data directory", "error", err, "unarchived", done.Unarchived)
+		b.log.Warn("not everything could be finished; the rest stays in the data directory", append(done.attrs(), "error", err)...)
 	}
 	return done
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
 )
@@ -19,12 +20,20 @@ func newLogger(w io.Writer, cfg configs.Log, process string) *slog.Logger {
 func leveledLogger(w io.Writer, cfg configs.Log, process string) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(cfg.Level)) // validated with the configuration
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDurations}
 	var handler slog.Handler = slog.NewJSONHandler(w, options)
 	if cfg.Format == "text" || cfg.Format == "auto" && isTerminal(w) {
 		handler = slog.NewTextHandler(w, options)
 	}
 	return slog.New(handler).With("process", process), level
+}
+
+// readableDurations writes durations with their unit in either form: JSON would have them as bare nanoseconds.
+func readableDurations(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().Round(time.Microsecond).String())
+	}
+	return a
 }
 
 // isTerminal reports whether w is a character device, which is close enough to decide between two log formats.

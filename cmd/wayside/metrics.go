@@ -174,7 +174,7 @@ func (t *traffic) checks() []admin.Check {
 		}},
 		{Name: "books", State: func() (bool, string) {
 			if t.booksAway.Load() {
-				return false, "the books process is away; its events wait in the spool"
+				return false, "the books process is away; what is recorded waits in the spool"
 			}
 			return true, "connected"
 		}},

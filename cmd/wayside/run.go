@@ -117,9 +117,13 @@ func (t *traffic) untilStopped(ctx context.Context, signals <-chan os.Signal) er
 
 // awaitSecond forces the end at a second signal.
 func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCauseFunc) {
+	first := time.Now()
 	for s := range signals {
 		if s == syscall.SIGHUP {
 			continue // too late for another configuration
+		}
+		if time.Since(first) < sameSignal {
+			continue
 		}
 		t.log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
 		force(errForced)
@@ -128,6 +132,10 @@ func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCaus
 }
 
 var errForced = errors.New("second signal")
+
+// sameSignal is the time in which a second signal is taken for the first: what signals a process and then its group, as
+// timeout(1) does, sends two at once and means one.
+const sameSignal = 20 * time.Millisecond
 
 // openData takes the data directory's lock. A directory that cannot be written does not stop traffic: the first promise
 // stands above the books, so its trouble is logged and every unrecorded response is counted.

@@ -242,7 +242,11 @@ func (t *traffic) finishBooks(ctx context.Context) []any {
 	if err := json.Unmarshal(body, &done); err != nil {
 		return []any{"books", err.Error()}
 	}
-	return []any{"left_in_spool", t.spool.Status().PendingEvents, "unarchived", done.Unarchived, "archived", done.Archived}
+	left := []any{"left_in_spool", t.spool.Status().PendingEvents}
+	if !t.cfg.Collector.Enabled {
+		return left // a books process that is not our child may have finished before, and says so in its own log
+	}
+	return append(left, done.attrs()...)
 }
 
 // latest is the snapshot that GET /snapshot answers.

@@ -56,21 +56,23 @@ func harmless(field string) string {
 
 // figureColumns are the columns of every table of figures.
 var figureColumns = []string{
-	"count", "rate", "errors", "streams", "2xx", "3xx", "4xx", "5xx", "bytes_in", "bytes_out",
+	"count", "rate", "errors", "streams", "1xx", "2xx", "3xx", "4xx", "5xx", "other_status", "bytes_in", "bytes_out",
 	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us",
 }
 
 func (f *Figures) fields() []string {
-	classes := [10]uint64{}
+	classes := [6]uint64{} // by the first digit; whatever is none of the five classes goes to 0
 	for code, n := range f.Status {
-		if len(code) == 3 && code[0] >= '0' && code[0] <= '9' {
-			classes[code[0]-'0'] += n
+		class := 0
+		if len(code) == 3 && code[0] >= '1' && code[0] <= '5' {
+			class = int(code[0] - '0')
 		}
+		classes[class] += n
 	}
 	out := make([]string, 0, len(figureColumns))
 	out = append(out, whole(f.Count), strconv.FormatFloat(f.Rate, 'f', -1, 64))
 	for _, v := range [...]uint64{
-		f.Errors, f.Streams, classes[2], classes[3], classes[4], classes[5], f.BytesIn, f.BytesOut, f.Latency.P50,
+		f.Errors, f.Streams, classes[1], classes[2], classes[3], classes[4], classes[5], classes[0], f.BytesIn, f.BytesOut, f.Latency.P50,
 		f.Latency.P90, f.Latency.P95, f.Latency.P99, f.Latency.P999, f.Latency.Max, f.Latency.Mean,
 	} {
 		out = append(out, whole(v))

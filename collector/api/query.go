@@ -108,7 +108,7 @@ func floorHour(t time.Time) int64 {
 	return h
 }
 
-// time reads a moment: RFC 3339, Unix seconds, "now", or relative to now ("-24h", "-7d").
+// time reads a moment: RFC 3339, a date (its beginning, UTC), Unix seconds, "now", or relative to now ("-24h", "-7d").
 func (p *params) time(key string, byDefault time.Time) time.Time {
 	text := p.text(key)
 	if text == "" || p.err != nil {
@@ -116,7 +116,7 @@ func (p *params) time(key string, byDefault time.Time) time.Time {
 	}
 	t, ok := parseTime(text, p.now)
 	if !ok || t.Before(time.Unix(0, 0)) || t.After(timeMax) {
-		p.fail("%s=%q is not a time: use RFC 3339 (2026-03-17T09:00:00Z), Unix seconds, or relative to now (-24h, -7d)", key, text)
+		p.fail("%s=%q is not a time: use RFC 3339 (2026-03-17T09:00:00Z), a date (2026-03-17), Unix seconds, or relative to now (-24h, -7d)", key, text)
 		return byDefault
 	}
 	return t
@@ -135,6 +135,9 @@ func parseTime(text string, now time.Time) (time.Time, bool) {
 			return time.Time{}, false
 		}
 		return time.Unix(seconds, 0).UTC(), true
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day, true // its beginning, UTC
 	}
 	// A "+" that was not escaped arrives as a blank.
 	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(text, " ", "+"))

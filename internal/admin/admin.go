@@ -170,6 +170,9 @@ func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, changed)
 }
 
+// guardFields are the fields that the guard sets, on every answer.
+var guardFields = []string{"X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options"}
+
 // guard asks for the token where there is one, and refuses foreign Host fields.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

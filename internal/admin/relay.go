@@ -15,7 +15,7 @@ import (
 )
 
 // ErrBooksAway is returned while no books process is connected.
-var ErrBooksAway = errors.New("the books process is away; traffic is served and its events wait in the spool")
+var ErrBooksAway = errors.New("the books process is away; traffic is served, and what is recorded waits in the spool")
 
 // relay passes requests on to the books process over connections that a link.Dialer makes.
 type relay struct {
@@ -29,6 +29,12 @@ func newRelay(log *slog.Logger) *relay {
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(&url.URL{Scheme: "http", Host: "collect"})
 			pr.Out.Header.Del("Authorization") // the token has done its work
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			for _, name := range guardFields {
+				resp.Header.Del(name) // the guard has set it already
+			}
+			return nil
 		},
 		Transport:     r,
 		FlushInterval: -1, // live updates must not wait in a buffer

@@ -142,7 +142,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.restarts++
 		s.lastErr = err
 		s.mu.Unlock()
-		s.opt.Logger.Warn("books process ended; traffic goes on and its events wait in the spool",
+		s.opt.Logger.Warn("books process ended; traffic goes on, and what is recorded waits in the spool",
 			"reason", reason(err), "restart_in", delay.Round(time.Millisecond).String())
 		select {
 		case <-ctx.Done():

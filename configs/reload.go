@@ -6,7 +6,7 @@ import (
 )
 
 // restartPrefixes are the keys that a running process cannot take over: what it has opened, and what it was built with.
-var restartPrefixes = []string{"listen", "data.dir", "admin.", "log.format", "log.access", "proxy.header_bytes_max", "spool.", "collector.enabled"}
+var restartPrefixes = []string{"listen", "data.dir", "admin.", "log.format", "log.access", "spool.", "collector.enabled"}
 
 // booksPrefixes are the keys that only the books process reads.
 var booksPrefixes = []string{"service", "instance", "data.bytes_max", "data.free_min", "collector.", "paths.", "archive.", "retention."}

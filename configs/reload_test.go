@@ -39,9 +39,9 @@ proxy:
 	}
 	merged, change := Reload(now, next)
 	want := Change{
-		Traffic: []string{"upstream", "log.level", "proxy.trusted_proxies", "proxy.request_fields.set"},
+		Traffic: []string{"upstream", "log.level", "proxy.header_bytes_max", "proxy.trusted_proxies", "proxy.request_fields.set"},
 		Books:   []string{"archive.after"},
-		Restart: []string{"listen", "proxy.header_bytes_max", "spool.segments"},
+		Restart: []string{"listen", "spool.segments"},
 	}
 	if diff := cmp.Diff(want, change); diff != "" {
 		t.Error(diff)

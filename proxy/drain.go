@@ -73,6 +73,24 @@ func waitOn(ln net.Listener) {
 	}
 }
 
+// queued reports whether a connection waits in a listener's queue.
+func queued(ln net.Listener) bool {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waiting := false
+	_ = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		waiting = n > 0 && err == nil
+	})
+	return waiting
+}
+
 // drain waits until the last listener and the last client connection are closed.
 func (p *Proxy) drain(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -370,23 +370,6 @@ func (x *exchange) armBody() {
 	x.up.limits.armRead(x.by(x.c.p.o.BodyTimeout))
 }
 
-// by is the deadline that lies d ahead, or that of the whole exchange if it comes first. Streams have no such.
-func (x *exchange) by(d time.Duration) int64 {
-	at := x.c.p.sweeper.after(d)
-	if x.totalBy > 0 && x.ev.Kind != event.KindStream && (at == 0 || at > x.totalBy) {
-		return x.totalBy
-	}
-	return at
-}
-
-// timeoutKind tells the exchange's own time limit from the upstream's.
-func (x *exchange) timeoutKind(f failure) failure {
-	if f == failTimeout && x.totalBy > 0 && x.c.p.sweeper.now.Load() >= x.totalBy {
-		return failTotal
-	}
-	return f
-}
-
 // releaseUpstream gives the connection back to the pool, or closes it when it cannot carry another request.
 func (x *exchange) releaseUpstream(closes bool) {
 	u := x.up

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net"
 	"slices"
 	"time"
@@ -63,12 +62,8 @@ func (o *Options) timeouts() []time.Duration {
 	}
 }
 
-// errReloadFixed means that an option was changed which only a new Proxy can have.
-var errReloadFixed = errors.New("proxy: the limit for request headers cannot change while connections are open")
-
 // Reload puts new options into effect for every request that begins from now on; requests in flight, and their upstream
 // connections, end under the old ones. Nothing is closed that a client could notice. On an error nothing has changed.
-// Options.MaxHeaderBytes cannot be changed.
 func (p *Proxy) Reload(o Options) error {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -77,9 +72,6 @@ func (p *Proxy) Reload(o Options) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	old := p.lane.Load()
-	if o.MaxHeaderBytes != old.o.MaxHeaderBytes {
-		return errReloadFixed
-	}
 	set, err := newSettings(p, o)
 	if err != nil {
 		return err

@@ -322,3 +322,43 @@ func TestUpstreamMetrics(t *testing.T) {
 		}
 	}
 }
+
+// panicking breaks while its first bytes are read, before there is a request.
+type panicking struct{ net.Conn }
+
+func (panicking) Read([]byte) (int, error) { panic("read") }
+
+// oneBad hands out a panicking connection first.
+type oneBad struct {
+	net.Listener
+	seen atomic.Bool
+}
+
+func (l *oneBad) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil && !l.seen.Swap(true) {
+		return panicking{conn}, nil
+	}
+	return conn, err
+}
+
+func TestPanicOutsideARequestCostsOneConnection(t *testing.T) {
+	b := start(t, echoHead(t), nil)
+	b.responses = 1
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.addr = ln.Addr().String()
+	go func() { _ = b.p.Serve(&oneBad{Listener: ln}) }()
+	bad := b.dial()
+	if _, err := bad.conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the broken connection is still open")
+	}
+	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+	if !strings.Contains(b.logged(), "where=connection") {
+		t.Error("the panic is not logged:", b.logged())
+	}
+}

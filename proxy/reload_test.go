@@ -58,7 +58,7 @@ func TestReloadRefusesAndKeeps(t *testing.T) {
 	for _, change := range []func(*Options){
 		func(o *Options) { o.Upstream = "https://example.org" },
 		func(o *Options) { o.ClientAddress = "guess" },
-		func(o *Options) { o.MaxHeaderBytes *= 2 },
+		func(o *Options) { o.RequestFields.Remove = []string{"Connection"} },
 	} {
 		bad := o
 		change(&bad)

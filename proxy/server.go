@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -52,6 +54,10 @@ func (p *Proxy) Serve(ln net.Listener) error {
 			}
 			go c.serve()
 		case p.closing.Load():
+			if errors.Is(err, os.ErrDeadlineExceeded) && queued(ln) { // this goroutine was late, not the client
+				waitOn(ln)
+				continue
+			}
 			return nil
 		case temporary(err):
 			p.lane.Load().o.Logger.Warn("cannot accept a connection", "error", err)
@@ -98,6 +104,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 
 // tick runs a few times a second.
 func (p *Proxy) tick() {
+	defer p.lane.Load().recovered("tick")
 	p.evict()
 	p.watch.look(p)
 	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
@@ -118,6 +125,9 @@ func (c *clientConn) withReader(f func()) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c)
 	defer func() {
+		if r := recover(); r != nil { // outside of a request, whose own panics exchange.finish sees
+			c.root.lane.Load().o.Logger.Error("panic", "where", "connection", "value", r, "stack", string(debug.Stack()))
+		}
 		_ = c.Close()
 		c.br.Reset(nil)
 		readers.Put(c.br)

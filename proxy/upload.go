@@ -26,14 +26,6 @@ const continueWait = time.Second
 // uploading is a read deadline that never fires: while the body is on its way, the response has no time to keep.
 const uploading = math.MaxInt64
 
-// uploadBy is the deadline of the response while the body is on its way.
-func (x *exchange) uploadBy() int64 {
-	if x.totalBy > 0 {
-		return x.totalBy
-	}
-	return uploading
-}
-
 // upload is a body being sent. done is nil when there is none, or none any more.
 type upload struct {
 	done   chan error    // receives the result, once

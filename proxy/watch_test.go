@@ -31,7 +31,7 @@ func TestClientGoneClosesTheUpstream(t *testing.T) {
 		<-r.Context().Done() // net/http's server notices the end of its connection
 		closed <- time.Now()
 	})
-	b := start(t, url, nil)
+	b := start(t, url, func(o *Options) { o.HeaderTimeout = 800 * time.Millisecond }) // ticks every 100 ms
 	for i, request := range []string{
 		"GET /header HTTP/1.1\r\nHost: a\r\n\r\n",
 		"POST /header HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",

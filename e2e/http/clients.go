@@ -20,7 +20,7 @@ import (
 const (
 	curlBytes  = 5_000_000
 	sseEvents  = 20
-	browserMax = time.Minute
+	browserMax = 30 * time.Second
 )
 
 // curl uploads a file in several ways and reads it back, whole and in ranges; every byte has to be the same.

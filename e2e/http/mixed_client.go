@@ -36,7 +36,8 @@ const (
 )
 
 var ways = []way{
-	{375, "GET", kindPlain, 0, false, abortNever},
+	{355, "GET", kindPlain, 0, false, abortNever},
+	{20, "GET", kindMedium, 0, false, abortNever},
 	{60, "HEAD", kindHead, 0, false, abortNever},
 	{60, "GET", kind204, 0, false, abortNever},
 	{60, "GET", kind304, 0, false, abortNever},
@@ -63,6 +64,9 @@ var ways = []way{
 	{10, "PUT", kindStale, 50, false, abortNever},
 	{40, "GET", kindPlain, 0, false, pipelined},
 }
+
+// alongside is what a pipelining client sends behind its request.
+var alongside = way{0, "GET", kindChunked, 0, false, abortNever}
 
 // timeoutsEvery is the number of requests between two that the origin does not answer.
 const timeoutsEvery = 4000
@@ -180,7 +184,7 @@ func (w *mixedWorker) request(nonce uint64, way way) {
 		return
 	case pipelined:
 		if second = w.c.next.Add(1) - 1; second < w.c.nonces {
-			text += requestText(second, ways[4])
+			text += requestText(second, alongside)
 		}
 	}
 	if _, err := io.WriteString(w.conn, text); err != nil {
@@ -196,7 +200,7 @@ func (w *mixedWorker) request(nonce uint64, way way) {
 	ok := w.response(nonce, way)
 	if way.abort == pipelined && second < w.c.nonces {
 		if ok {
-			ok = w.response(second, ways[4])
+			ok = w.response(second, alongside)
 		} else {
 			w.c.aborted[second] = true
 		}
@@ -273,6 +277,8 @@ func (w *mixedWorker) check(nonce uint64, way way, resp *http.Response, body str
 		want, wantBody = map[string]int{kind204: 204, kind304: 304}[way.kind], ""
 	case kindChunked:
 		wantBody = id + "."
+	case kindMedium:
+		wantBody = repeat(id, mediumBytes)
 	case kindLarge:
 		wantBody = repeat(id, largeBytes)
 	case kindTruncate, kindReset:

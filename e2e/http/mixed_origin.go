@@ -21,6 +21,7 @@ const (
 	kind204      = "204"
 	kind304      = "304"
 	kindChunked  = "chunked"
+	kindMedium   = "medium"   // read whole, in a buffer that connections share
 	kindLarge    = "large"    // streamed
 	kindClose    = "close"    // ends with the connection
 	kindTruncate = "truncate" // fewer bytes than declared, buffered
@@ -32,7 +33,10 @@ const (
 	kindUpgrade  = "upgrade"
 )
 
-const largeBytes = 150_000
+const (
+	mediumBytes = 40_000
+	largeBytes  = 150_000
+)
 
 // mixedOrigin answers with whatever the query asks for, and says the request's nonce in all of it. It counts how often each
 // request arrived as a whole.
@@ -124,6 +128,8 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 		out = "HTTP/1.1 304 Not Modified" + head + "Content-Length: 5\r\n\r\n"
 	case kindChunked:
 		out = fmt.Sprintf("HTTP/1.1 200 OK%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n1\r\n.\r\n0\r\n\r\n", head, len(nonce), nonce)
+	case kindMedium:
+		out = fixed(repeat(nonce, mediumBytes))
 	case kindLarge:
 		out = fixed(repeat(nonce, largeBytes))
 	case kindClose:

@@ -171,6 +171,11 @@ type reader struct {
 }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 { // most numbers in a row
+		v := uint64(r.rest[0])
+		r.rest = r.rest[1:]
+		return v
+	}
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 || (n > 1 && r.rest[n-1] == 0) { // one value has one encoding
 		r.bad, r.rest = true, nil

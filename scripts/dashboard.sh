@@ -20,11 +20,15 @@ if [[ ! -x node_modules/.bin/esbuild || package-lock.json -nt node_modules/.pack
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || skip "npm ci failed"
 fi
 node_modules/.bin/tsc --noEmit -p .
-case "${1:-check}" in
+set -- "${1:-check}"
+case "$1" in
 build) node build.mjs ;;
 check | shots)
 	node build.mjs --check
 	echo "the built files match their sources"
+	if [[ "$1" == check ]]; then exec node drive.mjs; fi
+	mkdir -p ../../../docs/images
+	exec node drive.mjs --hours 40 --shots "$(cd ../../../docs/images && pwd)"
 	;;
 *)
 	sed -n '2,9s/^# \{0,1\}//p' "../../../scripts/dashboard.sh" >&2

@@ -22,12 +22,12 @@ function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
     h("td", { class: "wide" }, e.error_type ? h("code", {}, e.error_type) : ""));
 }
 
-export function eventsTable(events: RawEvent[], fresh: boolean): HTMLElement {
+export function eventsTable(events: RawEvent[], fresh = 0): HTMLElement {
   if (events.length === 0) return h("p", { class: "panel empty" }, "No event in this time. Events are deleted locally when they are archived and old enough (retention.events); the archive has them.");
   const head = [["Time", ""], ["Status", ""], ["Request", "name"], ["Took", "num"], ["Sent", "num wide"], ["Client", "wide"], ["Error", "wide"]];
   return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", { class: "events" },
     h("thead", {}, h("tr", {}, ...head.map(([name, kind]) => h("th", { scope: "col", class: kind! }, name!)))),
-    h("tbody", {}, ...events.map((e) => eventRow(e, fresh)))));
+    h("tbody", {}, ...events.map((e, i) => eventRow(e, i < fresh)))));
 }
 
 export class EventsView {
@@ -107,7 +107,7 @@ export class EventsView {
   private show(page: Events): void {
     this.cursor = page.next_cursor;
     this.more.hidden = !page.next_cursor;
-    this.list.replaceChildren(eventsTable(this.loaded, false));
+    this.list.replaceChildren(eventsTable(this.loaded));
   }
 
   private toggle(): void {
@@ -130,7 +130,7 @@ export class EventsView {
       if (waiting.length === 0) return;
       const fresh = waiting.splice(0).reverse();
       this.loaded = [...fresh, ...this.loaded].slice(0, liveMax);
-      this.list.replaceChildren(eventsTable(this.loaded, false));
+      this.list.replaceChildren(eventsTable(this.loaded, fresh.length));
       if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; they are in the books.`);
     }, 500);
     this.follow.setAttribute("aria-pressed", "true");

@@ -61,7 +61,7 @@ export class PathView {
     this.table.replaceChildren(pointsTable(series));
     this.statuses.replaceChildren(series.totals.count > 0 ? statusList(series.totals.status) : h("p", { class: "empty" }, "No response in this time."));
     this.kinds.replaceChildren(...errorKinds(series.totals.error_types));
-    this.events.replaceChildren(events === null ? h("p", { class: "panel empty" }, "The events cannot be read at the moment.") : eventsTable(events.events, false));
+    this.events.replaceChildren(events === null ? h("p", { class: "panel empty" }, "The events cannot be read at the moment.") : eventsTable(events.events));
     this.events.append(h("p", {}, h("a", { href: link({ ...s, view: "events" }) }, "Search the events of this path")));
     announce(`${f.plural(series.totals.count, "request", "requests")} to ${s.path}`);
   }

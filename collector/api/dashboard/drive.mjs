@@ -1,0 +1,209 @@
+// Drives the dashboard in a real Chromium on real demo traffic, the hostile paths of hostile.mjs included.
+//
+//   node drive.mjs [--shots DIR] [--hours N]
+//
+// It wants: every view in both themes and at phone width without a script error, a policy violation, a request to anywhere
+// else, a serious finding of axe-core, or anything wider than the screen; updates that come by themselves; search, order,
+// comparison, themes and keys that work; words instead of figures where there are none; and not one hostile path that did
+// anything. Each is a line; the exit code is 1 if one of them fails, 77 if there is no browser.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { hostilePaths, sendHostile } from "./hostile.mjs";
+
+const option = (name, otherwise) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : otherwise);
+const shots = option("--shots", "");
+const hours = Number(option("--hours", "5"));
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const browserPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+
+let failed = 0;
+function want(what, holds, detail = "") {
+  console.log(`${holds ? "ok  " : "FAIL"} ${what}${holds || !detail ? "" : ": " + detail}`);
+  if (!holds) failed++;
+}
+
+/** The demo, with its clock in the past and moved on hour by hour, so that there is a history to look at. */
+async function startDemo(scratch) {
+  const binary = join(scratch, "wayside"), clock = join(scratch, "clock"), data = join(scratch, "data");
+  const built = spawnSync("go", ["build", "-tags", "faults", "-o", binary, "./cmd/wayside"], { cwd: root, stdio: "inherit" });
+  if (built.status !== 0) throw new Error("wayside cannot be built");
+  writeFileSync(clock, `-${hours}h`);
+  const demo = spawn(binary, ["demo", "--rate", "300", "--data", data], { env: { ...process.env, WAYSIDE_FAULT_CLOCK: clock }, stdio: "ignore" });
+  const info = join(data, "run.json");
+  for (let i = 0; i < 200 && !existsSync(info); i++) await sleep(50);
+  const { admin, listen } = JSON.parse(readFileSync(info, "utf8"));
+  for (let left = hours - 1; left >= 0; left--) {
+    await sleep(450 + 500 * (1 + Math.sin(((left + 5) / 24) * 2 * Math.PI)) * (shots ? 1 : 0.3));
+    writeFileSync(clock, left === 0 ? "0s" : `-${left}h`);
+  }
+  return { demo, admin, listen };
+}
+
+/** A page that notes everything that must not happen. */
+async function openPage(browser, base, context) {
+  const page = await (await browser.newContext(context)).newPage();
+  const trouble = [];
+  page.on("console", (m) => { if (m.type() === "error" || /Refused to|Content Security Policy/.test(m.text())) trouble.push("console: " + m.text()); });
+  page.on("pageerror", (e) => trouble.push("script error: " + e.message));
+  page.on("dialog", (d) => { trouble.push("dialog: " + d.message()); void d.dismiss(); });
+  page.on("request", (r) => { if (!r.url().startsWith(base + "/")) trouble.push("request to elsewhere: " + r.url()); });
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener("securitypolicyviolation", (e) => window.violations.push(e.violatedDirective + " " + e.blockedURI));
+  });
+  return { page, trouble };
+}
+
+async function inspect(name, page, trouble) {
+  const state = await page.evaluate(() => ({
+    broken: Boolean(window.broken), violations: window.violations, wide: document.documentElement.scrollWidth - window.innerWidth,
+  }));
+  await page.evaluate(axe);
+  const findings = await page.evaluate(async () => (await window.axe.run(document, { resultTypes: ["violations"] })).violations
+    .filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join("; ")}`));
+  want(`${name}: no script of a stranger ran`, !state.broken && !trouble.some((t) => t.startsWith("dialog")));
+  want(`${name}: no policy violation`, state.violations.length === 0, state.violations.join(", "));
+  want(`${name}: no error, no request to elsewhere`, trouble.length === 0, trouble.join(" | "));
+  want(`${name}: axe-core finds nothing serious`, findings.length === 0, findings.join(" | "));
+  want(`${name}: nothing wider than the screen`, state.wide <= 0, `${state.wide} px`);
+  trouble.length = 0;
+}
+
+const userPath = "#/path?path=%2Fusers%2F%7Bid%7D&method=GET&host=shop.example";
+const views = [["paths", "#/", "table.paths tbody a"], ["path", userPath, ".statuses li"], ["events", "#/events", "table.events tbody tr"], ["books", "#/books", ".findings li"]];
+const sizes = [["wide", { width: 1280, height: 860 }], ["phone", { width: 390, height: 844 }]];
+
+async function everyView(browser, base) {
+  for (const colorScheme of ["light", "dark"]) {
+    for (const [size, viewport] of sizes) {
+      const { page, trouble } = await openPage(browser, base, { viewport, colorScheme, deviceScaleFactor: shots ? 2 : 1 });
+      for (const [name, hash, there] of views) {
+        await page.goto(base + "/" + hash);
+        await page.waitForSelector(there);
+        await page.waitForTimeout(shots ? 900 : 250);
+        if (shots) await page.screenshot({ path: join(shots, `${name}-${colorScheme}-${size}.png`) });
+        await inspect(`${name}, ${colorScheme}, ${size}`, page, trouble);
+      }
+      await page.context().close();
+    }
+  }
+}
+
+async function using(browser, base) {
+  const { page, trouble } = await openPage(browser, base, { viewport: sizes[0][1] });
+  await page.goto(base + "/");
+  await page.waitForSelector("table.paths tbody a");
+  const total = () => page.textContent(".tile:first-child dd");
+  const before = await total();
+  await page.waitForFunction((old) => document.querySelector(".tile:first-child dd")?.textContent !== old, before, { timeout: 15_000 }).catch(() => {});
+  want("figures move by themselves", (await total()) !== before, before);
+
+  await page.click("thead button[data-key=p95]");
+  want("order by p95", (await page.getAttribute("th:has(button[data-key=p95])", "aria-sort")) === "descending");
+  await page.keyboard.press("Enter");
+  want("the other way round, by key", (await page.getAttribute("th:has(button[data-key=p95])", "aria-sort")) === "ascending");
+  await page.click("h2");
+  await page.keyboard.press("/");
+  await page.keyboard.type("orders/{id}");
+  want("search", (await page.locator("table.paths tbody tr").allTextContents()).every((t) => t.includes("orders/{id}")));
+  await page.fill("#search", "nothing has this name");
+  want("words where nothing matches", (await page.textContent("td.empty")).includes("No path matches"));
+  await page.fill("#search", "/users/{id}");
+  await page.locator("table.paths tbody a").first().focus();
+  await page.waitForTimeout(2500); // an update must not take the focus away
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".statuses li");
+  want("a path opens by key, after an update", page.url().includes("#/path"));
+  await page.click("text=Compare with the period before");
+  await page.waitForSelector(".delta");
+  want("comparison with the period before", (await page.locator(".delta").count()) >= 6);
+  await page.goBack();
+  await page.goBack();
+  want("back leads back", !page.url().includes("#/path"));
+  await page.click("button[data-range='7d']");
+  await page.waitForFunction(() => [...document.querySelectorAll("th")].some((th) => th.textContent === "Over the range"));
+  want("seven days", page.url().includes("range=7d"));
+  await page.click("#theme");
+  want("theme by hand", (await page.getAttribute("html", "data-theme")) === "light");
+  await page.goto(base + "/#/events?status=5xx");
+  await page.waitForSelector("table.events tbody tr");
+  want("events by status", (await page.locator("table.events tbody .status").allTextContents()).every((s) => s.startsWith("5")));
+  await page.click("text=Watch live");
+  await page.waitForSelector("tr.fresh", { timeout: 15_000 }).catch(() => {});
+  want("events come live", (await page.locator("tr.fresh").count()) > 0);
+  await inspect("after use", page, trouble);
+  await page.context().close();
+}
+
+async function hostile(browser, base, listen) {
+  const answers = await sendHostile(listen);
+  want("hostile requests are answered", answers === hostilePaths.length, `${answers} of ${hostilePaths.length}`);
+  await sleep(2500);
+  const { page, trouble } = await openPage(browser, base, { viewport: sizes[0][1] });
+  await page.goto(base + "/");
+  await page.waitForSelector("table.paths tbody a");
+  await page.fill("#search", "alert(1)");
+  await page.waitForTimeout(300);
+  const rows = await page.locator("table.paths tbody a").count();
+  console.log(`     ${rows} hostile rows are listed`);
+  await inspect("hostile paths listed", page, trouble);
+  await page.goto(base + "/#/events?status=4xx");
+  await page.waitForSelector("table.events tbody tr");
+  let shown = await page.locator("table.events .path", { hasText: "alert(1)" }).count();
+  for (let i = 0; i < 5 && shown < 50 && (await page.locator("text=Load older events").isVisible()); i++) {
+    await page.click("text=Load older events");
+    await page.waitForTimeout(400);
+    shown = await page.locator("table.events .path", { hasText: "alert(1)" }).count();
+  }
+  want("hostile paths are shown as they were sent", rows + shown >= 50, `${rows} rows, ${shown} events`);
+  await inspect("hostile events", page, trouble);
+  for (const path of [hostilePaths[0], hostilePaths[1], "javascript:alert(1)"]) {
+    await page.goto(base + "/#/path?" + new URLSearchParams({ path, method: "<b>", host: "<img src=x onerror=alert(1)>" }));
+    await page.waitForSelector(".title .path");
+    await page.waitForTimeout(200);
+  }
+  await inspect("hostile address", page, trouble);
+  await page.context().close();
+}
+
+async function afterTheEnd(browser, base, demo) {
+  const { page } = await openPage(browser, base, { viewport: sizes[0][1] });
+  await page.goto(base + "/");
+  await page.waitForSelector("table.paths tbody a");
+  demo.kill("SIGKILL");
+  await page.waitForSelector(".notice.bad:visible", { timeout: 30_000 }).catch(() => {});
+  want("it says when nobody answers", (await page.textContent(".notice")).includes("cannot be reached"));
+  want("and keeps what it knew", (await page.locator("table.paths tbody a").count()) > 5);
+  await page.context().close();
+}
+
+if (!browserPath) {
+  console.error("SKIPPED: no Chromium: NO browser looked at the dashboard");
+  process.exit(77);
+}
+const scratch = mkdtempSync(join(tmpdir(), "wayside-drive-"));
+const { demo, admin, listen } = await startDemo(scratch);
+const flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+if (process.getuid() === 0) flags.push("--no-sandbox");
+const browser = await chromium.launch({ executablePath: browserPath, args: flags });
+try {
+  await using(browser, admin);
+  await everyView(browser, admin);
+  await hostile(browser, admin, listen);
+  await afterTheEnd(browser, admin, demo);
+} finally {
+  await browser.close();
+  demo.kill("SIGKILL");
+  await sleep(500);
+  rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
+}
+console.log(`${Math.round(process.uptime())} s`);
+console.log(failed === 0 ? "the dashboard holds" : `${failed} FAILED`);
+process.exit(failed === 0 ? 0 : 1);

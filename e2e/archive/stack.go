@@ -87,6 +87,9 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 	})
 }
 
+// catchUpMax is how long catching up may take. It is only reached when something is wrong.
+const catchUpMax = 2 * time.Minute
+
 // proveOutage sends traffic with the S3 server there, away, and there again. The archive must catch up by itself, and the
 // clients must not notice.
 func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
@@ -121,6 +124,8 @@ func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (strin
 			return "", err
 		}
 		total := *n + 2*part
+		ctx, cancel := context.WithTimeout(ctx, catchUpMax)
+		defer cancel()
 		for a.Archived < total {
 			select {
 			case <-ctx.Done():

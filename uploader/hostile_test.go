@@ -60,7 +60,9 @@ func newHostile(t *testing.T, upstream string) *hostile {
 	t.Cleanup(transport.CloseIdleConnections)
 	h := &hostile{next: &httputil.ReverseProxy{
 		// The signature covers Host, which stays what the client sent.
-		Director:  func(r *http.Request) { r.URL.Scheme, r.URL.Host = to.Scheme, to.Host },
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL.Scheme, pr.Out.URL.Host, pr.Out.Host = to.Scheme, to.Host, pr.In.Host
+		},
 		Transport: transport, ErrorLog: log.New(io.Discard, "", 0),
 	}}
 	t.Cleanup(h.wait.Wait)

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -69,7 +69,15 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	if dir == "" {
 		return nil
 	}
-	return filepath.WalkDir(filepath.Join(dir, "v1"), func(path string, d fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing archived yet
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return fs.WalkDir(root.FS(), "v1", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -79,7 +87,7 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 		}
 		r.Objects++
 		r.Bytes += uint64(info.Size()) //nolint:gosec // not negative
-		return os.Remove(path)
+		return root.Remove(path)
 	})
 }
 

@@ -123,12 +123,13 @@ func ParseTime(text string, now time.Time) (time.Time, error) {
 		return now, nil
 	}
 	if rest, found := strings.CutPrefix(text, "-"); found {
-		unit := time.Duration(1)
 		if days, isDays := strings.CutSuffix(rest, "d"); isDays {
-			rest, unit = days+"h", 24
+			if n, err := strconv.ParseUint(days, 10, 31); err == nil {
+				return now.AddDate(0, 0, -int(n)), nil
+			}
 		}
 		if d, err := time.ParseDuration(rest); err == nil && d >= 0 {
-			return now.Add(-d * unit), nil
+			return now.Add(-d), nil
 		}
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04", "2006-01-02T15", time.DateOnly} {

@@ -102,6 +102,7 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /api/v1/series", h.answer(h.series))
 	mux.HandleFunc("GET /api/v1/archives", h.answer(h.archives))
 	mux.HandleFunc("GET /api/v1/storage", h.answer(h.storage))
+	mux.HandleFunc("GET /api/v1/openapi.json", h.openAPI)
 	mux.HandleFunc("GET /api/v1/events", h.answer(h.events))
 	mux.HandleFunc("GET /api/v1/events/{id}", h.answer(h.event))
 	mux.Handle("GET /api/v1/live", snapshot.Live(o.Snapshots))

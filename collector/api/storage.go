@@ -42,9 +42,11 @@ type archivesAnswer struct {
 	Archives []*catalogue.Plan `json:"archives"`
 }
 
+var archivesParams = []string{"limit", "state"}
+
 // archives lists the newest plans. Only as many as the limit are held at a time.
 func (h *handler) archives(r *http.Request) (any, error) {
-	p := parseParams(r.URL.RawQuery, h.Now(), "limit", "state")
+	p := parseParams(r.URL.RawQuery, h.Now(), archivesParams...)
 	limit, state := p.limit(), catalogue.State(p.text("state"))
 	switch state {
 	case "", catalogue.Planned, catalogue.Verified, catalogue.Deleted:

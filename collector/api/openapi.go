@@ -1,0 +1,128 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// operation describes an endpoint: what GET /api/v1/openapi.json says of it. A test holds it to what the handlers accept
+// and answer.
+type operation struct {
+	path, summary string
+	params        []string // of the query; the handler refuses all others
+	answer        any      // zero value of what is answered as JSON
+	csv           bool     // also as text/csv
+}
+
+var operations = []operation{
+	{path: "/api/v1/paths", summary: "Statistics per path template over whole hours", params: pathsParams, answer: pathsAnswer{}, csv: true},
+	{path: "/api/v1/series", summary: "One path, or all that the filters keep, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
+	{path: "/api/v1/events", summary: "Raw events still held locally", params: eventsParams, answer: eventsAnswer{}, csv: true},
+	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
+	{path: "/api/v1/archives", summary: "The archive catalogue, newest first", params: archivesParams, answer: archivesAnswer{}},
+	{path: "/api/v1/storage", summary: "Bytes and counts per part, growth, days left", answer: Storage{}},
+}
+
+// paramTexts say what each parameter of a query means.
+var paramTexts = map[string]string{
+	"from": "Begin of the range: RFC 3339, Unix seconds, now, or relative (-24h, -7d); default 24 hours before to",
+	"to":   "End of the range, not included; default now",
+	"sort": "Descending by " + sortNames, "limit": "Most entries, 1 to 10000; default 100",
+	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin so",
+	"path":    "Only this template; of events also the path itself",
+	"status":  "Only with these status codes: 404, 5xx, 500-504, separated by commas",
+	"compare": "previous: also the range of the same length before", "compare_from": "Begin of a range to compare with",
+	"compare_to": "End of the range to compare with", "spark": "Counts of each row in so many parts of the range, 1 to 96",
+	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",
+	"min_duration": "Only events at least this slow: 250ms, or microseconds", "order": "desc (default) or asc",
+	"cursor": "next_cursor of the page before", "state": "planned, verified or deleted",
+}
+
+// openAPI is the description, made at first use.
+var openAPI = sync.OnceValue(func() map[string]any {
+	paths := map[string]any{}
+	for _, op := range operations {
+		var params []any
+		for _, p := range op.params {
+			params = append(params, parameter(p, "query", paramTexts[p]))
+		}
+		if strings.Contains(op.path, "{id}") {
+			params = append(params, parameter("id", "path", "event_id"))
+		}
+		content := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeOf(op.answer))}}
+		if op.csv {
+			content["text/csv"] = map[string]any{"schema": map[string]any{"type": "string"}}
+		}
+		refusal := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeFor[errorBody]())}}
+		get := map[string]any{"summary": op.summary, "responses": map[string]any{
+			"200": map[string]any{"description": "the answer", "content": content},
+			"400": map[string]any{"description": "a parameter that cannot be read", "content": refusal},
+			"503": map[string]any{"description": "the books are away", "content": refusal},
+		}}
+		if params != nil {
+			get["parameters"] = params
+		}
+		paths[op.path] = map[string]any{"get": get}
+	}
+	return map[string]any{
+		"openapi": "3.1.0", "info": map[string]any{"title": "wayside", "version": "1"}, "paths": paths,
+	}
+})
+
+func parameter(name, in, text string) map[string]any {
+	return map[string]any{
+		"name": name, "in": in, "required": in == "path", "description": text, "schema": map[string]any{"type": "string"},
+	}
+}
+
+// schemaOf describes how a type is written as JSON.
+func schemaOf(t reflect.Type) map[string]any {
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return map[string]any{"type": "string", "format": "date-time"}
+	case reflect.TypeFor[uuid.UUID]():
+		return map[string]any{"type": "string", "format": "uuid"}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return schemaOf(t.Elem())
+	case reflect.Struct:
+		properties := map[string]any{}
+		addProperties(properties, t)
+		return map[string]any{"type": "object", "properties": properties}
+	case reflect.Slice, reflect.Array:
+		return map[string]any{"type": "array", "items": schemaOf(t.Elem())}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem())}
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	default:
+		return map[string]any{"type": "integer"}
+	}
+}
+
+func addProperties(to map[string]any, t reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "":
+			addProperties(to, f.Type)
+		case name != "" && name != "-":
+			to[name] = schemaOf(f.Type)
+		}
+	}
+}
+
+func (h *handler) openAPI(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, openAPI())
+}

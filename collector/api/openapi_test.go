@@ -1,0 +1,61 @@
+package api
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+type described struct {
+	Paths map[string]struct {
+		Get struct {
+			Parameters []struct{ Name, In, Description string }
+			Responses  map[string]struct {
+				Content map[string]struct {
+					Schema struct{ Properties map[string]any }
+				}
+			}
+		}
+	}
+}
+
+// The description says what the handlers do: every parameter is known to its endpoint and no other is, and an answer has no
+// field that is not described.
+func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
+	s := eventStore(t, "/users/1", "/users/2")
+	h := NewHandler(Options{Rows: s, Events: s, Plans: memPlans{}})
+	doc := decode[described](t, get(t, h, "/api/v1/openapi.json"))
+	if len(doc.Paths) != len(operations) {
+		t.Errorf("%d endpoints are described", len(doc.Paths))
+	}
+	for path, item := range doc.Paths {
+		if strings.Contains(path, "{") || path == "/api/v1/storage" {
+			continue // needs an id, or a data directory
+		}
+		known := map[string]bool{}
+		for _, p := range item.Get.Parameters {
+			known[p.Name] = true
+			if p.Description == "" {
+				t.Errorf("%s: %s is not explained", path, p.Name)
+			}
+		}
+		for name := range paramTexts {
+			resp := get(t, h, path+"?"+name+"=%00")
+			body, _ := io.ReadAll(resp.Body)
+			if unknown := strings.Contains(string(body), "unknown parameter"); unknown == known[name] {
+				t.Errorf("%s: %s is described: %v, unknown to the handler: %v", path, name, known[name], unknown)
+			}
+		}
+		resp := get(t, h, path)
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s", path, resp.Status)
+		}
+		fields := item.Get.Responses["200"].Content["application/json"].Schema.Properties
+		for name := range decode[map[string]any](t, resp) {
+			if fields[name] == nil {
+				t.Errorf("%s: field %s is not described", path, name)
+			}
+		}
+	}
+}

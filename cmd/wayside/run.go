@@ -145,8 +145,8 @@ func (t *traffic) openData() error {
 	if err == nil {
 		t.lock, err = datadir.Acquire(dir, datadir.RunLock)
 	}
-	if errors.Is(err, datadir.ErrInUse) {
-		return err
+	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, syscall.ENOTDIR) {
+		return err // the second is a mistyped --data, which no later moment heals
 	}
 	if err != nil {
 		t.log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)

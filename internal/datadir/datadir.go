@@ -49,6 +49,9 @@ func explain(dir string, err error) error {
 		return fmt.Errorf("data directory %s is not writable for uid %d: %w; make it writable (chown %d %s) or set --data to another one",
 			dir, os.Getuid(), err, os.Getuid(), dir)
 	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("data directory %s: %w; --data names a directory, which is made if it is missing", dir, err)
+	}
 	return fmt.Errorf("data directory %s: %w", dir, err)
 }
 

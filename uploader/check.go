@@ -20,7 +20,7 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, t Target) (*ve
 			return c, err
 		}
 		switch {
-		case p.State == catalogue.Planned:
+		case p.State == catalogue.Planned, !p.ExpiredAt.IsZero():
 			continue
 		case p.Target != "" && p.Target != t.String():
 			elsewhere++

@@ -207,6 +207,33 @@ func TestManifestThatForgets(t *testing.T) {
 	}
 }
 
+// TestSchemaFileDamaged: no flipped bit in the file that names the schema may make a store look newer than it is.
+func TestSchemaFileDamaged(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(o.Dir, schemaFile)
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * len(whole) {
+		broken := bytes.Clone(whole)
+		broken[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(name, broken, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkSchemaFile(o.Dir); err != nil {
+			t.Errorf("bit %d of %q: %v", bit, whole, err)
+		}
+	}
+}
+
 // TestUnlistedTableOfACrash: a table that a dying process left half written costs nothing.
 func TestUnlistedTableOfACrash(t *testing.T) {
 	o := testOptions(t.TempDir())

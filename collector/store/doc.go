@@ -28,7 +28,7 @@
 //
 // # Layout
 //
-// Folder: <Dir>/ is Badger's, with a file "schema" that holds the schema version as text, so that a store written by a
+// Folder: <Dir>/ is Badger's, with a file "schema" that holds the schema version as text with its CRC32C, so that a store written by a
 // newer wayside is recognised before Badger touches it. <Dir>.lock is locked while the store is open. <Dir>.opening exists
 // while it is being opened; a Go crash during that time is written to it. <Dir>/../reserve is disk space that is given up
 // when the store cannot be opened because the disk is full.

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"maps"
 	"os"
@@ -205,7 +206,8 @@ func removeUnbegun(dir string) error {
 	return nil
 }
 
-// schemaFile holds the schema version as text, for whoever looks before Badger may write.
+// schemaFile holds the schema version as text and that text's CRC32C, for whoever looks before Badger may write. One whose
+// checksum is missing or wrong says nothing: a flipped bit must not make a store look newer than it is.
 const schemaFile = "schema"
 
 func checkSchemaFile(dir string) error {
@@ -216,9 +218,10 @@ func checkSchemaFile(dir string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return nil //nolint:nilerr // torn by a power loss; the database holds the version too
+	number, sum, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	version, err := strconv.Atoi(number)
+	if err != nil || sum != schemaSum(number) {
+		return nil //nolint:nilerr // torn or damaged; the database holds the version too
 	}
 	if version > SchemaVersion {
 		return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
@@ -226,9 +229,14 @@ func checkSchemaFile(dir string) error {
 	return nil
 }
 
+func schemaSum(number string) string {
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(number), castagnoli))
+}
+
 func writeSchemaFile(dir string) error {
 	name := filepath.Join(dir, schemaFile)
-	want := strconv.Itoa(SchemaVersion) + "\n"
+	number := strconv.Itoa(SchemaVersion)
+	want := number + " " + schemaSum(number) + "\n"
 	if text, err := os.ReadFile(name); err == nil && string(text) == want {
 		return nil
 	}

@@ -141,7 +141,7 @@ func TestOpenNewerSchema(t *testing.T) {
 			}
 			name := filepath.Join(o.Dir, schemaFile)
 			if where == "file" {
-				if err := os.WriteFile(name, []byte("99\n"), 0o600); err != nil {
+				if err := os.WriteFile(name, []byte("99 "+schemaSum("99")+"\n"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

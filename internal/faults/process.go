@@ -1,6 +1,10 @@
 package faults
 
-import "syscall"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // alive reports whether a process is there and has not ended.
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
@@ -22,3 +26,8 @@ func resume(pid int) {
 }
 
 func quit(pid int) { _ = syscall.Kill(pid, syscall.SIGQUIT) }
+
+// setFileSize sets the soft RLIMIT_FSIZE of another process.
+func setFileSize(pid int, soft uint64) error {
+	return unix.Prlimit(pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: soft, Max: ^uint64(0)}, nil)
+}

@@ -1,0 +1,173 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// clockJumps are made one after the other; the clock is back where it was at the end.
+var clockJumps = []time.Duration{
+	time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 365 * 24 * time.Hour, -365 * 24 * time.Hour, -time.Hour, time.Hour,
+}
+
+// The archive does not expire in it: archive.expire goes by the wall clock, and a clock that is a year ahead lets it remove what
+// it would remove in a year.
+
+// runClock moves the clock of both processes under traffic, with archiving and retention at work. A daylight saving change is
+// no jump here: nothing in wayside reads local time, which the environment TZ of every trial says to be one that has it.
+func runClock(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
+		t, err := l.newTrial()
+		if err != nil {
+			return Outcome{}, err
+		}
+		t.w.Binary = l.faults
+		offset := filepath.Join(t.dir, "offset")
+		t.w.Env = append(append([]string{"TZ=Europe/Berlin"}, busyEnv...), "WAYSIDE_FAULT_CLOCK="+offset)
+		o, err := t.clock(ctx, random, offset, n)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) clock(ctx context.Context, random *rand.Rand, offset string, n int) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 4000)
+	at := time.Duration(0)
+	for i := range clockJumps {
+		at += clockJumps[(i+2*(n%4))%len(clockJumps)]
+		if err := os.WriteFile(offset, []byte(at.String()), 0o600); err != nil {
+			return Outcome{}, err
+		}
+		sleep(ctx, 400*time.Millisecond+time.Duration(random.IntN(600))*time.Millisecond)
+	}
+	o, err := t.audit(ctx)
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// runStop stops the books process with SIGSTOP for a while, so that it neither works nor goes away, and lets it catch up.
+func runStop(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		t, err := l.newTrial(busyEnv...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.stopBooks(ctx, random)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) stopBooks(ctx context.Context, random *rand.Rand) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 8000)
+	t.awaitTraffic(ctx, 2000, 5*time.Second)
+	books := t.w.BooksPID()
+	pause(books)
+	sleep(ctx, 10*time.Second+time.Duration(random.IntN(10))*time.Second)
+	resume(books)
+	began := time.Now()
+	t.awaitTraffic(ctx, 2000, 5*time.Second)
+	o, err := t.audit(ctx)
+	o.Recovery = time.Since(began)
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// runTwo starts a second run on a data directory in use: it must leave with 75, and change nothing.
+func runTwo(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		t, err := l.newTrial(busyEnv...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.two(ctx, random)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) two(ctx context.Context, random *rand.Rand) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 4000)
+	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond)
+	for range 3 {
+		out, err := exec.CommandContext(ctx, t.w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", //nolint:gosec // the binary under test
+			"--upstream", "http://127.0.0.1:9", "--data", t.dataDir).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 75 || !strings.Contains(string(out), fmt.Sprintf("pid %d", t.w.PID())) {
+			return Outcome{}, fmt.Errorf("the second run: %w: %s", err, out)
+		}
+	}
+	t.awaitTraffic(ctx, 1000, 5*time.Second)
+	o, err := t.audit(ctx)
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// runFileSize limits the size of the files that both processes may write (RLIMIT_FSIZE), so that writes end in EFBIG where a
+// full disk would give ENOSPC, and lifts the limit again.
+func runFileSize(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		t, err := l.newTrial(append([]string{"WAYSIDE_SPOOL_BYTES_MAX=8MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=256KiB"}, quietEnv...)...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.fileSize(ctx, random)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 5000)
+	t.awaitTraffic(ctx, 1000+uint64(random.IntN(2000)), 5*time.Second) //nolint:gosec // small
+	limit := func(soft uint64) error {
+		for _, pid := range []int{t.w.PID(), t.w.BooksPID()} {
+			if err := setFileSize(pid, soft); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
+			}
+		}
+		return nil
+	}
+	if err := limit(300 << 10); err != nil {
+		return Outcome{}, err
+	}
+	sleep(ctx, 5*time.Second)
+	if err := limit(^uint64(0)); err != nil {
+		return Outcome{}, err
+	}
+	began := time.Now()
+	if err := t.awaitRecording(ctx); err != nil {
+		return Outcome{}, err
+	}
+	recovery := time.Since(began)
+	t.lossy = true
+	o, err := t.audit(ctx)
+	o.Recovery = recovery
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	_, exactErr := t.exact(ctx, o)
+	return o, errors.Join(err, failErr, exactErr)
+}

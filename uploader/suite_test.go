@@ -210,8 +210,8 @@ func TestTargetContract(t *testing.T) {
 		if err := p.List(ctx, "v1/", func(o ObjectInfo) error { t.Errorf("listed %v", o); return nil }); err != nil {
 			t.Fatalf("list of nothing: %v", err)
 		}
-		// The second time with the same bytes, the third with others: the last word counts.
-		for _, content := range []string{"first", "first", "second, longer"} {
+		// The second time with the same bytes, then with others, once of the same length: the last word counts.
+		for _, content := range []string{"first", "first", "other", "second, longer"} {
 			body := strings.NewReader(content)
 			_, _ = body.Seek(3, io.SeekStart) // Put begins at the beginning wherever the reader stands
 			if err := p.Put(ctx, key, body, int64(len(content)), meta); err != nil {

@@ -139,12 +139,17 @@ func (w *watch) isName(c *watched) bool {
 	if c.count-c.over < nameCount && !flat {
 		return false
 	}
+	own := 0
 	for _, s := range c.signs {
-		if o := w.owners[s%ownersMax]; o.sign != s || o.value == 0 {
+		switch o := w.owners[s%ownersMax]; {
+		case o.sign != s: // another name has the place: nothing is known
+		case o.value == 0:
 			return false
+		default:
+			own++
 		}
 	}
-	return true
+	return 2*own >= len(c.signs)
 }
 
 // keepName makes a value of a learnt level a name from now on. What was counted before stays where it is.

@@ -1,0 +1,239 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sendRaw writes raw bytes to the proxy, from a local address of its own if one is given, and returns the first response's
+// status and body.
+func sendRaw(t *testing.T, address, from, raw string) (int, string) {
+	t.Helper()
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	if from != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	conn, err := dialer.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, raw); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("%q: %v", raw[:min(len(raw), 80)], err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body)
+}
+
+// TestNothingOfTheAdminEndpointThroughTraffic asks the proxy for everything that the admin listener answers, also as if the
+// proxy were to be used as a forward proxy. Each request must reach the application, and nothing else.
+func TestNothingOfTheAdminEndpointThroughTraffic(t *testing.T) {
+	w, _ := newWayside(t, origin(t))
+	start(t, w)
+	admin := strings.TrimPrefix(w.Info().Admin, "http://")
+	for _, path := range []string{
+		"/", "/snapshot", "/snapshots", "/api/v1/accounting", "/api/v1/paths", "/api/v1/tail", "/metrics", "/livez", "/readyz",
+		"/internal/view", "/-/job/archive", "/-/reload", "/debug/pprof/", "/assets/app.js",
+	} {
+		for name, raw := range map[string]string{
+			"as it is":      "GET " + path + " HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n",
+			"admin's host":  "GET " + path + " HTTP/1.1\r\nHost: " + admin + "\r\nConnection: close\r\n\r\n",
+			"absolute form": "GET http://" + admin + path + " HTTP/1.1\r\nHost: " + admin + "\r\nConnection: close\r\n\r\n",
+			"post":          "POST " + path + " HTTP/1.1\r\nHost: " + admin + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		} {
+			if _, body := sendRaw(t, w.Listen, "", raw); body != OriginBody {
+				t.Errorf("%s, %s: answered %q, which is not the application's", path, name, body[:min(len(body), 100)])
+			}
+		}
+	}
+	if status, body := sendRaw(t, w.Listen, "", "CONNECT "+admin+" HTTP/1.1\r\nHost: "+admin+"\r\nConnection: close\r\n\r\n"); status/100 == 2 && body != OriginBody {
+		t.Errorf("CONNECT: %d %q", status, body)
+	}
+}
+
+// TestMetricsAreClean checks /metrics with promtool, and that it has every metric that rules and Grafana dashboard ask for.
+func TestMetricsAreClean(t *testing.T) {
+	w, _ := newWayside(t, origin(t))
+	start(t, w)
+	for range 50 {
+		sendRaw(t, w.Listen, "", "GET /a HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	}
+	figures, err := w.Settle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf(`_count{http_request_method="GET",http_response_status_code="200",http_route="/a"} %d`+"\n", figures.Applied); !strings.Contains(string(metrics), want) {
+		t.Errorf("/metrics does not say %s", want)
+	}
+	// These appear with their first occurrence, because only then their label is known.
+	names := string(metrics) + " wayside_spool_dropped_total wayside_proxy_failures_total "
+	for _, file := range []string{"prometheus-rules.yaml", "grafana-dashboard.json"} {
+		text, err := os.ReadFile(filepath.Join("../../configs", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(`\b(wayside|http_server|process)_[a-z_]+\b`).FindAllString(string(text), -1)
+		if len(found) < 10 {
+			t.Errorf("%s names only %d metrics", file, len(found))
+		}
+		for _, name := range found {
+			if !strings.Contains(names, name) {
+				t.Errorf("%s asks for %s, which wayside does not have", file, name)
+			}
+		}
+	}
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		if tool, err = filepath.Abs("../../bin/promtool"); err == nil {
+			_, err = os.Stat(tool)
+		}
+	}
+	if err != nil {
+		t.Skip("SKIPPED: no promtool, so the metrics were NOT linted: run scripts/promtool.sh")
+	}
+	lint := exec.Command(tool, "check", "metrics")
+	lint.Stdin = strings.NewReader(string(metrics))
+	if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+// tmux drives a terminal of 120 by 32 cells in which a command runs.
+type tmux struct {
+	t      *testing.T
+	socket string
+}
+
+func startTmux(t *testing.T, command ...string) *tmux {
+	t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Skip("SKIPPED: no tmux, so wayside top was NOT driven in a terminal")
+	}
+	m := &tmux{t, filepath.Join(t.TempDir(), "tmux")}
+	m.run(append([]string{"new-session", "-d", "-x", "120", "-y", "32"}, command...)...)
+	t.Cleanup(func() { _ = exec.Command("tmux", "-S", m.socket, "kill-server").Run() })
+	return m
+}
+
+func (m *tmux) run(args ...string) string {
+	m.t.Helper()
+	out, err := exec.Command("tmux", append([]string{"-S", m.socket}, args...)...).CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("tmux %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// press sends keys and waits until the screen shows something.
+func (m *tmux) press(until string, keys ...string) string {
+	m.t.Helper()
+	if len(keys) > 0 {
+		m.run(append([]string{"send-keys"}, keys...)...)
+	}
+	screen := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if screen = m.run("capture-pane", "-p"); strings.Contains(screen, until) {
+			return screen
+		}
+	}
+	m.t.Fatalf("after %q the screen does not show %q:\n%s", keys, until, screen)
+	return ""
+}
+
+func TestTopInATerminal(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_, _ = io.WriteString(w, OriginBody)
+	}))
+	t.Cleanup(server.Close)
+	w, _ := newWayside(t, server.URL)
+	start(t, w)
+	for i := range 30 {
+		path := []string{"/hot", "/hot", "/broken"}[i%3]
+		sendRaw(t, w.Listen, "", "GET "+path+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	}
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m := startTmux(t, w.Binary, "top", "--data", w.DataDir)
+	screen := m.press("/broken")
+	if hot, broken := strings.Index(screen, "/hot"), strings.Index(screen, "/broken"); hot < 0 || hot > broken || !strings.Contains(screen, "▼REQUESTS") {
+		t.Errorf("not ordered by requests:\n%s", screen)
+	}
+	screen = m.press("▼ERRORS", "s")
+	if strings.Index(screen, "/broken") > strings.Index(screen, "/hot") {
+		t.Errorf("not ordered by errors:\n%s", screen)
+	}
+	screen = m.press("filter: hot", "/", "hot", "Enter")
+	if strings.Contains(screen, "/broken") {
+		t.Errorf("the filter keeps everything:\n%s", screen)
+	}
+	screen = m.press("LATEST EVENTS", "Enter")
+	if !strings.Contains(screen, "GET /hot") || !strings.Contains(screen, "200 20") {
+		t.Errorf("the path:\n%s", screen)
+	}
+	t.Logf("a path in wayside top:\n%s", screen)
+	m.press("▼ERRORS", "Escape")
+}
+
+func TestTailAndTopInAPipe(t *testing.T) {
+	w, _ := newWayside(t, origin(t))
+	start(t, w)
+	tail := exec.Command(w.Binary, "tail", "--data", w.DataDir, "--path", "/wanted/*", "--output", "json")
+	out, err := tail.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tail.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tail.Process.Kill(); _ = tail.Wait() }()
+	lines := make(chan string)
+	go func() {
+		scanner := bufio.NewScanner(out)
+		for scanner.Scan() {
+			lines <- scanner.Text()
+		}
+		close(lines)
+	}()
+	deadline := time.After(30 * time.Second)
+	for got := ""; got == ""; { // the stream begins a moment after the process does, so the request is sent until it shows
+		sendRaw(t, w.Listen, "", "GET /other HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+		sendRaw(t, w.Listen, "", "GET /wanted/1 HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+		select {
+		case got = <-lines:
+			if !strings.Contains(got, `"url_path":"/wanted/1"`) {
+				t.Fatalf("tail shows %q", got)
+			}
+		case <-time.After(500 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("tail shows nothing")
+		}
+	}
+	table, err := exec.Command(w.Binary, "top", "--data", w.DataDir).Output()
+	if err != nil || !strings.Contains(string(table), "/other") || strings.Contains(string(table), "\x1b") {
+		t.Errorf("%v\n%s", err, table)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // phase is where a client connection is in its requests.
@@ -42,6 +43,7 @@ type clientConn struct {
 	addr     netip.Addr // the peer's, invalid if it has none
 	key      netip.Addr // that the connection is counted under
 	admitted bool       // guarded by Proxy.mu
+	quiet    time.Time  // likewise: since when a shutdown finds it between requests
 	pace     pace       // of the request's body; belongs to whoever reads it
 
 	raw       syscall.RawConn

@@ -95,9 +95,8 @@ func queued(ln net.Listener) bool {
 func (p *Proxy) drain(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	began := time.Now()
 	for {
-		left := p.closeIdle(time.Since(began) >= p.lane.Load().o.DrainGrace)
+		left := p.closeIdle(time.Now(), p.lane.Load().o.DrainGrace)
 		if left == 0 {
 			return nil
 		}
@@ -112,13 +111,20 @@ func (p *Proxy) drain(ctx context.Context) error {
 	}
 }
 
-// closeIdle closes the connections that are between requests, when their time is over, and gives the number of connections and
-// listeners that are left.
-func (p *Proxy) closeIdle(over bool) int {
+// closeIdle closes the connections that have been between requests for as long as grace, each counted from when it was first
+// found so, and gives the number of connections and listeners that are left.
+func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn
 	for c := range p.conns {
-		if !over || c.unreadBytes() {
+		if ph := phase(c.phase.Load()); ph == phaseHeader || ph == phaseBody || ph == phaseTunnel {
+			c.quiet = time.Time{}
+			continue
+		}
+		if c.quiet.IsZero() {
+			c.quiet = now
+		}
+		if now.Sub(c.quiet) < grace || c.unreadBytes() {
 			continue
 		}
 		for _, ph := range []phase{phaseNew, phaseIdle, phaseLinger} {

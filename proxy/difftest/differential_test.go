@@ -207,10 +207,11 @@ func checkReasons(t *testing.T, used map[string]int) {
 		if !documented[r.id] {
 			t.Errorf("%s does not stand in docs/HTTP.md with an RFC section", r.id)
 		}
-		delete(documented, r.id)
 	}
 	for id := range documented {
-		t.Errorf("docs/HTTP.md explains %s, which nothing needs", id)
+		if used[id] == 0 {
+			t.Errorf("docs/HTTP.md explains %s, which nothing needs", id)
+		}
 	}
 }
 

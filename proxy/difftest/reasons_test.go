@@ -19,6 +19,7 @@ var reasons = []reason{
 	{id: "D15", peers: "haproxy", aspects: "requests", scenarios: "1\\.0.*|.* of 1\\.0|.* to 1\\.0"},
 	{id: "D16", aspects: "request fields", scenarios: "1\\.0 without Host"},
 	{id: "D17", peers: "ReverseProxy", aspects: "requests", scenarios: "empty line first"},
+	{id: "D18", peers: "ReverseProxy", aspects: "response body", scenarios: "answer (chunked.*|extension|large chunked)"},
 	{id: "D18", peers: "ReverseProxy|nginx", aspects: "request body", scenarios: "body (none|chunked.*|extension|of delete chunked)|pipeline with body"},
 	{id: "D19", aspects: "request body|response body", scenarios: "body trailer.*|answer trailer.*"},
 	{id: "D20", aspects: "requests", scenarios: "body trailer framing"},

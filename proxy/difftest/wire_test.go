@@ -136,7 +136,10 @@ func (m *message) text() string {
 	if len(m.trailers) > 0 {
 		s += fmt.Sprintf(" trailers %q", canonical(m.trailers, nil))
 	}
-	if m.end != "" {
+	switch {
+	case m.end == "reset" && m.framing != "close":
+		s += " cut" // as good as an end of the connection that comes too early
+	case m.end != "":
 		s += " " + m.end
 	}
 	return s

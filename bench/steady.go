@@ -78,8 +78,10 @@ func (f *field) steadyOne(ctx context.Context, c *contestant) (s steadySample, e
 			}
 		}
 	})
-	s.report, err = load.Run(ctx, load.Options{Address: c.address, Connections: f.connections[0], Rate: f.steady, Duration: f.duration,
-		Request: steadyRequest, Verify: load.ExpectBody(200, []byte(originBody))})
+	s.report, err = load.Run(ctx, load.Options{
+		Address: c.address, Connections: f.connections[0], Rate: f.steady, Duration: f.duration,
+		Request: steadyRequest, Verify: load.ExpectBody(200, []byte(originBody)),
+	})
 	if err == nil {
 		s.settled, err = c.settle(ctx)
 	}

@@ -345,6 +345,8 @@ func trailerRule(name []byte) trailerAction {
 
 var (
 	trailerPrefixes = []string{"content-", "x-forwarded-", "proxy-", "if-", "accept-", "access-control-", "sec-", "http2-"}
-	trailerNames    = []string{"accept", "age", "allow", "authorization", "cache-control", "cookie", "expires", "location", "origin",
-		"pragma", "range", "retry-after", "set-cookie", "vary", "via", "warning", "www-authenticate"}
+	trailerNames    = []string{
+		"accept", "age", "allow", "authorization", "cache-control", "cookie", "expires", "location", "origin",
+		"pragma", "range", "retry-after", "set-cookie", "vary", "via", "warning", "www-authenticate",
+	}
 )

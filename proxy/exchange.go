@@ -84,7 +84,7 @@ func (x *exchange) finish() {
 	if r := recover(); r != nil {
 		c.p.o.Logger.Error("panic", "where", "handler", "value", r, "stack", string(debug.Stack()))
 		x.closeAfter = true
-		x.stopUpload()
+		_ = x.stopUpload()
 		x.dropUpstream()
 		if x.begun {
 			x.record(failPanic)

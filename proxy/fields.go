@@ -242,14 +242,6 @@ func (f *framing) transferEncoding(value []byte) error {
 	return nil
 }
 
-// check is called after the last field.
-func (f *framing) check() error {
-	if f.chunked && f.length >= 0 {
-		return errFraming
-	}
-	return nil
-}
-
 func parseLength(b []byte) (int64, error) {
 	if len(b) == 0 || len(b) > 18 {
 		return -1, errContentLength

@@ -87,8 +87,13 @@ func TestFieldRules(t *testing.T) {
 		t.Error("own answer:", resp.Header)
 	}
 	for _, bad := range []FieldRules{
-		{Set: []string{"Content-Length: 1"}}, {Add: []string{"Host: b"}}, {Remove: []string{"host"}}, {Set: []string{"X: a\r\nY: b"}}, {Set: []string{"X"}},
-		{Remove: []string{"Transfer-Encoding"}}, {Remove: []string{""}},
+		{Set: []string{"Content-Length: 1"}},
+		{Add: []string{"Host: b"}},
+		{Remove: []string{"host"}},
+		{Set: []string{"X: a\r\nY: b"}},
+		{Set: []string{"X"}},
+		{Remove: []string{"Transfer-Encoding"}},
+		{Remove: []string{""}},
 	} {
 		if _, err := New(Options{Upstream: "http://127.0.0.1:1", RequestFields: bad}); !errors.Is(err, errFieldRule) {
 			t.Errorf("%+v: %v", bad, err)

@@ -119,7 +119,9 @@ func (o Options) withDefaults() (Options, error) {
 		{&o.BodyTimeout, 5 * time.Minute},
 		{&o.MaxIdleUpstream, 50 * time.Second},
 		{&o.MaxConnWait, 5 * time.Second},
-		{&o.TunnelTimeout, time.Hour}, {&o.DrainGrace, 500 * time.Millisecond}, {&o.ResolveInterval, 30 * time.Second},
+		{&o.TunnelTimeout, time.Hour},
+		{&o.DrainGrace, 500 * time.Millisecond},
+		{&o.ResolveInterval, 30 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.standard

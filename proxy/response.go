@@ -64,7 +64,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 			}
 		}
 		if err != nil && n > 0 && errors.Is(err, errNoResponse) {
-			return fmt.Errorf("%w: %v", errAfterInterim, err)
+			return fmt.Errorf("%w: %v", errAfterInterim, err) //nolint:errorlint // it must not count as errNoResponse, which is tried again
 		}
 		if err != nil {
 			return err

@@ -22,18 +22,14 @@ const upgradeRequest = "GET /up?x=1 HTTP/1.1\r\nHost: a\r\nConnection: keep-aliv
 // upgradeOrigin answers an upgrade with 101 and hands the connection to serve; other requests get 200 and their header.
 func upgradeOrigin(t *testing.T, serve func(conn *net.TCPConn, br *bufio.Reader)) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
-		for {
-			r := readRequest(br)
-			if r == "" {
-				return
-			}
-			if strings.Contains(r, "\r\nUpgrade: echo\r\n") {
-				_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nfirst ")
-				serve(conn.(*net.TCPConn), br)
-				return
-			}
+		r := readRequest(br)
+		switch {
+		case r == "":
+		case strings.Contains(r, "\r\nUpgrade: echo\r\n"):
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nfirst ")
+			serve(conn.(*net.TCPConn), br)
+		default:
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+r)
-			return
 		}
 	})
 }

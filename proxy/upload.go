@@ -68,7 +68,7 @@ func (x *exchange) settleUpload() {
 	}
 	select {
 	case err := <-x.upload.done:
-		x.uploadEnded(err)
+		_ = x.uploadEnded(err) // the response is there: what became of the upload only decides about the connections
 		return
 	default:
 	}
@@ -76,7 +76,7 @@ func (x *exchange) settleUpload() {
 	defer timer.Stop()
 	select {
 	case err := <-x.upload.done:
-		x.uploadEnded(err)
+		_ = x.uploadEnded(err) // the response is there: what became of the upload only decides about the connections
 	case <-timer.C:
 	}
 }

@@ -132,7 +132,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	for connected := false; ; {
 		err := f.stream(ctx, cmd, o, func() { connected = true })
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // whatever broke the stream: it was to end
 		}
 		if !connected || errors.Is(err, syscall.EPIPE) {
 			return err

@@ -19,12 +19,9 @@ type journal struct {
 
 // saved is a copy of everything that a look may change.
 type saved struct {
-	rows           map[string]row
-	levels, soft   map[string]*level
-	rules          *Rules
-	counts         map[string]int // by row key: as they were when the batch began
-	fresh          map[string]bool
-	nextRow, level uint32
+	rows         map[string]row
+	levels, soft map[string]*level
+	rules        *Rules
 }
 
 func (j *journal) begin(l *Labeler) {

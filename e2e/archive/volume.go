@@ -99,6 +99,7 @@ func (v *made) MarkVerified(_ context.Context, p *catalogue.Plan) error {
 func (v *made) DeleteBlocks(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }
+
 func (v *made) MarkExpired(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }

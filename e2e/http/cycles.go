@@ -74,7 +74,7 @@ func (s *steady) use(conn net.Conn, br *bufio.Reader) {
 		}
 		nonce := s.next.Add(1) - 1
 		s.sent.Add(1)
-		resp, err := s.once(conn, br, nonce)
+		resp, err := s.once(conn, br, nonce) //nolint:bodyclose // read to its end there, from a connection that is ours
 		if err != nil {
 			s.mu.Lock()
 			s.broken = append(s.broken, fmt.Errorf("nonce %d: %w", nonce, err))

@@ -232,7 +232,7 @@ func requestText(nonce uint64, w way) string {
 
 // response reads one response and reports whether the connection can be used further.
 func (w *mixedWorker) response(nonce uint64, way way) bool {
-	resp, err := http.ReadResponse(w.br, &http.Request{Method: way.method})
+	resp, err := http.ReadResponse(w.br, &http.Request{Method: way.method}) //nolint:bodyclose // it owns no connection: w does
 	if err != nil {
 		w.c.report(false, nonce, way, "read the response: %v", err)
 		return false

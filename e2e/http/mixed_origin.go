@@ -118,7 +118,8 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 	fixed := func(text string) string {
 		return fmt.Sprintf("HTTP/1.1 200 OK%sContent-Length: %d\r\n\r\n%s", head, len(text), text)
 	}
-	out, keep := "", true
+	var out string
+	keep := true
 	switch req.URL.Query().Get("k") {
 	case kindHead:
 		out = "HTTP/1.1 200 OK" + head + "Content-Length: 777\r\n\r\n"

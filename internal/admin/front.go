@@ -59,19 +59,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 		return Serve(ctx, ln, s.Handler(), grace, s.opt.Logger)
 	}
 	f := newFront(&s.opt, ln.Addr())
-	accepting := make(chan error, 1)
-	go func() { accepting <- f.accept(ln) }()
+	accepting := make(chan struct{})
+	go func() { defer close(accepting); f.accept(ln) }()
 	err := Serve(ctx, f.listener, s.Handler(), grace, s.opt.Logger)
 	_ = ln.Close()
 	f.close()
-	if acceptErr := <-accepting; err == nil && ctx.Err() == nil {
-		err = acceptErr
-	}
+	<-accepting
 	return err
 }
 
 // accept takes connections until ln is closed. An error that passes, such as too many open files, is waited out.
-func (f *front) accept(ln net.Listener) error {
+func (f *front) accept(ln net.Listener) {
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
@@ -87,7 +85,7 @@ func (f *front) accept(ln net.Listener) error {
 		}
 		if errors.Is(err, net.ErrClosed) {
 			_ = f.listener.Close()
-			return nil
+			return
 		}
 		f.log.Warn("accept on the admin listener", "error", err)
 		time.Sleep(50 * time.Millisecond)
@@ -248,9 +246,17 @@ func fieldOf(name []byte) int {
 		name  string
 		field int
 	}{
-		{"host", fieldHost}, {"accept-encoding", fieldEncoding}, {"if-none-match", fieldTag}, {"authorization", fieldToken},
-		{"user-agent", fieldHarmless}, {"accept", fieldHarmless}, {"accept-language", fieldHarmless}, {"cookie", fieldHarmless},
-		{"referer", fieldHarmless}, {"x-request-id", fieldHarmless}, {"traceparent", fieldHarmless},
+		{"host", fieldHost},
+		{"accept-encoding", fieldEncoding},
+		{"if-none-match", fieldTag},
+		{"authorization", fieldToken},
+		{"user-agent", fieldHarmless},
+		{"accept", fieldHarmless},
+		{"accept-language", fieldHarmless},
+		{"cookie", fieldHarmless},
+		{"referer", fieldHarmless},
+		{"x-request-id", fieldHarmless},
+		{"traceparent", fieldHarmless},
 	} {
 		if len(name) == len(known.name) && bytes.EqualFold(name, []byte(known.name)) {
 			return known.field

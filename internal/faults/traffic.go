@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
@@ -65,9 +64,6 @@ func (t *traffic) stop() error {
 	t.cancel = nil
 	return <-t.done
 }
-
-// failures are the failed requests so far, by kind; only exact after stop.
-func (t *traffic) failures() map[load.Kind]uint64 { return maps.Clone(t.report.Failed) }
 
 // copyOf is a bitmap as it stands now.
 func copyOf(b *load.Bitmap, upTo uint64) *load.Bitmap {

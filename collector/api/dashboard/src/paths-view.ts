@@ -141,8 +141,9 @@ export class PathsView {
     const order = [...next.values()].map((d) => d.tr);
     if (order.length !== this.body.children.length || order.some((tr, i) => this.body.children[i] !== tr)) {
       this.body.replaceChildren(...order);
-      if (focused instanceof HTMLElement && this.body.contains(focused)) focused.focus({ preventScroll: true });
     }
+    // A row that is filled anew or moved loses it.
+    if (focused instanceof HTMLElement && focused !== document.activeElement && this.body.contains(focused)) focused.focus({ preventScroll: true });
     if (shown.length === 0) this.body.replaceChildren(h("tr", {}, h("td", { class: "empty", colspan: columns.length + 2 }, ...this.nothing(data))));
     const more = rows.length > shown.length ? ` The first ${rowsShown} are listed; a search finds the others.` : "";
     this.foot.textContent = shown.length === 0 ? "" : `${f.plural(rows.length, "path", "paths")}${this.state.search ? " found" : ""}.${more}`;

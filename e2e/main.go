@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -75,7 +74,7 @@ func prove(ctx context.Context, o options) error {
 	row := describe(o.scenario, out, time.Since(began), verdict)
 	fmt.Println(row)
 	if verdict == nil && stopped == nil {
-		return o.append(row)
+		return e2e.AppendEvidence(o.evidence, evidenceHead, row)
 	}
 	return fmt.Errorf("%w (stopped: %v)", verdict, stopped)
 }
@@ -97,7 +96,7 @@ func describe(s e2e.Scenario, o *e2e.Outcome, took time.Duration, verdict error)
 		result = "FAILS: " + strings.ReplaceAll(verdict.Error(), "\n", "; ")
 	}
 	return fmt.Sprintf("| %s | %s | %d | %d | %d/%d | %d | %d | %d | %d | %d | %d | %d | %d | %.0f | %v | %s |",
-		time.Now().UTC().Format("2006-01-02 15:04"), commit(), s.Seed, s.Connections, o.KilledBook, o.KilledRun,
+		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), s.Seed, s.Connections, o.KilledBook, o.KilledRun,
 		o.Load.Sent, o.Load.Received, o.Load.FailedTotal(), o.Books.Lines, o.Lost, o.Unsent, o.Books.Doubled,
 		o.Accounting.DroppedTotal(), o.Load.PerSecond(), took.Round(100*time.Millisecond), result)
 }
@@ -111,36 +110,3 @@ is unchanged.
 | when | commit | seed | connections | kills books/run | sent | received | failed | lines in S3 | lost | unsent | doubled | drops | req/s | took | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
-
-func (o options) append(row string) error {
-	if o.evidence == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(o.evidence), 0o755); err != nil { //nolint:gosec // documentation
-		return err
-	}
-	file, err := os.OpenFile(o.evidence, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // documentation
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	if info, err := file.Stat(); err == nil && info.Size() == 0 {
-		row = evidenceHead + row
-	}
-	_, err = fmt.Fprintln(file, row)
-	return err
-}
-
-// commit names the code under test; a "+" says that the work tree differs from it in more than the evidence.
-func commit() string {
-	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	name := strings.TrimSpace(string(head))
-	changed, err := exec.Command("git", "status", "--porcelain", "--", ".", ":!docs").Output()
-	if err != nil || len(strings.TrimSpace(string(changed))) > 0 {
-		return name + "+"
-	}
-	return name
-}

@@ -15,12 +15,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
 )
 
 // proof is one of the commands. It returns what it found on one line, and an error if that is not what it should be.
@@ -57,11 +57,11 @@ func main() {
 	if err != nil {
 		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	text := fmt.Sprintf("- %s · `%s` · **%s**: %s (%s) → %s", time.Now().UTC().Format("2006-01-02 15:04"), commit(), name, found,
+	text := fmt.Sprintf("- %s · `%s` · **%s**: %s (%s) → %s", time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, found,
 		time.Since(began).Round(100*time.Millisecond), verdict)
 	fmt.Println(text)
-	if err == nil && *evidence != "" {
-		err = appendEvidence(*evidence, text)
+	if err == nil {
+		err = e2e.AppendEvidence(*evidence, evidenceHead, text)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "archive:", err)
@@ -75,35 +75,3 @@ Appended by ` + "`go run ./e2e/archive`" + `, one line a run: time, commit (a "+
 long it took, verdict. What each proof does stands in the comments of e2e/archive.
 
 `
-
-func appendEvidence(name, text string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // documentation
-		return err
-	}
-	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // documentation
-	if err != nil {
-		return err
-	}
-	if info, err := file.Stat(); err == nil && info.Size() == 0 {
-		text = evidenceHead + text
-	}
-	_, err = fmt.Fprintln(file, text)
-	if cerr := file.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-// commit names the code under test; a "+" says that the work tree differs from it in more than documentation.
-func commit() string {
-	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	name := strings.TrimSpace(string(head))
-	changed, err := exec.Command("git", "status", "--porcelain", "--", ".", ":!docs").Output()
-	if err != nil || len(strings.TrimSpace(string(changed))) > 0 {
-		return name + "+"
-	}
-	return name
-}

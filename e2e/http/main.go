@@ -16,11 +16,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
 )
 
 // proof is one subject of the command. It gives what was measured, and an error when the promise does not hold.
@@ -87,7 +88,7 @@ func run(ctx context.Context, name string, prove proof, o options) error {
 	if err != nil {
 		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	row := fmt.Sprintf("| %s | %s | %s | %d | %v | %s | %s |", time.Now().UTC().Format("2006-01-02 15:04"), commit(), name, o.seed,
+	row := fmt.Sprintf("| %s | %s | %s | %d | %v | %s | %s |", time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seed,
 		time.Since(began).Round(time.Second), measured, verdict)
 	fmt.Println(row)
 	if err != nil {
@@ -120,18 +121,4 @@ func appendRow(name, row string) error {
 		text = append(text, evidenceHead...)
 	}
 	return os.WriteFile(name, append(text, row+"\n"...), 0o644) //nolint:gosec // documentation
-}
-
-// commit names the code under test.
-func commit() string {
-	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	name := strings.TrimSpace(string(head))
-	changed, err := exec.Command("git", "status", "--porcelain", "--", ".", ":!docs").Output()
-	if err != nil || len(strings.TrimSpace(string(changed))) > 0 {
-		return name + "+"
-	}
-	return name
 }

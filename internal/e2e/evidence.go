@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Commit names the code under test; a "+" says that the work tree differs from it in more than documentation, which is where
+// evidence is kept. It is "unknown" outside a git checkout.
+func Commit() string {
+	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	name := strings.TrimSpace(string(head))
+	changed, err := exec.Command("git", "status", "--porcelain", "--", ".", ":!docs").Output()
+	if err != nil || len(strings.TrimSpace(string(changed))) > 0 {
+		return name + "+"
+	}
+	return name
+}
+
+// AppendEvidence adds a row to a file, which begins with head if it is new. Without a name nothing is written.
+func AppendEvidence(name, head, row string) error {
+	if name == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // documentation
+		return err
+	}
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // documentation
+	if err != nil {
+		return err
+	}
+	if info, err := file.Stat(); err == nil && info.Size() == 0 {
+		row = head + row
+	}
+	_, err = fmt.Fprintln(file, row)
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

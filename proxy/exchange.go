@@ -39,6 +39,7 @@ type exchange struct {
 	unread     bool // bytes of the request's body may be left on the client's connection
 	closeAfter bool // no further request may follow on the client's connection
 	upBroken   bool // the upstream connection cannot be used again
+	hurried    bool // the upstream's header has been acknowledged, because its body did not come with it
 
 	out    []byte // request as sent: header, and a small body
 	in     []byte // response as sent: header, and a small body or what is to be written together
@@ -52,7 +53,7 @@ func (x *exchange) begin() {
 	x.ev = event.Event{}
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.asking, x.continued, x.upgrading = false, false, false, false, false
-	x.unread, x.closeAfter, x.upBroken = false, false, false
+	x.unread, x.closeAfter, x.upBroken, x.hurried = false, false, false, false
 	x.upload.done, x.totalBy = nil, 0
 	x.idText = x.idText[:0]
 }
@@ -367,6 +368,10 @@ func (x *exchange) write(b []byte) bool {
 
 // armBody sets the deadline for the next read of the response's body.
 func (x *exchange) armBody() {
+	if !x.hurried {
+		x.hurried = true
+		x.up.hurry()
+	}
 	x.up.limits.armRead(x.by(x.c.p.o.BodyTimeout))
 }
 

@@ -26,6 +26,7 @@ type upstreamConn struct {
 	raw    syscall.RawConn
 	alive  bool // result of the last peek
 	peek   func(fd uintptr) bool
+	ack    func(fd uintptr) // nil: not TCP
 }
 
 // Read lets the bufio.Reader read from the connection.
@@ -153,6 +154,9 @@ func (p *pool) connect() (*upstreamConn, error) {
 	if sc, ok := conn.(syscall.Conn); ok {
 		u.raw, _ = sc.SyscallConn()
 		u.peek = u.peekOnce
+		if _, ok := conn.(*net.TCPConn); ok {
+			u.ack = quickAck
+		}
 	}
 	p.sweeper.add(&u.limits)
 	return u, nil

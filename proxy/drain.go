@@ -27,6 +27,14 @@ const acceptQuiet = 50 * time.Millisecond
 // synFlag is the bit of a TCP header's byte 13.
 const synFlag = 0x02
 
+// Listen gives a listener for Serve on a host:port. It speaks plain TCP: net.Listen's speaks Multipath TCP where the kernel can,
+// and such a socket takes no filter, so that a shutdown would reset what waits in its queue.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	return c.Listen(ctx, "tcp", address)
+}
+
 // refuseNew makes the kernel drop the first packet of handshakes on a listening socket.
 func refuseNew(ln net.Listener) error {
 	program, err := bpf.Assemble([]bpf.Instruction{
@@ -58,12 +66,16 @@ func refuseNew(ln net.Listener) error {
 }
 
 // stopAccepting has the accepting loop of ln empty the queue and end. Where the kernel cannot be told to refuse, the listener is
-// closed at once.
-func stopAccepting(ln net.Listener) {
-	timed, ok := ln.(interface{ SetDeadline(time.Time) error })
-	if !ok || refuseNew(ln) != nil || timed.SetDeadline(time.Now().Add(acceptQuiet)) != nil {
+// closed at once, and the error says why: the connections in its queue are reset.
+func stopAccepting(ln net.Listener) error {
+	err := refuseNew(ln)
+	if timed, ok := ln.(interface{ SetDeadline(time.Time) error }); ok && err == nil {
+		err = timed.SetDeadline(time.Now().Add(acceptQuiet))
+	}
+	if err != nil {
 		_ = ln.Close()
 	}
+	return err
 }
 
 // waitOn gives an accepting loop that has found a connection in the queue the time to find another.

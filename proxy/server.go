@@ -25,7 +25,7 @@ const (
 )
 
 // Serve accepts connections from ln until Shutdown is called, then returns nil; any other end is an error. It may be
-// called for several listeners at once. It closes ln.
+// called for several listeners at once. It closes ln. A listener made by Listen is emptied before that, see drain.go.
 func (p *Proxy) Serve(ln net.Listener) error {
 	p.mu.Lock()
 	p.listeners[ln] = struct{}{}
@@ -85,7 +85,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	p.mu.Lock()
 	for ln := range p.listeners {
-		stopAccepting(ln)
+		if err := stopAccepting(ln); err != nil {
+			p.lane.Load().o.Logger.Warn("cannot empty the listener's queue; connections that wait in it are reset", "listen", ln.Addr().String(), "error", err)
+		}
 	}
 	p.mu.Unlock()
 	err := p.drain(ctx)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/proxy"
 )
 
 func newRun() *cobra.Command {
@@ -179,7 +180,7 @@ func (t *traffic) listen() error {
 }
 
 func listenTCP(what, addr, flag string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
+	ln, err := proxy.Listen(context.Background(), addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen for %s on %s: another process has this address; stop it or choose another with %s", what, addr, flag)
 	}

@@ -63,6 +63,8 @@ type Store interface {
 	Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error
 	Watermarks() map[uuid.UUID]uint64
 	Marks() map[uuid.UUID]store.Mark
+	NarrowDoubt(epochs []uuid.UUID) error
+	Doubt(epoch uuid.UUID) error
 	SetLedger(l store.Ledger) error
 	Ledgers() []store.Ledger
 	Totals() (store.Totals, error)

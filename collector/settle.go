@@ -25,6 +25,9 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 	if err != nil {
 		return sourceError(ctx, "read ledgers", err)
 	}
+	if err := c.narrowDoubt(ledgers); err != nil {
+		return err
+	}
 	var failed []error
 	for _, l := range ledgers {
 		mark := marks[l.Epoch]
@@ -54,6 +57,18 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
+// narrowDoubt tells a store that was begun anew which epochs there are: what it had archived of them, only the archive knows.
+func (c *Collector) narrowDoubt(ledgers []spool.Ledger) error {
+	epochs := make([]uuid.UUID, 0, len(ledgers))
+	for _, l := range ledgers {
+		epochs = append(epochs, l.Epoch)
+	}
+	if err := c.o.Store.NarrowDoubt(epochs); err != nil {
+		return fmt.Errorf("note which epochs an earlier store may have archived: %w", err)
+	}
+	return nil
+}
+
 // adoptOrphans gives a ledger to every epoch that the store has events of, and that neither has one nor a spool any more: a
 // store that came back older than it was has lost it. What it still holds is all that is known of it. Should the spool turn
 // up after all (it was locked, or could not be read), its own figures count.
@@ -79,6 +94,9 @@ func (c *Collector) missing(l spool.Ledger, mark store.Mark, missing uint64) err
 	reason := fmt.Sprintf("%d responses had been applied and acknowledged, and are not in the store", missing)
 	c.booksMu.Lock()
 	defer c.booksMu.Unlock()
+	if err := c.o.Store.Doubt(l.Epoch); err != nil {
+		return fmt.Errorf("put epoch %s in doubt: %w", l.Epoch, err)
+	}
 	if err := c.o.Store.Quarantine(l.Epoch, mark.Seq, missing, nil, reason); err != nil {
 		return fmt.Errorf("count what the store has lost of epoch %s: %w", l.Epoch, err)
 	}

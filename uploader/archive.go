@@ -38,7 +38,7 @@ func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 	u.builder = newBuilder(u.o.TempDir)
 	defer func() {
 		u.builder.body.reset() // closes the file of an object that spilled
-		u.builder = nil
+		u.builder, u.holdings = nil, nil
 	}()
 
 	open, err := u.openPlans(ctx)
@@ -94,19 +94,34 @@ func (u *Uploader) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, 
 	now := u.o.Now()
 	pl := planner{u.o.Service, u.o.Instance, u.o.Fields, u.o.ObjectBytes, u.o.After, &u.estimate}
 	if !all {
-		old, err := u.o.Source.Pending(ctx, now.Add(-u.o.After+time.Microsecond))
+		old, err := u.unheld(ctx, now.Add(-u.o.After+time.Microsecond))
 		if err != nil {
-			return nil, fmt.Errorf("list what is not archived: %w", err)
+			return nil, err
 		}
 		if plans := pl.cut(old, now, false); len(plans) > 0 {
 			return plans, nil
 		}
 	}
-	pending, err := u.pending(ctx)
+	pending, err := u.unheld(ctx, farFuture)
 	if err != nil {
 		return nil, err
 	}
+	u.notePending(pending)
 	return pl.cut(pending, now, all), nil
+}
+
+// unheld lists what is pending and not in the archive already.
+func (u *Uploader) unheld(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
+	for {
+		pending, err := u.o.Source.Pending(ctx, appliedBefore)
+		if err != nil {
+			return nil, fmt.Errorf("list what is not archived: %w", err)
+		}
+		changed, err := u.adopt(ctx, pending)
+		if err != nil || !changed {
+			return pending, err
+		}
+	}
 }
 
 func (u *Uploader) pending(ctx context.Context) ([]catalogue.Pending, error) {

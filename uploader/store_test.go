@@ -104,23 +104,27 @@ func applyBatch(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, 
 	t.Helper()
 	b := &store.Batch{Epoch: epoch, LastSeq: first + 499}
 	for i := range uint64(500) {
-		seq := first + i
-		it := store.Item{Seq: seq, Host: "example.com", Method: "GET", Label: "/users/{id}", Event: event.Event{
-			TimeMicros: start.UnixMicro() + int64(seq)*400, Kind: event.KindRequest, Status: 200, DurationMicros: 1000,
-			Method: []byte("GET"), Host: []byte("example.com"), Path: fmt.Appendf(nil, "/users/%d", seq),
-		}}
-		if i == 250 {
-			it = store.Item{Seq: seq, Event: event.Event{
-				TimeMicros: start.UnixMicro() + int64(seq)*400, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: 7,
-			}}
-		}
-		it.Record = make([]byte, it.Event.Size())
-		it.Event.Encode(it.Record)
-		b.Items = append(b.Items, it)
+		b.Items = append(b.Items, itemOf(start, first+i))
 	}
 	if err := s.Apply(b); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// itemOf is the event with a number; each 500th, from the 251st on, is a drop record.
+func itemOf(start time.Time, seq uint64) store.Item {
+	it := store.Item{Seq: seq, Host: "example.com", Method: "GET", Label: "/users/{id}", Event: event.Event{
+		TimeMicros: start.UnixMicro() + int64(seq)*400, Kind: event.KindRequest, Status: 200, DurationMicros: 1000,
+		Method: []byte("GET"), Host: []byte("example.com"), Path: fmt.Appendf(nil, "/users/%d", seq),
+	}}
+	if seq%500 == 251 {
+		it = store.Item{Seq: seq, Event: event.Event{
+			TimeMicros: start.UnixMicro() + int64(seq)*400, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: 7,
+		}}
+	}
+	it.Record = make([]byte, it.Event.Size())
+	it.Event.Encode(it.Record)
+	return it
 }
 
 func wantTotals(t *testing.T, s *store.Store, archived, deleted uint64) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -38,6 +40,14 @@ type Catalogue interface {
 	Checkpoint() error
 	// MarkExpired stores that the object was removed from the archive. It refuses plans whose blocks are still there.
 	MarkExpired(ctx context.Context, p *catalogue.Plan) error
+
+	// Doubtful reports whether events of an epoch may stand in objects that another store made, and whether those were
+	// entered already.
+	Doubtful(epoch uuid.UUID) (doubtful, entered bool)
+	// Adopt enters such an object; what it holds is no longer pending.
+	Adopt(ctx context.Context, p *catalogue.Plan) error
+	// MarkEntered stores that all objects of the epoch are entered.
+	MarkEntered(epoch uuid.UUID) error
 }
 
 // Memory remembers durably how scheduled jobs fared: the store.
@@ -104,6 +114,7 @@ type Uploader struct {
 
 	// Owned by whoever holds the token.
 	builder  *builder
+	holdings *holdings // nil while nothing is in doubt
 	estimate estimate
 	warned   map[uint64]string // plans that retention keeps, and why; each is said once
 

@@ -21,7 +21,8 @@
 // and a new store is begun. Everything applied and not archived is then in quarantine and no longer counted. The
 // watermarks are gone with it: events that were applied and acknowledged are not offered again, those not yet
 // acknowledged come again and are applied to the new store. No event can be in the new store twice; the few that were
-// applied but not acknowledged are in both stores.
+// applied but not acknowledged are in both stores. If they were archived too, [Store.Adopt] keeps them from being archived
+// again: the epochs that were there are in doubt ([Store.Doubtful]) until the archive was asked.
 //
 // Badger writes through memory maps: on a full disk it may die with SIGBUS and take the process along. Nothing is lost by
 // that, but the process that opens a store must not be the one that carries traffic.
@@ -36,6 +37,7 @@
 // Keys; numbers are big endian so that they sort, hours have their sign bit flipped, widths in bytes:
 //
 //	's'                                               schema: version (4), created at (8, µs)
+//	'a' epoch(16)                                     doubt, see doubt.go: 1 open, 2 entered; 'a' alone: all epochs
 //	'm'                                               state: see below
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)
 //	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8)

@@ -12,6 +12,7 @@ import (
 
 // First byte of every key. Part of the format: append only. The package comment draws the rest.
 const (
+	prefixDoubt      = 'a'
 	prefixBlock      = 'b'
 	prefixPlan       = 'c'
 	prefixCapacity   = 'g'

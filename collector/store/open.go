@@ -50,11 +50,17 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
+	if o.anew, err = begun(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w: %w", o.Dir, ErrUnavailable, err), lock.Close())
+	}
 	s, err := openLocked(o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), lock.Close())
 	}
 	s.lock = lock
+	if !o.anew {
+		noteBegun(&o, lock)
+	}
 	s.keepReserve()
 	return s, nil
 }
@@ -74,6 +80,20 @@ func lockStore(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// begun reports whether there has been a store here, which the lock file remembers when the store's folder is gone.
+func begun(lock *os.File) (bool, error) {
+	info, err := lock.Stat()
+	return err == nil && info.Size() > 0, err //nolint:wrapcheck // names the file
+}
+
+// noteBegun makes the lock file remember that there is a store.
+func noteBegun(o *Options, lock *os.File) {
+	_, err := lock.WriteAt([]byte("a store was begun here\n"), 0)
+	if err = errors.Join(err, lock.Sync()); err != nil {
+		o.Logger.Warn("store: the lock file does not remember that there is a store", "error", err)
+	}
+}
+
 func openLocked(o Options) (*Store, error) {
 	if err := checkSchemaFile(o.Dir); err != nil {
 		return nil, err
@@ -90,6 +110,7 @@ func openLocked(o Options) (*Store, error) {
 			return nil, errors.Join(err, mark.end())
 		}
 		mark.crashes = 0
+		o.anew = true
 	}
 	s, err := openOrReplace(o)
 	if err := mark.end(); err != nil {
@@ -114,6 +135,7 @@ func openOrReplace(o Options) (*Store, error) {
 	if err := setStoreAside(&o, err.Error()); err != nil {
 		return nil, err
 	}
+	o.anew = true
 	s, err = tryOpen(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)

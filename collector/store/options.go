@@ -73,6 +73,8 @@ type Options struct {
 
 	Now    func() time.Time // wall clock; default clock.Now
 	Logger *slog.Logger     // default slog.Default
+
+	anew bool // owned by Open: a store that is made now is not the first one here
 }
 
 func (o *Options) setDefaults() error {

@@ -26,6 +26,11 @@ func (s *Store) load() error {
 			if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 				return err
 			}
+			if s.doubtAll = s.o.anew; s.doubtAll {
+				if err := set(txn, []byte{prefixDoubt}, nil); err != nil {
+					return err
+				}
+			}
 			return s.writeSchema(txn)
 		})
 	}
@@ -101,6 +106,9 @@ func (s *Store) loadState(txn *badger.Txn) error {
 		return err
 	}
 	if s.namesComplete, err = s.loadNames(txn); err != nil {
+		return err
+	}
+	if err = s.loadDoubts(txn); err != nil {
 		return err
 	}
 	return s.loadLedgers(txn)

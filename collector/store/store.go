@@ -97,6 +97,8 @@ type Store struct {
 	checkpointed  uint64 // batches up to this one are included in the persisted rows
 	watermarks    map[uuid.UUID]watermark
 	ledgers       map[uuid.UUID]storedLedger
+	doubtAll      bool               // every epoch is in doubt, see doubt.go
+	doubts        map[uuid.UUID]byte // epochs in doubt
 	live          map[stats.Key]*liveRow
 	namesComplete bool                    // owned by load: the index of names was there
 	names         map[string]nameSpan     // of every row, persisted or live
@@ -128,6 +130,7 @@ func newStore(o Options) (*Store, error) {
 		stale:      map[int64]bool{},
 		watermarks: map[uuid.UUID]watermark{},
 		ledgers:    map[uuid.UUID]storedLedger{},
+		doubts:     map[uuid.UUID]byte{},
 		live:       map[stats.Key]*liveRow{},
 		names:      map[string]nameSpan{},
 		summed:     map[byte]map[int64]bool{},

@@ -115,11 +115,11 @@ func (v *verification) plans(ctx context.Context) (*verify.Check, error) {
 			c.Problem("plan %d says %s and stands elsewhere", p.ID, p.State)
 		}
 		if p.State != catalogue.Planned {
-			v.archived += p.Rows
+			v.archived += p.Counted()
 		}
 		if p.State == catalogue.Deleted {
-			v.deleted += p.Rows
-			v.removed[p.Hour] += p.Rows
+			v.deleted += p.Counted()
+			v.removed[p.Hour] += p.Counted()
 		}
 		for _, id := range p.Blocks {
 			if other, twice := v.planned[id]; twice {

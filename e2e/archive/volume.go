@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/uploader"
@@ -103,6 +105,12 @@ func (v *made) DeleteBlocks(context.Context, *catalogue.Plan) error {
 func (v *made) MarkExpired(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }
+
+func (v *made) Doubtful(uuid.UUID) (doubtful, entered bool) { return false, false }
+
+func (v *made) Adopt(context.Context, *catalogue.Plan) error { return errors.New("not asked for") }
+
+func (v *made) MarkEntered(uuid.UUID) error { return errors.New("not asked for") }
 
 // cpu is the CPU time of this process.
 func cpu() time.Duration {

@@ -6,6 +6,7 @@
 package catalogue
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -93,9 +94,46 @@ type Plan struct {
 	StatsBytes   uint64    `json:"stats_bytes,omitempty"`  // of the gzip object
 	StatsSHA256  string    `json:"stats_sha256,omitempty"` // of the gzip object, hex
 
+	// Adopted says that the object was made from another store, which was set aside, and entered here as it was found.
+	// Elsewhere is the number of its responses that this store never counted: they were applied to the other one.
+	Adopted   bool   `json:"adopted,omitempty"`
+	Elsewhere uint64 `json:"elsewhere,omitempty"`
+
 	// Known once retention has removed the local blocks.
 	DeletedAt time.Time `json:"deleted_at,omitzero"`
 
 	// Known once the object itself was removed from the archive, which archive.expire does.
 	ExpiredAt time.Time `json:"expired_at,omitzero"`
+}
+
+// Counted is the number of the plan's responses that this store counts.
+func (p *Plan) Counted() uint64 { return p.Rows - p.Elsewhere }
+
+// Contains reports whether a sequence number lies in one of the runs, which ascend.
+func Contains(runs []Run, seq uint64) bool {
+	_, found := slices.BinarySearchFunc(runs, seq, func(r Run, seq uint64) int {
+		switch {
+		case r.Last < seq:
+			return -1
+		case r.First > seq:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// Overlap reports whether a sequence number lies in both lists of runs, which ascend.
+func Overlap(a, b []Run) bool {
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].Last < b[0].First:
+			a = a[1:]
+		case b[0].Last < a[0].First:
+			b = b[1:]
+		default:
+			return true
+		}
+	}
+	return false
 }

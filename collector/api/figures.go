@@ -23,7 +23,7 @@ type Figures struct {
 	Latency    Latency           `json:"latency_us"`
 }
 
-// Latency is in microseconds. Percentiles come from merged sketches and are within 1.1 %.
+// Latency is in microseconds. Percentiles come from merged sketches, are within 1.1 %, and are then rounded to whole microseconds.
 type Latency struct {
 	P50  uint64 `json:"p50"`
 	P90  uint64 `json:"p90"`

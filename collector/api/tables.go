@@ -12,17 +12,17 @@ import (
 )
 
 // sorts are the orders that "sort" may ask for, all descending.
-var sorts = map[string]func(*Row) uint64{
-	"count":     func(r *Row) uint64 { return r.Count },
-	"rate":      func(r *Row) uint64 { return r.Count }, // the range is the same for all rows
-	"errors":    func(r *Row) uint64 { return r.Errors },
-	"p50":       func(r *Row) uint64 { return r.Latency.P50 },
-	"p90":       func(r *Row) uint64 { return r.Latency.P90 },
-	"p95":       func(r *Row) uint64 { return r.Latency.P95 },
-	"p99":       func(r *Row) uint64 { return r.Latency.P99 },
-	"max":       func(r *Row) uint64 { return r.Latency.Max },
-	"bytes_in":  func(r *Row) uint64 { return r.BytesIn },
-	"bytes_out": func(r *Row) uint64 { return r.BytesOut },
+var sorts = map[string]func(*stats.Row) uint64{
+	"count":     func(r *stats.Row) uint64 { return r.Count },
+	"rate":      func(r *stats.Row) uint64 { return r.Count }, // the range is the same for all rows
+	"errors":    func(r *stats.Row) uint64 { return r.Errors },
+	"p50":       func(r *stats.Row) uint64 { return r.Quantile(0.50) },
+	"p90":       func(r *stats.Row) uint64 { return r.Quantile(0.90) },
+	"p95":       func(r *stats.Row) uint64 { return r.Quantile(0.95) },
+	"p99":       func(r *stats.Row) uint64 { return r.Quantile(0.99) },
+	"max":       func(r *stats.Row) uint64 { return r.MaxMicros },
+	"bytes_in":  func(r *stats.Row) uint64 { return r.BytesIn },
+	"bytes_out": func(r *stats.Row) uint64 { return r.BytesOut },
 }
 
 // sortNames lists the orders for the error message.
@@ -78,24 +78,20 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := pathsAnswer{From: hourTime(span.from), To: hourTime(span.to), Rows: len(merged), Paths: make([]pathRow, 0, len(merged))}
-	var totals stats.Row
-	for n, row := range merged {
-		if err := totals.Merge(row); err != nil {
-			return nil, err
-		}
-		line := pathRow{Row: Row{n.host, n.method, n.label, figuresOf(row, span.seconds())}}
-		if keep.status != nil {
-			matched := keep.status.among(row)
-			line.Matched = &matched
-		}
-		answer.Paths = append(answer.Paths, line)
+	answer := pathsAnswer{From: hourTime(span.from), To: hourTime(span.to), Rows: len(merged)}
+	if answer.Totals, err = totalsOf(merged, span); err != nil {
+		return nil, err
 	}
-	answer.Totals = figuresOf(&totals, span.seconds())
-	slices.SortFunc(answer.Paths, func(a, b pathRow) int {
-		return cmp.Or(cmp.Compare(by(&b.Row), by(&a.Row)), cmp.Compare(b.Count, a.Count), a.name().compare(b.name()))
-	})
-	answer.Paths = answer.Paths[:min(limit, len(answer.Paths))]
+	top := sorted(merged, by)
+	top = top[:min(limit, len(top))]
+	answer.Paths = make([]pathRow, len(top))
+	for i, t := range top {
+		answer.Paths[i].Row = Row{t.host, t.method, t.label, figuresOf(t.row, span.seconds())}
+		if keep.status != nil {
+			matched := keep.status.among(t.row)
+			answer.Paths[i].Matched = &matched
+		}
+	}
 	if comparing {
 		if err := h.compare(r.Context(), &answer, before, keep); err != nil {
 			return nil, err
@@ -109,6 +105,36 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	return answer, nil
 }
 
+// ranked is a row with the figure that it is listed by.
+type ranked struct {
+	name
+	row *stats.Row
+	by  uint64
+}
+
+// sorted lists rows in the order asked for. Figures are for those that are listed: making them of all takes longer.
+func sorted(rows map[name]*stats.Row, by func(*stats.Row) uint64) []ranked {
+	out := make([]ranked, 0, len(rows))
+	for n, row := range rows {
+		out = append(out, ranked{n, row, by(row)})
+	}
+	slices.SortFunc(out, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.by, a.by), cmp.Compare(b.row.Count, a.row.Count), a.compare(b.name))
+	})
+	return out
+}
+
+// totalsOf adds rows up.
+func totalsOf(rows map[name]*stats.Row, span hours) (Figures, error) {
+	var totals stats.Row
+	for _, row := range rows {
+		if err := totals.Merge(row); err != nil {
+			return Figures{}, err
+		}
+	}
+	return figuresOf(&totals, span.seconds()), nil
+}
+
 // compare adds each listed row's figures in another range. Rows that have none there get empty figures.
 func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, keep filter) error {
 	keep.status = nil // a row that had no such response then is still the same row
@@ -116,13 +142,11 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, 
 	if err != nil {
 		return err
 	}
-	var totals stats.Row
-	for _, row := range merged {
-		if err := totals.Merge(row); err != nil {
-			return err
-		}
+	totals, err := totalsOf(merged, span)
+	if err != nil {
+		return err
 	}
-	answer.Before = &rangeBefore{From: hourTime(span.from), To: hourTime(span.to), Totals: figuresOf(&totals, span.seconds())}
+	answer.Before = &rangeBefore{From: hourTime(span.from), To: hourTime(span.to), Totals: totals}
 	for i := range answer.Paths {
 		line := &answer.Paths[i]
 		row := merged[line.name()]
@@ -163,22 +187,27 @@ func (h *handler) nameOf(k stats.Key) name {
 // mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
 func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[name]*stats.Row, error) {
 	merged := map[name]*stats.Row{}
-	walk := h.Rows.Rows
+	walk, owned := h.Rows.Rows, false
 	if s, ok := h.Rows.(sumSource); ok {
-		walk = s.Sums
+		walk, owned = s.Sums, true
 	}
 	err := walk(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
 		n := h.nameOf(k)
 		if !keep.keeps(n) {
 			return nil
 		}
-		sum := merged[n]
-		if sum == nil {
-			sum = new(stats.Row)
-			// The key may be as short-lived as the row.
-			merged[name{strings.Clone(n.host), strings.Clone(n.method), strings.Clone(n.label)}] = sum
+		if sum := merged[n]; sum != nil {
+			return sum.Merge(row)
 		}
-		return sum.Merge(row)
+		if owned {
+			merged[n] = row
+			return nil
+		}
+		sum := new(stats.Row)
+		sum.CopyFrom(row)
+		// The key may be as short-lived as the row.
+		merged[name{strings.Clone(n.host), strings.Clone(n.method), strings.Clone(n.label)}] = sum
+		return nil
 	})
 	if keep.status != nil {
 		for n, row := range merged {

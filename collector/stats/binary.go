@@ -97,7 +97,7 @@ func (r *Row) Decode(src []byte) error {
 	}
 	r.decodeStatus(&in)
 	r.decodeErrorTypes(&in)
-	r.Latency.decode(&in, r.Count)
+	r.Latency.addEncoded(&in, r.Count)
 	if in.bad || len(in.rest) != 0 {
 		r.Reset()
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))
@@ -138,28 +138,6 @@ func (r *Row) decodeErrorTypes(in *reader) {
 		r.ErrorTypes = append(r.ErrorTypes, TypeCount{Type: kind, Count: count})
 	}
 	if sum > r.Errors {
-		in.bad = true
-	}
-}
-
-func (s *Sketch) decode(in *reader, total uint64) {
-	s.zeros = in.uvarint()
-	if s.zeros > total {
-		in.bad = true
-	}
-	n := in.length(binsMax)
-	index, sum := uint64(0), s.zeros
-	for i := range n {
-		step, count := in.uvarint(), in.count()
-		index += step
-		if in.bad || (i > 0 && step == 0) || index >= binsMax {
-			in.bad = true
-			return
-		}
-		sum += count
-		s.addBin(int(index), count) //nolint:gosec // below binsMax
-	}
-	if sum != total {
 		in.bad = true
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math/bits"
 
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
-	"github.com/DataDog/sketches-go/ddsketch/store"
 )
 
 // Bin i of a sketch counts latencies in [2^(i/32), 2^((i+1)/32)) microseconds, so a value reported from it is off by at
@@ -16,7 +15,7 @@ import (
 const (
 	binsPerDoubling = 32
 	// binsMax bounds a sketch: 40 doublings, 1 µs to 12.7 days. What is longer is counted in the last bin; the true
-	// maximum stands in the row. Because no index lies beyond the bound, the store never collapses, and merging gives
+	// maximum stands in the row. Because no index lies beyond the bound, no bins are ever put together, and merging gives
 	// the same bins in any order.
 	binsMax = 40 * binsPerDoubling
 )
@@ -73,9 +72,14 @@ func binOf(micros uint64) int {
 // Sketch is a mergeable summary of latencies: counts in logarithmic bins, at most [binsMax] of them. The zero value is
 // empty and ready for use. A Sketch must not be copied after its first use.
 type Sketch struct {
-	zeros uint64 // latencies below a microsecond
-	bins  *store.CollapsingLowestDenseStore
+	zeros  uint64 // latencies below a microsecond
+	total  uint64 // of all bins
+	bins   []uint64
+	offset int // bin that bins[0] counts
 }
+
+// binsGrain is what the ends of the window of bins are rounded to.
+const binsGrain = 16
 
 // Add counts one latency. It allocates only when a bin outside the range seen so far is needed.
 func (s *Sketch) Add(micros uint64) {
@@ -86,11 +90,45 @@ func (s *Sketch) Add(micros uint64) {
 	s.addBin(binOf(micros), 1)
 }
 
+// addBin counts in a bin; index is below binsMax.
 func (s *Sketch) addBin(index int, count uint64) {
-	if s.bins == nil {
-		s.bins = store.NewCollapsingLowestDenseStore(binsMax)
+	if uint(index-s.offset) >= uint(len(s.bins)) {
+		s.cover(index, index+1)
 	}
-	s.bins.AddWithCount(index, float64(count))
+	s.bins[index-s.offset] += count
+	s.total += count
+}
+
+// cover widens the window to hold the bins [from, to), and by a half more where it grows again and again.
+func (s *Sketch) cover(from, to int) {
+	old := len(s.bins)
+	if old > 0 {
+		if from < s.offset {
+			from -= old / 2
+		}
+		if to > s.offset+old {
+			to += old / 2
+		}
+		from, to = min(from, s.offset), max(to, s.offset+old)
+	} else {
+		to = max(to, from+cap(s.bins)-binsGrain) // what a row before had room for
+	}
+	from = max(from, 0) / binsGrain * binsGrain
+	to = min((to+binsGrain-1)/binsGrain*binsGrain, binsMax)
+	n, shift := to-from, s.offset-from
+	wider := s.bins[:0]
+	if cap(wider) < n {
+		wider = make([]uint64, n)
+	}
+	wider = wider[:n]
+	if old > 0 {
+		copy(wider[shift:], s.bins[:old]) // which may be the same memory
+		clear(wider[:shift])
+		clear(wider[shift+old:])
+	} else {
+		clear(wider)
+	}
+	s.bins, s.offset = wider, from
 }
 
 // ErrBin says that there is no such bin in a sketch.
@@ -113,22 +151,28 @@ func (s *Sketch) AddBelow(count uint64) { s.zeros += count }
 // Merge adds what o counted. The result does not depend on the order of merging.
 func (s *Sketch) Merge(o *Sketch) {
 	s.zeros += o.zeros
-	if o.bins == nil || o.bins.IsEmpty() {
+	theirs, from := o.bins, o.offset
+	for len(theirs) > 0 && theirs[0] == 0 {
+		theirs, from = theirs[1:], from+1
+	}
+	for len(theirs) > 0 && theirs[len(theirs)-1] == 0 {
+		theirs = theirs[:len(theirs)-1]
+	}
+	if len(theirs) == 0 {
 		return
 	}
-	if s.bins == nil {
-		s.bins = store.NewCollapsingLowestDenseStore(binsMax)
+	if from < s.offset || from+len(theirs) > s.offset+len(s.bins) {
+		s.cover(from, from+len(theirs))
 	}
-	s.bins.MergeWith(o.bins)
+	ours := s.bins[from-s.offset:][:len(theirs)]
+	for i, count := range theirs {
+		ours[i] += count
+	}
+	s.total += o.total
 }
 
 // Count is the number of latencies added.
-func (s *Sketch) Count() uint64 {
-	if s.bins == nil {
-		return s.zeros
-	}
-	return s.zeros + uint64(s.bins.TotalCount())
-}
+func (s *Sketch) Count() uint64 { return s.zeros + s.total }
 
 // Quantile is the latency in microseconds below which the share q of all lies, within 1.1 %; 0 if nothing was added. A q
 // outside [0, 1] is taken as the nearer end.
@@ -138,31 +182,35 @@ func (s *Sketch) Quantile(q float64) float64 {
 		return 0
 	}
 	rank := min(max(q, 0), 1) * float64(n-1)
-	if s.bins == nil || rank < float64(s.zeros) {
+	if rank < float64(s.zeros) {
 		return 0
 	}
-	return latencyMapping.Value(s.bins.KeyAtRank(rank - float64(s.zeros)))
+	below := uint64(rank) - s.zeros // of the bins' latencies, how many are smaller at least
+	last := 0
+	for i, count := range s.bins {
+		if count > 0 {
+			last = i
+		}
+		if count > below {
+			break
+		}
+		below -= count
+	}
+	return latencyMapping.Value(s.offset + last)
 }
 
 // Bins calls fn for every bin that is not empty, in ascending order: its index i, whose latencies lie in
 // [2^(i/32), 2^((i+1)/32)) microseconds, and their number. Latencies below one microsecond are in no bin; see Zeros.
 func (s *Sketch) Bins(fn func(index int, count uint64)) {
-	if s.bins == nil {
-		return
+	for i, count := range s.bins {
+		if count > 0 {
+			fn(s.offset+i, count)
+		}
 	}
-	s.bins.ForEach(func(index int, count float64) bool {
-		fn(index, uint64(count))
-		return false
-	})
 }
 
 // Zeros is the number of latencies below one microsecond.
 func (s *Sketch) Zeros() uint64 { return s.zeros }
 
 // reset empties the sketch and keeps its memory.
-func (s *Sketch) reset() {
-	s.zeros = 0
-	if s.bins != nil {
-		s.bins.Clear()
-	}
-}
+func (s *Sketch) reset() { s.zeros, s.total, s.bins = 0, 0, s.bins[:0] }

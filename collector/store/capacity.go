@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,14 +35,23 @@ func (s *Store) AddCapacity(c CapacitySample) error {
 	return s.update(func(txn *badger.Txn) error { return set(txn, capacityKey(c.At), text) })
 }
 
+// Sums of 32 days have the same prefix as samples (part of the format, and a mistake). They lie behind every sample: times are
+// not negative and have no high bit, while the number of a span has its sign flipped.
+var errLongRows = errors.New("behind the samples")
+
+func isSample(key []byte) bool { return len(key) == 9 && key[1] < 0x80 }
+
 // Capacity calls fn with every sample since a moment, the oldest first.
 func (s *Store) Capacity(ctx context.Context, since time.Time, fn func(CapacitySample) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.leave()
-	return s.view(func(txn *badger.Txn) error {
+	err := s.view(func(txn *badger.Txn) error {
 		return each(txn, []byte{prefixCapacity}, capacityKey(since), func(key, value []byte) error {
+			if !isSample(key) {
+				return errLongRows
+			}
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -52,6 +62,10 @@ func (s *Store) Capacity(ctx context.Context, since time.Time, fn func(CapacityS
 			return fn(c)
 		})
 	})
+	if errors.Is(err, errLongRows) {
+		return nil
+	}
+	return err
 }
 
 // PruneCapacity removes samples older than a moment and returns how many.
@@ -65,7 +79,7 @@ func (s *Store) PruneCapacity(before time.Time) (int, error) {
 	end := string(capacityKey(before))
 	err := s.view(func(txn *badger.Txn) error {
 		return eachKey(txn, []byte{prefixCapacity}, func(key []byte) bool {
-			if string(key) >= end {
+			if string(key) >= end || !isSample(key) {
 				return false
 			}
 			old = append(old, append([]byte(nil), key...))

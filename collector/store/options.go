@@ -116,7 +116,7 @@ func badgerOptions(o *Options) badger.Options {
 	opt := badger.DefaultOptions(o.Dir).
 		WithMemTableSize(o.MemTableBytes).
 		WithBaseTableSize(1 << 20).
-		WithBlockSize(16 << 10).
+		WithBlockSize(4 << 10).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
 		WithNumLevelZeroTables(4).

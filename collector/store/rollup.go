@@ -2,13 +2,10 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-
-	"github.com/wayside-proxy/wayside/collector/stats"
 )
 
 // Sums of rows over longer spans, so that a query over a year does not read every hour. They are derived: a span's sums
@@ -121,11 +118,11 @@ func (s *Store) rollup(ctx context.Context, t tier, span int64) error {
 	if busy {
 		return nil // rows of it are in memory; they leave soon
 	}
-	sums := map[string]*stats.Sum{}
-	if err := s.view(func(txn *badger.Txn) error { return s.sumSpan(ctx, txn, t, span, sums) }); err != nil {
+	of := sums{}
+	if err := s.view(func(txn *badger.Txn) error { return s.sumSpan(ctx, txn, t, span, of) }); err != nil {
 		return err
 	}
-	if err := s.writeSums(t, span, sums); err != nil {
+	if err := s.writeSums(t, span, of); err != nil {
 		return err
 	}
 	// Under rowsMu no row is written; if none was since the sums were read, they are right.
@@ -159,9 +156,9 @@ func (s *Store) setSummed(t tier, span int64, yes bool) {
 }
 
 // sumSpan adds up what is persisted of a span: days from hours, longer spans from days.
-func (s *Store) sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64, sums map[string]*stats.Sum) error {
+func (s *Store) sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64, of sums) error {
 	if t.hours == dayHours {
-		return addRows(ctx, txn, prefixRow, span*dayHours, (span+1)*dayHours, sums)
+		return of.addRows(ctx, txn, piece{prefixRow, span * dayHours, (span + 1) * dayHours})
 	}
 	for day := span * longDays; day < (span+1)*longDays; day++ {
 		marked, err := get(txn, dayTier.markKey(day), func([]byte) error { return nil })
@@ -169,48 +166,10 @@ func (s *Store) sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64
 			return err
 		}
 		if marked {
-			err = addRows(ctx, txn, prefixDayRow, day, day+1, sums)
+			err = of.addRows(ctx, txn, piece{prefixDayRow, day, day + 1})
 		} else {
-			err = addRows(ctx, txn, prefixRow, day*dayHours, (day+1)*dayHours, sums)
+			err = of.addRows(ctx, txn, piece{prefixRow, day * dayHours, (day + 1) * dayHours})
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addRows adds the rows with a prefix and a number in [from, to) to the sums of their names. A damaged row is left out: the
-// accounting shows that.
-func addRows(ctx context.Context, txn *badger.Txn, prefix byte, from, to int64, sums map[string]*stats.Sum) error {
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false
-	o.Prefix = []byte{prefix}
-	it := txn.NewIterator(o)
-	defer it.Close()
-	limit := orderedHour(to)
-	n := 0
-	for it.Seek(appendHourKey(nil, prefix, from)); it.Valid(); it.Next() {
-		item := it.Item()
-		key := item.Key()
-		if len(key) < 9 || binary.BigEndian.Uint64(key[1:]) >= limit {
-			return nil
-		}
-		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err() //nolint:wrapcheck // the caller's own
-		}
-		err := item.Value(func(value []byte) error {
-			_, body, err := rowBody(value)
-			if err != nil {
-				return nil //nolint:nilerr // see above
-			}
-			sum := sums[string(rowName(key))]
-			if sum == nil {
-				sum = new(stats.Sum)
-				sums[string(rowName(key))] = sum
-			}
-			return sum.AddEncoded(body)
-		})
 		if err != nil {
 			return err
 		}
@@ -219,16 +178,16 @@ func addRows(ctx context.Context, txn *badger.Txn, prefix byte, from, to int64, 
 }
 
 // writeSums writes the sums of a span in transactions that fit.
-func (s *Store) writeSums(t tier, span int64, sums map[string]*stats.Sum) error {
+func (s *Store) writeSums(t tier, span int64, of sums) error {
 	sizeMax := int(s.db.MaxBatchSize() / 2)
-	names := make([]string, 0, len(sums))
-	for name := range sums {
+	names := make([]string, 0, len(of))
+	for name := range of {
 		names = append(names, name)
 	}
 	for len(names) > 0 {
 		err := s.update(func(txn *badger.Txn) error {
 			for size := 0; len(names) > 0 && size < sizeMax; names = names[1:] {
-				value := appendRow(nil, 0, sums[names[0]].Row())
+				value := appendRow(nil, 0, of[names[0]])
 				size += len(value) + len(names[0])
 				if err := set(txn, append(appendHourKey(nil, t.rows, span), names[0]...), value); err != nil {
 					return err

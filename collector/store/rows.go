@@ -233,16 +233,22 @@ func (w *rowWalk) nextLive() error {
 
 func (w *rowWalk) persisted(key, value []byte) error {
 	k, err := parseRowKey(key)
+	if err != nil {
+		w.s.o.Logger.Error("store: skipped a statistics row with a damaged key", "key", fmt.Sprintf("%x", key), "error", err)
+		return nil
+	}
+	return w.decoded(k, value)
+}
+
+func (w *rowWalk) decoded(key stats.Key, value []byte) error {
+	_, body, err := rowBody(value)
 	if err == nil {
-		var body []byte
-		if _, body, err = rowBody(value); err == nil {
-			err = w.scratch.Decode(body)
-		}
+		err = w.scratch.Decode(body)
 	}
 	if err != nil {
 		// One bad row must not hide all others; the accounting shows that it is missing.
-		w.s.o.Logger.Error("store: skipped a damaged statistics row", "key", fmt.Sprintf("%x", key), "error", err)
+		w.s.o.Logger.Error("store: skipped a damaged statistics row", "row", fmt.Sprintf("%+v", key), "error", err)
 		return nil
 	}
-	return w.fn(k, &w.scratch)
+	return w.fn(key, &w.scratch)
 }

@@ -1,0 +1,183 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+)
+
+// getsMax is the number of single rows that RowsOf rather looks up than reads a range for.
+const getsMax = 20_000
+
+// RowsOf is Rows for the row names that keep wants, whose Hour is not set. A few names over many hours are looked up one by
+// one.
+func (s *Store) RowsOf(
+	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
+) error {
+	names, gets := s.namesIn(fromHour, toHour, keep)
+	if gets > getsMax {
+		return s.Rows(ctx, fromHour, toHour, func(k stats.Key, row *stats.Row) error {
+			hour := k.Hour
+			if k.Hour = 0; !keep(k) {
+				return nil
+			}
+			k.Hour = hour
+			return fn(k, row)
+		})
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.mu.Lock()
+	s.readers++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.readers--
+		s.mu.Unlock()
+	}()
+	return s.view(func(txn *badger.Txn) error {
+		l := lookUps{s: s, ctx: ctx, txn: txn, names: names}
+		if gets < getsApartMin {
+			return l.each(fromHour, toHour, l.giveTo(fn))
+		}
+		// Most of the time goes into finding the rows: one half of the hours is looked up while the other is given out.
+		middle := (fromHour + toHour) / 2
+		var later []foundRow
+		done := make(chan error, 1)
+		go func() {
+			done <- guarded(func() error {
+				return l.each(middle, toHour, func(r foundRow) error {
+					r.value = bytes.Clone(r.value)
+					later = append(later, r)
+					return nil
+				})
+			})
+		}()
+		give := l.giveTo(fn)
+		err := l.each(fromHour, middle, give)
+		if other := <-done; err == nil {
+			err = other
+		}
+		for i := 0; i < len(later) && err == nil; i++ {
+			err = give(later[i])
+		}
+		return err
+	})
+}
+
+// getsApartMin is the number of look-ups from which two at a time are worth it.
+const getsApartMin = 256
+
+// guarded calls fn in a goroutine of its own without its panics ending the process.
+func guarded(fn func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: query: %v", ErrUnavailable, cause)
+		}
+	}()
+	return fn()
+}
+
+// lookUps finds the rows of a few names, hour by hour. Its methods may be called from several goroutines.
+type lookUps struct {
+	s     *Store
+	ctx   context.Context //nolint:containedctx // of the one query
+	txn   *badger.Txn
+	names []namedSpan
+}
+
+// foundRow is a row from memory or else, encoded, from the database.
+type foundRow struct {
+	key   stats.Key
+	live  *stats.Row
+	value []byte // valid during the call
+}
+
+// each calls fn with the rows of the hours [from, to).
+func (l *lookUps) each(from, to int64, fn func(foundRow) error) error {
+	var dbKey []byte
+	for hour := from; hour < to; hour++ {
+		if err := l.ctx.Err(); err != nil {
+			return err //nolint:wrapcheck // the caller's own
+		}
+		for _, n := range l.names {
+			if hour < n.span.first || hour > n.span.last {
+				continue
+			}
+			r := foundRow{key: n.key}
+			r.key.Hour = hour
+			if r.live = l.s.liveCopy(r.key); r.live != nil {
+				if err := fn(r); err != nil {
+					return err
+				}
+				continue
+			}
+			dbKey = appendRowKey(dbKey[:0], &r.key)
+			_, err := get(l.txn, dbKey, func(value []byte) error {
+				r.value = value
+				return fn(r)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// liveCopy is a copy of a row in memory, or nil.
+func (s *Store) liveCopy(key stats.Key) *stats.Row {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row := s.live[key]
+	if row == nil {
+		return nil
+	}
+	c := new(stats.Row)
+	c.CopyFrom(&row.row)
+	return c
+}
+
+// giveTo decodes found rows and gives them to fn, one at a time.
+func (l *lookUps) giveTo(fn func(stats.Key, *stats.Row) error) func(foundRow) error {
+	w := rowWalk{s: l.s, fn: fn}
+	return func(r foundRow) error {
+		if r.live == nil {
+			return w.decoded(r.key, r.value)
+		}
+		if r.live.Count == 0 {
+			return nil // made for a batch that was not committed
+		}
+		return fn(r.key, r.live)
+	}
+}
+
+type namedSpan struct {
+	key  stats.Key
+	span nameSpan
+}
+
+// namesIn lists the names that are wanted, and the number of rows that they may have in the range.
+func (s *Store) namesIn(from, to int64, keep func(stats.Key) bool) (names []namedSpan, rows int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, span := range s.names {
+		first, last := max(span.first, from), min(span.last, to-1)
+		if first > last {
+			continue
+		}
+		key, err := parseName(name, 0)
+		if key.Hour = 0; err != nil || !keep(key) {
+			continue
+		}
+		names = append(names, namedSpan{key, span})
+		rows += last - first + 1
+	}
+	return names, rows
+}

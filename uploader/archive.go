@@ -37,7 +37,7 @@ func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 	// The memory for building objects is only held while the job runs.
 	u.builder = newBuilder(u.o.TempDir)
 	defer func() {
-		u.builder.body.reset() // closes the file of an object that spilled
+		u.builder.body.release()
 		u.builder, u.holdings = nil, nil
 	}()
 

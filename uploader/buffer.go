@@ -5,43 +5,43 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
-const (
-	chunkBytes = 256 << 10
-	// spillBytes is how much of an object is held in memory: the default object size and an eighth for estimates that
-	// were too low.
-	spillBytes = 9 << 20
-)
+// spillBytes is how much of an object is held in memory: the default object size and an eighth for estimates that were too
+// low.
+const spillBytes = 9 << 20
 
 // objectBuffer holds one compressed object between its making and its sending. Both need it: the request is signed over
 // the hash of its body, and a connection that breaks half-way must be able to start again.
 //
-// It is memory first, in chunks (a growing slice would double and copy), so that archiving goes on when the disk is full,
-// which is when it is needed most. What passes spillBytes, which only happens where an estimate was far too low, goes to
-// an unlinked temporary file: a plan is executed as written, and memory stays bounded.
+// It is memory first, so that archiving goes on when the disk is full, which is when it is needed most. What passes
+// spillBytes, which only happens where an estimate was far too low or archive.object_bytes is larger, goes to an unlinked
+// temporary file: a plan is executed as written, and memory stays bounded.
+//
+// The memory is mapped and not Go's. On Go's heap the garbage collector would let as much garbage pile up beside an object
+// as the object is large, and would give nothing back for minutes after a job; a mapping costs the pages that were
+// written, until release.
 //
 // Not for concurrent use; several readers may take turns.
 type objectBuffer struct {
 	dir string // of the temporary file; "" means the system's
 
-	chunks [][]byte // all but the last in use are full; reused between objects
+	memory []byte // mapped; nil before the first write, and where there was none to be had
 	size   int64
-	file   *os.File // holds what lies behind spillBytes
+	inFile int64    // the part of size that stands in the file, behind what is in memory
+	file   *os.File // nil until something spills
 }
 
 // Write appends p.
 func (b *objectBuffer) Write(p []byte) (int, error) {
 	written := 0
-	for len(p) > 0 && b.size < spillBytes {
-		i, at := int(b.size/chunkBytes), int(b.size%chunkBytes)
-		if i == len(b.chunks) {
-			b.chunks = append(b.chunks, make([]byte, chunkBytes))
-		}
-		n := copy(b.chunks[i][at:], p)
-		b.size += int64(n)
-		written += n
-		p = p[n:]
+	if b.inFile == 0 {
+		b.acquire()
+		written = copy(b.memory[b.size:], p)
+		b.size += int64(written)
+		p = p[written:]
 	}
 	if len(p) == 0 {
 		return written, nil
@@ -56,8 +56,9 @@ func (b *objectBuffer) Write(p []byte) (int, error) {
 			return written, fmt.Errorf("spill a large object to disk: %w", err)
 		}
 	}
-	n, err := b.file.WriteAt(p, b.size-spillBytes)
+	n, err := b.file.WriteAt(p, b.inFile)
 	b.size += int64(n)
+	b.inFile += int64(n)
 	written += n
 	if err != nil {
 		return written, fmt.Errorf("spill a large object to disk: %w", err)
@@ -65,12 +66,32 @@ func (b *objectBuffer) Write(p []byte) (int, error) {
 	return written, nil
 }
 
+// acquire maps the memory. Without any to be had, objects are built in the file.
+func (b *objectBuffer) acquire() {
+	if b.memory != nil {
+		return
+	}
+	memory, err := unix.Mmap(-1, 0, spillBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err == nil {
+		b.memory = memory
+	}
+}
+
 // reset forgets the content and keeps the memory.
 func (b *objectBuffer) reset() {
-	b.size = 0
+	b.size, b.inFile = 0, 0
 	if b.file != nil {
 		_ = b.file.Close() // unlinked: nothing depends on it
 		b.file = nil
+	}
+}
+
+// release is reset that gives the memory back. No reader may be in use.
+func (b *objectBuffer) release() {
+	b.reset()
+	if b.memory != nil {
+		_ = unix.Munmap(b.memory) // fails only for what is not mapped
+		b.memory = nil
 	}
 }
 
@@ -88,13 +109,11 @@ func (r *bufferReader) Read(p []byte) (int, error) {
 	}
 	var n int
 	var err error
-	if r.at < spillBytes {
-		chunk := r.b.chunks[r.at/chunkBytes]
-		end := min(int64(chunkBytes), r.b.size-r.at/chunkBytes*chunkBytes)
-		n = copy(p, chunk[r.at%chunkBytes:end])
+	if inMemory := r.b.size - r.b.inFile; r.at < inMemory {
+		n = copy(p, r.b.memory[r.at:inMemory])
 	} else {
 		left := r.b.size - r.at
-		n, err = r.b.file.ReadAt(p[:min(int64(len(p)), left)], r.at-spillBytes)
+		n, err = r.b.file.ReadAt(p[:min(int64(len(p)), left)], r.at-inMemory)
 	}
 	r.at += int64(n)
 	if n > 0 {

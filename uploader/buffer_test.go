@@ -10,11 +10,13 @@ import (
 )
 
 func TestBufferReadsBackAtEverySize(t *testing.T) {
-	content := make([]byte, spillBytes+3*chunkBytes+17)
+	const part = 256 << 10
+	content := make([]byte, spillBytes+3*part+17)
 	rng := rand.NewChaCha8([32]byte{1})
 	_, _ = rng.Read(content)
 	b := &objectBuffer{dir: t.TempDir()}
-	for _, size := range []int{0, 1, chunkBytes - 1, chunkBytes, chunkBytes + 1, 3*chunkBytes + 5, spillBytes - 1, spillBytes, spillBytes + 1, len(content)} {
+	defer b.release()
+	for _, size := range []int{0, 1, part - 1, part, part + 1, 3*part + 5, spillBytes - 1, spillBytes, spillBytes + 1, len(content)} {
 		b.reset()
 		for rest := content[:size]; len(rest) > 0; {
 			n := min(len(rest), 100_003)
@@ -31,7 +33,7 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 			}
 		}
 	}
-	small := content[:chunkBytes+100]
+	small := content[:part+100]
 	b.reset()
 	if _, err := b.Write(small); err != nil {
 		t.Fatal(err)
@@ -44,6 +46,7 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 func TestBufferSpillsToAnUnlinkedFile(t *testing.T) {
 	dir := t.TempDir()
 	b := &objectBuffer{dir: dir}
+	defer b.release()
 	if _, err := b.Write(make([]byte, spillBytes+1)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -29,7 +31,7 @@ const (
 	savedMin      = 0.85     // of the raw bytes
 	megabytesMin  = 100      // of raw NDJSON per second of CPU, building alone: formatting, hashing, compressing
 	memoryMax     = 16 << 20 // what archiving adds to the process, whatever the size
-	volumeObjects = 8 << 20
+	volumeObjects = 8 << 20  // archive.object_bytes
 )
 
 // made is a source of made events that keeps none: it makes those of a plan anew each time they are asked for.
@@ -119,75 +121,107 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// proveVolume archives many events into a directory and measures; then gzip -6 of the same NDJSON.
+// booksGCPercent is what the books process sets.
+const booksGCPercent = 50
+
+// proveVolume archives many events and measures; then gzip -6 of all of the same NDJSON.
 func proveVolume(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	events := flags.Uint64("events", 10_000_000, "events to archive")
+	local := flags.Bool("local", false, "archive into a directory instead of a real S3 server")
 	_ = flags.Parse(args)
+	debug.SetGCPercent(booksGCPercent)
 	dir, err := os.MkdirTemp("", "wayside-volume-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	var found []string
-	var failed error
-	for _, traceIDs := range []bool{false, true} {
-		n := *events
-		if traceIDs {
-			n /= 10 // for the bytes alone
-		}
-		text, err := measureVolume(ctx, filepath.Join(dir, strconv.FormatBool(traceIDs)), n, traceIDs)
-		found, failed = append(found, text), errors.Join(failed, err)
+	open := func(name string) (uploader.Target, error) {
+		return uploader.OpenTarget(ctx, filepath.Join(dir, name), uploader.TargetOptions{})
 	}
-	return strings.Join(found, "; with trace_id: "), failed
-}
-
-func measureVolume(ctx context.Context, dir string, events uint64, traceIDs bool) (string, error) {
-	target, err := uploader.OpenTarget(ctx, dir, uploader.TargetOptions{})
+	where := "a directory"
+	if !*local {
+		server, err := s3test.StartProcess(filepath.Join(dir, "s3"))
+		if err != nil {
+			return "", err
+		}
+		defer server.Stop()
+		where = "versitygw"
+		open = func(name string) (uploader.Target, error) {
+			return uploader.OpenTarget(ctx, server.URL(name), uploader.TargetOptions{AccessKey: server.AccessKey, SecretKey: server.SecretKey})
+		}
+	}
+	target, err := open("plain")
 	if err != nil {
 		return "", err
 	}
+	all, failed := measureVolume(ctx, target, *events, false)
+	if failed != nil && all.lines == 0 {
+		return "", failed
+	}
+	beside, err := gzip6(ctx, target, all)
+	if err != nil {
+		return all.String(), err
+	}
+	if target, err = open("traced"); err != nil {
+		return "", err
+	}
+	traced, err := measureVolume(ctx, target, *events/10, true) // for the bytes
+	return fmt.Sprintf("into %s: %s. %s. With trace_id: %s", where, all, beside, traced), errors.Join(failed, err)
+}
+
+// volume is what archiving so many events took.
+type volume struct {
+	lines, raw, compressed uint64
+	objects                int
+	perSecond              float64 // MB of NDJSON per second of CPU
+	added, anonymous       int64   // bytes of memory: beyond what the process had before, and all of it
+	whole                  int64   // largest resident set, mapped files included
+}
+
+func (v volume) saved() float64 { return 1 - float64(v.compressed)/float64(v.raw) }
+
+func (v volume) String() string {
+	const mib = 1 << 20
+	return fmt.Sprintf("%d events, %d bytes of NDJSON, %d compressed (%.1f %% saved, %.1f B an event), %d objects, "+
+		"%.0f MB/s of raw NDJSON per core (format, fold, hash, compress, write, read back, unpack, hash), memory at most %.1f MiB more than the "+
+		"same process needs to make the events (all its anonymous memory %.1f MiB, resident with the binary's mapped pages %.1f MiB)",
+		v.lines, v.raw, v.compressed, 100*v.saved(), float64(v.compressed)/float64(v.lines), v.objects, v.perSecond,
+		float64(v.added)/mib, float64(v.anonymous)/mib, float64(v.whole)/mib)
+}
+
+func measureVolume(ctx context.Context, target uploader.Target, events uint64, traceIDs bool) (volume, error) {
 	v := volumePlans(events, traceIDs)
 	u, err := uploader.New(uploader.Options{Source: v, Catalogue: v, Target: target, ObjectBytes: volumeObjects, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return "", err
+		return volume{}, err
 	}
 	before, err := v.alone(ctx)
 	if err != nil {
-		return "", err
+		return volume{}, err
 	}
 	peak := newPeak()
 	began := cpu()
 	r, err := u.ArchiveOnce(ctx, true)
 	took := cpu() - began - v.spent
-	most := peak.end() - before
+	most := peak.end()
 	if err != nil {
-		return "", err
+		return volume{}, err
 	}
-	if r.Lines != events {
-		return "", fmt.Errorf("%d lines of %d events", r.Lines, events)
+	found := volume{
+		lines: r.Lines, raw: r.RawBytes, compressed: r.Bytes, objects: r.Objects, perSecond: float64(r.RawBytes) / 1e6 / took.Seconds(),
+		added: most - before, anonymous: most, whole: statusBytes("VmHWM:"),
 	}
-	perSecond := float64(r.RawBytes) / 1e6 / took.Seconds()
-	saved := 1 - float64(r.Bytes)/float64(r.RawBytes)
-	text := fmt.Sprintf("%d events, %d bytes of NDJSON, %d compressed (%.1f %% saved, %.1f B an event), %d objects, "+
-		"%.0f MB/s of raw NDJSON per core (format, fold, hash, compress, write, read back, unpack, hash), %.1f MiB added at most",
-		events, r.RawBytes, r.Bytes, 100*saved, float64(r.Bytes)/float64(events), r.Objects, perSecond, float64(most)/(1<<20))
-	if traceIDs {
-		return text, nil
-	}
-	beside, err := gzip6(ctx, target, dir)
-	if err != nil {
-		return text, err
-	}
-	text += beside
 	switch {
-	case saved < savedMin:
-		err = fmt.Errorf("only %.1f %% saved", 100*saved)
-	case perSecond < megabytesMin:
-		err = fmt.Errorf("only %.0f MB/s", perSecond)
-	case most > memoryMax:
-		err = fmt.Errorf("%d bytes of memory", most)
+	case r.Lines != events:
+		err = fmt.Errorf("%d lines of %d events", r.Lines, events)
+	case found.saved() < savedMin:
+		err = fmt.Errorf("only %.1f %% saved", 100*found.saved())
+	case found.perSecond < megabytesMin:
+		err = fmt.Errorf("only %.0f MB/s", found.perSecond)
+	case found.added > memoryMax:
+		err = fmt.Errorf("%d bytes of memory", found.added)
 	}
-	return text, err
+	return found, err
 }
 
 // volumePlans cuts plans of about 8 MiB.
@@ -213,38 +247,36 @@ func volumePlans(events uint64, traceIDs bool) *made {
 	return v
 }
 
-// gzip6 runs gzip -6 over the NDJSON of the first object.
-func gzip6(ctx context.Context, target uploader.Target, dir string) (string, error) {
-	var raw bytes.Buffer
-	var size int64
-	err := reader.List(ctx, target, reader.Range{}, func(o reader.Object) error {
-		if raw.Len() > 0 {
-			return nil
-		}
-		size = o.Size
-		_, err := reader.Scan(ctx, target, o.Key, func(line []byte) error {
-			raw.Write(line)
-			raw.WriteByte('\n')
-			return nil
-		})
-		return err
-	})
+// gzip6 runs gzip -6 over the NDJSON of all objects, one after the other.
+func gzip6(ctx context.Context, target uploader.Target, v volume) (string, error) {
+	cmd := exec.CommandContext(ctx, "gzip", "-6", "-c")
+	out := &countWriter{}
+	cmd.Stdout = out
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return "", err
 	}
-	name := filepath.Join(dir, "raw.ndjson")
-	if err := os.WriteFile(name, raw.Bytes(), 0o600); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "gzip", "-6", "-c", name) //nolint:gosec // fixed
-	out := &countWriter{}
-	cmd.Stdout = out
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("gzip: %w", err)
 	}
+	raw := &countWriter{}
+	lines := bufio.NewWriterSize(io.MultiWriter(in, raw), 1<<20)
+	err = reader.List(ctx, target, reader.Range{}, func(o reader.Object) error {
+		_, err := reader.Scan(ctx, target, o.Key, func(line []byte) error {
+			_, _ = lines.Write(line) // its error stays with the writer
+			return lines.WriteByte('\n')
+		})
+		return err
+	})
+	if err := errors.Join(err, lines.Flush(), in.Close(), cmd.Wait()); err != nil {
+		return "", fmt.Errorf("gzip: %w", err)
+	}
+	if uint64(raw.n) != v.raw { //nolint:gosec // not negative
+		return "", fmt.Errorf("%d bytes of NDJSON read back, archived were %d", raw.n, v.raw)
+	}
 	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return fmt.Sprintf(". gzip -6 of one object's NDJSON: %d bytes to %d (wayside %d), %.0f MB/s for compressing alone",
-		raw.Len(), out.n, size, float64(raw.Len())/1e6/took.Seconds()), nil
+	return fmt.Sprintf("gzip -6 of all of this NDJSON in one piece: %d bytes (%.1f %% saved, %.1f B an event; wayside %d), %.0f MB/s per core for compressing alone",
+		out.n, 100*(1-float64(out.n)/float64(v.raw)), float64(out.n)/float64(v.lines), v.compressed, float64(v.raw)/1e6/took.Seconds()), nil
 }
 
 type countWriter struct{ n int64 }
@@ -286,14 +318,18 @@ func (p *peak) end() int64 {
 	return <-p.most
 }
 
-// anonymous is the process's anonymous memory in bytes.
-func anonymous() int64 {
+// anonymous is the process's anonymous memory in bytes: Go's heap, stacks and what was mapped for objects, everything that is
+// not a page of a file.
+func anonymous() int64 { return statusBytes("RssAnon:") }
+
+// statusBytes reads one of the kB figures of /proc/self/status.
+func statusBytes(name string) int64 {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, found := strings.CutPrefix(line, "RssAnon:"); found {
+		if rest, found := strings.CutPrefix(line, name); found {
 			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return n << 10
 		}

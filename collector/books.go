@@ -65,23 +65,19 @@ func (c *Collector) Storage(ctx context.Context) (api.Storage, error) {
 	s.MeasuredAt = u.at.UTC()
 	maps.Copy(s.Bytes, u.parts)
 	s.BytesTotal, s.FreeBytes = u.total, u.free
-	perDay, known := c.guard.growth()
-	if known {
-		s.GrowthBytesPerDay = perDay
-		s.DaysLeft = daysLeft(u, c.o.BytesMax, c.o.FreeMin, perDay)
-	}
-	return s, nil
+	return s, c.outlook(ctx, &s, u)
 }
 
-// daysLeft is how long it takes to reach the nearer limit at this growth; nil if it never does.
-func daysLeft(u usage, bytesMax, freeMin int64, perDay float64) *float64 {
-	if perDay <= 0 {
-		return nil
+// outlook says how the directory grows and what that means, by the same rule as the capacity report: from its samples, what
+// this process has watched itself, and now.
+func (c *Collector) outlook(ctx context.Context, s *api.Storage, u usage) error {
+	capacity := Capacity{At: u.at, BytesTotal: u.total, BytesMax: c.o.BytesMax, FreeBytes: u.free, FreeMin: c.o.FreeMin, RoomBytes: u.room}
+	first := c.guard.first()
+	err := capacity.grow(ctx, c.o.Store, store.CapacitySample{At: first.at, Bytes: first.parts}, store.CapacitySample{At: u.at, Bytes: u.parts})
+	if err != nil {
+		return fmt.Errorf("read earlier measurements: %w", err)
 	}
-	room := u.free - freeMin
-	if bytesMax > 0 {
-		room = min(room, bytesMax-u.total)
-	}
-	days := max(float64(room), 0) / perDay
-	return &days
+	s.RoomBytes, s.DaysLeft, s.Limit = u.room, capacity.DaysLeft, capacity.Limit
+	s.GrowthBytesPerDay = float64(capacity.GrowthPerDay["total"])
+	return nil
 }

@@ -12,13 +12,15 @@ import (
 
 // Capacity says what the data directory takes, how fast it grows and when it is full.
 type Capacity struct {
-	At         time.Time         `json:"at"`
-	Bytes      map[string]int64  `json:"bytes"` // allocated on disk, by part: spool, store, quarantine, archive, other
-	BytesTotal int64             `json:"bytes_total"`
-	BytesMax   int64             `json:"bytes_max"` // data.bytes_max; 0: no limit
-	FreeBytes  int64             `json:"free_bytes"`
-	FreeMin    int64             `json:"free_min"` // data.free_min; 0: no limit
-	Counts     map[string]uint64 `json:"counts"`   // events, by part
+	At         time.Time        `json:"at"`
+	Bytes      map[string]int64 `json:"bytes"` // allocated on disk, by part: spool, store, quarantine, archive, other
+	BytesTotal int64            `json:"bytes_total"`
+	BytesMax   int64            `json:"bytes_max"` // data.bytes_max; 0: no limit
+	FreeBytes  int64            `json:"free_bytes"`
+	FreeMin    int64            `json:"free_min"` // data.free_min; 0: no limit
+	// RoomBytes is kept below BytesMax for what grows while applying pauses.
+	RoomBytes int64             `json:"room_bytes"`
+	Counts    map[string]uint64 `json:"counts"` // events, by part
 	// Growth since the samples began, at most GrowthDays ago; absent until they span an hour.
 	Since        *time.Time       `json:"since,omitempty"`
 	GrowthPerDay map[string]int64 `json:"growth_bytes_per_day,omitempty"` // by part, and their total
@@ -35,11 +37,17 @@ const capacityKept = 400 * 24 * time.Hour
 // growthSpanMin is the shortest span from which a growth per day is told.
 const growthSpanMin = time.Hour
 
+// samples are what the store keeps of earlier measurements.
+type samples interface {
+	Capacity(ctx context.Context, since time.Time, fn func(store.CapacitySample) error) error
+}
+
 // CapacityOptions say what is measured.
 type CapacityOptions struct {
 	Store               *store.Store
 	DataDir, ArchiveDir string // ArchiveDir is empty for an archive elsewhere
 	BytesMax, FreeMin   int64
+	SpoolBytesMax       int64            // see [Options]
 	Now                 func() time.Time // default clock.Now
 }
 
@@ -48,14 +56,16 @@ func MeasureCapacity(ctx context.Context, o CapacityOptions) (*Capacity, error) 
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
-	g := newGuard(Options{DataDir: o.DataDir, ArchiveDir: o.ArchiveDir, BytesMax: o.BytesMax, FreeMin: o.FreeMin, Now: o.Now})
+	g := newGuard(Options{
+		Store: o.Store, DataDir: o.DataDir, ArchiveDir: o.ArchiveDir, BytesMax: o.BytesMax, FreeMin: o.FreeMin, SpoolBytesMax: o.SpoolBytesMax, Now: o.Now,
+	})
 	u := g.measure()
 	totals, err := o.Store.Totals()
 	if err != nil {
 		return nil, fmt.Errorf("read the store's figures: %w", err)
 	}
 	c := &Capacity{
-		At: u.at.UTC(), Bytes: maps.Clone(u.parts), BytesTotal: u.total, BytesMax: o.BytesMax, FreeBytes: u.free, FreeMin: o.FreeMin,
+		At: u.at.UTC(), Bytes: maps.Clone(u.parts), BytesTotal: u.total, BytesMax: o.BytesMax, FreeBytes: u.free, FreeMin: o.FreeMin, RoomBytes: u.room,
 		Counts: map[string]uint64{
 			"applied": totals.Applied, "quarantined": totals.Quarantined, "archived": totals.Archived, "deleted": totals.Deleted,
 			"local": totals.Applied - totals.Deleted,
@@ -72,15 +82,15 @@ func PruneCapacity(s *store.Store, now time.Time) (int, error) {
 	return s.PruneCapacity(now.Add(-capacityKept))
 }
 
-// grow fits a line through the samples of the last days, part by part.
-func (c *Capacity) grow(ctx context.Context, s *store.Store) error {
+// grow fits a line through the samples of the last days, part by part: those that the store keeps, and further ones.
+func (c *Capacity) grow(ctx context.Context, s samples, further ...store.CapacitySample) error {
 	fits := map[string]*fit{"total": {}}
 	var first time.Time
-	err := s.Capacity(ctx, c.At.AddDate(0, 0, -GrowthDays), func(sample store.CapacitySample) error {
+	add := func(sample store.CapacitySample) error {
 		if sample.At.After(c.At) {
 			return nil // the clock was ahead
 		}
-		if first.IsZero() {
+		if first.IsZero() || sample.At.Before(first) {
 			first = sample.At
 		}
 		days := sample.At.Sub(c.At).Hours() / 24
@@ -94,7 +104,11 @@ func (c *Capacity) grow(ctx context.Context, s *store.Store) error {
 		}
 		fits["total"].add(days, float64(total))
 		return nil
-	})
+	}
+	err := s.Capacity(ctx, c.At.AddDate(0, 0, -GrowthDays), add)
+	for i := range further {
+		_ = add(further[i]) // its error is always nil
+	}
 	if err != nil || first.IsZero() || c.At.Sub(first) < growthSpanMin {
 		return err
 	}
@@ -114,8 +128,8 @@ func (c *Capacity) left() {
 		return
 	}
 	room, limit := c.FreeBytes-c.FreeMin, "data.free_min"
-	if c.BytesMax > 0 && c.BytesMax-c.BytesTotal < room {
-		room, limit = c.BytesMax-c.BytesTotal, "data.bytes_max"
+	if below := c.BytesMax - c.RoomBytes - c.BytesTotal; c.BytesMax > 0 && below < room {
+		room, limit = below, "data.bytes_max"
 	}
 	days := max(float64(room), 0) / perDay
 	c.DaysLeft, c.Limit = &days, limit

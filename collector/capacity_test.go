@@ -42,7 +42,7 @@ func TestCapacityTellsGrowthAndWhenItIsFull(t *testing.T) {
 	if got := c.GrowthPerDay["archive"]; math.Abs(float64(got)-1<<20) > 1<<12 {
 		t.Errorf("the archive grows by %d bytes a day, want %d", got, 1<<20)
 	}
-	room := float64(min(c.BytesMax-c.BytesTotal, c.FreeBytes))
+	room := float64(min(c.BytesMax-c.RoomBytes-c.BytesTotal, c.FreeBytes))
 	if c.DaysLeft == nil || math.Abs(*c.DaysLeft-room/float64(c.GrowthPerDay["total"])) > 1e-6 || c.Limit == "" {
 		t.Errorf("days left: %+v", c)
 	}

@@ -72,6 +72,7 @@ type Store interface {
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 	PathState(fn func(key, value []byte) error) error
 	Size() (lsm, vlog int64)
+	Capacity(ctx context.Context, since time.Time, fn func(store.CapacitySample) error) error
 }
 
 // Errors of DrainOnce. Neither loses anything: the same events come again with the next call.
@@ -104,6 +105,7 @@ type Options struct {
 	ArchiveDir    string        // local archive, if it is outside DataDir
 	BytesMax      int64         // data.bytes_max; 0: no limit
 	FreeMin       int64         // data.free_min; 0: no limit
+	SpoolBytesMax int64         // what the spool may grow to: room for it is left below BytesMax; 0: not known, none is left
 	GuardInterval time.Duration // how often the disk is looked at, default 2s
 
 	RoutesMax int // metrics.paths_max: routes with latency histograms of their own, default 100

@@ -228,6 +228,7 @@ func (c *Collector) finish(p part, d *Drained) {
 	}
 	now.Close()
 	d.Events += len(p.items)
+	c.guard.applied(len(p.items))
 	d.Responses += responses
 	d.Batches++
 	c.publish.batches++

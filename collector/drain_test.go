@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -258,33 +257,6 @@ func TestRowsSumUpProperty(t *testing.T) {
 		}
 		_, _ = r.store.Close(), plain.store.Close()
 	})
-}
-
-func TestDiskLimitsPauseApplying(t *testing.T) {
-	for name, limit := range map[string]func(*Options){
-		"data.bytes_max": func(o *Options) { o.BytesMax = 1 },
-		"data.free_min":  func(o *Options) { o.FreeMin = 1 << 60 },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil)
-			r.reopen(t, func(o *Options) { o.DataDir = r.dir; limit(o) })
-			r.source.add(r.epoch, r.request("/a", 200))
-			_, err := r.DrainOnce(t.Context())
-			if !errors.Is(err, ErrPaused) || !strings.HasPrefix(err.Error(), "paused: "+name) {
-				t.Fatalf("got %v", err)
-			}
-			if r.source.peeks != 0 {
-				t.Error("the source was asked while paused")
-			}
-			r.reopen(t, func(o *Options) { o.DataDir = r.dir; o.BytesMax = 1 << 40; o.FreeMin = 1 })
-			r.drain(t)
-			r.checkBooks(t, 1)
-			s, err := r.Storage(t.Context())
-			if err != nil || s.BytesTotal <= 0 || s.Bytes["store"] <= 0 || s.FreeBytes <= 0 {
-				t.Errorf("storage %+v, %v", s, err)
-			}
-		})
-	}
 }
 
 func TestFinishedEpochsAreRetired(t *testing.T) {

@@ -81,7 +81,7 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
 		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
 		DataDir: dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
-		Logger: log,
+		SpoolBytesMax: spoolBytesMax(cfg), Logger: log,
 	})
 	return b, err
 }

@@ -38,7 +38,7 @@ func (b *books) furtherJobs() []uploader.Job {
 func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 	c, err := collector.MeasureCapacity(ctx, collector.CapacityOptions{
 		Store: b.store, DataDir: b.cfg.Data.Dir, ArchiveDir: localArchive(b.cfg),
-		BytesMax: b.cfg.Data.BytesMax.Int64(), FreeMin: b.cfg.Data.FreeMin.Int64(),
+		BytesMax: b.cfg.Data.BytesMax.Int64(), FreeMin: b.cfg.Data.FreeMin.Int64(), SpoolBytesMax: spoolBytesMax(b.cfg),
 	})
 	if err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ func (t *traffic) build() error {
 		SegmentBytes:     t.cfg.Spool.SegmentBytes.Int(),
 		Segments:         t.cfg.Spool.Segments,
 		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
-		QueueBytesMax:    t.cfg.Spool.BytesMax.Int64(),
+		QueueBytesMax:    queueBytesMax(t.cfg),
 		SyncEachResponse: t.cfg.Spool.Sync == "request",
 		OnPublish:        t.published,
 		Logger:           t.log,

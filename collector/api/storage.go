@@ -16,11 +16,14 @@ type Storage struct {
 	BytesMax   int64             `json:"bytes_max"`  // data.bytes_max; 0: no limit
 	FreeBytes  int64             `json:"free_bytes"` // of the filesystem
 	FreeMin    int64             `json:"free_min"`   // data.free_min; 0: no limit
+	RoomBytes  int64             `json:"room_bytes"` // kept below bytes_max for what grows while applying pauses
 	Counts     map[string]uint64 `json:"counts"`     // events by part: spooled, applied, archived, deleted, …
 	State      string            `json:"state"`      // "running", or why applying pauses
-	// Growth over the time this process has watched, and what it means; absent until there is something to say.
+	// Growth over the last days, as in the capacity report: 0 until measurements span an hour. DaysLeft is absent while
+	// nothing grows.
 	GrowthBytesPerDay float64  `json:"growth_bytes_per_day"`
 	DaysLeft          *float64 `json:"days_left,omitempty"`
+	Limit             string   `json:"limit,omitempty"` // which one is reached first
 }
 
 func (h *handler) storage(r *http.Request) (any, error) {

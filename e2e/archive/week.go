@@ -5,133 +5,128 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/wayside-proxy/wayside/collector/store"
-	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// weekLimit is data.bytes_max of the week, which the total must never pass.
-const weekLimit = 96 << 20
+const (
+	// weekRetention and weekExpire are how long events stay in the store and objects in the archive, which is a directory
+	// below the data directory and counts.
+	weekRetention = 72 * time.Hour
+	weekExpire    = 96 * time.Hour
+	// calmDays follow a week whose limit bound, at calmShare of its load: everything must come right by itself.
+	calmDays  = 4
+	calmShare = 8
+)
 
-// proveWeek applies a constant load through seven simulated days with archive and retention by the clock, and measures the
-// data directory before and after each night's retention. The archive is a directory elsewhere.
+// day is a line of the table.
+type day struct {
+	number                    int
+	offered, applied, dropped uint64 // that day
+	spooled                   uint64 // waiting at its end
+	before, after, most       int64  // bytes of the data directory: before and after the night's retention, and the most of the day
+}
+
+func (d day) String() string {
+	const mib = 1 << 20
+	return fmt.Sprintf("| %d | %d | %d | %d | %d | %.1f | %.1f | %.1f | %.1f |", d.number, d.offered, d.applied, d.dropped, d.spooled,
+		float64(d.most)/mib, float64(d.before)/mib, float64(d.after)/mib, float64(d.before-d.after)/mib)
+}
+
+const dayHead = `| day | responses | applied | dropped, counted | waiting | MiB at most | before retention | after | given back |
+|---|---|---|---|---|---|---|---|---|`
+
+// proveWeek sends a constant load through spool, collector, store and archive for seven simulated days, twice: with room for
+// all of it, and with a data.bytes_max that binds, followed by calm days. The data directory is walked every few
+// milliseconds, allocated blocks counted, and must never pass data.bytes_max; what is not applied must be counted to the
+// unit; and after the load has gone everything must come right by itself.
 func proveWeek(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
-	perHour := flags.Int("per-hour", 16_000, "events an hour")
+	perHour := flags.Int("per-hour", 10_000, "responses an hour")
+	wide := flags.Int64("wide", 192<<20, "data.bytes_max that does not bind")
+	tight := flags.Int64("tight", 96<<20, "data.bytes_max that binds")
 	_ = flags.Parse(args)
+	var found []string
+	for _, limit := range []int64{*wide, *tight} {
+		text, err := simulate(ctx, limit, *perHour, limit == *tight)
+		found = append(found, text)
+		if err != nil {
+			return strings.Join(found, "; "), err
+		}
+	}
+	return strings.Join(found, "; "), nil
+}
+
+func simulate(ctx context.Context, limit int64, perHour int, binds bool) (string, error) {
 	dir, err := os.MkdirTemp("", "wayside-week-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	w := &week{dir: dir, now: monday, data: filepath.Join(dir, "data")}
-	if err := w.open(ctx); err != nil {
-		return "", err
-	}
-	defer func() { _ = w.store.Close() }()
-	fmt.Println("day  events    before retention  after     given back")
-	var rows []string
-	for day := range 7 {
-		for range 24 {
-			if err := w.hour(ctx, *perHour); err != nil {
-				return "", err
-			}
-		}
-		before := w.bytes()
-		if _, err := w.uploader.CleanOnce(ctx); err != nil {
-			return "", err
-		}
-		if err := w.store.Flatten(); err != nil {
-			return "", err
-		}
-		after := w.bytes()
-		w.levels = append(w.levels, after)
-		fmt.Printf("%3d  %8d  %16d  %8d  %10d\n", day+1, w.seq, before, after, before-after)
-		rows = append(rows, fmt.Sprintf("%d: %.1f → %.1f", day+1, float64(before)/(1<<20), float64(after)/(1<<20)))
-	}
-	totals, err := w.store.Totals()
+	w, err := newWeek(ctx, dir, limit)
 	if err != nil {
 		return "", err
 	}
-	found := fmt.Sprintf("%d events an hour for 7 days, retention 72 h, MiB of the data directory before → after each night's retention: %s; "+
-		"largest ever %.1f MiB of %d allowed; %d applied, %d archived, %d deleted locally",
-		*perHour, strings.Join(rows, ", "), float64(w.most)/(1<<20), weekLimit>>20, totals.Applied, totals.Archived, totals.Deleted)
-	if w.most > weekLimit || totals.Deleted == 0 || totals.Archived < totals.Applied*9/10 {
-		return found, errors.New("beyond the limit, or not archived and deleted")
+	defer w.close()
+	fmt.Printf("\ndata.bytes_max %d MiB, %d responses an hour, retention.events 72h, archive (a directory below it) expires after 96h:\n\n%s\n",
+		limit>>20, perHour, dayHead)
+	var days []day
+	total := 7
+	if binds {
+		total += calmDays
 	}
-	// From the fourth night on, as much goes as comes.
-	if last, third := w.levels[6], w.levels[3]; last > third+third/4 {
-		return found, fmt.Errorf("the directory still grows at a constant load: %v", w.levels)
-	}
-	return found, nil
-}
-
-type week struct {
-	dir, data string
-	now       time.Time
-	seq       uint64
-	most      int64
-	levels    []int64 // after each night's retention
-	store     *store.Store
-	uploader  *uploader.Uploader
-}
-
-func (w *week) open(ctx context.Context) error {
-	clock := func() time.Time { return w.now }
-	var err error
-	w.store, err = store.Open(store.Options{
-		Dir: filepath.Join(w.data, "store"), QuarantineDir: filepath.Join(w.data, "quarantine"), ReserveBytes: -1, Now: clock, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		return err
-	}
-	target, err := uploader.OpenTarget(ctx, filepath.Join(w.dir, "archive"), uploader.TargetOptions{})
-	if err != nil {
-		return err
-	}
-	w.uploader, err = uploader.New(uploader.Options{Source: w.store, Catalogue: w.store, Target: target, Now: clock, Logger: slog.New(slog.DiscardHandler)})
-	return err
-}
-
-// hour applies an hour's events and archives what is due.
-func (w *week) hour(ctx context.Context, events int) error {
-	const step = 4000
-	m := maker{seed: 7, perEvent: time.Hour / time.Duration(events)}
-	for done := 0; done < events; done += step {
-		if err := w.store.Apply(m.batch(w.seq+1, step, w.now)); err != nil {
-			return err
+	for n := range total {
+		load := perHour
+		if n >= 7 {
+			load /= calmShare
 		}
-		w.seq += step
-		w.now = w.now.Add(time.Hour * step / time.Duration(events))
-		w.most = max(w.most, w.bytes())
-	}
-	if err := w.store.Checkpoint(); err != nil {
-		return err
-	}
-	_, err := w.uploader.ArchiveOnce(ctx, false)
-	w.most = max(w.most, w.bytes())
-	return err
-}
-
-// bytes are those allocated on disk below the data directory.
-func (w *week) bytes() int64 {
-	var total int64
-	_ = filepath.WalkDir(w.data, func(_ string, d fs.DirEntry, err error) error {
+		d, err := w.day(ctx, n+1, load)
 		if err != nil {
-			return nil //nolint:nilerr // vanished meanwhile
+			return "", fmt.Errorf("day %d: %w", n+1, err)
 		}
-		if info, err := d.Info(); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				total += stat.Blocks * 512
-			}
+		fmt.Println(d)
+		days = append(days, d)
+	}
+	text := fmt.Sprintf("%d responses an hour for 7 days, retention 72 h, archive 96 h: %s", perHour, w.summary(days))
+	return text, errors.Join(w.finish(ctx), judge(days, limit, binds))
+}
+
+// judge says what is wrong with a week.
+func judge(days []day, limit int64, binds bool) error {
+	dropped := uint64(0)
+	for _, d := range days {
+		dropped += d.dropped
+		switch {
+		case d.most > limit:
+			return fmt.Errorf("day %d: %d bytes, allowed were %d", d.number, d.most, limit)
+		case d.applied == 0 && (d.number < 3 || d.number > 4 && d.number <= 7): // until retention begins to free space, a full disk may stay full
+			return fmt.Errorf("day %d: nothing was applied", d.number)
 		}
-		return nil
-	})
-	return total
+	}
+	last := days[len(days)-1]
+	switch {
+	case !binds && dropped > 0:
+		return fmt.Errorf("%d dropped although there was room", dropped)
+	case !binds && last.after > days[4].after+days[4].after/4:
+		return fmt.Errorf("the directory still grows at a constant load: %d bytes after day 5, %d after day 7", days[4].after, last.after)
+	case binds && dropped == 0:
+		return errors.New("the limit did not bind")
+	case binds && last.dropped+last.spooled > 0:
+		return fmt.Errorf("not come right after %d calm days: %d dropped, %d waiting", calmDays, last.dropped, last.spooled)
+	}
+	return nil
+}
+
+// summary is the table in a line.
+func (w *week) summary(days []day) string {
+	const mib = 1 << 20
+	var parts []string
+	var most int64
+	var dropped uint64
+	for _, d := range days {
+		most, dropped = max(most, d.most), dropped+d.dropped
+		parts = append(parts, fmt.Sprintf("%d: %.1f → %.1f", d.number, float64(d.before)/mib, float64(d.after)/mib))
+	}
+	return fmt.Sprintf("largest ever %.1f MiB of %d allowed (walked %d times), %d of %d responses dropped and counted; MiB before → after each night's retention: %s",
+		float64(most)/mib, w.limit>>20, w.disk.walks.Load(), dropped, w.offered, strings.Join(parts, ", "))
 }

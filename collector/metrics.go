@@ -9,7 +9,7 @@ import (
 // metrics are the counters that the drain loop moves; gauges are read when they are asked for.
 type metrics struct {
 	applied, batches, quarantined prometheus.Counter
-	failures, retries             prometheus.Counter
+	failures, retries, forgotten  prometheus.Counter
 	applySeconds, snapshotSeconds prometheus.Histogram
 }
 
@@ -32,6 +32,7 @@ func newMetrics(c *Collector) (*metrics, *prometheus.Registry) {
 		batches:     counter("collector_batches_total", "Transactions that applied events."),
 		quarantined: counter("collector_quarantined_total", "Responses set aside because they could not be applied."),
 		failures:    counter("collector_failures_total", "Failed attempts to apply a batch that were the batch's own fault."),
+		forgotten:   counter("collector_forgotten_events_total", "Events whose path wayside forget removed."),
 		retries:     counter("collector_retries_total", "Steps put off because the spool or the store was not available."),
 		applySeconds: histogram("collector_apply_duration_seconds",
 			"Time to label, write and sync one transaction.", 0.0005),

@@ -301,6 +301,15 @@ func (s *Set) recycle(seg *journal.Segment) {
 // have kept. The failed file is only read from now on.
 func (s *Set) roll(e *epoch, cause error) error {
 	s.commitFailed(cause)
+	if err := s.replace(e, cause); err != nil {
+		return err
+	}
+	s.o.Logger.Warn("queue file failed, continuing in a new one", "error", cause)
+	return nil
+}
+
+// replace is roll without the log. The held segments are committed in the new file.
+func (s *Set) replace(e *epoch, cause error) error {
 	number := 0
 	s.mu.Lock()
 	for _, q := range e.files {
@@ -340,8 +349,7 @@ func (s *Set) roll(e *epoch, cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.files = append(e.files, q)
-	e.deletes = nil // of the failed file, which is removed as a whole
-	s.o.Logger.Warn("queue file failed, continuing in a new one", "error", cause, "file", q.name)
+	e.deletes = nil // of the files before, which are removed as a whole
 	return nil
 }
 

@@ -103,6 +103,17 @@ func (u *Uploader) RunJob(ctx context.Context, name string) (Result, error) {
 	return Result{Job: name}, fmt.Errorf("no job %q", name)
 }
 
+// Alone calls fn while no job runs. It waits for a job that is running.
+func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
+	select {
+	case <-u.job:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { u.job <- struct{}{} }()
+	return fn()
+}
+
 // Shutdown archives everything that is applied, the open hour included, trying again until it succeeds or ctx is done. Run
 // must have returned, and nothing more should be applied.
 func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {

@@ -263,6 +263,7 @@ func (b *books) handler() http.Handler {
 		reply(w, checks, err)
 	})
 	mux.HandleFunc("POST "+pathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
+	mux.HandleFunc("POST "+pathForgetBooks, b.serveForget)
 	mux.HandleFunc("POST "+pathJob+"{name}", func(w http.ResponseWriter, r *http.Request) {
 		done, err := b.job(r.Context(), r.PathValue("name"), r.URL.Query().Get("all") == "true")
 		reply(w, done, err)

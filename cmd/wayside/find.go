@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,7 +65,29 @@ func findAdmin(cfg *configs.Config, admin string) (*client, error) {
 
 // do sends a request and returns the body of a 2xx answer.
 func (c *client) do(ctx context.Context, method, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	return c.send(ctx, method, path, http.NoBody)
+}
+
+// send is do with a body.
+func (c *client) send(ctx context.Context, method, path string, with io.Reader) ([]byte, error) {
+	resp, err := c.request(ctx, method, path, with)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of the wayside at %s: %w", c.base, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, c.refusal(resp, body)
+	}
+	return body, nil
+}
+
+// request sends a request; the caller closes the answer's body.
+func (c *client) request(ctx context.Context, method, path string, with io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, with)
 	if err != nil {
 		return nil, err
 	}
@@ -71,17 +96,42 @@ func (c *client) do(ctx context.Context, method, path string) ([]byte, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask wayside at %s: %w", c.base, err)
+		return nil, c.unreachable(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("ask wayside at %s: %w", c.base, err)
+	return resp, nil
+}
+
+// unreachable says in words why nothing answered.
+func (c *client) unreachable(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // without the method and the URL
 	}
-	if resp.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("%s %s: %s: %s", method, c.base+path, resp.Status, strings.TrimSpace(string(body)))
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the wayside at %s did not answer in time: %w", c.base, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing answers at %s: is wayside running there? (%w)", c.base, err)
 	}
-	return body, nil
+	return fmt.Errorf("the wayside at %s cannot be reached: %w", c.base, err)
+}
+
+// refusal says in words what an answer other than 2xx means: what the server gives as the reason, and what to do about it.
+func (c *client) refusal(resp *http.Response, body []byte) error {
+	var said struct{ Error string }
+	reason := "it answered " + resp.Status
+	if json.Unmarshal(body, &said) == nil && said.Error != "" {
+		reason = said.Error
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
+		reason = "it asks for a token: set admin.token, WAYSIDE_ADMIN_TOKEN or WAYSIDE_ADMIN_TOKEN_FILE as for wayside run"
+	case resp.StatusCode == http.StatusUnauthorized:
+		reason = "it does not accept the token that is configured here as admin.token"
+	case said.Error == "" && resp.Header.Get("Content-Type") != "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json"):
+		reason += ", which no wayside does: is this its admin address?"
+	}
+	return fmt.Errorf("the wayside at %s refused: %s", c.base, reason)
 }
 
 func newHealth() *cobra.Command {

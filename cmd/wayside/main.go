@@ -80,7 +80,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, exampleOf(cmd)}
 	})
-	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newTop(), newTail(), newHealth(), newVerify(), newVersion())
+	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newTop(), newTail(), newForget(), newHealth(), newVerify(), newVersion())
 	return root
 }
 

@@ -87,7 +87,7 @@ func (t *traffic) build() error {
 	}
 	t.admin = admin.New(admin.Options{
 		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: snapshot.Handler(t.snapshots), Live: snapshot.Live(t.snapshots), Latest: t.latest, Accounting: t.accounting, Verify: t.verify,
-		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Reload: t.reload, Logger: t.log,
+		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Reload: t.reload, Forget: t.forget, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {
 		return nil

@@ -162,21 +162,14 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 
 // open sends a GET request and returns the body of a 2xx answer as it comes; the caller closes it.
 func (c *client) open(ctx context.Context, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	resp, err := c.request(ctx, http.MethodGet, path, http.NoBody)
 	if err != nil {
 		return nil, err
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask wayside at %s: %w", c.base, err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what the server says is part of the error, if it can be read
-	return nil, fmt.Errorf("GET %s: %s: %s", c.base+path, resp.Status, strings.TrimSpace(string(body)))
+	return nil, c.refusal(resp, body)
 }

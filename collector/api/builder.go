@@ -92,6 +92,12 @@ func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rule
 // Touch notes that rows of this hour (since 1970) have changed.
 func (b *Builder) Touch(hour int64) { b.touched[hour] = true }
 
+// Reset forgets everything that was read: the next Build reads all hours anew.
+func (b *Builder) Reset() {
+	b.valid = false
+	clear(b.entries)
+}
+
 // Stale reports whether a new snapshot would say anything else than the last: rows were touched, or the window moved.
 func (b *Builder) Stale(now time.Time) bool {
 	return len(b.touched) > 0 || !b.valid || floorHour(now)+1 != b.to

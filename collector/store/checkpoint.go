@@ -32,6 +32,11 @@ func (s *Store) Checkpoint() error {
 func (s *Store) checkpoint() error {
 	s.checkpointMu.Lock()
 	defer s.checkpointMu.Unlock()
+	return s.checkpointLocked()
+}
+
+// checkpointLocked is checkpoint for a caller that holds checkpointMu.
+func (s *Store) checkpointLocked() error {
 	if err := s.Failed(); err != nil {
 		return err
 	}

@@ -70,6 +70,8 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 		return false, err
 	}
 	defer s.leave()
+	s.rollupMu.Lock()
+	defer s.rollupMu.Unlock()
 	s.mu.Lock()
 	first, found := s.firstHour()
 	s.mu.Unlock()

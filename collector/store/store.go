@@ -74,7 +74,7 @@ func decodeWatermark(v []byte) (w watermark, err error) {
 
 // Store is an open store. Its methods are safe for concurrent use.
 //
-// Locks are taken in the order of the fields: flattenMu, checkpointMu, writeMu, rowsMu, mu.
+// Locks are taken in the order of the fields: flattenMu, checkpointMu, writeMu, rollupMu, rowsMu, mu.
 type Store struct {
 	o    Options
 	db   *badger.DB
@@ -85,6 +85,8 @@ type Store struct {
 
 	writeMu sync.Mutex   // one writer of batches, totals, plans and ledgers at a time
 	apply   *applyBuffer // owned by the holder of writeMu
+
+	rollupMu sync.Mutex // one Rollup at a time, and none while rows are forgotten
 
 	// rowsMu keeps the persisted rows and the live rows' memory of them in step: held while a checkpoint writes rows, and
 	// while the persisted rows are summed.

@@ -11,6 +11,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,6 +50,8 @@ type Options struct {
 	Checks []Check
 	// Reload answers POST /-/reload; its result is answered as JSON, its error with 422.
 	Reload func() (any, error)
+	// Forget answers POST /-/forget: the body says which paths, its result is answered as JSON. nil: there is no such thing.
+	Forget func(ctx context.Context, body []byte) (any, error)
 	// Profiles adds /debug/pprof/, which is not there otherwise.
 	Profiles bool
 	Logger   *slog.Logger
@@ -94,6 +97,9 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("GET /api/v1/verify", s.verify)
 	}
 	mux.HandleFunc("POST /-/reload", s.reload)
+	if s.opt.Forget != nil {
+		mux.HandleFunc("POST /-/forget", s.forget)
+	}
 	mux.HandleFunc(InternalPrefix, http.NotFound)
 	if s.opt.Profiles {
 		profiling(mux)
@@ -168,6 +174,27 @@ func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, changed)
+}
+
+// forgetBytesMax bounds the body of POST /-/forget.
+const forgetBytesMax = 64 << 10
+
+func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, forgetBytesMax))
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	done, err := s.opt.Forget(r.Context(), body)
+	var refused *BooksError
+	switch {
+	case err == nil:
+		writeJSON(w, http.StatusOK, done)
+	case errors.As(err, &refused):
+		writeError(w, refused.Status, refused.Reason)
+	default:
+		writeError(w, http.StatusServiceUnavailable, err.Error())
+	}
 }
 
 // guardFields are the fields that the guard sets, on every answer.

@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -72,7 +74,16 @@ func (s *Server) SetBooks(dialer *link.Dialer) {
 // AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while
 // it is away.
 func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://collect"+path, nil)
+	return s.askBooks(ctx, method, path, http.NoBody)
+}
+
+// TellBooks is AskBooks with a POST request that has a body.
+func (s *Server) TellBooks(ctx context.Context, path string, body []byte) ([]byte, error) {
+	return s.askBooks(ctx, http.MethodPost, path, bytes.NewReader(body))
+}
+
+func (s *Server) askBooks(ctx context.Context, method, path string, send io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://collect"+path, send)
 	if err != nil {
 		return nil, err
 	}
@@ -86,10 +97,27 @@ func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, err
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		return body, errors.New(resp.Status + ": " + string(body))
+		return body, &BooksError{Status: resp.StatusCode, Reason: reasonOf(resp.Status, body)}
 	}
 	return body, nil
 }
 
 // answerBytesMax bounds what AskBooks reads into memory.
 const answerBytesMax = 4 << 20
+
+// BooksError is a refusal of the books process.
+type BooksError struct {
+	Status int    // HTTP
+	Reason string // what it said, without the JSON around it
+}
+
+func (e *BooksError) Error() string { return e.Reason }
+
+// reasonOf is what an answer gives as its error.
+func reasonOf(status string, body []byte) string {
+	var refusal struct{ Error string }
+	if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {
+		return refusal.Error
+	}
+	return status
+}

@@ -265,6 +265,7 @@ func (j *Journal) Recycle(s *Segment) {
 		j.failed = append(j.failed, s)
 		return
 	}
+	s.clean = s.clean && s.reserved() == 0
 	j.recycleLocked(s)
 }
 

@@ -48,6 +48,7 @@ type Segment struct {
 	generation uint64
 	firstSeq   uint64
 	seed       uint32
+	clean      bool   // behind the header nothing of an earlier use is left; changed while the segment is out of use
 	data       []byte // the mapping; nil after unmap
 }
 
@@ -72,7 +73,7 @@ func createSegment(o Options, number int) (*Segment, error) {
 		_ = os.Remove(name)
 		return nil, fmt.Errorf("create journal segment %s: %w", name, err)
 	}
-	s := &Segment{number: number, epoch: o.Epoch, data: data}
+	s := &Segment{number: number, epoch: o.Epoch, data: data, clean: true}
 	s.state.Store(sealedBit)
 	return s, nil
 }

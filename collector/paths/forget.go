@@ -1,0 +1,130 @@
+package paths
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// Forgotten is what stands in place of a path that was forgotten.
+const Forgotten = "(forgotten)"
+
+// Selection says which paths are to be forgotten.
+type Selection struct {
+	// Path is a path or a template, compared byte for byte; a "*" stands for any run of characters, slashes included.
+	Path string
+	// Host and Method are those of the row, as tables show them; empty: every one.
+	Host, Method string
+}
+
+// Check reports whether the selection can be used: Path begins with "/" or "*", and is not only stars.
+func (s *Selection) Check() error {
+	switch {
+	case !strings.HasPrefix(s.Path, "/") && !strings.HasPrefix(s.Path, "*"):
+		return fmt.Errorf("path %q must begin with / or *", s.Path)
+	case strings.Trim(s.Path, "*/") == "":
+		return fmt.Errorf("path %q would select everything", s.Path)
+	case strings.ContainsAny(s.Path, "?#\n"):
+		return fmt.Errorf("path %q must not contain ?, # or line feeds: only paths are stored", s.Path)
+	}
+	return nil
+}
+
+// PathMatches reports whether a path, as it was requested, is selected.
+func (s *Selection) PathMatches(path []byte) bool { return glob([]byte(s.Path), path) }
+
+// Rows returns the function that tells which rows are selected, by the label they have and by the template under which
+// rules show them. The row of the others never is.
+func (s *Selection) Rows(rules *Rules) func(host, method, label string) bool {
+	pattern := []byte(s.Path)
+	return func(host, method, label string) bool {
+		if label == Other || !s.Of(host, method) {
+			return false
+		}
+		if glob(pattern, []byte(label)) {
+			return true
+		}
+		shown := rules.Label(host, label)
+		return shown != label && glob(pattern, []byte(shown))
+	}
+}
+
+// Of reports whether the rows of a host and method are selected at all.
+func (s *Selection) Of(host, method string) bool {
+	return (s.Host == "" || s.Host == host) && (s.Method == "" || s.Method == method)
+}
+
+// Forget gives up the rows that are selected, and every name that was learnt from them alone, as part of the batch that
+// Begin has begun: [Labeler.Changes] removes what was persisted of them. What comes under such a path later is admitted
+// like any other. It returns the number of rows given up.
+func (l *Labeler) Forget(s *Selection) (rows int) {
+	l.journal.looked(l)
+	rules := l.Rules()
+	selected := s.Rows(rules)
+	var gone, kept []hostText
+	for _, r := range l.sorted() {
+		texts := []hostText{{r.host, r.label}, {r.host, rules.Label(r.host, r.label)}}
+		if !selected(r.host, r.method, r.label) {
+			kept = append(kept, texts...)
+			continue
+		}
+		gone = append(gone, texts...)
+		l.journal.removed(l, r)
+		l.remove(r)
+		rows++
+	}
+	l.forgetLevels(func(host, prefix string) bool {
+		if s.Host != "" && s.Host != host {
+			return false
+		}
+		if s.Method == "" && glob([]byte(s.Path), []byte(prefix)) {
+			return true
+		}
+		return below(gone, host, prefix) && !below(kept, host, prefix)
+	})
+	clear(l.watches) // they remember values; what they would have found is found a little later
+	l.publish()
+	l.fold(false)
+	l.cache.clear()
+	return rows
+}
+
+type hostText struct{ host, text string }
+
+// below reports whether one of the texts is the path or lies below it.
+func below(texts []hostText, host, path string) bool {
+	for _, t := range texts {
+		if t.host == host && strings.HasPrefix(t.text, path) && (len(t.text) == len(path) || t.text[len(path)] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetLevels gives up the levels, and the names that levels keep, whose path is to go.
+func (l *Labeler) forgetLevels(goes func(host, path string) bool) {
+	for _, levels := range []map[string]*level{l.levels, l.soft} {
+		for key, v := range levels {
+			if v.prefix != "" && goes(v.host, v.prefix) {
+				l.journal.dropLevel(l, v)
+				delete(levels, key)
+				continue
+			}
+			lost := func(name string, _ bool) bool { return goes(v.host, v.prefix+"/"+name) }
+			next := *v
+			next.except, next.only = maps.Clone(v.except), maps.Clone(v.only)
+			maps.DeleteFunc(next.except, lost)
+			maps.DeleteFunc(next.only, lost)
+			if next.same(v) {
+				continue
+			}
+			if next.only != nil && len(next.only) == 0 {
+				l.journal.dropLevel(l, v)
+				delete(levels, key)
+				continue
+			}
+			l.journal.setLevel(l, &next)
+			levels[key] = &next
+		}
+	}
+}

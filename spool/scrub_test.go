@@ -1,0 +1,95 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// spoolFilesWith are the files below a folder that hold a text.
+func spoolFilesWith(t *testing.T, dir, text string) string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		body, err := os.ReadFile(path)
+		if bytes.Contains(body, []byte(text)) {
+			found = append(found, filepath.Base(path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return strings.Join(found, " ")
+}
+
+// What was acknowledged is in no file after a scrub, what was not stays and is delivered, and recording goes on meanwhile.
+func TestScrubLeavesNothingOfWhatWasAcknowledged(t *testing.T) {
+	const secret = "s3cr3tT0k3nZq7canary"
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	record := func(n int, path string) {
+		for i := range n {
+			e := sample(i)
+			e.Path = []byte(path)
+			s.Record(e)
+		}
+		if err := s.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 6 {
+		record(200, "/reset/"+secret)
+	}
+	drainAll := func() (events int) {
+		for {
+			batches, err := s.Peek(ctx, PeekOptions{MinEvents: 1, MaxBytes: 1 << 20, MaxWait: 5 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(batches) == 0 {
+				return events
+			}
+			for _, b := range batches {
+				events += int(b.Records)
+				if err := s.Ack(ctx, b.Epoch, b.LastSeq); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if n := drainAll(); n != 1200 {
+		t.Fatalf("%d events", n)
+	}
+	if spoolFilesWith(t, o.Dir, secret) == "" {
+		t.Fatal("no file holds the secret, so finding none afterwards would prove nothing")
+	}
+	record(100, "/after") // waits for its acknowledgement while the scrub is on
+	acked := make(chan int, 1)
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		acked <- drainAll()
+	}()
+	if err := s.Scrub(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-acked; n != 100 {
+		t.Errorf("%d events delivered that came before the scrub, want 100", n)
+	}
+	if found := spoolFilesWith(t, o.Dir, secret); found != "" {
+		t.Errorf("the secret is still in %s", found)
+	}
+	record(500, "/later")
+	if n := drainAll(); n != 500 {
+		t.Errorf("%d events after the scrub, want 500", n)
+	}
+}

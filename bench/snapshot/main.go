@@ -1,9 +1,9 @@
 // Command snapshot measures GET /snapshot beside nginx serving the same bytes from a file, with wrk, in one run on one
-// machine: at rest, and while the books process drains a backlog at full speed. It prints requests a second and ratios,
+// machine: at rest, without the books process, and while that drains a backlog at full speed. It prints requests a second and ratios,
 // and appends them to docs/evidence/snapshot.md. It exits 1 when a ratio is below -least.
 //
-// At rest the two take turns. For the drain a backlog is made first, by stopping the books process while events are
-// recorded; then the two take turns while it is worked off, and only turns that ended before the backlog did count.
+// The two take turns, each round in the other order, and the median of the rounds' ratios counts: at rest, while the books
+// process is stopped, and during a drain, where each turn gets a backlog of its own that outlasts it.
 package main
 
 import (
@@ -38,9 +38,9 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 3, "turns of each at rest")
-	flag.DurationVar(&o.each, "each", 2*time.Second, "length of a turn")
-	flag.Uint64Var(&o.backlog, "backlog", 600_000, "events to drain while measuring; 0: do not")
+	flag.IntVar(&o.rounds, "rounds", 5, "turns of each")
+	flag.DurationVar(&o.each, "each", 2*time.Second, "length of a turn, but for a drain")
+	flag.Uint64Var(&o.backlog, "backlog", 600_000, "events to drain during each turn; 0: do not")
 	flag.Float64Var(&o.least, "least", 1, "least ratio wayside / nginx")
 	flag.StringVar(&o.evidence, "evidence", "docs/evidence/snapshot.md", "file to append the result to; empty: none")
 	flag.Parse()
@@ -80,19 +80,33 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	rest, err := s.turns(ctx, o, func() bool { return true })
-	if err != nil {
-		return err
+	type part struct {
+		when    string
+		measure func() (figures, error)
 	}
-	lines := []string{result("at rest", rest)}
-	ratios := []float64{rest.ratio()}
+	parts := []part{
+		{"at rest", func() (figures, error) { return s.turns(ctx, o) }},
+		{"while the books process is stopped", func() (figures, error) {
+			resume, err := s.stopBooks()
+			if err != nil {
+				return figures{}, err
+			}
+			defer resume()
+			return s.turns(ctx, o)
+		}},
+	}
 	if o.backlog > 0 {
-		drain, err := s.drain(ctx, o)
+		parts = append(parts, part{"during a drain", func() (figures, error) { return s.drain(ctx, o) }})
+	}
+	var lines []string
+	var ratios []float64
+	for _, p := range parts {
+		f, err := p.measure()
 		if err != nil {
 			return err
 		}
-		lines = append(lines, result(fmt.Sprintf("while %d events are drained", o.backlog), drain))
-		ratios = append(ratios, drain.ratio())
+		lines = append(lines, result(p.when, f))
+		ratios = append(ratios, f.ratio())
 	}
 	text := fmt.Sprintf("snapshot of %d bytes, wrk -t1 -c32, medians\n%s", bytes, strings.Join(lines, ""))
 	fmt.Print(text)
@@ -201,7 +215,14 @@ func (s *setup) serveFile(ctx context.Context) error {
 // figures are requests a second, turn by turn.
 type figures struct{ wayside, nginx []float64 }
 
-func (f figures) ratio() float64 { return median(f.wayside) / median(f.nginx) }
+// ratio is the median of the rounds' ratios: what disturbs a round disturbs both.
+func (f figures) ratio() float64 {
+	var ratios []float64
+	for i := range f.nginx {
+		ratios = append(ratios, f.wayside[i]/f.nginx[i])
+	}
+	return median(ratios)
+}
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
@@ -212,63 +233,90 @@ func result(when string, f figures) string {
 	return fmt.Sprintf("%s: wayside %.0f/s, nginx %.0f/s, ratio %.2f (%d turns each)\n", when, median(f.wayside), median(f.nginx), f.ratio(), len(f.nginx))
 }
 
-// turns measures the two in turn, each pair in the other order, as long as going says so and at most o.rounds times.
-func (s *setup) turns(ctx context.Context, o options, going func() bool) (figures, error) {
-	var f figures
-	for round := 0; round < o.rounds && going(); round++ {
-		pair := []struct {
-			url  string
-			into *[]float64
-		}{{s.wayside.Info().Admin + "/snapshot", &f.wayside}, {s.file, &f.nginx}}
-		if round%2 == 1 {
-			slices.Reverse(pair)
-		}
-		var rates []float64
-		for _, p := range pair {
+// target is one of the two and where its rates go.
+type target struct {
+	url  string
+	into *[]float64
+}
+
+// pair is the two in the order of a round.
+func (s *setup) pair(f *figures, round int) []target {
+	pair := []target{{s.wayside.Info().Admin + "/snapshot", &f.wayside}, {s.file, &f.nginx}}
+	if round%2 == 1 {
+		slices.Reverse(pair)
+	}
+	return pair
+}
+
+// turns measures the two in turn, each round in the other order.
+func (s *setup) turns(ctx context.Context, o options) (f figures, err error) {
+	for round := range o.rounds {
+		for _, p := range s.pair(&f, round) {
 			rate, err := wrk(ctx, p.url, o.each)
 			if err != nil {
 				return f, err
 			}
-			rates = append(rates, rate)
-		}
-		if !going() && len(f.nginx) > 0 {
-			break
-		}
-		for i, p := range pair {
-			*p.into = append(*p.into, rates[i])
+			*p.into = append(*p.into, rate)
 		}
 	}
 	return f, nil
 }
 
-// drain makes a backlog and measures while it is worked off.
-func (s *setup) drain(ctx context.Context, o options) (figures, error) {
-	books := s.wayside.BooksPID()
-	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {
-		return figures{}, fmt.Errorf("stop the books process: %w", err)
+// drain measures the two in turn while a backlog is worked off. Each turn has a backlog of its own, made for it, that must
+// last longer than the turn.
+func (s *setup) drain(ctx context.Context, o options) (f figures, err error) {
+	for round := range o.rounds {
+		for _, p := range s.pair(&f, round) {
+			if err := s.makeBacklog(ctx, o.backlog); err != nil {
+				return f, err
+			}
+			rate, err := wrk(ctx, p.url, time.Second)
+			if err != nil {
+				return f, err
+			}
+			metrics, err := s.wayside.Ask(ctx, http.MethodGet, "/metrics")
+			if err != nil {
+				return f, err
+			}
+			if pending(metrics) == 0 {
+				return f, fmt.Errorf("%d events were drained before the turn ended: raise -backlog", o.backlog)
+			}
+			*p.into = append(*p.into, rate)
+		}
 	}
-	resume := func() { _ = syscall.Kill(books, syscall.SIGCONT) }
+	return f, nil
+}
+
+// makeBacklog stops the books process until so many events wait, and lets it go on.
+func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
+	resume, err := s.stopBooks()
+	if err != nil {
+		return err
+	}
 	defer resume()
-	var waiting uint64
-	for waiting < o.backlog {
+	for waiting := uint64(0); waiting < events; {
 		if _, err := wrk(ctx, "http://"+s.wayside.Listen+"/catalogue/parta", 2*time.Second); err != nil {
-			return figures{}, err
+			return err
 		}
 		metrics, err := s.wayside.Ask(ctx, http.MethodGet, "/metrics")
 		if err != nil {
-			return figures{}, err
+			return err
 		}
 		before := waiting
 		if waiting = pending(metrics); waiting <= before {
-			return figures{}, fmt.Errorf("the backlog does not grow beyond %d events", waiting)
+			return fmt.Errorf("the backlog does not grow beyond %d events", waiting)
 		}
 	}
-	resume()
-	o.each, o.rounds = time.Second, 100
-	return s.turns(ctx, o, func() bool {
-		metrics, err := s.wayside.Ask(ctx, http.MethodGet, "/metrics")
-		return err == nil && pending(metrics) > 0
-	})
+	return nil
+}
+
+// stopBooks stops the books process as if it hung; resume lets it go on.
+func (s *setup) stopBooks() (resume func(), err error) {
+	books := s.wayside.BooksPID()
+	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {
+		return nil, fmt.Errorf("stop the books process: %w", err)
+	}
+	return func() { _ = syscall.Kill(books, syscall.SIGCONT) }, nil
 }
 
 var pendingLine = regexp.MustCompile(`(?m)^wayside_spool_pending_events (\S+)$`)

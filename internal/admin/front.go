@@ -115,38 +115,19 @@ func (f *front) forget(conn net.Conn) bool {
 
 // serve answers a connection's requests as long as it understands them.
 func (f *front) serve(conn net.Conn) {
-	buf, out := make([]byte, frontBytesMax), newSender(conn)
-	var deadline time.Time
-	for n := 0; ; {
-		now := time.Now()
-		if deadline.Sub(now) < frontIdle/2 { // moved seldom: setting it costs more than a read
-			deadline = now.Add(frontIdle)
-			_ = conn.SetDeadline(deadline)
-		}
-		if n == 0 {
-			var err error
-			if n, err = conn.Read(buf); err != nil {
-				f.forget(conn)
-				_ = conn.Close()
-				return
-			}
-		}
-		end := bytes.Index(buf[:n], []byte("\r\n\r\n"))
-		var answer *response
-		if end >= 0 {
-			answer = f.answer(buf[:end+2], now)
-		}
-		if answer == nil {
-			f.pass(conn, bytes.Clone(buf[:n]))
-			return
-		}
-		if err := out.send(answer); err != nil {
-			f.forget(conn)
-			_ = conn.Close()
-			return
-		}
-		n = copy(buf, buf[end+4:n])
+	c := &frontConn{f: f, conn: conn, buf: make([]byte, frontBytesMax), out: newSender(conn)}
+	switch {
+	case c.out.raw == nil: // a connection without a descriptor
+		c.end = passOn
+	case c.out.raw.Read(c.ready) != nil:
+		c.end = hangUp
 	}
+	if c.end == passOn {
+		f.pass(conn, bytes.Clone(c.buf[:c.n]))
+		return
+	}
+	f.forget(conn)
+	_ = conn.Close()
 }
 
 // pass hands a connection over to net/http with what it has sent.

@@ -157,6 +157,42 @@ func TestFrontTakesManyRequestsAndHandsOver(t *testing.T) {
 	}
 }
 
+// TestFrontKeepsPollers sends one request after the other, some of them in pieces that end where a read does, and then closes
+// in the moment of a request: every one is answered, whether the front reads once more or waits for a notice.
+func TestFrontKeepsPollers(t *testing.T) {
+	fronted, _ := twoServers(t, "")
+	conn, err := net.Dial("tcp", fronted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	reader := bufio.NewReader(conn)
+	unchanged := "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"7-abc\"\r\n\r\n"
+	for i := range 10 * pollerAfter {
+		many := 1 + i%5
+		if _, err := io.WriteString(conn, strings.Repeat(unchanged, many)); err != nil {
+			t.Fatal(err)
+		}
+		for range many {
+			if resp, err := http.ReadResponse(reader, nil); err != nil || resp.StatusCode != http.StatusNotModified {
+				t.Fatalf("round %d: %v %v", i, resp, err)
+			}
+		}
+	}
+	again, err := net.Dial("tcp", fronted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	_ = again.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(again, unchanged)
+	_ = again.(*net.TCPConn).CloseWrite()
+	if rest, err := io.ReadAll(again); err != nil || !bytes.HasPrefix(rest, []byte("HTTP/1.1 304")) {
+		t.Errorf("a client that closes behind its request gets %q, %v", rest, err)
+	}
+}
+
 func TestFrontDoesNotAllocate(t *testing.T) {
 	document := Document{ETag: `"1"`, Plain: []byte("x")}
 	f := newFront(&Options{Latest: func() (Document, bool) { return document, true }, Logger: slog.Default()}, nil)

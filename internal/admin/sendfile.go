@@ -54,8 +54,8 @@ type sender struct {
 func newSender(conn net.Conn) *sender {
 	s := &sender{conn: conn}
 	s.step = s.sendSome
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
+	if with, ok := conn.(syscall.Conn); ok {
+		if raw, err := with.SyscallConn(); err == nil {
 			s.raw = raw
 		}
 	}

@@ -196,6 +196,21 @@ func (x *exchange) answer(f failure) {
 	x.write(x.in)
 }
 
+// answerHere is the end of a request whose Max-Forwards has run out (RFC 9110, section 7.6.2). TRACE is not reflected: what
+// clients send along with it is nobody's business.
+func (x *exchange) answerHere() {
+	if x.head.is("TRACE") {
+		x.answer(failNotImplemented)
+		return
+	}
+	x.ev.Status = 200
+	x.in = appendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.p.date())
+	x.in = appendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
+	x.endHead()
+	x.record(failNone)
+	x.write(x.in)
+}
+
 // errorPage makes the body: JSON where the client prefers it, otherwise plain text.
 func (x *exchange) errorPage(status int, detail string) string {
 	title := http.StatusText(status)

@@ -38,6 +38,7 @@ const (
 	fieldTraceparent
 	fieldContentType
 	fieldDate
+	fieldImitation // of one that the proxy writes or frames by, with "_" for "-"
 )
 
 // isToken marks the bytes of RFC 9110 tokens.
@@ -160,9 +161,7 @@ func classify(name []byte) fieldID {
 		if foldEqual(name, "forwarded") {
 			return fieldForwarded
 		}
-		if foldEqual(name, "x-real-ip") {
-			return fieldForwardedOther
-		}
+		return pickOwn(name, "x-real-ip", fieldForwardedOther)
 	case 10:
 		if foldEqual(name, "connection") {
 			return fieldConnection
@@ -170,10 +169,8 @@ func classify(name []byte) fieldID {
 		return pick(name, "keep-alive", fieldHopByHop)
 	case 11:
 		return pick(name, "traceparent", fieldTraceparent)
-	default:
-		return classifyLong(name)
 	}
-	return fieldOther
+	return classifyLong(name)
 }
 
 func classifyLong(name []byte) fieldID {
@@ -185,23 +182,30 @@ func classifyLong(name []byte) fieldID {
 		if foldEqual(name, "max-forwards") {
 			return fieldMaxForwards
 		}
-		return pick(name, "x-request-id", fieldRequestID)
+		return pickOwn(name, "x-request-id", fieldRequestID)
 	case 14:
-		return pick(name, "content-length", fieldContentLength)
+		return pickOwn(name, "content-length", fieldContentLength)
 	case 15:
-		return pick(name, "x-forwarded-for", fieldForwardedFor)
+		return pickOwn(name, "x-forwarded-for", fieldForwardedFor)
 	case 16:
 		if foldEqual(name, "proxy-connection") {
 			return fieldHopByHop
 		}
-		if foldEqual(name, "x-forwarded-host") || foldEqual(name, "x-forwarded-port") {
+		if foldEqual(name, "x-forwarded-host") {
 			return fieldForwardedProto
 		}
+		if imitates(name, "x-forwarded-host") {
+			return fieldImitation
+		}
+		return pickOwn(name, "x-forwarded-port", fieldForwardedProto)
 	case 17:
 		if foldEqual(name, "transfer-encoding") {
 			return fieldTransferEncoding
 		}
-		return pick(name, "x-forwarded-proto", fieldForwardedProto)
+		if imitates(name, "transfer-encoding") {
+			return fieldImitation
+		}
+		return pickOwn(name, "x-forwarded-proto", fieldForwardedProto)
 	case 18:
 		return pick(name, "proxy-authenticate", fieldHopByHop)
 	case 19:
@@ -215,6 +219,28 @@ func pick(name []byte, lower string, id fieldID) fieldID {
 		return id
 	}
 	return fieldOther
+}
+
+// pickOwn is pick for the fields that only the proxy may set, and for those that frame a message.
+func pickOwn(name []byte, lower string, id fieldID) fieldID {
+	if imitates(name, lower) {
+		return fieldImitation
+	}
+	return pick(name, lower, id)
+}
+
+// imitates reports whether a name becomes another where "-" and "_" are the same: CGI, WSGI and their like hand fields to programs
+// under such names, so that X_Forwarded_For would speak for the proxy.
+func imitates(name []byte, lower string) bool {
+	if len(name) != len(lower) || bytes.IndexByte(name, '_') < 0 {
+		return false
+	}
+	for i := range lower {
+		if name[i]|0x20 != lower[i] && !(name[i] == '_' && lower[i] == '-') {
+			return false
+		}
+	}
+	return true
 }
 
 // framing is what a message's header says about its body.

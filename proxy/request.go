@@ -10,8 +10,8 @@ import (
 // The header of a request, client to upstream: checked and rewritten in one pass over the raw block. Everything stays in
 // place except
 //
-//   - hop-by-hop fields and those that Connection names: removed. TE is written anew where trailers are accepted, Expect where
-//     the upstream is to be asked before the body is sent;
+//   - hop-by-hop fields, those that Connection names, and imitations such as X_Forwarded_For: removed. TE is written anew where
+//     trailers are accepted, Expect where the upstream is to be asked before the body is sent;
 //   - X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Real-IP: removed unless the peer is a trusted proxy, then all but the
 //     last are written anew; from a trusted proxy they stay, and X-Forwarded-For and Forwarded are extended;
 //   - X-Request-ID: a new UUIDv7, unless a trusted proxy sent a valid one;
@@ -167,7 +167,7 @@ func (x *exchange) appendFields(dst []byte) ([]byte, error) {
 // take acts on a field that is not simply passed on, and says whether it is.
 func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
 	switch id {
-	case fieldHopByHop:
+	case fieldHopByHop, fieldImitation:
 		return false, nil
 	case fieldConnection:
 		if second {
@@ -187,7 +187,7 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		h.upgrade = value
 		return false, nil
 	case fieldTrailer:
-		return !h.http10, nil
+		return h.takeTrailer(value)
 	case fieldTE:
 		h.trailers = h.trailers || hasToken(value, "trailers")
 		return false, nil
@@ -207,6 +207,16 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		h.traceparent = value
 	}
 	return true, nil
+}
+
+// takeTrailer refuses to announce what trailerRule will refuse: some servers reject the announcement, others wait for the field.
+func (h *requestHead) takeTrailer(value []byte) (keep bool, err error) {
+	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer"} {
+		if hasToken(value, name) {
+			return false, errFraming
+		}
+	}
+	return !h.http10, nil
 }
 
 // counted reports whether Max-Forwards counts for this method (RFC 9110, section 7.6.2); with others it is only passed on.

@@ -26,6 +26,7 @@ func Requests() []Request {
 	add(400, "1.0", each("POST /o HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n%s\r\n0\r\n\r\n"+Smuggled, oldCodings)...)
 	add(400, "chunk", each("POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s", badChunks)...)
 	add(400, "trailer", each("POST /r HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n%s\r\n", badTrailers)...)
+	add(400, "announced", each("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: %s\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n", badAnnouncements)...)
 	add(417, "expect", each("POST /e HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n%s\r\nabc", badExpectations)...)
 	add(400, "trace", "TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "TRACE / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 	add(0, "one meaning", harmless()...)
@@ -116,6 +117,27 @@ func requestLines() []string {
 		"GET http://[::1/ HTTP/1.1" + rest,
 		"GET http://a?b HTTP/1.1" + rest,
 		"GET http://a#b HTTP/1.1" + rest,
+		"GET http://a\x00/ HTTP/1.1" + rest,
+		"GET http://a%00@b/ HTTP/1.1" + rest,
+		"GET http://[::1%25x]/ HTTP/1.1" + rest,
+		"GET http://[v1.a]/ HTTP/1.1" + rest,
+		"GET http://a:/x y HTTP/1.1" + rest,
+		"GET //a\\b c HTTP/1.1" + rest,
+		"GET ws://a/ HTTP/1.1" + rest,
+		"GET httpx://a/ HTTP/1.1" + rest,
+		"GET\x0b/ HTTP/1.1" + rest,
+		"GET\xa0/ HTTP/1.1" + rest,
+		"GET /\xa0HTTP/1.1" + rest,
+		"GET /\x85 HTTP/1.1" + rest,
+		"GET / HTTP/1.1\x00" + rest,
+		"GET / HTTP/1.\xef\xbc\x91" + rest,
+		"GET / \"HTTP/1.1\"" + rest,
+		"GET / HTTP/1.1, HTTP/1.0" + rest,
+		"GET /\r\n HTTP/1.1" + rest,
+		"GET /x HTTP/1.1\r\n\r\nHost: a\r\n\r\n",
+		"+GET\x00 / HTTP/1.1" + rest,
+		"\n\r\nGET / HTTP/1.1" + rest,
+		"\r\n\nGET / HTTP/1.1" + rest,
 		"GET http://a/ HTTP/1.1\r\n\r\n", // no Host besides
 		"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
 	}
@@ -159,6 +181,9 @@ var badLengths = []string{
 	"Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 0\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nContent-Length: 0\r\n", "Content-Length: 5\r\ncontent-length: 5\r\n",
 	"Content-Length: 5\r\nX: 1\r\nCONTENT-LENGTH: 0\r\n", "Content-Length : 5\r\n", "Content-Length\t: 5\r\n", " Content-Length: 5\r\n", "Content-Length: 0\r\n 5\r\n",
 	"Content-Length:\r\n 5\r\n", "Content-Length: 5\n", "Content-Length: 5\r\r\n", "Content-Length\n: 5\r\n", "Content-Length: true\r\n", "Content-Length: null\r\n", "Content-Length: 0b101\r\n",
+	"Content-Length: 0o5\r\n", "Content-Length: 5h\r\n", "Content-Length: 5L\r\n", "Content-Length: 5\xa0\r\n", "Content-Length: \xc2\xa05\r\n", "Content-Length: 5\x85\r\n", "Content-Length: \xef\xbc\x95\r\n", "Content-Length: (5)\r\n",
+	"Content-Length: 5\t5\r\n", "Content-Length: 5\r\nContent-Length: 05\r\n", "Content-Length: 5\r\nContent-Length: \r\n", "Content-Length: \r\nContent-Length: 5\r\n", "Content-Length: 5 , 5\r\n", "Content-Length: --5\r\n", "Content-Length: ++5\r\n",
+	"Content-Length: 0000000000000000000000005\r\n", "Content-Length: 5\x1f\r\n", "Content-Length: \x1c5\r\n", "Content-Length: 5;x=y\r\n", "Content-Length: =5\r\n", "Content-Length\xa0: 5\r\n", "Content-Length;: 5\r\n", "Content-Length\r: 5\r\n",
 }
 
 var badCodings = []string{
@@ -173,6 +198,10 @@ var badCodings = []string{
 	"Transfer-Encoding: \x0cchunked\r\n", "Transfer-Encoding: chunked\x00\r\n", "Transfer-Encoding: \x00chunked\r\n", "Transfer-Encoding: chunked\x0b\r\n", "Transfer-Encoding: \xa0chunked\r\n",
 	"Transfer-Encoding:\r\n chunked\r\n", "Transfer-Encoding: chunked\r\n x\r\n", "Transfer-Encoding\r\n: chunked\r\n", "Transfer-Encoding: chunked\n", "Transfer-Encoding: chunked\r\r\n",
 	"Transfer-Encoding: \rchunked\r\n", "X: 1\nTransfer-Encoding: chunked\r\n", "X: 1\rTransfer-Encoding: chunked\r\n", "X: 1\r\n\rTransfer-Encoding: chunked\r\n", "Transfer-Encoding\x00: chunked\r\n",
+	"Transfer-Encoding: chunked\xa0\r\n", "Transfer-Encoding: \x85chunked\r\n", "Transfer-Encoding: chunked\x85\r\n", "Transfer-Encoding: \xe2\x80\x8bchunked\r\n", "Transfer-Encoding: \xef\xbb\xbfchunked\r\n",
+	"Transfer-Encoding: chunked\x1f\r\n", "Transfer-Encoding: \x1cchunked\r\n", "Transfer-Encoding: chunked;chunked\r\n", "Transfer-Encoding: \"\" chunked\r\n", "Transfer-Encoding: \"a,chunked\r\n", "Transfer-Encoding: chunked\\\r\n",
+	"Transfer-Encoding: (x) chunked\r\n", "Transfer-Encoding: chunked (x)\r\n", "Transfer-Encoding: chunked\t, identity\r\n", "Transfer-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding:\tx\tchunked\r\n",
+	"Transfer\u2010Encoding: chunked\r\n", "Transfer-Encoding\xa0: chunked\r\n", "Transfer-Encoding;: chunked\r\n", "Transfer-Encoding= chunked\r\n", "Transfer-Encoding\r: chunked\r\n", "Transfer-Encoding:chunked\x00x\r\n",
 	"\x00Transfer-Encoding: chunked\r\n", "Transfer-Encoding: c\xc4\xb1hunked\r\n", "Transfer-Encoding: chun\xe2\x84\xaaed\r\n", "Transfer Encoding: chunked\r\n", "Transfer-Encoding: chunked chunked\r\n",
 }
 
@@ -200,6 +229,10 @@ var badChunks = []string{
 	"3;a=\"b\r\nabc\r\n0\r\n\r\n", "3;a=\"b\"c\r\nabc\r\n0\r\n\r\n", "3;a\nb\r\nabc\r\n0\r\n\r\n", "3;a\rb\r\nabc\r\n0\r\n\r\n", "3;a=\"\n\"\r\nabc\r\n0\r\n\r\n", "3;\x00\r\nabc\r\n0\r\n\r\n",
 	"3;a\x0b\r\nabc\r\n0\r\n\r\n", "3;a;\r\nabc\r\n0\r\n\r\n", "3a;\xff\r\nabc\r\n0\r\n\r\n", "3;a=b \r\nabc\r\n0\r\n\r\n", "3 a\r\nabc\r\n0\r\n\r\n", "3;a\n0\r\n\r\n" + Smuggled,
 	"5;x\nxx\r\n4c\r\n0\r\n\r\n", "3;" + strings.Repeat("a", 9000) + "\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0;\r\n\r\n", "3\r\nabc\r\n0;a\nb\r\n\r\n", "3\r\nabc\r\n;\r\n0\r\n\r\n",
+	"3\r\nabcXX0\r\n\r\n", "3\r\nabc\n\n0\r\n\r\n", "3\r\nabc\r\r0\r\n\r\n", "3\r\nabc \r\n0\r\n\r\n", "3\r\nabc\n\r0\r\n\r\n", "3\r\n\nabc\r\n0\r\n\r\n", "3\n\nabc\r\n0\r\n\r\n", "3\r\nabc\x00\r\n0\r\n\r\n",
+	"3\xa0\r\nabc\r\n0\r\n\r\n", "3\x85\r\nabc\r\n0\r\n\r\n", "3\x0b\r\nabc\r\n0\r\n\r\n", "\xef\xbc\x93\r\nabc\r\n0\r\n\r\n", "0_3\r\nabc\r\n0\r\n\r\n", "3L\r\nabc\r\n0\r\n\r\n", "\"3\"\r\nabc\r\n0\r\n\r\n", "3=\r\nabc\r\n0\r\n\r\n",
+	"3#x\r\nabc\r\n0\r\n\r\n", "3 3\r\nabc\r\n0\r\n\r\n", "3;;\r\nabc\r\n0\r\n\r\n", "3;a=\"\\\r\nabc\r\n0\r\n\r\n", "3;a=\"\r\nabc\r\n0\r\n\r\n\"\r\nabc\r\n0\r\n\r\n", "3;a=\x85\r\nabc\r\n0\r\n\r\n", "100000003\nabc\r\n0\r\n\r\n",
+	"3\r\nabc\r\n00x\r\n\r\n", "3\r\nabc\r\n0\x00\r\n\r\n", "3\r\nabc\r\n0,0\r\n\r\n", "3\r\nabc\r\n\x000\r\n\r\n", "3\r\nabc\r\n0\r\n\r" + "X" + Smuggled, "3\r\nabc\r\n0\r\nX: 1\r\n\n",
 	strings.Repeat("1;"+strings.Repeat("e", 100)+"\r\nx\r\n", 200) + "0\r\n\r\n",
 }
 
@@ -207,6 +240,8 @@ var badTrailers = []string{
 	"X\r\n", "X : 1\r\n", " X: 1\r\n", "X: 1\r\n 2\r\n", "X: 1\n", "\n", "X: \x00\r\n", "X: 1\r2\r\n", ": 1\r\n", "X Y: 1\r\n", "X\x00: 1\r\n", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n",
 	"Host: b\r\n", "GET " + Canary + " HTTP/1.1\r\n", "X: " + strings.Repeat("a", 9000) + "\r\n", strings.Repeat("X: 1\r\n", 3000), "content-length: 0\r\n",
 }
+
+var badAnnouncements = []string{"Content-Length", "X, transfer-encoding", "Host", "X,Trailer", "X\r\nTrailer: Content-Length"}
 
 var badExpectations = []string{
 	"Expect: 200-ok\r\n", "Expect: 100-continue, x\r\n", "Expect: x 100-continue\r\n", "Expect: 100-continue\r\nExpect: 100-continue\r\n", "Expect: 100-continue;q=1\r\n", "Expect:\r\n",
@@ -234,6 +269,11 @@ func harmless() []string {
 		"GET /own HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings, close\r\n\r\n",
 		"GET /own HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: close\r\n\r\n",
 		"GET /own HTTP/1.1\r\nHost: a\r\nX-Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nContent-Length: %d\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nTransfer_Encoding: chunked\r\nConnection: close\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\t \r\nContent_Length: 3\r\nConnection: close\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nConnection: close, Host, Connection\r\nContent-Length: %d\r\nKeep-Alive: x\r\n\r\n%s", n, Smuggled),
+		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\nConnection: close\r\n\r\n%015x\r\n%s\r\n000000000000000\r\nX: 1\r\nX_Y: 2\r\n\r\n", n, Smuggled),
 		"GET /own HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: POST\r\nContent_Length: 5\r\nConnection: close\r\n\r\n",
 		"GET /own HTTP/1.1\r\nHost: a\r\nX: a\xffb\r\nConnection: close\r\n\r\n",
 		"GET /own?a=%00%0d%0a%0d%0aGET%20" + Canary + "%20HTTP/1.1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",

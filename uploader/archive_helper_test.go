@@ -19,8 +19,23 @@ import (
 
 // testClock is a clock that a test moves.
 type testClock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu      sync.Mutex
+	now     time.Time
+	elapsed time.Duration
+}
+
+// Elapsed is the time that passed, which jumps do not change.
+func (c *testClock) Elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.elapsed
+}
+
+// jump sets the wall clock without any time passing.
+func (c *testClock) jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
 }
 
 func (c *testClock) Now() time.Time {
@@ -32,14 +47,14 @@ func (c *testClock) Now() time.Time {
 func (c *testClock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+	c.now, c.elapsed = c.now.Add(d), c.elapsed+d
 }
 
 func newTest(t *testing.T, m *memStore, target Target, change func(*Options)) (*Uploader, *testClock) {
 	t.Helper()
 	clk := &testClock{now: testHour.Add(2 * time.Hour)}
 	o := Options{
-		Source: m, Catalogue: m, Target: target, Service: "shop", Instance: "pod-0", Now: clk.Now, TempDir: t.TempDir(),
+		Source: m, Catalogue: m, Target: target, Service: "shop", Instance: "pod-0", Now: clk.Now, Elapsed: clk.Elapsed, TempDir: t.TempDir(),
 		ObjectBytes: 64 << 10, Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

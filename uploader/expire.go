@@ -15,8 +15,8 @@ type deleter interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// expire removes event objects from the archive that are older than Options.Expire and whose events are deleted locally.
-// Statistics objects stay.
+// expire removes event objects that have been in the archive for longer than Options.Expire and whose events are deleted
+// locally. Statistics objects stay.
 func (u *Uploader) expire(ctx context.Context, r *Result) error {
 	target, ok := u.o.Target.(deleter)
 	if u.o.Expire <= 0 || !ok {
@@ -43,11 +43,14 @@ func (u *Uploader) expire(ctx context.Context, r *Result) error {
 
 // expired returns copies of the plans whose object is due for removal.
 func (u *Uploader) expired(ctx context.Context) ([]*catalogue.Plan, error) {
-	limit := u.o.Now().Add(-u.o.Expire)
+	seen, err := u.observed()
+	if err != nil {
+		return nil, err
+	}
 	var due []*catalogue.Plan
-	err := u.o.Catalogue.PlansIn(ctx, catalogue.Deleted, func(p *catalogue.Plan) error {
+	err = u.o.Catalogue.PlansIn(ctx, catalogue.Deleted, func(p *catalogue.Plan) error {
 		// Only what stands here: after a change of the target, old objects are none of its business.
-		if p.ExpiredAt.IsZero() && p.MaxTime.Before(limit) && p.VerifiedAt.Before(limit) && p.Target == u.o.Target.String() {
+		if p.ExpiredAt.IsZero() && seen-p.Observed >= u.o.Expire && p.Target == u.o.Target.String() {
 			c := *p
 			due = append(due, &c)
 		}

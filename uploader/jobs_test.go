@@ -100,6 +100,88 @@ func TestObjectsExpireAndStatisticsStay(t *testing.T) {
 	}
 }
 
+// TestClockJumpsExpireNothing moves the wall clock by a year, both ways, and over the end of summer time, and lets processes
+// come and go: what stands in the archive expires when its time has passed, and not before.
+func TestClockJumpsExpireNothing(t *testing.T) {
+	const day, year = 24 * time.Hour, 365 * 24 * time.Hour
+	for name, jump := range map[string]time.Duration{"a year ahead": year, "a year back": -year, "an hour back": -time.Hour, "none": 0} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			m := newMemStore(t)
+			items := plainEvents(300, testHour, 1)
+			m.apply(testEpoch, testHour, 100, items...)
+			p := directory(t)
+			u, clk := newTest(t, m, p.Target, nil)
+			options := u.o
+			options.Expire, options.Memory = 30*day, m
+			process := func() *Uploader {
+				u, err := New(options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return u
+			}
+			u = process()
+			archived, err := u.ArchiveOnce(ctx, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expired := func() (n int) {
+				t.Helper()
+				r, err := u.CleanOnce(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r.Expired
+			}
+			clk.advance(day)
+			clk.jump(jump)
+			for range 28 {
+				if n := expired(); n != 0 {
+					t.Fatalf("%d objects expired early", n)
+				}
+				clk.advance(day)
+				u.rememberObserved()
+				clk.advance(time.Second) // lost by the death of the process
+				u = process()
+			}
+			if n := expired(); n != 0 {
+				t.Fatalf("%d objects expired after 29 days", n)
+			}
+			wantArchived(t, p, items)
+			clk.jump(-jump)
+			clk.advance(2*day - time.Hour)
+			if n := expired(); n != archived.Objects {
+				t.Errorf("%d of %d objects expired when their time had passed", n, archived.Objects)
+			}
+		})
+	}
+}
+
+// TestEventsOfAFastClockAreDeleted archives with a clock that is a year ahead and is then set right: the local copies go when
+// their time has passed, not a year later.
+func TestEventsOfAFastClockAreDeleted(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	ctx := t.Context()
+	m := newMemStore(t)
+	m.apply(testEpoch, testHour.Add(year), 100, plainEvents(300, testHour.Add(year), 1)...)
+	u, clk := newTest(t, m, directory(t).Target, nil)
+	clk.jump(year)
+	archived, err := u.ArchiveOnce(ctx, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clk.jump(-year)
+	clk.advance(71 * time.Hour)
+	if r, err := u.CleanOnce(ctx); err != nil || r.Objects != 0 {
+		t.Fatalf("deleted early: %+v, %v", r, err)
+	}
+	clk.advance(2 * time.Hour)
+	if r, err := u.CleanOnce(ctx); err != nil || r.Objects != archived.Objects {
+		t.Fatalf("kept: %+v, %v", r, err)
+	}
+}
+
 func TestExpiryNeedsATargetThatCanDelete(t *testing.T) {
 	target, err := OpenTarget(context.Background(), "s3://bucket", TargetOptions{})
 	if err != nil {

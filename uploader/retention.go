@@ -65,12 +65,17 @@ func (u *Uploader) deleteDue(ctx context.Context, r *Result) error {
 func (u *Uploader) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	now := u.o.Now()
 	limit := now.Add(-u.o.RetentionEvents)
+	seen, err := u.observed()
+	if err != nil {
+		return nil, err
+	}
 	var due []*catalogue.Plan
-	err := u.o.Catalogue.PlansIn(ctx, catalogue.Verified, func(p *catalogue.Plan) error {
+	err = u.o.Catalogue.PlansIn(ctx, catalogue.Verified, func(p *catalogue.Plan) error {
 		age := p.MaxTime
 		if age.After(now.Add(futureTolerance)) {
-			// Recorded while the clock was ahead: what counts is how long it has been in the archive.
-			age = p.VerifiedAt
+			// Recorded while the clock was ahead: what counts is how long it has been in the archive, as far as the time was
+			// seen to pass.
+			age = now.Add(p.Observed - seen)
 		}
 		if age.Before(limit) {
 			c := *p

@@ -81,6 +81,7 @@ func (u *Uploader) runJob(ctx context.Context, job string, fn func(context.Conte
 	r.Started = u.o.Now().UTC()
 	u.update(job, func(s *JobStatus) { s.Running = true })
 	err := fn(ctx, &r)
+	u.rememberObserved()
 	now := u.o.Now().UTC()
 	r.Duration = max(now.Sub(r.Started), 0)
 	if err != nil {

@@ -81,8 +81,9 @@ type Options struct {
 	// RetentionEvents is how old events must be before they are deleted locally. Default 72 hours; negative means at once.
 	RetentionEvents time.Duration
 
-	// Expire is how long objects stay in the archive, counted from their newest event; their statistics stay. 0 means for
-	// ever. It needs a target that can delete, which only a directory can.
+	// Expire is how long objects stay in the archive from when they were verified, in time during which wayside ran, whatever
+	// the wall clock says; their statistics stay. 0 means for ever. It needs a target that can delete, which only a
+	// directory can.
 	Expire time.Duration
 
 	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or behind "TZ=ZONE ", or "@every DURATION". Defaults
@@ -99,8 +100,10 @@ type Options struct {
 	// TempDir is for the part of an object that does not fit into memory, which is rare. Default the system's.
 	TempDir string
 
-	Now    func() time.Time // default clock.Now
-	Logger *slog.Logger     // default slog.Default()
+	Now func() time.Time // default clock.Now
+	// Elapsed is the time since some moment by a clock that never leaps, by which objects expire. Default the monotonic clock.
+	Elapsed func() time.Duration
+	Logger  *slog.Logger // default slog.Default()
 }
 
 // Uploader archives events and applies retention. Its methods are safe for concurrent use; jobs never overlap.
@@ -117,6 +120,7 @@ type Uploader struct {
 	holdings *holdings // nil while nothing is in doubt
 	estimate estimate
 	warned   map[uint64]string // plans that retention keeps, and why; each is said once
+	watch    stopwatch
 
 	mu     sync.Mutex
 	status Status                // guarded by mu
@@ -145,6 +149,9 @@ func New(o Options) (*Uploader, error) {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
+	if o.Elapsed == nil {
+		o.Elapsed = monotonic()
+	}
 	o.ObjectBytes = max(o.ObjectBytes, 64<<10)
 	o.BackoffMax = max(o.BackoffMax, o.BackoffMin)
 	o.After, o.RetentionEvents = max(o.After, 0), max(o.RetentionEvents, 0)
@@ -155,6 +162,7 @@ func New(o Options) (*Uploader, error) {
 		}
 	}
 	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}, jobs: map[string]*JobStatus{}}
+	u.watch = stopwatch{elapsed: o.Elapsed, mark: o.Elapsed()}
 	u.job <- struct{}{}
 	var err error
 	if u.archiveAt, err = parseSchedule(o.ArchiveSchedule); err != nil {

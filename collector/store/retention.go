@@ -38,6 +38,7 @@ func (s *Store) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
 	stored.State = catalogue.Verified
 	stored.Target, stored.RawBytes, stored.ObjectBytes = p.Target, p.RawBytes, p.ObjectBytes
 	stored.RawSHA256, stored.ObjectSHA256, stored.VerifiedAt = p.RawSHA256, p.ObjectSHA256, p.VerifiedAt
+	stored.Observed = p.Observed
 	stored.StatsRows, stored.StatsBytes, stored.StatsSHA256 = p.StatsRows, p.StatsBytes, p.StatsSHA256
 	if stored.VerifiedAt.IsZero() {
 		stored.VerifiedAt = s.o.Now()

@@ -90,9 +90,11 @@ type Plan struct {
 	RawSHA256    string    `json:"raw_sha256,omitempty"`    // of the NDJSON, hex
 	ObjectSHA256 string    `json:"object_sha256,omitempty"` // of the gzip object, hex
 	VerifiedAt   time.Time `json:"verified_at,omitzero"`
-	StatsRows    uint64    `json:"stats_rows,omitempty"`   // lines of the statistics object
-	StatsBytes   uint64    `json:"stats_bytes,omitempty"`  // of the gzip object
-	StatsSHA256  string    `json:"stats_sha256,omitempty"` // of the gzip object, hex
+	// Observed is how much time had been seen to pass, since the store was made, when it was verified: expiry goes by it.
+	Observed    time.Duration `json:"observed_ns,omitempty"`
+	StatsRows   uint64        `json:"stats_rows,omitempty"`   // lines of the statistics object
+	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // of the gzip object
+	StatsSHA256 string        `json:"stats_sha256,omitempty"` // of the gzip object, hex
 
 	// Adopted says that the object was made from another store, which was set aside, and entered here as it was found.
 	// Elsewhere is the number of its responses that this store never counted: they were applied to the other one.

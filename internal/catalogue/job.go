@@ -22,6 +22,8 @@ type JobState struct {
 	Runs     uint64    `json:"runs"` // since the store was made
 	Failures uint64    `json:"failures"`
 	Recent   []JobRun  `json:"recent,omitempty"` // the newest last, at most JobRunsMax
+	// Observed is the time during which processes ran that kept these books; of no job, see the uploader.
+	Observed time.Duration `json:"observed_ns,omitempty"`
 }
 
 // Add enters an outcome.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/google/uuid"
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/verify"
@@ -95,7 +92,6 @@ func verifyBatch(raw []byte, id uuid.UUID, key *entry) error {
 func VerifyDir(ctx context.Context, dir string, through map[uuid.UUID]uint64) ([]*verify.Check, error) {
 	v := &dirVerification{
 		through:  through,
-		o:        Options{Dir: dir, OpenFile: os.OpenFile},
 		journals: &verify.Check{Name: "journals", Of: "segments"},
 		queues:   &verify.Check{Name: "queues", Of: "batches"},
 		figures:  &verify.Check{Name: "spool figures", Of: "epochs"},
@@ -111,7 +107,6 @@ func VerifyDir(ctx context.Context, dir string, through map[uuid.UUID]uint64) ([
 
 type dirVerification struct {
 	through                   map[uuid.UUID]uint64
-	o                         Options
 	journals, queues, figures *verify.Check
 }
 
@@ -181,34 +176,22 @@ func (v *dirVerification) journal(dir string, id uuid.UUID) {
 	}
 }
 
-func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]uint64) (m *meta, err error) {
-	q := &queueFile{name: queueName(dir, number), number: number, readOnly: true}
-	if info, err := os.Stat(q.name); err != nil || info.Size() == 0 {
-		return nil, fmt.Errorf("%w: empty", errDamaged)
-	}
-	err = guardErr(func() (err error) {
-		o := boltOptions(&v.o, 0)
-		o.ReadOnly = true
-		q.db, err = bolt.Open(q.name, 0o400, o)
-		return err
+func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]uint64) (found *meta, err error) {
+	err = readQueue(dir, id, number, func(m *meta, index []entry) {
+		found = m
+		for i := range index {
+			v.queues.Checked++
+			held[index[i].first] = uint64(index[i].responses)
+			if index[i].last <= m.Acked {
+				continue // acknowledged; will be removed with the next commit
+			}
+			if err := index[i].verify(id); err != nil {
+				v.queues.Problem("%s, events %d to %d: %v", queueName(dir, number), index[i].first, index[i].last, err)
+			}
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, q.close()) }()
-	m, index, err := q.load(id, time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	for i := range index {
-		v.queues.Checked++
-		held[index[i].first] = uint64(index[i].responses)
-		if index[i].last <= m.Acked {
-			continue // acknowledged; will be removed with the next commit
-		}
-		if err := index[i].verify(id); err != nil {
-			v.queues.Problem("%s, events %d to %d: %v", q.name, index[i].first, index[i].last, err)
-		}
-	}
-	return m, nil
+	return found, nil
 }

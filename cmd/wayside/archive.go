@@ -28,12 +28,12 @@ import (
 
 func newArchive() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "archive ls|verify|cat|restore|rebuild", Short: "Look into the archive, check it, bring it back",
+		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "Look into the archive, check it, bring it back",
 		Long: "These commands read the archive itself: give --archive s3://bucket/prefix to read a bucket without any data\n" +
 			"directory, or --data DIR to read the archive of a wayside that runs there or did.",
-		Args: oneOf("ls", "verify", "cat", "restore", "rebuild"),
+		Args: oneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
-	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild())
+	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }
@@ -97,8 +97,11 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	if info, err := datadir.ReadInfo(cfg.Data.Dir); err == nil && f.admin == "" && !cmd.Flags().Changed("archive") {
 		address = info.Archive
 	}
-	// A mistyped directory must not look like an empty archive.
-	if dir, found := strings.CutPrefix(address, "file://"); found && b.client == nil {
+	// A mistyped directory must not look like an empty archive. One that belongs to a data directory is made with the first
+	// object.
+	_, noStore := os.Stat(filepath.Join(cfg.Data.Dir, datadir.StoreDir))
+	explicit := cmd.Flags().Changed("archive")
+	if dir, found := strings.CutPrefix(address, "file://"); found && b.client == nil && (explicit || noStore != nil) {
 		if _, err := os.Stat(dir); err != nil {
 			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
 		}
@@ -201,7 +204,7 @@ func newArchiveVerify() *cobra.Command {
 					return err
 				}
 			}
-			bar := newProgress(cmd.ErrOrStderr())
+			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Quick: quick, Progress: bar.step})
 			bar.end()
 			if err != nil {

@@ -54,12 +54,17 @@ func newArchiveLs() *cobra.Command {
 				l.addPlans(plans, b.span, catalogue.State(state))
 			}
 			if bucket {
+				l.Bucket = []reader.Object{}
+				bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
+				defer bar.end()
 				err = reader.List(ctx, b.target, b.span, func(o reader.Object) error {
 					l.Objects++
 					l.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
 					l.Bucket = append(l.Bucket, o)
+					bar.step(l.Objects, 0, fmt.Sprintf("%d objects, %s", l.Objects, o.Key))
 					return nil
 				})
+				bar.end()
 				if err != nil {
 					return err
 				}

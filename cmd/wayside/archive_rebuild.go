@@ -55,7 +55,7 @@ func newArchiveRebuild() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bar := newProgress(cmd.ErrOrStderr())
+			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			defer bar.end()
 			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.step}
 			var done rebuildDone
@@ -89,8 +89,11 @@ func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 	} else {
 		fmt.Fprintf(out, "%d rows of %d hours, %d responses in %d epochs, from %d statistics objects and %d event objects\n",
 			d.Rows, d.Hours, d.Responses, d.Epochs, d.FromStatistics, d.FromEvents)
+		if d.Dropped > 0 {
+			fmt.Fprintf(out, "%d responses were not recorded, say the drop records\n", d.Dropped)
+		}
 		if d.Into != "" {
-			fmt.Fprintln(out, "written into", d.Into)
+			fmt.Fprintf(out, "written into %s; look at it: wayside archive serve --data %s\n", d.Into, d.Into)
 		}
 		if l := d.Local; l != nil {
 			fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)
@@ -154,7 +157,7 @@ func (b *archiveBooks) rebuildInto(ctx context.Context, dir string, o reader.Reb
 		}
 		done = rebuildDone{Rebuilt: built, Epochs: len(built.Epochs), Into: dir}
 		for epoch, sum := range built.Epochs {
-			err := s.ImportEpoch(ctx, store.ImportedEpoch{Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Plans: sum.Plans})
+			err := s.ImportEpoch(ctx, store.ImportedEpoch{Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped, Plans: sum.Plans})
 			if err != nil {
 				return err
 			}

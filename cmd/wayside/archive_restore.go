@@ -22,8 +22,8 @@ func newArchiveRestore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "restore", Short: "Bring a range of the archive back into a separate directory, for queries",
 		Long: "restore makes a data directory with the events of a range, their statistics and a verified copy of their objects\n" +
-			"(below archive/). wayside run --data DIR answers queries on it, and DuckDB reads its archive/ folder. Whole hours are\n" +
-			"restored. Nothing in the archive changes.",
+			"(below archive/). wayside archive serve --data DIR answers queries on it, and DuckDB reads its archive/ folder. Whole\n" +
+			"hours are restored. Nothing in the archive changes.",
 		Example: "wayside archive restore --from 2026-11-20 --to 2026-11-21 --into ./november-20", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
@@ -35,7 +35,7 @@ func newArchiveRestore() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bar := newProgress(cmd.ErrOrStderr())
+			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			copied, err := b.restore(ctx, into, reader.CopyOptions{Range: b.span, Service: service, Instance: instance, Progress: bar.step})
 			bar.end()
 			if err != nil {
@@ -44,8 +44,8 @@ func newArchiveRestore() *cobra.Command {
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(copied)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %d bytes, %d rows in %d lines restored into %s\n",
-				copied.Objects, copied.Bytes, copied.Rows, copied.Lines, into)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %d bytes, %d rows in %d lines restored into %s\nlook at it: wayside archive serve --data %s\n",
+				copied.Objects, copied.Bytes, copied.Rows, copied.Lines, into, into)
 			return err
 		},
 	}
@@ -184,13 +184,25 @@ func (r *restorer) plan(plans map[string]*catalogue.Plan, objects []reader.Objec
 			plans[o.Key] = p
 		}
 		p.Blocks = append(p.Blocks, b.ID)
-		p.Runs = append(p.Runs, b.Runs...)
+		p.Runs = appendRuns(p.Runs, b.Runs)
 		p.Rows += b.Rows
 		p.Lines += b.Lines
 		p.MaxTime = b.MaxTime
 		return nil
 	}
 	return fmt.Errorf("no object holds the events from %d on in hour %d", b.Runs[0].First, b.ID.Hour)
+}
+
+// appendRuns joins runs that touch, as the object's metadata has them.
+func appendRuns(runs, more []catalogue.Run) []catalogue.Run {
+	for _, m := range more {
+		if n := len(runs); n > 0 && runs[n-1].Last+1 == m.First {
+			runs[n-1].Last = m.Last
+			continue
+		}
+		runs = append(runs, m)
+	}
+	return runs
 }
 
 func (r *restorer) enter(ctx context.Context, key string, p *catalogue.Plan) error {

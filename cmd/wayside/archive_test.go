@@ -1,30 +1,43 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// archived makes a data directory with 5,000 events of three epochs around an hour's end, all archived below its archive/.
-func archived(t *testing.T) (dir string) {
+// archived makes a data directory with 5,000 responses of three epochs around an hour's end, and a drop record in one of them,
+// all archived: to address, or below its archive/.
+func archived(t *testing.T, address string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	s := openTestStore(t, dir)
 	quiet := slog.New(slog.DiscardHandler)
-	target, err := uploader.OpenTarget(t.Context(), filepath.Join(dir, "archive"), uploader.TargetOptions{})
+	if address == "" {
+		address = filepath.Join(dir, "archive")
+	}
+	target, err := uploader.OpenTarget(t.Context(), address, uploader.TargetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +56,11 @@ func archived(t *testing.T) (dir string) {
 				Path: fmt.Appendf(nil, "/users/%d", seq),
 			}
 			b.Items = append(b.Items, store.Item{Seq: seq, Host: "shop.test", Method: "GET", Label: "/users/{id}", Event: e})
+		}
+		if n == 4 {
+			b.LastSeq++
+			drop := event.Event{TimeMicros: begin + 130_000_000, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: 77}
+			b.Items = append(b.Items, store.Item{Seq: b.LastSeq, Event: drop})
 		}
 		if err := s.Apply(b); err != nil {
 			t.Fatal(err)
@@ -86,9 +104,16 @@ func wantTotals(t *testing.T, dir string, state catalogue.State, want store.Tota
 	if err != nil || totals != want || aggregated != want.Applied {
 		t.Errorf("totals are %+v, %d in the rows, %v; want %+v", totals, aggregated, err, want)
 	}
-	var recorded, planned uint64
+	var recorded, planned, dropped uint64
 	for _, l := range s.Ledgers() {
 		recorded += l.Recorded
+		dropped += l.Dropped["full"]
+		if l.Responses != l.Recorded+l.Dropped["full"] {
+			t.Errorf("ledger %+v does not add up", l)
+		}
+	}
+	if dropped != 77 {
+		t.Errorf("%d dropped, want 77", dropped)
 	}
 	err = s.Plans(t.Context(), func(p *catalogue.Plan) error {
 		if p.State != state {
@@ -102,8 +127,118 @@ func wantTotals(t *testing.T, dir string, state catalogue.State, want store.Tota
 	}
 }
 
+// TestArchiveOnS3 brings back from a real S3 server what a dead disk knew: restored, rebuilt, with the drops.
+func TestArchiveOnS3(t *testing.T) {
+	server := s3test.Start(t)
+	for _, setting := range server.Env() {
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
+	url := server.URL("{service}")
+	dir := archived(t, strings.ReplaceAll(url, "{service}", "shop"))
+	from := []string{"--archive", url, "--service", "shop"}
+	run := func(want int, args ...string) string { return command(t, want, append(args, from...)...) }
+
+	for _, origin := range []string{"best", "statistics", "events"} {
+		out := run(exitOK, "archive", "rebuild", "--data", dir, "--origin", origin)
+		if !strings.Contains(out, "0 differ, 0 are on one side") || origin != "statistics" && !strings.Contains(out, "77 responses were not recorded") {
+			t.Errorf("from %s: %s", origin, out)
+		}
+	}
+	rebuilt, restored := filepath.Join(t.TempDir(), "rebuilt"), filepath.Join(t.TempDir(), "restored")
+	run(exitOK, "archive", "rebuild", "--data", t.TempDir(), "--into", rebuilt)
+	wantTotals(t, rebuilt, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
+	run(exitOK, "archive", "verify", "--data", rebuilt)
+	run(exitOK, "archive", "restore", "--data", t.TempDir(), "--into", restored)
+	wantTotals(t, restored, catalogue.Verified, store.Totals{Applied: 5000, Archived: 5000})
+	command(t, exitOK, "archive", "verify", "--data", restored)
+	if out := run(exitOK, "archive", "ls", "--bucket", "--data", t.TempDir()); !strings.Contains(out, "shop") {
+		t.Error(out)
+	}
+	if out := run(exitOK, "archive", "cat", "--data", t.TempDir(), "--drops"); strings.Count(out, "\n") != 5001 {
+		t.Errorf("%d lines", strings.Count(out, "\n"))
+	}
+}
+
+func TestArchiveServeAnswersAndChangesNothing(t *testing.T) {
+	dir := archived(t, "")
+	into := filepath.Join(t.TempDir(), "restored")
+	command(t, exitOK, "archive", "restore", "--data", dir, "--into", into)
+	before := fileSums(t, into)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	out, in := io.Pipe()
+	served := make(chan error, 1)
+	root := newRoot(in, io.Discard)
+	root.SetArgs([]string{"archive", "serve", "--data", into, "--admin", "127.0.0.1:0"})
+	go func() { served <- root.ExecuteContext(ctx) }()
+	first, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(first, "http://")
+	base := "http://" + strings.TrimSuffix(strings.Fields(address)[0], "/")
+	for path, want := range map[string]string{
+		"/api/v1/paths?from=2026-03-17T09:00:00Z&to=2026-03-17T12:00:00Z":                   `"count":5000`,
+		"/api/v1/events?from=2026-03-17T09:00:00Z&to=2026-03-17T12:00:00Z&path=/users/4999": `/users/4999`,
+		"/api/v1/accounting": `"applied": 5000`,
+		"/api/v1/archives":   `"rows":5000`,
+		"/api/v1/jobs":       `"archive"`,
+		"/api/v1/storage":    `"archived":5000`,
+		"/readyz":            "",
+		"/metrics":           "wayside_",
+		"/":                  "<html",
+		"/api/v1/series?path=/users/{id}&from=2026-03-17T09:00:00Z&to=2026-03-17T12:00:00Z": `"count"`,
+	} {
+		resp, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %s %s, want %s", path, resp.Status, body, want)
+		}
+	}
+	for _, path := range []string{"/-/job/archive", "/-/job/clean", "/-/reload"} {
+		resp, err := http.Post(base+path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode/100 == 2 {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, fileSums(t, into)); diff != "" {
+		t.Errorf("the directory was changed:\n%s", diff)
+	}
+}
+
+// fileSums are the hashes of all files below dir, but for locks.
+func fileSums(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	sums := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".lock") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		sums[path] = fmt.Sprintf("%x", sha256.Sum256(content))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sums
+}
+
 func TestArchiveRebuild(t *testing.T) {
-	dir := archived(t)
+	dir := archived(t, "")
 	for _, origin := range []string{"best", "statistics", "events"} {
 		if out := command(t, exitOK, "archive", "rebuild", "--data", dir, "--origin", origin); !strings.Contains(out, "0 differ, 0 are on one side") {
 			t.Errorf("from %s: %s", origin, out)
@@ -123,11 +258,11 @@ func TestArchiveRebuild(t *testing.T) {
 }
 
 func TestArchiveRestore(t *testing.T) {
-	dir := archived(t)
+	dir := archived(t, "")
 	into := filepath.Join(t.TempDir(), "new")
 	out := command(t, exitOK, "archive", "restore", "--data", dir, "--into", into, "--output", "json")
 	var done struct{ Rows, Lines int }
-	if err := json.Unmarshal([]byte(out), &done); err != nil || done.Rows != 5000 || done.Lines != 5000 {
+	if err := json.Unmarshal([]byte(out), &done); err != nil || done.Rows != 5000 || done.Lines != 5001 {
 		t.Fatalf("%s, %v", out, err)
 	}
 	wantTotals(t, into, catalogue.Verified, store.Totals{Applied: 5000, Archived: 5000})

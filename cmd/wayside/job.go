@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/spool"
 )
 
 func newJob() *cobra.Command {
@@ -53,6 +55,9 @@ func newJobCommand(name string) *cobra.Command {
 				return printCapacity(cmd.OutOrStdout(), done.Capacity)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d objects, %d rows, %d bytes\n", name, done.Objects, done.Rows, done.Bytes)
+			if done.Spooled > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d responses wait in the spool and are not archived: start wayside run on this directory, which takes them up\n", done.Spooled)
+			}
 			return err
 		},
 	}
@@ -85,6 +90,8 @@ type jobDone struct {
 	Rows    uint64 `json:"rows"`
 	Bytes   uint64 `json:"bytes"`
 	Expired int    `json:"expired,omitempty"` // objects removed from the archive
+	// Spooled are responses that wait in the spool: not applied, and so not archived. Only known where no wayside runs.
+	Spooled uint64 `json:"spooled,omitempty"`
 
 	Capacity *collector.Capacity `json:"capacity,omitempty"` // of report
 }
@@ -126,5 +133,8 @@ func runJobHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, na
 		return jobDone{}, err
 	}
 	done, err := b.job(ctx, name, all)
+	if err == nil && name == "archive" {
+		done.Spooled, err = spool.Waiting(ctx, filepath.Join(cfg.Data.Dir, datadir.SpoolDir), b.store.Watermarks())
+	}
 	return done, errors.Join(err, b.close())
 }

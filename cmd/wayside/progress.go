@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -14,37 +15,63 @@ const (
 )
 
 // progress shows how far long work has come: a bar drawn over and over on a terminal, a line every few seconds elsewhere,
-// nothing for work that is done sooner. Not for concurrent use.
+// nothing for work that is done sooner. It draws by itself, so that a server that does not answer is seen to be waited for.
 type progress struct {
 	out      io.Writer
 	terminal bool
-	every    time.Duration
-	next     time.Time
-	drawn    int // width of what stands on the terminal's line
+	began    time.Time
+	stop     chan struct{}
+	stopped  sync.WaitGroup
+
+	mu          sync.Mutex
+	ended       bool
+	done, total int
+	what        string
+	drawn       int // width of what stands on the terminal's line
 }
 
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, every: lineEvery}
-	if isTerminal(out) {
-		p.terminal, p.every = true, barEvery
+// newProgress begins to show; what is the first thing that is waited for.
+func newProgress(out io.Writer, what string) *progress {
+	p := &progress{out: out, terminal: isTerminal(out), began: time.Now(), stop: make(chan struct{}), what: what}
+	every := lineEvery
+	if p.terminal {
+		every = barEvery
 	}
-	p.next = time.Now().Add(p.every)
+	p.stopped.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-tick.C:
+				p.draw()
+			}
+		}
+	})
 	return p
 }
 
 // step says that done of total are done, and what is being worked on.
 func (p *progress) step(done, total int, what string) {
-	now := time.Now()
-	if now.Before(p.next) {
-		return
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done, p.total, p.what = done, total, what
+}
+
+func (p *progress) draw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := fmt.Sprintf("%d of %d  %s", p.done, p.total, p.what)
+	if p.total == 0 {
+		text = p.what
 	}
-	p.next = now.Add(p.every)
-	text := fmt.Sprintf("%d of %d  %s", done, total, what)
+	text += fmt.Sprintf("  (%s)", time.Since(p.began).Round(time.Second))
 	if !p.terminal {
 		fmt.Fprintln(p.out, text)
 		return
 	}
-	filled := barCells * done / max(total, 1)
+	filled := barCells * p.done / max(p.total, 1)
 	text = fmt.Sprintf("[%s%s] %s", strings.Repeat("=", filled), strings.Repeat(" ", barCells-filled), text)
 	if len(text) > 118 {
 		text = text[:118]
@@ -53,10 +80,18 @@ func (p *progress) step(done, total int, what string) {
 	p.drawn = len(text)
 }
 
-// end clears the bar.
+// end stops showing and clears the bar. Further calls do nothing.
 func (p *progress) end() {
+	p.mu.Lock()
+	again := p.ended
+	p.ended = true
+	p.mu.Unlock()
+	if again {
+		return
+	}
+	close(p.stop)
+	p.stopped.Wait()
 	if p.drawn > 0 {
 		fmt.Fprintf(p.out, "\r%*s\r", p.drawn, "")
-		p.drawn = 0
 	}
 }

@@ -17,8 +17,9 @@ const importPlansMax = 256
 // ImportedEpoch is what an archive says of one epoch.
 type ImportedEpoch struct {
 	Epoch     uuid.UUID
-	LastSeq   uint64 // the largest sequence number in the archive: a spool that still holds older ones must not count them again
-	Responses uint64 // in the imported rows
+	LastSeq   uint64            // the largest sequence number in the archive: a spool that still holds older ones must not count them again
+	Responses uint64            // in the imported rows
+	Dropped   map[string]uint64 // responses that were not recorded, by reason
 	// Plans are catalogue entries of objects that stand in the archive and whose events are not here. Blocks are ignored.
 	Plans []catalogue.Plan
 }
@@ -80,7 +81,11 @@ func (s *Store) ImportEpoch(ctx context.Context, e ImportedEpoch) error {
 	if err := s.importEpoch(ctx, e); err != nil {
 		return fmt.Errorf("import epoch %s: %w", e.Epoch, err)
 	}
-	return s.SetLedger(Ledger{Epoch: e.Epoch, Responses: e.Responses, Recorded: e.Responses})
+	ledger := Ledger{Epoch: e.Epoch, Responses: e.Responses, Recorded: e.Responses, Dropped: e.Dropped}
+	for _, n := range e.Dropped {
+		ledger.Responses += n
+	}
+	return s.SetLedger(ledger)
 }
 
 func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {

@@ -47,6 +47,7 @@ type Rebuilt struct {
 	Responses      uint64 `json:"responses"`
 	FromStatistics int    `json:"from_statistics"` // objects
 	FromEvents     int    `json:"from_events"`     // objects
+	Dropped        uint64 `json:"dropped"`         // responses that could not be recorded, as far as drop records stand in the range
 	// Epochs by identity.
 	Epochs map[uuid.UUID]*EpochSum `json:"-"`
 }
@@ -55,7 +56,8 @@ type Rebuilt struct {
 type EpochSum struct {
 	LastSeq   uint64
 	Responses uint64
-	Plans     []catalogue.Plan // its objects, as a catalogue would have them
+	Dropped   map[string]uint64 // by reason, the largest value that a drop record has; drop records expire with their objects
+	Plans     []catalogue.Plan  // its objects, as a catalogue would have them
 }
 
 // Rebuild makes the hourly statistics again from the archive alone. Every object is compared with its metadata on the way;
@@ -78,6 +80,11 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 		}
 		if err := b.add(ctx, p); err != nil {
 			return b.out, err
+		}
+	}
+	for _, sum := range b.out.Epochs {
+		for _, n := range sum.Dropped {
+			b.out.Dropped += n
 		}
 	}
 	return b.out, b.flush()
@@ -173,7 +180,7 @@ func (b *rebuilder) addEvents(ctx context.Context, p *pair) (*Contents, error) {
 	var line uploader.Line
 	return Scan(ctx, b.t, p.Key, func(text []byte) error {
 		if bytes.Contains(text, dropMark) {
-			return nil
+			return b.drop(p, text)
 		}
 		line = uploader.Line{}
 		if err := json.Unmarshal(text, &line); err != nil {
@@ -223,17 +230,43 @@ func (b *rebuilder) flush() error {
 	return b.Hour(keys, rows)
 }
 
-// enter adds the object to its epoch's sum, with a catalogue entry.
-func (b *rebuilder) enter(ctx context.Context, p *pair, c *Contents, responses uint64) error {
+// drop notes a drop record. Its value counts from the beginning of the epoch.
+func (b *rebuilder) drop(p *pair, text []byte) error {
+	var line uploader.Line
+	if err := json.Unmarshal(text, &line); err != nil {
+		return err
+	}
+	dropped := b.sum(p).Dropped
+	dropped[line.ErrorType] = max(dropped[line.ErrorType], line.Dropped)
+	return nil
+}
+
+func (b *rebuilder) sum(p *pair) *EpochSum {
 	sum := b.out.Epochs[p.Epoch]
 	if sum == nil {
-		sum = &EpochSum{}
+		sum = &EpochSum{Dropped: map[string]uint64{}}
 		b.out.Epochs[p.Epoch] = sum
 	}
+	return sum
+}
+
+// enter adds the object to its epoch's sum, with a catalogue entry. Statistics know nothing of drops: where the events' object
+// says that it holds more lines than responses, it is read for them.
+func (b *rebuilder) enter(ctx context.Context, p *pair, c *Contents, responses uint64) error {
+	sum := b.sum(p)
 	sum.Responses += responses
 	sum.LastSeq = max(sum.LastSeq, p.Last)
 	plan, err := b.plan(ctx, p, c, responses)
 	sum.Plans = append(sum.Plans, plan)
+	if err != nil || !p.statistics || !p.events || plan.Lines <= responses {
+		return err
+	}
+	_, err = Scan(ctx, b.t, p.Key, func(text []byte) error {
+		if !bytes.Contains(text, dropMark) {
+			return nil
+		}
+		return b.drop(p, text)
+	})
 	return err
 }
 

@@ -53,11 +53,11 @@ func TestRebuildEqualsTheStore(t *testing.T) {
 	for origin, want := range map[reader.Origin][2]int{reader.FromBest: {4, 0}, reader.FromStatistics: {4, 0}, reader.FromEvents: {0, 4}} {
 		t.Run(string(origin), func(t *testing.T) {
 			built := wantRows(t, l, reader.RebuildOptions{From: origin})
-			if built.FromStatistics != want[0] || built.FromEvents != want[1] || built.Responses != 1998 || built.Hours != 2 {
+			if built.FromStatistics != want[0] || built.FromEvents != want[1] || built.Responses != 1998 || built.Hours != 2 || built.Dropped != 14 {
 				t.Errorf("%+v", built)
 			}
 			for epoch, sum := range built.Epochs {
-				if sum.LastSeq != 1001 || sum.Responses != 999 || len(sum.Plans) != 2 {
+				if sum.LastSeq != 1001 || sum.Responses != 999 || len(sum.Plans) != 2 || sum.Dropped["full"] != 7 {
 					t.Errorf("epoch %s: %+v", epoch, sum)
 				}
 			}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// routesMany real routes are asked for routeTimes times each.
+const (
+	routesMany = 50
+	routeTimes = 40
+	rowsMax    = 1000 // paths.max by default
+)
+
+// route is the path of a real route.
+func route(i int) string {
+	return fmt.Sprintf("/api/%s/list", strings.Repeat(string(rune('a'+i%25)), 3+i/25))
+}
+
+// madeUp appends a path that nobody asks for twice: a word, two, up to six, below a known name, or with a known ending.
+func madeUp(dst []byte, seed, nonce uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, nonce)) //nolint:gosec // not a secret
+	word := func() {
+		dst = append(dst, '/')
+		for range 10 {
+			dst = append(dst, byte('a'+r.IntN(26))) //nolint:gosec // below 26
+		}
+	}
+	switch nonce % 5 {
+	case 0:
+		word()
+	case 1:
+		word()
+		word()
+	case 2:
+		for range 1 + r.IntN(6) {
+			word()
+		}
+	case 3:
+		dst = append(dst, "/shop"...)
+		word()
+	default:
+		word()
+		dst = append(dst, []string{".php", ".asp", "/x/y.php"}[r.IntN(3)]...)
+	}
+	return dst
+}
+
+// startOrigin answers real routes with 200, and half of what is made up with 404, the other half with 200.
+func startOrigin() (address string, stop func(), err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	s := &fasthttp.Server{NoDefaultDate: true, Handler: func(ctx *fasthttp.RequestCtx) {
+		path := ctx.Path()
+		if !bytes.HasPrefix(path, []byte("/api/")) && path[len(path)-1]%2 == 0 {
+			ctx.SetStatusCode(fasthttp.StatusNotFound)
+		}
+		ctx.SetBodyString("ok\n")
+	}}
+	go func() { _ = s.Serve(ln) }()
+	return ln.Addr().String(), func() { _ = s.Shutdown() }, nil
+}

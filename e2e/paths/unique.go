@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// unique writes events of ever new paths, and then the routes, into a spool, as a traffic process that was killed would have
+// left it, and lets a real wayside find and drain it.
+func unique(ctx context.Context, dir string, o options) (string, error) {
+	if o.requests == 0 {
+		o.requests = 10_000_000
+	}
+	data := filepath.Join(dir, "data")
+	total, err := fillSpool(ctx, filepath.Join(data, "spool"), o)
+	if err != nil {
+		return "", err
+	}
+	origin, stop, err := startOrigin()
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	binary, err := e2e.Build(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	w, err := startWayside(ctx, binary, data, "http://"+origin, filepath.Join(dir, "archive"), o)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = w.Stop(time.Minute) }()
+	memory := watchMemory(ctx, map[string]func() int{"traffic": w.PID, "books": w.BooksPID})
+	first, err := look(ctx, w, total)
+	memory.stop()
+	took := time.Since(began)
+	flat, flatErr := memory.flat()
+	return fmt.Sprintf("%d responses of %d paths, drained at %.0f a second; %d rows shown, a route has %d to %d of its %d responses; PSS: %s",
+		total, o.requests+routesMany, float64(total)/took.Seconds(), first.Rows, first.least, first.most, routeTimes, flat), errors.Join(err, flatErr)
+}
+
+// fillSpool appends the events of all requests and returns their number.
+func fillSpool(ctx context.Context, dir string, o options) (uint64, error) {
+	s, err := spool.Open(spool.Options{Dir: dir, QueueBytesMax: 8 << 30, Segments: 32})
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	err = appendAll(ctx, s, o)
+	if err == nil {
+		err = s.Flush(ctx)
+	}
+	cancel()
+	if runErr := <-done; err == nil && !errors.Is(runErr, context.Canceled) {
+		err = runErr
+	}
+	return o.requests + routesMany*routeTimes, errors.Join(err, s.Close())
+}
+
+// flushEvery is a good deal less than the journal has room for.
+const flushEvery = 50_000
+
+func appendAll(ctx context.Context, s *spool.Set, o options) error {
+	var path []byte
+	for i := range o.requests + routesMany*routeTimes {
+		if path = path[:0]; i < o.requests {
+			path = madeUp(path, o.seed, i)
+		} else {
+			path = append(path, route(int(i%routesMany))...) //nolint:gosec // small
+		}
+		e := event.Event{
+			TimeMicros: time.Now().UnixMicro(), Kind: event.KindRequest, Status: 200, DurationMicros: 100 + i%1000,
+			ResponseBytes: 3, Method: []byte("GET"), Host: []byte("flood.example"), Path: path,
+		}
+		if i < o.requests && path[len(path)-1]%2 == 0 {
+			e.Status = 404
+		}
+		if _, refusal := s.TryAppend(&e); refusal != spool.Accepted {
+			return fmt.Errorf("append event %d: %v", i, refusal)
+		}
+		if i%flushEvery == 0 { // what is refused would be counted as dropped, so the journal is never left to fill up
+			if err := s.Flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -33,6 +33,9 @@ type options struct {
 	keep     bool
 	list     bool
 	table    bool
+	jobs     int
+	failures int
+	update   string
 }
 
 func main() {
@@ -46,6 +49,9 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the directories of trials that failed")
 	flag.BoolVar(&o.list, "list", false, "list the faults")
 	flag.BoolVar(&o.table, "table", false, "print what the evidence says of this code")
+	flag.IntVar(&o.jobs, "jobs", 1, "trials at a time, each with its own processes, ports and folders")
+	flag.IntVar(&o.failures, "failures", 1, "trials of a fault that may fail before its piece ends; it has failed in any case")
+	flag.StringVar(&o.update, "update", "", "with -table: file whose table between the markers is written anew")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -86,7 +92,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer lab.Close()
-	lab.Keep, lab.Short = o.keep, short
+	lab.Keep, lab.Short, lab.Jobs, lab.Failures = o.keep, short, o.jobs, o.failures
 	var failed []error
 	var pieces []faults.Record
 	for _, f := range chosen {

@@ -17,13 +17,15 @@ type Books struct {
 	Objects int
 	Lines   uint64 // without drop records
 	Drops   uint64 // drop records
+	Dropped uint64 // responses that they count: the last figure of each reason and epoch
 	Nonces  load.Bitmap
 	Doubled uint64 // lines whose nonce was seen before
 	IDs     map[string]struct{}
 	Foreign uint64 // lines whose path carries no nonce
 	Status  map[int]uint64
 
-	each func(Line)
+	each  func(Line)
+	drops map[string]uint64 // the last figure, by epoch and reason
 }
 
 // Line holds the fields of an archived event that are looked at.
@@ -33,6 +35,8 @@ type Line struct {
 	Kind    string `json:"kind"`
 	Status  int    `json:"http_response_status_code"`
 	Error   string `json:"error_type"`
+	Epoch   string `json:"epoch"`
+	Dropped uint64 `json:"dropped"` // of a drop record: responses dropped for the reason since the epoch began
 }
 
 // ReadBooks downloads every object of the target and reads every line.
@@ -42,7 +46,7 @@ func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
 
 // ReadBooksEach also calls each, if not nil, with every line.
 func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
-	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each}
+	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each, drops: map[string]uint64{}}
 	var keys []string
 	err := target.List(ctx, "v1/dt=", func(info uploader.ObjectInfo) error {
 		if strings.HasSuffix(info.Key, ".ndjson.gz") {
@@ -90,6 +94,11 @@ func (b *Books) add(l Line) {
 	}
 	if l.Kind == "drop" {
 		b.Drops++
+		of := l.Epoch + " " + l.Error
+		if last := b.drops[of]; l.Dropped > last {
+			b.drops[of] = l.Dropped
+			b.Dropped += l.Dropped - last
+		}
 		return
 	}
 	b.Lines++

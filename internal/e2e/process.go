@@ -102,7 +102,7 @@ func (w *Wayside) awaitReady(ctx context.Context, pid int, done <-chan struct{})
 			return fmt.Errorf("wayside ended while starting: %w", w.exitError())
 		case <-ctx.Done():
 			return fmt.Errorf("wayside is not ready: %w", ctx.Err())
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(3 * time.Millisecond):
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (w *Wayside) Settle(ctx context.Context) (Accounting, error) {
 		select {
 		case <-ctx.Done():
 			return a, fmt.Errorf("the books did not settle: %w (last answer: %+v, %v)", ctx.Err(), a, err)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

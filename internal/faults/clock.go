@@ -127,7 +127,7 @@ func (t *trial) two(ctx context.Context, random *rand.Rand) (Outcome, error) {
 // full disk would give ENOSPC, and lifts the limit again.
 func runFileSize(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
-		t, err := l.newTrial(append([]string{"WAYSIDE_SPOOL_BYTES_MAX=8MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=256KiB"}, quietEnv...)...)
+		t, err := l.newTrial(append(smallSpoolEnv, quietEnv...)...)
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -154,7 +154,8 @@ func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error
 	if err := limit(300 << 10); err != nil {
 		return Outcome{}, err
 	}
-	sleep(ctx, 5*time.Second)
+	dropping := t.awaitDrops(ctx)
+	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
 	if err := limit(^uint64(0)); err != nil {
 		return Outcome{}, err
 	}
@@ -162,12 +163,6 @@ func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error
 	if err := t.awaitRecording(ctx); err != nil {
 		return Outcome{}, err
 	}
-	recovery := time.Since(began)
-	t.lossy = true
-	o, err := t.audit(ctx)
-	o.Recovery = recovery
-	failed, failErr := t.failedBeyond(0)
-	o.Failed = failed
-	_, exactErr := t.exact(ctx, o)
-	return o, errors.Join(err, failErr, exactErr)
+	o, err := t.auditDrops(ctx, time.Since(began))
+	return o, errors.Join(dropping, err)
 }

@@ -23,12 +23,22 @@ var fileKinds = []string{
 func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	return func(ctx context.Context, l *Lab, p *Piece) error {
 		return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
-			t, err := l.newTrial(quietEnv...)
+			place, err := l.takeSlot(ctx, p.Seed, n)
 			if err != nil {
 				return Outcome{}, err
 			}
+			defer l.giveSlot(place)
+			t, err := l.newTrialFrom(place, quietEnv...)
+			if err != nil {
+				return Outcome{}, err
+			}
+			t.lossy = true
 			kind := fileKinds[n%len(fileKinds)]
-			o, err := t.damageTrial(ctx, random, kind, flip, inUse)
+			how := t.damageAtRest
+			if inUse {
+				how = t.damageInUse
+			}
+			o, err := how(ctx, random, kind, flip)
 			if err != nil {
 				err = fmt.Errorf("%s: %w", o.Note, err)
 			}
@@ -38,67 +48,71 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-func (t *trial) damageTrial(ctx context.Context, random *rand.Rand, kind string, flip, inUse bool) (o Outcome, err error) {
-	if err := t.everyKindOfFile(ctx); err != nil {
+// damageAtRest damages a file of a killed wayside and starts it. No request may fail.
+func (t *trial) damageAtRest(ctx context.Context, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
+	if o.Note, err = t.damage(random, kind, flip); err != nil {
 		return o, err
 	}
-	if !inUse {
-		t.killAll()
+	return t.afterDamage(ctx, o, kind)
+}
+
+// damageInUse damages a file under traffic, in half of the cycles while the books process stands still, lets wayside go on for
+// a moment, and then kills and starts it. No request may fail but those that the kill breaks.
+func (t *trial) damageInUse(ctx context.Context, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
+	if _, err = t.restart(ctx); err != nil {
+		return o, err
 	}
-	what, err := t.damage(random, kind, flip)
+	t.startTraffic(ctx, 4000)
+	t.awaitTraffic(ctx, 200+uint64(random.IntN(600)), 5*time.Second) //nolint:gosec // small
+	if random.IntN(2) == 0 {
+		books := t.w.BooksPID()
+		pause(books)
+		defer resume(books)
+		t.awaitTraffic(ctx, 200, 5*time.Second)
+	}
+	if o.Note, err = t.damage(random, kind, flip); err != nil {
+		return o, err
+	}
+	resume(t.w.BooksPID())
+	t.awaitTraffic(ctx, 300+uint64(random.IntN(600)), 5*time.Second) //nolint:gosec // small
+	if n := t.traffic.counters.Failed.Load(); n > 0 {
+		o.Failed = n
+		return o, fmt.Errorf("%d requests failed after the damage", n)
+	}
+	t.killAll()
+	if err := t.traffic.stop(); err != nil {
+		return o, err
+	}
+	return t.afterDamage(ctx, o, kind)
+}
+
+// afterDamage starts wayside on the damaged directory, sends it traffic and audits.
+func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcome, error) {
+	note, before := o.Note, t.traffic.report.FailedTotal()
+	took, err := t.restart(ctx)
 	if err != nil {
 		return o, err
 	}
-	o.Note = what
-	t.lossy = true
-	began := time.Now()
-	if inUse {
-		resume(t.w.BooksPID())
-		t.awaitTraffic(ctx, 1000, 5*time.Second)
-		t.killAll()
-	}
-	// Failed requests from here on are the damage's doing, but for those that the kill cut off.
-	if err := t.traffic.stop(); err != nil {
-		return o, err
-	}
-	before := t.traffic.report.FailedTotal()
-	if _, err := t.restart(ctx); err != nil {
-		return o, err
-	}
-	recovery := time.Since(began)
 	t.startTraffic(ctx, 4000)
-	t.awaitTraffic(ctx, 1000, 5*time.Second)
+	t.awaitTraffic(ctx, 400, 5*time.Second)
 	o, err = t.auditDamaged(ctx, kind)
-	o.Note, o.Recovery = what, recovery
+	o.Note, o.Recovery = note, took
 	if o.Failed = t.traffic.report.FailedTotal() - before; o.Failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d requests failed after the damage: %v", o.Failed, t.traffic.report.Errors))
 	}
-	return o, err
+	return o, errors.Join(err, t.reported(o))
 }
 
-// everyKindOfFile leaves a data directory with archived events, tables, a memtable, a queue and a journal that hold events,
-// and both processes running, the books process stopped so that the backlog stays.
-func (t *trial) everyKindOfFile(ctx context.Context) error {
-	if _, err := t.restart(ctx); err != nil {
-		return err
+// reported checks that what was lost left a file and a report of it in the quarantine.
+func (t *trial) reported(o Outcome) error {
+	if o.Dropped+o.Quarantined == 0 {
+		return nil
 	}
-	t.startTraffic(ctx, 6000)
-	t.awaitTraffic(ctx, 1500, 5*time.Second)
-	if err := t.traffic.stop(); err != nil {
-		return err
+	reports, err := filepath.Glob(filepath.Join(t.dataDir, "quarantine", "*.txt"))
+	if err == nil && len(reports) == 0 {
+		err = fmt.Errorf("%d dropped and %d quarantined, and no report in the quarantine", o.Dropped, o.Quarantined)
 	}
-	if err := t.w.Stop(30 * time.Second); err != nil { // tables are written at the end
-		return fmt.Errorf("stop: %w", err)
-	}
-	if _, err := t.restart(ctx); err != nil {
-		return err
-	}
-	t.startTraffic(ctx, 6000)
-	t.awaitTraffic(ctx, 1500, 5*time.Second)
-	sleep(ctx, 300*time.Millisecond) // some of it gets into the store
-	pause(t.w.BooksPID())
-	t.awaitTraffic(ctx, 1500, 5*time.Second)
-	return nil
+	return err
 }
 
 // damage changes one bit of one file of a kind, or cuts it off somewhere, and says what it did.

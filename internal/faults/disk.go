@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
@@ -34,9 +36,7 @@ func runDisk(ctx context.Context, l *Lab, p *Piece) error {
 		if err != nil {
 			return Outcome{}, err
 		}
-		t, err := l.newTrialIn(dir, filepath.Join(disk.at, "data"), append([]string{
-			"WAYSIDE_SPOOL_BYTES_MAX=8MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=256KiB",
-		}, quietEnv...)...)
+		t, err := l.newTrialIn(dir, filepath.Join(disk.at, "data"), append(smallSpoolEnv, quietEnv...)...)
 		if err != nil {
 			return Outcome{}, errors.Join(err, disk.remove())
 		}
@@ -57,49 +57,93 @@ func usageOf(dir string) string {
 	return " " + oneLine(string(out))
 }
 
-func (t *trial) fills(ctx context.Context, random *rand.Rand, disk *volume, n int) (Outcome, error) {
+// smallSpoolEnv makes journal and queue so small that a disk that stays full for seconds fills them, and drops begin.
+var smallSpoolEnv = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB"}
+
+func (t *trial) fills(ctx context.Context, random *rand.Rand, disk *volume, n int) (o Outcome, err error) {
 	if _, err := t.restart(ctx); err != nil {
-		return Outcome{}, err
+		return o, err
 	}
 	var recovery time.Duration
 	for range n {
-		t.startTraffic(ctx, 5000)
+		t.startTraffic(ctx, 6000)
 		t.awaitTraffic(ctx, 500+uint64(random.IntN(3000)), 5*time.Second) //nolint:gosec // small
 		ballast := filepath.Join(disk.at, "ballast")
 		if err := fill(ballast); err != nil {
-			return Outcome{}, err
+			return o, err
 		}
-		sleep(ctx, 4*time.Second+time.Duration(random.IntN(3000))*time.Millisecond) // longer than journal and queue last
+		if err := t.awaitDrops(ctx); err != nil {
+			return o, err
+		}
+		sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
 		freed := time.Now()
 		if err := os.Remove(ballast); err != nil {
-			return Outcome{}, err
+			return o, err
 		}
 		if err := t.awaitRecording(ctx); err != nil {
-			return Outcome{}, err
+			return o, err
 		}
 		recovery = max(recovery, time.Since(freed))
 		if err := t.traffic.stop(); err != nil {
-			return Outcome{}, err
+			return o, err
 		}
 	}
-	t.lossy = true
+	return t.auditDrops(ctx, recovery)
+}
+
+// awaitDrops waits until responses are dropped that were not before, while the traffic goes on.
+func (t *trial) awaitDrops(ctx context.Context) error {
+	before, err := t.w.Accounting(ctx)
+	for began := time.Now(); time.Since(began) < 30*time.Second && ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
+		var now e2e.Accounting
+		if now, err = t.w.Accounting(ctx); err == nil && now.DroppedTotal() > before.DroppedTotal() {
+			return nil
+		}
+	}
+	return errors.Join(err, ctx.Err(), errors.New("nothing was dropped, so that nothing is shown: the fault did not reach the spool"))
+}
+
+// auditDrops is audit where responses were dropped and nothing was killed but what died of the fault.
+func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome, error) {
+	t.lossy, t.exact = true, true
 	o, err := t.audit(ctx)
 	o.Recovery = recovery
 	failed, failErr := t.failedBeyond(0)
 	o.Failed = failed
-	a, exactErr := t.exact(ctx, o)
-	o.Note = fmt.Sprintf("dropped %v", a.Dropped)
-	return o, errors.Join(err, failErr, exactErr)
+	return o, errors.Join(err, failErr)
 }
 
-// exact checks that what is missing is what was counted, to the unit: no request failed, so responses are what was received.
-func (t *trial) exact(ctx context.Context, o Outcome) (e2e.Accounting, error) {
-	a, err := t.w.Accounting(ctx)
-	if err == nil && (a.Responses != o.Received || a.Recorded+a.DroppedTotal() != o.Received) {
-		err = fmt.Errorf("%d responses were received; accounting says %d, %d recorded, %d dropped", o.Received, a.Responses, a.Recorded, a.DroppedTotal())
+// compareDrops checks that what is missing is what was counted, to the unit: in the accounting, in the drop records of the
+// archive, in the metrics, and somehow in the log. No request failed, so that responses are what was received.
+func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.Books) error {
+	var errs []error
+	received := t.traffic.report.Received
+	dropped := a.DroppedTotal()
+	missing, _ := t.traffic.received.Missing(&books.Nonces, 0)
+	if a.Responses != received || a.Recorded+dropped != received || missing != dropped+a.Quarantined {
+		errs = append(errs, fmt.Errorf("%d responses were received, %d of them are not in the books; accounting says %d, %d recorded, %v dropped, %d quarantined",
+			received, missing, a.Responses, a.Recorded, a.Dropped, a.Quarantined))
 	}
-	return a, err
+	if books.Dropped != dropped {
+		errs = append(errs, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, dropped))
+	}
+	metrics, err := t.w.Ask(ctx, http.MethodGet, "/metrics")
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for reason, n := range a.Dropped {
+		if line := fmt.Sprintf("wayside_spool_dropped_total{reason=%q} %d\n", reason, n); n > 0 && !strings.Contains(string(metrics), line) {
+			errs = append(errs, fmt.Errorf("the metrics do not say %s", line))
+		}
+	}
+	if lines := strings.Count(t.log.String(), droppedInLog); dropped > 0 && (lines == 0 || lines > 200) {
+		errs = append(errs, fmt.Errorf("%d lines of the log tell of %d drops", lines, dropped))
+	}
+	return errors.Join(errs...)
 }
+
+// droppedInLog is what the log says, now and then, while responses are dropped.
+const droppedInLog = "dropped"
 
 // fill writes until there is no more space.
 func fill(name string) error {

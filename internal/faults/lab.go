@@ -22,17 +22,21 @@ var ErrSkipped = errors.New("SKIPPED")
 
 // Lab is what all trials of a session share: binaries, the origin, a working directory.
 type Lab struct {
-	Dir    string    // working directory; removed by Close
-	Say    io.Writer // progress, a line each; nil for none
-	Keep   bool      // keep the directories of trials that failed
-	Short  bool      // the short form, for CI
-	plain  string
-	faults string // built with the tag "faults"
-	origin string
-	server *fasthttp.Server
+	Dir   string    // working directory; removed by Close
+	Say   io.Writer // progress, a line each; nil for none
+	Keep  bool      // keep the directories of trials that failed
+	Short bool      // the short form, for CI
+	Jobs  int       // trials at a time; 0 means 1
+	// Failures is how many trials of a piece may fail before it ends; 0 means 1. Whatever fails, the piece has failed.
+	Failures int
+	plain    string
+	faults   string // built with the tag "faults"
+	origin   string
+	server   *fasthttp.Server
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
 	trials int
+	slots  []*slot // free ones
 }
 
 // NewLab builds the binaries below dir and starts the origin. Close ends it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -79,28 +80,87 @@ func (p *Piece) each(ctx context.Context, l *Lab, cycle func(random *rand.Rand, 
 	return p.groups(ctx, l, 1, func(random *rand.Rand, first, _ int) (Outcome, error) { return cycle(random, first) })
 }
 
-// groups makes trials of up to size cycles each.
+// groups makes trials of up to size cycles each, as many at a time as the lab has jobs. They begin in the order of their
+// cycles; Done is how far they were made without a gap.
 func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random *rand.Rand, first, n int) (Outcome, error)) error {
-	for p.Done < p.Cycles && ctx.Err() == nil {
-		first, n := p.First+p.Done, min(size, p.Cycles-p.Done)
-		began := time.Now()
-		o, err := group(newRand(p.Seed, first), first, n)
-		if ctx.Err() != nil && err != nil {
-			return nil //nolint:nilerr // interrupted: this trial says nothing
-		}
-		if errors.Is(err, ErrSkipped) {
-			return err
-		}
-		p.Done += n
-		p.Sum.add(o)
-		l.say("%s %d-%d: %d requests, %d lost, %d doubled, %d failed, %d dropped, %d quarantined, recovery %v, %v %s", p.Fault, first, first+n-1,
-			o.Requests, o.Lost, o.Doubled, o.Failed, o.Dropped, o.Quarantined, o.Recovery.Round(time.Millisecond),
-			time.Since(began).Round(10*time.Millisecond), o.Note)
-		if err != nil {
-			return fmt.Errorf("cycle %d of seed %d: %w", first, p.Seed, err)
-		}
+	g := &groupRun{made: map[int]int{}}
+	var jobs sync.WaitGroup
+	for range max(1, l.Jobs) {
+		jobs.Go(func() {
+			for ctx.Err() == nil {
+				first, n := g.take(p, size)
+				if n == 0 {
+					return
+				}
+				began := time.Now()
+				o, err := group(newRand(p.Seed, first), first, n)
+				if ctx.Err() != nil && err != nil {
+					return // interrupted: this trial says nothing
+				}
+				if err != nil && !errors.Is(err, ErrSkipped) {
+					err = fmt.Errorf("cycle %d of seed %d: %w", first, p.Seed, err)
+				}
+				if g.put(p, first, n, o, err, l.Failures) {
+					l.say("%s %d-%d: %d requests, %d lost, %d doubled, %d failed, %d dropped, %d quarantined, recovery %v, %v %s", p.Fault, first, first+n-1,
+						o.Requests, o.Lost, o.Doubled, o.Failed, o.Dropped, o.Quarantined, o.Recovery.Round(time.Millisecond),
+						time.Since(began).Round(10*time.Millisecond), o.Note)
+				}
+				if err != nil {
+					l.say("%v", err)
+				}
+			}
+		})
 	}
-	return nil
+	jobs.Wait()
+	for n := g.made[p.First+p.Done]; n > 0; n = g.made[p.First+p.Done] {
+		p.Done += n
+	}
+	return g.result(p)
+}
+
+// groupRun is what the jobs of one piece share.
+type groupRun struct {
+	mu    sync.Mutex
+	taken int         // cycles handed out
+	made  map[int]int // first cycle of each trial that was made, and how many
+	errs  []error
+	ended bool // no more is handed out
+}
+
+// take hands out the next trial; n is 0 when there is none.
+func (g *groupRun) take(p *Piece, size int) (first, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return 0, 0
+	}
+	first, n = p.First+g.taken, min(size, p.Cycles-g.taken)
+	g.taken += n
+	return first, n
+}
+
+// put notes what a trial came to, and reports whether it was made.
+func (g *groupRun) put(p *Piece, first, n int, o Outcome, err error, failures int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	skipped := errors.Is(err, ErrSkipped)
+	if err != nil {
+		g.errs = append(g.errs, err)
+		g.ended = skipped || len(g.errs) >= max(1, failures)
+	}
+	if skipped {
+		return false
+	}
+	g.made[first] = n
+	p.Sum.add(o)
+	return true
+}
+
+func (g *groupRun) result(p *Piece) error {
+	if len(g.errs) < 2 || errors.Is(g.errs[0], ErrSkipped) {
+		return errors.Join(g.errs...)
+	}
+	return fmt.Errorf("%d of the trials of %d cycles: %w", len(g.errs), p.Done, errors.Join(g.errs...))
 }
 
 func (o *Outcome) add(other Outcome) {

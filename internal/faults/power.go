@@ -51,7 +51,7 @@ func (t *trial) power(ctx context.Context, random *rand.Rand, disk *volume, phas
 	if err := t.upToThePhase(ctx, random, phase); err != nil {
 		return Outcome{}, err
 	}
-	t.durable = copyOf(&t.traffic.received, t.traffic.next)
+	t.durable = copyOf(&t.traffic.received)
 	if err := disk.cut(); err != nil {
 		return Outcome{}, err
 	}

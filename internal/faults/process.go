@@ -1,13 +1,23 @@
 package faults
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// alive reports whether a process is there and has not ended.
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive reports whether a process is there and has not ended: one that waits for its parent to take note has.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	state := bytes.LastIndexByte(stat, ')') + 2
+	return state < len(stat) && stat[state] != 'Z' && stat[state] != 'X'
+}
 
 func kill(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
 

@@ -66,12 +66,8 @@ func (t *traffic) stop() error {
 }
 
 // copyOf is a bitmap as it stands now.
-func copyOf(b *load.Bitmap, upTo uint64) *load.Bitmap {
+func copyOf(b *load.Bitmap) *load.Bitmap {
 	out := &load.Bitmap{}
-	for n := range upTo {
-		if b.Has(n) {
-			out.Set(n)
-		}
-	}
+	out.Add(b)
 	return out
 }

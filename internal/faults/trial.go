@@ -51,6 +51,7 @@ type trial struct {
 	// orphaned is the longest that a books process took to leave after its parent's death, beyond the harness's own wait.
 	orphaned time.Duration
 	lossy    bool // losses are allowed if they are counted
+	exact    bool // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
 }
 
 // logBuffer collects wayside's log.
@@ -219,7 +220,11 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	return o, errors.Join(t.compare(&o, a, books), t.verified(ctx))
+	err = errors.Join(t.compare(&o, a, books), t.verified(ctx))
+	if t.exact {
+		err = errors.Join(err, t.compareDrops(ctx, a, books))
+	}
+	return o, err
 }
 
 // verified asks the running wayside to verify itself.
@@ -265,6 +270,9 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 		if counted > 0 {
 			fail("%d drops (%v) and %d quarantined where none may be", o.Dropped, a.Dropped, o.Quarantined)
 		}
+	}
+	if a.Excluded > 0 || a.Responses > o.Requests {
+		fail("%d responses, %d of them excluded, for %d requests", a.Responses, a.Excluded, o.Requests)
 	}
 	if o.Lost > 0 {
 		fail("%d lost, such as %v (%d counted as dropped, %d as quarantined)", o.Lost, first, o.Dropped, o.Quarantined)

@@ -41,6 +41,20 @@ func (b *Bitmap) Has(nonce uint64) bool {
 	return c != nil && c[nonce%chunkBits/64].Load()>>(nonce%64)&1 == 1
 }
 
+// Add adds the nonces of another set. Those added to it meanwhile may or may not be among them.
+func (b *Bitmap) Add(other *Bitmap) {
+	for i := range other.chunks {
+		c := other.chunks[i].Load()
+		if c == nil {
+			continue
+		}
+		to := b.chunk(uint64(i) * chunkBits)
+		for j := range c {
+			to[j].Or(c[j].Load())
+		}
+	}
+}
+
 // Count is the number of nonces in the set.
 func (b *Bitmap) Count() uint64 {
 	var n int

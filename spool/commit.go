@@ -18,6 +18,8 @@ func (s *Set) Run(ctx context.Context) error {
 	defer acks.Stop()
 	defer reopen.Stop()
 	armed, acksArmed := false, false
+	var told dropLog
+	defer func() { told.log(s, time.Now().Add(dropLogInterval)) }()
 	failed := false // the last commit failed: wait for the interval before the next, whoever kicks
 	for {
 		due := false
@@ -33,6 +35,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-reopen.C:
 			_ = s.step(ctx, s.reopen)
 			reopen.Reset(s.o.ReopenInterval)
+			told.log(s, time.Now())
 		}
 		if due || (!failed && s.urgent()) {
 			failed = s.step(ctx, func() error { return s.commit(false) }) != nil

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -171,7 +172,8 @@ func (s *Set) tryQueue(e *epoch, number int) (*queueFile, *meta, []entry, error)
 
 func isDamage(err error) bool {
 	return errors.Is(err, errPanicked) || errors.Is(err, errDamaged) || errors.Is(err, berrors.ErrInvalid) ||
-		errors.Is(err, berrors.ErrVersionMismatch) || errors.Is(err, berrors.ErrChecksum)
+		errors.Is(err, berrors.ErrVersionMismatch) || errors.Is(err, berrors.ErrChecksum) ||
+		(err != nil && strings.Contains(err.Error(), "file size too small")) // bbolt has no value for this one
 }
 
 // quarantine sets a file aside: in QuarantineDir or, failing that, under another name in its place.
@@ -187,6 +189,19 @@ func (s *Set) quarantine(e *epoch, name string, cause error) {
 	}
 	s.quarantined.Add(1)
 	s.o.Logger.Error("damaged queue file set aside", "file", name, "to", target, "cause", cause, "error", err)
+	s.report(target, fmt.Sprintf("%s was the queue of epoch %s. Its events were read from the journal as far as that still has them.", name, e.id), cause)
+}
+
+// report writes beside what was set aside what it held, and why it is there. A disk that cannot take it has the log.
+func (s *Set) report(target, held string, cause error) {
+	text := fmt.Sprintf("set aside at %s\n%s\nbecause:\n%v\n", s.o.Now().UTC().Format(time.RFC3339), held, cause)
+	err := os.MkdirAll(filepath.Dir(target), 0o750)
+	if err == nil {
+		err = os.WriteFile(target+".txt", []byte(text), 0o600)
+	}
+	if err != nil {
+		s.o.Logger.Warn("no report could be written beside what was set aside", "file", target, "error", err)
+	}
 }
 
 func (s *Set) quarantineName(e *epoch, base string) string {

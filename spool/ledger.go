@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -33,22 +34,27 @@ type Ledger struct {
 
 // The ledger page, little endian: 0 magic "WSLEDG" (8) | 8 version (4) | 12 zero (4) | 16 epoch (16) | 32 CRC32C of the 32
 // bytes before (4). From 64: what the committer knows, recorded (8) | acked seq (8) | acked responses (8) | last seq (8) |
-// CRC32C of those (4). From 128: excluded (8), then a counter (8) per refusal.
+// CRC32C of those (4). From 128: excluded (8), then a counter (8) per refusal, then the responses accepted (8); the same
+// again from 1152 and from 2176. Of three copies the one in the middle counts: a flipped bit is outvoted. Version 1 had one
+// copy, and did not count what was accepted.
 const (
 	pageBytes      = 4096
 	pageMagic      = "WSLEDG\x00\x00"
-	pageVersion    = 1
+	pageVersion    = 2
 	pageCommitted  = 64
 	pageCounters   = 128
-	counterSlots   = 1 + int(refusals)
+	pageCopies     = 3
+	pageCopyBytes  = 1024
+	counterSlots   = 2 + int(refusals)
 	slotExcluded   = 0
+	slotAccepted   = 1 + int(refusals)
 	counterJumpMax = 1 << 40 // more than this between the queue's figure and the page's is damage, not counting
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// counters count exclusions and refusals: in the mapped page while there is one, else in memory, from where they are
-// carried over when a page appears. Their value is always the sum of both.
+// counters count exclusions, refusals and what was accepted: in memory, and in the mapped page once there is one, so that the
+// counts outlive the process. Nothing that happens to the page changes what memory says.
 type counters struct {
 	mu     sync.RWMutex // write-locked to change page; adding takes the read lock, and never waits for the disk
 	page   []byte
@@ -58,29 +64,21 @@ type counters struct {
 func (c *counters) add(slot int, n uint64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.page == nil || !c.addToPage(slot, n) {
-		c.memory[slot].Add(n)
-	}
-}
-
-// addToPage reports false when the mapping faults. mu must be held.
-func (c *counters) addToPage(slot int, n uint64) bool {
-	return guard(func() { atomic.AddUint64(c.word(slot), n) }) == nil
-}
-
-func (c *counters) word(slot int) *uint64 {
-	return (*uint64)(unsafe.Pointer(&c.page[pageCounters+8*slot]))
-}
-
-func (c *counters) value(slot int) uint64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	n := c.memory[slot].Load()
+	c.memory[slot].Add(n)
 	if c.page != nil {
-		_ = guard(func() { n += atomic.LoadUint64(c.word(slot)) }) // a page that cannot be read counts for nothing
+		_ = guard(func() {
+			for i := range pageCopies {
+				atomic.AddUint64(c.word(i, slot), n)
+			}
+		})
 	}
-	return n
 }
+
+func (c *counters) word(number, slot int) *uint64 {
+	return (*uint64)(unsafe.Pointer(&c.page[pageCounters+number*pageCopyBytes+8*slot]))
+}
+
+func (c *counters) value(slot int) uint64 { return c.memory[slot].Load() }
 
 func (c *counters) excluded() uint64         { return c.value(slotExcluded) }
 func (c *counters) dropped(r Refusal) uint64 { return c.value(1 + int(r)) }
@@ -101,30 +99,28 @@ func (c *counters) droppedByReason() (map[string]uint64, uint64) {
 	return out, sum
 }
 
-// attach moves the counts made so far into a page, which counters own from now on.
+// attach writes the counts made so far into a page, which counters own from now on.
 func (c *counters) attach(page []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.page = page
-	for i := range c.memory {
-		if n := c.memory[i].Swap(0); n > 0 && !c.addToPage(i, n) {
-			c.memory[i].Add(n)
+	_ = guard(func() {
+		for slot := range c.memory {
+			for i := range pageCopies {
+				atomic.StoreUint64(c.word(i, slot), c.memory[slot].Load())
+			}
 		}
-	}
+	})
 }
 
-// detach moves the counts back into memory and unmaps the page, whose file keeps them.
+// detach unmaps the page, whose file keeps the counts.
 func (c *counters) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.page == nil {
-		return
+	if c.page != nil {
+		_ = journal.Unmap(c.page)
+		c.page = nil
 	}
-	for i := range c.memory {
-		_ = guard(func() { c.memory[i].Add(atomic.LoadUint64(c.word(i))) })
-	}
-	_ = journal.Unmap(c.page)
-	c.page = nil
 }
 
 // committed notes the committer's figures in the page, for a start that finds no readable queue.
@@ -180,8 +176,19 @@ func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 		crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
 		return p, false
 	}
+	version := binary.LittleEndian.Uint32(b[8:])
 	for i := range p.counters {
-		p.counters[i] = binary.LittleEndian.Uint64(b[pageCounters+8*i:])
+		var copies [pageCopies]uint64
+		for n := range copies {
+			copies[n] = binary.LittleEndian.Uint64(b[pageCounters+n*pageCopyBytes+8*i:])
+		}
+		switch {
+		case version > 1:
+			slices.Sort(copies[:])
+			p.counters[i] = copies[pageCopies/2]
+		case i != slotAccepted:
+			p.counters[i] = copies[0]
+		}
 	}
 	c := b[pageCommitted:]
 	if crc32.Checksum(c[:32], castagnoli) == binary.LittleEndian.Uint32(c[32:]) {

@@ -181,6 +181,7 @@ func (s *Set) lose(e *epoch, c *entry, raw []byte, cause error) {
 	}
 	s.o.Logger.Error("damaged batch of the queue set aside", "epoch", e.id, "first_seq", c.first, "last_seq", c.last,
 		"responses", c.responses, "file", name, "cause", cause, "error", err)
+	s.report(name, fmt.Sprintf("a batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", c.responses, c.first, c.last, e.id, lostDamaged), cause)
 }
 
 // Ack implements Source.

@@ -67,11 +67,11 @@ func (s *Set) recoverAll(dirs []string) {
 
 // recoverEpoch takes over a folder: it locks it, reads what its queue files hold, commits what its journal holds beyond
 // them, and works out the ledger.
-func (s *Set) recoverEpoch(dir string) (e *epoch, err error) {
+func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("recover spool: %w", err)
 	}
-	e = &epoch{id: uuid.MustParse(filepath.Base(dir)), dir: dir, closed: true}
+	e := &epoch{id: uuid.MustParse(filepath.Base(dir)), dir: dir, closed: true}
 	if e.lock, err = lockFolder(dir, false); err != nil && !errors.Is(err, fs.ErrPermission) && !isReadOnly(err) {
 		return nil, err
 	}
@@ -96,7 +96,14 @@ func (s *Set) recoverEpoch(dir string) (e *epoch, err error) {
 	e.dropAckedLocked()
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
 	fromJournal := s.recoverJournal(e, known.LastSeq)
+	before := max(known.Dropped[lostDamaged.String()], page.counters[1+int(lostDamaged)])
 	s.settleLedger(e, known, page, expected, fromJournal)
+	if lost := e.counters.dropped(lostDamaged); lost > before {
+		e.ackPending = true // the count goes into the queue with the next commit
+		s.o.Logger.Error("spool lost events to damage", "epoch", e.id, "responses", lost-before)
+		s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses were recorded in %s and cannot be read any more: they count as dropped (%s).",
+			lost-before, dir, lostDamaged), fmt.Errorf("%d responses could be read", e.recorded))
+	}
 	for i := range e.index {
 		e.lastSeq = max(e.lastSeq, e.index[i].last)
 	}
@@ -136,8 +143,19 @@ func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fr
 	}
 	if committed := held - min(held, fromJournal); committed < expected {
 		e.counters.drop(lostDamaged, expected-committed)
-		s.o.Logger.Error("spool lost events to damage", "epoch", e.id, "responses", expected-committed)
 	}
+	// What was accepted and is nowhere was in a record of the journal that cannot be read any more, or that a power cut took
+	// back. A response whose reservation turned out unreadable while its process lived counted as a fault.
+	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(RefusedFault)
+	if accepted := page.counters[slotAccepted]; accepted > accounted && accepted-accounted < s.o.journalResponsesMax() {
+		e.counters.drop(lostDamaged, accepted-accounted)
+	}
+}
+
+// journalResponsesMax is more than the responses that a journal can hold: a figure beyond it is damage, not a loss.
+func (o *Options) journalResponsesMax() uint64 {
+	const bytesMin = 32                                           // less than any record takes
+	return uint64(o.Segments) * uint64(o.SegmentBytes) / bytesMin //nolint:gosec // both are above 0
 }
 
 // newer chooses between the figure of the last commit and the mapped one, which is ahead of it unless it is damaged or a

@@ -123,6 +123,9 @@ func (s *Set) TryAppend(e *event.Event) (seq uint64, refusal Refusal) {
 	if j := s.journal.Load(); j != nil {
 		var r journal.Result
 		if seq, r = j.Append(e); r == journal.Appended {
+			if response {
+				s.current.counters.add(slotAccepted, 1)
+			}
 			return seq, Accepted
 		}
 		refusal = refusalFor[r]

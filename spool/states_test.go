@@ -90,8 +90,12 @@ func TestStartStates(t *testing.T) {
 			dir, want := leftBehind(t, o)
 			state.make(t, dir)
 			s := openSet(t, o)
-			if n := len(glob(o.QuarantineDir, "*")); n != state.aside {
+			reports := glob(o.QuarantineDir, "*.txt")
+			if n := len(glob(o.QuarantineDir, "*")) - len(reports); n != state.aside {
 				t.Errorf("%d files in quarantine, want %d", n, state.aside)
+			}
+			if want := state.aside + int(min(state.lost, 1)); len(reports) != want { //nolint:gosec // small
+				t.Errorf("%d reports in quarantine, want %d", len(reports), want)
 			}
 			ledgers := checkLedgers(t, s)
 			got := drain(t, s)

@@ -2,6 +2,8 @@ package uploader
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -30,6 +32,13 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, t Target) (*ve
 		if err := checkObject(ctx, p, t); err != nil {
 			c.Problem("%s: %v", p.Key, err)
 		}
+		if p.StatsKey == "" || p.StatsSHA256 == "" {
+			continue
+		}
+		c.Checked++
+		if err := checkStatistics(ctx, p, t); err != nil {
+			c.Problem("%s: %v", p.StatsKey, err)
+		}
 	}
 	if elsewhere > 0 {
 		c.Skipped = fmt.Sprintf("%d objects are in another target than %s", elsewhere, t)
@@ -55,9 +64,39 @@ func checkObject(ctx context.Context, p *catalogue.Plan, t Target) error {
 		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
 			found.lines, found.objectBytes, found.objectSHA256, p.Lines, p.ObjectBytes, p.ObjectSHA256)
 	}
-	want := map[string]string{MetaRawSHA256: p.RawSHA256, MetaRows: fmt.Sprint(p.Rows), MetaLines: fmt.Sprint(p.Lines)}
-	if d := metaDiffers(want, meta); d != "" {
+	if p.RawBytes == 0 || len(p.Runs) == 0 {
+		want := map[string]string{MetaRawSHA256: p.RawSHA256, MetaRows: fmt.Sprint(p.Rows), MetaLines: fmt.Sprint(p.Lines)}
+		return metaAsNoted(want, meta)
+	}
+	noted := &built{rows: p.Rows, lines: p.Lines, rawBytes: p.RawBytes, rawSHA256: p.RawSHA256}
+	return metaAsNoted(planMeta(p, noted, t.MetaBytesMax()), meta)
+}
+
+func metaAsNoted(want, got map[string]string) error {
+	if d := metaDiffers(want, got); d != "" {
 		return fmt.Errorf("metadata: %s", d)
 	}
 	return nil
+}
+
+// checkStatistics does the same for the statistics that were archived beside an object, as far as the catalogue knows them.
+func checkStatistics(ctx context.Context, p *catalogue.Plan, t Target) error {
+	body, meta, err := t.Get(ctx, p.StatsKey)
+	if err != nil {
+		return err
+	}
+	raw := sha256.New()
+	found, err := digestRaw(body, math.MaxInt64, raw)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	if found.objectBytes != p.StatsBytes || found.objectSHA256 != p.StatsSHA256 || found.lines != p.StatsRows {
+		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
+			found.lines, found.objectBytes, found.objectSHA256, p.StatsRows, p.StatsBytes, p.StatsSHA256)
+	}
+	if len(p.Runs) == 0 {
+		return nil
+	}
+	noted := &built{rows: p.Rows, lines: p.StatsRows, rawBytes: found.rawBytes, rawSHA256: hex.EncodeToString(raw.Sum(nil))}
+	return metaAsNoted(planMeta(p, noted, t.MetaBytesMax()), meta)
 }

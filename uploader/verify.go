@@ -48,7 +48,10 @@ func (u *Uploader) verify(ctx context.Context, key string, want *built, meta map
 // content stay unknown. Hashing the content again would prove nothing more: the object's own hash says that these are the
 // bytes that were written, and gzip's checksum that they still unpack to what was packed. It would cost as much as all
 // the rest of reading back.
-func digest(r io.Reader, rawMax uint64) (*built, error) {
+func digest(r io.Reader, rawMax uint64) (*built, error) { return digestRaw(r, rawMax, io.Discard) }
+
+// digestRaw is digest that also hands the content on.
+func digestRaw(r io.Reader, rawMax uint64, raw io.Writer) (*built, error) {
 	d := &built{}
 	object := &countingHash{w: io.Discard, h: sha256.New()}
 	tee := io.TeeReader(r, object)
@@ -61,6 +64,7 @@ func digest(r io.Reader, rawMax uint64) (*built, error) {
 		n, err := zip.Read(buf)
 		d.rawBytes += uint64(n)                               //nolint:gosec // not negative
 		d.lines += uint64(bytes.Count(buf[:n], []byte{'\n'})) //nolint:gosec // not negative
+		_, _ = raw.Write(buf[:n]) // a hash, or nothing
 		if d.rawBytes > rawMax {
 			return nil, errors.New("content is longer than what was written")
 		}

@@ -197,7 +197,7 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	var plans []*catalogue.Plan
 	err = b.store.Plans(ctx, func(p *catalogue.Plan) error {
 		c := *p
-		c.Blocks, c.Runs = nil, nil
+		c.Blocks = nil
 		plans = append(plans, &c)
 		return nil
 	})

@@ -154,7 +154,12 @@ func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error
 	if err := limit(300 << 10); err != nil {
 		return Outcome{}, err
 	}
+	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
+	books := t.w.BooksPID()
+	pause(books) // who goes on draining makes room in the queue, and nothing would be dropped
+	defer resume(books)
 	dropping := t.awaitDrops(ctx)
+	resume(books)
 	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
 	if err := limit(^uint64(0)); err != nil {
 		return Outcome{}, err

@@ -16,7 +16,7 @@ import (
 var fileKinds = []string{
 	"spool/*/journal-*.seg", "spool/*/queue*.db", "spool/*/ledger",
 	"store/*.sst", "store/*.mem", "store/*.vlog", "store/MANIFEST", "store/DISCARD", "store/KEYREGISTRY", "store/schema",
-	"run.json", "archive/v1/*/*/*.gz", "archive/v1/*/*/*.json",
+	"run.json", "archive/v1/dt=*/*/*.gz", "archive/v1/dt=*/*/*.json", "archive/v1/stats/*/*/*.gz", "archive/v1/stats/*/*/*.json",
 }
 
 // damageFault flips a bit or cuts off the end of one file: at rest, while nothing runs, or in use, under traffic.
@@ -162,11 +162,17 @@ func withContent(names []string) []string {
 	return out
 }
 
+// ledgerUsed is where the first copy of the counters ends in a ledger page.
+const ledgerUsed = 128 + 9*8
+
 // used is the part of a file that holds anything: preallocated files are zeros at their end, where damage says little. At
-// least one byte.
+// least one byte. All counters of a ledger are used, those at zero too.
 func used(f *os.File, size int64) int64 {
 	const step = 64 << 10
 	buf := make([]byte, step)
+	if filepath.Base(f.Name()) == "ledger" {
+		return max(1, min(size, ledgerUsed))
+	}
 	for end := size; end > 0; end -= step {
 		from := max(0, end-step)
 		n, _ := f.ReadAt(buf[:end-from], from)

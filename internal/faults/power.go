@@ -51,6 +51,7 @@ func (t *trial) power(ctx context.Context, random *rand.Rand, disk *volume, phas
 	if err := t.upToThePhase(ctx, random, phase); err != nil {
 		return Outcome{}, err
 	}
+	t.window = true
 	t.durable = copyOf(&t.traffic.received)
 	if err := disk.cut(); err != nil {
 		return Outcome{}, err

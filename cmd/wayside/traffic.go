@@ -70,6 +70,7 @@ func (t *traffic) build() error {
 		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
 		QueueBytesMax:    queueBytesMax(t.cfg),
 		SyncEachResponse: t.cfg.Spool.Sync == "request",
+		OpenFile:         spoolFiles(),
 		OnPublish:        t.published,
 		Logger:           t.log,
 	})

@@ -16,8 +16,8 @@ import (
 // lastSeq and the responses are counted as quarantined in one synced transaction. It changes nothing if lastSeq is not
 // above the watermark.
 //
-// With raw empty no file is written and the watermark may stand where it is: so responses are counted that were lost
-// outside of the store's reach, such as those in a store that was itself set aside.
+// With raw empty only the reason is written and the watermark may stand where it is: so responses are counted that were lost
+// outside of the store's reach, such as those in a store that was itself set aside, or behind damage in Badger's own log.
 func (s *Store) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -36,6 +36,12 @@ func (s *Store) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byt
 			return err
 		}
 		if err := writeQuarantineFile(s.o.QuarantineDir, name+".txt", []byte(reason+"\n")); err != nil {
+			return err
+		}
+	}
+	if len(raw) == 0 && responses > 0 {
+		stamp := s.o.Now().UTC().Format("20060102T150405.000000")
+		if err := writeQuarantineFile(s.o.QuarantineDir, fmt.Sprintf("%s-%s-loss.txt", stamp, epoch), []byte(reason+"\n")); err != nil {
 			return err
 		}
 	}

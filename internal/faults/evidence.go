@@ -104,11 +104,16 @@ func Append(file, code string, p *Piece) error {
 	return errors.Join(err, f.Close())
 }
 
-// Result is "holds", or what did not.
+// holds is what the result of a piece begins with if nothing was wrong.
+const holds = "holds"
+
+// Result is "holds", perhaps with a remark, or what did not.
 func (p *Piece) Result() string {
 	switch {
+	case p.Problem == nil && p.Remark != "":
+		return holds + ": " + oneLine(p.Remark)
 	case p.Problem == nil:
-		return "holds"
+		return holds
 	case errors.Is(p.Problem, ErrSkipped):
 		return oneLine(p.Problem.Error())
 	}
@@ -157,7 +162,7 @@ func ReadEvidence(file, code string) ([]Record, error) {
 func Next(records []Record, fault string) int {
 	next := 0
 	for _, r := range records {
-		if r.Fault == fault && r.Result == "holds" {
+		if r.Fault == fault && strings.HasPrefix(r.Result, holds) {
 			next = max(next, r.First+r.Cycles)
 		}
 	}
@@ -182,12 +187,11 @@ func Table(w io.Writer, records []Record) {
 			sum.Failed += r.Failed
 			sum.Dropped += r.Dropped + r.Quarantined
 			sum.Recovery = max(sum.Recovery, r.Recovery)
-			switch {
-			case result == "not made" || result == "holds" || result == "incomplete":
-				result = r.Result
+			if result == "not made" || strings.HasPrefix(result, holds) {
+				result = r.Result // the first that does not hold stays
 			}
 		}
-		if result == "holds" && sum.Cycles < f.Goal {
+		if result == holds && sum.Cycles < f.Goal {
 			result = "holds so far"
 		}
 		_, _ = fmt.Fprintf(w, "| %s: %s | %d | %d | %d | %d | %d | %d | %d | %d ms | %s |\n", f.Name, f.About, sum.Cycles, f.Goal,

@@ -34,6 +34,9 @@ func All() []Fault {
 		{"fsize", "RLIMIT_FSIZE on both processes, and lifted again", 20, 0, 5, runFileSize},
 		{"clock", "clock jumps of an hour, a day, a year, back and forth", 20, 1, 5, runClock},
 		{"stop", "the books process stopped (SIGSTOP) under traffic", 20, 0, 5, runStop},
+		{"sync", "an fsync of the queue that fails, spool.sync: request", 50, 5, 10, runSync},
+		{"memory", "the books process out of memory: cgroup, RLIMIT_AS", 20, 2, 6, runMemory},
+		{"steady", "full speed, the books process killed every 5 s (120 are 10 minutes)", 120, 0, 120, runSteady},
 		{"two", "a second run on the same data directory", 20, 1, 5, runTwo},
 		{"flip-rest", "a bit flipped in every kind of file, while nothing runs", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, false)},
 		{"flip-use", "a bit flipped in every kind of file, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, true)},
@@ -63,7 +66,8 @@ type Piece struct {
 	Done    int // made, failed ones included
 	Sum     Outcome
 	Took    time.Duration
-	Problem error // what did not hold, or why it was skipped
+	Remark  string // what else the evidence should say
+	Problem error  // what did not hold, or why it was skipped
 }
 
 // Run makes the cycles until they are done, one fails, or ctx ends; a piece cut short by ctx counts as far as it went.

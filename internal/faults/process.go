@@ -35,6 +35,15 @@ func resume(pid int) {
 	}
 }
 
+// blocksOf is what a file takes on disk, in bytes.
+func blocksOf(name string) uint64 {
+	var st unix.Stat_t
+	if unix.Stat(name, &st) != nil {
+		return 0
+	}
+	return uint64(st.Blocks) * 512 //nolint:gosec // not negative
+}
+
 func quit(pid int) { _ = syscall.Kill(pid, syscall.SIGQUIT) }
 
 // setFileSize sets the soft RLIMIT_FSIZE of another process.

@@ -17,6 +17,7 @@ type traffic struct {
 	counters       load.Counters
 	report         load.Report // sum of the runs that ended
 	next           uint64      // first nonce of the next run
+	step           uint64      // most requests of a run; 0 means nonceStep
 
 	cancel context.CancelFunc
 	done   chan error
@@ -26,11 +27,11 @@ type traffic struct {
 func (t *traffic) start(ctx context.Context, address string, connections int, rate float64) {
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.done = make(chan error, 1)
-	first := t.next
-	t.next += nonceStep
+	first, step := t.next, max(t.step, nonceStep)
+	t.next += step
 	go func() {
 		r, err := load.Run(ctx, load.Options{
-			Address: address, Connections: connections, Rate: rate, FirstNonce: first, Requests: nonceStep,
+			Address: address, Connections: connections, Rate: rate, FirstNonce: first, Requests: step,
 			Sent: &t.sent, Received: &t.received, Counters: &t.counters, Timeout: 20 * time.Second,
 			Verify: load.ExpectBody(200, []byte(e2e.OriginBody)),
 		})

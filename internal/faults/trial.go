@@ -21,8 +21,7 @@ import (
 
 const (
 	settleTimeout = 60 * time.Second
-	// busy is an environment in which every part has something to do all the time.
-	connections = 16
+	connections   = 16 // of the clients
 )
 
 // busyEnv archives what is applied within a second and deletes at once what is archived.
@@ -50,9 +49,12 @@ type trial struct {
 	durable *load.Bitmap // what must be in the books; nil: everything received
 	// orphaned is the longest that a books process took to leave after its parent's death, beyond the harness's own wait.
 	orphaned time.Duration
-	lossy    bool // losses are allowed if they are counted
-	window   bool // what was not durable yet may be lost, and is counted where that is known
-	exact    bool // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
+	// settleTimeout is how long the books may take to settle; 0 means the usual.
+	settleTimeout time.Duration
+
+	lossy  bool // losses are allowed if they are counted
+	window bool // what was not durable yet may be lost, and is counted where that is known
+	exact  bool // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
 }
 
 // logBuffer collects wayside's log.
@@ -120,9 +122,6 @@ func (t *trial) restart(ctx context.Context) (time.Duration, error) {
 	err := t.w.Start(ctx)
 	return time.Since(began), err
 }
-
-// killBooks kills the books process and reports whether there was one.
-func (t *trial) killBooks() bool { return t.w.KillBooks() }
 
 // orphanWait is how long a books process may take to leave once its parent is gone.
 const orphanWait = 20 * time.Second
@@ -201,7 +200,7 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	}
 	r := &t.traffic.report
 	o.Requests, o.Received = r.Sent, r.Received
-	settle, cancel := context.WithTimeout(ctx, settleTimeout)
+	settle, cancel := context.WithTimeout(ctx, max(settleTimeout, t.settleTimeout))
 	defer cancel()
 	if _, err := t.w.Settle(settle); err != nil {
 		return o, err

@@ -265,6 +265,13 @@ func (s *Set) write(e *epoch, generation uint64, b *entry, value []byte) error {
 // committed moves a segment from taken to the index. The responses that its batch misses are counted as dropped.
 func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queueFile) {
 	_, published := seg.Published()
+	lost := uint64(0)
+	defer func() {
+		if lost > 0 {
+			s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses in a segment of the journal could not be read when it was committed: they count as dropped (%s).",
+				lost, RefusedFault), errors.New("the mapped file was damaged or cut off while it was in use"))
+		}
+	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.taken = e.taken[1:]
@@ -282,6 +289,7 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 	}
 	if published > 0 {
 		e.counters.drop(RefusedFault, published)
+		lost = published
 	}
 	s.degraded = ""
 	s.changedLocked()

@@ -64,7 +64,7 @@ func digestRaw(r io.Reader, rawMax uint64, raw io.Writer) (*built, error) {
 		n, err := zip.Read(buf)
 		d.rawBytes += uint64(n)                               //nolint:gosec // not negative
 		d.lines += uint64(bytes.Count(buf[:n], []byte{'\n'})) //nolint:gosec // not negative
-		_, _ = raw.Write(buf[:n]) // a hash, or nothing
+		_, _ = raw.Write(buf[:n])                             // a hash, or nothing
 		if d.rawBytes > rawMax {
 			return nil, errors.New("content is longer than what was written")
 		}

@@ -10,11 +10,12 @@ BENCH ?=
 FAULTS ?=
 CYCLES ?= 0
 SEED ?= 1
+JOBS ?= 1
 TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults docker-check clean archive-proofs
+.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table docker-check clean archive-proofs
 .PHONY: dashboard dashboard-check
 
 help: ## Show this help
@@ -36,8 +37,11 @@ e2e: ## REQUESTS_E2E requests through nginx, wayside and S3, each looked for in 
 	@scripts/need.sh nginx:nginx-light
 	$(GO) run ./e2e -requests $(REQUESTS_E2E) $(E2E)
 
-faults: ## Break it on purpose: FAULTS='kill power-*' CYCLES=n SEED=s, resumable; without FAULTS the short form
-	$(GO) run ./faults -faults '$(FAULTS)' -cycles $(CYCLES) -seed $(SEED)
+faults: ## Break it on purpose: FAULTS='kill power-*' CYCLES=n SEED=s JOBS=n, resumable; without FAULTS the short form
+	$(GO) run ./faults -faults '$(FAULTS)' -cycles $(CYCLES) -seed $(SEED) -jobs $(JOBS)
+
+faults-table: ## The table of what was tried, from docs/evidence/faults.md into docs/GUARANTEES.md
+	$(GO) run ./faults -table -update docs/GUARANTEES.md
 
 http: ## Long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse (minutes each)
 	@scripts/need.sh slowhttptest:slowhttptest

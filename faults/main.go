@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if o.table {
-		return printTable(o.evidence, code)
+		return errors.Join(printTable(o.evidence, code), faults.UpdateTable(o.update, o.evidence, code))
 	}
 	chosen, short, err := choose(o.names)
 	if err != nil {

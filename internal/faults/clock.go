@@ -18,11 +18,13 @@ var clockJumps = []time.Duration{
 	time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 365 * 24 * time.Hour, -365 * 24 * time.Hour, -time.Hour, time.Hour,
 }
 
-// The archive does not expire in it: archive.expire goes by the wall clock, and a clock that is a year ahead lets it remove what
-// it would remove in a year.
+// clockChanges are moments at which daylight saving time begins or ends in the time zone of these trials.
+var clockChanges = []time.Time{
+	time.Date(2027, time.March, 28, 1, 0, 0, 0, time.UTC), time.Date(2027, time.October, 31, 1, 0, 0, 0, time.UTC),
+}
 
-// runClock moves the clock of both processes under traffic, with archiving and retention at work. A daylight saving change is
-// no jump here: nothing in wayside reads local time, which the environment TZ of every trial says to be one that has it.
+// runClock moves the clock of both processes under traffic, with archiving, retention and the archive's expiry at work. Every other
+// trial begins seconds before a daylight saving change, and lives through it.
 func runClock(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		t, err := l.newTrial()
@@ -31,7 +33,7 @@ func runClock(ctx context.Context, l *Lab, p *Piece) error {
 		}
 		t.w.Binary = l.faults
 		offset := filepath.Join(t.dir, "offset")
-		t.w.Env = append(append([]string{"TZ=Europe/Berlin"}, busyEnv...), "WAYSIDE_FAULT_CLOCK="+offset)
+		t.w.Env = append(append([]string{"TZ=Europe/Berlin"}, busyEnv...), "WAYSIDE_FAULT_CLOCK="+offset, "WAYSIDE_ARCHIVE_EXPIRE=720h")
 		o, err := t.clock(ctx, random, offset, n)
 		t.end(err != nil)
 		return o, err
@@ -39,11 +41,20 @@ func runClock(ctx context.Context, l *Lab, p *Piece) error {
 }
 
 func (t *trial) clock(ctx context.Context, random *rand.Rand, offset string, n int) (Outcome, error) {
+	at := time.Duration(0)
+	if n%2 == 1 {
+		at = time.Until(clockChanges[n/2%len(clockChanges)]) - 2*time.Second
+		if err := os.WriteFile(offset, []byte(at.String()), 0o600); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
 	t.startTraffic(ctx, 4000)
-	at := time.Duration(0)
+	if n%2 == 1 {
+		sleep(ctx, 3*time.Second)
+	}
 	for i := range clockJumps {
 		at += clockJumps[(i+2*(n%4))%len(clockJumps)]
 		if err := os.WriteFile(offset, []byte(at.String()), 0o600); err != nil {

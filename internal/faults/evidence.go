@@ -168,33 +168,3 @@ func Next(records []Record, fault string) int {
 	}
 	return next
 }
-
-// Table writes what the evidence says of one state of the code: one row a fault.
-func Table(w io.Writer, records []Record) {
-	_, _ = fmt.Fprintln(w, "| fault | cycles | of | requests | lost | doubled | failed requests | dropped, counted | recovery, longest | |")
-	_, _ = fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
-	for _, f := range All() {
-		var sum Record
-		result := "not made"
-		for _, r := range records {
-			if r.Fault != f.Name {
-				continue
-			}
-			sum.Cycles += r.Cycles
-			sum.Requests += r.Requests
-			sum.Lost += r.Lost
-			sum.Doubled += r.Doubled
-			sum.Failed += r.Failed
-			sum.Dropped += r.Dropped + r.Quarantined
-			sum.Recovery = max(sum.Recovery, r.Recovery)
-			if result == "not made" || strings.HasPrefix(result, holds) {
-				result = r.Result // the first that does not hold stays
-			}
-		}
-		if result == holds && sum.Cycles < f.Goal {
-			result = "holds so far"
-		}
-		_, _ = fmt.Fprintf(w, "| %s: %s | %d | %d | %d | %d | %d | %d | %d | %d ms | %s |\n", f.Name, f.About, sum.Cycles, f.Goal,
-			sum.Requests, sum.Lost, sum.Doubled, sum.Failed, sum.Dropped, sum.Recovery.Milliseconds(), result)
-	}
-}

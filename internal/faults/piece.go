@@ -32,7 +32,7 @@ func All() []Fault {
 		{"power-delete", "power cut while retention deletes", 40, 0, 10, powerFault("delete")},
 		{"disk", "a full disk under traffic, and space again", 50, 0, 10, runDisk},
 		{"fsize", "RLIMIT_FSIZE on both processes, and lifted again", 20, 0, 5, runFileSize},
-		{"clock", "clock jumps of an hour, a day, a year, back and forth", 20, 1, 5, runClock},
+		{"clock", "clock jumps of an hour, a day, a year, back and forth, and daylight saving changes", 20, 1, 5, runClock},
 		{"stop", "the books process stopped (SIGSTOP) under traffic", 20, 0, 5, runStop},
 		{"sync", "an fsync of the queue that fails, spool.sync: request", 50, 5, 10, runSync},
 		{"memory", "the books process out of memory: cgroup, RLIMIT_AS", 20, 2, 6, runMemory},

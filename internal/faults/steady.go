@@ -16,11 +16,11 @@ import (
 const (
 	steadyPause = 5 * time.Second // between two kills
 
-	// Bounds of the steady trial. The books process aims at 48 MiB (collector.memory_bytes_max), and the table of what was read
-	// last grows it for a moment; spool.bytes_max is 256 MiB and the store's logs and tables are what a few minutes leave.
-	steadyRunBytesMax   = 128 << 20
-	steadyBooksBytesMax = 256 << 20
-	steadyDiskBytesMax  = 768 << 20
+	// Bounds of the steady trial, about three times what it takes. The books process aims at 48 MiB (collector.memory_bytes_max),
+	// the queue empties itself within seconds of each kill, and the store holds what the last few jobs have not archived.
+	steadyRunBytesMax   = 96 << 20
+	steadyBooksBytesMax = 128 << 20
+	steadyDiskBytesMax  = 192 << 20
 )
 
 // runSteady goes at full speed and kills the books process every five seconds, for as many cycles as the piece has, all in one

@@ -161,6 +161,7 @@ type Archive struct {
 	SecretKey     Secret // read from SecretKeyFile
 	Timeout       Duration
 	CAFile        string
+	Omit          []string
 	Expire        Duration // event objects in a directory; 0 = never
 }
 

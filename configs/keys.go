@@ -202,6 +202,10 @@ func archiveKeys(c *Config) []key {
 		{"archive.after", &a.After, "Archive an event this long after it was applied.", atLeast(&a.After, 0)},
 		{"archive.schedule", &a.Schedule, "When to archive: a cron expression, in UTC or behind a zone (`TZ=Europe/Berlin 0 * * * *`), or `@every 10m`.", schedule(&a.Schedule)},
 		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", atLeast(&a.ObjectBytes, 64*KiB)},
+		{
+			"archive.omit", &a.Omit, "Fields to leave out of archived events: `url_path`, `client_address`, `upstream_address`, `network_protocol_version`.",
+			each(&a.Omit, checkOmit),
+		},
 		{"archive.endpoint", &a.Endpoint, "S3 endpoint, such as `http://127.0.0.1:7070`; empty = AWS.", optional(&a.Endpoint, checkEndpoint)},
 		{"archive.region", &a.Region, "S3 region; empty = us-east-1.", nil},
 		{"archive.path_style", &a.PathStyle, "Put the bucket into the path, as MinIO, Garage and versitygw want it.", nil},

@@ -100,6 +100,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"size":              {"spool: {bytes_max: lots}\n", "f:1:20: spool.bytes_max: \"lots\" is not a size"},
 		"too large":         {"spool: {bytes_max: 9999999999TiB}\n", "is too large"},
 		"number":            {"paths: {max: many}\n", "f:1:14: paths.max: \"many\" is not a whole number"},
+		"omitted field":     {"archive: {omit: [client_address, seq]}\n", "archive.omit: \"seq\" cannot be left out"},
 		"boolean":           {"record: {trace_id: yes}\n", "f:1:20: record.trace_id: \"yes\" is neither true nor false"},
 		"list":              {"proxy: {trusted_proxies: 10.0.0.1}\n", "f:1:26: proxy.trusted_proxies: must be a list"},
 		"list of lists":     {"proxy: {trusted_proxies: [[10.0.0.1]]}\n", "must be a list of plain values"},

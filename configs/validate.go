@@ -326,3 +326,13 @@ func checkHostName(s string) string {
 	}
 	return ""
 }
+
+// omitFields are the fields of archived events that nothing depends on.
+var omitFields = []string{"url_path", "client_address", "upstream_address", "network_protocol_version"}
+
+func checkOmit(name string) string {
+	if slices.Contains(omitFields, name) {
+		return ""
+	}
+	return fmt.Sprintf("%q cannot be left out: only %s can", name, strings.Join(omitFields, ", "))
+}

@@ -16,15 +16,31 @@ import (
 // when one is added.
 const SchemaVersion = 1
 
-// FieldTraceID names the optional trace_id field in [Options.Fields].
-const FieldTraceID = "trace_id"
+// Optional fields. FieldTraceID is written where [Options.Fields] has it; the others are left out where [Options.Omit] has them.
+// Statistics need none of them.
+const (
+	FieldTraceID  = "trace_id"
+	FieldPath     = "url_path"
+	FieldUpstream = "upstream_address"
+	FieldProtocol = "network_protocol_version"
+	FieldClient   = "client_address"
+)
+
+// OmitFields are the fields that [Options.Omit] may name.
+var OmitFields = []string{FieldPath, FieldUpstream, FieldProtocol, FieldClient}
+
+// omitted marks a field that is left out in a plan's list of fields.
+const omitted = "-"
 
 // lineWriter turns the events of one plan into lines of NDJSON. What is the same in every line is rendered once.
 type lineWriter struct {
 	epoch   uuid.UUID
 	traceID bool
-	tail    []byte // from service up to the sequence number
-	end     []byte // from behind the sequence number
+	// What is left out.
+	noPath, noUpstream, noProtocol, noClient bool
+
+	tail []byte // from service up to the sequence number
+	end  []byte // from behind the sequence number
 
 	second     int64 // for which stamp is rendered
 	stamp      []byte
@@ -34,7 +50,18 @@ type lineWriter struct {
 func newLineWriter(p *catalogue.Plan) *lineWriter {
 	w := &lineWriter{epoch: p.Epoch}
 	for _, f := range p.Fields {
-		w.traceID = w.traceID || f == FieldTraceID
+		switch f {
+		case FieldTraceID:
+			w.traceID = true
+		case omitted + FieldPath:
+			w.noPath = true
+		case omitted + FieldUpstream:
+			w.noUpstream = true
+		case omitted + FieldProtocol:
+			w.noProtocol = true
+		case omitted + FieldClient:
+			w.noClient = true
+		}
 	}
 	w.tail = append(w.tail, `,"service":`...)
 	w.tail = appendString(w.tail, []byte(p.Service))
@@ -75,7 +102,9 @@ func (w *lineWriter) appendLine(dst []byte, seq uint64, row *catalogue.RowName, 
 
 func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event.Event) []byte {
 	dst = appendField(dst, `,"http_request_method":`, e.Method)
-	dst = appendField(dst, `,"url_path":`, e.Path)
+	if !w.noPath {
+		dst = appendField(dst, `,"url_path":`, e.Path)
+	}
 	dst = appendField(dst, `,"url_template":`, row.Label)
 	dst = appendNumber(dst, `,"http_response_status_code":`, uint64(e.Status))
 	dst = appendNumber(dst, `,"duration_us":`, e.DurationMicros)
@@ -83,9 +112,15 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	dst = appendNumber(dst, `,"http_request_body_size":`, e.RequestBytes)
 	dst = appendNumber(dst, `,"http_response_body_size":`, e.ResponseBytes)
 	dst = appendField(dst, `,"server_address":`, e.Host)
-	dst = appendField(dst, `,"upstream_address":`, e.Upstream)
-	dst = appendField(dst, `,"network_protocol_version":`, e.Protocol)
-	dst = appendField(dst, `,"client_address":`, e.Client)
+	if !w.noUpstream {
+		dst = appendField(dst, `,"upstream_address":`, e.Upstream)
+	}
+	if !w.noProtocol {
+		dst = appendField(dst, `,"network_protocol_version":`, e.Protocol)
+	}
+	if !w.noClient {
+		dst = appendField(dst, `,"client_address":`, e.Client)
+	}
 	if w.traceID {
 		dst = appendField(dst, `,"trace_id":`, e.TraceID)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,39 @@ func TestTraceIDIsWrittenOnlyWhereThePlanSaysSo(t *testing.T) {
 	line := newLineWriter(plan).appendLine(nil, it.seq, rowOf(it.label, &it.event), &it.event)
 	if bytes.Contains(line, []byte("trace_id")) {
 		t.Fatalf("line has a trace_id: %s", line)
+	}
+}
+
+// Each optional field goes by itself, and the statistics that the line stands for stay what they are.
+func TestOmittedFieldsAreLeftOutAndNothingElse(t *testing.T) {
+	it := goldenItems()[0]
+	row := catalogue.RowName{Host: "shop.example", Method: "GET", Label: "/orders/{id}"}
+	line := func(omit ...string) map[string]any {
+		plan := goldenPlan()
+		fields, err := planFields([]string{FieldTraceID}, omit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.Fields = fields
+		var got map[string]any
+		if err := json.Unmarshal(newLineWriter(plan).appendLine(nil, 7, &row, &it.event), &got); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	whole := line()
+	for _, name := range OmitFields {
+		want := maps.Clone(whole)
+		if _, there := want[name]; !there {
+			t.Fatalf("the event has no %s", name)
+		}
+		delete(want, name)
+		if diff := cmp.Diff(want, line(name)); diff != "" {
+			t.Errorf("without %s:\n%s", name, diff)
+		}
+	}
+	if got := line(OmitFields...); len(got) != len(whole)-len(OmitFields) {
+		t.Errorf("without all of them: %v", got)
 	}
 }
 

@@ -17,6 +17,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"no target":          func(o *Options) { o.Target = nil },
 		"unknown field":      func(o *Options) { o.Fields = []string{"shoe_size"} },
+		"needed field":       func(o *Options) { o.Omit = []string{"url_template"} },
 		"archive schedule":   func(o *Options) { o.ArchiveSchedule = "often" },
 		"retention schedule": func(o *Options) { o.RetentionSchedule = "@every 0s" },
 	} {

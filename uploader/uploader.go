@@ -73,6 +73,8 @@ type Options struct {
 	Instance string // default "0"
 	// Fields lists the optional fields to write; only FieldTraceID is known.
 	Fields []string
+	// Omit lists fields to leave out, of OmitFields. Both are part of each plan: a retry writes what was planned.
+	Omit []string
 
 	// After is how long ago a block must have been applied before it is archived. Default an hour; negative means at once.
 	After time.Duration
@@ -155,16 +157,13 @@ func New(o Options) (*Uploader, error) {
 	o.ObjectBytes = max(o.ObjectBytes, 64<<10)
 	o.BackoffMax = max(o.BackoffMax, o.BackoffMin)
 	o.After, o.RetentionEvents = max(o.After, 0), max(o.RetentionEvents, 0)
-	o.Fields = slices.Compact(slices.Sorted(slices.Values(o.Fields)))
-	for _, f := range o.Fields {
-		if f != FieldTraceID {
-			return nil, fmt.Errorf("archive field %q is not an optional field: known is %s", f, FieldTraceID)
-		}
+	var err error
+	if o.Fields, err = planFields(o.Fields, o.Omit); err != nil {
+		return nil, err
 	}
 	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}, jobs: map[string]*JobStatus{}}
 	u.watch = stopwatch{elapsed: o.Elapsed, mark: o.Elapsed()}
 	u.job <- struct{}{}
-	var err error
 	if u.archiveAt, err = parseSchedule(o.ArchiveSchedule); err != nil {
 		return nil, fmt.Errorf("archive schedule: %w", err)
 	}
@@ -182,6 +181,24 @@ func New(o Options) (*Uploader, error) {
 		return nil, fmt.Errorf("objects cannot expire in %s: use a lifecycle rule of the bucket", o.Target)
 	}
 	return u, nil
+}
+
+// planFields is what stands in a plan for the fields to write and those to leave out, sorted.
+func planFields(fields, omit []string) ([]string, error) {
+	out := slices.Clone(fields)
+	for _, f := range fields {
+		if f != FieldTraceID {
+			return nil, fmt.Errorf("archive field %q is not an optional field: known is %s", f, FieldTraceID)
+		}
+	}
+	for _, f := range omit {
+		if !slices.Contains(OmitFields, f) {
+			return nil, fmt.Errorf("archive field %q cannot be left out: only %v can", f, OmitFields)
+		}
+		out = append(out, omitted+f)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // ValidateSchedule reports whether text is a cron expression or "@every DURATION" that the options accept.

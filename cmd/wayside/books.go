@@ -97,7 +97,7 @@ func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
 		fields = append(fields, uploader.FieldTraceID)
 	}
 	return uploader.New(uploader.Options{
-		Source: s, Catalogue: s, Target: target, Service: cfg.Service, Instance: cfg.Instance, Fields: fields,
+		Source: s, Catalogue: s, Target: target, Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
 		After: orOff(cfg.Archive.After), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: orOff(cfg.Retention.Events),
 		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
 		Jobs: b.furtherJobs(), Memory: s, Expire: expiry(cfg), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,

@@ -36,6 +36,7 @@ type options struct {
 	jobs     int
 	failures int
 	update   string
+	only     string
 }
 
 func main() {
@@ -52,7 +53,11 @@ func main() {
 	flag.IntVar(&o.jobs, "jobs", 1, "trials at a time, each with its own processes, ports and folders")
 	flag.IntVar(&o.failures, "failures", 1, "trials of a fault that may fail before its piece ends; it has failed in any case")
 	flag.StringVar(&o.update, "update", "", "with -table: file whose table between the markers is written anew")
+	flag.StringVar(&o.only, "only", "", "damage only files whose pattern has this in it, such as ledger; nothing is recorded")
 	flag.Parse()
+	if o.only != "" {
+		o.evidence = ""
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, o); err != nil {
@@ -92,7 +97,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer lab.Close()
-	lab.Keep, lab.Short, lab.Jobs, lab.Failures = o.keep, short, o.jobs, o.failures
+	lab.Keep, lab.Short, lab.Jobs, lab.Failures, lab.Only = o.keep, short, o.jobs, o.failures, o.only
 	var failed []error
 	var pieces []faults.Record
 	for _, f := range chosen {

@@ -19,6 +19,20 @@ var fileKinds = []string{
 	"run.json", "archive/v1/dt=*/*/*.gz", "archive/v1/dt=*/*/*.json", "archive/v1/stats/*/*/*.gz", "archive/v1/stats/*/*/*.json",
 }
 
+// kinds are the kinds of file to damage: all, or those that Only names.
+func (l *Lab) kinds() []string {
+	var out []string
+	for _, kind := range fileKinds {
+		if strings.Contains(kind, l.Only) {
+			out = append(out, kind)
+		}
+	}
+	if len(out) == 0 {
+		return fileKinds
+	}
+	return out
+}
+
 // damageFault flips a bit or cuts off the end of one file: at rest, while nothing runs, or in use, under traffic.
 func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	return func(ctx context.Context, l *Lab, p *Piece) error {
@@ -33,7 +47,8 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 				return Outcome{}, err
 			}
 			t.lossy = true
-			kind := fileKinds[n%len(fileKinds)]
+			kinds := l.kinds()
+			kind := kinds[n%len(kinds)]
 			how := t.damageAtRest
 			if inUse {
 				how = t.damageInUse

@@ -26,6 +26,7 @@ type Lab struct {
 	Say   io.Writer // progress, a line each; nil for none
 	Keep  bool      // keep the directories of trials that failed
 	Short bool      // the short form, for CI
+	Only  string    // damage only the kinds of file whose pattern has this in it
 	Jobs  int       // trials at a time; 0 means 1
 	// Failures is how many trials of a piece may fail before it ends; 0 means 1. Whatever fails, the piece has failed.
 	Failures int

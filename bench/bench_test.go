@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -145,5 +146,15 @@ func TestFlags(t *testing.T) {
 		if _, err := parseFlags(bad); err == nil {
 			t.Errorf("%v is accepted", bad)
 		}
+	}
+}
+
+func TestCheckBefore(t *testing.T) {
+	r := &result{Lines: []line{{Contestant: "wayside", Connections: 64}, {Contestant: "before", Connections: 64}}}
+	for _, micros := range [][2]float64{{10, 10}, {11, 10}, {30, 10}} { // the median is 10 % above
+		r.Samples = append(r.Samples, sample{Contestant: "wayside", Connections: 64, CPUMicros: micros[0]}, sample{Contestant: "before", Connections: 64, CPUMicros: micros[1]})
+	}
+	if r.checkBefore(io.Discard, 0) != nil || r.checkBefore(io.Discard, 11) != nil || r.checkBefore(io.Discard, 9) == nil {
+		t.Error("10 % slower")
 	}
 }

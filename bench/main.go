@@ -37,6 +37,7 @@ type options struct {
 	before      string  // binary of an earlier wayside, for the contestant of that name
 	dir         string  // parent of the temporary directory
 	steady      float64 // requests a second of the load at a constant rate; 0: full speed, in rounds
+	maxSlower   float64 // percent; fail when wayside's CPU is further above the earlier binary's; 0: never
 	maxRatio    float64 // fail when wayside's CPU ratio at the most connections is above; 0: never
 }
 
@@ -70,6 +71,7 @@ func parseFlags(args []string) (o options, err error) {
 	flags.StringVar(&o.before, "before", "", "earlier wayside binary, measured beside the present one as the contestant \"before\"")
 	flags.StringVar(&o.dir, "dir", "", "where to put logs and data, removed afterwards (default: the system's temporary directory)")
 	flags.Float64Var(&o.steady, "steady", 0, "instead of rounds at full speed: this many requests a second to each for -duration, and memory over time")
+	flags.Float64Var(&o.maxSlower, "max-slower", 0, "with -before: exit 1 when wayside's CPU per request is more than this percentage above the earlier binary's")
 	flags.Float64Var(&o.maxRatio, "max-ratio", 0, "exit 1 when wayside's CPU per request is above this multiple of "+reference)
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -122,5 +124,8 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	return r.check(o.maxRatio)
+	if err := r.check(o.maxRatio); err != nil {
+		return err
+	}
+	return r.checkBefore(os.Stderr, o.maxSlower) // standard output may be JSON
 }

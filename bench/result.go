@@ -174,6 +174,28 @@ func (r *result) check(maxRatio float64) error {
 	return nil
 }
 
+// checkBefore compares with the earlier binary, where it was measured, at each number of connections: the median of the ratios within
+// each round. It fails when wayside is more than maxSlower percent above; 0 sets no limit.
+func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		own, before := r.samplesOf("wayside", l.Connections), r.samplesOf("before", l.Connections)
+		if l.Contestant != "before" || len(own) == 0 {
+			continue
+		}
+		var ratios []float64
+		for k := range min(len(own), len(before)) {
+			ratios = append(ratios, own[k].CPUMicros/before[k].CPUMicros)
+		}
+		slower := 100 * (median(ratios) - 1)
+		fmt.Fprintf(out, "%d connections: wayside's CPU per request is %+.1f %% beside before's, median of %d rounds\n", l.Connections, slower, len(ratios))
+		if maxSlower > 0 && slower > maxSlower {
+			return fmt.Errorf("wayside needs %.1f %% more CPU than before, above %.1f", slower, maxSlower)
+		}
+	}
+	return nil
+}
+
 func describeMachine(ctx context.Context) machine {
 	m := machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), Model: "unknown CPU", Linux: "unknown", Nginx: "nginx"}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {

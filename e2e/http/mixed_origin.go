@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
 )
@@ -130,7 +131,12 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 	case kindChunked:
 		out = fmt.Sprintf("HTTP/1.1 200 OK%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n1\r\n.\r\n0\r\n\r\n", head, len(nonce), nonce)
 	case kindMedium:
-		out = fixed(repeat(nonce, mediumBytes))
+		text := fixed(repeat(nonce, mediumBytes))
+		if _, err := io.WriteString(conn, text[:mediumBytes/2]); err != nil {
+			return false
+		}
+		time.Sleep(time.Millisecond) // so that another one is read meanwhile
+		out = text[mediumBytes/2:]
 	case kindLarge:
 		out = fixed(repeat(nonce, largeBytes))
 	case kindClose:

@@ -98,6 +98,13 @@ func node(t *testing.T) origin {
 		if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
 			t.Error(err)
 		}
+		for i := range all { // each rune stands for a byte
+			b := make([]byte, 0, len(all[i].Body))
+			for _, c := range all[i].Body {
+				b = append(b, byte(c))
+			}
+			all[i].Body = string(b)
+		}
 		return all
 	}}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // mutants is how many requests TestMutations makes.
-const mutants = 2000
+const mutants = 1500
 
 // silence is how long nothing comes back until a mutant counts as incomplete.
 const silence = 200 * time.Millisecond
@@ -58,7 +58,7 @@ func TestMutations(t *testing.T) {
 		passed += len(all)
 		for i, o := range origins {
 			got, more := believed[i][k], refused[i][k]-least
-			if !within(got, all) || len(all)-len(got) > more {
+			if !within(got, all) || len(got) < len(all) && more == 0 { // an origin that refuses one may end the connection
 				t.Errorf("%q: of %q %s believes %q and refuses %d", raw, all, o.name, got, more)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // mutants is how many requests TestMutations makes.
-const mutants = 1500
+const mutants = 1000
 
 // silence is how long nothing comes back until a mutant counts as incomplete.
 const silence = 200 * time.Millisecond

@@ -135,6 +135,7 @@ func FuzzChunkedBody(f *testing.F) {
 	f.Add([]byte("3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\nrest"))
 	f.Add([]byte("3 ; x = \"\\\"y\";z\r\nabc\r\n00\r\nContent-Length: 3\r\n\r\n"))
 	f.Add([]byte("fffffffffffffff\r\nabc"))
+	f.Add([]byte("10000000000000003\r\nabc\r\n0\r\n\r\n")) // 2^64 + 3
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r bodyReader
 		r.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), bodyChunked, 0)

@@ -69,11 +69,10 @@ bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	$(GO) run ./bench $(BENCH)
 
-archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a week, 10 million events, DuckDB (npm)
+archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a week, 10 million events, DuckDB and ClickHouse (npm)
 	@scripts/need.sh nginx:nginx-light node:nodejs
 	for proof in kill outage shutdown week volume; do $(GO) run ./e2e/archive $$proof || exit 1; done
-	cd e2e/duckdb && npm ci --no-audit --no-fund
-	$(GO) run ./e2e/archive duckdb
+	for tool in duckdb clickhouse; do (cd e2e/$$tool && npm ci --no-audit --no-fund) && $(GO) run ./e2e/archive $$tool || exit 1; done
 
 bench-micro: ## Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)

@@ -5,7 +5,8 @@
 //	go run ./e2e/archive outage              the target is away for an hour's traffic
 //	go run ./e2e/archive week                disk before and after retention over a simulated week
 //	go run ./e2e/archive shutdown            SIGTERM with an open hour and 200,000 unarchived events
-//	go run ./e2e/archive duckdb              DuckDB finds what wayside counted; npm install in e2e/duckdb first
+//	go run ./e2e/archive duckdb              DuckDB finds what wayside counted; npm ci in e2e/duckdb first
+//	go run ./e2e/archive clickhouse          ClickHouse finds it on a real S3 server; npm ci in e2e/clickhouse first
 //
 // The outcome is appended to docs/evidence/archive.md together with the commit.
 package main
@@ -30,12 +31,13 @@ type proof struct {
 }
 
 var proofs = map[string]proof{
-	"kill":     {"kill -9 while archiving and cleaning", proveKill},
-	"volume":   {"bytes, speed and memory", proveVolume},
-	"outage":   {"the target away for an hour's traffic", proveOutage},
-	"week":     {"disk over a simulated week", proveWeek},
-	"shutdown": {"SIGTERM with 200,000 unarchived events", proveShutdown},
-	"duckdb":   {"DuckDB finds what wayside counted", proveDuckDB},
+	"kill":       {"kill -9 while archiving and cleaning", proveKill},
+	"volume":     {"bytes, speed and memory", proveVolume},
+	"outage":     {"the target away for an hour's traffic", proveOutage},
+	"week":       {"disk over a simulated week", proveWeek},
+	"shutdown":   {"SIGTERM with 200,000 unarchived events", proveShutdown},
+	"duckdb":     {"DuckDB finds what wayside counted", proveDuckDB},
+	"clickhouse": {"ClickHouse finds what wayside counted", proveClickHouse},
 }
 
 func main() {

@@ -165,6 +165,7 @@ type Collector struct {
 	done    map[uuid.UUID]bool // epochs whose final ledger is stored
 	settled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
 	adopted bool               // epochs without a ledger were looked for
+	backlog backlog
 
 	booksMu sync.Mutex // held while the store changes; View takes it to see watermarks and totals that belong together
 
@@ -183,6 +184,7 @@ type Status struct {
 	Lag             time.Duration // age of the newest event applied, at that moment; 0 with nothing pending
 	SnapshotVersion uint64
 	Paths           paths.Usage
+	Backlog         Backlog
 }
 
 const stateRunning = "running"

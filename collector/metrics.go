@@ -40,6 +40,7 @@ func newMetrics(c *Collector) (*metrics, *prometheus.Registry) {
 	}
 	registry.MustRegister(c.live)
 	registerGauges(c, registry)
+	registerBacklog(c, registry)
 	return m, registry
 }
 

@@ -25,6 +25,7 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 	if err != nil {
 		return sourceError(ctx, "read ledgers", err)
 	}
+	c.noteBacklog(ledgers)
 	if err := c.narrowDoubt(ledgers); err != nil {
 		return err
 	}

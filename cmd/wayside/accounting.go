@@ -59,7 +59,8 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 	if viewErr != nil {
 		a.Books = viewErr.Error()
 		a.AcknowledgedSince = a.Acknowledge()
-		a.Settled = false
+		// Where nothing could be recorded, as in a data directory that cannot be used, nothing is on its way either.
+		a.Settled = a.Settled && a.Recorded == 0
 	}
 	a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
 	return a, nil

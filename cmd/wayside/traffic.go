@@ -100,6 +100,7 @@ func (t *traffic) build() error {
 	t.child = supervise.New(supervise.Options{
 		Args: []string{"collect", "--inherited"}, Config: handover,
 		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: t.booksLeft, Stderr: t.logTo, Logger: t.log,
+		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
 	})
 	return nil
 }

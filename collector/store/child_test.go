@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 	switch role, dir, _ := strings.Cut(os.Getenv(childEnv), ":"); role {
 	case "open":
 		openChild(dir)
+	case "fill":
+		fillChild(dir)
 	case "apply":
 		applyChild(dir)
 	default:

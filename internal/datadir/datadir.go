@@ -25,6 +25,7 @@ const (
 	StoreDir    = "store"
 	ArchiveDir  = "archive"
 	Quarantine  = "quarantine"
+	CrashFile   = "collect.crash"
 )
 
 // ErrInUse is returned when another process holds the lock; the message names it.

@@ -49,9 +49,11 @@ type Options struct {
 	RestartDelayMin, RestartDelayMax time.Duration
 	// StopTimeout is how long a child may take to end once its channels are closed; then it is killed. 0 means 5 s.
 	StopTimeout time.Duration
-	// Stderr receives the child's output; nil means os.Stderr.
+	// Stderr receives the child's output up to the trace of a crash; nil means os.Stderr.
 	Stderr io.Writer
-	Logger *slog.Logger
+	// CrashFile is where the trace of the last crash is kept, up to 64 KiB; empty means nowhere.
+	CrashFile string
+	Logger    *slog.Logger
 }
 
 // Supervisor runs one child at a time.
@@ -171,7 +173,8 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	}
 	defer ch.close()
 	cmd := exec.Command("/proc/self/exe", s.opt.Args...) //nolint:gosec // the running binary itself
-	cmd.Stdout, cmd.Stderr = s.opt.Stderr, s.opt.Stderr
+	out := &output{to: s.opt.Stderr}
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, s.opt.StopTimeout
 	cmd.ExtraFiles = ch.theirs
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start books process: %w", err)
@@ -204,6 +207,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	cancel()
 	ch.close()
 	served.Wait()
+	s.reportCrash(out)
 	s.opt.OnExit(err)
 	return err
 }

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,12 +31,26 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// crash ends the process as Badger does on a full disk: with the stack of every goroutine, more than is kept.
+func crash() {
+	debug.SetTraceback("all")
+	for range 600 {
+		go func() { select {} }()
+	}
+	fmt.Fprintln(os.Stderr, "the last words")
+	time.Sleep(50 * time.Millisecond) // let them begin
+	panic("on purpose")
+}
+
 // child serves its configuration over HTTP on the relay and ends when its spool channel closes.
 func child() int {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
 	config, err := io.ReadAll(os.NewFile(ConfigFD, "config"))
 	if err != nil {
 		return 10
+	}
+	if string(config) == "crash" {
+		crash()
 	}
 	spool, err := link.Inherited(SpoolFD, "spool")
 	if err != nil {
@@ -146,5 +164,38 @@ func TestDeafChildIsKilled(t *testing.T) {
 	}
 	if err := syscall.Kill(one.pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d is still there: %v", one.pid, err)
+	}
+}
+
+// TestCrashIsOneLine lets the child die of a panic with many goroutines: the log gets one line, and the trace a file of bounded
+// size.
+func TestCrashIsOneLine(t *testing.T) {
+	var log, stderr bytes.Buffer
+	name := filepath.Join(t.TempDir(), "crash")
+	ctx, cancel := context.WithCancel(t.Context())
+	s := New(Options{
+		Args: []string{childArg}, Config: []byte("crash"), Stderr: &stderr, CrashFile: name,
+		ServeSpool: func(ctx context.Context, _ net.Conn) error { <-ctx.Done(); return nil },
+		OnStart:    func(int, *link.Dialer) {}, OnExit: func(error) { cancel() },
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err := s.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if got := stderr.String(); got != "the last words\n" {
+		t.Errorf("the log got %d bytes besides: %.500s", len(got), got)
+	}
+	crash := ""
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "crashed") {
+			crash += line
+		}
+	}
+	if strings.Count(crash, "\n") != 1 || !strings.Contains(crash, "panic: on purpose") || len(crash) > 1000 {
+		t.Errorf("the log says %q", crash)
+	}
+	trace, err := os.ReadFile(name)
+	if err != nil || !bytes.HasPrefix(trace, []byte("panic: on purpose")) || !bytes.Contains(trace, []byte("\ngoroutine ")) || len(trace) != traceBytesMax {
+		t.Errorf("%d bytes of trace, %v", len(trace), err)
 	}
 }

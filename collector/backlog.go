@@ -1,0 +1,80 @@
+package collector
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// backlogMin is the number of waiting responses from which on there is a backlog to speak of: several steps of the loop.
+const backlogMin = 100_000
+
+// backlogLogInterval is the shortest time between two log lines about a backlog.
+const backlogLogInterval = 10 * time.Second
+
+// Backlog is how far the drain loop is behind, as of its last look at the spools.
+type Backlog struct {
+	Left uint64        // responses that are recorded and not applied
+	Rate float64       // responses a second by which Left was becoming less; 0 where it was not, or is not known
+	ETA  time.Duration // Left at Rate; 0 where Rate is
+}
+
+// backlog follows Left from look to look. Owned by the holder of drainMu.
+type backlog struct {
+	left    uint64
+	applied uint64    // by this process, at that time
+	at      time.Time // of the last look, with its monotonic reading
+	began   time.Time // when the backlog was first seen; zero without one
+	logged  time.Time
+}
+
+// noteBacklog takes a look: metrics show it, and the log says how catching up goes, from time to time. The caller holds
+// drainMu.
+func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
+	b, now := &c.backlog, time.Now() //nolint:forbidigo // rates go by the monotonic clock
+	left := uint64(0)
+	for i := range ledgers {
+		left += ledgers[i].Spooled
+	}
+	applied := c.Status().Applied
+	var view Backlog
+	view.Left = left
+	if since := now.Sub(b.at).Seconds(); !b.at.IsZero() && since > 0 && left < b.left {
+		view.Rate = float64(b.left-left) / since
+		view.ETA = time.Duration(float64(left) / view.Rate * float64(time.Second))
+	}
+	b.left, b.at = left, now
+	c.updateStatus(func(s *Status) { s.Backlog = view })
+	switch {
+	case left >= backlogMin && now.Sub(b.logged) >= backlogLogInterval:
+		if b.began.IsZero() {
+			b.began, b.applied = now, applied
+		}
+		b.logged = now
+		args := []any{"left", left, "applied", applied - b.applied, "since", now.Sub(b.began).Round(time.Second).String()}
+		if view.Rate > 0 {
+			args = append(args, "less_per_second", uint64(view.Rate), "done_in", view.ETA.Round(time.Second).String())
+		}
+		c.log.Info("catching up", args...)
+	case left < backlogMin && !b.began.IsZero():
+		c.log.Info("caught up", "applied", applied-b.applied, "took", now.Sub(b.began).Round(100*time.Millisecond).String())
+		b.began, b.logged = time.Time{}, time.Time{}
+	}
+}
+
+// registerBacklog adds the gauges of the backlog.
+func registerBacklog(c *Collector, registry *prometheus.Registry) {
+	for _, g := range []struct {
+		name, help string
+		value      func(Backlog) float64
+	}{
+		{"responses", "Responses recorded and not yet applied, when the drain loop last looked.", func(b Backlog) float64 { return float64(b.Left) }},
+		{"decrease_per_second", "By how much the backlog was becoming less; 0 where it was not.", func(b Backlog) float64 { return b.Rate }},
+		{"seconds", "How long the backlog takes at that rate; 0 where there is none.", func(b Backlog) float64 { return b.ETA.Seconds() }},
+	} {
+		registry.MustRegister(prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: "wayside_collector_backlog_" + g.name, Help: g.help}, func() float64 { return g.value(c.Status().Backlog) }))
+	}
+}

@@ -3,11 +3,13 @@ package configs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -29,6 +31,10 @@ func (l *loader) readFile(name string) {
 }
 
 func (l *loader) readYAML(name string, data []byte) {
+	if line, column, what := undecodable(data); what != "" {
+		l.failf(origin{source: SourceFile, file: name, line: line, column: column}, "", "not valid YAML: %s: save the file as UTF-8 text", what)
+		return
+	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
 		l.failf(origin{source: SourceFile, file: name}, "", "%s", err)
@@ -61,6 +67,27 @@ func (l *loader) readYAML(name string, data []byte) {
 	default:
 		l.failf(place(name, &second), "", "a second document begins here: keep one in the file")
 	}
+}
+
+// undecodable finds the first bytes that are no text, for which the parser knows no place. UTF-16 is left to the parser.
+func undecodable(data []byte) (line, column int, what string) {
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return 0, 0, ""
+	}
+	line, column = 1, 1
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return line, column, fmt.Sprintf("byte 0x%02x is not UTF-8", data[0])
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f:
+			return line, column, fmt.Sprintf("control character 0x%02x", r)
+		case r == '\n':
+			line, column = line+1, 0
+		}
+		data, column = data[size:], column+1
+	}
+	return 0, 0, ""
 }
 
 // failYAML reports a syntax error where the parser saw it.
@@ -139,6 +166,7 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 				l.failf(place(file, e), path, "must be a list of plain values, such as [one, two]")
 				return
 			}
+			l.origins[elementPath(path, len(values))] = place(file, e)
 			values = append(values, e.Value)
 		}
 		*list = values
@@ -151,6 +179,9 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 		l.set(path, v.Value, at)
 	}
 }
+
+// elementPath names an element of a list among the origins.
+func elementPath(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 func (l *loader) isSection(path string) bool {
 	for k := range l.keys {

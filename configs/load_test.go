@@ -137,7 +137,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"schedule":         {"archive: {schedule: hourly}\n", `f:1:21: archive.schedule: "hourly" is not a schedule: write a cron expression`},
 		"segment":          {"spool: {segment_bytes: 100001}\n", "is not a multiple of 4KiB"},
 		"segments":         {"spool: {segments: 65}\n", "65 is too large: the most is 64"},
-		"template":         {"paths: {templates: ['/a**']}\n", "f:1:20: paths.templates: \"/a**\": ** must be a whole segment"},
+		"template":         {"paths: {templates: ['/a**']}\n", "f:1:21: paths.templates: \"/a**\": ** must be a whole segment"},
 		"template name":    {"paths: {templates: ['/a/{}']}\n", "{} must be a whole segment with a name"},
 		"never":            {"archive: {schedule: '0 0 31 2 *'}\n", "never comes due"},
 		"every":            {"retention: {schedule: '@every never'}\n", "is not a schedule"},
@@ -253,4 +253,28 @@ func FuzzReadYAML(f *testing.F) {
 		}
 		_ = c.Validate()
 	})
+}
+
+// Every element that is wrong is named where it stands, and bytes that are no text have a place too.
+func TestErrorsOfElementsAndBytesHaveTheirPlace(t *testing.T) {
+	for text, want := range map[string][]string{
+		"upstream: http://127.0.0.1:3000\npaths:\n  templates:\n    - /users/{id}\n    - users\n    - '/a{b}c'\n": {":5:7: paths.templates: \"users\"", ":6:7: paths.templates: \"/a{b}c\""},
+		"# ok\nlisten: \"a\xffb\"\n": {":2:11: not valid YAML: byte 0xff"},
+		"a: 1\n\x01b: 2\n":           {":2:1: not valid YAML: control character 0x01"},
+	} {
+		file := filepath.Join(t.TempDir(), "wayside.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(LoadOptions{File: file})
+		if err == nil {
+			t.Errorf("%q is accepted", text)
+			continue
+		}
+		for _, w := range want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%q: %v; want %s", text, err, w)
+			}
+		}
+	}
 }

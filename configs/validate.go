@@ -57,6 +57,10 @@ func (v *validator) run() {
 		if k.check == nil || v.bad[k.path] {
 			continue
 		}
+		if list, isList := k.field.(*[]string); isList {
+			v.elements(&k, list)
+			continue
+		}
 		if msg := k.check(); msg != "" {
 			v.failf(k.path, "%s", msg)
 		}
@@ -66,6 +70,27 @@ func (v *validator) run() {
 	if v.sound("shutdown.delay", "shutdown.timeout") && v.c.Shutdown.Delay >= v.c.Shutdown.Timeout {
 		v.failf("shutdown.delay", "%v leaves nothing of shutdown.timeout (%v) to finish requests in: lower it or raise shutdown.timeout",
 			v.c.Shutdown.Delay, v.c.Shutdown.Timeout)
+	}
+}
+
+// elements checks a list one element at a time, so that each that is wrong is named, where it stands.
+func (v *validator) elements(k *key, list *[]string) {
+	all := *list
+	defer func() { *list = all }()
+	for i := range all {
+		*list = all[i : i+1]
+		msg := k.check()
+		if msg == "" {
+			continue
+		}
+		at := v.c.origins[k.path]
+		if element, known := v.c.origins[elementPath(k.path, i)]; known && at.source == SourceFile {
+			at = element
+		} else if at.source == "" {
+			at.source = SourceDefault
+		}
+		v.errs = append(v.errs, at.error(k.path, msg))
+		v.bad[k.path] = true
 	}
 }
 

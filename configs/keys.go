@@ -188,7 +188,7 @@ func booksKeys(c *Config) []key {
 		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", atLeast(&p.HostsMax, 1)},
 		{"metrics.paths_max", &c.Metrics.PathsMax, "Most paths with latency histograms of their own in /metrics; the rest is added up under `(other)`.", between(&c.Metrics.PathsMax, 1, 10_000)},
 		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}` or `/static/**`.", each(&p.Templates, checkTemplate)},
-		{"paths.raw", &p.Raw, "`off` stores events with their template only: no path as it was asked for gets into store or archive.", oneOf(&p.Raw, "on", "off")},
+		{"paths.raw", &p.Raw, "`off` stores events with their template only: no path as it was asked for gets into store or archive, and the spool is scrubbed of them. `log.access` still writes them.", oneOf(&p.Raw, "on", "off")},
 	}
 }
 

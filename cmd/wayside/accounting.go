@@ -109,8 +109,8 @@ func (t *traffic) archiveState() (ok bool, detail string) {
 		return false, err.Error()
 	}
 	if job := s.Archive.Archive; job.LastError != "" {
-		return false, fmt.Sprintf("%s; failed %d times, next try %s; nothing is deleted locally until it succeeds",
-			job.LastError, job.ConsecutiveFailures, job.NextTry.UTC().Format(time.RFC3339))
+		return false, fmt.Sprintf("%s; failed %s, next try %s; nothing is deleted locally until it succeeds",
+			job.LastError, counted(job.ConsecutiveFailures, "time"), job.NextTry.UTC().Format(time.RFC3339))
 	}
-	return true, fmt.Sprintf("%s, %d events waiting", s.Archive.Target, s.Archive.PendingEvents)
+	return true, s.Archive.Target + ", " + counted(s.Archive.PendingEvents, "event") + " waiting"
 }

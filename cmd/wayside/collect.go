@@ -98,9 +98,11 @@ func collectInherited(ctx context.Context, logTo io.Writer) error {
 // wayside run is away, until it is told to stop.
 func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) error {
 	log := newLogger(logTo, cfg.Log, "collect")
-	if err := datadir.Create(cfg.Data.Dir); err != nil {
-		return err
+	// wayside run makes the directory: a mistyped --data must not look like one that nobody uses yet.
+	if _, err := os.Stat(cfg.Data.Dir); err != nil {
+		return fmt.Errorf("data directory: %w", err)
 	}
+	var taken time.Time // since when another books process has been seen to have the directory
 	for said := ""; ; {
 		spoolConn, relayConn, err := connectBeside(cfg.Data.Dir)
 		if err == nil {
@@ -108,6 +110,13 @@ func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) er
 		}
 		if ctx.Err() != nil || errors.Is(err, datadir.ErrInUse) {
 			return err
+		}
+		if owner := booksElsewhere(cfg.Data.Dir); owner == nil {
+			taken = time.Time{}
+		} else if taken.IsZero() {
+			taken = time.Now()
+		} else if time.Since(taken) > takenMax {
+			return fmt.Errorf("%w; wayside run has a books process of its own unless it is started with --no-collector", owner)
 		}
 		if err != nil && err.Error() != said {
 			log.Warn("waiting for wayside run", "error", err)
@@ -119,6 +128,19 @@ func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) er
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// takenMax is how long another books process may have the directory before this one gives up: the one before may be closing.
+const takenMax = 3 * time.Second
+
+// booksElsewhere is an error that wraps [datadir.ErrInUse] if another books process has the data directory.
+func booksElsewhere(dir string) error {
+	lock, err := datadir.Acquire(dir, datadir.CollectLock)
+	if errors.Is(err, datadir.ErrInUse) {
+		return err
+	}
+	_ = lock.Release()
+	return nil
 }
 
 func connectBeside(dir string) (spoolConn, relayConn net.Conn, err error) {

@@ -29,6 +29,8 @@ type demoFlags struct {
 	rate     float64
 	settle   time.Duration
 	output   string
+
+	temporary bool // dataDir is removed at the end
 }
 
 func newDemo() *cobra.Command {
@@ -64,6 +66,7 @@ func newDemo() *cobra.Command {
 
 func runDemo(ctx context.Context, f demoFlags, out, logTo io.Writer) (err error) {
 	if f.dataDir == "" {
+		f.temporary = true
 		if f.dataDir, err = os.MkdirTemp("", "wayside-demo-"); err != nil {
 			return fmt.Errorf("make a temporary data directory: %w", err)
 		}
@@ -115,7 +118,7 @@ func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datad
 	}
 	return demo.Run(ctx, demo.Options{
 		Requests: f.requests, Duration: f.duration, Rate: f.rate, Seed: f.seed,
-		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output, SettleTimeout: f.settle,
+		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output, SettleTimeout: f.settle, Temporary: f.temporary,
 		Archive: func(ctx context.Context) error {
 			_, err := admin.do(ctx, http.MethodPost, pathJob+"archive?all=true")
 			return err

@@ -130,6 +130,38 @@ func (t *traffic) forget(ctx context.Context, body []byte) (any, error) {
 	return answer, nil
 }
 
+// With paths.raw: off the spool is scrubbed every scrubInterval, for at most scrubTime, and at the end: it holds paths only
+// until the books process has found their template.
+const (
+	scrubInterval = 10 * time.Minute
+	scrubTime     = 3 * time.Second
+)
+
+// keepScrubbed scrubs the spool now and then until ctx is done.
+func (t *traffic) keepScrubbed(ctx context.Context) error {
+	tick := time.NewTicker(scrubInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			t.scrubPaths(ctx)
+		}
+	}
+}
+
+func (t *traffic) scrubPaths(ctx context.Context) {
+	if t.now.Load().Paths.Raw != "off" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, scrubTime)
+	defer cancel()
+	if err := t.spool.Scrub(ctx); err != nil {
+		t.log.Info("files of the spool keep paths that were taken from it for now", "error", err)
+	}
+}
+
 // forgetHere opens the books of a data directory that nobody uses, and applies what its spools still hold. done closes them.
 func forgetHere(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do forgetFunc, done func() error, err error) {
 	if _, err := os.Stat(cfg.Data.Dir); err != nil {

@@ -158,19 +158,27 @@ func truth(v bool) float64 {
 	return 0
 }
 
+// counted is a number and what it counts: 1 event, 2 events.
+func counted[N int | int64 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // checks are the lines of /readyz?verbose.
 func (t *traffic) checks() []admin.Check {
 	return []admin.Check{
 		{Name: "proxy", State: func() (bool, string) {
 			m := t.proxy.Metrics()
-			return true, fmt.Sprintf("%d requests in flight, %d upstream connections", m.InFlight, m.UpstreamConns)
+			return true, counted(m.InFlight, "request") + " in flight, " + counted(m.UpstreamConns, "upstream connection")
 		}},
 		{Name: "spool", State: func() (bool, string) {
 			s := t.spool.Status()
 			if s.Degraded != "" {
 				return false, s.Degraded + "; unrecorded responses are counted as dropped"
 			}
-			return true, fmt.Sprintf("%d events waiting, %d bytes of queue", s.PendingEvents, s.QueueBytes)
+			return true, fmt.Sprintf("%s waiting, %d bytes of queue", counted(s.PendingEvents, "event"), s.QueueBytes)
 		}},
 		{Name: "books", State: func() (bool, string) {
 			if t.booksAway.Load() {

@@ -227,6 +227,7 @@ func (t *traffic) shutdown(forced context.Context) {
 		t.log.Warn("flush spool", "error", err)
 	}
 	rest := t.finishBooks(ctx)
+	t.scrubPaths(ctx)
 	t.log.Info("stopped", append([]any{slog.String("took", time.Since(began).Round(time.Millisecond).String())}, rest...)...)
 }
 

@@ -136,6 +136,7 @@ func (t *traffic) start(forced context.Context) {
 	ctx, cancel := context.WithCancel(forced)
 	t.stop = cancel
 	t.part("spool", func() error { return t.spool.Run(ctx) })
+	t.part("scrub", func() error { return t.keepScrubbed(ctx) })
 	if t.access != nil {
 		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
 	}

@@ -23,10 +23,12 @@ func (h *handler) recent(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", "min_duration"}
+
 // tail answers GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on,
 // and "missed" with a number where the client could not keep up.
 func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
-	p := parseParams(r.URL.RawQuery, h.Now(), "path", "method", "host", "prefix", "status", "kind", "min_duration")
+	p := parseParams(r.URL.RawQuery, h.Now(), tailParams...)
 	keep := p.eventFilter()
 	if p.err != nil {
 		writeJSON(w, http.StatusBadRequest, errorBody{p.err.Error()})

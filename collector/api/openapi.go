@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/live"
 )
 
 // operation describes an endpoint: what GET /api/v1/openapi.json says of it. A test holds it to what the handlers accept
@@ -17,6 +19,7 @@ type operation struct {
 	params        []string // of the query; the handler refuses all others
 	answer        any      // zero value of what is answered as JSON
 	csv           bool     // also as text/csv
+	stream        string   // not empty: server-sent events instead of an answer, and what they are
 }
 
 var operations = []operation{
@@ -25,6 +28,9 @@ var operations = []operation{
 	{path: "/api/v1/events", summary: "Raw events still held locally", params: eventsParams, answer: eventsAnswer{}, csv: true},
 	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
 	{path: "/api/v1/archives", summary: "The archive catalogue, newest first", params: archivesParams, answer: archivesAnswer{}},
+	{path: "/api/v1/recent", summary: "The last half hour in steps of ten seconds", answer: live.Recent{}},
+	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of those for which the client was too slow`},
+	{path: "/api/v1/live", summary: "Tells of each new snapshot", stream: `"snapshot" with its version`},
 	{path: "/api/v1/storage", summary: "Bytes and counts per part, growth, days left", answer: Storage{}},
 }
 
@@ -54,10 +60,7 @@ var openAPI = sync.OnceValue(func() map[string]any {
 		if strings.Contains(op.path, "{id}") {
 			params = append(params, parameter("id", "path", "event_id"))
 		}
-		content := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeOf(op.answer))}}
-		if op.csv {
-			content["text/csv"] = map[string]any{"schema": map[string]any{"type": "string"}}
-		}
+		content := op.content()
 		refusal := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeFor[errorBody]())}}
 		get := map[string]any{"summary": op.summary, "responses": map[string]any{
 			"200": map[string]any{"description": "the answer", "content": content},
@@ -73,6 +76,19 @@ var openAPI = sync.OnceValue(func() map[string]any {
 		"openapi": "3.1.0", "info": map[string]any{"title": "wayside", "version": "1"}, "paths": paths,
 	}
 })
+
+// content describes what an endpoint answers.
+func (op *operation) content() map[string]any {
+	text := map[string]any{"type": "string"}
+	if op.stream != "" {
+		return map[string]any{"text/event-stream": map[string]any{"schema": map[string]any{"type": "string", "description": op.stream}}}
+	}
+	content := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeOf(op.answer))}}
+	if op.csv {
+		content["text/csv"] = map[string]any{"schema": text}
+	}
+	return content
+}
 
 func parameter(name, in, text string) map[string]any {
 	return map[string]any{

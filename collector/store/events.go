@@ -79,6 +79,8 @@ type EventScan struct {
 
 	// Keep selects events; nil keeps all. The event is valid during the call and may be called for in any order.
 	Keep func(*StoredEvent) bool
+
+	holds func(*blockMeta) bool // nil, or whether a block need be decoded
 }
 
 const scanEventsMax = 200_000
@@ -169,6 +171,9 @@ func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
 	if err != nil || meta.maxTime < w.q.FromMicros || meta.minTime >= w.q.ToMicros {
 		return nil //nolint:nilerr // a header that cannot be read shows when its plan is archived
 	}
+	if w.q.holds != nil && !w.q.holds(&meta) {
+		return nil
+	}
 	w.seen += meta.records
 	w.kept = w.kept[:0]
 	if err := w.decode(id, value); err != nil {
@@ -257,8 +262,8 @@ func blockHeader(value []byte) (m blockMeta, err error) {
 	return m, nil
 }
 
-// FindEvent returns the event with that id. Only blocks that can hold it are decoded: its time is part of the id. The error
-// wraps [ErrNoEvent] if there is none.
+// FindEvent returns the event with that id. Only blocks that can hold it are decoded: its time and, given the epoch, its
+// sequence number are part of the id. The error wraps [ErrNoEvent] if there is none.
 func (s *Store) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
 	if id.Version() != 7 {
 		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)
@@ -268,7 +273,13 @@ func (s *Store) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, erro
 	var found *StoredEvent
 	_, _, err := s.ScanEvents(ctx, EventScan{
 		FromMicros: micros, ToMicros: micros + 1, EventsMax: 1 << 62,
-		Keep: func(e *StoredEvent) bool { return event.ID(e.Event.TimeMicros, e.Epoch, e.Seq) == id },
+		holds: func(m *blockMeta) bool {
+			seq := event.SeqOf(id, m.epoch)
+			return slices.ContainsFunc(m.runs, func(r catalogue.Run) bool { return r.First <= seq && seq <= r.Last })
+		},
+		Keep: func(e *StoredEvent) bool {
+			return e.Seq == event.SeqOf(id, e.Epoch) && event.ID(e.Event.TimeMicros, e.Epoch, e.Seq) == id
+		},
 	}, func(e *StoredEvent) bool {
 		found = e
 		return false

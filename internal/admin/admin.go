@@ -116,6 +116,9 @@ func (s *Server) Handler() http.Handler {
 func (s *Server) ProbesHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.probes(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "this address answers GET /livez, /readyz and /metrics only; the rest is on admin.listen")
+	})
 	return mux
 }
 

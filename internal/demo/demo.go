@@ -60,6 +60,7 @@ type Options struct {
 
 	Out           io.Writer     // required; progress is drawn in place when it is a terminal
 	Output        string        // "text" (default) or "json": one object, no progress
+	Temporary     bool          // the data is removed at the end: the summary does not point at it
 	SettleTimeout time.Duration // how long the books may take to settle after the last request; default 30s
 
 	HTTPClient *http.Client // for the admin listener; default http.DefaultClient

@@ -33,6 +33,8 @@ type summary struct {
 	Accounting accounting `json:"accounting"`
 	Dashboard  string     `json:"dashboard"`
 	Archive    string     `json:"archive"`
+
+	temporary bool // the data is removed at the end
 }
 
 type hotPath struct {
@@ -55,6 +57,7 @@ func compare(o *Options, report *load.Report, base, now figures, settled bool) *
 		Accounting:        now.accounting,
 		Dashboard:         strings.TrimSuffix(o.AdminURL, "/") + "/",
 		Archive:           o.ArchiveURL,
+		temporary:         o.Temporary,
 		Problems:          []string{},
 	}
 	s.AbandonedInBooks = now.abandoned - base.abandoned
@@ -118,8 +121,10 @@ func (s *summary) write(out io.Writer, output string) error {
 	var b strings.Builder
 	s.writeFigures(&b)
 	s.writeHotPaths(&b)
-	fmt.Fprintf(&b, "Dashboard  %s\n", s.Dashboard)
-	if s.Archive != "" {
+	if s.temporary {
+		b.WriteString("The dashboard ends and the data is removed with the demo. To look around, leave --requests and --duration out;\n" +
+			"to keep the data, say where with --data DIR.\n")
+	} else {
 		fmt.Fprintf(&b, "Archive    %s\n", s.Archive)
 	}
 	_, err := io.WriteString(out, b.String())

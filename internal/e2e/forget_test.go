@@ -78,6 +78,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	}
 	nowhere := func(when string) {
 		t.Helper()
+		awaitAnswer(t, w, "/snapshot")
 		for _, path := range []string{"/snapshot", "/snapshots", "/api/v1/events?limit=1000", "/api/v1/paths", "/metrics", "/api/v1/recent"} {
 			body, err := w.Ask(t.Context(), http.MethodGet, path)
 			if err != nil {
@@ -139,4 +140,15 @@ func verified(t *testing.T, w *Wayside) {
 	if err != nil {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
+}
+
+// awaitAnswer waits until the books process, which starts after the traffic process, has made something to be answered.
+func awaitAnswer(t *testing.T, w *Wayside, path string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, err := w.Ask(t.Context(), http.MethodGet, path); err == nil {
+			return
+		}
+	}
+	t.Errorf("%s is not answered", path)
 }

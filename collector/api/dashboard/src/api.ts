@@ -34,6 +34,13 @@ export interface Archives {
   archives: { id: number; state: string; key: string; rows: number; object_bytes: number; hour?: number }[];
 }
 
+export interface JobRun { started: string; duration_ns: number; objects: number; rows: number; bytes: number; error?: string }
+export interface Job {
+  name: string; schedule: string; running: boolean; next?: string; failing: number; error?: string; runs: number; failures: number;
+  recent?: JobRun[]; // the newest first
+}
+export interface Jobs { jobs: Job[] }
+
 /** An answer that was not 2xx, with the reason that wayside gave. */
 export class Refused extends Error {
   constructor(readonly status: number, reason: string) { super(reason); }

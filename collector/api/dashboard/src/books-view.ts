@@ -1,13 +1,14 @@
 // The books: accounting, spool, archive and storage, and in words whether all is well.
 
-import { checks, get, type Accounting, type Archives, type Check, type Storage } from "./api";
+import { checks, get, type Accounting, type Archives, type Check, type Jobs, type Storage } from "./api";
 import { announce, h } from "./dom";
 import * as f from "./format";
+import { jobsPanel, ofJobs } from "./jobs";
 import { Notice } from "./parts";
 import type { State } from "./state";
 
 type Kind = "good" | "wait" | "bad";
-interface Finding { kind: Kind; about: string; text: string }
+export interface Finding { kind: Kind; about: string; text: string }
 
 const signs: Record<Kind, string> = { good: "✓", wait: "!", bad: "✕" };
 const words: Record<Kind, string> = { good: "Well", wait: "Worth a look", bad: "Trouble" };
@@ -20,6 +21,7 @@ export class BooksView {
   private readonly accounts = h("div");
   private readonly storage = h("div");
   private readonly archive = h("div");
+  private readonly jobs = h("div");
   private lastResponses = -1;
   private unbalanced = 0; // readings in a row
 
@@ -27,6 +29,7 @@ export class BooksView {
     this.element = h("div", {}, h("h1", {}, "The books"), this.notice.element, this.verdict, this.findings,
       h("section", {}, h("h2", {}, "Every response, accounted for"), this.accounts),
       h("section", {}, h("h2", {}, "Storage"), this.storage),
+      h("section", {}, h("h2", {}, "Scheduled jobs"), this.jobs),
       h("section", {}, h("h2", {}, "Archive"), this.archive));
   }
 
@@ -37,14 +40,16 @@ export class BooksView {
       if (signal.aborted) throw err;
       return err;
     });
-    const [accounts, lines, storage, archives] = await Promise.all([
+    const [accounts, lines, storage, archives, jobs] = await Promise.all([
       get<Accounting>("/api/v1/accounting", {}, signal), optional(checks(signal)),
       optional(get<Storage>("/api/v1/storage", {}, signal)), optional(get<Archives>("/api/v1/archives", { limit: 20 }, signal)),
+      optional(get<Jobs>("/api/v1/jobs", {}, signal)),
     ]);
-    const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage)];
+    const findings = [...this.ofAccounts(accounts), ...ofChecks(lines), ...ofStorage(storage), ...ofJobs(jobs)];
     this.say(findings);
     this.accounts.replaceChildren(flow(accounts), identities(accounts));
     this.storage.replaceChildren(storage instanceof Error ? unreadable(storage) : storagePanel(storage));
+    this.jobs.replaceChildren(jobs instanceof Error ? unreadable(jobs) : jobsPanel(jobs));
     this.archive.replaceChildren(archives instanceof Error ? unreadable(archives) : archivePanel(archives));
   }
 
@@ -84,8 +89,12 @@ const title = (name: string): string => name.charAt(0).toUpperCase() + name.slic
 
 function ofChecks(lines: Check[] | Error): Finding[] {
   if (lines instanceof Error) return [{ kind: "bad", about: "Health", text: "The health checks cannot be read." }];
-  return lines.map((c) => ({ kind: c.ok ? "good" : "bad", about: title(c.name), text: sentence(c.detail) }));
+  return lines.map((c) => ({ kind: c.ok ? "good" : "bad", about: title(c.name), text: sentence(figures(c.detail)) }));
 }
+
+/** Figures that a check tells are written as everywhere else. */
+const figures = (text: string): string => text.replace(/\b(\d+) bytes\b/g, (_, n: string) => f.bytes(Number(n)))
+  .replace(/\b(\d{4,}) (events|requests|upstream)\b/g, (_, n: string, what: string) => `${f.count(Number(n))} ${what}`);
 
 const sentence = (text: string): string => (/^[a-z]+:/.test(text) ? text : title(text)) + (/[.!?]$/.test(text) ? "" : ".");
 
@@ -122,7 +131,7 @@ function identities(a: Accounting): HTMLElement {
 }
 
 const partNames: Record<string, string> = {
-  spool: "Spool: not yet counted", store: "Store: events and statistics", archive: "Archive: on this disk", quarantine: "Quarantine: damaged files", other: "Other",
+  spool: "Spool: not yet counted", store: "Store: events and statistics", archive: "Archive: on this disk", quarantine: "Quarantine: damaged files", other: "Other: reserve for a full disk",
 };
 
 function storagePanel(s: Storage): HTMLElement {

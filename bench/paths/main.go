@@ -3,6 +3,7 @@
 //
 //	go run ./bench/paths                    all APIs, three seeds
 //	go run ./bench/paths -api github -misses 20
+//	go run ./bench/paths -api other.txt     any other API: go run ./internal/pathbench/extract OPENAPI.json >other.txt
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 )
 
 func main() {
-	api := flag.String("api", strings.Join(pathbench.Names, ","), "APIs, separated by commas")
+	api := flag.String("api", strings.Join(pathbench.Names, ","), "APIs, or files with lists of operations, separated by commas")
 	requests := flag.Int("requests", 500_000, "requests per run")
 	seeds := flag.Int("seeds", 3, "runs per API")
 	noise := flag.Float64("noise", 0.1, "share of requests that are a scanner's")
@@ -27,7 +28,7 @@ func main() {
 	fmt.Println("| API | seed | rule | requests exact | templates exact | over-merged | under-merged | (other) | rows | of noise | ns/request | bytes/row |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for name := range strings.SplitSeq(*api, ",") {
-		ops, err := pathbench.Load(name)
+		ops, err := load(name)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "paths:", err)
 			os.Exit(2)
@@ -40,6 +41,18 @@ func main() {
 			}
 		}
 	}
+}
+
+// load takes an API by its name, or one of another description from the list that internal/pathbench/extract made of it.
+func load(name string) ([]pathbench.Operation, error) {
+	if !strings.HasSuffix(name, ".txt") {
+		return pathbench.Load(name)
+	}
+	body, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return pathbench.Read(name, body)
 }
 
 // rule is a way to give labels.

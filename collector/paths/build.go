@@ -47,15 +47,23 @@ func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
 }
 
 // appendLearnt appends a slash and a segment, as a placeholder where the level below dst was learnt to vary.
+//
+// A date that a path begins with, and that has something below it, is an API's version more often than a value
+// ("/2015-03-31/functions"). Where it is a value after all there are many, and the level is learnt like any other.
 func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof bool) []byte {
 	var v *level
 	if len(l.levels) > 0 {
 		l.key = append(append(append(l.key[:0], host...), 0), dst...)
 		v = l.levels[string(l.key)]
 	}
+	version := len(dst) == 0 && len(rest) > 0 && isDate(segment)
 	dst = append(dst, '/')
 	start := len(dst)
-	dst = appendSegment(dst, segment)
+	if version { // left to what is learnt
+		dst = append(dst, segment...)
+	} else {
+		dst = appendSegment(dst, segment)
+	}
 	text := dst[start:]
 	if v == nil || len(text) == 0 || bytes.IndexByte(text, '{') >= 0 || !v.holds(string(text)) {
 		return dst

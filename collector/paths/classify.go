@@ -119,6 +119,36 @@ func isNumeric(s []byte) bool {
 	return true
 }
 
+// isDate accepts 2006-01-02.
+func isDate(s []byte) bool {
+	if len(s) != len("2006-01-02") {
+		return false
+	}
+	for i, c := range s {
+		if i == 4 || i == 7 {
+			if c != '-' {
+				return false
+			}
+		} else if !isDigit(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// isLocale accepts a code of a language or a country, or of both ("de", "pt-BR").
+func isLocale(s string) bool {
+	if len(s) != 2 && (len(s) != 5 || s[2] != '-' && s[2] != '_') {
+		return false
+	}
+	for i := range len(s) {
+		if i != 2 && !isLetter(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // isHexID wants at least eight hex digits; the caller has seen a decimal digit among them.
 func isHexID(s []byte) bool {
 	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {

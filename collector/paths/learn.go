@@ -78,10 +78,54 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 	case likely:
 		return &level{host: t.host, prefix: prefix, except: t.names(children)}
 	}
-	if only := values(children, merged); only != nil {
+	only := values(children, merged)
+	for name := range locales(children) {
+		if only == nil {
+			only = map[string]bool{}
+		}
+		only[name] = true
+	}
+	if only != nil {
 		return &level{host: t.host, prefix: prefix, only: only}
 	}
 	return nil
+}
+
+// localesMin is the number of codes from which they are taken for values.
+const localesMin = 6
+
+// locales picks the children that are codes of languages or countries, where there are many of them with the same names below
+// them: however often each is asked for, a code stays a value.
+func locales(children []*child) map[string]bool {
+	seen, codes := map[uint32]int{}, []*child{}
+	for _, c := range children {
+		if !isLocale(c.name) {
+			continue
+		}
+		if c.signs == nil {
+			c.sign()
+		}
+		codes = append(codes, c)
+		for s := range c.signs {
+			seen[s]++
+		}
+	}
+	if len(codes) < localesMin {
+		return nil
+	}
+	only := map[string]bool{}
+	for _, c := range codes {
+		for s := range c.signs {
+			if seen[s]*3 >= len(codes) {
+				only[c.name] = true
+				break
+			}
+		}
+	}
+	if len(only) < localesMin || 2*len(only) < len(codes) {
+		return nil
+	}
+	return only
 }
 
 // values picks the children that look like the identifiers beside them: below them stand names that stand below those
@@ -290,8 +334,13 @@ func (t *tree) names(children []*child) map[string]bool {
 	}
 	flat := once*10 >= 9*len(children)
 	except := map[string]bool{}
+	apart := outlier(children)
 	for _, c := range children {
 		if c.count < exceptionCount || len(except) >= exceptionsMax {
+			continue
+		}
+		if c.count >= apart && len(c.signs) == 0 {
+			except[c.name] = true
 			continue
 		}
 		own := len(c.signs) > 0 || flat
@@ -303,4 +352,29 @@ func (t *tree) names(children []*child) map[string]bool {
 		}
 	}
 	return except
+}
+
+// Bounds of outlier.
+const (
+	outliersMax  = 8  // children that may stand out
+	outlierCount = 24 // responses that each of them needs
+	outlierGap   = 3  // how many times as often as any other they were asked for
+)
+
+// outlier is the count from which children stand out from all others: few of them, asked for several times as often as the
+// next. However uneven values are, the most frequent ones come ever closer after each other; a name among them
+// ("/user/login" beside "/user/anna") does not.
+func outlier(children []*child) int {
+	counts := make([]int, len(children))
+	for i, c := range children {
+		counts[i] = c.count
+	}
+	slices.Sort(counts)
+	slices.Reverse(counts)
+	for i := min(outliersMax, len(counts)-1); i > 0; i-- {
+		if counts[i-1] >= outlierCount && counts[i-1] >= outlierGap*counts[i] {
+			return counts[i-1]
+		}
+	}
+	return countMax + 1<<30
 }

@@ -18,7 +18,9 @@
 // is sure to vary becomes "{id}" in labels from then on; one that only looks so is shown merged, and comes apart again if
 // more traffic shows that its children are names. In both cases the rows of before are merged when they are read
 // ([Rules.Label]); nothing that was written changes. A child of a varying level that is common and unlike the others, at
-// first or later, keeps its name.
+// first or later, keeps its name; so does one that was asked for several times as often as any of them. Codes of languages and
+// countries that have the same names below them are values however common they are, and a date that a path begins with is a
+// name until there are many.
 //
 // # Room
 //

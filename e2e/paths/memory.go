@@ -13,20 +13,22 @@ import (
 // watch samples what processes take, named by functions because they come and go.
 type watch struct {
 	mu      sync.Mutex
-	samples map[string][]uint64 // bytes, oldest first
+	samples map[string][]uint64 // PSS in bytes, oldest first
+	anon    map[string]uint64   // of it, at most, memory that no file stands behind
 	stop    func()
 }
 
 func watchMemory(ctx context.Context, pids map[string]func() int) *watch {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watch{samples: map[string][]uint64{}}
+	w := &watch{samples: map[string][]uint64{}, anon: map[string]uint64{}}
 	var done sync.WaitGroup
 	done.Go(func() {
 		for ctx.Err() == nil {
 			for name, pid := range pids {
-				if n, err := pss(pid()); err == nil {
+				if all, anon, err := pss(pid()); err == nil {
 					w.mu.Lock()
-					w.samples[name] = append(w.samples[name], n)
+					w.samples[name] = append(w.samples[name], all)
+					w.anon[name] = max(w.anon[name], anon)
 					w.mu.Unlock()
 				}
 			}
@@ -58,7 +60,7 @@ func (w *watch) flat() (text string, err error) {
 		if text != "" {
 			text += ", "
 		}
-		text += fmt.Sprintf("%s %.1f then %.1f MiB (most %.1f)", name, early/mib, late/mib, float64(most)/mib)
+		text += fmt.Sprintf("%s %.1f then %.1f MiB (most %.1f, without files %.1f)", name, early/mib, late/mib, float64(most)/mib, float64(w.anon[name])/mib)
 		if late > 1.25*early && late > early+8*mib {
 			err = fmt.Errorf("memory of %s grows from %.1f to %.1f MiB", name, early/mib, late/mib)
 		}
@@ -74,17 +76,27 @@ func mean(s []uint64) float64 {
 	return sum / float64(len(s))
 }
 
-// pss is the proportional set size of a process in bytes.
-func pss(pid int) (uint64, error) {
+// pss is the proportional set size of a process in bytes, and what of it no file stands behind.
+func pss(pid int) (all, anon uint64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for line := range bytes.Lines(text) {
-		if fields := bytes.Fields(line); len(fields) == 3 && string(fields[0]) == "Pss:" {
-			kib, err := strconv.ParseUint(string(fields[1]), 10, 64)
-			return kib << 10, err
+		fields := bytes.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		kib, _ := strconv.ParseUint(string(fields[1]), 10, 64)
+		switch string(fields[0]) {
+		case "Pss:":
+			all = kib << 10
+		case "Pss_Anon:":
+			anon = kib << 10
 		}
 	}
-	return 0, fmt.Errorf("process %d has no Pss", pid)
+	if all == 0 {
+		return 0, 0, fmt.Errorf("process %d has no Pss", pid)
+	}
+	return all, anon, nil
 }

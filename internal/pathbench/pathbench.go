@@ -41,10 +41,15 @@ func Load(name string) ([]Operation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no API %q: %w", name, err)
 	}
+	return Read(name, body)
+}
+
+// Read reads a list that is not one of Names, such as package extract makes of an OpenAPI description.
+func Read(name string, body []byte) ([]Operation, error) {
 	var out []Operation
 	for line := range strings.Lines(string(body)) {
 		method, path, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok {
+		if !ok || strings.Count(path, "{") != strings.Count(path, "}") {
 			return nil, fmt.Errorf("API %s: line %q", name, line)
 		}
 		out = append(out, parse(method, path))

@@ -1,0 +1,109 @@
+package paths
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// shownAs labels paths and says what each is shown as in the end, and how many of its requests are.
+func shownAs(l *Labeler, paths []string) map[string]map[string]int {
+	given := map[[2]string]int{}
+	for _, p := range paths {
+		given[[2]string{p, label(l, p, 200)}]++
+	}
+	shown := map[string]map[string]int{}
+	for pair, n := range given {
+		if shown[pair[0]] == nil {
+			shown[pair[0]] = map[string]int{}
+		}
+		shown[pair[0]][l.Rules().Label("example.com", pair[1])] += n
+	}
+	return shown
+}
+
+// Codes of countries and languages are values however often each is asked for; names of two letters with nothing alike below
+// them are not.
+func TestLocales(t *testing.T) {
+	codes := []string{"at", "be", "de", "en", "en-GB", "es", "fr", "it", "nl", "pt_BR", "se"}
+	random := rand.New(rand.NewPCG(1, 2))
+	var paths []string
+	for range 6000 {
+		code := codes[random.IntN(len(codes))]
+		paths = append(paths, "/"+code+[]string{"/cart", "/checkout", "/products/" + fmt.Sprint(random.IntN(500))}[random.IntN(3)],
+			[]string{"/v1/list", "/js/app", "/up/now", "/my/page", "/qa/all", "/go/away", "/tv/guide"}[random.IntN(7)])
+	}
+	shown := shownAs(newLabeler(t, Options{}), paths)
+	for _, code := range codes {
+		if shown["/"+code+"/cart"]["/{id}/cart"] == 0 {
+			t.Errorf("/%s/cart is shown as %v", code, shown["/"+code+"/cart"])
+		}
+	}
+	for _, name := range []string{"/v1/list", "/qa/all", "/tv/guide"} {
+		if shown[name][name] == 0 {
+			t.Errorf("%s is shown as %v", name, shown[name])
+		}
+	}
+}
+
+// A date that a path begins with is a version, unless there are many.
+func TestDatesInFront(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	var paths []string
+	for range 3000 {
+		paths = append(paths, fmt.Sprintf("/2015-03-31/functions/%d", random.IntN(500)), "/2019-09-30/layers")
+	}
+	shown := shownAs(newLabeler(t, Options{}), paths)
+	if got := shown["/2019-09-30/layers"]; got["/2019-09-30/layers"] != 3000 {
+		t.Errorf("a version is shown as %v", got)
+	}
+	paths = nil
+	for day := range 2000 {
+		paths = append(paths, fmt.Sprintf("/%04d-%02d-%02d/menu", 2020+day/336, 1+day/28%12, 1+day%28))
+	}
+	l := newLabeler(t, Options{})
+	shownAs(l, paths)
+	if got := label(l, "/2031-01-01/menu", 200); got != "/{id}/menu" {
+		t.Errorf("one of very many dates is %s", got)
+	}
+	if got := label(l, "/2031-01-01", 200); got != "/{id}" {
+		t.Errorf("a date with nothing below it is %s", got)
+	}
+}
+
+// Names beside values stand out by how often they are asked for; the most popular value does not.
+func TestNamesStandOut(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	zipf := rand.NewZipf(random, 1.05, 10, 3000)
+	users := make([]string, 3001)
+	for i := range users {
+		users[i] = "/user/" + word(random, 7)
+	}
+	var paths []string
+	for range 8000 {
+		switch n := random.IntN(10); {
+		case n < 2:
+			paths = append(paths, "/user/login")
+		case n < 4:
+			paths = append(paths, "/user/logout")
+		default:
+			paths = append(paths, users[zipf.Uint64()])
+		}
+	}
+	l := newLabeler(t, Options{})
+	shown := shownAs(l, paths)
+	for _, name := range []string{"/user/login", "/user/logout"} {
+		if shown[name][name] == 0 {
+			t.Errorf("%s is shown as %v", name, shown[name])
+		}
+	}
+	apart := 0
+	for _, user := range users {
+		if shown[user][user] > 0 {
+			apart++
+		}
+	}
+	if apart > 1 || label(l, "/user/somebody-else", 200) != "/user/{id}" {
+		t.Errorf("%d users have rows of their own; another is %s", apart, label(l, "/user/somebody-else", 200))
+	}
+}

@@ -76,6 +76,7 @@ type model struct {
 	ctx     context.Context //nolint:containedctx // the program's own life: commands end with it
 	o       TopOptions
 	window  int
+	oneHost bool // all rows have the same host
 	sort    int  // of columns
 	rising  bool // smallest first
 	paused  bool
@@ -178,10 +179,11 @@ func (m *model) arrange() {
 		return
 	}
 	wanted := strings.ToLower(m.filter)
-	m.rows = m.rows[:0]
+	m.rows, m.oneHost = m.rows[:0], true
 	for _, r := range m.paths.Paths {
 		if r.Count > 0 && strings.Contains(strings.ToLower(r.Method+" "+r.Host+r.Path), wanted) {
 			m.rows = append(m.rows, r)
+			m.oneHost = m.oneHost && r.Host == m.rows[0].Host
 		}
 	}
 	value := columns[m.sort].value

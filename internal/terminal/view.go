@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 )
 
 // View draws the screen.
@@ -62,14 +63,17 @@ func (m *model) heading() []string {
 	}
 	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(now)), errors,
 		duration(t.Latency.P50), duration(t.Latency.P95), duration(t.Latency.P99))
-	return []string{title, totals + style(cyan, spark(m.recent.Totals.Count, 30)), ""}
+	if room := m.width - ansi.StringWidth(totals); room >= 10 {
+		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
+	}
+	return []string{title, totals, ""}
 }
 
 func (m *model) footer() string {
 	if m.typing {
 		return style(bold, "filter: ") + Safe(m.filter) + "█" + style(faint, "   enter: keep  esc: clear")
 	}
-	keys := "↑↓ move  enter open  s order  r reverse  / filter  w window  space pause  ? help  q quit"
+	keys := "q quit  ? help  ↑↓ move  enter open  / filter  s order  w window  r reverse  space pause"
 	if m.inside {
 		keys = "esc back  w window  space pause  q quit"
 	}
@@ -157,6 +161,14 @@ func (m *model) recently(format string) string {
 	return fmt.Sprintf(format, m.recent.minutes)
 }
 
+// host is the row's host behind its path. Where all rows have the same, it would only take their room.
+func (m *model) host(r *row, plain func(sgr, text string) string) string {
+	if m.oneHost && m.width < narrow {
+		return ""
+	}
+	return "  " + plain(faint, Safe(r.Host))
+}
+
 func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 	plain := func(sgr, text string) string {
 		if selected {
@@ -164,7 +176,7 @@ func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 		}
 		return style(sgr, text)
 	}
-	line := plain(faint, fit(Safe(r.Method), 8)) + " " + fit(Safe(r.Path)+"  "+plain(faint, Safe(r.Host)), pathWidth)
+	line := plain(faint, fit(Safe(r.Method), 8)) + " " + fit(Safe(r.Path)+m.host(r, plain), pathWidth)
 	if m.width >= narrow {
 		line += " " + plain(cyan, fit(spark(r.recent, sparkWide), sparkWide))
 	}

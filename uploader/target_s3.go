@@ -20,7 +20,6 @@ import (
 	"sync/atomic"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
@@ -327,32 +326,3 @@ func isUnsupported(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"
 }
-
-// awsCredentials is the usual chain, with an error instead of anonymous requests at its end.
-func awsCredentials(o TargetOptions) *credentials.Credentials {
-	if o.AccessKey != "" {
-		return credentials.NewStaticV4(o.AccessKey, o.SecretKey, o.SessionToken)
-	}
-	return credentials.New(&chain{Chain: credentials.Chain{Providers: []credentials.Provider{
-		&credentials.EnvAWS{},
-		&credentials.FileAWSCredentials{},
-		&credentials.IAM{Client: &http.Client{Timeout: iamTimeout}},
-	}}})
-}
-
-var errNoCredentials = errors.New("no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws/credentials, or a role for the pod or instance")
-
-// chain is credentials.Chain that fails when nothing is found.
-type chain struct{ credentials.Chain }
-
-// RetrieveWithCredContext implements credentials.Provider.
-func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
-	v, err := c.Chain.RetrieveWithCredContext(cc)
-	if err == nil && v.AccessKeyID == "" {
-		return v, errNoCredentials
-	}
-	return v, err
-}
-
-// Retrieve implements credentials.Provider.
-func (c *chain) Retrieve() (credentials.Value, error) { return c.RetrieveWithCredContext(nil) }

@@ -87,6 +87,22 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 	})
 }
 
+// latencySlack is what percentiles may differ by on a machine that does other things too; an archive that traffic waited for
+// would cost a timeout.
+const latencySlack = 5 * time.Millisecond
+
+// unchanged compares what the client saw while the server was away with the worse of before and after: half as much again at
+// the median, twice as much at p99, and the slack.
+func unchanged(before, away, after *load.Report) error {
+	for q, factor := range map[float64]float64{0.5: 1.5, 0.99: 2} {
+		with := max(before.Latency.Quantile(q), after.Latency.Quantile(q))
+		if got := away.Latency.Quantile(q); got > time.Duration(float64(with)*factor)+latencySlack {
+			return fmt.Errorf("p%.0f was %v while the server was away, %v while it was there", 100*q, got, with)
+		}
+	}
+	return nil
+}
+
 // catchUpMax is how long catching up may take. It is only reached when something is wrong.
 const catchUpMax = 2 * time.Minute
 
@@ -138,6 +154,7 @@ func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (strin
 		}
 		caught := time.Since(began)
 		text, err := compareBooks(ctx, s, &received, total)
+		err = errors.Join(err, unchanged(before, away, after))
 		latency := func(r *load.Report) string {
 			return fmt.Sprintf("%v/%v", r.Latency.Quantile(0.5).Round(time.Microsecond), r.Latency.Quantile(0.99).Round(10*time.Microsecond))
 		}

@@ -201,7 +201,7 @@ func Default() Config {
 			SegmentBytes: MiB, Segments: 8, BytesMax: 256 * MiB,
 		},
 		Collector: Collector{
-			Enabled: true, MemoryBytesMax: 48 * MiB, DrainEvents: 4096, DrainInterval: Second,
+			Enabled: true, MemoryBytesMax: 32 * MiB, DrainEvents: 4096, DrainInterval: Second,
 			Snapshot: Snapshot{Batches: 10, Interval: Second, Window: 24 * Hour},
 		},
 		Paths:   Paths{Max: 1000, HostsMax: 100, Raw: "on"},

@@ -16,7 +16,7 @@ import (
 const (
 	steadyPause = 5 * time.Second // between two kills
 
-	// Bounds of the steady trial, about three times what it takes. The books process aims at 48 MiB (collector.memory_bytes_max),
+	// Bounds of the steady trial, about three times what it takes. The books process aims at 32 MiB (collector.memory_bytes_max),
 	// the queue empties itself within seconds of each kill, and the store holds what the last few jobs have not archived.
 	steadyRunBytesMax   = 96 << 20
 	steadyBooksBytesMax = 128 << 20

@@ -269,8 +269,8 @@ func hostLike(host []byte) bool {
 
 // ordinaryHost recognises what most requests have without making a string of it.
 func ordinaryHost(host []byte) bool {
-	name, _, _ := bytes.Cut(host, []byte(":"))
-	return string(name) == "127.0.0.1" || string(name) == "localhost"
+	name, port, _ := bytes.Cut(host, []byte(":"))
+	return (string(name) == "127.0.0.1" || string(name) == "localhost") && bytes.IndexByte(port, ':') < 0
 }
 
 // render returns the responses for the present document and second, nil while there is no document.

@@ -11,11 +11,12 @@ FAULTS ?=
 CYCLES ?= 0
 SEED ?= 1
 JOBS ?= 1
+MODEL_STEPS ?= 1000000
 TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table docker-check clean archive-proofs
+.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model docker-check clean archive-proofs
 .PHONY: dashboard dashboard-check
 
 help: ## Show this help
@@ -42,6 +43,9 @@ faults: ## Break it on purpose: FAULTS='kill power-*' CYCLES=n SEED=s JOBS=n, re
 
 faults-table: ## The table of what was tried, from docs/evidence/faults.md into docs/GUARANTEES.md
 	$(GO) run ./faults -table -update docs/GUARANTEES.md
+
+model: ## MODEL_STEPS random operations on spool and store, compared with maps after each
+	scripts/model.sh $(MODEL_STEPS)
 
 http: ## Long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse (minutes each)
 	@scripts/need.sh slowhttptest:slowhttptest

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,7 +51,11 @@ func TestModel(t *testing.T) {
 		})
 		m.drainAll()
 	})
+	t.Logf("model: %d steps", modelSteps.Load())
 }
+
+// modelSteps counts the operations of all cases, for TestModel to say.
+var modelSteps atomic.Uint64
 
 func (m *model) open() {
 	s, err := Open(m.o)
@@ -191,6 +196,7 @@ func (m *model) ledgers() []Ledger {
 }
 
 func (m *model) check(t *rapid.T) {
+	modelSteps.Add(1)
 	held := make(map[uuid.UUID]uint64)
 	for key := range m.held {
 		held[key.epoch]++

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Random operations on the spool and on the store, each compared with maps, until so many steps were made. Says the seed of each
+# round, and appends what it came to to docs/evidence/model.md.
+#
+#   scripts/model.sh [STEPS] [SEED]      a million by default, about ten minutes; half of them on each
+#
+# A round that failed is repeated by the command that it prints. TMPDIR in memory (/dev/shm) saves the disk: what a crash leaves
+# behind is the harness's subject, not this one's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+want=${1:-1000000}
+seed=${2:-$RANDOM$RANDOM}
+evidence="${EVIDENCE-docs/evidence/model.md}"
+dir="$(mktemp -d)"
+trap 'rm -rf "$dir"' EXIT
+export TMPDIR="${TMPDIR:-/dev/shm}"
+commit="$(git rev-parse --short=12 HEAD)"
+git diff --quiet HEAD -- . ':!docs' || commit="$commit+"
+
+model() { # package: rounds until half of the steps were made
+	local package=$1 steps=0 round=0 made
+	go test -c -o "$dir/$(basename "$package").test" "$package"
+	while ((steps < want / 2)); do
+		local round_seed=$((seed + round))
+		local command=("$dir/$(basename "$package").test" -test.run '^TestModel$' -test.v -test.timeout 20m -rapid.nofailfile -rapid.checks 20 -rapid.steps 1000 -rapid.seed "$round_seed")
+		if ! (cd "$package" && "${command[@]}") >"$dir/log" 2>&1; then
+			grep -v 'rapid\] draw' "$dir/log" | head -n 20 >&2
+			row "$package" "$steps" "$round_seed" "FAILS: go test $package -run TestModel -rapid.checks 20 -rapid.steps 1000 -rapid.seed $round_seed"
+			return 1
+		fi
+		made="$(sed -n 's/.*model: \([0-9]*\) steps.*/\1/p' "$dir/log")"
+		((steps += made, round += 1))
+	done
+	row "$package" "$steps" "$seed to $((seed + round - 1))" holds
+}
+
+row() {
+	printf '| %s | %s | %s | %s | %s | %s |\n' "$(date -u '+%F %H:%M')" "$1" "$2" "$3" "$commit" "$4" | tee -a "${evidence:-/dev/null}"
+}
+
+if [[ -n "$evidence" && ! -e "$evidence" ]]; then
+	cat >"$evidence" <<'END'
+# Evidence: model
+
+Random operations on the spool and on the store, compared with maps after each step (`make model`). A commit with a "+" was
+not clean.
+
+| when (UTC) | package | steps | seeds | commit | result |
+|---|---|---|---|---|---|
+END
+fi
+model ./spool
+model ./collector/store

@@ -129,15 +129,18 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: isTerminal(cmd.OutOrStdout()),
 	}
-	for connected := false; ; {
-		err := f.stream(ctx, cmd, o, func() { connected = true })
+	for connected, said := false, false; ; {
+		err := f.stream(ctx, cmd, o, func() { connected, said = true, false })
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // whatever broke the stream: it was to end
 		}
 		if !connected || errors.Is(err, syscall.EPIPE) {
 			return err
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), "wayside: the stream was lost, trying again")
+		if !said { // once, however long wayside is away
+			fmt.Fprintln(cmd.ErrOrStderr(), "wayside: the stream was lost, trying again until it is back or Ctrl-C is pressed")
+			said = true
+		}
 		select {
 		case <-time.After(tailRetry):
 		case <-ctx.Done():

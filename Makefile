@@ -16,7 +16,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model docker-check clean archive-proofs
+.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model bench-sync docker-check clean archive-proofs
 .PHONY: dashboard dashboard-check
 
 help: ## Show this help
@@ -72,6 +72,9 @@ fuzz: ## Every fuzz target for FUZZTIME
 bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	$(GO) run ./bench $(BENCH)
+
+bench-sync: ## spool.sync: request beside interval: rate and latency, on this folder's disk
+	$(GO) run ./bench/sync
 
 archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a week, 10 million events, DuckDB and ClickHouse (npm)
 	@scripts/need.sh nginx:nginx-light node:nodejs

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,20 @@ func TestEveryBlockOfATableIsChecked(t *testing.T) {
 	}
 	if n := len(s.Watermarks()); n != 0 {
 		t.Errorf("%d watermarks in a new store", n)
+	}
+	reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store.txt"))
+	if len(reports) != 1 {
+		t.Fatal(reports)
+	}
+	text, err := os.ReadFile(reports[0])
+	tables := len(names)
+	for _, want := range []string{
+		fmt.Sprintf("Of %d tables, %d can be read whole", tables, tables-1), "Damaged: store is damaged: table " + filepath.Base(names[0]),
+		"hourly rows", "event blocks with ", "wayside archive rebuild --into",
+	} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("the report does not say %q, %v:\n%s", want, err, text)
+		}
 	}
 }
 

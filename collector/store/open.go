@@ -285,10 +285,12 @@ func setStoreAside(o *Options, reason string) error {
 		}
 	}
 	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
-		"It holds %s.\n"+
+		"It holds %s.\n%s\n"+
 		"Events and statistics in this folder are no longer counted. Events that were archived are safe in the archive.\n"+
 		"Responses that the spools know of and that were in it count as quarantined; those still in a spool are applied to\n"+
-		"the new store, which was begun in %s.\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), o.Dir)
+		"the new store, which was begun in %s.\n"+
+		"The statistics of everything that was archived can be made again from the archive, beside what is there now:\n"+
+		"  wayside archive rebuild --into DIRECTORY\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), readStoreAside(to), o.Dir)
 	if err := writeFileSynced(to+".txt", []byte(report)); err != nil {
 		o.Logger.Warn("store: the report on the damaged store could not be written", "error", err)
 	}

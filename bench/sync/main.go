@@ -55,6 +55,7 @@ func main() {
 var modes = []string{"interval", "request"}
 
 func run(ctx context.Context, o options) error {
+	commit := e2e.Commit() // before there is a folder of ours in the tree
 	dir, err := os.MkdirTemp(o.dir, ".sync-bench-")
 	if err != nil {
 		return err
@@ -81,7 +82,6 @@ func run(ctx context.Context, o options) error {
 		defer func() { _ = w.Stop(30 * time.Second) }()
 		running[mode] = w
 	}
-	commit := e2e.Commit()
 	for _, connections := range []int{1, 16, 64, 256} {
 		turns := map[string][]*load.Report{}
 		for range o.rounds {

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -52,13 +51,13 @@ func need(t *testing.T, program string) string {
 	return ""
 }
 
-// run starts a program that listens on addr, and ends it with the test.
+// run starts a program that listens on addr, and ends it with the test. It stays in the test's process group, so that whoever
+// ends that ends the program too.
 func run(t *testing.T, addr string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	said := &tail{}
 	cmd.Stdout, cmd.Stderr = said, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

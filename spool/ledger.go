@@ -169,6 +169,21 @@ type pageFigures struct {
 	committed *meta // nil when that part is damaged or was being written
 }
 
+// refuseNewer returns an error that wraps errNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Nothing
+// of the folder may be touched then. The queue says its version when it is read.
+func refuseNewer(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "ledger"))
+	if err == nil && len(b) >= 36 && string(b[:8]) == pageMagic && crc32.Checksum(b[:32], castagnoli) == binary.LittleEndian.Uint32(b[32:]) {
+		if version := binary.LittleEndian.Uint32(b[8:]); version > pageVersion {
+			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", errNewer, filepath.Join(dir, "ledger"), version, pageVersion)
+		}
+	}
+	if err := journal.Version(dir); err != nil {
+		return fmt.Errorf("%w: %w", errNewer, err)
+	}
+	return nil
+}
+
 // readPage reports false for a page that is missing or not of this epoch.
 func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 	b, err := os.ReadFile(filepath.Join(dir, "ledger"))

@@ -35,7 +35,7 @@ var (
 	errPanicked = errors.New("panic")
 	errDamaged  = errors.New("damaged queue file")
 	errStuck    = errors.New("queue file is stuck after a fault")
-	errNewer    = errors.New("queue file is of a newer version")
+	errNewer    = errors.New("written by a newer wayside; start that version again, it can go on with this folder")
 )
 
 // meta is the state that each commit writes. The figures are cumulative for the epoch.
@@ -219,7 +219,7 @@ func (q *queueFile) load(epoch uuid.UUID, found time.Time) (m *meta, index []ent
 			return fmt.Errorf("%w: state: %w", errDamaged, err)
 		}
 		if m.Version > metaVersion {
-			return fmt.Errorf("%w: %d", errNewer, m.Version)
+			return fmt.Errorf("%w: queue of version %d, this wayside knows %d", errNewer, m.Version, metaVersion)
 		}
 		if m.Epoch != epoch {
 			return fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)

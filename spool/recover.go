@@ -80,6 +80,9 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 			_ = e.closeFiles()
 		}
 	}()
+	if err = refuseNewer(dir); err != nil {
+		return nil, err
+	}
 	known, err := s.loadQueues(e)
 	if err != nil {
 		return nil, err

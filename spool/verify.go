@@ -120,6 +120,10 @@ func (v *dirVerification) folder(dir string) {
 	if err == nil {
 		defer func() { _ = lock.Close() }()
 	}
+	if err := refuseNewer(dir); err != nil {
+		v.figures.Problem("epoch %s: %v", id, err)
+		return
+	}
 	v.journal(dir, id)
 	var newest *meta
 	held := map[uint64]uint64{} // responses by first seq: the newest copy of a batch counts

@@ -18,6 +18,9 @@ import (
 // ErrSegment is returned by List, joined with what else went wrong, for a file neither of whose headers is valid.
 var ErrSegment = errors.New("journal segment without a valid header")
 
+// ErrNewer is returned by Version for a segment that a newer wayside wrote: it is left as it is.
+var ErrNewer = errors.New("journal segment is of a newer version")
+
 // Left is a segment file that an earlier process left behind.
 type Left struct {
 	Path       string
@@ -54,22 +57,58 @@ func List(dir string, epoch uuid.UUID) ([]Left, error) {
 	return out, errors.Join(errs...)
 }
 
-// readHeader takes copy A, or B if A is damaged. A segment that was never in use has generation 0.
-func readHeader(name string, epoch uuid.UUID) (Left, error) {
+// Version reports ErrNewer if dir holds a segment of a version that this package does not know. Every version begins with the
+// same 64 bytes of header. What is damaged otherwise is for List to say.
+func Version(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "journal-*.seg"))
+	if err != nil {
+		return fmt.Errorf("list journal: %w", err)
+	}
+	for _, name := range names {
+		page, _, err := readPage(name)
+		if err != nil {
+			continue
+		}
+		for _, at := range []int{0, headerCopyOffset} {
+			if version := validVersion(page[at : at+headerUsed]); version > segmentVersion {
+				return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", ErrNewer, name, version, segmentVersion)
+			}
+		}
+	}
+	return nil
+}
+
+// validVersion is 0 for a header that is damaged, or of no segment.
+func validVersion(h []byte) uint32 {
+	if string(h[:8]) != magic || crc32.Checksum(h[:60], castagnoli) != binary.LittleEndian.Uint32(h[60:]) {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(h[8:])
+}
+
+// readPage reads the page with the headers; n is the number of bytes there are.
+func readPage(name string) (page [headerBytes]byte, n int, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return Left{}, fmt.Errorf("recover journal: %w", err)
+		return page, 0, fmt.Errorf("recover journal: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	var page [headerBytes]byte
-	n, err := io.ReadFull(f, page[:])
+	n, err = io.ReadFull(f, page[:])
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return Left{}, fmt.Errorf("recover journal: %w", err)
+		return page, n, fmt.Errorf("recover journal: %w", err)
+	}
+	return page, n, nil
+}
+
+// readHeader takes copy A, or B if A is damaged. A segment that was never in use has generation 0.
+func readHeader(name string, epoch uuid.UUID) (Left, error) {
+	page, n, err := readPage(name)
+	if err != nil {
+		return Left{}, err
 	}
 	for _, at := range []int{0, headerCopyOffset} {
 		h := page[at : at+headerUsed]
-		if string(h[:8]) == magic && crc32.Checksum(h[:60], castagnoli) == binary.LittleEndian.Uint32(h[60:]) &&
-			binary.LittleEndian.Uint32(h[8:]) == segmentVersion && string(h[16:32]) == string(epoch[:]) {
+		if validVersion(h) == segmentVersion && string(h[16:32]) == string(epoch[:]) {
 			return Left{
 				Path: name, epoch: epoch,
 				Generation: binary.LittleEndian.Uint64(h[32:]), FirstSeq: binary.LittleEndian.Uint64(h[40:]),

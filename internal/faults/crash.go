@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -41,7 +42,11 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 		if err != nil {
 			return Outcome{}, err
 		}
-		o, err := t.crash(ctx, random, fmt.Sprintf("%s:%d", point, k))
+		lives := 1
+		if strings.HasPrefix(point, "collector.retire.") {
+			lives += min(k, livesMax) // an epoch is retired once
+		}
+		o, err := t.crash(ctx, random, fmt.Sprintf("%s:%d", point, k), lives)
 		if err != nil {
 			err = fmt.Errorf("%s:%d: %w", point, k, err)
 		}
@@ -53,14 +58,22 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 // crashWait is how long a crash point may take to be reached.
 const crashWait = 6 * time.Second
 
-func (t *trial) crash(ctx context.Context, random *rand.Rand, point string) (Outcome, error) {
-	// A first life leaves a spool behind, so that there is an epoch to recover and to retire.
-	if _, err := t.restart(ctx); err != nil {
-		return Outcome{}, err
+// livesMax bounds how many spools the lives before leave behind.
+const livesMax = 7
+
+func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, lives int) (Outcome, error) {
+	// The lives before leave a spool each behind, so that there is an epoch to recover and to retire.
+	for i := range lives {
+		if _, err := t.restart(ctx); err != nil {
+			return Outcome{}, err
+		}
+		if i == 0 {
+			t.startTraffic(ctx, 4000)
+		}
+		pause(t.w.BooksPID())                                            // nothing is retired before its time
+		t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second) //nolint:gosec // small
+		t.killAll()
 	}
-	t.startTraffic(ctx, 4000)
-	t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second) //nolint:gosec // small
-	t.killAll()
 
 	t.w.Binary = t.lab.faults
 	t.w.Env = append(append([]string(nil), busyEnv...), "WAYSIDE_FAULT_CRASH="+point)

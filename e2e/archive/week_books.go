@@ -74,6 +74,7 @@ func newWeek(ctx context.Context, dir string, limit int64) (*week, error) {
 	}
 	w.uploader, err = uploader.New(uploader.Options{
 		Source: w.store, Catalogue: w.store, Target: target, RetentionEvents: weekRetention, Expire: weekExpire, Now: clock, Logger: quiet,
+		Elapsed: func() time.Duration { return w.now.Sub(monday) },
 	})
 	w.disk = watchDisk(w.data)
 	return w, err

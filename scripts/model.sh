@@ -22,10 +22,10 @@ model() { # package: rounds until half of the steps were made
 	go test -c -o "$dir/$(basename "$package").test" "$package"
 	while ((steps < want / 2)); do
 		local round_seed=$((seed + round))
-		local command=("$dir/$(basename "$package").test" -test.run '^TestModel$' -test.v -test.timeout 20m -rapid.nofailfile -rapid.checks 20 -rapid.steps 1000 -rapid.seed "$round_seed")
+		local command=("$dir/$(basename "$package").test" -test.run '^TestModel$' -test.v -test.timeout 20m -rapid.nofailfile -rapid.checks 150 -rapid.steps 150 -rapid.seed "$round_seed")
 		if ! (cd "$package" && "${command[@]}") >"$dir/log" 2>&1; then
 			grep -v 'rapid\] draw' "$dir/log" | head -n 20 >&2
-			row "$package" "$steps" "$round_seed" "FAILS: go test $package -run TestModel -rapid.checks 20 -rapid.steps 1000 -rapid.seed $round_seed"
+			row "$package" "$steps" "$round_seed" "FAILS: go test $package -run TestModel -rapid.checks 150 -rapid.steps 150 -rapid.seed $round_seed"
 			return 1
 		fi
 		made="$(sed -n 's/.*model: \([0-9]*\) steps.*/\1/p' "$dir/log")"

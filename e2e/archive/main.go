@@ -6,7 +6,7 @@
 //	go run ./e2e/archive week                disk before and after retention over a simulated week
 //	go run ./e2e/archive shutdown            SIGTERM with an open hour and 200,000 unarchived events
 //	go run ./e2e/archive duckdb              DuckDB finds what wayside counted; npm ci in e2e/duckdb first
-//	go run ./e2e/archive clickhouse          ClickHouse finds it on a real S3 server; npm ci in e2e/clickhouse first
+//	go run ./e2e/archive clickhouse          ClickHouse finds it on a real S3 server; npm install in e2e/clickhouse first
 //
 // The outcome is appended to docs/evidence/archive.md together with the commit.
 package main

@@ -26,7 +26,7 @@ import (
 // tool is a program that reads the archive by the statements of docs/QUERY.md that are marked with its name.
 type tool struct {
 	name   string
-	script string // its folder needs npm ci first
+	script string // its folder needs npm install first
 	s3     bool   // reads from a real S3 server, and not from a directory
 }
 
@@ -160,7 +160,7 @@ func (t tool) run(ctx context.Context, statements map[string]string) (map[string
 	cmd.Dir, cmd.Stdin, cmd.Stderr = filepath.Dir(t.script), bytes.NewReader(in), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("run %s (npm ci in %s first): %w", t.name, filepath.Dir(t.script), err)
+		return nil, fmt.Errorf("run %s (npm install in %s first): %w", t.name, filepath.Dir(t.script), err)
 	}
 	answer := map[string]json.RawMessage{}
 	return answer, json.Unmarshal(out, &answer)

@@ -17,6 +17,7 @@ const (
 	settlePoll     = 50 * time.Millisecond
 	requestTimeout = 15 * time.Second
 	rowsMax        = 10_000 // the most that /api/v1/paths lists
+	booksConnected = "connected"
 )
 
 // books reads the admin listener of wayside.
@@ -38,6 +39,7 @@ type accounting struct {
 	Archived    uint64          `json:"archived"`
 	Deleted     uint64          `json:"deleted"`
 	Settled     bool            `json:"settled"`
+	Books       string          `json:"books"` // "connected", or why the books process is away
 }
 
 // row is one row of /api/v1/paths.
@@ -91,14 +93,15 @@ func (b *books) paths(ctx context.Context) (p pathRows, err error) {
 	return p, b.get(ctx, "/api/v1/paths?"+query.Encode(), &p)
 }
 
-// settled waits until the accounting counts at least so many responses and says that nothing is in flight. It reports
-// false when that took longer than timeout, and an error when the last attempt to ask failed.
+// settled waits until the accounting counts at least so many responses and says that nothing is in flight, with the books
+// process there: a wayside that has recorded nothing yet is settled without it. It reports false when that took longer than
+// timeout, and an error when the last attempt to ask failed.
 func (b *books) settled(ctx context.Context, responses uint64, timeout time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for answered := false; ; {
 		a, err := b.accounting(ctx)
-		if err == nil && a.Settled && a.Responses >= responses {
+		if err == nil && a.Settled && a.Responses >= responses && a.Books == booksConnected {
 			return true, nil
 		}
 		answered = answered || err == nil

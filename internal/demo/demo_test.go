@@ -89,7 +89,7 @@ func (f *fake) accounting(w http.ResponseWriter, _ *http.Request) {
 	defer f.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"responses": f.responses, "recorded": f.responses - f.loseRecorded, "dropped": map[string]int{},
-		"applied": f.responses, "aggregated": f.responses - f.loseRow, "archived": f.archived, "settled": !f.inFlight,
+		"applied": f.responses, "aggregated": f.responses - f.loseRow, "archived": f.archived, "settled": !f.inFlight, "books": "connected",
 	})
 }
 

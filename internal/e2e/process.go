@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -31,14 +32,18 @@ func Build(ctx context.Context, dir string, args ...string) (string, error) {
 	return binary, nil
 }
 
-// FreeAddress returns a loopback address that nobody listens on at the moment.
+// FreeAddress gives a loopback address that nobody listens on. Its port lies below those that the kernel gives to outgoing
+// connections (ip_local_port_range, from 32768): one of those could hold it when wayside is started there again.
 func FreeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		var ln net.Listener
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(15_000+rand.IntN(15_000))) //nolint:gosec // any will do
+		if ln, err = net.Listen("tcp", addr); err == nil {
+			return addr, ln.Close()
+		}
 	}
-	addr := ln.Addr().String()
-	return addr, ln.Close()
+	return "", err
 }
 
 // Wayside is one wayside run with its data directory; it can be killed and started again.

@@ -84,12 +84,7 @@ func run(ctx context.Context, name string, prove proof, o options) error {
 	if stopped := r.stop(); err == nil {
 		err = stopped
 	}
-	verdict := "holds"
-	if err != nil {
-		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	row := fmt.Sprintf("| %s | %s | %s | %d | %v | %s | %s |", time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seed,
-		time.Since(began).Round(time.Second), measured, verdict)
+	row := e2e.EvidenceRow(name, o.seed, began, measured, err)
 	fmt.Println(row)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Commit names the code under test; a "+" says that the work tree differs from it in more than documentation, which is where
@@ -21,6 +22,17 @@ func Commit() string {
 		return name + "+"
 	}
 	return name
+}
+
+// EvidenceRow is the row of a table of proofs: when, commit, subject, seed, how long it took, what was measured, and that it
+// holds or why not.
+func EvidenceRow(subject string, seed uint64, began time.Time, measured string, failure error) string {
+	verdict := "holds"
+	if failure != nil {
+		verdict = "FAILS: " + strings.ReplaceAll(failure.Error(), "\n", "; ")
+	}
+	return fmt.Sprintf("| %s | %s | %s | %d | %v | %s | %s |", time.Now().UTC().Format("2006-01-02 15:04"), Commit(), subject, seed,
+		time.Since(began).Round(time.Second), measured, verdict)
 }
 
 // AppendEvidence adds a row to a file, which begins with head if it is new. Without a name nothing is written.

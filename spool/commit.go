@@ -267,8 +267,8 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 	_, published := seg.Published()
 	lost := uint64(0)
 	defer func() {
-		if lost > 0 {
-			s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses in a segment of the journal could not be read when it was committed: they count as dropped (%s).",
+		if lost > 0 || seg.Faulted() {
+			s.report(s.quarantineName(e, "loss"), fmt.Sprintf("A segment of the journal could not be written or read any more. What it did not take, and %d responses of it, count as dropped (%s).",
 				lost, RefusedFault), errors.New("the mapped file was damaged or cut off while it was in use"))
 		}
 	}()

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/ristretto/v2/z"
@@ -57,15 +59,20 @@ func checkTables(dir string) error {
 // checkWorkersMax bounds the tables that are read at a time, before there is anything else to do.
 const checkWorkersMax = 4
 
-// verifyTables checks the tables of the open store. One that a compaction removes meanwhile needs no check any more.
+// verifyTables checks the tables of the open store. One that a compaction removes meanwhile needs no check any more: Badger
+// cuts its file to nothing before it removes it.
 func (s *Store) verifyTables() error {
 	for _, t := range s.db.Tables() {
 		err := checkTable(table.NewFilename(t.ID, s.o.Dir))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && s.hasTable(t.ID) {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Store) hasTable(id uint64) bool {
+	return slices.ContainsFunc(s.db.Tables(), func(t badger.TableInfo) bool { return t.ID == id })
 }
 
 // checkTable reads one table from its first block to its last.

@@ -167,6 +167,9 @@ func (s *Segment) Published() (records, responses uint64) {
 // Generation is the number of this use of the segment, ascending within the epoch from 1.
 func (s *Segment) Generation() uint64 { return s.generation }
 
+// Faulted reports whether the mapping failed while the segment was in use.
+func (s *Segment) Faulted() bool { return s.bad.Load() }
+
 // Wait returns once every reservation of a sealed segment is over. An appender owes a copy of at most a few kilobytes; it
 // can be late only by the scheduler or a page fault.
 func (s *Segment) Wait() {

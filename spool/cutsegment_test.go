@@ -1,0 +1,58 @@
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestCutJournalSegment cuts the active segment off under its mapping: the append that meets it is refused and counted as
+// a fault, what the cut took away with it as well, and a report says so, also when no response had been taken before.
+func TestCutJournalSegment(t *testing.T) {
+	for _, before := range []int{0, 20} {
+		o := testOptions(t.TempDir())
+		s := openSet(t, o)
+		appendN(t, s, 0, before)
+		if err := os.Truncate(activeSegment(t, s), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, refusal := s.TryAppend(sample(before)); refusal != RefusedFault {
+			t.Fatalf("%d before: the append to the cut segment: refusal %v", before, refusal)
+		}
+		want := appendN(t, s, before+1, 30)
+		mustFlush(t, s)
+		got, _ := split(drain(t, s))
+		wantEvents(t, got, want)
+		lost := uint64(before) + 1 //nolint:gosec // small
+		if l := checkLedgers(t, s)[0]; l.Recorded != 30 || l.Dropped[RefusedFault.String()] != lost {
+			t.Errorf("%d before: ledger %+v", before, l)
+		}
+		reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-loss.txt"))
+		if len(reports) != 1 {
+			t.Errorf("%d before: reports %v", before, reports)
+		}
+	}
+}
+
+// activeSegment is the one segment of a new spool that has a header.
+func activeSegment(t *testing.T, s *Set) (name string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(s.current.dir, "journal-*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		data, err := os.ReadFile(n) //nolint:gosec // a path of the test
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data[0] == 0 {
+			continue
+		}
+		if name != "" {
+			t.Fatalf("two segments in use: %s, %s", name, n)
+		}
+		name = n
+	}
+	return name
+}

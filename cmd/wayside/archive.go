@@ -22,6 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -47,8 +48,8 @@ type archiveFlags struct {
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
-	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: 2026-11-23, 2026-11-23T09, RFC 3339, -24h, -7d")
-	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment")
+	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+moment.Forms)
+	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment: as --from")
 }
 
 // span reads --from and --to.
@@ -61,7 +62,7 @@ func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
 		if b.text == "" {
 			continue
 		}
-		if *b.to, err = reader.ParseTime(b.text, now); err != nil {
+		if *b.to, err = moment.Parse(b.text, now); err != nil {
 			return r, &usageError{fmt.Errorf("%s: %w", b.flag, err), exampleOf(cmd)}
 		}
 	}

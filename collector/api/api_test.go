@@ -159,6 +159,24 @@ func TestPathsQuery(t *testing.T) {
 	}
 }
 
+func TestTimesAsPeopleGiveThem(t *testing.T) {
+	h := testHandler(sampleRows())
+	want := decode[pathsAnswer](t, get(t, h, "/api/v1/paths?from=2026-11-23T08:30:00Z&to=2026-11-23T09:30:00Z"))
+	if want.Totals.Count == 0 {
+		t.Fatal("no rows to compare")
+	}
+	for _, span := range []string{"from=now-1h", "from=-1h", "from=now-60m&to=now", "from=1795422600&to=1795426200", "from=2026-11-23T08&to=2026-11-23T10"} {
+		got := decode[pathsAnswer](t, get(t, h, "/api/v1/paths?"+span))
+		if !got.From.Equal(want.From) || !got.To.Equal(want.To) || got.Totals.Count != want.Totals.Count {
+			t.Errorf("%s: %d responses from %v to %v, want %d from %v to %v", span, got.Totals.Count, got.From, got.To, want.Totals.Count, want.From, want.To)
+		}
+	}
+	resp := get(t, h, "/api/v1/paths?from=yesterday")
+	if body := decode[errorBody](t, resp); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body.Error, "now-24h") || !strings.Contains(body.Error, "from") {
+		t.Errorf("status %d, error %q", resp.StatusCode, body.Error)
+	}
+}
+
 func TestBadParametersAreExplained(t *testing.T) {
 	h := testHandler(sampleRows())
 	for _, target := range []string{

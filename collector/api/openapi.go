@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/live"
+	"github.com/wayside-proxy/wayside/internal/moment"
 )
 
 // operation describes an endpoint: what GET /api/v1/openapi.json says of it. A test holds it to what the handlers accept
@@ -36,14 +37,14 @@ var operations = []operation{
 
 // paramTexts say what each parameter of a query means.
 var paramTexts = map[string]string{
-	"from": "Begin of the range: RFC 3339, Unix seconds, now, or relative (-24h, -7d); default 24 hours before to",
-	"to":   "End of the range, not included; default now",
+	"from": "Begin of the range: " + moment.Forms + "; default 24 hours before to",
+	"to":   "End of the range, not included: as from; default now",
 	"sort": "Descending by " + sortNames, "limit": "Most entries, 1 to 10000; default 100",
 	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin so",
 	"path":    "Only this template; of events also the path itself",
 	"status":  "Only with these status codes: 404, 5xx, 500-504, separated by commas",
-	"compare": "previous: also the range of the same length before", "compare_from": "Begin of a range to compare with",
-	"compare_to": "End of the range to compare with", "spark": "Counts of each row in so many parts of the range, 1 to 96",
+	"compare": "previous: also the range of the same length before", "compare_from": "Begin of a range to compare with: as from",
+	"compare_to": "End of the range to compare with: as from", "spark": "Counts of each row in so many parts of the range, 1 to 96",
 	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",
 	"min_duration": "Only events at least this slow: 250ms, or microseconds", "order": "desc (default) or asc",
 	"cursor": "next_cursor of the page before", "state": "planned, verified or deleted",

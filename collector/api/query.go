@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/moment"
 )
 
 // Bounds of queries.
@@ -20,9 +20,6 @@ const (
 	pointsMax    = 10_000
 	rangeDefault = 24 * time.Hour
 )
-
-// timeMax is the end of what RFC 3339 can write.
-var timeMax = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // params gives access to query parameters that are known and given once each; the first failure sticks.
 type params struct {
@@ -108,53 +105,18 @@ func floorHour(t time.Time) int64 {
 	return h
 }
 
-// time reads a moment: RFC 3339, a date (its beginning, UTC), Unix seconds, "now", or relative to now ("-24h", "-7d").
+// time reads a moment in one of [moment.Forms].
 func (p *params) time(key string, byDefault time.Time) time.Time {
 	text := p.text(key)
 	if text == "" || p.err != nil {
 		return byDefault
 	}
-	t, ok := parseTime(text, p.now)
-	if !ok || t.Before(time.Unix(0, 0)) || t.After(timeMax) {
-		p.fail("%s=%q is not a time: use RFC 3339 (2026-03-17T09:00:00Z), a date (2026-03-17), Unix seconds, or relative to now (-24h, -7d)", key, text)
+	t, err := moment.Parse(text, p.now)
+	if err != nil {
+		p.fail("%s: %v", key, err)
 		return byDefault
 	}
 	return t
-}
-
-func parseTime(text string, now time.Time) (time.Time, bool) {
-	if text == "now" {
-		return now, true
-	}
-	if rest, relative := strings.CutPrefix(text, "-"); relative {
-		d, ok := parseDuration(rest)
-		return now.Add(-d), ok
-	}
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
-		if seconds > timeMax.Unix() {
-			return time.Time{}, false
-		}
-		return time.Unix(seconds, 0).UTC(), true
-	}
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day, true // its beginning, UTC
-	}
-	// A "+" that was not escaped arrives as a blank.
-	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(text, " ", "+"))
-	return t.UTC(), err == nil
-}
-
-// parseDuration reads a positive Go duration, or a number of days with "d".
-func parseDuration(text string) (time.Duration, bool) {
-	if days, found := strings.CutSuffix(text, "d"); found {
-		n, err := strconv.ParseUint(days, 10, 32)
-		if err != nil || n == 0 || n > math.MaxInt64/uint64(24*time.Hour) {
-			return 0, false
-		}
-		return time.Duration(n) * 24 * time.Hour, true //nolint:gosec // bounded above
-	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d > 0 && text[0] != '+'
 }
 
 func (p *params) limit() int {
@@ -176,7 +138,7 @@ func (p *params) step() int64 {
 	if text == "" {
 		return 1
 	}
-	d, ok := parseDuration(text)
+	d, ok := moment.Length(text)
 	if !ok || d%time.Hour != 0 {
 		p.fail("step=%q must be whole hours or days (1h, 6h, 1d): statistics are kept by the hour", text)
 		return 1

@@ -117,27 +117,4 @@ func prefixes(r Range) []string {
 	return days
 }
 
-// ParseTime reads a moment: RFC 3339, a date, an hour (2026-11-23T09), "now", or before now (-24h, -7d).
-func ParseTime(text string, now time.Time) (time.Time, error) {
-	if text == "now" {
-		return now, nil
-	}
-	if rest, found := strings.CutPrefix(text, "-"); found {
-		if days, isDays := strings.CutSuffix(rest, "d"); isDays {
-			if n, err := strconv.ParseUint(days, 10, 31); err == nil {
-				return now.AddDate(0, 0, -int(n)), nil
-			}
-		}
-		if d, err := time.ParseDuration(rest); err == nil && d >= 0 {
-			return now.Add(-d), nil
-		}
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04", "2006-01-02T15", time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time: want 2026-11-23, 2026-11-23T09, 2026-11-23T09:30:00Z, -24h, -7d or now", text)
-}
-
 func hourTime(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }

@@ -4,11 +4,12 @@
 //	go run ./e2e -requests 1000000
 //	go run ./e2e -requests 1000000 -kill-books 3 -kill-run 2 -seed 7
 //
-// The outcome is appended to docs/evidence/e2e.md together with the commit, if the work tree is clean.
+// The outcome, a failure too, is appended to docs/evidence/e2e.md together with the commit.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -70,13 +71,12 @@ func prove(ctx context.Context, o options) error {
 		return err
 	}
 	verdict := o.scenario.Check(out)
-	stopped := stack.Wayside.Stop(40 * time.Second)
+	if stopped := stack.Wayside.Stop(40 * time.Second); stopped != nil {
+		verdict = errors.Join(verdict, fmt.Errorf("stop wayside: %w", stopped))
+	}
 	row := describe(o.scenario, out, time.Since(began), verdict)
 	fmt.Println(row)
-	if verdict == nil && stopped == nil {
-		return e2e.AppendEvidence(o.evidence, evidenceHead, row)
-	}
-	return fmt.Errorf("%w (stopped: %v)", verdict, stopped)
+	return errors.Join(verdict, e2e.AppendEvidence(o.evidence, evidenceHead, row))
 }
 
 func logTo(verbose bool, dir string) io.Writer {

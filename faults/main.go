@@ -136,12 +136,13 @@ func (o options) piece(ctx context.Context, lab *faults.Lab, f faults.Fault, cod
 	}
 	p := f.Run(ctx, lab, o.seed, first, cycles)
 	fmt.Printf("%s: %d cycles in %v: %s\n", f.Name, p.Done, p.Took.Round(100*time.Millisecond), p.Result())
-	if !short && o.evidence != "" && p.Done > 0 {
+	skipped := errors.Is(p.Problem, faults.ErrSkipped)
+	if !short && o.evidence != "" && (p.Done > 0 || skipped) {
 		if err := faults.Append(o.evidence, code, p); err != nil {
 			return p, err
 		}
 	}
-	if p.Problem != nil && !errors.Is(p.Problem, faults.ErrSkipped) {
+	if p.Problem != nil && !skipped {
 		return p, fmt.Errorf("%s: %w", f.Name, p.Problem)
 	}
 	return p, nil

@@ -1,34 +1,12 @@
 package spool
 
 import (
-	"bytes"
 	"context"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
-)
 
-// spoolFilesWith are the files below a folder that hold a text.
-func spoolFilesWith(t *testing.T, dir, text string) string {
-	t.Helper()
-	var found []string
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		body, err := os.ReadFile(path)
-		if bytes.Contains(body, []byte(text)) {
-			found = append(found, filepath.Base(path))
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return strings.Join(found, " ")
-}
+	"github.com/wayside-proxy/wayside/internal/filetest"
+)
 
 // What was acknowledged is in no file after a scrub, what was not stays and is delivered, and recording goes on meanwhile.
 func TestScrubLeavesNothingOfWhatWasAcknowledged(t *testing.T) {
@@ -70,7 +48,7 @@ func TestScrubLeavesNothingOfWhatWasAcknowledged(t *testing.T) {
 	if n := drainAll(); n != 1200 {
 		t.Fatalf("%d events", n)
 	}
-	if spoolFilesWith(t, o.Dir, secret) == "" {
+	if len(filetest.With(t, o.Dir, secret)) == 0 {
 		t.Fatal("no file holds the secret, so finding none afterwards would prove nothing")
 	}
 	record(100, "/after") // waits for its acknowledgement while the scrub is on
@@ -85,7 +63,7 @@ func TestScrubLeavesNothingOfWhatWasAcknowledged(t *testing.T) {
 	if n := <-acked; n != 100 {
 		t.Errorf("%d events delivered that came before the scrub, want 100", n)
 	}
-	if found := spoolFilesWith(t, o.Dir, secret); found != "" {
+	if found := filetest.With(t, o.Dir, secret); len(found) > 0 {
 		t.Errorf("the secret is still in %s", found)
 	}
 	record(500, "/later")

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/filetest"
 )
 
 const secret = "s3cr3tT0k3nZq7canary"
@@ -62,25 +61,6 @@ func forgetSecret() *Forget {
 	}
 }
 
-// filesWith are the files below a folder that hold a text.
-func filesWith(t *testing.T, dir, text string) (found []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		body, err := os.ReadFile(path)
-		if bytes.Contains(body, []byte(text)) {
-			found = append(found, filepath.Base(path))
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return found
-}
-
 // What is forgotten is in no row, event, sum or file, before and after a restart, and every count is where it was.
 func TestForgetKeepsTheCountsAndNothingElse(t *testing.T) {
 	ctx := context.Background()
@@ -99,7 +79,7 @@ func TestForgetKeepsTheCountsAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(filesWith(t, dir, secret)) == 0 {
+	if len(filetest.With(t, dir, secret)) == 0 {
 		t.Fatal("no file holds the secret, so finding none afterwards would prove nothing")
 	}
 	f := forgetSecret()
@@ -122,7 +102,7 @@ func TestForgetKeepsTheCountsAndNothingElse(t *testing.T) {
 	if err != nil || before != after || sumBefore != sumAfter {
 		t.Errorf("the accounting changed from %+v, %d to %+v, %d (%v)", before, sumBefore, after, sumAfter, err)
 	}
-	if found := filesWith(t, dir, secret); len(found) > 0 {
+	if found := filetest.With(t, dir, secret); len(found) > 0 {
 		t.Errorf("the secret is still in %v", found)
 	}
 	if again, err := s.Forget(ctx, forgetSecret()); err != nil || again.Names != 0 || again.Events != 0 {
@@ -134,7 +114,7 @@ func TestForgetKeepsTheCountsAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openStore(t, o)
-	if found := filesWith(t, dir, secret); len(found) > 0 {
+	if found := filetest.With(t, dir, secret); len(found) > 0 {
 		t.Errorf("after a restart the secret is in %v", found)
 	}
 	if got := rowsByLabel(t, s); fmt.Sprint(got) != fmt.Sprint(sums) || got["/reset/"+secret] != 0 || got[otherLabel] != labels+paths {

@@ -8,11 +8,12 @@
 //	go run ./e2e/archive duckdb              DuckDB finds what wayside counted; npm ci in e2e/duckdb first
 //	go run ./e2e/archive clickhouse          ClickHouse finds it on a real S3 server; npm install in e2e/clickhouse first
 //
-// The outcome is appended to docs/evidence/archive.md together with the commit.
+// The outcome, a failure too, is appended to docs/evidence/archive.md together with the commit.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -62,10 +63,7 @@ func main() {
 	text := fmt.Sprintf("- %s · `%s` · **%s**: %s (%s) → %s", time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, found,
 		time.Since(began).Round(100*time.Millisecond), verdict)
 	fmt.Println(text)
-	if err == nil {
-		err = e2e.AppendEvidence(*evidence, evidenceHead, text)
-	}
-	if err != nil {
+	if err = errors.Join(err, e2e.AppendEvidence(*evidence, evidenceHead, text)); err != nil {
 		fmt.Fprintln(os.Stderr, "archive:", err)
 		os.Exit(1)
 	}

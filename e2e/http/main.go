@@ -7,11 +7,12 @@
 //	go run ./e2e/http stop    100 SIGTERMs under load
 //	go run ./e2e/http sse     the delay that relaying adds to server-sent events
 //
-// Each outcome is appended to docs/evidence/http.md with the commit and the seed. Short forms run with the tests.
+// Each outcome, a failure too, is appended to docs/evidence/http.md with the commit and the seed. Short forms run with the tests.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -86,10 +87,7 @@ func run(ctx context.Context, name string, prove proof, o options) error {
 	}
 	row := e2e.EvidenceRow(name, o.seed, began, measured, err)
 	fmt.Println(row)
-	if err != nil {
-		return err
-	}
-	return appendRow(o.evidence, row)
+	return errors.Join(err, appendRow(o.evidence, row))
 }
 
 const evidenceHead = `

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
@@ -41,28 +38,18 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	if o.requests == 0 {
 		o.requests = 1_000_000
 	}
-	origin, stop, err := startOrigin()
+	r, err := startRig(ctx, dir, o)
 	if err != nil {
 		return "", err
 	}
-	defer stop()
-	binary, err := e2e.Build(ctx, dir)
-	if err != nil {
-		return "", err
-	}
-	w, err := startWayside(ctx, binary, filepath.Join(dir, "data"), "http://"+origin, filepath.Join(dir, "archive"), o)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = w.Stop(time.Minute) }()
-
-	memory := watchMemory(ctx, map[string]func() int{"traffic": w.PID, "books": w.BooksPID})
+	defer r.stop()
+	w := r.w
 	sent, err := sendFlood(ctx, w, o)
-	memory.stop()
+	r.memory.stop()
 	if err != nil {
 		return "", err
 	}
-	flat, flatErr := memory.flat()
+	flat, flatErr := r.memory.flat()
 	first, err := look(ctx, w, sent)
 	measured := fmt.Sprintf("%d responses, %d SIGKILLs; %d rows shown, a route has %d to %d of its %d responses; PSS: %s",
 		sent, o.kills, first.Rows, first.least, first.most, routeTimes, flat)
@@ -82,23 +69,11 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	if err := same(first, again); err != nil {
 		return measured, fmt.Errorf("after a restart: %w", err)
 	}
-	rebuilt, err := rebuild(ctx, w, binary, dir, "http://"+origin, sent, o)
+	rebuilt, err := r.rebuild(ctx, sent)
 	if err != nil {
 		return measured, fmt.Errorf("rebuilt from the archive: %w", err)
 	}
 	return fmt.Sprintf("%s; the same rows after a restart; %d rows rebuilt from the archive's events", measured, rebuilt.Rows), nil
-}
-
-func startWayside(ctx context.Context, binary, data, upstream, archive string, o options) (*e2e.Wayside, error) {
-	listen, err := e2e.FreeAddress()
-	if err != nil {
-		return nil, err
-	}
-	w := &e2e.Wayside{
-		Binary: binary, DataDir: data, Listen: listen, Log: o.log,
-		Args: []string{"--upstream", upstream, "--archive", "file://" + archive},
-	}
-	return w, w.Start(ctx)
 }
 
 // sendFlood sends everything, the routes last, and kills the books process in between.
@@ -197,23 +172,4 @@ func same(a, b table) error {
 		}
 	}
 	return nil
-}
-
-// rebuild archives everything, makes the statistics again from the events in another data directory, and looks there. What
-// was learnt is not in the archive: labels that were given before it are shown as they were given.
-func rebuild(ctx context.Context, w *e2e.Wayside, binary, dir, upstream string, sent uint64, o options) (table, error) {
-	if err := w.Stop(time.Minute); err != nil { // which archives what is unarchived
-		return table{}, err
-	}
-	into := filepath.Join(dir, "rebuilt")
-	cmd := exec.CommandContext(ctx, binary, "archive", "rebuild", "--archive", "file://"+filepath.Join(dir, "archive"), "--origin", "events", "--into", into)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return table{}, fmt.Errorf("archive rebuild: %w: %s", err, bytes.TrimSpace(out))
-	}
-	other, err := startWayside(ctx, binary, into, upstream, filepath.Join(dir, "archive2"), o)
-	if err != nil {
-		return table{}, err
-	}
-	defer func() { _ = other.Stop(time.Minute) }()
-	return lookAtTable(ctx, other, sent, labelsMax)
 }

@@ -5,11 +5,12 @@
 //	                            and the same rows after SIGKILLs, a restart, and a rebuild from the archive
 //	go run ./e2e/paths unique   ten million different paths through spool and store: memory bounded, sums exact
 //
-// Each outcome is appended to docs/evidence/paths-flood.md with the commit and the seed.
+// Each outcome, a failure too, is appended to docs/evidence/paths-flood.md with the commit and the seed.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -77,8 +78,5 @@ func run(ctx context.Context, name string, prove proof, o options, evidence stri
 	measured, err := prove(ctx, dir, o)
 	row := e2e.EvidenceRow(name, o.seed, began, measured, err)
 	fmt.Println(row)
-	if err != nil {
-		return err
-	}
-	return e2e.AppendEvidence(evidence, head, row)
+	return errors.Join(err, e2e.AppendEvidence(evidence, head, row))
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/e2e"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -18,31 +17,19 @@ func unique(ctx context.Context, dir string, o options) (string, error) {
 	if o.requests == 0 {
 		o.requests = 10_000_000
 	}
-	data := filepath.Join(dir, "data")
-	total, err := fillSpool(ctx, filepath.Join(data, "spool"), o)
+	total, err := fillSpool(ctx, filepath.Join(dir, "data", "spool"), o)
 	if err != nil {
 		return "", err
 	}
-	origin, stop, err := startOrigin()
+	r, err := startRig(ctx, dir, o)
 	if err != nil {
 		return "", err
 	}
-	defer stop()
-	binary, err := e2e.Build(ctx, dir)
-	if err != nil {
-		return "", err
-	}
-	began := time.Now()
-	w, err := startWayside(ctx, binary, data, "http://"+origin, filepath.Join(dir, "archive"), o)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = w.Stop(time.Minute) }()
-	memory := watchMemory(ctx, map[string]func() int{"traffic": w.PID, "books": w.BooksPID})
-	first, err := look(ctx, w, total)
-	memory.stop()
-	took := time.Since(began)
-	flat, flatErr := memory.flat()
+	defer r.stop()
+	first, err := look(ctx, r.w, total)
+	r.memory.stop()
+	took := time.Since(r.began)
+	flat, flatErr := r.memory.flat()
 	return fmt.Sprintf("%d responses of %d paths, drained at %.0f a second; %d rows shown, a route has %d to %d of its %d responses; PSS: %s",
 		total, o.requests+routesMany, float64(total)/took.Seconds(), first.Rows, first.least, first.most, routeTimes, flat), errors.Join(err, flatErr)
 }

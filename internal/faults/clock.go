@@ -68,33 +68,47 @@ func (t *trial) clock(ctx context.Context, random *rand.Rand, offset string, n i
 	return o, errors.Join(err, failErr)
 }
 
-// runStop stops the books process with SIGSTOP for a while, so that it neither works nor goes away, and lets it catch up.
+// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so that it neither works nor goes away, and lets it catch up.
 func runStop(ctx context.Context, l *Lab, p *Piece) error {
+	return stopFault(ctx, l, p, 10*time.Second, 8000)
+}
+
+// runStopMinutes stops it for two to three minutes.
+func runStopMinutes(ctx context.Context, l *Lab, p *Piece) error {
+	return stopFault(ctx, l, p, 2*time.Minute, 3000)
+}
+
+// stopFault stops the books process for at least so long, and at most longer by as much or a minute, at so many requests a second.
+func stopFault(ctx context.Context, l *Lab, p *Piece, least time.Duration, rate float64) error {
 	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
 		t, err := l.newTrial(busyEnv...)
 		if err != nil {
 			return Outcome{}, err
 		}
-		o, err := t.stopBooks(ctx, random)
+		o, err := t.stopBooks(ctx, least+time.Duration(random.Int64N(int64(min(least, time.Minute)))), rate)
 		t.end(err != nil)
 		return o, err
 	})
 }
 
-func (t *trial) stopBooks(ctx context.Context, random *rand.Rand) (Outcome, error) {
+func (t *trial) stopBooks(ctx context.Context, stopped time.Duration, rate float64) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
-	t.startTraffic(ctx, 8000)
+	t.startTraffic(ctx, rate)
 	t.awaitTraffic(ctx, 2000, 5*time.Second)
 	books := t.w.BooksPID()
 	pause(books)
-	sleep(ctx, 10*time.Second+time.Duration(random.IntN(10))*time.Second)
+	sleep(ctx, stopped)
+	if !alive(books) || t.w.BooksPID() != books {
+		return Outcome{}, errors.New("the books process went away while it was stopped")
+	}
 	resume(books)
 	began := time.Now()
 	t.awaitTraffic(ctx, 2000, 5*time.Second)
 	o, err := t.audit(ctx)
 	o.Recovery = time.Since(began)
+	o.Note = fmt.Sprintf("stopped for %v", stopped.Round(time.Second))
 	failed, failErr := t.failedBeyond(0)
 	o.Failed = failed
 	return o, errors.Join(err, failErr)

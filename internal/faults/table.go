@@ -14,7 +14,7 @@ func Table(w io.Writer, records []Record) {
 	_, _ = fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range All() {
 		var sum Record
-		result := "not made"
+		result := notMade
 		for _, r := range records {
 			if r.Fault != f.Name {
 				continue
@@ -26,16 +26,26 @@ func Table(w io.Writer, records []Record) {
 			sum.Failed += r.Failed
 			sum.Dropped += r.Dropped + r.Quarantined
 			sum.Recovery = max(sum.Recovery, r.Recovery)
-			if result == "not made" || strings.HasPrefix(result, holds) {
-				result = r.Result // the first that does not hold stays
-			}
+			result = together(result, r.Result)
 		}
-		if result == holds && sum.Cycles < f.Goal {
-			result = "holds so far"
+		if remark, ok := strings.CutPrefix(result, holds); ok && sum.Cycles < f.Goal {
+			result = "holds so far" + remark
 		}
 		_, _ = fmt.Fprintf(w, "| %s: %s | %d | %d | %d | %d | %d | %d | %d | %d ms | %s |\n", f.Name, f.About, sum.Cycles, f.Goal,
 			sum.Requests, sum.Lost, sum.Doubled, sum.Failed, sum.Dropped, sum.Recovery.Milliseconds(), result)
 	}
+}
+
+const notMade = "not made"
+
+// together is what a fault's pieces so far and the next one say: the first that does not hold stays, and that a machine could
+// not make the fault says something only while no other has made it.
+func together(before, next string) string {
+	skipped := strings.HasPrefix(next, ErrSkipped.Error())
+	if before == notMade || strings.HasPrefix(before, ErrSkipped.Error()) || strings.HasPrefix(before, holds) && !skipped {
+		return next
+	}
+	return before
 }
 
 // The table in a document stands between these two lines.

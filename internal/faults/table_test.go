@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,8 +11,13 @@ import (
 	"time"
 )
 
+func remarked(p *Piece) *Piece {
+	p.Remark = "bounded"
+	return p
+}
+
 // TestTable takes pieces through the evidence file and into a document: every figure of must-show 6 has to arrive, pieces of
-// other code must not, and a piece that failed must not be covered by one that held.
+// other code must not, a piece that failed must not be covered by one that held, nor one that was made by one that was skipped.
 func TestTable(t *testing.T) {
 	evidence := filepath.Join(t.TempDir(), "evidence.md")
 	piece := func(fault string, first, cycles int, problem error) *Piece {
@@ -22,6 +28,10 @@ func TestTable(t *testing.T) {
 	for code, pieces := range map[string][]*Piece{
 		"now":    {piece("kill", 0, 600, nil), piece("kill", 600, 400, nil), piece("disk", 0, 5, errors.New("no|thing\nheld")), piece("disk", 5, 50, nil)},
 		"before": {piece("two", 0, 20, nil)},
+		"other": {
+			piece("oom-group", 0, 0, fmt.Errorf("%w: no cgroup", ErrSkipped)), piece("memory", 0, 20, nil),
+			piece("memory", 0, 0, fmt.Errorf("%w: no cgroup", ErrSkipped)), remarked(piece("steady", 0, 12, nil)),
+		},
 	} {
 		for _, p := range pieces {
 			if err := Append(evidence, code, p); err != nil {
@@ -55,6 +65,16 @@ func TestTable(t *testing.T) {
 		t.Errorf("kill goes on at %d, two at %d (%v)", Next(records, "kill"), Next(records, "two"), err)
 	}
 	var out bytes.Buffer
+	if records, err = ReadEvidence(evidence, "other"); err != nil {
+		t.Fatal(err)
+	}
+	Table(&out, records)
+	for _, want := range []string{" | SKIPPED: no cgroup |", "| 20 | 20 | 2000 | 6 | 8 | 10 | 26 | 1500 ms | holds |", "| 12 | 120 |", "| holds so far: bounded |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
 	Table(&out, nil)
 	if n := strings.Count(out.String(), "not made"); n != len(All()) {
 		t.Errorf("%d faults not made without evidence, want all", n)

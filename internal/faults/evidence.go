@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
 )
 
 // notUnderTest are packages that the binary holds and no promise rests on: the demo and its parts.
@@ -69,10 +71,11 @@ func hasSuffix(s string, suffixes []string) bool {
 const evidenceHead = `# Evidence: faults
 
 Appended by ` + "`make faults`" + `, a row for each piece of a proof; package internal/faults says what a cycle is and what is
-compared. Pieces add up while the hash of the code under test (last column but one) is the same.
+compared. Pieces add up while the hash of the code under test (column "code") is the same, whatever else a commit changes. A commit
+with a "+" was not clean.
 
-| when (UTC) | fault | cycles | requests | lost | doubled | failed requests | dropped | quarantined | recovery, longest | first cycle | seed | code | result |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| when (UTC) | fault | cycles | requests | lost | doubled | failed requests | dropped | quarantined | recovery, longest | first cycle | seed | code | commit | result |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 
 // Record is a line of the evidence.
@@ -94,9 +97,9 @@ func Append(file, code string, p *Piece) error {
 	if err != nil {
 		return err
 	}
-	row := fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | %d | %d ms | %d | %d | %s | %s |\n",
+	row := fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d | %d | %d ms | %d | %d | %s | %s | %s |\n",
 		time.Now().UTC().Format("2006-01-02 15:04"), p.Fault, p.Done, p.Sum.Requests, p.Sum.Lost, p.Sum.Doubled, p.Sum.Failed,
-		p.Sum.Dropped, p.Sum.Quarantined, p.Sum.Recovery.Milliseconds(), p.First, p.Seed, code, p.Result())
+		p.Sum.Dropped, p.Sum.Quarantined, p.Sum.Recovery.Milliseconds(), p.First, p.Seed, code, e2e.Commit(), p.Result())
 	if info, err := f.Stat(); err == nil && info.Size() == 0 {
 		row = evidenceHead + row
 	}
@@ -139,7 +142,7 @@ func ReadEvidence(file, code string) ([]Record, error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		cells := strings.Split(lines.Text(), "|")
-		if len(cells) != 16 {
+		if len(cells) != 17 {
 			continue
 		}
 		for i := range cells {
@@ -152,7 +155,7 @@ func ReadEvidence(file, code string) ([]Record, error) {
 		out = append(out, Record{
 			Fault: cells[2], Cycles: int(number(3)), Requests: number(4), Lost: number(5), Doubled: number(6), Failed: number(7), //nolint:gosec // written above
 			Dropped: number(8), Quarantined: number(9), Recovery: time.Duration(number(10)) * time.Millisecond, //nolint:gosec // as above
-			First: int(number(11)), Code: code, Result: cells[14], //nolint:gosec // as above
+			First: int(number(11)), Code: code, Result: cells[15], //nolint:gosec // as above
 		})
 	}
 	return out, lines.Err()

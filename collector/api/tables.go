@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/stats"
@@ -169,11 +170,16 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span hours, p
 	}
 	length := span.to - span.from
 	listed := func(n name) bool { return lines[n] != nil }
-	return h.rowsOf(ctx, span, listed, func(k stats.Key, row *stats.Row) error {
-		if spark := lines[h.nameOf(k)]; spark != nil {
-			spark[(k.Hour-span.from)*int64(parts)/length] += row.Count
-		}
-		return nil
+	var mu sync.Mutex
+	return halved(span, 1, func(_ int, half hours) error {
+		return h.rowsOf(ctx, half, listed, func(k stats.Key, row *stats.Row) error {
+			if spark := lines[h.nameOf(k)]; spark != nil {
+				mu.Lock()
+				spark[(k.Hour-span.from)*int64(parts)/length] += row.Count
+				mu.Unlock()
+			}
+			return nil
+		})
 	})
 }
 
@@ -283,36 +289,6 @@ func (h *handler) series(r *http.Request) (any, error) {
 }
 
 func longest(a, b hours) int64 { return max(a.to-a.from, b.to-b.from) }
-
-// points sums the rows that the filter keeps, step by step.
-func (h *handler) points(ctx context.Context, span hours, step int64, keep filter) (points []point, all Figures, err error) {
-	var sum, totals stats.Row
-	at := span.from // start of the step being summed
-	flush := func(until int64) error {
-		for at < until {
-			end := min(at+step, span.to)
-			points = append(points, point{hourTime(at), figuresOf(&sum, hours{at, end}.seconds())})
-			if err := totals.Merge(&sum); err != nil {
-				return err
-			}
-			sum.Reset()
-			at = end
-		}
-		return nil
-	}
-	err = h.rowsOf(ctx, span, func(n name) bool { return keep.keeps(n) }, func(k stats.Key, row *stats.Row) error {
-		if start := k.Hour - (k.Hour-span.from)%step; start > at {
-			if err := flush(start); err != nil {
-				return err
-			}
-		}
-		return sum.Merge(row)
-	})
-	if err == nil {
-		err = flush(span.to)
-	}
-	return points, figuresOf(&totals, span.seconds()), err
-}
 
 // formatDuration writes whole hours as "24h" rather than "24h0m0s".
 func formatDuration(d time.Duration) string {

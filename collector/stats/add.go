@@ -49,7 +49,7 @@ func (r *Row) addErrorCount(kind []byte, count uint64) {
 }
 
 // coverFirst is the least number of bins that a sum makes room for at a time, if its rows have so many.
-const coverFirst = 64
+const coverFirst = 128
 
 // addEncoded adds the encoded latencies that in begins with, of which there must be total. Nearly all bins are two numbers
 // of one byte each, a step and a count. That these are read without a call for each is what makes a day of a thousand paths

@@ -170,8 +170,9 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 func (s *Store) rowsWritten(hours map[int64]bool, names map[string]nameSpan, done bool) {
 	s.rowWrites++
 	for hour := range hours {
-		delete(s.summed[dayTier.mark], dayTier.span(hour))
-		delete(s.summed[longTier.mark], longTier.span(hour))
+		for _, t := range tiers {
+			delete(s.summed[t.mark], t.span(hour))
+		}
 	}
 	for name, wrote := range names {
 		if now := s.names[name]; done && now == wrote {

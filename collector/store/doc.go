@@ -47,8 +47,8 @@
 //	'u' hour(8) batch(8) index(2)                     header of a block that is in no plan yet
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
 //	'i' n host n method label                         first and last hour of a row name (8, 8); 'i' alone: complete
-//	'd' day(8), 'f' span(8)                           mark that the sums of a day, or of 32 days, are right
-//	'e' day(8) name, 'g' span(8) name                 sum of a name's rows, as a row; see rollup.go
+//	'd' day(8), 'f' span(8), 'h' part(8)              mark that the sums of a day, 32 days, or six hours are right
+//	'e' day(8) name, 'g' span(8) name, 'q' part(8) name  sum of a name's rows, as a row; see rollup.go
 //	'p' key                                           path state, opaque
 //	'c' state(1) plan(8)                              plan: version (1), zstd of JSON; state 0 deleted, 1 verified, 2 planned
 //	'z'                                               padding, see Flatten; no meaning

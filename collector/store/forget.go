@@ -323,7 +323,7 @@ func (w *forgetting) rest(ctx context.Context) error {
 func (w *forgetting) dropSums(name string, span nameSpan) error {
 	var keys [][]byte
 	err := w.s.view(func(txn *badger.Txn) error {
-		for _, t := range [...]tier{dayTier, longTier} {
+		for _, t := range tiers {
 			for n := t.span(span.first); n <= t.span(span.last); n++ {
 				key := append(appendHourKey(nil, t.rows, n), name...)
 				found, err := get(txn, key, func([]byte) error { return nil })

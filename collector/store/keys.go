@@ -21,6 +21,8 @@ const (
 	prefixDayRow     = 'e'
 	prefixLong       = 'f'
 	prefixLongRow    = 'g'
+	prefixPart       = 'h'
+	prefixPartRow    = 'q'
 	prefixName       = 'i'
 	prefixCheckpoint = 'k'
 	prefixLedger     = 'l'

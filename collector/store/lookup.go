@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -14,7 +13,7 @@ import (
 const getsMax = 20_000
 
 // RowsOf is Rows for the row names that keep wants, whose Hour is not set. A few names over many hours are looked up one by
-// one.
+// one, which takes about as long as decoding them: whoever waits may ask for the halves of a range at a time.
 func (s *Store) RowsOf(
 	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
 ) error {
@@ -43,36 +42,9 @@ func (s *Store) RowsOf(
 	}()
 	return s.view(func(txn *badger.Txn) error {
 		l := lookUps{s: s, ctx: ctx, txn: txn, names: names}
-		if gets < getsApartMin {
-			return l.each(fromHour, toHour, l.giveTo(fn))
-		}
-		// Most of the time goes into finding the rows: one half of the hours is looked up while the other is given out.
-		middle := (fromHour + toHour) / 2
-		var later []foundRow
-		done := make(chan error, 1)
-		go func() {
-			done <- guarded(func() error {
-				return l.each(middle, toHour, func(r foundRow) error {
-					r.value = bytes.Clone(r.value)
-					later = append(later, r)
-					return nil
-				})
-			})
-		}()
-		give := l.giveTo(fn)
-		err := l.each(fromHour, middle, give)
-		if other := <-done; err == nil {
-			err = other
-		}
-		for i := 0; i < len(later) && err == nil; i++ {
-			err = give(later[i])
-		}
-		return err
+		return l.each(fromHour, toHour, l.giveTo(fn))
 	})
 }
-
-// getsApartMin is the number of look-ups from which two at a time are worth it.
-const getsApartMin = 256
 
 // guarded calls fn in a goroutine of its own without its panics ending the process.
 func guarded(fn func() error) (err error) {
@@ -84,7 +56,7 @@ func guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// lookUps finds the rows of a few names, hour by hour. Its methods may be called from several goroutines.
+// lookUps finds the rows of a few names, hour by hour.
 type lookUps struct {
 	s     *Store
 	ctx   context.Context //nolint:containedctx // of the one query

@@ -74,7 +74,7 @@ func (q *sumQuery) run(ctx context.Context, txn *badger.Txn, from, to int64) err
 			from += took
 			continue
 		}
-		for end := min(to, (dayTier.span(from)+1)*dayHours); from < end; from++ {
+		for end := min(to, (partTier.span(from)+1)*partHours); from < end; from++ {
 			if len(q.live[from]) > 0 {
 				walks = append(walks, from)
 			} else {
@@ -95,7 +95,7 @@ func (q *sumQuery) run(ctx context.Context, txn *badger.Txn, from, to int64) err
 
 // spans takes the largest summed span that begins at an hour and ends within the range, and returns its length.
 func (q *sumQuery) spans(txn *badger.Txn, from, to int64) (int64, error) {
-	for _, t := range [...]tier{longTier, dayTier} {
+	for _, t := range tiers {
 		span := t.span(from)
 		if span*t.hours != from || from+t.hours > to || q.hasLive(from, from+t.hours) {
 			continue

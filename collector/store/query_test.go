@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/wayside-proxy/wayside/collector/stats"
 )
 
@@ -152,7 +154,8 @@ func TestRowsOfAgreesWithRows(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	g := newTraffic(12)
 	start := hourOfMicros(g.now)
-	for range 2 * getsApartMin { // so many that they are looked up in two halves
+	const hours = 128
+	for range hours {
 		apply(t, s, g.batch(30))
 		g.now += 3600 * 1e6
 	}
@@ -176,17 +179,74 @@ func TestRowsOfAgreesWithRows(t *testing.T) {
 				return nil
 			}
 		}
-		if err := s.Rows(t.Context(), start+2, start+3*getsApartMin, collect(&want)); err != nil {
+		if err := s.Rows(t.Context(), start+2, start+2*hours, collect(&want)); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.RowsOf(t.Context(), start+2, start+3*getsApartMin, keep, collect(&got)); err != nil {
+		if err := s.RowsOf(t.Context(), start+2, start+2*hours, keep, collect(&got)); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(want, got) {
 			t.Errorf("%s: %d rows, want %d", label, len(got), len(want))
 		}
-		if label == "/api/search" && len(want) < getsApartMin {
-			t.Errorf("%s: only %d rows, so the halves were not tried", label, len(want))
+		if label == "/api/search" && len(want) < hours/2 {
+			t.Errorf("%s: only %d rows", label, len(want))
 		}
+	}
+}
+
+// Parts of days are summed while they are recent, count only until a row of theirs is written, and leave nothing behind.
+func TestSumsOfPartsOfDays(t *testing.T) {
+	o := testOptions(t.TempDir())
+	g := newTraffic(13)
+	now := time.UnixMicro(g.now)
+	o.Now = func() time.Time { return now }
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	random := rand.New(rand.NewPCG(3, 4))
+	start := hourOfMicros(g.now)
+	for range 5 * 24 {
+		apply(t, s, g.batch(20))
+		g.now += 3600 * 1e6
+	}
+	end := g.now
+	now = time.UnixMicro(end)
+	sum := func(parts int) {
+		t.Helper()
+		for range idleGenerations + 1 {
+			checkpoint(t, s)
+		}
+		if more, err := s.Rollup(t.Context(), time.Hour); more || err != nil {
+			t.Fatalf("more to sum %v, %v", more, err)
+		}
+		if got := len(s.summed[partTier.mark]); got != parts {
+			t.Fatalf("%d parts are summed, want %d", got, parts)
+		}
+		for range 30 {
+			from := start - 2 + random.Int64N(5*24)
+			checkSums(t, s, from, from+1+random.Int64N(30))
+		}
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	sum(partsKept)
+	g.now = end - 20*3600*1e6 // late events
+	apply(t, s, g.batch(20))
+	for range 30 {
+		from := start + 4*24 + random.Int64N(20)
+		checkSums(t, s, from, from+1+random.Int64N(30))
+	}
+	sum(partsKept)
+	now = now.Add(30 * 24 * time.Hour)
+	sum(partsKept) // which are empty
+	rows := 0
+	err = s.view(func(txn *badger.Txn) error {
+		return eachKey(txn, []byte{prefixPartRow}, func([]byte) bool { rows++; return true })
+	})
+	if err != nil || rows > 0 {
+		t.Errorf("%d sums are left, %v", rows, err)
 	}
 }

@@ -15,6 +15,7 @@ const (
 	dayHours  = 24
 	longDays  = 32 // days are summed to spans of so many, counted from 1970
 	longHours = longDays * dayHours
+	partHours = 6
 
 	// rollupDelay is how long after its end a day is summed: events may come late.
 	rollupDelay = 2 * time.Hour
@@ -31,6 +32,10 @@ type tier struct {
 var (
 	dayTier  = tier{hours: dayHours, rows: prefixDayRow, mark: prefixDay}
 	longTier = tier{hours: longHours, rows: prefixLongRow, mark: prefixLong}
+	partTier = tier{hours: partHours, rows: prefixPartRow, mark: prefixPart} // see parts.go
+
+	// tiers from the largest span to the smallest.
+	tiers = [...]tier{longTier, dayTier, partTier}
 )
 
 // span is the number of the span that an hour is in.
@@ -47,7 +52,7 @@ func (t tier) markKey(span int64) []byte { return appendHourKey(nil, t.mark, spa
 // dropMarks says that sums over an hour no longer count.
 func dropMarks(txn *badger.Txn, hours map[int64]bool) error {
 	for hour := range hours {
-		for _, t := range [...]tier{dayTier, longTier} {
+		for _, t := range tiers {
 			key := t.markKey(t.span(hour))
 			found, err := get(txn, key, func([]byte) error { return nil })
 			if err != nil {
@@ -63,8 +68,8 @@ func dropMarks(txn *badger.Txn, hours map[int64]bool) error {
 	return nil
 }
 
-// Rollup sums days that are over and not summed, and spans all of whose days are, for at most the time given. It returns
-// whether there is more to do.
+// Rollup sums parts of recent days and days that are over and not summed, and spans all of whose days are, for at most the
+// time given. It returns whether there is more to do.
 func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err error) {
 	if err := s.enter(); err != nil {
 		return false, err
@@ -80,8 +85,16 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 	}
 	until := time.Now().Add(most)
 	closed := hourOfMicros(s.o.Now().Add(-rollupDelay).UnixMicro())
-	for _, t := range [...]tier{dayTier, longTier} {
-		for span := t.span(first); (span+1)*t.hours <= closed; span++ {
+	partsFrom := partTier.span(closed) - partsKept
+	if err := s.dropParts(ctx, partsFrom); err != nil {
+		return true, fmt.Errorf("remove sums of parts of days: %w", err)
+	}
+	for _, t := range [...]tier{partTier, dayTier, longTier} {
+		from := t.span(first)
+		if t == partTier {
+			from = max(from, partsFrom)
+		}
+		for span := from; (span+1)*t.hours <= closed; span++ {
 			if err := ctx.Err(); err != nil {
 				return true, err //nolint:wrapcheck // the caller's own
 			}
@@ -157,10 +170,10 @@ func (s *Store) setSummed(t tier, span int64, yes bool) {
 	}
 }
 
-// sumSpan adds up what is persisted of a span: days from hours, longer spans from days.
+// sumSpan adds up what is persisted of a span: days and their parts from hours, longer spans from days.
 func (s *Store) sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64, of sums) error {
-	if t.hours == dayHours {
-		return of.addRows(ctx, txn, piece{prefixRow, span * dayHours, (span + 1) * dayHours})
+	if t.hours <= dayHours {
+		return of.addRows(ctx, txn, piece{prefixRow, span * t.hours, (span + 1) * t.hours})
 	}
 	for day := span * longDays; day < (span+1)*longDays; day++ {
 		marked, err := get(txn, dayTier.markKey(day), func([]byte) error { return nil })

@@ -150,8 +150,15 @@ func newDataDir(dir string, fill func(*store.Store) error) error {
 
 func (b *archiveBooks) rebuildInto(ctx context.Context, dir string, o reader.RebuildOptions) (done rebuildDone, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
-		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return s.ImportRows(ctx, keys, rows) }
+		known := newKnownRows()
+		o.Hour = func(keys []stats.Key, rows []*stats.Row) error {
+			known.add(keys, rows)
+			return s.ImportRows(ctx, keys, rows)
+		}
 		built, err := reader.Rebuild(ctx, b.target, o)
+		if err == nil {
+			err = known.relearn(ctx, s, b.cfg)
+		}
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,11 @@ func (t *tree) visit(prefix string, samples []sample, depth int) {
 
 // decide returns the level that children make up, or nil if they are names.
 func (t *tree) decide(prefix string, children []*child, merged []sample) *level {
-	switch t.judge(children) {
+	verdict := t.judge(children)
+	if t.l.again && verdict != learnt && len(merged) > 0 && t.judge(seldom(children)) == learnt {
+		verdict = learnt
+	}
+	switch verdict {
 	case learnt:
 		return &level{host: t.host, prefix: prefix, learnt: true, except: t.names(children)}
 	case likely:

@@ -101,6 +101,7 @@ type Usage struct {
 type Labeler struct {
 	max, unprovenMax, overflowMax, hostsMax, manyChildren int
 	learnOff                                              bool
+	again                                                 bool // see Relearn
 	templates                                             []template
 	configured                                            map[string]bool
 
@@ -182,7 +183,7 @@ func (l *Labeler) Label(host, method, path []byte, status uint16) (h, m, label s
 	if l.tally.events >= l.tally.next {
 		l.evaluate()
 	}
-	proof := proves(status)
+	proof := Proves(status)
 	sum := l.cache.hash(host, method, path)
 	r := l.cache.get(sum, host, method, path)
 	if r == nil {
@@ -345,9 +346,9 @@ func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) 
 	return name, true
 }
 
-// proves reports whether a response with this status shows that the route exists. 501 to 504 are what a proxy answers
+// Proves reports whether a response with this status shows that the route exists. 501 to 504 are what a proxy answers
 // itself when it cannot ask the upstream.
-func proves(status uint16) bool {
+func Proves(status uint16) bool {
 	return status < 400 || status == 500 || status > 504
 }
 

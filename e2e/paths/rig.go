@@ -61,7 +61,7 @@ func (r *rig) start(ctx context.Context, data, archive string) (*e2e.Wayside, er
 }
 
 // rebuild archives everything, makes the statistics again from the events in another data directory, and looks there. What
-// was learnt is not in the archive: labels that were given before it are shown as they were given.
+// was learnt is learnt again from the labels that stand in the archive.
 func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 	if err := r.w.Stop(time.Minute); err != nil { // which archives what is unarchived
 		return table{}, err
@@ -77,5 +77,5 @@ func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 		return table{}, err
 	}
 	defer func() { _ = other.Stop(time.Minute) }()
-	return lookAtTable(ctx, other, sent, labelsMax)
+	return lookAtTable(ctx, other, sent)
 }

@@ -15,7 +15,6 @@ const (
 	routesMany = 50
 	routeTimes = 40
 	rowsMax    = 1000 // paths.max by default: templates that are shown
-	labelsMax  = 4 * rowsMax
 )
 
 // route is the path of a real route.

@@ -124,25 +124,25 @@ func TestLateRoutes(t *testing.T) {
 				random := rand.New(rand.NewPCG(5, 6))
 				l := newLabeler(t, Options{})
 				shown, proofs := map[string]int{}, map[string]uint64{}
-				for range flood {
-					given := label(l, path(random), status)
+				send := func(path string, status uint16) {
+					given := label(l, path, status)
 					shown[given]++
 					if Proves(status) {
 						proofs[given]++
 					}
+				}
+				for range flood {
+					send(path(random), status)
 				}
 				want := map[string]bool{}
 				for range 40 {
 					for i := range 50 {
 						route := fmt.Sprintf("/api/%s/list", strings.Repeat(string(rune('a'+i%25)), 3+i/25))
 						want[route] = true
-						given := label(l, route, 200)
-						shown[given]++
-						proofs[given]++
+						send(route, 200)
 					}
 				}
-				final := map[string]int{}
-				sum := 0
+				final, sum := map[string]int{}, 0
 				for given, n := range shown {
 					final[l.Rules().Label("example.com", given)] += n
 					sum += n
@@ -156,10 +156,9 @@ func TestLateRoutes(t *testing.T) {
 					t.Errorf("%d rows, %d requests", len(final), sum)
 				}
 				u := l.Usage()
-				if u.Rows > u.RowsMax || u.Labels > 4*u.RowsMax {
+				if t.Logf("%d requests, %d rows shown, %+v", sum, len(final), u); u.Rows > u.RowsMax || u.Labels > 4*u.RowsMax {
 					t.Errorf("%+v", u)
 				}
-				t.Logf("%d requests, %d rows shown, %+v", sum, len(final), u)
 				sameRelearnt(t, proofs, shown, final)
 			})
 		}

@@ -13,7 +13,7 @@ import (
 const getsMax = 20_000
 
 // RowsOf is Rows for the row names that keep wants, whose Hour is not set. A few names over many hours are looked up one by
-// one, which takes about as long as decoding them: whoever waits may ask for the halves of a range at a time.
+// one; whoever waits may ask for the halves of a range at a time.
 func (s *Store) RowsOf(
 	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
 ) error {

@@ -115,6 +115,7 @@ type Spool struct {
 	SegmentBytes   Bytes
 	Segments       int
 	BytesMax       Bytes
+	AgeMax         Duration // 0 = no limit
 }
 
 // Collector is the books process.

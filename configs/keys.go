@@ -177,6 +177,10 @@ func booksKeys(c *Config) []key {
 			"spool.bytes_max", &s.BytesMax, "Most bytes the queue may take while the books process is away; beyond it events are dropped and counted.",
 			atLeast(&s.BytesMax, MiB),
 		},
+		{
+			"spool.age_max", &s.AgeMax, "Longest time events wait for the books process; then they are given up, oldest first, and counted as dropped (`age`). Time in which wayside does not run does not count. 0 = no limit.",
+			offOrAtLeast(&s.AgeMax, Minute),
+		},
 		{"collector.enabled", &b.Enabled, "Start the books process. Off (`--no-collector`) where `wayside collect` runs by itself.", nil},
 		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
 		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", atLeast(&b.DrainEvents, 1)},
@@ -232,6 +236,17 @@ func atLeast[T int | Duration | Bytes](field *T, least T) func() string {
 			return ""
 		}
 		return fmt.Sprintf("%v is too small: the least is %v", *field, least)
+	}
+}
+
+// offOrAtLeast is atLeast for a field in which 0 means no limit.
+func offOrAtLeast[T int | Duration | Bytes](field *T, least T) func() string {
+	check := atLeast(field, least)
+	return func() string {
+		if *field == 0 {
+			return ""
+		}
+		return check()
 	}
 }
 

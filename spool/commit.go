@@ -34,6 +34,7 @@ func (s *Set) Run(ctx context.Context) error {
 			_ = s.step(ctx, s.commitAcks)
 		case <-reopen.C:
 			_ = s.step(ctx, s.reopen)
+			_ = s.step(ctx, s.giveUp)
 			reopen.Reset(s.o.ReopenInterval)
 			told.log(s, time.Now())
 		}

@@ -18,6 +18,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
+// crasherAgeEnv makes it give up what waits, now and then, after taking some of it.
+const crasherAgeEnv = "WAYSIDE_SPOOL_TEST_CRASHER_AGE"
+
 // crasherEnv makes the test binary append, commit, peek and acknowledge in turn, and tell what it appended and what it is
 // about to acknowledge, until the crash point strikes.
 const crasherEnv = "WAYSIDE_SPOOL_TEST_CRASHER"
@@ -30,7 +33,13 @@ func init() {
 }
 
 func crasherMain(dir string) {
-	s, err := Open(testOptions(dir))
+	o := testOptions(dir)
+	ages := os.Getenv(crasherAgeEnv) != ""
+	now := time.Now()
+	if ages {
+		o.AgeMax, o.Now = time.Hour, func() time.Time { return now }
+	}
+	s, err := Open(o)
 	if err != nil {
 		os.Exit(1)
 	}
@@ -41,6 +50,11 @@ func crasherMain(dir string) {
 			}
 		}
 		_ = s.Flush(context.Background())
+		if ages && round%2 == 1 {
+			now = now.Add(2 * time.Hour)
+			_ = inStep(s, s.giveUp)
+			continue
+		}
 		batches, _ := s.Peek(context.Background(), PeekOptions{})
 		for _, b := range batches {
 			for seq := range b.All() {
@@ -66,7 +80,7 @@ func TestCrashPoints(t *testing.T) {
 		for _, side := range []string{"before", "after"} {
 			for _, k := range []int{0, 1, 2, 5, 9, 19} {
 				point := fmt.Sprintf("spool.%s.%s", step, side)
-				if !crashAt(t, point, k) && k == 0 {
+				if !crashAt(t, point, k, false) && k == 0 {
 					t.Errorf("%s is never passed", point)
 				}
 			}
@@ -74,12 +88,30 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
-func crashAt(t *testing.T, point string, k int) (died bool) {
+// TestCrashPointsOfAge: whenever it dies, what was accepted was handed on, or is, or was given up and is counted: one of the
+// three, and as many as the ledger says.
+func TestCrashPointsOfAge(t *testing.T) {
+	for _, step := range []string{"age", "commit"} {
+		for _, side := range []string{"before", "after"} {
+			for _, k := range []int{0, 1, 2, 3, 5, 8, 9, 13, 21} {
+				point := fmt.Sprintf("spool.%s.%s", step, side)
+				if !crashAt(t, point, k, true) && k == 0 {
+					t.Errorf("%s is never passed", point)
+				}
+			}
+		}
+	}
+}
+
+func crashAt(t *testing.T, point string, k int, ages bool) (died bool) {
 	t.Helper()
 	dir := t.TempDir()
 	accepted, delivered := make(map[id]bool), make(map[id]bool)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crasherEnv+"="+dir, fmt.Sprintf("%s=%s:%d", crash.Env, point, k))
+	if ages {
+		cmd.Env = append(cmd.Env, crasherAgeEnv+"=1")
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -105,18 +137,27 @@ func crashAt(t *testing.T, point string, k int) (died bool) {
 	died = cmd.Wait() != nil
 	s := openSet(t, testOptions(dir))
 	got := drain(t, s)
+	aged, responses, missing := uint64(0), uint64(0), uint64(0)
 	for _, l := range checkLedgers(t, s) {
-		if l.Spooled != 0 || len(l.Dropped) > 0 {
+		if l.Spooled != 0 || len(l.Dropped) > 0 && !ages || l.Dropped["damaged"] > 0 {
 			t.Fatalf("%s:%d: ledger %+v", point, k, l)
 		}
+		aged += l.Dropped["age"]
+		responses += l.Responses
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for key := range accepted {
-		if _, ok := got[key]; !ok && !delivered[key] {
+		if _, ok := got[key]; ok || delivered[key] {
+			continue
+		}
+		if missing++; !ages {
 			t.Fatalf("%s:%d: %v was accepted and is lost", point, k, key)
 		}
+	}
+	if missing != aged || responses < uint64(len(accepted)) {
+		t.Fatalf("%s:%d: %d of %d accepted are missing, %d are counted as given up, the ledger has %d responses", point, k, missing, len(accepted), aged, responses)
 	}
 	return died
 }

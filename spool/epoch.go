@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -36,8 +37,12 @@ type epoch struct {
 	recorded       uint64             // responses committed, acknowledged ones included
 	acked          uint64
 	ackedResponses uint64
-	flushed        uint64 // Peek hands out batches up to it without waiting
-	ackPending     bool   // an acknowledgement waits for a commit
+	leaving        []entry   // being given up: not in the index any more, not counted yet
+	givenUp        uint64    // what is up to it, and was not acknowledged, was given up; 0: nothing
+	peeked         uint64    // the last seq that Peek handed out …
+	peekedAt       time.Time // … and when
+	flushed        uint64    // Peek hands out batches up to it without waiting
+	ackPending     bool      // an acknowledgement waits for a commit
 
 	// Owned by the committer (whoever holds Set.sem).
 	lock     *os.File
@@ -59,7 +64,9 @@ func (e *epoch) metaLocked(generation uint64, add *entry) *meta {
 		Version: metaVersion, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,
 		Recorded: e.recorded, Acked: e.acked, AckedResponses: e.ackedResponses, Excluded: e.counters.excluded(),
 	}
-	m.Dropped, _ = e.counters.droppedByReason()
+	if m.Dropped, _ = e.counters.droppedByReason(); e.givenUp > 0 {
+		m.Version, m.GivenUp = metaVersionAge, e.givenUp
+	}
 	if add != nil {
 		m.LastSeq, m.Recorded = max(m.LastSeq, add.last), m.Recorded+uint64(add.responses)
 	}

@@ -61,11 +61,20 @@ func (s *Set) loadQueues(e *epoch) (newest *meta, err error) {
 func newerMeta(a, b *meta) *meta {
 	out := *b
 	out.Generation, out.LastSeq = max(a.Generation, b.Generation), max(a.LastSeq, b.LastSeq)
-	out.Recorded, out.Excluded = max(a.Recorded, b.Recorded), max(a.Excluded, b.Excluded)
+	// Recorded becomes less when something is dropped that was recorded: only both together are cumulative.
+	gone := b.droppedLater()
+	recorded := max(a.Recorded+a.droppedLater(), b.Recorded+gone)
+	out.Recorded, out.Excluded = recorded-min(recorded, gone), max(a.Excluded, b.Excluded)
+	out.Version, out.GivenUp = max(a.Version, b.Version), max(a.GivenUp, b.GivenUp)
 	if a.Acked > b.Acked {
 		out.Acked, out.AckedResponses = a.Acked, a.AckedResponses
 	}
 	return &out
+}
+
+// droppedLater counts the responses that were recorded first and dropped afterwards.
+func (m *meta) droppedLater() uint64 {
+	return m.Dropped[lostDamaged.String()] + m.Dropped[lostAge.String()]
 }
 
 func queueNumbers(dir string) []int {

@@ -34,8 +34,8 @@ type Ledger struct {
 
 // The ledger page, little endian: 0 magic "WSLEDG" (8) | 8 version (4) | 12 zero (4) | 16 epoch (16) | 32 CRC32C of the 32
 // bytes before (4). From 64: what the committer knows, recorded (8) | acked seq (8) | acked responses (8) | last seq (8) |
-// CRC32C of those (4). From 128: excluded (8), then a counter (8) per refusal, then the responses accepted (8); the same
-// again from 1152 and from 2176. Of three copies the one in the middle counts: a flipped bit is outvoted. Version 1 had one
+// CRC32C of those (4). From 128: excluded (8), then a counter (8) per refusal up to damaged, then the responses accepted (8), then
+// what was given up for its age (8); the same again from 1152 and from 2176. Of three copies the one in the middle counts: a flipped bit is outvoted. Version 1 had one
 // copy, and did not count what was accepted.
 const (
 	pageBytes      = 4096
@@ -47,7 +47,7 @@ const (
 	pageCopyBytes  = 1024
 	counterSlots   = 2 + int(refusals)
 	slotExcluded   = 0
-	slotAccepted   = 1 + int(refusals)
+	slotAccepted   = 2 + int(lostDamaged)
 	counterJumpMax = 1 << 40 // more than this between the queue's figure and the page's is damage, not counting
 )
 
@@ -81,8 +81,16 @@ func (c *counters) word(number, slot int) *uint64 {
 func (c *counters) value(slot int) uint64 { return c.memory[slot].Load() }
 
 func (c *counters) excluded() uint64         { return c.value(slotExcluded) }
-func (c *counters) dropped(r Refusal) uint64 { return c.value(1 + int(r)) }
-func (c *counters) drop(r Refusal, n uint64) { c.add(1+int(r), n) }
+func (c *counters) dropped(r Refusal) uint64 { return c.value(slotOf(r)) }
+func (c *counters) drop(r Refusal, n uint64) { c.add(slotOf(r), n) }
+
+// slotOf is where a reason is counted: what came after the page had its form stands behind slotAccepted.
+func slotOf(r Refusal) int {
+	if r > lostDamaged {
+		return 2 + int(r)
+	}
+	return 1 + int(r)
+}
 
 func (c *counters) droppedByReason() (map[string]uint64, uint64) {
 	var out map[string]uint64

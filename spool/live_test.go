@@ -112,7 +112,7 @@ func TestFormats(t *testing.T) {
 		"frame":     {hex.EncodeToString(frameHead(framePeek, 7, len(peek))), "000000150100000007"},
 		"peek":      {hex.EncodeToString(peek), "0000100000100000000000003b9aca00"},
 		"ack":       {hex.EncodeToString(encodeAck(epoch, 300)), "018f0000000070008000000000000001000000000000012c"},
-		"refusals":  {strings.Join(refusalNames[:], " "), "accepted full fault closed unavailable too_large damaged"},
+		"refusals":  {strings.Join(refusalNames[:], " "), "accepted full fault closed unavailable too_large damaged age"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %s, want %s", name, c.got, c.want)

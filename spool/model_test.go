@@ -25,6 +25,8 @@ type model struct {
 	next    int
 	counted map[uuid.UUID]uint64 // responses recorded
 	exclude map[uuid.UUID]uint64
+	aged    map[uuid.UUID]uint64 // responses given up
+	now     time.Time
 }
 
 // TestModel drives a spool through appends, commits, peeks, acknowledgements, restarts and kills, and compares it with a
@@ -37,8 +39,9 @@ func TestModel(t *testing.T) {
 		}
 		m := &model{
 			t: rt, o: testOptions(dir), held: map[id]uint64{}, peeked: map[uuid.UUID]uint64{}, counted: map[uuid.UUID]uint64{},
-			exclude: map[uuid.UUID]uint64{},
+			exclude: map[uuid.UUID]uint64{}, aged: map[uuid.UUID]uint64{}, now: time.Unix(1_790_000_000, 0),
 		}
+		m.o.AgeMax, m.o.Now = time.Hour, func() time.Time { return m.now }
 		m.o.QueueBytesMax = 8 << 20
 		m.open()
 		defer func() {
@@ -47,7 +50,7 @@ func TestModel(t *testing.T) {
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"append": m.append, "flush": m.flush, "peek": m.peek, "ack": m.ack, "exclude": m.excludeOne,
-			"close": m.close, "kill": m.kill, "retire": m.retire, "acks": m.commitAcks, "": m.check,
+			"close": m.close, "kill": m.kill, "retire": m.retire, "acks": m.commitAcks, "age": m.age, "": m.check,
 		})
 		m.drainAll()
 	})
@@ -161,6 +164,20 @@ func (m *model) close(t *rapid.T) {
 	m.open()
 }
 
+// age lets everything wait too long: what was not acknowledged is given up, whoever has peeked at it.
+func (m *model) age(t *rapid.T) {
+	m.flush(t)
+	m.now = m.now.Add(2 * time.Hour)
+	if err := inStep(m.s, m.s.giveUp); err != nil {
+		t.Fatal(err)
+	}
+	for key := range m.held {
+		m.aged[key.epoch]++
+		m.counted[key.epoch]--
+	}
+	clear(m.held)
+}
+
 // kill commits the acknowledgements before: those that a kill takes back are delivered again, which this model does not
 // follow; TestKill does.
 func (m *model) kill(t *rapid.T) {
@@ -182,6 +199,7 @@ func (m *model) retire(t *rapid.T) {
 			delete(m.peeked, l.Epoch)
 			delete(m.counted, l.Epoch)
 			delete(m.exclude, l.Epoch)
+			delete(m.aged, l.Epoch)
 		}
 		return
 	}
@@ -212,7 +230,7 @@ func (m *model) check(t *rapid.T) {
 		for _, n := range l.Dropped {
 			sum += n
 		}
-		if l.Responses != sum {
+		if l.Responses != sum || l.Dropped["age"] != m.aged[l.Epoch] {
 			t.Fatalf("ledger %+v", l)
 		}
 	}

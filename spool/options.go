@@ -40,6 +40,9 @@ type Options struct {
 	Segments       int           // journal segments, default 8; 2 to 64
 	CommitInterval time.Duration // longest time from a segment's first event to its commit, default 100ms
 	QueueBytesMax  int64         // hard cap of a queue file, default 256 MiB; at least QueueBytesMin
+	// AgeMax is how long a batch may wait in the queue, while a process of wayside holds it, before it is given up and counted as
+	// dropped for the reason "age". 0: for ever.
+	AgeMax time.Duration
 	// SyncEachResponse makes Record wait until the event is fsynced, or the attempt failed, or SyncWaitMax is over.
 	SyncEachResponse bool
 	ReopenInterval   time.Duration // pause between attempts to open a spool that failed, default 2s
@@ -82,7 +85,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("%w: %d segments", ErrOptions, o.Segments)
 	case o.QueueBytesMax < QueueBytesMin:
 		return o, fmt.Errorf("%w: queue of %d bytes", ErrOptions, o.QueueBytesMax)
-	case o.CommitInterval < 0 || o.ReopenInterval < 0:
+	case o.CommitInterval < 0 || o.ReopenInterval < 0 || o.AgeMax < 0:
 		return o, fmt.Errorf("%w: negative interval", ErrOptions)
 	}
 	return o, nil
@@ -107,10 +110,11 @@ const (
 	RefusedUnavailable         // no spool could be opened
 	RefusedTooLarge            // the record would fill more than half a journal segment
 	lostDamaged                // accepted, then lost to a damaged file
+	lostAge                    // accepted, then given up because nobody took it within Options.AgeMax
 	refusals                   // number of values
 )
 
-var refusalNames = [refusals]string{"accepted", "full", "fault", "closed", "unavailable", "too_large", "damaged"}
+var refusalNames = [refusals]string{"accepted", "full", "fault", "closed", "unavailable", "too_large", "damaged", "age"}
 
 // String is the reason as it stands in ledgers and drop records.
 func (r Refusal) String() string {
@@ -134,5 +138,6 @@ type Status struct {
 	FullCommits      uint64        // commits refused because the queue was full
 	JournalFaults    uint64        // mappings that failed
 	QuarantinedFiles uint64        // files and values set aside since Open
+	GivenUp          uint64        // responses given up since Open because they waited too long, those of earlier processes included
 	Unsynced         uint64        // with SyncEachResponse: responses released although the fsync failed or took too long
 }

@@ -28,8 +28,8 @@ type Source interface {
 	// caller holds the events itself: they do not count as Spooled.
 	Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]Ledger, error)
 	// Settle makes the account of an epoch agree with the consumer's, who holds so many of its responses for good, those up
-	// to seq. What is up to seq counts as acknowledged; what was counted as damaged after the consumer had taken it counts
-	// as recorded again. The responses that were acknowledged, and that the consumer does not have, are missing: the
+	// to seq. What is up to seq counts as acknowledged; what was counted as damaged, or given up for its age, after the consumer had
+	// taken it counts as recorded again. The responses that were acknowledged, and that the consumer does not have, are missing: the
 	// consumer has lost them and must say so in its own account.
 	Settle(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error)
 	// Retire removes the folder of a closed epoch whose events are all acknowledged. The caller has stored its ledger
@@ -64,6 +64,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 		changed := s.changed
 		if e != nil && (wait <= 0 || last) {
 			chosen := e.chooseLocked(o.MaxBytes)
+			e.peeked, e.peekedAt = chosen[len(chosen)-1].last, s.o.Now()
 			s.mu.Unlock()
 			batches, err := s.load(e, chosen)
 			if err != nil || len(batches) > 0 {
@@ -269,17 +270,19 @@ func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 // spooledLocked counts the committed responses with a seq above what was applied and acknowledged.
 func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	through := max(applied, e.acked)
-	for i := range e.index {
-		b := &e.index[i]
-		switch {
-		case b.first > through:
-			n += uint64(b.responses)
-		case b.last > through:
-			part, err := b.responsesAfter(through)
-			if err != nil {
-				return 0, err
+	for _, held := range [][]entry{e.leaving, e.index} {
+		for i := range held {
+			b := &held[i]
+			switch {
+			case b.first > through:
+				n += uint64(b.responses)
+			case b.last > through:
+				part, err := b.responsesAfter(through)
+				if err != nil {
+					return 0, err
+				}
+				n += part
 			}
-			n += part
 		}
 	}
 	return n, nil

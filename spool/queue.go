@@ -22,9 +22,10 @@ import (
 )
 
 const (
-	metaVersion = 1
-	keyBytes    = 24
-	lockTimeout = time.Second // a queue file is locked by nobody else while we hold the folder's lock
+	metaVersion    = 1
+	metaVersionAge = 2 // of a queue from which something was given up for its age: who does not know that would count wrongly
+	keyBytes       = 24
+	lockTimeout    = time.Second // a queue file is locked by nobody else while we hold the folder's lock
 )
 
 var (
@@ -49,6 +50,7 @@ type meta struct {
 	AckedResponses uint64            `json:"acked_responses"`
 	Excluded       uint64            `json:"excluded"`
 	Dropped        map[string]uint64 `json:"dropped,omitempty"`
+	GivenUp        uint64            `json:"given_up,omitempty"` // what was up to it, and not acknowledged, was given up for its age
 }
 
 // entry is a committed batch as the index knows it.
@@ -218,8 +220,8 @@ func (q *queueFile) load(epoch uuid.UUID, found time.Time) (m *meta, index []ent
 		if err := json.Unmarshal(metas.Get(keyState), m); err != nil {
 			return fmt.Errorf("%w: state: %w", errDamaged, err)
 		}
-		if m.Version > metaVersion {
-			return fmt.Errorf("%w: queue of version %d, this wayside knows %d", errNewer, m.Version, metaVersion)
+		if m.Version > metaVersionAge {
+			return fmt.Errorf("%w: queue of version %d, this wayside knows %d", errNewer, m.Version, metaVersionAge)
 		}
 		if m.Epoch != epoch {
 			return fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)

@@ -94,12 +94,12 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 			known = page.committed
 		}
 	}
-	e.acked, e.ackedResponses = known.Acked, known.AckedResponses
+	e.acked, e.ackedResponses, e.givenUp = known.Acked, known.AckedResponses, known.GivenUp
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
 	fromJournal := s.recoverJournal(e, known.LastSeq)
-	before := max(known.Dropped[lostDamaged.String()], page.counters[1+int(lostDamaged)])
+	before := max(known.Dropped[lostDamaged.String()], page.counters[slotOf(lostDamaged)])
 	s.settleLedger(e, known, page, expected, fromJournal)
 	if lost := e.counters.dropped(lostDamaged); lost > before {
 		e.ackPending = true // the count goes into the queue with the next commit
@@ -142,14 +142,14 @@ func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fr
 	e.recorded = e.ackedResponses + held
 	e.counters.add(slotExcluded, newer(known.Excluded, page.counters[slotExcluded]))
 	for r := RefusedFull; r < refusals; r++ {
-		e.counters.drop(r, newer(known.Dropped[r.String()], page.counters[1+int(r)]))
+		e.counters.drop(r, newer(known.Dropped[r.String()], page.counters[slotOf(r)]))
 	}
 	if committed := held - min(held, fromJournal); committed < expected {
 		e.counters.drop(lostDamaged, expected-committed)
 	}
 	// What was accepted and is nowhere was in a record of the journal that cannot be read any more, or that a power cut took
 	// back. A response whose reservation turned out unreadable while its process lived counted as a fault.
-	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(RefusedFault)
+	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(lostAge) + e.counters.dropped(RefusedFault)
 	if accepted := page.counters[slotAccepted]; accepted > accounted && accepted-accounted < s.o.journalResponsesMax() {
 		e.counters.drop(lostDamaged, accepted-accounted)
 	}

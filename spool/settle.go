@@ -24,11 +24,13 @@ func (s *Set) Settle(_ context.Context, id uuid.UUID, seq, held uint64) (missing
 		return 0, fmt.Errorf("settle %s: %w", id, err)
 	}
 	if known := held + spooled; e.recorded < known {
-		// Damaged after the consumer had it: it was not lost after all.
-		back := min(known-e.recorded, e.counters.dropped(lostDamaged))
-		e.counters.drop(lostDamaged, -back)
-		e.recorded += back
-		e.ackedResponses += back
+		// Given up or damaged after the consumer had it: it was not lost after all.
+		for _, reason := range []Refusal{lostAge, lostDamaged} {
+			back := min(known-e.recorded, e.counters.dropped(reason))
+			e.counters.drop(reason, -back)
+			e.recorded += back
+			e.ackedResponses += back
+		}
 		e.ackPending = true
 	} else {
 		missing = e.recorded - known

@@ -144,7 +144,7 @@ func (v *dirVerification) folder(dir string) {
 	if newest == nil {
 		return
 	}
-	if v.through != nil && newest.Acked > v.through[id] {
+	if v.through != nil && newest.Acked > max(v.through[id], newest.GivenUp) {
 		v.figures.Problem("epoch %s: events up to %d were acknowledged, the store has them up to %d", id, newest.Acked, v.through[id])
 	}
 	sum := newest.AckedResponses

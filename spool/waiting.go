@@ -42,12 +42,12 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 	if err == nil {
 		defer func() { _ = lock.Close() }()
 	}
-	batches := map[uint64]uint64{} // responses by first seq
-	through := applied
+	batches := map[uint64]uint64{}      // responses by first seq
+	through, gone := applied, uint64(0) // gone: given up for their age
 	var failed error
 	for _, number := range queueNumbers(dir) {
 		err := readQueue(dir, id, number, func(m *meta, index []entry) {
-			through = max(through, m.LastSeq)
+			through, gone = max(through, m.LastSeq), max(gone, m.GivenUp)
 			for i := range index {
 				if index[i].last > applied {
 					batches[index[i].first] = uint64(index[i].responses)
@@ -56,8 +56,10 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 		})
 		failed = errors.Join(failed, err)
 	}
-	for _, responses := range batches {
-		n += responses
+	for first, responses := range batches {
+		if first > gone {
+			n += responses
+		}
 	}
 	segments, err := journal.List(dir, id)
 	failed = errors.Join(failed, err)

@@ -53,6 +53,7 @@ var (
 	descSegments = prometheus.NewDesc("wayside_spool_journal_segments_in_use", "Journal segments that are not free.", nil, nil)
 	descCommits  = prometheus.NewDesc("wayside_spool_commits_total", "Commits of the queue, by result.", []string{"result"}, nil)
 	descSetAside = prometheus.NewDesc("wayside_spool_quarantined_files_total", "Damaged files and values set aside.", nil, nil)
+	descGivenUp  = prometheus.NewDesc("wayside_spool_given_up_total", "Responses given up because they waited longer than spool.age_max, those that earlier processes left included.", nil, nil)
 	descUnsynced = prometheus.NewDesc("wayside_spool_unsynced_total", "With spool.sync: request, responses released although the fsync failed or took too long.", nil, nil)
 	descDegraded = prometheus.NewDesc("wayside_spool_degraded", "1 while events cannot be recorded or committed.", nil, nil)
 
@@ -134,6 +135,7 @@ func (m *trafficMetrics) spool(gauge, count func(*prometheus.Desc, float64, ...s
 	count(descCommits, float64(s.CommitErrors), "error")
 	count(descCommits, float64(s.FullCommits), "full")
 	count(descSetAside, float64(s.QuarantinedFiles))
+	count(descGivenUp, float64(s.GivenUp))
 	count(descUnsynced, float64(s.Unsynced))
 	ledgers, err := m.t.spool.Ledgers(context.Background(), nil)
 	if err != nil {

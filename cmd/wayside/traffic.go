@@ -69,6 +69,7 @@ func (t *traffic) build() error {
 		Segments:         t.cfg.Spool.Segments,
 		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
 		QueueBytesMax:    queueBytesMax(t.cfg),
+		AgeMax:           t.cfg.Spool.AgeMax.Std(),
 		SyncEachResponse: t.cfg.Spool.Sync == "request",
 		OpenFile:         spoolFiles(),
 		OnPublish:        t.published,

@@ -36,10 +36,19 @@ type front struct {
 
 // rendered are complete responses for one document and one second.
 type rendered struct {
-	etag                     string
-	second                   int64
-	plain, gzip, notModified *response
+	etag      string
+	second    int64
+	responses [3]*response // by kind
 }
+
+// kind is which of its responses a document is answered with.
+type kind int
+
+const (
+	plainBody kind = iota
+	gzipBody
+	notModified
+)
 
 const (
 	frontBytesMax = 4 << 10         // longest request that is answered here
@@ -145,12 +154,12 @@ func (f *front) pass(conn net.Conn, sent []byte) {
 
 var requestLine = []byte("GET /snapshot HTTP/1.1\r\n")
 
-// answer returns the response to a request of which head is the header, without the empty line, or nil if it is not for
-// this place to answer.
-func (f *front) answer(head []byte, now time.Time) *response {
+// answer returns which response is for a request for the document with this tag; head is the request's header, without the
+// empty line. mine is false if it is not for this place to answer.
+func (f *front) answer(head []byte, etag string) (which kind, mine bool) {
 	rest, ok := bytes.CutPrefix(head, requestLine)
 	if !ok {
-		return nil
+		return 0, false
 	}
 	var host, encoding, tag, token []byte
 	for len(rest) > 0 {
@@ -158,7 +167,7 @@ func (f *front) answer(head []byte, now time.Time) *response {
 		line, rest, ok = bytes.Cut(rest, []byte("\r\n"))
 		name, value, colon := bytes.Cut(line, []byte(":"))
 		if !ok || !colon || !plain(name, value) {
-			return nil
+			return 0, false
 		}
 		value = bytes.Trim(value, " \t")
 		switch field := fieldOf(name); field {
@@ -166,30 +175,27 @@ func (f *front) answer(head []byte, now time.Time) *response {
 		case fieldHost, fieldEncoding, fieldTag, fieldToken:
 			at := []*[]byte{fieldHost: &host, fieldEncoding: &encoding, fieldTag: &tag, fieldToken: &token}[field]
 			if *at != nil || len(value) == 0 {
-				return nil
+				return 0, false
 			}
 			*at = value
 		default:
-			return nil
+			return 0, false
 		}
 	}
 	if host == nil || !hostLike(host) || !f.welcome(host, token) {
-		return nil // net/http says what is wrong
+		return 0, false // net/http says what is wrong
 	}
-	r := f.render(now)
 	switch {
-	case r == nil:
-		return nil
-	case tag != nil && string(tag) == r.etag:
-		return r.notModified
+	case tag != nil && string(tag) == etag:
+		return notModified, true
 	case tag != nil && (bytes.ContainsAny(tag, ",*") || bytes.HasPrefix(tag, []byte("W/"))):
-		return nil
+		return 0, false
 	case encoding == nil:
-		return r.plain
+		return plainBody, true
 	case string(encoding) == "gzip" || bytes.HasPrefix(encoding, []byte("gzip, ")) && !bytes.ContainsAny(encoding, ";*"):
-		return r.gzip
+		return gzipBody, true
 	}
-	return nil
+	return 0, false
 }
 
 // plain reports whether a header field is written as nearly all are: a token, no line that continues, no control.
@@ -290,9 +296,9 @@ func (f *front) render(now time.Time) *rendered {
 		head := "HTTP/1.1 200 OK\r\n" + common + "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n" + extra + "\r\n"
 		return newResponse(append(append(make([]byte, 0, len(head)+len(body)), head...), body...))
 	}
-	r.plain = full("", d.Plain)
-	r.gzip = full("Content-Encoding: gzip\r\n", d.Gzip)
-	r.notModified = newResponse([]byte("HTTP/1.1 304 Not Modified\r\n" + common + "\r\n"))
+	r.responses[plainBody] = full("", d.Plain)
+	r.responses[gzipBody] = full("Content-Encoding: gzip\r\n", d.Gzip)
+	r.responses[notModified] = newResponse([]byte("HTTP/1.1 304 Not Modified\r\n" + common + "\r\n"))
 	f.rendered.Store(r)
 	return r
 }

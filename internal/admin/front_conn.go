@@ -19,6 +19,12 @@ type frontConn struct {
 	served   int
 	deadline time.Time
 	end      ending
+
+	// A poller sends the same bytes again and again. Of the last request that was read by itself: its bytes, the document's
+	// tag at the time, and which response that made; the response is not kept, because it would outlive its second.
+	last  []byte
+	tag   string
+	which kind
 }
 
 // ending is what becomes of a connection that front is done with.
@@ -28,6 +34,9 @@ const (
 	hangUp ending = iota
 	passOn        // to net/http, with the bytes that were read
 )
+
+// rememberedBytesMax bounds what a connection keeps of a request.
+const rememberedBytesMax = 512
 
 // pollerAfter is the number of requests from which a client is taken for one that keeps polling.
 const pollerAfter = 8
@@ -54,7 +63,7 @@ func (c *frontConn) ready(fd uintptr) (done bool) {
 			c.end = hangUp
 			return true
 		}
-		if c.n = n; !c.answer(now) {
+		if c.n = n; !c.answerAll(fd, now) {
 			return true
 		}
 		if n < len(c.buf) && c.served >= pollerAfter {
@@ -63,24 +72,41 @@ func (c *frontConn) ready(fd uintptr) (done bool) {
 	}
 }
 
-// answer answers all requests that have been read; false if the connection ends here.
-func (c *frontConn) answer(now time.Time) bool {
-	for c.n > 0 {
-		end := bytes.Index(c.buf[:c.n], []byte("\r\n\r\n"))
-		var answer *response
-		if end >= 0 {
-			answer = c.f.answer(c.buf[:end+2], now)
+// answerAll answers all requests that have been read; false if the connection ends here.
+func (c *frontConn) answerAll(fd uintptr, now time.Time) bool {
+	if len(c.last) > 0 && bytes.Equal(c.buf[:c.n], c.last) {
+		if r := c.f.render(now); r != nil && r.etag == c.tag {
+			return c.send(fd, r.responses[c.which], c.n)
 		}
-		if answer == nil {
+	}
+	for c.n > 0 {
+		end := bytes.Index(c.buf[:c.n], []byte("\r\n\r\n")) + 4
+		r := c.f.render(now)
+		which, mine := kind(0), false
+		if end >= 4 && r != nil {
+			which, mine = c.f.answer(c.buf[:end-2], r.etag)
+		}
+		if !mine {
 			c.end = passOn
 			return false
 		}
-		if err := c.out.send(answer); err != nil {
-			c.end = hangUp
+		if end == c.n && end <= rememberedBytesMax {
+			c.last, c.tag, c.which = append(c.last[:0], c.buf[:end]...), r.etag, which
+		}
+		if !c.send(fd, r.responses[which], end) {
 			return false
 		}
-		c.served++
-		c.n = copy(c.buf, c.buf[end+4:c.n])
 	}
+	return true
+}
+
+// send answers the request in the first bytes of buf; false if the connection ends here.
+func (c *frontConn) send(fd uintptr, answer *response, request int) bool {
+	if err := c.out.send(answer, fd); err != nil {
+		c.end = hangUp
+		return false
+	}
+	c.served++
+	c.n = copy(c.buf, c.buf[request:c.n])
 	return true
 }

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,14 +195,62 @@ func TestFrontKeepsPollers(t *testing.T) {
 	}
 }
 
+// TestFrontForgetsWhatItAnswered polls with the same bytes while the document changes, and with other bytes in between.
+func TestFrontForgetsWhatItAnswered(t *testing.T) {
+	var latest atomic.Pointer[Document]
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Snapshots: http.NotFoundHandler(), Latest: func() (Document, bool) { return *latest.Load(), true }, Logger: slog.New(slog.DiscardHandler)})
+	latest.Store(&Document{ETag: `"0"`, Plain: []byte("0")})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, ln, time.Second) }()
+	defer func() { cancel(); <-done }()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	reader := bufio.NewReader(conn)
+	ask := func(request string) (int, string) {
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	for i := range 100 {
+		version := strconv.Itoa(i / 4)
+		latest.Store(&Document{ETag: `"` + version + `"`, Plain: []byte("body " + version), Gzip: []byte("packed")})
+		if status, body := ask(ordinaryRequest); status != http.StatusOK || body != "body "+version {
+			t.Fatalf("request %d: %d %q", i, status, body)
+		}
+		want := http.StatusNotModified
+		if i%4 > 1 {
+			want = http.StatusOK
+		}
+		tag := strconv.Itoa(i/4 - i%4/2)
+		if status, _ := ask("GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"" + tag + "\"\r\n\r\n"); status != want {
+			t.Fatalf("request %d with tag %s: %d, want %d", i, tag, status, want)
+		}
+	}
+}
+
 func TestFrontDoesNotAllocate(t *testing.T) {
 	document := Document{ETag: `"1"`, Plain: []byte("x")}
 	f := newFront(&Options{Latest: func() (Document, bool) { return document, true }, Logger: slog.Default()}, nil)
 	head, now := []byte(ordinaryRequest[:len(ordinaryRequest)-2]), time.Now()
-	if f.answer(head, now) == nil {
+	if _, mine := f.answer(head, f.render(now).etag); !mine {
 		t.Fatal("an ordinary request is not answered")
 	}
-	if n := testing.AllocsPerRun(1000, func() { f.answer(head, now) }); n > 0 {
+	if n := testing.AllocsPerRun(1000, func() { f.answer(head, f.render(now).etag) }); n > 0 {
 		t.Errorf("%v allocations a request", n)
 	}
 }

@@ -40,10 +40,12 @@ func FuzzFront(f *testing.F) {
 		if token {
 			i = 1
 		}
-		answer := fronts[i].answer([]byte(raw[:end+2]), time.Now())
-		if answer == nil {
+		r := fronts[i].render(time.Now())
+		which, mine := fronts[i].answer([]byte(raw[:end+2]), r.etag)
+		if !mine {
 			return
 		}
+		answer := r.responses[which]
 		in := bufio.NewReader(bytes.NewReader([]byte(raw)))
 		req, err := http.ReadRequest(in)
 		if err != nil {

@@ -62,16 +62,18 @@ func newSender(conn net.Conn) *sender {
 	return s
 }
 
-// send writes the whole response.
-func (s *sender) send(r *response) error {
+// send writes the whole response. fd is the connection's, in the hands of the caller.
+func (s *sender) send(r *response, fd uintptr) error {
 	if r.file == nil || s.raw == nil {
 		_, err := s.conn.Write(r.bytes)
 		return err
 	}
 	defer runtime.KeepAlive(r)
 	s.from, s.offset, s.left, s.err = int(r.file.Fd()), 0, len(r.bytes), nil
-	if err := s.raw.Write(s.step); err != nil {
-		return err
+	if !s.sendSome(fd) { // the connection takes no more for now
+		if err := s.raw.Write(s.step); err != nil {
+			return err
+		}
 	}
 	return s.err
 }

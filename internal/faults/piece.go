@@ -27,6 +27,7 @@ func All() []Fault {
 		{"crash", "death at every named crash point, at its k-th passing", crashGoal(), 0, crashGoal(), runCrash},
 		{"power-create", "power cut while a data directory and its files are made", 40, 0, 10, powerFault("create")},
 		{"power-append", "power cut under traffic, spool.sync: request", 40, 1, 10, powerFault("append")},
+		{"power-interval", "power cut under traffic, spool.sync: interval (the default): what was committed before", 40, 0, 10, runPowerInterval},
 		{"power-drain", "power cut while a backlog is drained", 40, 0, 10, powerFault("drain")},
 		{"power-archive", "power cut while archiving", 40, 0, 10, powerFault("archive")},
 		{"power-delete", "power cut while retention deletes", 40, 0, 10, powerFault("delete")},

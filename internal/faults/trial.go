@@ -47,6 +47,8 @@ type trial struct {
 	log     *logBuffer
 	traffic traffic
 	durable *load.Bitmap // what must be in the books; nil: everything received
+	// beforeCut is what was received when the power was cut; nil if it was not.
+	beforeCut *load.Bitmap
 	// orphaned is the longest that a books process took to leave after its parent's death, beyond the harness's own wait.
 	orphaned time.Duration
 	// settleTimeout is how long the books may take to settle; 0 means the usual.
@@ -188,6 +190,7 @@ type Outcome struct {
 	Failed      uint64 // failed requests that the fault does not explain
 	Dropped     uint64
 	Quarantined uint64
+	Window      uint64        // received before a power cut, not durable by then, and gone
 	Recovery    time.Duration // from the fault, or the start after it, to service
 	Note        string        // anything else worth a word
 }
@@ -262,6 +265,10 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	o.Doubled = books.Doubled
 	o.Dropped, o.Quarantined = a.DroppedTotal(), a.Quarantined
 	lost, first := must.Missing(&books.Nonces, 5)
+	if t.beforeCut != nil {
+		gone, _ := t.beforeCut.Missing(&books.Nonces, 0)
+		o.Window = gone - min(gone, lost)
+	}
 	counted := o.Dropped + o.Quarantined
 	if t.lossy {
 		o.Lost = lost - min(lost, counted)

@@ -206,6 +206,9 @@ func (u *Uploader) ownPlans(ctx context.Context) error {
 func (u *Uploader) describe(ctx context.Context, h *held, read bool) error {
 	p := h.plan
 	info, err := u.stat(ctx, p.Key)
+	if err == nil {
+		err = CheckFormat(p.Key, info.Meta)
+	}
 	if err != nil {
 		return &stopError{err}
 	}
@@ -275,6 +278,9 @@ func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string
 		if err := json.Unmarshal(text, &line); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrHeldDamaged, p.Key, err)
 		}
+		if err := CheckSchema(p.Key, line.Schema); err != nil {
+			return err
+		}
 		if n := len(runs); line.Epoch != p.Epoch || n > 0 && line.Seq <= runs[n-1].Last {
 			return fmt.Errorf("%w: %s: line %d is event %d of epoch %s", ErrHeldDamaged, p.Key, lines+1, line.Seq, line.Epoch)
 		}
@@ -290,6 +296,8 @@ func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string
 	switch {
 	case ctx.Err() != nil:
 		return &stopError{ctx.Err()}
+	case errors.Is(err, ErrNewerFormat):
+		return &stopError{err}
 	case err != nil && !errors.Is(err, ErrHeldDamaged):
 		return &stopError{fmt.Errorf("%w: %w", ErrHeldDamaged, err)}
 	case err != nil:

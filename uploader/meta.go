@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,6 +25,31 @@ const (
 	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; left out where it does not fit
 	metaHeadBytes = len("x-amz-meta-: \n") // what each entry costs besides name and value, at most
 )
+
+// ErrNewerFormat is returned for an object that a newer wayside wrote in a form that this one does not know. It was not read.
+var ErrNewerFormat = errors.New("written by a newer wayside")
+
+// CheckFormat refuses an object whose metadata name a newer format, with an error that wraps [ErrNewerFormat]. Metadata that are
+// missing or damaged are a matter for those who compare them with the content.
+func CheckFormat(key string, meta map[string]string) error {
+	if v, err := strconv.ParseUint(meta[MetaFormat], 10, 64); err == nil && v > FormatVersion {
+		return newer(key, "object format", v, FormatVersion)
+	}
+	return nil
+}
+
+// CheckSchema is CheckFormat for the schema_version that a line carries.
+func CheckSchema(key string, version int) error {
+	if version > SchemaVersion {
+		return newer(key, "schema_version", uint64(version), SchemaVersion) //nolint:gosec // above 0
+	}
+	return nil
+}
+
+func newer(key, what string, is, known uint64) error {
+	return fmt.Errorf("%s: %w: its %s is %d, this version reads up to %d; read this archive with the version that wrote it or a later one",
+		key, ErrNewerFormat, what, is, known)
+}
 
 // planMeta is the metadata of a built object. limit is the room in bytes for names and values; 0 means no limit.
 func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {

@@ -78,11 +78,14 @@ func (l *Line) Event() event.Event {
 
 // ReadLines calls fn for each line of an object, without its line feed. The slice is valid during the call.
 func ReadLines(ctx context.Context, t Target, key string, fn func(line []byte) error) error {
-	body, _, err := t.Get(ctx, key)
+	body, meta, err := t.Get(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
+	if err := CheckFormat(key, meta); err != nil {
+		return err
+	}
 	zip, err := gzip.NewReader(body)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", key, err)
@@ -128,6 +131,9 @@ func ReadObject(ctx context.Context, t Target, key string, fn func(*Line) error)
 		line = Line{}
 		if err := json.Unmarshal(text, &line); err != nil {
 			return fmt.Errorf("read %s, line %d: %w", key, n, err)
+		}
+		if err := CheckSchema(key, line.Schema); err != nil {
+			return err
 		}
 		return fn(&line)
 	})

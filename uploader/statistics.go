@@ -200,8 +200,11 @@ func ParseStats(text []byte) (stats.Key, *stats.Row, error) {
 	if err := d.Decode(&l); err != nil {
 		return stats.Key{}, nil, fmt.Errorf("statistics line: %w", err)
 	}
-	if l.Schema < 1 || l.Schema > SchemaVersion {
-		return stats.Key{}, nil, fmt.Errorf("statistics line: schema_version %d, known up to %d", l.Schema, SchemaVersion)
+	if err := CheckSchema("statistics line", l.Schema); err != nil {
+		return stats.Key{}, nil, err
+	}
+	if l.Schema < 1 {
+		return stats.Key{}, nil, fmt.Errorf("statistics line: schema_version %d", l.Schema)
 	}
 	key := stats.Key{Hour: l.Hour.Unix() / 3600, Host: l.Host, Method: l.Method, Label: l.Template}
 	r := &stats.Row{

@@ -94,8 +94,12 @@ func (l *Lock) Release() error {
 	return l.file.Close()
 }
 
+// InfoFormat is the version of run.json. It grows when a field changes its meaning.
+const InfoFormat = 1
+
 // Info is the content of run.json: how to find a running wayside.
 type Info struct {
+	Format   int       `json:"format"` // [InfoFormat]; written by WriteInfo
 	PID      int       `json:"pid"`
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
@@ -108,6 +112,7 @@ type Info struct {
 
 // WriteInfo replaces run.json in one step, so that a reader sees the old or the new one.
 func WriteInfo(dir string, info Info) error {
+	info.Format = InfoFormat
 	body, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
 		return err
@@ -141,6 +146,10 @@ func ReadInfo(dir string) (Info, error) {
 	}
 	if info.PID > 0 && errors.Is(syscall.Kill(info.PID, 0), syscall.ESRCH) {
 		return Info{}, fmt.Errorf("%w: %s names process %d, which has ended", ErrNotRunning, filepath.Join(dir, RunFile), info.PID)
+	}
+	if info.Format > InfoFormat {
+		return Info{}, fmt.Errorf("%s was written by wayside %s in format %d, this version knows %d: use the version that runs there, or name it with --admin",
+			filepath.Join(dir, RunFile), info.Version, info.Format, InfoFormat)
 	}
 	return info, nil
 }

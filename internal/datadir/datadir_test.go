@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -48,12 +49,24 @@ func TestInfo(t *testing.T) {
 	if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("empty directory: %v", err)
 	}
-	want := Info{PID: os.Getpid(), Started: time.Unix(1_790_000_000, 0).UTC(), Listen: "127.0.0.1:1", Admin: "http://127.0.0.1:2"}
+	want := Info{Format: InfoFormat, PID: os.Getpid(), Started: time.Unix(1_790_000_000, 0).UTC(), Listen: "127.0.0.1:1", Admin: "http://127.0.0.1:2"}
 	if err := WriteInfo(dir, want); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := ReadInfo(dir); err != nil || got != want {
 		t.Errorf("read %+v, %v", got, err)
+	}
+	name := filepath.Join(dir, RunFile)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := bytes.Replace(text, []byte(`"format": 1`), []byte(`"format": 2`), 1)
+	if err := os.WriteFile(name, newer, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadInfo(dir); err == nil || !strings.Contains(err.Error(), "in format 2, this version knows 1") {
+		t.Errorf("run.json of a newer wayside: %v", err)
 	}
 	// A process that has certainly ended and been waited for.
 	cmd := exec.Command("true")

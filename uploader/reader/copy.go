@@ -87,6 +87,9 @@ func copyObject(ctx context.Context, from, to uploader.Target, key string, numbe
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
+	if err := uploader.CheckFormat(key, meta); err != nil {
+		return nil, err
+	}
 	if err := to.Put(ctx, key, bytes.NewReader(content), int64(len(content)), meta); err != nil {
 		return nil, err
 	}
@@ -204,6 +207,9 @@ func lines(ctx context.Context, t uploader.Target, key string) iter.Seq2[*upload
 		_, err := Scan(ctx, t, key, func(text []byte) error {
 			line := &uploader.Line{}
 			if err := json.Unmarshal(text, line); err != nil {
+				return err
+			}
+			if err := uploader.CheckSchema(key, line.Schema); err != nil {
 				return err
 			}
 			if !yield(line, nil) {

@@ -186,6 +186,9 @@ func (b *rebuilder) addEvents(ctx context.Context, p *pair) (*Contents, error) {
 		if err := json.Unmarshal(text, &line); err != nil {
 			return err
 		}
+		if err := uploader.CheckSchema(p.Key, line.Schema); err != nil {
+			return err
+		}
 		e, name := line.Event(), line.Row()
 		b.row(stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label}).Add(&e)
 		b.out.Responses++
@@ -284,6 +287,9 @@ func (b *rebuilder) plan(ctx context.Context, p *pair, c *Contents, responses ui
 			return plan, nil
 		}
 		info, err := b.t.Stat(ctx, p.Key)
+		if err == nil {
+			err = uploader.CheckFormat(p.Key, info.Meta)
+		}
 		if err != nil {
 			return plan, err
 		}

@@ -47,6 +47,9 @@ func scan(ctx context.Context, t uploader.Target, key string, numbered bool, fn 
 		return nil, err
 	}
 	c := &Contents{Meta: meta, numbered: numbered}
+	if err := uploader.CheckFormat(key, meta); err != nil {
+		return c, errors.Join(err, body.Close())
+	}
 	err = c.read(ctx, body, fn)
 	if cerr := body.Close(); err == nil {
 		err = cerr

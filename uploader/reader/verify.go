@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -134,7 +135,7 @@ func (v *verifier) object(ctx context.Context, o *Object) error {
 	case err != nil && c == nil:
 		return err // the target, not the object
 	case err != nil:
-		v.problem(o.Key, "%v", err)
+		v.problem(o.Key, "%s", strings.TrimPrefix(err.Error(), o.Key+": "))
 		return nil
 	}
 	r.Lines += c.Lines
@@ -153,6 +154,9 @@ func (v *verifier) glance(ctx context.Context, o *Object) (*Contents, error) {
 	info, err := v.t.Stat(ctx, o.Key)
 	if err != nil {
 		return nil, err
+	}
+	if err := uploader.CheckFormat(o.Key, info.Meta); err != nil {
+		return &Contents{}, err
 	}
 	c := &Contents{Bytes: uint64(max(info.Size, 0)), Meta: info.Meta, RawSHA256: info.Meta[uploader.MetaRawSHA256]} //nolint:gosec // not negative
 	c.Rows, _ = strconv.ParseUint(info.Meta[uploader.MetaRows], 10, 64)

@@ -95,6 +95,9 @@ func noteBegun(o *Options, lock *os.File) {
 }
 
 func openLocked(o Options) (*Store, error) {
+	if err := finishSalvage(&o); err != nil {
+		return nil, err
+	}
 	if err := checkSchemaFile(o.Dir); err != nil {
 		return nil, err
 	}
@@ -106,7 +109,8 @@ func openLocked(o Options) (*Store, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if mark.crashes >= crashesMax {
-		if err := setStoreAside(&o, fmt.Sprintf("opening it crashed the process %d times:\n%s", mark.crashes, mark.text)); err != nil {
+		if err := setStoreAside(&o, fmt.Sprintf("opening it crashed the process %d times:\n%s", mark.crashes, mark.text),
+			"Nothing was carried over into the store that took its place: reading it may crash the process again."); err != nil {
 			return nil, errors.Join(err, mark.end())
 		}
 		mark.crashes = 0
@@ -132,10 +136,28 @@ func openOrReplace(o Options) (*Store, error) {
 	case isEnvironment(err):
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if err := setStoreAside(&o, err.Error()); err != nil {
+	saved, salvageErr := salvage(&o)
+	carried := "Nothing was carried over into the store that took its place."
+	if salvageErr == nil {
+		carried = saved.String()
+	} else {
+		carried += "\nBecause: " + salvageErr.Error()
+	}
+	if err := setStoreAside(&o, err.Error(), carried); err != nil {
 		return nil, err
 	}
+	if salvageErr == nil {
+		salvageErr = takeSalvaged(&o)
+	}
 	o.anew = true
+	if salvageErr != nil {
+		o.Logger.Warn("store: nothing was carried over from the damaged store", "error", salvageErr)
+		if err := os.RemoveAll(salvageDir(&o)); err != nil {
+			o.Logger.Warn("store: what was begun of a salvage stays", "error", err)
+		}
+	} else {
+		o.Logger.Warn("store: carried over from the damaged store", "what", saved.String())
+	}
 	s, err = tryOpen(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -266,7 +288,7 @@ func writeSchemaFile(dir string) error {
 }
 
 // setStoreAside moves the store's folder to quarantine and writes a report beside it.
-func setStoreAside(o *Options, reason string) error {
+func setStoreAside(o *Options, reason, carried string) error {
 	if err := os.MkdirAll(o.QuarantineDir, 0o750); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -285,12 +307,12 @@ func setStoreAside(o *Options, reason string) error {
 		}
 	}
 	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
-		"It holds %s.\n%s\n"+
-		"Events and statistics in this folder are no longer counted. Events that were archived are safe in the archive.\n"+
-		"Responses that the spools know of and that were in it count as quarantined; those still in a spool are applied to\n"+
-		"the new store, which was begun in %s.\n"+
+		"It holds %s.\n%s\n%s\n"+
+		"What was not carried over is no longer counted. Events that were archived are safe in the archive. Responses that the\n"+
+		"spools and ledgers know of and that were not carried over count as quarantined; those still in a spool are applied to\n"+
+		"the new store, which is in %s.\n"+
 		"The statistics of everything that was archived can be made again from the archive, beside what is there now:\n"+
-		"  wayside archive rebuild --into DIRECTORY\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), readStoreAside(to), o.Dir)
+		"  wayside archive rebuild --into DIRECTORY\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), readStoreAside(to), carried, o.Dir)
 	if err := writeFileSynced(to+".txt", []byte(report)); err != nil {
 		o.Logger.Warn("store: the report on the damaged store could not be written", "error", err)
 	}

@@ -68,6 +68,9 @@ type Options struct {
 	// PageoutInterval is the longest time between hints to the kernel, in Run, that mapped table pages may go; default
 	// 30 s, negative for never. Every 8 MiB written are followed by one as well.
 	PageoutInterval time.Duration
+	// SalvageTimeMax bounds how long Open copies from a damaged store, while the spools take what comes; default 2 min,
+	// negative: nothing is salvaged. If the time is too short, nothing is.
+	SalvageTimeMax time.Duration
 	// LedgersMax bounds the ledgers of retired epochs that are kept one by one; default 1,000. Older ones are summed.
 	LedgersMax int
 
@@ -88,6 +91,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.ReserveBytes, 4<<20)
 	setDefault(&o.OpenFreeMin, 8<<20)
 	setDefault(&o.PageoutInterval, 30*time.Second)
+	setDefault(&o.SalvageTimeMax, salvageTime)
 	setDefault(&o.LedgersMax, 1000)
 	if o.Now == nil {
 		o.Now = clock.Now

@@ -152,7 +152,8 @@ func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger,
 	if err := store.Clone(copied, from); err != nil {
 		return nil, err
 	}
-	s, err := store.Open(store.Options{Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(store.Options{Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1,
+		SalvageTimeMax: -1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		c.Problem("cannot be opened: %v", err)
 		return nil, nil

@@ -17,12 +17,12 @@
 // # When data may be lost
 //
 // Never by the death of the process, nor by power loss once Apply has returned. Only by damage: a store that Badger cannot
-// open, or that twice crashed the process while being opened, is moved to the quarantine folder, with a report beside it,
-// and a new store is begun. Everything applied and not archived is then in quarantine and no longer counted. The
-// watermarks are gone with it: events that were applied and acknowledged are not offered again, those not yet
-// acknowledged come again and are applied to the new store. No event can be in the new store twice; the few that were
-// applied but not acknowledged are in both stores. If they were archived too, [Store.Adopt] keeps them from being archived
-// again: the epochs that were there are in doubt ([Store.Doubtful]) until the archive was asked.
+// open, or one of whose blocks fails its checksum, is moved to the quarantine folder, with a report beside it, and a new store
+// is begun with what of it can be shown to be right (salvage.go, ADR 42). The rest is then in quarantine and no longer counted:
+// events that were applied and acknowledged are not offered again, those not yet acknowledged come again and are applied to the
+// new store if they are not in it. No event can be in the new store twice. What may have been archived already is not
+// archived again ([Store.Adopt]): the epochs that were there are in doubt ([Store.Doubtful]) until the archive was asked. From a
+// store that twice crashed the process while being opened, nothing is carried over.
 //
 // Badger writes through memory maps: on a full disk it may die with SIGBUS and take the process along. Nothing is lost by
 // that, but the process that opens a store must not be the one that carries traffic.

@@ -34,7 +34,8 @@ var openMu sync.Mutex
 //   - a full disk: the reserve file is given up and the store opened; if that is not enough, [ErrUnavailable];
 //   - another error of the file system: [ErrUnavailable], and nothing is touched;
 //   - a damaged store, or one during whose opening Go crashed twice: it is moved to QuarantineDir as <date>-store, with a
-//     report beside it, a warning is logged, and a new one is made. The package comment says what that means.
+//     report beside it, a warning is logged, and a new one is made of what can be shown to be right. The package comment says
+//     what that means.
 //
 // A process killed with SIGKILL leaves no crash text and is not held against the store.
 func Open(o Options) (*Store, error) {

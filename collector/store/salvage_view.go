@@ -69,6 +69,7 @@ func successor(key []byte) []byte { return append(bytes.Clone(key), 0) }
 // viewBuilder makes the folder of a view.
 type viewBuilder struct {
 	to     string
+	next   uint64 // number of the table that was added last
 	lost   lostKeys
 	levels map[uint64]uint8       // of the tables that are in the view
 	spans  map[uint8][]keyRange   // by level: what they cover, both ends included
@@ -147,8 +148,7 @@ func readManifest(dir string) (map[uint64]badger.TableManifest, error) {
 
 // addTable puts a table into the view: linked if it is whole, else what can be read of it.
 func (b *viewBuilder) addTable(name string, level uint8) error {
-	id, ok := table.ParseFileID(filepath.Base(name))
-	if !ok {
+	if _, ok := table.ParseFileID(filepath.Base(name)); !ok {
 		return nil
 	}
 	info, err := os.Stat(name)
@@ -156,7 +156,9 @@ func (b *viewBuilder) addTable(name string, level uint8) error {
 		return nil // the same table, linked into the second folder
 	}
 	b.seen[filepath.Base(name)] = info
-	to := filepath.Join(b.to, filepath.Base(name))
+	// Numbered anew: Badger gives a number again that a table had which its MANIFEST does not list.
+	b.next++
+	id, to := b.next, table.NewFilename(b.next, b.to)
 	err = checkTable(name)
 	if err == nil {
 		span, spanErr := spanOf(name)

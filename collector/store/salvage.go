@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -272,7 +273,16 @@ func (c *copier) set(key, value []byte) error {
 // readState takes the largest numbers that were given out, so that none is given out twice: also from a version of the state
 // that may not be the newest.
 func (c *copier) readState() error {
-	_, err := get(c.view, []byte{prefixState}, func(v []byte) error {
+	_, err := get(c.view, []byte{prefixSchema}, func(v []byte) error {
+		if len(v) == 12 && binary.LittleEndian.Uint32(v) > SchemaVersion {
+			return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, binary.LittleEndian.Uint32(v), SchemaVersion)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = get(c.view, []byte{prefixState}, func(v []byte) error {
 		s, err := decodeState(v)
 		c.state.lastBatch, c.state.nextPlan, c.state.ledgers = s.lastBatch, s.nextPlan, s.ledgers
 		return err

@@ -66,6 +66,9 @@ func (s *Snapshot) Encode() []byte {
 
 // Decode reads the wire form. The snapshot keeps a copy: body may be reused. The error wraps ErrMalformed.
 func Decode(body []byte) (*Snapshot, error) {
+	if len(body) >= len(magic) && string(body[:3]) == magic[:3] && body[3] > magic[3] {
+		return nil, fmt.Errorf("%w: a newer wayside made it (%s, this one reads %s)", ErrMalformed, body[:4], magic)
+	}
 	if len(body) < headerBytes+crcBytes || len(body) > EncodedBytesMax || string(body[:4]) != magic {
 		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(body))
 	}

@@ -137,6 +137,11 @@ func openOrReplace(o Options) (*Store, error) {
 	case isEnvironment(err):
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	return replaceDamaged(o, err)
+}
+
+// replaceDamaged sets a damaged store aside and opens the one that takes its place: with what could be carried over, or empty.
+func replaceDamaged(o Options, damage error) (*Store, error) {
 	saved, salvageErr := salvage(&o)
 	carried := "Nothing was carried over into the store that took its place."
 	if salvageErr == nil {
@@ -144,22 +149,22 @@ func openOrReplace(o Options) (*Store, error) {
 	} else {
 		carried += "\nBecause: " + salvageErr.Error()
 	}
-	if err := setStoreAside(&o, err.Error(), carried); err != nil {
+	if err := setStoreAside(&o, damage.Error(), carried); err != nil {
 		return nil, err
 	}
-	if salvageErr == nil {
-		salvageErr = takeSalvaged(&o)
-	}
 	o.anew = true
-	if salvageErr != nil {
+	if salvageErr == nil {
+		if err := takeSalvaged(&o); err != nil {
+			return nil, err // the next Open finishes it
+		}
+		o.Logger.Warn("store: carried over from the damaged store", "what", saved.String())
+	} else {
 		o.Logger.Warn("store: nothing was carried over from the damaged store", "error", salvageErr)
 		if err := os.RemoveAll(salvageDir(&o)); err != nil {
 			o.Logger.Warn("store: what was begun of a salvage stays", "error", err)
 		}
-	} else {
-		o.Logger.Warn("store: carried over from the damaged store", "what", saved.String())
 	}
-	s, err = tryOpen(o)
+	s, err := tryOpen(o)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -183,7 +188,7 @@ func tryOpen(o Options) (s *Store, err error) {
 		return nil, err
 	}
 	unlisted := false
-	if err = checkTables(o.Dir); err == nil {
+	if err = errors.Join(checkTables(o.Dir), checkLogs(o.Dir)); err == nil {
 		unlisted, err = keepUnlisted(&o)
 	}
 	if err == nil {

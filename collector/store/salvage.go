@@ -338,17 +338,21 @@ func (c *copier) writePlans() error {
 		}
 		if p.State == catalogue.Deleted {
 			c.state.totals.Deleted += p.Counted()
-			c.count(p.Epoch, p.Counted(), p.Runs)
+			runs := p.Runs
+			if p.Adopted && p.Counted() == 0 {
+				runs = nil // of events that may never have been applied here: what comes is still compared with the object
+			}
+			c.count(p.Epoch, p.Counted(), runs)
 		}
 		return c.setPlan(p)
 	})
 }
 
-// count notes that responses of an epoch were carried over.
+// count notes that events of an epoch were carried over, or are known to be archived: they must not be applied again.
 func (c *copier) count(epoch uuid.UUID, responses uint64, runs []catalogue.Run) {
 	c.held[epoch] += responses
 	c.state.totals.Applied += responses
-	if responses > 0 && len(runs) > 0 {
+	if len(runs) > 0 {
 		c.last[epoch] = max(c.last[epoch], runs[len(runs)-1].Last)
 	}
 }

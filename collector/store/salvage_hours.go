@@ -86,15 +86,17 @@ func (c *copier) listHours(prefix byte, hours map[int64]bool) error {
 }
 
 func (c *copier) copyHour(hour int64) error {
-	h := &hourCopy{hour: hour, rows: map[stats.Key]*savedRow{}, folded: map[stats.Key]*stats.Row{},
-		blocks: map[catalogue.BlockID]*savedBlock{}, plans: c.plans[hour]}
+	h := &hourCopy{
+		hour: hour, rows: map[stats.Key]*savedRow{}, folded: map[stats.Key]*stats.Row{},
+		blocks: map[catalogue.BlockID]*savedBlock{}, plans: c.plans[hour],
+	}
 	if err := c.readRows(h); err != nil {
 		return err
 	}
 	if err := c.readBlocks(h); err != nil {
 		return err
 	}
-	h.settlePlans(&c.state)
+	h.settlePlans()
 	if err := c.copyBlocks(h); err != nil {
 		return err
 	}
@@ -153,7 +155,7 @@ func (c *copier) readBlocks(h *hourCopy) error {
 //   - Planned, and all of its blocks are there: it stays, and is executed.
 //   - Planned, and some are missing: it cannot be executed. The others wait for a plan again, and because their epoch is in
 //     doubt the archive is asked first whether it has them.
-func (h *hourCopy) settlePlans(now *state) {
+func (h *hourCopy) settlePlans() {
 	for _, p := range h.plans {
 		missing := slices.ContainsFunc(p.Blocks, func(id catalogue.BlockID) bool {
 			b := h.blocks[id]

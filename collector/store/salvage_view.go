@@ -85,11 +85,7 @@ func buildView(to, dir, unlisted string) (lostKeys, []string, error) {
 	if err := os.MkdirAll(to, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	tables, err := b.tables(dir, unlisted)
-	if err != nil {
-		return nil, nil, err
-	}
-	for name, level := range tables {
+	for name, level := range b.tables(dir, unlisted) {
 		if err := b.addTable(name, level); err != nil {
 			return nil, nil, err
 		}
@@ -104,7 +100,7 @@ func buildView(to, dir, unlisted string) (lostKeys, []string, error) {
 // tables lists the files to read, with their levels. The MANIFEST says which they are, if it can be read and there are no
 // others: one that was cut off forgets tables, and lists some that are no more. Then all files are taken, as tables of level 0,
 // which may overlap; a file of a compaction that was broken off holds nothing else than the tables that it was made from.
-func (b *viewBuilder) tables(dir, unlisted string) (map[string]uint8, error) {
+func (b *viewBuilder) tables(dir, unlisted string) map[string]uint8 {
 	listed, err := readManifest(dir)
 	out := map[string]uint8{}
 	for id, t := range listed {
@@ -120,7 +116,7 @@ func (b *viewBuilder) tables(dir, unlisted string) (map[string]uint8, error) {
 		}
 	}
 	if err == nil && len(others) == 0 {
-		return out, nil
+		return out
 	}
 	if err != nil {
 		b.report = append(b.report, err.Error())
@@ -130,7 +126,7 @@ func (b *viewBuilder) tables(dir, unlisted string) (map[string]uint8, error) {
 	for name := range out {
 		others[name] = 0
 	}
-	return others, nil
+	return others
 }
 
 func readManifest(dir string) (map[uint64]badger.TableManifest, error) {
@@ -214,8 +210,8 @@ func (b *viewBuilder) writeManifest() error {
 	var body []byte
 	for id, level := range b.levels {
 		// A message in a message of Protocol Buffers: field 1 is the table's number, 3 its level; it was created (2) with 0.
-		change := binary.AppendUvarint([]byte{1<<3 | 0}, id)
-		change = append(change, 3<<3|0, level)
+		change := binary.AppendUvarint([]byte{1 << 3}, id)
+		change = append(change, 3<<3, level)
 		body = append(body, 1<<3|2, byte(len(change)))
 		body = append(body, change...)
 	}
@@ -231,9 +227,7 @@ func (b *viewBuilder) writeManifest() error {
 // copyLogs copies the logs of Badger's memtables, the oldest first, up to the first that is damaged: Badger cuts that one off
 // at the damage, and what comes later may build on what is missing. The view is then the store as of that moment.
 func (b *viewBuilder) copyLogs(dir string) error {
-	names, _ := filepath.Glob(filepath.Join(dir, "*.mem")) // the pattern is a constant
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range logFiles(dir) {
 		body, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

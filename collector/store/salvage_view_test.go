@@ -147,3 +147,39 @@ func TestLostKeys(t *testing.T) {
 		t.Error("behind")
 	}
 }
+
+// TestDamagedLogBeforeAnother: a log that is damaged while a later one goes on is no shorter store, as the last one is: what the
+// later one holds may build on what is gone.
+func TestDamagedLogBeforeAnother(t *testing.T) {
+	k := knownStore(t, 7, false)
+	for _, last := range []bool{false, true} {
+		dir := t.TempDir()
+		copyTree(t, k.dir, dir)
+		o := salvageOptions(dir)
+		logs := logFiles(o.Dir)
+		name := logs[len(logs)-1]
+		body, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, whole := logEnd(body)
+		if end <= logHeadBytes || !whole {
+			t.Fatalf("%s holds %d bytes, whole %v", name, end, whole)
+		}
+		if !last { // a later one that says the same
+			if err := os.WriteFile(filepath.Join(o.Dir, "99999.mem"), body, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		body[end/2] ^= 1
+		if err := os.WriteFile(name, body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := openStore(t, o)
+		if wasSetAside(t, &o) == last {
+			t.Errorf("the last log damaged: %v; set aside: %v", last, last)
+		}
+		k.check(t, s)
+		k.offerAgain(t, s)
+	}
+}

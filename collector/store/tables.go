@@ -56,6 +56,29 @@ func checkTables(dir string) error {
 	return nil
 }
 
+// checkLogs looks for a damaged log that is not the last. Badger cuts a log off where it is damaged and then replays the later
+// ones, which may build on what is gone; the last one it may cut: that is the store of a moment before.
+func checkLogs(dir string) error {
+	names := logFiles(dir)
+	for _, name := range names[:max(0, len(names)-1)] {
+		body, err := os.ReadFile(name) //nolint:gosec // a file of the store
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if end, whole := logEnd(body); !whole {
+			return fmt.Errorf("%w: log %s is damaged behind byte %d, and a later one goes on", ErrDamaged, filepath.Base(name), end)
+		}
+	}
+	return nil
+}
+
+// logFiles lists the logs of Badger's memtables, the oldest first.
+func logFiles(dir string) []string {
+	names, _ := filepath.Glob(filepath.Join(dir, "*.mem")) // the pattern is a constant
+	slices.Sort(names)
+	return names
+}
+
 // checkWorkersMax bounds the tables that are read at a time, before there is anything else to do.
 const checkWorkersMax = 4
 

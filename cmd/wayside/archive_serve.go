@@ -117,7 +117,13 @@ func openReadOnly(ctx context.Context, cfg *configs.Config, at string, log *slog
 	quiet := slog.New(slog.DiscardHandler)
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(at, datadir.StoreDir), QuarantineDir: filepath.Join(at, datadir.Quarantine), ReserveBytes: -1, Logger: log,
+		RefuseDamaged: true,
 	})
+	if errors.Is(err, store.ErrDamaged) {
+		return nil, fmt.Errorf("nothing can be answered from %s, and nothing was changed: %w; "+
+			"start wayside on it, which sets the store aside and carries over what of it is right, or make it anew: wayside archive rebuild",
+			cfg.Data.Dir, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -219,6 +219,36 @@ func TestArchiveServeAnswersAndChangesNothing(t *testing.T) {
 	}
 }
 
+// TestArchiveServeRefusesADamagedStore: half an answer would look like a whole one.
+func TestArchiveServeRefusesADamagedStore(t *testing.T) {
+	dir := archived(t, "")
+	into := filepath.Join(t.TempDir(), "restored")
+	command(t, exitOK, "archive", "restore", "--data", dir, "--into", into)
+	tables, err := filepath.Glob(filepath.Join(into, "store", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	body, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	body[len(body)/2] ^= 4
+	if err := os.WriteFile(tables[0], body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := fileSums(t, into)
+	said := command(t, exitFailure, "archive", "serve", "--data", into, "--admin", "127.0.0.1:0")
+	if !strings.Contains(said, "nothing can be answered from "+into+", and nothing was changed") || !strings.Contains(said, "archive rebuild") {
+		t.Error(said)
+	}
+	if diff := cmp.Diff(before, fileSums(t, into)); diff != "" {
+		t.Errorf("the directory was changed:\n%s", diff)
+	}
+	if said = command(t, exitFailure, "verify", "--data", into); !strings.Contains(said, "is damaged; the next start will set it aside") {
+		t.Error(said)
+	}
+}
+
 // fileSums are the hashes of all files below dir, but for locks.
 func fileSums(t *testing.T, dir string) map[string]string {
 	t.Helper()

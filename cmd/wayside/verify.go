@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,18 +151,16 @@ func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger,
 	if err := store.Clone(copied, from); err != nil {
 		return nil, err
 	}
-	s, err := store.Open(store.Options{Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1,
-		SalvageTimeMax: -1, Logger: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(store.Options{
+		Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1, RefuseDamaged: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if errors.Is(err, store.ErrDamaged) {
+		c.Problem("is damaged; the next start will set it aside, and carry over what is right: %v", err)
+		return nil, nil
+	}
 	if err != nil {
 		c.Problem("cannot be opened: %v", err)
 		return nil, nil
-	}
-	if reasons, _ := filepath.Glob(filepath.Join(at, "aside", "*-store.txt")); len(reasons) > 0 {
-		text, _ := os.ReadFile(reasons[0])
-		_, reason, _ := bytes.Cut(text, []byte("because:\n"))
-		reason, _, _ = bytes.Cut(reason, []byte("\n\n"))
-		c.Problem("is damaged; the next start will set it aside: %s", reason)
-		return nil, s.Close()
 	}
 	b := &books{cfg: cfg, log: log, store: s}
 	checks, err := b.verify(ctx, local)

@@ -136,6 +136,10 @@ func openOrReplace(o Options) (*Store, error) {
 		return nil, err
 	case isEnvironment(err):
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case o.RefuseDamaged && errors.Is(err, ErrDamaged):
+		return nil, err
+	case o.RefuseDamaged:
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return replaceDamaged(o, err)
 }

@@ -71,6 +71,9 @@ type Options struct {
 	// SalvageTimeMax bounds how long Open copies from a damaged store, while the spools take what comes; default 2 min,
 	// negative: nothing is salvaged. If the time is too short, nothing is.
 	SalvageTimeMax time.Duration
+	// RefuseDamaged makes Open leave a damaged store as it is, and return an error that wraps [ErrDamaged]: for whoever only
+	// looks at a store.
+	RefuseDamaged bool
 	// LedgersMax bounds the ledgers of retired epochs that are kept one by one; default 1,000. Older ones are summed.
 	LedgersMax int
 

@@ -338,25 +338,74 @@ func (t *tree) names(children []*child) map[string]bool {
 	}
 	flat := once*10 >= 9*len(children)
 	except := map[string]bool{}
-	apart := outlier(children)
+	page := pageCount(children, seen)
+	var rest []*child
 	for _, c := range children {
-		if c.count < exceptionCount || len(except) >= exceptionsMax {
-			continue
-		}
-		if c.count >= apart && len(c.signs) == 0 {
-			except[c.name] = true
-			continue
-		}
-		own := len(c.signs) > 0 || flat
+		own := c.count >= exceptionCount && (len(c.signs) > 0 || flat)
 		for s := range c.signs {
 			own = own && seen[s] == 1
 		}
-		if own {
+		switch {
+		case !own && (c.leads() > 0 || c.count < page):
+			rest = append(rest, c)
+		case len(except) < exceptionsMax:
+			except[c.name] = true
+		}
+	}
+	apart := outlier(rest)
+	for _, c := range rest {
+		if c.count >= apart && len(c.signs) == 0 && len(except) < exceptionsMax {
 			except[c.name] = true
 		}
 	}
 	return except
 }
+
+// leads is the number of responses to what stands below the child, names or not.
+func (c *child) leads() int {
+	n := 0
+	for _, s := range c.samples {
+		if s.rest != "" {
+			n += s.count
+		}
+	}
+	return n
+}
+
+// Bounds of pageCount.
+const (
+	pageValues = 8  // values that have names below them
+	pageShare  = 4  // one response in so many, at least, is to what stands below a value
+	pageSigma  = 16 // responses below a child that were to be expected before their absence says that it is no value
+)
+
+// pageCount is the count from which a child is a name because nothing stands below it: "/login" beside "/anna" and
+// "/anna/posts". With a share p of the values' responses going below, a value of n responses has none there with probability
+// (1-p)^n, at most e^(-pn).
+func pageCount(children []*child, seen map[uint32]int) int {
+	values, below, total := 0, 0, 0
+	for _, c := range children {
+		alike := false
+		for s := range c.signs {
+			alike = alike || seen[s] >= max(3, len(children)/32)
+		}
+		switch {
+		case alike:
+			values++
+			below += c.leads()
+			total += c.count
+		case len(c.signs) == 0 && c.count < exceptionCount:
+			total += c.count
+		}
+	}
+	if values < pageValues || below*pageShare < total {
+		return never
+	}
+	return max(outlierCount, pageSigma*total/below)
+}
+
+// never is more than any count.
+const never = 1 << 30
 
 // Bounds of outlier.
 const (
@@ -380,5 +429,5 @@ func outlier(children []*child) int {
 			return counts[i-1]
 		}
 	}
-	return countMax + 1<<30
+	return never
 }

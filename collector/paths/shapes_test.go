@@ -107,3 +107,44 @@ func TestNamesStandOut(t *testing.T) {
 		t.Errorf("%d users have rows of their own; another is %s", apart, label(l, "/user/somebody-else", 200))
 	}
 }
+
+// The pages of a site beside the names of its users, "/login" beside "/@anna/posts", stay pages, however many there are: nothing
+// stands below them, while something stands below nearly every user. A page that is new when the users are known is found too.
+func TestPagesBesideUsers(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	zipf := rand.NewZipf(random, 1.05, 10, 3000)
+	users := make([]string, 3001)
+	for i := range users {
+		users[i] = "/" + word(random, 7)
+	}
+	pages := []string{"/about", "/contact", "/explore", "/features", "/health", "/help", "/jobs", "/login", "/logout", "/pricing", "/privacy", "/search",
+		"/signup", "/terms"}
+	some := func(pages []string) (paths []string) {
+		for range 12_000 {
+			user := users[zipf.Uint64()]
+			paths = append(paths, pages[random.IntN(len(pages))], []string{user, user + "/posts", user + "/likes", user + "/posts"}[random.IntN(4)],
+				[]string{"/static/js/app.js", "/blog/archive", "/err/x", "/docs/start"}[random.IntN(4)])
+		}
+		return paths
+	}
+	l := newLabeler(t, Options{})
+	shownAs(l, some(pages))
+	shown := shownAs(l, some(append(pages, "/new")))
+	for _, page := range append(pages, "/static/js/app.js", "/docs/start") {
+		if shown[page][page] == 0 || len(shown[page]) > 1 {
+			t.Errorf("%s is shown as %v", page, shown[page])
+		}
+	}
+	if shown["/new"]["/new"] < 250 { // it takes 64 responses, of which only one in eight may be looked at
+		t.Errorf("a new page is shown as %v", shown["/new"])
+	}
+	apart := 0
+	for _, user := range users {
+		if shown[user][user] > 0 || shown[user+"/posts"][user+"/posts"] > 0 {
+			apart++
+		}
+	}
+	if apart > 0 || label(l, "/somebody", 200) != "/{id}" {
+		t.Errorf("%d users have rows of their own; another is %s", apart, label(l, "/somebody", 200))
+	}
+}

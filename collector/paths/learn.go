@@ -32,6 +32,7 @@ type child struct {
 	samples []sample
 	count   int
 	signs   map[uint32]int // hashes of the names below, with their depth → responses
+	named   int            // responses to something with a name below
 }
 
 // tree is one look at the rows of a host: it decides, level by level from the root, which segments vary.
@@ -299,9 +300,9 @@ func likeness(children []*child) (inner, alike int, same bool) {
 
 // sign collects the names below a child.
 func (c *child) sign() {
-	c.signs = map[uint32]int{}
+	c.signs, c.named = map[uint32]int{}, 0
 	for _, s := range c.samples {
-		rest := s.rest
+		rest, named := s.rest, false
 		for depth := uint32(1); depth <= signDepth && rest != ""; depth++ {
 			end := strings.IndexByte(rest[1:], '/') + 1
 			if end == 0 {
@@ -309,8 +310,12 @@ func (c *child) sign() {
 			}
 			if varies(rest[1:end]) {
 				c.signs[signOf(depth, rest[1:end])] += s.count
+				named = true
 			}
 			rest = rest[end:]
+		}
+		if named {
+			c.named += s.count
 		}
 	}
 }
@@ -346,7 +351,7 @@ func (t *tree) names(children []*child) map[string]bool {
 			own = own && seen[s] == 1
 		}
 		switch {
-		case !own && (c.leads() > 0 || c.count < page):
+		case !own && (len(c.signs) > 0 || c.count < page):
 			rest = append(rest, c)
 		case len(except) < exceptionsMax:
 			except[c.name] = true
@@ -361,27 +366,16 @@ func (t *tree) names(children []*child) map[string]bool {
 	return except
 }
 
-// leads is the number of responses to what stands below the child, names or not.
-func (c *child) leads() int {
-	n := 0
-	for _, s := range c.samples {
-		if s.rest != "" {
-			n += s.count
-		}
-	}
-	return n
-}
-
 // Bounds of pageCount.
 const (
 	pageValues = 8  // values that have names below them
-	pageShare  = 4  // one response in so many, at least, is to what stands below a value
-	pageSigma  = 16 // responses below a child that were to be expected before their absence says that it is no value
+	pageShare  = 4  // one response in so many, at least, is to a name below a value
+	pageBelow  = 16 // responses below a child that were to be expected before their absence says that it is no value
 )
 
-// pageCount is the count from which a child is a name because nothing stands below it: "/login" beside "/anna" and
-// "/anna/posts". With a share p of the values' responses going below, a value of n responses has none there with probability
-// (1-p)^n, at most e^(-pn).
+// pageCount is the count from which a child is a name because no name stands below it: "/login" and "/messages/7" beside "/anna"
+// and "/anna/posts". With a share p of the values' responses going to names below, a value of n responses has none there with
+// probability (1-p)^n, at most e^(-pn).
 func pageCount(children []*child, seen map[uint32]int) int {
 	values, below, total := 0, 0, 0
 	for _, c := range children {
@@ -392,7 +386,7 @@ func pageCount(children []*child, seen map[uint32]int) int {
 		switch {
 		case alike:
 			values++
-			below += c.leads()
+			below += c.named
 			total += c.count
 		case len(c.signs) == 0 && c.count < exceptionCount:
 			total += c.count
@@ -401,7 +395,7 @@ func pageCount(children []*child, seen map[uint32]int) int {
 	if values < pageValues || below*pageShare < total {
 		return never
 	}
-	return max(outlierCount, pageSigma*total/below)
+	return max(outlierCount, pageBelow*total/below)
 }
 
 // never is more than any count.

@@ -15,7 +15,7 @@ type watch struct {
 	values []watched
 	owners []owner // names below the values, at a place that their hash chooses; allocated at first use
 	hits   int     // responses
-	inner  int     // of them, those to something below a value
+	named  int     // of them, those to something with a name below a value
 	known  int     // of them, those of a value that was in the table
 }
 
@@ -27,8 +27,7 @@ type owner struct {
 
 type watched struct {
 	name        string
-	count, over int  // over is how much too high count may be
-	inner       bool // something stands below it
+	count, over int // over is how much too high count may be
 	signs       []uint32
 }
 
@@ -42,7 +41,7 @@ const (
 	flatCount       = 8   // responses that make a value a name where nearly no other ever comes again
 	flatKnownShare  = 20  // one in so many
 	flatHitsMin     = 256
-	pageHits        = 64   // responses that make a value with nothing below it a name where something stands below others
+	pageHits        = 64   // responses that make a value without names below it a name where others have some
 	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is looked at
 	watchOneIn      = 8
 	watchForgetHits = 1 << 20
@@ -104,16 +103,17 @@ func (w *watch) count(value []byte) *watched {
 
 // below notes the names that stand below a value.
 func (w *watch) below(c *watched, value, rest []byte) {
-	if len(rest) > 0 {
-		c.inner = true
-		w.inner++
-	}
+	named := false
 	for depth := uint32(1); depth <= signDepth && len(rest) > 0; depth++ {
 		segment, after, _ := bytes.Cut(rest, []byte{'/'})
 		if len(segment) > 0 && !isID(segment) {
 			w.own(c, signOf(0, value)|1, signOf(depth, segment))
+			named = true
 		}
 		rest = after
+	}
+	if named {
+		w.named++
 	}
 }
 
@@ -141,7 +141,7 @@ func (w *watch) isName(c *watched) bool {
 	others := w.known - (c.count - c.over)
 	flat := w.hits >= flatHitsMin && others*flatKnownShare < w.hits
 	if len(c.signs) == 0 {
-		return flat || !c.inner && c.count-c.over >= pageHits && w.inner*pageShare >= w.hits
+		return flat || c.count-c.over >= pageHits && w.named*pageShare >= w.hits
 	}
 	if c.count-c.over < nameCount && !flat {
 		return false

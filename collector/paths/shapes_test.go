@@ -148,3 +148,29 @@ func TestPagesBesideUsers(t *testing.T) {
 		t.Errorf("%d users have rows of their own; another is %s", apart, label(l, "/somebody", 200))
 	}
 }
+
+// Names that are of another kind than the values beside them, a file or something with identifiers below it, are told apart even
+// where nothing stands below the values: posts at the root of a site.
+func TestFilesAndListsBesidePosts(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	zipf := rand.NewZipf(random, 1.05, 10, 3000)
+	posts := make([]string, 3001)
+	for i := range posts {
+		posts[i] = "/" + word(random, 4) + "-" + word(random, 5)
+	}
+	var paths []string
+	for range 12_000 {
+		paths = append(paths, posts[zipf.Uint64()], posts[zipf.Uint64()], posts[zipf.Uint64()],
+			[]string{"/robots.txt", "/favicon.ico", "/page/" + fmt.Sprint(random.IntN(30)), "/invoices/" + fmt.Sprint(random.IntN(3000))}[random.IntN(4)])
+	}
+	l := newLabeler(t, Options{})
+	shown := shownAs(l, paths)
+	for path, want := range map[string]string{"/robots.txt": "/robots.txt", "/favicon.ico": "/favicon.ico", "/page/7": "/page/{id}", posts[0]: "/{id}"} {
+		if shown[path][want] == 0 || len(shown[path]) > 1 {
+			t.Errorf("%s is shown as %v", path, shown[path])
+		}
+	}
+	if got := label(l, "/invoices/12345", 200); got != "/invoices/{id}" {
+		t.Errorf("an invoice is %s", got)
+	}
+}

@@ -41,7 +41,6 @@ const (
 	flatCount       = 8   // responses that make a value a name where nearly no other ever comes again
 	flatKnownShare  = 20  // one in so many
 	flatHitsMin     = 256
-	pageHits        = 64   // responses that make a value without names below it a name where others have some
 	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is looked at
 	watchOneIn      = 8
 	watchForgetHits = 1 << 20
@@ -141,7 +140,7 @@ func (w *watch) isName(c *watched) bool {
 	others := w.known - (c.count - c.over)
 	flat := w.hits >= flatHitsMin && others*flatKnownShare < w.hits
 	if len(c.signs) == 0 {
-		return flat || c.count-c.over >= pageHits && w.named*pageShare >= w.hits
+		return flat || (c.count-c.over)*w.named >= pageBelow*w.hits && w.named*pageShare >= w.hits // see pageCount
 	}
 	if c.count-c.over < nameCount && !flat {
 		return false

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,27 @@ func wantAged(t *testing.T, s *Set, i int, aged, spooled, recorded uint64) {
 	if l.Dropped["age"] != aged || l.Spooled != spooled || l.Recorded != recorded || l.Dropped["damaged"] != 0 {
 		t.Fatalf("want %d given up, %d held, %d recorded: %+v", aged, spooled, recorded, l)
 	}
+}
+
+// toldOfAge are the figures that the drop records in the queue give, oldest first.
+func toldOfAge(t *testing.T, s *Set) (told []uint64) {
+	t.Helper()
+	batches, err := s.Peek(context.Background(), PeekOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range batches {
+		for _, record := range b.All() {
+			var e event.Event
+			if err := e.Decode(record); err != nil {
+				t.Fatal(err)
+			}
+			if e.Kind == event.KindDrop && string(e.ErrorType) == "age" {
+				told = append(told, e.RequestBytes)
+			}
+		}
+	}
+	return told
 }
 
 // TestAgeGivesUp: what has waited too long is counted, and goes; what came later stays and is delivered; the stream says how
@@ -108,6 +130,7 @@ func TestAgeLeavesWhatIsHeld(t *testing.T) {
 	wantAged(t, s, 0, 0, 100, 100)
 	pass(2 * holdMax)
 	giveUp(t, s)
+	mustFlush(t, s)
 	wantAged(t, s, 0, 100, 0, 0)
 	// It had them after all.
 	if err := s.Ack(context.Background(), s.Epoch(), batches[0].LastSeq); err != nil {
@@ -119,6 +142,10 @@ func TestAgeLeavesWhatIsHeld(t *testing.T) {
 	wantAged(t, s, 0, 0, 0, 100)
 	if err := inStep(s, s.commitAcks); err != nil {
 		t.Fatal(err)
+	}
+	mustFlush(t, s)
+	if got := toldOfAge(t, s); !slices.Equal(got, []uint64{100, 0}) { // the first record told too much, the second takes it back
+		t.Fatalf("the stream tells of %d given up, want 100 and then 0", got)
 	}
 	abandon(t, s)
 	s = openSet(t, o)

@@ -100,7 +100,7 @@ func (s *Set) untold() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := RefusedFull; r < refusals; r++ {
-		if s.current.counters.dropped(r) > s.current.reported[r] {
+		if s.current.counters.dropped(r) != s.current.reported[r] {
 			return true
 		}
 	}
@@ -371,12 +371,13 @@ func (s *Set) commitFailed(err error) {
 	s.o.Logger.Error("spool commit failed", "error", err)
 }
 
-// tellDrops appends a drop record for each reason whose count rose, while there is room.
+// tellDrops appends a drop record for each reason whose count changed, while there is room. A count goes down where the consumer
+// had taken what was given up, see Settle: the last record is the one that holds.
 func (s *Set) tellDrops(j *journal.Journal) {
 	e := s.current
 	for r := RefusedFull; r < refusals; r++ {
 		n := e.counters.dropped(r)
-		if n <= e.reported[r] || j.Pending().Free == 0 {
+		if n == e.reported[r] || j.Pending().Free == 0 {
 			continue
 		}
 		record := event.Event{

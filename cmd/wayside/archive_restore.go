@@ -129,7 +129,7 @@ func (r *restorer) add(l *uploader.Line) {
 	if e.IsResponse() {
 		r.rows++
 	} else {
-		r.dropped[l.ErrorType] = max(r.dropped[l.ErrorType], l.Dropped)
+		r.dropped[l.ErrorType] = l.Dropped // lines come in the order of seq: the last one holds
 	}
 	r.batch.Items = append(r.batch.Items, store.Item{Seq: l.Seq, Host: name.Host, Method: name.Method, Label: name.Label, Event: e})
 	r.batch.LastSeq = l.Seq

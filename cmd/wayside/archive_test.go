@@ -27,7 +27,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// archived makes a data directory with 5,000 responses of three epochs around an hour's end, and a drop record in one of them,
+// archived makes a data directory with 5,000 responses of three epochs around an hour's end, and two drop records in one of them,
 // all archived: to address, or below its archive/.
 func archived(t *testing.T, address string) (dir string) {
 	t.Helper()
@@ -57,9 +57,9 @@ func archived(t *testing.T, address string) (dir string) {
 			}
 			b.Items = append(b.Items, store.Item{Seq: seq, Host: "shop.test", Method: "GET", Label: "/users/{id}", Event: e})
 		}
-		if n == 4 {
+		if told := map[uint64]uint64{1: 90, 4: 77}[n]; told > 0 { // of the 90, 13 turned out to have been taken
 			b.LastSeq++
-			drop := event.Event{TimeMicros: begin + 130_000_000, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: 77}
+			drop := event.Event{TimeMicros: begin + 130_000_000, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: told}
 			b.Items = append(b.Items, store.Item{Seq: b.LastSeq, Event: drop})
 		}
 		if err := s.Apply(b); err != nil {
@@ -155,7 +155,7 @@ func TestArchiveOnS3(t *testing.T) {
 	if out := run(exitOK, "archive", "ls", "--bucket", "--data", t.TempDir()); !strings.Contains(out, "shop") {
 		t.Error(out)
 	}
-	if out := run(exitOK, "archive", "cat", "--data", t.TempDir(), "--drops"); strings.Count(out, "\n") != 5001 {
+	if out := run(exitOK, "archive", "cat", "--data", t.TempDir(), "--drops"); strings.Count(out, "\n") != 5002 {
 		t.Errorf("%d lines", strings.Count(out, "\n"))
 	}
 }
@@ -292,7 +292,7 @@ func TestArchiveRestore(t *testing.T) {
 	into := filepath.Join(t.TempDir(), "new")
 	out := command(t, exitOK, "archive", "restore", "--data", dir, "--into", into, "--output", "json")
 	var done struct{ Rows, Lines int }
-	if err := json.Unmarshal([]byte(out), &done); err != nil || done.Rows != 5000 || done.Lines != 5001 {
+	if err := json.Unmarshal([]byte(out), &done); err != nil || done.Rows != 5000 || done.Lines != 5002 {
 		t.Fatalf("%s, %v", out, err)
 	}
 	wantTotals(t, into, catalogue.Verified, store.Totals{Applied: 5000, Archived: 5000})

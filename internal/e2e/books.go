@@ -25,7 +25,7 @@ type Books struct {
 	Status  map[int]uint64
 
 	each  func(Line)
-	drops map[string]uint64 // the last figure, by epoch and reason
+	drops map[string]Line // the last drop record, by epoch and reason
 }
 
 // Line holds the fields of an archived event that are looked at.
@@ -36,6 +36,7 @@ type Line struct {
 	Status  int    `json:"http_response_status_code"`
 	Error   string `json:"error_type"`
 	Epoch   string `json:"epoch"`
+	Seq     uint64 `json:"seq"`
 	Dropped uint64 `json:"dropped"` // of a drop record: responses dropped for the reason since the epoch began
 }
 
@@ -46,7 +47,7 @@ func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
 
 // ReadBooksEach also calls each, if not nil, with every line.
 func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
-	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each, drops: map[string]uint64{}}
+	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each, drops: map[string]Line{}}
 	var keys []string
 	err := target.List(ctx, "v1/dt=", func(info uploader.ObjectInfo) error {
 		if strings.HasSuffix(info.Key, ".ndjson.gz") {
@@ -95,9 +96,9 @@ func (b *Books) add(l Line) {
 	if l.Kind == "drop" {
 		b.Drops++
 		of := l.Epoch + " " + l.Error
-		if last := b.drops[of]; l.Dropped > last {
-			b.drops[of] = l.Dropped
-			b.Dropped += l.Dropped - last
+		if last := b.drops[of]; l.Seq > last.Seq {
+			b.drops[of] = l
+			b.Dropped += l.Dropped - last.Dropped
 		}
 		return
 	}

@@ -56,8 +56,10 @@ type Rebuilt struct {
 type EpochSum struct {
 	LastSeq   uint64
 	Responses uint64
-	Dropped   map[string]uint64 // by reason, the largest value that a drop record has; drop records expire with their objects
+	Dropped   map[string]uint64 // by reason, what the last drop record says; drop records expire with their objects
 	Plans     []catalogue.Plan  // its objects, as a catalogue would have them
+
+	told map[string]uint64 // by reason, the seq of that record
 }
 
 // Rebuild makes the hourly statistics again from the archive alone. Every object is compared with its metadata on the way;
@@ -233,21 +235,22 @@ func (b *rebuilder) flush() error {
 	return b.Hour(keys, rows)
 }
 
-// drop notes a drop record. Its value counts from the beginning of the epoch.
+// drop notes a drop record. Its value counts from the beginning of the epoch; objects do not come in the order of their events.
 func (b *rebuilder) drop(p *pair, text []byte) error {
 	var line uploader.Line
 	if err := json.Unmarshal(text, &line); err != nil {
 		return err
 	}
-	dropped := b.sum(p).Dropped
-	dropped[line.ErrorType] = max(dropped[line.ErrorType], line.Dropped)
+	if sum := b.sum(p); line.Seq > sum.told[line.ErrorType] {
+		sum.told[line.ErrorType], sum.Dropped[line.ErrorType] = line.Seq, line.Dropped
+	}
 	return nil
 }
 
 func (b *rebuilder) sum(p *pair) *EpochSum {
 	sum := b.out.Epochs[p.Epoch]
 	if sum == nil {
-		sum = &EpochSum{Dropped: map[string]uint64{}}
+		sum = &EpochSum{Dropped: map[string]uint64{}, told: map[string]uint64{}}
 		b.out.Epochs[p.Epoch] = sum
 	}
 	return sum

@@ -18,6 +18,9 @@ type dropLog struct {
 // log looks at the counters of the active epoch and writes a line if it is time for one.
 func (d *dropLog) log(s *Set, now time.Time) {
 	reasons, total := s.current.counters.droppedByReason()
+	s.mu.Lock()
+	cause := s.degraded
+	s.mu.Unlock()
 	moving := total != d.total
 	d.total = total
 	switch {
@@ -25,6 +28,9 @@ func (d *dropLog) log(s *Set, now time.Time) {
 		args := []any{slog.Uint64("responses", total-d.told), slog.Uint64("since_start", total)}
 		for reason, n := range reasons {
 			args = append(args, slog.Uint64("since_start_"+reason, n))
+		}
+		if cause != "" {
+			args = append(args, slog.String("cause", cause))
 		}
 		s.o.Logger.Warn("responses are dropped from the books, and counted", args...)
 		d.told, d.at = total, now

@@ -147,7 +147,7 @@ func openQueue(o *Options, dir string, number int, maxBytes int64) (*queueFile, 
 	if err != nil {
 		return nil, fmt.Errorf("open queue %s: %w", q.name, err)
 	}
-	q.db.AllocSize = int(min(max(maxBytes/16, 64<<10), 1<<20))
+	q.db.AllocSize = allocBytes(maxBytes)
 	return q, nil
 }
 

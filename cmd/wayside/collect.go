@@ -91,7 +91,12 @@ func collectInherited(ctx context.Context, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return keepBooks(ctx, cfg, newLogger(logTo, cfg.Log, "collect"), spoolConn, relayConn)
+	log := newLogger(logTo, cfg.Log, "collect")
+	if err := keepBooks(ctx, cfg, log, spoolConn, relayConn); err != nil {
+		log.Error("the books process cannot go on", "error", err)
+		return &loggedError{err}
+	}
+	return nil
 }
 
 // collectBeside is a separately started books process: it connects through the data directory, again and again while

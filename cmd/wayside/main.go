@@ -33,6 +33,11 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// loggedError is an error that the process's log has told already.
+type loggedError struct{ error }
+
+func (e *loggedError) Unwrap() error { return e.error }
+
 func main() {
 	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -45,7 +50,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "wayside:", err)
+	var logged *loggedError
+	if !errors.As(err, &logged) {
+		fmt.Fprintln(stderr, "wayside:", err)
+	}
 	var usage *usageError
 	var config *configs.Error
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,6 +23,9 @@ type reloaded struct {
 	Books   []string `json:"books_restarting"` // the books process starts anew with them
 	Restart []string `json:"needs_restart"`    // kept as they were
 }
+
+// reloadWait bounds how long a reload waits for the committer, whom a slow disk may hold up.
+const reloadWait = 5 * time.Second
 
 var errNoReload = errors.New("this process has no configuration of its own to read again")
 
@@ -68,6 +72,16 @@ func (t *traffic) takeOver() (change configs.Change, err error) {
 	}
 	_ = t.level.UnmarshalText([]byte(merged.Log.Level)) // validated
 	t.now.Store(merged)
+	if limit := queueBytesMax(merged); limit != t.queueLimit {
+		ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
+		defer cancel()
+		if err := t.spool.LimitQueue(ctx, limit); err != nil {
+			t.log.Warn("the spool keeps its limit until wayside is started again", "bytes", t.queueLimit, "error", err)
+		} else {
+			t.log.Info("the spool's limit follows data.bytes_max", "bytes", limit, "before", t.queueLimit)
+			t.queueLimit = limit
+		}
+	}
 	if len(change.Books) > 0 && t.child != nil {
 		t.child.Replace(handover)
 	}

@@ -28,15 +28,16 @@ import (
 
 // traffic holds the parts of the traffic process.
 type traffic struct {
-	cfg      *configs.Config                 // at the start
-	now      atomic.Pointer[configs.Config]  // in effect: cfg, or what was reloaded
-	load     func() (*configs.Config, error) // nil: cannot be reloaded
-	loading  sync.Mutex                      // held while reloading
-	reloads  reloads
-	log      *slog.Logger
-	level    *slog.LevelVar
-	logTo    io.Writer
-	accessTo io.Writer
+	cfg        *configs.Config                 // at the start
+	now        atomic.Pointer[configs.Config]  // in effect: cfg, or what was reloaded
+	load       func() (*configs.Config, error) // nil: cannot be reloaded
+	queueLimit int64                           // bytes; guarded by loading once built
+	loading    sync.Mutex                      // held while reloading
+	reloads    reloads
+	log        *slog.Logger
+	level      *slog.LevelVar
+	logTo      io.Writer
+	accessTo   io.Writer
 
 	lock                         *datadir.Lock // nil where the data directory cannot be written
 	trafficLn, adminLn, probesLn net.Listener
@@ -62,13 +63,14 @@ func (t *traffic) build() error {
 	t.failed = make(chan error, 8)
 	t.booksAway.Store(true)
 	t.snapshots = snapshot.NewHistory(0)
+	t.queueLimit = queueBytesMax(t.cfg)
 	t.spool, err = spool.Open(spool.Options{
 		Dir:              filepath.Join(t.cfg.Data.Dir, datadir.SpoolDir),
 		QuarantineDir:    filepath.Join(t.cfg.Data.Dir, datadir.Quarantine),
 		SegmentBytes:     t.cfg.Spool.SegmentBytes.Int(),
 		Segments:         t.cfg.Spool.Segments,
 		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
-		QueueBytesMax:    queueBytesMax(t.cfg),
+		QueueBytesMax:    t.queueLimit,
 		AgeMax:           t.cfg.Spool.AgeMax.Std(),
 		SyncEachResponse: t.cfg.Spool.Sync == "request",
 		OpenFile:         spoolFiles(),

@@ -1,0 +1,32 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+)
+
+// LimitQueue sets Options.QueueBytesMax for the queue files that are open and for those to come; less than [QueueBytesMin] is
+// taken for that. A file that is larger already stays as it is, because bbolt's never shrink: it takes no more than it has room
+// for, and goes with its epoch.
+func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
+	err := s.step(ctx, func() error {
+		s.o.QueueBytesMax = max(bytesMax, QueueBytesMin)
+		if q := s.current.writer(); q != nil {
+			q.limit(s.o.QueueBytesMax)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("limit the queue to %d bytes: %w", bytesMax, err)
+	}
+	s.notify() // what did not fit may now
+	return nil
+}
+
+// limit sets the size up to which the file may grow. Only the committer calls it, as bbolt reads the figure while writing.
+func (q *queueFile) limit(bytesMax int64) {
+	q.db.MaxSize, q.db.AllocSize = int(bytesMax), allocBytes(bytesMax)
+}
+
+// allocBytes is by how much a file that may become so large grows at a time.
+func allocBytes(bytesMax int64) int { return int(min(max(bytesMax/16, 64<<10), 1<<20)) }

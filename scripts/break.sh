@@ -31,6 +31,9 @@ case "$changed" in
 	;;
 esac
 git diff -U0 | sed -n '/^[-+][^-+]/p'
+build=(go test -run "^$") # what does not compile shows nothing
+[[ "$file" == *.go ]] || build=(true)
+"${build[@]}" "./$(dirname "$file")" >"$log" 2>&1 || { cat "$log"; echo "break.sh: $file does not build like this" >&2; exit 2; }
 status=0
 "$@" >"$log" 2>&1 || status=$?
 tail -n "${TAIL:-6}" "$log"

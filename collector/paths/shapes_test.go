@@ -3,6 +3,7 @@ package paths
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -128,7 +129,11 @@ func TestPagesBesideUsers(t *testing.T) {
 		return paths
 	}
 	l := newLabeler(t, Options{})
-	shownAs(l, some(pages))
+	for path, shown := range shownAs(l, some(pages)) {
+		if slices.Contains(pages, path) && len(shown) > 1 {
+			t.Errorf("%s is shown as %v when users have just been learnt", path, shown)
+		}
+	}
 	shown := shownAs(l, some(append(pages, "/new")))
 	for _, page := range append(pages, "/static/js/app.js", "/docs/start") {
 		if shown[page][page] == 0 || len(shown[page]) > 1 {

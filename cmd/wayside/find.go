@@ -131,7 +131,51 @@ func (c *client) refusal(resp *http.Response, body []byte) error {
 	case said.Error == "" && resp.Header.Get("Content-Type") != "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json"):
 		reason += ", which no wayside does: is this its admin address?"
 	}
-	return fmt.Errorf("the wayside at %s refused: %s", c.base, reason)
+	err := fmt.Errorf("the wayside at %s refused: %s", c.base, reason)
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return &awayError{err}
+	}
+	return err
+}
+
+// awayError is a refusal that passes: the books process is starting, busy, or about to be started again.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error { return e.error }
+
+// patient is a client that waits for the books process where that is away: right after the start of wayside, for instance.
+type patient struct {
+	*client
+	notice io.Writer // where it says what it waits for
+}
+
+// How long a patient client waits, and between two questions.
+const (
+	patience    = 15 * time.Second
+	patientStep = 200 * time.Millisecond
+)
+
+// Ask asks until there is an answer or patience is at its end.
+func (p patient) Ask(ctx context.Context, path string) ([]byte, error) {
+	waited := time.NewTimer(patience)
+	defer waited.Stop()
+	for said := false; ; said = true {
+		body, err := p.client.Ask(ctx, path)
+		var away *awayError
+		if !errors.As(err, &away) {
+			return body, err
+		}
+		if !said {
+			fmt.Fprintf(p.notice, "wayside: %v; waiting for it\n", err)
+		}
+		select {
+		case <-time.After(patientStep):
+		case <-waited.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 func newHealth() *cobra.Command {

@@ -39,8 +39,9 @@ func newTop() *cobra.Command {
 			}
 			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM)
 			defer cancel()
+			once := patient{c, cmd.ErrOrStderr()}
 			if output == "json" {
-				body, err := c.Ask(ctx, "/api/v1/paths?from=-"+url.QueryEscape(window))
+				body, err := once.Ask(ctx, "/api/v1/paths?from=-"+url.QueryEscape(window))
 				if err != nil {
 					return err
 				}
@@ -49,6 +50,7 @@ func newTop() *cobra.Command {
 			}
 			o := terminal.TopOptions{Ask: c, Address: c.base, Every: every, Window: window}
 			if !isTerminal(cmd.OutOrStdout()) {
+				o.Ask = once
 				return terminal.TopOnce(ctx, o, cmd.OutOrStdout())
 			}
 			return terminal.Top(ctx, o)
@@ -124,7 +126,8 @@ func newTail() *cobra.Command {
 // tailRetry is the pause before a lost stream is opened again.
 const tailRetry = time.Second
 
-// run copies the stream until ctx is done. The first connection must succeed; a later one that is lost is opened again.
+// run copies the stream until ctx is done. The first connection must reach a wayside, though its books process may be away
+// still; a later one that is lost is opened again.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: isTerminal(cmd.OutOrStdout()),
@@ -134,11 +137,16 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // whatever broke the stream: it was to end
 		}
-		if !connected || errors.Is(err, syscall.EPIPE) {
+		var away *awayError
+		if !connected && !errors.As(err, &away) || errors.Is(err, syscall.EPIPE) {
 			return err
 		}
-		if !said { // once, however long wayside is away
-			fmt.Fprintln(cmd.ErrOrStderr(), "wayside: the stream was lost, trying again until it is back or Ctrl-C is pressed")
+		if !said { // once, however long it is away
+			what := "the stream was lost"
+			if !connected {
+				what = err.Error()
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "wayside: %s; trying again until it is back or Ctrl-C is pressed\n", what)
 			said = true
 		}
 		select {

@@ -43,7 +43,11 @@ func newRelay(log *slog.Logger) *relay {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			log.Debug("relay to the books process", "error", err)
 			w.Header().Set("Retry-After", "1")
-			writeError(w, http.StatusServiceUnavailable, "books process: "+err.Error())
+			reason := err.Error()
+			if !errors.Is(err, ErrBooksAway) {
+				reason = "the books process does not answer: " + reason
+			}
+			writeError(w, http.StatusServiceUnavailable, reason)
 		},
 	}
 	return r

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -198,10 +199,12 @@ func TestTopInATerminal(t *testing.T) {
 	m.press("▼ERRORS", "Escape")
 }
 
-func TestTailAndTopInAPipe(t *testing.T) {
-	w, _ := newWayside(t, origin(t))
-	start(t, w)
-	tail := exec.Command(w.Binary, "tail", "--data", w.DataDir, "--path", "/wanted/*", "--output", "json")
+// startTail runs wayside tail and returns its lines, and what it says on standard error. The lines end with the process.
+func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *safeBuffer) {
+	t.Helper()
+	tail := exec.Command(w.Binary, append([]string{"tail", "--data", w.DataDir}, args...)...)
+	said := &safeBuffer{}
+	tail.Stderr = said
 	out, err := tail.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -209,31 +212,91 @@ func TestTailAndTopInAPipe(t *testing.T) {
 	if err := tail.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = tail.Process.Kill(); _ = tail.Wait() }()
+	t.Cleanup(func() { _ = tail.Process.Kill(); _ = tail.Wait() })
 	lines := make(chan string)
 	go func() {
+		defer close(lines)
 		scanner := bufio.NewScanner(out)
 		for scanner.Scan() {
-			lines <- scanner.Text()
-		}
-		close(lines)
-	}()
-	deadline := time.After(30 * time.Second)
-	for got := ""; got == ""; { // the stream begins a moment after the process does, so the request is sent until it shows
-		sendRaw(t, w.Listen, "", "GET /other HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-		sendRaw(t, w.Listen, "", "GET /wanted/1 HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-		select {
-		case got = <-lines:
-			if !strings.Contains(got, `"url_path":"/wanted/1"`) {
-				t.Fatalf("tail shows %q", got)
+			select {
+			case lines <- scanner.Text():
+			case <-t.Context().Done():
+				return
 			}
+		}
+	}()
+	return lines, said
+}
+
+// tailed sends requests to the paths until tail shows a line. The stream begins a moment after the process does, so they are
+// sent again and again.
+func tailed(t *testing.T, w *Wayside, lines <-chan string, said *safeBuffer, paths ...string) string {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		for _, path := range paths {
+			sendRaw(t, w.Listen, "", "GET "+path+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+		}
+		select {
+		case line, more := <-lines:
+			if !more {
+				t.Fatalf("tail has ended by itself: %s", said)
+			}
+			return line
 		case <-time.After(500 * time.Millisecond):
 		case <-deadline:
-			t.Fatal("tail shows nothing")
+			t.Fatalf("tail shows nothing: %s", said)
 		}
+	}
+}
+
+func TestTailAndTopInAPipe(t *testing.T) {
+	w, _ := newWayside(t, origin(t))
+	start(t, w)
+	lines, said := startTail(t, w, "--path", "/wanted/*", "--output", "json")
+	if line := tailed(t, w, lines, said, "/other", "/wanted/1"); !strings.Contains(line, `"url_path":"/wanted/1"`) {
+		t.Errorf("tail shows %q", line)
+	}
+	slow, said := startTail(t, w, "--slower-than", "1h") // nothing is that slow
+	lines, _ = startTail(t, w, "--status", "404,5xx,200", "--method", "get", "--host", "shop", "--path", "/other")
+	if line := tailed(t, w, lines, said, "/wanted/2", "/other"); !strings.Contains(line, "shop/other") || !strings.Contains(line, "200") {
+		t.Errorf("tail shows %q", line)
+	}
+	select {
+	case line := <-slow:
+		t.Errorf("an event that is not as slow is shown, or tail has ended: %q %s", line, said)
+	default:
 	}
 	table, err := exec.Command(w.Binary, "top", "--data", w.DataDir).Output()
 	if err != nil || !strings.Contains(string(table), "/other") || strings.Contains(string(table), "\x1b") {
 		t.Errorf("%v\n%s", err, table)
+	}
+}
+
+// TestTailAndTopWaitForTheBooks asks before the books process is there, as anyone does who types quickly.
+func TestTailAndTopWaitForTheBooks(t *testing.T) {
+	w, _ := newWayside(t, origin(t), "--no-collector")
+	start(t, w)
+	lines, said := startTail(t, w)
+	top := exec.Command(w.Binary, "top", "--data", w.DataDir)
+	var table, waiting safeBuffer
+	top.Stdout, top.Stderr = &table, &waiting
+	if err := top.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []*safeBuffer{said, &waiting} {
+		eventually(t, "it says what it waits for", func() bool { return strings.Contains(said.String(), "books process is away") })
+	}
+	sendRaw(t, w.Listen, "", "GET /early HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	collect := exec.Command(w.Binary, "collect", "--data", w.DataDir)
+	if err := collect.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = collect.Process.Signal(syscall.SIGTERM); _ = collect.Wait() })
+	if err := top.Wait(); err != nil || !strings.Contains(table.String(), "PATH") {
+		t.Errorf("top: %v %s\n%s", err, &waiting, &table)
+	}
+	if line := tailed(t, w, lines, said, "/late"); !strings.Contains(line, "/early") && !strings.Contains(line, "/late") {
+		t.Errorf("tail shows %q", line)
 	}
 }

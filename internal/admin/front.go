@@ -28,10 +28,13 @@ type front struct {
 	log      *slog.Logger
 	listener *handover
 	rendered atomic.Pointer[rendered]
+	idle     time.Duration // between requests, and for a client that does not read
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{} // nil once closed
-	done  sync.WaitGroup
+	mu     sync.Mutex
+	loops  []*frontLoop // guarded by mu
+	next   int          // loop that the last connection went to; guarded by mu
+	closed bool         // guarded by mu
+	done   sync.WaitGroup
 }
 
 // rendered are complete responses for one document and one second.
@@ -51,13 +54,13 @@ const (
 )
 
 const (
-	frontBytesMax = 4 << 10         // longest request that is answered here
-	frontIdle     = 2 * time.Minute // between requests, and for a client that does not read
+	frontBytesMax = 4 << 10 // longest request that is answered here
+	frontIdle     = 2 * time.Minute
 )
 
 func newFront(o *Options, addr net.Addr) *front {
 	return &front{
-		opt: o, log: o.Logger, conns: map[net.Conn]struct{}{},
+		opt: o, log: o.Logger, idle: frontIdle,
 		listener: &handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 }
@@ -72,8 +75,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration
 	go func() { defer close(accepting); f.accept(ln) }()
 	err := Serve(ctx, f.listener, s.Handler(), grace, s.opt.Logger)
 	_ = ln.Close()
-	f.close()
+	_ = f.listener.Close()
 	<-accepting
+	f.close()
 	return err
 }
 
@@ -82,14 +86,9 @@ func (f *front) accept(ln net.Listener) {
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
-			f.mu.Lock()
-			if f.conns != nil {
-				f.conns[conn] = struct{}{}
-				f.done.Go(func() { f.serve(conn) })
-			} else {
-				_ = conn.Close()
+			if l := f.loopFor(); l == nil || !l.take(conn) {
+				f.done.Go(func() { f.hand(conn) })
 			}
-			f.mu.Unlock()
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -101,55 +100,16 @@ func (f *front) accept(ln net.Listener) {
 	}
 }
 
-// close ends the connections that are still here and waits for them.
+// close ends the connections that are still here and waits for them. Nothing may be accepted any more.
 func (f *front) close() {
 	f.mu.Lock()
-	for conn := range f.conns {
-		_ = conn.Close()
+	f.closed = true
+	for _, l := range f.loops {
+		l.end()
 	}
-	f.conns = nil
 	f.mu.Unlock()
 	_ = f.listener.Close()
 	f.done.Wait()
-}
-
-// forget gives a connection up; false means that close has ended it.
-func (f *front) forget(conn net.Conn) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, here := f.conns[conn]
-	delete(f.conns, conn)
-	return here
-}
-
-// serve answers a connection's requests as long as it understands them.
-func (f *front) serve(conn net.Conn) {
-	c := &frontConn{f: f, conn: conn, buf: make([]byte, frontBytesMax), out: newSender(conn)}
-	switch {
-	case c.out.raw == nil: // a connection without a descriptor
-		c.end = passOn
-	case c.out.raw.Read(c.ready) != nil:
-		c.end = hangUp
-	}
-	if c.end == passOn {
-		f.pass(conn, bytes.Clone(c.buf[:c.n]))
-		return
-	}
-	f.forget(conn)
-	_ = conn.Close()
-}
-
-// pass hands a connection over to net/http with what it has sent.
-func (f *front) pass(conn net.Conn, sent []byte) {
-	if !f.forget(conn) {
-		return
-	}
-	_ = conn.SetDeadline(time.Time{})
-	select {
-	case f.listener.conns <- &replayed{Conn: conn, sent: sent}:
-	case <-f.listener.closed:
-		_ = conn.Close()
-	}
 }
 
 var requestLine = []byte("GET /snapshot HTTP/1.1\r\n")

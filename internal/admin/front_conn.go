@@ -3,22 +3,23 @@ package admin
 import (
 	"bytes"
 	"errors"
-	"net"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// frontConn is a connection that front serves. It belongs to one goroutine.
+// frontConn is a connection that front serves. It belongs to its loop.
 type frontConn struct {
-	f        *front
-	conn     net.Conn
-	out      *sender
-	buf      []byte
-	n        int // bytes of buf that were read and not answered
-	served   int
-	deadline time.Time
-	end      ending
+	f      *front
+	fd     int
+	buf    []byte
+	n      int       // bytes of buf that were read and not answered
+	active time.Time // when something happened last
+	awaits uint32    // what the loop waits for: EPOLLIN or EPOLLOUT
+
+	sending *response // that the connection did not take whole; nil for none
+	sent    int64     // bytes of it
 
 	// A poller sends the same bytes again and again. Of the last request that was read by itself: its bytes, the document's
 	// tag at the time, and which response that made; the response is not kept, because it would outlive its second.
@@ -27,56 +28,52 @@ type frontConn struct {
 	which kind
 }
 
-// ending is what becomes of a connection that front is done with.
-type ending int
+// step is what a connection needs next.
+type step int
 
 const (
-	hangUp ending = iota
-	passOn        // to net/http, with the bytes that were read
+	awaitRequest step = iota
+	awaitRoom         // for what is left of a response
+	hangUp
+	passOn // to net/http, with the bytes that were read
 )
 
 // rememberedBytesMax bounds what a connection keeps of a request.
 const rememberedBytesMax = 512
 
-// pollerAfter is the number of requests from which a client is taken for one that keeps polling.
-const pollerAfter = 8
-
-// ready is called when there may be something to read; false waits for more. It stays within one call of RawConn.Read for
-// as long as the connection is served, because between two calls a notice that came early would be forgotten: so a poller
-// need not be read from in vain after each answer to learn that its next request has not come yet. A read that did not fill
-// the buffer has taken everything, and what comes later gives a new notice. A client that closes in the very moment of its
-// request would not, so the first few requests of a connection are followed by a read all the same.
-func (c *frontConn) ready(fd uintptr) (done bool) {
-	for {
-		now := time.Now()
-		if c.deadline.Sub(now) < frontIdle/2 { // moved seldom: setting it costs more than a read
-			c.deadline = now.Add(frontIdle)
-			_ = c.conn.SetDeadline(c.deadline)
-		}
-		n, err := unix.Read(int(fd), c.buf)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			return false
-		case err != nil || n <= 0:
-			c.end = hangUp
-			return true
-		}
-		if c.n = n; !c.answerAll(fd, now) {
-			return true
-		}
-		if n < len(c.buf) && c.served >= pollerAfter {
-			return false
-		}
-	}
+// interest is what the loop asks the kernel to tell of the connection.
+func (c *frontConn) interest(events uint32) *unix.EpollEvent {
+	c.awaits = events
+	return &unix.EpollEvent{Events: events, Fd: int32(c.fd)} //nolint:gosec // a descriptor
 }
 
-// answerAll answers all requests that have been read; false if the connection ends here.
-func (c *frontConn) answerAll(fd uintptr, now time.Time) bool {
+// ready is called when what the connection waited for may have come. Notices are repeated for as long as there is
+// something to read, so one read is enough.
+func (c *frontConn) ready(now time.Time) step {
+	c.active = now
+	if c.sending != nil {
+		if next := c.send(c.sending); next != awaitRequest {
+			return next
+		}
+		return c.answer(now) // requests that came behind that one
+	}
+	n, err := unix.Read(c.fd, c.buf)
+	switch {
+	case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		return awaitRequest
+	case err != nil || n <= 0:
+		return hangUp
+	}
+	c.n = n
+	return c.answer(now)
+}
+
+// answer answers all requests that have been read.
+func (c *frontConn) answer(now time.Time) step {
 	if len(c.last) > 0 && bytes.Equal(c.buf[:c.n], c.last) {
 		if r := c.f.render(now); r != nil && r.etag == c.tag {
-			return c.send(fd, r.responses[c.which], c.n)
+			c.n = 0
+			return c.send(r.responses[c.which])
 		}
 	}
 	for c.n > 0 {
@@ -87,26 +84,39 @@ func (c *frontConn) answerAll(fd uintptr, now time.Time) bool {
 			which, mine = c.f.answer(c.buf[:end-2], r.etag)
 		}
 		if !mine {
-			c.end = passOn
-			return false
+			return passOn
 		}
 		if end == c.n && end <= rememberedBytesMax {
 			c.last, c.tag, c.which = append(c.last[:0], c.buf[:end]...), r.etag, which
 		}
-		if !c.send(fd, r.responses[which], end) {
-			return false
+		c.n = copy(c.buf, c.buf[end:c.n])
+		if next := c.send(r.responses[which]); next != awaitRequest {
+			return next
 		}
 	}
-	return true
+	return awaitRequest
 }
 
-// send answers the request in the first bytes of buf; false if the connection ends here.
-func (c *frontConn) send(fd uintptr, answer *response, request int) bool {
-	if err := c.out.send(answer, fd); err != nil {
-		c.end = hangUp
-		return false
+// send sends what the connection takes of a response, from where it stopped the last time.
+func (c *frontConn) send(r *response) step {
+	defer runtime.KeepAlive(r) // its file closes with it
+	for c.sent < int64(len(r.bytes)) {
+		var n int
+		var err error
+		if r.file != nil {
+			n, err = unix.Sendfile(c.fd, r.fd, &c.sent, len(r.bytes)-int(c.sent)) // moves c.sent
+		} else if n, err = unix.Write(c.fd, r.bytes[c.sent:]); n > 0 {
+			c.sent += int64(n)
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			c.sending = r
+			return awaitRoom
+		case err != nil || n <= 0:
+			return hangUp
+		}
 	}
-	c.served++
-	c.n = copy(c.buf, c.buf[request:c.n])
-	return true
+	c.sending, c.sent = nil, 0
+	return awaitRequest
 }

@@ -41,7 +41,7 @@ type RowSource interface {
 type sumSource interface {
 	// Sums calls fn with every row name of the hours and the sum of its rows, which is fn's to keep.
 	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
-	// RowsOf is Rows for the names that keep wants; their Hour is not set.
+	// RowsOf is Rows for the names that keep wants; their Hour is not set. Both are called for the halves of a range at a time.
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
 

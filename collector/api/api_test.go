@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ var testHour = floorHour(testNow)
 // memRows are statistics in memory; reads counts the hours asked for.
 type memRows struct {
 	rows  map[stats.Key]*stats.Row
-	reads int
+	reads atomic.Int64 // the halves of a range are asked for at a time
 	fail  error
 }
 
@@ -47,7 +48,7 @@ func (m *memRows) add(hour int64, host, method, label string, status uint16, mic
 }
 
 func (m *memRows) Rows(_ context.Context, from, to int64, fn func(stats.Key, *stats.Row) error) error {
-	m.reads += int(to - from)
+	m.reads.Add(to - from)
 	if m.fail != nil {
 		return m.fail
 	}

@@ -72,11 +72,11 @@ func TestSnapshotReadsOnlyWhatChanged(t *testing.T) {
 	m := sampleRows()
 	b := NewBuilder(m, 0, nil)
 	_, first := build(t, b, testNow)
-	m.reads = 0
+	m.reads.Store(0)
 	b.Touch(testHour)
 	_, second := build(t, b, testNow)
-	if m.reads != 1 {
-		t.Errorf("%d hours were read for one that changed", m.reads)
+	if m.reads.Load() != 1 {
+		t.Errorf("%d hours were read for one that changed", m.reads.Load())
 	}
 	if second.Version <= first.Version || second.ETag == first.ETag {
 		t.Errorf("versions %d and %d", first.Version, second.Version)

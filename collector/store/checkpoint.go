@@ -212,12 +212,17 @@ func (s *Store) writeCheckpoint(upTo uint64) error {
 
 // eachKey walks keys with a prefix until fn returns false. The key is valid during the call.
 func eachKey(txn *badger.Txn, prefix []byte, fn func(key []byte) bool) error {
+	return eachKeyFrom(txn, prefix, prefix, fn)
+}
+
+// eachKeyFrom is eachKey from a key on.
+func eachKeyFrom(txn *badger.Txn, prefix, from []byte, fn func(key []byte) bool) error {
 	o := badger.DefaultIteratorOptions
 	o.PrefetchValues = false
 	o.Prefix = prefix
 	it := txn.NewIterator(o)
 	defer it.Close()
-	for it.Seek(prefix); it.Valid() && fn(it.Item().Key()); it.Next() {
+	for it.Seek(from); it.Valid() && fn(it.Item().Key()); it.Next() {
 	}
 	return nil
 }

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
@@ -133,6 +135,34 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			value[len(value)/2] ^= 1
 			return txn.Set(key, value)
 		})},
+		"a sum of another row": {"sums and packs", change(func(txn *badger.Txn) error {
+			key, _ := firstKey(txn, prefixDayRow)
+			_, value := firstKey(txn, prefixRow)
+			var row, two stats.Row
+			_, body, err := rowBody(value)
+			if err = errors.Join(err, row.Decode(body), two.Merge(&row), two.Merge(&row)); err != nil {
+				return err
+			}
+			return txn.Set(key, appendRow(nil, 0, &two))
+		})},
+		"a pack is gone": {"sums and packs", change(func(txn *badger.Txn) error {
+			key, _ := firstKey(txn, prefixPackRow)
+			return txn.Delete(key)
+		})},
+		"a pack of a name that has no rows": {"sums and packs", change(func(txn *badger.Txn) error {
+			key, value := firstKey(txn, prefixPackRow)
+			return txn.Set(append(key, 'x'), value)
+		})},
+		"a mark that stands too long": {"sums and packs", change(func(txn *badger.Txn) error {
+			key, value := firstKey(txn, prefixRow)
+			_, body, err := rowBody(value)
+			var row stats.Row
+			if err = errors.Join(err, row.Decode(body)); err != nil {
+				return err
+			}
+			row.BytesOut++
+			return txn.Set(key, appendRow(nil, 1, &row))
+		})},
 		"an event held twice": {"watermarks", change(func(txn *badger.Txn) error {
 			key, value := firstKey(txn, prefixBlock)
 			id, _ := parseBlockKey(key)
@@ -162,7 +192,9 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := Open(testOptions(t.TempDir()))
+			o := testOptions(t.TempDir())
+			o.Now = func() time.Time { return testStart.Add(3 * 24 * time.Hour) }
+			s, err := Open(o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,6 +202,9 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			apply(t, s, newTraffic(3).batch(2500))
 			if err := s.relieve(); err != nil {
 				t.Fatal(err)
+			}
+			if more, err := s.Rollup(t.Context(), time.Hour); more || err != nil {
+				t.Fatal(more, err)
 			}
 			if found := problemsOf(t, s); len(found) > 0 {
 				t.Fatalf("before: %v", found)

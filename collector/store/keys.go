@@ -23,6 +23,8 @@ const (
 	prefixLongRow    = 'g'
 	prefixPart       = 'h'
 	prefixPartRow    = 'q'
+	prefixPack       = 'o'
+	prefixPackRow    = 'v'
 	prefixName       = 'i'
 	prefixCheckpoint = 'k'
 	prefixLedger     = 'l'

@@ -62,6 +62,8 @@ type lookUps struct {
 	ctx   context.Context //nolint:containedctx // of the one query
 	txn   *badger.Txn
 	names []namedSpan
+	packs packs  // of the day that the hour is in
+	key   []byte // scratch
 }
 
 // foundRow is a row from memory or else, encoded, from the database.
@@ -69,38 +71,51 @@ type foundRow struct {
 	key   stats.Key
 	live  *stats.Row
 	value []byte // valid during the call
+	body  []byte // or the statistics alone, from a pack; valid during the call
 }
 
 // each calls fn with the rows of the hours [from, to).
 func (l *lookUps) each(from, to int64, fn func(foundRow) error) error {
-	var dbKey []byte
 	for hour := from; hour < to; hour++ {
 		if err := l.ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
 		}
-		for _, n := range l.names {
+		if day := packTier.span(hour); hour == from || day != l.packs.day {
+			if err := l.packs.load(l.txn, day, l.names); err != nil {
+				return err
+			}
+		}
+		for i, n := range l.names {
 			if hour < n.span.first || hour > n.span.last {
 				continue
 			}
-			r := foundRow{key: n.key}
-			r.key.Hour = hour
-			if r.live = l.s.liveCopy(r.key); r.live != nil {
-				if err := fn(r); err != nil {
-					return err
-				}
-				continue
-			}
-			dbKey = appendRowKey(dbKey[:0], &r.key)
-			_, err := get(l.txn, dbKey, func(value []byte) error {
-				r.value = value
-				return fn(r)
-			})
-			if err != nil {
+			if err := l.find(i, hour, fn); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// find calls fn with the row of a name and an hour, if there is one: from memory, else from the day's pack, else looked up.
+func (l *lookUps) find(name int, hour int64, fn func(foundRow) error) error {
+	r := foundRow{key: l.names[name].key}
+	r.key.Hour = hour
+	if r.live = l.s.liveCopy(r.key); r.live != nil {
+		return fn(r)
+	}
+	if body, packed := l.packs.row(name, hour); packed {
+		if r.body = body; len(body) == 0 {
+			return nil
+		}
+		return fn(r)
+	}
+	l.key = appendRowKey(l.key[:0], &r.key)
+	_, err := get(l.txn, l.key, func(value []byte) error {
+		r.value = value
+		return fn(r)
+	})
+	return err
 }
 
 // liveCopy is a copy of a row in memory, or nil.
@@ -120,6 +135,9 @@ func (s *Store) liveCopy(key stats.Key) *stats.Row {
 func (l *lookUps) giveTo(fn func(stats.Key, *stats.Row) error) func(foundRow) error {
 	w := rowWalk{s: l.s, fn: fn}
 	return func(r foundRow) error {
+		if r.body != nil {
+			return w.body(r.key, r.body, nil)
+		}
 		if r.live == nil {
 			return w.decoded(r.key, r.value)
 		}

@@ -95,7 +95,7 @@ func (q *sumQuery) run(ctx context.Context, txn *badger.Txn, from, to int64) err
 
 // spans takes the largest summed span that begins at an hour and ends within the range, and returns its length.
 func (q *sumQuery) spans(txn *badger.Txn, from, to int64) (int64, error) {
-	for _, t := range tiers {
+	for _, t := range sumTiers {
 		span := t.span(from)
 		if span*t.hours != from || from+t.hours > to || q.hasLive(from, from+t.hours) {
 			continue

@@ -232,16 +232,16 @@ func TestSumsOfPartsOfDays(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	sum(partsKept)
+	sum(int(partTier.keep))
 	g.now = end - 20*3600*1e6 // late events
 	apply(t, s, g.batch(20))
 	for range 30 {
 		from := start + 4*24 + random.Int64N(20)
 		checkSums(t, s, from, from+1+random.Int64N(30))
 	}
-	sum(partsKept)
+	sum(int(partTier.keep))
 	now = now.Add(30 * 24 * time.Hour)
-	sum(partsKept) // which are empty
+	sum(int(partTier.keep)) // which are empty
 	rows := 0
 	err = s.view(func(txn *badger.Txn) error {
 		return eachKey(txn, []byte{prefixPartRow}, func([]byte) bool { rows++; return true })

@@ -26,16 +26,23 @@ const (
 // tier is a kind of span.
 type tier struct {
 	hours      int64
-	rows, mark byte // prefixes: of sums (span, name) and of marks (span)
+	wait       int64 // hours that it must be over, besides rollupDelay
+	keep       int64 // the number of spans that are kept, the latest; 0 for all
+	rows, mark byte  // prefixes: of sums (span, name) and of marks (span)
 }
 
 var (
 	dayTier  = tier{hours: dayHours, rows: prefixDayRow, mark: prefixDay}
 	longTier = tier{hours: longHours, rows: prefixLongRow, mark: prefixLong}
-	partTier = tier{hours: partHours, rows: prefixPartRow, mark: prefixPart} // see parts.go
+	// The last 24 hours, which are asked for most, never contain a whole day. Sums of parts of recent days make their rows a
+	// third as many, and cost nothing for ever.
+	partTier = tier{hours: partHours, keep: 3 * dayHours / partHours, rows: prefixPartRow, mark: prefixPart}
+	packTier = tier{hours: dayHours, wait: dayHours, keep: 100, rows: prefixPackRow, mark: prefixPack} // see packs.go
 
-	// tiers from the largest span to the smallest.
-	tiers = [...]tier{longTier, dayTier, partTier}
+	// sumTiers from the largest span to the smallest.
+	sumTiers = [...]tier{longTier, dayTier, partTier}
+	// tiers in the order in which they are made: longer spans are summed from days.
+	tiers = [...]tier{partTier, dayTier, longTier, packTier}
 )
 
 // span is the number of the span that an hour is in.
@@ -68,8 +75,8 @@ func dropMarks(txn *badger.Txn, hours map[int64]bool) error {
 	return nil
 }
 
-// Rollup sums parts of recent days and days that are over and not summed, and spans all of whose days are, for at most the
-// time given. It returns whether there is more to do.
+// Rollup sums parts of recent days and days that are over and not summed, and spans all of whose days are, and packs recent
+// days, for at most the time given. It returns whether there is more to do.
 func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err error) {
 	if err := s.enter(); err != nil {
 		return false, err
@@ -85,16 +92,15 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 	}
 	until := time.Now().Add(most)
 	closed := hourOfMicros(s.o.Now().Add(-rollupDelay).UnixMicro())
-	partsFrom := partTier.span(closed) - partsKept
-	if err := s.dropParts(ctx, partsFrom); err != nil {
-		return true, fmt.Errorf("remove sums of parts of days: %w", err)
-	}
-	for _, t := range [...]tier{partTier, dayTier, longTier} {
-		from := t.span(first)
-		if t == partTier {
-			from = max(from, partsFrom)
+	for _, t := range tiers {
+		from, end := t.span(first), t.span(closed-t.wait)
+		if t.keep > 0 {
+			from = max(from, end-t.keep)
+			if err := s.dropOld(ctx, t, end-t.keep); err != nil {
+				return true, fmt.Errorf("remove sums of %d hours: %w", t.hours, err)
+			}
 		}
-		for span := from; (span+1)*t.hours <= closed; span++ {
+		for span := from; span < end; span++ {
 			if err := ctx.Err(); err != nil {
 				return true, err //nolint:wrapcheck // the caller's own
 			}
@@ -133,11 +139,7 @@ func (s *Store) rollup(ctx context.Context, t tier, span int64) error {
 	if busy {
 		return nil // rows of it are in memory; they leave soon
 	}
-	of := sums{}
-	if err := s.view(func(txn *badger.Txn) error { return s.sumSpan(ctx, txn, t, span, of) }); err != nil {
-		return err
-	}
-	if err := s.writeSums(t, span, of); err != nil {
+	if err := s.writeSpan(ctx, t, span); err != nil {
 		return err
 	}
 	// Under rowsMu no row is written; if none was since the sums were read, they are right.
@@ -154,6 +156,33 @@ func (s *Store) rollup(ctx context.Context, t tier, span int64) error {
 	}
 	s.setSummed(t, span, true)
 	return nil
+}
+
+// writeSpan makes the sums or packs of a span. What is there of an earlier time goes first: a name may be gone.
+func (s *Store) writeSpan(ctx context.Context, t tier, span int64) error {
+	if err := s.dropSpans(ctx, t.rows, span, span+1); err != nil {
+		return err
+	}
+	w := spanWriter{s: s, prefix: appendHourKey(nil, t.rows, span)}
+	err := s.view(func(txn *badger.Txn) error {
+		if t == packTier {
+			return packDay(ctx, txn, span, w.put)
+		}
+		of := sums{}
+		if err := s.sumSpan(ctx, txn, t, span, of); err != nil {
+			return err
+		}
+		for name, sum := range of {
+			if err := w.put(name, appendRow(nil, 0, sum)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.flush()
 }
 
 // setSummed remembers marks, so that they need not be looked up again and again.
@@ -192,27 +221,32 @@ func (s *Store) sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64
 	return nil
 }
 
-// writeSums writes the sums of a span in transactions that fit.
-func (s *Store) writeSums(t tier, span int64, of sums) error {
-	sizeMax := int(s.db.MaxBatchSize() / 2)
-	names := make([]string, 0, len(of))
-	for name := range of {
-		names = append(names, name)
+// spanWriter writes values of a span by name, in transactions that fit.
+type spanWriter struct {
+	s       *Store
+	prefix  []byte
+	entries [][2][]byte
+	size    int
+}
+
+func (w *spanWriter) put(name string, value []byte) error {
+	w.entries = append(w.entries, [2][]byte{append(w.prefix[:len(w.prefix):len(w.prefix)], name...), value})
+	w.size += len(name) + len(value)
+	if w.size < int(w.s.db.MaxBatchSize()/2) && len(w.entries) < chunkRowsMax {
+		return nil
 	}
-	for len(names) > 0 {
-		err := s.update(func(txn *badger.Txn) error {
-			for size := 0; len(names) > 0 && size < sizeMax; names = names[1:] {
-				value := appendRow(nil, 0, of[names[0]])
-				size += len(value) + len(names[0])
-				if err := set(txn, append(appendHourKey(nil, t.rows, span), names[0]...), value); err != nil {
-					return err
-				}
+	return w.flush()
+}
+
+func (w *spanWriter) flush() error {
+	err := w.s.update(func(txn *badger.Txn) error {
+		for _, e := range w.entries {
+			if err := set(txn, e[0], e[1]); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
 		}
-	}
-	return nil
+		return nil
+	})
+	w.entries, w.size = nil, 0
+	return err
 }

@@ -242,6 +242,11 @@ func (w *rowWalk) persisted(key, value []byte) error {
 
 func (w *rowWalk) decoded(key stats.Key, value []byte) error {
 	_, body, err := rowBody(value)
+	return w.body(key, body, err)
+}
+
+// body gives out a row from its encoded statistics, unless reading these failed.
+func (w *rowWalk) body(key stats.Key, body []byte, err error) error {
 	if err == nil {
 		err = w.scratch.Decode(body)
 	}

@@ -86,8 +86,8 @@ type Store struct {
 	writeMu sync.Mutex   // one writer of batches, totals, plans and ledgers at a time
 	apply   *applyBuffer // owned by the holder of writeMu
 
-	rollupMu  sync.Mutex // one Rollup at a time, and none while rows are forgotten
-	partsFrom int64      // guarded by rollupMu: sums of parts of days before this one were removed
+	rollupMu sync.Mutex     // one Rollup at a time, and none while rows are forgotten
+	keptFrom map[byte]int64 // guarded by rollupMu, by tier: spans before this one were removed
 
 	// rowsMu keeps the persisted rows and the live rows' memory of them in step: held while a checkpoint writes rows, and
 	// while the persisted rows are summed.
@@ -137,6 +137,7 @@ func newStore(o Options) (*Store, error) {
 		live:       map[stats.Key]*liveRow{},
 		names:      map[string]nameSpan{},
 		summed:     map[byte]map[int64]bool{},
+		keptFrom:   map[byte]int64{},
 	}
 	s.useDone.L = &s.useMu
 	return s, nil

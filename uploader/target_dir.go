@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,7 +177,10 @@ func readMeta(name string) (map[string]string, error) {
 		return nil, notFound(err)
 	}
 	var meta map[string]string
-	if err := json.Unmarshal(text, &meta); err != nil {
+	if err = json.Unmarshal(text, &meta); err == nil && !bytes.HasSuffix(text, []byte("\n")) {
+		err = io.ErrUnexpectedEOF // only the last byte is missing, but somebody took it
+	}
+	if err != nil {
 		return nil, fmt.Errorf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
 	}
 	return meta, nil

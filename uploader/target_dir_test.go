@@ -45,3 +45,25 @@ func TestDirectoryShowsOnlyWholeObjects(t *testing.T) {
 		t.Fatal("a key leaves the directory")
 	}
 }
+
+// Metadata of which anything is missing are damaged, wherever they were cut off: the last byte is a line feed.
+func TestDirectoryNoticesMetadataCutOff(t *testing.T) {
+	const key = "v1/dt=a/x.ndjson.gz"
+	p := directory(t)
+	ctx := context.Background()
+	if err := p.Put(ctx, key, strings.NewReader("x"), 1, map[string]string{MetaRows: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(p.file(key + metaSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		if err := os.WriteFile(p.file(key+metaSuffix), whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := p.Stat(ctx, key); err == nil {
+			t.Fatalf("cut off at %d of %d: %+v", n, len(whole), info)
+		}
+	}
+}

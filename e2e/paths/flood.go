@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
@@ -21,11 +22,13 @@ type table struct {
 	Paths []tableRow `json:"paths"`
 
 	least, most uint64 // responses of a real route under its own name
+	all         int    // routes that have all of them there
+	others      int    // rows that are no route's
 }
 
-// routeLeast is how many responses a real route must have under its own name. The first ones may have been counted under a
-// placeholder: that a name stands among a million values is only seen when it comes again.
-const routeLeast = routeTimes * 3 / 4
+// routeLeast is how many responses a real route must have under its own name: all from the second on. The first may have been
+// counted under a placeholder: that a name stands among a million values is only seen when it comes again.
+const routeLeast = routeTimes - 1
 
 type tableRow struct {
 	Method, Path string
@@ -51,8 +54,7 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	}
 	flat, flatErr := r.memory.flat()
 	first, err := look(ctx, w, sent)
-	measured := fmt.Sprintf("%d responses, %d SIGKILLs; %d rows shown, a route has %d to %d of its %d responses; PSS: %s",
-		sent, o.kills, first.Rows, first.least, first.most, routeTimes, flat)
+	measured := fmt.Sprintf("%d responses, %d SIGKILLs; %d rows shown, %s; PSS: %s", sent, o.kills, first.Rows, first.said(), flat)
 	if err = errors.Join(err, flatErr); err != nil {
 		return measured, err
 	}
@@ -76,7 +78,7 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	if err != nil {
 		return measured, fmt.Errorf("rebuilt from the archive: %w", err)
 	}
-	return fmt.Sprintf("%s; the same rows after a restart; %d rows rebuilt from the archive's events", measured, rebuilt.Rows), nil
+	return fmt.Sprintf("%s; the same rows after a restart; rebuilt from the archive's events %d rows, %s", measured, rebuilt.Rows, rebuilt.said()), nil
 }
 
 // sendFlood sends everything, the routes last, and kills the books process in between.
@@ -148,10 +150,19 @@ func lookAtTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error
 		sum += row.Count
 	}
 	var errs []error
+	t.others = len(counts) - routesMany
+	for path := range counts {
+		if madeUpWord.MatchString(path) {
+			errs = append(errs, fmt.Errorf("%s has a row of its own, and was made up", path))
+		}
+	}
 	t.least = routeTimes
 	for i := range routesMany {
 		got := counts[route(i)]
 		t.least, t.most = min(t.least, got), max(t.most, got)
+		if got == routeTimes {
+			t.all++
+		}
 		if got < routeLeast || got > routeTimes {
 			errs = append(errs, fmt.Errorf("%s has %d of %d responses", route(i), got, routeTimes))
 		}
@@ -163,6 +174,15 @@ func lookAtTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error
 		errs = append(errs, fmt.Errorf("%d rows are shown, more than %d and (other)", t.Rows, rowsMax))
 	}
 	return t, errors.Join(errs...)
+}
+
+// madeUpWord finds a word of madeUp, which no route and no placeholder has.
+var madeUpWord = regexp.MustCompile(`/[a-z]{10}(/|\.|$)`)
+
+// said says what share of their responses the routes have under their own names.
+func (t *table) said() string {
+	return fmt.Sprintf("%d of %d routes have all %d responses under their own names, the others %d: all from the second on; the %d other rows "+
+		"name nothing that was made up", t.all, routesMany, routeTimes, t.least, t.others)
 }
 
 // strays is the number of responses under which a row may be missing after a rebuild, and by which one may differ: a name that

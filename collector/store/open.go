@@ -146,6 +146,7 @@ func openOrReplace(o Options) (*Store, error) {
 
 // replaceDamaged sets a damaged store aside and opens the one that takes its place: with what could be carried over, or empty.
 func replaceDamaged(o Options, damage error) (*Store, error) {
+	o.Logger.Warn("store: the store is damaged; looking for what can be carried over, while the spool takes what comes", "reason", damage, "at_most", o.SalvageTimeMax)
 	saved, salvageErr := salvage(&o)
 	carried := "Nothing was carried over into the store that took its place."
 	if salvageErr == nil {

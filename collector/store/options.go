@@ -68,7 +68,7 @@ type Options struct {
 	// PageoutInterval is the longest time between hints to the kernel, in Run, that mapped table pages may go; default
 	// 30 s, negative for never. Every 8 MiB written are followed by one as well.
 	PageoutInterval time.Duration
-	// SalvageTimeMax bounds how long Open copies from a damaged store, while the spools take what comes; default 2 min,
+	// SalvageTimeMax bounds how long Open copies from a damaged store, while the spools take what comes; default 10 min,
 	// negative: nothing is salvaged. If the time is too short, nothing is.
 	SalvageTimeMax time.Duration
 	// RefuseDamaged makes Open leave a damaged store as it is, and return an error that wraps [ErrDamaged]: for whoever only

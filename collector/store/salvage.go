@@ -358,4 +358,4 @@ func (c *copier) count(epoch uuid.UUID, responses uint64, runs []catalogue.Run) 
 }
 
 // salvageTime is the default of Options.SalvageTimeMax.
-const salvageTime = 2 * time.Minute
+const salvageTime = 10 * time.Minute

@@ -1,6 +1,9 @@
 package paths
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // names picks the children of a varying level that are names after all: common, and unlike the others.
 func (t *tree) names(children []*child) map[string]bool {
@@ -44,12 +47,11 @@ func (t *tree) names(children []*child) map[string]bool {
 const (
 	pageValues = 8  // values that have names below them
 	pageShare  = 8  // one response in so many, at least, is to a name below a value
-	pageBelow  = 16 // responses below a child that were to be expected before their absence says that it is no value
+	pageSure   = 12 // a value shows no name below it with probability e^-12
 )
 
 // pageCount is the count from which a child is a name because no name stands below it: "/login" and "/messages/7" beside "/anna"
-// and "/anna/posts". With a share p of the values' responses going to names below, a value of n responses has none there with
-// probability (1-p)^n, at most e^(-pn).
+// and "/anna/posts".
 func pageCount(children []*child, seen map[uint32]int) int {
 	values, below, total := 0, 0, 0
 	for _, c := range children {
@@ -66,10 +68,20 @@ func pageCount(children []*child, seen map[uint32]int) int {
 			total += c.count
 		}
 	}
-	if values < pageValues || below*pageShare < total {
+	if values < pageValues {
 		return never
 	}
-	return max(outlierCount, pageBelow*total/below)
+	return pageCountOf(below, total)
+}
+
+// pageCountOf is pageCount where below of total responses went to names below values: with a share p, a value of n responses has
+// none there with probability (1-p)^n.
+func pageCountOf(below, total int) int {
+	if below*pageShare < total || below == 0 {
+		return never
+	}
+	p := float64(below) / float64(total)
+	return max(exceptionCount, int(math.Ceil(pageSure/-math.Log1p(-p))))
 }
 
 // shape is what a child looks like from afar: whether it is a file's name, and whether anything stands below it.

@@ -121,9 +121,12 @@ func TestPagesBesideUsers(t *testing.T) {
 	pages := []string{"/about", "/contact", "/explore", "/features", "/health", "/help", "/jobs", "/login", "/logout", "/pricing", "/privacy", "/search",
 		"/signup", "/terms"}
 	some := func(pages []string) (paths []string) {
-		for range 12_000 {
+		for range 8_000 {
 			user := users[zipf.Uint64()]
-			paths = append(paths, pages[random.IntN(len(pages))], []string{user, user + "/posts", user + "/likes", user + "/posts"}[random.IntN(4)],
+			for range 3 {
+				paths = append(paths, pages[random.IntN(len(pages))])
+			}
+			paths = append(paths, []string{user, user + "/posts", user + "/likes", user + "/posts"}[random.IntN(4)],
 				[]string{"/static/js/app.js", "/blog/archive", "/err/x", "/docs/start"}[random.IntN(4)])
 		}
 		return paths

@@ -140,7 +140,7 @@ func (w *watch) isName(c *watched) bool {
 	others := w.known - (c.count - c.over)
 	flat := w.hits >= flatHitsMin && others*flatKnownShare < w.hits
 	if len(c.signs) == 0 {
-		return flat || (c.count-c.over)*w.named >= pageBelow*w.hits && w.named*pageShare >= w.hits // see pageCount
+		return flat || c.count-c.over >= pageCountOf(w.named, w.hits)
 	}
 	if c.count-c.over < nameCount && !flat {
 		return false

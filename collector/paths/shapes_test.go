@@ -121,9 +121,9 @@ func TestPagesBesideUsers(t *testing.T) {
 	pages := []string{"/about", "/contact", "/explore", "/features", "/health", "/help", "/jobs", "/login", "/logout", "/pricing", "/privacy", "/search",
 		"/signup", "/terms"}
 	some := func(pages []string) (paths []string) {
-		for range 8_000 {
+		for range 5_000 {
 			user := users[zipf.Uint64()]
-			for range 3 {
+			for range 8 {
 				paths = append(paths, pages[random.IntN(len(pages))])
 			}
 			paths = append(paths, []string{user, user + "/posts", user + "/likes", user + "/posts"}[random.IntN(4)],

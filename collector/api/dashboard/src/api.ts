@@ -46,12 +46,15 @@ export class Refused extends Error {
   constructor(readonly status: number, reason: string) { super(reason); }
 }
 
+const patience = 10; // seconds until an answer is given up
+
 async function fetchFrom(url: string, signal: AbortSignal | undefined, accept: string): Promise<Response> {
+  const limit = AbortSignal.timeout(patience * 1000);
   try {
-    return await fetch(url, { headers: { Accept: accept }, cache: "no-cache", signal });
+    return await fetch(url, { headers: { Accept: accept }, cache: "no-cache", signal: signal ? AbortSignal.any([signal, limit]) : limit });
   } catch (err) {
-    if (err instanceof DOMException && err.name === "AbortError") throw err;
-    throw new Error("wayside cannot be reached from this page");
+    if (signal?.aborted) throw err;
+    throw new Error(limit.aborted ? `wayside has not answered for ${patience} seconds` : "wayside cannot be reached from this page");
   }
 }
 
@@ -59,7 +62,11 @@ export async function get<T>(path: string, query: Record<string, string | number
   const pairs = Object.entries(query).filter(([, v]) => v !== undefined && v !== "");
   const search = new URLSearchParams(pairs.map(([k, v]) => [k, String(v)])).toString();
   const response = await fetchFrom(search ? `${path}?${search}` : path, signal, "application/json");
-  const body = await response.json().catch(() => ({})) as { error?: string };
+  const body = await response.json().catch((err: unknown) => {
+    if (!response.ok) return {};
+    if (signal?.aborted) throw err;
+    throw new Error("the answer of wayside broke off");
+  }) as { error?: string };
   if (!response.ok) throw new Refused(response.status, body.error ?? `wayside answered ${response.status}`);
   return body as T;
 }

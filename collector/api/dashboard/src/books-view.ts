@@ -137,7 +137,7 @@ const partNames: Record<string, string> = {
 function storagePanel(s: Storage): HTMLElement {
   const parts = Object.entries(s.bytes).filter(([name]) => !name.startsWith("store_")).sort((a, b) => b[1] - a[1]);
   const most = Math.max(...parts.map(([, n]) => n), 1);
-  return h("div", { class: "panel pad" }, h("ul", { class: "statuses" }, ...parts.map(([name, n]) => {
+  return h("div", { class: "panel pad" }, h("ul", { class: "statuses parts" }, ...parts.map(([name, n]) => {
     const bar = h("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = (100 * n) / most + "%";
     return h("li", {}, h("span", { class: "status-name" }, partNames[name] ?? name), h("span", { class: "track" }, bar), h("span", { class: "num" }, f.bytes(n)));

@@ -60,9 +60,11 @@ export class Figure {
     this.latest();
   }
 
-  /** Without a pointer over the picture the legend shows the latest values. */
+  /** Without a pointer over the picture the legend shows the latest values. Drawing, which comes later, would empty it. */
   private latest(): void {
-    if (this.plot && !this.place.matches(":hover")) this.plot.setLegend({ idx: this.plot.data[0].length - 1 });
+    requestAnimationFrame(() => {
+      if (this.plot && !this.place.matches(":hover")) this.plot.setLegend({ idx: this.plot.data[0].length - 1 });
+    });
   }
 
   /** Draws with the colours of the present theme. */

@@ -38,10 +38,10 @@ function earlier(series: Series, value: (p: Point) => number | null): (number | 
   return points ? series.points.map((_, i) => (points[i] ? value(points[i]) : null)) : null;
 }
 
-export function requestsChart(series: Series, title: string): Chart {
+export function requestsChart(series: Series): Chart {
   const was = earlier(series, (p) => p.rate), top = busiest(series.points);
   return {
-    title: `${title}: a second, by ${stepName(series.step)}`,
+    title: `Requests a second, by ${stepName(series.step)}`,
     summary: `${f.plural(series.totals.count, "request", "requests")}, ${f.plural(series.totals.errors, "error", "errors")}` +
       (top && top.count > 0 ? `; the busiest time began ${f.moment(new Date(top.time))} with ${f.rate(top.rate)}.` : "."),
     times: seconds(series.points), format: (v) => f.rate(v),

@@ -55,7 +55,7 @@ export class PathView {
     const mine = recent.paths.find((r) => r.path === s.path && r.method === s.method && r.host === s.host);
     const none = recent.totals.count.map(() => 0);
     this.now.show(recentChart(recent, mine ?? { count: none, errors: none }));
-    this.requests.show(requestsChart(series, "Requests"));
+    this.requests.show(requestsChart(series));
     this.errors.show(errorsChart(series));
     this.latency.show(latencyChart(series));
     this.table.replaceChildren(pointsTable(series));

@@ -94,7 +94,7 @@ export class PathsView {
     this.figures.replaceChildren(tiles(data.totals, data.before?.totals));
     this.now.show(recentChart(recent));
     this.chart.element.hidden = series === null;
-    if (series) this.chart.show(requestsChart(series, "Requests over the range"));
+    if (series) this.chart.show(requestsChart(series));
     this.apply(s);
     announce(`${f.plural(data.totals.count, "request", "requests")}, ${f.share(data.totals.errors, data.totals.count)} errors`);
   }

@@ -124,6 +124,7 @@ type Collector struct {
 	MemoryBytesMax Bytes
 	DrainEvents    int
 	DrainInterval  Duration
+	Nice           int // 0 to 19
 	Snapshot       Snapshot
 }
 
@@ -202,7 +203,7 @@ func Default() Config {
 			SegmentBytes: MiB, Segments: 8, BytesMax: 256 * MiB,
 		},
 		Collector: Collector{
-			Enabled: true, MemoryBytesMax: 32 * MiB, DrainEvents: 4096, DrainInterval: Second,
+			Enabled: true, MemoryBytesMax: 32 * MiB, DrainEvents: 4096, DrainInterval: Second, Nice: 5,
 			Snapshot: Snapshot{Batches: 10, Interval: Second, Window: 24 * Hour},
 		},
 		Paths:   Paths{Max: 1000, HostsMax: 100, Raw: "on"},

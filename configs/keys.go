@@ -185,6 +185,7 @@ func booksKeys(c *Config) []key {
 		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
 		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", atLeast(&b.DrainEvents, 1)},
 		{"collector.drain_interval", &b.DrainInterval, "Drain the spool at least this often.", atLeast(&b.DrainInterval, Millisecond)},
+		{"collector.nice", &b.Nice, "How much the books process stands back behind traffic where both want the processor: 0 not at all, 19 most. One that was started nicer stays so.", between(&b.Nice, 0, 19)},
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
 		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", atLeast(&b.Snapshot.Interval, Millisecond)},
 		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", atLeast(&b.Snapshot.Window, Hour)},

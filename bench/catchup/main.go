@@ -62,7 +62,7 @@ func main() {
 	}
 }
 
-// ways are niceness values for nice(1); none starts no books process.
+// ways are values of collector.nice; none starts no books process.
 var ways = []string{"none", "0", "5", "10"}
 
 type result struct {
@@ -132,8 +132,8 @@ func turn(ctx context.Context, o options, binary, data, upstream, way string) (_
 	books, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	if way != "none" {
-		cmd := exec.CommandContext(books, "nice", "-n", way, binary, "collect")
-		cmd.Env = append(os.Environ(), env...)
+		cmd := exec.CommandContext(books, binary, "collect")
+		cmd.Env = append(append(os.Environ(), env...), "WAYSIDE_COLLECTOR_NICE="+way)
 		go func() { ended <- cmd.Run() }()
 		go func() { r.took = untilCaughtUp(books, w.Info().Admin, uint64(max(o.rate, 10_000))) }()
 	} else {

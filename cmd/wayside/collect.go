@@ -176,6 +176,9 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 		return err
 	}
 	defer func() { _ = listener.Close() }()
+	if err := beNice(cfg.Collector.Nice); err != nil {
+		log.Warn("the books process competes with traffic for the processor", "error", err)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(booksGCPercent)
 	}

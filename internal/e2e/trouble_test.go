@@ -303,7 +303,7 @@ func fill(t *testing.T, name string) {
 }
 
 // startBlind starts w where run.json cannot be written, on an admin address of the test's choice.
-func startBlind(t *testing.T, w *Wayside) (admin string) {
+func startBlind(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin string) {
 	t.Helper()
 	admin, err := FreeAddress()
 	if err != nil {
@@ -311,6 +311,10 @@ func startBlind(t *testing.T, w *Wayside) (admin string) {
 	}
 	cmd := exec.Command(w.Binary, append([]string{"run", "--listen", w.Listen, "--admin", admin, "--data", w.DataDir}, w.Args...)...) //nolint:gosec // as above
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
+	cmd.Env = append(os.Environ(), w.Env...)
+	for _, change := range with {
+		change(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

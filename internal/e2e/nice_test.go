@@ -1,0 +1,60 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// threadsOf lists the niceness of every thread of a process.
+func threadsOf(t *testing.T, pid int) (out []string) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("no threads of %d: %v", pid, err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		out = append(out, strings.Fields(rest)[16]) // the 19th field
+	}
+	return out
+}
+
+// TestBooksProcessStandsBack: every thread of the books process is as nice as collector.nice says, those that came with work
+// included, and none of the traffic process.
+func TestBooksProcessStandsBack(t *testing.T) {
+	base, err := strconv.Atoi(threadsOf(t, os.Getpid())[0]) // what the tests themselves were started with
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := min(base+6, 19)
+	for set, niceness := range map[string]int{"": max(base, 5), "0": base, strconv.Itoa(more): more} {
+		want, own := strconv.Itoa(niceness), strconv.Itoa(base)
+		w, _ := newWayside(t, origin(t))
+		if set != "" {
+			w.Env = []string{"WAYSIDE_COLLECTOR_NICE=" + set}
+		}
+		start(t, w)
+		send(t, w, 500, 200)
+		if _, err := w.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range threadsOf(t, w.BooksPID()) {
+			if n != want {
+				t.Errorf("collector.nice %q: a thread has %s", set, n)
+			}
+		}
+		for _, n := range threadsOf(t, w.PID()) {
+			if n != own {
+				t.Errorf("a thread of the traffic process has niceness %s", n)
+			}
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// unusable makes the data directory one in which nothing can be written, and says how to lift that; nil: not at all.
+type unusable struct {
+	reason string // in readiness and log
+	make   func(t *testing.T, w *Wayside) (with func(*exec.Cmd), lift func())
+}
+
+var unusables = map[string]unusable{
+	"read-only": {"read-only file system", func(t *testing.T, w *Wayside) (func(*exec.Cmd), func()) {
+		mountTmpfs(t, w.DataDir, "size=64m")
+		remount := func(flags uintptr) {
+			if err := syscall.Mount("", w.DataDir, "", syscall.MS_REMOUNT|flags, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remount(syscall.MS_RDONLY)
+		return func(*exec.Cmd) {}, func() { remount(0) }
+	}},
+	"full": {"no space left on device", func(t *testing.T, w *Wayside) (func(*exec.Cmd), func()) {
+		mountTmpfs(t, w.DataDir, "size=64m")
+		ballast := filepath.Join(w.DataDir, "ballast")
+		fill(t, ballast)
+		return func(*exec.Cmd) {}, func() {
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}},
+	"of somebody else": {"permission denied", func(t *testing.T, w *Wayside) (func(*exec.Cmd), func()) {
+		const stranger = 65534
+		dir, err := os.MkdirTemp("", "wayside-owner-") //nolint:usetesting // the stranger must get in
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		w.DataDir = filepath.Join(dir, "data")
+		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(w.DataDir, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		if os.Getuid() != 0 {
+			return func(*exec.Cmd) {}, nil
+		}
+		if err := os.Chmod(w.DataDir, 0o755); err != nil { //nolint:gosec // as above
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(w.Binary)
+		if err == nil {
+			w.Binary = filepath.Join(dir, "wayside")
+			err = os.WriteFile(w.Binary, text, 0o755) //nolint:gosec // as above
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(cmd *exec.Cmd) {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+		}, nil
+	}},
+}
+
+// TestUnusableDataDirectory: where nothing can be recorded, no response is withheld, whatever spool.sync says; each is counted as
+// dropped, and that is settled; readiness and log say why; and once the directory can be used, recording begins by itself.
+func TestUnusableDataDirectory(t *testing.T) {
+	for name, u := range unusables {
+		t.Run(name, func(t *testing.T) {
+			w, log := newWayside(t, origin(t))
+			with, lift := u.make(t, w)
+			w.Env = []string{"WAYSIDE_SPOOL_SYNC=request", "WAYSIDE_DATA_FREE_MIN=0"}
+			admin := startBlind(t, w, with)
+			send(t, w, 100, 200)
+			a := accountingAt(t, admin)
+			if a.Responses != 100 || a.Dropped["unavailable"] != 100 || a.DroppedTotal() != 100 || !a.Settled || a.Check() != nil {
+				t.Errorf("accounting %+v", a)
+			}
+			status, ready := get(t, "http://"+admin+"/readyz?verbose")
+			if status != http.StatusOK || !strings.Contains(ready, "[!] spool: ") || !strings.Contains(ready, u.reason) ||
+				!strings.Contains(ready, "unrecorded responses are counted as dropped") {
+				t.Errorf("readiness %d: %s", status, ready)
+			}
+			if _, metrics := get(t, "http://"+admin+"/metrics"); !strings.Contains(metrics, "wayside_spool_degraded 1\n") ||
+				!strings.Contains(metrics, `wayside_spool_dropped_total{reason="unavailable"} 100`) || !strings.Contains(metrics, "wayside_spool_unsynced_total 0\n") {
+				t.Errorf("metrics: %s", metrics)
+			}
+			eventually(t, "the log counts them, and says why and where", func() bool {
+				for line := range strings.Lines(log.String()) {
+					if strings.Contains(line, "responses are dropped from the books") && strings.Contains(line, "since_start_unavailable") &&
+						strings.Contains(line, u.reason) && strings.Contains(line, w.DataDir) {
+						return true
+					}
+				}
+				return false
+			})
+			if lift == nil {
+				return
+			}
+			lift()
+			eventually(t, "the spool is there", func() bool { return strings.Contains(log.String(), "spool available again") })
+			send(t, w, 50, 200)
+			eventually(t, "what came since is in the books", func() bool {
+				a := accountingAt(t, admin)
+				return a.Settled && a.Applied == 50 && a.Responses == 150 && a.DroppedTotal() == 100 && a.Check() == nil
+			})
+		})
+	}
+}
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	resp, err := http.Get(url) //nolint:gosec,noctx // the admin listener of the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}

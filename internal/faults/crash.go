@@ -79,6 +79,7 @@ func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, live
 	t.w.Binary = t.lab.faults
 	t.w.Env = append(append([]string(nil), busyEnv...), "WAYSIDE_FAULT_CRASH="+point)
 	hit := t.awaitCrash(ctx)
+	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // what the other process was told becomes durable, or does not
 	t.killAll()
 	t.w.Env = busyEnv
 	took, err := t.restart(ctx)
@@ -110,8 +111,7 @@ func (t *trial) awaitCrash(ctx context.Context) bool {
 		}
 		pid := t.w.BooksPID()
 		if books != 0 && pid != books {
-			sleep(ctx, 100*time.Millisecond) // let it die once or twice more
-			return true
+			return true // and dies again, as often as it is started
 		}
 		books = pid
 		sleep(ctx, 2*time.Millisecond)

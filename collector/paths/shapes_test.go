@@ -118,8 +118,10 @@ func TestPagesBesideUsers(t *testing.T) {
 	for i := range users {
 		users[i] = "/" + word(random, 7)
 	}
-	pages := []string{"/about", "/contact", "/explore", "/features", "/health", "/help", "/jobs", "/login", "/logout", "/pricing", "/privacy", "/search",
-		"/signup", "/terms"}
+	pages := []string{
+		"/about", "/contact", "/explore", "/features", "/health", "/help", "/jobs", "/login", "/logout", "/pricing", "/privacy", "/search",
+		"/signup", "/terms",
+	}
 	some := func(pages []string) (paths []string) {
 		for range 5_000 {
 			user := users[zipf.Uint64()]

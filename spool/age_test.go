@@ -181,7 +181,9 @@ func TestAgeOverQueueFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	pass(30 * time.Minute)
-	kept := appendN(t, s, 200, 50)
+	kept := appendN(t, s, 200, 20)
+	mustFlush(t, s) // stays in the first file, as its segment is not held any more once the next is committed
+	merge(kept, appendN(t, s, 220, 30))
 	mustFlush(t, s)
 	if err := inStep(s, func() error { return s.replace(s.current, errScrubbing) }); err != nil {
 		t.Fatal(err)

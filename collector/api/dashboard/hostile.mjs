@@ -30,7 +30,7 @@ export async function sendHostile(address) {
       socket.on("data", () => {});
       socket.on("close", done);
       socket.setTimeout(5000, () => socket.destroy());
-      const name = i % 10 === 9 ? "<img-src=x>.example" : "shop.example";
+      const name = i % 10 === 9 ? `<img-src=x-onerror=alert(1)>${i}.example` : "shop.example";
       socket.write(`GET ${i % 10 === 9 ? "/" : path} HTTP/1.1\r\nHost: ${name}\r\nUser-Agent: <script>${payload}</script>\r\nReferer: <img src=x onerror=${payload}>\r\nConnection: close\r\n\r\n`);
       socket.once("data", () => answers++);
     });

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -331,23 +332,20 @@ func (s *Set) Retire(ctx context.Context, id uuid.UUID) error {
 	if err := s.discard(e); err != nil {
 		return fmt.Errorf("retire %s: %w", id, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.epochs {
-		if s.epochs[i] == e {
-			s.epochs = append(s.epochs[:i:i], s.epochs[i+1:]...)
-			break
-		}
-	}
 	return nil
 }
 
-// discard removes an epoch's folder. It fails only if nothing was done.
+// discard removes an epoch and its folder. It fails only if nothing was done.
 func (s *Set) discard(e *epoch) error {
 	retired := filepath.Join(s.o.Dir, retiredPrefix+e.id.String())
 	if err := os.Rename(e.dir, retired); err != nil {
 		return fmt.Errorf("set spool folder aside: %w", err)
 	}
+	s.mu.Lock() // its files are closed when nobody finds it any more
+	if i := slices.Index(s.epochs, e); i >= 0 {
+		s.epochs = slices.Delete(slices.Clone(s.epochs), i, i+1)
+	}
+	s.mu.Unlock()
 	if err := errors.Join(syncDir(s.o.Dir), e.closeFiles(), os.RemoveAll(retired)); err != nil {
 		s.o.Logger.Warn("retired spool folder stays until the next start", "folder", retired, "error", err)
 	}

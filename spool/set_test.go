@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 )
@@ -62,6 +63,46 @@ func TestReopenAfterClose(t *testing.T) {
 	}
 	if l := checkLedgers(t, s); len(l) != 1 {
 		t.Fatalf("ledgers after retire %+v", l)
+	}
+}
+
+// Metrics are asked for while an epoch goes away; the race detector looks on.
+func TestStatusWhileRetiring(t *testing.T) {
+	o := testOptions(t.TempDir())
+	for range 5 {
+		s := openSet(t, o)
+		appendN(t, s, 0, 20)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openSet(t, o)
+	drain(t, s)
+	checkLedgers(t, s)
+	var asking sync.WaitGroup
+	ended := make(chan struct{})
+	asking.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+				s.Status()
+			}
+		}
+	})
+	for _, l := range checkLedgers(t, s) {
+		if !l.Closed {
+			continue
+		}
+		if err := s.Retire(context.Background(), l.Epoch); err != nil {
+			t.Error(err)
+		}
+	}
+	close(ended)
+	asking.Wait()
+	if st := s.Status(); st.Epochs != 1 {
+		t.Errorf("%d epochs are left", st.Epochs)
 	}
 }
 

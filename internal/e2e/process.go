@@ -33,18 +33,30 @@ func Build(ctx context.Context, dir string, args ...string) (string, error) {
 }
 
 // FreeAddress gives a loopback address that nobody listens on. Its port lies below those that the kernel gives to outgoing
-// connections (ip_local_port_range, from 32768): one of those could hold it when wayside is started there again.
+// connections (ip_local_port_range, from 32768): one of those could hold it when wayside is started there again. Until this
+// process ends no other call gives it again, in whichever process: the UDP port of the same number stands for it.
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
-		var ln net.Listener
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(15_000+rand.IntN(15_000))) //nolint:gosec // any will do
-		if ln, err = net.Listen("tcp", addr); err == nil {
-			return addr, ln.Close()
+		port := 15_000 + rand.IntN(15_000) //nolint:gosec // any will do
+		var mark *net.UDPConn
+		if mark, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
+			continue
 		}
+		var ln net.Listener
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if ln, err = net.Listen("tcp", addr); err != nil {
+			_ = mark.Close()
+			continue
+		}
+		marks.Store(mark, true)
+		return addr, ln.Close()
 	}
 	return "", err
 }
+
+// marks keeps what FreeAddress has opened from being collected, which would close it.
+var marks sync.Map
 
 // Wayside is one wayside run with its data directory; it can be killed and started again.
 type Wayside struct {

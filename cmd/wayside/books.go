@@ -56,6 +56,9 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 	b = &books{cfg: cfg, log: log}
 	b.store, err = store.Open(store.Options{
 		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
+		Room: collector.Room(collector.Options{
+			DataDir: dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(), SpoolBytesMax: spoolBytesMax(cfg),
+		}),
 	})
 	if err != nil {
 		return nil, err

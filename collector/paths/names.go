@@ -80,7 +80,7 @@ func pageCountOf(below, total int) int {
 	if below*pageShare < total || below == 0 {
 		return never
 	}
-	p := float64(below) / float64(total)
+	p := min(1, float64(below)/float64(total)) // a watch begins anew now and then
 	return max(exceptionCount, int(math.Ceil(pageSure/-math.Log1p(-p))))
 }
 

@@ -118,6 +118,9 @@ func openLocked(o Options) (*Store, error) {
 		o.anew = true
 	}
 	s, err := openOrReplace(o)
+	if err == nil { // the next damage is another matter
+		_ = os.Remove(salvageTriesFile(&o))
+	}
 	if err := mark.end(); err != nil {
 		o.Logger.Warn("store: the opening marker could not be removed", "error", err)
 	}

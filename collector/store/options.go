@@ -62,6 +62,10 @@ type Options struct {
 	MemTableBytes int64
 	// ReserveBytes is the size of the reserve file; default 4 MiB, negative for none.
 	ReserveBytes int64
+	// Room, if not nil, says how many bytes more may be written for what the store can do without: packs, and the copy of a
+	// damaged store. It stands for limits that the store does not know, and may be called from several goroutines. Nil: what
+	// the disk has.
+	Room func() int64
 	// OpenFreeMin is the free disk space in bytes below which the store is not opened, because Badger would die of it
 	// with SIGBUS; default 8 MiB, negative for no check.
 	OpenFreeMin int64

@@ -19,6 +19,8 @@ const (
 	packNamesMax = 64
 	// packBytesMax bounds a pack. The rows of a larger one are looked up one by one.
 	packBytesMax = 256 << 10
+	// packRoomMin is what may still be written when a day is packed: several times what a day of a thousand paths takes.
+	packRoomMin = 32 << 20
 )
 
 // appendPack writes CRC32C of the rest (4), version (1), and for each hour of the day the length of its row (varint) and the

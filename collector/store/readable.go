@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
-	"github.com/dgraph-io/ristretto/v2/z"
 )
 
 // readableTime bounds how long a damaged store is read for its report: the new one waits for it.
@@ -68,13 +65,9 @@ func (r *readable) read(name string, end time.Time) (err error) {
 		}
 		debug.SetPanicOnFault(old)
 	}()
-	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	t, err := openTable(name)
 	if err != nil {
-		return err //nolint:wrapcheck // names the file
-	}
-	t, err := table.OpenTable(file, table.Options{ChkMode: options.OnBlockRead, BlockSize: 16 << 10})
-	if err != nil {
-		return err //nolint:wrapcheck // names the file
+		return err
 	}
 	defer func() { _ = t.Close(-1) }()
 	it := t.NewIterator(table.NOCACHE)

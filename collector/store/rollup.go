@@ -113,6 +113,9 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 			if time.Now().After(until) {
 				return true, nil
 			}
+			if t.mark == packTier.mark && s.o.Room != nil && s.o.Room() < packRoomMin {
+				break // queries are slower without
+			}
 			if err := s.rollup(ctx, t, span); err != nil {
 				return true, fmt.Errorf("sum up %d hours: %w", t.hours, err)
 			}

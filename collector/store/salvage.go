@@ -109,12 +109,15 @@ func salvage(o *Options) (saved *salvaged, err error) {
 	return saved, err
 }
 
+// salvageTriesFile has a byte for each attempt that was begun.
+func salvageTriesFile(o *Options) string { return filepath.Join(salvageDir(o), "tries") }
+
 // beginSalvage makes the folder, counts the attempt, and looks whether there is room for a copy.
 func beginSalvage(o *Options) error {
 	if err := os.MkdirAll(salvageDir(o), 0o750); err != nil {
 		return err //nolint:wrapcheck // names the folder
 	}
-	name := filepath.Join(salvageDir(o), "tries")
+	name := salvageTriesFile(o)
 	tries, _ := os.ReadFile(name) // none before the first
 	if len(tries) >= salvageTries {
 		return fmt.Errorf("the process ended %d times while at it", len(tries))
@@ -133,8 +136,11 @@ func beginSalvage(o *Options) error {
 	if err != nil {
 		return err
 	}
+	if o.Room != nil {
+		free = min(free, o.Room())
+	}
 	if free < size+size/4+salvageRoom {
-		return fmt.Errorf("%d bytes are free, and a copy of its %d bytes takes more", free, size)
+		return fmt.Errorf("%d bytes may still be written, and a copy of its %d bytes takes more", free, size)
 	}
 	return nil
 }

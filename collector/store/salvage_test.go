@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // known is a store whose content is known: every batch that was ever offered to it, and what it made of them.
@@ -393,5 +395,80 @@ func TestSalvageCutShort(t *testing.T) {
 	s = openStore(t, o)
 	if n := mustTotals(t, s).Applied; n != 0 || exists(salvageDir(&o)) {
 		t.Errorf("%d responses were carried over by one try too many", n)
+	}
+}
+
+// A limit that the store does not know keeps it from making a copy, and from packing.
+func TestRoom(t *testing.T) {
+	o := testOptions(t.TempDir())
+	room := int64(0)
+	o.Room = func() int64 { return room }
+	s := openStore(t, o)
+	day := time.Now().Add(-72*time.Hour).Unix() / 3600 / 24 * 24
+	rows, keys := []*stats.Row{new(stats.Row)}, []stats.Key{{Hour: day, Host: "h", Method: "GET", Label: "/a"}}
+	rows[0].Add(&event.Event{Kind: event.KindRequest, Status: 200, DurationMicros: 5})
+	if err := s.ImportRows(t.Context(), keys, rows); err != nil {
+		t.Fatal(err)
+	}
+	packs := func() int {
+		t.Helper()
+		for more := true; more; {
+			var err error
+			if more, err = s.Rollup(t.Context(), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.summed[packTier.mark])
+	}
+	if n := packs(); n != 0 {
+		t.Errorf("%d days were packed without room", n)
+	}
+	room = packRoomMin
+	if n := packs(); n == 0 {
+		t.Error("no day was packed")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "MANIFEST"), []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	room = 1000
+	s = openStore(t, o)
+	reports, err := filepath.Glob(filepath.Join(o.QuarantineDir, "*.txt"))
+	if err != nil || len(reports) != 1 {
+		t.Fatalf("reports %q, %v", reports, err)
+	}
+	if report, err := os.ReadFile(reports[0]); err != nil || !strings.Contains(string(report), "1000 bytes may still be written") {
+		t.Errorf("the report is %s, %v", report, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tables that cannot be opened leave no descriptor behind.
+func TestDamagedTablesAreClosed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "000007.sst")
+	if err := os.WriteFile(name, bytes.Repeat([]byte{0xff}, 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	for range 50 {
+		if err := checkTable(name); err == nil {
+			t.Fatal("rubbish is a table")
+		}
+	}
+	if after := open(); after > before+10 {
+		t.Errorf("%d descriptors are open, %d before", after, before)
 	}
 }

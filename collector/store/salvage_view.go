@@ -12,10 +12,8 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
-	"github.com/dgraph-io/ristretto/v2/z"
 )
 
 // A damaged store is read through a view: a folder with links to its tables, with those that are damaged in part written
@@ -288,13 +286,9 @@ func spanOf(name string) (span keyRange, err error) {
 }
 
 func withTable(name string, fn func(*table.Table) error) error {
-	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	t, err := openTable(name)
 	if err != nil {
-		return err //nolint:wrapcheck // names the file
-	}
-	t, err := table.OpenTable(file, table.Options{ChkMode: options.OnBlockRead, BlockSize: 4 << 10})
-	if err != nil {
-		return err //nolint:wrapcheck // names the file
+		return err
 	}
 	return errors.Join(fn(t), t.Close(-1))
 }

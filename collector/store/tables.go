@@ -107,19 +107,15 @@ func checkTable(name string) (err error) {
 		}
 		debug.SetPanicOnFault(old)
 	}()
-	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	t, err := openTable(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err // the caller looks for this
+	}
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return err //nolint:wrapcheck // the caller looks for this
-		}
 		return fmt.Errorf("%w: table %s: %w", ErrDamaged, filepath.Base(name), err)
 	}
 	// Read at once, not page by page: half the time where the pages are not in memory. A hint, which may be refused.
-	_ = unix.Madvise(file.Data, unix.MADV_WILLNEED)
-	t, err := table.OpenTable(file, table.Options{ChkMode: options.OnBlockRead, BlockSize: 16 << 10})
-	if err != nil {
-		return fmt.Errorf("%w: table %s: %w", ErrDamaged, filepath.Base(name), err)
-	}
+	_ = unix.Madvise(t.Data, unix.MADV_WILLNEED)
 	err = t.VerifyChecksum()
 	if closeErr := t.Close(-1); err == nil {
 		err = closeErr
@@ -128,4 +124,24 @@ func checkTable(name string) (err error) {
 		return fmt.Errorf("%w: table %s: %w", ErrDamaged, filepath.Base(name), err)
 	}
 	return nil
+}
+
+// openTable opens a table of Badger's, which the caller closes. Where Badger fails at it, or panics, it leaves the file mapped.
+func openTable(name string) (t *table.Table, err error) {
+	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // Badger would close the file itself
+		return nil, fmt.Errorf("%s: not the name of a table", name)
+	}
+	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the file
+	}
+	opened := false
+	defer func() {
+		if !opened {
+			_ = file.Close(-1)
+		}
+	}()
+	t, err = table.OpenTable(file, table.Options{ChkMode: options.OnBlockRead, BlockSize: 4 << 10})
+	opened = err == nil
+	return t, err //nolint:wrapcheck // names the file
 }

@@ -44,6 +44,9 @@ func (f *front) newLoop() (*frontLoop, error) {
 	}
 	if err != nil {
 		_ = unix.Close(epoll)
+		if wake >= 0 {
+			_ = unix.Close(wake)
+		}
 		return nil, fmt.Errorf("wait for connections: %w", err)
 	}
 	l := &frontLoop{f: f, epoll: epoll, wake: wake, conns: map[int]*frontConn{}}

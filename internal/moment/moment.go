@@ -29,6 +29,9 @@ func Parse(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
+// secondsMin is the least number of Unix seconds that is taken for such: 3 March 1973. What is less, "2026", is meant otherwise.
+const secondsMin = 100_000_000
+
 func parse(text string, now time.Time) (time.Time, bool) {
 	if text == "now" {
 		return now, true
@@ -37,7 +40,7 @@ func parse(text string, now time.Time) (time.Time, bool) {
 		d, ok := Length(length)
 		return now.Add(-d), ok
 	}
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && (seconds == 0 || seconds >= secondsMin) {
 		return time.Unix(min(seconds, Max.Unix()+1), 0).UTC(), true
 	}
 	// A "+" that was not escaped arrives as a blank.

@@ -269,8 +269,8 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 	lost := uint64(0)
 	defer func() {
 		if lost > 0 || seg.Faulted() {
-			s.report(s.quarantineName(e, "loss"), fmt.Sprintf("A segment of the journal could not be written or read any more. What it did not take, and %d responses of it, count as dropped (%s).",
-				lost, RefusedFault), errors.New("the mapped file was damaged or cut off while it was in use"))
+			s.report(s.quarantineName(e, "loss"), fmt.Sprintf("A segment of the journal could not be written or read any more. What it did not take, and %d responses of it, count as dropped (%s, %s).",
+				lost, RefusedFault, lostDamaged), errors.New("the mapped file was damaged or cut off while it was in use"))
 		}
 	}()
 	s.mu.Lock()
@@ -289,7 +289,7 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 		e.index = append(e.index, *b)
 	}
 	if published > 0 {
-		e.counters.drop(RefusedFault, published)
+		e.counters.drop(lostDamaged, published)
 		lost = published
 	}
 	s.degraded = ""

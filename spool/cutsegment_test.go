@@ -7,7 +7,7 @@ import (
 )
 
 // TestCutJournalSegment cuts the active segment off under its mapping: the append that meets it is refused and counted as
-// a fault, what the cut took away with it as well, and a report says so, also when no response had been taken before.
+// a fault, what the cut took away with it as damaged, and a report says so, also when no response had been taken before.
 func TestCutJournalSegment(t *testing.T) {
 	for _, before := range []int{0, 20} {
 		o := testOptions(t.TempDir())
@@ -23,14 +23,38 @@ func TestCutJournalSegment(t *testing.T) {
 		mustFlush(t, s)
 		got, _ := split(drain(t, s))
 		wantEvents(t, got, want)
-		lost := uint64(before) + 1 //nolint:gosec // small
-		if l := checkLedgers(t, s)[0]; l.Recorded != 30 || l.Dropped[RefusedFault.String()] != lost {
+		dropped := checkLedgers(t, s)[0].Dropped
+		if l := checkLedgers(t, s)[0]; l.Recorded != 30 || dropped["fault"] != 1 || dropped["damaged"] != uint64(before) { //nolint:gosec // small
 			t.Errorf("%d before: ledger %+v", before, l)
 		}
 		reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-loss.txt"))
 		if len(reports) != 1 {
 			t.Errorf("%d before: reports %v", before, reports)
 		}
+	}
+}
+
+// TestCutJournalSegmentAndKill is the same with a process that dies before it notices what is gone: the next one counts it, besides
+// the append that was refused.
+func TestCutJournalSegmentAndKill(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	appendN(t, s, 0, 20)
+	if err := os.Truncate(activeSegment(t, s), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, refusal := s.TryAppend(sample(20)); refusal != RefusedFault {
+		t.Fatalf("refusal %v", refusal)
+	}
+	dead := o
+	dead.Dir = filepath.Join(t.TempDir(), "spool")
+	if err := os.CopyFS(dead.Dir, os.DirFS(o.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	next := openSet(t, dead)
+	l := checkLedgers(t, next)[0]
+	if l.Responses != 21 || l.Recorded != 0 || l.Dropped["fault"] != 1 || l.Dropped["damaged"] != 20 {
+		t.Errorf("ledger %+v", l)
 	}
 }
 

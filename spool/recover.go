@@ -148,8 +148,8 @@ func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fr
 		e.counters.drop(lostDamaged, expected-committed)
 	}
 	// What was accepted and is nowhere was in a record of the journal that cannot be read any more, or that a power cut took
-	// back. A response whose reservation turned out unreadable while its process lived counted as a fault.
-	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(lostAge) + e.counters.dropped(RefusedFault)
+	// back.
+	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(lostAge)
 	if accepted := page.counters[slotAccepted]; accepted > accounted && accepted-accounted < s.o.journalResponsesMax() {
 		e.counters.drop(lostDamaged, accepted-accounted)
 	}

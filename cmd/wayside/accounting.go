@@ -36,13 +36,17 @@ const (
 func (t *traffic) accounting(ctx context.Context) (any, error) {
 	var figures api.Accounting
 	var viewErr error
-	for began := time.Now(); ; time.Sleep(accountingPause) {
+	var began time.Time // of what can be waited for: that the books process answers at all may take seconds, while it opens its store
+	for ; ; time.Sleep(accountingPause) {
 		before, err := t.spool.Ledgers(ctx, nil)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
 		}
 		var view *collector.View
 		view, viewErr = t.askView(ctx)
+		if began.IsZero() {
+			began = time.Now()
+		}
 		ledgers, err := t.spool.Ledgers(ctx, view.Applied)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)

@@ -7,13 +7,31 @@ import (
 	"github.com/google/uuid"
 )
 
-// Settle implements Source.
-func (s *Set) Settle(_ context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
+// Settle implements Source. What is missing was acknowledged: before it is reported, and counted as lost, that is made durable, or
+// a death of this process would bring it back.
+func (s *Set) Settle(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
+	e, missing, err := s.settle(id, seq, held)
+	if err != nil || missing == 0 {
+		return missing, err
+	}
+	if err := s.acquire(ctx); err != nil {
+		return 0, fmt.Errorf("settle %s: %w", id, err)
+	}
+	defer s.release()
+	if s.closing.Load() {
+		return 0, fmt.Errorf("settle %s: %w", id, ErrClosed)
+	}
+	if err := s.commitAcksOf(e); err != nil {
+		return 0, fmt.Errorf("settle %s: %w", id, err)
+	}
+	return missing, nil
+}
+
+func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.epochLocked(id)
-	if e == nil {
-		return 0, fmt.Errorf("settle %s: %w", id, ErrUnknownEpoch)
+	if e = s.epochLocked(id); e == nil {
+		return nil, 0, fmt.Errorf("settle %s: %w", id, ErrUnknownEpoch)
 	}
 	if e.closed {
 		e.lastSeq = max(e.lastSeq, seq) // the consumer knows better than a spool that was damaged since
@@ -21,7 +39,7 @@ func (s *Set) Settle(_ context.Context, id uuid.UUID, seq, held uint64) (missing
 	seq = min(seq, e.lastSeq)
 	spooled, err := e.spooledLocked(seq)
 	if err != nil {
-		return 0, fmt.Errorf("settle %s: %w", id, err)
+		return nil, 0, fmt.Errorf("settle %s: %w", id, err)
 	}
 	if known := held + spooled; e.recorded < known {
 		// Given up or damaged after the consumer had it: it was not lost after all.
@@ -37,5 +55,5 @@ func (s *Set) Settle(_ context.Context, id uuid.UUID, seq, held uint64) (missing
 	}
 	s.cachedBytes -= e.ackLocked(seq)
 	s.notify()
-	return missing, nil
+	return e, missing, nil
 }

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,8 +19,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
@@ -82,18 +79,16 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	origin, stop, err := e2e.StartOrigin()
 	if err != nil {
 		return err
 	}
-	origin := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(e2e.OriginBody) }, CloseOnShutdown: true}
-	go func() { _ = origin.Serve(ln) }()
-	defer func() { _ = origin.Shutdown() }()
+	defer stop()
 	results := map[string][]*result{}
 	for round := range o.rounds {
 		for _, way := range ways {
 			data := filepath.Join(dir, fmt.Sprintf("%s-%d", way, round))
-			r, err := turn(ctx, o, binary, data, "http://"+ln.Addr().String(), way)
+			r, err := turn(ctx, o, binary, data, origin, way)
 			if err != nil {
 				return fmt.Errorf("niceness %s: %w", way, err)
 			}

@@ -7,15 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
@@ -65,17 +62,15 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	origin, stop, err := e2e.StartOrigin()
 	if err != nil {
 		return err
 	}
-	origin := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(e2e.OriginBody) }, CloseOnShutdown: true}
-	go func() { _ = origin.Serve(ln) }()
-	defer func() { _ = origin.Shutdown() }()
+	defer stop()
 
 	running := map[string]*e2e.Wayside{}
 	for _, mode := range modes {
-		w, err := start(ctx, binary, filepath.Join(dir, mode), "http://"+ln.Addr().String(), mode)
+		w, err := start(ctx, binary, filepath.Join(dir, mode), origin, mode)
 		if err != nil {
 			return err
 		}

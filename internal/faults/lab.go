@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/e2e"
 )
@@ -33,7 +29,7 @@ type Lab struct {
 	plain    string
 	faults   string // built with the tag "faults"
 	origin   string
-	server   *fasthttp.Server
+	stop     func() // ends the origin
 
 	mu     sync.Mutex // guards what follows
 	trials int
@@ -57,22 +53,14 @@ func NewLab(ctx context.Context, dir string, say io.Writer) (*Lab, error) {
 			return nil, err
 		}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if l.origin, l.stop, err = e2e.StartOrigin(); err != nil {
 		return nil, err
 	}
-	l.origin = "http://" + ln.Addr().String()
-	l.server = &fasthttp.Server{
-		Handler:         func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(e2e.OriginBody) },
-		IdleTimeout:     2 * time.Minute,
-		CloseOnShutdown: true,
-	}
-	go func() { _ = l.server.Serve(ln) }()
 	return l, nil
 }
 
 // Close stops the origin. The trials' directories are removed by the trials.
-func (l *Lab) Close() { _ = l.server.Shutdown() }
+func (l *Lab) Close() { l.stop() }
 
 func (l *Lab) say(format string, args ...any) {
 	if l.Say != nil {

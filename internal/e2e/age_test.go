@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// ages is a wayside with an age limit of a minute whose clock the test moves: built with the tag faults, as a minute is the least
+// that spool.age_max may be.
+type ages struct {
+	*Wayside
+	t      *testing.T
+	log    *safeBuffer
+	offset string // file that says how far the clock is ahead
+	ahead  time.Duration
+	sent   uint64
+}
+
+func newAges(t *testing.T) *ages {
+	t.Helper()
+	w, log := newWayside(t, origin(t))
+	var err error
+	if w.Binary, err = Build(t.Context(), t.TempDir(), "-tags", "faults"); err != nil {
+		t.Fatal(err)
+	}
+	return &ages{Wayside: w, t: t, log: log, offset: filepath.Join(t.TempDir(), "offset")}
+}
+
+// live starts a process, with a books process beside it or without.
+func (a *ages) live(books bool) {
+	a.t.Helper()
+	a.Env = []string{
+		"WAYSIDE_SPOOL_AGE_MAX=1m", "WAYSIDE_FAULT_CLOCK=" + a.offset, "WAYSIDE_ARCHIVE_SCHEDULE=@every 10h",
+		"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms", fmt.Sprintf("WAYSIDE_COLLECTOR_ENABLED=%t", books),
+	}
+	start(a.t, a.Wayside)
+}
+
+// send makes n requests more, with nonces of their own.
+func (a *ages) send(n uint64) {
+	a.t.Helper()
+	report, err := load.Run(a.t.Context(), load.Options{Address: a.Listen, Connections: 2, Requests: n, FirstNonce: a.sent})
+	if err != nil || report.Received != n {
+		a.t.Fatalf("%v, %v", report, err)
+	}
+	a.sent += n
+}
+
+// pass lets so much time pass for wayside.
+func (a *ages) pass(d time.Duration) {
+	a.t.Helper()
+	a.ahead += d
+	aside := a.offset + ".new"
+	err := os.WriteFile(aside, []byte(a.ahead.String()), 0o600)
+	if err == nil {
+		err = os.Rename(aside, a.offset)
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// giveUp lets time pass until what waits was given up: as much as was dropped then.
+func (a *ages) giveUp(dropped uint64) {
+	a.t.Helper()
+	eventually(a.t, fmt.Sprintf("%d are given up", dropped), func() bool {
+		if a.account().Dropped["age"] == dropped {
+			return true
+		}
+		a.pass(2 * time.Minute) // of what was not in the queue yet, the time began just now
+		return false
+	})
+}
+
+// account returns the accounting, which must add up.
+func (a *ages) account() Accounting {
+	a.t.Helper()
+	figures, err := a.Accounting(a.t.Context())
+	if err == nil {
+		err = figures.Check()
+	}
+	if err != nil {
+		a.t.Fatalf("%+v: %v", figures, err)
+	}
+	return figures
+}
+
+// want checks what was given up, what waits, and that there is nothing else.
+func (a *ages) want(when string, dropped, spooled uint64) {
+	a.t.Helper()
+	f := a.account()
+	if f.Responses != a.sent || f.Dropped["age"] != dropped || f.DroppedTotal() != dropped || f.Spooled != spooled || f.Recorded != a.sent-dropped {
+		a.t.Errorf("%s, want %d responses, %d given up, %d waiting: %+v", when, a.sent, dropped, spooled, f)
+	}
+}
+
+// says reports whether a line is in the metrics.
+func (a *ages) says(metric string) bool {
+	a.t.Helper()
+	text, err := a.Ask(a.t.Context(), http.MethodGet, "/metrics")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.Contains(string(text), "\n"+metric+"\n")
+}
+
+func (a *ages) wantMetric(line string) {
+	a.t.Helper()
+	if !a.says(line) {
+		a.t.Errorf("the metrics do not say %s", line)
+	}
+}
+
+// wantLogged wants one line of the log with all of these in it.
+func (a *ages) wantLogged(parts ...string) {
+	a.t.Helper()
+	eventually(a.t, fmt.Sprintf("the log says %q", parts), func() bool {
+		for line := range strings.Lines(a.log.String()) {
+			missing := false
+			for _, part := range parts {
+				missing = missing || !strings.Contains(line, part)
+			}
+			if !missing {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestAgeOfTheSpool: what nobody takes within spool.age_max is given up and counted to the unit, in accounting, metrics, log and
+// stream, what an earlier process left as well; a kill changes nothing of that; and what comes later is delivered.
+func TestAgeOfTheSpool(t *testing.T) {
+	a := newAges(t)
+	a.live(false)
+	a.send(70)
+	a.Kill()
+
+	a.pass(time.Hour) // in which nothing runs
+	a.live(false)
+	a.send(100)
+	a.want("before its time", 0, 170)
+	a.giveUp(170)
+	a.want("given up", 170, 0)
+	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // of the present epoch
+	a.wantMetric("wayside_spool_given_up_total 170")
+	a.wantLogged("responses are dropped from the books, and counted", `"since_start_age":100`)
+	a.wantLogged("that an earlier process left have waited too long", `"responses":70,`)
+	a.send(30)
+	a.want("with more", 170, 30)
+	eventually(t, "30 responses wait in the queue, and a drop record", func() bool { return a.says("wayside_spool_pending_events 31") })
+	a.Kill()
+
+	a.live(true)
+	a.send(40)
+	settled, err := a.Settle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.want("after kill -9, and with a books process", 170, 0)
+	if settled.Applied != 70 {
+		t.Errorf("%d applied, want 70: %+v", settled.Applied, settled)
+	}
+	if _, err := a.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil {
+		t.Fatal(err)
+	}
+	target, err := uploader.OpenTarget(t.Context(), filepath.Join(a.DataDir, "archive"), uploader.TargetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	books, err := ReadBooks(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// No drop record tells of what an earlier process left: its epoch takes no more.
+	if books.Lines != 70 || books.Doubled != 0 || books.Foreign != 0 || books.Dropped != 100 {
+		t.Errorf("%d lines, %d doubled, %d foreign, %d told as dropped", books.Lines, books.Doubled, books.Foreign, books.Dropped)
+	}
+	for nonce := range a.sent {
+		if books.Nonces.Has(nonce) != (nonce >= 170) {
+			t.Errorf("nonce %d is in the books: %t", nonce, nonce < 170)
+		}
+	}
+	verified(t, a.Wayside)
+}

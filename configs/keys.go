@@ -56,7 +56,7 @@ func envName(path string) string {
 
 // table binds every key to its field in c.
 func table(c *Config) []key {
-	return slices.Concat(mainKeys(c), proxyKeys(c), booksKeys(c), archiveKeys(c))
+	return slices.Concat(mainKeys(c), proxyKeys(c), fieldKeys(c), recordKeys(c), booksKeys(c), archiveKeys(c))
 }
 
 func mainKeys(c *Config) []key {
@@ -98,7 +98,7 @@ func mainKeys(c *Config) []key {
 }
 
 func proxyKeys(c *Config) []key {
-	p, r := &c.Proxy, &c.Record
+	p := &c.Proxy
 	return []key{
 		{"proxy.header_timeout", &p.HeaderTimeout, "Longest time for a client to send a request's header.", atLeast(&p.HeaderTimeout, Millisecond)},
 		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request's body.", atLeast(&p.ReadTimeout, Millisecond)},
@@ -138,6 +138,12 @@ func proxyKeys(c *Config) []key {
 			each(&p.TrustedProxies, checkNetwork),
 		},
 		{"proxy.server_timing", &p.ServerTiming, "Add a Server-Timing field to responses: `upstream;dur=`, milliseconds to the upstream's first byte.", nil},
+	}
+}
+
+func fieldKeys(c *Config) []key {
+	p := &c.Proxy
+	return []key{
 		{
 			"proxy.request_fields.set", &p.RequestFields.Set, "Fields that requests get on their way to the upstream, as `Name: value`, in place of any they have.",
 			each(&p.RequestFields.Set, checkField),
@@ -150,6 +156,12 @@ func proxyKeys(c *Config) []key {
 		},
 		{"proxy.response_fields.add", &p.ResponseFields.Add, "Fields that responses get besides those they have.", each(&p.ResponseFields.Add, checkAddedField)},
 		{"proxy.response_fields.remove", &p.ResponseFields.Remove, "Names of fields to leave out of responses.", each(&p.ResponseFields.Remove, checkRemovedField)},
+	}
+}
+
+func recordKeys(c *Config) []key {
+	r := &c.Record
+	return []key{
 		{
 			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
 			each(&r.Exclude.Paths, checkExcludedPath),

@@ -24,11 +24,13 @@ type answer struct {
 	AcknowledgedSince uint64 `json:"acknowledged_since,omitempty"`
 }
 
-// accountingWait bounds how long figures are read again because an epoch was retired, or a response recorded, between two
-// readings; accountingPause lies between two tries.
+// accountingWait bounds for how long figures are read again because an epoch was retired, or a response recorded, between two
+// readings; accountingPause lies between two tries. How long the books process takes to answer does not count, which may be
+// seconds while it opens its store, up to accountingMax in all.
 const (
 	accountingWait  = 2 * time.Second
 	accountingPause = 5 * time.Millisecond
+	accountingMax   = 15 * time.Second
 )
 
 // accounting joins what the spools know with what the books process says of the store. While that is away its last word
@@ -36,17 +38,16 @@ const (
 func (t *traffic) accounting(ctx context.Context) (any, error) {
 	var figures api.Accounting
 	var viewErr error
-	var began time.Time // of what can be waited for: that the books process answers at all may take seconds, while it opens its store
+	began, asking := time.Now(), time.Duration(0)
 	for ; ; time.Sleep(accountingPause) {
 		before, err := t.spool.Ledgers(ctx, nil)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
 		}
 		var view *collector.View
+		asked := time.Now()
 		view, viewErr = t.askView(ctx)
-		if began.IsZero() {
-			began = time.Now()
-		}
+		asking += time.Since(asked)
 		ledgers, err := t.spool.Ledgers(ctx, view.Applied)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
@@ -55,7 +56,7 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 		// An epoch that was retired between the two readings is in neither; while the traffic goes on, a response may be
 		// counted in one figure and not yet in the next. Neither is so a moment later.
 		if figures.Balanced && complete(before, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
-			time.Since(began) > accountingWait {
+			time.Since(began)-asking > accountingWait || asking > accountingMax {
 			break
 		}
 	}

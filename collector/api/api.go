@@ -155,7 +155,7 @@ func (h *handler) answer(fn func(*http.Request) (any, error)) http.HandlerFunc {
 			writeJSON(w, http.StatusNotFound, errorBody{err.Error()})
 		case errors.As(err, &bad):
 			writeJSON(w, http.StatusBadRequest, errorBody{bad.text})
-		case errors.Is(err, ErrUnavailable):
+		case errors.Is(err, ErrUnavailable), errors.Is(err, store.ErrUnavailable):
 			w.Header().Set("Retry-After", "5")
 			writeJSON(w, http.StatusServiceUnavailable, errorBody{err.Error()})
 		case r.Context().Err() != nil: // the client left

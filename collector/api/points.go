@@ -2,9 +2,9 @@ package api
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/collector/store"
 )
 
 // halved calls fn with the first half of a range (number 0) and with the second (1), at a time where there are processors
@@ -14,25 +14,10 @@ func halved(span hours, step int64, fn func(n int, half hours) error) error {
 	if middle == span.from {
 		return fn(1, span)
 	}
-	done := make(chan error, 1)
-	go func() {
-		done <- guarded(func() error { return fn(1, hours{middle, span.to}) })
-	}()
-	err := fn(0, hours{span.from, middle})
-	if other := <-done; err == nil {
-		err = other
-	}
-	return err
-}
-
-// guarded calls fn in a goroutine of its own without its panics ending the process.
-func guarded(fn func() error) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%w: query: %v", ErrUnavailable, cause)
-		}
-	}()
-	return fn()
+	return store.AtOnce(
+		func() error { return fn(0, hours{span.from, middle}) },
+		func() error { return fn(1, hours{middle, span.to}) },
+	)
 }
 
 // points sums the rows that the filter keeps, step by step.

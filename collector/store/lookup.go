@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -44,16 +43,6 @@ func (s *Store) RowsOf(
 		l := lookUps{s: s, ctx: ctx, txn: txn, names: names}
 		return l.each(fromHour, toHour, l.giveTo(fn))
 	})
-}
-
-// guarded calls fn in a goroutine of its own without its panics ending the process.
-func guarded(fn func() error) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%w: query: %v", ErrUnavailable, cause)
-		}
-	}()
-	return fn()
 }
 
 // lookUps finds the rows of a few names, hour by hour.

@@ -155,6 +155,38 @@ func TestOpenNewerSchema(t *testing.T) {
 	}
 }
 
+// TestOpenOlderSchema: a store of an earlier version is read as it is, and is of this version from then on.
+func TestOpenOlderSchema(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, newTraffic(1).batch(10))
+	want := allRows(t, s)
+	older := make([]byte, 12)
+	older[0] = 1
+	if err := s.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixSchema}, older) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, schemaFile), []byte("1 "+schemaSum("1")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, o)
+	if diff := cmp.Diff(want, allRows(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	if version, err := s.checkSchema(); version != SchemaVersion || err != nil {
+		t.Errorf("the store says version %d, %v", version, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(o.Dir, schemaFile)); err != nil || !strings.HasPrefix(string(text), "2 ") {
+		t.Errorf("the file says %q, %v", text, err)
+	}
+}
+
 func TestOpenDamaged(t *testing.T) {
 	cut := func(pattern string) func(*testing.T, Options) {
 		return func(t *testing.T, o Options) {

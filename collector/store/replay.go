@@ -17,11 +17,11 @@ import (
 // load reads what is kept in memory and replays the batches beyond the checkpoint. The error wraps ErrDamaged, ErrSchema
 // or ErrUnavailable.
 func (s *Store) load() error {
-	fresh, err := s.checkSchema()
+	version, err := s.checkSchema()
 	if err != nil {
 		return err
 	}
-	if fresh {
+	if version == 0 {
 		return s.update(func(txn *badger.Txn) error {
 			if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 				return err
@@ -34,6 +34,11 @@ func (s *Store) load() error {
 			return s.writeSchema(txn)
 		})
 	}
+	if version < SchemaVersion { // what was added stands under keys of its own, and is made as it is needed
+		if err := s.update(s.writeSchema); err != nil {
+			return err
+		}
+	}
 	if err := s.view(s.loadState); err != nil {
 		return err
 	}
@@ -45,8 +50,8 @@ func (s *Store) load() error {
 	return s.replay()
 }
 
-// checkSchema reports whether the database is new.
-func (s *Store) checkSchema() (fresh bool, err error) {
+// checkSchema returns the version of the database, 0 for a new one.
+func (s *Store) checkSchema() (version uint32, err error) {
 	found := false
 	err = s.view(func(txn *badger.Txn) error {
 		var err error
@@ -54,20 +59,18 @@ func (s *Store) checkSchema() (fresh bool, err error) {
 			if len(v) != 12 {
 				return fmt.Errorf("%w: schema key of %d bytes", ErrDamaged, len(v))
 			}
-			if version := binary.LittleEndian.Uint32(v); version > SchemaVersion {
+			if version = binary.LittleEndian.Uint32(v); version > SchemaVersion {
 				return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
 			}
+			version = max(version, 1)
 			return nil
 		})
 		if err != nil || found {
 			return err
 		}
-		return eachKey(txn, nil, func([]byte) bool { found = true; return false })
+		return eachKey(txn, nil, func([]byte) bool { version = SchemaVersion; return false })
 	})
-	if err != nil {
-		return false, err
-	}
-	return !found, nil
+	return version, err
 }
 
 func (s *Store) writeSchema(txn *badger.Txn) error {

@@ -61,12 +61,10 @@ func halves(pieces []piece) (a, b []piece) {
 func (s sums) addPieces(ctx context.Context, txn *badger.Txn, pieces []piece) error {
 	mine, others := halves(pieces)
 	other := sums{}
-	done := make(chan error, 1)
-	go func() { done <- guarded(func() error { return other.addAll(ctx, txn, others) }) }()
-	err := s.addAll(ctx, txn, mine)
-	if otherErr := <-done; err == nil {
-		err = otherErr
-	}
+	err := AtOnce(
+		func() error { return s.addAll(ctx, txn, mine) },
+		func() error { return other.addAll(ctx, txn, others) },
+	)
 	for name, row := range other {
 		if err != nil {
 			return err

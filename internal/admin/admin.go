@@ -128,8 +128,13 @@ func (s *Server) probes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /metrics", s.metrics)
 }
 
-// Serve answers on ln until ctx is done, then lets running requests finish for at most grace.
+// Serve answers on ln until ctx is done, then lets running requests finish for at most grace. It has a bounded number of
+// connections at a time: an eighth of the descriptors that the process may have, and at most 1,024.
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, log *slog.Logger) error {
+	return serve(ctx, newPlaces(ln, log), handler, grace, log)
+}
+
+func serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, log *slog.Logger) error {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

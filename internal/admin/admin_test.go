@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
@@ -136,6 +137,31 @@ func TestRelay(t *testing.T) {
 	leave()
 	if a := get(h, "GET", "/api/v1/paths"); a.status != 503 {
 		t.Errorf("after it left: %d %s", a.status, a.body)
+	}
+}
+
+// TestRelayToBooksThatHang: whoever asks is told, in bounded time; a job takes as long as it takes.
+func TestRelayToBooksThatHang(t *testing.T) {
+	s := newServer(t, "")
+	s.relay.wait = 50 * time.Millisecond
+	asked, released := make(chan struct{}), make(chan struct{})
+	books(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			asked <- struct{}{}
+		}
+		<-released
+		_, _ = io.WriteString(w, "done")
+	}))
+	h := s.Handler()
+	job := make(chan answer, 1)
+	go func() { job <- get(h, "POST", "/-/job/archive") }()
+	<-asked
+	if a := get(h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "does not answer") {
+		t.Errorf("a question: %d %s", a.status, a.body)
+	}
+	close(released)
+	if a := <-job; a.status != 200 || a.body != "done" {
+		t.Errorf("a job: %d %s", a.status, a.body)
 	}
 }
 

@@ -29,6 +29,8 @@ type front struct {
 	listener *handover
 	rendered atomic.Pointer[rendered]
 	idle     time.Duration // between requests, and for a client that does not read
+	silent   time.Duration // before the first request
+	grace    time.Duration // for what is being sent at the end
 
 	mu     sync.Mutex
 	loops  []*frontLoop // guarded by mu
@@ -56,35 +58,41 @@ const (
 const (
 	frontBytesMax = 4 << 10 // longest request that is answered here
 	frontIdle     = 2 * time.Minute
+	frontSilent   = 10 * time.Second
 )
 
-func newFront(o *Options, addr net.Addr) *front {
+func newFront(o *Options, addr net.Addr, grace time.Duration) *front {
 	return &front{
-		opt: o, log: o.Logger, idle: frontIdle,
+		opt: o, log: o.Logger, idle: frontIdle, silent: frontSilent, grace: grace,
 		listener: &handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
 }
 
-// Serve answers on ln until ctx is done, then lets running requests finish for at most grace.
+// Serve answers on ln until ctx is done, then lets running requests finish for at most grace. What [Serve] says of connections
+// holds here too.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	if s.opt.Latest == nil {
 		return Serve(ctx, ln, s.Handler(), grace, s.opt.Logger)
 	}
-	f := newFront(&s.opt, ln.Addr())
+	f := newFront(&s.opt, ln.Addr(), grace)
+	places := newPlaces(ln, s.opt.Logger)
 	accepting := make(chan struct{})
-	go func() { defer close(accepting); f.accept(ln) }()
-	err := Serve(ctx, f.listener, s.Handler(), grace, s.opt.Logger)
-	_ = ln.Close()
+	go func() { defer close(accepting); f.accept(places) }()
+	stop := context.AfterFunc(ctx, f.end) // while net/http finishes what it is at
+	defer stop()
+	err := serve(ctx, f.listener, s.Handler(), grace, s.opt.Logger)
+	_ = places.Close()
 	_ = f.listener.Close()
 	<-accepting
-	f.close()
+	f.end()
+	f.done.Wait()
 	return err
 }
 
 // accept takes connections until ln is closed. An error that passes, such as too many open files, is waited out.
-func (f *front) accept(ln net.Listener) {
+func (f *front) accept(ln *places) {
 	for {
-		conn, err := ln.Accept()
+		conn, err := ln.accept()
 		if err == nil {
 			if l := f.loopFor(); l == nil || !l.take(conn) {
 				f.done.Go(func() { f.hand(conn) })
@@ -95,21 +103,24 @@ func (f *front) accept(ln net.Listener) {
 			_ = f.listener.Close()
 			return
 		}
-		f.log.Warn("accept on the admin listener", "error", err)
+		if ln.mayTell() {
+			f.log.Warn("accept on the admin listener", "error", err)
+		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// close ends the connections that are still here and waits for them. Nothing may be accepted any more.
-func (f *front) close() {
+// end has the loops close the connections that are still here, and begins no other loop.
+func (f *front) end() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
 	f.closed = true
 	for _, l := range f.loops {
 		l.end()
 	}
-	f.mu.Unlock()
-	_ = f.listener.Close()
-	f.done.Wait()
 }
 
 var requestLine = []byte("GET /snapshot HTTP/1.1\r\n")

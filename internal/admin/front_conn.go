@@ -13,9 +13,11 @@ import (
 type frontConn struct {
 	f      *front
 	fd     int
+	place  *place
 	buf    []byte
 	n      int       // bytes of buf that were read and not answered
 	active time.Time // when something happened last
+	asked  bool      // a request was answered
 	awaits uint32    // what the loop waits for: EPOLLIN or EPOLLOUT
 
 	sending *response // that the connection did not take whole; nil for none
@@ -40,6 +42,11 @@ const (
 
 // rememberedBytesMax bounds what a connection keeps of a request.
 const rememberedBytesMax = 512
+
+func (c *frontConn) close() {
+	_ = unix.Close(c.fd)
+	c.place.free()
+}
 
 // interest is what the loop asks the kernel to tell of the connection.
 func (c *frontConn) interest(events uint32) *unix.EpollEvent {
@@ -100,6 +107,7 @@ func (c *frontConn) answer(now time.Time) step {
 // send sends what the connection takes of a response, from where it stopped the last time.
 func (c *frontConn) send(r *response) step {
 	defer runtime.KeepAlive(r) // its file closes with it
+	c.asked = true
 	for c.sent < int64(len(r.bytes)) {
 		var n int
 		var err error

@@ -54,7 +54,7 @@ func (f *front) newLoop() (*frontLoop, error) {
 	return l, nil
 }
 
-// end asks the loop to close its connections and itself.
+// end asks the loop to close its connections and itself, once it has sent what it is sending or the front's grace is over.
 func (l *frontLoop) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,10 +63,10 @@ func (l *frontLoop) end() {
 	}
 }
 
-// take makes conn the loop's own. The runtime must not wait for it any more, so its descriptor is copied and conn closed.
-// false means that nothing happened to conn.
-func (l *frontLoop) take(conn net.Conn) bool {
-	with, ok := conn.(syscall.Conn)
+// take makes conn the loop's own, with its place. The runtime must not wait for it any more, so its descriptor is copied and
+// conn closed. false means that nothing happened to conn.
+func (l *frontLoop) take(conn *placed) bool {
+	with, ok := conn.Conn.(syscall.Conn)
 	if !ok {
 		return false
 	}
@@ -81,12 +81,12 @@ func (l *frontLoop) take(conn net.Conn) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := &frontConn{f: l.f, fd: fd, active: time.Now(), buf: make([]byte, frontBytesMax)}
+	c := &frontConn{f: l.f, fd: fd, place: conn.place, active: time.Now(), buf: make([]byte, frontBytesMax)}
 	if l.conns == nil || unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, c.interest(unix.EPOLLIN)) != nil {
 		_ = unix.Close(fd)
 		return false
 	}
-	_ = conn.Close()
+	_ = conn.Conn.Close()
 	l.conns[fd] = c
 	return true
 }
@@ -100,9 +100,10 @@ func (l *frontLoop) conn(fd int) *frontConn {
 func (l *frontLoop) run() {
 	defer l.close()
 	events := make([]unix.EpollEvent, loopEvents)
-	swept, sweepEvery := time.Now(), l.f.idle/4
+	swept, every := time.Now(), min(l.f.idle, l.f.silent)/4
+	var last time.Time // when the loop ends, whoever is still being sent something; zero: it has not been asked to
 	for {
-		n, err := unix.EpollWait(l.epoll, events, int(sweepEvery.Milliseconds()))
+		n, err := unix.EpollWait(l.epoll, events, int(every.Milliseconds()))
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			l.f.log.Error("the connections of the admin listener cannot be waited for", "error", err)
 			return
@@ -111,17 +112,33 @@ func (l *frontLoop) run() {
 		for i := range max(n, 0) {
 			fd := int(events[i].Fd)
 			if fd == l.wake {
-				return
-			}
-			if c := l.conn(fd); c != nil {
+				_, _ = unix.Read(l.wake, make([]byte, 8))
+				last, every = now.Add(l.f.grace), l.f.grace/10
+			} else if c := l.conn(fd); c != nil {
 				l.follow(c, c.ready(now))
 			}
 		}
-		if now.Sub(swept) >= sweepEvery {
+		if !last.IsZero() && (l.finish() || now.After(last)) {
+			return
+		}
+		if now.Sub(swept) >= every {
 			swept = now
 			l.sweep(now)
 		}
 	}
+}
+
+// finish closes the connections that are not being sent anything, and reports whether no other is left.
+func (l *frontLoop) finish() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for fd, c := range l.conns {
+		if c.sending == nil {
+			delete(l.conns, fd)
+			c.close()
+		}
+	}
+	return len(l.conns) == 0
 }
 
 // follow does what a connection needs next.
@@ -134,7 +151,7 @@ func (l *frontLoop) follow(c *frontConn, next step) {
 		l.mu.Lock()
 		delete(l.conns, c.fd)
 		l.mu.Unlock()
-		l.f.done.Go(func() { l.f.pass(c.fd, c.buf[:c.n]) })
+		l.f.done.Go(func() { l.f.pass(c) })
 	case awaitRequest, awaitRoom:
 		interest := uint32(unix.EPOLLIN)
 		if next == awaitRoom {
@@ -150,7 +167,7 @@ func (l *frontLoop) drop(c *frontConn) {
 	l.mu.Lock()
 	delete(l.conns, c.fd)
 	l.mu.Unlock()
-	_ = unix.Close(c.fd)
+	c.close()
 }
 
 // sweep closes connections on which nothing has happened for too long.
@@ -158,9 +175,10 @@ func (l *frontLoop) sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for fd, c := range l.conns {
-		if now.Sub(c.active) >= l.f.idle {
+		quiet := now.Sub(c.active)
+		if quiet >= l.f.idle || quiet >= l.f.silent && !c.asked {
 			delete(l.conns, fd)
-			_ = unix.Close(fd)
+			c.close()
 		}
 	}
 }
@@ -168,8 +186,8 @@ func (l *frontLoop) sweep(now time.Time) {
 func (l *frontLoop) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for fd := range l.conns {
-		_ = unix.Close(fd)
+	for _, c := range l.conns {
+		c.close()
 	}
 	l.conns = nil
 	_ = unix.Close(l.epoll)
@@ -177,15 +195,16 @@ func (l *frontLoop) close() {
 }
 
 // pass hands a connection over to net/http with what it has sent.
-func (f *front) pass(fd int, sent []byte) {
-	file := os.NewFile(uintptr(fd), "connection")
+func (f *front) pass(c *frontConn) {
+	file := os.NewFile(uintptr(c.fd), "connection")
 	conn, err := net.FileConn(file)
 	_ = file.Close()
 	if err != nil {
 		f.log.Debug("a connection of the admin listener is lost", "error", err)
+		c.place.free()
 		return
 	}
-	f.hand(&replayed{Conn: conn, sent: sent})
+	f.hand(&placed{Conn: &replayed{Conn: conn, sent: c.buf[:c.n]}, place: c.place})
 }
 
 // hand gives a connection to net/http.

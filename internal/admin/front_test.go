@@ -247,7 +247,7 @@ func TestFrontForgetsWhatItAnswered(t *testing.T) {
 
 func TestFrontDoesNotAllocate(t *testing.T) {
 	document := Document{ETag: `"1"`, Plain: []byte("x")}
-	f := newFront(&Options{Latest: func() (Document, bool) { return document, true }, Logger: slog.Default()}, nil)
+	f := newFront(&Options{Latest: func() (Document, bool) { return document, true }, Logger: slog.Default()}, nil, 0)
 	head, now := []byte(ordinaryRequest[:len(ordinaryRequest)-2]), time.Now()
 	if _, mine := f.answer(head, f.render(now).etag); !mine {
 		t.Fatal("an ordinary request is not answered")

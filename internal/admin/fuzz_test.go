@@ -29,7 +29,7 @@ func FuzzFront(f *testing.F) {
 			Token: token, Hosts: []string{"books.example"}, Snapshots: snapshot.Handler(history), Logger: slog.New(slog.DiscardHandler),
 			Latest: func() (Document, bool) { return Document{`"7-abc"`, []byte("{}"), []byte("packed")}, true },
 		}
-		fronts[i], handlers[i] = newFront(&o, nil), New(o).Handler()
+		fronts[i], handlers[i] = newFront(&o, nil, 0), New(o).Handler()
 	}
 	f.Fuzz(func(t *testing.T, raw string, token bool) {
 		end := bytes.Index([]byte(raw), []byte("\r\n\r\n"))

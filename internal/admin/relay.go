@@ -22,11 +22,22 @@ var ErrBooksAway = errors.New("the books process is away; traffic is served, and
 // relay passes requests on to the books process over connections that a link.Dialer makes.
 type relay struct {
 	proxy *httputil.ReverseProxy
-	peer  atomic.Pointer[http.Transport] // nil while the books process is away
+	wait  time.Duration        // answerWait, less in tests
+	peer  atomic.Pointer[peer] // nil while the books process is away
 }
 
+// peer is a books process.
+type peer struct {
+	reads *http.Transport // for what people read, which waits for answerWait at most
+	jobs  *http.Transport // for what may take as long as it takes, and what has a limit of its own
+}
+
+// answerWait is how long a relayed question may wait for the answer's header. A books process that hangs or was stopped takes
+// connections and says nothing; a query over a year takes less than a second.
+const answerWait = time.Minute
+
 func newRelay(log *slog.Logger) *relay {
-	r := &relay{}
+	r := &relay{wait: answerWait}
 	r.proxy = &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(&url.URL{Scheme: "http", Host: "collect"})
@@ -53,25 +64,34 @@ func newRelay(log *slog.Logger) *relay {
 	return r
 }
 
-// RoundTrip uses the transport of the present books process.
+// RoundTrip passes a request on to the present books process.
 func (r *relay) RoundTrip(req *http.Request) (*http.Response, error) {
-	peer := r.peer.Load()
-	if peer == nil {
+	p := r.peer.Load()
+	if p == nil {
 		return nil, ErrBooksAway
 	}
-	return peer.RoundTrip(req)
+	if req.Method == http.MethodGet || req.Method == http.MethodHead {
+		return p.reads.RoundTrip(req)
+	}
+	return p.jobs.RoundTrip(req)
 }
 
 func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.proxy.ServeHTTP(w, req) }
 
 // SetBooks makes dialer's peer the books process that requests are relayed to; nil means it is away.
 func (s *Server) SetBooks(dialer *link.Dialer) {
-	var next *http.Transport
+	var next *peer
 	if dialer != nil {
-		next = &http.Transport{DialContext: dialer.DialContext, MaxIdleConns: 8, IdleConnTimeout: time.Minute, DisableCompression: true}
+		transport := func(wait time.Duration) *http.Transport {
+			return &http.Transport{
+				DialContext: dialer.DialContext, MaxIdleConns: 8, IdleConnTimeout: time.Minute, DisableCompression: true, ResponseHeaderTimeout: wait,
+			}
+		}
+		next = &peer{reads: transport(s.relay.wait), jobs: transport(0)}
 	}
 	if old := s.relay.peer.Swap(next); old != nil {
-		old.CloseIdleConnections()
+		old.reads.CloseIdleConnections()
+		old.jobs.CloseIdleConnections()
 	}
 }
 
@@ -91,7 +111,11 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.relay.RoundTrip(req)
+	p := s.relay.peer.Load()
+	if p == nil {
+		return nil, ErrBooksAway
+	}
+	resp, err := p.jobs.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

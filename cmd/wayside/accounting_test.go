@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long each answer of the books process
+// took. Both answers here take longer than figures are read again for.
+func TestAccountingWaitsForSlowBooks(t *testing.T) {
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	s, err := spool.Open(spool.Options{
+		Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine"), SegmentBytes: 64 << 10, Segments: 4,
+		CommitInterval: 5 * time.Millisecond, QueueBytesMax: 1 << 20, Logger: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	cfg := configs.Default()
+	cfg.Upstream = "http://127.0.0.1:1"
+	p, err := proxy.New(proxyOptions(&cfg, recorderFor(s), log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &traffic{cfg: &cfg, log: log, spool: s, proxy: p, admin: admin.New(admin.Options{Logger: log})}
+	var asked atomic.Int32
+	serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(accountingWait + 200*time.Millisecond)
+		view := collector.View{}
+		if asked.Add(1) == 1 {
+			view.Totals = store.Totals{Applied: 1} // of an epoch that is just being retired
+			view.Aggregated = 1
+		}
+		_ = json.NewEncoder(w).Encode(view)
+	})
+	figures, err := tr.accounting(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := figures.(answer); !a.Balanced || a.Books != "connected" || asked.Load() != 2 {
+		t.Errorf("after %d questions: %+v", asked.Load(), a)
+	}
+}
+
+// serveBooks stands in for a books process, for answers that a real one cannot be made to give at will.
+func serveBooks(t *testing.T, s *admin.Server, handler http.HandlerFunc) {
+	t.Helper()
+	mine, file, err := link.Pair("relay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Dup(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	theirs, err := link.Inherited(uintptr(fd), "relay") //nolint:gosec // a descriptor
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := link.NewListener(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler} //nolint:gosec // a test
+	go func() { _ = server.Serve(listener) }()
+	dialer, err := link.NewDialer(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetBooks(dialer)
+	t.Cleanup(func() { _ = server.Close(); _ = mine.Close() })
+}

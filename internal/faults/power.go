@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
 // Every power cut but those of runPowerInterval is made with spool.sync: request, so that a response that was received before the
@@ -30,7 +34,11 @@ func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 					return Outcome{}, err
 				}
 				t.durable = copyOf(&t.traffic.received)
-				return t.powerCut(ctx, random, disk)
+				o, err := t.powerCut(ctx, random, disk)
+				if phase == "create" && err == nil {
+					err = t.nothingSetAside()
+				}
+				return o, err
 			})
 		})
 	}
@@ -148,12 +156,25 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	return o, err
 }
 
+// nothingSetAside: each file of a new data directory is there whole or not at all, so that none looks damaged.
+func (t *trial) nothingSetAside() error {
+	entries, err := os.ReadDir(filepath.Join(t.dataDir, datadir.Quarantine))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, fmt.Errorf("%s was set aside", e.Name()))
+	}
+	return err
+}
+
 // upToThePhase brings wayside into the middle of the phase.
 func (t *trial) upToThePhase(ctx context.Context, random *rand.Rand, phase string) error {
 	if phase == "create" {
 		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(250))*time.Millisecond)
 		defer cancel()
 		_ = t.w.Start(started) // it may or may not get that far
+		<-started.Done()       // and the books process begins when the traffic process is ready
 		return nil
 	}
 	if _, err := t.restart(ctx); err != nil {

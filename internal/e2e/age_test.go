@@ -34,11 +34,12 @@ func newAges(t *testing.T) *ages {
 	return &ages{Wayside: w, t: t, log: log, offset: filepath.Join(t.TempDir(), "offset")}
 }
 
-// live starts a process, with a books process beside it or without.
+// live starts a process, with a books process beside it or without. Whoever has a response knows that it is in the queue, where its
+// time begins.
 func (a *ages) live(books bool) {
 	a.t.Helper()
 	a.Env = []string{
-		"WAYSIDE_SPOOL_AGE_MAX=1m", "WAYSIDE_FAULT_CLOCK=" + a.offset, "WAYSIDE_ARCHIVE_SCHEDULE=@every 10h",
+		"WAYSIDE_SPOOL_AGE_MAX=1m", "WAYSIDE_SPOOL_SYNC=request", "WAYSIDE_FAULT_CLOCK=" + a.offset, "WAYSIDE_ARCHIVE_SCHEDULE=@every 10h",
 		"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms", fmt.Sprintf("WAYSIDE_COLLECTOR_ENABLED=%t", books),
 	}
 	start(a.t, a.Wayside)
@@ -68,16 +69,11 @@ func (a *ages) pass(d time.Duration) {
 	}
 }
 
-// giveUp lets time pass until what waits was given up: as much as was dropped then.
+// giveUp lets the time pass after which what waits is given up, and then as much is dropped.
 func (a *ages) giveUp(dropped uint64) {
 	a.t.Helper()
-	eventually(a.t, fmt.Sprintf("%d are given up", dropped), func() bool {
-		if a.account().Dropped["age"] == dropped {
-			return true
-		}
-		a.pass(2 * time.Minute) // of what was not in the queue yet, the time began just now
-		return false
-	})
+	a.pass(61 * time.Second)
+	eventually(a.t, fmt.Sprintf("%d are given up", dropped), func() bool { return a.account().Dropped["age"] == dropped })
 }
 
 // account returns the accounting, which must add up.

@@ -53,7 +53,7 @@ func (t *trial) age(ctx context.Context, random *rand.Rand, killed bool) (Outcom
 		return Outcome{}, err
 	}
 	t.awaitTraffic(ctx, 500, 5*time.Second)
-	t.lossy = true
+	t.lossy, t.only = true, "age"
 	o, err := t.audit(ctx)
 	o.Recovery = took
 	if o.Dropped == 0 {

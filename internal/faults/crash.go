@@ -127,7 +127,7 @@ func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, live
 
 // awaitCrashOfAge is awaitCrash without a books process, while a clock that runs ahead makes what waits too old.
 func (t *trial) awaitCrashOfAge(ctx context.Context) bool {
-	t.lossy = true // what is given up is counted
+	t.lossy, t.only = true, "age"
 	offset := filepath.Join(t.dir, "offset")
 	t.w.Env = append(t.w.Env, "WAYSIDE_COLLECTOR_ENABLED=false", "WAYSIDE_SPOOL_AGE_MAX=1m", "WAYSIDE_FAULT_CLOCK="+offset)
 	ctx, cancel := context.WithCancel(ctx)

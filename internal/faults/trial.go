@@ -54,9 +54,10 @@ type trial struct {
 	// settleTimeout is how long the books may take to settle; 0 means the usual.
 	settleTimeout time.Duration
 
-	lossy  bool // losses are allowed if they are counted
-	window bool // what was not durable yet may be lost, and is counted where that is known
-	exact  bool // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
+	lossy  bool   // losses are allowed if they are counted
+	only   string // lossy, and this is the one reason there may be; empty: any
+	window bool   // what was not durable yet may be lost, and is counted where that is known
+	exact  bool   // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
 }
 
 // logBuffer collects wayside's log.
@@ -277,6 +278,9 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 		if counted > 0 && (!t.window || counted != a.Dropped["damaged"]) {
 			fail("%d drops (%v) and %d quarantined where none may be", o.Dropped, a.Dropped, o.Quarantined)
 		}
+	}
+	if t.only != "" && counted != a.Dropped[t.only] {
+		fail("%d drops (%v) and %d quarantined, only %q may be", o.Dropped, a.Dropped, o.Quarantined, t.only)
 	}
 	if a.Excluded > 0 || a.Responses > o.Requests {
 		fail("%d responses, %d of them excluded, for %d requests", a.Responses, a.Excluded, o.Requests)

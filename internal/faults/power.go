@@ -171,7 +171,8 @@ func (t *trial) nothingSetAside() error {
 // upToThePhase brings wayside into the middle of the phase.
 func (t *trial) upToThePhase(ctx context.Context, random *rand.Rand, phase string) error {
 	if phase == "create" {
-		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(250))*time.Millisecond)
+		// Most cuts come early: within 250 ms, everything is made long since, unless the machine is busy.
+		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(1+random.IntN(250)))*time.Millisecond)
 		defer cancel()
 		_ = t.w.Start(started) // it may or may not get that far
 		<-started.Done()       // and the books process begins when the traffic process is ready

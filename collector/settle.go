@@ -82,6 +82,9 @@ func (c *Collector) adoptOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]sto
 	}
 	for epoch, mark := range marks {
 		held := mark.Applied + mark.Quarantined
+		if err := c.o.Store.Doubt(epoch); err != nil {
+			return fmt.Errorf("put epoch %s in doubt: %w", epoch, err)
+		}
 		if err := c.o.Store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
 			return fmt.Errorf("store ledger of epoch %s: %w", epoch, err)
 		}

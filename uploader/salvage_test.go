@@ -1,6 +1,7 @@
 package uploader_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,9 @@ func TestSalvagedStoreArchivesNothingTwice(t *testing.T) {
 	made := t.TempDir()
 	epoch := uuid.Must(uuid.NewV7())
 	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second) // batches lie in two hours
-	archiveInParts(t, made, epoch, start)
+	if err := archiveInParts(t, made, epoch, start).Close(); err != nil {
+		t.Fatal(err)
+	}
 	tables, err := filepath.Glob(filepath.Join(made, "store", "*.sst"))
 	if err != nil || len(tables) == 0 {
 		t.Fatal(tables, err)
@@ -53,8 +56,91 @@ func TestSalvagedStoreArchivesNothingTwice(t *testing.T) {
 	}
 }
 
-// archiveInParts makes a store and an archive, and leaves the store closed.
-func archiveInParts(t *testing.T, dir string, epoch uuid.UUID, start time.Time) {
+// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then cuts off without a word: the
+// store has again what it had archived and removed, and its catalogue does not know of it. Nothing may be archived a second time,
+// be it before the spools have said which epochs there are, or for an epoch that has no spool any more.
+func TestStoreOfAnEarlierMomentArchivesNothingTwice(t *testing.T) {
+	made, killed := t.TempDir(), t.TempDir()
+	epoch := uuid.Must(uuid.NewV7())
+	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second)
+	s := archiveInParts(t, made, epoch, start)
+	if err := os.CopyFS(killed, os.DirFS(made)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(killed, "store", "*.mem"))
+	if err != nil || len(logs) != 1 {
+		t.Fatal(logs, err)
+	}
+	body, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := len(bytes.TrimRight(body, "\x00"))
+	older := 0
+	for n := range 24 {
+		at, cut, retired := 20+n*(used-20)/24, n%2 == 0, n%3 == 0
+		t.Run(fmt.Sprintf("byte %d of %d cut=%v retired=%v", at, used, cut, retired), func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(killed)); err != nil {
+				t.Fatal(err)
+			}
+			broken := append([]byte(nil), body...)
+			if broken[at] ^= 4; cut {
+				broken = broken[:at]
+			}
+			if err := os.WriteFile(filepath.Join(dir, "store", filepath.Base(logs[0])), broken, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if archiveEarlier(t, dir, epoch, retired) {
+				older++
+			}
+		})
+	}
+	if older < 12 {
+		t.Errorf("only %d of the stores were of an earlier moment", older)
+	}
+}
+
+// archiveEarlier opens a store that may be of an earlier moment, archives at once and after the spools were asked, and reports
+// whether anything was missing.
+func archiveEarlier(t *testing.T, dir string, epoch uuid.UUID, retired bool) bool {
+	t.Helper()
+	ctx := t.Context()
+	target := directory(t, dir)
+	s := openStore(t, dir)
+	defer s.Close()
+	totals, err := s.Totals()
+	if err != nil || totals.Applied > responsesIn(1, 4500) {
+		t.Errorf("%+v, %v", totals, err)
+	}
+	for n := range 3 {
+		if _, err := newUploader(t, s, target).ArchiveOnce(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		var epochs []uuid.UUID
+		if !retired {
+			epochs = append(epochs, epoch)
+		}
+		if err := s.NarrowDoubt(epochs); err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 { // something new of the same epoch
+			applyBatch(t, s, epoch, time.Now(), 5001)
+		}
+	}
+	count, err := uploader.CountTarget(ctx, target)
+	if err != nil || count.Lines != count.Distinct {
+		t.Errorf("the archive holds %d lines of %d events, %v", count.Lines, count.Distinct, err)
+	}
+	wantSettled(t, s)
+	return totals.Applied < responsesIn(1, 4500)
+}
+
+// archiveInParts makes a store and an archive.
+func archiveInParts(t *testing.T, dir string, epoch uuid.UUID, start time.Time) *store.Store {
 	t.Helper()
 	ctx := t.Context()
 	target := directory(t, dir)
@@ -82,9 +168,7 @@ func archiveInParts(t *testing.T, dir string, epoch uuid.UUID, start time.Time) 
 		t.Fatal(err)
 	}
 	applyBatch(t, s, epoch, start, 4001)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	return s
 }
 
 func directory(t *testing.T, dir string) uploader.Target {

@@ -191,18 +191,14 @@ func isEnvironment(err error) bool {
 
 // tryOpen opens Badger and reads what is kept in memory. A panic of Badger's becomes an error.
 func tryOpen(o Options) (s *Store, err error) {
-	s, err = newStore(o)
+	unlisted, err := prepare(&o)
 	if err != nil {
 		return nil, err
 	}
-	unlisted := false
-	if err = errors.Join(checkTables(o.Dir), checkLogs(o.Dir)); err == nil {
-		unlisted, err = keepUnlisted(&o)
+	if s, err = newStore(o); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		s.db, err = openBadger(&o)
-	}
-	if err != nil {
+	if s.db, err = openBadger(&o); err != nil {
 		s.apply.close()
 		return nil, err
 	}
@@ -224,7 +220,23 @@ func tryOpen(o Options) (s *Store, err error) {
 			err = dropUnlisted(&o)
 		}
 	}
+	if err == nil && o.cut {
+		if err := os.Remove(cutFile(&o)); err != nil { // the question is asked once more
+			o.Logger.Warn("store: a file stays", "error", err)
+		}
+	}
 	return s, err
+}
+
+// prepare looks at the files before Badger does, which repairs what it takes for the end of a log or of the list of tables.
+func prepare(o *Options) (unlisted bool, err error) {
+	if err = errors.Join(checkTables(o.Dir), checkLogs(o.Dir)); err != nil {
+		return false, err
+	}
+	if o.cut, err = lookForCut(o); err != nil {
+		return false, err
+	}
+	return keepUnlisted(o)
 }
 
 func openBadger(o *Options) (db *badger.DB, err error) {

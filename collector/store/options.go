@@ -86,6 +86,7 @@ type Options struct {
 	Logger *slog.Logger     // default slog.Default
 
 	anew bool // owned by Open: a store that is made now is not the first one here
+	cut  bool // owned by Open: the store may be one of an earlier moment
 }
 
 func (o *Options) setDefaults() error {

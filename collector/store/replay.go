@@ -42,6 +42,11 @@ func (s *Store) load() error {
 	if err := s.view(s.loadState); err != nil {
 		return err
 	}
+	if s.o.cut {
+		if err := s.doubtEverything(); err != nil {
+			return err
+		}
+	}
 	if !s.namesComplete {
 		if err := s.indexNames(); err != nil {
 			return err

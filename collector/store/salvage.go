@@ -50,7 +50,7 @@ func finishSalvage(o *Options) error {
 		}
 		return nil
 	}
-	for _, name := range []string{"complete", "store", "store.lock", "store.unlisted", "view"} {
+	for _, name := range []string{"complete", "store", "store.lock", "store.cut", "store.unlisted", "view"} {
 		if err := os.RemoveAll(filepath.Join(salvageDir(o), name)); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}

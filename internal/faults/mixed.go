@@ -56,6 +56,7 @@ type mixture struct {
 	made   []string // what was done, for the record
 	kills  uint64   // ends of the traffic process, which break requests
 	full   bool     // the disk is full
+	broken bool     // a file was damaged
 }
 
 // mixedFaults are the number of faults in one trial.
@@ -80,6 +81,16 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 		return o, err
 	}
 	resume(m.w.BooksPID())
+	if m.broken { // what was damaged in use may be noticed only when it is opened
+		m.kills++
+		m.killAll()
+		took, err := m.restart(ctx)
+		if err != nil {
+			return o, err
+		}
+		recovery = max(recovery, took)
+		m.awaitTraffic(ctx, 300, 2*time.Second)
+	}
 	if err := m.traffic.stop(); err != nil {
 		return o, err
 	}
@@ -88,15 +99,18 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	o.Note, o.Recovery = note, recovery
 	failed, failErr := m.failedBeyond(2 * m.kills * connections)
 	o.Failed = failed
-	return o, errors.Join(err, failErr, m.reported(o))
+	if m.broken && o.Quarantined > 0 {
+		err = errors.Join(err, m.reported(o))
+	}
+	return o, errors.Join(err, failErr)
 }
 
 // fault does one thing, and returns how long wayside took to be there again where it was gone.
 func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	note := func(format string, args ...any) { m.made = append(m.made, fmt.Sprintf(format, args...)) }
 	moment := func(most int) { sleep(ctx, time.Duration(m.random.IntN(most))*time.Millisecond) }
-	switch m.random.IntN(8) {
-	case 0, 1:
+	switch m.random.IntN(10) {
+	case 0:
 		note("kill run")
 		m.kills++
 		m.w.Kill()
@@ -104,13 +118,13 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 			return 0, err
 		}
 		return m.restart(ctx)
-	case 2:
+	case 1:
 		books := m.w.BooksPID()
 		if books > 0 {
 			note("kill collect")
 			kill(books)
 		}
-	case 3:
+	case 2:
 		note("terminate")
 		m.kills++
 		if err := m.free(); err != nil {
@@ -120,13 +134,13 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 		moment(400)
 		m.killAll()
 		return m.restart(ctx)
-	case 4:
+	case 3:
 		note("stop collect")
 		books := m.w.BooksPID()
 		pause(books)
 		moment(1500)
 		resume(books)
-	case 5:
+	case 4, 5:
 		note("fill disk")
 		if !m.full {
 			m.full = true
@@ -135,12 +149,13 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	case 6:
 		note("free disk")
 		return 0, m.free()
-	case 7:
+	case 7, 8, 9:
 		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive: nothing of it is read again
 		done, err := m.damage(m.random, kind, m.random.IntN(2) == 0)
 		if errors.Is(err, os.ErrNotExist) {
 			return 0, nil // drained or compacted meanwhile
 		}
+		m.broken = true
 		note("%s", done)
 		return 0, err
 	}

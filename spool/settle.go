@@ -8,10 +8,14 @@ import (
 )
 
 // Settle implements Source. What is missing was acknowledged: before it is reported, and counted as lost, that is made durable, or
-// a death of this process would bring it back.
+// a death of this process would bring it back. So is what no figure here knew, as far as there is a queue left to say it in; the next
+// start finds it again otherwise.
 func (s *Set) Settle(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
-	e, missing, err := s.settle(id, seq, held)
-	if err != nil || missing == 0 {
+	e, missing, unknown, err := s.settle(id, seq, held)
+	if unknown > 0 {
+		s.o.Logger.Warn("a spool had lost its figures, queue and ledger both; what the store holds of it counts", "epoch", id, "responses", unknown)
+	}
+	if err != nil || missing == 0 && unknown == 0 {
 		return missing, err
 	}
 	if err := s.acquire(ctx); err != nil {
@@ -27,11 +31,12 @@ func (s *Set) Settle(ctx context.Context, id uuid.UUID, seq, held uint64) (missi
 	return missing, nil
 }
 
-func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing uint64, err error) {
+// settle returns besides what is missing what the consumer has and no figure of a closed epoch knew: counted as recorded from then on.
+func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.epochLocked(id); e == nil {
-		return nil, 0, fmt.Errorf("settle %s: %w", id, ErrUnknownEpoch)
+		return nil, 0, 0, fmt.Errorf("settle %s: %w", id, ErrUnknownEpoch)
 	}
 	if e.closed {
 		e.lastSeq = max(e.lastSeq, seq) // the consumer knows better than a spool that was damaged since
@@ -39,7 +44,7 @@ func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing uint64, 
 	seq = min(seq, e.lastSeq)
 	spooled, err := e.spooledLocked(seq)
 	if err != nil {
-		return nil, 0, fmt.Errorf("settle %s: %w", id, err)
+		return nil, 0, 0, fmt.Errorf("settle %s: %w", id, err)
 	}
 	if known := held + spooled; e.recorded < known {
 		// Given up or damaged after the consumer had it: it was not lost after all.
@@ -49,11 +54,16 @@ func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing uint64, 
 			e.recorded += back
 			e.ackedResponses += back
 		}
+		if e.closed && e.recorded < known {
+			unknown = known - e.recorded
+			e.recorded += unknown
+			e.ackedResponses += unknown
+		}
 		e.ackPending = true
 	} else {
 		missing = e.recorded - known
 	}
 	s.cachedBytes -= e.ackLocked(seq)
 	s.notify()
-	return e, missing, nil
+	return e, missing, unknown, nil
 }

@@ -42,3 +42,45 @@ func TestSettleBeforeAKill(t *testing.T) {
 		t.Errorf("ledger %+v", l)
 	}
 }
+
+// TestSettleWithoutFigures: an epoch whose queue and ledger are both lost knows nothing of what was acknowledged; what the consumer has
+// of it counts, so that the figures add up again and the folder can go.
+func TestSettleWithoutFigures(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	held := uint64(0)
+	last := uint64(0)
+	for i := range 3 {
+		appendN(t, s, 40*i, 40)
+		mustFlush(t, s)
+		for key := range drain(t, s) {
+			last = max(last, key.seq)
+			held++
+		}
+	}
+	appendN(t, s, 120, 7) // in the journal only
+	epoch, dir := s.Epoch(), s.current.dir
+	abandon(t, s)
+	for _, name := range []string{"queue.db", "ledger"} {
+		if err := os.Truncate(filepath.Join(dir, name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := openSet(t, o)
+	if missing, err := next.Settle(context.Background(), epoch, last, held); err != nil || missing != 0 {
+		t.Fatalf("missing %d, %v", missing, err)
+	}
+	if l := checkLedgers(t, next)[0]; l.Epoch != epoch || l.Recorded != held+7 || l.Responses != held+7 || l.Spooled != 7 {
+		t.Errorf("ledger %+v, the consumer has %d", l, held)
+	}
+	if got := drain(t, next); len(got) != 7 {
+		t.Errorf("%d responses are delivered, want 7", len(got))
+	}
+	checks, err := next.Verify(context.Background())
+	if err != nil || checks[1].Found != 0 {
+		t.Errorf("%v, %+v", err, checks[1])
+	}
+	if err := next.Retire(context.Background(), epoch); err != nil {
+		t.Errorf("retire: %v", err)
+	}
+}

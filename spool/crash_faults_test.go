@@ -135,6 +135,7 @@ func crashAt(t *testing.T, point string, k int, ages bool) (died bool) {
 		}
 	}
 	died = cmd.Wait() != nil
+	wantSound(t, testOptions(dir))
 	s := openSet(t, testOptions(dir))
 	got := drain(t, s)
 	aged, responses, missing := uint64(0), uint64(0), uint64(0)

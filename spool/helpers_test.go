@@ -223,3 +223,24 @@ func epochOf(want map[id]uint64) uuid.UUID {
 func inStep(s *Set, fn func() error) error {
 	return s.step(context.Background(), fn)
 }
+
+// verifyDir returns the problems that an offline verification finds.
+func verifyDir(tb testing.TB, o Options, through map[uuid.UUID]uint64) (problems []string) {
+	tb.Helper()
+	checks, err := VerifyDir(context.Background(), o.Dir, through)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, c := range checks {
+		problems = append(problems, c.Problems...)
+	}
+	return problems
+}
+
+// wantSound wants nothing to be wrong with the spools of dead processes, however they ended.
+func wantSound(tb testing.TB, o Options) {
+	tb.Helper()
+	for _, problem := range verifyDir(tb, o, nil) {
+		tb.Errorf("verify: %s", problem)
+	}
+}

@@ -70,6 +70,7 @@ func TestKill(t *testing.T) {
 	}
 	for cycle := range cycles {
 		runWriter(t, dir, acknowledged)
+		wantSound(t, testOptions(dir))
 		if cycle%4 == 3 || cycle == cycles-1 {
 			readAll(t, dir, got)
 		}

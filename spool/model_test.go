@@ -183,6 +183,7 @@ func (m *model) age(t *rapid.T) {
 func (m *model) kill(t *rapid.T) {
 	m.commitAcks(t)
 	abandon(m.tb(), m.s)
+	wantSound(m.tb(), m.s.o)
 	m.open()
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -48,16 +49,12 @@ func TestNewerFolderIsLeftAlone(t *testing.T) {
 			if after := contents(t, dir); !maps.Equal(before, after) {
 				t.Fatalf("the folder changed: %d files, were %d", len(after), len(before))
 			}
-			checks, err := VerifyDir(t.Context(), o.Dir, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found := uint64(0)
-			for _, check := range checks {
-				found += check.Found
-			}
-			if found == 0 {
+			if len(verifyDir(t, o, nil)) == 0 {
 				t.Fatal("verify has nothing to say of a folder that this version cannot read")
+			}
+			online, err := s.Verify(t.Context())
+			if err != nil || online[1].Found != 1 || !strings.Contains(online[1].Problems[0], dir) {
+				t.Fatalf("verify of a running spool beside it: %v, %+v", err, online[1])
 			}
 			c.raise(t, dir, ^uint32(0)) // back to the version of this one
 			if err := inStep(s, s.reopen); err != nil {

@@ -105,7 +105,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 		e.ackPending = true // the count goes into the queue with the next commit
 		s.o.Logger.Error("spool lost events to damage", "epoch", e.id, "responses", lost-before)
 		s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses were recorded in %s and cannot be read any more: they count as dropped (%s).",
-			lost-before, dir, lostDamaged), fmt.Errorf("%d responses could be read", e.recorded))
+			lost-before, dir, lostDamaged), fmt.Errorf("queue or journal of the dead process were damaged, cut off or gone; of %d responses the record is whole", e.recorded))
 	}
 	for i := range e.index {
 		e.lastSeq = max(e.lastSeq, e.index[i].last)

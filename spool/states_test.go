@@ -1,12 +1,17 @@
 package spool
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // leftBehind makes a spool of 300 committed and 200 uncommitted events, and ends its process.
@@ -30,8 +35,9 @@ func TestStartStates(t *testing.T) {
 		lost  uint64 // of the 500 events
 		blank bool   // the folder is gone after Open
 		aside int    // files in quarantine
+		sound bool   // verify finds nothing
 	}{
-		{name: "nothing damaged", make: func(*testing.T, string) {}},
+		{name: "nothing damaged", make: func(*testing.T, string) {}, sound: true},
 		{name: "empty folder", make: func(t *testing.T, dir string) { remove(t, dir, "*") }, blank: true},
 		{name: "creation cut short after the lock", make: func(t *testing.T, dir string) {
 			remove(t, dir, "ledger", "queue.db", "journal-*")
@@ -78,6 +84,9 @@ func TestStartStates(t *testing.T) {
 				write(t, name, []byte("garbage"))
 			}
 		}, lost: 200},
+		{name: "a record of the journal is damaged", make: func(t *testing.T, dir string) {
+			flipRecord(t, dir, sample(450))
+		}, lost: 1},
 		{name: "strange files", make: func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "queue-x.db"), []byte("?"))
 			write(t, filepath.Join(filepath.Dir(dir), "README"), []byte("?"))
@@ -89,6 +98,14 @@ func TestStartStates(t *testing.T) {
 			o := testOptions(t.TempDir())
 			dir, want := leftBehind(t, o)
 			state.make(t, dir)
+			problems := strings.Join(verifyDir(t, o, nil), "\n")
+			tells := fmt.Sprintf("epoch %s: %d responses were recorded and are neither", filepath.Base(dir), state.lost)
+			if foretold := strings.Contains(problems, tells); foretold != (state.lost > 0) {
+				t.Errorf("%d responses will be lost, verify said: %s", state.lost, problems)
+			}
+			if (state.blank || state.sound) && problems != "" {
+				t.Errorf("verify: %s", problems)
+			}
 			s := openSet(t, o)
 			reports := glob(o.QuarantineDir, "*.txt")
 			if n := len(glob(o.QuarantineDir, "*")) - len(reports); n != state.aside {
@@ -96,6 +113,11 @@ func TestStartStates(t *testing.T) {
 			}
 			if want := state.aside + int(min(state.lost, 1)); len(reports) != want { //nolint:gosec // small
 				t.Errorf("%d reports in quarantine, want %d", len(reports), want)
+			}
+			for _, name := range glob(o.QuarantineDir, "*-loss.txt") {
+				if text, err := os.ReadFile(name); err != nil || !strings.Contains(string(text), "because:\nqueue or journal of the dead process were damaged") {
+					t.Errorf("report of a loss: %v, %s", err, text)
+				}
 			}
 			ledgers := checkLedgers(t, s)
 			got := drain(t, s)
@@ -179,6 +201,25 @@ func TestDamagedValue(t *testing.T) {
 	if _, err := s.Ledgers(context.Background(), map[uuid.UUID]uint64{s.Epoch(): 300}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// flipRecord damages the record of an event in the journal.
+func flipRecord(t *testing.T, dir string, e *event.Event) {
+	t.Helper()
+	record := make([]byte, e.Size())
+	e.Encode(record)
+	for _, name := range glob(dir, "*.seg") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := bytes.Index(data, record); at >= 0 {
+			data[at+2] ^= 1
+			write(t, name, data)
+			return
+		}
+	}
+	t.Fatal("the journal has no such record")
 }
 
 func glob(dir, pattern string) []string {

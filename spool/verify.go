@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -44,7 +45,26 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 			}
 		}
 	}
-	return []*verify.Check{queues, figures}, nil
+	return []*verify.Check{queues, figures}, s.verifySkipped(ctx, figures)
+}
+
+// verifySkipped names the folders that were left alone because of what is in them. Those that a living process has are its own affair.
+func (s *Set) verifySkipped(ctx context.Context, figures *verify.Check) error {
+	if err := s.acquire(ctx); err != nil {
+		return fmt.Errorf("verify spool: %w", err)
+	}
+	defer s.release()
+	for _, dir := range s.skipped {
+		if !s.warned[dir] {
+			continue
+		}
+		cause := refuseNewer(dir)
+		if cause == nil {
+			cause = errors.New("the log says why")
+		}
+		figures.Problem("the folder %s is left alone, and what it holds is in no figure: %v", dir, cause)
+	}
+	return nil
 }
 
 func (s *Set) stillHeld(e *epoch, first uint64) bool {
@@ -124,43 +144,95 @@ func (v *dirVerification) folder(dir string) {
 		v.figures.Problem("epoch %s: %v", id, err)
 		return
 	}
-	v.journal(dir, id)
-	var newest *meta
-	held := map[uint64]uint64{} // responses by first seq: the newest copy of a batch counts
-	for _, number := range queueNumbers(dir) {
-		m, err := v.queue(dir, id, number, held)
+	segments := v.journal(dir, id)
+	l := leftover{held: make(map[uint64]heldBatch)}
+	numbers := queueNumbers(dir)
+	for _, number := range numbers {
+		m, err := v.queue(dir, id, number, l.held)
 		if err != nil {
 			v.queues.Problem("%s: %v", queueName(dir, number), err)
-		} else if newest == nil {
-			newest = m
+			if !isDamage(err) {
+				return // the next start leaves the folder alone, or waits
+			}
+		} else if l.known == nil {
+			l.known = m
 		} else {
-			newest = newerMeta(newest, m)
+			l.known = newerMeta(l.known, m)
 		}
 	}
 	v.figures.Checked++
-	if _, ok := readPage(dir, id); !ok {
+	var whole bool
+	if l.page, whole = readPage(dir, id); !whole {
+		if len(numbers)+len(segments) == 0 && v.through[id] == 0 {
+			return // its creation was cut short
+		}
 		v.figures.Problem("epoch %s: the ledger is missing or damaged; the queue's figures will be used", id)
 	}
-	if newest == nil {
-		return
-	}
-	if v.through != nil && newest.Acked > max(v.through[id], newest.GivenUp) {
-		v.figures.Problem("epoch %s: events up to %d were acknowledged, the store has them up to %d", id, newest.Acked, v.through[id])
-	}
-	sum := newest.AckedResponses
-	for first, responses := range held {
-		if first > newest.Acked {
-			sum += responses
+	if l.known == nil {
+		if l.known = l.page.committed; l.known == nil {
+			l.known = &meta{}
 		}
 	}
-	if newest.Recorded != sum {
-		v.figures.Problem("epoch %s: recorded is %d, acknowledged and held are %d", id, newest.Recorded, sum)
+	if v.through != nil && l.known.Acked > max(v.through[id], l.known.GivenUp) {
+		v.figures.Problem("epoch %s: events up to %d were acknowledged, the store has them up to %d", id, l.known.Acked, v.through[id])
+	}
+	if lost := l.lost(id, segments); lost > 0 {
+		v.figures.Problem("epoch %s: %d responses were recorded and are neither acknowledged, nor in queue or journal: the next start counts them as dropped (%s)",
+			id, lost, lostDamaged)
 	}
 }
 
+// leftover is what a dead process left of an epoch, as the next start will find it.
+type leftover struct {
+	known *meta
+	page  pageFigures
+	held  map[uint64]heldBatch // by first seq: the newest copy of a batch counts
+}
+
+type heldBatch struct {
+	last, responses uint64
+	readable        bool
+}
+
+// lost counts what the next start will count as damaged: see recoverJournal and settleLedger, whose figures these are.
+func (l *leftover) lost(id uuid.UUID, segments []journal.Left) (lost uint64) {
+	for first, b := range l.held {
+		if b.last <= l.known.Acked {
+			delete(l.held, first)
+		}
+	}
+	fromJournal := uint64(0)
+	for _, left := range segments {
+		b, _, _ := buildLeft(left, &epoch{id: id}, time.Time{}) // an error is reported already
+		if b.records == 0 || b.last <= l.known.Acked {
+			continue
+		}
+		if at, ok := l.held[b.first]; ok && at.last >= b.last && at.readable {
+			continue
+		}
+		l.held[b.first] = heldBatch{last: b.last, responses: uint64(b.responses), readable: true}
+		if b.first > l.known.LastSeq {
+			fromJournal += uint64(b.responses)
+		}
+	}
+	held := uint64(0)
+	for _, b := range l.held {
+		held += b.responses
+	}
+	expected := l.known.Recorded - min(l.known.Recorded, l.known.AckedResponses)
+	committed := held - min(held, fromJournal)
+	lost = expected - min(expected, committed)
+	accounted := l.known.AckedResponses + held + lost
+	for _, r := range []Refusal{lostDamaged, lostAge} {
+		accounted += newer(l.known.Dropped[r.String()], l.page.counters[slotOf(r)])
+	}
+	accepted := l.page.counters[slotAccepted]
+	return lost + accepted - min(accepted, accounted)
+}
+
 // journal counts what can be read of the segments. Holes are no problem: they are records that a dying process had reserved
-// and not published.
-func (v *dirVerification) journal(dir string, id uuid.UUID) {
+// and not published. What was accepted and is in none of them shows in the figures.
+func (v *dirVerification) journal(dir string, id uuid.UUID) []journal.Left {
 	segments, err := journal.List(dir, id)
 	if err != nil {
 		v.journals.Problem("epoch %s: %v", id, err)
@@ -178,18 +250,23 @@ func (v *dirVerification) journal(dir string, id uuid.UUID) {
 			v.journals.Problem("%s: %v", left.Path, err)
 		}
 	}
+	return segments
 }
 
-func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]uint64) (found *meta, err error) {
+func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]heldBatch) (found *meta, err error) {
 	err = readQueue(dir, id, number, func(m *meta, index []entry) {
 		found = m
 		for i := range index {
 			v.queues.Checked++
-			held[index[i].first] = uint64(index[i].responses)
-			if index[i].last <= m.Acked {
+			b := heldBatch{last: index[i].last, responses: uint64(index[i].responses)}
+			if b.last <= m.Acked {
+				held[index[i].first] = b
 				continue // acknowledged; will be removed with the next commit
 			}
-			if err := index[i].verify(id); err != nil {
+			err := index[i].verify(id)
+			b.readable = err == nil
+			held[index[i].first] = b
+			if err != nil {
 				v.queues.Problem("%s, events %d to %d: %v", queueName(dir, number), index[i].first, index[i].last, err)
 			}
 		}

@@ -1,0 +1,78 @@
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// TestVerifyWhatIsHeldInMemory: batches that a full disk did not take at a start stand in the queue's figures, and only in the journal.
+// That is nothing to complain of after the process ended, in order or not.
+func TestVerifyWhatIsHeldInMemory(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("SKIPPED: the test of a full disk needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 400<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(dir)
+	s := openSet(t, o)
+	fillUp(t, s)
+	recorded := checkLedgers(t, s)[0].Recorded
+	abandon(t, s)
+	wantSound(t, o)
+	s = openSet(t, o)
+	e := s.epochs[0]
+	memory := uint64(0)
+	for i := range e.index {
+		if e.index[i].file == nil {
+			memory += uint64(e.index[i].responses)
+		}
+	}
+	if memory == 0 {
+		t.Fatal("nothing is held in memory: the disk was not full")
+	}
+	if err := os.Truncate(ballast, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := inStep(s, func() error { return s.commitAcksOf(e) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantSound(t, o)
+	next := openSet(t, o)
+	if l := checkLedgers(t, next)[0]; l.Recorded != recorded || l.Dropped[lostDamaged.String()] != 0 {
+		t.Errorf("ledger %+v, want %d recorded", l, recorded)
+	}
+}
+
+// TestVerifyWithoutStore: what was acknowledged to a store that is not there is told, where the caller knows that there is none.
+func TestVerifyWithoutStore(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	appendN(t, s, 0, 40)
+	mustFlush(t, s)
+	drain(t, s)
+	epoch := s.Epoch()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantSound(t, o) // nil: the store could not be read, which is told elsewhere
+	problems := strings.Join(verifyDir(t, o, map[uuid.UUID]uint64{}), "\n")
+	if want := "epoch " + epoch.String() + ": events up to 40 were acknowledged, the store has them up to 0"; problems != want {
+		t.Errorf("%q, want %q", problems, want)
+	}
+}

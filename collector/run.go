@@ -160,7 +160,11 @@ func (c *Collector) retireFinished(ctx context.Context) error {
 			return fmt.Errorf("store ledger of epoch %s: %w", l.Epoch, err)
 		}
 		crash.Point("collector.retire.before")
-		if err := c.o.Source.Retire(ctx, l.Epoch); err != nil {
+		err := c.o.Source.Retire(ctx, l.Epoch)
+		if errors.Is(err, spool.ErrNotDrained) {
+			continue // a drop record is left
+		}
+		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("retire epoch %s: %w", l.Epoch, err))
 			continue
 		}

@@ -38,6 +38,9 @@ func (s *Set) giveUp() error {
 			s.o.Logger.Warn("responses that an earlier process left have waited too long: they are dropped from the books, and counted",
 				"epoch", e.id, "responses", total, "age_max", s.o.AgeMax)
 		}
+		if e.closed {
+			s.tellClosed(e)
+		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -90,6 +93,7 @@ func (s *Set) giveUpSome(e *epoch) (responses uint64, more bool, err error) {
 		}
 	}
 	e.leaving = nil
+	e.reported = told{} // the records that told may have been among them
 	e.givenUp, e.acked = m.GivenUp, max(e.acked, m.Acked)
 	e.ackedResponses += acknowledged
 	e.recorded -= min(e.recorded, responses)

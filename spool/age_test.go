@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -108,7 +109,14 @@ func TestAgeOfEarlierProcesses(t *testing.T) {
 	pass(2 * time.Hour)
 	giveUp(t, s)
 	wantAged(t, s, 0, 100, 0, 0)
+	if told := toldOfAge(t, s); !slices.Equal(told, []uint64{100}) {
+		t.Errorf("the stream tells of %d given up", told)
+	}
 	epoch := checkLedgers(t, s)[0].Epoch
+	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
+		t.Errorf("retired before the stream was drained: %v", err)
+	}
+	drain(t, s)
 	if err := s.Retire(context.Background(), epoch); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +206,11 @@ func TestAgeOverQueueFiles(t *testing.T) {
 	wantSound(t, o)
 	s = openSet(t, o)
 	wantAged(t, s, 0, 100, 50, 150)
-	wantEvents(t, drain(t, s), kept)
+	got, drops := split(drain(t, s))
+	wantEvents(t, got, kept)
+	if len(drops) != 1 || drops[0].RequestBytes != 100 {
+		t.Errorf("drop records %+v", drops)
+	}
 }
 
 // TestAgeMakesRoom: a queue that is full takes events again once the oldest are given up.

@@ -95,17 +95,6 @@ func (s *Set) hasPending() bool {
 	return taken || s.untold()
 }
 
-func (s *Set) untold() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for r := RefusedFull; r < refusals; r++ {
-		if s.current.counters.dropped(r) != s.current.reported[r] {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *Set) hasAcks() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,26 +294,6 @@ func (s *Set) recycleHeld(e *epoch) {
 func (s *Set) recycle(seg *journal.Segment) {
 	if j := s.journal.Load(); j != nil {
 		j.Recycle(seg)
-	}
-}
-
-// tellDrops appends a drop record for each reason whose count changed, while there is room. A count goes down where the consumer
-// had taken what was given up, see Settle: the last record is the one that holds.
-func (s *Set) tellDrops(j *journal.Journal) {
-	e := s.current
-	for r := RefusedFull; r < refusals; r++ {
-		n := e.counters.dropped(r)
-		if n == e.reported[r] || j.Pending().Free == 0 {
-			continue
-		}
-		record := event.Event{
-			TimeMicros: s.o.Now().UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(r.String()), RequestBytes: n,
-		}
-		if _, result := j.Append(&record); result == journal.Appended {
-			s.mu.Lock()
-			e.reported[r] = n
-			s.mu.Unlock()
-		}
 	}
 }
 

@@ -47,7 +47,7 @@ type epoch struct {
 	// Owned by the committer (whoever holds Set.sem).
 	lock     *os.File
 	held     []*journal.Segment // committed; reused after a later commit
-	reported [refusals]uint64   // cumulative drops that a drop record told
+	reported told               // written under Set.mu as well
 }
 
 // writer is the queue file that takes commits; nil if none can.
@@ -67,6 +67,7 @@ func (e *epoch) metaLocked(generation uint64, add *entry) *meta {
 	if m.Dropped, _ = e.counters.droppedByReason(); e.givenUp > 0 {
 		m.Version, m.GivenUp = metaVersionAge, e.givenUp
 	}
+	m.Told = e.reported.byReason()
 	if add != nil {
 		m.LastSeq, m.Recorded = max(m.LastSeq, add.last), m.Recorded+uint64(add.responses)
 	}

@@ -138,6 +138,7 @@ type Status struct {
 	FullCommits      uint64        // commits refused because the queue was full
 	JournalFaults    uint64        // mappings that failed
 	QuarantinedFiles uint64        // files and values set aside since Open
+	FoundLost        uint64        // responses of earlier processes that were found lost since Open; their ledgers count them as dropped (damaged)
 	GivenUp          uint64        // responses given up since Open because they waited too long, those of earlier processes included
 	Unsynced         uint64        // with SyncEachResponse: responses released although the fsync failed or took too long
 }

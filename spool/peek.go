@@ -324,11 +324,16 @@ func (s *Set) Retire(ctx context.Context, id uuid.UUID) error {
 		s.mu.Unlock()
 		return nil
 	}
-	if !e.closed || len(e.index) > 0 {
-		s.mu.Unlock()
+	s.mu.Unlock()
+	if e.closed {
+		s.tellClosed(e) // the figures are final now
+	}
+	s.mu.Lock()
+	drained := e.closed && len(e.index) == 0
+	s.mu.Unlock()
+	if !drained {
 		return fmt.Errorf("retire %s: %w", id, ErrNotDrained)
 	}
-	s.mu.Unlock()
 	if err := s.discard(e); err != nil {
 		return fmt.Errorf("retire %s: %w", id, err)
 	}

@@ -51,6 +51,7 @@ type meta struct {
 	Excluded       uint64            `json:"excluded"`
 	Dropped        map[string]uint64 `json:"dropped,omitempty"`
 	GivenUp        uint64            `json:"given_up,omitempty"` // what was up to it, and not acknowledged, was given up for its age
+	Told           map[string]uint64 `json:"told,omitempty"`     // what of Dropped drop records have told
 }
 
 // entry is a committed batch as the index knows it.

@@ -95,6 +95,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 		}
 	}
 	e.acked, e.ackedResponses, e.givenUp = known.Acked, known.AckedResponses, known.GivenUp
+	e.reported = toldOf(known.Told)
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
@@ -103,6 +104,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	s.settleLedger(e, known, page, expected, fromJournal)
 	if lost := e.counters.dropped(lostDamaged); lost > before {
 		e.ackPending = true // the count goes into the queue with the next commit
+		s.foundLost.Add(lost - before)
 		s.o.Logger.Error("spool lost events to damage", "epoch", e.id, "responses", lost-before)
 		s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses were recorded in %s and cannot be read any more: they count as dropped (%s).",
 			lost-before, dir, lostDamaged), fmt.Errorf("queue or journal of the dead process were damaged, cut off or gone; of %d responses the record is whole", e.recorded))
@@ -113,6 +115,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	if e.writer() != nil && fromJournal > 0 {
 		_ = s.commitAcksOf(e) // the ledger with what the journal added; found again the same way if it fails
 	}
+	s.tellClosed(e)
 	if n := len(e.index); n > 0 || e.recorded > 0 {
 		s.o.Logger.Info("recovered spool", "epoch", e.id, "batches", n, "recorded", e.recorded, "from_journal", fromJournal)
 	}

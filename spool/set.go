@@ -41,7 +41,7 @@ type Set struct {
 	cachedBytes int
 	degraded    string
 
-	commits, commitErrors, fullCommits, quarantined, unsynced, givenUp atomic.Uint64
+	commits, commitErrors, fullCommits, quarantined, unsynced, givenUp, foundLost atomic.Uint64
 }
 
 // Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: when the
@@ -246,7 +246,7 @@ func (s *Set) Status() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Degraded: s.degraded, Epochs: len(s.epochs), Commits: s.commits.Load(), CommitErrors: s.commitErrors.Load(),
-		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.quarantined.Load(), Unsynced: s.unsynced.Load(), GivenUp: s.givenUp.Load(),
+		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.quarantined.Load(), Unsynced: s.unsynced.Load(), GivenUp: s.givenUp.Load(), FoundLost: s.foundLost.Load(),
 	}
 	var oldest time.Time
 	for _, e := range s.epochs {

@@ -120,11 +120,18 @@ func TestStartStates(t *testing.T) {
 				}
 			}
 			ledgers := checkLedgers(t, s)
-			got := drain(t, s)
+			got, drops := split(drain(t, s))
 			merge(want, appendN(t, s, 1000, 10))
 			mustFlush(t, s)
 			for key, e := range drain(t, s) {
 				got[key] = e
+			}
+			told := uint64(0)
+			for _, d := range drops {
+				told += d.RequestBytes
+			}
+			if told != state.lost {
+				t.Errorf("the stream tells of %d lost, %d are: %+v", told, state.lost, drops)
 			}
 			if state.blank {
 				if len(ledgers) != 1 || len(folders(o.Dir)) != 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,7 @@ var (
 	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Lines of the access log that were lost because its reader did not keep up.", nil, nil)
 
 	descRecorded = prometheus.NewDesc("wayside_spool_recorded_total", "Responses recorded in the present epoch.", nil, nil)
-	descDropped  = prometheus.NewDesc("wayside_spool_dropped_total", "Responses that could not be recorded in the present epoch, by reason.", []string{"reason"}, nil)
+	descDropped  = prometheus.NewDesc("wayside_spool_dropped_total", "Responses that could not be recorded since the start, by reason; damaged are also those of earlier processes that were found lost.", []string{"reason"}, nil)
 	descExcluded = prometheus.NewDesc("wayside_spool_excluded_total", "Responses not recorded because record.exclude says so, in the present epoch.", nil, nil)
 	descPending  = prometheus.NewDesc("wayside_spool_pending_events", "Events waiting for the books process.", nil, nil)
 	descAge      = prometheus.NewDesc("wayside_spool_oldest_age_seconds", "Age of the oldest waiting batch.", nil, nil)
@@ -147,7 +148,14 @@ func (m *trafficMetrics) spool(gauge, count func(*prometheus.Desc, float64, ...s
 		}
 		count(descRecorded, float64(l.Recorded))
 		count(descExcluded, float64(l.Excluded))
-		for reason, n := range l.Dropped {
+		dropped := maps.Clone(l.Dropped)
+		if s.FoundLost > 0 { // by this process, in what another left
+			if dropped == nil {
+				dropped = map[string]uint64{}
+			}
+			dropped["damaged"] += s.FoundLost
+		}
+		for reason, n := range dropped {
 			count(descDropped, float64(n), reason)
 		}
 	}

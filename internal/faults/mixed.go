@@ -101,6 +101,9 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	o.Note, o.Recovery = note, recovery
 	failed, failErr := m.failedBeyond(2 * m.kills * connections)
 	o.Failed = failed
+	if books := m.books; !m.broken && books != nil && books.Dropped != o.Dropped {
+		err = errors.Join(err, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, o.Dropped))
+	}
 	if m.broken && o.Quarantined > 0 {
 		err = errors.Join(err, m.reported(o))
 	}

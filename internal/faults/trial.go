@@ -224,6 +224,7 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
+	t.books = books
 	err = errors.Join(t.compare(&o, a, books), t.verified(ctx))
 	if t.exact {
 		err = errors.Join(err, t.compareDrops(ctx, a, books))

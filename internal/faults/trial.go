@@ -54,10 +54,11 @@ type trial struct {
 	// settleTimeout is how long the books may take to settle; 0 means the usual.
 	settleTimeout time.Duration
 
-	lossy  bool   // losses are allowed if they are counted
-	only   string // lossy, and this is the one reason there may be; empty: any
-	window bool   // what was not durable yet may be lost, and is counted where that is known
-	exact  bool   // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
+	lossy  bool       // losses are allowed if they are counted
+	only   string     // lossy, and this is the one reason there may be; empty: any
+	window bool       // what was not durable yet may be lost, and is counted where that is known
+	books  *e2e.Books // what the archive held at the audit
+	exact  bool       // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
 }
 
 // logBuffer collects wayside's log.

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // TestDropsOfADeadProcessAreTold: what was dropped while there was no room to say so, and no time before the process died, is told
-// by the next one, for each reason with the figure of the accounting; once, however often it is killed; and the epoch is not retired
-// before that is delivered.
+// by the next one, for each reason with the figure of the accounting; once,
+// however often it is killed.
 func TestDropsOfADeadProcessAreTold(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.QueueBytesMax = QueueBytesMin
@@ -29,9 +33,6 @@ func TestDropsOfADeadProcessAreTold(t *testing.T) {
 	if got := checkLedgers(t, s)[0].Dropped; !maps.Equal(got, want) {
 		t.Fatalf("dropped %v, before the kills %v", got, want)
 	}
-	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
-		t.Errorf("retired with its drops untold: %v", err)
-	}
 	_, drops := split(drain(t, s))
 	told := map[string]uint64{}
 	for _, d := range drops {
@@ -39,6 +40,46 @@ func TestDropsOfADeadProcessAreTold(t *testing.T) {
 	}
 	if len(drops) != len(want) || !maps.Equal(told, want) {
 		t.Errorf("%d records tell %v, dropped were %v", len(drops), told, want)
+	}
+	if err := s.Retire(context.Background(), epoch); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDropsTakenBackAreTold: where the consumer turns out to have what the spool counted as lost, the stream says so before the
+// epoch is retired.
+func TestDropsTakenBackAreTold(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	appendN(t, s, 0, 100)
+	mustFlush(t, s)
+	epoch, dir := s.Epoch(), s.current.dir
+	batches, err := s.Peek(context.Background(), PeekOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := collect(t, batches, map[id]event.Event{}) // applied, and not acknowledged
+	abandon(t, s)
+	for _, pattern := range []string{"queue*.db", "journal-*.seg"} {
+		names, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, name := range names {
+			if err := os.Truncate(name, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s = openSet(t, o)
+	if _, drops := split(drain(t, s)); len(drops) != 1 || drops[0].RequestBytes != 100 || string(drops[0].ErrorType) != "damaged" {
+		t.Errorf("drop records of what was lost: %+v", drops)
+	}
+	if missing, err := s.Settle(context.Background(), epoch, last, 100); err != nil || missing != 0 {
+		t.Fatal(missing, err)
+	}
+	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
+		t.Errorf("retired with a figure that does not hold: %v", err)
+	}
+	if _, drops := split(drain(t, s)); len(drops) != 1 || drops[0].RequestBytes != 0 || string(drops[0].ErrorType) != "damaged" {
+		t.Errorf("drop records of what was taken back: %+v", drops)
 	}
 	if err := s.Retire(context.Background(), epoch); err != nil {
 		t.Error(err)

@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -43,7 +46,10 @@ func newVerify() *cobra.Command {
 			"repairs nothing and deletes nothing. Exit code 1 if anything is not as promised.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := runVerify(cmd.Context(), cmd, &f, local)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT) // what it has copied must go
+			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends it at once
+			report, err := runVerify(ctx, cmd, &f, local)
 			if err != nil {
 				return err
 			}
@@ -111,8 +117,8 @@ func printChecks(cmd *cobra.Command, r *verify.Report) {
 // opening one replays, and cuts off, what a killed process left.
 func verifyHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, local bool) (*verify.Report, error) {
 	dir := cfg.Data.Dir
-	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+	if err := datadir.Known(dir); err != nil {
+		return nil, err
 	}
 	for _, name := range []string{datadir.RunLock, datadir.CollectLock} {
 		lock, err := datadir.Acquire(dir, name)
@@ -122,9 +128,9 @@ func verifyHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, lo
 		defer func() { _ = lock.Release() }()
 	}
 	report := &verify.Report{Mode: "offline"}
-	through, err := verifyStoreHere(ctx, cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "verify"), report, local)
-	if err != nil {
-		return nil, err
+	through := verifyStoreHere(ctx, cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "verify"), report, local)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
 	}
 	spools, err := spool.VerifyDir(ctx, filepath.Join(dir, datadir.SpoolDir), through)
 	report.Add(spools...)
@@ -132,56 +138,84 @@ func verifyHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, lo
 	return report, err
 }
 
-// verifyStoreHere returns the store's watermarks, nil if it cannot be opened.
-func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger, report *verify.Report, local bool) (through map[uuid.UUID]uint64, err error) {
+// verifyStoreHere returns the store's watermarks: none if there is no store, nil if they cannot be known.
+func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger, report *verify.Report, local bool) map[uuid.UUID]uint64 {
 	c := &verify.Check{Name: "store", Of: "stores"}
 	defer func() { report.Add(c) }()
 	from := filepath.Join(cfg.Data.Dir, datadir.StoreDir)
 	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		c.Skipped = "there is none"
-		return nil, nil
+		return noStore(from, c)
 	}
 	c.Checked = 1
-	at, err := os.MkdirTemp(cfg.Data.Dir, ".verify-")
+	at, err := datadir.VerifyCopy(cfg.Data.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("make room for a copy of the store's logs: %w", err)
+		c.Problem("was not checked, for want of room for a copy of its logs: %v", err)
+		return nil
 	}
 	defer func() { _ = os.RemoveAll(at) }()
 	copied := filepath.Join(at, datadir.StoreDir)
 	if err := store.Clone(copied, from); err != nil {
-		return nil, err
+		c.Problem("was not checked, for want of room for a copy of its logs: %v", err)
+		return nil
 	}
 	s, err := store.Open(store.Options{
 		Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1, RefuseDamaged: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	if errors.Is(err, store.ErrDamaged) {
 		c.Problem("is damaged; the next start will set it aside, and carry over what is right: %v", err)
-		return nil, nil
+		return nil
 	}
 	if err != nil {
 		c.Problem("cannot be opened: %v", err)
-		return nil, nil
+		return nil
 	}
 	b := &books{cfg: cfg, log: log, store: s}
 	checks, err := b.verify(ctx, local)
 	report.Add(checks...)
-	return s.Watermarks(), errors.Join(err, s.Close())
+	through := s.Watermarks()
+	if err = errors.Join(err, s.Close()); err != nil {
+		c.Problem("was not checked to its end: %v", err)
+	}
+	return through
 }
 
-// quarantined lists what was set aside: nothing that is wrong now, but something to look at.
+// noStore says why there is no store, and what of the spools can be known then.
+func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
+	if _, err := os.Stat(from + ".salvage"); err == nil {
+		c.Problem("is being replaced by what could be carried over of it: the next start goes on with that")
+		return nil
+	}
+	if store.Begun(from) {
+		c.Problem("%s is gone: the next start counts what was acknowledged to it as quarantined", from)
+	} else {
+		c.Skipped = "there is none"
+	}
+	return map[uuid.UUID]uint64{}
+}
+
+// quarantined counts what was set aside, and the reports of losses: nothing that is wrong now, but something to look at.
 func quarantined(dir string) *verify.Check {
 	c := &verify.Check{Name: "quarantine", Of: "entries"}
-	entries, err := os.ReadDir(filepath.Join(dir, datadir.Quarantine))
+	at := filepath.Join(dir, datadir.Quarantine)
+	entries, err := os.ReadDir(at)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.Problem("%v", err)
 	}
+	losses := 0
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".txt" {
-			c.Checked++
+		if name, report := strings.CutSuffix(e.Name(), ".txt"); report {
+			if _, err := os.Lstat(filepath.Join(at, name)); err == nil {
+				continue // of what stands beside it
+			}
+			losses++
 		}
+		c.Checked++
 	}
 	if c.Checked > 0 {
-		c.Skipped = fmt.Sprintf("what was set aside earlier is not checked: see %s", filepath.Join(dir, datadir.Quarantine))
+		c.Skipped = fmt.Sprintf("what was set aside earlier is not checked: see %s", at)
+	}
+	if losses > 0 {
+		c.Skipped += fmt.Sprintf("; %d are reports of what was lost", losses)
 	}
 	return c
 }
@@ -204,7 +238,9 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	}
 	target, err := openTarget(ctx, b.cfg, b.log)
 	if err != nil {
-		return checks, err
+		c := &verify.Check{Name: "archive", Of: "archives", Checked: 1}
+		c.Problem("cannot be opened, and was not checked: %v", err)
+		return append(checks, c), nil
 	}
 	archive, err := uploader.CheckCatalogue(ctx, plans, target)
 	return append(checks, archive), err

@@ -87,6 +87,12 @@ func begun(lock *os.File) (bool, error) {
 	return err == nil && info.Size() > 0, err //nolint:wrapcheck // names the file
 }
 
+// Begun reports whether there has been a store in dir, also where it is gone.
+func Begun(dir string) bool {
+	info, err := os.Stat(dir + ".lock")
+	return err == nil && info.Size() > 0
+}
+
 // noteBegun makes the lock file remember that there is a store.
 func noteBegun(o *Options, lock *os.File) {
 	_, err := lock.WriteAt([]byte("a store was begun here\n"), 0)

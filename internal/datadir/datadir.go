@@ -28,6 +28,38 @@ const (
 	CrashFile   = "collect.crash"
 )
 
+// verifyCopies is the pattern of what [VerifyCopy] makes.
+const verifyCopies = ".verify-*"
+
+// ErrNoData is returned by Known for a directory that no wayside has used.
+var ErrNoData = errors.New("no wayside data here")
+
+// Known reports with an error that wraps [ErrNoData] that dir has nothing by which a data directory is known. It creates nothing.
+func Known(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	for _, name := range []string{RunLock, CollectLock, SpoolDir, StoreDir, StoreDir + ".lock"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s; name a data directory with --data", ErrNoData, dir)
+}
+
+// VerifyCopy makes a folder in which a verification copies what it must open. The caller holds [RunLock], and removes the folder; if
+// it dies before, whoever takes RunLock next does.
+func VerifyCopy(dir string) (string, error) { return os.MkdirTemp(dir, verifyCopies) }
+
+func removeVerifyCopies(dir string) {
+	names, _ := filepath.Glob(filepath.Join(globEscape.Replace(dir), verifyCopies))
+	for _, name := range names {
+		_ = os.RemoveAll(name) // the next one tries again
+	}
+}
+
+var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
 // ErrInUse is returned when another process holds the lock; the message names it.
 var ErrInUse = errors.New("data directory is in use")
 
@@ -64,7 +96,7 @@ func Acquire(dir, name string) (*Lock, error) {
 	if err != nil {
 		return nil, explain(dir, err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := take(file, name); err != nil {
 		defer func() { _ = file.Close() }()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s is held by %s", ErrInUse, path, holder(file))
@@ -75,7 +107,27 @@ func Acquire(dir, name string) (*Lock, error) {
 	_ = file.Truncate(0)
 	_, _ = file.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), strings.Join(os.Args[:min(len(os.Args), 2)], " "),
 		time.Now().UTC().Format(time.RFC3339))), 0)
+	if name == RunLock {
+		removeVerifyCopies(dir)
+	}
 	return &Lock{file: file}, nil
+}
+
+// A command that only looks whether RunLock is held has it for a moment, see [ReadInfo], which must stop nobody.
+const (
+	lockTries = 20
+	lockPause = 5 * time.Millisecond
+)
+
+func take(file *os.File, name string) (err error) {
+	for range lockTries {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if name != RunLock || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		time.Sleep(lockPause)
+	}
+	return err
 }
 
 func holder(file *os.File) string {
@@ -110,7 +162,8 @@ type Info struct {
 	Epoch    string    `json:"epoch"`    // of the present spool
 }
 
-// WriteInfo replaces run.json in one step, so that a reader sees the old or the new one.
+// WriteInfo replaces run.json in one step, so that a reader sees the old or the new one, also after a power cut. The caller holds
+// [RunLock].
 func WriteInfo(dir string, info Info) error {
 	info.Format = InfoFormat
 	body, err := json.MarshalIndent(info, "", "  ")
@@ -118,7 +171,7 @@ func WriteInfo(dir string, info Info) error {
 		return err
 	}
 	aside := filepath.Join(dir, RunFile+".new")
-	if err := os.WriteFile(aside, append(body, '\n'), 0o640); err != nil { //nolint:gosec // group may read, as the directory
+	if err := writeSynced(aside, append(body, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", RunFile, err)
 	}
 	if err := os.Rename(aside, filepath.Join(dir, RunFile)); err != nil {
@@ -127,29 +180,78 @@ func WriteInfo(dir string, info Info) error {
 	return nil
 }
 
+func writeSynced(name string, body []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640) //nolint:gosec // group may read, as the directory
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(body)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
 // RemoveInfo takes run.json away at the end of a run.
 func RemoveInfo(dir string) { _ = os.Remove(filepath.Join(dir, RunFile)) }
 
 // ReadInfo finds the wayside that is using dir. The error wraps ErrNotRunning if there is none, which a stale run.json
-// (left by a killed process) does not hide: the lock decides.
+// (left by a killed process or a power cut, whatever it says) does not hide: the lock decides.
 func ReadInfo(dir string) (Info, error) {
-	body, err := os.ReadFile(filepath.Join(dir, RunFile)) //nolint:gosec // the operator's own data directory
+	name := filepath.Join(dir, RunFile)
+	body, err := os.ReadFile(name) //nolint:gosec // the operator's own data directory
 	if errors.Is(err, os.ErrNotExist) {
 		return Info{}, fmt.Errorf("%w: %s", ErrNotRunning, dir)
 	}
 	if err != nil {
 		return Info{}, fmt.Errorf("read %s: %w", RunFile, err)
 	}
+	state, pid := lookAtLock(dir)
+	if state == lockFree {
+		return Info{}, fmt.Errorf("%w: %s was left by a process that has ended", ErrNotRunning, name)
+	}
 	var info Info
 	if err := json.Unmarshal(body, &info); err != nil {
-		return Info{}, fmt.Errorf("read %s: %w", filepath.Join(dir, RunFile), err)
+		return Info{}, fmt.Errorf("read %s: %w", name, err)
 	}
-	if info.PID > 0 && errors.Is(syscall.Kill(info.PID, 0), syscall.ESRCH) {
-		return Info{}, fmt.Errorf("%w: %s names process %d, which has ended", ErrNotRunning, filepath.Join(dir, RunFile), info.PID)
+	if state == lockHeld && pid > 0 && info.PID > 0 && pid != info.PID {
+		return Info{}, fmt.Errorf("%w: %s names process %d, and process %d has the directory", ErrNotRunning, name, info.PID, pid)
+	}
+	if state == lockUnknown && info.PID > 0 && errors.Is(syscall.Kill(info.PID, 0), syscall.ESRCH) {
+		return Info{}, fmt.Errorf("%w: %s names process %d, which has ended", ErrNotRunning, name, info.PID)
 	}
 	if info.Format > InfoFormat {
 		return Info{}, fmt.Errorf("%s was written by wayside %s in format %d, this version knows %d: use the version that runs there, or name it with --admin",
-			filepath.Join(dir, RunFile), info.Version, info.Format, InfoFormat)
+			name, info.Version, info.Format, InfoFormat)
 	}
 	return info, nil
+}
+
+type lockState int
+
+const (
+	lockUnknown lockState = iota // it cannot be looked at
+	lockFree
+	lockHeld
+)
+
+// lookAtLock reports whether somebody holds [RunLock], and who as far as is known, else 0. A free lock is shared for a moment.
+func lookAtLock(dir string) (state lockState, pid int) {
+	file, err := os.Open(filepath.Join(dir, RunLock)) //nolint:gosec // the operator's own data directory
+	if errors.Is(err, os.ErrNotExist) {
+		return lockFree, 0
+	}
+	if err != nil {
+		return lockUnknown, 0
+	}
+	defer func() { _ = file.Close() }() // releases it
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	switch {
+	case err == nil:
+		return lockFree, 0
+	case !errors.Is(err, syscall.EWOULDBLOCK):
+		return lockUnknown, 0
+	}
+	_, _ = fmt.Sscanf(holder(file), "pid %d ", &pid)
+	return lockHeld, pid
 }

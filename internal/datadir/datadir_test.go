@@ -49,6 +49,10 @@ func TestInfo(t *testing.T) {
 	if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("empty directory: %v", err)
 	}
+	lock, err := Acquire(dir, RunLock)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := Info{Format: InfoFormat, PID: os.Getpid(), Started: time.Unix(1_790_000_000, 0).UTC(), Listen: "127.0.0.1:1", Admin: "http://127.0.0.1:2"}
 	if err := WriteInfo(dir, want); err != nil {
 		t.Fatal(err)
@@ -68,20 +72,158 @@ func TestInfo(t *testing.T) {
 	if _, err := ReadInfo(dir); err == nil || !strings.Contains(err.Error(), "in format 2, this version knows 1") {
 		t.Errorf("run.json of a newer wayside: %v", err)
 	}
-	// A process that has certainly ended and been waited for.
-	cmd := exec.Command("true")
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	want.PID = cmd.Process.Pid
 	if err := WriteInfo(dir, want); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("run.json of an ended process: %v", err)
 	}
 	RemoveInfo(dir)
 	if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("after removal: %v", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStaleInfo: whatever a run.json says whose wayside has ended, nobody takes it for that of a running one: not a process number that
+// another process has by now, nor what a power cut left of the file.
+func TestStaleInfo(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil { // has certainly ended and been waited for
+		t.Fatal(err)
+	}
+	write := func(pid int) func(dir string) error {
+		return func(dir string) error { return WriteInfo(dir, Info{PID: pid, Admin: "http://127.0.0.1:2"}) }
+	}
+	for name, leave := range map[string]func(dir string) error{
+		"ended process":            write(cmd.Process.Pid),
+		"number of a live process": write(os.Getpid()),
+		"number of the first one":  write(1),
+		"empty":                    func(dir string) error { return os.WriteFile(filepath.Join(dir, RunFile), nil, 0o600) },
+		"cut off":                  func(dir string) error { return os.WriteFile(filepath.Join(dir, RunFile), []byte(`{"pid": 1`), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := leave(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
+				t.Errorf("without a lock: %v", err)
+			}
+			lock, err := Acquire(dir, RunLock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := lock.Release(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
+				t.Errorf("with a lock that nobody holds: %v", err)
+			}
+		})
+	}
+	dir := t.TempDir()
+	if err := write(1)(dir); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := Acquire(dir, RunLock) // as a command does that works on the files
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("with the lock of another process than the one it names: %v", err)
+	}
+	_ = lock.Release()
+}
+
+// TestLookingIsNoHolding: ReadInfo looks at the lock all the time, and nobody who takes it meanwhile is refused.
+func TestLookingIsNoHolding(t *testing.T) {
+	dir := t.TempDir()
+	if err := WriteInfo(dir, Info{PID: os.Getpid()}); err != nil {
+		t.Fatal(err)
+	}
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_, _ = ReadInfo(dir)
+			}
+		}
+	}()
+	for range 200 {
+		lock, err := Acquire(dir, RunLock)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		_ = lock.Release()
+	}
+	close(done)
+	<-stopped
+}
+
+func TestKnown(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte("hi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Known(dir); !errors.Is(err, ErrNoData) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a directory of somebody else: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d entries in it now, %v", len(entries), err)
+	}
+	if err := Known(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing directory: %v", err)
+	}
+	lock, err := Acquire(dir, RunLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Release() }()
+	if err := Known(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCopiesOfDeadVerifications are removed by whoever takes the directory next, and nothing else is.
+func TestCopiesOfDeadVerifications(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "da[t]a*")
+	if err := Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := Acquire(dir, RunLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := VerifyCopy(dir)
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(at, "store", "x"), 0o750)
+	}
+	kept := filepath.Join(dir, ".serve-1")
+	if err = errors.Join(err, os.Mkdir(kept, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	books, err := Acquire(dir, CollectLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = books.Release() }()
+	if _, err := os.Stat(at); err != nil {
+		t.Errorf("a copy in use: %v", err)
+	}
+	_ = lock.Release()
+	if lock, err = Acquire(dir, RunLock); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Release() }()
+	if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy of a dead verification: %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
 	}
 }

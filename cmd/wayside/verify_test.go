@@ -1,0 +1,159 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// leaveSpool makes a spool of one dead process below dir: so many responses, those up to acked acknowledged.
+func leaveSpool(t *testing.T, dir string, responses int, acked uint64) {
+	t.Helper()
+	s, err := spool.Open(spool.Options{
+		Dir: filepath.Join(dir, datadir.SpoolDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range responses {
+		s.Record(&event.Event{TimeMicros: 1_790_000_000_000_000 + int64(i), Kind: event.KindRequest, Status: 200, Path: []byte("/")})
+	}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ack(t.Context(), s.Epoch(), acked); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantSaid runs verify and wants all of parts in what it says, and no copy left behind.
+func wantSaid(t *testing.T, code int, dir string, parts ...string) {
+	t.Helper()
+	said := command(t, code, "verify", "--data", dir)
+	for _, part := range parts {
+		if !strings.Contains(said, part) {
+			t.Errorf("no %q in\n%s", part, said)
+		}
+	}
+	wantNoCopies(t, dir)
+}
+
+func wantNoCopies(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := filepath.Glob(filepath.Join(dir, ".verify-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
+
+func TestVerifyOfAnotherDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte("hi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, exitFailure, dir, "no wayside data here: "+dir)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d entries in it now, %v", len(entries), err)
+	}
+}
+
+func TestVerifyWithoutAStore(t *testing.T) {
+	never := t.TempDir()
+	leaveSpool(t, never, 40, 0)
+	wantSaid(t, exitOK, never, "skipped: there is none")
+
+	dir := archived(t, "")
+	wantSaid(t, exitOK, dir)
+	if err := os.RemoveAll(filepath.Join(dir, datadir.StoreDir)); err != nil {
+		t.Fatal(err)
+	}
+	leaveSpool(t, dir, 40, 25)
+	wantSaid(t, exitFailure, dir, "store is gone: the next start counts what was acknowledged to it as quarantined",
+		"events up to 25 were acknowledged, the store has them up to 0")
+	if err := os.Remove(filepath.Join(dir, datadir.StoreDir+".lock")); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, exitFailure, dir, "events up to 25 were acknowledged, the store has them up to 0")
+}
+
+// TestVerifyBesideAStaleRunFile: what a killed process left of run.json stops no command that works on the files.
+func TestVerifyBesideAStaleRunFile(t *testing.T) {
+	dir := archived(t, "")
+	leaveSpool(t, dir, 10, 0)
+	if err := datadir.WriteInfo(dir, datadir.Info{PID: 1, Admin: "http://127.0.0.1:2"}); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, exitOK, dir, "spool figures")
+	if err := os.Truncate(filepath.Join(dir, datadir.RunFile), 0); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, exitOK, dir, "spool figures")
+}
+
+func TestVerifyWithoutTheArchive(t *testing.T) {
+	dir := archived(t, "")
+	t.Setenv("WAYSIDE_ARCHIVE_URL", "s3://bucket/prefix?endpoint=https://127.0.0.1:2&region=us-east-1")
+	t.Setenv("WAYSIDE_ARCHIVE_CA_FILE", filepath.Join(dir, "none.pem"))
+	wantSaid(t, exitFailure, dir, "cannot be opened, and was not checked", "none.pem", "hourly", "spool figures")
+}
+
+// TestVerifyNamesReportsOfLosses: a report of what was lost, which nothing stands beside, is something to look at.
+func TestVerifyNamesReportsOfLosses(t *testing.T) {
+	dir := archived(t, "")
+	aside := filepath.Join(dir, datadir.Quarantine)
+	if err := os.MkdirAll(aside, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a-spool-x-queue.db", "a-spool-x-queue.db.txt", "b-spool-x-loss.txt"} {
+		if err := os.WriteFile(filepath.Join(aside, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantSaid(t, exitOK, dir, "2 entries", "1 are reports of what was lost")
+}
+
+// TestVerifyOnAFullDisk: without room for a copy of the store's logs, the rest is checked, and the store said not to be.
+func TestVerifyOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("SKIPPED: the test of a full disk needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.CopyFS(dir, os.DirFS(archived(t, ""))); err != nil {
+		t.Fatal(err)
+	}
+	command(t, exitOK, "verify", "--data", dir) // makes the locks
+	f, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for chunk := make([]byte, 4096); err == nil; {
+		_, err = f.Write(chunk)
+	}
+	wantSaid(t, exitFailure, dir, "store", "was not checked, for want of room", "spool figures", "quarantine")
+}
+
+// TestVerifyOfADeadVerification: the copy of one that was killed goes with the next, and with the next start.
+func TestVerifyOfADeadVerification(t *testing.T) {
+	dir := archived(t, "")
+	at := filepath.Join(dir, ".verify-1", "store")
+	if err := os.MkdirAll(at, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, exitOK, dir)
+}

@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp"},
 	"internal/s3test":        nil,
-	"internal/faults":        {"internal/e2e", "internal/load", "uploader"},
+	"internal/faults":        {"internal/datadir", "internal/e2e", "internal/load", "uploader"},
 	"internal/pathbench":     nil,
 	"internal/terminal":      nil,
 	"internal/e2e":           {"internal/datadir", "internal/load", "internal/s3test", "uploader"},

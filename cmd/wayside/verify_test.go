@@ -2,15 +2,20 @@ package main
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/s3test"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -156,4 +161,33 @@ func TestVerifyOfADeadVerification(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSaid(t, exitOK, dir)
+}
+
+// TestVerifyEndsInOrder: SIGTERM ends one that waits for an archive, and leaves no copy behind.
+func TestVerifyEndsInOrder(t *testing.T) {
+	server := s3test.Start(t)
+	for _, setting := range server.Env() {
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
+	pass := newForwarder(t, server).plain
+	var hang atomic.Bool
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !hang.Load() {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM) // ends the test where nobody waits for it
+		<-r.Context().Done()
+	}))
+	defer front.Close()
+	address := strings.ReplaceAll(server.URL("shop"), server.Endpoint, front.URL)
+	t.Setenv("WAYSIDE_ARCHIVE_URL", address)
+	dir := archived(t, address)
+	command(t, exitOK, "verify", "--data", dir)
+	hang.Store(true)
+	if said := command(t, exitFailure, "verify", "--data", dir); !strings.Contains(said, "verify: context canceled") {
+		t.Error(said)
+	}
+	wantNoCopies(t, dir)
 }

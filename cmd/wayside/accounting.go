@@ -3,14 +3,20 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -38,6 +44,7 @@ const (
 func (t *traffic) accounting(ctx context.Context) (any, error) {
 	var figures api.Accounting
 	var viewErr error
+	var known bool
 	began, asking := time.Now(), time.Duration(0)
 	for ; ; time.Sleep(accountingPause) {
 		before, err := t.spool.Ledgers(ctx, nil)
@@ -46,12 +53,13 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 		}
 		var view *collector.View
 		asked := time.Now()
-		view, viewErr = t.askView(ctx)
+		view, viewErr = t.askView(ctx, before)
 		asking += time.Since(asked)
 		ledgers, err := t.spool.Ledgers(ctx, view.Applied)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
 		}
+		known = t.knows(ledgers)
 		figures = api.Account(ledgers, view.Ledgers, view.Totals, view.Aggregated)
 		// An epoch that was retired between the two readings is in neither; while the traffic goes on, a response may be
 		// counted in one figure and not yet in the next. Neither is so a moment later.
@@ -65,28 +73,52 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 		a.Books = viewErr.Error()
 		a.AcknowledgedSince = a.Acknowledge()
 		// Where nothing could be recorded, as in a data directory that cannot be used, nothing is on its way either.
-		a.Settled = a.Settled && a.Recorded == 0
+		a.Settled = a.Settled && a.Recorded == 0 && known
+		if !known {
+			a.Books += "; not all that its store holds is known yet, and what is not known is missing here"
+		}
 	}
 	a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
 	return a, nil
 }
 
-// askView returns the books process's present view or, with an error, its last.
-func (t *traffic) askView(ctx context.Context) (*collector.View, error) {
+// lastView is what the books process said of its store, and the ledgers that the spools had before.
+type lastView struct {
+	view   *collector.View
+	before []spool.Ledger
+}
+
+// askView returns the books process's present view or, with an error, its last. before are the ledgers that the spools have had.
+func (t *traffic) askView(ctx context.Context, before []spool.Ledger) (*collector.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	body, err := t.admin.AskBooks(ctx, http.MethodGet, pathView)
 	if err == nil {
 		view := &collector.View{}
 		if err = json.Unmarshal(body, view); err == nil {
-			t.view.Store(view)
+			t.view.Store(&lastView{view, before})
 			return view, nil
 		}
 	}
 	if last := t.view.Load(); last != nil {
-		return last, err
+		return last.view, err
 	}
 	return &collector.View{}, err
+}
+
+// knows reports whether the last view of the store, with the ledgers that the spools have now, tells all that was ever counted.
+func (t *traffic) knows(now []spool.Ledger) bool {
+	last := t.view.Load()
+	if last == nil {
+		return !t.hadStore
+	}
+	return complete(last.before, now, last.view.Ledgers)
+}
+
+// hasStore reports whether the data directory has, or may have, a store of earlier runs.
+func hasStore(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(dir, datadir.StoreDir))
+	return len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
 }
 
 // complete reports whether every epoch that was there before is in one of the two lists.
@@ -103,6 +135,9 @@ func complete(before, active []spool.Ledger, stored []store.Ledger) bool {
 
 // archiveState is the archive's line in /readyz?verbose.
 func (t *traffic) archiveState() (ok bool, detail string) {
+	if _, silent := t.admin.BooksSilent(); silent {
+		return false, "not known while the books process does not answer"
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	body, err := t.admin.AskBooks(ctx, http.MethodGet, pathStatus)

@@ -259,6 +259,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
 	})
+	mux.HandleFunc("GET "+admin.PathThere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /api/v1/jobs", b.jobs)
 	mux.HandleFunc("GET "+pathCatalogue, b.serveCatalogue)
 	mux.HandleFunc("GET "+pathVerifyBooks, func(w http.ResponseWriter, r *http.Request) {

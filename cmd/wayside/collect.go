@@ -92,7 +92,11 @@ func collectInherited(ctx context.Context, logTo io.Writer) error {
 		return err
 	}
 	log := newLogger(logTo, cfg.Log, "collect")
-	if err := keepBooks(ctx, cfg, log, spoolConn, relayConn); err != nil {
+	lock, err := waitForLock(ctx, cfg.Data.Dir, log)
+	if err == nil {
+		err = errors.Join(keepBooks(ctx, cfg, log, spoolConn, relayConn), lock.Release())
+	}
+	if err != nil {
 		log.Error("the books process cannot go on", "error", err)
 		return &loggedError{err}
 	}
@@ -109,9 +113,10 @@ func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) er
 	}
 	var taken time.Time // since when another books process has been seen to have the directory
 	for said := ""; ; {
-		spoolConn, relayConn, err := connectBeside(cfg.Data.Dir)
-		if err == nil {
-			err = keepBooks(ctx, cfg, log, spoolConn, relayConn)
+		err := keepBooksBeside(ctx, cfg, log)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			log.Info("stopped before the books were open")
+			return nil
 		}
 		if ctx.Err() != nil || errors.Is(err, datadir.ErrInUse) {
 			return err
@@ -148,15 +153,24 @@ func booksElsewhere(dir string) error {
 	return nil
 }
 
-func connectBeside(dir string) (spoolConn, relayConn net.Conn, err error) {
-	if spoolConn, err = link.Connect(dir, link.Spool); err != nil {
-		return nil, nil, err
+// keepBooksBeside connects to wayside run and keeps the books. wayside run asks whichever came last on the relay, so that is
+// connected only once the directory is this process's.
+func keepBooksBeside(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
+	spoolConn, err := link.Connect(cfg.Data.Dir, link.Spool)
+	if err != nil {
+		return err
 	}
-	if relayConn, err = link.Connect(dir, link.Relay); err != nil {
-		_ = spoolConn.Close()
-		return nil, nil, err
+	defer func() { _ = spoolConn.Close() }()
+	lock, err := waitForLock(ctx, cfg.Data.Dir, log)
+	if err != nil {
+		return err
 	}
-	return spoolConn, relayConn, nil
+	defer func() { _ = lock.Release() }()
+	relayConn, err := link.Connect(cfg.Data.Dir, link.Relay)
+	if err != nil {
+		return err
+	}
+	return keepBooks(ctx, cfg, log, spoolConn, relayConn)
 }
 
 // lockWait is how long a books process waits for the one before it, which may still be closing the store.
@@ -167,7 +181,7 @@ const lockWait = 15 * time.Second
 const booksGCPercent = 50
 
 // keepBooks runs the books until the traffic process goes away or ctx is done; in the second case it drains and archives
-// first. It owns both connections.
+// first. It owns both connections; the caller holds the books' lock.
 func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spoolConn, relayConn net.Conn) error {
 	defer func() { _ = spoolConn.Close() }()
 	listener, err := link.NewListener(relayConn)
@@ -183,11 +197,6 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 		debug.SetGCPercent(booksGCPercent)
 	}
 	debug.SetMemoryLimit(cfg.Collector.MemoryBytesMax.Int64())
-	lock, err := waitForLock(ctx, cfg.Data.Dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Release() }()
 	source, err := spool.NewClient(spoolConn)
 	if err != nil {
 		return err
@@ -200,12 +209,15 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 	return errors.Join(err, b.close())
 }
 
-func waitForLock(ctx context.Context, dir string) (*datadir.Lock, error) {
+func waitForLock(ctx context.Context, dir string, log *slog.Logger) (*datadir.Lock, error) {
 	deadline := time.Now().Add(lockWait)
-	for {
+	for said := false; ; said = true {
 		lock, err := datadir.Acquire(dir, datadir.CollectLock)
 		if !errors.Is(err, datadir.ErrInUse) || time.Now().After(deadline) {
 			return lock, err
+		}
+		if !said {
+			log.Info("waiting for another books process to leave", "reason", err, "at_most", lockWait.String())
 		}
 		select {
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -58,7 +59,7 @@ var (
 	descUnsynced = prometheus.NewDesc("wayside_spool_unsynced_total", "With spool.sync: request, responses released although the fsync failed or took too long.", nil, nil)
 	descDegraded = prometheus.NewDesc("wayside_spool_degraded", "1 while events cannot be recorded or committed.", nil, nil)
 
-	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected.", nil, nil)
+	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected and answers.", nil, nil)
 	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Times the books process was started again.", nil, nil)
 )
 
@@ -104,7 +105,8 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 		count(descLinesLost, float64(m.t.access.Dropped()))
 	}
 	m.spool(gauge, count)
-	gauge(descBooksUp, truth(!m.t.booksAway.Load()))
+	_, silent := m.t.admin.BooksSilent()
+	gauge(descBooksUp, truth(!m.t.peer.away() && !silent))
 	if m.t.child != nil {
 		count(descBooksRestarts, float64(m.t.child.Status().Restarts))
 	}
@@ -191,8 +193,12 @@ func (t *traffic) checks() []admin.Check {
 			return true, fmt.Sprintf("%s waiting, %d bytes of queue", counted(s.PendingEvents, "event"), s.QueueBytes)
 		}},
 		{Name: "books", State: func() (bool, string) {
-			if t.booksAway.Load() {
+			if t.peer.away() {
 				return false, "the books process is away; what is recorded waits in the spool"
+			}
+			if since, silent := t.admin.BooksSilent(); silent {
+				return false, "the books process is connected and has not answered since " + since.UTC().Format(time.RFC3339) +
+					"; what is recorded waits in the spool"
 			}
 			return true, "connected"
 		}},

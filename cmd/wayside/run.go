@@ -142,6 +142,7 @@ const sameSignal = 20 * time.Millisecond
 // stands above the books, so its trouble is logged and every unrecorded response is counted.
 func (t *traffic) openData() error {
 	dir := t.cfg.Data.Dir
+	t.hadStore = hasStore(dir)
 	err := datadir.Create(dir)
 	if err == nil {
 		t.lock, err = datadir.Acquire(dir, datadir.RunLock)

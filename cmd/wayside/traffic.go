@@ -14,13 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/accesslog"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
-	"github.com/wayside-proxy/wayside/internal/link"
 	"github.com/wayside-proxy/wayside/internal/supervise"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
@@ -47,10 +45,11 @@ type traffic struct {
 	recorder                     proxy.Recorder
 	access                       *accesslog.Log // nil without log.access
 	admin                        *admin.Server
-	child                        *supervise.Supervisor          // nil with --no-collector
-	view                         atomic.Pointer[collector.View] // what the books process last said of its books
+	child                        *supervise.Supervisor    // nil with --no-collector
+	view                         atomic.Pointer[lastView] // what the books process last said of its books
+	hadStore                     bool                     // the data directory had a store when this process started
 	snapshots                    *snapshot.History
-	booksAway                    atomic.Bool
+	peer                         presence
 
 	failed chan error // the first part that cannot go on
 	parts  sync.WaitGroup
@@ -61,7 +60,7 @@ type traffic struct {
 func (t *traffic) build() error {
 	var err error
 	t.failed = make(chan error, 8)
-	t.booksAway.Store(true)
+	t.peer.came = make(chan struct{}, 1)
 	t.snapshots = snapshot.NewHistory(0)
 	t.queueLimit = queueBytesMax(t.cfg)
 	t.spool, err = spool.Open(spool.Options{
@@ -102,7 +101,7 @@ func (t *traffic) build() error {
 	}
 	t.child = supervise.New(supervise.Options{
 		Args: []string{"collect", "--inherited"}, Config: handover,
-		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: t.booksLeft, Stderr: t.logTo, Logger: t.log,
+		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: func(error) { t.booksLeft(nil) }, Stderr: t.logTo, Logger: t.log,
 		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
 	})
 	return nil
@@ -143,6 +142,7 @@ func (t *traffic) start(forced context.Context) {
 	if t.access != nil {
 		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
 	}
+	t.part("touch", func() error { t.keepInTouch(ctx); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, time.Second) })
 	if t.probesLn != nil {
@@ -172,57 +172,6 @@ func (t *traffic) wait() {
 	if err := t.spool.Close(); err != nil {
 		t.log.Warn("close spool", "error", err)
 	}
-}
-
-func (t *traffic) booksCame(pid int, dialer *link.Dialer) {
-	t.log.Info("books process started", "pid", pid)
-	t.admin.SetBooks(dialer)
-	t.booksAway.Store(false)
-}
-
-func (t *traffic) booksLeft(error) {
-	t.booksAway.Store(true)
-	t.admin.SetBooks(nil)
-}
-
-// serveCollect lets a separately started books process connect through the data directory.
-func (t *traffic) serveCollect(ctx context.Context) error {
-	ln, err := link.Listen(t.cfg.Data.Dir)
-	if err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		conns.Go(func() { t.serveChannel(ctx, conn) })
-	}
-}
-
-func (t *traffic) serveChannel(ctx context.Context, conn net.Conn) {
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	ch, err := link.ReadChannel(conn)
-	if err != nil {
-		t.log.Warn("refused a connection on the collect socket", "error", err)
-		return
-	}
-	if ch == link.Spool {
-		_ = t.server.ServeConn(ctx, conn)
-		return
-	}
-	dialer, err := link.NewDialer(conn)
-	if err != nil {
-		t.log.Warn("refused a connection on the collect socket", "error", err)
-		return
-	}
-	t.booksCame(0, dialer)
-	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing here: this ends when it does
-	t.booksLeft(nil)
 }
 
 // published takes what the books process leaves with the traffic process.

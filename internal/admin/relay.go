@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,17 +20,15 @@ import (
 // ErrBooksAway is returned while no books process is connected.
 var ErrBooksAway = errors.New("the books process is away; traffic is served, and what is recorded waits in the spool")
 
+// ErrBooksSilent is returned where a books process is connected and leaves even a short question unanswered.
+var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
+
 // relay passes requests on to the books process over connections that a link.Dialer makes.
 type relay struct {
 	proxy *httputil.ReverseProxy
 	wait  time.Duration        // answerWait, less in tests
+	there time.Duration        // thereWait, less in tests
 	peer  atomic.Pointer[peer] // nil while the books process is away
-}
-
-// peer is a books process.
-type peer struct {
-	reads *http.Transport // for what people read, which waits for answerWait at most
-	jobs  *http.Transport // for what may take as long as it takes, and what has a limit of its own
 }
 
 // answerWait is how long a relayed question may wait for the answer's header. A books process that hangs or was stopped takes
@@ -37,7 +36,7 @@ type peer struct {
 const answerWait = time.Minute
 
 func newRelay(log *slog.Logger) *relay {
-	r := &relay{wait: answerWait}
+	r := &relay{wait: answerWait, there: thereWait}
 	r.proxy = &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(&url.URL{Scheme: "http", Host: "collect"})
@@ -55,7 +54,7 @@ func newRelay(log *slog.Logger) *relay {
 			log.Debug("relay to the books process", "error", err)
 			w.Header().Set("Retry-After", "1")
 			reason := err.Error()
-			if !errors.Is(err, ErrBooksAway) {
+			if !errors.Is(err, ErrBooksAway) && !errors.Is(err, ErrBooksSilent) {
 				reason = "the books process does not answer: " + reason
 			}
 			writeError(w, http.StatusServiceUnavailable, reason)
@@ -64,13 +63,20 @@ func newRelay(log *slog.Logger) *relay {
 	return r
 }
 
-// RoundTrip passes a request on to the present books process.
+// RoundTrip passes a request on to the present books process. What may take long, and what is asked of one that was silent
+// lately, goes only to one that answers a short question first.
 func (r *relay) RoundTrip(req *http.Request) (*http.Response, error) {
 	p := r.peer.Load()
 	if p == nil {
 		return nil, ErrBooksAway
 	}
-	if req.Method == http.MethodGet || req.Method == http.MethodHead {
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if !reads || p.silent.Load() != nil {
+		if err := p.askThere(req.Context()); err != nil {
+			return nil, err
+		}
+	}
+	if reads {
 		return p.reads.RoundTrip(req)
 	}
 	return p.jobs.RoundTrip(req)
@@ -87,7 +93,7 @@ func (s *Server) SetBooks(dialer *link.Dialer) {
 				DialContext: dialer.DialContext, MaxIdleConns: 8, IdleConnTimeout: time.Minute, DisableCompression: true, ResponseHeaderTimeout: wait,
 			}
 		}
-		next = &peer{reads: transport(s.relay.wait), jobs: transport(0)}
+		next = &peer{reads: transport(s.relay.wait), jobs: transport(0), wait: s.relay.there}
 	}
 	if old := s.relay.peer.Swap(next); old != nil {
 		old.reads.CloseIdleConnections()
@@ -96,7 +102,7 @@ func (s *Server) SetBooks(dialer *link.Dialer) {
 }
 
 // AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while
-// it is away.
+// it is away, and ErrBooksSilent where ctx has no deadline and it does not answer a short question first.
 func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
 	return s.askBooks(ctx, method, path, http.NoBody)
 }
@@ -115,7 +121,15 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	if p == nil {
 		return nil, ErrBooksAway
 	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		if err := p.askThere(ctx); err != nil {
+			return nil, err
+		}
+	}
 	resp, err := p.jobs.RoundTrip(req)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("the books process does not answer: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

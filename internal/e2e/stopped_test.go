@@ -1,0 +1,126 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// signalBooks sends a signal to the books process, once there is one.
+func signalBooks(t *testing.T, w *Wayside, s syscall.Signal) {
+	t.Helper()
+	eventually(t, "a books process", func() bool { return w.BooksPID() > 0 })
+	if err := syscall.Kill(w.BooksPID(), s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs a command of the binary, for half a minute at most, and returns its exit code and all it said.
+func command(t *testing.T, w *Wayside, args ...string) (code int, said string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, w.Binary, append(args, "--data", w.DataDir)...).CombinedOutput() //nolint:gosec // the binary under test
+	if err != nil {
+		code = exitCode(err)
+	}
+	return code, string(out)
+}
+
+// TestStoppedBooks: a books process that was stopped before anyone has asked it hides no history, and leaves nobody waiting who asks
+// it for what may take long.
+func TestStoppedBooks(t *testing.T) {
+	w, log := newWayside(t, origin(t))
+	start(t, w)
+	send(t, w, 600, 200)
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Stop(40 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	start(t, w)
+	signalBooks(t, w, syscall.SIGSTOP)
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		if a, err := w.Accounting(t.Context()); err != nil || a.Settled || a.Responses != 0 && a.Responses != 600 {
+			t.Errorf("nothing is known, or all: %+v, %v", a, err)
+		}
+	})
+	for _, args := range [][]string{{"job", "archive"}, {"verify"}} {
+		asked.Go(func() {
+			if code, said := command(t, w, args...); code != 1 || !strings.Contains(said, "the books process does not answer") {
+				t.Errorf("%v: exit %d: %s", args, code, said)
+			}
+		})
+	}
+	asked.Wait()
+	eventually(t, "readiness says so", func() bool {
+		body, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
+		return err == nil && strings.Contains(string(body), "[!] books: the books process is connected and has not answered since")
+	})
+	signalBooks(t, w, syscall.SIGCONT)
+	eventually(t, "it answers again", func() bool {
+		body, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
+		return err == nil && strings.Contains(string(body), "[+] books: connected") && strings.Contains(log.String(), "the books process answers again")
+	})
+	eventually(t, "what its store holds was learnt before anyone asked", func() bool {
+		time.Sleep(time.Second) // for which it runs
+		signalBooks(t, w, syscall.SIGSTOP)
+		a, err := w.Accounting(t.Context())
+		signalBooks(t, w, syscall.SIGCONT)
+		return err == nil && !a.Settled && a.Responses == 600 && a.Applied == 600 && a.Check() == nil
+	})
+}
+
+// TestSecondCollect: one books process too many does not come between wayside run and the one that keeps the books.
+func TestSecondCollect(t *testing.T) {
+	w, _ := newWayside(t, origin(t), "--no-collector")
+	start(t, w)
+	collect := func() (*exec.Cmd, *safeBuffer) {
+		said := &safeBuffer{}
+		cmd := exec.Command(w.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
+		cmd.Stdout, cmd.Stderr = said, said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd, said
+	}
+	_, _ = collect()
+	send(t, w, 10, 200)
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second, said := collect()
+	eventually(t, "it waits", func() bool { return strings.Contains(said.String(), "waiting for another books process") })
+	for i, when := range []string{"while it waits", "after it has left"} {
+		send(t, w, 10, 200)
+		a, err := w.Settle(t.Context())
+		if want := uint64(10 * (i + 2)); err != nil || a.Applied != want { //nolint:gosec // small
+			t.Errorf("%s: %d applied, want %d, %v", when, a.Applied, want, err)
+		}
+		body, err := w.Ask(t.Context(), http.MethodGet, "/api/v1/accounting")
+		if err != nil || !bytes.Contains(body, []byte(`"books": "connected"`)) {
+			t.Errorf("%s: %s, %v", when, body, err)
+		}
+		if i > 0 {
+			break
+		}
+		if err := second.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Wait(); err != nil || strings.Contains(said.String(), "context canceled") {
+			t.Errorf("the second ended with %v: %s", err, said)
+		}
+	}
+	if code, said := command(t, w, "verify", "--local"); code != 0 {
+		t.Error(fmt.Sprint(code), said)
+	}
+}

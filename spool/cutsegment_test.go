@@ -51,7 +51,11 @@ func TestCutJournalSegmentAndKill(t *testing.T) {
 	if err := os.CopyFS(dead.Dir, os.DirFS(o.Dir)); err != nil {
 		t.Fatal(err)
 	}
+	dead.QuarantineDir = filepath.Join(t.TempDir(), "quarantine")
 	next := openSet(t, dead)
+	if reports, _ := filepath.Glob(filepath.Join(dead.QuarantineDir, "*-loss.txt")); len(reports) != 1 {
+		t.Errorf("reports %v", reports)
+	}
 	l := checkLedgers(t, next)[0]
 	if l.Responses != 21 || l.Recorded != 0 || l.Dropped["fault"] != 1 || l.Dropped["damaged"] != 20 {
 		t.Errorf("ledger %+v", l)
@@ -79,4 +83,39 @@ func activeSegment(t *testing.T, s *Set) (name string) {
 		name = n
 	}
 	return name
+}
+
+// TestRefusedAppendAndKill: nothing was taken before the segment was cut, so that nothing is lost but what was refused; the next process
+// reports that too.
+func TestRefusedAppendAndKill(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	want := appendN(t, s, 0, 20)
+	mustFlush(t, s)
+	names, err := filepath.Glob(filepath.Join(s.current.dir, "journal-*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Truncate(name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, refusal := s.TryAppend(sample(20)); refusal != RefusedFault {
+		t.Fatalf("refusal %v", refusal)
+	}
+	abandon(t, s)
+	s = openSet(t, o)
+	l := checkLedgers(t, s)[0]
+	if l.Recorded != 20 || l.Dropped["fault"] != 1 || l.Dropped["damaged"] != 0 {
+		t.Errorf("ledger %+v", l)
+	}
+	if reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-loss.txt")); len(reports) != 1 {
+		t.Errorf("reports %v", reports)
+	}
+	got, drops := split(drain(t, s))
+	wantEvents(t, got, want)
+	if len(drops) != 1 || string(drops[0].ErrorType) != "fault" {
+		t.Errorf("drop records %+v", drops)
+	}
 }

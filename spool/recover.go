@@ -109,6 +109,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 		s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses were recorded in %s and cannot be read any more: they count as dropped (%s).",
 			lost-before, dir, lostDamaged), fmt.Errorf("queue or journal of the dead process were damaged, cut off or gone; of %d responses the record is whole", e.recorded))
 	}
+	s.reportFaults(e)
 	for i := range e.index {
 		e.lastSeq = max(e.lastSeq, e.index[i].last)
 	}
@@ -120,6 +121,16 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 		s.o.Logger.Info("recovered spool", "epoch", e.id, "batches", n, "recorded", e.recorded, "from_journal", fromJournal)
 	}
 	return e, nil
+}
+
+// reportFaults leaves a report of appends that a damaged journal refused, where their process died before it wrote one.
+func (s *Set) reportFaults(e *epoch) {
+	refused := e.counters.dropped(RefusedFault)
+	if there, _ := filepath.Glob(filepath.Join(s.o.QuarantineDir, fmt.Sprintf("*-spool-%s-loss.txt", e.id))); refused == 0 || len(there) > 0 {
+		return
+	}
+	s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses were refused by the journal of %s: they count as dropped (%s).", refused, e.dir, RefusedFault),
+		errors.New("the mapped file was damaged or cut off while it was in use"))
 }
 
 // dropAckedLocked forgets what was acknowledged but still stands in a file.

@@ -136,6 +136,10 @@ func newDataDir(dir string, fill func(*store.Store) error) error {
 	if err != nil {
 		return err
 	}
+	// Ledgers of a store that was here before are not of the one that comes.
+	if err := os.RemoveAll(filepath.Join(dir, datadir.StoreDir+".ledgers")); err != nil {
+		return err
+	}
 	for _, e := range entries {
 		to := filepath.Join(dir, e.Name())
 		if _, err := os.Stat(to); err == nil && e.Name() != datadir.StoreDir {

@@ -30,7 +30,8 @@
 // # Layout
 //
 // Folder: <Dir>/ is Badger's, with a file "schema" that holds the schema version as text with its CRC32C, so that a store written by a
-// newer wayside is recognised before Badger touches it. <Dir>.lock is locked while the store is open. <Dir>.opening exists
+// newer wayside is recognised before Badger touches it. <Dir>.lock is locked while the store is open. <Dir>.ledgers
+// holds the ledgers once more, for when the store is lost (kept.go, ADR 60). <Dir>.opening exists
 // while it is being opened; a Go crash during that time is written to it. <Dir>/../reserve is disk space that is given up
 // when the store cannot be opened because the disk is full.
 //
@@ -56,7 +57,7 @@
 //	'z'                                               padding, see Flatten; no meaning
 //
 // Values are little endian. The state is seven numbers of 8 bytes: last batch, next plan, applied, quarantined, archived,
-// deleted, ledgers stored.
+// deleted, numbers given to ledgers.
 //
 // A block is: version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size |
 // payload. The header holds records, responses, raw bytes, applied at, first and last time, epoch (16) and the runs of

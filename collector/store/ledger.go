@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
 // Ledger is the final account of an epoch whose spool has been emptied and removed. The counters are those of the spool.
@@ -21,11 +24,15 @@ type Ledger struct {
 	Dropped   map[string]uint64 `json:"dropped,omitempty"` // by reason
 }
 
-// storedLedger is a ledger with its place in the order of storing.
+// storedLedger is a ledger with its place in the order of storing. The order of the sum is that of the latest in it.
 type storedLedger struct {
 	Ledger
 	Order uint64 `json:"order"`
+	Again uint64 `json:"again,omitempty"` // number of its latest change, if it was stored more than once
 }
+
+// changed is the number of its latest change: of two copies of a ledger, the one with the larger is the newer.
+func (l *storedLedger) changed() uint64 { return max(l.Order, l.Again) }
 
 func (l *Ledger) add(o *Ledger) {
 	l.Responses += o.Responses
@@ -41,7 +48,8 @@ func (l *Ledger) add(o *Ledger) {
 	l.Dropped = dropped
 }
 
-// SetLedger stores the final ledger of an epoch, synced. Storing it again changes nothing but its figures. When more than
+// SetLedger stores the final ledger of an epoch, synced, here and in the file beside the store: when it returns without an error,
+// the figures outlive the spool, and the loss of the store. Storing it again changes nothing but its figures. When more than
 // LedgersMax are kept, the oldest is added to the sum under the zero epoch, and its watermark is forgotten.
 func (s *Store) SetLedger(l Ledger) error {
 	if err := s.enter(); err != nil {
@@ -56,28 +64,26 @@ func (s *Store) SetLedger(l Ledger) error {
 
 	s.mu.Lock()
 	next := s.state
-	change := ledgerChange{set: storedLedger{Ledger: l}}
-	if known, ok := s.ledgers[l.Epoch]; ok {
-		change.set.Order = known.Order
-	} else {
-		next.ledgers++
-		change.set.Order = next.ledgers
-		if len(s.ledgers) >= s.o.LedgersMax {
-			change.sumOldest(s.ledgers)
-		}
-	}
+	next.ledgers++
+	change := newLedgerChange(s.ledgers, l, next.ledgers, s.o.LedgersMax)
 	s.mu.Unlock()
 
 	if err := s.update(func(txn *badger.Txn) error { return change.write(txn, next) }); err != nil {
 		return fmt.Errorf("store ledger of epoch %s: %w", l.Epoch, err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.state = next
 	change.apply(s.ledgers)
 	if change.remove != uuid.Nil {
 		delete(s.watermarks, change.remove)
 	}
+	s.mu.Unlock()
+	// A death before this leaves the spool, whose own figures count until the ledger is stored again.
+	crash.Point("store.ledger.before")
+	if err := s.keepLedgers(); err != nil {
+		return fmt.Errorf("store ledger of epoch %s: %w", l.Epoch, err)
+	}
+	crash.Point("store.ledger.after")
 	return nil
 }
 
@@ -86,6 +92,16 @@ type ledgerChange struct {
 	set    storedLedger
 	sum    *storedLedger // of all that were pushed out
 	remove uuid.UUID
+}
+
+func newLedgerChange(ledgers map[uuid.UUID]storedLedger, l Ledger, number uint64, ledgersMax int) ledgerChange {
+	c := ledgerChange{set: storedLedger{Ledger: l, Order: number}}
+	if known, ok := ledgers[l.Epoch]; ok {
+		c.set.Order, c.set.Again = known.Order, number
+	} else if len(ledgers) >= ledgersMax {
+		c.sumOldest(ledgers)
+	}
+	return c
 }
 
 func (c *ledgerChange) sumOldest(ledgers map[uuid.UUID]storedLedger) {
@@ -100,6 +116,7 @@ func (c *ledgerChange) sumOldest(ledgers map[uuid.UUID]storedLedger) {
 	}
 	sum := ledgers[uuid.Nil]
 	sum.add(&oldest.Ledger)
+	sum.Order = max(sum.Order, oldest.Order)
 	c.sum, c.remove = &sum, oldest.Epoch
 }
 
@@ -137,14 +154,23 @@ func setLedger(txn *badger.Txn, l *storedLedger) error {
 }
 
 func (s *Store) loadLedgers(txn *badger.Txn) error {
-	return each(txn, []byte{prefixLedger}, nil, func(_, value []byte) error {
+	first := uint64(math.MaxUint64)
+	err := each(txn, []byte{prefixLedger}, nil, func(_, value []byte) error {
 		var l storedLedger
 		if err := json.Unmarshal(value, &l); err != nil {
 			return fmt.Errorf("%w: ledger: %w", ErrDamaged, err)
 		}
 		s.ledgers[l.Epoch] = l
+		if l.Epoch != uuid.Nil {
+			first = min(first, l.Order)
+		}
 		return nil
 	})
+	if sum, ok := s.ledgers[uuid.Nil]; ok && sum.Order == 0 && first < math.MaxUint64 { // written before sums had one
+		sum.Order = first - 1
+		s.ledgers[uuid.Nil] = sum
+	}
+	return err
 }
 
 // Ledgers returns the ledgers of retired epochs in the order in which they were stored.

@@ -30,12 +30,14 @@ var openMu sync.Mutex
 //   - a store whose process was killed: batches beyond the checkpoint are folded again, and log files that were created
 //     and not begun are removed;
 //   - a store that is open elsewhere: [ErrInUse];
-//   - a store of a newer wayside: [ErrSchema], and nothing is touched;
+//   - a store, or ledgers kept beside it, of a newer wayside: [ErrSchema], and nothing is touched;
 //   - a full disk: the reserve file is given up and the store opened; if that is not enough, [ErrUnavailable];
 //   - another error of the file system: [ErrUnavailable], and nothing is touched;
 //   - a damaged store, or one during whose opening Go crashed twice: it is moved to QuarantineDir as <date>-store, with a
 //     report beside it, a warning is logged, and a new one is made of what can be shown to be right. The package comment says
-//     what that means.
+//     what that means;
+//   - ledgers beside the store that the store does not have: they come back, and what is missing of their epochs counts as
+//     quarantined. A damaged file of ledgers is set aside, and written anew.
 //
 // A process killed with SIGKILL leaves no crash text and is not held against the store.
 func Open(o Options) (*Store, error) {
@@ -102,6 +104,11 @@ func noteBegun(o *Options, lock *os.File) {
 }
 
 func openLocked(o Options) (*Store, error) {
+	var err error
+	if o.kept, err = readKept(&o); err != nil {
+		return nil, err
+	}
+	o.anew = o.anew || o.kept != nil
 	if err := finishSalvage(&o); err != nil {
 		return nil, err
 	}
@@ -226,6 +233,9 @@ func tryOpen(o Options) (s *Store, err error) {
 			err = dropUnlisted(&o)
 		}
 	}
+	if err == nil {
+		err = s.bringLedgersBack()
+	}
 	if err == nil && o.cut {
 		if err := os.Remove(cutFile(&o)); err != nil { // the question is asked once more
 			o.Logger.Warn("store: a file stays", "error", err)
@@ -325,11 +335,7 @@ func setStoreAside(o *Options, reason, carried string) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	now := o.Now().UTC()
-	base := filepath.Join(o.QuarantineDir, now.Format("2006-01-02")+"-store")
-	to := base
-	for n := 2; exists(to); n++ {
-		to = fmt.Sprintf("%s-%d", base, n)
-	}
+	to := freeName(filepath.Join(o.QuarantineDir, now.Format("2006-01-02")+"-store"))
 	if err := os.Rename(o.Dir, to); err != nil {
 		return fmt.Errorf("%w: set the damaged store aside: %w", ErrUnavailable, err)
 	}
@@ -341,10 +347,11 @@ func setStoreAside(o *Options, reason, carried string) error {
 	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
 		"It holds %s.\n%s\n%s\n"+
 		"What was not carried over is no longer counted. Events that were archived are safe in the archive. Responses that the\n"+
-		"spools and ledgers know of and that were not carried over count as quarantined; those still in a spool are applied to\n"+
-		"the new store, which is in %s.\n"+
+		"spools and ledgers know of (those of finished epochs stand in %s, too) and that were not carried\n"+
+		"over count as quarantined; those still in a spool are applied to the new store, which is in %s.\n"+
 		"The statistics of everything that was archived can be made again from the archive, beside what is there now:\n"+
-		"  wayside archive rebuild --into DIRECTORY\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), readStoreAside(to), carried, o.Dir)
+		"  wayside archive rebuild --into DIRECTORY\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), readStoreAside(to), carried,
+		filepath.Base(ledgersFile(o)), o.Dir)
 	if err := writeFileSynced(to+".txt", []byte(report)); err != nil {
 		o.Logger.Warn("store: the report on the damaged store could not be written", "error", err)
 	}

@@ -77,7 +77,7 @@ type Options struct {
 	// negative: nothing is salvaged. If the time is too short, nothing is.
 	SalvageTimeMax time.Duration
 	// RefuseDamaged makes Open leave a damaged store as it is, and return an error that wraps [ErrDamaged]: for whoever only
-	// looks at a store.
+	// looks at a store. The ledgers beside it are then neither read into the store nor written.
 	RefuseDamaged bool
 	// LedgersMax bounds the ledgers of retired epochs that are kept one by one; default 1,000. Older ones are summed.
 	LedgersMax int
@@ -85,8 +85,9 @@ type Options struct {
 	Now    func() time.Time // wall clock; default clock.Now
 	Logger *slog.Logger     // default slog.Default
 
-	anew bool // owned by Open: a store that is made now is not the first one here
-	cut  bool // owned by Open: the store may be one of an earlier moment
+	anew bool      // owned by Open: a store that is made now is not the first one here
+	cut  bool      // owned by Open: the store may be one of an earlier moment
+	kept *keptFile // owned by Open, then by the holder of writeMu: the ledgers beside the store, nil if there is no file
 }
 
 func (o *Options) setDefaults() error {

@@ -97,6 +97,7 @@ func salvage(o *Options) (saved *salvaged, err error) {
 	}
 	to := *o
 	to.Dir, to.anew = filepath.Join(salvageDir(o), "store"), false
+	to.RefuseDamaged = true // the ledgers are kept where the store will be, once it is there
 	if saved, err = copyStore(ctx, &to, view, lost); err == nil {
 		err = checkSalvaged(ctx, to)
 	}
@@ -204,6 +205,7 @@ type copier struct {
 	encoder *blockEncoder
 	report  *salvaged
 	now     func() time.Time
+	kept    *keptFile // ledgers beside the store, or nil
 
 	plans   map[int64][]*savedPlan // by hour
 	state   state
@@ -232,7 +234,7 @@ func copyStore(ctx context.Context, o *Options, viewDir string, lost lostKeys) (
 		return nil, fmt.Errorf("make the new store: %w", err)
 	}
 	c := &copier{
-		ctx: ctx, view: from.NewTransaction(false), out: to.NewWriteBatch(), lost: lost, report: &salvaged{lost: lost}, now: o.Now,
+		ctx: ctx, view: from.NewTransaction(false), out: to.NewWriteBatch(), lost: lost, report: &salvaged{lost: lost}, now: o.Now, kept: o.kept,
 		plans: map[int64][]*savedPlan{}, held: map[uuid.UUID]uint64{}, last: map[uuid.UUID]uint64{}, waiting: map[uuid.UUID]bool{},
 	}
 	defer c.view.Discard()

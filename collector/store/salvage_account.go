@@ -51,13 +51,14 @@ func (c *copier) writeAccounts() error {
 		var l storedLedger
 		if json.Unmarshal(value, &l) == nil {
 			ledgers[l.Epoch] = l
-			c.state.ledgers = max(c.state.ledgers, l.Order)
+			c.state.ledgers = max(c.state.ledgers, l.changed())
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	c.addKept(marks, ledgers)
 	unknown := uint64(0) // responses of epochs with neither watermark nor ledger
 	for epoch, n := range c.held {
 		mark, known := marks[epoch]
@@ -75,6 +76,33 @@ func (c *copier) writeAccounts() error {
 	return c.writeMarks(marks, ledgers)
 }
 
+// addKept adds the ledgers beside the store to those that were found in it. The watermark of a finished epoch is where it ended,
+// so that nothing of it is applied again beside being counted as quarantined.
+func (c *copier) addKept(marks map[uuid.UUID]watermark, ledgers map[uuid.UUID]storedLedger) {
+	if c.kept == nil || c.kept.damage != nil {
+		return
+	}
+	r := c.kept.lacking(ledgers)
+	if r.sum != nil {
+		ledgers[uuid.Nil] = *r.sum
+	}
+	for _, epoch := range r.gone {
+		delete(ledgers, epoch)
+		delete(marks, epoch)
+	}
+	for _, l := range r.ledgers {
+		ledgers[l.Epoch] = l.storedLedger
+	}
+	for _, l := range c.kept.Ledgers {
+		if _, finished := ledgers[l.Epoch]; finished && l.Epoch != uuid.Nil {
+			mark := marks[l.Epoch]
+			mark.seq = max(mark.seq, l.Seq)
+			marks[l.Epoch] = mark
+		}
+	}
+	c.state.ledgers = max(c.state.ledgers, c.kept.Stored)
+}
+
 // settleLedgers makes the ledgers of finished epochs agree with what is left of them: what is missing is quarantined, as the
 // spools' own ledgers have it done for the epochs that are not finished.
 func (c *copier) settleLedgers(marks map[uuid.UUID]watermark, ledgers map[uuid.UUID]storedLedger, unknown uint64) {
@@ -90,12 +118,7 @@ func (c *copier) settleLedgers(marks map[uuid.UUID]watermark, ledgers map[uuid.U
 			continue
 		}
 		mark := marks[epoch]
-		if have := mark.applied + mark.quarantined; l.Recorded >= have {
-			mark.quarantined += l.Recorded - have
-		} else {
-			l.Responses += have - l.Recorded
-			l.Recorded = have
-		}
+		l.settle(&mark)
 		marks[epoch], ledgers[epoch] = mark, l
 	}
 	for _, mark := range marks {

@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// crashPoints are the names in the code that real traffic reaches, see package crash. Those of store.quarantine, store.adopt,
-// store.forget, store.delete.chunk and uploader.expire need what traffic does not make: a batch that cannot be applied, a store that
-// was set aside, an order to forget, more blocks than one transaction takes, a month. Their packages' own tests pass them.
+// crashPoints are the names in the code that real traffic reaches, see package crash. Those of store.ledger lie just before
+// collector.retire.before. Those of store.quarantine, store.adopt, store.forget, store.delete.chunk and uploader.expire need what
+// traffic does not make: a batch that cannot be applied, a store that was set aside, an order to forget, more blocks than one
+// transaction takes, a month. Their packages' own tests pass them.
 var crashPoints = []string{
 	"spool.reserve.before", "spool.reserve.after", "spool.publish.before", "spool.publish.after",
 	"spool.seal.before", "spool.seal.after", "spool.commit.before", "spool.commit.after",

@@ -16,7 +16,7 @@ import (
 var fileKinds = []string{
 	"spool/*/journal-*.seg", "spool/*/queue*.db", "spool/*/ledger",
 	"store/*.sst", "store/*.mem", "store/*.vlog", "store/MANIFEST", "store/DISCARD", "store/KEYREGISTRY", "store/schema",
-	"run.json", "archive/v1/dt=*/*/*.gz", "archive/v1/dt=*/*/*.json", "archive/v1/stats/*/*/*.gz", "archive/v1/stats/*/*/*.json",
+	"run.json", "store.ledgers", "archive/v1/dt=*/*/*.gz", "archive/v1/dt=*/*/*.json", "archive/v1/stats/*/*/*.gz", "archive/v1/stats/*/*/*.json",
 }
 
 // kinds are the kinds of file to damage: all, or those that Only names.

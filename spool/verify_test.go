@@ -76,3 +76,30 @@ func TestVerifyWithoutStore(t *testing.T) {
 		t.Errorf("%q, want %q", problems, want)
 	}
 }
+
+// TestVerifyWithoutLedger: what the queue lost is not made up for by as much that only the journal has.
+func TestVerifyWithoutLedger(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	for i := range 3 {
+		appendN(t, s, 40*i, 40)
+		mustFlush(t, s)
+	}
+	appendN(t, s, 120, 50)
+	e := s.current
+	s.mu.Lock()
+	gone, m := e.index[0].key(), e.metaLocked(0, nil)
+	s.mu.Unlock()
+	if err := inStep(s, func() error { return e.writer().commit(nil, [][]byte{gone}, m) }); err != nil {
+		t.Fatal(err)
+	}
+	abandon(t, s)
+	remove(t, e.dir, "ledger")
+	problems := strings.Join(verifyDir(t, o, nil), "\n")
+	if !strings.Contains(problems, "the ledger is missing") || !strings.Contains(problems, "40 responses were recorded and are neither") {
+		t.Errorf("verify: %s", problems)
+	}
+	if l := checkLedgers(t, openSet(t, o))[0]; l.Recorded != 130 || l.Dropped[lostDamaged.String()] != 40 {
+		t.Errorf("ledger %+v", l)
+	}
+}

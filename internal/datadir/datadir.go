@@ -119,13 +119,15 @@ const (
 	lockPause = 5 * time.Millisecond
 )
 
+var pause = time.Sleep // a test lets go of the lock meanwhile
+
 func take(file *os.File, name string) (err error) {
 	for range lockTries {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if name != RunLock || !errors.Is(err, syscall.EWOULDBLOCK) {
 			return err
 		}
-		time.Sleep(lockPause)
+		pause(lockPause)
 	}
 	return err
 }

@@ -79,8 +79,7 @@ func runTraffic(ctx context.Context, o trafficOptions) error {
 	}
 	forced, cancelForced := context.WithCancelCause(context.Background())
 	defer cancelForced(nil)
-	t.start(forced)
-	info := t.announce()
+	info := t.announce(t.start(forced))
 	if o.started != nil {
 		o.started(info)
 	}
@@ -127,6 +126,9 @@ func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCaus
 			continue
 		}
 		t.log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
+		if t.child != nil {
+			t.child.Hurry()
+		}
 		force(errForced)
 		return
 	}
@@ -194,8 +196,8 @@ func listenTCP(what, addr, flag string) (net.Listener, error) {
 	return ln, nil
 }
 
-// announce writes run.json and the first log lines.
-func (t *traffic) announce() datadir.Info {
+// announce writes run.json, again and again until running is done where it cannot be written, and the first log lines.
+func (t *traffic) announce(running context.Context) datadir.Info {
 	info := datadir.Info{
 		PID: os.Getpid(), Version: version, Started: time.Now().UTC(),
 		Listen: t.trafficLn.Addr().String(), Admin: "http://" + t.adminLn.Addr().String(),
@@ -204,18 +206,23 @@ func (t *traffic) announce() datadir.Info {
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
 	t.log.Info("books", "data", t.cfg.Data.Dir, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
-	if t.lock != nil {
-		if err := datadir.WriteInfo(t.cfg.Data.Dir, info); err != nil {
-			t.log.Warn("other commands will not find this process by its data directory; use --admin", "error", err)
-		}
+	if err := t.claim(info); err != nil {
+		t.log.Warn("other commands will not find this process by its data directory until run.json can be written; use --admin", "error", err)
+		t.part("claim", func() error { t.keepClaiming(running, info); return nil })
 	}
 	return info
 }
 
 // shutdown stops in the order that loses nothing: no new traffic, then the last responses, then their events through
-// queue, store and archive. All of it ends when shutdown.timeout is over or forced is done.
+// queue, store and archive. All of it ends when forced is done, or so long before shutdown.timeout is over that the books
+// process can close its store; three quarters of that later it is waited for no more.
 func (t *traffic) shutdown(forced context.Context) {
-	ctx, cancel := context.WithTimeout(forced, t.now.Load().Shutdown.Timeout.Std())
+	timeout := t.now.Load().Shutdown.Timeout.Std()
+	toLeave := min(timeout/6, 3*time.Second)
+	if t.child != nil {
+		time.AfterFunc(timeout-toLeave/4, t.child.Hurry)
+	}
+	ctx, cancel := context.WithTimeout(forced, timeout-toLeave)
 	defer cancel()
 	began := time.Now()
 	t.admin.SetReady(false)
@@ -223,7 +230,7 @@ func (t *traffic) shutdown(forced context.Context) {
 	case <-time.After(t.now.Load().Shutdown.Delay.Std()):
 	case <-ctx.Done():
 	}
-	t.endTraffic(ctx)
+	t.endTraffic(ctx, toLeave)
 	if err := t.spool.Flush(ctx); err != nil {
 		t.log.Warn("flush spool", "error", err)
 	}
@@ -233,10 +240,10 @@ func (t *traffic) shutdown(forced context.Context) {
 }
 
 // endTraffic lets the requests in flight end, and keeps a third of the time, at most ten seconds, for the books: what is
-// recorded has to be drained and archived as well.
-func (t *traffic) endTraffic(ctx context.Context) {
+// recorded has to be drained and archived as well. toLeave, after ctx's deadline, is part of it.
+func (t *traffic) endTraffic(ctx context.Context, toLeave time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
-		keep := min(time.Until(deadline)/3, 10*time.Second)
+		keep := max(0, min((time.Until(deadline)+toLeave)/3, 10*time.Second)-toLeave)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-keep))
 		defer cancel()

@@ -133,8 +133,14 @@ func orOff(d configs.Duration) time.Duration {
 	return d.Std()
 }
 
-// start sets all parts running. They end through t.stop, or when forced is done.
-func (t *traffic) start(forced context.Context) {
+// adminGrace is how long answers of the admin listeners that are under way at the end may take, at most; it is part of
+// shutdown.timeout.
+func adminGrace(cfg *configs.Config) time.Duration {
+	return min(time.Second, cfg.Shutdown.Timeout.Std()/10)
+}
+
+// start sets all parts running. They end through t.stop, or when forced is done; the context it returns is theirs.
+func (t *traffic) start(forced context.Context) context.Context {
 	ctx, cancel := context.WithCancel(forced)
 	t.stop = cancel
 	t.part("spool", func() error { return t.spool.Run(ctx) })
@@ -144,9 +150,9 @@ func (t *traffic) start(forced context.Context) {
 	}
 	t.part("touch", func() error { t.keepInTouch(ctx); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
-	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, time.Second) })
+	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, adminGrace(t.cfg)) })
 	if t.probesLn != nil {
-		t.part("probes", func() error { return admin.Serve(ctx, t.probesLn, t.admin.ProbesHandler(), time.Second, t.log) })
+		t.part("probes", func() error { return admin.Serve(ctx, t.probesLn, t.admin.ProbesHandler(), adminGrace(t.cfg), t.log) })
 	}
 	if t.child != nil {
 		t.part("books process", func() error { return t.child.Run(ctx) })
@@ -154,6 +160,7 @@ func (t *traffic) start(forced context.Context) {
 		t.part("collect socket", func() error { return t.serveCollect(ctx) })
 	}
 	t.admin.SetReady(true)
+	return ctx
 }
 
 // part runs one part in the background. One that ends by itself with an error ends the process.

@@ -124,3 +124,41 @@ func TestSecondCollect(t *testing.T) {
 		t.Error(fmt.Sprint(code), said)
 	}
 }
+
+// TestStopWithStoppedBooks: a books process that was stopped does not keep wayside run beyond shutdown.timeout, nor at all after a
+// second signal. The bounds lie in the middle between what is promised and the five seconds that it used to take on top.
+func TestStopWithStoppedBooks(t *testing.T) {
+	for name, timeout := range map[string]string{"timeout": "2s", "second signal": "1h"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, log := newWayside(t, origin(t))
+			w.Env = []string{"WAYSIDE_SHUTDOWN_TIMEOUT=" + timeout}
+			start(t, w)
+			send(t, w, 10, 200)
+			if _, err := w.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			signalBooks(t, w, syscall.SIGSTOP)
+			books := w.BooksPID()
+			bound := 4500 * time.Millisecond
+			if timeout == "1h" {
+				if err := syscall.Kill(w.PID(), syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "it is stopping", func() bool { return strings.Contains(log.String(), `"stopping"`) })
+				time.Sleep(100 * time.Millisecond) // two at once are one
+				bound = 2500 * time.Millisecond
+			}
+			if err := w.Stop(bound); err != nil {
+				t.Error(err)
+			}
+			if err := syscall.Kill(books, 0); err == nil {
+				t.Error("the books process is left behind")
+				_ = syscall.Kill(books, syscall.SIGKILL)
+			}
+			if !strings.Contains(log.String(), "books process did not end in time and is killed") {
+				t.Error("the log does not say that it was killed")
+			}
+		})
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
 // unusable makes the data directory one in which nothing can be written, and says how to lift that; nil: not at all.
@@ -114,6 +116,13 @@ func TestUnusableDataDirectory(t *testing.T) {
 				a := accountingAt(t, admin)
 				return a.Settled && a.Applied == 50 && a.Responses == 150 && a.DroppedTotal() == 100 && a.Check() == nil
 			})
+			eventually(t, "other commands find it by its data directory", func() bool {
+				code, _ := command(t, w, "job", "archive")
+				return code == 0
+			})
+			if info, err := datadir.ReadInfo(w.DataDir); err != nil || !strings.HasSuffix(info.Admin, admin) {
+				t.Errorf("run.json: %+v, %v", info, err)
+			}
 		})
 	}
 }

@@ -47,7 +47,8 @@ type Options struct {
 	OnExit  func(err error)
 	// RestartDelayMin and RestartDelayMax bound the delay before a restart; 0 means 100 ms and 10 s.
 	RestartDelayMin, RestartDelayMax time.Duration
-	// StopTimeout is how long a child may take to end once its channels are closed; then it is killed. 0 means 5 s.
+	// StopTimeout is how long a child may take to end once its channels are closed; then it is killed, and at once after
+	// [Supervisor.Hurry]. 0 means 5 s.
 	StopTimeout time.Duration
 	// Stderr receives the child's output up to the trace of a crash; nil means os.Stderr.
 	Stderr io.Writer
@@ -67,6 +68,8 @@ type Supervisor struct {
 	config   []byte // for the next child
 
 	replace chan struct{} // holds one request to replace the child
+	hurry   chan struct{} // closed by Hurry
+	hurried sync.Once
 }
 
 // New returns a Supervisor; it starts nothing.
@@ -86,7 +89,7 @@ func New(o Options) *Supervisor {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Supervisor{opt: o, config: o.Config, replace: make(chan struct{}, 1)}
+	return &Supervisor{opt: o, config: o.Config, replace: make(chan struct{}, 1), hurry: make(chan struct{})}
 }
 
 // Replace gives the child a new configuration: the present one is told to leave, and the next one starts at once. Events
@@ -100,6 +103,10 @@ func (s *Supervisor) Replace(config []byte) {
 	default: // asked already; the child that starts then reads this configuration
 	}
 }
+
+// Hurry means that no child is waited for from now on: one that is being stopped, and any that will be, is killed at once. What it had not
+// applied stays in the spool.
+func (s *Supervisor) Hurry() { s.hurried.Do(func() { close(s.hurry) }) }
 
 // errReplaced ends a child for Replace.
 var errReplaced = errors.New("replaced by one with the new configuration")
@@ -218,13 +225,14 @@ func (s *Supervisor) await(cmd *exec.Cmd, exited <-chan error) error {
 	case err := <-exited:
 		return err
 	case <-time.After(s.opt.StopTimeout):
-		s.opt.Logger.Warn("books process did not end in time and is killed; what it had not applied stays in the spool",
-			"pid", cmd.Process.Pid)
-		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("kill books process: %w", err)
-		}
-		return <-exited
+	case <-s.hurry:
 	}
+	s.opt.Logger.Warn("books process did not end in time and is killed; what it had not applied stays in the spool",
+		"pid", cmd.Process.Pid)
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill books process: %w", err)
+	}
+	return <-exited
 }
 
 func (s *Supervisor) setPID(pid int) {

@@ -167,6 +167,32 @@ func TestDeafChildIsKilled(t *testing.T) {
 	}
 }
 
+// TestHurry: whoever is in a hurry does not wait for a child, neither for one that is being stopped nor for one that will be.
+func TestHurry(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		s, starts, exits, stop := start(t, "deaf", time.Hour)
+		one := <-starts
+		if before {
+			s.Hurry()
+		}
+		if got := ask(t, one.dialer); got != "deaf" { // it lives, in whatever hurry, until it is stopped
+			t.Errorf("the child answered %q", got)
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- stop() }()
+		if !before {
+			s.Hurry()
+		}
+		s.Hurry() // a second time is nothing
+		if err := <-stopped; !errors.Is(err, context.Canceled) {
+			t.Errorf("run ended with %v", err)
+		}
+		if err := <-exits; err == nil {
+			t.Error("the child left by itself")
+		}
+	}
+}
+
 // TestCrashIsOneLine lets the child die of a panic with many goroutines: the log gets one line, and the trace a file of bounded
 // size.
 func TestCrashIsOneLine(t *testing.T) {

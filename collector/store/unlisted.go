@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"github.com/google/uuid"
 )
 
 // Badger deletes the tables that its MANIFEST does not list, and it takes a MANIFEST that was cut off for a shorter one. A
@@ -66,21 +67,25 @@ func listedTables(dir string) (map[uint64]badger.TableManifest, error) {
 }
 
 // missesUnlisted looks, in a store that has just been opened, for signs that a table which was not listed belonged to it: a
-// state in the table that is beyond the store's, or rows that do not add up. The error wraps ErrDamaged.
+// state in the table that is beyond the store's, an epoch that the store does not know, or rows that do not add up. The error
+// wraps ErrDamaged.
 func (s *Store) missesUnlisted() error {
 	names, err := filepath.Glob(filepath.Join(unlistedDir(&s.o), "*.sst"))
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
 	}
 	for _, name := range names {
-		found, ok, err := stateIn(name)
+		found, lacking, err := s.compareUnlisted(name)
 		if err != nil {
 			s.o.Logger.Debug("store: an unlisted table cannot be read", "file", name, "error", err)
 			continue // being written when the process ended; were it more, the sums below would not be right
 		}
-		if ok && (found.lastBatch > s.state.lastBatch || found.nextPlan > s.state.nextPlan || found.ledgers > s.state.ledgers) {
+		if found.lastBatch > s.state.lastBatch || found.nextPlan > s.state.nextPlan || found.ledgers > s.state.ledgers {
 			return fmt.Errorf("%w: table %s is not in the MANIFEST and holds batch %d, the store ends at %d",
 				ErrDamaged, filepath.Base(name), found.lastBatch, s.state.lastBatch)
+		}
+		if lacking != "" {
+			return fmt.Errorf("%w: table %s is not in the MANIFEST and holds %s, which the store lacks", ErrDamaged, filepath.Base(name), lacking)
 		}
 	}
 	totals, sum, err := s.Account(context.Background())
@@ -90,33 +95,56 @@ func (s *Store) missesUnlisted() error {
 	return err
 }
 
-// stateIn finds the newest state that a table holds.
-func stateIn(name string) (found state, ok bool, err error) {
+// compareUnlisted returns the newest state that a table holds, zero if none, and what it says of an epoch that the store does not
+// have at all. Watermarks and ledgers are kept for a thousand epochs, so that one that is missing was not removed.
+func (s *Store) compareUnlisted(name string) (found state, lacking string, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		if cause := recover(); cause != nil {
-			ok, err = false, fmt.Errorf("%w: table %s: %v", ErrDamaged, filepath.Base(name), cause)
+			err = fmt.Errorf("%w: table %s: %v", ErrDamaged, filepath.Base(name), cause)
 		}
 		debug.SetPanicOnFault(old)
 	}()
 	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return state{}, false, err //nolint:wrapcheck // names the file
+		return state{}, "", err //nolint:wrapcheck // names the file
 	}
 	t, err := table.OpenTable(file, table.Options{ChkMode: options.OnBlockRead, BlockSize: 16 << 10})
 	if err != nil {
-		return state{}, false, err //nolint:wrapcheck // names the file
+		return state{}, "", err //nolint:wrapcheck // names the file
 	}
 	defer func() { _ = t.Close(-1) }()
 	it := t.NewIterator(table.NOCACHE)
 	defer func() { _ = it.Close() }()
-	for it.Seek(y.KeyWithTs([]byte{prefixState}, ^uint64(0))); it.Valid() && string(y.ParseKey(it.Key())) == string([]byte{prefixState}); it.Next() {
-		if found, err = decodeState(it.Value().Value); err == nil {
-			return found, true, nil // versions descend
+	walk := func(prefix byte, fn func(key []byte, value y.ValueStruct) (more bool)) {
+		for it.Seek(y.KeyWithTs([]byte{prefix}, ^uint64(0))); it.Valid(); it.Next() {
+			key := y.ParseKey(it.Key())
+			if len(key) == 0 || key[0] != prefix || !fn(key, it.Value()) {
+				return
+			}
 		}
 	}
-	return state{}, false, nil
+	walk(prefixState, func(_ []byte, v y.ValueStruct) bool { // versions descend
+		found, err = decodeState(v.Value)
+		return err != nil
+	})
+	for prefix, known := range map[byte]func(uuid.UUID) bool{
+		prefixWatermark: func(epoch uuid.UUID) bool { _, ok := s.watermarks[epoch]; return ok },
+		prefixLedger:    func(epoch uuid.UUID) bool { _, ok := s.ledgers[epoch]; return ok },
+	} {
+		walk(prefix, func(key []byte, v y.ValueStruct) bool {
+			epoch, err := uuid.FromBytes(key[1:])
+			if err == nil && v.Meta&badgerDeleted == 0 && !known(epoch) {
+				lacking = "epoch " + epoch.String()
+			}
+			return lacking == ""
+		})
+	}
+	return found, lacking, nil
 }
+
+// badgerDeleted is the bit of an entry's meta that says that its key was deleted (Badger's bitDelete).
+const badgerDeleted = 1
 
 // dropUnlisted forgets the kept tables of a store that is whole without them.
 func dropUnlisted(o *Options) error {

@@ -110,6 +110,15 @@ func (e *epoch) findLocked(first uint64) *entry {
 	return nil
 }
 
+// coveringLocked returns the entry that takes in all from first to last, or nil.
+func (e *epoch) coveringLocked(first, last uint64) *entry {
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first > first })
+	if i > 0 && e.index[i-1].last >= last {
+		return &e.index[i-1]
+	}
+	return nil
+}
+
 func (e *epoch) removeLocked(first uint64) {
 	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= first })
 	if i < len(e.index) && e.index[i].first == first {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -201,8 +202,8 @@ func (s *Set) recoverJournal(e *epoch, counted uint64) (responses uint64) {
 		if b.records == 0 || b.last <= e.acked {
 			continue
 		}
-		if at := e.findLocked(b.first); at != nil && at.last >= b.last && s.readable(at) {
-			continue // the usual case for the segment of the last commit
+		if at := e.coveringLocked(b.first, b.last); at != nil && s.readable(at) {
+			continue // the usual case for the segment of the last commit, also where its first records are damaged by now
 		}
 		if !s.recoverBatch(e, left.Generation, &b, value) {
 			durable = false
@@ -254,8 +255,15 @@ func (s *Set) readable(at *entry) bool {
 
 // recoverBatch commits a batch from the journal, or keeps it in memory, and reports which.
 func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte) bool {
-	if old := e.findLocked(b.first); old != nil {
-		e.removeLocked(b.first)
+	old := e.coveringLocked(b.first, b.last)
+	if old == nil {
+		old = e.findLocked(b.first)
+	}
+	if old != nil {
+		if old.file != nil && !old.file.readOnly && !bytes.Equal(old.key(), b.key()) {
+			e.deletes = append(e.deletes, *old)
+		}
+		e.removeLocked(old.first)
 	}
 	q := e.writer()
 	if q == nil {

@@ -207,8 +207,10 @@ func (l *leftover) lost(id uuid.UUID, segments []journal.Left) (lost uint64) {
 		if b.records == 0 || b.last <= l.known.Acked {
 			continue
 		}
-		if at, ok := l.held[b.first]; ok && at.last >= b.last && at.readable {
+		if first, at := l.covering(&b); at.readable {
 			continue
+		} else if at.last > 0 {
+			delete(l.held, first)
 		}
 		l.held[b.first] = heldBatch{last: b.last, responses: uint64(b.responses), readable: true}
 		if b.first > l.known.LastSeq {
@@ -228,6 +230,16 @@ func (l *leftover) lost(id uuid.UUID, segments []journal.Left) (lost uint64) {
 	}
 	accepted := l.page.counters[slotAccepted]
 	return lost + accepted - min(accepted, accounted)
+}
+
+// covering returns the batch that takes in all of b, and its first seq; none: both are zero.
+func (l *leftover) covering(b *entry) (uint64, heldBatch) {
+	for first, at := range l.held {
+		if first <= b.first && at.last >= b.last {
+			return first, at
+		}
+	}
+	return 0, heldBatch{}
 }
 
 // journal counts what can be read of the segments. Holes are no problem: they are records that a dying process had reserved

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/verify"
@@ -251,6 +252,56 @@ func TestManifestThatForgets(t *testing.T) {
 		if len(kept) == 0 {
 			t.Errorf("cut at %d: the tables are gone", keep)
 		}
+	}
+}
+
+// TestManifestThatForgetsAnEpoch: the rows and the state of the table that is not listed were written again since, so that all sums are
+// right without it; but an epoch that was finished stands nowhere else.
+func TestManifestThatForgetsAnEpoch(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir)
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newTraffic(1)
+	apply(t, s, g.batch(500))
+	if err := s.SetLedger(Ledger{Epoch: testEpoch, Responses: 500, Recorded: 500}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	next := newTraffic(1)
+	next.epoch = uuid.Must(uuid.NewV7())
+	apply(t, s, next.batch(500))
+	if err := s.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	killed := testOptions(t.TempDir())
+	if err := os.CopyFS(filepath.Dir(killed.Dir), os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(killed.Dir, "MANIFEST"), 16); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, killed)
+	totals, err := s.Totals()
+	if err != nil || totals.Applied+totals.Quarantined != 1000 {
+		t.Errorf("of 1000 responses %+v, %v", totals, err)
+	}
+	if l := s.Ledgers(); len(l) != 1 || l[0].Recorded != 500 {
+		t.Errorf("ledgers %+v", l)
+	}
+	kept, _ := filepath.Glob(filepath.Join(killed.QuarantineDir, "*-store", "unlisted", "*.sst"))
+	if len(kept) == 0 {
+		t.Error("the table is gone")
 	}
 }
 

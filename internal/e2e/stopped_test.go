@@ -36,6 +36,7 @@ func command(t *testing.T, w *Wayside, args ...string) (code int, said string) {
 // TestStoppedBooks: a books process that was stopped before anyone has asked it hides no history, and leaves nobody waiting who asks
 // it for what may take long.
 func TestStoppedBooks(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	w, log := newWayside(t, origin(t))
 	start(t, w)
 	send(t, w, 600, 200)
@@ -81,6 +82,7 @@ func TestStoppedBooks(t *testing.T) {
 
 // TestSecondCollect: one books process too many does not come between wayside run and the one that keeps the books.
 func TestSecondCollect(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
 	collect := func() (*exec.Cmd, *safeBuffer) {
@@ -128,6 +130,7 @@ func TestSecondCollect(t *testing.T) {
 // TestStopWithStoppedBooks: a books process that was stopped does not keep wayside run beyond shutdown.timeout, nor at all after a
 // second signal. The bounds lie in the middle between what is promised and the five seconds that it used to take on top.
 func TestStopWithStoppedBooks(t *testing.T) {
+	t.Parallel()
 	for name, timeout := range map[string]string{"timeout": "2s", "second signal": "1h"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

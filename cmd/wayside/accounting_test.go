@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,23 +24,7 @@ import (
 // TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long each answer of the books process
 // took. Both answers here take longer than figures are read again for.
 func TestAccountingWaitsForSlowBooks(t *testing.T) {
-	dir := t.TempDir()
-	log := slog.New(slog.DiscardHandler)
-	s, err := spool.Open(spool.Options{
-		Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine"), SegmentBytes: 64 << 10, Segments: 4,
-		CommitInterval: 5 * time.Millisecond, QueueBytesMax: 1 << 20, Logger: log,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	cfg := configs.Default()
-	cfg.Upstream = "http://127.0.0.1:1"
-	p, err := proxy.New(proxyOptions(&cfg, recorderFor(s), log))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := &traffic{cfg: &cfg, log: log, spool: s, proxy: p, admin: admin.New(admin.Options{Logger: log})}
+	tr := accountant(t)
 	var asked atomic.Int32
 	serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(accountingWait + 200*time.Millisecond)
@@ -56,6 +41,44 @@ func TestAccountingWaitsForSlowBooks(t *testing.T) {
 	}
 	if a := figures.(answer); !a.Balanced || a.Books != "connected" || asked.Load() != 2 {
 		t.Errorf("after %d questions: %+v", asked.Load(), a)
+	}
+}
+
+// accountant is a traffic process as far as accounting needs one, with an empty spool.
+func accountant(t *testing.T) *traffic {
+	t.Helper()
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	s, err := spool.Open(spool.Options{
+		Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine"), SegmentBytes: 64 << 10, Segments: 4,
+		CommitInterval: 5 * time.Millisecond, QueueBytesMax: 1 << 20, Logger: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	cfg := configs.Default()
+	cfg.Upstream = "http://127.0.0.1:1"
+	p, err := proxy.New(proxyOptions(&cfg, recorderFor(s), log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &traffic{cfg: &cfg, log: log, spool: s, proxy: p, admin: admin.New(admin.Options{Logger: log})}
+}
+
+// TestNothingIsKnownOfTheStore: while no books process has ever said what the store holds, zeros are settled only where there was
+// none.
+func TestNothingIsKnownOfTheStore(t *testing.T) {
+	for _, had := range []bool{false, true} {
+		tr := accountant(t)
+		tr.hadStore = had
+		figures, err := tr.accounting(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := figures.(answer); a.Responses != 0 || a.Settled == had || strings.Contains(a.Books, "is missing here") != had {
+			t.Errorf("a store was there: %t: %+v", had, a)
+		}
 	}
 }
 

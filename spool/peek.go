@@ -230,15 +230,27 @@ func (s *Set) Ledgers(_ context.Context, applied map[uuid.UUID]uint64) ([]Ledger
 			out = append(out, s.liveLedgerLocked(e, spooled))
 			continue
 		}
-		l := Ledger{
-			Epoch: e.id, Recorded: e.recorded, Excluded: e.counters.excluded(), Spooled: spooled, Closed: true, LastSeq: e.lastSeq,
-		}
-		var dropped uint64
-		l.Dropped, dropped = e.counters.droppedByReason()
-		l.Responses = l.Recorded + l.Excluded + dropped
+		l := e.closedLedgerLocked()
+		l.Spooled = spooled
 		out = append(out, l)
 	}
 	return out, nil
+}
+
+// closedLedgerLocked is the account of an epoch that takes no more, as if nothing of it waited.
+func (e *epoch) closedLedgerLocked() Ledger {
+	l := Ledger{Epoch: e.id, Recorded: e.recorded, Excluded: e.counters.excluded(), Closed: true, LastSeq: e.lastSeq}
+	var dropped uint64
+	l.Dropped, dropped = e.counters.droppedByReason()
+	l.Responses = l.Recorded + l.Excluded + dropped
+	return l
+}
+
+// Retired returns the final ledgers of the epochs that were retired since Open: of what Ledgers had before and has no more.
+func (s *Set) Retired() []Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.retired)
 }
 
 // liveLedgerLocked reads the parts first and the responses last: an append in flight then shows as a response too many,
@@ -349,6 +361,7 @@ func (s *Set) discard(e *epoch) error {
 	s.mu.Lock() // its files are closed when nobody finds it any more
 	if i := slices.Index(s.epochs, e); i >= 0 {
 		s.epochs = slices.Delete(slices.Clone(s.epochs), i, i+1)
+		s.retired = append(s.retired, e.closedLedgerLocked())
 	}
 	s.mu.Unlock()
 	if err := errors.Join(syncDir(s.o.Dir), e.closeFiles(), os.RemoveAll(retired)); err != nil {

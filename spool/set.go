@@ -37,6 +37,7 @@ type Set struct {
 
 	mu          sync.Mutex
 	epochs      []*epoch      // oldest first, current last
+	retired     []Ledger      // final ones
 	changed     chan struct{} // closed and replaced when Peek should look again
 	cachedBytes int
 	degraded    string

@@ -55,7 +55,7 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 		asked := time.Now()
 		view, viewErr = t.askView(ctx, before)
 		asking += time.Since(asked)
-		ledgers, err := t.spool.Ledgers(ctx, view.Applied)
+		ledgers, err := t.ledgersBeside(ctx, view)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
 		}
@@ -80,6 +80,23 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 	}
 	a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
 	return a, nil
+}
+
+// ledgersBeside are the spools' ledgers relative to a view, with those of the epochs that were retired since it was asked for.
+func (t *traffic) ledgersBeside(ctx context.Context, view *collector.View) ([]spool.Ledger, error) {
+	ledgers, err := t.spool.Ledgers(ctx, view.Applied)
+	last := t.view.Load()
+	if err != nil || last == nil {
+		return ledgers, err //nolint:wrapcheck // the caller says what failed
+	}
+	for _, l := range t.spool.Retired() {
+		is := func(other spool.Ledger) bool { return other.Epoch == l.Epoch }
+		stored := slices.ContainsFunc(view.Ledgers, func(other store.Ledger) bool { return other.Epoch == l.Epoch })
+		if slices.ContainsFunc(last.before, is) && !slices.ContainsFunc(ledgers, is) && !stored {
+			ledgers = append(ledgers, l)
+		}
+	}
+	return ledgers, nil
 }
 
 // lastView is what the books process said of its store, and the ledgers that the spools had before.

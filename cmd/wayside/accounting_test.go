@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/link"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
@@ -47,7 +49,11 @@ func TestAccountingWaitsForSlowBooks(t *testing.T) {
 // accountant is a traffic process as far as accounting needs one, with an empty spool.
 func accountant(t *testing.T) *traffic {
 	t.Helper()
-	dir := t.TempDir()
+	return accountantIn(t, t.TempDir())
+}
+
+func accountantIn(t *testing.T, dir string) *traffic {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s, err := spool.Open(spool.Options{
 		Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine"), SegmentBytes: 64 << 10, Segments: 4,
@@ -64,6 +70,42 @@ func accountant(t *testing.T) *traffic {
 		t.Fatal(err)
 	}
 	return &traffic{cfg: &cfg, log: log, spool: s, proxy: p, admin: admin.New(admin.Options{Logger: log})}
+}
+
+// TestRetiredSinceTheLastView: an epoch whose spool was removed after the books process gave its figures for the last time is in
+// neither, and counts all the same.
+func TestRetiredSinceTheLastView(t *testing.T) {
+	dir := t.TempDir()
+	dead := accountantIn(t, dir)
+	for range 10 {
+		if _, refusal := dead.spool.TryAppend(&event.Event{Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Path: []byte("/")}); refusal != spool.Accepted {
+			t.Fatal(refusal)
+		}
+	}
+	epoch := dead.spool.Epoch()
+	if err := dead.spool.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tr := accountantIn(t, dir)
+	serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(collector.View{Applied: map[uuid.UUID]uint64{epoch: 10}, Totals: store.Totals{Applied: 10}, Aggregated: 10})
+	})
+	want := func(when string) {
+		t.Helper()
+		figures, err := tr.accounting(t.Context())
+		if a := figures.(answer); err != nil || !a.Balanced || a.Recorded != 10 || a.Responses != 10 || a.Applied != 10 || a.Spooled != 0 {
+			t.Errorf("%s: %v, %+v", when, err, a)
+		}
+	}
+	want("before")
+	if err := tr.spool.Ack(t.Context(), epoch, 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.spool.Retire(t.Context(), epoch); err != nil {
+		t.Fatal(err)
+	}
+	tr.admin.SetBooks(nil)
+	want("with the books process away")
 }
 
 // TestNothingIsKnownOfTheStore: while no books process has ever said what the store holds, zeros are settled only where there was

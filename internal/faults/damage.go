@@ -14,10 +14,12 @@ import (
 // fileKinds are the kinds of file in a data directory that hold something, as patterns. The archive is apart: nothing reads
 // it again but a reader and wayside verify.
 var fileKinds = []string{
-	"spool/*/journal-*.seg", "spool/*/queue*.db", "spool/*/ledger",
+	"spool/*/journal-*.seg", "spool/*/queue*.db", ledgerKind,
 	"store/*.sst", "store/*.mem", "store/*.vlog", "store/MANIFEST", "store/DISCARD", "store/KEYREGISTRY", "store/schema",
 	"run.json", "store.ledgers", "archive/v1/dt=*/*/*.gz", "archive/v1/dt=*/*/*.json", "archive/v1/stats/*/*/*.gz", "archive/v1/stats/*/*/*.json",
 }
+
+const ledgerKind = "spool/*/ledger"
 
 // kinds are the kinds of file to damage: all, or those that Only names.
 func (l *Lab) kinds() []string {

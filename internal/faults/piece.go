@@ -32,7 +32,7 @@ func All() []Fault {
 		{"power-archive", "power cut while archiving", 40, 0, 10, powerFault("archive")},
 		{"power-delete", "power cut while retention deletes", 40, 0, 10, powerFault("delete")},
 		{"disk", "a full disk under traffic, and space again", 50, 0, 10, runDisk},
-		{"mixed", "kills, stops, a full disk and damaged files, several in a row at random", 200, 0, 50, runMixed},
+		{"several", "kills, stops, a full disk and damaged files, six in a row at random", 200, 0, 50, runSeveral},
 		{"fsize", "RLIMIT_FSIZE on both processes, and lifted again", 20, 0, 5, runFileSize},
 		{"clock", "clock jumps of an hour, a day, a year, back and forth, and daylight saving changes", 20, 1, 5, runClock},
 		{"stop", "the books process stopped (SIGSTOP) under traffic", 20, 0, 5, runStop},

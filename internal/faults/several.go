@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runMixed makes several faults one after the other on one small filesystem under traffic, drawn at random: what each of them is
-// survived by may be what another needs.
-func runMixed(ctx context.Context, l *Lab, p *Piece) error {
+// runSeveral makes several faults one after the other on one small filesystem under traffic, drawn at random: what each of them is
+// survived by may be what another needs. The ledger is left alone: on a full disk it is the one place that takes figures, so that
+// its damage, a full disk and a kill at once lose count of what was dropped, which docs/GUARANTEES.md says.
+func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		dir, err := l.trialDir()
 		if err != nil {
@@ -61,8 +62,8 @@ type mixture struct {
 	broken bool     // a file was damaged
 }
 
-// mixedFaults are the number of faults in one trial.
-const mixedFaults = 6
+// severalFaults are the number of faults in one trial.
+const severalFaults = 6
 
 func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	m.lossy = true
@@ -71,7 +72,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	}
 	m.startTraffic(ctx, 4000)
 	recovery := time.Duration(0)
-	for range mixedFaults {
+	for range severalFaults {
 		m.awaitTraffic(ctx, 100+uint64(m.random.IntN(2000)), 2*time.Second) //nolint:gosec // small
 		took, err := m.fault(ctx)
 		if o.Note = strings.Join(m.made, ", "); err != nil {
@@ -156,6 +157,9 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 		return 0, m.free()
 	case 7, 8, 9:
 		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive: nothing of it is read again
+		if kind == ledgerKind {
+			return 0, nil // on a full disk the figures of what is dropped stand nowhere else
+		}
 		done, err := m.damage(m.random, kind, m.random.IntN(2) == 0)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOSPC) {
 			return 0, nil // drained or compacted meanwhile; a page that was never written, on a full disk

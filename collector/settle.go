@@ -52,8 +52,11 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 		c.settled[l.Epoch] = true
 	}
 	if len(failed) == 0 && !c.adopted {
-		failed = append(failed, c.adoptOrphans(ledgers, marks))
-		c.adopted = true
+		if err := c.adoptOrphans(ledgers, marks); err != nil {
+			failed = append(failed, err)
+		} else {
+			c.adopted = true
+		}
 	}
 	return errors.Join(failed...)
 }

@@ -154,6 +154,7 @@ func (e *epoch) acknowledgedPartLocked() (uint64, error) {
 func (e *epoch) metaWithoutLocked(responses, acknowledged uint64) *meta {
 	last := e.leaving[len(e.leaving)-1].last
 	m := e.metaLocked(0, nil)
+	m.Told = nil // the records that told may be among what leaves
 	m.Version, m.GivenUp, m.Acked = metaVersionAge, last, max(m.Acked, last)
 	m.AckedResponses += acknowledged
 	m.Recorded -= min(m.Recorded, responses)

@@ -259,10 +259,9 @@ func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte) 
 	if old == nil {
 		old = e.findLocked(b.first)
 	}
+	var replaced entry
 	if old != nil {
-		if old.file != nil && !old.file.readOnly && !bytes.Equal(old.key(), b.key()) {
-			e.deletes = append(e.deletes, *old)
-		}
+		replaced = *old
 		e.removeLocked(old.first)
 	}
 	q := e.writer()
@@ -274,7 +273,11 @@ func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte) 
 	}
 	ok := false
 	if q != nil {
-		err := q.commit([]put{{b.key(), value}}, nil, e.metaLocked(generation, b))
+		var gone [][]byte // in the same transaction: a death must not leave both
+		if replaced.file == q && !bytes.Equal(replaced.key(), b.key()) {
+			gone = append(gone, replaced.key())
+		}
+		err := q.commit([]put{{b.key(), value}}, gone, e.metaLocked(generation, b))
 		if ok = err == nil; !ok {
 			s.o.Logger.Warn("recovered events are held in memory", "epoch", e.id, "error", err)
 		}

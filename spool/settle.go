@@ -38,8 +38,9 @@ func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown
 	if e = s.epochLocked(id); e == nil {
 		return nil, 0, 0, fmt.Errorf("settle %s: %w", id, ErrUnknownEpoch)
 	}
-	if e.closed {
-		e.lastSeq = max(e.lastSeq, seq) // the consumer knows better than a spool that was damaged since
+	if e.closed && seq > e.lastSeq { // the consumer knows better than a spool that was damaged since
+		e.lastSeq = seq
+		e.reported = told{} // it does not take what was told up to there
 	}
 	seq = min(seq, e.lastSeq)
 	spooled, err := e.spooledLocked(seq)

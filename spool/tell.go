@@ -105,6 +105,11 @@ func (s *Set) tellClosed(e *epoch) {
 		if err = q.commit([]put{{b.key(), value}}, nil, m); err == nil {
 			b.file = q
 			e.counters.committed(m)
+		} else if !isFull(err) {
+			s.commitFailed(err)
+			s.mu.Lock()
+			q.readOnly = true // as after any commit that failed: what it may have left there must not be built upon
+			s.mu.Unlock()
 		}
 	}
 	if b.file == nil {
@@ -113,6 +118,10 @@ func (s *Set) tellClosed(e *epoch) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if b.first <= max(e.lastSeq, e.acked) {
+		e.reported = told{} // Settle went beyond it meanwhile: it is told again, further on
+		return
+	}
 	e.reported, e.lastSeq = now, b.last
 	e.index = append(e.index, b)
 	s.changedLocked()

@@ -32,7 +32,6 @@ func (t *traffic) claim(info datadir.Info) error {
 func (t *traffic) keepClaiming(ctx context.Context, info datadir.Info) {
 	tick := time.NewTicker(claimInterval)
 	defer tick.Stop()
-	listens := t.lock != nil || t.child != nil
 	for taken := false; ; {
 		select {
 		case <-ctx.Done():
@@ -49,7 +48,5 @@ func (t *traffic) keepClaiming(ctx context.Context, info datadir.Info) {
 		}
 	}
 	t.log.Info("other commands find this process by its data directory now", "data", t.cfg.Data.Dir)
-	if !listens {
-		t.part("collect socket", func() error { return t.serveCollect(ctx) })
-	}
+	t.beginCollect(ctx)
 }

@@ -60,9 +60,11 @@ func (t *traffic) keepInTouch(ctx context.Context) {
 	for silent := false; ; {
 		err := t.admin.BooksThere(ctx)
 		if now := errors.Is(err, admin.ErrBooksSilent); now != silent && !errors.Is(err, admin.ErrBooksAway) && ctx.Err() == nil {
-			if silent = now; silent {
+			if now {
+				silent = true
 				t.log.Warn("the books process does not answer; traffic is served, and what is recorded waits in the spool")
-			} else {
+			} else if err == nil { // any other error says nothing of it
+				silent = false
 				t.log.Info("the books process answers again")
 			}
 		}
@@ -92,15 +94,39 @@ func (t *traffic) learnView(ctx context.Context) {
 	}
 }
 
-// serveCollect lets a separately started books process connect through the data directory.
-func (t *traffic) serveCollect(ctx context.Context) error {
+// beginCollect lets a separately started books process connect through the data directory, once that is this process's.
+func (t *traffic) beginCollect(ctx context.Context) {
+	if t.child == nil && t.lock != nil {
+		t.collecting.Do(func() { t.part("collect socket", func() error { t.serveCollect(ctx); return nil }) })
+	}
+}
+
+// serveCollect serves the collect socket until ctx is done. Whatever stands in its way, a full disk or too many open files, is no
+// reason for traffic to end: it is tried again.
+func (t *traffic) serveCollect(ctx context.Context) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	told := ""
+	for ctx.Err() == nil {
+		err := t.acceptCollect(ctx, &conns)
+		if ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			t.log.Warn("the collect socket cannot be served; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(claimInterval):
+		}
+	}
+}
+
+func (t *traffic) acceptCollect(ctx context.Context, conns *sync.WaitGroup) error {
 	ln, err := link.Listen(t.cfg.Data.Dir)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = ln.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	var conns sync.WaitGroup
-	defer conns.Wait()
 	for {
 		conn, err := ln.Accept()
 		if err != nil {

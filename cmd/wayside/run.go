@@ -210,6 +210,7 @@ func (t *traffic) announce(running context.Context) datadir.Info {
 		t.log.Warn("other commands will not find this process by its data directory until run.json can be written; use --admin", "error", err)
 		t.part("claim", func() error { t.keepClaiming(running, info); return nil })
 	}
+	t.beginCollect(running)
 	return info
 }
 

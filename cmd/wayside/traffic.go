@@ -37,6 +37,7 @@ type traffic struct {
 	logTo      io.Writer
 	accessTo   io.Writer
 
+	collecting                   sync.Once     // begins to serve the collect socket
 	lock                         *datadir.Lock // nil where the data directory cannot be written
 	trafficLn, adminLn, probesLn net.Listener
 	spool                        *spool.Set
@@ -156,9 +157,8 @@ func (t *traffic) start(forced context.Context) context.Context {
 	}
 	if t.child != nil {
 		t.part("books process", func() error { return t.child.Run(ctx) })
-	} else if t.lock != nil {
-		t.part("collect socket", func() error { return t.serveCollect(ctx) })
 	}
+	t.beginCollect(ctx)
 	t.admin.SetReady(true)
 	return ctx
 }

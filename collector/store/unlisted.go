@@ -96,7 +96,7 @@ func (s *Store) missesUnlisted() error {
 }
 
 // compareUnlisted returns the newest state that a table holds, zero if none, and what it says of an epoch that the store does not
-// have at all. Watermarks and ledgers are kept for a thousand epochs, so that one that is missing was not removed.
+// have at all. Watermarks and ledgers are removed only when an epoch is added to the sum of the oldest ones.
 func (s *Store) compareUnlisted(name string) (found state, lacking string, err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
@@ -128,13 +128,15 @@ func (s *Store) compareUnlisted(name string) (found state, lacking string, err e
 		found, err = decodeState(v.Value)
 		return err != nil
 	})
+	if _, summed := s.ledgers[uuid.Nil]; summed {
+		return found, "", nil // epochs have been added to the sum and removed since
+	}
 	for prefix, known := range map[byte]func(uuid.UUID) bool{
 		prefixWatermark: func(epoch uuid.UUID) bool { _, ok := s.watermarks[epoch]; return ok },
 		prefixLedger:    func(epoch uuid.UUID) bool { _, ok := s.ledgers[epoch]; return ok },
 	} {
-		walk(prefix, func(key []byte, v y.ValueStruct) bool {
-			epoch, err := uuid.FromBytes(key[1:])
-			if err == nil && v.Meta&badgerDeleted == 0 && !known(epoch) {
+		walk(prefix, func(key []byte, _ y.ValueStruct) bool {
+			if epoch, err := uuid.FromBytes(key[1:]); err == nil && !known(epoch) {
 				lacking = "epoch " + epoch.String()
 			}
 			return lacking == ""
@@ -142,9 +144,6 @@ func (s *Store) compareUnlisted(name string) (found state, lacking string, err e
 	}
 	return found, lacking, nil
 }
-
-// badgerDeleted is the bit of an entry's meta that says that its key was deleted (Badger's bitDelete).
-const badgerDeleted = 1
 
 // dropUnlisted forgets the kept tables of a store that is whole without them.
 func dropUnlisted(o *Options) error {

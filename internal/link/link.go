@@ -138,6 +138,9 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), SocketName), func() { _ = dir.Close() }, nil
 }
 
+// sendWait is how long the passing of a connection may take, which is at once but where a peer stands still.
+const sendWait = time.Second
+
 // Dialer makes connections to the Listener at the other end of its control connection.
 type Dialer struct {
 	control *net.UnixConn
@@ -163,6 +166,8 @@ func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error)
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
+	// A process that stands still takes no connections: what waits for it is bounded by the socket, and so must be the wait.
+	_ = d.control.SetWriteDeadline(time.Now().Add(sendWait))
 	rights := unix.UnixRights(int(theirs.Fd()))
 	if _, _, err := d.control.WriteMsgUnix([]byte{0}, rights, nil); err != nil {
 		_ = conn.Close()

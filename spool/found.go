@@ -40,6 +40,10 @@ func (s *Set) loadQueues(e *epoch) (newest *meta, err error) {
 		}
 		e.files = append(e.files, q)
 		merged = append(merged, index...)
+		if m == nil {
+			s.o.Logger.Error("the state of a queue file is damaged; the ledger's figures are used", "file", q.name)
+			continue
+		}
 		if newest == nil {
 			newest = m
 			continue

@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"hash/crc32"
 	"maps"
 	"os"
@@ -98,7 +99,7 @@ func raiseQueue(t *testing.T, dir string, by uint32) {
 		if err != nil {
 			return err
 		}
-		return metas.Put(keyState, text)
+		return errors.Join(metas.Put(keyState, text), metas.Put(keyStateSum, stateSum(text)))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 const (
@@ -32,6 +35,7 @@ var (
 	bucketBatches = []byte("batches")
 	bucketMeta    = []byte("meta")
 	keyState      = []byte("state")
+	keyStateSum   = []byte("state.crc32c") // little endian; queues of before have none
 
 	errPanicked = errors.New("panic")
 	errDamaged  = errors.New("damaged queue file")
@@ -62,9 +66,13 @@ type entry struct {
 	file               *queueFile // nil when the batch is held in memory only
 	cached             []byte     // immutable; nil when the value must be read from file
 	at                 time.Time  // recording moment of its first event, or when it was found
+	stored             []byte     // its key in the file, where that is damaged; nil otherwise
 }
 
 func (e *entry) key() []byte {
+	if e.stored != nil {
+		return e.stored
+	}
 	k := make([]byte, 0, keyBytes)
 	k = binary.BigEndian.AppendUint64(k, e.first)
 	k = binary.BigEndian.AppendUint64(k, e.last)
@@ -202,6 +210,9 @@ func (q *queueFile) commitTx(puts []put, deletes [][]byte, m *meta, held *bool) 
 	if err := metas.Put(keyState, state); err != nil {
 		return err
 	}
+	if err := metas.Put(keyStateSum, stateSum(state)); err != nil {
+		return err
+	}
 	crash.Point("spool.commit.before")
 	if err := tx.Commit(); err != nil {
 		return err
@@ -210,34 +221,67 @@ func (q *queueFile) commitTx(puts []put, deletes [][]byte, m *meta, held *bool) 
 	return nil
 }
 
-// load reads state and index without touching values.
+func stateSum(state []byte) []byte {
+	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(state, castagnoli))
+}
+
+// load reads state and index, and of the values no more than their headers. A state that is damaged is nil: the ledger page has its
+// figures as well.
 func (q *queueFile) load(epoch uuid.UUID, found time.Time) (m *meta, index []entry, err error) {
 	err = q.view(func(tx *bolt.Tx) error {
 		metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
 		if metas == nil || batches == nil {
 			return fmt.Errorf("%w: buckets are missing", errDamaged)
 		}
-		m = new(meta)
-		if err := json.Unmarshal(metas.Get(keyState), m); err != nil {
-			return fmt.Errorf("%w: state: %w", errDamaged, err)
+		var err error
+		if m, err = stateOf(metas, epoch); err != nil {
+			return err
 		}
-		if m.Version > metaVersionAge {
-			return fmt.Errorf("%w: queue of version %d, this wayside knows %d", errNewer, m.Version, metaVersionAge)
-		}
-		if m.Epoch != epoch {
-			return fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)
-		}
+		var before []byte
 		return batches.ForEach(func(k, v []byte) error {
-			e, ok := entryOf(k)
-			if !ok {
-				return fmt.Errorf("%w: key %x", errDamaged, k)
+			e, ok := foundEntry(epoch, k, v)
+			// Out of order, bbolt finds no key; and to write, it would open the file with a goroutine that this makes panic.
+			if !ok || bytes.Compare(k, before) <= 0 {
+				return fmt.Errorf("%w: key %x behind %x", errDamaged, k, before)
 			}
+			before = k
 			e.file, e.size, e.at = q, len(v), found
 			index = append(index, e)
 			return nil
 		})
 	})
 	return m, index, err
+}
+
+func stateOf(metas *bolt.Bucket, epoch uuid.UUID) (*meta, error) {
+	state, sum, m := metas.Get(keyState), metas.Get(keyStateSum), new(meta)
+	err := json.Unmarshal(state, m)
+	switch {
+	case sum != nil && !bytes.Equal(sum, stateSum(state)):
+		return nil, nil //nolint:nilnil // documented in load
+	case err == nil && m.Version > metaVersionAge:
+		return nil, fmt.Errorf("%w: queue of version %d, this wayside knows %d", errNewer, m.Version, metaVersionAge)
+	case err != nil:
+		return nil, fmt.Errorf("%w: state: %w", errDamaged, err)
+	case m.Epoch != epoch:
+		return nil, fmt.Errorf("%w: state of epoch %s", errDamaged, m.Epoch)
+	}
+	return m, nil
+}
+
+// foundEntry is the entry of a batch. Its key has no checksum of its own, but says what the batch's header says too; where they differ,
+// the batch decides if it is whole.
+func foundEntry(epoch uuid.UUID, key, value []byte) (e entry, ok bool) {
+	e, ok = entryOf(key)
+	h, long := event.BatchHeader(value)
+	if ok && long && e.first == h.FirstSeq && e.last == h.LastSeq && e.records == h.Records && e.responses == h.Responses {
+		return e, true
+	}
+	b, err := event.ParseBatch(value)
+	if err != nil || b.Epoch != epoch {
+		return e, ok // what is damaged is the batch, which shows when it is read
+	}
+	return entry{first: b.FirstSeq, last: b.LastSeq, records: b.Records, responses: b.Responses, stored: bytes.Clone(key)}, true
 }
 
 // read returns a copy of a value; nil without error if the key is gone.

@@ -156,7 +156,7 @@ func (v *dirVerification) folder(dir string) {
 			}
 		} else if l.known == nil {
 			l.known = m
-		} else {
+		} else if m != nil {
 			l.known = newerMeta(l.known, m)
 		}
 	}
@@ -267,11 +267,16 @@ func (v *dirVerification) journal(dir string, id uuid.UUID) []journal.Left {
 
 func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]heldBatch) (found *meta, err error) {
 	err = readQueue(dir, id, number, func(m *meta, index []entry) {
-		found = m
+		acked := uint64(0)
+		if found = m; m != nil {
+			acked = m.Acked
+		} else {
+			v.queues.Problem("%s: the state is damaged; the ledger's figures will be used", queueName(dir, number))
+		}
 		for i := range index {
 			v.queues.Checked++
 			b := heldBatch{last: index[i].last, responses: uint64(index[i].responses)}
-			if b.last <= m.Acked {
+			if b.last <= acked {
 				held[index[i].first] = b
 				continue // acknowledged; will be removed with the next commit
 			}

@@ -47,7 +47,11 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 	var failed error
 	for _, number := range queueNumbers(dir) {
 		err := readQueue(dir, id, number, func(m *meta, index []entry) {
-			through, gone = max(through, m.LastSeq), max(gone, m.GivenUp)
+			if m != nil {
+				through, gone = max(through, m.LastSeq), max(gone, m.GivenUp)
+			} else if n := len(index); n > 0 {
+				through = max(through, index[n-1].last)
+			}
 			for i := range index {
 				if index[i].last > applied {
 					batches[index[i].first] = uint64(index[i].responses)

@@ -88,6 +88,16 @@ func ParseBatch(raw []byte) (Batch, error) {
 	if crc32.Checksum(raw[batchBodyOffset:], castagnoli) != sum {
 		return Batch{}, fmt.Errorf("%w: batch checksum", ErrMalformed)
 	}
+	b, _ := BatchHeader(raw)
+	return b, b.check()
+}
+
+// BatchHeader returns what the header of an encoded batch says, without looking at the rest or at the checksum; false if raw is too
+// short to have one.
+func BatchHeader(raw []byte) (Batch, bool) {
+	if len(raw) < batchHeaderBytes {
+		return Batch{}, false
+	}
 	b := Batch{
 		FirstSeq:  binary.LittleEndian.Uint64(raw[24:]),
 		LastSeq:   binary.LittleEndian.Uint64(raw[32:]),
@@ -96,7 +106,7 @@ func ParseBatch(raw []byte) (Batch, error) {
 		raw:       raw,
 	}
 	copy(b.Epoch[:], raw[8:24])
-	return b, b.check()
+	return b, true
 }
 
 // check walks the frames and compares them with the header.

@@ -65,11 +65,7 @@ func TestCutJournalSegmentAndKill(t *testing.T) {
 // activeSegment is the one segment of a new spool that has a header.
 func activeSegment(t *testing.T, s *Set) (name string) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(s.current.dir, "journal-*.seg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range names {
+	for _, n := range segmentsIn(t, s.current.dir) {
 		data, err := os.ReadFile(n) //nolint:gosec // a path of the test
 		if err != nil {
 			t.Fatal(err)
@@ -92,11 +88,7 @@ func TestRefusedAppendAndKill(t *testing.T) {
 	s := openSet(t, o)
 	want := appendN(t, s, 0, 20)
 	mustFlush(t, s)
-	names, err := filepath.Glob(filepath.Join(s.current.dir, "journal-*.seg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
+	for _, name := range segmentsIn(t, s.current.dir) {
 		if err := os.Truncate(name, 0); err != nil {
 			t.Fatal(err)
 		}

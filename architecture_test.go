@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"internal/admin":         {"internal/link"},
 	"internal/supervise":     {"internal/link"},
 	"internal/link":          nil,
+	"internal/link/linktest": {"internal/link"},
 	"internal/datadir":       nil,
 	"internal/load":          nil,
 	"internal/sampleapp":     nil,

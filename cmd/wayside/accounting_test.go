@@ -11,14 +11,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/event"
-	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/link/linktest"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -127,29 +126,6 @@ func TestNothingIsKnownOfTheStore(t *testing.T) {
 // serveBooks stands in for a books process, for answers that a real one cannot be made to give at will.
 func serveBooks(t *testing.T, s *admin.Server, handler http.HandlerFunc) {
 	t.Helper()
-	mine, file, err := link.Pair("relay")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Dup(int(file.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = file.Close()
-	theirs, err := link.Inherited(uintptr(fd), "relay") //nolint:gosec // a descriptor
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := link.NewListener(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: handler} //nolint:gosec // a test
-	go func() { _ = server.Serve(listener) }()
-	dialer, err := link.NewDialer(mine)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dialer, _ := linktest.Serve(t, handler)
 	s.SetBooks(dialer)
-	t.Cleanup(func() { _ = server.Close(); _ = mine.Close() })
 }

@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
-	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/link/linktest"
 )
 
 func newServer(t *testing.T, token string) *Server {
@@ -58,32 +57,8 @@ func get(h http.Handler, method, target string, header ...string) answer {
 // books plays the books process at the other end of the relay.
 func books(t *testing.T, s *Server, handler http.Handler) (leave func()) {
 	t.Helper()
-	mine, file, err := link.Pair("relay")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Dup(int(file.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = file.Close()
-	theirs, err := link.Inherited(uintptr(fd), "relay")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := link.NewListener(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: handler} //nolint:gosec // a test
-	go func() { _ = server.Serve(listener) }()
-	dialer, err := link.NewDialer(mine)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dialer, leave := linktest.Serve(t, handler)
 	s.SetBooks(dialer)
-	leave = func() { _ = server.Close(); _ = mine.Close() }
-	t.Cleanup(leave)
 	return leave
 }
 

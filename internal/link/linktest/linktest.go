@@ -1,0 +1,42 @@
+// Package linktest stands in for the process at the other end of a link, in tests that need answers which the real one cannot be
+// made to give at will.
+package linktest
+
+import (
+	"net/http"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/link"
+)
+
+// Serve answers with handler what comes over the dialer that it returns, until leave is called or the test ends.
+func Serve(t testing.TB, handler http.Handler) (dialer *link.Dialer, leave func()) {
+	t.Helper()
+	mine, file, err := link.Pair("relay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Dup(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	theirs, err := link.Inherited(uintptr(fd), "relay") //nolint:gosec // a descriptor
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := link.NewListener(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler} //nolint:gosec // a test
+	go func() { _ = server.Serve(listener) }()
+	if dialer, err = link.NewDialer(mine); err != nil {
+		t.Fatal(err)
+	}
+	leave = func() { _ = server.Close(); _ = mine.Close() }
+	t.Cleanup(leave)
+	return dialer, leave
+}

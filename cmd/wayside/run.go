@@ -206,11 +206,12 @@ func (t *traffic) announce(running context.Context) datadir.Info {
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
 	t.log.Info("books", "data", t.cfg.Data.Dir, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
-	if err := t.claim(info); err != nil {
+	err := t.claim(info)
+	t.beginCollect(running) // before keepClaiming, whose the lock is from then on
+	if err != nil {
 		t.log.Warn("other commands will not find this process by its data directory until run.json can be written; use --admin", "error", err)
 		t.part("claim", func() error { t.keepClaiming(running, info); return nil })
 	}
-	t.beginCollect(running)
 	return info
 }
 

@@ -158,7 +158,6 @@ func (t *traffic) start(forced context.Context) context.Context {
 	if t.child != nil {
 		t.part("books process", func() error { return t.child.Run(ctx) })
 	}
-	t.beginCollect(ctx)
 	t.admin.SetReady(true)
 	return ctx
 }

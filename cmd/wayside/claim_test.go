@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/link"
+)
+
+// TestClaimedLater: a data directory whose lock cannot be taken at the start is claimed once it can be, and the collect socket is
+// served from then on. The race detector sees who reads the lock meanwhile.
+func TestClaimedLater(t *testing.T) {
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(upstream.Close)
+	dir := t.TempDir()
+	inTheWay := filepath.Join(dir, datadir.RunLock)
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{
+		"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "data.dir": dir, "upstream": upstream.URL, "collector.enabled": "false",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- runTraffic(ctx, trafficOptions{cfg: cfg, logTo: t.Output(), accessTo: io.Discard, started: func(datadir.Info) {
+			if _, err := os.Stat(filepath.Join(dir, link.SocketName)); err == nil {
+				t.Error("the collect socket is there before the directory is claimed")
+			}
+			if err := os.Remove(inTheWay); err != nil {
+				t.Error(err)
+			}
+		}})
+	}()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := link.Connect(dir, link.Relay)
+		if err == nil {
+			_ = conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if _, err := datadir.ReadInfo(dir); err != nil {
+		t.Error(err)
+	}
+}

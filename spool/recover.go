@@ -110,6 +110,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 		s.report(s.quarantineName(e, "loss"), fmt.Sprintf("%d responses were recorded in %s and cannot be read any more: they count as dropped (%s).",
 			lost-before, dir, lostDamaged), fmt.Errorf("queue or journal of the dead process were damaged, cut off or gone; of %d responses the record is whole", e.recorded))
 	}
+	e.uncount(known, page, fromJournal)
 	s.reportFaults(e)
 	for i := range e.index {
 		e.lastSeq = max(e.lastSeq, e.index[i].last)
@@ -168,6 +169,25 @@ func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fr
 	if accepted := page.counters[slotAccepted]; accepted > accounted && accepted-accounted < s.o.journalResponsesMax() {
 		e.counters.drop(lostDamaged, accepted-accounted)
 	}
+}
+
+// uncount takes back what is counted as dropped and is here: a batch that was found damaged, by a process that died before the queue
+// had let go of it, or whose journal still has it whole; and what Settle took back in the queue, and not in the page of a process
+// that is dead. No more can be here or gone than was ever committed, found in the journal, or accepted.
+func (e *epoch) uncount(known *meta, page pageFigures, fromJournal uint64) {
+	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(lostAge)
+	ever := max(page.counters[slotAccepted], known.Recorded+known.droppedLater()+fromJournal)
+	if page.counters[slotAccepted] == 0 || accounted <= ever {
+		return // without a page, or with one of version 1, nobody knows what was accepted
+	}
+	excess := accounted - ever
+	for _, r := range []Refusal{lostDamaged, lostAge} { // first what the queue does not say
+		n := e.counters.dropped(r)
+		back := min(excess, n-min(n, known.Dropped[r.String()]))
+		e.counters.drop(r, -back)
+		excess -= back
+	}
+	e.counters.drop(lostDamaged, -min(excess, e.counters.dropped(lostDamaged)))
 }
 
 // journalResponsesMax is more than the responses that a journal can hold: a figure beyond it is damage, not a loss.

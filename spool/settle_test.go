@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -82,5 +83,51 @@ func TestSettleWithoutFigures(t *testing.T) {
 	}
 	if err := next.Retire(context.Background(), epoch); err != nil {
 		t.Errorf("retire: %v", err)
+	}
+}
+
+// TestSettledCountsStayTakenBack: what Settle took back of what a dead process had counted as lost stays taken back when the next ones
+// die before the epoch is retired, although the dead one's page still says otherwise.
+func TestSettledCountsStayTakenBack(t *testing.T) {
+	for _, reason := range []Refusal{lostDamaged, lostAge} {
+		t.Run(reason.String(), func(t *testing.T) {
+			o, pass := ageOptions(t)
+			s := openSet(t, o)
+			appendN(t, s, 0, 20)
+			mustFlush(t, s)
+			appendN(t, s, 20, 10)
+			mustFlush(t, s)
+			if reason == lostAge {
+				pass(2 * time.Hour)
+				giveUp(t, s)
+			} else {
+				damageBatch(t, s, 0)
+				damageBatch(t, s, 1)
+				wantHere(t, s, 0, 30)
+			}
+			appendN(t, s, 30, 5)
+			mustFlush(t, s)
+			epoch := s.Epoch()
+			abandon(t, s)
+			s = openSet(t, o)
+			// The consumer had taken all of it, before it was counted as lost.
+			if missing, err := s.Settle(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
+				t.Fatalf("missing %d, %v", missing, err)
+			}
+			for life := range 3 {
+				l := checkLedgers(t, s)[0]
+				if l.Epoch != epoch || l.Responses != 35 || l.Recorded != 35 || len(l.Dropped) != 0 {
+					t.Errorf("life %d: %+v", life, l)
+				}
+				if err := inStep(s, s.commitAcks); err != nil {
+					t.Fatal(err)
+				}
+				abandon(t, s)
+				s = openSet(t, o)
+				if missing, err := s.Settle(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
+					t.Fatalf("missing %d, %v", missing, err)
+				}
+			}
+		})
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +35,8 @@ func Waiting(ctx context.Context, dir string, applied map[uuid.UUID]uint64) (res
 	return responses, err
 }
 
-// waitingIn counts in one epoch. The same batch may stand in two queue files, and in the journal.
+// waitingIn counts in one epoch what the next start finds: see recoverJournal. The same batch may stand in two queue files, and in the
+// journal; and the journal may have what no queue took, although their figures have it already.
 func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 	lock, err := lockFolder(dir, false)
 	if errors.Is(err, errBusy) {
@@ -42,34 +45,47 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 	if err == nil {
 		defer func() { _ = lock.Close() }()
 	}
-	batches := map[uint64]uint64{}      // responses by first seq
-	through, gone := applied, uint64(0) // gone: given up for their age
+	batches := map[uint64]entry{} // by first seq
+	var known *meta
 	var failed error
 	for _, number := range queueNumbers(dir) {
 		err := readQueue(dir, id, number, func(m *meta, index []entry) {
-			if m != nil {
-				through, gone = max(through, m.LastSeq), max(gone, m.GivenUp)
-			} else if n := len(index); n > 0 {
-				through = max(through, index[n-1].last)
-			}
 			for i := range index {
-				if index[i].last > applied {
-					batches[index[i].first] = uint64(index[i].responses)
-				}
+				batches[index[i].first] = index[i]
+			}
+			if known == nil {
+				known = m
+			} else if m != nil {
+				known = newerMeta(known, m)
 			}
 		})
 		failed = errors.Join(failed, err)
 	}
-	for first, responses := range batches {
-		if first > gone {
-			n += responses
+	if known == nil {
+		page, _ := readPage(dir, id)
+		if known = page.committed; known == nil {
+			known = &meta{}
 		}
 	}
-	segments, err := journal.List(dir, id)
-	failed = errors.Join(failed, err)
+	through := max(applied, known.Acked)
+	for first, b := range batches {
+		if b.last > through && first > known.GivenUp {
+			n += uint64(b.responses)
+		}
+	}
+	fromJournal, err := waitingInJournal(dir, id, through, batches)
+	return n + fromJournal, errors.Join(failed, err)
+}
+
+// waitingInJournal counts the responses beyond a seq that stand in no batch.
+func waitingInJournal(dir string, id uuid.UUID, through uint64, batches map[uint64]entry) (n uint64, err error) {
+	firsts := slices.Sorted(maps.Keys(batches))
+	segments, failed := journal.List(dir, id)
 	for _, left := range segments {
 		err := left.Scan(func(seq uint64, record []byte) {
-			if seq > through && event.IsResponseRecord(record) {
+			at, found := slices.BinarySearch(firsts, seq)
+			inBatch := found || at > 0 && seq <= batches[firsts[at-1]].last
+			if seq > through && !inBatch && event.IsResponseRecord(record) {
 				n++
 			}
 		})

@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -35,4 +37,89 @@ func TestWaitingCountsWhatIsNotApplied(t *testing.T) {
 			t.Errorf("applied up to %d: %d, %v; want %d", applied, n, err, want)
 		}
 	}
+}
+
+// TestWaitingCountsWhatIsOnlyInTheJournal: what a process could not bring from a dead one's journal into the queue waits as well,
+// although the queue's figures have it; it counts once, with what of it the queue has.
+func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("SKIPPED: the full-disk test needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	o := testOptions(dir)
+	s := openSet(t, o)
+	fillUp(t, s)
+	epoch := s.Epoch()
+	abandon(t, s)
+	wantWaiting(t, &o, epoch)
+	for range 2 {
+		s = openSet(t, o)
+		inMemory := 0
+		for i := range s.epochs[0].index {
+			if s.epochs[0].index[i].file == nil {
+				inMemory++
+			}
+		}
+		if inMemory == 0 {
+			t.Fatal("all of the journal found room in the queue")
+		}
+		// The pages of what is acknowledged take the figures.
+		s.mu.Lock()
+		through := s.epochs[0].index[1].last
+		s.mu.Unlock()
+		if err := s.Ack(t.Context(), epoch, through); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := inStep(s, s.commitAcks); err != nil {
+				t.Fatal(err)
+			}
+		}
+		abandon(t, s)
+		wantWaiting(t, &o, epoch)
+	}
+}
+
+// TestWaitingCountsWhatTheJournalHasStill: a batch that was damaged in the queue, and that the next start finds whole in the journal.
+func TestWaitingCountsWhatTheJournalHasStill(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	for i := range 3 {
+		appendN(t, s, 10*i, 10)
+		mustFlush(t, s)
+	}
+	damageBatch(t, s, 2)
+	wantHere(t, s, 20, 10)
+	if err := inStep(s, s.commitAcks); err != nil {
+		t.Fatal(err)
+	}
+	abandon(t, s)
+	if n := wantWaiting(t, &o, s.Epoch()); n != 30 {
+		t.Errorf("%d wait, want 30", n)
+	}
+}
+
+// wantWaiting wants as many to wait as a start finds, in a copy.
+func wantWaiting(t *testing.T, o *Options, epoch uuid.UUID) uint64 {
+	t.Helper()
+	n, err := Waiting(t.Context(), o.Dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := testOptions(t.TempDir())
+	if err := os.CopyFS(c.Dir, os.DirFS(o.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	next := openSet(t, c)
+	for _, l := range checkLedgers(t, next) {
+		if l.Epoch == epoch && l.Spooled != n {
+			t.Errorf("%d wait, the next start finds %d", n, l.Spooled)
+		}
+	}
+	return n
 }

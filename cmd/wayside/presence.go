@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -92,68 +90,4 @@ func (t *traffic) learnView(ctx context.Context) {
 			t.log.Debug("ask for the store's figures", "error", err)
 		}
 	}
-}
-
-// beginCollect lets a separately started books process connect through the data directory, once that is this process's.
-func (t *traffic) beginCollect(ctx context.Context) {
-	if t.child == nil && t.lock != nil {
-		t.collecting.Do(func() { t.part("collect socket", func() error { t.serveCollect(ctx); return nil }) })
-	}
-}
-
-// serveCollect serves the collect socket until ctx is done. Whatever stands in its way, a full disk or too many open files, is no
-// reason for traffic to end: it is tried again.
-func (t *traffic) serveCollect(ctx context.Context) {
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	told := ""
-	for ctx.Err() == nil {
-		err := t.acceptCollect(ctx, &conns)
-		if ctx.Err() == nil && err.Error() != told {
-			told = err.Error()
-			t.log.Warn("the collect socket cannot be served; it is tried again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(claimInterval):
-		}
-	}
-}
-
-func (t *traffic) acceptCollect(ctx context.Context, conns *sync.WaitGroup) error {
-	ln, err := link.Listen(t.cfg.Data.Dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ln.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		conns.Go(func() { t.serveChannel(ctx, conn) })
-	}
-}
-
-func (t *traffic) serveChannel(ctx context.Context, conn net.Conn) {
-	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	ch, err := link.ReadChannel(conn)
-	if err != nil {
-		t.log.Warn("refused a connection on the collect socket", "error", err)
-		return
-	}
-	if ch == link.Spool {
-		_ = t.server.ServeConn(ctx, conn)
-		return
-	}
-	dialer, err := link.NewDialer(conn)
-	if err != nil {
-		t.log.Warn("refused a connection on the collect socket", "error", err)
-		return
-	}
-	t.booksCame(0, dialer)
-	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing here: this ends when it does
-	t.booksLeft(dialer)
 }

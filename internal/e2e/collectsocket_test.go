@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/link"
+)
+
+// withoutDescriptors lets a process open nothing more, until lift is called.
+func withoutDescriptors(t *testing.T, pid int) (lift func()) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Max: before.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCollectSocketWithoutDescriptors: where wayside run can open nothing, it goes on serving traffic; a books process that connects
+// meanwhile is served as soon as it can, on the same connection, and one that comes later is as well.
+func TestCollectSocketWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	w, log := newWayside(t, origin(t), "--no-collector")
+	start(t, w)
+	request := func(when string) {
+		t.Helper()
+		resp, err := http.Get("http://" + w.Listen + "/") //nolint:noctx // of the test's own
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != OriginBody {
+			t.Errorf("%s: %q, %v", when, body, err)
+		}
+	}
+	request("before") // over a connection that is kept
+
+	lift := withoutDescriptors(t, w.PID())
+	conn, err := link.Connect(w.DataDir, link.Relay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	eventually(t, "it cannot accept", func() bool {
+		return strings.Contains(log.String(), "the collect socket cannot be served") && strings.Contains(log.String(), "too many open files")
+	})
+	request("meanwhile")
+	lift()
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := link.NewListener(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relayed, err := listener.Accept()
+	if err != nil {
+		t.Fatalf("who had connected is not served: %v", err)
+	}
+	_, _ = relayed.Close(), conn.Close()
+
+	lift = withoutDescriptors(t, w.PID())
+	if conn, err = link.Connect(w.DataDir, link.Relay); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(w.DataDir, link.SocketName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the socket that nobody finds any more was not closed: %v", err)
+	}
+	_ = conn.Close()
+	request("without a socket")
+	lift()
+	collect := exec.Command(w.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
+	if err := collect.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = collect.Process.Kill(); _ = collect.Wait() }()
+	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 3 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}

@@ -102,6 +102,10 @@ func TestWaitingCountsWhatTheJournalHasStill(t *testing.T) {
 	if n := wantWaiting(t, &o, s.Epoch()); n != 30 {
 		t.Errorf("%d wait, want 30", n)
 	}
+	n, err := Waiting(t.Context(), o.Dir, map[uuid.UUID]uint64{s.Epoch(): 24})
+	if err != nil || n != 6 {
+		t.Errorf("applied up to 24: %d wait, %v, want 6", n, err)
+	}
 }
 
 // wantWaiting wants as many to wait as a start finds, in a copy.

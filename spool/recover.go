@@ -99,6 +99,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	e.reported = toldOf(known.Told)
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
+	e.count(known, page) // before anything is committed: the figures go with it, and this process may die as well
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
 	fromJournal := s.recoverJournal(e, known.LastSeq)
 	before := max(known.Dropped[lostDamaged.String()], page.counters[slotOf(lostDamaged)])
@@ -148,6 +149,14 @@ func (e *epoch) dropAckedLocked() {
 	e.index = kept
 }
 
+// count takes over what a dead process counted.
+func (e *epoch) count(known *meta, page pageFigures) {
+	e.counters.add(slotExcluded, newer(known.Excluded, page.counters[slotExcluded]))
+	for r := RefusedFull; r < refusals; r++ {
+		e.counters.drop(r, newer(known.Dropped[r.String()], page.counters[slotOf(r)]))
+	}
+}
+
 // settleLedger makes the figures agree with what is really here: recorded is what was acknowledged and what is held;
 // what the queue claimed beyond that is lost, and counted so.
 func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fromJournal uint64) {
@@ -156,10 +165,6 @@ func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fr
 		held += uint64(e.index[i].responses)
 	}
 	e.recorded = e.ackedResponses + held
-	e.counters.add(slotExcluded, newer(known.Excluded, page.counters[slotExcluded]))
-	for r := RefusedFull; r < refusals; r++ {
-		e.counters.drop(r, newer(known.Dropped[r.String()], page.counters[slotOf(r)]))
-	}
 	if committed := held - min(held, fromJournal); committed < expected {
 		e.counters.drop(lostDamaged, expected-committed)
 	}

@@ -168,7 +168,9 @@ func (b *archiveBooks) rebuildInto(ctx context.Context, dir string, o reader.Reb
 		}
 		done = rebuildDone{Rebuilt: built, Epochs: len(built.Epochs), Into: dir}
 		for epoch, sum := range built.Epochs {
-			err := s.ImportEpoch(ctx, store.ImportedEpoch{Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped, Plans: sum.Plans})
+			err := s.ImportEpoch(ctx, store.ImportedEpoch{
+				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Told, Plans: sum.Plans,
+			})
 			if err != nil {
 				return err
 			}

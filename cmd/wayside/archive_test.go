@@ -115,8 +115,10 @@ func wantTotals(t *testing.T, dir string, state catalogue.State, want store.Tota
 			t.Errorf("ledger %+v does not add up", l)
 		}
 	}
-	if dropped != 77 {
-		t.Errorf("%d dropped, want 77", dropped)
+	hourly := uint64(0)
+	err = s.Drops(t.Context(), -1<<62, 1<<62, func(_ int64, _ string, responses uint64) { hourly += responses })
+	if dropped != 77 || hourly != 77 || err != nil {
+		t.Errorf("%d dropped, %d by the hour, %v; want 77", dropped, hourly, err)
 	}
 	err = s.Plans(t.Context(), func(p *catalogue.Plan) error {
 		if p.State != state {

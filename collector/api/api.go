@@ -45,6 +45,12 @@ type sumSource interface {
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
 
+// dropSource is a RowSource that knows what is missing from its rows; the store is one.
+type dropSource interface {
+	// Drops calls fn with the responses that could not be recorded in the hours, several times for an hour and a reason.
+	Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error
+}
+
 // PlanSource yields the archive catalogue; the store satisfies it.
 type PlanSource interface {
 	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error

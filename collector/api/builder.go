@@ -120,7 +120,11 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	for epoch, seq := range through {
 		doc.Through[epoch.String()] = seq
 	}
-	if err := b.table(&doc); err != nil {
+	err := b.table(&doc)
+	if err == nil {
+		err = addDrops(ctx, b.source, hours{b.from, b.to}, func(int64) *Figures { return &doc.Totals })
+	}
+	if err != nil {
 		return nil, fmt.Errorf("build snapshot: %w", err)
 	}
 	s, err := b.pack(&doc)

@@ -18,9 +18,12 @@ type Figures struct {
 	Status  map[string]uint64 `json:"status"`  // by code; "0" stands for codes above 999
 	// ErrorTypes are the errors by kind, such as connect_refused; absent where there were none.
 	ErrorTypes map[string]uint64 `json:"error_types,omitempty"`
-	BytesIn    uint64            `json:"bytes_in"`
-	BytesOut   uint64            `json:"bytes_out"`
-	Latency    Latency           `json:"latency_us"`
+	// Dropped are the responses of this time that are in none of the counts, by the reason for which they could not be recorded. They
+	// belong to no path: only totals and points of everything have them; absent where there were none.
+	Dropped  map[string]uint64 `json:"dropped,omitempty"`
+	BytesIn  uint64            `json:"bytes_in"`
+	BytesOut uint64            `json:"bytes_out"`
+	Latency  Latency           `json:"latency_us"`
 }
 
 // Latency is in microseconds. Percentiles come from merged sketches, are within 1.1 %, and are then rounded to whole microseconds.

@@ -35,7 +35,14 @@ func (h *handler) points(ctx context.Context, span hours, step int64, keep filte
 	if err == nil {
 		err = halves[0].totals.Merge(&halves[1].totals)
 	}
-	return append(halves[0].points, halves[1].points...), figuresOf(&halves[0].totals, span.seconds()), err
+	points, totals := append(halves[0].points, halves[1].points...), figuresOf(&halves[0].totals, span.seconds())
+	if err == nil && keep.everything() {
+		err = addDrops(ctx, h.Rows, span, func(int64) *Figures { return &totals })
+	}
+	if err == nil && len(totals.Dropped) > 0 {
+		err = addDrops(ctx, h.Rows, span, func(hour int64) *Figures { return &points[(hour-span.from)/step].Figures })
+	}
+	return points, totals, err
 }
 
 // pointSums adds rows up, step by step. The rows come hour by hour.

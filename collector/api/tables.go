@@ -80,7 +80,7 @@ func (h *handler) paths(r *http.Request) (any, error) {
 		return nil, err
 	}
 	answer := pathsAnswer{From: hourTime(span.from), To: hourTime(span.to), Rows: len(merged)}
-	if answer.Totals, err = totalsOf(merged, span); err != nil {
+	if answer.Totals, err = h.totalsOf(r.Context(), merged, span, keep); err != nil {
 		return nil, err
 	}
 	top := sorted(merged, by)
@@ -125,25 +125,30 @@ func sorted(rows map[name]*stats.Row, by func(*stats.Row) uint64) []ranked {
 	return out
 }
 
-// totalsOf adds rows up.
-func totalsOf(rows map[name]*stats.Row, span hours) (Figures, error) {
+// totalsOf adds up the rows that a filter kept.
+func (h *handler) totalsOf(ctx context.Context, rows map[name]*stats.Row, span hours, keep filter) (figures Figures, err error) {
 	var totals stats.Row
 	for _, row := range rows {
 		if err := totals.Merge(row); err != nil {
-			return Figures{}, err
+			return figures, err
 		}
 	}
-	return figuresOf(&totals, span.seconds()), nil
+	figures = figuresOf(&totals, span.seconds())
+	if keep.everything() {
+		err = addDrops(ctx, h.Rows, span, func(int64) *Figures { return &figures })
+	}
+	return figures, err
 }
 
 // compare adds each listed row's figures in another range. Rows that have none there get empty figures.
 func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, keep filter) error {
-	keep.status = nil // a row that had no such response then is still the same row
-	merged, err := h.mergeRows(ctx, span, keep)
+	all := keep
+	all.status = nil // a row that had no such response then is still the same row
+	merged, err := h.mergeRows(ctx, span, all)
 	if err != nil {
 		return err
 	}
-	totals, err := totalsOf(merged, span)
+	totals, err := h.totalsOf(ctx, merged, span, keep)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ type applyBuffer struct {
 	keyOf   map[stats.Key]uint32
 	hours   []int64
 	rowOf   []uint32 // per item: its key
+	drops   toldDrops
 	blocks  []encodedBlock
 	bytes   []byte
 }
@@ -75,7 +76,7 @@ func newApplyBuffer() (*applyBuffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &applyBuffer{encoder: encoder, keyOf: map[stats.Key]uint32{}}, nil
+	return &applyBuffer{encoder: encoder, keyOf: map[stats.Key]uint32{}, drops: toldDrops{}}, nil
 }
 
 func (a *applyBuffer) close() { _ = a.encoder.zstd.Close() }
@@ -122,7 +123,7 @@ func (s *Store) applyLocked(b *Batch) error {
 		return err
 	}
 	next.lastBatch++
-	responses := s.apply.index(items)
+	responses := s.apply.index(b.Epoch, items)
 	if err := s.apply.encode(b.Epoch, items, next.lastBatch, s.o.Now()); err != nil {
 		return err
 	}
@@ -176,9 +177,10 @@ func newItems(b *Batch, mark uint64, seen bool) ([]Item, error) {
 	return b.Items[skip:], nil
 }
 
-// index finds the hours and row keys of the items and returns the number of responses.
-func (a *applyBuffer) index(items []Item) (responses uint64) {
+// index finds the hours, row keys and drop records of the items and returns the number of responses.
+func (a *applyBuffer) index(epoch uuid.UUID, items []Item) (responses uint64) {
 	clear(a.keyOf)
+	clear(a.drops)
 	clear(a.keys)
 	a.keys, a.hours, a.rowOf = a.keys[:0], a.hours[:0], a.rowOf[:0]
 	for i := range items {
@@ -194,6 +196,8 @@ func (a *applyBuffer) index(items []Item) (responses uint64) {
 		if it.Event.IsResponse() {
 			a.keys[n].counted = true
 			responses++
+		} else {
+			a.drops.note(epoch, it.Seq, &it.Event)
 		}
 		a.rowOf = append(a.rowOf, n)
 	}
@@ -268,6 +272,9 @@ func (a *applyBuffer) write(txn *badger.Txn, b *Batch, mark watermark, next stat
 		if err := set(txn, key, a.bytes[block.metaFrom:block.metaFrom+block.metaSize]); err != nil {
 			return err
 		}
+	}
+	if err := a.drops.write(txn); err != nil {
+		return err
 	}
 	for _, change := range b.PathState {
 		if err := setPath(txn, change); err != nil {

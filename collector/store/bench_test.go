@@ -48,7 +48,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%benchBatch == 0 {
-			a.index(batch.Items)
+			a.index(batch.Epoch, batch.Items)
 			if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
 				b.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	defer a.close()
 	batch := newTraffic(1).batch(BlockEventsMax)
-	a.index(batch.Items)
+	a.index(batch.Epoch, batch.Items)
 	if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
 		b.Fatal(err)
 	}

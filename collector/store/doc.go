@@ -47,6 +47,7 @@
 //	'b' hour(8) batch(8) index(2)                     block of up to 1,000 events of one hour
 //	'u' hour(8) batch(8) index(2)                     header of a block that is in no plan yet
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
+//	't' hour(8) epoch(16)                             what drop records told: CRC32C (4), figures by reason; see drops.go
 //	'i' n host n method label                         first and last hour of a row name (8, 8); 'i' alone: complete
 //	'd' day(8), 'f' span(8), 'h' part(8)              mark that the sums of a day, 32 days, or six hours are right
 //	'e' day(8) name, 'g' span(8) name, 'q' part(8) name  sum of a name's rows, as a row; see rollup.go

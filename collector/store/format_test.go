@@ -34,7 +34,7 @@ func encodeBlock(t testing.TB, items []Item) []byte {
 		t.Fatal(err)
 	}
 	defer a.close()
-	a.index(items)
+	a.index(testEpoch, items)
 	if err := a.encode(testEpoch, items, 1, testStart); err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,10 @@ const importPlansMax = 256
 // ImportedEpoch is what an archive says of one epoch.
 type ImportedEpoch struct {
 	Epoch     uuid.UUID
-	LastSeq   uint64            // the largest sequence number in the archive: a spool that still holds older ones must not count them again
-	Responses uint64            // in the imported rows
-	Dropped   map[string]uint64 // responses that were not recorded, by reason
+	LastSeq   uint64               // the largest sequence number in the archive: a spool that still holds older ones must not count them again
+	Responses uint64               // in the imported rows
+	Dropped   map[string]uint64    // responses that were not recorded, by reason
+	Told      map[int64]stats.Told // by hour, the drop records that say so
 	// Plans are catalogue entries of objects that stand in the archive and whose events are not here. Blocks are ignored.
 	Plans []catalogue.Plan
 }
@@ -97,6 +98,13 @@ func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {
 	defer s.writeMu.Unlock()
 	if _, known := s.watermark(e.Epoch); known {
 		return fmt.Errorf("%w: it is known already", ErrInvalid)
+	}
+	drops := toldDrops{}
+	for hour, told := range e.Told {
+		drops[dropsKey{hour, e.Epoch}] = told
+	}
+	if err := s.setDrops(drops); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	next := s.state

@@ -33,6 +33,7 @@ const (
 	prefixPath       = 'p'
 	prefixRow        = 'r'
 	prefixSchema     = 's'
+	prefixDrops      = 't'
 	prefixUnplanned  = 'u'
 	prefixWatermark  = 'w'
 	prefixPadding    = 'z'

@@ -33,6 +33,8 @@ type storeModel struct {
 	last   map[uuid.UUID]Batch // the batch applied last; its items are the model's own
 	marks  map[uuid.UUID]uint64
 	rows   map[stats.Key]uint64 // responses
+	told   map[uuid.UUID]uint64 // dropped, as the last drop record says
+	drops  map[int64]uint64     // by hour
 	totals Totals
 	plans  []*catalogue.Plan // made, not verified
 	sent   []*catalogue.Plan // verified, their blocks not deleted
@@ -50,7 +52,7 @@ func TestModel(t *testing.T) {
 		}
 		m := &storeModel{
 			t: rt, o: testOptions(dir), now: testStart.UnixMicro(), last: map[uuid.UUID]Batch{}, marks: map[uuid.UUID]uint64{},
-			rows: map[stats.Key]uint64{},
+			rows: map[stats.Key]uint64{}, told: map[uuid.UUID]uint64{}, drops: map[int64]uint64{},
 		}
 		m.o.LiveRowsMax = 8
 		m.open()
@@ -121,7 +123,13 @@ func (m *storeModel) put(b Batch) {
 	}
 	for i := range b.Items {
 		item := &b.Items[i]
-		if item.Seq > m.marks[b.Epoch] && item.Event.IsResponse() {
+		if item.Seq <= m.marks[b.Epoch] {
+			continue
+		}
+		if !item.Event.IsResponse() {
+			m.drops[item.Event.TimeMicros/3_600_000_000] += item.Event.RequestBytes - m.told[b.Epoch]
+			m.told[b.Epoch] = item.Event.RequestBytes
+		} else {
 			m.totals.Applied++
 			m.rows[stats.Key{Hour: item.Event.TimeMicros / 3_600_000_000, Host: "h", Method: "GET", Label: item.Label}]++
 		}
@@ -273,5 +281,10 @@ func (m *storeModel) compareRows(t *rapid.T) {
 	}
 	if diff := cmp.Diff(m.rows, got); diff != "" {
 		t.Fatalf("rows: %s", diff)
+	}
+	drops := map[int64]uint64{}
+	err = m.s.Drops(context.Background(), -1<<62, 1<<62, func(hour int64, _ string, responses uint64) { drops[hour] += responses })
+	if diff := cmp.Diff(m.drops, drops); err != nil || diff != "" {
+		t.Fatalf("drops: %v %s", err, diff)
 	}
 }

@@ -15,8 +15,9 @@ import (
 )
 
 // SchemaVersion is the layout that this package writes. It reads all of those before. Version 2 has sums of six hours and packed
-// days, which a wayside of before would leave standing when it writes the rows that they sum up.
-const SchemaVersion = 2
+// days, which a wayside of before would leave standing when it writes the rows that they sum up; version 3 has the drops of each
+// hour, which it would not write.
+const SchemaVersion = 3
 
 // MaxItems is the largest number of events in one batch. A batch of at most MaxItems events whose records are together at
 // most 512 KiB fits one transaction; so do several megabytes of ordinary events, which compress to a sixth.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,7 +183,7 @@ func TestOpenOlderSchema(t *testing.T) {
 	if version, err := s.checkSchema(); version != SchemaVersion || err != nil {
 		t.Errorf("the store says version %d, %v", version, err)
 	}
-	if text, err := os.ReadFile(filepath.Join(o.Dir, schemaFile)); err != nil || !strings.HasPrefix(string(text), "2 ") {
+	if text, err := os.ReadFile(filepath.Join(o.Dir, schemaFile)); err != nil || !strings.HasPrefix(string(text), strconv.Itoa(SchemaVersion)+" ") {
 		t.Errorf("the file says %q, %v", text, err)
 	}
 }

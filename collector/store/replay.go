@@ -34,7 +34,10 @@ func (s *Store) load() error {
 			return s.writeSchema(txn)
 		})
 	}
-	if version < SchemaVersion { // what was added stands under keys of its own, and is made as it is needed
+	if version < SchemaVersion { // what else was added stands under keys of its own, and is made as it is needed
+		if err := s.indexDrops(); err != nil {
+			return err
+		}
 		if err := s.update(s.writeSchema); err != nil {
 			return err
 		}

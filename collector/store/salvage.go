@@ -177,7 +177,7 @@ type salvaged struct {
 	wholeResponses, inPart      uint64
 	blocks, waiting, plans      int
 	epochs, ledgers, unsureMark int
-	paths                       bool
+	paths, drops                bool
 }
 
 // String is the report's paragraph.
@@ -185,6 +185,9 @@ func (r *salvaged) String() string {
 	paths := "The table of paths was carried over."
 	if !r.paths {
 		paths = "The table of paths was not: paths are learnt anew."
+	}
+	if !r.drops {
+		paths += " Figures of dropped responses by the hour may be missing."
 	}
 	return fmt.Sprintf("Carried over into the store that took its place, because it can be shown to be right:\n"+
 		"  %d hours with all of their %d responses;\n"+
@@ -212,6 +215,7 @@ type copier struct {
 	held    map[uuid.UUID]uint64 // responses carried over
 	last    map[uuid.UUID]uint64 // largest sequence number carried over
 	waiting map[uuid.UUID]bool   // epochs with blocks in no plan
+	drops   toldDrops            // of the blocks carried over
 }
 
 // savedPlan is what is kept of a plan while the hours are copied.
@@ -235,7 +239,7 @@ func copyStore(ctx context.Context, o *Options, viewDir string, lost lostKeys) (
 	}
 	c := &copier{
 		ctx: ctx, view: from.NewTransaction(false), out: to.NewWriteBatch(), lost: lost, report: &salvaged{lost: lost}, now: o.Now, kept: o.kept,
-		plans: map[int64][]*savedPlan{}, held: map[uuid.UUID]uint64{}, last: map[uuid.UUID]uint64{}, waiting: map[uuid.UUID]bool{},
+		plans: map[int64][]*savedPlan{}, held: map[uuid.UUID]uint64{}, last: map[uuid.UUID]uint64{}, waiting: map[uuid.UUID]bool{}, drops: toldDrops{},
 	}
 	defer c.view.Discard()
 	defer c.out.Cancel()

@@ -6,6 +6,8 @@ import (
 	"maps"
 
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
 )
 
 // copyOthers copies what belongs to no hour. The path table is of a piece: it is carried over if none of it can be missing.
@@ -16,6 +18,9 @@ func (c *copier) copyOthers() error {
 			return err
 		}
 	}
+	if err := c.copyDrops(); err != nil {
+		return err
+	}
 	if err := c.each([]byte{prefixJob}, copyAll); err != nil {
 		return err
 	}
@@ -25,6 +30,31 @@ func (c *copier) copyOthers() error {
 		}
 		return c.set(key, value)
 	})
+}
+
+// copyDrops copies what drop records told by the hour, with those of the blocks that were carried over.
+func (c *copier) copyDrops() error {
+	c.report.drops = !c.lost.touches([]byte{prefixDrops})
+	err := c.each([]byte{prefixDrops}, func(key, value []byte) error {
+		k, err := parseDropsKey(key)
+		if err == nil {
+			var told stats.Told
+			if told, err = openDrops(value); err == nil {
+				c.drops.merge(k, told)
+			}
+		}
+		c.report.drops = c.report.drops && err == nil
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for key, told := range c.drops {
+		if err := c.set(key.bytes(), appendDrops(told)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeAccounts writes watermarks, ledgers, doubts and totals so that they agree with what was carried over.

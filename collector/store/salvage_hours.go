@@ -224,11 +224,12 @@ func (c *copier) fold(h *hourCopy, id catalogue.BlockID) error {
 	for i, k := range c.decoder.columns.keys {
 		keys[i] = stats.Key{Hour: h.hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label)}
 	}
-	return c.decoder.each(id, func(_ uint64, key uint32, e *event.Event) error {
+	return c.decoder.each(id, func(seq uint64, key uint32, e *event.Event) error {
 		if hourOfMicros(e.TimeMicros) != h.hour {
 			return fmt.Errorf("%w: block %s holds an event of another hour", ErrDamaged, blockName(id))
 		}
 		if !e.IsResponse() {
+			c.drops.note(c.decoder.meta.epoch, seq, e)
 			return nil
 		}
 		k := keys[key]

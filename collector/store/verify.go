@@ -43,7 +43,7 @@ func (s *Store) freeze() *moment {
 
 // Verify checks, as of one moment, everything that the store promises about itself: every block and row can be read and
 // matches its checksum; each event is held once and lies below its epoch's watermark; the rows of every hour add up to a
-// recount of the events held plus those that retention removed; sums and packs are what the rows come to; every block is in exactly one plan or waits for one; the
+// recount of the events held plus those that retention removed; what drop records told stands by the hour; sums and packs are what the rows come to; every block is in exactly one plan or waits for one; the
 // totals agree with all of that. It only reads, and may run beside everything else. Memory grows with the number of rows
 // and of runs of sequence numbers, not with that of events.
 func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
@@ -57,14 +57,14 @@ func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 	}
 	defer decoder.close()
 	v := &verification{
-		s: s, moment: s.freeze(), decoder: decoder,
+		s: s, moment: s.freeze(), decoder: decoder, drops: toldDrops{},
 		held: map[stats.Key]*uint64{}, rows: map[int64]uint64{}, recount: map[int64]uint64{}, removed: map[int64]uint64{},
 		runs: map[uuid.UUID][]catalogue.Run{}, planned: map[catalogue.BlockID]uint64{},
 	}
 	defer v.txn.Discard()
 	var checks []*verify.Check
 	for _, step := range []func(context.Context) (*verify.Check, error){
-		v.tables, v.plans, v.blocks, v.marksAndRuns, v.hours, v.spans, v.totals,
+		v.tables, v.plans, v.blocks, v.marksAndRuns, v.hours, v.hourlyDrops, v.spans, v.totals,
 	} {
 		c, err := step(ctx)
 		if err != nil {
@@ -86,6 +86,7 @@ type verification struct {
 	rows             map[int64]uint64      // by hour: sum of the rows
 	rowsTotal        uint64
 	runs             map[uuid.UUID][]catalogue.Run // sequence numbers held
+	drops            toldDrops                     // by the drop records held
 	planned          map[catalogue.BlockID]uint64  // blocks that plans list, and their plan
 	archived         uint64                        // rows of plans verified or deleted
 	deleted          uint64
@@ -209,11 +210,12 @@ func (v *verification) block(id catalogue.BlockID, value []byte) error {
 		return err
 	}
 	v.runs[v.decoder.meta.epoch] = append(v.runs[v.decoder.meta.epoch], v.decoder.meta.runs...)
-	return v.decoder.each(id, func(_ uint64, key uint32, e *event.Event) error {
+	return v.decoder.each(id, func(seq uint64, key uint32, e *event.Event) error {
 		if hourOfMicros(e.TimeMicros) != id.Hour {
 			return fmt.Errorf("%w: block %s holds an event of another hour", ErrDamaged, blockName(id))
 		}
 		if !e.IsResponse() {
+			v.drops.note(v.decoder.meta.epoch, seq, e)
 			return nil
 		}
 		k := v.decoder.columns.keys[key]

@@ -29,6 +29,35 @@ func (v *verification) marksAndRuns(context.Context) (*verify.Check, error) {
 	return c, nil
 }
 
+// hourlyDrops compares what is stored of drop records with those held. What has left for the archive may be ahead of them.
+func (v *verification) hourlyDrops(ctx context.Context) (*verify.Check, error) {
+	c := &verify.Check{Name: "hourly drops", Of: "hours"}
+	err := each(v.txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
+		c.Checked++
+		k, err := parseDropsKey(key)
+		var told stats.Told
+		if err == nil {
+			told, err = openDrops(value)
+		}
+		if err != nil {
+			c.Problem("drops %x: %v", key, err)
+			return ctx.Err()
+		}
+		for reason, held := range v.drops[k] {
+			if known := told[reason]; known.Seq < held.Seq || known.Seq == held.Seq && known != held {
+				c.Problem("hour %d, epoch %s: %d responses dropped (%s) as of event %d, the event %d held says %d",
+					k.hour, k.epoch, known.Responses, reason, known.Seq, held.Seq, held.Responses)
+			}
+		}
+		delete(v.drops, k)
+		return ctx.Err()
+	})
+	for k := range v.drops {
+		c.Problem("hour %d, epoch %s: drop records are held that no hour knows of", k.hour, k.epoch)
+	}
+	return c, err
+}
+
 // hours compares the rows with the recount.
 func (v *verification) hours(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "hourly sums", Of: "rows"}

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -140,6 +141,28 @@ func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.B
 		errs = append(errs, fmt.Errorf("%d lines of the log tell of %d drops", lines, dropped))
 	}
 	return errors.Join(errs...)
+}
+
+// hourlyDrops checks that the hours come to what the drop records in the archive say.
+func (t *trial) hourlyDrops(ctx context.Context) error {
+	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z")
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Totals struct{ Dropped map[string]uint64 }
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("paths: %w", err)
+	}
+	sum := uint64(0)
+	for _, n := range answer.Totals.Dropped {
+		sum += n
+	}
+	if sum != t.books.Dropped {
+		return fmt.Errorf("the drop records in the archive say %d, the totals of the hours %v", t.books.Dropped, answer.Totals.Dropped)
+	}
+	return nil
 }
 
 // droppedInLog is what the log says, now and then, while responses are dropped.

@@ -105,6 +105,9 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	if books := m.books; !m.broken && books != nil && books.Dropped != o.Dropped {
 		err = errors.Join(err, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, o.Dropped))
 	}
+	if !m.broken && m.books != nil {
+		err = errors.Join(err, m.hourlyDrops(ctx))
+	}
 	if m.broken && o.Quarantined > 0 {
 		err = errors.Join(err, m.reported(o))
 	}

@@ -230,6 +230,9 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if t.exact {
 		err = errors.Join(err, t.compareDrops(ctx, a, books))
 	}
+	if t.exact || t.only != "" || !t.lossy {
+		err = errors.Join(err, t.hourlyDrops(ctx))
+	}
 	return o, err
 }
 

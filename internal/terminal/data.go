@@ -17,6 +17,7 @@ type (
 		Rate          float64
 		Status        map[string]uint64
 		BytesOut      uint64 `json:"bytes_out"`
+		Dropped       map[string]uint64
 		Latency       struct {
 			P50, P90, P95, P99, Max uint64
 		} `json:"latency_us"`

@@ -80,7 +80,7 @@ func (a *table) Ask(_ context.Context, path string) ([]byte, error) {
 	}
 	switch {
 	case strings.HasPrefix(path, "/api/v1/paths"):
-		return fmt.Appendf(nil, `{"paths":[%s],"totals":{"count":30,"errors":3}}`, strings.Join(a.rows, ",")), nil
+		return fmt.Appendf(nil, `{"paths":[%s],"totals":{"count":30,"errors":3,"dropped":{"full":1200,"age":34}}}`, strings.Join(a.rows, ",")), nil
 	case strings.HasPrefix(path, "/api/v1/recent"):
 		return []byte(`{"step_seconds":10,"totals":{"count":[0,1,2,3,4,5]},"paths":[{"host":"h","method":"GET","path":"/b","count":[0,1,2,3,4,5]}]}`), nil
 	case strings.HasPrefix(path, "/api/v1/series"):
@@ -199,6 +199,12 @@ func TestTopFitsAnyScreen(t *testing.T) {
 		s.press("esc", "?")
 		s.text()
 		s.press("?")
+	}
+}
+
+func TestTopSaysWhatIsMissing(t *testing.T) {
+	if text := newScreen(t, &table{rows: []string{row1("/a", 10, 0, 1)}}).text(); !strings.Contains(text, "1,234 not recorded") {
+		t.Error(text)
 	}
 }
 

@@ -61,12 +61,23 @@ func (m *model) heading() []string {
 	if t.Errors > 0 {
 		errors = style(red, errors)
 	}
+	if dropped := among(t.Dropped); dropped > 0 {
+		errors += "  " + style(red, grouped(dropped)+" not recorded")
+	}
 	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(now)), errors,
 		duration(t.Latency.P50), duration(t.Latency.P95), duration(t.Latency.P99))
 	if room := m.width - ansi.StringWidth(totals); room >= 10 {
 		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
 	}
 	return []string{title, totals, ""}
+}
+
+// among is the sum of counts by some kind.
+func among(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 func (m *model) footer() string {

@@ -56,10 +56,20 @@ type Rebuilt struct {
 type EpochSum struct {
 	LastSeq   uint64
 	Responses uint64
-	Dropped   map[string]uint64 // by reason, what the last drop record says; drop records expire with their objects
-	Plans     []catalogue.Plan  // its objects, as a catalogue would have them
+	Told      map[int64]stats.Told // by hour, what drop records say; they expire with their objects
+	Plans     []catalogue.Plan     // its objects, as a catalogue would have them
+}
 
-	told map[string]uint64 // by reason, the seq of that record
+// Dropped is what the last drop record of each reason says.
+func (e *EpochSum) Dropped() map[string]uint64 {
+	last, out := stats.Told{}, map[string]uint64{}
+	for _, told := range e.Told {
+		last.Merge(told)
+	}
+	for reason, d := range last {
+		out[reason] = d.Responses
+	}
+	return out
 }
 
 // Rebuild makes the hourly statistics again from the archive alone. Every object is compared with its metadata on the way;
@@ -85,7 +95,7 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 		}
 	}
 	for _, sum := range b.out.Epochs {
-		for _, n := range sum.Dropped {
+		for _, n := range sum.Dropped() {
 			b.out.Dropped += n
 		}
 	}
@@ -241,16 +251,18 @@ func (b *rebuilder) drop(p *pair, text []byte) error {
 	if err := json.Unmarshal(text, &line); err != nil {
 		return err
 	}
-	if sum := b.sum(p); line.Seq > sum.told[line.ErrorType] {
-		sum.told[line.ErrorType], sum.Dropped[line.ErrorType] = line.Seq, line.Dropped
+	sum, hour := b.sum(p), p.Hour.Unix()/3600
+	if sum.Told[hour] == nil {
+		sum.Told[hour] = stats.Told{}
 	}
+	sum.Told[hour].Note(line.ErrorType, stats.ToldDrop{Seq: line.Seq, Responses: line.Dropped})
 	return nil
 }
 
 func (b *rebuilder) sum(p *pair) *EpochSum {
 	sum := b.out.Epochs[p.Epoch]
 	if sum == nil {
-		sum = &EpochSum{Dropped: map[string]uint64{}, told: map[string]uint64{}}
+		sum = &EpochSum{Told: map[int64]stats.Told{}}
 		b.out.Epochs[p.Epoch] = sum
 	}
 	return sum

@@ -57,7 +57,7 @@ func TestRebuildEqualsTheStore(t *testing.T) {
 				t.Errorf("%+v", built)
 			}
 			for epoch, sum := range built.Epochs {
-				if sum.LastSeq != 1001 || sum.Responses != 999 || len(sum.Plans) != 2 || sum.Dropped["full"] != 7 {
+				if sum.LastSeq != 1001 || sum.Responses != 999 || len(sum.Plans) != 2 || sum.Dropped()["full"] != 7 {
 					t.Errorf("epoch %s: %+v", epoch, sum)
 				}
 			}

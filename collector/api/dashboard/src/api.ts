@@ -3,6 +3,7 @@
 export interface Latency { p50: number; p90: number; p95: number; p99: number; max: number; mean: number; p999: number }
 export interface Figures {
   count: number; rate: number; errors: number; streams: number; error_types?: Record<string, number>; status: Record<string, number>;
+  dropped?: Record<string, number>; // of everything only: what was dropped has no path
   bytes_in: number; bytes_out: number; latency_us: Latency;
 }
 export interface Row extends Figures { host: string; method: string; path: string; before?: Figures; spark?: number[] }

@@ -4,7 +4,7 @@ import { checks, get, type Accounting, type Archives, type Check, type Jobs, typ
 import { announce, h } from "./dom";
 import * as f from "./format";
 import { jobsPanel, ofJobs } from "./jobs";
-import { Notice } from "./parts";
+import { Notice, reasons } from "./parts";
 import type { State } from "./state";
 
 type Kind = "good" | "wait" | "bad";
@@ -84,7 +84,6 @@ export class BooksView {
   well(): void { this.notice.clear(); this.element.classList.remove("stale"); }
 }
 
-const reasons = (dropped: Record<string, number>): string => Object.entries(dropped).map(([reason, n]) => `${reason} ${f.count(n)}`).join(", ");
 const title = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
 
 function ofChecks(lines: Check[] | Error): Finding[] {

@@ -23,11 +23,15 @@ function delta(now: number, before: number | undefined, moreIsBad: boolean | nul
   return h("span", { class: "delta " + kind }, text);
 }
 
+/** What was dropped, by reason. */
+export const reasons = (dropped: Record<string, number>): string => Object.entries(dropped).map(([reason, n]) => `${reason} ${f.count(n)}`).join(", ");
+
 /** The figures at the head of a view; with before, how they changed. */
 export function tiles(now: Figures, before?: Figures): HTMLElement {
   const one = (name: string, value: string, change: HTMLElement | null, kind = ""): HTMLElement =>
     h("div", { class: "tile " + kind }, h("dt", {}, name), h("dd", {}, value, change));
   const l = now.latency_us, was = before?.latency_us;
+  const dropped = Object.values(now.dropped ?? {}).reduce((sum, n) => sum + n, 0);
   const share = (x: Figures): number => (x.count > 0 ? x.errors / x.count : 0);
   return h("dl", { class: "tiles" },
     one("Requests", f.short(now.count), delta(now.count, before?.count, null)),
@@ -37,7 +41,9 @@ export function tiles(now: Figures, before?: Figures): HTMLElement {
     one("p95", f.micros(l.p95), delta(l.p95, was?.p95, true)),
     one("p99", f.micros(l.p99), delta(l.p99, was?.p99, true)),
     one("Slowest", f.micros(l.max), null),
-    one("Sent", f.bytes(now.bytes_out), delta(now.bytes_out, before?.bytes_out, null)));
+    one("Sent", f.bytes(now.bytes_out), delta(now.bytes_out, before?.bytes_out, null)),
+    dropped > 0 && now.dropped ? h("div", { class: "tile missing has-errors" }, h("dt", {}, "Not recorded"),
+      h("dd", {}, f.plural(dropped, "response", "responses"), h("small", {}, `${reasons(now.dropped)}. Served, and in none of these figures.`))) : null);
 }
 
 export function emptyTiles(): HTMLElement {

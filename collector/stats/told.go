@@ -1,0 +1,110 @@
+package stats
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// ToldVersion is the format that [Told.AppendBinary] writes.
+const ToldVersion = 1
+
+// Told is what the drop records of one epoch in one hour have told, by reason: of each the latest. A drop record's figure
+// counts from the beginning of the epoch, so that the same records in any order, some of them twice, give the same Told,
+// and one that is missing is made up for by the next.
+type Told map[string]ToldDrop
+
+// ToldDrop is a drop record.
+type ToldDrop struct {
+	Seq       uint64 `json:"seq"`
+	Responses uint64 `json:"responses"` // not recorded for this reason since the epoch began
+}
+
+// Note adds a drop record. Beyond [ErrorTypesMax] reasons, which wayside does not have, it changes nothing.
+func (t Told) Note(reason string, d ToldDrop) {
+	known, ok := t[reason]
+	if ok && known.Seq >= d.Seq || !ok && len(t) >= ErrorTypesMax {
+		return
+	}
+	t[reason] = d
+}
+
+// Merge adds all that o has told.
+func (t Told) Merge(o Told) {
+	for reason, d := range o {
+		t.Note(reason, d)
+	}
+}
+
+// AppendBinary appends version (1 byte), n, n × (length, reason, seq, responses), ascending by reason; numbers are unsigned
+// varints. The error is always nil; it is there for encoding.BinaryAppender.
+func (t Told) AppendBinary(dst []byte) ([]byte, error) {
+	dst = binary.AppendUvarint(append(dst, ToldVersion), uint64(len(t)))
+	for _, reason := range slices.Sorted(maps.Keys(t)) {
+		dst = binary.AppendUvarint(dst, uint64(len(reason)))
+		dst = append(dst, reason...)
+		dst = binary.AppendUvarint(dst, t[reason].Seq)
+		dst = binary.AppendUvarint(dst, t[reason].Responses)
+	}
+	return dst, nil
+}
+
+// DecodeTold reads what AppendBinary wrote. The error wraps [ErrMalformed], or [ErrVersion] for a newer format.
+func DecodeTold(src []byte) (Told, error) {
+	if len(src) > 0 && src[0] > ToldVersion {
+		return nil, fmt.Errorf("%w: drops of version %d, known up to %d", ErrVersion, src[0], ToldVersion)
+	}
+	if len(src) == 0 || src[0] == 0 {
+		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))
+	}
+	in := reader{rest: src[1:]}
+	t, before := Told{}, ""
+	for i := range in.length(ErrorTypesMax) {
+		reason := string(in.text(event.ErrorTypeBytesMax))
+		if i > 0 && reason <= before {
+			in.bad = true
+		}
+		before = reason
+		t[reason] = ToldDrop{Seq: in.uvarint(), Responses: in.uvarint()}
+	}
+	if in.bad || len(in.rest) > 0 {
+		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))
+	}
+	return t, nil
+}
+
+// Deltas says how many responses were dropped in each of the hours of one epoch: what an hour's figure has more than that of the
+// hour before, in the order of the records. Where a later figure is lower, because something given up turned out to have been
+// taken, the figures before it count for no more than that: what the hours come to is always what the last record says.
+func Deltas(hours map[int64]Told, fn func(hour int64, reason string, responses uint64)) {
+	type step struct {
+		hour int64
+		ToldDrop
+	}
+	reasons := map[string][]step{}
+	for hour, told := range hours {
+		for reason, d := range told {
+			reasons[reason] = append(reasons[reason], step{hour, d})
+		}
+	}
+	for reason, steps := range reasons {
+		// Downwards, each figure is bounded by all after it.
+		slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(b.Seq, a.Seq) })
+		for i := 1; i < len(steps); i++ {
+			steps[i].Responses = min(steps[i].Responses, steps[i-1].Responses)
+		}
+		for i, s := range steps {
+			before := uint64(0)
+			if i+1 < len(steps) {
+				before = steps[i+1].Responses
+			}
+			if s.Responses > before {
+				fn(s.hour, reason, s.Responses-before)
+			}
+		}
+	}
+}

@@ -44,26 +44,27 @@ const (
 func (t *traffic) accounting(ctx context.Context) (any, error) {
 	var figures api.Accounting
 	var viewErr error
-	var known bool
+	var known bool // figures are all that was ever counted
 	began, asking := time.Now(), time.Duration(0)
 	for ; ; time.Sleep(accountingPause) {
-		before, err := t.spool.Ledgers(ctx, nil)
+		before, err := t.spoolsNow(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
 		}
-		var view *collector.View
+		var last *lastView
 		asked := time.Now()
-		view, viewErr = t.askView(ctx, before)
+		last, viewErr = t.askView(ctx, before)
 		asking += time.Since(asked)
-		ledgers, err := t.ledgersBeside(ctx, view)
+		ledgers, err := t.ledgersBeside(ctx, last)
 		if err != nil {
 			return nil, fmt.Errorf("read the spools' figures: %w", err)
 		}
-		known = t.knows(ledgers)
+		view := last.view
+		known = last.known && complete(last.before.ledgers, ledgers, view.Ledgers)
 		figures = api.Account(ledgers, view.Ledgers, view.Totals, view.Aggregated)
 		// An epoch that was retired between the two readings is in neither; while the traffic goes on, a response may be
 		// counted in one figure and not yet in the next. Neither is so a moment later.
-		if figures.Balanced && complete(before, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
+		if figures.Balanced && complete(before.ledgers, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
 			time.Since(began)-asking > accountingWait || asking > accountingMax {
 			break
 		}
@@ -83,53 +84,56 @@ func (t *traffic) accounting(ctx context.Context) (any, error) {
 }
 
 // ledgersBeside are the spools' ledgers relative to a view, with those of the epochs that were retired since it was asked for.
-func (t *traffic) ledgersBeside(ctx context.Context, view *collector.View) ([]spool.Ledger, error) {
-	ledgers, err := t.spool.Ledgers(ctx, view.Applied)
-	last := t.view.Load()
-	if err != nil || last == nil {
-		return ledgers, err //nolint:wrapcheck // the caller says what failed
+// What was retired before is in it, or lost with its store.
+func (t *traffic) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Ledger, error) {
+	ledgers, err := t.spool.Ledgers(ctx, last.view.Applied)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what failed
 	}
-	for _, l := range t.spool.Retired() {
-		is := func(other spool.Ledger) bool { return other.Epoch == l.Epoch }
-		stored := slices.ContainsFunc(view.Ledgers, func(other store.Ledger) bool { return other.Epoch == l.Epoch })
-		if slices.ContainsFunc(last.before, is) && !slices.ContainsFunc(ledgers, is) && !stored {
+	for _, l := range t.spool.Retired()[last.before.retired:] {
+		if !complete([]spool.Ledger{l}, ledgers, last.view.Ledgers) {
 			ledgers = append(ledgers, l)
 		}
 	}
 	return ledgers, nil
 }
 
-// lastView is what the books process said of its store, and the ledgers that the spools had before.
-type lastView struct {
-	view   *collector.View
-	before []spool.Ledger
+// spoolsBefore are the spools before a view was asked for.
+type spoolsBefore struct {
+	retired int // how many epochs had been retired since the start; read first
+	ledgers []spool.Ledger
 }
 
-// askView returns the books process's present view or, with an error, its last. before are the ledgers that the spools have had.
-func (t *traffic) askView(ctx context.Context, before []spool.Ledger) (*collector.View, error) {
+func (t *traffic) spoolsNow(ctx context.Context) (now spoolsBefore, err error) {
+	now.retired = len(t.spool.Retired())
+	now.ledgers, err = t.spool.Ledgers(ctx, nil)
+	return now, err //nolint:wrapcheck // the caller says what failed
+}
+
+// lastView is what the books process said of its store, and the spools before.
+type lastView struct {
+	view   *collector.View
+	before spoolsBefore
+	known  bool // view is all that the store held
+}
+
+// askView returns the books process's present view or, with an error, its last. While it has never given one that is an empty one,
+// as of the start of this process. before are the spools, read just now.
+func (t *traffic) askView(ctx context.Context, before spoolsBefore) (*lastView, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	body, err := t.admin.AskBooks(ctx, http.MethodGet, pathView)
 	if err == nil {
-		view := &collector.View{}
-		if err = json.Unmarshal(body, view); err == nil {
-			t.view.Store(&lastView{view, before})
-			return view, nil
+		now := &lastView{view: &collector.View{}, before: before, known: true}
+		if err = json.Unmarshal(body, now.view); err == nil {
+			t.view.Store(now)
+			return now, nil
 		}
 	}
 	if last := t.view.Load(); last != nil {
-		return last.view, err
+		return last, err
 	}
-	return &collector.View{}, err
-}
-
-// knows reports whether the last view of the store, with the ledgers that the spools have now, tells all that was ever counted.
-func (t *traffic) knows(now []spool.Ledger) bool {
-	last := t.view.Load()
-	if last == nil {
-		return !t.hadStore
-	}
-	return complete(last.before, now, last.view.Ledgers)
+	return &lastView{view: &collector.View{}, known: !t.hadStore}, err
 }
 
 // hasStore reports whether the data directory has, or may have, a store of earlier runs.

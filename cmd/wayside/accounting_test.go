@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -105,6 +107,62 @@ func TestRetiredSinceTheLastView(t *testing.T) {
 	}
 	tr.admin.SetBooks(nil)
 	want("with the books process away")
+}
+
+// TestRetiredUnknownToTheLastView: an epoch counts that was drained, and whose spool was removed, by a books process that has died
+// since and whose last figures tell nothing of it: there were none yet, or its folder was in use by another process when they
+// were asked for.
+func TestRetiredUnknownToTheLastView(t *testing.T) {
+	for _, viewed := range []bool{false, true} {
+		dir := t.TempDir()
+		dead := accountantIn(t, dir)
+		for range 10 {
+			if _, refusal := dead.spool.TryAppend(&event.Event{Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Path: []byte("/")}); refusal != spool.Accepted {
+				t.Fatal(refusal)
+			}
+		}
+		epoch := dead.spool.Epoch()
+		tr := accountantIn(t, dir)
+		if viewed {
+			serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(collector.View{}) })
+			if figures, err := tr.accounting(t.Context()); err != nil || figures.(answer).Responses != 0 || figures.(answer).Books != "connected" {
+				t.Fatalf("%+v, %v", figures, err)
+			}
+		}
+		if err := dead.spool.Close(); err != nil {
+			t.Fatal(err)
+		}
+		adopted(t, tr.spool, epoch)
+		if err := tr.spool.Ack(t.Context(), epoch, 10); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.spool.Retire(t.Context(), epoch); err != nil {
+			t.Fatal(err)
+		}
+		tr.admin.SetBooks(nil)
+		figures, err := tr.accounting(t.Context())
+		if a := figures.(answer); err != nil || !a.Balanced || a.Responses != 10 || a.Recorded != 10 || a.Applied != 10 || a.Settled {
+			t.Errorf("a view was given before: %t: %v, %+v", viewed, err, a)
+		}
+	}
+}
+
+// adopted waits until a spool has taken the folder that an epoch left.
+func adopted(t *testing.T, s *spool.Set, epoch uuid.UUID) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	deadline := time.Now().Add(20 * time.Second)
+	for found := false; !found && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		ledgers, err := s.Ledgers(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = slices.ContainsFunc(ledgers, func(l spool.Ledger) bool { return l.Epoch == epoch })
+	}
+	cancel()
+	<-ended
 }
 
 // TestNothingIsKnownOfTheStore: while no books process has ever said what the store holds, zeros are settled only where there was

@@ -81,11 +81,11 @@ func (t *traffic) keepInTouch(ctx context.Context) {
 // learnView asks for the store's figures where there are none yet, or where an epoch was retired since: its figures are in the
 // store, and no longer in the spools.
 func (t *traffic) learnView(ctx context.Context) {
-	before, err := t.spool.Ledgers(ctx, nil)
+	before, err := t.spoolsNow(ctx)
 	if err != nil {
 		return // what can be read of the spools says so itself
 	}
-	if last := t.view.Load(); last == nil || !complete(last.before, before, last.view.Ledgers) {
+	if last := t.view.Load(); last == nil || !complete(last.before.ledgers, before.ledgers, last.view.Ledgers) {
 		if _, err := t.askView(ctx, before); err != nil {
 			t.log.Debug("ask for the store's figures", "error", err)
 		}

@@ -108,50 +108,6 @@ func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 	return nil
 }
 
-// newDataDir makes a store aside and moves it into the data directory when fill has succeeded, so that one that was broken
-// off is never taken for whole. The directory may hold other things, such as an archive or a spool.
-func newDataDir(dir string, fill func(*store.Store) error) error {
-	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
-		return fmt.Errorf("%s holds a store already: name another directory", dir)
-	}
-	building := filepath.Clean(dir) + ".building"
-	if err := os.RemoveAll(building); err != nil {
-		return err
-	}
-	if err := datadir.Create(building); err != nil {
-		return err
-	}
-	s, err := store.Open(store.Options{Dir: filepath.Join(building, datadir.StoreDir), QuarantineDir: filepath.Join(building, datadir.Quarantine)})
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(fill(s), s.Close()); err != nil {
-		return errors.Join(err, os.RemoveAll(building))
-	}
-	// The new directory may exist, empty: as the mount point of a volume it cannot be replaced, so that its content moves.
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(building)
-	if err != nil {
-		return err
-	}
-	// Ledgers of a store that was here before are not of the one that comes.
-	if err := os.RemoveAll(filepath.Join(dir, datadir.StoreDir+".ledgers")); err != nil {
-		return err
-	}
-	for _, e := range entries {
-		to := filepath.Join(dir, e.Name())
-		if _, err := os.Stat(to); err == nil && e.Name() != datadir.StoreDir {
-			continue // a lock or a quarantine that was there
-		}
-		if err := os.Rename(filepath.Join(building, e.Name()), to); err != nil {
-			return err
-		}
-	}
-	return os.RemoveAll(building)
-}
-
 func (b *archiveBooks) rebuildInto(ctx context.Context, dir string, o reader.RebuildOptions) (done rebuildDone, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
 		known := newKnownRows()

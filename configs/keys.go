@@ -183,7 +183,7 @@ func booksKeys(c *Config) []key {
 			oneOf(&s.Sync, "interval", "request"),
 		},
 		{"spool.commit_interval", &s.CommitInterval, "Longest time from an event to its fsync.", atLeast(&s.CommitInterval, Millisecond)},
-		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment, a multiple of 4KiB.", segmentSize(&s.SegmentBytes)},
+		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment, a multiple of 4KiB; where an eighth of `spool.bytes_max` is less, that.", segmentSize(&s.SegmentBytes)},
 		{"spool.segments", &s.Segments, "Number of journal segments: how much traffic one slow fsync may take.", between(&s.Segments, 2, 64)},
 		{
 			"spool.bytes_max", &s.BytesMax, "Most bytes the queue may take while the books process is away; beyond it events are dropped and counted.",

@@ -202,7 +202,7 @@ func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, err e
 	}
 	e.files = []*queueFile{q}
 	j, err = journal.Create(journal.Options{
-		Dir: e.dir, Epoch: e.id, SegmentBytes: o.SegmentBytes, Segments: o.Segments, OpenFile: o.OpenFile, Notify: notify,
+		Dir: e.dir, Epoch: e.id, SegmentBytes: o.segmentBytes, Segments: o.Segments, OpenFile: o.OpenFile, Notify: notify,
 	})
 	if err != nil {
 		return nil, err

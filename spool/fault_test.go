@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,10 +161,17 @@ func TestUnavailableThenOpened(t *testing.T) {
 	}
 }
 
-// TestFullQueue fills a queue of 1 MiB and the journal behind it, drains, and finds room again.
+// TestFullQueue fills a queue of 1 MiB and the journal behind it, drains, and finds room again: also with segments as large as
+// the queue.
 func TestFullQueue(t *testing.T) {
+	for _, segment := range []int{64 << 10, 1 << 20} {
+		t.Run(fmt.Sprintf("segments of %d", segment), func(t *testing.T) { fullQueue(t, segment) })
+	}
+}
+
+func fullQueue(t *testing.T, segment int) {
 	o := testOptions(t.TempDir())
-	o.QueueBytesMax = QueueBytesMin
+	o.QueueBytesMax, o.SegmentBytes = QueueBytesMin, segment
 	s := openSet(t, o)
 	fillUp(t, s)
 	size := s.Status().QueueBytes

@@ -32,11 +32,16 @@ var (
 // QueueBytesMin is the smallest Options.QueueBytesMax.
 const QueueBytesMin = 1 << 20
 
+// queueSegments is how many journal segments a queue has room for at least. A full segment becomes one batch, which bbolt stores in
+// pages that lie beside each other: in a queue of hardly more than that it would not fit although all else has been taken, and
+// nothing would be recorded ever again.
+const queueSegments = 8
+
 // Options configure Open. The zero value of a field means the default it names.
 type Options struct {
 	Dir            string        // <data>/spool; required
 	QuarantineDir  string        // where damaged files are set aside; default Dir + "-quarantine"
-	SegmentBytes   int           // size of a journal segment, default 1 MiB; 64 KiB to 32 MiB
+	SegmentBytes   int           // size of a journal segment, default 1 MiB; 64 KiB to 32 MiB, but no more than an eighth of QueueBytesMax
 	Segments       int           // journal segments, default 8; 2 to 64
 	CommitInterval time.Duration // longest time from a segment's first event to its commit, default 100ms
 	QueueBytesMax  int64         // hard cap of a queue file, default 256 MiB; at least QueueBytesMin
@@ -53,6 +58,8 @@ type Options struct {
 	OnPublish func(topic string, body []byte) error
 	Now       func() time.Time // nil is clock.Now
 	Logger    *slog.Logger     // nil discards
+
+	segmentBytes int // of new segments; recovery reckons with SegmentBytes, which older ones may have
 }
 
 // SyncWaitMax bounds how long Record waits with SyncEachResponse: a disk that hangs must not hold up traffic for ever.
@@ -88,6 +95,7 @@ func (o Options) withDefaults() (Options, error) {
 	case o.CommitInterval < 0 || o.ReopenInterval < 0 || o.AgeMax < 0:
 		return o, fmt.Errorf("%w: negative interval", ErrOptions)
 	}
+	o.segmentBytes = min(o.SegmentBytes, max(int(o.QueueBytesMax/queueSegments)&^4095, journal.SegmentBytesMin))
 	return o, nil
 }
 

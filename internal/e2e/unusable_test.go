@@ -84,8 +84,12 @@ func TestUnusableDataDirectory(t *testing.T) {
 			w.Env = []string{"WAYSIDE_SPOOL_SYNC=request", "WAYSIDE_DATA_FREE_MIN=0"}
 			admin := startBlind(t, w, with)
 			send(t, w, 100, 200)
-			a := accountingAt(t, admin)
-			if a.Responses != 100 || a.Dropped["unavailable"] != 100 || a.DroppedTotal() != 100 || !a.Settled || a.Check() != nil {
+			var a Accounting
+			eventually(t, "the last response is in flight no more", func() bool { // its client has it a moment before
+				a = accountingAt(t, admin)
+				return a.Settled
+			})
+			if a.Responses != 100 || a.Dropped["unavailable"] != 100 || a.DroppedTotal() != 100 || a.Check() != nil {
 				t.Errorf("accounting %+v", a)
 			}
 			status, ready := get(t, "http://"+admin+"/readyz?verbose")

@@ -36,7 +36,7 @@ func All() []Fault {
 		{"fsize", "RLIMIT_FSIZE on both processes, and lifted again", 20, 0, 5, runFileSize},
 		{"clock", "clock jumps of an hour, a day, a year, back and forth, and daylight saving changes", 20, 1, 5, runClock},
 		{"stop", "the books process stopped (SIGSTOP) under traffic", 20, 0, 5, runStop},
-		{"full", "the books process stopped under traffic until the queue is full, with room for 1 to 3 MiB", 50, 0, 10, runFull},
+		{"full", "the books process stopped under traffic until the queue is full, which takes 1 to 1.5 MiB", 50, 0, 10, runFull},
 		{"stop-minutes", "the books process stopped (SIGSTOP) for two to three minutes under traffic", 4, 0, 2, runStopMinutes},
 		{"age", "the books process stopped for longer than spool.age_max, and in every other cycle both killed meanwhile", 10, 0, 4, runAge},
 		{"sync", "an fsync of the queue that fails, spool.sync: request", 50, 5, 10, runSync},

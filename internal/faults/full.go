@@ -14,8 +14,11 @@ const fullsPerTrial = 5 // of one data directory
 // room for the least that is allowed, or some more, and the journal's segments are as large as ever: every request must be
 // served, every response be recorded or counted as dropped, and recording go on by itself, again and again.
 func runFull(ctx context.Context, l *Lab, p *Piece) error {
-	return p.groups(ctx, l, fullsPerTrial, func(random *rand.Rand, _, n int) (Outcome, error) {
-		size := 1<<20 + random.IntN(1<<19)
+	return p.groups(ctx, l, fullsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
+		size := 1 << 20
+		if first/fullsPerTrial%2 == 1 {
+			size += random.IntN(1 << 19)
+		}
 		t, err := l.newTrial(append([]string{fmt.Sprintf("WAYSIDE_SPOOL_BYTES_MAX=%d", size)}, quietEnv...)...)
 		if err != nil {
 			return Outcome{}, err

@@ -30,6 +30,9 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 		for i := range e.index {
 			held += uint64(e.index[i].responses)
 		}
+		for i := range e.leaving { // counted as given up only once that is durable
+			held += uint64(e.leaving[i].responses)
+		}
 		if e.recorded != e.ackedResponses+held {
 			figures.Problem("epoch %s: recorded is %d, %d were acknowledged and %d are held", e.id, e.recorded, e.ackedResponses, held)
 		}

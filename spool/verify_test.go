@@ -103,3 +103,28 @@ func TestVerifyWithoutLedger(t *testing.T) {
 		t.Errorf("ledger %+v", l)
 	}
 }
+
+// TestVerifyWhileGivingUp: batches that are being given up, which is not durable yet, are no problem of the figures.
+func TestVerifyWhileGivingUp(t *testing.T) {
+	s := openSet(t, testOptions(t.TempDir()))
+	for i := range 3 {
+		appendN(t, s, 100*i, 100)
+		mustFlush(t, s)
+	}
+	e := s.epochs[0]
+	s.mu.Lock()
+	e.leaving, e.index = e.index[:1:1], e.index[1:] // as giveUpSome has it during its transaction
+	s.mu.Unlock()
+	checks, err := s.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range checks {
+		if c.Found > 0 {
+			t.Errorf("%s: %v", c.Name, c.Problems)
+		}
+	}
+	s.mu.Lock()
+	e.index, e.leaving = append(e.leaving, e.index...), nil
+	s.mu.Unlock()
+}

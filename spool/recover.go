@@ -103,7 +103,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
 	fromJournal := s.recoverJournal(e, known.LastSeq)
 	before := max(known.Dropped[lostDamaged.String()], page.counters[slotOf(lostDamaged)])
-	s.settleLedger(e, known, page, expected, fromJournal)
+	s.settleLedger(e, page, expected, fromJournal)
 	if lost := e.counters.dropped(lostDamaged); lost > before {
 		e.ackPending = true // the count goes into the queue with the next commit
 		s.foundLost.Add(lost - before)
@@ -159,7 +159,7 @@ func (e *epoch) count(known *meta, page pageFigures) {
 
 // settleLedger makes the figures agree with what is really here: recorded is what was acknowledged and what is held;
 // what the queue claimed beyond that is lost, and counted so.
-func (s *Set) settleLedger(e *epoch, known *meta, page pageFigures, expected, fromJournal uint64) {
+func (s *Set) settleLedger(e *epoch, page pageFigures, expected, fromJournal uint64) {
 	held := uint64(0)
 	for i := range e.index {
 		held += uint64(e.index[i].responses)

@@ -177,6 +177,10 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 	for i := range items {
 		item := &items[i]
 		e := &item.Event
+		if hour := hourOf(e.TimeMicros); hour != touched {
+			touched = hour
+			c.builder.Touch(hour)
+		}
 		if !e.IsResponse() {
 			item.Host, item.Method, item.Label = "", "", ""
 			continue
@@ -184,10 +188,6 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 		item.Host, item.Method, item.Label = labeler.Label(e.Host, e.Method, e.Path, e.Status)
 		if c.o.RawPathsOff {
 			e.Path = nil // the label is what is kept of it
-		}
-		if hour := hourOf(e.TimeMicros); hour != touched {
-			touched = hour
-			c.builder.Touch(hour)
 		}
 	}
 	changes := labeler.Changes()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -297,4 +298,19 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	r.checkBooks(t, 1)
+}
+
+// TestSnapshotAfterDropsAlone: what was dropped shows in the next snapshot, also where no response follows.
+func TestSnapshotAfterDropsAlone(t *testing.T) {
+	r := newRig(t, nil)
+	r.source.add(r.epoch, r.request("/a", 200))
+	r.drain(t)
+	r.refreshSnapshot(t.Context(), true)
+	r.source.add(r.epoch, encode(&event.Event{TimeMicros: r.now.UnixMicro(), Kind: event.KindDrop, RequestBytes: 7, ErrorType: []byte("full")}))
+	r.drain(t)
+	r.now = r.now.Add(time.Second)
+	r.refreshSnapshot(t.Context(), true)
+	if doc, n := r.document(t); doc.Totals.Dropped["full"] != 7 {
+		t.Errorf("%d snapshots, the last says %v dropped", n, doc.Totals.Dropped)
+	}
 }

@@ -100,6 +100,8 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
 	e.count(known, page) // before anything is committed: the figures go with it, and this process may die as well
+	ever := known.Recorded + known.droppedLater()
+	e.recorded = ever - min(ever, e.counters.dropped(lostDamaged)+e.counters.dropped(lostAge)) // for the commits until all is settled
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
 	fromJournal := s.recoverJournal(e, known.LastSeq)
 	before := max(known.Dropped[lostDamaged.String()], page.counters[slotOf(lostDamaged)])
@@ -186,13 +188,17 @@ func (e *epoch) uncount(known *meta, page pageFigures, fromJournal uint64) {
 		return // without a page, or with one of version 1, nobody knows what was accepted
 	}
 	excess := accounted - ever
-	for _, r := range []Refusal{lostDamaged, lostAge} { // first what the queue does not say
-		n := e.counters.dropped(r)
-		back := min(excess, n-min(n, known.Dropped[r.String()]))
-		e.counters.drop(r, -back)
-		excess -= back
+	for _, most := range []map[string]uint64{known.Dropped, nil} { // first what the queue does not say
+		for _, r := range []Refusal{lostDamaged, lostAge} {
+			n := e.counters.dropped(r)
+			back := min(excess, n-min(n, most[r.String()]))
+			if back > 0 {
+				e.reported[r] = n // it may have been told, in a record that only the journal had: it is told again, as it is now
+			}
+			e.counters.drop(r, -back)
+			excess -= back
+		}
 	}
-	e.counters.drop(lostDamaged, -min(excess, e.counters.dropped(lostDamaged)))
 }
 
 // journalResponsesMax is more than the responses that a journal can hold: a figure beyond it is damage, not a loss.
@@ -230,7 +236,7 @@ func (s *Set) recoverJournal(e *epoch, counted uint64) (responses uint64) {
 		if at := e.coveringLocked(b.first, b.last); at != nil && s.readable(at) {
 			continue // the usual case for the segment of the last commit, also where its first records are damaged by now
 		}
-		if !s.recoverBatch(e, left.Generation, &b, value) {
+		if !s.recoverBatch(e, left.Generation, &b, value, counted) {
 			durable = false
 		}
 		if b.first > counted {
@@ -279,7 +285,7 @@ func (s *Set) readable(at *entry) bool {
 }
 
 // recoverBatch commits a batch from the journal, or keeps it in memory, and reports which.
-func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte) bool {
+func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte, counted uint64) bool {
 	old := e.coveringLocked(b.first, b.last)
 	if old == nil {
 		old = e.findLocked(b.first)
@@ -302,7 +308,11 @@ func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte) 
 		if replaced.file == q && !bytes.Equal(replaced.key(), b.key()) {
 			gone = append(gone, replaced.key())
 		}
-		err := q.commit([]put{{b.key(), value}}, gone, e.metaLocked(generation, b))
+		m := e.metaLocked(generation, b)
+		if b.first <= counted {
+			m.Recorded -= uint64(b.responses) // the queue has counted them
+		}
+		err := q.commit([]put{{b.key(), value}}, gone, m)
 		if ok = err == nil; !ok {
 			s.o.Logger.Warn("recovered events are held in memory", "epoch", e.id, "error", err)
 		}
@@ -313,7 +323,9 @@ func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte) 
 	} else {
 		b.cached = value
 	}
-	e.recorded += uint64(b.responses)
+	if b.first > counted {
+		e.recorded += uint64(b.responses)
+	}
 	e.lastSeq = max(e.lastSeq, b.last)
 	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= b.first })
 	e.index = append(e.index[:i:i], append([]entry{*b}, e.index[i:]...)...)

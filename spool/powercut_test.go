@@ -1,0 +1,121 @@
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// lostTen is a spool that has counted ten responses as damaged, as its queue says, and returns the ledger page as it stands then: a
+// power cut may leave it so, however far the queue has got.
+func lostTen(t *testing.T, o Options) (s *Set, page []byte) {
+	t.Helper()
+	s = openSet(t, o)
+	for i := range 3 {
+		appendN(t, s, 10*i, 10)
+		mustFlush(t, s)
+	}
+	damageBatch(t, s, 0)
+	wantHere(t, s, 20, 10)
+	if err := inStep(s, s.commitAcks); err != nil {
+		t.Fatal(err)
+	}
+	appendN(t, s, 30, 1)
+	mustFlush(t, s) // lets the segments of before be used again
+	page, err := os.ReadFile(filepath.Join(s.current.dir, "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, page
+}
+
+func setPage(t *testing.T, s *Set, page []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.current.dir, "ledger"), page, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPowerCutAndDeathInRecovery: after a power cut the page is older than the queue. What had been counted as damaged stays so,
+// wherever in its commits the next process dies.
+func TestPowerCutAndDeathInRecovery(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s, page := lostTen(t, o)
+	appended := 31
+	for range 100 {
+		appendN(t, s, appended, 10)
+		mustFlush(t, s)
+		appended += 10
+	}
+	for ; s.journal.Load().Pending().Free > 0; appended += 50 {
+		appendN(t, s, appended, 50)
+	}
+	abandon(t, s)
+	setPage(t, s, page)
+	for looks := range 7 {
+		c := testOptions(t.TempDir())
+		if err := os.CopyFS(c.Dir, os.DirFS(o.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		if looks > 0 { // the disk fails before a segment is committed, as if the process had died then
+			disk := &faultyDisk{}
+			cut, now := c, 0
+			cut.OpenFile = disk.open
+			cut.Now = func() time.Time {
+				if now++; now == looks+1 {
+					disk.breakQueue(t)
+				}
+				return time.Now()
+			}
+			abandon(t, openSet(t, cut))
+		}
+		next := openSet(t, c)
+		if l := checkLedgers(t, next)[0]; l.Recorded != uint64(appended)-10 || l.Dropped["damaged"] != 10 {
+			t.Errorf("%d looks at the clock: %+v, want %d recorded, 10 damaged", looks, l, appended-10)
+		}
+		abandon(t, next)
+	}
+}
+
+// TestPowerCutAndReplacedBatch: the same where all that a recovery commits is a batch that the queue has counted already.
+func TestPowerCutAndReplacedBatch(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s, page := lostTen(t, o)
+	for i := range 8 {
+		appendN(t, s, 31+10*i, 10)
+		mustFlush(t, s)
+	}
+	damageBatch(t, s, len(s.current.index)-1) // the journal still has it
+	abandon(t, s)
+	setPage(t, s, page)
+	for life := range 3 {
+		s = openSet(t, o)
+		if l := checkLedgers(t, s)[0]; l.Recorded != 101 || l.Dropped["damaged"] != 10 {
+			t.Errorf("life %d: %+v, want 101 recorded, 10 damaged", life, l)
+		}
+		abandon(t, s)
+	}
+}
+
+// TestTakenBackIsTold: a count that was told by a record that only the journal had, and that recovery takes back, is told as it is.
+func TestTakenBackIsTold(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openSet(t, o)
+	for i := range 3 {
+		appendN(t, s, 10*i, 10)
+		mustFlush(t, s)
+	}
+	damageBatch(t, s, 2) // the journal still has it
+	wantHere(t, s, 20, 10)
+	_ = inStep(s, func() error { s.tellDrops(s.journal.Load()); return nil }) // how a commit begins
+	abandon(t, s)
+	s = openSet(t, o)
+	if l := checkLedgers(t, s)[0]; l.Recorded != 30 || l.Dropped["damaged"] != 0 {
+		t.Fatalf("%+v", l)
+	}
+	_, drops := split(drain(t, s))
+	if n := len(drops); n != 2 || drops[0].RequestBytes != 10 || drops[1].RequestBytes != 0 {
+		t.Errorf("told %+v", drops)
+	}
+}

@@ -1,0 +1,276 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// dropUntold counts responses that a Set refuses for want of room, as TryAppend does.
+func dropUntold(s *Set, n uint64) {
+	s.responses.Add(n)
+	s.current.counters.drop(RefusedFull, n)
+}
+
+// wantTold drains a Set and checks what the drop records say that come, which are one for each reason.
+func wantTold(t *testing.T, when string, s *Set, want map[string]uint64) {
+	t.Helper()
+	_, drops := split(drain(t, s))
+	told := map[string]uint64{}
+	for _, d := range drops {
+		told[string(d.ErrorType)] = d.RequestBytes
+	}
+	if len(drops) != len(want) {
+		t.Errorf("%s: %d drop records, want %v", when, len(drops), want)
+	}
+	for reason, n := range want {
+		if got, ok := told[reason]; !ok || got != n {
+			t.Errorf("%s: told %v, want %v", when, told, want)
+		}
+	}
+}
+
+// TestToldAgainAfterGivingUp: what was given up for its age may hold the records that told of earlier drops. A process that dies
+// right after it leaves a queue that does not claim to have told them: the next one tells them again.
+func TestToldAgainAfterGivingUp(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		o, pass := ageOptions(t)
+		s := openSet(t, o)
+		appendN(t, s, 0, 10)
+		when := "of the process's own epoch"
+		if !closed {
+			dropUntold(s, 5)
+		}
+		mustFlush(t, s)
+		if closed {
+			when = "of a dead process's epoch"
+			dropUntold(s, 5) // told by the next process, in a batch of its own
+			abandon(t, s)
+			s = openSet(t, o)
+		}
+		e := s.epochs[0]
+		if last := e.index[len(e.index)-1].last; last != 11 || e.reported[RefusedFull] != 5 {
+			t.Fatalf("%s: last seq %d, told %v: the drops are in no record yet", when, last, e.reported)
+		}
+		pass(2 * time.Hour)
+		if err := inStep(s, func() error { _, _, err := s.giveUpSome(e); return err }); err != nil {
+			t.Fatal(err)
+		}
+		wantAged(t, s, 0, 10, 0, 0)
+		abandon(t, s)
+		s = openSet(t, o)
+		wantAged(t, s, 0, 10, 0, 0)
+		wantTold(t, when, s, map[string]uint64{"full": 5, "age": 10})
+	}
+}
+
+// losesFigures leaves nothing of an epoch but the counters of its ledger page: neither events nor how far they went.
+func losesFigures(t *testing.T, dir string) {
+	t.Helper()
+	remove(t, dir, "queue*.db", "journal-*.seg")
+	name := filepath.Join(dir, "ledger")
+	page, err := os.ReadFile(name) //nolint:gosec // a path of the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	page[pageCommitted+32] ^= 1 // its checksum
+	if err := os.WriteFile(name, page, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// untoldEpoch leaves an epoch of which the consumer has 40 responses, up to seq 40, and the spool only that 5 were dropped.
+func untoldEpoch(t *testing.T, o Options) uuid.UUID {
+	t.Helper()
+	s := openSet(t, o)
+	appendN(t, s, 0, 40)
+	mustFlush(t, s)
+	dropUntold(s, 5)
+	epoch, dir := s.Epoch(), s.current.dir
+	abandon(t, s)
+	losesFigures(t, dir)
+	return epoch
+}
+
+// TestToldAgainBeyondSettled: a spool that lost its queue tells what was dropped from seq 1 on, where the consumer has been long ago and
+// takes nothing more. Once Settle says how far the consumer is, it is told again behind that, before the epoch is retired.
+func TestToldAgainBeyondSettled(t *testing.T) {
+	o := testOptions(t.TempDir())
+	epoch := untoldEpoch(t, o)
+	s := openSet(t, o)
+	if e := s.epochs[0]; e.id != epoch || e.lastSeq >= 40 || e.reported[RefusedFull] != 5 {
+		t.Fatalf("told %v up to seq %d: nothing to be told again", e.reported, e.lastSeq)
+	}
+	wantToldBeyond(t, s, epoch)
+}
+
+// wantToldBeyond settles 40 responses up to seq 40, and checks that the drops are told beyond that, and that the epoch can go then.
+func wantToldBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
+	t.Helper()
+	if missing, err := s.Settle(context.Background(), epoch, 40, 40); err != nil || missing != 0 {
+		t.Fatalf("missing %d, %v", missing, err)
+	}
+	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
+		t.Errorf("retired before it was told where the consumer reads: %v", err)
+	}
+	got := drain(t, s)
+	told := uint64(0)
+	for key, e := range got {
+		if key.seq <= 40 {
+			t.Errorf("%v comes where the consumer has been", key)
+		}
+		if string(e.ErrorType) == "full" {
+			told += e.RequestBytes
+		}
+	}
+	if told != 5 {
+		t.Errorf("%d told as dropped beyond seq 40, want 5: %v", told, got)
+	}
+	if l := checkLedgers(t, s)[0]; l.Epoch != epoch || l.Responses != 45 || l.Recorded != 40 || l.Dropped["full"] != 5 {
+		t.Errorf("ledger %+v", l)
+	}
+	if err := s.Retire(context.Background(), epoch); err != nil {
+		t.Error(err)
+	}
+}
+
+// onMessage is a log handler that runs fn at the first line that says so.
+type onMessage struct {
+	slog.Handler
+	message string
+	fn      func()
+}
+
+func (h *onMessage) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *onMessage) Handle(_ context.Context, r slog.Record) error {
+	if fn := h.fn; fn != nil && r.Message == h.message {
+		h.fn = nil
+		fn()
+	}
+	return nil
+}
+
+// breakQueueOf makes the queue file of an epoch that was opened last fail, until repaired is called.
+func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := len(d.files) - 1
+	for ; at >= 0; at-- {
+		if strings.Contains(d.files[at].Name(), epoch.String()) {
+			break
+		}
+	}
+	if at < 0 {
+		t.Fatal("no queue file of the epoch was opened")
+	}
+	fd := int(d.files[at].Fd())
+	kept, err := unix.FcntlInt(d.files[at].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	if err := unix.Dup3(int(null.Fd()), fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Dup3(kept, fd, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		_ = unix.Close(kept)
+	}
+}
+
+// TestToldAgainBeyondSettledMeanwhile: the same where Settle comes while the queue is being written, and goes beyond the records that
+// are on their way: nothing of them reaches the consumer, and they count as told only further on.
+func TestToldAgainBeyondSettledMeanwhile(t *testing.T) {
+	o := testOptions(t.TempDir())
+	epoch := untoldEpoch(t, o)
+	h := &onMessage{Handler: slog.DiscardHandler, message: "what was dropped is told from memory"} // there is no queue left
+	o.Logger = slog.New(h)
+	s := openSet(t, o)
+	settle := func(seq uint64) {
+		if missing, err := s.Settle(context.Background(), epoch, seq, seq); err != nil || missing != 0 {
+			t.Errorf("missing %d, %v", missing, err)
+		}
+	}
+	settle(1) // a figure to be told
+	settled := false
+	h.fn = func() {
+		settled = true
+		settle(40)
+	}
+	e := s.epochs[0]
+	if err := inStep(s, func() error { s.tellClosed(e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !settled {
+		t.Fatal("Settle did not come between")
+	}
+	wantToldBeyond(t, s, epoch)
+}
+
+// TestTellingFails: a queue that fails while the drops of a dead process are told is not written any more, so that it never claims that
+// they were told: they come from memory, once; and if this process dies as well, the next one finds the loss, and tells it.
+func TestTellingFails(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		disk := &faultyDisk{}
+		o := testOptions(t.TempDir())
+		o.OpenFile = disk.open
+		s := openSet(t, o)
+		for i := range 3 {
+			appendN(t, s, 10*i, 10)
+			mustFlush(t, s)
+		}
+		damageBatch(t, s, 0)
+		epoch, dir := s.Epoch(), s.current.dir
+		abandon(t, s)
+		remove(t, dir, "journal-*.seg")
+		s = openSet(t, o)
+		e := s.epochs[0]
+		wantHere(t, s, 20, 10)
+		before := s.Status().CommitErrors
+		repaired := breakQueueOf(t, disk, epoch)
+		if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
+			t.Errorf("retired with what waits: %v", err)
+		}
+		repaired()
+		if n := s.Status().CommitErrors - before; n != 1 || e.writer() != nil {
+			t.Errorf("%d commits failed, and the queue is still written: %v", n, e.writer() != nil)
+		}
+		if err := inStep(s, s.commitAcks); err != nil { // what it has to say, the queue must not have without the records
+			t.Fatal(err)
+		}
+		if dies {
+			abandon(t, s)
+			s = openSet(t, o)
+			wantHere(t, s, 20, 10)
+			if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
+				t.Errorf("retired with what waits: %v", err)
+			}
+		}
+		responses, drops := split(drain(t, s))
+		if len(responses) != 20 || len(drops) != 1 || string(drops[0].ErrorType) != "damaged" || drops[0].RequestBytes != 10 {
+			t.Errorf("dies %v: %d responses, drop records %+v", dies, len(responses), drops)
+		}
+		if l := checkLedgers(t, s)[0]; l.Epoch != epoch || l.Responses != 30 || l.Recorded != 20 || l.Dropped["damaged"] != 10 {
+			t.Errorf("dies %v: ledger %+v", dies, l)
+		}
+		if err := s.Retire(context.Background(), epoch); err != nil {
+			t.Errorf("dies %v: %v", dies, err)
+		}
+	}
+}

@@ -115,7 +115,10 @@ func TestTakenBackIsTold(t *testing.T) {
 		t.Fatalf("%+v", l)
 	}
 	_, drops := split(drain(t, s))
-	if n := len(drops); n != 2 || drops[0].RequestBytes != 10 || drops[1].RequestBytes != 0 {
-		t.Errorf("told %+v", drops)
+	if len(drops) != 2 || drops[0].RequestBytes+drops[1].RequestBytes != 10 {
+		t.Fatalf("told %+v", drops)
+	}
+	if first, last := drops[0], drops[1]; (first.TimeMicros < last.TimeMicros) != (last.RequestBytes == 0) {
+		t.Errorf("the last told %+v", drops)
 	}
 }

@@ -223,15 +223,7 @@ func fillUp(t *testing.T, s *Set) {
 
 // TestFullDisk runs a Set on a tmpfs that is too small for it, at every stage: opening, committing, recovering.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("SKIPPED: the full-disk test needs the right to mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallDisk(t, "1m")
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 900<<10), 0o600); err != nil {
 		t.Fatal(err)
@@ -307,15 +299,7 @@ func TestCutQueueFile(t *testing.T) {
 
 // TestReadOnlyDisk: a spool on a disk that became read-only is drained all the same.
 func TestReadOnlyDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skipf("SKIPPED: the read-only test needs the right to mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallDisk(t, "4m")
 	o := testOptions(dir)
 	s := openSet(t, o)
 	want := appendN(t, s, 0, 100)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -243,4 +244,19 @@ func wantSound(tb testing.TB, o Options) {
 	for _, problem := range verifyDir(tb, o, nil) {
 		tb.Errorf("verify: %s", problem)
 	}
+}
+
+// smallDisk is a filesystem of its own, of so many bytes as mount takes them. Where it cannot be mounted, the test is skipped.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("SKIPPED: %s needs the right to mount a tmpfs: %v", t.Name(), err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

@@ -7,21 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 )
 
 // TestVerifyWhatIsHeldInMemory: batches that a full disk did not take at a start stand in the queue's figures, and only in the journal.
 // That is nothing to complain of after the process ended, in order or not.
 func TestVerifyWhatIsHeldInMemory(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("SKIPPED: the test of a full disk needs the right to mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallDisk(t, "1m")
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 400<<10), 0o600); err != nil {
 		t.Fatal(err)

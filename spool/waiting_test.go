@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -42,15 +41,7 @@ func TestWaitingCountsWhatIsNotApplied(t *testing.T) {
 // TestWaitingCountsWhatIsOnlyInTheJournal: what a process could not bring from a dead one's journal into the queue waits as well,
 // although the queue's figures have it; it counts once, with what of it the queue has.
 func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("SKIPPED: the full-disk test needs the right to mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallDisk(t, "1m")
 	o := testOptions(dir)
 	s := openSet(t, o)
 	fillUp(t, s)

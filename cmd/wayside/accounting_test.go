@@ -73,16 +73,21 @@ func accountantIn(t *testing.T, dir string) *traffic {
 	return &traffic{cfg: &cfg, log: log, spool: s, proxy: p, admin: admin.New(admin.Options{Logger: log})}
 }
 
+func recordTen(t *testing.T, tr *traffic) {
+	t.Helper()
+	for range 10 {
+		if _, refusal := tr.spool.TryAppend(&event.Event{Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Path: []byte("/")}); refusal != spool.Accepted {
+			t.Fatal(refusal)
+		}
+	}
+}
+
 // TestRetiredSinceTheLastView: an epoch whose spool was removed after the books process gave its figures for the last time is in
 // neither, and counts all the same.
 func TestRetiredSinceTheLastView(t *testing.T) {
 	dir := t.TempDir()
 	dead := accountantIn(t, dir)
-	for range 10 {
-		if _, refusal := dead.spool.TryAppend(&event.Event{Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Path: []byte("/")}); refusal != spool.Accepted {
-			t.Fatal(refusal)
-		}
-	}
+	recordTen(t, dead)
 	epoch := dead.spool.Epoch()
 	if err := dead.spool.Close(); err != nil {
 		t.Fatal(err)
@@ -116,11 +121,7 @@ func TestRetiredUnknownToTheLastView(t *testing.T) {
 	for _, viewed := range []bool{false, true} {
 		dir := t.TempDir()
 		dead := accountantIn(t, dir)
-		for range 10 {
-			if _, refusal := dead.spool.TryAppend(&event.Event{Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Path: []byte("/")}); refusal != spool.Accepted {
-				t.Fatal(refusal)
-			}
-		}
+		recordTen(t, dead)
 		epoch := dead.spool.Epoch()
 		tr := accountantIn(t, dir)
 		if viewed {

@@ -81,15 +81,20 @@ func (t *trial) fills(ctx context.Context, random *rand.Rand, disk *volume, n in
 		if err := os.Remove(ballast); err != nil {
 			return o, err
 		}
-		if err := t.awaitRecording(ctx); err != nil {
-			return o, err
-		}
-		recovery = max(recovery, time.Since(freed))
-		if err := t.traffic.stop(); err != nil {
+		if err := t.recordsAgain(ctx, freed, &recovery); err != nil {
 			return o, err
 		}
 	}
 	return t.auditDrops(ctx, recovery)
+}
+
+// recordsAgain waits until recording goes on after the fault has ended, and ends the traffic. longest is the longest that it took.
+func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time.Duration) error {
+	if err := t.awaitRecording(ctx); err != nil {
+		return err
+	}
+	*longest = max(*longest, time.Since(ended))
+	return t.traffic.stop()
 }
 
 // awaitDrops waits until responses are dropped that were not before, while the traffic goes on.

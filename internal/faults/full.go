@@ -49,12 +49,7 @@ func (t *trial) fulls(ctx context.Context, random *rand.Rand, n int) (o Outcome,
 		if err != nil {
 			return o, err
 		}
-		began := time.Now()
-		if err := t.awaitRecording(ctx); err != nil {
-			return o, err
-		}
-		recovery = max(recovery, time.Since(began))
-		if err := t.traffic.stop(); err != nil {
+		if err := t.recordsAgain(ctx, time.Now(), &recovery); err != nil {
 			return o, err
 		}
 	}

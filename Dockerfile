@@ -5,7 +5,7 @@
 #
 # scripts/check-dockerfile.sh follows this file without a container engine; it knows the instructions used here.
 
-FROM golang:1.26 AS build
+FROM golang:1.26.11 AS build
 WORKDIR /src
 
 # The modules change less often than the source: their layer is kept.

@@ -78,7 +78,7 @@ func run(dir string, days, names, runs int) error {
 			return err
 		}
 	}
-	fmt.Printf("sums and packs: %v; %d bytes on disk, %.1f per path and hour\n",
+	fmt.Printf("sums: %v; %d bytes on disk, %.1f per path and hour\n",
 		time.Since(started).Round(time.Millisecond), size(dir), float64(size(dir))/float64(days*24*names))
 	return measure(s, runs)
 }

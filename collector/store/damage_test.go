@@ -136,7 +136,7 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			value[len(value)/2] ^= 1
 			return txn.Set(key, value)
 		})},
-		"a sum of another row": {"sums and packs", change(func(txn *badger.Txn) error {
+		"a sum of another row": {"sums", change(func(txn *badger.Txn) error {
 			key, _ := firstKey(txn, prefixDayRow)
 			_, value := firstKey(txn, prefixRow)
 			var row, two stats.Row
@@ -146,15 +146,15 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			}
 			return txn.Set(key, appendRow(nil, 0, &two))
 		})},
-		"a pack is gone": {"sums and packs", change(func(txn *badger.Txn) error {
-			key, _ := firstKey(txn, prefixPackRow)
+		"a sum is gone": {"sums", change(func(txn *badger.Txn) error {
+			key, _ := firstKey(txn, prefixDayRow)
 			return txn.Delete(key)
 		})},
-		"a pack of a name that has no rows": {"sums and packs", change(func(txn *badger.Txn) error {
-			key, value := firstKey(txn, prefixPackRow)
+		"a sum of a name that has no rows": {"sums", change(func(txn *badger.Txn) error {
+			key, value := firstKey(txn, prefixDayRow)
 			return txn.Set(append(key, 'x'), value)
 		})},
-		"a mark that stands too long": {"sums and packs", change(func(txn *badger.Txn) error {
+		"a mark that stands too long": {"sums", change(func(txn *badger.Txn) error {
 			key, value := firstKey(txn, prefixRow)
 			_, body, err := rowBody(value)
 			var row stats.Row

@@ -51,8 +51,7 @@
 //	'i' n host n method label                         first and last hour of a row name (8, 8); 'i' alone: complete
 //	'd' day(8), 'f' span(8), 'h' part(8)              mark that the sums of a day, 32 days, or six hours are right
 //	'e' day(8) name, 'g' span(8) name, 'q' part(8) name  sum of a name's rows, as a row; see rollup.go
-//	'o' day(8)                                        mark that the packs of a day are right
-//	'v' day(8) name                                   pack: a name's rows of a day, a second copy; see packs.go
+//	'o' day(8), 'v' day(8) name                       until schema 3: a second copy of recent rows; removed at Open
 //	'p' key                                           path state, opaque
 //	'c' state(1) plan(8)                              plan: version (1), zstd of JSON; state 0 deleted, 1 verified, 2 planned
 //	'z'                                               padding, see Flatten; no meaning

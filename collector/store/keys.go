@@ -23,8 +23,8 @@ const (
 	prefixLongRow    = 'g'
 	prefixPart       = 'h'
 	prefixPartRow    = 'q'
-	prefixPack       = 'o'
-	prefixPackRow    = 'v'
+	prefixPack       = 'o' // until schema 3: removed when such a store is opened
+	prefixPackRow    = 'v' // likewise
 	prefixName       = 'i'
 	prefixCheckpoint = 'k'
 	prefixLedger     = 'l'

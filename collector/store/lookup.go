@@ -51,7 +51,6 @@ type lookUps struct {
 	ctx   context.Context //nolint:containedctx // of the one query
 	txn   *badger.Txn
 	names []namedSpan
-	packs packs  // of the day that the hour is in
 	key   []byte // scratch
 }
 
@@ -60,7 +59,6 @@ type foundRow struct {
 	key   stats.Key
 	live  *stats.Row
 	value []byte // valid during the call
-	body  []byte // or the statistics alone, from a pack; valid during the call
 }
 
 // each calls fn with the rows of the hours [from, to).
@@ -68,11 +66,6 @@ func (l *lookUps) each(from, to int64, fn func(foundRow) error) error {
 	for hour := from; hour < to; hour++ {
 		if err := l.ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
-		}
-		if day := packTier.span(hour); hour == from || day != l.packs.day {
-			if err := l.packs.load(l.txn, day, l.names); err != nil {
-				return err
-			}
 		}
 		for i, n := range l.names {
 			if hour < n.span.first || hour > n.span.last {
@@ -86,17 +79,11 @@ func (l *lookUps) each(from, to int64, fn func(foundRow) error) error {
 	return nil
 }
 
-// find calls fn with the row of a name and an hour, if there is one: from memory, else from the day's pack, else looked up.
+// find calls fn with the row of a name and an hour, if there is one: from memory, else looked up.
 func (l *lookUps) find(name int, hour int64, fn func(foundRow) error) error {
 	r := foundRow{key: l.names[name].key}
 	r.key.Hour = hour
 	if r.live = l.s.liveCopy(r.key); r.live != nil {
-		return fn(r)
-	}
-	if body, packed := l.packs.row(name, hour); packed {
-		if r.body = body; len(body) == 0 {
-			return nil
-		}
 		return fn(r)
 	}
 	l.key = appendRowKey(l.key[:0], &r.key)
@@ -124,9 +111,6 @@ func (s *Store) liveCopy(key stats.Key) *stats.Row {
 func (l *lookUps) giveTo(fn func(stats.Key, *stats.Row) error) func(foundRow) error {
 	w := rowWalk{s: l.s, fn: fn}
 	return func(r foundRow) error {
-		if r.body != nil {
-			return w.body(r.key, r.body, nil)
-		}
 		if r.live == nil {
 			return w.decoded(r.key, r.value)
 		}

@@ -15,9 +15,9 @@ import (
 )
 
 // SchemaVersion is the layout that this package writes. It reads all of those before. Version 2 has sums of six hours and packed
-// days, which a wayside of before would leave standing when it writes the rows that they sum up; version 3 has the drops of each
-// hour, which it would not write.
-const SchemaVersion = 3
+// days, which an older wayside would leave in place when it writes the rows that they sum up; version 3 has the drops of each
+// hour, which an older one would not write; version 4 no longer has packed days, which one that knows them would find out of date.
+const SchemaVersion = 4
 
 // MaxItems is the largest number of events in one batch. A batch of at most MaxItems events whose records are together at
 // most 512 KiB fits one transaction; so do several megabytes of ordinary events, which compress to a sixth.
@@ -64,7 +64,7 @@ type Options struct {
 	MemTableBytes int64
 	// ReserveBytes is the size of the reserve file; default 4 MiB, negative for none.
 	ReserveBytes int64
-	// Room, if not nil, says how many bytes more may be written for what the store can do without: packs, and the copy of a
+	// Room, if not nil, says how many bytes more may be written for what the store can do without: the copy of a
 	// damaged store. It stands for limits that the store does not know, and may be called from several goroutines. Nil: what
 	// the disk has.
 	Room func() int64

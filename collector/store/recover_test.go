@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -156,8 +157,15 @@ func TestOpenNewerSchema(t *testing.T) {
 	}
 }
 
-// TestOpenOlderSchema: a store of an earlier version is read as it is, and is of this version from then on.
+// TestOpenOlderSchema: a store of an earlier version is read, and is of this version from then on. The packed days of version 3
+// are removed, however many there are.
 func TestOpenOlderSchema(t *testing.T) {
+	for _, before := range []byte{1, 3} {
+		t.Run(fmt.Sprintf("version %d", before), func(t *testing.T) { testOpenOlderSchema(t, before) })
+	}
+}
+
+func testOpenOlderSchema(t *testing.T, before byte) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
 	if err != nil {
@@ -166,14 +174,23 @@ func TestOpenOlderSchema(t *testing.T) {
 	apply(t, s, newTraffic(1).batch(10))
 	want := allRows(t, s)
 	older := make([]byte, 12)
-	older[0] = 1
-	if err := s.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixSchema}, older) }); err != nil {
+	older[0] = before
+	if err := s.update(func(txn *badger.Txn) error {
+		for name := range 2*forgetChunk + 10 {
+			pack := append(appendHourKey(nil, prefixPackRow, 20_000+int64(name%3)), fmt.Sprintf("\x01hGET/%d", name)...)
+			if err := errors.Join(set(txn, pack, []byte("pack")), set(txn, appendHourKey(nil, prefixPack, 20_000), []byte{1})); err != nil {
+				return err
+			}
+		}
+		return set(txn, []byte{prefixSchema}, older)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, schemaFile), []byte("1 "+schemaSum("1")+"\n"), 0o600); err != nil {
+	version := strconv.Itoa(int(before))
+	if err := os.WriteFile(filepath.Join(o.Dir, schemaFile), []byte(version+" "+schemaSum(version)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = openStore(t, o)
@@ -185,6 +202,14 @@ func TestOpenOlderSchema(t *testing.T) {
 	}
 	if text, err := os.ReadFile(filepath.Join(o.Dir, schemaFile)); err != nil || !strings.HasPrefix(string(text), strconv.Itoa(SchemaVersion)+" ") {
 		t.Errorf("the file says %q, %v", text, err)
+	}
+	for _, prefix := range []byte{prefixPack, prefixPackRow} {
+		left := 0
+		if err := s.view(func(txn *badger.Txn) error {
+			return eachKey(txn, []byte{prefix}, func([]byte) bool { left++; return true })
+		}); err != nil || left > 0 {
+			t.Errorf("%d keys of packed days are left below %q, %v", left, prefix, err)
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -35,8 +37,15 @@ func (s *Store) load() error {
 		})
 	}
 	if version < SchemaVersion { // what else was added stands under keys of its own, and is made as it is needed
-		if err := s.indexDrops(); err != nil {
-			return err
+		if version < 3 {
+			if err := s.indexDrops(); err != nil {
+				return err
+			}
+		}
+		for _, prefix := range [...]byte{prefixPack, prefixPackRow} { // marks first: without one, a copy has no meaning
+			if err := s.dropSpans(context.Background(), prefix, math.MinInt64, math.MaxInt64); err != nil {
+				return err
+			}
 		}
 		if err := s.update(s.writeSchema); err != nil {
 			return err

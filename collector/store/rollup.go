@@ -26,7 +26,6 @@ const (
 // tier is a kind of span.
 type tier struct {
 	hours      int64
-	wait       int64 // hours that it must be over, besides rollupDelay
 	keep       int64 // the number of spans that are kept, the latest; 0 for all
 	rows, mark byte  // prefixes: of sums (span, name) and of marks (span)
 }
@@ -37,12 +36,11 @@ var (
 	// The last 24 hours, which are asked for most, never contain a whole day. Sums of parts of recent days make their rows a
 	// third as many, and cost nothing for ever.
 	partTier = tier{hours: partHours, keep: 3 * dayHours / partHours, rows: prefixPartRow, mark: prefixPart}
-	packTier = tier{hours: dayHours, wait: dayHours, keep: 100, rows: prefixPackRow, mark: prefixPack} // see packs.go
 
 	// sumTiers from the largest span to the smallest.
 	sumTiers = [...]tier{longTier, dayTier, partTier}
 	// tiers in the order in which they are made: longer spans are summed from days.
-	tiers = [...]tier{partTier, dayTier, longTier, packTier}
+	tiers = [...]tier{partTier, dayTier, longTier}
 )
 
 // span is the number of the span that an hour is in.
@@ -75,8 +73,8 @@ func dropMarks(txn *badger.Txn, hours map[int64]bool) error {
 	return nil
 }
 
-// Rollup sums parts of recent days and days that are over and not summed, and spans all of whose days are, and packs recent
-// days, for at most the time given. It returns whether there is more to do.
+// Rollup sums parts of recent days and days that are over and not summed, and spans all of whose days are, for at most the
+// time given. It returns whether there is more to do.
 func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err error) {
 	if err := s.enter(); err != nil {
 		return false, err
@@ -93,7 +91,7 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 	until := time.Now().Add(most)
 	closed := hourOfMicros(s.o.Now().Add(-rollupDelay).UnixMicro())
 	for _, t := range tiers {
-		from, end := t.span(first), t.span(closed-t.wait)
+		from, end := t.span(first), t.span(closed)
 		if t.keep > 0 {
 			from = max(from, end-t.keep)
 			if err := s.dropOld(ctx, t, end-t.keep); err != nil {
@@ -112,9 +110,6 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 			}
 			if time.Now().After(until) {
 				return true, nil
-			}
-			if t.mark == packTier.mark && s.o.Room != nil && s.o.Room() < packRoomMin {
-				break // queries are slower without
 			}
 			if err := s.rollup(ctx, t, span); err != nil {
 				return true, fmt.Errorf("sum up %d hours: %w", t.hours, err)
@@ -161,16 +156,13 @@ func (s *Store) rollup(ctx context.Context, t tier, span int64) error {
 	return nil
 }
 
-// writeSpan makes the sums or packs of a span. What is there of an earlier time goes first: a name may be gone.
+// writeSpan makes the sums of a span. What is there of an earlier time goes first: a name may be gone.
 func (s *Store) writeSpan(ctx context.Context, t tier, span int64) error {
 	if err := s.dropSpans(ctx, t.rows, span, span+1); err != nil {
 		return err
 	}
 	w := spanWriter{s: s, prefix: appendHourKey(nil, t.rows, span)}
 	err := s.view(func(txn *badger.Txn) error {
-		if t == packTier {
-			return packDay(ctx, txn, span, w.put)
-		}
 		of := sums{}
 		if err := s.sumSpan(ctx, txn, t, span, of); err != nil {
 			return err

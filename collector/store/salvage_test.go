@@ -399,7 +399,7 @@ func TestSalvageCutShort(t *testing.T) {
 	}
 }
 
-// A limit that the store does not know keeps it from making a copy, and from packing.
+// A limit that the store does not know keeps it from making a copy.
 func TestRoom(t *testing.T) {
 	o := testOptions(t.TempDir())
 	room := int64(0)
@@ -410,25 +410,6 @@ func TestRoom(t *testing.T) {
 	rows[0].Add(&event.Event{Kind: event.KindRequest, Status: 200, DurationMicros: 5})
 	if err := s.ImportRows(t.Context(), keys, rows); err != nil {
 		t.Fatal(err)
-	}
-	packs := func() int {
-		t.Helper()
-		for more := true; more; {
-			var err error
-			if more, err = s.Rollup(t.Context(), time.Minute); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return len(s.summed[packTier.mark])
-	}
-	if n := packs(); n != 0 {
-		t.Errorf("%d days were packed without room", n)
-	}
-	room = packRoomMin
-	if n := packs(); n == 0 {
-		t.Error("no day was packed")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

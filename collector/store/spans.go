@@ -32,13 +32,14 @@ func (s *Store) dropOld(ctx context.Context, t tier, before int64) error {
 
 // dropSpans removes the keys of a prefix whose span has a number in [from, before).
 func (s *Store) dropSpans(ctx context.Context, prefix byte, from, before int64) error {
+	start := appendHourKey(nil, prefix, from)
 	for limit := orderedHour(before); ; {
 		if err := ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
 		}
 		var keys [][]byte
 		err := s.view(func(txn *badger.Txn) error {
-			return eachKeyFrom(txn, []byte{prefix}, appendHourKey(nil, prefix, from), func(key []byte) bool {
+			return eachKeyFrom(txn, []byte{prefix}, start, func(key []byte) bool {
 				if len(key) < 9 || binary.BigEndian.Uint64(key[1:]) >= limit || len(keys) == forgetChunk {
 					return false
 				}
@@ -49,6 +50,7 @@ func (s *Store) dropSpans(ctx context.Context, prefix byte, from, before int64) 
 		if err != nil || len(keys) == 0 {
 			return err
 		}
+		start = keys[len(keys)-1] // not from the beginning: what was deleted is slow to pass over
 		err = s.update(func(txn *badger.Txn) error {
 			for _, key := range keys {
 				if err := deleteKey(txn, key); err != nil {

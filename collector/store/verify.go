@@ -43,7 +43,7 @@ func (s *Store) freeze() *moment {
 
 // Verify checks, as of one moment, everything that the store promises about itself: every block and row can be read and
 // matches its checksum; each event is held once and lies below its epoch's watermark; the rows of every hour add up to a
-// recount of the events held plus those that retention removed; what drop records told stands by the hour; sums and packs are what the rows come to; every block is in exactly one plan or waits for one; the
+// recount of the events held plus those that retention removed; what drop records told stands by the hour; sums are what the rows come to; every block is in exactly one plan or waits for one; the
 // totals agree with all of that. It only reads, and may run beside everything else. Memory grows with the number of rows
 // and of runs of sequence numbers, not with that of events.
 func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {

@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// spans compares the sums and packs whose marks stand with the persisted rows that they are made from.
+// spans compares the sums whose marks stand with the persisted rows that they are made from.
 func (v *verification) spans(ctx context.Context) (*verify.Check, error) {
-	c := &verify.Check{Name: "sums and packs", Of: "values"}
+	c := &verify.Check{Name: "sums", Of: "values"}
 	for _, t := range tiers {
 		var marked []int64
 		err := eachKey(v.txn, []byte{t.mark}, func(key []byte) bool {
@@ -59,13 +59,8 @@ func (v *verification) span(ctx context.Context, c *verify.Check, t tier, span i
 	return err
 }
 
-// remake makes the sums or packs of a span again and gives each name to compare.
+// remake makes the sums of a span again and gives each name to compare.
 func (v *verification) remake(ctx context.Context, t tier, span int64, compare func(string, func([]byte) bool) error) error {
-	if t == packTier {
-		return packDay(ctx, v.txn, span, func(name string, pack []byte) error {
-			return compare(name, func(value []byte) bool { return bytes.Equal(value, pack) })
-		})
-	}
 	want := sums{}
 	if err := v.s.sumSpan(ctx, v.txn, t, span, want); err != nil {
 		return err

@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"internal/link/linktest": {"internal/link"},
 	"internal/datadir":       nil,
 	"internal/load":          nil,
+	"internal/memlimit":      nil,
 	"internal/sampleapp":     nil,
 	"internal/demo":          {"internal/load", "internal/sampleapp"},
 	"internal/s3test":        nil,

@@ -20,6 +20,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/memlimit"
 	"github.com/wayside-proxy/wayside/internal/supervise"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -196,7 +197,9 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(booksGCPercent)
 	}
-	debug.SetMemoryLimit(cfg.Collector.MemoryBytesMax.Int64())
+	keeping, stop := context.WithCancel(ctx)
+	defer stop()
+	go memlimit.Keep(keeping, cfg.Collector.MemoryBytesMax.Int64(), log)
 	source, err := spool.NewClient(spoolConn)
 	if err != nil {
 		return err

@@ -32,7 +32,8 @@ var mayImport = map[string][]string{
 	"uploader":               {"collector/stats"}, // rows are archived as they are; the package is pure
 	"uploader/reader":        {"collector/stats", "uploader"},
 	"configs":                nil,
-	"internal/admin":         {"internal/link"},
+	"internal/admin":         {"internal/connlimit", "internal/link"},
+	"internal/connlimit":     nil,
 	"internal/supervise":     {"internal/link"},
 	"internal/link":          nil,
 	"internal/link/linktest": {"internal/link"},

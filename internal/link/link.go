@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -138,12 +139,24 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), SocketName), func() { _ = dir.Close() }, nil
 }
 
-// sendWait is how long the passing of a connection may take, which is at once but where a peer stands still.
-const sendWait = time.Second
+const (
+	// sendWait is how long a dial may take. It takes no time, except when the peer stands still.
+	sendWait = time.Second
+	// ConnsMax is the number of connections that a Dialer has open at the same time; further dials wait for one to be closed.
+	ConnsMax = 128
+	// bufferBytes bounds what the kernel holds of a connection in each direction; it doubles that for its own use.
+	bufferBytes = 32 << 10
+)
 
-// Dialer makes connections to the Listener at the other end of its control connection.
+// ErrBusy is returned by a dial that found all connections in use, or the peer standing still, for a second.
+var ErrBusy = errors.New("the books process takes no further connection")
+
+// Dialer makes connections to the Listener at the other end of its control connection. However many dial at a time, and
+// whether or not the peer takes what is passed to it, it holds a bounded number of descriptors.
 type Dialer struct {
 	control *net.UnixConn
+	turn    chan struct{} // held while a connection is passed: the control connection has one deadline
+	places  chan struct{} // one is held by each open connection
 }
 
 // NewDialer uses control, which the caller keeps and closes, to pass connections on.
@@ -152,28 +165,98 @@ func NewDialer(control net.Conn) (*Dialer, error) {
 	if !ok {
 		return nil, fmt.Errorf("control connection is a %T, not a unix socket", control)
 	}
-	return &Dialer{control: uc}, nil
+	return &Dialer{control: uc, turn: make(chan struct{}, 1), places: make(chan struct{}, ConnsMax)}, nil
+}
+
+// Conn is a connection that a Dialer made.
+type Conn struct {
+	*net.UnixConn
+	place func()
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error {
+	defer c.place()
+	return c.UnixConn.Close() //nolint:wrapcheck // as the connection's own
 }
 
 // DialContext makes a new connection; it fits http.Transport, whose network and address are ignored: there is one peer.
-// A peer that has gone shows as an error here or as a connection that ends at once.
-func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
-	if err := ctx.Err(); err != nil {
+// A peer that has gone shows as an error here or as a connection that ends at once. It returns when ctx is done, after a
+// second at the latest.
+func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx) }
+
+// Dial is DialContext with the type of its result.
+func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, sendWait, ErrBusy)
+	defer cancel()
+	if err := enter(ctx, d.places); err != nil {
 		return nil, err
 	}
+	conn, err := d.pass(ctx)
+	if err != nil {
+		<-d.places
+		return nil, err
+	}
+	return &Conn{UnixConn: conn, place: sync.OnceFunc(func() { <-d.places })}, nil
+}
+
+// enter takes a place, or fails when ctx is done.
+func enter(ctx context.Context, places chan struct{}) error {
+	if ctx.Err() == nil {
+		select {
+		case places <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	return fmt.Errorf("connect to the books process: %w", context.Cause(ctx))
+}
+
+// pass makes a pair of sockets and passes one of them to the peer.
+func (d *Dialer) pass(ctx context.Context) (*net.UnixConn, error) {
 	conn, theirs, err := Pair("relay")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
-	// A process that stands still takes no connections: what waits for it is bounded by the socket, and so must be the wait.
-	_ = d.control.SetWriteDeadline(time.Now().Add(sendWait))
-	rights := unix.UnixRights(int(theirs.Fd()))
-	if _, _, err := d.control.WriteMsgUnix([]byte{0}, rights, nil); err != nil {
+	mine, ok := conn.(*net.UnixConn)
+	if !ok {
 		_ = conn.Close()
-		return nil, fmt.Errorf("pass connection to the books process: %w", err)
+		return nil, fmt.Errorf("socketpair is a %T, not a unix socket", conn)
 	}
-	return conn, nil
+	_ = mine.SetWriteBuffer(bufferBytes)
+	_ = unix.SetsockoptInt(int(theirs.Fd()), unix.SOL_SOCKET, unix.SO_SNDBUF, bufferBytes)
+	if err := d.send(ctx, theirs); err != nil {
+		_ = mine.Close()
+		return nil, err
+	}
+	return mine, nil
+}
+
+// send passes a socket on before ctx is done. A peer that stands still takes nothing: what waits for it is
+// bounded by the control connection's buffer, and each sender by its own deadline, in turn.
+func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
+	if err := enter(ctx, d.turn); err != nil {
+		return err
+	}
+	defer func() { <-d.turn }()
+	_ = d.control.SetWriteDeadline(time.Time{})
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = d.control.SetWriteDeadline(time.Unix(1, 0))
+		close(interrupted)
+	})
+	_, _, err := d.control.WriteMsgUnix([]byte{0}, unix.UnixRights(int(theirs.Fd())), nil)
+	if !stop() {
+		<-interrupted // else it would interrupt the next one
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("pass connection to the books process: %w", err)
+	}
+	return nil
 }
 
 // Listener accepts the connections that a Dialer makes. It implements net.Listener.

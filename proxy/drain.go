@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
 // Shutting down without breaking a request that is already on its way.
 //
-// A listener that is closed resets the connections that wait in its queue, whose clients have sent their request. So the kernel is
-// first told to drop what would make new connections, then the queue is emptied, then the listener is closed. A client that
-// connects meanwhile tries again a second later, and finds the next process, or nobody.
+// A listener that is closed resets the connections that wait in its queue, whose clients have sent their request. So the kernel
+// is first told to make no new connections for it, then the queue is emptied, then the listener is closed. A client that
+// connects meanwhile is refused, as it is from then on.
 //
 // A kept connection may carry the next request at any moment. For a while after the beginning of a shutdown it is therefore left
 // open, so that this request is answered, with "Connection: close"; only one that stays silent is closed by the proxy.
@@ -24,32 +24,20 @@ import (
 // of a handshake that had begun.
 const acceptQuiet = 50 * time.Millisecond
 
-// synFlag is the bit of a TCP header's byte 13.
-const synFlag = 0x02
+// noInterface is the index of a network interface that no machine has.
+const noInterface = 1<<31 - 1
 
 // Listen gives a listener for Serve on a host:port. It speaks plain TCP: net.Listen's speaks Multipath TCP where the kernel can,
-// and such a socket takes no filter, so that a shutdown would reset what waits in its queue.
+// and not every kernel binds such a socket to an interface, so that a shutdown would reset the connections in its queue.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
 	return c.Listen(ctx, "tcp", address)
 }
 
-// refuseNew makes the kernel drop the first packet of handshakes on a listening socket.
+// refuseNew makes the kernel refuse new connections on a listening socket, and complete those whose handshake has begun: it binds
+// the socket to an interface that does not exist. Since Linux 5.7 this takes no privilege (see ADR 16).
 func refuseNew(ln net.Listener) error {
-	program, err := bpf.Assemble([]bpf.Instruction{
-		bpf.LoadAbsolute{Off: 13, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: synFlag, SkipFalse: 1},
-		bpf.RetConstant{Val: 0},
-		bpf.RetConstant{Val: 1 << 16},
-	})
-	if err != nil {
-		return err
-	}
-	filter := make([]unix.SockFilter, len(program))
-	for i, in := range program {
-		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
 	sc, ok := ln.(syscall.Conn)
 	if !ok {
 		return errors.ErrUnsupported
@@ -58,11 +46,11 @@ func refuseNew(ln net.Listener) error {
 	if err != nil {
 		return err
 	}
-	var attach error
+	var bind error
 	err = raw.Control(func(fd uintptr) {
-		attach = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+		bind = os.NewSyscallError("setsockopt SO_BINDTOIFINDEX", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, noInterface))
 	})
-	return errors.Join(err, attach)
+	return errors.Join(err, bind)
 }
 
 // stopAccepting has the accepting loop of ln empty the queue and end. Where the kernel cannot be told to refuse, the listener is

@@ -22,8 +22,8 @@ import (
 
 const cycleClients = 16
 
-// steady is load over kept connections that does not stop for a restart: a connection that cannot be made is made again, but a
-// request that was sent over one that stood is lost if it is not answered in full.
+// steady is load that does not stop for a restart, half of it over kept connections and half with a connection for each request: a
+// connection that cannot be made is made again, but a request that was sent over one that stood is lost if it is not answered in full.
 type steady struct {
 	addr     string
 	next     atomic.Uint64
@@ -38,15 +38,15 @@ type steady struct {
 
 func startSteady(addr string) *steady {
 	s := &steady{addr: addr, stop: make(chan struct{})}
-	for range cycleClients {
-		s.workers.Go(s.work)
+	for i := range cycleClients {
+		s.workers.Go(func() { s.work(i%2 == 0) })
 	}
 	return s
 }
 
 func (s *steady) end() { close(s.stop); s.workers.Wait() }
 
-func (s *steady) work() {
+func (s *steady) work(keep bool) {
 	for {
 		select {
 		case <-s.stop:
@@ -59,13 +59,13 @@ func (s *steady) work() {
 			continue
 		}
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
-		s.use(conn, bufio.NewReader(conn))
+		s.use(conn, bufio.NewReader(conn), keep)
 		_ = conn.Close()
 	}
 }
 
-// use sends requests over one connection until wayside says that it closes it.
-func (s *steady) use(conn net.Conn, br *bufio.Reader) {
+// use sends requests over one connection until wayside says that it closes it, or one if it is not to be kept.
+func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 	for {
 		select {
 		case <-s.stop:
@@ -82,7 +82,7 @@ func (s *steady) use(conn net.Conn, br *bufio.Reader) {
 			return
 		}
 		s.answered.Set(nonce)
-		if resp.Close {
+		if resp.Close || !keep {
 			return
 		}
 	}

@@ -69,6 +69,20 @@ func TestStop(t *testing.T) {
 	hold(t, func(ctx context.Context, r *rig) (string, error) { return stops(ctx, r, 2) })
 }
 
+// TestStopWithoutPrivilege is TestStop for a wayside that runs as the user of the image; where this test has no privilege itself,
+// TestStop shows the same.
+func TestStopWithoutPrivilege(t *testing.T) {
+	hold(t, func(ctx context.Context, r *rig) (string, error) {
+		dir, err := os.MkdirTemp("", "wayside-uid-") //nolint:usetesting // a test's own folder lets no other user in
+		if err != nil {
+			return "", err
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		r.dir, r.binary, r.uid = dir, "", 65532
+		return stops(ctx, r, 2)
+	})
+}
+
 func TestMemory(t *testing.T) {
 	hold(t, func(ctx context.Context, r *rig) (string, error) { return memory(ctx, r, 64<<20) })
 }

@@ -4,7 +4,7 @@
 //	go run ./e2e/http memory  1 GiB down and up, and 1,000 connections that declare 4 MiB and send nothing
 //	go run ./e2e/http slow    slowhttptest -H, -B and -X with 1,000 connections beside healthy requests
 //	go run ./e2e/http reload  100 reloads under load
-//	go run ./e2e/http stop    100 SIGTERMs under load
+//	go run ./e2e/http stop    100 SIGTERMs under load; -uid 65532: without privilege
 //	go run ./e2e/http sse     the delay that relaying adds to server-sent events
 //
 // Each outcome, a failure too, is appended to docs/evidence/http.md with the commit and the seed. Short forms run with the tests.
@@ -32,6 +32,7 @@ type options struct {
 	requests uint64
 	cycles   int
 	seed     uint64
+	uid      uint
 	evidence string
 	verbose  bool
 }
@@ -50,6 +51,7 @@ func main() {
 	flag.Uint64Var(&o.requests, "requests", 1_000_000, "requests of the mixed proof")
 	flag.IntVar(&o.cycles, "cycles", 100, "reloads, or SIGTERMs")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides which request goes which way")
+	flag.UintVar(&o.uid, "uid", 0, "the user that wayside runs as, where this is run by root; 0: as this")
 	flag.StringVar(&o.evidence, "evidence", "docs/evidence/http.md", "file to append the outcome to; empty for none")
 	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
 	flag.Usage = func() {
@@ -76,7 +78,7 @@ func run(ctx context.Context, name string, prove proof, o options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	r := &rig{dir: dir, log: io.Discard}
+	r := &rig{dir: dir, log: io.Discard, uid: uint32(o.uid)} //nolint:gosec // a user id
 	if o.verbose {
 		r.log = os.Stderr
 	}

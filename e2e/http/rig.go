@@ -21,6 +21,7 @@ type rig struct {
 	binary  string // built once
 	env     []string
 	args    []string
+	uid     uint32 // of wayside, where this process is root; 0: as this process
 	log     io.Writer
 	wayside *e2e.Wayside
 }
@@ -33,6 +34,11 @@ func (r *rig) start(ctx context.Context, upstream string) error {
 			return err
 		}
 	}
+	if r.uid != 0 && os.Getuid() == 0 {
+		if err := os.Chown(r.dir, int(r.uid), int(r.uid)); err != nil {
+			return err
+		}
+	}
 	listen, err := e2e.FreeAddress()
 	if err != nil {
 		return err
@@ -41,7 +47,7 @@ func (r *rig) start(ctx context.Context, upstream string) error {
 	if upstream != "" {
 		args = append(args, "--upstream", upstream)
 	}
-	r.wayside = &e2e.Wayside{Binary: r.binary, DataDir: filepath.Join(r.dir, "data"), Listen: listen, Args: args, Env: r.env, Log: r.log}
+	r.wayside = &e2e.Wayside{Binary: r.binary, DataDir: filepath.Join(r.dir, "data"), Listen: listen, Args: args, Env: r.env, UID: r.uid, Log: r.log}
 	return r.wayside.Start(ctx)
 }
 

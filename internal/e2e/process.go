@@ -65,6 +65,7 @@ type Wayside struct {
 	Listen  string   // fixed, so that clients find it again after a restart
 	Args    []string // further arguments of wayside run
 	Env     []string // further environment
+	UID     uint32   // runs as this user and its group, where this process is root; 0: as this process
 	Log     io.Writer
 
 	mu   sync.Mutex // guards what follows
@@ -83,6 +84,9 @@ func (w *Wayside) Start(ctx context.Context) error {
 		"run", "--listen", w.Listen, "--admin", "127.0.0.1:0", "--data", w.DataDir,
 	}, w.Args...)...)
 	cmd.Env = append(os.Environ(), w.Env...)
+	if w.UID != 0 && os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: w.UID, Gid: w.UID}}
+	}
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
 	cmd.WaitDelay = 3 * time.Second // the books process shares the pipes, and may outlive its parent for a moment
 	if err := cmd.Start(); err != nil {

@@ -86,10 +86,22 @@ func container(dir string, img image) error {
 	if err := runCheck(start(img.health)); err != nil {
 		return fmt.Errorf("HEALTHCHECK under traffic: %w", err)
 	}
+	last := startLoad("127.0.0.1:8090")
+	if err := last.wait(); err != nil {
+		return err
+	}
+	last.stopping.Store(true)
 	if err := stop(wayside, ended); err != nil {
 		return err
 	}
-	return archived(filepath.Join(root, img.volumes[0], "archive"))
+	paths, err := last.end()
+	if err != nil {
+		return err
+	}
+	for i := range requests {
+		paths = append(paths, fmt.Sprintf("/items/%d", i))
+	}
+	return archived(filepath.Join(root, img.volumes[0], "archive"), paths)
 }
 
 // list prints what is in the root: the whole image.
@@ -271,8 +283,8 @@ func stop(cmd *exec.Cmd, ended <-chan error) error {
 	}
 }
 
-// archived counts the requests in the archive that the shutdown has left.
-func archived(dir string) error {
+// archived counts requests in the archive that the shutdown has left.
+func archived(dir string, paths []string) error {
 	found := map[string]int{}
 	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".ndjson.gz") || strings.Contains(name, "/stats/") {
@@ -283,8 +295,8 @@ func archived(dir string) error {
 	if err != nil {
 		return fmt.Errorf("read the archive: %w", err)
 	}
-	for i := range requests {
-		if path := fmt.Sprintf("/items/%d", i); found[path] != 1 {
+	for _, path := range paths {
+		if found[path] != 1 {
 			return fmt.Errorf("the archive has %s %d times, want once", path, found[path])
 		}
 	}

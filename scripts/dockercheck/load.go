@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	loadClients = 16
+	loadBefore  = 500 // requests answered before SIGTERM
+)
+
+// load sends requests, each over a connection of its own, until nobody listens any more: a listener that is closed with connections
+// in its queue resets them, and whether its owner may prevent that depends on its privileges.
+type load struct {
+	address  string
+	next     atomic.Int64
+	stopping atomic.Bool // from now on a connection may be refused
+	clients  sync.WaitGroup
+
+	mu       sync.Mutex
+	answered []string // guarded by mu: paths
+	broken   []error  // guarded by mu: of requests that were sent and not answered
+}
+
+func startLoad(address string) *load {
+	l := &load{address: address}
+	for range loadClients {
+		l.clients.Go(l.run)
+	}
+	return l
+}
+
+func (l *load) run() {
+	for {
+		conn, err := net.DialTimeout("tcp", l.address, checkLimit)
+		if err != nil {
+			if !l.stopping.Load() {
+				l.note("", fmt.Errorf("connect: %w", err))
+			}
+			return
+		}
+		path := fmt.Sprintf("/last/%d", l.next.Add(1))
+		err = ask(conn, path)
+		_ = conn.Close()
+		l.note(path, err)
+	}
+}
+
+func (l *load) note(path string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.broken = append(l.broken, err)
+		return
+	}
+	l.answered = append(l.answered, path)
+}
+
+// wait returns once enough requests were answered, or one was not.
+func (l *load) wait() error {
+	for limit := time.Now().Add(startLimit); time.Now().Before(limit); time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		enough := len(l.answered) >= loadBefore || len(l.broken) > 0
+		l.mu.Unlock()
+		if enough {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d requests were not answered within %s", loadBefore, startLimit)
+}
+
+// end waits for the clients, which leave once they find nobody, and returns the paths that were answered.
+func (l *load) end() ([]string, error) {
+	l.clients.Wait()
+	if len(l.broken) > 0 {
+		return nil, fmt.Errorf("%d of %d requests were broken by SIGTERM, first: %w", len(l.broken), len(l.answered)+len(l.broken), l.broken[0])
+	}
+	fmt.Println("dockercheck:", len(l.answered), "requests until SIGTERM, each over its own connection, all answered")
+	return l.answered, nil
+}
+
+func ask(conn net.Conn, path string) error {
+	_ = conn.SetDeadline(time.Now().Add(stopLimit))
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", path, resp.Status)
+	}
+	return nil
+}

@@ -24,6 +24,7 @@ import (
 const (
 	originAddress = "127.0.0.1:3000"
 	requests      = 200
+	stops         = 5 // under load: without an emptied queue two of three break requests
 	startLimit    = 30 * time.Second
 	checkLimit    = 3 * time.Second
 	stopLimit     = 30 * time.Second // what Kubernetes gives by default
@@ -69,39 +70,47 @@ func container(dir string, img image) error {
 		}
 		return cmd
 	}
+	var paths []string
+	for i := range stops {
+		more, err := startAndStop(start, img, i)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, more...)
+	}
+	return archived(filepath.Join(root, img.volumes[0], "archive"), paths)
+}
+
+// startAndStop runs the container once and stops it under load. It returns the paths of the requests that were answered.
+func startAndStop(start func([]string) *exec.Cmd, img image, round int) ([]string, error) {
 	words := append(append([]string{}, img.entrypoint...), img.cmd...)
 	fmt.Println("dockercheck: running", strings.Join(words, " "), "as", img.user)
 	wayside := start(words)
 	if err := wayside.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- wayside.Wait() }()
 	if err := healthy(start, img.health, ended); err != nil {
-		return err
+		return nil, err
 	}
-	if err := traffic(); err != nil {
-		return err
+	paths, err := traffic(round)
+	if err != nil {
+		return nil, err
 	}
 	if err := runCheck(start(img.health)); err != nil {
-		return fmt.Errorf("HEALTHCHECK under traffic: %w", err)
+		return nil, fmt.Errorf("HEALTHCHECK under traffic: %w", err)
 	}
-	last := startLoad("127.0.0.1:8090")
+	last := startLoad("127.0.0.1:8090", fmt.Sprintf("/last/%d/", round))
 	if err := last.wait(); err != nil {
-		return err
+		return nil, err
 	}
 	last.stopping.Store(true)
 	if err := stop(wayside, ended); err != nil {
-		return err
+		return nil, err
 	}
-	paths, err := last.end()
-	if err != nil {
-		return err
-	}
-	for i := range requests {
-		paths = append(paths, fmt.Sprintf("/items/%d", i))
-	}
-	return archived(filepath.Join(root, img.volumes[0], "archive"), paths)
+	more, err := last.end()
+	return append(paths, more...), err
 }
 
 // list prints what is in the root: the whole image.
@@ -225,25 +234,26 @@ func runCheck(check *exec.Cmd) error {
 	return check.Wait()
 }
 
-// traffic sends requests through wayside and looks at the probes.
-func traffic() error {
+// traffic sends requests through wayside, whose paths it returns, and looks at the probes.
+func traffic(round int) (paths []string, err error) {
 	for i := range requests {
-		path := fmt.Sprintf("/items/%d", i)
+		path := fmt.Sprintf("/items/%d/%d", round, i)
 		body, err := get("http://127.0.0.1:8090" + path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if want := "origin saw " + path + "\n"; body != want {
-			return fmt.Errorf("GET %s answers %q, want %q", path, body, want)
+			return nil, fmt.Errorf("GET %s answers %q, want %q", path, body, want)
 		}
+		paths = append(paths, path)
 	}
 	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
 		if _, err := get("http://127.0.0.1:8092" + path); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	fmt.Println("dockercheck:", requests, "requests answered by the origin; probes answer")
-	return nil
+	return paths, nil
 }
 
 func get(url string) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ const (
 // in its queue resets them, and whether its owner may prevent that depends on its privileges.
 type load struct {
 	address  string
+	prefix   string // of the paths
 	next     atomic.Int64
 	stopping atomic.Bool // from now on a connection may be refused
 	clients  sync.WaitGroup
@@ -28,8 +30,8 @@ type load struct {
 	broken   []error  // guarded by mu: of requests that were sent and not answered
 }
 
-func startLoad(address string) *load {
-	l := &load{address: address}
+func startLoad(address, prefix string) *load {
+	l := &load{address: address, prefix: prefix}
 	for range loadClients {
 		l.clients.Go(l.run)
 	}
@@ -45,7 +47,7 @@ func (l *load) run() {
 			}
 			return
 		}
-		path := fmt.Sprintf("/last/%d", l.next.Add(1))
+		path := l.prefix + strconv.FormatInt(l.next.Add(1), 10)
 		err = ask(conn, path)
 		_ = conn.Close()
 		l.note(path, err)

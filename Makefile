@@ -8,6 +8,8 @@ E2E ?=
 HTTP ?= mixed memory slow reload stop sse
 BENCH ?=
 FAULTS ?=
+ATTACKS ?=
+HOSTILE ?= -seconds 300
 CYCLES ?= 0
 SEED ?= 1
 JOBS ?= 1
@@ -16,7 +18,7 @@ TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model bench-sync docker-check clean archive-proofs
+.PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model hostile hostile-short bench-sync docker-check clean archive-proofs
 .PHONY: dashboard dashboard-check
 
 help: ## Show this help
@@ -46,6 +48,12 @@ faults-table: ## The table of what was tried, from docs/evidence/faults.md into 
 
 model: ## MODEL_STEPS random operations on spool and store, compared with maps after each
 	scripts/model.sh $(MODEL_STEPS)
+
+hostile: ## Attacks on the real binary in 256 MiB, beside a healthy client, root; ATTACKS='half* names', HOSTILE='-seconds 300'
+	$(GO) run ./test/hostile -attacks '$(ATTACKS)' $(HOSTILE)
+
+hostile-short: ## The same, seconds each, without the ratio of latencies
+	$(GO) run ./test/hostile -attacks '$(ATTACKS)' -short
 
 http: ## Long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse (minutes each)
 	@scripts/need.sh slowhttptest:slowhttptest

@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 }
 
 // wiring are the commands; they may import everything.
-var wiring = []string{"cmd/wayside", "e2e", "bench", "bench/paths", "bench/year", "internal/pathbench/extract", "faults"}
+var wiring = []string{"cmd/wayside", "e2e", "bench", "bench/paths", "bench/year", "internal/pathbench/extract", "faults", "test/hostile"}
 
 func TestImportsPointOneWay(t *testing.T) {
 	seen := map[string]bool{}

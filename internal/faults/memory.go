@@ -7,12 +7,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
 )
 
 // runMemory takes the books process's memory away under traffic: in even cycles by a cgroup whose limit is below what it uses,
@@ -91,15 +92,21 @@ func (t *trial) outOfMemory(ctx context.Context, random *rand.Rand, starve func(
 
 // inGroup puts processes into a cgroup of their own and takes their memory away.
 func (t *trial) inGroup(together bool, pids ...int) (starved, error) {
-	group, err := newMemoryGroup(filepath.Base(filepath.Dir(t.dir))+"-"+filepath.Base(t.dir), together)
+	group, err := e2e.NewMemoryGroup(filepath.Base(filepath.Dir(t.dir))+"-"+filepath.Base(t.dir), together)
+	if err != nil && together {
+		return starved{}, fmt.Errorf("%w: memory.oom.group was NOT TRIED, it needs a memory cgroup of version 2: %w", ErrSkipped, err)
+	}
 	if err != nil {
+		return starved{}, fmt.Errorf("%w: %w", ErrSkipped, err)
+	}
+	if together {
+		group.How += " with memory.oom.group"
+	}
+	if err := squeeze(group, together, pids); err != nil {
+		group.Remove()
 		return starved{}, err
 	}
-	if err := group.squeeze(pids); err != nil {
-		group.remove()
-		return starved{}, err
-	}
-	return starved{how: group.how, undo: group.remove}, nil
+	return starved{how: group.How, undo: group.Remove}, nil
 }
 
 // setAddressSpace leaves a process so many bytes of address space more than it has.
@@ -116,94 +123,21 @@ func setAddressSpace(pid int, more uint64) error {
 	return unix.Prlimit(pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: limit, Max: ^uint64(0)}, nil)
 }
 
-// memoryGroup is a memory cgroup of the trial's own.
-type memoryGroup struct {
-	dir, how, limit string
-	v2, together    bool
-}
-
-// newMemoryGroup makes one, of version 2 if the machine has it, and of no other if its processes are to die together. The error
-// is ErrSkipped where none can be made.
-func newMemoryGroup(name string, together bool) (*memoryGroup, error) {
-	var errs []error
-	for _, g := range []memoryGroup{
-		{dir: "/sys/fs/cgroup", how: "cgroup v2", limit: "memory.max", v2: true},
-		{dir: "/sys/fs/cgroup/unified", how: "cgroup v2", limit: "memory.max", v2: true},
-		{dir: "/sys/fs/cgroup/memory", how: "cgroup v1", limit: "memory.limit_in_bytes"},
-	} {
-		if _, err := os.Stat(filepath.Join(g.dir, "cgroup.procs")); err != nil || together && !g.v2 {
-			continue
-		}
-		if g.together = together; together {
-			g.how += " with memory.oom.group"
-		}
-		err := g.make(name)
-		if err == nil {
-			return &g, nil
-		}
-		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		errs = []error{errors.New("none is mounted below /sys/fs/cgroup")}
-	}
-	if together {
-		return nil, fmt.Errorf("%w: memory.oom.group was NOT TRIED, it needs a memory cgroup of version 2: %w", ErrSkipped, errors.Join(errs...))
-	}
-	return nil, fmt.Errorf("%w: no memory cgroup can be made: %w", ErrSkipped, errors.Join(errs...))
-}
-
-// make makes the group's folder below g.dir, and lets the groups there limit memory if they do not yet.
-func (g *memoryGroup) make(name string) error {
-	if g.v2 {
-		has, err := os.ReadFile(filepath.Join(g.dir, "cgroup.controllers"))
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(strings.Fields(string(has)), "memory") {
-			return fmt.Errorf("%s has no memory controller, version 1 has it", g.dir)
-		}
-		// Refused where processes are in the folder itself: then it is for whoever made the container to divide it.
-		_ = os.WriteFile(filepath.Join(g.dir, "cgroup.subtree_control"), []byte("+memory"), 0o600)
-	}
-	g.dir = filepath.Join(g.dir, name)
-	if err := os.Mkdir(g.dir, 0o755); err != nil { //nolint:gosec // as all of them are
-		return err
-	}
-	_, err := os.Stat(filepath.Join(g.dir, g.limit))
-	if err != nil {
-		g.remove()
-	}
-	return err
-}
-
 // squeeze puts processes into the group and takes their memory away.
-func (g *memoryGroup) squeeze(pids []int) error {
-	write := func(name, text string) error {
-		return os.WriteFile(filepath.Join(g.dir, name), []byte(text), 0o600)
-	}
-	if g.together {
-		if err := write("memory.oom.group", "1"); err != nil {
+func squeeze(g *e2e.MemoryGroup, together bool, pids []int) error {
+	if together {
+		if err := g.Set("memory.oom.group", "1"); err != nil {
 			return err
 		}
 	}
 	for _, pid := range pids {
-		if err := write("cgroup.procs", strconv.Itoa(pid)); err != nil {
-			return fmt.Errorf("%w: move a process into a cgroup: %w", ErrSkipped, err)
+		if err := g.Add(pid); err != nil {
+			return fmt.Errorf("%w: %w", ErrSkipped, err)
 		}
 	}
 	// What a process allocated before it came is not charged to the group: the limit holds for what it touches from now on.
-	if err := write(g.limit, strconv.Itoa(512<<10)); err != nil && !errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("%w: limit a cgroup: %w", ErrSkipped, err)
+	if err := g.Limit(512 << 10); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("%w: %w", ErrSkipped, err)
 	}
 	return nil
-}
-
-// remove deletes the group, once the processes in it have gone.
-func (g *memoryGroup) remove() {
-	for range 200 {
-		if os.Remove(g.dir) == nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }

@@ -36,6 +36,7 @@ type Request struct {
 // Options configure [Run]. The zero value of a field means its default.
 type Options struct {
 	Address     string        // host:port to connect to; required
+	Dialer      net.Dialer    // makes the connections; the zero value will do
 	Host        string        // Host header; default Address
 	Connections int           // default 16
 	Requests    uint64        // exact number of requests to send; 0: as many as fit until Duration or the context ends

@@ -161,10 +161,9 @@ func (w *worker) connect(ctx context.Context) bool {
 		return true
 	}
 	w.disconnect()
-	var dialer net.Dialer
 	began := time.Now()
 	for wait := backoffMin; ; wait = min(2*wait, backoffMax) {
-		conn, err := dialer.DialContext(ctx, "tcp", w.run.Address)
+		conn, err := w.run.Dialer.DialContext(ctx, "tcp", w.run.Address)
 		if err == nil {
 			w.report.Dials++
 			w.conn, w.deadline = conn, time.Time{}

@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MemoryGroup is a memory cgroup of a test's own, of version 2 if the machine has one, else of version 1.
+type MemoryGroup struct {
+	Dir string // below /sys/fs/cgroup
+	How string // "cgroup v1" or "cgroup v2"
+	v2  bool
+}
+
+// ErrNoMemoryGroup says that this machine lets us make no memory cgroup.
+var ErrNoMemoryGroup = errors.New("no memory cgroup can be made (root and a writable /sys/fs/cgroup are needed)")
+
+// NewMemoryGroup makes one with that name, with v2Only not of version 1. Its error wraps ErrNoMemoryGroup.
+func NewMemoryGroup(name string, v2Only bool) (*MemoryGroup, error) {
+	var errs []error
+	for _, g := range []MemoryGroup{
+		{Dir: "/sys/fs/cgroup", How: "cgroup v2", v2: true},
+		{Dir: "/sys/fs/cgroup/unified", How: "cgroup v2", v2: true},
+		{Dir: "/sys/fs/cgroup/memory", How: "cgroup v1"},
+	} {
+		if _, err := os.Stat(filepath.Join(g.Dir, "cgroup.procs")); err != nil || v2Only && !g.v2 {
+			continue
+		}
+		err := g.make(name)
+		if err == nil {
+			return &g, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		errs = []error{errors.New("none is mounted below /sys/fs/cgroup")}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrNoMemoryGroup, errors.Join(errs...))
+}
+
+// make makes the group's folder below g.Dir, and lets the groups there limit memory if they do not yet.
+func (g *MemoryGroup) make(name string) error {
+	if g.v2 {
+		has, err := os.ReadFile(filepath.Join(g.Dir, "cgroup.controllers"))
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(strings.Fields(string(has)), "memory") {
+			return fmt.Errorf("%s has no memory controller, version 1 has it", g.Dir)
+		}
+		// Refused where processes are in the folder itself: then it is for whoever made the container to divide it.
+		_ = os.WriteFile(filepath.Join(g.Dir, "cgroup.subtree_control"), []byte("+memory"), 0o600)
+	}
+	g.Dir = filepath.Join(g.Dir, name)
+	if err := os.Mkdir(g.Dir, 0o755); err != nil { //nolint:gosec // as all of them are
+		return err
+	}
+	_, err := os.Stat(filepath.Join(g.Dir, g.limitFile()))
+	if err != nil {
+		g.Remove()
+	}
+	return err
+}
+
+func (g *MemoryGroup) limitFile() string { return g.either("memory.limit_in_bytes", "memory.max") }
+
+func (g *MemoryGroup) either(v1, v2 string) string {
+	if g.v2 {
+		return v2
+	}
+	return v1
+}
+
+// Set writes one of the group's files.
+func (g *MemoryGroup) Set(file, text string) error {
+	return os.WriteFile(filepath.Join(g.Dir, file), []byte(text), 0o600)
+}
+
+// Limit bounds the group's memory, in bytes.
+func (g *MemoryGroup) Limit(bytes int64) error {
+	if err := g.Set(g.limitFile(), strconv.FormatInt(bytes, 10)); err != nil {
+		return fmt.Errorf("limit a cgroup: %w", err)
+	}
+	return nil
+}
+
+// Add moves a process into the group.
+func (g *MemoryGroup) Add(pid int) error {
+	if err := g.Set("cgroup.procs", strconv.Itoa(pid)); err != nil {
+		return fmt.Errorf("move a process into a cgroup: %w", err)
+	}
+	return nil
+}
+
+// Peak is the most memory that the group had in use, page cache included, in bytes; 0 if the kernel does not say.
+func (g *MemoryGroup) Peak() int64 {
+	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.max_usage_in_bytes", "memory.peak")))
+	n, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return n
+}
+
+// OOMKills is how many processes the kernel has killed because of the group's limit.
+func (g *MemoryGroup) OOMKills() (n int) {
+	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.oom_control", "memory.events")))
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "oom_kill %d", &n); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// Remove deletes the group, once the processes in it have gone.
+func (g *MemoryGroup) Remove() {
+	for range 200 {
+		if os.Remove(g.Dir) == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// target is what the attacking process is told.
+type target struct {
+	Traffic, Probes, Admin string // addresses
+	Books                  int    // pid
+	Seconds                int
+	Attacks                []string
+}
+
+// tally is what it reports once a second.
+type tally struct {
+	Held   int64 // connections at the moment
+	Opened int64
+	Failed int64 // attempts that came to no connection
+	Ended  int64 // connections that the other side ended
+}
+
+// attacker is one attack of the attacking process.
+type attacker struct {
+	target
+	index int // of the attack, for addresses of its own
+	*shared
+}
+
+// shared is what the attacks of a process have together.
+type shared struct {
+	dials                        <-chan time.Time // paces all of them: they hold connections, they must not take the processor
+	held, opened, failed, closed atomic.Int64
+}
+
+const (
+	dialsPerSecond = 1000
+	comeBack       = 2 * time.Second // until a connection that was ended is opened again
+	lookEvery      = 2 * time.Second // between two looks whether it was
+)
+
+// beAttacker is the attacking process: it reads its target, and attacks until its standard input ends.
+func beAttacker(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var t target
+	if err := json.Unmarshal(line, &t); err != nil {
+		return err
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		cancel()
+	}()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
+	tick := time.NewTicker(time.Second / dialsPerSecond)
+	defer tick.Stop()
+	s := &shared{dials: tick.C}
+	var group sync.WaitGroup
+	for i, a := range attacks {
+		for _, name := range t.Attacks {
+			if a.name == name {
+				group.Go(func() { a.run(ctx, &attacker{t, i, s}) })
+			}
+		}
+	}
+	report := time.NewTicker(time.Second)
+	defer report.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-report.C:
+		}
+		_ = json.NewEncoder(os.Stdout).Encode(tally{s.held.Load(), s.opened.Load(), s.failed.Load(), s.closed.Load()})
+	}
+	group.Wait()
+	return nil
+}
+
+// address is the i-th of n source addresses of this attack.
+func (a *attacker) address(i, n int) *net.TCPAddr {
+	i %= n
+	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))}
+}
+
+// dial opens a connection when it is its turn; small gives it a small receive buffer.
+func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, small bool) (*net.TCPConn, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-a.dials:
+	}
+	d := net.Dialer{LocalAddr: from, Timeout: 5 * time.Second, KeepAlive: -1}
+	if small {
+		d.Control = func(_, _ string, raw syscall.RawConn) error {
+			return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, unreadBytes) })
+		}
+	}
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		a.failed.Add(1)
+		return nil, err
+	}
+	a.opened.Add(1)
+	return conn.(*net.TCPConn), nil
+}
+
+// hold keeps connections open, each with the beginning of something, and opens those again that the other side ends.
+type hold struct {
+	addr        string
+	conns, from int // and from how many addresses
+	first       func(i int) []byte
+	drip        []byte // sent again and again
+	every       time.Duration
+	read        bool // what comes is read; else it is left in the buffers
+}
+
+func (a *attacker) hold(ctx context.Context, h hold) {
+	if h.every == 0 {
+		h.every = lookEvery
+	}
+	var group sync.WaitGroup
+	for i := range h.conns {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				a.holdOne(ctx, h, i)
+				sleep(ctx, comeBack)
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (a *attacker) holdOne(ctx context.Context, h hold, i int) {
+	conn, err := a.dial(ctx, h.addr, a.address(i, h.from), !h.read)
+	if err != nil {
+		return
+	}
+	a.held.Add(1)
+	defer a.held.Add(-1)
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if h.first != nil {
+		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		// What the other side does not take stays unsent; that is part of an attack.
+		if _, err := conn.Write(h.first(i)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			a.closed.Add(1)
+			return
+		}
+	}
+	buf := make([]byte, 512)
+	for ctx.Err() == nil {
+		if !h.wait(ctx, conn, buf) {
+			if ctx.Err() == nil {
+				a.closed.Add(1)
+			}
+			return
+		}
+		if len(h.drip) > 0 {
+			_ = conn.SetWriteDeadline(time.Now().Add(h.every))
+			_, _ = conn.Write(h.drip) // its failure is seen by the next wait
+		}
+	}
+}
+
+// wait waits until the next drip and reports whether the connection is still there.
+func (h hold) wait(ctx context.Context, conn *net.TCPConn, buf []byte) bool {
+	if !h.read {
+		sleep(ctx, h.every)
+		return !hungUp(conn)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(h.every))
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			return errors.Is(err, os.ErrDeadlineExceeded) && !hungUp(conn)
+		}
+	}
+}
+
+// hungUp reports whether the other side has ended the connection, without reading from it.
+func hungUp(conn *net.TCPConn) (gone bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // a descriptor
+		_, _ = unix.Poll(fds, 0)
+		gone = fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone || err != nil
+}
+
+// ask sends requests at a rate, each on a connection of its own, and leaves when the answer is over, or after stay.
+type ask struct {
+	addr  string
+	rate  int // a second
+	most  int // at a time; default 512
+	from  int
+	stay  time.Duration
+	texts []string // in turn
+}
+
+func (a *attacker) ask(ctx context.Context, q ask) {
+	if q.most == 0 {
+		q.most = 512
+	}
+	slots := make(chan struct{}, q.most)
+	tick := time.NewTicker(time.Second / time.Duration(q.rate))
+	defer tick.Stop()
+	var group sync.WaitGroup
+	defer group.Wait()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		select {
+		case slots <- struct{}{}:
+			group.Go(func() { a.askOne(ctx, q, i); <-slots })
+		default: // all are waiting
+		}
+	}
+}
+
+func (a *attacker) askOne(ctx context.Context, q ask, i int) {
+	conn, err := a.dial(ctx, q.addr, a.address(i, q.from), false)
+	if err != nil {
+		return
+	}
+	a.held.Add(1)
+	defer a.held.Add(-1)
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	_ = conn.SetDeadline(time.Now().Add(q.stay))
+	if _, err := io.WriteString(conn, q.texts[i%len(q.texts)]); err == nil {
+		_, _ = io.Copy(io.Discard, conn)
+	}
+	_ = conn.SetLinger(0) // leave with a reset, as a browser's closed tab may
+}
+
+// names sends n requests one after the other, one each time every passes, and reads the answers.
+func (a *attacker) names(ctx context.Context, n int, every time.Duration, text func(i int) string) {
+	var conn *net.TCPConn
+	var answers *bufio.Reader
+	began := time.Now()
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		sleep(ctx, time.Until(began.Add(time.Duration(i)*every)))
+		if conn == nil {
+			var err error
+			if conn, err = a.dial(ctx, a.Traffic, a.address(i, 16), false); err != nil {
+				conn = nil
+				continue
+			}
+			answers = bufio.NewReader(conn)
+		}
+		if err := exchange(conn, answers, text(i)); err != nil {
+			_ = conn.Close()
+			conn = nil
+		}
+	}
+	if conn != nil {
+		_ = conn.Close()
+	}
+}
+
+func exchange(conn net.Conn, answers *bufio.Reader, text string) error {
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, text); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.Close {
+		return fmt.Errorf("closed after %s", resp.Status)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
+)
+
+const (
+	ratioMax  = 2.0 // of the p99 under attack and without
+	idleMax   = 1.0 // percent of a core
+	idleTries = 3   // windows in which both processes may become idle
+)
+
+// result is what a run measured.
+type result struct {
+	baseline, under *phase
+	health          health
+	tally           tally
+	held            int64
+	peaks           [3]int64 // traffic process, books process, cgroup
+	descriptors     []int
+	cpu             [3]float64 // percent of a core: traffic process, books process, attacker
+	idle            [2]float64
+	length          time.Duration
+}
+
+// one makes one run and judges it.
+func (o options) one(ctx context.Context, dir string, run run) (*result, error) {
+	res := &result{baseline: &phase{}, under: &phase{}, descriptors: []int{0, 0}}
+	s3 := false
+	for _, a := range run.attacks {
+		s3 = s3 || a.s3
+	}
+	r, err := newRig(ctx, o, dir, s3)
+	if err != nil {
+		return res, err
+	}
+	defer r.close()
+	c := &client{addr: r.wayside.Listen}
+	if _, err := c.run(ctx, 2*time.Second); err != nil { // warm
+		return res, err
+	}
+	if res.baseline, err = c.run(ctx, seconds(o.baseline)); err != nil {
+		return res, err
+	}
+	errs := []error{r.attack(ctx, o, run, c, res)}
+	errs = append(errs, res.judge(o))
+	errs = append(errs, r.alive())
+	if r.wayside.Running() {
+		errs = append(errs, r.balance(ctx, c), r.idle(ctx, o, res), r.alive(), r.verify(ctx, o))
+	}
+	return res, errors.Join(append(errs, ctx.Err())...)
+}
+
+// attack measures while the attacking process is at work.
+func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *result) error {
+	pids := []int{r.wayside.PID(), r.books}
+	stopHealth := watchHealth(ctx, map[string]string{"probes": r.probes, "admin": r.admin()})
+	stopDescriptors := watchDescriptors(pids...)
+	before := []time.Duration{processorTime(pids[0]), processorTime(pids[1])}
+	began := time.Now()
+	a, err := startAssault(r.target(o, run))
+	if err != nil {
+		return err
+	}
+	under, err := c.run(ctx, seconds(o.seconds))
+	res.under, res.length = under, time.Since(began)
+	for i, pid := range pids {
+		res.cpu[i] = percent(processorTime(pid)-before[i], res.length)
+	}
+	res.health, res.descriptors = stopHealth(), stopDescriptors()
+	res.peaks = [3]int64{peakMemory(pids[0]), peakMemory(pids[1]), r.group.Peak()}
+	var cpu time.Duration
+	var stopped error
+	res.tally, res.held, cpu, stopped = a.stop()
+	res.cpu[2] = percent(cpu, res.length)
+	return errors.Join(err, stopped)
+}
+
+func percent(cpu, of time.Duration) float64 { return 100 * cpu.Seconds() / max(of.Seconds(), 1e-3) }
+
+// judge compares what was measured with what must hold.
+func (res *result) judge(o options) error {
+	var errs []error
+	if res.baseline.failed > 0 {
+		errs = append(errs, fmt.Errorf("%d requests failed before the attack: %q", res.baseline.failed, firstOf(res.baseline.errors)))
+	}
+	if res.under.failed > 0 {
+		errs = append(errs, fmt.Errorf("%d requests failed: %q", res.under.failed, firstOf(res.under.errors)))
+	}
+	if want := uint64((keptRate + newRate) * o.seconds); res.under.sent < want*99/100 {
+		errs = append(errs, fmt.Errorf("only %d of %d requests could be sent", res.under.sent, want))
+	}
+	if res.ratio() > ratioMax && !o.short {
+		errs = append(errs, fmt.Errorf("p99 is %.1f times that of the baseline", res.ratio()))
+	}
+	if res.health.late > 0 || res.health.asked == 0 {
+		errs = append(errs, fmt.Errorf("/livez: %d of %d without an answer within a second: %q", res.health.late, res.health.asked, res.health.errors))
+	}
+	if res.tally.Opened == 0 {
+		errs = append(errs, errors.New("no attack came through: not one connection was opened"))
+	}
+	return errors.Join(errs...)
+}
+
+func firstOf(list []string) []string { return list[:min(len(list), 2)] }
+
+func (res *result) ratio() float64 {
+	base := res.baseline.latency.Quantile(0.99)
+	if base == 0 {
+		return 0
+	}
+	return float64(res.under.latency.Quantile(0.99)) / float64(base)
+}
+
+// alive is an error if a process has died or was replaced.
+func (r *rig) alive() error {
+	var errs []error
+	if !r.wayside.Running() {
+		errs = append(errs, errors.New("the traffic process has died"))
+	} else if now := r.wayside.BooksPID(); now != r.books {
+		errs = append(errs, fmt.Errorf("the books process has died (was %d, is %d)", r.books, now))
+	}
+	if n := r.group.OOMKills(); n > 0 {
+		errs = append(errs, fmt.Errorf("the kernel killed %d processes for their memory", n))
+	}
+	return errors.Join(errs...)
+}
+
+// balance waits until nothing is in flight, checks the figures, archives everything and looks for each of the client's requests.
+func (r *rig) balance(ctx context.Context, c *client) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if _, err := r.wayside.Settle(ctx); err != nil {
+		return err
+	}
+	if _, err := r.wayside.Ask(ctx, http.MethodPost, "/-/job/archive?all=true"); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	figures, err := r.wayside.Settle(ctx)
+	if err != nil {
+		return err
+	}
+	books, err := e2e.ReadBooks(ctx, r.archive)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if n, first := c.received.Missing(&books.Nonces, 3); n > 0 {
+		errs = append(errs, fmt.Errorf("%d responses that the client received are not in the archive, such as %v (%d are counted as dropped)", n, first, figures.DroppedTotal()))
+	}
+	if n, first := books.Nonces.Missing(&c.sent, 3); n > 0 {
+		errs = append(errs, fmt.Errorf("%d requests in the archive were never sent, such as %v", n, first))
+	}
+	if books.Doubled > 0 {
+		errs = append(errs, fmt.Errorf("%d requests are in the archive twice", books.Doubled))
+	}
+	if figures.Archived != books.Lines {
+		errs = append(errs, fmt.Errorf("%d events are counted as archived, the archive has %d", figures.Archived, books.Lines))
+	}
+	return errors.Join(errs...)
+}
+
+// idle waits until both processes take next to nothing of the processor.
+func (r *rig) idle(ctx context.Context, o options, res *result) error {
+	for range idleTries {
+		pids := []int{r.wayside.PID(), r.books}
+		before := []time.Duration{processorTime(pids[0]), processorTime(pids[1])}
+		began := time.Now()
+		sleep(ctx, seconds(o.idle))
+		for i, pid := range pids {
+			res.idle[i] = percent(processorTime(pid)-before[i], time.Since(began))
+		}
+		if res.idle[0]+res.idle[1] <= idleMax {
+			return nil
+		}
+	}
+	return fmt.Errorf("idle processes take %.1f %% and %.1f %% of a core", res.idle[0], res.idle[1])
+}
+
+// verify lets wayside check itself, running and stopped, and make its statistics again from the archive alone.
+func (r *rig) verify(ctx context.Context, o options) error {
+	var errs []error
+	try := func(when string, args ...string) {
+		if err := command(ctx, o.binary, r.wayside.Env, args...); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", when, err))
+		}
+	}
+	try("running", "verify", "--data", r.wayside.DataDir)
+	if err := r.wayside.Stop(40 * time.Second); err != nil {
+		errs = append(errs, fmt.Errorf("stop: %w", err))
+	}
+	try("stopped", "verify", "--data", r.wayside.DataDir)
+	try("from the archive", "archive", "verify", "--archive", r.archiveURL)
+	try("from the archive", "archive", "rebuild", "--archive", r.archiveURL, "--into", r.wayside.DataDir+"-rebuilt")
+	return errors.Join(errs...)
+}
+
+func command(ctx context.Context, binary string, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary under test
+	cmd.Env = append(cmd.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("wayside %s: %w: %s", strings.Join(args, " "), err, lastOf(out))
+	}
+	return nil
+}
+
+func lastOf(out []byte) string {
+	text := strings.TrimSpace(string(out))
+	return text[max(0, len(text)-400):]
+}
+
+// row is the run as a row of the table.
+func (res *result) row(run run, o options, failure error) string {
+	ms := func(q float64) string {
+		return fmt.Sprintf("%.2f → %.2f", 1e3*res.baseline.latency.Quantile(q).Seconds(), 1e3*res.under.latency.Quantile(q).Seconds())
+	}
+	verdict := "holds"
+	if failure != nil {
+		text, _ := json.Marshal(failure.Error()) // one line
+		verdict = "FAILS: " + strings.ReplaceAll(strings.Trim(strings.ReplaceAll(string(text), `\n`, "; "), `"`), "|", "\\|")
+	}
+	name := run.name
+	if len(run.attacks) > 1 {
+		name += ": " + strings.Join(run.names(), ", ")
+	}
+	const mib = 1 << 20
+	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
+		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seconds, res.held, res.tally.Opened, res.under.sent, res.under.failed,
+		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.peaks[0]/mib, res.peaks[1]/mib, res.peaks[2]/mib,
+		res.descriptors[0], res.descriptors[1], res.cpu[0], res.cpu[1], res.cpu[2], res.idle[0], res.idle[1], verdict)
+}

@@ -1,0 +1,213 @@
+// Command hostile attacks the real binary in a memory cgroup of 256 MiB and with 4,096 descriptors, and measures what a healthy
+// client notices. It needs root (for the cgroup) and Linux.
+//
+//	go run ./test/hostile                                      every group of attacks, five minutes each: about 45 minutes
+//	go run ./test/hostile -attacks 'half stopped' -seconds 60  some of them
+//	go run ./test/hostile -attacks half-body-one               one attack of a group by itself
+//	go run ./test/hostile -short                               seconds each, without the ratio of latencies, for CI
+//	go run ./test/hostile -list
+//
+// Per run: wayside with its books process, an origin, an archive. A healthy client sends requests from an address of its own, first
+// alone (the baseline), then while another process attacks from other addresses. /livez is asked every half second from a third.
+// The run holds if no request of the healthy client failed, its p99 at most doubled, every /livez was answered within a second, no
+// process died, everything the healthy client received is in the archive exactly once, the figures of the accounting agree,
+// wayside verify finds nothing, and both processes are idle again afterwards. The exit code is 1 if any run does not hold.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/e2e"
+)
+
+type options struct {
+	attacks  string
+	seconds  int
+	baseline int
+	idle     int
+	short    bool
+	out      string
+	binary   string
+	keep     bool
+	verbose  bool
+	list     bool
+	role     string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.attacks, "attacks", "", "groups or single attacks, separated by commas or spaces; a * at the end matches any rest; empty: all groups")
+	flag.IntVar(&o.seconds, "seconds", 300, "length of each attack")
+	flag.IntVar(&o.baseline, "baseline", 30, "seconds of the measurement before it; never more than -seconds")
+	flag.IntVar(&o.idle, "idle", 30, "seconds over which processor time is measured afterwards")
+	flag.BoolVar(&o.short, "short", false, "seconds each, the ratio of latencies is not judged, nothing is recorded")
+	flag.StringVar(&o.out, "out", "docs/evidence/hostile.md", "file to append rows to; empty for none")
+	flag.StringVar(&o.binary, "binary", "", "wayside binary to attack; empty: built")
+	flag.BoolVar(&o.keep, "keep", false, "keep the working directory, logs included")
+	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
+	flag.BoolVar(&o.list, "list", false, "list the attacks")
+	flag.StringVar(&o.role, "role", "", "for its own use")
+	flag.Parse()
+	if o.short {
+		o.seconds, o.baseline, o.idle, o.out = 5, 3, 5, ""
+	}
+	o.baseline = min(o.baseline, o.seconds)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := o.do(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		if errors.Is(err, e2e.ErrNoMemoryGroup) {
+			fmt.Fprintln(os.Stderr, "hostile: SKIPPED, nothing was attacked")
+			os.Exit(77)
+		}
+		os.Exit(1)
+	}
+}
+
+func (o options) do(ctx context.Context) error {
+	switch o.role {
+	case "origin":
+		return serveOrigin()
+	case "attacker":
+		return beAttacker(ctx)
+	}
+	if o.list {
+		for _, a := range attacks {
+			fmt.Printf("%-8s %-16s %s\n", a.group, a.name, a.about)
+		}
+		return nil
+	}
+	runs, err := choose(o.attacks)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "wayside-hostile-")
+	if err != nil {
+		return err
+	}
+	if o.keep {
+		fmt.Println("working directory:", dir)
+	} else {
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	if o.binary == "" {
+		if o.binary, err = e2e.Build(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return o.all(ctx, dir, runs)
+}
+
+const rowHead = `# Attacks
+
+Written by ` + "`make hostile`" + `: see test/hostile for what is done and measured. Memory limit 256 MiB for both processes, 4,096 descriptors
+each, two cores shared with the attacker, the client and the origin. "a → b" is the baseline and what it became under attack.
+
+| date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | MiB traffic, books, cgroup | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+`
+
+func (o options) all(ctx context.Context, dir string, runs []run) error {
+	var failed []error
+	var rows []string
+	for i, r := range runs {
+		if ctx.Err() != nil {
+			break
+		}
+		fmt.Printf("\n== %s (%d of %d): %s\n", r.name, i+1, len(runs), strings.Join(r.names(), ", "))
+		where := filepath.Join(dir, r.name)
+		res, err := o.one(ctx, where, r)
+		if errors.Is(err, e2e.ErrNoMemoryGroup) {
+			return err
+		}
+		row := res.row(r, o, err)
+		rows = append(rows, row)
+		fmt.Println(row)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", r.name, err))
+		}
+		if ctx.Err() == nil {
+			if err := e2e.AppendEvidence(o.out, rowHead, row); err != nil {
+				return err
+			}
+		}
+		if !o.keep {
+			_ = os.RemoveAll(where)
+		}
+	}
+	fmt.Printf("\n%s%s\n", rowHead[strings.Index(rowHead, "| date"):], strings.Join(rows, "\n"))
+	return errors.Join(append(failed, ctx.Err())...)
+}
+
+// run is a set of attacks that are made at the same time.
+type run struct {
+	name    string
+	attacks []attack
+}
+
+func (r run) names() (names []string) {
+	for _, a := range r.attacks {
+		names = append(names, a.name)
+	}
+	return names
+}
+
+// choose finds groups and attacks by name; none means all groups.
+func choose(names string) (runs []run, err error) {
+	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })
+	if len(fields) == 0 {
+		for _, a := range attacks {
+			if len(runs) == 0 || runs[len(runs)-1].name != a.group {
+				runs = append(runs, run{name: a.group})
+			}
+			last := &runs[len(runs)-1]
+			last.attacks = append(last.attacks, a)
+		}
+		return runs, nil
+	}
+	for _, name := range fields {
+		found := len(runs)
+		prefix, any := strings.CutSuffix(name, "*")
+		group := run{name: name}
+		for _, a := range attacks {
+			switch {
+			case a.group == name:
+				group.attacks = append(group.attacks, a)
+			case a.name == name || any && strings.HasPrefix(a.name, prefix):
+				runs = append(runs, run{a.name, []attack{a}})
+			}
+		}
+		if len(group.attacks) > 0 {
+			runs = append(runs, group)
+		}
+		if len(runs) == found {
+			return nil, fmt.Errorf("no attack %q; see -list", name)
+		}
+	}
+	return runs, nil
+}
+
+// logTo is where wayside's log goes.
+func (o options) logTo(dir string) (io.WriteCloser, error) {
+	if o.verbose {
+		return nopCloser{os.Stderr}, nil
+	}
+	return os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // the run's own directory
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// seconds makes a duration.
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/load"
+)
+
+const (
+	keptRate, keptConns = 360, 8 // a second, over connections that stay open
+	newRate, newConns   = 40, 8  // a second, each on a connection of its own
+	clientTimeout       = 10 * time.Second
+	livezEvery          = 500 * time.Millisecond
+	livezWithin         = time.Second
+)
+
+// client is the healthy client. What it sent and received of all its phases is kept.
+type client struct {
+	addr           string
+	sent, received load.Bitmap
+	next           uint64 // first nonce of the next phase
+}
+
+// phase is what the client measured in one phase.
+type phase struct {
+	sent, failed uint64
+	errors       []string
+	latency      load.Histogram
+}
+
+// run sends requests for d. A connection that cannot be opened is a failure, like a request that is not answered as it should be.
+func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
+	options := func(rate float64, conns int) load.Options {
+		o := load.Options{
+			Address: c.addr, Rate: rate, Connections: conns, FirstNonce: c.next, Requests: uint64(rate * d.Seconds()), Sent: &c.sent, Received: &c.received,
+			Verify: load.ExpectBody(http.StatusOK, []byte(originBody)), Timeout: clientTimeout, IdleTimeout: time.Minute,
+			Dialer: net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: clientTimeout},
+		}
+		c.next += o.Requests
+		return o
+	}
+	kept, fresh := options(keptRate, keptConns), options(newRate, newConns)
+	fresh.Request = func(nonce uint64, r *load.Request) {
+		r.Path, r.Header = load.Path(r.Path, nonce), append(r.Header, "Connection: close\r\n"...)
+	}
+	reports, errs := make([]*load.Report, 2), make([]error, 2)
+	var group sync.WaitGroup
+	for i, o := range []load.Options{kept, fresh} {
+		group.Go(func() { reports[i], errs[i] = load.Run(ctx, o) })
+	}
+	group.Wait()
+	p := &phase{}
+	for _, r := range reports {
+		if r == nil {
+			continue
+		}
+		p.sent += r.Sent
+		p.failed += r.FailedTotal() + r.DialErrors
+		p.errors = append(p.errors, r.Errors...)
+		if r.DialErrors > 0 {
+			p.errors = append(p.errors, fmt.Sprintf("%d connections could not be opened", r.DialErrors))
+		}
+		p.latency.Merge(&r.Latency)
+	}
+	return p, errors.Join(errs...)
+}
+
+// health asks for /livez until ctx is done, each time on a new connection.
+type health struct {
+	asked, late int
+	slowest     time.Duration
+	errors      []string
+}
+
+func watchHealth(ctx context.Context, addrs map[string]string) (stop func() health) {
+	var mu sync.Mutex
+	var h health
+	var group sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	for name, addr := range addrs {
+		group.Go(func() {
+			tick := time.NewTicker(livezEvery)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+				began := time.Now()
+				err := livez(addr)
+				took := time.Since(began)
+				mu.Lock()
+				h.asked++
+				h.slowest = max(h.slowest, took)
+				if err != nil || took > livezWithin {
+					if h.late++; len(h.errors) < 3 {
+						h.errors = append(h.errors, fmt.Sprintf("%s: %v after %v", name, err, took.Round(time.Millisecond)))
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	return func() health { cancel(); group.Wait(); return h }
+}
+
+func livez(addr string) error {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 3)}, Timeout: livezWithin}
+	conn, err := d.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(livezWithin))
+	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: "+addr+"\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(conn)
+	if err == nil && !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+		return fmt.Errorf("%.60q", answer)
+	}
+	return err
+}
+
+// watchDescriptors samples how many descriptors processes have open.
+func watchDescriptors(pids ...int) (stop func() []int) {
+	done, result := make(chan struct{}), make(chan []int, 1)
+	go func() {
+		most := make([]int, len(pids))
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			for i, pid := range pids {
+				if dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
+					names, _ := dir.Readdirnames(-1)
+					_ = dir.Close()
+					most[i] = max(most[i], len(names))
+				}
+			}
+			select {
+			case <-done:
+				result <- most
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() []int { close(done); return <-result }
+}
+
+// processorTime is what a process has taken so far, to a hundredth of a second.
+func processorTime(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] { // utime, stime
+		n, _ := strconv.ParseInt(field, 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// peakMemory is the most that a process had in RAM, in bytes (VmHWM).
+func peakMemory(pid int) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}

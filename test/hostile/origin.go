@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+)
+
+const (
+	originBody = "ok, said the origin\n"
+	largeBytes = 64 << 20
+	pageBytes  = 100 << 10
+)
+
+// serveOrigin is a process of its own: it prints its address and serves until its standard input ends.
+func serveOrigin() error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	page := make([]byte, pageBytes)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(largeBytes))
+		for sent := 0; sent < largeBytes; sent += pageBytes {
+			if _, err := w.Write(page[:min(pageBytes, largeBytes-sent)]); err != nil {
+				return
+			}
+		}
+	})
+	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
+	mux.HandleFunc("/upgrade", upgrade)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, originBody)
+	})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	fmt.Println(ln.Addr())
+	server := &http.Server{Handler: mux} //nolint:gosec // an origin without limits is what wayside has to stand in front of
+	return server.Serve(ln)
+}
+
+// upgrade changes to another protocol and says nothing until the other side leaves.
+func upgrade(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	_, _ = io.Copy(io.Discard, conn)
+}

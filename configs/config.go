@@ -85,6 +85,8 @@ type Proxy struct {
 	ConnsMax         int   // 0 = no limit
 	AddressConnsMax  int   // 0 = no limit
 	TrustedProxies   []string
+	PassFields       []string
+	Via              bool
 	ServerTiming     bool
 	RequestFields    Fields
 	ResponseFields   Fields
@@ -195,7 +197,7 @@ func Default() Config {
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
 			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour,
 			UpstreamIdle: 50 * Second, UpstreamConnsMax: 4096, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
-			HeaderBytesMax: 32 * KiB, BodyRateMin: 256,
+			HeaderBytesMax: 32 * KiB, BodyRateMin: 256, Via: true,
 		},
 		Record: Record{ClientAddress: "masked"},
 		Spool: Spool{

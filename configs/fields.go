@@ -54,6 +54,24 @@ func checkRemovedField(name string) string {
 	return checkFieldName(name)
 }
 
+// writtenFields are the forwarding fields that wayside writes itself.
+var writtenFields = []string{"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded", "x-request-id"}
+
+// checkPassedField accepts the name of a field that a stranger may set.
+func checkPassedField(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r != '-' && !isAlphanumeric(r) }) {
+		return fmt.Sprintf("%q is not a field name: use letters, digits and hyphens", name)
+	}
+	if slices.Contains(writtenFields, strings.ToLower(name)) {
+		return fmt.Sprintf("%s is written by wayside: name who may set it in proxy.trusted_proxies", name)
+	}
+	return checkFieldName(name)
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+}
+
 func isTokenRune(r rune) bool {
-	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	return isAlphanumeric(r) || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }

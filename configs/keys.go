@@ -137,6 +137,11 @@ func proxyKeys(c *Config) []key {
 			"proxy.trusted_proxies", &p.TrustedProxies, "Addresses or networks (10.0.0.0/8) whose X-Forwarded-* fields are kept.",
 			each(&p.TrustedProxies, checkNetwork),
 		},
+		{
+			"proxy.pass_fields", &p.PassFields, "Forwarding fields, such as `CF-Connecting-IP`, that are passed on from every client, not from `proxy.trusted_proxies` only; docs/HTTP.md lists which are removed.",
+			each(&p.PassFields, checkPassedField),
+		},
+		{"proxy.via", &p.Via, "Add Via to requests. nginx as the upstream does not compress for a request that has it, unless `gzip_proxied` says so.", nil},
 		{"proxy.server_timing", &p.ServerTiming, "Add a Server-Timing field to responses: `upstream;dur=`, milliseconds to the upstream's first byte.", nil},
 	}
 }

@@ -331,7 +331,7 @@ func trailerRule(name []byte) trailerAction {
 		return trailerDropped
 	}
 	for _, prefix := range trailerPrefixes {
-		if len(name) >= len(prefix) && foldEqual(name[:len(prefix)], prefix) {
+		if hasPrefixFold(name, prefix) {
 			return trailerDropped
 		}
 	}

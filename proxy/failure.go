@@ -188,7 +188,7 @@ func (x *exchange) answer(f failure) {
 		x.ev.Status = statusClientClosed
 	}
 	x.ev.ResponseBytes = 0
-	if !x.head.is("HEAD") {
+	if !x.head.is("HEAD") && !bytes.HasPrefix(x.head.raw, []byte("HEAD ")) { // of a line that was not understood, it is all there is
 		x.ev.ResponseBytes = uint64(len(body))
 		x.in = append(x.in, body...)
 	}

@@ -33,12 +33,12 @@ const (
 	fieldForwardedFor
 	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on from trusted peers only
 	fieldForwarded
-	fieldForwardedOther // X-Real-IP: likewise, and not written by the proxy
+	fieldForwardedOther // of forwarding.go: likewise, and not written by the proxy
 	fieldRequestID
 	fieldTraceparent
 	fieldContentType
 	fieldDate
-	fieldImitation // of one that the proxy writes or frames by, with "_" for "-"
+	fieldImitation // of a forwarding field, or one that the proxy writes or frames by, with another separator for "-"
 )
 
 // isToken marks the bytes of RFC 9110 tokens.
@@ -51,6 +51,14 @@ var isToken = func() (t [256]bool) {
 	}
 	for _, c := range "!#$%&'*+-.^_`|~" {
 		t[c] = true
+	}
+	return t
+}()
+
+// isAlphanumeric marks the bytes of a name that CGI keeps.
+var isAlphanumeric = func() (t [256]bool) {
+	for c, token := range isToken {
+		t[c] = token && (c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z')
 	}
 	return t
 }()
@@ -140,8 +148,20 @@ func foldEqual(b []byte, lower string) bool {
 	return true
 }
 
+// hasPrefixFold is foldEqual for the beginning of a name.
+func hasPrefixFold(name []byte, lower string) bool {
+	return len(name) >= len(lower) && foldEqual(name[:len(lower)], lower)
+}
+
 // classify finds a field's id by its name. The length alone decides for most fields.
 func classify(name []byte) fieldID {
+	if id := classifyShort(name); id != fieldOther {
+		return id
+	}
+	return classifyForwarding(name)
+}
+
+func classifyShort(name []byte) fieldID {
 	switch len(name) {
 	case 2:
 		return pick(name, "te", fieldTE)
@@ -158,10 +178,7 @@ func classify(name []byte) fieldID {
 		}
 		return pick(name, "trailer", fieldTrailer)
 	case 9:
-		if foldEqual(name, "forwarded") {
-			return fieldForwarded
-		}
-		return pickOwn(name, "x-real-ip", fieldForwardedOther)
+		return pick(name, "forwarded", fieldForwarded)
 	case 10:
 		if foldEqual(name, "connection") {
 			return fieldConnection
@@ -229,18 +246,31 @@ func pickOwn(name []byte, lower string, id fieldID) fieldID {
 	return pick(name, lower, id)
 }
 
-// imitates reports whether a name becomes another where "-" and "_" are the same: CGI, WSGI and their like hand fields to programs
-// under such names, so that X_Forwarded_For would speak for the proxy.
+// imitates reports whether a name becomes another where every separator is the same: CGI, WSGI and their like hand fields to
+// programs under names of letters, digits and "_", so that X_Forwarded_For or X.Real.IP would speak for the proxy.
 func imitates(name []byte, lower string) bool {
-	if len(name) != len(lower) || bytes.IndexByte(name, '_') < 0 {
-		return false
+	alike, imitation := resembles(name, lower)
+	return alike && imitation && len(name) == len(lower)
+}
+
+// resembles reports whether a name begins with a lower-case one of letters, digits and '-' where every separator is the same, and
+// whether it does so with another separator.
+func resembles(name []byte, lower string) (alike, imitation bool) {
+	if len(name) < len(lower) {
+		return false, false
 	}
 	for i := range lower {
-		if name[i]|0x20 != lower[i] && !(name[i] == '_' && lower[i] == '-') {
-			return false
+		switch c := name[i]; {
+		case lower[i] == '-':
+			if isAlphanumeric[c] {
+				return false, false
+			}
+			imitation = imitation || c != '-'
+		case c|0x20 != lower[i]:
+			return false, false
 		}
 	}
-	return true
+	return true, imitation
 }
 
 // framing is what a message's header says about its body.
@@ -268,6 +298,14 @@ func (f *framing) transferEncoding(value []byte) error {
 	return nil
 }
 
+// plainLength is a Content-Length as it is written: servers that take a leading zero for octal see another length.
+func plainLength(value []byte) []byte {
+	for len(value) > 1 && value[0] == '0' {
+		value = value[1:]
+	}
+	return value
+}
+
 func parseLength(b []byte) (int64, error) {
 	if len(b) == 0 || len(b) > 18 {
 		return -1, errContentLength
@@ -293,7 +331,8 @@ type connectionOptions struct {
 // connectionNamesMax bounds the fields that a message's Connection fields may name, because each is compared with every field.
 const connectionNamesMax = 64
 
-// take parses one Connection value. Names that delimit or address the message are not removed whatever the sender says.
+// take parses one Connection value. It cannot name fields that are meant for every recipient (RFC 9110, section 7.6.1): those
+// that frame, route, authenticate or describe the message, and those that the proxy answers for, are not removed whatever the sender says.
 func (o *connectionOptions) take(value []byte) error {
 	for len(value) > 0 {
 		var token []byte
@@ -308,7 +347,7 @@ func (o *connectionOptions) take(value []byte) error {
 		case foldEqual(token, "upgrade"):
 			o.upgrade = true
 		default:
-			if id := classify(token); id == fieldOther || id >= fieldTrailer {
+			if !endToEnd(token) {
 				o.names = append(o.names, token)
 			}
 		}
@@ -317,6 +356,12 @@ func (o *connectionOptions) take(value []byte) error {
 		return errFieldSyntax
 	}
 	return nil
+}
+
+// endToEnd reports whether a field cannot be one of a connection. What must not come behind a body frames, routes, authenticates or
+// describes the message, so every recipient needs it.
+func endToEnd(name []byte) bool {
+	return trailerRule(name) != trailerPassed && !hasPrefixFold(name, "proxy-") && !hasPrefixFold(name, "http2-")
 }
 
 // named reports whether a Connection field named this one.

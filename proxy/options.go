@@ -53,6 +53,11 @@ type Options struct {
 	TrustedProxies []netip.Prefix // peers whose forwarding fields are kept and extended; all others' are overwritten
 	RecordExclude  Exclude
 
+	// PassFields are forwarding fields, such as CF-Connecting-IP, that are passed on from all peers. Those that the proxy
+	// writes itself (X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Request-ID) are not affected.
+	PassFields []string
+	NoVia      bool // no Via is added to requests
+
 	RequestFields  FieldRules // of requests, applied last
 	ResponseFields FieldRules // of responses, the proxy's own included
 	ServerTiming   bool       // add Server-Timing to responses: upstream;dur=, milliseconds to the first byte

@@ -12,10 +12,11 @@ import (
 //
 //   - hop-by-hop fields, those that Connection names, and imitations such as X_Forwarded_For: removed. TE is written anew where
 //     trailers are accepted, Expect where the upstream is to be asked before the body is sent;
-//   - X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Real-IP: removed unless the peer is a trusted proxy, then all but the
-//     last are written anew; from a trusted proxy they stay, and X-Forwarded-For and Forwarded are extended;
+//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded: written anew; from a trusted proxy they stay, and X-Forwarded-For and
+//     Forwarded are extended. The forwarding fields of forwarding.go: removed unless the peer is a trusted proxy;
+//   - Content-Length: written as the number it is;
 //   - X-Request-ID: a new UUIDv7, unless a trusted proxy sent a valid one;
-//   - Via: one is added.
+//   - Via: one is added, unless it is switched off.
 
 // Via names the version of the message as it was received (RFC 9110, section 7.6.3).
 const (
@@ -146,11 +147,14 @@ func (x *exchange) appendFields(dst []byte) ([]byte, error) {
 			return append(dst, raw[run:at]...), nil
 		}
 		id := classify(name)
-		keep := id == fieldOther
+		keep := id == fieldOther || id == fieldForwardedOther && x.c.p.passes(name)
 		if !keep {
 			if keep, err = h.take(id, value, x.c.trusted, second); err != nil {
 				return dst, err
 			}
+		}
+		if id == fieldContentLength {
+			value = plainLength(value)
 		}
 		keep = keep && !(second && h.options.named(name))
 		if !keep || !plainField(raw[at:], name, value, n) {
@@ -317,12 +321,14 @@ func (x *exchange) appendOwnFields(dst []byte) []byte {
 		dst = append(dst, ";proto=http\r\n"...)
 	}
 	dst = appendField(dst, "X-Request-ID: ", x.id())
-	via := via11
-	if h.http10 {
-		via = via10
+	switch {
+	case c.p.o.NoVia:
+	case h.http10:
+		dst = append(dst, via10...)
+	default:
+		dst = append(dst, via11...)
 	}
-	dst = c.p.requestRules.apply(append(dst, via...))
-	return append(dst, '\r', '\n')
+	return append(c.p.requestRules.apply(dst), '\r', '\n')
 }
 
 // elsewhere reports whether a trusted peer tells where the request comes from in the X-Forwarded fields only: a Forwarded that

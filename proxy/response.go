@@ -243,6 +243,9 @@ func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 				return err
 			}
 		}
+		if id == fieldContentLength {
+			value = plainLength(value)
+		}
 		keep = keep && !(second && h.options.named(name))
 		if !keep || !plainField(raw[at:], name, value, n) {
 			x.in = append(x.in, raw[run:at]...)

@@ -1,6 +1,9 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // The request line (RFC 9112, section 3): method, target and version, one space between them and nothing else.
 
@@ -19,7 +22,7 @@ func (h *requestHead) parseLine() error {
 	for i < len(line) && isToken[line[i]] {
 		i++
 	}
-	if i == 0 || i > methodBytesMax || i == len(line) || line[i] != ' ' {
+	if i == 0 || i == len(line) || line[i] != ' ' {
 		return errFieldSyntax
 	}
 	method, rest := line[:i], line[i+1:]
@@ -29,21 +32,36 @@ func (h *requestHead) parseLine() error {
 	}
 	target, version := rest[:end], rest[end+1:]
 	err := h.parseVersion(version)
-	if err == nil || err == errVersion {
-		h.method = method
+	if err != nil && err != errVersion {
+		return err
 	}
+	if len(method) > methodBytesMax {
+		return errMethod // longer than any that a server knows (RFC 9112, section 3)
+	}
+	h.method = method
 	if err != nil {
 		return err
 	}
-	for _, c := range target {
-		if c <= ' ' || c >= 0x7f { // not even quoted by RFC 3986; to be percent-encoded
-			return errTarget
-		}
+	if !validTargetBytes(target) {
+		return errTarget
 	}
 	if h.is("CONNECT") {
 		return errMethod
 	}
 	return h.parseTarget(target)
+}
+
+// validTargetBytes refuses what RFC 3986 does not even quote: spaces, controls, and bytes above ASCII. The latter pass in the query:
+// people type them (curl '?q=ü'), and servers agree that they mean themselves.
+func validTargetBytes(target []byte) bool {
+	query := false
+	for _, c := range target {
+		if c <= ' ' || c == 0x7f || c > 0x7f && !query {
+			return false
+		}
+		query = query || c == '?'
+	}
+	return true
 }
 
 // parseVersion knows 1.0 and 1.1. What has the form of another version is told so.
@@ -84,8 +102,8 @@ func (h *requestHead) parseTarget(target []byte) error {
 	return nil
 }
 
-// validEscapes reports whether each "%" of a path begins an encoded byte (RFC 3986, section 2.1). Some servers refuse others,
-// some read them in ways of their own. Queries are not looked at: nobody decodes them before the application does.
+// validEscapes reports whether each "%" of a path or host begins an encoded byte (RFC 3986, section 2.1). Some servers refuse
+// others, some read them in ways of their own. Queries are not looked at: nobody decodes them before the application does.
 func validEscapes(path []byte) bool {
 	for {
 		i := bytes.IndexByte(path, '%')
@@ -162,7 +180,7 @@ func validHost(b []byte) bool {
 	i := 0
 	if len(b) > 0 && b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
-		if end < 3 || !validAddress(b[1:end]) {
+		if end < 0 || !validIPv6(b[1:end]) {
 			return false
 		}
 		i = end + 1
@@ -170,31 +188,31 @@ func validHost(b []byte) bool {
 		for i < len(b) && isHostByte[b[i]] {
 			i++
 		}
+		if i == 0 || !validEscapes(b[:i]) {
+			return false
+		}
 	}
-	if i == 0 {
-		return false
-	}
-	if i == len(b) {
-		return true
-	}
-	port := b[i+1:]
-	if b[i] != ':' || len(port) > 5 {
-		return false
-	}
-	for _, c := range port {
+	return i == len(b) || b[i] == ':' && validPort(b[i+1:])
+}
+
+// validPort accepts a port's number, and none behind the colon (RFC 3986, section 3.2.3).
+func validPort(b []byte) bool {
+	n := 0
+	for _, c := range b {
 		if c < '0' || c > '9' {
 			return false
 		}
+		n = n*10 + int(c-'0')
 	}
-	return true
+	return len(b) <= 5 && n <= 65535
 }
 
-// validAddress looks at what stands in the brackets of an IP literal.
-func validAddress(b []byte) bool {
-	for _, c := range b {
-		if _, ok := hexDigit(c); !ok && c != ':' && c != '.' {
-			return false
-		}
+// validIPv6 looks at the inside of the brackets of an IP literal. Zones are for the local host only (RFC 6874), and addresses
+// of the future (RFC 3986, section 3.2.2) have not come.
+func validIPv6(b []byte) bool {
+	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") {
+		return false
 	}
-	return bytes.IndexByte(b, ':') >= 0
+	addr, err := netip.ParseAddr(string(b))
+	return err == nil && addr.Is6() && addr.Zone() == ""
 }

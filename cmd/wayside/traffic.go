@@ -121,6 +121,7 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
 		MaxConns: cfg.Proxy.ConnsMax, MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
 		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: orOff(cfg.Proxy.UpstreamResolve), ServerTiming: cfg.Proxy.ServerTiming,
+		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,
 		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
 	}

@@ -17,6 +17,8 @@ func Requests() []Request {
 	add(505, "version", versions()...)
 	add(501, "connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n",
 		"CONNECT http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+	add(501, "method", strings.Repeat("A", 65)+" / HTTP/1.1\r\nHost: a\r\n\r\n", strings.Repeat("A", 4000)+" / HTTP/1.1\r\nHost: a\r\n\r\n")
+	add(400, "authority", authorities()...)
 	add(400, "field", each("GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", badFields)...)
 	add(400, "first field", each("GET / HTTP/1.1\r\n%sHost: a\r\n\r\n", firstFields)...)
 	add(400, "host", each("GET /h HTTP/1.1\r\n%s\r\n", badHosts)...)
@@ -76,7 +78,6 @@ func requestLines() []string {
 		"GET: / HTTP/1.1" + rest,
 		"G\x00T / HTTP/1.1" + rest,
 		"G\xc9T / HTTP/1.1" + rest,
-		strings.Repeat("A", 100) + " / HTTP/1.1" + rest,
 		"GET / http/1.1" + rest,
 		"GET / HTTP/1.1x" + rest,
 		"GET / HTTP/11" + rest,
@@ -141,6 +142,26 @@ func requestLines() []string {
 		"GET http://a/ HTTP/1.1\r\n\r\n", // no Host besides
 		"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
 	}
+}
+
+// badAuthorities name no host, in Host or in a target.
+var badAuthorities = []string{
+	"a%zz", "a%", "a%4", "%", "%zz.b", "a%g0:80", "[1::2::3]", "[:::]", "[::::]", "[1:2]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[1:2:3:4:5:6:7:8::]", "[::12345]",
+	"[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[1.2.3.4]", "[1.2.3.4::]", "[::1%25eth0]", "[fe80::1%eth0]", "[::1%]", "[:1]", "[1:]", "[::g]", "[v1.a]", "[v1.a:b]", "[ ::1]", "[::1 ]",
+	"[[::1]]", "[::1", "::1", "1:2:3", "[::1]80", "[::1]:a", "[::1]:65536", "a:65536", "a:99999", "a:1234567", "a:0x50", "a:8 0", "a::80", "u:p@a", "@a", "a@", "a[b]", "a]", "[]", "[]:80", ":", ":80",
+	"a/b", "a\\b", "a,b", "a\"b", "a<b", "a{b", "a|b", "a^b", "a`b", "\xc3\xa9", "a\xff", "[::1\xff]",
+}
+
+// authorities are requests to badAuthorities in both places.
+func authorities() []string {
+	var raws []string
+	for _, a := range badAuthorities {
+		raws = append(raws, "GET /h HTTP/1.1\r\nHost: "+a+"\r\n\r\n")
+		if a != "a/b" {
+			raws = append(raws, "GET http://"+a+"/h HTTP/1.1\r\nHost: a\r\n\r\n")
+		}
+	}
+	return raws
 }
 
 func versions() []string {
@@ -275,6 +296,9 @@ func harmless() []string {
 		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nConnection: close, Host, Connection\r\nContent-Length: %d\r\nKeep-Alive: x\r\n\r\n%s", n, Smuggled),
 		fmt.Sprintf("POST /own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\nConnection: close\r\n\r\n%015x\r\n%s\r\n000000000000000\r\nX: 1\r\nX_Y: 2\r\n\r\n", n, Smuggled),
 		"GET /own HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: POST\r\nContent_Length: 5\r\nConnection: close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: [1:2:3:4:5:6:7::]:\r\nConnection: close\r\n\r\n",
+		"GET http://[::ffff:192.0.2.1]:65535/own HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: a_b.%41-c.example:00080\r\nConnection: close\r\n\r\n",
 		"GET /own HTTP/1.1\r\nHost: a\r\nX: a\xffb\r\nConnection: close\r\n\r\n",
 		"GET /own?a=%00%0d%0a%0d%0aGET%20" + Canary + "%20HTTP/1.1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
 	}

@@ -190,6 +190,8 @@ func strictScenarios() []scenario {
 		raw("strict host with user", "GET /x HTTP/1.1\r\nHost: u@a\r\n\r\n"),
 		raw("strict host list", "GET /x HTTP/1.1\r\nHost: a,b\r\n\r\n"),
 		raw("strict host with space", "GET /x HTTP/1.1\r\nHost: a b\r\n\r\n"),
+		raw("strict host escape", "GET /x HTTP/1.1\r\nHost: a%zz\r\n\r\n"),
+		raw("strict host IPv6", "GET /x HTTP/1.1\r\nHost: [1::2::3]\r\n\r\n"),
 		raw("strict host bad port", "GET /x HTTP/1.1\r\nHost: a:b\r\n\r\n"),
 		line("path encoding", "GET /%zz HTTP/1.1"),
 		line("fragment", "GET /x#y HTTP/1.1"),

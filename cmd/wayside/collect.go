@@ -35,6 +35,7 @@ func newCollect() *cobra.Command {
 		Example: "wayside collect --data ./wayside-data",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			outliveReaders()
 			if inherited {
 				return collectInherited(cmd.Context(), cmd.ErrOrStderr())
 			}
@@ -107,7 +108,8 @@ func collectInherited(ctx context.Context, logTo io.Writer) error {
 // collectBeside is a separately started books process: it connects through the data directory, again and again while
 // wayside run is away, until it is told to stop.
 func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) error {
-	log := newLogger(logTo, cfg.Log, "collect")
+	log, _, sink := unheldLogger(logTo, cfg.Log, "collect")
+	defer sink.Close(logGrace)
 	// wayside run makes the directory: a mistyped --data must not look like one that nobody uses yet.
 	if _, err := os.Stat(cfg.Data.Dir); err != nil {
 		return fmt.Errorf("data directory: %w", err)

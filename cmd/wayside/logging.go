@@ -4,10 +4,29 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 )
+
+// logGrace is how long the end of a process waits for the reader of its log.
+const logGrace = time.Second
+
+// unheldLogger is leveledLogger for a process that must go on whatever becomes of its log's reader. The caller closes the Sink.
+func unheldLogger(w io.Writer, cfg configs.Log, process string) (*slog.Logger, *slog.LevelVar, *logsink.Sink) {
+	var log *slog.Logger
+	made := make(chan struct{})
+	sink := logsink.New(w, func(lines uint64) {
+		<-made
+		log.Warn("lines of this log were lost, because it could not be written", "lines", lines)
+	})
+	log, level := leveledLogger(sink, cfg, process)
+	close(made)
+	return log, level, sink
+}
 
 // newLogger is leveledLogger for those that never change the level.
 func newLogger(w io.Writer, cfg configs.Log, process string) *slog.Logger {
@@ -36,8 +55,15 @@ func readableDurations(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// outliveReaders keeps the process alive when the reader of its standard output or error leaves. By default Go's runtime ends it with
+// SIGPIPE, which is right for commands that print something, and wrong for what serves traffic.
+func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
+
 // isTerminal reports whether w is a character device, which is close enough to decide between two log formats.
 func isTerminal(w io.Writer) bool {
+	if sink, ok := w.(*logsink.Sink); ok {
+		w = sink.To()
+	}
 	file, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -44,7 +44,8 @@ var (
 
 	descReloads    = prometheus.NewDesc("wayside_config_reloads_total", "Reloads of the configuration, by result.", []string{"result"}, nil)
 	descReloadedAt = prometheus.NewDesc("wayside_config_last_reload_timestamp_seconds", "When the configuration was last reloaded, 0 if never.", nil, nil)
-	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Lines of the access log that were lost because its reader did not keep up.", nil, nil)
+	descLogLost    = prometheus.NewDesc("wayside_log_dropped_total", "Lines of the log that were lost because its reader did not keep up, or left.", nil, nil)
+	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Lines of the access log that were lost because its reader did not keep up, or left.", nil, nil)
 
 	descRecorded = prometheus.NewDesc("wayside_spool_recorded_total", "Responses recorded in the present epoch.", nil, nil)
 	descDropped  = prometheus.NewDesc("wayside_spool_dropped_total", "Responses that could not be recorded since the start, by reason; damaged are also those of earlier processes that were found lost.", []string{"reason"}, nil)
@@ -101,8 +102,9 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	count(descReloads, float64(m.t.reloads.ok.Load()), "ok")
 	count(descReloads, float64(m.t.reloads.failed.Load()), "failed")
 	gauge(descReloadedAt, float64(m.t.reloads.last.Load()))
+	count(descLogLost, float64(m.t.logTo.Lost()))
 	if m.t.access != nil {
-		count(descLinesLost, float64(m.t.access.Dropped()))
+		count(descLinesLost, float64(m.t.access.Dropped()+m.t.accessTo.Lost()))
 	}
 	m.spool(gauge, count)
 	_, silent := m.t.admin.BooksSilent()

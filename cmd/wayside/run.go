@@ -17,6 +17,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
@@ -34,6 +35,7 @@ func newRun() *cobra.Command {
 			if err := cfg.RequireUpstream(); err != nil {
 				return err
 			}
+			outliveReaders()
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer signal.Stop(signals)
@@ -61,11 +63,16 @@ type trafficOptions struct {
 // runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives.
 func runTraffic(ctx context.Context, o trafficOptions) error {
 	cfg := o.cfg
-	log, level := leveledLogger(o.logTo, cfg.Log, "run")
+	log, level, sink := unheldLogger(o.logTo, cfg.Log, "run")
+	defer sink.Close(logGrace)
 	if !cfg.Admin.PProf {
 		runtime.MemProfileRate = 0 // nobody can ask for the heap profile, so no allocation is sampled for it
 	}
-	t := &traffic{cfg: cfg, log: log, level: level, logTo: o.logTo, accessTo: o.accessTo, load: o.reload}
+	t := &traffic{cfg: cfg, log: log, level: level, logTo: sink, load: o.reload}
+	if cfg.Log.Access {
+		t.accessTo = logsink.New(o.accessTo, nil)
+		defer t.accessTo.Close(logGrace)
+	}
 	t.now.Store(cfg)
 	if err := t.openData(); err != nil {
 		return err

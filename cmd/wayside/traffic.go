@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/accesslog"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/supervise"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
@@ -34,8 +34,8 @@ type traffic struct {
 	reloads    reloads
 	log        *slog.Logger
 	level      *slog.LevelVar
-	logTo      io.Writer
-	accessTo   io.Writer
+	logTo      *logsink.Sink
+	accessTo   *logsink.Sink // nil without log.access
 
 	collecting                   sync.Once     // begins to serve the collect socket
 	lock                         *datadir.Lock // nil where the data directory cannot be written
@@ -82,7 +82,7 @@ func (t *traffic) build() error {
 	}
 	t.server = spool.NewServer(t.spool, t.log)
 	t.recorder = recorderFor(t.spool)
-	if t.cfg.Log.Access {
+	if t.accessTo != nil {
 		t.access = accesslog.New(t.recorder, t.accessTo)
 		t.recorder = t.access
 	}

@@ -7,7 +7,7 @@
 package accesslog
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -70,42 +70,59 @@ func (l *Log) Record(e *event.Event) {
 func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 
 // Run writes lines until ctx is done; then it writes what is queued and returns. A writer that fails is tried again with
-// the next line: a closed pipe costs lines, nothing else.
+// the next lines: a closed pipe costs lines, nothing else.
 func (l *Log) Run(ctx context.Context) error {
-	out := bufio.NewWriterSize(l.out, 64<<10)
-	lines := slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: bare})
+	c := &chunk{}
+	c.lines = slog.NewJSONHandler(&c.text, &slog.HandlerOptions{ReplaceAttr: bare})
 	for {
 		select {
 		case buf := <-l.queue:
-			l.write(lines, buf)
+			l.add(c, buf)
 		case <-ctx.Done():
-			l.rest(lines)
-			return out.Flush()
+			for len(l.queue) > 0 {
+				l.add(c, <-l.queue)
+			}
+			return l.flush(c)
 		}
-		if len(l.queue) == 0 && out.Flush() != nil {
-			l.dropped.Add(1)
-			out.Reset(l.out)
+		if len(l.queue) == 0 || c.text.Len() > chunkBytes {
+			_ = l.flush(c) // counted
 		}
 	}
 }
 
-// rest writes what is queued now.
-func (l *Log) rest(lines slog.Handler) {
-	for len(l.queue) > 0 {
-		l.write(lines, <-l.queue)
-	}
+// chunkBytes is the size from which lines are written although more are queued.
+const chunkBytes = 32 << 10
+
+// chunk holds whole lines that are written at once.
+type chunk struct {
+	text  bytes.Buffer
+	count uint64
+	lines slog.Handler // writes to text
 }
 
-func (l *Log) write(lines slog.Handler, buf *[]byte) {
+func (l *Log) add(c *chunk, buf *[]byte) {
 	var e event.Event
 	if e.Decode(*buf) == nil {
 		r := slog.NewRecord(time.UnixMicro(e.TimeMicros).UTC(), slog.LevelInfo, "", 0)
 		attrs(&e, &r)
-		if lines.Handle(context.Background(), r) != nil {
-			l.dropped.Add(1)
-		}
+		_ = c.lines.Handle(context.Background(), r) // a buffer takes everything
+		c.count++
 	}
 	l.spare.Put(buf)
+}
+
+// flush writes the chunk, or counts its lines.
+func (l *Log) flush(c *chunk) error {
+	if c.count == 0 {
+		return nil
+	}
+	_, err := l.out.Write(c.text.Bytes())
+	if err != nil {
+		l.dropped.Add(c.count)
+	}
+	c.text.Reset()
+	c.count = 0
+	return err
 }
 
 // bare renames the time and leaves out level and message: a line has the archive's field names.

@@ -49,7 +49,8 @@ func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*
 		}
 		g := group{b.ID.Hour, b.Epoch}
 		d := open[g]
-		if d != nil && (pl.estimate.object(d.encoded+b.Bytes) > pl.objectBytes || len(d.Blocks) == planBlocksMax) {
+		if d != nil && (pl.estimate.object(d.encoded+b.Bytes) > pl.objectBytes || len(d.Blocks) == planBlocksMax ||
+			len(d.Runs)+len(b.Runs) > catalogue.RunsMax) {
 			d = nil
 		}
 		if d == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// adoptChunk is the number of blocks that one transaction of Adopt takes events out of.
+// adoptChunk is the largest number of blocks that one transaction of Adopt takes events out of.
 const adoptChunk = 16
 
 // Adopt enters an object that stands in the archive and was made from another store, with the exact runs of its events in
@@ -59,11 +59,11 @@ func (s *Store) adopt(ctx context.Context, p *catalogue.Plan) error {
 		if err := ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
 		}
-		chunk := blocks[:min(adoptChunk, len(blocks))]
-		if err := s.adoptFrom(decoder, p, chunk); err != nil {
+		n, err := fitting(min(adoptChunk, len(blocks)), func(n int) error { return s.adoptFrom(decoder, p, blocks[:n]) })
+		if err != nil {
 			return err
 		}
-		blocks = blocks[len(chunk):]
+		blocks = blocks[n:]
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (s *Store) adoptFrom(decoder *blockDecoder, p *catalogue.Plan, ids []catalo
 	s.mu.Lock()
 	next := s.state
 	s.mu.Unlock()
-	stored := *p
+	stored := withoutRuns(*p)
 	if stored.ID == 0 {
 		next.nextPlan++
 		stored.ID = next.nextPlan

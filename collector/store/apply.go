@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -136,14 +138,27 @@ func (s *Store) applyLocked(b *Batch) error {
 	}
 	defer s.unpinRows(s.apply.keys)
 	crash.Point("store.apply.before")
-	err = s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b, mark, next) })
-	if err != nil {
+	if err := s.writeBatch(b, len(items), mark, next); err != nil {
 		return err
 	}
 	crash.Point("store.sync.after")
 	s.fold(b.Epoch, items, mark, next)
 	crash.Point("store.apply.after")
 	return nil
+}
+
+// writeBatch writes what a batch changes in one transaction. The path state of a single event may not fit, because one look at a full
+// table can change all of it, and such an event cannot be divided: its path state goes first, by itself. Labels that were learnt
+// for an event that is then applied again, after a crash, are learnt already.
+func (s *Store) writeBatch(b *Batch, items int, mark watermark, next state) error {
+	err := s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b, b.PathState, mark, next) })
+	if !errors.Is(err, ErrBatchTooLarge) || items > 1 || len(b.PathState) == 0 {
+		return err
+	}
+	if err := s.setPaths(context.Background(), b.PathState); err != nil {
+		return err
+	}
+	return s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b, nil, mark, next) })
 }
 
 func (s *Store) watermark(epoch uuid.UUID) (watermark, bool) {
@@ -262,7 +277,7 @@ func (a *applyBuffer) endBlock(id catalogue.BlockID) {
 }
 
 // write puts everything that a batch changes into one transaction.
-func (a *applyBuffer) write(txn *badger.Txn, b *Batch, mark watermark, next state) error {
+func (a *applyBuffer) write(txn *badger.Txn, b *Batch, paths []StateChange, mark watermark, next state) error {
 	for _, block := range a.blocks {
 		key := blockKey(prefixBlock, block.id)
 		if err := set(txn, key, a.bytes[block.from:block.from+block.size]); err != nil {
@@ -276,7 +291,7 @@ func (a *applyBuffer) write(txn *badger.Txn, b *Batch, mark watermark, next stat
 	if err := a.drops.write(txn); err != nil {
 		return err
 	}
-	for _, change := range b.PathState {
+	for _, change := range paths {
 		if err := setPath(txn, change); err != nil {
 			return err
 		}

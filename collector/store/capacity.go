@@ -75,7 +75,6 @@ func (s *Store) PruneCapacity(before time.Time) (int, error) {
 	}
 	defer s.leave()
 	var old [][]byte
-	removed := 0
 	end := string(capacityKey(before))
 	err := s.view(func(txn *badger.Txn) error {
 		return eachKey(txn, []byte{prefixCapacity}, func(key []byte) bool {
@@ -86,20 +85,11 @@ func (s *Store) PruneCapacity(before time.Time) (int, error) {
 			return true
 		})
 	})
-	for len(old) > 0 && err == nil {
-		chunk := old[:min(len(old), deleteChunk)]
-		old = old[len(chunk):]
-		err = s.update(func(txn *badger.Txn) error {
-			for _, key := range chunk {
-				if err := deleteKey(txn, key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err == nil {
-			removed += len(chunk)
-		}
+	if err == nil {
+		err = s.deleteKeys(context.Background(), old)
 	}
-	return removed, err
+	if err != nil {
+		return 0, err
+	}
+	return len(old), nil
 }

@@ -210,6 +210,14 @@ func deleteKey(txn *badger.Txn, key []byte) error {
 
 const planVersion = 1
 
+// withoutRuns is the plan of an object that another store made without its runs, if they are too many to be kept.
+func withoutRuns(p catalogue.Plan) catalogue.Plan {
+	if len(p.Runs) > catalogue.RunsMax {
+		p.Runs = nil
+	}
+	return p
+}
+
 func (s *Store) setPlan(txn *badger.Txn, p *catalogue.Plan) error {
 	text, err := json.Marshal(p)
 	if err != nil {

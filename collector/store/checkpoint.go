@@ -95,20 +95,21 @@ func (s *Store) evict(idle uint64) {
 // writeRows writes rows in transactions that fit.
 func (s *Store) writeRows(rows []*liveRow) error {
 	var buffer []byte
-	for len(rows) > 0 {
-		n, err := s.writeChunk(rows, &buffer)
+	for most := chunkRowsMax; len(rows) > 0; {
+		n, err := fitting(min(most, len(rows)), func(n int) error { return s.writeChunk(rows[:n], &buffer) })
 		if err != nil {
 			return err
 		}
 		rows = rows[n:]
+		most = min(chunkRowsMax, 2*n)
 		crash.Point("store.checkpoint.chunk")
 	}
 	return nil
 }
 
-// writeChunk writes the first of the rows and returns how many. The rows are encoded at one moment, under mu, with the
-// number of the last batch applied by then.
-func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
+// writeChunk writes rows in one transaction. They are encoded at one moment, under mu, with the number of the last batch applied
+// by then.
+func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) error {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
 
@@ -116,10 +117,10 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 	var spans []span
 	hours, names := map[int64]bool{}, map[string]nameSpan{}
 	buf := (*buffer)[:0]
-	sizeMax := int(s.db.MaxBatchSize() / 2)
+	sizeMax := int(s.db.MaxBatchSize())
 	s.mu.Lock()
 	includes := s.state.lastBatch
-	for _, row := range rows[:min(len(rows), chunkRowsMax)] {
+	for _, row := range rows {
 		if len(buf) > sizeMax {
 			break
 		}
@@ -138,9 +139,11 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 	}
 	s.mu.Unlock()
 	*buffer = buf
-	rows = rows[:len(spans)]
 
 	err := s.update(func(txn *badger.Txn) error {
+		if len(spans) < len(rows) {
+			return ErrBatchTooLarge
+		}
 		for _, at := range spans {
 			if err := set(txn, buf[at.key:at.value:at.value], buf[at.value:at.end:at.end]); err != nil {
 				return err
@@ -155,7 +158,7 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rowsWritten(hours, names, err == nil)
-	for _, row := range rows {
+	for _, row := range rows[:len(spans)] {
 		if err != nil {
 			row.dirty = true
 			continue
@@ -163,7 +166,7 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) (int, error) {
 		row.persisted, row.includes = row.writing, includes
 		s.stale[row.key.Hour] = true
 	}
-	return len(rows), err
+	return err
 }
 
 // rowsWritten notes what a transaction that wrote rows has changed besides them. The caller holds mu.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
@@ -164,7 +166,7 @@ func (s *Store) indexDrops() error {
 	if err != nil {
 		return err
 	}
-	return s.setDrops(drops)
+	return s.setDrops(context.Background(), drops)
 }
 
 func (d toldDrops) noteBlock(decoder *blockDecoder, id catalogue.BlockID, value []byte) error {
@@ -181,21 +183,17 @@ func (d toldDrops) noteBlock(decoder *blockDecoder, id catalogue.BlockID, value 
 	})
 }
 
-// dropsChunk is the number of hours in one transaction of setDrops.
+// dropsChunk is the largest number of hours in one transaction of setDrops.
 const dropsChunk = 1000
 
 // setDrops adds drop records to those that are stored.
-func (s *Store) setDrops(drops toldDrops) error {
-	chunk := toldDrops{}
-	for key, told := range drops {
-		chunk[key] = told
-		if len(chunk) < dropsChunk {
-			continue
+func (s *Store) setDrops(ctx context.Context, drops toldDrops) error {
+	keys := slices.Collect(maps.Keys(drops))
+	return s.inParts(ctx, len(keys), dropsChunk, func(txn *badger.Txn, from, to int) error {
+		part := toldDrops{}
+		for _, key := range keys[from:to] {
+			part[key] = drops[key]
 		}
-		if err := s.update(chunk.write); err != nil {
-			return err
-		}
-		clear(chunk)
-	}
-	return s.update(chunk.write)
+		return part.write(txn)
+	})
 }

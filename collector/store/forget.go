@@ -132,10 +132,14 @@ func (w *forgetting) rows(ctx context.Context) error {
 		if len(found) == 0 {
 			continue
 		}
-		if err := w.mergeRows(found); err != nil {
-			return err
+		for len(found) > 0 {
+			n, err := fitting(len(found), func(n int) error { return w.mergeRows(found[:n]) })
+			if err != nil {
+				return err
+			}
+			found = found[n:]
+			crash.Point("store.forget.chunk")
 		}
-		crash.Point("store.forget.chunk")
 	}
 	return nil
 }
@@ -176,12 +180,8 @@ func (w *forgetting) mergeRows(keys [][]byte) error {
 	if err := s.view(func(txn *badger.Txn) error { return m.read(txn, keys) }); err != nil {
 		return err
 	}
-	w.done.Hours += len(keys)
-	w.done.Responses += m.responses
-	for hour := range m.hours {
-		w.hours[hour] = true
-	}
 	if w.f.Count {
+		w.merged(keys, &m)
 		return nil
 	}
 	s.mu.Lock()
@@ -197,6 +197,7 @@ func (w *forgetting) mergeRows(keys [][]byte) error {
 	if err != nil {
 		return err
 	}
+	w.merged(keys, &m)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rowsWritten(m.hours, names, true)
@@ -213,6 +214,15 @@ func (w *forgetting) mergeRows(keys [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// merged counts what one transaction has merged.
+func (w *forgetting) merged(keys [][]byte, m *rowMerge) {
+	w.done.Hours += len(keys)
+	w.done.Responses += m.responses
+	for hour := range m.hours {
+		w.hours[hour] = true
+	}
 }
 
 // rowMerge is what one transaction merges.
@@ -291,24 +301,18 @@ func (w *forgetting) rest(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
 		}
-		if err := w.dropSums(name, span); err != nil {
+		if err := w.dropSums(ctx, name, span); err != nil {
 			return err
 		}
 	}
-	err := s.update(func(txn *badger.Txn) error {
-		for name := range w.names {
-			if err := deleteKey(txn, append([]byte{prefixName}, name...)); err != nil {
-				return err
-			}
-		}
-		for _, change := range w.f.PathState {
-			if err := setPath(txn, change); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	var keys [][]byte
+	for name := range w.names {
+		keys = append(keys, append([]byte{prefixName}, name...))
+	}
+	if err := s.deleteKeys(ctx, keys); err != nil {
+		return err
+	}
+	if err := s.setPaths(ctx, w.f.PathState); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -320,7 +324,7 @@ func (w *forgetting) rest(ctx context.Context) error {
 }
 
 // dropSums removes the sums of a name: whether their marks stand or not, their keys have the label.
-func (w *forgetting) dropSums(name string, span nameSpan) error {
+func (w *forgetting) dropSums(ctx context.Context, name string, span nameSpan) error {
 	var keys [][]byte
 	err := w.s.view(func(txn *badger.Txn) error {
 		for _, t := range tiers {
@@ -340,18 +344,5 @@ func (w *forgetting) dropSums(name string, span nameSpan) error {
 	if err != nil {
 		return err
 	}
-	for part := range slices.Chunk(keys, forgetChunk) {
-		err := w.s.update(func(txn *badger.Txn) error {
-			for _, key := range part {
-				if err := deleteKey(txn, key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.s.deleteKeys(ctx, keys)
 }

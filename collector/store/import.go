@@ -25,8 +25,8 @@ type ImportedEpoch struct {
 	Plans []catalogue.Plan
 }
 
-// ImportRows writes rows of statistics into a store that has never applied a batch. Each key may be given once. An import
-// is not atomic: a store whose import was broken off is to be thrown away.
+// ImportRows adds rows of statistics to those of a store that has never applied a batch: a key that was given before is added up.
+// An import is not atomic: a store whose import was broken off is to be thrown away.
 func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -40,40 +40,52 @@ func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.
 	}
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
-	sizeMax := int(s.db.MaxBatchSize() / 2)
-	for at := 0; at < len(keys); {
+	for most := chunkRowsMax; len(keys) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err //nolint:wrapcheck // the caller's own
 		}
-		hours, names := map[int64]bool{}, map[string]nameSpan{}
-		err := s.update(func(txn *badger.Txn) error {
-			for size := 0; at < len(keys) && size < sizeMax; at++ {
-				hours[keys[at].Hour] = true
-				name := string(rowName(appendRowKey(nil, &keys[at])))
-				s.mu.Lock()
-				s.noteName(name, keys[at].Hour)
-				names[name] = s.names[name]
-				s.mu.Unlock()
-				value := appendRow(nil, 0, rows[at])
-				size += len(value)
-				if err := set(txn, appendRowKey(nil, &keys[at]), value); err != nil {
-					return err
-				}
-				s.stale[keys[at].Hour] = true
-			}
-			if err := dropMarks(txn, hours); err != nil {
-				return err
-			}
-			return s.writeNames(txn, names)
-		})
-		s.mu.Lock()
-		s.rowsWritten(hours, names, err == nil)
-		s.mu.Unlock()
+		n, err := fitting(min(most, len(keys)), func(n int) error { return s.importRows(keys[:n], rows[:n]) })
 		if err != nil {
 			return fmt.Errorf("import rows: %w", err)
 		}
+		keys, rows = keys[n:], rows[n:]
+		most = min(chunkRowsMax, 2*n)
 	}
 	return nil
+}
+
+// importRows writes rows in one transaction. The caller holds rowsMu.
+func (s *Store) importRows(keys []stats.Key, rows []*stats.Row) error {
+	hours, names := map[int64]bool{}, map[string]nameSpan{}
+	s.mu.Lock()
+	for i := range keys {
+		name := string(rowName(appendRowKey(nil, &keys[i])))
+		s.noteName(name, keys[i].Hour)
+		names[name], hours[keys[i].Hour], s.stale[keys[i].Hour] = s.names[name], true, true
+	}
+	s.mu.Unlock()
+	err := s.update(func(txn *badger.Txn) error {
+		for i := range keys {
+			key, sum := appendRowKey(nil, &keys[i]), new(stats.Row)
+			if err := mergeStored(txn, key, sum, nil); err != nil {
+				return err
+			}
+			if err := sum.Merge(rows[i]); err != nil {
+				return fmt.Errorf("%w: %w", ErrInvalid, err)
+			}
+			if err := set(txn, key, appendRow(nil, 0, sum)); err != nil {
+				return err
+			}
+		}
+		if err := dropMarks(txn, hours); err != nil {
+			return err
+		}
+		return s.writeNames(txn, names)
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rowsWritten(hours, names, err == nil)
+	return err
 }
 
 // ImportEpoch counts an epoch whose rows were imported as applied, archived and deleted here, and enters its objects into
@@ -103,47 +115,43 @@ func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {
 	for hour, told := range e.Told {
 		drops[dropsKey{hour, e.Epoch}] = told
 	}
-	if err := s.setDrops(drops); err != nil {
+	if err := s.setDrops(ctx, drops); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	next := s.state
 	s.mu.Unlock()
-	for plans := e.Plans; ; plans = plans[importPlansMax:] {
-		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
-		}
-		last := len(plans) <= importPlansMax
-		if last {
-			next.totals.Applied += e.Responses
-			next.totals.Archived += e.Responses
-			next.totals.Deleted += e.Responses
-		}
-		err := s.update(func(txn *badger.Txn) error {
-			for _, p := range plans[:min(importPlansMax, len(plans))] {
-				next.nextPlan++
-				p.ID, p.State, p.Blocks = next.nextPlan, catalogue.Deleted, nil
-				if err := s.setPlan(txn, &p); err != nil {
-					return err
-				}
+	first := next.nextPlan + 1
+	err := s.inParts(ctx, len(e.Plans), importPlansMax, func(txn *badger.Txn, from, to int) error {
+		for i := from; i < to; i++ {
+			p := e.Plans[i]
+			p = withoutRuns(p)
+			p.ID, p.State, p.Blocks = first+uint64(i), catalogue.Deleted, nil //nolint:gosec // not negative
+			if err := s.setPlan(txn, &p); err != nil {
+				return err
 			}
-			if last {
-				mark := watermark{seq: e.LastSeq, applied: e.Responses}
-				if err := set(txn, epochKey(prefixWatermark, e.Epoch), mark.encode()); err != nil {
-					return err
-				}
-			}
-			return set(txn, []byte{prefixState}, next.encode())
-		})
-		if err != nil {
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	next.nextPlan += uint64(len(e.Plans))
+	next.totals.Applied += e.Responses
+	next.totals.Archived += e.Responses
+	next.totals.Deleted += e.Responses
+	mark := watermark{seq: e.LastSeq, applied: e.Responses}
+	err = s.update(func(txn *badger.Txn) error {
+		if err := set(txn, epochKey(prefixWatermark, e.Epoch), mark.encode()); err != nil {
 			return err
 		}
-		s.setState(next)
-		if last {
-			s.mu.Lock()
-			s.watermarks[e.Epoch] = watermark{seq: e.LastSeq, applied: e.Responses}
-			s.mu.Unlock()
-			return nil
-		}
+		return set(txn, []byte{prefixState}, next.encode())
+	})
+	if err != nil {
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.watermarks[e.Epoch] = next, mark
+	return nil
 }

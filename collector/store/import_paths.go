@@ -8,8 +8,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// importPathsMax is the number of entries of path state in one transaction of ImportPathState.
-const importPathsMax = 512
+// pathsChunk is the largest number of entries of path state in one transaction of their own.
+const pathsChunk = 512
 
 // ImportPathState writes path state into a store that has never applied a batch, beside the rows that ImportRows wrote.
 // Like that it is not atomic.
@@ -26,24 +26,21 @@ func (s *Store) ImportPathState(ctx context.Context, changes []StateChange) erro
 	if used {
 		return fmt.Errorf("import path state: %w: the store has state of its own", ErrInvalid)
 	}
-	for part := range slices.Chunk(changes, importPathsMax) {
-		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
-		}
-		err := s.update(func(txn *badger.Txn) error {
-			for _, change := range part {
-				if change.Value == nil {
-					continue // never written
-				}
-				if err := setPath(txn, change); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("import path state: %w", err)
-		}
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c StateChange) bool { return c.Value == nil }) // never written
+	if err := s.setPaths(ctx, changes); err != nil {
+		return fmt.Errorf("import path state: %w", err)
 	}
 	return nil
+}
+
+// setPaths writes path state, some entries at a time.
+func (s *Store) setPaths(ctx context.Context, changes []StateChange) error {
+	return s.inParts(ctx, len(changes), pathsChunk, func(txn *badger.Txn, from, to int) error {
+		for _, change := range changes[from:to] {
+			if err := setPath(txn, change); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

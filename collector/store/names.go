@@ -1,9 +1,12 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -74,29 +77,22 @@ func (s *Store) indexNames() error {
 	if err != nil {
 		return err
 	}
-	batch := map[string]nameSpan{}
-	flush := func(last bool) error {
-		err := s.update(func(txn *badger.Txn) error {
-			if last {
-				if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
-					return err
-				}
-			}
-			return s.writeNames(txn, batch)
-		})
-		clear(batch)
+	names := slices.Collect(maps.Keys(s.names))
+	err = s.inParts(context.Background(), len(names), chunkRowsMax, func(txn *badger.Txn, from, to int) error {
+		part := map[string]nameSpan{}
+		for _, name := range names[from:to] {
+			part[name] = s.names[name]
+		}
+		return s.writeNames(txn, part)
+	})
+	if err != nil {
 		return err
 	}
 	for name, span := range s.names {
 		span.written = true
-		s.names[name], batch[name] = span, span
-		if len(batch) == chunkRowsMax {
-			if err := flush(false); err != nil {
-				return err
-			}
-		}
+		s.names[name] = span
 	}
-	return flush(true)
+	return s.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixName}, []byte{1}) })
 }
 
 // parseName splits a row's name; the hour is that of the key it came from.

@@ -234,8 +234,8 @@ func (w *spanWriter) put(name string, value []byte) error {
 }
 
 func (w *spanWriter) flush() error {
-	err := w.s.update(func(txn *badger.Txn) error {
-		for _, e := range w.entries {
+	err := w.s.inParts(context.Background(), len(w.entries), len(w.entries), func(txn *badger.Txn, from, to int) error {
+		for _, e := range w.entries[from:to] {
 			if err := set(txn, e[0], e[1]); err != nil {
 				return err
 			}

@@ -51,15 +51,7 @@ func (s *Store) dropSpans(ctx context.Context, prefix byte, from, before int64) 
 			return err
 		}
 		start = keys[len(keys)-1] // not from the beginning: what was deleted is slow to pass over
-		err = s.update(func(txn *badger.Txn) error {
-			for _, key := range keys {
-				if err := deleteKey(txn, key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.deleteKeys(ctx, keys); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,10 @@ type Run struct {
 	Last  uint64 `json:"last"`
 }
 
+// RunsMax is the largest number of runs in one plan, which the store keeps in one value. The entry of an object that another store
+// made and that has more does without them, like one whose metadata had no room.
+const RunsMax = 8192
+
 // Pending is one block that is applied and not yet planned into an archive object.
 type Pending struct {
 	ID    BlockID

@@ -35,7 +35,7 @@ func (u *Uploader) ArchiveOnce(ctx context.Context, all bool) (Result, error) {
 
 func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 	// The memory for building objects is only held while the job runs.
-	u.builder = newBuilder(u.o.TempDir)
+	u.builder = newBuilder()
 	defer func() {
 		u.builder.body.release()
 		u.builder, u.holdings = nil, nil
@@ -65,12 +65,16 @@ func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 		if err != nil || len(plans) == 0 {
 			return errors.Join(append(failed, err)...)
 		}
+		cutAt := u.estimate.current()
 		for _, p := range plans {
 			if err := u.archivePlan(ctx, p, r); err != nil {
 				failed = append(failed, err)
 				if stops(err) {
 					return errors.Join(failed...)
 				}
+			}
+			if u.estimate.current() > cutAt {
+				break // the others would be larger than they are to be: they are cut again, see estimate
 			}
 		}
 	}
@@ -154,10 +158,10 @@ func (u *Uploader) openPlans(ctx context.Context) ([]*catalogue.Plan, error) {
 // execute carries out a stored plan: build, put, read back, mark.
 func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) error {
 	b, err := u.builder.build(ctx, u.o.Source, p)
+	u.estimate.learn(b)
 	if err != nil {
 		return err
 	}
-	u.estimate.learn(b)
 	if err := u.send(ctx, p, p.Key, b); err != nil {
 		return err
 	}
@@ -222,7 +226,9 @@ func (u *Uploader) send(ctx context.Context, p *catalogue.Plan, key string, b *b
 func (u *Uploader) put(ctx context.Context, key string, b *built, meta map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
 	defer cancel()
-	return u.o.Target.Put(ctx, key, u.builder.body.reader(), int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
+	body := u.builder.body.reader()
+	defer body.close()
+	return u.o.Target.Put(ctx, key, body, int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
 }
 
 // stopError marks an error that does not concern one plan: the next plan would fail the same way.

@@ -54,7 +54,7 @@ func newTest(t *testing.T, m *memStore, target Target, change func(*Options)) (*
 	t.Helper()
 	clk := &testClock{now: testHour.Add(2 * time.Hour)}
 	o := Options{
-		Source: m, Catalogue: m, Target: target, Service: "shop", Instance: "pod-0", Now: clk.Now, Elapsed: clk.Elapsed, TempDir: t.TempDir(),
+		Source: m, Catalogue: m, Target: target, Service: "shop", Instance: "pod-0", Now: clk.Now, Elapsed: clk.Elapsed,
 		ObjectBytes: 64 << 10, Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -223,7 +223,7 @@ func readAll(t *testing.T, target Target, key string) []byte {
 
 func rebuilt(t *testing.T, m *memStore, p *catalogue.Plan) []byte {
 	t.Helper()
-	b := newBuilder(t.TempDir())
+	b := newBuilder()
 	if _, err := b.build(context.Background(), m, p); err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,8 @@ package uploader
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -232,17 +230,11 @@ func TestArchiveAsksUntilNothingIsPending(t *testing.T) {
 }
 
 func TestArchivingFitsIntoItsMemory(t *testing.T) {
-	items := plainEvents(12_000, testHour, 1)
-	rng := rand.NewChaCha8([32]byte{2})
-	for i := range items { // paths that do not compress below a kilobyte
-		path := make([]byte, 1000)
-		_, _ = rng.Read(path)
-		items[i].event.Path = hex.AppendEncode([]byte("/"), path)
-	}
+	items := incompressible(12_000, 2000)
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 1000, items...)
 	pl := testPlanner()
-	pl.estimate.ratio = 0.01 // an estimate that is far too low, so that the object spills
+	pl.estimate.ratio = 0.01 // an estimate that is far too low, so that the object is larger than the memory for it
 	plans := pl.cut(pendingOf(t, m), testHour, true)
 	if len(plans) != 1 {
 		t.Fatalf("%d plans", len(plans))

@@ -47,7 +47,7 @@ func BenchmarkArchive(b *testing.B) {
 	for _, traceIDs := range []bool{false, true} {
 		b.Run(fmt.Sprintf("trace_id=%t", traceIDs), func(b *testing.B) {
 			m, plan := benchPlan(b, traceIDs)
-			bld := newBuilder(b.TempDir())
+			bld := newBuilder()
 			var out *built
 			cpu, rounds := cpuTime(b), 0
 			for b.Loop() {
@@ -71,7 +71,7 @@ func BenchmarkArchive(b *testing.B) {
 // BenchmarkVerify reads an object back: gunzip, both hashes, lines.
 func BenchmarkVerify(b *testing.B) {
 	m, plan := benchPlan(b, false)
-	bld := newBuilder(b.TempDir())
+	bld := newBuilder()
 	out, err := bld.build(context.Background(), m, plan)
 	if err != nil {
 		b.Fatal(err)
@@ -200,9 +200,8 @@ func cpuTime(b *testing.B) time.Duration {
 func memoryOf(tb testing.TB, m *memStore, plan *catalogue.Plan) uint64 {
 	tb.Helper()
 	var before, after runtime.MemStats
-	dir := tb.TempDir()
 	runtime.ReadMemStats(&before)
-	bld := newBuilder(dir)
+	bld := newBuilder()
 	out, err := bld.build(context.Background(), m, plan)
 	if err != nil {
 		tb.Fatal(err)

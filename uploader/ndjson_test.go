@@ -200,7 +200,7 @@ func TestObjectMatchesGoldenFile(t *testing.T) {
 	for i := range pending {
 		(&draft{Plan: plan}).add(&pending[i])
 	}
-	b := newBuilder(t.TempDir())
+	b := newBuilder()
 	if _, err := b.build(context.Background(), m, plan); err != nil {
 		t.Fatal(err)
 	}

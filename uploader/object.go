@@ -38,29 +38,47 @@ type built struct {
 // builder makes objects one after the other and keeps its memory between them. Not for concurrent use.
 type builder struct {
 	body *objectBuffer
-	zip  *gzip.Writer
-	line []byte
+	objectWriter
 	fold fold // of the events built last
 }
 
-func newBuilder(tempDir string) *builder {
-	return &builder{body: &objectBuffer{dir: tempDir}, line: make([]byte, 0, flushBytes+2*event.SizeMax)}
+func newBuilder() *builder { return &builder{body: &objectBuffer{}, objectWriter: newObjectWriter()} }
+
+// build writes the plan's object into b.body. It fails with ErrSource when the events are not exactly those planned. With an
+// error, what it returns says how far it came.
+func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*built, error) {
+	b.body.reset()
+	b.body.again = func(w io.Writer) error {
+		again := newObjectWriter()
+		_, err := again.events(ctx, w, src, p, &fold{})
+		return err
+	}
+	return b.events(ctx, b.body, src, p, &b.fold)
 }
 
-// build writes the plan's object into b.body. It fails with ErrSource when the events are not exactly those planned.
-func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*built, error) {
+// objectWriter writes objects. Not for concurrent use.
+type objectWriter struct {
+	zip  *gzip.Writer
+	line []byte
+}
+
+func newObjectWriter() objectWriter {
+	return objectWriter{line: make([]byte, 0, flushBytes+2*event.SizeMax)}
+}
+
+// events writes the object of a plan, and its statistics into f.
+func (b *objectWriter) events(ctx context.Context, w io.Writer, src Source, p *catalogue.Plan, f *fold) (*built, error) {
 	if p.FormatVersion != FormatVersion {
 		return nil, fmt.Errorf("plan %d asks for object format %d, this version writes %d", p.ID, p.FormatVersion, FormatVersion)
 	}
-	b.body.reset()
 	out, raw := &built{}, sha256.New()
-	object := &countingHash{w: b.body, h: sha256.New()}
+	object := &countingHash{w: w, h: sha256.New()}
 	if err := b.start(object); err != nil {
 		return nil, err
 	}
 	lines, cursor := newLineWriter(p), runCursor{runs: p.Runs}
 	b.line = b.line[:0]
-	b.fold.reset()
+	f.reset()
 	err := src.Events(ctx, p, func(seq uint64, row *catalogue.RowName, e *event.Event) error {
 		if !cursor.next(seq) {
 			return fmt.Errorf("%w: sequence number %d is not the next of %s", ErrSource, seq, p.Key)
@@ -71,7 +89,7 @@ func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*bu
 		out.lines++
 		out.encodedBytes += uint64(e.Size()) //nolint:gosec // not negative
 		b.line = lines.appendLine(b.line, seq, row, e)
-		b.fold.add(row, e)
+		f.add(row, e)
 		if len(b.line) < flushBytes {
 			return nil
 		}
@@ -83,18 +101,18 @@ func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*bu
 	if err == nil {
 		err = b.zip.Close()
 	}
+	out.objectBytes = object.n
 	if err != nil {
-		return nil, fmt.Errorf("write events of %s: %w", p.Key, err)
+		return out, fmt.Errorf("write events of %s: %w", p.Key, err)
 	}
 	if out.rows != p.Rows || out.lines != p.Lines {
-		return nil, fmt.Errorf("%w: %d rows in %d lines instead of %d in %d for %s", ErrSource, out.rows, out.lines, p.Rows, p.Lines, p.Key)
+		return out, fmt.Errorf("%w: %d rows in %d lines instead of %d in %d for %s", ErrSource, out.rows, out.lines, p.Rows, p.Lines, p.Key)
 	}
-	out.rawSHA256 = hex.EncodeToString(raw.Sum(nil))
-	out.objectBytes, out.objectSHA256 = object.n, hex.EncodeToString(object.h.Sum(nil))
+	out.rawSHA256, out.objectSHA256 = hex.EncodeToString(raw.Sum(nil)), hex.EncodeToString(object.h.Sum(nil))
 	return out, nil
 }
 
-func (b *builder) start(w io.Writer) error {
+func (b *objectWriter) start(w io.Writer) error {
 	if b.zip != nil {
 		b.zip.Reset(w)
 		return nil
@@ -105,7 +123,7 @@ func (b *builder) start(w io.Writer) error {
 	return err
 }
 
-func (b *builder) flush(ctx context.Context, out *built, raw hash.Hash) error {
+func (b *objectWriter) flush(ctx context.Context, out *built, raw hash.Hash) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

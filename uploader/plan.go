@@ -155,31 +155,41 @@ func mergeRuns(runs []catalogue.Run) []catalogue.Run {
 	return slices.Clip(merged)
 }
 
-// estimate foretells how large an object will be from the encoded size of its records. It learns from each object made.
-// Owned by whoever runs the job.
+// estimate foretells how large an object will be from the encoded size of its records. It learns from each object made, also
+// from those whose building or sending fails. Owned by whoever runs the job.
 type estimate struct {
-	ratio float64 // compressed bytes per encoded byte; 0 until the first object
+	ratio float64 // compressed bytes per encoded byte; 0 means initialRatio
 }
 
 // initialRatio is a little above what realistic traffic gave when measured (BenchmarkArchive).
 const initialRatio = 0.6
 
-func (e *estimate) object(encoded uint64) int64 {
-	ratio := e.ratio
-	if ratio == 0 {
-		ratio = initialRatio
+// overshoot is by how much an object may be larger than foretold before the estimate follows at once.
+const overshoot = 1.1
+
+func (e *estimate) object(encoded uint64) int64 { return int64(float64(encoded) * e.current()) }
+
+func (e *estimate) current() float64 {
+	if e.ratio == 0 {
+		return initialRatio
 	}
-	return int64(float64(encoded) * ratio)
+	return e.ratio
 }
 
+// learn takes over what an object turned out to be: at once if it was larger than foretold, so that the next one is not too
+// large as well, and by and by if it was smaller. The result stays within bounds, so that one odd object cannot spoil the next
+// cuts.
 func (e *estimate) learn(b *built) {
-	if b.encodedBytes < 64<<10 {
+	if b == nil || b.encodedBytes < 64<<10 {
 		return // small objects compress worse than the ones that need a cut
 	}
 	got := float64(b.objectBytes) / float64(b.encodedBytes)
-	if e.ratio == 0 {
-		e.ratio = got
+	switch now := e.current(); {
+	case got > overshoot*now:
+		e.ratio = min(got, 4)
+	case e.ratio == 0:
+		e.ratio = max(min(got, now), 0.02)
+	case got < now:
+		e.ratio = max(0.5*now+0.5*got, 0.02)
 	}
-	// Kept within bounds, so that one odd object cannot spoil the next cuts.
-	e.ratio = min(max(0.5*e.ratio+0.5*got, 0.02), 2)
 }

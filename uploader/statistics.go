@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,15 +69,25 @@ func (f *fold) names() []catalogue.RowName {
 // buildStats writes the statistics object of the plan whose events were built last into b.body.
 func (b *builder) buildStats(ctx context.Context, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
+	b.body.again = func(w io.Writer) error {
+		again := newObjectWriter()
+		_, err := again.statistics(ctx, w, p, &b.fold)
+		return err
+	}
+	return b.statistics(ctx, b.body, p, &b.fold)
+}
+
+// statistics writes the rows of f as the statistics object of a plan.
+func (b *objectWriter) statistics(ctx context.Context, w io.Writer, p *catalogue.Plan, f *fold) (*built, error) {
 	out, raw := &built{}, sha256.New()
-	object := &countingHash{w: b.body, h: sha256.New()}
+	object := &countingHash{w: w, h: sha256.New()}
 	if err := b.start(object); err != nil {
 		return nil, err
 	}
 	b.line = b.line[:0]
 	lines := newStatsWriter(p)
-	for _, name := range b.fold.names() {
-		row := b.fold.rows[name]
+	for _, name := range f.names() {
+		row := f.rows[name]
 		b.line = lines.appendRow(b.line, &name, row)
 		out.lines++
 		out.rows += row.Count

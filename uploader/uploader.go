@@ -99,8 +99,6 @@ type Options struct {
 	BackoffMin, BackoffMax time.Duration
 	// RequestTimeout bounds one Put, Get or Stat, the reading of the body included. Default five minutes.
 	RequestTimeout time.Duration
-	// TempDir is for the part of an object that does not fit into memory, which is rare. Default the system's.
-	TempDir string
 
 	Now func() time.Time // default clock.Now
 	// Elapsed is the time since some moment by a clock that never leaps, by which objects expire. Default the monotonic clock.

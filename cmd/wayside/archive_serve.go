@@ -89,8 +89,8 @@ func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command)
 	return front.Serve(ctx, ln, time.Second)
 }
 
-// copyStore clones the store while nobody uses it, into the data directory, where tables can be links, or elsewhere where
-// that cannot be written.
+// copyStore clones the store while nobody uses it, into the data directory, where tables can be links and which is the only place
+// that wayside ever writes to.
 func copyStore(dir string) (at string, err error) {
 	from := filepath.Join(dir, datadir.StoreDir)
 	if _, err := os.Stat(from); err != nil {
@@ -104,12 +104,9 @@ func copyStore(dir string) (at string, err error) {
 		defer func() { _ = lock.Release() }()
 	}
 	if at, err = os.MkdirTemp(dir, ".serve-"); err != nil {
-		at, err = os.MkdirTemp("", "wayside-serve-")
+		return "", fmt.Errorf("copy the store to answer from the copy: %w; make %s writable, or copy it to a place that is", err, dir)
 	}
-	if err == nil {
-		err = store.Clone(filepath.Join(at, datadir.StoreDir), from)
-	}
-	return at, err
+	return at, store.Clone(filepath.Join(at, datadir.StoreDir), from)
 }
 
 // openReadOnly opens books on a copied store, with nothing to drain. Nothing of it is run.

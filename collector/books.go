@@ -21,8 +21,15 @@ type view struct {
 	aggregated uint64
 }
 
-// view reads until nothing changed meanwhile; a store that is too busy for that is held still for once.
+// view reads until nothing changed meanwhile; a store that is too busy for that is held still for once. One view is read at a
+// time: however many clients ask, the drain loop is held up once in a while and not for all of them.
 func (c *Collector) view(ctx context.Context) (view, error) {
+	select {
+	case c.viewing <- struct{}{}:
+		defer func() { <-c.viewing }()
+	case <-ctx.Done():
+		return view{}, ctx.Err() //nolint:wrapcheck // the caller's own
+	}
 	for range accountingTries {
 		v, err := c.read(ctx)
 		if err != nil || maps.Equal(c.o.Store.Watermarks(), v.applied) {

@@ -167,7 +167,8 @@ type Collector struct {
 	adopted bool               // epochs without a ledger were looked for
 	backlog backlog
 
-	booksMu sync.Mutex // held while the store changes; View takes it to see watermarks and totals that belong together
+	booksMu sync.Mutex    // held while the store changes; View takes it to see watermarks and totals that belong together
+	viewing chan struct{} // held by the one View that reads
 
 	statusMu sync.Mutex
 	status   Status
@@ -201,6 +202,7 @@ func New(o Options) (*Collector, error) {
 		live:      live.New(live.Options{RoutesMax: o.RoutesMax, Now: o.Now}),
 		builder:   api.NewBuilder(o.Store, o.SnapshotWindow, o.Labeler.Rules),
 		applied:   o.Store.Watermarks(),
+		viewing:   make(chan struct{}, 1),
 		status:    Status{State: stateRunning, Since: o.Now()},
 	}
 	if c.applied == nil {

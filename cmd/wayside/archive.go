@@ -23,6 +23,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -160,11 +161,16 @@ func decodePlans(r io.Reader) ([]catalogue.Plan, error) {
 	}
 }
 
+// catalogueTime bounds how long a client may take for the catalogue: a million plans take seconds.
+const catalogueTime = 2 * time.Minute
+
 // serveCatalogue streams every plan, a JSON object a line, without its blocks.
 func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), catalogueTime) // the store is being read meanwhile, however slow the client is
+	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
-	err := b.store.Plans(r.Context(), func(p *catalogue.Plan) error {
+	err := b.store.Plans(ctx, func(p *catalogue.Plan) error {
 		c := *p
 		c.Blocks = nil // local detail, and the bulk of a plan
 		return out.Encode(c)
@@ -252,12 +258,12 @@ func newArchiveCat() *cobra.Command {
 	var limit uint64
 	cmd := &cobra.Command{
 		Use: "cat", Short: "Print archived events as NDJSON, by time, path and status",
-		Example: "wayside archive cat --from -24h --path '/users/*' --status 5xx", Args: noArgs,
+		Example: "wayside archive cat --from -24h --path '/users/*' --status 4xx,5xx", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
 			var err error
-			if filter.Status, err = reader.ParseStatus(status); err != nil {
+			if filter.Status, err = query.ParseStatuses(status); err != nil {
 				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
 			}
 			b, err := f.open(ctx, cmd)
@@ -274,7 +280,7 @@ func newArchiveCat() *cobra.Command {
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&filter.Path, "path", "", "path as received or template; a trailing * makes it a prefix")
-	cmd.Flags().StringVar(&status, "status", "", "404, 5xx or 400-499")
+	cmd.Flags().StringVar(&status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
 	cmd.Flags().StringVar(&filter.Service, "of-service", "", "only events of this service")
 	cmd.Flags().StringVar(&filter.Instance, "of-instance", "", "only events of this instance")

@@ -170,7 +170,7 @@ func answerReads(b *books) (dialer *link.Dialer, end func(), err error) {
 		}
 		handler.ServeHTTP(w, r)
 	})}
-	go func() { _ = server.Serve(listener) }()
+	go func() { _ = server.Serve(api.BoundWrites(listener)) }()
 	return dialer, func() { _ = server.Close(); _ = near.Close() }, nil
 }
 

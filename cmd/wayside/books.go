@@ -160,7 +160,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 
 	server := &http.Server{Handler: b.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(api.BoundWrites(listener)) }()
 	select {
 	case err := <-served:
 		b.log.Info("the traffic process has gone; leaving", "reason", err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
@@ -85,11 +86,7 @@ func (f *tailFlags) query() string {
 			q.Set(key, value)
 		}
 	}
-	if prefix, below := strings.CutSuffix(f.path, "*"); below {
-		set("prefix", prefix)
-	} else {
-		set("path", f.path)
-	}
+	set("path", f.path)
 	set("method", f.method)
 	set("host", f.host)
 	set("status", f.status)
@@ -108,6 +105,9 @@ func newTail() *cobra.Command {
 		Example: "wayside tail --status 5xx,404 --path '/users/*' --slower-than 250ms",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := query.ParseStatuses(f.status); err != nil {
+				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
+			}
 			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer cancel()
 			return f.run(ctx, cmd)
@@ -117,7 +117,7 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.path, "path", "", "only this path or template; a trailing * makes it a prefix")
 	cmd.Flags().StringVar(&f.method, "method", "", "only this method")
 	cmd.Flags().StringVar(&f.host, "host", "", "only this host")
-	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: 404, 5xx, 500-504, separated by commas")
+	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().DurationVar(&f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	bindOutput(cmd, &f.output)
 	return cmd

@@ -11,9 +11,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -75,16 +76,53 @@ type Options struct {
 	Service, Instance string
 }
 
-// queriesMax is the number of queries that may read the store at the same time.
-const queriesMax = 2
+// Bounds of queries.
+const (
+	queriesMax = 2                // that read the store at the same time
+	waitingMax = 64               // that wait for others to end
+	queryTime  = 40 * time.Second // less than the admin listener waits for an answer
+)
+
+// slots let a number of queries run at a time. Others wait, but not too many.
+type slots struct {
+	running chan struct{}
+	waiting chan struct{}
+}
+
+func newSlots(n int) slots {
+	return slots{make(chan struct{}, n), make(chan struct{}, waitingMax)}
+}
+
+// errBusy says that too many queries wait already.
+var errBusy = fmt.Errorf("%w: too many queries are waiting", ErrUnavailable)
+
+// take waits for a slot, for as long as ctx lasts. The caller gives it back.
+func (s slots) take(ctx context.Context) (giveBack func(), err error) {
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+	default:
+		return nil, errBusy
+	}
+	select {
+	case s.running <- struct{}{}:
+		return func() { <-s.running }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+	}
+}
 
 type handler struct {
 	Options
-	slots chan struct{}
+	outbox
+	queries slots // that read the store
+	looks   slots // at what is in memory
 }
 
 // NewHandler returns the handler for everything this package serves.
-func NewHandler(o Options) http.Handler {
+func NewHandler(o Options) http.Handler { return newHandler(o).routes() }
+
+func newHandler(o Options) *handler {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
@@ -97,28 +135,30 @@ func NewHandler(o Options) http.Handler {
 	if o.Snapshots == nil {
 		o.Snapshots = snapshot.NewHistory(0)
 	}
-	h := &handler{Options: o, slots: make(chan struct{}, queriesMax)}
+	return &handler{Options: o, queries: newSlots(queriesMax), looks: newSlots(1)}
+}
 
+func (h *handler) routes() http.Handler {
 	mux := http.NewServeMux()
-	snapshots := snapshot.Handler(o.Snapshots)
+	snapshots := snapshot.Handler(h.Snapshots)
 	mux.Handle("GET /snapshot", snapshots)
 	mux.Handle("GET /snapshot/{version}", snapshots)
 	mux.Handle("GET /snapshots", snapshots)
-	mux.HandleFunc("GET /api/v1/paths", h.answer(h.paths))
-	mux.HandleFunc("GET /api/v1/series", h.answer(h.series))
-	mux.HandleFunc("GET /api/v1/archives", h.answer(h.archives))
-	mux.HandleFunc("GET /api/v1/storage", h.answer(h.storage))
-	mux.HandleFunc("GET /api/v1/openapi.json", h.openAPI)
-	mux.HandleFunc("GET /api/v1/events", h.answer(h.events))
-	mux.HandleFunc("GET /api/v1/events/{id}", h.answer(h.event))
-	mux.Handle("GET /api/v1/live", snapshot.Live(o.Snapshots))
-	mux.HandleFunc("GET /api/v1/recent", h.recent)
+	for path, fn := range map[string]func(*http.Request) (any, error){
+		"paths": h.paths, "series": h.series, "archives": h.archives, "storage": h.storage, "events": h.events, "events/{id}": h.event,
+	} {
+		mux.HandleFunc("GET /api/v1/"+path, h.answer(h.queries, fn))
+	}
+	mux.HandleFunc("GET /api/v1/recent", h.answer(h.looks, h.recent))
+	mux.HandleFunc("GET /api/v1/openapi.json", h.answer(h.looks, h.openAPI))
+	mux.HandleFunc("GET /api/v1/{$}", h.answer(h.looks, h.index))
+	mux.Handle("GET /api/v1/live", snapshot.Live(h.Snapshots))
 	mux.HandleFunc("GET /api/v1/tail", h.tail)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusNotFound, errorBody{"no such endpoint"})
+		h.send(w, encodeJSON(http.StatusNotFound, errorBody{"no such endpoint; GET /api/v1/ lists those that are there"}))
 	})
-	if o.Gatherer != nil {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
+	if h.Gatherer != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(h.Gatherer, promhttp.HandlerOpts{}))
 	}
 	dashboard(mux)
 	return secured(mux)
@@ -137,51 +177,57 @@ func (b badRequest) Error() string { return b.text }
 // ErrUnavailable means that a source was not wired or is away; an error that wraps it is answered with 503 and its text.
 var ErrUnavailable = errors.New("the books are not available at the moment")
 
-// answer turns a function that returns a value or an error into a handler, holding one of the query slots meanwhile.
-func (h *handler) answer(fn func(*http.Request) (any, error)) http.HandlerFunc {
+// answer turns a function that returns a value or an error into a handler. The function runs while the client is there, for at
+// most queryTime, and holds a slot; the answer is encoded, the slot given back, and only then is the client waited for.
+func (h *handler) answer(s slots, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case h.slots <- struct{}{}:
-			defer func() { <-h.slots }()
-		case <-r.Context().Done():
-			return
-		}
-		v, err := fn(r)
-		var bad badRequest
-		table, tabular := v.(tabular)
-		switch {
-		case err == nil && tabular && wantsCSV(r):
-			writeCSV(w, table)
-		case err == nil:
-			if tabular {
-				w.Header().Set("Vary", "Accept")
-			}
-			writeJSON(w, http.StatusOK, v)
-		case errors.Is(err, store.ErrNoEvent):
-			writeJSON(w, http.StatusNotFound, errorBody{err.Error()})
-		case errors.As(err, &bad):
-			writeJSON(w, http.StatusBadRequest, errorBody{bad.text})
-		case errors.Is(err, ErrUnavailable), errors.Is(err, store.ErrUnavailable):
-			w.Header().Set("Retry-After", "5")
-			writeJSON(w, http.StatusServiceUnavailable, errorBody{err.Error()})
-		case r.Context().Err() != nil: // the client left
-		default:
-			h.Logger.Error("query failed", "path", r.URL.Path, "error", err)
-			writeJSON(w, http.StatusInternalServerError, errorBody{"the store could not be read; the log says why"})
-		}
+		h.send(w, h.compute(w, r, s, fn))
 	}
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
+// compute calls the function with a slot held, and encodes what it says.
+func (h *handler) compute(w http.ResponseWriter, r *http.Request, s slots, fn func(*http.Request) (any, error)) encoded {
+	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
+	defer cancel()
+	giveBack, err := s.take(ctx)
 	if err != nil {
-		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
-		return
+		return h.refusal(w, r, err)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that left is its own affair
+	defer giveBack()
+	v, err := fn(r.WithContext(ctx))
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return h.refusal(w, r, err)
+	}
+	table, isTable := v.(tabular)
+	if isTable {
+		w.Header().Set("Vary", "Accept")
+	}
+	if isTable && wantsCSV(r) {
+		return encodeCSV(table)
+	}
+	return encodeJSON(http.StatusOK, v)
+}
+
+// refusal is the answer to a query that failed.
+func (h *handler) refusal(w http.ResponseWriter, r *http.Request, err error) encoded {
+	var bad badRequest
+	switch {
+	case errors.Is(err, store.ErrNoEvent):
+		return encodeJSON(http.StatusNotFound, errorBody{err.Error()})
+	case errors.As(err, &bad):
+		return encodeJSON(http.StatusBadRequest, errorBody{bad.text})
+	case errors.Is(err, ErrUnavailable), errors.Is(err, store.ErrUnavailable):
+		w.Header().Set("Retry-After", "5")
+		return encodeJSON(http.StatusServiceUnavailable, errorBody{err.Error()})
+	case r.Context().Err() != nil: // the client left
+		return encoded{}
+	case errors.Is(err, context.DeadlineExceeded):
+		w.Header().Set("Retry-After", "5")
+		return encodeJSON(http.StatusServiceUnavailable, errorBody{"the query took longer than " + queryTime.String() + ": use a shorter range, or try again"})
+	default:
+		h.Logger.Error("query failed", "path", r.URL.Path, "error", err)
+		return encodeJSON(http.StatusInternalServerError, errorBody{"the store could not be read; the log says why"})
+	}
 }
 
 // contentPolicy allows what the dashboard's own files need and nothing else.

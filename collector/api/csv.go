@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/csv"
 	"net/http"
 	"strconv"
@@ -30,18 +31,15 @@ func wantsCSV(r *http.Request) bool {
 	return false
 }
 
-func writeCSV(w http.ResponseWriter, t tabular) {
-	head := w.Header()
-	head.Set("Content-Type", "text/csv; charset=utf-8; header=present")
-	head.Set("Cache-Control", "no-store")
-	head.Set("Vary", "Accept")
-	out := csv.NewWriter(w)
+// writeCSV writes a table. Writing to memory does not fail.
+func writeCSV(to *bytes.Buffer, t tabular) {
+	out := csv.NewWriter(to)
 	out.UseCRLF = true
 	t.table(func(fields ...string) {
 		for i, f := range fields {
 			fields[i] = harmless(f)
 		}
-		_ = out.Write(fields) // a client that left is its own affair
+		_ = out.Write(fields)
 	})
 	out.Flush()
 }

@@ -47,7 +47,7 @@ type Event struct {
 }
 
 // eventsAnswer is the body of GET /api/v1/events. A page may hold fewer events than the limit, even none, and still have a
-// next one: a search looks at a bounded number of events at a time.
+// next one: a search looks at a bounded number of events at a time, and an answer has a bounded size.
 type eventsAnswer struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
@@ -83,9 +83,11 @@ func (h *handler) events(r *http.Request) (any, error) {
 		return nil, ErrUnavailable
 	}
 	answer := eventsAnswer{From: from, To: to, Events: []Event{}}
+	bytes := 0
 	last, complete, err := h.Events.ScanEvents(r.Context(), q, func(e *store.StoredEvent) bool {
 		answer.Events = append(answer.Events, h.eventOf(e))
-		return len(answer.Events) < limit
+		bytes += answer.Events[len(answer.Events)-1].size()
+		return len(answer.Events) < limit && bytes < pageBytesMax
 	})
 	if err != nil {
 		return nil, err
@@ -121,12 +123,12 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 		return false
 	case e.Event.DurationMicros < f.slow:
 		return false
-	case f.status != nil && (int(e.Event.Status) >= len(f.status) || !f.status[e.Event.Status]):
+	case !f.status.Has(int(e.Event.Status)):
 		return false
 	}
 	n := h.nameOfEvent(e)
-	if f.path != "" && n.label != f.path && string(e.Event.Path) == f.path {
-		n.label = f.path // the path itself was asked for rather than its template
+	if path := string(e.Event.Path); f.path != "" && f.isPath(path) {
+		n.label = path // the path itself was asked for rather than its template
 	}
 	return f.keeps(n)
 }
@@ -145,6 +147,31 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 		TraceID: text(v.TraceID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
 		Service: h.Service, Instance: h.Instance, Epoch: e.Epoch, Seq: e.Seq,
 	}
+}
+
+// A page of events ends before its answer would be too large to be sent: beyond so many bytes there is no other event.
+const (
+	eventBytes   = 600 // of an event with its names, but for what may be long
+	pageBytesMax = answerBytesMax - 256<<10
+)
+
+// size is about what an event takes in an answer, and rather more.
+func (e *Event) size() int {
+	return eventBytes + written(e.Path) + written(e.Template) + written(e.Host) + written(e.Upstream)
+}
+
+// written is the length of a text in JSON.
+func written(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ' || c == '<' || c == '>' || c == '&':
+			n += len(`\u003c`) - 1
+		case c == '"' || c == '\\':
+			n++
+		}
+	}
+	return n
 }
 
 // text is a field as the archive writes it: bytes that are not UTF-8 as they would stand in a URL.

@@ -29,18 +29,26 @@ func eventStore(t *testing.T, paths ...string) *store.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	b := store.Batch{Epoch: testEpoch, LastSeq: uint64(len(paths))}
+	b := store.Batch{Epoch: testEpoch}
+	apply := func() {
+		if err := s.Apply(&b); err != nil {
+			t.Fatal(err)
+		}
+		b.Items = b.Items[:0]
+	}
 	for i, path := range paths {
 		at := testNow.Add(-time.Duration(len(paths)-i) * time.Second)
 		e := event.Event{
 			TimeMicros: at.UnixMicro(), Kind: event.KindRequest, Status: uint16(200 + 100*(i%4)), DurationMicros: uint64(1000 * (i + 1)),
 			Method: []byte("GET"), Host: []byte("a"), Path: []byte(path),
 		}
-		b.Items = append(b.Items, store.Item{Seq: uint64(i + 1), Host: "a", Method: "GET", Label: "/users/{id}", Event: e})
+		b.LastSeq = uint64(i + 1)
+		b.Items = append(b.Items, store.Item{Seq: b.LastSeq, Host: "a", Method: "GET", Label: "/users/{id}", Event: e})
+		if len(b.Items) == 1000 {
+			apply()
+		}
 	}
-	if err := s.Apply(&b); err != nil {
-		t.Fatal(err)
-	}
+	apply()
 	return s
 }
 

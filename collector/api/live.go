@@ -10,17 +10,15 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// recent answers GET /api/v1/recent: responses per ten seconds over the last half hour, from memory. It needs no query
-// slot, because it does not read the store.
-func (h *handler) recent(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case noParameters(r) != nil:
-		writeJSON(w, http.StatusBadRequest, errorBody{noParameters(r).Error()})
-	case h.Live == nil:
-		writeJSON(w, http.StatusServiceUnavailable, errorBody{ErrUnavailable.Error()})
-	default:
-		writeJSON(w, http.StatusOK, h.Live.Recent())
+// recent answers GET /api/v1/recent: responses per ten seconds over the last half hour, from memory.
+func (h *handler) recent(r *http.Request) (any, error) {
+	if err := noParameters(r); err != nil {
+		return nil, err
 	}
+	if h.Live == nil {
+		return nil, ErrUnavailable
+	}
+	return h.Live.Recent(), nil
 }
 
 var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", "min_duration"}
@@ -28,20 +26,9 @@ var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", 
 // tail answers GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on,
 // and "missed" with a number where the client could not keep up.
 func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
-	p := parseParams(r.URL.RawQuery, h.Now(), tailParams...)
-	keep := p.eventFilter()
-	if p.err != nil {
-		writeJSON(w, http.StatusBadRequest, errorBody{p.err.Error()})
-		return
-	}
-	if h.Live == nil {
-		writeJSON(w, http.StatusServiceUnavailable, errorBody{ErrUnavailable.Error()})
-		return
-	}
-	watcher, err := h.Live.Watch(func(seen *live.Seen) []byte { return h.tailLine(&keep, seen) })
+	watcher, err := h.watch(r)
 	if err != nil {
-		w.Header().Set("Retry-After", "5")
-		writeJSON(w, http.StatusServiceUnavailable, errorBody{err.Error()})
+		h.send(w, h.refusal(w, r, err))
 		return
 	}
 	defer watcher.Close()
@@ -50,9 +37,12 @@ func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
 	for s.Alive() {
 		select {
 		case line := <-watcher.Lines():
+			watcher.Took(line)
 			s.Send("event", string(line))
 		case <-s.Heartbeat():
 			s.Beat()
+		case <-watcher.Gone():
+			return
 		case <-r.Context().Done():
 			return
 		}
@@ -60,6 +50,19 @@ func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
 			s.Send("missed", strconv.FormatUint(n, 10))
 		}
 	}
+}
+
+// watch begins to watch for what a request asks for.
+func (h *handler) watch(r *http.Request) (*live.Watcher, error) {
+	p := parseParams(r.URL.RawQuery, h.Now(), tailParams...)
+	keep := p.eventFilter()
+	if p.err != nil {
+		return nil, p.err
+	}
+	if h.Live == nil {
+		return nil, ErrUnavailable
+	}
+	return h.Live.Watch(func(seen *live.Seen) []byte { return h.tailLine(&keep, seen) }), nil
 }
 
 // tailLine is an event as GET /api/v1/events shows it, or nil if the filter does not keep it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // operation describes an endpoint: what GET /api/v1/openapi.json says of it. A test holds it to what the handlers accept
@@ -41,8 +42,8 @@ var paramTexts = map[string]string{
 	"to":   "End of the range, not included: as from; default now",
 	"sort": "Descending by " + sortNames, "limit": "Most entries, 1 to 10000; default 100",
 	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin so",
-	"path":    "Only this template; of events also the path itself",
-	"status":  "Only with these status codes: 404, 5xx, 500-504, separated by commas",
+	"path":    "Only this template; of events also the path itself; a trailing * makes it a prefix",
+	"status":  "Only with these statuses: " + query.StatusForms,
 	"compare": "previous: also the range of the same length before", "compare_from": "Begin of a range to compare with: as from",
 	"compare_to": "End of the range to compare with: as from", "spark": "Counts of each row in so many parts of the range, 1 to 96",
 	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",
@@ -140,6 +141,38 @@ func addProperties(to map[string]any, t reflect.Type) {
 	}
 }
 
-func (h *handler) openAPI(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, openAPI())
+func (h *handler) openAPI(r *http.Request) (any, error) {
+	return openAPI(), noParameters(r)
+}
+
+// indexEntry is one endpoint in the answer of GET /api/v1/.
+type indexEntry struct {
+	Method     string   `json:"method"`
+	Path       string   `json:"path"`
+	Summary    string   `json:"summary"`
+	Parameters []string `json:"parameters,omitempty"` // of the query
+}
+
+// elsewhere are endpoints that other parts of wayside answer.
+var elsewhere = []indexEntry{
+	{Method: "GET", Path: "/snapshot", Summary: "The latest snapshot of hot paths; ETag, 304, gzip"},
+	{Method: "GET", Path: "/snapshot/{version}", Summary: "One of the last five snapshots"},
+	{Method: "GET", Path: "/snapshots", Summary: "The snapshots that are kept"},
+	{Method: "GET", Path: "/api/v1/accounting", Summary: "The figures that must add up, and whether they do"},
+	{Method: "GET", Path: "/api/v1/jobs", Summary: "Scheduled jobs: schedule, last runs, next run"},
+	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
+	{Method: "GET", Path: "/livez", Summary: "Whether the process lives"},
+	{Method: "GET", Path: "/readyz", Summary: "Whether it takes traffic; with verbose also what is wrong", Parameters: []string{"verbose"}},
+	{Method: "POST", Path: "/-/reload", Summary: "Reads the configuration again"},
+	{Method: "POST", Path: "/-/job/{name}", Summary: "Runs a scheduled job now: archive, clean, report or prune", Parameters: []string{"all"}},
+}
+
+// index answers GET /api/v1/: what can be asked.
+func (h *handler) index(r *http.Request) (any, error) {
+	list := make([]indexEntry, 0, len(operations)+len(elsewhere)+1)
+	for _, op := range operations {
+		list = append(list, indexEntry{http.MethodGet, op.path, op.summary, op.params})
+	}
+	list = append(list, indexEntry{Method: http.MethodGet, Path: "/api/v1/openapi.json", Summary: "The same in OpenAPI's form, with every field"})
+	return map[string]any{"endpoints": append(list, elsewhere...)}, noParameters(r)
 }

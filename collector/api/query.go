@@ -3,14 +3,14 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // Bounds of queries.
@@ -23,36 +23,22 @@ const (
 
 // params gives access to query parameters that are known and given once each; the first failure sticks.
 type params struct {
-	values url.Values
+	values query.Values
 	now    time.Time
 	err    error
 }
 
 func parseParams(rawQuery string, now time.Time, known ...string) *params {
 	p := &params{now: now}
-	values, err := url.ParseQuery(rawQuery)
-	if err != nil {
-		p.fail("the query string cannot be read: %v", err)
-		return p
-	}
-	p.values = values
-	for key, v := range values {
-		switch {
-		case !slices.Contains(known, key):
-			p.fail("unknown parameter %q; known are %s", key, strings.Join(known, ", "))
-		case len(v) > 1:
-			p.fail("parameter %q is given %d times", key, len(v))
-		}
+	var err error
+	if p.values, err = query.Parse(rawQuery, known...); err != nil {
+		p.err = badRequest{err.Error()}
 	}
 	return p
 }
 
-func noParameters(r *http.Request) error {
-	if r.URL.RawQuery != "" {
-		return badRequest{"this endpoint takes no parameters"}
-	}
-	return nil
-}
+// noParameters is the error for a request to an endpoint that takes none and was given some.
+func noParameters(r *http.Request) error { return parseParams(r.URL.RawQuery, time.Time{}).err }
 
 func (p *params) fail(format string, args ...any) {
 	if p.err == nil {
@@ -60,7 +46,7 @@ func (p *params) fail(format string, args ...any) {
 	}
 }
 
-func (p *params) text(key string) string { return p.values.Get(key) }
+func (p *params) text(key string) string { return p.values[key] }
 
 // hours is a range of hours [from, to), counted from 1970.
 type hours struct {
@@ -150,71 +136,41 @@ func (p *params) step() int64 {
 type filter struct {
 	host, method, prefix, path string
 	anyHost, anyMethod         bool
-	status                     *statusSet // nil: any
+	below                      bool            // path is a prefix: it was given with a "*" at its end
+	status                     *query.Statuses // nil: any
 }
 
 func (p *params) filter() filter {
-	f := filter{
-		host: strings.ToLower(p.text("host")), method: p.text("method"),
-		prefix: p.text("prefix"), path: p.text("path"),
-	}
+	f := filter{host: strings.ToLower(p.text("host")), method: p.text("method"), prefix: p.text("prefix")}
+	f.path, f.below = strings.CutSuffix(p.text("path"), "*")
 	f.anyHost, f.anyMethod = f.host == "", f.method == ""
-	if f.method != "(other)" {
+	if f.method != paths.Other {
 		f.method = strings.ToUpper(f.method)
 	}
-	if f.prefix != "" && f.prefix[0] != '/' && !strings.HasPrefix("(other)", f.prefix) {
+	if f.prefix != "" && f.prefix[0] != '/' && !strings.HasPrefix(paths.Other, f.prefix) {
 		p.fail("prefix=%q must start with /", f.prefix)
 	}
-	f.status = p.statuses()
+	var err error
+	if f.status, err = query.ParseStatuses(p.text("status")); err != nil {
+		p.fail("status: %v", err)
+	}
 	return f
 }
 
 func (f *filter) keeps(n name) bool {
 	return (f.anyHost || n.host == f.host) && (f.anyMethod || n.method == f.method) &&
-		strings.HasPrefix(n.label, f.prefix) && (f.path == "" || n.label == f.path)
+		strings.HasPrefix(n.label, f.prefix) && f.isPath(n.label)
 }
 
-// statusSet is a set of status codes.
-type statusSet [1000]bool
-
-// statuses reads a list of codes (404), classes (5xx) and ranges (500-504); nil if there is none.
-func (p *params) statuses() *statusSet {
-	text := p.text("status")
-	if text == "" || p.err != nil {
-		return nil
-	}
-	set := new(statusSet)
-	for part := range strings.SplitSeq(text, ",") {
-		from, to, ok := parseStatuses(strings.TrimSpace(part))
-		if !ok {
-			p.fail("status=%q: use codes (404), classes (5xx) or ranges (500-504), separated by commas", text)
-			return nil
-		}
-		for code := from; code <= to; code++ {
-			set[code] = true
-		}
-	}
-	return set
+// isPath reports whether a template or path is the one asked for, or begins like it.
+func (f *filter) isPath(path string) bool {
+	return f.path == "" || path == f.path || f.below && strings.HasPrefix(path, f.path)
 }
 
-func parseStatuses(text string) (from, to int, ok bool) {
-	if class, found := strings.CutSuffix(strings.ToLower(text), "xx"); found {
-		n, err := strconv.Atoi(class)
-		return n * 100, n*100 + 99, err == nil && n >= 1 && n <= 9
-	}
-	first, last, isRange := strings.Cut(text, "-")
-	if !isRange {
-		last = first
-	}
-	from, err1 := strconv.Atoi(first)
-	to, err2 := strconv.Atoi(last)
-	return from, to, err1 == nil && err2 == nil && from >= 0 && from <= to && to < len(statusSet{})
-}
-
-// among is the number of responses with one of the codes.
-func (s *statusSet) among(r *stats.Row) (n uint64) {
+// among is the number of a row's responses with one of the statuses.
+func among(set *query.Statuses, r *stats.Row) (n uint64) {
 	for _, c := range r.Status {
-		if s[c.Code] {
+		if set.Has(int(c.Code)) {
 			n += c.Count
 		}
 	}

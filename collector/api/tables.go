@@ -89,7 +89,7 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	for i, t := range top {
 		answer.Paths[i].Row = Row{t.host, t.method, t.label, figuresOf(t.row, span.seconds())}
 		if keep.status != nil {
-			matched := keep.status.among(t.row)
+			matched := among(keep.status, t.row)
 			answer.Paths[i].Matched = &matched
 		}
 	}
@@ -222,7 +222,7 @@ func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[n
 	})
 	if keep.status != nil {
 		for n, row := range merged {
-			if keep.status.among(row) == 0 {
+			if among(keep.status, row) == 0 {
 				delete(merged, n)
 			}
 		}
@@ -281,7 +281,7 @@ func (h *handler) series(r *http.Request) (any, error) {
 		return nil, ErrUnavailable
 	}
 	answer := seriesAnswer{
-		Path: keep.path, Method: keep.method, Host: keep.host,
+		Path: p.text("path"), Method: keep.method, Host: keep.host,
 		From: hourTime(span.from), To: hourTime(span.to), Step: formatDuration(time.Duration(step) * time.Hour),
 	}
 	var err error

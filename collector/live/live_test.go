@@ -162,19 +162,13 @@ func TestRecentCountsBySteps(t *testing.T) {
 
 func TestWatchersSeeWhatTheyAskFor(t *testing.T) {
 	w := newWorld(10)
-	failed, err := w.Watch(func(s *Seen) []byte {
+	failed := w.Watch(func(s *Seen) []byte {
 		if s.Event.Status < 500 {
 			return nil
 		}
 		return fmt.Appendf(nil, "%s %s %d", s.Method, s.Label, s.Event.Status)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := w.Watch(label1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := w.Watch(label1)
 	w.add("GET", "/users", 200, time.Millisecond)
 	w.add("POST", "/orders", 503, time.Millisecond)
 	if len(all.Lines()) != 2 || len(failed.Lines()) != 1 {
@@ -189,10 +183,7 @@ func label1(s *Seen) []byte { return []byte(s.Label) }
 
 func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 	w := newWorld(10)
-	watcher, err := w.Watch(label1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	watcher := w.Watch(label1)
 	for range feedMax + 7 {
 		w.add("GET", "/a", 200, 0)
 	}
@@ -206,15 +197,52 @@ func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 	}
 }
 
+// TestWatchersAreBounded fills the places with watchers that take nothing: a newcomer gets the oldest one's, and what waited
+// for that is let go.
 func TestWatchersAreBounded(t *testing.T) {
 	w := newWorld(10)
-	for range WatchersMax {
-		if _, err := w.Watch(label1); err != nil {
-			t.Fatal(err)
-		}
+	var all []*Watcher
+	for range WatchersMax + 1 {
+		all = append(all, w.Watch(label1))
+		w.add("GET", "/a", 200, 0)
 	}
-	if _, err := w.Watch(label1); err == nil {
-		t.Error("one more than allowed")
+	oldest, newest := all[0], all[WatchersMax]
+	if n := len(w.watchers.list()); n != WatchersMax {
+		t.Errorf("%d watchers, %d are allowed", n, WatchersMax)
+	}
+	select {
+	case <-oldest.Gone():
+	default:
+		t.Error("the oldest still has its place")
+	}
+	if len(oldest.Lines()) != 0 || len(all[1].Lines()) != WatchersMax || len(newest.Lines()) != 1 {
+		t.Errorf("waiting: %d for the oldest, %d for the next, %d for the newest", len(oldest.Lines()), len(all[1].Lines()), len(newest.Lines()))
+	}
+	oldest.Close() // as its handler does, some time later
+	if n := len(w.watchers.list()); n != WatchersMax {
+		t.Errorf("%d watchers after the oldest has closed", n)
+	}
+}
+
+// TestWaitingBytesAreBounded sends lines as long as the longest paths to a watcher that takes nothing, and then to one that does.
+func TestWaitingBytesAreBounded(t *testing.T) {
+	w := newWorld(10)
+	const bytes = 8 << 10
+	long := make([]byte, bytes)
+	watcher := w.Watch(func(*Seen) []byte { return long })
+	for range 100 {
+		w.add("GET", "/a", 200, 0)
+	}
+	const fit = feedBytesMax / bytes
+	if n := len(watcher.Lines()); n != fit || watcher.TakeMissed() != 100-fit {
+		t.Errorf("%d lines wait, which are %d bytes", n, n*bytes)
+	}
+	for range 1000 {
+		watcher.Took(<-watcher.Lines())
+		w.add("GET", "/a", 200, 0)
+	}
+	if n := watcher.TakeMissed(); n != 0 {
+		t.Errorf("%d missed by a watcher that takes what comes", n)
 	}
 }
 

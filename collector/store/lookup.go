@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -61,13 +62,17 @@ type foundRow struct {
 	value []byte // valid during the call
 }
 
-// each calls fn with the rows of the hours [from, to).
+// each calls fn with the rows of the hours [from, to), of which only those matter in which a name has rows.
 func (l *lookUps) each(from, to int64, fn func(foundRow) error) error {
-	for hour := from; hour < to; hour++ {
-		if err := l.ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
-		}
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, n := range l.names {
+		first, last = min(first, n.span.first), max(last, n.span.last)
+	}
+	for hour := max(from, first); hour < to && hour <= last; hour++ {
 		for i, n := range l.names {
+			if err := l.ctx.Err(); err != nil {
+				return err //nolint:wrapcheck // the caller's own
+			}
 			if hour < n.span.first || hour > n.span.last {
 				continue
 			}

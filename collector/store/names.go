@@ -100,11 +100,11 @@ func parseName(name string, hour int64) (stats.Key, error) {
 	return parseRowKey(append(appendHourKey(nil, prefixRow, hour), name...))
 }
 
-// firstHour is the hour of the oldest row; false if there is none. The caller holds mu.
-func (s *Store) firstHour() (int64, bool) {
-	first := int64(math.MaxInt64)
+// hoursHeld are the hours of the oldest and the newest row; false if there is none. The caller holds mu.
+func (s *Store) hoursHeld() (first, last int64, found bool) {
+	first, last = math.MaxInt64, math.MinInt64
 	for _, span := range s.names {
-		first = min(first, span.first)
+		first, last = min(first, span.first), max(last, span.last)
 	}
-	return first, len(s.names) > 0
+	return first, last, len(s.names) > 0
 }

@@ -23,16 +23,17 @@ func (s *Store) Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.
 	s.mu.Lock()
 	s.readers++ // before the view is taken: no row may leave memory that the view does not have
 	live := s.liveRange(fromHour, toHour)
-	first, found := s.firstHour()
+	first, last, found := s.hoursHeld()
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		s.readers--
 		s.mu.Unlock()
 	}()
-	if found {
-		fromHour = max(fromHour, first)
+	if !found {
+		return nil
 	}
+	fromHour, toHour = max(fromHour, first), min(toHour, last+1) // whatever was asked for: the work grows with what is held
 	q := sumQuery{s: s, live: map[int64][]sortedRow{}, sums: sums{}}
 	for _, row := range live {
 		q.live[row.row.key.Hour] = append(q.live[row.row.key.Hour], row)
@@ -41,6 +42,9 @@ func (s *Store) Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.
 		return err
 	}
 	for name, sum := range q.sums {
+		if err := ctx.Err(); err != nil {
+			return err //nolint:wrapcheck // the caller's own
+		}
 		if sum.Count == 0 {
 			continue
 		}
@@ -66,6 +70,9 @@ type sumQuery struct {
 func (q *sumQuery) run(ctx context.Context, txn *badger.Txn, from, to int64) error {
 	var walks []int64 // hours of which rows are in memory
 	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err //nolint:wrapcheck // the caller's own
+		}
 		took, err := q.spans(txn, from, to)
 		if err != nil {
 			return err

@@ -83,7 +83,7 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 	s.rollupMu.Lock()
 	defer s.rollupMu.Unlock()
 	s.mu.Lock()
-	first, found := s.firstHour()
+	first, _, found := s.hoursHeld()
 	s.mu.Unlock()
 	if !found {
 		return false, nil

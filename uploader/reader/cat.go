@@ -5,11 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
+	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -19,39 +18,9 @@ type Filter struct {
 	Service, Instance string // whole names
 	Method            string
 	Path              string // the template it was counted under, or the path as received; a trailing * makes it a prefix
-	Status            Status
+	Status            *query.Statuses // nil: any
 	Drops             bool // drop records too, where nothing but time, service and instance is asked for
 }
-
-// Status is a range of status codes, both ends included; the zero value stands for all.
-type Status struct{ From, To int }
-
-// ParseStatus reads "404", "5xx" or "400-499"; empty means all.
-func ParseStatus(text string) (Status, error) {
-	bad := fmt.Errorf("%q is not a status: want 404, 5xx or 400-499", text)
-	if text == "" {
-		return Status{}, nil
-	}
-	if class, found := strings.CutSuffix(strings.ToLower(text), "xx"); found {
-		n, err := strconv.Atoi(class)
-		if err != nil || n < 1 || n > 9 {
-			return Status{}, bad
-		}
-		return Status{n * 100, n*100 + 99}, nil
-	}
-	first, last, found := strings.Cut(text, "-")
-	if !found {
-		last = first
-	}
-	from, err := strconv.Atoi(first)
-	to, err2 := strconv.Atoi(last)
-	if err != nil || err2 != nil || from < 100 || to > 999 || to < from {
-		return Status{}, bad
-	}
-	return Status{from, to}, nil
-}
-
-func (s Status) contains(code int) bool { return s == Status{} || code >= s.From && code <= s.To }
 
 // wantsObject reports whether an object may hold wanted events.
 func (f *Filter) wantsObject(o *Object) bool {
@@ -63,7 +32,7 @@ func (f *Filter) everything(o *Object) bool {
 	return f.covers(o.Hour) && f.anyResponse() && f.Drops
 }
 
-func (f *Filter) anyResponse() bool { return f.Method == "" && f.Path == "" && f.Status == Status{} }
+func (f *Filter) anyResponse() bool { return f.Method == "" && f.Path == "" && f.Status == nil }
 
 func (f *Filter) wants(l *uploader.Line) bool {
 	if !f.Contains(l.Time) {
@@ -72,7 +41,7 @@ func (f *Filter) wants(l *uploader.Line) bool {
 	if l.Kind == "drop" {
 		return f.Drops && f.anyResponse()
 	}
-	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && f.Status.contains(l.Status) && f.wantsPath(l)
+	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && f.Status.Has(l.Status) && f.wantsPath(l)
 }
 
 func (f *Filter) wantsPath(l *uploader.Line) bool {

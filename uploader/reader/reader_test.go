@@ -19,6 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -158,7 +159,7 @@ func span(t *testing.T, from, to string) (r reader.Range) {
 
 func TestCatFilters(t *testing.T) {
 	l := newLibrary(t)
-	errorsOnly, err := reader.ParseStatus("5xx")
+	errorsOnly, err := query.ParseStatuses("5xx")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,17 +297,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	})
 }
 
-func TestParse(t *testing.T) {
-	for text, want := range map[string]reader.Status{"404": {404, 404}, "5xx": {500, 599}, "400-499": {400, 499}, "": {}} {
-		if got, err := reader.ParseStatus(text); err != nil || got != want {
-			t.Errorf("status %q: %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"x", "0xx", "99", "500-400", "5x", "1000"} {
-		if _, err := reader.ParseStatus(text); err == nil {
-			t.Errorf("status %q is accepted", text)
-		}
-	}
+func TestParseKey(t *testing.T) {
 	for _, key := range []string{
 		"", "v1/x", "v1/dt=2026-03-17/hour=09/a_b_c.ndjson.gz", "v2/dt=2026-03-17/hour=09/a_b_00000000-0000-7000-8000-000000000001_1-2.ndjson.gz",
 		"v1/dt=2026-03-17/hour=25/a_b_00000000-0000-7000-8000-000000000001_1-2.ndjson.gz",

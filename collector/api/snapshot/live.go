@@ -3,13 +3,14 @@ package snapshot
 import (
 	"fmt"
 	"net/http"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 )
 
 // Bounds of live streams.
 const (
-	streamsMax    = 64               // clients at the same time
+	streamsMax    = 64               // clients at the same time; one more takes the place of the one that came first
 	heartbeat     = 15 * time.Second // a comment, so that neither end takes a quiet stream for a dead one
 	writeDeadline = 10 * time.Second // for a client that does not read
 )
@@ -27,15 +28,10 @@ func (h *History) Changed() <-chan struct{} {
 // Live serves "GET /api/v1/live": server-sent events, one "snapshot" for the latest version and one for each that follows,
 // with its number and time. A client that falls behind is told of the latest only.
 func Live(h *History) http.Handler {
-	var streams atomic.Int32
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if streams.Add(1) > streamsMax {
-			streams.Add(-1)
-			w.Header().Set("Retry-After", "5")
-			fail(w, http.StatusServiceUnavailable, "too many clients are watching already")
-			return
-		}
-		defer streams.Add(-1)
+	var p places
+	return strict(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		place := p.take()
+		defer p.leave(place)
 		s := NewStream(w)
 		defer s.Close()
 		for sent := uint64(0); ; {
@@ -44,11 +40,11 @@ func Live(h *History) http.Handler {
 				sent = latest.Version
 				s.Send("snapshot", fmt.Sprintf(`{"version":%d,"generated_at":%q}`, sent, latest.GeneratedAt.Format(time.RFC3339Nano)))
 			}
-			if !s.Wait(r, changed) {
+			if !s.wait(r, changed, place) {
 				return
 			}
 		}
-	})
+	}))
 }
 
 // Stream writes server-sent events to one client.
@@ -84,12 +80,14 @@ func (s *Stream) write(text string) {
 	}
 }
 
-// Wait returns true once changed is ready, and false when the client has left. Meanwhile it keeps the stream alive.
-func (s *Stream) Wait(r *http.Request, changed <-chan struct{}) bool {
+// wait returns true when changed is closed; false if the client left, or has to give way.
+func (s *Stream) wait(r *http.Request, changed <-chan struct{}, place chan struct{}) bool {
 	for s.err == nil {
 		select {
 		case <-changed:
 			return true
+		case <-place:
+			return false
 		case <-r.Context().Done():
 			return false
 		case <-s.timer.C:
@@ -110,3 +108,29 @@ func (s *Stream) Beat() { s.write(": still here\n\n") }
 
 // Close stops the heartbeat.
 func (s *Stream) Close() { s.timer.Stop() }
+
+// places are the streams there are, the oldest first. A place is a channel that is closed when it goes to somebody else.
+type places struct {
+	mu    sync.Mutex
+	taken []chan struct{} // guarded by mu
+}
+
+func (p *places) take() chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.taken) >= streamsMax {
+		close(p.taken[0])
+		p.taken = p.taken[1:]
+	}
+	place := make(chan struct{})
+	p.taken = append(p.taken, place)
+	return place
+}
+
+func (p *places) leave(place chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.taken, place); i >= 0 {
+		p.taken = slices.Delete(p.taken, i, i+1)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // Handler serves "GET /snapshot", "GET /snapshot/{version}" and "GET /snapshots" from a History. Without any snapshot it
@@ -37,7 +39,18 @@ func Handler(h *History) http.Handler {
 		serve(w, r, s)
 	})
 	mux.HandleFunc("GET /snapshots", func(w http.ResponseWriter, _ *http.Request) { list(w, h) })
-	return mux
+	return strict(mux)
+}
+
+// strict refuses requests with parameters: nothing here takes any.
+func strict(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := query.Parse(r.URL.RawQuery); err != nil {
+			fail(w, http.StatusBadRequest, err.Error())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func serve(w http.ResponseWriter, r *http.Request, s *Snapshot) {

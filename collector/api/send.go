@@ -1,0 +1,136 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Bounds of answers that clients have not read.
+const (
+	answerBytesMax = 8 << 20  // one answer
+	unreadBytesMax = 16 << 20 // all of them together
+
+	writeTime        = 10 * time.Second // for any write, and
+	writeBytesSecMin = 64 << 10         // as long again as its bytes take at this rate
+)
+
+// outbox writes answers that were encoded completely. Their bytes are all that a client who does not read them can hold, and
+// there is an end to those too: when a new answer does not fit beside them, the oldest ones are broken off.
+type outbox struct {
+	mu     sync.Mutex
+	unread []*delivery // the oldest first; guarded by mu
+	bytes  int         // of unread; guarded by mu
+}
+
+// delivery is an answer being written.
+type delivery struct {
+	to    *http.ResponseController
+	bytes int
+}
+
+// encoded is an answer as it goes out. The zero value is none: its client has left.
+type encoded struct {
+	status int
+	kind   string // Content-Type
+	body   []byte
+}
+
+// send writes an answer. It returns when the client has it, is too slow, or has to give way to others.
+func (o *outbox) send(w http.ResponseWriter, e encoded) {
+	if e.status == 0 {
+		return
+	}
+	d := &delivery{http.NewResponseController(w), len(e.body)}
+	o.enter(d)
+	defer o.leave(d)
+	head := w.Header()
+	head.Set("Content-Type", e.kind)
+	head.Set("Content-Length", strconv.Itoa(len(e.body)))
+	head.Set("Cache-Control", "no-store")
+	w.WriteHeader(e.status)
+	if _, err := w.Write(e.body); err == nil { // a client that left is its own affair
+		_ = d.to.Flush()
+	}
+}
+
+// enter makes room for an answer.
+func (o *outbox) enter(d *delivery) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.unread) > 0 && o.bytes+d.bytes > unreadBytesMax {
+		oldest := o.unread[0]
+		_ = oldest.to.SetWriteDeadline(time.Unix(1, 0)) // its write ends now, and its connection
+		o.remove(oldest)
+	}
+	o.unread = append(o.unread, d)
+	o.bytes += d.bytes
+}
+
+func (o *outbox) leave(d *delivery) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.remove(d)
+}
+
+// remove takes an answer off the list, if it is on it. The caller holds mu.
+func (o *outbox) remove(d *delivery) {
+	if i := slices.Index(o.unread, d); i >= 0 {
+		o.unread = slices.Delete(o.unread, i, i+1)
+		o.bytes -= d.bytes
+	}
+}
+
+func encodeJSON(status int, v any) encoded {
+	body, err := json.Marshal(v)
+	switch {
+	case err != nil: // cannot be: what comes from outside is refused before
+		return encodeJSON(http.StatusInternalServerError, errorBody{"the answer cannot be encoded: " + err.Error()})
+	case len(body) > answerBytesMax:
+		return encodeJSON(http.StatusBadRequest, errorBody{tooLarge})
+	}
+	return encoded{status, "application/json", append(body, '\n')}
+}
+
+func encodeCSV(t tabular) encoded {
+	var body bytes.Buffer
+	writeCSV(&body, t)
+	if body.Len() > answerBytesMax {
+		return encodeJSON(http.StatusBadRequest, errorBody{tooLarge})
+	}
+	return encoded{http.StatusOK, "text/csv; charset=utf-8; header=present", body.Bytes()}
+}
+
+// tooLarge is the refusal of an answer that nobody should have to hold in memory.
+var tooLarge = fmt.Sprintf("the answer would be larger than %d MiB: use a lower limit, a shorter range or a longer step", answerBytesMax>>20)
+
+// BoundWrites gives a listener whose connections end when a write to them takes too long: ten seconds, and a second for each
+// 64 KiB. Whoever serves this package's handler listens through it, so that no client that does not read holds anything for
+// long, whatever it asked for. A deadline that a handler sets counts until the next write.
+func BoundWrites(l net.Listener) net.Listener { return boundListener{l} }
+
+type boundListener struct{ net.Listener }
+
+func (l boundListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // net/http looks at what it is
+	}
+	return boundConn{conn}, nil
+}
+
+type boundConn struct{ net.Conn }
+
+func (c boundConn) Write(p []byte) (int, error) {
+	most := writeTime + time.Duration(len(p))*time.Second/writeBytesSecMin
+	if err := c.SetWriteDeadline(time.Now().Add(most)); err != nil {
+		return 0, err //nolint:wrapcheck // net/http looks at what it is
+	}
+	return c.Conn.Write(p) //nolint:wrapcheck // as above
+}

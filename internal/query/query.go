@@ -1,0 +1,123 @@
+// Package query reads query strings strictly: one set of rules for every endpoint of the admin API, and the parsers that the API
+// shares with the command line.
+//
+// [net/url.ParseQuery] drops what it cannot read, and takes a misspelt name for one that nobody uses. An answer would then be
+// to another question than the one that was asked. Here everything that cannot be read is an error that names the place.
+package query
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Values are the parameters of a query string by their names. Each was given once.
+type Values map[string]string
+
+// Parse reads a query string as it stands in a request, without its "?". known are the names that the endpoint takes.
+//
+// Errors are for the client: they say what is wrong at which place, and what is allowed.
+func Parse(raw string, known ...string) (Values, error) {
+	values := Values{}
+	for at := 0; at <= len(raw); {
+		pair, _, _ := strings.Cut(raw[at:], "&")
+		if pair != "" {
+			if err := values.add(pair, at, known); err != nil {
+				return nil, err
+			}
+		}
+		at += len(pair) + 1
+	}
+	return values, nil
+}
+
+// add enters one "name=value" that begins at a byte of the query string.
+func (v Values) add(pair string, at int, known []string) error {
+	if i := strings.IndexByte(pair, ';'); i >= 0 {
+		return fmt.Errorf(`";" at character %d of the query string: separate parameters by "&", and write a ";" in a value as "%%3B"`, at+i+1)
+	}
+	rawName, rawValue, _ := strings.Cut(pair, "=")
+	name, err := unescape(rawName, at)
+	if err != nil {
+		return err
+	}
+	value, err := unescape(rawValue, at+len(rawName)+1)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(known, name) {
+		return unknown(name, known)
+	}
+	if _, twice := v[name]; twice {
+		return fmt.Errorf("parameter %q is given more than once", name)
+	}
+	v[name] = value
+	return nil
+}
+
+// unescape undoes percent-encoding, and takes "+" for a blank. text begins at a byte of the query string.
+func unescape(text string, at int) (string, error) {
+	out, err := url.QueryUnescape(text)
+	var bad url.EscapeError
+	if errors.As(err, &bad) {
+		place := strings.Index(text, string(bad))
+		if len(bad) < len("%00") { // cut off by the end
+			place = len(text) - len(bad)
+		}
+		return "", fmt.Errorf(`%q at character %d of the query string is not an escape: write a "%%" as "%%25"`, string(bad), at+place+1)
+	}
+	if err == nil && !utf8.ValidString(out) {
+		return "", fmt.Errorf("the text at character %d of the query string is not UTF-8", at+1)
+	}
+	return out, err //nolint:wrapcheck // there is no other kind of error
+}
+
+func unknown(name string, known []string) error {
+	if len(known) == 0 {
+		return fmt.Errorf("unknown parameter %q: this endpoint takes no parameters", name)
+	}
+	hint := ""
+	if like := Suggest(name, known); like != "" {
+		hint = fmt.Sprintf("did you mean %q? ", like)
+	}
+	return fmt.Errorf("unknown parameter %q: %sknown are %s", name, hint, strings.Join(known, ", "))
+}
+
+// Suggest returns the known word that a mistyped one is probably meant to be, or "". Case does not count.
+func Suggest(word string, known []string) string {
+	const wordBytesMax = 64 // no known word is as long; what is longer costs time only
+	if len(word) > wordBytesMax {
+		return ""
+	}
+	best, least := "", 3
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), k); d < least && d < len(k) {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// distance is the least number of bytes to insert, remove or replace that makes b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,60 @@
+package query
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// StatusForms names what [ParseStatuses] accepts, for error messages and help texts.
+const StatusForms = "codes from 100 to 999 (404), classes from 1xx to 5xx, and ranges (500-504), separated by commas"
+
+// statusEnd is the first number that is no status code any more.
+const statusEnd = 1000
+
+// Statuses is a set of status codes. A nil set stands for all.
+type Statuses [statusEnd]bool
+
+// ParseStatuses reads a list of status codes in the forms of [StatusForms]; nil for an empty text. The error names the forms.
+func ParseStatuses(text string) (*Statuses, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // nil is the set of all
+	}
+	set := new(Statuses)
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, ok := parseStatus(strings.TrimSpace(part))
+		if !ok {
+			return nil, fmt.Errorf("%q is not a status: use %s", part, StatusForms)
+		}
+		for code := from; code <= to; code++ {
+			set[code] = true
+		}
+	}
+	return set, nil
+}
+
+func parseStatus(text string) (from, to int, ok bool) {
+	if class, found := strings.CutSuffix(strings.ToLower(text), "xx"); found {
+		ok = len(class) == 1 && class[0] >= '1' && class[0] <= '5'
+		if ok {
+			from = int(class[0]-'0') * 100
+		}
+		return from, from + 99, ok
+	}
+	first, last, isRange := strings.Cut(text, "-")
+	if !isRange {
+		last = first
+	}
+	from, ok = code(first)
+	to, ok2 := code(last)
+	return from, to, ok && ok2 && from <= to
+}
+
+// code reads three digits.
+func code(text string) (int, bool) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return int(n), err == nil && len(text) == 3 && n >= 100 //nolint:gosec // three digits
+}
+
+// Has reports whether a code is in the set.
+func (s *Statuses) Has(code int) bool { return s == nil || code >= 0 && code < statusEnd && s[code] }

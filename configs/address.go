@@ -1,9 +1,13 @@
 package configs
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -48,9 +52,47 @@ func overlap(a, b string) bool {
 	return portA == portB && portA != "0" && (hostA == hostB || hostA == "" || hostB == "")
 }
 
-// loops says whether an upstream is the proxy itself. Only addresses are compared, no name is looked up.
-func loops(listen, upstream string) bool {
-	u, err := url.Parse(upstream)
+// checkAddress accepts host:port, with a port that may be 0.
+func checkAddress(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Sprintf("%q is not an address: write host:port, such as 127.0.0.1:8090, or :8090 for every interface; an IPv6 address in brackets", s)
+	}
+	if host != "" {
+		if msg := checkHost(host); msg != "" {
+			return msg
+		}
+	}
+	return checkPort(port, 0)
+}
+
+// addresses refuses listeners that collide or are too open, and an upstream that is one of them.
+func (v *validator) addresses() {
+	c := v.c
+	listeners := []struct{ key, addr string }{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes}}
+	for i, a := range listeners {
+		if a.addr == "" || !v.sound(a.key) {
+			continue
+		}
+		if v.sound("upstream") && c.loops(a.addr) {
+			v.failPair([]string{"upstream", a.key}, "upstream %s is an address that wayside itself listens on (%s: %s): requests would never reach your service; give it another port and name that here",
+				c.Upstream, a.key, a.addr)
+		}
+		for _, b := range listeners[:i] {
+			if v.sound(a.key, b.key) && overlap(a.addr, b.addr) {
+				v.failPair([]string{a.key, b.key}, "%s is taken by %s (%s): choose another port", a.addr, b.key, b.addr)
+			}
+		}
+	}
+	if v.sound("admin.listen") && c.Admin.Token == "" && v.sound("admin.token", "admin.token_file") && !loopback(c.Admin.Listen) {
+		v.failf("admin.listen", "%s can be reached from other machines, and no token is set: set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1; for probes alone there is admin.probes",
+			c.Admin.Listen)
+	}
+}
+
+// loops says whether the upstream is the listener at an address, under whatever name.
+func (c *Config) loops(listen string) bool {
+	u, err := url.Parse(c.Upstream)
 	if err != nil || u.Scheme != "http" || u.Hostname() == "" {
 		return false
 	}
@@ -59,11 +101,35 @@ func loops(listen, upstream string) bool {
 		port = "80"
 	}
 	host, listenPort := hostPort(listen)
-	if port != listenPort {
-		return false
+	to, _ := strconv.Atoi(port)
+	if from, _ := strconv.Atoi(listenPort); from != to || to == 0 {
+		return false // names are looked up only if the ports are the same
 	}
-	up := canonicalHost(u.Hostname())
-	return up == host || up == "" || host == "" && (up == "loopback" || isOwnAddress(up))
+	own := c.addressesOf(host)
+	for _, up := range c.addressesOf(canonicalHost(u.Hostname())) {
+		if up == "" || slices.Contains(own, up) || host == "" && (up == "loopback" || isOwnAddress(up)) {
+			return true
+		}
+	}
+	return false
+}
+
+// addressesOf is a host that canonicalHost has returned, together with the addresses it has if it is a name.
+func (c *Config) addressesOf(host string) []string {
+	list := []string{host}
+	if _, err := netip.ParseAddr(host); err == nil || host == "" || host == "loopback" {
+		return list
+	}
+	if own, err := os.Hostname(); err == nil && strings.EqualFold(own, host) {
+		list = append(list, "loopback") // where /etc/hosts mostly has it, and if not, it is this machine all the same
+	}
+	if c.lookup != nil {
+		found, _ := c.lookup(host) // not resolvable now: it may be later
+		for _, a := range found {
+			list = append(list, canonicalHost(a))
+		}
+	}
+	return list
 }
 
 // isOwnAddress says whether an IP address belongs to one of this machine's interfaces.

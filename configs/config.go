@@ -32,6 +32,7 @@ type Config struct {
 	Prune     Prune
 
 	origins origins
+	lookup  func(host string) ([]string, error) // see LoadOptions.LookupHost
 }
 
 // Data is the data directory and its limits.
@@ -165,6 +166,7 @@ type Archive struct {
 	SecretKey     Secret // read from SecretKeyFile
 	Timeout       Duration
 	CAFile        string
+	CA            string // PEM certificates, read from CAFile
 	Omit          []string
 	Expire        Duration // event objects in a directory; 0 = never
 }

@@ -93,3 +93,7 @@ func join(list []*Error) error {
 	}
 	return errors.Join(joined...)
 }
+
+// Refuse makes the error for a key whose value a part of wayside does not take: with the place where the value was
+// written. It never returns nil.
+func (c *Config) Refuse(key string, err error) error { return c.origins.error(key, err.Error()) }

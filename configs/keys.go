@@ -38,6 +38,14 @@ type key struct {
 	check func() string // says what is wrong with the value and what to do; nil = any value is right
 }
 
+// problem says what is wrong with the key's value, by its type and by its own check; nothing if it is right.
+func (k *key) problem() string {
+	if msg := checkType(k.field); msg != "" || k.check == nil {
+		return msg
+	}
+	return k.check()
+}
+
 // shorthand maps a section written as a plain value to the key it stands for: `data: /data` is `data: {dir: /data}`,
 // and so in the environment and in flags.
 var shorthand = map[string]string{"data": "data.dir", "archive": "archive.url", "admin": "admin.listen"}
@@ -66,14 +74,14 @@ func mainKeys(c *Config) []key {
 			"upstream", &c.Upstream, "The service behind the proxy: `http://host:port` or `unix:///path`. Required by `wayside run`.",
 			optional(&c.Upstream, checkUpstream),
 		},
-		{"service", &c.Service, "Name of the service in archived events; otherwise `OTEL_SERVICE_NAME`, otherwise `wayside`.", nil},
-		{"instance", &c.Instance, "Name of this instance in archived events; otherwise the host name.", nil},
+		{"service", &c.Service, "Name of the service in archived events; otherwise `OTEL_SERVICE_NAME`, otherwise `wayside`.", optional(&c.Service, checkName)},
+		{"instance", &c.Instance, "Name of this instance in archived events; otherwise the host name.", optional(&c.Instance, checkName)},
 		{"data.dir", &c.Data.Dir, "Data directory. `data: DIR` is short for it.", filled(&c.Data.Dir, "name a directory, such as ./wayside-data")},
 		{
 			"data.bytes_max", &c.Data.BytesMax, "Most bytes that spool, store, quarantine and local archive may take together; beyond it applying pauses. 0 = no limit.",
 			atLeast(&c.Data.BytesMax, 0),
 		},
-		{"data.free_min", &c.Data.FreeMin, "Free space to leave on the filesystem; below it applying pauses. 0 = no limit.", atLeast(&c.Data.FreeMin, 0)},
+		{"data.free_min", &c.Data.FreeMin, "Free space to leave on the filesystem; below it applying pauses. Unless it is set, at most an eighth of the filesystem. 0 = no limit.", atLeast(&c.Data.FreeMin, 0)},
 		{
 			"admin.listen", &c.Admin.Listen, "Address of the admin listener. Beyond loopback it needs a token. `admin: ADDRESS` is short for it.",
 			address(&c.Admin.Listen),
@@ -100,18 +108,18 @@ func mainKeys(c *Config) []key {
 func proxyKeys(c *Config) []key {
 	p := &c.Proxy
 	return []key{
-		{"proxy.header_timeout", &p.HeaderTimeout, "Longest time for a client to send a request's header.", atLeast(&p.HeaderTimeout, Millisecond)},
-		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request's body.", atLeast(&p.ReadTimeout, Millisecond)},
-		{"proxy.idle_timeout", &p.IdleTimeout, "How long a client's connection is kept between requests.", atLeast(&p.IdleTimeout, Millisecond)},
-		{"proxy.write_timeout", &p.WriteTimeout, "Longest pause of a client while it receives a response.", atLeast(&p.WriteTimeout, Millisecond)},
+		{"proxy.header_timeout", &p.HeaderTimeout, "Longest time for a client to send a request's header.", atLeast(&p.HeaderTimeout, 100*Millisecond)},
+		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request's body.", atLeast(&p.ReadTimeout, 100*Millisecond)},
+		{"proxy.idle_timeout", &p.IdleTimeout, "How long a client's connection is kept between requests.", atLeast(&p.IdleTimeout, 100*Millisecond)},
+		{"proxy.write_timeout", &p.WriteTimeout, "Longest pause of a client while it receives a response.", atLeast(&p.WriteTimeout, 100*Millisecond)},
 		{"proxy.connect_timeout", &p.ConnectTimeout, "Longest time for a connection to the upstream.", atLeast(&p.ConnectTimeout, Millisecond)},
-		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", atLeast(&p.ResponseTimeout, 0)},
-		{"proxy.body_timeout", &p.BodyTimeout, "Longest pause of the upstream within a response's body. 0 = no limit.", atLeast(&p.BodyTimeout, 0)},
+		{"proxy.response_timeout", &p.ResponseTimeout, "Longest wait for the upstream's response header; then 504. 0 = no limit.", offOrAtLeast(&p.ResponseTimeout, Millisecond)},
+		{"proxy.body_timeout", &p.BodyTimeout, "Longest pause of the upstream within a response's body. 0 = no limit.", offOrAtLeast(&p.BodyTimeout, Millisecond)},
 		{
 			"proxy.total_timeout", &p.TotalTimeout, "Longest time for a whole exchange, from the first byte to the upstream to the last from it; event streams and upgraded connections have no such limit. 0 = no limit.",
-			atLeast(&p.TotalTimeout, 0),
+			offOrAtLeast(&p.TotalTimeout, Millisecond),
 		},
-		{"proxy.tunnel_timeout", &p.TunnelTimeout, "Longest silence on an upgraded connection (WebSocket), counted over both directions. 0 = no limit.", atLeast(&p.TunnelTimeout, 0)},
+		{"proxy.tunnel_timeout", &p.TunnelTimeout, "Longest silence on an upgraded connection (WebSocket), counted over both directions. 0 = no limit.", offOrAtLeast(&p.TunnelTimeout, Millisecond)},
 		{
 			"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
 			atLeast(&p.UpstreamIdle, Millisecond),
@@ -120,9 +128,9 @@ func proxyKeys(c *Config) []key {
 		{"proxy.upstream_wait", &p.UpstreamWait, "Longest wait for a free upstream connection; then 503.", atLeast(&p.UpstreamWait, Millisecond)},
 		{
 			"proxy.upstream_resolve", &p.UpstreamResolve, "Look the upstream's name up again this often; connections to addresses it no longer has are not used again. 0 = only for new connections.",
-			atLeast(&p.UpstreamResolve, 0),
+			offOrAtLeast(&p.UpstreamResolve, Second),
 		},
-		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", atLeast(&p.HeaderBytesMax, KiB)},
+		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", between(&p.HeaderBytesMax, KiB, MiB)},
 		{"proxy.body_bytes_max", &p.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit.", atLeast(&p.BodyBytesMax, 0)},
 		{
 			"proxy.body_rate_min", &p.BodyRateMin, "Bytes a second that a client has to send of a request's body on average, once `proxy.read_timeout` has passed; slower ones get 408. 0 = no limit.",
@@ -171,7 +179,7 @@ func recordKeys(c *Config) []key {
 			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
 			each(&r.Exclude.Paths, checkExcludedPath),
 		},
-		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`.", nil},
+		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`.", each(&r.Exclude.UserAgents, checkExcludedAgent)},
 		{
 			"record.client_address", &r.ClientAddress, "`masked` (IPv4 cut to /24, IPv6 to /48), `full` or `off`.",
 			oneOf(&r.ClientAddress, "masked", "full", "off"),
@@ -187,7 +195,7 @@ func booksKeys(c *Config) []key {
 			"spool.sync", &s.Sync, "`interval`: power loss costs at most the commit window. `request`: each response waits until its event is on disk.",
 			oneOf(&s.Sync, "interval", "request"),
 		},
-		{"spool.commit_interval", &s.CommitInterval, "Longest time from an event to its fsync.", atLeast(&s.CommitInterval, Millisecond)},
+		{"spool.commit_interval", &s.CommitInterval, "Longest time from an event to its fsync.", between(&s.CommitInterval, Millisecond, 2*Second)},
 		{"spool.segment_bytes", &s.SegmentBytes, "Size of one journal segment, a multiple of 4KiB; where an eighth of `spool.bytes_max` is less, that.", segmentSize(&s.SegmentBytes)},
 		{"spool.segments", &s.Segments, "Number of journal segments: how much traffic one slow fsync may take.", between(&s.Segments, 2, 64)},
 		{
@@ -200,14 +208,14 @@ func booksKeys(c *Config) []key {
 		},
 		{"collector.enabled", &b.Enabled, "Start the books process. Off (`--no-collector`) where `wayside collect` runs by itself.", nil},
 		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
-		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", atLeast(&b.DrainEvents, 1)},
-		{"collector.drain_interval", &b.DrainInterval, "Drain the spool at least this often.", atLeast(&b.DrainInterval, Millisecond)},
+		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", between(&b.DrainEvents, 1, 1_000_000)},
+		{"collector.drain_interval", &b.DrainInterval, "Drain the spool at least this often.", between(&b.DrainInterval, Millisecond, 2*Second)},
 		{"collector.nice", &b.Nice, "How much the books process stands back behind traffic where both want the processor: 0 not at all, 19 most. One that was started nicer stays so.", between(&b.Nice, 0, 19)},
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
-		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", atLeast(&b.Snapshot.Interval, Millisecond)},
-		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", atLeast(&b.Snapshot.Window, Hour)},
-		{"paths.max", &p.Max, "Most templates (by host) that are told apart; what comes later is counted under `(other)`.", atLeast(&p.Max, 1)},
-		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", atLeast(&p.HostsMax, 1)},
+		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", between(&b.Snapshot.Interval, Millisecond, Hour)},
+		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", between(&b.Snapshot.Window, Hour, 366*24*Hour)},
+		{"paths.max", &p.Max, "Most templates (by host) that are told apart; what comes later is counted under `(other)`.", between(&p.Max, 1, 100_000)},
+		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", between(&p.HostsMax, 1, 100_000)},
 		{"metrics.paths_max", &c.Metrics.PathsMax, "Most paths with latency histograms of their own in /metrics; the rest is added up under `(other)`.", between(&c.Metrics.PathsMax, 1, 10_000)},
 		{"paths.templates", &p.Templates, "Templates that go before the built-in rules, such as `/users/{id}` or `/static/**`.", each(&p.Templates, checkTemplate)},
 		{"paths.raw", &p.Raw, "`off` stores events with their template only: no path as it was asked for gets into store or archive, and the spool is scrubbed of them. `log.access` still writes them.", oneOf(&p.Raw, "on", "off")},
@@ -223,13 +231,13 @@ func archiveKeys(c *Config) []key {
 		},
 		{"archive.after", &a.After, "Archive an event this long after it was applied.", atLeast(&a.After, 0)},
 		{"archive.schedule", &a.Schedule, "When to archive: a cron expression, in UTC or behind a zone (`TZ=Europe/Berlin 0 * * * *`), or `@every 10m`.", schedule(&a.Schedule)},
-		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", atLeast(&a.ObjectBytes, 64*KiB)},
+		{"archive.object_bytes", &a.ObjectBytes, "Compressed size at which an archive object is cut.", between(&a.ObjectBytes, 64*KiB, GiB)},
 		{
 			"archive.omit", &a.Omit, "Fields to leave out of archived events: `url_path`, `client_address`, `upstream_address`, `network_protocol_version`.",
 			each(&a.Omit, checkOmit),
 		},
 		{"archive.endpoint", &a.Endpoint, "S3 endpoint, such as `http://127.0.0.1:7070`; empty = AWS.", optional(&a.Endpoint, checkEndpoint)},
-		{"archive.region", &a.Region, "S3 region; empty = us-east-1.", nil},
+		{"archive.region", &a.Region, "S3 region; empty = us-east-1.", optional(&a.Region, checkRegion)},
 		{"archive.path_style", &a.PathStyle, "Put the bucket into the path, as MinIO, Garage and versitygw want it.", nil},
 		{"archive.access_key_file", &a.AccessKeyFile, "File with the access key; empty = the usual AWS chain.", nil},
 		{"archive.secret_key_file", &a.SecretKeyFile, "File with the secret key.", nil},

@@ -20,10 +20,13 @@ type LoadOptions struct {
 	// Flags maps a key's path (or a section's shorthand, such as data) to the value of its flag. Only flags that were
 	// given belong here.
 	Flags map[string]string
+	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused; nil: names
+	// are compared only as they are written. What it cannot resolve is accepted, because that passes.
+	LookupHost func(host string) ([]string, error)
 }
 
-// Load reads the configuration, fills what depends on the surroundings (service, instance, archive.url, secrets kept in
-// files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
+// Load reads the configuration, fills what depends on the surroundings (service, instance, archive.url, data.free_min on a
+// small filesystem, secrets kept in files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
 // A missing upstream is not an error here: see RequireUpstream.
 func Load(o LoadOptions) (*Config, error) {
 	c := Default()
@@ -44,6 +47,7 @@ func Load(o LoadOptions) (*Config, error) {
 	l.readFlags(o.Flags)
 	l.readSecrets(&c)
 	resolve(&c, environ)
+	c.lookup = o.LookupHost
 	v := validator{c: &c, bad: l.bad, errs: l.errs}
 	v.run()
 	if len(v.errs) > 0 {
@@ -144,37 +148,13 @@ func (l *loader) readFlags(flags map[string]string) {
 	}
 }
 
-// readSecrets reads the files that the *_file keys name. A token and a token file from sources of the same strength
-// contradict each other; otherwise the stronger source wins.
-func (l *loader) readSecrets(c *Config) {
-	token, file := l.origins["admin.token"], l.origins["admin.token_file"]
-	switch {
-	case c.Admin.TokenFile == "":
-	case c.Admin.Token != "" && token.source == file.source:
-		l.failf(file, "admin.token_file", "admin.token is set too: keep one of the two")
-	case c.Admin.Token == "" || file.source.rank() > token.source.rank():
-		l.readSecret("admin.token_file", c.Admin.TokenFile, &c.Admin.Token)
-	}
-	l.readSecret("archive.access_key_file", c.Archive.AccessKeyFile, &c.Archive.AccessKey)
-	l.readSecret("archive.secret_key_file", c.Archive.SecretKeyFile, &c.Archive.SecretKey)
-}
+// freeShare is the part of a small filesystem that data.free_min is where nobody has set it.
+const freeShare = 8
 
-func (l *loader) readSecret(path, file string, into *Secret) {
-	if file == "" {
-		return
-	}
-	at := l.origins[path]
-	data, err := os.ReadFile(file)
-	if err != nil {
-		l.failf(at, path, "cannot read the secret: %s: let uid %d read it, or name another file", err, os.Getuid())
-		return
-	}
-	secret := strings.TrimSpace(string(data))
-	if secret == "" {
-		l.failf(at, path, "%s is empty: write the secret into it", file)
-		return
-	}
-	*into = Secret(secret)
+// set says whether a key has been given a value.
+func set(c *Config, path string) bool {
+	_, ok := c.origins[path]
+	return ok
 }
 
 // resolve fills what depends on the surroundings.
@@ -190,6 +170,9 @@ func resolve(c *Config, environ map[string]string) {
 	}
 	if c.Instance == "" {
 		c.Instance = "localhost"
+	}
+	if disk := diskBytes(c.Data.Dir); disk > 0 && !set(c, "data.free_min") {
+		c.Data.FreeMin = min(c.Data.FreeMin, disk/freeShare)
 	}
 	if c.Archive.URL == "" && c.Data.Dir != "" {
 		dir, err := filepath.Abs(c.Data.Dir)

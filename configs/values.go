@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/moment"
 )
 
 // Duration is a length of time, written as in Go: 250ms, 30s, 1h30m.
@@ -36,11 +38,11 @@ func (d Duration) String() string {
 	return s
 }
 
-// ParseDuration reads a number with a unit: ns, us, ms, s, m, h or a sum of such. A plain 0 needs no unit.
+// ParseDuration reads a number with a unit: ns, us, ms, s, m, h, d (24 hours), w or a sum of such. A plain 0 needs no unit.
 func ParseDuration(s string) (Duration, error) {
-	d, err := time.ParseDuration(s)
+	d, err := moment.Duration(s)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration: write a number with a unit, such as 500ms, 30s, 15m or 72h", s)
+		return 0, fmt.Errorf("%q is not a duration: write a number with a unit, such as 500ms, 30s, 15m, 72h or 3d", s)
 	}
 	return Duration(d), nil
 }
@@ -56,7 +58,8 @@ const (
 	TiB
 )
 
-// units in the order in which String tries them; parsing accepts all of them in any case.
+// units in the order in which String tries them; parsing accepts all of them in any case. Ki, Mi, Gi and Ti are what
+// Kubernetes writes.
 var units = []struct {
 	name string
 	size Bytes
@@ -69,6 +72,10 @@ var units = []struct {
 	{"GB", 1e9},
 	{"MB", 1e6},
 	{"kB", 1e3},
+	{"Ti", TiB},
+	{"Gi", GiB},
+	{"Mi", MiB},
+	{"Ki", KiB},
 	{"B", 1},
 }
 
@@ -91,8 +98,8 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// ParseBytes reads a size: plain bytes (1048576) or a whole number with a unit (64MiB, 1GB). KiB counts in 1024s, kB in
-// 1000s.
+// ParseBytes reads a size: plain bytes (1048576) or a whole number with a unit (64MiB, 10Gi, 1GB). KiB and Ki count in
+// 1024s, kB in 1000s.
 func ParseBytes(s string) (Bytes, error) {
 	number, size := strings.TrimSpace(s), Bytes(1)
 	for _, u := range units {
@@ -102,6 +109,10 @@ func ParseBytes(s string) (Bytes, error) {
 		}
 	}
 	v, err := strconv.ParseInt(number, 10, 64)
+	if bare, letter := s[:max(len(s)-1, 0)], s[max(len(s)-1, 0):]; err != nil && letter != "" && strings.Contains("kKmMgGtT", letter) {
+		letter = strings.ToUpper(letter)
+		return 0, fmt.Errorf("%q can be read in two ways: write %s%siB (1024s) or %s%sB (1000s)", s, bare, letter, bare, letter)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a size: write bytes (1048576) or a whole number with a unit, such as 64MiB or 1GB", s)
 	}

@@ -10,13 +10,13 @@ import (
 
 func TestParseBytes(t *testing.T) {
 	for text, want := range map[string]Bytes{
-		"0": 0, "1048576": MiB, "64MiB": 64 * MiB, "64 mib": 64 * MiB, "1GB": 1e9, "10GiB": 10 * GiB, "5B": 5, "3kB": 3000, "2KiB": 2048, "-1": -1,
+		"0": 0, "1048576": MiB, "64MiB": 64 * MiB, "64 mib": 64 * MiB, "1GB": 1e9, "10GiB": 10 * GiB, "5B": 5, "3kB": 3000, "2KiB": 2048, "-1": -1, "10Gi": 10 * GiB, "64Mi": 64 * MiB,
 	} {
 		if got, err := ParseBytes(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "MiB", "1.5GiB", "1 0", "0x10", "1XB", "1MiBs", "9223372036854775808"} {
+	for _, text := range []string{"", "MiB", "1.5GiB", "1 0", "0x10", "1XB", "10G", "10m", "1MiBs", "9223372036854775808"} {
 		if got, err := ParseBytes(text); err == nil {
 			t.Errorf("%q is accepted as %d", text, got)
 		}
@@ -34,6 +34,19 @@ func TestValuesReadBack(t *testing.T) {
 			t.Fatalf("%d prints as %s and reads as %d, %v", int64(d), d, got, err)
 		}
 	})
+}
+
+func TestParseDuration(t *testing.T) {
+	for text, want := range map[string]Duration{"0": 0, "3d": 72 * Hour, "1w": 168 * Hour, "1d12h": 36 * Hour, "-1d": -24 * Hour, "250ms": 250 * Millisecond, "1w1d": 192 * Hour} {
+		if got, err := ParseDuration(text); err != nil || got != want {
+			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "1", "1.5d", "--1d", "1d-1h", "1d+1h", "1d1", "99999999999d", "1h1d", "9999999w"} {
+		if got, err := ParseDuration(text); err == nil {
+			t.Errorf("%q is accepted as %v", text, got)
+		}
+	}
 }
 
 func TestDurationIsShort(t *testing.T) {
@@ -64,7 +77,7 @@ func TestTableCoversConfig(t *testing.T) {
 			field := v.Type().Field(i)
 			full := name + "." + field.Name
 			switch {
-			case !field.IsExported() || full == ".Archive.AccessKey" || full == ".Archive.SecretKey":
+			case !field.IsExported() || full == ".Archive.AccessKey" || full == ".Archive.SecretKey" || full == ".Archive.CA":
 			case field.Type.Kind() == reflect.Struct:
 				walk(v.Field(i), full)
 			case bound[v.Field(i).Addr().Interface()] == "":

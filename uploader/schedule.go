@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/adhocore/gronx"
+
+	"github.com/wayside-proxy/wayside/internal/moment"
 )
 
 // schedule says when a job runs next.
@@ -21,12 +23,15 @@ type schedule struct {
 // zonePrefix may stand before a cron expression: "TZ=Europe/Berlin 0 3 * * *".
 const zonePrefix = "TZ="
 
+// everyMin is the shortest pause that may stand behind @every: a job that begins again at once takes a core.
+const everyMin = time.Second
+
 func parseSchedule(text string) (schedule, error) {
 	text = strings.TrimSpace(text)
 	if rest, found := strings.CutPrefix(text, "@every "); found {
-		d, err := time.ParseDuration(strings.TrimSpace(rest))
-		if err != nil || d <= 0 {
-			return schedule{}, fmt.Errorf("%q: want a positive duration behind @every, such as @every 10m", text)
+		d, err := moment.Duration(strings.TrimSpace(rest))
+		if err != nil || d < everyMin {
+			return schedule{}, fmt.Errorf("%q: want at least a second behind @every, such as @every 10m", text)
 		}
 		return schedule{every: d}, nil
 	}

@@ -53,8 +53,8 @@ type TargetOptions struct {
 	// role of the pod, task or instance, in this order.
 	AccessKey, SecretKey, SessionToken string
 
-	// S3: file with PEM certificates to trust besides the system's.
-	CAFile string
+	// S3: PEM certificates to trust besides the system's.
+	CA string
 
 	Transport http.RoundTripper // S3: default a transport with timeouts and the proxy of the environment
 	Logger    *slog.Logger      // default slog.Default()

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,7 +60,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	}
 	transport := o.Transport
 	if transport == nil {
-		if transport, err = newTransport(secure, o.CAFile); err != nil {
+		if transport, err = newTransport(secure, o.CA); err != nil {
 			return nil, fmt.Errorf("prepare TLS for S3: %w", err)
 		}
 	}
@@ -129,22 +128,18 @@ func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 }
 
 // newTransport is minio's default, which has timeouts for each step, the environment's proxy, SSL_CERT_FILE, and leaves gzip
-// bodies alone; with the certificates of caFile, if any, besides the system's.
-func newTransport(secure bool, caFile string) (http.RoundTripper, error) {
+// bodies alone; with the PEM certificates of ca, if any, besides the system's.
+func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 	t, err := minio.DefaultTransport(secure)
-	if err != nil || caFile == "" {
+	if err != nil || ca == "" {
 		return t, err
-	}
-	text, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("read certificates: %w", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool() // a machine without certificates of its own
 	}
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", caFile)
+	if !pool.AppendCertsFromPEM([]byte(ca)) {
+		return nil, errors.New("no PEM certificate among those to trust")
 	}
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -128,7 +128,7 @@ func openReadOnly(ctx context.Context, cfg *configs.Config, at string, log *slog
 	b.uploader, err = b.newUploader(ctx)
 	var labeler *paths.Labeler
 	if err == nil {
-		labeler, err = paths.New(paths.Options{Max: cfg.Paths.Max, HostsMax: cfg.Paths.HostsMax, Templates: cfg.Paths.Templates})
+		labeler, err = newLabeler(cfg)
 	}
 	if err == nil {
 		b.collector, err = collector.New(collector.Options{

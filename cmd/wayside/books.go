@@ -50,11 +50,11 @@ type books struct {
 	stopLoops context.CancelFunc
 }
 
-// openBooks opens store and archive; source may be nil when nothing is to be drained. It starts nothing.
-func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source, log *slog.Logger) (b *books, err error) {
+// openBooks opens store and archive; source may be nil when nothing is to be drained. It starts nothing. What it refuses
+// besides trouble with the disk, [checkParts] refuses before.
+func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source, log *slog.Logger) (*books, error) {
 	dir := cfg.Data.Dir
-	b = &books{cfg: cfg, log: log}
-	b.store, err = store.Open(store.Options{
+	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
 		Room: collector.Room(collector.Options{
 			DataDir: dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(), SpoolBytesMax: spoolBytesMax(cfg),
@@ -63,30 +63,36 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.store.Close())
-		}
-	}()
-	if b.uploader, err = b.newUploader(ctx); err != nil {
-		return nil, err
+	b := &books{cfg: cfg, log: log, store: s}
+	if err := b.build(ctx, source); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	if source == nil {
-		return b, nil
+	return b, nil
+}
+
+// build makes what works on the store.
+func (b *books) build(ctx context.Context, source collector.Source) (err error) {
+	cfg := b.cfg
+	if b.uploader, err = b.newUploader(ctx); err != nil || source == nil {
+		return err
 	}
-	labeler, err := paths.New(paths.Options{Max: cfg.Paths.Max, HostsMax: cfg.Paths.HostsMax, Templates: cfg.Paths.Templates})
+	labeler, err := newLabeler(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	b.collector, err = collector.New(collector.Options{
 		Source: source, Store: b.store, Labeler: labeler, RawPathsOff: cfg.Paths.Raw == "off",
 		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
 		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
-		DataDir: dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
-		SpoolBytesMax: spoolBytesMax(cfg), Logger: log,
+		DataDir: cfg.Data.Dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
+		SpoolBytesMax: spoolBytesMax(cfg), Logger: b.log,
 	})
-	return b, err
+	return err
+}
+
+func newLabeler(cfg *configs.Config) (*paths.Labeler, error) {
+	return paths.New(paths.Options{Max: cfg.Paths.Max, HostsMax: cfg.Paths.HostsMax, Templates: cfg.Paths.Templates})
 }
 
 func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
@@ -121,7 +127,7 @@ func archiveURL(cfg *configs.Config) string {
 }
 
 func targetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
-	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CAFile: cfg.Archive.CAFile, Logger: log}
+	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, Logger: log}
 }
 
 // expiry is how long objects stay: only a directory's are removed by wayside, a bucket's have its lifecycle.

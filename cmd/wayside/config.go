@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/uploader"
 )
 
 // configFlags are the flags that stand for configuration keys.
@@ -16,6 +21,7 @@ type configFlags struct {
 	file        string
 	values      map[string]*string // configuration key → flag value
 	noCollector bool
+	lookUp      bool // resolve names where that shows that the upstream is wayside itself; for what serves, or says what would
 }
 
 // flagKeys maps flags to configuration keys, in the order in which help shows them.
@@ -58,7 +64,44 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	if f.noCollector {
 		flags["collector.enabled"] = strconv.FormatBool(false)
 	}
-	return configs.Load(configs.LoadOptions{File: f.file, Environ: os.Environ(), Flags: flags})
+	o := configs.LoadOptions{File: f.file, Environ: os.Environ(), Flags: flags}
+	if f.lookUp {
+		o.LookupHost = lookUpSoon
+	}
+	cfg, err := configs.Load(o)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, checkParts(cfg)
+}
+
+// lookUpMax bounds how long the check whether the upstream is wayside itself may wait for a name server.
+const lookUpMax = time.Second
+
+func lookUpSoon(host string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpMax)
+	defer cancel()
+	return net.DefaultResolver.LookupHost(ctx, host)
+}
+
+// checkParts has each part that is built from the configuration look at its own options, as its constructor does: whatever
+// one of them would refuse when a process starts is a wrong configuration, and has its place. Nothing is opened.
+func checkParts(cfg *configs.Config) error {
+	if _, err := openTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
+		return cfg.Refuse("archive.url", err)
+	}
+	if _, err := newLabeler(cfg); err != nil {
+		return cfg.Refuse("paths.templates", err)
+	}
+	for key, text := range map[string]string{
+		"archive.schedule": cfg.Archive.Schedule, "retention.schedule": cfg.Retention.Schedule,
+		"report.schedule": cfg.Report.Schedule, "prune.schedule": cfg.Prune.Schedule,
+	} {
+		if err := uploader.ValidateSchedule(text); err != nil {
+			return cfg.Refuse(key, err)
+		}
+	}
+	return nil
 }
 
 func newConfig() *cobra.Command {
@@ -69,7 +112,7 @@ func newConfig() *cobra.Command {
 }
 
 func newConfigCheck() *cobra.Command {
-	var f configFlags
+	f := configFlags{lookUp: true}
 	cmd := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a configuration; exit 78 with file, line and column if it is wrong",
 		Example: "wayside config check /etc/wayside.yaml",

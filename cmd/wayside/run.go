@@ -22,7 +22,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	var f configFlags
+	f := configFlags{lookUp: true}
 	cmd := &cobra.Command{
 		Use: "run", Short: "Forward traffic and keep the books",
 		Example: "wayside run --upstream http://127.0.0.1:8080",
@@ -176,26 +176,34 @@ func (t *traffic) closeData() {
 }
 
 func (t *traffic) listen() error {
+	cfg := t.cfg
 	var err error
-	if t.trafficLn, err = listenTCP("traffic", t.cfg.Listen, "--listen"); err != nil {
+	if t.trafficLn, err = listenTCP(cfg, "listen", cfg.Listen, "--listen"); err != nil {
 		return err
 	}
-	if t.adminLn, err = listenTCP("admin", t.cfg.Admin.Listen, "--admin"); err != nil {
+	if t.adminLn, err = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin"); err != nil {
 		return err
 	}
-	if t.cfg.Admin.Probes != "" {
-		t.probesLn, err = listenTCP("probes", t.cfg.Admin.Probes, "admin.probes")
+	if cfg.Admin.Probes != "" {
+		t.probesLn, err = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
 	}
 	return err
 }
 
-func listenTCP(what, addr, flag string) (net.Listener, error) {
+// listenTCP listens on the address of a key. An address that this machine does not have is a wrong configuration; one that
+// another process has, or that takes a privilege, is not.
+func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
+	what := map[string]string{"listen": "traffic", "admin.listen": "admin", "admin.probes": "probes"}[key]
 	ln, err := proxy.Listen(context.Background(), addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen for %s on %s: another process has this address; stop it or choose another with %s", what, addr, flag)
 	}
 	if errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("listen for %s on %s: %w; ports below 1024 need privileges, choose another with %s", what, addr, err, flag)
+	}
+	var unknown *net.DNSError
+	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.IsNotFound {
+		return nil, cfg.Refuse(key, fmt.Errorf("cannot listen on %s: %w; choose an address of this machine, or :PORT for all of them", addr, err))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", what, err)

@@ -105,11 +105,12 @@ func TestVerifyBesideAStaleRunFile(t *testing.T) {
 	wantSaid(t, exitOK, dir, "spool figures")
 }
 
-func TestVerifyWithoutTheArchive(t *testing.T) {
+// TestVerifyWithoutTheCertificates: a configuration that no process would start with is refused by every command.
+func TestVerifyWithoutTheCertificates(t *testing.T) {
 	dir := archived(t, "")
 	t.Setenv("WAYSIDE_ARCHIVE_URL", "s3://bucket/prefix?endpoint=https://127.0.0.1:2&region=us-east-1")
 	t.Setenv("WAYSIDE_ARCHIVE_CA_FILE", filepath.Join(dir, "none.pem"))
-	wantSaid(t, exitFailure, dir, "cannot be opened, and was not checked", "none.pem", "hourly", "spool figures")
+	wantSaid(t, exitConfig, dir, "environment WAYSIDE_ARCHIVE_CA_FILE: archive.ca_file", "none.pem")
 }
 
 // TestVerifyNamesReportsOfLosses: a report of what was lost, which nothing stands beside, is something to look at.

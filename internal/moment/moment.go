@@ -3,6 +3,7 @@
 package moment
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -53,17 +54,52 @@ func parse(text string, now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Length reads how long something is: a positive Go duration (90m, 24h), or whole days or weeks (7d, 2w).
+// Length reads how long something is: a positive [Duration] without a sign.
 func Length(text string) (time.Duration, bool) {
-	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
-		if digits, found := strings.CutSuffix(text, unit); found {
-			n, err := strconv.ParseUint(digits, 10, 32)
-			if err != nil || n == 0 || n > math.MaxInt64/uint64(length) {
-				return 0, false
-			}
-			return time.Duration(n) * length, true //nolint:gosec // bounded above
+	d, err := Duration(text)
+	return d, err == nil && d > 0 && text[0] != '+'
+}
+
+// longUnits are the units that Go's durations do not have, longest first. A day has 24 hours.
+var longUnits = []struct {
+	name   byte
+	length time.Duration
+}{{'w', 7 * 24 * time.Hour}, {'d', 24 * time.Hour}}
+
+// Duration reads a Go duration (250ms, 1h30m) that may begin with whole weeks and days: 2w, 7d, 1d12h. A plain 0 needs no
+// unit. The error does not repeat the text.
+func Duration(text string) (time.Duration, error) {
+	rest, negative := strings.CutPrefix(text, "-")
+	var sum time.Duration
+	for _, u := range longUnits {
+		digits, after, found := strings.Cut(rest, string(u.name))
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 32)
+		if err != nil || n > math.MaxInt64/uint64(u.length)/2 {
+			return 0, errDuration
+		}
+		sum += time.Duration(n) * u.length //nolint:gosec // bounded above
+		if rest = after; rest == "" {
+			return sign(sum, negative), nil
 		}
 	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil && d > 0 && text[0] != '+'
+	if sum == 0 {
+		return time.ParseDuration(text) //nolint:wrapcheck // callers write an error of their own
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || d < 0 || rest[0] == '+' || d > math.MaxInt64-sum {
+		return 0, errDuration
+	}
+	return sign(sum+d, negative), nil
+}
+
+var errDuration = errors.New("not a duration")
+
+func sign(d time.Duration, negative bool) time.Duration {
+	if negative {
+		return -d
+	}
+	return d
 }

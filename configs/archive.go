@@ -1,0 +1,181 @@
+package configs
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// checkArchiveURL checks the form; what it names is checked with service and instance in place, see validator.archive.
+func checkArchiveURL(s string) string {
+	const form = "file:///dir or s3://bucket/prefix"
+	plain := strings.NewReplacer("{service}", "service", "{instance}", "instance").Replace(s)
+	if strings.ContainsAny(plain, "{}") {
+		return fmt.Sprintf("%q has a placeholder that is not {service} or {instance}", s)
+	}
+	u, msg := parseURL(plain, form)
+	switch {
+	case u == nil:
+		return msg
+	case u.User != nil:
+		return "holds credentials, which belong in the AWS environment or in archive.access_key_file and archive.secret_key_file"
+	case strings.Contains(s, "#"):
+		return fmt.Sprintf("%q has a #, behind which nothing is read: write it as %%23", s)
+	case u.Scheme == "file":
+		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || u.RawQuery != "" || u.ForceQuery {
+			return fmt.Sprintf("%q is not a directory: write file:///dir, with three slashes and the full path", s)
+		}
+		return checkText(u.Path)
+	case u.Scheme != "s3" || u.Host == "":
+		return fmt.Sprintf("%q is not an archive: write %s", s, form)
+	case strings.Contains(u.Host, ":"):
+		return fmt.Sprintf("%q has a port behind the bucket: name the server with ?endpoint=http://host:port", s)
+	}
+	if msg := checkPrefix(strings.Trim(u.Path, "/")); msg != "" {
+		return msg
+	}
+	return checkArchiveQuery(u)
+}
+
+// prefixBytesMax leaves room for the rest of an object's name, of which S3 takes 1,024 bytes.
+const prefixBytesMax = 512
+
+// checkPrefix refuses what servers and tools read in different ways.
+func checkPrefix(prefix string) string {
+	if len(prefix) > prefixBytesMax {
+		return fmt.Sprintf("its prefix has %d bytes: the most is %d", len(prefix), prefixBytesMax)
+	}
+	for segment := range strings.SplitSeq(prefix, "/") {
+		if prefix != "" && (segment == "" || segment == "." || segment == "..") {
+			return fmt.Sprintf("its prefix %q has an empty part, . or ..: leave it out", prefix)
+		}
+	}
+	return checkText(prefix)
+}
+
+func checkArchiveQuery(u *url.URL) string {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return fmt.Sprintf("the part behind ? cannot be read: %s", err)
+	}
+	for name, values := range q {
+		if !slices.Contains([]string{"endpoint", "region", "path_style"}, name) {
+			return fmt.Sprintf("%s is not an option of an archive: there are endpoint, region and path_style", name)
+		}
+		if len(values) > 1 {
+			return fmt.Sprintf("%s is given twice: remove one", name)
+		}
+	}
+	if e := q.Get("endpoint"); e != "" {
+		if msg := checkEndpoint(e); msg != "" {
+			return "endpoint: " + msg
+		}
+	}
+	if r := q.Get("region"); r != "" {
+		if msg := checkRegion(r); msg != "" {
+			return "region: " + msg
+		}
+	}
+	if p := q.Get("path_style"); p != "" && p != "true" && p != "false" {
+		return fmt.Sprintf("path_style=%s is neither true nor false", p)
+	}
+	return ""
+}
+
+// s3Keys are the keys that only an archive in a bucket has a use for.
+var s3Keys = []string{
+	"archive.endpoint", "archive.region", "archive.path_style", "archive.access_key_file", "archive.secret_key_file", "archive.ca_file",
+}
+
+// archive checks what archive.url names, and that the other keys go with it.
+func (v *validator) archive() {
+	a := v.c.Archive
+	if (a.AccessKey == "") != (a.SecretKey == "") && v.sound("archive.access_key_file", "archive.secret_key_file") {
+		set, missing := "archive.access_key_file", "archive.secret_key_file"
+		if a.AccessKey == "" {
+			set, missing = missing, set
+		}
+		v.failf(set, "needs %s as well", missing)
+	}
+	if !v.sound("archive.url", "data.dir", "service", "instance") || a.URL == "" {
+		return
+	}
+	name := strings.NewReplacer("{service}", url.PathEscape(v.c.Service), "{instance}", url.PathEscape(v.c.Instance))
+	u, err := url.Parse(name.Replace(a.URL))
+	if err != nil {
+		v.failf("archive.url", "%q is not a URL once service (%s) and instance (%s) are put in: write them out", a.URL, v.c.Service, v.c.Instance)
+		return
+	}
+	if u.Scheme == "file" {
+		v.localArchive(u.Path)
+		return
+	}
+	if msg := checkBucket(u.Host); msg != "" {
+		v.failf("archive.url", "%s", msg)
+	}
+	for key, value := range map[string]string{"endpoint": a.Endpoint, "region": a.Region} {
+		if in := u.Query().Get(key); in != "" && value != "" && in != value && v.sound("archive."+key) {
+			v.failf("archive."+key, "%s contradicts %s=%s in archive.url: keep one of the two", value, key, in)
+		}
+	}
+}
+
+// localArchive refuses an archive among wayside's own files, where it would be taken for something else, and keys for S3
+// that were written beside it: somebody who sets them believes that a bucket is used. Keys from a weaker source than the
+// URL's are what the URL was meant to replace.
+func (v *validator) localArchive(dir string) {
+	rank := v.c.origins["archive.url"].source.rank()
+	for _, key := range s3Keys {
+		if at, set := v.c.origins[key]; set && at.source.rank() >= rank && v.sound(key) && v.isSet(key) {
+			v.failf(key, "is for an archive in S3, and archive.url is %s: set archive.url to s3://bucket/prefix, or leave %s out", v.c.Archive.URL, key)
+		}
+	}
+	if msg := checkDirectory(dir); msg != "" {
+		v.failf("archive.url", "%s", msg)
+		return
+	}
+	data, err := filepath.Abs(v.c.Data.Dir)
+	if err != nil {
+		return
+	}
+	rel, err := filepath.Rel(data, filepath.Clean(dir))
+	if err != nil {
+		return
+	}
+	first, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
+	if slices.Contains([]string{".", "spool", "store", "quarantine"}, first) {
+		v.failf("archive.url", "%s is a directory of wayside's own: use %s or one outside the data directory", dir, filepath.Join(data, "archive"))
+	}
+}
+
+// isSet says whether a key has another value than nothing, which also a file may write out.
+func (v *validator) isSet(path string) bool {
+	for _, k := range table(v.c) {
+		if k.path == path {
+			value := text(k.field)
+			return value != "" && value != "false"
+		}
+	}
+	return false
+}
+
+// TargetURL returns the archive's URL with endpoint, region and path style in its query, whichever way they were given.
+func (a Archive) TargetURL() string {
+	u, err := url.Parse(a.URL)
+	if err != nil || u.Scheme != "s3" {
+		return a.URL
+	}
+	q := u.Query()
+	for key, value := range map[string]string{"endpoint": a.Endpoint, "region": a.Region} {
+		if value != "" && q.Get(key) == "" {
+			q.Set(key, value)
+		}
+	}
+	if a.PathStyle && q.Get("path_style") == "" {
+		q.Set("path_style", "true")
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}

@@ -1,0 +1,349 @@
+package configs
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Checks of single values. Each returns what is wrong and what to do, or nothing. They look at the text only: no name is
+// looked up and no file is opened here.
+
+// Limits that hold for every key of a type, so that no value can overflow a sum or fill the memory.
+const (
+	textBytesMax    = 4096
+	listElementsMax = 1000
+	durationMax     = 100 * 365 * 24 * Hour
+	numberMax       = 1_000_000_000
+	sizeMax         = 1024 * TiB
+)
+
+// checkType applies the limits of the field's type, which hold for every key.
+func checkType(field any) string {
+	switch p := field.(type) {
+	case *string:
+		return checkText(*p)
+	case *Secret:
+		return checkSecret(string(*p))
+	case *[]string:
+		for _, s := range *p {
+			if msg := checkText(s); msg != "" {
+				return msg
+			}
+		}
+	case *Duration:
+		if *p > durationMax || *p < -durationMax {
+			return fmt.Sprintf("%v is too large: the most is %v", *p, durationMax)
+		}
+	case *int:
+		if *p > numberMax {
+			return fmt.Sprintf("%d is too large: the most is %d", *p, numberMax)
+		}
+	case *Bytes:
+		if *p > sizeMax {
+			return fmt.Sprintf("%v is too large: the most is %v", *p, sizeMax)
+		}
+	}
+	return ""
+}
+
+func checkText(s string) string {
+	switch {
+	case len(s) > textBytesMax:
+		return fmt.Sprintf("has %d bytes: the most is %d", len(s), textBytesMax)
+	case !utf8.ValidString(s):
+		return fmt.Sprintf("%q is not UTF-8 text: write it as UTF-8", s)
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }):
+		return fmt.Sprintf("%q has a control character: leave it out", s)
+	}
+	return ""
+}
+
+const (
+	tokenBytesMin = 12
+	tokenBytesMax = 1024
+)
+
+// checkSecret wants what can stand in an Authorization field and cannot be guessed. It never repeats the value.
+func checkSecret(s string) string {
+	const remedy = "make one with: openssl rand -hex 32"
+	switch {
+	case s == "":
+		return ""
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return "has a space, a line break or a character beyond ASCII, which a header field cannot carry: " + remedy
+	case len(s) < tokenBytesMin:
+		return fmt.Sprintf("has %d characters, and at least %d are needed so that nobody can guess it: %s", len(s), tokenBytesMin, remedy)
+	case len(s) > tokenBytesMax:
+		return fmt.Sprintf("has %d characters: the most is %d", len(s), tokenBytesMax)
+	}
+	return ""
+}
+
+// nameLengthMax bounds the names of service and instance: as many characters as a host name's label may have, and one.
+const nameLengthMax = 64
+
+// checkName accepts what can be part of a file's or an object's name once it is escaped.
+func checkName(s string) string {
+	switch {
+	case s == "." || s == "..":
+		return fmt.Sprintf("%q is not a name: it means a directory; choose another", s)
+	case strings.TrimSpace(s) != s:
+		return fmt.Sprintf("%q begins or ends with a blank: leave it out", s)
+	case strings.ContainsRune(s, '\t'):
+		return fmt.Sprintf("%q has a control character: leave it out", s)
+	case utf8.RuneCountInString(s) > nameLengthMax:
+		return fmt.Sprintf("has %d characters: the most is %d", utf8.RuneCountInString(s), nameLengthMax)
+	}
+	return ""
+}
+
+var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
+
+// checkHost accepts an IP address, without brackets, or a host name. Underscores are allowed: names of containers have them.
+func checkHost(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	if strings.Contains(host, ":") {
+		return fmt.Sprintf("%q is not an IPv6 address: write it in brackets, such as [::1]", host)
+	}
+	name := strings.TrimSuffix(host, ".")
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if len(name) > 253 || !hostLabel.MatchString(label) {
+			return fmt.Sprintf("%q is not a host name: use letters, digits, hyphens and dots, no hyphen at either end of a part", host)
+		}
+	}
+	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
+		return fmt.Sprintf("%q is not an IP address: write four numbers from 0 to 255, such as 127.0.0.1, or a host name", host)
+	}
+	return ""
+}
+
+// checkPort accepts the decimal numbers from least to 65535.
+func checkPort(port string, least int) string {
+	n, err := strconv.Atoi(port)
+	if err != nil || n < least || n > 65535 || strings.Trim(port, "0123456789") != "" {
+		return fmt.Sprintf("%q is not a usable port: write a number from %d to 65535", port, least)
+	}
+	return ""
+}
+
+// parseURL is url.Parse with an error that says what to do. form is what a right one looks like.
+func parseURL(s, form string) (u *url.URL, msg string) {
+	if strings.ContainsFunc(s, unicode.IsSpace) {
+		return nil, fmt.Sprintf("%q has a blank: write %s", s, form)
+	}
+	u, err := url.Parse(s)
+	if err == nil {
+		return u, ""
+	}
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		authority, _, _ := strings.Cut(rest, "/")
+		if !strings.Contains(authority, "[") && strings.Count(authority, ":") > 1 && !strings.Contains(authority, "@") {
+			return nil, fmt.Sprintf("%q is not a URL: write an IPv6 address in brackets, such as http://[::1]:3000", s)
+		}
+	}
+	return nil, fmt.Sprintf("%q is not a URL: write %s", withoutPassword(s), form)
+}
+
+// withoutPassword keeps credentials that were put into a URL by mistake out of an error.
+func withoutPassword(s string) string {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return "…" + s[i:]
+	}
+	return s
+}
+
+// checkURLHost checks host and port of a URL.
+func checkURLHost(u *url.URL) string {
+	if strings.Count(u.Host, ":") > 1 && !strings.HasPrefix(u.Host, "[") {
+		return fmt.Sprintf("%s: write an IPv6 address in brackets, such as %s://[::1]:3000", u.Host, u.Scheme)
+	}
+	if msg := checkHost(u.Hostname()); msg != "" {
+		return msg
+	}
+	if strings.HasSuffix(u.Host, ":") {
+		return fmt.Sprintf("%q has no port behind its colon: write a number from 1 to 65535", u.Host)
+	}
+	if port := u.Port(); port != "" {
+		return checkPort(port, 1)
+	}
+	return ""
+}
+
+func checkUpstream(s string) string {
+	const form = "http://host:port or unix:///path"
+	u, msg := parseURL(s, form)
+	if u == nil {
+		return msg
+	}
+	switch {
+	case u.Scheme == "https":
+		return fmt.Sprintf("%s: TLS to the upstream is not supported: write http://host:port", withoutPassword(s))
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
+		return "has more than an address: write " + form + ", nothing else"
+	case u.Scheme == "unix":
+		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || len(u.Path) < 2 || strings.HasSuffix(u.Path, "/") {
+			return fmt.Sprintf("%q names no socket: write unix:///path, with three slashes", s)
+		}
+		if len(u.Path) > socketPathMax {
+			return fmt.Sprintf("its path has %d bytes, and that of a socket has at most %d: use a shorter one", len(u.Path), socketPathMax)
+		}
+		return ""
+	case u.Scheme != "http" || u.Hostname() == "":
+		return fmt.Sprintf("%q is not an upstream: write %s", s, form)
+	case u.Path != "" && u.Path != "/":
+		return fmt.Sprintf("%s has a path: paths are forwarded as they come, write http://%s", s, u.Host)
+	}
+	return checkURLHost(u)
+}
+
+// socketPathMax is what the kernel takes as the path of a Unix socket, in bytes.
+const socketPathMax = 107
+
+func checkEndpoint(s string) string {
+	const form = "http://host:port or https://host"
+	u, msg := parseURL(s, form)
+	switch {
+	case u == nil:
+		return msg
+	case u.User != nil:
+		return "holds credentials, which belong in the AWS environment or in archive.access_key_file and archive.secret_key_file"
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
+		u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return fmt.Sprintf("%q is not an endpoint: write %s, nothing else", s, form)
+	}
+	return checkURLHost(u)
+}
+
+var regionName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?$`)
+
+func checkRegion(s string) string {
+	if regionName.MatchString(s) {
+		return ""
+	}
+	return fmt.Sprintf("%q is not a region: write its name, such as us-east-1, in letters, digits and hyphens", s)
+}
+
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*[a-z0-9]$`)
+
+// checkBucket holds a bucket's name to the rules of S3 for general purpose buckets.
+func checkBucket(name string) string {
+	const rules = "S3 wants 3 to 63 lower-case letters, digits, hyphens and dots, a letter or digit at both ends"
+	_, err := netip.ParseAddr(name)
+	switch {
+	case len(name) < 3 || len(name) > 63 || !bucketName.MatchString(name):
+		return fmt.Sprintf("%q is not the name of a bucket: %s", name, rules)
+	case strings.Contains(name, "..") || strings.Contains(name, ".-") || strings.Contains(name, "-."):
+		return fmt.Sprintf("%q is not the name of a bucket: no dot may stand beside a dot or a hyphen", name)
+	case err == nil || ipv4Like.MatchString(name):
+		return fmt.Sprintf("%q is not the name of a bucket: it looks like an IP address", name)
+	case strings.HasPrefix(name, "xn--") || strings.HasPrefix(name, "sthree-"):
+		return fmt.Sprintf("%q is not the name of a bucket: S3 reserves names that begin with xn-- or sthree-", name)
+	}
+	return ""
+}
+
+var ipv4Like = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$`)
+
+// checkNetwork accepts an address, or a network whose host bits are zero, in the family that clients are seen in.
+func checkNetwork(s string) string {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		switch {
+		case addr.Is4In6():
+			return fmt.Sprintf("%s is an IPv4 address in IPv6's notation: write %s", s, addr.Unmap())
+		case addr.Zone() != "":
+			return fmt.Sprintf("%s has a zone, by which clients are not told apart: write %s", s, addr.WithZone(""))
+		}
+		return ""
+	}
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		return fmt.Sprintf("%q is neither an address (10.1.2.3) nor a network (10.0.0.0/8)", s)
+	}
+	if prefix.Addr().Is4In6() {
+		if prefix.Bits() < 96 {
+			return fmt.Sprintf("%s mixes IPv4 and IPv6: write the IPv4 network and the IPv6 network as two elements", s)
+		}
+		return fmt.Sprintf("%s is an IPv4 network in IPv6's notation: write %s", s,
+			netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96).Masked())
+	}
+	if masked := prefix.Masked(); masked != prefix {
+		return fmt.Sprintf("%s has bits beyond its /%d: write %s for the network, or %s for the one address", s, prefix.Bits(), masked, prefix.Addr())
+	}
+	return ""
+}
+
+// checkExcludedPath accepts what can be equal to, or begin, the path of a request as it was sent: no query, and escaped.
+func checkExcludedPath(s string) string {
+	switch {
+	case !strings.HasPrefix(s, "/"):
+		return fmt.Sprintf("%q is not a path: begin with /, such as /healthz or /internal/*", s)
+	case strings.ContainsAny(s, "?#"):
+		return fmt.Sprintf("%q has a query or a fragment, which are not looked at: write %s", s, s[:strings.IndexAny(s, "?#")])
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return fmt.Sprintf("%q can never match: write it as clients send it, %s", s, (&url.URL{Path: s}).EscapedPath())
+	case s == "/*":
+		return "\"/*\" leaves nothing to record: name the paths to leave out"
+	}
+	if i := strings.IndexByte(s, '*'); i >= 0 && i != len(s)-1 {
+		return fmt.Sprintf("%q: a * may only stand at the end", s)
+	}
+	return ""
+}
+
+func checkExcludedAgent(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "an empty prefix leaves nothing to record: name an agent, such as kube-probe/"
+	}
+	return ""
+}
+
+// checkHostName wants a bare host name: no scheme, no port, lower case, because that is what a Host field is compared with.
+func checkHostName(s string) string {
+	if s == "" || s != strings.ToLower(s) || strings.ContainsAny(s, "/:@ *") || checkHost(s) != "" {
+		return fmt.Sprintf("%q is not a host name in lower case, without scheme and port: write wayside.example.org", s)
+	}
+	return ""
+}
+
+// omitFields are the fields of archived events that nothing depends on.
+var omitFields = []string{"url_path", "client_address", "upstream_address", "network_protocol_version"}
+
+func checkOmit(name string) string {
+	if slices.Contains(omitFields, name) {
+		return ""
+	}
+	return fmt.Sprintf("%q cannot be left out: only %s can", name, strings.Join(omitFields, ", "))
+}
+
+// checkTemplate knows the rules of package paths, which configs does not import: {name} is one segment, * a run of
+// characters within one, ** any number of segments.
+func checkTemplate(s string) string {
+	const hint = "begin with / and mark what varies, such as /users/{id} or /static/**"
+	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?# ") || len(s) > 256 {
+		return fmt.Sprintf("%q is not a template: %s", s, hint)
+	}
+	for segment := range strings.SplitSeq(s[1:], "/") {
+		switch {
+		case strings.ContainsAny(segment, "{}") && !wholePlaceholder(segment):
+			return fmt.Sprintf("%q: %s must be a whole segment with a name, such as {id}", s, segment)
+		case strings.Contains(segment, "**") && segment != "**":
+			return fmt.Sprintf("%q: ** must be a whole segment, as in /static/**", s)
+		}
+	}
+	return ""
+}
+
+func wholePlaceholder(segment string) bool {
+	return len(segment) > 2 && segment[0] == '{' && segment[len(segment)-1] == '}' &&
+		strings.Count(segment, "{") == 1 && strings.Count(segment, "}") == 1
+}

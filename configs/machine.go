@@ -1,0 +1,90 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Checks that look at this machine. They refuse only what no later moment makes right: a directory that is missing or may
+// not be written to, a name that does not resolve and a full disk are left to the processes, which go on and say so.
+
+// checkDirectory refuses a path at which there is a file, or that runs through one.
+func checkDirectory(dir string) string {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && !info.IsDir(), errors.Is(err, syscall.ENOTDIR):
+		return fmt.Sprintf("%s is a file, or leads through one: name a directory, which is made if it is missing", dir)
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return fmt.Sprintf("%.40s… is too long for a path on this machine: name a shorter one", dir)
+	case errors.Is(err, syscall.ELOOP):
+		return fmt.Sprintf("%s is a symbolic link that leads back to itself: name a directory", dir)
+	}
+	return ""
+}
+
+// diskBytes is the size of the filesystem that dir is on, or would be; 0 if it is not known.
+func diskBytes(dir string) Bytes {
+	dir, err := filepath.Abs(dir)
+	for err == nil {
+		var fs syscall.Statfs_t
+		if syscall.Statfs(dir, &fs) == nil {
+			return Bytes(fs.Blocks) * Bytes(fs.Frsize) //nolint:gosec // a disk has less than 8 EiB
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			break
+		}
+		dir = parent
+	}
+	return 0
+}
+
+// The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and what queue, marks and
+// tables begin with. At most half of the limit is kept for growth, so it is all needed twice.
+const (
+	storeBytesMin = 24 * MiB
+	growthFactor  = 2
+	// queueShare and queueBytesMin repeat how the queue is cut to a small limit: a segment is at most an eighth of it.
+	queueShare, segmentsInQueue = 4, 8
+	queueBytesMin               = MiB
+)
+
+// dataBytesMin is the least data.bytes_max with which events get from the spool into the store.
+func (c *Config) dataBytesMin() Bytes {
+	journal := func(limit Bytes) Bytes {
+		queue := max(min(c.Spool.BytesMax, limit/queueShare), queueBytesMin)
+		return Bytes(c.Spool.Segments) * min(c.Spool.SegmentBytes, queue/segmentsInQueue)
+	}
+	least := growthFactor * storeBytesMin
+	for range 64 { // a larger limit means larger segments, up to spool.segment_bytes
+		next := growthFactor * (storeBytesMin + journal(least))
+		if next <= least {
+			break
+		}
+		least = next
+	}
+	return (least + MiB - 1) / MiB * MiB
+}
+
+// data checks the limits of the data directory against what is there.
+func (v *validator) data() {
+	c := v.c
+	if v.sound("data.dir") {
+		if msg := checkDirectory(c.Data.Dir); msg != "" {
+			v.failf("data.dir", "%s", msg)
+		}
+	}
+	if !v.sound("data.dir", "data.bytes_max", "data.free_min", "spool.bytes_max", "spool.segments", "spool.segment_bytes") {
+		return
+	}
+	if least := c.dataBytesMin(); c.Data.BytesMax > 0 && c.Data.BytesMax < least {
+		v.failf("data.bytes_max", "%v is too small: journal (%d segments) and store take %v before the first hour is over, and as much is kept for growth; the least is %v",
+			c.Data.BytesMax, c.Spool.Segments, least/growthFactor, least)
+	}
+	if disk := diskBytes(c.Data.Dir); disk > 0 && c.Data.FreeMin >= disk {
+		v.failf("data.free_min", "%v is not less than the whole filesystem of %s (%d MiB): nothing would ever be recorded; lower it", c.Data.FreeMin, c.Data.Dir, disk/MiB)
+	}
+}

@@ -1,0 +1,129 @@
+package configs
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// keyFileBytesMax bounds a file with a secret or with certificates.
+const keyFileBytesMax = 1 << 20
+
+// readSecrets reads the files that the *_file keys name. A token and a token file from sources of the same strength
+// contradict each other; otherwise the stronger source wins.
+func (l *loader) readSecrets(c *Config) {
+	token, file := l.origins["admin.token"], l.origins["admin.token_file"]
+	switch {
+	case c.Admin.TokenFile == "":
+	case c.Admin.Token != "" && token.source == file.source:
+		l.failf(file, "admin.token_file", "admin.token is set too: keep one of the two")
+	case c.Admin.Token == "" || file.source.rank() > token.source.rank():
+		l.readSecret("admin.token_file", c.Admin.TokenFile, &c.Admin.Token, checkSecret)
+	}
+	l.readSecret("archive.access_key_file", c.Archive.AccessKeyFile, &c.Archive.AccessKey, checkAccessKey)
+	l.readSecret("archive.secret_key_file", c.Archive.SecretKeyFile, &c.Archive.SecretKey, checkAccessKey)
+	l.readCertificates(c)
+}
+
+// readSecret reads a secret from a file; check says what is wrong with one.
+func (l *loader) readSecret(path, file string, into *Secret, check func(string) string) {
+	if file == "" {
+		return
+	}
+	data, ok := l.readKeyFile(path, file)
+	if !ok {
+		return
+	}
+	secret := strings.TrimSpace(string(data))
+	if secret == "" {
+		l.failf(l.origins[path], path, "%s is empty: write the secret into it", file)
+		return
+	}
+	if msg := check(secret); msg != "" {
+		l.failf(l.origins[path], path, "what is in %s %s", file, msg)
+		return
+	}
+	*into = Secret(secret)
+}
+
+// checkAccessKey refuses what cannot stand in a header field, such as a second line.
+func checkAccessKey(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "has a space, a line break or a character beyond ASCII: write the key alone into it"
+	}
+	return ""
+}
+
+// readCertificates reads archive.ca_file, so that a reload notices other certificates in it and both processes trust the
+// same ones.
+func (l *loader) readCertificates(c *Config) {
+	const path = "archive.ca_file"
+	if c.Archive.CAFile == "" {
+		return
+	}
+	data, ok := l.readKeyFile(path, c.Archive.CAFile)
+	if !ok {
+		return
+	}
+	if msg := checkCertificates(data); msg != "" {
+		l.failf(l.origins[path], path, "%s %s", c.Archive.CAFile, msg)
+		return
+	}
+	c.Archive.CA = string(data)
+}
+
+func checkCertificates(data []byte) string {
+	n := 0
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue // a key beside its certificate is not read
+		}
+		n++
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return fmt.Sprintf("holds a certificate that cannot be read, number %d (%s): write it anew", n, err)
+		}
+	}
+	if n == 0 {
+		return "holds no PEM certificate: it needs at least one block that begins with -----BEGIN CERTIFICATE-----"
+	}
+	return ""
+}
+
+// readKeyFile reads a small file. Only regular files are read: anything else could block, or have no end.
+func (l *loader) readKeyFile(path, name string) (data []byte, ok bool) {
+	at := l.origins[path]
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = fmt.Errorf("%s is a directory", name)
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is not a regular file", name)
+	default:
+		data, err = readAtMost(name, keyFileBytesMax)
+	}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		l.failf(at, path, "cannot read the file: %s: let uid %d read it, or name another file", err, os.Getuid())
+	case err != nil:
+		l.failf(at, path, "cannot read the file: %s: name a file that is there", err)
+	}
+	return data, err == nil
+}
+
+func readAtMost(name string, most int64) ([]byte, error) {
+	file, err := os.Open(name) //nolint:gosec // named by the operator
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", name, most)
+	}
+	return data, err
+}

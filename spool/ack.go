@@ -4,35 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
-
-// takeDeletesLocked hands out the acknowledged entries that are still in q.
-func (e *epoch) takeDeletesLocked(q *queueFile) []entry {
-	out := e.deletes
-	e.deletes = nil
-	n := 0
-	for i := range out {
-		if out[i].file == q {
-			out[n] = out[i]
-			n++
-		}
-	}
-	return out[:n]
-}
-
-func (s *Set) restoreDeletes(e *epoch, deletes []entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e.deletes = append(e.deletes, deletes...)
-}
-
-func keys(entries []entry) [][]byte {
-	out := make([][]byte, len(entries))
-	for i := range entries {
-		out[i] = entries[i].key()
-	}
-	return out
-}
 
 // commitAcks commits the acknowledgements of every epoch that has some. The caller holds sem.
 func (s *Set) commitAcks() error {
@@ -57,29 +31,29 @@ func (s *Set) commitAcksOf(e *epoch) error {
 	q := e.writer()
 	s.mu.Lock()
 	if q == nil {
-		e.ackPending, e.deletes = false, nil
+		e.ackPending = false
 		s.mu.Unlock()
 		return nil
 	}
-	deletes := e.takeDeletesLocked(q)
-	m := e.metaLocked(0, nil)
+	m := e.stateLocked(0, nil)
+	c := queue.Change{Removals: q.Removals(), State: m}
 	s.mu.Unlock()
-	err := q.commit(nil, keys(deletes), m)
+	err := q.Commit(c)
 	switch {
 	case err == nil:
 		s.commits.Add(1)
 		e.counters.committed(m)
-		s.settleAcks(e, m)
+		s.pruneAcked(e, m)
 		s.recycleHeld(e)
 		return nil
-	case isFull(err):
-		s.restoreDeletes(e, deletes)
+	case errors.Is(err, queue.ErrFull):
 		s.fullCommits.Add(1)
 		return fmt.Errorf("%w: %w", ErrQueueFull, err)
 	case e.closed:
 		s.commitFailed(err)
+		q.Retire()
 		s.mu.Lock()
-		q.readOnly, e.ackPending = true, false
+		e.ackPending = false
 		s.mu.Unlock()
 		return nil
 	default:
@@ -87,20 +61,20 @@ func (s *Set) commitAcksOf(e *epoch) error {
 	}
 }
 
-// settleAcks notes that m is durable, and removes the queue files that have nothing left to deliver.
-func (s *Set) settleAcks(e *epoch, m *meta) {
+// pruneAcked notes that m is durable, and removes the queue files that have nothing left to deliver.
+func (s *Set) pruneAcked(e *epoch, m *queue.State) {
 	s.mu.Lock()
 	if e.acked == m.Acked {
 		e.ackPending = false
 	}
-	var drained []*queueFile
+	var drained []*queue.File
 	if len(e.files) > 1 {
-		inUse := make(map[*queueFile]bool)
+		inUse := make(map[*queue.File]bool)
 		for i := range e.index {
 			inUse[e.index[i].file] = true
 		}
 		last := len(e.files) - 1
-		kept := make([]*queueFile, 0, len(e.files))
+		kept := make([]*queue.File, 0, len(e.files))
 		for i, q := range e.files {
 			if i == last || inUse[q] || e.acked != m.Acked {
 				kept = append(kept, q)
@@ -112,8 +86,8 @@ func (s *Set) settleAcks(e *epoch, m *meta) {
 	}
 	s.mu.Unlock()
 	for _, q := range drained {
-		if err := errors.Join(q.close(), os.Remove(q.name)); err != nil {
-			s.o.Logger.Warn("drained queue file stays", "file", q.name, "error", err)
+		if err := errors.Join(q.Close(), os.Remove(q.Name())); err != nil {
+			s.o.Logger.Warn("drained queue file stays", "file", q.Name(), "error", err)
 		}
 	}
 }

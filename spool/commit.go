@@ -8,6 +8,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
@@ -17,8 +18,8 @@ func (s *Set) Run(ctx context.Context) error {
 	defer acks.Stop()
 	defer reopen.Stop()
 	armed, acksArmed := false, false
-	var told dropLog
-	defer func() { told.log(s, time.Now().Add(dropLogInterval)) }()
+	var drops dropLog
+	defer func() { drops.log(s, time.Now().Add(dropLogInterval)) }()
 	failed := false // the last commit failed: wait for the interval before the next, whoever kicks
 	for {
 		due := false
@@ -33,9 +34,9 @@ func (s *Set) Run(ctx context.Context) error {
 			_ = s.step(ctx, s.commitAcks)
 		case <-reopen.C:
 			_ = s.step(ctx, s.reopen)
-			_ = s.step(ctx, s.giveUp)
+			_ = s.step(ctx, s.expire)
 			reopen.Reset(s.o.ReopenInterval)
-			told.log(s, time.Now())
+			drops.log(s, time.Now())
 		}
 		if due || (!failed && s.urgent()) {
 			failed = s.step(ctx, func() error { return s.commit(false) }) != nil
@@ -80,7 +81,7 @@ func (s *Set) urgent() bool {
 }
 
 // hasPending reports whether something waits for the interval: events, sealed segments that could not be committed, or
-// drops that no drop record has told.
+// drops that no drop record has reported.
 func (s *Set) hasPending() bool {
 	j := s.journal.Load()
 	if j == nil {
@@ -92,7 +93,7 @@ func (s *Set) hasPending() bool {
 	s.mu.Lock()
 	taken := len(s.current.taken) > 0
 	s.mu.Unlock()
-	return taken || s.untold()
+	return taken || s.unreported()
 }
 
 func (s *Set) hasAcks() bool {
@@ -118,7 +119,7 @@ func (s *Set) commit(force bool) error {
 	}
 	e := s.current
 	err := s.freeHeld(e, j)
-	s.tellDrops(j)
+	s.reportDrops(j)
 	j.Seal(false)
 	through, takenErr := s.commitTaken(e, j)
 	err = errors.Join(err, takenErr)
@@ -134,7 +135,7 @@ func (s *Set) commit(force bool) error {
 
 // freeHeld makes the later commit that lets segments be reused, when there is no free one left and nothing else to write.
 func (s *Set) freeHeld(e *epoch, j *journal.Journal) error {
-	if len(e.held) == 0 || j.Pending().Free > 0 {
+	if j.Held() == 0 || j.Pending().Free > 0 {
 		return nil
 	}
 	return s.commitAcksOf(e)
@@ -171,19 +172,19 @@ func (s *Set) build(seg *journal.Segment) (b entry, value []byte) {
 		if s.builder.Add(seq, payload, response) != nil {
 			return // a record this binary did not write; counted with the missing ones
 		}
-		if b.records == 0 {
-			b.first = seq
+		if b.Records == 0 {
+			b.First = seq
 		}
-		b.last = seq
-		b.records++
+		b.Last = seq
+		b.Records++
 		if response {
-			b.responses++
+			b.Responses++
 		}
 	})
 	if err != nil {
 		s.o.Logger.Error("journal segment cannot be read to its end", "error", err)
 	}
-	b.size = s.builder.Size()
+	b.Size = s.builder.Size()
 	b.at = s.o.Now().Add(-s.o.CommitInterval)
 	return b, s.builder.Bytes()
 }
@@ -194,13 +195,13 @@ func (s *Set) commitSegment(e *epoch, seg *journal.Segment) error {
 		return ErrUnavailable // reopen begins a new file
 	}
 	b, value := s.build(seg)
-	if b.records == 0 {
+	if b.Records == 0 {
 		s.committed(e, seg, nil, nil, nil)
 		s.recycle(seg)
 		return nil
 	}
 	err := s.write(e, seg.Generation(), &b, value)
-	if err != nil && !isFull(err) {
+	if err != nil && !errors.Is(err, queue.ErrFull) {
 		if err = s.roll(e, err); err != nil {
 			return err
 		}
@@ -210,10 +211,12 @@ func (s *Set) commitSegment(e *epoch, seg *journal.Segment) error {
 	if err == nil {
 		s.committed(e, seg, &b, value, e.writer())
 		s.recycleHeld(e)
-		e.held = append(e.held, seg)
+		if j := s.journal.Load(); j != nil {
+			j.Hold(seg)
+		}
 		return nil
 	}
-	if isFull(err) {
+	if errors.Is(err, queue.ErrFull) {
 		s.fullCommits.Add(1)
 		s.setDegraded("queue is full: " + err.Error())
 		return fmt.Errorf("%w: %w", ErrQueueFull, err)
@@ -228,31 +231,31 @@ func (s *Set) write(e *epoch, generation uint64, b *entry, value []byte) error {
 	if q == nil {
 		return fmt.Errorf("%w: no queue file", ErrUnavailable)
 	}
-	s.mu.Lock()
-	deletes := e.takeDeletesLocked(q)
-	m := e.metaLocked(generation, b)
-	s.mu.Unlock()
-	err := q.commit([]put{{b.key(), value}}, keys(deletes), m)
-	if err != nil && isFull(err) && len(deletes) > 0 {
-		s.restoreDeletes(e, deletes)
+	change := func() queue.Change {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return queue.Change{Batch: &b.Batch, Value: value, Removals: q.Removals(), State: e.stateLocked(generation, b)}
+	}
+	c := change()
+	err := q.Commit(c)
+	if errors.Is(err, queue.ErrFull) && c.Removals > 0 {
 		if err := s.commitAcksOf(e); err != nil {
 			return err
 		}
-		deletes = nil
-		err = q.commit([]put{{b.key(), value}}, nil, m)
+		c = change()
+		err = q.Commit(c)
 	}
 	if err != nil {
-		s.restoreDeletes(e, deletes)
-		return err
+		return err //nolint:wrapcheck // the callers say what failed
 	}
 	s.commits.Add(1)
-	e.counters.committed(m)
-	s.settleAcks(e, m)
+	e.counters.committed(c.State)
+	s.pruneAcked(e, c.State)
 	return nil
 }
 
 // committed moves a segment from taken to the index. The responses that its batch misses are counted as dropped.
-func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queueFile) {
+func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queue.File) {
 	_, published := seg.Published()
 	lost := uint64(0)
 	defer func() {
@@ -266,9 +269,9 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 	e.taken = e.taken[1:]
 	e.generation = max(e.generation, seg.Generation())
 	if b != nil {
-		published -= min(published, uint64(b.responses))
-		e.recorded += uint64(b.responses)
-		e.lastSeq = b.last
+		published -= min(published, uint64(b.Responses))
+		e.recorded += uint64(b.Responses)
+		e.lastSeq = b.Last
 		b.file = q
 		if s.cachedBytes+len(value) <= cacheBytesMax {
 			b.cached = append(make([]byte, 0, len(value)), value...)
@@ -284,11 +287,11 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 	s.changedLocked()
 }
 
+// recycleHeld lets the journal use again what an earlier commit took, now that a later one has followed.
 func (s *Set) recycleHeld(e *epoch) {
-	for _, seg := range e.held {
-		s.recycle(seg)
+	if j := s.journal.Load(); j != nil && e == s.current {
+		j.RecycleHeld()
 	}
-	e.held = nil
 }
 
 func (s *Set) recycle(seg *journal.Segment) {

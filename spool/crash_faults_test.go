@@ -52,7 +52,7 @@ func crasherMain(dir string) {
 		_ = s.Flush(context.Background())
 		if ages && round%2 == 1 {
 			now = now.Add(2 * time.Hour)
-			_ = inStep(s, s.giveUp)
+			_ = inStep(s, s.expire)
 			continue
 		}
 		batches, _ := s.Peek(context.Background(), PeekOptions{})

@@ -11,7 +11,9 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
+	"github.com/wayside-proxy/wayside/internal/disk"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // cacheBytesMax bounds the recently committed values kept in memory, over all epochs, so that the usual Peek does not
@@ -30,15 +32,14 @@ type epoch struct {
 	// Guarded by Set.mu.
 	index          []entry            // committed, not acknowledged; ascending, without overlap
 	taken          []*journal.Segment // sealed and handed out by the journal, not committed; oldest first
-	files          []*queueFile       // ascending number; changed only by the committer, under the lock
-	deletes        []entry            // acknowledged, still in a file
+	files          []*queue.File      // ascending number; changed only by the committer, under the lock
 	generation     uint64             // committed up to
 	lastSeq        uint64             // committed up to
 	recorded       uint64             // responses committed, acknowledged ones included
 	acked          uint64
 	ackedResponses uint64
-	leaving        []entry   // being given up: not in the index any more, not counted yet
-	givenUp        uint64    // what is up to it, and was not acknowledged, was given up; 0: nothing
+	expiring       []entry   // being removed for their age: not in the index any more, not counted yet
+	expired        uint64    // everything up to this seq that was not acknowledged expired; 0: nothing
 	peeked         uint64    // the last seq that Peek handed out …
 	peekedAt       time.Time // … and when
 	flushed        uint64    // Peek hands out batches up to it without waiting
@@ -46,30 +47,37 @@ type epoch struct {
 
 	// Owned by the committer (whoever holds Set.sem).
 	lock     *os.File
-	held     []*journal.Segment // committed; reused after a later commit
-	reported told               // written under Set.mu as well
+	reported reportedDrops // written under Set.mu as well
 }
 
 // writer is the queue file that takes commits; nil if none can.
-func (e *epoch) writer() *queueFile {
-	if n := len(e.files); n > 0 && !e.files[n-1].readOnly {
+func (e *epoch) writer() *queue.File {
+	if n := len(e.files); n > 0 && e.files[n-1].Writable() {
 		return e.files[n-1]
 	}
 	return nil
 }
 
-// metaLocked is the state to commit together with a batch (or none).
-func (e *epoch) metaLocked(generation uint64, add *entry) *meta {
-	m := &meta{
-		Version: metaVersion, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,
+// entry is a committed batch as the index knows it.
+type entry struct {
+	queue.Batch
+	file   *queue.File // nil when the batch is held in memory only
+	cached []byte      // immutable; nil when the value must be read from file
+	at     time.Time   // recording moment of its first event, or when it was found
+}
+
+// stateLocked is the state to commit together with a batch (or none).
+func (e *epoch) stateLocked(generation uint64, add *entry) *queue.State {
+	m := &queue.State{
+		Version: queue.Version, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,
 		Recorded: e.recorded, Acked: e.acked, AckedResponses: e.ackedResponses, Excluded: e.counters.excluded(),
 	}
-	if m.Dropped, _ = e.counters.droppedByReason(); e.givenUp > 0 {
-		m.Version, m.GivenUp = metaVersionAge, e.givenUp
+	if m.Dropped, _ = e.counters.droppedByReason(); e.expired > 0 {
+		m.Version, m.Expired = queue.VersionExpired, e.expired
 	}
-	m.Told = e.reported.byReason()
+	m.Reported = e.reported.byReason()
 	if add != nil {
-		m.LastSeq, m.Recorded = max(m.LastSeq, add.last), m.Recorded+uint64(add.responses)
+		m.LastSeq, m.Recorded = max(m.LastSeq, add.Last), m.Recorded+uint64(add.Responses)
 	}
 	return m
 }
@@ -80,15 +88,15 @@ func (e *epoch) ackLocked(seq uint64) (freed int) {
 		return 0
 	}
 	n := 0
-	for n < len(e.index) && e.index[n].last <= seq {
+	for n < len(e.index) && e.index[n].Last <= seq {
 		entry := &e.index[n]
-		e.ackedResponses += uint64(entry.responses)
+		e.ackedResponses += uint64(entry.Responses)
 		if entry.file != nil { // a batch held in memory for want of a file is no cached copy
 			freed += len(entry.cached)
 		}
 		entry.cached = nil
-		if entry.file != nil && !entry.file.readOnly {
-			e.deletes = append(e.deletes, *entry)
+		if entry.file != nil {
+			entry.file.Remove(&entry.Batch)
 		}
 		n++
 	}
@@ -103,8 +111,8 @@ func (e *epoch) ackLocked(seq uint64) (freed int) {
 
 // findLocked returns the entry that begins with seq first, or nil.
 func (e *epoch) findLocked(first uint64) *entry {
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= first })
-	if i < len(e.index) && e.index[i].first == first {
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= first })
+	if i < len(e.index) && e.index[i].First == first {
 		return &e.index[i]
 	}
 	return nil
@@ -112,16 +120,16 @@ func (e *epoch) findLocked(first uint64) *entry {
 
 // coveringLocked returns the entry that takes in all from first to last, or nil.
 func (e *epoch) coveringLocked(first, last uint64) *entry {
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first > first })
-	if i > 0 && e.index[i-1].last >= last {
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First > first })
+	if i > 0 && e.index[i-1].Last >= last {
 		return &e.index[i-1]
 	}
 	return nil
 }
 
 func (e *epoch) removeLocked(first uint64) {
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= first })
-	if i < len(e.index) && e.index[i].first == first {
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= first })
+	if i < len(e.index) && e.index[i].First == first {
 		e.index = append(e.index[:i:i], e.index[i+1:]...)
 	}
 }
@@ -159,7 +167,7 @@ func lockFolder(dir string, create bool) (*os.File, error) {
 func (e *epoch) closeFiles() error {
 	var errs []error
 	for _, q := range e.files {
-		errs = append(errs, q.close())
+		errs = append(errs, q.Close())
 	}
 	e.files = nil
 	if e.lock != nil {
@@ -196,18 +204,18 @@ func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, err e
 			_ = journal.Unmap(page)
 		}
 	}()
-	q, err := createQueue(o, e.dir, 0, &meta{Version: metaVersion, Epoch: e.id})
+	q, err := queue.Create(o.queue(), e.dir, 0, &queue.State{Version: queue.Version, Epoch: e.id})
 	if err != nil {
 		return nil, err
 	}
-	e.files = []*queueFile{q}
+	e.files = []*queue.File{q}
 	j, err = journal.Create(journal.Options{
 		Dir: e.dir, Epoch: e.id, SegmentBytes: o.segmentBytes, Segments: o.Segments, OpenFile: o.OpenFile, Notify: notify,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err = syncDir(o.Dir); err != nil {
+	if err = disk.SyncDir(o.Dir); err != nil {
 		j.Close(true)
 		return nil, err
 	}

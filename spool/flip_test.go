@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // TestFlippedKeysAndState flips bits where a queue file has no checksum of bbolt's or of a batch's: in the keys, which say how many
@@ -21,7 +23,7 @@ func TestFlippedKeysAndState(t *testing.T) {
 		merge(want, appendN(t, s, 100*n, 100))
 		mustFlush(t, s)
 	}
-	epoch, queue := s.Epoch(), queueName(s.current.dir, 0)
+	epoch, queue := s.Epoch(), queue.Name(s.current.dir, 0)
 	abandon(t, s)
 	for _, name := range segmentsIn(t, filepath.Dir(queue)) {
 		if err := os.Remove(name); err != nil { // they would be of help
@@ -87,8 +89,8 @@ func partsOf(t *testing.T, queue string) map[string][]byte {
 	defer db.Close()
 	parts := map[string][]byte{}
 	err = db.View(func(tx *bolt.Tx) error {
-		parts["state"] = bytes.Clone(tx.Bucket(bucketMeta).Get(keyState))
-		return tx.Bucket(bucketBatches).ForEach(func(k, _ []byte) error {
+		parts["state"] = bytes.Clone(tx.Bucket([]byte("meta")).Get([]byte("state")))
+		return tx.Bucket([]byte("batches")).ForEach(func(k, _ []byte) error {
 			parts[fmt.Sprintf("key %d", len(parts))] = bytes.Clone(k)
 			return nil
 		})

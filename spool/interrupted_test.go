@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // TestRecoveryCutShort: a process that dies when it has brought a part of a dead one's journal into the queue leaves the figures there
@@ -43,7 +45,7 @@ func TestRecoveryCutShort(t *testing.T) {
 			return time.Now()
 		}
 		abandon(t, openSet(t, cut))
-		if err := readQueue(filepath.Join(c.Dir, epoch.String()), epoch, 0, func(m *meta, _ []entry) {
+		if err := queue.Inspect(filepath.Join(c.Dir, epoch.String()), 0, epoch, func(_ *queue.File, m *queue.State, _ []queue.Batch) {
 			if m.LastSeq > 20 && m.LastSeq < uint64(appended) {
 				between++
 			}

@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/memfault"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // Ledger is the account of one epoch, cumulative since the epoch began.
@@ -66,7 +67,7 @@ func (c *counters) add(slot int, n uint64) {
 	defer c.mu.RUnlock()
 	c.memory[slot].Add(n)
 	if c.page != nil {
-		_ = guard(func() {
+		_ = memfault.Catch(func() {
 			for i := range pageCopies {
 				atomic.AddUint64(c.word(i, slot), n)
 			}
@@ -112,7 +113,7 @@ func (c *counters) attach(page []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.page = page
-	_ = guard(func() {
+	_ = memfault.Catch(func() {
 		for slot := range c.memory {
 			for i := range pageCopies {
 				atomic.StoreUint64(c.word(i, slot), c.memory[slot].Load())
@@ -132,7 +133,7 @@ func (c *counters) detach() {
 }
 
 // committed notes the committer's figures in the page, for a start that finds no readable queue.
-func (c *counters) committed(m *meta) {
+func (c *counters) committed(m *queue.State) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.page == nil {
@@ -144,7 +145,7 @@ func (c *counters) committed(m *meta) {
 	binary.LittleEndian.PutUint64(b[16:], m.AckedResponses)
 	binary.LittleEndian.PutUint64(b[24:], m.LastSeq)
 	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
-	_ = guard(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
+	_ = memfault.Catch(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
 }
 
 func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
@@ -158,7 +159,7 @@ func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
-	err = guard(func() {
+	err = memfault.Catch(func() {
 		copy(page, pageMagic)
 		binary.LittleEndian.PutUint32(page[8:], pageVersion)
 		copy(page[16:32], epoch[:])
@@ -174,20 +175,20 @@ func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
 // pageFigures is what a ledger page of a dead process says.
 type pageFigures struct {
 	counters  [counterSlots]uint64
-	committed *meta // nil when that part is damaged or was being written
+	committed *queue.State // nil when that part is damaged or was being written
 }
 
-// refuseNewer returns an error that wraps errNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Nothing
+// refuseNewer returns an error that wraps queue.ErrNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Nothing
 // of the folder may be touched then. The queue says its version when it is read.
 func refuseNewer(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, "ledger"))
 	if err == nil && len(b) >= 36 && string(b[:8]) == pageMagic && crc32.Checksum(b[:32], castagnoli) == binary.LittleEndian.Uint32(b[32:]) {
 		if version := binary.LittleEndian.Uint32(b[8:]); version > pageVersion {
-			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", errNewer, filepath.Join(dir, "ledger"), version, pageVersion)
+			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", queue.ErrNewer, filepath.Join(dir, "ledger"), version, pageVersion)
 		}
 	}
 	if err := journal.Version(dir); err != nil {
-		return fmt.Errorf("%w: %w", errNewer, err)
+		return fmt.Errorf("%w: %w", queue.ErrNewer, err)
 	}
 	return nil
 }
@@ -215,23 +216,10 @@ func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 	}
 	c := b[pageCommitted:]
 	if crc32.Checksum(c[:32], castagnoli) == binary.LittleEndian.Uint32(c[32:]) {
-		p.committed = &meta{
+		p.committed = &queue.State{
 			Recorded: binary.LittleEndian.Uint64(c), Acked: binary.LittleEndian.Uint64(c[8:]),
 			AckedResponses: binary.LittleEndian.Uint64(c[16:]), LastSeq: binary.LittleEndian.Uint64(c[24:]),
 		}
 	}
 	return p, true
-}
-
-// guard runs fn and turns a panic, a SIGBUS from a mapping included, into an error.
-func guard(fn func()) (err error) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errPanicked, p)
-		}
-		debug.SetPanicOnFault(old)
-	}()
-	fn()
-	return nil
 }

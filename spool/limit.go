@@ -12,7 +12,7 @@ func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
 	err := s.step(ctx, func() error {
 		s.o.QueueBytesMax = max(bytesMax, QueueBytesMin, queueSegments*int64(s.o.segmentBytes))
 		if q := s.current.writer(); q != nil {
-			q.limit(s.o.QueueBytesMax)
+			q.Limit(s.o.QueueBytesMax)
 		}
 		return nil
 	})
@@ -22,11 +22,3 @@ func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
 	s.notify() // what did not fit may now
 	return nil
 }
-
-// limit sets the size up to which the file may grow. Only the committer calls it, as bbolt reads the figure while writing.
-func (q *queueFile) limit(bytesMax int64) {
-	q.db.MaxSize, q.db.AllocSize = int(bytesMax), allocBytes(bytesMax)
-}
-
-// allocBytes is by how much a file that may become so large grows at a time.
-func allocBytes(bytesMax int64) int { return int(min(max(bytesMax/16, 64<<10), 1<<20)) }

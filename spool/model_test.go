@@ -168,7 +168,7 @@ func (m *model) close(t *rapid.T) {
 func (m *model) age(t *rapid.T) {
 	m.flush(t)
 	m.now = m.now.Add(2 * time.Hour)
-	if err := inStep(m.s, m.s.giveUp); err != nil {
+	if err := inStep(m.s, m.s.expire); err != nil {
 		t.Fatal(err)
 	}
 	for key := range m.held {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // TestNewerFolderIsLeftAlone: a folder that a newer wayside wrote is refused, stays as it is byte for byte, and does not keep
@@ -89,9 +91,9 @@ func raiseQueue(t *testing.T, dir string, by uint32) {
 		t.Fatal(err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		var m meta
-		metas := tx.Bucket(bucketMeta)
-		if err := json.Unmarshal(metas.Get(keyState), &m); err != nil {
+		var m queue.State
+		metas := tx.Bucket([]byte("meta"))
+		if err := json.Unmarshal(metas.Get([]byte("state")), &m); err != nil {
 			return err
 		}
 		m.Version += 2 * int(int32(by)) //nolint:gosec // 1 or -1; 1 is of this version, and so is 2
@@ -99,7 +101,7 @@ func raiseQueue(t *testing.T, dir string, by uint32) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(metas.Put(keyState, text), metas.Put(keyStateSum, stateSum(text)))
+		return errors.Join(metas.Put([]byte("state"), text), metas.Put([]byte("state.crc32c"), binary.LittleEndian.AppendUint32(nil, crc32.Checksum(text, castagnoli))))
 	})
 	if err != nil {
 		t.Fatal(err)

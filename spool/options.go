@@ -9,6 +9,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // Sentinel errors.
@@ -97,6 +98,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.segmentBytes = min(o.SegmentBytes, max(int(o.QueueBytesMax/queueSegments)&^4095, journal.SegmentBytesMin))
 	return o, nil
+}
+
+// queue are the options of queue files.
+func (o *Options) queue() queue.Options {
+	return queue.Options{OpenFile: o.OpenFile, BytesMax: o.QueueBytesMax}
 }
 
 func def[T comparable](v *T, d T) {

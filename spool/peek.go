@@ -12,7 +12,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/disk"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // Source is the reading side of a spool: a *Set in the same process, or a *Client over a connection.
@@ -65,7 +67,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 		changed := s.changed
 		if e != nil && (wait <= 0 || last) {
 			chosen := e.chooseLocked(o.MaxBytes)
-			e.peeked, e.peekedAt = chosen[len(chosen)-1].last, s.o.Now()
+			e.peeked, e.peekedAt = chosen[len(chosen)-1].Last, s.o.Now()
 			s.mu.Unlock()
 			batches, err := s.load(e, chosen)
 			if err != nil || len(batches) > 0 {
@@ -99,13 +101,13 @@ func (s *Set) readyLocked(o PeekOptions) (*epoch, time.Duration) {
 		if len(e.index) == 0 {
 			continue
 		}
-		if e.closed || e.index[0].first <= e.flushed {
+		if e.closed || e.index[0].First <= e.flushed {
 			return e, 0
 		}
 		events, bytes := 0, 0
 		for i := range e.index {
-			events += int(e.index[i].records)
-			bytes += e.index[i].size
+			events += int(e.index[i].Records)
+			bytes += e.index[i].Size
 			if events >= o.MinEvents || bytes >= o.MaxBytes {
 				return e, 0
 			}
@@ -119,7 +121,7 @@ func (s *Set) readyLocked(o PeekOptions) (*epoch, time.Duration) {
 func (e *epoch) chooseLocked(maxBytes int) []entry {
 	n, bytes := 0, 0
 	for n < len(e.index) {
-		bytes += e.index[n].size
+		bytes += e.index[n].Size
 		if n > 0 && bytes > maxBytes {
 			break
 		}
@@ -137,7 +139,7 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 		raw := c.cached
 		var err error
 		if raw == nil {
-			raw, err = c.file.read(c.key())
+			raw, err = c.file.Read(&c.Batch)
 		}
 		if s.closing.Load() && err != nil {
 			return nil, ErrClosed
@@ -146,12 +148,12 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 		if err == nil && raw != nil {
 			b, err = event.ParseBatch(raw)
 		}
-		if err == nil && raw != nil && b.Epoch == e.id && b.FirstSeq == c.first && b.LastSeq == c.last {
+		if err == nil && raw != nil && b.Epoch == e.id && b.FirstSeq == c.First && b.LastSeq == c.Last {
 			out = append(out, b)
 			continue
 		}
 		if err == nil {
-			err = errDamaged
+			err = queue.ErrDamaged
 		}
 		s.lose(e, c, raw, err)
 	}
@@ -162,28 +164,28 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 // lose takes a batch that cannot be read out of the index, keeps its bytes aside, and counts its responses as dropped.
 func (s *Set) lose(e *epoch, c *entry, raw []byte, cause error) {
 	s.mu.Lock()
-	if e.findLocked(c.first) == nil {
+	if e.findLocked(c.First) == nil {
 		s.mu.Unlock()
 		return // acknowledged meanwhile, which is why its value is gone
 	}
-	e.removeLocked(c.first)
-	e.recorded -= min(e.recorded, uint64(c.responses))
-	e.counters.drop(lostDamaged, uint64(c.responses))
-	if c.file != nil && !c.file.readOnly {
-		e.deletes = append(e.deletes, *c)
+	e.removeLocked(c.First)
+	e.recorded -= min(e.recorded, uint64(c.Responses))
+	e.counters.drop(lostDamaged, uint64(c.Responses))
+	if c.file != nil {
+		c.file.Remove(&c.Batch)
 	}
 	e.ackPending = true
 	s.mu.Unlock()
 	s.notify()
 	s.quarantined.Add(1)
-	name := s.quarantineName(e, fmt.Sprintf("%d-%d.batch", c.first, c.last))
+	name := s.quarantineName(e, fmt.Sprintf("%d-%d.batch", c.First, c.Last))
 	err := os.MkdirAll(filepath.Dir(name), 0o750)
 	if err == nil && raw != nil {
 		err = os.WriteFile(name, raw, 0o600)
 	}
-	s.o.Logger.Error("damaged batch of the queue set aside", "epoch", e.id, "first_seq", c.first, "last_seq", c.last,
-		"responses", c.responses, "file", name, "cause", cause, "error", err)
-	s.report(name, fmt.Sprintf("a batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", c.responses, c.first, c.last, e.id, lostDamaged), cause)
+	s.o.Logger.Error("damaged batch of the queue set aside", "epoch", e.id, "first_seq", c.First, "last_seq", c.Last,
+		"responses", c.Responses, "file", name, "cause", cause, "error", err)
+	s.report(name, fmt.Sprintf("a batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", c.Responses, c.First, c.Last, e.id, lostDamaged), cause)
 }
 
 // Ack implements Source.
@@ -283,13 +285,13 @@ func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 // spooledLocked counts the committed responses with a seq above what was applied and acknowledged.
 func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	through := max(applied, e.acked)
-	for _, held := range [][]entry{e.leaving, e.index} {
+	for _, held := range [][]entry{e.expiring, e.index} {
 		for i := range held {
 			b := &held[i]
 			switch {
-			case b.first > through:
-				n += uint64(b.responses)
-			case b.last > through:
+			case b.First > through:
+				n += uint64(b.Responses)
+			case b.Last > through:
 				part, err := b.responsesAfter(through)
 				if err != nil {
 					return 0, err
@@ -305,7 +307,7 @@ func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 func (b *entry) responsesAfter(seq uint64) (n uint64, err error) {
 	raw := b.cached
 	if raw == nil {
-		if raw, err = b.file.read(b.key()); err != nil {
+		if raw, err = b.file.Read(&b.Batch); err != nil {
 			return 0, err
 		}
 	}
@@ -338,7 +340,7 @@ func (s *Set) Retire(ctx context.Context, id uuid.UUID) error {
 	}
 	s.mu.Unlock()
 	if e.closed {
-		s.tellClosed(e) // the figures are final now
+		s.reportClosedDrops(e) // the figures are final now
 	}
 	s.mu.Lock()
 	drained := e.closed && len(e.index) == 0
@@ -364,7 +366,7 @@ func (s *Set) discard(e *epoch) error {
 		s.retired = append(s.retired, e.closedLedgerLocked())
 	}
 	s.mu.Unlock()
-	if err := errors.Join(syncDir(s.o.Dir), e.closeFiles(), os.RemoveAll(retired)); err != nil {
+	if err := errors.Join(disk.SyncDir(s.o.Dir), e.closeFiles(), os.RemoveAll(retired)); err != nil {
 		s.o.Logger.Warn("retired spool folder stays until the next start", "folder", retired, "error", err)
 	}
 	return nil

@@ -108,7 +108,7 @@ func TestTakenBackIsTold(t *testing.T) {
 	}
 	damageBatch(t, s, 2) // the journal still has it
 	wantHere(t, s, 20, 10)
-	_ = inStep(s, func() error { s.tellDrops(s.journal.Load()); return nil }) // how a commit begins
+	_ = inStep(s, func() error { s.reportDrops(s.journal.Load()); return nil }) // how a commit begins
 	abandon(t, s)
 	s = openSet(t, o)
 	if l := checkLedgers(t, s)[0]; l.Recorded != 30 || l.Dropped["damaged"] != 0 {

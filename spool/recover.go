@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // retiredPrefix marks folders that are being removed.
@@ -73,7 +75,7 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 		return nil, fmt.Errorf("recover spool: %w", err)
 	}
 	e := &epoch{id: uuid.MustParse(filepath.Base(dir)), dir: dir, closed: true}
-	if e.lock, err = lockFolder(dir, false); err != nil && !errors.Is(err, fs.ErrPermission) && !isReadOnly(err) {
+	if e.lock, err = lockFolder(dir, false); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
 		return nil, err
 	}
 	defer func() {
@@ -90,22 +92,22 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	}
 	page, pageOK := readPage(dir, e.id)
 	if known == nil {
-		known = &meta{}
+		known = &queue.State{}
 		if pageOK && page.committed != nil {
 			known = page.committed
 		}
 	}
-	e.acked, e.ackedResponses, e.givenUp = known.Acked, known.AckedResponses, known.GivenUp
-	e.reported = toldOf(known.Told)
+	e.acked, e.ackedResponses, e.expired = known.Acked, known.AckedResponses, known.Expired
+	e.reported = reportedOf(known.Reported)
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
 	e.count(known, page) // before anything is committed: the figures go with it, and this process may die as well
-	ever := known.Recorded + known.droppedLater()
+	ever := known.Recorded + droppedLater(known)
 	e.recorded = ever - min(ever, e.counters.dropped(lostDamaged)+e.counters.dropped(lostAge)) // for the commits until all is settled
 	expected := known.Recorded - min(known.Recorded, known.AckedResponses)
 	fromJournal := s.recoverJournal(e, known.LastSeq)
 	before := max(known.Dropped[lostDamaged.String()], page.counters[slotOf(lostDamaged)])
-	s.settleLedger(e, page, expected, fromJournal)
+	s.reconcileLedger(e, page, expected, fromJournal)
 	if lost := e.counters.dropped(lostDamaged); lost > before {
 		e.ackPending = true // the count goes into the queue with the next commit
 		s.foundLost.Add(lost - before)
@@ -116,12 +118,12 @@ func (s *Set) recoverEpoch(dir string) (_ *epoch, err error) {
 	e.uncount(known, page, fromJournal)
 	s.reportFaults(e)
 	for i := range e.index {
-		e.lastSeq = max(e.lastSeq, e.index[i].last)
+		e.lastSeq = max(e.lastSeq, e.index[i].Last)
 	}
 	if e.writer() != nil && fromJournal > 0 {
 		_ = s.commitAcksOf(e) // the ledger with what the journal added; found again the same way if it fails
 	}
-	s.tellClosed(e)
+	s.reportClosedDrops(e)
 	if n := len(e.index); n > 0 || e.recorded > 0 {
 		s.o.Logger.Info("recovered spool", "epoch", e.id, "batches", n, "recorded", e.recorded, "from_journal", fromJournal)
 	}
@@ -142,29 +144,29 @@ func (s *Set) reportFaults(e *epoch) {
 func (e *epoch) dropAckedLocked() {
 	kept := e.index[:0]
 	for _, b := range e.index {
-		if b.last > e.acked {
+		if b.Last > e.acked {
 			kept = append(kept, b)
 		} else if b.file != nil {
-			e.deletes = append(e.deletes, b)
+			b.file.Remove(&b.Batch)
 		}
 	}
 	e.index = kept
 }
 
 // count takes over what a dead process counted.
-func (e *epoch) count(known *meta, page pageFigures) {
+func (e *epoch) count(known *queue.State, page pageFigures) {
 	e.counters.add(slotExcluded, newer(known.Excluded, page.counters[slotExcluded]))
 	for r := RefusedFull; r < refusals; r++ {
 		e.counters.drop(r, newer(known.Dropped[r.String()], page.counters[slotOf(r)]))
 	}
 }
 
-// settleLedger makes the figures agree with what is really here: recorded is what was acknowledged and what is held;
+// reconcileLedger makes the figures agree with what is really here: recorded is what was acknowledged and what is held;
 // what the queue claimed beyond that is lost, and counted so.
-func (s *Set) settleLedger(e *epoch, page pageFigures, expected, fromJournal uint64) {
+func (s *Set) reconcileLedger(e *epoch, page pageFigures, expected, fromJournal uint64) {
 	held := uint64(0)
 	for i := range e.index {
-		held += uint64(e.index[i].responses)
+		held += uint64(e.index[i].Responses)
 	}
 	e.recorded = e.ackedResponses + held
 	if committed := held - min(held, fromJournal); committed < expected {
@@ -181,9 +183,9 @@ func (s *Set) settleLedger(e *epoch, page pageFigures, expected, fromJournal uin
 // uncount takes back what is counted as dropped and is here: a batch that was found damaged, by a process that died before the queue
 // had let go of it, or whose journal still has it whole; and what Settle took back in the queue, and not in the page of a process
 // that is dead. No more can be here or gone than was ever committed, found in the journal, or accepted.
-func (e *epoch) uncount(known *meta, page pageFigures, fromJournal uint64) {
+func (e *epoch) uncount(known *queue.State, page pageFigures, fromJournal uint64) {
 	accounted := e.recorded + e.counters.dropped(lostDamaged) + e.counters.dropped(lostAge)
-	ever := max(page.counters[slotAccepted], known.Recorded+known.droppedLater()+fromJournal)
+	ever := max(page.counters[slotAccepted], known.Recorded+droppedLater(known)+fromJournal)
 	if page.counters[slotAccepted] == 0 || accounted <= ever {
 		return // without a page, or with one of version 1, nobody knows what was accepted
 	}
@@ -193,7 +195,7 @@ func (e *epoch) uncount(known *meta, page pageFigures, fromJournal uint64) {
 			n := e.counters.dropped(r)
 			back := min(excess, n-min(n, most[r.String()]))
 			if back > 0 {
-				e.reported[r] = n // it may have been told, in a record that only the journal had: it is told again, as it is now
+				e.reported[r] = n // it may have been reported in a record that only the journal had: it is reported again, as it is now
 			}
 			e.counters.drop(r, -back)
 			excess -= back
@@ -230,17 +232,17 @@ func (s *Set) recoverJournal(e *epoch, counted uint64) (responses uint64) {
 		if scanErr != nil {
 			s.o.Logger.Error("journal segment is damaged", "error", scanErr)
 		}
-		if b.records == 0 || b.last <= e.acked {
+		if b.Records == 0 || b.Last <= e.acked {
 			continue
 		}
-		if at := e.coveringLocked(b.first, b.last); at != nil && s.readable(at) {
+		if at := e.coveringLocked(b.First, b.Last); at != nil && s.readable(at) {
 			continue // the usual case for the segment of the last commit, also where its first records are damaged by now
 		}
 		if !s.recoverBatch(e, left.Generation, &b, value, counted) {
 			durable = false
 		}
-		if b.first > counted {
-			responses += uint64(b.responses)
+		if b.First > counted {
+			responses += uint64(b.Responses)
 		}
 	}
 	if !durable {
@@ -260,15 +262,15 @@ func buildLeft(left journal.Left, e *epoch, now time.Time) (b entry, value []byt
 		if builder.Add(seq, payload, response) != nil {
 			return
 		}
-		if b.records == 0 {
-			b.first = seq
+		if b.Records == 0 {
+			b.First = seq
 		}
-		b.last, b.records = seq, b.records+1
+		b.Last, b.Records = seq, b.Records+1
 		if response {
-			b.responses++
+			b.Responses++
 		}
 	})
-	b.size, b.at = builder.Size(), now
+	b.Size, b.at = builder.Size(), now
 	return b, builder.Bytes(), err
 }
 
@@ -277,7 +279,7 @@ func (s *Set) readable(at *entry) bool {
 	if at.file == nil {
 		return true
 	}
-	value, err := at.file.read(at.key())
+	value, err := at.file.Read(&at.Batch)
 	if err == nil && value != nil {
 		_, err = event.ParseBatch(value)
 	}
@@ -286,14 +288,14 @@ func (s *Set) readable(at *entry) bool {
 
 // recoverBatch commits a batch from the journal, or keeps it in memory, and reports which.
 func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte, counted uint64) bool {
-	old := e.coveringLocked(b.first, b.last)
+	old := e.coveringLocked(b.First, b.Last)
 	if old == nil {
-		old = e.findLocked(b.first)
+		old = e.findLocked(b.First)
 	}
 	var replaced entry
 	if old != nil {
 		replaced = *old
-		e.removeLocked(old.first)
+		e.removeLocked(old.First)
 	}
 	q := e.writer()
 	if q == nil {
@@ -304,15 +306,15 @@ func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte, 
 	}
 	ok := false
 	if q != nil {
-		var gone [][]byte // in the same transaction: a death must not leave both
-		if replaced.file == q && !bytes.Equal(replaced.key(), b.key()) {
-			gone = append(gone, replaced.key())
+		var gone []queue.Batch // in the same transaction: a death must not leave both
+		if replaced.file == q && !bytes.Equal(replaced.Key(), b.Key()) {
+			gone = append(gone, replaced.Batch)
 		}
-		m := e.metaLocked(generation, b)
-		if b.first <= counted {
-			m.Recorded -= uint64(b.responses) // the queue has counted them
+		m := e.stateLocked(generation, b)
+		if b.First <= counted {
+			m.Recorded -= uint64(b.Responses) // the queue has counted them
 		}
-		err := q.commit([]put{{b.key(), value}}, gone, m)
+		err := q.Commit(queue.Change{Batch: &b.Batch, Value: value, Remove: gone, State: m})
 		if ok = err == nil; !ok {
 			s.o.Logger.Warn("recovered events are held in memory", "epoch", e.id, "error", err)
 		}
@@ -323,22 +325,22 @@ func (s *Set) recoverBatch(e *epoch, generation uint64, b *entry, value []byte, 
 	} else {
 		b.cached = value
 	}
-	if b.first > counted {
-		e.recorded += uint64(b.responses)
+	if b.First > counted {
+		e.recorded += uint64(b.Responses)
 	}
-	e.lastSeq = max(e.lastSeq, b.last)
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].first >= b.first })
+	e.lastSeq = max(e.lastSeq, b.Last)
+	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= b.First })
 	e.index = append(e.index[:i:i], append([]entry{*b}, e.index[i:]...)...)
 	return ok
 }
 
 // addQueue begins a queue file in a folder that has none that can be written.
-func (s *Set) addQueue(e *epoch) (*queueFile, error) {
+func (s *Set) addQueue(e *epoch) (*queue.File, error) {
 	number := 0
-	if numbers := queueNumbers(e.dir); len(numbers) > 0 {
+	if numbers := queue.Numbers(e.dir); len(numbers) > 0 {
 		number = numbers[len(numbers)-1] + 1
 	}
-	q, err := createQueue(&s.o, e.dir, number, e.metaLocked(0, nil))
+	q, err := queue.Create(s.o.queue(), e.dir, number, e.stateLocked(0, nil))
 	if err != nil {
 		return nil, err
 	}

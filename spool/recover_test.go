@@ -3,6 +3,8 @@ package spool
 import (
 	"strings"
 	"testing"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // TestRecoverDamagedCommittedSegment: the segment of the last commit is still in the journal when a process dies. Damage to it there
@@ -34,9 +36,11 @@ func TestRecoverDamagedBoth(t *testing.T) {
 		mustFlush(t, s)
 		e := s.current
 		s.mu.Lock()
-		at, m := e.index[0], e.metaLocked(0, nil)
+		at, m := e.index[0], e.stateLocked(0, nil)
 		s.mu.Unlock()
-		if err := inStep(s, func() error { return e.writer().commit([]put{{at.key(), []byte("damaged")}}, nil, m) }); err != nil {
+		if err := inStep(s, func() error {
+			return e.writer().Commit(queue.Change{Batch: &at.Batch, Value: []byte("damaged"), State: m})
+		}); err != nil {
 			t.Fatal(err)
 		}
 		abandon(t, s)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // TestReplacedBatchIsGone: a damaged batch gives way to what the journal has of it under another key: in one transaction, so that no
@@ -20,11 +21,11 @@ func TestReplacedBatchIsGone(t *testing.T) {
 		{name: "its key is damaged as well", here: 20, harm: func(t *testing.T, s *Set, bad entry, value []byte) {
 			t.Helper()
 			flipped := bad
-			flipped.last ^= 1 // one more than it holds
-			if flipped.last != bad.last+1 {
-				t.Fatalf("last seq %d", bad.last)
+			flipped.Last ^= 1 // one more than it holds
+			if flipped.Last != bad.Last+1 {
+				t.Fatalf("last seq %d", bad.Last)
 			}
-			if err := bad.file.commit([]put{{flipped.key(), value}}, [][]byte{bad.key()}, s.current.metaLocked(0, nil)); err != nil {
+			if err := bad.file.Commit(queue.Change{Batch: &flipped.Batch, Value: value, Remove: []queue.Batch{bad.Batch}, State: s.current.stateLocked(0, nil)}); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -39,7 +40,7 @@ func TestReplacedBatchIsGone(t *testing.T) {
 			}
 			damageBatch(t, s, 1)
 			bad := s.current.index[1]
-			value, err := bad.file.read(bad.key())
+			value, err := bad.file.Read(&bad.Batch)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,11 +64,11 @@ func TestReplacedBatchIsGone(t *testing.T) {
 					t.Errorf("life %d: %+v", life, l)
 				}
 				abandon(t, s)
-				if err := readQueue(dir, epoch, 0, func(_ *meta, index []entry) {
+				if err := queue.Inspect(dir, 0, epoch, func(_ *queue.File, _ *queue.State, index []queue.Batch) {
 					for i := 1; i < len(index); i++ {
-						if index[i].first <= index[i-1].last {
+						if index[i].First <= index[i-1].Last {
 							t.Errorf("life %d: both %d to %d and %d to %d are in the queue", life,
-								index[i-1].first, index[i-1].last, index[i].first, index[i].last)
+								index[i-1].First, index[i-1].Last, index[i].First, index[i].Last)
 						}
 					}
 				}); err != nil {

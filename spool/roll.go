@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // roll begins a new queue file after the present one failed, and commits there the segments that the failed one may not
@@ -22,35 +25,35 @@ func (s *Set) replace(e *epoch, cause error) error {
 	number := 0
 	s.mu.Lock()
 	for _, q := range e.files {
-		q.readOnly = true
-		number = q.number + 1
+		q.Retire()
+		number = q.Number() + 1
 	}
-	m := e.metaLocked(0, nil)
+	m := e.stateLocked(0, nil)
 	s.mu.Unlock()
-	q, err := createQueue(&s.o, e.dir, number, m)
+	q, err := queue.Create(s.o.queue(), e.dir, number, m)
 	if err != nil {
 		s.setDegraded("no queue file: " + err.Error())
 		return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(cause, err))
 	}
-	for _, seg := range e.held {
+	for _, seg := range s.held(e) {
 		b, value := s.build(seg)
-		if b.records == 0 {
+		if b.Records == 0 {
 			continue
 		}
 		s.mu.Lock()
-		found := e.findLocked(b.first) != nil
+		found := e.findLocked(b.First) != nil
 		s.mu.Unlock()
 		if !found {
 			continue // acknowledged meanwhile
 		}
-		if err := q.commit([]put{{b.key(), value}}, nil, m); err != nil {
-			_ = q.close()
-			_ = os.Remove(q.name)
+		if err := q.Commit(queue.Change{Batch: &b.Batch, Value: value, State: m}); err != nil {
+			_ = q.Close()
+			_ = os.Remove(q.Name())
 			s.setDegraded("no queue file: " + err.Error())
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		s.mu.Lock()
-		if at := e.findLocked(b.first); at != nil {
+		if at := e.findLocked(b.First); at != nil {
 			at.file = q
 		}
 		s.mu.Unlock()
@@ -58,7 +61,14 @@ func (s *Set) replace(e *epoch, cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.files = append(e.files, q)
-	e.deletes = nil // of the files before, which are removed as a whole
+	return nil
+}
+
+// held is the segments that the last commit took, which a file that failed may not have kept.
+func (s *Set) held(e *epoch) []*journal.Segment {
+	if j := s.journal.Load(); j != nil && e == s.current {
+		return j.HeldSegments()
+	}
 	return nil
 }
 

@@ -229,7 +229,7 @@ func (s *Set) Close() error {
 func (s *Set) closeJournal(j *journal.Journal) error {
 	j.Stop()
 	err := s.commit(true)
-	if err == nil && len(s.current.held) > 0 {
+	if err == nil && j.Held() > 0 {
 		err = s.commitAcksOf(s.current) // the later commit that allows the segments to go
 	}
 	s.journal.Store(nil)
@@ -252,10 +252,10 @@ func (s *Set) Status() Status {
 	var oldest time.Time
 	for _, e := range s.epochs {
 		for _, q := range e.files {
-			st.QueueBytes += q.bytes()
+			st.QueueBytes += q.Bytes()
 		}
 		for i := range e.index {
-			st.PendingEvents += uint64(e.index[i].records)
+			st.PendingEvents += uint64(e.index[i].Records)
 			if at := e.index[i].at; oldest.IsZero() || at.Before(oldest) {
 				oldest = at
 			}

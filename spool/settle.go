@@ -40,7 +40,7 @@ func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown
 	}
 	if e.closed && seq > e.lastSeq { // the consumer knows better than a spool that was damaged since
 		e.lastSeq = seq
-		e.reported = told{} // it does not take what was told up to there
+		e.reported = reportedDrops{} // it does not take the drop records up to there
 	}
 	seq = min(seq, e.lastSeq)
 	spooled, err := e.spooledLocked(seq)

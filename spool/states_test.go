@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // leftBehind makes a spool of 300 committed and 200 uncommitted events, and ends its process.
@@ -188,12 +189,12 @@ func TestDamagedValue(t *testing.T) {
 	for i := range s.current.index {
 		s.current.index[i].cached = nil
 	}
-	value, err := s.current.files[0].read(bad.key())
+	value, err := s.current.files[0].Read(&bad.Batch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	value[len(value)/2] ^= 1
-	err = s.current.files[0].commit([]put{{bad.key(), value}}, nil, s.current.metaLocked(0, nil))
+	err = s.current.files[0].Commit(queue.Change{Batch: &bad.Batch, Value: value, State: s.current.stateLocked(0, nil)})
 	s.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)

@@ -57,11 +57,11 @@ func TestToldAgainAfterGivingUp(t *testing.T) {
 			s = openSet(t, o)
 		}
 		e := s.epochs[0]
-		if last := e.index[len(e.index)-1].last; last != 11 || e.reported[RefusedFull] != 5 {
+		if last := e.index[len(e.index)-1].Last; last != 11 || e.reported[RefusedFull] != 5 {
 			t.Fatalf("%s: last seq %d, told %v: the drops are in no record yet", when, last, e.reported)
 		}
 		pass(2 * time.Hour)
-		if err := inStep(s, func() error { _, _, err := s.giveUpSome(e); return err }); err != nil {
+		if err := inStep(s, func() error { _, _, err := s.expireSome(e); return err }); err != nil {
 			t.Fatal(err)
 		}
 		wantAged(t, s, 0, 10, 0, 0)
@@ -199,7 +199,7 @@ func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()
 func TestToldAgainBeyondSettledMeanwhile(t *testing.T) {
 	o := testOptions(t.TempDir())
 	epoch := untoldEpoch(t, o)
-	h := &onMessage{Handler: slog.DiscardHandler, message: "what was dropped is told from memory"} // there is no queue left
+	h := &onMessage{Handler: slog.DiscardHandler, message: "cannot write drop records to the queue; keeping them in memory"} // there is no queue left
 	o.Logger = slog.New(h)
 	s := openSet(t, o)
 	settle := func(seq uint64) {
@@ -214,7 +214,7 @@ func TestToldAgainBeyondSettledMeanwhile(t *testing.T) {
 		settle(40)
 	}
 	e := s.epochs[0]
-	if err := inStep(s, func() error { s.tellClosed(e); return nil }); err != nil {
+	if err := inStep(s, func() error { s.reportClosedDrops(e); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !settled {

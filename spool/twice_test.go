@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // damageBatch flips a bit in the i-th batch of the active epoch's newest queue file, and drops the copies that memory has.
@@ -18,12 +19,12 @@ func damageBatch(t *testing.T, s *Set, i int) {
 		s.current.index[n].cached = nil
 	}
 	bad := s.current.index[i]
-	value, err := bad.file.read(bad.key())
+	value, err := bad.file.Read(&bad.Batch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	value[len(value)/2] ^= 1
-	if err := bad.file.commit([]put{{bad.key(), value}}, nil, s.current.metaLocked(0, nil)); err != nil {
+	if err := bad.file.Commit(queue.Change{Batch: &bad.Batch, Value: value, State: s.current.stateLocked(0, nil)}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // Verify checks the queues of a running spool: every batch held can be read, matches its checksum and its key, and the
@@ -28,10 +29,10 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 		index := append([]entry(nil), e.index...)
 		held := uint64(0)
 		for i := range e.index {
-			held += uint64(e.index[i].responses)
+			held += uint64(e.index[i].Responses)
 		}
-		for i := range e.leaving { // counted as given up only once that is durable
-			held += uint64(e.leaving[i].responses)
+		for i := range e.expiring { // counted as given up only once that is durable
+			held += uint64(e.expiring[i].Responses)
 		}
 		if e.recorded != e.ackedResponses+held {
 			figures.Problem("epoch %s: recorded is %d, %d were acknowledged and %d are held", e.id, e.recorded, e.ackedResponses, held)
@@ -43,8 +44,8 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 				return nil, fmt.Errorf("verify spool: %w", err)
 			}
 			queues.Checked++
-			if err := index[i].verify(e.id); err != nil && s.stillHeld(e, index[i].first) {
-				queues.Problem("epoch %s, events %d to %d: %v", e.id, index[i].first, index[i].last, err)
+			if err := index[i].verify(e.id); err != nil && s.stillHeld(e, index[i].First) {
+				queues.Problem("epoch %s, events %d to %d: %v", e.id, index[i].First, index[i].Last, err)
 			}
 		}
 	}
@@ -81,12 +82,12 @@ func (b *entry) verify(id uuid.UUID) error {
 	raw := b.cached
 	if b.file != nil {
 		var err error
-		if raw, err = b.file.read(b.key()); err != nil {
+		if raw, err = b.file.Read(&b.Batch); err != nil {
 			return err
 		}
 	}
 	if raw == nil {
-		return fmt.Errorf("%w: the value is missing", errDamaged)
+		return fmt.Errorf("%w: the value is missing", queue.ErrDamaged)
 	}
 	return verifyBatch(raw, id, b)
 }
@@ -103,8 +104,8 @@ func verifyBatch(raw []byte, id uuid.UUID, key *entry) error {
 			responses++
 		}
 	}
-	if b.Epoch != id || b.FirstSeq != key.first || b.LastSeq != key.last || records != key.records || responses != key.responses {
-		return fmt.Errorf("%w: the value is not what its key says", errDamaged)
+	if b.Epoch != id || b.FirstSeq != key.First || b.LastSeq != key.Last || records != key.Records || responses != key.Responses {
+		return fmt.Errorf("%w: the value is not what its key says", queue.ErrDamaged)
 	}
 	return nil
 }
@@ -149,18 +150,18 @@ func (v *dirVerification) folder(dir string) {
 	}
 	segments := v.journal(dir, id)
 	l := leftover{held: make(map[uint64]heldBatch)}
-	numbers := queueNumbers(dir)
+	numbers := queue.Numbers(dir)
 	for _, number := range numbers {
 		m, err := v.queue(dir, id, number, l.held)
 		if err != nil {
-			v.queues.Problem("%s: %v", queueName(dir, number), err)
-			if !isDamage(err) {
+			v.queues.Problem("%s: %v", queue.Name(dir, number), err)
+			if !errors.Is(err, queue.ErrDamaged) {
 				return // the next start leaves the folder alone, or waits
 			}
 		} else if l.known == nil {
 			l.known = m
 		} else if m != nil {
-			l.known = newerMeta(l.known, m)
+			l.known = newerState(l.known, m)
 		}
 	}
 	v.figures.Checked++
@@ -173,10 +174,10 @@ func (v *dirVerification) folder(dir string) {
 	}
 	if l.known == nil {
 		if l.known = l.page.committed; l.known == nil {
-			l.known = &meta{}
+			l.known = &queue.State{}
 		}
 	}
-	if v.through != nil && l.known.Acked > max(v.through[id], l.known.GivenUp) {
+	if v.through != nil && l.known.Acked > max(v.through[id], l.known.Expired) {
 		v.figures.Problem("epoch %s: events up to %d were acknowledged, the store has them up to %d", id, l.known.Acked, v.through[id])
 	}
 	if lost := l.lost(id, segments); lost > 0 {
@@ -187,42 +188,42 @@ func (v *dirVerification) folder(dir string) {
 
 // leftover is what a dead process left of an epoch, as the next start will find it.
 type leftover struct {
-	known *meta
+	known *queue.State
 	page  pageFigures
 	held  map[uint64]heldBatch // by first seq: the newest copy of a batch counts
 }
 
 type heldBatch struct {
-	last, responses uint64
+	Last, Responses uint64
 	readable        bool
 }
 
-// lost counts what the next start will count as damaged: see recoverJournal and settleLedger, whose figures these are.
+// lost counts what the next start will count as damaged: see recoverJournal and reconcileLedger, whose figures these are.
 func (l *leftover) lost(id uuid.UUID, segments []journal.Left) (lost uint64) {
 	for first, b := range l.held {
-		if b.last <= l.known.Acked {
+		if b.Last <= l.known.Acked {
 			delete(l.held, first)
 		}
 	}
 	fromJournal := uint64(0)
 	for _, left := range segments {
 		b, _, _ := buildLeft(left, &epoch{id: id}, time.Time{}) // an error is reported already
-		if b.records == 0 || b.last <= l.known.Acked {
+		if b.Records == 0 || b.Last <= l.known.Acked {
 			continue
 		}
 		if first, at := l.covering(&b); at.readable {
 			continue
-		} else if at.last > 0 {
+		} else if at.Last > 0 {
 			delete(l.held, first)
 		}
-		l.held[b.first] = heldBatch{last: b.last, responses: uint64(b.responses), readable: true}
-		if b.first > l.known.LastSeq {
-			fromJournal += uint64(b.responses)
+		l.held[b.First] = heldBatch{Last: b.Last, Responses: uint64(b.Responses), readable: true}
+		if b.First > l.known.LastSeq {
+			fromJournal += uint64(b.Responses)
 		}
 	}
 	held := uint64(0)
 	for _, b := range l.held {
-		held += b.responses
+		held += b.Responses
 	}
 	expected := l.known.Recorded - min(l.known.Recorded, l.known.AckedResponses)
 	committed := held - min(held, fromJournal)
@@ -238,7 +239,7 @@ func (l *leftover) lost(id uuid.UUID, segments []journal.Left) (lost uint64) {
 // covering returns the batch that takes in all of b, and its first seq; none: both are zero.
 func (l *leftover) covering(b *entry) (uint64, heldBatch) {
 	for first, at := range l.held {
-		if first <= b.first && at.last >= b.last {
+		if first <= b.First && at.Last >= b.Last {
 			return first, at
 		}
 	}
@@ -268,26 +269,26 @@ func (v *dirVerification) journal(dir string, id uuid.UUID) []journal.Left {
 	return segments
 }
 
-func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]heldBatch) (found *meta, err error) {
-	err = readQueue(dir, id, number, func(m *meta, index []entry) {
+func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[uint64]heldBatch) (found *queue.State, err error) {
+	err = queue.Inspect(dir, number, id, func(f *queue.File, m *queue.State, index []queue.Batch) {
 		acked := uint64(0)
 		if found = m; m != nil {
 			acked = m.Acked
 		} else {
-			v.queues.Problem("%s: the state is damaged; the ledger's figures will be used", queueName(dir, number))
+			v.queues.Problem("%s: the state is damaged; the ledger's figures will be used", queue.Name(dir, number))
 		}
 		for i := range index {
 			v.queues.Checked++
-			b := heldBatch{last: index[i].last, responses: uint64(index[i].responses)}
-			if b.last <= acked {
-				held[index[i].first] = b
+			b := heldBatch{Last: index[i].Last, Responses: uint64(index[i].Responses)}
+			if b.Last <= acked {
+				held[index[i].First] = b
 				continue // acknowledged; will be removed with the next commit
 			}
-			err := index[i].verify(id)
+			err := (&entry{Batch: index[i], file: f}).verify(id)
 			b.readable = err == nil
-			held[index[i].first] = b
+			held[index[i].First] = b
 			if err != nil {
-				v.queues.Problem("%s, events %d to %d: %v", queueName(dir, number), index[i].first, index[i].last, err)
+				v.queues.Problem("%s, events %d to %d: %v", queue.Name(dir, number), index[i].First, index[i].Last, err)
 			}
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // TestVerifyWhatIsHeldInMemory: batches that a full disk did not take at a start stand in the queue's figures, and only in the journal.
@@ -28,7 +30,7 @@ func TestVerifyWhatIsHeldInMemory(t *testing.T) {
 	memory := uint64(0)
 	for i := range e.index {
 		if e.index[i].file == nil {
-			memory += uint64(e.index[i].responses)
+			memory += uint64(e.index[i].Responses)
 		}
 	}
 	if memory == 0 {
@@ -79,9 +81,9 @@ func TestVerifyWithoutLedger(t *testing.T) {
 	appendN(t, s, 120, 50)
 	e := s.current
 	s.mu.Lock()
-	gone, m := e.index[0].key(), e.metaLocked(0, nil)
+	gone, m := e.index[0].Batch, e.stateLocked(0, nil)
 	s.mu.Unlock()
-	if err := inStep(s, func() error { return e.writer().commit(nil, [][]byte{gone}, m) }); err != nil {
+	if err := inStep(s, func() error { return e.writer().Commit(queue.Change{Remove: []queue.Batch{gone}, State: m}) }); err != nil {
 		t.Fatal(err)
 	}
 	abandon(t, s)
@@ -104,7 +106,7 @@ func TestVerifyWhileGivingUp(t *testing.T) {
 	}
 	e := s.epochs[0]
 	s.mu.Lock()
-	e.leaving, e.index = e.index[:1:1], e.index[1:] // as giveUpSome has it during its transaction
+	e.expiring, e.index = e.index[:1:1], e.index[1:] // as expireSome has it during its transaction
 	s.mu.Unlock()
 	checks, err := s.Verify(t.Context())
 	if err != nil {
@@ -116,6 +118,6 @@ func TestVerifyWhileGivingUp(t *testing.T) {
 		}
 	}
 	s.mu.Lock()
-	e.index, e.leaving = append(e.leaving, e.index...), nil
+	e.index, e.expiring = append(e.expiring, e.index...), nil
 	s.mu.Unlock()
 }

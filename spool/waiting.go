@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // Waiting counts the responses in the spools below a folder that no process has open and that are not applied: those behind
@@ -45,18 +43,18 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 	if err == nil {
 		defer func() { _ = lock.Close() }()
 	}
-	batches := map[uint64]entry{} // by first seq
-	var known *meta
+	batches := map[uint64]queue.Batch{} // by first seq
+	var known *queue.State
 	var failed error
-	for _, number := range queueNumbers(dir) {
-		err := readQueue(dir, id, number, func(m *meta, index []entry) {
+	for _, number := range queue.Numbers(dir) {
+		err := queue.Inspect(dir, number, id, func(_ *queue.File, m *queue.State, index []queue.Batch) {
 			for i := range index {
-				batches[index[i].first] = index[i]
+				batches[index[i].First] = index[i]
 			}
 			if known == nil {
 				known = m
 			} else if m != nil {
-				known = newerMeta(known, m)
+				known = newerState(known, m)
 			}
 		})
 		failed = errors.Join(failed, err)
@@ -64,13 +62,13 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 	if known == nil {
 		page, _ := readPage(dir, id)
 		if known = page.committed; known == nil {
-			known = &meta{}
+			known = &queue.State{}
 		}
 	}
 	through := max(applied, known.Acked)
 	for first, b := range batches {
-		if b.last > through && first > known.GivenUp {
-			n += uint64(b.responses)
+		if b.Last > through && first > known.Expired {
+			n += uint64(b.Responses)
 		}
 	}
 	fromJournal, err := waitingInJournal(dir, id, through, batches)
@@ -78,13 +76,13 @@ func waitingIn(dir string, id uuid.UUID, applied uint64) (n uint64, err error) {
 }
 
 // waitingInJournal counts the responses beyond a seq that stand in no batch.
-func waitingInJournal(dir string, id uuid.UUID, through uint64, batches map[uint64]entry) (n uint64, err error) {
+func waitingInJournal(dir string, id uuid.UUID, through uint64, batches map[uint64]queue.Batch) (n uint64, err error) {
 	firsts := slices.Sorted(maps.Keys(batches))
 	segments, failed := journal.List(dir, id)
 	for _, left := range segments {
 		err := left.Scan(func(seq uint64, record []byte) {
 			at, found := slices.BinarySearch(firsts, seq)
-			inBatch := found || at > 0 && seq <= batches[firsts[at-1]].last
+			inBatch := found || at > 0 && seq <= batches[firsts[at-1]].Last
 			if seq > through && !inBatch && event.IsResponseRecord(record) {
 				n++
 			}
@@ -92,27 +90,4 @@ func waitingInJournal(dir string, id uuid.UUID, through uint64, batches map[uint
 		failed = errors.Join(failed, err)
 	}
 	return n, failed
-}
-
-// readQueue calls fn with the state and the index of a queue file that nobody writes. The file is open during the call.
-func readQueue(dir string, id uuid.UUID, number int, fn func(m *meta, index []entry)) (err error) {
-	q := &queueFile{name: queueName(dir, number), number: number, readOnly: true}
-	if info, err := os.Stat(q.name); err != nil || info.Size() == 0 {
-		return fmt.Errorf("%w: empty", errDamaged)
-	}
-	err = guardErr(func() (err error) {
-		o := boltOptions(&Options{OpenFile: os.OpenFile}, 0)
-		o.ReadOnly = true
-		q.db, err = bolt.Open(q.name, 0o400, o)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, q.close()) }()
-	m, index, err := q.load(id, time.Time{})
-	if err == nil {
-		fn(m, index)
-	}
-	return err
 }

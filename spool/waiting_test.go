@@ -61,7 +61,7 @@ func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
 		}
 		// The pages of what is acknowledged take the figures.
 		s.mu.Lock()
-		through := s.epochs[0].index[1].last
+		through := s.epochs[0].index[1].Last
 		s.mu.Unlock()
 		if err := s.Ack(t.Context(), epoch, through); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -65,6 +66,7 @@ type Journal struct {
 	sealed     []*Segment // oldest generation first, waiting for Sealed
 	all        []*Segment
 	failed     []*Segment // recycled, but not to be used again
+	held       []*Segment // see Hold
 	generation uint64
 	nextSeq    uint64
 	nextNumber int
@@ -267,6 +269,39 @@ func (j *Journal) Recycle(s *Segment) {
 	}
 	s.clean = s.clean && s.reserved() == 0
 	j.recycleLocked(s)
+}
+
+// Hold keeps a segment whose records have just been committed elsewhere, until a later commit has followed ([Journal.RecycleHeld]):
+// what wrote the commit may turn out to have lost it, and the records must then be committed again.
+func (j *Journal) Hold(s *Segment) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = append(j.held, s)
+}
+
+// Held is the number of segments held.
+func (j *Journal) Held() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.held)
+}
+
+// HeldSegments lists the segments held, oldest first.
+func (j *Journal) HeldSegments() []*Segment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.held)
+}
+
+// RecycleHeld makes the segments held free again.
+func (j *Journal) RecycleHeld() {
+	j.mu.Lock()
+	held := j.held
+	j.held = nil
+	j.mu.Unlock()
+	for _, s := range held {
+		j.Recycle(s)
+	}
 }
 
 func (j *Journal) recycleLocked(s *Segment) {

@@ -23,7 +23,7 @@ func ageOptions(t *testing.T) (o Options, pass func(time.Duration)) {
 
 func giveUp(t *testing.T, s *Set) {
 	t.Helper()
-	if err := inStep(s, s.giveUp); err != nil {
+	if err := inStep(s, s.expire); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 const (
 	// holdMax is how long what Peek handed out counts as being held by the consumer: meanwhile nothing from there on is given
 	// up. A consumer that takes longer, and then says that it has the events, is believed (see [Set.Settle]).
 	holdMax = time.Minute
-	// giveUpBatchesMax bounds one transaction that gives up.
-	giveUpBatchesMax = 4096
+	// expireBatchesMax bounds one transaction that gives up.
+	expireBatchesMax = 4096
 )
 
-// giveUp counts as dropped what has waited for longer than Options.AgeMax, oldest first, in whole batches. The time is that
+// expire counts as dropped what has waited for longer than Options.AgeMax, oldest first, in whole batches. The time is that
 // during which a process of wayside held the batch: neither a clock that jumps nor a machine that was off makes a batch
 // older, and after a start the consumer has all of AgeMax again. The caller holds sem.
-func (s *Set) giveUp() error {
+func (s *Set) expire() error {
 	if s.o.AgeMax <= 0 {
 		return nil
 	}
@@ -29,9 +30,9 @@ func (s *Set) giveUp() error {
 	var errs []error
 	for _, e := range epochs {
 		total := uint64(0)
-		n, more, err := s.giveUpSome(e)
+		n, more, err := s.expireSome(e)
 		for total += n; more && err == nil; total += n {
-			n, more, err = s.giveUpSome(e)
+			n, more, err = s.expireSome(e)
 		}
 		s.givenUp.Add(total)
 		if total > 0 && e.closed { // of the active epoch, the log of drops tells
@@ -39,16 +40,16 @@ func (s *Set) giveUp() error {
 				"epoch", e.id, "responses", total, "age_max", s.o.AgeMax)
 		}
 		if e.closed {
-			s.tellClosed(e)
+			s.reportClosedDrops(e)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// giveUpSome takes the oldest batches of an epoch away in one transaction with the figures that say so. Only then do the
+// expireSome takes the oldest batches of an epoch away in one transaction with the figures that say so. Only then do the
 // figures in memory follow: a death in between finds either all of it or nothing.
-func (s *Set) giveUpSome(e *epoch) (responses uint64, more bool, err error) {
+func (s *Set) expireSome(e *epoch) (responses uint64, more bool, err error) {
 	q := e.writer()
 	if q == nil {
 		return 0, false, nil // nothing could say durably that they are gone
@@ -65,67 +66,63 @@ func (s *Set) giveUpSome(e *epoch) (responses uint64, more bool, err error) {
 		s.mu.Unlock()
 		return 0, false, fmt.Errorf("give up what is too old: %w", err)
 	}
-	e.leaving, e.index = e.index[:n:n], e.index[n:]
-	for i := range e.leaving {
-		responses += uint64(e.leaving[i].responses)
+	e.expiring, e.index = e.index[:n:n], e.index[n:]
+	for i := range e.expiring {
+		responses += uint64(e.expiring[i].Responses)
 	}
 	responses -= acknowledged
-	deletes := e.takeDeletesLocked(q)
-	gone := keys(deletes)
-	for i := range e.leaving {
-		if e.leaving[i].file == q {
-			gone = append(gone, e.leaving[i].key())
+	m := e.metaWithoutLocked(responses, acknowledged)
+	c := queue.Change{Removals: q.Removals(), State: m}
+	for i := range e.expiring {
+		if e.expiring[i].file == q {
+			c.Remove = append(c.Remove, e.expiring[i].Batch)
 		}
 	}
-	m := e.metaWithoutLocked(responses, acknowledged)
 	s.mu.Unlock()
 
 	crash.Point("spool.age.before")
-	if err := q.commit(nil, gone, m); err != nil {
-		return 0, false, s.keepAfterAll(e, q, deletes, err)
+	if err := q.Commit(c); err != nil {
+		return 0, false, s.undoExpire(e, q, err)
 	}
 	crash.Point("spool.age.after")
 	s.commits.Add(1)
 	s.mu.Lock()
-	for i := range e.leaving {
-		if e.leaving[i].file != nil {
-			s.cachedBytes -= len(e.leaving[i].cached)
+	for i := range e.expiring {
+		if e.expiring[i].file != nil {
+			s.cachedBytes -= len(e.expiring[i].cached)
 		}
 	}
-	e.leaving = nil
-	e.reported = told{} // the records that told may have been among them
-	e.givenUp, e.acked = m.GivenUp, max(e.acked, m.Acked)
+	e.expiring = nil
+	e.reported = reportedDrops{} // the drop records may have been among them
+	e.expired, e.acked = m.Expired, max(e.acked, m.Acked)
 	e.ackedResponses += acknowledged
 	e.recorded -= min(e.recorded, responses)
 	e.counters.drop(lostAge, responses)
 	e.ackPending = true // what was acknowledged during the transaction
 	s.mu.Unlock()
 	e.counters.committed(m)
-	s.settleAcks(e, m)
+	s.pruneAcked(e, m)
 	s.recycleHeld(e)
 	s.notify()
-	return responses, n == giveUpBatchesMax, nil
+	return responses, n == expireBatchesMax, nil
 }
 
-// keepAfterAll puts back what could not be given up durably.
-func (s *Set) keepAfterAll(e *epoch, q *queueFile, deletes []entry, err error) error {
-	s.restoreDeletes(e, deletes)
+// undoExpire puts back what could not be given up durably.
+func (s *Set) undoExpire(e *epoch, q *queue.File, err error) error {
 	s.mu.Lock()
-	e.index, e.leaving = append(e.leaving, e.index...), nil
-	if acked := e.acked; acked >= e.index[0].first { // acknowledged meanwhile
+	e.index, e.expiring = append(e.expiring, e.index...), nil
+	if acked := e.acked; acked >= e.index[0].First { // acknowledged meanwhile
 		e.acked = 0
 		s.cachedBytes -= e.ackLocked(acked)
 	}
 	s.mu.Unlock()
 	switch {
-	case isFull(err):
+	case errors.Is(err, queue.ErrFull):
 		s.fullCommits.Add(1)
 		return fmt.Errorf("%w: %w", ErrQueueFull, err)
 	case e.closed:
 		s.commitFailed(err)
-		s.mu.Lock()
-		q.readOnly = true
-		s.mu.Unlock()
+		q.Retire()
 		return nil
 	default:
 		return s.roll(e, err)
@@ -135,7 +132,7 @@ func (s *Set) keepAfterAll(e *epoch, q *queueFile, deletes []entry, err error) e
 // tooOldLocked is the number of batches, from the oldest on, that are older than max and that nobody holds.
 func (e *epoch) tooOldLocked(now time.Time, max time.Duration) (n int) {
 	held := now.Sub(e.peekedAt) < holdMax
-	for n < len(e.index) && n < giveUpBatchesMax && now.Sub(e.index[n].at) > max && (!held || e.index[n].first > e.peeked) {
+	for n < len(e.index) && n < expireBatchesMax && now.Sub(e.index[n].at) > max && (!held || e.index[n].First > e.peeked) {
 		n++
 	}
 	return n
@@ -143,19 +140,19 @@ func (e *epoch) tooOldLocked(now time.Time, max time.Duration) (n int) {
 
 // acknowledgedPartLocked counts the responses of the oldest batch that were acknowledged, which are not there to be given up.
 func (e *epoch) acknowledgedPartLocked() (uint64, error) {
-	if e.index[0].first > e.acked {
+	if e.index[0].First > e.acked {
 		return 0, nil
 	}
 	left, err := e.index[0].responsesAfter(e.acked)
-	return uint64(e.index[0].responses) - min(left, uint64(e.index[0].responses)), err
+	return uint64(e.index[0].Responses) - min(left, uint64(e.index[0].Responses)), err
 }
 
-// metaWithoutLocked is the state once e.leaving is given up.
-func (e *epoch) metaWithoutLocked(responses, acknowledged uint64) *meta {
-	last := e.leaving[len(e.leaving)-1].last
-	m := e.metaLocked(0, nil)
-	m.Told = nil // the records that told may be among what leaves
-	m.Version, m.GivenUp, m.Acked = metaVersionAge, last, max(m.Acked, last)
+// metaWithoutLocked is the state once e.expiring is given up.
+func (e *epoch) metaWithoutLocked(responses, acknowledged uint64) *queue.State {
+	last := e.expiring[len(e.expiring)-1].Last
+	m := e.stateLocked(0, nil)
+	m.Reported = nil // the drop records may be among what expires
+	m.Version, m.Expired, m.Acked = queue.VersionExpired, last, max(m.Acked, last)
 	m.AckedResponses += acknowledged
 	m.Recorded -= min(m.Recorded, responses)
 	if m.Dropped == nil {

@@ -1,18 +1,21 @@
 package spool
 
 import (
+	"errors"
+
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// What is dropped is told in the stream as well, so that whoever reads events or archive knows what is missing from them: by
-// drop records, one for each reason, with the responses dropped for it since the epoch began. Of an epoch, the last one of a
-// reason holds: a count goes down where the consumer had taken what was given up, see Settle.
+// Drops are reported in the stream of events as well, so that a reader of events or archive knows what is missing: by drop
+// records, one for each reason, with the responses dropped for it since the epoch began. The last record of an epoch and reason
+// counts: a figure becomes smaller if the consumer had taken what expired, see Settle.
 
-// told are the cumulative drops that drop records have told, by reason.
-type told [refusals]uint64
+// reportedDrops are the cumulative drops that drop records have reported, by reason.
+type reportedDrops [refusals]uint64
 
-func (t *told) byReason() map[string]uint64 {
+func (t *reportedDrops) byReason() map[string]uint64 {
 	var out map[string]uint64
 	for r := RefusedFull; r < refusals; r++ {
 		if t[r] == 0 {
@@ -26,7 +29,7 @@ func (t *told) byReason() map[string]uint64 {
 	return out
 }
 
-func toldOf(byReason map[string]uint64) (t told) {
+func reportedOf(byReason map[string]uint64) (t reportedDrops) {
 	for r := RefusedFull; r < refusals; r++ {
 		t[r] = byReason[r.String()]
 	}
@@ -40,7 +43,7 @@ func (s *Set) dropRecord(r Refusal, responses uint64) event.Event {
 	}
 }
 
-func (s *Set) untold() bool {
+func (s *Set) unreported() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := RefusedFull; r < refusals; r++ {
@@ -51,8 +54,8 @@ func (s *Set) untold() bool {
 	return false
 }
 
-// tellDrops appends a drop record for each reason whose count changed, while there is room.
-func (s *Set) tellDrops(j *journal.Journal) {
+// reportDrops appends a drop record for each reason whose count changed, while there is room.
+func (s *Set) reportDrops(j *journal.Journal) {
 	e := s.current
 	for r := RefusedFull; r < refusals; r++ {
 		n := e.counters.dropped(r)
@@ -68,15 +71,15 @@ func (s *Set) tellDrops(j *journal.Journal) {
 	}
 }
 
-// tellClosed does the same for an epoch that no journal feeds any more: what its process counted and could not tell before it
+// reportClosedDrops does the same for an epoch that no journal feeds any more: what its process counted and could not tell before it
 // died, what was found lost, given up or settled since. The records follow everything else in a batch of their own, which is
 // only in memory where no queue file can be written: the next process tells it again, which is harmless.
 // The caller holds sem.
-func (s *Set) tellClosed(e *epoch) {
+func (s *Set) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
 	s.mu.Lock()
 	now := e.reported
-	b := entry{first: max(e.lastSeq, e.acked) + 1, at: s.o.Now()}
+	b := entry{Batch: queue.Batch{First: max(e.lastSeq, e.acked) + 1}, at: s.o.Now()}
 	for r := RefusedFull; r < refusals; r++ {
 		n := e.counters.dropped(r)
 		if n == now[r] {
@@ -84,45 +87,43 @@ func (s *Set) tellClosed(e *epoch) {
 		}
 		record := s.dropRecord(r, n)
 		payload := make([]byte, record.Size())
-		if builder.Add(b.first+uint64(b.records), payload[:record.Encode(payload)], false) != nil {
+		if builder.Add(b.First+uint64(b.Records), payload[:record.Encode(payload)], false) != nil {
 			continue // cannot be: it is the first, or one of a few short ones
 		}
-		b.records++
+		b.Records++
 		now[r] = n
 	}
-	if b.records == 0 {
+	if b.Records == 0 {
 		s.mu.Unlock()
 		return
 	}
-	b.last, b.size = b.first+uint64(b.records)-1, builder.Size()
-	m := e.metaLocked(0, &b)
-	m.Told = now.byReason()
+	b.Last, b.Size = b.First+uint64(b.Records)-1, builder.Size()
+	m := e.stateLocked(0, &b)
+	m.Reported = now.byReason()
 	q := e.writer()
 	s.mu.Unlock()
 	value := builder.Bytes()
 	err := error(nil)
 	if q != nil {
-		if err = q.commit([]put{{b.key(), value}}, nil, m); err == nil {
+		if err = q.Commit(queue.Change{Batch: &b.Batch, Value: value, State: m}); err == nil {
 			b.file = q
 			e.counters.committed(m)
-		} else if !isFull(err) {
+		} else if !errors.Is(err, queue.ErrFull) {
 			s.commitFailed(err)
-			s.mu.Lock()
-			q.readOnly = true // as after any commit that failed: what it may have left there must not be built upon
-			s.mu.Unlock()
+			q.Retire() // as after any commit that failed: what it may have left there must not be built upon
 		}
 	}
 	if b.file == nil {
 		b.cached = value
-		s.o.Logger.Warn("what was dropped is told from memory", "epoch", e.id, "error", err)
+		s.o.Logger.Warn("cannot write drop records to the queue; keeping them in memory", "epoch", e.id, "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b.first <= max(e.lastSeq, e.acked) {
-		e.reported = told{} // Settle went beyond it meanwhile: it is told again, further on
+	if b.First <= max(e.lastSeq, e.acked) {
+		e.reported = reportedDrops{} // Settle went beyond it meanwhile: reported again, further on
 		return
 	}
-	e.reported, e.lastSeq = now, b.last
+	e.reported, e.lastSeq = now, b.Last
 	e.index = append(e.index, b)
 	s.changedLocked()
 }

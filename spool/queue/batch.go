@@ -1,0 +1,57 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+const keyBytes = 24
+
+// Batch is what the key of a batch says.
+type Batch struct {
+	First, Last        uint64 // sequence numbers
+	Records, Responses uint32
+	Size               int // bytes of the value
+
+	stored []byte // its key in the file, if that is damaged
+}
+
+// Key is the batch's key in the file. Part of the format.
+func (b *Batch) Key() []byte {
+	if b.stored != nil {
+		return b.stored
+	}
+	k := make([]byte, 0, keyBytes)
+	k = binary.BigEndian.AppendUint64(k, b.First)
+	k = binary.BigEndian.AppendUint64(k, b.Last)
+	k = binary.BigEndian.AppendUint32(k, b.Records)
+	return binary.BigEndian.AppendUint32(k, b.Responses)
+}
+
+func parseKey(k []byte) (b Batch, ok bool) {
+	if len(k) != keyBytes {
+		return b, false
+	}
+	b.First, b.Last = binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[8:])
+	b.Records, b.Responses = binary.BigEndian.Uint32(k[16:]), binary.BigEndian.Uint32(k[20:])
+	return b, b.First > 0 && b.First <= b.Last && b.Records > 0 && b.Responses <= b.Records
+}
+
+// foundBatch describes a stored batch. Its key has no checksum of its own, but repeats the batch's header; if the two differ and
+// the batch is whole, the batch decides.
+func foundBatch(epoch uuid.UUID, key, value []byte) (b Batch, ok bool) {
+	b, ok = parseKey(key)
+	h, long := event.BatchHeader(value)
+	if !ok || !long || b.First != h.FirstSeq || b.Last != h.LastSeq || b.Records != h.Records || b.Responses != h.Responses {
+		if whole, err := event.ParseBatch(value); err == nil && whole.Epoch == epoch {
+			b = Batch{First: whole.FirstSeq, Last: whole.LastSeq, Records: whole.Records, Responses: whole.Responses, stored: bytes.Clone(key)}
+			ok = true
+		} // else the batch is damaged, which shows when it is read
+	}
+	b.Size = len(value)
+	return b, ok
+}

@@ -1,0 +1,65 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/memfault"
+)
+
+// Errors of this package.
+var (
+	// ErrDamaged says that a file, or a batch in it, is not what was written.
+	ErrDamaged = errors.New("damaged queue file")
+	// ErrFull says that the disk or the queue has no room; the file is as it was.
+	ErrFull = errors.New("no room for the queue")
+	// ErrNewer says that a newer wayside wrote the file. It must not be touched.
+	ErrNewer = errors.New("written by a newer wayside; start that version again, it can go on with this folder")
+
+	errStuck = errors.New("queue file is stuck after a fault")
+)
+
+// fullError wraps ErrFull around errors of a disk or a queue without room, which leave the file as it was.
+func fullError(err error) error {
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+func isFull(err error) bool {
+	if errors.Is(err, berrors.ErrMaxSizeReached) {
+		return true
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Op == "write" {
+		return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG)
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "file resize error") {
+		return false
+	}
+	for _, errno := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
+		if strings.HasSuffix(err.Error(), errno.Error()) { // bbolt formats this one with %s
+			return true
+		}
+	}
+	return false
+}
+
+// damageError wraps ErrDamaged around the errors with which bbolt answers damage.
+func damageError(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrDamaged):
+		return err
+	case errors.Is(err, memfault.ErrPanic), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch),
+		errors.Is(err, berrors.ErrChecksum), strings.Contains(err.Error(), "file size too small"): // bbolt has no value for this one
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}

@@ -1,0 +1,242 @@
+package queue
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/memfault"
+)
+
+// lockTimeout is how long to wait for a file's lock. Nobody else has it while the caller holds the folder's lock.
+const lockTimeout = time.Second
+
+// Options configure the opening of a file.
+type Options struct {
+	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error) // nil means os.OpenFile
+	BytesMax int64                                                           // the size up to which a file may grow; 0 means no limit
+}
+
+// File is one queue file. Commit and Limit are called by one goroutine at a time; the other methods by any.
+type File struct {
+	db     *bolt.DB
+	name   string
+	number int
+
+	retired atomic.Bool
+	stuck   atomic.Bool // a fault struck while bbolt held one of its locks: no call may enter it again, not even Close
+
+	mu       sync.Mutex
+	removals []Batch // guarded by mu: removed by a later Commit
+}
+
+// Name is the path of a folder's queue file with a number.
+func Name(dir string, number int) string {
+	if number == 0 {
+		return filepath.Join(dir, "queue.db")
+	}
+	return filepath.Join(dir, fmt.Sprintf("queue-%d.db", number))
+}
+
+// Numbers lists the queue files of a folder, ascending.
+func Numbers(dir string) []int {
+	names, _ := filepath.Glob(filepath.Join(dir, "queue*.db")) // the pattern is a constant
+	var out []int
+	for _, name := range names {
+		base := strings.TrimSuffix(filepath.Base(name), ".db")
+		number, err := strconv.Atoi(strings.TrimPrefix(base, "queue-"))
+		if base == "queue" {
+			number, err = 0, nil
+		}
+		if err == nil && Name(dir, number) == name {
+			out = append(out, number)
+		}
+	}
+	sort.Ints(out)
+	return out
+}
+
+// RemoveUnfinished removes files whose creation was cut short before anything was in them.
+func RemoveUnfinished(dir string) {
+	names, _ := filepath.Glob(filepath.Join(dir, "queue*.new")) // the pattern is a constant
+	for _, name := range names {
+		_ = os.Remove(name) // what stays is removed before the next file of its number is created
+	}
+}
+
+// Name is the path of the file.
+func (f *File) Name() string { return f.name }
+
+// Number is the file's place in the order of its folder.
+func (f *File) Number() int { return f.number }
+
+// Writable reports whether the file takes commits.
+func (f *File) Writable() bool { return !f.retired.Load() }
+
+// Retire ends the writing of the file for good; it is still read.
+func (f *File) Retire() {
+	f.retired.Store(true)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removals = nil // the file goes as a whole
+}
+
+// Remove notes that a batch is to be removed by a later Commit. A retired file ignores it.
+func (f *File) Remove(b *Batch) {
+	if f.retired.Load() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removals = append(f.removals, *b)
+}
+
+// Removals is the number of batches noted to be removed. Read it at the same moment as the state that is committed with them: a
+// batch that is gone before the state says so would count as lost after a crash.
+func (f *File) Removals() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.removals)
+}
+
+// Change is one transaction.
+type Change struct {
+	Batch    *Batch  // stored with Value, if not nil
+	Value    []byte  // an event.Batch
+	Removals int     // so many of the batches noted by Remove go, the first ones
+	Remove   []Batch // these go as well
+	State    *State
+}
+
+// Commit makes a change durable. The error wraps [ErrFull] if there is no room: then nothing has changed.
+func (f *File) Commit(c Change) error {
+	if f.stuck.Load() {
+		return errStuck
+	}
+	f.mu.Lock()
+	noted := min(c.Removals, len(f.removals))
+	gone := append(f.removals[:noted:noted], c.Remove...)
+	f.mu.Unlock()
+	locked := true // the writer's lock of bbolt, as far as is known
+	err := memfault.CatchError(func() error { return f.commit(&c, gone, &locked) })
+	if locked {
+		f.stuck.Store(true)
+	}
+	if err != nil {
+		return fullError(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removals = f.removals[min(noted, len(f.removals)):] // none if it was retired meanwhile
+	return nil
+}
+
+func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
+	state, err := json.Marshal(c.State)
+	if err != nil {
+		*locked = false
+		return fmt.Errorf("encode state: %w", err)
+	}
+	tx, err := f.db.Begin(true)
+	if err != nil {
+		*locked = false
+		return err //nolint:wrapcheck // the callers name the file
+	}
+	defer func() { *locked = memfault.Catch(func() { _ = tx.Rollback() }) != nil }() // does nothing after a commit
+	batches, err := tx.CreateBucketIfNotExists(bucketBatches)
+	if err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	metas, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	for i := range gone {
+		if err := batches.Delete(gone[i].Key()); err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+	}
+	batches.FillPercent = 1 // keys ascend
+	if c.Batch != nil {
+		if err := batches.Put(c.Batch.Key(), c.Value); err != nil {
+			return err //nolint:wrapcheck // as above
+		}
+	}
+	if err := errors.Join(metas.Put(keyState, state), metas.Put(keyStateSum, stateSum(state))); err != nil {
+		return err
+	}
+	crash.Point("spool.commit.before")
+	if err := tx.Commit(); err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	crash.Point("spool.commit.after")
+	return nil
+}
+
+// Read returns a copy of a batch's value; nil without an error if the batch is gone.
+func (f *File) Read(b *Batch) (value []byte, err error) {
+	err = f.view(func(tx *bolt.Tx) error {
+		if batches := tx.Bucket(bucketBatches); batches != nil {
+			if v := batches.Get(b.Key()); v != nil {
+				value = append(make([]byte, 0, len(v)), v...)
+			}
+		}
+		return nil
+	})
+	return value, err
+}
+
+// view runs fn in a read transaction and survives faults in it.
+func (f *File) view(fn func(*bolt.Tx) error) error {
+	if f.stuck.Load() {
+		return errStuck
+	}
+	begun := false // a panic from then on ends the transaction in order
+	err := memfault.CatchError(func() error {
+		return f.db.View(func(tx *bolt.Tx) error { //nolint:wrapcheck // the callers name the file
+			begun = true
+			return fn(tx)
+		})
+	})
+	if !begun && errors.Is(err, memfault.ErrPanic) {
+		f.stuck.Store(true)
+	}
+	return err
+}
+
+// Bytes is the size of the file on disk.
+func (f *File) Bytes() int64 {
+	info, err := os.Stat(f.name)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Limit sets the size up to which the file may grow. bbolt's files never shrink: one that is larger takes no more than it has
+// room for.
+func (f *File) Limit(bytesMax int64) {
+	f.db.MaxSize, f.db.AllocSize = int(bytesMax), allocBytes(bytesMax)
+}
+
+// allocBytes is by how much a file that may become so large grows at a time.
+func allocBytes(bytesMax int64) int { return int(min(max(bytesMax/16, 64<<10), 1<<20)) }
+
+// Close releases the file; a stuck one is left to the end of the process.
+func (f *File) Close() error {
+	if f.stuck.Load() {
+		return nil
+	}
+	return memfault.CatchError(f.db.Close)
+}

@@ -1,0 +1,174 @@
+package queue
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
+	"github.com/wayside-proxy/wayside/internal/memfault"
+)
+
+// openingDeathsMax is how many starts in a row may die while opening a file before it counts as damaged. One death may be a
+// kill that happened to come then; a file that kills bbolt does so each time.
+const openingDeathsMax = 2
+
+func (o *Options) bolt(bytesMax int64) *bolt.Options {
+	open := o.OpenFile
+	if open == nil {
+		open = os.OpenFile
+	}
+	return &bolt.Options{
+		Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
+		OpenFile: open, MaxSize: int(bytesMax), NoStatistics: true,
+	}
+}
+
+// Create makes a file aside, syncs it, and moves it into place, so that a power cut leaves all of it or nothing.
+func Create(o Options, dir string, number int, s *State) (f *File, err error) {
+	name := Name(dir, number)
+	aside := name + ".new"
+	_ = os.Remove(aside)
+	defer func() {
+		if err != nil {
+			_ = os.Remove(aside)
+			err = fmt.Errorf("create queue %s: %w", name, err)
+		}
+	}()
+	err = memfault.CatchError(func() error {
+		db, err := bolt.Open(aside, 0o600, o.bolt(0))
+		if err != nil {
+			return err //nolint:wrapcheck // wrapped above
+		}
+		return errors.Join((&File{db: db}).Commit(Change{State: s}), db.Close())
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err = os.Rename(aside, name); err != nil {
+		return nil, err //nolint:wrapcheck // wrapped above
+	}
+	if err = disk.SyncDir(dir); err != nil {
+		return nil, err //nolint:wrapcheck // wrapped above
+	}
+	return openForWriting(o, dir, number)
+}
+
+// openForWriting opens a file that is known to be whole.
+func openForWriting(o Options, dir string, number int) (*File, error) {
+	f := &File{name: Name(dir, number), number: number}
+	err := memfault.CatchError(func() (err error) {
+		f.db, err = bolt.Open(f.name, 0o600, o.bolt(o.BytesMax))
+		return err //nolint:wrapcheck // wrapped below
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open queue %s: %w", f.name, err)
+	}
+	f.db.AllocSize = allocBytes(o.BytesMax)
+	return f, nil
+}
+
+// openForReading opens a file and reads state and index. The error wraps [ErrDamaged] or [ErrNewer], or means that the file
+// may be readable later.
+func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
+	f = &File{name: Name(dir, number), number: number}
+	f.retired.Store(true)
+	info, err := os.Stat(f.name)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("open queue: %w", err)
+	}
+	if info.Size() == 0 { // bbolt would begin a new one in it
+		return nil, nil, nil, fmt.Errorf("open queue %s: %w: empty", f.name, ErrDamaged)
+	}
+	err = memfault.CatchError(func() (err error) {
+		opts := o.bolt(0)
+		opts.ReadOnly = true
+		f.db, err = bolt.Open(f.name, 0o400, opts)
+		return err //nolint:wrapcheck // wrapped below
+	})
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("open queue %s: %w", f.name, damageError(err))
+	}
+	if s, index, err = f.load(epoch); err != nil {
+		return nil, nil, nil, errors.Join(fmt.Errorf("read queue %s: %w", f.name, damageError(err)), f.Close())
+	}
+	return f, s, index, nil
+}
+
+// load reads state and index, and no more of the values than their headers. A state that is damaged is nil.
+func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
+	err = f.view(func(tx *bolt.Tx) error {
+		metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
+		if metas == nil || batches == nil {
+			return fmt.Errorf("%w: buckets are missing", ErrDamaged)
+		}
+		var err error
+		if s, err = readState(metas, epoch); err != nil {
+			return err
+		}
+		var before []byte
+		return batches.ForEach(func(k, v []byte) error { //nolint:wrapcheck // the callers name the file
+			b, ok := foundBatch(epoch, k, v)
+			// Out of order, bbolt finds no key; and to write, it would open the file with a goroutine that this makes panic.
+			if !ok || bytes.Compare(k, before) <= 0 {
+				return fmt.Errorf("%w: key %x behind %x", ErrDamaged, k, before)
+			}
+			before = k
+			index = append(index, b)
+			return nil
+		})
+	})
+	return s, index, err
+}
+
+// Inspect calls fn with the state, nil if that is damaged, and the index of a file that nobody writes. The file is open during
+// the call; it is not changed.
+func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State, index []Batch)) error {
+	f, s, index, err := openForReading(Options{}, dir, number, epoch)
+	if err != nil {
+		return err
+	}
+	fn(f, s, index)
+	return f.Close()
+}
+
+// Open opens a file that a dead process left, with its state, nil if that is damaged, and its index. Where the file system
+// refuses to have it written, it is opened retired. The error wraps [ErrDamaged] or [ErrNewer], or means that the file may be
+// readable later.
+//
+// The file is read before it is opened for writing: bbolt does that with a goroutine of its own, whose panic over a damaged page
+// nobody could recover. The first pass meets the same pages in this goroutine.
+func Open(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
+	marker := Name(dir, number) + ".opening"
+	deaths := 0
+	if text, err := os.ReadFile(marker); err == nil { //nolint:gosec // a path of the folder
+		deaths, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	if deaths >= openingDeathsMax {
+		_ = os.Remove(marker)
+		return nil, nil, nil, fmt.Errorf("%w: opening it ended %d processes", ErrDamaged, deaths)
+	}
+	if os.WriteFile(marker, []byte(strconv.Itoa(deaths+1)), 0o600) == nil { // not on a full or read-only disk
+		defer func() { _ = os.Remove(marker) }()
+	}
+	f, s, index, err = openForReading(o, dir, number, epoch)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, nil, nil, err
+	}
+	writable, err := openForWriting(o, dir, number)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return openForReading(o, dir, number, epoch)
+	}
+	return writable, s, index, damageError(err)
+}

@@ -1,0 +1,64 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Versions of [State].
+const (
+	Version = 1
+	// VersionExpired is that of a queue from which something expired: a wayside that does not know this would count wrongly.
+	VersionExpired = 2
+)
+
+var (
+	bucketBatches = []byte("batches")
+	bucketMeta    = []byte("meta")
+	keyState      = []byte("state")
+	keyStateSum   = []byte("state.crc32c") // older queues have none
+
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// State is written with each change. Its figures are cumulative for the epoch. The JSON is part of the format.
+type State struct {
+	Version        int               `json:"version"`
+	Epoch          uuid.UUID         `json:"epoch"`
+	Generation     uint64            `json:"generation"` // journal segments up to it are in the queue
+	LastSeq        uint64            `json:"last_seq"`
+	Recorded       uint64            `json:"recorded"` // responses committed, acknowledged ones included
+	Acked          uint64            `json:"acked"`
+	AckedResponses uint64            `json:"acked_responses"`
+	Excluded       uint64            `json:"excluded"`
+	Dropped        map[string]uint64 `json:"dropped,omitempty"`
+	Expired        uint64            `json:"given_up,omitempty"` // everything up to this seq that was not acknowledged expired
+	Reported       map[string]uint64 `json:"told,omitempty"`     // the part of Dropped already reported in drop records
+}
+
+func stateSum(state []byte) []byte {
+	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(state, castagnoli))
+}
+
+// readState returns nil for a state that is damaged: the ledger page has its figures as well.
+func readState(metas *bolt.Bucket, epoch uuid.UUID) (*State, error) {
+	text, sum, s := metas.Get(keyState), metas.Get(keyStateSum), new(State)
+	err := json.Unmarshal(text, s)
+	switch {
+	case sum != nil && !bytes.Equal(sum, stateSum(text)):
+		return nil, nil //nolint:nilnil // documented
+	case err == nil && s.Version > VersionExpired:
+		return nil, fmt.Errorf("%w: queue of version %d, this wayside knows %d", ErrNewer, s.Version, VersionExpired)
+	case err != nil:
+		return nil, fmt.Errorf("%w: state: %w", ErrDamaged, err)
+	case s.Epoch != epoch:
+		return nil, fmt.Errorf("%w: state of epoch %s", ErrDamaged, s.Epoch)
+	}
+	return s, nil
+}

@@ -1,25 +1,47 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// commitAcks commits the acknowledgements of every epoch that has some. The caller holds sem.
-func (s *Set) commitAcks() error {
+// Ack implements Source.
+func (s *Set) Ack(_ context.Context, id uuid.UUID, seq uint64) error {
+	crash.Point("spool.ack.before")
 	s.mu.Lock()
-	epochs := append([]*epoch(nil), s.epochs...)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	e := s.epochLocked(id)
+	if e == nil {
+		return fmt.Errorf("acknowledge %s: %w", id, ErrUnknownEpoch)
+	}
+	if seq > e.lastSeq {
+		return fmt.Errorf("acknowledge %s up to %d: %w: %d", id, seq, ErrAckBeyond, e.lastSeq)
+	}
+	s.cachedBytes -= e.ackLocked(seq)
+	s.notify()
+	crash.Point("spool.ack.after")
+	return nil
+}
+
+// commitAcks commits the acknowledgements of every epoch that has some. The caller holds sem.
+func (c *committer) commitAcks() error {
+	c.mu.Lock()
+	epochs := append([]*epoch(nil), c.epochs...)
+	c.mu.Unlock()
 	var errs []error
 	for _, e := range epochs {
-		s.mu.Lock()
+		c.mu.Lock()
 		pending := e.ackPending
-		s.mu.Unlock()
+		c.mu.Unlock()
 		if pending {
-			errs = append(errs, s.commitAcksOf(e))
+			errs = append(errs, c.commitAcksOf(e))
 		}
 	}
 	return errors.Join(errs...)
@@ -27,43 +49,43 @@ func (s *Set) commitAcks() error {
 
 // commitAcksOf commits state and acknowledgements of an epoch. A closed epoch that cannot be written keeps them in memory:
 // after a restart its events are delivered again, which consumers must expect.
-func (s *Set) commitAcksOf(e *epoch) error {
+func (c *committer) commitAcksOf(e *epoch) error {
 	q := e.writer()
-	s.mu.Lock()
+	c.mu.Lock()
 	if q == nil {
 		e.ackPending = false
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return nil
 	}
 	m := e.stateLocked(0, nil)
-	c := queue.Change{Removals: q.Removals(), State: m}
-	s.mu.Unlock()
-	err := q.Commit(c)
+	tx := queue.Change{Removals: q.Removals(), State: m}
+	c.mu.Unlock()
+	err := q.Commit(tx)
 	switch {
 	case err == nil:
-		s.commits.Add(1)
+		c.commits.Add(1)
 		e.counters.committed(m)
-		s.pruneAcked(e, m)
-		s.recycleHeld(e)
+		c.pruneAcked(e, m)
+		c.recycleHeld(e)
 		return nil
 	case errors.Is(err, queue.ErrFull):
-		s.fullCommits.Add(1)
+		c.fullCommits.Add(1)
 		return fmt.Errorf("%w: %w", ErrQueueFull, err)
 	case e.closed:
-		s.commitFailed(err)
+		c.commitFailed(err)
 		q.Retire()
-		s.mu.Lock()
+		c.mu.Lock()
 		e.ackPending = false
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return nil
 	default:
-		return s.roll(e, err)
+		return c.roll(e, err)
 	}
 }
 
 // pruneAcked notes that m is durable, and removes the queue files that have nothing left to deliver.
-func (s *Set) pruneAcked(e *epoch, m *queue.State) {
-	s.mu.Lock()
+func (c *committer) pruneAcked(e *epoch, m *queue.State) {
+	c.mu.Lock()
 	if e.acked == m.Acked {
 		e.ackPending = false
 	}
@@ -84,10 +106,10 @@ func (s *Set) pruneAcked(e *epoch, m *queue.State) {
 		}
 		e.files = kept
 	}
-	s.mu.Unlock()
+	c.mu.Unlock()
 	for _, q := range drained {
 		if err := errors.Join(q.Close(), os.Remove(q.Name())); err != nil {
-			s.o.Logger.Warn("drained queue file stays", "file", q.Name(), "error", err)
+			c.o.Logger.Warn("drained queue file stays", "file", q.Name(), "error", err)
 		}
 	}
 }

@@ -11,6 +11,14 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
+// committer is the writing side of a Set, in the hands of whoever holds Set.sem: its methods are called by that goroutine only.
+type committer struct {
+	*Set
+	builder event.BatchBuilder
+	skipped []string        // folders that could not be taken yet
+	warned  map[string]bool // folders in skipped that the log has named
+}
+
 // Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
 func (s *Set) Run(ctx context.Context) error {
 	commit, acks, reopen := stopped(), stopped(), time.NewTimer(s.o.ReopenInterval)
@@ -31,15 +39,15 @@ func (s *Set) Run(ctx context.Context) error {
 			due, armed = true, false
 		case <-acks.C:
 			acksArmed = false
-			_ = s.step(ctx, s.commitAcks)
+			_ = s.step(ctx, (*committer).commitAcks)
 		case <-reopen.C:
-			_ = s.step(ctx, s.reopen)
-			_ = s.step(ctx, s.expire)
+			_ = s.step(ctx, (*committer).reopen)
+			_ = s.step(ctx, (*committer).expire)
 			reopen.Reset(s.o.ReopenInterval)
 			drops.log(s, time.Now())
 		}
 		if due || (!failed && s.urgent()) {
-			failed = s.step(ctx, func() error { return s.commit(false) }) != nil
+			failed = s.step(ctx, func(c *committer) error { return c.commit(false) }) != nil
 		}
 		if !armed && s.hasPending() {
 			commit.Reset(s.o.CommitInterval)
@@ -59,15 +67,16 @@ func stopped() *time.Timer {
 }
 
 // step runs fn as the committer. Its error is in the status and the log already.
-func (s *Set) step(ctx context.Context, fn func() error) error {
-	if err := s.acquire(ctx); err != nil {
+func (s *Set) step(ctx context.Context, fn func(*committer) error) error {
+	c, err := s.acquire(ctx)
+	if err != nil {
 		return err
 	}
 	defer s.release()
 	if s.closing.Load() {
 		return ErrClosed
 	}
-	return fn()
+	return fn(c)
 }
 
 // urgent reports whether a commit should not wait for the interval.
@@ -109,43 +118,43 @@ func (s *Set) hasAcks() bool {
 
 // commit seals the active segment and commits every sealed one, a transaction each. Unless force is set, a segment is only
 // sealed when another can take over. The caller holds sem.
-func (s *Set) commit(force bool) error {
-	j := s.journal.Load()
+func (c *committer) commit(force bool) error {
+	j := c.journal.Load()
 	if j == nil {
-		if err := s.commitAcks(); err != nil {
+		if err := c.commitAcks(); err != nil {
 			return err
 		}
 		return ErrUnavailable
 	}
-	e := s.current
-	err := s.freeHeld(e, j)
-	s.reportDrops(j)
+	e := c.current
+	err := c.freeHeld(e, j)
+	c.reportDrops(j)
 	j.Seal(false)
-	through, takenErr := s.commitTaken(e, j)
+	through, takenErr := c.commitTaken(e, j)
 	err = errors.Join(err, takenErr)
 	if err == nil {
-		err = s.freeHeld(e, j)
+		err = c.freeHeld(e, j)
 	}
 	if err == nil && force && j.Seal(true) {
-		through, err = s.commitTaken(e, j)
+		through, err = c.commitTaken(e, j)
 	}
-	s.durable.decide(through, takenErr == nil && err == nil)
+	c.durable.decide(through, takenErr == nil && err == nil)
 	return err
 }
 
 // freeHeld makes the later commit that lets segments be reused, when there is no free one left and nothing else to write.
-func (s *Set) freeHeld(e *epoch, j *journal.Journal) error {
+func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 	if j.Held() == 0 || j.Pending().Free > 0 {
 		return nil
 	}
-	return s.commitAcksOf(e)
+	return c.commitAcksOf(e)
 }
 
 // commitTaken commits the sealed segments, oldest first, and stops at the first that fails. It returns the seq up to which
 // every record has been committed or tried: not what has been sealed since, which nobody may take for durable.
-func (s *Set) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
+func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
 	for {
-		s.mu.Lock()
+		c.mu.Lock()
 		var sealed []*journal.Segment
 		sealed, through = j.Sealed()
 		e.taken = append(e.taken, sealed...)
@@ -153,23 +162,23 @@ func (s *Set) commitTaken(e *epoch, j *journal.Journal) (through uint64, err err
 		if len(e.taken) > 0 {
 			seg = e.taken[0]
 		}
-		s.mu.Unlock()
+		c.mu.Unlock()
 		if seg == nil {
 			return through, nil
 		}
-		if err := s.commitSegment(e, seg); err != nil {
+		if err := c.commitSegment(e, seg); err != nil {
 			return through, err
 		}
 	}
 }
 
 // build makes a batch of a sealed segment. Its bytes belong to s.builder.
-func (s *Set) build(seg *journal.Segment) (b entry, value []byte) {
+func (c *committer) build(seg *journal.Segment) (b entry, value []byte) {
 	seg.Wait()
-	s.builder.Reset()
+	c.builder.Reset()
 	_, err := seg.Scan(func(seq uint64, payload []byte) {
 		response := event.IsResponseRecord(payload)
-		if s.builder.Add(seq, payload, response) != nil {
+		if c.builder.Add(seq, payload, response) != nil {
 			return // a record this binary did not write; counted with the missing ones
 		}
 		if b.Records == 0 {
@@ -182,90 +191,90 @@ func (s *Set) build(seg *journal.Segment) (b entry, value []byte) {
 		}
 	})
 	if err != nil {
-		s.o.Logger.Error("journal segment cannot be read to its end", "error", err)
+		c.o.Logger.Error("journal segment cannot be read to its end", "error", err)
 	}
-	b.Size = s.builder.Size()
-	b.at = s.o.Now().Add(-s.o.CommitInterval)
-	return b, s.builder.Bytes()
+	b.Size = c.builder.Size()
+	b.at = c.o.Now().Add(-c.o.CommitInterval)
+	return b, c.builder.Bytes()
 }
 
 // commitSegment writes one segment to the queue, in a new queue file if the present one fails.
-func (s *Set) commitSegment(e *epoch, seg *journal.Segment) error {
+func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 	if e.writer() == nil {
 		return ErrUnavailable // reopen begins a new file
 	}
-	b, value := s.build(seg)
+	b, value := c.build(seg)
 	if b.Records == 0 {
-		s.committed(e, seg, nil, nil, nil)
-		s.recycle(seg)
+		c.committed(e, seg, nil, nil, nil)
+		c.recycle(seg)
 		return nil
 	}
-	err := s.write(e, seg.Generation(), &b, value)
+	err := c.write(e, seg.Generation(), &b, value)
 	if err != nil && !errors.Is(err, queue.ErrFull) {
-		if err = s.roll(e, err); err != nil {
+		if err = c.roll(e, err); err != nil {
 			return err
 		}
-		b, value = s.build(seg) // roll used the builder for the segments held
-		err = s.write(e, seg.Generation(), &b, value)
+		b, value = c.build(seg) // roll used the builder for the segments held
+		err = c.write(e, seg.Generation(), &b, value)
 	}
 	if err == nil {
-		s.committed(e, seg, &b, value, e.writer())
-		s.recycleHeld(e)
-		if j := s.journal.Load(); j != nil {
+		c.committed(e, seg, &b, value, e.writer())
+		c.recycleHeld(e)
+		if j := c.journal.Load(); j != nil {
 			j.Hold(seg)
 		}
 		return nil
 	}
 	if errors.Is(err, queue.ErrFull) {
-		s.fullCommits.Add(1)
-		s.setDegraded("queue is full: " + err.Error())
+		c.fullCommits.Add(1)
+		c.setDegraded("queue is full: " + err.Error())
 		return fmt.Errorf("%w: %w", ErrQueueFull, err)
 	}
-	s.commitFailed(err)
+	c.commitFailed(err)
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // write commits a batch together with the acknowledgements. In a full queue, it commits these first, to make room.
-func (s *Set) write(e *epoch, generation uint64, b *entry, value []byte) error {
+func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) error {
 	q := e.writer()
 	if q == nil {
 		return fmt.Errorf("%w: no queue file", ErrUnavailable)
 	}
 	change := func() queue.Change {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		return queue.Change{Batch: &b.Batch, Value: value, Removals: q.Removals(), State: e.stateLocked(generation, b)}
 	}
-	c := change()
-	err := q.Commit(c)
-	if errors.Is(err, queue.ErrFull) && c.Removals > 0 {
-		if err := s.commitAcksOf(e); err != nil {
+	tx := change()
+	err := q.Commit(tx)
+	if errors.Is(err, queue.ErrFull) && tx.Removals > 0 {
+		if err := c.commitAcksOf(e); err != nil {
 			return err
 		}
-		c = change()
-		err = q.Commit(c)
+		tx = change()
+		err = q.Commit(tx)
 	}
 	if err != nil {
 		return err //nolint:wrapcheck // the callers say what failed
 	}
-	s.commits.Add(1)
-	e.counters.committed(c.State)
-	s.pruneAcked(e, c.State)
+	c.commits.Add(1)
+	e.counters.committed(tx.State)
+	c.pruneAcked(e, tx.State)
 	return nil
 }
 
 // committed moves a segment from taken to the index. The responses that its batch misses are counted as dropped.
-func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queue.File) {
+func (c *committer) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queue.File) {
 	_, published := seg.Published()
 	lost := uint64(0)
 	defer func() {
 		if lost > 0 || seg.Faulted() {
-			s.report(s.quarantineName(e, "loss"), fmt.Sprintf("A segment of the journal could not be written or read any more. What it did not take, and %d responses of it, count as dropped (%s, %s).",
+			c.aside.report(c.aside.name(e.id, "loss"), fmt.Sprintf("A segment of the journal could not be written or read any more. What it did not take, and %d responses of it, count as dropped (%s, %s).",
 				lost, RefusedFault, lostDamaged), errors.New("the mapped file was damaged or cut off while it was in use"))
 		}
 	}()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	e.taken = e.taken[1:]
 	e.generation = max(e.generation, seg.Generation())
 	if b != nil {
@@ -273,9 +282,9 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 		e.recorded += uint64(b.Responses)
 		e.lastSeq = b.Last
 		b.file = q
-		if s.cachedBytes+len(value) <= cacheBytesMax {
+		if c.cachedBytes+len(value) <= cacheBytesMax {
 			b.cached = append(make([]byte, 0, len(value)), value...)
-			s.cachedBytes += len(value)
+			c.cachedBytes += len(value)
 		}
 		e.index = append(e.index, *b)
 	}
@@ -283,45 +292,45 @@ func (s *Set) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, 
 		e.counters.drop(lostDamaged, published)
 		lost = published
 	}
-	s.degraded = ""
-	s.changedLocked()
+	c.degraded = ""
+	c.changedLocked()
 }
 
 // recycleHeld lets the journal use again what an earlier commit took, now that a later one has followed.
-func (s *Set) recycleHeld(e *epoch) {
-	if j := s.journal.Load(); j != nil && e == s.current {
+func (c *committer) recycleHeld(e *epoch) {
+	if j := c.journal.Load(); j != nil && e == c.current {
 		j.RecycleHeld()
 	}
 }
 
-func (s *Set) recycle(seg *journal.Segment) {
-	if j := s.journal.Load(); j != nil {
+func (c *committer) recycle(seg *journal.Segment) {
+	if j := c.journal.Load(); j != nil {
 		j.Recycle(seg)
 	}
 }
 
 // reopen tries again what failed: the active spool, its queue file, its journal's failed segments, folders that were busy
 // or could not be read.
-func (s *Set) reopen() error {
-	if len(s.skipped) > 0 {
-		again := s.skipped
-		s.skipped = nil
-		s.recoverAll(again)
+func (c *committer) reopen() error {
+	if len(c.skipped) > 0 {
+		again := c.skipped
+		c.skipped = nil
+		c.recoverAll(again)
 	}
-	j := s.journal.Load()
+	j := c.journal.Load()
 	if j == nil {
-		s.activate()
+		c.activate()
 		return nil
 	}
 	if err := j.Repair(); err != nil {
-		s.o.Logger.Warn("journal segment cannot be replaced", "error", err)
+		c.o.Logger.Warn("journal segment cannot be replaced", "error", err)
 	}
-	e := s.current
+	e := c.current
 	if e.writer() != nil {
 		return nil
 	}
-	if err := s.roll(e, errors.New("no queue file")); err != nil {
+	if err := c.roll(e, errors.New("no queue file")); err != nil {
 		return err
 	}
-	return s.commit(false)
+	return c.commit(false)
 }

@@ -52,7 +52,7 @@ func crasherMain(dir string) {
 		_ = s.Flush(context.Background())
 		if ages && round%2 == 1 {
 			now = now.Add(2 * time.Hour)
-			_ = inStep(s, s.expire)
+			_ = inStep(s, s.committer.expire)
 			continue
 		}
 		batches, _ := s.Peek(context.Background(), PeekOptions{})
@@ -63,7 +63,7 @@ func crasherMain(dir string) {
 			_ = s.Ack(context.Background(), b.Epoch, b.LastSeq)
 		}
 		if round%3 == 2 {
-			_ = inStep(s, s.commitAcks)
+			_ = inStep(s, s.committer.commitAcks)
 		}
 	}
 }

@@ -18,17 +18,23 @@
 //	Options.Dir/
 //	  <epoch>/           one folder per traffic process; the name is a UUIDv7, so names sort by age
 //	    lock             flock of the owner; a folder whose lock is held elsewhere is left alone
-//	    ledger           one page of counters, memory-mapped (see ledgerPage)
+//	    ledger           one page of counters, memory-mapped (see page.go)
 //	    journal-NN.seg   package journal; gone once the epoch is closed and committed
-//	    queue.db         bbolt: bucket "batches" (key: first seq, last seq, records, responses; value: an event.Batch),
-//	                     bucket "meta" (key "state": JSON). queue-1.db, queue-2.db … follow after a failed fsync
-//	    queue.db.new     a queue file being created; renamed when it is synced
-//	    queue.db.opening number of attempts to open the file that did not come back
+//	    queue.db         package queue; queue-1.db, queue-2.db … follow after a failed fsync
 //	  .retired-<epoch>/  a folder being removed
+//
+// # Files
+//
+// An event goes from set.go (Record) into the journal, and from there with commit.go into the queue. peek.go hands it out, ack.go
+// takes the acknowledgement. roll.go goes on after a failed file, expire.go ends what waited too long, dropreport.go writes drop
+// records. recover.go takes over folders of dead processes. account.go, counters.go and page.go keep the ledger. client.go, server.go
+// and protocol.go carry the reading side over a socket.
+//
+// [Set] is what callers see. Its committer does everything that writes, and belongs to one goroutine at a time.
 //
 // # Writing
 //
-// A committer seals the active journal segment when it is half full, or CommitInterval after its first event, and writes
+// The committer seals the active journal segment when it is half full, or CommitInterval after its first event, and writes
 // it as one bbolt value, with the segment's generation and all ledger figures in the same transaction. Acks ride along.
 // A segment is reused only after a later commit. After a failed fsync the queue file is never written again: a new one is
 // begun, the segments still held are committed there under their identity, and the old file is read until it is drained.

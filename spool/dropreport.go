@@ -37,9 +37,9 @@ func reportedOf(byReason map[string]uint64) (t reportedDrops) {
 }
 
 // dropRecord is the record that tells a figure.
-func (s *Set) dropRecord(r Refusal, responses uint64) event.Event {
+func (c *committer) dropRecord(r Refusal, responses uint64) event.Event {
 	return event.Event{
-		TimeMicros: s.o.Now().UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(r.String()), RequestBytes: responses,
+		TimeMicros: c.o.Now().UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(r.String()), RequestBytes: responses,
 	}
 }
 
@@ -55,18 +55,18 @@ func (s *Set) unreported() bool {
 }
 
 // reportDrops appends a drop record for each reason whose count changed, while there is room.
-func (s *Set) reportDrops(j *journal.Journal) {
-	e := s.current
+func (c *committer) reportDrops(j *journal.Journal) {
+	e := c.current
 	for r := RefusedFull; r < refusals; r++ {
 		n := e.counters.dropped(r)
 		if n == e.reported[r] || j.Pending().Free == 0 {
 			continue
 		}
-		record := s.dropRecord(r, n)
+		record := c.dropRecord(r, n)
 		if _, result := j.Append(&record); result == journal.Appended {
-			s.mu.Lock()
+			c.mu.Lock()
 			e.reported[r] = n
-			s.mu.Unlock()
+			c.mu.Unlock()
 		}
 	}
 }
@@ -75,17 +75,17 @@ func (s *Set) reportDrops(j *journal.Journal) {
 // died, what was found lost, given up or settled since. The records follow everything else in a batch of their own, which is
 // only in memory where no queue file can be written: the next process tells it again, which is harmless.
 // The caller holds sem.
-func (s *Set) reportClosedDrops(e *epoch) {
+func (c *committer) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
-	s.mu.Lock()
+	c.mu.Lock()
 	now := e.reported
-	b := entry{Batch: queue.Batch{First: max(e.lastSeq, e.acked) + 1}, at: s.o.Now()}
+	b := entry{Batch: queue.Batch{First: max(e.lastSeq, e.acked) + 1}, at: c.o.Now()}
 	for r := RefusedFull; r < refusals; r++ {
 		n := e.counters.dropped(r)
 		if n == now[r] {
 			continue
 		}
-		record := s.dropRecord(r, n)
+		record := c.dropRecord(r, n)
 		payload := make([]byte, record.Size())
 		if builder.Add(b.First+uint64(b.Records), payload[:record.Encode(payload)], false) != nil {
 			continue // cannot be: it is the first, or one of a few short ones
@@ -94,14 +94,14 @@ func (s *Set) reportClosedDrops(e *epoch) {
 		now[r] = n
 	}
 	if b.Records == 0 {
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return
 	}
 	b.Last, b.Size = b.First+uint64(b.Records)-1, builder.Size()
 	m := e.stateLocked(0, &b)
 	m.Reported = now.byReason()
 	q := e.writer()
-	s.mu.Unlock()
+	c.mu.Unlock()
 	value := builder.Bytes()
 	err := error(nil)
 	if q != nil {
@@ -109,21 +109,21 @@ func (s *Set) reportClosedDrops(e *epoch) {
 			b.file = q
 			e.counters.committed(m)
 		} else if !errors.Is(err, queue.ErrFull) {
-			s.commitFailed(err)
+			c.commitFailed(err)
 			q.Retire() // as after any commit that failed: what it may have left there must not be built upon
 		}
 	}
 	if b.file == nil {
 		b.cached = value
-		s.o.Logger.Warn("cannot write drop records to the queue; keeping them in memory", "epoch", e.id, "error", err)
+		c.o.Logger.Warn("cannot write drop records to the queue; keeping them in memory", "epoch", e.id, "error", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if b.First <= max(e.lastSeq, e.acked) {
 		e.reported = reportedDrops{} // Settle went beyond it meanwhile: reported again, further on
 		return
 	}
 	e.reported, e.lastSeq = now, b.Last
 	e.index = append(e.index, b)
-	s.changedLocked()
+	c.changedLocked()
 }

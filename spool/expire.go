@@ -20,27 +20,27 @@ const (
 // expire counts as dropped what has waited for longer than Options.AgeMax, oldest first, in whole batches. The time is that
 // during which a process of wayside held the batch: neither a clock that jumps nor a machine that was off makes a batch
 // older, and after a start the consumer has all of AgeMax again. The caller holds sem.
-func (s *Set) expire() error {
-	if s.o.AgeMax <= 0 {
+func (c *committer) expire() error {
+	if c.o.AgeMax <= 0 {
 		return nil
 	}
-	s.mu.Lock()
-	epochs := append([]*epoch(nil), s.epochs...)
-	s.mu.Unlock()
+	c.mu.Lock()
+	epochs := append([]*epoch(nil), c.epochs...)
+	c.mu.Unlock()
 	var errs []error
 	for _, e := range epochs {
 		total := uint64(0)
-		n, more, err := s.expireSome(e)
+		n, more, err := c.expireSome(e)
 		for total += n; more && err == nil; total += n {
-			n, more, err = s.expireSome(e)
+			n, more, err = c.expireSome(e)
 		}
-		s.givenUp.Add(total)
+		c.expired.Add(total)
 		if total > 0 && e.closed { // of the active epoch, the log of drops tells
-			s.o.Logger.Warn("responses that an earlier process left have waited too long: they are dropped from the books, and counted",
-				"epoch", e.id, "responses", total, "age_max", s.o.AgeMax)
+			c.o.Logger.Warn("responses that an earlier process left have waited too long: they are dropped from the books, and counted",
+				"epoch", e.id, "responses", total, "age_max", c.o.AgeMax)
 		}
 		if e.closed {
-			s.reportClosedDrops(e)
+			c.reportClosedDrops(e)
 		}
 		errs = append(errs, err)
 	}
@@ -49,21 +49,21 @@ func (s *Set) expire() error {
 
 // expireSome takes the oldest batches of an epoch away in one transaction with the figures that say so. Only then do the
 // figures in memory follow: a death in between finds either all of it or nothing.
-func (s *Set) expireSome(e *epoch) (responses uint64, more bool, err error) {
+func (c *committer) expireSome(e *epoch) (responses uint64, more bool, err error) {
 	q := e.writer()
 	if q == nil {
 		return 0, false, nil // nothing could say durably that they are gone
 	}
-	now := s.o.Now()
-	s.mu.Lock()
-	n := e.tooOldLocked(now, s.o.AgeMax)
+	now := c.o.Now()
+	c.mu.Lock()
+	n := e.tooOldLocked(now, c.o.AgeMax)
 	if n == 0 {
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return 0, false, nil
 	}
 	acknowledged, err := e.acknowledgedPartLocked()
 	if err != nil {
-		s.mu.Unlock()
+		c.mu.Unlock()
 		return 0, false, fmt.Errorf("give up what is too old: %w", err)
 	}
 	e.expiring, e.index = e.index[:n:n], e.index[n:]
@@ -72,24 +72,24 @@ func (s *Set) expireSome(e *epoch) (responses uint64, more bool, err error) {
 	}
 	responses -= acknowledged
 	m := e.metaWithoutLocked(responses, acknowledged)
-	c := queue.Change{Removals: q.Removals(), State: m}
+	tx := queue.Change{Removals: q.Removals(), State: m}
 	for i := range e.expiring {
 		if e.expiring[i].file == q {
-			c.Remove = append(c.Remove, e.expiring[i].Batch)
+			tx.Remove = append(tx.Remove, e.expiring[i].Batch)
 		}
 	}
-	s.mu.Unlock()
+	c.mu.Unlock()
 
 	crash.Point("spool.age.before")
-	if err := q.Commit(c); err != nil {
-		return 0, false, s.undoExpire(e, q, err)
+	if err := q.Commit(tx); err != nil {
+		return 0, false, c.undoExpire(e, q, err)
 	}
 	crash.Point("spool.age.after")
-	s.commits.Add(1)
-	s.mu.Lock()
+	c.commits.Add(1)
+	c.mu.Lock()
 	for i := range e.expiring {
 		if e.expiring[i].file != nil {
-			s.cachedBytes -= len(e.expiring[i].cached)
+			c.cachedBytes -= len(e.expiring[i].cached)
 		}
 	}
 	e.expiring = nil
@@ -99,33 +99,33 @@ func (s *Set) expireSome(e *epoch) (responses uint64, more bool, err error) {
 	e.recorded -= min(e.recorded, responses)
 	e.counters.drop(lostAge, responses)
 	e.ackPending = true // what was acknowledged during the transaction
-	s.mu.Unlock()
+	c.mu.Unlock()
 	e.counters.committed(m)
-	s.pruneAcked(e, m)
-	s.recycleHeld(e)
-	s.notify()
+	c.pruneAcked(e, m)
+	c.recycleHeld(e)
+	c.notify()
 	return responses, n == expireBatchesMax, nil
 }
 
 // undoExpire puts back what could not be given up durably.
-func (s *Set) undoExpire(e *epoch, q *queue.File, err error) error {
-	s.mu.Lock()
+func (c *committer) undoExpire(e *epoch, q *queue.File, err error) error {
+	c.mu.Lock()
 	e.index, e.expiring = append(e.expiring, e.index...), nil
 	if acked := e.acked; acked >= e.index[0].First { // acknowledged meanwhile
 		e.acked = 0
-		s.cachedBytes -= e.ackLocked(acked)
+		c.cachedBytes -= e.ackLocked(acked)
 	}
-	s.mu.Unlock()
+	c.mu.Unlock()
 	switch {
 	case errors.Is(err, queue.ErrFull):
-		s.fullCommits.Add(1)
+		c.fullCommits.Add(1)
 		return fmt.Errorf("%w: %w", ErrQueueFull, err)
 	case e.closed:
-		s.commitFailed(err)
+		c.commitFailed(err)
 		q.Retire()
 		return nil
 	default:
-		return s.roll(e, err)
+		return c.roll(e, err)
 	}
 }
 

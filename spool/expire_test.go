@@ -23,7 +23,7 @@ func ageOptions(t *testing.T) (o Options, pass func(time.Duration)) {
 
 func giveUp(t *testing.T, s *Set) {
 	t.Helper()
-	if err := inStep(s, s.expire); err != nil {
+	if err := inStep(s, s.committer.expire); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -148,7 +148,7 @@ func TestAgeLeavesWhatIsHeld(t *testing.T) {
 		t.Fatalf("%d missing, %v", missing, err)
 	}
 	wantAged(t, s, 0, 0, 0, 100)
-	if err := inStep(s, s.commitAcks); err != nil {
+	if err := inStep(s, s.committer.commitAcks); err != nil {
 		t.Fatal(err)
 	}
 	mustFlush(t, s)
@@ -193,7 +193,7 @@ func TestAgeOverQueueFiles(t *testing.T) {
 	mustFlush(t, s) // stays in the first file, as its segment is not held any more once the next is committed
 	merge(kept, appendN(t, s, 220, 30))
 	mustFlush(t, s)
-	if err := inStep(s, func() error { return s.replace(s.current, errScrubbing) }); err != nil {
+	if err := inStep(s, func() error { return s.committer.replace(s.current, errScrubbing) }); err != nil {
 		t.Fatal(err)
 	}
 	pass(40 * time.Minute)

@@ -87,7 +87,7 @@ func TestFailedSync(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantEvents(t, drain(t, s), want)
-		if err := inStep(s, s.commitAcks); err != nil {
+		if err := inStep(s, s.committer.commitAcks); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(first); !errors.Is(err, os.ErrNotExist) {
@@ -117,7 +117,7 @@ func TestNoNewQueueFile(t *testing.T) {
 	}
 	checkLedgers(t, s)
 	disk.set(nil)
-	if err := inStep(s, s.reopen); err != nil {
+	if err := inStep(s, s.committer.reopen); err != nil {
 		t.Fatal(err)
 	}
 	mustFlush(t, s)
@@ -143,7 +143,7 @@ func TestUnavailableThenOpened(t *testing.T) {
 		t.Fatalf("ledger %+v", l)
 	}
 	disk.set(nil)
-	if err := inStep(s, s.reopen); err != nil {
+	if err := inStep(s, s.committer.reopen); err != nil {
 		t.Fatal(err)
 	}
 	want := appendN(t, s, 0, 10)
@@ -236,7 +236,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Truncate(ballast, 400<<10); err != nil {
 		t.Fatal(err)
 	}
-	if err := inStep(s, s.reopen); err != nil {
+	if err := inStep(s, s.committer.reopen); err != nil {
 		t.Fatal(err)
 	}
 	fillUp(t, s)

@@ -222,7 +222,7 @@ func epochOf(want map[id]uint64) uuid.UUID {
 
 // inStep runs fn as the committer.
 func inStep(s *Set, fn func() error) error {
-	return s.step(context.Background(), fn)
+	return s.step(context.Background(), func(*committer) error { return fn() })
 }
 
 // verifyDir returns the problems that an offline verification finds.

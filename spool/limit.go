@@ -9,7 +9,7 @@ import (
 // eight journal segments as they are now, is taken for that. A file that is larger already stays as it is, because bbolt's never shrink: it takes no more than it has room
 // for, and goes with its epoch.
 func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
-	err := s.step(ctx, func() error {
+	err := s.step(ctx, func(*committer) error {
 		s.o.QueueBytesMax = max(bytesMax, QueueBytesMin, queueSegments*int64(s.o.segmentBytes))
 		if q := s.current.writer(); q != nil {
 			q.Limit(s.o.QueueBytesMax)

@@ -152,7 +152,7 @@ func (m *model) ack(t *rapid.T) {
 }
 
 func (m *model) commitAcks(t *rapid.T) {
-	if err := inStep(m.s, m.s.commitAcks); err != nil {
+	if err := inStep(m.s, m.s.committer.commitAcks); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -168,7 +168,7 @@ func (m *model) close(t *rapid.T) {
 func (m *model) age(t *rapid.T) {
 	m.flush(t)
 	m.now = m.now.Add(2 * time.Hour)
-	if err := inStep(m.s, m.s.expire); err != nil {
+	if err := inStep(m.s, m.s.committer.expire); err != nil {
 		t.Fatal(err)
 	}
 	for key := range m.held {

@@ -60,7 +60,7 @@ func TestNewerFolderIsLeftAlone(t *testing.T) {
 				t.Fatalf("verify of a running spool beside it: %v, %+v", err, online[1])
 			}
 			c.raise(t, dir, ^uint32(0)) // back to the version of this one
-			if err := inStep(s, s.reopen); err != nil {
+			if err := inStep(s, s.committer.reopen); err != nil {
 				t.Fatal(err)
 			}
 			wantEvents(t, drain(t, s), want)

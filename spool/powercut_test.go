@@ -18,7 +18,7 @@ func lostTen(t *testing.T, o Options) (s *Set, page []byte) {
 	}
 	damageBatch(t, s, 0)
 	wantHere(t, s, 20, 10)
-	if err := inStep(s, s.commitAcks); err != nil {
+	if err := inStep(s, s.committer.commitAcks); err != nil {
 		t.Fatal(err)
 	}
 	appendN(t, s, 30, 1)
@@ -108,7 +108,7 @@ func TestTakenBackIsTold(t *testing.T) {
 	}
 	damageBatch(t, s, 2) // the journal still has it
 	wantHere(t, s, 20, 10)
-	_ = inStep(s, func() error { s.reportDrops(s.journal.Load()); return nil }) // how a commit begins
+	_ = inStep(s, func() error { s.committer.reportDrops(s.journal.Load()); return nil }) // how a commit begins
 	abandon(t, s)
 	s = openSet(t, o)
 	if l := checkLedgers(t, s)[0]; l.Recorded != 30 || l.Dropped["damaged"] != 0 {

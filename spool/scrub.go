@@ -23,12 +23,12 @@ func (s *Set) Scrub(ctx context.Context) error {
 	if err := s.Flush(ctx); err != nil {
 		return err
 	}
-	if err := s.step(ctx, s.beginScrub); err != nil {
+	if err := s.step(ctx, (*committer).beginScrub); err != nil {
 		return fmt.Errorf("scrub spool: %w", err)
 	}
 	for {
 		clean := false
-		err := s.step(ctx, func() (err error) { clean, err = s.scrubStep(); return err })
+		err := s.step(ctx, func(c *committer) (err error) { clean, err = c.scrubStep(); return err })
 		if err == nil && clean {
 			return nil
 		}
@@ -41,34 +41,34 @@ func (s *Set) Scrub(ctx context.Context) error {
 }
 
 // beginScrub goes on in a new queue file. The caller holds sem.
-func (s *Set) beginScrub() error {
-	if s.journal.Load() == nil || s.current.writer() == nil {
+func (c *committer) beginScrub() error {
+	if c.journal.Load() == nil || c.current.writer() == nil {
 		return ErrUnavailable
 	}
-	if err := s.replace(s.current, errScrubbing); err != nil {
+	if err := c.replace(c.current, errScrubbing); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current.ackPending = true // the commit that removes the file before, if it is drained
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current.ackPending = true // the commit that removes the file before, if it is drained
 	return nil
 }
 
 // scrubStep commits what there is, which lets segments and drained files go, and overwrites the free segments. It reports
 // whether nothing from before is left. The caller holds sem.
-func (s *Set) scrubStep() (clean bool, err error) {
-	j := s.journal.Load()
+func (c *committer) scrubStep() (clean bool, err error) {
+	j := c.journal.Load()
 	if j == nil {
 		return false, ErrUnavailable
 	}
-	if err := s.commit(true); err != nil {
+	if err := c.commit(true); err != nil {
 		return false, err
 	}
-	if err := s.commitAcksOf(s.current); err != nil {
+	if err := c.commitAcksOf(c.current); err != nil {
 		return false, err
 	}
 	clean = j.Scrub()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return clean && len(s.current.files) == 1, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return clean && len(c.current.files) == 1, nil
 }

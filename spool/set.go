@@ -30,10 +30,9 @@ type Set struct {
 	kick      chan struct{} // capacity 1; wakes Run
 	durable   durable
 
-	sem     chan struct{}      // capacity 1; held while committing, opening and closing
-	builder event.BatchBuilder // owned by the holder of sem
-	skipped []string           // folders that could not be taken yet; owned by the holder of sem
-	warned  map[string]bool    // folders in skipped that the log has named; owned by the holder of sem
+	sem       chan struct{} // capacity 1; held while committing, opening and closing
+	committer *committer    // belongs to the holder of sem; the pointer never changes
+	aside     *aside
 
 	mu          sync.Mutex
 	epochs      []*epoch      // oldest first, current last
@@ -42,7 +41,7 @@ type Set struct {
 	cachedBytes int
 	degraded    string
 
-	commits, commitErrors, fullCommits, quarantined, unsynced, givenUp, foundLost atomic.Uint64
+	commits, commitErrors, fullCommits, unsynced, expired, foundLost atomic.Uint64
 }
 
 // Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: when the
@@ -68,32 +67,32 @@ func Open(o Options) (*Set, error) {
 	}
 	s := &Set{
 		o: o, kick: make(chan struct{}, 1), sem: make(chan struct{}, 1), changed: make(chan struct{}),
-		warned:  make(map[string]bool),
 		current: &epoch{id: id, dir: filepath.Join(o.Dir, id.String())},
 	}
-	s.builder = *event.NewBatchBuilder(id)
 	s.durable.decided = make(chan struct{})
-	s.removeRetired()
-	s.recoverAll(folders(o.Dir))
+	s.aside = &aside{dir: o.QuarantineDir, now: o.Now, logger: o.Logger}
+	s.committer = &committer{Set: s, builder: *event.NewBatchBuilder(id), warned: make(map[string]bool)}
+	s.committer.removeRetired()
+	s.committer.recoverAll(folders(o.Dir))
 	s.epochs = append(s.epochs, s.current)
-	s.activate()
+	s.committer.activate()
 	return s, nil
 }
 
 // activate makes the active folder, or notes why it cannot. The caller holds sem, or nobody else knows the Set.
-func (s *Set) activate() {
-	j, err := createEpoch(&s.o, s.current, s.notify)
+func (c *committer) activate() {
+	j, err := createEpoch(&c.o, c.current, c.notify)
 	if err != nil {
 		reason := "open: " + err.Error()
-		if s.setDegraded(reason) != reason {
-			s.o.Logger.Warn("spool unavailable, events are dropped and counted", "error", err, "retry", s.o.ReopenInterval)
+		if c.setDegraded(reason) != reason {
+			c.o.Logger.Warn("spool unavailable, events are dropped and counted", "error", err, "retry", c.o.ReopenInterval)
 		}
 		return
 	}
-	if s.setDegraded("") != "" {
-		s.o.Logger.Info("spool available again")
+	if c.setDegraded("") != "" {
+		c.o.Logger.Info("spool available again")
 	}
-	s.journal.Store(j)
+	c.journal.Store(j)
 }
 
 // Epoch is the identity of the active spool.
@@ -166,13 +165,13 @@ func (s *Set) setDegraded(reason string) (before string) {
 	return before
 }
 
-// acquire takes the right to commit, open and close files.
-func (s *Set) acquire(ctx context.Context) error {
+// acquire takes the right to commit, open and close files, until release.
+func (s *Set) acquire(ctx context.Context) (*committer, error) {
 	select {
 	case s.sem <- struct{}{}:
-		return nil
+		return s.committer, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err() //nolint:wrapcheck // the callers say what was attempted
 	}
 }
 
@@ -182,14 +181,15 @@ func (s *Set) release() { <-s.sem }
 // that wraps ErrQueueFull or ErrUnavailable when events had to stay in the journal, where they are safe from the death of
 // the process.
 func (s *Set) Flush(ctx context.Context) error {
-	if err := s.acquire(ctx); err != nil {
+	c, err := s.acquire(ctx)
+	if err != nil {
 		return fmt.Errorf("flush spool: %w", err)
 	}
 	defer s.release()
 	if s.closing.Load() {
 		return ErrClosed
 	}
-	if err := s.commit(true); err != nil {
+	if err := c.commit(true); err != nil {
 		return fmt.Errorf("flush spool: %w", err)
 	}
 	s.mu.Lock()
@@ -209,9 +209,9 @@ func (s *Set) Close() error {
 	}
 	var errs []error
 	if j := s.journal.Load(); j != nil {
-		errs = append(errs, s.closeJournal(j))
+		errs = append(errs, s.committer.closeJournal(j))
 	}
-	errs = append(errs, s.commitAcks())
+	errs = append(errs, s.committer.commitAcks())
 	s.durable.decide(^uint64(0), false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,17 +226,17 @@ func (s *Set) Close() error {
 }
 
 // closeJournal commits everything and removes the journal's files, or leaves them for the next Open.
-func (s *Set) closeJournal(j *journal.Journal) error {
+func (c *committer) closeJournal(j *journal.Journal) error {
 	j.Stop()
-	err := s.commit(true)
+	err := c.commit(true)
 	if err == nil && j.Held() > 0 {
-		err = s.commitAcksOf(s.current) // the later commit that allows the segments to go
+		err = c.commitAcksOf(c.current) // the later commit that allows the segments to go
 	}
-	s.journal.Store(nil)
-	s.mu.Lock()
-	committed := err == nil && len(s.current.taken) == 0
-	s.mu.Unlock()
-	s.current.counters.detach()
+	c.journal.Store(nil)
+	c.mu.Lock()
+	committed := err == nil && len(c.current.taken) == 0
+	c.mu.Unlock()
+	c.current.counters.detach()
 	j.Close(committed)
 	return err
 }
@@ -247,7 +247,7 @@ func (s *Set) Status() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Degraded: s.degraded, Epochs: len(s.epochs), Commits: s.commits.Load(), CommitErrors: s.commitErrors.Load(),
-		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.quarantined.Load(), Unsynced: s.unsynced.Load(), GivenUp: s.givenUp.Load(), FoundLost: s.foundLost.Load(),
+		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.aside.count.Load(), Unsynced: s.unsynced.Load(), GivenUp: s.expired.Load(), FoundLost: s.foundLost.Load(),
 	}
 	var oldest time.Time
 	for _, e := range s.epochs {
@@ -335,4 +335,24 @@ func folders(dir string) []string {
 		}
 	}
 	return out
+}
+
+func (s *Set) epochLocked(id uuid.UUID) *epoch {
+	for _, e := range s.epochs {
+		if e.id == id {
+			return e
+		}
+	}
+	return nil
+}
+
+// Publish implements Source: it hands the bytes to Options.OnPublish.
+func (s *Set) Publish(_ context.Context, topic string, body []byte) error {
+	if s.o.OnPublish == nil {
+		return nil
+	}
+	if err := s.o.OnPublish(topic, body); err != nil {
+		return fmt.Errorf("publish %s: %w", topic, err)
+	}
+	return nil
 }

@@ -18,14 +18,15 @@ func (s *Set) Settle(ctx context.Context, id uuid.UUID, seq, held uint64) (missi
 	if err != nil || missing == 0 && unknown == 0 {
 		return missing, err
 	}
-	if err := s.acquire(ctx); err != nil {
+	c, err := s.acquire(ctx)
+	if err != nil {
 		return 0, fmt.Errorf("settle %s: %w", id, err)
 	}
 	defer s.release()
 	if s.closing.Load() {
 		return 0, fmt.Errorf("settle %s: %w", id, ErrClosed)
 	}
-	if err := s.commitAcksOf(e); err != nil {
+	if err := c.commitAcksOf(e); err != nil {
 		return 0, fmt.Errorf("settle %s: %w", id, err)
 	}
 	return missing, nil

@@ -119,7 +119,7 @@ func TestSettledCountsStayTakenBack(t *testing.T) {
 				if l.Epoch != epoch || l.Responses != 35 || l.Recorded != 35 || len(l.Dropped) != 0 {
 					t.Errorf("life %d: %+v", life, l)
 				}
-				if err := inStep(s, s.commitAcks); err != nil {
+				if err := inStep(s, s.committer.commitAcks); err != nil {
 					t.Fatal(err)
 				}
 				abandon(t, s)

@@ -166,7 +166,7 @@ func TestLiveFolderIsLeftAlone(t *testing.T) {
 		t.Fatalf("ledgers %+v", l)
 	}
 	abandon(t, a)
-	if err := inStep(b, b.reopen); err != nil {
+	if err := inStep(b, b.committer.reopen); err != nil {
 		t.Fatal(err)
 	}
 	wantEvents(t, drain(t, b), want)

@@ -61,7 +61,7 @@ func TestToldAgainAfterGivingUp(t *testing.T) {
 			t.Fatalf("%s: last seq %d, told %v: the drops are in no record yet", when, last, e.reported)
 		}
 		pass(2 * time.Hour)
-		if err := inStep(s, func() error { _, _, err := s.expireSome(e); return err }); err != nil {
+		if err := inStep(s, func() error { _, _, err := s.committer.expireSome(e); return err }); err != nil {
 			t.Fatal(err)
 		}
 		wantAged(t, s, 0, 10, 0, 0)
@@ -214,7 +214,7 @@ func TestToldAgainBeyondSettledMeanwhile(t *testing.T) {
 		settle(40)
 	}
 	e := s.epochs[0]
-	if err := inStep(s, func() error { s.reportClosedDrops(e); return nil }); err != nil {
+	if err := inStep(s, func() error { s.committer.reportClosedDrops(e); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !settled {
@@ -251,7 +251,7 @@ func TestTellingFails(t *testing.T) {
 		if n := s.Status().CommitErrors - before; n != 1 || e.writer() != nil {
 			t.Errorf("%d commits failed, and the queue is still written: %v", n, e.writer() != nil)
 		}
-		if err := inStep(s, s.commitAcks); err != nil { // what it has to say, the queue must not have without the records
+		if err := inStep(s, s.committer.commitAcks); err != nil { // what it has to say, the queue must not have without the records
 			t.Fatal(err)
 		}
 		if dies {

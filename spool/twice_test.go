@@ -59,13 +59,13 @@ func TestDamagedBatchCountsOnce(t *testing.T) {
 			}
 			damageBatch(t, s, bad)
 			if c.roll {
-				if err := inStep(s, func() error { return s.replace(s.current, errScrubbing) }); err != nil {
+				if err := inStep(s, func() error { return s.committer.replace(s.current, errScrubbing) }); err != nil {
 					t.Fatal(err)
 				}
 			}
 			wantHere(t, s, 20, 10)
 			if c.commit {
-				if err := inStep(s, s.commitAcks); err != nil {
+				if err := inStep(s, s.committer.commitAcks); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -82,7 +82,7 @@ func TestDamagedBatchCountsOnce(t *testing.T) {
 				}
 				wantHere(t, s, 30-lost, lost)
 				if life == 1 {
-					if err := inStep(s, s.commitAcks); err != nil {
+					if err := inStep(s, s.committer.commitAcks); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -54,12 +54,13 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 
 // verifySkipped names the folders that were left alone because of what is in them. Those that a living process has are its own affair.
 func (s *Set) verifySkipped(ctx context.Context, figures *verify.Check) error {
-	if err := s.acquire(ctx); err != nil {
+	c, err := s.acquire(ctx)
+	if err != nil {
 		return fmt.Errorf("verify spool: %w", err)
 	}
 	defer s.release()
-	for _, dir := range s.skipped {
-		if !s.warned[dir] {
+	for _, dir := range c.skipped {
+		if !c.warned[dir] {
 			continue
 		}
 		cause := refuseNewer(dir)

@@ -39,7 +39,7 @@ func TestVerifyWhatIsHeldInMemory(t *testing.T) {
 	if err := os.Truncate(ballast, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := inStep(s, func() error { return s.commitAcksOf(e) }); err != nil {
+	if err := inStep(s, func() error { return s.committer.commitAcksOf(e) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

@@ -67,7 +67,7 @@ func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if err := inStep(s, s.commitAcks); err != nil {
+			if err := inStep(s, s.committer.commitAcks); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -86,7 +86,7 @@ func TestWaitingCountsWhatTheJournalHasStill(t *testing.T) {
 	}
 	damageBatch(t, s, 2)
 	wantHere(t, s, 20, 10)
-	if err := inStep(s, s.commitAcks); err != nil {
+	if err := inStep(s, s.committer.commitAcks); err != nil {
 		t.Fatal(err)
 	}
 	abandon(t, s)

@@ -1,8 +1,9 @@
 package journal
 
 import (
-	"runtime/debug"
 	"slices"
+
+	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
 // Scrub overwrites with zeroes what committed records have left in segments that are free, and moves on from an active
@@ -59,11 +60,6 @@ func (j *Journal) takeDirty() *Segment {
 // clear overwrites the records of a segment that is out of use. The header stays: it says what was committed. A segment
 // whose mapping faults is found to be bad when it is used again.
 func (s *Segment) clear() {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		_ = recover()
-		s.clean = true
-		debug.SetPanicOnFault(old)
-	}()
-	clear(s.data[headerBytes:])
+	_ = memfault.Catch(func() { clear(s.data[headerBytes:]) })
+	s.clean = true
 }

@@ -6,12 +6,13 @@ import (
 	"hash/crc32"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
 const (
@@ -80,18 +81,16 @@ func createSegment(o Options, number int) (*Segment, error) {
 
 // begin takes the segment into use. It reports false when the mapping faults.
 func (s *Segment) begin(generation, firstSeq uint64) (ok bool) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-		debug.SetPanicOnFault(old)
-	}()
 	s.generation, s.firstSeq = generation, firstSeq
 	s.seed = seedOf(s.epoch, generation)
 	header := encodeHeader(s.epoch, generation, firstSeq, len(s.data))
-	copy(s.data, header[:])
-	copy(s.data[headerCopyOffset:], header[:])
+	err := memfault.Catch(func() {
+		copy(s.data, header[:])
+		copy(s.data[headerCopyOffset:], header[:])
+	})
+	if err != nil {
+		return false
+	}
 	s.done.Store(0)
 	s.state.Store(headerBytes)
 	return true
@@ -188,17 +187,15 @@ func (s *Segment) Wait() {
 // Scan calls fn for each record of a sealed segment in ascending order of seq, after Wait. The payload points into the
 // mapping. It returns how many records it found, and the fault that ended the scan early, if any.
 func (s *Segment) Scan(fn func(seq uint64, payload []byte)) (n int, err error) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("read journal segment %d: %v", s.number, p)
-		}
-		debug.SetPanicOnFault(old)
-	}()
-	scan(s.data[:s.offset()], s.seed, s.firstSeq, func(seq uint64, payload []byte) {
-		fn(seq, payload)
-		n++
+	err = memfault.Catch(func() {
+		scan(s.data[:s.offset()], s.seed, s.firstSeq, func(seq uint64, payload []byte) {
+			fn(seq, payload)
+			n++
+		})
 	})
+	if err != nil {
+		return n, fmt.Errorf("read journal segment %d: %w", s.number, err)
+	}
 	return n, nil
 }
 

@@ -2,22 +2,20 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"sort"
-	"time"
 
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // loadQueues opens the queue files of a folder, oldest first, and merges their indexes; the newer file's copy of a batch
 // counts. It returns the newest state, nil if no file could be read.
-func (s *Set) loadQueues(e *epoch) (newest *queue.State, err error) {
+func (r *recovery) loadQueues() (newest *queue.State, err error) {
+	e := r.e
 	queue.RemoveUnfinished(e.dir)
 	var merged []entry
 	for _, number := range queue.Numbers(e.dir) {
-		q, m, index, err := s.openFound(e, number)
+		q, m, index, err := r.openFound(number)
 		if err != nil {
 			return nil, err
 		}
@@ -29,10 +27,10 @@ func (s *Set) loadQueues(e *epoch) (newest *queue.State, err error) {
 		}
 		e.files = append(e.files, q)
 		for i := range index {
-			merged = append(merged, entry{Batch: index[i], file: q, at: s.o.Now()})
+			merged = append(merged, entry{Batch: index[i], file: q, at: r.o.Now()})
 		}
 		if m == nil {
-			s.o.Logger.Error("the state of a queue file is damaged; the ledger's figures are used", "file", q.Name())
+			r.o.Logger.Error("the state of a queue file is damaged; the ledger's figures are used", "file", q.Name())
 			continue
 		}
 		if newest == nil {
@@ -55,15 +53,15 @@ func (s *Set) loadQueues(e *epoch) (newest *queue.State, err error) {
 
 // openFound opens a queue file of a dead process. A damaged file is set aside: then all results are nil. An error means
 // that it may be readable later.
-func (s *Set) openFound(e *epoch, number int) (*queue.File, *queue.State, []queue.Batch, error) {
-	o, name := s.o.queue(), queue.Name(e.dir, number)
+func (r *recovery) openFound(number int) (*queue.File, *queue.State, []queue.Batch, error) {
+	o, name := r.o.queue(), queue.Name(r.e.dir, number)
 	if info, err := os.Stat(name); err == nil {
 		// A closed epoch gets no new events beyond its journal, which must find room.
-		o.BytesMax = max(o.BytesMax, info.Size()) + 2*int64(s.o.Segments)*int64(s.o.SegmentBytes)
+		o.BytesMax = max(o.BytesMax, info.Size()) + 2*int64(r.o.Segments)*int64(r.o.SegmentBytes)
 	}
-	q, m, index, err := queue.Open(o, e.dir, number, e.id)
+	q, m, index, err := queue.Open(o, r.e.dir, number, r.e.id)
 	if errors.Is(err, queue.ErrDamaged) {
-		s.quarantine(e, name, err)
+		r.aside.file(r.e.id, name, err)
 		return nil, nil, nil, nil
 	}
 	return q, m, index, err //nolint:wrapcheck // it names the file
@@ -87,37 +85,4 @@ func newerState(a, b *queue.State) *queue.State {
 // droppedLater counts the responses that were recorded first and dropped afterwards.
 func droppedLater(m *queue.State) uint64 {
 	return m.Dropped[lostDamaged.String()] + m.Dropped[lostAge.String()]
-}
-
-// quarantine sets a file aside: in QuarantineDir or, failing that, under another name in its place.
-func (s *Set) quarantine(e *epoch, name string, cause error) {
-	target := s.quarantineName(e, filepath.Base(name))
-	err := os.MkdirAll(s.o.QuarantineDir, 0o750)
-	if err == nil {
-		err = os.Rename(name, target)
-	}
-	if err != nil {
-		target = name + ".damaged"
-		err = os.Rename(name, target)
-	}
-	s.quarantined.Add(1)
-	s.o.Logger.Error("damaged queue file set aside", "file", name, "to", target, "cause", cause, "error", err)
-	s.report(target, fmt.Sprintf("%s was the queue of epoch %s. Its events were read from the journal as far as that still has them.", name, e.id), cause)
-}
-
-// report writes beside what was set aside what it held, and why it is there. A disk that cannot take it has the log.
-func (s *Set) report(target, held string, cause error) {
-	text := fmt.Sprintf("set aside at %s\n%s\nbecause:\n%v\n", s.o.Now().UTC().Format(time.RFC3339), held, cause)
-	err := os.MkdirAll(filepath.Dir(target), 0o750)
-	if err == nil {
-		err = os.WriteFile(target+".txt", []byte(text), 0o600)
-	}
-	if err != nil {
-		s.o.Logger.Warn("no report could be written beside what was set aside", "file", target, "error", err)
-	}
-}
-
-func (s *Set) quarantineName(e *epoch, base string) string {
-	stamp := s.o.Now().UTC().Format("20060102T150405.000000")
-	return filepath.Join(s.o.QuarantineDir, fmt.Sprintf("%s-spool-%s-%s", stamp, e.id, base))
 }

@@ -1,0 +1,134 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// Ledger is the account of one epoch, cumulative since the epoch began.
+//
+// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read counts
+// in none of them. Drop records are in Recorded and Responses nowhere.
+type Ledger struct {
+	Epoch     uuid.UUID         `json:"epoch"`
+	Responses uint64            `json:"responses"`
+	Recorded  uint64            `json:"recorded"`
+	Excluded  uint64            `json:"excluded"`
+	Spooled   uint64            `json:"spooled"` // responses held here, journal included, beyond what was applied
+	Dropped   map[string]uint64 `json:"dropped,omitempty"`
+	Closed    bool              `json:"closed"`   // nothing will be appended any more
+	LastSeq   uint64            `json:"last_seq"` // highest seq given out
+}
+
+// ledgerTries bounds how often Ledgers looks again for a moment with no append in flight.
+const ledgerTries = 100
+
+// Ledgers implements Source.
+func (s *Set) Ledgers(_ context.Context, applied map[uuid.UUID]uint64) ([]Ledger, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Ledger, 0, len(s.epochs))
+	for _, e := range s.epochs {
+		spooled, err := e.spooledLocked(applied[e.id])
+		if err != nil {
+			return nil, fmt.Errorf("ledger of %s: %w", e.id, err)
+		}
+		if e == s.current {
+			out = append(out, s.liveLedgerLocked(e, spooled))
+			continue
+		}
+		l := e.closedLedgerLocked()
+		l.Spooled = spooled
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// closedLedgerLocked is the account of an epoch that takes no more, as if nothing of it waited.
+func (e *epoch) closedLedgerLocked() Ledger {
+	l := Ledger{Epoch: e.id, Recorded: e.recorded, Excluded: e.counters.excluded(), Closed: true, LastSeq: e.lastSeq}
+	var dropped uint64
+	l.Dropped, dropped = e.counters.droppedByReason()
+	l.Responses = l.Recorded + l.Excluded + dropped
+	return l
+}
+
+// Retired returns the final ledgers of the epochs that were retired since Open: of what Ledgers had before and has no more.
+func (s *Set) Retired() []Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.retired)
+}
+
+// liveLedgerLocked reads the parts first and the responses last: an append in flight then shows as a response too many,
+// and the sample is taken again. If there is one in flight each time, it is left out.
+func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
+	for range ledgerTries {
+		l = Ledger{Epoch: e.id, Recorded: e.recorded, Spooled: spooled, LastSeq: e.lastSeq}
+		for _, seg := range e.taken {
+			_, responses := seg.Published()
+			l.Recorded, l.Spooled = l.Recorded+responses, l.Spooled+responses
+		}
+		if j := s.journal.Load(); j != nil {
+			p := j.Pending()
+			l.Recorded, l.Spooled = l.Recorded+p.Responses, l.Spooled+p.Responses
+			l.LastSeq = j.LastSeq()
+		}
+		var dropped uint64
+		l.Excluded = e.counters.excluded()
+		l.Dropped, dropped = e.counters.droppedByReason()
+		l.Responses = s.responses.Load()
+		if sum := l.Recorded + l.Excluded + dropped; sum != l.Responses {
+			l.Responses = sum
+			continue
+		}
+		return l
+	}
+	return l
+}
+
+// spooledLocked counts the committed responses with a seq above what was applied and acknowledged.
+func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
+	through := max(applied, e.acked)
+	for _, held := range [][]entry{e.expiring, e.index} {
+		for i := range held {
+			b := &held[i]
+			switch {
+			case b.First > through:
+				n += uint64(b.Responses)
+			case b.Last > through:
+				part, err := b.responsesAfter(through)
+				if err != nil {
+					return 0, err
+				}
+				n += part
+			}
+		}
+	}
+	return n, nil
+}
+
+// responsesAfter counts within a batch; it reads the value, which is rare: consumers apply whole batches unless one fails.
+func (b *entry) responsesAfter(seq uint64) (n uint64, err error) {
+	raw := b.cached
+	if raw == nil {
+		if raw, err = b.file.Read(&b.Batch); err != nil {
+			return 0, err
+		}
+	}
+	batch, err := event.ParseBatch(raw)
+	if err != nil {
+		return 0, err
+	}
+	for at, record := range batch.All() {
+		if at > seq && event.IsResponseRecord(record) {
+			n++
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,109 @@
+package spool
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/wayside-proxy/wayside/internal/memfault"
+	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
+)
+
+// counters count exclusions, refusals and what was accepted: in memory, and in the mapped page once there is one, so that the
+// counts outlive the process. Nothing that happens to the page changes what memory says.
+type counters struct {
+	mu     sync.RWMutex // write-locked to change page; adding takes the read lock, and never waits for the disk
+	page   []byte
+	memory [counterSlots]atomic.Uint64
+}
+
+func (c *counters) add(slot int, n uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	c.memory[slot].Add(n)
+	if c.page != nil {
+		_ = memfault.Catch(func() {
+			for i := range pageCopies {
+				atomic.AddUint64(c.word(i, slot), n)
+			}
+		})
+	}
+}
+
+func (c *counters) word(number, slot int) *uint64 {
+	return (*uint64)(unsafe.Pointer(&c.page[pageCounters+number*pageCopyBytes+8*slot]))
+}
+
+func (c *counters) value(slot int) uint64 { return c.memory[slot].Load() }
+
+func (c *counters) excluded() uint64 { return c.value(slotExcluded) }
+
+func (c *counters) dropped(r Refusal) uint64 { return c.value(slotOf(r)) }
+
+func (c *counters) drop(r Refusal, n uint64) { c.add(slotOf(r), n) }
+
+// slotOf is where a reason is counted: what came after the page had its form stands behind slotAccepted.
+func slotOf(r Refusal) int {
+	if r > lostDamaged {
+		return 2 + int(r)
+	}
+	return 1 + int(r)
+}
+
+func (c *counters) droppedByReason() (map[string]uint64, uint64) {
+	var out map[string]uint64
+	var sum uint64
+	for r := RefusedFull; r < refusals; r++ {
+		if n := c.dropped(r); n > 0 {
+			if out == nil {
+				out = make(map[string]uint64)
+			}
+			out[r.String()] = n
+			sum += n
+		}
+	}
+	return out, sum
+}
+
+// attach writes the counts made so far into a page, which counters own from now on.
+func (c *counters) attach(page []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.page = page
+	_ = memfault.Catch(func() {
+		for slot := range c.memory {
+			for i := range pageCopies {
+				atomic.StoreUint64(c.word(i, slot), c.memory[slot].Load())
+			}
+		}
+	})
+}
+
+// detach unmaps the page, whose file keeps the counts.
+func (c *counters) detach() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.page != nil {
+		_ = journal.Unmap(c.page)
+		c.page = nil
+	}
+}
+
+// committed notes the committer's figures in the page, for a start that finds no readable queue.
+func (c *counters) committed(m *queue.State) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.page == nil {
+		return
+	}
+	var b [36]byte
+	binary.LittleEndian.PutUint64(b[:], m.Recorded)
+	binary.LittleEndian.PutUint64(b[8:], m.Acked)
+	binary.LittleEndian.PutUint64(b[16:], m.AckedResponses)
+	binary.LittleEndian.PutUint64(b[24:], m.LastSeq)
+	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
+	_ = memfault.Catch(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -197,7 +198,7 @@ func notFound(err error) error {
 // all. The temporary name is always the same: what a crash leaves is overwritten by the retry.
 func writeSynced(name string, content io.Reader) error {
 	temp := name + tempSuffix
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640) //nolint:gosec // a group may be given the archive to read
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW, 0o640) //nolint:gosec // a group may be given the archive to read
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ func newCollect() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			outliveReaders()
+			if err := harden(); err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more rights than it needs:", err)
+			}
 			if inherited {
 				return collectInherited(cmd.Context(), cmd.ErrOrStderr())
 			}

@@ -60,7 +60,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &usage):
 		fmt.Fprintln(stderr, "example:", usage.example)
 		return exitUsage
-	case errors.As(err, &config):
+	case errors.As(err, &config), errors.Is(err, datadir.ErrUnsafe):
 		return exitConfig
 	case errors.Is(err, datadir.ErrInUse):
 		return exitInUse

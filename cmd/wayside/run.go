@@ -36,12 +36,13 @@ func newRun() *cobra.Command {
 				return err
 			}
 			outliveReaders()
+			unhardened := harden()
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer signal.Stop(signals)
 			return runTraffic(cmd.Context(), trafficOptions{
 				cfg: cfg, reload: func() (*configs.Config, error) { return f.load(cmd) },
-				logTo: cmd.ErrOrStderr(), accessTo: cmd.OutOrStdout(), signals: signals,
+				logTo: cmd.ErrOrStderr(), accessTo: cmd.OutOrStdout(), signals: signals, unhardened: unhardened,
 			})
 		},
 	}
@@ -52,12 +53,13 @@ func newRun() *cobra.Command {
 
 // trafficOptions is what runTraffic is given.
 type trafficOptions struct {
-	cfg      *configs.Config
-	reload   func() (*configs.Config, error) // reads the configuration anew; nil: it cannot be reloaded
-	logTo    io.Writer
-	accessTo io.Writer          // for log.access
-	signals  <-chan os.Signal   // SIGHUP reloads, any other stops, a second one of those ends at once
-	started  func(datadir.Info) // if not nil, called once traffic is taken
+	cfg        *configs.Config
+	reload     func() (*configs.Config, error) // reads the configuration anew; nil: it cannot be reloaded
+	logTo      io.Writer
+	accessTo   io.Writer          // for log.access
+	signals    <-chan os.Signal   // SIGHUP reloads, any other stops, a second one of those ends at once
+	unhardened error              // of harden
+	started    func(datadir.Info) // if not nil, called once traffic is taken
 }
 
 // runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives.
@@ -74,6 +76,9 @@ func runTraffic(ctx context.Context, o trafficOptions) error {
 		defer t.accessTo.Close(logGrace)
 	}
 	t.now.Store(cfg)
+	if o.unhardened != nil {
+		log.Warn("the process has more rights than it needs", "error", o.unhardened)
+	}
 	if err := t.openData(); err != nil {
 		return err
 	}
@@ -156,8 +161,8 @@ func (t *traffic) openData() error {
 	if err == nil {
 		t.lock, err = datadir.Acquire(dir, datadir.RunLock)
 	}
-	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, syscall.ENOTDIR) {
-		return err // the second is a mistyped --data, which no later moment heals
+	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, datadir.ErrUnsafe) || errors.Is(err, syscall.ENOTDIR) {
+		return err // the last is a mistyped --data, which no later moment heals
 	}
 	if err != nil {
 		t.log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)

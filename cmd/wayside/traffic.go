@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.child = supervise.New(supervise.Options{
-		Args: []string{"collect", "--inherited"}, Config: handover,
+		Args: []string{"collect", "--inherited"}, Config: handover, Env: booksEnv(os.Environ()),
 		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: func(error) { t.booksLeft(nil) }, Stderr: t.logTo, Logger: t.log,
 		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
 	})

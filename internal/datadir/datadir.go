@@ -69,12 +69,16 @@ var ErrNotRunning = errors.New("no wayside run is using this data directory")
 // Lock is a held lock.
 type Lock struct{ file *os.File }
 
-// Create makes the directory if it is missing. A permission error names the directory, the uid and what to set.
+// Create makes the directory if it is missing. A permission error names the directory, the uid and what to set. The error wraps
+// [ErrUnsafe] for a directory in which another user can plant files, or has.
 func Create(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return explain(dir, err)
 	}
-	return nil
+	if err := checkOwner(dir); err != nil {
+		return err
+	}
+	return checkEntries(dir)
 }
 
 func explain(dir string, err error) error {
@@ -89,10 +93,13 @@ func explain(dir string, err error) error {
 }
 
 // Acquire takes the lock called name (RunLock or CollectLock) without waiting. The error wraps ErrInUse if another process
-// holds it, and names that process as far as it is known.
+// holds it, and names that process as far as it is known; it wraps [ErrUnsafe] if what wayside would open is a link.
 func Acquire(dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640) //nolint:gosec // the operator's own data directory
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o640) //nolint:gosec // the operator's own data directory
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, errors.Join(checkEntries(dir), err)
+	}
 	if err != nil {
 		return nil, explain(dir, err)
 	}
@@ -102,6 +109,9 @@ func Acquire(dir, name string) (*Lock, error) {
 			return nil, fmt.Errorf("%w: %s is held by %s", ErrInUse, path, holder(file))
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := checkEntries(dir); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	// The name of the holder is for people: failing to write it (a full disk) does not matter.
 	_ = file.Truncate(0)
@@ -183,7 +193,7 @@ func WriteInfo(dir string, info Info) error {
 }
 
 func writeSynced(name string, body []byte) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640) //nolint:gosec // group may read, as the directory
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o640) //nolint:gosec // group may read, as the directory
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,10 +23,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// Build compiles the binary into dir; args are further arguments of go build, such as "-race".
+// Build compiles the binary into dir, without cgo as it is shipped; args are further arguments of go build, such as "-race", which needs
+// cgo.
 func Build(ctx context.Context, dir string, args ...string) (string, error) {
 	binary := filepath.Join(dir, "wayside")
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", binary}, args...), "github.com/wayside-proxy/wayside/cmd/wayside")...)
+	if !slices.Contains(args, "-race") {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build wayside: %w\n%s", err, out)
 	}

@@ -38,6 +38,8 @@ const (
 type Options struct {
 	// Args follow the program name, e.g. "collect", "--inherited".
 	Args []string
+	// Env is the child's environment; nil means that of this process.
+	Env []string
 	// Config is written to the child's ConfigFD at each start.
 	Config []byte
 	// ServeSpool answers the child on its spool channel until the connection or ctx ends.
@@ -182,7 +184,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	cmd := exec.Command("/proc/self/exe", s.opt.Args...) //nolint:gosec // the running binary itself
 	out := &output{to: s.opt.Stderr}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, s.opt.StopTimeout
-	cmd.ExtraFiles = ch.theirs
+	cmd.ExtraFiles, cmd.Env = ch.theirs, s.opt.Env
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start books process: %w", err)
 	}

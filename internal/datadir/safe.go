@@ -1,0 +1,125 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnsafe is returned for a data directory in which another user could have put files, or has.
+var ErrUnsafe = errors.New("data directory is not safe to use")
+
+const (
+	everyone = 0o002
+	group    = 0o020
+)
+
+// checkOwner refuses a directory into which others can put files: one that everyone or a group of others can write to, or that belongs
+// to somebody else. The top of a mounted filesystem is accepted as it is: who mounts a volume decides who sees it, and kubelet, for one,
+// makes it writable for everyone.
+func checkOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil //nolint:nilerr // whoever opens something in it says so
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || mounted(dir) {
+		return nil
+	}
+	mode, uid := info.Mode().Perm(), os.Getuid()
+	switch {
+	case mode&everyone != 0:
+		return fmt.Errorf("%w: everyone can write to %s (mode %#o), and plant files in it: chmod 0750 %s, or set --data to another one", ErrUnsafe, dir, mode, dir)
+	case int(st.Uid) != uid && st.Uid != 0:
+		return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run wayside as its owner, chown it, or set --data to another one", ErrUnsafe, dir, st.Uid, uid)
+	case mode&group != 0 && st.Gid != 0 && !ownGroup(int(st.Gid)):
+		return fmt.Errorf("%w: group %d, to which uid %d does not belong, can write to %s (mode %#o): chmod 0750 %s, or set --data to another one", ErrUnsafe, st.Gid, uid, dir, mode, dir)
+	}
+	return nil
+}
+
+func ownGroup(gid int) bool {
+	more, _ := os.Getgroups()
+	return gid == os.Getegid() || slices.Contains(more, gid)
+}
+
+// mounted reports whether a filesystem is mounted at dir.
+func mounted(dir string) bool {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, 0, 0, &st); err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	}
+	var own, parent unix.Stat_t // before Linux 5.8
+	return unix.Stat(dir, &own) == nil && unix.Stat(filepath.Join(dir, ".."), &parent) == nil && own.Dev != parent.Dev
+}
+
+// ours are the names in a data directory that wayside opens, and how many levels below each are looked at: an archive has as many folders as
+// hours.
+var ours = map[string]int{
+	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, "collect.sock": 0,
+	SpoolDir: 2, Quarantine: 3, ArchiveDir: 2,
+}
+
+// depthOf is the number of levels below a name that are looked at; -1: it is not ours. The store has files and folders beside it.
+func depthOf(name string) int {
+	if strings.HasPrefix(name, StoreDir) {
+		return 2
+	}
+	if depth, ok := ours[name]; ok {
+		return depth
+	}
+	return -1
+}
+
+// checkEntries refuses a directory in which something that wayside opens is a symbolic link, or neither a file nor a folder: to write
+// through it would damage a file elsewhere. A folder that everyone can write to is refused as the directory itself is.
+func checkEntries(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil //nolint:nilerr // whoever opens something in it says so
+	}
+	for _, entry := range entries {
+		if err := checkEntry(filepath.Join(dir, entry.Name()), entry, depthOf(entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkEntry(name string, entry fs.DirEntry, depth int) error {
+	if depth < 0 {
+		return nil
+	}
+	switch entry.Type() {
+	case 0, fs.ModeSocket:
+		return nil
+	case fs.ModeDir:
+	case fs.ModeSymlink:
+		return fmt.Errorf("%w: %s is a symbolic link, and wayside follows none there: remove it, or set --data or --archive to where it leads", ErrUnsafe, name)
+	default:
+		return fmt.Errorf("%w: %s is neither a file nor a folder (%s): remove it", ErrUnsafe, name, entry.Type())
+	}
+	if info, err := entry.Info(); err == nil && info.Mode()&everyone != 0 && !mounted(name) {
+		return fmt.Errorf("%w: everyone can write to %s (mode %#o): chmod 0750 %s", ErrUnsafe, name, info.Mode().Perm(), name)
+	}
+	if depth == 0 {
+		return nil
+	}
+	below, err := os.ReadDir(name)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	for _, b := range below {
+		if err := checkEntry(filepath.Join(name, b.Name()), b, depth-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -105,6 +105,23 @@ func (g *MemoryGroup) Peak() int64 {
 	return n
 }
 
+// Sockets is what the buffers of the group's TCP connections take at the moment, in bytes; 0 if the kernel does not say. Version 2
+// counts it towards the limit, version 1 does not.
+func (g *MemoryGroup) Sockets() (n int64) {
+	if !g.v2 {
+		text, _ := os.ReadFile(filepath.Join(g.Dir, "memory.kmem.tcp.usage_in_bytes"))
+		n, _ = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		return n
+	}
+	text, _ := os.ReadFile(filepath.Join(g.Dir, "memory.stat"))
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "sock %d", &n); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
 // OOMKills is how many processes the kernel has killed because of the group's limit.
 func (g *MemoryGroup) OOMKills() (n int) {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.oom_control", "memory.events")))

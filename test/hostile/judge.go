@@ -22,7 +22,8 @@ const (
 // result is what a run measured.
 type result struct {
 	baseline, under *phase
-	health          health
+	health          answers // to /livez
+	reads           answers // to /metrics on the probes listener and /api/v1/paths, asked by somebody honest
 	tally           tally
 	held            int64
 	peaks           [3]int64 // traffic process, books process, cgroup
@@ -48,11 +49,15 @@ func (o options) one(ctx context.Context, dir string, run run) (*result, error) 
 	if _, err := c.run(ctx, 2*time.Second); err != nil { // warm
 		return res, err
 	}
-	if res.baseline, err = c.run(ctx, seconds(o.baseline)); err != nil {
+	stopHealth, stopReads := r.watch(ctx)
+	res.baseline, err = c.run(ctx, seconds(o.baseline))
+	stopHealth()
+	stopReads()
+	if err != nil {
 		return res, err
 	}
 	errs := []error{r.attack(ctx, o, run, c, res)}
-	errs = append(errs, res.judge(o))
+	errs = append(errs, res.judge(o, run))
 	errs = append(errs, r.alive())
 	if r.wayside.Running() {
 		errs = append(errs, r.balance(ctx, c), r.idle(ctx, o, res), r.alive(), r.verify(ctx, o))
@@ -63,7 +68,7 @@ func (o options) one(ctx context.Context, dir string, run run) (*result, error) 
 // attack measures while the attacking process is at work.
 func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *result) error {
 	pids := []int{r.wayside.PID(), r.books}
-	stopHealth := watchHealth(ctx, map[string]string{"probes": r.probes, "admin": r.admin()})
+	stopHealth, stopReads := r.watch(ctx)
 	stopDescriptors := watchDescriptors(pids...)
 	before := []time.Duration{processorTime(pids[0]), processorTime(pids[1])}
 	began := time.Now()
@@ -76,7 +81,7 @@ func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *re
 	for i, pid := range pids {
 		res.cpu[i] = percent(processorTime(pid)-before[i], res.length)
 	}
-	res.health, res.descriptors = stopHealth(), stopDescriptors()
+	res.health, res.reads, res.descriptors = stopHealth(), stopReads(), stopDescriptors()
 	res.peaks = [3]int64{peakMemory(pids[0]), peakMemory(pids[1]), r.group.Peak()}
 	var cpu time.Duration
 	var stopped error
@@ -85,10 +90,17 @@ func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *re
 	return errors.Join(err, stopped)
 }
 
+// watch asks what must be answered whatever happens, and what others need.
+func (r *rig) watch(ctx context.Context) (stopHealth, stopReads func() answers) {
+	return watch(ctx, livez("probes", r.probes), livez("admin", r.admin())), watch(ctx,
+		question{"metrics", r.probes, "/metrics", fromScraper, readsEvery, readsWithin},
+		question{"api", r.admin(), "/api/v1/paths?limit=10", fromScraper, readsEvery, readsWithin})
+}
+
 func percent(cpu, of time.Duration) float64 { return 100 * cpu.Seconds() / max(of.Seconds(), 1e-3) }
 
 // judge compares what was measured with what must hold.
-func (res *result) judge(o options) error {
+func (res *result) judge(o options, run run) error {
 	var errs []error
 	if res.baseline.failed > 0 {
 		errs = append(errs, fmt.Errorf("%d requests failed before the attack: %q", res.baseline.failed, firstOf(res.baseline.errors)))
@@ -104,6 +116,11 @@ func (res *result) judge(o options) error {
 	}
 	if res.health.late > 0 || res.health.asked == 0 {
 		errs = append(errs, fmt.Errorf("/livez: %d of %d without an answer within a second: %q", res.health.late, res.health.asked, res.health.errors))
+	}
+	// While books are stopped, what is asked of them is refused; otherwise nobody may be locked out.
+	if run.attacks[0].group != "stopped" && res.reads.late*2 > res.reads.asked {
+		errs = append(errs, fmt.Errorf("others are locked out: /metrics and /api/v1/paths: %d of %d without an answer within %v: %q",
+			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))
 	}
 	if res.tally.Opened == 0 {
 		errs = append(errs, errors.New("no attack came through: not one connection was opened"))
@@ -234,8 +251,8 @@ func (res *result) row(run run, o options, failure error) string {
 		name += ": " + strings.Join(run.names(), ", ")
 	}
 	const mib = 1 << 20
-	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
+	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
 		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seconds, res.held, res.tally.Opened, res.under.sent, res.under.failed,
-		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.peaks[0]/mib, res.peaks[1]/mib, res.peaks[2]/mib,
+		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.reads.asked-res.reads.late, res.reads.asked, res.peaks[0]/mib, res.peaks[1]/mib, res.peaks[2]/mib,
 		res.descriptors[0], res.descriptors[1], res.cpu[0], res.cpu[1], res.cpu[2], res.idle[0], res.idle[1], verdict)
 }

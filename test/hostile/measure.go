@@ -22,6 +22,8 @@ const (
 	clientTimeout       = 10 * time.Second
 	livezEvery          = 500 * time.Millisecond
 	livezWithin         = time.Second
+	readsEvery          = 2 * time.Second
+	readsWithin         = 5 * time.Second
 )
 
 // client is the healthy client. What it sent and received of all its phases is kept.
@@ -75,21 +77,35 @@ func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	return p, errors.Join(errs...)
 }
 
-// health asks for /livez until ctx is done, each time on a new connection.
-type health struct {
-	asked, late int
+// question is asked again and again, each time on a new connection.
+type question struct {
+	name, addr, path string
+	from             net.IP
+	every, within    time.Duration
+}
+
+var fromMonitor, fromScraper = net.IPv4(127, 0, 0, 3), net.IPv4(127, 0, 0, 4)
+
+func livez(name, addr string) question {
+	return question{name, addr, "/livez", fromMonitor, livezEvery, livezWithin}
+}
+
+// answers says how a question was answered.
+type answers struct {
+	asked, late int // late: also those that came to nothing
 	slowest     time.Duration
 	errors      []string
 }
 
-func watchHealth(ctx context.Context, addrs map[string]string) (stop func() health) {
+// watch asks questions until it is stopped.
+func watch(ctx context.Context, questions ...question) (stop func() answers) {
 	var mu sync.Mutex
-	var h health
+	var all answers
 	var group sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
-	for name, addr := range addrs {
+	for _, q := range questions {
 		group.Go(func() {
-			tick := time.NewTicker(livezEvery)
+			tick := time.NewTicker(q.every)
 			defer tick.Stop()
 			for {
 				select {
@@ -98,32 +114,36 @@ func watchHealth(ctx context.Context, addrs map[string]string) (stop func() heal
 				case <-tick.C:
 				}
 				began := time.Now()
-				err := livez(addr)
-				took := time.Since(began)
+				err := q.ask()
 				mu.Lock()
-				h.asked++
-				h.slowest = max(h.slowest, took)
-				if err != nil || took > livezWithin {
-					if h.late++; len(h.errors) < 3 {
-						h.errors = append(h.errors, fmt.Sprintf("%s: %v after %v", name, err, took.Round(time.Millisecond)))
-					}
-				}
+				all.add(q, time.Since(began), err)
 				mu.Unlock()
 			}
 		})
 	}
-	return func() health { cancel(); group.Wait(); return h }
+	return func() answers { cancel(); group.Wait(); return all }
 }
 
-func livez(addr string) error {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 3)}, Timeout: livezWithin}
-	conn, err := d.Dial("tcp", addr)
+func (a *answers) add(q question, took time.Duration, err error) {
+	a.asked++
+	a.slowest = max(a.slowest, took)
+	if err == nil && took <= q.within {
+		return
+	}
+	if a.late++; len(a.errors) < 3 {
+		a.errors = append(a.errors, fmt.Sprintf("%s: %v after %v", q.name, err, took.Round(time.Millisecond)))
+	}
+}
+
+func (q question) ask() error {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: q.from}, Timeout: q.within}
+	conn, err := d.Dial("tcp", q.addr)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(livezWithin))
-	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: "+addr+"\r\nConnection: close\r\n\r\n"); err != nil {
+	_ = conn.SetDeadline(time.Now().Add(q.within))
+	if _, err := io.WriteString(conn, "GET "+q.path+" HTTP/1.1\r\nHost: "+q.addr+"\r\nConnection: close\r\n\r\n"); err != nil {
 		return err
 	}
 	answer, err := io.ReadAll(conn)

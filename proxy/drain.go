@@ -32,6 +32,7 @@ const noInterface = 1<<31 - 1
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
+	c.Control = boundBuffers
 	return c.Listen(ctx, "tcp", address)
 }
 

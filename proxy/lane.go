@@ -41,7 +41,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	if set.responseRules, err = newFieldRules(o.ResponseFields); err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver}
+	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver, Control: boundBuffers}
 	set.pool = &pool{
 		dial:     func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) },
 		sweeper:  p.sweeper,

@@ -105,8 +105,16 @@ func (g *MemoryGroup) Peak() int64 {
 	return n
 }
 
-// Sockets is what the buffers of the group's TCP connections take at the moment, in bytes; 0 if the kernel does not say. Version 2
-// counts it towards the limit, version 1 does not.
+// CountSockets makes version 1 count what the buffers of TCP connections take, apart from the rest and without a limit. Version 2
+// always counts it, towards the group's limit.
+func (g *MemoryGroup) CountSockets() error {
+	if g.v2 {
+		return nil
+	}
+	return g.Set("memory.kmem.tcp.limit_in_bytes", strconv.Itoa(1<<40)) // without one nothing is counted
+}
+
+// Sockets is what the buffers of the group's TCP connections take at the moment, in bytes; 0 if the kernel does not say.
 func (g *MemoryGroup) Sockets() (n int64) {
 	if !g.v2 {
 		text, _ := os.ReadFile(filepath.Join(g.Dir, "memory.kmem.tcp.usage_in_bytes"))

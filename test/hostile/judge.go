@@ -26,8 +26,7 @@ type result struct {
 	reads           answers // to /metrics on the probes listener and /api/v1/paths, asked by somebody honest
 	tally           tally
 	held            int64
-	peaks           [3]int64 // traffic process, books process, cgroup
-	descriptors     []int
+	sizes           sizes
 	cpu             [3]float64 // percent of a core: traffic process, books process, attacker
 	idle            [2]float64
 	length          time.Duration
@@ -35,7 +34,7 @@ type result struct {
 
 // one makes one run and judges it.
 func (o options) one(ctx context.Context, dir string, run run) (*result, error) {
-	res := &result{baseline: &phase{}, under: &phase{}, descriptors: []int{0, 0}}
+	res := &result{baseline: &phase{}, under: &phase{}}
 	s3 := false
 	for _, a := range run.attacks {
 		s3 = s3 || a.s3
@@ -69,7 +68,7 @@ func (o options) one(ctx context.Context, dir string, run run) (*result, error) 
 func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *result) error {
 	pids := []int{r.wayside.PID(), r.books}
 	stopHealth, stopReads := r.watch(ctx)
-	stopDescriptors := watchDescriptors(pids...)
+	stopSizes := watchSizes(r)
 	before := []time.Duration{processorTime(pids[0]), processorTime(pids[1])}
 	began := time.Now()
 	a, err := startAssault(r.target(o, run))
@@ -81,8 +80,7 @@ func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *re
 	for i, pid := range pids {
 		res.cpu[i] = percent(processorTime(pid)-before[i], res.length)
 	}
-	res.health, res.reads, res.descriptors = stopHealth(), stopReads(), stopDescriptors()
-	res.peaks = [3]int64{peakMemory(pids[0]), peakMemory(pids[1]), r.group.Peak()}
+	res.health, res.reads, res.sizes = stopHealth(), stopReads(), stopSizes()
 	var cpu time.Duration
 	var stopped error
 	res.tally, res.held, cpu, stopped = a.stop()
@@ -121,6 +119,9 @@ func (res *result) judge(o options, run run) error {
 	if run.attacks[0].group != "stopped" && res.reads.late*2 > res.reads.asked {
 		errs = append(errs, fmt.Errorf("others are locked out: /metrics and /api/v1/paths: %d of %d without an answer within %v: %q",
 			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))
+	}
+	if all := res.sizes.memory[0] + res.sizes.memory[1] + res.sizes.memory[3]; all > memoryBytes {
+		errs = append(errs, fmt.Errorf("with the buffers of its sockets it took %d MiB: version 2 of cgroups would end it", all>>20))
 	}
 	if res.tally.Opened == 0 {
 		errs = append(errs, errors.New("no attack came through: not one connection was opened"))
@@ -251,8 +252,9 @@ func (res *result) row(run run, o options, failure error) string {
 		name += ": " + strings.Join(run.names(), ", ")
 	}
 	const mib = 1 << 20
-	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
+	return fmt.Sprintf("| %s | %s | %s | %d | %d, %d | %d, %d | %s | %s (%.1f) | %v | %d of %d | %d, %d, %d, %d | %d, %d | %.0f, %.0f, %.0f | %.1f, %.1f | %s |",
 		time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, o.seconds, res.held, res.tally.Opened, res.under.sent, res.under.failed,
-		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.reads.asked-res.reads.late, res.reads.asked, res.peaks[0]/mib, res.peaks[1]/mib, res.peaks[2]/mib,
-		res.descriptors[0], res.descriptors[1], res.cpu[0], res.cpu[1], res.cpu[2], res.idle[0], res.idle[1], verdict)
+		ms(0.5), ms(0.99), res.ratio(), res.health.slowest.Round(time.Millisecond), res.reads.asked-res.reads.late, res.reads.asked,
+		res.sizes.memory[0]/mib, res.sizes.memory[1]/mib, res.sizes.memory[2]/mib, res.sizes.memory[3]/mib,
+		res.sizes.descriptors[0], res.sizes.descriptors[1], res.cpu[0], res.cpu[1], res.cpu[2], res.idle[0], res.idle[1], verdict)
 }

@@ -114,8 +114,9 @@ const rowHead = `# Attacks
 
 Written by ` + "`make hostile`" + `: see test/hostile for what is done and measured. Memory limit 256 MiB for both processes, 4,096 descriptors
 each, two cores shared with the attacker, the client and the origin. "a → b" is the baseline and what it became under attack.
+Version 1 of cgroups counts the buffers of sockets apart, without a limit here; version 2 counts them towards the limit.
 
-| date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
+| date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 

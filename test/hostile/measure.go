@@ -153,11 +153,18 @@ func (q question) ask() error {
 	return err
 }
 
-// watchDescriptors samples how many descriptors processes have open.
-func watchDescriptors(pids ...int) (stop func() []int) {
-	done, result := make(chan struct{}), make(chan []int, 1)
+// sizes are the largest figures that were seen.
+type sizes struct {
+	descriptors [2]int   // of the traffic process and of the books process
+	memory      [4]int64 // of the same two, of the group without the buffers of its sockets, and of those; in bytes
+}
+
+// watchSizes samples what a rig's processes take.
+func watchSizes(r *rig) (stop func() sizes) {
+	done, result := make(chan struct{}), make(chan sizes, 1)
+	pids := [2]int{r.wayside.PID(), r.books}
 	go func() {
-		most := make([]int, len(pids))
+		var most sizes
 		tick := time.NewTicker(250 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -165,9 +172,11 @@ func watchDescriptors(pids ...int) (stop func() []int) {
 				if dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid)); err == nil {
 					names, _ := dir.Readdirnames(-1)
 					_ = dir.Close()
-					most[i] = max(most[i], len(names))
+					most.descriptors[i] = max(most.descriptors[i], len(names))
 				}
+				most.memory[i] = max(most.memory[i], peakMemory(pid))
 			}
+			most.memory[2], most.memory[3] = r.group.Peak(), max(most.memory[3], r.group.Sockets())
 			select {
 			case <-done:
 				result <- most
@@ -176,7 +185,7 @@ func watchDescriptors(pids ...int) (stop func() []int) {
 			}
 		}
 	}()
-	return func() []int { close(done); return <-result }
+	return func() sizes { close(done); return <-result }
 }
 
 // processorTime is what a process has taken so far, to a hundredth of a second.

@@ -57,6 +57,9 @@ func (r *rig) start(ctx context.Context, o options, s3 bool) (err error) {
 	if err := r.group.Limit(memoryBytes); err != nil {
 		return err
 	}
+	if err := r.group.CountSockets(); err != nil {
+		return err
+	}
 	origin, upstream, err := startOrigin()
 	if err != nil {
 		return err

@@ -155,17 +155,17 @@ type Collector struct {
 	snapshots *snapshot.History
 	live      *live.Feed
 
-	drainMu sync.Mutex // held for a step; guards what follows
-	items   []store.Item
-	bad     int // malformed records among items
-	applied map[uuid.UUID]uint64
-	builder *api.Builder
-	publish publishState
-	retired time.Time          // when finished epochs were last looked for
-	done    map[uuid.UUID]bool // epochs whose final ledger is stored
-	settled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
-	adopted bool               // epochs without a ledger were looked for
-	backlog backlog
+	drainMu    sync.Mutex // held for a step; guards what follows
+	items      []store.Item
+	bad        int // malformed records among items
+	applied    map[uuid.UUID]uint64
+	builder    *api.Builder
+	publish    publishState
+	retired    time.Time          // when finished epochs were last looked for
+	done       map[uuid.UUID]bool // epochs whose final ledger is stored
+	reconciled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
+	adopted    bool               // epochs without a ledger were looked for
+	backlog    backlog
 
 	booksMu sync.Mutex    // held while the store changes; View takes it to see watermarks and totals that belong together
 	viewing chan struct{} // held by the one View that reads
@@ -208,7 +208,7 @@ func New(o Options) (*Collector, error) {
 	if c.applied == nil {
 		c.applied = map[uuid.UUID]uint64{}
 	}
-	c.done, c.settled = make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
+	c.done, c.reconciled = make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
 	for _, l := range o.Store.Ledgers() {
 		c.done[l.Epoch] = true
 	}

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -115,51 +116,79 @@ func (c *Collector) add(seq uint64, record []byte) {
 	}
 }
 
-// applyItems applies the items collected so far, by whatever it takes, and empties the list.
+// run is a number of items of one epoch, in order.
+type run struct {
+	epoch uuid.UUID
+	items []store.Item
+}
+
+func (r run) lastSeq() uint64 { return r.items[len(r.items)-1].Seq }
+
+// applyItems applies the items collected so far, and empties the list.
 func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
-	part := part{epoch: d.Epoch, items: c.items}
-	if err := c.settle(ctx, part, d); err != nil {
+	if err := c.applyWithRetry(ctx, run{epoch: d.Epoch, items: c.items}, d); err != nil {
 		return err
 	}
 	c.items, c.bad = c.items[:0], 0
 	return nil
 }
 
-// part is a run of items of one epoch in order.
-type part struct {
-	epoch uuid.UUID
-	items []store.Item
+// attemptsMax is how often a run may fail for its own sake before it is divided.
+const attemptsMax = 3
+
+// applyWithRetry applies a run, or isolates and quarantines the items that cannot be applied (poison.go). It returns an error
+// only if the whole step should be tried again later.
+func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error {
+	var err error
+	for range attemptsMax {
+		if err = c.apply(r, d); err == nil {
+			return nil
+		}
+		if temporary(ctx, err) {
+			return err
+		}
+		if errors.Is(err, store.ErrBatchTooLarge) {
+			return c.isolate(ctx, r, err, d) // nothing is wrong with it
+		}
+		c.metrics.failures.Inc()
+	}
+	c.log.Error("a batch cannot be applied; dividing it to find the events that cannot", "epoch", r.epoch, "first_seq", r.items[0].Seq,
+		"last_seq", r.lastSeq(), "events", len(r.items), "attempts", attemptsMax, "error", err)
+	return c.isolate(ctx, r, err, d)
 }
 
-func (p part) lastSeq() uint64 { return p.items[len(p.items)-1].Seq }
+// temporary reports whether an error says nothing about the run itself.
+func temporary(ctx context.Context, err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil
+}
 
-// attempt labels and applies a part in one transaction. On any failure, a panic included, nothing has happened and the
-// labels are as they were; unless the store got as far as its watermark, in which case the part is applied.
-func (c *Collector) attempt(p part, d *Drained) (err error) {
+// apply labels and applies a run in one transaction. On any failure, a panic included, nothing has happened and the labels are
+// as they were; unless the store got as far as its watermark, in which case the run is applied.
+func (c *Collector) apply(r run, d *Drained) (err error) {
 	if c.bad > 0 {
-		if i := firstMalformed(p.items); i >= 0 {
+		if i := firstMalformed(r.items); i >= 0 {
 			var e event.Event
-			return fmt.Errorf("record %d: %w", p.items[i].Seq, e.Decode(p.items[i].Record))
+			return fmt.Errorf("record %d: %w", r.items[i].Seq, e.Decode(r.items[i].Record))
 		}
 	}
 	c.booksMu.Lock()
 	defer c.booksMu.Unlock()
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic while applying: %v", r)
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic while applying: %v", cause)
 		}
-		if err != nil && c.o.Store.Watermarks()[p.epoch] < p.lastSeq() {
+		if err != nil && c.o.Store.Watermarks()[r.epoch] < r.lastSeq() {
 			c.o.Labeler.Rollback()
 			return
 		}
 		if err != nil {
-			c.log.Error("the store failed after it had applied a batch", "epoch", p.epoch, "error", err)
+			c.log.Error("the store failed after it had applied a batch", "epoch", r.epoch, "error", err)
 			err = nil
 		}
-		c.finish(p, d)
+		c.finish(r, d)
 	}()
 	started := time.Now()
-	batch := store.Batch{Epoch: p.epoch, LastSeq: p.lastSeq(), Items: p.items, PathState: c.label(p.items)}
+	batch := store.Batch{Epoch: r.epoch, LastSeq: r.lastSeq(), Items: r.items, PathState: c.label(r.items)}
 	crash.Point("collector.apply.before")
 	if err := c.o.Store.Apply(&batch); err != nil {
 		return err
@@ -212,29 +241,29 @@ func hourOf(micros int64) int64 {
 	return h
 }
 
-// finish notes that a part is applied.
-func (c *Collector) finish(p part, d *Drained) {
+// finish notes that a run is applied.
+func (c *Collector) finish(r run, d *Drained) {
 	c.o.Labeler.Commit()
-	c.applied[p.epoch] = p.lastSeq()
+	c.applied[r.epoch] = r.lastSeq()
 	responses := 0
 	rules := c.o.Labeler.Rules()
-	now := c.live.Begin(p.epoch)
-	for i := range p.items {
-		item := &p.items[i]
+	now := c.live.Begin(r.epoch)
+	for i := range r.items {
+		item := &r.items[i]
 		if item.Event.IsResponse() {
 			responses++
 			now.Add(item.Host, item.Method, rules.Label(item.Host, item.Label), item.Seq, &item.Event)
 		}
 	}
 	now.Close()
-	d.Events += len(p.items)
-	c.guard.applied(len(p.items))
+	d.Events += len(r.items)
+	c.guard.applied(len(r.items))
 	d.Responses += responses
 	d.Batches++
 	c.publish.batches++
 	c.metrics.applied.Add(float64(responses))
 	c.metrics.batches.Inc()
-	lag := c.o.Now().Sub(time.UnixMicro(p.items[len(p.items)-1].Event.TimeMicros))
+	lag := c.o.Now().Sub(time.UnixMicro(r.items[len(r.items)-1].Event.TimeMicros))
 	usage := c.o.Labeler.Usage()
 	c.updateStatus(func(s *Status) {
 		s.Applied += uint64(responses) //nolint:gosec // a count

@@ -132,8 +132,8 @@ func (c *Collector) upkeep(ctx context.Context, force bool) {
 		return
 	}
 	c.retired = now
-	if err := c.settleBooks(ctx); err != nil && ctx.Err() == nil {
-		c.log.Warn("the spools' figures could not be compared with the store's", "error", err)
+	if err := c.reconcile(ctx); err != nil && ctx.Err() == nil {
+		c.log.Warn("cannot compare the figures of the spool with those of the store; trying again", "error", err)
 	}
 	if err := c.retireFinished(ctx); err != nil && ctx.Err() == nil {
 		c.log.Warn("finished epochs stay for now", "error", err)
@@ -151,7 +151,7 @@ func (c *Collector) retireFinished(ctx context.Context) error {
 	var failed error
 	for _, l := range ledgers {
 		if mark := marks[l.Epoch]; !l.Closed || l.Spooled > 0 || l.Recorded != mark.Applied+mark.Quarantined {
-			continue // its figures become final only when they agree with the store's, see settleBooks
+			continue // its figures become final only when they agree with the store's, see reconcile
 		}
 		final := store.Ledger{
 			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped,

@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// settleBooks compares, epoch by epoch, what the spools say was recorded with what the store has of it, and makes them agree.
+// reconcile compares, epoch by epoch, what the spools say was recorded with what the store has of it, and makes them agree.
 // They disagree after a death between apply and acknowledgement, which costs nothing, and after damage:
 //
 //   - a queue that was damaged after its events were applied: the spool counted them as dropped, and takes that back;
@@ -19,7 +19,7 @@ import (
 //     It is counted as quarantined, so that the figures say that it is missing and still add up.
 //
 // The caller holds drainMu: no event is applied meanwhile.
-func (c *Collector) settleBooks(ctx context.Context) error {
+func (c *Collector) reconcile(ctx context.Context) error {
 	marks := c.o.Store.Marks()
 	ledgers, err := c.o.Source.Ledgers(ctx, c.o.Store.Watermarks())
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 	for _, l := range ledgers {
 		mark := marks[l.Epoch]
 		held := mark.Applied + mark.Quarantined
-		if c.settled[l.Epoch] && l.Recorded == l.Spooled+held {
+		if c.reconciled[l.Epoch] && l.Recorded == l.Spooled+held {
 			continue
 		}
 		missing, err := c.o.Source.Settle(ctx, l.Epoch, mark.Seq, held)
@@ -49,7 +49,7 @@ func (c *Collector) settleBooks(ctx context.Context) error {
 				continue
 			}
 		}
-		c.settled[l.Epoch] = true
+		c.reconciled[l.Epoch] = true
 	}
 	if len(failed) == 0 && !c.adopted {
 		if err := c.adoptOrphans(ledgers, marks); err != nil {

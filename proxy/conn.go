@@ -52,6 +52,9 @@ type clientConn struct {
 	suspected bool                         // owned by the watch: seemed gone in the last tick
 	gone      atomic.Bool                  // the watch has found that the client has left
 
+	login     atomic.Pointer[upstreamConn] // kept for this client between its requests, see login.go; nil: none
+	loginPool *pool                        // of login; written before it
+
 	client    []byte // address as it is recorded
 	trusted   bool   // the peer may set forwarding fields
 	forwarded []byte // field lines that are the same for all requests: Proto, Port, Via
@@ -199,6 +202,7 @@ func (c *clientConn) Close() error {
 		c.phase.Store(uint32(phaseClosed))
 		c.root.sweeper.remove(&c.limits)
 		c.root.forget(c)
+		c.dropLogin()
 		if tcp, ok := c.Conn.(*net.TCPConn); ok && c.reset {
 			_ = tcp.SetLinger(0)
 		}

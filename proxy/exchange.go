@@ -216,8 +216,11 @@ func (x *exchange) forward(streamed bool) failure {
 	return failNone
 }
 
-// connect gives a connection of the pool, or one of its own for an upgrade.
+// connect gives the connection that belongs to this client, one of the pool, or one of its own for an upgrade.
 func (x *exchange) connect() (*upstreamConn, error) {
+	if u := x.c.takeLogin(); u != nil {
+		return u, nil
+	}
 	if x.upgrading {
 		return x.c.p.pool.dialApart()
 	}
@@ -374,8 +377,16 @@ func (x *exchange) releaseUpstream(closes bool) {
 		x.dropUpstream()
 		return
 	}
-	x.up = nil
-	x.c.p.pool.put(u)
+	switch {
+	case x.resp.login || u.login:
+		x.up = nil
+		x.c.keepLogin(u)
+	case x.head.loggingIn: // the service may take whoever comes next over this connection for this client
+		x.dropUpstream()
+	default:
+		x.up = nil
+		x.c.p.pool.put(u)
+	}
 }
 
 // dropUpstream closes the connection.

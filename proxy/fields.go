@@ -38,6 +38,8 @@ const (
 	fieldTraceparent
 	fieldContentType
 	fieldDate
+	fieldAuthorization
+	fieldChallenge // WWW-Authenticate
 	fieldImitation // of a forwarding field, or one that the proxy writes or frames by, with another separator for "-"
 )
 
@@ -186,6 +188,8 @@ func classifyShort(name []byte) fieldID {
 		return pick(name, "keep-alive", fieldHopByHop)
 	case 11:
 		return pick(name, "traceparent", fieldTraceparent)
+	case 13:
+		return pick(name, "authorization", fieldAuthorization)
 	}
 	return classifyLong(name)
 }
@@ -207,6 +211,9 @@ func classifyLong(name []byte) fieldID {
 	case 16:
 		if foldEqual(name, "proxy-connection") {
 			return fieldHopByHop
+		}
+		if foldEqual(name, "www-authenticate") {
+			return fieldChallenge
 		}
 		if foldEqual(name, "x-forwarded-host") {
 			return fieldForwardedProto

@@ -22,6 +22,7 @@ type upstreamConn struct {
 	addr   netip.Addr // of the upstream, invalid for a unix socket
 	apart  bool       // not of the pool: dialled for one upgrade
 	reused bool       // has carried a complete response before
+	login  bool       // the upstream may take it for one user's: it stays with one client
 	idleAt int64      // sweeper time at which it was put back
 	raw    syscall.RawConn
 	alive  bool // result of the last peek

@@ -51,6 +51,7 @@ type requestHead struct {
 	hasHost     bool
 	hasProto    bool // a trusted peer sent forwarding fields besides X-Forwarded-For
 	hasElements bool // a trusted peer sent Forwarded
+	loggingIn   bool // Authorization speaks for the connection, see login.go
 	expect      bool // Expect: 100-continue
 	trailers    bool // TE: trailers
 	upgrade     []byte
@@ -209,6 +210,8 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		return false, nil
 	case fieldTraceparent:
 		h.traceparent = value
+	case fieldAuthorization:
+		h.loggingIn = h.loggingIn || speaksForConnection(value)
 	}
 	return true, nil
 }

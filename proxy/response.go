@@ -30,6 +30,7 @@ type responseHead struct {
 	http10    bool
 	hasDate   bool
 	eventFeed bool   // text/event-stream
+	login     bool   // asks for credentials that speak for the connection, see login.go
 	upgrade   []byte // points into the upstream's reader
 	options   connectionOptions
 }
@@ -261,8 +262,13 @@ func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 // take acts on a field that is not simply passed on, and says whether it is.
 func (h *responseHead) take(id fieldID, value []byte, second bool) (keep bool, err error) {
 	switch id {
-	case fieldHopByHop, fieldRequestID, fieldTE:
+	case fieldHopByHop: // Proxy-Authenticate among them
+		h.login = h.login || speaksForConnection(value)
 		return false, nil
+	case fieldRequestID, fieldTE:
+		return false, nil
+	case fieldChallenge:
+		h.login = h.login || speaksForConnection(value)
 	case fieldUpgrade:
 		if h.status == 101 {
 			h.upgrade = value

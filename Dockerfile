@@ -23,9 +23,10 @@ COPY --from=build /out/wayside /wayside
 COPY --from=build --chown=65532:65532 /out/data /data
 
 # The admin listener stays on loopback; :8092 serves only /livez, /readyz and /metrics.
-ENV WAYSIDE_LISTEN=:8090 \
-    WAYSIDE_DATA=/data \
-    WAYSIDE_ADMIN_PROBES=:8092
+# These stand below a mounted configuration file, and below WAYSIDE_LISTEN and the like of the container.
+ENV WAYSIDE_DEFAULT_LISTEN=:8090 \
+    WAYSIDE_DEFAULT_DATA=/data \
+    WAYSIDE_DEFAULT_ADMIN_PROBES=:8092
 
 VOLUME /data
 EXPOSE 8090 8092

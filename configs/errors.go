@@ -58,7 +58,7 @@ func (e *Error) position() string {
 // origin is where a key's value was written.
 type origin struct {
 	source       Source
-	name         string // environment variable or flag
+	name         string // environment variable or flag; of SourceDefault: a variable that stands below the file
 	file         string
 	line, column int
 }

@@ -57,9 +57,12 @@ var flagNames = map[string]string{
 	"log.level": "--log-level", "log.format": "--log-format",
 }
 
+// envPrefix is what wayside's variables begin with.
+const envPrefix = "WAYSIDE_"
+
 // envName returns the environment variable of a key, or of a section's shorthand.
 func envName(path string) string {
-	return "WAYSIDE_" + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
 // table binds every key to its field in c.

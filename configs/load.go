@@ -40,10 +40,11 @@ func Load(o LoadOptions) (*Config, error) {
 	if file == "" {
 		file = environ["WAYSIDE_CONFIG"]
 	}
+	l.readEnviron(environ, defaultPrefix, SourceDefault)
 	if file != "" {
 		l.readFile(file)
 	}
-	l.readEnviron(environ)
+	l.readEnviron(environ, envPrefix, SourceEnvironment)
 	l.readFlags(o.Flags)
 	l.readSecrets(&c)
 	resolve(&c, environ)
@@ -106,7 +107,12 @@ func reservedEnv(name, value string) bool {
 		strings.Contains(value, "://") || strings.Contains(name, "_PORT_")
 }
 
-func (l *loader) readEnviron(environ map[string]string) {
+// defaultPrefix begins variables that stand below the file: an image sets them as its own defaults, and neither a mounted
+// file nor a variable of the container has to know.
+const defaultPrefix = "WAYSIDE_DEFAULT_"
+
+// readEnviron sets keys from the variables that begin with prefix, which is defaultPrefix or that of all variables.
+func (l *loader) readEnviron(environ map[string]string, prefix string, source Source) {
 	paths := map[string]string{}
 	for path := range l.keys {
 		paths[envName(path)] = path
@@ -115,16 +121,17 @@ func (l *loader) readEnviron(environ map[string]string) {
 		paths[envName(section)] = path
 	}
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
-		if !strings.HasPrefix(name, "WAYSIDE_") {
+		short, ok := strings.CutPrefix(name, prefix)
+		if !ok || prefix != defaultPrefix && strings.HasPrefix(name, defaultPrefix) {
 			continue
 		}
-		value, at := environ[name], origin{source: SourceEnvironment, name: name}
-		path, ok := paths[name]
+		value, at := environ[name], origin{source: source, name: name}
+		path, ok := paths[envPrefix+short]
 		switch {
 		case ok:
 			l.set(path, value, at)
 		case !reservedEnv(name, value):
-			l.failf(at, "", "no such setting%s", didYouMean(name, slices.Collect(maps.Keys(paths))))
+			l.failf(at, "", "no such setting%s", didYouMean(envPrefix+short, slices.Collect(maps.Keys(paths))))
 		}
 	}
 }

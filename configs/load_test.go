@@ -49,6 +49,37 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+// TestDefaultsOfAnImage: what an image sets for itself stands below a mounted file, and that below a variable of the container.
+func TestDefaultsOfAnImage(t *testing.T) {
+	image := []string{"WAYSIDE_DEFAULT_LISTEN=:8090", "WAYSIDE_DEFAULT_DATA=/data", "WAYSIDE_DEFAULT_ADMIN_PROBES=:8092"}
+	file := writeFile(t, "listen: :9000\ndata: /books\n")
+	for name, c := range map[string]struct {
+		o                    LoadOptions
+		listen, data, probes string
+	}{
+		"alone":         {LoadOptions{Environ: image}, ":8090", "/data", ":8092"},
+		"with a file":   {LoadOptions{Environ: image, File: file}, ":9000", "/books", ":8092"},
+		"with variable": {LoadOptions{Environ: append([]string{"WAYSIDE_LISTEN=:9001"}, image...), File: file}, ":9001", "/books", ":8092"},
+		"with a flag":   {LoadOptions{Environ: image, Flags: map[string]string{"data": "/flag"}}, ":8090", "/flag", ":8092"},
+	} {
+		got, err := Load(c.o)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got.Listen != c.listen || got.Data.Dir != c.data || got.Admin.Probes != c.probes {
+			t.Errorf("%s: listen %s, data %s, probes %s; want %s, %s, %s", name, got.Listen, got.Data.Dir, got.Admin.Probes, c.listen, c.data, c.probes)
+		}
+	}
+	for line, want := range map[string]string{
+		"WAYSIDE_DEFAULT_LISTEN=x": "default WAYSIDE_DEFAULT_LISTEN: listen: ", "WAYSIDE_DEFAULT_LISTN=:1": "did you mean WAYSIDE_LISTEN?",
+	} {
+		if _, err := Load(LoadOptions{Environ: []string{line}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 func TestShorthands(t *testing.T) {
 	for name, o := range map[string]LoadOptions{
 		"file":                          {File: writeFile(t, "data: /d\narchive: file:///a\nadmin: 127.0.0.1:1234\n")},

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"embed"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func Print(w io.Writer, c *Config) error {
 		case !ok:
 			return "", ""
 		case o.source == SourceFile:
-			return "", o.file
+			return "", fmt.Sprintf("%s:%d", o.file, o.line)
 		}
 		return "", o.name
 	})

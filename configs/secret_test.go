@@ -115,7 +115,7 @@ func TestPrintSaysWhereAndLoadsAgain(t *testing.T) {
 	if err := Print(&out, c); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"listen: 127.0.0.1:1 # " + file, "after: 1h30m # WAYSIDE_ARCHIVE_AFTER", "dir: /d # --data", "max: 1000\n"} {
+	for _, want := range []string{"listen: 127.0.0.1:1 # " + file + ":1\n", "after: 1h30m # WAYSIDE_ARCHIVE_AFTER", "dir: /d # --data", "max: 1000\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

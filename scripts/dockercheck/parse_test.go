@@ -58,7 +58,7 @@ func TestOwnDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := strings.Join(img.env, " ")
-	if env != "WAYSIDE_LISTEN=:8090 WAYSIDE_DATA=/data WAYSIDE_ADMIN_PROBES=:8092" {
+	if env != "WAYSIDE_DEFAULT_LISTEN=:8090 WAYSIDE_DEFAULT_DATA=/data WAYSIDE_DEFAULT_ADMIN_PROBES=:8092" {
 		t.Errorf("environment %s", env)
 	}
 	if img.user != "65532:65532" || strings.Join(img.entrypoint, " ") != "/wayside" || strings.Join(img.cmd, " ") != "run" ||

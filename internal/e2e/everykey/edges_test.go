@@ -75,6 +75,8 @@ var ofKey = map[string]edges{
 		good: []string{"[10.0.0.0/8]", "[127.0.0.1, '::1', 'fd00::/8']", "[0.0.0.0/0, '::/0']"},
 		bad:  []string{"['::ffff:127.0.0.1']", "['::ffff:10.0.0.0/104']", "['::ffff:0:0/95']", "[10.0.0.1/8]", "['fd00::1/8']", "['fe80::1%eth0']", "[10.0.0.0/33]", "[gateway]", "['']"},
 	},
+	"proxy.pass_fields":            {good: []string{"[CF-Connecting-IP]"}, bad: []string{"['a b']", "['']"}},
+	"proxy.via":                    {good: []string{"false", "true"}},
 	"proxy.server_timing":          {good: []string{"true"}},
 	"proxy.request_fields.set":     {good: []string{"['X-A: b']", "['Host: inner']"}, bad: []string{"[X-A]", "['X A: b']", "['Content-Length: 3']", "[\"X-A: b\\r\\nX: c\"]", "[\"X-A: \\x00\"]"}},
 	"proxy.request_fields.add":     {good: []string{"['X-A: b']"}, bad: []string{"['Host: a']", "['']"}},

@@ -110,7 +110,7 @@ func normalize(c *Config) {
 // keyTable renders the table of docs/CONFIGURATION.md.
 func keyTable() string {
 	var out strings.Builder
-	out.WriteString("| key | default | environment | what it does |\n|---|---|---|---|\n")
+	out.WriteString("| key | default | environment | what it does | a reload |\n|---|---|---|---|---|\n")
 	for _, k := range Keys() {
 		name, value := "`"+k.Path+"`", "`"+k.Default+"`"
 		if k.Default == "" {
@@ -119,7 +119,7 @@ func keyTable() string {
 		if k.Flag != "" {
 			name += "<br>`" + k.Flag + "`"
 		}
-		fmt.Fprintf(&out, "| %s | %s | `%s` | %s (%s) |\n", name, value, k.Env, strings.ReplaceAll(k.Doc, "|", "\\|"), k.Type)
+		fmt.Fprintf(&out, "| %s | %s | `%s` | %s (%s) | %s |\n", name, value, k.Env, strings.ReplaceAll(k.Doc, "|", "\\|"), k.Type, k.Effect)
 	}
 	return out.String()
 }

@@ -14,6 +14,7 @@ type Key struct {
 	Type    string // text, number, duration, size, list, secret, "true or false"
 	Default string // in the form in which it is written; empty = nothing
 	Doc     string // one sentence or two
+	Effect  Effect // when a reload takes a new value over
 }
 
 // Keys returns all keys in the order in which they are documented.
@@ -24,7 +25,7 @@ func Keys() []Key {
 	for _, k := range t {
 		keys = append(keys, Key{
 			Path: k.path, Env: envName(k.path), Flag: flagNames[k.path],
-			Type: typeName(k.field), Default: text(k.field), Doc: k.doc,
+			Type: typeName(k.field), Default: text(k.field), Doc: k.doc, Effect: effectOf(k.path),
 		})
 	}
 	return keys

@@ -178,10 +178,15 @@ func resolve(c *Config, environ map[string]string) {
 	if c.Instance == "" {
 		c.Instance = "localhost"
 	}
+	fromDataDir(c)
+}
+
+// fromDataDir fills what depends on the data directory.
+func fromDataDir(c *Config) {
 	if disk := diskBytes(c.Data.Dir); disk > 0 && !set(c, "data.free_min") {
-		c.Data.FreeMin = min(c.Data.FreeMin, disk/freeShare)
+		c.Data.FreeMin = min(Default().Data.FreeMin, disk/freeShare)
 	}
-	if c.Archive.URL == "" && c.Data.Dir != "" {
+	if (c.Archive.URL == "" || !set(c, "archive.url")) && c.Data.Dir != "" {
 		dir, err := filepath.Abs(c.Data.Dir)
 		if err != nil { // no working directory: the path as written is the best there is
 			dir = c.Data.Dir

@@ -39,8 +39,8 @@ proxy:
 	}
 	merged, change := Reload(now, next)
 	want := Change{
-		Traffic: []string{"upstream", "log.level", "proxy.header_bytes_max", "proxy.trusted_proxies", "proxy.request_fields.set"},
-		Books:   []string{"archive.after"},
+		Traffic: []string{"upstream", "proxy.header_bytes_max", "proxy.trusted_proxies", "proxy.request_fields.set"},
+		Books:   []string{"archive.after", "log.level"},
 		Restart: []string{"listen", "spool.segments"},
 	}
 	if diff := cmp.Diff(want, change); diff != "" {
@@ -48,6 +48,9 @@ proxy:
 	}
 	if merged.Upstream != next.Upstream || merged.Listen != now.Listen || merged.Spool.Segments != 8 || next.Listen == now.Listen {
 		t.Errorf("merged: %s, %s, %d", merged.Upstream, merged.Listen, merged.Spool.Segments)
+	}
+	if books := next.ForBooks(); books.Upstream != "" || books.Proxy.HeaderBytesMax != Default().Proxy.HeaderBytesMax || books.Archive.After != next.Archive.After {
+		t.Errorf("the books process is given %+v", books)
 	}
 	if _, none := Reload(merged, merged); len(none.Traffic)+len(none.Books)+len(none.Restart) != 0 {
 		t.Errorf("nothing changed, and yet %+v", none)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
@@ -11,8 +12,31 @@ import (
 // claimInterval lies between two tries to claim the data directory.
 const claimInterval = time.Second
 
+// describe is what run.json says of this process under the configuration in effect.
+func (t *traffic) describe() datadir.Info {
+	now := t.now.Load()
+	return datadir.Info{
+		PID: os.Getpid(), Version: version, Started: t.started,
+		Listen: t.trafficLn.Addr().String(), Admin: "http://" + t.adminLn.Addr().String(),
+		Upstream: now.Upstream, Archive: archiveURL(now), Epoch: t.spool.Epoch().String(),
+	}
+}
+
+// rewriteInfo brings run.json up to date if the data directory is this process's: other commands read the archive that it
+// names.
+func (t *traffic) rewriteInfo() error {
+	t.claiming.Lock()
+	defer t.claiming.Unlock()
+	if t.lock == nil {
+		return nil
+	}
+	return datadir.WriteInfo(t.cfg.Data.Dir, t.describe())
+}
+
 // claim makes the data directory this process's, as far as it is not, and says in run.json how to find it.
-func (t *traffic) claim(info datadir.Info) error {
+func (t *traffic) claim() error {
+	t.claiming.Lock()
+	defer t.claiming.Unlock()
 	dir := t.cfg.Data.Dir
 	if t.lock == nil {
 		if err := datadir.Create(dir); err != nil {
@@ -24,12 +48,12 @@ func (t *traffic) claim(info datadir.Info) error {
 		}
 		t.lock = lock
 	}
-	return datadir.WriteInfo(dir, info)
+	return datadir.WriteInfo(dir, t.describe())
 }
 
 // keepClaiming tries to claim the data directory until that succeeds or ctx is done: a disk that was full or read-only at the
 // start need not stay so. A separately started books process can connect from then on.
-func (t *traffic) keepClaiming(ctx context.Context, info datadir.Info) {
+func (t *traffic) keepClaiming(ctx context.Context) {
 	tick := time.NewTicker(claimInterval)
 	defer tick.Stop()
 	for taken := false; ; {
@@ -38,7 +62,7 @@ func (t *traffic) keepClaiming(ctx context.Context, info datadir.Info) {
 			return
 		case <-tick.C:
 		}
-		err := t.claim(info)
+		err := t.claim()
 		if err == nil {
 			break
 		}

@@ -61,7 +61,7 @@ func newCollect() *cobra.Command {
 // the two processes. gob, because it keeps the secrets that the text forms redact; the bytes go through a pipe.
 func encodeConfig(cfg *configs.Config) ([]byte, error) {
 	var buf bytes.Buffer
-	if err := gob.NewEncoder(&buf).Encode(cfg); err != nil {
+	if err := gob.NewEncoder(&buf).Encode(cfg.ForBooks()); err != nil {
 		return nil, fmt.Errorf("encode configuration for the books process: %w", err)
 	}
 	return buf.Bytes(), nil

@@ -20,8 +20,10 @@ type reloads struct {
 // reloaded is the answer to POST /-/reload: the keys that changed, by what has become of them.
 type reloaded struct {
 	Traffic []string `json:"in_effect"`        // for requests that begin from now on
-	Books   []string `json:"books_restarting"` // the books process starts anew with them
-	Restart []string `json:"needs_restart"`    // kept as they were
+	Books   []string `json:"books_restarting"` // the books process starts again with them
+	// Restart are those whose former value stays until wayside run is started again; without a books process of its own
+	// (collector.enabled: false) also those that wayside collect has to be started again for.
+	Restart []string `json:"needs_restart"`
 }
 
 // reloadWait bounds how long a reload waits for the committer, whom a slow disk may hold up.
@@ -39,6 +41,9 @@ func (t *traffic) reload() (any, error) {
 		t.reloads.failed.Add(1)
 		t.log.Error("reload failed; the configuration stays as it was", "error", err)
 		return nil, err
+	}
+	if t.child == nil { // a books process that was started by hand has a configuration of its own
+		change.Restart, change.Books = append(change.Restart, change.Books...), nil
 	}
 	t.reloads.ok.Add(1)
 	t.reloads.last.Store(time.Now().Unix())
@@ -72,6 +77,9 @@ func (t *traffic) takeOver() (change configs.Change, err error) {
 	}
 	_ = t.level.UnmarshalText([]byte(merged.Log.Level)) // validated
 	t.now.Store(merged)
+	if err := t.rewriteInfo(); err != nil {
+		t.log.Warn("run.json still names the former upstream and archive", "error", err)
+	}
 	if limit := queueBytesMax(merged); limit != t.queueLimit {
 		ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
 		defer cancel()

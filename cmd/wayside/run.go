@@ -218,19 +218,16 @@ func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error
 
 // announce writes run.json, again and again until running is done where it cannot be written, and the first log lines.
 func (t *traffic) announce(running context.Context) datadir.Info {
-	info := datadir.Info{
-		PID: os.Getpid(), Version: version, Started: time.Now().UTC(),
-		Listen: t.trafficLn.Addr().String(), Admin: "http://" + t.adminLn.Addr().String(),
-		Upstream: t.cfg.Upstream, Archive: archiveURL(t.cfg), Epoch: t.spool.Epoch().String(),
-	}
+	t.started = time.Now().UTC()
+	info := t.describe()
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
 	t.log.Info("books", "data", t.cfg.Data.Dir, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
-	err := t.claim(info)
+	err := t.claim()
 	t.beginCollect(running) // before keepClaiming, whose the lock is from then on
 	if err != nil {
 		t.log.Warn("other commands will not find this process by its data directory until run.json can be written; use --admin", "error", err)
-		t.part("claim", func() error { t.keepClaiming(running, info); return nil })
+		t.part("claim", func() error { t.keepClaiming(running); return nil })
 	}
 	return info
 }

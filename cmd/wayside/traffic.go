@@ -33,12 +33,14 @@ type traffic struct {
 	queueLimit int64                           // bytes; guarded by loading once built
 	loading    sync.Mutex                      // held while reloading
 	reloads    reloads
+	started    time.Time
 	log        *slog.Logger
 	level      *slog.LevelVar
 	logTo      *logsink.Sink
 	accessTo   *logsink.Sink // nil without log.access
 
 	collecting                   sync.Once     // begins to serve the collect socket
+	claiming                     sync.Mutex    // held while lock and run.json are seen to
 	lock                         *datadir.Lock // nil where the data directory cannot be written
 	trafficLn, adminLn, probesLn net.Listener
 	spool                        *spool.Set

@@ -98,6 +98,7 @@ type trial struct {
 	settings       map[string]string // as written
 	mustBe         outcome
 	stdout, stderr bytes.Buffer
+	log            safeLog // in place of stderr where it is read while it is written
 }
 
 type outcome int

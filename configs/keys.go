@@ -217,7 +217,7 @@ func booksKeys(c *Config) []key {
 		{"collector.nice", &b.Nice, "How much the books process stands back behind traffic where both want the processor: 0 not at all, 19 most. One that was started nicer stays so.", between(&b.Nice, 0, 19)},
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
 		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", between(&b.Snapshot.Interval, Millisecond, Hour)},
-		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks.", between(&b.Snapshot.Window, Hour, 366*24*Hour)},
+		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks. Statistics are kept by the hour, so it begins with a whole one; it says when.", between(&b.Snapshot.Window, Hour, 366*24*Hour)},
 		{"paths.max", &p.Max, "Most templates (by host) that are told apart; what comes later is counted under `(other)`.", between(&p.Max, 1, 100_000)},
 		{"paths.hosts_max", &p.HostsMax, "Most hosts with rows of their own; the rest is counted under `(other)`.", between(&p.HostsMax, 1, 100_000)},
 		{"metrics.paths_max", &c.Metrics.PathsMax, "Most paths with latency histograms of their own in /metrics; the rest is added up under `(other)`.", between(&c.Metrics.PathsMax, 1, 10_000)},

@@ -29,8 +29,11 @@ const (
 type Document struct {
 	Version     uint64    `json:"version"`
 	GeneratedAt time.Time `json:"generated_at"`
-	// Window is the span of the figures: that many hours by the clock, the current one included.
+	// Window is the time that was asked for. Rows are by the hour, so the figures begin with the hour in which it begins, and cover
+	// up to an hour more; or less, where the books are younger. From, To and the seconds of each row say what is covered.
 	Window  string            `json:"window"`
+	From    time.Time         `json:"from"`
+	To      time.Time         `json:"to"`
 	Through map[string]uint64 `json:"through"` // epoch → last sequence number that is counted
 	Totals  Figures           `json:"totals"`
 	// Paths are the hundred rows with the most responses, then one row "(other)" for all the rest.
@@ -69,7 +72,7 @@ type entry struct {
 	count     uint64
 }
 
-// NewBuilder makes snapshots over the window (0: 24 hours), which is rounded up to whole hours.
+// NewBuilder makes snapshots over the window (0: 24 hours).
 //
 // rules say which rows are shown as one; nil: none are.
 func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rules) *Builder {
@@ -78,9 +81,6 @@ func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rule
 	}
 	if window <= 0 {
 		window = windowDefault
-	}
-	if rest := window % time.Hour; rest != 0 {
-		window += time.Hour - rest
 	}
 	return &Builder{
 		source: source, window: window, rules: rules,
@@ -100,7 +100,12 @@ func (b *Builder) Reset() {
 
 // Stale reports whether a new snapshot would say anything else than the last: rows were touched, or the window moved.
 func (b *Builder) Stale(now time.Time) bool {
-	return len(b.touched) > 0 || !b.valid || floorHour(now)+1 != b.to
+	return len(b.touched) > 0 || !b.valid || b.span(now) != hours{b.from, b.to}
+}
+
+// span is the hours of a window that ends now: those in which it begins and ends, and all between.
+func (b *Builder) span(now time.Time) hours {
+	return hours{floorHour(now.Add(-b.window)), floorHour(now) + 1}
 }
 
 // Build reads what has changed and returns the next version. through are the watermarks of what the rows include.
@@ -120,9 +125,11 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	for epoch, seq := range through {
 		doc.Through[epoch.String()] = seq
 	}
-	err := b.table(&doc)
+	cover, span := coverageOf(b.source, now), hours{b.from, b.to}
+	doc.From, doc.To = cover.within(span)
+	err := b.table(&doc, cover.seconds(span))
 	if err == nil {
-		err = addDrops(ctx, b.source, hours{b.from, b.to}, func(int64) *Figures { return &doc.Totals })
+		err = addDrops(ctx, b.source, span, func(int64) *Figures { return &doc.Totals })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("build snapshot: %w", err)
@@ -137,8 +144,8 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 
 // refresh brings the entries up to date. touched is cleared only once everything was read, so a failure loses nothing.
 func (b *Builder) refresh(ctx context.Context, now time.Time) error {
-	to := floorHour(now) + 1
-	from := to - int64(b.window/time.Hour)
+	span := b.span(now)
+	from, to := span.from, span.to
 	if rules := b.rules(); rules != b.merged {
 		// Something was learnt: the same rows have other names.
 		b.merged, b.valid = rules, false
@@ -225,7 +232,7 @@ func (b *Builder) entry(k stats.Key) *entry {
 
 // table fills in totals and paths: counts decide the order, and only the rows that are shown get their sketches merged
 // one by one.
-func (b *Builder) table(doc *Document) error {
+func (b *Builder) table(doc *Document, seconds float64) error {
 	b.order = b.order[:0]
 	for _, e := range b.entries {
 		e.count = e.base.Count + e.hot.Count
@@ -236,7 +243,6 @@ func (b *Builder) table(doc *Document) error {
 	slices.SortFunc(b.order, func(x, y *entry) int {
 		return cmp.Or(cmp.Compare(y.count, x.count), x.compare(y.name))
 	})
-	seconds := b.window.Seconds()
 	b.other.Reset()
 	b.totals.Reset()
 	for _, e := range b.order {

@@ -55,7 +55,7 @@ func harmless(field string) string {
 // figureColumns are the columns of every table of figures.
 var figureColumns = []string{
 	"count", "rate", "errors", "streams", "1xx", "2xx", "3xx", "4xx", "5xx", "other_status", "bytes_in", "bytes_out",
-	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us",
+	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us", "seconds",
 }
 
 func (f *Figures) fields() []string {
@@ -68,15 +68,17 @@ func (f *Figures) fields() []string {
 		classes[class] += n
 	}
 	out := make([]string, 0, len(figureColumns))
-	out = append(out, whole(f.Count), strconv.FormatFloat(f.Rate, 'f', -1, 64))
+	out = append(out, whole(f.Count), decimal(f.Rate))
 	for _, v := range [...]uint64{
 		f.Errors, f.Streams, classes[1], classes[2], classes[3], classes[4], classes[5], classes[0], f.BytesIn, f.BytesOut, f.Latency.P50,
 		f.Latency.P90, f.Latency.P95, f.Latency.P99, f.Latency.P999, f.Latency.Max, f.Latency.Mean,
 	} {
 		out = append(out, whole(v))
 	}
-	return out
+	return append(out, decimal(f.Seconds))
 }
+
+func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 func whole(n uint64) string { return strconv.FormatUint(n, 10) }
 

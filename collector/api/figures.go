@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/stats"
@@ -12,7 +13,8 @@ import (
 // Figures are the statistics of a row, a point in time or a total.
 type Figures struct {
 	Count   uint64            `json:"count"`
-	Rate    float64           `json:"rate"`    // responses per second over the whole window or range
+	Rate    float64           `json:"rate"`    // Count ÷ Seconds; 0 where that is 0
+	Seconds float64           `json:"seconds"` // of the time that is covered: see coverage
 	Errors  uint64            `json:"errors"`  // status 500 and above, or an error type
 	Streams uint64            `json:"streams"` // long-lived responses among Count; their latency is the time to the first byte
 	Status  map[string]uint64 `json:"status"`  // by code; "0" stands for codes above 999
@@ -45,10 +47,10 @@ type Row struct {
 	Figures
 }
 
-// figuresOf reads a row of statistics over the given number of seconds.
+// figuresOf reads a row of statistics that covers the given number of seconds.
 func figuresOf(r *stats.Row, seconds float64) Figures {
 	f := Figures{
-		Count: r.Count, Errors: r.Errors, Streams: r.Streams, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Seconds: seconds, Count: r.Count, Errors: r.Errors, Streams: r.Streams, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Status: make(map[string]uint64, len(r.Status)),
 		Latency: Latency{
 			P50: r.Quantile(0.50), P90: r.Quantile(0.90), P95: r.Quantile(0.95), P99: r.Quantile(0.99),
@@ -69,6 +71,42 @@ func figuresOf(r *stats.Row, seconds float64) Figures {
 		f.ErrorTypes[t.Type] += t.Count
 	}
 	return f
+}
+
+// coverage is the time of which there are figures: from when the books began until now. A range that reaches beyond it, such as the
+// present hour, is covered only that far, and its rates are over what is covered.
+type coverage struct{ began, now time.Time }
+
+// beganSource is a RowSource that knows since when there are rows; the store is one.
+type beganSource interface{ Began() time.Time }
+
+func coverageOf(source RowSource, now time.Time) coverage {
+	c := coverage{now: now}
+	if s, ok := source.(beganSource); ok {
+		c.began = s.Began()
+	}
+	return c
+}
+
+// within is the part of a range that is covered; from is not before to.
+func (c coverage) within(h hours) (from, to time.Time) {
+	from, to = hourTime(h.from), hourTime(h.to)
+	if c.began.After(from) {
+		from = c.began
+	}
+	if c.now.Before(to) {
+		to = c.now
+	}
+	if to.Before(from) {
+		to = from
+	}
+	return from, to
+}
+
+// seconds is the length of the part of a range that is covered, to the microsecond.
+func (c coverage) seconds(h hours) float64 {
+	from, to := c.within(h)
+	return float64(to.UnixMicro()-from.UnixMicro()) / 1e6
 }
 
 // name identifies a row within an hour or a range.

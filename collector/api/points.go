@@ -23,9 +23,10 @@ func halved(span hours, step int64, fn func(n int, half hours) error) error {
 // points sums the rows that the filter keeps, step by step.
 func (h *handler) points(ctx context.Context, span hours, step int64, keep filter) ([]point, Figures, error) {
 	var halves [2]pointSums
+	cover := coverageOf(h.Rows, h.Now())
 	err := halved(span, step, func(n int, half hours) error {
 		p := &halves[n]
-		p.span, p.step, p.at = half, step, half.from
+		p.span, p.step, p.at, p.cover = half, step, half.from, cover
 		err := h.rowsOf(ctx, half, func(n name) bool { return keep.keeps(n) }, p.add)
 		if err != nil {
 			return err
@@ -35,7 +36,7 @@ func (h *handler) points(ctx context.Context, span hours, step int64, keep filte
 	if err == nil {
 		err = halves[0].totals.Merge(&halves[1].totals)
 	}
-	points, totals := append(halves[0].points, halves[1].points...), figuresOf(&halves[0].totals, span.seconds())
+	points, totals := append(halves[0].points, halves[1].points...), figuresOf(&halves[0].totals, cover.seconds(span))
 	if err == nil && keep.everything() {
 		err = addDrops(ctx, h.Rows, span, func(int64) *Figures { return &totals })
 	}
@@ -48,6 +49,7 @@ func (h *handler) points(ctx context.Context, span hours, step int64, keep filte
 // pointSums adds rows up, step by step. The rows come hour by hour.
 type pointSums struct {
 	span        hours
+	cover       coverage
 	step        int64
 	at          int64 // start of the step being summed
 	sum, totals stats.Row
@@ -70,7 +72,7 @@ func (p *pointSums) flush(until int64) error {
 	}
 	for p.at < until {
 		end := min(p.at+p.step, p.span.to)
-		p.points = append(p.points, point{hourTime(p.at), figuresOf(&p.sum, hours{p.at, end}.seconds())})
+		p.points = append(p.points, point{hourTime(p.at), figuresOf(&p.sum, p.cover.seconds(hours{p.at, end}))})
 		if err := p.totals.Merge(&p.sum); err != nil {
 			return err
 		}

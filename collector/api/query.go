@@ -53,8 +53,6 @@ type hours struct {
 	from, to int64
 }
 
-func (h hours) seconds() float64 { return float64(h.to-h.from) * 3600 }
-
 func hourTime(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }
 
 // hours reads from and to. Statistics are kept by the hour, so the range is widened to whole ones.
@@ -75,7 +73,7 @@ func (p *params) hoursOf(fromKey, toKey string) hours {
 // span reads a range of time as it was given.
 func (p *params) span(fromKey, toKey string) (from, to time.Time) {
 	to = p.time(toKey, p.now)
-	from = p.time(fromKey, to.Add(-rangeDefault))
+	from = p.time(fromKey, time.Unix(max(to.Add(-rangeDefault).Unix(), 0), 0).UTC())
 	if p.err == nil && !from.Before(to) {
 		p.fail("%s (%s) must be before %s (%s)", fromKey, from.Format(time.RFC3339), toKey, to.Format(time.RFC3339))
 	}
@@ -190,8 +188,11 @@ func (p *params) compared(span hours) (before hours, ok bool) {
 		if from != "" || to != "" {
 			p.fail("compare=previous and compare_from exclude each other")
 		}
-		length := span.to - span.from
-		return hours{from: span.from - length, to: span.from}, p.err == nil
+		before = hours{from: 2*span.from - span.to, to: span.from}
+		if before.from < 0 {
+			p.fail("compare=previous: a range of the same length before %s would begin before 1970", hourTime(span.from).Format(time.RFC3339))
+		}
+		return before, p.err == nil
 	default:
 		p.fail("compare=%q: use compare=previous, or compare_from and compare_to", p.text("compare"))
 	}

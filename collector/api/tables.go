@@ -87,7 +87,7 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	top = top[:min(limit, len(top))]
 	answer.Paths = make([]pathRow, len(top))
 	for i, t := range top {
-		answer.Paths[i].Row = Row{t.host, t.method, t.label, figuresOf(t.row, span.seconds())}
+		answer.Paths[i].Row = Row{t.host, t.method, t.label, figuresOf(t.row, answer.Totals.Seconds)}
 		if keep.status != nil {
 			matched := among(keep.status, t.row)
 			answer.Paths[i].Matched = &matched
@@ -125,6 +125,9 @@ func sorted(rows map[name]*stats.Row, by func(*stats.Row) uint64) []ranked {
 	return out
 }
 
+// covered is how many seconds of a range there are figures of.
+func (h *handler) covered(span hours) float64 { return coverageOf(h.Rows, h.Now()).seconds(span) }
+
 // totalsOf adds up the rows that a filter kept.
 func (h *handler) totalsOf(ctx context.Context, rows map[name]*stats.Row, span hours, keep filter) (figures Figures, err error) {
 	var totals stats.Row
@@ -133,7 +136,7 @@ func (h *handler) totalsOf(ctx context.Context, rows map[name]*stats.Row, span h
 			return figures, err
 		}
 	}
-	figures = figuresOf(&totals, span.seconds())
+	figures = figuresOf(&totals, h.covered(span))
 	if keep.everything() {
 		err = addDrops(ctx, h.Rows, span, func(int64) *Figures { return &figures })
 	}
@@ -159,7 +162,7 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, 
 		if row == nil {
 			row = new(stats.Row)
 		}
-		f := figuresOf(row, span.seconds())
+		f := figuresOf(row, totals.Seconds)
 		line.Before = &f
 	}
 	return nil

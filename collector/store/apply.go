@@ -114,7 +114,7 @@ func (s *Store) applyLocked(b *Batch) error {
 	defer s.writeMu.Unlock()
 
 	s.mu.Lock()
-	mark, next := s.watermarks[b.Epoch], s.state
+	mark, next, began := s.watermarks[b.Epoch], s.state, s.began
 	s.mu.Unlock()
 	_, seen := s.watermark(b.Epoch)
 	if seen && b.LastSeq <= mark.seq {
@@ -137,6 +137,9 @@ func (s *Store) applyLocked(b *Batch) error {
 		return err
 	}
 	defer s.unpinRows(s.apply.keys)
+	if err := s.beganBy(items, began); err != nil {
+		return err
+	}
 	crash.Point("store.apply.before")
 	if err := s.writeBatch(b, len(items), mark, next); err != nil {
 		return err
@@ -145,6 +148,16 @@ func (s *Store) applyLocked(b *Batch) error {
 	s.fold(b.Epoch, items, mark, next)
 	crash.Point("store.apply.after")
 	return nil
+}
+
+// oldestOf is the time of the oldest response, or began if that is earlier.
+func oldestOf(items []Item, began int64) int64 {
+	for i := range items {
+		if e := &items[i].Event; e.IsResponse() {
+			began = min(began, e.TimeMicros)
+		}
+	}
+	return began
 }
 
 // writeBatch writes what a batch changes in one transaction. The path state of a single event may not fit, because one look at a full
@@ -159,6 +172,27 @@ func (s *Store) writeBatch(b *Batch, items int, mark watermark, next state) erro
 		return err
 	}
 	return s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b, nil, mark, next) })
+}
+
+// beganBy notes that the books began with the oldest of the responses, where that is earlier than known: it waited in a spool
+// before there was a store. The caller holds writeMu.
+func (s *Store) beganBy(items []Item, began int64) error {
+	oldest := began
+	for i := range items {
+		if e := &items[i].Event; e.IsResponse() {
+			oldest = min(oldest, e.TimeMicros)
+		}
+	}
+	if oldest == began {
+		return nil
+	}
+	err := s.update(func(txn *badger.Txn) error { return s.writeSchema(txn, oldest) })
+	if err == nil {
+		s.mu.Lock()
+		s.began = oldest
+		s.mu.Unlock()
+	}
+	return err
 }
 
 func (s *Store) watermark(epoch uuid.UUID) (watermark, bool) {

@@ -37,7 +37,7 @@
 //
 // Keys; numbers are big endian so that they sort, hours have their sign bit flipped, widths in bytes:
 //
-//	's'                                               schema: version (4), created at (8, µs)
+//	's'                                               schema: version (4), when the books began (8, µs)
 //	'a' epoch(16)                                     doubt, see doubt.go: 1 open, 2 entered; 'a' alone: all epochs
 //	'm'                                               state: see below
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)

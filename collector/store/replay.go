@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
@@ -24,6 +25,7 @@ func (s *Store) load() error {
 		return err
 	}
 	if version == 0 {
+		s.began = s.o.Now().UnixMicro()
 		return s.update(func(txn *badger.Txn) error {
 			if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 				return err
@@ -33,7 +35,7 @@ func (s *Store) load() error {
 					return err
 				}
 			}
-			return s.writeSchema(txn)
+			return s.writeSchema(txn, s.began)
 		})
 	}
 	if version < SchemaVersion { // what else was added stands under keys of its own, and is made as it is needed
@@ -47,7 +49,7 @@ func (s *Store) load() error {
 				return err
 			}
 		}
-		if err := s.update(s.writeSchema); err != nil {
+		if err := s.update(func(txn *badger.Txn) error { return s.writeSchema(txn, s.began) }); err != nil {
 			return err
 		}
 	}
@@ -80,6 +82,7 @@ func (s *Store) checkSchema() (version uint32, err error) {
 				return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
 			}
 			version = max(version, 1)
+			s.began = int64(binary.LittleEndian.Uint64(v[4:])) //nolint:gosec // undoes writeSchema
 			return nil
 		})
 		if err != nil || found {
@@ -90,10 +93,26 @@ func (s *Store) checkSchema() (version uint32, err error) {
 	return version, err
 }
 
-func (s *Store) writeSchema(txn *badger.Txn) error {
+// writeSchema writes the version of the database, and when the books began.
+func (s *Store) writeSchema(txn *badger.Txn, began int64) error {
 	v := binary.LittleEndian.AppendUint32(nil, SchemaVersion)
-	v = binary.LittleEndian.AppendUint64(v, uint64(s.o.Now().UnixMicro())) //nolint:gosec // informative
+	v = binary.LittleEndian.AppendUint64(v, uint64(began)) //nolint:gosec // undone by checkSchema
 	return set(txn, []byte{prefixSchema}, v)
+}
+
+// Began is the moment from which on responses are in the rows: when the store was made, or the time of the oldest event. Rows of
+// earlier hours, which an import may have brought, count from the beginning of the oldest one. It is zero while that is not known.
+func (s *Store) Began() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, _, found := s.hoursHeld()
+	if found && (s.began == 0 || first < hourOfMicros(s.began)) {
+		return time.Unix(first*3600, 0).UTC()
+	}
+	if s.began == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(s.began).UTC()
 }
 
 func (s *Store) loadState(txn *badger.Txn) error {

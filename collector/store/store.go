@@ -97,6 +97,7 @@ type Store struct {
 
 	mu            sync.Mutex // guards what follows
 	state         state
+	began         int64  // µs: when the store was made, or the oldest event's time; 0: not known
 	checkpointed  uint64 // batches up to this one are included in the persisted rows
 	watermarks    map[uuid.UUID]watermark
 	ledgers       map[uuid.UUID]storedLedger

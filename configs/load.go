@@ -197,21 +197,25 @@ func fromDataDir(c *Config) {
 
 // didYouMean returns a hint with the nearest candidate, or where to find them all.
 func didYouMean(name string, candidates []string) string {
+	if best := Nearest(name, candidates); best != "" {
+		return ": did you mean " + best + "?"
+	}
+	return ": `wayside config example full` lists them all"
+}
+
+// Nearest returns the candidate that name is most likely a misspelling of, or nothing if none is near.
+func Nearest(name string, candidates []string) string {
 	best, least := "", max(2, len(name)/4)+1
-	slices.Sort(candidates)
-	for _, c := range candidates {
+	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		d := distance(name, c)
-		if strings.HasPrefix(c, name) { // a key cut short: archive.access_key for archive.access_key_file
+		if name != "" && strings.HasPrefix(c, name) { // a key cut short: archive.access_key for archive.access_key_file
 			d = 1
 		}
-		if d < least {
+		if d < least && d < len(c) {
 			best, least = c, d
 		}
 	}
-	if best == "" {
-		return ": `wayside config example full` lists them all"
-	}
-	return ": did you mean " + best + "?"
+	return best
 }
 
 // distance is the number of single-character edits between a and b.

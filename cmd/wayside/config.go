@@ -116,7 +116,7 @@ func newConfigCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a configuration; exit 78 with file, line and column if it is wrong",
 		Example: "wayside config check /etc/wayside.yaml",
-		Args:    fileArg(&f),
+		Args:    fileArg(&f), ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(cmd)
 			if err != nil {
@@ -153,7 +153,7 @@ func newConfigPrint() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "print [FILE]", Short: "Print the configuration in effect, secrets redacted",
 		Example: "wayside config print --config /etc/wayside.yaml",
-		Args:    fileArg(&f),
+		Args:    fileArg(&f), ValidArgsFunction: yamlFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(cmd)
 			if err != nil {
@@ -169,7 +169,7 @@ func newConfigPrint() *cobra.Command {
 func newConfigExample() *cobra.Command {
 	return &cobra.Command{
 		Use: "example [KIND]", Short: "Print a commented example: " + fmt.Sprint(configs.Examples()),
-		Example: "wayside config example sidecar",
+		Example: "wayside config example sidecar", ValidArgs: configs.Examples(),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

@@ -55,11 +55,11 @@ func newDemo() *cobra.Command {
 		},
 	}
 	cmd.Flags().Uint64Var(&f.requests, "requests", 0, "end after exactly this many requests")
-	cmd.Flags().DurationVar(&f.duration, "duration", 0, "end after this long")
+	durationVar(cmd, &f.duration, "duration", 0, "end after this long")
 	cmd.Flags().StringVar(&f.dataDir, "data", "", "data directory (default a temporary one, removed at the end)")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the same seed sends the same requests")
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "requests a second (default 300, or full speed with --requests)")
-	cmd.Flags().DurationVar(&f.settle, "settle-timeout", 30*time.Second, "how long the books may take to settle after the last request")
+	durationVar(cmd, &f.settle, "settle-timeout", 30*time.Second, "how long the books may take to settle after the last request")
 	bindOutput(cmd, &f.output)
 	return cmd
 }

@@ -56,11 +56,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	var usage *usageError
 	var config *configs.Error
+	var refused *refusedConfig
 	switch {
 	case errors.As(err, &usage):
 		fmt.Fprintln(stderr, "example:", usage.example)
 		return exitUsage
-	case errors.As(err, &config), errors.Is(err, datadir.ErrUnsafe):
+	case errors.As(err, &config), errors.As(err, &refused), errors.Is(err, datadir.ErrUnsafe):
 		return exitConfig
 	case errors.Is(err, datadir.ErrInUse):
 		return exitInUse
@@ -69,6 +70,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	asked := false // for the version
 	root := &cobra.Command{
 		Use:   "wayside",
 		Short: "A reverse proxy that keeps the books",
@@ -77,18 +79,21 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("unknown command %q", args[0]), "wayside run --upstream http://127.0.0.1:8080"}
+				return unknownCommand(cmd, args[0])
+			}
+			if asked {
+				return printVersion(cmd.OutOrStdout())
 			}
 			return cmd.Help()
 		},
-		Args: cobra.ArbitraryArgs,
+		Args: cobra.ArbitraryArgs, Example: "wayside run --upstream http://127.0.0.1:8080",
 	}
+	root.Flags().BoolVar(&asked, "version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err, exampleOf(cmd)}
-	})
-	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newTop(), newTail(), newForget(), newHealth(), newVerify(), newVersion())
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newTop(), newTail(), newForget(), newHealth(), newReload(), newVerify(), newVersion())
+	addCompletions(root)
 	return root
 }
 
@@ -117,6 +122,10 @@ func oneOf(values ...string) cobra.PositionalArgs {
 				}
 			}
 		}
-		return &usageError{fmt.Errorf("%s takes one of %q", cmd.CommandPath(), values), exampleOf(cmd)}
+		near := ""
+		if len(args) == 1 {
+			near = didYouMean(args[0], values, "")
+		}
+		return &usageError{fmt.Errorf("%s takes one of %q%s", cmd.CommandPath(), values, near), exampleOf(cmd)}
 	}
 }

@@ -67,7 +67,7 @@ func newTop() *cobra.Command {
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&window, "window", "24h", "range of time: "+strings.Join(terminal.WindowNames(), ", "))
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "time between updates")
+	durationVar(cmd, &every, "every", 2*time.Second, "time between updates")
 	bindOutput(cmd, &output)
 	return cmd
 }
@@ -118,7 +118,7 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.method, "method", "", "only this method")
 	cmd.Flags().StringVar(&f.host, "host", "", "only this host")
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
-	cmd.Flags().DurationVar(&f.slowerThan, "slower-than", 0, "only responses that took at least this long")
+	durationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	bindOutput(cmd, &f.output)
 	return cmd
 }

@@ -277,6 +277,11 @@ func (c *trial) refused(code int, said string) {
 	if code, said := c.command(nil, "config", "check", c.file); code != 78 && !c.onlyRun() || code == 78 && !hasPlace.MatchString(said) {
 		c.errorf("run refuses it, and config check ends with %d: %s", code, said)
 	}
+	if strings.HasPrefix(c.key, "archive.") { // a command that opens the books by itself
+		if code, said := c.command(nil, "job", "archive", "--config", c.file); code != 78 || strings.Contains(said, "goroutine ") {
+			c.errorf("job archive ends with %d: %s", code, said)
+		}
+	}
 	value := unquote(c.value)
 	if c.key == "" || value == "" || strings.ContainsAny(c.value, "[{\\\n") {
 		return // several keys, or nothing that a variable can hold

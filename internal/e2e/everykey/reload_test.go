@@ -246,6 +246,15 @@ func TestReloadIsTrue(t *testing.T) {
 		}
 		return false
 	})
+	t.Run("the command", func(t *testing.T) {
+		l.settings["report.warn_days"] = "8"
+		l.settings["proxy.via"] = "false"
+		l.write()
+		code, said := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"]))
+		if code != 0 || !strings.Contains(said, "in effect: proxy.via\n") || !strings.Contains(said, "the books process restarts with: report.warn_days\n") {
+			t.Errorf("%d: %s", code, said)
+		}
+	})
 	t.Run("certificates in the same file", func(t *testing.T) {
 		with := []string{"archive.ca_file: $CA", s3[0]}
 		l.reload(with...)
@@ -276,6 +285,9 @@ func TestReloadRefusesWhole(t *testing.T) {
 		if status, body := l.ask(http.MethodPost, "/-/reload"); status/100 != 4 || !hasPlace.MatchString(body) || !strings.Contains(body, key) {
 			t.Errorf("%s: %d %s", bad, status, body)
 		}
+	}
+	if code, said := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"])); code != 78 || !strings.Contains(said, "prune.schedule") {
+		t.Errorf("wayside reload ends with %d: %s", code, said)
 	}
 	if now := children(l.cmd.Process.Pid); !slices.Equal(now, []int{former}) {
 		t.Errorf("the books process was %d and is %d", former, now)

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// refusedConfig is a configuration that a running wayside has refused; the message has the place.
+type refusedConfig struct{ error }
+
+func newReload() *cobra.Command {
+	var f finder
+	var output string
+	cmd := &cobra.Command{
+		Use: "reload", Short: "Have the running wayside read its configuration again",
+		Long: "reload says which keys are in effect, which the books process starts again with, and which keep their value until\n" +
+			"wayside run is started again. A configuration that is wrong is refused whole, with the place of each error; wayside\n" +
+			"goes on with the former one, and reload exits 78.",
+		Example: "wayside reload --data ./wayside-data", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.find(cmd)
+			if err != nil {
+				return err
+			}
+			done, err := c.reload(cmd)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
+			}
+			return done.print(cmd.OutOrStdout())
+		},
+	}
+	f.bind(cmd)
+	bindOutput(cmd, &output)
+	return cmd
+}
+
+func (c *client) reload(cmd *cobra.Command) (done reloaded, err error) {
+	resp, err := c.request(cmd.Context(), http.MethodPost, "/-/reload", http.NoBody)
+	if err != nil {
+		return done, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return done, fmt.Errorf("read the answer of the wayside at %s: %w", c.base, err)
+	}
+	switch err := c.refusal(resp, body); {
+	case resp.StatusCode == http.StatusUnprocessableEntity:
+		return done, &refusedConfig{err}
+	case resp.StatusCode != http.StatusOK:
+		return done, err
+	}
+	return done, json.Unmarshal(body, &done)
+}
+
+func (r *reloaded) print(out io.Writer) error {
+	said := false
+	for _, l := range []struct {
+		what string
+		keys []string
+	}{
+		{"in effect", r.Traffic}, {"the books process restarts with", r.Books}, {"unchanged until wayside run is restarted", r.Restart},
+	} {
+		if len(l.keys) == 0 {
+			continue
+		}
+		said = true
+		if _, err := fmt.Fprintf(out, "%s: %s\n", l.what, strings.Join(l.keys, ", ")); err != nil {
+			return err
+		}
+	}
+	if said {
+		return nil
+	}
+	_, err := fmt.Fprintln(out, "nothing has changed")
+	return err
+}

@@ -6,7 +6,7 @@
 // nothing happens, and no memory is saved by it. [Keep] therefore gives the limit at least the room that a collection needs to be
 // worth its cost ([roomMin], [roomShare]), and takes it back as soon as that is possible.
 //
-// The aim is not a hard bound: a live heap above it is still allowed, and then takes a quarter more than its size.
+// The aim is not a hard bound: a live heap above it is still allowed, and then takes an eighth more than its size.
 package memlimit
 
 import (
@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	// roomMin and roomShare say how much may be allocated between two collections: so many bytes, and this part of the live
+	// roomMin and roomShare say how much may be allocated between two collections: so many bytes, or this part of the live
 	// heap if that is more.
 	roomMin   = 4 << 20
-	roomShare = 4
+	roomShare = 8
 	// lookEvery is the time between two looks.
 	lookEvery = time.Second
 	// patienceMin and patienceMax bound how many looks may pass without a collection while the limit is above the aim. The
@@ -103,7 +103,7 @@ func (k *keeper) look(u usage) (collect bool) {
 	case k.limit == k.aim:
 		k.patience, k.asked = patienceMin, 0
 		return false
-	case k.asked == 0 || k.limit < k.asked-k.asked/roomShare || k.limit > k.asked+k.asked/roomShare:
+	case k.asked == 0 || k.limit < k.asked-k.asked/4 || k.limit > k.asked+k.asked/4:
 		k.patience = patienceMin // the first time, or much has changed since
 	}
 	if k.quiet < k.patience {

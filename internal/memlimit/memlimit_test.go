@@ -83,22 +83,22 @@ func TestKeeper(t *testing.T) {
 	}
 	look(32, false, 10, 10, 1) // room enough below the aim
 	look(32, false, 20, 7, 1)
-	look(41, false, 20, 16, 2) // what cannot be given back takes the room away
-	look(41, false, 20, 16, 2)
-	look(41, true, 20, 16, 2) // is it still so?
-	look(41, false, 20, 16, 3)
+	look(40, false, 20, 16, 2) // what cannot be given back takes the room away
+	look(40, false, 20, 16, 2)
+	look(40, true, 20, 16, 2) // is it still so?
+	look(40, false, 20, 16, 3)
 	for range 3 {
-		look(41, false, 20, 16, 3)
+		look(40, false, 20, 16, 3)
 	}
-	look(41, true, 20, 16, 3) // it is: ask less often
-	look(41, false, 20, 16, 4)
+	look(40, true, 20, 16, 3) // it is: ask less often
+	look(40, false, 20, 16, 4)
 	for range 7 {
-		look(41, false, 20, 16, 4)
+		look(40, false, 20, 16, 4)
 	}
-	look(41, true, 20, 16, 4)
-	look(395, false, 300, 20, 5) // a peak
-	look(395, false, 300, 20, 5)
-	look(395, true, 300, 20, 5) // as old as that collection
+	look(40, true, 20, 16, 4)
+	look(360, false, 304, 18, 5) // a peak
+	look(360, false, 304, 18, 5)
+	look(360, true, 304, 18, 5) // as old as that collection
 	look(32, false, 10, 10, 6)  // and over
 	look(32, false, 10, 10, 6)
 	look(32, false, 10, 10, 6)

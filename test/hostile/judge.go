@@ -120,7 +120,7 @@ func (res *result) judge(o options, run run) error {
 		errs = append(errs, fmt.Errorf("others are locked out: /metrics and /api/v1/paths: %d of %d without an answer within %v: %q",
 			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))
 	}
-	if all := res.sizes.memory[0] + res.sizes.memory[1] + res.sizes.memory[3]; all > memoryBytes {
+	if all := res.sizes.memory[0] + res.sizes.memory[1] + res.sizes.memory[3]; all > o.memory<<20 {
 		errs = append(errs, fmt.Errorf("with the buffers of its sockets it took %d MiB: version 2 of cgroups would end it", all>>20))
 	}
 	if res.tally.Opened == 0 {

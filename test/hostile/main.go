@@ -37,6 +37,8 @@ type options struct {
 	seconds  int
 	baseline int
 	idle     int
+	memory   int64 // MiB
+	files    int
 	short    bool
 	out      string
 	binary   string
@@ -52,6 +54,8 @@ func main() {
 	flag.IntVar(&o.seconds, "seconds", 300, "length of each attack")
 	flag.IntVar(&o.baseline, "baseline", 30, "seconds of the measurement before it; never more than -seconds")
 	flag.IntVar(&o.idle, "idle", 30, "seconds over which processor time is measured afterwards")
+	flag.Int64Var(&o.memory, "memory", 256, "MiB that both processes may have together; the default is that of configs/kubernetes.yaml")
+	flag.IntVar(&o.files, "descriptors", 4096, "descriptors that each process may have")
 	flag.BoolVar(&o.short, "short", false, "seconds each, the ratio of latencies is not judged, nothing is recorded")
 	flag.StringVar(&o.out, "out", "docs/evidence/hostile.md", "file to append rows to; empty for none")
 	flag.StringVar(&o.binary, "binary", "", "wayside binary to attack; empty: built")

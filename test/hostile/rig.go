@@ -16,11 +16,6 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-const (
-	memoryBytes = 256 << 20 // the limit of configs/kubernetes.yaml
-	descriptors = 4096
-)
-
 // rig is what one run is made in.
 type rig struct {
 	dir        string
@@ -54,7 +49,7 @@ func (r *rig) start(ctx context.Context, o options, s3 bool) (err error) {
 	if r.group, err = e2e.NewMemoryGroup(fmt.Sprintf("wayside-hostile-%d-%d", os.Getpid(), time.Now().UnixNano()), false); err != nil {
 		return err
 	}
-	if err := r.group.Limit(memoryBytes); err != nil {
+	if err := r.group.Limit(o.memory << 20); err != nil {
 		return err
 	}
 	if err := r.group.CountSockets(); err != nil {
@@ -78,7 +73,7 @@ func (r *rig) start(ctx context.Context, o options, s3 bool) (err error) {
 	if err := r.openArchive(ctx, s3); err != nil {
 		return err
 	}
-	if r.wayside.Binary, err = r.wrapper(o.binary); err != nil {
+	if r.wayside.Binary, err = r.wrapper(o); err != nil {
 		return err
 	}
 	if err := r.wayside.Start(ctx); err != nil {
@@ -105,13 +100,13 @@ func (r *rig) openArchive(ctx context.Context, s3 bool) (err error) {
 }
 
 // wrapper is a script that puts itself under the limits and then becomes wayside: both processes have them from their first instruction.
-func (r *rig) wrapper(binary string) (string, error) {
-	binary, err := filepath.Abs(binary)
+func (r *rig) wrapper(o options) (string, error) {
+	binary, err := filepath.Abs(o.binary)
 	if err != nil {
 		return "", err
 	}
 	name := filepath.Join(r.dir, "limited")
-	text := fmt.Sprintf("#!/bin/sh\necho $$ > %s/cgroup.procs && ulimit -n %d && exec %s \"$@\"\n", r.group.Dir, descriptors, binary)
+	text := fmt.Sprintf("#!/bin/sh\necho $$ > %s/cgroup.procs && ulimit -n %d && exec %s \"$@\"\n", r.group.Dir, o.files, binary)
 	return name, os.WriteFile(name, []byte(text), 0o755) //nolint:gosec // a program
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -17,6 +18,9 @@ type committer struct {
 	builder event.BatchBuilder
 	skipped []string        // folders that could not be taken yet
 	warned  map[string]bool // folders in skipped that the log has named
+	tally   *os.File        // see tally.go; nil if there is none
+	tallied uint64          // what it says
+	tallies bool            // tallies of other processes are left
 }
 
 // Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
@@ -35,6 +39,9 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.kick:
+			if !s.current.counters.attached() {
+				_ = s.step(ctx, (*committer).keepTally) // said at the end, if it could not be kept
+			}
 		case <-commit.C:
 			due, armed = true, false
 		case <-acks.C:
@@ -312,6 +319,9 @@ func (c *committer) recycle(seg *journal.Segment) {
 // reopen tries again what failed: the active spool, its queue file, its journal's failed segments, folders that were busy
 // or could not be read.
 func (c *committer) reopen() error {
+	if c.tallies {
+		c.skipped = append(c.skipped, c.takeTallies()...)
+	}
 	if len(c.skipped) > 0 {
 		again := c.skipped
 		c.skipped = nil

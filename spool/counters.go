@@ -82,6 +82,13 @@ func (c *counters) attach(page []byte) {
 	})
 }
 
+// attached reports whether there is a page.
+func (c *counters) attached() bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.page != nil
+}
+
 // detach unmaps the page, whose file keeps the counts.
 func (c *counters) detach() {
 	c.mu.Lock()

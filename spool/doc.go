@@ -22,12 +22,13 @@
 //	    journal-NN.seg   package journal; gone once the epoch is closed and committed
 //	    queue.db         package queue; queue-1.db, queue-2.db … follow after a failed fsync
 //	  .retired-<epoch>/  a folder being removed
+//	Options.Dir.tally-<epoch>  what a process counted that had no room for a ledger (see tally.go)
 //
 // # Files
 //
 // An event goes from set.go (Record) into the journal, and from there with commit.go into the queue. peek.go hands it out, ack.go
 // takes the acknowledgement. roll.go goes on after a failed file, expire.go ends what waited too long, dropreport.go writes drop
-// records. recover.go takes over folders of dead processes. account.go, counters.go and page.go keep the ledger. client.go, server.go
+// records, folder.go and tally.go give the counts a place. recover.go takes over folders of dead processes. account.go, counters.go and page.go keep the ledger. client.go, server.go
 // and protocol.go carry the reading side over a socket.
 //
 // [Set] is what callers see. Its committer does everything that writes, and belongs to one goroutine at a time.

@@ -142,7 +142,7 @@ func (e *epoch) blank() bool {
 
 // lockFolder takes the folder's lock, or fails with errBusy while a live process holds it.
 func lockFolder(dir string, create bool) (*os.File, error) {
-	name, flag := filepath.Join(dir, "lock"), os.O_RDONLY
+	name, flag := filepath.Join(dir, lockName), os.O_RDONLY
 	if create {
 		flag = os.O_RDWR | os.O_CREATE
 	}
@@ -177,48 +177,29 @@ func (e *epoch) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// createEpoch makes the folder of the active epoch: lock, ledger, queue, journal. When it fails, nothing is left.
+// createEpoch makes the queue and the journal of the active epoch, in its folder. When it fails, folder, lock and ledger stay as far
+// as there was room for them: what is dropped meanwhile is counted in a file then, and not only in memory.
 func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, err error) {
-	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
-		return nil, fmt.Errorf("create spool: %w", err)
-	}
-	_ = os.RemoveAll(e.dir) // an attempt before this one; nothing was ever recorded in it
-	if err := os.Mkdir(e.dir, 0o750); err != nil {
-		return nil, fmt.Errorf("create spool: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = e.closeFiles()
-			_ = os.RemoveAll(e.dir)
-		}
-	}()
-	if e.lock, err = lockFolder(e.dir, true); err != nil {
+	if err := openFolder(o, e); err != nil {
 		return nil, err
 	}
-	page, err := createPage(o, e.dir, e.id)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = journal.Unmap(page)
-		}
-	}()
 	q, err := queue.Create(o.queue(), e.dir, 0, &queue.State{Version: queue.Version, Epoch: e.id})
 	if err != nil {
 		return nil, err
 	}
-	e.files = []*queue.File{q}
 	j, err = journal.Create(journal.Options{
 		Dir: e.dir, Epoch: e.id, SegmentBytes: o.segmentBytes, Segments: o.Segments, OpenFile: o.OpenFile, Notify: notify,
 	})
+	if err == nil {
+		if err = disk.SyncDir(o.Dir); err != nil {
+			j.Close(true)
+		}
+	}
 	if err != nil {
+		_ = q.Close()
+		_ = os.Remove(q.Name()) // gives its space back
 		return nil, err
 	}
-	if err = disk.SyncDir(o.Dir); err != nil {
-		j.Close(true)
-		return nil, err
-	}
-	e.counters.attach(page)
+	e.files = []*queue.File{q}
 	return j, nil
 }

@@ -37,8 +37,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
-	name := filepath.Join(dir, "ledger")
-	f, err := o.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	name := filepath.Join(dir, ledgerName)
+	f, err := o.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
@@ -69,10 +69,10 @@ type pageFigures struct {
 // refuseNewer returns an error that wraps queue.ErrNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Nothing
 // of the folder may be touched then. The queue says its version when it is read.
 func refuseNewer(dir string) error {
-	b, err := os.ReadFile(filepath.Join(dir, "ledger"))
+	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
 	if err == nil && len(b) >= 36 && string(b[:8]) == pageMagic && crc32.Checksum(b[:32], castagnoli) == binary.LittleEndian.Uint32(b[32:]) {
 		if version := binary.LittleEndian.Uint32(b[8:]); version > pageVersion {
-			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", queue.ErrNewer, filepath.Join(dir, "ledger"), version, pageVersion)
+			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", queue.ErrNewer, filepath.Join(dir, ledgerName), version, pageVersion)
 		}
 	}
 	if err := journal.Version(dir); err != nil {
@@ -83,7 +83,7 @@ func refuseNewer(dir string) error {
 
 // readPage reports false for a page that is missing or not of this epoch.
 func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
-	b, err := os.ReadFile(filepath.Join(dir, "ledger"))
+	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
 	if err != nil || len(b) < pageBytes || string(b[:8]) != pageMagic || string(b[16:32]) != string(epoch[:]) ||
 		crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
 		return p, false

@@ -73,6 +73,7 @@ func Open(o Options) (*Set, error) {
 	s.aside = &aside{dir: o.QuarantineDir, now: o.Now, logger: o.Logger}
 	s.committer = &committer{Set: s, builder: *event.NewBatchBuilder(id), warned: make(map[string]bool)}
 	s.committer.removeRetired()
+	s.committer.takeTallies()
 	s.committer.recoverAll(folders(o.Dir))
 	s.epochs = append(s.epochs, s.current)
 	s.committer.activate()
@@ -82,6 +83,9 @@ func Open(o Options) (*Set, error) {
 // activate makes the active folder, or notes why it cannot. The caller holds sem, or nobody else knows the Set.
 func (c *committer) activate() {
 	j, err := createEpoch(&c.o, c.current, c.notify)
+	if c.current.counters.attached() {
+		c.dropTally()
+	}
 	if err != nil {
 		reason := "open: " + err.Error()
 		if c.setDegraded(reason) != reason {
@@ -210,6 +214,8 @@ func (s *Set) Close() error {
 	var errs []error
 	if j := s.journal.Load(); j != nil {
 		errs = append(errs, s.committer.closeJournal(j))
+	} else {
+		s.committer.leaveCounts()
 	}
 	errs = append(errs, s.committer.commitAcks())
 	s.durable.decide(^uint64(0), false)
@@ -223,6 +229,19 @@ func (s *Set) Close() error {
 		return fmt.Errorf("close spool: %w", err)
 	}
 	return nil
+}
+
+// leaveCounts lets go of the ledger page of an epoch without a journal, or says what is lost with this process because there was no place
+// for a count.
+func (c *committer) leaveCounts() {
+	err := c.keepTally()
+	_, dropped := c.current.counters.droppedByReason()
+	if c.current.counters.detach(); err != nil {
+		c.o.Logger.Error("these responses are in no book: there was no place for a count of them", "responses", dropped, "error", err)
+	}
+	if c.tally != nil {
+		_ = c.tally.Close()
+	}
 }
 
 // closeJournal commits everything and removes the journal's files, or leaves them for the next Open.

@@ -64,12 +64,12 @@ func mounted(dir string) bool {
 // hours.
 var ours = map[string]int{
 	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, "collect.sock": 0,
-	SpoolDir: 2, Quarantine: 3, ArchiveDir: 2,
+	Quarantine: 3, ArchiveDir: 2,
 }
 
-// depthOf is the number of levels below a name that are looked at; -1: it is not ours. The store has files and folders beside it.
+// depthOf is the number of levels below a name that are looked at; -1: it is not ours. Store and spool have files and folders beside them.
 func depthOf(name string) int {
-	if strings.HasPrefix(name, StoreDir) {
+	if strings.HasPrefix(name, StoreDir) || strings.HasPrefix(name, SpoolDir) {
 		return 2
 	}
 	if depth, ok := ours[name]; ok {

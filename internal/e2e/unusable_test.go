@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
@@ -143,4 +144,41 @@ func get(t *testing.T, url string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(text)
+}
+
+// TestFullDiskFromStartToEnd: a process that finds a full disk and leaves one behind has counted nothing on it; what it answered is in the
+// books of the next one that finds room, to the unit.
+func TestFullDiskFromStartToEnd(t *testing.T) {
+	t.Parallel()
+	w, log := newWayside(t, origin(t))
+	mountTmpfs(t, w.DataDir, "size=64m,mode=0750")
+	ballast := filepath.Join(w.DataDir, "ballast")
+	fill(t, ballast)
+	w.Env = []string{"WAYSIDE_DATA_FREE_MIN=0"}
+	t.Run("full", func(t *testing.T) {
+		startBlind(t, w)
+		send(t, w, 500, 200)
+	}) // and its cleanup stops it
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	start(t, w)
+	send(t, w, 1, 200)
+	eventually(t, "both are in the books", func() bool {
+		a, err := w.Accounting(t.Context())
+		return err == nil && a.Settled && a.Responses == 501 && a.Applied == 1 && a.Dropped["unavailable"] == 500 && a.Check() == nil
+	})
+	if !strings.Contains(log.String(), "an earlier process had no room for a ledger") {
+		t.Error("the log does not say it")
+	}
+	if err := w.Stop(40 * time.Second); err != nil {
+		t.Error(err)
+	}
+	if code, said := command(t, w, "verify", "--local"); code != 0 {
+		t.Errorf("verify: %d: %s", code, said)
+	}
+	start(t, w)
+	if a, err := w.Settle(t.Context()); err != nil || a.Responses != 501 {
+		t.Errorf("after another start: %+v, %v", a, err)
+	}
 }

@@ -1,0 +1,57 @@
+package spool
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+const (
+	lockName   = "lock"
+	ledgerName = "ledger"
+)
+
+// openFolder makes the folder of the active epoch, with lock and ledger, if it is not there. The counters write to the ledger from then
+// on. When it fails, nothing is left.
+func openFolder(o *Options, e *epoch) error {
+	if e.lock != nil && inPlace(e.lock, filepath.Join(e.dir, lockName)) {
+		return nil
+	}
+	e.counters.detach() // of a folder that was removed, or whose filesystem is not mounted any more
+	if err := e.closeFiles(); err != nil {
+		o.Logger.Debug("close the files of a folder that is gone", "error", err)
+	}
+	return makeFolder(o, e)
+}
+
+// inPlace reports whether an open file still has its name.
+func inPlace(f *os.File, name string) bool {
+	open, err := f.Stat()
+	named, err2 := os.Stat(name)
+	return err == nil && err2 == nil && os.SameFile(open, named)
+}
+
+func makeFolder(o *Options, e *epoch) (err error) {
+	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
+		return fmt.Errorf("create spool: %w", err)
+	}
+	_ = os.RemoveAll(e.dir) // what an attempt before this one could not remove
+	if err := os.Mkdir(e.dir, 0o750); err != nil {
+		return fmt.Errorf("create spool: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = e.closeFiles()
+			_ = os.RemoveAll(e.dir)
+		}
+	}()
+	if e.lock, err = lockFolder(e.dir, true); err != nil {
+		return err
+	}
+	page, err := createPage(o, e.dir, e.id)
+	if err != nil {
+		return err
+	}
+	e.counters.attach(page)
+	return nil
+}

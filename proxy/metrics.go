@@ -38,15 +38,14 @@ func (t *tally) count(status uint16, f failure) {
 	}
 }
 
-// add adds the tally to sums.
+// add adds the tally to sums. Kinds that have not occurred are in it: a counter that appears with its first occurrence looks to
+// Prometheus as if nothing had happened.
 func (t *tally) add(responses *[6]int64, kinds map[string]int64) {
 	for i := range responses {
 		responses[i] += t.classes[i].Load()
 	}
 	for f := failNone + 1; f < failures; f++ {
-		if n := t.failed[f].Load(); n > 0 {
-			kinds[f.String()] += n
-		}
+		kinds[f.String()] += t.failed[f].Load()
 	}
 }
 
@@ -58,7 +57,7 @@ type Metrics struct {
 	UpstreamIdle  int64            // of these, idle
 	Retries       int64            // requests sent a second time
 	Responses     [6]int64         // recorded or excluded responses by status class; index 2 is 2xx; 499 counts as 4xx
-	Failures      map[string]int64 // by error type; kinds that have not occurred are left out
+	Failures      map[string]int64 // by error type, all of them
 	Upstreams     []UpstreamMetrics
 }
 
@@ -70,7 +69,7 @@ type UpstreamMetrics struct {
 	Connects       int64                   // connections made
 	ConnectErrors  int64                   // attempts that failed
 	Responses      [6]int64                // by status class
-	Failures       map[string]int64        // by error type
+	Failures       map[string]int64        // by error type, all of them
 	FirstByte      map[time.Duration]int64 // responses whose first byte came within a bound; cumulative
 	FirstByteCount int64
 	FirstByteSum   time.Duration

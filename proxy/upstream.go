@@ -22,7 +22,7 @@ type upstream struct {
 }
 
 // firstByteBounds are the upper bounds of the histogram of times to the first byte, in microseconds.
-var firstByteBounds = [...]uint64{500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000}
+var firstByteBounds = [...]uint64{100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000}
 
 // observe counts the time to a response's first byte.
 func (u *upstream) observe(micros uint64) {

@@ -138,6 +138,9 @@ func (r Refusal) String() string {
 	return refusalNames[r]
 }
 
+// DropReasons are the keys that Ledger.Dropped may have.
+func DropReasons() []string { return refusalNames[RefusedFull:] }
+
 // Status is what readiness, metrics and logs show of a Set.
 type Status struct {
 	Degraded         string        // why events cannot be recorded or committed; empty when all is well

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/spool"
 )
 
 // metrics returns the traffic process's registry. Figures are read when they are asked for, so that the traffic path
@@ -152,14 +152,11 @@ func (m *trafficMetrics) spool(gauge, count func(*prometheus.Desc, float64, ...s
 		}
 		count(descRecorded, float64(l.Recorded))
 		count(descExcluded, float64(l.Excluded))
-		dropped := maps.Clone(l.Dropped)
-		if s.FoundLost > 0 { // by this process, in what another left
-			if dropped == nil {
-				dropped = map[string]uint64{}
+		for _, reason := range spool.DropReasons() { // all: Prometheus sees no increase of a counter that was not there
+			n := l.Dropped[reason]
+			if reason == "damaged" {
+				n += s.FoundLost // by this process, in what another left
 			}
-			dropped["damaged"] += s.FoundLost
-		}
-		for reason, n := range dropped {
 			count(descDropped, float64(n), reason)
 		}
 	}

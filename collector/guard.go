@@ -3,6 +3,7 @@ package collector
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
@@ -123,9 +125,9 @@ func (g *guard) measure() usage {
 	}
 	started := time.Now()
 	u := usage{at: now, parts: map[string]int64{"spool": 0, "store": 0, "quarantine": 0, "archive": 0}}
-	g.walk(g.dir, "", u.parts)
+	g.walk(u.parts)
 	if g.archiveDir != "" && !within(g.dir, g.archiveDir) {
-		g.walk(g.archiveDir, "archive", u.parts)
+		u.parts["archive"] += archiveBytes(g.archiveDir)
 	}
 	for _, n := range u.parts {
 		u.total += n
@@ -145,32 +147,51 @@ func (g *guard) measure() usage {
 	return u
 }
 
-// walk adds up what stands below dir: under the given part, or else under the name of the folder in dir that holds it.
-// What vanishes or cannot be read meanwhile is left out.
-func (g *guard) walk(dir, part string, parts map[string]int64) {
-	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+// walk adds up what is in the data directory, under the name of the folder that holds it. What vanishes or cannot be read
+// meanwhile is left out.
+func (g *guard) walk(parts map[string]int64) {
+	_ = fs.WalkDir(os.DirFS(g.dir), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // see above
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return nil //nolint:nilerr // see above
+		name, _, _ := strings.Cut(path, "/")
+		if _, known := parts[name]; !known {
+			name = "other"
 		}
-		stat, ok := info.Sys().(*syscall.Stat_t)
-		if !ok {
-			return nil
-		}
-		name := part
-		if name == "" {
-			rel := strings.TrimPrefix(strings.TrimPrefix(path, dir), string(filepath.Separator))
-			name, _, _ = strings.Cut(rel, string(filepath.Separator))
-			if _, known := parts[name]; !known {
-				name = "other"
-			}
-		}
-		parts[name] += stat.Blocks * 512
+		parts[name] += allocated(entry)
 		return nil
 	})
+}
+
+// archiveBytes is what wayside wrote below a directory archive. The directory may hold other things, and may be large: only
+// folders that wayside makes are entered.
+func archiveBytes(dir string) int64 {
+	total := int64(0)
+	_ = fs.WalkDir(os.DirFS(dir), "v1", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return nil //nolint:nilerr // as in walk
+		case entry.IsDir() && !catalogue.IsArchiveFolder(name):
+			return fs.SkipDir
+		case entry.IsDir() || catalogue.IsArchiveFile(name):
+			total += allocated(entry)
+		}
+		return nil
+	})
+	return total
+}
+
+// allocated is the room that a file or folder takes on disk, 0 if that cannot be said.
+func allocated(entry fs.DirEntry) int64 {
+	info, err := entry.Info()
+	if err != nil {
+		return 0
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return stat.Blocks * 512
 }
 
 func within(dir, path string) bool {

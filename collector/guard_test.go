@@ -3,6 +3,7 @@ package collector
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -90,5 +91,40 @@ func TestGrowthNeedsAnHour(t *testing.T) {
 		if err := os.Remove(r.dir + "/other"); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestOnlyOwnFilesCount: a directory archive may be anywhere, also in a tree that is full of other things. Only what wayside wrote
+// there counts towards data.bytes_max. A data directory that is a link counts as what it leads to.
+func TestOnlyOwnFilesCount(t *testing.T) {
+	dir, archive := t.TempDir(), t.TempDir()
+	const object = "v1/dt=2026-11-23/hour=09/shop_pod-0_0199a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b_1-20.ndjson.gz"
+	for name, size := range map[string]int{
+		"usr/lib/large.bin": 4 << 20, "v1/large.bin": 4 << 20, "v1/api/spec.json": 4 << 20, "v1/dt=2026-11-23/hour=09/backup.tar": 4 << 20,
+		"v1/dt=2026-11-23/other/deep/x.ndjson.gz": 4 << 20, "v1/stats/2026/x.ndjson.gz": 4 << 20,
+		object: 1 << 20, object + ".json": 4096, "v1/stats" + object[2:]: 4096, object + ".tmp": 4096,
+	} {
+		path := filepath.Join(archive, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(Options{DataDir: link, ArchiveDir: archive, BytesMax: 1 << 30, Now: time.Now})
+	u := g.measure()
+	if got := u.parts["archive"]; got < 1<<20+3*4096 || got > 1<<20+64<<10 {
+		t.Errorf("%d bytes count as archive, want those of four files and their folders", got)
+	}
+	if got := u.parts["other"]; got < 1<<20 || got > 1<<20+64<<10 {
+		t.Errorf("%d bytes count in the data directory, want those of one file", got)
 	}
 }

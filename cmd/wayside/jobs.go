@@ -81,8 +81,11 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 		if err != nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if d.IsDir() && !catalogue.IsArchiveFolder(path) {
+			return fs.SkipDir // somebody else's
+		}
 		info, err := d.Info()
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".tmp") || time.Since(info.ModTime()) < staleAfter {
+		if err != nil || !strings.HasSuffix(path, ".tmp") || !catalogue.IsArchiveFile(path) || time.Since(info.ModTime()) < staleAfter {
 			return nil //nolint:nilerr // vanished meanwhile
 		}
 		r.Objects++

@@ -152,10 +152,10 @@ func (u *Uploader) holdingsOf(ctx context.Context, at epochHour) ([]*held, error
 		return objects, nil
 	}
 	prefix := HourPrefix(at.hour) + string(appendName(nil, u.o.Service)) + "_" + string(appendName(nil, u.o.Instance)) + "_" + at.epoch.String() + "_"
-	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
-	defer cancel()
+	ctx, s := u.attend(ctx)
 	var objects []*held
 	err := u.o.Target.List(ctx, prefix, func(o ObjectInfo) error {
+		s.progress(progressBytes)
 		bounds, err := ParseRuns(strings.TrimSuffix(strings.TrimPrefix(o.Key, prefix), objectSuffix))
 		if err != nil || len(bounds) != 1 {
 			return nil //nolint:nilerr // somebody else's file
@@ -177,7 +177,7 @@ func (u *Uploader) holdingsOf(ctx context.Context, at epochHour) ([]*held, error
 		objects = append(objects, &held{plan: p, size: o.Size})
 		return nil
 	})
-	if err != nil {
+	if err = s.end(err); err != nil {
 		return nil, &stopError{fmt.Errorf("ask the archive what it holds of epoch %s, which an earlier store may have archived: %w", at.epoch, err)}
 	}
 	u.holdings.listed[at] = objects
@@ -234,9 +234,9 @@ func (u *Uploader) describe(ctx context.Context, h *held, read bool) error {
 }
 
 func (u *Uploader) stat(ctx context.Context, key string) (ObjectInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
-	defer cancel()
-	return u.o.Target.Stat(ctx, key)
+	ctx, s := u.attend(ctx)
+	info, err := u.o.Target.Stat(ctx, key)
+	return info, s.end(err)
 }
 
 // describeByMeta takes over what an object's metadata says, and compares it with what was read.
@@ -265,18 +265,19 @@ func describeByMeta(h *held, meta map[string]string) error {
 
 // readHeld reads an object to its end: its exact runs, and its statistics into the builder.
 func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string) error {
-	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
-	defer cancel()
+	outer := ctx
+	ctx, s := u.attend(ctx)
 	p, raw := h.plan, sha256.New()
 	var runs []catalogue.Run
 	var rows, lines uint64
 	u.builder.fold.reset()
 	err := ReadLines(ctx, u.o.Target, p.Key, func(text []byte) error {
+		s.progress(len(text))
 		raw.Write(text) // a hash never fails
 		raw.Write([]byte{'\n'})
 		var line Line
 		if err := json.Unmarshal(text, &line); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrHeldDamaged, p.Key, err)
+			return fmt.Errorf("%w: %s: %s", ErrHeldDamaged, p.Key, printable(err.Error(), remoteTextMax))
 		}
 		if err := CheckSchema(p.Key, line.Schema); err != nil {
 			return err
@@ -293,9 +294,12 @@ func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string
 		runs = appendSeq(runs, line.Seq)
 		return nil
 	})
+	err = s.end(err)
 	switch {
-	case ctx.Err() != nil:
-		return &stopError{ctx.Err()}
+	case outer.Err() != nil:
+		return &stopError{outer.Err()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &stopError{err}
 	case errors.Is(err, ErrNewerFormat):
 		return &stopError{err}
 	case err != nil && !errors.Is(err, ErrHeldDamaged):

@@ -33,6 +33,37 @@ func (u *Uploader) ArchiveOnce(ctx context.Context, all bool) (Result, error) {
 	return u.runJob(ctx, jobArchive, func(ctx context.Context, r *Result) error { return u.archive(ctx, r, all) })
 }
 
+// ArchiveNow is ArchiveOnce for somebody who waits for the outcome: it fails if the archive cannot be used, also when there is
+// nothing to archive.
+func (u *Uploader) ArchiveNow(ctx context.Context, all bool) (Result, error) {
+	return u.runJob(ctx, jobArchive, func(ctx context.Context, r *Result) error {
+		if err := u.Probe(ctx); err != nil {
+			return err
+		}
+		return u.archive(ctx, r, all)
+	})
+}
+
+// archiveDue is ArchiveOnce by schedule. A run that has nothing to archive succeeds only if the archive can be used, which is
+// looked at now and then.
+func (u *Uploader) archiveDue(ctx context.Context) (Result, error) {
+	return u.runJob(ctx, jobArchive, func(ctx context.Context, r *Result) error {
+		err := u.archive(ctx, r, false)
+		now := u.o.Elapsed()
+		switch {
+		case err != nil:
+			u.answered = 0
+		case r.Objects > 0:
+			u.answered = now
+		case u.answered == 0 || now-u.answered >= probeInterval:
+			if err = u.Probe(ctx); err == nil {
+				u.answered = now
+			}
+		}
+		return err
+	})
+}
+
 func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 	// The memory for building objects is only held while the job runs.
 	u.builder = newBuilder()
@@ -224,11 +255,11 @@ func (u *Uploader) send(ctx context.Context, p *catalogue.Plan, key string, b *b
 }
 
 func (u *Uploader) put(ctx context.Context, key string, b *built, meta map[string]string) error {
-	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
-	defer cancel()
+	ctx, s := u.attend(ctx)
 	body := u.builder.body.reader()
 	defer body.close()
-	return u.o.Target.Put(ctx, key, body, int64(b.objectBytes), meta) //nolint:gosec // an object is far below 2^63 bytes
+	size := int64(b.objectBytes) //nolint:gosec // an object is far below 2^63 bytes
+	return s.end(u.o.Target.Put(ctx, key, &watchedBody{ReadSeeker: body, s: s, size: size}, size, meta))
 }
 
 // stopError marks an error that does not concern one plan: the next plan would fail the same way.

@@ -119,7 +119,7 @@ func ParseRuns(text string) ([]catalogue.Run, error) {
 func metaDiffers(want, got map[string]string) string {
 	for k, v := range want {
 		if got[k] != v {
-			return fmt.Sprintf("%s is %q, not %q", k, got[k], v)
+			return fmt.Sprintf("%s is %q, not %q", k, printable(got[k], 100), v)
 		}
 	}
 	return ""

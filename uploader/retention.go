@@ -103,9 +103,7 @@ func (u *Uploader) cleanPlan(ctx context.Context, p *catalogue.Plan) error {
 
 // inPlace looks the object up and compares size and metadata with the catalogue.
 func (u *Uploader) inPlace(ctx context.Context, p *catalogue.Plan) error {
-	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
-	defer cancel()
-	info, err := u.o.Target.Stat(ctx, p.Key)
+	info, err := u.stat(ctx, p.Key)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return fmt.Errorf("%w: it was verified in %s: %w", ErrArchiveMissing, p.Target, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -17,12 +18,16 @@ const wakeInterval = time.Minute
 // Run executes all jobs by their schedules until ctx is done, one at a time. What was due while nothing ran is made up for
 // by one run: every job looks at what there is to do, not at when it should have been done. A job that has never run, of
 // those that come with the uploader, runs at once, and so does the archive where a plan was left open. A failed job is
-// tried again with growing pauses, for ever. Run returns ctx's error.
+// tried again with growing pauses, for ever. Beside the jobs, the archive is tried until it works (see [Uploader.Probe]). Run returns
+// ctx's error.
 func (u *Uploader) Run(ctx context.Context) error {
 	timers, err := u.newTimers(ctx)
 	if err != nil {
 		return err
 	}
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	probing.Go(func() { u.keepProbing(ctx) })
 	last := u.o.Now()
 	for {
 		now := u.o.Now()
@@ -52,7 +57,7 @@ func (u *Uploader) Run(ctx context.Context) error {
 // newTimers sets each job's next time by what is remembered of it.
 func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
 	timers := []*timer{
-		u.newTimer(jobArchive, u.archiveAt, func(ctx context.Context) (Result, error) { return u.ArchiveOnce(ctx, false) }),
+		u.newTimer(jobArchive, u.archiveAt, u.archiveDue),
 		u.newTimer(jobClean, u.cleanAt, u.CleanOnce),
 	}
 	for i := range u.o.Jobs {
@@ -114,24 +119,6 @@ func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// Shutdown archives everything that is applied, the open hour included, trying again until it succeeds or ctx is done. Run
-// must have returned, and nothing more should be applied.
-func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 2*time.Second
-	var total Result
-	for {
-		r, err := u.ArchiveOnce(ctx, true)
-		total.add(&r)
-		if err == nil {
-			return total, nil
-		}
-		if serr := sleep(ctx, pause.NextBackOff()); serr != nil {
-			return total, fmt.Errorf("archive at shutdown: %w", errors.Join(err, serr))
-		}
-	}
-}
-
 func (r *Result) add(o *Result) {
 	if r.Job == "" {
 		r.Job, r.Started = o.Job, o.Started
@@ -180,7 +167,7 @@ func (t *timer) done(started time.Time, r Result, err error) {
 	} else {
 		wait := t.pause.NextBackOff()
 		t.set(t.u.o.Now().Add(wait))
-		t.u.o.Logger.Warn("job failed, trying again", "job", t.job, "error", err, "wait", wait.Round(time.Millisecond))
+		t.u.o.Logger.Warn("job failed, trying again", "job", t.job, "error", r.Error, "wait", wait.Round(time.Millisecond))
 	}
 	t.remember(r, err)
 }

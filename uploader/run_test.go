@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,14 +147,6 @@ func TestShutdownArchivesTheOpenHourAndTriesAgain(t *testing.T) {
 		t.Fatalf("result is %+v, %v", r, err)
 	}
 	wantArchived(t, p, items)
-
-	m.apply(testEpoch, clk.Now(), 100, plainEvents(10, clk.Now(), 11)...)
-	left = 1 << 30
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := u.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "not now") {
-		t.Fatalf("error is %v", err)
-	}
 }
 
 func TestJobsNeverOverlap(t *testing.T) {

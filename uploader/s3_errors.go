@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,23 +23,50 @@ type s3Hints struct {
 	bucket, region, endpoint string
 }
 
-// explain wraps err with the action and a hint. A missing object becomes ErrNotFound.
+// remoteTextMax bounds what of a server's own words is repeated, in bytes.
+const remoteTextMax = 300
+
+// remoteError is an error whose text may come from a server. The text is safe to log; what caused it can be asked with errors.Is.
+type remoteError struct {
+	text  string
+	cause error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.cause }
+
+// missing reports whether a server said that there is no such object, of which it gave the bucket's listing or the object itself.
+// A 404 for any other reason is no such answer: the bucket is missing, or the access key is wrong.
+func missing(err error) bool {
+	r := minio.ToErrorResponse(err)
+	return r.Code == "NoSuchKey" && r.StatusCode == http.StatusNotFound
+}
+
+// explain adds the action, and a hint at what to do.
 func (h s3Hints) explain(action string, err error) error {
 	r := minio.ToErrorResponse(err)
-	if r.Code == "NoSuchKey" || (r.StatusCode == http.StatusNotFound && r.Code != "NoSuchBucket") {
-		return fmt.Errorf("%s: %w", action, ErrNotFound)
+	text, hint := printable(err.Error(), remoteTextMax), h.hint(err, r)
+	var foreign *foreignError
+	switch {
+	case errors.As(err, &foreign):
+		text, hint = foreign.text, foreign.hint
+	case r.StatusCode != 0 && strings.HasPrefix(r.Code, strconv.Itoa(r.StatusCode)): // the server gave no code of its own
+		text = "HTTP " + printable(r.Code, 64)
+	case r.StatusCode != 0:
+		text = fmt.Sprintf("HTTP %d %s: %s", r.StatusCode, printable(r.Code, 64), text)
 	}
-	if hint := h.hint(err, r); hint != "" {
-		return fmt.Errorf("%s: %w (%s)", action, err, hint)
+	text = printable(action, remoteTextMax) + ": " + text
+	if hint != "" {
+		text += " (" + hint + ")"
 	}
-	return fmt.Errorf("%s: %w", action, err)
+	return &remoteError{text, err}
 }
 
 func (h s3Hints) hint(err error, r minio.ErrorResponse) string {
 	switch r.Code {
 	case "NoSuchBucket":
 		return "create the bucket " + h.bucket + ", or name another one in archive"
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "NoSuchUser", "InvalidAccessKey", "AuthFailure":
 		return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	case "ExpiredToken", "TokenRefreshRequired":
 		return "the temporary credentials have expired: renew them"
@@ -52,6 +80,12 @@ func (h s3Hints) hint(err error, r minio.ErrorResponse) string {
 	if r.StatusCode == http.StatusMovedPermanently || r.StatusCode == http.StatusTemporaryRedirect {
 		return "set region= to the bucket's region, now " + h.region
 	}
+	switch r.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what the key may do"
+	case http.StatusNotFound:
+		return "check endpoint=, the bucket, path_style= and the access key"
+	}
 	return h.networkHint(err)
 }
 
@@ -63,7 +97,8 @@ func (h s3Hints) networkHint(err error) string {
 		return ""
 	case errors.As(err, &unknown):
 		return "the server's certificate is not trusted: name its CA in archive.ca_file or SSL_CERT_FILE"
-	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"),
+		strings.Contains(err.Error(), "does not look like a TLS handshake"):
 		return "the endpoint speaks plain HTTP: write it as http://…"
 	case errors.As(err, &dns):
 		return "check endpoint=, and path_style=true where buckets are not host names"
@@ -73,4 +108,36 @@ func (h s3Hints) networkHint(err error) string {
 		return "the server did not answer in time"
 	}
 	return ""
+}
+
+// isPrecondition recognises the answers to If-None-Match that say that something is there: older MinIO says 304, and AWS says 409
+// while another upload of the same object is under way.
+func isPrecondition(err error) bool {
+	r := minio.ToErrorResponse(err)
+	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
+}
+
+// refusesChecksum recognises the answers of servers that want another checksum, or none. Damage on the way (BadDigest) is no such
+// answer.
+func refusesChecksum(err error) bool {
+	switch minio.ToErrorResponse(err).Code {
+	case "InvalidRequest", "InvalidArgument", "InvalidDigest", "MissingContentMD5", "NotImplemented":
+		return true
+	}
+	return isUnsupported(err)
+}
+
+// isCut recognises a connection that ended without an answer. A server that refuses a body it has not read yet may close
+// the connection, and its refusal is lost on the way.
+func isCut(err error) bool {
+	var op *net.OpError
+	var foreign *foreignError
+	dial := errors.As(err, &op) && op.Op == "dial"
+	return !errors.As(err, &foreign) && minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// isUnsupported recognises the answers of servers that do not know If-None-Match on a PUT.
+func isUnsupported(err error) bool {
+	r := minio.ToErrorResponse(err)
+	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"
 }

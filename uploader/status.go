@@ -16,9 +16,11 @@ const (
 // Status describes all jobs, for readiness, metrics and the dashboard. It is the state after the last step of a job and
 // reads nothing.
 type Status struct {
-	Target  string    `json:"target"`
-	Archive JobStatus `json:"archive"`
-	Clean   JobStatus `json:"clean"`
+	Target string `json:"target"`
+	// Unusable is why the archive could not be used when it was last tried, empty if it could or was not tried yet.
+	Unusable string    `json:"unusable,omitempty"`
+	Archive  JobStatus `json:"archive"`
+	Clean    JobStatus `json:"clean"`
 	// Jobs are the other jobs, by name.
 	Jobs map[string]JobStatus `json:"jobs,omitempty"`
 
@@ -32,6 +34,9 @@ type Status struct {
 	ArchivedBytes   uint64 `json:"archived_bytes"` // compressed
 	DeletedRows     uint64 `json:"deleted_rows"`
 }
+
+// errorBytesMax bounds the text of an error that is kept or logged: it may hold what a server said.
+const errorBytesMax = 1000
 
 // JobStatus is how a job has fared.
 type JobStatus struct {
@@ -85,7 +90,7 @@ func (u *Uploader) runJob(ctx context.Context, job string, fn func(context.Conte
 	now := u.o.Now().UTC()
 	r.Duration = max(now.Sub(r.Started), 0)
 	if err != nil {
-		r.Error = err.Error()
+		r.Error = printable(err.Error(), errorBytesMax)
 	}
 	u.update(job, func(s *JobStatus) { s.finish(r, err, now) })
 	if r.Objects+r.Expired > 0 {
@@ -102,7 +107,7 @@ func (s *JobStatus) finish(r Result, err error, now time.Time) {
 		s.LastSuccess, s.LastError, s.ConsecutiveFailures = now, "", 0
 	case errors.Is(err, context.Canceled): // somebody's wish, not a failure
 	default:
-		s.LastError, s.LastErrorAt = err.Error(), now
+		s.LastError, s.LastErrorAt = r.Error, now
 		s.ConsecutiveFailures++
 	}
 }
@@ -160,6 +165,7 @@ func (u *Uploader) noteArchived(p *catalogue.Plan) {
 	defer u.mu.Unlock()
 	u.status.OpenPlans = max(u.status.OpenPlans-1, 0)
 	u.status.ArchivedObjects++
+	u.status.Unusable = ""
 	u.status.ArchivedRows += p.Rows
 	u.status.ArchivedBytes += p.ObjectBytes
 }

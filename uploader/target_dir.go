@@ -127,6 +127,9 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+// removeProbe deletes what tried the archive.
+func (t *dirTarget) removeProbe(ctx context.Context, key string) error { return t.Delete(ctx, key) }
+
 func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
 	// Only the folder in which the prefix ends needs to be walked.
 	start, err := t.path(prefix[:strings.LastIndexByte(prefix, '/')+1] + ".")

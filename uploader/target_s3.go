@@ -2,10 +2,8 @@ package uploader
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -29,7 +27,8 @@ const s3MetaBytes = 1536
 const DefaultRegion = "us-east-1"
 
 // s3Target keeps objects in a bucket. Requests are as plain as the protocol allows, for the sake of endpoints other than
-// AWS: one PUT with a signed hash of the body, no multipart, no chunked signatures, no checksum headers.
+// AWS: one PUT with a signed hash of the body, no multipart, no chunked signatures, and no checksum but Content-MD5, which every
+// server has known from the beginning and which buckets with Object Lock want.
 type s3Target struct {
 	core   minio.Core
 	bucket string
@@ -39,6 +38,8 @@ type s3Target struct {
 	logger *slog.Logger
 	// unconditional is set when the server has refused If-None-Match.
 	unconditional atomic.Bool
+	// checksum is the [checksum] that the server takes, as far as it was found out.
+	checksum atomic.Int32
 }
 
 func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
@@ -72,7 +73,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 		}
 	}
 	client, err := minio.New(host, &minio.Options{
-		Creds: awsCredentials(o), Secure: secure, Region: o.Region, BucketLookup: lookup, Transport: transport,
+		Creds: awsCredentials(o), Secure: secure, Region: o.Region, BucketLookup: lookup, Transport: s3Only{transport},
 		MaxRetries: 1, // the job retries; two loops would multiply
 	})
 	if err != nil {
@@ -127,12 +128,23 @@ func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
+// dialTimeout bounds the making of a connection.
+const dialTimeout = 10 * time.Second
+
 // newTransport is minio's default, which has timeouts for each step, the environment's proxy, SSL_CERT_FILE, and leaves gzip
 // bodies alone; with the PEM certificates of ca, if any, besides the system's.
 func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 	t, err := minio.DefaultTransport(secure)
-	if err != nil || ca == "" {
-		return t, err
+	if err != nil {
+		return nil, err
+	}
+	// Who waits for how long is for the uploader to say: on a slow link a body may be on its way for long after the last of it was
+	// handed to the kernel.
+	t.ResponseHeaderTimeout = 0
+	t.MaxResponseHeaderBytes = 64 << 10
+	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	if ca == "" {
+		return t, nil
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -151,124 +163,42 @@ func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 func (t *s3Target) String() string    { return t.name }
 func (t *s3Target) MetaBytesMax() int { return s3MetaBytes }
 
-// Put sends the object with If-None-Match, so that a server which has it already says so, and falls back to a plain PUT
-// where the server does not know the header, or has something else under the key: a truncated upload, or the output of
-// another version for the same plan. Keys hold the epoch, so nobody else writes under them.
-func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
-	hash := sha256.New()
-	n, err := copyFromStart(hash, body)
-	if err != nil {
-		return fmt.Errorf("hash %s: %w", key, err)
-	}
-	if n != size {
-		return fmt.Errorf("write %s: body has %d bytes, announced were %d", key, n, size)
-	}
-	sum := hex.EncodeToString(hash.Sum(nil))
-	if !t.unconditional.Load() {
-		err = t.put(ctx, key, body, size, sum, meta, true)
-		switch {
-		case err == nil:
-			return nil
-		case isPrecondition(err), isCut(err) && t.exists(ctx, key):
-			if t.holds(ctx, key, sum, size, meta) {
-				return nil
-			}
-			t.logger.Warn("archive object differs from its plan, writing it again", "key", key, "target", t.name)
-		case isUnsupported(err):
-			t.unconditional.Store(true)
-		default:
-			return t.hint.explain("write "+key+" to "+t.name, err)
-		}
-	}
-	if err := t.put(ctx, key, body, size, sum, meta, false); err != nil {
-		return t.hint.explain("write "+key+" to "+t.name, err)
-	}
-	return nil
-}
-
-func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size int64, sum string, meta map[string]string, ifAbsent bool) error {
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	// No Content-Encoding: the object is a gzip file, not a page that clients and gateways should unpack on the way.
-	o := minio.PutObjectOptions{UserMetadata: meta, ContentType: "application/gzip", DisableContentSha256: true}
-	if ifAbsent {
-		o.SetMatchETagExcept("*")
-	}
-	attempt := &attemptBody{r: body}
-	defer attempt.end()
-	_, err := t.core.PutObject(ctx, t.bucket, t.prefix+key, attempt, size, "", sum, o)
-	return err
-}
-
-// attemptBody lends a body to one request. A server may answer before it has read the whole body (412 does), and net/http
-// then goes on reading for a moment after the request has returned: without this, the next request would share its position
-// with the last one.
-type attemptBody struct {
-	mu    sync.Mutex
-	r     io.ReadSeeker
-	ended bool // guarded by mu
-}
-
-var errAttemptEnded = errors.New("read of a body whose request has ended")
-
-func (a *attemptBody) Read(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended {
-		return 0, errAttemptEnded
-	}
-	return a.r.Read(p)
-}
-
-func (a *attemptBody) Seek(offset int64, whence int) (int64, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended {
-		return 0, errAttemptEnded
-	}
-	return a.r.Seek(offset, whence)
-}
-
-// end waits for a read that is under way and makes every later one fail.
-func (a *attemptBody) end() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ended = true
-}
-
-// exists reports whether the server certainly has something under key.
-func (t *s3Target) exists(ctx context.Context, key string) bool {
-	_, err := t.Stat(ctx, key)
-	return err == nil
-}
-
-// holds reports whether the server has exactly this object. Any doubt counts as no.
-func (t *s3Target) holds(ctx context.Context, key, sum string, size int64, meta map[string]string) bool {
-	body, got, err := t.Get(ctx, key)
-	if err != nil {
-		return false
-	}
-	defer body.Close()
-	hash := sha256.New()
-	n, err := io.Copy(hash, io.LimitReader(body, size+1))
-	return err == nil && n == size && hex.EncodeToString(hash.Sum(nil)) == sum && metaDiffers(meta, got) == ""
-}
-
 func (t *s3Target) Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error) {
 	body, info, _, err := t.core.GetObject(ctx, t.bucket, t.prefix+key, minio.GetObjectOptions{})
-	if err != nil {
-		return nil, nil, t.hint.explain("read "+key+" from "+t.name, err)
+	switch {
+	case err == nil:
+		return body, lowerKeys(info.UserMetadata), nil
+	case missing(err):
+		return nil, nil, fmt.Errorf("read %s from %s: %w", key, t.name, ErrNotFound)
 	}
-	return body, lowerKeys(info.UserMetadata), nil
+	return nil, nil, t.hint.explain("read "+key+" from "+t.name, err)
 }
 
+// Stat asks with HEAD. The answer to that says nothing but 404 whatever is missing, so that the object itself is then asked for.
 func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
+	action := "look up " + key + " in " + t.name
 	info, err := t.core.StatObject(ctx, t.bucket, t.prefix+key, minio.StatObjectOptions{})
-	if err != nil {
-		return ObjectInfo{}, t.hint.explain("look up "+key+" in "+t.name, err)
+	if missing(err) {
+		var body io.ReadCloser
+		if body, info, _, err = t.core.GetObject(ctx, t.bucket, t.prefix+key, minio.GetObjectOptions{}); err == nil {
+			_ = body.Close()
+		}
 	}
-	return ObjectInfo{Key: key, Size: info.Size, Meta: lowerKeys(info.UserMetadata)}, nil
+	switch {
+	case err == nil:
+		return ObjectInfo{Key: key, Size: info.Size, Meta: lowerKeys(info.UserMetadata)}, nil
+	case missing(err):
+		return ObjectInfo{}, fmt.Errorf("%s: %w", action, ErrNotFound)
+	}
+	return ObjectInfo{}, t.hint.explain(action, err)
+}
+
+// removeProbe deletes what tried the archive, if that is allowed. wayside needs no permission to delete, and deletes nothing else.
+func (t *s3Target) removeProbe(ctx context.Context, key string) error {
+	if err := t.core.RemoveObject(ctx, t.bucket, t.prefix+key, minio.RemoveObjectOptions{}); err != nil {
+		return t.hint.explain("delete "+key+" in "+t.name, err)
+	}
+	return nil
 }
 
 func (t *s3Target) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
@@ -295,29 +225,4 @@ func lowerKeys(m map[string]string) map[string]string {
 		out[strings.ToLower(k)] = v
 	}
 	return out
-}
-
-func copyFromStart(dst io.Writer, src io.ReadSeeker) (int64, error) {
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	return io.Copy(dst, src)
-}
-
-func isPrecondition(err error) bool {
-	return minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed
-}
-
-// isCut recognises a connection that ended without an answer. A server that refuses a body it has not read yet may close
-// the connection, and its refusal is lost on the way.
-func isCut(err error) bool {
-	var op *net.OpError
-	dial := errors.As(err, &op) && op.Op == "dial"
-	return minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
-}
-
-// isUnsupported recognises the answers of servers that do not know If-None-Match on a PUT.
-func isUnsupported(err error) bool {
-	r := minio.ToErrorResponse(err)
-	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"
 }

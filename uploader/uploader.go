@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -97,7 +98,8 @@ type Options struct {
 
 	// BackoffMin and BackoffMax bound the pause after a failed job; it doubles each time. Defaults a second and five minutes.
 	BackoffMin, BackoffMax time.Duration
-	// RequestTimeout bounds one Put, Get or Stat, the reading of the body included. Default five minutes.
+	// RequestTimeout bounds the silence in one request to the target, in which less than 4 KiB moves: not the whole of it, which a
+	// slow link may draw out. Default five minutes. It grows, at most fourfold, after requests that fell silent.
 	RequestTimeout time.Duration
 
 	Now func() time.Time // default clock.Now
@@ -121,6 +123,10 @@ type Uploader struct {
 	estimate estimate
 	warned   map[uint64]string // plans that retention keeps, and why; each is said once
 	watch    stopwatch
+	answered time.Duration // by Options.Elapsed, when the archive last did what it was asked; 0: it failed, or was not asked yet
+
+	probing  sync.Mutex   // held by whoever tries the archive
+	patience atomic.Int32 // factor of RequestTimeout, see silence
 
 	mu     sync.Mutex
 	status Status                // guarded by mu

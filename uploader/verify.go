@@ -18,16 +18,16 @@ var ErrNotVerified = errors.New("archive object does not read back as written")
 
 // verify reads the object back and compares everything that is known of it.
 func (u *Uploader) verify(ctx context.Context, key string, want *built, meta map[string]string) error {
-	ctx, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
-	defer cancel()
+	ctx, s := u.attend(ctx)
 	body, got, err := u.o.Target.Get(ctx, key)
 	if err != nil {
-		return &stopError{err}
+		return &stopError{s.end(err)}
 	}
-	found, err := digest(body, want.rawBytes)
+	found, err := digest(watchedReader{body, s}, want.rawBytes)
 	if cerr := body.Close(); err == nil {
 		err = cerr
 	}
+	err = s.end(err)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %s: %w", ErrNotVerified, key, err)

@@ -173,5 +173,8 @@ func (t *traffic) archiveState() (ok bool, detail string) {
 		return false, fmt.Sprintf("%s; failed %s, next try %s; nothing is deleted locally until it succeeds",
 			job.LastError, counted(job.ConsecutiveFailures, "time"), job.NextTry.UTC().Format(time.RFC3339))
 	}
+	if s.Archive.Unusable != "" {
+		return false, "cannot be used: " + s.Archive.Unusable + "; events stay in the data directory until it can"
+	}
 	return true, s.Archive.Target + ", " + counted(s.Archive.PendingEvents, "event") + " waiting"
 }

@@ -235,7 +235,7 @@ func (b *books) job(ctx context.Context, name string, all bool) (jobDone, error)
 	var err error
 	switch name {
 	case "archive":
-		result, err = b.uploader.ArchiveOnce(ctx, all)
+		result, err = b.uploader.ArchiveNow(ctx, all)
 	case "clean":
 		result, err = b.uploader.CleanOnce(ctx)
 	case "report", "prune":

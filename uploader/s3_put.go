@@ -1,0 +1,176 @@
+package uploader
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // see Put
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// checksum says what is sent beside an object for the server to check it by. A bucket with a default retention (Object Lock)
+// refuses objects without any; some servers refuse one or the other.
+type checksum int32
+
+const (
+	checksumMD5    checksum = iota // Content-MD5
+	checksumSHA256                 // x-amz-checksum-sha256
+	checksumNone
+	checksums // how many there are
+)
+
+// digests are the hashes of one body.
+type digests struct{ md5, sha256 []byte }
+
+// Put sends the object with a checksum that the server takes. Which one is found out once.
+func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
+	//nolint:gosec // the protocol's checksum against damage on the way; what proves an object is its SHA-256
+	weak, strong := md5.New(), sha256.New()
+	n, err := copyFromStart(io.MultiWriter(weak, strong), body)
+	if err != nil {
+		return fmt.Errorf("hash %s: %w", key, err)
+	}
+	if n != size {
+		return fmt.Errorf("write %s: body has %d bytes, announced were %d", key, n, size)
+	}
+	sums := digests{weak.Sum(nil), strong.Sum(nil)}
+	before := checksum(t.checksum.Load())
+	var first error
+	for i := range checksums {
+		c := (before + i) % checksums
+		err := t.putOnce(ctx, key, body, size, sums, meta, c)
+		if err == nil {
+			t.checksum.Store(int32(c))
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+		if !refusesChecksum(err) {
+			break
+		}
+	}
+	return t.hint.explain("write "+key+" to "+t.name, first)
+}
+
+// putOnce sends the object with If-None-Match, so that a server which has it already says so, and falls back to a plain PUT
+// where the server does not know the header, or has something else under the key: a truncated upload, or the output of
+// another version for the same plan. Keys hold the epoch, so nobody else writes under them.
+func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, size int64, sums digests, meta map[string]string, c checksum) error {
+	refused := false
+	if !t.unconditional.Load() {
+		err := t.put(ctx, key, body, size, sums, meta, c, true)
+		switch {
+		case err == nil:
+			return nil
+		case isPrecondition(err), isCut(err) && t.exists(ctx, key):
+			if t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta) {
+				return nil
+			}
+			t.logger.Warn("archive object differs from its plan, writing it again", "key", key, "target", t.name)
+		case isUnsupported(err):
+			refused = true
+		default:
+			return err
+		}
+	}
+	err := t.put(ctx, key, body, size, sums, meta, c, false)
+	if err == nil && refused {
+		t.unconditional.Store(true)
+	}
+	return err
+}
+
+func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size int64, sums digests, meta map[string]string, c checksum, ifAbsent bool) error {
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	// No Content-Encoding: the object is a gzip file, not a page that clients and gateways should unpack on the way.
+	o := minio.PutObjectOptions{UserMetadata: meta, ContentType: "application/gzip", DisableContentSha256: true}
+	if ifAbsent {
+		o.SetMatchETagExcept("*")
+	}
+	contentMD5 := ""
+	switch c {
+	case checksumMD5:
+		contentMD5 = base64.StdEncoding.EncodeToString(sums.md5)
+	case checksumSHA256:
+		o.UserMetadata = maps.Clone(meta)
+		if o.UserMetadata == nil {
+			o.UserMetadata = map[string]string{}
+		}
+		o.UserMetadata["x-amz-checksum-sha256"] = base64.StdEncoding.EncodeToString(sums.sha256) // sent as it is, not as metadata
+	}
+	attempt := &attemptBody{r: body}
+	defer attempt.end()
+	_, err := t.core.PutObject(ctx, t.bucket, t.prefix+key, attempt, size, contentMD5, hex.EncodeToString(sums.sha256), o)
+	return err
+}
+
+// attemptBody lends a body to one request. A server may answer before it has read the whole body (412 does), and net/http
+// then goes on reading for a moment after the request has returned: without this, the next request would share its position
+// with the last one.
+type attemptBody struct {
+	mu    sync.Mutex
+	r     io.ReadSeeker
+	ended bool // guarded by mu
+}
+
+var errAttemptEnded = errors.New("read of a body whose request has ended")
+
+func (a *attemptBody) Read(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return 0, errAttemptEnded
+	}
+	return a.r.Read(p)
+}
+
+func (a *attemptBody) Seek(offset int64, whence int) (int64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return 0, errAttemptEnded
+	}
+	return a.r.Seek(offset, whence)
+}
+
+// end waits for a read that is under way and makes every later one fail.
+func (a *attemptBody) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+}
+
+// exists reports whether the server certainly has something under key.
+func (t *s3Target) exists(ctx context.Context, key string) bool {
+	_, err := t.Stat(ctx, key)
+	return err == nil
+}
+
+// holds reports whether the server has exactly this object. Any doubt counts as no.
+func (t *s3Target) holds(ctx context.Context, key, sum string, size int64, meta map[string]string) bool {
+	body, got, err := t.Get(ctx, key)
+	if err != nil {
+		return false
+	}
+	defer body.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, io.LimitReader(body, size+1))
+	return err == nil && n == size && hex.EncodeToString(hash.Sum(nil)) == sum && metaDiffers(meta, got) == ""
+}
+
+func copyFromStart(dst io.Writer, src io.ReadSeeker) (int64, error) {
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.Copy(dst, src)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,19 +48,17 @@ func (u *Uploader) probe(ctx context.Context) (err error) {
 	ctx, s := u.attend(ctx)
 	defer func() { err = s.end(err) }()
 	key := u.probeKey()
-	if err := u.o.Target.Put(ctx, key, strings.NewReader(probeText), int64(len(probeText)), map[string]string{MetaRows: "0"}); err != nil {
+	err = u.putProbe(ctx, key)
+	if err != nil && u.getProbe(ctx, key) == nil {
+		// It is there from before, and must not be replaced: a lock protects it.
+		key += "_" + strconv.FormatInt(u.o.Now().Unix(), 10)
+		err = u.putProbe(ctx, key)
+	}
+	if err != nil {
 		return err
 	}
-	body, _, err := u.o.Target.Get(ctx, key)
-	if err != nil {
+	if err := u.getProbe(ctx, key); err != nil {
 		return fmt.Errorf("what was just written cannot be read: %w", err)
-	}
-	got, err := io.ReadAll(io.LimitReader(body, int64(len(probeText))+1))
-	if err = errors.Join(err, body.Close()); err != nil {
-		return fmt.Errorf("read %s: %w", key, err)
-	}
-	if string(got) != probeText {
-		return fmt.Errorf("%w: %s", ErrNotVerified, key)
 	}
 	if t, ok := u.o.Target.(interface {
 		removeProbe(ctx context.Context, key string) error
@@ -67,6 +66,26 @@ func (u *Uploader) probe(ctx context.Context) (err error) {
 		if err := t.removeProbe(ctx, key); err != nil {
 			u.o.Logger.Debug("the object that tried the archive stays there", "key", key, "error", err)
 		}
+	}
+	return nil
+}
+
+func (u *Uploader) putProbe(ctx context.Context, key string) error {
+	return u.o.Target.Put(ctx, key, strings.NewReader(probeText), int64(len(probeText)), map[string]string{MetaRows: "0"})
+}
+
+// getProbe reads the object that tries the archive, and compares it.
+func (u *Uploader) getProbe(ctx context.Context, key string) error {
+	body, _, err := u.o.Target.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	got, err := io.ReadAll(io.LimitReader(body, int64(len(probeText))+1))
+	if err = errors.Join(err, body.Close()); err != nil {
+		return fmt.Errorf("read %s: %w", key, err)
+	}
+	if string(got) != probeText {
+		return fmt.Errorf("%w: %s", ErrNotVerified, key)
 	}
 	return nil
 }

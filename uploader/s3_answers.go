@@ -19,11 +19,14 @@ type foreignError struct{ text, hint string }
 
 func (e *foreignError) Error() string { return e.text }
 
+// hintNotFound is what may be wrong when a server says 404 and means no object.
+const hintNotFound = "check AWS_ACCESS_KEY_ID, endpoint=, the bucket and path_style="
+
 // RoundTrip implements http.RoundTripper.
 func (t s3Only) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
-		if text := err.Error(); strings.Contains(text, "malformed HTTP") {
+		if text := err.Error(); strings.Contains(text, "malformed") {
 			err = &foreignError{r.URL.Scheme + "://" + r.URL.Host + " does not speak HTTP", "check endpoint="}
 		}
 		return nil, err
@@ -62,12 +65,12 @@ func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	list := r.Method == http.MethodGet && r.URL.Query().Has("list-type")
 	switch {
 	case html, isHTML(begin):
-	case ok && list && !xml:
+	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // any other XML would pass for an empty list
 	case ok && !list && r.Method == http.MethodPut && resp.Header.Get("Etag") == "":
 	case ok && !list && (head || r.Method == http.MethodGet) && resp.Header.Get("Last-Modified") == "":
 	case !ok && !head && len(begin) > 0 && !xml:
 	case resp.StatusCode == http.StatusNotFound && !head && len(begin) == 0:
-		return &foreignError{server + " answers HTTP 404 and does not say what is missing", "check endpoint=, the bucket, path_style= and the access key"}
+		return &foreignError{server + " answers HTTP 404 and does not say what is missing", hintNotFound}
 	default:
 		return nil
 	}

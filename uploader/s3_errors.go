@@ -75,7 +75,7 @@ func (h s3Hints) hint(err error, r minio.ErrorResponse) string {
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "IllegalLocationConstraintException":
 		return "set region= to the bucket's region, now " + h.region
 	case "AccessDenied", "AllAccessDisabled":
-		return "the key needs s3:PutObject and s3:GetObject on " + h.bucket + "/*, and s3:ListBucket on " + h.bucket
+		return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the key needs s3:PutObject and s3:GetObject on " + h.bucket + "/*, and s3:ListBucket on " + h.bucket
 	}
 	if r.StatusCode == http.StatusMovedPermanently || r.StatusCode == http.StatusTemporaryRedirect {
 		return "set region= to the bucket's region, now " + h.region
@@ -84,7 +84,7 @@ func (h s3Hints) hint(err error, r minio.ErrorResponse) string {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what the key may do"
 	case http.StatusNotFound:
-		return "check endpoint=, the bucket, path_style= and the access key"
+		return hintNotFound
 	}
 	return h.networkHint(err)
 }
@@ -116,6 +116,9 @@ func isPrecondition(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
 }
+
+// isRefusal reports whether a server answered that it will not do it, for whatever reason.
+func isRefusal(err error) bool { return minio.ToErrorResponse(err).StatusCode/100 == 4 }
 
 // refusesChecksum recognises the answers of servers that want another checksum, or none. Damage on the way (BadDigest) is no such
 // answer.

@@ -1,0 +1,189 @@
+package uploader
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// logText collects a log.
+type logText struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// until waits for a condition that has a reason to become true.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// TestProbe: an archive that works is left as it was, also where wayside may not delete.
+func TestProbe(t *testing.T) {
+	forEveryTarget(t, func(t *testing.T, p place) {
+		t.Helper()
+		u, _ := newTest(t, newMemStore(t), p.Target, nil)
+		for range 2 {
+			if err := u.Probe(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := p.Stat(t.Context(), u.probeKey()); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the probe stays there: %v", err)
+		}
+		if p.requests == nil {
+			return
+		}
+		p.requests.answerWith(func(r *http.Request) *http.Response {
+			if r.Method == http.MethodDelete {
+				return s3Error(r, http.StatusForbidden, "AccessDenied")
+			}
+			return nil
+		})
+		for range 2 {
+			if err := u.Probe(t.Context()); err != nil {
+				t.Fatalf("without the permission to delete: %v", err)
+			}
+		}
+		wantKeys(t, p, "v1/") // nobody who reads the archive sees it
+	})
+}
+
+// TestArchiveIsTriedAtTheStart: a mistake is found at the start, said once, shown, and not taken for a job that succeeded. Once it is
+// mended, that is seen.
+func TestArchiveIsTriedAtTheStart(t *testing.T) {
+	s := s3Server(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bucket := strings.ToLower(strings.ReplaceAll(t.Name(), "_", "-"))
+	for name, c := range map[string]struct {
+		url, hint string
+		mend      func() error
+	}{
+		"bucket": {
+			strings.Replace(s.URL("x"), s.Bucket, bucket, 1), "create the bucket " + bucket,
+			func() error {
+				return bucketOf(t, s, s.Endpoint).Target.(*s3Target).core.MakeBucket(context.Background(), bucket, minio.MakeBucketOptions{})
+			},
+		},
+		"directory": {"file://" + file, "is a file", func() error { return os.Remove(file) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target, err := OpenTarget(t.Context(), c.url, TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+			if err != nil {
+				t.Fatal(err)
+			}
+			log := &logText{}
+			u, _ := newTest(t, newMemStore(t), target, func(o *Options) {
+				o.Now, o.Elapsed = time.Now, monotonic()
+				o.BackoffMin, o.BackoffMax, o.Logger = time.Millisecond, 20*time.Millisecond, slog.New(slog.NewTextHandler(log, nil))
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- u.Run(ctx) }()
+			until(t, "the mistake shows, and the job that had nothing to do fails", func() bool {
+				s := u.Status()
+				return strings.Contains(s.Unusable, c.hint) && s.Archive.ConsecutiveFailures > 1
+			})
+			if r, err := u.ArchiveNow(t.Context(), true); err == nil || !strings.Contains(err.Error(), c.hint) {
+				t.Errorf("a job by hand: %+v, %v", r, err)
+			}
+			if s := u.Status(); !s.Archive.LastSuccess.IsZero() {
+				t.Errorf("succeeded at %s", s.Archive.LastSuccess)
+			}
+			if n := strings.Count(log.String(), "the archive cannot be used"); n != 1 {
+				t.Errorf("said %d times:\n%s", n, log)
+			}
+			// MakeBucket's answer has no ETag, which the target takes for no S3's.
+			var foreign *foreignError
+			if err := c.mend(); err != nil && !errors.As(err, &foreign) {
+				t.Fatal(err)
+			}
+			until(t, "it works", func() bool { s := u.Status(); return s.Unusable == "" && !s.Archive.LastSuccess.IsZero() })
+			until(t, "the log says so", func() bool { return strings.Contains(log.String(), "the archive can be used now") })
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if r, err := u.ArchiveNow(t.Context(), true); err != nil {
+				t.Errorf("a job by hand: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// TestShutdownOfADeadArchive: an archive that is known to fail is given a few seconds of the shutdown's time; one that works again
+// in that time gets everything.
+func TestShutdownOfADeadArchive(t *testing.T) {
+	for name, works := range map[string]bool{"stays dead": false, "works again": true} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemStore(t)
+			p := directory(t)
+			var dead atomicError
+			dead.set(errors.New("connection refused"))
+			f := &faulty{Target: p.Target, put: func(string) error {
+				err := dead.get()
+				if works {
+					dead.set(nil)
+				}
+				return err
+			}}
+			u, clk := newTest(t, m, f, func(o *Options) { o.Elapsed = monotonic() })
+			items := plainEvents(10, clk.Now(), 1)
+			m.apply(testEpoch, clk.Now(), 100, items...)
+			if _, err := u.ArchiveOnce(t.Context(), true); err == nil {
+				t.Fatal("no error")
+			}
+			if works {
+				dead.set(errors.New("connection refused"))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			r, err := u.Shutdown(ctx) // the test's own time limit is what ends it otherwise
+			switch {
+			case works && (err != nil || r.Rows != 10):
+				t.Fatalf("%+v, %v", r, err)
+			case works:
+				wantArchived(t, p, items)
+			case err == nil || !strings.Contains(err.Error(), "connection refused") || m.archived != 0:
+				t.Fatalf("%+v, %v", r, err)
+			}
+		})
+	}
+}
+
+type atomicError struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (a *atomicError) set(err error) { a.mu.Lock(); defer a.mu.Unlock(); a.err = err }
+func (a *atomicError) get() error    { a.mu.Lock(); defer a.mu.Unlock(); return a.err }

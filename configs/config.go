@@ -77,13 +77,14 @@ type Proxy struct {
 	TotalTimeout     Duration // 0 = no limit
 	TunnelTimeout    Duration // 0 = no limit
 	UpstreamIdle     Duration
-	UpstreamConnsMax int
+	UpstreamConnsMax int // 0 = from memory and descriptors; whoever loads for a process fills it in
 	UpstreamWait     Duration
 	UpstreamResolve  Duration // 0 = only when a connection is made
 	HeaderBytesMax   Bytes
 	BodyBytesMax     Bytes // 0 = no limit
 	BodyRateMin      Bytes // per second; 0 = no limit
-	ConnsMax         int   // 0 = no limit
+	ConnsMax         int   // 0 = from memory and descriptors, likewise
+	HeldBytesMax     Bytes // 0 = from memory, likewise
 	AddressConnsMax  int   // 0 = no limit
 	TrustedProxies   []string
 	PassFields       []string
@@ -198,7 +199,7 @@ func Default() Config {
 		Proxy: Proxy{
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
 			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour,
-			UpstreamIdle: 50 * Second, UpstreamConnsMax: 4096, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
+			UpstreamIdle: 50 * Second, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
 			HeaderBytesMax: 32 * KiB, BodyRateMin: 256, Via: true,
 		},
 		Record: Record{ClientAddress: "masked"},

@@ -42,9 +42,14 @@ type clientConn struct {
 
 	addr     netip.Addr // the peer's, invalid if it has none
 	key      netip.Addr // that the connection is counted under
+	account  *account   // that its connections are counted in; nil: none
 	admitted bool       // guarded by Proxy.mu
-	quiet    time.Time  // likewise: since when a shutdown finds it between requests
-	pace     pace       // of the request's body; belongs to whoever reads it
+	held     int64      // bytes that are counted, see hold
+	reading  patience   // with the client as it sends
+	writing  patience   // and as it receives
+	gaveWay  atomic.Bool
+	quiet    time.Time // likewise: since when a shutdown finds it between requests
+	pace     pace      // of the request's body; belongs to whoever reads it
 
 	raw       syscall.RawConn
 	fd        int                          // its descriptor's number, -1 if none; only to be looked at, see watch.go
@@ -154,8 +159,10 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	case phaseClosed:
 		return 0, net.ErrClosed
 	}
-	n, err := c.Conn.Read(b)
+	n, err := c.readPatiently(b)
 	if n > 0 && (ph == phaseNew || ph == phaseIdle) {
+		c.reading.waited.Store(0)
+		c.writing.waited.Store(0)
 		c.headerBy = s.after(o.HeaderTimeout)
 		if !c.phase.CompareAndSwap(uint32(ph), uint32(phaseHeader)) {
 			return 0, net.ErrClosed // a shutdown closed the idle connection first
@@ -164,6 +171,15 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	if err != nil {
 		c.failed.Store(true)
 	}
+	return n, err
+}
+
+// readPatiently counts how long the client lets the proxy wait.
+func (c *clientConn) readPatiently(b []byte) (int, error) {
+	now := &c.root.sweeper.now
+	c.reading.begin(now.Load())
+	n, err := c.Conn.Read(b)
+	c.reading.end(now.Load(), n)
 	return n, err
 }
 
@@ -176,7 +192,7 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 	}
 	c.limits.armRead(at)
 	began := s.now.Load()
-	n, err := c.Conn.Read(b)
+	n, err := c.readPatiently(b)
 	c.pace.waited += s.now.Load() - began
 	c.pace.read += int64(n)
 	if err != nil {
@@ -188,7 +204,9 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 // Write writes under the write deadline, which starts anew with each call: it limits the time without progress.
 func (c *clientConn) Write(b []byte) (int, error) {
 	c.limits.armWrite(c.p.sweeper.after(c.p.o.WriteTimeout))
+	c.writing.begin(c.p.sweeper.now.Load())
 	n, err := c.Conn.Write(b)
+	c.writing.end(c.p.sweeper.now.Load(), n)
 	if err != nil {
 		c.failed.Store(true)
 	}

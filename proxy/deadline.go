@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,9 @@ func (d *deadlines) armWrite(at int64) {
 		d.mu.Unlock()
 	}
 }
+
+// end fires both deadlines that are armed.
+func (d *deadlines) end() { d.fire(math.MaxInt64) }
 
 // fire puts what is over into the past. The compare-and-swap decides against an arming that happens at the same time:
 // either it sees the new value and leaves it, or the arming sees fired and waits for the lock.

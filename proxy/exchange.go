@@ -101,6 +101,10 @@ func (x *exchange) finish() {
 	if cap(x.in) > scratchBytesKept {
 		x.in = nil
 	}
+	if cap(x.head.raw) > scratchBytesKept {
+		x.head.raw = nil
+	}
+	c.letGo()
 }
 
 // serve forwards the request and takes over the response, or answers itself.
@@ -126,7 +130,11 @@ func (x *exchange) serve() {
 		x.body.reset(x.c.br, framing, h.length)
 		x.c.pace = pace{}
 		if streamed, err = x.bufferBody(); err != nil {
-			x.answer(x.c.bodyFailure())
+			f := failMemory
+			if err != errMemory {
+				f = x.c.bodyFailure()
+			}
+			x.answer(f)
 			return
 		}
 	}
@@ -168,6 +176,9 @@ func (x *exchange) bufferBody() (streamed bool, err error) {
 	for !x.body.ended {
 		have := len(x.out)
 		x.out = slices.Grow(x.out, int(min(x.body.left, int64(max(have-at, 4096)))))
+		if size := cap(x.out) + cap(x.head.raw); size > scratchBytesKept && !x.c.holdUpTo(size) {
+			return false, errMemory
+		}
 		n, err := x.body.Read(x.out[have:cap(x.out)])
 		if err != nil {
 			return false, err
@@ -186,7 +197,11 @@ func (x *exchange) forward(streamed bool) failure {
 	x.ev.Upstream = p.upstreamName
 	u, err := x.connect()
 	if err != nil {
-		return connectFailure(err)
+		f := connectFailure(err)
+		if f == failPool {
+			x.c.warn(f)
+		}
+		return f
 	}
 	x.up = u
 	x.c.await(u)
@@ -214,17 +229,6 @@ func (x *exchange) forward(streamed bool) failure {
 	}
 	x.headAt = time.Now()
 	return failNone
-}
-
-// connect gives the connection that belongs to this client, one of the pool, or one of its own for an upgrade.
-func (x *exchange) connect() (*upstreamConn, error) {
-	if u := x.c.takeLogin(); u != nil {
-		return u, nil
-	}
-	if x.upgrading {
-		return x.c.p.pool.dialApart()
-	}
-	return x.c.p.pool.get()
 }
 
 // replayable reports whether the request may be sent twice: idempotent, and without a body.
@@ -264,7 +268,7 @@ func (x *exchange) respond() {
 		x.tunnel()
 	case x.head.is("HEAD") || h.status == 204 || h.status == 304:
 		x.respondBodiless()
-	case !h.chunked && h.length >= 0 && h.length <= bufferedBodyBytesMax:
+	case !h.chunked && h.length >= 0 && h.length <= bufferedBodyBytesMax && (h.length <= scratchBytesKept/2 || x.c.hold(h.length)):
 		x.respondBuffered(int(h.length))
 	default:
 		x.relay()
@@ -361,39 +365,4 @@ func (x *exchange) armBody() {
 		x.up.hurry()
 	}
 	x.up.limits.armRead(x.by(x.c.p.o.BodyTimeout))
-}
-
-// releaseUpstream gives the connection back to the pool, or closes it when it cannot carry another request.
-func (x *exchange) releaseUpstream(closes bool) {
-	u := x.up
-	if u == nil {
-		return
-	}
-	if closes || x.upBroken || x.resp.closes() || x.upload.done != nil || x.asking {
-		x.dropUpstream()
-		return
-	}
-	if !x.c.claim() {
-		x.dropUpstream()
-		return
-	}
-	switch {
-	case x.resp.login || u.login:
-		x.up = nil
-		x.c.keepLogin(u)
-	case x.head.loggingIn: // the service may take whoever comes next over this connection for this client
-		x.dropUpstream()
-	default:
-		x.up = nil
-		x.c.p.pool.put(u)
-	}
-}
-
-// dropUpstream closes the connection.
-func (x *exchange) dropUpstream() {
-	if x.up != nil {
-		x.c.claim()
-		x.c.p.pool.discard(x.up)
-		x.up = nil
-	}
 }

@@ -19,6 +19,7 @@ var (
 	errTarget       = errors.New("bad request target")
 	errBodyTooLarge = errors.New("request body too large")
 	errClientBody   = errors.New("client left within the request body")
+	errMemory       = errors.New("no memory for the request")
 )
 
 // failure says why a response is not what the upstream meant to send. Its name is the event's error type.
@@ -49,6 +50,8 @@ const (
 	failTotal
 	failConns
 	failAddressConns
+	failMemory
+	failGaveWay
 	failTunnelIdle
 	failShutdown
 	failures
@@ -84,6 +87,8 @@ var failureTable = [failures]struct {
 	failTotal:          {[]byte("total_timeout"), 504, "The service did not answer in time."},
 	failConns:          {[]byte("connections_max"), 503, "Too many connections."},
 	failAddressConns:   {[]byte("address_connections_max"), 503, "Too many connections from this address."},
+	failMemory:         {[]byte("memory_max"), 503, "The service is busy."},
+	failGaveWay:        {[]byte("gave_way"), 408, "The request did not arrive in time."},
 	failTunnelIdle:     {[]byte("idle_timeout"), 504, "Nothing was sent for too long."},
 	failShutdown:       {[]byte("shutdown"), 503, "The service is shutting down."},
 }
@@ -152,6 +157,8 @@ func headFailure(err error) failure {
 		return failTargetTooLong
 	case errors.Is(err, errHeaderSize):
 		return failHeaderTooLarge
+	case errors.Is(err, errMemory):
+		return failMemory
 	case isTimeout(err):
 		return failRequestTimeout
 	}
@@ -178,7 +185,7 @@ func (x *exchange) answer(f failure) {
 	x.in = strconv.AppendInt(x.in, int64(len(body)), 10)
 	x.in = append(x.in, "\r\nCache-Control: no-store\r\n"...)
 	x.in = appendField(x.in, "X-Request-ID: ", x.id())
-	if f == failPool || f == failConns || f == failAddressConns {
+	if f == failPool || f == failConns || f == failAddressConns || f == failMemory {
 		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
 	x.in = x.c.p.responseRules.apply(x.in)

@@ -51,6 +51,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 		wait:     o.MaxConnWait,
 		idleFor:  o.MaxIdleUpstream,
 		readSize: responseHeaderBytesMax,
+		giveWay:  func(of *account) { p.giveWay(of, true) },
 	}
 	return set, nil
 }

@@ -1,19 +1,58 @@
 package proxy
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
 )
 
-// Limits that protect the proxy from its clients: the number of connections, and the time a body may take.
+// Limits that protect the proxy, and its clients from each other. Three things are shared by all clients: the connections from
+// them, the connections to the upstream, and the memory for unfinished headers and buffered bodies. One rule divides each: an
+// address may use at most twice as much as it leaves free for the others. One address gets two thirds if it is alone, eight get
+// two seventeenths each, and there is always something left for the next. Where an address has all that it may have, its
+// connection that the proxy has waited for longest gives way to its next one.
 
-// turnedAwayMax bounds the connections beyond the limit that are being told so; still more are closed without a word.
-const turnedAwayMax = 256
+const (
+	// turnedAwayMax bounds the connections beyond the limit that wait for a place, or are being answered; still more are closed
+	// without a word.
+	turnedAwayMax = 256
+	// placeWait is how long such a connection waits for another to give way.
+	placeWait = time.Second
+	// headBytesFree is what each connection may hold without being counted: its header, as most are.
+	headBytesFree = clientReadBytes
+	// giveWayAfter is how long the proxy has to have waited for a client before it gives way, beyond the time in which its bytes
+	// would have come at slowBytesPerSecond.
+	giveWayAfter       = int64(time.Second)
+	slowBytesPerSecond = 4 << 10
+	// giveWayAtOnce and giveWayPause bound the work of looking for connections that give way.
+	giveWayAtOnce = 32
+	giveWayPause  = 10 * time.Millisecond
+	// warnPause is the least time between two lines of the log on limits.
+	warnPause = 10 * time.Second
+)
+
+// account is what the clients of one address use. An IPv6 /64 is one address.
+type account struct {
+	conns    int          // guarded by Proxy.mu
+	upstream atomic.Int64 // connections to the upstream; changed under the pool's lock
+	held     atomic.Int64 // bytes
+}
+
+// within is the rule: whether a user of so much may have more of what others share.
+func within(uses, more, total, limit int64) bool {
+	free := limit - total
+	return more <= free && uses+more <= 2*free
+}
 
 // admission counts connections. Guarded by Proxy.mu.
 type admission struct {
-	conns     int // admitted and open
-	turned    int // being turned away
-	byAddress map[netip.Addr]int
+	conns    int // admitted and open
+	turned   int // waiting for a place, or being turned away
+	accounts map[netip.Addr]*account
+	looked   time.Time // when connections were last looked for that give way
+	warned   time.Time // of the last line of the log
 }
 
 // admit counts a new connection, or says why it cannot be had.
@@ -23,19 +62,25 @@ func (p *Proxy) admit(c *clientConn) failure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := &p.admission
-	if o.MaxConns > 0 && a.conns >= o.MaxConns {
-		return failConns
+	used := a.accounts[c.key]
+	if used == nil {
+		used = &account{}
 	}
-	if o.MaxConnsPerAddress > 0 && c.key.IsValid() && !c.trusted {
-		if a.byAddress[c.key] >= o.MaxConnsPerAddress {
-			return failAddressConns
-		}
+	alone := c.key.IsValid() && !c.trusted
+	switch {
+	case o.MaxConns > 0 && a.conns >= o.MaxConns:
+		return failConns
+	case alone && o.MaxConnsPerAddress > 0 && used.conns >= o.MaxConnsPerAddress,
+		alone && o.MaxConns > 0 && !within(int64(used.conns), 1, int64(a.conns), int64(o.MaxConns)):
+		return failAddressConns
 	}
 	if c.key.IsValid() {
-		if a.byAddress == nil {
-			a.byAddress = make(map[netip.Addr]int)
+		if a.accounts == nil {
+			a.accounts = make(map[netip.Addr]*account)
 		}
-		a.byAddress[c.key]++
+		a.accounts[c.key] = used
+		used.conns++
+		c.account = used
 	}
 	a.conns++
 	c.admitted = true
@@ -52,25 +97,40 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// leave is the end of an admitted connection. Proxy.mu is held.
+// leave is the end of an admitted connection. Proxy.mu is held. What its exchange still uses is counted in the account, which
+// lives on without the map.
 func (a *admission) leave(c *clientConn) {
 	if !c.admitted {
 		return
 	}
 	c.admitted = false
 	a.conns--
-	if !c.key.IsValid() {
+	if c.account == nil {
 		return
 	}
-	if a.byAddress[c.key]--; a.byAddress[c.key] == 0 {
-		delete(a.byAddress, c.key)
+	if c.account.conns--; c.account.conns == 0 {
+		delete(a.accounts, c.key)
 	}
 }
 
-// turnAway answers a connection that was not admitted, without reading its request, and records the answer.
+// sharer is the account that the connection's share is counted in, or nil if it has none: a trusted proxy speaks for many.
+func (c *clientConn) sharer() *account {
+	if c.trusted {
+		return nil
+	}
+	return c.account
+}
+
+// turnAway waits a moment for another connection to give way. Without success it answers the connection, without reading its
+// request, and records the answer.
 func (c *clientConn) turnAway(f failure) {
 	p := c.root
-	defer func() { _ = c.Close() }()
+	admitted := false
+	defer func() {
+		if !admitted {
+			_ = c.Close()
+		}
+	}()
 	p.mu.Lock()
 	full := p.admission.turned >= turnedAwayMax
 	if !full {
@@ -86,6 +146,12 @@ func (c *clientConn) turnAway(f failure) {
 		p.admission.turned--
 		p.mu.Unlock()
 	}()
+	if f = p.awaitPlace(c, f); f == failNone {
+		admitted = true
+		go c.serve()
+		return
+	}
+	c.warn(f)
 	if !c.phase.CompareAndSwap(uint32(phaseNew), uint32(phaseBody)) {
 		return
 	}
@@ -98,6 +164,131 @@ func (c *clientConn) turnAway(f failure) {
 		x.answer(f)
 		c.finish()
 	})
+}
+
+// awaitPlace waits for the connections that give way to this one.
+func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
+	for end := time.Now().Add(placeWait); f != failNone && !p.closing.Load(); {
+		var of *account
+		if f == failAddressConns {
+			p.mu.Lock()
+			of = p.admission.accounts[c.key]
+			p.mu.Unlock()
+		}
+		if !p.giveWay(of, false) || time.Now().After(end) {
+			return f
+		}
+		time.Sleep(giveWayPause)
+		f = p.admit(c)
+	}
+	return f
+}
+
+// giveWay ends the connections that the proxy has waited for longest: of one address or, if that is nil, of all; if upstream is
+// set, only those whose request is on its way to the upstream. It reports whether there were any, or have been a moment ago.
+func (p *Proxy) giveWay(of *account, upstream bool) bool {
+	type debtor struct {
+		c    *clientConn
+		owes int64
+	}
+	now := p.sweeper.now.Load()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.admission.looked) < giveWayPause {
+		return true
+	}
+	p.admission.looked = time.Now()
+	var all []debtor
+	for c := range p.conns {
+		ph := phase(c.phase.Load())
+		if of != nil && c.account != of || !c.admitted || ph == phaseTunnel || upstream && ph != phaseBody && c.login.Load() == nil {
+			continue
+		}
+		if owes := max(c.reading.owes(now), c.writing.owes(now)); owes >= giveWayAfter {
+			all = append(all, debtor{c, owes})
+		}
+	}
+	slices.SortFunc(all, func(a, b debtor) int { return cmp.Compare(b.owes, a.owes) })
+	for _, d := range all[:min(len(all), giveWayAtOnce)] {
+		d.c.gaveWay.Store(true)
+		d.c.limits.end()
+		p.metrics.own.failed[failGaveWay].Add(1)
+	}
+	return len(all) > 0
+}
+
+// warn logs that clients are refused, once in a while.
+func (c *clientConn) warn(f failure) {
+	p := c.root
+	p.mu.Lock()
+	due := p.admission.warned.IsZero() || time.Since(p.admission.warned) >= warnPause
+	if due {
+		p.admission.warned = time.Now()
+	}
+	p.mu.Unlock()
+	if due {
+		c.p.o.Logger.Warn("refusing clients to protect the others; wayside_proxy_failures_total counts them by reason", "reason", f.String(), "client", string(c.client))
+	}
+}
+
+// hold counts bytes of the connection's buffers beyond those that each may have, and reports whether it may have them. They are
+// given back by letGo.
+func (c *clientConn) hold(n int64) bool {
+	limit := c.p.o.MaxHeldBytes
+	if c.account == nil || n <= 0 {
+		return true
+	}
+	total := c.root.held.Add(n)
+	uses := c.account.held.Add(n)
+	if limit > 0 && (total > limit || !c.trusted && !within(uses-n, n, total-n, limit)) {
+		c.root.held.Add(-n)
+		c.account.held.Add(-n)
+		return false
+	}
+	c.held += n
+	return true
+}
+
+// holdUpTo is hold for a buffer that has grown to so many bytes.
+func (c *clientConn) holdUpTo(size int) bool {
+	if c.hold(int64(size) - headBytesFree - c.held) {
+		return true
+	}
+	c.root.giveWay(c.sharer(), false)
+	c.warn(failMemory)
+	return false
+}
+
+func (c *clientConn) letGo() {
+	if c.held > 0 {
+		c.root.held.Add(-c.held)
+		c.account.held.Add(-c.held)
+		c.held = 0
+	}
+}
+
+// patience is how long the proxy has waited for a client in one direction, in its present request or since the last one.
+type patience struct {
+	began  atomic.Int64 // sweeper time at which the present wait began; 0: none
+	waited atomic.Int64 // nanoseconds of earlier waits, less those that the bytes which came may take
+}
+
+func (w *patience) begin(now int64) { w.began.Store(now) }
+
+func (w *patience) end(now int64, n int) {
+	was := w.waited.Load()
+	if is := max(was+now-w.began.Load()-int64(n)*int64(time.Second)/slowBytesPerSecond, 0); is != was {
+		w.waited.Store(is)
+	}
+	w.began.Store(0)
+}
+
+func (w *patience) owes(now int64) int64 {
+	owes := w.waited.Load()
+	if began := w.began.Load(); began > 0 {
+		owes += now - began
+	}
+	return owes
 }
 
 // pace bounds the time that a client may take for a request's body: only the time spent waiting for it counts.

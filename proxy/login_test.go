@@ -70,7 +70,7 @@ func (c *client) ask(path, credentials string) (status int, user string) {
 // A connection that the service has authenticated stays with its client: the handshake works, and nobody else is taken for that user.
 func TestConnectionLoginStaysWithItsClient(t *testing.T) {
 	for _, path := range []string{"/", "/chunked"} {
-		b := start(t, connectionLogin(t), func(o *Options) { o.MaxConnsPerUpstream = 8 })
+		b := start(t, connectionLogin(t), func(o *Options) { o.MaxConnsPerUpstream = 100 })
 		b.responses = -1
 		alice, bob, stranger := b.dial(), b.dial(), b.dial()
 		for user, c := range map[string]*client{"alice": alice, "bob": bob} {

@@ -21,6 +21,7 @@ type upstreamConn struct {
 	limits deadlines
 	addr   netip.Addr // of the upstream, invalid for a unix socket
 	apart  bool       // not of the pool: dialled for one upgrade
+	from   *account   // of the client that has it; nil: none. Guarded by the pool's lock
 	reused bool       // has carried a complete response before
 	login  bool       // the upstream may take it for one user's: it stays with one client
 	idleAt int64      // sweeper time at which it was put back
@@ -44,87 +45,159 @@ type pool struct {
 	wait     time.Duration
 	idleFor  time.Duration
 	readSize int
+	giveWay  func(*account) // asks for a connection of this address, or nil for any, to give way; nil: nobody does
 
 	mu      sync.Mutex
-	idle    []*upstreamConn      // guarded by mu; the most recently used last
-	open    int                  // guarded by mu; idle, in use and being dialled
-	waiters []chan *upstreamConn // guarded by mu; in order of arrival. A nil connection is a free slot
-	apart   int                  // guarded by mu; open connections that are not the pool's
-	closed  bool                 // guarded by mu; connections are no longer kept
+	idle    []*upstreamConn // guarded by mu; the most recently used last
+	open    int             // guarded by mu; idle, in use and being dialled
+	waiters []waiter        // guarded by mu; in order of arrival
+	apart   int             // guarded by mu; open connections that are not the pool's
+	closed  bool            // guarded by mu; connections are no longer kept
 }
 
-// get gives an idle connection or dials one. It waits at most pool.wait when all are in use.
-func (p *pool) get() (*upstreamConn, error) {
-	for {
-		p.mu.Lock()
-		if n := len(p.idle); n > 0 {
-			u := p.idle[n-1]
-			p.idle[n-1] = nil
-			p.idle = p.idle[:n-1]
-			p.mu.Unlock()
-			if p.usable(u) {
-				return u, nil
-			}
-			p.discard(u)
-			continue
-		}
-		if p.open < p.max {
-			p.open++
-			p.mu.Unlock()
-			return p.dialSlot()
-		}
-		if p.wait <= 0 {
-			p.mu.Unlock()
-			return nil, errPoolExhausted
-		}
-		ready := make(chan *upstreamConn, 1)
-		p.waiters = append(p.waiters, ready)
-		p.mu.Unlock()
-		return p.await(ready)
+// waiter is a request that waits for a connection.
+type waiter struct {
+	ready chan *upstreamConn // a nil connection is a free slot
+	from  *account
+}
+
+// may reports whether a client of this address can have another connection. mu is held.
+func (p *pool) may(from *account) bool {
+	used := p.open - len(p.idle)
+	if from == nil {
+		return used < p.max
+	}
+	return within(from.upstream.Load(), 1, int64(used), int64(p.max))
+}
+
+// charge counts a connection, or the slot for one, to a client's address. mu is held.
+func (*pool) charge(from *account, n int64) {
+	if from != nil {
+		from.upstream.Add(n)
 	}
 }
 
+// get gives an idle connection or dials one. It waits at most pool.wait when all are in use, or all that this address may have.
+func (p *pool) get(from *account) (*upstreamConn, error) {
+	p.mu.Lock()
+	if p.may(from) { // nobody who waits may, see handOver
+		u := p.grant(from)
+		p.mu.Unlock()
+		return p.accept(u, from)
+	}
+	if p.wait <= 0 {
+		p.mu.Unlock()
+		return nil, errPoolExhausted
+	}
+	ready := make(chan *upstreamConn, 1)
+	p.waiters = append(p.waiters, waiter{ready, from})
+	p.mu.Unlock()
+	return p.await(ready, from)
+}
+
+// askForRoom has connections give way to one that waits.
+func (p *pool) askForRoom(from *account) {
+	p.mu.Lock()
+	if p.open-len(p.idle) >= p.max {
+		from = nil // it is not its address's own fault
+	}
+	p.mu.Unlock()
+	if p.giveWay != nil {
+		p.giveWay(from)
+	}
+}
+
+// grant takes an idle connection, or counts a new one and gives nil. mu is held, and may has said yes.
+func (p *pool) grant(from *account) *upstreamConn {
+	p.charge(from, 1)
+	if n := len(p.idle); n > 0 {
+		u := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		u.from = from
+		return u
+	}
+	p.open++
+	return nil
+}
+
+// handOver gives what is free to those who wait. mu is held.
+func (p *pool) handOver() {
+	for i := 0; i < len(p.waiters) && p.open-len(p.idle) < p.max; {
+		w := p.waiters[i]
+		if !p.may(w.from) {
+			i++
+			continue
+		}
+		p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+		w.ready <- p.grant(w.from)
+	}
+}
+
+// askAgain is the time after which a request that still waits asks again for room.
+const askAgain = 100 * time.Millisecond
+
 // await waits for a connection or a slot that put or release hands over.
-func (p *pool) await(ready chan *upstreamConn) (*upstreamConn, error) {
-	timer := time.NewTimer(p.wait)
+func (p *pool) await(ready chan *upstreamConn, from *account) (*upstreamConn, error) {
+	timer, again := time.NewTimer(p.wait), time.NewTicker(askAgain)
 	defer timer.Stop()
-	select {
-	case u := <-ready:
-		return p.accept(u)
-	case <-timer.C:
+	defer again.Stop()
+	for waiting := true; waiting; {
+		p.askForRoom(from)
+		select {
+		case u := <-ready:
+			return p.accept(u, from)
+		case <-again.C:
+		case <-timer.C:
+			waiting = false
+		}
 	}
 	p.mu.Lock()
 	for i, w := range p.waiters {
-		if w == ready {
+		if w.ready == ready {
 			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
 			p.mu.Unlock()
 			return nil, errPoolExhausted
 		}
 	}
 	p.mu.Unlock()
-	return p.accept(<-ready) // handed over just now
+	return p.accept(<-ready, from) // handed over just now
 }
 
-func (p *pool) accept(u *upstreamConn) (*upstreamConn, error) {
-	switch {
-	case u == nil:
-		return p.dialSlot()
-	case !p.usable(u):
-		return p.redial(u)
+// accept takes what grant gave: a connection, which may not be good any more, or nil for a slot.
+func (p *pool) accept(u *upstreamConn, from *account) (*upstreamConn, error) {
+	for u != nil && !p.usable(u) {
+		p.sweeper.remove(&u.limits)
+		_ = u.Conn.Close()
+		p.mu.Lock() // the slot stays: try the next idle one in its place
+		u = nil
+		if n := len(p.idle); n > 0 {
+			u = p.idle[n-1]
+			p.idle[n-1] = nil
+			p.idle = p.idle[:n-1]
+			u.from = from
+			p.open--
+		}
+		p.mu.Unlock()
 	}
-	return u, nil
+	if u != nil {
+		return u, nil
+	}
+	return p.dialSlot(from)
 }
 
-// dialSlot dials for a slot that is counted in open already.
-func (p *pool) dialSlot() (*upstreamConn, error) {
+// dialSlot dials for a slot that is counted already.
+func (p *pool) dialSlot(from *account) (*upstreamConn, error) {
 	done := false
 	defer func() {
 		if !done {
-			p.release()
+			p.release(from)
 		}
 	}()
 	u, err := p.connect()
-	done = err == nil
+	if done = err == nil; done {
+		u.from = from
+	}
 	return u, err
 }
 
@@ -167,7 +240,7 @@ func (p *pool) connect() (*upstreamConn, error) {
 func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
-	return p.dialSlot()
+	return p.dialSlot(u.from)
 }
 
 // put gives a connection back after a complete response.
@@ -184,14 +257,10 @@ func (p *pool) put(u *upstreamConn) {
 		p.discard(u)
 		return
 	}
-	if len(p.waiters) > 0 {
-		ready := p.waiters[0]
-		p.waiters = p.waiters[1:]
-		p.mu.Unlock()
-		ready <- u
-		return
-	}
+	p.charge(u.from, -1)
+	u.from = nil
 	p.idle = append(p.idle, u)
+	p.handOver()
 	p.mu.Unlock()
 }
 
@@ -205,20 +274,15 @@ func (p *pool) discard(u *upstreamConn) {
 		p.mu.Unlock()
 		return
 	}
-	p.release()
+	p.release(u.from)
 }
 
-// release frees a slot, or hands it to the first waiter.
-func (p *pool) release() {
+// release frees a slot.
+func (p *pool) release(from *account) {
 	p.mu.Lock()
-	if len(p.waiters) > 0 {
-		ready := p.waiters[0]
-		p.waiters = p.waiters[1:]
-		p.mu.Unlock()
-		ready <- nil
-		return
-	}
+	p.charge(from, -1)
 	p.open--
+	p.handOver()
 	p.mu.Unlock()
 }
 

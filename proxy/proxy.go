@@ -28,6 +28,8 @@ type Proxy struct {
 
 	dateLine atomic.Pointer[[]byte] // the Date of this second
 
+	held atomic.Int64 // bytes of all connections' buffers, see hold
+
 	mu        sync.Mutex
 	conns     map[*clientConn]struct{}  // guarded by mu
 	listeners map[net.Listener]struct{} // guarded by mu

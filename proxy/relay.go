@@ -152,7 +152,9 @@ func (x *exchange) clientLeft() {
 func (c *clientConn) writeAll(bufs net.Buffers) bool {
 	c.limits.armWrite(c.p.sweeper.after(c.p.o.WriteTimeout))
 	c.sending = bufs
-	_, err := c.sending.WriteTo(c.Conn)
+	c.writing.begin(c.p.sweeper.now.Load())
+	n, err := c.sending.WriteTo(c.Conn)
+	c.writing.end(c.p.sweeper.now.Load(), int(n))
 	clear(c.bufs[:])
 	if err != nil {
 		c.failed.Store(true)

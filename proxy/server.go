@@ -131,6 +131,7 @@ func (c *clientConn) withReader(f func()) {
 			c.root.lane.Load().o.Logger.Error("panic", "where", "connection", "value", r, "stack", string(debug.Stack()))
 		}
 		_ = c.Close()
+		c.letGo()
 		c.br.Reset(nil)
 		readers.Put(c.br)
 	}()
@@ -193,6 +194,10 @@ func (c *clientConn) readHead() error {
 		}
 		old := len(h.raw)
 		h.raw = append(h.raw, b...)
+		if cap(h.raw) > headBytesFree && !c.holdUpTo(cap(h.raw)) {
+			_ = h.parseLine() // for the record
+			return errMemory
+		}
 		if first := h.raw[0]; !isToken[first] && first != '\r' {
 			return errFieldSyntax // not HTTP; TLS for instance
 		}
@@ -230,7 +235,7 @@ func (h *requestHead) tooLarge(limit int) error {
 // response (RFC 9112, section 9.6).
 func (c *clientConn) finish() {
 	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.persistent() // by the client: nothing follows
-	if c.reset || c.failed.Load() || announced {
+	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced {
 		return
 	}
 	half, ok := c.Conn.(interface{ CloseWrite() error })

@@ -116,3 +116,49 @@ func (p *pool) dropStale() {
 		p.discard(u)
 	}
 }
+
+// connect gives the connection that belongs to this client, one of the pool, or one of its own for an upgrade.
+func (x *exchange) connect() (*upstreamConn, error) {
+	if u := x.c.takeLogin(); u != nil {
+		return u, nil
+	}
+	if x.upgrading {
+		return x.c.p.pool.dialApart()
+	}
+	return x.c.p.pool.get(x.c.sharer())
+}
+
+// releaseUpstream gives the connection back to the pool, or closes it when it cannot carry another request.
+func (x *exchange) releaseUpstream(closes bool) {
+	u := x.up
+	if u == nil {
+		return
+	}
+	if closes || x.upBroken || x.resp.closes() || x.upload.done != nil || x.asking {
+		x.dropUpstream()
+		return
+	}
+	if !x.c.claim() {
+		x.dropUpstream()
+		return
+	}
+	switch {
+	case x.resp.login || u.login:
+		x.up = nil
+		x.c.keepLogin(u)
+	case x.head.loggingIn: // the service may take whoever comes next over this connection for this client
+		x.dropUpstream()
+	default:
+		x.up = nil
+		x.c.p.pool.put(u)
+	}
+}
+
+// dropUpstream closes the connection.
+func (x *exchange) dropUpstream() {
+	if x.up != nil {
+		x.c.claim()
+		x.c.p.pool.discard(x.up)
+		x.up = nil
+	}
+}

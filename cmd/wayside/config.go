@@ -72,6 +72,7 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	deriveLimits(cfg, availableResources())
 	return cfg, checkParts(cfg)
 }
 

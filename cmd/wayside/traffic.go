@@ -122,7 +122,7 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		TunnelTimeout:   orOff(cfg.Proxy.TunnelTimeout),
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
-		MaxConns: cfg.Proxy.ConnsMax, MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
+		MaxConns: cfg.Proxy.ConnsMax, MaxHeldBytes: cfg.Proxy.HeldBytesMax.Int64(), MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
 		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: orOff(cfg.Proxy.UpstreamResolve), ServerTiming: cfg.Proxy.ServerTiming,
 		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,
 		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
@@ -154,6 +154,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
 	}
 	t.part("touch", func() error { t.keepInTouch(ctx); return nil })
+	t.part("memory", func() error { keepMemory(ctx, t.cfg, t.log); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, adminGrace(t.cfg)) })
 	if t.probesLn != nil {

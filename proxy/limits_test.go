@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dialFrom connects from an address of its own.
+func (b *bench) dialFrom(address string) *client {
+	b.t.Helper()
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).Dial("tcp", b.addr)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	b.t.Cleanup(func() { _ = conn.Close() })
+	return &client{b.t, conn, bufio.NewReader(conn)}
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(time.Millisecond) { //nolint:forbidigo // waits for a condition
+		if time.Now().After(end) {
+			t.Fatal("never:", what)
+		}
+	}
+}
+
+// One address cannot have all the connections: others find room, and it finds it itself when its silent ones give way.
+func TestSilentConnectionsOfOneAddress(t *testing.T) {
+	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = 30 })
+	b.responses = -1
+	for range 60 {
+		b.dialFrom("127.0.0.2")
+	}
+	until(t, "a connection is refused", func() bool { return b.p.Metrics().Failures["address_connections_max"]+b.p.Metrics().Failures["gave_way"] > 0 })
+	for range 5 {
+		if resp, _ := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 {
+			t.Error("another address:", resp.Status)
+		}
+	}
+	until(t, "a silent connection of the same address gives way", func() bool {
+		c := b.dialFrom("127.0.0.2")
+		if _, err := io.WriteString(c.conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+			return false
+		}
+		resp, err := http.ReadResponse(c.br, nil)
+		return err == nil && resp.StatusCode == 200
+	})
+	if b.p.Metrics().Failures["gave_way"] == 0 {
+		t.Error("nothing gave way")
+	}
+}
+
+// Nor all the connections to the upstream: bodies that hardly come hold some, and these give way.
+func TestTricklingBodiesOfOneAddress(t *testing.T) {
+	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), func(o *Options) {
+		o.MaxConnsPerUpstream, o.MaxConnWait = 9, time.Minute
+	})
+	b.responses = -1
+	for range 30 {
+		b.dialFrom("127.0.0.2").send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nx")
+	}
+	until(t, "the upstream's connections are taken", func() bool { return b.p.Metrics().UpstreamConns >= 6 })
+	for range 3 {
+		if resp, _ := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 {
+			t.Error("another address:", resp.Status)
+		}
+	}
+	if n := b.p.Metrics().UpstreamConns; n > 9 {
+		t.Errorf("%d connections to the upstream", n)
+	}
+	for range 3 {
+		if resp, _ := b.dialFrom("127.0.0.2").get("/"); resp.StatusCode != 200 {
+			t.Error("the same address:", resp.Status)
+		}
+	}
+	if b.p.Metrics().Failures["gave_way"] == 0 || b.p.Metrics().Failures["request_timeout"] == 0 {
+		t.Error("nothing gave way:", b.p.Metrics().Failures)
+	}
+}
+
+// Clients that take nothing of a response hold the upstream's connections as little.
+func TestUnreadResponsesOfOneAddress(t *testing.T) {
+	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		piece := make([]byte, 64<<10)
+		for n := 0; r.URL.Path == "/large" && n < 1000; n++ {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}), func(o *Options) { o.MaxConnsPerUpstream, o.MaxConnWait = 6, time.Minute })
+	b.responses = -1
+	for range 20 {
+		b.dialFrom("127.0.0.2").send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	until(t, "the upstream's connections are taken", func() bool { return b.p.Metrics().UpstreamConns >= 4 })
+	for _, address := range []string{"127.0.0.3", "127.0.0.2", "127.0.0.2"} {
+		if resp, _ := b.dialFrom(address).get("/"); resp.StatusCode != 200 {
+			t.Error(address, resp.Status)
+		}
+	}
+}
+
+// Headers that do not end hold a bounded number of bytes, and one address leaves some for others.
+func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
+	const most = 512 << 10
+	b := start(t, echoHead(t), func(o *Options) { o.MaxHeldBytes = most })
+	b.responses = -1
+	large := "GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 30000)
+	for range 60 {
+		_, _ = io.WriteString(b.dialFrom("127.0.0.2").conn, large)
+	}
+	until(t, "a header is refused", func() bool { return b.p.Metrics().Failures["memory_max"] > 0 })
+	for range 3 {
+		c := b.dialFrom("127.0.0.3")
+		c.send(large + "\r\n\r\n")
+		if resp, _ := c.receive("GET"); resp.StatusCode != 200 {
+			t.Error("another address:", resp.Status)
+		}
+		if resp, _ := b.dialFrom("127.0.0.2").get("/"); resp.StatusCode != 200 {
+			t.Error("a usual header from the same address:", resp.Status)
+		}
+	}
+	if n := b.p.held.Load(); n > most {
+		t.Errorf("%d bytes are held", n)
+	}
+	if !strings.Contains(b.logged(), "reason=memory_max") {
+		t.Error("the log does not say so:", b.logged())
+	}
+	c := b.dialFrom("127.0.0.4") // what is held is given back
+	for range 20 {
+		c.send(large + "\r\n\r\n")
+		if resp, _ := c.receive("GET"); resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+	}
+}

@@ -30,14 +30,15 @@ var attacks = []attack{
 	{"unread", "events-unread", "64 connections that ask for 10,000 events and do not read them", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Admin, conns: 64, from: 2, first: get("/api/v1/events?limit=10000", 2)})
 	}},
-	{"unread", "snapshot-unread", "500 connections with twenty GET /snapshot each, 100 with /api/v1/live, not read", false, func(ctx context.Context, a *attacker) {
+	{"unread", "snapshot-unread", "500 connections with twenty GET /snapshot each, 100 with /api/v1/live and 100 with /api/v1/tail, not read", false, func(ctx context.Context, a *attacker) {
 		go a.hold(ctx, hold{addr: a.Admin, conns: 100, from: 1, first: get("/api/v1/live", 1)})
+		go a.hold(ctx, hold{addr: a.Admin, conns: 100, from: 1, first: get("/api/v1/tail", 1)})
 		a.hold(ctx, hold{addr: a.Admin, conns: 500, from: 4, first: get("/snapshot", 20)})
 	}},
 
 	{"stopped", "stopped-books", "the books process is stopped; /metrics, relayed pages and /readyz?verbose are asked 25 times a second", false, stoppedBooks},
 
-	{"half", "half-header-one", "1,100 requests whose header does not end, on each of probes and admin, from one address", false, half(1, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n", "")},
+	{"half", "half-header-one", "550 requests whose header does not end, on each of probes and admin, from one address", false, half(1, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n", "")},
 	{"half", "half-header-many", "the same from 64 addresses", false, half(64, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n", "")},
 	{"half", "half-body-one", "GET /livez with a Content-Length and no body, from one address", false, half(1, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n", "")},
 	{"half", "half-body-many", "the same from 64 addresses", false, half(64, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n", "")},
@@ -90,10 +91,10 @@ func get(path string, n int) func(int) []byte {
 	return func(int) []byte { return text }
 }
 
-// half holds 1,100 unfinished requests on each listener of the administration; drip is sent every two seconds.
+// half holds 550 unfinished requests on each listener of the administration; drip is sent every two seconds.
 func half(from int, first, drip string) func(context.Context, *attacker) {
 	return func(ctx context.Context, a *attacker) {
-		h := hold{conns: 1100, from: from, read: true, first: func(int) []byte { return []byte(first) }, drip: []byte(drip)}
+		h := hold{conns: 550, from: from, read: true, first: func(int) []byte { return []byte(first) }, drip: []byte(drip)}
 		h.addr = a.Probes
 		go a.hold(ctx, h)
 		h.addr = a.Admin
@@ -121,11 +122,11 @@ func queries(ctx context.Context, a *attacker) {
 	texts := []string{
 		once("/api/v1/paths?from=1970-01-01&to=9999-01-01"),
 		once("/api/v1/series?path=/n/*&from=1970-01-01&to=9999-01-01"),
-		once("/api/v1/series?path=/n/*&from=1970-01-01&to=9999-01-01&step=1h"),
+		once("/api/v1/series?path=/n/*&from=-400d&step=1h"),
 		once("/api/v1/events?from=1970-01-01&to=9999-01-01&path=/nowhere&limit=10000"),
 		once("/api/v1/events?from=1970-01-01&to=9999-01-01&status=599"),
 		once("/api/v1/paths?from=1970-01-01&to=9999-01-01&compare_from=1970-01-01&compare_to=9999-01-01&limit=10000"),
-		once("/api/v1/archives?limit=100000"),
+		once("/api/v1/archives?limit=10000"),
 		once("/api/v1/storage"),
 	}
 	go a.ask(ctx, ask{addr: a.Admin, rate: 10, from: 4, stay: 200 * time.Millisecond, texts: texts})

@@ -86,8 +86,8 @@ func checkSecret(s string) string {
 	return ""
 }
 
-// nameLengthMax bounds the names of service and instance: as many characters as a host name's label may have, and one.
-const nameLengthMax = 64
+// nameLengthMax bounds the names of service and instance, in characters.
+const nameLengthMax = 128
 
 // checkName accepts what can be part of a file's or an object's name once it is escaped.
 func checkName(s string) string {
@@ -139,7 +139,7 @@ func checkPort(port string, least int) string {
 // parseURL is url.Parse with an error that says what to do. form is what a right one looks like.
 func parseURL(s, form string) (u *url.URL, msg string) {
 	if strings.ContainsFunc(s, unicode.IsSpace) {
-		return nil, fmt.Sprintf("%q has a blank: write %s", s, form)
+		return nil, fmt.Sprintf("%q has a blank: write %s, and a blank in a path as %%20", s, form)
 	}
 	u, err := url.Parse(s)
 	if err == nil {
@@ -303,6 +303,9 @@ func checkExcludedPath(s string) string {
 func checkExcludedAgent(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "an empty prefix leaves nothing to record: name an agent, such as kube-probe/"
+	}
+	if strings.HasSuffix(s, "*") {
+		return fmt.Sprintf("%q: it is a prefix already: leave the * out", s)
 	}
 	return ""
 }

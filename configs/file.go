@@ -14,11 +14,14 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// configFileBytesMax bounds the file: far above any configuration, and below what a device or a pipe without end would fill.
+const configFileBytesMax = 4 << 20
+
 // readFile reads a YAML file into the keys. It decodes into nodes, not into structs, because only nodes know where a
 // value stands.
 func (l *loader) readFile(name string) {
 	at := origin{source: SourceFile, file: name}
-	data, err := os.ReadFile(name)
+	data, err := readAtMost(name, configFileBytesMax)
 	if err != nil {
 		var p *os.PathError
 		if errors.As(err, &p) {

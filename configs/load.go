@@ -166,8 +166,10 @@ func set(c *Config, path string) bool {
 
 // resolve fills what depends on the surroundings.
 func resolve(c *Config, environ map[string]string) {
-	if c.Service == "" {
-		c.Service = environ["OTEL_SERVICE_NAME"]
+	const otel = "OTEL_SERVICE_NAME"
+	if c.Service == "" && environ[otel] != "" {
+		c.Service = environ[otel]
+		c.origins["service"] = origin{source: SourceEnvironment, name: otel}
 	}
 	if c.Service == "" {
 		c.Service = "wayside"

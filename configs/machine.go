@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -22,16 +23,21 @@ func checkDirectory(dir string) string {
 	case errors.Is(err, syscall.ELOOP):
 		return fmt.Sprintf("%s is a symbolic link that leads back to itself: name a directory", dir)
 	}
+	if fs, ok := filesystem(dir); ok && slices.Contains(kernelFilesystems, int64(fs.Type)) { //nolint:unconvert // 32 bits elsewhere
+		return fmt.Sprintf("%s is on a filesystem of the kernel's own, which holds no files: name a directory on a disk", dir)
+	}
 	return ""
 }
 
-// diskBytes is the size of the filesystem that dir is on, or would be; 0 if it is not known.
-func diskBytes(dir string) Bytes {
+// kernelFilesystems are those that hold no files of anybody's, by the kernel's number: proc, sysfs, cgroup, cgroup2.
+var kernelFilesystems = []int64{0x9fa0, 0x62656572, 0x27e0eb, 0x63677270}
+
+// filesystem looks at the one that dir is on, or would be; ok is false if nothing is known of it.
+func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 	dir, err := filepath.Abs(dir)
 	for err == nil {
-		var fs syscall.Statfs_t
 		if syscall.Statfs(dir, &fs) == nil {
-			return Bytes(fs.Blocks) * Bytes(fs.Frsize) //nolint:gosec // a disk has less than 8 EiB
+			return fs, true
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
@@ -39,7 +45,13 @@ func diskBytes(dir string) Bytes {
 		}
 		dir = parent
 	}
-	return 0
+	return fs, false
+}
+
+// diskBytes is the size of the filesystem of dir; 0 if it is not known.
+func diskBytes(dir string) Bytes {
+	fs, _ := filesystem(dir)
+	return Bytes(fs.Blocks) * Bytes(fs.Frsize) //nolint:gosec // a disk has less than 8 EiB
 }
 
 // The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and what queue, marks and

@@ -72,11 +72,6 @@ func (v *validator) times() {
 		v.failPair([]string{"shutdown.delay", "shutdown.timeout"}, "shutdown.delay (%v) leaves nothing of shutdown.timeout (%v) to finish requests in: lower the delay or raise the timeout",
 			c.Shutdown.Delay, c.Shutdown.Timeout)
 	}
-	// 0 means as soon as it is archived, whenever that is.
-	if v.sound("retention.events", "archive.after") && c.Retention.Events > 0 && c.Retention.Events < c.Archive.After {
-		v.failPair([]string{"retention.events", "archive.after"}, "retention.events (%v) is less than archive.after (%v), and no event is deleted before it is archived: raise it, lower archive.after, or write 0 to delete as soon as possible",
-			c.Retention.Events, c.Archive.After)
-	}
 }
 
 // elements checks a list one element at a time, so that each that is wrong is named, where it stands.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,11 @@ func lookUpSoon(host string) ([]string, error) {
 // one of them would refuse when a process starts is a wrong configuration, and has its place. Nothing is opened.
 func checkParts(cfg *configs.Config) error {
 	if _, err := openTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
-		return cfg.Refuse("archive.url", err)
+		key := "archive.url"
+		if cfg.Archive.Endpoint != "" && strings.Contains(err.Error(), "endpoint") {
+			key = "archive.endpoint"
+		}
+		return cfg.Refuse(key, err)
 	}
 	if _, err := newLabeler(cfg); err != nil {
 		return cfg.Refuse("paths.templates", err)

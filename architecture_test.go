@@ -14,7 +14,7 @@ import (
 const module = "github.com/wayside-proxy/wayside"
 
 // leaves are packages that any other may import; they import nothing of wayside but each other.
-var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/disk", "internal/event", "internal/memfault", "internal/moment", "internal/query", "internal/verify"}
+var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/disk", "internal/event", "internal/memfault", "internal/moment", "internal/query", "internal/secure", "internal/verify"}
 
 // mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
 // allowed. Only cmd/wayside wires, so only it may import anything.

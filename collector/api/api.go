@@ -29,6 +29,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
+	"github.com/wayside-proxy/wayside/internal/secure"
 )
 
 // RowSource yields statistics; the store satisfies it.
@@ -161,7 +162,7 @@ func (h *handler) routes() http.Handler {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(h.Gatherer, promhttp.HandlerOpts{}))
 	}
 	dashboard(mux)
-	return secured(mux)
+	return secure.Handler(mux)
 }
 
 // errorBody is the JSON of every refusal.
@@ -228,22 +229,4 @@ func (h *handler) refusal(w http.ResponseWriter, r *http.Request, err error) enc
 		h.Logger.Error("query failed", "path", r.URL.Path, "error", err)
 		return encodeJSON(http.StatusInternalServerError, errorBody{"the store could not be read; the log says why"})
 	}
-}
-
-// contentPolicy allows what the dashboard's own files need and nothing else.
-const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-// secured adds the headers that keep a browser from doing anything with an answer but what it is for.
-func secured(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		head := w.Header()
-		head.Set("Content-Security-Policy", contentPolicy)
-		head.Set("X-Content-Type-Options", "nosniff")
-		head.Set("X-Frame-Options", "DENY")
-		head.Set("Referrer-Policy", "no-referrer")
-		head.Set("Cross-Origin-Opener-Policy", "same-origin")
-		head.Set("Cross-Origin-Resource-Policy", "same-origin")
-		next.ServeHTTP(w, r)
-	})
 }

@@ -8,6 +8,7 @@
 package connlimit
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -24,8 +25,8 @@ type Options struct {
 	Name       string // of the listener, for the log
 	Total      int    // connections at the same time; at least 1
 	PerAddress int    // of them from one IPv4 address or IPv6 /64; 0: Total
-	// BufferBytes bounds what the kernel holds of a connection in each direction; the kernel doubles it for its own use. 0: the
-	// kernel's choice, which grows to megabytes for a client that does not read.
+	// BufferBytes bounds what the kernel holds of what is sent on a connection, and a quarter of it what it holds of what comes;
+	// it doubles both for its own use. 0: the kernel's choice, which grows to megabytes for a client that does not read.
 	BufferBytes int
 	// Unread is how long the kernel keeps what a client does not take once the connection is closed. 0: its choice, minutes.
 	Unread time.Duration
@@ -86,8 +87,8 @@ func (l *Listener) setBuffers() {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if l.o.BufferBytes > 0 {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, l.o.BufferBytes) //nolint:gosec // a descriptor
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, l.o.BufferBytes) //nolint:gosec // a descriptor
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, l.o.BufferBytes)   //nolint:gosec // a descriptor
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, l.o.BufferBytes/4) //nolint:gosec // a descriptor
 		}
 		if l.o.Unread > 0 {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(l.o.Unread.Milliseconds())) //nolint:gosec // a descriptor
@@ -217,6 +218,17 @@ func (l *Listener) Abort() {
 	defer l.mu.Unlock()
 	for c := range l.conns {
 		c.abort()
+	}
+}
+
+// Drain waits until no connection is open, or ctx is done.
+func (l *Listener) Drain(ctx context.Context) {
+	for l.Conns() > 0 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -10,71 +10,88 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// Handler serves "GET /snapshot", "GET /snapshot/{version}" and "GET /snapshots" from a History. Without any snapshot it
-// answers 503 with a reason and Retry-After.
-func Handler(h *History) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, r *http.Request) {
+// Reply is an answer about snapshots. Its body is never written to.
+type Reply struct {
+	Status int
+	Fields [][2]string // names and values, without the body's length
+	Body   []byte
+}
+
+// Answer answers a GET request for one of "/snapshot", "/snapshot/{version}" and "/snapshots", given the values of two of its
+// fields, several lines joined by commas. Without any snapshot it answers 503 with a reason and Retry-After; other paths are
+// not found.
+func (h *History) Answer(path, ifNoneMatch, acceptEncoding string) Reply {
+	if path == "/snapshot" {
 		s := h.Latest()
 		if s == nil {
-			w.Header().Set("Retry-After", "1")
-			fail(w, http.StatusServiceUnavailable, "no snapshot yet: the collector has not published one")
-			return
+			r := fail(http.StatusServiceUnavailable, "no snapshot yet: the collector has not published one")
+			r.Fields = append(r.Fields, [2]string{"Retry-After", "1"})
+			return r
 		}
-		w.Header().Set("Cache-Control", "no-cache") // keep it, but ask each time: that is what the ETag is for
-		serve(w, r, s)
-	})
-	mux.HandleFunc("GET /snapshot/{version}", func(w http.ResponseWriter, r *http.Request) {
-		version, err := strconv.ParseUint(r.PathValue("version"), 10, 64)
-		if err != nil {
-			fail(w, http.StatusBadRequest, "the version must be a number; GET /snapshots lists them")
-			return
-		}
-		s := h.Get(version)
-		if s == nil {
-			fail(w, http.StatusNotFound, "this version is not kept; GET /snapshots lists those that are")
-			return
-		}
-		w.Header().Set("Cache-Control", "max-age=3600, immutable")
-		serve(w, r, s)
-	})
-	mux.HandleFunc("GET /snapshots", func(w http.ResponseWriter, _ *http.Request) { list(w, h) })
-	return strict(mux)
+		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // keep it, but ask each time: that is what the ETag is for
+	}
+	if path == "/snapshots" {
+		return list(h)
+	}
+	number, ok := strings.CutPrefix(path, "/snapshot/")
+	version, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil {
+		return fail(http.StatusBadRequest, "the version must be a number; GET /snapshots lists them")
+	}
+	s := h.Get(version)
+	if s == nil {
+		return fail(http.StatusNotFound, "this version is not kept; GET /snapshots lists those that are")
+	}
+	return s.answer(ifNoneMatch, acceptEncoding, "max-age=3600, immutable")
+}
+
+// Handler is Answer for net/http.
+func Handler(h *History) http.Handler {
+	return strict(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.Answer(r.URL.Path, strings.Join(r.Header.Values("If-None-Match"), ","), strings.Join(r.Header.Values("Accept-Encoding"), ",")).write(w, r)
+	}))
 }
 
 // strict refuses requests with parameters: nothing here takes any.
 func strict(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := query.Parse(r.URL.RawQuery); err != nil {
-			fail(w, http.StatusBadRequest, err.Error())
+			fail(http.StatusBadRequest, err.Error()).write(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func serve(w http.ResponseWriter, r *http.Request, s *Snapshot) {
+func (r Reply) write(w http.ResponseWriter, req *http.Request) {
 	head := w.Header()
-	head.Set("ETag", s.ETag)
-	head.Set("Vary", "Accept-Encoding")
-	head.Set("X-Content-Type-Options", "nosniff")
-	if matches(r.Header.Values("If-None-Match"), s.ETag) {
-		w.WriteHeader(http.StatusNotModified)
+	for _, field := range r.Fields {
+		head.Set(field[0], field[1])
+	}
+	if r.Status == http.StatusNotModified {
+		w.WriteHeader(r.Status)
 		return
 	}
-	body := s.JSON
-	if acceptsGzip(r.Header.Values("Accept-Encoding")) {
-		body = s.Gzip
-		head.Set("Content-Encoding", "gzip")
-	}
-	head.Set("Content-Type", "application/json")
-	head.Set("Content-Length", strconv.Itoa(len(body)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // a client that left is its own affair
+	head.Set("Content-Length", strconv.Itoa(len(r.Body)))
+	w.WriteHeader(r.Status)
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(r.Body) // a client that left is its own affair
 	}
 }
 
-func list(w http.ResponseWriter, h *History) {
+func (s *Snapshot) answer(ifNoneMatch, acceptEncoding, caching string) Reply {
+	fields := append(make([][2]string, 0, 5), [2]string{"Cache-Control", caching}, [2]string{"Etag", s.ETag}, [2]string{"Vary", "Accept-Encoding"})
+	if ifNoneMatch != "" && matches(ifNoneMatch, s.ETag) {
+		return Reply{Status: http.StatusNotModified, Fields: fields}
+	}
+	fields = append(fields, [2]string{"Content-Type", "application/json"})
+	if acceptEncoding != "" && acceptsGzip(acceptEncoding) {
+		return Reply{http.StatusOK, append(fields, [2]string{"Content-Encoding", "gzip"}), s.Gzip}
+	}
+	return Reply{http.StatusOK, fields, s.JSON}
+}
+
+func list(h *History) Reply {
 	type entry struct {
 		Version     uint64    `json:"version"`
 		GeneratedAt time.Time `json:"generated_at"`
@@ -85,59 +102,48 @@ func list(w http.ResponseWriter, h *History) {
 	for _, s := range h.List() {
 		entries = append(entries, entry{s.Version, s.GeneratedAt, s.ETag, len(s.JSON)})
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"snapshots": entries})
+	return reply(http.StatusOK, map[string]any{"snapshots": entries})
 }
 
-func fail(w http.ResponseWriter, status int, text string) {
-	writeJSON(w, status, map[string]string{"error": text})
-}
+func fail(status int, text string) Reply { return reply(status, map[string]string{"error": text}) }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
+func reply(status int, v any) Reply {
 	body, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
-		return
+	if err != nil { // of a time after the year 9999
+		status, body = http.StatusInternalServerError, []byte(`{"error":"cannot encode the answer"}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
+	return Reply{status, [][2]string{{"Content-Type", "application/json"}, {"Cache-Control", "no-store"}}, append(body, '\n')}
 }
 
 // matches implements If-None-Match with weak comparison (RFC 9110 section 13.1.2).
-func matches(fields []string, etag string) bool {
-	for _, field := range fields {
-		for tag := range strings.SplitSeq(field, ",") {
-			tag = strings.TrimSpace(tag)
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
-				return true
-			}
+func matches(field, etag string) bool {
+	for tag := range strings.SplitSeq(field, ",") {
+		tag = strings.TrimSpace(tag)
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
 		}
 	}
 	return false
 }
 
 // acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3): gzip counts if it is named without q=0, or "*" is.
-func acceptsGzip(fields []string) bool {
+func acceptsGzip(field string) bool {
 	star := false
-	for _, field := range fields {
-		for part := range strings.SplitSeq(field, ",") {
-			name, params, _ := strings.Cut(part, ";")
-			name = strings.ToLower(strings.TrimSpace(name))
-			if name != "gzip" && name != "x-gzip" && name != "*" {
-				continue
-			}
-			wanted := true
-			if _, q, found := strings.Cut(strings.ReplaceAll(params, " ", ""), "q="); found {
-				value, err := strconv.ParseFloat(q, 64)
-				wanted = err == nil && value > 0
-			}
-			if name != "*" {
-				return wanted
-			}
-			star = wanted
+	for part := range strings.SplitSeq(field, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		name = strings.ToLower(strings.TrimSpace(name))
+		if name != "gzip" && name != "x-gzip" && name != "*" {
+			continue
 		}
+		wanted := true
+		if _, q, found := strings.Cut(strings.ReplaceAll(params, " ", ""), "q="); found {
+			value, err := strconv.ParseFloat(q, 64)
+			wanted = err == nil && value > 0
+		}
+		if name != "*" {
+			return wanted
+		}
+		star = wanted
 	}
 	return star
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api"
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
@@ -75,8 +74,8 @@ func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command)
 		return fmt.Errorf("listen for the dashboard: %w; name another address with --admin", err)
 	}
 	front := admin.New(admin.Options{
-		Token: string(cfg.Admin.Token), Hosts: cfg.Admin.Hosts, Snapshots: snapshot.Handler(b.collector.Snapshots()),
-		Live: snapshot.Live(b.collector.Snapshots()), Gatherer: prometheus.NewRegistry(), Logger: log,
+		Token: string(cfg.Admin.Token), Hosts: cfg.Admin.Hosts, Snapshots: answersOf(b.collector.Snapshots()),
+		Gatherer: prometheus.NewRegistry(), Logger: log,
 		Reload: func() (any, error) { return nil, errors.New("nothing to reload: this is wayside archive serve") },
 		Accounting: func(ctx context.Context) (any, error) {
 			view, err := b.collector.View(ctx)

@@ -23,6 +23,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/secure"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -43,6 +44,8 @@ type books struct {
 	store     *store.Store
 	collector *collector.Collector // nil for a single job
 	uploader  *uploader.Uploader
+
+	verifying sync.Mutex // held while the store and the archive are verified for the traffic process
 
 	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first
 
@@ -265,10 +268,12 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
 	})
-	mux.HandleFunc("GET "+admin.PathThere, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET "+admin.PathPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /api/v1/jobs", b.jobs)
 	mux.HandleFunc("GET "+pathCatalogue, b.serveCatalogue)
 	mux.HandleFunc("GET "+pathVerifyBooks, func(w http.ResponseWriter, r *http.Request) {
+		b.verifying.Lock() // one whose client left may not have ended yet
+		defer b.verifying.Unlock()
 		checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
 		reply(w, checks, err)
 	})
@@ -278,7 +283,7 @@ func (b *books) handler() http.Handler {
 		done, err := b.job(r.Context(), r.PathValue("name"), r.URL.Query().Get("all") == "true")
 		reply(w, done, err)
 	})
-	return mux
+	return secure.Handler(mux)
 }
 
 // booksStatus is what /readyz?verbose of the traffic process shows of the books process.

@@ -60,6 +60,8 @@ var (
 	descUnsynced = prometheus.NewDesc("wayside_spool_unsynced_total", "With spool.sync: request, responses released although the fsync failed or took too long.", nil, nil)
 	descDegraded = prometheus.NewDesc("wayside_spool_degraded", "1 while events cannot be recorded or committed.", nil, nil)
 
+	descWrongTokens = prometheus.NewDesc("wayside_admin_wrong_tokens_total", "Requests to the admin and the probes listener that had a wrong token.", nil, nil)
+
 	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected and answers.", nil, nil)
 	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Times the books process was started again.", nil, nil)
 )
@@ -107,6 +109,7 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 		count(descLinesLost, float64(m.t.access.Dropped()+m.t.accessTo.Lost()))
 	}
 	m.spool(gauge, count)
+	count(descWrongTokens, float64(m.t.admin.WrongTokens()))
 	_, silent := m.t.admin.BooksSilent()
 	gauge(descBooksUp, truth(!m.t.peer.away() && !silent))
 	if m.t.child != nil {

@@ -56,7 +56,7 @@ func (t *traffic) keepInTouch(ctx context.Context) {
 	tick := time.NewTicker(touchInterval)
 	defer tick.Stop()
 	for silent := false; ; {
-		err := t.admin.BooksThere(ctx)
+		err := t.admin.PingBooks(ctx)
 		if now := errors.Is(err, admin.ErrBooksSilent); now != silent && !errors.Is(err, admin.ErrBooksAway) && ctx.Err() == nil {
 			if now {
 				silent = true

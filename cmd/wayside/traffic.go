@@ -93,7 +93,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.admin = admin.New(admin.Options{
-		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: snapshot.Handler(t.snapshots), Live: snapshot.Live(t.snapshots), Latest: t.latest, Accounting: t.accounting, Verify: t.verify,
+		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: answersOf(t.snapshots), Accounting: t.accounting, Verify: t.verify,
 		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Reload: t.reload, Forget: t.forget, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {
@@ -158,7 +158,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, adminGrace(t.cfg)) })
 	if t.probesLn != nil {
-		t.part("probes", func() error { return admin.Serve(ctx, t.probesLn, t.admin.ProbesHandler(), adminGrace(t.cfg), t.log) })
+		t.part("probes", func() error { return t.admin.ServeProbes(ctx, t.probesLn, adminGrace(t.cfg)) })
 	}
 	if t.child != nil {
 		t.part("books process", func() error { return t.child.Run(ctx) })
@@ -215,11 +215,10 @@ func (t *traffic) finishBooks(ctx context.Context) []any {
 	return append(left, done.attrs()...)
 }
 
-// latest is the snapshot that GET /snapshot answers.
-func (t *traffic) latest() (admin.Document, bool) {
-	s := t.snapshots.Latest()
-	if s == nil {
-		return admin.Document{}, false
+// answersOf answers for snapshots on the admin listener.
+func answersOf(h *snapshot.History) func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
+	return func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
+		reply := h.Answer(path, ifNoneMatch, acceptEncoding)
+		return reply.Status, reply.Fields, reply.Body
 	}
-	return admin.Document{ETag: s.ETag, Plain: s.JSON, Gzip: s.Gzip}, true
 }

@@ -82,7 +82,7 @@ func runVerify(ctx context.Context, cmd *cobra.Command, f *finder, local bool) (
 	if err != nil {
 		return nil, err
 	}
-	body, err := c.do(ctx, http.MethodGet, fmt.Sprintf("%s?local=%t", pathVerify, local))
+	body, err := c.do(ctx, http.MethodPost, fmt.Sprintf("%s?local=%t", pathVerify, local))
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	return append(checks, archive), err
 }
 
-// verify answers GET /api/v1/verify: this process checks its spools, the books process its store and the archive.
+// verify answers POST /api/v1/verify: this process checks its spools, the books process its store and the archive.
 func (t *traffic) verify(ctx context.Context, local bool) (any, error) {
 	report := &verify.Report{Mode: "online"}
 	spools, err := t.spool.Verify(ctx)

@@ -1,26 +1,27 @@
-// Package admin is the front listener of the traffic process: health, metrics, the latest snapshot and the accounting are
-// answered here, from memory; everything else is relayed to the books process, with 503 and a reason while that is away.
+// Package admin is the front of the admin endpoint in the traffic process: health, metrics, the latest snapshot and the
+// accounting are answered here, from memory; everything else is relayed to the books process, with 503 and a reason while that
+// is away.
 //
 // Nothing here may depend on disk, archive or books: their trouble shows in /readyz?verbose, /metrics and the log, and
 // never fails /livez or /readyz, because taking an application out of service over its books would break the first
-// promise.
+// promise. For the same reason everything that a client can send, ask for or leave unread is bounded (limits.go), and
+// /livez and /readyz wait for nothing.
+//
+// The server is fasthttp's (ADR 62). A request whose answer takes time has its connection taken over (takeover.go): then the
+// end of the client ends the work.
 package admin
 
 import (
 	"context"
-	"crypto/subtle"
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
-	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
 // InternalPrefix begins the paths that only the traffic process asks the books process for; nobody else gets through.
@@ -29,21 +30,18 @@ const InternalPrefix = "/internal/"
 // Options configures a Server.
 type Options struct {
 	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic, for all but /livez
-	// and /readyz.
+	// and /readyz, and for the details of what the probes listener answers.
 	Token string
 	// Hosts lists names by which the listener may be addressed besides addresses and "localhost"; see hostAllowed.
 	Hosts []string
 	// Accounting composes the figures of GET /api/v1/accounting; its result is answered as JSON.
 	Accounting func(ctx context.Context) (any, error)
-	// Verify checks the promises of a data directory in use and answers GET /api/v1/verify; local leaves the archive out.
+	// Verify checks the promises of a data directory in use and answers POST /api/v1/verify, one request at a time; local
+	// leaves the archive out. nil: there is no such thing.
 	Verify func(ctx context.Context, local bool) (any, error)
-	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory.
-	Snapshots http.Handler
-	// Latest is what Snapshots answers for GET /snapshot, false while there is nothing. With it that request is answered
-	// without net/http; see front.
-	Latest func() (Document, bool)
-	// Live answers GET /api/v1/live, a stream that tells of each new snapshot, from this process's memory.
-	Live http.Handler
+	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory, given the values of two
+	// fields of the request. It does not block, and its slices are never written to.
+	Snapshots func(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte)
 	// Gatherer holds the traffic process's own metrics.
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
@@ -60,15 +58,21 @@ type Options struct {
 // Check is one line of /readyz?verbose.
 type Check struct {
 	Name string
-	// State returns whether all is well and a short text. It must not block.
+	// State returns whether all is well and a short text. It returns within a second.
 	State func() (ok bool, detail string)
 }
 
 // Server answers the admin endpoint.
 type Server struct {
-	opt   Options
-	ready readiness
-	relay *relay
+	opt       Options
+	ready     atomic.Bool
+	books     booksPeer
+	metrics   metrics
+	checks    shared[[]checked]
+	relays    chan struct{} // held by each connection that is relayed
+	work      chan struct{} // held by each request that takes time
+	verifying atomic.Bool
+	tokens    wrongTokens
 }
 
 // New returns a Server; it listens nowhere until Serve.
@@ -76,199 +80,76 @@ func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Server{opt: o, relay: newRelay(o.Logger)}
+	s := &Server{
+		opt: o, relays: make(chan struct{}, relaysMax), work: make(chan struct{}, workMax),
+		books:  booksPeer{answer: answerWait, ping: pingWait},
+		tokens: wrongTokens{delay: wrongTokenDelay, log: o.Logger},
+	}
+	s.metrics.gathering.make, s.checks.make = s.gather, s.check
+	return s
 }
 
 // SetReady switches /readyz between 200 and 503; it starts as 503.
-func (s *Server) SetReady(ready bool) { s.ready.set(ready) }
+func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
-// Handler answers everything; see the contract for the endpoints.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	s.probes(mux)
-	mux.Handle("GET /snapshot", s.opt.Snapshots)
-	mux.Handle("GET /snapshot/{version}", s.opt.Snapshots)
-	mux.Handle("GET /snapshots", s.opt.Snapshots)
-	if s.opt.Live != nil {
-		mux.Handle("GET /api/v1/live", s.opt.Live)
-	}
-	mux.HandleFunc("GET /api/v1/accounting", s.accounting)
-	if s.opt.Verify != nil {
-		mux.HandleFunc("GET /api/v1/verify", s.verify)
-	}
-	mux.HandleFunc("POST /-/reload", s.reload)
-	if s.opt.Forget != nil {
-		mux.HandleFunc("POST /-/forget", s.forget)
-	}
-	mux.HandleFunc(InternalPrefix, http.NotFound)
-	if s.opt.Profiles {
-		profiling(mux)
-	} else {
-		mux.HandleFunc("/debug/pprof/", func(w http.ResponseWriter, _ *http.Request) {
-			writeError(w, http.StatusNotFound, "profiles are off: set admin.pprof: true")
-		})
-	}
-	mux.Handle("/", s.relay)
-	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+// WrongTokens returns how many requests had a token that is not the configured one.
+func (s *Server) WrongTokens() uint64 { return s.tokens.count.Load() }
+
+// Serve answers everything on ln until ctx is done, then lets running requests finish for at most grace. See limits.go for
+// what is bounded.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	return s.serve(ctx, ln, grace, adminLimits)
 }
 
-// ProbesHandler answers /livez, /readyz and /metrics only, to everyone.
-func (s *Server) ProbesHandler() http.Handler {
-	mux := http.NewServeMux()
-	s.probes(mux)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "this address answers GET /livez, /readyz and /metrics only; the rest is on admin.listen")
-	})
-	return mux
+// ServeProbes answers /livez, /readyz and /metrics on ln to everyone, without details for those who do not have the token.
+func (s *Server) ServeProbes(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	return s.serve(ctx, ln, grace, probesLimits)
 }
 
-func (s *Server) probes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /livez", s.livez)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /metrics", s.metrics)
-}
-
-// Serve answers on ln until ctx is done, then lets running requests finish for at most grace. It has a bounded number of
-// connections at a time: an eighth of the descriptors that the process may have, and at most 1,024.
-func Serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, log *slog.Logger) error {
-	return serve(ctx, newPlaces(ln, log), handler, grace, log)
-}
-
-func serve(ctx context.Context, ln net.Listener, handler http.Handler, grace time.Duration, log *slog.Logger) error {
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+func (s *Server) serve(ctx context.Context, ln net.Listener, grace time.Duration, l limits) error {
+	bounded := connlimit.New(ln, l.connections(s.opt.Logger))
+	defer bounded.Abort()
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	server := s.httpServer(running, l)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
+	go func() { done <- server.Serve(bounded) }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	if err := server.Shutdown(stop); err != nil {
-		_ = server.Close()
-	}
-	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	stop, cancelStop := context.WithTimeout(running, grace)
+	defer cancelStop()
+	_ = server.ShutdownWithContext(stop) // what is left after grace is cut
+	bounded.Drain(stop)
+	cancel()
+	bounded.Abort()
+	return <-done
 }
 
-func (s *Server) accounting(w http.ResponseWriter, r *http.Request) {
-	figures, err := s.opt.Accounting(r.Context())
-	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	writeJSON(w, http.StatusOK, figures)
-}
-
-func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
-	report, err := s.opt.Verify(r.Context(), r.URL.Query().Get("local") == "true")
-	if err != nil {
-		writeError(w, http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	writeJSON(w, http.StatusOK, report)
-}
-
-func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
-	changed, err := s.opt.Reload()
-	if err != nil {
-		writeError(w, http.StatusUnprocessableEntity, err.Error())
-		return
-	}
-	writeJSON(w, http.StatusOK, changed)
-}
-
-// forgetBytesMax bounds the body of POST /-/forget.
-const forgetBytesMax = 64 << 10
-
-func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, forgetBytesMax))
-	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	done, err := s.opt.Forget(r.Context(), body)
-	var refused *BooksError
-	switch {
-	case err == nil:
-		writeJSON(w, http.StatusOK, done)
-	case errors.As(err, &refused):
-		writeError(w, refused.Status, refused.Reason)
-	default:
-		writeError(w, http.StatusServiceUnavailable, err.Error())
+// httpServer returns a server for one listener. Requests whose connection was taken over end with running.
+func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			q := request{s: s, ctx: ctx, running: running, probes: l.probes}
+			q.handle()
+		},
+		ErrorHandler: refuseMalformed,
+		Logger:       quietLogger{s.opt.Logger},
+		// More than connections, so that it never refuses one: a worker may end after its connection.
+		Concurrency:    2 * l.connsMax,
+		ReadBufferSize: l.headerBytesMax, WriteBufferSize: 32 << 10,
+		MaxRequestBodySize: l.bodyBytesMax,
+		ReadTimeout:        readTimeout, IdleTimeout: l.idleTimeout, WriteTimeout: writeTimeout,
+		NoDefaultServerHeader: true, NoDefaultContentType: true, SecureErrorLogMessage: true,
+		DisablePreParseMultipartForm: true, CloseOnShutdown: true,
 	}
 }
 
-// guardFields are the fields that the guard sets, on every answer.
-var guardFields = []string{"X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options"}
+// quietLogger is for what the server says about clients: it is their affair.
+type quietLogger struct{ log *slog.Logger }
 
-// guard asks for the token where there is one, and refuses foreign Host fields.
-func (s *Server) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Frame-Options", "DENY")
-		if !hostAllowed(r.Host, s.opt.Hosts) {
-			writeError(w, http.StatusMisdirectedRequest, "this listener does not answer to host "+r.Host+
-				"; use its address or add the name to admin.hosts")
-			return
-		}
-		probe := r.URL.Path == "/livez" || r.URL.Path == "/readyz"
-		if s.opt.Token != "" && !probe && !tokenMatches(r, s.opt.Token) {
-			h.Add("WWW-Authenticate", `Bearer realm="wayside"`)
-			h.Add("WWW-Authenticate", `Basic realm="wayside: any name, the token as password", charset="UTF-8"`)
-			writeError(w, http.StatusUnauthorized, "send the admin token as Authorization: Bearer TOKEN, or as the password of a browser's prompt")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func tokenMatches(r *http.Request, token string) bool {
-	given, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !found {
-		_, given, found = r.BasicAuth() // what a browser can send by itself; see ADR 36
-	}
-	return found && sameToken([]byte(given), token)
-}
-
-func sameToken(given []byte, token string) bool {
-	return subtle.ConstantTimeCompare(given, []byte(token)) == 1
-}
-
-// hostAllowed holds off DNS rebinding: a page on a foreign name that resolves to a loopback address sends that name as
-// Host, so only addresses, "localhost" and configured names are answered.
-func hostAllowed(host string, names []string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	host = strings.ToLower(strings.Trim(host, "[]"))
-	if host == "" || host == "localhost" || slices.Contains(names, host) {
-		return true
-	}
-	_, err := netip.ParseAddr(host)
-	return err == nil
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		writeError(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
-}
-
-func writeError(w http.ResponseWriter, status int, reason string) {
-	writeJSON(w, status, map[string]string{"error": reason})
+func (q quietLogger) Printf(format string, args ...any) {
+	q.log.Debug("admin listener", "detail", slog.AnyValue(lazy{format, args}))
 }

@@ -1,12 +1,13 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wayside-proxy/wayside/internal/link/linktest"
+	"github.com/wayside-proxy/wayside/internal/secure"
 )
 
 func newServer(t *testing.T, token string) *Server {
@@ -22,15 +24,38 @@ func newServer(t *testing.T, token string) *Server {
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "wayside_test_gauge", Help: "A figure of the traffic process."})
 	gauge.Set(7)
 	registry.MustRegister(gauge)
-	return New(Options{
+	s := New(Options{
 		Token: token, Hosts: []string{"books.example"}, Gatherer: registry, Logger: slog.New(slog.DiscardHandler),
-		Snapshots:  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "snapshot of "+r.URL.Path) }),
+		Snapshots: func(path, _, _ string) (int, [][2]string, []byte) {
+			return 200, [][2]string{{"Content-Type", "text/plain"}}, []byte("snapshot of " + path)
+		},
 		Accounting: func(context.Context) (any, error) { return map[string]int{"responses": 3}, nil },
 		Checks: []Check{
 			{"spool", func() (bool, string) { return true, "3 segments" }},
 			{"archive", func() (bool, string) { return false, "s3 is away" }},
 		},
 	})
+	s.tokens.delay = time.Millisecond
+	return s
+}
+
+// listen serves on a free port until the test ends.
+func listen(t testing.TB, serve func(ctx context.Context, ln net.Listener, grace time.Duration) error) (address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, ln, 100*time.Millisecond) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return ln.Addr().String()
 }
 
 type answer struct {
@@ -39,9 +64,20 @@ type answer struct {
 	header http.Header
 }
 
-func get(h http.Handler, method, target string, header ...string) answer {
-	r := httptest.NewRequest(method, target, nil)
-	r.Host = "127.0.0.1:8091"
+// client asks over a connection of its own each time, and follows nothing.
+var client = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Timeout:       time.Minute,
+}
+
+// get sends a request, and checks what every answer has.
+func get(t testing.TB, address, method, target string, header ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := 0; i+1 < len(header); i += 2 {
 		if header[i] == "Host" {
 			r.Host = header[i+1]
@@ -49,33 +85,48 @@ func get(h http.Handler, method, target string, header ...string) answer {
 		}
 		r.Header.Set(header[i], header[i+1])
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return answer{w.Code, w.Body.String(), w.Header()}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, target, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, target, err)
+	}
+	for _, field := range secure.Fields {
+		if got := resp.Header.Values(field[0]); len(got) != 1 || got[0] != field[1] {
+			t.Errorf("%s %s, %d: %s is %q", method, target, resp.StatusCode, field[0], got)
+		}
+	}
+	if resp.Header.Get("Server") != "" {
+		t.Errorf("%s %s: Server: %s", method, target, resp.Header.Get("Server"))
+	}
+	return answer{resp.StatusCode, string(body), resp.Header}
 }
 
 // books plays the books process at the other end of the relay.
 func books(t *testing.T, s *Server, handler http.Handler) (leave func()) {
 	t.Helper()
-	dialer, leave := linktest.Serve(t, handler)
+	dialer, leave := linktest.Serve(t, secure.Handler(handler))
 	s.SetBooks(dialer)
 	return leave
 }
 
 func TestBooksAway(t *testing.T) {
 	s := newServer(t, "")
-	h := s.Handler()
-	if a := get(h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "away") {
+	h := listen(t, s.Serve)
+	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "away") {
 		t.Errorf("relayed without a books process: %d %s", a.status, a.body)
 	}
 	for path, want := range map[string]string{
 		"/livez": "ok", "/snapshot": "snapshot of /snapshot", "/api/v1/accounting": `"responses": 3`, "/metrics": "wayside_test_gauge 7",
 	} {
-		if a := get(h, "GET", path); a.status != 200 || !strings.Contains(a.body, want) {
+		if a := get(t, h, "GET", path); a.status != 200 || !strings.Contains(a.body, want) {
 			t.Errorf("%s without a books process: %d %s", path, a.status, a.body)
 		}
 	}
-	if _, err := s.AskBooks(context.Background(), "GET", "/"); !errors.Is(err, ErrBooksAway) {
+	if _, err := s.AskBooks(t.Context(), "GET", "/"); !errors.Is(err, ErrBooksAway) {
 		t.Errorf("asked nobody: %v", err)
 	}
 }
@@ -93,24 +144,24 @@ func TestRelay(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, r.Method+" "+r.URL.RequestURI())
 	}))
-	h := s.Handler()
-	if a := get(h, "GET", "/api/v1/paths?limit=3"); a.status != 200 || a.body != "GET /api/v1/paths?limit=3" {
+	h := listen(t, s.Serve)
+	if a := get(t, h, "GET", "/api/v1/paths?limit=3"); a.status != 200 || a.body != "GET /api/v1/paths?limit=3" {
 		t.Errorf("relayed: %d %q", a.status, a.body)
 	}
-	if a := get(h, "GET", "/metrics"); !strings.Contains(a.body, "wayside_test_gauge 7") || !strings.Contains(a.body, "wayside_books_gauge 9") {
+	if a := get(t, h, "GET", "/metrics"); !strings.Contains(a.body, "wayside_test_gauge 7") || !strings.Contains(a.body, "wayside_books_gauge 9") {
 		t.Errorf("metrics of both processes: %s", a.body)
 	}
-	if a := get(h, "GET", InternalPrefix+"cut"); a.status != 404 {
+	if a := get(t, h, "GET", InternalPrefix+"cut"); a.status != 404 {
 		t.Errorf("an internal path got through: %d %s", a.status, a.body)
 	}
-	if body, err := s.AskBooks(context.Background(), "POST", InternalPrefix+"finish"); err != nil || string(body) != "POST /internal/finish" {
+	if body, err := s.AskBooks(t.Context(), "POST", InternalPrefix+"finish"); err != nil || string(body) != "POST /internal/finish" {
 		t.Errorf("asked the books: %q, %v", body, err)
 	}
-	if _, err := s.AskBooks(context.Background(), "GET", "/fail"); err == nil || !strings.Contains(err.Error(), "418") {
+	if _, err := s.AskBooks(t.Context(), "GET", "/fail"); err == nil || !strings.Contains(err.Error(), "418") {
 		t.Errorf("a refusal: %v", err)
 	}
 	leave()
-	if a := get(h, "GET", "/api/v1/paths"); a.status != 503 {
+	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 {
 		t.Errorf("after it left: %d %s", a.status, a.body)
 	}
 }
@@ -118,10 +169,10 @@ func TestRelay(t *testing.T) {
 // TestRelayToBooksThatHang: whoever asks is told, in bounded time; a job takes as long as it takes.
 func TestRelayToBooksThatHang(t *testing.T) {
 	s := newServer(t, "")
-	s.relay.wait = 50 * time.Millisecond
+	s.books.answer = 50 * time.Millisecond
 	asked, released := make(chan struct{}), make(chan struct{})
 	books(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == PathThere {
+		if r.URL.Path == PathPing {
 			return
 		}
 		if r.Method == http.MethodPost {
@@ -130,11 +181,11 @@ func TestRelayToBooksThatHang(t *testing.T) {
 		<-released
 		_, _ = io.WriteString(w, "done")
 	}))
-	h := s.Handler()
+	h := listen(t, s.Serve)
 	job := make(chan answer, 1)
-	go func() { job <- get(h, "POST", "/-/job/archive") }()
+	go func() { job <- get(t, h, "POST", "/-/job/archive") }()
 	<-asked
-	if a := get(h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "does not answer") {
+	if a := get(t, h, "GET", "/api/v1/paths"); a.status != 503 || !strings.Contains(a.body, "does not answer") {
 		t.Errorf("a question: %d %s", a.status, a.body)
 	}
 	close(released)
@@ -144,84 +195,233 @@ func TestRelayToBooksThatHang(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	h := newServer(t, "secret").Handler()
-	if a := get(h, "GET", "/snapshot"); a.status != 401 || a.header.Get("WWW-Authenticate") == "" {
+	s := newServer(t, "secret")
+	var log bytes.Buffer
+	s.tokens.log = slog.New(slog.NewTextHandler(&log, nil))
+	h := listen(t, s.Serve)
+	if a := get(t, h, "GET", "/snapshot"); a.status != 401 || a.header.Get("WWW-Authenticate") == "" {
 		t.Errorf("no token: %d", a.status)
 	}
-	for _, wrong := range []string{"Bearer secre", "Bearer secret2", "secret", "Basic secret"} {
-		if a := get(h, "GET", "/snapshot", "Authorization", wrong); a.status != 401 {
+	wrong := []string{"Bearer secre", "Bearer secret2", "Bearer", "secret", "Basic secret", "Basic OnNlY3Jl", "Basic Og=="}
+	for _, wrong := range wrong {
+		if a := get(t, h, "GET", "/snapshot", "Authorization", wrong); a.status != 401 {
 			t.Errorf("%q: %d", wrong, a.status)
 		}
 	}
-	if a := get(h, "GET", "/snapshot", "Authorization", "Bearer secret"); a.status != 200 {
+	if n := s.WrongTokens(); n != uint64(len(wrong)) {
+		t.Errorf("%d wrong tokens, want %d", n, len(wrong))
+	}
+	if said := log.String(); strings.Count(said, "wrong token") != 1 || !strings.Contains(said, "address=127.0.0.1:") || strings.Contains(said, "secre") {
+		t.Errorf("the log: %q", said)
+	}
+	if a := get(t, h, "GET", "/snapshot", "Authorization", "Basic OnNlY3JldA=="); a.status != 200 {
+		t.Errorf("the token as a password: %d", a.status)
+	}
+	if a := get(t, h, "GET", "/snapshot", "Authorization", "Bearer secret"); a.status != 200 {
 		t.Errorf("the token: %d", a.status)
 	}
-	if a := get(h, "GET", "/livez"); a.status != 200 {
+	if a := get(t, h, "GET", "/livez"); a.status != 200 {
 		t.Errorf("livez asks for a token: %d", a.status)
 	}
 }
 
 func TestHostAllowed(t *testing.T) {
-	h := newServer(t, "").Handler()
+	h := listen(t, newServer(t, "").Serve)
 	for host, want := range map[string]int{
 		"127.0.0.1:8091": 200, "localhost:8091": 200, "[::1]:8091": 200, "books.example": 200, "LOCALHOST": 200,
 		"evil.example": 421, "localhost.evil.example:8091": 421, "127.0.0.1.nip.example": 421,
 	} {
-		if a := get(h, "GET", "/snapshot", "Host", host); a.status != want {
+		if a := get(t, h, "GET", "/snapshot", "Host", host); a.status != want {
 			t.Errorf("host %s: %d, want %d", host, a.status, want)
 		}
 	}
 }
 
-func TestForeignPagesCannotPost(t *testing.T) {
+// TestForeignPages: what browsers say of the page that sent a request decides whether it may post, and ask the API.
+func TestForeignPages(t *testing.T) {
 	s := newServer(t, "")
 	books(t, s, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") }))
-	h := s.Handler()
-	if a := get(h, "POST", "/-/job/clean", "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); a.status != 403 {
-		t.Errorf("a foreign page posted: %d", a.status)
+	h := listen(t, s.Serve)
+	for _, c := range []struct {
+		fields  []string
+		foreign bool
+	}{
+		{nil, false},
+		{[]string{"Sec-Fetch-Site", "same-origin"}, false},
+		{[]string{"Sec-Fetch-Site", "none"}, false},
+		{[]string{"Sec-Fetch-Site", "cross-site"}, true},
+		{[]string{"Sec-Fetch-Site", "same-site"}, true}, // another port of localhost
+		{[]string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, true},
+		{[]string{"Origin", "https://evil.example"}, true},
+		{[]string{"Origin", "null"}, true},
+		{[]string{"Origin", "http://" + h}, false},
+		{[]string{"Origin", "http://127.0.0.1:1"}, true},
+	} {
+		for _, ask := range []string{"GET /api/v1/paths", "HEAD /api/v1/paths", "GET /api/v1/accounting", "GET //api/v1/paths", "POST /-/job/clean", "POST /api/v1/verify", "DELETE /x"} {
+			method, path, _ := strings.Cut(ask, " ")
+			if a := get(t, h, method, path, c.fields...); (a.status == 403) != c.foreign {
+				t.Errorf("%s with %v: %d", ask, c.fields, a.status)
+			}
+		}
+		for _, path := range []string{"/", "/livez", "/snapshot"} {
+			if a := get(t, h, "GET", path, c.fields...); a.status != 200 {
+				t.Errorf("%s with %v: %d", path, c.fields, a.status)
+			}
+		}
 	}
-	if a := get(h, "POST", "/-/job/clean"); a.status != 200 {
-		t.Errorf("a command line posted: %d", a.status)
+}
+
+// TestVerify: it is asked for with POST, by one at a time, and ends with its client.
+func TestVerify(t *testing.T) {
+	s := newServer(t, "")
+	began, release, ended := make(chan bool, 10), make(chan struct{}), make(chan error, 10)
+	s.opt.Verify = func(ctx context.Context, local bool) (any, error) {
+		began <- local
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		ended <- context.Cause(ctx)
+		return map[string]bool{"ok": true}, ctx.Err()
+	}
+	h := listen(t, s.Serve)
+	for _, method := range []string{"GET", "HEAD", "PUT"} {
+		if a := get(t, h, method, "/api/v1/verify"); a.status != 405 || a.header.Get("Allow") != "POST" {
+			t.Errorf("%s: %d, Allow: %s", method, a.status, a.header.Get("Allow"))
+		}
+	}
+	gone, err := net.Dial("tcp", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(gone, "POST /api/v1/verify?local=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if !<-began {
+		t.Error("the parameter is lost")
+	}
+	if a := get(t, h, "POST", "/api/v1/verify"); a.status != 409 {
+		t.Errorf("a second one: %d %s", a.status, a.body)
+	}
+	_ = gone.Close()
+	if err := <-ended; err == nil {
+		t.Error("it goes on without its client")
+	}
+	close(release)
+	waitFor(t, "none can be had any more", func() bool { return get(t, h, "POST", "/api/v1/verify").status == 200 })
+	if len(began) == 0 || <-began {
+		t.Error("local is set")
+	}
+}
+
+func waitFor(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
 	}
 }
 
 func TestReadiness(t *testing.T) {
 	s := newServer(t, "")
-	for _, h := range []http.Handler{s.Handler(), s.ProbesHandler()} {
+	admin, probes := listen(t, s.Serve), listen(t, s.ServeProbes)
+	for _, h := range []string{admin, probes} {
 		s.SetReady(false)
-		if a := get(h, "GET", "/readyz"); a.status != 503 {
+		if a := get(t, h, "GET", "/readyz"); a.status != 503 {
 			t.Errorf("not ready: %d", a.status)
 		}
 		s.SetReady(true)
-		a := get(h, "GET", "/readyz?verbose")
-		if a.status != 200 || a.body != "[+] spool: 3 segments\n[!] archive: s3 is away\nok\n" {
+		if a := get(t, h, "GET", "/readyz"); a.status != 200 || a.body != "ok\n" {
 			t.Errorf("ready, though a check is unhappy: %d %q", a.status, a.body)
 		}
 	}
-	if a := get(s.ProbesHandler(), "GET", "/snapshot"); a.status != 404 {
-		t.Errorf("the probes listener answers more than probes: %d", a.status)
+	for _, path := range []string{"/snapshot", "/api/v1/paths", "/-/reload", "/", "/debug/pprof/heap", InternalPrefix + "view"} {
+		if a := get(t, probes, "GET", path); a.status != 404 {
+			t.Errorf("the probes listener answers more than probes: %s: %d", path, a.status)
+		}
 	}
 }
 
 func TestProfilesOnlyWhenAsked(t *testing.T) {
 	s := newServer(t, "")
+	h := listen(t, s.Serve)
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/profile?seconds=1", "/debug/pprof/heap"} {
-		if a := get(s.Handler(), "GET", path); a.status != 404 || !strings.Contains(a.body, "admin.pprof") {
+		if a := get(t, h, "GET", path); a.status != 404 || !strings.Contains(a.body, "admin.pprof") {
 			t.Errorf("%s, not asked for: %d %.100s", path, a.status, a.body)
 		}
 	}
 	s.opt.Profiles = true
-	if a := get(s.Handler(), "GET", "/debug/pprof/goroutine"); a.status != 200 || len(a.body) == 0 {
+	if a := get(t, h, "GET", "/debug/pprof/goroutine"); a.status != 200 || len(a.body) == 0 {
 		t.Errorf("asked for: %d", a.status)
 	}
-	if a := get(s.ProbesHandler(), "GET", "/debug/pprof/goroutine"); a.status != 404 {
-		t.Errorf("the probes listener has profiles: %d", a.status)
+	if a := get(t, h, "GET", "/debug/pprof/goroutine", "Sec-Fetch-Site", "cross-site"); a.status != 403 {
+		t.Errorf("asked for by a page of another site: %d", a.status)
 	}
-	if a := get(s.Handler(), "GET", "/debug/pprof/cmdline"); a.status != 404 {
+	if a := get(t, h, "GET", "/debug/pprof/cmdline"); a.status != 404 {
 		t.Errorf("the command line is shown: %d", a.status)
 	}
 	s.opt.Token = "secret"
-	if a := get(s.Handler(), "GET", "/debug/pprof/goroutine"); a.status != 401 {
+	if a := get(t, h, "GET", "/debug/pprof/goroutine"); a.status != 401 {
 		t.Errorf("no token: %d", a.status)
+	}
+}
+
+// details are requests for what not everyone may see, and a part of the answer that they may not.
+var details = []string{"/readyz?verbose", "/metrics"}
+
+// TestDetailsOnlyWithTheToken: the probes listener is open to a whole cluster, and /readyz asks for no token.
+func TestDetailsOnlyWithTheToken(t *testing.T) {
+	const verbose, terse = "[+] spool: 3 segments\n[!] archive: s3 is away\nok\n", "[+] spool: ok\n[!] archive: failed\nok\n"
+	for _, token := range []string{"", "secret"} {
+		s := newServer(t, token)
+		s.SetReady(true)
+		books(t, s, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "# TYPE r histogram\nr_count{http_request_method=\"GET\",http_route=\"/secret\"} 1\nwayside_books_gauge 9\n")
+		}))
+		admin, probes := listen(t, s.Serve), listen(t, s.ServeProbes)
+		for _, c := range []struct {
+			where, address string
+			auth           []string
+			detailed       bool
+		}{
+			{"admin", admin, nil, token == ""},
+			{"probes", probes, nil, false},
+			{"admin with the token", admin, []string{"Authorization", "Bearer secret"}, true},
+			{"probes with the token", probes, []string{"Authorization", "Bearer secret"}, token != ""},
+		} {
+			want := terse
+			if c.detailed {
+				want = verbose
+			}
+			if a := get(t, c.address, "GET", "/readyz?verbose", c.auth...); a.status != 200 || a.body != want {
+				t.Errorf("token %q, %s: %d %q, want %q", token, c.where, a.status, a.body, want)
+			}
+			if c.where == "admin" && token != "" {
+				continue // asks for the token
+			}
+			a := get(t, c.address, "GET", "/metrics", c.auth...)
+			if a.status != 200 || strings.Contains(a.body, "/secret") != c.detailed || !strings.Contains(a.body, "wayside_books_gauge 9") || !strings.Contains(a.body, "wayside_test_gauge 7") {
+				t.Errorf("token %q, %s: %d %q", token, c.where, a.status, a.body)
+			}
+		}
+		if token == "" {
+			continue
+		}
+		for _, address := range []string{admin, probes} {
+			for _, path := range details {
+				if a := get(t, address, "GET", path, "Authorization", "Bearer wrong"); a.status != 401 {
+					t.Errorf("%s with a wrong token: %d", path, a.status)
+				}
+			}
+			for _, path := range []string{"/livez", "/readyz"} {
+				if a := get(t, address, "GET", path, "Authorization", "Bearer wrong"); a.status != 200 {
+					t.Errorf("%s with a wrong token: %d", path, a.status)
+				}
+			}
+		}
+		if n := s.WrongTokens(); n != 4 {
+			t.Errorf("%d wrong tokens, want 4", n)
+		}
 	}
 }

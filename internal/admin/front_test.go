@@ -3,7 +3,6 @@ package admin
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -17,48 +16,39 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/internal/secure"
 )
 
 // longBody is more than a socket takes at once.
 var longBody = bytes.Repeat([]byte("{\"version\":7}\n"), 300_000)
 
-// twoServers are the same admin server once with the front and once without.
-func twoServers(t *testing.T, token string) (fronted, ordinary string) {
-	t.Helper()
-	history := snapshot.NewHistory(0)
-	history.Add(&snapshot.Snapshot{Version: 7, ETag: `"7-abc"`, JSON: longBody, Gzip: []byte("packed")})
-	document := func() (Document, bool) {
-		return Document{`"7-abc"`, longBody, []byte("packed")}, true
+func historyOf(body []byte) *snapshot.History {
+	h := snapshot.NewHistory(0)
+	h.Add(&snapshot.Snapshot{Version: 7, ETag: `"7-abc"`, JSON: body, Gzip: []byte("packed")})
+	return h
+}
+
+func answersOf(h *snapshot.History) func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
+	return func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
+		r := h.Answer(path, ifNoneMatch, acceptEncoding)
+		return r.Status, r.Fields, r.Body
 	}
-	listen := func(latest func() (Document, bool)) string {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := New(Options{Token: token, Hosts: []string{"books.example"}, Snapshots: snapshot.Handler(history), Latest: latest, Logger: slog.New(slog.DiscardHandler)})
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(ctx, ln, time.Second) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("serve: %v", err)
-			}
-		})
-		return ln.Addr().String()
-	}
-	return listen(document), listen(nil)
+}
+
+// snapshotServer has one snapshot.
+func snapshotServer(token string, body []byte) *Server {
+	return New(Options{Token: token, Hosts: []string{"books.example"}, Snapshots: answersOf(historyOf(body)), Logger: slog.New(slog.DiscardHandler)})
 }
 
 // exchange sends raw bytes and reads as many responses as there are requests; the header Date is left out.
-func exchange(t *testing.T, address, raw string, responses int) []string {
+func exchange(t testing.TB, address, raw string, responses int) []string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(conn, raw); err != nil {
 		t.Fatal(err)
 	}
@@ -80,140 +70,145 @@ func exchange(t *testing.T, address, raw string, responses int) []string {
 
 const ordinaryRequest = "GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-// frontCases are requests that must be answered alike, whoever answers them.
-var frontCases = map[string]string{
-	"plain":             ordinaryRequest,
-	"gzip":              "GET /snapshot HTTP/1.1\r\nHost: localhost:1\r\nAccept-Encoding: gzip, deflate, br\r\nUser-Agent: x\r\n\r\n",
-	"only gzip":         "GET /snapshot HTTP/1.1\r\nhost:localhost\r\naccept-encoding:gzip\r\n\r\n",
-	"no gzip":           "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip;q=0\r\n\r\n",
-	"gzip refused late": "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip, deflate;q=0\r\n\r\n",
-	"unchanged":         "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"7-abc\"\r\n\r\n",
-	"weak tag":          "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: W/\"7-abc\"\r\n\r\n",
-	"any tag":           "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: *\r\n\r\n",
-	"several tags":      "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"1\", \"7-abc\"\r\n\r\n",
-	"old tag":           "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"6-abc\"\r\n\r\n",
-	"configured name":   "GET /snapshot HTTP/1.1\r\nHost: books.example\r\n\r\n",
-	"foreign name":      "GET /snapshot HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-	"look-alike":        "GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n",
-	"strange host":      "GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1:<1>\r\n\r\n",
-	"no host":           "GET /snapshot HTTP/1.1\r\nAccept: */*\r\n\r\n",
-	"two hosts":         "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-	"head":              "HEAD /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n",
-	"post":              "POST /snapshot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
-	"query":             "GET /snapshot?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
-	"http/1.0":          "GET /snapshot HTTP/1.0\r\nHost: localhost\r\n\r\n",
-	"version 7":         "GET /snapshot/7 HTTP/1.1\r\nHost: localhost\r\n\r\n",
-	"absolute form":     "GET http://localhost/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n",
-	"close":             "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-	"body":              "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc",
-	"chunked":           "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"range":             "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1\r\n\r\n",
-	"folded":            "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept: a\r\n b\r\n\r\n",
-	"no colon":          "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept\r\n\r\n",
-	"space before it":   "GET /snapshot HTTP/1.1\r\nHost : localhost\r\n\r\n",
-	"nul":               "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept: a\x00b\r\n\r\n",
-	"bare line feed":    "GET /snapshot HTTP/1.1\nHost: localhost\r\n\r\n",
-	"token":             "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n",
-	"wrong token":       "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secreT\r\n\r\n",
-	"long":              "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nCookie: " + strings.Repeat("x", 5000) + "\r\n\r\n",
+// frontCases are requests for a snapshot, with the status of their answer. same: net/http answers alike to the last byte of it.
+var frontCases = map[string]struct {
+	raw    string
+	status int
+	same   bool
+}{
+	"plain":             {ordinaryRequest, 200, true},
+	"gzip":              {"GET /snapshot HTTP/1.1\r\nHost: localhost:1\r\nAccept-Encoding: gzip, deflate, br\r\nUser-Agent: x\r\n\r\n", 200, true},
+	"only gzip":         {"GET /snapshot HTTP/1.1\r\nhost:localhost\r\naccept-encoding:gzip\r\n\r\n", 200, true},
+	"gzip on two lines": {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: br\r\nAccept-Encoding: gzip\r\n\r\n", 200, true},
+	"no gzip":           {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip;q=0\r\n\r\n", 200, true},
+	"gzip refused late": {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip, deflate;q=0\r\n\r\n", 200, true},
+	"unchanged":         {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"7-abc\"\r\n\r\n", 304, true},
+	"weak tag":          {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: W/\"7-abc\"\r\n\r\n", 304, true},
+	"any tag":           {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: *\r\n\r\n", 304, true},
+	"several tags":      {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"1\", \"7-abc\"\r\n\r\n", 304, true},
+	"tags on two lines": {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"1\"\r\nIf-None-Match: \"7-abc\"\r\n\r\n", 304, true},
+	"old tag":           {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"6-abc\"\r\n\r\n", 200, true},
+	"configured name":   {"GET /snapshot HTTP/1.1\r\nHost: books.example\r\n\r\n", 200, true},
+	"foreign name":      {"GET /snapshot HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421, false},
+	"look-alike":        {"GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n", 421, false},
+	"strange host":      {"GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1:<1>\r\n\r\n", 400, false},
+	"no host":           {"GET /snapshot HTTP/1.1\r\nAccept: */*\r\n\r\n", 400, false},
+	"two hosts":         {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, false},
+	"head":              {"HEAD /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, true},
+	"post":              {"POST /snapshot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405, false},
+	"query":             {"GET /snapshot?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, false},
+	"http/1.0":          {"GET /snapshot HTTP/1.0\r\nHost: localhost\r\n\r\n", 200, false},
+	"version 7":         {"GET /snapshot/7 HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, true},
+	"version 8":         {"GET /snapshot/8 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, true},
+	"no version":        {"GET /snapshot/x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, true},
+	"absolute form":     {"GET http://localhost/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, true},
+	"absolute, foreign": {"GET http://evil.example/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n", 421, false},
+	"close":             {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200, true},
+	"body":              {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", 200, true},
+	"chunked":           {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, true},
+	"range":             {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1\r\n\r\n", 200, true},
+	"no colon":          {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept\r\n\r\n", 400, false},
+	"space before it":   {"GET /snapshot HTTP/1.1\r\nHost : localhost\r\n\r\n", 400, false},
+	"nul":               {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAccept: a\x00b\r\n\r\n", 400, false},
+	"two lengths":       {"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n", 400, false},
+	"token":             {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n\r\n", 200, true},
+	"long":              {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nCookie: " + strings.Repeat("x", 5000) + "\r\n\r\n", 200, true},
+	"too long":          {"GET /snapshot HTTP/1.1\r\nHost: localhost\r\nCookie: " + strings.Repeat("x", 50_000) + "\r\n\r\n", 431, false},
+	"body too long":     {"POST /-/forget HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n", 413, false},
 }
 
-func TestFrontAnswersLikeNetHTTP(t *testing.T) {
-	for _, token := range []string{"", "secret"} {
-		fronted, ordinary := twoServers(t, token)
-		for name, raw := range frontCases {
-			t.Run(name+" "+token, func(t *testing.T) {
-				if diff := cmp.Diff(exchange(t, ordinary, raw, 1), exchange(t, fronted, raw, 1)); diff != "" {
-					t.Errorf("net/http (-) and the front (+) disagree:\n%s", diff)
-				}
-			})
-		}
-	}
-}
-
-func TestFrontTakesManyRequestsAndHandsOver(t *testing.T) {
-	fronted, ordinary := twoServers(t, "")
-	raw := ordinaryRequest + ordinaryRequest + "GET /snapshots HTTP/1.1\r\nHost: localhost\r\n\r\n" + ordinaryRequest
-	if diff := cmp.Diff(exchange(t, ordinary, raw, 4), exchange(t, fronted, raw, 4)); diff != "" {
-		t.Error(diff)
-	}
-	conn, err := net.Dial("tcp", fronted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	reader := bufio.NewReader(conn)
-	for _, part := range []string{ordinaryRequest[:10], ordinaryRequest[10:], ordinaryRequest} {
-		if _, err := io.WriteString(conn, part); err != nil {
-			t.Fatal(err)
-		}
-		if part == ordinaryRequest[:10] {
-			time.Sleep(20 * time.Millisecond) // so that it arrives by itself
-			continue
-		}
-		if resp, err := http.ReadResponse(reader, nil); err != nil || resp.StatusCode != 200 {
-			t.Fatalf("%v %v", resp, err)
-		} else if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// TestFrontKeepsPollers sends one request after the other, some of them in pieces that end where a read does, and then closes
-// in the moment of a request: every one is answered.
-func TestFrontKeepsPollers(t *testing.T) {
-	fronted, _ := twoServers(t, "")
-	conn, err := net.Dial("tcp", fronted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	reader := bufio.NewReader(conn)
-	unchanged := "GET /snapshot HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"7-abc\"\r\n\r\n"
-	for i := range 100 {
-		many := 1 + i%5
-		if _, err := io.WriteString(conn, strings.Repeat(unchanged, many)); err != nil {
-			t.Fatal(err)
-		}
-		for range many {
-			if resp, err := http.ReadResponse(reader, nil); err != nil || resp.StatusCode != http.StatusNotModified {
-				t.Fatalf("round %d: %v %v", i, resp, err)
-			}
-		}
-	}
-	again, err := net.Dial("tcp", fronted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Close()
-	_ = again.SetDeadline(time.Now().Add(10 * time.Second))
-	_, _ = io.WriteString(again, unchanged)
-	_ = again.(*net.TCPConn).CloseWrite()
-	if rest, err := io.ReadAll(again); err != nil || !bytes.HasPrefix(rest, []byte("HTTP/1.1 304")) {
-		t.Errorf("a client that closes behind its request gets %q, %v", rest, err)
-	}
-}
-
-// TestFrontForgetsWhatItAnswered polls with the same bytes while the document changes and changes back, now and then with others.
-func TestFrontForgetsWhatItAnswered(t *testing.T) {
-	var latest atomic.Pointer[Document]
+// TestSnapshotsAsByNetHTTP: the same requests are answered as the same snapshots behind net/http are.
+func TestSnapshotsAsByNetHTTP(t *testing.T) {
+	ordinary := &http.Server{Handler: secure.Handler(snapshot.Handler(historyOf(longBody))), ReadHeaderTimeout: time.Minute}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Options{Snapshots: http.NotFoundHandler(), Latest: func() (Document, bool) { return *latest.Load(), true }, Logger: slog.New(slog.DiscardHandler)})
-	latest.Store(&Document{ETag: `"0"`, Plain: []byte("0")})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, ln, time.Second) }()
-	defer func() { cancel(); <-done }()
-	conn, err := net.Dial("tcp", ln.Addr().String())
+	go func() { _ = ordinary.Serve(ln) }()
+	t.Cleanup(func() { _ = ordinary.Close() })
+	address := listen(t, snapshotServer("", longBody).Serve)
+	for name, c := range frontCases {
+		t.Run(name, func(t *testing.T) {
+			got := exchange(t, address, c.raw, 1)
+			if !strings.HasPrefix(got[0], strconv.Itoa(c.status)+" ") {
+				t.Errorf("%.300q", got)
+			}
+			if !strings.Contains(got[0], "Content-Security-Policy: default-src 'none'") || strings.Contains(got[0], "Server: ") {
+				t.Errorf("fields: %.1000q", got)
+			}
+			if !c.same {
+				return
+			}
+			if diff := cmp.Diff(exchange(t, ln.Addr().String(), c.raw, 1), got); diff != "" {
+				t.Errorf("net/http (-) and the admin listener (+) disagree:\n%.2000s", diff)
+			}
+		})
+	}
+}
+
+func TestTokenOnTheWire(t *testing.T) {
+	s := snapshotServer("secret", []byte("{}"))
+	s.tokens.delay = time.Millisecond
+	address := listen(t, s.Serve)
+	for fields, want := range map[string]string{
+		"": "401 ", "Authorization: Bearer secret\r\n": "200 ", "Authorization: Bearer secreT\r\n": "401 ",
+	} {
+		raw := "GET /snapshot HTTP/1.1\r\nHost: localhost\r\n" + fields + "\r\n"
+		got := exchange(t, address, raw+raw, 2)
+		if !strings.HasPrefix(got[0], want) {
+			t.Errorf("%q: %q", fields, got)
+		}
+		if closed := got[1] == "no response"; closed != strings.Contains(fields, "secreT") {
+			t.Errorf("%q: closed after the answer: %t", fields, closed)
+		}
+	}
+}
+
+// TestRequestsInARow: requests in one piece, in pieces that end where a read does, and after one that was relayed nowhere.
+func TestRequestsInARow(t *testing.T) {
+	address := listen(t, snapshotServer("", longBody).Serve)
+	one := exchange(t, address, ordinaryRequest, 1)[0]
+	got := exchange(t, address, ordinaryRequest+ordinaryRequest+"GET /api/v1/paths HTTP/1.1\r\nHost: localhost\r\n\r\n"+ordinaryRequest, 4)
+	if got[0] != one || got[1] != one || !strings.HasPrefix(got[2], "503 ") || got[3] != one {
+		t.Errorf("%.300q", got)
+	}
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	reader := bufio.NewReader(conn)
+	for i := range 20 {
+		cut := 1 + i%(len(ordinaryRequest)-1)
+		for _, piece := range []string{ordinaryRequest[:cut], ordinaryRequest[cut:]} {
+			if _, err := io.WriteString(conn, piece); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond) // so that it arrives by itself
+		}
+		resp, err := http.ReadResponse(reader, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v %v", resp, err)
+		}
+		if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != int64(len(longBody)) {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+}
+
+// TestSnapshotsThatChange polls with the same bytes while the document changes and changes back, now and then with others.
+func TestSnapshotsThatChange(t *testing.T) {
+	var latest atomic.Pointer[snapshot.History]
+	s := New(Options{Logger: slog.New(slog.DiscardHandler), Snapshots: func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
+		return answersOf(latest.Load())(path, ifNoneMatch, acceptEncoding)
+	}})
+	latest.Store(snapshot.NewHistory(0))
+	conn, err := net.Dial("tcp", listen(t, s.Serve))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	reader := bufio.NewReader(conn)
 	ask := func(request string) (int, string) {
 		if _, err := io.WriteString(conn, request); err != nil {
@@ -226,9 +221,14 @@ func TestFrontForgetsWhatItAnswered(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
+	if status, _ := ask(ordinaryRequest); status != 503 {
+		t.Errorf("without a snapshot: %d", status)
+	}
 	for i := range 100 {
 		version := strconv.Itoa(i / 3 % 2)
-		latest.Store(&Document{ETag: `"` + version + `"`, Plain: []byte("body " + version), Gzip: []byte("packed")})
+		h := snapshot.NewHistory(0)
+		h.Add(&snapshot.Snapshot{Version: uint64(i + 1), ETag: `"` + version + `"`, JSON: []byte("body " + version), Gzip: []byte("packed")})
+		latest.Store(h)
 		want := http.StatusOK
 		if version == "0" {
 			want = http.StatusNotModified
@@ -245,14 +245,27 @@ func TestFrontForgetsWhatItAnswered(t *testing.T) {
 	}
 }
 
-func TestFrontDoesNotAllocate(t *testing.T) {
-	document := Document{ETag: `"1"`, Plain: []byte("x")}
-	f := newFront(&Options{Latest: func() (Document, bool) { return document, true }, Logger: slog.Default()}, nil, 0)
-	head, now := []byte(ordinaryRequest[:len(ordinaryRequest)-2]), time.Now()
-	if _, mine := f.answer(head, f.render(now).etag); !mine {
-		t.Fatal("an ordinary request is not answered")
+// BenchmarkPoller is one client that asks again as soon as it has its answer.
+func BenchmarkPoller(b *testing.B) {
+	conn, err := net.Dial("tcp", listen(b, snapshotServer("", make([]byte, 27_000)).Serve))
+	if err != nil {
+		b.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(1000, func() { f.answer(head, f.render(now).etag) }); n > 0 {
-		t.Errorf("%v allocations a request", n)
+	defer conn.Close()
+	answer, length := make([]byte, 32_000), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := io.WriteString(conn, ordinaryRequest); err != nil {
+			b.Fatal(err)
+		}
+		for got := 0; length == 0 || got < length; {
+			n, err := conn.Read(answer)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if got += n; length == 0 && got > 27_000 {
+				length = got
+			}
+		}
 	}
 }

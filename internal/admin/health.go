@@ -2,42 +2,55 @@ package admin
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
 )
 
-type readiness struct{ flag atomic.Bool }
-
-func (r *readiness) set(v bool) { r.flag.Store(v) }
-
-func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok\n"))
+// checked is what a Check said.
+type checked struct {
+	name, detail string
+	ok           bool
 }
 
-// readyz answers 200 while traffic is taken. With ?verbose it lists the checks, which inform and never decide.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	ready := s.ready.flag.Load()
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if !ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
+// check runs the checks.
+func (s *Server) check() []checked {
+	out := make([]checked, 0, len(s.opt.Checks))
+	for _, c := range s.opt.Checks {
+		ok, detail := c.State()
+		out = append(out, checked{c.Name, detail, ok})
 	}
+	return out
+}
+
+func (q *request) livez() { answerText(&q.ctx.Response, fasthttp.StatusOK, "ok\n") }
+
+// readyz answers 200 while traffic is taken. With ?verbose it lists the checks, which inform and never decide: whether all is
+// well to everyone, and why not to those who may know.
+func (q *request) readyz() {
 	var out strings.Builder
-	if r.URL.Query().Has("verbose") {
-		for _, check := range s.opt.Checks {
-			ok, detail := check.State()
-			sign := '+'
-			if !ok {
-				sign = '!'
+	if q.verbose() {
+		list, ok := q.s.checks.get()
+		if !ok {
+			out.WriteString("[!] checks: too many ask for them at this moment\n")
+		}
+		for _, c := range list {
+			sign, detail := '+', "ok"
+			if !c.ok {
+				sign, detail = '!', "failed"
 			}
-			fmt.Fprintf(&out, "[%c] %s: %s\n", sign, check.Name, detail)
+			if q.detailed() {
+				detail = c.detail
+			}
+			fmt.Fprintf(&out, "[%c] %s: %s\n", sign, c.name, detail)
 		}
 	}
-	if ready {
+	status := fasthttp.StatusOK
+	if q.s.ready.Load() {
 		out.WriteString("ok\n")
 	} else {
+		status = fasthttp.StatusServiceUnavailable
 		out.WriteString("not ready: starting up or shutting down\n")
 	}
-	_, _ = w.Write([]byte(out.String()))
+	answerText(&q.ctx.Response, status, out.String())
 }

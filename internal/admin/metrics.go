@@ -4,32 +4,136 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
+	"github.com/valyala/fasthttp"
 )
 
-// metrics answers with the traffic process's metrics followed by the books process's, which have other names. While the
-// books process is away its metrics are absent, which is what an absence alert looks for.
-func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+// metrics are gathered once for all who ask meanwhile, and sent from the same memory.
+type metrics struct {
+	gathering shared[*gathered]
+
+	mu      sync.Mutex
+	sending int       // bytes of gatherings that are being sent; guarded by mu
+	newest  *gathered // of those that are being sent, the one that was begun last; nil for none; guarded by mu
+}
+
+// gathered is the text of all metrics at one time.
+type gathered struct {
+	all, public []byte // public: without the series that name paths
+	senders     int    // guarded by the metrics' mu
+}
+
+// booksMetricsWait is how long the books process may take for its metrics.
+const booksMetricsWait = 2 * time.Second
+
+// gather returns the traffic process's metrics followed by the books process's, which have other names. While the
+// books process is away or silent its metrics are absent, which is what an absence alert looks for.
+func (s *Server) gather() *gathered {
 	var out bytes.Buffer
 	families, err := s.opt.Gatherer.Gather()
 	if err != nil {
 		s.opt.Logger.Warn("gather metrics", "error", err)
 	}
-	format := expfmt.NewFormat(expfmt.TypeTextPlain)
-	encoder := expfmt.NewEncoder(&out, format)
+	encoder := expfmt.NewEncoder(&out, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, family := range families {
 		if err := encoder.Encode(family); err != nil {
-			writeError(w, http.StatusInternalServerError, err.Error())
-			return
+			s.opt.Logger.Warn("encode metrics", "family", family.GetName(), "error", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
-	if books, err := s.AskBooks(ctx, http.MethodGet, "/metrics"); err == nil {
-		out.Write(books)
+	if _, silent := s.BooksSilent(); !silent {
+		ctx, cancel := context.WithTimeout(context.Background(), booksMetricsWait)
+		defer cancel()
+		if books, err := s.AskBooks(ctx, http.MethodGet, "/metrics"); err == nil {
+			out.Write(books)
+		}
 	}
-	w.Header().Set("Content-Type", string(format))
-	_, _ = w.Write(out.Bytes())
+	return &gathered{all: out.Bytes(), public: withoutPaths(out.Bytes())}
+}
+
+// pathLabels are labels whose values name what an application serves. A label's value cannot look like one: quotes in it are
+// escaped.
+var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`)}
+
+// withoutPaths leaves out the series that have such a label.
+func withoutPaths(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for line := range bytes.Lines(text) {
+		if line[0] == '#' || !hasPathLabel(line) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+func hasPathLabel(line []byte) bool {
+	for _, label := range pathLabels {
+		if bytes.Contains(line, label) {
+			return true
+		}
+	}
+	return false
+}
+
+// take returns metrics to send; release is to be called once they were sent. While clients leave so much unread that another
+// gathering would be too much, all get the last one.
+func (m *metrics) take() (g *gathered, release func()) {
+	m.mu.Lock()
+	if m.sending < metricsBytesMax || m.newest == nil {
+		m.mu.Unlock()
+		fresh, ok := m.gathering.get()
+		if !ok {
+			return nil, nil
+		}
+		m.mu.Lock()
+		m.newest = fresh
+	}
+	defer m.mu.Unlock()
+	g = m.newest
+	if g.senders++; g.senders == 1 {
+		m.sending += g.size()
+	}
+	return g, sync.OnceFunc(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if g.senders--; g.senders == 0 {
+			m.sending -= g.size()
+			if m.newest == g {
+				m.newest = nil
+			}
+		}
+	})
+}
+
+func (g *gathered) size() int { return len(g.all) + len(g.public) }
+
+func (q *request) metrics() {
+	resp := &q.ctx.Response
+	g, release := q.s.metrics.take()
+	if g == nil {
+		resp.Header.Set("Retry-After", "1")
+		refuse(resp, fasthttp.StatusServiceUnavailable, "too many ask for the metrics at this moment")
+		return
+	}
+	text := g.all
+	if !q.detailed() {
+		text = g.public
+	}
+	resp.Header.SetContentType(string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+	resp.Header.Set("Cache-Control", "no-store")
+	resp.SetBodyStream(&lent{bytes.NewReader(text), release}, len(text))
+}
+
+// lent is a body that several answers have in common.
+type lent struct {
+	*bytes.Reader
+	release func()
+}
+
+// Close is called by the server when the answer was sent, or cannot be.
+func (l *lent) Close() error {
+	l.release()
+	return nil
 }

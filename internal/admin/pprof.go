@@ -1,17 +1,46 @@
 package admin
 
 import (
-	"net/http"
 	"net/http/pprof"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"github.com/wayside-proxy/wayside/internal/secure"
 )
 
-// profiling adds the runtime's profiles of this process below /debug/pprof/. They show function names and, in goroutine
+var (
+	profileIndex  = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Index)
+	profileCPU    = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Profile)
+	profileTrace  = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Trace)
+	profileSymbol = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Symbol)
+)
+
+// profiles answers with the runtime's profiles of this process, below /debug/pprof/. They show function names and, in goroutine
 // stacks, addresses; no request's data. The command line is left out: it may hold what an operator would rather not show.
-func profiling(mux *http.ServeMux) {
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // go tool pprof sends its addresses
+func (q *request) profiles() {
+	resp := &q.ctx.Response
+	name, _ := strings.CutPrefix(q.path, "/debug/pprof/")
+	switch {
+	case !q.s.opt.Profiles:
+		refuse(resp, fasthttp.StatusNotFound, "profiles are off: set admin.pprof: true")
+		return
+	case name == "symbol": // go tool pprof sends its addresses by POST
+		profileSymbol(q.ctx)
+	case !q.reads():
+		q.refuseMethod("GET, HEAD")
+	case name == "cmdline":
+		refuse(resp, fasthttp.StatusNotFound, "the command line is not shown")
+	case name == "profile":
+		profileCPU(q.ctx)
+	case name == "trace":
+		profileTrace(q.ctx)
+	default:
+		profileIndex(q.ctx)
+	}
+	for _, field := range secure.Fields {
+		resp.Header.Del(field[0]) // net/http/pprof has added one to ours
+		resp.Header.Set(field[0], field[1])
+	}
 }

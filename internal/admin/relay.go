@@ -3,163 +3,158 @@ package admin
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
-	"sync/atomic"
+	"net"
+	"os"
+	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// ErrBooksAway is returned while no books process is connected.
-var ErrBooksAway = errors.New("the books process is away; traffic is served, and what is recorded waits in the spool")
-
-// ErrBooksSilent is returned where a books process is connected and leaves even a short question unanswered.
-var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
-
-// relay passes requests on to the books process over connections that a link.Dialer makes.
-type relay struct {
-	proxy *httputil.ReverseProxy
-	wait  time.Duration        // answerWait, less in tests
-	there time.Duration        // thereWait, less in tests
-	peer  atomic.Pointer[peer] // nil while the books process is away
+// relayedFields are the fields of a request that mean something to the books process. No other is passed on: neither the token,
+// which has done its work, nor anything that could say where a request ends.
+var relayedFields = []string{
+	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }
 
-// answerWait is how long a relayed question may wait for the answer's header. A books process that hangs or was stopped takes
-// connections and says nothing; a query over a year takes less than a second.
-const answerWait = time.Minute
-
-func newRelay(log *slog.Logger) *relay {
-	r := &relay{wait: answerWait, there: thereWait}
-	r.proxy = &httputil.ReverseProxy{
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.SetURL(&url.URL{Scheme: "http", Host: "collect"})
-			pr.Out.Header.Del("Authorization") // the token has done its work
-		},
-		ModifyResponse: func(resp *http.Response) error {
-			for _, name := range guardFields {
-				resp.Header.Del(name) // the guard has set it already
-			}
-			return nil
-		},
-		Transport:     r,
-		FlushInterval: -1, // live updates must not wait in a buffer
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			log.Debug("relay to the books process", "error", err)
-			w.Header().Set("Retry-After", "1")
-			reason := err.Error()
-			if !errors.Is(err, ErrBooksAway) && !errors.Is(err, ErrBooksSilent) {
-				reason = "the books process does not answer: " + reason
-			}
-			writeError(w, http.StatusServiceUnavailable, reason)
-		},
+// relay passes the request on to the books process and the answer back, byte for byte, on a connection that is closed afterwards.
+// What may take long goes only to a books process that answers a ping first.
+func (q *request) relay() {
+	resp := &q.ctx.Response
+	if !q.reads() && !q.ctx.IsPost() {
+		resp.Header.Set("Allow", "GET, HEAD, POST")
+		refuse(resp, fasthttp.StatusMethodNotAllowed, "the admin endpoint answers GET, HEAD and POST only")
+		return
 	}
-	return r
-}
-
-// RoundTrip passes a request on to the present books process. What may take long, and what is asked of one that was silent
-// lately, goes only to one that answers a short question first.
-func (r *relay) RoundTrip(req *http.Request) (*http.Response, error) {
-	p := r.peer.Load()
+	p := q.s.books.peer.Load()
 	if p == nil {
-		return nil, ErrBooksAway
+		refuseAway(resp, ErrBooksAway)
+		return
 	}
-	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
-	if !reads || p.silent.Load() != nil {
-		if err := p.askThere(req.Context()); err != nil {
-			return nil, err
-		}
+	if q.reads() && p.silent.Load() != nil {
+		p.startPing() // whose answer the next request finds
+		refuseAway(resp, ErrBooksSilent)
+		return
 	}
-	if reads {
-		return p.reads.RoundTrip(req)
-	}
-	return p.jobs.RoundTrip(req)
+	r := relayed{running: q.running, peer: p, request: q.forward(), head: q.ctx.IsHead(), asks: q.reads(), wait: q.s.books.answer}
+	q.takeOver(q.s.relays, r.run)
 }
 
-func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) { r.proxy.ServeHTTP(w, req) }
+func refuseAway(resp *fasthttp.Response, err error) {
+	resp.Header.Set("Retry-After", "1")
+	reason := err.Error()
+	if !errors.Is(err, ErrBooksAway) && !errors.Is(err, ErrBooksSilent) {
+		reason = "the books process does not answer: " + reason
+	}
+	refuse(resp, fasthttp.StatusServiceUnavailable, reason)
+}
 
-// SetBooks makes dialer's peer the books process that requests are relayed to; nil means it is away.
-func (s *Server) SetBooks(dialer *link.Dialer) {
-	var next *peer
-	if dialer != nil {
-		transport := func(wait time.Duration) *http.Transport {
-			return &http.Transport{
-				DialContext: dialer.DialContext, MaxIdleConns: 8, IdleConnTimeout: time.Minute, DisableCompression: true, ResponseHeaderTimeout: wait,
+// forward writes the request for the books process: HTTP/1.1, or 1.0 for a client that knows no chunks.
+func (q *request) forward() []byte {
+	from := &q.ctx.Request
+	body := from.Body()
+	version := " HTTP/1.1\r\nHost: books\r\nConnection: close\r\n"
+	if !from.Header.IsHTTP11() {
+		version = " HTTP/1.0\r\nHost: books\r\n"
+	}
+	out := make([]byte, 0, 512+len(body))
+	out = append(out, from.Header.Method()...)
+	out = append(out, ' ')
+	out = append(out, q.uri...)
+	out = append(out, version...)
+	for _, name := range relayedFields {
+		for _, value := range from.Header.PeekAll(name) {
+			if len(value) == 0 || bytes.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+				continue
+			}
+			out = append(append(append(append(out, name...), ": "...), value...), "\r\n"...)
+		}
+	}
+	if q.ctx.IsPost() || len(body) > 0 {
+		out = append(strconv.AppendInt(append(out, "Content-Length: "...), int64(len(body)), 10), "\r\n"...)
+	}
+	return append(append(out, "\r\n"...), body...)
+}
+
+// relayed is a request that is passed on.
+type relayed struct {
+	running context.Context // ends with the listener
+	peer    *peer
+	request []byte
+	head    bool          // of method HEAD
+	asks    bool          // GET or HEAD: the answer begins within wait
+	wait    time.Duration // see answerWait
+}
+
+// errNoAnswer is what became of a connection that the books process closed without a word.
+var errNoAnswer = errors.New("it closed the connection")
+
+func (r *relayed) run(ctx context.Context, client net.Conn) {
+	began, err := r.exchange(ctx, client)
+	if err != nil && !began && !errors.Is(context.Cause(ctx), errClientLeft) {
+		send(client, r.head, func(resp *fasthttp.Response) { refuseAway(resp, err) })
+	}
+}
+
+// exchange passes request and answer on. began is whether anything was sent to the client.
+func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, err error) {
+	if !r.asks {
+		if err := r.peer.answers(r.running); err != nil {
+			return false, err
+		}
+	}
+	books, err := r.peer.dialer.Dial(r.running)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = books.Close() }()
+	defer context.AfterFunc(ctx, func() { passEnd(ctx, books) })()
+	_ = books.SetWriteDeadline(time.Now().Add(pingWait))
+	if _, err := books.Write(r.request); err != nil {
+		return false, err
+	}
+	if r.asks {
+		_ = books.SetReadDeadline(time.Now().Add(r.wait))
+	}
+	return copyAnswer(client, books)
+}
+
+// passEnd lets the books process notice that the client has left. One that only closed its end gets what is answered soon.
+func passEnd(ctx context.Context, books *link.Conn) {
+	if errors.Is(context.Cause(ctx), errClientDone) {
+		_ = books.SetReadDeadline(time.Now().Add(pingWait))
+		_ = books.CloseWrite()
+		return
+	}
+	_ = books.Close()
+}
+
+// copyAnswer copies until the books process closes its end, in parts that the client has to take in time.
+func copyAnswer(client net.Conn, books *link.Conn) (began bool, err error) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := books.Read(buf)
+		if n > 0 {
+			if !began {
+				began = true
+				_ = books.SetReadDeadline(time.Time{})
+			}
+			_ = client.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if _, err := client.Write(buf[:n]); err != nil {
+				return true, err
 			}
 		}
-		next = &peer{reads: transport(s.relay.wait), jobs: transport(0), wait: s.relay.there}
-	}
-	if old := s.relay.peer.Swap(next); old != nil {
-		old.reads.CloseIdleConnections()
-		old.jobs.CloseIdleConnections()
-	}
-}
-
-// AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while
-// it is away, and ErrBooksSilent where ctx has no deadline and it does not answer a short question first.
-func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
-	return s.askBooks(ctx, method, path, http.NoBody)
-}
-
-// TellBooks is AskBooks with a POST request that has a body.
-func (s *Server) TellBooks(ctx context.Context, path string, body []byte) ([]byte, error) {
-	return s.askBooks(ctx, http.MethodPost, path, bytes.NewReader(body))
-}
-
-func (s *Server) askBooks(ctx context.Context, method, path string, send io.Reader) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://collect"+path, send)
-	if err != nil {
-		return nil, err
-	}
-	p := s.relay.peer.Load()
-	if p == nil {
-		return nil, ErrBooksAway
-	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		if err := p.askThere(ctx); err != nil {
-			return nil, err
+		switch {
+		case errors.Is(err, io.EOF) && !began:
+			return false, errNoAnswer
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return began, ErrBooksSilent
+		case err != nil:
+			return began, err
 		}
 	}
-	resp, err := p.jobs.RoundTrip(req)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, fmt.Errorf("the books process does not answer: %w", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode/100 != 2 {
-		return body, &BooksError{Status: resp.StatusCode, Reason: reasonOf(resp.Status, body)}
-	}
-	return body, nil
-}
-
-// answerBytesMax bounds what AskBooks reads into memory.
-const answerBytesMax = 4 << 20
-
-// BooksError is a refusal of the books process.
-type BooksError struct {
-	Status int    // HTTP
-	Reason string // what it said, without the JSON around it
-}
-
-func (e *BooksError) Error() string { return e.Reason }
-
-// reasonOf is what an answer gives as its error.
-func reasonOf(status string, body []byte) string {
-	var refusal struct{ Error string }
-	if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {
-		return refusal.Error
-	}
-	return status
 }

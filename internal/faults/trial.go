@@ -238,7 +238,7 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 
 // verified asks the running wayside to verify itself.
 func (t *trial) verified(ctx context.Context) error {
-	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/verify")
+	body, err := t.w.Ask(ctx, http.MethodPost, "/api/v1/verify")
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

@@ -1,0 +1,61 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/wayside-proxy/wayside/internal/secure"
+)
+
+const textPlain = "text/plain; charset=utf-8"
+
+// protect sets the fields that every answer has.
+func protect(resp *fasthttp.Response) {
+	for _, field := range secure.Fields {
+		resp.Header.Set(field[0], field[1])
+	}
+}
+
+func answerJSON(resp *fasthttp.Response, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		status, body = fasthttp.StatusInternalServerError, []byte(`{"error": "cannot encode the answer"}`)
+	}
+	resp.SetStatusCode(status)
+	resp.Header.SetContentType("application/json; charset=utf-8")
+	resp.Header.Set("Cache-Control", "no-store")
+	resp.SetBodyRaw(append(body, '\n'))
+}
+
+func refuse(resp *fasthttp.Response, status int, reason string) {
+	answerJSON(resp, status, map[string]string{"error": reason})
+}
+
+// answerText answers with text that is not to be kept.
+func answerText(resp *fasthttp.Response, status int, text string) {
+	resp.SetStatusCode(status)
+	resp.Header.SetContentType(textPlain)
+	resp.Header.Set("Cache-Control", "no-store")
+	resp.SetBodyString(text)
+}
+
+// refuseMalformed answers what could not be read as a request.
+func refuseMalformed(ctx *fasthttp.RequestCtx, err error) {
+	resp := &ctx.Response
+	protect(resp)
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.As(err, &small):
+		refuse(resp, fasthttp.StatusRequestHeaderFieldsTooLarge, "the header is too long")
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		refuse(resp, fasthttp.StatusRequestEntityTooLarge, "the body is too long")
+	case errors.As(err, &network) && network.Timeout():
+		refuse(resp, fasthttp.StatusRequestTimeout, "the request did not arrive in time")
+	default:
+		refuse(resp, fasthttp.StatusBadRequest, "this is not a valid HTTP request")
+	}
+}

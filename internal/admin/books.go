@@ -1,0 +1,213 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/link"
+)
+
+// ErrBooksAway is returned while no books process is connected.
+var ErrBooksAway = errors.New("the books process is away; traffic is served, and what is recorded waits in the spool")
+
+// ErrBooksSilent is returned where a books process is connected and leaves even a short question unanswered.
+var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
+
+// PathPing is what the books process is asked to see whether it answers at all. Any answer will do.
+const PathPing = InternalPrefix + "ping"
+
+const (
+	// pingWait is how long the answer to a ping may take.
+	pingWait = 5 * time.Second
+	// answerWait is how long the beginning of the answer to a relayed question may take. A books process that hangs or was
+	// stopped takes connections and says nothing; a query over a year takes less than a second.
+	answerWait = time.Minute
+	// questionsMax is the number of connections for this process's own questions; further questions wait.
+	questionsMax = link.ConnsMax - relaysMax
+)
+
+// booksPeer is the books process as the traffic process sees it.
+type booksPeer struct {
+	answer, ping time.Duration // answerWait and pingWait, less in tests
+	peer         atomic.Pointer[peer]
+}
+
+// peer is a books process that is connected.
+type peer struct {
+	dialer *link.Dialer
+	client *http.Transport // for this process's own questions
+	wait   time.Duration   // for the answer to a ping
+
+	silent atomic.Pointer[time.Time] // when the first question was asked that it left unanswered; nil: it answers, or was not asked
+
+	mu      sync.Mutex
+	pinging *ping // under way; guarded by mu
+}
+
+// ping is one question whether a peer answers. err is valid once done is closed.
+type ping struct {
+	done chan struct{}
+	err  error
+}
+
+// SetBooks makes dialer's peer the books process that requests are relayed to; nil means it is away.
+func (s *Server) SetBooks(dialer *link.Dialer) {
+	var next *peer
+	if dialer != nil {
+		next = &peer{dialer: dialer, wait: s.books.ping, client: &http.Transport{
+			DialContext: dialer.DialContext, MaxConnsPerHost: questionsMax, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, DisableCompression: true,
+		}}
+	}
+	if old := s.books.peer.Swap(next); old != nil {
+		old.client.CloseIdleConnections()
+	}
+}
+
+// startPing returns the ping that is under way, or a new one.
+func (p *peer) startPing() *ping {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pinging == nil {
+		p.pinging = &ping{done: make(chan struct{})}
+		go p.run(p.pinging)
+	}
+	return p.pinging
+}
+
+// run asks whether the books process answers, and remembers it. The error is ErrBooksSilent if it does not.
+func (p *peer) run(c *ping) {
+	asked := time.Now()
+	c.err = p.sendPing()
+	switch {
+	case c.err == nil:
+		p.silent.Store(nil)
+	case errors.Is(c.err, os.ErrDeadlineExceeded), errors.Is(c.err, context.DeadlineExceeded), errors.Is(c.err, link.ErrBusy):
+		p.silent.CompareAndSwap(nil, &asked)
+		c.err = ErrBooksSilent
+	}
+	p.mu.Lock()
+	p.pinging = nil
+	p.mu.Unlock()
+	close(c.done)
+}
+
+// sendPing asks over a connection of its own: those of the client may all be in use.
+func (p *peer) sendPing() error {
+	end := time.Now().Add(p.wait)
+	ctx, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
+	conn, err := p.dialer.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(end)
+	if _, err = io.WriteString(conn, "GET "+PathPing+" HTTP/1.1\r\nHost: books\r\nConnection: close\r\n\r\n"); err == nil {
+		_, err = conn.Read(make([]byte, 1))
+	}
+	return err //nolint:wrapcheck // as the connection's own
+}
+
+// answers waits until it is known whether the books process answers a ping.
+func (p *peer) answers(ctx context.Context) error {
+	c := p.startPing()
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// PingBooks asks the books process whether it answers, for five seconds at most, and remembers that for BooksSilent. The
+// error is ErrBooksAway while none is connected, ErrBooksSilent if one is and does not answer.
+func (s *Server) PingBooks(ctx context.Context) error {
+	p := s.books.peer.Load()
+	if p == nil {
+		return ErrBooksAway
+	}
+	return p.answers(ctx)
+}
+
+// BooksSilent returns since when the books process that is connected has left questions unanswered; ok is false if the last one
+// was answered, or none is connected. It asks nothing.
+func (s *Server) BooksSilent() (since time.Time, ok bool) {
+	if p := s.books.peer.Load(); p != nil {
+		if at := p.silent.Load(); at != nil {
+			return *at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while
+// it is away, and ErrBooksSilent where ctx has no deadline and it does not answer a short question first.
+func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
+	return s.askBooks(ctx, method, path, http.NoBody)
+}
+
+// TellBooks is AskBooks with a POST request that has a body.
+func (s *Server) TellBooks(ctx context.Context, path string, body []byte) ([]byte, error) {
+	return s.askBooks(ctx, http.MethodPost, path, bytes.NewReader(body))
+}
+
+func (s *Server) askBooks(ctx context.Context, method, path string, send io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://books"+path, send)
+	if err != nil {
+		return nil, err
+	}
+	p := s.books.peer.Load()
+	if p == nil {
+		return nil, ErrBooksAway
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		if err := p.answers(ctx); err != nil {
+			return nil, err
+		}
+	}
+	resp, err := p.client.RoundTrip(req)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("the books process does not answer: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerBytesMax))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 != 2 {
+		return body, &BooksError{Status: resp.StatusCode, Reason: reasonOf(resp.Status, body)}
+	}
+	return body, nil
+}
+
+// answerBytesMax bounds what AskBooks reads into memory.
+const answerBytesMax = 4 << 20
+
+// BooksError is a refusal, of the books process above all.
+type BooksError struct {
+	Status int    // HTTP
+	Reason string // what it said, without the JSON around it
+}
+
+func (e *BooksError) Error() string { return e.Reason }
+
+// reasonOf is what an answer gives as its error.
+func reasonOf(status string, body []byte) string {
+	var refusal struct{ Error string }
+	if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {
+		return refusal.Error
+	}
+	return status
+}

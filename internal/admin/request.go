@@ -1,0 +1,236 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/wayside-proxy/wayside/internal/query"
+)
+
+// request is one request to the admin or the probes listener.
+type request struct {
+	s       *Server
+	ctx     *fasthttp.RequestCtx
+	running context.Context // ends with the listener
+	probes  bool            // of the probes listener
+
+	host  string
+	path  string // decoded
+	query string // as it came
+	uri   string // path and query, for the books process
+}
+
+// route is what answers a path: to GET and HEAD, to POST, or to both.
+type route struct {
+	get, post  func(*request)
+	parameters []string // that it takes; nil: any, as probes do
+}
+
+var none = []string{}
+
+// routes are the paths that this process answers itself.
+var routes = map[string]route{
+	"/livez":             {get: (*request).livez},
+	"/readyz":            {get: (*request).readyz},
+	"/metrics":           {get: (*request).metrics},
+	"/snapshot":          {get: (*request).snapshot, parameters: none},
+	"/snapshots":         {get: (*request).snapshot, parameters: none},
+	"/api/v1/accounting": {get: (*request).accounting, parameters: none},
+	"/api/v1/verify":     {post: (*request).verify, parameters: []string{"local"}},
+	"/-/reload":          {post: (*request).reload, parameters: none},
+	"/-/forget":          {post: (*request).forget, parameters: none},
+}
+
+// handle answers a request. A panic is answered too: the server would end the process.
+func (q *request) handle() {
+	defer func() {
+		if fault := recover(); fault != nil {
+			q.s.opt.Logger.Error("answer a request to the admin endpoint", "panic", fault)
+			q.ctx.Response.Reset()
+			protect(&q.ctx.Response)
+			refuse(&q.ctx.Response, fasthttp.StatusInternalServerError, "the answer failed; the log says why")
+		}
+	}()
+	protect(&q.ctx.Response)
+	if q.parse() && q.welcome() && q.authorized() {
+		q.answer()
+	}
+}
+
+// parse reads what the request is for as net/http does, on whose word for it the books process acts.
+func (q *request) parse() bool {
+	target := q.ctx.Request.Header.RequestURI()
+	q.host = string(q.ctx.Request.Header.Host())
+	if target[0] == '/' && bytes.IndexAny(target, "%?#") < 0 {
+		q.path = string(target)
+		q.uri = q.path
+	} else {
+		u, err := url.ParseRequestURI(string(target))
+		if err != nil || !strings.HasPrefix(u.Path, "/") {
+			refuse(&q.ctx.Response, fasthttp.StatusBadRequest, "the path of the request is not valid")
+			return false
+		}
+		q.path, q.query, q.uri = u.Path, u.RawQuery, u.RequestURI()
+		if u.Host != "" {
+			q.host = u.Host
+		}
+	}
+	return true
+}
+
+// welcome refuses requests that a foreign web page made a browser send.
+func (q *request) welcome() bool {
+	resp := &q.ctx.Response
+	if q.probes {
+		return true // it has nothing but what everyone may see, and is asked by any name
+	}
+	if !hostAllowed(q.host, q.s.opt.Hosts) {
+		refuse(resp, fasthttp.StatusMisdirectedRequest, "this listener does not answer to host "+q.host+
+			"; use its address or add the name to admin.hosts")
+		return false
+	}
+	reads := q.reads() || q.ctx.IsOptions()
+	if (!reads || q.under("/api/") || q.under("/debug/")) && q.foreign() {
+		refuse(resp, fasthttp.StatusForbidden, "pages of other sites may not ask for this")
+		return false
+	}
+	return true
+}
+
+// foreign reports whether a page of another origin sent the request, by what browsers say of it. Other clients say nothing.
+func (q *request) foreign() bool {
+	switch site := q.ctx.Request.Header.Peek("Sec-Fetch-Site"); string(site) {
+	case "":
+	case "same-origin", "none":
+		return false
+	default:
+		return true
+	}
+	origin := q.ctx.Request.Header.Peek("Origin")
+	if len(origin) == 0 {
+		return false
+	}
+	u, err := url.Parse(string(origin))
+	return err != nil || u.Host == "" || !strings.EqualFold(u.Host, q.host)
+}
+
+func (q *request) under(prefix string) bool {
+	return strings.HasPrefix(q.path, prefix) || strings.HasPrefix(path.Clean(q.path)+"/", prefix)
+}
+
+func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }
+
+// hostAllowed holds off DNS rebinding: a page on a foreign name that resolves to a loopback address sends that name as
+// Host, so only addresses, "localhost" and configured names are answered.
+func hostAllowed(host string, names []string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	if host == "" || host == "localhost" || slices.Contains(names, host) {
+		return true
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// answer has the request answered by what its path is for.
+func (q *request) answer() {
+	resp := &q.ctx.Response
+	r, known := q.route()
+	switch {
+	case !known && q.probes:
+		refuse(resp, fasthttp.StatusNotFound, "this address answers GET /livez, /readyz and /metrics only; the rest is on admin.listen")
+	case q.under(InternalPrefix):
+		refuse(resp, fasthttp.StatusNotFound, "no such page")
+	case !known:
+		q.relay()
+	case !q.understood(r.parameters):
+	case q.reads() && r.get != nil:
+		r.get(q)
+	case q.ctx.IsPost() && r.post != nil:
+		r.post(q)
+	case r.get == nil:
+		q.refuseMethod("POST")
+	default:
+		q.refuseMethod("GET, HEAD")
+	}
+}
+
+// understood refuses parameters that the path does not take: the answer would be to another question.
+func (q *request) understood(parameters []string) bool {
+	if parameters == nil || q.query == "" {
+		return true
+	}
+	_, err := query.Parse(q.query, parameters...)
+	if err != nil {
+		refuse(&q.ctx.Response, fasthttp.StatusBadRequest, err.Error())
+	}
+	return err == nil
+}
+
+func (q *request) refuseMethod(allowed string) {
+	q.ctx.Response.Header.Set("Allow", allowed)
+	refuse(&q.ctx.Response, fasthttp.StatusMethodNotAllowed, "this path answers "+allowed+" only")
+}
+
+// route returns what this process itself has for a path.
+func (q *request) route() (route, bool) {
+	r, known := routes[q.path]
+	switch {
+	case q.probes:
+		return r, known && (q.path == "/livez" || q.path == "/readyz" || q.path == "/metrics")
+	case known:
+		return r, (q.path != "/api/v1/verify" || q.s.opt.Verify != nil) && (q.path != "/-/forget" || q.s.opt.Forget != nil)
+	case strings.HasPrefix(q.path, "/snapshot/"):
+		return routes["/snapshot"], true
+	case q.under("/debug/pprof/"):
+		return route{get: (*request).profiles, post: (*request).profiles}, true
+	}
+	return route{}, false
+}
+
+// snapshot answers from memory.
+func (q *request) snapshot() {
+	resp := &q.ctx.Response
+	status, fields, body := q.s.opt.Snapshots(q.path, q.field(fasthttp.HeaderIfNoneMatch), q.field(fasthttp.HeaderAcceptEncoding))
+	resp.SetStatusCode(status)
+	for _, field := range fields {
+		resp.Header.Set(field[0], field[1])
+	}
+	if status != http.StatusNotModified {
+		resp.SetBodyRaw(body)
+	}
+}
+
+// field returns the values of a field, as one list.
+func (q *request) field(name string) string {
+	first := q.ctx.Request.Header.Peek(name)
+	if len(first) == 0 {
+		return ""
+	}
+	if all := q.ctx.Request.Header.PeekAll(name); len(all) > 1 {
+		return string(bytes.Join(all, []byte(",")))
+	}
+	return string(first)
+}
+
+// parameter reports whether the query has a parameter, and with which value.
+func (q *request) parameter(name string) (string, bool) {
+	values, _ := url.ParseQuery(q.query)
+	return values.Get(name), values.Has(name)
+}
+
+func (q *request) verbose() bool {
+	_, has := q.parameter("verbose")
+	return has
+}

@@ -205,5 +205,6 @@ func (t *traffic) checks() []admin.Check {
 			return true, "connected"
 		}},
 		{Name: "archive", State: t.archiveState},
+		{Name: "files", State: t.filesState},
 	}
 }

@@ -164,6 +164,7 @@ func (t *traffic) openData() error {
 	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, datadir.ErrUnsafe) || errors.Is(err, syscall.ENOTDIR) {
 		return err // the last is a mistyped --data, which no later moment heals
 	}
+	t.newBooks = err == nil && !t.hadStore && !hasSpools(dir)
 	if err != nil {
 		t.log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)
 	}
@@ -223,6 +224,7 @@ func (t *traffic) announce(running context.Context) datadir.Info {
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
 	t.log.Info("books", "data", t.cfg.Data.Dir, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
+	t.sayWhereBooksBegin()
 	err := t.claim()
 	t.beginCollect(running) // before keepClaiming, whose the lock is from then on
 	if err != nil {

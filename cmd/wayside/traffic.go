@@ -51,6 +51,8 @@ type traffic struct {
 	admin                        *admin.Server
 	child                        *supervise.Supervisor    // nil with --no-collector
 	view                         atomic.Pointer[lastView] // what the books process last said of its books
+	missing                      atomic.Pointer[string]   // files that were removed, see missing.go; nil or empty: none
+	newBooks                     bool                     // the data directory had nothing of an earlier run when this process started
 	hadStore                     bool                     // the data directory had a store when this process started
 	snapshots                    *snapshot.History
 	peer                         presence
@@ -153,6 +155,8 @@ func (t *traffic) start(forced context.Context) context.Context {
 	if t.access != nil {
 		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
 	}
+	lock := t.lock // keepClaiming may take it later
+	t.part("files", func() error { t.keepLooking(ctx, lock); return nil })
 	t.part("touch", func() error { t.keepInTouch(ctx); return nil })
 	t.part("memory", func() error { keepMemory(ctx, t.cfg, t.log); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })

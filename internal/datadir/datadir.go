@@ -52,11 +52,14 @@ func Known(dir string) error {
 func VerifyCopy(dir string) (string, error) { return os.MkdirTemp(dir, verifyCopies) }
 
 func removeVerifyCopies(dir string) {
-	names, _ := filepath.Glob(filepath.Join(globEscape.Replace(dir), verifyCopies))
+	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), verifyCopies))
 	for _, name := range names {
 		_ = os.RemoveAll(name) // the next one tries again
 	}
 }
+
+// GlobEscape makes a pattern for [filepath.Glob] that matches this name only.
+func GlobEscape(name string) string { return globEscape.Replace(name) }
 
 var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
@@ -148,6 +151,13 @@ func holder(file *os.File) string {
 		return name
 	}
 	return "another process"
+}
+
+// InPlace reports whether the lock's file still has its name: if not, another process can lock the directory as well.
+func (l *Lock) InPlace() bool {
+	open, err := l.file.Stat()
+	named, err2 := os.Lstat(l.file.Name())
+	return err == nil && err2 == nil && os.SameFile(open, named)
 }
 
 // Release gives the lock back. The file stays: removing it would let two processes lock two files of one name.

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// missingInterval lies between two looks for files that were removed while wayside runs. What is missing at two looks counts: the store
+// and the queue replace files themselves.
+const missingInterval = 5 * time.Second
+
+// watchedFiles are patterns of files that are there as long as wayside runs, once they have been there, by what they are.
+func (t *traffic) watchedFiles() map[string][]string {
+	dir := t.cfg.Data.Dir
+	in := func(parent string, names ...string) (out []string) {
+		for _, name := range names {
+			out = append(out, filepath.Join(datadir.GlobEscape(parent), name))
+		}
+		return out
+	}
+	watched := map[string][]string{
+		"data directory": in(dir, datadir.RunLock, datadir.RunFile),
+		"spool":          in(filepath.Join(dir, datadir.SpoolDir, t.spool.Epoch().String()), "lock", "ledger", "queue*.db", "journal-*.seg"),
+		"store":          in(filepath.Join(dir, datadir.StoreDir), "MANIFEST", "*.mem"),
+	}
+	if archive := localArchive(t.now.Load()); archive != "" {
+		watched["archive"] = in(archive, "v1")
+	}
+	return watched
+}
+
+// missing looks for the watched files again and again.
+type missing struct {
+	seen map[string]bool // patterns that had a file
+	gone map[string]int  // looks at which a pattern that was seen had none
+}
+
+// look returns the parts of which something has been missing for two looks, in order.
+func (m *missing) look(watched map[string][]string) (parts []string) {
+	for _, part := range []string{"data directory", "spool", "store", "archive"} {
+		lost := false
+		for _, pattern := range watched[part] {
+			found, _ := filepath.Glob(pattern)
+			switch {
+			case len(found) > 0:
+				m.seen[pattern], m.gone[pattern] = true, 0
+			case m.seen[pattern]:
+				m.gone[pattern]++
+				lost = lost || m.gone[pattern] > 1
+			}
+		}
+		if lost {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// keepLooking says in log and readiness when files that wayside needs were removed under it. Most of them it has open, so that it goes on
+// as if nothing were wrong until it ends.
+func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
+	m := missing{seen: map[string]bool{}, gone: map[string]int{}}
+	tick := time.NewTicker(missingInterval)
+	defer tick.Stop()
+	for before := ""; ; {
+		parts := m.look(t.watchedFiles())
+		if lock != nil && !lock.InPlace() && len(parts) == 0 {
+			parts = []string{"data directory"} // another one stands in its place
+		}
+		if now := strings.Join(parts, ", "); now != before {
+			before = now
+			t.missing.Store(&now)
+			if now == "" {
+				t.log.Info("the files that were missing are there again")
+			} else {
+				t.log.Error("files were removed while wayside uses them: what they held is lost, and what comes may be; put them back from a backup, or start wayside again, which begins them anew",
+					"of", now, "data", t.cfg.Data.Dir)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// filesState is the line of /readyz?verbose.
+func (t *traffic) filesState() (bool, string) {
+	if parts := t.missing.Load(); parts != nil && *parts != "" {
+		return false, "removed while wayside uses them: " + *parts
+	}
+	return true, "in place"
+}
+
+// hasSpools reports whether an earlier traffic process left something in the data directory.
+func hasSpools(dir string) bool {
+	left, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(dir), datadir.SpoolDir+"*"))
+	return len(left) > 0
+}
+
+// sayWhereBooksBegin tells a directory that is new from one that was used before: a volume that is not mounted, or was wiped, looks like a
+// new one.
+func (t *traffic) sayWhereBooksBegin() {
+	if !t.newBooks {
+		return
+	}
+	dir, archive := t.cfg.Data.Dir, localArchive(t.cfg)
+	if objects, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(archive), "v1", "dt=*")); archive != "" && len(objects) > 0 {
+		t.log.Warn("the data directory is new or was emptied, and its archive is not: the books begin here; wayside archive rebuild adds up what was archived before",
+			"data", dir, "archive", archive)
+		return
+	}
+	t.log.Info("the data directory is new or was emptied: the books begin here", "data", dir)
+}

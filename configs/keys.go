@@ -97,7 +97,7 @@ func mainKeys(c *Config) []key {
 		{"admin.token", &c.Admin.Token, "Bearer token that the admin listener asks for; empty = none. Better kept in a file, see `admin.token_file`.", nil},
 		{"admin.token_file", &c.Admin.TokenFile, "File that holds the token.", nil},
 		{
-			"admin.probes", &c.Admin.Probes, "Second address that serves only /livez, /readyz and /metrics, without a token; empty = none.",
+			"admin.probes", &c.Admin.Probes, "Second address that serves only /livez, /readyz and /metrics, to everyone; details and metrics of single paths only with the token. Empty = none.",
 			optional(&c.Admin.Probes, checkAddress),
 		},
 		{"admin.pprof", &c.Admin.PProf, "Serve profiles of the traffic process at /debug/pprof/ of the admin listener.", nil},

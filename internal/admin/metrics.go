@@ -22,7 +22,7 @@ type metrics struct {
 
 // gathered is the text of all metrics at one time.
 type gathered struct {
-	all, public []byte // public: without the series that name paths
+	all, public []byte // public: the series that name paths are added up
 	senders     int    // guarded by the metrics' mu
 }
 
@@ -50,31 +50,7 @@ func (s *Server) gather() *gathered {
 			out.Write(books)
 		}
 	}
-	return &gathered{all: out.Bytes(), public: withoutPaths(out.Bytes())}
-}
-
-// pathLabels are labels whose values name what an application serves. A label's value cannot look like one: quotes in it are
-// escaped.
-var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`)}
-
-// withoutPaths leaves out the series that have such a label.
-func withoutPaths(text []byte) []byte {
-	out := make([]byte, 0, len(text))
-	for line := range bytes.Lines(text) {
-		if line[0] == '#' || !hasPathLabel(line) {
-			out = append(out, line...)
-		}
-	}
-	return out
-}
-
-func hasPathLabel(line []byte) bool {
-	for _, label := range pathLabels {
-		if bytes.Contains(line, label) {
-			return true
-		}
-	}
-	return false
+	return &gathered{all: out.Bytes(), public: addUpPaths(out.Bytes())}
 }
 
 // take returns metrics to send; release is to be called once they were sent. While clients leave so much unread that another

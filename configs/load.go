@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // LoadOptions says where Load looks.
@@ -199,43 +201,8 @@ func fromDataDir(c *Config) {
 
 // didYouMean returns a hint with the nearest candidate, or where to find them all.
 func didYouMean(name string, candidates []string) string {
-	if best := Nearest(name, candidates); best != "" {
+	if best := query.Nearest(name, candidates); best != "" {
 		return ": did you mean " + best + "?"
 	}
 	return ": `wayside config example full` lists them all"
-}
-
-// Nearest returns the candidate that name is most likely a misspelling of, or nothing if none is near.
-func Nearest(name string, candidates []string) string {
-	best, least := "", max(2, len(name)/4)+1
-	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		d := distance(name, c)
-		if name != "" && strings.HasPrefix(c, name) { // a key cut short: archive.access_key for archive.access_key_file
-			d = 1
-		}
-		if d < least && d < len(c) {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-// distance is the number of single-character edits between a and b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

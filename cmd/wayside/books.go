@@ -23,6 +23,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/secure"
 	"github.com/wayside-proxy/wayside/uploader"
 )
@@ -269,8 +270,8 @@ func (b *books) handler() http.Handler {
 		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
 	})
 	mux.HandleFunc("GET "+admin.PathPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	mux.HandleFunc("GET /api/v1/jobs", b.jobs)
-	mux.HandleFunc("GET "+pathCatalogue, b.serveCatalogue)
+	mux.HandleFunc("GET /api/v1/jobs", asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.jobs(w, r) }))
+	mux.HandleFunc("GET "+pathCatalogue, asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.serveCatalogue(w, r) }))
 	mux.HandleFunc("GET "+pathVerifyBooks, func(w http.ResponseWriter, r *http.Request) {
 		b.verifying.Lock() // one whose client left may not have ended yet
 		defer b.verifying.Unlock()
@@ -279,11 +280,35 @@ func (b *books) handler() http.Handler {
 	})
 	mux.HandleFunc("POST "+pathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
 	mux.HandleFunc("POST "+pathForgetBooks, b.serveForget)
-	mux.HandleFunc("POST "+pathJob+"{name}", func(w http.ResponseWriter, r *http.Request) {
-		done, err := b.job(r.Context(), r.PathValue("name"), r.URL.Query().Get("all") == "true")
+	mux.HandleFunc("POST "+pathJob+"{name}", asks(func(w http.ResponseWriter, r *http.Request, v query.Values) {
+		all, err := v.Flag("all")
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		done, err := b.job(r.Context(), r.PathValue("name"), all)
 		reply(w, done, err)
-	})
+	}, "all"))
 	return secure.Handler(mux)
+}
+
+// asks reads the query string of a request strictly.
+func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		values, err := query.Parse(r.URL.RawQuery, known...)
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		fn(w, r, values)
+	}
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	body, _ := json.Marshal(map[string]string{"error": err.Error()}) // cannot fail: a string
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = w.Write(body) // a client that left is its own affair
 }
 
 // booksStatus is what /readyz?verbose of the traffic process shows of the books process.

@@ -102,7 +102,28 @@ type jobInfo struct {
 	Next     time.Time `json:"next,omitzero"`
 	Failing  int       `json:"failing"` // failures since the last success
 	Error    string    `json:"error,omitempty"`
-	catalogue.JobState
+	Served   time.Time `json:"served"` // everything that was due until then has been done
+	Runs     uint64    `json:"runs"`   // since the store was made
+	Failures uint64    `json:"failures"`
+	Recent   []jobRun  `json:"recent,omitempty"` // the newest first
+}
+
+// jobRun is a [catalogue.JobRun] as the API gives it.
+type jobRun struct {
+	Started  time.Time `json:"started"`
+	Duration int64     `json:"duration_us"`
+	Objects  int       `json:"objects"`
+	Rows     uint64    `json:"rows"`
+	Bytes    uint64    `json:"bytes"`
+	Error    string    `json:"error,omitempty"`
+}
+
+func recentRuns(state *catalogue.JobState) []jobRun {
+	var out []jobRun
+	for _, r := range slices.Backward(state.Recent) {
+		out = append(out, jobRun{r.Started, r.Duration.Microseconds(), r.Objects, r.Rows, r.Bytes, r.Error})
+	}
+	return out
 }
 
 // jobs answers GET /api/v1/jobs: what is scheduled, and how the last runs went.
@@ -119,9 +140,9 @@ func (b *books) jobs(w http.ResponseWriter, _ *http.Request) {
 			return
 		}
 		s := status.Job(name)
-		slices.Reverse(state.Recent) // the newest first
 		answer.Jobs = append(answer.Jobs, jobInfo{
-			Name: name, Schedule: schedules[name], Running: s.Running, Next: s.NextTry, Failing: s.ConsecutiveFailures, Error: s.LastError, JobState: state,
+			Name: name, Schedule: schedules[name], Running: s.Running, Next: s.NextTry, Failing: s.ConsecutiveFailures, Error: s.LastError,
+			Served: state.Served, Runs: state.Runs, Failures: state.Failures, Recent: recentRuns(&state),
 		})
 	}
 	reply(w, answer, nil)

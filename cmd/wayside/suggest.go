@@ -12,6 +12,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -28,7 +29,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 }
 
 func didYouMean(name string, candidates []string, prefix string) string {
-	if near := configs.Nearest(name, candidates); near != "" {
+	if near := query.Nearest(name, candidates); near != "" {
 		return ": did you mean " + prefix + near + "?"
 	}
 	return ""

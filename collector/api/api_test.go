@@ -81,7 +81,7 @@ func (m memPlans) Plans(_ context.Context, fn func(*catalogue.Plan) error) error
 func testHandler(rows RowSource) http.Handler {
 	return NewHandler(Options{
 		Rows: rows, Plans: memPlans{
-			{ID: 1, State: catalogue.Deleted, Key: "a", Rows: 5, ObjectBytes: 10, Blocks: []catalogue.BlockID{{Hour: 1}}},
+			{ID: 1, State: catalogue.Deleted, Key: "a", Hour: 2, Observed: 3 * time.Second, Rows: 5, ObjectBytes: 10, Blocks: []catalogue.BlockID{{Hour: 1}}},
 			{ID: 2, State: catalogue.Verified, Key: "b", Rows: 6},
 			{ID: 3, State: catalogue.Planned, Key: "c", Rows: 7},
 		},
@@ -225,6 +225,14 @@ func TestSeries(t *testing.T) {
 
 func TestArchives(t *testing.T) {
 	h := testHandler(nil)
+	body, _ := io.ReadAll(get(t, h, "/api/v1/archives").Body)
+	for text, want := range map[string]bool{
+		`"hour":"1970-01-01T02:00:00Z"`: true, `"observed_us":3000000`: true, "observed_ns": false, "blocks": false, `"hour":2`: false,
+	} {
+		if strings.Contains(string(body), text) != want {
+			t.Errorf("%s is in the answer: %v, want %v\n%s", text, !want, want, body)
+		}
+	}
 	answer := decode[archivesAnswer](t, get(t, h, "/api/v1/archives?limit=2"))
 	if answer.Objects != 3 || answer.Rows != 18 || len(answer.Archives) != 2 || answer.Archives[0].ID != 3 || answer.Archives[1].ID != 2 {
 		t.Errorf("%+v", answer)

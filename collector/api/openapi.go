@@ -133,8 +133,12 @@ func addProperties(to map[string]any, t reflect.Type) {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
+		case f.Anonymous && f.Type.Kind() == reflect.Pointer:
+			addProperties(to, f.Type.Elem())
 		case f.Anonymous && name == "":
 			addProperties(to, f.Type)
+		case f.Type == reflect.TypeFor[*struct{}](): // there to hide what is embedded
+			delete(to, name)
 		case name != "" && name != "-":
 			to[name] = schemaOf(f.Type)
 		}

@@ -38,11 +38,25 @@ func (h *handler) storage(r *http.Request) (any, error) {
 
 // archivesAnswer is the body of GET /api/v1/archives: the newest plans first, with totals over all of them.
 type archivesAnswer struct {
-	Objects  int               `json:"objects"` // in the catalogue; limit may list fewer
-	Rows     uint64            `json:"rows"`
-	Bytes    uint64            `json:"bytes"` // of the objects, where known
-	States   map[string]int    `json:"states"`
-	Archives []*catalogue.Plan `json:"archives"`
+	Objects  int            `json:"objects"` // in the catalogue; limit may list fewer
+	Rows     uint64         `json:"rows"`
+	Bytes    uint64         `json:"bytes"` // of the objects, where known
+	States   map[string]int `json:"states"`
+	Archives []archive      `json:"archives"`
+}
+
+// archive is a plan as the API gives it: times are RFC 3339, lengths of time in microseconds, and the blocks of the store, which are
+// the bulk of a plan, are nobody else's affair.
+type archive struct {
+	*catalogue.Plan
+	Hour     time.Time `json:"hour"`
+	Blocks   *struct{} `json:"blocks,omitempty"`
+	Observed int64     `json:"observed_us,omitempty"`
+	Nanos    *struct{} `json:"observed_ns,omitempty"`
+}
+
+func archiveOf(p *catalogue.Plan) archive {
+	return archive{Plan: p, Hour: hourTime(p.Hour), Observed: p.Observed.Microseconds()}
 }
 
 var archivesParams = []string{"limit", "state"}
@@ -62,7 +76,7 @@ func (h *handler) archives(r *http.Request) (any, error) {
 	if h.Plans == nil {
 		return nil, ErrUnavailable
 	}
-	answer := archivesAnswer{States: map[string]int{}}
+	answer := archivesAnswer{States: map[string]int{}, Archives: []archive{}}
 	ring := make([]*catalogue.Plan, 0, min(limit, 1024))
 	err := h.Plans.Plans(r.Context(), func(plan *catalogue.Plan) error {
 		answer.Objects++
@@ -73,7 +87,7 @@ func (h *handler) archives(r *http.Request) (any, error) {
 			return nil
 		}
 		kept := *plan
-		kept.Blocks = nil // local detail, and the bulk of a plan
+		kept.Blocks = nil // the bulk of a plan, and not shown
 		ring = append(ring, &kept)
 		if len(ring) >= 2*limit {
 			ring = ring[:copy(ring, ring[len(ring)-limit:])]
@@ -84,10 +98,7 @@ func (h *handler) archives(r *http.Request) (any, error) {
 		return nil, err
 	}
 	for i := len(ring) - 1; i >= max(0, len(ring)-limit); i-- {
-		answer.Archives = append(answer.Archives, ring[i])
-	}
-	if answer.Archives == nil {
-		answer.Archives = []*catalogue.Plan{}
+		answer.Archives = append(answer.Archives, archiveOf(ring[i]))
 	}
 	return answer, nil
 }

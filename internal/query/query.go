@@ -34,6 +34,17 @@ func Parse(raw string, known ...string) (Values, error) {
 	return values, nil
 }
 
+// Flag reads a parameter that is true or false; false where it is not given.
+func (v Values) Flag(name string) (bool, error) {
+	switch v[name] {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%s=%q must be true or false", name, v[name])
+}
+
 // add enters one "name=value" that begins at a byte of the query string.
 func (v Values) add(pair string, at int, known []string) error {
 	if i := strings.IndexByte(pair, ';'); i >= 0 {
@@ -80,21 +91,25 @@ func unknown(name string, known []string) error {
 		return fmt.Errorf("unknown parameter %q: this endpoint takes no parameters", name)
 	}
 	hint := ""
-	if like := Suggest(name, known); like != "" {
+	if like := Nearest(strings.ToLower(name), known); like != "" {
 		hint = fmt.Sprintf("did you mean %q? ", like)
 	}
 	return fmt.Errorf("unknown parameter %q: %sknown are %s", name, hint, strings.Join(known, ", "))
 }
 
-// Suggest returns the known word that a mistyped one is probably meant to be, or "". Case does not count.
-func Suggest(word string, known []string) string {
+// Nearest returns the known word that a mistyped one is most likely meant to be, or nothing if none is near.
+func Nearest(word string, known []string) string {
 	const wordBytesMax = 64 // no known word is as long; what is longer costs time only
 	if len(word) > wordBytesMax {
 		return ""
 	}
-	best, least := "", 3
-	for _, k := range known {
-		if d := distance(strings.ToLower(word), k); d < least && d < len(k) {
+	best, least := "", max(2, len(word)/4)+1
+	for _, k := range slices.Sorted(slices.Values(known)) {
+		d := distance(word, k)
+		if word != "" && strings.HasPrefix(k, word) { // a word cut short: archive.access_key for archive.access_key_file
+			d = 1
+		}
+		if d < least && d < len(k) {
 			best, least = k, d
 		}
 	}

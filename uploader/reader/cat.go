@@ -17,9 +17,9 @@ type Filter struct {
 	Range
 	Service, Instance string // whole names
 	Method            string
-	Path              string // the template it was counted under, or the path as received; a trailing * makes it a prefix
+	Path              string          // the template it was counted under, or the path as received; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
-	Drops             bool // drop records too, where nothing but time, service and instance is asked for
+	Drops             bool            // drop records too, where nothing but time, service and instance is asked for
 }
 
 // wantsObject reports whether an object may hold wanted events.

@@ -2,7 +2,8 @@
 
 export interface Latency { p50: number; p90: number; p95: number; p99: number; max: number; mean: number; p999: number }
 export interface Figures {
-  count: number; rate: number; errors: number; streams: number; error_types?: Record<string, number>; status: Record<string, number>;
+  count: number; rate: number; seconds: number; errors: number; // rate is count by the seconds that are covered
+  streams: number; error_types?: Record<string, number>; status: Record<string, number>;
   dropped?: Record<string, number>; // of everything only: what was dropped has no path
   bytes_in: number; bytes_out: number; latency_us: Latency;
 }
@@ -32,10 +33,10 @@ export interface Storage {
 }
 export interface Archives {
   objects: number; rows: number; bytes: number; states: Record<string, number>;
-  archives: { id: number; state: string; key: string; rows: number; object_bytes: number; hour?: number }[];
+  archives: { id: number; state: string; key: string; rows: number; object_bytes: number; hour: string }[];
 }
 
-export interface JobRun { started: string; duration_ns: number; objects: number; rows: number; bytes: number; error?: string }
+export interface JobRun { started: string; duration_us: number; objects: number; rows: number; bytes: number; error?: string }
 export interface Job {
   name: string; schedule: string; running: boolean; next?: string; failing: number; error?: string; runs: number; failures: number;
   recent?: JobRun[]; // the newest first

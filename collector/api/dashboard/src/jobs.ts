@@ -36,7 +36,7 @@ function result(j: Job): string {
   const last = j.recent?.[0];
   if (!last) return "–";
   if (last.error) return "Failed: " + last.error;
-  const took = f.micros(last.duration_ns / 1000);
+  const took = f.micros(last.duration_us);
   return last.objects > 0 || last.rows > 0 ? `${f.plural(last.rows, "event", "events")} in ${f.plural(last.objects, "object", "objects")}, took ${took}` : `Nothing to do, took ${took}`;
 }
 

@@ -58,7 +58,7 @@ export function link(s: State): string {
 
 export interface Span { from: Date; to: Date; hours: number }
 
-/** The range of hours asked for. Statistics are kept by the hour, so the end is the end of the present hour. */
+/** The range of hours asked for. Statistics are kept by the hour, so it begins with the hour in which it begins, and ends with the present one. */
 export function span(s: State, now: Date = new Date()): Span {
   const hour = 3_600_000;
   if (s.range === "custom") {
@@ -68,7 +68,7 @@ export function span(s: State, now: Date = new Date()): Span {
   }
   const hours = ranges.find((r) => r.id === s.range)!.hours;
   const to = Math.floor(now.getTime() / hour) * hour + hour;
-  return { from: new Date(to - hours * hour), to: new Date(to), hours };
+  return { from: new Date(Math.floor(now.getTime() / hour - hours) * hour), to: new Date(to), hours };
 }
 
 /** A step that gives at most about 180 points. */

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -276,13 +275,12 @@ func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string
 		raw.Write(text) // a hash never fails
 		raw.Write([]byte{'\n'})
 		var line Line
-		if err := json.Unmarshal(text, &line); err != nil {
-			return fmt.Errorf("%w: %s: %s", ErrHeldDamaged, p.Key, printable(err.Error(), remoteTextMax))
-		}
-		if err := CheckSchema(p.Key, line.Schema); err != nil {
+		if err := ParseLine(text, &line, p.Hour, p.Epoch); errors.Is(err, ErrNewerFormat) {
 			return err
+		} else if err != nil {
+			return fmt.Errorf("%w: %s: line %d: %w", ErrHeldDamaged, p.Key, lines+1, err)
 		}
-		if n := len(runs); line.Epoch != p.Epoch || n > 0 && line.Seq <= runs[n-1].Last {
+		if n := len(runs); n > 0 && line.Seq <= runs[n-1].Last || len(runs) > RunsReadMax || len(u.builder.fold.rows) > RowNamesMax {
 			return fmt.Errorf("%w: %s: line %d is event %d of epoch %s", ErrHeldDamaged, p.Key, lines+1, line.Seq, line.Epoch)
 		}
 		e, name := line.Event(), line.Row()

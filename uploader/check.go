@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/verify"
@@ -53,7 +52,7 @@ func checkObject(ctx context.Context, p *catalogue.Plan, t Target) error {
 	}
 	rawMax := p.RawBytes
 	if rawMax == 0 { // an entry that was made again from the archive does not know
-		rawMax = math.MaxInt64
+		rawMax = RawBytesMax
 	}
 	found, err := digest(body, rawMax)
 	if err = errors.Join(err, body.Close()); err != nil {
@@ -86,7 +85,7 @@ func checkStatistics(ctx context.Context, p *catalogue.Plan, t Target) error {
 		return err
 	}
 	raw := sha256.New()
-	found, err := digestRaw(body, math.MaxInt64, raw)
+	found, err := digestRaw(body, RawBytesMax, raw)
 	if err = errors.Join(err, body.Close()); err != nil {
 		return err
 	}

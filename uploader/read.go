@@ -1,7 +1,6 @@
 package uploader
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -64,8 +62,10 @@ func (l *Line) Event() event.Event {
 	e := event.Event{
 		TimeMicros: l.Time.UnixMicro(), Kind: event.KindRequest, Status: uint16(l.Status), //nolint:gosec // three digits
 		DurationMicros: l.Duration, TTFBMicros: l.TTFB, RequestBytes: l.BytesIn, ResponseBytes: l.BytesOut,
-		Method: []byte(l.Method), Host: []byte(l.Host), Path: []byte(l.Path), Upstream: []byte(l.Upstream), Protocol: []byte(l.Protocol),
-		Client: []byte(l.Client), TraceID: []byte(l.TraceID), ErrorType: []byte(l.ErrorType),
+		Method: restored(l.Method, event.MethodBytesMax), Host: restored(l.Host, event.HostBytesMax), Path: restored(l.Path, event.PathBytesMax),
+		Upstream: restored(l.Upstream, event.UpstreamBytesMax), Protocol: restored(l.Protocol, event.ProtocolBytesMax),
+		Client: restored(l.Client, event.ClientBytesMax), TraceID: restored(l.TraceID, event.TraceIDBytesMax),
+		ErrorType: restored(l.ErrorType, event.ErrorTypeBytesMax),
 	}
 	switch l.Kind {
 	case event.KindStream.String():
@@ -76,7 +76,8 @@ func (l *Line) Event() event.Event {
 	return e
 }
 
-// ReadLines calls fn for each line of an object, without its line feed. The slice is valid during the call.
+// ReadLines calls fn for each line of an object, without its line feed. The slice is valid during the call. The error wraps
+// [ErrDamaged] if the object is to blame.
 func ReadLines(ctx context.Context, t Target, key string, fn func(line []byte) error) error {
 	body, meta, err := t.Get(ctx, key)
 	if err != nil {
@@ -86,40 +87,20 @@ func ReadLines(ctx context.Context, t Target, key string, fn func(line []byte) e
 	if err := CheckFormat(key, meta); err != nil {
 		return err
 	}
-	zip, err := gzip.NewReader(body)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", key, err)
-	}
-	r := bufio.NewReaderSize(zip, flushBytes)
-	var long []byte // a line that does not fit into r
-	for {
-		part, err := r.ReadSlice('\n')
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			long = append(long, part...)
-			continue
-		case errors.Is(err, io.EOF) && len(part)+len(long) == 0:
-			return nil
-		case err != nil:
-			return fmt.Errorf("read %s: %w", key, truncated(err))
+	r, err := NewLineReader(body, meta)
+	for err == nil {
+		var line []byte
+		if line, err = r.Next(); err != nil {
+			break
 		}
-		if len(long) > 0 {
-			long = append(long, part...)
-			part = long
-		}
-		if err := fn(part[:len(part)-1]); err != nil {
+		if err := fn(line); err != nil {
 			return err
 		}
-		long = long[:0]
 	}
-}
-
-// truncated makes the end of file an error, where it comes in the middle of a line.
-func truncated(err error) error {
 	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+		return nil
 	}
-	return err
+	return fmt.Errorf("read %s: %w", key, err)
 }
 
 // ReadObject calls fn for each line of an object, decoded. The line is reused.

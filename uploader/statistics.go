@@ -206,16 +206,21 @@ type StatsLine struct {
 // ParseStats reads one line of a statistics object into a row. It refuses a newer schema, and rows whose parts do not add
 // up.
 func ParseStats(text []byte) (stats.Key, *stats.Row, error) {
+	key, row, _, err := parseStats(text)
+	return key, row, err
+}
+
+func parseStats(text []byte) (stats.Key, *stats.Row, uuid.UUID, error) {
 	var l StatsLine
 	d := json.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&l); err != nil {
-		return stats.Key{}, nil, fmt.Errorf("statistics line: %w", err)
+		return stats.Key{}, nil, l.Epoch, damagedf("statistics line: %w", err)
 	}
 	if err := CheckSchema("statistics line", l.Schema); err != nil {
-		return stats.Key{}, nil, err
+		return stats.Key{}, nil, l.Epoch, err
 	}
 	if l.Schema < 1 {
-		return stats.Key{}, nil, fmt.Errorf("statistics line: schema_version %d", l.Schema)
+		return stats.Key{}, nil, l.Epoch, damagedf("statistics line: schema_version %d", l.Schema)
 	}
 	key := stats.Key{Hour: l.Hour.Unix() / 3600, Host: l.Host, Method: l.Method, Label: l.Template}
 	r := &stats.Row{
@@ -231,13 +236,13 @@ func ParseStats(text []byte) (stats.Key, *stats.Row, error) {
 	r.Latency.AddBelow(l.Below1us)
 	for _, b := range l.Bins {
 		if err := r.Latency.AddBin(b.Bin, b.Count); err != nil {
-			return key, nil, fmt.Errorf("statistics line: %w", err)
+			return key, nil, l.Epoch, damagedf("statistics line: %w", err)
 		}
 	}
 	// The row's own decoder knows what adds up.
 	encoded, _ := r.AppendBinary(nil) // its error is always nil
 	if err := r.Decode(encoded); err != nil {
-		return key, nil, fmt.Errorf("statistics line: %w", err)
+		return key, nil, l.Epoch, damagedf("statistics line: %w", err)
 	}
-	return key, r, nil
+	return key, r, l.Epoch, nil
 }

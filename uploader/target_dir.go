@@ -85,7 +85,7 @@ func (t *dirTarget) Get(_ context.Context, key string) (io.ReadCloser, map[strin
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", key, notFound(err))
 	}
@@ -146,7 +146,7 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if d.IsDir() || !strings.HasSuffix(name, objectSuffix) {
+		if !d.Type().IsRegular() || !strings.HasSuffix(name, objectSuffix) {
 			return nil
 		}
 		rel, err := filepath.Rel(t.root, name)
@@ -175,17 +175,40 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 	return nil
 }
 
+// metaFileMax bounds a metadata file: its runs are the one thing in it that can be long.
+const metaFileMax = 1 << 20
+
+// openRegular opens a file, and nothing that would hang or never end.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // below the archive's own directory
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(damagedf("%s is no file", filepath.Base(name)), err, f.Close())
+	}
+	return f, nil
+}
+
 func readMeta(name string) (map[string]string, error) {
-	text, err := os.ReadFile(name + metaSuffix)
+	f, err := openRegular(name + metaSuffix)
 	if err != nil {
 		return nil, notFound(err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, metaFileMax+1))
+	if err != nil {
+		return nil, dirHint(err)
+	}
+	if len(text) > metaFileMax {
+		return nil, damagedf("metadata file %s is larger than %d bytes", filepath.Base(name)+metaSuffix, metaFileMax)
 	}
 	var meta map[string]string
 	if err = json.Unmarshal(text, &meta); err == nil && !bytes.HasSuffix(text, []byte("\n")) {
 		err = io.ErrUnexpectedEOF // only the last byte is missing, but somebody took it
 	}
 	if err != nil {
-		return nil, fmt.Errorf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
+		return nil, damagedf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
 	}
 	return meta, nil
 }

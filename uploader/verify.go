@@ -54,7 +54,7 @@ func digest(r io.Reader, rawMax uint64) (*built, error) { return digestRaw(r, ra
 func digestRaw(r io.Reader, rawMax uint64, raw io.Writer) (*built, error) {
 	d := &built{}
 	object := &countingHash{w: io.Discard, h: sha256.New()}
-	tee := io.TeeReader(r, object)
+	tee := io.TeeReader(io.LimitReader(r, int64(min(rawMax, RawBytesMax)+overheadBytes)), object) //nolint:gosec // far below 2^63
 	zip, err := gzip.NewReader(tee)
 	if err != nil {
 		return nil, err

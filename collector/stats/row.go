@@ -181,6 +181,11 @@ func (r *Row) Reset() {
 	*r = Row{Status: r.Status[:0], ErrorTypes: r.ErrorTypes[:0], Latency: r.Latency}
 }
 
+// MemoryBytes is about what the row takes in memory.
+func (r *Row) MemoryBytes() int {
+	return 320 + 16*cap(r.Status) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
+}
+
 // Quantile is the latency in microseconds below which the share q of all responses lies, within 1.1 % and never above
 // the largest; 0 for an empty row.
 func (r *Row) Quantile(q float64) uint64 {

@@ -3,11 +3,12 @@ package reader
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"strings"
+	"time"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/uploader"
 )
@@ -54,43 +55,73 @@ func (f *Filter) wantsPath(l *uploader.Line) bool {
 // errEnough ends a walk that has found what it wanted.
 var errEnough = errors.New("enough")
 
+// Catted is what [Cat] did.
+type Catted struct {
+	Lines    uint64    // written
+	Repeated uint64    // lines left out, because an object before had the event
+	Problems []Problem // objects that could not be read to their end
+}
+
 // Cat writes the lines that the filter wants to w, as they stand in the archive: hour by hour, within an hour object by
-// object. limit ends it after so many lines; 0 means no limit. It returns the number of lines written.
-func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (uint64, error) {
-	out := bufio.NewWriterSize(w, readBytes)
-	var written uint64
+// object, each event once. limit ends it after so many lines; 0 means no limit. An object that is damaged is reported, and the
+// others are read all the same.
+func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*Catted, error) {
+	c := &catter{f: f, w: bufio.NewWriterSize(w, readBytes), limit: limit, out: &Catted{}}
 	err := List(ctx, t, f.Range, func(o Object) error {
 		if !f.wantsObject(&o) {
 			return nil
 		}
-		all := f.everything(&o)
-		var line uploader.Line
-		_, err := Scan(ctx, t, o.Key, func(text []byte) error {
-			if !all {
-				line = uploader.Line{}
-				if err := json.Unmarshal(text, &line); err != nil {
-					return err
-				}
-				if !f.wants(&line) {
-					return nil
-				}
-			}
-			if _, err := out.Write(text); err != nil {
-				return err
-			}
-			if err := out.WriteByte('\n'); err != nil {
-				return err
-			}
-			written++
-			if limit > 0 && written >= limit {
-				return errEnough
-			}
+		err := c.object(ctx, t, &o)
+		if skippable(err) {
+			c.out.Problems = append(c.out.Problems, Problem{o.Key, trim(o.Key, err)})
 			return nil
-		})
+		}
 		return err
 	})
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return written, errors.Join(err, out.Flush())
+	return c.out, errors.Join(err, c.w.Flush())
+}
+
+type catter struct {
+	f     Filter
+	w     *bufio.Writer
+	limit uint64
+	out   *Catted
+
+	hour time.Time
+	seen covered // of this hour
+}
+
+func (c *catter) object(ctx context.Context, t uploader.Target, o *Object) error {
+	if !c.hour.Equal(o.Hour) {
+		c.hour, c.seen = o.Hour, covered{}
+	}
+	before := c.seen[o.Epoch]
+	all := c.f.everything(o)
+	contents, err := scanEvents(ctx, t, o.Key, func(text []byte, l *uploader.Line) error {
+		if !all && !c.f.wants(l) {
+			return nil
+		}
+		if catalogue.Contains(before, l.Seq) {
+			c.out.Repeated++
+			return nil
+		}
+		if _, err := c.w.Write(text); err != nil {
+			return err
+		}
+		if err := c.w.WriteByte('\n'); err != nil {
+			return err
+		}
+		c.out.Lines++
+		if c.limit > 0 && c.out.Lines >= c.limit {
+			return errEnough
+		}
+		return nil
+	})
+	if contents != nil {
+		c.seen.add(o.Epoch, contents.Runs)
+	}
+	return err
 }

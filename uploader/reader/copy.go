@@ -1,16 +1,17 @@
 package reader
 
 import (
-	"bytes"
 	"container/heap"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"slices"
 
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -18,6 +19,7 @@ import (
 type CopyOptions struct {
 	Range             // whole hours: an object is copied or not
 	Service, Instance string
+	TempDir           string // for one object at a time; empty means the system's
 	Progress          func(done, total int, key string)
 }
 
@@ -28,83 +30,161 @@ type Copied struct {
 	Rows    uint64   `json:"rows"`
 	Lines   uint64   `json:"lines"`
 	Events  []Object `json:"-"` // the event objects, in the order of hours
+	// Repeated are objects with events that others have too. One whose events are all in others was not copied.
+	Repeated []Repeated `json:"repeated,omitempty"`
+	Problems []Problem  `json:"problems,omitempty"` // objects that are damaged; they were not copied
 }
 
 // Copy copies event objects and their statistics from one target to another, and reads each copy back: it must be the
-// bytes that were read, and hold what its metadata says. An object is held in memory while it is copied. Copying again is
-// harmless.
+// bytes that were read, and hold what its metadata says. Before that it is read once, so that nothing damaged is copied. Copying
+// again is harmless.
 func Copy(ctx context.Context, from, to uploader.Target, o CopyOptions) (*Copied, error) {
-	out := &Copied{}
+	c := copying{from: from, to: to, o: o, out: &Copied{}, done: covered{}}
+	var objects []Object
 	err := List(ctx, from, o.Range, func(obj Object) error {
 		if (o.Service == "" || o.Service == obj.Service) && (o.Instance == "" || o.Instance == obj.Instance) {
-			out.Events = append(out.Events, obj)
+			objects = append(objects, obj)
 		}
 		return nil
 	})
 	if err != nil {
-		return out, err
+		return c.out, err
 	}
-	for i := range out.Events {
-		key := out.Events[i].Key
+	c.shared = overlaps(objects, func(o *Object) *Object { return o })
+	copied := map[string]*Object{}
+	for i := range objects {
+		obj := &objects[i]
 		if o.Progress != nil {
-			o.Progress(i, len(out.Events), key)
+			o.Progress(i, len(objects), obj.Key)
 		}
-		c, err := copyObject(ctx, from, to, key, true)
-		if err != nil {
-			return out, err
+		did, err := c.events(ctx, obj)
+		if err := c.skip(obj.Key, err); err != nil {
+			return c.out, err
 		}
-		out.Objects++
-		out.Bytes += c.Bytes
-		out.Rows += c.Rows
-		out.Lines += c.Lines
-	}
-	wanted := map[string]bool{}
-	for i := range out.Events {
-		wanted[out.Events[i].Key] = true
+		if err == nil && did {
+			copied[obj.Key] = obj
+			c.out.Events = append(c.out.Events, *obj)
+		}
 	}
 	err = from.List(ctx, uploader.StatsPrefix, func(info uploader.ObjectInfo) error {
-		if !wanted[uploader.EventsKey(info.Key)] {
+		obj := copied[uploader.EventsKey(info.Key)]
+		if obj == nil {
 			return nil
 		}
-		c, err := copyObject(ctx, from, to, info.Key, false)
-		if err == nil {
-			out.Bytes += c.Bytes
-		}
-		return err
+		return c.skip(info.Key, c.statistics(ctx, obj, info.Size))
 	})
-	return out, err
+	return c.out, err
 }
 
-func copyObject(ctx context.Context, from, to uploader.Target, key string, numbered bool) (*Contents, error) {
-	body, meta, err := from.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	content, err := io.ReadAll(body)
-	if cerr := body.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
-	}
-	if err := uploader.CheckFormat(key, meta); err != nil {
-		return nil, err
-	}
-	if err := to.Put(ctx, key, bytes.NewReader(content), int64(len(content)), meta); err != nil {
-		return nil, err
-	}
-	c, err := scan(ctx, to, key, numbered, nil)
-	if err != nil {
-		return nil, err
-	}
-	if want := meta[uploader.MetaRawSHA256]; c.RawSHA256 != want || c.Bytes != uint64(len(content)) {
-		return nil, fmt.Errorf("%s: its content has hash %s, its metadata says %s: see wayside archive verify", key, c.RawSHA256, want)
-	}
-	return c, nil
+type copying struct {
+	from, to uploader.Target
+	o        CopyOptions
+	out      *Copied
+	shared   map[string]bool // keys of objects whose events others may have
+	done     covered         // what those hold that were copied
 }
 
-// Merge calls fn with every line of the objects of one epoch in the order of sequence numbers, whichever object holds it.
-// Only objects whose numbers overlap are open at the same time. The line is valid during the call.
+// skip takes an error that is the fault of one object.
+func (c *copying) skip(key string, err error) error {
+	if !skippable(err) {
+		return err
+	}
+	c.out.Problems = append(c.out.Problems, Problem{key, trim(key, err)})
+	return nil
+}
+
+// events copies an event object, unless all that it holds has been copied.
+func (c *copying) events(ctx context.Context, o *Object) (did bool, err error) {
+	repeated := uint64(0)
+	before := c.done[o.Epoch]
+	found, err := scanEvents(ctx, c.from, o.Key, func(_ []byte, l *uploader.Line) error {
+		if l.Kind != "drop" && catalogue.Contains(before, l.Seq) {
+			repeated++
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	whole := c.done.whole(o.Epoch, found.Runs)
+	if repeated > 0 || whole {
+		c.out.Repeated = append(c.out.Repeated, Repeated{Key: o.Key, Responses: repeated, Of: found.Rows})
+	}
+	if whole {
+		return false, nil
+	}
+	if err := c.object(ctx, o.Key, o.Size, found); err != nil {
+		return false, err
+	}
+	if c.shared[o.Key] {
+		c.done.add(o.Epoch, found.Runs)
+	}
+	c.out.Objects++
+	c.out.Bytes += found.Bytes
+	c.out.Rows += found.Rows - repeated
+	c.out.Lines += found.Lines - repeated
+	return true, nil
+}
+
+func (c *copying) statistics(ctx context.Context, o *Object, size int64) error {
+	found, err := scanStatistics(ctx, c.from, o, func(stats.Key, *stats.Row) error { return nil })
+	if err == nil {
+		err = c.object(ctx, uploader.StatsKey(o.Key), size, found)
+	}
+	if err == nil {
+		c.out.Bytes += found.Bytes
+	}
+	return err
+}
+
+// object copies an object that was read once, and reads the copy.
+func (c *copying) object(ctx context.Context, key string, size int64, found *Contents) error {
+	if err := found.asAnnounced(); err != nil {
+		return err
+	}
+	body, meta, err := c.from.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	file, err := fetch(body, c.o.TempDir, size)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return fmt.Errorf("read %s: %w", key, err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := c.to.Put(ctx, key, file, size, meta); err != nil {
+		return err
+	}
+	copied, err := scan(ctx, c.to, key, func(*Contents, []byte) error { return nil })
+	if err == nil && (copied.SHA256 != found.SHA256 || copied.RawSHA256 != found.RawSHA256) {
+		err = fmt.Errorf("%s: %w: the copy is %s, hash %s was read before", key, errChanged, copied.SHA256, found.SHA256)
+	}
+	return err
+}
+
+// fetch reads an object of a known size into a file that is gone when it is closed.
+func fetch(body io.Reader, dir string, size int64) (*os.File, error) {
+	file, err := os.CreateTemp(dir, ".wayside-copy-*")
+	if err != nil {
+		return nil, err
+	}
+	err = os.Remove(file.Name())
+	if err == nil {
+		var n int64
+		if n, err = io.Copy(file, io.LimitReader(body, size+1)); err == nil && n != size {
+			err = damagedf("it has not the %d bytes that the list of objects says", size)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// mergeOpenMax bounds the objects of one epoch that overlap at one sequence number.
+const mergeOpenMax = 256
+
+// Merge calls fn with every line of the objects of one epoch in the order of sequence numbers, whichever object holds it, and once
+// if several do. Only objects whose numbers overlap are open at the same time, at most 256. The line is valid during the call.
 func Merge(ctx context.Context, t uploader.Target, objects []Object, fn func(o *Object, l *uploader.Line) error) error {
 	m := merge{ctx: ctx, t: t, waiting: slices.Clone(objects)}
 	defer m.close()
@@ -114,7 +194,7 @@ func Merge(ctx context.Context, t uploader.Target, objects []Object, fn func(o *
 		}
 		return 1
 	})
-	for {
+	for last := uint64(0); ; {
 		for len(m.waiting) > 0 && (len(m.open) == 0 || m.waiting[0].First <= m.open[0].line.Seq) {
 			if err := m.begin(&m.waiting[0]); err != nil {
 				return err
@@ -124,8 +204,11 @@ func Merge(ctx context.Context, t uploader.Target, objects []Object, fn func(o *
 		if len(m.open) == 0 {
 			return nil
 		}
-		if err := fn(m.open[0].object, m.open[0].line); err != nil {
-			return err
+		if next := m.open[0].line; next.Seq != last {
+			last = next.Seq
+			if err := fn(m.open[0].object, next); err != nil {
+				return err
+			}
 		}
 		if err := m.next(); err != nil {
 			return err
@@ -149,10 +232,13 @@ type merge struct {
 	open    []*stream
 }
 
-func (m *merge) Len() int           { return len(m.open) }
-func (m *merge) Less(i, j int) bool { return m.open[i].line.Seq < m.open[j].line.Seq }
-func (m *merge) Swap(i, j int)      { m.open[i], m.open[j] = m.open[j], m.open[i] }
-func (m *merge) Push(x any)         { m.open = append(m.open, x.(*stream)) } //nolint:forcetypeassert // heap.Push of this file
+func (m *merge) Len() int { return len(m.open) }
+func (m *merge) Less(i, j int) bool {
+	a, b := m.open[i], m.open[j]
+	return a.line.Seq < b.line.Seq || a.line.Seq == b.line.Seq && a.object.Key < b.object.Key
+}
+func (m *merge) Swap(i, j int) { m.open[i], m.open[j] = m.open[j], m.open[i] }
+func (m *merge) Push(x any)    { m.open = append(m.open, x.(*stream)) } //nolint:forcetypeassert // heap.Push of this file
 func (m *merge) Pop() any {
 	last := m.open[len(m.open)-1]
 	m.open = m.open[:len(m.open)-1]
@@ -160,6 +246,9 @@ func (m *merge) Pop() any {
 }
 
 func (m *merge) begin(o *Object) error {
+	if len(m.open) == mergeOpenMax {
+		return damagedf("more than %d objects of epoch %s hold the same sequence numbers", mergeOpenMax, o.Epoch)
+	}
 	object := *o
 	s := &stream{object: &object}
 	s.pull, s.stop = iter.Pull2(lines(m.ctx, m.t, object.Key))
@@ -204,15 +293,9 @@ func (s *stream) step() (bool, error) {
 // lines are the lines of an object; the last element may be an error.
 func lines(ctx context.Context, t uploader.Target, key string) iter.Seq2[*uploader.Line, error] {
 	return func(yield func(*uploader.Line, error) bool) {
-		_, err := Scan(ctx, t, key, func(text []byte) error {
-			line := &uploader.Line{}
-			if err := json.Unmarshal(text, line); err != nil {
-				return err
-			}
-			if err := uploader.CheckSchema(key, line.Schema); err != nil {
-				return err
-			}
-			if !yield(line, nil) {
+		_, err := scanEvents(ctx, t, key, func(_ []byte, l *uploader.Line) error {
+			line := *l
+			if !yield(&line, nil) {
 				return errEnough
 			}
 			return nil

@@ -185,8 +185,8 @@ func TestCatFilters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			n, err := reader.Cat(t.Context(), l.target, c.filter, &out, c.limit)
-			if err != nil || n != c.want || uint64(strings.Count(out.String(), "\n")) != c.want {
-				t.Fatalf("%d lines (%d written), %v; want %d", n, strings.Count(out.String(), "\n"), err, c.want)
+			if err != nil || n.Lines != c.want || n.Repeated > 0 || len(n.Problems) > 0 || uint64(strings.Count(out.String(), "\n")) != c.want {
+				t.Fatalf("%+v (%d written), %v; want %d", n, strings.Count(out.String(), "\n"), err, c.want)
 			}
 			for line := range strings.Lines(out.String()) {
 				if !json.Valid([]byte(line)) {

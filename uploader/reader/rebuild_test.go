@@ -81,7 +81,7 @@ func TestRebuildEqualsTheStore(t *testing.T) {
 	})
 }
 
-func TestRebuildRefusesDamage(t *testing.T) {
+func TestRebuildLeavesDamageOut(t *testing.T) {
 	for _, origin := range []reader.Origin{reader.FromStatistics, reader.FromEvents} {
 		l := newLibrary(t)
 		name := l.files(t)[0]
@@ -96,9 +96,21 @@ func TestRebuildRefusesDamage(t *testing.T) {
 		if err := os.WriteFile(name+".json", content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := reader.Rebuild(t.Context(), l.target, reader.RebuildOptions{From: origin}); err == nil || !strings.Contains(err.Error(), "archive verify") {
-			t.Errorf("%s: %v", origin, err)
+		built, err := reader.Rebuild(t.Context(), l.target, reader.RebuildOptions{From: origin})
+		if err != nil || len(built.Problems) != 1 || !strings.Contains(built.Problems[0].String(), "archive verify") || built.Responses >= 1998 || built.Responses == 0 {
+			t.Errorf("%s: %+v, %v", origin, built, err)
 		}
+	}
+}
+
+// TestDamagedStatisticsAreMadeFromEvents, if those are there, and reported.
+func TestDamagedStatisticsAreMadeFromEvents(t *testing.T) {
+	l := newLibrary(t)
+	if err := os.WriteFile(strings.Replace(l.files(t)[0], "/v1/", "/v1/stats/", 1), []byte("gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if built := wantRows(t, l, reader.RebuildOptions{}); built.FromEvents != 1 || len(built.Problems) != 1 {
+		t.Errorf("%+v", built)
 	}
 }
 

@@ -44,12 +44,18 @@ type Object struct {
 	Last     uint64    `json:"last"`
 }
 
+// keyBytesMax is the longest key that S3 allows.
+const keyBytesMax = 1024
+
 // ErrKey says that a key is not that of an event object.
 var ErrKey = errors.New("not the key of an event object")
 
 // ParseKey takes the key of an event object apart. The error wraps [ErrKey].
 func ParseKey(key string) (Object, error) {
 	o := Object{Key: key}
+	if len(key) > keyBytesMax {
+		return o, fmt.Errorf("%w: it has %d bytes", ErrKey, len(key))
+	}
 	parts := strings.Split(key, "/")
 	if len(parts) != 4 || parts[0] != "v1" {
 		return o, fmt.Errorf("%w: %s", ErrKey, key)
@@ -76,6 +82,9 @@ func ParseKey(key string) (Object, error) {
 	if err == nil {
 		o.Last, err = strconv.ParseUint(last, 10, 64)
 	}
+	if err == nil && (o.First == 0 || o.Last < o.First) {
+		err = fmt.Errorf("sequence numbers %d to %d", o.First, o.Last)
+	}
 	if err != nil {
 		return o, fmt.Errorf("%w: %s: %w", ErrKey, key, err)
 	}
@@ -88,6 +97,7 @@ const daysMax = 62
 // List calls fn for each event object whose hour the range touches, in order of keys, which is the order of hours. Files
 // that are not event objects are passed over.
 func List(ctx context.Context, t uploader.Target, r Range, fn func(Object) error) error {
+	n := 0
 	for _, prefix := range prefixes(r) {
 		err := t.List(ctx, prefix, func(info uploader.ObjectInfo) error {
 			o, err := ParseKey(info.Key)
@@ -95,11 +105,25 @@ func List(ctx context.Context, t uploader.Target, r Range, fn func(Object) error
 				return nil //nolint:nilerr // somebody else's file, which is none of our business
 			}
 			o.Size = info.Size
+			n++
+			if err := tooMany(n); err != nil {
+				return err
+			}
 			return fn(o)
 		})
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// objectsMax bounds what one command looks at, because it is held in memory: 30 instances that archive hourly take four years.
+const objectsMax = 1 << 20
+
+func tooMany(n int) error {
+	if n > objectsMax {
+		return fmt.Errorf("more than %d objects: give --from and --to", objectsMax)
 	}
 	return nil
 }

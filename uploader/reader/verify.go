@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -132,10 +131,10 @@ func (v *verifier) object(ctx context.Context, o *Object) error {
 	case errors.Is(err, uploader.ErrNotFound):
 		v.problem(o.Key, "vanished while it was checked")
 		return nil
-	case err != nil && c == nil:
+	case err != nil && c == nil && !skippable(err):
 		return err // the target, not the object
 	case err != nil:
-		v.problem(o.Key, "%s", strings.TrimPrefix(err.Error(), o.Key+": "))
+		v.problem(o.Key, "%s", trim(o.Key, err))
 		return nil
 	}
 	r.Lines += c.Lines
@@ -233,10 +232,13 @@ func sortedPlans(m map[string]*catalogue.Plan) []*catalogue.Plan {
 // union reports sequence numbers that stand in two objects.
 func (v *verifier) union() {
 	v.report.Epochs = len(v.runs)
+	told := map[[2]string]bool{}
 	for epoch, runs := range v.runs {
 		slices.SortFunc(runs, func(a, b keyedRun) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.key, b.key)) })
 		for i := 1; i < len(runs); i++ {
-			if before := runs[i-1]; runs[i].First <= before.Last && runs[i].key != before.key {
+			pair := [2]string{runs[i-1].key, runs[i].key}
+			if before := runs[i-1]; runs[i].First <= before.Last && runs[i].key != before.key && !told[pair] {
+				told[pair] = true
 				v.problem(runs[i].key, "sequence numbers from %d of epoch %s stand in %s too", runs[i].First, epoch, before.key)
 			}
 			if runs[i].Last < runs[i-1].Last {

@@ -1,0 +1,45 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// SafeJSON returns a writer for JSON that a terminal may show: what [Safe] would replace is written as an escape, which means the
+// same to a program. Whole lines must be written for the last rune to come out.
+func SafeJSON(to io.Writer) io.Writer { return &jsonWriter{to: to} }
+
+type jsonWriter struct {
+	to   io.Writer
+	rest []byte // of a rune whose end has not come
+	out  []byte
+}
+
+func (w *jsonWriter) Write(p []byte) (int, error) {
+	text := append(w.rest, p...) //nolint:gocritic // rest is written again below
+	w.out = w.out[:0]
+	for len(text) > 0 {
+		if !utf8.FullRune(text) {
+			break
+		}
+		r, size := utf8.DecodeRune(text)
+		switch {
+		case r == '\n' || r != utf8.RuneError && showable(r):
+			w.out = append(w.out, text[:size]...)
+		case r == '\r' || r == '\t': // between values; inside of one they are escaped
+			w.out = append(w.out, ' ')
+		default:
+			for _, unit := range utf16.Encode([]rune{r}) {
+				w.out = fmt.Appendf(w.out, `\u%04x`, unit)
+			}
+		}
+		text = text[size:]
+	}
+	w.rest = append(w.rest[:0:0], text...)
+	if _, err := w.to.Write(w.out); err != nil {
+		return 0, err //nolint:wrapcheck // the caller's own
+	}
+	return len(p), nil
+}

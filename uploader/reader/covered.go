@@ -1,0 +1,72 @@
+package reader
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// A data directory that was put back to an earlier moment archives events a second time, in objects that are cut elsewhere. An event
+// is its epoch and sequence number: whoever adds up or prints takes each once.
+
+// covered is what objects that were read held: by epoch, ascending and disjoint.
+type covered map[uuid.UUID][]catalogue.Run
+
+// add notes runs of an epoch, ascending and disjoint among themselves.
+func (c covered) add(epoch uuid.UUID, runs []catalogue.Run) {
+	all := append(slices.Clone(c[epoch]), runs...)
+	slices.SortFunc(all, func(a, b catalogue.Run) int { return cmp.Compare(a.First, b.First) })
+	merged := all[:0]
+	for _, r := range all {
+		if n := len(merged); n > 0 && (r.First <= merged[n-1].Last || r.First == merged[n-1].Last+1) {
+			merged[n-1].Last = max(merged[n-1].Last, r.Last)
+			continue
+		}
+		merged = append(merged, r)
+	}
+	c[epoch] = merged
+}
+
+// whole reports whether there are runs and all of them are noted.
+func (c covered) whole(epoch uuid.UUID, runs []catalogue.Run) bool {
+	have := c[epoch]
+	if len(runs) == 0 {
+		return false
+	}
+	for _, r := range runs {
+		i, found := slices.BinarySearchFunc(have, r.First, func(h catalogue.Run, first uint64) int { return cmp.Compare(h.First, first) })
+		if !found {
+			i--
+		}
+		if i < 0 || have[i].Last < r.Last {
+			return false
+		}
+	}
+	return true
+}
+
+// overlaps returns which objects have bounds that another one of their epoch reaches into.
+func overlaps[T any](objects []T, object func(*T) *Object) map[string]bool {
+	byEpoch := map[uuid.UUID][]*Object{}
+	for i := range objects {
+		o := object(&objects[i])
+		byEpoch[o.Epoch] = append(byEpoch[o.Epoch], o)
+	}
+	out := map[string]bool{}
+	for _, list := range byEpoch {
+		slices.SortFunc(list, func(a, b *Object) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last)) })
+		var reaches *Object // the one that goes furthest so far
+		for _, o := range list {
+			if reaches != nil && o.First <= reaches.Last {
+				out[o.Key], out[reaches.Key] = true, true
+			}
+			if reaches == nil || o.Last > reaches.Last {
+				reaches = o
+			}
+		}
+	}
+	return out
+}

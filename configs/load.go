@@ -22,6 +22,10 @@ type LoadOptions struct {
 	// Flags maps a key's path (or a section's shorthand, such as data) to the value of its flag. Only flags that were
 	// given belong here.
 	Flags map[string]string
+	// Kept is what [Config.Kept] said when the data directory was last run, and KeptName the file that says so. All other sources
+	// are stronger.
+	Kept     map[string]string
+	KeptName string
 	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused; nil: names
 	// are compared only as they are written. What it cannot resolve is accepted, because that passes.
 	LookupHost func(host string) ([]string, error)
@@ -31,6 +35,20 @@ type LoadOptions struct {
 // small filesystem, secrets kept in files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
 // A missing upstream is not an error here: see RequireUpstream.
 func Load(o LoadOptions) (*Config, error) {
+	if len(o.Kept) == 0 {
+		return load(o, nil)
+	}
+	without := o
+	without.Kept = nil
+	now, err := Load(without)
+	if err != nil {
+		return nil, err
+	}
+	return load(o, now)
+}
+
+// load is Load; now is what it comes to without what was kept.
+func load(o LoadOptions, now *Config) (*Config, error) {
 	c := Default()
 	c.origins = origins{}
 	l := loader{keys: map[string]key{}, origins: c.origins, bad: map[string]bool{}}
@@ -43,6 +61,9 @@ func Load(o LoadOptions) (*Config, error) {
 		file = environ["WAYSIDE_CONFIG"]
 	}
 	l.readEnviron(environ, defaultPrefix, SourceDefault)
+	if now != nil {
+		l.readKept(o.Kept, now, o.KeptName)
+	}
 	if file != "" {
 		l.readFile(file)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -44,13 +45,37 @@ func newArchive() *cobra.Command {
 type archiveFlags struct {
 	finder
 	from, to string
+	bucket   string // "" not given, bucketHere without an address, else the archive's URL
 }
+
+// bucketHere is the value of --bucket without an address.
+const bucketHere = "here"
 
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
 	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+moment.Forms)
 	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment: as --from")
+	cmd.Flags().StringVar(&f.bucket, "bucket", "", "do without any catalogue; with a URL, read this archive alone")
+	cmd.Flags().Lookup("bucket").NoOptDefVal = bucketHere
+	cmd.Args = f.bucketArg
+}
+
+// bucketArg takes the address behind --bucket, which may stand without the sign =.
+func (f *archiveFlags) bucketArg(cmd *cobra.Command, args []string) error {
+	if f.bucket == bucketHere && len(args) == 1 {
+		f.bucket, args = args[0], nil
+	}
+	if f.bucket == bucketHere || f.bucket == "" {
+		return noArgs(cmd, args)
+	}
+	if f.admin != "" || cmd.Flags().Changed("archive") {
+		return &usageError{errors.New("--bucket with a URL names the archive: leave out --archive and --admin"), exampleOf(cmd)}
+	}
+	if err := cmd.Flags().Set("archive", f.bucket); err != nil {
+		return err
+	}
+	return noArgs(cmd, args)
 }
 
 // span reads --from and --to.
@@ -79,37 +104,89 @@ type archiveBooks struct {
 	target uploader.Target
 	client *client // nil if no wayside runs there
 	span   reader.Range
+
+	bucketOnly bool // no catalogue is asked for
 }
 
-// open finds the archive: that of --archive, else that of the running wayside, else that of the configuration.
+// unreadable prints what the reader says of objects that cannot be read. The error says how many.
+func unreadable(cmd *cobra.Command, problems []reader.Problem) error {
+	for i, p := range problems {
+		if i == problemsMax {
+			fmt.Fprintf(cmd.ErrOrStderr(), "and %d more\n", len(problems)-i)
+			break
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), terminal.Safe(p.String()))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%d objects of the archive could not be read and are left out", len(problems))
+	}
+	return nil
+}
+
+// problemsMax bounds the objects that are named one by one.
+const problemsMax = 100
+
+// reportRepeated reports what was left out because other objects have it.
+func reportRepeated(out io.Writer, repeated []reader.Repeated) {
+	n := uint64(0)
+	for i, r := range repeated {
+		n += r.Responses
+		if i < problemsMax {
+			fmt.Fprintf(out, "%s: %d of its %d responses are in other objects too\n", terminal.Safe(r.Key), r.Responses, r.Of)
+		}
+	}
+	if len(repeated) > 0 {
+		fmt.Fprintf(out, "%d responses of %d objects were left out, because other objects have them too: each event counts once\n", n, len(repeated))
+	}
+}
+
+// open finds the archive: that of --bucket or --archive, else that of the running wayside, else the one that the data directory was
+// last run with.
 func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBooks, error) {
 	span, err := f.span(cmd)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := f.config.load(cmd)
-	if err != nil {
+	b := &archiveBooks{span: span, bucketOnly: f.bucket != ""}
+	if err := f.settle(ctx, cmd, b); err != nil {
 		return nil, err
 	}
-	b := &archiveBooks{cfg: cfg, span: span}
-	address := archiveURL(cfg)
-	if b.client, err = findAdmin(cfg, f.admin); err != nil && !errors.Is(err, datadir.ErrNotRunning) {
-		return nil, err
-	}
-	if info, err := datadir.ReadInfo(cfg.Data.Dir); err == nil && f.admin == "" && !cmd.Flags().Changed("archive") {
-		address = info.Archive
-	}
+	address := archiveURL(b.cfg)
 	// A mistyped directory must not look like an empty archive. One that belongs to a data directory is made with the first
 	// object.
-	_, noStore := os.Stat(filepath.Join(cfg.Data.Dir, datadir.StoreDir))
-	explicit := cmd.Flags().Changed("archive")
-	if dir, found := strings.CutPrefix(address, "file://"); found && b.client == nil && (explicit || noStore != nil) {
+	_, noStore := os.Stat(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir))
+	explicit := cmd.Flags().Changed("archive") || f.admin != ""
+	if dir, found := strings.CutPrefix(address, "file://"); found && (explicit || b.client == nil && noStore != nil) {
 		if _, err := os.Stat(dir); err != nil {
 			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
 		}
 	}
-	b.target, err = uploader.OpenTarget(ctx, address, targetOptions(cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "archive")))
+	b.target, err = uploader.OpenTarget(ctx, address, targetOptions(b.cfg, newLogger(cmd.ErrOrStderr(), b.cfg.Log, "archive")))
 	return b, err
+}
+
+// settle finds who knows the archive, and with it the configuration.
+func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiveBooks) error {
+	now, err := f.config.load(cmd)
+	if err != nil {
+		return err
+	}
+	if b.bucketOnly && f.bucket != bucketHere { // nothing but this archive matters
+		b.cfg = now
+		return nil
+	}
+	if b.client, err = findAdmin(now, f.admin); err != nil && !errors.Is(err, datadir.ErrNotRunning) {
+		return err
+	}
+	switch {
+	case b.client == nil:
+		b.cfg, err = f.config.loadKept(cmd)
+	case f.admin == "" && cmd.Flags().Changed("archive"):
+		b.cfg = now
+	default:
+		b.cfg, err = f.config.loadFrom(ctx, cmd, b.client)
+	}
+	return err
 }
 
 // errNoCatalogue says that there is only a bucket.
@@ -189,13 +266,13 @@ func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 func newArchiveVerify() *cobra.Command {
 	var f archiveFlags
 	var output string
-	var quick, bucketOnly bool
+	var quick bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Compare the archive with the catalogue: every object, every hash, every sequence number",
 		Long: "verify reads every object in range and compares it with the catalogue, with its own metadata, and with all others:\n" +
 			"nothing may be missing, changed or there twice. Without a catalogue, objects are compared with what they say of\n" +
 			"themselves. It exits 1 if anything is wrong. --quick compares presence, size and metadata only.",
-		Example: "wayside archive verify --from -7d", Args: noArgs,
+		Example: "wayside archive verify --from -7d",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
@@ -204,7 +281,7 @@ func newArchiveVerify() *cobra.Command {
 				return err
 			}
 			var plans []catalogue.Plan
-			if !bucketOnly {
+			if !b.bucketOnly {
 				if plans, err = b.plans(ctx); errors.Is(err, errNoCatalogue) {
 					fmt.Fprintln(cmd.ErrOrStderr(), err.Error()+"; objects are compared with their own metadata")
 				} else if err != nil {
@@ -223,19 +300,18 @@ func newArchiveVerify() *cobra.Command {
 	f.bind(cmd)
 	bindOutput(cmd, &output)
 	cmd.Flags().BoolVar(&quick, "quick", false, "compare presence, size and metadata; read no object")
-	cmd.Flags().BoolVar(&bucketOnly, "bucket", false, "do without the catalogue")
 	return cmd
 }
 
 func printReport(cmd *cobra.Command, r *reader.Report, output string) error {
 	out := cmd.OutOrStdout()
 	if output == "json" {
-		if err := json.NewEncoder(out).Encode(r); err != nil {
+		if err := json.NewEncoder(safeJSON(out)).Encode(r); err != nil {
 			return err
 		}
 	} else {
 		for _, p := range r.Problems {
-			fmt.Fprintln(out, p)
+			fmt.Fprintln(out, terminal.Safe(p.String()))
 		}
 		fmt.Fprintf(out, "%d objects, %d bytes, %d rows in %d lines, %d epochs; %d in the catalogue, %d of others, %d plans open: ",
 			r.Objects, r.Bytes, r.Rows, r.Lines, r.Epochs, r.Known, r.Foreign, r.Open)
@@ -258,7 +334,7 @@ func newArchiveCat() *cobra.Command {
 	var limit uint64
 	cmd := &cobra.Command{
 		Use: "cat", Short: "Print archived events as NDJSON, by time, path and status",
-		Example: "wayside archive cat --from -24h --path '/users/*' --status 4xx,5xx", Args: noArgs,
+		Example: "wayside archive cat --from -24h --path '/users/*' --status 4xx,5xx",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
@@ -271,11 +347,14 @@ func newArchiveCat() *cobra.Command {
 				return err
 			}
 			filter.Range = b.span
-			_, err = reader.Cat(ctx, b.target, filter, cmd.OutOrStdout(), limit)
+			done, err := reader.Cat(ctx, b.target, filter, safeJSON(cmd.OutOrStdout()), limit)
 			if errors.Is(err, syscall.EPIPE) {
 				return nil // whoever reads has had enough
 			}
-			return err
+			if done.Repeated > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d lines were left out, because objects before had the same events\n", done.Repeated)
+			}
+			return errors.Join(err, unreadable(cmd, done.Problems))
 		},
 	}
 	f.bind(cmd)

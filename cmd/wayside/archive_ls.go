@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
@@ -28,12 +29,11 @@ type listing struct {
 func newArchiveLs() *cobra.Command {
 	var f archiveFlags
 	var output, state string
-	var bucket bool
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List the archive's objects by range, with totals",
 		Long: "ls lists what the catalogue knows, or, with --bucket or where there is no catalogue, what stands in the bucket,\n" +
 			"objects of other services and instances included.",
-		Example: "wayside archive ls --from -24h --output json", Args: noArgs,
+		Example: "wayside archive ls --from -24h --output json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
@@ -45,6 +45,7 @@ func newArchiveLs() *cobra.Command {
 				return err
 			}
 			var l listing
+			bucket := b.bucketOnly
 			if !bucket {
 				plans, err := b.plans(ctx)
 				bucket = errors.Is(err, errNoCatalogue)
@@ -70,7 +71,7 @@ func newArchiveLs() *cobra.Command {
 				}
 			}
 			if output == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(l)
+				return json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(l)
 			}
 			return l.print(cmd)
 		},
@@ -78,7 +79,6 @@ func newArchiveLs() *cobra.Command {
 	f.bind(cmd)
 	bindOutput(cmd, &output)
 	cmd.Flags().StringVar(&state, "state", "", "planned, verified or deleted (locally)")
-	cmd.Flags().BoolVar(&bucket, "bucket", false, "list the bucket instead of the catalogue")
 	return cmd
 }
 
@@ -103,7 +103,7 @@ func (l *listing) print(cmd *cobra.Command) error {
 	if l.Bucket != nil {
 		fmt.Fprintln(w, "BYTES\tSERVICE\tINSTANCE\tKEY")
 		for _, o := range l.Bucket {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", o.Size, o.Service, o.Instance, o.Key)
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", o.Size, terminal.Safe(o.Service), terminal.Safe(o.Instance), terminal.Safe(o.Key))
 		}
 		fmt.Fprintf(w, "%d\ttotal\t\t%d objects\n", l.Bytes, l.Objects)
 		return w.Flush()
@@ -118,7 +118,7 @@ func (l *listing) print(cmd *cobra.Command) error {
 		if !p.ExpiredAt.IsZero() {
 			state = "expired"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", state, p.Rows, p.ObjectBytes, verified, p.Key)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", state, p.Rows, p.ObjectBytes, verified, terminal.Safe(p.Key))
 	}
 	fmt.Fprintf(w, "total\t%d\t%d\t\t%d objects, %d bytes of NDJSON\n", l.Rows, l.Bytes, l.Objects, l.RawBytes)
 	return w.Flush()

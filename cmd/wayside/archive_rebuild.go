@@ -15,6 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
@@ -41,9 +42,10 @@ func newArchiveRebuild() *cobra.Command {
 		Use: "rebuild", Short: "Make the hourly statistics again from the archive alone",
 		Long: "rebuild adds up the statistics objects, or with --origin events the events themselves. With --into it writes them,\n" +
 			"and the catalogue, into a new data directory, with which wayside run goes on: what the dead disk knew is there again.\n" +
+			"Each event counts once, however many objects have it. An object that is damaged is left out and named, with exit code 1.\n" +
 			"Without --into it compares them with the store in --data (which no wayside may be using) and changes nothing; it\n" +
 			"exits 1 if a row differs. Hours of which something is not archived yet differ by that.",
-		Example: "wayside archive rebuild --archive s3://bucket/prefix --into ./wayside-data", Args: noArgs,
+		Example: "wayside archive rebuild --archive s3://bucket/prefix --into ./wayside-data",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
@@ -83,7 +85,7 @@ func newArchiveRebuild() *cobra.Command {
 func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 	out := cmd.OutOrStdout()
 	if output == "json" {
-		if err := json.NewEncoder(out).Encode(d); err != nil {
+		if err := json.NewEncoder(safeJSON(out)).Encode(d); err != nil {
 			return err
 		}
 	} else {
@@ -92,15 +94,19 @@ func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 		if d.Dropped > 0 {
 			fmt.Fprintf(out, "%d responses were not recorded, say the drop records\n", d.Dropped)
 		}
+		reportRepeated(out, d.Repeated)
 		if d.Into != "" {
 			fmt.Fprintf(out, "written into %s; look at it: wayside archive serve --data %s\n", d.Into, d.Into)
 		}
 		if l := d.Local; l != nil {
 			fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)
 			for _, e := range l.Examples {
-				fmt.Fprintln(out, " ", e)
+				fmt.Fprintln(out, " ", terminal.Safe(e))
 			}
 		}
+	}
+	if err := unreadable(cmd, d.Problems); err != nil {
+		return err
 	}
 	if l := d.Local; l != nil && l.Different+l.Missing > 0 {
 		return fmt.Errorf("statistics from the archive differ from those of the store in %d rows", l.Different+l.Missing)
@@ -152,6 +158,7 @@ func (b *archiveBooks) compareRebuilt(ctx context.Context, o reader.RebuildOptio
 		}
 		defer func() { err = errors.Join(err, s.Close()) }()
 		done.Local = &comparison{}
+		o.Whole = true
 		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return done.Local.hour(ctx, s, keys, rows) }
 	}
 	if done.Rebuilt, err = reader.Rebuild(ctx, b.target, o); err != nil {

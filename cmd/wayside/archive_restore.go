@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -24,7 +25,7 @@ func newArchiveRestore() *cobra.Command {
 		Long: "restore makes a data directory with the events of a range, their statistics and a verified copy of their objects\n" +
 			"(below archive/). wayside archive serve --data DIR answers queries on it, and DuckDB reads its archive/ folder. Whole\n" +
 			"hours are restored. Nothing in the archive changes.",
-		Example: "wayside archive restore --from 2026-11-20 --to 2026-11-21 --into ./november-20", Args: noArgs,
+		Example: "wayside archive restore --from 2026-11-20 --to 2026-11-21 --into ./november-20",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
@@ -42,11 +43,12 @@ func newArchiveRestore() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(copied)
+				return errors.Join(json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(copied), unreadable(cmd, copied.Problems))
 			}
+			reportRepeated(cmd.OutOrStdout(), copied.Repeated)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %d bytes, %d rows in %d lines restored into %s\nlook at it: wayside archive serve --data %s\n",
 				copied.Objects, copied.Bytes, copied.Rows, copied.Lines, into, into)
-			return err
+			return errors.Join(err, unreadable(cmd, copied.Problems))
 		},
 	}
 	f.bind(cmd)
@@ -65,6 +67,7 @@ func (b *archiveBooks) restore(ctx context.Context, dir string, o reader.CopyOpt
 	var copied *reader.Copied
 	err = newDataDir(dir, func(s *store.Store) error {
 		// The copy goes to its final place at once: a long one that was broken off has nothing to do again.
+		o.TempDir = dir
 		if copied, err = reader.Copy(ctx, b.target, to, o); err != nil {
 			return err
 		}
@@ -91,19 +94,41 @@ type restorer struct {
 	epoch   uuid.UUID
 	batch   store.Batch
 	last    map[time.Time]string // hour → object whose events were added last
+	owners  []owner              // where that changes, in the order of sequence numbers
 	objects map[string]*catalogue.Plan
 	rows    uint64
 	dropped map[string]uint64
 }
 
+// owner says whose the events of an hour are from a sequence number on.
+type owner struct {
+	hour int64
+	from uint64
+	key  string
+}
+
+// ownerOf is the key of the object that a block's events came from.
+func (r *restorer) ownerOf(b *catalogue.Pending) string {
+	for i := len(r.owners) - 1; i >= 0; i-- {
+		if o := &r.owners[i]; o.hour == b.ID.Hour && o.from <= b.Runs[0].First {
+			return o.key
+		}
+	}
+	return ""
+}
+
 func (r *restorer) run(ctx context.Context, objects []reader.Object) error {
 	r.batch.Epoch, r.dropped = r.epoch, map[string]uint64{}
 	err := reader.Merge(ctx, r.target, objects, func(o *reader.Object, l *uploader.Line) error {
-		if before := r.last[o.Hour]; before != o.Key || len(r.batch.Items) == store.MaxItems {
+		before := r.last[o.Hour]
+		if before != o.Key || len(r.batch.Items) == store.MaxItems {
 			if err := r.flush(); err != nil {
 				return err
 			}
 			r.last[o.Hour] = o.Key
+		}
+		if before != o.Key {
+			r.owners = append(r.owners, owner{o.Hour.Unix() / 3600, l.Seq, o.Key})
 		}
 		r.add(l)
 		return nil
@@ -170,9 +195,10 @@ func (r *restorer) catalogue(ctx context.Context, objects []reader.Object) error
 
 // plan adds a block to the plan of the object that holds its events.
 func (r *restorer) plan(plans map[string]*catalogue.Plan, objects []reader.Object, b *catalogue.Pending) error {
+	key := r.ownerOf(b)
 	for i := range objects {
 		o := &objects[i]
-		if o.Hour.Unix()/3600 != b.ID.Hour || b.Runs[0].First < o.First || b.Runs[0].First > o.Last {
+		if o.Key != key {
 			continue
 		}
 		p := plans[o.Key]

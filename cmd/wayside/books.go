@@ -272,6 +272,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+admin.PathPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /api/v1/jobs", asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.jobs(w, r) }))
 	mux.HandleFunc("GET "+pathCatalogue, asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.serveCatalogue(w, r) }))
+	mux.HandleFunc("GET "+pathBooksConfig, b.serveConfig)
 	mux.HandleFunc("GET "+pathVerifyBooks, func(w http.ResponseWriter, r *http.Request) {
 		b.verifying.Lock() // one whose client left may not have ended yet
 		defer b.verifying.Unlock()

@@ -205,6 +205,7 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 	keeping, stop := context.WithCancel(ctx)
 	defer stop()
 	go memlimit.Keep(keeping, cfg.Collector.MemoryBytesMax.Int64(), log)
+	keepConfig(cfg, log)
 	source, err := spool.NewClient(spoolConn)
 	if err != nil {
 		return err

@@ -53,8 +53,8 @@ func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// load reads the configuration: flags, then environment, then file, then defaults.
-func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
+// options are where the configuration is read from: flags, then environment, then file, then defaults.
+func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 	flags := map[string]string{}
 	for _, fk := range flagKeys {
 		// A command may have a flag of this name that means something else, as --admin of those that look for wayside.
@@ -69,7 +69,12 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	if f.lookUp {
 		o.LookupHost = lookUpSoon
 	}
-	cfg, err := configs.Load(o)
+	return o
+}
+
+// load reads the configuration.
+func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
+	cfg, err := configs.Load(f.options(cmd))
 	if err != nil {
 		return nil, err
 	}

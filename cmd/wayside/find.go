@@ -26,8 +26,8 @@ type finder struct {
 	admin  string
 }
 
-func (f *finder) bind(cmd *cobra.Command) {
-	f.config.bind(cmd, "data")
+func (f *finder) bind(cmd *cobra.Command, more ...string) {
+	f.config.bind(cmd, append(more, "data")...)
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
 }
 

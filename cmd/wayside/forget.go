@@ -19,6 +19,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 // pathForget is where the traffic process takes the order.
@@ -98,7 +99,7 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 		return err
 	}
 	if f.output == "json" {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(found)
+		return json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(found)
 	}
 	return printForgotten(cmd.OutOrStdout(), found, f.count)
 }
@@ -125,7 +126,7 @@ func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *forgetAn
 func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do forgetFunc, done func() error, err error) {
 	c, err := f.find(cmd)
 	if errors.Is(err, datadir.ErrNotRunning) {
-		cfg, err := f.config.load(cmd)
+		cfg, err := f.config.loadKept(cmd)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -156,7 +157,7 @@ func printForgotten(out io.Writer, a *forgetAnswer, count bool) error {
 	fmt.Fprintf(out, "%s: %d rows (%d row-hours) with %d responses, which (other) counts now; paths of %d local events\n",
 		verb, a.Names, a.Hours, a.Responses, a.Events)
 	for _, problem := range a.Left {
-		fmt.Fprintf(out, "left: %s\n", problem)
+		fmt.Fprintf(out, "left: %s\n", terminal.Safe(problem))
 	}
 	if len(a.Objects) == 0 && a.ObjectsUnknown == 0 {
 		fmt.Fprintln(out, "archive: no object holds it")
@@ -164,7 +165,7 @@ func printForgotten(out io.Writer, a *forgetAnswer, count bool) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, o := range a.Objects {
-		fmt.Fprintf(w, "archive\t%s\t%s\n", holdsText(o), o.Key)
+		fmt.Fprintf(w, "archive\t%s\t%s\n", holdsText(o), terminal.Safe(o.Key))
 	}
 	if err := w.Flush(); err != nil {
 		return err

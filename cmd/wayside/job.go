@@ -16,6 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -25,7 +26,8 @@ func newJob() *cobra.Command {
 		Long: "archive uploads what is due (with --all, everything); clean deletes local events that are archived and older\n" +
 			"than retention.events, and objects older than archive.expire; report measures the data directory and says when it\n" +
 			"will be full; prune removes what serves nobody any more. The job runs in the running wayside, or here if none uses\n" +
-			"the data directory. Jobs never overlap.",
+			"the data directory, with the configuration that the directory was last run with; flags and --config outweigh that, and\n" +
+			"credentials come from the environment. Jobs never overlap.",
 	}
 	for _, name := range jobNames {
 		cmd.AddCommand(newJobCommand(name))
@@ -49,7 +51,7 @@ func newJobCommand(name string) *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
+				return json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(done)
 			}
 			if done.Capacity != nil {
 				return printCapacity(cmd.OutOrStdout(), done.Capacity)
@@ -61,7 +63,7 @@ func newJobCommand(name string) *cobra.Command {
 			return err
 		},
 	}
-	f.bind(cmd)
+	f.bind(cmd, "archive")
 	if name == "archive" {
 		cmd.Flags().BoolVar(&all, "all", false, "archive everything applied, however recent")
 	}
@@ -100,11 +102,15 @@ type jobDone struct {
 func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all bool) (jobDone, error) {
 	c, err := f.find(cmd)
 	if errors.Is(err, datadir.ErrNotRunning) {
-		cfg, err := f.config.load(cmd)
+		cfg, err := f.config.loadKept(cmd)
 		if err != nil {
 			return jobDone{}, err
 		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "archive: %s\n", terminal.Safe(archiveURL(cfg)))
 		return runJobHere(ctx, cfg, cmd, name, all)
+	}
+	if err == nil && cmd.Flags().Changed("archive") {
+		err = &usageError{errors.New("wayside runs on this data directory, and its own configuration says which archive it has"), exampleOf(cmd)}
 	}
 	if err != nil {
 		return jobDone{}, err

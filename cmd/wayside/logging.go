@@ -10,6 +10,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 // logGrace is how long the end of a process waits for the reader of its log.
@@ -40,7 +41,7 @@ func leveledLogger(w io.Writer, cfg configs.Log, process string) (*slog.Logger, 
 	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(cfg.Level)) // validated with the configuration
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readableDurations}
-	var handler slog.Handler = slog.NewJSONHandler(w, options)
+	var handler slog.Handler = slog.NewJSONHandler(terminal.SafeJSON(w), options)
 	if cfg.Format == "text" || cfg.Format == "auto" && isTerminal(w) {
 		handler = slog.NewTextHandler(w, options)
 	}
@@ -58,6 +59,14 @@ func readableDurations(_ []string, a slog.Attr) slog.Attr {
 // outliveReaders keeps the process alive when the reader of its standard output or error leaves. By default Go's runtime ends it with
 // SIGPIPE, which is right for commands that print something, and wrong for what serves traffic.
 func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
+
+// safeJSON is where JSON goes that may have come from strangers: on a terminal it must not be obeyed.
+func safeJSON(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return terminal.SafeJSON(w)
+	}
+	return w
+}
 
 // isTerminal reports whether w is a character device, which is close enough to decide between two log formats.
 func isTerminal(w io.Writer) bool {

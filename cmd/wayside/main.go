@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 // Exit codes; part of the contract.
@@ -52,7 +54,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	var logged *loggedError
 	if !errors.As(err, &logged) {
-		fmt.Fprintln(stderr, "wayside:", err)
+		printError(stderr, err)
 	}
 	var usage *usageError
 	var config *configs.Error
@@ -67,6 +69,24 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitInUse
 	}
 	return exitFailure
+}
+
+// printError shows an error, those that are joined each on a line. What strangers have a hand in, such as the names of objects, is
+// not obeyed by the terminal.
+func printError(w io.Writer, err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only if it is nothing but a list
+		lines := make([]string, 0, 2)
+		for _, one := range joined.Unwrap() {
+			lines = append(lines, one.Error())
+		}
+		if strings.Join(lines, "\n") == err.Error() {
+			for _, one := range joined.Unwrap() {
+				printError(w, one)
+			}
+			return
+		}
+	}
+	fmt.Fprintln(w, "wayside:", terminal.Safe(err.Error()))
 }
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {

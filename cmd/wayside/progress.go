@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 const (
@@ -56,7 +58,7 @@ func newProgress(out io.Writer, what string) *progress {
 func (p *progress) step(done, total int, what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done, p.total, p.what = done, total, what
+	p.done, p.total, p.what = done, total, terminal.Safe(what)
 }
 
 func (p *progress) draw() {

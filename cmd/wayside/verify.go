@@ -22,6 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/spool"
 	"github.com/wayside-proxy/wayside/uploader"
@@ -54,7 +55,7 @@ func newVerify() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+				err = json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(report)
 			} else {
 				printChecks(cmd, report)
 			}
@@ -73,7 +74,7 @@ func newVerify() *cobra.Command {
 func runVerify(ctx context.Context, cmd *cobra.Command, f *finder, local bool) (*verify.Report, error) {
 	c, err := f.find(cmd)
 	if errors.Is(err, datadir.ErrNotRunning) {
-		cfg, err := f.config.load(cmd)
+		cfg, err := f.config.loadKept(cmd)
 		if err != nil {
 			return nil, err
 		}
@@ -102,10 +103,10 @@ func printChecks(cmd *cobra.Command, r *verify.Report) {
 		}
 		fmt.Fprintf(w, "%-26s %10d %-9s %s\n", c.Name, c.Checked, c.Of, state)
 		if c.Skipped != "" {
-			fmt.Fprintf(w, "    skipped: %s\n", c.Skipped)
+			fmt.Fprintf(w, "    skipped: %s\n", terminal.Safe(c.Skipped))
 		}
 		for _, p := range c.Problems {
-			fmt.Fprintf(w, "    %s\n", p)
+			fmt.Fprintf(w, "    %s\n", terminal.Safe(p))
 		}
 		if more := c.Found - uint64(len(c.Problems)); more > 0 {
 			fmt.Fprintf(w, "    and %d more\n", more)

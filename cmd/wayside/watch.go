@@ -132,6 +132,9 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: isTerminal(cmd.OutOrStdout()),
 	}
+	if o.JSON {
+		o.Out = safeJSON(o.Out)
+	}
 	for connected, said := false, false; ; {
 		err := f.stream(ctx, cmd, o, func() { connected, said = true, false })
 		if ctx.Err() != nil {
@@ -146,7 +149,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 			if !connected {
 				what = err.Error()
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "wayside: %s; trying again until it is back or Ctrl-C is pressed\n", what)
+			fmt.Fprintf(cmd.ErrOrStderr(), "wayside: %s; trying again until it is back or Ctrl-C is pressed\n", terminal.Safe(what))
 			said = true
 		}
 		select {

@@ -203,7 +203,11 @@ func WriteInfo(dir string, info Info) error {
 }
 
 func writeSynced(name string, body []byte) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o640) //nolint:gosec // group may read, as the directory
+	return writeSyncedAs(name, body, 0o640) // group may read, as the directory
+}
+
+func writeSyncedAs(name string, body []byte, mode os.FileMode) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/terminal"
+)
+
+// keepConfig leaves in the data directory with which configuration its books are kept, for commands that come when nobody runs there
+// any more. The caller holds [datadir.CollectLock].
+func keepConfig(cfg *configs.Config, log *slog.Logger) {
+	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.Kept()}); err != nil {
+		log.Warn("commands on this data directory have to be told its configuration when wayside does not run", "error", err)
+	}
+}
+
+// explicitTarget reports whether the command line says which archive is meant.
+func (f *configFlags) explicitTarget(cmd *cobra.Command) bool {
+	set := cmd.Flags().Changed
+	return set("archive") || set("service") || set("instance") || f.file != ""
+}
+
+// loadKept is load for a command that works on a data directory by itself: what is not said now is as it was when the directory was
+// last run. Without a flag or --config that says so, it never takes another archive than that.
+func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
+	now, err := f.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	dir := now.Data.Dir
+	kept, err := datadir.ReadConfig(dir)
+	if err != nil && f.explicitTarget(cmd) || err == nil && kept.Format == 0 {
+		return now, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := f.options(cmd)
+	o.Kept, o.KeptName = kept.Keys, dir+"/"+datadir.ConfigFile
+	cfg, err := configs.Load(o)
+	if err != nil {
+		return nil, err
+	}
+	before, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir}, Kept: kept.Keys, KeptName: o.KeptName})
+	if err != nil {
+		return nil, err
+	}
+	if was, is := archiveURL(before), archiveURL(cfg); was != is && !f.explicitTarget(cmd) {
+		return nil, &usageError{
+			fmt.Errorf("%s was last run with the archive %s, and %s: say with --archive which of them is meant",
+				dir, terminal.Safe(was), saysOtherwise(cfg, is)),
+			cmd.CommandPath() + " --data " + dir + " --archive '" + was + "'",
+		}
+	}
+	return cfg, nil
+}
+
+// saysOtherwise names what makes the archive another one.
+func saysOtherwise(cfg *configs.Config, is string) string {
+	var names []string
+	for _, path := range []string{"archive.url", "archive.endpoint", "archive.region", "archive.path_style", "service", "instance"} {
+		if name, ok := cfg.FromEnvironment(path); ok {
+			names = append(names, name)
+		}
+	}
+	by := "the file that WAYSIDE_CONFIG names"
+	if len(names) > 0 {
+		by = strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s makes it %s", by, terminal.Safe(is))
+}
+
+// pathBooksConfig answers which configuration the archive commands need.
+const pathBooksConfig = "/-/books-config"
+
+func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
+	kept := b.cfg.Kept()
+	kept["archive.url"] = archiveURL(b.cfg) // also if it is the default, which depends on the directory
+	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: version, Keys: kept}, nil)
+}
+
+// loadFrom is load for a command that asks a running wayside: the archive is that one's, unless a flag names another.
+func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *client) (*configs.Config, error) {
+	body, err := c.do(ctx, http.MethodGet, pathBooksConfig)
+	if err != nil {
+		return nil, err
+	}
+	var said datadir.Config
+	if err := json.Unmarshal(body, &said); err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", pathBooksConfig, err)
+	}
+	o := f.options(cmd)
+	named := cmd.Flags().Changed("archive")
+	for path, value := range said.Keys {
+		if _, given := o.Flags[path]; given || !(strings.HasPrefix(path, "archive.") && !named || path == "service" || path == "instance") {
+			continue
+		}
+		if _, err := os.Stat(value); strings.HasSuffix(path, "_file") && err != nil {
+			continue // a file of the machine that it runs on
+		}
+		o.Flags[path] = value
+	}
+	return configs.Load(o)
+}

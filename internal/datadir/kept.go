@@ -1,0 +1,70 @@
+package datadir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// ConfigFile says with which configuration the books were last kept here. Unlike run.json it stays when the run ends.
+const ConfigFile = "last-config.json"
+
+// ConfigFormat is the version of [ConfigFile].
+const ConfigFormat = 1
+
+// configBytesMax bounds the file; it has a few hundred bytes.
+const configBytesMax = 1 << 20
+
+// Config is the content of [ConfigFile]. It holds no secret.
+type Config struct {
+	Format  int               `json:"format"` // [ConfigFormat]; set by WriteConfig
+	Version string            `json:"version"`
+	Keys    map[string]string `json:"keys"` // path of a key → its value as text
+}
+
+// WriteConfig replaces the file in one step, readable only by its owner. The caller holds [CollectLock].
+func WriteConfig(dir string, c Config) error {
+	c.Format = ConfigFormat
+	body, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	aside := filepath.Join(dir, ConfigFile+".new")
+	_ = os.Remove(aside) // of a write that was broken off; its mode would stay
+	if err := writeSyncedAs(aside, append(body, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", ConfigFile, err)
+	}
+	if err := os.Rename(aside, filepath.Join(dir, ConfigFile)); err != nil {
+		return fmt.Errorf("write %s: %w", ConfigFile, err)
+	}
+	return nil
+}
+
+// ReadConfig reads the file; without one, which a directory of an older version has not, it returns a zero Config.
+func ReadConfig(dir string) (c Config, err error) {
+	name := filepath.Join(dir, ConfigFile)
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator's own data directory
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return Config{}, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("read %s: %w", ConfigFile, err)
+	}
+	defer func() { _ = file.Close() }()
+	body, err := io.ReadAll(io.LimitReader(file, configBytesMax))
+	if err == nil {
+		err = json.Unmarshal(body, &c)
+	}
+	if err != nil {
+		return c, fmt.Errorf("read %s: %w: remove it, and name the archive with --archive or --config", name, err)
+	}
+	if c.Format > ConfigFormat {
+		return c, fmt.Errorf("%s was written by wayside %s in format %d, this version knows %d: use the version that ran there",
+			name, c.Version, c.Format, ConfigFormat)
+	}
+	return c, nil
+}

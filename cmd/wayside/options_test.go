@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,5 +54,39 @@ func TestKeysThatTakeEffectAtOnceReachTheProxy(t *testing.T) {
 		if after := proxyOptions(load(k.Env+"="+other(k)), nil, nil); reflect.DeepEqual(before, after) {
 			t.Errorf("%s: %s makes no difference to the proxy", k.Path, other(k))
 		}
+	}
+}
+
+// TestKeysReadAtTheStartNeedARestart: what the traffic process reads of the configuration it was started with (t.cfg), and
+// not of the one in effect (t.now), no reload can change; so a reload must not say that it has.
+func TestKeysReadAtTheStartNeedARestart(t *testing.T) {
+	effects := map[string]configs.Effect{}
+	for _, k := range configs.Keys() {
+		effects[strings.ReplaceAll(k.Path, "_", "")] = k.Effect
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := regexp.MustCompile(`\bt\.cfg\.((?:[A-Z][A-Za-z]*\.)?[A-Z][A-Za-z]*)`)
+	found := 0
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range read.FindAllStringSubmatch(string(text), -1) {
+			effect, known := effects[strings.ToLower(match[1])]
+			if !known {
+				continue // a method, or a section
+			}
+			found++
+			if effect != configs.EffectRestart {
+				t.Errorf("%s reads %s at the start, and a reload says of it: %s", name, match[0], effect)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d keys are read from t.cfg: has it another name?", found)
 	}
 }

@@ -102,8 +102,8 @@ type jobInfo struct {
 	Next     time.Time `json:"next,omitzero"`
 	Failing  int       `json:"failing"` // failures since the last success
 	Error    string    `json:"error,omitempty"`
-	Served   time.Time `json:"served"` // everything that was due until then has been done
-	Runs     uint64    `json:"runs"`   // since the store was made
+	Served   time.Time `json:"served,omitzero"` // everything that was due until then has been done
+	Runs     uint64    `json:"runs"`            // since the store was made
 	Failures uint64    `json:"failures"`
 	Recent   []jobRun  `json:"recent,omitempty"` // the newest first
 }

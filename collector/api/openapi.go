@@ -167,8 +167,10 @@ var elsewhere = []indexEntry{
 	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
 	{Method: "GET", Path: "/livez", Summary: "Whether the process lives"},
 	{Method: "GET", Path: "/readyz", Summary: "Whether it takes traffic; with verbose also what is wrong", Parameters: []string{"verbose"}},
+	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks every promise that can be checked; local leaves the archive out", Parameters: []string{"local"}},
 	{Method: "POST", Path: "/-/reload", Summary: "Reads the configuration again"},
 	{Method: "POST", Path: "/-/job/{name}", Summary: "Runs a scheduled job now: archive, clean, report or prune", Parameters: []string{"all"}},
+	{Method: "POST", Path: "/-/forget", Summary: "Takes paths out of the books: the body says which"},
 }
 
 // index answers GET /api/v1/: what can be asked.

@@ -73,7 +73,11 @@ func (p *params) hoursOf(fromKey, toKey string) hours {
 // span reads a range of time as it was given.
 func (p *params) span(fromKey, toKey string) (from, to time.Time) {
 	to = p.time(toKey, p.now)
-	from = p.time(fromKey, time.Unix(max(to.Add(-rangeDefault).Unix(), 0), 0).UTC())
+	from = to.Add(-rangeDefault)
+	if first := time.Unix(0, 0).UTC(); from.Before(first) {
+		from = first
+	}
+	from = p.time(fromKey, from)
 	if p.err == nil && !from.Before(to) {
 		p.fail("%s (%s) must be before %s (%s)", fromKey, from.Format(time.RFC3339), toKey, to.Format(time.RFC3339))
 	}

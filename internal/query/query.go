@@ -94,7 +94,7 @@ func unknown(name string, known []string) error {
 	if like := Nearest(strings.ToLower(name), known); like != "" {
 		hint = fmt.Sprintf("did you mean %q? ", like)
 	}
-	return fmt.Errorf("unknown parameter %q: %sknown are %s", name, hint, strings.Join(known, ", "))
+	return fmt.Errorf("unknown parameter %q: %sknown: %s", name, hint, strings.Join(known, ", "))
 }
 
 // Nearest returns the known word that a mistyped one is most likely meant to be, or nothing if none is near.

@@ -1,0 +1,203 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// section is an endpoint of docs/API.md.
+type section struct {
+	method, path string // of the heading
+	text         string // all of it
+	request      string // "METHOD target", of the first block
+	body         string // of the request
+	json         string // the example's answer, or
+	plain        string // one that is no JSON
+}
+
+var fence = regexp.MustCompile("(?s)```(json)?\n(.*?)```")
+
+func apiSections(t *testing.T) (out []section) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/API.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split(string(text), "\n### `")[1:] {
+		heading, rest, _ := strings.Cut(part, "`")
+		s := section{text: rest}
+		s.method, s.path, _ = strings.Cut(heading, " ")
+		blocks := fence.FindAllStringSubmatch(rest, -1)
+		if len(blocks) != 2 {
+			t.Fatalf("%s: %d blocks, want a request and its answer", heading, len(blocks))
+		}
+		s.request, s.body, _ = strings.Cut(strings.TrimSpace(blocks[0][2]), "\n")
+		if s.plain = strings.TrimSpace(blocks[1][2]); blocks[1][1] == "json" {
+			s.json = s.plain
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// askAPI sends a request as docs/API.md has it and returns what is answered; of a stream, its beginning.
+func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	method, target, _ := strings.Cut(request, " ")
+	req, err := http.NewRequestWithContext(ctx, method, w.Info().Admin+target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s: %v", request, err)
+	}
+	defer resp.Body.Close()
+	if resp.Header.Get("Content-Type") == "text/event-stream" {
+		begin := make([]byte, len(": wayside"))
+		_, err = io.ReadFull(resp.Body, begin)
+		return resp.StatusCode, begin
+	}
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", request, err)
+	}
+	return resp.StatusCode, answer
+}
+
+// byName are objects whose keys are data.
+var byName = []string{"status", "dropped", "error_types", "through", "states", "counts", "bytes", "checks"}
+
+// missing lists the fields of an example that an answer does not have.
+func missing(example, answer any, at string) (out []string) {
+	switch e := example.(type) {
+	case map[string]any:
+		a, ok := answer.(map[string]any)
+		if !ok {
+			return []string{at + " is no object"}
+		}
+		for key, value := range e {
+			if got, there := a[key]; !there {
+				out = append(out, at+"."+key)
+			} else if !slices.Contains(byName, key) {
+				out = append(out, missing(value, got, at+"."+key)...)
+			}
+		}
+	case []any:
+		if a, ok := answer.([]any); !ok {
+			out = append(out, at+" is no array")
+		} else if len(a) == 0 {
+			out = append(out, at+" is empty")
+		} else {
+			out = append(out, missing(e[0], a[0], at+"[0]")...)
+		}
+	default:
+		if fmt.Sprintf("%T", example) != fmt.Sprintf("%T", answer) {
+			out = append(out, fmt.Sprintf("%s is %v", at, answer))
+		}
+	}
+	return out
+}
+
+// TestAPIPage runs every example of docs/API.md against a running wayside, whose answers must have the fields that the examples
+// have, and looks up every endpoint and parameter that wayside itself lists.
+func TestAPIPage(t *testing.T) {
+	w, _ := newWayside(t, origin(t))
+	start(t, w)
+	for i := range 50 {
+		sendRaw(t, w.Listen, "", fmt.Sprintf("GET /users/%d HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n", 1000+i))
+	}
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := askAPI(t, w, "POST /-/job/archive?all=true", ""); status != http.StatusOK {
+		t.Fatalf("archive: %d %s", status, body)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // its step of ten seconds must be over
+		if _, body := askAPI(t, w, "GET /api/v1/recent", ""); !bytes.Contains(body, []byte(`"paths":[]`)) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the recent responses never appear")
+		}
+	}
+	var ids struct {
+		Events []struct {
+			EventID string `json:"event_id"`
+		}
+		Snapshots []struct{ Version uint64 }
+	}
+	for _, target := range []string{"/api/v1/events?limit=1", "/snapshots"} {
+		if _, body := askAPI(t, w, "GET "+target, ""); json.Unmarshal(body, &ids) != nil {
+			t.Fatalf("%s: %s", target, body)
+		}
+	}
+	if len(ids.Events) == 0 || len(ids.Snapshots) == 0 {
+		t.Fatalf("nothing to ask for: %+v", ids)
+	}
+	sections := apiSections(t)
+	for _, s := range sections {
+		request := strings.NewReplacer("{id}", ids.Events[0].EventID, "{version}", fmt.Sprint(ids.Snapshots[0].Version)).Replace(s.request)
+		status, answer := askAPI(t, w, request, s.body)
+		if status != http.StatusOK {
+			t.Errorf("%s: %d %s", request, status, answer)
+			continue
+		}
+		if s.json == "" {
+			if first, _, _ := strings.Cut(s.plain, "\n"); !bytes.Contains(answer, []byte(first[:min(len(first), 9)])) {
+				t.Errorf("%s: %.200s, which has nothing of %q", request, answer, first)
+			}
+			continue
+		}
+		var example, got any
+		if err := json.Unmarshal([]byte(s.json), &example); err != nil {
+			t.Errorf("%s: the example is not JSON: %v", s.request, err)
+		} else if err := json.Unmarshal(answer, &got); err != nil {
+			t.Errorf("%s: the answer is not JSON: %v", request, err)
+		} else if list := missing(example, got, ""); len(list) > 0 {
+			t.Errorf("%s: the example has what the answer does not: %v\n%.2000s", request, list, answer)
+		}
+	}
+	indexIsOnPage(t, w, sections)
+}
+
+// indexIsOnPage wants a section with every parameter for each endpoint of GET /api/v1/, and no section for anything else.
+func indexIsOnPage(t *testing.T, w *Wayside, sections []section) {
+	t.Helper()
+	var index struct {
+		Endpoints []struct {
+			Method, Path string
+			Parameters   []string
+		}
+	}
+	if _, body := askAPI(t, w, "GET /api/v1/", ""); json.Unmarshal(body, &index) != nil || len(index.Endpoints) == 0 {
+		t.Fatalf("the index: %s", body)
+	}
+	for _, e := range index.Endpoints {
+		at := slices.IndexFunc(sections, func(s section) bool { return s.method == e.Method && s.path == e.Path })
+		if at < 0 {
+			t.Errorf("%s %s is not on the page", e.Method, e.Path)
+			continue
+		}
+		for _, p := range e.Parameters {
+			if !strings.Contains(sections[at].text, "`"+p+"`") {
+				t.Errorf("%s %s: the page does not explain %s", e.Method, e.Path, p)
+			}
+		}
+	}
+	if len(index.Endpoints)+1 != len(sections) { // the index does not list itself
+		t.Errorf("%d endpoints are listed, %d are on the page", len(index.Endpoints), len(sections))
+	}
+}

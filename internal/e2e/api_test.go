@@ -98,9 +98,9 @@ func missing(example, answer any, at string) (out []string) {
 	case []any:
 		if a, ok := answer.([]any); !ok {
 			out = append(out, at+" is no array")
-		} else if len(a) == 0 {
+		} else if len(e) > 0 && len(a) == 0 {
 			out = append(out, at+" is empty")
-		} else {
+		} else if len(e) > 0 {
 			out = append(out, missing(e[0], a[0], at+"[0]")...)
 		}
 	default:

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -70,7 +71,7 @@ func beAttacker(ctx context.Context) error {
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
+	standBack(10)
 	tick := time.NewTicker(time.Second / dialsPerSecond)
 	defer tick.Stop()
 	s := &shared{dials: tick.C}
@@ -93,6 +94,16 @@ func beAttacker(ctx context.Context) error {
 	}
 	group.Wait()
 	return nil
+}
+
+// standBack makes all threads of this process that nice; those to come have it from the one that makes them.
+func standBack(nice int) {
+	tasks, _ := os.ReadDir("/proc/self/task")
+	for _, task := range tasks {
+		if tid, err := strconv.Atoi(task.Name()); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, nice)
+		}
+	}
 }
 
 // address is the i-th of n source addresses of this attack.

@@ -44,8 +44,8 @@ type phase struct {
 func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	options := func(rate float64, conns int) load.Options {
 		o := load.Options{
-			Address: c.addr, Rate: rate, Connections: conns, FirstNonce: c.next, Requests: uint64(rate * d.Seconds()), Sent: &c.sent, Received: &c.received,
-			Verify: load.ExpectBody(http.StatusOK, []byte(originBody)), Timeout: clientTimeout, IdleTimeout: time.Minute,
+			Address: c.addr, Rate: rate, Connections: conns, FirstNonce: c.next, Requests: uint64(rate * d.Seconds()), Sent: &c.sent,
+			Verify: c.verify, Timeout: clientTimeout, IdleTimeout: time.Minute,
 			Dialer: net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: clientTimeout},
 		}
 		c.next += o.Requests
@@ -75,6 +75,15 @@ func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 		p.latency.Merge(&r.Latency)
 	}
 	return p, errors.Join(errs...)
+}
+
+// verify takes note of what came from the origin: that must be in the books under its own path.
+func (c *client) verify(nonce uint64, r *load.Response) error {
+	err := load.ExpectBody(http.StatusOK, []byte(originBody))(nonce, r)
+	if err == nil {
+		c.received.Set(nonce)
+	}
+	return err
 }
 
 // question is asked again and again, each time on a new connection.

@@ -89,7 +89,7 @@ archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a w
 	for proof in kill outage shutdown week volume; do $(GO) run ./e2e/archive $$proof || exit 1; done
 	cd e2e/duckdb && npm ci --no-audit --no-fund
 	$(GO) run ./e2e/archive duckdb
-	cd e2e/clickhouse && npm install --no-save --no-audit --no-fund
+	cd e2e/clickhouse && npm ci --no-audit --no-fund
 	$(GO) run ./e2e/archive clickhouse
 
 bench-micro: ## Go benchmarks of every step, with allocations

@@ -282,8 +282,15 @@ func checkNetwork(s string) string {
 	return ""
 }
 
-// checkExcludedPath accepts what can be equal to, or begin, the path of a request as it was sent: no query, and escaped.
+// checkExcludedPath accepts what can be equal to, or begin, the path of a request as it was sent: no query, and escaped. Behind a space a
+// user agent may follow.
 func checkExcludedPath(s string) string {
+	s, agent, both := strings.Cut(s, " ")
+	if both && s != "" {
+		if wrong := checkExcludedAgent(agent); wrong != "" {
+			return wrong
+		}
+	}
 	switch {
 	case !strings.HasPrefix(s, "/"):
 		return fmt.Sprintf("%q is not a path: begin with /, such as /healthz or /internal/*", s)

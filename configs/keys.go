@@ -184,10 +184,10 @@ func recordKeys(c *Config) []key {
 	r := &c.Record
 	return []key{
 		{
-			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix.",
+			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix. Behind a space, a prefix of the user agent that must match as well: `/healthz kube-probe/`.",
 			each(&r.Exclude.Paths, checkExcludedPath),
 		},
-		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`.", each(&r.Exclude.UserAgents, checkExcludedAgent)},
+		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`. Whoever sends one hides what they do: to leave out probes, name their path as well (`record.exclude.paths`).", each(&r.Exclude.UserAgents, checkExcludedAgent)},
 		{
 			"record.client_address", &r.ClientAddress, "`masked` (IPv4 cut to /24, IPv6 to /48), `full` or `off`.",
 			oneOf(&r.ClientAddress, "masked", "full", "off"),

@@ -142,9 +142,9 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	b := start(t, url, func(o *Options) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		o.TraceID, o.ClientAddress = true, ClientFull
-		o.RecordExclude = Exclude{Paths: []string{"/healthz", "/static/*"}, UserAgents: []string{"kube-probe/"}}
+		o.RecordExclude = Exclude{Paths: []string{"/healthz", "/static/*", "/ready probe/", "/live/* probe/"}, UserAgents: []string{"kube-probe/"}}
 	})
-	b.responses = 4
+	b.responses = 9
 	c := b.dial()
 	c.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\nX-Forwarded-Proto: https\r\nForwarded: for=1\r\n" +
 		"traceparent: 00-0123456789abcdef0123456789abcdef-2222222222222222-01\r\nX-Request-ID: bad id\r\nX-Request-ID: theirs-1\r\n\r\n")
@@ -165,8 +165,19 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	<-seen
 	c.send("GET /else HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.30\r\n\r\n")
 	c.receive("GET")
+	<-seen
+	for _, r := range []string{"/ready HTTP/1.1\r\nUser-Agent: probe/1", "/live/x HTTP/1.1\r\nUser-Agent: probe/1"} { // both match
+		c.send("GET " + r + "\r\nHost: a\r\n\r\n")
+		c.receive("GET")
+		<-seen
+	}
+	for _, r := range []string{"/else HTTP/1.1\r\nUser-Agent: probe/1", "/ready HTTP/1.1\r\nUser-Agent: curl/8", "/live/x HTTP/1.1\r\nUser-Agent: curl/8"} { // one does
+		c.send("GET " + r + "\r\nHost: a\r\n\r\n")
+		c.receive("GET")
+		<-seen
+	}
 	e := b.books.all()
-	if len(e) != 1 || b.books.excluded != 3 {
+	if len(e) != 4 || b.books.excluded != 5 {
 		t.Fatal(e, b.books.excluded)
 	}
 	if string(e[0].TraceID) != "0123456789abcdef0123456789abcdef" || string(e[0].Client) != "127.0.0.1" || string(e[0].Path) != "*" {

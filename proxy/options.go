@@ -24,7 +24,7 @@ type Recorder interface {
 
 // Exclude says which responses are counted with Recorder.Exclude instead of being recorded.
 type Exclude struct {
-	Paths      []string // exact paths; a trailing "*" matches any rest
+	Paths      []string // exact paths; a trailing "*" matches any rest; behind a space, a prefix of the User-Agent that must match as well
 	UserAgents []string // prefixes of the User-Agent, such as "kube-probe/"
 }
 

@@ -137,22 +137,26 @@ func (x *exchange) userAgent() []byte { return x.head.value("user-agent") }
 
 // exclusion is a compiled Exclude.
 type exclusion struct {
-	paths    map[string]struct{}
-	prefixes [][]byte
+	paths    map[string][][]byte // prefixes of agents, of which one must match; an empty one is any
+	prefixes []excludedPrefix
 	agents   [][]byte
 }
+
+// excludedPrefix is the beginning of a path, and of the agent that must match as well; empty: any.
+type excludedPrefix struct{ path, agent []byte }
 
 // newExclusion gives nil when nothing is excluded.
 func newExclusion(e Exclude) *exclusion {
 	if len(e.Paths) == 0 && len(e.UserAgents) == 0 {
 		return nil
 	}
-	x := &exclusion{paths: make(map[string]struct{})}
-	for _, path := range e.Paths {
+	x := &exclusion{paths: make(map[string][][]byte)}
+	for _, rule := range e.Paths {
+		path, agent, _ := strings.Cut(rule, " ")
 		if prefix, ok := strings.CutSuffix(path, "*"); ok {
-			x.prefixes = append(x.prefixes, []byte(prefix))
+			x.prefixes = append(x.prefixes, excludedPrefix{[]byte(prefix), []byte(agent)})
 		} else {
-			x.paths[path] = struct{}{}
+			x.paths[path] = append(x.paths[path], []byte(agent))
 		}
 	}
 	for _, agent := range e.UserAgents {
@@ -164,16 +168,20 @@ func newExclusion(e Exclude) *exclusion {
 }
 
 func (e *exclusion) match(path, agent []byte) bool {
-	if _, ok := e.paths[string(path)]; ok {
+	if begins(agent, e.paths[string(path)]) || begins(agent, e.agents) {
 		return true
 	}
 	for _, prefix := range e.prefixes {
-		if bytes.HasPrefix(path, prefix) {
+		if bytes.HasPrefix(path, prefix.path) && bytes.HasPrefix(agent, prefix.agent) {
 			return true
 		}
 	}
-	for _, prefix := range e.agents {
-		if bytes.HasPrefix(agent, prefix) {
+	return false
+}
+
+func begins(b []byte, prefixes [][]byte) bool {
+	for _, prefix := range prefixes {
+		if bytes.HasPrefix(b, prefix) {
 			return true
 		}
 	}

@@ -8,13 +8,21 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
-// revision is the commit the binary was built from, as far as the toolchain recorded it.
+// commit is set where the toolchain cannot see the repository, as in the image: -ldflags "-X main.commit=…".
+var commit string
+
+// revision is the commit the binary was built from, as far as the build or the toolchain recorded it.
 func revision() string {
+	if commit != "" {
+		return commit
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -29,9 +37,14 @@ func revision() string {
 
 func newVersion() *cobra.Command {
 	var output string
+	var licenses bool
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if licenses {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s", wayside.Notice, wayside.License, wayside.ThirdParty)
+				return err
+			}
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{
 					"version": version, "commit": revision(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
@@ -40,6 +53,7 @@ func newVersion() *cobra.Command {
 			return printVersion(cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licences and notices of wayside and of all that it is built from")
 	bindOutput(cmd, &output)
 	return cmd
 }

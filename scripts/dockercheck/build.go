@@ -96,7 +96,7 @@ func (b *builder) base(root, image string) error {
 			return fmt.Errorf("this machine has Go %s", have)
 		}
 		return b.toolchain(root)
-	case image == "gcr.io/distroless/static:nonroot":
+	case image == "gcr.io/distroless/static-debian12:nonroot":
 		return nil // holds certificates and a passwd file; what runs without them runs with them
 	}
 	return errors.New("this check has no stand-in for that image")
@@ -213,7 +213,7 @@ func (b *builder) step(root string, in instruction) error {
 		b.workdir = path.Join(b.workdir, in.rest)
 		return os.MkdirAll(filepath.Join(root, b.workdir), 0o755)
 	case "ARG":
-		b.env = append(b.env, strings.ReplaceAll(in.rest, `"`, ""))
+		b.env = append(b.env, argument(in.rest))
 	case "RUN":
 		fmt.Println("dockercheck: RUN", in.rest)
 		cmd := exec.Command("/bin/sh", "-c", in.rest)
@@ -225,6 +225,20 @@ func (b *builder) step(root string, in instruction) error {
 		return b.copy(root, in)
 	}
 	return nil // the rest describes the container
+}
+
+// argument is what a build without arguments gives an ARG: its default, or what the builder knows by itself.
+func argument(text string) string {
+	switch text {
+	case "TARGETOS":
+		return "TARGETOS=" + runtime.GOOS
+	case "TARGETARCH":
+		return "TARGETARCH=" + runtime.GOARCH
+	}
+	if !strings.Contains(text, "=") {
+		text += "="
+	}
+	return strings.ReplaceAll(text, `"`, "")
 }
 
 func (b *builder) copy(root string, in instruction) error {

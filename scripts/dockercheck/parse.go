@@ -25,7 +25,7 @@ type stage struct {
 // known are the instructions this program can follow, each with the options it honours. Anything else is an error:
 // skipping it would prove something about another image.
 var known = map[string][]string{
-	"FROM": nil, "ARG": nil, "WORKDIR": nil, "COPY": {"from", "chown"}, "RUN": nil, "ENV": nil, "VOLUME": nil, "EXPOSE": nil,
+	"FROM": {"platform"}, "ARG": nil, "LABEL": nil, "WORKDIR": nil, "COPY": {"from", "chown"}, "RUN": nil, "ENV": nil, "VOLUME": nil, "EXPOSE": nil,
 	"USER": nil, "HEALTHCHECK": {"interval", "timeout", "start-period", "retries"}, "ENTRYPOINT": nil, "CMD": nil,
 }
 
@@ -38,6 +38,9 @@ func parse(text string) ([]stage, error) {
 	var stages []stage
 	for _, in := range list {
 		if in.name == "FROM" {
+			if platform, ok := in.opts["platform"]; ok && platform != "$BUILDPLATFORM" {
+				return nil, fmt.Errorf("line %d: this check knows no --platform but $BUILDPLATFORM", in.line)
+			}
 			fields := strings.Fields(in.rest)
 			s := stage{image: fields[0]}
 			switch {
@@ -157,7 +160,7 @@ func describe(s stage) (image, error) {
 			img.entrypoint, err = in.words()
 		case "CMD":
 			img.cmd, err = in.words()
-		case "RUN", "WORKDIR", "ARG":
+		case "RUN", "WORKDIR":
 			err = fmt.Errorf("line %d: %s in the final stage: nothing there can run it", in.line, in.name)
 		}
 		if err != nil {

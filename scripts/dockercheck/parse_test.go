@@ -15,7 +15,7 @@ func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 		"FROM a\nRUN --mount=type=cache true": "does not know RUN --mount",
 		"FROM a\nRUN":                         "without arguments",
 		"FROM a\nRUN true \\":                 "ends in a backslash",
-		"FROM --platform=x a":                 "does not know FROM --platform",
+		"FROM --platform=x a":                 "knows no --platform but",
 		"FROM a b":                            "not understood",
 	} {
 		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {

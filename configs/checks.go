@@ -282,13 +282,12 @@ func checkNetwork(s string) string {
 	return ""
 }
 
-// checkExcludedPath accepts what can be equal to, or begin, the path of a request as it was sent: no query, and escaped. Behind a space a
-// user agent may follow.
+// checkExcludedPath accepts what can be equal to, or begin, the path of a request as it was sent: no query, and escaped. Behind a space
+// the beginning of a user agent may follow, its product: name and slash, and digits of the version.
 func checkExcludedPath(s string) string {
-	s, agent, both := strings.Cut(s, " ")
-	if both && s != "" {
-		if wrong := checkExcludedAgent(agent); wrong != "" {
-			return wrong
+	if path, agent, both := strings.Cut(s, " "); both {
+		if name, version, ok := strings.Cut(agent, "/"); ok && name != "" && strings.Trim(version, ".0123456789") == "" {
+			s = path
 		}
 	}
 	switch {

@@ -184,7 +184,7 @@ func recordKeys(c *Config) []key {
 	r := &c.Record
 	return []key{
 		{
-			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix. Behind a space, a prefix of the user agent that must match as well: `/healthz kube-probe/`.",
+			"record.exclude.paths", &r.Exclude.Paths, "Paths that are not recorded, only counted as excluded; a trailing `*` makes it a prefix. Behind a space, the product that the user agent must begin with as well: `/healthz kube-probe/`.",
 			each(&r.Exclude.Paths, checkExcludedPath),
 		},
 		{"record.exclude.user_agents", &r.Exclude.UserAgents, "User agents that are not recorded, by prefix, such as `kube-probe/`. Whoever sends one hides what they do: to leave out probes, name their path as well (`record.exclude.paths`).", each(&r.Exclude.UserAgents, checkExcludedAgent)},

@@ -19,11 +19,26 @@ type manifest struct {
 		Template struct {
 			Spec podSpec `yaml:"spec"`
 		} `yaml:"template"`
+		Claims []struct {
+			Spec struct {
+				AccessModes []string `yaml:"accessModes"`
+				Resources   struct {
+					Requests map[string]string `yaml:"requests"`
+				} `yaml:"resources"`
+			} `yaml:"spec"`
+		} `yaml:"volumeClaimTemplates"`
+		Ingress []struct {
+			From  []any `yaml:"from"`
+			Ports []struct {
+				Port string `yaml:"port"`
+			} `yaml:"ports"`
+		} `yaml:"ingress"`
 	} `yaml:"spec"`
 }
 
 type podSpec struct {
 	Grace          int         `yaml:"terminationGracePeriodSeconds"`
+	Token          *bool       `yaml:"automountServiceAccountToken"`
 	InitContainers []container `yaml:"initContainers"`
 	Containers     []container `yaml:"containers"`
 	Volumes        []struct {
@@ -35,6 +50,11 @@ type podSpec struct {
 }
 
 type container struct {
+	Image     string `yaml:"image"`
+	Pull      string `yaml:"imagePullPolicy"`
+	Resources struct {
+		Requests map[string]string `yaml:"requests"`
+	} `yaml:"resources"`
 	RestartPolicy string   `yaml:"restartPolicy"`
 	Args          []string `yaml:"args"`
 	Ports         []struct {
@@ -64,37 +84,54 @@ type probe struct {
 	} `yaml:"httpGet"`
 }
 
-func readManifest(t *testing.T) (config string, pod podSpec) {
+func readManifest(t *testing.T, name string) (config string, pod podSpec, kinds map[string]manifest) {
 	t.Helper()
-	loader, err := yaml.NewLoader(bytes.NewReader(Example("kubernetes")))
+	loader, err := yaml.NewLoader(bytes.NewReader(Example(name)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	kinds = map[string]manifest{}
 	for {
 		var m manifest
 		err := loader.Load(&m)
 		if errors.Is(err, io.EOF) {
-			return config, pod
+			return config, pod, kinds
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		kinds[m.Kind] = m
 		switch m.Kind {
 		case "ConfigMap":
 			config = m.Data["wayside.yaml"]
-		case "Deployment":
+		case "Deployment", "StatefulSet":
 			pod = m.Spec.Template.Spec
 		}
 	}
 }
 
-// TestKubernetesManifest loads the configuration inside the manifest strictly and holds the two to each other.
+// TestKubernetesManifest loads the configuration inside the manifests strictly and holds the two to each other.
 func TestKubernetesManifest(t *testing.T) {
-	config, pod := readManifest(t)
+	for _, name := range []string{"kubernetes", "kubernetes-volume"} {
+		t.Run(name, func(t *testing.T) { checkManifest(t, name) })
+	}
+}
+
+func checkManifest(t *testing.T, name string) {
+	config, pod, kinds := readManifest(t, name)
 	c, err := Load(LoadOptions{File: writeFile(t, config)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(c.Record.Exclude.UserAgents) > 0 {
+		t.Error("anybody can hide a request by its user agent")
+	}
+	for _, rule := range c.Record.Exclude.Paths {
+		if !strings.Contains(rule, " ") {
+			t.Errorf("%s is hidden whoever asks for it", rule)
+		}
+	}
+	checkHygiene(t, pod, kinds)
 	if c.RequireUpstream() != nil {
 		t.Error("no upstream")
 	}
@@ -120,6 +157,12 @@ func TestKubernetesManifest(t *testing.T) {
 	if need := c.Shutdown.Timeout + Duration(app.Lifecycle.PreStop.Sleep.Seconds)*Second; Duration(pod.Grace)*Second <= need {
 		t.Errorf("a grace period of %ds cannot hold %s", pod.Grace, need)
 	}
+	for _, claim := range kinds["StatefulSet"].Spec.Claims {
+		size, err := ParseBytes(claim.Spec.Resources.Requests["storage"] + "B")
+		if err != nil || c.Data.BytesMax == 0 || c.Data.BytesMax+c.Data.FreeMin >= size || claim.Spec.AccessModes[0] != "ReadWriteOncePod" {
+			t.Errorf("data.bytes_max %s and free_min %s do not fit %+v", c.Data.BytesMax, c.Data.FreeMin, claim)
+		}
+	}
 	for _, v := range pod.Volumes {
 		if v.Name != "data" {
 			continue
@@ -127,6 +170,33 @@ func TestKubernetesManifest(t *testing.T) {
 		limit, err := ParseBytes(v.EmptyDir.SizeLimit + "B")
 		if err != nil || c.Data.BytesMax == 0 || c.Data.BytesMax >= limit {
 			t.Errorf("data.bytes_max %s reaches the volume's limit %s: kubelet would evict the pod", c.Data.BytesMax, v.EmptyDir.SizeLimit)
+		}
+	}
+}
+
+// checkHygiene wants what a manifest that is copied should have.
+func checkHygiene(t *testing.T, pod podSpec, kinds map[string]manifest) {
+	t.Helper()
+	if pod.Token == nil || *pod.Token {
+		t.Error("the pod gets a token of the API server that nobody needs")
+	}
+	for _, c := range append(pod.InitContainers, pod.Containers...) {
+		if _, tag, ok := strings.Cut(c.Image, ":"); !ok || tag == "latest" || c.Pull == "Always" {
+			t.Errorf("image %s, pull policy %s", c.Image, c.Pull)
+		}
+	}
+	if pod.InitContainers[0].Resources.Requests["ephemeral-storage"] == "" {
+		t.Error("no request for ephemeral storage")
+	}
+	policy, ok := kinds["NetworkPolicy"]
+	if !ok {
+		t.Fatal("no NetworkPolicy")
+	}
+	for _, rule := range policy.Spec.Ingress {
+		for _, p := range rule.Ports {
+			if p.Port != "http" && len(rule.From) == 0 {
+				t.Errorf("everybody reaches %s", p.Port)
+			}
 		}
 	}
 }

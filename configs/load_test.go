@@ -102,17 +102,17 @@ func TestShorthands(t *testing.T) {
 }
 
 func TestLists(t *testing.T) {
-	file, err := Load(LoadOptions{File: writeFile(t, "record:\n  exclude:\n    paths: [/a, /b/*]\n    user_agents:\n      - kube-probe/\n")})
+	file, err := Load(LoadOptions{File: writeFile(t, "record:\n  exclude:\n    paths: [/a, /b/*, /c probe/1.]\n    user_agents:\n      - kube-probe/\n")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := Load(LoadOptions{Environ: []string{"WAYSIDE_RECORD_EXCLUDE_PATHS=/a, /b/*", "WAYSIDE_RECORD_EXCLUDE_USER_AGENTS=kube-probe/"}})
+	env, err := Load(LoadOptions{Environ: []string{"WAYSIDE_RECORD_EXCLUDE_PATHS=/a, /b/*, /c probe/1.", "WAYSIDE_RECORD_EXCLUDE_USER_AGENTS=kube-probe/"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*Config{file, env} {
 		e := c.Record.Exclude
-		if strings.Join(e.Paths, "|") != "/a|/b/*" || strings.Join(e.UserAgents, "|") != "kube-probe/" {
+		if strings.Join(e.Paths, "|") != "/a|/b/*|/c probe/1." || strings.Join(e.UserAgents, "|") != "kube-probe/" {
 			t.Errorf("got %+v", e)
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-//go:embed sidecar.yaml standalone.yaml snapshot.yaml full.yaml kubernetes.yaml
+//go:embed sidecar.yaml standalone.yaml snapshot.yaml full.yaml kubernetes.yaml kubernetes-volume.yaml
 var examples embed.FS
 
 // Examples returns the names that Example knows.
-func Examples() []string { return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes"} }
+func Examples() []string { return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes", "kubernetes-volume"} }
 
 // Example returns the example file of that name, or nil if there is none. All but kubernetes, a manifest, are
 // configuration files.

@@ -158,7 +158,9 @@ func (v *verifier) glance(ctx context.Context, o *Object) (*Contents, error) {
 		return &Contents{}, err
 	}
 	c := &Contents{Bytes: uint64(max(info.Size, 0)), Meta: info.Meta, RawSHA256: info.Meta[uploader.MetaRawSHA256]} //nolint:gosec // not negative
-	c.Rows, _ = strconv.ParseUint(info.Meta[uploader.MetaRows], 10, 64)
+	if c.Rows, err = strconv.ParseUint(info.Meta[uploader.MetaRows], 10, 64); err != nil {
+		return c, damagedf("%s is %.40q in its metadata", uploader.MetaRows, info.Meta[uploader.MetaRows])
+	}
 	if c.Runs, err = uploader.ParseRuns(info.Meta[uploader.MetaRuns]); err != nil {
 		return c, err
 	}

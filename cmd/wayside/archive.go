@@ -32,8 +32,8 @@ import (
 func newArchive() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "Look into the archive, check it, bring it back",
-		Long: "These commands read the archive itself: give --archive s3://bucket/prefix to read a bucket without any data\n" +
-			"directory, or --data DIR to read the archive of a wayside that runs there or did.",
+		Long: "These commands read the archive itself: give --bucket s3://bucket/prefix to read a bucket without any data\n" +
+			"directory, --data DIR to read the archive of a wayside that runs there or did, or --admin URL for that of a running one.",
 		Args: oneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
 	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())

@@ -104,6 +104,7 @@ type Record struct {
 	Exclude       Exclude
 	ClientAddress string // masked, full, off
 	TraceID       bool
+	RequestID     bool // of all responses, not only of wayside's own answers
 }
 
 // Exclude names the responses that are counted as excluded and not recorded.

@@ -192,6 +192,7 @@ func recordKeys(c *Config) []key {
 			"record.client_address", &r.ClientAddress, "`masked` (IPv4 cut to /24, IPv6 to /48), `full` or `off`.",
 			oneOf(&r.ClientAddress, "masked", "full", "off"),
 		},
+		{"record.request_id", &r.RequestID, "Keep the X-Request-ID of every response; those of wayside's own answers, such as a 502, are always kept.", nil},
 		{"record.trace_id", &r.TraceID, "Keep the trace id of `traceparent` with each event (22 bytes each in the archive).", nil},
 	}
 }

@@ -31,6 +31,8 @@ type exchange struct {
 	headAt  time.Time // the response's header has been read
 	endAt   time.Time // the last byte; zero: the moment of recording
 
+	cause error // why the upstream failed, for the log; may be nil
+
 	recorded   bool
 	begun      bool // bytes of the final response may have been written to the client
 	upgrading  bool // the upstream is asked to switch protocols, on a connection of its own
@@ -54,7 +56,7 @@ func (x *exchange) begin() {
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.asking, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.hurried = false, false, false, false
-	x.upload.done, x.totalBy = nil, 0
+	x.upload.done, x.totalBy, x.cause = nil, 0, nil
 	x.idText = x.idText[:0]
 }
 
@@ -198,6 +200,7 @@ func (x *exchange) forward(streamed bool) failure {
 	u, err := x.connect()
 	if err != nil {
 		f := connectFailure(err)
+		x.cause = err
 		if f == failPool {
 			x.c.warn(f)
 		}
@@ -211,6 +214,7 @@ func (x *exchange) forward(streamed bool) failure {
 		p.metrics.retries.Add(1)
 		x.up = nil
 		if u, err = p.pool.redial(u); err != nil {
+			x.cause = err
 			return connectFailure(err)
 		}
 		x.up = u
@@ -222,6 +226,7 @@ func (x *exchange) forward(streamed bool) failure {
 			err = cause
 		}
 		x.dropUpstream()
+		x.cause = err
 		if errors.Is(err, errClientBody) {
 			return x.c.bodyFailure()
 		}
@@ -312,6 +317,7 @@ func (x *exchange) respondBuffered(n int) {
 		x.armBody()
 	}
 	if _, err := io.ReadFull(x.up.br, buf[at:]); err != nil {
+		x.cause = err
 		x.dropUpstream()
 		switch {
 		case x.c.gone.Load():

@@ -194,7 +194,7 @@ func (x *exchange) answer(f failure) {
 	if f == failClientClosed {
 		x.ev.Status = statusClientClosed
 	}
-	x.ev.ResponseBytes = 0
+	x.ev.ResponseBytes, x.ev.RequestID = 0, x.id()
 	if !x.head.is("HEAD") && !bytes.HasPrefix(x.head.raw, []byte("HEAD ")) { // of a line that was not understood, it is all there is
 		x.ev.ResponseBytes = uint64(len(body))
 		x.in = append(x.in, body...)
@@ -210,7 +210,7 @@ func (x *exchange) answerHere() {
 		x.answer(failNotImplemented)
 		return
 	}
-	x.ev.Status = 200
+	x.ev.Status, x.ev.RequestID = 200, x.id()
 	x.in = appendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.p.date())
 	x.in = appendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
 	x.endHead()

@@ -105,6 +105,12 @@ func (p *Proxy) retire(old *pool) {
 	})
 }
 
+// reportTrouble logs how the upstream does.
+func (p *Proxy) reportTrouble() {
+	l := p.lane.Load()
+	l.pool.figures.trouble.report(l.o.Logger, string(l.upstreamName))
+}
+
 // evict closes idle upstream connections that are too old, or whose address the upstream has left.
 func (p *Proxy) evict() {
 	pool := p.lane.Load().pool

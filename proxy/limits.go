@@ -18,8 +18,9 @@ const (
 	// turnedAwayMax bounds the connections beyond the limit that wait for a place, or are being answered; still more are closed
 	// without a word.
 	turnedAwayMax = 256
-	// placeWait is how long such a connection waits for another to give way.
-	placeWait = time.Second
+	// placeWait is how long such a connection waits for another to give way; it looks after each placePause.
+	placeWait  = time.Second
+	placePause = 50 * time.Millisecond
 	// headBytesFree is what each connection may hold without being counted: its header, as most are.
 	headBytesFree = clientReadBytes
 	// giveWayAfter is how long the proxy has to have waited for a client before it gives way, beyond the time in which its bytes
@@ -178,7 +179,7 @@ func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
 		if !p.giveWay(of, false) || time.Now().After(end) {
 			return f
 		}
-		time.Sleep(giveWayPause)
+		time.Sleep(placePause)
 		f = p.admit(c)
 	}
 	return f

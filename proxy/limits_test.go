@@ -39,7 +39,9 @@ func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	for range 60 {
 		b.dialFrom("127.0.0.2")
 	}
-	until(t, "a connection is refused", func() bool { return b.p.Metrics().Failures["address_connections_max"]+b.p.Metrics().Failures["gave_way"] > 0 })
+	until(t, "a connection is refused", func() bool {
+		return b.p.Metrics().Failures["address_connections_max"]+b.p.Metrics().Failures["gave_way"] > 0
+	})
 	for range 5 {
 		if resp, _ := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 {
 			t.Error("another address:", resp.Status)

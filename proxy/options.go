@@ -49,6 +49,7 @@ type Options struct {
 	Now func() time.Time
 
 	ClientAddress  ClientAddress  // default "masked"
+	RequestID      bool           // record the X-Request-ID of every response, not only of the proxy's own answers
 	TraceID        bool           // record the trace id of traceparent
 	TrustedProxies []netip.Prefix // peers whose forwarding fields are kept and extended; all others' are overwritten
 	RecordExclude  Exclude

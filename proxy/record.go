@@ -22,6 +22,7 @@ func (x *exchange) record(f failure) {
 	figures := &p.metrics.own
 	if !x.sentAt.IsZero() {
 		figures = &p.pool.figures.tally
+		x.noteTrouble(f)
 		if !x.headAt.IsZero() {
 			p.pool.figures.observe(micros(x.headAt.Sub(x.sentAt)))
 		}
@@ -48,7 +49,20 @@ func (x *exchange) record(f failure) {
 			ev.TTFBMicros = micros(x.headAt.Sub(x.sentAt))
 		}
 	}
+	if p.o.RequestID {
+		ev.RequestID = x.id()
+	}
 	p.recordSafely(ev)
+}
+
+// noteTrouble tells the log about the upstream.
+func (x *exchange) noteTrouble(f failure) {
+	switch trouble := &x.c.p.pool.figures.trouble; {
+	case upstreamTrouble(f):
+		trouble.failed(f, x.cause, x.id())
+	case f == failNone && trouble.failing.Load():
+		trouble.succeeded()
+	}
 }
 
 func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }

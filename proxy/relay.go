@@ -121,6 +121,7 @@ func (x *exchange) cut(err error) {
 		return
 	}
 	kind := failTruncated
+	x.cause = err
 	switch {
 	case x.ev.Kind == event.KindStream && x.c.p.closing.Load():
 		kind = failShutdown

@@ -109,6 +109,7 @@ func (p *Proxy) tick() {
 	defer p.lane.Load().recovered("tick")
 	p.evict()
 	p.watch.look(p)
+	p.reportTrouble()
 	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
 	p.dateLine.Store(&b)
 }

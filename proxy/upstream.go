@@ -15,6 +15,7 @@ const resolveTimeout = 5 * time.Second
 // upstream is what outlives the pools that lead to it: its figures.
 type upstream struct {
 	tally
+	trouble       trouble
 	connects      counter
 	connectErrors counter
 	firstByte     [len(firstByteBounds) + 1]counter // by bound, not cumulative

@@ -124,6 +124,7 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	if w.traceID {
 		dst = appendField(dst, `,"trace_id":`, e.TraceID)
 	}
+	dst = appendField(dst, `,"request_id":`, e.RequestID)
 	// The row's host and method are those of the event but for their spelling and the limits on rows. Where they differ,
 	// they stand in the line, so that the archive alone says which row counted it.
 	if row.Host != string(e.Host) {

@@ -41,6 +41,10 @@ func goldenItems() []memItem {
 		}},
 		dropEvent(5, testHour.Add(6*time.Second), "full", 17),
 		{seq: 6, event: event.Event{TimeMicros: at + 3599_999_999, Kind: event.KindRequest, Status: 400}},
+		{seq: 7, label: "/x", event: event.Event{
+			TimeMicros: at + 3599_999_999, Kind: event.KindRequest, Status: 502, Method: []byte("GET"), Path: []byte("/x"), ErrorType: []byte("dns_error"),
+			RequestID: []byte("0192f3a4-5b6c-7d8e-9f00-112233445566"),
+		}},
 	}
 }
 

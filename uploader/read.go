@@ -32,6 +32,7 @@ type Line struct {
 	Protocol  string    `json:"network_protocol_version"`
 	Client    string    `json:"client_address"`
 	TraceID   string    `json:"trace_id"`
+	RequestID string    `json:"request_id"`
 	ErrorType string    `json:"error_type"`
 	// The row that counts the event, where it is not under Host and Method.
 	RowHost   *string   `json:"row_host"`
@@ -65,7 +66,7 @@ func (l *Line) Event() event.Event {
 		Method: restored(l.Method, event.MethodBytesMax), Host: restored(l.Host, event.HostBytesMax), Path: restored(l.Path, event.PathBytesMax),
 		Upstream: restored(l.Upstream, event.UpstreamBytesMax), Protocol: restored(l.Protocol, event.ProtocolBytesMax),
 		Client: restored(l.Client, event.ClientBytesMax), TraceID: restored(l.TraceID, event.TraceIDBytesMax),
-		ErrorType: restored(l.ErrorType, event.ErrorTypeBytesMax),
+		RequestID: restored(l.RequestID, event.RequestIDBytesMax), ErrorType: restored(l.ErrorType, event.ErrorTypeBytesMax),
 	}
 	switch l.Kind {
 	case event.KindStream.String():

@@ -361,6 +361,7 @@ func newArchiveCat() *cobra.Command {
 	cmd.Flags().StringVar(&filter.Path, "path", "", "path as received or template; a trailing * makes it a prefix")
 	cmd.Flags().StringVar(&status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
+	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID; answers of wayside's own have one, others with record.request_id")
 	cmd.Flags().StringVar(&filter.Service, "of-service", "", "only events of this service")
 	cmd.Flags().StringVar(&filter.Instance, "of-instance", "", "only events of this instance")
 	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "drop records too")

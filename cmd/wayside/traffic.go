@@ -116,7 +116,7 @@ func (t *traffic) build() error {
 func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
 	return proxy.Options{
 		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
-		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
+		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
 		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),

@@ -76,6 +76,7 @@ func newTop() *cobra.Command {
 type tailFlags struct {
 	finder                             finder
 	path, method, host, status, output string
+	requestID                          string
 	slowerThan                         time.Duration
 }
 
@@ -90,6 +91,7 @@ func (f *tailFlags) query() string {
 	set("method", f.method)
 	set("host", f.host)
 	set("status", f.status)
+	set("request_id", f.requestID)
 	if f.slowerThan > 0 {
 		set("min_duration", f.slowerThan.String())
 	}
@@ -118,6 +120,7 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.method, "method", "", "only this method")
 	cmd.Flags().StringVar(&f.host, "host", "", "only this host")
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
+	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID; answers of wayside's own have one, others with record.request_id")
 	durationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	bindOutput(cmd, &f.output)
 	return cmd

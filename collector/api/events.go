@@ -38,6 +38,7 @@ type Event struct {
 	Protocol  string    `json:"network_protocol_version,omitempty"`
 	Client    string    `json:"client_address,omitempty"`
 	TraceID   string    `json:"trace_id,omitempty"`
+	RequestID string    `json:"request_id,omitempty"`
 	ErrorType string    `json:"error_type,omitempty"`
 	Kind      string    `json:"kind"`
 	Service   string    `json:"service,omitempty"`
@@ -59,7 +60,7 @@ type eventsAnswer struct {
 }
 
 var eventsParams = []string{
-	"from", "to", "path", "method", "host", "prefix", "status", "kind", "min_duration", "limit", "order", "cursor",
+	"from", "to", "path", "method", "host", "prefix", "status", "kind", "min_duration", "request_id", "limit", "order", "cursor",
 }
 
 // eventFilter selects events.
@@ -67,6 +68,7 @@ type eventFilter struct {
 	filter
 	kind event.Kind // 0: responses of any kind
 	slow uint64     // least duration in µs
+	id   string     // request id; empty: any
 }
 
 func (h *handler) events(r *http.Request) (any, error) {
@@ -121,6 +123,8 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 	switch {
 	case f.kind != 0 && e.Event.Kind != f.kind, f.kind == 0 && !e.Event.IsResponse():
 		return false
+	case f.id != "" && string(e.Event.RequestID) != f.id:
+		return false
 	case e.Event.DurationMicros < f.slow:
 		return false
 	case !f.status.Has(int(e.Event.Status)):
@@ -144,14 +148,14 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 		Method: text(v.Method), Path: text(v.Path), Template: h.nameOfEvent(e).label, Status: v.Status,
 		Duration: v.DurationMicros, TTFB: v.TTFBMicros, BytesIn: v.RequestBytes, BytesOut: v.ResponseBytes,
 		Host: text(v.Host), Upstream: text(v.Upstream), Protocol: text(v.Protocol), Client: text(v.Client),
-		TraceID: text(v.TraceID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
+		TraceID: text(v.TraceID), RequestID: text(v.RequestID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
 		Service: h.Service, Instance: h.Instance, Epoch: e.Epoch, Seq: e.Seq,
 	}
 }
 
 // A page of events ends before its answer would be too large to be sent: beyond so many bytes there is no other event.
 const (
-	eventBytes   = 600 // of an event with its names, but for what may be long
+	eventBytes   = 750 // of an event with its names, but for what may be long
 	pageBytesMax = answerBytesMax - 256<<10
 )
 
@@ -192,7 +196,7 @@ func text(b []byte) string {
 }
 
 func (p *params) eventFilter() eventFilter {
-	f := eventFilter{filter: p.filter()}
+	f := eventFilter{filter: p.filter(), id: p.text("request_id")}
 	switch kind := p.text("kind"); kind {
 	case "":
 	case "request":

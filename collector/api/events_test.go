@@ -40,7 +40,7 @@ func eventStore(t *testing.T, paths ...string) *store.Store {
 		at := testNow.Add(-time.Duration(len(paths)-i) * time.Second)
 		e := event.Event{
 			TimeMicros: at.UnixMicro(), Kind: event.KindRequest, Status: uint16(200 + 100*(i%4)), DurationMicros: uint64(1000 * (i + 1)),
-			Method: []byte("GET"), Host: []byte("a"), Path: []byte(path),
+			Method: []byte("GET"), Host: []byte("a"), Path: []byte(path), RequestID: fmt.Appendf(nil, "id-%d", i+1),
 		}
 		b.LastSeq = uint64(i + 1)
 		b.Items = append(b.Items, store.Item{Seq: b.LastSeq, Host: "a", Method: "GET", Label: "/users/{id}", Event: e})
@@ -80,6 +80,8 @@ func TestEvents(t *testing.T) {
 		"method=post":                "[]",
 		"from=-2s":                   "[5 4]",
 		"kind=stream":                "[]",
+		"request_id=id-2":            "[2]",
+		"request_id=id-":             "[]",
 		"prefix=/users/&host=A":      "[5 4 3 2 1]",
 		"from=-10s&to=-4s&kind=drop": "[]",
 	} {

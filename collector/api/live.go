@@ -21,7 +21,7 @@ func (h *handler) recent(r *http.Request) (any, error) {
 	return h.Live.Recent(), nil
 }
 
-var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", "min_duration"}
+var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", "min_duration", "request_id"}
 
 // tail answers GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on,
 // and "missed" with a number where the client could not keep up.

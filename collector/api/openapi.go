@@ -47,6 +47,7 @@ var paramTexts = map[string]string{
 	"compare": "previous: also the range of the same length before", "compare_from": "Begin of a range to compare with: as from",
 	"compare_to": "End of the range to compare with: as from", "spark": "Counts of each row in so many parts of the range, 1 to 96",
 	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",
+	"request_id":   "Only the event with this X-Request-ID: answers of wayside's own have one, others with record.request_id",
 	"min_duration": "Only events at least this slow: 250ms, or microseconds", "order": "desc (default) or asc",
 	"cursor": "next_cursor of the page before", "state": "planned, verified or deleted",
 }

@@ -216,7 +216,7 @@ func newItems(b *Batch, mark uint64, seen bool) ([]Item, error) {
 		if len(it.Host)+len(it.Method)+len(it.Label) > keyTextBytesMax {
 			return nil, fmt.Errorf("%w: seq %d: row key of more than %d bytes", ErrInvalid, it.Seq, keyTextBytesMax)
 		}
-		if len(it.Event.Path) > event.PathBytesMax || len(it.Event.TraceID) > event.TraceIDBytesMax {
+		if len(it.Event.Path) > event.PathBytesMax || len(it.Event.TraceID) > event.TraceIDBytesMax || len(it.Event.RequestID) > event.RequestIDBytesMax {
 			return nil, fmt.Errorf("%w: seq %d: field beyond its limit", ErrInvalid, it.Seq)
 		}
 		if seen && it.Seq <= mark {

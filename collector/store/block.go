@@ -21,9 +21,10 @@ const BlockEventsMax = 1000
 const blockBytesMax = 512 << 10
 
 const (
-	blockVersion = 1
-	codecPlain   = 0
-	codecZstd    = 1
+	blockVersion      = 2 // the newest; written where events have request ids
+	blockVersionPlain = 1 // written otherwise
+	codecPlain        = 0
+	codecZstd         = 1
 
 	blockHeadBytes    = 8       // version, codec, two reserved bytes, CRC32C of the rest
 	payloadBytesMax   = 8 << 20 // before compression: a thousand of the largest events are 3 MiB
@@ -148,7 +149,7 @@ func (e *blockEncoder) add(it *Item, batchKey uint32) {
 func (e *blockEncoder) finish(dst []byte) []byte {
 	e.plain = e.columns.appendTo(e.plain[:0])
 	start := len(dst)
-	dst = append(dst, blockVersion, codecZstd, 0, 0, 0, 0, 0, 0)
+	dst = append(dst, e.columns.version(), codecZstd, 0, 0, 0, 0, 0, 0)
 	dst = e.meta.append(dst)
 	put(&dst, uint64(len(e.plain)))
 	payload := len(dst)
@@ -211,7 +212,7 @@ func (d *blockDecoder) open(id catalogue.BlockID, value []byte) error {
 	if err != nil || len(plain) != size {
 		return damaged("payload")
 	}
-	if !d.columns.open(plain) {
+	if !d.columns.open(value[0], plain) {
 		return damaged("columns")
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -16,24 +18,35 @@ import (
 // a dictionary, and the event names it by number. Times are stored as differences. A path that fits its label is stored as
 // what stands in the label's placeholders.
 const (
-	colWords    = iota // dictionary of strings: (length, bytes)
-	colClients         // dictionary of client addresses: (length, bytes)
-	colKeys            // dictionary of row keys: words of host, method, label
-	colShapes          // dictionary of shapes: kind (1), status, words of method, host, upstream, protocol, error; key
-	colShape           // per event: its shape
-	colTime            // per event: zigzag difference to the event before, µs
-	colDuration        // per event: µs
-	colTTFB            // per event: zigzag duration minus time to the first byte, µs
-	colBytesIn         // per event
-	colBytesOut        // per event
-	colClient          // per event: its client
-	colPathForm        // per event: 0 where the path fits the label, else its length plus 1
-	colPathText        // the paths that do not fit, and the placeholders' lengths (1 to 2) and bytes of those that do
-	colTrace           // per event: 0 none, 1 sixteen bytes of lower-case hex, else length plus 2; and the bytes
+	colWords     = iota // dictionary of strings: (length, bytes)
+	colClients          // dictionary of client addresses: (length, bytes)
+	colKeys             // dictionary of row keys: words of host, method, label
+	colShapes           // dictionary of shapes: kind (1), status, words of method, host, upstream, protocol, error; key
+	colShape            // per event: its shape
+	colTime             // per event: zigzag difference to the event before, µs
+	colDuration         // per event: µs
+	colTTFB             // per event: zigzag duration minus time to the first byte, µs
+	colBytesIn          // per event
+	colBytesOut         // per event
+	colClient           // per event: its client
+	colPathForm         // per event: 0 where the path fits the label, else its length plus 1
+	colPathText         // the paths that do not fit, and the placeholders' lengths (1 to 2) and bytes of those that do
+	colTrace            // per event: 0 none, 1 sixteen bytes of lower-case hex, else length plus 2; and the bytes
+	colRequestID        // per event, in blocks of version 2: 0 none, 1 a UUID as sixteen bytes, else length plus 2; and the bytes
 	columns
 )
 
-const traceBytes = 16
+const (
+	traceBytes    = 16
+	uuidTextBytes = 36
+)
+
+func columnsOf(version byte) int {
+	if version == blockVersionPlain {
+		return colRequestID
+	}
+	return columns
+}
 
 type wordID = uint32
 
@@ -122,6 +135,7 @@ type columnWriter struct {
 	shapes  map[shape]uint32
 	keyOf   map[uint32]uint32 // number of a key in the batch → in this block
 	time    int64             // of the event before
+	ids     bool              // an event has a request id
 }
 
 func newColumnWriter() *columnWriter {
@@ -141,7 +155,7 @@ func (w *columnWriter) reset() {
 	w.clients.reset()
 	clear(w.shapes)
 	clear(w.keyOf)
-	w.time = 0
+	w.time, w.ids = 0, false
 }
 
 // add appends one event. batchKey numbers the event's row key within the batch, and is only used to recognise it.
@@ -157,6 +171,7 @@ func (w *columnWriter) add(it *Item, batchKey uint32) {
 	put(&c[colClient], uint64(w.clients.id(c, 0, e.Client)))
 	w.path(e.Path, it.Label)
 	w.trace(e.TraceID)
+	w.requestID(e.RequestID)
 }
 
 func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
@@ -229,9 +244,35 @@ func (w *columnWriter) trace(id []byte) {
 	c[colTrace] = append(c[colTrace], id...)
 }
 
-// appendTo writes all columns.
+func (w *columnWriter) requestID(id []byte) {
+	c := &w.col[colRequestID]
+	if len(id) == 0 {
+		put(c, 0)
+		return
+	}
+	w.ids = true
+	if len(id) == uuidTextBytes {
+		if u, err := uuid.ParseBytes(id); err == nil && u.String() == string(id) {
+			put(c, 1)
+			*c = append(*c, u[:]...)
+			return
+		}
+	}
+	put(c, uint64(len(id))+2)
+	*c = append(*c, id...)
+}
+
+// version is that of the block: request ids are in the second only.
+func (w *columnWriter) version() byte {
+	if w.ids {
+		return blockVersion
+	}
+	return blockVersionPlain
+}
+
+// appendTo writes the columns that the block's version has.
 func (w *columnWriter) appendTo(dst []byte) []byte {
-	for i := range w.col {
+	for i := range columnsOf(w.version()) {
 		dst = binary.AppendUvarint(dst, uint64(len(w.col[i])))
 		dst = append(dst, w.col[i]...)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"unsafe"
 
+	"github.com/google/uuid"
+
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
@@ -15,15 +17,18 @@ type columnReader struct {
 	clients [][]byte
 	keys    []rowKey
 	shapes  []shape
+	have    int // columns of the block's version
 	time    int64
 	scratch []byte // path and trace of the present event
 	event   event.Event
 }
 
 // open reads the dictionaries. It reports false for a payload that is not one.
-func (r *columnReader) open(payload []byte) bool {
+func (r *columnReader) open(version byte, payload []byte) bool {
 	in := reader{rest: payload}
-	for i := range r.col {
+	r.have = columnsOf(version)
+	clear(r.col[:])
+	for i := range r.have {
 		r.col[i] = reader{rest: in.text(len(payload))}
 	}
 	if in.bad || len(in.rest) != 0 {
@@ -112,6 +117,9 @@ func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 		e.Path = c[colPathText].bytes(int(min(form-1, event.PathBytesMax))) //nolint:gosec // bounded
 	}
 	e.TraceID = r.trace()
+	if r.have > colRequestID {
+		e.RequestID = r.requestID()
+	}
 	return e, s.key, !r.bad()
 }
 
@@ -126,6 +134,25 @@ func (r *columnReader) trace() []byte {
 		return r.scratch[before:]
 	default:
 		return in.bytes(int(min(form-2, event.TraceIDBytesMax))) //nolint:gosec // bounded
+	}
+}
+
+func (r *columnReader) requestID() []byte {
+	in := &r.col[colRequestID]
+	switch form := in.uvarint(); form {
+	case 0:
+		return nil
+	case 1:
+		id, err := uuid.FromBytes(in.bytes(traceBytes))
+		if err != nil {
+			in.bad = true
+			return nil
+		}
+		before := len(r.scratch)
+		r.scratch = append(r.scratch, id.String()...)
+		return r.scratch[before:]
+	default:
+		return in.bytes(int(min(form-2, event.RequestIDBytesMax))) //nolint:gosec // bounded
 	}
 }
 

@@ -245,7 +245,7 @@ func (e *StoredEvent) clone() *StoredEvent {
 	out := *e
 	out.Host, out.Method, out.Label = strings.Clone(e.Host), strings.Clone(e.Method), strings.Clone(e.Label)
 	v := &out.Event
-	for _, field := range [...]*[]byte{&v.Method, &v.Host, &v.Path, &v.Upstream, &v.Protocol, &v.Client, &v.TraceID, &v.ErrorType} {
+	for _, field := range [...]*[]byte{&v.Method, &v.Host, &v.Path, &v.Upstream, &v.Protocol, &v.Client, &v.TraceID, &v.RequestID, &v.ErrorType} {
 		*field = bytes.Clone(*field)
 	}
 	return &out

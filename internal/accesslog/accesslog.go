@@ -155,6 +155,7 @@ func attrs(e *event.Event, r *slog.Record) {
 	text("network_protocol_version", e.Protocol)
 	text("client_address", e.Client)
 	text("trace_id", e.TraceID)
+	text("request_id", e.RequestID)
 	text("error_type", e.ErrorType)
 	r.AddAttrs(slog.String("kind", e.Kind.String()))
 }

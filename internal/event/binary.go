@@ -7,13 +7,18 @@ import (
 	"math/bits"
 )
 
-// Version is the record format that Encode writes. Decode reads every version up to it.
-const Version = 1
+// Version is the newest record format. Encode writes it for events with a request id, and version 1 for those without, which are
+// the same in both. Decode reads every version.
+const (
+	Version       = 2
+	versionPlain  = 1
+	versionWithID = 2
+)
 
 // SizeMax is the size in bytes of the largest record that Encode can write.
 const SizeMax = fixedBytes + 4*binary.MaxVarintLen64 +
 	MethodBytesMax + HostBytesMax + PathBytesMax + UpstreamBytesMax + ProtocolBytesMax + ClientBytesMax + TraceIDBytesMax +
-	ErrorTypeBytesMax + 8*2
+	ErrorTypeBytesMax + RequestIDBytesMax + 9*2
 
 // fixedBytes is version, kind, method code, protocol code, status (2) and time (8).
 const fixedBytes = 14
@@ -95,6 +100,9 @@ func (e *Event) Size() int {
 	if protocolCode(e.Protocol) == 0 {
 		n += textSize(e.Protocol, ProtocolBytesMax)
 	}
+	if len(e.RequestID) > 0 {
+		n += textSize(e.RequestID, RequestIDBytesMax)
+	}
 	return n
 }
 
@@ -102,7 +110,7 @@ func (e *Event) Size() int {
 // not allocate and keeps nothing of the event.
 func (e *Event) Encode(dst []byte) int {
 	method, protocol := methodCode(e.Method), protocolCode(e.Protocol)
-	dst[0] = Version
+	dst[0] = versionPlain
 	dst[1] = byte(e.Kind)
 	dst[2] = method
 	dst[3] = protocol
@@ -125,6 +133,10 @@ func (e *Event) Encode(dst []byte) int {
 	n += putText(dst[n:], e.Client, ClientBytesMax)
 	n += putText(dst[n:], e.TraceID, TraceIDBytesMax)
 	n += putText(dst[n:], e.ErrorType, ErrorTypeBytesMax)
+	if len(e.RequestID) > 0 {
+		dst[0] = versionWithID
+		n += putText(dst[n:], e.RequestID, RequestIDBytesMax)
+	}
 	return n
 }
 
@@ -165,6 +177,10 @@ func (e *Event) Decode(src []byte) error {
 	e.Client = r.text(ClientBytesMax)
 	e.TraceID = r.text(TraceIDBytesMax)
 	e.ErrorType = r.text(ErrorTypeBytesMax)
+	if src[0] == versionWithID {
+		e.RequestID = r.text(RequestIDBytesMax)
+		r.bad = r.bad || len(e.RequestID) == 0
+	}
 	if r.bad || len(r.rest) != 0 {
 		*e = Event{}
 		return fmt.Errorf("%w: fields do not fill %d bytes", ErrMalformed, len(src))

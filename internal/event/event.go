@@ -43,6 +43,7 @@ const (
 	ClientBytesMax    = 64
 	TraceIDBytesMax   = 32
 	ErrorTypeBytesMax = 64
+	RequestIDBytesMax = 128
 )
 
 // Event is one recorded response.
@@ -69,6 +70,7 @@ type Event struct {
 	Protocol  []byte // "1.0", "1.1" or "2"
 	Client    []byte // as it may be stored: already masked
 	TraceID   []byte // empty unless recording it was asked for
+	RequestID []byte // X-Request-ID; of answers that wayside made itself, of others only if recording it was asked for
 	ErrorType []byte // empty where nothing went wrong; else a short kind such as "connect_refused"
 }
 

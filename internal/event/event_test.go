@@ -43,6 +43,34 @@ func goldenEvents() []Event {
 	}
 }
 
+// goldenWithID is of version 2.
+func goldenWithID() Event {
+	e := goldenEvents()[2]
+	e.RequestID = []byte("0192f3a4-5b6c-7d8e-9f00-112233445566")
+	return e
+}
+
+// An event without a request id is written as older versions read it; one with an id that is empty is none.
+func TestRequestIDGolden(t *testing.T) {
+	want := goldenWithID()
+	raw := golden(t, "record-request-id.v2.hex", encode(&want))
+	var got Event
+	if err := got.Decode(raw); err != nil || raw[0] != 2 {
+		t.Fatal(err, raw[0])
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("decoded event differs (-want +got):\n%s", diff)
+	}
+	plain := goldenEvents()[2]
+	if raw := encode(&plain); raw[0] != 1 {
+		t.Errorf("version %d", raw[0])
+	} else if raw = append(raw, 0); got.Decode(raw) == nil {
+		t.Error("bytes behind a record of version 1 are accepted")
+	} else if raw[0] = 2; got.Decode(raw) == nil {
+		t.Error("an empty id in version 2 is accepted")
+	}
+}
+
 func encode(e *Event) []byte {
 	buf := make([]byte, e.Size())
 	return buf[:e.Encode(buf)]
@@ -143,7 +171,7 @@ func TestFieldLimits(t *testing.T) {
 	long := []byte(strings.Repeat("x", 5000))
 	e := Event{
 		Kind: KindRequest, DurationMicros: 1<<64 - 1, TTFBMicros: 1<<64 - 1, RequestBytes: 1<<64 - 1, ResponseBytes: 1<<64 - 1,
-		Method: long, Host: long, Path: long, Upstream: long, Protocol: long, Client: long, TraceID: long, ErrorType: long,
+		Method: long, Host: long, Path: long, Upstream: long, Protocol: long, Client: long, TraceID: long, ErrorType: long, RequestID: long,
 	}
 	raw := encode(&e)
 	if len(raw) > SizeMax {
@@ -153,7 +181,7 @@ func TestFieldLimits(t *testing.T) {
 	if err := got.Decode(raw); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Path) != PathBytesMax || len(got.Method) != MethodBytesMax || len(got.ErrorType) != ErrorTypeBytesMax {
+	if len(got.Path) != PathBytesMax || len(got.Method) != MethodBytesMax || len(got.ErrorType) != ErrorTypeBytesMax || len(got.RequestID) != RequestIDBytesMax {
 		t.Errorf("lengths: path %d, method %d, error type %d", len(got.Path), len(got.Method), len(got.ErrorType))
 	}
 }
@@ -222,7 +250,7 @@ func drawEvent(t *rapid.T) Event {
 		Method:        rapid.OneOf(rapid.SampledFrom([][]byte{[]byte("GET"), []byte("PATCH")}), rapid.SliceOfN(rapid.Byte(), 0, 8)).Draw(t, "method"),
 		Protocol:      rapid.SampledFrom([][]byte{[]byte("1.0"), []byte("1.1"), []byte("x")}).Draw(t, "protocol"),
 		Host:          text("host", 40), Path: text("path", 300), Upstream: text("upstream", 30), Client: text("client", 20),
-		TraceID: text("trace", 32), ErrorType: text("error", 20),
+		TraceID: text("trace", 32), ErrorType: text("error", 20), RequestID: text("request id", 128),
 	}
 }
 

@@ -20,6 +20,7 @@ type Filter struct {
 	Method            string
 	Path              string          // the template it was counted under, or the path as received; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
+	RequestID         string
 	Drops             bool            // drop records too, where nothing but time, service and instance is asked for
 }
 
@@ -33,7 +34,9 @@ func (f *Filter) everything(o *Object) bool {
 	return f.covers(o.Hour) && f.anyResponse() && f.Drops
 }
 
-func (f *Filter) anyResponse() bool { return f.Method == "" && f.Path == "" && f.Status == nil }
+func (f *Filter) anyResponse() bool {
+	return f.Method == "" && f.Path == "" && f.Status == nil && f.RequestID == ""
+}
 
 func (f *Filter) wants(l *uploader.Line) bool {
 	if !f.Contains(l.Time) {
@@ -42,7 +45,7 @@ func (f *Filter) wants(l *uploader.Line) bool {
 	if l.Kind == "drop" {
 		return f.Drops && f.anyResponse()
 	}
-	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && f.Status.Has(l.Status) && f.wantsPath(l)
+	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && (f.RequestID == "" || f.RequestID == l.RequestID) && f.Status.Has(l.Status) && f.wantsPath(l)
 }
 
 func (f *Filter) wantsPath(l *uploader.Line) bool {

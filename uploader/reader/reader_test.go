@@ -80,7 +80,7 @@ func apply(t *testing.T, s *store.Store, epoch uuid.UUID) {
 			Method: []byte("GET"), Host: []byte("shop.test"), Path: fmt.Appendf(nil, "/users/%d", seq),
 		}}
 		if seq%100 == 0 {
-			it.Event.Status = 503
+			it.Event.Status, it.Event.RequestID = 503, fmt.Appendf(nil, "request-%d", seq)
 		}
 		if seq == 500 {
 			it.Event.Kind, it.Event.ErrorType, it.Event.RequestBytes = event.KindDrop, []byte("full"), 7
@@ -176,6 +176,8 @@ func TestCatFilters(t *testing.T) {
 		"template":          {filter: reader.Filter{Path: "/users/{id}"}, want: 1998},
 		"prefix":            {filter: reader.Filter{Path: "/users/99*"}, want: 2 * 11},
 		"another service":   {filter: reader.Filter{Service: "other"}},
+		"a request id":      {filter: reader.Filter{RequestID: "request-300"}, want: 2},
+		"another id":        {filter: reader.Filter{RequestID: "request-30"}},
 		"another method":    {filter: reader.Filter{Method: "POST"}},
 		"from within":       {filter: reader.Filter{Range: reader.Range{From: start.Add(100 * time.Second)}, Drops: true}, want: 2 * 501}, // numbers 500 to 1001 but 700
 		"to within":         {filter: reader.Filter{Range: reader.Range{To: start.Add(100 * time.Second)}, Drops: true}, want: 2 * 499},

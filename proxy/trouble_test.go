@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// The log says once why an upstream cannot be reached, and that it can be again. The 502 can be found by its request id.
+func TestUpstreamTroubleIsLogged(t *testing.T) {
+	t.Parallel() // the log has at most one line in ten seconds
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	_ = ln.Close()
+	b := start(t, "http://"+address, nil)
+	b.responses = -1
+	c := b.dial()
+	for range 20 {
+		resp, _ := c.get("/x")
+		if resp.StatusCode != 502 {
+			t.Fatal(resp.Status)
+		}
+	}
+	until(t, "the failure is logged", func() bool { return strings.Contains(b.logged(), "error_type=connect_refused") })
+	first := b.books.all()[0]
+	if log := b.logged(); strings.Count(log, "level=WARN") != 1 || !strings.Contains(log, "connection refused") || !strings.Contains(log, "upstream="+address) ||
+		!strings.Contains(log, "request_id="+string(first.RequestID)) || len(first.RequestID) != 36 {
+		t.Error(log)
+	}
+	if ln, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })} //nolint:gosec // a test
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(func() { _ = server.Close() })
+	if resp, _ := c.get("/x"); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	until(t, "the recovery is logged", func() bool { return strings.Contains(b.logged(), "the upstream answers again") })
+	if log := b.logged(); strings.Count(log, "level=") != 2 || !strings.Contains(log, "failures=20 after=") {
+		t.Error(log)
+	}
+}
+
+func TestUpstreamTroubleHasAReason(t *testing.T) {
+	for name, c := range map[string]struct{ upstream, kind, reason string }{
+		"name":     {"http://no-such-host.invalid:80", "dns_error", "no-such-host.invalid"},
+		"protocol": {canned(t, "SSH-2.0-OpenSSH\r\n\r\n"), "protocol_error", "status line"},
+		"socket":   {"unix:///no/such/socket", "connect_error", "no such file"},
+	} {
+		b := start(t, c.upstream, nil)
+		b.responses = 1
+		if resp, _ := b.dial().get("/"); resp.StatusCode != 502 {
+			t.Error(name, resp.Status)
+		}
+		until(t, name+" is logged", func() bool { return strings.Contains(b.logged(), "error_type="+c.kind) })
+		if !strings.Contains(b.logged(), c.reason) {
+			t.Error(name, b.logged())
+		}
+	}
+}
+
+// The proxy's own answers are recorded with the id that the client sees, others only if that is asked for.
+func TestRequestIDIsRecorded(t *testing.T) {
+	requests := map[string]bool{ // whether the answer is the proxy's own
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                        false,
+		"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                       false,
+		"GET / HTTP/1.1\r\n\r\n":                                                        true,
+		"nonsense\r\n\r\n":                                                              true,
+		"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n":                                     true,
+		"OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n": true,
+	}
+	for _, all := range []bool{false, true} {
+		b := start(t, echoHead(t), func(o *Options) { o.RequestID = all })
+		for request, own := range requests {
+			got := b.ask(request)
+			_, id, _ := strings.Cut(got, "\r\nX-Request-ID: ")
+			id, _, _ = strings.Cut(id, "\r\n")
+			e := b.books.wait(t, b.responses)[b.responses-1]
+			if own || all {
+				if len(id) != 36 || string(e.RequestID) != id {
+					t.Errorf("%q: %q recorded as %q", request, id, e.RequestID)
+				}
+			} else if len(e.RequestID) != 0 {
+				t.Errorf("%q: recorded unasked", request)
+			}
+		}
+	}
+	if event.RequestIDBytesMax < requestIDBytesMax {
+		t.Error("a trusted proxy's id would be cut, and not be found")
+	}
+}

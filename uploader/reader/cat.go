@@ -21,7 +21,7 @@ type Filter struct {
 	Path              string          // the template it was counted under, or the path as received; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
 	RequestID         string
-	Drops             bool            // drop records too, where nothing but time, service and instance is asked for
+	Drops             bool // drop records too, where nothing but time, service and instance is asked for
 }
 
 // wantsObject reports whether an object may hold wanted events.

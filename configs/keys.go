@@ -128,7 +128,7 @@ func proxyKeys(c *Config) []key {
 			"proxy.upstream_idle", &p.UpstreamIdle, "How long an unused upstream connection is kept; stay below the upstream's own keep-alive time.",
 			atLeast(&p.UpstreamIdle, Millisecond),
 		},
-		{"proxy.upstream_conns_max", &p.UpstreamConnsMax, "Most connections to the upstream; one client address may have at most two thirds of them, trusted proxies are exempt. 0 = from the memory and descriptors of the process, at most 4096.", atLeast(&p.UpstreamConnsMax, 0)},
+		{"proxy.upstream_conns_max", &p.UpstreamConnsMax, "Most connections to the upstream; one client address may have at most 58 % of them, trusted proxies are exempt. 0 = from the memory and descriptors of the process, at most 4096.", atLeast(&p.UpstreamConnsMax, 0)},
 		{"proxy.upstream_wait", &p.UpstreamWait, "Longest wait for a free upstream connection; then 503.", atLeast(&p.UpstreamWait, Millisecond)},
 		{
 			"proxy.upstream_resolve", &p.UpstreamResolve, "Look the upstream's name up again this often; connections to addresses it no longer has are not used again. 0 = only for new connections.",
@@ -140,7 +140,7 @@ func proxyKeys(c *Config) []key {
 			"proxy.body_rate_min", &p.BodyRateMin, "Bytes a second that a client has to send of a request's body on average, once `proxy.read_timeout` has passed; slower ones get 408. 0 = no limit.",
 			atLeast(&p.BodyRateMin, 0),
 		},
-		{"proxy.conns_max", &p.ConnsMax, "Most client connections at once; beyond it they are refused and counted. One client address may have at most two thirds of them, trusted proxies are exempt. 0 = from the memory and descriptors of the process.", atLeast(&p.ConnsMax, 0)},
+		{"proxy.conns_max", &p.ConnsMax, "Most client connections at once; beyond it they are refused and counted. One client address may have at most 58 % of them, trusted proxies are exempt. 0 = from the memory and descriptors of the process.", atLeast(&p.ConnsMax, 0)},
 		{
 			"proxy.held_bytes_max", &p.HeldBytesMax, "Most bytes of unfinished headers and buffered bodies of all clients together, without the first 4KiB of each; beyond it 503. 0 = a sixteenth of the memory of the process.",
 			atLeast(&p.HeldBytesMax, 0),

@@ -10,9 +10,9 @@ import (
 
 // Limits that protect the proxy, and its clients from each other. Three things are shared by all clients: the connections from
 // them, the connections to the upstream, and the memory for unfinished headers and buffered bodies. One rule divides each: an
-// address may use at most twice as much as it leaves free for the others. One address gets two thirds if it is alone, eight get
-// two seventeenths each, and there is always something left for the next. Where an address has all that it may have, its
-// connection that the proxy has waited for longest gives way to its next one.
+// eighth is for addresses that use little, and of the rest an address may use at most twice as much as it leaves free. So one
+// address gets 58 % if it is alone, eight get 10 % each, and there is always something left for the next. If there is no room, the
+// connections that the proxy has waited for longest give way: those of the address itself if it uses much, else those of any.
 
 const (
 	// turnedAwayMax bounds the connections beyond the limit that wait for a place, or are being answered; still more are closed
@@ -44,8 +44,11 @@ type account struct {
 // within is the rule: whether a user of so much may have more of what others share.
 func within(uses, more, total, limit int64) bool {
 	free := limit - total
-	return more <= free && uses+more <= 2*free
+	return more <= free && (uses+more <= little(limit) || uses+more <= 2*(free-limit/8))
 }
+
+// little is what an address may use as long as there is any.
+func little(limit int64) int64 { return limit / 128 }
 
 // admission counts connections. Guarded by Proxy.mu.
 type admission struct {
@@ -173,7 +176,9 @@ func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
 		var of *account
 		if f == failAddressConns {
 			p.mu.Lock()
-			of = p.admission.accounts[c.key]
+			if used := p.admission.accounts[c.key]; used != nil && (c.p.o.MaxConns == 0 || int64(used.conns) > 2*little(int64(c.p.o.MaxConns))) {
+				of = used
+			}
 			p.mu.Unlock()
 		}
 		if !p.giveWay(of, false) || time.Now().After(end) {
@@ -189,8 +194,9 @@ func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
 // set, only those whose request is on its way to the upstream. It reports whether there were any, or have been a moment ago.
 func (p *Proxy) giveWay(of *account, upstream bool) bool {
 	type debtor struct {
-		c    *clientConn
-		owes int64
+		c     *clientConn
+		conns int // of its address
+		owes  int64
 	}
 	now := p.sweeper.now.Load()
 	p.mu.Lock()
@@ -206,10 +212,14 @@ func (p *Proxy) giveWay(of *account, upstream bool) bool {
 			continue
 		}
 		if owes := max(c.reading.owes(now), c.writing.owes(now)); owes >= giveWayAfter {
-			all = append(all, debtor{c, owes})
+			d := debtor{c: c, owes: owes}
+			if c.account != nil {
+				d.conns = c.account.conns
+			}
+			all = append(all, d)
 		}
 	}
-	slices.SortFunc(all, func(a, b debtor) int { return cmp.Compare(b.owes, a.owes) })
+	slices.SortFunc(all, func(a, b debtor) int { return cmp.Or(cmp.Compare(b.conns, a.conns), cmp.Compare(b.owes, a.owes)) })
 	for _, d := range all[:min(len(all), giveWayAtOnce)] {
 		d.c.gaveWay.Store(true)
 		d.c.limits.end()

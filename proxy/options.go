@@ -81,7 +81,7 @@ type Options struct {
 
 	MaxConnsPerUpstream int   // default 4096
 	MaxHeaderBytes      int   // request line and header of a request, beyond it 431; default 32768
-	MaxConns            int   // client connections, of which an address may have two thirds (limits.go), trusted proxies exempt; beyond it 503; default 0 = unlimited
+	MaxConns            int   // client connections, of which an address may have 58 % (limits.go), trusted proxies exempt; beyond it 503; default 0 = unlimited
 	MaxHeldBytes        int64 // unfinished headers and buffered bodies of all clients, beyond the first 4 KiB of each; beyond it 503; default 0 = unlimited
 	MaxConnsPerAddress  int   // likewise from one address (IPv6: from one /64), trusted proxies exempt; default 0 = unlimited
 	MinBodyRate         int64 // bytes a second of a request's body on average, once ReadTimeout has passed; beyond it 408; default 0 = unlimited

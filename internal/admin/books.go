@@ -114,7 +114,7 @@ func (p *peer) sendPing() error {
 	if _, err = io.WriteString(conn, "GET "+PathPing+" HTTP/1.1\r\nHost: books\r\nConnection: close\r\n\r\n"); err == nil {
 		_, err = conn.Read(make([]byte, 1))
 	}
-	return err //nolint:wrapcheck // as the connection's own
+	return err
 }
 
 // answers waits until it is known whether the books process answers a ping.

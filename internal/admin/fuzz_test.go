@@ -22,6 +22,7 @@ func FuzzForward(f *testing.F) {
 		f.Add(c.raw)
 	}
 	for _, raw := range []string{
+		"GET /snapshot HTTP/1.1\r\nhost:localhost:loccept-encoding:gzip\r\n\r\n",
 		"GET /internal/view HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		"GET /%69nternal/view HTTP/1.1\r\nHost: localhost\r\n\r\n",
 		"GET /internal%2fview HTTP/1.1\r\nHost: localhost\r\n\r\n",

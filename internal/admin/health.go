@@ -30,7 +30,7 @@ func (q *request) livez() { answerText(&q.ctx.Response, fasthttp.StatusOK, "ok\n
 func (q *request) readyz() {
 	var out strings.Builder
 	if q.verbose() {
-		list, ok := q.s.checks.get()
+		list, ok := q.s.checks.get(q.gone())
 		if !ok {
 			out.WriteString("[!] checks: too many ask for them at this moment\n")
 		}

@@ -20,7 +20,7 @@ const (
 	// workMax is the number of requests at a time that this process works on by itself: accounting, verify, reload, forget.
 	workMax = 16
 	// waitersMax is the number of requests that wait for a gathering under way.
-	waitersMax = 32
+	waitersMax = 16
 	// metricsBytesMax bounds the bytes of different gatherings that are being sent, by one gathering.
 	metricsBytesMax = 4 << 20
 	// wrongTokenDelay is how long a client with a wrong token waits for its answer.

@@ -296,3 +296,57 @@ func TestServeEndsInTime(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadMetricsAreBounded: while too much of what was gathered is unread, everybody gets the last text; when it was sent, there
+// is a new one.
+func TestUnreadMetricsAreBounded(t *testing.T) {
+	const size = 1 << 20
+	var m metrics
+	made := 0
+	m.gathering.make = func() *gathered {
+		made++
+		return &gathered{all: make([]byte, size)}
+	}
+	var releases []func()
+	last := (*gathered)(nil)
+	for range 100 {
+		g, release := m.take(nil)
+		last = g
+		releases = append(releases, release)
+		time.Sleep(time.Millisecond) // longer than a text is good that took no time to make
+	}
+	if m.sending > metricsBytesMax || made > metricsBytesMax/size {
+		t.Errorf("%d bytes of %d texts", m.sending, made)
+	}
+	if m.newest != last {
+		t.Error("not the newest text")
+	}
+	for _, release := range releases {
+		release()
+		release()
+	}
+	if m.sending != 0 || m.newest != nil {
+		t.Errorf("%d bytes are left", m.sending)
+	}
+	if g, release := m.take(nil); g == last {
+		t.Error("an old text, with nothing being sent")
+	} else {
+		release()
+	}
+}
+
+// TestGuessingTokensKeepsNobodyOut: however many clients with wrong tokens are made to wait, others are answered.
+func TestGuessingTokensKeepsNobodyOut(t *testing.T) {
+	s := newServer(t, "secret")
+	s.tokens.delay = time.Hour
+	for _, address := range []string{listen(t, s.Serve), listen(t, s.ServeProbes)} {
+		for range 300 {
+			dial(t, address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n")
+		}
+		for range 10 {
+			if a := get(t, address, "GET", "/livez"); a.status != 200 {
+				t.Fatalf("/livez: %d", a.status)
+			}
+		}
+	}
+}

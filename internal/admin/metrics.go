@@ -55,11 +55,11 @@ func (s *Server) gather() *gathered {
 
 // take returns metrics to send; release is to be called once they were sent. While clients leave so much unread that another
 // gathering would be too much, all get the last one.
-func (m *metrics) take() (g *gathered, release func()) {
+func (m *metrics) take(gone <-chan struct{}) (g *gathered, release func()) {
 	m.mu.Lock()
 	if m.sending < metricsBytesMax || m.newest == nil {
 		m.mu.Unlock()
-		fresh, ok := m.gathering.get()
+		fresh, ok := m.gathering.get(gone)
 		if !ok {
 			return nil, nil
 		}
@@ -87,7 +87,7 @@ func (g *gathered) size() int { return len(g.all) + len(g.public) }
 
 func (q *request) metrics() {
 	resp := &q.ctx.Response
-	g, release := q.s.metrics.take()
+	g, release := q.s.metrics.take(q.gone())
 	if g == nil {
 		resp.Header.Set("Retry-After", "1")
 		refuse(resp, fasthttp.StatusServiceUnavailable, "too many ask for the metrics at this moment")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wayside-proxy/wayside/internal/connlimit"
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
@@ -125,6 +126,14 @@ func (q *request) foreign() bool {
 
 func (q *request) under(prefix string) bool {
 	return strings.HasPrefix(q.path, prefix) || strings.HasPrefix(path.Clean(q.path)+"/", prefix)
+}
+
+// gone is closed when the connection had to give way to another.
+func (q *request) gone() <-chan struct{} {
+	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
+		return c.Aborted()
+	}
+	return nil
 }
 
 func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }

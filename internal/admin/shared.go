@@ -22,8 +22,8 @@ type call[T any] struct {
 	value   T
 }
 
-// get returns a value that is being made, or is good. ok is false if too many wait for it already.
-func (s *shared[T]) get() (value T, ok bool) {
+// get returns a value that is being made, or is good. ok is false if too many wait for it already, or gone is closed.
+func (s *shared[T]) get(gone <-chan struct{}) (value T, ok bool) {
 	s.mu.Lock()
 	if s.call == nil || !s.good.IsZero() && !time.Now().Before(s.good) {
 		s.call, s.good = &call[T]{done: make(chan struct{})}, time.Time{}
@@ -36,8 +36,15 @@ func (s *shared[T]) get() (value T, ok bool) {
 	}
 	c.waiters++
 	s.mu.Unlock()
-	<-c.done
-	return c.value, true
+	select {
+	case <-c.done:
+		return c.value, true
+	case <-gone:
+		s.mu.Lock()
+		c.waiters--
+		s.mu.Unlock()
+		return value, false
+	}
 }
 
 func (s *shared[T]) run(c *call[T]) {

@@ -93,9 +93,8 @@ const wrongTokenLogEvery = 10 * time.Second
 func (q *request) wrongToken() {
 	q.s.tokens.note(q.ctx.RemoteAddr())
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
-		c.Yield()
+		c.Yield(q.s.tokens.delay)
 	}
-	time.Sleep(q.s.tokens.delay)
 	q.ctx.SetConnectionClose()
 	q.askForToken("this is not the admin token")
 }

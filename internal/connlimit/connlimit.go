@@ -40,7 +40,7 @@ func Share(least, most int) int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return least
 	}
-	return int(min(max(limit.Cur/8, uint64(least)), uint64(most))) //nolint:gosec // both are small and positive
+	return int(min(max(limit.Cur/8, uint64(least)), uint64(most)))
 }
 
 // Listener is a listener with limits.
@@ -87,11 +87,11 @@ func (l *Listener) setBuffers() {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if l.o.BufferBytes > 0 {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, l.o.BufferBytes)   //nolint:gosec // a descriptor
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, l.o.BufferBytes/4) //nolint:gosec // a descriptor
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, l.o.BufferBytes)
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, l.o.BufferBytes/4)
 		}
 		if l.o.Unread > 0 {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(l.o.Unread.Milliseconds())) //nolint:gosec // a descriptor
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(l.o.Unread.Milliseconds()))
 		}
 	})
 }
@@ -105,7 +105,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
 		if err == nil {
-			c := &Conn{Conn: raw, from: addressOf(raw), of: l}
+			c := &Conn{Conn: raw, from: addressOf(raw), of: l, aborted: make(chan struct{})}
 			c.since.Store(time.Now().UnixNano())
 			if l.admit(c) {
 				return c, nil
@@ -209,7 +209,7 @@ func (l *Listener) warn(what string, args ...any) {
 // Close ends Accept. Connections stay open.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close() //nolint:wrapcheck // as the listener's own
+	return l.Listener.Close()
 }
 
 // Abort closes all connections at once, without sending what is still to be sent.
@@ -250,6 +250,8 @@ type Conn struct {
 	cut     atomic.Bool  // closed to make room, or unable to take what was sent
 	gone    bool         // gave way, or was closed; guarded by of.mu
 	once    sync.Once
+	aborted chan struct{} // see Aborted
+	abortOf sync.Once
 }
 
 // Read implements net.Conn.
@@ -258,7 +260,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.waiting.Store(true)
 		defer c.waiting.Store(false)
 	}
-	return c.Conn.Read(p) //nolint:wrapcheck // as the connection's own
+	return c.Conn.Read(p)
 }
 
 // Write implements net.Conn.
@@ -270,7 +272,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err != nil {
 		c.cut.Store(true) // what is in the kernel's buffer is of no use without the rest
 	}
-	return n, err //nolint:wrapcheck // as the connection's own
+	return n, err
 }
 
 // Hold makes the connection count as being answered also while it is read: by who watches whether the client leaves.
@@ -279,10 +281,20 @@ func (c *Conn) Hold() {
 	c.waiting.Store(false)
 }
 
-// Yield makes the connection count as waiting: by who lets its client wait on purpose.
-func (c *Conn) Yield() {
-	c.held.Store(true)
+// Aborted is closed when the connection gave way: nobody waits for what its server still does.
+func (c *Conn) Aborted() <-chan struct{} { return c.aborted }
+
+// Yield lets the client wait for so long, in which its connection counts as waiting.
+func (c *Conn) Yield(d time.Duration) {
+	c.Hold()
 	c.waiting.Store(true)
+	defer c.waiting.Store(false)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.aborted:
+	}
 }
 
 func (c *Conn) worthLess(than *Conn) bool {
@@ -295,6 +307,7 @@ func (c *Conn) worthLess(than *Conn) bool {
 // abort closes the connection under its server. What the client has not taken is dropped: it would stay in the kernel's memory.
 func (c *Conn) abort() {
 	c.cut.Store(true)
+	c.abortOf.Do(func() { close(c.aborted) })
 	c.dropUnsent()
 	_ = c.Conn.Close()
 }
@@ -312,7 +325,7 @@ func (c *Conn) Close() error {
 	}
 	err := c.Conn.Close()
 	c.once.Do(c.of.remove(c))
-	return err //nolint:wrapcheck // as the connection's own
+	return err
 }
 
 func (l *Listener) remove(c *Conn) func() {

@@ -177,7 +177,7 @@ type Conn struct {
 // Close implements net.Conn.
 func (c *Conn) Close() error {
 	defer c.place()
-	return c.UnixConn.Close() //nolint:wrapcheck // as the connection's own
+	return c.UnixConn.Close()
 }
 
 // DialContext makes a new connection; it fits http.Transport, whose network and address are ignored: there is one peer.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -158,7 +159,7 @@ func TestHalfRequests(t *testing.T) {
 					select {
 					case err := <-ended:
 						over = true
-						if ne, ok := err.(net.Error); ok && ne.Timeout() {
+						if errors.Is(err, os.ErrDeadlineExceeded) {
 							t.Errorf("it does not end: %v", err)
 						}
 					case <-drip.C:

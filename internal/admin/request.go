@@ -71,7 +71,7 @@ func (q *request) handle() {
 func (q *request) parse() bool {
 	target := q.ctx.Request.Header.RequestURI()
 	q.host = string(q.ctx.Request.Header.Host())
-	if target[0] == '/' && bytes.IndexAny(target, "%?#") < 0 {
+	if target[0] == '/' && !bytes.ContainsAny(target, "%?#") {
 		q.path = string(target)
 		q.uri = q.path
 	} else {

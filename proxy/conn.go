@@ -193,6 +193,10 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 	c.limits.armRead(at)
 	began := s.now.Load()
 	n, err := c.readPatiently(b)
+	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.unreadBytes() { // this process was late, not the client
+		c.limits.armRead(s.after(o.ReadTimeout))
+		n, err = c.readPatiently(b)
+	}
 	c.pace.waited += s.now.Load() - began
 	c.pace.read += int64(n)
 	if err != nil {

@@ -251,7 +251,7 @@ func archiveKeys(c *Config) []key {
 		{"archive.access_key_file", &a.AccessKeyFile, "File with the access key; empty = the usual AWS chain.", nil},
 		{"archive.secret_key_file", &a.SecretKeyFile, "File with the secret key.", nil},
 		{"archive.ca_file", &a.CAFile, "File with PEM certificates to trust for the S3 endpoint besides the system's.", nil},
-		{"archive.timeout", &a.Timeout, "Longest time for one request to the archive.", atLeast(&a.Timeout, Millisecond)},
+		{"archive.timeout", &a.Timeout, "Longest silence in a request to the archive, in which less than 4 KiB moves. A request may take as long as it takes.", atLeast(&a.Timeout, Millisecond)},
 		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified; less than `archive.after` means as soon as it is archived.", atLeast(&r.Events, 0)},
 		{
 			"archive.expire", &a.Expire, "Remove event objects from an archive that is a directory once they have been there this long, in time during which wayside ran, whatever the clock says; their statistics stay. 0 = never. Buckets have lifecycle rules.",

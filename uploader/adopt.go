@@ -166,7 +166,7 @@ func (u *Uploader) holdingsOf(ctx context.Context, at epochHour) ([]*held, error
 		if p == nil {
 			p = &catalogue.Plan{
 				State: catalogue.Deleted, Adopted: true, Hour: at.hour, Epoch: at.epoch, Key: o.Key, StatsKey: StatsKey(o.Key), Runs: bounds,
-				FormatVersion: FormatVersion, Service: u.o.Service, Instance: u.o.Instance, Target: u.o.Target.String(),
+				FormatVersion: FormatVersion, Service: u.o.Service, Instance: u.o.Instance, Target: u.o.Target.Name(),
 				MaxTime: time.Unix((at.hour+1)*3600, 0).UTC(), CreatedAt: u.o.Now().UTC(),
 			}
 		}
@@ -204,14 +204,14 @@ func (u *Uploader) ownPlans(ctx context.Context) error {
 // here, from its content. An object without statistics, because its maker died between the two, gets them.
 func (u *Uploader) describe(ctx context.Context, h *held, read bool) error {
 	p := h.plan
-	info, err := u.stat(ctx, p.Key)
+	info, err := u.stat(ctx, u.o.Target, p.Key)
 	if err == nil {
 		err = CheckFormat(p.Key, info.Meta)
 	}
 	if err != nil {
 		return &stopError{err}
 	}
-	stats, err := u.stat(ctx, p.StatsKey)
+	stats, err := u.stat(ctx, u.o.Target, p.StatsKey)
 	bare := errors.Is(err, ErrNotFound)
 	if err != nil && !bare {
 		return &stopError{err}
@@ -222,7 +222,7 @@ func (u *Uploader) describe(ctx context.Context, h *held, read bool) error {
 		}
 	}
 	if bare {
-		if err := u.sendStats(ctx, p); err != nil {
+		if err := u.sendStats(ctx, u.o.Target, p); err != nil {
 			return err
 		}
 	} else if p.StatsBytes == 0 {
@@ -232,9 +232,9 @@ func (u *Uploader) describe(ctx context.Context, h *held, read bool) error {
 	return describeByMeta(h, info.Meta)
 }
 
-func (u *Uploader) stat(ctx context.Context, key string) (ObjectInfo, error) {
+func (u *Uploader) stat(ctx context.Context, t Target, key string) (ObjectInfo, error) {
 	ctx, s := u.attend(ctx)
-	info, err := u.o.Target.Stat(ctx, key)
+	info, err := t.Stat(ctx, key)
 	return info, s.end(err)
 }
 

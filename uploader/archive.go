@@ -127,7 +127,7 @@ func (u *Uploader) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result
 // limited, and then for everything, which shows blocks from a time when the clock was ahead.
 func (u *Uploader) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, error) {
 	now := u.o.Now()
-	pl := planner{u.o.Service, u.o.Instance, u.o.Fields, u.o.ObjectBytes, u.o.After, &u.estimate}
+	pl := planner{u.o.Service, u.o.Instance, u.o.Fields, u.o.ObjectBytes, u.o.After, &u.estimate, u.o.Target.Name()}
 	if !all {
 		old, err := u.unheld(ctx, now.Add(-u.o.After+time.Microsecond))
 		if err != nil {
@@ -193,14 +193,15 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 	if err != nil {
 		return err
 	}
-	if err := u.send(ctx, p, p.Key, b); err != nil {
+	target := u.begunAt(ctx, p)
+	if err := u.send(ctx, target, p, p.Key, b); err != nil {
 		return err
 	}
-	if err := u.sendStats(ctx, p); err != nil {
+	if err := u.sendStats(ctx, target, p); err != nil {
 		return err
 	}
 	p.State = catalogue.Verified
-	p.Target = u.o.Target.String()
+	p.Target = target.Name()
 	p.RawBytes, p.ObjectBytes = b.rawBytes, b.objectBytes
 	p.RawSHA256, p.ObjectSHA256 = b.rawSHA256, b.objectSHA256
 	p.VerifiedAt = u.o.Now().UTC()
@@ -223,7 +224,7 @@ func (u *Uploader) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 }
 
 // sendStats builds and sends the statistics of the events built last. Plans made before there were any have none.
-func (u *Uploader) sendStats(ctx context.Context, p *catalogue.Plan) error {
+func (u *Uploader) sendStats(ctx context.Context, t Target, p *catalogue.Plan) error {
 	if p.StatsKey == "" {
 		return nil
 	}
@@ -231,7 +232,7 @@ func (u *Uploader) sendStats(ctx context.Context, p *catalogue.Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := u.send(ctx, p, p.StatsKey, b); err != nil {
+	if err := u.send(ctx, t, p, p.StatsKey, b); err != nil {
 		return err
 	}
 	p.StatsRows, p.StatsBytes, p.StatsSHA256 = b.lines, b.objectBytes, b.objectSHA256
@@ -239,27 +240,27 @@ func (u *Uploader) sendStats(ctx context.Context, p *catalogue.Plan) error {
 }
 
 // send writes the object in the builder's memory and reads it back.
-func (u *Uploader) send(ctx context.Context, p *catalogue.Plan, key string, b *built) error {
-	meta := planMeta(p, b, u.o.Target.MetaBytesMax())
+func (u *Uploader) send(ctx context.Context, t Target, p *catalogue.Plan, key string, b *built) error {
+	meta := planMeta(p, b, t.MetaBytesMax())
 	crash.Point("uploader.put.before")
-	if err := u.put(ctx, key, b, meta); err != nil {
+	if err := u.put(ctx, t, key, b, meta); err != nil {
 		return &stopError{err}
 	}
 	crash.Point("uploader.put.after")
 	crash.Point("uploader.verify.before")
-	if err := u.verify(ctx, key, b, meta); err != nil {
+	if err := u.verify(ctx, t, key, b, meta); err != nil {
 		return err
 	}
 	crash.Point("uploader.verify.after")
 	return nil
 }
 
-func (u *Uploader) put(ctx context.Context, key string, b *built, meta map[string]string) error {
+func (u *Uploader) put(ctx context.Context, t Target, key string, b *built, meta map[string]string) error {
 	ctx, s := u.attend(ctx)
 	body := u.builder.body.reader()
 	defer body.close()
 	size := int64(b.objectBytes) //nolint:gosec // an object is far below 2^63 bytes
-	return s.end(u.o.Target.Put(ctx, key, &watchedBody{ReadSeeker: body, s: s, size: size}, size, meta))
+	return s.end(t.Put(ctx, key, &watchedBody{ReadSeeker: body, s: s, size: size}, size, meta))
 }
 
 // stopError marks an error that does not concern one plan: the next plan would fail the same way.

@@ -12,18 +12,20 @@ import (
 )
 
 // CheckCatalogue reads every object that the catalogue says is archived back from the target, and compares size, hashes and
-// metadata with what was noted when it was verified. Objects that were sent to another target are counted as skipped.
-func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, t Target) (*verify.Check, error) {
+// metadata with what was noted when it was verified. Objects of former targets are looked for there, and those of one that cannot be
+// asked are counted as skipped.
+func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (*verify.Check, error) {
 	c := &verify.Check{Name: "catalogue against archive", Of: "objects"}
 	elsewhere := 0
 	for _, p := range plans {
 		if err := ctx.Err(); err != nil {
 			return c, err
 		}
-		switch {
-		case p.State == catalogue.Planned, !p.ExpiredAt.IsZero():
+		if p.State == catalogue.Planned || !p.ExpiredAt.IsZero() {
 			continue
-		case p.Target != "" && p.Target != t.String():
+		}
+		t, err := ts.Holder(ctx, p)
+		if err != nil {
 			elsewhere++
 			continue
 		}
@@ -40,7 +42,7 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, t Target) (*ve
 		}
 	}
 	if elsewhere > 0 {
-		c.Skipped = fmt.Sprintf("%d objects are in another target than %s", elsewhere, t)
+		c.Skipped = fmt.Sprintf("%d objects are in former archives that cannot be asked, and not in %s", elsewhere, ts.Current())
 	}
 	return c, nil
 }

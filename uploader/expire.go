@@ -49,8 +49,9 @@ func (u *Uploader) expired(ctx context.Context) ([]*catalogue.Plan, error) {
 	}
 	var due []*catalogue.Plan
 	err = u.o.Catalogue.PlansIn(ctx, catalogue.Deleted, func(p *catalogue.Plan) error {
-		// Only what stands here: after a change of the target, old objects are none of its business.
-		if p.ExpiredAt.IsZero() && seen-p.Observed >= u.o.Expire && p.Target == u.o.Target.String() {
+		// Only what is here: after a change of the target, old objects are none of its business. Objects that moved here, with the
+		// data directory or by themselves, are.
+		if p.ExpiredAt.IsZero() && seen-p.Observed >= u.o.Expire && (u.o.Targets.IsCurrent(p.Target) || u.inPlace(ctx, u.o.Target, p) == nil) {
 			c := *p
 			due = append(due, &c)
 		}

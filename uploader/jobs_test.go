@@ -15,7 +15,7 @@ import (
 func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) { // begins 2000-01-01T00:00Z
-		target, err := newDirTarget(dir)
+		target, err := newDirTarget(dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,6 +31,7 @@ type planner struct {
 	objectBytes       int64
 	after             time.Duration
 	estimate          *estimate
+	target            string // its name in the catalogue
 }
 
 // cut returns the plans for all blocks that are old enough, or for all blocks. Blocks of one hour and epoch stay in order;
@@ -78,7 +79,7 @@ func (pl *planner) oldEnough(applied, now time.Time) bool {
 func (pl *planner) plan(b *catalogue.Pending, now time.Time) *catalogue.Plan {
 	return &catalogue.Plan{
 		State: catalogue.Planned, Hour: b.ID.Hour, Epoch: b.Epoch, FormatVersion: FormatVersion,
-		Service: pl.service, Instance: pl.instance, Fields: pl.fields, CreatedAt: now.UTC(),
+		Service: pl.service, Instance: pl.instance, Fields: pl.fields, Target: pl.target, CreatedAt: now.UTC(),
 	}
 }
 

@@ -33,8 +33,9 @@ func (u *Uploader) deleteDue(ctx context.Context, r *Result) error {
 		return err
 	}
 	var failed []error
+	away := map[string]bool{} // former targets that cannot be asked, in this run
 	for _, p := range due {
-		err := u.cleanPlan(ctx, p)
+		err := u.cleanPlan(ctx, p, away)
 		if err == nil {
 			delete(u.warned, p.ID)
 			u.noteDeleted(p)
@@ -46,6 +47,11 @@ func (u *Uploader) deleteDue(ctx context.Context, r *Result) error {
 			continue
 		}
 		r.Kept++
+		var former *formerError
+		if errors.As(err, &former) {
+			u.warnFormer(former, away)
+			continue
+		}
 		failed = append(failed, err)
 		if stops(err) {
 			break
@@ -89,8 +95,8 @@ func (u *Uploader) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	return due, nil
 }
 
-func (u *Uploader) cleanPlan(ctx context.Context, p *catalogue.Plan) error {
-	if err := u.inPlace(ctx, p); err != nil {
+func (u *Uploader) cleanPlan(ctx context.Context, p *catalogue.Plan, away map[string]bool) error {
+	if err := u.locate(ctx, p, away); err != nil {
 		return err
 	}
 	crash.Point("uploader.delete.before")
@@ -101,9 +107,9 @@ func (u *Uploader) cleanPlan(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// inPlace looks the object up and compares size and metadata with the catalogue.
-func (u *Uploader) inPlace(ctx context.Context, p *catalogue.Plan) error {
-	info, err := u.stat(ctx, p.Key)
+// inPlace looks the object up in a target and compares size and metadata with the catalogue.
+func (u *Uploader) inPlace(ctx context.Context, t Target, p *catalogue.Plan) error {
+	info, err := u.stat(ctx, t, p.Key)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return fmt.Errorf("%w: it was verified in %s: %w", ErrArchiveMissing, p.Target, err)
@@ -117,4 +123,74 @@ func (u *Uploader) inPlace(ctx context.Context, p *catalogue.Plan) error {
 		return fmt.Errorf("%w: %s: metadata: %s", ErrArchiveMissing, p.Key, d)
 	}
 	return nil
+}
+
+// formerError says that an object of a former target was not found there, nor in the current one. Its events are kept locally, which
+// is no failure of the job: the current target may be all right.
+type formerError struct {
+	target string
+	cause  error
+}
+
+func (e *formerError) Error() string { return e.target + ": " + e.cause.Error() }
+func (e *formerError) Unwrap() error { return e.cause }
+
+// locate makes sure that an object is in place: in the target that it was sent to, or, after a change of that, copied to the current
+// one. Former targets that do not answer are noted in away and not asked again.
+func (u *Uploader) locate(ctx context.Context, p *catalogue.Plan, away map[string]bool) error {
+	if u.o.Targets.IsCurrent(p.Target) {
+		return u.inPlace(ctx, u.o.Target, p)
+	}
+	cause := errFormerAway
+	if !away[p.Target] {
+		t, err := u.o.Targets.Of(ctx, p)
+		if err == nil {
+			err = u.inPlace(ctx, t, p)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		away[p.Target] = !errors.Is(err, ErrArchiveMissing)
+		cause = err
+	}
+	switch err := u.inPlace(ctx, u.o.Target, p); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return err
+	}
+	return &formerError{p.Target, cause}
+}
+
+var errFormerAway = errors.New("it does not answer")
+
+// warnFormer says once for each former target and reason that events are kept because of it.
+func (u *Uploader) warnFormer(e *formerError, away map[string]bool) {
+	text := printable(e.cause.Error(), errorBytesMax)
+	if errors.Is(e.cause, errFormerAway) || u.away[e.target] == text || !away[e.target] && u.away[e.target] != "" {
+		return
+	}
+	u.away[e.target] = text
+	u.o.Logger.Warn("events that were archived to a former archive are kept locally: they are not found there; "+
+		"let wayside reach it, or copy its objects to the present archive", "former", printable(e.target, remoteTextMax), "error", text)
+}
+
+// begunAt is the target that a plan is executed at: the current one, but for a plan whose object a former target has already, so that no
+// event is in two archives.
+func (u *Uploader) begunAt(ctx context.Context, p *catalogue.Plan) Target {
+	if u.o.Targets.IsCurrent(p.Target) {
+		return u.o.Target
+	}
+	t, err := u.o.Targets.Of(ctx, p)
+	if err == nil {
+		_, err = u.stat(ctx, t, p.Key)
+	}
+	switch {
+	case err == nil:
+		return t
+	case !errors.Is(err, ErrNotFound):
+		u.o.Logger.Warn("an object was planned for a former archive, which cannot be asked whether it has it; it is sent to the present one",
+			"key", p.Key, "former", printable(p.Target, remoteTextMax), "error", printable(err.Error(), errorBytesMax))
+	}
+	return u.o.Target
 }

@@ -33,7 +33,7 @@ func TestOptionsAreChecked(t *testing.T) {
 func TestRunBySchedule(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) {
-		target, err := newDirTarget(dir)
+		target, err := newDirTarget(dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestRunBySchedule(t *testing.T) {
 func TestRunSeesTheClockJump(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) {
-		target, err := newDirTarget(dir)
+		target, err := newDirTarget(dir, "")
 		if err != nil {
 			t.Fatal(err)
 		}

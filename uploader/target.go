@@ -41,6 +41,8 @@ type Target interface {
 	MetaBytesMax() int
 	// String names the target without credentials.
 	String() string
+	// Name is what the catalogue calls the target, see [Targets].
+	Name() string
 }
 
 // TargetOptions are the settings of a target that may also come from a configuration file. What the URL says wins.
@@ -55,6 +57,9 @@ type TargetOptions struct {
 
 	// S3: PEM certificates to trust besides the system's.
 	CA string
+
+	// DataDir is the data directory: the catalogue's names of directories within it are relative to it.
+	DataDir string
 
 	Transport http.RoundTripper // S3: default a transport with timeouts and the proxy of the environment
 	Logger    *slog.Logger      // default slog.Default()
@@ -89,7 +94,7 @@ func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, erro
 		if rawURL == "" {
 			return nil, fmt.Errorf("%w is empty: want file:///dir or s3://bucket/prefix", ErrTargetURL)
 		}
-		return newDirTarget(rawURL)
+		return newDirTarget(rawURL, o.DataDir)
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -110,7 +115,7 @@ func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, erro
 		if u.RawQuery != "" {
 			return nil, fmt.Errorf("%w: a directory takes no settings, found ?%s", ErrTargetURL, u.RawQuery)
 		}
-		return newDirTarget(u.Path)
+		return newDirTarget(u.Path, o.DataDir)
 	case "s3":
 		return openS3(u, o)
 	}

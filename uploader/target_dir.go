@@ -23,18 +23,19 @@ const (
 // dirTarget keeps objects as files. The metadata file is the commit marker: it is written after the object is durable,
 // and removed before the object changes.
 type dirTarget struct {
-	root string
+	root, name string
 }
 
-func newDirTarget(dir string) (*dirTarget, error) {
+func newDirTarget(dir, dataDir string) (*dirTarget, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrTargetURL, dir, err)
 	}
-	return &dirTarget{root: abs}, nil
+	return &dirTarget{root: abs, name: dirName(abs, dataDir)}, nil
 }
 
 func (t *dirTarget) String() string    { return "file://" + t.root }
+func (t *dirTarget) Name() string      { return t.name }
 func (t *dirTarget) MetaBytesMax() int { return 0 }
 
 func (t *dirTarget) path(key string) (string, error) {

@@ -16,7 +16,7 @@ func TestReadOnlyDirectorySaysWhatToDo(t *testing.T) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	target, err := newDirTarget(dir)
+	target, err := newDirTarget(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

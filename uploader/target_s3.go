@@ -34,8 +34,11 @@ type s3Target struct {
 	bucket string
 	prefix string // "" or ends with "/"
 	name   string
-	hint   s3Hints
-	logger *slog.Logger
+	// stored is what the catalogue calls it, pathStyle what was asked for.
+	stored    string
+	pathStyle *bool
+	hint      s3Hints
+	logger    *slog.Logger
 	// unconditional is set when the server has refused If-None-Match.
 	unconditional atomic.Bool
 	// checksum is the [checksum] that the server takes, as far as it was found out.
@@ -88,6 +91,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	if o.Endpoint != "" {
 		t.name += "?endpoint=" + o.Endpoint
 	}
+	t.stored, t.pathStyle = s3Name(t.bucket, t.prefix, &o), o.PathStyle
 	return t, nil
 }
 
@@ -161,6 +165,7 @@ func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 }
 
 func (t *s3Target) String() string    { return t.name }
+func (t *s3Target) Name() string      { return t.stored }
 func (t *s3Target) MetaBytesMax() int { return s3MetaBytes }
 
 func (t *s3Target) Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error) {

@@ -69,6 +69,8 @@ type Options struct {
 	Source    Source
 	Catalogue Catalogue
 	Target    Target
+	// Targets find the entries of former targets. Default those that can be opened by what the catalogue knows of them.
+	Targets *Targets
 
 	Service  string // default "wayside"; stands in keys and lines
 	Instance string // default "0"
@@ -122,6 +124,7 @@ type Uploader struct {
 	holdings *holdings // nil while nothing is in doubt
 	estimate estimate
 	warned   map[uint64]string // plans that retention keeps, and why; each is said once
+	away     map[string]string // former targets that do not give what retention asks for, and why; each is said once
 	watch    stopwatch
 	answered time.Duration // by Options.Elapsed, when the archive last did what it was asked; 0: it failed, or was not asked yet
 
@@ -149,6 +152,9 @@ func New(o Options) (*Uploader, error) {
 	setDefault(&o.BackoffMax, 5*time.Minute)
 	setDefault(&o.RequestTimeout, 5*time.Minute)
 	setDefault(&o.Logger, slog.Default())
+	if o.Targets == nil {
+		o.Targets = NewTargets(o.Target, TargetOptions{Logger: o.Logger})
+	}
 	if o.Memory == nil {
 		o.Memory = forgetful{}
 	}
@@ -165,7 +171,7 @@ func New(o Options) (*Uploader, error) {
 	if o.Fields, err = planFields(o.Fields, o.Omit); err != nil {
 		return nil, err
 	}
-	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}, jobs: map[string]*JobStatus{}}
+	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}, away: map[string]string{}, jobs: map[string]*JobStatus{}}
 	u.watch = stopwatch{elapsed: o.Elapsed, mark: o.Elapsed()}
 	u.job <- struct{}{}
 	if u.archiveAt, err = parseSchedule(o.ArchiveSchedule); err != nil {

@@ -17,9 +17,9 @@ import (
 var ErrNotVerified = errors.New("archive object does not read back as written")
 
 // verify reads the object back and compares everything that is known of it.
-func (u *Uploader) verify(ctx context.Context, key string, want *built, meta map[string]string) error {
+func (u *Uploader) verify(ctx context.Context, t Target, key string, want *built, meta map[string]string) error {
 	ctx, s := u.attend(ctx)
-	body, got, err := u.o.Target.Get(ctx, key)
+	body, got, err := t.Get(ctx, key)
 	if err != nil {
 		return &stopError{s.end(err)}
 	}

@@ -102,8 +102,10 @@ func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
 type archiveBooks struct {
 	cfg    *configs.Config
 	target uploader.Target
-	client *client // nil if no wayside runs there
-	span   reader.Range
+	// targets also finds what the catalogue says is in former archives.
+	targets *uploader.Targets
+	client  *client // nil if no wayside runs there
+	span    reader.Range
 
 	bucketOnly bool // no catalogue is asked for
 }
@@ -161,8 +163,15 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
 		}
 	}
-	b.target, err = uploader.OpenTarget(ctx, address, targetOptions(b.cfg, newLogger(cmd.ErrOrStderr(), b.cfg.Log, "archive")))
-	return b, err
+	o := targetOptions(b.cfg, newLogger(cmd.ErrOrStderr(), b.cfg.Log, "archive"))
+	if f.admin != "" {
+		o.DataDir = "" // that of the wayside which answers there is not known
+	}
+	if b.target, err = uploader.OpenTarget(ctx, address, o); err != nil {
+		return nil, err
+	}
+	b.targets = uploader.NewTargets(b.target, o)
+	return b, nil
 }
 
 // settle finds who knows the archive, and with it the configuration.
@@ -289,7 +298,7 @@ func newArchiveVerify() *cobra.Command {
 				}
 			}
 			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Quick: quick, Progress: bar.step})
+			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Targets: b.targets, Quick: quick, Progress: bar.step})
 			bar.end()
 			if err != nil {
 				return err

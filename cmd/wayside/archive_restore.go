@@ -60,7 +60,7 @@ func newArchiveRestore() *cobra.Command {
 }
 
 func (b *archiveBooks) restore(ctx context.Context, dir string, o reader.CopyOptions) (*reader.Copied, error) {
-	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{})
+	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{DataDir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,7 @@ func (r *restorer) enter(ctx context.Context, key string, p *catalogue.Plan) err
 	if err := r.s.AddPlan(ctx, p); err != nil {
 		return err
 	}
-	p.Target, p.RawSHA256 = r.target.String(), info.Meta[uploader.MetaRawSHA256]
+	p.Target, p.RawSHA256 = r.target.Name(), info.Meta[uploader.MetaRawSHA256]
 	_, err = fmt.Sscan(info.Meta[uploader.MetaRawBytes], &p.RawBytes)
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", key, uploader.MetaRawBytes, err)

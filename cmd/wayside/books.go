@@ -110,7 +110,7 @@ func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
 		fields = append(fields, uploader.FieldTraceID)
 	}
 	return uploader.New(uploader.Options{
-		Source: s, Catalogue: s, Target: target, Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
+		Source: s, Catalogue: s, Target: target, Targets: uploader.NewTargets(target, targetOptions(cfg, log)), Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
 		After: orOff(cfg.Archive.After), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: orOff(cfg.Retention.Events),
 		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
 		Jobs: b.furtherJobs(), Memory: s, Expire: expiry(cfg), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
@@ -131,7 +131,7 @@ func archiveURL(cfg *configs.Config) string {
 }
 
 func targetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
-	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, Logger: log}
+	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, DataDir: cfg.Data.Dir, Logger: log}
 }
 
 // expiry is how long objects stay: only a directory's are removed by wayside, a bucket's have its lifecycle.

@@ -243,7 +243,7 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 		c.Problem("cannot be opened, and was not checked: %v", err)
 		return append(checks, c), nil
 	}
-	archive, err := uploader.CheckCatalogue(ctx, plans, target)
+	archive, err := uploader.CheckCatalogue(ctx, plans, uploader.NewTargets(target, targetOptions(b.cfg, b.log)))
 	return append(checks, archive), err
 }
 

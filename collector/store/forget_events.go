@@ -182,7 +182,7 @@ func (w *forgetting) holdsAll(p *catalogue.Plan) (bool, error) {
 func (w *forgetting) reopen(p *catalogue.Plan) error {
 	s := w.s
 	p.State = catalogue.Planned
-	p.Target, p.RawBytes, p.ObjectBytes, p.RawSHA256, p.ObjectSHA256 = "", 0, 0, "", ""
+	p.RawBytes, p.ObjectBytes, p.RawSHA256, p.ObjectSHA256 = 0, 0, "", "" // its target stays: what is there must be replaced
 	p.StatsRows, p.StatsBytes, p.StatsSHA256 = 0, 0, ""
 	p.VerifiedAt = time.Time{}
 	s.mu.Lock()

@@ -87,8 +87,11 @@ type Plan struct {
 	// StatsKey is where the statistics of exactly these events stand; empty in plans made before there were any.
 	StatsKey string `json:"stats_key,omitempty"`
 
+	// Target is the archive that it is planned for and then is in: "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or "data:DIR" for a
+	// directory within the data directory.
+	Target string `json:"target,omitempty"`
+
 	// Known once verified.
-	Target       string    `json:"target,omitempty"` // where it stands, without credentials
 	RawBytes     uint64    `json:"raw_bytes,omitempty"`
 	ObjectBytes  uint64    `json:"object_bytes,omitempty"`
 	RawSHA256    string    `json:"raw_sha256,omitempty"`    // of the NDJSON, hex

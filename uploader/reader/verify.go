@@ -19,6 +19,8 @@ type VerifyOptions struct {
 	Range
 	// Plans are the catalogue's; nil means that there is none, and objects are only compared with what they say themselves.
 	Plans []catalogue.Plan
+	// Targets find what the catalogue says is in a former archive; nil means that all of it is in this one.
+	Targets *uploader.Targets
 	// Quick compares presence, size and metadata, and reads no object.
 	Quick bool
 	// Progress, if not nil, is told before each object.
@@ -30,6 +32,7 @@ type Report struct {
 	Objects  int       `json:"objects"` // in the bucket, in range
 	Known    int       `json:"known"`   // of these, in the catalogue
 	Foreign  int       `json:"foreign"` // of other data directories
+	Former   int       `json:"former"`  // of the catalogue, in archives that were current before; not among Objects
 	Bytes    uint64    `json:"bytes"`   // compressed
 	Rows     uint64    `json:"rows"`
 	Lines    uint64    `json:"lines"` // 0 for objects of which only the presence was checked
@@ -70,7 +73,9 @@ func Verify(ctx context.Context, t uploader.Target, o VerifyOptions) (*Report, e
 			return v.report, err
 		}
 	}
-	v.missing()
+	if err := v.missing(ctx); err != nil {
+		return v.report, err
+	}
 	v.union()
 	return v.report, nil
 }
@@ -210,16 +215,43 @@ func (v *verifier) againstPlan(o *Object, c *Contents, p *catalogue.Plan) {
 func differs(hash, known string) bool { return known != "" && hash != known }
 
 // missing reports the plans whose object was not met.
-func (v *verifier) missing() {
+func (v *verifier) missing(ctx context.Context) error {
 	for _, p := range sortedPlans(v.plans) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		switch {
 		case p.State == catalogue.Planned:
 			v.report.Open++
 		case !p.ExpiredAt.IsZero(): // removed from the archive on purpose
+		case v.Targets != nil && !v.Targets.IsCurrent(p.Target):
+			v.former(ctx, p)
 		default:
 			v.problem(p.Key, "was verified on %s and is missing (%d rows, state %s)", p.VerifiedAt.UTC().Format("2006-01-02 15:04"), p.Rows, p.State)
 		}
 	}
+	return nil
+}
+
+// former checks an object where it was sent to, which is not the archive that is being verified.
+func (v *verifier) former(ctx context.Context, p *catalogue.Plan) {
+	v.report.Former++
+	t, err := v.Targets.Of(ctx, p)
+	var c *Contents
+	if err == nil {
+		at := &verifier{VerifyOptions: v.VerifyOptions, t: t}
+		o := &Object{Key: p.Key}
+		if v.Quick {
+			c, err = at.glance(ctx, o)
+		} else {
+			c, err = Scan(ctx, t, p.Key, nil)
+		}
+		if err == nil {
+			v.againstPlan(o, c, p)
+			return
+		}
+	}
+	v.problem(p.Key, "was verified on %s in %s (%d rows, state %s): %v", p.VerifiedAt.UTC().Format("2006-01-02 15:04"), p.Target, p.Rows, p.State, err)
 }
 
 func sortedPlans(m map[string]*catalogue.Plan) []*catalogue.Plan {

@@ -67,6 +67,7 @@ func (u *Uploader) archiveDue(ctx context.Context) (Result, error) {
 func (u *Uploader) archive(ctx context.Context, r *Result, all bool) error {
 	// The memory for building objects is only held while the job runs.
 	u.builder = newBuilder()
+	u.silent = map[string]bool{}
 	defer func() {
 		u.builder.body.release()
 		u.builder, u.holdings = nil, nil

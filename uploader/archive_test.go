@@ -202,7 +202,9 @@ func TestUnreachableTargetLosesNothingAndIsAskedOnce(t *testing.T) {
 		}
 	}
 	dir := directory(t)
-	u, _ = newTest(t, m, dir, nil)
+	u, _ = newTest(t, m, dir, func(o *Options) {
+		o.Targets = NewTargets(o.Target, TargetOptions{AccessKey: "a", SecretKey: "b"})
+	})
 	if _, err := u.ArchiveOnce(context.Background(), true); err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 		"directory": {"file://" + file, "is a file", func() error { return os.Remove(file) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			target, err := OpenTarget(t.Context(), c.url, TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+			target, err := OpenTarget(t.Context(), c.url, TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: closing(t)})
 			if err != nil {
 				t.Fatal(err)
 			}

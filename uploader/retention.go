@@ -178,13 +178,14 @@ func (u *Uploader) warnFormer(e *formerError, away map[string]bool) {
 // begunAt is the target that a plan is executed at: the current one, but for a plan whose object a former target has already, so that no
 // event is in two archives.
 func (u *Uploader) begunAt(ctx context.Context, p *catalogue.Plan) Target {
-	if u.o.Targets.IsCurrent(p.Target) {
+	if u.o.Targets.IsCurrent(p.Target) || u.silent[p.Target] {
 		return u.o.Target
 	}
 	t, err := u.o.Targets.Of(ctx, p)
 	if err == nil {
 		_, err = u.stat(ctx, t, p.Key)
 	}
+	u.silent[p.Target] = err != nil && !errors.Is(err, ErrNotFound)
 	switch {
 	case err == nil:
 		return t

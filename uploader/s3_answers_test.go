@@ -25,7 +25,7 @@ func answering(t *testing.T, handler http.HandlerFunc) Target {
 
 func open(t *testing.T, url string) Target {
 	t.Helper()
-	target, err := OpenTarget(t.Context(), url, TargetOptions{AccessKey: "a", SecretKey: "b"})
+	target, err := OpenTarget(t.Context(), url, TargetOptions{AccessKey: "a", SecretKey: "b", Transport: closing(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestServersThatAreNoHTTP(t *testing.T) {
 func TestWhatIsMissingIsSaid(t *testing.T) {
 	s := s3Server(t)
 	open := func(bucket, access, secret string) Target {
-		target, err := OpenTarget(t.Context(), strings.Replace(s.URL("missing"), s.Bucket, bucket, 1), TargetOptions{AccessKey: access, SecretKey: secret})
+		target, err := OpenTarget(t.Context(), strings.Replace(s.URL("missing"), s.Bucket, bucket, 1), TargetOptions{AccessKey: access, SecretKey: secret, Transport: closing(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +279,7 @@ func TestBucketWithObjectLock(t *testing.T) {
 	if err := core.SetBucketObjectLockConfig(t.Context(), locked, &mode, &validity, &unit); err != nil {
 		t.Skipf("SKIPPED, the server knows no default retention: %v", err)
 	}
-	target, err := OpenTarget(t.Context(), strings.Replace(s.URL("lock"), s.Bucket, locked, 1), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+	target, err := OpenTarget(t.Context(), strings.Replace(s.URL("lock"), s.Bucket, locked, 1), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: closing(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,8 +117,8 @@ func isPrecondition(err error) bool {
 	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
 }
 
-// isRefusal reports whether a server answered that it will not do it, for whatever reason.
-func isRefusal(err error) bool { return minio.ToErrorResponse(err).StatusCode/100 == 4 }
+// isDenied recognises what a server says to a key that may not write, and some also of an object that is locked.
+func isDenied(err error) bool { return minio.ToErrorResponse(err).Code == "AccessDenied" }
 
 // refusesChecksum recognises the answers of servers that want another checksum, or none. Damage on the way (BadDigest) is no such
 // answer.

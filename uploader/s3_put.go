@@ -78,8 +78,8 @@ func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, 
 			t.logger.Warn("archive object differs from its plan, writing it again", "key", key, "target", t.name)
 		case isUnsupported(err):
 			refused = true
-		case isRefusal(err) && strings.HasSuffix(key, objectSuffix) && t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta):
-			return nil // it was sent before, and a lock protects it: some servers then say 403
+		case isDenied(err) && strings.HasSuffix(key, objectSuffix) && t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta):
+			return nil // it was sent before, and a lock protects it
 		default:
 			return err
 		}

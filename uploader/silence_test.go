@@ -101,7 +101,7 @@ func TestSlowLink(t *testing.T) {
 func bucketAgain(t *testing.T, p place) Target {
 	t.Helper()
 	s := s3Server(t)
-	target, err := OpenTarget(t.Context(), s.URL("pre fix/"+strings.ReplaceAll(t.Name(), "/", "-")), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+	target, err := OpenTarget(t.Context(), s.URL("pre fix/"+strings.ReplaceAll(t.Name(), "/", "-")), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: closing(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,6 +105,15 @@ func fakeBucket(t *testing.T) place {
 	return bucketOf(t, fakeServer, fakeServer.Endpoint)
 }
 
+// closing is a transport whose connections end with the test.
+func closing(t *testing.T) http.RoundTripper {
+	t.Helper()
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableCompression = true
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
 func directory(t *testing.T) place {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "made", "on demand")
@@ -124,10 +133,7 @@ func bucket(t *testing.T) place {
 // bucketOf is a prefix of a server's bucket, reached at an endpoint.
 func bucketOf(t *testing.T, s *s3test.Server, endpoint string) place {
 	t.Helper()
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true
-	t.Cleanup(transport.CloseIdleConnections)
-	log := &requestLog{next: transport}
+	log := &requestLog{next: closing(t)}
 	prefix := "pre fix/" + strings.ReplaceAll(t.Name(), "/", "-")
 	target, err := OpenTarget(context.Background(), strings.Replace(s.URL(prefix), s.Endpoint, endpoint, 1), TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: log})
 	if err != nil {

@@ -46,7 +46,7 @@ func withKeys(t *testing.T, current Target) func(*Options) {
 	t.Helper()
 	s := s3Server(t)
 	return func(o *Options) {
-		o.Targets = NewTargets(current, TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey})
+		o.Targets = NewTargets(current, TargetOptions{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Transport: closing(t)})
 	}
 }
 

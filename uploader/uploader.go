@@ -124,6 +124,7 @@ type Uploader struct {
 	holdings *holdings // nil while nothing is in doubt
 	estimate estimate
 	warned   map[uint64]string // plans that retention keeps, and why; each is said once
+	silent   map[string]bool   // former targets that did not answer in this archive job
 	away     map[string]string // former targets that do not give what retention asks for, and why; each is said once
 	watch    stopwatch
 	answered time.Duration // by Options.Elapsed, when the archive last did what it was asked; 0: it failed, or was not asked yet

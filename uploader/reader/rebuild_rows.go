@@ -1,0 +1,83 @@
+package reader
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+func (b *rebuilder) row(k stats.Key) *stats.Row {
+	if b.rows == nil {
+		b.rows = map[stats.Key]*stats.Row{}
+	}
+	row := b.rows[k]
+	if row == nil {
+		row = &stats.Row{}
+		b.rows[k] = row
+		b.bytes += row.MemoryBytes() + len(k.Host) + len(k.Method) + len(k.Label)
+	}
+	return row
+}
+
+// relieve hands out a part of the hour before it takes too much memory. grown is by how much the rows have just grown.
+func (b *rebuilder) relieve(grown int) error {
+	b.bytes += grown
+	switch {
+	case b.bytes < hourBytesMax, b.Whole && b.bytes < 2*hourBytesMax:
+		return nil
+	case b.Whole:
+		return fmt.Errorf("the rows of one hour take more than %d bytes of memory and cannot be compared: rebuild them into a directory", 2*hourBytesMax)
+	}
+	b.flushed = true
+	return b.flush()
+}
+
+func (b *rebuilder) endHour() error {
+	if len(b.rows) > 0 || b.flushed {
+		b.out.Hours++
+	}
+	b.flushed = false
+	return b.flush()
+}
+
+// flush hands out rows of an hour.
+func (b *rebuilder) flush() error {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	b.out.Rows += len(b.rows)
+	keys := slices.SortedFunc(maps.Keys(b.rows), func(x, y stats.Key) int {
+		return cmp.Or(cmp.Compare(x.Hour, y.Hour), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Method, y.Method), cmp.Compare(x.Label, y.Label))
+	})
+	rows := make([]*stats.Row, len(keys))
+	for i, k := range keys {
+		rows[i] = b.rows[k]
+	}
+	b.rows, b.bytes = nil, 0
+	if b.Hour == nil {
+		return nil
+	}
+	return b.Hour(keys, rows)
+}
+
+// drop notes a drop record. Its value counts from the beginning of the epoch; objects do not come in the order of their events.
+func (b *rebuilder) drop(p *pair, l *uploader.Line) {
+	sum, hour := b.sum(p), p.Hour.Unix()/3600
+	if sum.Told[hour] == nil {
+		sum.Told[hour] = stats.Told{}
+	}
+	sum.Told[hour].Note(l.ErrorType, stats.ToldDrop{Seq: l.Seq, Responses: l.Dropped})
+}
+
+func (b *rebuilder) sum(p *pair) *EpochSum {
+	sum := b.out.Epochs[p.Epoch]
+	if sum == nil {
+		sum = &EpochSum{Told: map[int64]stats.Told{}}
+		b.out.Epochs[p.Epoch] = sum
+	}
+	return sum
+}

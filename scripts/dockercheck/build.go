@@ -92,18 +92,15 @@ func (b *builder) base(root, image string) error {
 	version, isGo := strings.CutPrefix(image, "golang:")
 	switch {
 	case isGo:
-		if have := strings.TrimPrefix(runtime.Version(), "go"); have != version && !strings.HasPrefix(have, version+".") {
-			return fmt.Errorf("this machine has Go %s", have)
-		}
-		return b.toolchain(root)
+		return b.toolchain(root, version)
 	case image == "gcr.io/distroless/static-debian12:nonroot":
 		return nil // holds certificates and a passwd file; what runs without them runs with them
 	}
 	return errors.New("this check has no stand-in for that image")
 }
 
-// toolchain makes a root with the machine's system and Go read-only, and empty folders for everything else.
-func (b *builder) toolchain(root string) error {
+// toolchain makes a root with the machine's system and the image's version of Go read-only, and empty folders for everything else.
+func (b *builder) toolchain(root, version string) error {
 	for _, name := range []string{"/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/dev"} {
 		if err := mirror(name, root); err != nil {
 			return err
@@ -122,9 +119,10 @@ func (b *builder) toolchain(root string) error {
 	if err := os.MkdirAll(download, 0o755); err != nil {
 		return err
 	}
-	goroot, err := goEnv("GOROOT")
+	// The go command fetches another version than the machine's like a module.
+	goroot, err := goEnv("GOROOT", "GOTOOLCHAIN=go"+version)
 	if err != nil {
-		return err
+		return fmt.Errorf("Go %s: %w", version, err)
 	}
 	for from, to := range map[string]string{download: "/modules", goroot: "/usr/local/go"} {
 		if err := bind(from, filepath.Join(root, to)); err != nil {
@@ -326,7 +324,10 @@ func ids(owner string) (uid, gid int, err error) {
 }
 
 // goEnv asks the machine's Go for a setting.
-func goEnv(name string) (string, error) {
-	out, err := exec.Command("go", "env", name).Output()
+// goEnv is what go env says, with further variables in its environment.
+func goEnv(name string, env ...string) (string, error) {
+	cmd := exec.Command("go", "env", name)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
 }

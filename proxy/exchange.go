@@ -196,6 +196,10 @@ func (x *exchange) bufferBody() (streamed bool, err error) {
 // body, or a failure is returned and the connection is gone.
 func (x *exchange) forward(streamed bool) failure {
 	p := x.c.p
+	if x.upgrading && p.o.MaxConns > 0 && x.c.root.streams.count() >= p.o.MaxConns/tunnelShare {
+		x.c.warn(failConns)
+		return failConns
+	}
 	x.ev.Upstream = p.upstreamName
 	u, err := x.connect()
 	if err != nil {

@@ -30,6 +30,9 @@ const (
 	// giveWayAtOnce and giveWayPause bound the work of looking for connections that give way.
 	giveWayAtOnce = 32
 	giveWayPause  = 10 * time.Millisecond
+	// tunnelShare is the part of all connections up to which upgrades are passed on: what is upgraded may be silent for long and does
+	// not give way.
+	tunnelShare = 2
 	// warnPause is the least time between two lines of the log on limits.
 	warnPause = 10 * time.Second
 )

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -142,5 +143,26 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 		if resp, _ := c.receive("GET"); resp.StatusCode != 200 {
 			t.Fatal(resp.Status)
 		}
+	}
+}
+
+// Upgraded connections do not give way, so they may not take all places.
+func TestTunnelsLeavePlaces(t *testing.T) {
+	b := start(t, upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), func(o *Options) { o.MaxConns = 16 })
+	b.responses = -1
+	for i := range 10 {
+		c := b.dialFrom(fmt.Sprintf("127.0.1.%d", i+1))
+		c.send(upgradeRequest)
+		want := http.StatusSwitchingProtocols
+		if i >= 8 {
+			want = http.StatusServiceUnavailable
+		}
+		if resp, err := http.ReadResponse(c.br, nil); err != nil || resp.StatusCode != want {
+			t.Fatalf("upgrade %d: %v %v, want %d", i, resp, err, want)
+		}
+		until(t, "it is a tunnel", func() bool { return b.p.streams.count() == min(i+1, 8) })
+	}
+	if resp, _ := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 {
+		t.Error("another client:", resp.Status)
 	}
 }

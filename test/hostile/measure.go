@@ -82,6 +82,8 @@ func (c *client) verify(nonce uint64, r *load.Response) error {
 	err := load.ExpectBody(http.StatusOK, []byte(originBody))(nonce, r)
 	if err == nil {
 		c.received.Set(nonce)
+	} else if r.Status != http.StatusOK {
+		err = fmt.Errorf("%w: %.80q", err, r.Body)
 	}
 	return err
 }

@@ -109,7 +109,7 @@ func standBack(nice int) {
 // address is the i-th of n source addresses of this attack.
 func (a *attacker) address(i, n int) *net.TCPAddr {
 	i %= n
-	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))}
+	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))} //nolint:gosec // small
 }
 
 // dial opens a connection when it is its turn; small gives it a small receive buffer.
@@ -131,7 +131,7 @@ func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, sma
 		return nil, err
 	}
 	a.opened.Add(1)
-	return conn.(*net.TCPConn), nil
+	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // by its network
 }
 
 // hold keeps connections open, each with the beginning of something, and opens those again that the other side ends.

@@ -106,7 +106,7 @@ func (res *result) judge(o options, run run) error {
 	if res.under.failed > 0 {
 		errs = append(errs, fmt.Errorf("%d requests failed: %q", res.under.failed, firstOf(res.under.errors)))
 	}
-	if want := uint64((keptRate + newRate) * o.seconds); res.under.sent < want*99/100 {
+	if want := uint64((keptRate + newRate) * o.seconds); res.under.sent < want*99/100 { //nolint:gosec // positive
 		errs = append(errs, fmt.Errorf("only %d of %d requests could be sent", res.under.sent, want))
 	}
 	if res.ratio() > ratioMax && !o.short {

@@ -184,13 +184,13 @@ func choose(names string) (runs []run, err error) {
 	}
 	for _, name := range fields {
 		found := len(runs)
-		prefix, any := strings.CutSuffix(name, "*")
+		prefix, isPrefix := strings.CutSuffix(name, "*")
 		group := run{name: name}
 		for _, a := range attacks {
 			switch {
 			case a.group == name:
 				group.attacks = append(group.attacks, a)
-			case a.name == name || any && strings.HasPrefix(a.name, prefix):
+			case a.name == name || isPrefix && strings.HasPrefix(a.name, prefix):
 				runs = append(runs, run{a.name, []attack{a}})
 			}
 		}

@@ -13,8 +13,9 @@ import (
 // and the queue replace files themselves.
 const missingInterval = 5 * time.Second
 
-// watchedFiles are patterns of files that are there as long as wayside runs, once they have been there, by what they are.
-func (t *traffic) watchedFiles() map[string][]string {
+// watchedFiles are patterns of files that are there as long as wayside runs, once they have been there, by what they are. A part that
+// cannot be judged now is left out: without a books process that answers, the store is closed and has no log, or is being salvaged.
+func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
 	dir := t.cfg.Data.Dir
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {
@@ -25,7 +26,10 @@ func (t *traffic) watchedFiles() map[string][]string {
 	watched := map[string][]string{
 		"data directory": in(dir, datadir.RunLock, datadir.RunFile),
 		"spool":          in(filepath.Join(dir, datadir.SpoolDir, t.spool.Epoch().String()), "lock", "ledger", "queue*.db", "journal-*.seg"),
-		"store":          in(filepath.Join(dir, datadir.StoreDir), "MANIFEST", "*.mem"),
+		"archive":        nil,
+	}
+	if t.admin.PingBooks(ctx) == nil {
+		watched["store"] = in(filepath.Join(dir, datadir.StoreDir), "MANIFEST", "*.mem")
 	}
 	if archive := localArchive(t.now.Load()); archive != "" {
 		watched["archive"] = in(archive, "v1")
@@ -37,13 +41,20 @@ func (t *traffic) watchedFiles() map[string][]string {
 type missing struct {
 	seen map[string]bool // patterns that had a file
 	gone map[string]int  // looks at which a pattern that was seen had none
+	lost map[string]bool // parts that the last look at them missed
 }
 
-// look returns the parts of which something has been missing for two looks, in order.
+func newMissing() missing {
+	return missing{seen: map[string]bool{}, gone: map[string]int{}, lost: map[string]bool{}}
+}
+
+// look returns the parts of which something has been missing for two looks, in order. Of a part that is not in watched, it repeats what
+// the look before found.
 func (m *missing) look(watched map[string][]string) (parts []string) {
 	for _, part := range []string{"data directory", "spool", "store", "archive"} {
-		lost := false
-		for _, pattern := range watched[part] {
+		patterns, known := watched[part]
+		lost := !known && m.lost[part]
+		for _, pattern := range patterns {
 			found, _ := filepath.Glob(pattern)
 			switch {
 			case len(found) > 0:
@@ -53,6 +64,7 @@ func (m *missing) look(watched map[string][]string) (parts []string) {
 				lost = lost || m.gone[pattern] > 1
 			}
 		}
+		m.lost[part] = lost
 		if lost {
 			parts = append(parts, part)
 		}
@@ -63,11 +75,11 @@ func (m *missing) look(watched map[string][]string) (parts []string) {
 // keepLooking says in log and readiness when files that wayside needs were removed under it. Most of them it has open, so that it goes on
 // as if nothing were wrong until it ends.
 func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
-	m := missing{seen: map[string]bool{}, gone: map[string]int{}}
+	m := newMissing()
 	tick := time.NewTicker(missingInterval)
 	defer tick.Stop()
 	for before := ""; ; {
-		parts := m.look(t.watchedFiles())
+		parts := m.look(t.watchedFiles(ctx))
 		if lock != nil && !lock.InPlace() && len(parts) == 0 {
 			parts = []string{"data directory"} // another one stands in its place
 		}

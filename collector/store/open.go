@@ -266,9 +266,30 @@ func openBadger(o *Options) (db *badger.DB, err error) {
 	}
 	db, err = badger.Open(badgerOptions(o))
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the caller sorts it
+		return nil, withErrno(err) // the caller sorts it
 	}
 	return db, nil
+}
+
+// machineErrnos are what the machine says when a file that is whole cannot be opened.
+var machineErrnos = []syscall.Errno{
+	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG,
+	syscall.ESTALE,
+}
+
+// withErrno gives an error of Badger's the error number that its text ends with: Badger (4.9.6) keeps no more of a cause than its text,
+// and a log that may not be opened would pass for a damaged one.
+func withErrno(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return err
+	}
+	for _, errno := range machineErrnos {
+		if strings.Contains(err.Error(), ": "+errno.Error()) {
+			return fmt.Errorf("%w (%w)", err, errno)
+		}
+	}
+	return err
 }
 
 // removeUnbegun removes log files of Badger's that were created and never given a length: the process was killed between the

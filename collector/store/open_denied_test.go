@@ -1,0 +1,76 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// TestLogThatMayNotBeOpened: a file of another user, which a command that was run as root may leave, is no damage. The store is not set
+// aside, and opens as it was once the file may be opened.
+func TestLogThatMayNotBeOpened(t *testing.T) {
+	top := t.TempDir()
+	o := testOptions(filepath.Join(top, datadir.StoreDir))
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(o.Dir, "*.vlog"))
+	if err != nil || len(logs) == 0 {
+		t.Fatal(logs, err)
+	}
+	if err := os.Chmod(logs[0], 0o444); err != nil {
+		t.Fatal(err)
+	}
+	unprivileged(t, top, func() { s, err = Open(o) })
+	if err == nil {
+		_ = s.Close()
+	}
+	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, syscall.EACCES) {
+		t.Errorf("got %v", err)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*")); len(aside) > 0 {
+		t.Errorf("set aside: %v", aside)
+	}
+	if err := os.Chmod(logs[0], 0o644); err != nil { //nolint:gosec // as Badger makes it
+		t.Fatal(err)
+	}
+	unprivileged(t, top, func() { s, err = Open(o) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// unprivileged calls fn as somebody who owns what is in dir, and whom permissions hold off: not as root.
+func unprivileged(t *testing.T, dir string, fn func()) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		fn()
+		return
+	}
+	const nobody = 65534
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { //nolint:gosec // the test's own, closed to others
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(name, nobody, nobody))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0)
+	defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0) }()
+	fn()
+}

@@ -2,10 +2,15 @@ package configs
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/gob"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +69,29 @@ func TestSecretFileErrors(t *testing.T) {
 	_, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ARCHIVE_SECRET_KEY_FILE=" + secretFile(t, "x")}})
 	if err == nil || !strings.Contains(err.Error(), "archive.secret_key_file: needs archive.access_key_file as well") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestCertificatesOfABundle: a certificate that Go cannot read costs that one, as anywhere else; a file of nothing else is refused.
+func TestCertificatesOfABundle(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	good, bad := block(der), block(der[:len(der)/2])
+	for text, want := range map[string]string{good + bad: "", bad + good: "", bad: "cannot be read, number 1", "no PEM": "no PEM certificate"} {
+		_, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ARCHIVE=s3://bucket/prefix", "WAYSIDE_ARCHIVE_CA_FILE=" + secretFile(t, text)}})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
 	}
 }
 

@@ -76,19 +76,31 @@ func (l *loader) readCertificates(c *Config) {
 	c.Archive.CA = string(data)
 }
 
+// checkCertificates says what is wrong with a file of certificates, of which none can be used. One that cannot be read is passed over if
+// there are others: bundles of many authorities have certificates that Go refuses, such as those with a negative serial number.
 func checkCertificates(data []byte) string {
-	n := 0
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+	good, bad := 0, ""
+	for n := 1; ; {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		data = rest
 		if block.Type != "CERTIFICATE" {
 			continue // a key beside its certificate is not read
 		}
-		n++
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Sprintf("holds a certificate that cannot be read, number %d (%s): write it anew", n, err)
+		if _, err := x509.ParseCertificate(block.Bytes); err == nil {
+			good++
+		} else if bad == "" {
+			bad = fmt.Sprintf("holds a certificate that cannot be read, number %d (%s), and none that can: write it anew", n, err)
 		}
+		n++
 	}
-	if n == 0 {
+	if good == 0 && bad == "" {
 		return "holds no PEM certificate: it needs at least one block that begins with -----BEGIN CERTIFICATE-----"
+	}
+	if good == 0 {
+		return bad
 	}
 	return ""
 }

@@ -170,7 +170,7 @@ type Archive struct {
 	CAFile        string
 	CA            string // PEM certificates, read from CAFile
 	Omit          []string
-	Expire        Duration // event objects in a directory; 0 = never
+	Expire        Duration // event objects in a directory; 0 = never, which Load makes the default of an archive that is named
 }
 
 // Retention says when archived events leave the local disk.

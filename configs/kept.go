@@ -24,6 +24,9 @@ func (c *Config) Kept() map[string]string {
 	own := *c
 	own.Archive.URL, own.origins = "", nil
 	fromDataDir(&own)
+	if c.Archive.URL != own.Archive.URL {
+		standard.Archive.Expire = 0 // as fromDataDir has it
+	}
 	from := table(&standard)
 	for i, k := range table(c) {
 		_, secret := k.field.(*Secret)

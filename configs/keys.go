@@ -219,7 +219,7 @@ func booksKeys(c *Config) []key {
 		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
 		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", between(&b.DrainEvents, 1, 1_000_000)},
 		{"collector.drain_interval", &b.DrainInterval, "Drain the spool at least this often.", between(&b.DrainInterval, Millisecond, 2*Second)},
-		{"collector.nice", &b.Nice, "How much the books process stands back behind traffic where both want the processor: 0 not at all, 19 most. One that was started nicer stays so.", between(&b.Nice, 0, 19)},
+		{"collector.nice", &b.Nice, "How much the books process stands back behind traffic where both want the processor: 0 not at all, 19 most. A process that was started with a higher nice value keeps it.", between(&b.Nice, 0, 19)},
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
 		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", between(&b.Snapshot.Interval, Millisecond, Hour)},
 		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks. Statistics are kept by the hour, so it begins with a whole one; it says when.", between(&b.Snapshot.Window, Hour, 366*24*Hour)},
@@ -254,7 +254,7 @@ func archiveKeys(c *Config) []key {
 		{"archive.timeout", &a.Timeout, "Longest silence in a request to the archive, in which less than 4 KiB moves. A request may take as long as it takes.", atLeast(&a.Timeout, Millisecond)},
 		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified; less than `archive.after` means as soon as it is archived.", atLeast(&r.Events, 0)},
 		{
-			"archive.expire", &a.Expire, "Remove event objects from an archive that is a directory once they have been there this long, in time during which wayside ran, whatever the clock says; their statistics stay. 0 = never. Buckets have lifecycle rules.",
+			"archive.expire", &a.Expire, "Delete raw events from an archive that is a directory this long after they were archived; their statistics stay. Only time in which wayside runs counts. 0 = never. The default is 720h (30 days) for the archive in the data directory and 0 for one that `archive.url` names. wayside never deletes from a bucket: use its lifecycle rules.",
 			atLeast(&a.Expire, 0),
 		},
 		{"report.schedule", &c.Report.Schedule, "When to write the capacity report: as `archive.schedule`.", schedule(&c.Report.Schedule)},

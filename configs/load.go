@@ -31,8 +31,8 @@ type LoadOptions struct {
 	LookupHost func(host string) ([]string, error)
 }
 
-// Load reads the configuration, fills what depends on the surroundings (service, instance, archive.url, data.free_min on a
-// small filesystem, secrets kept in files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
+// Load reads the configuration, fills what depends on the surroundings (service, instance, archive.url, archive.expire of an archive
+// that is named, data.free_min on a small filesystem, secrets kept in files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
 // A missing upstream is not an error here: see RequireUpstream.
 func Load(o LoadOptions) (*Config, error) {
 	if len(o.Kept) == 0 {
@@ -217,6 +217,8 @@ func fromDataDir(c *Config) {
 			dir = c.Data.Dir
 		}
 		c.Archive.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(dir, "archive"))}).String()
+	} else if !set(c, "archive.expire") {
+		c.Archive.Expire = 0 // an archive that somebody has named is theirs: nothing is deleted there unless they ask for it
 	}
 }
 

@@ -13,6 +13,8 @@ HOSTILE ?= -seconds 300
 CYCLES ?= 0
 SEED ?= 1
 JOBS ?= 1
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 MODEL_STEPS ?= 1000000
 TOOL = $(GO) tool -modfile=tools/go.mod
 GOLANGCI = bin/golangci-lint
@@ -27,8 +29,8 @@ help: ## Show this help
 	@echo "  Variables: FUZZTIME=$(FUZZTIME) per fuzz target, REQUESTS=$(REQUESTS) for the demo, REQUESTS_E2E=$(REQUESTS_E2E),"
 	@echo "  E2E and BENCH for further flags, as in: make e2e E2E='-kill-books 3 -kill-run 2'"
 
-build: ## Build bin/wayside, static
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/wayside ./cmd/wayside
+build: ## Build bin/wayside, static, with the version that git describes
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/wayside ./cmd/wayside
 
 demo: ## Sample app, sample traffic and wayside in front of it; ends by itself
 	$(GO) run ./cmd/wayside demo --requests $(REQUESTS)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
@@ -201,8 +201,8 @@ func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiv
 // errNoCatalogue says that there is only a bucket.
 var errNoCatalogue = errors.New("no catalogue: no wayside runs there, and there is no store in the data directory")
 
-// plans reads the catalogue: from the running wayside, else from the store in the data directory.
-func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
+// plans reads the catalogue: from the running wayside, else from a copy of the store in the data directory.
+func (b *archiveBooks) plans(ctx context.Context) (plans []catalogue.Plan, err error) {
 	if b.client != nil {
 		body, err := b.client.do(ctx, http.MethodGet, pathCatalogue)
 		if err != nil {
@@ -214,23 +214,18 @@ func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w %s", errNoCatalogue, dir)
 	}
-	lock, err := datadir.Acquire(dir, datadir.CollectLock)
+	s, done, err := openCopy(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Release() }()
-	s, err := store.Open(store.Options{Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine)})
-	if err != nil {
-		return nil, err
-	}
-	var plans []catalogue.Plan
+	defer func() { err = errors.Join(err, done()) }()
 	err = s.Plans(ctx, func(p *catalogue.Plan) error {
 		c := *p
 		c.Blocks = nil
 		plans = append(plans, c)
 		return nil
 	})
-	return plans, errors.Join(err, s.Close())
+	return plans, err
 }
 
 func decodePlans(r io.Reader) ([]catalogue.Plan, error) {

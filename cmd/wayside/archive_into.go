@@ -23,6 +23,9 @@ func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	if err := datadir.Create(dir); err != nil {
 		return err
 	}
+	if err := datadir.CheckUser(dir); err != nil {
+		return err
+	}
 	lock, err := datadir.Acquire(dir, datadir.CollectLock)
 	if err != nil {
 		return err

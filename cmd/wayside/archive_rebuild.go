@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,16 +148,15 @@ func (b *archiveBooks) compareRebuilt(ctx context.Context, o reader.RebuildOptio
 	dir := b.cfg.Data.Dir
 	var s *store.Store
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
-		lock, err := datadir.Acquire(dir, datadir.CollectLock)
-		if err != nil {
+		var end func() error
+		s, end, err = openCopy(dir, slog.New(slog.DiscardHandler))
+		if errors.Is(err, datadir.ErrInUse) {
 			return done, fmt.Errorf("%w; stop it, or give --into", err)
 		}
-		defer func() { _ = lock.Release() }()
-		s, err = store.Open(store.Options{Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine)})
 		if err != nil {
 			return done, err
 		}
-		defer func() { err = errors.Join(err, s.Close()) }()
+		defer func() { err = errors.Join(err, end()) }()
 		done.Local = &comparison{}
 		o.Whole = true
 		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return done.Local.hour(ctx, s, keys, rows) }

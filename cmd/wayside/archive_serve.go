@@ -51,16 +51,11 @@ func newArchiveServe() *cobra.Command {
 
 func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command) (err error) {
 	log := newLogger(cmd.ErrOrStderr(), cfg.Log, "serve")
-	at, err := copyStore(cfg.Data.Dir)
+	b, done, err := openReadOnly(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(at)) }()
-	b, err := openReadOnly(ctx, cfg, at, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	if err := b.collector.Drain(ctx); err != nil { // of nothing: makes the snapshot
 		return err
 	}
@@ -88,8 +83,30 @@ func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command)
 	return front.Serve(ctx, ln, time.Second)
 }
 
+// openCopy opens a copy of the store that nobody uses, to read it: opening the store itself would change it. done closes and removes the
+// copy. The error wraps [datadir.ErrInUse] if a books process has the directory, and [store.ErrDamaged].
+func openCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, err error) {
+	at, err := copyStore(dir)
+	remove := func() error { return os.RemoveAll(at) }
+	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	s, err = store.Open(store.Options{
+		Dir: filepath.Join(at, datadir.StoreDir), QuarantineDir: filepath.Join(at, datadir.Quarantine), ReserveBytes: -1, Logger: log,
+		RefuseDamaged: true,
+	})
+	if errors.Is(err, store.ErrDamaged) {
+		err = fmt.Errorf("nothing can be answered from %s, and nothing was changed: %w; "+
+			"start wayside on it, which sets the store aside and carries over what of it is right, or make it anew: wayside archive rebuild", dir, err)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	return s, func() error { return errors.Join(s.Close(), remove()) }, nil
+}
+
 // copyStore clones the store while nobody uses it, into the data directory, where tables can be links and which is the only place
-// that wayside ever writes to.
+// that wayside ever writes to. What it has begun is at, also with an error.
 func copyStore(dir string) (at string, err error) {
 	from := filepath.Join(dir, datadir.StoreDir)
 	if _, err := os.Stat(from); err != nil {
@@ -97,7 +114,7 @@ func copyStore(dir string) (at string, err error) {
 	}
 	lock, err := datadir.Acquire(dir, datadir.CollectLock)
 	if err != nil && !errors.Is(err, os.ErrPermission) {
-		return "", fmt.Errorf("%w; its own dashboard answers", err)
+		return "", err
 	}
 	if err == nil {
 		defer func() { _ = lock.Release() }()
@@ -108,22 +125,17 @@ func copyStore(dir string) (at string, err error) {
 	return at, store.Clone(filepath.Join(at, datadir.StoreDir), from)
 }
 
-// openReadOnly opens books on a copied store, with nothing to drain. Nothing of it is run.
-func openReadOnly(ctx context.Context, cfg *configs.Config, at string, log *slog.Logger) (*books, error) {
+// openReadOnly opens books on a copied store, with nothing to drain. Nothing of it is run. done closes them.
+func openReadOnly(ctx context.Context, cfg *configs.Config, log *slog.Logger) (b *books, done func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	s, err := store.Open(store.Options{
-		Dir: filepath.Join(at, datadir.StoreDir), QuarantineDir: filepath.Join(at, datadir.Quarantine), ReserveBytes: -1, Logger: log,
-		RefuseDamaged: true,
-	})
-	if errors.Is(err, store.ErrDamaged) {
-		return nil, fmt.Errorf("nothing can be answered from %s, and nothing was changed: %w; "+
-			"start wayside on it, which sets the store aside and carries over what of it is right, or make it anew: wayside archive rebuild",
-			cfg.Data.Dir, err)
+	s, done, err := openCopy(cfg.Data.Dir, log)
+	if errors.Is(err, datadir.ErrInUse) {
+		err = fmt.Errorf("%w; its own dashboard answers", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	b := &books{cfg: cfg, log: log, store: s}
+	b = &books{cfg: cfg, log: log, store: s}
 	b.uploader, err = b.newUploader(ctx)
 	var labeler *paths.Labeler
 	if err == nil {
@@ -136,9 +148,9 @@ func openReadOnly(ctx context.Context, cfg *configs.Config, at string, log *slog
 		})
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, nil, errors.Join(err, done())
 	}
-	return b, nil
+	return b, done, nil
 }
 
 // answerReads serves the books' handler within this process, for reading only, to the dialer that it returns.

@@ -167,6 +167,9 @@ func forgetHere(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do 
 	if _, err := os.Stat(cfg.Data.Dir); err != nil {
 		return nil, nil, fmt.Errorf("data directory: %w", err)
 	}
+	if err := datadir.CheckUser(cfg.Data.Dir); err != nil {
+		return nil, nil, err
+	}
 	var undo []func() error
 	done = func() error {
 		var errs []error

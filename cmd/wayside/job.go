@@ -129,6 +129,9 @@ func runJobHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, na
 	if _, err := os.Stat(cfg.Data.Dir); err != nil {
 		return jobDone{}, fmt.Errorf("data directory: %w", err)
 	}
+	if err := datadir.CheckUser(cfg.Data.Dir); err != nil {
+		return jobDone{}, err
+	}
 	lock, err := datadir.Acquire(cfg.Data.Dir, datadir.CollectLock)
 	if err != nil {
 		return jobDone{}, err

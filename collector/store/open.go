@@ -112,6 +112,9 @@ func openLocked(o Options) (*Store, error) {
 	if err := finishSalvage(&o); err != nil {
 		return nil, err
 	}
+	if err := checkAccess(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := checkSchemaFile(o.Dir); err != nil {
 		return nil, err
 	}

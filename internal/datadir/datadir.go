@@ -116,6 +116,7 @@ func Acquire(dir, name string) (*Lock, error) {
 	if err := checkEntries(dir); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
+	handOver(dir, file)
 	// The name of the holder is for people: failing to write it (a full disk) does not matter.
 	_ = file.Truncate(0)
 	_, _ = file.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), strings.Join(os.Args[:min(len(os.Args), 2)], " "),
@@ -124,6 +125,14 @@ func Acquire(dir, name string) (*Lock, error) {
 		removeVerifyCopies(dir)
 	}
 	return &Lock{file: file}, nil
+}
+
+// handOver gives a lock file that root has just made to the directory's owner, who is to open it later.
+func handOver(dir string, file *os.File) {
+	info, err := file.Stat()
+	if to := owner(os.Stat(dir)); err == nil && info.Size() == 0 && owner(info, nil) == 0 && to > 0 {
+		_ = file.Chown(to, -1) // a file server may refuse it
+	}
 }
 
 // A command that only looks whether RunLock is held has it for a moment, see [ReadInfo], which must stop nobody.

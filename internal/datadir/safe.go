@@ -38,11 +38,60 @@ func checkOwner(dir string) error {
 	case mode&everyone != 0:
 		return fmt.Errorf("%w: everyone can write to %s (mode %#o), and plant files in it: chmod 0750 %s, or set --data to another one", ErrUnsafe, dir, mode, dir)
 	case int(st.Uid) != uid && st.Uid != 0:
-		return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run wayside as its owner, chown it, or set --data to another one", ErrUnsafe, dir, st.Uid, uid)
+		return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run it as the owner (sudo -u '#%d' wayside …), chown -R it, or set --data to another one",
+			ErrUnsafe, dir, st.Uid, uid, st.Uid)
 	case mode&group != 0 && st.Gid != 0 && !ownGroup(int(st.Gid)):
 		return fmt.Errorf("%w: group %d, to which uid %d does not belong, can write to %s (mode %#o): chmod 0750 %s, or set --data to another one", ErrUnsafe, st.Gid, uid, dir, mode, dir)
 	}
 	return nil
+}
+
+// CheckUser refuses to let root write to the files of another user's wayside, which could not open what root makes among them. The error
+// wraps [ErrUnsafe]. Who is not root is stopped by the kernel.
+func CheckUser(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := checkOwner(dir); err != nil {
+		return err
+	}
+	// The top of a volume may be root's, and what is in it not. A file server may give all files to one user, also those of root.
+	theirs, name := ownerIn(dir)
+	if theirs <= 0 {
+		return nil
+	}
+	probe, err := os.CreateTemp(dir, ".owner-*")
+	if err != nil {
+		return nil //nolint:nilerr // whoever opens something in it says so
+	}
+	made := owner(probe.Stat())
+	_, _ = probe.Close(), os.Remove(probe.Name())
+	if made == theirs {
+		return nil
+	}
+	return fmt.Errorf("%w: %s belongs to uid %d, and this is uid %d: run it as the owner (sudo -u '#%d' wayside …), or chown -R %s",
+		ErrUnsafe, filepath.Join(dir, name), theirs, made, theirs, dir)
+}
+
+// ownerIn is the uid to which what wayside has in dir belongs, and the name that says so; -1: there is nothing.
+func ownerIn(dir string) (uid int, name string) {
+	for _, name := range []string{RunLock, CollectLock, StoreDir, StoreDir + ".lock", SpoolDir} {
+		if uid := owner(os.Lstat(filepath.Join(dir, name))); uid >= 0 {
+			return uid, name
+		}
+	}
+	return -1, ""
+}
+
+// owner is the uid of a file; -1: not known.
+func owner(info fs.FileInfo, err error) int {
+	if err != nil {
+		return -1
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
 }
 
 func ownGroup(gid int) bool {

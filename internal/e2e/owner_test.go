@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRootLooksAtAStoppedService: what root looks at on the directory of another user's wayside stays that user's, what would write there is
+// refused, and the next start finds its books as they were.
+func TestRootLooksAtAStoppedService(t *testing.T) {
+	t.Parallel()
+	const uid = 12345
+	w, log := newWayside(t, origin(t))
+	asStranger(t, w, uid)
+	start(t, w)
+	send(t, w, 50, 200)
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Stop(40 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(w.DataDir, "collect.lock")); err != nil { // as in a directory that came from a backup
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		code int
+		args []string
+	}{
+		{0, []string{"archive", "ls"}}, {0, []string{"archive", "verify"}}, {0, []string{"archive", "rebuild"}}, {0, []string{"verify"}},
+		{78, []string{"job", "report"}}, {78, []string{"job", "archive"}}, {78, []string{"job", "clean"}}, {78, []string{"job", "prune"}},
+		{78, []string{"forget", "/a", "--dry-run"}}, {78, []string{"forget", "/a", "--yes"}},
+	} {
+		code, said := command(t, w, c.args...)
+		if code != c.code || code != 0 && !strings.Contains(said, "sudo -u '#12345' wayside") {
+			t.Errorf("%v: %d: %s", c.args, code, said)
+		}
+		wantAllOf(t, w.DataDir, uid)
+	}
+	start(t, w)
+	send(t, w, 50, 200)
+	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 100 || a.Quarantined != 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if text := log.String(); strings.Contains(text, "damaged") || strings.Contains(text, "cannot go on") {
+		t.Error(text)
+	}
+}
+
+func wantAllOf(t *testing.T, dir string, uid uint32) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != uid {
+			t.Errorf("%s belongs to uid %d", name, st.Uid)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFilesOfAnotherUserAreNotDamage: where a file of the store cannot be opened for want of a right, whichever it is, the store stays as it
+// is, the log says whose it is, and the books go on once it was given back.
+func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
+	t.Parallel()
+	const uid = 12346
+	w, log := newWayside(t, origin(t))
+	asStranger(t, w, uid)
+	start(t, w)
+	send(t, w, 50, 200)
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"store/*.vlog", "store/*.sst", "store/MANIFEST", "store/schema", "store.lock", "store.ledgers", "store"} {
+		if err := w.Stop(40 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		found, err := filepath.Glob(filepath.Join(w.DataDir, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatal(pattern, err)
+		}
+		name := found[0]
+		info, err := os.Stat(name)
+		if err = errors.Join(err, os.Chown(name, 0, 0), os.Chmod(name, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		before := len(log.String())
+		start(t, w)
+		send(t, w, 5, 200)
+		eventually(t, pattern+": the log says why", func() bool {
+			said := log.String()[before:]
+			return strings.Contains(said, name) && strings.Contains(said, "permission denied")
+		})
+		if _, err := os.Stat(filepath.Join(w.DataDir, "quarantine")); err == nil {
+			t.Fatalf("%s: set aside: %s", pattern, log.String()[before:])
+		}
+		if err := errors.Join(os.Chown(name, uid, uid), os.Chmod(name, info.Mode().Perm())); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := w.Settle(t.Context()); err != nil || a.Quarantined != 0 {
+			t.Errorf("%s: %+v, %v", pattern, a, err)
+		}
+	}
+	if strings.Contains(log.String(), "damaged") {
+		t.Error(log.String())
+	}
+}

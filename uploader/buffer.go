@@ -139,10 +139,12 @@ func (r *rewriter) readAt(p []byte, at int64) (int, error) {
 			_ = in.CloseWithError(r.write(in)) // its error is always nil
 		}(r.done)
 	}
-	skipped, err := io.CopyN(io.Discard, r.pipe, at-r.at)
-	r.at += skipped
-	if err != nil {
-		return 0, err
+	if at > r.at { // a step forward
+		skipped, err := io.CopyN(io.Discard, r.pipe, at-r.at)
+		r.at += skipped
+		if err != nil {
+			return 0, err
+		}
 	}
 	n, err := r.pipe.Read(p)
 	r.at += int64(n)

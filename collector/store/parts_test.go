@@ -54,7 +54,7 @@ func extremeRows() (keys []stats.Key, rows []*stats.Row, responses uint64) {
 	for i := range 2000 {
 		add(stats.Key{Hour: hour, Host: longName("h", i, longHost), Method: "GET", Label: longName("/", i, longLabel)}, one())
 	}
-	for i := range 200 {
+	for i := range 40 {
 		add(stats.Key{Hour: hour, Host: longName("f", i, longHost), Method: "GET", Label: longName("/", i, longLabel)}, fullRow())
 	}
 	return keys, rows, responses
@@ -72,7 +72,7 @@ func TestImportOfWhatStrangersMake(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 1))
 	e := ImportedEpoch{Epoch: testEpoch, LastSeq: 1 << 40, Responses: 2 * responses, Dropped: map[string]uint64{}, Told: map[int64]stats.Told{}}
-	for i := range 300 { // objects with as many runs as there may be
+	for i := range 30 { // objects with as many runs as there may be
 		p := catalogue.Plan{Key: longName("v1/", i, 250), Epoch: testEpoch, Hour: keys[0].Hour}
 		if i == 0 {
 			p.Rows = 2 * responses
@@ -84,7 +84,7 @@ func TestImportOfWhatStrangersMake(t *testing.T) {
 		}
 		e.Plans = append(e.Plans, p)
 	}
-	for hour := range int64(1100) { // as many reasons as are told apart, in every hour
+	for hour := range int64(100) { // as many reasons as are told apart, in every hour
 		told := stats.Told{}
 		for i := range stats.ErrorTypesMax {
 			told[longName("r", i, event.ErrorTypeBytesMax)] = stats.ToldDrop{Seq: 1 << 60, Responses: 1 << 60}

@@ -93,6 +93,7 @@ var ofKey = map[string]edges{
 	},
 	"record.exclude.user_agents": {good: []string{"[kube-probe/]"}, bad: []string{"['']", "[' ']", "['kube-probe/*']"}},
 	"record.client_address":      {good: []string{"full", "off"}, bad: []string{"half", "''"}},
+	"record.request_id":          {good: []string{"true"}},
 	"record.trace_id":            {good: []string{"true"}},
 
 	"spool.sync":            {good: []string{"request"}, bad: []string{"never", "''"}},

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,6 +47,7 @@ func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	leaveOutMissingFiles(cmd, kept.Keys)
 	o := f.options(cmd)
 	o.Kept, o.KeptName = kept.Keys, dir+"/"+datadir.ConfigFile
 	cfg, err := configs.Load(o)
@@ -63,6 +66,30 @@ func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// leaveOutMissingFiles removes the keys whose file is not on this machine, or is not for this user to read, as after a data directory was
+// copied: most commands need none of them, and the archive says what it lacks.
+func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
+	for _, path := range slices.Sorted(maps.Keys(keys)) {
+		if !strings.HasSuffix(path, "_file") {
+			continue
+		}
+		file, err := os.Open(keys[path])
+		if err == nil {
+			_ = file.Close()
+			continue
+		}
+		delete(keys, path)
+		if !cmd.Flags().Changed("archive") {
+			fmt.Fprintf(cmd.ErrOrStderr(), "going on without %s of the last run: %s\n", path, terminal.Safe(err.Error()))
+		}
+	}
+	const access, secret = "archive.access_key_file", "archive.secret_key_file" // one is nothing without the other
+	if keys[access] == "" || keys[secret] == "" {
+		delete(keys, access)
+		delete(keys, secret)
+	}
 }
 
 // saysOtherwise names what makes the archive another one.
@@ -99,14 +126,12 @@ func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *clien
 	if err := json.Unmarshal(body, &said); err != nil {
 		return nil, fmt.Errorf("answer of %s: %w", pathBooksConfig, err)
 	}
+	leaveOutMissingFiles(cmd, said.Keys)
 	o := f.options(cmd)
 	named := cmd.Flags().Changed("archive")
 	for path, value := range said.Keys {
 		if _, given := o.Flags[path]; given || !(strings.HasPrefix(path, "archive.") && !named || path == "service" || path == "instance") {
 			continue
-		}
-		if _, err := os.Stat(value); strings.HasSuffix(path, "_file") && err != nil {
-			continue // a file of the machine that it runs on
 		}
 		o.Flags[path] = value
 	}

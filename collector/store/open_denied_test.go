@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4/y"
+
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
@@ -73,4 +75,17 @@ func unprivileged(t *testing.T, dir string, fn func()) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0)
 	defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0) }()
 	fn()
+}
+
+// TestErrnosInTextOfBadger: what the machine refuses while Badger opens is told from damage, although Badger keeps only the text of a cause.
+func TestErrnosInTextOfBadger(t *testing.T) {
+	for errno, machine := range map[syscall.Errno]bool{
+		syscall.EMFILE: true, syscall.ENOMEM: true, syscall.ENOSPC: true, syscall.EROFS: true, syscall.ENOENT: false, syscall.EINVAL: false,
+	} {
+		cause := &os.PathError{Op: "open", Path: "/data/store/000003.vlog", Err: errno}
+		err := withErrno(y.Wrapf(y.Wrapf(cause, "while opening file: %s", cause.Path), "Open existing file: %q", cause.Path))
+		if isEnvironment(err) != machine || machine && !errors.Is(err, errno) {
+			t.Errorf("%v: of the machine is %t", err, !machine)
+		}
+	}
 }

@@ -219,7 +219,7 @@ func booksKeys(c *Config) []key {
 		{"collector.memory_bytes_max", &b.MemoryBytesMax, "Memory the books process aims to stay below.", atLeast(&b.MemoryBytesMax, 16*MiB)},
 		{"collector.drain_events", &b.DrainEvents, "Drain the spool once this many events wait.", between(&b.DrainEvents, 1, 1_000_000)},
 		{"collector.drain_interval", &b.DrainInterval, "Drain the spool at least this often.", between(&b.DrainInterval, Millisecond, 2*Second)},
-		{"collector.nice", &b.Nice, "How much the books process stands back behind traffic where both want the processor: 0 not at all, 19 most. A process that was started with a higher nice value keeps it.", between(&b.Nice, 0, 19)},
+		{"collector.nice", &b.Nice, "The nice value of the books process: how much it gives way to traffic when both want the processor; 0 not at all, 19 most. A process that was started with a higher nice value keeps it.", between(&b.Nice, 0, 19)},
 		{"collector.snapshot.batches", &b.Snapshot.Batches, "Make a new snapshot after this many batches.", atLeast(&b.Snapshot.Batches, 1)},
 		{"collector.snapshot.interval", &b.Snapshot.Interval, "Make a new snapshot at least this often while traffic flows.", between(&b.Snapshot.Interval, Millisecond, Hour)},
 		{"collector.snapshot.window", &b.Snapshot.Window, "How far back the snapshot looks. Statistics are kept by the hour, so it begins with a whole one; it says when.", between(&b.Snapshot.Window, Hour, 366*24*Hour)},

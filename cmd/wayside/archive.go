@@ -184,6 +184,9 @@ func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiv
 		b.cfg = now
 		return nil
 	}
+	if _, missing := os.Stat(now.Data.Dir); f.admin == "" && cmd.Flags().Changed("data") && errors.Is(missing, os.ErrNotExist) {
+		return fmt.Errorf("data directory: %w", missing)
+	}
 	if b.client, err = findAdmin(now, f.admin); err != nil && !errors.Is(err, datadir.ErrNotRunning) {
 		return err
 	}

@@ -47,8 +47,20 @@ func (t *traffic) claim() error {
 			return err
 		}
 		t.lock = lock
+		close(t.claimed)
 	}
 	return datadir.WriteInfo(dir, t.describe())
+}
+
+// awaitClaim waits until the data directory is this process's: before, a books process could not open it either. It reports false if ctx
+// is done first.
+func (t *traffic) awaitClaim(ctx context.Context) bool {
+	select {
+	case <-t.claimed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // keepClaiming tries to claim the data directory until that succeeds or ctx is done: a disk that was full or read-only at the

@@ -56,7 +56,14 @@ func findAdmin(cfg *configs.Config, admin string) (*client, error) {
 		return c, nil
 	}
 	info, err := datadir.ReadInfo(cfg.Data.Dir)
-	if err != nil {
+	switch _, missing := os.Stat(cfg.Data.Dir); {
+	case errors.Is(missing, os.ErrNotExist):
+		return nil, fmt.Errorf("%w: %s does not exist; name it with --data DIR or --admin URL", datadir.ErrNotRunning, cfg.Data.Dir)
+	case errors.Is(err, datadir.ErrNotRunning):
+		return nil, fmt.Errorf("%w; name it with --data DIR or --admin URL", err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("%w; name the running wayside with --admin URL, or run this as the user that it runs as", err)
+	case err != nil:
 		return nil, err
 	}
 	c.base = info.Admin
@@ -189,13 +196,16 @@ func newHealth() *cobra.Command {
 			defer cancel()
 			c, err := f.find(cmd)
 			// A data directory that cannot be written has no run.json; the configured addresses still answer.
+			why := err
 			if errors.Is(err, datadir.ErrNotRunning) || errors.Is(err, os.ErrPermission) {
 				c, err = f.configured(cmd)
 			}
 			if err != nil {
 				return err
 			}
-			_, err = c.do(ctx, http.MethodGet, "/readyz")
+			if _, err = c.do(ctx, http.MethodGet, "/readyz"); err != nil {
+				err = errors.Join(err, why)
+			}
 			return err
 		},
 	}
@@ -211,7 +221,7 @@ func (f *finder) configured(cmd *cobra.Command) (*client, error) {
 	}
 	host, port, err := net.SplitHostPort(cfg.Admin.Listen)
 	if err != nil || port == "0" {
-		return nil, fmt.Errorf("%w: %s", datadir.ErrNotRunning, cfg.Data.Dir)
+		return nil, fmt.Errorf("%w: %s; name it with --data DIR or --admin URL", datadir.ErrNotRunning, cfg.Data.Dir)
 	}
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "127.0.0.1"

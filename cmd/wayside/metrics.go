@@ -196,11 +196,11 @@ func (t *traffic) checks() []admin.Check {
 		}},
 		{Name: "books", State: func() (bool, string) {
 			if t.peer.away() {
-				return false, "the books process is away; what is recorded waits in the spool"
+				return false, "the books process is away; " + t.meanwhile()
 			}
 			if since, silent := t.admin.BooksSilent(); silent {
 				return false, "the books process is connected and has not answered since " + since.UTC().Format(time.RFC3339) +
-					"; what is recorded waits in the spool"
+					"; " + t.meanwhile()
 			}
 			return true, "connected"
 		}},

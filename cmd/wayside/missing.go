@@ -103,6 +103,11 @@ func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
 
 // filesState is the line of /readyz?verbose.
 func (t *traffic) filesState() (bool, string) {
+	select {
+	case <-t.claimed:
+	default:
+		return false, "none: the data directory cannot be used"
+	}
 	if parts := t.missing.Load(); parts != nil && *parts != "" {
 		return false, "removed while wayside uses them: " + *parts
 	}

@@ -23,6 +23,14 @@ func (p *presence) away() bool {
 	return p.dialer == nil
 }
 
+// meanwhile says what becomes of responses that no books process takes.
+func (t *traffic) meanwhile() string {
+	if reason := t.spool.Status().Degraded; reason != "" {
+		return "what cannot be recorded is counted as dropped (" + reason + ")"
+	}
+	return "what is recorded waits in the spool"
+}
+
 func (t *traffic) booksCame(pid int, dialer *link.Dialer) {
 	t.log.Info("books process started", "pid", pid)
 	t.peer.mu.Lock()
@@ -60,7 +68,7 @@ func (t *traffic) keepInTouch(ctx context.Context) {
 		if now := errors.Is(err, admin.ErrBooksSilent); now != silent && !errors.Is(err, admin.ErrBooksAway) && ctx.Err() == nil {
 			if now {
 				silent = true
-				t.log.Warn("the books process does not answer; traffic is served, and what is recorded waits in the spool")
+				t.log.Warn("the books process does not answer; traffic is served", "meanwhile", t.meanwhile())
 			} else if err == nil { // any other error says nothing of it
 				silent = false
 				t.log.Info("the books process answers again")

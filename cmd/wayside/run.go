@@ -70,7 +70,7 @@ func runTraffic(ctx context.Context, o trafficOptions) error {
 	if !cfg.Admin.PProf {
 		runtime.MemProfileRate = 0 // nobody can ask for the heap profile, so no allocation is sampled for it
 	}
-	t := &traffic{cfg: cfg, log: log, level: level, logTo: sink, load: o.reload}
+	t := &traffic{cfg: cfg, log: log, level: level, logTo: sink, load: o.reload, claimed: make(chan struct{})}
 	if cfg.Log.Access {
 		t.accessTo = logsink.New(o.accessTo, nil)
 		defer t.accessTo.Close(logGrace)
@@ -157,6 +157,7 @@ const sameSignal = 20 * time.Millisecond
 func (t *traffic) openData() error {
 	dir := t.cfg.Data.Dir
 	t.hadStore = hasStore(dir)
+	foreign := datadir.Foreign(dir)
 	err := datadir.Create(dir)
 	if err == nil {
 		t.lock, err = datadir.Acquire(dir, datadir.RunLock)
@@ -164,7 +165,14 @@ func (t *traffic) openData() error {
 	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, datadir.ErrUnsafe) || errors.Is(err, syscall.ENOTDIR) {
 		return err // the last is a mistyped --data, which no later moment heals
 	}
+	if t.lock != nil {
+		close(t.claimed)
+	}
 	t.newBooks = err == nil && !t.hadStore && !hasSpools(dir)
+	if foreign != "" && err == nil {
+		t.log.Warn("the data directory is not empty, and not made by wayside: its files come beside what is there; if that is not meant, name another with --data",
+			"data", dir, "holds", foreign)
+	}
 	if err != nil {
 		t.log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)
 	}

@@ -42,6 +42,7 @@ type traffic struct {
 	collecting                   sync.Once     // begins to serve the collect socket
 	claiming                     sync.Mutex    // held while lock and run.json are seen to
 	lock                         *datadir.Lock // nil where the data directory cannot be written
+	claimed                      chan struct{} // closed once lock is there
 	trafficLn, adminLn, probesLn net.Listener
 	spool                        *spool.Set
 	server                       *spool.Server
@@ -96,7 +97,7 @@ func (t *traffic) build() error {
 	}
 	t.admin = admin.New(admin.Options{
 		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: answersOf(t.snapshots), Accounting: t.accounting, Verify: t.verify,
-		Gatherer: t.metrics(), Checks: t.checks(), Profiles: t.cfg.Admin.PProf, Reload: t.reload, Forget: t.forget, Logger: t.log,
+		Gatherer: t.metrics(), Checks: t.checks(), Meanwhile: t.meanwhile, Profiles: t.cfg.Admin.PProf, Reload: t.reload, Forget: t.forget, Logger: t.log,
 	})
 	if !t.cfg.Collector.Enabled {
 		return nil
@@ -107,7 +108,7 @@ func (t *traffic) build() error {
 	}
 	t.child = supervise.New(supervise.Options{
 		Args: []string{"collect", "--inherited"}, Config: handover, Env: booksEnv(os.Environ()),
-		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: func(error) { t.booksLeft(nil) }, Stderr: t.logTo, Logger: t.log,
+		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: func(error) { t.booksLeft(nil) }, Stderr: t.logTo, Logger: t.log, Meanwhile: t.meanwhile,
 		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
 	})
 	return nil
@@ -165,7 +166,12 @@ func (t *traffic) start(forced context.Context) context.Context {
 		t.part("probes", func() error { return t.admin.ServeProbes(ctx, t.probesLn, adminGrace(t.cfg)) })
 	}
 	if t.child != nil {
-		t.part("books process", func() error { return t.child.Run(ctx) })
+		t.part("books process", func() error {
+			if !t.awaitClaim(ctx) {
+				return nil
+			}
+			return t.child.Run(ctx)
+		})
 	}
 	t.admin.SetReady(true)
 	return ctx

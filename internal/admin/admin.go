@@ -46,6 +46,8 @@ type Options struct {
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
+	// Meanwhile says what becomes of responses while no books process is connected; nil: nothing is said of that.
+	Meanwhile func() string
 	// Reload answers POST /-/reload; its result is answered as JSON, its error with 422.
 	Reload func() (any, error)
 	// Forget answers POST /-/forget: the body says which paths, its result is answered as JSON. nil: there is no such thing.

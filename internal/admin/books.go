@@ -17,7 +17,15 @@ import (
 )
 
 // ErrBooksAway is returned while no books process is connected.
-var ErrBooksAway = errors.New("the books process is away; traffic is served, and what is recorded waits in the spool")
+var ErrBooksAway = errors.New("the books process is away; traffic is served")
+
+// away is ErrBooksAway with what becomes of responses meanwhile.
+func (s *Server) away() error {
+	if s.opt.Meanwhile == nil {
+		return ErrBooksAway
+	}
+	return fmt.Errorf("%w, and %s", ErrBooksAway, s.opt.Meanwhile())
+}
 
 // ErrBooksSilent is returned where a books process is connected and leaves even a short question unanswered.
 var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
@@ -133,7 +141,7 @@ func (p *peer) answers(ctx context.Context) error {
 func (s *Server) PingBooks(ctx context.Context) error {
 	p := s.books.peer.Load()
 	if p == nil {
-		return ErrBooksAway
+		return s.away()
 	}
 	return p.answers(ctx)
 }
@@ -167,7 +175,7 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	}
 	p := s.books.peer.Load()
 	if p == nil {
-		return nil, ErrBooksAway
+		return nil, s.away()
 	}
 	if _, bounded := ctx.Deadline(); !bounded {
 		if err := p.answers(ctx); err != nil {

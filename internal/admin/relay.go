@@ -32,7 +32,7 @@ func (q *request) relay() {
 	}
 	p := q.s.books.peer.Load()
 	if p == nil {
-		refuseAway(resp, ErrBooksAway)
+		refuseAway(resp, q.s.away())
 		return
 	}
 	if q.reads() && p.silent.Load() != nil {

@@ -47,6 +47,20 @@ func Known(dir string) error {
 	return fmt.Errorf("%w: %s; name a data directory with --data", ErrNoData, dir)
 }
 
+// Foreign names something in dir that is not wayside's, where nothing is: "" if there is none, or no such directory.
+func Foreign(dir string) string {
+	if !errors.Is(Known(dir), ErrNoData) {
+		return ""
+	}
+	entries, _ := os.ReadDir(dir) // whoever opens something in it says what is wrong
+	for _, e := range entries {
+		if depthOf(e.Name()) < 0 && e.Name() != ConfigFile && e.Name() != "lost+found" {
+			return e.Name()
+		}
+	}
+	return ""
+}
+
 // VerifyCopy makes a folder in which a verification copies what it must open. The caller holds [RunLock], and removes the folder; if
 // it dies before, whoever takes RunLock next does.
 func VerifyCopy(dir string) (string, error) { return os.MkdirTemp(dir, verifyCopies) }
@@ -85,6 +99,10 @@ func Create(dir string) error {
 }
 
 func explain(dir string, err error) error {
+	if _, missing := os.Stat(dir); errors.Is(err, os.ErrPermission) && errors.Is(missing, os.ErrNotExist) {
+		return fmt.Errorf("data directory %s does not exist, and uid %d may not make it: %w; create it: install -d -o %d -m 0750 %s (as root), or set --data to another one",
+			dir, os.Getuid(), err, os.Getuid(), dir)
+	}
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("data directory %s is not writable for uid %d: %w; make it writable (chown %d %s) or set --data to another one",
 			dir, os.Getuid(), err, os.Getuid(), dir)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ func newProgress(o *Options, counters *load.Counters) *progress {
 		return p
 	}
 	fmt.Fprintf(p.out, "Sending %s through %s; dashboard at %s\n", extent(o), o.ProxyURL, o.AdminURL)
+	fmt.Fprintf(p.out, "In another terminal: wayside top --admin %s\n", strings.TrimSuffix(o.AdminURL, "/"))
 	p.done.Go(p.run)
 	return p
 }

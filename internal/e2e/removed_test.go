@@ -20,9 +20,7 @@ func TestRemovedFiles(t *testing.T) {
 			t.Parallel()
 			w, log := newWayside(t, origin(t))
 			start(t, w)
-			if !strings.Contains(log.String(), "the books begin here") {
-				t.Error("nothing is said of a new directory")
-			}
+			eventually(t, "a new directory is said to be one", func() bool { return strings.Contains(log.String(), "the books begin here") })
 			send(t, w, 60, 200)
 			if _, err := w.Settle(t.Context()); err != nil {
 				t.Fatal(err)

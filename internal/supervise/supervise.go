@@ -56,6 +56,8 @@ type Options struct {
 	Stderr io.Writer
 	// CrashFile is where the trace of the last crash is kept, up to 64 KiB; empty means nowhere.
 	CrashFile string
+	// Meanwhile says for the log what becomes of events while no child runs; nil: nothing is said.
+	Meanwhile func() string
 	Logger    *slog.Logger
 }
 
@@ -154,8 +156,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.restarts++
 		s.lastErr = err
 		s.mu.Unlock()
-		s.opt.Logger.Warn("books process ended; traffic goes on, and what is recorded waits in the spool",
-			"reason", reason(err), "restart_in", delay.Round(time.Millisecond).String())
+		args := []any{"reason", reason(err), "restart_in", delay.Round(time.Millisecond).String()}
+		if s.opt.Meanwhile != nil {
+			args = append(args, "meanwhile", s.opt.Meanwhile())
+		}
+		s.opt.Logger.Warn("books process ended; traffic goes on", args...)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestNotFoundSaysHow: a command that finds no wayside says how to name one, and that a directory does not exist.
+func TestNotFoundSaysHow(t *testing.T) {
+	empty, none := t.TempDir(), filepath.Join(t.TempDir(), "none")
+	for _, args := range [][]string{{"top"}, {"tail"}, {"reload"}} {
+		said := command(t, exitFailure, append(args, "--data", empty)...)
+		if !strings.Contains(said, "no wayside run is using this data directory: "+empty+"; name it with --data DIR or --admin URL") {
+			t.Errorf("%v: %s", args, said)
+		}
+	}
+	for _, args := range [][]string{
+		{"top"}, {"tail"}, {"reload"}, {"health"}, {"verify"}, {"job", "report"}, {"job", "archive"}, {"forget", "/a", "--yes"}, {"collect"},
+		{"archive", "ls"}, {"archive", "verify"}, {"archive", "cat"}, {"archive", "rebuild"}, {"archive", "serve"},
+	} {
+		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1") // where nothing answers
+		said := command(t, exitFailure, append(args, "--data", none)...)
+		if !strings.Contains(said, none) || !strings.Contains(said, "does not exist") && !strings.Contains(said, "no such file") {
+			t.Errorf("%v: %s", args, said)
+		}
+		if _, err := os.Stat(none); err == nil {
+			t.Fatalf("%v made the directory", args)
+		}
+	}
+}

@@ -29,11 +29,15 @@ var strangers = []string{
 	"X-Forwarded-Anything-New", "X-Forwarded", "X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Rewrite-URL", "Proxy", "PROXY", "X-Real-IP", "X-Real-Port",
 	"X-Client-IP", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "CF-Connecting-IPv6", "X-Cluster-Client-IP", "X-Client-Cert", "Client-Cert", "Client-Cert-Chain",
 	"X-Envoy-External-Address", "X-SSL-Client-Cert", "SSL-Client-Verify", "X-Url-Scheme", "Front-End-Https", "Remote-User", "X-Remote-User", "X-Auth-Request-User", "Fastly-Client-IP", "x-host",
+	"Cluster-Client-IP", "X-True-Client-IP", "Real-IP", "CF-Pseudo-IPv4", "CloudFront-Viewer-Address", "Fly-Client-IP", "DO-Connecting-IP", "Incap-Client-IP", "X-Sucuri-ClientIP",
+	"X-NF-Client-Connection-IP", "X-Vercel-Forwarded-For", "X-HTTP-Host", "X-Script-Name", "SCRIPT_NAME", "Path_Info", "Script-Name", "CF-Visitor", "Remote-Addr", "Remote-Host", "SSL-Cipher",
+	"Proxy-SSL-Id", "Proxy-auth-cert", "Cf-Access-Authenticated-User-Email", "X-Goog-Authenticated-User-Email", "X-Goog-IAP-JWT-Assertion", "X-Amzn-Oidc-Identity",
+	"X-MS-CLIENT-PRINCIPAL", "X-MS-Client-Principal-Name", "X-authentik-username", "X-Pomerium-Jwt-Assertion", "Tailscale-User-Login",
 }
 
 var imitated = []string{
 	"X.Real.IP", "X_Real_IP", "X_Real-IP", "X!Real~IP", "x.forwarded.for", "X_Forwarded_Prefix", "X.Forwarded-Prefix", "X-Forwarded.For", "X+Forwarded+Proto", "X*Request*ID", "X_ORIGINAL_URL",
-	"Content.Length", "Transfer.Encoding", "Transfer_Encoding", "Content~Length", "CF_Connecting_IP", "SSL_CLIENT_CERT",
+	"Content.Length", "Transfer.Encoding", "Transfer_Encoding", "Content~Length", "CF_Connecting_IP", "SSL_CLIENT_CERT", "REMOTE_ADDR", "ssl_cipher", "X_Goog_Authenticated_User_Email",
 }
 
 func TestStrangersDoNotForward(t *testing.T) {

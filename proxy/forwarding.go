@@ -11,12 +11,17 @@ var forwardingNames = []string{
 	// where from
 	"x-real-", "x-client-ip", "x-clientip", "client-ip", "true-client-ip", "x-cluster-client-ip", "x-originating-ip", "x-proxyuser-ip", "x-remote-",
 	"cf-connecting-", "cf-ipcountry", "fastly-client-", "x-azure-clientip", "x-azure-socketip", "x-appengine-", "x-envoy-", "wl-proxy-", "forwarded-",
+	"real-ip", "cluster-client-ip", "x-true-client-ip", "cf-pseudo-ipv4", "cloudfront-viewer-", "fly-client-ip", "do-connecting-ip", "incap-client-ip",
+	"x-sucuri-clientip", "x-nf-client-connection-ip", "x-vercel-forwarded-",
 	// what was asked for, and how
 	"x-forwarded", "x-forwarded-", "x-forward-", "x-original-", "x-rewrite-url", "x-http-host-override", "x-host", "x-scheme", "x-url-scheme", "front-end-https",
+	"x-http-host", "x-script-name", "script-name", "path-info", "cf-visitor",
 	// who asks
-	"remote-user", "remote-groups", "remote-name", "remote-email", "x-auth-request-", "x-authenticated-user", "x-webauth-",
+	"remote-", "x-auth-request-", "x-authenticated-user", "x-webauth-",
 	"client-cert", "client-cert-chain", "x-client-cert", "x-client-cert-", "x-client-dn", "x-client-verify", "x-client-ssl-",
-	"x-ssl", "x-ssl-", "ssl-client-", "x-tls-", "x-arr-", "x-amzn-mtls-",
+	"x-ssl", "x-ssl-", "ssl-", "x-tls-", "x-arr-", "x-amzn-mtls-", "proxy-ssl-id", "proxy-auth-cert",
+	"cf-access-authenticated-", "x-goog-authenticated-user-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-principal", "x-ms-client-principal-", "x-authentik-",
+	"x-pomerium-", "tailscale-user-",
 	// CGI makes HTTP_PROXY of it, which libraries take for the proxy to use ("httpoxy")
 	"proxy",
 }
@@ -42,7 +47,7 @@ func classifyForwarding(name []byte) fieldID {
 		alike, imitation := resembles(name, lower)
 		switch {
 		case !alike || lower[len(lower)-1] != '-' && len(name) != len(lower):
-		case imitation:
+		case imitation && !underscored(lower):
 			return fieldImitation
 		default:
 			return fieldForwardedOther
@@ -50,6 +55,10 @@ func classifyForwarding(name []byte) fieldID {
 	}
 	return fieldOther
 }
+
+// underscored reports whether a proxy in front sends a field with "_": gunicorn takes SCRIPT_NAME and PATH_INFO so, also from a proxy on
+// the same host that it was not told about.
+func underscored(lower string) bool { return lower == "script-name" || lower == "path-info" }
 
 // passes reports whether a forwarding field is passed on from everybody.
 func (s *settings) passes(name []byte) bool {

@@ -1,11 +1,16 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
-// NTLM and Negotiate (Kerberos) authenticate a connection, not a request: after the handshake the service takes everything that
+// NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection, not a request: after the handshake the service takes everything that
 // comes over the connection for that user's. Such a connection to the upstream never carries another client's request. One whose
 // response asked for such credentials stays with the client's connection until either closes, so that the handshake can be
 // completed; one whose request only carried them is closed after the response.
+
+var connectionSchemes = []string{"ntlm", "negotiate", "kerberos", "credssp"}
 
 // speaksForConnection reports whether a list of challenges, or credentials, holds a scheme that authenticates the connection.
 func speaksForConnection(value []byte) bool {
@@ -16,7 +21,7 @@ func speaksForConnection(value []byte) bool {
 		if i := bytes.IndexAny(scheme, " \t"); i >= 0 {
 			scheme = scheme[:i]
 		}
-		if foldEqual(scheme, "ntlm") || foldEqual(scheme, "negotiate") || foldEqual(scheme, "kerberos") {
+		if slices.ContainsFunc(connectionSchemes, func(s string) bool { return foldEqual(scheme, s) }) {
 			return true
 		}
 	}

@@ -105,7 +105,7 @@ func TestConnectionLoginStaysWithItsClient(t *testing.T) {
 
 // Nor where the service asks for nothing, or only as a proxy does.
 func TestUnaskedLoginIsNotShared(t *testing.T) {
-	for _, credentials := range []string{"Negotiate alice", "negotiate\talice", "NTLM alice", "Kerberos alice"} {
+	for _, credentials := range []string{"Negotiate alice", "negotiate\talice", "NTLM alice", "Kerberos alice", "CredSSP alice"} {
 		for _, path := range []string{"/silent", "/proxy", "/chunked/silent"} {
 			b := start(t, connectionLogin(t), nil)
 			b.responses = -1

@@ -134,11 +134,7 @@ func Acquire(dir, name string) (*Lock, error) {
 	if err := checkEntries(dir); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	handOver(dir, file)
-	// The name of the holder is for people: failing to write it (a full disk) does not matter.
-	_ = file.Truncate(0)
-	_, _ = file.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), strings.Join(os.Args[:min(len(os.Args), 2)], " "),
-		time.Now().UTC().Format(time.RFC3339))), 0)
+	nameHolder(dir, file)
 	if name == RunLock {
 		removeVerifyCopies(dir)
 	}
@@ -151,6 +147,22 @@ func handOver(dir string, file *os.File) {
 	if to := owner(os.Stat(dir)); err == nil && info.Size() == 0 && owner(info, nil) == 0 && to > 0 {
 		_ = file.Chown(to, -1) // a file server may refuse it
 	}
+}
+
+// nameHolder writes who has the lock, for people: failing to write it (a full disk) does not matter. A file that has another name as well
+// may be somebody's: it is locked, and stays as it is.
+func nameHolder(dir string, file *os.File) {
+	info, err := file.Stat()
+	if err != nil {
+		return
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+		return
+	}
+	handOver(dir, file)
+	_ = file.Truncate(0)
+	_, _ = file.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), strings.Join(os.Args[:min(len(os.Args), 2)], " "),
+		time.Now().UTC().Format(time.RFC3339))), 0)
 }
 
 // A command that only looks whether RunLock is held has it for a moment, see [ReadInfo], which must stop nobody.
@@ -220,6 +232,7 @@ func WriteInfo(dir string, info Info) error {
 		return err
 	}
 	aside := filepath.Join(dir, RunFile+".new")
+	_ = os.Remove(aside) // of a write that was broken off, or a name of another file, which must not be written to
 	if err := writeSynced(aside, append(body, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", RunFile, err)
 	}

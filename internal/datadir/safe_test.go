@@ -48,6 +48,30 @@ func TestLinksAreRefused(t *testing.T) {
 	}
 }
 
+// A second name of another file is locked or replaced, and never written to.
+func TestHardLinksAreNotWrittenTo(t *testing.T) {
+	for _, name := range []string{RunLock, CollectLock, RunFile, RunFile + ".new"} {
+		top := t.TempDir()
+		dir, victim := filepath.Join(top, "data"), filepath.Join(top, "victim")
+		if err := errors.Join(os.Mkdir(dir, 0o750), os.WriteFile(victim, []byte("precious"), 0o600), os.Link(victim, filepath.Join(dir, name))); err != nil {
+			t.Fatal(err)
+		}
+		for _, lock := range []string{RunLock, CollectLock} {
+			l, err := Acquire(dir, lock)
+			if err != nil {
+				t.Error(err)
+			}
+			_ = l.Release()
+		}
+		if err := WriteInfo(dir, Info{}); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(victim); string(text) != "precious" {
+			t.Errorf("%s: the victim is %q, %v", name, text, err)
+		}
+	}
+}
+
 // What wayside does not open is nobody's business.
 func TestOtherNamesAreNotLookedAt(t *testing.T) {
 	dir := t.TempDir()

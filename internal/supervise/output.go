@@ -99,6 +99,8 @@ func (s *Supervisor) reportCrash(o *output) {
 	}
 	args := []any{"crash", head}
 	if s.opt.CrashFile != "" {
+		// A second name of another file must not be written to.
+		_ = os.Remove(s.opt.CrashFile)
 		if err := os.WriteFile(s.opt.CrashFile, trace, 0o640); err != nil { //nolint:gosec // like the other files of the data directory
 			args = append(args, "trace_not_kept", err)
 		} else {

@@ -198,6 +198,10 @@ func TestHurry(t *testing.T) {
 func TestCrashIsOneLine(t *testing.T) {
 	var log, stderr bytes.Buffer
 	name := filepath.Join(t.TempDir(), "crash")
+	victim := name + ".victim"
+	if err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o600), os.Link(victim, name)); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s := New(Options{
 		Args: []string{childArg}, Config: []byte("crash"), Stderr: &stderr, CrashFile: name,
@@ -223,5 +227,8 @@ func TestCrashIsOneLine(t *testing.T) {
 	trace, err := os.ReadFile(name)
 	if err != nil || !bytes.HasPrefix(trace, []byte("panic: on purpose")) || !bytes.Contains(trace, []byte("\ngoroutine ")) || len(trace) != traceBytesMax {
 		t.Errorf("%d bytes of trace, %v", len(trace), err)
+	}
+	if text, err := os.ReadFile(victim); string(text) != "precious" {
+		t.Errorf("another file of that name is %.20q, %v", text, err)
 	}
 }

@@ -286,7 +286,7 @@ func checkNetwork(s string) string {
 // the beginning of a user agent may follow, its product: name and slash, and digits of the version.
 func checkExcludedPath(s string) string {
 	if path, agent, both := strings.Cut(s, " "); both {
-		if name, version, ok := strings.Cut(agent, "/"); ok && name != "" && strings.Trim(version, ".0123456789") == "" {
+		if name, version, ok := strings.Cut(agent, "/"); ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !isTokenRune(r) }) && strings.Trim(version, ".0123456789") == "" {
 			s = path
 		}
 	}

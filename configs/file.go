@@ -132,6 +132,10 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 			v = v.Alias
 		}
 		_, isKey := l.keys[path]
+		if line, twice := l.setBefore(path, v, k.Line); twice {
+			l.failf(place(file, k), path, "is given twice, first in line %d: remove one", line)
+			continue
+		}
 		switch {
 		case k.Kind != yaml.ScalarNode || !isKey && !l.isSection(path):
 			l.failf(place(file, k), path, "no such key%s", didYouMean(path, l.known()))
@@ -142,6 +146,20 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 			l.section(file, path, v)
 		}
 	}
+}
+
+// setBefore reports where the file has set a key already: `proxy.via`, `proxy: {via: …}` and a section's shorthand are one key.
+func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twice bool) {
+	if long, short := shorthand[path]; short && v.Kind == yaml.ScalarNode {
+		path = long
+	}
+	if _, isKey := l.keys[path]; !isKey || isNull(v) {
+		return 0, false
+	}
+	if before, twice = l.lines[path]; !twice {
+		l.lines[path] = line
+	}
+	return before, twice
 }
 
 // section walks a section, or sets the key that the section's shorthand stands for.

@@ -51,7 +51,7 @@ func Load(o LoadOptions) (*Config, error) {
 func load(o LoadOptions, now *Config) (*Config, error) {
 	c := Default()
 	c.origins = origins{}
-	l := loader{keys: map[string]key{}, origins: c.origins, bad: map[string]bool{}}
+	l := loader{keys: map[string]key{}, origins: c.origins, bad: map[string]bool{}, lines: map[string]int{}}
 	for _, k := range table(&c) {
 		l.keys[k.path] = k
 	}
@@ -86,6 +86,7 @@ type loader struct {
 	origins origins
 	bad     map[string]bool // keys whose value could not be read: not worth checking further
 	errs    []*Error
+	lines   map[string]int // where the file sets a key
 }
 
 func (l *loader) failf(at origin, key, format string, args ...any) {

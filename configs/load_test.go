@@ -126,6 +126,10 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"unknown, far off":  {"quux: 1\n", "f:1:1: quux: no such key: `wayside config example full` lists them all"},
 		"credential":        {"archive: {access_key: AKIA}\n", "did you mean archive.access_key_file?"},
 		"twice":             {"listen: :1\nlisten: :2\n", "f:2:1: listen: is given twice, first in line 1"},
+		"twice, dotted":     {"proxy.via: true\nproxy: {via: false}\n", "f:2:9: proxy.via: is given twice, first in line 1"},
+		"twice, nested":     {"record: {exclude: {paths: [/a]}}\nrecord.exclude: {paths: [/b]}\n", "f:2:18: record.exclude.paths: is given twice, first in line 1"},
+		"twice, shorthand":  {"admin: 127.0.0.1:1\nadmin.listen: 127.0.0.1:2\n", "f:2:1: admin.listen: is given twice, first in line 1"},
+		"agent, two blanks": {"record: {exclude: {paths: [\"/a  probe/\"]}}\n", "record.exclude.paths: \"/a  probe/\" can never match"},
 		"duration":          {"archive:\n  after: soon\n", `f:2:10: archive.after: "soon" is not a duration: write a number with a unit`},
 		"duration, no unit": {"archive: {after: 60}\n", "f:1:18: archive.after: \"60\" is not a duration"},
 		"size":              {"spool: {bytes_max: lots}\n", "f:1:20: spool.bytes_max: \"lots\" is not a size"},
@@ -341,7 +345,7 @@ func FuzzReadYAML(f *testing.F) {
 	f.Add([]byte("log: {level: !!binary aGk=}\n? [x]\n: y\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := Default()
-		l := loader{keys: map[string]key{}, origins: origins{}, bad: map[string]bool{}}
+		l := loader{keys: map[string]key{}, origins: origins{}, bad: map[string]bool{}, lines: map[string]int{}}
 		for _, k := range table(&c) {
 			l.keys[k.path] = k
 		}

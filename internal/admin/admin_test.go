@@ -290,6 +290,11 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: %d, Allow: %s", method, a.status, a.header.Get("Allow"))
 		}
 	}
+	for _, wrong := range []string{"local=yes", "local=1", "local=true&local=false"} {
+		if a := get(t, h, "POST", "/api/v1/verify?"+wrong); a.status != 400 || len(began) > 0 {
+			t.Errorf("%s: %d", wrong, a.status)
+		}
+	}
 	gone, err := net.Dial("tcp", h)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/wayside-proxy/wayside/internal/connlimit"
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // errBusy answers what cannot be taken on besides all that is under way.
@@ -120,14 +121,19 @@ func (q *request) accounting() { q.inTime(q.s.opt.Accounting) }
 var errVerifying = &BooksError{Status: fasthttp.StatusConflict, Reason: "a verification is under way already; ask again when it has ended"}
 
 func (q *request) verify() {
-	local, _ := q.parameter("local")
+	values, err := query.Parse(q.query, "local")
+	local, bad := values.Flag("local")
+	if err = errors.Join(err, bad); err != nil {
+		refuse(&q.ctx.Response, fasthttp.StatusBadRequest, err.Error())
+		return
+	}
 	s := q.s
 	q.inTime(func(ctx context.Context) (any, error) {
 		if !s.verifying.CompareAndSwap(false, true) {
 			return nil, errVerifying
 		}
 		defer s.verifying.Store(false)
-		return s.opt.Verify(ctx, local == "true")
+		return s.opt.Verify(ctx, local)
 	})
 }
 

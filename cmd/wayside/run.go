@@ -204,8 +204,9 @@ func (t *traffic) listen() error {
 	return err
 }
 
-// listenTCP listens on the address of a key. An address that this machine does not have is a wrong configuration; one that
-// another process has, or that takes a privilege, is not.
+// listenTCP listens on the address of a key. None of its errors is a wrong configuration, after which systemd would not start wayside
+// again: another process may go, and an address that this machine does not have may come, as an IPv6 address does that is still being
+// probed, or one that moves between machines.
 func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
 	what := map[string]string{"listen": "traffic", "admin.listen": "admin", "admin.probes": "probes"}[key]
 	ln, err := proxy.Listen(context.Background(), addr)
@@ -217,7 +218,8 @@ func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error
 	}
 	var unknown *net.DNSError
 	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.IsNotFound {
-		return nil, cfg.Refuse(key, fmt.Errorf("cannot listen on %s: %w; choose an address of this machine, or :PORT for all of them", addr, err))
+		err = cfg.Refuse(key, fmt.Errorf("cannot listen on %s: %w; choose an address of this machine, or :PORT for all of them", addr, err))
+		return nil, errors.New(err.Error()) // with its place, and not final
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", what, err)

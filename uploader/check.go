@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/verify"
@@ -31,14 +32,14 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 		}
 		c.Checked++
 		if err := checkObject(ctx, p, t); err != nil {
-			c.Problem("%s: %v", p.Key, err)
+			note(c, p.Key, err)
 		}
 		if p.StatsKey == "" || p.StatsSHA256 == "" {
 			continue
 		}
 		c.Checked++
 		if err := checkStatistics(ctx, p, t); err != nil {
-			c.Problem("%s: %v", p.StatsKey, err)
+			note(c, p.StatsKey, err)
 		}
 	}
 	if elsewhere > 0 {
@@ -47,8 +48,29 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 	return c, nil
 }
 
+// errNotAsked says that the archive did not answer, which tells nothing of the object.
+var errNotAsked = errors.New("the archive could not be asked")
+
+// ask is Get, whose error wraps [errNotAsked] unless it says something of the object.
+func ask(ctx context.Context, t Target, key string) (io.ReadCloser, map[string]string, error) {
+	body, meta, err := t.Get(ctx, key)
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: %w", errNotAsked, err)
+	}
+	return body, meta, err
+}
+
+func note(c *verify.Check, key string, err error) {
+	if errors.Is(err, errNotAsked) {
+		c.Checked--
+		c.CannotMake("%s: %v", key, err)
+		return
+	}
+	c.Problem("%s: %v", key, err)
+}
+
 func checkObject(ctx context.Context, p *catalogue.Plan, t Target) error {
-	body, meta, err := t.Get(ctx, p.Key)
+	body, meta, err := ask(ctx, t, p.Key)
 	if err != nil {
 		return err
 	}
@@ -82,7 +104,7 @@ func metaAsNoted(want, got map[string]string) error {
 
 // checkStatistics does the same for the statistics that were archived beside an object, as far as the catalogue knows them.
 func checkStatistics(ctx context.Context, p *catalogue.Plan, t Target) error {
-	body, meta, err := t.Get(ctx, p.StatsKey)
+	body, meta, err := ask(ctx, t, p.StatsKey)
 	if err != nil {
 		return err
 	}

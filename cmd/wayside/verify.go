@@ -36,6 +36,9 @@ const (
 // errNotAsPromised is what wayside verify ends with when it has found something; the report says what.
 var errNotAsPromised = errors.New("not everything is as promised")
 
+// errNotChecked is what it ends with when nothing is wrong with what it could check, which was not everything.
+var errNotChecked = errors.New("not everything could be checked")
+
 func newVerify() *cobra.Command {
 	var f finder
 	var output string
@@ -44,7 +47,8 @@ func newVerify() *cobra.Command {
 		Use: "verify", Short: "Check every promise that can be checked on a data directory",
 		Long: "verify reads journals, queues, event blocks, watermarks, hourly sums and the catalogue, compares them with each other,\n" +
 			"and reads every archived object back. A running wayside is asked to check itself; otherwise the files are read here. It\n" +
-			"repairs nothing and deletes nothing. Exit code 1 if anything is not as promised.",
+			"repairs nothing and deletes nothing. Exit code 1 if anything is not as promised, or could not be\n" +
+			"checked, which the last line tells apart.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT) // what it has copied must go
@@ -60,7 +64,10 @@ func newVerify() *cobra.Command {
 				printChecks(cmd, report)
 			}
 			if err == nil && !report.OK {
-				err = errNotAsPromised
+				err = errNotChecked
+				if report.Found() {
+					err = errNotAsPromised
+				}
 			}
 			return err
 		},
@@ -98,12 +105,20 @@ func printChecks(cmd *cobra.Command, r *verify.Report) {
 		switch {
 		case c.Found > 0:
 			state = fmt.Sprintf("%d PROBLEMS", c.Found)
+		case c.NotMade > 0:
+			state = fmt.Sprintf("%d NOT CHECKED", c.NotMade)
 		case c.Skipped != "" && c.Checked == 0:
 			state = "skipped"
 		}
 		fmt.Fprintf(w, "%-26s %10d %-9s %s\n", c.Name, c.Checked, c.Of, state)
 		if c.Skipped != "" {
 			fmt.Fprintf(w, "    skipped: %s\n", terminal.Safe(c.Skipped))
+		}
+		for _, p := range c.Unmade {
+			fmt.Fprintf(w, "    not checked: %s\n", terminal.Safe(p))
+		}
+		if more := c.NotMade - uint64(len(c.Unmade)); more > 0 {
+			fmt.Fprintf(w, "    and %d more not checked\n", more)
 		}
 		for _, p := range c.Problems {
 			fmt.Fprintf(w, "    %s\n", terminal.Safe(p))
@@ -150,13 +165,13 @@ func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger,
 	c.Checked = 1
 	at, err := datadir.VerifyCopy(cfg.Data.Dir)
 	if err != nil {
-		c.Problem("was not checked, for want of room for a copy of its logs: %v", err)
+		c.CannotMake("was not checked, for want of room for a copy of its logs: %v", err)
 		return nil
 	}
 	defer func() { _ = os.RemoveAll(at) }()
 	copied := filepath.Join(at, datadir.StoreDir)
 	if err := store.Clone(copied, from); err != nil {
-		c.Problem("was not checked, for want of room for a copy of its logs: %v", err)
+		c.CannotMake("was not checked, for want of room for a copy of its logs: %v", err)
 		return nil
 	}
 	s, err := store.Open(store.Options{
@@ -167,7 +182,7 @@ func verifyStoreHere(ctx context.Context, cfg *configs.Config, log *slog.Logger,
 		return nil
 	}
 	if err != nil {
-		c.Problem("cannot be opened: %v", err)
+		c.CannotMake("cannot be opened: %v", err)
 		return nil
 	}
 	b := &books{cfg: cfg, log: log, store: s}
@@ -200,7 +215,7 @@ func quarantined(dir string) *verify.Check {
 	at := filepath.Join(dir, datadir.Quarantine)
 	entries, err := os.ReadDir(at)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.Problem("%v", err)
+		c.CannotMake("%v", err)
 	}
 	losses := 0
 	for _, e := range entries {
@@ -239,8 +254,8 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	}
 	target, err := openTarget(ctx, b.cfg, b.log)
 	if err != nil {
-		c := &verify.Check{Name: "archive", Of: "archives", Checked: 1}
-		c.Problem("cannot be opened, and was not checked: %v", err)
+		c := &verify.Check{Name: "archive", Of: "archives"}
+		c.CannotMake("cannot be opened, and was not checked: %v", err)
 		return append(checks, c), nil
 	}
 	archive, err := uploader.CheckCatalogue(ctx, plans, uploader.NewTargets(target, targetOptions(b.cfg, b.log)))
@@ -262,7 +277,7 @@ func (t *traffic) verify(ctx context.Context, local bool) (any, error) {
 	}
 	if err != nil {
 		c := &verify.Check{Name: "books process", Of: "processes"}
-		c.Problem("cannot be asked: %v", err)
+		c.CannotMake("cannot be asked: %v", err)
 		checks = append(checks, c)
 	}
 	report.Add(checks...)

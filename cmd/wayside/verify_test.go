@@ -192,3 +192,42 @@ func TestVerifyEndsInOrder(t *testing.T) {
 	}
 	wantNoCopies(t, dir)
 }
+
+// TestVerifyTellsWhatItCouldNotAsk: an archive that does not let verify in is told apart from one that lacks an object.
+func TestVerifyTellsWhatItCouldNotAsk(t *testing.T) {
+	server := s3test.Start(t)
+	settings := map[string]string{}
+	for _, setting := range server.Env() {
+		name, value, _ := strings.Cut(setting, "=")
+		settings[name] = value
+		t.Setenv(name, value)
+	}
+	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("shop"))
+	dir := archived(t, server.URL("shop"))
+	wantSaid(t, exitOK, dir)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	for name := range settings {
+		if strings.Contains(name, "KEY") {
+			t.Setenv(name, "")
+		}
+	}
+	none := command(t, exitFailure, "verify", "--data", dir)
+	if !strings.Contains(none, "wayside: not everything could be checked") || !strings.Contains(none, "NOT CHECKED") ||
+		!strings.Contains(none, "not checked: v1/") || strings.Contains(none, "PROBLEM") || strings.Contains(none, "as promised") {
+		t.Error(none)
+	}
+	for name, value := range settings {
+		t.Setenv(name, value)
+	}
+	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("elsewhere"))
+	wantSaid(t, exitOK, dir) // its objects are found in the former place
+	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("shop"))
+	found, err := filepath.Glob(server.ObjectPath("shop/v1/dt=*/*/*.gz"))
+	if err != nil || len(found) == 0 {
+		t.Fatal(found, err)
+	}
+	if err := os.RemoveAll(found[0]); err != nil {
+		t.Fatal(err)
+	}
+	wantSaid(t, exitFailure, dir, "wayside: not everything is as promised", "1 PROBLEMS")
+}

@@ -131,7 +131,7 @@ func TestRunAgrees(t *testing.T) {
 	if err := Run(t.Context(), f.options(&out)); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"sent                 400", "archived             400", "The four figures agree.", "GET /users/{id}\n", "Archive    file:///somewhere\n"} {
+	for _, want := range []string{"sent                 400", "archived             400", "The four figures agree.", "GET /users/{id}\n", "Archive    file:///somewhere\n", "wayside top --admin " + f.admin.URL + "\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the summary lacks %q:\n%s", want, &out)
 		}

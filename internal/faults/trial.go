@@ -251,7 +251,7 @@ func (t *trial) verified(ctx context.Context) error {
 	}
 	var found []string
 	for _, c := range report.Checks {
-		for _, p := range c.Problems {
+		for _, p := range append(c.Problems, c.Unmade...) {
 			found = append(found, c.Name+": "+p)
 		}
 	}

@@ -13,7 +13,9 @@ type Check struct {
 	Of       string   `json:"of"`                 // what they are, in the plural
 	Problems []string `json:"problems,omitempty"` // at most 20
 	Found    uint64   `json:"found"`              // problems, those not described included
-	Skipped  string   `json:"skipped,omitempty"`  // why it was not made; never a pass
+	Skipped  string   `json:"skipped,omitempty"`  // why it was not to be made; never a pass
+	Unmade   []string `json:"unmade,omitempty"`   // why things that were to be checked could not be; at most 20
+	NotMade  uint64   `json:"not_made,omitempty"` // how many they are, those not described included
 }
 
 // Problem notes something that is not as promised.
@@ -24,11 +26,19 @@ func (c *Check) Problem(format string, args ...any) {
 	}
 }
 
+// CannotMake notes that something could not be checked: it may be as promised, or not.
+func (c *Check) CannotMake(format string, args ...any) {
+	c.NotMade++
+	if len(c.Unmade) < problemsMax {
+		c.Unmade = append(c.Unmade, fmt.Sprintf(format, args...))
+	}
+}
+
 // Report is what a whole verification came to.
 type Report struct {
 	Mode   string   `json:"mode"` // "offline", or "online" for the answer of a running wayside
 	Checks []*Check `json:"checks"`
-	OK     bool     `json:"ok"`
+	OK     bool     `json:"ok"` // everything was checked, and is as promised
 }
 
 // Add appends checks, and brings OK up to date.
@@ -36,6 +46,16 @@ func (r *Report) Add(checks ...*Check) {
 	r.Checks = append(r.Checks, checks...)
 	r.OK = true
 	for _, c := range r.Checks {
-		r.OK = r.OK && c.Found == 0
+		r.OK = r.OK && c.Found == 0 && c.NotMade == 0
 	}
+}
+
+// Found reports whether anything is not as promised; where [Report.OK] is false without it, something could not be checked.
+func (r *Report) Found() bool {
+	for _, c := range r.Checks {
+		if c.Found > 0 {
+			return true
+		}
+	}
+	return false
 }

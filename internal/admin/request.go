@@ -101,7 +101,7 @@ func (q *request) welcome() bool {
 	}
 	reads := q.reads() || q.ctx.IsOptions()
 	if (!reads || q.under("/api/") || q.under("/debug/")) && q.foreign() {
-		refuse(resp, fasthttp.StatusForbidden, "pages of other sites may not ask for this")
+		refuse(resp, fasthttp.StatusForbidden, "a browser sent this from another website, which is refused")
 		return false
 	}
 	return true

@@ -39,7 +39,8 @@ type Options struct {
 
 // Feed takes events from the drain loop and answers those who look. It is safe for concurrent use.
 type Feed struct {
-	o Options
+	o     Options
+	began int64 // the first whole second of this feed
 
 	mu     sync.Mutex
 	rows   map[rowKey]*row
@@ -70,7 +71,7 @@ func New(o Options) *Feed {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
-	f := &Feed{o: o, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}}
+	f := &Feed{o: o, began: o.Now().Unix() + 1, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}}
 	f.rest = &row{route: f.routes[Other], method: Other}
 	return f
 }

@@ -160,6 +160,31 @@ func TestRecentCountsBySteps(t *testing.T) {
 	}
 }
 
+// TestRateNow sends 20 requests a second, from the start on, and then none.
+func TestRateNow(t *testing.T) {
+	w := newWorld(10)
+	for second := range 30 {
+		w.now = w.now.Add(time.Second)
+		if got := w.Recent().Totals.Rate; second >= 2 && got != 20 {
+			t.Errorf("after %d seconds %g a second, want 20", second, got)
+		}
+		for range 20 {
+			w.add("GET", "/a", 200, 0)
+		}
+	}
+	if paths := w.Recent().Paths; len(paths) != 1 || paths[0].Rate != 20 {
+		t.Errorf("%+v", paths)
+	}
+	w.now = w.now.Add((nowSeconds/2 + 2) * time.Second)
+	if got := w.Recent().Totals.Rate; got != 10 {
+		t.Errorf("%g a second when half of the ten seconds were silent, want 10", got)
+	}
+	w.now = w.now.Add(nowSeconds * time.Second)
+	if got := w.Recent().Totals.Rate; got != 0 {
+		t.Errorf("%g a second long after the last", got)
+	}
+}
+
 func TestWatchersSeeWhatTheyAskFor(t *testing.T) {
 	w := newWorld(10)
 	failed := w.Watch(func(s *Seen) []byte {

@@ -11,6 +11,9 @@ const (
 	StepSeconds = 10  // length of a step
 	Steps       = 180 // half an hour
 	ringsMax    = 512 // rows with a rate of their own
+
+	nowSeconds  = 10 // that Activity.Rate is about
+	secondsKept = 16 // a power of two, more than nowSeconds and what events may be late or early
 )
 
 // ring counts by steps of time. Step n since 1970 is kept in the place n modulo Steps.
@@ -18,6 +21,9 @@ type ring struct {
 	newest int64 // the latest step written
 	count  [Steps]uint32
 	errors [Steps]uint32
+
+	second  int64 // the latest second written
+	seconds [secondsKept]uint32
 }
 
 // add counts one response of the given second. One that is older than the ring, or ahead of the clock by more than a
@@ -26,6 +32,9 @@ func (r *ring) add(second, now int64, failed bool) {
 	step := second / StepSeconds
 	if step > now/StepSeconds+1 {
 		return
+	}
+	if second <= now+1 {
+		r.addSecond(second)
 	}
 	if step <= r.newest-Steps {
 		return
@@ -49,6 +58,32 @@ func (r *ring) advance(step int64) {
 	r.newest = step
 }
 
+// addSecond counts one response for the present rate.
+func (r *ring) addSecond(second int64) {
+	if second <= r.second-secondsKept {
+		return
+	}
+	for s := max(r.second+1, second-secondsKept+1); s <= second; s++ {
+		r.seconds[s%secondsKept] = 0
+	}
+	r.second = max(r.second, second)
+	r.seconds[second%secondsKept]++
+}
+
+// rate is that of the complete seconds from from to before to, which are at most nowSeconds.
+func (r *ring) rate(from, to int64) float64 {
+	if to <= from {
+		return 0
+	}
+	var n uint64
+	for s := from; s < to; s++ {
+		if s > r.second-secondsKept && s <= r.second {
+			n += uint64(r.seconds[s%secondsKept])
+		}
+	}
+	return float64(n) / float64(to-from)
+}
+
 // read returns the steps that end with last, oldest first.
 func (r *ring) read(last int64) Activity {
 	a := Activity{Count: make([]uint32, Steps), Errors: make([]uint32, Steps)}
@@ -60,8 +95,10 @@ func (r *ring) read(last int64) Activity {
 	return a
 }
 
-// Activity is a number of responses and errors per step, oldest first.
+// Activity is a number of responses and errors per step, oldest first, and how many responses a second there are now.
 type Activity struct {
+	// Rate is responses a second over the last ten seconds that are complete, or as many as there are since counting began.
+	Rate   float64  `json:"rate"`
 	Count  []uint32 `json:"count"`
 	Errors []uint32 `json:"errors"`
 }
@@ -91,14 +128,18 @@ func (f *Feed) Recent() Recent {
 		From: time.Unix((last-Steps+1)*StepSeconds, 0).UTC(), To: time.Unix((last+1)*StepSeconds, 0).UTC(),
 		StepSeconds: StepSeconds, Paths: []RowActivity{},
 	}
+	to := f.o.Now().Unix() - 1
+	from := max(to-nowSeconds, f.began)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.Totals = f.total.read(last)
+	r.Totals.Rate = f.total.rate(from, to)
 	for k, row := range f.rows {
 		if row.ring == nil || row.ring.newest <= last-Steps {
 			continue
 		}
-		if a := row.ring.read(last); sum(a.Count) > 0 {
+		a := row.ring.read(last)
+		if a.Rate = row.ring.rate(from, to); a.Rate > 0 || sum(a.Count) > 0 {
 			r.Paths = append(r.Paths, RowActivity{k.host, k.method, k.label, a})
 		}
 	}

@@ -29,7 +29,7 @@ type (
 		rowName
 		figures
 		recent []uint32 // responses per step of the last half hour
-		now    float64  // responses a second over the last minute
+		now    float64  // responses a second over the last ten seconds
 	}
 	pathsAnswer struct {
 		From, To time.Time
@@ -37,13 +37,17 @@ type (
 		Totals   figures
 		Paths    []row
 	}
+	activity struct {
+		Count, Errors []uint32
+		Rate          float64
+	}
 	recentAnswer struct {
 		StepSeconds int `json:"step_seconds"`
 		minutes     int // that are shown: since the first response, between 5 and 30
-		Totals      struct{ Count, Errors []uint32 }
+		Totals      activity
 		Paths       []struct {
 			rowName
-			Count, Errors []uint32
+			activity
 		}
 	}
 	seriesAnswer struct {
@@ -76,14 +80,14 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 		return nil, nil, err
 	}
 	skip := recent.trim()
-	activity := make(map[rowName][]uint32, len(recent.Paths))
+	of := make(map[rowName]activity, len(recent.Paths))
 	for _, p := range recent.Paths {
-		activity[p.rowName] = p.Count[min(skip, len(p.Count)):]
+		p.Count = p.Count[min(skip, len(p.Count)):]
+		of[p.rowName] = p.activity
 	}
 	for i := range paths.Paths {
 		r := &paths.Paths[i]
-		r.recent = activity[r.rowName]
-		r.now = lastMinute(r.recent, recent.StepSeconds)
+		r.recent, r.now = of[r.rowName].Count, of[r.rowName].Rate
 	}
 	return &paths, &recent, nil
 }
@@ -96,22 +100,6 @@ func (r *recentAnswer) trim() int {
 	r.Totals.Count = counts[skip:]
 	r.minutes = len(r.Totals.Count) * r.StepSeconds / 60
 	return skip
-}
-
-// lastMinute is the rate over the last complete minute.
-func lastMinute(steps []uint32, stepSeconds int) float64 {
-	if stepSeconds <= 0 {
-		return 0
-	}
-	n := min(60/stepSeconds, len(steps))
-	var sum uint64
-	for _, v := range steps[len(steps)-n:] {
-		sum += uint64(v)
-	}
-	if n == 0 {
-		return 0
-	}
-	return float64(sum) / float64(n*stepSeconds)
 }
 
 // detail is one path more closely.

@@ -12,7 +12,7 @@ var helpText = []string{
 	"↑ ↓ j k      move            enter   open the path", "g G          first, last     esc     back, or clear the filter",
 	"s S  ← →     next, previous column to order by", "r            turn the order round",
 	"/            filter by part of path, host or method", "w            window: 1h, 24h, 7d, 30d",
-	"space        pause           q       leave",
+	"space        pause           q       leave", "", "NOW is responses a second over the last ten seconds",
 }
 
 func (m *model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {

@@ -82,7 +82,7 @@ func (a *table) Ask(_ context.Context, path string) ([]byte, error) {
 	case strings.HasPrefix(path, "/api/v1/paths"):
 		return fmt.Appendf(nil, `{"paths":[%s],"totals":{"count":30,"errors":3,"dropped":{"full":1200,"age":34}}}`, strings.Join(a.rows, ",")), nil
 	case strings.HasPrefix(path, "/api/v1/recent"):
-		return []byte(`{"step_seconds":10,"totals":{"count":[0,1,2,3,4,5]},"paths":[{"host":"h","method":"GET","path":"/b","count":[0,1,2,3,4,5]}]}`), nil
+		return []byte(`{"step_seconds":10,"totals":{"count":[0,1,2,3,4,5],"rate":7.5},"paths":[{"host":"h","method":"GET","path":"/b","count":[0,1,2,3,4,5],"rate":6.25}]}`), nil
 	case strings.HasPrefix(path, "/api/v1/series"):
 		return []byte(`{"points":[],"totals":{"count":10,"status":{"200":9,"503":1}}}`), nil
 	}

@@ -56,7 +56,6 @@ func (m *model) heading() []string {
 		return []string{title, ""}
 	}
 	t := &m.paths.Totals
-	now := lastMinute(m.recent.Totals.Count, m.recent.StepSeconds)
 	errors := percent(t.Errors, t.Count) + " errors"
 	if t.Errors > 0 {
 		errors = style(red, errors)
@@ -64,7 +63,7 @@ func (m *model) heading() []string {
 	if dropped := among(t.Dropped); dropped > 0 {
 		errors += "  " + style(red, grouped(dropped)+" not recorded")
 	}
-	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(now)), errors,
+	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(m.recent.Totals.Rate)), errors,
 		duration(t.Latency.P50), duration(t.Latency.P95), duration(t.Latency.P99))
 	if room := m.width - ansi.StringWidth(totals); room >= 10 {
 		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
@@ -231,13 +230,14 @@ func (m *model) path(height int) []string {
 // picture is the last half hour as bars.
 func (m *model) picture() []string {
 	var recent []uint32
+	var now float64
 	for _, r := range m.paths.Paths {
 		if r.rowName == m.chosen {
-			recent = r.recent
+			recent, now = r.recent, r.now
 		}
 	}
 	width := min(90, m.width-2)
-	lines := []string{style(faint, m.recently("last %d minutes, now ")+perSecond(lastMinute(recent, m.recent.StepSeconds)))}
+	lines := []string{style(faint, m.recently("last %d minutes, now ")+perSecond(now))}
 	for _, line := range bars(recent, width, 4) {
 		lines = append(lines, style(cyan, line))
 	}

@@ -190,6 +190,9 @@ type Status struct {
 
 const stateRunning = "running"
 
+// stateAway is the state of a collector whose spool's process has closed the connection, for good.
+const stateAway = "the traffic process has closed its connection"
+
 // New restores the labeler's state and returns a collector; nothing runs yet.
 func New(o Options) (*Collector, error) {
 	if err := o.setDefaults(); err != nil {
@@ -261,6 +264,8 @@ func (c *Collector) setState(state string) {
 	case !changed:
 	case state == stateRunning:
 		c.log.Info("applying again")
+	case state == stateAway: // when wayside run stops, or starts the books anew
+		c.log.Info("applying has ended: " + stateAway)
 	default:
 		c.log.Warn("applying is held up; events stay in the spool", "state", state)
 	}

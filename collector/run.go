@@ -52,12 +52,20 @@ func (c *Collector) Run(ctx context.Context) error {
 		case mustReopen(err):
 			return err
 		default:
-			c.setState("unavailable: " + err.Error())
+			c.setState(stateOf(err))
 			c.metrics.retries.Inc()
 			wait(ctx, retry.NextBackOff())
 		}
 	}
 	return nil
+}
+
+// stateOf is the state that an error of the source or the store means.
+func stateOf(err error) string {
+	if errors.Is(err, spool.ErrDisconnected) {
+		return stateAway
+	}
+	return "unavailable: " + err.Error()
 }
 
 func mustReopen(err error) bool {
@@ -88,7 +96,7 @@ func (c *Collector) Drain(ctx context.Context) error {
 		case errors.Is(err, ErrPaused), mustReopen(err):
 			return fmt.Errorf("drain: %w", err)
 		case err != nil:
-			c.setState("unavailable: " + err.Error())
+			c.setState(stateOf(err))
 			wait(ctx, retry.NextBackOff())
 			continue
 		case !d.Idle():

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,7 +174,11 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	go func() { served <- server.Serve(api.BoundWrites(listener)) }()
 	select {
 	case err := <-served:
-		b.log.Info("the traffic process has gone; leaving", "reason", err)
+		if errors.Is(err, net.ErrClosed) {
+			b.log.Info("leaving: the traffic process has closed its connection")
+		} else {
+			b.log.Warn("leaving: the connection to the traffic process failed", "error", err)
+		}
 	case <-ctx.Done():
 		timeout, cancel := context.WithTimeout(context.Background(), b.cfg.Shutdown.Timeout.Std())
 		defer cancel()
@@ -227,8 +232,8 @@ func (b *books) finish(ctx context.Context) finished {
 		done.Unarchived = &left
 	}
 	if err := errors.Join(drainErr, archiveErr, checkpointErr, totalsErr); err != nil {
-		done.Problems = err.Error()
-		b.log.Warn("not everything could be finished; the rest stays in the data directory", append(done.attrs(), "error", err)...)
+		done.Problems = strings.ReplaceAll(err.Error(), "\n", "; ")
+		b.log.Warn("not everything could be finished; the rest stays in the data directory", append(done.attrs(), "error", done.Problems)...)
 	}
 	return done
 }
@@ -248,6 +253,11 @@ func (b *books) job(ctx context.Context, name string, all bool) (jobDone, error)
 		return jobDone{}, fmt.Errorf("no job %q: want one of %v", name, jobNames)
 	}
 	done := jobDone{Job: name, Objects: result.Objects, Rows: result.Rows, Bytes: result.Bytes, Expired: result.Expired}
+	if name == "archive" && !all {
+		if done.Young = b.uploader.Status().PendingEvents; done.Young > 0 {
+			done.After = b.cfg.Archive.After.String()
+		}
+	}
 	if name == "report" {
 		done.Capacity = b.capacity.Load()
 	}

@@ -139,6 +139,12 @@ func (c *client) refusal(resp *http.Response, body []byte) error {
 		reason += ", which no wayside does: is this its admin address?"
 	}
 	err := fmt.Errorf("the wayside at %s refused: %s", c.base, reason)
+	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it tried
+		err = fmt.Errorf("the wayside at %s failed: %s", c.base, reason)
+		if strings.HasPrefix(resp.Request.URL.Path, pathJob) {
+			err = errors.New("the job failed: " + reason)
+		}
+	}
 	if resp.StatusCode == http.StatusServiceUnavailable {
 		return &awayError{err}
 	}

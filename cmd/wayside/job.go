@@ -56,7 +56,10 @@ func newJobCommand(name string) *cobra.Command {
 			if done.Capacity != nil {
 				return printCapacity(cmd.OutOrStdout(), done.Capacity)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d objects, %d rows, %d bytes\n", name, done.Objects, done.Rows, done.Bytes)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, %s\n", name, counted(done.Objects, "object"), counted(done.Rows, "row"), counted(done.Bytes, "byte"))
+			if done.Young > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s younger than archive.after (%s); --all archives them too\n", are(done.Young, "event"), done.After)
+			}
 			if done.Spooled > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%d responses wait in the spool and are not archived: start wayside run on this directory, which takes them up\n", done.Spooled)
 			}
@@ -94,6 +97,10 @@ type jobDone struct {
 	Expired int    `json:"expired,omitempty"` // objects removed from the archive
 	// Spooled are responses that wait in the spool: not applied, and so not archived. Only known where no wayside runs.
 	Spooled uint64 `json:"spooled,omitempty"`
+
+	// Young are events that are not archived yet, because they were applied less than After ago, which is archive.after.
+	Young uint64 `json:"young,omitempty"`
+	After string `json:"archive_after,omitempty"`
 
 	Capacity *collector.Capacity `json:"capacity,omitempty"` // of report
 }

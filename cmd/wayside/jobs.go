@@ -180,7 +180,7 @@ func printCapacity(out io.Writer, c *collector.Capacity) error {
 	case c.DaysLeft != nil:
 		fmt.Fprintf(out, "%s is reached in %.1f days at this growth\n", c.Limit, *c.DaysLeft)
 	case c.GrowthPerDay == nil:
-		fmt.Fprintln(out, "growth is known once reports span an hour")
+		fmt.Fprintln(out, "No growth yet: it needs two reports an hour apart")
 	default:
 		fmt.Fprintln(out, "nothing grows")
 	}

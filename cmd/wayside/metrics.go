@@ -180,6 +180,14 @@ func counted[N int | int64 | uint64](n N, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// are is counted with its verb: 1 event is, 2 events are.
+func are(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return counted(n, what) + " are"
+}
+
 // checks are the lines of /readyz?verbose.
 func (t *traffic) checks() []admin.Check {
 	return []admin.Check{

@@ -155,6 +155,10 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/{$}", h.answer(h.looks, h.index))
 	mux.Handle("GET /api/v1/live", snapshot.Live(h.Snapshots))
 	mux.HandleFunc("GET /api/v1/tail", h.tail)
+	for _, e := range endpoints() {
+		mux.HandleFunc(e.Path, h.otherMethod(e.Method))
+	}
+	mux.HandleFunc("/api/v1/{$}", h.otherMethod(http.MethodGet))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		h.send(w, encodeJSON(http.StatusNotFound, errorBody{"no such endpoint; GET /api/v1/ lists those that are there"}))
 	})
@@ -163,6 +167,18 @@ func (h *handler) routes() http.Handler {
 	}
 	dashboard(mux)
 	return secure.Handler(mux)
+}
+
+// otherMethod refuses the methods that an endpoint does not have.
+func (h *handler) otherMethod(has string) http.HandlerFunc {
+	allow := has
+	if has == http.MethodGet {
+		allow += ", " + http.MethodHead
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		h.send(w, encodeJSON(http.StatusMethodNotAllowed, errorBody{"this endpoint has no " + r.Method + ", only " + allow}))
+	}
 }
 
 // errorBody is the JSON of every refusal.

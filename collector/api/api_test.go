@@ -316,3 +316,19 @@ func TestAccount(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherMethods asks every endpoint of the index with a method that it does not have.
+func TestOtherMethods(t *testing.T) {
+	h := NewHandler(Options{})
+	for _, e := range append(endpoints(), indexEntry{Method: http.MethodGet, Path: "/api/v1/"}) {
+		method, allow := http.MethodPost, "GET, HEAD"
+		if e.Method == http.MethodPost {
+			method, allow = http.MethodDelete, "POST"
+		}
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, httptest.NewRequest(method, strings.NewReplacer("{", "", "}", "").Replace(e.Path), http.NoBody))
+		if answer.Code != http.StatusMethodNotAllowed || answer.Header().Get("Allow") != allow || !strings.Contains(answer.Body.String(), "only "+allow) {
+			t.Errorf("%s %s: %d, Allow: %q, %s", method, e.Path, answer.Code, answer.Header().Get("Allow"), answer.Body)
+		}
+	}
+}

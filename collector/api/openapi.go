@@ -174,12 +174,17 @@ var elsewhere = []indexEntry{
 	{Method: "POST", Path: "/-/forget", Summary: "Takes paths out of the books: the body says which"},
 }
 
-// index answers GET /api/v1/: what can be asked.
-func (h *handler) index(r *http.Request) (any, error) {
+// endpoints are all that can be asked.
+func endpoints() []indexEntry {
 	list := make([]indexEntry, 0, len(operations)+len(elsewhere)+1)
 	for _, op := range operations {
 		list = append(list, indexEntry{http.MethodGet, op.path, op.summary, op.params})
 	}
 	list = append(list, indexEntry{Method: http.MethodGet, Path: "/api/v1/openapi.json", Summary: "The same in OpenAPI's form, with every field"})
-	return map[string]any{"endpoints": append(list, elsewhere...)}, noParameters(r)
+	return append(list, elsewhere...)
+}
+
+// index answers GET /api/v1/: what can be asked.
+func (h *handler) index(r *http.Request) (any, error) {
+	return map[string]any{"endpoints": endpoints()}, noParameters(r)
 }

@@ -33,7 +33,7 @@ func TestDeadArchive(t *testing.T) {
 				return err == nil && strings.Contains(string(ready), "[!] archive") && strings.Contains(string(ready), c.says) && strings.Contains(log.String(), c.says)
 			})
 			out, err := exec.Command(w.Binary, "job", "archive", "--data", w.DataDir).CombinedOutput() //nolint:gosec // the binary under test
-			if err == nil || !strings.Contains(string(out), c.says) {
+			if err == nil || !strings.Contains(string(out), c.says) || !strings.Contains(string(out), "the job failed: ") {
 				t.Errorf("a job with nothing to archive: %v\n%s", err, out)
 			}
 			metrics, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
@@ -46,6 +46,11 @@ func TestDeadArchive(t *testing.T) {
 			}
 			if !strings.Contains(log.String(), `"unarchived":200`) {
 				t.Error("the log does not say how much remains")
+			}
+			for line := range strings.Lines(log.String()) {
+				if !strings.HasPrefix(line, "{") || strings.Contains(line, `\n`) {
+					t.Errorf("not a line of its own: %s", line)
+				}
 			}
 			if strings.Contains(log.String(), "router's page") {
 				t.Error("a foreign page is in the log")

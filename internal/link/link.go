@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -278,7 +279,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	var data [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := l.control.ReadMsgUnix(data[:], oob)
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("receive connection: %w", err)
 	}
 	if n == 0 {

@@ -174,6 +174,14 @@ func TestTopOrdersFiltersAndOpens(t *testing.T) {
 	}
 }
 
+// TestTopShowsTheRateNow looks for the rates that the API gives, in all and of a row.
+func TestTopShowsTheRateNow(t *testing.T) {
+	text := newScreen(t, &table{rows: []string{row1("/b", 10, 0, 1)}}).text()
+	if !strings.Contains(text, "7.50/s now") || !strings.Contains(text, "6.25/s") {
+		t.Error(text)
+	}
+}
+
 func TestTopKeepsTheSelectionOnItsPath(t *testing.T) {
 	source := &table{rows: []string{row1("/a", 10, 0, 1), row1("/b", 9, 0, 1), row1("/c", 8, 0, 1)}}
 	s := newScreen(t, source)

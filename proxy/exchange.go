@@ -234,7 +234,7 @@ func (x *exchange) forward(streamed bool) failure {
 		if errors.Is(err, errClientBody) {
 			return x.c.bodyFailure()
 		}
-		return x.timeoutKind(exchangeFailure(err))
+		return x.timedOut(exchangeFailure(err), "no response header within proxy.response_timeout", p.o.ResponseTimeout)
 	}
 	x.headAt = time.Now()
 	return failNone
@@ -327,7 +327,7 @@ func (x *exchange) respondBuffered(n int) {
 		case x.c.gone.Load():
 			x.clientLeft()
 		case isTimeout(err):
-			x.answer(x.timeoutKind(failTimeout))
+			x.answer(x.timedOut(failTimeout, noBody, x.c.p.o.BodyTimeout))
 		default:
 			x.answer(failTruncated)
 		}

@@ -126,7 +126,7 @@ func (x *exchange) cut(err error) {
 	case x.ev.Kind == event.KindStream && x.c.p.closing.Load():
 		kind = failShutdown
 	case isTimeout(err):
-		kind = x.timeoutKind(failTimeout)
+		kind = x.timedOut(failTimeout, noBody, x.c.p.o.BodyTimeout)
 	case errors.Is(err, errBody):
 		kind = failProtocol
 	}

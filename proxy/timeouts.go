@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -17,11 +20,22 @@ func (x *exchange) by(d time.Duration) int64 {
 	return at
 }
 
-// timeoutKind tells the exchange's own time limit from the upstream's.
-func (x *exchange) timeoutKind(f failure) failure {
-	if f == failTimeout && x.totalBy > 0 && x.c.p.sweeper.now.Load() >= x.totalBy {
-		return failTotal
+// noBody is what the upstream did not do within proxy.body_timeout.
+const noBody = "nothing more of the response's body within proxy.body_timeout"
+
+// timedOut tells the exchange's own time limit from the upstream's, and has the log name the one that is over.
+func (x *exchange) timedOut(f failure, what string, limit time.Duration) failure {
+	if f != failTimeout {
+		return f
 	}
+	var op *net.OpError
+	switch {
+	case x.totalBy > 0 && x.c.p.sweeper.now.Load() >= x.totalBy:
+		f, what, limit = failTotal, "not complete within proxy.total_timeout", x.c.p.o.TotalTimeout
+	case errors.As(x.cause, &op) && op.Op == "write":
+		what = "the request could not be sent within proxy.response_timeout"
+	}
+	x.cause = fmt.Errorf("%s (%s)", what, limit)
 	return f
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type trouble struct {
 	began time.Time // of the first failure
 	line  time.Time // of the last line of the log
 	well  time.Time // of the first success after the last failure; zero: none
+	last  string    // the last failure's reason
 }
 
 // troubleKind is the first failure of a kind.
@@ -41,18 +43,65 @@ func upstreamTrouble(f failure) bool {
 func (t *trouble) failed(f failure, cause error, id []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.failing.Load() {
-		t.kinds, t.all, t.began = [failures]troubleKind{}, 0, time.Now()
-		t.failing.Store(true)
-	}
+	t.begin()
 	t.well = time.Time{}
 	t.all++
-	if kind := &t.kinds[f]; !kind.seen {
-		*kind = troubleKind{seen: true, reason: failureTable[f].detail, id: string(id)}
-		if cause != nil {
-			kind.reason = cause.Error()
-		}
+	t.last = failureTable[f].detail
+	if cause != nil {
+		t.last = cause.Error()
 	}
+	if kind := &t.kinds[f]; !kind.seen {
+		*kind = troubleKind{seen: true, reason: t.last, id: string(id)}
+	}
+}
+
+// begin notes the first failure; mu is held.
+func (t *trouble) begin() {
+	if !t.failing.Load() {
+		t.kinds, t.all, t.began, t.well = [failures]troubleKind{}, 0, time.Now(), time.Time{}
+		t.failing.Store(true)
+	}
+}
+
+// unreached notes that the upstream could not be connected to, though no request failed by that.
+func (t *trouble) unreached(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.failing.Load() {
+		t.begin()
+		t.last = err.Error()
+	}
+}
+
+// state is the last failure and since when they last. It is empty once the upstream has answered again.
+func (t *trouble) state() (reason string, since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.failing.Load() || !t.well.IsZero() {
+		return "", time.Time{}
+	}
+	return t.last, t.began
+}
+
+// UpstreamTrouble says how the last request to the upstream failed, and since when requests fail; both are zero if it answers, as
+// far as is known.
+func (p *Proxy) UpstreamTrouble() (reason string, since time.Time) {
+	return p.lane.Load().pool.figures.trouble.state()
+}
+
+// Reach connects to the upstream once, within Options.ConnectTimeout, and closes the connection. What hinders it is the error, and
+// shows in UpstreamTrouble until a request succeeds.
+func (p *Proxy) Reach(ctx context.Context) error {
+	pool := p.lane.Load().pool
+	conn, err := pool.dial(ctx)
+	if err == nil {
+		_ = conn.Close()
+		return nil
+	}
+	if ctx.Err() == nil {
+		pool.figures.trouble.unreached(err)
+	}
+	return err
 }
 
 // succeeded notes that the upstream has answered.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -96,4 +97,89 @@ func TestRequestIDIsRecorded(t *testing.T) {
 	if event.RequestIDBytesMax < requestIDBytesMax {
 		t.Error("a trusted proxy's id would be cut, and not be found")
 	}
+}
+
+// The first look at an upstream that is not there shows, until a request succeeds.
+func TestUpstreamTroubleShows(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	_ = ln.Close()
+	b := start(t, "http://"+address, nil)
+	b.responses = -1
+	if reason, _ := b.p.UpstreamTrouble(); reason != "" {
+		t.Errorf("before anything was tried: %s", reason)
+	}
+	if err := b.p.Reach(t.Context()); err == nil {
+		t.Error("reached")
+	}
+	reason, since := b.p.UpstreamTrouble()
+	if !strings.Contains(reason, "connection refused") || since.IsZero() {
+		t.Errorf("%q, %v", reason, since)
+	}
+	c := b.dial()
+	if resp, _ := c.get("/x"); resp.StatusCode != 502 {
+		t.Fatal(resp.Status)
+	}
+	if _, still := b.p.UpstreamTrouble(); !still.Equal(since) {
+		t.Errorf("since %v, not %v", still, since)
+	}
+	if ln, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })} //nolint:gosec // a test
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(func() { _ = server.Close() })
+	if resp, _ := c.get("/x"); resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	if reason, _ := b.p.UpstreamTrouble(); reason != "" {
+		t.Errorf("after a success: %s", reason)
+	}
+	if err := b.p.Reach(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A time limit that is over is named by its key in the log.
+func TestTimeoutsNameTheirKey(t *testing.T) {
+	for reason, answer := range map[string]string{
+		"no response header within proxy.response_timeout (100ms)":               "",
+		"nothing more of the response's body within proxy.body_timeout (110ms)":  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
+		"nothing more of the response's body within proxy.body_timeout (110ms) ": "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\nab",
+		"not complete within proxy.total_timeout (50ms)":                         "HTTP",
+	} {
+		b := start(t, stalling(t, answer), func(o *Options) {
+			o.ResponseTimeout, o.BodyTimeout = 100*time.Millisecond, 110*time.Millisecond
+			if strings.Contains(reason, "total") {
+				o.TotalTimeout = 50 * time.Millisecond
+			}
+		})
+		b.responses = -1
+		b.dial().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		until(t, reason+" is logged", func() bool { return strings.Contains(b.logged(), strings.TrimSpace(reason)) })
+	}
+}
+
+// stalling is an upstream that says so much, and then nothing.
+func stalling(t *testing.T, answer string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			_, _ = io.WriteString(conn, answer)
+		}
+	}()
+	return "http://" + ln.Addr().String()
 }

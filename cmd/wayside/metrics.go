@@ -195,6 +195,12 @@ func (t *traffic) checks() []admin.Check {
 			m := t.proxy.Metrics()
 			return true, counted(m.InFlight, "request") + " in flight, " + counted(m.UpstreamConns, "upstream connection")
 		}},
+		{Name: "upstream", State: func() (bool, string) {
+			if reason, since := t.proxy.UpstreamTrouble(); reason != "" {
+				return false, reason + "; no success since " + since.UTC().Format(time.RFC3339)
+			}
+			return true, "no trouble"
+		}},
 		{Name: "spool", State: func() (bool, string) {
 			s := t.spool.Status()
 			if s.Degraded != "" {

@@ -161,6 +161,12 @@ func (t *traffic) start(forced context.Context) context.Context {
 	t.part("touch", func() error { t.keepInTouch(ctx); return nil })
 	t.part("memory", func() error { keepMemory(ctx, t.cfg, t.log); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
+	t.part("first look at the upstream", func() error {
+		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
+			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.now.Load().Upstream, "error", err)
+		}
+		return nil
+	})
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, adminGrace(t.cfg)) })
 	if t.probesLn != nil {
 		t.part("probes", func() error { return t.admin.ServeProbes(ctx, t.probesLn, adminGrace(t.cfg)) })

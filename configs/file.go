@@ -61,6 +61,10 @@ func (l *loader) readYAML(name string, data []byte) {
 		l.failf(place(name, root), "", "the file must hold keys, such as `upstream: http://127.0.0.1:3000`")
 		return
 	}
+	if isManifest(root) {
+		l.failf(place(name, root), "", "this is a Kubernetes manifest: check the file within it, under data of its ConfigMap")
+		return
+	}
 	l.mapping(name, "", root)
 	var second yaml.Node
 	switch err := loader.Load(&second); {
@@ -70,6 +74,15 @@ func (l *loader) readYAML(name string, data []byte) {
 	default:
 		l.failf(place(name, &second), "", "a second document begins here: keep one in the file")
 	}
+}
+
+// isManifest reports whether a document is one of Kubernetes', which says its version and its kind.
+func isManifest(root *yaml.Node) bool {
+	has := map[string]bool{}
+	for i := 0; i < len(root.Content); i += 2 {
+		has[root.Content[i].Value] = true
+	}
+	return has["apiVersion"] && has["kind"]
 }
 
 // undecodable finds the first bytes that are no text, for which the parser knows no place. UTF-16 is left to the parser.

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -22,6 +23,8 @@ type LoadOptions struct {
 	// Flags maps a key's path (or a section's shorthand, such as data) to the value of its flag. Only flags that were
 	// given belong here.
 	Flags map[string]string
+	// FlagNames maps a key's path to the flag that was typed for it, where that is not the key's own.
+	FlagNames map[string]string
 	// Kept is what [Config.Kept] said when the data directory was last run, and KeptName the file that says so. All other sources
 	// are stronger.
 	Kept     map[string]string
@@ -68,7 +71,7 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 		l.readFile(file)
 	}
 	l.readEnviron(environ, envPrefix, SourceEnvironment)
-	l.readFlags(o.Flags)
+	l.readFlags(o.Flags, o.FlagNames)
 	l.readSecrets(&c)
 	resolve(&c, environ)
 	c.lookup = o.LookupHost
@@ -160,13 +163,13 @@ func (l *loader) readEnviron(environ map[string]string, prefix string, source So
 	}
 }
 
-func (l *loader) readFlags(flags map[string]string) {
+func (l *loader) readFlags(flags, names map[string]string) {
 	for _, path := range slices.Sorted(maps.Keys(flags)) {
 		full := path
 		if long, ok := shorthand[path]; ok {
 			full = long
 		}
-		name := flagNames[full]
+		name := cmp.Or(names[full], flagNames[full])
 		if name == "" {
 			name = "--" + path
 		}

@@ -417,3 +417,11 @@ func TestNamedArchiveIsKept(t *testing.T) {
 		}
 	}
 }
+
+// A manifest is named as what it is, in one line.
+func TestManifestIsNoConfiguration(t *testing.T) {
+	_, err := Load(LoadOptions{File: "kubernetes.yaml"})
+	if err == nil || !strings.Contains(err.Error(), "kubernetes.yaml:7:1: this is a Kubernetes manifest") || strings.Contains(err.Error(), "\n") {
+		t.Error(err)
+	}
+}

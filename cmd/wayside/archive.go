@@ -53,6 +53,9 @@ const bucketHere = "here"
 
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
+	for _, name := range []string{"service", "instance", "log-level", "log-format"} { // they matter to wayside run
+		_ = cmd.Flags().MarkHidden(name)
+	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
 	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+moment.Forms)
 	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment: as --from")
@@ -75,6 +78,7 @@ func (f *archiveFlags) bucketArg(cmd *cobra.Command, args []string) error {
 	if err := cmd.Flags().Set("archive", f.bucket); err != nil {
 		return err
 	}
+	f.config.archiveFlag = "--bucket"
 	return noArgs(cmd, args)
 }
 
@@ -348,6 +352,9 @@ func newArchiveCat() *cobra.Command {
 			var err error
 			if filter.Status, err = query.ParseStatuses(status); err != nil {
 				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
+			}
+			if err := checkPath(cmd, filter.Path); err != nil {
+				return err
 			}
 			b, err := f.open(ctx, cmd)
 			if err != nil {

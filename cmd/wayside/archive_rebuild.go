@@ -151,6 +151,9 @@ func (b *archiveBooks) compareRebuilt(ctx context.Context, o reader.RebuildOptio
 		var end func() error
 		s, end, err = openCopy(dir, slog.New(slog.DiscardHandler))
 		if errors.Is(err, datadir.ErrInUse) {
+			if info, runs := datadir.ReadInfo(dir); runs == nil {
+				return done, fmt.Errorf("%w: wayside runs on %s with pid %d; stop it, or give --into", datadir.ErrInUse, dir, info.PID)
+			}
 			return done, fmt.Errorf("%w; stop it, or give --into", err)
 		}
 		if err != nil {

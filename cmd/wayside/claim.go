@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
@@ -17,9 +19,18 @@ func (t *traffic) describe() datadir.Info {
 	now := t.now.Load()
 	return datadir.Info{
 		PID: os.Getpid(), Version: version, Started: t.started,
-		Listen: t.trafficLn.Addr().String(), Admin: "http://" + t.adminLn.Addr().String(),
+		Listen: t.trafficLn.Addr().String(), Admin: "http://" + reachable(t.adminLn.Addr()),
 		Upstream: now.Upstream, Archive: archiveURL(now), Epoch: t.spool.Epoch().String(),
 	}
+}
+
+// reachable is a listener's address as one on this machine connects to it: none connects to "all addresses".
+func reachable(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }
 
 // rewriteInfo brings run.json up to date if the data directory is this process's: other commands read the archive that it

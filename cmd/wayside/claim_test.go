@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -63,5 +64,18 @@ func TestClaimedLater(t *testing.T) {
 	}
 	if _, err := datadir.ReadInfo(dir); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReachable wants an address that can be opened, whatever is listened on.
+func TestReachable(t *testing.T) {
+	for listen, want := range map[string]string{"[::]:8091": "127.0.0.1:8091", "0.0.0.0:8091": "127.0.0.1:8091", "127.0.0.2:1": "127.0.0.2:1", "[::1]:1": "[::1]:1"} {
+		addr, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reachable(addr); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ func newCollect() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			outliveReaders()
+			nameProcess()
 			if err := harden(); err != nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more rights than it needs:", err)
 			}
@@ -56,6 +58,10 @@ func newCollect() *cobra.Command {
 	_ = cmd.Flags().MarkHidden("inherited")
 	return cmd
 }
+
+// nameProcess gives the process the name that its program has: one that was started from /proc/self/exe is "exe" otherwise. It
+// is for people; before harden, after which only root may write there.
+func nameProcess() { _ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) }
 
 // encodeConfig and decodeConfig hand the configuration in effect to the child, so that a file edited since cannot split
 // the two processes. gob, because it keeps the secrets that the text forms redact; the bytes go through a pipe.

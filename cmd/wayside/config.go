@@ -21,6 +21,7 @@ import (
 type configFlags struct {
 	file        string
 	values      map[string]*string // configuration key → flag value
+	archiveFlag string             // that stands for --archive, if one does
 	noCollector bool
 	lookUp      bool // resolve names where that shows that the upstream is wayside itself; for what serves, or says what would
 }
@@ -66,6 +67,9 @@ func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 		flags["collector.enabled"] = strconv.FormatBool(false)
 	}
 	o := configs.LoadOptions{File: f.file, Environ: os.Environ(), Flags: flags}
+	if f.archiveFlag != "" {
+		o.FlagNames = map[string]string{"archive.url": f.archiveFlag}
+	}
 	if f.lookUp {
 		o.LookupHost = lookUpSoon
 	}

@@ -113,6 +113,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newTop(), newTail(), newForget(), newHealth(), newReload(), newVerify(), newVersion())
+	addHelp(root)
 	addCompletions(root)
 	return root
 }

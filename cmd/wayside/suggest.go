@@ -25,7 +25,11 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return &usageError{fmt.Errorf("unknown command %q for %s%s", name, cmd.CommandPath(), didYouMean(name, names, "")), exampleOf(cmd)}
+	near := didYouMean(name, names, "")
+	if near == "" {
+		near = ": " + cmd.CommandPath() + " --help lists them"
+	}
+	return &usageError{fmt.Errorf("unknown command %q for %s%s", name, cmd.CommandPath(), near), exampleOf(cmd)}
 }
 
 func didYouMean(name string, candidates []string, prefix string) string {
@@ -79,6 +83,44 @@ func keyNamed(flag string) (configs.Key, bool) {
 	return configs.Key{}, false
 }
 
+// checkPath refuses what no path and no template is: all begin with a slash, but for * and what stands for others.
+func checkPath(cmd *cobra.Command, path string) error {
+	if path == "" || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "(") || path == "*" {
+		return nil
+	}
+	return &usageError{fmt.Errorf("--path %q: paths begin with /", path), exampleOf(cmd)}
+}
+
+// addHelp makes the help and completion commands, and has them refuse what is not there, which cobra's answer as if nothing was asked.
+func addHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.RunE = func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err == nil && len(rest) == 0 {
+					return about.Help()
+				}
+				if about == nil || err != nil {
+					about, rest = root, args
+				}
+				return unknownCommand(about, rest[0])
+			}
+		case "completion":
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.Example = "wayside completion bash"
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return unknownCommand(cmd, args[0])
+				}
+				return cmd.Help()
+			}
+		}
+	}
+}
+
 // flagValues are what flags of these names take, wherever they are.
 var flagValues = map[string][]string{
 	"output": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "json", "text"},
@@ -123,6 +165,9 @@ func (d duration) Type() string { return "duration" }
 func (d duration) Set(text string) (err error) {
 	if *d.Duration, err = moment.Duration(text); err != nil {
 		return errors.New("write a number with a unit, such as 500ms, 30s, 15m or 3d")
+	}
+	if *d.Duration < 0 {
+		return errors.New("must not be negative")
 	}
 	return nil
 }

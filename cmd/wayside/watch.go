@@ -110,6 +110,9 @@ func newTail() *cobra.Command {
 			if _, err := query.ParseStatuses(f.status); err != nil {
 				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
 			}
+			if err := checkPath(cmd, f.path); err != nil {
+				return err
+			}
 			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer cancel()
 			return f.run(ctx, cmd)

@@ -187,6 +187,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	}
 	defer ch.close()
 	cmd := exec.Command("/proc/self/exe", s.opt.Args...) //nolint:gosec // the running binary itself
+	cmd.Args[0] = os.Args[0]                             // for whoever looks at the list of processes
 	out := &output{to: s.opt.Stderr}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, s.opt.StopTimeout
 	cmd.ExtraFiles, cmd.Env = ch.theirs, s.opt.Env

@@ -24,7 +24,7 @@ func (h *History) Answer(path, ifNoneMatch, acceptEncoding string) Reply {
 	if path == "/snapshot" {
 		s := h.Latest()
 		if s == nil {
-			r := fail(http.StatusServiceUnavailable, "no snapshot yet: the collector has not published one")
+			r := fail(http.StatusServiceUnavailable, "no snapshot yet: the books process has not published one")
 			r.Fields = append(r.Fields, [2]string{"Retry-After", "1"})
 			return r
 		}

@@ -1,0 +1,59 @@
+package e2e
+
+import (
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNewcomer does what somebody does in the first minutes, and wants words that help.
+func TestNewcomer(t *testing.T) {
+	w, log := newWayside(t, origin(t))
+	start(t, w)
+	send(t, w, 24, 200)
+	if _, err := w.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := archiveCommand(t, w, nil, "job", "archive", "--data", w.DataDir)
+	if code != 0 || !strings.Contains(out, "archive: 0 objects, 0 rows, 0 bytes") ||
+		!strings.Contains(errs, "24 events are younger than archive.after (1h); --all archives them too") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	code, _, errs = archiveCommand(t, w, nil, "archive", "rebuild", "--data", w.DataDir)
+	if code != 75 || !strings.Contains(errs, "wayside runs on "+w.DataDir+" with pid "+strconv.Itoa(w.PID())) {
+		t.Errorf("exit %d\n%s", code, errs)
+	}
+	code, out, errs = archiveCommand(t, w, nil, "job", "archive", "--all", "--data", w.DataDir)
+	if code != 0 || !strings.Contains(out, "archive: 1 object, 24 rows, ") || strings.Contains(errs, "younger") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	name, err := exec.Command("ps", "-o", "comm=,args=", "-p", strconv.Itoa(w.BooksPID())).Output() //nolint:gosec // a number
+	if err != nil || !strings.HasPrefix(string(name), filepath.Base(w.Binary)[:min(15, len(filepath.Base(w.Binary)))]) || !strings.Contains(string(name), w.Binary+" collect") {
+		t.Errorf("the books process is called %q, %v", name, err)
+	}
+	if err := w.Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if text := log.String(); strings.Contains(text, "EOF") || strings.Contains(text, `"level":"WARN"`) {
+		t.Errorf("a run without trouble:\n%s", text)
+	}
+}
+
+// TestUpstreamAway: an upstream that is not there is told at the start and by /readyz?verbose, and holds up nothing.
+func TestUpstreamAway(t *testing.T) {
+	address, err := FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, log := newWayside(t, "http://"+address)
+	start(t, w)
+	eventually(t, "the log and /readyz?verbose say so", func() bool {
+		ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
+		return err == nil && strings.Contains(string(ready), "[!] upstream: ") && strings.Contains(string(ready), "connection refused; no success since ") &&
+			strings.HasSuffix(string(ready), "ok\n") && strings.Contains(log.String(), "the upstream cannot be reached")
+	})
+}

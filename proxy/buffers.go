@@ -22,3 +22,13 @@ func boundBuffers(network, _ string, raw syscall.RawConn) error {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMax) // Linux 3.12; without it there are larger buffers
 	})
 }
+
+// unsentBytes reports whether the kernel has bytes that it could not send yet, because the client does not take them.
+func (c *clientConn) unsentBytes() bool {
+	if c.raw == nil {
+		return false
+	}
+	unsent := 0
+	_ = c.raw.Control(func(fd uintptr) { unsent, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQNSD) })
+	return unsent > 0
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -39,17 +40,21 @@ type clientConn struct {
 	headerBy int64         // deadline of the request header being read
 	lingerBy int64         // deadline of a lingering close
 	reset    bool          // closed with a reset, so that the client can tell that the body is cut short
+	late     atomic.Bool   // the client has let a write, or the time between requests, run out
 
-	addr     netip.Addr // the peer's, invalid if it has none
-	key      netip.Addr // that the connection is counted under
-	account  *account   // that its connections are counted in; nil: none
-	admitted bool       // guarded by Proxy.mu
-	held     int64      // bytes that are counted, see hold
-	reading  patience   // with the client as it sends
-	writing  patience   // and as it receives
-	gaveWay  atomic.Bool
-	quiet    time.Time // likewise: since when a shutdown finds it between requests
-	pace     pace      // of the request's body; belongs to whoever reads it
+	addr      netip.Addr  // the peer's, invalid if it has none
+	key       netip.Addr  // that the connection is counted under
+	account   *account    // that its connections are counted in; nil: none
+	admitted  bool        // guarded by Proxy.mu
+	displaced bool        // guarded by Proxy.mu
+	held      int64       // bytes that are counted, see hold
+	reading   patience    // with the client as it sends
+	writing   patience    // and as it receives
+	answered  atomic.Bool // it has had a response
+	accepted  time.Time   // when
+	gaveWay   atomic.Bool
+	quiet     time.Time // likewise: since when a shutdown finds it between requests
+	pace      pace      // of the request's body; belongs to whoever reads it
 
 	raw       syscall.RawConn
 	fd        int                          // its descriptor's number, -1 if none; only to be looked at, see watch.go
@@ -74,7 +79,7 @@ type clientConn struct {
 
 // newClientConn wraps conn. It registers nothing: the listener does.
 func newClientConn(p *lane, conn net.Conn) *clientConn {
-	c := &clientConn{Conn: conn, root: p.Proxy}
+	c := &clientConn{Conn: conn, root: p.Proxy, accepted: time.Now()}
 	c.limits.conn = conn
 	c.x.c = c
 	c.x.stream.arm = c.x.flushAndArm
@@ -169,6 +174,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		}
 	}
 	if err != nil {
+		c.late.Store(ph == phaseIdle && isTimeout(err))
 		c.failed.Store(true)
 	}
 	return n, err
@@ -176,6 +182,9 @@ func (c *clientConn) Read(b []byte) (int, error) {
 
 // readPatiently counts how long the client lets the proxy wait.
 func (c *clientConn) readPatiently(b []byte) (int, error) {
+	if c.gaveWay.Load() {
+		return 0, os.ErrDeadlineExceeded // it came to itself again, too late
+	}
 	now := &c.root.sweeper.now
 	c.reading.begin(now.Load())
 	n, err := c.Conn.Read(b)
@@ -212,12 +221,18 @@ func (c *clientConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	c.writing.end(c.p.sweeper.now.Load(), n)
 	if err != nil {
-		c.failed.Store(true)
+		c.writeFailed(err)
 	}
 	return n, err
 }
 
-// Close closes the connection whatever its phase.
+func (c *clientConn) writeFailed(err error) {
+	c.late.Store(isTimeout(err))
+	c.failed.Store(true)
+}
+
+// Close closes the connection whatever its phase. What a client does not take goes with it: the kernel would keep it for minutes, and a
+// memory cgroup of version 2 counts it.
 func (c *clientConn) Close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
@@ -225,7 +240,7 @@ func (c *clientConn) Close() error {
 		c.root.sweeper.remove(&c.limits)
 		c.root.forget(c)
 		c.dropLogin()
-		if tcp, ok := c.Conn.(*net.TCPConn); ok && c.reset {
+		if tcp, ok := c.Conn.(*net.TCPConn); ok && (c.reset || (c.late.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
 			_ = tcp.SetLinger(0)
 		}
 		err = c.Conn.Close()

@@ -20,7 +20,7 @@ const (
 	turnedAwayMax = 256
 	// placeWait is how long such a connection waits for another to give way; it looks after each placePause.
 	placeWait  = time.Second
-	placePause = 50 * time.Millisecond
+	placePause = 20 * time.Millisecond
 	// headBytesFree is what each connection may hold without being counted: its header, as most are.
 	headBytesFree = clientReadBytes
 	// giveWayAfter is how long the proxy has to have waited for a client before it gives way, beyond the time in which its bytes
@@ -30,6 +30,12 @@ const (
 	// giveWayAtOnce and giveWayPause bound the work of looking for connections that give way.
 	giveWayAtOnce = 32
 	giveWayPause  = 10 * time.Millisecond
+	// firstByteWithin is the time after which a connection without a whole header can be displaced.
+	firstByteWithin = 100 * time.Millisecond
+	// smallShare is the part of all connections below which an address may displace those of others, and lookShare the part of the
+	// time that may go into looking for such. On a busy machine it seems to take longer than it does, hence lookPauseMax.
+	smallShare, lookShare = 16, 20
+	lookPauseMax          = 5 * giveWayPause
 	// tunnelShare is the part of all connections up to which upgrades are passed on: what is upgraded may be silent for long and does
 	// not give way.
 	tunnelShare = 2
@@ -40,6 +46,7 @@ const (
 // account is what the clients of one address use. An IPv6 /64 is one address.
 type account struct {
 	conns    int          // guarded by Proxy.mu
+	silent   int          // guarded by Proxy.mu; connections without any answer so far, or that the proxy waited for, when it looked last
 	upstream atomic.Int64 // connections to the upstream; changed under the pool's lock
 	held     atomic.Int64 // bytes
 }
@@ -55,11 +62,15 @@ func little(limit int64) int64 { return limit / 128 }
 
 // admission counts connections. Guarded by Proxy.mu.
 type admission struct {
-	conns    int // admitted and open
-	turned   int // waiting for a place, or being turned away
-	accounts map[netip.Addr]*account
-	looked   time.Time // when connections were last looked for that give way
-	warned   time.Time // of the last line of the log
+	conns        int // admitted and open
+	turned       int // waiting for a place, or being turned away
+	accounts     map[netip.Addr]*account
+	looked       time.Time     // when connections were last looked for that give way
+	listed       time.Time     // when displaceable was made
+	listing      time.Duration // how long that took
+	displaceable []debtor      // that are displaced next, the first first
+	leaving      int           // displaced, and not closed yet
+	warned       time.Time     // of the last line of the log
 }
 
 // admit counts a new connection, or says why it cannot be had.
@@ -75,11 +86,16 @@ func (p *Proxy) admit(c *clientConn) failure {
 	}
 	alone := c.key.IsValid() && !c.trusted
 	switch {
-	case o.MaxConns > 0 && a.conns >= o.MaxConns:
-		return failConns
-	case alone && o.MaxConnsPerAddress > 0 && used.conns >= o.MaxConnsPerAddress,
-		alone && o.MaxConns > 0 && !within(int64(used.conns), 1, int64(a.conns), int64(o.MaxConns)):
+	case alone && o.MaxConnsPerAddress > 0 && used.conns >= o.MaxConnsPerAddress:
 		return failAddressConns
+	case o.MaxConns > 0 && a.conns >= o.MaxConns:
+		if !p.displace(used, o.MaxConns) {
+			return failConns
+		}
+	case alone && o.MaxConns > 0 && used.conns >= o.MaxConns/smallShare/2 && !within(int64(used.conns), 1, int64(a.conns), int64(o.MaxConns)):
+		if !p.displace(used, o.MaxConns) {
+			return failAddressConns
+		}
 	}
 	if c.key.IsValid() {
 		if a.accounts == nil {
@@ -139,7 +155,8 @@ func (c *clientConn) turnAway(f failure) {
 		}
 	}()
 	p.mu.Lock()
-	full := p.admission.turned >= turnedAwayMax
+	of := p.admission.accounts[c.key]
+	full := p.admission.turned >= turnedAwayMax && (p.admission.turned >= 4*turnedAwayMax || of != nil && !p.small(of, c.p.o.MaxConns))
 	if !full {
 		p.admission.turned++
 	}
@@ -176,15 +193,14 @@ func (c *clientConn) turnAway(f failure) {
 // awaitPlace waits for the connections that give way to this one.
 func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
 	for end := time.Now().Add(placeWait); f != failNone && !p.closing.Load(); {
-		var of *account
-		if f == failAddressConns {
-			p.mu.Lock()
-			if used := p.admission.accounts[c.key]; used != nil && (c.p.o.MaxConns == 0 || int64(used.conns) > 2*little(int64(c.p.o.MaxConns))) {
-				of = used
-			}
-			p.mu.Unlock()
+		p.mu.Lock()
+		of := p.admission.accounts[c.key]
+		small := of == nil || p.small(of, c.p.o.MaxConns)
+		p.mu.Unlock()
+		if f == failConns {
+			of = nil
 		}
-		if !p.giveWay(of, false) || time.Now().After(end) {
+		if !small && !p.giveWay(of, false) || time.Now().After(end) { // a small one displaces others when it can
 			return f
 		}
 		time.Sleep(placePause)
@@ -196,11 +212,6 @@ func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
 // giveWay ends the connections that the proxy has waited for longest: of one address or, if that is nil, of all; if upstream is
 // set, only those whose request is on its way to the upstream. It reports whether there were any, or have been a moment ago.
 func (p *Proxy) giveWay(of *account, upstream bool) bool {
-	type debtor struct {
-		c     *clientConn
-		conns int // of its address
-		owes  int64
-	}
 	now := p.sweeper.now.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,19 +225,17 @@ func (p *Proxy) giveWay(of *account, upstream bool) bool {
 		if of != nil && c.account != of || !c.admitted || ph == phaseTunnel || upstream && ph != phaseBody && c.login.Load() == nil {
 			continue
 		}
-		if owes := max(c.reading.owes(now), c.writing.owes(now)); owes >= giveWayAfter {
+		if owes := c.owes(now); owes >= giveWayAfter {
 			d := debtor{c: c, owes: owes}
 			if c.account != nil {
-				d.conns = c.account.conns
+				d.rank = c.account.conns
 			}
 			all = append(all, d)
 		}
 	}
-	slices.SortFunc(all, func(a, b debtor) int { return cmp.Or(cmp.Compare(b.conns, a.conns), cmp.Compare(b.owes, a.owes)) })
+	slices.SortFunc(all, func(a, b debtor) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.owes, a.owes)) })
 	for _, d := range all[:min(len(all), giveWayAtOnce)] {
-		d.c.gaveWay.Store(true)
-		d.c.limits.end()
-		p.metrics.own.failed[failGaveWay].Add(1)
+		p.endGivingWay(d.c)
 	}
 	return len(all) > 0
 }

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -164,5 +166,55 @@ func TestTunnelsLeavePlaces(t *testing.T) {
 	}
 	if resp, _ := b.dialFrom("127.0.0.3").get("/"); resp.StatusCode != 200 {
 		t.Error("another client:", resp.Status)
+	}
+}
+
+// However many addresses fill the places with silence, a client from another one finds a place.
+func TestSilentConnectionsAreDisplaced(t *testing.T) {
+	const most = 64
+	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = most })
+	b.responses = -1
+	kept := b.dialFrom("127.0.0.4")
+	for i := range most {
+		b.dialFrom(fmt.Sprintf("127.0.1.%d", 1+i/3))
+	}
+	for i := range 20 {
+		if resp, _ := b.dialFrom(fmt.Sprintf("127.0.2.%d", 1+i)).get("/"); resp.StatusCode != 200 {
+			t.Errorf("client %d: %s", i, resp.Status)
+		}
+		if resp, _ := kept.get("/"); resp.StatusCode != 200 {
+			t.Error("a client that is served:", resp.Status)
+		}
+	}
+	b.p.mu.Lock()
+	conns := b.p.admission.conns
+	b.p.mu.Unlock()
+	if conns > most || b.p.Metrics().Failures["gave_way"] == 0 {
+		t.Errorf("%d connections, %v", conns, b.p.Metrics().Failures)
+	}
+}
+
+// What a client does not take goes with its connection: the kernel keeps it for minutes otherwise, without any limit.
+func TestUnsentBytesGoWithTheConnection(t *testing.T) {
+	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) {
+		piece := make([]byte, 64<<10)
+		for range 1000 {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}), func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
+	b.responses = -1
+	c := b.dialFrom("127.0.0.2")
+	c.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+	closed := func() bool {
+		b.p.mu.Lock()
+		defer b.p.mu.Unlock()
+		return len(b.p.conns) == 0
+	}
+	until(t, "the connection comes", func() bool { return !closed() })
+	until(t, "it is closed", closed)
+	if _, err := io.Copy(io.Discard, c.conn); !errors.Is(err, syscall.ECONNRESET) {
+		t.Error("the client got all that was unsent:", err)
 	}
 }

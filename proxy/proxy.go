@@ -89,5 +89,9 @@ func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
 	delete(p.conns, c)
 	p.admission.leave(c)
+	if c.displaced {
+		c.displaced = false
+		p.admission.leaving--
+	}
 	p.mu.Unlock()
 }

@@ -101,6 +101,9 @@ func (x *exchange) pass(b []byte, chunked bool) bool {
 		}
 		return true
 	}
+	if x.c.gaveWay.Load() {
+		return false
+	}
 	x.begun = true
 	bufs := append(x.c.bufs[:0], x.in, b)
 	if chunked {
@@ -158,7 +161,7 @@ func (c *clientConn) writeAll(bufs net.Buffers) bool {
 	c.writing.end(c.p.sweeper.now.Load(), int(n))
 	clear(c.bufs[:])
 	if err != nil {
-		c.failed.Store(true)
+		c.writeFailed(err)
 		return false
 	}
 	return true

@@ -162,6 +162,7 @@ func (c *clientConn) serveRequests() {
 			c.finish()
 			return
 		}
+		c.answered.Store(true)
 		c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseIdle))
 	}
 }

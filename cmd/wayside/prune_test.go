@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestPruneTouchesOwnFilesOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := store.Open(store.Options{Dir: filepath.Join(t.TempDir(), "store"), QuarantineDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	s, err := store.Open(store.Options{Dir: filepath.Join(t.TempDir(), "store"), QuarantineDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

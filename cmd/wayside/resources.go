@@ -21,11 +21,14 @@ import (
 
 const (
 	// A client's connection takes up to this much: stack, reader and the buffers that are kept. The kernel's come on top.
-	clientConnBytes = 64 << 10
+	clientConnBytes = 60 << 10
 	// A connection to the upstream, with the kernel's buffer for a response that its client does not take.
 	upstreamConnBytes = 128 << 10
 	upstreamConnsMost = 4096
 	connsLeast        = 16
+	// What both processes need without connections; of little memory it is at most half. It is taken off before memory is divided among
+	// clients, because the connections of those that do not read cost twice as much as the usual ones.
+	withoutConnsBytes = 128 << 20
 	// connsShare, heldShare and trafficShare are the parts of all memory for either kind of connection, for buffers that are
 	// counted, and for the traffic process as a whole.
 	connsShare, heldShare, trafficShare = 4, 16, 2
@@ -97,7 +100,7 @@ func deriveLimits(cfg *configs.Config, r resources) {
 		p.UpstreamConnsMax = int(max(min(upstreamConnsMost, memory/upstreamConnBytes, left/4), connsLeast))
 	}
 	if p.ConnsMax == 0 { // an upgraded connection has one to the upstream besides the pool's
-		p.ConnsMax = int(max(min(memory/clientConnBytes, (left-int64(p.UpstreamConnsMax))/2), connsLeast))
+		p.ConnsMax = int(max(min((r.memory-min(withoutConnsBytes, r.memory/2))/connsShare/clientConnBytes, (left-int64(p.UpstreamConnsMax))/2), connsLeast))
 	}
 	if p.HeldBytesMax == 0 {
 		p.HeldBytesMax = configs.Bytes(max(r.memory/heldShare, 1<<20))

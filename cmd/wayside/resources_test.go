@@ -63,6 +63,15 @@ func TestDerivedLimits(t *testing.T) {
 			t.Errorf("%+v: %d bytes for the traffic process", r, aim)
 		}
 	}
+	small, large := configs.Default(), configs.Default()
+	deriveLimits(&small, resources{256 << 20, 4096})
+	if most := int64(small.Proxy.ConnsMax) * (4 * clientConnBytes); most > 128<<20 { // clients that do not read, with the kernel's buffers
+		t.Errorf("256 MiB: %d connections", small.Proxy.ConnsMax)
+	}
+	deriveLimits(&large, resources{24 << 30, 1 << 20})
+	if large.Proxy.ConnsMax < 98304 || large.Proxy.UpstreamConnsMax < 4096 {
+		t.Errorf("24 GiB: %d and %d connections", large.Proxy.ConnsMax, large.Proxy.UpstreamConnsMax)
+	}
 	cfg := configs.Default()
 	cfg.Proxy.ConnsMax, cfg.Proxy.UpstreamConnsMax, cfg.Proxy.HeldBytesMax = 5, 6, 7
 	if deriveLimits(&cfg, resources{256 << 20, 4096}); cfg.Proxy.ConnsMax != 5 || cfg.Proxy.UpstreamConnsMax != 6 || cfg.Proxy.HeldBytesMax != 7 {

@@ -14,7 +14,9 @@ import (
 var examples embed.FS
 
 // Examples returns the names that Example knows.
-func Examples() []string { return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes", "kubernetes-volume"} }
+func Examples() []string {
+	return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes", "kubernetes-volume"}
+}
 
 // Example returns the example file of that name, or nil if there is none. All but kubernetes, a manifest, are
 // configuration files.

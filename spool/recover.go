@@ -114,8 +114,8 @@ func (r *recovery) load() (err error) {
 	if r.known, err = r.loadQueues(); err != nil {
 		return err
 	}
-	pageOK := false
-	r.page, pageOK = readPage(e.dir, e.id)
+	page, pageOK := readPage(e.dir, e.id)
+	r.page = page
 	if r.known == nil {
 		r.known = &queue.State{}
 		if pageOK && r.page.committed != nil {

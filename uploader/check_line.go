@@ -60,11 +60,18 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		name, value string
 		max         int
 	}{
-		{"http_request_method", l.Method, escapedMax * event.MethodBytesMax}, {"server_address", l.Host, escapedMax * event.HostBytesMax},
-		{"url_path", l.Path, escapedMax * event.PathBytesMax}, {"upstream_address", l.Upstream, escapedMax * event.UpstreamBytesMax},
-		{"network_protocol_version", l.Protocol, escapedMax * event.ProtocolBytesMax}, {"client_address", l.Client, escapedMax * event.ClientBytesMax},
-		{"trace_id", l.TraceID, escapedMax * event.TraceIDBytesMax}, {"request_id", l.RequestID, escapedMax * event.RequestIDBytesMax}, {"error_type", l.ErrorType, event.ErrorTypeBytesMax},
-		{"row_host", row.Host, rowTextMax}, {"row_method", row.Method, rowTextMax}, {"url_template", row.Label, rowTextMax},
+		{"http_request_method", l.Method, escapedMax * event.MethodBytesMax},
+		{"server_address", l.Host, escapedMax * event.HostBytesMax},
+		{"url_path", l.Path, escapedMax * event.PathBytesMax},
+		{"upstream_address", l.Upstream, escapedMax * event.UpstreamBytesMax},
+		{"network_protocol_version", l.Protocol, escapedMax * event.ProtocolBytesMax},
+		{"client_address", l.Client, escapedMax * event.ClientBytesMax},
+		{"trace_id", l.TraceID, escapedMax * event.TraceIDBytesMax},
+		{"request_id", l.RequestID, escapedMax * event.RequestIDBytesMax},
+		{"error_type", l.ErrorType, event.ErrorTypeBytesMax},
+		{"row_host", row.Host, rowTextMax},
+		{"row_method", row.Method, rowTextMax},
+		{"url_template", row.Label, rowTextMax},
 	} {
 		if len(text.value) > text.max {
 			return damagedf("event %d: %s of %d bytes", l.Seq, text.name, len(text.value))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,7 +30,7 @@ func TestPruneTouchesOwnFilesOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := store.Open(store.Options{Dir: filepath.Join(t.TempDir(), "store"), QuarantineDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s, err := store.Open(store.Options{Dir: filepath.Join(t.TempDir(), "store"), QuarantineDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

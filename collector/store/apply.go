@@ -150,16 +150,6 @@ func (s *Store) applyLocked(b *Batch) error {
 	return nil
 }
 
-// oldestOf is the time of the oldest response, or began if that is earlier.
-func oldestOf(items []Item, began int64) int64 {
-	for i := range items {
-		if e := &items[i].Event; e.IsResponse() {
-			began = min(began, e.TimeMicros)
-		}
-	}
-	return began
-}
-
 // writeBatch writes what a batch changes in one transaction. The path state of a single event may not fit, because one look at a full
 // table can change all of it, and such an event cannot be divided: its path state goes first, by itself. Labels that were learnt
 // for an event that is then applied again, after a crash, are learnt already.

@@ -67,7 +67,9 @@ func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 	defer resp.Body.Close()
 	if resp.Header.Get("Content-Type") == "text/event-stream" {
 		begin := make([]byte, len(": wayside"))
-		_, err = io.ReadFull(resp.Body, begin)
+		if _, err := io.ReadFull(resp.Body, begin); err != nil {
+			t.Fatalf("%s: %v", request, err)
+		}
 		return resp.StatusCode, begin
 	}
 	answer, err := io.ReadAll(resp.Body)

@@ -122,7 +122,7 @@ func (b *builder) toolchain(root, version string) error {
 	// The go command fetches another version than the machine's like a module.
 	goroot, err := goEnv("GOROOT", "GOTOOLCHAIN=go"+version)
 	if err != nil {
-		return fmt.Errorf("Go %s: %w", version, err)
+		return fmt.Errorf("fetch Go %s: %w", version, err)
 	}
 	for from, to := range map[string]string{download: "/modules", goroot: "/usr/local/go"} {
 		if err := bind(from, filepath.Join(root, to)); err != nil {

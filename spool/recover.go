@@ -90,6 +90,9 @@ func (c *committer) recoverEpoch(dir string) (_ *epoch, err error) {
 	if err = refuseNewer(dir); err != nil {
 		return nil, err
 	}
+	if err = mayRead(dir); err != nil {
+		return nil, err
+	}
 	r := recovery{committer: c, e: e}
 	if err = r.load(); err != nil {
 		return nil, err
@@ -106,6 +109,21 @@ func (c *committer) recoverEpoch(dir string) (_ *epoch, err error) {
 		c.o.Logger.Info("recovered spool", "epoch", e.id, "batches", n, "recorded", e.recorded, "from_journal", fromJournal)
 	}
 	return e, nil
+}
+
+// mayRead looks whether this process may read what a folder holds. What it may not is not damaged: it waits until it was given back.
+func mayRead(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("recover spool: %w", err)
+	}
+	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
+		if err := unix.Faccessat(unix.AT_FDCWD, name, unix.R_OK, unix.AT_EACCESS); errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("recover spool: open %s as uid %d: %w; chown -R %d %s", name, os.Geteuid(), err, os.Geteuid(), dir)
+		}
+	}
+	return nil
 }
 
 // load reads queue files and ledger page, and takes over their figures.

@@ -119,3 +119,47 @@ func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 		t.Error(log.String())
 	}
 }
+
+// TestSpoolOfAnotherUserIsNotDamage: the same for a file of a dead process's spool, whichever it is.
+func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
+	t.Parallel()
+	const uid = 12348
+	w, log := newWayside(t, origin(t), "--no-collector")
+	asStranger(t, w, uid)
+	for _, pattern := range []string{"journal-*.seg", "queue*.db", "ledger"} {
+		start(t, w)
+		send(t, w, 50, 200)
+		folder := filepath.Join(w.DataDir, "spool", w.Info().Epoch)
+		w.Kill()
+		found, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, name := range found {
+			if err := errors.Join(os.Chown(name, 0, 0), os.Chmod(name, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	start(t, w)
+	eventually(t, "the log says why", func() bool {
+		said := log.String()
+		return strings.Count(said, "spool folder left alone for now") == 1+2+3 && strings.Contains(said, "permission denied; chown -R 12348")
+	})
+	if err := w.Stop(40 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(w.DataDir, "quarantine", "*")); len(aside) > 0 || strings.Contains(log.String(), "lost events to damage") {
+		t.Errorf("%q: %s", aside, log)
+	}
+	if err := filepath.WalkDir(filepath.Join(w.DataDir, "spool"), func(name string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(name, uid, uid))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.Args = w.Args[:len(w.Args)-1] // with a books process
+	start(t, w)
+	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 150 || a.DroppedTotal() != 0 || a.Quarantined != 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}

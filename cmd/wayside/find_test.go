@@ -17,8 +17,20 @@ func TestNotFoundSaysHow(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"top"}, {"tail"}, {"reload"}, {"health"}, {"verify"}, {"job", "report"}, {"job", "archive"}, {"forget", "/a", "--yes"}, {"collect"},
-		{"archive", "ls"}, {"archive", "verify"}, {"archive", "cat"}, {"archive", "rebuild"}, {"archive", "serve"},
+		{"top"},
+		{"tail"},
+		{"reload"},
+		{"health"},
+		{"verify"},
+		{"job", "report"},
+		{"job", "archive"},
+		{"forget", "/a", "--yes"},
+		{"collect"},
+		{"archive", "ls"},
+		{"archive", "verify"},
+		{"archive", "cat"},
+		{"archive", "rebuild"},
+		{"archive", "serve"},
 	} {
 		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1") // where nothing answers
 		said := command(t, exitFailure, append(args, "--data", none)...)

@@ -33,9 +33,16 @@ func TestRootLooksAtAStoppedService(t *testing.T) {
 		code int
 		args []string
 	}{
-		{0, []string{"archive", "ls"}}, {0, []string{"archive", "verify"}}, {0, []string{"archive", "rebuild"}}, {0, []string{"verify"}},
-		{78, []string{"job", "report"}}, {78, []string{"job", "archive"}}, {78, []string{"job", "clean"}}, {78, []string{"job", "prune"}},
-		{78, []string{"forget", "/a", "--dry-run"}}, {78, []string{"forget", "/a", "--yes"}},
+		{0, []string{"archive", "ls"}},
+		{0, []string{"archive", "verify"}},
+		{0, []string{"archive", "rebuild"}},
+		{0, []string{"verify"}},
+		{78, []string{"job", "report"}},
+		{78, []string{"job", "archive"}},
+		{78, []string{"job", "clean"}},
+		{78, []string{"job", "prune"}},
+		{78, []string{"forget", "/a", "--dry-run"}},
+		{78, []string{"forget", "/a", "--yes"}},
 	} {
 		code, said := command(t, w, c.args...)
 		if code != c.code || code != 0 && !strings.Contains(said, "sudo -u '#12345' wayside") {

@@ -169,7 +169,9 @@ func (e *epoch) closeFiles() error {
 	for _, q := range e.files {
 		errs = append(errs, q.Close())
 	}
-	e.files = nil
+	if len(errs) > 0 {
+		e.files = nil // an active epoch without files is looked at meanwhile
+	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
 		e.lock = nil
@@ -179,13 +181,13 @@ func (e *epoch) closeFiles() error {
 
 // createEpoch makes the queue and the journal of the active epoch, in its folder. When it fails, folder, lock and ledger stay as far
 // as there was room for them: what is dropped meanwhile is counted in a file then, and not only in memory.
-func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, err error) {
+func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, q *queue.File, err error) {
 	if err := openFolder(o, e); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	q, err := queue.Create(o.queue(), e.dir, 0, &queue.State{Version: queue.Version, Epoch: e.id})
+	q, err = queue.Create(o.queue(), e.dir, 0, &queue.State{Version: queue.Version, Epoch: e.id})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	j, err = journal.Create(journal.Options{
 		Dir: e.dir, Epoch: e.id, SegmentBytes: o.segmentBytes, Segments: o.Segments, OpenFile: o.OpenFile, Notify: notify,
@@ -198,8 +200,7 @@ func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, err e
 	if err != nil {
 		_ = q.Close()
 		_ = os.Remove(q.Name()) // gives its space back
-		return nil, err
+		return nil, nil, err
 	}
-	e.files = []*queue.File{q}
-	return j, nil
+	return j, q, nil
 }

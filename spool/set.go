@@ -14,6 +14,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/journal"
+	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
 // ackDelayMax is how long an acknowledgement alone waits for a commit to ride in.
@@ -82,7 +83,7 @@ func Open(o Options) (*Set, error) {
 
 // activate makes the active folder, or notes why it cannot. The caller holds sem, or nobody else knows the Set.
 func (c *committer) activate() {
-	j, err := createEpoch(&c.o, c.current, c.notify)
+	j, q, err := createEpoch(&c.o, c.current, c.notify)
 	if c.current.counters.attached() {
 		c.dropTally()
 	}
@@ -93,6 +94,9 @@ func (c *committer) activate() {
 		}
 		return
 	}
+	c.mu.Lock()
+	c.current.files = []*queue.File{q}
+	c.mu.Unlock()
 	if c.setDegraded("") != "" {
 		c.o.Logger.Info("spool available again")
 	}

@@ -48,7 +48,7 @@ func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
 	epoch := s.Epoch()
 	abandon(t, s)
 	wantWaiting(t, &o, epoch)
-	for range 2 {
+	for life := range 2 {
 		s = openSet(t, o)
 		inMemory := 0
 		for i := range s.epochs[0].index {
@@ -57,6 +57,9 @@ func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
 			}
 		}
 		if inMemory == 0 {
+			if life > 0 { // bbolt chooses pages at random: what was acknowledged may have left room for all of it
+				break
+			}
 			t.Fatal("all of the journal found room in the queue")
 		}
 		// The pages of what is acknowledged take the figures.

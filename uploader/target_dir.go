@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 const (
@@ -243,7 +245,7 @@ func writeSynced(name string, content io.Reader) error {
 		_ = os.Remove(temp) // gives space back on a full disk; the error above is what counts
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return disk.SyncDir(filepath.Dir(name))
 }
 
 // mkdirSynced makes a directory with its parents and makes each new name durable in the folder that holds it.
@@ -263,19 +265,7 @@ func mkdirSynced(dir string) error {
 	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return disk.SyncDir(parent)
 }
 
 // dirHint adds what the operator can do about a directory that cannot be used.

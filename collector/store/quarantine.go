@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // Quarantine sets records aside that cannot be applied: raw goes into a file in QuarantineDir, and the watermark moves to
@@ -96,13 +97,5 @@ func writeFileSynced(name string, body []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err //nolint:wrapcheck // names the folder
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return disk.SyncDir(filepath.Dir(name))
 }

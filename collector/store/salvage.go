@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // Before a damaged store is set aside, what of it can be shown to be right is copied to a new one, under its original
@@ -62,7 +63,7 @@ func finishSalvage(o *Options) error {
 func takeSalvaged(o *Options) error {
 	err := os.Rename(filepath.Join(salvageDir(o), "store"), o.Dir)
 	if err == nil {
-		err = errors.Join(syncDir(filepath.Dir(o.Dir)), os.RemoveAll(salvageDir(o)))
+		err = errors.Join(disk.SyncDir(filepath.Dir(o.Dir)), os.RemoveAll(salvageDir(o)))
 	}
 	if err != nil {
 		return fmt.Errorf("%w: put the salvaged store in place: %w", ErrUnavailable, err)

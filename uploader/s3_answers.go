@@ -3,8 +3,10 @@ package uploader
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"unicode"
@@ -26,7 +28,7 @@ const hintNotFound = "check AWS_ACCESS_KEY_ID, endpoint=, the bucket and path_st
 func (t s3Only) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
-		if text := err.Error(); strings.Contains(text, "malformed") {
+		if r.Context().Err() == nil && notHTTP(err) {
 			err = &foreignError{r.URL.Scheme + "://" + r.URL.Host + " does not speak HTTP", "check endpoint="}
 		}
 		return nil, err
@@ -92,6 +94,14 @@ func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 func isHTML(begin []byte) bool {
 	begin = bytes.ToLower(begin)
 	return bytes.HasPrefix(begin, []byte("<!doctype")) || bytes.HasPrefix(begin, []byte("<html"))
+}
+
+// notHTTP says whether an error of net/http means that the other side does not speak HTTP. What speaks first, as SSH does, may be met
+// before the request is written (readLoopPeekFailLocked, for which net/http has no exported error), while it is being written (the transport
+// closes the connection under the writer) or after.
+func notHTTP(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "malformed") || strings.Contains(text, "readLoopPeekFailLocked") || errors.Is(err, net.ErrClosed)
 }
 
 // printable is text from elsewhere as it may be written into a log: one line without control characters, at most limit bytes and

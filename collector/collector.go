@@ -8,9 +8,9 @@
 //
 // # When something fails
 //
-// Errors are sorted by whose fault they are. A source that is away, a store that cannot write ([store.ErrUnavailable]) and a
-// disk beyond its limits are nobody's fault that dropping events would mend: the step is undone, labels included, and tried
-// again later for as long as it takes, while the spool fills. A batch that fails for its own sake (a malformed record, a
+// Errors are sorted by whose fault they are. A source that is away, or of a newer version, a store that cannot write
+// ([store.ErrUnavailable]) and a disk beyond its limits cannot be fixed by dropping events: the step is undone, labels included,
+// and tried again later for as long as it takes, while the spool fills. A batch that fails for its own sake (a malformed record, a
 // panic) three times is taken apart until what fails is isolated; that part goes to quarantine, bytes and reason, is counted
 // there, and draining goes on. No event is discarded anywhere in this package.
 //

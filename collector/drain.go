@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,10 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 				d.Skipped++
 				continue
 			}
-			c.add(seq, record)
+			if err := c.add(seq, record); err != nil {
+				err = fmt.Errorf("%w: event %d of epoch %s: %w; run both processes in one version", ErrSource, seq, d.Epoch, err)
+				return cmp.Or(c.applyItems(ctx, d), err)
+			}
 			if len(c.items) < c.o.ApplyEventsMax {
 				continue
 			}
@@ -96,14 +100,12 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 		}
 		d.LastSeq = b.LastSeq
 	}
-	if len(c.items) > 0 {
-		return c.applyItems(ctx, d)
-	}
-	return nil
+	return c.applyItems(ctx, d)
 }
 
-// add decodes a record into the next item. A record that cannot be decoded leaves the event's kind 0.
-func (c *Collector) add(seq uint64, record []byte) {
+// add decodes a record into the next item. A record that cannot be decoded leaves the event's kind 0. One of a newer version is an
+// error, and no item: nothing is wrong with it. The spool of this version hands out none, but that of a newer process does.
+func (c *Collector) add(seq uint64, record []byte) error {
 	if cap(c.items) > len(c.items) {
 		c.items = c.items[:len(c.items)+1]
 	} else {
@@ -111,9 +113,15 @@ func (c *Collector) add(seq uint64, record []byte) {
 	}
 	item := &c.items[len(c.items)-1]
 	item.Seq, item.Record = seq, record
-	if err := item.Event.Decode(record); err != nil {
+	err := item.Event.Decode(record)
+	if errors.Is(err, event.ErrVersion) {
+		c.items = c.items[:len(c.items)-1]
+		return err //nolint:wrapcheck // the caller names the event
+	}
+	if err != nil {
 		c.bad++
 	}
+	return nil
 }
 
 // run is a number of items of one epoch, in order.
@@ -124,8 +132,11 @@ type run struct {
 
 func (r run) lastSeq() uint64 { return r.items[len(r.items)-1].Seq }
 
-// applyItems applies the items collected so far, and empties the list.
+// applyItems applies the items collected so far, if any, and empties the list.
 func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
+	if len(c.items) == 0 {
+		return nil
+	}
 	if err := c.applyWithRetry(ctx, run{epoch: d.Epoch, items: c.items}, d); err != nil {
 		return err
 	}

@@ -41,6 +41,36 @@ func TestDrainAppliesAndAcknowledges(t *testing.T) {
 	}
 }
 
+// TestNewerEventsWait: events of a version that is not known are not quarantined. What comes before them is applied, and they come
+// again.
+func TestNewerEventsWait(t *testing.T) {
+	r := newRig(t, nil)
+	r.source.add(r.epoch, r.request("/a", 200), r.request("/b", 404))
+	r.source.add(r.epoch, r.request("/b", 200), r.request("/c", 200), r.request("/a", 200))
+	version := func(v byte) {
+		for seq, record := range r.source.epochs[0].batches[1].All() {
+			if seq == 4 {
+				record[0] = v
+			}
+		}
+	}
+	version(event.Version + 1)
+	for i := range 2 {
+		d, err := r.DrainOnce(t.Context())
+		if !errors.Is(err, ErrSource) || !errors.Is(err, event.ErrVersion) || d.Quarantined != 0 || d.Events != 3*(1-i) {
+			t.Fatalf("step %d: %+v, %v", i, d, err)
+		}
+	}
+	if totals, err := r.store.Totals(); err != nil || totals.Applied != 3 || totals.Quarantined != 0 {
+		t.Fatalf("%+v, %v", totals, err)
+	}
+	version(1) // as if this were the newer wayside
+	if d := r.drain(t); d.Events != 2 || d.LastSeq != 5 {
+		t.Fatalf("%+v", d)
+	}
+	r.checkBooks(t, 5)
+}
+
 // Events come again after a crash between Apply and Ack, in this process or the next; they are counted once.
 func TestReplayChangesNothing(t *testing.T) {
 	r := newRig(t, nil)

@@ -44,6 +44,7 @@ type epoch struct {
 	peekedAt       time.Time // … and when
 	flushed        uint64    // Peek hands out batches up to it without waiting
 	ackPending     bool      // an acknowledgement waits for a commit
+	newer          bool      // Peek met a record of a newer wayside: what is left waits for that one
 
 	// Owned by the committer (whoever holds Set.sem).
 	lock     *os.File

@@ -129,10 +129,11 @@ func (c *committer) undoExpire(e *epoch, q *queue.File, err error) error {
 	}
 }
 
-// tooOldLocked is the number of batches, from the oldest on, that are older than max and that nobody holds.
+// tooOldLocked is the number of batches, from the oldest on, that are older than max and that nobody holds. What waits for a newer
+// wayside is never too old.
 func (e *epoch) tooOldLocked(now time.Time, max time.Duration) (n int) {
 	held := now.Sub(e.peekedAt) < holdMax
-	for n < len(e.index) && n < expireBatchesMax && now.Sub(e.index[n].at) > max && (!held || e.index[n].First > e.peeked) {
+	for !e.newer && n < len(e.index) && n < expireBatchesMax && now.Sub(e.index[n].at) > max && (!held || e.index[n].First > e.peeked) {
 		n++
 	}
 	return n

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -10,9 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
@@ -65,6 +69,103 @@ func TestNewerFolderIsLeftAlone(t *testing.T) {
 			}
 			wantEvents(t, drain(t, s), want)
 		})
+	}
+}
+
+// TestNewerEventsAreLeftAlone: events of a newer version in a folder of this one are neither handed out, lost nor given up. The events
+// before them and other epochs go on; the figures have them as spooled, status and verify say so; and the newer wayside gets them.
+func TestNewerEventsAreLeftAlone(t *testing.T) {
+	o := testOptions(t.TempDir())
+	now := time.Now()
+	o.AgeMax, o.Now = time.Hour, func() time.Time { return now }
+	s := openSet(t, o)
+	want := map[id]uint64{}
+	for i := range 3 {
+		merge(want, appendN(t, s, 100*i, 100))
+		mustFlush(t, s)
+	}
+	merge(want, appendN(t, s, 300, 50))
+	abandon(t, s)
+	epoch, dir := s.Epoch(), s.current.dir
+	versionOfRecord(t, dir, epoch, 150, event.Version+1)
+
+	s = openSet(t, o)
+	for range 2 { // it is looked at once, and said once
+		before, after := map[id]uint64{}, appendN(t, s, 1000, 10)
+		for key, n := range want {
+			if key.seq <= 100 {
+				before[key] = n
+				delete(want, key)
+			}
+		}
+		merge(before, after)
+		mustFlush(t, s)
+		wantEvents(t, drain(t, s), before)
+	}
+	now = now.Add(o.AgeMax + holdMax)
+	if err := inStep(s, s.committer.expire); err != nil {
+		t.Fatal(err)
+	}
+	if l := checkLedgers(t, s)[0]; l.Epoch != epoch || l.Recorded != 350 || l.Spooled != 250 || len(l.Dropped) > 0 {
+		t.Fatalf("ledger %+v", l)
+	}
+	if st := s.Status(); st.NewerEpochs != 1 || st.QuarantinedFiles != 0 || st.PendingEvents != 250 {
+		t.Fatalf("status %+v", st)
+	}
+	if err := s.Retire(t.Context(), epoch); !errors.Is(err, ErrNotDrained) {
+		t.Fatal(err)
+	}
+	wantNewer := func(problems []string) {
+		t.Helper()
+		if len(problems) != 1 || !strings.Contains(problems[0], event.ErrVersion.Error()) {
+			t.Fatalf("verify says %q", problems)
+		}
+	}
+	online, err := s.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNewer(append(online[0].Problems, online[1].Problems...))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantNewer(verifyDir(t, o, nil))
+	versionOfRecord(t, dir, epoch, 150, 1) // as if this were the newer wayside
+	s = openSet(t, o)
+	wantEvents(t, drain(t, s), want)
+	if st := s.Status(); st.NewerEpochs != 0 {
+		t.Fatalf("status %+v", st)
+	}
+}
+
+// versionOfRecord sets the version of a record in the queue, and the checksum of its batch.
+func versionOfRecord(t *testing.T, dir string, epoch uuid.UUID, seq uint64, version byte) {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(dir, "queue.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	err = db.Update(func(tx *bolt.Tx) error {
+		batches := tx.Bucket([]byte("batches"))
+		return batches.ForEach(func(key, value []byte) error {
+			b, err := event.ParseBatch(value)
+			if err != nil || seq < b.FirstSeq || seq > b.LastSeq {
+				return err
+			}
+			builder := event.NewBatchBuilder(epoch)
+			for at, record := range b.All() {
+				record = bytes.Clone(record)
+				if at == seq {
+					record[0], found = version, true
+				}
+				err = errors.Join(err, builder.Add(at, record, event.IsResponseRecord(record)))
+			}
+			return errors.Join(err, batches.Put(bytes.Clone(key), builder.Bytes()))
+		})
+	})
+	if err := errors.Join(err, db.Close()); err != nil || !found {
+		t.Fatal(found, err)
 	}
 }
 

@@ -148,6 +148,7 @@ type Status struct {
 	PendingEvents    uint64        // records not acknowledged, journal included
 	OldestAge        time.Duration // age of the oldest committed batch that was not acknowledged
 	Epochs           int           // folders held, the active one included
+	NewerEpochs      int           // folders that wait for the newer wayside that wrote them, held or not
 	SegmentsInUse    int           // journal segments that are not free
 	SegmentsUsable   int           // journal segments that have not failed
 	Commits          uint64        // successful commits since Open

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 			if err != nil || len(batches) > 0 {
 				return batches, err
 			}
-			continue // all of them were damaged, or acknowledged meanwhile
+			continue // all of them were damaged, of a newer version, or acknowledged meanwhile
 		}
 		s.mu.Unlock()
 		if last {
@@ -59,7 +60,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 // readyLocked returns the epoch to read next, nil if nothing is committed, and how long to wait for more.
 func (s *Set) readyLocked(o PeekOptions) (*epoch, time.Duration) {
 	for _, e := range s.epochs {
-		if len(e.index) == 0 {
+		if len(e.index) == 0 || e.newer {
 			continue
 		}
 		if e.closed || e.index[0].First <= e.flushed {
@@ -91,7 +92,7 @@ func (e *epoch) chooseLocked(maxBytes int) []entry {
 	return append([]entry(nil), e.index[:n]...)
 }
 
-// load reads the values of entries. Damaged ones are set aside and counted.
+// load reads the values of entries. Damaged ones are set aside and counted; at one of a newer version it stops, and leaves the epoch.
 func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 	crash.Point("spool.peek.before")
 	out := make([]event.Batch, 0, len(chosen))
@@ -107,7 +108,13 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 		}
 		var b event.Batch
 		if err == nil && raw != nil {
-			b, err = event.ParseBatch(raw)
+			if b, err = event.ParseBatch(raw); err == nil {
+				err = b.CheckVersion()
+			}
+		}
+		if errors.Is(err, event.ErrVersion) {
+			s.leave(e, c, err)
+			break
 		}
 		if err == nil && raw != nil && b.Epoch == e.id && b.FirstSeq == c.First && b.LastSeq == c.Last {
 			out = append(out, b)
@@ -120,6 +127,19 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 	}
 	crash.Point("spool.peek.after")
 	return out, nil
+}
+
+// leave hands out nothing more of an epoch, until another process opens its folder: a newer wayside recorded it, and an older one was
+// started again. It stays in the ledgers, as spooled. Only what comes before the batch is applied: a watermark cannot leave a gap.
+func (s *Set) leave(e *epoch, c *entry, cause error) {
+	s.mu.Lock()
+	left := !e.newer
+	e.newer = true
+	s.mu.Unlock()
+	if left {
+		s.o.Logger.Error("a newer wayside recorded these events: they stay in the spool until that version is started again; all others are applied",
+			"epoch", e.id, "first_seq", c.First, "folder", e.dir, "cause", cause)
+	}
 }
 
 // lose takes a batch that cannot be read out of the index, keeps its bytes aside, and counts its responses as dropped.

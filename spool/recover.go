@@ -28,6 +28,8 @@ func (c *committer) removeRetired() {
 
 // recoverAll adopts the folders of dead processes. What cannot be taken now is kept in s.skipped. The caller holds sem.
 func (c *committer) recoverAll(dirs []string) {
+	newer := int64(0)
+	defer func() { c.newerFolders.Store(newer) }()
 	for _, dir := range dirs {
 		if dir == c.current.dir {
 			continue
@@ -41,6 +43,9 @@ func (c *committer) recoverAll(dirs []string) {
 			continue
 		case err != nil:
 			c.skipped = append(c.skipped, dir)
+			if errors.Is(err, queue.ErrNewer) {
+				newer++
+			}
 			if !c.warned[dir] {
 				c.warned[dir] = true
 				c.o.Logger.Warn("spool folder left alone for now", "folder", dir, "error", err)

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"sort"
@@ -84,7 +85,7 @@ func readable(at *entry) bool {
 	if err == nil && value != nil {
 		_, err = event.ParseBatch(value)
 	}
-	return err == nil && value != nil
+	return value != nil && (err == nil || errors.Is(err, event.ErrVersion))
 }
 
 // recoverBatch commits a batch from the journal, or keeps it in memory, and reports which.

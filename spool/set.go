@@ -43,6 +43,7 @@ type Set struct {
 	degraded    string
 
 	commits, commitErrors, fullCommits, unsynced, expired, foundLost atomic.Uint64
+	newerFolders                                                     atomic.Int64 // among committer.skipped
 }
 
 // Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: when the
@@ -57,6 +58,7 @@ type Set struct {
 //   - a ledger page: missing, damaged, older or newer than the queue's figures
 //   - an epoch fully acknowledged (waits for Retire); a .retired-* folder (removed)
 //   - a folder of a newer version of wayside, or that cannot be read now: left alone, looked at again later
+//   - events of a newer version in a folder of this one: left there, see [Set.leave]
 func Open(o Options) (*Set, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -272,8 +274,12 @@ func (s *Set) Status() Status {
 		Degraded: s.degraded, Epochs: len(s.epochs), Commits: s.commits.Load(), CommitErrors: s.commitErrors.Load(),
 		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.aside.count.Load(), Unsynced: s.unsynced.Load(), GivenUp: s.expired.Load(), FoundLost: s.foundLost.Load(),
 	}
+	st.NewerEpochs = int(s.newerFolders.Load())
 	var oldest time.Time
 	for _, e := range s.epochs {
+		if e.newer {
+			st.NewerEpochs++
+		}
 		for _, q := range e.files {
 			st.QueueBytes += q.Bytes()
 		}

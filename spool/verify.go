@@ -108,7 +108,7 @@ func verifyBatch(raw []byte, id uuid.UUID, key *entry) error {
 	if b.Epoch != id || b.FirstSeq != key.First || b.LastSeq != key.Last || records != key.Records || responses != key.Responses {
 		return fmt.Errorf("%w: the value is not what its key says", queue.ErrDamaged)
 	}
-	return nil
+	return b.CheckVersion()
 }
 
 // VerifyDir checks the spools below a folder that no process has open: journals, queues and ledgers. through are the
@@ -286,7 +286,7 @@ func (v *dirVerification) queue(dir string, id uuid.UUID, number int, held map[u
 				continue // acknowledged; will be removed with the next commit
 			}
 			err := (&entry{Batch: index[i], file: f}).verify(id)
-			b.readable = err == nil
+			b.readable = err == nil || errors.Is(err, event.ErrVersion)
 			held[index[i].First] = b
 			if err != nil {
 				v.queues.Problem("%s, events %d to %d: %v", queue.Name(dir, number), index[i].First, index[i].Last, err)

@@ -58,6 +58,7 @@ var (
 	descSetAside = prometheus.NewDesc("wayside_spool_quarantined_files_total", "Damaged files and values set aside.", nil, nil)
 	descGivenUp  = prometheus.NewDesc("wayside_spool_given_up_total", "Responses given up because they waited longer than spool.age_max, those that earlier processes left included.", nil, nil)
 	descUnsynced = prometheus.NewDesc("wayside_spool_unsynced_total", "With spool.sync: request, responses released although the fsync failed or took too long.", nil, nil)
+	descNewer    = prometheus.NewDesc("wayside_spool_newer_epochs", "Epochs in the spool that a newer wayside recorded, and that wait until that version is started again.", nil, nil)
 	descDegraded = prometheus.NewDesc("wayside_spool_degraded", "1 while events cannot be recorded or committed.", nil, nil)
 
 	descWrongTokens = prometheus.NewDesc("wayside_admin_wrong_tokens_total", "Requests to the admin and the probes listener that had a wrong token.", nil, nil)
@@ -139,6 +140,7 @@ func (m *trafficMetrics) spool(gauge, count func(*prometheus.Desc, float64, ...s
 	gauge(descQueue, float64(s.QueueBytes))
 	gauge(descSegments, float64(s.SegmentsInUse))
 	gauge(descDegraded, truth(s.Degraded != ""))
+	gauge(descNewer, float64(s.NewerEpochs))
 	count(descCommits, float64(s.Commits), "ok")
 	count(descCommits, float64(s.CommitErrors), "error")
 	count(descCommits, float64(s.FullCommits), "full")
@@ -206,7 +208,11 @@ func (t *traffic) checks() []admin.Check {
 			if s.Degraded != "" {
 				return false, s.Degraded + "; unrecorded responses are counted as dropped"
 			}
-			return true, fmt.Sprintf("%s waiting, %d bytes of queue", counted(s.PendingEvents, "event"), s.QueueBytes)
+			state := fmt.Sprintf("%s waiting, %d bytes of queue", counted(s.PendingEvents, "event"), s.QueueBytes)
+			if s.NewerEpochs > 0 {
+				return false, state + "; " + counted(s.NewerEpochs, "epoch") + " of a newer wayside: start that version again to have them in the books"
+			}
+			return true, state
 		}},
 		{Name: "books", State: func() (bool, string) {
 			if t.peer.away() {

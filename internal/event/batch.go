@@ -9,7 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// BatchVersion is the batch format that BatchBuilder writes.
+// BatchVersion is the batch format that BatchBuilder writes. A newer one needs a newer queue.Version as well: who does not know
+// the format cannot count what is in a batch, and must leave the whole folder alone.
 const BatchVersion = 1
 
 // Batch header, little endian: version (1), reserved (3), CRC32C of all that follows (4), epoch (16), first seq (8),
@@ -31,7 +32,16 @@ type Batch struct {
 	Records           uint32 // all records
 	Responses         uint32 // those that are not drop records
 
-	raw []byte
+	raw    []byte
+	newest byte // version of its newest record
+}
+
+// CheckVersion returns an error that wraps ErrVersion if a record of a parsed batch is of a newer format than this binary knows.
+func (b Batch) CheckVersion() error {
+	if b.newest > Version {
+		return fmt.Errorf("%w: record version %d, known up to %d", ErrVersion, b.newest, Version)
+	}
+	return nil
 }
 
 // Bytes is the encoded batch; it belongs to whoever gave the bytes to ParseBatch.
@@ -89,7 +99,8 @@ func ParseBatch(raw []byte) (Batch, error) {
 		return Batch{}, fmt.Errorf("%w: batch checksum", ErrMalformed)
 	}
 	b, _ := BatchHeader(raw)
-	return b, b.check()
+	err := b.check()
+	return b, err
 }
 
 // BatchHeader returns what the header of an encoded batch says, without looking at the rest or at the checksum; false if raw is too
@@ -109,8 +120,8 @@ func BatchHeader(raw []byte) (Batch, bool) {
 	return b, true
 }
 
-// check walks the frames and compares them with the header.
-func (b Batch) check() error {
+// check walks the frames, notes their newest version, and compares them with the header.
+func (b *Batch) check() error {
 	rest, seq, records := b.raw[batchHeaderBytes:], b.FirstSeq, uint32(0)
 	for len(rest) > 0 {
 		step, record, after, ok := frame(rest)
@@ -119,6 +130,7 @@ func (b Batch) check() error {
 		}
 		seq += step
 		records++
+		b.newest = max(b.newest, record[0])
 		rest = after
 	}
 	if records == 0 || records != b.Records || b.Responses > records || seq != b.LastSeq {

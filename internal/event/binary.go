@@ -8,7 +8,8 @@ import (
 )
 
 // Version is the newest record format. Encode writes it for events with a request id, and version 1 for those without, which are
-// the same in both. Decode reads every version.
+// the same in both. Decode reads every version. The first two bytes are version and kind in every version, and a record has at
+// least fixedBytes: so an older binary can count the records of a newer one, which it leaves in the spool ([Batch.CheckVersion]).
 const (
 	Version       = 2
 	versionPlain  = 1

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// newerBinary builds a wayside that writes event records of the next version.
+func newerBinary(t *testing.T) string {
+	t.Helper()
+	source, err := filepath.Abs(filepath.Join("..", "event", "binary.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := string(text)
+	for _, name := range []string{"Version       =", "versionWithID ="} {
+		if !strings.Contains(newer, name+" 2\n") {
+			t.Fatalf("%s has no %q", source, name)
+		}
+		newer = strings.Replace(newer, name+" 2\n", name+" 3\n", 1)
+	}
+	dir := t.TempDir()
+	replacement, overlay := filepath.Join(dir, "binary.go"), filepath.Join(dir, "overlay.json")
+	list, err := json.Marshal(map[string]any{"Replace": map[string]string{source: replacement}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{replacement: newer, overlay: string(list)} {
+		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary, err := Build(t.Context(), dir, "-overlay", overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// TestEventsSurviveARollback: what a newer wayside left in the spool waits for it while an older one runs, which records and applies its
+// own events, says what waits, and counts it. The newer one has all of them in the end, once.
+func TestEventsSurviveARollback(t *testing.T) {
+	t.Parallel()
+	if event.Version != 2 {
+		t.Fatal("newerBinary knows how to make version 3 of 2")
+	}
+	w, log := newWayside(t, origin(t))
+	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // these are of the newest version
+	older, newer := w.Binary, newerBinary(t)
+	w.Binary = newer
+	start(t, w)
+	signalBooks(t, w, syscall.SIGSTOP)
+	send(t, w, 300, 200)
+	books := w.BooksPID()
+	w.Kill()
+	if err := syscall.Kill(books, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+
+	w.Binary = older
+	start(t, w)
+	send(t, w, 50, 200)
+	eventually(t, "the older one applies its own events", func() bool {
+		a, err := w.Accounting(t.Context())
+		if err == nil {
+			err = a.Check()
+		}
+		return err == nil && a.Recorded == 350 && a.Applied == 50 && a.Spooled == 300 && a.Quarantined == 0 && a.DroppedTotal() == 0 && !a.Settled
+	})
+	ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
+	if err != nil || !strings.Contains(string(ready), "[!] spool: 300 events waiting") || !strings.Contains(string(ready), "1 epoch of a newer wayside") {
+		t.Errorf("%v\n%s", err, ready)
+	}
+	if n := metric(t, w, "wayside_spool_newer_epochs"); n != 1 {
+		t.Errorf("the metric says %d", n)
+	}
+	if err := w.Stop(ReadyTimeout); err != nil {
+		t.Errorf("the older one ends with %v", err)
+	}
+	if n := strings.Count(log.String(), "a newer wayside recorded these events"); n != 1 {
+		t.Errorf("the log says it %d times", n)
+	}
+	if code, said := command(t, w, "verify"); code != 1 || !strings.Contains(said, event.ErrVersion.Error()) {
+		t.Errorf("verify: %d\n%s", code, said)
+	}
+
+	w.Binary = newer
+	start(t, w)
+	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 350 || a.Recorded != 350 || a.Quarantined != 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}

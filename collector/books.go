@@ -5,34 +5,41 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/google/uuid"
-
 	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/accounting"
+	"github.com/wayside-proxy/wayside/spool"
 )
 
-// accountingTries is how often view reads without holding up the drain loop.
-const accountingTries = 3
-
-// view is the store at one moment.
-type view struct {
-	applied    map[uuid.UUID]uint64
-	totals     store.Totals
-	aggregated uint64
+// View reads the store's side of the accounting.
+func (c *Collector) View(ctx context.Context) (accounting.View, error) {
+	v, err := c.view(ctx)
+	if err != nil {
+		return v, fmt.Errorf("read the store's figures: %w", err)
+	}
+	for _, l := range c.o.Store.Ledgers() {
+		v.Ledgers = append(v.Ledgers, spool.Ledger{
+			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped, Closed: true,
+		})
+	}
+	return v, nil
 }
+
+// viewTries is how often view reads without holding up the drain loop.
+const viewTries = 3
 
 // view reads until nothing changed meanwhile; a store that is too busy for that is held still for once. One view is read at a
 // time: however many clients ask, the drain loop is held up once in a while and not for all of them.
-func (c *Collector) view(ctx context.Context) (view, error) {
+func (c *Collector) view(ctx context.Context) (accounting.View, error) {
 	select {
 	case c.viewing <- struct{}{}:
 		defer func() { <-c.viewing }()
 	case <-ctx.Done():
-		return view{}, ctx.Err() //nolint:wrapcheck // the caller's own
+		return accounting.View{}, ctx.Err() //nolint:wrapcheck // the caller's own
 	}
-	for range accountingTries {
+	for range viewTries {
 		v, err := c.read(ctx)
-		if err != nil || maps.Equal(c.o.Store.Watermarks(), v.applied) {
+		if err != nil || maps.Equal(c.o.Store.Watermarks(), v.Applied) {
 			return v, err
 		}
 	}
@@ -41,10 +48,10 @@ func (c *Collector) view(ctx context.Context) (view, error) {
 	return c.read(ctx)
 }
 
-func (c *Collector) read(ctx context.Context) (v view, err error) {
-	v.applied = c.o.Store.Watermarks()
-	v.totals, v.aggregated, err = c.o.Store.Account(ctx)
-	return v, err
+func (c *Collector) read(ctx context.Context) (accounting.View, error) {
+	applied := c.o.Store.Watermarks()
+	totals, aggregated, err := c.o.Store.Account(ctx)
+	return accounting.View{Applied: applied, Totals: accounting.Totals(totals), Aggregated: aggregated}, err
 }
 
 // Storage measures the data directory and counts what is in it.

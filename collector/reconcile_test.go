@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/internal/accounting"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -47,7 +47,7 @@ func TestStoreLostWithALedgerAndItsSpool(t *testing.T) {
 					}
 				}
 			}
-			life := func(appended int, wrap func(*spool.Set) spool.Source) api.Accounting {
+			life := func(appended int, wrap func(*spool.Set) spool.Source) accounting.Accounting {
 				t.Helper()
 				s := r.openSpool(t)
 				r.reopen(t, func(o *Options) { o.Source = wrap(s) })
@@ -69,7 +69,7 @@ func TestStoreLostWithALedgerAndItsSpool(t *testing.T) {
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
 				}
-				return api.Account(ledgers, view.Ledgers, view.Totals, view.Aggregated)
+				return accounting.Account(ledgers, &view)
 			}
 			plain := func(s *spool.Set) spool.Source { return s }
 			life(30, plain) // its spool goes with the next

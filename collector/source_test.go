@@ -13,10 +13,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/accounting"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -286,7 +286,7 @@ func (r *rig) rows(t testing.TB) map[string]uint64 {
 }
 
 // accounting joins the store's side with the spools', as the traffic process does.
-func (r *rig) accounting(t testing.TB) api.Accounting {
+func (r *rig) accounting(t testing.TB) accounting.Accounting {
 	t.Helper()
 	view, err := r.View(t.Context())
 	if err != nil {
@@ -296,7 +296,7 @@ func (r *rig) accounting(t testing.TB) api.Accounting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return api.Account(active, view.Ledgers, view.Totals, view.Aggregated)
+	return accounting.Account(active, &view)
 }
 
 // checkBooks holds the accounting to what it promises, and to the number of responses that must be in it.

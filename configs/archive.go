@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // checkArchiveURL checks the form; what it names is checked with service and instance in place, see validator.archive.
@@ -178,4 +181,30 @@ func (a Archive) TargetURL() string {
 	}
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+// ArchiveURL is the address of the archive: [Archive.TargetURL] with the names of service and instance in the place of {service} and
+// {instance}, escaped as in keys, so that a name cannot leave its place.
+func (c *Config) ArchiveURL() string {
+	// Escaped once for the key and once more for the URL.
+	name := func(s string) string { return strings.ReplaceAll(string(catalogue.AppendName(nil, s)), "%", "%25") }
+	a := c.Archive
+	a.URL = strings.NewReplacer("{service}", name(c.Service), "{instance}", name(c.Instance)).Replace(a.URL)
+	return a.TargetURL()
+}
+
+// LocalArchive is the archive's directory, or empty if it is not on this machine.
+func (c *Config) LocalArchive() string {
+	if u, err := url.Parse(c.ArchiveURL()); err == nil && u.Scheme == "file" {
+		return u.Path
+	}
+	return ""
+}
+
+// ArchiveExpiry is how long objects stay in the archive; 0: for ever. wayside removes only those of a directory, a bucket has its lifecycle.
+func (c *Config) ArchiveExpiry() time.Duration {
+	if c.LocalArchive() == "" {
+		return 0
+	}
+	return c.Archive.Expire.Std()
 }

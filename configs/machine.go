@@ -57,18 +57,15 @@ func diskBytes(dir string) Bytes {
 // The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and what queue, marks and
 // tables begin with. At most half of the limit is kept for growth, so it is all needed twice.
 const (
-	storeBytesMin = 24 * MiB
-	growthFactor  = 2
-	// queueShare and queueBytesMin repeat how the queue is cut to a small limit: a segment is at most an eighth of it.
-	queueShare, segmentsInQueue = 4, 8
-	queueBytesMin               = MiB
+	storeBytesMin   = 24 * MiB
+	growthFactor    = 2
+	segmentsInQueue = 8 // a segment is at most an eighth of the queue
 )
 
 // dataBytesMin is the least data.bytes_max with which events get from the spool into the store.
 func (c *Config) dataBytesMin() Bytes {
 	journal := func(limit Bytes) Bytes {
-		queue := max(min(c.Spool.BytesMax, limit/queueShare), queueBytesMin)
-		return Bytes(c.Spool.Segments) * min(c.Spool.SegmentBytes, queue/segmentsInQueue)
+		return Bytes(c.Spool.Segments) * min(c.Spool.SegmentBytes, c.queueBytesWithin(limit)/segmentsInQueue)
 	}
 	least := growthFactor * storeBytesMin
 	for range 64 { // a larger limit means larger segments, up to spool.segment_bytes

@@ -26,6 +26,15 @@ const (
 // Std returns d as the standard library's type.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
+// OrOff translates 0, which means no limit in the configuration, into the negative duration that means it in the options of packages,
+// whose 0 is the default.
+func (d Duration) OrOff() time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d.Std()
+}
+
 // String returns the shortest form that ParseDuration reads back: 1h, not 1h0m0s.
 func (d Duration) String() string {
 	s := time.Duration(d).String()

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -120,5 +121,34 @@ func TestTargetURL(t *testing.T) {
 		if got := a.TargetURL(); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+}
+
+func TestNamesInTheArchiveURL(t *testing.T) {
+	c := Config{Service: "shop_a", Instance: "pod-0"}
+	for url, want := range map[string]string{
+		"s3://bkt/books":                      "s3://bkt/books",
+		"s3://bkt/{service}/{instance}":       "s3://bkt/shop%255Fa/pod-0",
+		"s3://bkt/x-{service}?region=eu-we-1": "s3://bkt/x-shop%255Fa?region=eu-we-1",
+	} {
+		if c.Archive.URL = url; c.ArchiveURL() != want {
+			t.Errorf("%s becomes %s, want %s", url, c.ArchiveURL(), want)
+		}
+	}
+	for _, url := range []string{"s3://bkt/{pod}", "s3://bkt/{service", "s3://bkt/}"} {
+		if checkArchiveURL(url) == "" {
+			t.Errorf("%s is accepted", url)
+		}
+	}
+	c = Config{Service: "a/b", Archive: Archive{URL: "s3://bkt/{service}"}}
+	if got := c.ArchiveURL(); got != "s3://bkt/a%252Fb" {
+		t.Errorf("a name leaves its place: %s", got)
+	}
+	c.Archive = Archive{URL: "file:///srv/{service}", Expire: Hour}
+	if c.LocalArchive() != "/srv/a%2Fb" || c.ArchiveExpiry() != time.Hour {
+		t.Errorf("%s, %v", c.LocalArchive(), c.ArchiveExpiry())
+	}
+	if c.Archive.URL = "s3://bkt/{service}"; c.LocalArchive() != "" || c.ArchiveExpiry() != 0 {
+		t.Errorf("%s, %v", c.LocalArchive(), c.ArchiveExpiry())
 	}
 }

@@ -150,7 +150,7 @@ func (u *Uploader) holdingsOf(ctx context.Context, at epochHour) ([]*held, error
 	if objects, known := u.holdings.listed[at]; known {
 		return objects, nil
 	}
-	prefix := HourPrefix(at.hour) + string(appendName(nil, u.o.Service)) + "_" + string(appendName(nil, u.o.Instance)) + "_" + at.epoch.String() + "_"
+	prefix := HourPrefix(at.hour) + string(catalogue.AppendName(nil, u.o.Service)) + "_" + string(catalogue.AppendName(nil, u.o.Instance)) + "_" + at.epoch.String() + "_"
 	ctx, s := u.attend(ctx)
 	var objects []*held
 	err := u.o.Target.List(ctx, prefix, func(o ObjectInfo) error {

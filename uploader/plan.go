@@ -16,10 +16,6 @@ import (
 // then or is wrong now, and waiting for that time could take years.
 const futureTolerance = time.Hour
 
-// nameBytesMax bounds an escaped service or instance name in a key, so that the file name stays below 255 bytes together
-// with the epoch (36), two sequence numbers (40), separators and the longest suffix.
-const nameBytesMax = 72
-
 // planBlocksMax bounds the blocks of one plan, which the store marks in one transaction. Only where blocks are tiny, at a
 // few events a second, is it reached before the object's size.
 const planBlocksMax = 2048
@@ -86,8 +82,8 @@ func (pl *planner) plan(b *catalogue.Pending, now time.Time) *catalogue.Plan {
 // key names the object. The first sequence number alone makes it unique within hour and epoch: no number is in two plans.
 func (pl *planner) key(p *catalogue.Plan) string {
 	k := []byte(HourPrefix(p.Hour))
-	k = append(appendName(k, p.Service), '_')
-	k = append(appendName(k, p.Instance), '_')
+	k = append(catalogue.AppendName(k, p.Service), '_')
+	k = append(catalogue.AppendName(k, p.Instance), '_')
 	k = append(k, p.Epoch.String()...)
 	k = append(k, '_')
 	k = strconv.AppendUint(k, p.Runs[0].First, 10)
@@ -103,27 +99,6 @@ const EventsPrefix = "v1/dt="
 func HourPrefix(hour int64) string {
 	// "v1" must stay out of the layout: its 1 would become the month.
 	return "v1/" + time.Unix(hour*3600, 0).UTC().Format("dt=2006-01-02/hour=15/")
-}
-
-// appendName percent-encodes everything outside [A-Za-z0-9.-] and cuts behind nameBytesMax, never inside an escape.
-func appendName(dst []byte, name string) []byte {
-	end := len(dst) + nameBytesMax
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-':
-			if len(dst)+1 > end {
-				return dst
-			}
-			dst = append(dst, c)
-		default:
-			if len(dst)+3 > end {
-				return dst
-			}
-			dst = append(dst, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
-		}
-	}
-	return dst
 }
 
 // draft is a plan that is still taking blocks.

@@ -124,22 +124,6 @@ func TestEstimateLearnsAndStaysSane(t *testing.T) {
 	}
 }
 
-func TestNamesInKeys(t *testing.T) {
-	for _, c := range []struct{ name, want string }{
-		{"shop", "shop"},
-		{"a_b/c d", "a%5Fb%2Fc%20d"},
-		{"..", ".."},
-		{"größe", "gr%C3%B6%C3%9Fe"},
-		{strings.Repeat("x", 100), strings.Repeat("x", 72)},
-		{strings.Repeat("x", 71) + "/y", strings.Repeat("x", 71)},
-		{strings.Repeat("x", 70) + "/y", strings.Repeat("x", 70)},
-	} {
-		if got := string(appendName(nil, c.name)); got != c.want {
-			t.Errorf("%q becomes %q, want %q", c.name, got, c.want)
-		}
-	}
-}
-
 func TestRunsInMetadata(t *testing.T) {
 	runs := []catalogue.Run{{First: 1, Last: 5}, {First: 7, Last: 7}, {First: 1 << 63, Last: 1<<64 - 1}}
 	p := &catalogue.Plan{Runs: runs, Rows: 1, Lines: 2, FormatVersion: 1}

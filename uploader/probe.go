@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // An archive is not needed before the first schedule, an hour after the start, and a mistake in its settings would be found only
@@ -23,7 +24,7 @@ const probeInterval = time.Hour
 
 // probeKey has no suffix of an object's, so that nobody who reads an archive takes it for one.
 func (u *Uploader) probeKey() string {
-	return "v1/probe/" + string(appendName(nil, u.o.Service)) + "_" + string(appendName(nil, u.o.Instance))
+	return "v1/probe/" + string(catalogue.AppendName(nil, u.o.Service)) + "_" + string(catalogue.AppendName(nil, u.o.Instance))
 }
 
 // Probe tries whether the archive takes objects: one is written, read back and deleted. A target that does not let wayside delete,

@@ -65,24 +65,6 @@ type TargetOptions struct {
 	Logger    *slog.Logger      // default slog.Default()
 }
 
-// Placeholders that may stand in an archive URL, see [ExpandURL].
-const (
-	PlaceholderService  = "{service}"
-	PlaceholderInstance = "{instance}"
-)
-
-// ExpandURL puts the names of service and instance in the place of {service} and {instance}, escaped as in keys. The error
-// wraps [ErrTargetURL] for any other placeholder.
-func ExpandURL(rawURL, service, instance string) (string, error) {
-	// Escaped once for the key and once more for the URL.
-	name := func(s string) string { return strings.ReplaceAll(string(appendName(nil, s)), "%", "%25") }
-	out := strings.NewReplacer(PlaceholderService, name(service), PlaceholderInstance, name(instance)).Replace(rawURL)
-	if strings.ContainsAny(out, "{}") {
-		return "", fmt.Errorf("%w has a placeholder that is not %s or %s", ErrTargetURL, PlaceholderService, PlaceholderInstance)
-	}
-	return out, nil
-}
-
 // OpenTarget makes the target named by a URL: "file:///dir", a plain absolute or relative path, or
 // "s3://bucket/prefix?endpoint=&region=&path_style=". It checks the URL and does not contact the server; a directory is
 // made when the first object is written.

@@ -3,7 +3,6 @@ package uploader
 import (
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -52,30 +51,6 @@ func TestBucketInHostNameOrInPath(t *testing.T) {
 		if err := target.Put(t.Context(), "v1/a.ndjson.gz", strings.NewReader("x"), 1, nil); err == nil || asked != want {
 			t.Errorf("path_style=%s asks for %s, want %s", style, asked, want)
 		}
-	}
-}
-
-func TestExpandURL(t *testing.T) {
-	for url, want := range map[string]string{
-		"s3://bkt/books":                      "s3://bkt/books",
-		"s3://bkt/{service}/{instance}":       "s3://bkt/shop%255Fa/pod-0",
-		"s3://bkt/x-{service}?region=eu-we-1": "s3://bkt/x-shop%255Fa?region=eu-we-1",
-	} {
-		if got, err := ExpandURL(url, "shop_a", "pod-0"); err != nil || got != want {
-			t.Errorf("%s becomes %s, %v; want %s", url, got, err, want)
-		}
-	}
-	for _, url := range []string{"s3://bkt/{pod}", "s3://bkt/{service", "s3://bkt/}"} {
-		if _, err := ExpandURL(url, "a", "b"); !errors.Is(err, ErrTargetURL) {
-			t.Errorf("%s: %v", url, err)
-		}
-	}
-	expanded, err := ExpandURL("s3://bkt/{service}", "a/b", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if target, err := OpenTarget(t.Context(), expanded, TargetOptions{}); err != nil || target.String() != "s3://bkt/a%2Fb" {
-		t.Errorf("a name cannot leave its place: %v, %v", target, err)
 	}
 }
 

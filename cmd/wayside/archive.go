@@ -22,6 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/terminal"
@@ -157,7 +158,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	if err := f.settle(ctx, cmd, b); err != nil {
 		return nil, err
 	}
-	address := archiveURL(b.cfg)
+	address := b.cfg.ArchiveURL()
 	// A mistyped directory must not look like an empty archive. One that belongs to a data directory is made with the first
 	// object.
 	_, noStore := os.Stat(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir))
@@ -167,7 +168,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
 		}
 	}
-	o := targetOptions(b.cfg, newLogger(cmd.ErrOrStderr(), b.cfg.Log, "archive"))
+	o := targetOptions(b.cfg, logsink.Logger(cmd.ErrOrStderr(), b.cfg.Log.Level, b.cfg.Log.Format, "archive"))
 	if f.admin != "" {
 		o.DataDir = "" // that of the wayside which answers there is not known
 	}
@@ -299,9 +300,9 @@ func newArchiveVerify() *cobra.Command {
 					return err
 				}
 			}
-			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Targets: b.targets, Quick: quick, Progress: bar.step})
-			bar.end()
+			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
+			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Targets: b.targets, Quick: quick, Progress: bar.Step})
+			bar.End()
 			if err != nil {
 				return err
 			}
@@ -317,7 +318,7 @@ func newArchiveVerify() *cobra.Command {
 func printReport(cmd *cobra.Command, r *reader.Report, output string) error {
 	out := cmd.OutOrStdout()
 	if output == "json" {
-		if err := json.NewEncoder(safeJSON(out)).Encode(r); err != nil {
+		if err := json.NewEncoder(terminal.JSON(out)).Encode(r); err != nil {
 			return err
 		}
 	} else {
@@ -361,7 +362,7 @@ func newArchiveCat() *cobra.Command {
 				return err
 			}
 			filter.Range = b.span
-			done, err := reader.Cat(ctx, b.target, filter, safeJSON(cmd.OutOrStdout()), limit)
+			done, err := reader.Cat(ctx, b.target, filter, terminal.JSON(cmd.OutOrStdout()), limit)
 			if errors.Is(err, syscall.EPIPE) {
 				return nil // whoever reads has had enough
 			}

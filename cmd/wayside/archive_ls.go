@@ -56,22 +56,22 @@ func newArchiveLs() *cobra.Command {
 			}
 			if bucket {
 				l.Bucket = []reader.Object{}
-				bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-				defer bar.end()
+				bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
+				defer bar.End()
 				err = reader.List(ctx, b.target, b.span, func(o reader.Object) error {
 					l.Objects++
 					l.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
 					l.Bucket = append(l.Bucket, o)
-					bar.step(l.Objects, 0, fmt.Sprintf("%d objects, %s", l.Objects, o.Key))
+					bar.Step(l.Objects, 0, fmt.Sprintf("%d objects, %s", l.Objects, o.Key))
 					return nil
 				})
-				bar.end()
+				bar.End()
 				if err != nil {
 					return err
 				}
 			}
 			if output == "json" {
-				return json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(l)
+				return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(l)
 			}
 			return l.print(cmd)
 		},

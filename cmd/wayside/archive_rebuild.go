@@ -58,16 +58,16 @@ func newArchiveRebuild() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-			defer bar.end()
-			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.step}
+			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
+			defer bar.End()
+			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.Step}
 			var done rebuildDone
 			if into != "" {
 				done, err = b.rebuildInto(ctx, into, o)
 			} else {
 				done, err = b.compareRebuilt(ctx, o)
 			}
-			bar.end()
+			bar.End()
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ func newArchiveRebuild() *cobra.Command {
 func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 	out := cmd.OutOrStdout()
 	if output == "json" {
-		if err := json.NewEncoder(safeJSON(out)).Encode(d); err != nil {
+		if err := json.NewEncoder(terminal.JSON(out)).Encode(d); err != nil {
 			return err
 		}
 	} else {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -36,14 +37,14 @@ func newArchiveRestore() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bar := newProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-			copied, err := b.restore(ctx, into, reader.CopyOptions{Range: b.span, Service: service, Instance: instance, Progress: bar.step})
-			bar.end()
+			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
+			copied, err := b.restore(ctx, into, reader.CopyOptions{Range: b.span, Service: service, Instance: instance, Progress: bar.Step})
+			bar.End()
 			if err != nil {
 				return err
 			}
 			if output == "json" {
-				return errors.Join(json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(copied), unreadable(cmd, copied.Problems))
+				return errors.Join(json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(copied), unreadable(cmd, copied.Problems))
 			}
 			reportRepeated(cmd.OutOrStdout(), copied.Repeated)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %d bytes, %d rows in %d lines restored into %s\nlook at it: wayside archive serve --data %s\n",

@@ -20,10 +20,12 @@ import (
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/accounting"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -50,7 +52,7 @@ func newArchiveServe() *cobra.Command {
 }
 
 func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command) (err error) {
-	log := newLogger(cmd.ErrOrStderr(), cfg.Log, "serve")
+	log := logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "serve")
 	b, done, err := openReadOnly(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command)
 		Reload: func() (any, error) { return nil, errors.New("nothing to reload: this is wayside archive serve") },
 		Accounting: func(ctx context.Context) (any, error) {
 			view, err := b.collector.View(ctx)
-			return answer{Accounting: api.Account(nil, view.Ledgers, view.Totals, view.Aggregated), Books: "read only"}, err
+			return accounting.Answer{Accounting: accounting.Account(nil, &view), Books: "read only"}, err
 		},
 	})
 	front.SetBooks(dialer)
@@ -144,7 +146,7 @@ func openReadOnly(ctx context.Context, cfg *configs.Config, log *slog.Logger) (b
 	if err == nil {
 		b.collector, err = collector.New(collector.Options{
 			Source: nothing{}, Store: s, Labeler: labeler, SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), DataDir: cfg.Data.Dir,
-			ArchiveDir: localArchive(cfg), Logger: quiet,
+			ArchiveDir: cfg.LocalArchive(), Logger: quiet,
 		})
 	}
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,6 +25,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/secure"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -62,7 +62,7 @@ func openBooks(ctx context.Context, cfg *configs.Config, source collector.Source
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
 		Room: collector.Room(collector.Options{
-			DataDir: dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(), SpoolBytesMax: spoolBytesMax(cfg),
+			DataDir: dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(), SpoolBytesMax: cfg.SpoolBytesMax(),
 		}),
 	})
 	if err != nil {
@@ -90,8 +90,8 @@ func (b *books) build(ctx context.Context, source collector.Source) (err error) 
 		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
 		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
 		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
-		DataDir: cfg.Data.Dir, ArchiveDir: localArchive(cfg), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
-		SpoolBytesMax: spoolBytesMax(cfg), Logger: b.log,
+		DataDir: cfg.Data.Dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
+		SpoolBytesMax: cfg.SpoolBytesMax(), Logger: b.log,
 	})
 	return err
 }
@@ -112,43 +112,18 @@ func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
 	}
 	return uploader.New(uploader.Options{
 		Source: s, Catalogue: s, Target: target, Targets: uploader.NewTargets(target, targetOptions(cfg, log)), Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
-		After: orOff(cfg.Archive.After), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: orOff(cfg.Retention.Events),
+		After: cfg.Archive.After.OrOff(), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: cfg.Retention.Events.OrOff(),
 		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
-		Jobs: b.furtherJobs(), Memory: s, Expire: expiry(cfg), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
+		Jobs: b.furtherJobs(), Memory: s, Expire: cfg.ArchiveExpiry(), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
 	})
 }
 
 func openTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (uploader.Target, error) {
-	return uploader.OpenTarget(ctx, archiveURL(cfg), targetOptions(cfg, log))
-}
-
-// archiveURL is where the archive stands.
-func archiveURL(cfg *configs.Config) string {
-	a := cfg.Archive
-	if expanded, err := uploader.ExpandURL(a.URL, cfg.Service, cfg.Instance); err == nil {
-		a.URL = expanded
-	} // an unknown placeholder is refused by the configuration's check, and by OpenTarget
-	return a.TargetURL()
+	return uploader.OpenTarget(ctx, cfg.ArchiveURL(), targetOptions(cfg, log))
 }
 
 func targetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
 	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, DataDir: cfg.Data.Dir, Logger: log}
-}
-
-// expiry is how long objects stay: only a directory's are removed by wayside, a bucket's have its lifecycle.
-func expiry(cfg *configs.Config) time.Duration {
-	if localArchive(cfg) == "" {
-		return 0
-	}
-	return cfg.Archive.Expire.Std()
-}
-
-// localArchive is the archive's directory, or empty if it is not on this machine.
-func localArchive(cfg *configs.Config) string {
-	if u, err := url.Parse(archiveURL(cfg)); err == nil && u.Scheme == "file" {
-		return u.Path
-	}
-	return ""
 }
 
 // run keeps the books until the traffic process goes away, which ends listener, or ctx is done, in which case everything
@@ -277,7 +252,7 @@ func (b *books) handler() http.Handler {
 		reply(w, view, err)
 	})
 	mux.HandleFunc("GET "+pathStatus, func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, booksStatus{Drain: b.collector.Status().State, Archive: b.uploader.Status()}, nil)
+		reply(w, b.archiveStatus(), nil)
 	})
 	mux.HandleFunc("GET "+admin.PathPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /api/v1/jobs", asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.jobs(w, r) }))
@@ -322,10 +297,22 @@ func refuse(w http.ResponseWriter, err error) {
 	_, _ = w.Write(body) // a client that left is its own affair
 }
 
-// booksStatus is what /readyz?verbose of the traffic process shows of the books process.
-type booksStatus struct {
-	Drain   string          `json:"drain"`
-	Archive uploader.Status `json:"archive"`
+// archiveStatus is the archive's line in /readyz?verbose.
+type archiveStatus struct {
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+func (b *books) archiveStatus() archiveStatus {
+	s := b.uploader.Status()
+	if job := s.Archive; job.LastError != "" {
+		return archiveStatus{Detail: fmt.Sprintf("%s; failed %s, next try %s; nothing is deleted locally until it succeeds",
+			job.LastError, terminal.Counted(job.ConsecutiveFailures, "time"), job.NextTry.UTC().Format(time.RFC3339))}
+	}
+	if s.Unusable != "" {
+		return archiveStatus{Detail: "cannot be used: " + s.Unusable + "; events stay in the data directory until it can"}
+	}
+	return archiveStatus{true, s.Target + ", " + terminal.Counted(s.PendingEvents, "event") + " waiting"}
 }
 
 func reply(w http.ResponseWriter, v any, err error) {

@@ -20,7 +20,7 @@ func (t *traffic) describe() datadir.Info {
 	return datadir.Info{
 		PID: os.Getpid(), Version: version, Started: t.started,
 		Listen: t.trafficLn.Addr().String(), Admin: "http://" + reachable(t.adminLn.Addr()),
-		Upstream: now.Upstream, Archive: archiveURL(now), Epoch: t.spool.Epoch().String(),
+		Upstream: now.Upstream, Archive: now.ArchiveURL(), Epoch: t.spool.Epoch().String(),
 	}
 }
 

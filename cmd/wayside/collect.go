@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -21,8 +20,10 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/link"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/memlimit"
 	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/process"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -36,9 +37,9 @@ func newCollect() *cobra.Command {
 		Example: "wayside collect --data ./wayside-data",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			outliveReaders()
-			nameProcess()
-			if err := harden(); err != nil {
+			process.OutliveReaders()
+			process.SetName()
+			if err := process.Harden(); err != nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more rights than it needs:", err)
 			}
 			if inherited {
@@ -58,10 +59,6 @@ func newCollect() *cobra.Command {
 	_ = cmd.Flags().MarkHidden("inherited")
 	return cmd
 }
-
-// nameProcess gives the process the name that its program has: one that was started from /proc/self/exe is "exe" otherwise. It
-// is for people; before harden, after which only root may write there.
-func nameProcess() { _ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) }
 
 // encodeConfig and decodeConfig hand the configuration in effect to the child, so that a file edited since cannot split
 // the two processes. gob, because it keeps the secrets that the text forms redact; the bytes go through a pipe.
@@ -102,7 +99,7 @@ func collectInherited(ctx context.Context, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(logTo, cfg.Log, "collect")
+	log := logsink.Logger(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
 	lock, err := waitForLock(ctx, cfg.Data.Dir, log)
 	if err == nil {
 		err = errors.Join(keepBooks(ctx, cfg, log, spoolConn, relayConn), lock.Release())
@@ -117,8 +114,8 @@ func collectInherited(ctx context.Context, logTo io.Writer) error {
 // collectBeside is a separately started books process: it connects through the data directory, again and again while
 // wayside run is away, until it is told to stop.
 func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) error {
-	log, _, sink := unheldLogger(logTo, cfg.Log, "collect")
-	defer sink.Close(logGrace)
+	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
+	defer sink.Close(logsink.CloseWait)
 	// wayside run makes the directory: a mistyped --data must not look like one that nobody uses yet.
 	if _, err := os.Stat(cfg.Data.Dir); err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -202,7 +199,7 @@ func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spool
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	if err := beNice(cfg.Collector.Nice); err != nil {
+	if err := process.BeNice(cfg.Collector.Nice); err != nil {
 		log.Warn("the books process competes with traffic for the processor", "error", err)
 	}
 	if os.Getenv("GOGC") == "" {

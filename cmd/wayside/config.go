@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/process"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -82,7 +83,7 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	deriveLimits(cfg, availableResources())
+	cfg.DeriveLimits(process.Resources())
 	return cfg, checkParts(cfg)
 }
 

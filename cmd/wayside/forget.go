@@ -19,6 +19,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
@@ -99,14 +100,14 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 		return err
 	}
 	if f.output == "json" {
-		return json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(found)
+		return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
 	}
 	return printForgotten(cmd.OutOrStdout(), found, f.count)
 }
 
 // sure asks whoever sits at the terminal.
 func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *forgetAnswer) (bool, error) {
-	if !isTerminal(cmd.ErrOrStderr()) {
+	if !terminal.Is(cmd.ErrOrStderr()) {
 		return false, &usageError{errors.New("forget asks before it removes anything, and there is no terminal: add --yes"), exampleOf(cmd) + " --yes"}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d rows with %d responses and %d local events fit. They cannot be brought back. Forget them? Type yes: ",
@@ -130,7 +131,7 @@ func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do forgetF
 		if err != nil {
 			return nil, nil, err
 		}
-		return forgetHere(ctx, cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "forget"))
+		return forgetHere(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "forget"))
 	}
 	if err != nil {
 		return nil, nil, err

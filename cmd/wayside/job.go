@@ -16,6 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -51,12 +52,12 @@ func newJobCommand(name string) *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(done)
+				return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(done)
 			}
 			if done.Capacity != nil {
 				return printCapacity(cmd.OutOrStdout(), done.Capacity)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, %s\n", name, counted(done.Objects, "object"), counted(done.Rows, "row"), counted(done.Bytes, "byte"))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, %s\n", name, terminal.Counted(done.Objects, "object"), terminal.Counted(done.Rows, "row"), terminal.Counted(done.Bytes, "byte"))
 			if done.Young > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s younger than archive.after (%s); --all archives them too\n", are(done.Young, "event"), done.After)
 			}
@@ -113,7 +114,7 @@ func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all
 		if err != nil {
 			return jobDone{}, err
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "archive: %s\n", terminal.Safe(archiveURL(cfg)))
+		fmt.Fprintf(cmd.ErrOrStderr(), "archive: %s\n", terminal.Safe(cfg.ArchiveURL()))
 		return runJobHere(ctx, cfg, cmd, name, all)
 	}
 	if err == nil && cmd.Flags().Changed("archive") {
@@ -144,7 +145,7 @@ func runJobHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, na
 		return jobDone{}, err
 	}
 	defer func() { _ = lock.Release() }()
-	b, err := openBooks(ctx, cfg, nil, newLogger(cmd.ErrOrStderr(), cfg.Log, "job"))
+	b, err := openBooks(ctx, cfg, nil, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "job"))
 	if err != nil {
 		return jobDone{}, err
 	}

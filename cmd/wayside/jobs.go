@@ -37,8 +37,8 @@ func (b *books) furtherJobs() []uploader.Job {
 // report measures the data directory and says in the log what it found, as a warning when a limit is near.
 func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 	c, err := collector.MeasureCapacity(ctx, collector.CapacityOptions{
-		Store: b.store, DataDir: b.cfg.Data.Dir, ArchiveDir: localArchive(b.cfg),
-		BytesMax: b.cfg.Data.BytesMax.Int64(), FreeMin: b.cfg.Data.FreeMin.Int64(), SpoolBytesMax: spoolBytesMax(b.cfg),
+		Store: b.store, DataDir: b.cfg.Data.Dir, ArchiveDir: b.cfg.LocalArchive(),
+		BytesMax: b.cfg.Data.BytesMax.Int64(), FreeMin: b.cfg.Data.FreeMin.Int64(), SpoolBytesMax: b.cfg.SpoolBytesMax(),
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 		return err
 	}
 	r.Objects = n
-	dir := localArchive(b.cfg)
+	dir := b.cfg.LocalArchive()
 	if dir == "" {
 		return nil
 	}

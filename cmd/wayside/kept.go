@@ -58,7 +58,7 @@ func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if was, is := archiveURL(before), archiveURL(cfg); was != is && !f.explicitTarget(cmd) {
+	if was, is := before.ArchiveURL(), cfg.ArchiveURL(); was != is && !f.explicitTarget(cmd) {
 		return nil, &usageError{
 			fmt.Errorf("%s was last run with the archive %s, and %s: say with --archive which of them is meant",
 				dir, terminal.Safe(was), saysOtherwise(cfg, is)),
@@ -112,7 +112,7 @@ const pathBooksConfig = "/-/books-config"
 
 func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
 	kept := b.cfg.Kept()
-	kept["archive.url"] = archiveURL(b.cfg) // also if it is the default, which depends on the directory
+	kept["archive.url"] = b.cfg.ArchiveURL() // also if it is the default, which depends on the directory
 	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: version, Keys: kept}, nil)
 }
 

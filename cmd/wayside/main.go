@@ -35,7 +35,7 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// loggedError is an error that the process's log has told already.
+// loggedError is an error that was already logged.
 type loggedError struct{ error }
 
 func (e *loggedError) Unwrap() error { return e.error }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -174,20 +175,12 @@ func truth(v bool) float64 {
 	return 0
 }
 
-// counted is a number and what it counts: 1 event, 2 events.
-func counted[N int | int64 | uint64](n N, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // are is counted with its verb: 1 event is, 2 events are.
 func are(n uint64, what string) string {
 	if n == 1 {
 		return "1 " + what + " is"
 	}
-	return counted(n, what) + " are"
+	return terminal.Counted(n, what) + " are"
 }
 
 // checks are the lines of /readyz?verbose.
@@ -195,7 +188,7 @@ func (t *traffic) checks() []admin.Check {
 	return []admin.Check{
 		{Name: "proxy", State: func() (bool, string) {
 			m := t.proxy.Metrics()
-			return true, counted(m.InFlight, "request") + " in flight, " + counted(m.UpstreamConns, "upstream connection")
+			return true, terminal.Counted(m.InFlight, "request") + " in flight, " + terminal.Counted(m.UpstreamConns, "upstream connection")
 		}},
 		{Name: "upstream", State: func() (bool, string) {
 			if reason, since := t.proxy.UpstreamTrouble(); reason != "" {
@@ -208,9 +201,9 @@ func (t *traffic) checks() []admin.Check {
 			if s.Degraded != "" {
 				return false, s.Degraded + "; unrecorded responses are counted as dropped"
 			}
-			state := fmt.Sprintf("%s waiting, %d bytes of queue", counted(s.PendingEvents, "event"), s.QueueBytes)
+			state := fmt.Sprintf("%s waiting, %d bytes of queue", terminal.Counted(s.PendingEvents, "event"), s.QueueBytes)
 			if s.NewerEpochs > 0 {
-				return false, state + "; " + counted(s.NewerEpochs, "epoch") + " of a newer wayside: start that version again to have them in the books"
+				return false, state + "; " + terminal.Counted(s.NewerEpochs, "epoch") + " of a newer wayside: start that version again to have them in the books"
 			}
 			return true, state
 		}},

@@ -31,7 +31,7 @@ func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
 	if t.admin.PingBooks(ctx) == nil {
 		watched["store"] = in(filepath.Join(dir, datadir.StoreDir), "MANIFEST", "*.mem")
 	}
-	if archive := localArchive(t.now.Load()); archive != "" {
+	if archive := t.now.Load().LocalArchive(); archive != "" {
 		watched["archive"] = in(archive, "v1")
 	}
 	return watched
@@ -126,7 +126,7 @@ func (t *traffic) sayWhereBooksBegin() {
 	if !t.newBooks {
 		return
 	}
-	dir, archive := t.cfg.Data.Dir, localArchive(t.cfg)
+	dir, archive := t.cfg.Data.Dir, t.cfg.LocalArchive()
 	if objects, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(archive), "v1", "dt=*")); archive != "" && len(objects) > 0 {
 		t.log.Warn("the data directory is new or was emptied, and its archive is not: the books begin here; wayside archive rebuild adds up what was archived before",
 			"data", dir, "archive", archive)

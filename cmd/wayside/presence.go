@@ -75,27 +75,15 @@ func (t *traffic) keepInTouch(ctx context.Context) {
 			}
 		}
 		if err == nil {
-			t.learnView(ctx)
+			if err := t.accounts.Refresh(ctx); err != nil {
+				t.log.Debug("ask for the store's figures", "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.peer.came:
 		case <-tick.C:
-		}
-	}
-}
-
-// learnView asks for the store's figures where there are none yet, or where an epoch was retired since: its figures are in the
-// store, and no longer in the spools.
-func (t *traffic) learnView(ctx context.Context) {
-	before, err := t.spoolsNow(ctx)
-	if err != nil {
-		return // what can be read of the spools says so itself
-	}
-	if last := t.view.Load(); last == nil || !complete(last.before.ledgers, before.ledgers, last.view.Ledgers) {
-		if _, err := t.askView(ctx, before); err != nil {
-			t.log.Debug("ask for the store's figures", "error", err)
 		}
 	}
 }

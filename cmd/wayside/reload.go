@@ -80,7 +80,7 @@ func (t *traffic) takeOver() (change configs.Change, err error) {
 	if err := t.rewriteInfo(); err != nil {
 		t.log.Warn("run.json still names the former upstream and archive", "error", err)
 	}
-	if limit := queueBytesMax(merged); limit != t.queueLimit {
+	if limit := merged.QueueBytesMax(); limit != t.queueLimit {
 		ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
 		defer cancel()
 		if err := t.spool.LimitQueue(ctx, limit); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/process"
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
@@ -35,8 +36,8 @@ func newRun() *cobra.Command {
 			if err := cfg.RequireUpstream(); err != nil {
 				return err
 			}
-			outliveReaders()
-			unhardened := harden()
+			process.OutliveReaders()
+			unhardened := process.Harden()
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer signal.Stop(signals)
@@ -65,15 +66,15 @@ type trafficOptions struct {
 // runTraffic is the traffic process from start to exit. It stops when ctx is done or a signal arrives.
 func runTraffic(ctx context.Context, o trafficOptions) error {
 	cfg := o.cfg
-	log, level, sink := unheldLogger(o.logTo, cfg.Log, "run")
-	defer sink.Close(logGrace)
+	log, level, sink := logsink.Open(o.logTo, cfg.Log.Level, cfg.Log.Format, "run")
+	defer sink.Close(logsink.CloseWait)
 	if !cfg.Admin.PProf {
 		runtime.MemProfileRate = 0 // nobody can ask for the heap profile, so no allocation is sampled for it
 	}
 	t := &traffic{cfg: cfg, log: log, level: level, logTo: sink, load: o.reload, claimed: make(chan struct{})}
 	if cfg.Log.Access {
 		t.accessTo = logsink.New(o.accessTo, nil)
-		defer t.accessTo.Close(logGrace)
+		defer t.accessTo.Close(logsink.CloseWait)
 	}
 	t.now.Store(cfg)
 	if o.unhardened != nil {
@@ -156,7 +157,7 @@ const sameSignal = 20 * time.Millisecond
 // stands above the books, so its trouble is logged and every unrecorded response is counted.
 func (t *traffic) openData() error {
 	dir := t.cfg.Data.Dir
-	t.hadStore = hasStore(dir)
+	t.accounts.HadStore = hasStore(dir)
 	foreign := datadir.Foreign(dir)
 	err := datadir.Create(dir)
 	if err == nil {
@@ -168,7 +169,7 @@ func (t *traffic) openData() error {
 	if t.lock != nil {
 		close(t.claimed)
 	}
-	t.newBooks = err == nil && !t.hadStore && !hasSpools(dir)
+	t.newBooks = err == nil && !t.accounts.HadStore && !hasSpools(dir)
 	if foreign != "" && err == nil {
 		t.log.Warn("the data directory is not empty, and not made by wayside: its files come beside what is there; if that is not meant, name another with --data",
 			"data", dir, "holds", foreign)

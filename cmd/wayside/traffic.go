@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,15 +13,19 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/accesslog"
+	"github.com/wayside-proxy/wayside/internal/accounting"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/internal/memlimit"
 	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/process"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -50,11 +55,10 @@ type traffic struct {
 	recorder                     proxy.Recorder
 	access                       *accesslog.Log // nil without log.access
 	admin                        *admin.Server
-	child                        *supervise.Supervisor    // nil with --no-collector
-	view                         atomic.Pointer[lastView] // what the books process last said of its books
-	missing                      atomic.Pointer[string]   // files that were removed, see missing.go; nil or empty: none
-	newBooks                     bool                     // the data directory had nothing of an earlier run when this process started
-	hadStore                     bool                     // the data directory had a store when this process started
+	child                        *supervise.Supervisor  // nil with --no-collector
+	accounts                     accounting.Joiner      // joins the figures of spool and store
+	missing                      atomic.Pointer[string] // files that were removed, see missing.go; nil or empty: none
+	newBooks                     bool                   // the data directory had nothing of an earlier run when this process started
 	snapshots                    *snapshot.History
 	peer                         presence
 
@@ -69,7 +73,7 @@ func (t *traffic) build() error {
 	t.failed = make(chan error, 8)
 	t.peer.came = make(chan struct{}, 1)
 	t.snapshots = snapshot.NewHistory(0)
-	t.queueLimit = queueBytesMax(t.cfg)
+	t.queueLimit = t.cfg.QueueBytesMax()
 	t.spool, err = spool.Open(spool.Options{
 		Dir:              filepath.Join(t.cfg.Data.Dir, datadir.SpoolDir),
 		QuarantineDir:    filepath.Join(t.cfg.Data.Dir, datadir.Quarantine),
@@ -87,6 +91,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.server = spool.NewServer(t.spool, t.log)
+	t.accounts.Spools, t.accounts.Ask = t.spool, func(ctx context.Context) ([]byte, error) { return t.admin.AskBooks(ctx, http.MethodGet, pathView) }
 	t.recorder = recorderFor(t.spool)
 	if t.accessTo != nil {
 		t.access = accesslog.New(t.recorder, t.accessTo)
@@ -107,7 +112,7 @@ func (t *traffic) build() error {
 		return err
 	}
 	t.child = supervise.New(supervise.Options{
-		Args: []string{"collect", "--inherited"}, Config: handover, Env: booksEnv(os.Environ()),
+		Args: []string{"collect", "--inherited"}, Config: handover, Env: supervise.ChildEnv(os.Environ()),
 		ServeSpool: t.server.ServeConn, OnStart: t.booksCame, OnExit: func(error) { t.booksLeft(nil) }, Stderr: t.logTo, Logger: t.log, Meanwhile: t.meanwhile,
 		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
 	})
@@ -121,24 +126,16 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
 		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
-		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: orOff(cfg.Proxy.ResponseTimeout), BodyTimeout: orOff(cfg.Proxy.BodyTimeout),
-		TunnelTimeout:   orOff(cfg.Proxy.TunnelTimeout),
+		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: cfg.Proxy.ResponseTimeout.OrOff(), BodyTimeout: cfg.Proxy.BodyTimeout.OrOff(),
+		TunnelTimeout:   cfg.Proxy.TunnelTimeout.OrOff(),
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
 		MaxConns: cfg.Proxy.ConnsMax, MaxHeldBytes: cfg.Proxy.HeldBytesMax.Int64(), MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
-		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: orOff(cfg.Proxy.UpstreamResolve), ServerTiming: cfg.Proxy.ServerTiming,
+		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: cfg.Proxy.UpstreamResolve.OrOff(), ServerTiming: cfg.Proxy.ServerTiming,
 		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,
 		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
 	}
-}
-
-// orOff translates the configuration's 0, no limit, into the packages' negative duration, for whom 0 is the default.
-func orOff(d configs.Duration) time.Duration {
-	if d == 0 {
-		return -1
-	}
-	return d.Std()
 }
 
 // adminGrace is how long answers of the admin listeners that are under way at the end may take, at most; it is part of
@@ -159,7 +156,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	lock := t.lock // keepClaiming may take it later
 	t.part("files", func() error { t.keepLooking(ctx, lock); return nil })
 	t.part("touch", func() error { t.keepInTouch(ctx); return nil })
-	t.part("memory", func() error { keepMemory(ctx, t.cfg, t.log); return nil })
+	t.part("memory", func() error { t.keepMemory(ctx); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
 	t.part("first look at the upstream", func() error {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
@@ -237,4 +234,47 @@ func answersOf(h *snapshot.History) func(path, ifNoneMatch, acceptEncoding strin
 		reply := h.Answer(path, ifNoneMatch, acceptEncoding)
 		return reply.Status, reply.Fields, reply.Body
 	}
+}
+
+// accounting answers GET /api/v1/accounting.
+func (t *traffic) accounting(ctx context.Context) (any, error) { return t.answer(ctx) }
+
+func (t *traffic) answer(ctx context.Context) (*accounting.Answer, error) {
+	a, err := t.accounts.Answer(ctx)
+	if err == nil {
+		a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
+	}
+	return a, err
+}
+
+// hasStore reports whether the data directory has, or may have, a store of earlier runs.
+func hasStore(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(dir, datadir.StoreDir))
+	return len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
+}
+
+// keepMemory holds the process near the memory that it aims for, unless the operator has set a limit.
+func (t *traffic) keepMemory(ctx context.Context) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		memory, _ := process.Resources()
+		memlimit.Keep(ctx, t.cfg.TrafficBytes(memory), t.log)
+	}
+}
+
+// archiveState is the archive's line in /readyz?verbose.
+func (t *traffic) archiveState() (ok bool, detail string) {
+	if _, silent := t.admin.BooksSilent(); silent {
+		return false, "not known while the books process does not answer"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	body, err := t.admin.AskBooks(ctx, http.MethodGet, pathStatus)
+	if err != nil {
+		return false, "not known while the books process is away"
+	}
+	var s archiveStatus
+	if err := json.Unmarshal(body, &s); err != nil {
+		return false, err.Error()
+	}
+	return s.OK, s.Detail
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/spool"
@@ -59,7 +60,7 @@ func newVerify() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				err = json.NewEncoder(safeJSON(cmd.OutOrStdout())).Encode(report)
+				err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(report)
 			} else {
 				printChecks(cmd, report)
 			}
@@ -144,7 +145,7 @@ func verifyHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, lo
 		defer func() { _ = lock.Release() }()
 	}
 	report := &verify.Report{Mode: "offline"}
-	through := verifyStoreHere(ctx, cfg, newLogger(cmd.ErrOrStderr(), cfg.Log, "verify"), report, local)
+	through := verifyStoreHere(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "verify"), report, local)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
@@ -289,9 +290,8 @@ func (t *traffic) verify(ctx context.Context, local bool) (any, error) {
 // verifyAccounting checks that the figures add up across both processes.
 func (t *traffic) verifyAccounting(ctx context.Context) *verify.Check {
 	c := &verify.Check{Name: "accounting", Of: "identities"}
-	figures, err := t.accounting(ctx)
-	a, ok := figures.(answer)
-	if err != nil || !ok {
+	a, err := t.answer(ctx)
+	if err != nil {
 		c.Problem("%v", err)
 		return c
 	}

@@ -50,7 +50,7 @@ func newTop() *cobra.Command {
 				return err
 			}
 			o := terminal.TopOptions{Ask: c, Address: c.base, Every: every, Window: window}
-			if !isTerminal(cmd.OutOrStdout()) {
+			if !terminal.Is(cmd.OutOrStdout()) {
 				o.Ask = once
 				return terminal.TopOnce(ctx, o, cmd.OutOrStdout())
 			}
@@ -136,10 +136,10 @@ const tailRetry = time.Second
 // still; a later one that is lost is opened again.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
-		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: isTerminal(cmd.OutOrStdout()),
+		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()),
 	}
 	if o.JSON {
-		o.Out = safeJSON(o.Out)
+		o.Out = terminal.JSON(o.Out)
 	}
 	for connected, said := false, false; ; {
 		err := f.stream(ctx, cmd, o, func() { connected, said = true, false })

@@ -14,3 +14,29 @@ func IsArchiveFolder(name string) bool { return archiveFolder.MatchString(name) 
 // IsArchiveFile reports whether wayside writes a file of this name below an archive's prefix: an object, its metadata, or either
 // while it is being written, which ends in ".tmp".
 func IsArchiveFile(name string) bool { return archiveFile.MatchString(name) }
+
+// NameBytesMax bounds an escaped service or instance name in a key, so that the file name stays below 255 bytes together
+// with the epoch (36), two sequence numbers (40), separators and the longest suffix.
+const NameBytesMax = 72
+
+// AppendName appends the name of a service or an instance as it is written in keys: everything outside [A-Za-z0-9.-] is
+// percent-encoded, and the result is cut at [NameBytesMax], never inside an escape.
+func AppendName(dst []byte, name string) []byte {
+	end := len(dst) + NameBytesMax
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-':
+			if len(dst)+1 > end {
+				return dst
+			}
+			dst = append(dst, c)
+		default:
+			if len(dst)+3 > end {
+				return dst
+			}
+			dst = append(dst, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		}
+	}
+	return dst
+}

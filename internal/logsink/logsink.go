@@ -36,9 +36,6 @@ func New(to io.Writer, onLoss func(lines uint64)) *Sink {
 	return s
 }
 
-// To is the writer that the Sink writes to.
-func (s *Sink) To() io.Writer { return s.to }
-
 // Write queues a copy of p, or counts its lines as lost. It always returns len(p) and nil.
 func (s *Sink) Write(p []byte) (int, error) {
 	s.mu.Lock()

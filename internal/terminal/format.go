@@ -6,6 +6,14 @@ import (
 	"strings"
 )
 
+// Counted is a number and what it counts: 1 event, 2 events.
+func Counted[N int | int64 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // number writes a count so that it fits into nine cells: 12,345,678 or 123.4M.
 func number(n uint64) string {
 	switch {

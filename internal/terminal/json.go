@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"os"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -10,6 +11,24 @@ import (
 // SafeJSON returns a writer for JSON that a terminal may show: what [Safe] would replace is written as an escape, which means the
 // same to a program. Whole lines must be written for the last rune to come out.
 func SafeJSON(to io.Writer) io.Writer { return &jsonWriter{to: to} }
+
+// JSON is where JSON goes that may have come from strangers: to itself, but for a terminal, which must not obey it.
+func JSON(w io.Writer) io.Writer {
+	if Is(w) {
+		return SafeJSON(w)
+	}
+	return w
+}
+
+// Is reports whether w is a character device, which is close enough to decide between output for people and for programs.
+func Is(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
 
 type jsonWriter struct {
 	to   io.Writer

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 const (
@@ -16,9 +14,9 @@ const (
 	barCells  = 30
 )
 
-// progress shows how far long work has come: a bar drawn over and over on a terminal, a line every few seconds elsewhere,
+// Progress shows how far long work has come: a bar drawn over and over on a terminal, a line every few seconds elsewhere,
 // nothing for work that is done sooner. It draws by itself, so that a server that does not answer is seen to be waited for.
-type progress struct {
+type Progress struct {
 	out      io.Writer
 	terminal bool
 	began    time.Time
@@ -32,9 +30,9 @@ type progress struct {
 	drawn       int // width of what stands on the terminal's line
 }
 
-// newProgress begins to show; what is the first thing that is waited for.
-func newProgress(out io.Writer, what string) *progress {
-	p := &progress{out: out, terminal: isTerminal(out), began: time.Now(), stop: make(chan struct{}), what: what}
+// NewProgress begins to show; what is the first thing that is waited for. The caller ends it with [Progress.End].
+func NewProgress(out io.Writer, what string) *Progress {
+	p := &Progress{out: out, terminal: Is(out), began: time.Now(), stop: make(chan struct{}), what: what}
 	every := lineEvery
 	if p.terminal {
 		every = barEvery
@@ -54,14 +52,14 @@ func newProgress(out io.Writer, what string) *progress {
 	return p
 }
 
-// step says that done of total are done, and what is being worked on.
-func (p *progress) step(done, total int, what string) {
+// Step says that done of total are done, and what is being worked on.
+func (p *Progress) Step(done, total int, what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done, p.total, p.what = done, total, terminal.Safe(what)
+	p.done, p.total, p.what = done, total, Safe(what)
 }
 
-func (p *progress) draw() {
+func (p *Progress) draw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	text := fmt.Sprintf("%d of %d  %s", p.done, p.total, p.what)
@@ -82,8 +80,8 @@ func (p *progress) draw() {
 	p.drawn = len(text)
 }
 
-// end stops showing and clears the bar. Further calls do nothing.
-func (p *progress) end() {
+// End stops showing and clears the bar. Further calls do nothing.
+func (p *Progress) End() {
 	p.mu.Lock()
 	again := p.ended
 	p.ended = true

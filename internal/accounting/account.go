@@ -1,9 +1,11 @@
-package api
+// Package accounting joins what the spools have counted with what the store holds, which are in two processes, to the figures of
+// GET /api/v1/accounting: account.go adds them up and says which identities hold, view.go is the store's side as the books process gives it,
+// join.go reads both sides so that they belong together, and goes on with the store's last figures while the books process is away.
+package accounting
 
 import (
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -34,14 +36,13 @@ type Identity struct {
 	Holds bool   `json:"holds"`
 }
 
-// Account adds the figures up: active are the ledgers of the spools that exist, stored those of the spools that were
-// retired, totals and aggregated come from the store. An epoch that stands in both (a crash between the two steps of
-// retiring it) counts once, with the spool's own figures.
-func Account(active []spool.Ledger, stored []store.Ledger, totals store.Totals, aggregated uint64) Accounting {
+// Account adds the figures up: active are the ledgers of the spools that exist, the rest is the store's. An epoch that is in both (a
+// crash between the two steps of retiring it) counts once, with the spool's own figures.
+func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
-		Applied: totals.Applied, Aggregated: aggregated, Quarantined: totals.Quarantined,
-		Archived: totals.Archived, Deleted: totals.Deleted,
+		Applied: stored.Totals.Applied, Aggregated: stored.Aggregated, Quarantined: stored.Totals.Quarantined,
+		Archived: stored.Totals.Archived, Deleted: stored.Totals.Deleted,
 	}
 	held := make(map[uuid.UUID]bool, len(active))
 	for _, l := range active {
@@ -49,7 +50,7 @@ func Account(active []spool.Ledger, stored []store.Ledger, totals store.Totals, 
 		a.add(l.Responses, l.Recorded, l.Excluded, l.Dropped)
 		a.Spooled += l.Spooled
 	}
-	for _, l := range stored {
+	for _, l := range stored.Ledgers {
 		if !held[l.Epoch] {
 			a.add(l.Responses, l.Recorded, l.Excluded, l.Dropped)
 		}

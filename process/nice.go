@@ -1,9 +1,12 @@
-package main
+package process
 
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,9 +14,9 @@ import (
 // priorityZero is what getpriority(2) returns for niceness 0: the system call counts downwards from 20.
 const priorityZero = 20
 
-// beNice gives all threads of the process this niceness, as Linux has one for each thread; those made later have that of the thread
+// BeNice gives all threads of the process this niceness, as Linux has one for each thread; those made later have that of the thread
 // that makes them. A process that is nicer already stays so: only root could take it back.
-func beNice(niceness int) error {
+func BeNice(niceness int) error {
 	seen := map[string]bool{}
 	for again := true; again; { // until no thread was begun meanwhile
 		again = false
@@ -48,3 +51,11 @@ func threadNice(name string, niceness int) error {
 	}
 	return nil
 }
+
+// SetName gives the process the name that its program has: one that was started from /proc/self/exe is "exe" otherwise. It is for people;
+// before [Harden], after which only root may write there.
+func SetName() { _ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) }
+
+// OutliveReaders keeps the process alive when the reader of its standard output or error leaves. By default Go's runtime ends it with
+// SIGPIPE, which is right for commands that print something, and wrong for what serves traffic.
+func OutliveReaders() { signal.Ignore(syscall.SIGPIPE) }

@@ -1,4 +1,4 @@
-package main
+package accounting
 
 import (
 	"context"
@@ -14,46 +14,43 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector"
-	"github.com/wayside-proxy/wayside/collector/store"
-	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/link/linktest"
-	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
 // TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long each answer of the books process
 // took. Both answers here take longer than figures are read again for.
 func TestAccountingWaitsForSlowBooks(t *testing.T) {
-	tr := accountant(t)
+	tr := newRig(t, t.TempDir())
 	var asked atomic.Int32
 	serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(accountingWait + 200*time.Millisecond)
-		view := collector.View{}
+		time.Sleep(retryTime + 200*time.Millisecond)
+		view := View{}
 		if asked.Add(1) == 1 {
-			view.Totals = store.Totals{Applied: 1} // of an epoch that is just being retired
+			view.Totals = Totals{Applied: 1} // of an epoch that is just being retired
 			view.Aggregated = 1
 		}
 		_ = json.NewEncoder(w).Encode(view)
 	})
-	figures, err := tr.accounting(t.Context())
+	a, err := tr.Answer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := figures.(answer); !a.Balanced || a.Books != "connected" || asked.Load() != 2 {
+	if !a.Balanced || a.Books != "connected" || asked.Load() != 2 {
 		t.Errorf("after %d questions: %+v", asked.Load(), a)
 	}
 }
 
-// accountant is a traffic process as far as accounting needs one, with an empty spool.
-func accountant(t *testing.T) *traffic {
-	t.Helper()
-	return accountantIn(t, t.TempDir())
+// rig is a joiner over an empty spool, and what it asks the books process with.
+type rig struct {
+	*Joiner
+	spool *spool.Set
+	admin *admin.Server
 }
 
-func accountantIn(t *testing.T, dir string) *traffic {
+func newRig(t *testing.T, dir string) *rig {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	s, err := spool.Open(spool.Options{
@@ -64,16 +61,14 @@ func accountantIn(t *testing.T, dir string) *traffic {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	cfg := configs.Default()
-	cfg.Upstream = "http://127.0.0.1:1"
-	p, err := proxy.New(proxyOptions(&cfg, recorderFor(s), log))
-	if err != nil {
-		t.Fatal(err)
+	a := admin.New(admin.Options{Logger: log})
+	ask := func(ctx context.Context) ([]byte, error) {
+		return a.AskBooks(ctx, http.MethodGet, admin.InternalPrefix+"view")
 	}
-	return &traffic{cfg: &cfg, log: log, spool: s, proxy: p, admin: admin.New(admin.Options{Logger: log})}
+	return &rig{Joiner: &Joiner{Spools: s, Ask: ask}, spool: s, admin: a}
 }
 
-func recordTen(t *testing.T, tr *traffic) {
+func recordTen(t *testing.T, tr *rig) {
 	t.Helper()
 	for range 10 {
 		if _, refusal := tr.spool.TryAppend(&event.Event{Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Path: []byte("/")}); refusal != spool.Accepted {
@@ -86,20 +81,20 @@ func recordTen(t *testing.T, tr *traffic) {
 // neither, and counts all the same.
 func TestRetiredSinceTheLastView(t *testing.T) {
 	dir := t.TempDir()
-	dead := accountantIn(t, dir)
+	dead := newRig(t, dir)
 	recordTen(t, dead)
 	epoch := dead.spool.Epoch()
 	if err := dead.spool.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tr := accountantIn(t, dir)
+	tr := newRig(t, dir)
 	serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(collector.View{Applied: map[uuid.UUID]uint64{epoch: 10}, Totals: store.Totals{Applied: 10}, Aggregated: 10})
+		_ = json.NewEncoder(w).Encode(View{Applied: map[uuid.UUID]uint64{epoch: 10}, Totals: Totals{Applied: 10}, Aggregated: 10})
 	})
 	want := func(when string) {
 		t.Helper()
-		figures, err := tr.accounting(t.Context())
-		if a := figures.(answer); err != nil || !a.Balanced || a.Recorded != 10 || a.Responses != 10 || a.Applied != 10 || a.Spooled != 0 {
+		a, err := tr.Answer(t.Context())
+		if err != nil || !a.Balanced || a.Recorded != 10 || a.Responses != 10 || a.Applied != 10 || a.Spooled != 0 {
 			t.Errorf("%s: %v, %+v", when, err, a)
 		}
 	}
@@ -120,14 +115,14 @@ func TestRetiredSinceTheLastView(t *testing.T) {
 func TestRetiredUnknownToTheLastView(t *testing.T) {
 	for _, viewed := range []bool{false, true} {
 		dir := t.TempDir()
-		dead := accountantIn(t, dir)
+		dead := newRig(t, dir)
 		recordTen(t, dead)
 		epoch := dead.spool.Epoch()
-		tr := accountantIn(t, dir)
+		tr := newRig(t, dir)
 		if viewed {
-			serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(collector.View{}) })
-			if figures, err := tr.accounting(t.Context()); err != nil || figures.(answer).Responses != 0 || figures.(answer).Books != "connected" {
-				t.Fatalf("%+v, %v", figures, err)
+			serveBooks(t, tr.admin, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(View{}) })
+			if a, err := tr.Answer(t.Context()); err != nil || a.Responses != 0 || a.Books != "connected" {
+				t.Fatalf("%+v, %v", a, err)
 			}
 		}
 		if err := dead.spool.Close(); err != nil {
@@ -141,8 +136,8 @@ func TestRetiredUnknownToTheLastView(t *testing.T) {
 			t.Fatal(err)
 		}
 		tr.admin.SetBooks(nil)
-		figures, err := tr.accounting(t.Context())
-		if a := figures.(answer); err != nil || !a.Balanced || a.Responses != 10 || a.Recorded != 10 || a.Applied != 10 || a.Settled {
+		a, err := tr.Answer(t.Context())
+		if err != nil || !a.Balanced || a.Responses != 10 || a.Recorded != 10 || a.Applied != 10 || a.Settled {
 			t.Errorf("a view was given before: %t: %v, %+v", viewed, err, a)
 		}
 	}
@@ -170,13 +165,13 @@ func adopted(t *testing.T, s *spool.Set, epoch uuid.UUID) {
 // none.
 func TestNothingIsKnownOfTheStore(t *testing.T) {
 	for _, had := range []bool{false, true} {
-		tr := accountant(t)
-		tr.hadStore = had
-		figures, err := tr.accounting(t.Context())
+		tr := newRig(t, t.TempDir())
+		tr.HadStore = had
+		a, err := tr.Answer(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a := figures.(answer); a.Responses != 0 || a.Settled == had || strings.Contains(a.Books, "is missing here") != had {
+		if a.Responses != 0 || a.Settled == had || strings.Contains(a.Books, "is missing here") != had {
 			t.Errorf("a store was there: %t: %+v", had, a)
 		}
 	}

@@ -1,0 +1,60 @@
+package process
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Resources asks the kernel how many bytes of memory and how many descriptors the process may have.
+func Resources() (memory, descriptors int64) {
+	memory, descriptors = math.MaxInt64, 1024
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		memory = int64(info.Totalram) * int64(info.Unit) //nolint:gosec,unconvert // of a real machine; the type differs by architecture
+	}
+	memory = min(memory, cgroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"))
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		descriptors = int64(min(limit.Cur, 1<<20)) //nolint:gosec // bounded
+	}
+	return memory, descriptors
+}
+
+// cgroupMemory is the least memory limit of the process's control group and those above it, of version 1 or 2. Inside a container
+// the group's path may be the host's, which cannot be seen there: then the limit is that of the mount's root.
+func cgroupMemory(membership, mount string) int64 {
+	least := int64(math.MaxInt64)
+	list, err := os.ReadFile(membership) //nolint:gosec // the kernel's
+	if err != nil {
+		return least
+	}
+	for line := range strings.Lines(string(list)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		root, file := mount, "memory.max"
+		if parts[1] != "" {
+			root, file = filepath.Join(mount, "memory"), "memory.limit_in_bytes"
+			if !strings.Contains(","+parts[1]+",", ",memory,") {
+				continue
+			}
+		}
+		for dir := filepath.Clean("/" + parts[2]); ; dir = filepath.Dir(dir) {
+			text, err := os.ReadFile(filepath.Join(root, dir, file)) //nolint:gosec // the kernel's
+			if n, perr := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64); err == nil && perr == nil && n > 0 {
+				least = min(least, n)
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return least
+}

@@ -131,14 +131,16 @@ const lastTry = 5 * time.Second
 // in the data directory. Run must have returned, and nothing more should be applied.
 func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {
 	var total Result
+	var err error
 	since := u.o.Elapsed() // when the archive last did anything
 	for doubted := u.failing(); ; doubted = true {
 		if doubted {
-			if err := u.awaitTarget(ctx, lastTry-(u.o.Elapsed()-since)); err != nil {
-				return total, fmt.Errorf("archive at shutdown: %w", err)
+			if probed := u.awaitTarget(ctx, lastTry-(u.o.Elapsed()-since)); probed != nil {
+				return total, fmt.Errorf("archive at shutdown: %w", errors.Join(err, probed))
 			}
 		}
-		r, err := u.ArchiveOnce(ctx, true)
+		var r Result
+		r, err = u.ArchiveOnce(ctx, true)
 		total.add(&r)
 		switch {
 		case err == nil:
@@ -160,13 +162,16 @@ func (u *Uploader) awaitTarget(ctx context.Context, most time.Duration) error {
 	defer cancel()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, time.Second
-	for {
+	for said := error(nil); ; {
 		err := u.Probe(ctx)
 		if err == nil {
 			return nil
 		}
-		if serr := sleep(ctx, pause.NextBackOff()); serr != nil {
-			return errors.Join(err, serr)
+		if said == nil || ctx.Err() == nil { // what the end of the time has cut off does not say why
+			said = err
+		}
+		if err := sleep(ctx, pause.NextBackOff()); err != nil {
+			return errors.Join(said, err)
 		}
 	}
 }

@@ -140,38 +140,61 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	}
 }
 
-// TestShutdownOfADeadArchive: an archive that is known to fail is given a few seconds of the shutdown's time; one that works again
-// in that time gets everything.
+// TestShutdownOfADeadArchive: an archive that is known to fail, or fails now, is given a few seconds of the shutdown's time, and asked
+// with little before it is sent much; one that works again in that time gets everything.
 func TestShutdownOfADeadArchive(t *testing.T) {
-	for name, works := range map[string]bool{"stays dead": false, "works again": true} {
+	refused := errors.New("connection refused")
+	always := func(int, bool) error { return refused }
+	once := func(n int, _ bool) error {
+		if n == 0 {
+			return refused
+		}
+		return nil
+	}
+	objects := func(_ int, probe bool) error {
+		if !probe {
+			return refused
+		}
+		return nil
+	}
+	for name, c := range map[string]struct {
+		failed bool                          // before the shutdown
+		put    func(n int, probe bool) error // of the shutdown, by number
+		works  bool
+	}{
+		"stays dead":    {true, always, false},
+		"dies":          {false, always, false},
+		"takes nothing": {true, objects, false},
+		"works again":   {true, once, true},
+		"falters":       {false, once, true},
+	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemStore(t)
-			p := directory(t)
-			var dead atomicError
-			dead.set(errors.New("connection refused"))
-			f := &faulty{Target: p.Target, put: func(string) error {
-				err := dead.get()
-				if works {
-					dead.set(nil)
-				}
-				return err
-			}}
+			t.Parallel()
+			m, p, n := newMemStore(t), directory(t), -1
+			f := &faulty{Target: p.Target}
 			u, clk := newTest(t, m, f, func(o *Options) { o.Elapsed = monotonic() })
 			items := plainEvents(10, clk.Now(), 1)
 			m.apply(testEpoch, clk.Now(), 100, items...)
-			if _, err := u.ArchiveOnce(t.Context(), true); err == nil {
-				t.Fatal("no error")
+			f.put = func(string) error { return refused }
+			if c.failed {
+				if _, err := u.ArchiveOnce(t.Context(), true); err == nil {
+					t.Fatal("no error")
+				}
 			}
-			if works {
-				dead.set(errors.New("connection refused"))
+			f.put = func(key string) error {
+				probe := key == u.probeKey()
+				if n++; n == 0 && c.failed && !probe {
+					t.Error("an archive that fails is sent", key)
+				}
+				return c.put(n, probe)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			r, err := u.Shutdown(ctx) // the test's own time limit is what ends it otherwise
 			switch {
-			case works && (err != nil || r.Rows != 10):
+			case c.works && (err != nil || r.Rows != 10):
 				t.Fatalf("%+v, %v", r, err)
-			case works:
+			case c.works:
 				wantArchived(t, p, items)
 			case err == nil || !strings.Contains(err.Error(), "connection refused") || m.archived != 0:
 				t.Fatalf("%+v, %v", r, err)
@@ -179,11 +202,3 @@ func TestShutdownOfADeadArchive(t *testing.T) {
 		})
 	}
 }
-
-type atomicError struct {
-	mu  sync.Mutex
-	err error
-}
-
-func (a *atomicError) set(err error) { a.mu.Lock(); defer a.mu.Unlock(); a.err = err }
-func (a *atomicError) get() error    { a.mu.Lock(); defer a.mu.Unlock(); return a.err }

@@ -34,7 +34,7 @@ func TestScheduleNext(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "@every", "@every 0s", "@every -1s", "@every x", "61 * * * *", "* * *", "nonsense", "0 0 30 2 *",
+		"", "@every", "@every 0s", "@every 1ns", "@every 999ms", "@every -1s", "@every x", "61 * * * *", "* * *", "nonsense", "0 0 30 2 *",
 		"TZ=Nowhere/City 0 3 * * *", "TZ= 0 3 * * *", "TZ=Europe/Berlin",
 	} {
 		if err := ValidateSchedule(bad); err == nil {

@@ -67,6 +67,7 @@ func (l *slowLink) serve() {
 func (l *slowLink) pass(dst, src net.Conn) {
 	defer func() { _ = dst.Close(); _ = src.Close() }()
 	buf := make([]byte, max(l.rate/20, 1))
+	due := time.Now() // a pause that was too long, as on a busy machine, is made up for
 	for {
 		n, err := src.Read(buf)
 		for l.hang.Load() {
@@ -75,7 +76,11 @@ func (l *slowLink) pass(dst, src net.Conn) {
 		if _, werr := dst.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}
-		time.Sleep(time.Second * time.Duration(n) / time.Duration(l.rate))
+		if now := time.Now(); now.Sub(due) > time.Second { // nothing was to be sent
+			due = now
+		}
+		due = due.Add(time.Second * time.Duration(n) / time.Duration(l.rate))
+		time.Sleep(time.Until(due))
 	}
 }
 

@@ -55,9 +55,6 @@ func whereabouts(name string) string {
 		return strings.TrimSuffix(name, "/")
 	}
 	bucket := strings.TrimSuffix(name[:at], "/")
-	if path, err := url.PathUnescape(bucket); err == nil {
-		bucket = path
-	}
 	q, err := url.ParseQuery(name[at+1:])
 	if err != nil || q.Get("endpoint") == "" {
 		return bucket

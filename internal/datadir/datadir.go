@@ -247,7 +247,7 @@ func writeSynced(name string, body []byte) error {
 }
 
 func writeSyncedAs(name string, body []byte, mode os.FileMode) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) // whatever has the name meanwhile may be another's
 	if err != nil {
 		return err
 	}

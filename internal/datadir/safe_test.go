@@ -44,13 +44,26 @@ func TestLinksAreRefused(t *testing.T) {
 			if text, err := os.ReadFile(victim); string(text) != "precious" {
 				t.Errorf("the victim is %q, %v", text, err)
 			}
+			if err := os.Remove(victim); err != nil { // a link to nothing: nothing is made there
+				t.Fatal(err)
+			}
+			for _, lock := range []string{RunLock, CollectLock} {
+				l, err := Acquire(dir, lock)
+				if !errors.Is(err, ErrUnsafe) && !strings.HasPrefix(name, RunFile) {
+					t.Errorf("%s: %v", lock, err)
+				}
+				_ = l.Release()
+			}
+			if _, err := os.Lstat(victim); err == nil {
+				t.Error("the victim was made")
+			}
 		})
 	}
 }
 
 // A second name of another file is locked or replaced, and never written to.
 func TestHardLinksAreNotWrittenTo(t *testing.T) {
-	for _, name := range []string{RunLock, CollectLock, RunFile, RunFile + ".new"} {
+	for _, name := range []string{RunLock, CollectLock, RunFile, RunFile + ".new", ConfigFile, ConfigFile + ".new"} {
 		top := t.TempDir()
 		dir, victim := filepath.Join(top, "data"), filepath.Join(top, "victim")
 		if err := errors.Join(os.Mkdir(dir, 0o750), os.WriteFile(victim, []byte("precious"), 0o600), os.Link(victim, filepath.Join(dir, name))); err != nil {
@@ -63,11 +76,27 @@ func TestHardLinksAreNotWrittenTo(t *testing.T) {
 			}
 			_ = l.Release()
 		}
-		if err := WriteInfo(dir, Info{}); err != nil {
+		if err := errors.Join(WriteInfo(dir, Info{}), WriteConfig(dir, Config{})); err != nil {
 			t.Error(err)
 		}
 		if text, err := os.ReadFile(victim); string(text) != "precious" {
 			t.Errorf("%s: the victim is %q, %v", name, text, err)
+		}
+	}
+}
+
+// Nor is what somebody puts under the name of a file that is about to be written, between its removal and its making.
+func TestNewFilesAreNew(t *testing.T) {
+	for kind, link := range map[string]func(string, string) error{"symbolic": os.Symlink, "hard": os.Link} {
+		victim, name := filepath.Join(t.TempDir(), "victim"), filepath.Join(t.TempDir(), "name")
+		if err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o600), link(victim, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeSynced(name, []byte("x")); !errors.Is(err, os.ErrExist) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if text, err := os.ReadFile(victim); string(text) != "precious" {
+			t.Errorf("%s: the victim is %q, %v", kind, text, err)
 		}
 	}
 }

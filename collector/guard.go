@@ -127,7 +127,7 @@ func (g *guard) measure() usage {
 	u := usage{at: now, parts: map[string]int64{"spool": 0, "store": 0, "quarantine": 0, "archive": 0}}
 	g.walk(u.parts)
 	if g.archiveDir != "" && !within(g.dir, g.archiveDir) {
-		u.parts["archive"] += archiveBytes(g.archiveDir)
+		u.parts["archive"] += archiveBytes(os.DirFS(g.archiveDir))
 	}
 	for _, n := range u.parts {
 		u.total += n
@@ -165,9 +165,9 @@ func (g *guard) walk(parts map[string]int64) {
 
 // archiveBytes is what wayside wrote below a directory archive. The directory may hold other things, and may be large: only
 // folders that wayside makes are entered.
-func archiveBytes(dir string) int64 {
+func archiveBytes(archive fs.FS) int64 {
 	total := int64(0)
-	_ = fs.WalkDir(os.DirFS(dir), "v1", func(name string, entry fs.DirEntry, err error) error {
+	_ = fs.WalkDir(archive, "v1", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return nil //nolint:nilerr // as in walk

@@ -2,8 +2,10 @@ package collector
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,15 +96,26 @@ func TestGrowthNeedsAnHour(t *testing.T) {
 	}
 }
 
+// folders notes which are read.
+type folders struct {
+	fs.FS
+	names []string
+}
+
+func (f *folders) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.names = append(f.names, name)
+	return fs.ReadDir(f.FS, name)
+}
+
 // TestOnlyOwnFilesCount: a directory archive may be anywhere, also in a tree that is full of other things. Only what wayside wrote
-// there counts towards data.bytes_max. A data directory that is a link counts as what it leads to.
+// there counts towards data.bytes_max, and only folders that it makes are entered. A data directory that is a link counts as what it leads to.
 func TestOnlyOwnFilesCount(t *testing.T) {
 	dir, archive := t.TempDir(), t.TempDir()
 	const object = "v1/dt=2026-11-23/hour=09/shop_pod-0_0199a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b_1-20.ndjson.gz"
 	for name, size := range map[string]int{
 		"usr/lib/large.bin": 4 << 20, "v1/large.bin": 4 << 20, "v1/api/spec.json": 4 << 20, "v1/dt=2026-11-23/hour=09/backup.tar": 4 << 20,
 		"v1/dt=2026-11-23/other/deep/x.ndjson.gz": 4 << 20, "v1/stats/2026/x.ndjson.gz": 4 << 20,
-		object: 1 << 20, object + ".json": 4096, "v1/stats" + object[2:]: 4096, object + ".tmp": 4096,
+		object: 1 << 20, object + ".json": 1 << 20, "v1/stats" + object[2:]: 1 << 20, object + ".tmp": 1 << 20,
 	} {
 		path := filepath.Join(archive, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -121,8 +134,14 @@ func TestOnlyOwnFilesCount(t *testing.T) {
 	}
 	g := newGuard(Options{DataDir: link, ArchiveDir: archive, BytesMax: 1 << 30, Now: time.Now})
 	u := g.measure()
-	if got := u.parts["archive"]; got < 1<<20+3*4096 || got > 1<<20+64<<10 {
+	if got := u.parts["archive"]; got < 4<<20 || got > 4<<20+256<<10 {
 		t.Errorf("%d bytes count as archive, want those of four files and their folders", got)
+	}
+	entered := folders{FS: os.DirFS(archive)}
+	archiveBytes(&entered)
+	const hour = "dt=2026-11-23/hour=09"
+	if want := []string{"v1", "v1/dt=2026-11-23", "v1/" + hour, "v1/stats", "v1/stats/dt=2026-11-23", "v1/stats/" + hour}; !slices.Equal(entered.names, want) {
+		t.Errorf("entered are %q, want %q", entered.names, want)
 	}
 	if got := u.parts["other"]; got < 1<<20 || got > 1<<20+64<<10 {
 		t.Errorf("%d bytes count in the data directory, want those of one file", got)

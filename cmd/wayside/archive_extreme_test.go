@@ -104,7 +104,8 @@ func TestRebuildKilledAtAnyMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for wait := 50 * time.Millisecond; ; wait += wait / 2 {
-		cmd := &exec.Cmd{Path: self, Args: append([]string{"wayside"}, args...), Env: os.Environ()} // see TestMain
+		var said bytes.Buffer
+		cmd := &exec.Cmd{Path: self, Args: append([]string{"wayside"}, args...), Env: os.Environ(), Stderr: &said} // see TestMain
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -113,6 +114,9 @@ func TestRebuildKilledAtAnyMoment(t *testing.T) {
 		kill.Stop()
 		if _, noStore := os.Stat(filepath.Join(into, "store")); err == nil || noStore == nil { // it may die after its last step
 			break
+		}
+		if cmd.ProcessState.Exited() {
+			t.Fatalf("%v: %s", err, said.String())
 		}
 	}
 	out := command(t, exitOK, "archive", "rebuild", "--data", into, "--archive", "file://"+filepath.Join(dir, "archive"), "--output", "json")

@@ -43,6 +43,27 @@ func TestRebuildIntoWhatIsInUse(t *testing.T) {
 	wantTotals(t, into, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
 }
 
+// TestRebuildMovesTheStoreLast: broken off while what it made is moved in, a rebuild leaves no store, so that the next one begins anew.
+func TestRebuildMovesTheStoreLast(t *testing.T) {
+	dir, into := archived(t, ""), t.TempDir()
+	obstacle := filepath.Join(into, storeLedgers)
+	if err := os.MkdirAll(filepath.Join(obstacle, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, exitFailure, "archive", "rebuild", "--data", dir, "--into", into)
+	if _, err := os.Stat(filepath.Join(into, datadir.StoreDir)); err == nil {
+		t.Error("there is a store without its ledgers")
+	}
+	if err := os.RemoveAll(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	command(t, exitOK, "archive", "rebuild", "--data", dir, "--into", into)
+	if text, err := os.ReadFile(obstacle); err != nil || !bytes.HasPrefix(text, []byte("wayside ledgers ")) {
+		t.Errorf("%q, %v", text, err)
+	}
+	wantTotals(t, into, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
+}
+
 // TestRebuildIntoVolume: the new directory may be a mount point, out of which and into which nothing can be renamed.
 func TestRebuildIntoVolume(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()

@@ -34,7 +34,7 @@ func TestNothingIsDropped(t *testing.T) {
 		"limit=1;path=/a":        `";" at character 8 `,
 		"path=%ff":               "character 6 of the query string is not UTF-8",
 		"form=-1h":               `did you mean "from"?`,
-		"Limit=1":                `did you mean "limit"?`,
+		"LIMIT=1":                `did you mean "limit"?`,
 		"limit=1&color=red":      `unknown parameter "color": known: path, limit, from`,
 		"=1":                     `unknown parameter ""`,
 		"limit=1&limit=1":        `"limit" is given more than once`,

@@ -21,17 +21,28 @@ type debtor struct {
 // small reports whether an address has so few connections that it may displace those of others. Proxy.mu is held.
 func (*Proxy) small(of *account, limit int) bool { return of.conns < max(limit/smallShare, 1) }
 
+// lively reports whether an address uses more connections than it lets the proxy wait on. Its newcomers come first. Proxy.mu is held.
+func (of *account) lively() bool { return of.live > of.silent }
+
 // displace makes room for a connection from an address that has few: the address that lets the proxy wait on most connections loses
 // the one that it has waited for longest, however short that is. Proxy.mu is held. It reports whether a place is free now.
 func (p *Proxy) displace(by *account, limit int) bool {
 	a := &p.admission
-	if !p.small(by, limit) || a.leaving >= giveWayAtOnce {
+	// Two more than the newcomer's address has: then that has fewer afterwards too, and nobody's returns at once.
+	least, leavingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
+	switch {
+	case by.lively():
+		least, leavingMax, reserve = by.silent+1, 2*giveWayAtOnce, 0
+	case by.conns == 0:
+		reserve = 0
+	}
+	if !p.small(by, limit) || a.leaving >= leavingMax {
 		return false
 	}
 	now := p.sweeper.now.Load()
 	for fresh := false; ; fresh = true {
-		for {
-			i := slices.IndexFunc(a.displaceable, func(d debtor) bool { return d.rank >= by.silent+2 || d.owes >= giveWayAfter })
+		for len(a.displaceable) > reserve {
+			i := slices.IndexFunc(a.displaceable, func(d debtor) bool { return d.rank >= least || d.owes >= giveWayAfter })
 			if i < 0 {
 				break
 			}
@@ -59,7 +70,7 @@ func (p *Proxy) listDisplaceable(now int64) {
 	a := &p.admission
 	began := time.Now()
 	for _, used := range a.accounts {
-		used.silent = 0
+		used.silent, used.live = 0, 0
 	}
 	all := a.displaceable[:0]
 	least := 2 * p.sweeper.tick.Load() // the clock's steps are as long, and may be late
@@ -68,7 +79,7 @@ func (p *Proxy) listDisplaceable(now int64) {
 			continue
 		}
 		used, owes := c.sharer(), c.owes(now)
-		if ph := phase(c.phase.Load()); ph == phaseNew || ph == phaseHeader && !c.answered.Load() {
+		if ph := phase(c.phase.Load()); ph <= phaseHeader && !c.answered.Load() {
 			if age := began.Sub(c.accepted); age > firstByteWithin {
 				owes = max(owes, min(least+int64(age), giveWayAfter-1))
 			}
@@ -78,6 +89,8 @@ func (p *Proxy) listDisplaceable(now int64) {
 			all = append(all, debtor{c: c, owes: owes, owed: c.owes(now), phase: phase(c.phase.Load())})
 		case used != nil && (owes >= least || !c.answered.Load()):
 			used.silent++
+		case used != nil:
+			used.live++
 		}
 	}
 	slices.SortFunc(all, func(a, b debtor) int { return cmp.Compare(a.owes, b.owes) })
@@ -99,11 +112,21 @@ func (c *clientConn) waitedFor() bool {
 	return c.reading.began.Load() > 0 || c.writing.began.Load() > 0
 }
 
-// endGivingWay ends a connection for the sake of others.
+// endGivingWay ends a connection for the sake of others, when unlockAndEnd is called. Proxy.mu is held.
 func (p *Proxy) endGivingWay(c *clientConn) {
 	c.gaveWay.Store(true)
-	c.limits.end()
+	p.admission.ending = append(p.admission.ending, c)
 	p.metrics.own.failed[failGaveWay].Add(1)
+}
+
+// unlockAndEnd unlocks Proxy.mu and ends those that give way: that wakes their goroutines, which need the lock.
+func (p *Proxy) unlockAndEnd() {
+	ending := p.admission.ending
+	p.admission.ending = nil
+	p.mu.Unlock()
+	for _, c := range ending {
+		c.limits.end()
+	}
 }
 
 // owes is how long the proxy has waited for the client, in the direction in which it waited longer.

@@ -103,9 +103,7 @@ func (x *exchange) finish() {
 	if cap(x.in) > scratchBytesKept {
 		x.in = nil
 	}
-	if cap(x.head.raw) > scratchBytesKept {
-		x.head.raw = nil
-	}
+	x.head.release()
 	c.letGo()
 }
 

@@ -15,12 +15,6 @@ import (
 // connections that the proxy has waited for longest give way: those of the address itself if it uses much, else those of any.
 
 const (
-	// turnedAwayMax bounds the connections beyond the limit that wait for a place, or are being answered; still more are closed
-	// without a word.
-	turnedAwayMax = 256
-	// placeWait is how long such a connection waits for another to give way; it looks after each placePause.
-	placeWait  = time.Second
-	placePause = 20 * time.Millisecond
 	// headBytesFree is what each connection may hold without being counted: its header, as most are.
 	headBytesFree = clientReadBytes
 	// giveWayAfter is how long the proxy has to have waited for a client before it gives way, beyond the time in which its bytes
@@ -28,7 +22,7 @@ const (
 	giveWayAfter       = int64(time.Second)
 	slowBytesPerSecond = 4 << 10
 	// giveWayAtOnce and giveWayPause bound the work of looking for connections that give way.
-	giveWayAtOnce = 32
+	giveWayAtOnce = 8
 	giveWayPause  = 10 * time.Millisecond
 	// firstByteWithin is the time after which a connection without a whole header can be displaced.
 	firstByteWithin = 100 * time.Millisecond
@@ -47,6 +41,7 @@ const (
 type account struct {
 	conns    int          // guarded by Proxy.mu
 	silent   int          // guarded by Proxy.mu; connections without any answer so far, or that the proxy waited for, when it looked last
+	live     int          // guarded by Proxy.mu; the others, except upgraded ones
 	upstream atomic.Int64 // connections to the upstream; changed under the pool's lock
 	held     atomic.Int64 // bytes
 }
@@ -62,24 +57,29 @@ func little(limit int64) int64 { return limit / 128 }
 
 // admission counts connections. Guarded by Proxy.mu.
 type admission struct {
-	conns        int // admitted and open
-	turned       int // waiting for a place, or being turned away
+	conns        int        // admitted and open
+	waiting      []newcomer // for a place
+	refusing     int        // being told that there is none
 	accounts     map[netip.Addr]*account
 	looked       time.Time     // when connections were last looked for that give way
 	listed       time.Time     // when displaceable was made
 	listing      time.Duration // how long that took
 	displaceable []debtor      // that are displaced next, the first first
 	leaving      int           // displaced, and not closed yet
+	ending       []*clientConn // that give way as soon as Proxy.mu is free
 	warned       time.Time     // of the last line of the log
 }
 
 // admit counts a new connection, or says why it cannot be had.
 func (p *Proxy) admit(c *clientConn) failure {
-	o := &c.p.o
-	c.key = limitKey(c.addr)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	a := &p.admission
+	defer p.unlockAndEnd()
+	return p.admitLocked(c)
+}
+
+func (p *Proxy) admitLocked(c *clientConn) failure {
+	o, a := &c.p.o, &p.admission
+	c.key = limitKey(c.addr)
 	used := a.accounts[c.key]
 	if used == nil {
 		used = &account{}
@@ -144,77 +144,16 @@ func (c *clientConn) sharer() *account {
 	return c.account
 }
 
-// turnAway waits a moment for another connection to give way. Without success it answers the connection, without reading its
-// request, and records the answer.
-func (c *clientConn) turnAway(f failure) {
-	p := c.root
-	admitted := false
-	defer func() {
-		if !admitted {
-			_ = c.Close()
-		}
-	}()
-	p.mu.Lock()
-	of := p.admission.accounts[c.key]
-	full := p.admission.turned >= turnedAwayMax && (p.admission.turned >= 4*turnedAwayMax || of != nil && !p.small(of, c.p.o.MaxConns))
-	if !full {
-		p.admission.turned++
-	}
-	p.mu.Unlock()
-	if full {
-		p.metrics.own.failed[f].Add(1)
-		return
-	}
-	defer func() {
-		p.mu.Lock()
-		p.admission.turned--
-		p.mu.Unlock()
-	}()
-	if f = p.awaitPlace(c, f); f == failNone {
-		admitted = true
-		go c.serve()
-		return
-	}
-	c.warn(f)
-	if !c.phase.CompareAndSwap(uint32(phaseNew), uint32(phaseBody)) {
-		return
-	}
-	c.withReader(func() {
-		x := &c.x
-		x.begin()
-		x.describe()
-		x.ev.Method, x.ev.Path, x.ev.Protocol = nil, nil, nil
-		x.closeAfter, x.unread = true, true
-		x.answer(f)
-		c.finish()
-	})
-}
-
-// awaitPlace waits for the connections that give way to this one.
-func (p *Proxy) awaitPlace(c *clientConn, f failure) failure {
-	for end := time.Now().Add(placeWait); f != failNone && !p.closing.Load(); {
-		p.mu.Lock()
-		of := p.admission.accounts[c.key]
-		small := of == nil || p.small(of, c.p.o.MaxConns)
-		p.mu.Unlock()
-		if f == failConns {
-			of = nil
-		}
-		if !small && !p.giveWay(of, false) || time.Now().After(end) { // a small one displaces others when it can
-			return f
-		}
-		time.Sleep(placePause)
-		f = p.admit(c)
-	}
-	return f
-}
-
 // giveWay ends the connections that the proxy has waited for longest: of one address or, if that is nil, of all; if upstream is
 // set, only those whose request is on its way to the upstream. It reports whether there were any, or have been a moment ago.
 func (p *Proxy) giveWay(of *account, upstream bool) bool {
-	now := p.sweeper.now.Load()
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlockAndEnd()
+	return p.giveWayLocked(of, upstream)
+}
+
+func (p *Proxy) giveWayLocked(of *account, upstream bool) bool {
+	now := p.sweeper.now.Load()
 	if time.Since(p.admission.looked) < giveWayPause {
 		return true
 	}

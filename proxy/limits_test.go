@@ -217,6 +217,35 @@ func TestSilentConnectionsAreDisplaced(t *testing.T) {
 	}
 }
 
+// An address that uses its connections gets a place at once, also where every other address holds only one in silence.
+func TestLivelyAddressesComeFirst(t *testing.T) {
+	b := start(t, echoHead(t), nil)
+	b.responses = -1
+	b.dialFrom("127.0.0.2")
+	var silent *clientConn
+	until(t, "the proxy waits for the silent one", func() bool {
+		b.p.mu.Lock()
+		defer b.p.mu.Unlock()
+		for c := range b.p.conns {
+			silent = c
+		}
+		return silent != nil && silent.waitedFor()
+	})
+	b.p.mu.Lock()
+	defer b.p.unlockAndEnd()
+	a := &b.p.admission
+	a.listed = time.Now().Add(time.Hour) // no other list is made
+	a.displaceable = []debtor{{c: silent, phase: phase(silent.phase.Load()), rank: 1}}
+	for _, other := range []*account{{conns: 1}, {conns: 2, live: 1, silent: 1}, {conns: 1, silent: 1}} {
+		if b.p.displace(other, 100) {
+			t.Errorf("%+v takes the only place of another", other)
+		}
+	}
+	if !b.p.displace(&account{conns: 2, live: 2}, 100) || a.leaving != 1 {
+		t.Error("an address that uses what it has finds no place")
+	}
+}
+
 // What a client does not take goes with its connection: the kernel keeps it for minutes otherwise, without any limit.
 func TestUnsentBytesGoWithTheConnection(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) {

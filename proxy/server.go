@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -49,7 +50,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 				waitOn(ln)
 			}
 			if f := p.admit(c); f != failNone {
-				go c.turnAway(f)
+				p.await(c, f)
 				continue
 			}
 			go c.serve()
@@ -117,6 +118,35 @@ func (p *Proxy) tick() {
 // date is the present second as a Date field has it.
 func (p *Proxy) date() []byte { return *p.dateLine.Load() }
 
+// largeHeads holds buffers for headers that do not fit a reader's buffer: their garbage would keep the collector at work while somebody sends
+// many of them.
+var largeHeads = sync.Pool{New: func() any { b := make([]byte, 0, largeHeadBytes); return &b }}
+
+const largeHeadBytes = 32<<10 + clientReadBytes // MaxHeaderBytes, if that is the default, and what is read at once
+
+// append adds to the bytes of the header.
+func (h *requestHead) append(b []byte) {
+	switch need := len(h.raw) + len(b); {
+	case need <= cap(h.raw) || need <= clientReadBytes:
+	case need <= largeHeadBytes:
+		h.raw = append(*largeHeads.Get().(*[]byte), h.raw...) //nolint:forcetypeassert // its own
+	default:
+		h.raw = slices.Grow(h.raw, max(len(b), cap(h.raw)))
+	}
+	h.raw = append(h.raw, b...)
+}
+
+// release gives up a large buffer. Nothing may use what was read into it any more.
+func (h *requestHead) release() {
+	if cap(h.raw) == largeHeadBytes {
+		raw := h.raw[:0]
+		largeHeads.Put(&raw)
+	}
+	if cap(h.raw) > scratchBytesKept {
+		h.raw = nil
+	}
+}
+
 // readers holds the readers of client connections.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, clientReadBytes) }}
 
@@ -132,6 +162,7 @@ func (c *clientConn) withReader(f func()) {
 			c.root.lane.Load().o.Logger.Error("panic", "where", "connection", "value", r, "stack", string(debug.Stack()))
 		}
 		_ = c.Close()
+		c.x.head.release()
 		c.letGo()
 		c.br.Reset(nil)
 		readers.Put(c.br)
@@ -195,7 +226,7 @@ func (c *clientConn) readHead() error {
 			return err
 		}
 		old := len(h.raw)
-		h.raw = append(h.raw, b...)
+		h.append(b)
 		if cap(h.raw) > headBytesFree && !c.holdUpTo(cap(h.raw)) {
 			_ = h.parseLine() // for the record
 			return errMemory

@@ -13,6 +13,7 @@ const (
 	originBody = "ok, said the origin\n"
 	largeBytes = 64 << 20
 	pageBytes  = 100 << 10
+	sendBytes  = 64 << 10 // the kernel doubles it
 )
 
 // serveOrigin is a process of its own: it prints its address and serves until its standard input ends.
@@ -43,7 +44,19 @@ func serveOrigin() error {
 	}()
 	fmt.Println(ln.Addr())
 	server := &http.Server{Handler: mux} //nolint:gosec // an origin without limits is what wayside has to stand in front of
-	return server.Serve(ln)
+	return server.Serve(modest{ln})
+}
+
+// modest gives the origin's connections the send buffer that they would begin with over a network. On loopback, where a segment is 64 KiB, the
+// kernel gives three megabytes, and copying those for every client that does not read would be most of what is measured.
+type modest struct{ net.Listener }
+
+func (l modest) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		err = tcp.SetWriteBuffer(sendBytes)
+	}
+	return conn, err
 }
 
 // upgrade changes to another protocol and says nothing until the other side leaves.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,7 +35,8 @@ func newArchive() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "Look into the archive, check it, bring it back",
 		Long: "These commands read the archive itself: give --bucket s3://bucket/prefix to read a bucket without any data\n" +
-			"directory, --data DIR to read the archive of a wayside that runs there or did, or --admin URL for that of a running one.",
+			"directory, --data DIR to read the archive of a wayside that runs there or did, or --admin URL for that of a running one.\n" +
+			"With --data and --admin they also read the former archives that the catalogue knows, with the present one's credentials.",
 		Args: oneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
 	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())
@@ -113,6 +115,7 @@ type archiveBooks struct {
 	span    reader.Range
 
 	bucketOnly bool // no catalogue is asked for
+	named      bool // the command line names the archive: former ones are not meant
 }
 
 // unreadable prints what the reader says of objects that cannot be read. The error says how many.
@@ -125,7 +128,7 @@ func unreadable(cmd *cobra.Command, problems []reader.Problem) error {
 		fmt.Fprintln(cmd.ErrOrStderr(), terminal.Safe(p.String()))
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("%d objects of the archive could not be read and are left out", len(problems))
+		return fmt.Errorf("unreadable and left out: %s of the archive", counted(len(problems), "object"))
 	}
 	return nil
 }
@@ -143,7 +146,7 @@ func reportRepeated(out io.Writer, repeated []reader.Repeated) {
 		}
 	}
 	if len(repeated) > 0 {
-		fmt.Fprintf(out, "%d responses of %d objects were left out, because other objects have them too: each event counts once\n", n, len(repeated))
+		fmt.Fprintf(out, "left out, because other objects have them too: %s of %s; each event counts once\n", counted(n, "response"), counted(len(repeated), "object"))
 	}
 }
 
@@ -154,7 +157,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	if err != nil {
 		return nil, err
 	}
-	b := &archiveBooks{span: span, bucketOnly: f.bucket != ""}
+	b := &archiveBooks{span: span, bucketOnly: f.bucket != "", named: f.bucket != "" || cmd.Flags().Changed("archive")}
 	if err := f.settle(ctx, cmd, b); err != nil {
 		return nil, err
 	}
@@ -204,6 +207,25 @@ func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiv
 		b.cfg, err = f.config.loadFrom(ctx, cmd, b.client)
 	}
 	return err
+}
+
+// everywhere makes b.target the archive together with the former ones that have something of the range, as far as a catalogue knows. The
+// error names those that do not answer: for the end of the command, which reads all others.
+func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error {
+	if b.named {
+		return nil
+	}
+	plans, err := b.plans(ctx)
+	if err != nil {
+		if !errors.Is(err, errNoCatalogue) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "only %s is read: former archives are not known, because the catalogue cannot be read: %v\n", b.target, err)
+		}
+		return ctx.Err()
+	}
+	plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.span.Touches(time.Unix(p.Hour*3600, 0)) })
+	var silent []error
+	b.target, silent = b.targets.Union(ctx, plans)
+	return errors.Join(silent...)
 }
 
 // errNoCatalogue says that there is only a bucket.
@@ -325,16 +347,21 @@ func printReport(cmd *cobra.Command, r *reader.Report, output string) error {
 		for _, p := range r.Problems {
 			fmt.Fprintln(out, terminal.Safe(p.String()))
 		}
-		fmt.Fprintf(out, "%d objects, %d bytes, %d rows in %d lines, %d epochs; %d in the catalogue, %d of others, %d plans open: ",
-			r.Objects, r.Bytes, r.Rows, r.Lines, r.Epochs, r.Known, r.Foreign, r.Open)
+		fmt.Fprintf(out, "%s, %s, %s in %s, %s; %d in the catalogue, %d of others, %s open",
+			counted(r.Objects, "object"), counted(r.Bytes, "byte"), counted(r.Rows, "row"), counted(r.Lines, "line"), counted(r.Epochs, "epoch"),
+			r.Known, r.Foreign, counted(r.Open, "plan"))
+		if r.Former > 0 {
+			fmt.Fprintf(out, "; and %s in former archives", counted(r.Former, "object"))
+		}
+		fmt.Fprint(out, ": ")
 		if len(r.Problems) == 0 {
 			fmt.Fprintln(out, "all as it should be")
 		} else {
-			fmt.Fprintf(out, "%d problems\n", len(r.Problems))
+			fmt.Fprintln(out, counted(len(r.Problems), "problem"))
 		}
 	}
 	if n := len(r.Problems); n > 0 {
-		return fmt.Errorf("the archive is not as it should be: %d problems", n)
+		return fmt.Errorf("the archive is not as it should be: %s", counted(n, "problem"))
 	}
 	return nil
 }
@@ -362,14 +389,15 @@ func newArchiveCat() *cobra.Command {
 				return err
 			}
 			filter.Range = b.span
+			away := b.everywhere(ctx, cmd)
 			done, err := reader.Cat(ctx, b.target, filter, terminal.JSON(cmd.OutOrStdout()), limit)
 			if errors.Is(err, syscall.EPIPE) {
 				return nil // whoever reads has had enough
 			}
 			if done.Repeated > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d lines were left out, because objects before had the same events\n", done.Repeated)
+				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because objects before had the same events: %s\n", counted(done.Repeated, "line"))
 			}
-			return errors.Join(err, unreadable(cmd, done.Problems))
+			return errors.Join(err, unreadable(cmd, done.Problems), away)
 		},
 	}
 	f.bind(cmd)

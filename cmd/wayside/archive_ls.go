@@ -24,6 +24,8 @@ type listing struct {
 	RawBytes uint64           `json:"raw_bytes,omitempty"`
 	Archives []catalogue.Plan `json:"archives,omitempty"`
 	Bucket   []reader.Object  `json:"bucket,omitempty"`
+
+	several bool // the entries are in more than one archive
 }
 
 func newArchiveLs() *cobra.Command {
@@ -62,7 +64,7 @@ func newArchiveLs() *cobra.Command {
 					l.Objects++
 					l.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
 					l.Bucket = append(l.Bucket, o)
-					bar.Step(l.Objects, 0, fmt.Sprintf("%d objects, %s", l.Objects, o.Key))
+					bar.Step(l.Objects, 0, counted(l.Objects, "object")+", "+o.Key)
 					return nil
 				})
 				bar.End()
@@ -93,6 +95,7 @@ func (l *listing) addPlans(plans []catalogue.Plan, span reader.Range, state cata
 		l.Rows += p.Rows
 		l.Bytes += p.ObjectBytes
 		l.RawBytes += p.RawBytes
+		l.several = l.several || len(l.Archives) > 0 && p.Target != l.Archives[0].Target
 		l.Archives = append(l.Archives, p)
 	}
 	slices.SortStableFunc(l.Archives, func(a, b catalogue.Plan) int { return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.ID, b.ID)) })
@@ -105,7 +108,7 @@ func (l *listing) print(cmd *cobra.Command) error {
 		for _, o := range l.Bucket {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", o.Size, terminal.Safe(o.Service), terminal.Safe(o.Instance), terminal.Safe(o.Key))
 		}
-		fmt.Fprintf(w, "%d\ttotal\t\t%d objects\n", l.Bytes, l.Objects)
+		fmt.Fprintf(w, "%d\ttotal\t\t%s\n", l.Bytes, counted(l.Objects, "object"))
 		return w.Flush()
 	}
 	fmt.Fprintln(w, "STATE\tROWS\tBYTES\tVERIFIED\tKEY")
@@ -118,8 +121,12 @@ func (l *listing) print(cmd *cobra.Command) error {
 		if !p.ExpiredAt.IsZero() {
 			state = "expired"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", state, p.Rows, p.ObjectBytes, verified, terminal.Safe(p.Key))
+		key := p.Key
+		if l.several {
+			key = p.Target + ": " + key
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", state, p.Rows, p.ObjectBytes, verified, terminal.Safe(key))
 	}
-	fmt.Fprintf(w, "total\t%d\t%d\t\t%d objects, %d bytes of NDJSON\n", l.Rows, l.Bytes, l.Objects, l.RawBytes)
+	fmt.Fprintf(w, "total\t%d\t%d\t\t%s, %s of NDJSON\n", l.Rows, l.Bytes, counted(l.Objects, "object"), counted(l.RawBytes, "byte"))
 	return w.Flush()
 }

@@ -58,6 +58,7 @@ func newArchiveRebuild() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			away := b.everywhere(ctx, cmd)
 			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			defer bar.End()
 			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.Step}
@@ -71,7 +72,7 @@ func newArchiveRebuild() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return done.print(cmd, output)
+			return errors.Join(done.print(cmd, output), away)
 		},
 	}
 	f.bind(cmd)
@@ -90,10 +91,10 @@ func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%d rows of %d hours, %d responses in %d epochs, from %d statistics objects and %d event objects\n",
-			d.Rows, d.Hours, d.Responses, d.Epochs, d.FromStatistics, d.FromEvents)
+		fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", counted(d.Rows, "row"), counted(d.Hours, "hour"), counted(d.Responses, "response"),
+			counted(d.Epochs, "epoch"), counted(d.FromStatistics, "statistics object"), counted(d.FromEvents, "event object"))
 		if d.Dropped > 0 {
-			fmt.Fprintf(out, "%d responses were not recorded, say the drop records\n", d.Dropped)
+			fmt.Fprintf(out, "not recorded, say the drop records: %s\n", counted(d.Dropped, "response"))
 		}
 		reportRepeated(out, d.Repeated)
 		if d.Into != "" {

@@ -37,6 +37,7 @@ func newArchiveRestore() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			away := b.everywhere(ctx, cmd)
 			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			copied, err := b.restore(ctx, into, reader.CopyOptions{Range: b.span, Service: service, Instance: instance, Progress: bar.Step})
 			bar.End()
@@ -44,12 +45,12 @@ func newArchiveRestore() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return errors.Join(json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(copied), unreadable(cmd, copied.Problems))
+				return errors.Join(json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(copied), unreadable(cmd, copied.Problems), away)
 			}
 			reportRepeated(cmd.OutOrStdout(), copied.Repeated)
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %d bytes, %d rows in %d lines restored into %s\nlook at it: wayside archive serve --data %s\n",
-				copied.Objects, copied.Bytes, copied.Rows, copied.Lines, into, into)
-			return errors.Join(err, unreadable(cmd, copied.Problems))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, %s in %s restored into %s\nlook at it: wayside archive serve --data %s\n",
+				counted(copied.Objects, "object"), counted(copied.Bytes, "byte"), counted(copied.Rows, "row"), counted(copied.Lines, "line"), into, into)
+			return errors.Join(err, unreadable(cmd, copied.Problems), away)
 		},
 	}
 	f.bind(cmd)

@@ -133,6 +133,13 @@ func (s *Server) Stop() {
 	}
 }
 
+// Another makes another bucket on the same server, which is the first one's to stop and restart.
+func (s *Server) Another(bucket string) (*Server, error) {
+	other := *s
+	other.Bucket = bucket
+	return &other, other.ready()
+}
+
 // URL is the archive URL of the bucket, with prefix below it.
 func (s *Server) URL(prefix string) string {
 	return "s3://" + s.Bucket + "/" + strings.Trim(prefix, "/") + "?endpoint=" + s.Endpoint + "&region=" + s.Region + "&path_style=true"

@@ -350,6 +350,7 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *Contents, meta map[st
 	sum.Responses += c.Rows - skip
 	sum.LastSeq = max(sum.LastSeq, p.Last)
 	plan := b.plan(p, c, meta, fromEvents)
+	plan.Target = uploader.NameAt(ctx, b.t, p.Key)
 	plan.Adopted, plan.Elsewhere = skip > 0, skip
 	sum.Plans = append(sum.Plans, plan)
 	if fromEvents || !p.events || plan.Lines <= c.Rows {
@@ -372,7 +373,7 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *Contents, meta map[st
 func (b *rebuilder) plan(p *pair, c *Contents, meta map[string]string, fromEvents bool) catalogue.Plan {
 	plan := catalogue.Plan{
 		State: catalogue.Deleted, Hour: p.Hour.Unix() / 3600, Epoch: p.Epoch, Key: p.Key, FormatVersion: uploader.FormatVersion,
-		Service: p.Service, Instance: p.Instance, Rows: c.Rows, MaxTime: p.Hour, Target: b.t.Name(), ObjectBytes: uint64(max(p.Size, 0)), //nolint:gosec // not negative
+		Service: p.Service, Instance: p.Instance, Rows: c.Rows, MaxTime: p.Hour, ObjectBytes: uint64(max(p.Size, 0)), //nolint:gosec // not negative
 	}
 	if fromEvents {
 		plan.ObjectSHA256 = c.SHA256

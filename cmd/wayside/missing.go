@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
@@ -29,7 +30,8 @@ func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
 		"archive":        nil,
 	}
 	if t.admin.PingBooks(ctx) == nil {
-		watched["store"] = in(filepath.Join(dir, datadir.StoreDir), "MANIFEST", "*.mem")
+		at := filepath.Join(dir, datadir.StoreDir)
+		watched["store"] = in(at, append(store.Tables(at), "MANIFEST", "*.mem", "*.vlog")...)
 	}
 	if archive := t.now.Load().LocalArchive(); archive != "" {
 		watched["archive"] = in(archive, "v1")
@@ -39,33 +41,32 @@ func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
 
 // missing looks for the watched files again and again.
 type missing struct {
-	seen map[string]bool // patterns that had a file
-	gone map[string]int  // looks at which a pattern that was seen had none
-	lost map[string]bool // parts that the last look at them missed
+	looks map[string]map[string]int // by part and pattern that had a file: looks since then at which it had none
+	lost  map[string]bool           // parts that the last look at them missed
 }
 
 func newMissing() missing {
-	return missing{seen: map[string]bool{}, gone: map[string]int{}, lost: map[string]bool{}}
+	return missing{looks: map[string]map[string]int{}, lost: map[string]bool{}}
 }
 
 // look returns the parts of which something has been missing for two looks, in order. Of a part that is not in watched, it repeats what
-// the look before found.
+// the look before found. A pattern that is not watched any more, as of a table that was replaced, is forgotten.
 func (m *missing) look(watched map[string][]string) (parts []string) {
 	for _, part := range []string{"data directory", "spool", "store", "archive"} {
-		patterns, known := watched[part]
-		lost := !known && m.lost[part]
-		for _, pattern := range patterns {
-			found, _ := filepath.Glob(pattern)
-			switch {
-			case len(found) > 0:
-				m.seen[pattern], m.gone[pattern] = true, 0
-			case m.seen[pattern]:
-				m.gone[pattern]++
-				lost = lost || m.gone[pattern] > 1
+		if patterns, known := watched[part]; known {
+			looks, lost := map[string]int{}, false
+			for _, pattern := range patterns {
+				found, _ := filepath.Glob(pattern)
+				if n, seen := m.looks[part][pattern]; len(found) > 0 {
+					looks[pattern] = 0
+				} else if seen {
+					looks[pattern] = n + 1
+					lost = lost || n > 0
+				}
 			}
+			m.looks[part], m.lost[part] = looks, lost
 		}
-		m.lost[part] = lost
-		if lost {
+		if m.lost[part] {
 			parts = append(parts, part)
 		}
 	}

@@ -49,6 +49,16 @@ func keepUnlisted(o *Options) (bool, error) {
 	return exists(unlistedDir(o)), nil
 }
 
+// Tables are the names of the tables that a store in dir must have now, as far as its MANIFEST can be read. The store may be open in
+// another process.
+func Tables(dir string) (names []string) {
+	listed, _ := listedTables(dir)
+	for id := range listed {
+		names = append(names, table.IDToFilename(id))
+	}
+	return names
+}
+
 // listedTables reads the MANIFEST; one that is missing or damaged lists what could be read of it.
 func listedTables(dir string) (map[uint64]badger.TableManifest, error) {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))

@@ -196,6 +196,9 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 	case isList && v.Kind == yaml.SequenceNode:
 		values := make([]string, 0, len(v.Content))
 		for _, e := range v.Content {
+			if e.Kind == yaml.AliasNode && e.Alias != nil {
+				e = e.Alias
+			}
 			if e.Kind != yaml.ScalarNode || isNull(e) {
 				l.failf(place(file, e), path, "must be a list of plain values, such as [one, two]")
 				return

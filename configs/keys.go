@@ -254,7 +254,7 @@ func archiveKeys(c *Config) []key {
 		{"archive.timeout", &a.Timeout, "Longest silence in a request to the archive, in which less than 4 KiB moves. A request may take as long as it takes.", atLeast(&a.Timeout, Millisecond)},
 		{"retention.events", &r.Events, "Delete an event from local disk when it is this old and its archive has been verified; less than `archive.after` means as soon as it is archived.", atLeast(&r.Events, 0)},
 		{
-			"archive.expire", &a.Expire, "Delete raw events from an archive that is a directory this long after they were archived; their statistics stay. Only time in which wayside runs counts. 0 = never. The default is 720h (30 days) for the archive in the data directory and 0 for one that `archive.url` names. wayside never deletes from a bucket: use its lifecycle rules.",
+			"archive.expire", &a.Expire, "Delete raw events from an archive that is a directory this long after they were archived; their statistics stay. Only time in which wayside runs counts. 0 = never. The default is 30d for the archive in the data directory and 0 for one that `archive.url` names. wayside never deletes from a bucket: use its lifecycle rules.",
 			atLeast(&a.Expire, 0),
 		},
 		{"report.schedule", &c.Report.Schedule, "When to write the capacity report: as `archive.schedule`.", schedule(&c.Report.Schedule)},

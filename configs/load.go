@@ -147,6 +147,7 @@ func (l *loader) readEnviron(environ map[string]string, prefix string, source So
 	for section, path := range shorthand {
 		paths[envName(section)] = path
 	}
+	setBy := map[string]string{} // key → name of the variable, because a section's shorthand is one too
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		short, ok := strings.CutPrefix(name, prefix)
 		if !ok || prefix != defaultPrefix && strings.HasPrefix(name, defaultPrefix) {
@@ -154,8 +155,12 @@ func (l *loader) readEnviron(environ map[string]string, prefix string, source So
 		}
 		value, at := environ[name], origin{source: source, name: name}
 		path, ok := paths[envPrefix+short]
+		before := setBy[path]
 		switch {
+		case ok && before != "" && environ[before] != value:
+			l.failf(at, path, "%s sets it too, to another value: keep one of the two", before)
 		case ok:
+			setBy[path] = name
 			l.set(path, value, at)
 		case !reservedEnv(name, value):
 			l.failf(at, "", "no such setting%s", didYouMean(envPrefix+short, slices.Collect(maps.Keys(paths))))

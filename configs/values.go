@@ -35,8 +35,11 @@ func (d Duration) OrOff() time.Duration {
 	return d.Std()
 }
 
-// String returns the shortest form that ParseDuration reads back: 1h, not 1h0m0s.
+// String returns the shortest form that ParseDuration reads back: 1h, not 1h0m0s; and whole days from a week on: 30d.
 func (d Duration) String() string {
+	if days := d / (24 * Hour); days >= 7 && d%(24*Hour) == 0 {
+		return fmt.Sprintf("%dd", days)
+	}
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

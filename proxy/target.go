@@ -122,6 +122,25 @@ func validEscapes(path []byte) bool {
 	}
 }
 
+// validHostEscapes accepts escapes of what may stand in a name anyway, and of bytes beyond ASCII (RFC 3986, section 3.2.2). Whoever decodes
+// the others sees the end of a string, of the host, or another port.
+func validHostEscapes(host []byte) bool {
+	if !validEscapes(host) {
+		return false
+	}
+	for i, c := range host {
+		if c != '%' {
+			continue
+		}
+		high, _ := hexDigit(host[i+1])
+		low, _ := hexDigit(host[i+2])
+		if decoded := high<<4 | low; decoded < 0x80 && (decoded == '%' || !isHostByte[decoded]) {
+			return false
+		}
+	}
+	return true
+}
+
 func (h *requestHead) parseAbsolute(target []byte) error {
 	rest, ok := cutSchemeHTTP(target)
 	if !ok {
@@ -188,7 +207,7 @@ func validHost(b []byte) bool {
 		for i < len(b) && isHostByte[b[i]] {
 			i++
 		}
-		if i == 0 || !validEscapes(b[:i]) {
+		if i == 0 || !validHostEscapes(b[:i]) {
 			return false
 		}
 	}

@@ -88,8 +88,11 @@ func serveReadOnly(ctx context.Context, cfg *configs.Config, cmd *cobra.Command)
 // openCopy opens a copy of the store that nobody uses, to read it: opening the store itself would change it. done closes and removes the
 // copy. The error wraps [datadir.ErrInUse] if a books process has the directory, and [store.ErrDamaged].
 func openCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, err error) {
-	at, err := copyStore(dir)
-	remove := func() error { return os.RemoveAll(at) }
+	at, held, err := copyStore(dir)
+	remove := func() error { return errors.Join(os.RemoveAll(at), held.Close()) }
+	if held == nil {
+		return nil, nil, err
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, remove())
 	}
@@ -108,23 +111,23 @@ func openCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 }
 
 // copyStore clones the store while nobody uses it, into the data directory, where tables can be links and which is the only place
-// that wayside ever writes to. What it has begun is at, also with an error.
-func copyStore(dir string) (at string, err error) {
+// that wayside ever writes to. What it has begun is at, also with an error, if held is not nil: it is this process's until that is closed.
+func copyStore(dir string) (at string, held *os.File, err error) {
 	from := filepath.Join(dir, datadir.StoreDir)
 	if _, err := os.Stat(from); err != nil {
-		return "", fmt.Errorf("no store to answer from: %w; name a data directory with --data", err)
+		return "", nil, fmt.Errorf("no store to answer from: %w; name a data directory with --data", err)
 	}
 	lock, err := datadir.Acquire(dir, datadir.CollectLock)
 	if err != nil && !errors.Is(err, os.ErrPermission) {
-		return "", err
+		return "", nil, err
 	}
 	if err == nil {
 		defer func() { _ = lock.Release() }()
 	}
-	if at, err = os.MkdirTemp(dir, ".serve-"); err != nil {
-		return "", fmt.Errorf("copy the store to answer from the copy: %w; make %s writable, or copy it to a place that is", err, dir)
+	if at, held, err = datadir.ServeCopy(dir); err != nil {
+		return "", nil, fmt.Errorf("copy the store to answer from the copy: %w; make %s writable, or copy it to a place that is", err, dir)
 	}
-	return at, store.Clone(filepath.Join(at, datadir.StoreDir), from)
+	return at, held, store.Clone(filepath.Join(at, datadir.StoreDir), from)
 }
 
 // openReadOnly opens books on a copied store, with nothing to drain. Nothing of it is run. done closes them.

@@ -31,6 +31,9 @@ const (
 // verifyCopies is the pattern of what [VerifyCopy] makes.
 const verifyCopies = ".verify-*"
 
+// serveCopies is the pattern of what [ServeCopy] makes.
+const serveCopies = ".serve-*"
+
 // ErrNoData is returned by Known for a directory that no wayside has used.
 var ErrNoData = errors.New("no wayside data here")
 
@@ -69,6 +72,39 @@ func removeVerifyCopies(dir string) {
 	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), verifyCopies))
 	for _, name := range names {
 		_ = os.RemoveAll(name) // the next one tries again
+	}
+}
+
+// ServeCopy makes a folder in which a command that reads keeps a copy of the store, and holds it until the file that is returned is closed.
+// The caller holds [CollectLock] meanwhile, if it may, and removes the folder; if it dies before, whoever takes CollectLock next does.
+func ServeCopy(dir string) (at string, held *os.File, err error) {
+	if at, err = os.MkdirTemp(dir, serveCopies); err != nil {
+		return "", nil, err
+	}
+	if held, err = hold(at); err != nil {
+		return "", nil, errors.Join(err, os.Remove(at))
+	}
+	return at, held, nil
+}
+
+// hold locks a folder until the file is closed, or fails if somebody has it.
+func hold(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // an fd
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func removeServeCopies(dir string) {
+	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), serveCopies))
+	for _, name := range names {
+		if f, err := hold(name); err == nil { // nobody uses it
+			_, _ = os.RemoveAll(name), f.Close() // the next one tries again
+		}
 	}
 }
 
@@ -135,8 +171,11 @@ func Acquire(dir, name string) (*Lock, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	nameHolder(dir, file)
-	if name == RunLock {
+	switch name {
+	case RunLock:
 		removeVerifyCopies(dir)
+	case CollectLock:
+		removeServeCopies(dir)
 	}
 	return &Lock{file: file}, nil
 }

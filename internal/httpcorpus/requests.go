@@ -149,6 +149,7 @@ var badAuthorities = []string{
 	"a%zz", "a%", "a%4", "%", "%zz.b", "a%g0:80", "[1::2::3]", "[:::]", "[::::]", "[1:2]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[1:2:3:4:5:6:7:8::]", "[::12345]",
 	"[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[1.2.3.4]", "[1.2.3.4::]", "[::1%25eth0]", "[fe80::1%eth0]", "[::1%]", "[:1]", "[1:]", "[::g]", "[v1.a]", "[v1.a:b]", "[ ::1]", "[::1 ]",
 	"[[::1]]", "[::1", "::1", "1:2:3", "[::1]80", "[::1]:a", "[::1]:65536", "a:65536", "a:99999", "a:1234567", "a:0x50", "a:8 0", "a::80", "u:p@a", "@a", "a@", "a[b]", "a]", "[]", "[]:80", ":", ":80",
+	"a%00", "a%00.b", "a%0d%0a", "a%20b", "a%09", "a%7f", "a%2fb", "a%2Fb", "a%5cb", "a%3a80", "a%3A:80", "u%40a", "a%3f", "a%23b", "%5b::1%5d", "a%25", "a%2500", "a%22",
 	"a/b", "a\\b", "a,b", "a\"b", "a<b", "a{b", "a|b", "a^b", "a`b", "\xc3\xa9", "a\xff", "[::1\xff]",
 }
 
@@ -298,7 +299,7 @@ func harmless() []string {
 		"GET /own HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: POST\r\nContent_Length: 5\r\nConnection: close\r\n\r\n",
 		"GET /own HTTP/1.1\r\nHost: [1:2:3:4:5:6:7::]:\r\nConnection: close\r\n\r\n",
 		"GET http://[::ffff:192.0.2.1]:65535/own HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-		"GET /own HTTP/1.1\r\nHost: a_b.%41-c.example:00080\r\nConnection: close\r\n\r\n",
+		"GET /own HTTP/1.1\r\nHost: a_b.%41-c.%c3%bc.example:00080\r\nConnection: close\r\n\r\n",
 		"GET /own HTTP/1.1\r\nHost: a\r\nX: a\xffb\r\nConnection: close\r\n\r\n",
 		"GET /own?a=%00%0d%0a%0d%0aGET%20" + Canary + "%20HTTP/1.1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
 	}

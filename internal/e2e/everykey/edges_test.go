@@ -44,7 +44,7 @@ var ofKey = map[string]edges{
 		good: []string{"[wayside.example.org]", "[a, b.c]"},
 		bad:  []string{"['http://a']", "['a:1']", "[A]", "['']", "['a b']", "['-a']", "['*']"},
 	},
-	"admin.token":      {good: []string{"twelve-chars", strings.Repeat("t", 1024)}, bad: []string{"a", "short", "eleven-char", "'with a blank in it'", "grüße-und-küsse", strings.Repeat("t", 1025)}},
+	"admin.token":      {good: []string{"8-chars!", strings.Repeat("t", 1024)}, bad: []string{"a", "short", "7-chars", "'with a blank in it'", "grüße-und-küsse", strings.Repeat("t", 1025)}},
 	"admin.token_file": {good: []string{"$TOKEN"}, bad: []string{"$DIR", "$DIR/none", "/dev/zero", "/dev/null", "$FILE"}},
 	"admin.probes":     {good: []string{"127.0.0.1:0", ":0"}, bad: []string{"8092", ":-1", "a b:1"}},
 	"admin.pprof":      {good: []string{"true"}},

@@ -82,14 +82,14 @@ func ServeCopy(dir string) (at string, held *os.File, err error) {
 		return "", nil, err
 	}
 	if held, err = hold(at); err != nil {
-		return "", nil, errors.Join(err, os.Remove(at))
+		return "", nil, errors.Join(err, os.RemoveAll(at))
 	}
 	return at, held, nil
 }
 
 // hold locks a folder until the file is closed, or fails if somebody has it.
 func hold(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(filepath.Join(dir, RunLock), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -197,10 +197,11 @@ func TestCopiesOfDeadVerifications(t *testing.T) {
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(at, "store", "x"), 0o750)
 	}
-	kept := filepath.Join(dir, ".serve-1")
-	if err = errors.Join(err, os.Mkdir(kept, 0o750)); err != nil {
+	kept, held, err2 := ServeCopy(dir)
+	if err = errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = held.Close() }()
 	books, err := Acquire(dir, CollectLock)
 	if err != nil {
 		t.Fatal(err)
@@ -219,5 +220,30 @@ func TestCopiesOfDeadVerifications(t *testing.T) {
 	}
 	if _, err := os.Stat(kept); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCopiesOfDeadCommands: a copy stays while the command that made it lives, and goes with the next that has the books.
+func TestCopiesOfDeadCommands(t *testing.T) {
+	dir := t.TempDir()
+	at, held, err := ServeCopy(dir)
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(at, "store"), 0o750)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, inUse := range []bool{true, false} {
+		if !inUse {
+			_ = held.Close() // as a kill does
+		}
+		books, err := Acquire(dir, CollectLock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = books.Release()
+		if _, err := os.Stat(at); (err == nil) != inUse {
+			t.Errorf("in use %v: %v", inUse, err)
+		}
 	}
 }

@@ -25,11 +25,12 @@ type committer struct {
 
 // Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
 func (s *Set) Run(ctx context.Context) error {
-	commit, acks, reopen := stopped(), stopped(), time.NewTimer(s.o.ReopenInterval)
+	commit, acks, tally, reopen := stopped(), stopped(), stopped(), time.NewTimer(s.o.ReopenInterval)
 	defer commit.Stop()
+	defer tally.Stop()
 	defer acks.Stop()
 	defer reopen.Stop()
-	armed, acksArmed := false, false
+	armed, acksArmed, tallyArmed := false, false, false
 	var drops dropLog
 	defer func() { drops.log(s, time.Now().Add(dropLogInterval)) }()
 	failed := false // the last commit failed: wait for the interval before the next, whoever kicks
@@ -39,9 +40,13 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.kick:
-			if !s.current.counters.attached() {
-				_ = s.step(ctx, (*committer).keepTally) // said at the end, if it could not be kept
+			if !tallyArmed && !s.current.counters.attached() {
+				tally.Reset(s.o.CommitInterval) // not each time: every drop kicks, and this is a system call
+				tallyArmed = true
 			}
+		case <-tally.C:
+			tallyArmed = false
+			_ = s.step(ctx, (*committer).keepTally) // said at the end, if it could not be kept
 		case <-commit.C:
 			due, armed = true, false
 		case <-acks.C:

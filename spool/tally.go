@@ -17,8 +17,7 @@ import (
 // that has no blocks: the tally of an epoch without a ledger is an empty file beside the spool, as many bytes long as responses were
 // dropped. Whoever finds it, and has room, makes a ledger of it.
 //
-// Run follows the count as soon as it is woken, which the death of the process can come before: after kill -9 the last few
-// responses may be missing.
+// Run follows the count once in a commit interval: after kill -9 the responses dropped since then may be missing.
 
 const (
 	tallySuffix    = ".tally-" // behind the name of the spool's folder; the epoch follows

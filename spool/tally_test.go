@@ -134,3 +134,34 @@ func TestLedgerWithoutAQueue(t *testing.T) {
 		t.Errorf("ledgers %+v", l)
 	}
 }
+
+// TestTallyOncePerInterval: drops without a ledger cost a system call once in a commit interval, and not one each; the end has them all.
+func TestTallyOncePerInterval(t *testing.T) {
+	dir := smallDisk(t, "2m")
+	o := testOptions(dir)
+	o.CommitInterval = time.Hour
+	fillDisk(t, dir)
+	s := openSet(t, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	var run sync.WaitGroup
+	run.Go(func() { _ = s.Run(ctx) })
+	for i := range 3 { // once Run takes the next word, it is through with the one before
+		s.TryAppend(sample(i))
+		for deadline := time.Now().Add(time.Minute); len(s.kick) > 0; time.Sleep(time.Millisecond) { //nolint:forbidigo // waits for a condition
+			if time.Now().After(deadline) {
+				t.Fatal("Run does not wake")
+			}
+		}
+	}
+	if got := tallies(t, o); len(got) != 0 {
+		t.Errorf("tallies before the interval is over: %v", got)
+	}
+	cancel()
+	run.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := tallies(t, o); len(got) != 1 || got[0] != 3 {
+		t.Errorf("tallies at the end: %v", got)
+	}
+}

@@ -131,6 +131,26 @@ func TestBooksAway(t *testing.T) {
 	}
 }
 
+// TestMethodsOfRelayedPages: a relayed page names the methods that it has itself.
+func TestMethodsOfRelayedPages(t *testing.T) {
+	s := newServer(t, "")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/paths", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("POST /-/job/archive", func(http.ResponseWriter, *http.Request) {})
+	books(t, s, mux)
+	h := listen(t, s.Serve)
+	for path, allow := range map[string]string{"/api/v1/paths": "GET, HEAD", "/-/job/archive": "POST"} {
+		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
+			if a := get(t, h, method, path); a.status != 405 || a.header.Get("Allow") != allow {
+				t.Errorf("%s %s: %d, Allow: %s", method, path, a.status, a.header.Get("Allow"))
+			}
+		}
+	}
+	if a := get(t, h, "BREW", "/api/v1/paths"); a.status != 405 || a.header.Get("Allow") != "GET, HEAD, POST" {
+		t.Errorf("%d, Allow: %s", a.status, a.header.Get("Allow"))
+	}
+}
+
 func TestRelay(t *testing.T) {
 	s := newServer(t, "")
 	leave := books(t, s, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

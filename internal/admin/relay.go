@@ -25,7 +25,7 @@ var relayedFields = []string{
 // What may take long goes only to a books process that answers a ping first.
 func (q *request) relay() {
 	resp := &q.ctx.Response
-	if !q.reads() && !q.ctx.IsPost() {
+	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // these are refused there, with what the path has
 		resp.Header.Set("Allow", "GET, HEAD, POST")
 		refuse(resp, fasthttp.StatusMethodNotAllowed, "the admin endpoint answers GET, HEAD and POST only")
 		return

@@ -56,8 +56,11 @@ const bucketHere = "here"
 
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
-	for _, name := range []string{"service", "instance", "log-level", "log-format"} { // they matter to wayside run
+	for _, name := range []string{"log-level", "log-format"} { // they matter to wayside run
 		_ = cmd.Flags().MarkHidden(name)
+	}
+	for _, name := range []string{"service", "instance"} { // not to be taken for --of-service, which selects
+		cmd.Flags().Lookup(name).Usage = "what {" + name + "} in the archive's address stands for"
 	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
 	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+moment.Forms)

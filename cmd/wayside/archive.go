@@ -131,7 +131,7 @@ func unreadable(cmd *cobra.Command, problems []reader.Problem) error {
 		fmt.Fprintln(cmd.ErrOrStderr(), terminal.Safe(p.String()))
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("unreadable and left out: %s of the archive", counted(len(problems), "object"))
+		return fmt.Errorf("unreadable and left out: %s of the archive", terminal.Counted(len(problems), "object"))
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func reportRepeated(out io.Writer, repeated []reader.Repeated) {
 		}
 	}
 	if len(repeated) > 0 {
-		fmt.Fprintf(out, "left out, because other objects have them too: %s of %s; each event counts once\n", counted(n, "response"), counted(len(repeated), "object"))
+		fmt.Fprintf(out, "left out, because other objects have them too: %s of %s; each event counts once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
 	}
 }
 
@@ -351,20 +351,20 @@ func printReport(cmd *cobra.Command, r *reader.Report, output string) error {
 			fmt.Fprintln(out, terminal.Safe(p.String()))
 		}
 		fmt.Fprintf(out, "%s, %s, %s in %s, %s; %d in the catalogue, %d of others, %s open",
-			counted(r.Objects, "object"), counted(r.Bytes, "byte"), counted(r.Rows, "row"), counted(r.Lines, "line"), counted(r.Epochs, "epoch"),
-			r.Known, r.Foreign, counted(r.Open, "plan"))
+			terminal.Counted(r.Objects, "object"), terminal.Counted(r.Bytes, "byte"), terminal.Counted(r.Rows, "row"), terminal.Counted(r.Lines, "line"), terminal.Counted(r.Epochs, "epoch"),
+			r.Known, r.Foreign, terminal.Counted(r.Open, "plan"))
 		if r.Former > 0 {
-			fmt.Fprintf(out, "; and %s in former archives", counted(r.Former, "object"))
+			fmt.Fprintf(out, "; and %s in former archives", terminal.Counted(r.Former, "object"))
 		}
 		fmt.Fprint(out, ": ")
 		if len(r.Problems) == 0 {
 			fmt.Fprintln(out, "all as it should be")
 		} else {
-			fmt.Fprintln(out, counted(len(r.Problems), "problem"))
+			fmt.Fprintln(out, terminal.Counted(len(r.Problems), "problem"))
 		}
 	}
 	if n := len(r.Problems); n > 0 {
-		return fmt.Errorf("the archive is not as it should be: %s", counted(n, "problem"))
+		return fmt.Errorf("the archive is not as it should be: %s", terminal.Counted(n, "problem"))
 	}
 	return nil
 }
@@ -398,7 +398,7 @@ func newArchiveCat() *cobra.Command {
 				return nil // whoever reads has had enough
 			}
 			if done.Repeated > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because objects before had the same events: %s\n", counted(done.Repeated, "line"))
+				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because objects before had the same events: %s\n", terminal.Counted(done.Repeated, "line"))
 			}
 			return errors.Join(err, unreadable(cmd, done.Problems), away)
 		},

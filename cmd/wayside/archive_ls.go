@@ -64,7 +64,7 @@ func newArchiveLs() *cobra.Command {
 					l.Objects++
 					l.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
 					l.Bucket = append(l.Bucket, o)
-					bar.Step(l.Objects, 0, counted(l.Objects, "object")+", "+o.Key)
+					bar.Step(l.Objects, 0, terminal.Counted(l.Objects, "object")+", "+o.Key)
 					return nil
 				})
 				bar.End()
@@ -108,7 +108,7 @@ func (l *listing) print(cmd *cobra.Command) error {
 		for _, o := range l.Bucket {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", o.Size, terminal.Safe(o.Service), terminal.Safe(o.Instance), terminal.Safe(o.Key))
 		}
-		fmt.Fprintf(w, "%d\ttotal\t\t%s\n", l.Bytes, counted(l.Objects, "object"))
+		fmt.Fprintf(w, "%d\ttotal\t\t%s\n", l.Bytes, terminal.Counted(l.Objects, "object"))
 		return w.Flush()
 	}
 	fmt.Fprintln(w, "STATE\tROWS\tBYTES\tVERIFIED\tKEY")
@@ -127,6 +127,6 @@ func (l *listing) print(cmd *cobra.Command) error {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\n", state, p.Rows, p.ObjectBytes, verified, terminal.Safe(key))
 	}
-	fmt.Fprintf(w, "total\t%d\t%d\t\t%s, %s of NDJSON\n", l.Rows, l.Bytes, counted(l.Objects, "object"), counted(l.RawBytes, "byte"))
+	fmt.Fprintf(w, "total\t%d\t%d\t\t%s, %s of NDJSON\n", l.Rows, l.Bytes, terminal.Counted(l.Objects, "object"), terminal.Counted(l.RawBytes, "byte"))
 	return w.Flush()
 }

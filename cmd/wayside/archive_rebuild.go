@@ -91,10 +91,10 @@ func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", counted(d.Rows, "row"), counted(d.Hours, "hour"), counted(d.Responses, "response"),
-			counted(d.Epochs, "epoch"), counted(d.FromStatistics, "statistics object"), counted(d.FromEvents, "event object"))
+		fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", terminal.Counted(d.Rows, "row"), terminal.Counted(d.Hours, "hour"), terminal.Counted(d.Responses, "response"),
+			terminal.Counted(d.Epochs, "epoch"), terminal.Counted(d.FromStatistics, "statistics object"), terminal.Counted(d.FromEvents, "event object"))
 		if d.Dropped > 0 {
-			fmt.Fprintf(out, "not recorded, say the drop records: %s\n", counted(d.Dropped, "response"))
+			fmt.Fprintf(out, "not recorded, say the drop records: %s\n", terminal.Counted(d.Dropped, "response"))
 		}
 		reportRepeated(out, d.Repeated)
 		if d.Into != "" {

@@ -49,7 +49,7 @@ func newArchiveRestore() *cobra.Command {
 			}
 			reportRepeated(cmd.OutOrStdout(), copied.Repeated)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, %s in %s restored into %s\nlook at it: wayside archive serve --data %s\n",
-				counted(copied.Objects, "object"), counted(copied.Bytes, "byte"), counted(copied.Rows, "row"), counted(copied.Lines, "line"), into, into)
+				terminal.Counted(copied.Objects, "object"), terminal.Counted(copied.Bytes, "byte"), terminal.Counted(copied.Rows, "row"), terminal.Counted(copied.Lines, "line"), into, into)
 			return errors.Join(err, unreadable(cmd, copied.Problems), away)
 		},
 	}

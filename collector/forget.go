@@ -9,6 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
@@ -17,7 +18,7 @@ const forgetDrain = 30 * time.Second
 
 // forgetter is a Store that can forget; the store is one.
 type forgetter interface {
-	Forget(ctx context.Context, f *store.Forget) (*store.Forgotten, error)
+	Forget(ctx context.Context, f *store.Forget) (*catalogue.Forgotten, error)
 	Expunge(ctx context.Context) error
 }
 
@@ -36,7 +37,7 @@ type ForgetOptions struct {
 // store are rewritten, so that they do not have it either. Nothing is applied while it works; the spools take what comes.
 //
 // The paths are never logged. An error may leave a part done; calling Forget again finishes the rest.
-func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*store.Forgotten, error) {
+func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.Forgotten, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*store.Forgott
 }
 
 // forget removes the paths from store, labels and memory. The caller holds drainMu.
-func (c *Collector) forget(ctx context.Context, from forgetter, o ForgetOptions) (done *store.Forgotten, err error) {
+func (c *Collector) forget(ctx context.Context, from forgetter, o ForgetOptions) (done *catalogue.Forgotten, err error) {
 	c.booksMu.Lock()
 	defer c.booksMu.Unlock()
 	labeler := c.o.Labeler

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -21,12 +19,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/admin/client"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/process/books"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -37,7 +39,7 @@ func newArchive() *cobra.Command {
 		Long: "These commands read the archive itself: give --bucket s3://bucket/prefix to read a bucket without any data\n" +
 			"directory, --data DIR to read the archive of a wayside that runs there or did, or --admin URL for that of a running one.\n" +
 			"With --data and --admin they also read the former archives that the catalogue knows, with the present one's credentials.",
-		Args: oneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
+		Args: cli.OneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
 	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -76,16 +78,16 @@ func (f *archiveFlags) bucketArg(cmd *cobra.Command, args []string) error {
 		f.bucket, args = args[0], nil
 	}
 	if f.bucket == bucketHere || f.bucket == "" {
-		return noArgs(cmd, args)
+		return cli.NoArgs(cmd, args)
 	}
 	if f.admin != "" || cmd.Flags().Changed("archive") {
-		return &usageError{errors.New("--bucket with a URL names the archive: leave out --archive and --admin"), exampleOf(cmd)}
+		return cli.Usagef(cmd, "--bucket with a URL names the archive: leave out --archive and --admin")
 	}
 	if err := cmd.Flags().Set("archive", f.bucket); err != nil {
 		return err
 	}
 	f.config.archiveFlag = "--bucket"
-	return noArgs(cmd, args)
+	return cli.NoArgs(cmd, args)
 }
 
 // span reads --from and --to.
@@ -99,11 +101,11 @@ func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
 			continue
 		}
 		if *b.to, err = moment.Parse(b.text, now); err != nil {
-			return r, &usageError{fmt.Errorf("%s: %w", b.flag, err), exampleOf(cmd)}
+			return r, cli.Usagef(cmd, "%s: %w", b.flag, err)
 		}
 	}
 	if !r.To.IsZero() && !r.From.Before(r.To) {
-		return r, &usageError{fmt.Errorf("--from %s is not before --to %s", f.from, f.to), exampleOf(cmd)}
+		return r, cli.Usagef(cmd, "--from %s is not before --to %s", f.from, f.to)
 	}
 	return r, nil
 }
@@ -114,7 +116,7 @@ type archiveBooks struct {
 	target uploader.Target
 	// targets also finds what the catalogue says is in former archives.
 	targets *uploader.Targets
-	client  *client // nil if no wayside runs there
+	client  *client.Client // nil if no wayside runs there
 	span    reader.Range
 
 	bucketOnly bool // no catalogue is asked for
@@ -174,7 +176,7 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
 		}
 	}
-	o := targetOptions(b.cfg, logsink.Logger(cmd.ErrOrStderr(), b.cfg.Log.Level, b.cfg.Log.Format, "archive"))
+	o := books.TargetOptions(b.cfg, logsink.Logger(cmd.ErrOrStderr(), b.cfg.Log.Level, b.cfg.Log.Format, "archive"))
 	if f.admin != "" {
 		o.DataDir = "" // that of the wayside which answers there is not known
 	}
@@ -220,7 +222,7 @@ func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error
 	}
 	plans, err := b.plans(ctx)
 	if err != nil {
-		if !errors.Is(err, errNoCatalogue) {
+		if !errors.Is(err, books.ErrNoCatalogue) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "only %s is read: former archives are not known, because the catalogue cannot be read: %v\n", b.target, err)
 		}
 		return ctx.Err()
@@ -231,68 +233,16 @@ func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error
 	return errors.Join(silent...)
 }
 
-// errNoCatalogue says that there is only a bucket.
-var errNoCatalogue = errors.New("no catalogue: no wayside runs there, and there is no store in the data directory")
-
 // plans reads the catalogue: from the running wayside, else from a copy of the store in the data directory.
-func (b *archiveBooks) plans(ctx context.Context) (plans []catalogue.Plan, err error) {
-	if b.client != nil {
-		body, err := b.client.do(ctx, http.MethodGet, pathCatalogue)
-		if err != nil {
-			return nil, err
-		}
-		return decodePlans(bytes.NewReader(body))
+func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
+	if b.client == nil {
+		return books.Plans(ctx, b.cfg.Data.Dir)
 	}
-	dir := b.cfg.Data.Dir
-	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w %s", errNoCatalogue, dir)
-	}
-	s, done, err := openCopy(dir, slog.New(slog.DiscardHandler))
+	body, err := b.client.Do(ctx, http.MethodGet, admin.PathCatalogue)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, done()) }()
-	err = s.Plans(ctx, func(p *catalogue.Plan) error {
-		c := *p
-		c.Blocks = nil
-		plans = append(plans, c)
-		return nil
-	})
-	return plans, err
-}
-
-func decodePlans(r io.Reader) ([]catalogue.Plan, error) {
-	var plans []catalogue.Plan
-	for d := json.NewDecoder(bufio.NewReader(r)); ; {
-		var p catalogue.Plan
-		switch err := d.Decode(&p); {
-		case errors.Is(err, io.EOF):
-			return plans, nil
-		case err != nil:
-			return nil, fmt.Errorf("answer of %s: %w", pathCatalogue, err)
-		}
-		plans = append(plans, p)
-	}
-}
-
-// catalogueTime bounds how long a client may take for the catalogue: a million plans take seconds.
-const catalogueTime = 2 * time.Minute
-
-// serveCatalogue streams every plan, a JSON object a line, without its blocks.
-func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), catalogueTime) // the store is being read meanwhile, however slow the client is
-	defer cancel()
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := json.NewEncoder(w)
-	err := b.store.Plans(ctx, func(p *catalogue.Plan) error {
-		c := *p
-		c.Blocks = nil // local detail, and the bulk of a plan
-		return out.Encode(c)
-	})
-	if err != nil {
-		b.log.Warn("the catalogue was not sent to its end", "error", err)
-		panic(http.ErrAbortHandler) // the reader must not take what came for the whole
-	}
+	return books.DecodePlans(bytes.NewReader(body))
 }
 
 // interruptible is a context that ends with Ctrl-C.
@@ -319,7 +269,7 @@ func newArchiveVerify() *cobra.Command {
 			}
 			var plans []catalogue.Plan
 			if !b.bucketOnly {
-				if plans, err = b.plans(ctx); errors.Is(err, errNoCatalogue) {
+				if plans, err = b.plans(ctx); errors.Is(err, books.ErrNoCatalogue) {
 					fmt.Fprintln(cmd.ErrOrStderr(), err.Error()+"; objects are compared with their own metadata")
 				} else if err != nil {
 					return err
@@ -335,7 +285,7 @@ func newArchiveVerify() *cobra.Command {
 		},
 	}
 	f.bind(cmd)
-	bindOutput(cmd, &output)
+	cli.BindOutput(cmd, &output)
 	cmd.Flags().BoolVar(&quick, "quick", false, "compare presence, size and metadata; read no object")
 	return cmd
 }
@@ -382,7 +332,7 @@ func newArchiveCat() *cobra.Command {
 			defer cancel()
 			var err error
 			if filter.Status, err = query.ParseStatuses(status); err != nil {
-				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
+				return cli.Usagef(cmd, "--status: %w", err)
 			}
 			if err := checkPath(cmd, filter.Path); err != nil {
 				return err

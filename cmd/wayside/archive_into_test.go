@@ -16,7 +16,7 @@ import (
 // TestRebuildIntoWhatIsInUse: while a books process has the directory, what it kept of a store that was here before stays.
 func TestRebuildIntoWhatIsInUse(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()
-	kept := filepath.Join(into, storeLedgers)
+	kept := filepath.Join(into, datadir.StoreDir+".ledgers")
 	if err := os.WriteFile(kept, []byte("of the one before"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestRebuildIntoWhatIsInUse(t *testing.T) {
 // TestRebuildMovesTheStoreLast: broken off while what it made is moved in, a rebuild leaves no store, so that the next one begins anew.
 func TestRebuildMovesTheStoreLast(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()
-	obstacle := filepath.Join(into, storeLedgers)
+	obstacle := filepath.Join(into, datadir.StoreDir+".ledgers")
 	if err := os.MkdirAll(filepath.Join(obstacle, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestRebuildIntoVolume(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(into, 0) })
 	command(t, exitOK, "archive", "rebuild", "--data", dir, "--into", into)
 	wantTotals(t, into, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
-	if _, err := os.Stat(filepath.Join(into, storeBuilding)); err == nil {
+	if _, err := os.Stat(filepath.Join(into, datadir.StoreDir+".building")); err == nil {
 		t.Error("what it was made in is left behind")
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/process/books"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
@@ -40,7 +42,7 @@ func newArchiveLs() *cobra.Command {
 			ctx, cancel := interruptible(cmd)
 			defer cancel()
 			if !slices.Contains([]catalogue.State{"", catalogue.Planned, catalogue.Verified, catalogue.Deleted}, catalogue.State(state)) {
-				return &usageError{fmt.Errorf("--state %q: want planned, verified or deleted", state), exampleOf(cmd)}
+				return cli.Usagef(cmd, "--state %q: want planned, verified or deleted", state)
 			}
 			b, err := f.open(ctx, cmd)
 			if err != nil {
@@ -50,7 +52,7 @@ func newArchiveLs() *cobra.Command {
 			bucket := b.bucketOnly
 			if !bucket {
 				plans, err := b.plans(ctx)
-				bucket = errors.Is(err, errNoCatalogue)
+				bucket = errors.Is(err, books.ErrNoCatalogue)
 				if err != nil && !bucket {
 					return err
 				}
@@ -79,7 +81,7 @@ func newArchiveLs() *cobra.Command {
 		},
 	}
 	f.bind(cmd)
-	bindOutput(cmd, &output)
+	cli.BindOutput(cmd, &output)
 	cmd.Flags().StringVar(&state, "state", "", "planned, verified or deleted (locally)")
 	return cmd
 }

@@ -1,40 +1,18 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
-	"github.com/wayside-proxy/wayside/collector/store"
-	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/process/books/restore"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
-
-// rebuildDone is what archive rebuild prints.
-type rebuildDone struct {
-	*reader.Rebuilt
-	Epochs int         `json:"epochs"`
-	Into   string      `json:"into,omitempty"`
-	Local  *comparison `json:"local,omitempty"`
-}
-
-// comparison is how rows from the archive compare with those of the data directory.
-type comparison struct {
-	Equal     int      `json:"equal"`     // rows that are the same in every count and every bin
-	Different int      `json:"different"` // rows that are in both and differ
-	Missing   int      `json:"missing"`   // rows of these hours that only one side has
-	Examples  []string `json:"examples,omitempty"`
-}
 
 func newArchiveRebuild() *cobra.Command {
 	var f archiveFlags
@@ -52,7 +30,7 @@ func newArchiveRebuild() *cobra.Command {
 			defer cancel()
 			origin := reader.Origin(from)
 			if !slices.Contains([]reader.Origin{reader.FromBest, reader.FromStatistics, reader.FromEvents}, origin) {
-				return &usageError{fmt.Errorf("--origin %q: want best, statistics or events", from), exampleOf(cmd)}
+				return cli.Usagef(cmd, "--origin %q: want best, statistics or events", from)
 			}
 			b, err := f.open(ctx, cmd)
 			if err != nil {
@@ -62,21 +40,21 @@ func newArchiveRebuild() *cobra.Command {
 			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			defer bar.End()
 			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.Step}
-			var done rebuildDone
+			var done restore.Rebuilt
 			if into != "" {
-				done, err = b.rebuildInto(ctx, into, o)
+				done, err = restore.Statistics(ctx, b.target, into, b.cfg, o)
 			} else {
-				done, err = b.compareRebuilt(ctx, o)
+				done, err = restore.Compare(ctx, b.target, b.cfg.Data.Dir, o)
 			}
 			bar.End()
 			if err != nil {
 				return err
 			}
-			return errors.Join(done.print(cmd, output), away)
+			return errors.Join(printRebuilt(cmd, &done, output), away)
 		},
 	}
 	f.bind(cmd)
-	bindOutput(cmd, &output)
+	cli.BindOutput(cmd, &output)
 	cmd.Flags().StringVar(&into, "into", "", "new data directory to write")
 	cmd.Flags().StringVar(&from, "origin", string(reader.FromBest), "best, statistics or events")
 	cmd.Flags().StringVar(&service, "of-service", "", "only objects of this service")
@@ -84,7 +62,7 @@ func newArchiveRebuild() *cobra.Command {
 	return cmd
 }
 
-func (d rebuildDone) print(cmd *cobra.Command, output string) error {
+func printRebuilt(cmd *cobra.Command, d *restore.Rebuilt, output string) error {
 	out := cmd.OutOrStdout()
 	if output == "json" {
 		if err := json.NewEncoder(terminal.JSON(out)).Encode(d); err != nil {
@@ -114,97 +92,4 @@ func (d rebuildDone) print(cmd *cobra.Command, output string) error {
 		return fmt.Errorf("statistics from the archive differ from those of the store in %d rows", l.Different+l.Missing)
 	}
 	return nil
-}
-
-func (b *archiveBooks) rebuildInto(ctx context.Context, dir string, o reader.RebuildOptions) (done rebuildDone, err error) {
-	err = newDataDir(dir, func(s *store.Store) error {
-		known := newKnownRows()
-		o.Hour = func(keys []stats.Key, rows []*stats.Row) error {
-			known.add(keys, rows)
-			return s.ImportRows(ctx, keys, rows)
-		}
-		built, err := reader.Rebuild(ctx, b.target, o)
-		if err == nil {
-			err = known.relearn(ctx, s, b.cfg)
-		}
-		if err != nil {
-			return err
-		}
-		done = rebuildDone{Rebuilt: built, Epochs: len(built.Epochs), Into: dir}
-		for epoch, sum := range built.Epochs {
-			err := s.ImportEpoch(ctx, store.ImportedEpoch{
-				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Told, Plans: sum.Plans,
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return done, err
-}
-
-// compareRebuilt compares with the store of the data directory, where there is one.
-func (b *archiveBooks) compareRebuilt(ctx context.Context, o reader.RebuildOptions) (done rebuildDone, err error) {
-	dir := b.cfg.Data.Dir
-	var s *store.Store
-	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
-		var end func() error
-		s, end, err = openCopy(dir, slog.New(slog.DiscardHandler))
-		if errors.Is(err, datadir.ErrInUse) {
-			if info, runs := datadir.ReadInfo(dir); runs == nil {
-				return done, fmt.Errorf("%w: wayside runs on %s with pid %d; stop it, or give --into", datadir.ErrInUse, dir, info.PID)
-			}
-			return done, fmt.Errorf("%w; stop it, or give --into", err)
-		}
-		if err != nil {
-			return done, err
-		}
-		defer func() { err = errors.Join(err, end()) }()
-		done.Local = &comparison{}
-		o.Whole = true
-		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return done.Local.hour(ctx, s, keys, rows) }
-	}
-	if done.Rebuilt, err = reader.Rebuild(ctx, b.target, o); err != nil {
-		return done, err
-	}
-	done.Epochs = len(done.Rebuilt.Epochs)
-	return done, nil
-}
-
-// examplesMax bounds the differences that are told one by one.
-const examplesMax = 10
-
-// hour compares the rows of one hour.
-func (c *comparison) hour(ctx context.Context, s *store.Store, keys []stats.Key, rows []*stats.Row) error {
-	archived := map[stats.Key]*stats.Row{}
-	for i, k := range keys {
-		archived[k] = rows[i]
-	}
-	differ := func(n *int, k stats.Key, format string, args ...any) {
-		*n++
-		if len(c.Examples) < examplesMax {
-			c.Examples = append(c.Examples, fmt.Sprintf("%d %s %s %s: ", k.Hour, k.Host, k.Method, k.Label)+fmt.Sprintf(format, args...))
-		}
-	}
-	err := s.Rows(ctx, keys[0].Hour, keys[0].Hour+1, func(k stats.Key, local *stats.Row) error {
-		row := archived[k]
-		delete(archived, k)
-		if row == nil {
-			differ(&c.Missing, k, "%d responses in the store only", local.Count)
-			return nil
-		}
-		x, _ := row.AppendBinary(nil) // its error is always nil
-		y, _ := local.AppendBinary(nil)
-		if bytes.Equal(x, y) {
-			c.Equal++
-		} else {
-			differ(&c.Different, k, "%d responses in the archive, %d in the store", row.Count, local.Count)
-		}
-		return nil
-	})
-	for k, row := range archived {
-		differ(&c.Missing, k, "%d responses in the archive only", row.Count)
-	}
-	return err
 }

@@ -1,30 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/gob"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wayside-proxy/wayside/configs"
-	"github.com/wayside-proxy/wayside/internal/datadir"
-	"github.com/wayside-proxy/wayside/internal/link"
-	"github.com/wayside-proxy/wayside/internal/logsink"
-	"github.com/wayside-proxy/wayside/internal/memlimit"
-	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/process"
-	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/process/books"
 )
 
 func newCollect() *cobra.Command {
@@ -35,7 +20,7 @@ func newCollect() *cobra.Command {
 		Long: "collect drains the spool into the store, makes the snapshot, and archives. wayside run starts it as a child;\n" +
 			"with wayside run --no-collector it is started beside it, with the same configuration and data directory.",
 		Example: "wayside collect --data ./wayside-data",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			process.OutliveReaders()
 			process.SetName()
@@ -43,7 +28,7 @@ func newCollect() *cobra.Command {
 				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more rights than it needs:", err)
 			}
 			if inherited {
-				return collectInherited(cmd.Context(), cmd.ErrOrStderr())
+				return books.RunInherited(cmd.Context(), version, cmd.ErrOrStderr())
 			}
 			cfg, err := f.load(cmd)
 			if err != nil {
@@ -51,190 +36,11 @@ func newCollect() *cobra.Command {
 			}
 			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer cancel()
-			return collectBeside(ctx, cfg, cmd.ErrOrStderr())
+			return books.RunBeside(ctx, cfg, version, cmd.ErrOrStderr())
 		},
 	}
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&inherited, "inherited", false, "use the channels and the configuration of the parent process")
 	_ = cmd.Flags().MarkHidden("inherited")
 	return cmd
-}
-
-// encodeConfig and decodeConfig hand the configuration in effect to the child, so that a file edited since cannot split
-// the two processes. gob, because it keeps the secrets that the text forms redact; the bytes go through a pipe.
-func encodeConfig(cfg *configs.Config) ([]byte, error) {
-	var buf bytes.Buffer
-	if err := gob.NewEncoder(&buf).Encode(cfg.ForBooks()); err != nil {
-		return nil, fmt.Errorf("encode configuration for the books process: %w", err)
-	}
-	return buf.Bytes(), nil
-}
-
-func decodeConfig(r io.Reader) (*configs.Config, error) {
-	var cfg configs.Config
-	if err := gob.NewDecoder(r).Decode(&cfg); err != nil {
-		return nil, fmt.Errorf("read the configuration that wayside run hands over: %w", err)
-	}
-	return &cfg, nil
-}
-
-// collectInherited is the child of wayside run. It ignores terminal signals: the parent gets them too, and says when to
-// leave by closing the channels.
-func collectInherited(ctx context.Context, logTo io.Writer) error {
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	handover := os.NewFile(supervise.ConfigFD, "config")
-	if handover == nil {
-		return &usageError{errors.New("--inherited is for the child of wayside run"), "wayside collect --data ./wayside-data"}
-	}
-	cfg, err := decodeConfig(handover)
-	_ = handover.Close()
-	if err != nil {
-		return err
-	}
-	spoolConn, err := link.Inherited(supervise.SpoolFD, "spool")
-	if err != nil {
-		return err
-	}
-	relayConn, err := link.Inherited(supervise.RelayFD, "relay")
-	if err != nil {
-		return err
-	}
-	log := logsink.Logger(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
-	lock, err := waitForLock(ctx, cfg.Data.Dir, log)
-	if err == nil {
-		err = errors.Join(keepBooks(ctx, cfg, log, spoolConn, relayConn), lock.Release())
-	}
-	if err != nil {
-		log.Error("the books process cannot go on", "error", err)
-		return &loggedError{err}
-	}
-	return nil
-}
-
-// collectBeside is a separately started books process: it connects through the data directory, again and again while
-// wayside run is away, until it is told to stop.
-func collectBeside(ctx context.Context, cfg *configs.Config, logTo io.Writer) error {
-	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
-	defer sink.Close(logsink.CloseWait)
-	// wayside run makes the directory: a mistyped --data must not look like one that nobody uses yet.
-	if _, err := os.Stat(cfg.Data.Dir); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	var taken time.Time // since when another books process has been seen to have the directory
-	for said := ""; ; {
-		err := keepBooksBeside(ctx, cfg, log)
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			log.Info("stopped before the books were open")
-			return nil
-		}
-		if ctx.Err() != nil || errors.Is(err, datadir.ErrInUse) {
-			return err
-		}
-		if owner := booksElsewhere(cfg.Data.Dir); owner == nil {
-			taken = time.Time{}
-		} else if taken.IsZero() {
-			taken = time.Now()
-		} else if time.Since(taken) > takenMax {
-			return fmt.Errorf("%w; wayside run has a books process of its own unless it is started with --no-collector", owner)
-		}
-		if err != nil && err.Error() != said {
-			log.Warn("waiting for wayside run", "error", err)
-			said = err.Error()
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// takenMax is how long another books process may have the directory before this one gives up: the one before may be closing.
-const takenMax = 3 * time.Second
-
-// booksElsewhere is an error that wraps [datadir.ErrInUse] if another books process has the data directory.
-func booksElsewhere(dir string) error {
-	lock, err := datadir.Acquire(dir, datadir.CollectLock)
-	if errors.Is(err, datadir.ErrInUse) {
-		return err
-	}
-	_ = lock.Release()
-	return nil
-}
-
-// keepBooksBeside connects to wayside run and keeps the books. wayside run asks whichever came last on the relay, so that is
-// connected only once the directory is this process's.
-func keepBooksBeside(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
-	spoolConn, err := link.Connect(cfg.Data.Dir, link.Spool)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = spoolConn.Close() }()
-	lock, err := waitForLock(ctx, cfg.Data.Dir, log)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Release() }()
-	relayConn, err := link.Connect(cfg.Data.Dir, link.Relay)
-	if err != nil {
-		return err
-	}
-	return keepBooks(ctx, cfg, log, spoolConn, relayConn)
-}
-
-// lockWait is how long a books process waits for the one before it, which may still be closing the store.
-const lockWait = 15 * time.Second
-
-// booksGCPercent keeps the garbage of the books process small beside its live heap, most of which is Badger's tables in
-// memory: half the default, which saves 7 MiB at full speed for one part in a hundred of the CPU time (bench).
-const booksGCPercent = 50
-
-// keepBooks runs the books until the traffic process goes away or ctx is done; in the second case it drains and archives
-// first. It owns both connections; the caller holds the books' lock.
-func keepBooks(ctx context.Context, cfg *configs.Config, log *slog.Logger, spoolConn, relayConn net.Conn) error {
-	defer func() { _ = spoolConn.Close() }()
-	listener, err := link.NewListener(relayConn)
-	if err != nil {
-		_ = relayConn.Close()
-		return err
-	}
-	defer func() { _ = listener.Close() }()
-	if err := process.BeNice(cfg.Collector.Nice); err != nil {
-		log.Warn("the books process competes with traffic for the processor", "error", err)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(booksGCPercent)
-	}
-	keeping, stop := context.WithCancel(ctx)
-	defer stop()
-	go memlimit.Keep(keeping, cfg.Collector.MemoryBytesMax.Int64(), log)
-	keepConfig(cfg, log)
-	source, err := spool.NewClient(spoolConn)
-	if err != nil {
-		return err
-	}
-	b, err := openBooks(ctx, cfg, source, log)
-	if err != nil {
-		return err
-	}
-	err = b.run(ctx, listener)
-	return errors.Join(err, b.close())
-}
-
-func waitForLock(ctx context.Context, dir string, log *slog.Logger) (*datadir.Lock, error) {
-	deadline := time.Now().Add(lockWait)
-	for said := false; ; said = true {
-		lock, err := datadir.Acquire(dir, datadir.CollectLock)
-		if !errors.Is(err, datadir.ErrInUse) || time.Now().After(deadline) {
-			return lock, err
-		}
-		if !said {
-			log.Info("waiting for another books process to leave", "reason", err, "at_most", lockWait.String())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/process"
-	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/process/books"
 )
 
 // configFlags are the flags that stand for configuration keys.
@@ -84,7 +82,7 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 		return nil, err
 	}
 	cfg.DeriveLimits(process.Resources())
-	return cfg, checkParts(cfg)
+	return cfg, books.Check(cfg)
 }
 
 // lookUpMax bounds how long the check whether the upstream is wayside itself may wait for a name server.
@@ -96,32 +94,8 @@ func lookUpSoon(host string) ([]string, error) {
 	return net.DefaultResolver.LookupHost(ctx, host)
 }
 
-// checkParts has each part that is built from the configuration look at its own options, as its constructor does: whatever
-// one of them would refuse when a process starts is a wrong configuration, and has its place. Nothing is opened.
-func checkParts(cfg *configs.Config) error {
-	if _, err := openTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
-		key := "archive.url"
-		if cfg.Archive.Endpoint != "" && strings.Contains(err.Error(), "endpoint") {
-			key = "archive.endpoint"
-		}
-		return cfg.Refuse(key, err)
-	}
-	if _, err := newLabeler(cfg); err != nil {
-		return cfg.Refuse("paths.templates", err)
-	}
-	for key, text := range map[string]string{
-		"archive.schedule": cfg.Archive.Schedule, "retention.schedule": cfg.Retention.Schedule,
-		"report.schedule": cfg.Report.Schedule, "prune.schedule": cfg.Prune.Schedule,
-	} {
-		if err := uploader.ValidateSchedule(text); err != nil {
-			return cfg.Refuse(key, err)
-		}
-	}
-	return nil
-}
-
 func newConfig() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check, print or write out configuration", Args: oneOf("check", "print", "example")}
+	cmd := &cobra.Command{Use: "config", Short: "Check, print or write out configuration", Args: cli.OneOf("check", "print", "example")}
 	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
@@ -132,7 +106,7 @@ func newConfigCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a configuration; exit 78 with file, line and column if it is wrong",
 		Example: "wayside config check /etc/wayside.yaml",
-		Args:    fileArg(&f), ValidArgsFunction: yamlFiles,
+		Args:    fileArg(&f), ValidArgsFunction: cli.YAMLFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(cmd)
 			if err != nil {
@@ -160,7 +134,7 @@ func fileArg(f *configFlags) cobra.PositionalArgs {
 			f.file = args[0]
 			return nil
 		}
-		return &usageError{errors.New("give one configuration file"), exampleOf(cmd)}
+		return cli.Usagef(cmd, "give one configuration file")
 	}
 }
 
@@ -169,7 +143,7 @@ func newConfigPrint() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "print [FILE]", Short: "Print the configuration in effect, secrets redacted",
 		Example: "wayside config print --config /etc/wayside.yaml",
-		Args:    fileArg(&f), ValidArgsFunction: yamlFiles,
+		Args:    fileArg(&f), ValidArgsFunction: cli.YAMLFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(cmd)
 			if err != nil {
@@ -190,7 +164,7 @@ func newConfigExample() *cobra.Command {
 			if len(args) == 0 {
 				return nil
 			}
-			return oneOf(configs.Examples()...)(cmd, args)
+			return cli.OneOf(configs.Examples()...)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind := "sidecar"

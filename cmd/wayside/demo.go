@@ -15,9 +15,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/admin/client"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/demo"
 	"github.com/wayside-proxy/wayside/internal/sampleapp"
+	"github.com/wayside-proxy/wayside/process/books"
+	"github.com/wayside-proxy/wayside/process/traffic"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -41,10 +46,10 @@ func newDemo() *cobra.Command {
 			"compares what the clients received with what the books, the statistics and the archive say, and exits 0 only if\n" +
 			"the figures agree. Without --requests and --duration it runs until Ctrl-C, so that you can look at the dashboard.",
 		Example: "wayside demo --requests 5000",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			if f.duration < 0 || f.rate < 0 {
-				return &usageError{errors.New("--duration and --rate must not be negative"), exampleOf(cmd)}
+				return cli.Usagef(cmd, "--duration and --rate must not be negative")
 			}
 			return nil
 		},
@@ -55,12 +60,12 @@ func newDemo() *cobra.Command {
 		},
 	}
 	cmd.Flags().Uint64Var(&f.requests, "requests", 0, "end after exactly this many requests")
-	durationVar(cmd, &f.duration, "duration", 0, "end after this long")
+	cli.DurationVar(cmd, &f.duration, "duration", 0, "end after this long")
 	cmd.Flags().StringVar(&f.dataDir, "data", "", "data directory (default a temporary one, removed at the end)")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the same seed sends the same requests")
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "requests a second (default 300, or full speed with --requests)")
-	durationVar(cmd, &f.settle, "settle-timeout", 30*time.Second, "how long the books may take to settle after the last request")
-	bindOutput(cmd, &f.output)
+	cli.DurationVar(cmd, &f.settle, "settle-timeout", 30*time.Second, "how long the books may take to settle after the last request")
+	cli.BindOutput(cmd, &f.output)
 	return cmd
 }
 
@@ -85,7 +90,9 @@ func runDemo(ctx context.Context, f demoFlags, out, logTo io.Writer) (err error)
 	defer stopProxy()
 	ready, ended := make(chan datadir.Info, 1), make(chan error, 1)
 	go func() {
-		ended <- runTraffic(proxyCtx, trafficOptions{cfg: cfg, logTo: logTo, accessTo: io.Discard, started: func(info datadir.Info) { ready <- info }})
+		ended <- traffic.Run(proxyCtx, traffic.Options{
+			Config: cfg, LogTo: logTo, AccessTo: io.Discard, Version: version, Commit: revision(), Started: func(info datadir.Info) { ready <- info },
+		})
 	}()
 	select {
 	case err := <-ended:
@@ -111,8 +118,8 @@ func demoConfig(dataDir, upstream string) (*configs.Config, error) {
 }
 
 func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datadir.Info, out io.Writer) error {
-	admin := &client{base: info.Admin, http: http.DefaultClient}
-	target, err := openTarget(ctx, cfg, nil)
+	running := client.New(info.Admin, "")
+	target, err := books.OpenTarget(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -120,7 +127,7 @@ func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datad
 		Requests: f.requests, Duration: f.duration, Rate: f.rate, Seed: f.seed,
 		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output, SettleTimeout: f.settle, Temporary: f.temporary,
 		Archive: func(ctx context.Context) error {
-			_, err := admin.do(ctx, http.MethodPost, pathJob+"archive?all=true")
+			_, err := running.Do(ctx, http.MethodPost, admin.PathJob+"archive?all=true")
 			return err
 		},
 		CountArchive: func(ctx context.Context) (int, error) {

@@ -17,10 +17,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/process/books"
 )
 
 // pathForget is where the traffic process takes the order.
@@ -46,7 +49,7 @@ func newForget() *cobra.Command {
 		Example: "wayside forget '/reset/4f9c1e' --archive",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &usageError{fmt.Errorf("%s takes one path, got %d arguments", cmd.CommandPath(), len(args)), exampleOf(cmd)}
+				return cli.Usagef(cmd, "%s takes one path, got %d arguments", cmd.CommandPath(), len(args))
 			}
 			return nil
 		},
@@ -62,7 +65,7 @@ func newForget() *cobra.Command {
 	cmd.Flags().BoolVar(&f.archive, "archive", false, "also write those objects of the archive again whose events are still held here")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.count, "dry-run", false, "only count what would be removed")
-	bindOutput(cmd, &f.output)
+	cli.BindOutput(cmd, &f.output)
 	return cmd
 }
 
@@ -76,9 +79,9 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 		}
 		path = strings.TrimRight(line, "\r\n")
 	}
-	o := forgetOrder{Path: path, Host: f.host, Method: f.method, Archive: f.archive, Count: true}
-	if err := o.selection().Check(); err != nil {
-		return &usageError{err, exampleOf(cmd)}
+	o := admin.ForgetOrder{Path: path, Host: f.host, Method: f.method, Archive: f.archive, Count: true}
+	if err := books.Selection(&o).Check(); err != nil {
+		return &cli.UsageError{Err: err, Example: cli.Example(cmd)}
 	}
 	do, done, err := f.books(ctx, cmd)
 	if err != nil {
@@ -106,9 +109,11 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 }
 
 // sure asks whoever sits at the terminal.
-func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *forgetAnswer) (bool, error) {
+func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *admin.ForgetAnswer) (bool, error) {
 	if !terminal.Is(cmd.ErrOrStderr()) {
-		return false, &usageError{errors.New("forget asks before it removes anything, and there is no terminal: add --yes"), exampleOf(cmd) + " --yes"}
+		return false, &cli.UsageError{
+			Err: errors.New("forget asks before it removes anything, and there is no terminal: add --yes"), Example: cli.Example(cmd) + " --yes",
+		}
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d rows with %d responses and %d local events fit. They cannot be brought back. Forget them? Type yes: ",
 		found.Names, found.Responses, found.Events)
@@ -124,33 +129,33 @@ func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *forgetAn
 
 // books returns a function that forgets in the running wayside or, if none uses the data directory, in this process, and
 // one to be called at the end.
-func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do forgetFunc, done func() error, err error) {
+func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do books.ForgetFunc, done func() error, err error) {
 	c, err := f.find(cmd)
 	if errors.Is(err, datadir.ErrNotRunning) {
 		cfg, err := f.config.loadKept(cmd)
 		if err != nil {
 			return nil, nil, err
 		}
-		return forgetHere(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "forget"))
+		return books.OpenForget(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "forget"))
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return func(ctx context.Context, o forgetOrder) (*forgetAnswer, error) {
+	return func(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetAnswer, error) {
 		order, err := json.Marshal(o)
 		if err != nil {
 			return nil, err
 		}
-		body, err := c.send(ctx, http.MethodPost, pathForget, bytes.NewReader(order))
+		body, err := c.Send(ctx, http.MethodPost, pathForget, bytes.NewReader(order))
 		if err != nil {
 			return nil, err
 		}
-		var answer forgetAnswer
+		var answer admin.ForgetAnswer
 		return &answer, json.Unmarshal(body, &answer)
 	}, func() error { return nil }, nil
 }
 
-func printForgotten(out io.Writer, a *forgetAnswer, count bool) error {
+func printForgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 	verb := "forgotten"
 	if count {
 		verb = "would be forgotten"
@@ -177,7 +182,7 @@ func printForgotten(out io.Writer, a *forgetAnswer, count bool) error {
 	return nil
 }
 
-func holdsText(o store.ForgottenObject) string {
+func holdsText(o catalogue.ForgottenObject) string {
 	switch o.Holds {
 	case "reopened":
 		return "is written again without it"

@@ -5,20 +5,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/collector"
-	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/terminal"
-	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/process/books"
 )
 
 func newJob() *cobra.Command {
@@ -30,10 +34,10 @@ func newJob() *cobra.Command {
 			"the data directory, with the configuration that the directory was last run with; flags and --config outweigh that, and\n" +
 			"credentials come from the environment. Jobs never overlap.",
 	}
-	for _, name := range jobNames {
+	for _, name := range books.JobNames {
 		cmd.AddCommand(newJobCommand(name))
 	}
-	cmd.Args = oneOf(jobNames...)
+	cmd.Args = cli.OneOf(books.JobNames...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
 }
@@ -43,7 +47,7 @@ func newJobCommand(name string) *cobra.Command {
 	var all bool
 	var output string
 	cmd := &cobra.Command{
-		Use: name, Short: "Run the " + name + " job now", Example: "wayside job " + name + " --data ./wayside-data", Args: noArgs,
+		Use: name, Short: "Run the " + name + " job now", Example: "wayside job " + name + " --data ./wayside-data", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 			defer cancel()
@@ -71,87 +75,72 @@ func newJobCommand(name string) *cobra.Command {
 	if name == "archive" {
 		cmd.Flags().BoolVar(&all, "all", false, "archive everything applied, however recent")
 	}
-	bindOutput(cmd, &output)
+	cli.BindOutput(cmd, &output)
 	return cmd
 }
 
-func bindOutput(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVar(output, "output", "text", "text or json")
-	before := cmd.PreRunE
-	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if *output != "text" && *output != "json" {
-			return &usageError{fmt.Errorf("--output %q: want text or json", *output), cmd.CommandPath() + " --output json"}
-		}
-		if before != nil {
-			return before(cmd, args)
-		}
-		return nil
-	}
-}
-
-// jobDone is what a job did.
-type jobDone struct {
-	Job     string `json:"job"`
-	Objects int    `json:"objects"` // archived, or whose local events were deleted
-	Rows    uint64 `json:"rows"`
-	Bytes   uint64 `json:"bytes"`
-	Expired int    `json:"expired,omitempty"` // objects removed from the archive
-	// Spooled are responses that wait in the spool: not applied, and so not archived. Only known where no wayside runs.
-	Spooled uint64 `json:"spooled,omitempty"`
-
-	// Young are events that are not archived yet, because they were applied less than After ago, which is archive.after.
-	Young uint64 `json:"young,omitempty"`
-	After string `json:"archive_after,omitempty"`
-
-	Capacity *collector.Capacity `json:"capacity,omitempty"` // of report
-}
-
 // runJob runs a job in the running wayside, or in this process when the data directory is not in use.
-func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all bool) (jobDone, error) {
+func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all bool) (books.JobDone, error) {
 	c, err := f.find(cmd)
 	if errors.Is(err, datadir.ErrNotRunning) {
 		cfg, err := f.config.loadKept(cmd)
 		if err != nil {
-			return jobDone{}, err
+			return books.JobDone{}, err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "archive: %s\n", terminal.Safe(cfg.ArchiveURL()))
-		return runJobHere(ctx, cfg, cmd, name, all)
+		return books.RunJob(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "job"), name, all)
 	}
 	if err == nil && cmd.Flags().Changed("archive") {
-		err = &usageError{errors.New("wayside runs on this data directory, and its own configuration says which archive it has"), exampleOf(cmd)}
+		err = cli.Usagef(cmd, "wayside runs on this data directory, and its own configuration says which archive it has")
 	}
 	if err != nil {
-		return jobDone{}, err
+		return books.JobDone{}, err
 	}
-	body, err := c.do(ctx, http.MethodPost, fmt.Sprintf("%s%s?all=%t", pathJob, name, all))
+	body, err := c.Do(ctx, http.MethodPost, fmt.Sprintf("%s%s?all=%t", admin.PathJob, name, all))
 	if err != nil {
-		return jobDone{}, err
+		return books.JobDone{}, err
 	}
-	var done jobDone
+	var done books.JobDone
 	return done, json.Unmarshal(body, &done)
 }
 
-// runJobHere opens the books for the length of one job. It never makes a data directory: a mistyped --data must not look
-// like an empty one.
-func runJobHere(ctx context.Context, cfg *configs.Config, cmd *cobra.Command, name string, all bool) (jobDone, error) {
-	if _, err := os.Stat(cfg.Data.Dir); err != nil {
-		return jobDone{}, fmt.Errorf("data directory: %w", err)
+// printCapacity writes the capacity report as a table.
+func printCapacity(out io.Writer, c *collector.Capacity) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	perDay := func(part string) string {
+		if c.GrowthPerDay == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%+d", c.GrowthPerDay[part])
 	}
-	if err := datadir.CheckUser(cfg.Data.Dir); err != nil {
-		return jobDone{}, err
+	fmt.Fprintln(w, "PART\tBYTES\tA DAY\t")
+	for _, part := range slices.Sorted(maps.Keys(c.Bytes)) {
+		fmt.Fprintf(w, "%s\t%d\t%s\t\n", part, c.Bytes[part], perDay(part))
 	}
-	lock, err := datadir.Acquire(cfg.Data.Dir, datadir.CollectLock)
-	if err != nil {
-		return jobDone{}, err
+	fmt.Fprintf(w, "total\t%d\t%s\t\n", c.BytesTotal, perDay("total"))
+	fmt.Fprintln(w, "\t\t\t\nEVENTS\tCOUNT\t\t")
+	for _, part := range slices.Sorted(maps.Keys(c.Counts)) {
+		fmt.Fprintf(w, "%s\t%d\t\t\n", part, c.Counts[part])
 	}
-	defer func() { _ = lock.Release() }()
-	b, err := openBooks(ctx, cfg, nil, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "job"))
-	if err != nil {
-		return jobDone{}, err
+	if err := w.Flush(); err != nil {
+		return err
 	}
-	done, err := b.job(ctx, name, all)
-	if err == nil && name == "archive" {
-		done.Spooled, err = spool.Waiting(ctx, filepath.Join(cfg.Data.Dir, datadir.SpoolDir), b.store.Watermarks())
+	fmt.Fprintf(out, "limit %d bytes (data.bytes_max), %d free on the filesystem, %d to be left (data.free_min)\n", c.BytesMax, c.FreeBytes, c.FreeMin)
+	switch {
+	case c.DaysLeft != nil:
+		fmt.Fprintf(out, "%s is reached in %.1f days at this growth\n", c.Limit, *c.DaysLeft)
+	case c.GrowthPerDay == nil:
+		fmt.Fprintln(out, "No growth yet: it needs two reports an hour apart")
+	default:
+		fmt.Fprintln(out, "nothing grows")
 	}
-	return done, errors.Join(err, b.close())
+	return nil
+}
+
+// are is counted with its verb: 1 event is, 2 events are.
+func are(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return terminal.Counted(n, what) + " are"
 }

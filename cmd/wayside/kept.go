@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -14,17 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/admin/client"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
-
-// keepConfig leaves in the data directory with which configuration its books are kept, for commands that come when nobody runs there
-// any more. The caller holds [datadir.CollectLock].
-func keepConfig(cfg *configs.Config, log *slog.Logger) {
-	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.Kept()}); err != nil {
-		log.Warn("commands on this data directory have to be told its configuration when wayside does not run", "error", err)
-	}
-}
 
 // explicitTarget reports whether the command line says which archive is meant.
 func (f *configFlags) explicitTarget(cmd *cobra.Command) bool {
@@ -59,10 +53,10 @@ func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
 		return nil, err
 	}
 	if was, is := before.ArchiveURL(), cfg.ArchiveURL(); was != is && !f.explicitTarget(cmd) {
-		return nil, &usageError{
-			fmt.Errorf("%s was last run with the archive %s, and %s: say with --archive which of them is meant",
+		return nil, &cli.UsageError{
+			Err: fmt.Errorf("%s was last run with the archive %s, and %s: say with --archive which of them is meant",
 				dir, terminal.Safe(was), saysOtherwise(cfg, is)),
-			cmd.CommandPath() + " --data " + dir + " --archive '" + was + "'",
+			Example: cmd.CommandPath() + " --data " + dir + " --archive '" + was + "'",
 		}
 	}
 	return cfg, nil
@@ -107,24 +101,15 @@ func saysOtherwise(cfg *configs.Config, is string) string {
 	return fmt.Sprintf("%s makes it %s", by, terminal.Safe(is))
 }
 
-// pathBooksConfig answers which configuration the archive commands need.
-const pathBooksConfig = "/-/books-config"
-
-func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
-	kept := b.cfg.Kept()
-	kept["archive.url"] = b.cfg.ArchiveURL() // also if it is the default, which depends on the directory
-	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: version, Keys: kept}, nil)
-}
-
 // loadFrom is load for a command that asks a running wayside: the archive is that one's, unless a flag names another.
-func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *client) (*configs.Config, error) {
-	body, err := c.do(ctx, http.MethodGet, pathBooksConfig)
+func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *client.Client) (*configs.Config, error) {
+	body, err := c.Do(ctx, http.MethodGet, admin.PathConfig)
 	if err != nil {
 		return nil, err
 	}
 	var said datadir.Config
 	if err := json.Unmarshal(body, &said); err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", pathBooksConfig, err)
+		return nil, fmt.Errorf("answer of %s: %w", admin.PathConfig, err)
 	}
 	leaveOutMissingFiles(cmd, said.Keys)
 	o := f.options(cmd)

@@ -13,8 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/process/books"
+	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
 // Exit codes; part of the contract.
@@ -25,20 +28,6 @@ const (
 	exitInUse   = 75 // EX_TEMPFAIL of sysexits.h
 	exitConfig  = 78 // EX_CONFIG of sysexits.h
 )
-
-// usageError is a wrong flag or argument; Example shows what would be right.
-type usageError struct {
-	err     error
-	example string
-}
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-// loggedError is an error that was already logged.
-type loggedError struct{ error }
-
-func (e *loggedError) Unwrap() error { return e.error }
 
 func main() {
 	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
@@ -52,16 +41,16 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var logged *loggedError
+	var logged *books.LoggedError
 	if !errors.As(err, &logged) {
 		printError(stderr, err)
 	}
-	var usage *usageError
+	var usage *cli.UsageError
 	var config *configs.Error
 	var refused *refusedConfig
 	switch {
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, "example:", usage.example)
+		fmt.Fprintln(stderr, "example:", usage.Example)
 		return exitUsage
 	case errors.As(err, &config), errors.As(err, &refused), errors.Is(err, datadir.ErrUnsafe):
 		return exitConfig
@@ -99,7 +88,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
+				return cli.UnknownCommand(cmd, args[0])
 			}
 			if asked {
 				return printVersion(cmd.OutOrStdout())
@@ -111,42 +100,18 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.Flags().BoolVar(&asked, "version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.AddCommand(newRun(), newCollect(), newDemo(), newJob(), newArchive(), newConfig(), newTop(), newTail(), newForget(), newHealth(), newReload(), newVerify(), newVersion())
-	addHelp(root)
-	addCompletions(root)
+	cli.AddHelp(root)
+	cli.AddCompletions(root, flagValues)
 	return root
 }
 
-func exampleOf(cmd *cobra.Command) string {
-	if cmd.Example != "" {
-		return cmd.Example
-	}
-	return cmd.CommandPath() + " --help"
-}
-
-// noArgs refuses arguments with an example.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return &usageError{fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0]), exampleOf(cmd)}
-	}
-	return nil
-}
-
-// oneOf wants exactly one argument out of a list.
-func oneOf(values ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			for _, v := range values {
-				if args[0] == v {
-					return nil
-				}
-			}
-		}
-		near := ""
-		if len(args) == 1 {
-			near = didYouMean(args[0], values, "")
-		}
-		return &usageError{fmt.Errorf("%s takes one of %q%s", cmd.CommandPath(), values, near), exampleOf(cmd)}
-	}
+// flagValues are what flags of these names take, wherever they are.
+var flagValues = map[string][]string{
+	"output": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "json", "text"},
+	"state": {"planned", "verified", "deleted"}, "window": terminal.WindowNames(),
+	"origin": {string(reader.FromBest), string(reader.FromStatistics), string(reader.FromEvents)},
+	"method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, "status": {"2xx", "3xx", "4xx", "5xx", "4xx,5xx"},
+	"archive": {"file:///", "s3://"}, "upstream": {"http://127.0.0.1:", "unix:///"}, "from": {"-1h", "-24h", "-7d"}, "to": {"now", "-1h"},
 }

@@ -8,6 +8,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wayside-proxy/wayside/internal/admin/client"
+	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
 // refusedConfig is a configuration that a running wayside has refused; the message has the place.
@@ -21,38 +25,38 @@ func newReload() *cobra.Command {
 		Long: "reload says which keys are in effect, which the books process starts again with, and which keep their value until\n" +
 			"wayside run is started again. A configuration that is wrong is refused whole, with the place of each error; wayside\n" +
 			"goes on with the former one, and reload exits 78.",
-		Example: "wayside reload --data ./wayside-data", Args: noArgs,
+		Example: "wayside reload --data ./wayside-data", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.find(cmd)
 			if err != nil {
 				return err
 			}
-			done, err := c.reload(cmd)
+			done, err := reload(cmd, c)
 			if err != nil {
 				return err
 			}
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
 			}
-			return done.print(cmd.OutOrStdout())
+			return printReloaded(cmd.OutOrStdout(), &done)
 		},
 	}
 	f.bind(cmd)
-	bindOutput(cmd, &output)
+	cli.BindOutput(cmd, &output)
 	return cmd
 }
 
-func (c *client) reload(cmd *cobra.Command) (done reloaded, err error) {
-	resp, err := c.request(cmd.Context(), http.MethodPost, "/-/reload", http.NoBody)
+func reload(cmd *cobra.Command, c *client.Client) (done traffic.Reloaded, err error) {
+	resp, err := c.Request(cmd.Context(), http.MethodPost, "/-/reload", http.NoBody)
 	if err != nil {
 		return done, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return done, fmt.Errorf("read the answer of the wayside at %s: %w", c.base, err)
+		return done, fmt.Errorf("read the answer of the wayside at %s: %w", c.Base, err)
 	}
-	switch err := c.refusal(resp, body); {
+	switch err := c.Refusal(resp, body); {
 	case resp.StatusCode == http.StatusUnprocessableEntity:
 		return done, &refusedConfig{err}
 	case resp.StatusCode != http.StatusOK:
@@ -61,7 +65,7 @@ func (c *client) reload(cmd *cobra.Command) (done reloaded, err error) {
 	return done, json.Unmarshal(body, &done)
 }
 
-func (r *reloaded) print(out io.Writer) error {
+func printReloaded(out io.Writer, r *traffic.Reloaded) error {
 	said := false
 	for _, l := range []struct {
 		what string

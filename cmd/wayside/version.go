@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside"
+	"github.com/wayside-proxy/wayside/internal/cli"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
@@ -39,7 +40,7 @@ func newVersion() *cobra.Command {
 	var output string
 	var licenses bool
 	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: noArgs,
+		Use: "version", Short: "Print the version", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if licenses {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s", wayside.Notice, wayside.License, wayside.ThirdParty)
@@ -54,7 +55,7 @@ func newVersion() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licences and notices of wayside and of all that it is built from")
-	bindOutput(cmd, &output)
+	cli.BindOutput(cmd, &output)
 	return cmd
 }
 

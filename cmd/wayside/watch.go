@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"os/signal"
 	"strings"
@@ -14,14 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wayside-proxy/wayside/internal/admin/client"
+	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
-
-// Ask lets a client be a terminal.Asker.
-func (c *client) Ask(ctx context.Context, path string) ([]byte, error) {
-	return c.do(ctx, http.MethodGet, path)
-}
 
 func newTop() *cobra.Command {
 	var f finder
@@ -32,7 +27,7 @@ func newTop() *cobra.Command {
 		Long: "top shows the paths of a running wayside: requests, errors and latency, what happens right now, and one path\n" +
 			"closely. Where the output is no terminal, or with --output json, it prints the table once.",
 		Example: "wayside top --data ./wayside-data",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.find(cmd)
 			if err != nil {
@@ -40,7 +35,7 @@ func newTop() *cobra.Command {
 			}
 			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM)
 			defer cancel()
-			once := patient{c, cmd.ErrOrStderr()}
+			once := client.Patient{Client: c, Notice: cmd.ErrOrStderr()}
 			if output == "json" {
 				body, err := once.Ask(ctx, "/api/v1/paths?from=-"+url.QueryEscape(window))
 				if err != nil {
@@ -49,7 +44,7 @@ func newTop() *cobra.Command {
 				_, err = cmd.OutOrStdout().Write(body)
 				return err
 			}
-			o := terminal.TopOptions{Ask: c, Address: c.base, Every: every, Window: window}
+			o := terminal.TopOptions{Ask: c, Address: c.Base, Every: every, Window: window}
 			if !terminal.Is(cmd.OutOrStdout()) {
 				o.Ask = once
 				return terminal.TopOnce(ctx, o, cmd.OutOrStdout())
@@ -63,12 +58,12 @@ func newTop() *cobra.Command {
 				return nil
 			}
 		}
-		return &usageError{fmt.Errorf("--window %q: want one of %s", window, strings.Join(terminal.WindowNames(), ", ")), exampleOf(cmd)}
+		return cli.Usagef(cmd, "--window %q: want one of %s", window, strings.Join(terminal.WindowNames(), ", "))
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&window, "window", "24h", "range of time: "+strings.Join(terminal.WindowNames(), ", "))
-	durationVar(cmd, &every, "every", 2*time.Second, "time between updates")
-	bindOutput(cmd, &output)
+	cli.DurationVar(cmd, &every, "every", 2*time.Second, "time between updates")
+	cli.BindOutput(cmd, &output)
 	return cmd
 }
 
@@ -105,10 +100,10 @@ func newTail() *cobra.Command {
 		Long: "tail shows responses as they are recorded, about a second after they were sent: time, status, duration, bytes,\n" +
 			"method, host and path. It goes on until it is interrupted, also over a restart of wayside.",
 		Example: "wayside tail --status 5xx,404 --path '/users/*' --slower-than 250ms",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := query.ParseStatuses(f.status); err != nil {
-				return &usageError{fmt.Errorf("--status: %w", err), exampleOf(cmd)}
+				return cli.Usagef(cmd, "--status: %w", err)
 			}
 			if err := checkPath(cmd, f.path); err != nil {
 				return err
@@ -124,8 +119,8 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.host, "host", "", "only this host")
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID; answers of wayside's own have one, others with record.request_id")
-	durationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
-	bindOutput(cmd, &f.output)
+	cli.DurationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
+	cli.BindOutput(cmd, &f.output)
 	return cmd
 }
 
@@ -146,7 +141,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // whatever broke the stream: it was to end
 		}
-		var away *awayError
+		var away *client.AwayError
 		if !connected && !errors.As(err, &away) || errors.Is(err, syscall.EPIPE) {
 			return err
 		}
@@ -171,7 +166,7 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	if err != nil {
 		return err
 	}
-	stream, err := c.open(ctx, "/api/v1/tail?"+f.query())
+	stream, err := c.Open(ctx, "/api/v1/tail?"+f.query())
 	if err != nil {
 		return err
 	}
@@ -180,16 +175,10 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	return terminal.Tail(stream, o)
 }
 
-// open sends a GET request and returns the body of a 2xx answer as it comes; the caller closes it.
-func (c *client) open(ctx context.Context, path string) (io.ReadCloser, error) {
-	resp, err := c.request(ctx, http.MethodGet, path, http.NoBody)
-	if err != nil {
-		return nil, err
+// checkPath refuses what no path and no template is: all begin with a slash, but for * and what stands for others.
+func checkPath(cmd *cobra.Command, path string) error {
+	if path == "" || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "(") || path == "*" {
+		return nil
 	}
-	if resp.StatusCode/100 == 2 {
-		return resp.Body, nil
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what the server says is part of the error, if it can be read
-	return nil, c.refusal(resp, body)
+	return cli.Usagef(cmd, "--path %q: paths begin with /", path)
 }

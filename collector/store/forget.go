@@ -34,33 +34,11 @@ type Forget struct {
 	Count bool
 }
 
-// Forgotten is what [Store.Forget] removed, or would remove.
-type Forgotten struct {
-	Names     int    `json:"rows"`             // rows by host, method and label, over all hours
-	Hours     int    `json:"row_hours"`        // rows of one hour
-	Responses uint64 `json:"responses"`        // counted by them, and by (other) now
-	Events    uint64 `json:"events"`           // held locally, whose path was replaced
-	Blocks    int    `json:"blocks,omitempty"` // of events, written anew
-	// Objects are those of the archive that hold, or may hold, what was forgotten.
-	Objects []ForgottenObject `json:"objects,omitempty"`
-	// ObjectsUnknown are objects whose events are no longer held here: a path that had no row of its own may be in them.
-	ObjectsUnknown int `json:"objects_unknown"`
-}
-
-// ForgottenObject is an object of the archive.
-type ForgottenObject struct {
-	Key    string `json:"key"`
-	Target string `json:"target,omitempty"`
-	// Holds is "certain" where its events are still held here, "reopened" where it will be written again, and "possible"
-	// where only the statistics of its hour say so.
-	Holds string `json:"holds"`
-}
-
 // Forget removes rows and paths, and keeps every count: the totals stay as they are, and equal the sum over the rows at every
 // moment. Nothing is applied meanwhile. When it returns, nothing that can be read from the store has what was forgotten;
 // [Store.Expunge] then makes sure that the files do not have it either. A crash in between leaves a part done, every
 // transaction of which is whole; calling it again finishes the rest.
-func (s *Store) Forget(ctx context.Context, f *Forget) (*Forgotten, error) {
+func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -105,7 +83,7 @@ type forgetting struct {
 	names  map[string]nameSpan
 	blocks map[catalogue.BlockID]bool // whose events are changed
 	hours  map[int64]bool             // whose rows are changed
-	done   Forgotten
+	done   catalogue.Forgotten
 }
 
 // forgetChunk bounds the rows that one transaction removes.

@@ -131,7 +131,7 @@ func (w *forgetting) plans(ctx context.Context) error {
 		if p.State == catalogue.Planned || !p.ExpiredAt.IsZero() {
 			return nil // will be written from the events as they are now, or is gone
 		}
-		o := ForgottenObject{Key: p.Key, Target: p.Target, Holds: "certain"}
+		o := catalogue.ForgottenObject{Key: p.Key, Target: p.Target, Holds: "certain"}
 		switch {
 		case p.State == catalogue.Verified && slices.ContainsFunc(p.Blocks, func(id catalogue.BlockID) bool { return w.blocks[id] }):
 			if whole, err := w.holdsAll(p); err != nil {

@@ -28,16 +28,9 @@ func historyOf(body []byte) *snapshot.History {
 	return h
 }
 
-func answersOf(h *snapshot.History) func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
-	return func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
-		r := h.Answer(path, ifNoneMatch, acceptEncoding)
-		return r.Status, r.Fields, r.Body
-	}
-}
-
 // snapshotServer has one snapshot.
 func snapshotServer(token string, body []byte) *Server {
-	return New(Options{Token: token, Hosts: []string{"books.example"}, Snapshots: answersOf(historyOf(body)), Logger: slog.New(slog.DiscardHandler)})
+	return New(Options{Token: token, Hosts: []string{"books.example"}, Snapshots: historyOf(body).Serve, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // exchange sends raw bytes and reads as many responses as there are requests; the header Date is left out.
@@ -200,7 +193,7 @@ func TestRequestsInARow(t *testing.T) {
 func TestSnapshotsThatChange(t *testing.T) {
 	var latest atomic.Pointer[snapshot.History]
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Snapshots: func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
-		return answersOf(latest.Load())(path, ifNoneMatch, acceptEncoding)
+		return latest.Load().Serve(path, ifNoneMatch, acceptEncoding)
 	}})
 	latest.Store(snapshot.NewHistory(0))
 	conn, err := net.Dial("tcp", listen(t, s.Serve))

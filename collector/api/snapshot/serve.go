@@ -17,6 +17,12 @@ type Reply struct {
 	Body   []byte
 }
 
+// Serve is [History.Answer] for those who do not know a [Reply].
+func (h *History) Serve(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte) {
+	r := h.Answer(path, ifNoneMatch, acceptEncoding)
+	return r.Status, r.Fields, r.Body
+}
+
 // Answer answers a GET request for one of "/snapshot", "/snapshot/{version}" and "/snapshots", given the values of two of its
 // fields, several lines joined by commas. Without any snapshot it answers 503 with a reason and Retry-After; other paths are
 // not found.

@@ -1,0 +1,196 @@
+// Package client asks the admin endpoint of a running wayside, for the commands. Errors say what did not answer, what it refused, and what to do
+// about it.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// Client asks the admin endpoint of a running wayside.
+type Client struct {
+	// Base is its URL, without a slash at the end.
+	Base  string
+	token string
+	http  *http.Client
+}
+
+// New returns a client for the wayside at an admin URL, whose "http://" may be left out.
+func New(address, token string) *Client {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	return &Client{Base: strings.TrimSuffix(address, "/"), token: token, http: &http.Client{}}
+}
+
+// Find returns a client for the wayside at an admin URL or, if that is empty, for the one that runs on a data directory. The error wraps
+// [datadir.ErrNotRunning] if there is none.
+func Find(address, dir, token string) (*Client, error) {
+	if address != "" {
+		return New(address, token), nil
+	}
+	info, err := datadir.ReadInfo(dir)
+	switch _, missing := os.Stat(dir); {
+	case errors.Is(missing, os.ErrNotExist):
+		return nil, fmt.Errorf("%w: %s does not exist; name it with --data DIR or --admin URL", datadir.ErrNotRunning, dir)
+	case errors.Is(err, datadir.ErrNotRunning):
+		return nil, fmt.Errorf("%w; name it with --data DIR or --admin URL", err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("%w; name the running wayside with --admin URL, or run this as the user that it runs as", err)
+	case err != nil:
+		return nil, err
+	}
+	return New(info.Admin, token), nil
+}
+
+// Do sends a request and returns the body of a 2xx answer.
+func (c *Client) Do(ctx context.Context, method, path string) ([]byte, error) {
+	return c.Send(ctx, method, path, http.NoBody)
+}
+
+// Send is Do with a body.
+func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) ([]byte, error) {
+	resp, err := c.Request(ctx, method, path, with)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of the wayside at %s: %w", c.Base, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, c.Refusal(resp, body)
+	}
+	return body, nil
+}
+
+// Request sends a request; the caller closes the answer's body.
+func (c *Client) Request(ctx context.Context, method, path string, with io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, with)
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return resp, nil
+}
+
+// unreachable says in words why nothing answered.
+func (c *Client) unreachable(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // without the method and the URL
+	}
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the wayside at %s did not answer in time: %w", c.Base, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing answers at %s: is wayside running there? (%w)", c.Base, err)
+	}
+	return fmt.Errorf("the wayside at %s cannot be reached: %w", c.Base, err)
+}
+
+// Refusal says in words what an answer other than 2xx means: what the server gives as the reason, and what to do about it.
+func (c *Client) Refusal(resp *http.Response, body []byte) error {
+	var said struct{ Error string }
+	reason := "it answered " + resp.Status
+	if json.Unmarshal(body, &said) == nil && said.Error != "" {
+		reason = said.Error
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
+		reason = "it asks for a token: set admin.token, WAYSIDE_ADMIN_TOKEN or WAYSIDE_ADMIN_TOKEN_FILE as for wayside run"
+	case resp.StatusCode == http.StatusUnauthorized:
+		reason = "it does not accept the token that is configured here as admin.token"
+	case said.Error == "" && resp.Header.Get("Content-Type") != "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json"):
+		reason += ", which no wayside does: is this its admin address?"
+	}
+	err := fmt.Errorf("the wayside at %s refused: %s", c.Base, reason)
+	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it tried
+		err = fmt.Errorf("the wayside at %s failed: %s", c.Base, reason)
+		if strings.HasPrefix(resp.Request.URL.Path, admin.PathJob) {
+			err = errors.New("the job failed: " + reason)
+		}
+	}
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return &AwayError{err}
+	}
+	return err
+}
+
+// AwayError is a refusal that passes: the books process is starting, busy, or about to be started again.
+type AwayError struct{ error }
+
+func (e *AwayError) Unwrap() error { return e.error }
+
+// Patient is a client that waits for the books process where that is away: right after the start of wayside, for instance.
+type Patient struct {
+	*Client
+	Notice io.Writer // gets a line that says what it waits for
+}
+
+// How long a patient client waits, and between two questions.
+const (
+	patience    = 15 * time.Second
+	patientStep = 200 * time.Millisecond
+)
+
+// Ask asks until there is an answer or patience is at its end.
+func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
+	waited := time.NewTimer(patience)
+	defer waited.Stop()
+	for said := false; ; said = true {
+		body, err := p.Client.Ask(ctx, path)
+		var away *AwayError
+		if !errors.As(err, &away) {
+			return body, err
+		}
+		if !said {
+			fmt.Fprintf(p.Notice, "wayside: %v; waiting for it\n", err)
+		}
+		select {
+		case <-time.After(patientStep):
+		case <-waited.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// Ask sends a GET request and returns the body of a 2xx answer.
+func (c *Client) Ask(ctx context.Context, path string) ([]byte, error) {
+	return c.Do(ctx, http.MethodGet, path)
+}
+
+// Open sends a GET request and returns the body of a 2xx answer as it comes; the caller closes it.
+func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
+	resp, err := c.Request(ctx, http.MethodGet, path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what the server says is part of the error, if it can be read
+	return nil, c.Refusal(resp, body)
+}

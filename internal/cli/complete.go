@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// AddCompletions has the shell complete values, and files only where a file is meant: flagValues are what flags of these names take,
+// wherever they are.
+func AddCompletions(cmd *cobra.Command, flagValues map[string][]string) {
+	for _, below := range cmd.Commands() {
+		AddCompletions(below, flagValues)
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		switch values := flagValues[f.Name]; {
+		case f.Name == "config":
+			_ = cmd.MarkFlagFilename(f.Name, "yaml", "yml")
+		case f.Name == "data" || f.Name == "into":
+			_ = cmd.MarkFlagDirname(f.Name)
+		case values != nil && f.Value.Type() == "string":
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		default:
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions)
+		}
+	})
+	if cmd.ValidArgsFunction == nil && cmd.ValidArgs == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+}
+
+// YAMLFiles completes an argument that names a configuration file.
+func YAMLFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}

@@ -1,0 +1,143 @@
+// Package books is the books process: it opens the store, drains the spool into it, makes snapshots, answers queries, archives, and runs the
+// scheduled jobs. It puts the collector, the store and the uploader together under one configuration.
+//
+//   - start.go: the process from its start to its end, as the child of wayside run or beside it
+//   - books.go, run.go: its parts, the loops that drive them, and the order in which they stop
+//   - handler.go: what it answers, to the traffic process and through that to everybody
+//   - jobs.go, forget.go, verify.go: what it does when asked or on schedule
+//   - offline.go, serve.go: the same on a data directory that no wayside is using
+//
+// Package restore, below, makes data directories out of an archive.
+package books
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// books holds the parts of the books process.
+type books struct {
+	cfg       *configs.Config
+	version   string // of the program; only of a process
+	log       *slog.Logger
+	store     *store.Store
+	collector *collector.Collector // nil for a single job
+	uploader  *uploader.Uploader
+
+	verifying sync.Mutex // held while the store and the archive are verified for the traffic process
+
+	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first
+
+	loops     sync.WaitGroup // collector and uploader
+	stopLoops context.CancelFunc
+}
+
+// open opens store and archive; source may be nil when nothing is to be drained. It starts nothing. What it refuses
+// besides trouble with the disk, [Check] refuses before.
+func open(ctx context.Context, cfg *configs.Config, source collector.Source, log *slog.Logger) (*books, error) {
+	dir := cfg.Data.Dir
+	s, err := store.Open(store.Options{
+		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
+		Room: collector.Room(collector.Options{
+			DataDir: dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(), SpoolBytesMax: cfg.SpoolBytesMax(),
+		}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := &books{cfg: cfg, log: log, store: s}
+	if err := b.build(ctx, source); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return b, nil
+}
+
+// build makes what works on the store.
+func (b *books) build(ctx context.Context, source collector.Source) (err error) {
+	cfg := b.cfg
+	if b.uploader, err = b.newUploader(ctx); err != nil || source == nil {
+		return err
+	}
+	labeler, err := NewLabeler(cfg)
+	if err != nil {
+		return err
+	}
+	b.collector, err = collector.New(collector.Options{
+		Source: source, Store: b.store, Labeler: labeler, RawPathsOff: cfg.Paths.Raw == "off",
+		PeekEvents: cfg.Collector.DrainEvents, PeekWait: cfg.Collector.DrainInterval.Std(),
+		SnapshotEveryBatches: cfg.Collector.Snapshot.Batches, SnapshotInterval: cfg.Collector.Snapshot.Interval.Std(),
+		SnapshotWindow: cfg.Collector.Snapshot.Window.Std(), RoutesMax: cfg.Metrics.PathsMax,
+		DataDir: cfg.Data.Dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(),
+		SpoolBytesMax: cfg.SpoolBytesMax(), Logger: b.log,
+	})
+	return err
+}
+
+// NewLabeler makes an empty path table of the configured size, with the configured templates.
+func NewLabeler(cfg *configs.Config) (*paths.Labeler, error) {
+	return paths.New(paths.Options{Max: cfg.Paths.Max, HostsMax: cfg.Paths.HostsMax, Templates: cfg.Paths.Templates})
+}
+
+func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
+	cfg, s, log := b.cfg, b.store, b.log
+	target, err := OpenTarget(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	var fields []string
+	if cfg.Record.TraceID {
+		fields = append(fields, uploader.FieldTraceID)
+	}
+	return uploader.New(uploader.Options{
+		Source: s, Catalogue: s, Target: target, Targets: uploader.NewTargets(target, TargetOptions(cfg, log)), Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
+		After: cfg.Archive.After.OrOff(), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: cfg.Retention.Events.OrOff(),
+		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
+		Jobs: b.furtherJobs(), Memory: s, Expire: cfg.ArchiveExpiry(), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,
+	})
+}
+
+// OpenTarget makes the target that the configuration names as its archive. It contacts no server.
+func OpenTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (uploader.Target, error) {
+	return uploader.OpenTarget(ctx, cfg.ArchiveURL(), TargetOptions(cfg, log))
+}
+
+// TargetOptions are the options of the archive's target, and of those that a catalogue says were its former ones.
+func TargetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
+	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, DataDir: cfg.Data.Dir, Logger: log}
+}
+
+// Check has each part that is built from the configuration look at its own options, as its constructor does: whatever
+// one of them would refuse when a process starts is a wrong configuration, and has its place. Nothing is opened.
+func Check(cfg *configs.Config) error {
+	if _, err := OpenTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
+		key := "archive.url"
+		if cfg.Archive.Endpoint != "" && strings.Contains(err.Error(), "endpoint") {
+			key = "archive.endpoint"
+		}
+		return cfg.Refuse(key, err)
+	}
+	if _, err := NewLabeler(cfg); err != nil {
+		return cfg.Refuse("paths.templates", err)
+	}
+	for key, text := range map[string]string{
+		"archive.schedule": cfg.Archive.Schedule, "retention.schedule": cfg.Retention.Schedule,
+		"report.schedule": cfg.Report.Schedule, "prune.schedule": cfg.Prune.Schedule,
+	} {
+		if err := uploader.ValidateSchedule(text); err != nil {
+			return cfg.Refuse(key, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package books
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// ForgetFunc forgets paths, or counts what would be forgotten.
+type ForgetFunc func(context.Context, admin.ForgetOrder) (*admin.ForgetAnswer, error)
+
+// Selection is what an order to forget selects; its Check says whether the order can be carried out.
+func Selection(o *admin.ForgetOrder) *paths.Selection {
+	return &paths.Selection{Path: o.Path, Host: o.Host, Method: o.Method}
+}
+
+// forget removes paths from the books, while no job of the archive runs, and then has the archive's objects written again.
+func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetAnswer, error) {
+	answer := &admin.ForgetAnswer{}
+	err := b.uploader.Alone(ctx, func() error {
+		done, err := b.collector.Forget(ctx, collector.ForgetOptions{Selection: *Selection(&o), Reopen: o.Archive, Count: o.Count})
+		if done != nil {
+			answer.Forgotten = *done
+		}
+		if errors.Is(err, store.ErrNotExpunged) {
+			answer.Left = append(answer.Left, "the files of the store, where nothing reads it any more: call forget again in a moment")
+			err = nil
+		}
+		return err
+	})
+	if err != nil || o.Count {
+		return answer, err
+	}
+	if entries, _ := os.ReadDir(filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)); len(entries) > 0 {
+		answer.Left = append(answer.Left, fmt.Sprintf("%d entries of the quarantine are not looked at: %s", len(entries),
+			filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)))
+	}
+	reopened := 0
+	for _, object := range answer.Objects {
+		if object.Holds == "reopened" {
+			reopened++
+		}
+	}
+	if reopened > 0 {
+		if _, err := b.uploader.ArchiveOnce(ctx, false); err != nil {
+			answer.Left = append(answer.Left, fmt.Sprintf("%d objects of the archive, until the archive job has written them again: %v", reopened, err))
+		}
+	}
+	return answer, nil
+}
+
+// serveForget answers the traffic process.
+func (b *books) serveForget(w http.ResponseWriter, r *http.Request) {
+	var o admin.ForgetOrder
+	if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
+		refuse(w, http.StatusBadRequest, errors.New("the body is not the JSON of an order to forget"))
+		return
+	}
+	if err := Selection(&o).Check(); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	answer, err := b.forget(r.Context(), o)
+	reply(w, answer, err)
+}

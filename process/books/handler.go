@@ -1,0 +1,111 @@
+package books
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/internal/secure"
+	"github.com/wayside-proxy/wayside/internal/terminal"
+)
+
+// handler answers what the traffic process relays or asks for itself.
+func (b *books) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", api.NewHandler(api.Options{
+		Rows: b.store, Plans: b.store, Events: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
+		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
+		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics()}, Logger: b.log,
+	}))
+	mux.HandleFunc("GET "+admin.PathView, func(w http.ResponseWriter, r *http.Request) {
+		view, err := b.collector.View(r.Context())
+		reply(w, view, err)
+	})
+	mux.HandleFunc("GET "+admin.PathArchive, func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, b.archiveState(), nil)
+	})
+	mux.HandleFunc("GET "+admin.PathFiles, func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, append(store.Tables(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir)), "MANIFEST", "*.mem", "*.vlog"), nil)
+	})
+	mux.HandleFunc("GET "+admin.PathPing, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /api/v1/jobs", asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.jobs(w, r) }))
+	mux.HandleFunc("GET "+admin.PathCatalogue, asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.serveCatalogue(w, r) }))
+	mux.HandleFunc("GET "+admin.PathConfig, b.serveConfig)
+	mux.HandleFunc("GET "+admin.PathVerify, func(w http.ResponseWriter, r *http.Request) {
+		b.verifying.Lock() // one whose client left may not have ended yet
+		defer b.verifying.Unlock()
+		checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
+		reply(w, checks, err)
+	})
+	mux.HandleFunc("POST "+admin.PathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
+	mux.HandleFunc("POST "+admin.PathForget, b.serveForget)
+	mux.HandleFunc("POST "+admin.PathJob+"{name}", asks(func(w http.ResponseWriter, r *http.Request, v query.Values) {
+		all, err := v.Flag("all")
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		done, err := b.job(r.Context(), r.PathValue("name"), all)
+		reply(w, done, err)
+	}, "all"))
+	return secure.Handler(mux)
+}
+
+// asks reads the query string of a request strictly.
+func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		values, err := query.Parse(r.URL.RawQuery, known...)
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		fn(w, r, values)
+	}
+}
+
+// archiveState is the archive's line in /readyz?verbose.
+func (b *books) archiveState() admin.State {
+	s := b.uploader.Status()
+	if job := s.Archive; job.LastError != "" {
+		return admin.State{Detail: fmt.Sprintf("%s; failed %s, next try %s; nothing is deleted locally until it succeeds",
+			job.LastError, terminal.Counted(job.ConsecutiveFailures, "time"), job.NextTry.UTC().Format(time.RFC3339))}
+	}
+	if s.Unusable != "" {
+		return admin.State{Detail: "cannot be used: " + s.Unusable + "; events stay in the data directory until it can"}
+	}
+	return admin.State{OK: true, Detail: s.Target + ", " + terminal.Counted(s.PendingEvents, "event") + " waiting"}
+}
+
+// reply sends v as JSON, or err with status 500.
+func reply(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	replyStatus(w, http.StatusOK, v)
+}
+
+// refuse sends an error with a status.
+func refuse(w http.ResponseWriter, status int, err error) {
+	replyStatus(w, status, map[string]string{"error": err.Error()})
+}
+
+func replyStatus(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that left is its own affair
+}

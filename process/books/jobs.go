@@ -1,0 +1,195 @@
+package books
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// JobNames are the jobs in the order in which they are shown.
+var JobNames = []string{"archive", "clean", "report", "prune"}
+
+// furtherJobs are those that run by the uploader's clock and are not its own.
+func (b *books) furtherJobs() []uploader.Job {
+	return []uploader.Job{
+		{Name: "report", Schedule: b.cfg.Report.Schedule, Run: func(ctx context.Context, _ *uploader.Result) error {
+			_, err := b.report(ctx)
+			return err
+		}},
+		{Name: "prune", Schedule: b.cfg.Prune.Schedule, Run: b.prune},
+	}
+}
+
+// report measures the data directory and says in the log what it found, as a warning when a limit is near.
+func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
+	c, err := collector.MeasureCapacity(ctx, collector.CapacityOptions{
+		Store: b.store, DataDir: b.cfg.Data.Dir, ArchiveDir: b.cfg.LocalArchive(),
+		BytesMax: b.cfg.Data.BytesMax.Int64(), FreeMin: b.cfg.Data.FreeMin.Int64(), SpoolBytesMax: b.cfg.SpoolBytesMax(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.capacity.Store(c)
+	args := []any{"bytes", c.BytesTotal, "bytes_max", c.BytesMax, "free", c.FreeBytes, "bytes_per_day", c.GrowthPerDay["total"]}
+	if c.DaysLeft == nil || *c.DaysLeft > float64(b.cfg.Report.WarnDays) {
+		b.log.Info("capacity", args...)
+		return c, nil
+	}
+	b.log.Warn("the data directory will soon be full; then responses are dropped from the books and counted: raise "+c.Limit+
+		", lower retention.events, or give it more disk", append(args, "days_left", fmt.Sprintf("%.1f", *c.DaysLeft), "limit", c.Limit)...)
+	return c, nil
+}
+
+// staleAfter is how old a temporary file must be to be nobody's.
+const staleAfter = 24 * time.Hour
+
+// prune removes what serves nobody any more: capacity samples that no report looks at, and temporary files that a crash
+// left in a directory archive under a key that is never written again.
+func (b *books) prune(ctx context.Context, r *uploader.Result) error {
+	n, err := collector.PruneCapacity(b.store, time.Now())
+	if err != nil {
+		return err
+	}
+	r.Objects = n
+	dir := b.cfg.LocalArchive()
+	if dir == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing archived yet
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return fs.WalkDir(root.FS(), "v1", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if d.IsDir() && !catalogue.IsArchiveFolder(path) {
+			return fs.SkipDir // somebody else's
+		}
+		info, err := d.Info()
+		if err != nil || !strings.HasSuffix(path, ".tmp") || !catalogue.IsArchiveFile(path) || time.Since(info.ModTime()) < staleAfter {
+			return nil //nolint:nilerr // vanished meanwhile
+		}
+		r.Objects++
+		r.Bytes += uint64(info.Size()) //nolint:gosec // not negative
+		return root.Remove(path)
+	})
+}
+
+// JobDone is what a job did.
+type JobDone struct {
+	Job     string `json:"job"`
+	Objects int    `json:"objects"` // archived, or whose local events were deleted
+	Rows    uint64 `json:"rows"`
+	Bytes   uint64 `json:"bytes"`
+	Expired int    `json:"expired,omitempty"` // objects removed from the archive
+	// Spooled are responses that wait in the spool: not applied, and so not archived. Only known where no wayside runs.
+	Spooled uint64 `json:"spooled,omitempty"`
+
+	// Young are events that are not archived yet, because they were applied less than After ago, which is archive.after.
+	Young uint64 `json:"young,omitempty"`
+	After string `json:"archive_after,omitempty"`
+
+	Capacity *collector.Capacity `json:"capacity,omitempty"` // of report
+}
+
+// job runs one scheduled job now.
+func (b *books) job(ctx context.Context, name string, all bool) (JobDone, error) {
+	var result uploader.Result
+	var err error
+	switch name {
+	case "archive":
+		result, err = b.uploader.ArchiveNow(ctx, all)
+	case "clean":
+		result, err = b.uploader.CleanOnce(ctx)
+	case "report", "prune":
+		result, err = b.uploader.RunJob(ctx, name)
+	default:
+		return JobDone{}, fmt.Errorf("no job %q: want one of %v", name, JobNames)
+	}
+	done := JobDone{Job: name, Objects: result.Objects, Rows: result.Rows, Bytes: result.Bytes, Expired: result.Expired}
+	if name == "archive" && !all {
+		if done.Young = b.uploader.Status().PendingEvents; done.Young > 0 {
+			done.After = b.cfg.Archive.After.String()
+		}
+	}
+	if name == "report" {
+		done.Capacity = b.capacity.Load()
+	}
+	return done, err
+}
+
+// jobInfo is one job in the answer of GET /api/v1/jobs.
+type jobInfo struct {
+	Name     string    `json:"name"`
+	Schedule string    `json:"schedule"`
+	Running  bool      `json:"running"`
+	Next     time.Time `json:"next,omitzero"`
+	Failing  int       `json:"failing"` // failures since the last success
+	Error    string    `json:"error,omitempty"`
+	Served   time.Time `json:"served,omitzero"` // everything that was due until then has been done
+	Runs     uint64    `json:"runs"`            // since the store was made
+	Failures uint64    `json:"failures"`
+	Recent   []jobRun  `json:"recent,omitempty"` // the newest first
+}
+
+// jobRun is a [catalogue.JobRun] as the API gives it.
+type jobRun struct {
+	Started  time.Time `json:"started"`
+	Duration int64     `json:"duration_us"`
+	Objects  int       `json:"objects"`
+	Rows     uint64    `json:"rows"`
+	Bytes    uint64    `json:"bytes"`
+	Error    string    `json:"error,omitempty"`
+}
+
+func recentRuns(state *catalogue.JobState) []jobRun {
+	var out []jobRun
+	for _, r := range slices.Backward(state.Recent) {
+		out = append(out, jobRun{r.Started, r.Duration.Microseconds(), r.Objects, r.Rows, r.Bytes, r.Error})
+	}
+	return out
+}
+
+// jobs answers GET /api/v1/jobs: what is scheduled, and how the last runs went.
+func (b *books) jobs(w http.ResponseWriter, _ *http.Request) {
+	status := b.uploader.Status()
+	schedules := schedulesOf(b.cfg)
+	var answer struct {
+		Jobs []jobInfo `json:"jobs"`
+	}
+	for _, name := range JobNames {
+		state, err := b.store.Job(name)
+		if err != nil {
+			reply(w, nil, err)
+			return
+		}
+		s := status.Job(name)
+		answer.Jobs = append(answer.Jobs, jobInfo{
+			Name: name, Schedule: schedules[name], Running: s.Running, Next: s.NextTry, Failing: s.ConsecutiveFailures, Error: s.LastError,
+			Served: state.Served, Runs: state.Runs, Failures: state.Failures, Recent: recentRuns(&state),
+		})
+	}
+	reply(w, answer, nil)
+}
+
+func schedulesOf(cfg *configs.Config) map[string]string {
+	return map[string]string{
+		"archive": cfg.Archive.Schedule, "clean": cfg.Retention.Schedule, "report": cfg.Report.Schedule, "prune": cfg.Prune.Schedule,
+	}
+}

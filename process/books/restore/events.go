@@ -1,0 +1,210 @@
+// Package restore makes data directories out of an archive, and compares the two: [Events] brings events back with their statistics, for
+// queries; [Statistics] adds up the statistics alone, for a wayside that goes on where a lost disk ended; [Compare] changes nothing.
+//
+// A new store is made aside and moved into the directory when it is whole (newdir.go): one that was broken off is never taken for it.
+package restore
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+// Events makes a data directory in dir, which must not have a store yet, with the events of an archive, their statistics, and a verified
+// copy of their objects below archive/. The catalogue says of all of them that they are archived.
+func Events(ctx context.Context, from uploader.Target, dir string, o reader.CopyOptions) (*reader.Copied, error) {
+	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{DataDir: dir})
+	if err != nil {
+		return nil, err
+	}
+	var copied *reader.Copied
+	err = newDataDir(dir, func(s *store.Store) error {
+		// The copy goes to its final place at once: a long one that was broken off has nothing to do again.
+		o.TempDir = dir
+		if copied, err = reader.Copy(ctx, from, to, o); err != nil {
+			return err
+		}
+		byEpoch := map[uuid.UUID][]reader.Object{}
+		for _, obj := range copied.Events {
+			byEpoch[obj.Epoch] = append(byEpoch[obj.Epoch], obj)
+		}
+		for epoch, objects := range byEpoch {
+			r := &restorer{s: s, target: to, epoch: epoch, last: map[time.Time]string{}, objects: map[string]*catalogue.Plan{}}
+			if err := r.run(ctx, objects); err != nil {
+				return fmt.Errorf("restore epoch %s: %w", epoch, err)
+			}
+		}
+		return nil
+	})
+	return copied, err
+}
+
+// restorer applies the events of one epoch to a store. A batch never holds events of two objects of one hour, so that each
+// block belongs to one object and the catalogue can say where it stands.
+type restorer struct {
+	s       *store.Store
+	target  uploader.Target
+	epoch   uuid.UUID
+	batch   store.Batch
+	last    map[time.Time]string // hour → object whose events were added last
+	owners  []owner              // where that changes, in the order of sequence numbers
+	objects map[string]*catalogue.Plan
+	rows    uint64
+	dropped map[string]uint64
+}
+
+// owner says whose the events of an hour are from a sequence number on.
+type owner struct {
+	hour int64
+	from uint64
+	key  string
+}
+
+// ownerOf is the key of the object that a block's events came from.
+func (r *restorer) ownerOf(b *catalogue.Pending) string {
+	for i := len(r.owners) - 1; i >= 0; i-- {
+		if o := &r.owners[i]; o.hour == b.ID.Hour && o.from <= b.Runs[0].First {
+			return o.key
+		}
+	}
+	return ""
+}
+
+func (r *restorer) run(ctx context.Context, objects []reader.Object) error {
+	r.batch.Epoch, r.dropped = r.epoch, map[string]uint64{}
+	err := reader.Merge(ctx, r.target, objects, func(o *reader.Object, l *uploader.Line) error {
+		before := r.last[o.Hour]
+		if before != o.Key || len(r.batch.Items) == store.MaxItems {
+			if err := r.flush(); err != nil {
+				return err
+			}
+			r.last[o.Hour] = o.Key
+		}
+		if before != o.Key {
+			r.owners = append(r.owners, owner{o.Hour.Unix() / 3600, l.Seq, o.Key})
+		}
+		r.add(l)
+		return nil
+	})
+	if err == nil {
+		err = r.flush()
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.catalogue(ctx, objects); err != nil {
+		return err
+	}
+	ledger := store.Ledger{Epoch: r.epoch, Responses: r.rows, Recorded: r.rows, Dropped: r.dropped}
+	for _, n := range r.dropped {
+		ledger.Responses += n
+	}
+	return r.s.SetLedger(ledger)
+}
+
+func (r *restorer) add(l *uploader.Line) {
+	name, e := l.Row(), l.Event()
+	if e.IsResponse() {
+		r.rows++
+	} else {
+		r.dropped[l.ErrorType] = l.Dropped // lines come in the order of seq: the last one holds
+	}
+	r.batch.Items = append(r.batch.Items, store.Item{Seq: l.Seq, Host: name.Host, Method: name.Method, Label: name.Label, Event: e})
+	r.batch.LastSeq = l.Seq
+}
+
+func (r *restorer) flush() error {
+	if len(r.batch.Items) == 0 {
+		return nil
+	}
+	err := r.s.Apply(&r.batch)
+	r.batch.Items = r.batch.Items[:0]
+	return err
+}
+
+// catalogue enters the epoch's objects as verified, so that nothing is archived a second time.
+func (r *restorer) catalogue(ctx context.Context, objects []reader.Object) error {
+	for {
+		pending, err := r.s.Pending(ctx, time.Now().Add(24*time.Hour))
+		if err != nil {
+			return err
+		}
+		plans := map[string]*catalogue.Plan{}
+		for i := range pending {
+			if err := r.plan(plans, objects, &pending[i]); err != nil {
+				return err
+			}
+		}
+		if len(pending) == 0 {
+			return nil
+		}
+		for key, p := range plans {
+			if err := r.enter(ctx, key, p); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// plan adds a block to the plan of the object that holds its events.
+func (r *restorer) plan(plans map[string]*catalogue.Plan, objects []reader.Object, b *catalogue.Pending) error {
+	key := r.ownerOf(b)
+	for i := range objects {
+		o := &objects[i]
+		if o.Key != key {
+			continue
+		}
+		p := plans[o.Key]
+		if p == nil {
+			p = &catalogue.Plan{
+				State: catalogue.Planned, Hour: b.ID.Hour, Epoch: r.epoch, Key: o.Key, FormatVersion: uploader.FormatVersion,
+				Service: o.Service, Instance: o.Instance, CreatedAt: time.Now().UTC(), ObjectBytes: uint64(o.Size), //nolint:gosec // not negative
+			}
+			plans[o.Key] = p
+		}
+		p.Blocks = append(p.Blocks, b.ID)
+		p.Runs = appendRuns(p.Runs, b.Runs)
+		p.Rows += b.Rows
+		p.Lines += b.Lines
+		p.MaxTime = b.MaxTime
+		return nil
+	}
+	return fmt.Errorf("no object holds the events from %d on in hour %d", b.Runs[0].First, b.ID.Hour)
+}
+
+// appendRuns joins runs that touch, as the object's metadata has them.
+func appendRuns(runs, more []catalogue.Run) []catalogue.Run {
+	for _, m := range more {
+		if n := len(runs); n > 0 && runs[n-1].Last+1 == m.First {
+			runs[n-1].Last = m.Last
+			continue
+		}
+		runs = append(runs, m)
+	}
+	return runs
+}
+
+func (r *restorer) enter(ctx context.Context, key string, p *catalogue.Plan) error {
+	info, err := r.target.Stat(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := r.s.AddPlan(ctx, p); err != nil {
+		return err
+	}
+	p.Target, p.RawSHA256 = r.target.Name(), info.Meta[uploader.MetaRawSHA256]
+	_, err = fmt.Sscan(info.Meta[uploader.MetaRawBytes], &p.RawBytes)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", key, uploader.MetaRawBytes, err)
+	}
+	p.VerifiedAt = time.Now().UTC()
+	return r.s.MarkVerified(ctx, p)
+}

@@ -1,0 +1,130 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/process/books"
+	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+// Rebuilt is what was added up, and what became of it.
+type Rebuilt struct {
+	*reader.Rebuilt
+	Epochs int         `json:"epochs"`
+	Into   string      `json:"into,omitempty"`
+	Local  *Comparison `json:"local,omitempty"`
+}
+
+// Comparison is how rows from the archive compare with those of the data directory.
+type Comparison struct {
+	Equal     int      `json:"equal"`     // rows that are the same in every count and every bin
+	Different int      `json:"different"` // rows that are in both and differ
+	Missing   int      `json:"missing"`   // rows of these hours that only one side has
+	Examples  []string `json:"examples,omitempty"`
+}
+
+// Statistics makes a data directory in dir, which must not have a store yet, with the hourly statistics of an archive, its catalogue, and
+// the path table that cfg asks for. wayside run goes on with it.
+func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *configs.Config, o reader.RebuildOptions) (done Rebuilt, err error) {
+	err = newDataDir(dir, func(s *store.Store) error {
+		known := newKnownRows()
+		o.Hour = func(keys []stats.Key, rows []*stats.Row) error {
+			known.add(keys, rows)
+			return s.ImportRows(ctx, keys, rows)
+		}
+		built, err := reader.Rebuild(ctx, from, o)
+		if err == nil {
+			err = known.relearn(ctx, s, cfg)
+		}
+		if err != nil {
+			return err
+		}
+		done = Rebuilt{Rebuilt: built, Epochs: len(built.Epochs), Into: dir}
+		for epoch, sum := range built.Epochs {
+			err := s.ImportEpoch(ctx, store.ImportedEpoch{
+				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Told, Plans: sum.Plans,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return done, err
+}
+
+// Compare adds up the statistics of an archive and compares them with those of the store in dir, if there is one, of which it reads a copy.
+// The error wraps [datadir.ErrInUse] if a wayside is using it.
+func Compare(ctx context.Context, from uploader.Target, dir string, o reader.RebuildOptions) (done Rebuilt, err error) {
+	var s *store.Store
+	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
+		var end func() error
+		s, end, err = books.OpenCopy(dir, slog.New(slog.DiscardHandler))
+		if errors.Is(err, datadir.ErrInUse) {
+			if info, runs := datadir.ReadInfo(dir); runs == nil {
+				return done, fmt.Errorf("%w: wayside runs on %s with pid %d; stop it, or give --into", datadir.ErrInUse, dir, info.PID)
+			}
+			return done, fmt.Errorf("%w; stop it, or give --into", err)
+		}
+		if err != nil {
+			return done, err
+		}
+		defer func() { err = errors.Join(err, end()) }()
+		done.Local = &Comparison{}
+		o.Whole = true
+		o.Hour = func(keys []stats.Key, rows []*stats.Row) error { return done.Local.hour(ctx, s, keys, rows) }
+	}
+	if done.Rebuilt, err = reader.Rebuild(ctx, from, o); err != nil {
+		return done, err
+	}
+	done.Epochs = len(done.Rebuilt.Epochs)
+	return done, nil
+}
+
+// examplesMax bounds the differences that are described.
+const examplesMax = 10
+
+// hour compares the rows of one hour.
+func (c *Comparison) hour(ctx context.Context, s *store.Store, keys []stats.Key, rows []*stats.Row) error {
+	archived := map[stats.Key]*stats.Row{}
+	for i, k := range keys {
+		archived[k] = rows[i]
+	}
+	differ := func(n *int, k stats.Key, format string, args ...any) {
+		*n++
+		if len(c.Examples) < examplesMax {
+			c.Examples = append(c.Examples, fmt.Sprintf("%d %s %s %s: ", k.Hour, k.Host, k.Method, k.Label)+fmt.Sprintf(format, args...))
+		}
+	}
+	err := s.Rows(ctx, keys[0].Hour, keys[0].Hour+1, func(k stats.Key, local *stats.Row) error {
+		row := archived[k]
+		delete(archived, k)
+		if row == nil {
+			differ(&c.Missing, k, "%d responses in the store only", local.Count)
+			return nil
+		}
+		x, _ := row.AppendBinary(nil) // its error is always nil
+		y, _ := local.AppendBinary(nil)
+		if bytes.Equal(x, y) {
+			c.Equal++
+		} else {
+			differ(&c.Different, k, "%d responses in the archive, %d in the store", row.Count, local.Count)
+		}
+		return nil
+	})
+	for k, row := range archived {
+		differ(&c.Missing, k, "%d responses in the archive only", row.Count)
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+package books
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/verify"
+	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// Verify checks the files of a data directory that nobody is using. The store is checked in a copy whose tables are links:
+// opening one replays, and cuts off, what a killed process left.
+func Verify(ctx context.Context, cfg *configs.Config, log *slog.Logger, local bool) (*verify.Report, error) {
+	dir := cfg.Data.Dir
+	if err := datadir.Known(dir); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{datadir.RunLock, datadir.CollectLock} {
+		lock, err := datadir.Acquire(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = lock.Release() }()
+	}
+	report := &verify.Report{Mode: "offline"}
+	through := verifyStore(ctx, cfg, log, report, local)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	spools, err := spool.VerifyDir(ctx, filepath.Join(dir, datadir.SpoolDir), through)
+	report.Add(spools...)
+	report.Add(verify.Quarantine(filepath.Join(dir, datadir.Quarantine)))
+	return report, err
+}
+
+// verifyStore returns the store's watermarks: none if there is no store, nil if they cannot be known.
+func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, report *verify.Report, local bool) map[uuid.UUID]uint64 {
+	c := &verify.Check{Name: "store", Of: "stores"}
+	defer func() { report.Add(c) }()
+	from := filepath.Join(cfg.Data.Dir, datadir.StoreDir)
+	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return noStore(from, c)
+	}
+	c.Checked = 1
+	at, err := datadir.VerifyCopy(cfg.Data.Dir)
+	if err != nil {
+		c.CannotMake("was not checked, for want of room for a copy of its logs: %v", err)
+		return nil
+	}
+	defer func() { _ = os.RemoveAll(at) }()
+	copied := filepath.Join(at, datadir.StoreDir)
+	if err := store.Clone(copied, from); err != nil {
+		c.CannotMake("was not checked, for want of room for a copy of its logs: %v", err)
+		return nil
+	}
+	s, err := store.Open(store.Options{
+		Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1, RefuseDamaged: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if errors.Is(err, store.ErrDamaged) {
+		c.Problem("is damaged; the next start will set it aside, and carry over what is right: %v", err)
+		return nil
+	}
+	if err != nil {
+		c.CannotMake("cannot be opened: %v", err)
+		return nil
+	}
+	b := &books{cfg: cfg, log: log, store: s}
+	checks, err := b.verify(ctx, local)
+	report.Add(checks...)
+	through := s.Watermarks()
+	if err = errors.Join(err, s.Close()); err != nil {
+		c.Problem("was not checked to its end: %v", err)
+	}
+	return through
+}
+
+// noStore says why there is no store, and what of the spools can be known then.
+func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
+	if _, err := os.Stat(from + ".salvage"); err == nil {
+		c.Problem("is being replaced by what could be carried over of it: the next start goes on with that")
+		return nil
+	}
+	if store.Begun(from) {
+		c.Problem("%s is gone: the next start counts what was acknowledged to it as quarantined", from)
+	} else {
+		c.Skipped = "there is none"
+	}
+	return map[uuid.UUID]uint64{}
+}
+
+// verify checks the store and, unless it is left out, the archive.
+func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error) {
+	checks, err := b.store.Verify(ctx)
+	if err != nil || local {
+		return checks, err
+	}
+	var plans []*catalogue.Plan
+	err = plansOf(ctx, b.store, func(p *catalogue.Plan) error { plans = append(plans, p); return nil })
+	if err != nil {
+		return checks, err
+	}
+	target, err := OpenTarget(ctx, b.cfg, b.log)
+	if err != nil {
+		c := &verify.Check{Name: "archive", Of: "archives"}
+		c.CannotMake("cannot be opened, and was not checked: %v", err)
+		return append(checks, c), nil
+	}
+	archive, err := uploader.CheckCatalogue(ctx, plans, uploader.NewTargets(target, TargetOptions(b.cfg, b.log)))
+	return append(checks, archive), err
+}

@@ -1,0 +1,81 @@
+package traffic
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/link"
+)
+
+// TestLockedLater: a data directory whose lock cannot be taken at the start is locked once it can be, and the collect socket is
+// served from then on. The race detector sees who reads the lock meanwhile.
+func TestLockedLater(t *testing.T) {
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(upstream.Close)
+	dir := t.TempDir()
+	inTheWay := filepath.Join(dir, datadir.RunLock)
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{
+		"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "data.dir": dir, "upstream": upstream.URL, "collector.enabled": "false",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Options{Config: cfg, LogTo: t.Output(), AccessTo: io.Discard, Started: func(datadir.Info) {
+			if _, err := os.Stat(filepath.Join(dir, link.SocketName)); err == nil {
+				t.Error("the collect socket is there before the directory is locked")
+			}
+			if err := os.Remove(inTheWay); err != nil {
+				t.Error(err)
+			}
+		}})
+	}()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := link.Connect(dir, link.Relay)
+		if err == nil {
+			_ = conn.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if _, err := datadir.ReadInfo(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReachable wants an address that can be opened, whatever is listened on.
+func TestReachable(t *testing.T) {
+	for listen, want := range map[string]string{"[::]:8091": "127.0.0.1:8091", "0.0.0.0:8091": "127.0.0.1:8091", "127.0.0.2:1": "127.0.0.2:1", "[::1]:1": "[::1]:1"} {
+		addr, err := net.ResolveTCPAddr("tcp", listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reachable(addr); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package traffic
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// metrics returns the traffic process's registry. Figures are read when they are asked for, so that the traffic path
+// counts only once. Those of proxy and spool are theirs.
+func (t *traffic) metrics() prometheus.Gatherer {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(),
+		t.proxy.Collector(), spool.NewCollector(t.spool), &trafficMetrics{t: t},
+	)
+	return registry
+}
+
+var (
+	descBuild = prometheus.NewDesc("wayside_build_info", "Version of the running binary.", []string{"version", "commit"}, nil)
+
+	descReloads    = prometheus.NewDesc("wayside_config_reloads_total", "Reloads of the configuration, by result.", []string{"result"}, nil)
+	descReloadedAt = prometheus.NewDesc("wayside_config_last_reload_timestamp_seconds", "When the configuration was last reloaded, 0 if never.", nil, nil)
+	descLogLost    = prometheus.NewDesc("wayside_log_dropped_total", "Lines of the log that were lost because its reader did not keep up, or left.", nil, nil)
+	descLinesLost  = prometheus.NewDesc("wayside_access_log_dropped_total", "Lines of the access log that were lost because its reader did not keep up, or left.", nil, nil)
+
+	descWrongTokens = prometheus.NewDesc("wayside_admin_wrong_tokens_total", "Requests to the admin and the probes listener that had a wrong token.", nil, nil)
+
+	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected and answers.", nil, nil)
+	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Times the books process was started again.", nil, nil)
+)
+
+// trafficMetrics collects from the parts of the traffic process.
+type trafficMetrics struct{ t *traffic }
+
+// Describe sends nothing: which label values exist is known only when collecting.
+func (m *trafficMetrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the present figures.
+func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge(descBuild, 1, m.t.version, m.t.commit)
+	count(descReloads, float64(m.t.reloads.ok.Load()), "ok")
+	count(descReloads, float64(m.t.reloads.failed.Load()), "failed")
+	gauge(descReloadedAt, float64(m.t.reloads.last.Load()))
+	count(descLogLost, float64(m.t.logTo.Lost()))
+	if m.t.access != nil {
+		count(descLinesLost, float64(m.t.access.Dropped()+m.t.accessTo.Lost()))
+	}
+	count(descWrongTokens, float64(m.t.admin.WrongTokens()))
+	_, silent := m.t.admin.BooksSilent()
+	gauge(descBooksUp, truth(!m.t.peers.away() && !silent))
+	if m.t.child != nil {
+		count(descBooksRestarts, float64(m.t.child.Status().Restarts))
+	}
+}
+
+func truth(v bool) float64 {
+	if v {
+		return 1
+	}
+	return 0
+}

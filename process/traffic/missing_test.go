@@ -1,0 +1,121 @@
+package traffic
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// Each part is missed at the second look after one of its files has gone, and not before it has been seen.
+func TestMissingFiles(t *testing.T) {
+	dir := t.TempDir()
+	watched := map[string][]string{
+		"data directory": {filepath.Join(dir, "lock")},
+		"spool":          {filepath.Join(dir, "spool", "ledger"), filepath.Join(dir, "spool", "queue*.db")},
+		"store":          {filepath.Join(dir, "store", "MANIFEST")},
+		"archive":        {filepath.Join(dir, "archive", "v1")},
+	}
+	make := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			name = filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m := newMissing()
+	want := func(when string, parts ...string) {
+		t.Helper()
+		if got := m.look(watched); !slices.Equal(got, parts) {
+			t.Errorf("%s: %v, want %v", when, got, parts)
+		}
+	}
+	want("nothing is there yet")
+	want("and still not")
+	make("lock", "spool/ledger", "spool/queue.db", "spool/queue-1.db", "store/MANIFEST", "archive/v1")
+	want("all are there")
+	if err := os.Remove(filepath.Join(dir, "spool", "queue.db")); err != nil {
+		t.Fatal(err)
+	}
+	want("the queue goes on in another file")
+	want("still")
+	if err := os.RemoveAll(filepath.Join(dir, "spool")); err != nil {
+		t.Fatal(err)
+	}
+	want("it may be back at once")
+	want("it is not", "spool")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	want("the rest may", "spool")
+	want("it is not either", "data directory", "spool", "store", "archive")
+	make("lock", "store/MANIFEST", "archive/v1")
+	want("put back", "spool")
+}
+
+// Without a books process that answers, the store is not judged: it is closed, and closing it removes its log.
+func TestMissingStoreWithoutBooks(t *testing.T) {
+	dir := t.TempDir()
+	log := filepath.Join(dir, "store", "00001.mem")
+	with := map[string][]string{"store": {filepath.Join(dir, "store", "*.mem")}, "archive": nil}
+	without := map[string][]string{"archive": nil}
+	m := newMissing()
+	look := func(when string, watched map[string][]string, want ...string) {
+		t.Helper()
+		if got := m.look(watched); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", when, got, want)
+		}
+	}
+	begin := func() {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(log), 0o750), os.WriteFile(log, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	look("it is open", with)
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		look("it is closed", without)
+	}
+	begin()
+	look("it is open again", with)
+	if err := os.RemoveAll(filepath.Dir(log)); err != nil {
+		t.Fatal(err)
+	}
+	look("it may be back at once", with)
+	look("it is not", with, "store")
+	look("the books process has gone, and the store is not back", without, "store")
+}
+
+// Files of the store are only named while a books process answers.
+func TestStoreIsNotWatchedWithoutBooks(t *testing.T) {
+	dir := t.TempDir()
+	set, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = set.Close() })
+	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wayside := &traffic{cfg: cfg, spool: set, admin: admin.New(admin.Options{})}
+	wayside.now.Store(cfg)
+	watched := wayside.watchedFiles(t.Context())
+	if _, known := watched["store"]; known || len(watched["spool"]) == 0 {
+		t.Error(watched)
+	}
+}

@@ -1,0 +1,61 @@
+//go:build faults
+
+package traffic
+
+import (
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncEnv names the variable with the path of a file: each time a test makes it, the next fsync of the queue fails, and the file
+// is removed.
+const syncEnv = "WAYSIDE_FAULT_SYNC"
+
+// spoolFiles returns what opens the spool's files: nil, or something that lets their fsync fail.
+func spoolFiles() func(name string, flag int, perm os.FileMode) (*os.File, error) {
+	trigger := os.Getenv(syncEnv)
+	if trigger == "" {
+		return nil
+	}
+	d := &failingSync{}
+	go d.watch(trigger)
+	return d.open
+}
+
+type failingSync struct {
+	mu   sync.Mutex // guards what follows
+	last *os.File   // the queue file that was opened last
+}
+
+func (d *failingSync) open(name string, flag int, perm os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(name, flag, perm) //nolint:gosec // the spool's own files
+	if err == nil && strings.HasSuffix(name, ".db") && flag&os.O_RDWR != 0 {
+		d.mu.Lock()
+		d.last = f
+		d.mu.Unlock()
+	}
+	return f, err
+}
+
+// watch puts /dev/null in the place of the queue file: it takes every write, and fails every fsync.
+func (d *failingSync) watch(trigger string) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		panic(err)
+	}
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(trigger); err != nil {
+			continue
+		}
+		d.mu.Lock()
+		err := unix.Dup3(int(null.Fd()), int(d.last.Fd()), unix.O_CLOEXEC) //nolint:gosec // descriptors
+		d.mu.Unlock()
+		if err == nil {
+			_ = os.Remove(trigger)
+		}
+	}
+}

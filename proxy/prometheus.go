@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	descInFlight      = prometheus.NewDesc("wayside_proxy_requests_in_flight", "Requests being handled, streams included.", nil, nil)
+	descClientConns   = prometheus.NewDesc("wayside_proxy_client_connections", "Open client connections.", nil, nil)
+	descUpstreamConns = prometheus.NewDesc("wayside_proxy_upstream_connections", "Open upstream connections.", []string{"state"}, nil)
+	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
+	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
+	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent to the upstream a second time.", nil, nil)
+
+	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"upstream", "state"}, nil)
+	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"upstream", "result"}, nil)
+	descUpResponses = prometheus.NewDesc("wayside_upstream_responses_total", "Responses to requests for an upstream, by status class.", []string{"upstream", "class"}, nil)
+	descUpFailures  = prometheus.NewDesc("wayside_upstream_failures_total", "Requests for an upstream that failed, by error type.", []string{"upstream", "error_type"}, nil)
+	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from a request's first byte out to the response's header.", []string{"upstream"}, nil)
+)
+
+// Collector has [Proxy.Metrics] for Prometheus. They are read when they are asked for, so that the traffic path counts only once.
+func (p *Proxy) Collector() prometheus.Collector { return collector{p} }
+
+type collector struct{ p *Proxy }
+
+// Describe sends nothing: which label values exist is known only when collecting.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the present figures.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	p := c.p.Metrics()
+	gauge(descInFlight, float64(p.InFlight))
+	gauge(descClientConns, float64(p.ClientConns))
+	gauge(descUpstreamConns, float64(p.UpstreamIdle), "idle")
+	gauge(descUpstreamConns, float64(p.UpstreamConns-p.UpstreamIdle), "busy")
+	count(descRetries, float64(p.Retries))
+	for class := 1; class < len(p.Responses); class++ {
+		count(descResponses, float64(p.Responses[class]), strconv.Itoa(class)+"xx")
+	}
+	for kind, n := range p.Failures {
+		count(descFailures, float64(n), kind)
+	}
+	collectUpstreams(p.Upstreams, gauge, count)
+	for _, u := range p.Upstreams {
+		buckets := make(map[float64]uint64, len(u.FirstByte))
+		for bound, n := range u.FirstByte {
+			buckets[bound.Seconds()] = uint64(n)
+		}
+		out <- prometheus.MustNewConstHistogram(descUpFirstByte, uint64(u.FirstByteCount), u.FirstByteSum.Seconds(), buckets, u.Name)
+	}
+}
+
+func collectUpstreams(list []UpstreamMetrics, gauge, count func(*prometheus.Desc, float64, ...string)) {
+	for _, u := range list {
+		gauge(descUpConns, float64(u.Idle), u.Name, "idle")
+		gauge(descUpConns, float64(u.Conns-u.Idle), u.Name, "busy")
+		count(descUpConnects, float64(u.Connects), u.Name, "ok")
+		count(descUpConnects, float64(u.ConnectErrors), u.Name, "error")
+		for class := 1; class < len(u.Responses); class++ {
+			count(descUpResponses, float64(u.Responses[class]), u.Name, strconv.Itoa(class)+"xx")
+		}
+		for kind, n := range u.Failures {
+			count(descUpFailures, float64(n), u.Name, kind)
+		}
+	}
+}

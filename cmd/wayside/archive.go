@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -27,6 +26,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
 	"github.com/wayside-proxy/wayside/uploader"
@@ -121,38 +121,6 @@ type archiveBooks struct {
 
 	bucketOnly bool // no catalogue is asked for
 	named      bool // the command line names the archive: former ones are not meant
-}
-
-// unreadable prints what the reader says of objects that cannot be read. The error says how many.
-func unreadable(cmd *cobra.Command, problems []reader.Problem) error {
-	for i, p := range problems {
-		if i == problemsMax {
-			fmt.Fprintf(cmd.ErrOrStderr(), "and %d more\n", len(problems)-i)
-			break
-		}
-		fmt.Fprintln(cmd.ErrOrStderr(), terminal.Safe(p.String()))
-	}
-	if len(problems) > 0 {
-		return fmt.Errorf("unreadable and left out: %s of the archive", terminal.Counted(len(problems), "object"))
-	}
-	return nil
-}
-
-// problemsMax bounds the objects that are named one by one.
-const problemsMax = 100
-
-// reportRepeated reports what was left out because other objects have it.
-func reportRepeated(out io.Writer, repeated []reader.Repeated) {
-	n := uint64(0)
-	for i, r := range repeated {
-		n += r.Responses
-		if i < problemsMax {
-			fmt.Fprintf(out, "%s: %d of its %d responses are in other objects too\n", terminal.Safe(r.Key), r.Responses, r.Of)
-		}
-	}
-	if len(repeated) > 0 {
-		fmt.Fprintf(out, "left out, because other objects have them too: %s of %s; each event counts once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
-	}
 }
 
 // open finds the archive: that of --bucket or --archive, else that of the running wayside, else the one that the data directory was
@@ -276,47 +244,26 @@ func newArchiveVerify() *cobra.Command {
 				}
 			}
 			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-			report, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Targets: b.targets, Quick: quick, Progress: bar.Step})
+			found, err := reader.Verify(ctx, b.target, reader.VerifyOptions{Range: b.span, Plans: plans, Targets: b.targets, Quick: quick, Progress: bar.Step})
 			bar.End()
 			if err != nil {
 				return err
 			}
-			return printReport(cmd, report, output)
+			if output == "json" {
+				err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
+			} else {
+				report.Archive(cmd.OutOrStdout(), found)
+			}
+			if n := len(found.Problems); err == nil && n > 0 {
+				err = fmt.Errorf("the archive is not as it should be: %s", terminal.Counted(n, "problem"))
+			}
+			return err
 		},
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
 	cmd.Flags().BoolVar(&quick, "quick", false, "compare presence, size and metadata; read no object")
 	return cmd
-}
-
-func printReport(cmd *cobra.Command, r *reader.Report, output string) error {
-	out := cmd.OutOrStdout()
-	if output == "json" {
-		if err := json.NewEncoder(terminal.JSON(out)).Encode(r); err != nil {
-			return err
-		}
-	} else {
-		for _, p := range r.Problems {
-			fmt.Fprintln(out, terminal.Safe(p.String()))
-		}
-		fmt.Fprintf(out, "%s, %s, %s in %s, %s; %d in the catalogue, %d of others, %s open",
-			terminal.Counted(r.Objects, "object"), terminal.Counted(r.Bytes, "byte"), terminal.Counted(r.Rows, "row"), terminal.Counted(r.Lines, "line"), terminal.Counted(r.Epochs, "epoch"),
-			r.Known, r.Foreign, terminal.Counted(r.Open, "plan"))
-		if r.Former > 0 {
-			fmt.Fprintf(out, "; and %s in former archives", terminal.Counted(r.Former, "object"))
-		}
-		fmt.Fprint(out, ": ")
-		if len(r.Problems) == 0 {
-			fmt.Fprintln(out, "all as it should be")
-		} else {
-			fmt.Fprintln(out, terminal.Counted(len(r.Problems), "problem"))
-		}
-	}
-	if n := len(r.Problems); n > 0 {
-		return fmt.Errorf("the archive is not as it should be: %s", terminal.Counted(n, "problem"))
-	}
-	return nil
 }
 
 func newArchiveCat() *cobra.Command {
@@ -350,7 +297,7 @@ func newArchiveCat() *cobra.Command {
 			if done.Repeated > 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because objects before had the same events: %s\n", terminal.Counted(done.Repeated, "line"))
 			}
-			return errors.Join(err, unreadable(cmd, done.Problems), away)
+			return errors.Join(err, report.Unreadable(cmd.ErrOrStderr(), done.Problems), away)
 		},
 	}
 	f.bind(cmd)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books/restore"
 	"github.com/wayside-proxy/wayside/uploader/reader"
@@ -50,7 +51,7 @@ func newArchiveRebuild() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(printRebuilt(cmd, &done, output), away)
+			return errors.Join(rebuiltResult(cmd, &done, output), away)
 		},
 	}
 	f.bind(cmd)
@@ -62,34 +63,18 @@ func newArchiveRebuild() *cobra.Command {
 	return cmd
 }
 
-func printRebuilt(cmd *cobra.Command, d *restore.Rebuilt, output string) error {
-	out := cmd.OutOrStdout()
+// rebuiltResult prints what was rebuilt. The error says what is missing or differs.
+func rebuiltResult(cmd *cobra.Command, d *restore.Rebuilt, output string) (err error) {
 	if output == "json" {
-		if err := json.NewEncoder(terminal.JSON(out)).Encode(d); err != nil {
-			return err
-		}
+		err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(d)
 	} else {
-		fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", terminal.Counted(d.Rows, "row"), terminal.Counted(d.Hours, "hour"), terminal.Counted(d.Responses, "response"),
-			terminal.Counted(d.Epochs, "epoch"), terminal.Counted(d.FromStatistics, "statistics object"), terminal.Counted(d.FromEvents, "event object"))
-		if d.Dropped > 0 {
-			fmt.Fprintf(out, "not recorded, say the drop records: %s\n", terminal.Counted(d.Dropped, "response"))
-		}
-		reportRepeated(out, d.Repeated)
-		if d.Into != "" {
-			fmt.Fprintf(out, "written into %s; look at it: wayside archive serve --data %s\n", d.Into, d.Into)
-		}
-		if l := d.Local; l != nil {
-			fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)
-			for _, e := range l.Examples {
-				fmt.Fprintln(out, " ", terminal.Safe(e))
-			}
-		}
+		report.Rebuilt(cmd.OutOrStdout(), d)
 	}
-	if err := unreadable(cmd, d.Problems); err != nil {
-		return err
+	if err == nil {
+		err = report.Unreadable(cmd.ErrOrStderr(), d.Problems)
 	}
-	if l := d.Local; l != nil && l.Different+l.Missing > 0 {
-		return fmt.Errorf("statistics from the archive differ from those of the store in %d rows", l.Different+l.Missing)
+	if l := d.Local; err == nil && l != nil && l.Different+l.Missing > 0 {
+		err = fmt.Errorf("statistics from the archive differ from those of the store in %d rows", l.Different+l.Missing)
 	}
-	return nil
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books/restore"
 	"github.com/wayside-proxy/wayside/uploader/reader"
@@ -40,12 +41,12 @@ func newArchiveRestore() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return errors.Join(json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(copied), unreadable(cmd, copied.Problems), away)
+				return errors.Join(json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(copied), report.Unreadable(cmd.ErrOrStderr(), copied.Problems), away)
 			}
-			reportRepeated(cmd.OutOrStdout(), copied.Repeated)
+			report.Repeated(cmd.OutOrStdout(), copied.Repeated)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, %s in %s restored into %s\nlook at it: wayside archive serve --data %s\n",
 				terminal.Counted(copied.Objects, "object"), terminal.Counted(copied.Bytes, "byte"), terminal.Counted(copied.Rows, "row"), terminal.Counted(copied.Lines, "line"), into, into)
-			return errors.Join(err, unreadable(cmd, copied.Problems), away)
+			return errors.Join(err, report.Unreadable(cmd.ErrOrStderr(), copied.Problems), away)
 		},
 	}
 	f.bind(cmd)

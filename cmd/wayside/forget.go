@@ -13,15 +13,14 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
-	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
 )
@@ -105,7 +104,7 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 	if f.output == "json" {
 		return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
 	}
-	return printForgotten(cmd.OutOrStdout(), found, f.count)
+	return report.Forgotten(cmd.OutOrStdout(), found, f.count)
 }
 
 // sure asks whoever sits at the terminal.
@@ -153,41 +152,4 @@ func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do books.F
 		var answer admin.ForgetAnswer
 		return &answer, json.Unmarshal(body, &answer)
 	}, func() error { return nil }, nil
-}
-
-func printForgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
-	verb := "forgotten"
-	if count {
-		verb = "would be forgotten"
-	}
-	fmt.Fprintf(out, "%s: %d rows (%d row-hours) with %d responses, which (other) counts now; paths of %d local events\n",
-		verb, a.Names, a.Hours, a.Responses, a.Events)
-	for _, problem := range a.Left {
-		fmt.Fprintf(out, "left: %s\n", terminal.Safe(problem))
-	}
-	if len(a.Objects) == 0 && a.ObjectsUnknown == 0 {
-		fmt.Fprintln(out, "archive: no object holds it")
-		return nil
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, o := range a.Objects {
-		fmt.Fprintf(w, "archive\t%s\t%s\n", holdsText(o), terminal.Safe(o.Key))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if a.ObjectsUnknown > 0 {
-		fmt.Fprintf(out, "archive: %d further objects are older than the events held here; only reading them tells (wayside archive cat)\n", a.ObjectsUnknown)
-	}
-	return nil
-}
-
-func holdsText(o catalogue.ForgottenObject) string {
-	switch o.Holds {
-	case "reopened":
-		return "is written again without it"
-	case "possible":
-		return "may hold it"
-	}
-	return "HOLDS IT"
 }

@@ -5,22 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
 )
@@ -59,7 +55,7 @@ func newJobCommand(name string) *cobra.Command {
 				return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(done)
 			}
 			if done.Capacity != nil {
-				return printCapacity(cmd.OutOrStdout(), done.Capacity)
+				return report.Capacity(cmd.OutOrStdout(), done.Capacity)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %s, %s\n", name, terminal.Counted(done.Objects, "object"), terminal.Counted(done.Rows, "row"), terminal.Counted(done.Bytes, "byte"))
 			if done.Young > 0 {
@@ -102,39 +98,6 @@ func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all
 	}
 	var done books.JobDone
 	return done, json.Unmarshal(body, &done)
-}
-
-// printCapacity writes the capacity report as a table.
-func printCapacity(out io.Writer, c *collector.Capacity) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	perDay := func(part string) string {
-		if c.GrowthPerDay == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%+d", c.GrowthPerDay[part])
-	}
-	fmt.Fprintln(w, "PART\tBYTES\tA DAY\t")
-	for _, part := range slices.Sorted(maps.Keys(c.Bytes)) {
-		fmt.Fprintf(w, "%s\t%d\t%s\t\n", part, c.Bytes[part], perDay(part))
-	}
-	fmt.Fprintf(w, "total\t%d\t%s\t\n", c.BytesTotal, perDay("total"))
-	fmt.Fprintln(w, "\t\t\t\nEVENTS\tCOUNT\t\t")
-	for _, part := range slices.Sorted(maps.Keys(c.Counts)) {
-		fmt.Fprintf(w, "%s\t%d\t\t\n", part, c.Counts[part])
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "limit %d bytes (data.bytes_max), %d free on the filesystem, %d to be left (data.free_min)\n", c.BytesMax, c.FreeBytes, c.FreeMin)
-	switch {
-	case c.DaysLeft != nil:
-		fmt.Fprintf(out, "%s is reached in %.1f days at this growth\n", c.Limit, *c.DaysLeft)
-	case c.GrowthPerDay == nil:
-		fmt.Fprintln(out, "No growth yet: it needs two reports an hour apart")
-	default:
-		fmt.Fprintln(out, "nothing grows")
-	}
-	return nil
 }
 
 // are is counted with its verb: 1 event is, 2 events are.

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/admin/client"
 	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
@@ -38,7 +38,7 @@ func newReload() *cobra.Command {
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
 			}
-			return printReloaded(cmd.OutOrStdout(), &done)
+			return report.Reloaded(cmd.OutOrStdout(), &done)
 		},
 	}
 	f.bind(cmd)
@@ -63,27 +63,4 @@ func reload(cmd *cobra.Command, c *client.Client) (done traffic.Reloaded, err er
 		return done, err
 	}
 	return done, json.Unmarshal(body, &done)
-}
-
-func printReloaded(out io.Writer, r *traffic.Reloaded) error {
-	said := false
-	for _, l := range []struct {
-		what string
-		keys []string
-	}{
-		{"in effect", r.Traffic}, {"the books process restarts with", r.Books}, {"unchanged until wayside run is restarted", r.Restart},
-	} {
-		if len(l.keys) == 0 {
-			continue
-		}
-		said = true
-		if _, err := fmt.Fprintf(out, "%s: %s\n", l.what, strings.Join(l.keys, ", ")); err != nil {
-			return err
-		}
-	}
-	if said {
-		return nil
-	}
-	_, err := fmt.Fprintln(out, "nothing has changed")
-	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
+	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/process/books"
@@ -42,18 +43,18 @@ func newVerify() *cobra.Command {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT) // what it has copied must go
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends it at once
-			report, err := runVerify(ctx, cmd, &f, local)
+			found, err := runVerify(ctx, cmd, &f, local)
 			if err != nil {
 				return err
 			}
 			if output == "json" {
-				err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(report)
+				err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
 			} else {
-				printChecks(cmd, report)
+				report.Checks(cmd.OutOrStdout(), found)
 			}
-			if err == nil && !report.OK {
+			if err == nil && !found.OK {
 				err = errNotChecked
-				if report.Found() {
+				if found.Found() {
 					err = errNotAsPromised
 				}
 			}
@@ -82,37 +83,6 @@ func runVerify(ctx context.Context, cmd *cobra.Command, f *finder, local bool) (
 	if err != nil {
 		return nil, err
 	}
-	var report verify.Report
-	return &report, json.Unmarshal(body, &report)
-}
-
-func printChecks(cmd *cobra.Command, r *verify.Report) {
-	w := cmd.OutOrStdout()
-	for _, c := range r.Checks {
-		state := "ok"
-		switch {
-		case c.Found > 0:
-			state = fmt.Sprintf("%d PROBLEMS", c.Found)
-		case c.NotMade > 0:
-			state = fmt.Sprintf("%d NOT CHECKED", c.NotMade)
-		case c.Skipped != "" && c.Checked == 0:
-			state = "skipped"
-		}
-		fmt.Fprintf(w, "%-26s %10d %-9s %s\n", c.Name, c.Checked, c.Of, state)
-		if c.Skipped != "" {
-			fmt.Fprintf(w, "    skipped: %s\n", terminal.Safe(c.Skipped))
-		}
-		for _, p := range c.Unmade {
-			fmt.Fprintf(w, "    not checked: %s\n", terminal.Safe(p))
-		}
-		if more := c.NotMade - uint64(len(c.Unmade)); more > 0 {
-			fmt.Fprintf(w, "    and %d more not checked\n", more)
-		}
-		for _, p := range c.Problems {
-			fmt.Fprintf(w, "    %s\n", terminal.Safe(p))
-		}
-		if more := c.Found - uint64(len(c.Problems)); more > 0 {
-			fmt.Fprintf(w, "    and %d more\n", more)
-		}
-	}
+	var found verify.Report
+	return &found, json.Unmarshal(body, &found)
 }

@@ -1,0 +1,217 @@
+// Package report writes the results of commands as text for people. What strangers have a hand in, such as the names of objects, is never
+// obeyed by the terminal.
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/internal/verify"
+	"github.com/wayside-proxy/wayside/process/books/restore"
+	"github.com/wayside-proxy/wayside/process/traffic"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+// Checks writes what wayside verify has found.
+func Checks(w io.Writer, r *verify.Report) {
+	for _, c := range r.Checks {
+		state := "ok"
+		switch {
+		case c.Found > 0:
+			state = fmt.Sprintf("%d PROBLEMS", c.Found)
+		case c.NotMade > 0:
+			state = fmt.Sprintf("%d NOT CHECKED", c.NotMade)
+		case c.Skipped != "" && c.Checked == 0:
+			state = "skipped"
+		}
+		fmt.Fprintf(w, "%-26s %10d %-9s %s\n", c.Name, c.Checked, c.Of, state)
+		if c.Skipped != "" {
+			fmt.Fprintf(w, "    skipped: %s\n", terminal.Safe(c.Skipped))
+		}
+		for _, p := range c.Unmade {
+			fmt.Fprintf(w, "    not checked: %s\n", terminal.Safe(p))
+		}
+		if more := c.NotMade - uint64(len(c.Unmade)); more > 0 {
+			fmt.Fprintf(w, "    and %d more not checked\n", more)
+		}
+		for _, p := range c.Problems {
+			fmt.Fprintf(w, "    %s\n", terminal.Safe(p))
+		}
+		if more := c.Found - uint64(len(c.Problems)); more > 0 {
+			fmt.Fprintf(w, "    and %d more\n", more)
+		}
+	}
+}
+
+// Capacity writes the capacity report as a table.
+func Capacity(out io.Writer, c *collector.Capacity) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	perDay := func(part string) string {
+		if c.GrowthPerDay == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%+d", c.GrowthPerDay[part])
+	}
+	fmt.Fprintln(w, "PART\tBYTES\tA DAY\t")
+	for _, part := range slices.Sorted(maps.Keys(c.Bytes)) {
+		fmt.Fprintf(w, "%s\t%d\t%s\t\n", part, c.Bytes[part], perDay(part))
+	}
+	fmt.Fprintf(w, "total\t%d\t%s\t\n", c.BytesTotal, perDay("total"))
+	fmt.Fprintln(w, "\t\t\t\nEVENTS\tCOUNT\t\t")
+	for _, part := range slices.Sorted(maps.Keys(c.Counts)) {
+		fmt.Fprintf(w, "%s\t%d\t\t\n", part, c.Counts[part])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "limit %d bytes (data.bytes_max), %d free on the filesystem, %d to be left (data.free_min)\n", c.BytesMax, c.FreeBytes, c.FreeMin)
+	switch {
+	case c.DaysLeft != nil:
+		fmt.Fprintf(out, "%s is reached in %.1f days at this growth\n", c.Limit, *c.DaysLeft)
+	case c.GrowthPerDay == nil:
+		fmt.Fprintln(out, "No growth yet: it needs two reports an hour apart")
+	default:
+		fmt.Fprintln(out, "nothing grows")
+	}
+	return nil
+}
+
+// Forgotten writes what was forgotten, or would be if count is set.
+func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
+	verb := "forgotten"
+	if count {
+		verb = "would be forgotten"
+	}
+	fmt.Fprintf(out, "%s: %d rows (%d row-hours) with %d responses, which (other) counts now; paths of %d local events\n",
+		verb, a.Names, a.Hours, a.Responses, a.Events)
+	for _, problem := range a.Left {
+		fmt.Fprintf(out, "left: %s\n", terminal.Safe(problem))
+	}
+	if len(a.Objects) == 0 && a.ObjectsUnknown == 0 {
+		fmt.Fprintln(out, "archive: no object holds it")
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, o := range a.Objects {
+		fmt.Fprintf(w, "archive\t%s\t%s\n", holdsText(o), terminal.Safe(o.Key))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if a.ObjectsUnknown > 0 {
+		fmt.Fprintf(out, "archive: %d further objects are older than the events held here; only reading them tells (wayside archive cat)\n", a.ObjectsUnknown)
+	}
+	return nil
+}
+
+func holdsText(o catalogue.ForgottenObject) string {
+	switch o.Holds {
+	case "reopened":
+		return "is written again without it"
+	case "possible":
+		return "may hold it"
+	}
+	return "HOLDS IT"
+}
+
+// Unreadable writes what the reader says of objects that cannot be read. The error says how many.
+func Unreadable(w io.Writer, problems []reader.Problem) error {
+	for i, p := range problems {
+		if i == problemsMax {
+			fmt.Fprintf(w, "and %d more\n", len(problems)-i)
+			break
+		}
+		fmt.Fprintln(w, terminal.Safe(p.String()))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("unreadable and left out: %s of the archive", terminal.Counted(len(problems), "object"))
+	}
+	return nil
+}
+
+// problemsMax bounds the objects that are named one by one.
+const problemsMax = 100
+
+// Repeated writes what was left out because other objects have it.
+func Repeated(out io.Writer, repeated []reader.Repeated) {
+	n := uint64(0)
+	for i, r := range repeated {
+		n += r.Responses
+		if i < problemsMax {
+			fmt.Fprintf(out, "%s: %d of its %d responses are in other objects too\n", terminal.Safe(r.Key), r.Responses, r.Of)
+		}
+	}
+	if len(repeated) > 0 {
+		fmt.Fprintf(out, "left out, because other objects have them too: %s of %s; each event counts once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
+	}
+}
+
+// Archive writes what wayside archive verify has found.
+func Archive(out io.Writer, r *reader.Report) {
+	for _, p := range r.Problems {
+		fmt.Fprintln(out, terminal.Safe(p.String()))
+	}
+	fmt.Fprintf(out, "%s, %s, %s in %s, %s; %d in the catalogue, %d of others, %s open",
+		terminal.Counted(r.Objects, "object"), terminal.Counted(r.Bytes, "byte"), terminal.Counted(r.Rows, "row"), terminal.Counted(r.Lines, "line"), terminal.Counted(r.Epochs, "epoch"),
+		r.Known, r.Foreign, terminal.Counted(r.Open, "plan"))
+	if r.Former > 0 {
+		fmt.Fprintf(out, "; and %s in former archives", terminal.Counted(r.Former, "object"))
+	}
+	fmt.Fprint(out, ": ")
+	if len(r.Problems) == 0 {
+		fmt.Fprintln(out, "all as it should be")
+	} else {
+		fmt.Fprintln(out, terminal.Counted(len(r.Problems), "problem"))
+	}
+}
+
+// Reloaded writes what became of the keys that changed.
+func Reloaded(out io.Writer, r *traffic.Reloaded) error {
+	said := false
+	for _, l := range []struct {
+		what string
+		keys []string
+	}{
+		{"in effect", r.Traffic}, {"the books process restarts with", r.Books}, {"unchanged until wayside run is restarted", r.Restart},
+	} {
+		if len(l.keys) == 0 {
+			continue
+		}
+		said = true
+		if _, err := fmt.Fprintf(out, "%s: %s\n", l.what, strings.Join(l.keys, ", ")); err != nil {
+			return err
+		}
+	}
+	if said {
+		return nil
+	}
+	_, err := fmt.Fprintln(out, "nothing has changed")
+	return err
+}
+
+// Rebuilt writes what wayside archive rebuild has added up.
+func Rebuilt(out io.Writer, d *restore.Rebuilt) {
+	fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", terminal.Counted(d.Rows, "row"), terminal.Counted(d.Hours, "hour"), terminal.Counted(d.Responses, "response"),
+		terminal.Counted(d.Epochs, "epoch"), terminal.Counted(d.FromStatistics, "statistics object"), terminal.Counted(d.FromEvents, "event object"))
+	if d.Dropped > 0 {
+		fmt.Fprintf(out, "not recorded, say the drop records: %s\n", terminal.Counted(d.Dropped, "response"))
+	}
+	Repeated(out, d.Repeated)
+	if d.Into != "" {
+		fmt.Fprintf(out, "written into %s; look at it: wayside archive serve --data %s\n", d.Into, d.Into)
+	}
+	if l := d.Local; l != nil {
+		fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)
+		for _, e := range l.Examples {
+			fmt.Fprintln(out, " ", terminal.Safe(e))
+		}
+	}
+}

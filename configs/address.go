@@ -75,7 +75,7 @@ func (v *validator) addresses() {
 			continue
 		}
 		if v.sound("upstream") && c.loops(a.addr) {
-			v.failPair([]string{"upstream", a.key}, "upstream %s is an address that wayside itself listens on (%s: %s): requests would never reach your service; give it another port and name that here",
+			v.failPair([]string{"upstream", a.key}, "%s is an address that wayside itself listens on (%s: %s): requests would never reach your service; give it another port and name that here",
 				c.Upstream, a.key, a.addr)
 		}
 		for _, b := range listeners[:i] {

@@ -37,7 +37,7 @@ type Error struct {
 // Error returns `file:line:column: key: message`, or the same with the variable or flag in place of the position.
 func (e *Error) Error() string {
 	s := e.position()
-	if e.Key != "" {
+	if e.Key != "" && (e.Source != SourceFlag || e.Name != "--"+e.Key) { // a flag may have the name of its key
 		s += e.Key + ": "
 	}
 	return s + e.Msg

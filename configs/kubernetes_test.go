@@ -27,6 +27,9 @@ type manifest struct {
 				} `yaml:"resources"`
 			} `yaml:"spec"`
 		} `yaml:"volumeClaimTemplates"`
+		Ports []struct { // of the Service
+			Target string `yaml:"targetPort"`
+		} `yaml:"ports"`
 		Ingress []struct {
 			From  []any `yaml:"from"`
 			Ports []struct {
@@ -192,9 +195,25 @@ func checkHygiene(t *testing.T, pod podSpec, kinds map[string]manifest) {
 	if !ok {
 		t.Fatal("no NetworkPolicy")
 	}
+	ports := map[string]string{} // of the sidecar, by number
+	for _, p := range pod.InitContainers[0].Ports {
+		ports[strconv.Itoa(p.Port)] = p.Name
+	}
+	// Before Kubernetes 1.32, Services and policies do not find a named port of an init container, which a native sidecar is.
+	for _, p := range kinds["Service"].Spec.Ports {
+		if ports[p.Target] != "http" {
+			t.Errorf("the Service sends requests to %s, which is not the number of the sidecar's http port", p.Target)
+		}
+	}
+	if len(kinds["Service"].Spec.Ports) == 0 {
+		t.Error("no Service")
+	}
 	for _, rule := range policy.Spec.Ingress {
 		for _, p := range rule.Ports {
-			if p.Port != "http" && len(rule.From) == 0 {
+			if ports[p.Port] == "" {
+				t.Errorf("the policy admits to %s, which is not the number of a port of the sidecar", p.Port)
+			}
+			if ports[p.Port] != "http" && len(rule.From) == 0 {
 				t.Errorf("everybody reaches %s", p.Port)
 			}
 		}

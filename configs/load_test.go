@@ -152,7 +152,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"level":                {"log: {level: loud}\n", `"loud" is not one of debug, info, warn, error`},
 		"listen":               {"listen: 8090\n", "f:1:9: listen: \"8090\" is not an address: write host:port"},
 		"port":                 {"listen: :70000\n", "is not a usable port: write a number from 0 to 65535"},
-		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: upstream http://localhost:8090 is an address that wayside itself listens on"},
+		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is an address that wayside itself listens on"},
 		"upstream self 80":     {"listen: 0.0.0.0:80\nupstream: http://127.0.0.1\n", "requests would never reach your service"},
 		"upstream scheme":      {"upstream: localhost:3000\n", "write http://host:port or unix:///path"},
 		"upstream https":       {"upstream: https://a\n", "TLS to the upstream is not supported"},
@@ -227,7 +227,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"mapped network":       {"proxy: {trusted_proxies: ['::ffff:10.0.0.0/104']}\n", "write 10.0.0.0/8"},
 		"host bits":            {"proxy: {trusted_proxies: [10.0.0.1/8]}\n", "10.0.0.1/8 has bits beyond its /8: write 10.0.0.0/8 for the network"},
 		"host bits, IPv6":      {"proxy: {trusted_proxies: ['fd00::1/8']}\n", "write fd00::/8"},
-		"upstream is admin":    {"admin: 127.0.0.1:9\nupstream: http://[::1]:9\n", "f:2:11: upstream: upstream http://[::1]:9 is an address that wayside itself listens on (admin.listen: 127.0.0.1:9)"},
+		"upstream is admin":    {"admin: 127.0.0.1:9\nupstream: http://[::1]:9\n", "f:2:11: upstream: http://[::1]:9 is an address that wayside itself listens on (admin.listen: 127.0.0.1:9)"},
 		"upstream is probes":   {"admin: {probes: ':9'}\nupstream: http://0.0.0.0:9\n", "(admin.probes: :9)"},
 		"upstream by its name": {"listen: :9\nupstream: http://own-name.test:9\n", "(listen: :9)"},
 		"short token":          {"admin: {token: a}\n", "f:1:16: admin.token: has 1 characters, and at least 8 are needed"},
@@ -272,7 +272,7 @@ func TestEveryErrorIsReported(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	lines := strings.Split(strings.ReplaceAll(err.Error(), file, "f"), "\n")
-	want := []string{"f:1:14: paths.max", "f:2:9: listen", "f:3:1: bogus", "environment WAYSIDE_LOG_LEVEL: log.level", "flag --upstream: upstream"}
+	want := []string{"f:1:14: paths.max", "f:2:9: listen", "f:3:1: bogus", "environment WAYSIDE_LOG_LEVEL: log.level", `flag --upstream: "ftp://x" is not`}
 	if len(lines) != len(want) {
 		t.Fatalf("got %d errors:\n%s", len(lines), err)
 	}

@@ -40,3 +40,15 @@ func TestSystemdUnit(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSystemdRestartsForEver: with Restart= alone, systemd gives up after five failures.
+func TestSystemdRestartsForEver(t *testing.T) {
+	text, err := os.ReadFile("wayside.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit, rest, _ := strings.Cut(string(text), "\n[Service]\n")
+	if !strings.Contains(unit, "\nStartLimitIntervalSec=0\n") || !strings.Contains(rest, "\nRestart=always\n") {
+		t.Error("want Restart=always in [Service] and StartLimitIntervalSec=0 in [Unit]")
+	}
+}

@@ -32,14 +32,14 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 		}
 		c.Checked++
 		if err := checkObject(ctx, p, t); err != nil {
-			note(c, p.Key, err)
+			note(c, p.Key, t, err)
 		}
 		if p.StatsKey == "" || p.StatsSHA256 == "" {
 			continue
 		}
 		c.Checked++
 		if err := checkStatistics(ctx, p, t); err != nil {
-			note(c, p.StatsKey, err)
+			note(c, p.StatsKey, t, err)
 		}
 	}
 	if elsewhere > 0 {
@@ -60,7 +60,15 @@ func ask(ctx context.Context, t Target, key string) (io.ReadCloser, map[string]s
 	return body, meta, err
 }
 
-func note(c *verify.Check, key string, err error) {
+func note(c *verify.Check, key string, t Target, err error) {
+	if errors.Is(err, ErrNotFound) { // whose text says the key again, once for each file that was looked for
+		hint := ""
+		if c.Found == 0 {
+			hint = "; if the archive is elsewhere now, name it with --archive"
+		}
+		c.Problem("%s: is not in %s%s", key, t, hint)
+		return
+	}
 	if errors.Is(err, errNotAsked) {
 		c.Checked--
 		c.CannotMake("%s: %v", key, err)

@@ -1,7 +1,6 @@
 package uploader
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -212,8 +211,7 @@ func ParseStats(text []byte) (stats.Key, *stats.Row, error) {
 
 func parseStats(text []byte) (stats.Key, *stats.Row, uuid.UUID, error) {
 	var l StatsLine
-	d := json.NewDecoder(bytes.NewReader(text))
-	if err := d.Decode(&l); err != nil {
+	if err := json.Unmarshal(text, &l); err != nil { // also refuses what follows the object
 		return stats.Key{}, nil, l.Epoch, damagedf("statistics line: %w", err)
 	}
 	if err := CheckSchema("statistics line", l.Schema); err != nil {

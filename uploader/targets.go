@@ -32,6 +32,20 @@ func dirName(root, dataDir string) string {
 	return dataScheme + filepath.ToSlash(rel)
 }
 
+// Rebase returns what the catalogue of the data directory into calls an archive that the catalogue of from calls name: an archive within
+// from is not within into.
+func Rebase(name, from, into string) string {
+	rel, found := strings.CutPrefix(name, dataScheme)
+	if !found {
+		return name
+	}
+	root, err := filepath.Abs(filepath.Join(from, filepath.FromSlash(rel)))
+	if err != nil {
+		return name
+	}
+	return dirName(root, into)
+}
+
 // s3Name is what the catalogue calls a bucket: a URL that [OpenTarget] takes.
 func s3Name(bucket, prefix string, o *TargetOptions) string {
 	q := url.Values{}

@@ -120,6 +120,7 @@ type archiveBooks struct {
 	span    reader.Range
 
 	bucketOnly bool // no catalogue is asked for
+	expect     reader.Expected
 	named      bool // the command line names the archive: former ones are not meant
 }
 
@@ -165,8 +166,8 @@ func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiv
 		b.cfg = now
 		return nil
 	}
-	if _, missing := os.Stat(now.Data.Dir); f.admin == "" && cmd.Flags().Changed("data") && errors.Is(missing, os.ErrNotExist) {
-		return fmt.Errorf("data directory: %w", missing)
+	if missing := datadir.Exists(now.Data.Dir); f.admin == "" && cmd.Flags().Changed("data") && errors.Is(missing, os.ErrNotExist) {
+		return missing
 	}
 	if b.client, err = findAdmin(now, f.admin); err != nil && !errors.Is(err, datadir.ErrNotRunning) {
 		return err
@@ -198,6 +199,10 @@ func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error
 	plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.span.Touches(time.Unix(p.Hour*3600, 0)) })
 	var silent []error
 	b.target, silent = b.targets.Union(ctx, plans)
+	if len(silent) > 0 { // what is in those is not missing
+		plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.targets.IsCurrent(p.Target) })
+	}
+	b.expect = reader.Expect(plans, b.span)
 	return errors.Join(silent...)
 }
 
@@ -290,6 +295,7 @@ func newArchiveCat() *cobra.Command {
 			}
 			filter.Range = b.span
 			away := b.everywhere(ctx, cmd)
+			filter.Expect = b.expect
 			done, err := reader.Cat(ctx, b.target, filter, terminal.JSON(cmd.OutOrStdout()), limit)
 			if errors.Is(err, syscall.EPIPE) {
 				return nil // whoever reads has had enough

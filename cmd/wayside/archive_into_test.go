@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/datadir"
@@ -75,5 +77,90 @@ func TestRebuildIntoVolume(t *testing.T) {
 	wantTotals(t, into, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
 	if _, err := os.Stat(filepath.Join(into, datadir.StoreDir+".building")); err == nil {
 		t.Error("what it was made in is left behind")
+	}
+}
+
+// TestMissingObjectsAreNamed: what the catalogue knows and the archive lacks is named by every command that reads the archive, whose exit
+// code then is 1; as is what was printed of an object that is damaged.
+func TestMissingObjectsAreNamed(t *testing.T) {
+	dir := archived(t, "")
+	objects, err := filepath.Glob(filepath.Join(dir, "archive/v1/dt=*/hour=*/*.ndjson.gz"))
+	if err != nil || len(objects) < 3 {
+		t.Fatal(objects, err)
+	}
+	lost, broken := objects[0], objects[len(objects)-1]
+	stats := strings.Replace(lost, "/v1/", "/v1/stats/", 1)
+	for _, name := range []string{lost, lost + ".json", stats, stats + ".json"} {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body, err := os.ReadFile(broken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(name string) string { return strings.TrimPrefix(name, filepath.Join(dir, "archive")+"/") }
+	check := func(what string, more ...string) {
+		t.Helper()
+		said := command(t, exitFailure, append([]string{"archive", what, "--data", dir}, more...)...)
+		if !strings.Contains(said, key(lost)+": was verified on ") || !strings.Contains(said, " and is missing (") || !strings.Contains(said, ": 1 object of the archive") {
+			t.Errorf("%s: %.2000s", what, said)
+		}
+	}
+	check("cat", "--path", "/none")
+	check("restore", "--into", filepath.Join(t.TempDir(), "into"))
+	check("rebuild", "--into", filepath.Join(t.TempDir(), "into"))
+	if said := command(t, exitOK, "archive", "cat", "--data", dir, "--path", "/none", "--of-service", "other"); strings.Contains(said, "missing") {
+		t.Errorf("another service's: %s", said)
+	}
+	if err := os.WriteFile(broken, body[:len(body)-20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said := command(t, exitFailure, "archive", "cat", "--data", dir, "--path", "/none"); !strings.Contains(said, key(broken)+": ") || !strings.Contains(said, "; lines printed of it before that: 0") {
+		t.Error(said)
+	}
+	if said := command(t, exitFailure, "archive", "verify", "--data", dir, "--quick"); strings.Contains(said, " 0 lines") || !strings.Contains(said, " rows, 3 epochs; ") {
+		t.Error(said)
+	}
+}
+
+// TestRebuildElsewhere: a catalogue that is rebuilt into another directory finds the archive within the first, and where that has gone,
+// says that --archive names it.
+func TestRebuildElsewhere(t *testing.T) {
+	dir, into := archived(t, ""), filepath.Join(t.TempDir(), "into")
+	command(t, exitOK, "archive", "rebuild", "--data", dir, "--into", into)
+	command(t, exitOK, "verify", "--data", into)
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(filepath.Join(dir, "archive"), moved); err != nil {
+		t.Fatal(err)
+	}
+	said := command(t, exitFailure, "verify", "--data", into)
+	if strings.Count(said, "; if the archive is elsewhere now, name it with --archive") != 1 || strings.Contains(said, "no such file") || !strings.Contains(said, ".gz: is not in file://"+dir+"/archive") {
+		t.Error(said)
+	}
+	command(t, exitOK, "verify", "--data", into, "--archive", "file://"+moved)
+}
+
+// TestEpochsAreBroughtBackInOrder: the newest events of what is restored are those of the newest epoch, whichever the archive names first.
+func TestEpochsAreBroughtBackInOrder(t *testing.T) {
+	dir := archived(t, "")
+	for range 4 { // any order would be right once in six times
+		for _, what := range []string{"restore", "rebuild"} {
+			into := filepath.Join(t.TempDir(), "into")
+			command(t, exitOK, "archive", what, "--data", dir, "--into", into)
+			s := openTestStore(t, into)
+			var epochs []byte
+			for _, l := range s.Ledgers() {
+				if l.Epoch != uuid.Nil {
+					epochs = append(epochs, l.Epoch[15])
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(epochs, []byte{1, 2, 3}) {
+				t.Errorf("%s: epochs %v, want 1, 2 and 3", what, epochs)
+			}
+		}
 	}
 }

@@ -40,7 +40,7 @@ func newArchiveRebuild() *cobra.Command {
 			away := b.everywhere(ctx, cmd)
 			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 			defer bar.End()
-			o := reader.RebuildOptions{Range: b.span, Service: service, Instance: instance, From: origin, Progress: bar.Step}
+			o := reader.RebuildOptions{Range: b.span, Expect: b.expect, Service: service, Instance: instance, From: origin, Progress: bar.Step}
 			var done restore.Rebuilt
 			if into != "" {
 				done, err = restore.Statistics(ctx, b.target, into, b.cfg, o)

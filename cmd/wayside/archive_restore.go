@@ -35,7 +35,7 @@ func newArchiveRestore() *cobra.Command {
 			}
 			away := b.everywhere(ctx, cmd)
 			bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
-			copied, err := restore.Events(ctx, b.target, into, reader.CopyOptions{Range: b.span, Service: service, Instance: instance, Progress: bar.Step})
+			copied, err := restore.Events(ctx, b.target, into, reader.CopyOptions{Range: b.span, Expect: b.expect, Service: service, Instance: instance, Progress: bar.Step})
 			bar.End()
 			if err != nil {
 				return err

@@ -60,7 +60,7 @@ func newHealth() *cobra.Command {
 				return err
 			}
 			if _, err = c.Do(ctx, http.MethodGet, "/readyz"); err != nil {
-				err = errors.Join(err, why)
+				err = errors.Join(why, err)
 			}
 			return err
 		},

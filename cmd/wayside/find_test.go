@@ -16,6 +16,13 @@ func TestNotFoundSaysHow(t *testing.T) {
 			t.Errorf("%v: %s", args, said)
 		}
 	}
+	t.Run("health", func(t *testing.T) { // the reason comes before the address that was tried instead
+		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1")
+		said := command(t, exitFailure, "health", "--data", empty)
+		if why, tried := strings.Index(said, "no wayside run is using"), strings.Index(said, "nothing answers at"); why < 0 || tried < why {
+			t.Error(said)
+		}
+	})
 	for _, args := range [][]string{
 		{"top"},
 		{"tail"},
@@ -34,7 +41,7 @@ func TestNotFoundSaysHow(t *testing.T) {
 	} {
 		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1") // where nothing answers
 		said := command(t, exitFailure, append(args, "--data", none)...)
-		if !strings.Contains(said, none) || !strings.Contains(said, "does not exist") && !strings.Contains(said, "no such file") {
+		if !strings.Contains(said, none+" does not exist; name it with --data DIR") {
 			t.Errorf("%v: %s", args, said)
 		}
 		if _, err := os.Stat(none); err == nil {

@@ -86,8 +86,8 @@ func runJob(ctx context.Context, cmd *cobra.Command, f *finder, name string, all
 		fmt.Fprintf(cmd.ErrOrStderr(), "archive: %s\n", terminal.Safe(cfg.ArchiveURL()))
 		return books.RunJob(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "job"), name, all)
 	}
-	if err == nil && cmd.Flags().Changed("archive") {
-		err = cli.Usagef(cmd, "wayside runs on this data directory, and its own configuration says which archive it has")
+	if err == nil {
+		err = refuseArchive(cmd)
 	}
 	if err != nil {
 		return books.JobDone{}, err
@@ -106,4 +106,12 @@ func are(n uint64, what string) string {
 		return "1 " + what + " is"
 	}
 	return terminal.Counted(n, what) + " are"
+}
+
+// refuseArchive refuses --archive for what the running wayside does.
+func refuseArchive(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("archive") {
+		return cli.Usagef(cmd, "wayside runs on this data directory, and its own configuration says which archive it has")
+	}
+	return nil
 }

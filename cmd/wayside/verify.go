@@ -61,7 +61,7 @@ func newVerify() *cobra.Command {
 			return err
 		},
 	}
-	f.bind(cmd)
+	f.bind(cmd, "archive")
 	cmd.Flags().BoolVar(&local, "local", false, "leave the archive out")
 	cli.BindOutput(cmd, &output)
 	return cmd
@@ -75,6 +75,9 @@ func runVerify(ctx context.Context, cmd *cobra.Command, f *finder, local bool) (
 			return nil, err
 		}
 		return books.Verify(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "verify"), local)
+	}
+	if err == nil {
+		err = refuseArchive(cmd)
 	}
 	if err != nil {
 		return nil, err

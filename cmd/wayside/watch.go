@@ -175,10 +175,10 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	return terminal.Tail(stream, o)
 }
 
-// checkPath refuses what no path and no template is: all begin with a slash, but for * and what stands for others.
+// checkPath refuses what no path and no template is.
 func checkPath(cmd *cobra.Command, path string) error {
-	if path == "" || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "(") || path == "*" {
-		return nil
+	if err := query.CheckPath(path); err != nil {
+		return cli.Usagef(cmd, "--path %q: %w", path, err)
 	}
-	return cli.Usagef(cmd, "--path %q: paths begin with /", path)
+	return nil
 }

@@ -144,7 +144,11 @@ type filter struct {
 
 func (p *params) filter() filter {
 	f := filter{host: strings.ToLower(p.text("host")), method: p.text("method"), prefix: p.text("prefix")}
-	f.path, f.below = strings.CutSuffix(p.text("path"), "*")
+	path := p.text("path")
+	if err := query.CheckPath(path); err != nil {
+		p.fail("path=%q: %v", path, err)
+	}
+	f.path, f.below = strings.CutSuffix(path, "*")
 	f.anyHost, f.anyMethod = f.host == "", f.method == ""
 	if f.method != paths.Other {
 		f.method = strings.ToUpper(f.method)

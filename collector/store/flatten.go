@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 const (
@@ -59,7 +60,7 @@ func (s *Store) Flatten() error {
 // Flatten, and Badger has no call for this other than filling the memtable up. On a disk too full for that it does
 // nothing: traffic will flush the memtable in time.
 func (s *Store) flushMemtable() error {
-	free, err := freeBytes(s.o.Dir)
+	free, err := disk.Free(s.o.Dir)
 	if err != nil || free < 4*s.o.MemTableBytes+max(s.o.OpenFreeMin, 0) {
 		return nil //nolint:nilerr // the space comes back later
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/wayside-proxy/wayside/internal/clock"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // SchemaVersion is the layout that this package writes. It reads all of those before. Version 2 has sums of six hours and packed
@@ -100,7 +101,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.LiveRowsMax, 8192)
 	setDefault(&o.MemTableBytes, 4<<20)
 	setDefault(&o.ReserveBytes, 4<<20)
-	setDefault(&o.OpenFreeMin, 8<<20)
+	setDefault(&o.OpenFreeMin, disk.StoreFreeMin)
 	setDefault(&o.PageoutInterval, 30*time.Second)
 	setDefault(&o.SalvageTimeMax, salvageTime)
 	setDefault(&o.LedgersMax, 1000)

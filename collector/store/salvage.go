@@ -134,7 +134,7 @@ func beginSalvage(o *Options) error {
 			size += info.Size()
 		}
 	}
-	free, err := freeBytes(filepath.Dir(o.Dir))
+	free, err := disk.Free(filepath.Dir(o.Dir))
 	if err != nil {
 		return err
 	}

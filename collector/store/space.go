@@ -9,17 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/wayside-proxy/wayside/internal/disk"
 	"golang.org/x/sys/unix"
 )
-
-// freeBytes is the disk space that this user may still fill below dir.
-func freeBytes(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // disks are smaller than 2^63
-}
 
 // ensureFree refuses to open a store on a full disk, where Badger would die of a write to a mapped page: no error and no
 // recover helps against that. The reserve file is given up first.
@@ -28,9 +20,9 @@ func ensureFree(o *Options) error {
 		return nil
 	}
 	dir := filepath.Dir(o.Dir)
-	free, err := freeBytes(dir)
+	free, err := disk.Free(dir)
 	if err == nil && free < o.OpenFreeMin && dropReserve(o) {
-		free, err = freeBytes(dir)
+		free, err = disk.Free(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -62,7 +54,7 @@ func (s *Store) keepReserve() {
 	if info, err := os.Stat(name); err == nil && info.Size() >= s.o.ReserveBytes {
 		return
 	}
-	free, err := freeBytes(filepath.Dir(name))
+	free, err := disk.Free(filepath.Dir(name))
 	if err != nil || free < 4*s.o.ReserveBytes+max(s.o.OpenFreeMin, 0) {
 		return
 	}

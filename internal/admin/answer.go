@@ -22,16 +22,22 @@ func protect(resp *fasthttp.Response) {
 func answerJSON(resp *fasthttp.Response, status int, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		status, body = fasthttp.StatusInternalServerError, []byte(`{"error": "cannot encode the answer"}`)
+		status, body = fasthttp.StatusInternalServerError, []byte(`{"error":"cannot encode the answer"}`)
 	}
+	sendJSON(resp, status, body)
+}
+
+func sendJSON(resp *fasthttp.Response, status int, body []byte) {
 	resp.SetStatusCode(status)
 	resp.Header.SetContentType("application/json; charset=utf-8")
 	resp.Header.Set("Cache-Control", "no-store")
 	resp.SetBodyRaw(append(body, '\n'))
 }
 
+// refuse answers with an error, in the form that the books process gives it: on one line.
 func refuse(resp *fasthttp.Response, status int, reason string) {
-	answerJSON(resp, status, map[string]string{"error": reason})
+	body, _ := json.Marshal(map[string]string{"error": reason}) // cannot fail: a string
+	sendJSON(resp, status, body)
 }
 
 // answerText answers with text that is not to be kept.

@@ -39,8 +39,8 @@ var ErrNoData = errors.New("no wayside data here")
 
 // Known reports with an error that wraps [ErrNoData] that dir has nothing by which a data directory is known. It creates nothing.
 func Known(dir string) error {
-	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	if err := Exists(dir); err != nil {
+		return err
 	}
 	for _, name := range []string{RunLock, CollectLock, SpoolDir, StoreDir, StoreDir + ".lock"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
@@ -48,6 +48,22 @@ func Known(dir string) error {
 		}
 	}
 	return fmt.Errorf("%w: %s; name a data directory with --data", ErrNoData, dir)
+}
+
+// Exists reports with an error, which says what to do, that dir is missing or cannot be looked at. It creates nothing.
+func Exists(dir string) error {
+	_, err := os.Stat(dir)
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err // the message names dir as it was given
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("data directory %s does not exist; name it with --data DIR: %w", dir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s cannot be looked at: %w", dir, err)
+	}
+	return nil
 }
 
 // Foreign names something in dir that is not wayside's, where nothing is: "" if there is none, or no such directory.
@@ -139,7 +155,10 @@ func explain(dir string, err error) error {
 		return fmt.Errorf("data directory %s does not exist, and uid %d may not make it: %w; create it: install -d -o %d -m 0750 %s (as root), or set --data to another one",
 			dir, os.Getuid(), err, os.Getuid(), dir)
 	}
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+	if errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("data directory %s is on a read-only filesystem: %w; mount it writable (in a container: a volume), or set --data to another one", dir, err)
+	}
+	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("data directory %s is not writable for uid %d: %w; make it writable (chown %d %s) or set --data to another one",
 			dir, os.Getuid(), err, os.Getuid(), dir)
 	}

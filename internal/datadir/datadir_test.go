@@ -45,6 +45,14 @@ func TestPermissionErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// On a read-only filesystem no owner helps.
+func TestReadOnlyFilesystemIsNamed(t *testing.T) {
+	err := explain("/data", &os.PathError{Op: "open", Path: "/data/lock", Err: syscall.EROFS})
+	if !strings.Contains(err.Error(), "/data is on a read-only filesystem") || strings.Contains(err.Error(), "chown") {
+		t.Error(err)
+	}
+}
+
 func TestInfo(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ReadInfo(dir); !errors.Is(err, ErrNotRunning) {

@@ -124,6 +124,9 @@ func TestAPIPage(t *testing.T) {
 	if _, err := w.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, ready := askAPI(t, w, "GET /readyz?verbose", ""); !bytes.Contains(ready, []byte(", 50 events not archived yet, 0 events due\n")) {
+		t.Errorf("of 50 events, none of which is old enough, the archive says:\n%s", ready)
+	}
 	if status, body := askAPI(t, w, "POST /-/job/archive?all=true", ""); status != http.StatusOK {
 		t.Fatalf("archive: %d %s", status, body)
 	}
@@ -173,6 +176,36 @@ func TestAPIPage(t *testing.T) {
 		}
 	}
 	indexIsOnPage(t, w, sections)
+	wrongOrdersAreRefused(t, w)
+}
+
+// wrongOrdersAreRefused wants 4xx and the reason on one line for orders that are not clear, and that they have done nothing.
+func wrongOrdersAreRefused(t *testing.T, w *Wayside) {
+	t.Helper()
+	const known = "archive, dry_run, host, method, path"
+	for _, order := range []struct {
+		request, body string
+		status        int
+		reason        string
+	}{
+		{"POST /-/forget", `{"path":"/users/*","dryrun":true}`, 400, `unknown key \"dryrun\" in the body: did you mean \"dry_run\"? known: ` + known},
+		{"POST /-/forget", `{"path":"/users/*","dry_run":true,"dry_run":false}`, 400, `key \"dry_run\" is in the body more than once`},
+		{"POST /-/forget", `{"path":"/users/*","dry_run":null}`, 400, `key \"dry_run\" in the body is null`},
+		{"POST /-/forget", `{"pth":"/users/*"}`, 400, `unknown key \"pth\" in the body: did you mean \"path\"?`},
+		{"POST /-/forget", `{"path":"/users/*"}{"path":"/users/*"}`, 400, "goes on after its JSON object"},
+		{"POST /-/forget", "", 400, "must be one JSON object with the keys " + known},
+		{"POST /-/job/foo", "", 404, `unknown job \"foo\": known: archive, clean, report, prune`},
+		{"POST /-/reload?x=1", "", 400, "takes no parameters"},
+		{"GET /api/v1/paths?x=1", "", 400, "unknown parameter"},
+	} {
+		status, answer := askAPI(t, w, order.request, order.body)
+		if status != order.status || !bytes.HasPrefix(answer, []byte(`{"error":"`)) || !bytes.Contains(answer, []byte(order.reason)) {
+			t.Errorf("%s %s: %d %s, want %d and %s", order.request, order.body, status, answer, order.status, order.reason)
+		}
+	}
+	if status, answer := askAPI(t, w, "POST /-/forget", `{"path":"/users/*","dry_run":true}`); status != 200 || bytes.Contains(answer, []byte(`"responses": 0`)) {
+		t.Errorf("a refused order was obeyed: %d %s", status, answer)
+	}
 }
 
 // indexIsOnPage wants a section with every parameter for each endpoint of GET /api/v1/, and no section for anything else.

@@ -154,6 +154,12 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 			}
 		}
 	}
+	for _, gauge := range []string{"wayside_accounting_balanced 1", "wayside_data_days_left [+0-9]"} {
+		eventually(t, gauge, func() bool {
+			metrics, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
+			return err == nil && regexp.MustCompile(`(?m)^`+gauge).Match(metrics)
+		})
+	}
 	for _, reason := range spool.DropReasons() {
 		if !there("wayside_spool_dropped_total", `reason="`, reason+`"`) {
 			t.Errorf("no drops for the reason %s before the first", reason)

@@ -97,16 +97,34 @@ func unknown(name string, known []string) error {
 	return fmt.Errorf("unknown parameter %q: %sknown: %s", name, hint, strings.Join(known, ", "))
 }
 
+// CheckPath refuses what no path and no template is: all begin with a slash, but for "*" and the names that stand for others, such as
+// "(other)". An empty one is accepted: it means any.
+func CheckPath(path string) error {
+	if path == "" || path == "*" || path[0] == '/' || path[0] == '(' {
+		return nil
+	}
+	return errors.New("paths begin with /")
+}
+
 // Nearest returns the known word that a mistyped one is most likely meant to be, or nothing if none is near.
 func Nearest(word string, known []string) string {
-	const wordBytesMax = 64 // no known word is as long; what is longer costs time only
+	const (
+		wordBytesMax = 64 // no known word is as long; what is longer costs time only
+		shortWord    = 4
+	)
 	if len(word) > wordBytesMax {
 		return ""
 	}
-	best, least := "", max(2, len(word)/4)+1
+	most := max(2, len(word)/4)
+	if len(word) <= shortWord {
+		most = 1 // with two letters changed, half of it is another word: nope is no top
+	}
+	best, least := "", most+1
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		d := distance(word, k)
 		if word != "" && strings.HasPrefix(k, word) { // a word cut short: archive.access_key for archive.access_key_file
+			d = 1
+		} else if d == 2 && sameLetters(word, k) { // two of them in the wrong order: form for from
 			d = 1
 		}
 		if d < least && d < len(k) {
@@ -114,6 +132,11 @@ func Nearest(word string, known []string) string {
 		}
 	}
 	return best
+}
+
+// sameLetters reports whether a and b have the same bytes, in whatever order.
+func sameLetters(a, b string) bool {
+	return slices.Equal(slices.Sorted(slices.Values([]byte(a))), slices.Sorted(slices.Values([]byte(b))))
 }
 
 // distance is the least number of bytes to insert, remove or replace that makes b of a.

@@ -81,3 +81,14 @@ func TestParseStatuses(t *testing.T) {
 		t.Errorf("nothing is not all: %v", err)
 	}
 }
+
+// A suggestion is a word that was nearly written, not another one of the same length.
+func TestNearest(t *testing.T) {
+	for word, want := range map[string]string{
+		"form": "from", "limt": "limit", "dryrun": "dry_run", "tpo": "top", "t": "top", "archve": "archive", "nope": "", "tcsh": "", "x": "", "bush": "bash",
+	} {
+		if got := Nearest(word, []string{"from", "limit", "dry_run", "top", "archive", "bash", "zsh"}); got != want {
+			t.Errorf("%s: %q, want %q", word, got, want)
+		}
+	}
+}

@@ -90,6 +90,9 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 	if count {
 		verb = "would be forgotten"
 	}
+	if a.Names == 0 && a.Events == 0 && len(a.Objects) == 0 {
+		fmt.Fprint(out, "nothing matched; ")
+	}
 	fmt.Fprintf(out, "%s: %d rows (%d row-hours) with %d responses, which (other) counts now; paths of %d local events\n",
 		verb, a.Names, a.Hours, a.Responses, a.Events)
 	for _, problem := range a.Left {
@@ -100,11 +103,18 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	held := 0 // and their events are still here
 	for _, o := range a.Objects {
+		if o.Holds == "certain" {
+			held++
+		}
 		fmt.Fprintf(w, "archive\t%s\t%s\n", holdsText(o), terminal.Safe(o.Key))
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if held > 0 {
+		fmt.Fprintf(out, "archive: held by %s; --archive writes those again whose events are all still here\n", terminal.Counted(held, "object"))
 	}
 	if a.ObjectsUnknown > 0 {
 		fmt.Fprintf(out, "archive: %d further objects are older than the events held here; only reading them tells (wayside archive cat)\n", a.ObjectsUnknown)
@@ -132,7 +142,7 @@ func Unreadable(w io.Writer, problems []reader.Problem) error {
 		fmt.Fprintln(w, terminal.Safe(p.String()))
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("unreadable and left out: %s of the archive", terminal.Counted(len(problems), "object"))
+		return fmt.Errorf("missing or damaged, and so not or not wholly in the result: %s of the archive", terminal.Counted(len(problems), "object"))
 	}
 	return nil
 }
@@ -159,8 +169,12 @@ func Archive(out io.Writer, r *reader.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintln(out, terminal.Safe(p.String()))
 	}
-	fmt.Fprintf(out, "%s, %s, %s in %s, %s; %d in the catalogue, %d of others, %s open",
-		terminal.Counted(r.Objects, "object"), terminal.Counted(r.Bytes, "byte"), terminal.Counted(r.Rows, "row"), terminal.Counted(r.Lines, "line"), terminal.Counted(r.Epochs, "epoch"),
+	lines := ""
+	if !r.Quick {
+		lines = " in " + terminal.Counted(r.Lines, "line")
+	}
+	fmt.Fprintf(out, "%s, %s, %s%s, %s; %d in the catalogue, %d of others, %s open",
+		terminal.Counted(r.Objects, "object"), terminal.Counted(r.Bytes, "byte"), terminal.Counted(r.Rows, "row"), lines, terminal.Counted(r.Epochs, "epoch"),
 		r.Known, r.Foreign, terminal.Counted(r.Open, "plan"))
 	if r.Former > 0 {
 		fmt.Fprintf(out, "; and %s in former archives", terminal.Counted(r.Former, "object"))

@@ -107,5 +107,11 @@ func (s *Supervisor) reportCrash(o *output) {
 			args = append(args, "trace", s.opt.CrashFile, "trace_bytes", len(trace), "trace_bytes_cut", cut)
 		}
 	}
+	if s.opt.Cause != nil {
+		if cause := s.opt.Cause(); cause != "" { // then the crash is no fault of the program
+			s.opt.Logger.Error("books process ended: "+cause, args...)
+			return
+		}
+	}
 	s.opt.Logger.Error("books process crashed", args...)
 }

@@ -58,7 +58,9 @@ type Options struct {
 	CrashFile string
 	// Meanwhile says for the log what becomes of events while no child runs; nil: nothing is said.
 	Meanwhile func() string
-	Logger    *slog.Logger
+	// Cause names what outside a child makes it crash, such as a full disk; "" or nil: nothing that is known.
+	Cause  func() string
+	Logger *slog.Logger
 }
 
 // Supervisor runs one child at a time.

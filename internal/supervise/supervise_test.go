@@ -228,6 +228,13 @@ func TestCrashIsOneLine(t *testing.T) {
 	if err != nil || !bytes.HasPrefix(trace, []byte("panic: on purpose")) || !bytes.Contains(trace, []byte("\ngoroutine ")) || len(trace) != traceBytesMax {
 		t.Errorf("%d bytes of trace, %v", len(trace), err)
 	}
+	log.Reset()
+	s.opt.Cause = func() string { return "the disk is full" }
+	crashed := &output{trace: []byte("SIGBUS: bus error\n")}
+	s.reportCrash(crashed)
+	if said := log.String(); !strings.Contains(said, "books process ended: the disk is full") || strings.Contains(said, "crashed") || !strings.Contains(said, "SIGBUS") {
+		t.Errorf("of a crash with a known cause the log says %q", said)
+	}
 	if text, err := os.ReadFile(victim); string(text) != "precious" {
 		t.Errorf("another file of that name is %.20q, %v", text, err)
 	}

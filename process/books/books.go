@@ -35,6 +35,7 @@ type books struct {
 	store     *store.Store
 	collector *collector.Collector // nil for a single job
 	uploader  *uploader.Uploader
+	targets   *uploader.Targets // of uploader
 
 	verifying sync.Mutex // held while the store and the archive are verified for the traffic process
 
@@ -100,8 +101,9 @@ func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
 	if cfg.Record.TraceID {
 		fields = append(fields, uploader.FieldTraceID)
 	}
+	b.targets = uploader.NewTargets(target, TargetOptions(cfg, log))
 	return uploader.New(uploader.Options{
-		Source: s, Catalogue: s, Target: target, Targets: uploader.NewTargets(target, TargetOptions(cfg, log)), Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
+		Source: s, Catalogue: s, Target: target, Targets: b.targets, Service: cfg.Service, Instance: cfg.Instance, Fields: fields, Omit: cfg.Archive.Omit,
 		After: cfg.Archive.After.OrOff(), ObjectBytes: cfg.Archive.ObjectBytes.Int64(), RetentionEvents: cfg.Retention.Events.OrOff(),
 		ArchiveSchedule: cfg.Archive.Schedule, RetentionSchedule: cfg.Retention.Schedule,
 		Jobs: b.furtherJobs(), Memory: s, Expire: cfg.ArchiveExpiry(), RequestTimeout: cfg.Archive.Timeout.Std(), Logger: log,

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
@@ -27,6 +29,23 @@ func DecodePlans(r io.Reader) ([]catalogue.Plan, error) {
 		}
 		plans = append(plans, p)
 	}
+}
+
+// logFormerArchives says in the log which archives, besides the one that is written to, hold objects of the catalogue: a start with another
+// archive, or without naming the one that is meant, looks like any other.
+func (b *books) logFormerArchives(ctx context.Context) error {
+	objects := map[string]int{}
+	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error {
+		if p.State != catalogue.Planned && p.ExpiredAt.IsZero() && !b.targets.IsCurrent(p.Target) {
+			objects[p.Target]++
+		}
+		return nil
+	})
+	for _, name := range slices.Sorted(maps.Keys(objects)) {
+		b.log.Warn("objects of the catalogue are in another archive; it is read as well, and new objects go to the present one: if that is not meant, start with the other as --archive",
+			"objects", objects[name], "other", name, "archive", b.targets.Current().String())
+	}
+	return err
 }
 
 // catalogueTime bounds how long a client may take for the catalogue: a million plans take seconds.

@@ -2,9 +2,9 @@ package books
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // ForgetFunc forgets paths, or counts what would be forgotten.
@@ -61,12 +62,15 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 
 // serveForget answers the traffic process.
 func (b *books) serveForget(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
 	var o admin.ForgetOrder
-	if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
-		refuse(w, http.StatusBadRequest, errors.New("the body is not the JSON of an order to forget"))
-		return
+	if err == nil {
+		err = query.DecodeBody(body, &o)
 	}
-	if err := Selection(&o).Check(); err != nil {
+	if err == nil {
+		err = Selection(&o).Check()
+	}
+	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +26,7 @@ func (b *books) handler() http.Handler {
 	mux.Handle("/", api.NewHandler(api.Options{
 		Rows: b.store, Plans: b.store, Events: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
 		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
-		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics()}, Logger: b.log,
+		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics(), b.metrics()}, Logger: b.log,
 	}))
 	mux.HandleFunc("GET "+admin.PathView, func(w http.ResponseWriter, r *http.Request) {
 		view, err := b.collector.View(r.Context())
@@ -54,7 +56,12 @@ func (b *books) handler() http.Handler {
 			refuse(w, http.StatusBadRequest, err)
 			return
 		}
-		done, err := b.job(r.Context(), r.PathValue("name"), all)
+		name := r.PathValue("name")
+		if !slices.Contains(JobNames, name) {
+			refuse(w, http.StatusNotFound, fmt.Errorf("unknown job %q: known: %s", name, strings.Join(JobNames, ", ")))
+			return
+		}
+		done, err := b.job(r.Context(), name, all)
 		reply(w, done, err)
 	}, "all"))
 	return secure.Handler(mux)
@@ -82,7 +89,12 @@ func (b *books) archiveState() admin.State {
 	if s.Unusable != "" {
 		return admin.State{Detail: "cannot be used: " + s.Unusable + "; events stay in the data directory until it can"}
 	}
-	return admin.State{OK: true, Detail: s.Target + ", " + terminal.Counted(s.PendingEvents, "event") + " waiting"}
+	due := terminal.Counted(s.PendingEvents, "event") + " due"
+	totals, err := b.store.Totals()
+	if err != nil {
+		return admin.State{OK: true, Detail: s.Target + ", " + due}
+	}
+	return admin.State{OK: true, Detail: s.Target + ", " + terminal.Counted(totals.Applied-min(totals.Archived, totals.Applied), "event") + " not archived yet, " + due}
 }
 
 // reply sends v as JSON, or err with status 500.
@@ -107,5 +119,5 @@ func replyStatus(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that left is its own affair
+	_, _ = w.Write(append(body, '\n')) // a client that left is its own affair
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
@@ -49,6 +51,20 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 	b.log.Warn("the data directory will soon be full; then responses are dropped from the books and counted: raise "+c.Limit+
 		", lower retention.events, or give it more disk", append(args, "days_left", fmt.Sprintf("%.1f", *c.DaysLeft), "limit", c.Limit)...)
 	return c, nil
+}
+
+// metrics are those of the report.
+func (b *books) metrics() prometheus.Gatherer {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "wayside_data_days_left", Help: "Days until the data directory reaches a limit, at the growth that the last report found; +Inf while none is known.",
+	}, func() float64 {
+		if c := b.capacity.Load(); c != nil && c.DaysLeft != nil {
+			return *c.DaysLeft
+		}
+		return math.Inf(1)
+	}))
+	return registry
 }
 
 // staleAfter is how old a temporary file must be to be nobody's.

@@ -43,6 +43,9 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 // copyStore clones the store while nobody uses it, into the data directory, where tables can be links and which is the only place
 // that wayside ever writes to. What it has begun is at, also with an error, if held is not nil: it is this process's until that is closed.
 func copyStore(dir string) (at string, held *os.File, err error) {
+	if err := datadir.Exists(dir); err != nil {
+		return "", nil, err
+	}
 	from := filepath.Join(dir, datadir.StoreDir)
 	if _, err := os.Stat(from); err != nil {
 		return "", nil, fmt.Errorf("no store to answer from: %w; name a data directory with --data", err)
@@ -63,8 +66,8 @@ func copyStore(dir string) (at string, held *os.File, err error) {
 // RunJob opens the books for the length of one job. It never makes a data directory: a mistyped --data must not look
 // like an empty one.
 func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name string, all bool) (JobDone, error) {
-	if _, err := os.Stat(cfg.Data.Dir); err != nil {
-		return JobDone{}, fmt.Errorf("data directory: %w", err)
+	if err := datadir.Exists(cfg.Data.Dir); err != nil {
+		return JobDone{}, err
 	}
 	if err := datadir.CheckUser(cfg.Data.Dir); err != nil {
 		return JobDone{}, err
@@ -87,8 +90,8 @@ func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name str
 
 // OpenForget opens the books of a data directory that nobody uses, and applies what its spools still hold. done closes them.
 func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do ForgetFunc, done func() error, err error) {
-	if _, err := os.Stat(cfg.Data.Dir); err != nil {
-		return nil, nil, fmt.Errorf("data directory: %w", err)
+	if err := datadir.Exists(cfg.Data.Dir); err != nil {
+		return nil, nil, err
 	}
 	if err := datadir.CheckUser(cfg.Data.Dir); err != nil {
 		return nil, nil, err

@@ -29,6 +29,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	})
 	b.loops.Go(func() { b.ended("archive loop", b.uploader.Run(loops)) })
 	var checkpoints sync.WaitGroup
+	checkpoints.Go(func() { b.ended("look at the catalogue", b.logFormerArchives(background)) })
 	checkpoints.Go(func() { b.ended("checkpoint loop", b.store.Run(background)) })
 
 	server := &http.Server{Handler: b.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}

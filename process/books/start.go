@@ -65,8 +65,8 @@ func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo i
 	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
 	defer sink.Close(logsink.CloseWait)
 	// wayside run makes the directory: a mistyped --data must not look like one that nobody uses yet.
-	if _, err := os.Stat(cfg.Data.Dir); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	if err := datadir.Exists(cfg.Data.Dir); err != nil {
+		return err
 	}
 	var taken time.Time // since when another books process has been seen to have the directory
 	for said := ""; ; {

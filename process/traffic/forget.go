@@ -3,10 +3,11 @@ package traffic
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"net/http"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/query"
 )
 
 // scrubWait bounds how long the spool's files may take to be drained and replaced.
@@ -14,13 +15,16 @@ const scrubWait = 20 * time.Second
 
 // forget answers POST /-/forget: the books process forgets, then this process scrubs its spool.
 func (t *traffic) forget(ctx context.Context, body []byte) (any, error) {
+	var o admin.ForgetOrder
+	if err := query.DecodeBody(body, &o); err != nil { // a misspelt dry_run must not delete
+		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
 	said, err := t.admin.TellBooks(ctx, admin.PathForget, body)
 	if err != nil {
 		return nil, err
 	}
-	var o admin.ForgetOrder
 	var answer admin.ForgetAnswer
-	if err := errors.Join(json.Unmarshal(body, &o), json.Unmarshal(said, &answer)); err != nil {
+	if err := json.Unmarshal(said, &answer); err != nil {
 		return nil, err
 	}
 	if o.Count {

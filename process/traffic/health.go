@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
+	"github.com/wayside-proxy/wayside/internal/disk"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
@@ -53,9 +54,26 @@ func (t *traffic) checks() []admin.Check {
 // meanwhile says what becomes of responses that no books process takes.
 func (t *traffic) meanwhile() string {
 	if reason := t.spool.Status().Degraded; reason != "" {
-		return "what cannot be recorded is counted as dropped (" + reason + ")"
+		return "what cannot be recorded is counted as dropped (" + reason + ")" + after("; ", t.diskFull())
 	}
-	return "what is recorded waits in the spool"
+	return "what is recorded waits in the spool" + after("; ", t.diskFull())
+}
+
+// diskFull says that the disk is too full for a books process, which then cannot open its store, or dies of it; "" if it is not.
+func (t *traffic) diskFull() string {
+	free, err := disk.Free(t.cfg.Data.Dir)
+	if err != nil || free >= disk.StoreFreeMin {
+		return ""
+	}
+	return fmt.Sprintf("the disk is full: %d bytes free in %s, and the books process needs at least %d: make room there", free, t.cfg.Data.Dir, disk.StoreFreeMin)
+}
+
+// after is text behind a separator, or nothing.
+func after(separator, text string) string {
+	if text == "" {
+		return ""
+	}
+	return separator + text
 }
 
 // archiveState is the archive's line in /readyz?verbose.

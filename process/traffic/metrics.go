@@ -30,6 +30,7 @@ var (
 	descWrongTokens = prometheus.NewDesc("wayside_admin_wrong_tokens_total", "Requests to the admin and the probes listener that had a wrong token.", nil, nil)
 
 	descBooksUp       = prometheus.NewDesc("wayside_books_process_up", "1 while a books process is connected and answers.", nil, nil)
+	descBalanced      = prometheus.NewDesc("wayside_accounting_balanced", "1 if the figures of GET /api/v1/accounting added up when they were last looked at, every minute; absent before, and while the books process is away.", nil, nil)
 	descBooksRestarts = prometheus.NewDesc("wayside_books_process_restarts_total", "Times the books process was started again.", nil, nil)
 )
 
@@ -58,6 +59,9 @@ func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	count(descWrongTokens, float64(m.t.admin.WrongTokens()))
 	_, silent := m.t.admin.BooksSilent()
 	gauge(descBooksUp, truth(!m.t.peers.away() && !silent))
+	if balanced := m.t.balanced.Load(); balanced != nil {
+		gauge(descBalanced, truth(*balanced))
+	}
 	if m.t.child != nil {
 		count(descBooksRestarts, float64(m.t.child.Status().Restarts))
 	}

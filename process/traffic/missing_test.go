@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/wayside-proxy/wayside/configs"
@@ -98,6 +100,31 @@ func TestMissingStoreWithoutBooks(t *testing.T) {
 	look("it may be back at once", with)
 	look("it is not", with, "store")
 	look("the books process has gone, and the store is not back", without, "store")
+}
+
+// TestFullDiskIsNamed: what is said of a books process that is away names the full disk, for which nobody would look.
+func TestFullDiskIsNamed(t *testing.T) {
+	dir, full := t.TempDir(), t.TempDir()
+	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("SKIPPED, no file system can be mounted: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(full, 0) })
+	set, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "spool"), QuarantineDir: filepath.Join(dir, "quarantine")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = set.Close() })
+	for data, want := range map[string]bool{full: true, dir: false} {
+		cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": data}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wayside := &traffic{cfg: cfg, spool: set}
+		said := wayside.meanwhile()
+		if strings.Contains(said, "; the disk is full: 4194304 bytes free in "+data+", and the books process needs at least 8388608") != want {
+			t.Errorf("%s: %s", data, said)
+		}
+	}
 }
 
 // Files of the store are only named while a books process answers.

@@ -56,6 +56,7 @@ type traffic struct {
 	accounts                     accounting.Joiner      // joins the figures of spool and store
 	missing                      atomic.Pointer[string] // files that were removed, see missing.go; nil or empty: none
 	newBooks                     bool                   // the data directory had nothing of an earlier run when this process started
+	balanced                     atomic.Pointer[bool]   // whether the figures added up; nil: not known
 	snapshots                    *snapshot.History
 	peers                        peers
 	collect                      collectSocket
@@ -115,7 +116,8 @@ func (t *traffic) build() error {
 	}
 	t.child = supervise.New(supervise.Options{
 		Args: []string{"collect", "--inherited"}, Config: handover, Env: supervise.ChildEnv(os.Environ()),
-		ServeSpool: t.server.ServeConn, OnStart: t.peers.connected, OnExit: func(error) { t.peers.disconnected(nil) }, Stderr: t.logTo, Logger: t.log, Meanwhile: t.meanwhile,
+		ServeSpool: t.server.ServeConn, OnStart: t.peers.connected, OnExit: func(error) { t.peers.disconnected(nil) }, Stderr: t.logTo, Logger: t.log,
+		Meanwhile: t.meanwhile, Cause: t.diskFull,
 		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
 	})
 	return nil
@@ -157,6 +159,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	}
 	lock := t.lock // retryLock may take it later
 	t.part("files", func() error { t.keepLooking(ctx, lock); return nil })
+	t.part("balance", func() error { return t.keepBalance(ctx) })
 	t.part("ping", func() error { t.keepPinging(ctx); return nil })
 	t.part("memory", func() error { t.keepMemory(ctx); return nil })
 	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })

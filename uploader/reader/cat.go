@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ type Filter struct {
 	Path              string          // the template it was counted under, or the path as received; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
 	RequestID         string
-	Drops             bool // drop records too, where nothing but time, service and instance is asked for
+	Expect            Expected // used up; with a limit nothing is said of it
+	Drops             bool     // drop records too, where nothing but time, service and instance is asked for
 }
 
 // wantsObject reports whether an object may hold wanted events.
@@ -62,7 +64,7 @@ var errEnough = errors.New("enough")
 type Catted struct {
 	Lines    uint64    // written
 	Repeated uint64    // lines left out, because an object before had the event
-	Problems []Problem // objects that could not be read to their end
+	Problems []Problem // objects that are missing, or could not be read to their end
 }
 
 // Cat writes the lines that the filter wants to w, as they stand in the archive: hour by hour, within an hour object by
@@ -71,18 +73,23 @@ type Catted struct {
 func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*Catted, error) {
 	c := &catter{f: f, w: bufio.NewWriterSize(w, readBytes), limit: limit, out: &Catted{}}
 	err := List(ctx, t, f.Range, func(o Object) error {
+		f.Expect.met(o.Key)
 		if !f.wantsObject(&o) {
 			return nil
 		}
+		before := c.out.Lines
 		err := c.object(ctx, t, &o)
 		if skippable(err) {
-			c.out.Problems = append(c.out.Problems, Problem{o.Key, trim(o.Key, err)})
+			c.out.Problems = append(c.out.Problems, Problem{o.Key, fmt.Sprintf("%s; lines printed of it before that: %d", trim(o.Key, err), c.out.Lines-before)})
 			return nil
 		}
 		return err
 	})
-	if errors.Is(err, errEnough) {
+	switch {
+	case errors.Is(err, errEnough):
 		err = nil
+	case err == nil:
+		c.out.Problems = append(c.out.Problems, f.Expect.missing(f.Service, f.Instance)...)
 	}
 	return c.out, errors.Join(err, c.w.Flush())
 }

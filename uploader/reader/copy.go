@@ -19,7 +19,8 @@ import (
 type CopyOptions struct {
 	Range             // whole hours: an object is copied or not
 	Service, Instance string
-	TempDir           string // for one object at a time; empty means the system's
+	Expect            Expected // used up
+	TempDir           string   // for one object at a time; empty means the system's
 	Progress          func(done, total int, key string)
 }
 
@@ -32,7 +33,7 @@ type Copied struct {
 	Events  []Object `json:"-"` // the event objects, in the order of hours
 	// Repeated are objects with events that others have too. One whose events are all in others was not copied.
 	Repeated []Repeated `json:"repeated,omitempty"`
-	Problems []Problem  `json:"problems,omitempty"` // objects that are damaged; they were not copied
+	Problems []Problem  `json:"problems,omitempty"` // objects that are missing or damaged; they were not copied
 }
 
 // Copy copies event objects and their statistics from one target to another, and reads each copy back: it must be the
@@ -42,6 +43,7 @@ func Copy(ctx context.Context, from, to uploader.Target, o CopyOptions) (*Copied
 	c := copying{from: from, to: to, o: o, out: &Copied{}, done: covered{}}
 	var objects []Object
 	err := List(ctx, from, o.Range, func(obj Object) error {
+		o.Expect.met(obj.Key)
 		if (o.Service == "" || o.Service == obj.Service) && (o.Instance == "" || o.Instance == obj.Instance) {
 			objects = append(objects, obj)
 		}
@@ -50,6 +52,7 @@ func Copy(ctx context.Context, from, to uploader.Target, o CopyOptions) (*Copied
 	if err != nil {
 		return c.out, err
 	}
+	c.out.Problems = o.Expect.missing(o.Service, o.Instance)
 	c.shared = overlaps(objects, func(o *Object) *Object { return o })
 	copied := map[string]*Object{}
 	for i := range objects {

@@ -33,7 +33,8 @@ const (
 type RebuildOptions struct {
 	Range             // whole hours: an hour that is touched is made whole
 	Service, Instance string
-	From              Origin // empty means FromBest
+	From              Origin   // empty means FromBest
+	Expect            Expected // used up
 	Progress          func(done, total int, key string)
 	// Hour, which may be nil, gets the rows of each hour, hours ascending, rows ordered by host, method and label. An hour whose
 	// rows take more than some 32 MiB comes in several parts, which are to be added up, unless Whole is set: then that is an error.
@@ -51,7 +52,7 @@ type Rebuilt struct {
 	Dropped        uint64 `json:"dropped"`         // responses that could not be recorded, as far as drop records stand in the range
 	// Repeated are objects with events that other objects have too: each event is counted once.
 	Repeated []Repeated `json:"repeated,omitempty"`
-	// Problems are objects that are damaged, or hold something else than they say. Nothing of them is counted.
+	// Problems are objects that are missing or damaged, or hold something else than they say. Nothing of them is counted.
 	Problems []Problem `json:"problems,omitempty"`
 	// Epochs by identity.
 	Epochs map[uuid.UUID]*EpochSum `json:"-"`
@@ -93,6 +94,10 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 	if err != nil {
 		return b.out, err
 	}
+	for i := range pairs {
+		o.Expect.met(pairs[i].Key)
+	}
+	b.out.Problems = o.Expect.missing(o.Service, o.Instance)
 	b.shared = overlaps(pairs, func(p *pair) *Object { return &p.Object })
 	for i := range pairs {
 		p := &pairs[i]

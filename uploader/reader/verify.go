@@ -37,7 +37,8 @@ type Report struct {
 	Rows     uint64    `json:"rows"`
 	Lines    uint64    `json:"lines"` // 0 for objects of which only the presence was checked
 	Epochs   int       `json:"epochs"`
-	Open     int       `json:"open"` // plans that are not verified yet: they are nobody's fault
+	Open     int       `json:"open"`            // plans that are not verified yet: they are nobody's fault
+	Quick    bool      `json:"quick,omitempty"` // no object was read, so Lines is 0
 	Problems []Problem `json:"problems"`
 }
 
@@ -59,7 +60,7 @@ func (p Problem) String() string {
 // sequence runs: no number may stand in two objects. An error means that the check could not be finished; what it found
 // wrong stands in the report.
 func Verify(ctx context.Context, t uploader.Target, o VerifyOptions) (*Report, error) {
-	v := &verifier{VerifyOptions: o, t: t, report: &Report{Problems: []Problem{}}, plans: map[string]*catalogue.Plan{}, runs: map[uuid.UUID][]keyedRun{}, own: map[uuid.UUID]bool{}}
+	v := &verifier{VerifyOptions: o, t: t, report: &Report{Quick: o.Quick, Problems: []Problem{}}, plans: map[string]*catalogue.Plan{}, runs: map[uuid.UUID][]keyedRun{}, own: map[uuid.UUID]bool{}}
 	v.index()
 	var objects []Object
 	if err := List(ctx, t, o.Range, func(o Object) error { objects = append(objects, o); return nil }); err != nil {
@@ -227,7 +228,7 @@ func (v *verifier) missing(ctx context.Context) error {
 		case v.Targets != nil && !v.Targets.IsCurrent(p.Target):
 			v.former(ctx, p)
 		default:
-			v.problem(p.Key, "was verified on %s and is missing (%d rows, state %s)", p.VerifiedAt.UTC().Format("2006-01-02 15:04"), p.Rows, p.State)
+			v.report.Problems = append(v.report.Problems, missing(p))
 		}
 	}
 	return nil

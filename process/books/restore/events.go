@@ -5,9 +5,12 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,7 +39,8 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 		for _, obj := range copied.Events {
 			byEpoch[obj.Epoch] = append(byEpoch[obj.Epoch], obj)
 		}
-		for epoch, objects := range byEpoch {
+		for _, epoch := range inOrder(byEpoch) {
+			objects := byEpoch[epoch]
 			r := &restorer{s: s, target: to, epoch: epoch, last: map[time.Time]string{}, objects: map[string]*catalogue.Plan{}}
 			if err := r.run(ctx, objects); err != nil {
 				return fmt.Errorf("restore epoch %s: %w", epoch, err)
@@ -45,6 +49,11 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 		return nil
 	})
 	return copied, err
+}
+
+// inOrder returns epochs as they began: their IDs begin with the time. The store shows events in the order in which it met the epochs.
+func inOrder[T any](epochs map[uuid.UUID]T) []uuid.UUID {
+	return slices.SortedFunc(maps.Keys(epochs), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // restorer applies the events of one epoch to a store. A batch never holds events of two objects of one hour, so that each

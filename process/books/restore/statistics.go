@@ -51,7 +51,11 @@ func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *conf
 			return err
 		}
 		done = Rebuilt{Rebuilt: built, Epochs: len(built.Epochs), Into: dir}
-		for epoch, sum := range built.Epochs {
+		for _, epoch := range inOrder(built.Epochs) {
+			sum := built.Epochs[epoch]
+			for i := range sum.Plans {
+				sum.Plans[i].Target = uploader.Rebase(sum.Plans[i].Target, cfg.Data.Dir, dir)
+			}
 			err := s.ImportEpoch(ctx, store.ImportedEpoch{
 				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Told, Plans: sum.Plans,
 			})

@@ -1,0 +1,44 @@
+package query
+
+import (
+	"strings"
+	"testing"
+)
+
+type order struct {
+	Path string `json:"path"`
+	Dry  bool   `json:"dry_run,omitempty"`
+}
+
+func TestDecodeBody(t *testing.T) {
+	var o order
+	if err := DecodeBody([]byte(" {\"dry_run\": true, \"path\":\"/\\u00fc\"}\n"), &o); err != nil || o != (order{"/ü", true}) {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// TestNothingOfABodyIsDropped wants an error that names the key for everything that would otherwise be ignored.
+func TestNothingOfABodyIsDropped(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"path":"/x","dryrun":true}`:                  `unknown key "dryrun" in the body: did you mean "dry_run"? known: dry_run, path`,
+		`{"path":"/x","Dry_Run":true}`:                 `did you mean "dry_run"?`,
+		`{"path":"/x","color":1}`:                      `unknown key "color" in the body: known: dry_run, path`,
+		`{"path":"/x","dry_run":true,"dry_run":false}`: `key "dry_run" is in the body more than once`,
+		`{"path":"/x","dry_run":null}`:                 `key "dry_run" in the body is null`,
+		`{"path":"/x","dry_run":"yes"}`:                `"dry_run" in the body must be a bool, got a string`,
+		`{"path":"/x"}{"dry_run":true}`:                `goes on after its JSON object`,
+		`{"path":"/x"} x`:                              `goes on after its JSON object`,
+		`{"path":"/x"`:                                 `must be one JSON object with the keys dry_run, path`,
+		`{"path":"/x",}`:                               `must be one JSON object`,
+		`{"path"}`:                                     `must be one JSON object`,
+		`["path"]`:                                     `must be one JSON object`,
+		`null`:                                         `must be one JSON object`,
+		``:                                             `must be one JSON object`,
+		"{\"path\":\"/\xff\"}":                         `not UTF-8`,
+	} {
+		var o order
+		if err := DecodeBody([]byte(body), &o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v, want an error with %s", body, o, err, want)
+		}
+	}
+}

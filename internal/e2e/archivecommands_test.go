@@ -69,7 +69,7 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 			check := func(how string, find ...string) {
 				t.Helper()
 				for name, want := range map[string]string{
-					"ls": "objects", "verify": "all as it should be", "cat": "", "restore": " 200 rows", "rebuild": " 200 responses",
+					"ls": " object", "verify": "all as it should be", "cat": "", "restore": " 200 rows", "rebuild": " 200 responses",
 				} {
 					args := append([]string{"archive", name}, find...)
 					if name == "restore" || name == "rebuild" {

@@ -289,7 +289,7 @@ func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string
 		if e.IsResponse() {
 			rows++
 		}
-		runs = appendSeq(runs, line.Seq)
+		runs = catalogue.AppendRuns(runs, catalogue.Run{First: line.Seq, Last: line.Seq})
 		return nil
 	})
 	err = s.end(err)
@@ -310,12 +310,4 @@ func (u *Uploader) readHeld(ctx context.Context, h *held, meta map[string]string
 	}
 	p.Runs, p.Rows, p.Lines, h.read = runs, rows, lines, true
 	return nil
-}
-
-func appendSeq(runs []catalogue.Run, seq uint64) []catalogue.Run {
-	if n := len(runs); n > 0 && runs[n-1].Last+1 == seq {
-		runs[n-1].Last = seq
-		return runs
-	}
-	return append(runs, catalogue.Run{First: seq, Last: seq})
 }

@@ -58,7 +58,7 @@ func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*
 		d.add(b)
 	}
 	for _, p := range plans {
-		p.Runs = mergeRuns(p.Runs)
+		p.Runs = slices.Clip(catalogue.AppendRuns(nil, p.Runs...)) // in order, because an epoch is drained in order
 		p.Key = pl.key(p)
 		p.StatsKey = StatsKey(p.Key)
 	}
@@ -116,19 +116,6 @@ func (d *draft) add(b *catalogue.Pending) {
 	if b.MaxTime.After(d.MaxTime) {
 		d.MaxTime = b.MaxTime
 	}
-}
-
-// mergeRuns joins runs that touch. They come in order, because an epoch is drained in order.
-func mergeRuns(runs []catalogue.Run) []catalogue.Run {
-	merged := make([]catalogue.Run, 0, len(runs))
-	for _, r := range runs {
-		if n := len(merged); n > 0 && merged[n-1].Last+1 == r.First {
-			merged[n-1].Last = r.Last
-			continue
-		}
-		merged = append(merged, r)
-	}
-	return slices.Clip(merged)
 }
 
 // estimate foretells how large an object will be from the encoded size of its records. It learns from each object made, also

@@ -1,6 +1,6 @@
 // Package accounting joins what the spools have counted with what the store holds, which are in two processes, to the figures of
-// GET /api/v1/accounting: account.go adds them up and says which identities hold, view.go is the store's side as the books process gives it,
-// join.go reads both sides so that they belong together, and goes on with the store's last figures while the books process is away.
+// GET /api/v1/accounting: account.go adds them up and says which identities hold; join.go
+// reads both sides so that they belong together, and goes on with the store's last figures while the books process is away.
 package accounting
 
 import (
@@ -96,4 +96,20 @@ func (a *Accounting) check() {
 		a.Balanced = a.Balanced && i.Holds
 	}
 	a.Settled = a.Balanced && a.Spooled == 0
+}
+
+// View is what the store holds at one moment between two transactions. The ledgers of the spools are read relative to Applied.
+type View struct {
+	Applied    map[uuid.UUID]uint64 `json:"applied"` // watermarks: epoch → last sequence number that is in the store
+	Totals     Totals               `json:"totals"`
+	Aggregated uint64               `json:"aggregated"` // summed over the rows
+	Ledgers    []spool.Ledger       `json:"ledgers"`    // the final ones of retired epochs; the zero epoch's is the sum of the oldest
+}
+
+// Totals are the store's counts of responses since it was made.
+type Totals struct {
+	Applied     uint64 `json:"applied"`     // in the rows
+	Quarantined uint64 `json:"quarantined"` // set aside, because they could not be applied
+	Archived    uint64 `json:"archived"`    // applied, and verified in the archive
+	Deleted     uint64 `json:"deleted"`     // archived, and removed from the store
 }

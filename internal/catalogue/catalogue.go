@@ -118,6 +118,18 @@ type Plan struct {
 // Counted is the number of the plan's responses that this store counts.
 func (p *Plan) Counted() uint64 { return p.Rows - p.Elsewhere }
 
+// AppendRuns appends runs in ascending order, and joins those that touch.
+func AppendRuns(runs []Run, more ...Run) []Run {
+	for _, m := range more {
+		if n := len(runs); n > 0 && runs[n-1].Last+1 == m.First {
+			runs[n-1].Last = m.Last
+			continue
+		}
+		runs = append(runs, m)
+	}
+	return runs
+}
+
 // Contains reports whether a sequence number lies in one of the runs, which ascend.
 func Contains(runs []Run, seq uint64) bool {
 	_, found := slices.BinarySearchFunc(runs, seq, func(r Run, seq uint64) int {

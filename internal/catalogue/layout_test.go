@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,5 +19,12 @@ func TestNamesInKeys(t *testing.T) {
 		if got := string(AppendName(nil, c.name)); got != c.want {
 			t.Errorf("%q becomes %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+func TestRunsThatTouchAreJoined(t *testing.T) {
+	runs := AppendRuns(nil, Run{1, 5}, Run{6, 6}, Run{8, 9})
+	if runs = AppendRuns(runs, Run{10, 10}); !slices.Equal(runs, []Run{{1, 6}, {8, 10}}) {
+		t.Error(runs)
 	}
 }

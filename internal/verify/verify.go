@@ -1,7 +1,14 @@
 // Package verify holds the form in which the parts of wayside report what they found when they checked their own promises.
 package verify
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
 
 // problemsMax bounds the problems that a check describes; the rest are counted.
 const problemsMax = 20
@@ -58,4 +65,30 @@ func (r *Report) Found() bool {
 		}
 	}
 	return false
+}
+
+// Quarantine counts what was set aside in the folder at, and the reports of losses: nothing that is wrong now, but something to look at.
+func Quarantine(at string) *Check {
+	c := &Check{Name: "quarantine", Of: "entries"}
+	entries, err := os.ReadDir(at)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.CannotMake("%v", err)
+	}
+	losses := 0
+	for _, e := range entries {
+		if name, report := strings.CutSuffix(e.Name(), ".txt"); report {
+			if _, err := os.Lstat(filepath.Join(at, name)); err == nil {
+				continue // of what stands beside it
+			}
+			losses++
+		}
+		c.Checked++
+	}
+	if c.Checked > 0 {
+		c.Skipped = fmt.Sprintf("what was set aside earlier is not checked: see %s", at)
+	}
+	if losses > 0 {
+		c.Skipped += fmt.Sprintf("; %d are reports of what was lost", losses)
+	}
+	return c
 }

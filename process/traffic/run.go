@@ -6,7 +6,7 @@
 //   - lock.go: the data directory, whose trouble does not stop traffic; listen.go: the addresses
 //   - peers.go, collectsocket.go: the books process as seen from here, and how one that was started by hand connects
 //   - reload.go: another configuration while requests go on
-//   - accounting.go, verify.go, forget.go: answers for which both processes are needed
+//   - verify.go, forget.go: answers for which both processes are needed, the accounting among them
 //   - health.go, metrics.go, missing.go: what is said of the process while it runs
 package traffic
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"time"
 
+	"github.com/wayside-proxy/wayside/internal/accounting"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/verify"
@@ -51,4 +53,37 @@ func (t *traffic) verifyAccounting(ctx context.Context) *verify.Check {
 		}
 	}
 	return c
+}
+
+// accounting answers GET /api/v1/accounting.
+func (t *traffic) accounting(ctx context.Context) (any, error) { return t.answer(ctx) }
+
+// balanceInterval is how often the figures are added up for the metrics.
+const balanceInterval = time.Minute
+
+// keepBalance adds the figures up now and then, and at the beginning as soon as there are any.
+func (t *traffic) keepBalance(ctx context.Context) error {
+	for {
+		a, err := t.answer(ctx)
+		wait := balanceInterval
+		if err == nil && a.Books == "connected" {
+			t.balanced.Store(&a.Balanced)
+		} else {
+			t.balanced.Store(nil)
+			wait = pingInterval
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (t *traffic) answer(ctx context.Context) (*accounting.Answer, error) {
+	a, err := t.accounts.Answer(ctx)
+	if err == nil {
+		a.Settled = a.Settled && t.proxy.Metrics().InFlight == 0
+	}
+	return a, err
 }

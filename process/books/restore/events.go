@@ -180,25 +180,13 @@ func (r *restorer) plan(plans map[string]*catalogue.Plan, objects []reader.Objec
 			plans[o.Key] = p
 		}
 		p.Blocks = append(p.Blocks, b.ID)
-		p.Runs = appendRuns(p.Runs, b.Runs)
+		p.Runs = catalogue.AppendRuns(p.Runs, b.Runs...)
 		p.Rows += b.Rows
 		p.Lines += b.Lines
 		p.MaxTime = b.MaxTime
 		return nil
 	}
 	return fmt.Errorf("no object holds the events from %d on in hour %d", b.Runs[0].First, b.ID.Hour)
-}
-
-// appendRuns joins runs that touch, as the object's metadata has them.
-func appendRuns(runs, more []catalogue.Run) []catalogue.Run {
-	for _, m := range more {
-		if n := len(runs); n > 0 && runs[n-1].Last+1 == m.First {
-			runs[n-1].Last = m.Last
-			continue
-		}
-		runs = append(runs, m)
-	}
-	return runs
 }
 
 func (r *restorer) enter(ctx context.Context, key string, p *catalogue.Plan) error {

@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
 // DecodePlans reads the answer of [admin.PathCatalogue].
@@ -62,4 +65,19 @@ func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
 		b.log.Warn("the catalogue was not sent to its end", "error", err)
 		panic(http.ErrAbortHandler) // the reader must not take what came for the whole
 	}
+}
+
+// keepConfig writes into the data directory with which configuration its books are kept, for commands that come when no wayside runs
+// there any more. The caller holds [datadir.CollectLock].
+func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
+	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.Kept()}); err != nil {
+		log.Warn("commands on this data directory have to be told its configuration when wayside does not run", "error", err)
+	}
+}
+
+// serveConfig answers with the configuration that the archive commands need.
+func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
+	kept := b.cfg.Kept()
+	kept["archive.url"] = b.cfg.ArchiveURL() // also if it is the default, which depends on the directory
+	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: b.version, Keys: kept}, nil)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -216,11 +215,6 @@ func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
 		return nil, err
 	}
 	return books.DecodePlans(bytes.NewReader(body))
-}
-
-// interruptible is a context that ends with Ctrl-C.
-func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 }
 
 func newArchiveVerify() *cobra.Command {

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +42,7 @@ func newJobCommand(name string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name, Short: "Run the " + name + " job now", Example: "wayside job " + name + " --data ./wayside-data", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+			ctx, cancel := interruptible(cmd)
 			defer cancel()
 			done, err := runJob(ctx, cmd, &f, name, all)
 			if err != nil {

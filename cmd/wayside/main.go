@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -114,4 +116,9 @@ var flagValues = map[string][]string{
 	"origin": {string(reader.FromBest), string(reader.FromStatistics), string(reader.FromEvents)},
 	"method": {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, "status": {"2xx", "3xx", "4xx", "5xx", "4xx,5xx"},
 	"archive": {"file:///", "s3://"}, "upstream": {"http://127.0.0.1:", "unix:///"}, "from": {"-1h", "-24h", "-7d"}, "to": {"now", "-1h"},
+}
+
+// interruptible is the context of a command, which ends with Ctrl-C or SIGTERM.
+func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +38,7 @@ func newVerify() *cobra.Command {
 			"checked, which the last line tells apart.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT) // what it has copied must go
+			ctx, stop := interruptible(cmd) // what it has copied must go
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends it at once
 			found, err := runVerify(ctx, cmd, &f, local)

@@ -108,7 +108,7 @@ func newTail() *cobra.Command {
 			if err := checkPath(cmd, f.path); err != nil {
 				return err
 			}
-			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+			ctx, cancel := interruptible(cmd)
 			defer cancel()
 			return f.run(ctx, cmd)
 		},

@@ -113,6 +113,20 @@ func TestBothWaysBack(t *testing.T) {
 	}
 }
 
+// TestCompareSeesWhatTheStoreLacks: a row that only the archive has.
+func TestCompareSeesWhatTheStoreLacks(t *testing.T) {
+	_, target := archive(t)
+	cfg, late := configs.Default(), filepath.Join(t.TempDir(), "late")
+	ten := reader.Range{From: time.Date(2026, 3, 17, 10, 0, 0, 0, time.UTC)}
+	if _, err := Statistics(t.Context(), target, late, &cfg, reader.RebuildOptions{Range: ten}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := Compare(t.Context(), target, late, reader.RebuildOptions{})
+	if err != nil || found.Local.Equal != 1 || found.Local.Missing != 1 || !strings.Contains(found.Local.Examples[0], "in the archive only") {
+		t.Errorf("%+v, %v", found.Local, err)
+	}
+}
+
 // TestCompareSeesADifference: a row that only the store has, and a directory that is in use.
 func TestCompareSeesADifference(t *testing.T) {
 	dir, target := archive(t)

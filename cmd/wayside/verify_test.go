@@ -151,7 +151,7 @@ func TestVerifyOnAFullDisk(t *testing.T) {
 	for chunk := make([]byte, 4096); err == nil; {
 		_, err = f.Write(chunk)
 	}
-	wantSaid(t, exitFailure, dir, "store", "was not checked, for want of room", "spool figures", "quarantine")
+	wantSaid(t, exitFailure, dir, "store", "was not checked, without room", "spool figures", "quarantine")
 }
 
 // TestVerifyOfADeadVerification: the copy of one that was killed goes with the next, and with the next start.

@@ -71,7 +71,7 @@ func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
 // there any more. The caller holds [datadir.CollectLock].
 func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
 	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.Kept()}); err != nil {
-		log.Warn("commands on this data directory have to be told its configuration when wayside does not run", "error", err)
+		log.Warn("cannot write last-config.json; commands on this data directory need its configuration as flags or a file while wayside does not run", "error", err)
 	}
 }
 

@@ -60,7 +60,7 @@ func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 }
 
 // RunBeside is a separately started books process: it connects through the data directory, again and again while
-// wayside run is away, until it is told to stop.
+// wayside run is away, until ctx is done.
 func RunBeside(ctx context.Context, cfg *configs.Config, version string, logTo io.Writer) error {
 	log, _, sink := logsink.Open(logTo, cfg.Log.Level, cfg.Log.Format, "collect")
 	defer sink.Close(logsink.CloseWait)

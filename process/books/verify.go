@@ -56,13 +56,13 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 	c.Checked = 1
 	at, err := datadir.VerifyCopy(cfg.Data.Dir)
 	if err != nil {
-		c.CannotMake("was not checked, for want of room for a copy of its logs: %v", err)
+		c.CannotMake("was not checked, without room for a copy of its logs: %v", err)
 		return nil
 	}
 	defer func() { _ = os.RemoveAll(at) }()
 	copied := filepath.Join(at, datadir.StoreDir)
 	if err := store.Clone(copied, from); err != nil {
-		c.CannotMake("was not checked, for want of room for a copy of its logs: %v", err)
+		c.CannotMake("was not checked, without room for a copy of its logs: %v", err)
 		return nil
 	}
 	s, err := store.Open(store.Options{

@@ -84,7 +84,7 @@ func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
 	for before := ""; ; {
 		parts := m.look(t.watchedFiles(ctx))
 		if lock != nil && !lock.InPlace() && len(parts) == 0 {
-			parts = []string{"data directory"} // another one stands in its place
+			parts = []string{"data directory"} // another one is in its place
 		}
 		if now := strings.Join(parts, ", "); now != before {
 			before = now
@@ -92,7 +92,7 @@ func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
 			if now == "" {
 				t.log.Info("the files that were missing are there again")
 			} else {
-				t.log.Error("files were removed while wayside uses them: what they held is lost, and what comes may be; put them back from a backup, or start wayside again, which begins them anew",
+				t.log.Error("files were removed while wayside uses them: what they held is lost, and what comes may be; put them back from a backup, or start wayside again, which begins new ones",
 					"of", now, "data", t.cfg.Data.Dir)
 			}
 		}

@@ -58,10 +58,10 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 func (b *books) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "wayside_data_days_left", Help: "Days until the data directory reaches a limit, at the growth that the last report found; +Inf while none is known.",
+		Name: "wayside_data_full_in_seconds", Help: "Seconds until the data directory reaches a limit, at the growth that the last report found; +Inf while none is known.",
 	}, func() float64 {
 		if c := b.capacity.Load(); c != nil && c.DaysLeft != nil {
-			return *c.DaysLeft
+			return *c.DaysLeft * 24 * time.Hour.Seconds()
 		}
 		return math.Inf(1)
 	}))

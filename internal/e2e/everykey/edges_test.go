@@ -119,10 +119,10 @@ var ofKey = map[string]edges{
 	"archive.url": {
 		good: []string{
 			"s3://bucket/p?endpoint=http://127.0.0.1:1", "s3://bucket", "file://$DIR/elsewhere", "'file://$DIR/{service}/%23'", "'s3://bucket/{instance}?endpoint=http://[::1]:1'",
-			"s3://" + strings.Repeat("b", 63), "''",
+			"s3://" + strings.Repeat("b", 63), "s3://my_bucket", "s3://xn--abc", "''",
 		},
 		bad: []string{
-			"gs://b", "s3://b", "s3://" + strings.Repeat("b", 64), "s3://a..b", "s3://BUCKET", "s3://my_bucket", "s3://192.168.1.1", "s3://-ab", "s3://a.-b", "s3://xn--abc",
+			"gs://b", "s3://b", "s3://" + strings.Repeat("b", 64), "s3://a..b", "s3://BUCKET", "s3://192.168.1.1", "s3://-ab", "s3://a.-b",
 			"'s3://bucket/a#b'", "'file:///a#b'", "s3://bucket:9000", "s3://u:p@bucket", "s3://bucket?regoin=x", "s3://bucket?region=us%20east", "s3://bucket?path_style=yes",
 			"s3://bucket?endpoint=127.0.0.1", "s3://bucket?endpoint=http://-bad-.example:1", "s3://bucket/../p", "s3://bucket/%00", "s3:///p", "file://a/b", "file:relative",
 			"file:///a?b", "file://$FILE", "file://$FILE/p", "file://$DIR/data/store", "'s3://bucket/{host}'", "'s3://{instance}.{service}-/p'", "/plain",

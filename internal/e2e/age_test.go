@@ -135,6 +135,7 @@ func (a *ages) wantLogged(parts ...string) {
 // TestAgeOfTheSpool: what nobody takes within spool.age_max is given up and counted to the unit, in accounting, metrics, log and
 // stream, what an earlier process left as well; a kill changes nothing of that; and what comes later is delivered.
 func TestAgeOfTheSpool(t *testing.T) {
+	t.Parallel()
 	a := newAges(t)
 	a.live(false)
 	a.send(70)

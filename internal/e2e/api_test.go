@@ -116,6 +116,7 @@ func missing(example, answer any, at string) (out []string) {
 // TestAPIPage runs every example of docs/API.md against a running wayside, whose answers must have the fields that the examples
 // have, and looks up every endpoint and parameter that wayside itself lists.
 func TestAPIPage(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
 	for i := range 50 {

@@ -12,6 +12,7 @@ import (
 // TestDeadArchive: an archive that cannot be used is noticed at the start and shown, a job by hand fails, and a shutdown neither waits
 // for it to the end of its time nor loses anything.
 func TestDeadArchive(t *testing.T) {
+	t.Parallel()
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<!DOCTYPE html><html>a router's page</html>"))

@@ -49,6 +49,7 @@ func onReadOnlyRoot(t *testing.T, w *Wayside) {
 // TestLongPathsOnAReadOnlyRoot: what compresses badly makes objects far larger than expected. They are archived all the same, and
 // nothing but the data directory is written.
 func TestLongPathsOnAReadOnlyRoot(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		requests uint64
 		bytes    int

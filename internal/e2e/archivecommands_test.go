@@ -50,6 +50,7 @@ func archives(t *testing.T) map[string]func() (address string, env []string) {
 // TestArchiveCommandsFindTheArchive: ls, verify, cat, restore and rebuild read the right archive, however they are told where it is: by
 // a running wayside's URL, by the data directory of a running, a stopped and a killed one, and by the archive's own address.
 func TestArchiveCommandsFindTheArchive(t *testing.T) {
+	t.Parallel()
 	for kind, open := range archives(t) {
 		t.Run(kind, func(t *testing.T) {
 			const responses = 200
@@ -105,6 +106,7 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 // TestJobsUseTheConfigurationOfTheLastRun: after kill -9 of both processes a job archives to where the directory was last run, though
 // nobody says so; it refuses when the environment names another archive, and takes one that a flag names. No secret is kept.
 func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
+	t.Parallel()
 	for kind, open := range archives(t) {
 		t.Run(kind, func(t *testing.T) {
 			address, env := open()

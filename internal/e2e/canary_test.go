@@ -119,6 +119,7 @@ func (c *canaries) scanFiles(t *testing.T, what, dir, marker string) {
 }
 
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	var c canaries
 	setCookie, answered := c.next("setcookie"), c.next("response")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,7 +132,11 @@ func TestSecretsAreNowhere(t *testing.T) {
 	w, log := newWayside(t, server.URL, "--log-level", "debug")
 	const marker = "/marker-that-is-kept"
 	start(t, w)
-	books := w.BooksPID()
+	var books int
+	eventually(t, "a books process", func() bool {
+		books = w.BooksPID()
+		return books > 0
+	})
 	stop(t, books) // so that everything is still in the spool when that is read
 	c.requests(t, w)
 	sendRaw(t, w.Listen, "", "GET "+marker+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")

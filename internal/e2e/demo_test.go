@@ -9,6 +9,7 @@ import (
 )
 
 func TestDemoAddsUp(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(testBinary(t), "demo", "--requests", "3000", "--output", "json").Output() //nolint:gosec // the binary under test
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -26,6 +27,7 @@ func TestDemoAddsUp(t *testing.T) {
 
 // TestDemoSeesOneEventMissing removes one event on its way to the spool.
 func TestDemoSeesOneEventMissing(t *testing.T) {
+	t.Parallel()
 	lossy, err := Build(t.Context(), t.TempDir(), "-tags", "faults")
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,7 @@ func forget(t *testing.T, w *Wayside, args ...string) (done forgotten) {
 // not, and has wayside forget them: while it runs, and on a data directory that nobody uses. Every byte of the data directory
 // is searched afterwards, the archive's objects unpacked; and the figures must be what they were.
 func TestForgottenPathsAreNowhere(t *testing.T) {
+	t.Parallel()
 	w, log := newWayside(t, origin(t), "--log-level", "debug")
 	start(t, w)
 	c := canaries{words: []string{"canaryword", "1a2b3c4d5e6fcanary9a8b7c6d"}}

@@ -93,6 +93,7 @@ func (c *archiveChange) wantAll(t *testing.T, when string) {
 // TestBucketIsChanged: the bucket is changed, by a restart or a reload. Retention asks each bucket for what is in it, and every command that
 // reads the archive reads both, of a running wayside and of a stopped one. One that is away is named, and the other is read all the same.
 func TestBucketIsChanged(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"restart", "reload"} {
 		t.Run(how, func(t *testing.T) {
 			c := newArchiveChange(t)

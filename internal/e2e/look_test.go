@@ -48,6 +48,7 @@ func sendRaw(t *testing.T, address, from, raw string) (int, string) {
 // TestNothingOfTheAdminEndpointThroughTraffic asks the proxy for everything that the admin listener answers, also as if the
 // proxy were to be used as a forward proxy. Each request must reach the application, and nothing else.
 func TestNothingOfTheAdminEndpointThroughTraffic(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
 	admin := strings.TrimPrefix(w.Info().Admin, "http://")
@@ -73,6 +74,7 @@ func TestNothingOfTheAdminEndpointThroughTraffic(t *testing.T) {
 
 // TestMetricsAreClean checks /metrics with promtool, and that it has every metric that rules and Grafana dashboard ask for.
 func TestMetricsAreClean(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
 	for range 50 {
@@ -125,6 +127,7 @@ func TestMetricsAreClean(t *testing.T) {
 // TestCountersAreThereFromTheStart wants every counter that an alert rule looks at, with every label value that the rule names,
 // before anything has happened: Prometheus sees no increase of a counter whose first value is that of the first scrape with it.
 func TestCountersAreThereFromTheStart(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
 	if _, err := w.Settle(t.Context()); err != nil { // the books process is there
@@ -212,6 +215,7 @@ func (m *tmux) press(until string, keys ...string) string {
 }
 
 func TestTopInATerminal(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/broken" {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -301,6 +305,7 @@ func tailed(t *testing.T, w *Wayside, lines <-chan string, said *safeBuffer, pat
 }
 
 func TestTailAndTopInAPipe(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
 	lines, said := startTail(t, w, "--path", "/wanted/*", "--output", "json")
@@ -325,6 +330,7 @@ func TestTailAndTopInAPipe(t *testing.T) {
 
 // TestTailAndTopWaitForTheBooks asks before the books process is there, as anyone does who types quickly.
 func TestTailAndTopWaitForTheBooks(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
 	lines, said := startTail(t, w)

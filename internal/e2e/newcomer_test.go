@@ -12,6 +12,7 @@ import (
 
 // TestNewcomer does what somebody does in the first minutes, and wants words that help.
 func TestNewcomer(t *testing.T) {
+	t.Parallel()
 	w, log := newWayside(t, origin(t))
 	start(t, w)
 	send(t, w, 24, 200)
@@ -45,6 +46,7 @@ func TestNewcomer(t *testing.T) {
 
 // TestUpstreamAway: an upstream that is not there is told at the start and by /readyz?verbose, and holds up nothing.
 func TestUpstreamAway(t *testing.T) {
+	t.Parallel()
 	address, err := FreeAddress()
 	if err != nil {
 		t.Fatal(err)

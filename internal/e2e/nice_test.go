@@ -30,6 +30,7 @@ func threadsOf(t *testing.T, pid int) (out []string) {
 // TestBooksProcessStandsBack: every thread of the books process is as nice as collector.nice says, those that came with work
 // included, and none of the traffic process.
 func TestBooksProcessStandsBack(t *testing.T) {
+	t.Parallel()
 	base, err := strconv.Atoi(threadsOf(t, os.Getpid())[0]) // what the tests themselves were started with
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,10 @@ func testBinary(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
+	// These tests wait for processes more than they work: more of them at once than the machine has cores.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	code := m.Run()
 	if binaryDir != "" {
@@ -117,6 +121,7 @@ func check(t *testing.T, s Scenario, stack *Stack) *Outcome {
 
 // TestPipeline: every request is one line in the bucket, and local events go only after that.
 func TestPipeline(t *testing.T) {
+	t.Parallel()
 	stack, _ := startStack(t, "WAYSIDE_RETENTION_EVENTS=1s")
 	s := Scenario{Requests: 20_000, Connections: 16}
 	out := check(t, s, stack)
@@ -157,6 +162,7 @@ func TestPipeline(t *testing.T) {
 
 // TestNothingIsDeletedThatIsNotInTheBucket: an object vanishes between archiving and retention; its events must stay.
 func TestNothingIsDeletedThatIsNotInTheBucket(t *testing.T) {
+	t.Parallel()
 	stack, log := startStack(t, "WAYSIDE_RETENTION_EVENTS=1s")
 	s := Scenario{Requests: 2_000, Connections: 8}
 	check(t, s, stack)
@@ -182,18 +188,21 @@ func TestNothingIsDeletedThatIsNotInTheBucket(t *testing.T) {
 
 // TestKills: the books process and the traffic process are killed under load; nothing is lost, nothing doubled.
 func TestKills(t *testing.T) {
+	t.Parallel()
 	stack, _ := startStack(t)
 	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 3, KillRun: 2, Seed: 1}, stack)
 }
 
 // TestKillingTheBooksFailsNoRequest: with no kill of the traffic process, Check allows no failed request at all.
 func TestKillingTheBooksFailsNoRequest(t *testing.T) {
+	t.Parallel()
 	stack, _ := startStack(t)
 	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 4, Seed: 2}, stack)
 }
 
 // TestTermArchivesEverything: SIGTERM right after the traffic; the bucket has all of it when the process has ended.
 func TestTermArchivesEverything(t *testing.T) {
+	t.Parallel()
 	stack, log := startStack(t)
 	out := check(t, Scenario{Requests: 1_000, Connections: 8}, stack)
 	for i := range 5_000 {

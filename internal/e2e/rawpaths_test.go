@@ -14,6 +14,7 @@ import (
 // paths.raw: off no path is stored, archived or shown, only the template that counts it. The spool holds paths until the
 // books process has taken them, because templates are found there, and is scrubbed at the end.
 func TestRawPathsOff(t *testing.T) {
+	t.Parallel()
 	w, log := newWayside(t, origin(t), "--log-level", "debug")
 	w.Env = append(w.Env, "WAYSIDE_PATHS_RAW=off")
 	start(t, w)

@@ -97,6 +97,7 @@ func exitCode(err error) int {
 }
 
 func TestDataDirectoryInUse(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
 	out, err := exec.Command(w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", //nolint:gosec // the binary under test
@@ -108,6 +109,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 }
 
 func TestListenEqualsUpstream(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command(testBinary(t), "run", "--listen", "127.0.0.1:18080", "--upstream", "http://127.0.0.1:18080", //nolint:gosec // as above
 		"--data", t.TempDir()).CombinedOutput()
 	if code := exitCode(err); code != 78 || !strings.Contains(string(out), "upstream") {
@@ -116,6 +118,7 @@ func TestListenEqualsUpstream(t *testing.T) {
 }
 
 func TestDeadUpstreamIsAnsweredAndRecorded(t *testing.T) {
+	t.Parallel()
 	dead, err := FreeAddress()
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +140,7 @@ func TestDeadUpstreamIsAnsweredAndRecorded(t *testing.T) {
 }
 
 func TestS3AwayLosesNothing(t *testing.T) {
+	t.Parallel()
 	if _, err := s3test.Binary(); err != nil {
 		t.Skipf("SKIPPED, no S3 server to test against: %v", err)
 	}
@@ -176,6 +180,7 @@ func TestS3AwayLosesNothing(t *testing.T) {
 }
 
 func TestDamagedStoreIsSetAside(t *testing.T) {
+	t.Parallel()
 	w, log := newWayside(t, origin(t))
 	start(t, w)
 	send(t, w, 100, 200)
@@ -198,6 +203,7 @@ func TestDamagedStoreIsSetAside(t *testing.T) {
 }
 
 func TestDamagedSpoolIsSetAside(t *testing.T) {
+	t.Parallel()
 	w, log := newWayside(t, origin(t), "--no-collector") // so that everything is still in the spool
 	start(t, w)
 	send(t, w, 2000, 200)
@@ -234,6 +240,7 @@ func mountTmpfs(t *testing.T, dir, options string) {
 }
 
 func TestReadOnlyDataDirectory(t *testing.T) {
+	t.Parallel()
 	w, log := newWayside(t, origin(t))
 	mountTmpfs(t, w.DataDir, "size=64m")
 	if err := syscall.Mount("", w.DataDir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
@@ -251,6 +258,7 @@ func TestReadOnlyDataDirectory(t *testing.T) {
 }
 
 func TestFullDiskAndBack(t *testing.T) {
+	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	mountTmpfs(t, w.DataDir, "size=96m")
 	w.Env = []string{"WAYSIDE_DATA_FREE_MIN=0"}

@@ -78,6 +78,7 @@ var unusables = map[string]unusable{
 // TestUnusableDataDirectory: where nothing can be recorded, no response is withheld, whatever spool.sync says; each is counted as
 // dropped, and that is settled; readiness and log say why; and once the directory can be used, recording begins by itself.
 func TestUnusableDataDirectory(t *testing.T) {
+	t.Parallel()
 	for name, u := range unusables {
 		t.Run(name, func(t *testing.T) {
 			w, log := newWayside(t, origin(t))

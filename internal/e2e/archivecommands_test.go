@@ -53,6 +53,7 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 	t.Parallel()
 	for kind, open := range archives(t) {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			const responses = 200
 			address, env := open()
 			w, _ := newWayside(t, origin(t))
@@ -109,6 +110,7 @@ func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
 	t.Parallel()
 	for kind, open := range archives(t) {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			address, env := open()
 			w, _ := newWayside(t, origin(t))
 			w.Args = append(w.Args, "--archive", address, "--service", "shop", "--instance", "a_b")

@@ -96,6 +96,7 @@ func TestBucketIsChanged(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"restart", "reload"} {
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			c := newArchiveChange(t)
 			start(t, c.w)
 			c.archive(t, 100, 100)

@@ -27,7 +27,7 @@ func incompressible(n, bytes int) []memItem {
 // TestObjectLargerThanItsBuffer archives an object that does not fit into memory, with no folder for temporary files to be had, and
 // again after an upload of which only a part arrived.
 func TestObjectLargerThanItsBuffer(t *testing.T) {
-	items := incompressible(12_000, 2000)
+	items := incompressible(10_000, 2000)
 	for name, place := range map[string]func(*testing.T) (place, *hostile){
 		"directory": func(t *testing.T) (place, *hostile) { t.Helper(); return directory(t), nil },
 		"versitygw": hostileBucket,
@@ -54,7 +54,7 @@ func TestObjectLargerThanItsBuffer(t *testing.T) {
 				}
 			}
 			r, err := u.ArchiveOnce(t.Context(), true)
-			if err != nil || r.Rows != 12_000 || r.Bytes <= bufferBytes {
+			if err != nil || r.Rows != 10_000 || r.Bytes <= bufferBytes {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			wantArchived(t, p, items)

@@ -113,10 +113,10 @@ func allocates(fn func()) uint64 {
 // TestStrangersObjects: whatever stands under the key of an object, it is named with the reason, takes no memory to speak of, counts
 // nothing, and the others are read all the same.
 func TestStrangersObjects(t *testing.T) {
-	bomb := func(piece []byte) *strange { // 4 GiB of it
+	bomb := func(piece []byte) *strange { // half a GiB of it, many times what may be allocated
 		s := newStrange("", "")
-		s.zip = bytes.Repeat(zipped(t, bytes.Repeat(piece, (64<<20)/len(piece))), 64)
-		s.meta[uploader.MetaRawBytes] = strconv.Itoa(4 << 30)
+		s.zip = bytes.Repeat(zipped(t, bytes.Repeat(piece, (64<<20)/len(piece))), 8)
+		s.meta[uploader.MetaRawBytes] = strconv.Itoa(512 << 20)
 		return s
 	}
 	with := func(s *strange, name, value string) *strange {
@@ -125,9 +125,9 @@ func TestStrangersObjects(t *testing.T) {
 		return s
 	}
 	cases := map[string]*strange{
-		"one line of 4 GiB":           bomb([]byte("x")),
-		"4 GiB of empty lines":        bomb([]byte("\n")),
-		"4 GiB, announced as 10":      with(bomb([]byte("x")), uploader.MetaRawBytes, "10"),
+		"one line of 512 MiB":         bomb([]byte("x")),
+		"512 MiB of empty lines":      bomb([]byte("\n")),
+		"512 MiB, announced as 10":    with(bomb([]byte("x")), uploader.MetaRawBytes, "10"),
 		"more than can be announced":  with(newStrange("", ""), uploader.MetaRawBytes, "18446744073709551615"),
 		"announced as nothing":        with(newStrange("", ""), uploader.MetaRawBytes, "-1"),
 		"another hash":                with(newStrange("", ""), uploader.MetaRawSHA256, "00"),
@@ -164,10 +164,18 @@ func TestStrangersObjects(t *testing.T) {
 	}
 	many.zip, many.statsMeta = zipped(t, nil), honest(many.statistics)
 	cases["statistics without end"] = many
+	common := newLibrary(t)
 	for name, s := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLibrary(t)
-			s.put(t, l.dir)
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(common.dir)); err != nil {
+				t.Fatal(err)
+			}
+			target, err := uploader.OpenTarget(t.Context(), dir, uploader.TargetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.put(t, dir)
 			named := func(what string, problems []reader.Problem, err error) {
 				t.Helper()
 				if err != nil || len(problems) == 0 {
@@ -181,10 +189,10 @@ func TestStrangersObjects(t *testing.T) {
 			}
 			took := allocates(func() {
 				if !strings.HasPrefix(name, "statistics") {
-					r, err := reader.Verify(t.Context(), l.target, reader.VerifyOptions{})
+					r, err := reader.Verify(t.Context(), target, reader.VerifyOptions{})
 					named("verify", r.Problems, err)
 					if name != "another hash" && name != "more rows announced" {
-						c, err := reader.Cat(t.Context(), l.target, reader.Filter{Drops: true}, io.Discard, 0)
+						c, err := reader.Cat(t.Context(), target, reader.Filter{Drops: true}, io.Discard, 0)
 						if named("cat", c.Problems, err); c.Lines < 2000 || c.Lines > 2001 {
 							t.Errorf("cat: %d lines", c.Lines)
 						}
@@ -194,7 +202,7 @@ func TestStrangersObjects(t *testing.T) {
 					if (from == reader.FromStatistics) != strings.HasPrefix(name, "statistics") {
 						continue
 					}
-					built, err := reader.Rebuild(t.Context(), l.target, reader.RebuildOptions{From: from})
+					built, err := reader.Rebuild(t.Context(), target, reader.RebuildOptions{From: from})
 					if named("rebuild", built.Problems, err); built.Responses != 1998 {
 						t.Errorf("rebuild: %d responses", built.Responses)
 					}
@@ -203,7 +211,7 @@ func TestStrangersObjects(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c, err := reader.Copy(t.Context(), l.target, to, reader.CopyOptions{})
+				c, err := reader.Copy(t.Context(), target, to, reader.CopyOptions{})
 				named("copy", c.Problems, err)
 				if c.Rows < 1998 || c.Rows > 2000 {
 					t.Errorf("copied %+v", c)

@@ -153,10 +153,11 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 	}
 }
 
-// A page of events ends before its answer would be too large to be sent: beyond so many bytes there is no other event.
+// A page of events ends behind the event that makes it this large. Ten thousand events in one answer would cost the books process
+// half a second of processor time, most of it for memory that is collected again; whoever wants them all follows the cursor.
 const (
 	eventBytes   = 750 // of an event with its names, but for what may be long
-	pageBytesMax = answerBytesMax - 256<<10
+	pageBytesMax = 2 << 20
 )
 
 // size is about what an event takes in an answer, and rather more.

@@ -2,7 +2,8 @@
 // no room, the connection that has waited longest for a request gives way.
 //
 // A client that sends nothing, half a request, or a byte a second is waiting in this sense, and so is one that is idle between
-// requests. Only when no connection waits is one closed that is being answered: the one that has taken nothing for longest.
+// requests. A quarter of a second is everybody's, to send a request in. Only when no connection waits is one closed that is being
+// answered: the one that has taken nothing for longest.
 // The total is strict: a connection counts until the server that got it has closed it. The limit per address may be exceeded
 // for as long as a server needs to notice that a connection was closed under it.
 package connlimit
@@ -171,8 +172,9 @@ func (l *Listener) waitFreed() bool {
 // giveWay closes the connection that is worth least, of one address or of all. The caller holds mu.
 func (l *Listener) giveWay(from *netip.Prefix) {
 	var least *Conn
+	now := time.Now()
 	for c := range l.conns {
-		if !c.gone && (from == nil || c.from == *from) && (least == nil || c.worthLess(least)) {
+		if !c.gone && (from == nil || c.from == *from) && (least == nil || c.worthLess(least, now)) {
 			least = c
 		}
 	}
@@ -297,8 +299,17 @@ func (c *Conn) Yield(d time.Duration) {
 	}
 }
 
-func (c *Conn) worthLess(than *Conn) bool {
-	if a, b := c.waiting.Load(), than.waiting.Load(); a != b {
+// grace is the time in which a client that has just connected, or got an answer, may send its next request before its connection
+// counts as waiting: in a flood of newcomers nobody else would get as far as to ask.
+const grace = 250 * time.Millisecond
+
+// idle reports whether the connection waits, and has done so for longer than grace.
+func (c *Conn) idle(now time.Time) bool {
+	return c.waiting.Load() && now.UnixNano()-c.since.Load() > int64(grace)
+}
+
+func (c *Conn) worthLess(than *Conn, now time.Time) bool {
+	if a, b := c.idle(now), than.idle(now); a != b {
 		return a
 	}
 	return c.since.Load() < than.since.Load()

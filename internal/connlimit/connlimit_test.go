@@ -126,7 +126,7 @@ func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	second := dial()
 	idle := <-accepted
 	go handle(idle)
-	waitFor(t, "the second is not waiting", idle.waiting.Load)
+	waitFor(t, "the second does not wait long enough", func() bool { return idle.idle(time.Now()) })
 	third := dial()
 	other := <-accepted // which is not read: it is being answered
 	if err := ended(second); err != nil {
@@ -147,6 +147,27 @@ func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	<-accepted
 	if err := ended(third); err != nil {
 		t.Errorf("the one that took nothing: %v", err)
+	}
+}
+
+// TestNewcomersMayAsk: who has just connected is not closed for the next one; a client that takes nothing is.
+func TestNewcomersMayAsk(t *testing.T) {
+	_, dial, accepted := serve(t, Options{Total: 2})
+	unread := dial()
+	stuck := <-accepted // which is not read: it is being answered
+	_ = dial()
+	newcomer := <-accepted
+	newcomer.since.Store(time.Now().Add(time.Hour).UnixNano()) // however slow this machine is, it has just come
+	newcomer.waiting.Store(true)
+	_ = dial()
+	waitFor(t, "none gave way", func() bool { return stuck.cut.Load() || newcomer.cut.Load() })
+	if newcomer.cut.Load() {
+		t.Error("the newcomer gave way before it could ask")
+	}
+	_ = stuck.Close() // its server notices
+	<-accepted
+	if err := ended(unread); err != nil {
+		t.Errorf("the one that takes nothing: %v", err)
 	}
 }
 

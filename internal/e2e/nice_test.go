@@ -52,6 +52,14 @@ func TestBooksProcessStandsBack(t *testing.T) {
 				t.Errorf("collector.nice %q: a thread has %s", set, n)
 			}
 		}
+		if os.Getuid() == 0 { // others may not look
+			if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", w.BooksPID())); err != nil || string(slack) != "40000000\n" {
+				t.Errorf("timer slack of the books process: %q, %v", slack, err)
+			}
+			if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", w.PID())); err != nil || string(slack) != "50000\n" {
+				t.Errorf("timer slack of the traffic process: %q, %v", slack, err)
+			}
+		}
 		for _, n := range threadsOf(t, w.PID()) {
 			if n != own {
 				t.Errorf("a thread of the traffic process has niceness %s", n)

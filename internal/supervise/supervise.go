@@ -44,6 +44,9 @@ type Options struct {
 	Config []byte
 	// ServeSpool answers the child on its spool channel until the connection or ctx ends.
 	ServeSpool func(ctx context.Context, conn net.Conn) error
+	// TimerSlack is how much later than asked for the kernel may end the child's waits for time. Waits that end at about the same time
+	// then cost one wake-up together. What comes from other processes is not late. 0: the kernel's 50 µs.
+	TimerSlack time.Duration
 	// OnStart is called with the dialler for connections to a new child, OnExit when that child has gone.
 	OnStart func(pid int, dialer *link.Dialer)
 	OnExit  func(err error)
@@ -193,7 +196,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	out := &output{to: s.opt.Stderr}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, s.opt.StopTimeout
 	cmd.ExtraFiles, cmd.Env = ch.theirs, s.opt.Env
-	if err := cmd.Start(); err != nil {
+	if err := startLate(cmd, s.opt.TimerSlack); err != nil {
 		return fmt.Errorf("start books process: %w", err)
 	}
 	ch.closeTheirs()

@@ -118,10 +118,14 @@ func (t *traffic) build() error {
 		Args: []string{"collect", "--inherited"}, Config: handover, Env: supervise.ChildEnv(os.Environ()),
 		ServeSpool: t.server.ServeConn, OnStart: t.peers.connected, OnExit: func(error) { t.peers.disconnected(nil) }, Stderr: t.logTo, Logger: t.log,
 		Meanwhile: t.meanwhile, Cause: t.diskFull,
-		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile),
+		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile), TimerSlack: booksTimerSlack,
 	})
 	return nil
 }
+
+// booksTimerSlack is how late the books process may be for what it does by the clock. Badger alone looks forty times a second whether
+// there is something to compact; together with other waits that is half as many wake-ups (ADR 86).
+const booksTimerSlack = 40 * time.Millisecond
 
 func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
 	return proxy.Options{

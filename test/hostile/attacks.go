@@ -21,10 +21,10 @@ const (
 )
 
 var attacks = []attack{
-	{"unread", "metrics-probes", "1,000 connections with five GET /metrics each on the probes listener, not read", false, func(ctx context.Context, a *attacker) {
+	{"metrics", "metrics-probes", "1,000 connections with five GET /metrics each on the probes listener, not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Probes, conns: 1000, from: 1, first: get("/metrics", 5)})
 	}},
-	{"unread", "metrics-admin", "the same on the admin listener", false, func(ctx context.Context, a *attacker) {
+	{"metrics", "metrics-admin", "the same on the admin listener", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Admin, conns: 1000, from: 4, first: get("/metrics", 5)})
 	}},
 	{"unread", "events-unread", "64 connections that ask for 10,000 events and do not read them", false, func(ctx context.Context, a *attacker) {

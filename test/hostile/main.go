@@ -1,7 +1,7 @@
 // Command hostile attacks the real binary in a memory cgroup of 256 MiB and with 4,096 descriptors, and measures what a healthy
 // client notices. It needs root (for the cgroup) and Linux.
 //
-//	go run ./test/hostile                                      every group of attacks, five minutes each: about 45 minutes
+//	go run ./test/hostile                                      every group of attacks, five minutes each: about 50 minutes
 //	go run ./test/hostile -attacks 'half stopped' -seconds 60  some of them
 //	go run ./test/hostile -attacks half-body-one               one attack of a group by itself
 //	go run ./test/hostile -short                               seconds each, without the ratio of latencies, for CI

@@ -77,6 +77,8 @@ func TestEvents(t *testing.T) {
 		"path=/users/2":              "[2]",
 		"path=/users/{id}&limit=2":   "[5 4]",
 		"path=/users":                "[]",
+		"path=/users/*":              "[5 4 3 2 1]",
+		"path=/orders/*":             "[]",
 		"method=post":                "[]",
 		"from=-2s":                   "[5 4]",
 		"kind=stream":                "[]",
@@ -134,7 +136,7 @@ func TestBadEventParameters(t *testing.T) {
 	h := eventHandler(eventStore(t, "/"))
 	asc := decode[eventsAnswer](t, get(t, h, "/api/v1/events?order=asc")).NextCursor
 	for _, query := range []string{
-		"order=up", "path=users", "path=us*", "cursor=!", "cursor=AAAA", "cursor=" + asc, "kind=x", "min_duration=fast", "status=6", "status=20x,a", "status=9-1", "limit=0", "sort=p50",
+		"order=up", "path=users", "path=us*", "cursor=!", "cursor=AAAA", "cursor=" + asc, "kind=x", "min_duration=fast", "status=6", "status=20x,a", "status=9-1", "status=9xx", "limit=0", "sort=p50",
 	} {
 		if resp := get(t, h, "/api/v1/events?"+query); resp.StatusCode != http.StatusBadRequest && query != "status=6" {
 			t.Errorf("%s: status %d", query, resp.StatusCode)

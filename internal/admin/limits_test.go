@@ -351,3 +351,17 @@ func TestGuessingTokensKeepsNobodyOut(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongTokensWait: a wrong token is counted at once and answered only after the delay, so that guessing takes ages.
+func TestWrongTokensWait(t *testing.T) {
+	s := newServer(t, "secret")
+	s.tokens.delay = time.Hour
+	for i, address := range []string{listen(t, s.Serve), listen(t, s.ServeProbes)} {
+		guess := dial(t, address, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n")
+		waitFor(t, "the guess is not counted", func() bool { return s.WrongTokens() == uint64(i+1) })
+		_ = guess.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if n, err := guess.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d bytes and %v before the delay is over", n, err)
+		}
+	}
+}

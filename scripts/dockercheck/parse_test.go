@@ -66,3 +66,33 @@ func TestOwnDockerfile(t *testing.T) {
 		t.Errorf("got %+v", img)
 	}
 }
+
+// TestImageSaysWhatItIs: the image names its commit, version and licence in labels, takes them and the architecture as arguments, has the
+// licences of everything in it, and stands on bases of a version, not on whatever is newest.
+func TestImageSaysWhatItIs(t *testing.T) {
+	text, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := parse(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, wants := range [][]string{
+		{"ARG TARGETOS", "ARG TARGETARCH", "GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build", "-X main.commit=${COMMIT}"},
+		{"image.revision=\"${COMMIT}\"", "image.version=\"${VERSION}\"", "image.licenses=\"Apache-2.0\"", "image.source=", "/src/LICENSE /src/NOTICE /src/THIRD_PARTY_LICENSES /licenses/"},
+	} {
+		s, all := stages[i], ""
+		for _, step := range s.steps {
+			all += step.name + " " + step.rest + "\n"
+		}
+		for _, want := range wants {
+			if !strings.Contains(all, want) {
+				t.Errorf("stage %d has no %s:\n%s", i, want, all)
+			}
+		}
+		if _, tag, ok := strings.Cut(s.image, ":"); !ok || tag == "latest" {
+			t.Errorf("stage %d stands on %s, which is another image every month", i, s.image)
+		}
+	}
+}

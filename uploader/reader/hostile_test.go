@@ -165,6 +165,10 @@ func TestStrangersObjects(t *testing.T) {
 	many.zip, many.statsMeta = zipped(t, nil), honest(many.statistics)
 	cases["statistics without end"] = many
 	common := newLibrary(t)
+	reasons := map[string]string{ // each of these bounds is what ends the reading, not another one that comes later
+		"one line of 4 GiB": "is longer than", "4 GiB, announced as 10": "goes on after the 10 bytes", "statistics without end": "rows of statistics",
+		"status 70000": "status 70000", "a long path": "url_path of 100000 bytes",
+	}
 	for name, s := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -184,6 +188,9 @@ func TestStrangersObjects(t *testing.T) {
 				for _, p := range problems {
 					if p.Key != strangeKey && p.Key != uploader.StatsKey(strangeKey) || len(p.What) == 0 || len(p.What) > 500 {
 						t.Errorf("%s: %.1000s", what, p)
+					}
+					if what != "copy" && !strings.Contains(p.What, reasons[name]) {
+						t.Errorf("%s: %.1000s, want the reason %q", what, p, reasons[name])
 					}
 				}
 			}

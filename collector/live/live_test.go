@@ -65,6 +65,29 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
+// TestFastResponsesAreToldApart: a service on the same machine answers in less than a millisecond, so each of these has a bucket of its own.
+func TestFastResponsesAreToldApart(t *testing.T) {
+	w := newWorld(10)
+	for _, micros := range []time.Duration{80, 200, 400, 900, 2000, 4000} {
+		w.add("GET", "/a", 200, micros*time.Microsecond)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(w.Feed)
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || len(families[0].GetMetric()) != 1 {
+		t.Fatal(families, err)
+	}
+	below := map[float64]uint64{}
+	for _, b := range families[0].GetMetric()[0].GetHistogram().GetBucket() {
+		below[b.GetUpperBound()] = b.GetCumulativeCount()
+	}
+	for i, bound := range []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005} {
+		if n, found := below[bound]; !found || n != uint64(i+1) { //nolint:gosec // small
+			t.Errorf("%d responses within %g s, want %d: %v", n, bound, i+1, below)
+		}
+	}
+}
+
 func TestHistogramsByRouteMethodAndStatus(t *testing.T) {
 	w := newWorld(10)
 	w.add("GET", "/a", 200, 3*time.Millisecond)

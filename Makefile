@@ -40,13 +40,13 @@ test: ## All tests with the race detector, against a real S3 server that they bu
 
 e2e: ## REQUESTS_E2E requests through nginx, wayside and S3, each looked for in the archive; E2E=flags
 	@scripts/need.sh nginx:nginx-light
-	$(GO) run ./e2e -requests $(REQUESTS_E2E) $(E2E)
+	$(GO) run ./test/pipeline -requests $(REQUESTS_E2E) $(E2E)
 
 faults: ## Break it on purpose: FAULTS='kill power-*' CYCLES=n SEED=s JOBS=n, resumable; without FAULTS the short form
-	$(GO) run ./faults -faults '$(FAULTS)' -cycles $(CYCLES) -seed $(SEED) -jobs $(JOBS)
+	$(GO) run ./test/faults -faults '$(FAULTS)' -cycles $(CYCLES) -seed $(SEED) -jobs $(JOBS)
 
 faults-table: ## The table of what was tried, from docs/evidence/faults.md into docs/GUARANTEES.md
-	$(GO) run ./faults -table -update docs/GUARANTEES.md
+	$(GO) run ./test/faults -table -update docs/GUARANTEES.md
 
 model: ## MODEL_STEPS random operations on spool and store, compared with maps after each
 	scripts/model.sh $(MODEL_STEPS)
@@ -59,7 +59,7 @@ hostile-short: ## The same, seconds each, without the ratio of latencies
 
 http: ## Long proofs of the traffic path; HTTP=mixed, memory, slow, reload, stop, sse (minutes each)
 	@scripts/need.sh slowhttptest:slowhttptest
-	for subject in $(HTTP); do $(GO) run ./e2e/http $$subject || exit 1; done
+	for subject in $(HTTP); do $(GO) run ./test/http $$subject || exit 1; done
 
 lint: $(GOLANGCI) ## go vet, gofumpt and golangci-lint
 	$(GO) vet ./...
@@ -81,18 +81,18 @@ fuzz: ## Every fuzz target for FUZZTIME
 
 bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
 	@scripts/need.sh nginx:nginx-light wrk:wrk
-	$(GO) run ./bench $(BENCH)
+	$(GO) run ./test/bench $(BENCH)
 
 bench-sync: ## spool.sync: request beside interval: rate and latency, on this folder's disk
-	$(GO) run ./bench/sync
+	$(GO) run ./test/bench/sync
 
 archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a week, 10 million events, DuckDB and ClickHouse (npm)
 	@scripts/need.sh nginx:nginx-light node:nodejs
-	for proof in kill outage shutdown week volume; do $(GO) run ./e2e/archive $$proof || exit 1; done
-	cd e2e/duckdb && npm ci --no-audit --no-fund
-	$(GO) run ./e2e/archive duckdb
-	cd e2e/clickhouse && npm ci --no-audit --no-fund
-	$(GO) run ./e2e/archive clickhouse
+	for proof in kill outage shutdown week volume; do $(GO) run ./test/archive $$proof || exit 1; done
+	cd test/archive/duckdb && npm ci --no-audit --no-fund
+	$(GO) run ./test/archive duckdb
+	cd test/archive/clickhouse && npm ci --no-audit --no-fund
+	$(GO) run ./test/archive clickhouse
 
 bench-micro: ## Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)
@@ -107,4 +107,4 @@ docker-check: ## Build and run the Dockerfile's image without a container engine
 	@scripts/check-dockerfile.sh
 
 clean: ## Remove what was built
-	rm -rf bin dist bench/out
+	rm -rf bin dist test/bench/out

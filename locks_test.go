@@ -11,7 +11,7 @@ import (
 // TestNodeLockFiles: each lock file has every package that another one in it names, the optional ones of other machines included: npm ci
 // refuses it otherwise. And no package comes from anywhere but the public registry.
 func TestNodeLockFiles(t *testing.T) {
-	names, err := filepath.Glob("e2e/*/package-lock.json")
+	names, err := filepath.Glob("test/archive/*/package-lock.json")
 	if err != nil || len(names) < 2 {
 		t.Fatal(names, err)
 	}

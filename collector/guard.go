@@ -45,7 +45,7 @@ type usage struct {
 // walkShare bounds the cost of measuring: the pause after a walk is at least this many times its duration.
 const walkShare = 50
 
-// Rooms that are left below data.bytes_max, from the simulated week (go run ./e2e/archive week).
+// Rooms that are left below data.bytes_max, from the simulated week (go run ./test/archive week).
 const (
 	// For the store: two memtables, because what is applied until the next look, checkpoints and deletions fill one, and
 	// giving space back fills another up; and the merging of tables, which writes the new ones before the old ones go, a part

@@ -12,7 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/wayside-proxy/wayside/internal/httpcorpus"
+	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
 // fuzzedConn is a client connection that has data to read, and an exchange on it.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
-	"github.com/wayside-proxy/wayside/internal/httpcorpus"
+	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
 // These targets feed whole connections, requests or responses with their bodies, to the proxy as it runs, and ask net/http what

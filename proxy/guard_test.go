@@ -13,7 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/wayside-proxy/wayside/internal/httpcorpus"
+	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
 // A hostile request gets one answer, one record, and the connection is closed; no whole request reaches the origin.

@@ -3,7 +3,7 @@
 # to fail.
 #
 #   scripts/break.sh FILE SED-EXPRESSION COMMAND...
-#   scripts/break.sh uploader/object.go 's/gzipLevel = 2/gzipLevel = 9/' go run ./bench -max-ratio 1.25
+#   scripts/break.sh uploader/object.go 's/gzipLevel = 2/gzipLevel = 9/' go run ./test/bench -max-ratio 1.25
 #
 # Exits 0 when the command failed, and appends what was broken and what was seen to docs/evidence/breaks.md; exits 1 when
 # the command passed in spite of the break. EVIDENCE= (empty) appends nothing.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/filetest"
+	"github.com/wayside-proxy/wayside/test/filetest"
 )
 
 // What was acknowledged is in no file after a scrub, what was not stays and is delivered, and recording goes on meanwhile.

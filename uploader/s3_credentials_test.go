@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/s3test"
+	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
 // cloud hands out the credentials of a real server as STS, a container's endpoint and an instance's metadata service do.

@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/wayside-proxy/wayside/internal/s3test"
+	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
 func TestMain(m *testing.M) {

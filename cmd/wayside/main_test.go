@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command line as a shell sees it: output and exit codes. What needs a running wayside is in
-// internal/e2e.
+// test/e2e.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",

@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/wayside-proxy/wayside/internal/s3test"
+	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
 // forwarder is an HTTP proxy that sends everything to one S3 server, over TLS what comes by CONNECT.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/event"
-	"github.com/wayside-proxy/wayside/internal/s3test"
+	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/spool"
 )
 

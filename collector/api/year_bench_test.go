@@ -10,11 +10,11 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// BenchmarkYear asks a store that bench/year has made, in the directory WAYSIDE_YEAR.
+// BenchmarkYear asks a store that test/bench/year has made, in the directory WAYSIDE_YEAR.
 func BenchmarkYear(b *testing.B) {
 	dir := os.Getenv("WAYSIDE_YEAR")
 	if dir == "" {
-		b.Skip("WAYSIDE_YEAR names no store: go run ./bench/year -dir DIR makes one")
+		b.Skip("WAYSIDE_YEAR names no store: go run ./test/bench/year -dir DIR makes one")
 	}
 	s, err := store.Open(store.Options{Dir: dir + "/store", QuarantineDir: dir + "/quarantine", ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -3,7 +3,7 @@ package paths
 import (
 	"testing"
 
-	"github.com/wayside-proxy/wayside/internal/pathbench"
+	"github.com/wayside-proxy/wayside/test/pathbench"
 )
 
 // BenchmarkLearnt labels the traffic of a large API once it is known; one op is one request.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wayside-proxy/wayside/internal/pathbench"
+	"github.com/wayside-proxy/wayside/test/pathbench"
 )
 
 const testHost = "api.example.com"
@@ -21,7 +21,7 @@ func labelOf(l *Labeler, r pathbench.Request) string {
 	return label
 }
 
-// The benchmark's figures, on less traffic: bench/paths measures them in full.
+// The benchmark's figures, on less traffic: test/bench/paths measures them in full.
 func TestTemplatesOfKnownAPIs(t *testing.T) {
 	for _, api := range pathbench.Names {
 		ops, err := pathbench.Load(api)

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
-	"github.com/wayside-proxy/wayside/internal/filetest"
+	"github.com/wayside-proxy/wayside/test/filetest"
 )
 
 const secret = "s3cr3tT0k3nZq7canary"

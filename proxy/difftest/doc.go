@@ -5,7 +5,7 @@
 // in which another proxy differs is numbered and explained in docs/HTTP.md, and the test fails when one is not, or when an
 // explanation no longer explains anything.
 //
-// The smuggling test sends the corpus of internal/httpcorpus through wayside to nginx, haproxy, Go's net/http and node, and
+// The smuggling test sends the corpus of test/httpcorpus through wayside to nginx, haproxy, Go's net/http and node, and
 // compares the requests that each of them believes it has received.
 //
 // Programs that are not installed are reported and their part is skipped; scripts/test.sh installs them.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/httpcorpus"
+	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
 // mutants is how many requests TestMutations makes.

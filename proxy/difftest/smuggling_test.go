@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/httpcorpus"
+	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
 // request is one that an origin believes it has received, whole.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/e2e"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 const (

@@ -29,7 +29,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/e2e"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 type options struct {

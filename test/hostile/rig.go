@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/e2e"
-	"github.com/wayside-proxy/wayside/internal/s3test"
+	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 

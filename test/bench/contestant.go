@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+const settleTimeout = 20 * time.Second // for wayside's books after a load
+
+// contestant is one proxy in front of the origin.
+type contestant struct {
+	name    string
+	process *process
+	address string // host:port to load
+	admin   string // wayside only: URL of the admin listener
+}
+
+var defaultContestants = []string{"wayside", "nginx", "nginx-json", "forwarder"}
+
+// contestantNames are all that there are, in the order of the table.
+func contestantNames() []string {
+	return append(defaultContestants[:4:4], "nginx-json-buffered", "before")
+}
+
+// field is everything that runs during the benchmark. It owns the processes and the temporary directory's content.
+type field struct {
+	options
+	dir         string
+	origin      *process
+	originAddr  string
+	contestants []*contestant
+}
+
+// start builds and starts the origin and the contestants. After an error, stop still ends what was started.
+func (f *field) start(ctx context.Context) error {
+	for _, tool := range []string{"nginx", "wrk", "go"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w; on Debian: apt-get install nginx-light wrk", err)
+		}
+	}
+	var err error
+	if f.originAddr, err = freeAddress(); err != nil {
+		return err
+	}
+	if f.origin, err = startNginx("origin", f.dir, fmt.Sprintf(nginxOrigin, f.originAddr, originBody)); err != nil {
+		return err
+	}
+	if err := f.origin.awaitReady(ctx, func(ctx context.Context) error { return answers(ctx, f.originAddr) }); err != nil {
+		return err
+	}
+	for _, name := range f.only {
+		c := &contestant{name: name}
+		if err := f.startContestant(ctx, c); err != nil {
+			return err
+		}
+		f.contestants = append(f.contestants, c)
+		if err := c.process.awaitReady(ctx, c.ready(f.dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *field) startContestant(ctx context.Context, c *contestant) (err error) {
+	if c.address, err = freeAddress(); err != nil {
+		return err
+	}
+	log := filepath.Join(f.dir, c.name+".access.log")
+	switch c.name {
+	case "wayside":
+		return f.startWayside(ctx, c, f.wayside)
+	case "before":
+		if f.before == "" {
+			return errors.New("-only before: name the earlier binary with -before")
+		}
+		return f.startWayside(ctx, c, f.before)
+	case "forwarder":
+		binary, err := f.build(ctx, "forwarder", "github.com/wayside-proxy/wayside/test/bench/forwarder")
+		if err != nil {
+			return err
+		}
+		c.process, err = startProcess(c.name, f.dir, nil, binary, "-listen", c.address, "-upstream", f.originAddr)
+		return err
+	case "nginx":
+		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, "  access_log off;\n", f.originAddr, c.address))
+	case "nginx-json":
+		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, fmt.Sprintf(nginxJSON, log, ""), f.originAddr, c.address))
+	case "nginx-json-buffered":
+		buffered := fmt.Sprintf(nginxJSON, log, " buffer=64k flush=1s")
+		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, buffered, f.originAddr, c.address))
+	default:
+		return fmt.Errorf("no contestant %q", c.name)
+	}
+	return err
+}
+
+// startWayside runs it as shipped, everything on, and lets it archive what it applied within seconds, so that the cost of
+// archiving is in its figures and does not fall into someone else's turn.
+func (f *field) startWayside(ctx context.Context, c *contestant, binary string) error {
+	if binary == "" {
+		var err error
+		if binary, err = f.build(ctx, "wayside", "github.com/wayside-proxy/wayside/cmd/wayside"); err != nil {
+			return err
+		}
+	}
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	data := c.dataDir(f.dir)
+	env := []string{"WAYSIDE_ARCHIVE_AFTER=1s", "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s"}
+	if f.profile != "" {
+		env = append(env, "WAYSIDE_ADMIN_PPROF=true")
+	}
+	c.process, err = startProcess(c.name, f.dir, env, binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"--upstream", "http://"+f.originAddr, "--data", data, "--archive", "file://"+filepath.Join(data, "archive"))
+	return err
+}
+
+func (f *field) build(ctx context.Context, name, pkg string) (string, error) {
+	binary := filepath.Join(f.dir, "bin-"+name)
+	output, err := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, output)
+	}
+	return binary, nil
+}
+
+// dataDir is where a wayside keeps its data.
+func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
+
+// ready asks whether the contestant answers with the origin's body. wayside's addresses are in its run.json.
+func (c *contestant) ready(dir string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if c.name == "wayside" || c.name == "before" {
+			info, err := datadir.ReadInfo(c.dataDir(dir))
+			if err != nil {
+				return err
+			}
+			c.address, c.admin = info.Listen, info.Admin
+		}
+		return answers(ctx, c.address)
+	}
+}
+
+// settle waits until wayside has drained and archived what it recorded, and reports whether it did in time.
+func (c *contestant) settle(ctx context.Context) (bool, error) {
+	if c.admin == "" {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for {
+		var books struct {
+			Settled           bool
+			Applied, Archived uint64
+		}
+		text, err := get(ctx, strings.TrimSuffix(c.admin, "/")+"/api/v1/accounting")
+		if err == nil {
+			err = json.Unmarshal(text, &books)
+		}
+		if err == nil && books.Settled && books.Archived >= books.Applied {
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return false, ctx.Err()
+			}
+			return false, nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the contestants, then the origin.
+func (f *field) stop() error {
+	var errs []error
+	for _, c := range f.contestants {
+		errs = append(errs, c.process.stop())
+	}
+	if f.origin != nil {
+		errs = append(errs, f.origin.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// originRequests is the number of requests that the origin has answered, this one included.
+func (f *field) originRequests(ctx context.Context) (uint64, error) {
+	text, err := get(ctx, "http://"+f.originAddr+"/bench-status")
+	if err != nil {
+		return 0, err
+	}
+	return parseStubStatus(string(text))
+}
+
+// parseStubStatus reads the third number of the line below "server accepts handled requests".
+func parseStubStatus(text string) (uint64, error) {
+	lines := strings.Split(text, "\n")
+	if len(lines) < 3 {
+		return 0, fmt.Errorf("unexpected status page %q", text)
+	}
+	numbers := strings.Fields(lines[2])
+	if len(numbers) != 3 {
+		return 0, fmt.Errorf("unexpected status page %q", text)
+	}
+	return strconv.ParseUint(numbers[2], 10, 64)
+}
+
+// answers asks for one page, which has to be the origin's.
+func answers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	body, err := get(ctx, "http://"+address+"/ready")
+	if err == nil && string(body) != originBody {
+		return fmt.Errorf("%s answers something else than the origin", address)
+	}
+	return err
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Close = true // no idle connection of ours in anybody's figures
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: status %d: %.200s", url, response.StatusCode, body)
+	}
+	return body, err
+}
+
+// freeAddress finds a port that nobody uses at the moment.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	address := listener.Addr().String()
+	return address, listener.Close()
+}

@@ -1,0 +1,397 @@
+package everykey
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/test/e2e"
+)
+
+// atOnce is how many cases run at a time: each waits for disk and books process more than it computes.
+const atOnce = 6
+
+// hang only keeps the test from hanging: what is waited for takes a fraction of a second on an idle machine.
+const hang = time.Minute
+
+// base is what every case begins with; the books are quick, so that the cases are.
+var base = map[string]string{
+	"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "upstream": "$ORIGIN", "data.dir": "$DIR/data",
+	"collector.drain_interval": "20ms", "spool.commit_interval": "10ms", "data.free_min": "1MiB",
+}
+
+var (
+	buildOnce sync.Once
+	binary    string
+	buildErr  error
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary != "" {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
+// built builds wayside, without the race detector: hundreds of processes are started.
+func built(t *testing.T) string {
+	t.Helper()
+	buildOnce.Do(func() {
+		var dir string
+		if dir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr == nil { //nolint:usetesting // outlives the test
+			binary, buildErr = e2e.Build(context.Background(), dir)
+		}
+	})
+	if buildErr != nil {
+		t.Fatal(buildErr)
+	}
+	return binary
+}
+
+func hostname(t *testing.T) string {
+	t.Helper()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func origin(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// trial is one configuration in a folder of its own.
+type trial struct {
+	t              *testing.T
+	name           string
+	dir, file      string
+	key, value     string // under test; empty for several
+	origin         string
+	settings       map[string]string // as written
+	mustBe         outcome
+	stdout, stderr bytes.Buffer
+	log            safeLog // in place of stderr where it is read while it is written
+}
+
+type outcome int
+
+const (
+	either outcome = iota
+	accepted
+	refused
+)
+
+func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "wayside-edge-") //nolint:usetesting // removed as soon as the case is over: there are hundreds
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &trial{t: t, name: name, dir: dir, file: filepath.Join(dir, "edge.yaml"), origin: origin, settings: map[string]string{}}
+	for key, value := range base {
+		c.settings[key] = value
+	}
+	for _, s := range settings {
+		key, value, _ := strings.Cut(s, ": ")
+		c.settings[key] = value
+	}
+	for key, value := range c.settings {
+		c.settings[key] = place(t, dir, origin, value)
+	}
+	for name, content := range map[string]string{"key": "AKIAEXAMPLE\n", "token": "a-token-of-a-test\n", "ca.pem": certificate(t)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.write()
+	return c
+}
+
+// write writes the configuration file: sections that share a name are one, values stand as they are.
+func (c *trial) write() {
+	c.t.Helper()
+	type section map[string]any
+	root := section{}
+	for path, value := range c.settings {
+		parts := strings.Split(path, ".")
+		at := root
+		for _, name := range parts[:len(parts)-1] {
+			if at[name] == nil {
+				at[name] = section{}
+			}
+			at = at[name].(section)
+		}
+		at[parts[len(parts)-1]] = value
+	}
+	var out strings.Builder
+	var render func(s section, indent string)
+	render = func(s section, indent string) {
+		names := make([]string, 0, len(s))
+		for name := range s {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			if below, ok := s[name].(section); ok {
+				fmt.Fprintf(&out, "%s%s:\n", indent, name)
+				render(below, indent+"  ")
+				continue
+			}
+			fmt.Fprintf(&out, "%s%s: %s\n", indent, name, s[name])
+		}
+	}
+	render(root, "")
+	if err := os.WriteFile(c.file, []byte(out.String()), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *trial) errorf(format string, args ...any) {
+	c.t.Errorf("%s: %s", c.name, fmt.Sprintf(format, args...))
+}
+
+// command runs a command of the binary to its end.
+func (c *trial) command(env []string, args ...string) (code int, said string) {
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary under test
+	cmd.Dir, cmd.Env = c.dir, append(environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		return -1, err.Error()
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// environ is the test's own without what would configure wayside.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "WAYSIDE_") })
+}
+
+// run is the whole case: the real process either ends with 78 and a place, or serves and keeps books.
+func (c *trial) run() {
+	defer c.remove()
+	cmd := exec.Command(binary, "run", "--config", c.file) //nolint:gosec // the binary under test
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, environ(), &c.stdout, &c.stderr
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		c.errorf("%v", err)
+		return
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	info, running := c.started(cmd.Process.Pid, ended)
+	if !running {
+		c.refused(cmd.ProcessState.ExitCode(), c.stderr.String())
+		return
+	}
+	if c.mustBe == refused {
+		c.errorf("is accepted")
+	}
+	c.serves(info)
+	if code, said := c.command(nil, "config", "check", c.file); code != 0 {
+		c.errorf("config check refuses what run accepts: %d, %s", code, said)
+	}
+	books := children(cmd.Process.Pid)
+	_ = cmd.Process.Kill()
+	for _, pid := range books {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	<-ended
+	if strings.Contains(c.stderr.String(), "goroutine ") {
+		c.errorf("a stack trace:\n%s", &c.stderr)
+	}
+}
+
+func (c *trial) remove() {
+	for range 100 { // a process that was killed may still be ending
+		if os.RemoveAll(c.dir) == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// started waits until the process has written run.json, or has ended.
+func (c *trial) started(pid int, ended <-chan struct{}) (datadir.Info, bool) {
+	limit := time.After(hang)
+	dir := unquote(c.settings["data.dir"])
+	for {
+		if info, err := datadir.ReadInfo(dir); err == nil && info.PID == pid {
+			return info, true
+		}
+		select {
+		case <-ended:
+			return datadir.Info{}, false
+		case <-limit:
+			c.errorf("neither serves nor ends:\n%s", &c.stderr)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			<-ended
+			return datadir.Info{}, false
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func unquote(value string) string { return strings.Trim(value, "'\"") }
+
+var hasPlace = regexp.MustCompile(`edge\.yaml:[1-9][0-9]*:[1-9][0-9]*: `)
+
+// refused checks how run ended, and that `config check` and the other places for a value say the same.
+func (c *trial) refused(code int, said string) {
+	if code != 78 || !hasPlace.MatchString(said) || strings.Contains(said, "goroutine ") {
+		c.errorf("ended with %d and without a place:\n%s", code, said)
+		return
+	}
+	if c.mustBe == accepted {
+		c.errorf("is refused: %s", said)
+	}
+	if code, said := c.command(nil, "config", "check", c.file); code != 78 && !c.onlyRun() || code == 78 && !hasPlace.MatchString(said) {
+		c.errorf("run refuses it, and config check ends with %d: %s", code, said)
+	}
+	if strings.HasPrefix(c.key, "archive.") { // a command that opens the books by itself
+		if code, said := c.command(nil, "job", "archive", "--config", c.file); code != 78 || strings.Contains(said, "goroutine ") {
+			c.errorf("job archive ends with %d: %s", code, said)
+		}
+	}
+	value := unquote(c.value)
+	if c.key == "" || value == "" || strings.ContainsAny(c.value, "[{\\\n") {
+		return // several keys, or nothing that a variable can hold
+	}
+	delete(c.settings, c.key)
+	c.write()
+	for _, k := range configs.Keys() {
+		if k.Path != c.key || k.Type == "list" { // what is no list in the file is one of a single element there
+			continue
+		}
+		if code, said := c.command([]string{k.Env + "=" + value}, "run", "--config", c.file); code != 78 || !strings.Contains(said, "environment "+k.Env+": ") {
+			c.errorf("by %s it ends with %d: %s", k.Env, code, said)
+		}
+		if k.Flag == "" || k.Type == "true or false" {
+			continue
+		}
+		if code, said := c.command(nil, "run", "--config", c.file, k.Flag+"="+value); code != 78 || !strings.Contains(said, "flag "+k.Flag+": ") {
+			c.errorf("by %s it ends with %d: %s", k.Flag, code, said)
+		}
+	}
+}
+
+// onlyRun says whether a value is wrong for run alone: an upstream that is still to be named by a flag.
+func (c *trial) onlyRun() bool {
+	return c.key == "upstream" && unquote(c.value) == ""
+}
+
+// serves makes a request and waits until its response is in the books, kept by a process that lives.
+func (c *trial) serves(info datadir.Info) {
+	if c.settings["collector.enabled"] == "false" {
+		beside := exec.Command(binary, "collect", "--config", c.file) //nolint:gosec // the binary under test
+		beside.Dir, beside.Env = c.dir, environ()
+		if err := beside.Start(); err != nil {
+			c.errorf("%v", err)
+			return
+		}
+		defer func() { _ = beside.Process.Kill(); _ = beside.Wait() }()
+	}
+	listen := strings.NewReplacer("[::]:", "127.0.0.1:", "0.0.0.0:", "127.0.0.1:").Replace(info.Listen)
+	client := &http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + listen + "/x")
+	if err != nil {
+		c.errorf("no response: %v\n%s", err, &c.stderr)
+		return
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	var last string
+	for end := time.Now().Add(hang); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		a, err := c.account(client, info.Admin)
+		if err == nil && a.Applied >= 1 {
+			if err := a.Check(); err != nil {
+				c.errorf("%v", err)
+			}
+			return
+		}
+		last = fmt.Sprintf("%+v, %v", a, err)
+	}
+	c.errorf("serves, and keeps no books: %s\n%s", last, &c.stderr)
+}
+
+func (c *trial) account(client *http.Client, admin string) (a e2e.Accounting, err error) {
+	req, err := http.NewRequest(http.MethodGet, admin+"/api/v1/accounting", nil)
+	if err != nil {
+		return a, err
+	}
+	token := unquote(c.settings["admin.token"])
+	if c.settings["admin.token_file"] != "" {
+		token = "a-token-of-a-test"
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return a, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("accounting answers %s", resp.Status)
+	}
+	return a, json.NewDecoder(resp.Body).Decode(&a)
+}
+
+// children are the processes that pid has started.
+func children(pid int) (list []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, name := range tasks {
+		text, _ := os.ReadFile(name) //nolint:gosec // of /proc
+		for _, field := range strings.Fields(string(text)) {
+			var child int
+			if _, err := fmt.Sscan(field, &child); err == nil {
+				list = append(list, child)
+			}
+		}
+	}
+	return list
+}
+
+// certificate is a self-signed one, in PEM.
+func certificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}

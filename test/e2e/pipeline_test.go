@@ -1,0 +1,225 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/test/s3test"
+)
+
+var (
+	buildOnce sync.Once
+	binaryDir string
+	binary    string
+	buildErr  error
+)
+
+// testBinary builds wayside once for all tests, with the race detector when the tests have it.
+func testBinary(t *testing.T) string {
+	t.Helper()
+	buildOnce.Do(func() {
+		//nolint:usetesting // outlives the test that happens to be first
+		if binaryDir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr != nil {
+			return
+		}
+		var args []string
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		binary, buildErr = Build(context.Background(), binaryDir, args...)
+	})
+	if buildErr != nil {
+		t.Fatal(buildErr)
+	}
+	return binary
+}
+
+func TestMain(m *testing.M) {
+	// These tests wait for processes more than they work: more of them at once than the machine has cores.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	flag.Parse()
+	code := m.Run()
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir)
+	}
+	os.Exit(code)
+}
+
+// safeBuffer collects a process's log.
+type safeBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func startStack(t *testing.T, env ...string) (*Stack, *safeBuffer) {
+	t.Helper()
+	if _, err := NginxPath(); err != nil {
+		t.Skipf("SKIPPED, no origin to test against: %v", err)
+	}
+	if _, err := s3test.Binary(); err != nil {
+		t.Skipf("SKIPPED, no S3 server to test against: %v", err)
+	}
+	dir, err := os.MkdirTemp("", "wayside-e2e-") //nolint:usetesting // nginx's workers, of another user, must get in
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as said
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	log := &safeBuffer{}
+	s, err := StartStack(t.Context(), StackOptions{Dir: dir, Binary: testBinary(t), Env: env, Log: log})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	t.Cleanup(func() {
+		s.Close()
+		if t.Failed() {
+			t.Logf("wayside's log:\n%s", log)
+		}
+		if bytes.Contains([]byte(log.String()), []byte("DATA RACE")) {
+			t.Errorf("the race detector found something:\n%s", log)
+		}
+	})
+	return s, log
+}
+
+func check(t *testing.T, s Scenario, stack *Stack) *Outcome {
+	t.Helper()
+	out, err := s.Run(t.Context(), stack.Wayside, stack.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(out); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s; settled in %v, archived in %v, %d objects, accounting %+v", out.Load, out.Settled, out.Archived, out.Books.Objects, out.Accounting)
+	return out
+}
+
+// TestPipeline: every request is one line in the bucket, and local events go only after that.
+func TestPipeline(t *testing.T) {
+	t.Parallel()
+	stack, _ := startStack(t, "WAYSIDE_RETENTION_EVENTS=1s")
+	s := Scenario{Requests: 20_000, Connections: 16}
+	out := check(t, s, stack)
+	if out.Books.Lines != s.Requests || uint64(len(out.Books.IDs)) != s.Requests || out.Load.FailedTotal() != 0 {
+		t.Fatalf("%d lines, %d event ids for %d requests, %d failed", out.Books.Lines, len(out.Books.IDs), s.Requests, out.Load.FailedTotal())
+	}
+	if out.Accounting.Deleted != 0 {
+		t.Fatalf("%d events deleted before retention ran", out.Accounting.Deleted)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if _, err := stack.Wayside.Ask(t.Context(), http.MethodPost, "/-/job/clean"); err != nil {
+			t.Logf("clean: %v", err) // events newer than the checkpoint wait for the next one
+		}
+		a, err := stack.Wayside.Accounting(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if a.Deleted == s.Requests {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("retention has deleted %d of %d archived events", a.Deleted, a.Archived)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	after, err := ReadBooks(t.Context(), stack.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Lines != s.Requests {
+		t.Errorf("%d lines in the bucket after local deletion", after.Lines)
+	}
+}
+
+// TestNothingIsDeletedThatIsNotInTheBucket: an object vanishes between archiving and retention; its events must stay.
+func TestNothingIsDeletedThatIsNotInTheBucket(t *testing.T) {
+	t.Parallel()
+	stack, log := startStack(t, "WAYSIDE_RETENTION_EVENTS=1s")
+	s := Scenario{Requests: 2_000, Connections: 8}
+	check(t, s, stack)
+	objects, err := filepath.Glob(stack.S3.ObjectPath("books/v1/dt=*/hour=*/*.ndjson.gz"))
+	if err != nil || len(objects) == 0 {
+		t.Fatalf("objects in the bucket: %v, %v", objects, err)
+	}
+	for _, object := range objects {
+		if err := os.Remove(object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(6 * time.Second) // past the retention and a checkpoint
+	_, _ = stack.Wayside.Ask(t.Context(), http.MethodPost, "/-/job/clean")
+	a, err := stack.Wayside.Accounting(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Deleted != 0 {
+		t.Errorf("%d events deleted whose objects are gone\n%s", a.Deleted, log)
+	}
+}
+
+// TestKills: the books process and the traffic process are killed under load; nothing is lost, nothing doubled.
+func TestKills(t *testing.T) {
+	t.Parallel()
+	stack, _ := startStack(t)
+	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 3, KillRun: 2, Seed: 1}, stack)
+}
+
+// TestKillingTheBooksFailsNoRequest: with no kill of the traffic process, Check allows no failed request at all.
+func TestKillingTheBooksFailsNoRequest(t *testing.T) {
+	t.Parallel()
+	stack, _ := startStack(t)
+	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 4, Seed: 2}, stack)
+}
+
+// TestTermArchivesEverything: SIGTERM right after the traffic; the bucket has all of it when the process has ended.
+func TestTermArchivesEverything(t *testing.T) {
+	t.Parallel()
+	stack, log := startStack(t)
+	out := check(t, Scenario{Requests: 1_000, Connections: 8}, stack)
+	for i := range 5_000 {
+		resp, err := http.Get(fmt.Sprintf("http://%s/n/%d", stack.Wayside.Listen, 1_000+i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	if err := stack.Wayside.Stop(40 * time.Second); err != nil {
+		t.Fatalf("exit: %v\n%s", err, log)
+	}
+	books, err := ReadBooks(t.Context(), stack.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := out.Books.Lines + 5_000; books.Lines != want || books.Nonces.Count() != want {
+		t.Errorf("%d lines and %d nonces in the bucket, want %d", books.Lines, books.Nonces.Count(), want)
+	}
+}

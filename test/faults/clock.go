@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// clockJumps are made one after the other; the clock is back where it was at the end.
+var clockJumps = []time.Duration{
+	time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 365 * 24 * time.Hour, -365 * 24 * time.Hour, -time.Hour, time.Hour,
+}
+
+// clockChanges are moments at which daylight saving time begins or ends in the time zone of these trials.
+var clockChanges = []time.Time{
+	time.Date(2027, time.March, 28, 1, 0, 0, 0, time.UTC), time.Date(2027, time.October, 31, 1, 0, 0, 0, time.UTC),
+}
+
+// runClock moves the clock of both processes under traffic, with archiving, retention and the archive's expiry at work. Every other
+// trial begins seconds before a daylight saving change, and lives through it.
+func runClock(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
+		t, err := l.newTrial()
+		if err != nil {
+			return Outcome{}, err
+		}
+		t.w.Binary = l.faults
+		offset := filepath.Join(t.dir, "offset")
+		t.w.Env = append(append([]string{"TZ=Europe/Berlin"}, busyEnv...), "WAYSIDE_FAULT_CLOCK="+offset, "WAYSIDE_ARCHIVE_EXPIRE=720h")
+		o, err := t.clock(ctx, random, offset, n)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) clock(ctx context.Context, random *rand.Rand, offset string, n int) (Outcome, error) {
+	at := time.Duration(0)
+	if n%2 == 1 {
+		at = time.Until(clockChanges[n/2%len(clockChanges)]) - 2*time.Second
+		if err := os.WriteFile(offset, []byte(at.String()), 0o600); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 4000)
+	if n%2 == 1 {
+		sleep(ctx, 3*time.Second)
+	}
+	for i := range clockJumps {
+		at += clockJumps[(i+2*(n%4))%len(clockJumps)]
+		if err := os.WriteFile(offset, []byte(at.String()), 0o600); err != nil {
+			return Outcome{}, err
+		}
+		sleep(ctx, 400*time.Millisecond+time.Duration(random.IntN(600))*time.Millisecond)
+	}
+	o, err := t.audit(ctx)
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so that it neither works nor goes away, and lets it catch up.
+func runStop(ctx context.Context, l *Lab, p *Piece) error {
+	return stopFault(ctx, l, p, 10*time.Second, 8000)
+}
+
+// runStopMinutes stops it for two to three minutes.
+func runStopMinutes(ctx context.Context, l *Lab, p *Piece) error {
+	return stopFault(ctx, l, p, 2*time.Minute, 3000)
+}
+
+// stopFault stops the books process for at least so long, and at most longer by as much or a minute, at so many requests a second.
+func stopFault(ctx context.Context, l *Lab, p *Piece, least time.Duration, rate float64) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		t, err := l.newTrial(busyEnv...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.stopBooks(ctx, least+time.Duration(random.Int64N(int64(min(least, time.Minute)))), rate)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) stopBooks(ctx context.Context, stopped time.Duration, rate float64) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, rate)
+	t.awaitTraffic(ctx, 2000, 5*time.Second)
+	books := t.w.BooksPID()
+	pause(books)
+	sleep(ctx, stopped)
+	if !alive(books) || t.w.BooksPID() != books {
+		return Outcome{}, errors.New("the books process went away while it was stopped")
+	}
+	resume(books)
+	began := time.Now()
+	t.awaitTraffic(ctx, 2000, 5*time.Second)
+	o, err := t.audit(ctx)
+	o.Recovery = time.Since(began)
+	o.Note = fmt.Sprintf("stopped for %v", stopped.Round(time.Second))
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// runTwo starts a second run on a data directory in use: it must leave with 75, and change nothing.
+func runTwo(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		t, err := l.newTrial(busyEnv...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.two(ctx, random)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) two(ctx context.Context, random *rand.Rand) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 4000)
+	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond)
+	for range 3 {
+		out, err := exec.CommandContext(ctx, t.w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", //nolint:gosec // the binary under test
+			"--upstream", "http://127.0.0.1:9", "--data", t.dataDir).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 75 || !strings.Contains(string(out), fmt.Sprintf("pid %d", t.w.PID())) {
+			return Outcome{}, fmt.Errorf("the second run: %w: %s", err, out)
+		}
+	}
+	t.awaitTraffic(ctx, 1000, 5*time.Second)
+	o, err := t.audit(ctx)
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// runFileSize limits the size of the files that both processes may write (RLIMIT_FSIZE), so that writes end in EFBIG where a
+// full disk would give ENOSPC, and lifts the limit again.
+func runFileSize(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		t, err := l.newTrial(append(smallSpoolEnv, quietEnv...)...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.fileSize(ctx, random)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 5000)
+	t.awaitTraffic(ctx, 1000+uint64(random.IntN(2000)), 5*time.Second) //nolint:gosec // small
+	limit := func(soft uint64) error {
+		for _, pid := range []int{t.w.PID(), t.w.BooksPID()} {
+			if err := setFileSize(pid, soft); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
+			}
+		}
+		return nil
+	}
+	if err := limit(300 << 10); err != nil {
+		return Outcome{}, err
+	}
+	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
+	books := t.w.BooksPID()
+	pause(books) // who goes on draining makes room in the queue, and nothing would be dropped
+	defer resume(books)
+	dropping := t.awaitDrops(ctx)
+	resume(books)
+	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
+	if err := limit(^uint64(0)); err != nil {
+		return Outcome{}, err
+	}
+	began := time.Now()
+	if err := t.awaitRecording(ctx); err != nil {
+		return Outcome{}, err
+	}
+	o, err := t.auditDrops(ctx, time.Since(began))
+	return o, errors.Join(dropping, err)
+}

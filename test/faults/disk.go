@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+)
+
+const (
+	diskMiB      = 96
+	fillsPerDisk = 5 // fills and frees of one data directory
+)
+
+// runDisk fills a small filesystem under traffic and frees it again. Every request must be served all the while, every
+// response be recorded or counted as dropped, and recording go on by itself when there is space.
+func runDisk(ctx context.Context, l *Lab, p *Piece) error {
+	return p.groups(ctx, l, fillsPerDisk, func(random *rand.Rand, first, n int) (Outcome, error) {
+		dir, err := l.trialDir()
+		if err != nil {
+			return Outcome{}, err
+		}
+		make := newTmpfs
+		if first/fillsPerDisk%2 == 1 {
+			make = newVolume
+		}
+		disk, err := make(dir, diskMiB)
+		if err != nil {
+			return Outcome{}, err
+		}
+		t, err := l.newTrialIn(dir, filepath.Join(disk.at, "data"), append(smallSpoolEnv, quietEnv...)...)
+		if err != nil {
+			return Outcome{}, errors.Join(err, disk.remove())
+		}
+		o, err := t.fills(ctx, random, disk, n)
+		_ = t.traffic.stop()
+		if err != nil {
+			o.Note += usageOf(t.dataDir)
+		}
+		t.killAll()
+		err = errors.Join(err, disk.remove())
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func usageOf(dir string) string {
+	out, _ := exec.Command("du", "-sk", "--", dir, filepath.Join(dir, "spool"), filepath.Join(dir, "store")).Output()
+	return " " + oneLine(string(out))
+}
+
+// smallSpoolEnv makes journal and queue so small that a disk that stays full for seconds fills them, and drops begin.
+var smallSpoolEnv = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB"}
+
+func (t *trial) fills(ctx context.Context, random *rand.Rand, disk *volume, n int) (o Outcome, err error) {
+	if _, err := t.restart(ctx); err != nil {
+		return o, err
+	}
+	var recovery time.Duration
+	for range n {
+		t.startTraffic(ctx, 6000)
+		t.awaitTraffic(ctx, 500+uint64(random.IntN(3000)), 5*time.Second) //nolint:gosec // small
+		ballast := filepath.Join(disk.at, "ballast")
+		if err := fill(ballast); err != nil {
+			return o, err
+		}
+		if err := t.awaitDrops(ctx); err != nil {
+			return o, err
+		}
+		sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
+		freed := time.Now()
+		if err := os.Remove(ballast); err != nil {
+			return o, err
+		}
+		if err := t.recordsAgain(ctx, freed, &recovery); err != nil {
+			return o, err
+		}
+	}
+	return t.auditDrops(ctx, recovery)
+}
+
+// recordsAgain waits until recording goes on after the fault has ended, and ends the traffic. longest is the longest that it took.
+func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time.Duration) error {
+	if err := t.awaitRecording(ctx); err != nil {
+		return err
+	}
+	*longest = max(*longest, time.Since(ended))
+	return t.traffic.stop()
+}
+
+// awaitDrops waits until responses are dropped that were not before, while the traffic goes on.
+func (t *trial) awaitDrops(ctx context.Context) error {
+	before, err := t.w.Accounting(ctx)
+	for began := time.Now(); time.Since(began) < 30*time.Second && ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
+		var now e2e.Accounting
+		if now, err = t.w.Accounting(ctx); err == nil && now.DroppedTotal() > before.DroppedTotal() {
+			return nil
+		}
+	}
+	return errors.Join(err, ctx.Err(), errors.New("nothing was dropped, so that nothing is shown: the fault did not reach the spool"))
+}
+
+// auditDrops is audit where responses were dropped and nothing was killed but what died of the fault.
+func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome, error) {
+	t.lossy, t.exact = true, true
+	o, err := t.audit(ctx)
+	o.Recovery = recovery
+	failed, failErr := t.failedBeyond(0)
+	o.Failed = failed
+	return o, errors.Join(err, failErr)
+}
+
+// compareDrops checks that what is missing is what was counted, to the unit: in the accounting, in the drop records of the
+// archive, in the metrics, and somehow in the log. No request failed, so that responses are what was received.
+func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.Books) error {
+	var errs []error
+	received := t.traffic.report.Received
+	dropped := a.DroppedTotal()
+	missing, _ := t.traffic.received.Missing(&books.Nonces, 0)
+	if a.Responses != received || a.Recorded+dropped != received || missing != dropped+a.Quarantined {
+		errs = append(errs, fmt.Errorf("%d responses were received, %d of them are not in the books; accounting says %d, %d recorded, %v dropped, %d quarantined",
+			received, missing, a.Responses, a.Recorded, a.Dropped, a.Quarantined))
+	}
+	if books.Dropped != dropped {
+		errs = append(errs, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, dropped))
+	}
+	metrics, err := t.w.Ask(ctx, http.MethodGet, "/metrics")
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for reason, n := range a.Dropped {
+		if line := fmt.Sprintf("wayside_spool_dropped_total{reason=%q} %d\n", reason, n); n > 0 && !strings.Contains(string(metrics), line) {
+			errs = append(errs, fmt.Errorf("the metrics do not say %s", line))
+		}
+	}
+	if lines := strings.Count(t.log.String(), droppedInLog); dropped > 0 && (lines == 0 || lines > 200) {
+		errs = append(errs, fmt.Errorf("%d lines of the log tell of %d drops", lines, dropped))
+	}
+	return errors.Join(errs...)
+}
+
+// hourlyDrops checks that the hours come to what the drop records in the archive say.
+func (t *trial) hourlyDrops(ctx context.Context) error {
+	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z")
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Totals struct{ Dropped map[string]uint64 }
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("paths: %w", err)
+	}
+	sum := uint64(0)
+	for _, n := range answer.Totals.Dropped {
+		sum += n
+	}
+	if sum != t.books.Dropped {
+		return fmt.Errorf("the drop records in the archive say %d, the totals of the hours %v", t.books.Dropped, answer.Totals.Dropped)
+	}
+	return nil
+}
+
+// droppedInLog is what the log says, now and then, while responses are dropped.
+const droppedInLog = "dropped"
+
+// fill writes until there is no more space.
+func fill(name string) error {
+	f, err := os.Create(name) //nolint:gosec // the trial's own disk
+	if err != nil {
+		return err
+	}
+	block := make([]byte, 64<<10)
+	for size := len(block); size >= 512; {
+		if _, err := f.Write(block[:size]); err != nil {
+			size /= 2
+		}
+	}
+	return f.Close()
+}
+
+// awaitRecording waits until drops stand still while the traffic goes on, and the books process applies again.
+func (t *trial) awaitRecording(ctx context.Context) error {
+	deadline := time.Now().Add(60 * time.Second)
+	for ctx.Err() == nil {
+		before, err := t.w.Accounting(ctx)
+		if err == nil {
+			sleep(ctx, 500*time.Millisecond)
+			after, err := t.w.Accounting(ctx)
+			if err == nil && after.DroppedTotal() == before.DroppedTotal() && after.Applied > before.Applied && after.Responses > before.Responses {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("recording has not begun again a minute after space came back: %+v, %w", before, err)
+		}
+		sleep(ctx, 50*time.Millisecond)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// syncsPerTrial is how many fsyncs fail in one life of a data directory.
+const syncsPerTrial = 5
+
+// runSync lets fsyncs of the queue fail under traffic, with spool.sync: request, in every other trial with a kill -9 of both
+// processes behind the last: each failure retires the queue file, and what it may not have kept is written again.
+func runSync(ctx context.Context, l *Lab, p *Piece) error {
+	return p.groups(ctx, l, syncsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
+		t, err := l.newTrial()
+		if err != nil {
+			return Outcome{}, err
+		}
+		trigger := filepath.Join(t.dir, "fail-sync")
+		t.w.Binary = l.faults
+		t.w.Env = append([]string{"WAYSIDE_SPOOL_SYNC=request", "WAYSIDE_FAULT_SYNC=" + trigger}, busyEnv...)
+		o, err := t.failSyncs(ctx, random, trigger, n, first/syncsPerTrial%2 == 1)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) failSyncs(ctx context.Context, random *rand.Rand, trigger string, n int, killed bool) (Outcome, error) {
+	if _, err := t.restart(ctx); err != nil {
+		return Outcome{}, err
+	}
+	t.startTraffic(ctx, 4000)
+	var recovery time.Duration
+	for range n {
+		t.awaitTraffic(ctx, 100+uint64(random.IntN(1000)), 5*time.Second) //nolint:gosec // small
+		if err := os.WriteFile(trigger, nil, 0o600); err != nil {
+			return Outcome{}, err
+		}
+		began := time.Now()
+		for _, err := os.Stat(trigger); err == nil; _, err = os.Stat(trigger) {
+			if time.Since(began) > 10*time.Second {
+				return Outcome{}, errors.New("the fault did not reach the queue file")
+			}
+			sleep(ctx, time.Millisecond)
+		}
+		t.awaitTraffic(ctx, 2*connections, 10*time.Second) // each waits for an fsync that succeeds
+		recovery = max(recovery, time.Since(began))
+	}
+	failedBefore, failErr := t.counted()
+	if killed {
+		t.killAll()
+		if _, err := t.restart(ctx); err != nil {
+			return Outcome{}, err
+		}
+		t.awaitTraffic(ctx, 200, 5*time.Second)
+	}
+	retired := strings.Count(t.log.String(), "queue file failed, continuing in a new one")
+	o, err := t.audit(ctx)
+	o.Recovery, o.Failed = recovery, failedBefore
+	o.Note = fmt.Sprintf("%d queue files retired", retired)
+	if retired < n {
+		err = errors.Join(err, fmt.Errorf("%d of %d failed fsyncs were noticed", retired, n))
+	}
+	return o, errors.Join(err, failErr)
+}
+
+// counted is how many requests have failed so far, of which there may be none.
+func (t *trial) counted() (uint64, error) {
+	if n := t.traffic.counters.Failed.Load(); n > 0 {
+		return n, fmt.Errorf("%d requests failed", n)
+	}
+	return 0, nil
+}

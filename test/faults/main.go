@@ -1,0 +1,195 @@
+// Command faults breaks wayside on purpose and proves that the books still add up.
+//
+//	go run ./test/faults                                   the short form of every fault
+//	go run ./test/faults -faults kill,power-append -cycles 100 -seed 7
+//	go run ./test/faults -list
+//	go run ./test/faults -table                            what the evidence says of the code as it stands
+//
+// A piece goes on where the evidence for the same code ends. What it came to is appended to docs/evidence/faults.md; the exit
+// code is 1 if anything did not hold.
+//
+// A [Fault] is one way of breaking: kill -9, a power cut, a full disk, a flipped bit. It works in cycles. Each cycle is a
+// [trial]: a data directory, the real binary, real traffic in which every request carries a nonce, the fault, a recovery, and
+// then the same questions: is every response that a client received in full (or, after a power cut, every one that was
+// acknowledged as durable) in the books, or else counted as dropped or quarantined; is nothing in the books that was not
+// sent; is nothing in them twice; do all identities of the accounting hold.
+//
+// Proofs are long and may be made in pieces. What a piece came to is appended to docs/evidence/faults.md together with a hash
+// of the code under test ([CodeHash]): pieces add up while that code is unchanged, and only then.
+//
+// Servers and clients are the harness's own, on loopback. Faults that need root or a kernel feature are skipped loudly where
+// that is missing.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	names    string
+	cycles   int
+	first    int
+	seed     uint64
+	evidence string
+	dir      string
+	keep     bool
+	list     bool
+	table    bool
+	jobs     int
+	failures int
+	update   string
+	only     string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.names, "faults", "", "faults to produce, separated by commas or spaces; empty: the short form of all, not recorded")
+	flag.IntVar(&o.cycles, "cycles", 0, "cycles of each; 0: the usual piece")
+	flag.IntVar(&o.first, "first", -1, "number of the first cycle; -1: where the evidence for this code ends")
+	flag.Uint64Var(&o.seed, "seed", 1, "decides when and where the faults strike")
+	flag.StringVar(&o.evidence, "evidence", "docs/evidence/faults.md", "file to append to")
+	flag.StringVar(&o.dir, "dir", "", "working directory; empty: a temporary one")
+	flag.BoolVar(&o.keep, "keep", false, "keep the directories of trials that failed")
+	flag.BoolVar(&o.list, "list", false, "list the faults")
+	flag.BoolVar(&o.table, "table", false, "print what the evidence says of this code")
+	flag.IntVar(&o.jobs, "jobs", 1, "trials at a time, each with its own processes, ports and folders")
+	flag.IntVar(&o.failures, "failures", 1, "trials of a fault that may fail before its piece ends; it has failed in any case")
+	flag.StringVar(&o.update, "update", "", "with -table: file whose table between the markers is written anew")
+	flag.StringVar(&o.only, "only", "", "damage only files whose pattern has this in it, such as ledger; nothing is recorded")
+	flag.Parse()
+	if o.only != "" {
+		o.evidence = ""
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if o.list {
+		for _, f := range All() {
+			fmt.Printf("%-14s %5d cycles  %s\n", f.Name, f.Goal, f.About)
+		}
+		return nil
+	}
+	code, err := CodeHash()
+	if err != nil {
+		return err
+	}
+	if o.table {
+		return errors.Join(printTable(o.evidence, code), UpdateTable(o.update, o.evidence, code))
+	}
+	chosen, short, err := choose(o.names)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "wayside-faults-")
+	if err != nil {
+		return err
+	}
+	if !o.keep {
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	fmt.Println("code under test:", code, "working directory:", dir)
+	lab, err := NewLab(ctx, dir, os.Stdout)
+	if err != nil {
+		return err
+	}
+	defer lab.Close()
+	lab.Keep, lab.Short, lab.Jobs, lab.Failures, lab.Only = o.keep, short, o.jobs, o.failures, o.only
+	var failed []error
+	var pieces []Record
+	for _, f := range chosen {
+		p, err := o.piece(ctx, lab, f, code, short)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		pieces = append(pieces, p.Record(code))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if short {
+		Table(os.Stdout, pieces)
+	} else if err := printTable(o.evidence, code); err != nil {
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// piece makes one piece of one proof and records it.
+func (o options) piece(ctx context.Context, lab *Lab, f Fault, code string, short bool) (*Piece, error) {
+	cycles, first := o.cycles, o.first
+	if short {
+		cycles, first = f.Short, 0
+	}
+	if cycles == 0 {
+		cycles = f.Usual
+	}
+	if first < 0 {
+		records, err := ReadEvidence(o.evidence, code)
+		if err != nil {
+			return &Piece{Fault: f.Name}, err
+		}
+		first = Next(records, f.Name)
+	}
+	p := f.Run(ctx, lab, o.seed, first, cycles)
+	fmt.Printf("%s: %d cycles in %v: %s\n", f.Name, p.Done, p.Took.Round(100*time.Millisecond), p.Result())
+	skipped := errors.Is(p.Problem, ErrSkipped)
+	if !short && o.evidence != "" && (p.Done > 0 || skipped) {
+		if err := Append(o.evidence, code, p); err != nil {
+			return p, err
+		}
+	}
+	if p.Problem != nil && !skipped {
+		return p, fmt.Errorf("%s: %w", f.Name, p.Problem)
+	}
+	return p, nil
+}
+
+// choose finds the faults by name; a name that ends in * stands for all that begin so. No name means the short form of all.
+func choose(names string) (chosen []Fault, short bool, err error) {
+	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })
+	if len(fields) == 0 {
+		for _, f := range All() {
+			if f.Short > 0 {
+				chosen = append(chosen, f)
+			}
+		}
+		return chosen, true, nil
+	}
+	for _, name := range fields {
+		found := false
+		for _, f := range All() {
+			prefix, isPrefix := strings.CutSuffix(name, "*")
+			if f.Name == name || isPrefix && strings.HasPrefix(f.Name, prefix) {
+				chosen, found = append(chosen, f), true
+			}
+		}
+		if !found {
+			return nil, false, fmt.Errorf("no fault %q; see -list", name)
+		}
+	}
+	return chosen, false, nil
+}
+
+func printTable(evidence, code string) error {
+	records, err := ReadEvidence(evidence, code)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nEvidence for code %s:\n\n", code)
+	Table(os.Stdout, records)
+	return nil
+}

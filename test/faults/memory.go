@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+)
+
+// runMemory takes the books process's memory away under traffic: in even cycles by a cgroup whose limit is below what it uses,
+// so that the kernel kills it, in odd ones by RLIMIT_AS, so that its next allocation fails.
+func runMemory(ctx context.Context, l *Lab, p *Piece) error {
+	return memoryFault(ctx, l, p, func(t *trial, n int) (starved, error) {
+		if n%2 == 0 {
+			return t.inGroup(false, t.w.BooksPID())
+		}
+		if err := setAddressSpace(t.w.BooksPID(), 1<<20); err != nil {
+			return starved{}, fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
+		}
+		return starved{how: "RLIMIT_AS", undo: func() {}}, nil
+	})
+}
+
+// runOOMGroup puts both processes into one cgroup of version 2 with memory.oom.group, so that the kernel kills both at once, as
+// it does to a container. Version 1 knows no such thing: there, its place is taken by memory, and by the kills of both processes
+// in kill, crash and term-kill.
+func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
+	return memoryFault(ctx, l, p, func(t *trial, _ int) (starved, error) {
+		s, err := t.inGroup(true, t.w.BooksPID(), t.w.PID())
+		s.both = true
+		return s, err
+	})
+}
+
+// starved is what was done to a trial's processes.
+type starved struct {
+	how  string
+	both bool   // the traffic process dies with the books process
+	undo func() // once they have gone
+}
+
+func memoryFault(ctx context.Context, l *Lab, p *Piece, starve func(t *trial, n int) (starved, error)) error {
+	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
+		t, err := l.newTrial(busyEnv...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := t.outOfMemory(ctx, random, func() (starved, error) { return starve(t, n) })
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+func (t *trial) outOfMemory(ctx context.Context, random *rand.Rand, starve func() (starved, error)) (o Outcome, err error) {
+	if _, err := t.restart(ctx); err != nil {
+		return o, err
+	}
+	t.startTraffic(ctx, 5000)
+	t.awaitTraffic(ctx, 1000+uint64(random.IntN(3000)), 5*time.Second) //nolint:gosec // small
+	books, began := t.w.BooksPID(), time.Now()
+	s, err := starve()
+	if err != nil {
+		return o, err
+	}
+	defer s.undo()
+	for deadline := time.Now().Add(20 * time.Second); alive(books) || s.both && t.w.Running(); sleep(ctx, time.Millisecond) {
+		if time.Now().After(deadline) {
+			return o, fmt.Errorf("%s: the books process lives: %v, the traffic process: %v", s.how, alive(books), t.w.Running())
+		}
+	}
+	failed, failErr := t.counted()
+	if s.both {
+		failed, failErr = 0, nil // what both did when they died is broken
+		if _, err := t.restart(ctx); err != nil {
+			return o, err
+		}
+	}
+	t.awaitTraffic(ctx, 1000, 5*time.Second)
+	o, err = t.audit(ctx)
+	o.Recovery, o.Failed, o.Note = time.Since(began), failed, s.how
+	return o, errors.Join(err, failErr)
+}
+
+// inGroup puts processes into a cgroup of their own and takes their memory away.
+func (t *trial) inGroup(together bool, pids ...int) (starved, error) {
+	group, err := e2e.NewMemoryGroup(filepath.Base(filepath.Dir(t.dir))+"-"+filepath.Base(t.dir), together)
+	if err != nil && together {
+		return starved{}, fmt.Errorf("%w: memory.oom.group was NOT TRIED, it needs a memory cgroup of version 2: %w", ErrSkipped, err)
+	}
+	if err != nil {
+		return starved{}, fmt.Errorf("%w: %w", ErrSkipped, err)
+	}
+	if together {
+		group.How += " with memory.oom.group"
+	}
+	if err := squeeze(group, together, pids); err != nil {
+		group.Remove()
+		return starved{}, err
+	}
+	return starved{how: group.How, undo: group.Remove}, nil
+}
+
+// setAddressSpace leaves a process so many bytes of address space more than it has.
+func setAddressSpace(pid int, more uint64) error {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return err
+	}
+	pages, err := strconv.ParseUint(strings.Fields(string(statm))[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	limit := pages*uint64(os.Getpagesize()) + more //nolint:gosec // positive
+	return unix.Prlimit(pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: limit, Max: ^uint64(0)}, nil)
+}
+
+// squeeze puts processes into the group and takes their memory away.
+func squeeze(g *e2e.MemoryGroup, together bool, pids []int) error {
+	if together {
+		if err := g.Set("memory.oom.group", "1"); err != nil {
+			return err
+		}
+	}
+	for _, pid := range pids {
+		if err := g.Add(pid); err != nil {
+			return fmt.Errorf("%w: %w", ErrSkipped, err)
+		}
+	}
+	// What a process allocated before it came is not charged to the group: the limit holds for what it touches from now on.
+	if err := g.Limit(512 << 10); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("%w: %w", ErrSkipped, err)
+	}
+	return nil
+}

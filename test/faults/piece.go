@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Fault is one way of breaking.
+type Fault struct {
+	Name  string
+	About string
+	Goal  int // cycles that make the proof whole
+	Short int // cycles of the short form, 0: not in it
+	Usual int // cycles of a piece when nobody says
+	run   func(context.Context, *Lab, *Piece) error
+}
+
+// All are the faults, in the order of the table.
+func All() []Fault {
+	return []Fault{
+		{"kill", "kill -9 of either process at random under full traffic", 1000, 4, 100, runKill},
+		{"term-kill", "SIGKILL within 300 ms of SIGTERM", 50, 1, 20, runTermKill},
+		{"crash", "death at every named crash point, at its k-th passing", crashGoal(), 0, crashGoal(), runCrash},
+		{"power-create", "power cut while a data directory and its files are made", 40, 0, 10, powerFault("create")},
+		{"power-append", "power cut under traffic, spool.sync: request", 40, 1, 10, powerFault("append")},
+		{"power-interval", "power cut under traffic, spool.sync: interval (the default): what was committed before", 40, 0, 10, runPowerInterval},
+		{"power-drain", "power cut while a backlog is drained", 40, 0, 10, powerFault("drain")},
+		{"power-archive", "power cut while archiving", 40, 0, 10, powerFault("archive")},
+		{"power-delete", "power cut while retention deletes", 40, 0, 10, powerFault("delete")},
+		{"disk", "a full disk under traffic, and space again", 50, 0, 10, runDisk},
+		{"several", "kills, stops, a full disk and damaged files, six in a row at random", 200, 0, 50, runSeveral},
+		{"fsize", "RLIMIT_FSIZE on both processes, and lifted again", 20, 0, 5, runFileSize},
+		{"clock", "clock jumps of an hour, a day, a year, back and forth, and daylight saving changes", 20, 1, 5, runClock},
+		{"stop", "the books process stopped (SIGSTOP) under traffic", 20, 0, 5, runStop},
+		{"full", "the books process stopped under traffic until the queue is full, which takes 1 to 1.5 MiB", 50, 0, 10, runFull},
+		{"stop-minutes", "the books process stopped (SIGSTOP) for two to three minutes under traffic", 4, 0, 2, runStopMinutes},
+		{"age", "the books process stopped for longer than spool.age_max, and in every other cycle both killed meanwhile", 10, 0, 4, runAge},
+		{"sync", "an fsync of the queue that fails, spool.sync: request", 50, 5, 10, runSync},
+		{"memory", "the books process out of memory: cgroup, RLIMIT_AS", 20, 2, 6, runMemory},
+		{"oom-group", "both processes out of memory at once: cgroup v2 with memory.oom.group", 20, 1, 6, runOOMGroup},
+		{"steady", "full speed, the books process killed every 5 s (120 are 10 minutes)", 120, 0, 120, runSteady},
+		{"two", "a second run on the same data directory", 20, 1, 5, runTwo},
+		{"flip-rest", "a bit flipped in every kind of file, while nothing runs", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, false)},
+		{"flip-use", "a bit flipped in every kind of file, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, true)},
+		{"cut-rest", "every kind of file cut off, while nothing runs", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(false, false)},
+		{"cut-use", "every kind of file cut off, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(false, true)},
+	}
+}
+
+// Find returns the fault with a name.
+func Find(name string) (Fault, error) {
+	for _, f := range All() {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return Fault{}, fmt.Errorf("no fault %q", name)
+}
+
+// Piece is a run of cycles of one fault, and what they came to. First is the number of the first cycle: a resumed proof goes
+// on where the last one ended.
+type Piece struct {
+	Fault  string
+	Seed   uint64
+	First  int
+	Cycles int // wanted
+
+	Done    int // made, failed ones included
+	Sum     Outcome
+	Took    time.Duration
+	Remark  string // what else the evidence should say
+	Problem error  // what did not hold, or why it was skipped
+}
+
+// Run makes the cycles until they are done, one fails, or ctx ends; a piece cut short by ctx counts as far as it went.
+func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) *Piece {
+	p := &Piece{Fault: f.Name, Seed: seed, First: first, Cycles: cycles}
+	began := time.Now()
+	p.Problem = f.run(ctx, l, p)
+	p.Took = time.Since(began)
+	return p
+}
+
+// each makes one trial a cycle.
+func (p *Piece) each(ctx context.Context, l *Lab, cycle func(random *rand.Rand, n int) (Outcome, error)) error {
+	return p.groups(ctx, l, 1, func(random *rand.Rand, first, _ int) (Outcome, error) { return cycle(random, first) })
+}
+
+// groups makes trials of up to size cycles each, as many at a time as the lab has jobs. They begin in the order of their
+// cycles; Done is how far they were made without a gap.
+func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random *rand.Rand, first, n int) (Outcome, error)) error {
+	g := &groupRun{made: map[int]int{}}
+	var jobs sync.WaitGroup
+	for range max(1, l.Jobs) {
+		jobs.Go(func() {
+			for ctx.Err() == nil {
+				first, n := g.take(p, size)
+				if n == 0 {
+					return
+				}
+				began := time.Now()
+				o, err := group(newRand(p.Seed, first), first, n)
+				if ctx.Err() != nil && err != nil {
+					return // interrupted: this trial says nothing
+				}
+				if err != nil && !errors.Is(err, ErrSkipped) {
+					err = fmt.Errorf("cycle %d of seed %d: %w", first, p.Seed, err)
+				}
+				if g.put(p, first, n, o, err, l.Failures) {
+					l.say("%s %d-%d: %d requests, %d lost, %d doubled, %d failed, %d dropped, %d quarantined, recovery %v, %v %s", p.Fault, first, first+n-1,
+						o.Requests, o.Lost, o.Doubled, o.Failed, o.Dropped, o.Quarantined, o.Recovery.Round(time.Millisecond),
+						time.Since(began).Round(10*time.Millisecond), o.Note)
+				}
+				if err != nil {
+					l.say("%v", err)
+				}
+			}
+		})
+	}
+	jobs.Wait()
+	for n := g.made[p.First+p.Done]; n > 0; n = g.made[p.First+p.Done] {
+		p.Done += n
+	}
+	return g.result(p)
+}
+
+// groupRun is what the jobs of one piece share.
+type groupRun struct {
+	mu    sync.Mutex
+	taken int         // cycles handed out
+	made  map[int]int // first cycle of each trial that was made, and how many
+	errs  []error
+	ended bool // no more is handed out
+}
+
+// take hands out the next trial; n is 0 when there is none.
+func (g *groupRun) take(p *Piece, size int) (first, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return 0, 0
+	}
+	first, n = p.First+g.taken, min(size, p.Cycles-g.taken)
+	g.taken += n
+	return first, n
+}
+
+// put notes what a trial came to, and reports whether it was made.
+func (g *groupRun) put(p *Piece, first, n int, o Outcome, err error, failures int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	skipped := errors.Is(err, ErrSkipped)
+	if err != nil && !(skipped && g.ended) { // once says it
+		g.errs = append(g.errs, err)
+		g.ended = skipped || len(g.errs) >= max(1, failures)
+	}
+	if skipped {
+		return false
+	}
+	g.made[first] = n
+	p.Sum.add(o)
+	return true
+}
+
+func (g *groupRun) result(p *Piece) error {
+	if len(g.errs) < 2 || errors.Is(g.errs[0], ErrSkipped) {
+		return errors.Join(g.errs...)
+	}
+	return fmt.Errorf("%d of the trials of %d cycles: %w", len(g.errs), p.Done, errors.Join(g.errs...))
+}
+
+func (o *Outcome) add(other Outcome) {
+	o.Requests += other.Requests
+	o.Received += other.Received
+	o.Lost += other.Lost
+	o.Doubled += other.Doubled
+	o.Failed += other.Failed
+	o.Dropped += other.Dropped
+	o.Quarantined += other.Quarantined
+	o.Recovery = max(o.Recovery, other.Recovery)
+}
+
+// Record is the piece as a line of the evidence.
+func (p *Piece) Record(code string) Record {
+	return Record{
+		Fault: p.Fault, Cycles: p.Done, Requests: p.Sum.Requests, Lost: p.Sum.Lost, Doubled: p.Sum.Doubled, Failed: p.Sum.Failed,
+		Dropped: p.Sum.Dropped, Quarantined: p.Sum.Quarantined, Recovery: p.Sum.Recovery, First: p.First, Code: code, Result: p.Result(),
+	}
+}

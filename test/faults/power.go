@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// Every power cut but those of runPowerInterval is made with spool.sync: request, so that a response that was received before the
+// cut is acknowledged as durable, and must be in the books. What was received in the moment of the cut may be.
+const powerMiB = 192
+
+// powerFault cuts the power of the filesystem that holds the data directory, archive included, in one phase.
+func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
+	return func(ctx context.Context, l *Lab, p *Piece) error {
+		return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+			env := quietEnv
+			if phase == "archive" || phase == "delete" {
+				env = busyEnv
+			}
+			env = append([]string{"WAYSIDE_SPOOL_SYNC=request"}, env...)
+			return l.onVolume(env, func(t *trial, disk *volume) (Outcome, error) {
+				if err := t.upToThePhase(ctx, random, phase); err != nil {
+					return Outcome{}, err
+				}
+				t.durable = copyOf(&t.traffic.received)
+				o, err := t.powerCut(ctx, random, disk)
+				if phase == "create" && err == nil {
+					err = t.nothingSetAside()
+				}
+				return o, err
+			})
+		})
+	}
+}
+
+// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process runs: what was received before
+// the queue's last commit began must be in the books. The note says how long before the cut that was.
+func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
+		return l.onVolume(quietEnv, func(t *trial, disk *volume) (Outcome, error) {
+			env := t.w.Env
+			t.w.Env = append([]string{"WAYSIDE_COLLECTOR_ENABLED=false"}, env...)
+			if _, err := t.restart(ctx); err != nil {
+				return Outcome{}, err
+			}
+			t.startTraffic(ctx, 3000)                                          // too little for a segment of the journal to fill up between two commits
+			t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second) //nolint:gosec // small
+			sleep(ctx, time.Duration(random.IntN(150))*time.Millisecond)
+			t.durable = copyOf(&t.traffic.received)
+			began := time.Now()
+			if err := t.awaitCommits(ctx, 2); err != nil { // the first may have begun before, the second has not
+				return Outcome{}, err
+			}
+			window := time.Since(began)
+			t.w.Env = env
+			o, err := t.powerCut(ctx, random, disk)
+			o.Note = fmt.Sprintf("committed within %v; %d of the last moment are gone", window.Round(time.Millisecond), o.Window)
+			return o, err
+		})
+	})
+}
+
+// awaitCommits waits until the queue was committed n times more. Without a books process every commit holds events.
+func (t *trial) awaitCommits(ctx context.Context, n uint64) error {
+	before, err := t.commits(ctx)
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; sleep(ctx, time.Millisecond) {
+		if now, err := t.commits(ctx); err != nil || now >= before+n {
+			return err
+		}
+	}
+	return fmt.Errorf("fewer than %d commits in 20 s", n)
+}
+
+func (t *trial) commits(ctx context.Context) (n uint64, err error) {
+	text, err := t.w.Ask(ctx, http.MethodGet, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	const name = `wayside_spool_commits_total{result="ok"} `
+	_, rest, found := strings.Cut(string(text), "\n"+name)
+	value, _, _ := strings.Cut(rest, "\n")
+	if n, err = strconv.ParseUint(value, 10, 64); !found || err != nil {
+		return 0, fmt.Errorf("no count behind %q in the metrics: %w", name, err)
+	}
+	return n, nil
+}
+
+// onVolume makes a trial on a filesystem of its own.
+func (l *Lab) onVolume(env []string, cycle func(t *trial, disk *volume) (Outcome, error)) (Outcome, error) {
+	dir, err := l.trialDir()
+	if err != nil {
+		return Outcome{}, err
+	}
+	disk, err := newVolume(dir, powerMiB)
+	if err != nil {
+		return Outcome{}, err
+	}
+	t, err := l.newTrialIn(dir, filepath.Join(disk.at, "data"), env...)
+	if err != nil {
+		return Outcome{}, errors.Join(err, disk.remove())
+	}
+	o, err := cycle(t, disk)
+	if err != nil && l.Keep {
+		t.end(true)
+		return o, err
+	}
+	_ = t.traffic.stop()
+	t.killAll()
+	err = errors.Join(err, disk.remove())
+	t.end(err != nil)
+	return o, err
+}
+
+// powerCut cuts the power, brings it back, and audits: what is durable must be in the books.
+func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (Outcome, error) {
+	t.window, t.beforeCut = true, copyOf(&t.traffic.received)
+	if err := disk.cut(); err != nil {
+		return Outcome{}, err
+	}
+	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // the processes live on a disk that fails
+	if err := t.killRun(); err != nil {
+		return Outcome{}, err
+	}
+	if err := errors.Join(disk.unmount(), disk.mount()); err != nil {
+		return Outcome{}, err
+	}
+	took, err := t.restart(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if t.traffic.cancel == nil { // it was cut before there was any
+		t.startTraffic(ctx, 2000)
+	}
+	t.awaitTraffic(ctx, 500, 5*time.Second)
+	failed := t.traffic.counters.Failed.Load()
+	o, err := t.audit(ctx)
+	o.Recovery = took
+	o.Note = fmt.Sprintf("orphan left after %v", t.orphaned.Round(time.Millisecond))
+	if late := t.traffic.report.FailedTotal(); late > failed+connections {
+		err = errors.Join(err, fmt.Errorf("%d requests failed after the power was back: %v", late-failed, t.traffic.report.Errors))
+	}
+	return o, err
+}
+
+// nothingSetAside: each file of a new data directory is there whole or not at all, so that none looks damaged.
+func (t *trial) nothingSetAside() error {
+	entries, err := os.ReadDir(filepath.Join(t.dataDir, datadir.Quarantine))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, fmt.Errorf("%s was set aside", e.Name()))
+	}
+	return err
+}
+
+// upToThePhase brings wayside into the middle of the phase.
+func (t *trial) upToThePhase(ctx context.Context, random *rand.Rand, phase string) error {
+	if phase == "create" {
+		// Most cuts come early: within 250 ms, everything is made long since, unless the machine is busy.
+		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(1+random.IntN(250)))*time.Millisecond)
+		defer cancel()
+		_ = t.w.Start(started) // it may or may not get that far
+		<-started.Done()       // and the books process begins when the traffic process is ready
+		return nil
+	}
+	if _, err := t.restart(ctx); err != nil {
+		return err
+	}
+	t.startTraffic(ctx, 0)
+	t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second) //nolint:gosec // small
+	if phase == "drain" {
+		// A backlog, and then the drain at full speed.
+		pause(t.w.BooksPID())
+		t.awaitTraffic(ctx, 10_000, 10*time.Second)
+		resume(t.w.BooksPID())
+	}
+	sleep(ctx, time.Duration(random.IntN(map[string]int{"archive": 2500, "delete": 3500}[phase]+150))*time.Millisecond)
+	return nil
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// runSeveral makes several faults one after the other on one small filesystem under traffic, drawn at random: what each of them is
+// survived by may be what another needs. The ledger is left alone: on a full disk it is the one place that takes figures, so that
+// its damage, a full disk and a kill at once lose count of what was dropped, which docs/GUARANTEES.md says.
+func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
+	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
+		dir, err := l.trialDir()
+		if err != nil {
+			return Outcome{}, err
+		}
+		disk, err := newTmpfs(dir, diskMiB)
+		if err != nil {
+			return Outcome{}, err
+		}
+		env := quietEnv
+		if n%2 == 1 {
+			env = busyEnv
+		}
+		t, err := l.newTrialIn(dir, filepath.Join(disk.at, "data"), append(smallSpoolEnv, env...)...)
+		if err != nil {
+			return Outcome{}, errors.Join(err, disk.remove())
+		}
+		m := mixture{trial: t, disk: disk, random: random}
+		o, err := m.run(ctx)
+		if err != nil {
+			o.Note += usageOf(t.dataDir)
+			err = fmt.Errorf("%s: %w", o.Note, err)
+		}
+		_ = t.traffic.stop()
+		t.killAll()
+		if err != nil {
+			_ = os.CopyFS(filepath.Join(dir, "data"), os.DirFS(t.dataDir)) // the disk goes away
+		}
+		err = errors.Join(err, disk.remove())
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+// mixture is a trial with several faults.
+type mixture struct {
+	*trial
+	disk   *volume
+	random *rand.Rand
+	made   []string // what was done, for the record
+	kills  uint64   // ends of the traffic process, which break requests
+	full   bool     // the disk is full
+	broken bool     // a file was damaged
+}
+
+// severalFaults are the number of faults in one trial.
+const severalFaults = 6
+
+func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
+	m.lossy = true
+	if _, err = m.restart(ctx); err != nil {
+		return o, err
+	}
+	m.startTraffic(ctx, 4000)
+	recovery := time.Duration(0)
+	for range severalFaults {
+		m.awaitTraffic(ctx, 100+uint64(m.random.IntN(2000)), 2*time.Second) //nolint:gosec // small
+		took, err := m.fault(ctx)
+		if o.Note = strings.Join(m.made, ", "); err != nil {
+			return o, err
+		}
+		recovery = max(recovery, took)
+	}
+	if err := m.free(); err != nil {
+		return o, err
+	}
+	resume(m.w.BooksPID())
+	if m.broken { // what was damaged in use may be noticed only when it is opened
+		m.kills++
+		m.killAll()
+		took, err := m.restart(ctx)
+		if err != nil {
+			return o, err
+		}
+		recovery = max(recovery, took)
+		m.awaitTraffic(ctx, 300, 2*time.Second)
+	}
+	if err := m.traffic.stop(); err != nil {
+		return o, err
+	}
+	note := o.Note
+	o, err = m.audit(ctx)
+	o.Note, o.Recovery = note, recovery
+	failed, failErr := m.failedBeyond(2 * m.kills * connections)
+	o.Failed = failed
+	if books := m.books; !m.broken && books != nil && books.Dropped != o.Dropped {
+		err = errors.Join(err, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, o.Dropped))
+	}
+	if !m.broken && m.books != nil {
+		err = errors.Join(err, m.hourlyDrops(ctx))
+	}
+	if m.broken && o.Quarantined > 0 {
+		err = errors.Join(err, m.reported(o))
+	}
+	return o, errors.Join(err, failErr)
+}
+
+// fault does one thing, and returns how long wayside took to be there again where it was gone.
+func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
+	note := func(format string, args ...any) { m.made = append(m.made, fmt.Sprintf(format, args...)) }
+	moment := func(most int) { sleep(ctx, time.Duration(m.random.IntN(most))*time.Millisecond) }
+	switch m.random.IntN(10) {
+	case 0:
+		note("kill run")
+		m.kills++
+		m.w.Kill()
+		if err := m.free(); err != nil { // a start on a full disk keeps its figures in memory alone
+			return 0, err
+		}
+		return m.restart(ctx)
+	case 1:
+		books := m.w.BooksPID()
+		if books > 0 {
+			note("kill collect")
+			kill(books)
+		}
+	case 2:
+		note("terminate")
+		m.kills++
+		if err := m.free(); err != nil {
+			return 0, err
+		}
+		term(m.w.PID())
+		moment(400)
+		m.killAll()
+		return m.restart(ctx)
+	case 3:
+		note("stop collect")
+		books := m.w.BooksPID()
+		pause(books)
+		moment(1500)
+		resume(books)
+	case 4, 5:
+		note("fill disk")
+		if !m.full {
+			m.full = true
+			return 0, fill(m.ballast())
+		}
+	case 6:
+		note("free disk")
+		return 0, m.free()
+	case 7, 8, 9:
+		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive: nothing of it is read again
+		if kind == ledgerKind {
+			return 0, nil // on a full disk the figures of what is dropped stand nowhere else
+		}
+		done, err := m.damage(m.random, kind, m.random.IntN(2) == 0)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOSPC) {
+			return 0, nil // drained or compacted meanwhile; a page that was never written, on a full disk
+		}
+		m.broken = true
+		note("%s", done)
+		return 0, err
+	}
+	return 0, nil
+}
+
+func (m *mixture) ballast() string { return filepath.Join(m.disk.at, "ballast") }
+
+func (m *mixture) free() error {
+	if !m.full {
+		return nil
+	}
+	m.full = false
+	return os.Remove(m.ballast())
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// Table writes what the evidence says of one state of the code: one row a fault.
+func Table(w io.Writer, records []Record) {
+	_, _ = fmt.Fprintln(w, "| fault | cycles | of | requests | lost | doubled | failed requests | dropped, counted | recovery, longest | |")
+	_, _ = fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
+	for _, f := range All() {
+		var sum Record
+		result := notMade
+		for _, r := range records {
+			if r.Fault != f.Name {
+				continue
+			}
+			sum.Cycles += r.Cycles
+			sum.Requests += r.Requests
+			sum.Lost += r.Lost
+			sum.Doubled += r.Doubled
+			sum.Failed += r.Failed
+			sum.Dropped += r.Dropped + r.Quarantined
+			sum.Recovery = max(sum.Recovery, r.Recovery)
+			result = together(result, r.Result)
+		}
+		if remark, ok := strings.CutPrefix(result, holds); ok && sum.Cycles < f.Goal {
+			result = "holds so far" + remark
+		}
+		_, _ = fmt.Fprintf(w, "| %s: %s | %d | %d | %d | %d | %d | %d | %d | %d ms | %s |\n", f.Name, f.About, sum.Cycles, f.Goal,
+			sum.Requests, sum.Lost, sum.Doubled, sum.Failed, sum.Dropped, sum.Recovery.Milliseconds(), result)
+	}
+}
+
+const notMade = "not made"
+
+// together is what a fault's pieces so far and the next one say: the first that does not hold stays, and that a machine could
+// not make the fault says something only while no other has made it.
+func together(before, next string) string {
+	skipped := strings.HasPrefix(next, ErrSkipped.Error())
+	if before == notMade || strings.HasPrefix(before, ErrSkipped.Error()) || strings.HasPrefix(before, holds) && !skipped {
+		return next
+	}
+	return before
+}
+
+// The table in a document stands between these two lines.
+const (
+	tableBegin = "<!-- faults: begin, written by go run ./test/faults -table -update FILE -->"
+	tableEnd   = "<!-- faults: end -->"
+)
+
+// UpdateTable writes the table of one state of the code between the markers of a document. No name, nothing to do.
+func UpdateTable(name, evidence, code string) error {
+	if name == "" {
+		return nil
+	}
+	records, err := ReadEvidence(evidence, code)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(name) //nolint:gosec // documentation
+	if err != nil {
+		return err
+	}
+	head, rest, begun := strings.Cut(string(text), tableBegin)
+	_, tail, ended := strings.Cut(rest, tableEnd)
+	if !begun || !ended {
+		return fmt.Errorf("%s has no lines %q and %q", name, tableBegin, tableEnd)
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%s%s\nCode %s, as hashed by `go run ./test/faults`; recovery is the longest that was seen.\n\n", head, tableBegin, code)
+	Table(&out, records)
+	fmt.Fprintf(&out, "%s%s", tableEnd, tail)
+	return os.WriteFile(name, out.Bytes(), 0o644) //nolint:gosec // documentation
+}

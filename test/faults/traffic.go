@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/internal/load"
+)
+
+// nonceStep keeps the nonces of successive runs of traffic apart.
+const nonceStep = 1 << 22
+
+// traffic sends nonces through wayside, in as many runs as a trial wants.
+type traffic struct {
+	sent, received load.Bitmap
+	counters       load.Counters
+	report         load.Report // sum of the runs that ended
+	next           uint64      // first nonce of the next run
+	step           uint64      // most requests of a run; 0 means nonceStep
+
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// start sends until stop: at a rate a second, 0 for full speed.
+func (t *traffic) start(ctx context.Context, address string, connections int, rate float64) {
+	ctx, t.cancel = context.WithCancel(ctx)
+	t.done = make(chan error, 1)
+	first, step := t.next, max(t.step, nonceStep)
+	t.next += step
+	go func() {
+		r, err := load.Run(ctx, load.Options{
+			Address: address, Connections: connections, Rate: rate, FirstNonce: first, Requests: step,
+			Sent: &t.sent, Received: &t.received, Counters: &t.counters, Timeout: 20 * time.Second,
+			Verify: load.ExpectBody(200, []byte(e2e.OriginBody)),
+		})
+		if r != nil {
+			t.add(r)
+		}
+		t.done <- err
+	}()
+}
+
+func (t *traffic) add(r *load.Report) {
+	t.report.Sent += r.Sent
+	t.report.Received += r.Received
+	t.report.Completed += r.Completed
+	if t.report.Failed == nil {
+		t.report.Failed = map[load.Kind]uint64{}
+	}
+	for k, n := range r.Failed {
+		t.report.Failed[k] += n
+	}
+	t.report.Errors = append(t.report.Errors, r.Errors...)
+	t.report.Elapsed += r.Elapsed
+}
+
+// stop ends the sending and waits for the responses under way.
+func (t *traffic) stop() error {
+	if t.cancel == nil {
+		return nil
+	}
+	t.cancel()
+	t.cancel = nil
+	return <-t.done
+}
+
+// copyOf is a bitmap as it stands now.
+func copyOf(b *load.Bitmap) *load.Bitmap {
+	out := &load.Bitmap{}
+	out.Add(b)
+	return out
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+)
+
+var binaryDir, binary string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir)
+	}
+	os.Exit(code)
+}
+
+// newRig shares one binary among the tests.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	if binary == "" {
+		var err error
+		if binaryDir, err = os.MkdirTemp("", "wayside-bin-"); err != nil { //nolint:usetesting // outlives the test that happens to be first
+			t.Fatal(err)
+		}
+		if binary, err = e2e.Build(context.Background(), binaryDir); err != nil { //nolint:usetesting // likewise
+			t.Fatal(err)
+		}
+	}
+	r := &rig{dir: t.TempDir(), binary: binary, log: t.Output()}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error("stop:", err)
+		}
+	})
+	return r
+}
+
+// hold runs a proof in its short form.
+func hold(t *testing.T, prove func(ctx context.Context, r *rig) (string, error)) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED: -short")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	measured, err := prove(ctx, newRig(t))
+	t.Log(measured)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMixed(t *testing.T) {
+	hold(t, func(ctx context.Context, r *rig) (string, error) { return mixed(ctx, r, 6_000, 7) })
+}
+
+func TestReload(t *testing.T) {
+	hold(t, func(ctx context.Context, r *rig) (string, error) { return reloads(ctx, r, 12) })
+}
+
+func TestStop(t *testing.T) {
+	hold(t, func(ctx context.Context, r *rig) (string, error) { return stops(ctx, r, 2) })
+}
+
+// TestStopWithoutPrivilege is TestStop for a wayside that runs as the user of the image; where this test has no privilege itself,
+// TestStop shows the same.
+func TestStopWithoutPrivilege(t *testing.T) {
+	hold(t, func(ctx context.Context, r *rig) (string, error) {
+		dir, err := os.MkdirTemp("", "wayside-uid-") //nolint:usetesting // a test's own folder lets no other user in
+		if err != nil {
+			return "", err
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		r.dir, r.binary, r.uid = dir, "", 65532
+		return stops(ctx, r, 2)
+	})
+}
+
+func TestMemory(t *testing.T) {
+	hold(t, func(ctx context.Context, r *rig) (string, error) { return memory(ctx, r, 64<<20) })
+}
+
+// TestCurl sends uploads and asks for ranges with curl.
+func TestCurl(t *testing.T) {
+	need(t, "curl")
+	hold(t, curl)
+}
+
+// TestEventSource follows server-sent events in a real Chromium.
+func TestEventSource(t *testing.T) {
+	need(t, "chromium")
+	hold(t, eventSource)
+}
+
+func need(t *testing.T, tool string) {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err != nil {
+		t.Skipf("SKIPPED, NOT PROVEN: %s is not installed (Debian: apt-get install %s)", tool, strings.TrimSuffix(tool, "-browser"))
+	}
+}

@@ -15,8 +15,8 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/event"
-	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
 // leaveSpool makes a spool of one dead process below dir: so many responses, those up to acked acknowledged.

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 // withStack runs fn on the whole: nginx, the binary, an S3 server.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 // nonceStep keeps the nonces of successive runs of traffic apart.

@@ -13,9 +13,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
 	"github.com/wayside-proxy/wayside/internal/verify"
+	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 

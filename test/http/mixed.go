@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 // mixed proves that no response reaches another request, that nothing unsafe is sent twice, and that the books say the same.

@@ -9,8 +9,8 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 // table is GET /api/v1/paths, as far as it is looked at.

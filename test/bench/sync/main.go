@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/wayside-proxy/wayside/test/e2e"
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 const evidenceHead = `# Evidence: spool.sync

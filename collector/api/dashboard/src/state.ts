@@ -38,6 +38,8 @@ export function read(hash: string): State {
     const value = q.get(key);
     if (value !== null) s[key] = value;
   }
+  // The API knows paths, "*" (OPTIONS *) and names in parentheses such as "(other)". Somebody who types "orders" means "/orders".
+  if (s.path !== "" && !/^(\/|\*$|\(.*\)$)/.test(s.path)) s.path = "/" + s.path;
   s.compare = q.has("compare");
   s.up = q.has("up");
   if (s.range !== "custom" && !ranges.some((r) => r.id === s.range)) s.range = defaults.range;

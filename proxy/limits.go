@@ -145,13 +145,14 @@ func (c *clientConn) sharer() *account {
 }
 
 // giveWay ends the connections that the proxy has waited for longest: of one address or, if that is nil, of all; if upstream is
-// set, only those whose request is on its way to the upstream. It reports whether there were any, or have been a moment ago.
-func (p *Proxy) giveWay(of *account, upstream bool) bool {
+// set, only those whose request is on its way to the upstream.
+func (p *Proxy) giveWay(of *account, upstream bool) {
 	p.mu.Lock()
 	defer p.unlockAndEnd()
-	return p.giveWayLocked(of, upstream)
+	p.giveWayLocked(of, upstream)
 }
 
+// giveWayLocked reports whether there were any, or have been a moment ago. The caller holds mu.
 func (p *Proxy) giveWayLocked(of *account, upstream bool) bool {
 	now := p.sweeper.now.Load()
 	if time.Since(p.admission.looked) < giveWayPause {

@@ -68,8 +68,8 @@ func label(m *dto.Metric, name string) string {
 // TestFastResponsesAreToldApart: a service on the same machine answers in less than a millisecond, so each of these has a bucket of its own.
 func TestFastResponsesAreToldApart(t *testing.T) {
 	w := newWorld(10)
-	for _, micros := range []time.Duration{80, 200, 400, 900, 2000, 4000} {
-		w.add("GET", "/a", 200, micros*time.Microsecond)
+	for _, micros := range []int{80, 200, 400, 900, 2000, 4000} {
+		w.add("GET", "/a", 200, time.Duration(micros)*time.Microsecond)
 	}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(w.Feed)

@@ -37,13 +37,14 @@ var mayImport = map[string][]string{
 	"process/books": {
 		"collector", "collector/api", "collector/paths", "collector/store", "configs", "internal/accounting", "internal/admin", "internal/datadir",
 		"internal/link", "internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "spool", "uploader",
+		"uploader/reader",
 	},
 	"process/traffic": { // not the store: nothing that the books do can fail a request
 		"collector/api/snapshot", "configs", "internal/accesslog", "internal/accounting", "internal/admin", "internal/datadir", "internal/link",
 		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "proxy", "spool",
 	},
 	"process/books/restore": {
-		"collector/paths", "collector/stats", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
+		"collector", "collector/stats", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
 	},
 	"internal/accounting":   {"spool"},
 	"internal/admin":        {"internal/connlimit", "internal/link"},

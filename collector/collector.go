@@ -164,8 +164,11 @@ type Collector struct {
 	retired    time.Time          // when finished epochs were last looked for
 	done       map[uuid.UUID]bool // epochs whose final ledger is stored
 	reconciled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
+	idle       bool               // once, nothing was pending
 	adopted    bool               // epochs without a ledger were looked for
 	backlog    backlog
+
+	refills refillState
 
 	booksMu sync.Mutex    // held while the store changes; View takes it to see watermarks and totals that belong together
 	viewing chan struct{} // held by the one View that reads
@@ -211,6 +214,7 @@ func New(o Options) (*Collector, error) {
 	if c.applied == nil {
 		c.applied = map[uuid.UUID]uint64{}
 	}
+	c.refills.hours = make(map[int64]bool)
 	c.done, c.reconciled = make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
 	for _, l := range o.Store.Ledgers() {
 		c.done[l.Epoch] = true

@@ -48,6 +48,7 @@ func (c *Collector) step(ctx context.Context, o spool.PeekOptions) (Drained, err
 	}
 	crash.Point("collector.peek.after")
 	if len(batches) == 0 {
+		c.idle = true
 		c.updateStatus(func(s *Status) { s.Lag = 0 })
 		return Drained{}, nil
 	}

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
-	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
 // guard measures what the data directory takes and says when applying must pause. It is safe for concurrent use.
@@ -204,22 +203,4 @@ func (g *guard) first() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.baseline
-}
-
-// Room gives a function that says how many bytes more may be written below Options.DataDir before applying pauses, for
-// [store.Options]. It looks at the disk as often as Options.GuardInterval says, and may be called from several goroutines.
-func Room(o Options) func() int64 {
-	setDefault(&o.GuardInterval, 2*time.Second)
-	if o.Now == nil {
-		o.Now = clock.Now
-	}
-	g := newGuard(o)
-	return func() int64 {
-		u := g.measure()
-		room := u.free - g.freeMin
-		if g.bytesMax > 0 {
-			room = min(room, g.bytesMax-u.total-u.room)
-		}
-		return max(room, 0)
-	}
 }

@@ -19,6 +19,7 @@ type publishState struct {
 // refreshSnapshot makes and publishes a snapshot if one is due and would say anything new. A snapshot that the source did
 // not take is offered again with each call until it does or a newer one replaces it.
 func (c *Collector) refreshSnapshot(ctx context.Context, force bool) {
+	c.touchRefilled()
 	now := c.o.Now()
 	since := now.Sub(c.publish.last)
 	due := force || c.publish.batches >= c.o.SnapshotEveryBatches || since >= c.o.SnapshotInterval || since < 0

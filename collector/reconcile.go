@@ -58,7 +58,23 @@ func (c *Collector) reconcile(ctx context.Context) error {
 			c.adopted = true
 		}
 	}
+	if len(failed) == 0 {
+		c.noteReady(ledgers, c.o.Store.Marks())
+	}
 	return errors.Join(failed...)
+}
+
+// noteReady notes that a refill may begin: once of each epoch in the spools an event was applied, or none waits, or what waits is handed
+// out to a newer wayside only. The caller holds drainMu.
+func (c *Collector) noteReady(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) {
+	for _, l := range ledgers {
+		if l.Spooled > 0 && marks[l.Epoch].From == 0 && !c.idle {
+			return
+		}
+	}
+	c.refills.mu.Lock()
+	defer c.refills.mu.Unlock()
+	c.refills.ready = true
 }
 
 // narrowDoubt tells a store that was begun anew which epochs there are: what it had archived of them, only the archive knows.

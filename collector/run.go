@@ -130,13 +130,19 @@ func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 	return left, nil
 }
 
+// readyInterval is how often the figures are compared until a refill may begin.
+const readyInterval = 500 * time.Millisecond
+
 // upkeep publishes a snapshot and retires epochs, each when due or forced. Failures wait for the next time.
 func (c *Collector) upkeep(ctx context.Context, force bool) {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()
 	c.refreshSnapshot(ctx, force)
-	now := c.o.Now()
-	if since := now.Sub(c.retired); !force && since >= 0 && since < c.o.RetireInterval {
+	now, interval := c.o.Now(), c.o.RetireInterval
+	if !c.ReadyToRefill() {
+		interval = min(interval, readyInterval)
+	}
+	if since := now.Sub(c.retired); !force && since >= 0 && since < interval {
 		return
 	}
 	c.retired = now

@@ -211,6 +211,7 @@ func (u *Uploader) describe(ctx context.Context, h *held, read bool) error {
 	if err != nil {
 		return &stopError{err}
 	}
+	p.StatsKey = StatsKey(p.Key) // which an entry lacks that was refilled from its events
 	stats, err := u.stat(ctx, u.o.Target, p.StatsKey)
 	bare := errors.Is(err, ErrNotFound)
 	if err != nil && !bare {

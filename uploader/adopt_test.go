@@ -74,7 +74,7 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	damageTable(t, filepath.Join(dir, "store"))
 	between()
 
-	s = openStoreSalvaging(t, dir, -1)
+	s = openStore(t, dir)
 	defer s.Close()
 	if _, err := os.Stat(filepath.Join(dir, "quarantine")); err != nil {
 		t.Fatal("the store was not set aside")

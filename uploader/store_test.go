@@ -76,14 +76,10 @@ func TestWithTheRealStore(t *testing.T) {
 	}
 }
 
-func openStore(t *testing.T, dir string) *store.Store { return openStoreSalvaging(t, dir, 0) }
-
-// openStoreSalvaging opens a store with a bound on how long it copies from a damaged one: negative, not at all.
-func openStoreSalvaging(t *testing.T, dir string, limit time.Duration) *store.Store {
+func openStore(t *testing.T, dir string) *store.Store {
 	t.Helper()
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, "store"), QuarantineDir: filepath.Join(dir, "quarantine"), ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler),
-		SalvageTimeMax: limit,
 	})
 	if err != nil {
 		t.Fatal(err)

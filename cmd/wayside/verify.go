@@ -34,7 +34,8 @@ func newVerify() *cobra.Command {
 		Use: "verify", Short: "Check every promise that can be checked on a data directory",
 		Long: "verify reads journals, queues, event blocks, watermarks, hourly sums and the catalogue, compares them with each other,\n" +
 			"and reads every archived object back. A running wayside is asked to check itself; otherwise the files are read here. It\n" +
-			"repairs nothing and deletes nothing. Exit code 1 if anything is not as promised, or could not be\n" +
+			"repairs nothing and deletes nothing, but a store that it finds damaged is set aside whole, and a new one filled again from\n" +
+			"the archive: at once by a running wayside, else at the next start. Exit code 1 if anything is not as promised, or could not be\n" +
 			"checked, which the last line tells apart.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

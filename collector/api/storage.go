@@ -24,6 +24,19 @@ type Storage struct {
 	GrowthBytesPerDay float64  `json:"growth_bytes_per_day"`
 	DaysLeft          *float64 `json:"days_left,omitempty"`
 	Limit             string   `json:"limit,omitempty"` // which one is reached first
+	// Refill is there while, and after, this process brings back what a damaged store had.
+	Refill *Refill `json:"refill,omitempty"`
+}
+
+// Refill says how far a store that began empty, because the one before it was damaged, has been filled again from the archive.
+type Refill struct {
+	Due         bool      `json:"due"`               // older hours are still coming back
+	Waiting     string    `json:"waiting,omitempty"` // why it cannot go on at the moment
+	Objects     int       `json:"objects"`           // of the archive that are to be read, and how many are
+	ObjectsDone int       `json:"objects_done"`
+	Responses   uint64    `json:"responses"`     // brought back by this process
+	Hour        time.Time `json:"hour,omitzero"` // of the object that came last; the newest hours come first
+	Problems    int       `json:"problems"`      // objects that cannot be brought back; the log names them
 }
 
 func (h *handler) storage(r *http.Request) (any, error) {

@@ -132,6 +132,9 @@ func (s *Store) applyLocked(b *Batch) error {
 	next.totals.Applied += responses
 	mark.seq = b.LastSeq
 	mark.applied += responses
+	if mark.from == 0 && len(items) > 0 {
+		mark.from = items[0].Seq
+	}
 
 	if err := s.pinRows(s.apply.keys); err != nil {
 		return err

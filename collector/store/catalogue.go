@@ -264,6 +264,10 @@ func (s *Store) PlansIn(ctx context.Context, state catalogue.State, fn func(*cat
 }
 
 func (s *Store) plans(ctx context.Context, prefix []byte, fn func(*catalogue.Plan) error) error {
+	return s.plansFrom(ctx, prefix, nil, fn)
+}
+
+func (s *Store) plansFrom(ctx context.Context, prefix, from []byte, fn func(*catalogue.Plan) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -274,7 +278,7 @@ func (s *Store) plans(ctx context.Context, prefix []byte, fn func(*catalogue.Pla
 	}
 	defer d.close()
 	return s.view(func(txn *badger.Txn) error {
-		return each(txn, prefix, nil, func(_, value []byte) error {
+		return each(txn, prefix, from, func(_, value []byte) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}

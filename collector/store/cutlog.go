@@ -1,7 +1,10 @@
 package store
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 
 	"github.com/dgraph-io/badger/v4"
@@ -59,4 +62,31 @@ func (s *Store) doubtEverything() error {
 	}
 	s.doubts, s.doubtAll = known, true
 	return nil
+}
+
+// logHeadBytes is what stands before the first entry of a log: number of a key (none here), and a nonce.
+const logHeadBytes = 20
+
+// logEnd walks the entries of a log and returns where they end, and whether nothing but zeros follows.
+func logEnd(body []byte) (end int, whole bool) {
+	zeros := func(from int) bool { return len(bytes.TrimLeft(body[min(from, len(body)):], "\x00")) == 0 }
+	if len(body) < logHeadBytes || !bytes.Equal(body[:8], make([]byte, 8)) {
+		return 0, zeros(0)
+	}
+	for end = logHeadBytes; ; {
+		in := reader{rest: body[end:]}
+		in.bytes(2) // meta
+		key, value := in.uvarint(), in.uvarint()
+		in.uvarint() // expires
+		if in.bad || key == 0 || key > uint64(len(in.rest)) || value > uint64(len(in.rest)) {
+			return end, zeros(end)
+		}
+		in.bytes(int(key + value)) //nolint:gosec // bounded above
+		size := len(body) - end - len(in.rest)
+		sum := in.bytes(4)
+		if in.bad || binary.BigEndian.Uint32(sum) != crc32.Checksum(body[end:end+size], castagnoli) {
+			return end, zeros(end)
+		}
+		end += size + 4
+	}
 }

@@ -17,12 +17,11 @@
 // # When data may be lost
 //
 // Never by the death of the process, nor by power loss once Apply has returned. Only by damage: a store that Badger cannot
-// open, or one of whose blocks fails its checksum, is moved to the quarantine folder, with a report beside it, and a new store
-// is begun with what of it can be shown to be right (salvage.go, ADR 42). The rest is then in quarantine and no longer counted:
-// events that were applied and acknowledged are not offered again, those not yet acknowledged come again and are applied to the
-// new store if they are not in it. No event can be in the new store twice. What may have been archived already is not
-// archived again ([Store.Adopt]): the epochs that were there are in doubt ([Store.Doubtful]) until the archive was asked. From a
-// store that twice crashed the process while being opened, nothing is carried over.
+// open, one of whose blocks fails its checksum, or one that Verify found damaged ([Condemn]), is moved to the quarantine folder whole,
+// with a report beside it, and a new store begins empty (aside.go). What was applied, acknowledged and archived comes back from the
+// archive ([Store.Refill], ADR 85); the rest counts as quarantined. Events not yet acknowledged come again and are applied to the
+// new store. No event can be in it twice, and what may have been archived already is not archived again ([Store.Adopt]): the
+// epochs that were there are in doubt ([Store.Doubtful]) until the archive was asked.
 //
 // Badger writes through memory maps: on a full disk it may die with SIGBUS and take the process along. Nothing is lost by
 // that, but the process that opens a store must not be the one that carries traffic.
@@ -33,7 +32,8 @@
 // newer wayside is recognised before Badger touches it. <Dir>.lock is locked while the store is open. <Dir>.ledgers
 // holds the ledgers once more, for when the store is lost (kept.go, ADR 60). <Dir>.opening exists
 // while it is being opened; a Go crash during that time is written to it. <Dir>/../reserve is disk space that is given up
-// when the store cannot be opened because the disk is full.
+// when the store cannot be opened because the disk is full. <Dir>.condemned says that Verify found damage, and that the next Open is to
+// set the store aside.
 //
 // Keys; numbers are big endian so that they sort, hours have their sign bit flipped, widths in bytes:
 //
@@ -41,7 +41,7 @@
 //	'a' epoch(16)                                     doubt, see doubt.go: 1 open, 2 entered; 'a' alone: all epochs
 //	'm'                                               state: see below
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)
-//	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8)
+//	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8), first seq applied (8)
 //	'l' epoch(16)                                     ledger of a retired epoch: JSON
 //	'n' batch(8)                                      batch record: what a replay needs; removed below the checkpoint
 //	'b' hour(8) batch(8) index(2)                     block of up to 1,000 events of one hour
@@ -54,6 +54,7 @@
 //	'o' day(8), 'v' day(8) name                       until schema 3: a second copy of recent rows; removed at Open
 //	'p' key                                           path state, opaque
 //	'c' state(1) plan(8)                              plan: version (1), zstd of JSON; state 0 deleted, 1 verified, 2 planned
+//	'x'                                               the archive may hold more of what a lost store had, see refill.go
 //	'z'                                               padding, see Flatten; no meaning
 //
 // Values are little endian. The state is seven numbers of 8 bytes: last batch, next plan, applied, quarantined, archived,

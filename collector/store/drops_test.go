@@ -1,7 +1,6 @@
 package store
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -126,40 +125,6 @@ func TestDropsOfAnOlderSchema(t *testing.T) {
 	s = openStore(t, o)
 	if diff := cmp.Diff(want, dropsOf(t, s, -1<<62, 1<<62)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// TestDropsAreCarriedOver: a salvage takes them from where they stand, and where they are lost from the events that are held.
-func TestDropsAreCarriedOver(t *testing.T) {
-	lost := lostKeys{{from: []byte{prefixDrops}, to: []byte{prefixDrops + 1}}}
-	for name, test := range map[string]struct {
-		lost    lostKeys
-		archive bool
-		gone    bool
-	}{
-		"whole": {}, "archived": {archive: true}, "lost": {lost: lost}, "lost and archived": {lost: lost, archive: true, gone: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := salvageOptions(filepath.Join(t.TempDir(), "made"))
-			s := openStore(t, o)
-			want := dropTraffic(t, s)
-			if test.archive {
-				for len(blockIDs(t, s)) > 0 {
-					archiveAndDelete(t, s)
-				}
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if test.gone {
-				want = map[int64]map[string]uint64{}
-			}
-			s = carryOver(t, o, test.lost)
-			if diff := cmp.Diff(want, dropsOf(t, s, -1<<62, 1<<62)); diff != "" {
-				t.Error(diff)
-			}
-			checkPromises(t, s)
-		})
 	}
 }
 

@@ -140,7 +140,7 @@ func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {
 	next.totals.Applied += e.Responses
 	next.totals.Archived += e.Responses
 	next.totals.Deleted += e.Responses
-	mark := watermark{seq: e.LastSeq, applied: e.Responses}
+	mark := watermark{seq: e.LastSeq, applied: e.Responses, from: 1}
 	err = s.update(func(txn *badger.Txn) error {
 		if err := set(txn, epochKey(prefixWatermark, e.Epoch), mark.encode()); err != nil {
 			return err

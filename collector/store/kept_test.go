@@ -222,7 +222,7 @@ func TestLedgersOfLaterThanTheStore(t *testing.T) {
 		if diff := cmp.Diff(want, s.Ledgers()); diff != "" {
 			t.Errorf("ledgers (-before +after):\n%s", diff)
 		}
-		if mark := s.Marks()[g.epoch]; mark != (Mark{Seq: later.LastSeq, Applied: 40, Quarantined: 30}) {
+		if mark := s.Marks()[g.epoch]; mark != (Mark{Seq: later.LastSeq, Applied: 40, Quarantined: 30, From: 1}) {
 			t.Errorf("%+v", mark)
 		}
 		apply(t, s, later)

@@ -36,6 +36,7 @@ const (
 	prefixDrops      = 't'
 	prefixUnplanned  = 'u'
 	prefixWatermark  = 'w'
+	prefixRefill     = 'x'
 	prefixPadding    = 'z'
 )
 

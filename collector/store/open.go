@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,9 +31,9 @@ var openMu sync.Mutex
 //   - a store, or ledgers kept beside it, of a newer wayside: [ErrSchema], and nothing is touched;
 //   - a full disk: the reserve file is given up and the store opened; if that is not enough, [ErrUnavailable];
 //   - another error of the file system: [ErrUnavailable], and nothing is touched;
-//   - a damaged store, or one during whose opening Go crashed twice: it is moved to QuarantineDir as <date>-store, with a
-//     report beside it, a warning is logged, and a new one is made of what can be shown to be right. The package comment says
-//     what that means;
+//   - a damaged store, one that [Condemn] was called for, or one during whose opening Go crashed twice: it is moved to
+//     QuarantineDir as <date>-store, with a report beside it, a warning is logged, and a new one begins empty (aside.go). The
+//     package comment says what that means;
 //   - ledgers beside the store that the store does not have: they come back, and what is missing of their epochs counts as
 //     quarantined. A damaged file of ledgers is set aside, and written anew.
 //
@@ -109,9 +107,6 @@ func openLocked(o Options) (*Store, error) {
 		return nil, err
 	}
 	o.anew = o.anew || o.kept != nil
-	if err := finishSalvage(&o); err != nil {
-		return nil, err
-	}
 	if err := checkAccess(o.Dir); err != nil {
 		return nil, err
 	}
@@ -125,18 +120,15 @@ func openLocked(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if mark.crashes >= crashesMax {
-		if err := setStoreAside(&o, fmt.Sprintf("opening it crashed the process %d times:\n%s", mark.crashes, mark.text),
-			"Nothing was carried over into the store that took its place: reading it may crash the process again."); err != nil {
-			return nil, errors.Join(err, mark.end())
-		}
+	reason, err := condemned(&o, mark)
+	if err == nil && reason != "" {
 		mark.crashes = 0
-		o.anew = true
+		err = setAside(&o, reason)
+	}
+	if err != nil {
+		return nil, errors.Join(err, mark.end())
 	}
 	s, err := openOrReplace(o)
-	if err == nil { // the next damage is another matter
-		_ = os.Remove(salvageTriesFile(&o))
-	}
 	if err := mark.end(); err != nil {
 		o.Logger.Warn("store: the opening marker could not be removed", "error", err)
 	}
@@ -160,36 +152,10 @@ func openOrReplace(o Options) (*Store, error) {
 	case o.RefuseDamaged:
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return replaceDamaged(o, err)
-}
-
-// replaceDamaged sets a damaged store aside and opens the one that takes its place: with what could be carried over, or empty.
-func replaceDamaged(o Options, damage error) (*Store, error) {
-	o.Logger.Warn("store: the store is damaged; looking for what can be carried over, while the spool takes what comes", "reason", damage, "at_most", o.SalvageTimeMax)
-	saved, salvageErr := salvage(&o)
-	carried := "Nothing was carried over into the store that took its place."
-	if salvageErr == nil {
-		carried = saved.String()
-	} else {
-		carried += "\nBecause: " + salvageErr.Error()
-	}
-	if err := setStoreAside(&o, damage.Error(), carried); err != nil {
+	if err := setAside(&o, err.Error()); err != nil {
 		return nil, err
 	}
-	o.anew = true
-	if salvageErr == nil {
-		if err := takeSalvaged(&o); err != nil {
-			return nil, err // the next Open finishes it
-		}
-		o.Logger.Warn("store: carried over from the damaged store", "what", saved.String())
-	} else {
-		o.Logger.Warn("store: nothing was carried over from the damaged store", "error", salvageErr)
-		if err := os.RemoveAll(salvageDir(&o)); err != nil {
-			o.Logger.Warn("store: what was begun of a salvage stays", "error", err)
-		}
-	}
-	s, err := tryOpen(o)
-	if err != nil {
+	if s, err = tryOpen(o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return s, nil
@@ -351,62 +317,6 @@ func writeSchemaFile(dir string) error {
 		return nil
 	}
 	return writeFileSynced(name, []byte(want))
-}
-
-// setStoreAside moves the store's folder to quarantine and writes a report beside it.
-func setStoreAside(o *Options, reason, carried string) error {
-	if err := os.MkdirAll(o.QuarantineDir, 0o750); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	now := o.Now().UTC()
-	to := freeName(filepath.Join(o.QuarantineDir, now.Format("2006-01-02")+"-store"))
-	if err := os.Rename(o.Dir, to); err != nil {
-		return fmt.Errorf("%w: set the damaged store aside: %w", ErrUnavailable, err)
-	}
-	if exists(unlistedDir(o)) {
-		if err := os.Rename(unlistedDir(o), filepath.Join(to, "unlisted")); err != nil {
-			o.Logger.Warn("store: tables that the MANIFEST does not list stay", "folder", unlistedDir(o), "error", err)
-		}
-	}
-	report := fmt.Sprintf("Set aside at %s because:\n%s\n\n"+
-		"It holds %s.\n%s\n%s\n"+
-		"What was not carried over is no longer counted. Events that were archived are safe in the archive. Responses that the\n"+
-		"spools and ledgers know of (those of finished epochs stand in %s, too) and that were not carried\n"+
-		"over count as quarantined; those still in a spool are applied to the new store, which is in %s.\n"+
-		"The statistics of everything that was archived can be made again from the archive, beside what is there now:\n"+
-		"  wayside archive rebuild --into DIRECTORY\n", now.Format("2006-01-02T15:04:05Z"), reason, inventory(to), readStoreAside(to), carried,
-		filepath.Base(ledgersFile(o)), o.Dir)
-	if err := writeFileSynced(to+".txt", []byte(report)); err != nil {
-		o.Logger.Warn("store: the report on the damaged store could not be written", "error", err)
-	}
-	o.Logger.Warn("store: the store is damaged; it was set aside and a new one is begun", "moved_to", to, "reason", reason)
-	return nil
-}
-
-// inventory says in words what files a folder holds.
-func inventory(dir string) string {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "what could not be listed: " + err.Error()
-	}
-	files, bytes := map[string]int{}, map[string]int64{}
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
-			continue
-		}
-		kind := filepath.Ext(entry.Name())
-		if kind == "" {
-			kind = entry.Name()
-		}
-		files[kind]++
-		bytes[kind] += info.Size()
-	}
-	var out []string
-	for _, kind := range slices.Sorted(maps.Keys(files)) {
-		out = append(out, fmt.Sprintf("%d %s of %d bytes", files[kind], kind, bytes[kind]))
-	}
-	return strings.Join(out, ", ")
 }
 
 func exists(name string) bool {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -103,66 +101,6 @@ func TestOpenAfterKillBySize(t *testing.T) {
 	}
 	if exists(o.QuarantineDir) {
 		t.Error("a kill left something to quarantine")
-	}
-	salvageBySize(t, o)
-}
-
-// salvageBySize flips a bit in one of the store's tables and opens it.
-func salvageBySize(t *testing.T, o Options) {
-	t.Helper()
-	o.SalvageTimeMax = 10 * time.Minute
-	tables, err := filepath.Glob(filepath.Join(o.Dir, "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatal(tables, err)
-	}
-	flipBit(t, tables[len(tables)/2])
-	dropCaches(t)
-	heap := watchHeap()
-	began := time.Now()
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened := time.Since(began)
-	defer s.Close()
-	totals, sum, err := s.Account(t.Context())
-	if err != nil || totals.Applied != sum || sum == 0 {
-		t.Errorf("totals %+v, rows add up to %d, %v", totals, sum, err)
-	}
-	fmt.Printf("one bit flipped in it: %d responses carried over, opened in %v, at most %d MiB of heap\n", sum, opened.Round(time.Millisecond), heap()>>20)
-}
-
-// watchHeap looks at the heap until the function that it returns is called, which says how large it was at most.
-func watchHeap() (end func() uint64) {
-	done, most := make(chan struct{}), make(chan uint64)
-	go func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		largest := uint64(0)
-		for {
-			select {
-			case <-done:
-				most <- largest
-				return
-			case <-tick.C:
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				largest = max(largest, m.HeapInuse)
-			}
-		}
-	}()
-	return func() uint64 { close(done); return <-most }
-}
-
-func flipBit(t *testing.T, name string) {
-	t.Helper()
-	body, err := os.ReadFile(name) //nolint:gosec // a file of the test
-	if err != nil {
-		t.Fatal(err)
-	}
-	body[len(body)/2] ^= 1
-	if err := os.WriteFile(name, body, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 

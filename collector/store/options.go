@@ -17,8 +17,9 @@ import (
 
 // SchemaVersion is the layout that this package writes. It reads all of those before. Version 2 has sums of six hours and packed
 // days, which an older wayside would leave in place when it writes the rows that they sum up; version 3 has the drops of each
-// hour, which an older one would not write; version 4 no longer has packed days, which one that knows them would find out of date.
-const SchemaVersion = 4
+// hour, which an older one would not write; version 4 no longer has packed days, which one that knows them would find out of date; version
+// 5 says of each epoch where it began here, without which a refill would count events twice.
+const SchemaVersion = 5
 
 // MaxItems is the largest number of events in one batch. A batch of at most MaxItems events whose records are together at
 // most 512 KiB fits one transaction; so do several megabytes of ordinary events, which compress to a sixth.
@@ -65,19 +66,12 @@ type Options struct {
 	MemTableBytes int64
 	// ReserveBytes is the size of the reserve file; default 4 MiB, negative for none.
 	ReserveBytes int64
-	// Room, if not nil, says how many bytes more may be written for what the store can do without: the copy of a
-	// damaged store. It stands for limits that the store does not know, and may be called from several goroutines. Nil: what
-	// the disk has.
-	Room func() int64
 	// OpenFreeMin is the free disk space in bytes below which the store is not opened, because Badger would die of it
 	// with SIGBUS; default 8 MiB, negative for no check.
 	OpenFreeMin int64
 	// PageoutInterval is the longest time between hints to the kernel, in Run, that mapped table pages may go; default
 	// 30 s, negative for never. Every 8 MiB written are followed by one as well.
 	PageoutInterval time.Duration
-	// SalvageTimeMax bounds how long Open copies from a damaged store, while the spools take what comes; default 10 min,
-	// negative: nothing is salvaged. If the time is too short, nothing is.
-	SalvageTimeMax time.Duration
 	// RefuseDamaged makes Open leave a damaged store as it is, and return an error that wraps [ErrDamaged]: for whoever only
 	// looks at a store. The ledgers beside it are then neither read into the store nor written.
 	RefuseDamaged bool
@@ -103,7 +97,6 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.ReserveBytes, 4<<20)
 	setDefault(&o.OpenFreeMin, disk.StoreFreeMin)
 	setDefault(&o.PageoutInterval, 30*time.Second)
-	setDefault(&o.SalvageTimeMax, salvageTime)
 	setDefault(&o.LedgersMax, 1000)
 	if o.Now == nil {
 		o.Now = clock.Now

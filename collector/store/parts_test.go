@@ -106,7 +106,7 @@ func TestImportOfWhatStrangersMake(t *testing.T) {
 	for i := range 8000 {
 		changes = append(changes, StateChange{Key: fmt.Appendf(nil, "r%04d", i), Value: bytes.Repeat([]byte("x"), 600)})
 	}
-	if err := s.ImportPathState(t.Context(), changes); err != nil {
+	if err := s.SetPathState(t.Context(), changes); err != nil {
 		t.Error(err)
 	}
 }

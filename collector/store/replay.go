@@ -30,8 +30,9 @@ func (s *Store) load() error {
 			if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 				return err
 			}
-			if s.doubtAll = s.o.anew; s.doubtAll {
-				if err := set(txn, []byte{prefixDoubt}, nil); err != nil {
+			s.doubtAll, s.refillDue = s.o.anew, s.o.anew
+			if s.o.anew {
+				if err := errors.Join(set(txn, []byte{prefixDoubt}, nil), set(txn, []byte{prefixRefill}, nil)); err != nil {
 					return err
 				}
 			}
@@ -148,6 +149,9 @@ func (s *Store) loadState(txn *badger.Txn) error {
 		return err
 	}
 	if err = s.loadDoubts(txn); err != nil {
+		return err
+	}
+	if s.refillDue, err = get(txn, []byte{prefixRefill}, func([]byte) error { return nil }); err != nil {
 		return err
 	}
 	return s.loadLedgers(txn)

@@ -55,21 +55,28 @@ func decodeState(v []byte) (s state, err error) {
 	return s, nil
 }
 
-type watermark struct{ seq, applied, quarantined uint64 }
+// watermark is how far an epoch has been taken into the store. Its events from the sequence number "from" on were applied here, as
+// they came from the spool; 0: none was. What an archive holds of earlier ones may be counted by a refill.
+type watermark struct{ seq, applied, quarantined, from uint64 }
 
 func (w watermark) encode() []byte {
-	out := binary.LittleEndian.AppendUint64(make([]byte, 0, 24), w.seq)
+	out := binary.LittleEndian.AppendUint64(make([]byte, 0, 32), w.seq)
 	out = binary.LittleEndian.AppendUint64(out, w.applied)
-	return binary.LittleEndian.AppendUint64(out, w.quarantined)
+	out = binary.LittleEndian.AppendUint64(out, w.quarantined)
+	return binary.LittleEndian.AppendUint64(out, w.from)
 }
 
 func decodeWatermark(v []byte) (w watermark, err error) {
-	if len(v) != 24 {
+	if len(v) != 24 && len(v) != 32 {
 		return w, fmt.Errorf("%w: watermark of %d bytes", ErrDamaged, len(v))
 	}
-	return watermark{
-		seq: binary.LittleEndian.Uint64(v), applied: binary.LittleEndian.Uint64(v[8:]), quarantined: binary.LittleEndian.Uint64(v[16:]),
-	}, nil
+	w = watermark{
+		seq: binary.LittleEndian.Uint64(v), applied: binary.LittleEndian.Uint64(v[8:]), quarantined: binary.LittleEndian.Uint64(v[16:]), from: 1,
+	}
+	if len(v) == 32 { // until schema 4 it was not noted
+		w.from = binary.LittleEndian.Uint64(v[24:])
+	}
+	return w, nil
 }
 
 // Store is an open store. Its methods are safe for concurrent use.
@@ -103,6 +110,7 @@ type Store struct {
 	ledgers       map[uuid.UUID]storedLedger
 	doubtAll      bool               // every epoch is in doubt, see doubt.go
 	doubts        map[uuid.UUID]byte // epochs in doubt
+	refillDue     bool               // the archive may hold more of what a lost store had, see refill.go
 	live          map[stats.Key]*liveRow
 	namesComplete bool                    // owned by load: the index of names was there
 	names         map[string]nameSpan     // of every row, persisted or live
@@ -310,6 +318,7 @@ type Mark struct {
 	Seq         uint64 // its events are applied or quarantined up to here
 	Applied     uint64 // responses
 	Quarantined uint64 // responses
+	From        uint64 // the first sequence number that was applied as it came from the spool; 0: none was
 }
 
 // Marks is [Store.Watermarks] with the number of responses.
@@ -318,7 +327,7 @@ func (s *Store) Marks() map[uuid.UUID]Mark {
 	defer s.mu.Unlock()
 	out := make(map[uuid.UUID]Mark, len(s.watermarks))
 	for epoch, w := range s.watermarks {
-		out[epoch] = Mark{Seq: w.seq, Applied: w.applied, Quarantined: w.quarantined}
+		out[epoch] = Mark{Seq: w.seq, Applied: w.applied, Quarantined: w.quarantined, From: w.from}
 	}
 	return out
 }

@@ -11,7 +11,7 @@ import (
 
 // spans compares the sums whose marks stand with the persisted rows that they are made from.
 func (v *verification) spans(ctx context.Context) (*verify.Check, error) {
-	c := &verify.Check{Name: "sums", Of: "values"}
+	c := &verify.Check{Name: checkOfSums, Of: "values"}
 	for _, t := range tiers {
 		var marked []int64
 		err := eachKey(v.txn, []byte{t.mark}, func(key []byte) bool {

@@ -60,7 +60,7 @@ func (v *verification) hourlyDrops(ctx context.Context) (*verify.Check, error) {
 
 // hours compares the rows with the recount.
 func (v *verification) hours(ctx context.Context) (*verify.Check, error) {
-	c := &verify.Check{Name: "hourly sums", Of: "rows"}
+	c := &verify.Check{Name: checkOfRows, Of: "rows"}
 	add := func(key stats.Key, count uint64) {
 		c.Checked++
 		v.rows[key.Hour] += count

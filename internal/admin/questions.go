@@ -6,6 +6,7 @@ import "github.com/wayside-proxy/wayside/internal/catalogue"
 const (
 	PathView    = InternalPrefix + "view"    // GET: accounting.View
 	PathArchive = InternalPrefix + "archive" // GET: State
+	PathRefill  = InternalPrefix + "refill"  // GET: State
 	PathVerify  = InternalPrefix + "verify"  // GET, ?local=true leaves the archive out: []*verify.Check
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
 	PathFiles   = InternalPrefix + "files"   // GET: patterns of the files that the store has now, as []string

@@ -108,6 +108,11 @@ type Plan struct {
 	Adopted   bool   `json:"adopted,omitempty"`
 	Elsewhere uint64 `json:"elsewhere,omitempty"`
 
+	// RefilledRows is the number of the object's rows of statistics that were counted here after the store that made it was lost.
+	// Refilled says that all of them are in.
+	RefilledRows int  `json:"refilled_rows,omitempty"`
+	Refilled     bool `json:"refilled,omitempty"`
+
 	// Known once retention has removed the local blocks.
 	DeletedAt time.Time `json:"deleted_at,omitzero"`
 

@@ -13,7 +13,7 @@ import (
 func TestLinksAreRefused(t *testing.T) {
 	for _, name := range []string{
 		RunLock, CollectLock, RunFile, RunFile + ".new", CrashFile, SpoolDir, StoreDir, StoreDir + ".lock", StoreDir + ".ledgers", Quarantine, ArchiveDir,
-		SpoolDir + "/0190-epoch", SpoolDir + "/0190-epoch/ledger", StoreDir + "/MANIFEST", StoreDir + ".salvage/store", Quarantine + "/x", ArchiveDir + "/v1",
+		SpoolDir + "/0190-epoch", SpoolDir + "/0190-epoch/ledger", StoreDir + "/MANIFEST", StoreDir + ".condemned", Quarantine + "/x", ArchiveDir + "/v1",
 	} {
 		t.Run(name, func(t *testing.T) {
 			top := t.TempDir()

@@ -3,6 +3,7 @@
 //
 //   - start.go: the process from its start to its end, as the child of wayside run or beside it
 //   - books.go: its parts, the loops that drive them, and the order in which they stop
+//   - refill.go: fills a store again that began empty because the one before it was damaged
 //   - handler.go: what it answers, to the traffic process and through that to everybody
 //   - commands.go: what commands ask for
 //   - jobs.go, forget.go, verify.go: what it does when asked or on schedule
@@ -43,6 +44,11 @@ type books struct {
 	uploader  *uploader.Uploader
 	targets   *uploader.Targets // of uploader
 
+	refill refill // of a store that began empty where another was
+
+	damaged     chan struct{} // closed when the store was found damaged; nil for one that is only looked at
+	damagedOnce sync.Once
+
 	verifying sync.Mutex // held while the store and the archive are verified for the traffic process
 
 	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first
@@ -57,9 +63,6 @@ func open(ctx context.Context, cfg *configs.Config, source collector.Source, log
 	dir := cfg.Data.Dir
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
-		Room: collector.Room(collector.Options{
-			DataDir: dir, ArchiveDir: cfg.LocalArchive(), BytesMax: cfg.Data.BytesMax.Int64(), FreeMin: cfg.Data.FreeMin.Int64(), SpoolBytesMax: cfg.SpoolBytesMax(),
-		}),
 	})
 	if err != nil {
 		return nil, err
@@ -156,7 +159,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	loops, stopLoops := context.WithCancel(ctx)
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
-	b.stopLoops = stopLoops
+	b.stopLoops, b.damaged = stopLoops, make(chan struct{})
 	b.loops.Go(func() {
 		if err := b.collector.Run(loops); err != nil {
 			// The store must be opened again, which a new process does best: leaving makes the parent start one.
@@ -165,6 +168,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		}
 	})
 	b.loops.Go(func() { b.ended("archive loop", b.uploader.Run(loops)) })
+	b.loops.Go(func() { b.ended("refill from the archive", b.fillAgain(loops)) })
 	var checkpoints sync.WaitGroup
 	checkpoints.Go(func() { b.ended("look at the catalogue", b.logFormerArchives(background)) })
 	checkpoints.Go(func() { b.ended("checkpoint loop", b.store.Run(background)) })
@@ -179,6 +183,8 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		} else {
 			b.log.Warn("leaving: the connection to the traffic process failed", "error", err)
 		}
+	case <-b.damaged:
+		b.log.Error("leaving: the store was found damaged; the next books process sets it aside and begins with an empty one, which is filled again from the archive")
 	case <-ctx.Done():
 		timeout, cancel := context.WithTimeout(context.Background(), b.cfg.Shutdown.Timeout.Std())
 		defer cancel()

@@ -42,6 +42,9 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 	if err != nil || o.Count {
 		return answer, err
 	}
+	if b.store.RefillDue() {
+		answer.Left = append(answer.Left, "the archive, from which older hours are still coming back and may bring it again: call forget again when they are back")
+	}
 	if entries, _ := os.ReadDir(filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)); len(entries) > 0 {
 		answer.Left = append(answer.Left, fmt.Sprintf("%d entries of the quarantine are not looked at: %s", len(entries),
 			filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)))

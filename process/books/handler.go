@@ -1,6 +1,7 @@
 package books
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -26,7 +27,7 @@ func (b *books) handler() http.Handler {
 	mux.Handle("/", api.NewHandler(api.Options{
 		Rows: b.store, Plans: b.store, Events: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
 		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
-		Storage: b.collector.Storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics(), b.metrics()}, Logger: b.log,
+		Storage: b.storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics(), b.metrics()}, Logger: b.log,
 	}))
 	mux.HandleFunc("GET "+admin.PathView, func(w http.ResponseWriter, r *http.Request) {
 		view, err := b.collector.View(r.Context())
@@ -35,6 +36,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+admin.PathArchive, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, b.archiveState(), nil)
 	})
+	mux.HandleFunc("GET "+admin.PathRefill, func(w http.ResponseWriter, _ *http.Request) { reply(w, b.refillState(), nil) })
 	mux.HandleFunc("GET "+admin.PathFiles, func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, append(store.Tables(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir)), "MANIFEST", "*.mem", "*.vlog"), nil)
 	})
@@ -42,12 +44,7 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/jobs", asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.jobs(w, r) }))
 	mux.HandleFunc("GET "+admin.PathCatalogue, asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.serveCatalogue(w, r) }))
 	mux.HandleFunc("GET "+admin.PathConfig, b.serveConfig)
-	mux.HandleFunc("GET "+admin.PathVerify, func(w http.ResponseWriter, r *http.Request) {
-		b.verifying.Lock() // one whose client left may not have ended yet
-		defer b.verifying.Unlock()
-		checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
-		reply(w, checks, err)
-	})
+	mux.HandleFunc("GET "+admin.PathVerify, b.serveVerify)
 	mux.HandleFunc("POST "+admin.PathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
 	mux.HandleFunc("POST "+admin.PathForget, b.serveForget)
 	mux.HandleFunc("POST "+admin.PathJob+"{name}", asks(func(w http.ResponseWriter, r *http.Request, v query.Values) {
@@ -77,6 +74,13 @@ func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...st
 		}
 		fn(w, r, values)
 	}
+}
+
+// storage says what the data directory takes, and whether its books are complete.
+func (b *books) storage(ctx context.Context) (api.Storage, error) {
+	s, err := b.collector.Storage(ctx)
+	s.Refill = b.refillStatus()
+	return s, err
 }
 
 // archiveState is the archive's line in /readyz?verbose.

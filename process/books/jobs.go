@@ -65,6 +65,7 @@ func (b *books) metrics() prometheus.Gatherer {
 		}
 		return math.Inf(1)
 	}))
+	b.refillMetrics(registry)
 	return registry
 }
 

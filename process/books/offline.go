@@ -32,7 +32,7 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 	})
 	if errors.Is(err, store.ErrDamaged) {
 		err = fmt.Errorf("nothing can be answered from %s, and nothing was changed: %w; "+
-			"start wayside on it, which sets the store aside and carries over what of it is right, or make it again: wayside archive rebuild", dir, err)
+			"start wayside on it, which sets the store aside and fills a new one from the archive, or make it again: wayside archive rebuild", dir, err)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, remove())

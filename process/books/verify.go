@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -69,7 +70,7 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 		Dir: copied, QuarantineDir: filepath.Join(at, "aside"), ReserveBytes: -1, RefuseDamaged: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	if errors.Is(err, store.ErrDamaged) {
-		c.Problem("is damaged; the next start will set it aside, and carry over what is right: %v", err)
+		c.Problem("is damaged; the next start will set it aside, begin empty, and fill it again from the archive: %v", err)
 		return nil
 	}
 	if err != nil {
@@ -79,6 +80,13 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 	b := &books{cfg: cfg, log: log, store: s}
 	checks, err := b.verify(ctx, local)
 	report.Add(checks...)
+	if damage := store.Damage(checks); damage != "" && datadir.CheckUser(cfg.Data.Dir) == nil {
+		if err := store.Condemn(from, damage); err != nil {
+			c.CannotMake("is damaged, and the next start cannot be told to set it aside: %v", err)
+		} else {
+			c.Problem("is damaged; the next start will set it aside, begin empty, and fill it again from the archive")
+		}
+	}
 	through := s.Watermarks()
 	if err = errors.Join(err, s.Close()); err != nil {
 		c.Problem("was not checked to its end: %v", err)
@@ -88,10 +96,6 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 
 // noStore says why there is no store, and what of the spools can be known then.
 func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
-	if _, err := os.Stat(from + ".salvage"); err == nil {
-		c.Problem("is being replaced by what could be carried over of it: the next start goes on with that")
-		return nil
-	}
 	if store.Begun(from) {
 		c.Problem("%s is gone: the next start counts what was acknowledged to it as quarantined", from)
 	} else {
@@ -119,4 +123,23 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	}
 	archive, err := uploader.CheckCatalogue(ctx, plans, uploader.NewTargets(target, TargetOptions(b.cfg, b.log)))
 	return append(checks, archive), err
+}
+
+// serveVerify answers the traffic process. A store that is found damaged is not gone on with: the next books process, which
+// begins at once, sets it aside.
+func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
+	b.verifying.Lock() // one whose client left may not have ended yet
+	defer b.verifying.Unlock()
+	checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
+	reply(w, checks, err)
+	damage := store.Damage(checks)
+	if damage == "" || b.damaged == nil {
+		return
+	}
+	if err := store.Condemn(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir), damage); err != nil {
+		b.log.Error("the store is damaged, and cannot be marked for being set aside", "found", damage, "error", err)
+		return
+	}
+	_ = http.NewResponseController(w).Flush() // before the connection is closed
+	b.damagedOnce.Do(func() { close(b.damaged) })
 }

@@ -46,7 +46,8 @@ func (t *traffic) checks() []admin.Check {
 			}
 			return true, "connected"
 		}},
-		{Name: "archive", State: t.archiveState},
+		{Name: "archive", State: t.booksState(admin.PathArchive)},
+		{Name: "refill", State: t.booksState(admin.PathRefill)},
 		{Name: "files", State: t.filesState},
 	}
 }
@@ -76,20 +77,22 @@ func after(separator, text string) string {
 	return separator + text
 }
 
-// archiveState is the archive's line in /readyz?verbose.
-func (t *traffic) archiveState() (ok bool, detail string) {
-	if _, silent := t.admin.BooksSilent(); silent {
-		return false, "not known while the books process does not answer"
+// booksState is a line of /readyz?verbose that the books process is asked for.
+func (t *traffic) booksState(path string) func() (ok bool, detail string) {
+	return func() (bool, string) {
+		if _, silent := t.admin.BooksSilent(); silent {
+			return false, "not known while the books process does not answer"
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		body, err := t.admin.AskBooks(ctx, http.MethodGet, path)
+		if err != nil {
+			return false, "not known while the books process is away"
+		}
+		var s admin.State
+		if err := json.Unmarshal(body, &s); err != nil {
+			return false, err.Error()
+		}
+		return s.OK, s.Detail
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-	defer cancel()
-	body, err := t.admin.AskBooks(ctx, http.MethodGet, admin.PathArchive)
-	if err != nil {
-		return false, "not known while the books process is away"
-	}
-	var s admin.State
-	if err := json.Unmarshal(body, &s); err != nil {
-		return false, err.Error()
-	}
-	return s.OK, s.Detail
 }

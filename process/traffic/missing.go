@@ -17,7 +17,7 @@ import (
 const missingInterval = 5 * time.Second
 
 // watchedFiles are patterns of files that are there as long as wayside runs, once they have been there, by what they are. A part that
-// cannot be judged now is left out: without a books process that answers, the store is closed and has no log, or is being salvaged.
+// cannot be judged now is left out: without a books process that answers, the store is closed and has no log.
 func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
 	dir := t.cfg.Data.Dir
 	in := func(parent string, names ...string) (out []string) {

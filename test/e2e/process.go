@@ -308,6 +308,29 @@ func (w *Wayside) Settle(ctx context.Context) (Accounting, error) {
 	}
 }
 
+// AwaitRefill waits until a store that began empty, because the one before it was damaged, is filled again from the archive.
+func (w *Wayside) AwaitRefill(ctx context.Context) error {
+	for {
+		body, err := w.Ask(ctx, http.MethodGet, "/api/v1/storage")
+		var storage struct {
+			Refill struct {
+				Due bool `json:"due"`
+			} `json:"refill"`
+		}
+		if err == nil {
+			err = json.Unmarshal(body, &storage)
+		}
+		if err == nil && !storage.Refill.Due {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the refill is not done: %s: %w", body, errors.Join(err, ctx.Err()))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // Running reports whether the traffic process that was started last has not ended.
 func (w *Wayside) Running() bool {
 	w.mu.Lock()

@@ -14,7 +14,7 @@ import (
 )
 
 // crashPoints are the names in the code that real traffic reaches, see package crash. Those of store.ledger lie just before
-// collector.retire.before. Those of store.quarantine, store.adopt, store.forget, store.delete.chunk and uploader.expire need what
+// collector.retire.before. Those of store.quarantine, store.adopt, store.refill, store.forget, store.delete.chunk and uploader.expire need what
 // traffic does not make: a batch that cannot be applied, a store that was set aside, an order to forget, more blocks than one
 // transaction takes, a month. Their packages' own tests pass them.
 var crashPoints = []string{

@@ -55,6 +55,7 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 			if inUse {
 				how = t.damageInUse
 			}
+			t.killsRefill, t.killAfter = n/len(kinds)%2 == 1, time.Duration(random.IntN(400))*time.Millisecond
 			o, err := how(ctx, random, kind, flip)
 			if err != nil {
 				err = fmt.Errorf("%s: %w", o.Note, err)
@@ -111,6 +112,10 @@ func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcom
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
+	if t.killsRefill { // or whatever else the books process is at
+		sleep(ctx, t.killAfter)
+		t.w.KillBooks()
+	}
 	t.awaitTraffic(ctx, 400, 5*time.Second)
 	o, err = t.auditDamaged(ctx, kind)
 	o.Note, o.Recovery = note, took
@@ -204,6 +209,13 @@ func used(f *os.File, size int64) int64 {
 
 // auditDamaged is audit for a trial whose archive may be what was damaged.
 func (t *trial) auditDamaged(ctx context.Context, kind string) (Outcome, error) {
+	if strings.HasPrefix(kind, "store/") {
+		aside, err := filepath.Glob(filepath.Join(t.dataDir, "quarantine", "*-store.txt"))
+		if err != nil {
+			return Outcome{}, err
+		}
+		t.refilled = len(aside) > 0
+	}
 	if !strings.HasPrefix(kind, "archive/") {
 		return t.audit(ctx)
 	}

@@ -58,7 +58,11 @@ type trial struct {
 	only   string     // lossy, and this is the one reason there may be; empty: any
 	window bool       // what was not durable yet may be lost, and is counted where that is known
 	books  *e2e.Books // what the archive held at the audit
-	exact  bool       // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
+	// refilled: the store was set aside, so that everything in the archive must come back from there.
+	refilled    bool
+	killsRefill bool          // the books process is killed while it may be at that …
+	killAfter   time.Duration // … so long after the start
+	exact       bool          // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
 }
 
 // logBuffer collects wayside's log.
@@ -213,6 +217,9 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if _, err := t.w.Ask(settle, http.MethodPost, "/-/job/archive?all=true"); err != nil {
 		return o, err
 	}
+	if err := t.w.AwaitRefill(settle); err != nil {
+		return o, err
+	}
 	a, err := t.w.Settle(settle)
 	if err != nil {
 		return o, err
@@ -301,6 +308,9 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	}
 	if a.Archived != a.Applied || (!t.lossy && books.Lines != a.Archived) {
 		fail("%d lines in the archive, accounting says archived %d of applied %d", books.Lines, a.Archived, a.Applied)
+	}
+	if t.refilled && books.Lines != a.Archived {
+		fail("%d lines in the archive, of which %d are counted after the refill", books.Lines, a.Archived)
 	}
 	if n := t.traffic.report.Failed[load.KindVerify]; n > 0 {
 		fail("%d responses were not what the origin sent: %v", n, t.traffic.report.Errors)

@@ -135,6 +135,7 @@ type rebuilder struct {
 	out     *Rebuilt
 	shared  map[string]bool // keys of objects whose events others may have
 	counted covered         // of those
+	strict  bool            // an object that may repeat events is not counted, unless it is known which
 
 	rows    map[stats.Key]*stats.Row // of the present hour
 	bytes   int                      // about what they take
@@ -207,7 +208,7 @@ func (b *rebuilder) add(ctx context.Context, p *pair) error {
 	}
 	runs, skip := c.Runs, uint64(0)
 	if b.shared[p.Key] && !fromEvents {
-		if runs, err = runsOf(meta, c.Rows); err != nil {
+		if runs, err = b.runsOf(p, meta, c.Rows); err != nil {
 			return err
 		}
 		if runs == nil && p.events || catalogue.Overlap(b.counted[p.Epoch], runs) && !b.counted.whole(p.Epoch, runs) {

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,9 @@ func (b *rebuilder) row(k stats.Key) *stats.Row {
 	return row
 }
 
+// errTooManyRows says that rows that must be had at once are too many.
+var errTooManyRows = errors.New("the rows of one hour are too many to be compared or refilled")
+
 // relieve hands out a part of the hour before it takes too much memory. grown is by how much the rows have just grown.
 func (b *rebuilder) relieve(grown int) error {
 	b.bytes += grown
@@ -30,7 +34,7 @@ func (b *rebuilder) relieve(grown int) error {
 	case b.bytes < hourBytesMax, b.Whole && b.bytes < 2*hourBytesMax:
 		return nil
 	case b.Whole:
-		return fmt.Errorf("the rows of one hour take more than %d bytes of memory and cannot be compared: rebuild them into a directory", 2*hourBytesMax)
+		return fmt.Errorf("%w: more than %d bytes of memory: rebuild them into a directory", errTooManyRows, 2*hourBytesMax)
 	}
 	b.flushed = true
 	return b.flush()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/configs"
@@ -38,14 +39,14 @@ type Comparison struct {
 // the path table that cfg asks for. wayside run goes on with it.
 func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *configs.Config, o reader.RebuildOptions) (done Rebuilt, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
-		known := newKnownRows()
+		known := collector.NewKnownRows()
 		o.Hour = func(keys []stats.Key, rows []*stats.Row) error {
-			known.add(keys, rows)
+			known.Add(keys, rows)
 			return s.ImportRows(ctx, keys, rows)
 		}
 		built, err := reader.Rebuild(ctx, from, o)
 		if err == nil {
-			err = known.relearn(ctx, s, cfg)
+			err = relearn(ctx, s, cfg, known)
 		}
 		if err != nil {
 			return err
@@ -66,6 +67,15 @@ func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *conf
 		return nil
 	})
 	return done, err
+}
+
+// relearn makes the path table again from the rows.
+func relearn(ctx context.Context, s *store.Store, cfg *configs.Config, known *collector.KnownRows) error {
+	labeler, err := books.NewLabeler(cfg)
+	if err != nil {
+		return err
+	}
+	return s.SetPathState(ctx, known.Relearn(labeler))
 }
 
 // Compare adds up the statistics of an archive and compares them with those of the store in dir, if there is one, of which it reads a copy.

@@ -29,8 +29,10 @@ export interface Accounting {
 }
 export interface Storage {
   measured_at: string; bytes: Record<string, number>; bytes_total: number; bytes_max: number; free_bytes: number;
-  free_min: number; counts: Record<string, number>; state: string; growth_bytes_per_day: number; days_left?: number;
+  free_min: number; counts: Record<string, number>; state: string; growth_bytes_per_day: number; days_left?: number; refill?: Refill;
 }
+/** How far a store that began empty, because the one before it was damaged, is filled again from the archive. */
+export interface Refill { due: boolean; waiting?: string; objects: number; objects_done: number; responses: number; problems: number }
 export interface Archives {
   objects: number; rows: number; bytes: number; states: Record<string, number>;
   archives: { id: number; state: string; key: string; rows: number; object_bytes: number; hour: string }[];

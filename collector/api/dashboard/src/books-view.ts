@@ -4,7 +4,7 @@ import { checks, get, type Accounting, type Archives, type Check, type Jobs, typ
 import { announce, h } from "./dom";
 import * as f from "./format";
 import { jobsPanel, ofJobs } from "./jobs";
-import { Notice, reasons } from "./parts";
+import { comingBack, Notice, reasons } from "./parts";
 import type { State } from "./state";
 
 type Kind = "good" | "wait" | "bad";
@@ -74,7 +74,7 @@ export class BooksView {
     else if (moving || this.unbalanced < 2) out.push({ kind: "good", about: "Accounting", text: "Responses are being recorded while the figures are read; they settle when it is quiet." });
     else out.push({ kind: "bad", about: "Accounting", text: "The books do not add up; below it says which figures disagree. Please report it and keep the data directory." });
     if (a.dropped_total > 0) out.push({ kind: "wait", about: "Dropped", text: `${f.plural(a.dropped_total, "response", "responses")} could not be recorded (${reasons(a.dropped)}). They were served, and are counted as dropped.` });
-    if (a.quarantined > 0) out.push({ kind: "wait", about: "Quarantine", text: `${f.plural(a.quarantined, "event was", "events were")} set aside because they could not be read.` });
+    if (a.quarantined > 0) out.push({ kind: "wait", about: "Quarantine", text: `${f.plural(a.quarantined, "event was", "events were")} set aside: damaged, or lost with a damaged store and not in the archive.` });
     if (a.spooled > 100_000) out.push({ kind: "wait", about: "Backlog", text: `${f.count(a.spooled)} responses wait in the spool to be counted.` });
     return out;
   }
@@ -104,6 +104,8 @@ function ofStorage(s: Storage | Error): Finding[] {
   const out: Finding[] = [];
   const days = s.days_left;
   const outlook = days === undefined ? "" : days > 3650 ? " At this pace it lasts for more than ten years." : ` At this pace it lasts for another ${f.plural(Math.round(days), "day", "days")}.`;
+  const incomplete = comingBack(s.refill);
+  if (incomplete) out.push({ kind: "wait", about: "Refill", text: incomplete });
   out.push({ kind: days !== undefined && days < 3 ? "wait" : "good", about: "Storage", text: `${limit} used, ${f.bytes(s.free_bytes)} free on the disk.${outlook}` });
   return out;
 }

@@ -1,10 +1,12 @@
 // The dashboard: decides which view is shown, when it asks again, and what the bar at the top says.
 
+import { get, type Storage } from "./api";
 import { BooksView } from "./books-view";
 import { append, byId, h } from "./dom";
 import { EventsView } from "./events-view";
 import * as f from "./format";
 import { PathView } from "./path-view";
+import { comingBack, Notice } from "./parts";
 import { PathsView } from "./paths-view";
 import { link, ranges, read, span, type State, type View } from "./state";
 
@@ -20,6 +22,7 @@ interface Shown {
 
 const refreshSoon = 2_000; // ms between updates of views over at most a day
 const refreshLate = 30_000; // … and over more
+const refreshRefill = 30_000; // … and of whether older hours are still coming back
 const main = byId("main");
 let state = read(location.hash);
 let view: Shown | null = null;
@@ -46,6 +49,20 @@ function go(change: Partial<State>): void {
   moved();
 }
 
+const incomplete = new Notice();
+let refillAsked = 0;
+
+/** Says above every view that figures are not complete yet, while a store is filled again from the archive. */
+async function showRefill(): Promise<void> {
+  if (Date.now() - refillAsked < refreshRefill) return;
+  refillAsked = Date.now();
+  try {
+    const text = comingBack((await get<Storage>("/api/v1/storage")).refill);
+    if (text) incomplete.show("wait", text);
+    else incomplete.clear();
+  } catch { /* the view says what is wrong */ }
+}
+
 const asked = (s: State): string => JSON.stringify({ ...s, search: "", sort: "", up: false });
 
 function moved(): void {
@@ -55,7 +72,7 @@ function moved(): void {
     view?.stop?.();
     view = make(state.view);
     viewName = state.view;
-    main.replaceChildren(toolbar, view.element);
+    main.replaceChildren(incomplete.element, toolbar, view.element);
     document.title = { paths: "Hot paths", path: "Path", events: "Events", books: "The books" }[state.view] + " – wayside";
     window.scrollTo(0, 0);
     showNavigation();
@@ -76,6 +93,7 @@ async function reload(byItself = false): Promise<void> {
   const mine = asking = new AbortController();
   lastAsked = Date.now();
   const shown = view!;
+  void showRefill();
   try {
     await shown.reload(state, mine.signal, byItself);
     if (!mine.signal.aborted) shown.well();

@@ -2,7 +2,7 @@
 
 import { h } from "./dom";
 import * as f from "./format";
-import type { Figures } from "./api";
+import type { Figures, Refill } from "./api";
 import { link, type State } from "./state";
 
 /** Tells the reader where nothing can be shown, or not yet. */
@@ -25,6 +25,10 @@ function delta(now: number, before: number | undefined, moreIsBad: boolean | nul
 
 /** What was dropped, by reason. */
 export const reasons = (dropped: Record<string, number>): string => Object.entries(dropped).map(([reason, n]) => `${reason} ${f.count(n)}`).join(", ");
+
+/** What is to be said of figures that are not complete yet; "" if they are. */
+export const comingBack = (r?: Refill): string => !r?.due ? "" : "Older hours are still coming back from the archive: " +
+  (r.waiting ? `${r.waiting}.` : `${f.count(r.objects_done)} of ${f.plural(r.objects, "object", "objects")} read, the newest first.`) + " Until then their figures are too low.";
 
 /** The figures at the head of a view; with before, how they changed. */
 export function tiles(now: Figures, before?: Figures): HTMLElement {

@@ -15,47 +15,6 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// TestSalvagedStoreArchivesNothingTwice damages a store at one place after another: part of its events are archived and
-// removed here, part archived, part planned only, part neither. What is carried over, and what the spool offers again, must
-// stand in the archive once, whatever was lost of rows, blocks, catalogue and watermark; and what was not archived and was
-// carried over must get there.
-func TestSalvagedStoreArchivesNothingTwice(t *testing.T) {
-	made := t.TempDir()
-	epoch := uuid.Must(uuid.NewV7())
-	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second) // batches lie in two hours
-	if err := archiveInParts(t, made, epoch, start).Close(); err != nil {
-		t.Fatal(err)
-	}
-	tables, err := filepath.Glob(filepath.Join(made, "store", "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatal(tables, err)
-	}
-	body, err := os.ReadFile(tables[len(tables)-1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	carried := 0
-	for at := 1; at < len(body); at += 1 + len(body)/16 {
-		t.Run(fmt.Sprintf("byte %d of %d", at, len(body)), func(t *testing.T) {
-			dir := t.TempDir()
-			if err := os.CopyFS(dir, os.DirFS(made)); err != nil {
-				t.Fatal(err)
-			}
-			broken := append([]byte(nil), body...)
-			broken[at] ^= 4
-			if err := os.WriteFile(filepath.Join(dir, "store", filepath.Base(tables[len(tables)-1])), broken, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if salvageAndArchive(t, dir, epoch, start) {
-				carried++
-			}
-		})
-	}
-	if carried == 0 {
-		t.Error("nothing was ever carried over")
-	}
-}
-
 // TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then cuts off without a word: the
 // store has again what it had archived and removed, and its catalogue does not know of it. Nothing may be archived a second time,
 // be it before the spools have said which epochs there are, or for an epoch that has no spool any more.
@@ -178,38 +137,6 @@ func directory(t *testing.T, dir string) uploader.Target {
 		t.Fatal(err)
 	}
 	return target
-}
-
-// salvageAndArchive opens the damaged store, goes on, and reports whether anything was carried over.
-func salvageAndArchive(t *testing.T, dir string, epoch uuid.UUID, start time.Time) bool {
-	t.Helper()
-	ctx := t.Context()
-	target := directory(t, dir)
-	before, err := uploader.CountTarget(ctx, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := openStore(t, dir)
-	defer s.Close()
-	totals, err := s.Totals()
-	if err != nil || totals.Applied > responsesIn(1, 4500) {
-		t.Errorf("%+v, %v", totals, err)
-	}
-	if err := s.NarrowDoubt([]uuid.UUID{epoch}); err != nil {
-		t.Fatal(err)
-	}
-	reapply(t, s, epoch, start, 3001, 3300, 4400, 5000) // the spool had no acknowledgement beyond 3000
-	for range 2 {
-		if _, err := newUploader(t, s, target).ArchiveOnce(ctx, true); err != nil {
-			t.Fatal(err)
-		}
-	}
-	count, err := uploader.CountTarget(ctx, target)
-	if err != nil || count.Lines != count.Distinct || count.Lines < before.Lines+499 {
-		t.Errorf("the archive held %d lines, and holds %d of %d events, %v", before.Lines, count.Lines, count.Distinct, err)
-	}
-	wantSettled(t, s)
-	return totals.Applied > 0
 }
 
 // wantSettled checks that everything that is applied is archived, and that nothing is wrong.

@@ -1,0 +1,190 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+func wasSetAside(t *testing.T, o *Options) bool {
+	t.Helper()
+	reports, err := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(reports) > 0
+}
+
+func mustTotals(t *testing.T, s *Store) Totals {
+	t.Helper()
+	totals, err := s.Totals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return totals
+}
+
+// archiveAndDelete takes all that waits to the end of its life.
+func archiveAndDelete(t *testing.T, s *Store) {
+	t.Helper()
+	checkpoint(t, s)
+	p := pendingPlan(t, s, "v1/x")
+	if err := s.AddPlan(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkVerified(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBlocks(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCondemned: a store that Verify finds damaged is set aside when it is next opened, once, with a report that says what was
+// found; and so is none that forgot paths in part, or whose sums over days are wrong.
+func TestCondemned(t *testing.T) {
+	o := testOptions(t.TempDir())
+	s := openStore(t, o)
+	apply(t, s, newTraffic(1).batch(500))
+	checkpoint(t, s)
+	spoil := func(prefix byte, change func([]byte)) {
+		t.Helper()
+		err := s.update(func(txn *badger.Txn) error {
+			var key, value []byte
+			err := each(txn, []byte{prefix}, nil, func(k, v []byte) error {
+				key, value = bytes.Clone(k), bytes.Clone(v)
+				return nil
+			})
+			change(value)
+			return errors.Join(err, txn.Set(key, value))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage := func() string {
+		t.Helper()
+		checks, err := s.Verify(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Damage(checks)
+	}
+	if found := damage(); found != "" {
+		t.Fatal(found)
+	}
+	spoil(prefixBlock, func(v []byte) { v[len(v)/2] ^= 1 })
+	found := damage()
+	if !strings.Contains(found, "event blocks") {
+		t.Fatalf("found %q", found)
+	}
+	if err := errors.Join(Condemn(o.Dir, found), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time it is the new one, which is whole
+		s = openStore(t, o)
+		if totals, err := s.Totals(); err != nil || totals.Applied != 0 || !s.RefillDue() {
+			t.Errorf("%+v, refill due %v, %v", totals, s.RefillDue(), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store*.txt"))
+	if len(reports) != 1 {
+		t.Fatal(reports)
+	}
+	text, err := os.ReadFile(reports[0])
+	for _, want := range []string{"wayside verify found", "event blocks", ".sst of", "store.ledgers"} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("the report does not say %q, %v:\n%s", want, err, text)
+		}
+	}
+}
+
+// TestCondemnedAndKilled: the process is killed after the store was set aside and before the condemnation was forgotten: the next
+// store is another.
+func TestCondemnedAndKilled(t *testing.T) {
+	o := testOptions(t.TempDir())
+	if err := openStore(t, o).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.RemoveAll(o.Dir), Condemn(o.Dir, "x")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := openStore(t, o).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if wasSetAside(t, &o) || exists(condemnedFile(o.Dir)) {
+		t.Error("the new store was condemned as well")
+	}
+}
+
+// TestDamagedLogBeforeAnother: a log that is damaged while a later one goes on is no shorter store, as the last one is: what the
+// later one holds may build on what is gone.
+func TestDamagedLogBeforeAnother(t *testing.T) {
+	made := t.TempDir()
+	o := testOptions(made)
+	s := openStore(t, o)
+	apply(t, s, newTraffic(1).batch(500))
+	for _, last := range []bool{false, true} {
+		dir := t.TempDir()
+		copyTree(t, made, dir) // as a kill leaves it
+		o := testOptions(dir)
+		logs := logFiles(o.Dir)
+		name := logs[len(logs)-1]
+		body, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, whole := logEnd(body)
+		if end <= logHeadBytes || !whole {
+			t.Fatalf("%s holds %d bytes, whole %v", name, end, whole)
+		}
+		if !last { // a later one that says the same
+			if err := os.WriteFile(filepath.Join(o.Dir, "99999.mem"), body, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		body[end/2] ^= 1
+		if err := os.WriteFile(name, body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := openStore(t, o)
+		if wasSetAside(t, &o) == last || s.RefillDue() == last {
+			t.Errorf("the last log damaged: %v; set aside: %v", last, last)
+		}
+		checkPromises(t, s)
+	}
+}
+
+// TestDamagedTablesAreClosed: a file that is none of Badger's tables leaves no descriptor open.
+func TestDamagedTablesAreClosed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "000007.sst")
+	if err := os.WriteFile(name, bytes.Repeat([]byte{0xff}, 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := open()
+	for range 50 {
+		if err := checkTable(name); err == nil {
+			t.Fatal("rubbish is a table")
+		}
+	}
+	if after := open(); after > before+10 {
+		t.Errorf("%d descriptors are open, %d before", after, before)
+	}
+}

@@ -1,0 +1,397 @@
+package books
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/accounting"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/spool"
+	"github.com/wayside-proxy/wayside/uploader"
+	"github.com/wayside-proxy/wayside/uploader/reader"
+)
+
+// life is one wayside on a data directory, in one process: a spool, and the books on it.
+type life struct {
+	*books
+	spool *spool.Set
+	dir   string
+}
+
+// refillRig makes data directories with traffic of several lives in them.
+type refillRig struct {
+	t        *testing.T
+	r        *rand.Rand
+	recorded uint64    // responses, in all lives
+	now      time.Time // of the next response
+}
+
+func newRefillRig(t *testing.T, seed uint64) *refillRig {
+	return &refillRig{t: t, r: rand.New(rand.NewPCG(seed, 11)), now: time.Now().UTC().Add(-5 * time.Hour)}
+}
+
+func (g *refillRig) must(errs ...error) {
+	g.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// open begins a life.
+func (g *refillRig) open(dir string) *life {
+	g.t.Helper()
+	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir, "data.free_min": "0", "archive.after": "0s"}})
+	g.must(err)
+	set, err := spool.Open(spool.Options{
+		Dir: filepath.Join(dir, datadir.SpoolDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine),
+		SegmentBytes: 64 << 10, Segments: 4, Logger: slog.New(slog.DiscardHandler),
+	})
+	g.must(err)
+	b, err := open(g.t.Context(), cfg, set, slog.New(slog.DiscardHandler))
+	g.must(err)
+	return &life{books: b, spool: set, dir: dir}
+}
+
+// end ends a life in order.
+func (g *refillRig) end(l *life) {
+	g.t.Helper()
+	g.must(l.close(), l.spool.Close())
+}
+
+// killed is the data directory as a kill would leave it now, while nothing writes to it.
+func (g *refillRig) killed(l *life) (dir string) {
+	g.t.Helper()
+	dir = filepath.Join(g.t.TempDir(), "data")
+	g.must(os.CopyFS(dir, os.DirFS(l.dir)))
+	return dir
+}
+
+// request records some responses, some minutes apart from each other.
+func (g *refillRig) request(l *life, n int) {
+	g.t.Helper()
+	for range n {
+		g.now = g.now.Add(time.Duration(g.r.IntN(20)) * time.Second)
+		e := event.Event{
+			TimeMicros: g.now.UnixMicro(), Kind: event.KindRequest, Status: 200, DurationMicros: uint64(g.r.IntN(5000)), ResponseBytes: 7,
+			Method: []byte("GET"), Host: []byte("shop.test"), Path: fmt.Appendf(nil, "/%c/%c", 'a'+g.r.IntN(5), 'a'+g.r.IntN(4)),
+		}
+		if _, refused := l.spool.TryAppend(&e); refused != spool.Accepted {
+			g.t.Fatal(refused)
+		}
+		g.recorded++
+	}
+	g.must(l.spool.Flush(g.t.Context()))
+}
+
+func (g *refillRig) drain(l *life) {
+	g.t.Helper()
+	g.must(l.collector.Drain(g.t.Context()))
+}
+
+func (g *refillRig) archive(l *life) {
+	g.t.Helper()
+	_, err := l.uploader.ArchiveOnce(g.t.Context(), true)
+	g.must(err)
+}
+
+// history makes a directory with some finished lives and one that goes on, of which parts are archived, parts archived and no longer
+// held, parts neither; and parts that are applied, or even archived, and not acknowledged.
+func (g *refillRig) history() (dir string) {
+	g.t.Helper()
+	dir = filepath.Join(g.t.TempDir(), "data")
+	lives := 2 + g.r.IntN(2)
+	for n := range lives {
+		l := g.open(dir)
+		for round := range 3 {
+			g.request(l, 50+g.r.IntN(200))
+			g.drain(l)
+			if n+round == 0 || g.r.IntN(3) > 0 {
+				g.archive(l)
+			}
+			if g.r.IntN(3) == 0 {
+				_, err := l.uploader.CleanOnce(g.t.Context())
+				g.must(err)
+			}
+		}
+		if n == lives-1 {
+			dir = g.unacknowledged(l)
+		}
+		g.end(l)
+	}
+	return dir
+}
+
+// unacknowledged returns the directory as of a kill before what was applied last was acknowledged, and in half of the cases after it
+// was archived.
+func (g *refillRig) unacknowledged(l *life) string {
+	g.t.Helper()
+	g.request(l, 120)
+	before := filepath.Join(g.t.TempDir(), "spool")
+	g.must(os.CopyFS(before, os.DirFS(filepath.Join(l.dir, datadir.SpoolDir))))
+	g.drain(l)
+	if g.r.IntN(2) == 0 {
+		g.archive(l)
+	}
+	dir := g.killed(l)
+	at := filepath.Join(dir, datadir.SpoolDir)
+	g.must(os.RemoveAll(at), os.CopyFS(at, os.DirFS(before)))
+	return dir
+}
+
+// damage makes a store one that must be set aside.
+func (g *refillRig) damage(dir string) {
+	g.t.Helper()
+	at := filepath.Join(dir, datadir.StoreDir)
+	switch g.r.IntN(4) {
+	case 0:
+		g.must(os.RemoveAll(at))
+	case 1:
+		g.must(store.Condemn(at, "a test says so"))
+	case 2:
+		g.must(os.WriteFile(filepath.Join(at, "MANIFEST"), []byte("none"), 0o600))
+	default:
+		tables, err := filepath.Glob(filepath.Join(at, "*.sst"))
+		g.must(err)
+		if len(tables) == 0 {
+			g.must(os.RemoveAll(at))
+			return
+		}
+		name := tables[g.r.IntN(len(tables))]
+		body, err := os.ReadFile(name)
+		g.must(err)
+		body[g.r.IntN(len(body))] ^= 1 << g.r.IntN(8)
+		g.must(os.WriteFile(name, body, 0o600))
+	}
+}
+
+// rows are all rows of the store, encoded.
+func (g *refillRig) rows(l *life) map[stats.Key]string {
+	g.t.Helper()
+	out := map[stats.Key]string{}
+	g.must(l.store.Rows(g.t.Context(), 0, 1<<40, func(k stats.Key, row *stats.Row) error {
+		body, err := row.AppendBinary(nil)
+		out[k] = string(body)
+		return err
+	}))
+	return out
+}
+
+// promises checks what must hold at every moment, and returns the figures.
+func (g *refillRig) promises(l *life) accounting.Accounting {
+	g.t.Helper()
+	view, err := l.collector.View(g.t.Context())
+	g.must(err)
+	ledgers, err := l.spool.Ledgers(g.t.Context(), view.Applied)
+	g.must(err)
+	a := accounting.Account(ledgers, &view)
+	if !a.Balanced || a.Responses != g.recorded {
+		g.t.Errorf("%d recorded: %+v", g.recorded, a)
+	}
+	keys := map[string]bool{}
+	g.must(plansOf(g.t.Context(), l.store, func(p *catalogue.Plan) error {
+		if keys[p.Key] {
+			g.t.Errorf("%s is in the catalogue twice", p.Key)
+		}
+		keys[p.Key] = true
+		return nil
+	}))
+	checks, err := l.store.Verify(g.t.Context())
+	g.must(err)
+	for _, c := range checks {
+		if c.Found > 0 {
+			g.t.Errorf("%s: %s", c.Name, strings.Join(c.Problems, "; "))
+		}
+	}
+	return a
+}
+
+// complete archives what is left and checks that every response that the archive has, and no other, is in the rows, once, and
+// that all others are quarantined, to the unit.
+func (g *refillRig) complete(l *life) {
+	g.t.Helper()
+	g.drain(l)
+	g.archive(l)
+	a := g.promises(l)
+	count, err := uploader.CountTarget(g.t.Context(), l.targets.Current())
+	g.must(err)
+	if count.Lines != count.Distinct {
+		g.t.Errorf("the archive has %d lines of %d events", count.Lines, count.Distinct)
+	}
+	if held := uint64(count.Rows); !a.Settled || a.Applied != held || a.Archived != held || a.Quarantined != g.recorded-held { //nolint:gosec // a count
+		g.t.Errorf("the archive has %d of %d responses: %+v", held, g.recorded, a)
+	}
+	want := map[stats.Key]string{}
+	_, err = reader.Rebuild(g.t.Context(), l.targets.Current(), reader.RebuildOptions{From: reader.FromEvents, Hour: func(keys []stats.Key, rows []*stats.Row) error {
+		for i, k := range keys {
+			body, _ := rows[i].AppendBinary(nil)
+			want[k] = string(body)
+		}
+		return nil
+	}})
+	g.must(err)
+	got := g.rows(l)
+	for k := range want {
+		if want[k] != got[k] {
+			g.t.Errorf("row %+v is not what the archive has", k)
+		}
+	}
+	if len(want) != len(got) {
+		g.t.Errorf("%d rows, the archive has %d", len(got), len(want))
+	}
+}
+
+// trials is the number of stores to be damaged; WAYSIDE_REFILL_TRIALS makes more.
+func trials(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("WAYSIDE_REFILL_TRIALS")
+	if text == "" {
+		return 12
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestRefill damages stores at random. The next one begins empty, takes what the spool has, and is filled from the archive until it is
+// what the archive has: alone, killed after any object, or while traffic is applied and archived.
+func TestRefill(t *testing.T) {
+	for seed := range trials(t) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			g := newRefillRig(t, seed)
+			dir := g.history()
+			g.damage(dir)
+			l := g.open(dir)
+			if !l.store.RefillDue() {
+				t.Fatal("no refill is due")
+			}
+			switch seed % 3 {
+			case 0:
+				g.drain(l)
+				if seed%2 == 0 { // which enters objects of the lost store, for what waits here
+					g.archive(l)
+				}
+			case 1:
+				l = g.refillKilled(l)
+			case 2:
+				g.refillUnderTraffic(l)
+			}
+			g.must(l.fillAgain(t.Context()))
+			if s := l.refillState(); !s.OK || l.store.RefillDue() {
+				t.Errorf("%+v", s)
+			}
+			g.complete(l)
+			g.end(l)
+			l = g.open(l.dir)
+			g.promises(l)
+			g.end(l)
+		})
+	}
+}
+
+// refillKilled refills one object after the other, each in a life of its own.
+func (g *refillRig) refillKilled(l *life) *life {
+	g.t.Helper()
+	for range 4 {
+		if g.r.IntN(2) == 0 {
+			g.request(l, 30)
+		}
+		g.drain(l)
+		ctx, cancel := context.WithCancel(g.t.Context())
+		before := g.promises(l)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = l.fillAgain(ctx)
+		}()
+		for a := before; l.store.RefillDue() && a.Applied == before.Applied; a = g.promises(l) {
+		}
+		cancel()
+		<-done
+		dir := g.killed(l)
+		g.end(l)
+		l = g.open(dir)
+	}
+	g.drain(l)
+	return l
+}
+
+// refillUnderTraffic refills while responses come, are applied, and archived.
+func (g *refillRig) refillUnderTraffic(l *life) {
+	g.t.Helper()
+	ctx, cancel := context.WithCancel(g.t.Context())
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = l.collector.Run(ctx) })
+	loops.Go(func() { _ = l.fillAgain(ctx) })
+	for range 10 {
+		g.request(l, 40)
+		if _, err := l.uploader.ArchiveOnce(ctx, true); err != nil {
+			g.t.Error(err)
+		}
+	}
+	for l.store.RefillDue() {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	loops.Wait()
+}
+
+// away is an archive that cannot be reached.
+type away struct{ uploader.Target }
+
+var errAway = errors.New("the archive is away")
+
+func (away) List(context.Context, string, func(uploader.ObjectInfo) error) error { return errAway }
+func (away) Get(context.Context, string) (io.ReadCloser, map[string]string, error) {
+	return nil, nil, errAway
+}
+
+// TestRefillWaitsForTheArchive: while the archive is away, a refill says so and counts nothing; then it goes on by itself.
+func TestRefillWaitsForTheArchive(t *testing.T) {
+	g := newRefillRig(t, 3)
+	dir := g.history()
+	g.damage(dir)
+	l := g.open(dir)
+	g.drain(l)
+	there := l.targets
+	l.targets = uploader.NewTargets(away{there.Current()}, uploader.TargetOptions{})
+	before := g.promises(l)
+	if n, err := l.refillOnce(t.Context()); n != 0 || !errors.Is(err, errAway) {
+		t.Fatal(n, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- l.fillAgain(ctx) }()
+	for l.refillState().OK {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-done
+	if s := l.refillState(); !strings.Contains(s.Detail, "the archive is away") {
+		t.Error(s.Detail)
+	}
+	if a := g.promises(l); a.Applied != before.Applied || a.Quarantined != before.Quarantined {
+		t.Errorf("%+v, then %+v", before, a)
+	}
+	l.targets = there
+	g.must(l.fillAgain(t.Context()))
+	g.complete(l)
+	g.end(l)
+}

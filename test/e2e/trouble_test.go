@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -178,96 +177,6 @@ func TestS3AwayLosesNothing(t *testing.T) {
 		}
 		return err == nil && a.Archived == 500 && a.Deleted == 500
 	})
-}
-
-// TestDamagedStoreComesBack: a store that cannot be opened, and one that a verification finds damaged while it is in use, are set aside.
-// The next one is filled again from the archive, although the books process is killed again and again meanwhile, until every hour
-// shows what it did. (What was not archived is counted in books.TestRefill and by the fault harness.)
-func TestDamagedStoreComesBack(t *testing.T) {
-	t.Parallel()
-	for name, damage := range map[string]func(*testing.T, *Wayside){
-		"when it is opened": func(t *testing.T, w *Wayside) {
-			if err := os.WriteFile(filepath.Join(w.DataDir, "store", "MANIFEST"), []byte("not a manifest"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			start(t, w)
-		},
-		"in use": func(t *testing.T, w *Wayside) {
-			start(t, w)
-			eventually(t, "the books are open", func() bool { _, err := w.Accounting(t.Context()); return err == nil })
-			tables, err := filepath.Glob(filepath.Join(w.DataDir, "store", "*.sst"))
-			if err != nil || len(tables) == 0 {
-				t.Fatal(tables, err)
-			}
-			f, err := os.OpenFile(tables[0], os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = f.WriteAt([]byte("damage"), 100)
-			if err = errors.Join(err, f.Close()); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := w.Ask(t.Context(), http.MethodPost, "/api/v1/verify"); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w, log := newWayside(t, origin(t))
-			start(t, w)
-			send(t, w, 1500, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			before := hours(t, w)
-			if err := w.Stop(40 * time.Second); err != nil { // which archives everything, and writes tables
-				t.Fatal(err)
-			}
-			damage(t, w)
-			for range 3 {
-				time.Sleep(150 * time.Millisecond) //nolint:forbidigo // some way into whatever it does
-				w.KillBooks()
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			if err := w.AwaitRefill(ctx); err != nil {
-				t.Fatal(err, log)
-			}
-			a, err := w.Settle(t.Context())
-			if err != nil || a.Applied != 1500 || a.Archived != 1500 || a.Quarantined != 0 {
-				t.Errorf("%+v, %v", a, err)
-			}
-			if after := hours(t, w); after != before {
-				t.Errorf("the paths were\n%s and are\n%s", before, after)
-			}
-			aside, err := filepath.Glob(filepath.Join(w.DataDir, "quarantine", "*-store.txt"))
-			if err != nil || len(aside) != 1 || !strings.Contains(log.String(), "it was set aside, and a new one begins empty") {
-				t.Errorf("set aside: %v, %v\n%s", aside, err, log)
-			}
-		})
-	}
-}
-
-// hours is what GET /api/v1/paths says of all hours, as far as it does not change with the time of the question.
-func hours(t *testing.T, w *Wayside) string {
-	t.Helper()
-	body, err := w.Ask(t.Context(), http.MethodGet, "/api/v1/paths?from=-30d&limit=10000")
-	var answer struct {
-		Paths []map[string]any `json:"paths"`
-	}
-	if err == nil {
-		err = json.Unmarshal(body, &answer)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range answer.Paths {
-		delete(row, "rate")
-		delete(row, "seconds")
-	}
-	body, _ = json.Marshal(answer)
-	return string(body)
 }
 
 func TestDamagedSpoolIsSetAside(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -118,7 +119,9 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	nowhere("after kill -9 and a restart")
 
 	secrets() // the same again, and then the end before the books have them all
+	books := w.BooksPID()
 	w.Kill()
+	eventually(t, "the books process has gone", func() bool { return syscall.Kill(books, 0) != nil })
 	if done := forget(t, w, "*canary*", "--archive"); done.Events != 12 {
 		t.Errorf("forgot %+v offline, want 12 events", done)
 	}

@@ -15,7 +15,7 @@ import (
 // newerBinary builds a wayside that writes event records of the next version.
 func newerBinary(t *testing.T) string {
 	t.Helper()
-	source, err := filepath.Abs(filepath.Join("..", "event", "binary.go"))
+	source, err := filepath.Abs(filepath.Join("..", "..", "internal", "event", "binary.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,19 +132,14 @@ func TestSecretsAreNowhere(t *testing.T) {
 	w, log := newWayside(t, server.URL, "--log-level", "debug")
 	const marker = "/marker-that-is-kept"
 	start(t, w)
-	var books int
-	eventually(t, "a books process", func() bool {
-		books = w.BooksPID()
-		return books > 0
-	})
-	stop(t, books) // so that everything is still in the spool when that is read
+	signalBooks(t, w, syscall.SIGSTOP) // so that everything is still in the spool when that is read
 	c.requests(t, w)
 	sendRaw(t, w.Listen, "", "GET "+marker+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	if n := len(c.words) + len(c.addresses); n < 30 {
 		t.Fatalf("only %d secrets", n)
 	}
 	c.scanFiles(t, "spool", filepath.Join(w.DataDir, "spool"), marker)
-	resume(t, books)
+	signalBooks(t, w, syscall.SIGCONT)
 	if _, err := w.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -168,19 +163,4 @@ func TestSecretsAreNowhere(t *testing.T) {
 	server.Close() // an error page of wayside's own, with secrets in what it answers
 	c.refuse(t, w, "", "GET /page?"+c.next("lateQuery")+" HTTP/1.1\r\nHost: shop\r\nCookie: "+c.next("lateCookie")+"\r\n", "")
 	c.scan(t, "log", []byte(log.String()))
-}
-
-func stop(t *testing.T, pid int) {
-	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
-}
-
-func resume(t *testing.T, pid int) {
-	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
 }

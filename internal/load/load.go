@@ -71,9 +71,9 @@ func Path(dst []byte, nonce uint64) []byte {
 	return strconv.AppendUint(append(dst, "/n/"...), nonce, 10)
 }
 
-// Nonce returns the nonce of a path made by [Path].
+// Nonce returns the nonce of a path made by [Path], whatever it was appended to.
 func Nonce(path []byte) (nonce uint64, ok bool) {
-	digits, ok := bytes.CutPrefix(path, []byte("/n/"))
+	_, digits, ok := bytes.Cut(path, []byte("/n/"))
 	if !ok {
 		return 0, false
 	}

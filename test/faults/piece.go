@@ -48,6 +48,7 @@ func All() []Fault {
 		{"flip-use", "a bit flipped in every kind of file, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(true, true)},
 		{"cut-rest", "every kind of file cut off, while nothing runs", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(false, false)},
 		{"cut-use", "every kind of file cut off, under traffic", 100 * len(fileKinds), 0, 2 * len(fileKinds), damageFault(false, true)},
+		{"refill", "the store damaged in a random way under traffic: set aside, and filled again from the archive", 100, 2, 25, runRefill},
 	}
 }
 

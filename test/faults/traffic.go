@@ -18,6 +18,7 @@ type traffic struct {
 	report         load.Report // sum of the runs that ended
 	next           uint64      // first nonce of the next run
 	step           uint64      // most requests of a run; 0 means nonceStep
+	prefix         string      // of the paths of the next run
 
 	cancel context.CancelFunc
 	done   chan error
@@ -27,13 +28,14 @@ type traffic struct {
 func (t *traffic) start(ctx context.Context, address string, connections int, rate float64) {
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.done = make(chan error, 1)
-	first, step := t.next, max(t.step, nonceStep)
+	first, step, prefix := t.next, max(t.step, nonceStep), t.prefix
 	t.next += step
 	go func() {
 		r, err := load.Run(ctx, load.Options{
 			Address: address, Connections: connections, Rate: rate, FirstNonce: first, Requests: step,
 			Sent: &t.sent, Received: &t.received, Counters: &t.counters, Timeout: 20 * time.Second,
-			Verify: load.ExpectBody(200, []byte(e2e.OriginBody)),
+			Request: func(nonce uint64, r *load.Request) { r.Path = load.Path(append(r.Path, prefix...), nonce) },
+			Verify:  load.ExpectBody(200, []byte(e2e.OriginBody)),
 		})
 		if r != nil {
 			t.add(r)

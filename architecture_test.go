@@ -14,7 +14,7 @@ import (
 const module = "github.com/wayside-proxy/wayside"
 
 // leaves are packages that any other may import; they import nothing of wayside but each other.
-var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/disk", "internal/event", "internal/memfault", "internal/moment", "internal/query", "internal/secure", "internal/verify"}
+var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/disk", "internal/event", "internal/memfault", "internal/query", "internal/secure", "internal/stats", "internal/timeparse", "internal/verify"}
 
 // mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
 // allowed. The two processes put parts together, each its own; the traffic process never the store. Only commands may import anything.
@@ -23,15 +23,14 @@ var mayImport = map[string][]string{
 	"spool":                  {"spool/journal", "spool/queue"},
 	"spool/journal":          nil,
 	"spool/queue":            nil,
-	"collector":              {"internal/accounting", "spool", "collector/paths", "collector/stats", "collector/store", "collector/api", "collector/api/snapshot", "collector/live"},
+	"collector":              {"internal/accounting", "spool", "collector/paths", "collector/store", "collector/api", "collector/api/snapshot", "collector/live"},
 	"collector/paths":        nil,
-	"collector/stats":        nil,
-	"collector/store":        {"collector/stats"},
-	"collector/api":          {"collector/api/snapshot", "collector/live", "collector/paths", "collector/stats", "collector/store"},
+	"collector/store":        nil,
+	"collector/api":          {"collector/api/snapshot", "collector/live", "collector/paths", "collector/store"},
 	"collector/api/snapshot": nil,
 	"collector/live":         nil,
-	"uploader":               {"collector/stats"}, // rows are archived as they are; the package is pure
-	"uploader/reader":        {"collector/stats", "uploader"},
+	"uploader":               nil,
+	"uploader/reader":        {"uploader"},
 	"configs":                nil,
 	"process":                nil,
 	"process/books": {
@@ -44,7 +43,7 @@ var mayImport = map[string][]string{
 		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "proxy", "spool",
 	},
 	"process/books/restore": {
-		"collector", "collector/stats", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
+		"collector", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
 	},
 	"internal/accounting":   {"spool"},
 	"internal/admin":        {"internal/connlimit", "internal/link"},

@@ -32,10 +32,10 @@ import (
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/paths"
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/spool"
 )
 

@@ -6,8 +6,8 @@ import (
 	"sync"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // refiller is a Store that can be filled again; the store is one.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // Duration is a length of time, written as in Go: 250ms, 30s, 1h30m.
@@ -52,7 +52,7 @@ func (d Duration) String() string {
 
 // ParseDuration reads a number with a unit: ns, us, ms, s, m, h, d (24 hours), w or a sum of such. A plain 0 needs no unit.
 func ParseDuration(s string) (Duration, error) {
-	d, err := moment.Duration(s)
+	d, err := timeparse.Duration(s)
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a duration: write a number with a unit, such as 500ms, 30s, 15m, 72h or 3d", s)
 	}

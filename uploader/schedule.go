@@ -7,7 +7,7 @@ import (
 
 	"github.com/adhocore/gronx"
 
-	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // schedule says when a job runs next.
@@ -29,7 +29,7 @@ const everyMin = time.Second
 func parseSchedule(text string) (schedule, error) {
 	text = strings.TrimSpace(text)
 	if rest, found := strings.CutPrefix(text, "@every "); found {
-		d, err := moment.Duration(strings.TrimSpace(rest))
+		d, err := timeparse.Duration(strings.TrimSpace(rest))
 		if err != nil || d < everyMin {
 			return schedule{}, fmt.Errorf("%q: want at least a second behind @every, such as @every 10m", text)
 		}

@@ -23,10 +23,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/internal/logsink"
-	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 	"github.com/wayside-proxy/wayside/process/books"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
@@ -64,7 +64,7 @@ func (f *archiveFlags) bind(cmd *cobra.Command) {
 		cmd.Flags().Lookup(name).Usage = "what {" + name + "} in the archive's address stands for"
 	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
-	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+moment.Forms)
+	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+timeparse.Forms)
 	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment: as --from")
 	cmd.Flags().StringVar(&f.bucket, "bucket", "", "do without any catalogue; with a URL, read this archive alone")
 	cmd.Flags().Lookup("bucket").NoOptDefVal = bucketHere
@@ -99,7 +99,7 @@ func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
 		if b.text == "" {
 			continue
 		}
-		if *b.to, err = moment.Parse(b.text, now); err != nil {
+		if *b.to, err = timeparse.Parse(b.text, now); err != nil {
 			return r, cli.Usagef(cmd, "%s: %w", b.flag, err)
 		}
 	}

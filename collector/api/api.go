@@ -25,11 +25,11 @@ import (
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/paths"
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/secure"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // RowSource yields statistics; the store satisfies it.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/paths"
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // Defaults of a Builder.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // Figures are the statistics of a row, a point in time or a total.

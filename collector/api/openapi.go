@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/live"
-	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // operation describes an endpoint: what GET /api/v1/openapi.json says of it. A test holds it to what the handlers accept
@@ -38,7 +38,7 @@ var operations = []operation{
 
 // paramTexts say what each parameter of a query means.
 var paramTexts = map[string]string{
-	"from": "Begin of the range: " + moment.Forms + "; default 24 hours before to",
+	"from": "Begin of the range: " + timeparse.Forms + "; default 24 hours before to",
 	"to":   "End of the range, not included: as from; default now",
 	"sort": "Descending by " + sortNames, "limit": "Most entries, 1 to 10000; default 100",
 	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin so",

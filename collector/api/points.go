@@ -3,8 +3,8 @@ package api
 import (
 	"context"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // halved calls fn with the first half of a range (number 0) and with the second (1), at a time where there are processors

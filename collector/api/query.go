@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
-	"github.com/wayside-proxy/wayside/collector/stats"
-	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/internal/stats"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // Bounds of queries.
@@ -93,13 +93,13 @@ func floorHour(t time.Time) int64 {
 	return h
 }
 
-// time reads a moment in one of [moment.Forms].
+// time reads a moment in one of [timeparse.Forms].
 func (p *params) time(key string, byDefault time.Time) time.Time {
 	text := p.text(key)
 	if text == "" || p.err != nil {
 		return byDefault
 	}
-	t, err := moment.Parse(text, p.now)
+	t, err := timeparse.Parse(text, p.now)
 	if err != nil {
 		p.fail("%s: %v", key, err)
 		return byDefault
@@ -126,7 +126,7 @@ func (p *params) step() int64 {
 	if text == "" {
 		return 1
 	}
-	d, ok := moment.Length(text)
+	d, ok := timeparse.Length(text)
 	if !ok || d%time.Hour != 0 {
 		p.fail("step=%q must be whole hours or days (1h, 6h, 1d): statistics are kept by the hour", text)
 		return 1

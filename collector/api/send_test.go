@@ -16,8 +16,8 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // patience only keeps a failing test from hanging.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // sorts are the orders that "sort" may ask for, all descending.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // Account returns the totals and the number of responses summed over the rows, persisted and live, as of the same moment:

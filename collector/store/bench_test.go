@@ -4,8 +4,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 const benchBatch = 4096

@@ -9,9 +9,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // countingContext counts how often it is asked whether to go on, and says no from some time on: a measure of work that needs no

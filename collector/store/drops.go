@@ -12,9 +12,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // What drop records tell is kept by hour and epoch, so that hourly totals say how much is missing from them also when the
@@ -28,19 +28,19 @@ type dropsKey struct {
 }
 
 // toldDrops are drop records, the latest of each kind.
-type toldDrops map[dropsKey]stats.Told
+type toldDrops map[dropsKey]stats.Drops
 
 // note adds an event if it is a drop record. Its slices are not kept.
 func (d toldDrops) note(epoch uuid.UUID, seq uint64, e *event.Event) {
 	if e.IsResponse() {
 		return
 	}
-	d.merge(dropsKey{hourOfMicros(e.TimeMicros), epoch}, stats.Told{string(e.ErrorType): {Seq: seq, Responses: e.RequestBytes}})
+	d.merge(dropsKey{hourOfMicros(e.TimeMicros), epoch}, stats.Drops{string(e.ErrorType): {Seq: seq, Responses: e.RequestBytes}})
 }
 
-func (d toldDrops) merge(key dropsKey, told stats.Told) {
+func (d toldDrops) merge(key dropsKey, told stats.Drops) {
 	if d[key] == nil {
-		d[key] = stats.Told{}
+		d[key] = stats.Drops{}
 	}
 	d[key].Merge(told)
 }
@@ -57,17 +57,17 @@ func parseDropsKey(key []byte) (dropsKey, error) {
 }
 
 // appendDrops writes CRC32C of the rest (4) and what was told.
-func appendDrops(told stats.Told) []byte {
+func appendDrops(told stats.Drops) []byte {
 	value, _ := told.AppendBinary(make([]byte, 4)) // its error is always nil
 	binary.LittleEndian.PutUint32(value, crc32.Checksum(value[4:], castagnoli))
 	return value
 }
 
-func openDrops(value []byte) (stats.Told, error) {
+func openDrops(value []byte) (stats.Drops, error) {
 	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.LittleEndian.Uint32(value) {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrDamaged, len(value))
 	}
-	told, err := stats.DecodeTold(value[4:])
+	told, err := stats.DecodeDrops(value[4:])
 	if errors.Is(err, stats.ErrVersion) {
 		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
@@ -107,7 +107,7 @@ func (s *Store) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour 
 		return err
 	}
 	defer s.leave()
-	epochs := map[uuid.UUID]map[int64]stats.Told{}
+	epochs := map[uuid.UUID]map[int64]stats.Drops{}
 	err := s.view(func(txn *badger.Txn) error {
 		// From the beginning: an epoch's figures count from where it began.
 		return each(txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
@@ -124,7 +124,7 @@ func (s *Store) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour 
 				return nil
 			}
 			if epochs[k.epoch] == nil {
-				epochs[k.epoch] = map[int64]stats.Told{}
+				epochs[k.epoch] = map[int64]stats.Drops{}
 			}
 			epochs[k.epoch][k.hour] = told
 			return nil

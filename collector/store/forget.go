@@ -8,9 +8,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // otherLabel is the label of the rows into which forgotten ones are merged.

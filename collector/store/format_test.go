@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

@@ -7,8 +7,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // importPlansMax is the number of plans in one transaction of ImportEpoch.
@@ -17,10 +17,10 @@ const importPlansMax = 256
 // ImportedEpoch is what an archive says of one epoch.
 type ImportedEpoch struct {
 	Epoch     uuid.UUID
-	LastSeq   uint64               // the largest sequence number in the archive: a spool that still holds older ones must not count them again
-	Responses uint64               // in the imported rows
-	Dropped   map[string]uint64    // responses that were not recorded, by reason
-	Told      map[int64]stats.Told // by hour, the drop records that say so
+	LastSeq   uint64                // the largest sequence number in the archive: a spool that still holds older ones must not count them again
+	Responses uint64                // in the imported rows
+	Dropped   map[string]uint64     // responses that were not recorded, by reason
+	Told      map[int64]stats.Drops // by hour, the drop records that say so
 	// Plans are catalogue entries of objects that stand in the archive and whose events are not here. Blocks are ignored.
 	Plans []catalogue.Plan
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // getsMax is the number of single rows that RowsOf rather looks up than reads a range for.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // nameSpan says in which hours rows of a name may be: a row's key without its hour.

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // What strangers can make of one row: the longest names, every status and every bin.
@@ -71,7 +71,7 @@ func TestImportOfWhatStrangersMake(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 1))
-	e := ImportedEpoch{Epoch: testEpoch, LastSeq: 1 << 40, Responses: 2 * responses, Dropped: map[string]uint64{}, Told: map[int64]stats.Told{}}
+	e := ImportedEpoch{Epoch: testEpoch, LastSeq: 1 << 40, Responses: 2 * responses, Dropped: map[string]uint64{}, Told: map[int64]stats.Drops{}}
 	for i := range 30 { // objects with as many runs as there may be
 		p := catalogue.Plan{Key: longName("v1/", i, 250), Epoch: testEpoch, Hour: keys[0].Hour}
 		if i == 0 {
@@ -85,9 +85,9 @@ func TestImportOfWhatStrangersMake(t *testing.T) {
 		e.Plans = append(e.Plans, p)
 	}
 	for hour := range int64(100) { // as many reasons as are told apart, in every hour
-		told := stats.Told{}
+		told := stats.Drops{}
 		for i := range stats.ErrorTypesMax {
-			told[longName("r", i, event.ErrorTypeBytesMax)] = stats.ToldDrop{Seq: 1 << 60, Responses: 1 << 60}
+			told[longName("r", i, event.ErrorTypeBytesMax)] = stats.Drop{Seq: 1 << 60, Responses: 1 << 60}
 		}
 		e.Told[hour] = told
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // Sums calls fn with every row name of the hours from fromHour up to but not including toHour and the sum of its rows, in

@@ -9,7 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // slowSums adds up rows one by one, as Sums is to do from its spans.

@@ -8,9 +8,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // A store that began where another was lost is due to be refilled: whoever archives brings back, object by object, what the lost
@@ -34,8 +34,8 @@ type Refill struct {
 	Plan catalogue.Plan
 	Last uint64 // the largest sequence number in the object
 	Keys []stats.Key
-	Rows []*stats.Row         // of Keys; the same ones in the same order whenever the object is offered again
-	Told map[int64]stats.Told // by hour, what drop records in it say
+	Rows []*stats.Row          // of Keys; the same ones in the same order whenever the object is offered again
+	Told map[int64]stats.Drops // by hour, what drop records in it say
 }
 
 // RefillDue reports whether the store is to be refilled.

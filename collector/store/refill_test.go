@@ -14,9 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // manyRows is a batch of an epoch with two responses under each of n labels of one hour, and a drop record.
@@ -49,7 +49,7 @@ func objectOf(t *testing.T, s *Store, epoch uuid.UUID, last uint64) *Refill {
 		r.Plan.Rows += row.Count
 	}
 	r.Plan.Lines = r.Plan.Rows + 1
-	r.Told = map[int64]stats.Told{r.Plan.Hour: {"full": {Seq: last, Responses: 7}}}
+	r.Told = map[int64]stats.Drops{r.Plan.Hour: {"full": {Seq: last, Responses: 7}}}
 	return r
 }
 

@@ -6,8 +6,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
@@ -35,7 +35,7 @@ func (v *verification) hourlyDrops(ctx context.Context) (*verify.Check, error) {
 	err := each(v.txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
 		c.Checked++
 		k, err := parseDropsKey(key)
-		var told stats.Told
+		var told stats.Drops
 		if err == nil {
 			told, err = openDrops(value)
 		}

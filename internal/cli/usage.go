@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // UsageError is a wrong flag or argument; Example shows what would be right.
@@ -82,7 +82,7 @@ type duration struct{ *time.Duration }
 func (d duration) Type() string { return "duration" }
 
 func (d duration) Set(text string) (err error) {
-	if *d.Duration, err = moment.Duration(text); err != nil {
+	if *d.Duration, err = timeparse.Duration(text); err != nil {
 		return errors.New("write a number with a unit, such as 500ms, 30s, 15m or 3d")
 	}
 	if *d.Duration < 0 {

@@ -15,9 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"

@@ -18,8 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
-	"github.com/wayside-proxy/wayside/internal/moment"
 	"github.com/wayside-proxy/wayside/internal/query"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -145,12 +145,12 @@ func span(t *testing.T, from, to string) (r reader.Range) {
 	t.Helper()
 	var err error
 	if from != "" {
-		if r.From, err = moment.Parse(from, start); err != nil {
+		if r.From, err = timeparse.Parse(from, start); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if to != "" {
-		if r.To, err = moment.Parse(to, start); err != nil {
+		if r.To, err = timeparse.Parse(to, start); err != nil {
 			t.Fatal(err)
 		}
 	}

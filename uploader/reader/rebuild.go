@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -69,13 +69,13 @@ type Repeated struct {
 type EpochSum struct {
 	LastSeq   uint64
 	Responses uint64
-	Told      map[int64]stats.Told // by hour, what drop records say; they expire with their objects
-	Plans     []catalogue.Plan     // its objects, as a catalogue would have them
+	Told      map[int64]stats.Drops // by hour, what drop records say; they expire with their objects
+	Plans     []catalogue.Plan      // its objects, as a catalogue would have them
 }
 
 // Dropped is what the last drop record of each reason says.
 func (e *EpochSum) Dropped() map[string]uint64 {
-	last, out := stats.Told{}, map[string]uint64{}
+	last, out := stats.Drops{}, map[string]uint64{}
 	for _, told := range e.Told {
 		last.Merge(told)
 	}

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -72,15 +72,15 @@ func (b *rebuilder) flush() error {
 func (b *rebuilder) drop(p *pair, l *uploader.Line) {
 	sum, hour := b.sum(p), p.Hour.Unix()/3600
 	if sum.Told[hour] == nil {
-		sum.Told[hour] = stats.Told{}
+		sum.Told[hour] = stats.Drops{}
 	}
-	sum.Told[hour].Note(l.ErrorType, stats.ToldDrop{Seq: l.Seq, Responses: l.Dropped})
+	sum.Told[hour].Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
 }
 
 func (b *rebuilder) sum(p *pair) *EpochSum {
 	sum := b.out.Epochs[p.Epoch]
 	if sum == nil {
-		sum = &EpochSum{Told: map[int64]stats.Told{}}
+		sum = &EpochSum{Told: map[int64]stats.Drops{}}
 		b.out.Epochs[p.Epoch] = sum
 	}
 	return sum

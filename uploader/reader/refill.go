@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -102,7 +102,7 @@ type Contribution struct {
 	Plan catalogue.Plan // its catalogue entry
 	Keys []stats.Key    // of Rows, ordered by host, method and label
 	Rows []*stats.Row   // statistics of those of its responses that are not counted yet
-	Told map[int64]stats.Told
+	Told map[int64]stats.Drops
 	// Problems are what was wrong with it, although some of it could be counted.
 	Problems []Problem
 }

@@ -22,9 +22,9 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/api"
-	"github.com/wayside-proxy/wayside/collector/stats"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // now is when the year ends: some way into a day and an hour.

@@ -10,22 +10,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// ToldVersion is the format that [Told.AppendBinary] writes.
-const ToldVersion = 1
+// DropsVersion is the format that [Drops.AppendBinary] writes.
+const DropsVersion = 1
 
-// Told is what the drop records of one epoch in one hour have told, by reason: of each the latest. A drop record's figure
-// counts from the beginning of the epoch, so that the same records in any order, some of them twice, give the same Told,
+// Drops is what the drop records of one epoch in one hour have told, by reason: of each the latest. A drop record's figure
+// counts from the beginning of the epoch, so that the same records in any order, some of them twice, give the same Drops,
 // and one that is missing is made up for by the next.
-type Told map[string]ToldDrop
+type Drops map[string]Drop
 
-// ToldDrop is a drop record.
-type ToldDrop struct {
+// Drop is a drop record.
+type Drop struct {
 	Seq       uint64 `json:"seq"`
 	Responses uint64 `json:"responses"` // not recorded for this reason since the epoch began
 }
 
 // Note adds a drop record. Beyond [ErrorTypesMax] reasons, which wayside does not have, it changes nothing.
-func (t Told) Note(reason string, d ToldDrop) {
+func (t Drops) Note(reason string, d Drop) {
 	known, ok := t[reason]
 	if ok && known.Seq >= d.Seq || !ok && len(t) >= ErrorTypesMax {
 		return
@@ -34,7 +34,7 @@ func (t Told) Note(reason string, d ToldDrop) {
 }
 
 // Merge adds all that o has told.
-func (t Told) Merge(o Told) {
+func (t Drops) Merge(o Drops) {
 	for reason, d := range o {
 		t.Note(reason, d)
 	}
@@ -42,8 +42,8 @@ func (t Told) Merge(o Told) {
 
 // AppendBinary appends version (1 byte), n, n × (length, reason, seq, responses), ascending by reason; numbers are unsigned
 // varints. The error is always nil; it is there for encoding.BinaryAppender.
-func (t Told) AppendBinary(dst []byte) ([]byte, error) {
-	dst = binary.AppendUvarint(append(dst, ToldVersion), uint64(len(t)))
+func (t Drops) AppendBinary(dst []byte) ([]byte, error) {
+	dst = binary.AppendUvarint(append(dst, DropsVersion), uint64(len(t)))
 	for _, reason := range slices.Sorted(maps.Keys(t)) {
 		dst = binary.AppendUvarint(dst, uint64(len(reason)))
 		dst = append(dst, reason...)
@@ -53,23 +53,23 @@ func (t Told) AppendBinary(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// DecodeTold reads what AppendBinary wrote. The error wraps [ErrMalformed], or [ErrVersion] for a newer format.
-func DecodeTold(src []byte) (Told, error) {
-	if len(src) > 0 && src[0] > ToldVersion {
-		return nil, fmt.Errorf("%w: drops of version %d, known up to %d", ErrVersion, src[0], ToldVersion)
+// DecodeDrops reads what AppendBinary wrote. The error wraps [ErrMalformed], or [ErrVersion] for a newer format.
+func DecodeDrops(src []byte) (Drops, error) {
+	if len(src) > 0 && src[0] > DropsVersion {
+		return nil, fmt.Errorf("%w: drops of version %d, known up to %d", ErrVersion, src[0], DropsVersion)
 	}
 	if len(src) == 0 || src[0] == 0 {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))
 	}
 	in := reader{rest: src[1:]}
-	t, before := Told{}, ""
+	t, before := Drops{}, ""
 	for i := range in.length(ErrorTypesMax) {
 		reason := string(in.text(event.ErrorTypeBytesMax))
 		if i > 0 && reason <= before {
 			in.bad = true
 		}
 		before = reason
-		t[reason] = ToldDrop{Seq: in.uvarint(), Responses: in.uvarint()}
+		t[reason] = Drop{Seq: in.uvarint(), Responses: in.uvarint()}
 	}
 	if in.bad || len(in.rest) > 0 {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))
@@ -80,10 +80,10 @@ func DecodeTold(src []byte) (Told, error) {
 // Deltas says how many responses were dropped in each of the hours of one epoch: what an hour's figure has more than that of the
 // hour before, in the order of the records. Where a later figure is lower, because something given up turned out to have been
 // taken, the figures before it count for no more than that: what the hours come to is always what the last record says.
-func Deltas(hours map[int64]Told, fn func(hour int64, reason string, responses uint64)) {
+func Deltas(hours map[int64]Drops, fn func(hour int64, reason string, responses uint64)) {
 	type step struct {
 		hour int64
-		ToldDrop
+		Drop
 	}
 	reasons := map[string][]step{}
 	for hour, told := range hours {

@@ -1,11 +1,11 @@
-package moment_test
+package timeparse_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/internal/moment"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 var now = time.Date(2026, 3, 17, 9, 30, 15, 0, time.UTC)
@@ -17,9 +17,9 @@ func TestParse(t *testing.T) {
 		"2026-03-17": time.Date(2026, 3, 17, 0, 0, 0, 0, time.UTC), "2026-03-17T09": time.Date(2026, 3, 17, 9, 0, 0, 0, time.UTC),
 		"2026-03-17T09:30": now.Truncate(time.Minute), "2026-03-17T09:30:15": now, "2026-03-17T09:30:15Z": now,
 		"2026-03-17T10:30:15+01:00": now, "2026-03-17T10:30:15 01:00": now, "2026-03-17T09:30:15.000Z": now,
-		"1773739815": now, "0": time.Unix(0, 0), "9999-12-31": moment.Max,
+		"1773739815": now, "0": time.Unix(0, 0), "9999-12-31": timeparse.Max,
 	} {
-		if got, err := moment.Parse(text, now); err != nil || !got.Equal(want) {
+		if got, err := timeparse.Parse(text, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 		"", "yesterday", "-", "now-", "now+1h", "nowadays", "now-now", "-1y", "--1h", "-+1h", "now--1h", "-0s", "-1.5d", "-d", "-100000000000d",
 		"2026-13-01", "1969-12-31", "-60000d", "99999999999999", "9999-12-31T00:00:01Z", "01:00", "2026", "7",
 	} {
-		got, err := moment.Parse(text, now)
+		got, err := timeparse.Parse(text, now)
 		if err == nil {
 			t.Errorf("%q is taken for %v", text, got)
 		} else if !strings.Contains(err.Error(), "now-24h") || !strings.Contains(err.Error(), "RFC 3339") {
@@ -38,12 +38,12 @@ func TestParse(t *testing.T) {
 
 func TestLength(t *testing.T) {
 	for text, want := range map[string]time.Duration{"1h": time.Hour, "7d": 168 * time.Hour, "1w": 168 * time.Hour, "250ms": 250 * time.Millisecond} {
-		if got, ok := moment.Length(text); !ok || got != want {
+		if got, ok := timeparse.Length(text); !ok || got != want {
 			t.Errorf("%q: %v, %v", text, got, ok)
 		}
 	}
 	for _, text := range []string{"", "d", "-1h", "0s", "0d", "+1h", "1", "106752d", "15251w"} {
-		if got, ok := moment.Length(text); ok {
+		if got, ok := timeparse.Length(text); ok {
 			t.Errorf("%q is taken for %v", text, got)
 		}
 	}

@@ -1,6 +1,6 @@
-// Package moment reads moments and lengths of time as people write them in queries and flags: one set of forms for the API
+// Package timeparse reads points in time and durations as people write them in queries and flags: one set of forms for the API
 // and for the command line.
-package moment
+package timeparse
 
 import (
 	"errors"

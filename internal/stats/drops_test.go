@@ -10,10 +10,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-func genTold(rt *rapid.T) Told {
-	t := Told{}
+func genTold(rt *rapid.T) Drops {
+	t := Drops{}
 	for _, reason := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"full", "age", "disk", "damaged", ""}), rapid.ID).Draw(rt, "reasons") {
-		t.Note(reason, ToldDrop{rapid.Uint64().Draw(rt, "seq"), rapid.Uint64().Draw(rt, "responses")})
+		t.Note(reason, Drop{rapid.Uint64().Draw(rt, "seq"), rapid.Uint64().Draw(rt, "responses")})
 	}
 	return t
 }
@@ -22,27 +22,27 @@ func TestToldComesBack(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		told := genTold(rt)
 		text, _ := told.AppendBinary(nil)
-		back, err := DecodeTold(text)
+		back, err := DecodeDrops(text)
 		if err != nil || !maps.Equal(back, told) {
 			rt.Fatalf("%v came back as %v, %v", told, back, err)
 		}
 		if len(text) > 2 {
-			if _, err := DecodeTold(text[:len(text)-1]); !errors.Is(err, ErrMalformed) {
+			if _, err := DecodeDrops(text[:len(text)-1]); !errors.Is(err, ErrMalformed) {
 				rt.Fatalf("cut off: %v", err)
 			}
 		}
 		text[0]++
-		if _, err := DecodeTold(text); !errors.Is(err, ErrVersion) {
+		if _, err := DecodeDrops(text); !errors.Is(err, ErrVersion) {
 			rt.Fatalf("newer: %v", err)
 		}
 	})
 }
 
 func FuzzTold(f *testing.F) {
-	text, _ := Told{"full": {7, 300}, "age": {9, 1}}.AppendBinary(nil)
+	text, _ := Drops{"full": {7, 300}, "age": {9, 1}}.AppendBinary(nil)
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		told, err := DecodeTold(text)
+		told, err := DecodeDrops(text)
 		if err != nil {
 			return
 		}
@@ -59,22 +59,22 @@ func TestToldIsOrderFree(t *testing.T) {
 		type record struct {
 			hour   int64
 			reason string
-			ToldDrop
+			Drop
 		}
 		var records []record
 		for seq := range n {
 			records = append(records, record{
 				rapid.Int64Range(-2, 4).Draw(rt, "hour"), rapid.SampledFrom([]string{"full", "age"}).Draw(rt, "reason"),
-				ToldDrop{uint64(seq + 1), rapid.Uint64Range(0, 50).Draw(rt, "responses")},
+				Drop{uint64(seq + 1), rapid.Uint64Range(0, 50).Draw(rt, "responses")},
 			})
 		}
 		deltas := func(records []record) map[int64]map[string]uint64 {
-			hours, out := map[int64]Told{}, map[int64]map[string]uint64{}
+			hours, out := map[int64]Drops{}, map[int64]map[string]uint64{}
 			for _, r := range records {
 				if hours[r.hour] == nil {
-					hours[r.hour] = Told{}
+					hours[r.hour] = Drops{}
 				}
-				hours[r.hour].Note(r.reason, r.ToldDrop)
+				hours[r.hour].Note(r.reason, r.Drop)
 			}
 			Deltas(hours, func(hour int64, reason string, responses uint64) {
 				if out[hour] == nil {
@@ -107,7 +107,7 @@ func TestToldIsOrderFree(t *testing.T) {
 }
 
 func TestDeltas(t *testing.T) {
-	hours := map[int64]Told{
+	hours := map[int64]Drops{
 		7: {"full": {Seq: 10, Responses: 100}},
 		8: {"full": {Seq: 20, Responses: 130}, "age": {Seq: 21, Responses: 5}},
 		9: {"full": {Seq: 30, Responses: 90}, "age": {Seq: 31, Responses: 5}}, // forty of those of before were not lost after all

@@ -8,32 +8,32 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// backlogMin is the number of waiting responses from which on there is a backlog to speak of: several steps of the loop.
-const backlogMin = 100_000
+const (
+	// backlogMin is the number of waiting responses that is logged as a backlog: several steps of the drain loop.
+	backlogMin = 100_000
+	// backlogLogInterval is the shortest time between two log lines about a backlog.
+	backlogLogInterval = 10 * time.Second
+)
 
-// backlogLogInterval is the shortest time between two log lines about a backlog.
-const backlogLogInterval = 10 * time.Second
-
-// Backlog is how far the drain loop is behind, as of its last look at the spools.
+// Backlog says how far the drain loop is behind, as of the last comparison of ledgers.
 type Backlog struct {
 	Left uint64        // responses that are recorded and not applied
-	Rate float64       // responses a second by which Left was becoming less; 0 where it was not, or is not known
-	ETA  time.Duration // Left at Rate; 0 where Rate is
+	Rate float64       // responses a second by which Left decreases; 0 if it does not, or is not known
+	ETA  time.Duration // the time until Left is 0 at this rate; 0 without a rate
 }
 
-// backlog follows Left from look to look. Owned by the holder of drainMu.
+// backlog is the state of the last comparison; guarded by drainMu.
 type backlog struct {
 	left    uint64
-	applied uint64    // by this process, at that time
-	at      time.Time // of the last look, with its monotonic reading
-	began   time.Time // when the backlog was first seen; zero without one
+	at      time.Time // with its monotonic reading
+	began   time.Time // when the backlog was first seen; zero without a backlog
+	applied uint64    // events applied by this process when the backlog began
 	logged  time.Time
 }
 
-// noteBacklog takes a look: metrics show it, and the log says how catching up goes, from time to time. The caller holds
-// drainMu.
+// noteBacklog updates the status, and logs from time to time how far a backlog is applied. The caller holds drainMu.
 func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
-	b, now := &c.backlog, time.Now() //nolint:forbidigo // rates go by the monotonic clock
+	b, now := &c.backlog, time.Now() //nolint:forbidigo // rates need the monotonic clock
 	left := uint64(0)
 	for i := range ledgers {
 		left += ledgers[i].Spooled
@@ -55,7 +55,7 @@ func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
 		b.logged = now
 		args := []any{"left", left, "applied", applied - b.applied, "since", now.Sub(b.began).Round(time.Second).String()}
 		if view.Rate > 0 {
-			args = append(args, "less_per_second", uint64(view.Rate), "done_in", view.ETA.Round(time.Second).String())
+			args = append(args, "decrease_per_second", uint64(view.Rate), "done_in", view.ETA.Round(time.Second).String())
 		}
 		c.log.Info("catching up", args...)
 	case left < backlogMin && !b.began.IsZero():
@@ -70,9 +70,9 @@ func registerBacklog(c *Collector, registry *prometheus.Registry) {
 		name, help string
 		value      func(Backlog) float64
 	}{
-		{"responses", "Responses recorded and not yet applied, when the drain loop last looked.", func(b Backlog) float64 { return float64(b.Left) }},
-		{"decrease_per_second", "By how much the backlog was becoming less; 0 where it was not.", func(b Backlog) float64 { return b.Rate }},
-		{"seconds", "How long the backlog takes at that rate; 0 where there is none.", func(b Backlog) float64 { return b.ETA.Seconds() }},
+		{"responses", "Responses recorded and not yet applied, when ledgers were last compared.", func(b Backlog) float64 { return float64(b.Left) }},
+		{"decrease_per_second", "Responses a second by which the backlog decreases; 0 if it does not.", func(b Backlog) float64 { return b.Rate }},
+		{"seconds", "Time until the backlog is applied at that rate; 0 without a rate.", func(b Backlog) float64 { return b.ETA.Seconds() }},
 	} {
 		registry.MustRegister(prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: "wayside_collector_backlog_" + g.name, Help: g.help}, func() float64 { return g.value(c.Status().Backlog) }))

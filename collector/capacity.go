@@ -10,39 +10,33 @@ import (
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
-// Capacity says what the data directory takes, how fast it grows and when it is full.
+// Capacity says how much the data directory takes, how fast it grows and when it is full.
 type Capacity struct {
 	At         time.Time        `json:"at"`
-	Bytes      map[string]int64 `json:"bytes"` // allocated on disk, by part: spool, store, quarantine, archive, other
+	Bytes      map[string]int64 `json:"bytes"` // allocated on disk, by folder: spool, store, quarantine, archive, other
 	BytesTotal int64            `json:"bytes_total"`
 	BytesMax   int64            `json:"bytes_max"` // data.bytes_max; 0: no limit
 	FreeBytes  int64            `json:"free_bytes"`
 	FreeMin    int64            `json:"free_min"` // data.free_min; 0: no limit
-	// RoomBytes is kept below BytesMax for what grows while applying pauses.
+	// RoomBytes is left below BytesMax for files that grow while applying pauses.
 	RoomBytes int64             `json:"room_bytes"`
-	Counts    map[string]uint64 `json:"counts"` // events, by part
-	// Growth since the samples began, at most GrowthDays ago; absent until they span an hour.
+	Counts    map[string]uint64 `json:"counts"` // events: applied, quarantined, archived, deleted, local
+	// Since is the time of the first sample, at most GrowthDays ago; absent until the samples span an hour.
 	Since        *time.Time       `json:"since,omitempty"`
-	GrowthPerDay map[string]int64 `json:"growth_bytes_per_day,omitempty"` // by part, and their total
+	GrowthPerDay map[string]int64 `json:"growth_bytes_per_day,omitempty"` // by folder, and their total
 	DaysLeft     *float64         `json:"days_left,omitempty"`            // absent while nothing grows
-	Limit        string           `json:"limit,omitempty"`                // which one is reached first
+	Limit        string           `json:"limit,omitempty"`                // the one that is reached first
 }
 
-// GrowthDays is how far back growth is measured: long enough that the days of a week do not matter.
+// GrowthDays is how far back growth is measured: long enough to average over the days of the week.
 const GrowthDays = 14
 
-// capacityKept is how long samples are kept.
-const capacityKept = 400 * 24 * time.Hour
+const (
+	capacityKept  = 400 * 24 * time.Hour // how long the store keeps samples
+	growthSpanMin = time.Hour            // the shortest span that gives a growth per day
+)
 
-// growthSpanMin is the shortest span from which a growth per day is told.
-const growthSpanMin = time.Hour
-
-// samples are what the store keeps of earlier measurements.
-type samples interface {
-	Capacity(ctx context.Context, since time.Time, fn func(store.CapacitySample) error) error
-}
-
-// CapacityOptions say what is measured.
+// CapacityOptions configure [MeasureCapacity].
 type CapacityOptions struct {
 	Store               *store.Store
 	DataDir, ArchiveDir string // ArchiveDir is empty for an archive elsewhere
@@ -51,7 +45,7 @@ type CapacityOptions struct {
 	Now                 func() time.Time // default clock.Now
 }
 
-// MeasureCapacity measures, keeps the sample in the store, and compares it with earlier ones.
+// MeasureCapacity measures the data directory, stores the sample, and compares it with earlier ones.
 func MeasureCapacity(ctx context.Context, o CapacityOptions) (*Capacity, error) {
 	if o.Now == nil {
 		o.Now = clock.Now
@@ -65,41 +59,41 @@ func MeasureCapacity(ctx context.Context, o CapacityOptions) (*Capacity, error) 
 		return nil, fmt.Errorf("read the store's figures: %w", err)
 	}
 	c := &Capacity{
-		At: u.at.UTC(), Bytes: maps.Clone(u.parts), BytesTotal: u.total, BytesMax: o.BytesMax, FreeBytes: u.free, FreeMin: o.FreeMin, RoomBytes: u.room,
+		At: u.at.UTC(), Bytes: maps.Clone(u.folders), BytesTotal: u.total, BytesMax: o.BytesMax, FreeBytes: u.free, FreeMin: o.FreeMin, RoomBytes: u.room,
 		Counts: map[string]uint64{
 			"applied": totals.Applied, "quarantined": totals.Quarantined, "archived": totals.Archived, "deleted": totals.Deleted,
 			"local": totals.Applied - totals.Deleted,
 		},
 	}
 	if err := o.Store.AddCapacity(store.CapacitySample{At: c.At, Bytes: c.Bytes, Counts: c.Counts}); err != nil {
-		return nil, fmt.Errorf("keep the capacity sample: %w", err)
+		return nil, fmt.Errorf("store the capacity sample: %w", err)
 	}
 	return c, c.grow(ctx, o.Store)
 }
 
-// PruneCapacity removes samples that no report looks at any more.
+// PruneCapacity removes samples that are too old for any report.
 func PruneCapacity(s *store.Store, now time.Time) (int, error) {
 	return s.PruneCapacity(now.Add(-capacityKept))
 }
 
-// grow fits a line through the samples of the last days, part by part: those that the store keeps, and further ones.
-func (c *Capacity) grow(ctx context.Context, s samples, further ...store.CapacitySample) error {
+// grow fits a line through the samples of the last days for each folder: those in the store, and further ones.
+func (c *Capacity) grow(ctx context.Context, s Store, further ...store.CapacitySample) error {
 	fits := map[string]*fit{"total": {}}
 	var first time.Time
 	add := func(sample store.CapacitySample) error {
 		if sample.At.After(c.At) {
-			return nil // the clock was ahead
+			return nil // the clock was set back
 		}
 		if first.IsZero() || sample.At.Before(first) {
 			first = sample.At
 		}
 		days := sample.At.Sub(c.At).Hours() / 24
 		total := int64(0)
-		for part, n := range sample.Bytes {
-			if fits[part] == nil {
-				fits[part] = &fit{}
+		for folder, n := range sample.Bytes {
+			if fits[folder] == nil {
+				fits[folder] = &fit{}
 			}
-			fits[part].add(days, float64(n))
+			fits[folder].add(days, float64(n))
 			total += n
 		}
 		fits["total"].add(days, float64(total))
@@ -114,15 +108,15 @@ func (c *Capacity) grow(ctx context.Context, s samples, further ...store.Capacit
 	}
 	c.Since = &first
 	c.GrowthPerDay = map[string]int64{}
-	for part, f := range fits {
-		c.GrowthPerDay[part] = int64(f.slope())
+	for folder, f := range fits {
+		c.GrowthPerDay[folder] = int64(f.slope())
 	}
-	c.left()
+	c.setDaysLeft()
 	return nil
 }
 
-// left says how long it takes to reach the nearer limit at this growth.
-func (c *Capacity) left() {
+// setDaysLeft sets the time until the nearer limit is reached at this growth.
+func (c *Capacity) setDaysLeft() {
 	perDay := float64(c.GrowthPerDay["total"])
 	if perDay <= 0 {
 		return

@@ -1,18 +1,18 @@
-// Package collector is the drain loop: it carries events from the spools into the store, exactly once, and publishes what
-// the statistics say.
+// Package collector is the drain loop: it moves events from the spools to the store, exactly once, and publishes snapshots of
+// the statistics.
 //
-// One step ([Collector.DrainOnce]) is: Peek a run of events of one epoch, decode, label (package paths), apply to the store
-// in one synced transaction that also holds the watermark and what the labeler learnt, then Ack. A crash between any two of
-// these leads to the same step again: events at or below the watermark are skipped, and events that were not applied are
-// labelled as they would have been.
+// One step ([Collector.DrainOnce]) peeks at a run of events of one epoch, decodes and labels them (package paths), applies
+// them to the store in one synced transaction that also contains the watermark and the changes of the labeler, and then
+// acknowledges them. After a crash between any two of these, the next step repeats the work: it skips events at or below the
+// watermark, and gives all others the same labels.
 //
 // # When something fails
 //
-// Errors are sorted by whose fault they are. A source that is away, or of a newer version, a store that cannot write
-// ([store.ErrUnavailable]) and a disk beyond its limits cannot be fixed by dropping events: the step is undone, labels included,
-// and tried again later for as long as it takes, while the spool fills. A batch that fails for its own sake (a malformed record, a
-// panic) three times is taken apart until what fails is isolated; that part goes to quarantine, bytes and reason, is counted
-// there, and draining goes on. No event is discarded anywhere in this package.
+// Some errors cannot be fixed by dropping events: the source is not reachable or has a newer version, the store cannot write
+// ([store.ErrUnavailable]), or the disk is beyond its limits. Then the step is undone, its labels included, and tried again
+// for as long as it takes, while the spool fills. Other errors are caused by the events themselves (a malformed record, a
+// panic). After three attempts, the run is divided until the events that fail are isolated. These go to the quarantine with
+// the reason and are counted there, and draining continues. This package never discards an event.
 //
 // The collector starts no goroutines. [Collector.Run] blocks; all other methods may be called meanwhile.
 package collector
@@ -28,56 +28,44 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wayside-proxy/wayside/collector/api"
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
-	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Source is where events come from: the spools of one data directory, in process or over a socket.
-type Source interface {
-	// Peek returns unacknowledged batches of one epoch in order, waiting as its options say; none after MaxWait with
-	// nothing pending.
-	Peek(ctx context.Context, o spool.PeekOptions) ([]event.Batch, error)
-	// Ack says that everything of the epoch up to and including seq is durable elsewhere.
-	Ack(ctx context.Context, epoch uuid.UUID, seq uint64) error
-	// Ledgers returns the account of every epoch that is there; applied are the watermarks.
-	Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]spool.Ledger, error)
-	// Settle makes the account of an epoch agree with what the store holds of it, and returns the responses that were
-	// acknowledged and are not in the store.
-	Settle(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error)
-	// Retire removes a closed, fully acknowledged epoch whose ledger is stored.
-	Retire(ctx context.Context, epoch uuid.UUID) error
-	// Publish leaves bytes with the traffic process.
-	Publish(ctx context.Context, topic string, body []byte) error
-}
-
-// Store is where events go; *store.Store satisfies it.
+// Store is where events go; [store.Store] is one, and says what the methods do.
 type Store interface {
 	Apply(b *store.Batch) error
 	Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error
+	Refill(ctx context.Context, r *store.Refill) error
+	Forget(ctx context.Context, f *store.Forget) (*catalogue.Forgotten, error)
+	Expunge(ctx context.Context) error
+
 	Watermarks() map[uuid.UUID]uint64
 	Marks() map[uuid.UUID]store.Mark
 	NarrowDoubt(epochs []uuid.UUID) error
 	Doubt(epoch uuid.UUID) error
 	SetLedger(l store.Ledger) error
 	Ledgers() []store.Ledger
+
 	Totals() (store.Totals, error)
 	Account(ctx context.Context) (totals store.Totals, aggregated uint64, err error)
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 	PathState(fn func(key, value []byte) error) error
+	SetPathState(ctx context.Context, changes []store.StateChange) error
 	Size() (lsm, vlog int64)
 	Capacity(ctx context.Context, since time.Time, fn func(store.CapacitySample) error) error
 }
 
-// Errors of DrainOnce. Neither loses anything: the same events come again with the next call.
+// Errors of DrainOnce. Nothing is lost: the next call gets the same events again.
 var (
-	// ErrPaused means that the disk is beyond data.bytes_max or below data.free_min; the text names which.
+	// ErrPaused means that the data directory is beyond data.bytes_max, or that the disk has less than data.free_min free. The
+	// text says which.
 	ErrPaused = errors.New("paused")
 	// ErrSource means that the spools cannot be reached.
 	ErrSource = errors.New("spool not reachable")
@@ -85,15 +73,15 @@ var (
 
 // Options configure a Collector.
 type Options struct {
-	Source  Source         // required
+	Source  spool.Source   // required
 	Store   Store          // required
 	Labeler *paths.Labeler // required; New restores its state from the store
 
-	RawPathsOff bool // paths.raw: off; events are stored with their label only, not with the path
+	RawPathsOff bool // paths.raw: off; events are stored with their label only, without the path
 
 	PeekEvents     int           // drain at this many pending events, default 4096 …
 	PeekWait       time.Duration // … or this long after the oldest of them, default 1s
-	PeekBytesMax   int           // most bytes per Peek, default 1 MiB: how much of a backlog is taken at once
+	PeekBytesMax   int           // most bytes of a backlog per Peek, default 1 MiB
 	ApplyEventsMax int           // most events per transaction, default 8192
 
 	SnapshotEveryBatches int           // publish after this many batches, default 10 …
@@ -102,15 +90,15 @@ type Options struct {
 	SnapshotsKept        int           // default 5
 
 	DataDir       string        // measured for the disk limits; empty: neither measured nor limited
-	ArchiveDir    string        // local archive, if it is outside DataDir
+	ArchiveDir    string        // a directory archive, if it is outside DataDir
 	BytesMax      int64         // data.bytes_max; 0: no limit
 	FreeMin       int64         // data.free_min; 0: no limit
-	SpoolBytesMax int64         // what the spool may grow to: room for it is left below BytesMax; 0: not known, none is left
-	GuardInterval time.Duration // how often the disk is looked at, default 2s
+	SpoolBytesMax int64         // limit of the spool, for which room is left below BytesMax; 0: unknown, no room is left
+	GuardInterval time.Duration // how often the disk is measured, default 2s
 
 	RoutesMax int // metrics.paths_max: routes with latency histograms of their own, default 100
 
-	RetireInterval time.Duration // how often finished epochs are looked for, default 5s
+	RetireInterval time.Duration // how often ledgers are compared and finished epochs retired, default 5s
 
 	Now    func() time.Time // nil means clock.Now
 	Logger *slog.Logger     // nil means slog.Default
@@ -150,113 +138,113 @@ type Collector struct {
 	log   *slog.Logger
 	guard *guard
 
-	metrics   *metrics
-	registry  *prometheus.Registry
-	snapshots *snapshot.History
-	live      *live.Feed
+	metrics    *metrics
+	registry   *prometheus.Registry
+	live       *live.Feed
+	publisher  *publisher
+	reconciler *reconciler
+	accounts   *accountReader
 
-	drainMu    sync.Mutex // held for a step; guards what follows
-	items      []store.Item
-	bad        int // malformed records among items
-	applied    map[uuid.UUID]uint64
-	builder    *api.Builder
-	publish    publishState
-	retired    time.Time          // when finished epochs were last looked for
-	done       map[uuid.UUID]bool // epochs whose final ledger is stored
-	reconciled map[uuid.UUID]bool // epochs whose figures were made to agree by this process
-	idle       bool               // once, nothing was pending
-	adopted    bool               // epochs without a ledger were looked for
-	backlog    backlog
+	drainMu   sync.Mutex // held during a step; guards the following fields, publisher and reconciler
+	items     []store.Item
+	malformed int // records among items that cannot be decoded
+	applied   map[uuid.UUID]uint64
+	compared  time.Time // when ledgers were last compared
+	backlog   backlog
 
-	refills refillState
-
-	booksMu sync.Mutex    // held while the store changes; View takes it to see watermarks and totals that belong together
-	viewing chan struct{} // held by the one View that reads
+	storeMu sync.Mutex // held while the store changes, so that View can read figures that belong together
 
 	statusMu sync.Mutex
-	status   Status
+	status   Status // guarded by statusMu
 }
 
-// Status is what the collector says about itself.
+// Status describes what the collector does.
 type Status struct {
 	// State is "running", "paused: …" or "unavailable: …" with the reason.
 	State           string
 	Since           time.Time // of the state
 	Applied         uint64    // events applied by this process
 	Batches         uint64
-	QuarantinedRuns uint64        // parts put into quarantine by this process
-	Lag             time.Duration // age of the newest event applied, at that moment; 0 with nothing pending
-	SnapshotVersion uint64
+	QuarantinedRuns uint64        // by this process
+	Lag             time.Duration // age of the newest applied event when it was applied; 0 with nothing pending
+	SnapshotVersion uint64        // 0 before the first snapshot
 	Paths           paths.Usage
 	Backlog         Backlog
 }
 
 const stateRunning = "running"
 
-// stateAway is the state of a collector whose spool's process has closed the connection, for good.
-const stateAway = "the traffic process has closed its connection"
+// stateDisconnected is the state after the traffic process has closed its connection. It does not open it again.
+const stateDisconnected = "the traffic process has closed its connection"
 
-// New restores the labeler's state and returns a collector; nothing runs yet.
+// New restores the state of the labeler and returns a collector that does nothing yet.
 func New(o Options) (*Collector, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
 	c := &Collector{
 		o: o, log: o.Logger,
-		guard:     newGuard(o),
-		snapshots: snapshot.NewHistory(o.SnapshotsKept),
-		live:      live.New(live.Options{RoutesMax: o.RoutesMax, Now: o.Now}),
-		builder:   api.NewBuilder(o.Store, o.SnapshotWindow, o.Labeler.Rules),
-		applied:   o.Store.Watermarks(),
-		viewing:   make(chan struct{}, 1),
-		status:    Status{State: stateRunning, Since: o.Now()},
+		guard:   newGuard(o),
+		live:    live.New(live.Options{RoutesMax: o.RoutesMax, Now: o.Now}),
+		applied: o.Store.Watermarks(),
+		status:  Status{State: stateRunning, Since: o.Now()},
 	}
 	if c.applied == nil {
 		c.applied = map[uuid.UUID]uint64{}
 	}
-	c.refills.hours = make(map[int64]bool)
-	c.done, c.reconciled = make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
-	for _, l := range o.Store.Ledgers() {
-		c.done[l.Epoch] = true
+	if err := c.restoreLabels(); err != nil {
+		return nil, err
 	}
+	c.metrics, c.registry = newMetrics(c)
+	c.accounts = &accountReader{store: o.Store, storeMu: &c.storeMu, reading: make(chan struct{}, 1)}
+	c.publisher = newPublisher(&c.o, c.metrics)
+	c.reconciler = newReconciler(&c.o, c.metrics, &c.storeMu)
+	return c, nil
+}
+
+// restoreLabels restores the labeler from the store.
+func (c *Collector) restoreLabels() error {
 	damaged := 0
-	err := o.Store.PathState(func(key, value []byte) error {
-		if err := o.Labeler.Restore(key, value); err != nil {
+	err := c.o.Store.PathState(func(key, value []byte) error {
+		if err := c.o.Labeler.Restore(key, value); err != nil {
 			damaged++
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("restore path labels: %w", err)
+		return fmt.Errorf("restore path labels: %w", err)
 	}
 	if damaged > 0 {
-		c.log.Warn("path labels could not be read and will be learnt anew; no counts are lost", "entries", damaged)
+		c.log.Warn("cannot read some path labels; they will be learnt again, and no counts are lost", "entries", damaged)
 	}
-	c.status.Paths = o.Labeler.Usage()
-	c.metrics, c.registry = newMetrics(c)
-	return c, nil
+	c.status.Paths = c.o.Labeler.Usage()
+	return nil
 }
 
-// Snapshots are the versions kept, for serving.
-func (c *Collector) Snapshots() *snapshot.History { return c.snapshots }
+// Snapshots returns the last versions.
+func (c *Collector) Snapshots() *snapshot.History { return c.publisher.history }
 
-// Live is what has just happened: recent rates, and events for those who watch.
+// Live returns the feed of recent rates and events.
 func (c *Collector) Live() *live.Feed { return c.live }
 
-// Rules say under which template a row is shown today; nil until something was learnt.
+// Rules returns the rules by which rows are shown today; nil before anything was learnt.
 func (c *Collector) Rules() *paths.Rules { return c.o.Labeler.Rules() }
 
-// Registry holds the collector's own metrics and nothing else.
+// Registry returns the collector's own metrics.
 func (c *Collector) Registry() *prometheus.Registry { return c.registry }
 
-// Status reports how the collector is doing.
+// Status returns what the collector does at the moment.
 func (c *Collector) Status() Status {
 	c.statusMu.Lock()
 	defer c.statusMu.Unlock()
-	return c.status
+	s := c.status
+	if latest := c.publisher.history.Latest(); latest != nil {
+		s.SnapshotVersion = latest.Version
+	}
+	return s
 }
 
-// setState notes a state and logs it when it is a new one.
+// setState sets the state, and logs it if it is a new one.
 func (c *Collector) setState(state string) {
 	c.statusMu.Lock()
 	changed := c.status.State != state
@@ -267,11 +255,11 @@ func (c *Collector) setState(state string) {
 	switch {
 	case !changed:
 	case state == stateRunning:
-		c.log.Info("applying again")
-	case state == stateAway: // when wayside run stops, or starts the books anew
-		c.log.Info("applying has ended: " + stateAway)
+		c.log.Info("applying events again")
+	case state == stateDisconnected: // wayside run stops, or restarts the books process
+		c.log.Info("no more events are applied: " + stateDisconnected)
 	default:
-		c.log.Warn("applying is held up; events stay in the spool", "state", state)
+		c.log.Warn("cannot apply events; they stay in the spool until the next attempt", "state", state)
 	}
 }
 

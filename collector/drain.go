@@ -9,29 +9,31 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Drained is what one step did.
+// Drained is the result of one step.
 type Drained struct {
 	Epoch       uuid.UUID
 	LastSeq     uint64 // acknowledged up to here
 	Events      int    // applied, drop records included
 	Responses   int    // applied
-	Skipped     int    // had been applied before
-	Quarantined int    // set aside
+	Skipped     int    // events that were applied by an earlier step
+	Quarantined int    // events
 	Batches     int    // transactions
 }
 
-// Idle reports that nothing was pending.
+// Idle reports whether nothing was pending.
 func (d *Drained) Idle() bool { return d.Events+d.Skipped+d.Quarantined == 0 }
 
-// DrainOnce does one step: Peek, apply, Ack. It waits for events as PeekEvents and PeekWait say. After an error the same
-// events come again; those that were applied are then skipped. Errors wrap [ErrPaused], [ErrSource],
-// [store.ErrUnavailable] or the context's error.
+// DrainOnce does one step: Peek, apply, Ack. PeekEvents and PeekWait say how long it waits for events. After an error, the next
+// step gets the same events and skips those that were applied. Errors wrap [ErrPaused], [ErrSource], [store.ErrUnavailable] or
+// the context's error.
 func (c *Collector) DrainOnce(ctx context.Context) (Drained, error) {
 	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: c.o.PeekBytesMax, MaxWait: c.o.PeekWait})
 }
@@ -48,7 +50,7 @@ func (c *Collector) step(ctx context.Context, o spool.PeekOptions) (Drained, err
 	}
 	crash.Point("collector.peek.after")
 	if len(batches) == 0 {
-		c.idle = true
+		c.reconciler.idle = true
 		c.updateStatus(func(s *Status) { s.Lag = 0 })
 		return Drained{}, nil
 	}
@@ -71,17 +73,17 @@ func sourceError(ctx context.Context, action string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrSource, action, err)
 }
 
-// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches and are let
-// go of before it returns.
+// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches, so they are
+// cleared before it returns.
 func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drained) error {
 	defer func() {
 		clear(c.items)
-		c.items, c.bad = c.items[:0], 0
+		c.items, c.malformed = c.items[:0], 0
 	}()
 	watermark, seen := c.applied[d.Epoch]
 	for _, b := range batches {
 		if b.Epoch != d.Epoch {
-			break // not acknowledged, so it comes again
+			break // not acknowledged, so the next Peek returns it again
 		}
 		for seq, record := range b.All() {
 			if seen && seq <= watermark {
@@ -104,8 +106,8 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 	return c.applyItems(ctx, d)
 }
 
-// add decodes a record into the next item. A record that cannot be decoded leaves the event's kind 0. One of a newer version is an
-// error, and no item: nothing is wrong with it. The spool of this version hands out none, but that of a newer process does.
+// add decodes a record into the next item. If the record cannot be decoded, the kind of the event is 0. A record of a newer
+// version is an error and not an item: nothing is wrong with it. Only the spool of a newer process returns such records.
 func (c *Collector) add(seq uint64, record []byte) error {
 	if cap(c.items) > len(c.items) {
 		c.items = c.items[:len(c.items)+1]
@@ -120,7 +122,7 @@ func (c *Collector) add(seq uint64, record []byte) error {
 		return err //nolint:wrapcheck // the caller names the event
 	}
 	if err != nil {
-		c.bad++
+		c.malformed++
 	}
 	return nil
 }
@@ -141,14 +143,14 @@ func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
 	if err := c.applyWithRetry(ctx, run{epoch: d.Epoch, items: c.items}, d); err != nil {
 		return err
 	}
-	c.items, c.bad = c.items[:0], 0
+	c.items, c.malformed = c.items[:0], 0
 	return nil
 }
 
-// attemptsMax is how often a run may fail for its own sake before it is divided.
+// attemptsMax is how often a run is tried before it is divided.
 const attemptsMax = 3
 
-// applyWithRetry applies a run, or isolates and quarantines the items that cannot be applied (poison.go). It returns an error
+// applyWithRetry applies a run, or isolates and quarantines the items that cannot be applied (isolate.go). It returns an error
 // only if the whole step should be tried again later.
 func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error {
 	var err error
@@ -160,31 +162,31 @@ func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error
 			return err
 		}
 		if errors.Is(err, store.ErrBatchTooLarge) {
-			return c.isolate(ctx, r, err, d) // nothing is wrong with it
+			return c.isolate(ctx, r, err, d) // divided, it fits
 		}
 		c.metrics.failures.Inc()
 	}
-	c.log.Error("a batch cannot be applied; dividing it to find the events that cannot", "epoch", r.epoch, "first_seq", r.items[0].Seq,
+	c.log.Error("cannot apply a batch; dividing it to find the events that fail", "epoch", r.epoch, "first_seq", r.items[0].Seq,
 		"last_seq", r.lastSeq(), "events", len(r.items), "attempts", attemptsMax, "error", err)
 	return c.isolate(ctx, r, err, d)
 }
 
-// temporary reports whether an error says nothing about the run itself.
+// temporary reports whether an error has another cause than the run.
 func temporary(ctx context.Context, err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil
 }
 
-// apply labels and applies a run in one transaction. On any failure, a panic included, nothing has happened and the labels are
-// as they were; unless the store got as far as its watermark, in which case the run is applied.
+// apply labels and applies a run in one transaction. After an error or a panic, nothing was applied, and the labeler is rolled
+// back. One exception: if the watermark shows that the store has the run, the run is applied, and there is no error.
 func (c *Collector) apply(r run, d *Drained) (err error) {
-	if c.bad > 0 {
+	if c.malformed > 0 {
 		if i := firstMalformed(r.items); i >= 0 {
 			var e event.Event
 			return fmt.Errorf("record %d: %w", r.items[i].Seq, e.Decode(r.items[i].Record))
 		}
 	}
-	c.booksMu.Lock()
-	defer c.booksMu.Unlock()
+	c.storeMu.Lock()
+	defer c.storeMu.Unlock()
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic while applying: %v", cause)
@@ -194,7 +196,7 @@ func (c *Collector) apply(r run, d *Drained) (err error) {
 			return
 		}
 		if err != nil {
-			c.log.Error("the store failed after it had applied a batch", "epoch", r.epoch, "error", err)
+			c.log.Error("the store failed after it had applied a batch; the batch counts", "epoch", r.epoch, "error", err)
 			err = nil
 		}
 		c.finish(r, d)
@@ -210,7 +212,7 @@ func (c *Collector) apply(r run, d *Drained) (err error) {
 	return nil
 }
 
-// label fills in the items' rows and returns what the labeler learnt.
+// label sets the rows of the items and returns the changes of the labeler.
 func (c *Collector) label(items []store.Item) []store.StateChange {
 	labeler := c.o.Labeler
 	labeler.Begin()
@@ -218,9 +220,9 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 	for i := range items {
 		item := &items[i]
 		e := &item.Event
-		if hour := hourOf(e.TimeMicros); hour != touched {
+		if hour := stats.HourOfMicros(e.TimeMicros); hour != touched {
 			touched = hour
-			c.builder.Touch(hour)
+			c.publisher.builder.Touch(hour)
 		}
 		if !e.IsResponse() {
 			item.Host, item.Method, item.Label = "", "", ""
@@ -228,32 +230,21 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 		}
 		item.Host, item.Method, item.Label = labeler.Label(e.Host, e.Method, e.Path, e.Status)
 		if c.o.RawPathsOff {
-			e.Path = nil // the label is what is kept of it
+			e.Path = nil // only the label is stored
 		}
 	}
-	changes := labeler.Changes()
-	if len(changes) == 0 {
-		return nil
-	}
-	out := make([]store.StateChange, len(changes))
-	for i, change := range changes {
-		out[i] = store.StateChange{Key: change.Key, Value: change.Value}
+	return stateChanges(labeler)
+}
+
+// stateChanges returns the changes of a labeler in the form in which the store takes them.
+func stateChanges(l *paths.Labeler) (out []store.StateChange) {
+	for _, c := range l.Changes() {
+		out = append(out, store.StateChange(c))
 	}
 	return out
 }
 
-const hourMicros = int64(time.Hour / time.Microsecond)
-
-// hourOf is the hour since 1970 of a time in microseconds.
-func hourOf(micros int64) int64 {
-	h := micros / hourMicros
-	if micros%hourMicros < 0 {
-		h--
-	}
-	return h
-}
-
-// finish notes that a run is applied.
+// finish updates everything that depends on the events of an applied run.
 func (c *Collector) finish(r run, d *Drained) {
 	c.o.Labeler.Commit()
 	c.applied[r.epoch] = r.lastSeq()
@@ -272,7 +263,7 @@ func (c *Collector) finish(r run, d *Drained) {
 	c.guard.applied(len(r.items))
 	d.Responses += responses
 	d.Batches++
-	c.publish.batches++
+	c.publisher.batches++
 	c.metrics.applied.Add(float64(responses))
 	c.metrics.batches.Inc()
 	lag := c.o.Now().Sub(time.UnixMicro(r.items[len(r.items)-1].Event.TimeMicros))

@@ -41,8 +41,8 @@ func TestDrainAppliesAndAcknowledges(t *testing.T) {
 	}
 }
 
-// TestNewerEventsWait: events of a version that is not known are not quarantined. What comes before them is applied, and they come
-// again.
+// TestNewerEventsWait: events of an unknown version are not quarantined. Events before them are applied, and the next step gets the
+// newer ones again.
 func TestNewerEventsWait(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200), r.request("/b", 404))
@@ -71,7 +71,7 @@ func TestNewerEventsWait(t *testing.T) {
 	r.checkBooks(t, 5)
 }
 
-// Events come again after a crash between Apply and Ack, in this process or the next; they are counted once.
+// After a crash between Apply and Ack, this process or the next gets the events again, and counts them once.
 func TestReplayChangesNothing(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200), r.request("/b", 404))
@@ -94,7 +94,7 @@ func TestReplayChangesNothing(t *testing.T) {
 	}
 }
 
-// A store that is away is not the batch's fault: nothing is quarantined, nothing learnt, and the same batch is applied later.
+// While the store is unavailable, nothing is quarantined and nothing is learnt. The same batch is applied later.
 func TestUnavailableStoreIsRetried(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200), r.malformed(), r.request("/b", 200))
@@ -114,7 +114,7 @@ func TestUnavailableStoreIsRetried(t *testing.T) {
 	r.checkBooks(t, 3)
 }
 
-// The store may fail after its transaction, when the batch is in the books already.
+// The store may fail after its transaction, when the batch is already in the books.
 func TestFailureAfterApplyCountsOnce(t *testing.T) {
 	for name, fail := range map[string]func(*store.Batch) error{
 		"error": func(*store.Batch) error { return unavailable() },
@@ -188,7 +188,7 @@ func TestPoisonIsIsolated(t *testing.T) {
 			}
 			r.source.add(r.epoch, r.request("/after", 200))
 			if d := r.drain(t); d.Responses != 1 {
-				t.Errorf("draining did not go on: %+v", d)
+				t.Errorf("draining did not continue: %+v", d)
 			}
 			r.checkBooks(t, uint64(len(records)+1))
 			files, _ := filepath.Glob(filepath.Join(r.dir, "quarantine", "*.batch"))
@@ -330,16 +330,16 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 	r.checkBooks(t, 1)
 }
 
-// TestSnapshotAfterDropsAlone: what was dropped shows in the next snapshot, also where no response follows.
+// TestSnapshotAfterDropsAlone: dropped responses are in the next snapshot, even if no response follows.
 func TestSnapshotAfterDropsAlone(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200))
 	r.drain(t)
-	r.refreshSnapshot(t.Context(), true)
+	r.publisher.refresh(t.Context(), r.through(), true)
 	r.source.add(r.epoch, encode(&event.Event{TimeMicros: r.now.UnixMicro(), Kind: event.KindDrop, RequestBytes: 7, ErrorType: []byte("full")}))
 	r.drain(t)
 	r.now = r.now.Add(time.Second)
-	r.refreshSnapshot(t.Context(), true)
+	r.publisher.refresh(t.Context(), r.through(), true)
 	if doc, n := r.document(t); doc.Totals.Dropped["full"] != 7 {
 		t.Errorf("%d snapshots, the last says %v dropped", n, doc.Totals.Dropped)
 	}

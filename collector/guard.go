@@ -15,44 +15,44 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// guard measures what the data directory takes and says when applying must pause. It is safe for concurrent use.
+// guard measures the size of the data directory and says when applying must pause. It is safe for concurrent use.
 type guard struct {
 	dir, archiveDir   string
 	bytesMax, freeMin int64
 	spoolMax          int64
-	unarchived        func() (uint64, error) // events that a local archive will still have to take; nil without one
+	unarchived        func() (uint64, error) // events that a directory archive does not have yet; nil without such an archive
 	interval          time.Duration
 	now               func() time.Time
 
 	mu       sync.Mutex
-	usage    usage
+	usage    usage     // the last measurement
 	due      time.Time // no new measurement before
-	since    int64     // what was applied since the last one may take
+	since    int64     // estimated bytes of the events that were applied since the last measurement
 	baseline usage     // the first measurement, for the growth
 }
 
-// usage is one measurement. Bytes are those allocated on disk, which for sparse files is less than their length.
+// usage is one measurement. Bytes are those allocated on disk, which for sparse files are fewer than their length.
 type usage struct {
-	at    time.Time
-	parts map[string]int64 // spool, store, quarantine, archive, other
-	total int64
-	free  int64
-	// room is what must be left below bytesMax when applying pauses: for what goes on growing then.
+	at      time.Time
+	folders map[string]int64 // bytes by folder: spool, store, quarantine, archive, other
+	total   int64
+	free    int64
+	// room must be left below bytesMax when applying pauses, for files that continue to grow.
 	room int64
 }
 
 // walkShare bounds the cost of measuring: the pause after a walk is at least this many times its duration.
 const walkShare = 50
 
-// Rooms that are left below data.bytes_max, from the simulated week (go run ./test/archive week).
+// Room that is left below data.bytes_max, from the simulated week (go run ./test/archive week).
 const (
-	// For the store: two memtables, because what is applied until the next look, checkpoints and deletions fill one, and
-	// giving space back fills another up; and the merging of tables, which writes the new ones before the old ones go, a part
-	// of the store at a time.
+	// The store needs room for two memtables: events applied until the next measurement, checkpoints and deletions fill one,
+	// and giving space back fills another. It also needs room to merge tables, a share of the store at a time, because the new
+	// tables are written before the old ones are deleted.
 	storeRoomMin   = 16 << 20
 	storeRoomShare = 4
 	mergeRoomMax   = 64 << 20
-	// storedEventBytes and archivedEventBytes are what an event takes at most on average, statistics included.
+	// storedEventBytes and archivedEventBytes are upper bounds of an event's average size, statistics included.
 	storedEventBytes   = 64
 	archivedEventBytes = 80
 )
@@ -71,13 +71,13 @@ func newGuard(o Options) *guard {
 	return g
 }
 
-// room is what may still come while applying is paused, because traffic, archive and retention go on: the spool fills up to
-// its own limit, a local archive takes what was applied and is not archived, and the store merges its tables. At most half
-// of the limit is kept for that, so that a limit too small for it still lets something be recorded.
-func (g *guard) room(parts map[string]int64) int64 {
-	room := max(g.spoolMax-parts["spool"], 0) + storeRoomMin + min(parts["store"]/storeRoomShare, mergeRoomMax)
+// room returns the bytes by which files may still grow while applying is paused: the spool fills up to its own limit, a
+// directory archive receives the applied events that it does not have yet, and the store merges its tables. It is at most half
+// of the limit, so that events are applied even under a limit that is too small.
+func (g *guard) room(folders map[string]int64) int64 {
+	room := max(g.spoolMax-folders["spool"], 0) + storeRoomMin + min(folders["store"]/storeRoomShare, mergeRoomMax)
 	if g.unarchived != nil {
-		if n, err := g.unarchived(); err == nil { // a store that cannot say has other troubles
+		if n, err := g.unarchived(); err == nil { // an error of the store is reported where events are applied
 			room += int64(n) * archivedEventBytes //nolint:gosec // far below 2^63
 		}
 	}
@@ -95,15 +95,15 @@ func (g *guard) check() error {
 	g.mu.Unlock()
 	switch {
 	case g.bytesMax > 0 && u.total+u.room > g.bytesMax:
-		return fmt.Errorf("%w: data.bytes_max: %s takes %d bytes of %d allowed, and %d are kept for what grows meanwhile (spool, archive, merging)",
+		return fmt.Errorf("%w: data.bytes_max: %s takes %d bytes of %d allowed, and %d are reserved for the growth of spool, archive and store meanwhile",
 			ErrPaused, g.dir, u.total, g.bytesMax, u.room)
 	case g.freeMin > 0 && u.free < g.freeMin:
-		return fmt.Errorf("%w: data.free_min: the filesystem of %s has %d bytes free, %d wanted", ErrPaused, g.dir, u.free, g.freeMin)
+		return fmt.Errorf("%w: data.free_min: the filesystem of %s has %d bytes free, and %d must stay free", ErrPaused, g.dir, u.free, g.freeMin)
 	}
 	return nil
 }
 
-// applied notes that so many events were written: a backlog that is drained at full speed is far ahead of any measurement.
+// applied says that events were written. A backlog that is applied at full speed grows the store faster than it is measured.
 func (g *guard) applied(events int) {
 	bytes := int64(events) * storedEventBytes
 	if g.unarchived != nil {
@@ -114,29 +114,29 @@ func (g *guard) applied(events int) {
 	g.mu.Unlock()
 }
 
-// measure returns the last measurement, or a new one when that is older than the interval.
+// measure returns the last measurement, or a new one if that is older than the interval.
 func (g *guard) measure() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	if g.usage.parts != nil && now.Before(g.due) && !now.Before(g.usage.at) {
+	if g.usage.folders != nil && now.Before(g.due) && !now.Before(g.usage.at) {
 		return g.usage
 	}
 	started := time.Now()
-	u := usage{at: now, parts: map[string]int64{"spool": 0, "store": 0, "quarantine": 0, "archive": 0}}
-	g.walk(u.parts)
+	u := usage{at: now, folders: map[string]int64{"spool": 0, "store": 0, "quarantine": 0, "archive": 0}}
+	g.walk(u.folders)
 	if g.archiveDir != "" && !within(g.dir, g.archiveDir) {
-		u.parts["archive"] += archiveBytes(os.DirFS(g.archiveDir))
+		u.folders["archive"] += archiveBytes(os.DirFS(g.archiveDir))
 	}
-	for _, n := range u.parts {
+	for _, n := range u.folders {
 		u.total += n
 	}
-	u.room = g.room(u.parts)
+	u.room = g.room(u.folders)
 	var fsInfo unix.Statfs_t
 	if err := unix.Statfs(g.dir, &fsInfo); err == nil {
 		u.free = int64(fsInfo.Bavail) * fsInfo.Frsize //nolint:gosec // a disk has less than 8 EiB
 	} else {
-		u.free = g.freeMin // unknown is not a reason to pause
+		u.free = g.freeMin // unknown, which is no reason to pause
 	}
 	g.usage, g.since = u, 0
 	g.due = now.Add(max(g.interval, walkShare*time.Since(started)))
@@ -146,24 +146,23 @@ func (g *guard) measure() usage {
 	return u
 }
 
-// walk adds up what is in the data directory, under the name of the folder that holds it. What vanishes or cannot be read
-// meanwhile is left out.
-func (g *guard) walk(parts map[string]int64) {
+// walk adds up the files of the data directory by folder. It leaves out files that vanish or cannot be read meanwhile.
+func (g *guard) walk(folders map[string]int64) {
 	_ = fs.WalkDir(os.DirFS(g.dir), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // see above
 		}
 		name, _, _ := strings.Cut(path, "/")
-		if _, known := parts[name]; !known {
+		if _, known := folders[name]; !known {
 			name = "other"
 		}
-		parts[name] += allocated(entry)
+		folders[name] += allocated(entry)
 		return nil
 	})
 }
 
-// archiveBytes is what wayside wrote below a directory archive. The directory may hold other things, and may be large: only
-// folders that wayside makes are entered.
+// archiveBytes adds up the files that wayside has written to a directory archive. The directory may be large and contain other
+// files, so only folders that wayside creates are read.
 func archiveBytes(archive fs.FS) int64 {
 	total := int64(0)
 	_ = fs.WalkDir(archive, "v1", func(name string, entry fs.DirEntry, err error) error {
@@ -180,7 +179,7 @@ func archiveBytes(archive fs.FS) int64 {
 	return total
 }
 
-// allocated is the room that a file or folder takes on disk, 0 if that cannot be said.
+// allocated returns the bytes that a file or folder takes on disk; 0 if they are unknown.
 func allocated(entry fs.DirEntry) int64 {
 	info, err := entry.Info()
 	if err != nil {
@@ -198,7 +197,7 @@ func within(dir, path string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// first is the oldest measurement that can be compared with later ones.
+// first returns the oldest measurement that can be compared with later ones.
 func (g *guard) first() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -134,7 +134,7 @@ func TestOnlyOwnFilesCount(t *testing.T) {
 	}
 	g := newGuard(Options{DataDir: link, ArchiveDir: archive, BytesMax: 1 << 30, Now: time.Now})
 	u := g.measure()
-	if got := u.parts["archive"]; got < 4<<20 || got > 4<<20+256<<10 {
+	if got := u.folders["archive"]; got < 4<<20 || got > 4<<20+256<<10 {
 		t.Errorf("%d bytes count as archive, want those of four files and their folders", got)
 	}
 	entered := folders{FS: os.DirFS(archive)}
@@ -143,7 +143,7 @@ func TestOnlyOwnFilesCount(t *testing.T) {
 	if want := []string{"v1", "v1/dt=2026-11-23", "v1/" + hour, "v1/stats", "v1/stats/dt=2026-11-23", "v1/stats/" + hour}; !slices.Equal(entered.names, want) {
 		t.Errorf("entered are %q, want %q", entered.names, want)
 	}
-	if got := u.parts["other"]; got < 1<<20 || got > 1<<20+64<<10 {
+	if got := u.folders["other"]; got < 1<<20 || got > 1<<20+64<<10 {
 		t.Errorf("%d bytes count in the data directory, want those of one file", got)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the counters that the drain loop moves; gauges are read when they are asked for.
+// metrics are the counters of the drain loop. Gauges are read at each scrape.
 type metrics struct {
 	applied, batches, quarantined prometheus.Counter
 	failures, retries, forgotten  prometheus.Counter
@@ -30,10 +30,10 @@ func newMetrics(c *Collector) (*metrics, *prometheus.Registry) {
 	m := &metrics{
 		applied:     counter("collector_applied_total", "Responses applied to the store by this process."),
 		batches:     counter("collector_batches_total", "Transactions that applied events."),
-		quarantined: counter("collector_quarantined_total", "Responses set aside because they could not be applied."),
-		failures:    counter("collector_failures_total", "Failed attempts to apply a batch that were the batch's own fault."),
+		quarantined: counter("collector_quarantined_total", "Responses put into the quarantine."),
+		failures:    counter("collector_failures_total", "Failed attempts to apply a batch, because of the events in it."),
 		forgotten:   counter("collector_forgotten_events_total", "Events whose path wayside forget removed."),
-		retries:     counter("collector_retries_total", "Steps put off because the spool or the store was not available."),
+		retries:     counter("collector_retries_total", "Steps repeated because the spool or the store was not available."),
 		applySeconds: histogram("collector_apply_duration_seconds",
 			"Time to label, write and sync one transaction.", 0.0005),
 		snapshotSeconds: histogram("collector_snapshot_duration_seconds", "Time to build one snapshot.", 0.0005),
@@ -44,7 +44,7 @@ func newMetrics(c *Collector) (*metrics, *prometheus.Registry) {
 	return m, registry
 }
 
-// registerGauges adds what is read from the collector at the moment of the scrape.
+// registerGauges adds the gauges.
 func registerGauges(c *Collector, registry *prometheus.Registry) {
 	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(
@@ -54,7 +54,7 @@ func registerGauges(c *Collector, registry *prometheus.Registry) {
 		func() float64 { return c.Status().Lag.Seconds() })
 	gauge("collector_paused", "1 while applying pauses for a disk limit.", nil,
 		func() float64 { return flag(strings.HasPrefix(c.Status().State, ErrPaused.Error())) })
-	gauge("collector_unavailable", "1 while the spool or the store cannot be reached.", nil,
+	gauge("collector_unavailable", "1 while the spool or the store is not available.", nil,
 		func() float64 { return flag(strings.HasPrefix(c.Status().State, "unavailable")) })
 	gauge("snapshot_version", "Version of the latest snapshot.", nil,
 		func() float64 { return float64(c.Status().SnapshotVersion) })
@@ -62,8 +62,8 @@ func registerGauges(c *Collector, registry *prometheus.Registry) {
 		func() float64 { return float64(c.Status().Paths.Rows) })
 	gauge("paths_rows_max", "Rows allowed (paths.max).", nil,
 		func() float64 { return float64(c.Status().Paths.RowsMax) })
-	for i, part := range []string{"lsm", "vlog"} {
-		gauge("store_bytes", "Size of the store by part.", prometheus.Labels{"part": part}, func() float64 {
+	for i, kind := range []string{"lsm", "vlog"} {
+		gauge("store_bytes", "Size of the store by kind of file.", prometheus.Labels{"part": kind}, func() float64 {
 			lsm, vlog := c.o.Store.Size()
 			return float64([]int64{lsm, vlog}[i])
 		})
@@ -71,9 +71,9 @@ func registerGauges(c *Collector, registry *prometheus.Registry) {
 	if c.o.DataDir == "" {
 		return
 	}
-	for _, part := range []string{"spool", "store", "quarantine", "archive", "other"} {
-		gauge("data_bytes", "Bytes allocated in the data directory by part.", prometheus.Labels{"part": part},
-			func() float64 { return float64(c.guard.measure().parts[part]) })
+	for _, folder := range []string{"spool", "store", "quarantine", "archive", "other"} {
+		gauge("data_bytes", "Bytes allocated in the data directory by folder.", prometheus.Labels{"part": folder},
+			func() float64 { return float64(c.guard.measure().folders[folder]) })
 	}
 }
 

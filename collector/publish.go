@@ -2,63 +2,106 @@ package collector
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// publishState is what decides when the next snapshot is due; guarded by drainMu.
-type publishState struct {
+// publisher builds snapshots when they are due, keeps the last few, and sends each to the traffic process. The caller of its
+// methods holds Collector.drainMu, except for noteRefilled.
+type publisher struct {
+	o       *Options
+	log     *slog.Logger
+	metrics *metrics
+	builder *snapshot.Builder
+	history *snapshot.History
+
 	batches int       // since the last snapshot
-	last    time.Time // when it was made
-	unsent  []byte    // encoded, if publishing it failed
+	last    time.Time // when it was built
+	unsent  []byte    // encoded; nil after the source has taken it
+
+	mu       sync.Mutex
+	refilled map[int64]bool // hours with refilled rows since the last snapshot; guarded by mu
 }
 
-// refreshSnapshot makes and publishes a snapshot if one is due and would say anything new. A snapshot that the source did
-// not take is offered again with each call until it does or a newer one replaces it.
-func (c *Collector) refreshSnapshot(ctx context.Context, force bool) {
-	c.touchRefilled()
-	now := c.o.Now()
-	since := now.Sub(c.publish.last)
-	due := force || c.publish.batches >= c.o.SnapshotEveryBatches || since >= c.o.SnapshotInterval || since < 0
-	if due && c.builder.Stale(now) {
-		c.makeSnapshot(ctx, now)
+func newPublisher(o *Options, m *metrics) *publisher {
+	return &publisher{
+		o: o, log: o.Logger, metrics: m,
+		builder:  snapshot.NewBuilder(o.Store, o.SnapshotWindow, o.Labeler.Rules),
+		history:  snapshot.NewHistory(o.SnapshotsKept),
+		refilled: map[int64]bool{},
 	}
-	if c.publish.unsent == nil || ctx.Err() != nil {
-		return
-	}
-	if err := c.o.Source.Publish(ctx, snapshot.Topic, c.publish.unsent); err != nil {
-		c.log.Debug("snapshot not taken by the traffic process", "error", err)
-		return
-	}
-	c.publish.unsent = nil
 }
 
-func (c *Collector) makeSnapshot(ctx context.Context, now time.Time) {
-	started := time.Now()
-	c.publish.batches, c.publish.last = 0, now
-	s, err := c.builder.Build(ctx, now, c.through())
+// noteRefilled says that rows of an hour were refilled.
+func (p *publisher) noteRefilled(hour int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refilled[hour] = true
+}
+
+func (p *publisher) touchRefilled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for hour := range p.refilled {
+		p.builder.Touch(hour)
+	}
+	clear(p.refilled)
+}
+
+// refresh builds and sends a snapshot if one is due and would differ from the last one. If the source does not take a
+// snapshot, each later call offers it again until a newer one replaces it.
+func (p *publisher) refresh(ctx context.Context, through map[uuid.UUID]uint64, force bool) {
+	p.touchRefilled()
+	now := p.o.Now()
+	since := now.Sub(p.last)
+	due := force || p.batches >= p.o.SnapshotEveryBatches || since >= p.o.SnapshotInterval || since < 0
+	if due && p.builder.Stale(now) {
+		p.build(ctx, through)
+	}
+	if err := p.send(ctx); err != nil {
+		p.log.Debug("the traffic process has not taken a snapshot; it is offered again", "error", err)
+	}
+}
+
+// replaceAll builds and sends as many snapshots as are kept, so that no older one is served any more.
+func (p *publisher) replaceAll(ctx context.Context, through map[uuid.UUID]uint64) {
+	for range max(p.o.SnapshotsKept, snapshot.KeepDefault) {
+		p.build(ctx, through)
+		if p.unsent == nil || p.send(ctx) != nil {
+			return // the next steps offer it again, and newer ones replace the rest in time
+		}
+	}
+}
+
+// build builds a snapshot of the rows up to the watermarks through.
+func (p *publisher) build(ctx context.Context, through map[uuid.UUID]uint64) {
+	started, now := time.Now(), p.o.Now()
+	p.batches, p.last = 0, now
+	s, err := p.builder.Build(ctx, now, through)
 	if err != nil {
 		if ctx.Err() == nil {
-			c.log.Error("no new snapshot", "error", err)
+			p.log.Error("cannot build a snapshot; the last one is still served", "error", err)
 		}
 		return
 	}
-	c.metrics.snapshotSeconds.Observe(time.Since(started).Seconds())
-	c.snapshots.Add(s)
-	c.publish.unsent = s.Encode()
-	c.updateStatus(func(st *Status) { st.SnapshotVersion = s.Version })
+	p.metrics.snapshotSeconds.Observe(time.Since(started).Seconds())
+	p.history.Add(s)
+	p.unsent = s.Encode()
 }
 
-// through are the watermarks of the epochs that may still grow. Those that are finished are counted in full.
-func (c *Collector) through() map[uuid.UUID]uint64 {
-	out := make(map[uuid.UUID]uint64)
-	for epoch, seq := range c.applied {
-		if !c.done[epoch] {
-			out[epoch] = seq
-		}
+// send offers the last snapshot to the source, unless the source has it.
+func (p *publisher) send(ctx context.Context) error {
+	if p.unsent == nil || ctx.Err() != nil {
+		return nil
 	}
-	return out
+	if err := p.o.Source.Publish(ctx, snapshot.Topic, p.unsent); err != nil {
+		return err //nolint:wrapcheck // for the caller's log
+	}
+	p.unsent = nil
+	return nil
 }

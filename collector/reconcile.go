@@ -4,127 +4,178 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// reconcile compares, epoch by epoch, what the spools say was recorded with what the store has of it, and makes them agree.
-// They disagree after a death between apply and acknowledgement, which costs nothing, and after damage:
-//
-//   - a queue that was damaged after its events were applied: the spool counted them as dropped, and takes that back;
-//   - a store that was set aside, or came back older than it was: what the spool was told is safe is not there any more.
-//     It is counted as quarantined, so that the figures say that it is missing and still add up.
-//
-// The caller holds drainMu: no event is applied meanwhile.
-func (c *Collector) reconcile(ctx context.Context) error {
-	marks := c.o.Store.Marks()
-	ledgers, err := c.o.Source.Ledgers(ctx, c.o.Store.Watermarks())
-	if err != nil {
-		return sourceError(ctx, "read ledgers", err)
+// reconciler makes the ledgers of the spools and the figures of the store agree, and retires epochs that are finished. The
+// caller of its methods holds Collector.drainMu, so no event is applied meanwhile.
+type reconciler struct {
+	source  spool.Source
+	store   Store
+	log     *slog.Logger
+	metrics *metrics
+	storeMu *sync.Mutex
+
+	agreed  map[uuid.UUID]bool // epochs whose figures this process has reconciled
+	retired map[uuid.UUID]bool // epochs whose final ledger is in the store
+	orphans bool               // epochs of the store without a ledger were looked for
+	idle    bool               // a peek has returned nothing
+
+	ready atomic.Bool // see Collector.ReadyToRefill
+}
+
+func newReconciler(o *Options, m *metrics, storeMu *sync.Mutex) *reconciler {
+	r := &reconciler{
+		source: o.Source, store: o.Store, log: o.Logger, metrics: m, storeMu: storeMu,
+		agreed: map[uuid.UUID]bool{}, retired: map[uuid.UUID]bool{},
 	}
-	c.noteBacklog(ledgers)
-	if err := c.narrowDoubt(ledgers); err != nil {
-		return err
+	for _, l := range o.Store.Ledgers() {
+		r.retired[l.Epoch] = true
+	}
+	return r
+}
+
+// reconcile compares, epoch by epoch, the responses that the spools have recorded with those that the store holds, and makes
+// them agree. They differ after a process died between apply and acknowledgement, which costs nothing, and after damage:
+//
+//   - A queue was damaged after its events were applied. The spool has counted them as dropped, and takes that back.
+//   - A store was set aside, or an older copy of it was put back. Responses that were acknowledged are not in it any more.
+//     They are counted as quarantined, so that the loss is visible and the figures add up.
+func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) error {
+	marks := r.store.Marks()
+	epochs := make([]uuid.UUID, len(ledgers))
+	for i := range ledgers {
+		epochs[i] = ledgers[i].Epoch
+	}
+	if err := r.store.NarrowDoubt(epochs); err != nil {
+		return fmt.Errorf("note which epochs an earlier store may have archived: %w", err)
 	}
 	var failed []error
 	for _, l := range ledgers {
 		mark := marks[l.Epoch]
 		held := mark.Applied + mark.Quarantined
-		if c.reconciled[l.Epoch] && l.Recorded == l.Spooled+held {
+		if r.agreed[l.Epoch] && l.Recorded == l.Spooled+held {
 			continue
 		}
-		missing, err := c.o.Source.Settle(ctx, l.Epoch, mark.Seq, held)
+		lost, err := r.source.Settle(ctx, l.Epoch, mark.Seq, held)
 		switch {
 		case errors.Is(err, spool.ErrUnknownEpoch):
 			continue // retired meanwhile
 		case err != nil:
-			failed = append(failed, sourceError(ctx, "settle", err))
+			failed = append(failed, sourceError(ctx, "reconcile", err))
 			continue
-		case missing > 0:
-			if err := c.missing(l, mark, missing); err != nil {
+		case lost > 0:
+			if err := r.quarantineLost(l, mark, lost); err != nil {
 				failed = append(failed, err)
 				continue
 			}
 		}
-		c.reconciled[l.Epoch] = true
+		r.agreed[l.Epoch] = true
 	}
-	if len(failed) == 0 && !c.adopted {
-		if err := c.adoptOrphans(ledgers, marks); err != nil {
-			failed = append(failed, err)
-		} else {
-			c.adopted = true
+	if len(failed) > 0 {
+		return errors.Join(failed...)
+	}
+	if !r.orphans {
+		if err := r.addOrphans(ledgers, marks); err != nil {
+			return err
 		}
+		r.orphans = true
 	}
-	if len(failed) == 0 {
-		c.noteReady(ledgers, c.o.Store.Marks())
-	}
-	return errors.Join(failed...)
-}
-
-// noteReady notes that a refill may begin: once of each epoch in the spools an event was applied, or none waits, or what waits is handed
-// out to a newer wayside only. The caller holds drainMu.
-func (c *Collector) noteReady(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) {
-	for _, l := range ledgers {
-		if l.Spooled > 0 && marks[l.Epoch].From == 0 && !c.idle {
-			return
-		}
-	}
-	c.refills.mu.Lock()
-	defer c.refills.mu.Unlock()
-	c.refills.ready = true
-}
-
-// narrowDoubt tells a store that was begun anew which epochs there are: what it had archived of them, only the archive knows.
-func (c *Collector) narrowDoubt(ledgers []spool.Ledger) error {
-	epochs := make([]uuid.UUID, 0, len(ledgers))
-	for _, l := range ledgers {
-		epochs = append(epochs, l.Epoch)
-	}
-	if err := c.o.Store.NarrowDoubt(epochs); err != nil {
-		return fmt.Errorf("note which epochs an earlier store may have archived: %w", err)
+	if r.idle || allBegun(ledgers, r.store.Marks()) {
+		r.ready.Store(true)
 	}
 	return nil
 }
 
-// adoptOrphans gives a ledger to every epoch that the store has events of, and that neither has one nor a spool any more: a
-// store that came back older than it was has lost it. What it still holds is all that is known of it. Should the spool turn
-// up after all (it was locked, or could not be read), its own figures count.
-func (c *Collector) adoptOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) error {
+// allBegun reports whether an event was applied of every epoch that has events in the spools.
+func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
+	for _, l := range ledgers {
+		if l.Spooled > 0 && marks[l.Epoch].From == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// addOrphans stores a ledger for every epoch that has events in the store, but neither a ledger nor a spool: the store has
+// lost the ledger, because an older copy of it was put back. The events that the store holds are all that is known of such
+// an epoch. If its spool appears later (it was locked, or could not be read), the figures of the spool count.
+func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) error {
 	for _, l := range ledgers {
 		delete(marks, l.Epoch)
 	}
-	for _, l := range c.o.Store.Ledgers() {
+	for _, l := range r.store.Ledgers() {
 		delete(marks, l.Epoch)
 	}
 	for epoch, mark := range marks {
 		held := mark.Applied + mark.Quarantined
-		if err := c.o.Store.Doubt(epoch); err != nil {
-			return fmt.Errorf("put epoch %s in doubt: %w", epoch, err)
+		if err := r.store.Doubt(epoch); err != nil {
+			return fmt.Errorf("mark epoch %s as unreconciled: %w", epoch, err)
 		}
-		if err := c.o.Store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
+		if err := r.store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
 			return fmt.Errorf("store ledger of epoch %s: %w", epoch, err)
 		}
-		c.log.Warn("an epoch had no figures of its own any more; what the store holds of it counts", "epoch", epoch, "recorded", held)
+		r.log.Warn("an epoch has neither a ledger nor a spool; its events in the store count as all of it", "epoch", epoch, "recorded", held)
 	}
 	return nil
 }
 
-// missing counts responses that the store has lost.
-func (c *Collector) missing(l spool.Ledger, mark store.Mark, missing uint64) error {
-	reason := fmt.Sprintf("%d responses had been applied and acknowledged, and are not in the store", missing)
-	c.booksMu.Lock()
-	defer c.booksMu.Unlock()
-	if err := c.o.Store.Doubt(l.Epoch); err != nil {
-		return fmt.Errorf("put epoch %s in doubt: %w", l.Epoch, err)
+// quarantineLost counts responses that the store has lost as quarantined.
+func (r *reconciler) quarantineLost(l spool.Ledger, mark store.Mark, lost uint64) error {
+	reason := fmt.Sprintf("%d responses had been applied and acknowledged, and are not in the store", lost)
+	r.storeMu.Lock()
+	defer r.storeMu.Unlock()
+	if err := r.store.Doubt(l.Epoch); err != nil {
+		return fmt.Errorf("mark epoch %s as unreconciled: %w", l.Epoch, err)
 	}
-	if err := c.o.Store.Quarantine(l.Epoch, mark.Seq, missing, nil, reason); err != nil {
-		return fmt.Errorf("count what the store has lost of epoch %s: %w", l.Epoch, err)
+	if err := r.store.Quarantine(l.Epoch, mark.Seq, lost, nil, reason); err != nil {
+		return fmt.Errorf("count the responses that the store has lost of epoch %s: %w", l.Epoch, err)
 	}
-	c.metrics.quarantined.Add(float64(missing))
-	c.log.Error("the store has lost responses; they count as quarantined", "epoch", l.Epoch, "responses", missing,
+	r.metrics.quarantined.Add(float64(lost))
+	r.log.Error("the store has lost responses; they count as quarantined", "epoch", l.Epoch, "responses", lost,
 		"recorded", l.Recorded, "applied", mark.Applied)
 	return nil
+}
+
+// retireFinished stores the final ledger of every epoch that is closed and fully applied, and then lets the source remove the
+// epoch. After a crash in between, both have it, and the accounting counts it once.
+func (r *reconciler) retireFinished(ctx context.Context) error {
+	ledgers, err := r.source.Ledgers(ctx, r.store.Watermarks())
+	if err != nil {
+		return sourceError(ctx, "read ledgers", err)
+	}
+	marks := r.store.Marks()
+	var failed error
+	for _, l := range ledgers {
+		if mark := marks[l.Epoch]; !l.Closed || l.Spooled > 0 || l.Recorded != mark.Applied+mark.Quarantined {
+			continue // final only when the figures agree, see reconcile
+		}
+		final := store.Ledger{
+			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped,
+		}
+		if err := r.store.SetLedger(final); err != nil {
+			return fmt.Errorf("store ledger of epoch %s: %w", l.Epoch, err)
+		}
+		crash.Point("collector.retire.before")
+		err := r.source.Retire(ctx, l.Epoch)
+		if errors.Is(err, spool.ErrNotDrained) {
+			continue // a drop record is left
+		}
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("retire epoch %s: %w", l.Epoch, err))
+			continue
+		}
+		crash.Point("collector.retire.after")
+		r.retired[l.Epoch] = true
+		r.log.Info("epoch finished", "epoch", l.Epoch, "responses", l.Responses, "recorded", l.Recorded)
+	}
+	return failed
 }

@@ -2,67 +2,31 @@ package collector
 
 import (
 	"context"
-	"errors"
-	"sync"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// refiller is a Store that can be filled again; the store is one.
-type refiller interface {
-	Refill(ctx context.Context, r *store.Refill) error
-	SetPathState(ctx context.Context, changes []store.StateChange) error
-}
+// ReadyToRefill reports whether a refill may begin. It may after the spools were compared with the store, and an event was
+// applied of every epoch that waits in them: only then the store knows which epochs the lost store may have archived, and
+// which of their events it receives from the spools.
+func (c *Collector) ReadyToRefill() bool { return c.reconciler.ready.Load() }
 
-var errNoRefill = errors.New("this store cannot be filled again")
-
-// refillState is what the drain loop and a refill have to tell each other.
-type refillState struct {
-	mu    sync.Mutex
-	ready bool           // see Collector.ReadyToRefill
-	hours map[int64]bool // whose rows were refilled since the last snapshot
-}
-
-// ReadyToRefill reports whether it is known which epochs a lost store may have archived, and which of their events this one has taken
-// from the spools: the spools were compared with the store, and what waited in them has begun to be applied.
-func (c *Collector) ReadyToRefill() bool {
-	c.refills.mu.Lock()
-	defer c.refills.mu.Unlock()
-	return c.refills.ready
-}
-
-// Refill has the store count what an archive object holds, and the next snapshot show it.
+// Refill adds the statistics of an archive object to the store, and the next snapshot shows them.
 func (c *Collector) Refill(ctx context.Context, r *store.Refill) error {
-	to, ok := c.o.Store.(refiller)
-	if !ok {
-		return errNoRefill
-	}
-	err := to.Refill(ctx, r) // which may have counted a part of it
-	c.refills.mu.Lock()
-	defer c.refills.mu.Unlock()
+	err := c.o.Store.Refill(ctx, r) // even if it fails, it may have added some hours
 	for i := range r.Keys {
-		c.refills.hours[r.Keys[i].Hour] = true
+		c.publisher.noteRefilled(r.Keys[i].Hour)
 	}
 	return err //nolint:wrapcheck // names the object
 }
 
-// touchRefilled notes for the next snapshot what was refilled. The caller holds drainMu.
-func (c *Collector) touchRefilled() {
-	c.refills.mu.Lock()
-	defer c.refills.mu.Unlock()
-	for hour := range c.refills.hours {
-		c.builder.Touch(hour)
-	}
-	clear(c.refills.hours)
-}
-
-// KnownRows are the names of rows that an archive holds, in the order in which they first appeared. They are as many as the path table
-// had labels, whatever the number of hours.
+// KnownRows are the names of the rows in an archive, in the order in which they first appeared. Their number depends on the
+// number of labels, not on the number of hours.
 type KnownRows struct {
-	names  []stats.Key // without the hour
-	proofs map[stats.Key]uint64
+	names  []stats.Key          // without an hour
+	proofs map[stats.Key]uint64 // responses that prove the route
 }
 
 // NewKnownRows returns an empty list.
@@ -87,31 +51,24 @@ func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 	return fresh
 }
 
-// Relearn has a labeler learn from the rows, so that older labels are shown under what was learnt from them, and what comes next finds
-// its rows and no more room than there was. It returns what is to be stored.
-func (k *KnownRows) Relearn(l *paths.Labeler) (changes []store.StateChange) {
+// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learnt from them, and
+// new events find their rows instead of taking more room. It returns the changes to store.
+func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	l.Begin()
 	for _, name := range k.names {
 		l.Known(name.Host, name.Method, name.Label, k.proofs[name])
 	}
 	l.Relearn()
-	for _, c := range l.Changes() {
-		changes = append(changes, store.StateChange{Key: c.Key, Value: c.Value})
-	}
-	return changes
+	return stateChanges(l)
 }
 
-// Relearn has the path table learn from rows that were refilled.
+// Relearn lets the labeler learn from rows that were refilled, and stores what it has learnt.
 func (c *Collector) Relearn(ctx context.Context, k *KnownRows) error {
-	to, ok := c.o.Store.(refiller)
-	if !ok {
-		return errNoRefill
-	}
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()
-	c.booksMu.Lock()
-	defer c.booksMu.Unlock()
-	if err := to.SetPathState(ctx, k.Relearn(c.o.Labeler)); err != nil {
+	c.storeMu.Lock()
+	defer c.storeMu.Unlock()
+	if err := c.o.Store.SetPathState(ctx, k.Relearn(c.o.Labeler)); err != nil {
 		c.o.Labeler.Rollback()
 		return err //nolint:wrapcheck // says what was attempted
 	}

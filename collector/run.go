@@ -7,17 +7,17 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/collector/store"
-	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Waits between attempts when the source or the store is away.
+// Pauses between attempts while the source or the store is not available.
 const (
 	retryFirst = 100 * time.Millisecond
 	retryMax   = 15 * time.Second
-	// idleMin keeps the loop from spinning on a source that does not wait.
+	// idleMin keeps the loop from spinning if the source does not wait.
 	idleMin = 10 * time.Millisecond
 )
 
@@ -28,9 +28,9 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// Run drains until the context ends, and then returns nil. Failures are retried with growing waits for as long as they last
-// and show in Status, metrics and log. Only a store that must be opened again ([store.ErrFailed], [store.ErrClosed]) ends
-// Run with an error.
+// Run drains until ctx is done, and then returns nil. It retries after errors, with growing pauses, for as long as it takes;
+// Status, metrics and log show them. It returns an error only if the store must be opened again ([store.ErrFailed],
+// [store.ErrClosed]).
 func (c *Collector) Run(ctx context.Context) error {
 	retry := newBackOff()
 	c.upkeep(ctx, true)
@@ -60,10 +60,10 @@ func (c *Collector) Run(ctx context.Context) error {
 	return nil
 }
 
-// stateOf is the state that an error of the source or the store means.
+// stateOf returns the state to report after an error of the source or the store.
 func stateOf(err error) string {
 	if errors.Is(err, spool.ErrDisconnected) {
-		return stateAway
+		return stateDisconnected
 	}
 	return "unavailable: " + err.Error()
 }
@@ -81,11 +81,11 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drainRetries is how often Drain looks again when the ledgers say that responses are left but Peek yields none.
+// drainRetries is how often Drain tries again if Peek returns nothing although the ledgers say that responses are left.
 const drainRetries = 50
 
-// Drain applies everything that is pending, publishes a last snapshot and retires what is finished: the end of a shutdown,
-// after the spool was flushed. It returns nil once nothing is left, and otherwise says what is.
+// Drain applies everything that is pending, publishes a last snapshot and retires finished epochs. It is the end of a
+// shutdown, after the spool was flushed. The error says how many responses are left.
 func (c *Collector) Drain(ctx context.Context) error {
 	retry := newBackOff()
 	for empty := 0; ; {
@@ -117,7 +117,7 @@ func (c *Collector) Drain(ctx context.Context) error {
 	return nil
 }
 
-// spooled is the number of responses that are held by the spools and not applied.
+// spooled returns the number of responses in the spools that are not applied.
 func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 	ledgers, err := c.o.Source.Ledgers(ctx, c.o.Store.Watermarks())
 	if err != nil {
@@ -130,61 +130,47 @@ func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 	return left, nil
 }
 
-// readyInterval is how often the figures are compared until a refill may begin.
+// readyInterval is how often ledgers are compared until a refill may begin.
 const readyInterval = 500 * time.Millisecond
 
-// upkeep publishes a snapshot and retires epochs, each when due or forced. Failures wait for the next time.
+// upkeep publishes a snapshot, compares ledgers and retires epochs, each if it is due or forced. After an error, the next call
+// tries again.
 func (c *Collector) upkeep(ctx context.Context, force bool) {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()
-	c.refreshSnapshot(ctx, force)
+	c.publisher.refresh(ctx, c.through(), force)
 	now, interval := c.o.Now(), c.o.RetireInterval
 	if !c.ReadyToRefill() {
 		interval = min(interval, readyInterval)
 	}
-	if since := now.Sub(c.retired); !force && since >= 0 && since < interval {
+	if since := now.Sub(c.compared); !force && since >= 0 && since < interval {
 		return
 	}
-	c.retired = now
-	if err := c.reconcile(ctx); err != nil && ctx.Err() == nil {
-		c.log.Warn("cannot compare the figures of the spool with those of the store; trying again", "error", err)
+	c.compared = now
+	if err := c.compareLedgers(ctx); err != nil && ctx.Err() == nil {
+		c.log.Warn("cannot compare the ledgers of the spool with the store; trying again", "error", err)
 	}
-	if err := c.retireFinished(ctx); err != nil && ctx.Err() == nil {
-		c.log.Warn("finished epochs stay for now", "error", err)
+	if err := c.reconciler.retireFinished(ctx); err != nil && ctx.Err() == nil {
+		c.log.Warn("cannot retire finished epochs; trying again", "error", err)
 	}
 }
 
-// retireFinished stores the final ledger of every epoch that is closed and fully applied, then lets the source remove it.
-// A crash in between leaves both, which Account knows how to read.
-func (c *Collector) retireFinished(ctx context.Context) error {
-	ledgers, err := c.o.Source.Ledgers(ctx, c.applied)
+func (c *Collector) compareLedgers(ctx context.Context) error {
+	ledgers, err := c.o.Source.Ledgers(ctx, c.o.Store.Watermarks())
 	if err != nil {
 		return sourceError(ctx, "read ledgers", err)
 	}
-	marks := c.o.Store.Marks()
-	var failed error
-	for _, l := range ledgers {
-		if mark := marks[l.Epoch]; !l.Closed || l.Spooled > 0 || l.Recorded != mark.Applied+mark.Quarantined {
-			continue // its figures become final only when they agree with the store's, see reconcile
+	c.noteBacklog(ledgers)
+	return c.reconciler.reconcile(ctx, ledgers)
+}
+
+// through returns the watermarks of the epochs that may still grow. Of all others, every event is in the rows.
+func (c *Collector) through() map[uuid.UUID]uint64 {
+	out := make(map[uuid.UUID]uint64)
+	for epoch, seq := range c.applied {
+		if !c.reconciler.retired[epoch] {
+			out[epoch] = seq
 		}
-		final := store.Ledger{
-			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped,
-		}
-		if err := c.o.Store.SetLedger(final); err != nil {
-			return fmt.Errorf("store ledger of epoch %s: %w", l.Epoch, err)
-		}
-		crash.Point("collector.retire.before")
-		err := c.o.Source.Retire(ctx, l.Epoch)
-		if errors.Is(err, spool.ErrNotDrained) {
-			continue // a drop record is left
-		}
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("retire epoch %s: %w", l.Epoch, err))
-			continue
-		}
-		crash.Point("collector.retire.after")
-		c.done[l.Epoch] = true
-		c.log.Info("epoch finished", "epoch", l.Epoch, "responses", l.Responses, "recorded", l.Recorded)
 	}
-	return failed
+	return out
 }

@@ -9,12 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/collector/api"
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-func (r *rig) document(t testing.TB) (api.Document, int) {
+func (r *rig) document(t testing.TB) (snapshot.Document, int) {
 	t.Helper()
 	r.source.mu.Lock()
 	defer r.source.mu.Unlock()
@@ -26,7 +25,7 @@ func (r *rig) document(t testing.TB) (api.Document, int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var doc api.Document
+	var doc snapshot.Document
 	if err := json.Unmarshal(s.JSON, &doc); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +77,7 @@ func TestSnapshotIsOfferedAgain(t *testing.T) {
 	}
 }
 
-// Run gets over a store and a source that are away, says so meanwhile, and ends with its context.
+// Run retries while the store and the source are unavailable, reports that meanwhile, and ends with its context.
 func TestRunRetries(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Now = time.Now; o.SnapshotInterval = time.Millisecond })
 	r.source.add(r.epoch, r.request("/a", 200))

@@ -259,7 +259,8 @@ func wantStatistics(t *testing.T, target Target, items []memItem) {
 			if got[key] == nil {
 				got[key] = &stats.Row{}
 			}
-			return got[key].Merge(row)
+			got[key].Merge(row)
+			return nil
 		})
 	})
 	if err != nil {

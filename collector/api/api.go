@@ -1,13 +1,13 @@
 // Package api answers questions about the books over HTTP: the snapshot of hot paths, statistics over any range of hours,
-// the archive catalogue, storage, accounting, the collector's metrics, and the dashboard that shows them.
+// raw events, the archive catalogue, storage, the collector's metrics, and the dashboard that shows them.
 //
-// It runs in the books process behind the admin listener and only reads. Snapshots come from memory (package snapshot);
-// everything else reads the store, at most two queries at a time so that a curious client cannot starve the drain loop,
-// and in memory bounded by the number of rows, not by the length of the range. Bad parameters are answered with 400 and a
-// JSON object whose "error" says what was expected.
+// It runs in the books process behind the admin listener, and only reads. Snapshots come from memory (package snapshot).
+// Everything else reads the store, at most two queries at a time, so that no client can starve the drain loop. The memory of
+// a query is bounded by the number of rows, not by the length of the range. Wrong parameters are answered with 400 and a JSON
+// object whose "error" says what was expected.
 //
-// Host names and paths are an attacker's text. They leave here only as JSON, with a Content-Security-Policy that allows no
-// inline script, and the dashboard inserts them as text.
+// Attackers choose host names and paths. This package writes them only as JSON or CSV, with a Content-Security-Policy that
+// allows no inline script, and the dashboard inserts them as text.
 package api
 
 import (
@@ -22,9 +22,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
@@ -32,48 +33,35 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// RowSource yields statistics; the store satisfies it.
-type RowSource interface {
-	// Rows calls fn for every row of the hours [fromHour, toHour), each key once, in the order of hours. The row is valid
-	// during the call.
-	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
-}
-
-// sumSource is a RowSource that adds rows up faster than by giving out each; the store is one.
+// sumSource is a row source that can add rows up, or select them, faster than its callers; the store is one.
 type sumSource interface {
-	// Sums calls fn with every row name of the hours and the sum of its rows, which is fn's to keep.
+	// Sums calls fn with every row name of the hours and the sum of its rows. fn may keep both.
 	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
-	// RowsOf is Rows for the names that keep wants; their Hour is not set. Both are called for the halves of a range at a time.
+	// RowsOf is Rows for the names that keep accepts. It calls keep without an Hour. Two calls run in parallel.
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
 
-// dropSource is a RowSource that knows what is missing from its rows; the store is one.
-type dropSource interface {
-	// Drops calls fn with the responses that could not be recorded in the hours, several times for an hour and a reason.
-	Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error
-}
-
-// PlanSource yields the archive catalogue; the store satisfies it.
+// PlanSource yields the archive catalogue; the store is one.
 type PlanSource interface {
 	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error
 }
 
-// Options wire a handler. A nil source makes its endpoint answer 503.
+// Options configure a handler. Without a source, its endpoints answer 503.
 type Options struct {
-	Rows      RowSource
+	Rows      snapshot.RowSource
 	Plans     PlanSource
 	Events    EventSource
 	Snapshots *snapshot.History
-	Storage   func(context.Context) (Storage, error)
+	Storage   func(context.Context) (collector.Storage, error)
 	Live      *live.Feed
 	Gatherer  prometheus.Gatherer // what GET /metrics shows
 	Now       func() time.Time    // nil means clock.Now
 	Logger    *slog.Logger        // nil means slog.Default
 
-	// Rules merge rows that were counted before their template was learnt; nil: none.
+	// Rules returns the rules that merge rows counted before their template was learnt; nil: none.
 	Rules func() *paths.Rules
 
-	// Service and Instance are shown with every event, as in the archive.
+	// Service and Instance are shown in every event, as in the archive.
 	Service, Instance string
 }
 
@@ -81,10 +69,10 @@ type Options struct {
 const (
 	queriesMax = 2                // that read the store at the same time
 	waitingMax = 64               // that wait for others to end
-	queryTime  = 40 * time.Second // less than the admin listener waits for an answer
+	queryTime  = 40 * time.Second // the admin listener waits longer for an answer
 )
 
-// slots let a number of queries run at a time. Others wait, but not too many.
+// slots limit how many queries run at a time, and how many wait.
 type slots struct {
 	running chan struct{}
 	waiting chan struct{}
@@ -94,11 +82,11 @@ func newSlots(n int) slots {
 	return slots{make(chan struct{}, n), make(chan struct{}, waitingMax)}
 }
 
-// errBusy says that too many queries wait already.
+// errBusy means that waitingMax queries are waiting.
 var errBusy = fmt.Errorf("%w: too many queries are waiting", ErrUnavailable)
 
-// take waits for a slot, for as long as ctx lasts. The caller gives it back.
-func (s slots) take(ctx context.Context) (giveBack func(), err error) {
+// take waits for a slot until ctx is done. The caller must call release.
+func (s slots) take(ctx context.Context) (release func(), err error) {
 	select {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
@@ -116,8 +104,9 @@ func (s slots) take(ctx context.Context) (giveBack func(), err error) {
 type handler struct {
 	Options
 	outbox
-	queries slots // that read the store
-	looks   slots // at what is in memory
+	queries slots // for answers that read the store
+	quick   slots // for answers from memory
+	streams streams
 }
 
 // NewHandler returns the handler for everything this package serves.
@@ -136,31 +125,30 @@ func newHandler(o Options) *handler {
 	if o.Snapshots == nil {
 		o.Snapshots = snapshot.NewHistory(0)
 	}
-	return &handler{Options: o, queries: newSlots(queriesMax), looks: newSlots(1)}
+	return &handler{Options: o, queries: newSlots(queriesMax), quick: newSlots(1)}
 }
 
 func (h *handler) routes() http.Handler {
 	mux := http.NewServeMux()
-	snapshots := snapshot.Handler(h.Snapshots)
-	mux.Handle("GET /snapshot", snapshots)
-	mux.Handle("GET /snapshot/{version}", snapshots)
-	mux.Handle("GET /snapshots", snapshots)
+	mux.HandleFunc("GET /snapshot", h.serveSnapshots)
+	mux.HandleFunc("GET /snapshot/{version}", h.serveSnapshots)
+	mux.HandleFunc("GET /snapshots", h.serveSnapshots)
 	for path, fn := range map[string]func(*http.Request) (any, error){
 		"paths": h.paths, "series": h.series, "archives": h.archives, "storage": h.storage, "events": h.events, "events/{id}": h.event,
 	} {
 		mux.HandleFunc("GET /api/v1/"+path, h.answer(h.queries, fn))
 	}
-	mux.HandleFunc("GET /api/v1/recent", h.answer(h.looks, h.recent))
-	mux.HandleFunc("GET /api/v1/openapi.json", h.answer(h.looks, h.openAPI))
-	mux.HandleFunc("GET /api/v1/{$}", h.answer(h.looks, h.index))
-	mux.Handle("GET /api/v1/live", snapshot.Live(h.Snapshots))
+	mux.HandleFunc("GET /api/v1/recent", h.answer(h.quick, h.recent))
+	mux.HandleFunc("GET /api/v1/openapi.json", h.answer(h.quick, h.openAPI))
+	mux.HandleFunc("GET /api/v1/{$}", h.answer(h.quick, h.index))
+	mux.HandleFunc("GET /api/v1/live", h.serveLive)
 	mux.HandleFunc("GET /api/v1/tail", h.tail)
 	for _, e := range endpoints() {
 		mux.HandleFunc(e.Path, h.otherMethod(e.Method))
 	}
 	mux.HandleFunc("/api/v1/{$}", h.otherMethod(http.MethodGet))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
-		h.send(w, encodeJSON(http.StatusNotFound, errorBody{"no such endpoint; GET /api/v1/ lists those that are there"}))
+		h.send(w, encodeJSON(http.StatusNotFound, errorBody{"no such endpoint; GET /api/v1/ lists all of them"}))
 	})
 	if h.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(h.Gatherer, promhttp.HandlerOpts{}))
@@ -169,10 +157,10 @@ func (h *handler) routes() http.Handler {
 	return secure.Handler(mux)
 }
 
-// otherMethod refuses the methods that an endpoint does not have.
-func (h *handler) otherMethod(has string) http.HandlerFunc {
-	allow := has
-	if has == http.MethodGet {
+// otherMethod refuses all methods of an endpoint but one.
+func (h *handler) otherMethod(method string) http.HandlerFunc {
+	allow := method
+	if method == http.MethodGet {
 		allow += ", " + http.MethodHead
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -186,31 +174,32 @@ type errorBody struct {
 	Error string `json:"error"`
 }
 
-// badRequest is an error that the client made; its text is the answer.
+// badRequest is a mistake of the client; its text is the answer.
 type badRequest struct{ text string }
 
 func (b badRequest) Error() string { return b.text }
 
-// ErrUnavailable means that a source was not wired or is away; an error that wraps it is answered with 503 and its text.
+// ErrUnavailable means that a source is missing or not reachable. An error that wraps it is answered with 503 and its text.
 var ErrUnavailable = errors.New("the books are not available at the moment")
 
-// answer turns a function that returns a value or an error into a handler. The function runs while the client is there, for at
-// most queryTime, and holds a slot; the answer is encoded, the slot given back, and only then is the client waited for.
+// answer turns a function that returns a value or an error into a handler. The function holds a slot and has at most
+// queryTime; it is cancelled if the client leaves. The answer is encoded and the slot released before the answer is sent, so
+// that a slow client holds no slot.
 func (h *handler) answer(s slots, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h.send(w, h.compute(w, r, s, fn))
 	}
 }
 
-// compute calls the function with a slot held, and encodes what it says.
+// compute calls the function with a slot held, and encodes its result.
 func (h *handler) compute(w http.ResponseWriter, r *http.Request, s slots, fn func(*http.Request) (any, error)) encoded {
 	ctx, cancel := context.WithTimeout(r.Context(), queryTime)
 	defer cancel()
-	giveBack, err := s.take(ctx)
+	release, err := s.take(ctx)
 	if err != nil {
 		return h.refusal(w, r, err)
 	}
-	defer giveBack()
+	defer release()
 	v, err := fn(r.WithContext(ctx))
 	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return h.refusal(w, r, err)
@@ -236,7 +225,7 @@ func (h *handler) refusal(w http.ResponseWriter, r *http.Request, err error) enc
 	case errors.Is(err, ErrUnavailable), errors.Is(err, store.ErrUnavailable):
 		w.Header().Set("Retry-After", "5")
 		return encodeJSON(http.StatusServiceUnavailable, errorBody{err.Error()})
-	case r.Context().Err() != nil: // the client left
+	case r.Context().Err() != nil: // the client has left
 		return encoded{}
 	case errors.Is(err, context.DeadlineExceeded):
 		w.Header().Set("Retry-After", "5")

@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wayside-proxy/wayside/collector"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
@@ -24,7 +26,7 @@ import (
 
 var testNow = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 
-var testHour = floorHour(testNow)
+var testHour = stats.HourOf(testNow)
 
 // memRows are statistics in memory; reads counts the hours asked for.
 type memRows struct {
@@ -75,15 +77,17 @@ func (m memPlans) Plans(_ context.Context, fn func(*catalogue.Plan) error) error
 	return nil
 }
 
-func testHandler(rows RowSource) http.Handler {
+func testHandler(rows snapshot.RowSource) http.Handler {
 	return NewHandler(Options{
 		Rows: rows, Plans: memPlans{
 			{ID: 1, State: catalogue.Deleted, Key: "a", Hour: 2, Observed: 3 * time.Second, Rows: 5, ObjectBytes: 10, Blocks: []catalogue.BlockID{{Hour: 1}}},
 			{ID: 2, State: catalogue.Verified, Key: "b", Rows: 6},
 			{ID: 3, State: catalogue.Planned, Key: "c", Rows: 7},
 		},
-		Storage: func(context.Context) (Storage, error) { return Storage{}, fmt.Errorf("%w: away", ErrUnavailable) },
-		Now:     func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler),
+		Storage: func(context.Context) (collector.Storage, error) {
+			return collector.Storage{}, fmt.Errorf("%w: away", ErrUnavailable)
+		},
+		Now: func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 

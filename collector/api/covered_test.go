@@ -2,23 +2,24 @@ package api
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// TestRatesAreOverWhatIsCovered looks at books that began ten seconds ago with a response a second, in ranges that reach before
-// that and beyond now.
-func TestRatesAreOverWhatIsCovered(t *testing.T) {
+// TestRatesAreOverTheCoveredTime reads books that began ten seconds ago with a response every second, in ranges that begin before
+// that and end after now.
+func TestRatesAreOverTheCoveredTime(t *testing.T) {
 	paths := make([]string, 10)
 	for i := range paths {
 		paths[i] = fmt.Sprintf("/users/%d", i)
 	}
 	s := eventStore(t, paths...)
 	h := eventHandler(s)
-	check := func(what string, f Figures, count uint64, seconds float64) {
+	check := func(what string, f snapshot.Figures, count uint64, seconds float64) {
 		t.Helper()
 		rate := 0.0
 		if seconds > 0 {
@@ -34,7 +35,7 @@ func TestRatesAreOverWhatIsCovered(t *testing.T) {
 	check("the day before", table.Before.Totals, 0, 0)
 	check("the row of the day before", *table.Paths[0].Before, 0, 0)
 	check("a range of all time", decode[pathsAnswer](t, get(t, h, "/api/v1/paths?from=1970-01-01&to=9999-01-01")).Totals, 10, 10)
-	check("a range to come", decode[pathsAnswer](t, get(t, h, "/api/v1/paths?from=2030-01-01&to=2030-01-02")).Totals, 0, 0)
+	check("a future range", decode[pathsAnswer](t, get(t, h, "/api/v1/paths?from=2030-01-01&to=2030-01-02")).Totals, 0, 0)
 
 	series := decode[seriesAnswer](t, get(t, h, "/api/v1/series?from=-2h&to=2026-11-23T12:00:00Z"))
 	check("totals of the series", series.Totals, 10, 10)
@@ -60,45 +61,11 @@ func TestRatesAreOverWhatIsCovered(t *testing.T) {
 		2 * time.Hour:    {time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), 0, 90 * 60},
 	} {
 		now := testNow.Add(after)
-		built, err := NewBuilder(s, time.Hour, nil).Build(t.Context(), now, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var doc Document
-		if err := json.Unmarshal(built.JSON, &doc); err != nil {
-			t.Fatal(err)
-		}
+		doc, _ := build(t, snapshot.NewBuilder(s, time.Hour, nil), now)
 		check(now.Format("15:04"), doc.Totals, uint64(want.count), float64(want.seconds))                             //nolint:gosec // small
 		check(now.Format("15:04")+", its first row", doc.Paths[0].Figures, uint64(want.count), float64(want.seconds)) //nolint:gosec // small
 		if !doc.From.Equal(want.from) || !doc.To.Equal(now) || doc.Window != "1h" {
 			t.Errorf("%s: %s from %s to %s, want from %s", now.Format("15:04"), doc.Window, doc.From, doc.To, want.from)
 		}
-	}
-}
-
-// TestSnapshotMovesWithItsWindow wants a new snapshot when another hour is the first one, which depends on the window.
-func TestSnapshotMovesWithItsWindow(t *testing.T) {
-	m := &memRows{}
-	m.add(testHour-1, "a", "GET", "/old", 200, 1)
-	b := NewBuilder(m, 90*time.Minute, nil)
-	at := func(minutes int) time.Time { return hourTime(testHour).Add(time.Duration(minutes) * time.Minute) }
-	for _, step := range []struct {
-		minutes int
-		count   uint64
-	}{{0, 1}, {29, 1}, {89, 1}, {90, 0}} {
-		built, err := b.Build(t.Context(), at(step.minutes), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var doc Document
-		if err := json.Unmarshal(built.JSON, &doc); err != nil || doc.Totals.Count != step.count || doc.Window != "1h30m" {
-			t.Errorf("after %d minutes: %d in %s, want %d, %v", step.minutes, doc.Totals.Count, doc.Window, step.count, err)
-		}
-		if b.Stale(at(step.minutes)) {
-			t.Errorf("after %d minutes: stale at once", step.minutes)
-		}
-	}
-	if _, err := b.Build(t.Context(), at(149), nil); err != nil || !b.Stale(at(150)) {
-		t.Errorf("the window has left an hour behind, and the snapshot is as good as new (%v)", err)
 	}
 }

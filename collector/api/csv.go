@@ -7,19 +7,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// tabular is an answer that can also be given as lines of comma-separated values (RFC 4180).
+// tabular is an answer that can also be written as comma-separated values (RFC 4180).
 type tabular interface {
 	// table calls line with the names of the columns and then with each row.
 	table(line func(...string))
 }
 
-// wantsCSV reports whether the client prefers text/csv: it is named, and before JSON.
+// wantsCSV reports whether the client prefers text/csv: Accept names it, and names it before JSON.
 func wantsCSV(r *http.Request) bool {
 	for _, field := range r.Header.Values("Accept") {
-		for part := range strings.SplitSeq(field, ",") {
-			kind, _, _ := strings.Cut(part, ";")
+		for accepted := range strings.SplitSeq(field, ",") {
+			kind, _, _ := strings.Cut(accepted, ";")
 			switch strings.ToLower(strings.TrimSpace(kind)) {
 			case "text/csv":
 				return true
@@ -37,15 +39,15 @@ func writeCSV(to *bytes.Buffer, t tabular) {
 	out.UseCRLF = true
 	t.table(func(fields ...string) {
 		for i, f := range fields {
-			fields[i] = harmless(f)
+			fields[i] = escapeFormula(f)
 		}
 		_ = out.Write(fields)
 	})
 	out.Flush()
 }
 
-// harmless keeps a spreadsheet from taking an attacker's text for a formula: what begins like one gets an apostrophe.
-func harmless(field string) string {
+// escapeFormula keeps a spreadsheet from executing an attacker's text: a field that begins like a formula gets an apostrophe.
+func escapeFormula(field string) string {
 	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
 		return "'" + field
 	}
@@ -58,8 +60,9 @@ var figureColumns = []string{
 	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us", "seconds",
 }
 
-func (f *Figures) fields() []string {
-	classes := [6]uint64{} // by the first digit; whatever is none of the five classes goes to 0
+// figureFields returns the fields under figureColumns.
+func figureFields(f *snapshot.Figures) []string {
+	classes := [6]uint64{} // by the first digit; 0 is for all codes outside the five classes
 	for code, n := range f.Status {
 		class := 0
 		if len(code) == 3 && code[0] >= '1' && code[0] <= '5' {
@@ -92,9 +95,9 @@ func (a pathsAnswer) table(line func(...string)) {
 	line(head...)
 	for i := range a.Paths {
 		row := &a.Paths[i]
-		fields := append([]string{row.Host, row.Method, row.Path}, row.fields()...)
+		fields := append([]string{row.Host, row.Method, row.Path}, figureFields(&row.Figures)...)
 		if row.Before != nil {
-			fields = append(fields, row.Before.fields()...)
+			fields = append(fields, figureFields(row.Before)...)
 		}
 		line(fields...)
 	}
@@ -103,7 +106,7 @@ func (a pathsAnswer) table(line func(...string)) {
 func (a seriesAnswer) table(line func(...string)) {
 	line(append([]string{"time"}, figureColumns...)...)
 	for i := range a.Points {
-		line(append([]string{a.Points[i].Time.Format(time.RFC3339)}, a.Points[i].fields()...)...)
+		line(append([]string{a.Points[i].Time.Format(time.RFC3339)}, figureFields(&a.Points[i].Figures)...)...)
 	}
 }
 

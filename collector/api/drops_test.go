@@ -11,11 +11,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// dropStore holds a response and, an hour before and now, what was dropped.
+// dropStore holds a response, and drop records of three hours.
 func dropStore(t *testing.T) *store.Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -30,7 +31,7 @@ func dropStore(t *testing.T) *store.Store {
 			t.Error(err)
 		}
 	})
-	told := func(seq uint64, ago time.Duration, reason string, responses uint64) store.Item {
+	dropped := func(seq uint64, ago time.Duration, reason string, responses uint64) store.Item {
 		return store.Item{Seq: seq, Event: event.Event{
 			TimeMicros: testNow.Add(-ago).UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(reason), RequestBytes: responses,
 		}}
@@ -39,7 +40,7 @@ func dropStore(t *testing.T) *store.Store {
 		TimeMicros: testNow.UnixMicro(), Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Host: []byte("h"), Path: []byte("/"),
 	}}
 	err = s.Apply(&store.Batch{Epoch: uuid.UUID{1}, LastSeq: 4, Items: []store.Item{
-		told(1, 30*time.Hour, "full", 100), told(2, time.Hour, "full", 107), told(3, 0, "age", 2), response,
+		dropped(1, 30*time.Hour, "full", 100), dropped(2, time.Hour, "full", 107), dropped(3, 0, "age", 2), response,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -47,24 +48,24 @@ func dropStore(t *testing.T) *store.Store {
 	return s
 }
 
-// TestDropsInTotals: totals and points of everything say what is missing from them; those of a selection do not, because what was
-// dropped has no path.
+// TestDropsInTotals: totals and points over all paths include dropped responses; those of a selection do not, because a dropped
+// response has no path.
 func TestDropsInTotals(t *testing.T) {
 	s := dropStore(t)
 	h := NewHandler(Options{Rows: s, Now: func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler)})
 	var answer struct {
-		Totals Figures
-		Before struct{ Totals Figures }
+		Totals snapshot.Figures
+		Before struct{ Totals snapshot.Figures }
 		Points []struct {
 			Time time.Time
-			Figures
+			snapshot.Figures
 		}
 	}
 	ask := func(path string) {
 		t.Helper()
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-		answer.Totals, answer.Before.Totals, answer.Points = Figures{}, Figures{}, nil
+		answer.Totals, answer.Before.Totals, answer.Points = snapshot.Figures{}, snapshot.Figures{}, nil
 		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != 200 {
 			t.Fatalf("%s: %d %s %v", path, w.Code, w.Body, err)
 		}
@@ -94,7 +95,7 @@ func TestDropsInTotals(t *testing.T) {
 			t.Errorf("%s: %+v", path, answer.Totals)
 		}
 	}
-	if doc, _ := build(t, NewBuilder(s, 0, nil), testNow); !maps.Equal(doc.Totals.Dropped, want) {
+	if doc, _ := build(t, snapshot.NewBuilder(s, 0, nil), testNow); !maps.Equal(doc.Totals.Dropped, want) {
 		t.Errorf("the snapshot says %v", doc.Totals.Dropped)
 	}
 }

@@ -27,7 +27,7 @@ type Event struct {
 	Time      string    `json:"ts"` // RFC 3339, µs
 	Method    string    `json:"http_request_method,omitempty"`
 	Path      string    `json:"url_path,omitempty"`
-	Template  string    `json:"url_template,omitempty"` // the row it is shown under today
+	Template  string    `json:"url_template,omitempty"` // the template under which the event is shown today
 	Status    uint16    `json:"http_response_status_code"`
 	Duration  uint64    `json:"duration_us"`
 	TTFB      uint64    `json:"ttfb_us"`
@@ -47,16 +47,16 @@ type Event struct {
 	Seq       uint64    `json:"seq"`
 }
 
-// eventsAnswer is the body of GET /api/v1/events. A page may hold fewer events than the limit, even none, and still have a
-// next one: a search looks at a bounded number of events at a time, and an answer has a bounded size.
+// eventsAnswer is the body of GET /api/v1/events. A page may have fewer events than the limit, even none, although more pages
+// follow: a search reads a bounded number of events at a time, and an answer has a bounded size.
 type eventsAnswer struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Events []Event   `json:"events"`
-	// NextCursor goes on behind the last event looked at. With order=desc it is absent at the end of the range. With
-	// order=asc it is always there: asked for again later it yields what has been applied since.
+	// NextCursor continues after the last event that was read. With order=desc it is absent at the end of the range. With
+	// order=asc it is always present: a later request with it returns the events that were applied since.
 	NextCursor string `json:"next_cursor,omitempty"`
-	Complete   bool   `json:"complete"` // everything in the range was looked at
+	Complete   bool   `json:"complete"` // the whole range was read
 }
 
 var eventsParams = []string{
@@ -130,22 +130,18 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 	case !f.status.Has(int(e.Event.Status)):
 		return false
 	}
-	n := h.nameOfEvent(e)
+	k := h.shownKey(e.Host, e.Method, e.Label)
 	if path := string(e.Event.Path); f.path != "" && f.isPath(path) {
-		n.label = path // the path itself was asked for rather than its template
+		k.Label = path // the filter names the path itself and not its template
 	}
-	return f.keeps(n)
-}
-
-func (h *handler) nameOfEvent(e *store.StoredEvent) name {
-	return name{e.Host, e.Method, h.Rules().Label(e.Host, e.Label)}
+	return f.keeps(k)
 }
 
 func (h *handler) eventOf(e *store.StoredEvent) Event {
 	v := &e.Event
 	return Event{
 		ID: event.ID(v.TimeMicros, e.Epoch, e.Seq), Time: time.UnixMicro(v.TimeMicros).UTC().Format("2006-01-02T15:04:05.000000Z"),
-		Method: text(v.Method), Path: text(v.Path), Template: h.nameOfEvent(e).label, Status: v.Status,
+		Method: text(v.Method), Path: text(v.Path), Template: h.Rules().Label(e.Host, e.Label), Status: v.Status,
 		Duration: v.DurationMicros, TTFB: v.TTFBMicros, BytesIn: v.RequestBytes, BytesOut: v.ResponseBytes,
 		Host: text(v.Host), Upstream: text(v.Upstream), Protocol: text(v.Protocol), Client: text(v.Client),
 		TraceID: text(v.TraceID), RequestID: text(v.RequestID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
@@ -153,20 +149,20 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 	}
 }
 
-// A page of events ends behind the event that makes it this large. Ten thousand events in one answer would cost the books process
-// half a second of processor time, most of it for memory that is collected again; whoever wants them all follows the cursor.
+// A page ends after the event with which it reaches this size. Ten thousand events in one answer would cost the books process
+// half a second of processor time, most of it for garbage collection. A client that needs them all follows the cursor.
 const (
-	eventBytes   = 750 // of an event with its names, but for what may be long
+	eventBytes   = 750 // of an event with the names of its fields, without the fields that may be long
 	pageBytesMax = 2 << 20
 )
 
-// size is about what an event takes in an answer, and rather more.
+// size estimates the bytes of an event in an answer, and rather too many than too few.
 func (e *Event) size() int {
-	return eventBytes + written(e.Path) + written(e.Template) + written(e.Host) + written(e.Upstream)
+	return eventBytes + jsonLen(e.Path) + jsonLen(e.Template) + jsonLen(e.Host) + jsonLen(e.Upstream)
 }
 
-// written is the length of a text in JSON.
-func written(text string) int {
+// jsonLen is the length of a text in JSON.
+func jsonLen(text string) int {
 	n := len(text)
 	for i := range len(text) {
 		switch c := text[i]; {
@@ -179,7 +175,7 @@ func written(text string) int {
 	return n
 }
 
-// text is a field as the archive writes it: bytes that are not UTF-8 as they would stand in a URL.
+// text returns a field as the archive writes it: bytes that are not UTF-8 are percent-encoded.
 func text(b []byte) string {
 	s := string(b)
 	if strings.ToValidUTF8(s, "") == s {

@@ -5,12 +5,11 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// recent answers GET /api/v1/recent: responses per ten seconds over the last half hour, from memory.
+// recent answers GET /api/v1/recent from memory: responses in each ten seconds of the last half hour.
 func (h *handler) recent(r *http.Request) (any, error) {
 	if err := noParameters(r); err != nil {
 		return nil, err
@@ -24,7 +23,7 @@ func (h *handler) recent(r *http.Request) (any, error) {
 var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", "min_duration", "request_id"}
 
 // tail answers GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on,
-// and "missed" with a number where the client could not keep up.
+// and "missed" with a number if the client reads too slowly.
 func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
 	watcher, err := h.watch(r)
 	if err != nil {
@@ -32,27 +31,27 @@ func (h *handler) tail(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer watcher.Close()
-	s := snapshot.NewStream(w)
-	defer s.Close()
-	for s.Alive() {
+	s := newStream(w)
+	defer s.close()
+	for s.err == nil {
 		select {
 		case line := <-watcher.Lines():
 			watcher.Took(line)
-			s.Send("event", string(line))
-		case <-s.Heartbeat():
-			s.Beat()
+			s.send("event", string(line))
+		case <-s.heartbeat.C:
+			s.beat()
 		case <-watcher.Gone():
 			return
 		case <-r.Context().Done():
 			return
 		}
 		if n := watcher.TakeMissed(); n > 0 {
-			s.Send("missed", strconv.FormatUint(n, 10))
+			s.send("missed", strconv.FormatUint(n, 10))
 		}
 	}
 }
 
-// watch begins to watch for what a request asks for.
+// watch starts a watcher with the filters of a request.
 func (h *handler) watch(r *http.Request) (*live.Watcher, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), tailParams...)
 	keep := p.eventFilter()
@@ -65,7 +64,7 @@ func (h *handler) watch(r *http.Request) (*live.Watcher, error) {
 	return h.Live.Watch(func(seen *live.Seen) []byte { return h.tailLine(&keep, seen) }), nil
 }
 
-// tailLine is an event as GET /api/v1/events shows it, or nil if the filter does not keep it.
+// tailLine returns an event as GET /api/v1/events shows it, or nil if the filter does not keep it.
 func (h *handler) tailLine(keep *eventFilter, seen *live.Seen) []byte {
 	e := store.StoredEvent{
 		Epoch: seen.Epoch, Seq: seen.Seq, Host: seen.Host, Method: seen.Method, Label: seen.Label, Event: *seen.Event,
@@ -75,7 +74,7 @@ func (h *handler) tailLine(keep *eventFilter, seen *live.Seen) []byte {
 	}
 	line, err := json.Marshal(h.eventOf(&e))
 	if err != nil {
-		return nil // cannot be: strings and numbers
+		return nil // does not happen: the event has only strings and numbers
 	}
 	return line
 }

@@ -13,13 +13,13 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
 	"github.com/wayside-proxy/wayside/collector/live"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// stream opens a stream of server-sent events and returns a function that reads the next one.
-func stream(t *testing.T, h http.Handler, target string) func() (name, data string) {
+// openStream opens a stream of server-sent events and returns a function that reads the next one.
+func openStream(t *testing.T, h http.Handler, target string) func() (name, data string) {
 	t.Helper()
 	server := httptest.NewServer(h)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -58,7 +58,7 @@ func stream(t *testing.T, h http.Handler, target string) func() (name, data stri
 func TestTailShowsWhatIsAskedFor(t *testing.T) {
 	feed := live.New(live.Options{})
 	h := NewHandler(Options{Live: feed, Service: "shop"})
-	next := stream(t, h, "/api/v1/tail?status=5xx&min_duration=5ms&prefix=/pay")
+	next := openStream(t, h, "/api/v1/tail?status=5xx&min_duration=5ms&prefix=/pay")
 	apply := func(seq uint64, path string, status uint16, took time.Duration) {
 		b := feed.Begin(uuid.UUID{1})
 		defer b.Close()
@@ -99,7 +99,7 @@ func TestTailRefusesWhatItDoesNotKnow(t *testing.T) {
 func TestLiveTellsOfEachSnapshot(t *testing.T) {
 	history := snapshot.NewHistory(0)
 	history.Add(&snapshot.Snapshot{Version: 1})
-	next := stream(t, NewHandler(Options{Snapshots: history}), "/api/v1/live")
+	next := openStream(t, NewHandler(Options{Snapshots: history}), "/api/v1/live")
 	for version := uint64(1); version <= 3; version++ {
 		name, data := next()
 		var got struct{ Version uint64 }

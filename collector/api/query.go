@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/internal/timeparse"
@@ -48,24 +49,17 @@ func (p *params) fail(format string, args ...any) {
 
 func (p *params) text(key string) string { return p.values[key] }
 
-// hours is a range of hours [from, to), counted from 1970.
-type hours struct {
-	from, to int64
-}
+// hours reads from and to. Statistics are hourly, so the range is widened to whole hours.
+func (p *params) hours() snapshot.Hours { return p.hoursOf("from", "to") }
 
-func hourTime(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }
-
-// hours reads from and to. Statistics are kept by the hour, so the range is widened to whole ones.
-func (p *params) hours() hours { return p.hoursOf("from", "to") }
-
-func (p *params) hoursOf(fromKey, toKey string) hours {
+func (p *params) hoursOf(fromKey, toKey string) snapshot.Hours {
 	from, to := p.span(fromKey, toKey)
 	if p.err != nil {
-		return hours{}
+		return snapshot.Hours{}
 	}
-	h := hours{from: floorHour(from), to: floorHour(to)}
-	if hourTime(h.to).Before(to) {
-		h.to++
+	h := snapshot.Hours{From: stats.HourOf(from), To: stats.HourOf(to)}
+	if stats.HourStart(h.To).Before(to) {
+		h.To++
 	}
 	return h
 }
@@ -84,16 +78,7 @@ func (p *params) span(fromKey, toKey string) (from, to time.Time) {
 	return from, to
 }
 
-func floorHour(t time.Time) int64 {
-	s := t.Unix()
-	h := s / 3600
-	if s%3600 < 0 {
-		h--
-	}
-	return h
-}
-
-// time reads a moment in one of [timeparse.Forms].
+// time reads a time in one of [timeparse.Forms].
 func (p *params) time(key string, byDefault time.Time) time.Time {
 	text := p.text(key)
 	if text == "" || p.err != nil {
@@ -163,18 +148,22 @@ func (p *params) filter() filter {
 	return f
 }
 
-func (f *filter) keeps(n name) bool {
-	return (f.anyHost || n.host == f.host) && (f.anyMethod || n.method == f.method) &&
-		strings.HasPrefix(n.label, f.prefix) && f.isPath(n.label)
+// keeps reports whether the filter keeps the rows that a key names.
+func (f *filter) keeps(k stats.Key) bool {
+	return (f.anyHost || k.Host == f.host) && (f.anyMethod || k.Method == f.method) &&
+		strings.HasPrefix(k.Label, f.prefix) && f.isPath(k.Label)
 }
 
-// isPath reports whether a template or path is the one asked for, or begins like it.
+// everything reports whether the filter keeps all rows. Only then do totals include dropped responses, which belong to no row.
+func (f *filter) everything() bool { return *f == filter{anyHost: true, anyMethod: true} }
+
+// isPath reports whether a template or path is the requested one, or begins with the requested prefix.
 func (f *filter) isPath(path string) bool {
 	return f.path == "" || path == f.path || f.below && strings.HasPrefix(path, f.path)
 }
 
-// among is the number of a row's responses with one of the statuses.
-func among(set *query.Statuses, r *stats.Row) (n uint64) {
+// countIn returns the number of a row's responses with one of the statuses.
+func countIn(set *query.Statuses, r *stats.Row) (n uint64) {
 	for _, c := range r.Status {
 		if set.Has(int(c.Code)) {
 			n += c.Count
@@ -183,9 +172,9 @@ func among(set *query.Statuses, r *stats.Row) (n uint64) {
 	return n
 }
 
-// compared is the range to compare with: the one before, of the same length ("compare=previous"), or any other
-// (compare_from, compare_to). ok is false where none was asked for.
-func (p *params) compared(span hours) (before hours, ok bool) {
+// compared returns the range to compare with: the previous one of the same length ("compare=previous"), or any other
+// (compare_from, compare_to). ok is false if the request has none.
+func (p *params) compared(span snapshot.Hours) (before snapshot.Hours, ok bool) {
 	from, to := p.text("compare_from"), p.text("compare_to")
 	switch p.text("compare") {
 	case "":
@@ -196,9 +185,9 @@ func (p *params) compared(span hours) (before hours, ok bool) {
 		if from != "" || to != "" {
 			p.fail("compare=previous and compare_from exclude each other")
 		}
-		before = hours{from: 2*span.from - span.to, to: span.from}
-		if before.from < 0 {
-			p.fail("compare=previous: a range of the same length before %s would begin before 1970", hourTime(span.from).Format(time.RFC3339))
+		before = snapshot.Hours{From: 2*span.From - span.To, To: span.From}
+		if before.From < 0 {
+			p.fail("compare=previous: a range of the same length before %s would begin before 1970", stats.HourStart(span.From).Format(time.RFC3339))
 		}
 		return before, p.err == nil
 	default:
@@ -210,11 +199,11 @@ func (p *params) compared(span hours) (before hours, ok bool) {
 	return p.hoursOf("compare_from", "compare_to"), p.err == nil
 }
 
-// sparkMax is the most parts of a spark line.
+// sparkMax is the largest number of parts of a spark line.
 const sparkMax = 96
 
-// spark is the number of parts that each row's counts are also given in; 0 for none.
-func (p *params) spark(span hours) int {
+// spark returns the number of equal parts for which the answer also gives the counts of each row; 0 for none.
+func (p *params) spark(span snapshot.Hours) int {
 	text := p.text("spark")
 	if text == "" {
 		return 0
@@ -224,5 +213,5 @@ func (p *params) spark(span hours) int {
 		p.fail("spark=%q must be a number from 1 to %d", text, sparkMax)
 		return 0
 	}
-	return int(min(int64(n), span.to-span.from))
+	return int(min(int64(n), span.To-span.From))
 }

@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/live"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
@@ -94,7 +95,7 @@ func TestClientsThatDoNotReadLockNobodyOut(t *testing.T) {
 	events := eventStore(t, paths...)
 	o := Options{
 		Rows: events, Events: events, Plans: memPlans{}, Live: live.New(live.Options{}), Snapshots: snapshot.NewHistory(0),
-		Storage: func(context.Context) (Storage, error) { return Storage{}, nil },
+		Storage: func(context.Context) (collector.Storage, error) { return collector.Storage{}, nil },
 		Now:     func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler),
 	}
 	h := newHandler(o)

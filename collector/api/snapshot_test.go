@@ -2,7 +2,6 @@ package api
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,94 +10,28 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/uuid"
-	"pgregory.net/rapid"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-func build(t testing.TB, b *Builder, now time.Time) (Document, *snapshot.Snapshot) {
+func build(t testing.TB, b *snapshot.Builder, now time.Time) (snapshot.Document, *snapshot.Snapshot) {
 	t.Helper()
-	s, err := b.Build(context.Background(), now, map[uuid.UUID]uint64{{7}: 42})
+	s, err := b.Build(t.Context(), now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var doc Document
+	var doc snapshot.Document
 	if err := json.Unmarshal(s.JSON, &doc); err != nil {
 		t.Fatal(err)
 	}
 	return doc, s
 }
 
-// Whatever is added, in whatever hour, and however snapshots are interleaved: the incremental builder says what a fresh one
-// says, and the totals equal the sum over the rows.
-func TestSnapshotProperty(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		m := &memRows{}
-		b := NewBuilder(m, 4*time.Hour, nil)
-		now := testNow
-		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
-			now = now.Add(time.Duration(rapid.IntRange(0, 90).Draw(rt, "minutes")) * time.Minute)
-			for range rapid.IntRange(0, 40).Draw(rt, "events") {
-				hour := floorHour(now) - int64(rapid.IntRange(0, 5).Draw(rt, "hours ago"))
-				label := rapid.SampledFrom([]string{"/a", "/b", "/c", "(other)"}).Draw(rt, "label")
-				if rapid.Bool().Draw(rt, "many") {
-					label = fmt.Sprintf("/p%d", rapid.IntRange(0, 120).Draw(rt, "path"))
-				}
-				m.add(hour, "h", "GET", label, 200, rapid.Uint64Range(0, 1e6).Draw(rt, "micros"))
-				b.Touch(hour)
-			}
-			got, _ := build(t, b, now)
-			want, _ := build(t, NewBuilder(m, 4*time.Hour, nil), now)
-			got.Version, want.Version = 0, 0
-			if diff := cmp.Diff(want, got); diff != "" {
-				rt.Fatalf("(-fresh +incremental):\n%s", diff)
-			}
-			var count, errors, in, out uint64
-			for _, r := range got.Paths {
-				count, errors, in, out = count+r.Count, errors+r.Errors, in+r.BytesIn, out+r.BytesOut
-			}
-			if got.Totals.Count != count || got.Totals.Errors != errors || got.Totals.BytesIn != in || got.Totals.BytesOut != out {
-				rt.Fatalf("totals %+v are not the sum of the rows", got.Totals)
-			}
-			if n := len(got.Paths); n > topRows+1 || got.Paths[n-1].Path != "(other)" {
-				rt.Fatalf("%d rows", n)
-			}
-		}
-	})
-}
-
-func TestSnapshotReadsOnlyWhatChanged(t *testing.T) {
-	m := sampleRows()
-	b := NewBuilder(m, 0, nil)
-	_, first := build(t, b, testNow)
-	m.reads.Store(0)
-	b.Touch(testHour)
-	_, second := build(t, b, testNow)
-	if m.reads.Load() != 1 {
-		t.Errorf("%d hours were read for one that changed", m.reads.Load())
-	}
-	if second.Version <= first.Version || second.ETag == first.ETag {
-		t.Errorf("versions %d and %d", first.Version, second.Version)
-	}
-	if b.Stale(testNow) || !b.Stale(testNow.Add(time.Hour)) {
-		t.Error("Stale is wrong")
-	}
-	m.fail = io.ErrUnexpectedEOF
-	b.Touch(testHour)
-	if _, err := b.Build(t.Context(), testNow, nil); err == nil {
-		t.Error("a failed read went unnoticed")
-	}
-	m.fail = nil
-	if doc, _ := build(t, b, testNow); doc.Totals.Count != 16 {
-		t.Errorf("after a failed read the count is %d", doc.Totals.Count)
-	}
-}
-
 func TestSnapshotIsServed(t *testing.T) {
 	history := snapshot.NewHistory(0)
 	h := NewHandler(Options{Snapshots: history})
-	b := NewBuilder(sampleRows(), 0, nil)
+	b := snapshot.NewBuilder(sampleRows(), 0, nil)
 	var versions []uint64
 	for i := range 7 {
 		_, s := build(t, b, testNow.Add(time.Duration(i)*time.Second))
@@ -153,47 +86,9 @@ func FuzzParams(f *testing.F) {
 		if p.err != nil {
 			return
 		}
-		if span.from >= span.to || span.from < 0 || limit < 1 || limit > limitMax || step < 1 {
+		if span.From >= span.To || span.From < 0 || limit < 1 || limit > limitMax || step < 1 {
 			t.Errorf("%q: hours %+v, limit %d, step %d", query, span, limit, step)
 		}
-		keep.keeps(name{"h", "GET", "/"})
-	})
-}
-
-func FuzzSnapshotDecode(f *testing.F) {
-	f.Add((&snapshot.Snapshot{Version: 1, ETag: `"1"`, JSON: []byte("{}"), Gzip: []byte("x")}).Encode())
-	f.Fuzz(func(t *testing.T, body []byte) {
-		if s, err := snapshot.Decode(body); err == nil && string(s.Encode()) != string(body) {
-			t.Error("what was accepted is not what Encode writes")
-		}
-	})
-}
-
-// BenchmarkSnapshot builds one snapshot of 1,000 rows × 24 hours after the current hour has changed.
-func BenchmarkSnapshot(b *testing.B) {
-	m := &memRows{}
-	for hour := range int64(24) {
-		for i := range 1000 {
-			for j := range 20 {
-				m.add(testHour-hour, "example.com", "GET", fmt.Sprintf("/api/resource-%d", i), 200, uint64(500*(j+1)*(1+i%7)))
-			}
-		}
-	}
-	b.Run("current hour changed", func(b *testing.B) {
-		builder := NewBuilder(m, 0, nil)
-		b.ReportAllocs()
-		for b.Loop() {
-			builder.Touch(testHour)
-			if _, err := builder.Build(b.Context(), testNow, nil); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("everything changed", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := NewBuilder(m, 0, nil).Build(b.Context(), testNow, nil); err != nil {
-				b.Fatal(err)
-			}
-		}
+		keep.keeps(stats.Key{Host: "h", Method: "GET", Label: "/"})
 	})
 }

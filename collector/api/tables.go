@@ -3,12 +3,13 @@ package api
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
@@ -31,29 +32,29 @@ const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes
 
 // pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, listed or not.
 type pathsAnswer struct {
-	From   time.Time    `json:"from"` // the range used: whole hours
-	To     time.Time    `json:"to"`
-	Rows   int          `json:"rows"` // rows found; limit may list fewer
-	Totals Figures      `json:"totals"`
-	Before *rangeBefore `json:"before,omitempty"` // with compare
-	Paths  []pathRow    `json:"paths"`
+	From   time.Time        `json:"from"` // the range used: whole hours
+	To     time.Time        `json:"to"`
+	Rows   int              `json:"rows"` // rows found; limit may list fewer
+	Totals snapshot.Figures `json:"totals"`
+	Before *rangeBefore     `json:"before,omitempty"` // with compare
+	Paths  []pathRow        `json:"paths"`
 }
 
 // rangeBefore is the range that an answer is compared with.
 type rangeBefore struct {
-	From   time.Time `json:"from"`
-	To     time.Time `json:"to"`
-	Totals Figures   `json:"totals"`
-	Points []point   `json:"points,omitempty"` // of a series
+	From   time.Time        `json:"from"`
+	To     time.Time        `json:"to"`
+	Totals snapshot.Figures `json:"totals"`
+	Points []point          `json:"points,omitempty"` // of a series
 }
 
-// pathRow is a row and what was asked for beside it.
+// pathRow is a row and its optional columns.
 type pathRow struct {
-	Row
-	// Matched is the number of responses with one of the statuses asked for; absent without a status filter.
-	Matched *uint64  `json:"matched,omitempty"`
-	Before  *Figures `json:"before,omitempty"` // with compare: the same row in the other range
-	Spark   []uint64 `json:"spark,omitempty"`  // with spark: counts in equal parts of the range, oldest first
+	snapshot.Row
+	// Matched is the number of responses with one of the requested statuses; absent without a status filter.
+	Matched *uint64           `json:"matched,omitempty"`
+	Before  *snapshot.Figures `json:"before,omitempty"` // with compare: the same row in the other range
+	Spark   []uint64          `json:"spark,omitempty"`  // with spark: counts in equal parts of the range, oldest first
 }
 
 var pathsParams = []string{
@@ -79,7 +80,7 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := pathsAnswer{From: hourTime(span.from), To: hourTime(span.to), Rows: len(merged)}
+	answer := pathsAnswer{From: stats.HourStart(span.From), To: stats.HourStart(span.To), Rows: len(merged)}
 	if answer.Totals, err = h.totalsOf(r.Context(), merged, span, keep); err != nil {
 		return nil, err
 	}
@@ -87,9 +88,9 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	top = top[:min(limit, len(top))]
 	answer.Paths = make([]pathRow, len(top))
 	for i, t := range top {
-		answer.Paths[i].Row = Row{t.host, t.method, t.label, figuresOf(t.row, answer.Totals.Seconds)}
+		answer.Paths[i].Row = snapshot.RowOf(t.key, t.row, answer.Totals.Seconds)
 		if keep.status != nil {
-			matched := among(keep.status, t.row)
+			matched := countIn(keep.status, t.row)
 			answer.Paths[i].Matched = &matched
 		}
 	}
@@ -106,47 +107,42 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// ranked is a row with the figure that it is listed by.
+// ranked is a row with the figure by which it is listed.
 type ranked struct {
-	name
+	key stats.Key
 	row *stats.Row
 	by  uint64
 }
 
-// sorted lists rows in the order asked for. Figures are for those that are listed: making them of all takes longer.
-func sorted(rows map[name]*stats.Row, by func(*stats.Row) uint64) []ranked {
+// sorted lists rows in the requested order. It does not compute figures: only the rows that are shown need them.
+func sorted(rows map[stats.Key]*stats.Row, by func(*stats.Row) uint64) []ranked {
 	out := make([]ranked, 0, len(rows))
-	for n, row := range rows {
-		out = append(out, ranked{n, row, by(row)})
+	for k, row := range rows {
+		out = append(out, ranked{k, row, by(row)})
 	}
 	slices.SortFunc(out, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(b.by, a.by), cmp.Compare(b.row.Count, a.row.Count), a.compare(b.name))
+		return cmp.Or(cmp.Compare(b.by, a.by), cmp.Compare(b.row.Count, a.row.Count), a.key.Compare(b.key))
 	})
 	return out
 }
 
-// covered is how many seconds of a range there are figures of.
-func (h *handler) covered(span hours) float64 { return coverageOf(h.Rows, h.Now()).seconds(span) }
-
 // totalsOf adds up the rows that a filter kept.
-func (h *handler) totalsOf(ctx context.Context, rows map[name]*stats.Row, span hours, keep filter) (figures Figures, err error) {
+func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, span snapshot.Hours, keep filter) (figures snapshot.Figures, err error) {
 	var totals stats.Row
 	for _, row := range rows {
-		if err := totals.Merge(row); err != nil {
-			return figures, err
-		}
+		totals.Merge(row)
 	}
-	figures = figuresOf(&totals, h.covered(span))
+	figures = snapshot.FiguresOf(&totals, snapshot.CoverageOf(h.Rows, h.Now()).Seconds(span))
 	if keep.everything() {
-		err = addDrops(ctx, h.Rows, span, func(int64) *Figures { return &figures })
+		err = snapshot.AddDrops(ctx, h.Rows, span, func(int64) *snapshot.Figures { return &figures })
 	}
 	return figures, err
 }
 
-// compare adds each listed row's figures in another range. Rows that have none there get empty figures.
-func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, keep filter) error {
+// compare adds each listed row's figures in another range. Rows without responses in that range get empty figures.
+func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span snapshot.Hours, keep filter) error {
 	all := keep
-	all.status = nil // a row that had no such response then is still the same row
+	all.status = nil // a row is compared even if it had no response with these statuses in the other range
 	merged, err := h.mergeRows(ctx, span, all)
 	if err != nil {
 		return err
@@ -155,35 +151,35 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span hours, 
 	if err != nil {
 		return err
 	}
-	answer.Before = &rangeBefore{From: hourTime(span.from), To: hourTime(span.to), Totals: totals}
+	answer.Before = &rangeBefore{From: stats.HourStart(span.From), To: stats.HourStart(span.To), Totals: totals}
 	for i := range answer.Paths {
 		line := &answer.Paths[i]
-		row := merged[line.name()]
+		row := merged[line.key()]
 		if row == nil {
 			row = new(stats.Row)
 		}
-		f := figuresOf(row, totals.Seconds)
+		f := snapshot.FiguresOf(row, totals.Seconds)
 		line.Before = &f
 	}
 	return nil
 }
 
 // sparks adds each listed row's counts over time.
-func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span hours, parts int) error {
-	lines := make(map[name][]uint64, len(answer.Paths))
+func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span snapshot.Hours, parts int) error {
+	lines := make(map[stats.Key][]uint64, len(answer.Paths))
 	for i := range answer.Paths {
 		line := &answer.Paths[i]
 		line.Spark = make([]uint64, parts)
-		lines[line.name()] = line.Spark
+		lines[line.key()] = line.Spark
 	}
-	length := span.to - span.from
-	listed := func(n name) bool { return lines[n] != nil }
+	length := span.To - span.From
+	listed := func(k stats.Key) bool { return lines[k] != nil }
 	var mu sync.Mutex
-	return halved(span, 1, func(_ int, half hours) error {
+	return halved(span, 1, func(_ int, half snapshot.Hours) error {
 		return h.rowsOf(ctx, half, listed, func(k stats.Key, row *stats.Row) error {
-			if spark := lines[h.nameOf(k)]; spark != nil {
+			if spark := lines[h.shownKey(k.Host, k.Method, k.Label)]; spark != nil {
 				mu.Lock()
-				spark[(k.Hour-span.from)*int64(parts)/length] += row.Count
+				spark[(k.Hour-span.From)*int64(parts)/length] += row.Count
 				mu.Unlock()
 			}
 			return nil
@@ -191,55 +187,48 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span hours, p
 	})
 }
 
-func (r *Row) name() name { return name{r.Host, r.Method, r.Path} }
+func (r *pathRow) key() stats.Key { return stats.Key{Host: r.Host, Method: r.Method, Label: r.Path} }
 
-// nameOf is the row under which older and newer statistics of the same path are shown.
-func (h *handler) nameOf(k stats.Key) name {
-	return name{k.Host, k.Method, h.Rules().Label(k.Host, k.Label)}
+// shownKey names the row under which older and newer statistics of the same path are shown.
+func (h *handler) shownKey(host, method, label string) stats.Key {
+	return stats.Key{Host: host, Method: method, Label: h.Rules().Label(host, label)}
 }
 
 // mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
-func (h *handler) mergeRows(ctx context.Context, span hours, keep filter) (map[name]*stats.Row, error) {
-	merged := map[name]*stats.Row{}
+func (h *handler) mergeRows(ctx context.Context, span snapshot.Hours, keep filter) (map[stats.Key]*stats.Row, error) {
+	merged := map[stats.Key]*stats.Row{}
 	walk, owned := h.Rows.Rows, false
 	if s, ok := h.Rows.(sumSource); ok {
 		walk, owned = s.Sums, true
 	}
-	err := walk(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
-		n := h.nameOf(k)
-		if !keep.keeps(n) {
-			return nil
+	err := walk(ctx, span.From, span.To, func(k stats.Key, row *stats.Row) error {
+		k = h.shownKey(k.Host, k.Method, k.Label)
+		switch sum := merged[k]; {
+		case !keep.keeps(k):
+		case sum != nil:
+			sum.Merge(row)
+		case owned:
+			merged[k] = row
+		default:
+			sum = new(stats.Row)
+			sum.CopyFrom(row)
+			merged[k.Clone()] = sum
 		}
-		if sum := merged[n]; sum != nil {
-			return sum.Merge(row)
-		}
-		if owned {
-			merged[n] = row
-			return nil
-		}
-		sum := new(stats.Row)
-		sum.CopyFrom(row)
-		// The key may be as short-lived as the row.
-		merged[name{strings.Clone(n.host), strings.Clone(n.method), strings.Clone(n.label)}] = sum
 		return nil
 	})
 	if keep.status != nil {
-		for n, row := range merged {
-			if among(keep.status, row) == 0 {
-				delete(merged, n)
-			}
-		}
+		maps.DeleteFunc(merged, func(_ stats.Key, row *stats.Row) bool { return countIn(keep.status, row) == 0 })
 	}
 	return merged, err
 }
 
-// rowsOf calls fn with the rows that are wanted, hour by hour.
-func (h *handler) rowsOf(ctx context.Context, span hours, keep func(name) bool, fn func(stats.Key, *stats.Row) error) error {
-	wanted := func(k stats.Key) bool { return keep(h.nameOf(k)) }
+// rowsOf calls fn with the rows whose shown name keep keeps, hour by hour.
+func (h *handler) rowsOf(ctx context.Context, span snapshot.Hours, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error {
+	wanted := func(k stats.Key) bool { return keep(h.shownKey(k.Host, k.Method, k.Label)) }
 	if s, ok := h.Rows.(sumSource); ok {
-		return s.RowsOf(ctx, span.from, span.to, wanted, fn)
+		return s.RowsOf(ctx, span.From, span.To, wanted, fn)
 	}
-	return h.Rows.Rows(ctx, span.from, span.to, func(k stats.Key, row *stats.Row) error {
+	return h.Rows.Rows(ctx, span.From, span.To, func(k stats.Key, row *stats.Row) error {
 		if !wanted(k) {
 			return nil
 		}
@@ -250,20 +239,20 @@ func (h *handler) rowsOf(ctx context.Context, span hours, keep func(name) bool, 
 // point is one step of a series.
 type point struct {
 	Time time.Time `json:"time"` // start of the step
-	Figures
+	snapshot.Figures
 }
 
 // seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
 type seriesAnswer struct {
-	Path   string       `json:"path,omitempty"` // absent: all that the filters keep
-	Method string       `json:"method,omitempty"`
-	Host   string       `json:"host,omitempty"`
-	From   time.Time    `json:"from"`
-	To     time.Time    `json:"to"`
-	Step   string       `json:"step"`
-	Points []point      `json:"points"`
-	Totals Figures      `json:"totals"`
-	Before *rangeBefore `json:"before,omitempty"` // with compare
+	Path   string           `json:"path,omitempty"` // absent: all that the filters keep
+	Method string           `json:"method,omitempty"`
+	Host   string           `json:"host,omitempty"`
+	From   time.Time        `json:"from"`
+	To     time.Time        `json:"to"`
+	Step   string           `json:"step"`
+	Points []point          `json:"points"`
+	Totals snapshot.Figures `json:"totals"`
+	Before *rangeBefore     `json:"before,omitempty"` // with compare
 }
 
 var seriesParams = []string{
@@ -285,27 +274,15 @@ func (h *handler) series(r *http.Request) (any, error) {
 	}
 	answer := seriesAnswer{
 		Path: p.text("path"), Method: keep.method, Host: keep.host,
-		From: hourTime(span.from), To: hourTime(span.to), Step: formatDuration(time.Duration(step) * time.Hour),
+		From: stats.HourStart(span.From), To: stats.HourStart(span.To), Step: snapshot.FormatDuration(time.Duration(step) * time.Hour),
 	}
 	var err error
 	if answer.Points, answer.Totals, err = h.points(r.Context(), span, step, keep); err != nil || !comparing {
 		return answer, err
 	}
-	answer.Before = &rangeBefore{From: hourTime(before.from), To: hourTime(before.to)}
+	answer.Before = &rangeBefore{From: stats.HourStart(before.From), To: stats.HourStart(before.To)}
 	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), before, step, keep)
 	return answer, err
 }
 
-func longest(a, b hours) int64 { return max(a.to-a.from, b.to-b.from) }
-
-// formatDuration writes whole hours as "24h" rather than "24h0m0s".
-func formatDuration(d time.Duration) string {
-	text := d.String()
-	if d%time.Minute == 0 {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if d%time.Hour == 0 {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
+func longest(a, b snapshot.Hours) int64 { return max(a.To-a.From, b.To-b.From) }

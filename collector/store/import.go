@@ -70,9 +70,7 @@ func (s *Store) importRows(keys []stats.Key, rows []*stats.Row) error {
 			if err := mergeStored(txn, key, sum, nil); err != nil {
 				return err
 			}
-			if err := sum.Merge(rows[i]); err != nil {
-				return fmt.Errorf("%w: %w", ErrInvalid, err)
-			}
+			sum.Merge(rows[i])
 			if err := set(txn, key, appendRow(nil, 0, sum)); err != nil {
 				return err
 			}

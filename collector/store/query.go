@@ -131,7 +131,8 @@ func (q *sumQuery) hasLive(from, to int64) bool {
 // walk adds the rows of an hour one by one. A row in memory takes the place of what is persisted of it.
 func (q *sumQuery) walk(ctx context.Context, txn *badger.Txn, hour int64) error {
 	w := rowWalk{s: q.s, live: q.live[hour], fn: func(k stats.Key, row *stats.Row) error {
-		return q.sums.of(rowName(appendRowKey(nil, &k))).Merge(row)
+		q.sums.of(rowName(appendRowKey(nil, &k))).Merge(row)
+		return nil
 	}}
 	return w.walk(ctx, txn, hour, hour+1)
 }

@@ -259,12 +259,10 @@ func (c *refillChange) write(s *Store, txn *badger.Txn) error {
 			}
 			return err
 		})
-		if err == nil {
-			err = sum.Merge(c.rows[i])
-		}
 		if err != nil {
 			return fmt.Errorf("row %+v: %w", c.keys[i], err)
 		}
+		sum.Merge(c.rows[i])
 		// It includes the batches that it did: a replay adds the others.
 		if err := set(txn, key, appendRow(nil, includes, sum)); err != nil {
 			return err
@@ -309,7 +307,7 @@ func (s *Store) refilled(c *refillChange) {
 	for i, key := range c.keys {
 		s.stale[key.Hour] = true
 		if live := s.live[key]; live != nil {
-			_ = live.row.Merge(c.rows[i]) // what could be merged into the stored row
+			live.row.Merge(c.rows[i])
 			live.persisted += c.rows[i].Count
 		}
 	}

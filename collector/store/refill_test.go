@@ -93,9 +93,7 @@ func TestRefillInParts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := sum.Merge(object.Rows[i]); err != nil {
-			t.Fatal(err)
-		}
+		sum.Merge(object.Rows[i])
 		body, _ := sum.AppendBinary(nil)
 		want[k] = string(body)
 	}

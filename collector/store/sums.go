@@ -70,7 +70,7 @@ func (s sums) addPieces(ctx context.Context, txn *badger.Txn, pieces []piece) er
 			return err
 		}
 		if sum := s[name]; sum != nil {
-			err = sum.Merge(row)
+			sum.Merge(row)
 		} else {
 			s[name] = row
 		}

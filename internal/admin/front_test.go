@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wayside-proxy/wayside/collector/api/snapshot"
-	"github.com/wayside-proxy/wayside/internal/secure"
+	"github.com/wayside-proxy/wayside/collector/api"
+	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
 // longBody is more than a socket takes at once.
@@ -112,7 +112,7 @@ var frontCases = map[string]struct {
 
 // TestSnapshotsAsByNetHTTP: the same requests are answered as the same snapshots behind net/http are.
 func TestSnapshotsAsByNetHTTP(t *testing.T) {
-	ordinary := &http.Server{Handler: secure.Handler(snapshot.Handler(historyOf(longBody))), ReadHeaderTimeout: time.Minute}
+	ordinary := &http.Server{Handler: api.NewHandler(api.Options{Snapshots: historyOf(longBody)}), ReadHeaderTimeout: time.Minute}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -36,14 +36,6 @@ const OtherType = "(other)"
 // statusMax is the first code that is not told apart: codes from here on are counted as 0.
 const statusMax = 1000
 
-// Key names a row: one hour of one path of one host, by method.
-type Key struct {
-	Hour   int64 // hours since 1970-01-01T00:00Z
-	Host   string
-	Method string
-	Label  string // path template, or "(other)"
-}
-
 // StatusCount is the number of responses with one status code.
 type StatusCount struct {
 	Code  uint16 // 0 for a code above 999
@@ -139,16 +131,8 @@ func (r *Row) findErrorType(kind string) (int, bool) {
 	return slices.BinarySearchFunc(r.ErrorTypes, kind, func(t TypeCount, k string) int { return strings.Compare(t.Type, k) })
 }
 
-// Merge adds everything that o counted. It returns an error only for rows that cannot be merged, which no two rows of
-// this version are.
-func (r *Row) Merge(o *Row) error {
-	r.addFigures(o)
-	r.Latency.Merge(&o.Latency)
-	return nil
-}
-
-// addFigures is Merge without the latency sketch.
-func (r *Row) addFigures(o *Row) {
+// Merge adds everything that o counted.
+func (r *Row) Merge(o *Row) {
 	r.Count += o.Count
 	r.Errors += o.Errors
 	r.Streams += o.Streams
@@ -162,6 +146,7 @@ func (r *Row) addFigures(o *Row) {
 	for _, t := range o.ErrorTypes {
 		r.addErrorType(t.Type, t.Count)
 	}
+	r.Latency.Merge(&o.Latency)
 }
 
 // CopyFrom makes r equal to o, reusing r's memory.

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -16,8 +17,8 @@ import (
 // stated is the relative error that a percentile may have.
 const stated = 0.011
 
-// hourOf draws an hour of latencies whose scale differs from hour to hour, as load does.
-func hourOf(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64) {
+// drawHour draws an hour of latencies whose scale differs from hour to hour, as load does.
+func drawHour(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64) {
 	scale := math.Exp(r.NormFloat64() / 2)
 	row = new(Row)
 	for range n {
@@ -41,7 +42,7 @@ func TestUnionsOfHours(t *testing.T) {
 			rows, exact, encoded := make([]*Row, hours), make([][]uint64, hours), make([][]byte, hours)
 			for i := range rows {
 				n := 1 + int(float64(most)*math.Pow(r.Float64(), 4)) // many small hours, few large ones
-				rows[i], exact[i] = hourOf(r, draw, n)
+				rows[i], exact[i] = drawHour(r, draw, n)
 				encoded[i], _ = rows[i].AppendBinary(nil)
 			}
 			worst, largest := 0.0, 0
@@ -54,9 +55,11 @@ func TestUnionsOfHours(t *testing.T) {
 				var all []uint64
 				for _, i := range chosen {
 					var one Row
-					if err := errorsOf(merged.Merge(rows[i]), added.AddEncoded(encoded[i]), one.Decode(encoded[i]), decoded.Merge(&one)); err != nil {
+					if err := errors.Join(added.AddEncoded(encoded[i]), one.Decode(encoded[i])); err != nil {
 						t.Fatal(err)
 					}
+					merged.Merge(rows[i])
+					decoded.Merge(&one)
 					all = append(all, exact[i]...)
 				}
 				slices.Sort(all)
@@ -86,15 +89,6 @@ func TestUnionsOfHours(t *testing.T) {
 			t.Logf("%d unions, the largest of %d responses: worst error %.3f %%", unions, largest, 100*worst)
 		})
 	}
-}
-
-func errorsOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // TestSketchIsThatOfTheLibrary compares bins, counts and quantiles with the library's collapsing store, whose bins rows had

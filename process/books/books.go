@@ -31,6 +31,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/spool"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -59,7 +60,7 @@ type books struct {
 
 // open opens store and archive; source may be nil when nothing is to be drained. It starts nothing. What it refuses
 // besides trouble with the disk, [Check] refuses before.
-func open(ctx context.Context, cfg *configs.Config, source collector.Source, log *slog.Logger) (*books, error) {
+func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *slog.Logger) (*books, error) {
 	dir := cfg.Data.Dir
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, datadir.StoreDir), QuarantineDir: filepath.Join(dir, datadir.Quarantine), Logger: log,
@@ -75,7 +76,7 @@ func open(ctx context.Context, cfg *configs.Config, source collector.Source, log
 }
 
 // build makes what works on the store.
-func (b *books) build(ctx context.Context, source collector.Source) (err error) {
+func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 	cfg := b.cfg
 	if b.uploader, err = b.newUploader(ctx); err != nil || source == nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/admin"
@@ -77,7 +78,7 @@ func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...st
 }
 
 // storage says what the data directory takes, and whether its books are complete.
-func (b *books) storage(ctx context.Context) (api.Storage, error) {
+func (b *books) storage(ctx context.Context) (collector.Storage, error) {
 	s, err := b.collector.Storage(ctx)
 	s.Refill = b.refillStatus()
 	return s, err

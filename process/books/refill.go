@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wayside-proxy/wayside/collector"
-	"github.com/wayside-proxy/wayside/collector/api"
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
@@ -34,7 +33,7 @@ const (
 // refill is the state of the refill.
 type refill struct {
 	mu       sync.Mutex
-	status   api.Refill // guarded by mu
+	status   collector.RefillStatus // guarded by mu
 	objects  uint64     // guarded by mu: read by this process
 	failures uint64     // guarded by mu: attempts that ended with an error
 }
@@ -46,7 +45,7 @@ func (r *refill) set(fn func(*refill)) {
 }
 
 // refillStatus returns the state of the refill; nil if none is due and this process made none.
-func (b *books) refillStatus() *api.Refill {
+func (b *books) refillStatus() *collector.RefillStatus {
 	b.refill.mu.Lock()
 	defer b.refill.mu.Unlock()
 	s := b.refill.status
@@ -107,7 +106,7 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	if missing.Empty {
 		return 0, errEmpty
 	}
-	b.refill.set(func(r *refill) { r.status = api.Refill{Objects: missing.Len(), Responses: r.status.Responses} })
+	b.refill.set(func(r *refill) { r.status = collector.RefillStatus{Objects: missing.Len(), Responses: r.status.Responses} })
 	if missing.Len() > 0 {
 		b.log.Info("older hours are being brought back from the archive", "objects", missing.Len())
 	}

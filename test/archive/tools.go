@@ -146,7 +146,8 @@ func archiveService(ctx context.Context, dir string, target uploader.Target, ser
 		if want[name] == nil {
 			want[name] = &stats.Row{}
 		}
-		return want[name].Merge(row)
+		want[name].Merge(row)
+		return nil
 	})
 }
 

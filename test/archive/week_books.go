@@ -233,5 +233,3 @@ func (d *diskWatch) look() int64 {
 		}
 	}
 }
-
-var _ collector.Source = (*spool.Set)(nil)

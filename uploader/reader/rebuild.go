@@ -308,9 +308,7 @@ func (b *rebuilder) addStatistics(ctx context.Context, p *pair, before *Contents
 	c, err := scanStatistics(ctx, b.t, &p.Object, func(k stats.Key, row *stats.Row) error {
 		sum := b.row(k)
 		before := sum.MemoryBytes()
-		if err := sum.Merge(row); err != nil {
-			return err
-		}
+		sum.Merge(row)
 		return b.relieve(sum.MemoryBytes() - before)
 	})
 	b.out.Responses += before.Rows

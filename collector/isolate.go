@@ -8,10 +8,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// What follows is done with a run that cannot be applied for its own sake: drain.go leads here only when something is wrong.
+// This file is for runs with events that cannot be applied. The happy path in drain.go does not come here.
 
-// isolate divides a run that failed, in order, because the watermark can only move forward: at its malformed records
-// where there are any, which are known, and in the middle otherwise.
+// isolate divides a run that failed and applies the pieces in order, because the watermark only moves forward. It divides at
+// the malformed records, which are known; without any, in the middle. A single event that fails goes to the quarantine.
 func (c *Collector) isolate(ctx context.Context, r run, cause error, d *Drained) error {
 	first := firstMalformed(r.items)
 	switch {
@@ -48,7 +48,7 @@ func (c *Collector) applyPiece(ctx context.Context, r run, d *Drained) error {
 	return c.isolate(ctx, r, err, d)
 }
 
-// quarantine hands a run to the store's quarantine as a batch of its own, with the reason.
+// quarantine adds a run to the store's quarantine, as one batch with the reason.
 func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	builder := event.NewBatchBuilder(r.epoch)
 	responses := uint64(0)
@@ -61,10 +61,10 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 			return fmt.Errorf("%w: prepare quarantine: %w", store.ErrUnavailable, err)
 		}
 	}
-	c.booksMu.Lock()
-	defer c.booksMu.Unlock()
+	c.storeMu.Lock()
+	defer c.storeMu.Unlock()
 	if err := c.o.Store.Quarantine(r.epoch, r.lastSeq(), responses, builder.Bytes(), cause.Error()); err != nil {
-		// Whatever the reason: without quarantine the events must not be passed over.
+		// For any reason: events that are not in the quarantine must not be acknowledged.
 		return fmt.Errorf("%w: quarantine events %d to %d of epoch %s: %w",
 			store.ErrUnavailable, r.items[0].Seq, r.lastSeq(), r.epoch, err)
 	}
@@ -72,12 +72,12 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	d.Quarantined += len(r.items)
 	c.metrics.quarantined.Add(float64(responses))
 	c.updateStatus(func(s *Status) { s.QuarantinedRuns++ })
-	c.log.Error("events were set aside in quarantine", "epoch", r.epoch, "first_seq", r.items[0].Seq,
+	c.log.Error("events cannot be applied; they are in the quarantine", "epoch", r.epoch, "first_seq", r.items[0].Seq,
 		"last_seq", r.lastSeq(), "responses", responses, "reason", cause)
 	return nil
 }
 
-// firstMalformed is the index of the first record that could not be decoded, -1 if there is none.
+// firstMalformed returns the index of the first record that could not be decoded; -1 if there is none.
 func firstMalformed(items []store.Item) int {
 	for i := range items {
 		if items[i].Event.Kind == 0 {

@@ -1,14 +1,16 @@
-// Package snapshot carries finished snapshots from the collector to whoever serves them.
+// Package snapshot makes snapshots of the hot paths, and carries them to the process that serves them.
 //
-// A snapshot is immutable: a version, its JSON, and the same JSON gzipped in advance, so that serving it is a copy from
-// memory whatever the store is doing. The collector publishes each one under [Topic] to the traffic process, which decodes
-// it into a [History] of its own and goes on serving it while the collector is away. The package depends on nothing of the
-// store, so that the traffic process does not link it in for this.
+// A snapshot is immutable: a version, its JSON, and the same JSON compressed with gzip. Serving one is a copy from memory,
+// whatever the store is doing. [Builder] makes snapshots from rows of statistics. The collector publishes each of them under
+// [Topic] to the traffic process, which decodes it into a [History] of its own and continues to serve it while the books
+// process is away. This package must not import the store, because the traffic process imports this package.
+//
+// The HTTP API (collector/api) shows the same [Figures] over the same [Coverage].
 //
 // # Wire format (topic "snapshot"), little endian
 //
 //	magic "WSN1" (4) · version (8) · generated at, Unix µs (8) · ETag length (2) · JSON length (4) · gzip length (4)
-//	· ETag · JSON · gzip · CRC32C of all before it (4)
+//	· ETag · JSON · gzip · CRC32C of everything before it (4)
 package snapshot
 
 import (
@@ -16,29 +18,25 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"sync"
 	"time"
 )
 
 // Topic is the name under which snapshots are published.
 const Topic = "snapshot"
 
-// KeepDefault is the number of versions a History keeps.
-const KeepDefault = 5
-
 // EncodedBytesMax is the largest encoded snapshot that Decode accepts.
 const EncodedBytesMax = 16 << 20
 
-// ErrMalformed is returned by Decode for bytes that Encode did not write.
+// ErrMalformed is returned by [Decode] for bytes that [Snapshot.Encode] did not write.
 var ErrMalformed = errors.New("malformed snapshot")
 
-// Snapshot is one finished version. Its slices are never written to after it was made.
+// Snapshot is one finished version. Nobody may write to its slices.
 type Snapshot struct {
-	Version     uint64    // ascending, with gaps, also across restarts of the collector
+	Version     uint64    // ascending, with gaps, also across restarts of the books process
 	GeneratedAt time.Time // to the microsecond
 	ETag        string    // with its quotes
 	JSON        []byte
-	Gzip        []byte // JSON, gzipped
+	Gzip        []byte // JSON, compressed
 }
 
 const (
@@ -90,73 +88,4 @@ func Decode(body []byte) (*Snapshot, error) {
 		JSON:        rest[etagLen : etagLen+jsonLen : etagLen+jsonLen],
 		Gzip:        rest[etagLen+jsonLen:],
 	}, nil
-}
-
-// History holds the last few versions. Its methods may be called from any goroutine.
-type History struct {
-	mu      sync.RWMutex
-	keep    int
-	list    []*Snapshot   // oldest first; guarded by mu
-	changed chan struct{} // closed with the next Add; nil while nobody waits; guarded by mu
-}
-
-// NewHistory keeps the last keep versions; 0 means KeepDefault.
-func NewHistory(keep int) *History {
-	if keep <= 0 {
-		keep = KeepDefault
-	}
-	return &History{keep: keep}
-}
-
-// Add appends a version and drops the oldest beyond the limit. A version that is there already is ignored: versions are
-// immutable.
-func (h *History) Add(s *Snapshot) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, have := range h.list {
-		if have.Version == s.Version {
-			return
-		}
-	}
-	if len(h.list) >= h.keep {
-		h.list = append(h.list[:0:0], h.list[len(h.list)-h.keep+1:]...)
-	}
-	h.list = append(h.list, s)
-	if h.changed != nil {
-		close(h.changed)
-		h.changed = nil
-	}
-}
-
-// Latest is the version added last, nil if there is none.
-func (h *History) Latest() *Snapshot {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if len(h.list) == 0 {
-		return nil
-	}
-	return h.list[len(h.list)-1]
-}
-
-// Get returns a version, nil if it is not kept.
-func (h *History) Get(version uint64) *Snapshot {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for _, s := range h.list {
-		if s.Version == version {
-			return s
-		}
-	}
-	return nil
-}
-
-// List returns the versions kept, newest first.
-func (h *History) List() []*Snapshot {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	out := make([]*Snapshot, 0, len(h.list))
-	for i := len(h.list) - 1; i >= 0; i-- {
-		out = append(out, h.list[i])
-	}
-	return out
 }

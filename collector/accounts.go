@@ -1,0 +1,61 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/wayside-proxy/wayside/internal/accounting"
+	"github.com/wayside-proxy/wayside/spool"
+)
+
+// View returns the store's side of the accounting.
+func (c *Collector) View(ctx context.Context) (accounting.View, error) {
+	v, err := c.accounts.view(ctx)
+	if err != nil {
+		return v, fmt.Errorf("read the store's figures: %w", err)
+	}
+	for _, l := range c.o.Store.Ledgers() {
+		v.Ledgers = append(v.Ledgers, spool.Ledger{
+			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped, Closed: true,
+		})
+	}
+	return v, nil
+}
+
+// accountReader reads watermarks, totals and the sum over all rows so that they belong together.
+type accountReader struct {
+	store   Store
+	storeMu *sync.Mutex
+	reading chan struct{} // held by the one reader
+}
+
+// viewTries is how often view reads without stopping the drain loop.
+const viewTries = 3
+
+// view reads until no event was applied meanwhile. If events are applied too often for that, it stops the drain loop for one
+// more attempt. Only one caller reads at a time, so that many clients cannot stop the drain loop again and again.
+func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
+	select {
+	case r.reading <- struct{}{}:
+		defer func() { <-r.reading }()
+	case <-ctx.Done():
+		return accounting.View{}, ctx.Err() //nolint:wrapcheck // the caller's own
+	}
+	for range viewTries {
+		v, err := r.read(ctx)
+		if err != nil || maps.Equal(r.store.Watermarks(), v.Applied) {
+			return v, err
+		}
+	}
+	r.storeMu.Lock()
+	defer r.storeMu.Unlock()
+	return r.read(ctx)
+}
+
+func (r *accountReader) read(ctx context.Context) (accounting.View, error) {
+	applied := r.store.Watermarks()
+	totals, aggregated, err := r.store.Account(ctx)
+	return accounting.View{Applied: applied, Totals: accounting.Totals(totals), Aggregated: aggregated}, err
+}

@@ -1,0 +1,136 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of event streams.
+const (
+	streamsMax    = 64               // streams of snapshots at the same time; one more displaces the oldest
+	heartbeat     = 15 * time.Second // a comment, so that neither end considers a quiet stream dead
+	writeDeadline = 10 * time.Second // for a client that does not read
+)
+
+// serveSnapshots answers "/snapshot", "/snapshot/{version}" and "/snapshots". The traffic process gives the same answers.
+func (h *handler) serveSnapshots(w http.ResponseWriter, r *http.Request) {
+	if err := noParameters(r); err != nil {
+		h.send(w, h.refusal(w, r, err))
+		return
+	}
+	status, fields, body := h.Snapshots.Serve(r.URL.Path, strings.Join(r.Header.Values("If-None-Match"), ","), strings.Join(r.Header.Values("Accept-Encoding"), ","))
+	for _, field := range fields {
+		w.Header().Set(field[0], field[1])
+	}
+	if status == http.StatusNotModified {
+		w.WriteHeader(status)
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // if it fails, the client has left
+	}
+}
+
+// serveLive answers GET /api/v1/live: server-sent events, one "snapshot" for the latest version and one for each that follows,
+// with its number and time. A client that reads too slowly receives the latest only.
+func (h *handler) serveLive(w http.ResponseWriter, r *http.Request) {
+	if err := noParameters(r); err != nil {
+		h.send(w, h.refusal(w, r, err))
+		return
+	}
+	displaced := h.streams.enter()
+	defer h.streams.leave(displaced)
+	s := newStream(w)
+	defer s.close()
+	for sent := uint64(0); ; {
+		changed := h.Snapshots.Changed()
+		if latest := h.Snapshots.Latest(); latest != nil && latest.Version != sent {
+			sent = latest.Version
+			s.send("snapshot", fmt.Sprintf(`{"version":%d,"generated_at":%q}`, sent, latest.GeneratedAt.Format(time.RFC3339Nano)))
+		}
+		if s.err != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-displaced:
+			return
+		case <-r.Context().Done():
+			return
+		case <-s.heartbeat.C:
+			s.beat()
+		}
+	}
+}
+
+// stream writes server-sent events to one client. After the first error it writes nothing more.
+type stream struct {
+	w         http.ResponseWriter
+	rc        *http.ResponseController
+	heartbeat *time.Ticker // when beat is due
+	err       error
+}
+
+// newStream sends the header of an event stream. The caller closes the stream.
+func newStream(w http.ResponseWriter) *stream {
+	head := w.Header()
+	head.Set("Content-Type", "text/event-stream")
+	head.Set("Cache-Control", "no-store")
+	s := &stream{w: w, rc: http.NewResponseController(w), heartbeat: time.NewTicker(heartbeat)}
+	s.write(": wayside\n\n")
+	return s
+}
+
+// send writes one event. data must not contain line feeds, as the JSON that encoding/json writes does not.
+func (s *stream) send(event, data string) { s.write("event: " + event + "\ndata: " + data + "\n\n") }
+
+// beat keeps a quiet stream alive.
+func (s *stream) beat() { s.write(": still here\n\n") }
+
+func (s *stream) write(text string) {
+	if s.err != nil {
+		return
+	}
+	// Some writers, such as those of tests, have no deadline. They do not block either.
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
+	if _, s.err = s.w.Write([]byte(text)); s.err == nil {
+		s.err = s.rc.Flush()
+	}
+}
+
+func (s *stream) close() { s.heartbeat.Stop() }
+
+// streams are the streams of snapshots that are open, the oldest first. Each is represented by a channel that is closed when
+// a newer stream displaces it.
+type streams struct {
+	mu   sync.Mutex
+	open []chan struct{} // guarded by mu
+}
+
+// enter adds a stream, and displaces the oldest if there are too many.
+func (s *streams) enter() (displaced chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open) >= streamsMax {
+		close(s.open[0])
+		s.open = s.open[1:]
+	}
+	displaced = make(chan struct{})
+	s.open = append(s.open, displaced)
+	return displaced
+}
+
+func (s *streams) leave(displaced chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.open, displaced); i >= 0 {
+		s.open = slices.Delete(s.open, i, i+1)
+	}
+}

@@ -1,0 +1,280 @@
+package snapshot
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// Defaults of a Builder.
+const (
+	windowDefault = 24 * time.Hour
+	topRows       = 100
+)
+
+// Document is the JSON of a snapshot. Counts in Totals equal the sum over Paths.
+type Document struct {
+	Version     uint64    `json:"version"`
+	GeneratedAt time.Time `json:"generated_at"`
+	// Window is the configured length of time. Rows are hourly, so the figures begin with the hour in which the window begins:
+	// they cover up to an hour more, or less if the books are younger. From, To and the seconds of each row give the time that
+	// is covered.
+	Window  string            `json:"window"`
+	From    time.Time         `json:"from"`
+	To      time.Time         `json:"to"`
+	Through map[string]uint64 `json:"through"` // epoch → last sequence number that is counted
+	Totals  Figures           `json:"totals"`
+	// Paths are the hundred rows with the most responses, then one row "(other)" for all the others.
+	Paths []Row `json:"paths"`
+}
+
+// Builder makes snapshots. It must be used by one goroutine at a time.
+//
+// Past hours rarely change, so they are merged once ("base"), and only hours that were touched since are read again ("hot").
+// A snapshot every second then costs the rows of one hour, not of a day. If a touched hour is part of the base, or the window
+// moves, the base is merged again.
+type Builder struct {
+	source RowSource
+	window time.Duration
+	rules  func() *paths.Rules
+	merged *paths.Rules // the rules by which the entries were merged
+
+	entries map[stats.Key]*entry // by key without an hour
+	order   []*entry             // scratch
+	valid   bool                 // base is usable
+	span    Hours                // of the window for which base was made
+	hot     map[int64]bool
+	touched map[int64]bool // since the last Build
+
+	version uint64
+	zip     *gzip.Writer
+
+	// scratch rows
+	row, other, totals stats.Row
+}
+
+// entry is one row of the window in its two parts.
+type entry struct {
+	key       stats.Key // without an hour
+	base, hot stats.Row
+	count     uint64
+}
+
+// NewBuilder returns a builder of snapshots over the window (0: 24 hours). rules returns the rules by which rows are merged;
+// nil: none are.
+func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rules) *Builder {
+	if rules == nil {
+		rules = func() *paths.Rules { return nil }
+	}
+	if window <= 0 {
+		window = windowDefault
+	}
+	return &Builder{
+		source: source, window: window, rules: rules,
+		entries: map[stats.Key]*entry{}, hot: map[int64]bool{}, touched: map[int64]bool{},
+		zip: gzip.NewWriter(nil),
+	}
+}
+
+// Touch says that rows of this hour (since 1970) have changed.
+func (b *Builder) Touch(hour int64) { b.touched[hour] = true }
+
+// Reset discards everything that was read: the next Build reads all hours again.
+func (b *Builder) Reset() {
+	b.valid = false
+	clear(b.entries)
+}
+
+// Stale reports whether a new snapshot would differ from the last one: rows were touched, or the window has moved.
+func (b *Builder) Stale(now time.Time) bool {
+	return len(b.touched) > 0 || !b.valid || b.spanAt(now) != b.span
+}
+
+// spanAt returns the hours of a window that ends now: those in which it begins and ends, and all between.
+func (b *Builder) spanAt(now time.Time) Hours {
+	return Hours{stats.HourOf(now.Add(-b.window)), stats.HourOf(now) + 1}
+}
+
+// Build reads the rows that have changed and returns the next version. through are the watermarks of the events that the
+// rows include.
+func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUID]uint64) (*Snapshot, error) {
+	if err := b.refresh(ctx, now); err != nil {
+		b.valid = false
+		return nil, fmt.Errorf("build snapshot: %w", err)
+	}
+	now = now.UTC().Truncate(time.Microsecond)
+	doc := Document{
+		// The clock keeps the version ascending over a restart. Within a process it ascends even if the clock goes back.
+		Version:     max(b.version+1, uint64(max(now.UnixMilli(), 0))), //nolint:gosec // not negative
+		GeneratedAt: now,
+		Window:      FormatDuration(b.window),
+		Through:     make(map[string]uint64, len(through)),
+	}
+	for epoch, seq := range through {
+		doc.Through[epoch.String()] = seq
+	}
+	cover := CoverageOf(b.source, now)
+	doc.From, doc.To = cover.Within(b.span)
+	b.fillTable(&doc, cover.Seconds(b.span))
+	if err := AddDrops(ctx, b.source, b.span, func(int64) *Figures { return &doc.Totals }); err != nil {
+		return nil, fmt.Errorf("build snapshot: %w", err)
+	}
+	s, err := b.pack(&doc)
+	if err != nil {
+		return nil, fmt.Errorf("encode snapshot: %w", err)
+	}
+	b.version = doc.Version
+	return s, nil
+}
+
+// refresh brings the entries up to date. touched is cleared after everything was read, so a failure loses nothing.
+func (b *Builder) refresh(ctx context.Context, now time.Time) error {
+	span := b.spanAt(now)
+	if rules := b.rules(); rules != b.merged {
+		// The labeler has learnt something: the same rows have other names now.
+		b.merged, b.valid = rules, false
+		clear(b.entries)
+	}
+	if !b.valid || span.From != b.span.From || b.baseTouched(span) {
+		if err := b.rebase(ctx, span); err != nil {
+			return err
+		}
+	}
+	for _, e := range b.entries {
+		e.hot.Reset()
+	}
+	for hour := range b.hot {
+		err := b.source.Rows(ctx, hour, hour+1, func(k stats.Key, r *stats.Row) error {
+			b.entry(k).hot.Merge(r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	clear(b.touched)
+	return nil
+}
+
+// baseTouched reports whether an hour that the base includes has changed.
+func (b *Builder) baseTouched(span Hours) bool {
+	for hour := range b.touched {
+		if hour >= span.From && hour < span.To && !b.hot[hour] {
+			return true
+		}
+	}
+	return false
+}
+
+// rebase merges every hour of the window that is not being written to.
+func (b *Builder) rebase(ctx context.Context, span Hours) error {
+	b.valid = false
+	clear(b.hot)
+	b.hot[span.To-1] = true
+	for hour := range b.touched {
+		if hour >= span.From && hour < span.To {
+			b.hot[hour] = true
+		}
+	}
+	for k, e := range b.entries {
+		if e.count == 0 {
+			delete(b.entries, k) // it had no responses in the last window
+			continue
+		}
+		e.base.Reset()
+	}
+	for hour := span.From; hour < span.To; {
+		if b.hot[hour] {
+			hour++
+			continue
+		}
+		end := hour + 1
+		for end < span.To && !b.hot[end] {
+			end++
+		}
+		err := b.source.Rows(ctx, hour, end, func(k stats.Key, r *stats.Row) error {
+			b.entry(k).base.Merge(r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		hour = end
+	}
+	b.span, b.valid = span, true
+	return nil
+}
+
+func (b *Builder) entry(k stats.Key) *entry {
+	k.Hour, k.Label = 0, b.merged.Label(k.Host, k.Label)
+	e := b.entries[k]
+	if e == nil {
+		e = &entry{key: k.Clone()}
+		b.entries[e.key] = e
+	}
+	return e
+}
+
+// fillTable fills in totals and paths. Counts decide the order. All rows that are not shown are merged into one, so that the
+// percentiles of a hundred rows only must be computed.
+func (b *Builder) fillTable(doc *Document, seconds float64) {
+	b.order = b.order[:0]
+	for _, e := range b.entries {
+		e.count = e.base.Count + e.hot.Count
+		if e.count > 0 {
+			b.order = append(b.order, e)
+		}
+	}
+	slices.SortFunc(b.order, func(x, y *entry) int {
+		return cmp.Or(cmp.Compare(y.count, x.count), x.key.Compare(y.key))
+	})
+	b.other.Reset()
+	b.totals.Reset()
+	for _, e := range b.order {
+		if len(doc.Paths) == topRows || e.key.Label == paths.Other {
+			b.other.Merge(&e.base)
+			b.other.Merge(&e.hot)
+			continue
+		}
+		b.row.CopyFrom(&e.base)
+		b.row.Merge(&e.hot)
+		b.totals.Merge(&b.row)
+		doc.Paths = append(doc.Paths, RowOf(e.key, &b.row, seconds))
+	}
+	b.totals.Merge(&b.other)
+	doc.Paths = append(doc.Paths, RowOf(stats.Key{Host: paths.Other, Method: paths.Other, Label: paths.Other}, &b.other, seconds))
+	doc.Totals = FiguresOf(&b.totals, seconds)
+}
+
+// pack encodes and compresses a document.
+func (b *Builder) pack(doc *Document) (*Snapshot, error) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	var packed bytes.Buffer
+	b.zip.Reset(&packed)
+	if _, err := b.zip.Write(body); err != nil {
+		return nil, err
+	}
+	if err := b.zip.Close(); err != nil {
+		return nil, err
+	}
+	return &Snapshot{
+		Version: doc.Version, GeneratedAt: doc.GeneratedAt,
+		ETag: fmt.Sprintf(`"%d-%08x"`, doc.Version, crc32.ChecksumIEEE(body)),
+		JSON: body, Gzip: packed.Bytes(),
+	}, nil
+}

@@ -1,0 +1,91 @@
+package snapshot
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// RowSource yields statistics; the store is one.
+type RowSource interface {
+	// Rows calls fn for every row of the hours [fromHour, toHour), each key once, in the order of hours. The key and the row
+	// are only valid during the call.
+	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
+}
+
+// beganSource is a RowSource that knows when its first row began; the store is one.
+type beganSource interface{ Began() time.Time }
+
+// dropSource is a RowSource that knows what is missing from its rows; the store is one.
+type dropSource interface {
+	// Drops calls fn with the responses that could not be recorded in the hours, several times for an hour and a reason.
+	Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error
+}
+
+// Hours is a range of hours [From, To), counted from 1970.
+type Hours struct {
+	From, To int64
+}
+
+// Coverage is the time for which a source has figures: from its first row until now. A range that reaches further, such as
+// the current hour, is covered in part only. Its rates are per second of the covered part.
+type Coverage struct{ began, now time.Time }
+
+// CoverageOf returns the time that a source covers now.
+func CoverageOf(source RowSource, now time.Time) Coverage {
+	c := Coverage{now: now}
+	if s, ok := source.(beganSource); ok {
+		c.began = s.Began()
+	}
+	return c
+}
+
+// Within returns the part of a range that is covered; from is not after to.
+func (c Coverage) Within(h Hours) (from, to time.Time) {
+	from, to = stats.HourStart(h.From), stats.HourStart(h.To)
+	if c.began.After(from) {
+		from = c.began
+	}
+	if c.now.Before(to) {
+		to = c.now
+	}
+	if to.Before(from) {
+		to = from
+	}
+	return from, to
+}
+
+// Seconds is the length of the part of a range that is covered, to the microsecond.
+func (c Coverage) Seconds(h Hours) float64 {
+	from, to := c.Within(h)
+	return float64(to.UnixMicro()-from.UnixMicro()) / 1e6
+}
+
+// AddDrops adds the responses that were dropped in each hour of a range to the figures that figuresOf returns for the hour.
+func AddDrops(ctx context.Context, source RowSource, span Hours, figuresOf func(hour int64) *Figures) error {
+	s, ok := source.(dropSource)
+	if !ok {
+		return nil
+	}
+	return s.Drops(ctx, span.From, span.To, func(hour int64, reason string, responses uint64) { //nolint:wrapcheck // says what it is
+		f := figuresOf(hour)
+		if f.Dropped == nil {
+			f.Dropped = map[string]uint64{}
+		}
+		f.Dropped[reason] += responses
+	})
+}
+
+// FormatDuration writes whole hours as "24h" rather than "24h0m0s".
+func FormatDuration(d time.Duration) string {
+	text := d.String()
+	if d%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if d%time.Hour == 0 {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

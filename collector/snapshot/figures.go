@@ -1,0 +1,75 @@
+package snapshot
+
+import (
+	"strconv"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// Figures are the statistics of a row, a point in time or a total.
+type Figures struct {
+	Count   uint64            `json:"count"`
+	Rate    float64           `json:"rate"`    // Count ÷ Seconds; 0 if Seconds is 0
+	Seconds float64           `json:"seconds"` // of the time that the figures cover, see Coverage
+	Errors  uint64            `json:"errors"`  // status 500 and above, or an error type
+	Streams uint64            `json:"streams"` // long-lived responses among Count; their latency is the time to the first byte
+	Status  map[string]uint64 `json:"status"`  // by code; "0" is for codes above 999
+	// ErrorTypes counts the errors by kind, such as connect_refused; absent without errors.
+	ErrorTypes map[string]uint64 `json:"error_types,omitempty"`
+	// Dropped counts the responses of this time that could not be recorded, by reason. They are in none of the other counts
+	// and belong to no path: only totals and points over all paths have them.
+	Dropped  map[string]uint64 `json:"dropped,omitempty"`
+	BytesIn  uint64            `json:"bytes_in"`
+	BytesOut uint64            `json:"bytes_out"`
+	Latency  Latency           `json:"latency_us"`
+}
+
+// Latency is in microseconds. Percentiles come from merged sketches, are within 1.1 %, and are then rounded to whole microseconds.
+type Latency struct {
+	P50  uint64 `json:"p50"`
+	P90  uint64 `json:"p90"`
+	P95  uint64 `json:"p95"`
+	P99  uint64 `json:"p99"`
+	P999 uint64 `json:"p999"`
+	Max  uint64 `json:"max"`
+	Mean uint64 `json:"mean"`
+}
+
+// Row is one line of the tables in snapshots and in answers to queries.
+type Row struct {
+	Host   string `json:"host"`
+	Method string `json:"method"`
+	Path   string `json:"path"` // template, or "(other)"
+	Figures
+}
+
+// RowOf returns the line for the row that k names.
+func RowOf(k stats.Key, r *stats.Row, seconds float64) Row {
+	return Row{Host: k.Host, Method: k.Method, Path: k.Label, Figures: FiguresOf(r, seconds)}
+}
+
+// FiguresOf returns the figures of a row of statistics that covers the given number of seconds.
+func FiguresOf(r *stats.Row, seconds float64) Figures {
+	f := Figures{
+		Seconds: seconds, Count: r.Count, Errors: r.Errors, Streams: r.Streams, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Status: make(map[string]uint64, len(r.Status)),
+		Latency: Latency{
+			P50: r.Quantile(0.50), P90: r.Quantile(0.90), P95: r.Quantile(0.95), P99: r.Quantile(0.99),
+			P999: r.Quantile(0.999),
+			Max:  r.MaxMicros, Mean: r.Mean(),
+		},
+	}
+	if seconds > 0 {
+		f.Rate = float64(r.Count) / seconds
+	}
+	for _, s := range r.Status {
+		f.Status[strconv.Itoa(int(s.Code))] += s.Count
+	}
+	if len(r.ErrorTypes) > 0 {
+		f.ErrorTypes = make(map[string]uint64, len(r.ErrorTypes))
+	}
+	for _, t := range r.ErrorTypes {
+		f.ErrorTypes[t.Type] += t.Count
+	}
+	return f
+}

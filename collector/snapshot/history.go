@@ -1,0 +1,85 @@
+package snapshot
+
+import "sync"
+
+// KeepDefault is the number of versions that a History keeps.
+const KeepDefault = 5
+
+// History holds the last few versions. Its methods may be called from any goroutine.
+type History struct {
+	mu      sync.RWMutex
+	keep    int
+	list    []*Snapshot   // oldest first; guarded by mu
+	changed chan struct{} // closed with the next Add; nil while nobody waits; guarded by mu
+}
+
+// NewHistory keeps the last keep versions; 0 means KeepDefault.
+func NewHistory(keep int) *History {
+	if keep <= 0 {
+		keep = KeepDefault
+	}
+	return &History{keep: keep}
+}
+
+// Add appends a version and removes the oldest beyond the limit. A version that the history already has is ignored: versions
+// are immutable.
+func (h *History) Add(s *Snapshot) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, have := range h.list {
+		if have.Version == s.Version {
+			return
+		}
+	}
+	if len(h.list) >= h.keep {
+		h.list = append(h.list[:0:0], h.list[len(h.list)-h.keep+1:]...)
+	}
+	h.list = append(h.list, s)
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
+}
+
+// Latest returns the version that was added last; nil if there is none.
+func (h *History) Latest() *Snapshot {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if len(h.list) == 0 {
+		return nil
+	}
+	return h.list[len(h.list)-1]
+}
+
+// Get returns a version; nil if it is no longer kept.
+func (h *History) Get(version uint64) *Snapshot {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, s := range h.list {
+		if s.Version == version {
+			return s
+		}
+	}
+	return nil
+}
+
+// List returns the versions kept, newest first.
+func (h *History) List() []*Snapshot {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := make([]*Snapshot, 0, len(h.list))
+	for i := len(h.list) - 1; i >= 0; i-- {
+		out = append(out, h.list[i])
+	}
+	return out
+}
+
+// Changed returns a channel that is closed when the next version is added.
+func (h *History) Changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return h.changed
+}

@@ -1,0 +1,42 @@
+package stats
+
+import (
+	"cmp"
+	"strings"
+	"time"
+)
+
+// Key names a row: one hour of one path of one host, by method. Without its hour it names the row of any range of hours.
+type Key struct {
+	Hour   int64 // hours since 1970-01-01T00:00Z
+	Host   string
+	Method string
+	Label  string // path template, or "(other)"
+}
+
+// Compare orders keys, so that rows with equal figures are always listed in the same order.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method), cmp.Compare(k.Hour, o.Hour))
+}
+
+// Clone copies the texts of a key that is only valid during a call.
+func (k Key) Clone() Key {
+	return Key{Hour: k.Hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label)}
+}
+
+const hourMicros = int64(time.Hour / time.Microsecond)
+
+// HourOf returns the hour since 1970 that contains t. Times before 1970 are rounded down too.
+func HourOf(t time.Time) int64 { return HourOfMicros(t.UnixMicro()) }
+
+// HourOfMicros is [HourOf] for a time in microseconds since 1970.
+func HourOfMicros(micros int64) int64 {
+	h := micros / hourMicros
+	if micros%hourMicros < 0 {
+		h--
+	}
+	return h
+}
+
+// HourStart returns the time at which an hour begins.
+func HourStart(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }

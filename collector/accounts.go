@@ -41,7 +41,7 @@ func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
 	case r.reading <- struct{}{}:
 		defer func() { <-r.reading }()
 	case <-ctx.Done():
-		return accounting.View{}, ctx.Err() //nolint:wrapcheck // the caller's own
+		return accounting.View{}, ctx.Err()
 	}
 	for range viewTries {
 		v, err := r.read(ctx)

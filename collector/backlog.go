@@ -33,7 +33,7 @@ type backlog struct {
 
 // noteBacklog updates the status, and logs from time to time how far a backlog is applied. The caller holds drainMu.
 func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
-	b, now := &c.backlog, time.Now() //nolint:forbidigo // rates need the monotonic clock
+	b, now := &c.backlog, time.Now() // not Options.Now: rates need the monotonic clock
 	left := uint64(0)
 	for i := range ledgers {
 		left += ledgers[i].Spooled

@@ -119,7 +119,7 @@ func (c *Collector) add(seq uint64, record []byte) error {
 	err := item.Event.Decode(record)
 	if errors.Is(err, event.ErrVersion) {
 		c.items = c.items[:len(c.items)-1]
-		return err //nolint:wrapcheck // the caller names the event
+		return err
 	}
 	if err != nil {
 		c.malformed++
@@ -269,7 +269,7 @@ func (c *Collector) finish(r run, d *Drained) {
 	lag := c.o.Now().Sub(time.UnixMicro(r.items[len(r.items)-1].Event.TimeMicros))
 	usage := c.o.Labeler.Usage()
 	c.updateStatus(func(s *Status) {
-		s.Applied += uint64(responses) //nolint:gosec // a count
+		s.Applied += uint64(responses)
 		s.Batches++
 		s.Lag = max(lag, 0)
 		s.Paths = usage

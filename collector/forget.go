@@ -89,7 +89,7 @@ func (c *Collector) applyPending(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for taken := 0; uint64(taken) < left; { //nolint:gosec // not negative
+	for taken := 0; uint64(taken) < left; {
 		d, err := c.step(ctx, spool.PeekOptions{MinEvents: 1, MaxBytes: c.o.PeekBytesMax, MaxWait: idleMin})
 		if err != nil {
 			return err

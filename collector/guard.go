@@ -78,7 +78,7 @@ func (g *guard) room(folders map[string]int64) int64 {
 	room := max(g.spoolMax-folders["spool"], 0) + storeRoomMin + min(folders["store"]/storeRoomShare, mergeRoomMax)
 	if g.unarchived != nil {
 		if n, err := g.unarchived(); err == nil { // an error of the store is reported where events are applied
-			room += int64(n) * archivedEventBytes //nolint:gosec // far below 2^63
+			room += int64(n) * archivedEventBytes // far below 2^63
 		}
 	}
 	return min(room, g.bytesMax/2)
@@ -134,7 +134,7 @@ func (g *guard) measure() usage {
 	u.room = g.room(u.folders)
 	var fsInfo unix.Statfs_t
 	if err := unix.Statfs(g.dir, &fsInfo); err == nil {
-		u.free = int64(fsInfo.Bavail) * fsInfo.Frsize //nolint:gosec // a disk has less than 8 EiB
+		u.free = int64(fsInfo.Bavail) * fsInfo.Frsize // a disk has less than 8 EiB
 	} else {
 		u.free = g.freeMin // unknown, which is no reason to pause
 	}

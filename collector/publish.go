@@ -100,7 +100,7 @@ func (p *publisher) send(ctx context.Context) error {
 		return nil
 	}
 	if err := p.o.Source.Publish(ctx, snapshot.Topic, p.unsent); err != nil {
-		return err //nolint:wrapcheck // for the caller's log
+		return err
 	}
 	p.unsent = nil
 	return nil

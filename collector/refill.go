@@ -19,7 +19,7 @@ func (c *Collector) Refill(ctx context.Context, r *store.Refill) error {
 	for i := range r.Keys {
 		c.publisher.noteRefilled(r.Keys[i].Hour)
 	}
-	return err //nolint:wrapcheck // names the object
+	return err
 }
 
 // KnownRows are the names of the rows in an archive, in the order in which they first appeared. Their number depends on the
@@ -70,7 +70,7 @@ func (c *Collector) Relearn(ctx context.Context, k *KnownRows) error {
 	defer c.storeMu.Unlock()
 	if err := c.o.Store.SetPathState(ctx, k.Relearn(c.o.Labeler)); err != nil {
 		c.o.Labeler.Rollback()
-		return err //nolint:wrapcheck // says what was attempted
+		return err
 	}
 	c.o.Labeler.Commit()
 	return nil

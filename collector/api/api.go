@@ -97,7 +97,7 @@ func (s slots) take(ctx context.Context) (release func(), err error) {
 	case s.running <- struct{}{}:
 		return func() { <-s.running }, nil
 	case <-ctx.Done():
-		return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+		return nil, ctx.Err()
 	}
 }
 

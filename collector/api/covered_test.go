@@ -62,8 +62,8 @@ func TestRatesAreOverTheCoveredTime(t *testing.T) {
 	} {
 		now := testNow.Add(after)
 		doc, _ := build(t, snapshot.NewBuilder(s, time.Hour, nil), now)
-		check(now.Format("15:04"), doc.Totals, uint64(want.count), float64(want.seconds))                             //nolint:gosec // small
-		check(now.Format("15:04")+", its first row", doc.Paths[0].Figures, uint64(want.count), float64(want.seconds)) //nolint:gosec // small
+		check(now.Format("15:04"), doc.Totals, uint64(want.count), float64(want.seconds))
+		check(now.Format("15:04")+", its first row", doc.Paths[0].Figures, uint64(want.count), float64(want.seconds))
 		if !doc.From.Equal(want.from) || !doc.To.Equal(now) || doc.Window != "1h" {
 			t.Errorf("%s: %s from %s to %s, want from %s", now.Format("15:04"), doc.Window, doc.From, doc.To, want.from)
 		}

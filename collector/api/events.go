@@ -208,12 +208,12 @@ func (p *params) eventFilter() eventFilter {
 	if text := p.text("min_duration"); text != "" {
 		d, err := time.ParseDuration(text)
 		if micros, numeric := strconv.ParseUint(text, 10, 63); numeric == nil {
-			d, err = time.Duration(min(micros, 1<<53))*time.Microsecond, nil //nolint:gosec // bounded
+			d, err = time.Duration(min(micros, 1<<53))*time.Microsecond, nil
 		}
 		if err != nil || d < 0 {
 			p.fail("min_duration=%q must be a duration (250ms) or a number of microseconds", text)
 		}
-		f.slow = uint64(max(d, 0).Microseconds()) //nolint:gosec // not negative
+		f.slow = uint64(max(d, 0).Microseconds())
 	}
 	return f
 }

@@ -120,7 +120,7 @@ type boundListener struct{ net.Listener }
 func (l boundListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // net/http looks at what it is
+		return nil, err
 	}
 	return boundConn{conn}, nil
 }
@@ -130,7 +130,7 @@ type boundConn struct{ net.Conn }
 func (c boundConn) Write(p []byte) (int, error) {
 	most := writeTime + time.Duration(len(p))*time.Second/writeBytesSecMin
 	if err := c.SetWriteDeadline(time.Now().Add(most)); err != nil {
-		return 0, err //nolint:wrapcheck // net/http looks at what it is
+		return 0, err
 	}
-	return c.Conn.Write(p) //nolint:wrapcheck // as above
+	return c.Conn.Write(p)
 }

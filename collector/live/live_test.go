@@ -82,7 +82,7 @@ func TestFastResponsesAreToldApart(t *testing.T) {
 		below[b.GetUpperBound()] = b.GetCumulativeCount()
 	}
 	for i, bound := range []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005} {
-		if n, found := below[bound]; !found || n != uint64(i+1) { //nolint:gosec // small
+		if n, found := below[bound]; !found || n != uint64(i+1) {
 			t.Errorf("%d responses within %g s, want %d: %v", n, bound, i+1, below)
 		}
 	}

@@ -60,7 +60,7 @@ func (c *cache) put(sum uint64, host, method, path []byte, r *row) {
 	}
 	s := &c.slots[sum%cacheSlots]
 	s.row, s.sum = r, sum
-	s.hostLen, s.methodLen, s.keyLen = uint8(len(host)), uint8(len(method)), uint8(size) //nolint:gosec // at most cacheKeyBytes
+	s.hostLen, s.methodLen, s.keyLen = uint8(len(host)), uint8(len(method)), uint8(size) // at most cacheKeyBytes
 	n := copy(s.key[:], host)
 	n += copy(s.key[n:], method)
 	copy(s.key[n:], path)

@@ -7,7 +7,7 @@ import (
 )
 
 func (l *Labeler) evaluateFirst() uint64 {
-	return uint64(min(evaluateFirst, max(16, l.max/2))) //nolint:gosec // positive
+	return uint64(min(evaluateFirst, max(16, l.max/2)))
 }
 
 // lookSoon makes sure that the rows are looked at again: something is new.

@@ -27,7 +27,7 @@ func (l *Labeler) Known(host, method, label string, proofs uint64) {
 		l.nextHost++
 	}
 	r := l.admit(host, method, label, l.Rules().Label(host, label))
-	r.count = int(min(proofs, countMax)) //nolint:gosec // bounded
+	r.count = int(min(proofs, countMax))
 	if label == Other {
 		r.count = countMax // nothing is learnt from it
 	}

@@ -29,9 +29,9 @@ func (l *Labeler) Begin() { l.journal.begin(l) }
 func (l *Labeler) Changes() []Change {
 	j := &l.journal
 	var changes []Change
-	first := l.nextHost - uint32(len(j.hosts)) //nolint:gosec // bounded by HostsMax
+	first := l.nextHost - uint32(len(j.hosts)) // bounded by HostsMax
 	for i, host := range j.hosts {
-		changes = append(changes, Change{stateKey('h', first+uint32(i)), appendText([]byte{stateVersion}, host)}) //nolint:gosec // as above
+		changes = append(changes, Change{stateKey('h', first+uint32(i)), appendText([]byte{stateVersion}, host)})
 	}
 	for r := range j.rows {
 		if r.label == Other && r.order < j.next[0] {
@@ -39,7 +39,7 @@ func (l *Labeler) Changes() []Change {
 		}
 		value := appendText([]byte{rowVersion}, r.host)
 		value = appendText(appendText(value, r.method), r.label)
-		changes = append(changes, Change{stateKey('r', r.order), binary.AppendUvarint(value, uint64(r.count))}) //nolint:gosec // not negative
+		changes = append(changes, Change{stateKey('r', r.order), binary.AppendUvarint(value, uint64(r.count))})
 	}
 	for _, order := range j.gone {
 		changes = append(changes, Change{Key: stateKey('r', order)})
@@ -111,7 +111,7 @@ func (l *Labeler) Restore(key, value []byte) error {
 	case 'r':
 		r := &row{host: in.text(), method: in.text(), label: in.text(), order: order, count: 1}
 		if value[0] >= rowVersion {
-			r.count = int(min(in.number(), countMax)) //nolint:gosec // bounded
+			r.count = int(min(in.number(), countMax))
 		}
 		if !in.done() || r.label == "" || len(r.label) > LabelBytesMax {
 			return fmt.Errorf("%w: row %d", ErrState, order)
@@ -199,9 +199,9 @@ func appendText(dst []byte, text string) []byte {
 
 func takeText(src []byte) (text string, rest []byte, ok bool) {
 	n, size := binary.Uvarint(src)
-	if size <= 0 || n > uint64(len(src)-size) { //nolint:gosec // size is at most len(src)
+	if size <= 0 || n > uint64(len(src)-size) { // size is at most len(src)
 		return "", nil, false
 	}
-	end := size + int(n) //nolint:gosec // bounded by len(src)
+	end := size + int(n) // bounded by len(src)
 	return string(src[size:end]), src[end:], true
 }

@@ -116,7 +116,7 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	now = now.UTC().Truncate(time.Microsecond)
 	doc := Document{
 		// The clock keeps the version ascending over a restart. Within a process it ascends even if the clock goes back.
-		Version:     max(b.version+1, uint64(max(now.UnixMilli(), 0))), //nolint:gosec // not negative
+		Version:     max(b.version+1, uint64(max(now.UnixMilli(), 0))),
 		GeneratedAt: now,
 		Window:      FormatDuration(b.window),
 		Through:     make(map[string]uint64, len(through)),

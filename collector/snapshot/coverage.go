@@ -69,7 +69,7 @@ func AddDrops(ctx context.Context, source RowSource, span Hours, figuresOf func(
 	if !ok {
 		return nil
 	}
-	return s.Drops(ctx, span.From, span.To, func(hour int64, reason string, responses uint64) { //nolint:wrapcheck // says what it is
+	return s.Drops(ctx, span.From, span.To, func(hour int64, reason string, responses uint64) {
 		f := figuresOf(hour)
 		if f.Dropped == nil {
 			f.Dropped = map[string]uint64{}

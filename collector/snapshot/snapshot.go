@@ -52,10 +52,10 @@ func (s *Snapshot) Encode() []byte {
 	b := make([]byte, 0, headerBytes+len(s.ETag)+len(s.JSON)+len(s.Gzip)+crcBytes)
 	b = append(b, magic...)
 	b = binary.LittleEndian.AppendUint64(b, s.Version)
-	b = binary.LittleEndian.AppendUint64(b, uint64(s.GeneratedAt.UnixMicro())) //nolint:gosec // undone by Decode
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(s.ETag)))               //nolint:gosec // a few dozen bytes
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.JSON)))               //nolint:gosec // a few dozen KiB
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Gzip)))               //nolint:gosec // smaller still
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.GeneratedAt.UnixMicro()))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(s.ETag))) // a few dozen bytes
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.JSON))) // a few dozen KiB
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Gzip)))
 	b = append(b, s.ETag...)
 	b = append(b, s.JSON...)
 	b = append(b, s.Gzip...)
@@ -83,7 +83,7 @@ func Decode(body []byte) (*Snapshot, error) {
 	rest := append([]byte(nil), signed[headerBytes:]...)
 	return &Snapshot{
 		Version:     binary.LittleEndian.Uint64(body[4:]),
-		GeneratedAt: time.UnixMicro(int64(binary.LittleEndian.Uint64(body[12:]))).UTC(), //nolint:gosec // undoes Encode
+		GeneratedAt: time.UnixMicro(int64(binary.LittleEndian.Uint64(body[12:]))).UTC(),
 		ETag:        string(rest[:etagLen]),
 		JSON:        rest[etagLen : etagLen+jsonLen : etagLen+jsonLen],
 		Gzip:        rest[etagLen+jsonLen:],

@@ -78,7 +78,7 @@ func frame(rest []byte) (step uint64, record, after []byte, ok bool) {
 	if n <= 0 || size > uint64(len(rest)-n) {
 		return 0, nil, nil, false
 	}
-	end := n + int(size) //nolint:gosec // bounded by len(rest)
+	end := n + int(size) // bounded by len(rest)
 	return step, rest[n:end:end], rest[end:], true
 }
 

@@ -69,7 +69,7 @@ func protocolCode(p []byte) byte {
 func codeOf(names []string, v []byte) byte {
 	for i, name := range names {
 		if string(v) == name {
-			return byte(i + 1) //nolint:gosec // the tables have a dozen entries
+			return byte(i + 1) // the tables have a dozen entries
 		}
 	}
 	return 0
@@ -116,7 +116,7 @@ func (e *Event) Encode(dst []byte) int {
 	dst[2] = method
 	dst[3] = protocol
 	binary.LittleEndian.PutUint16(dst[4:], e.Status)
-	binary.LittleEndian.PutUint64(dst[6:], uint64(e.TimeMicros)) //nolint:gosec // two's complement, undone by Decode
+	binary.LittleEndian.PutUint64(dst[6:], uint64(e.TimeMicros))
 	n := fixedBytes
 	n += binary.PutUvarint(dst[n:], e.DurationMicros)
 	n += binary.PutUvarint(dst[n:], e.TTFBMicros)
@@ -163,7 +163,7 @@ func (e *Event) Decode(src []byte) error {
 	}
 	e.Kind = Kind(src[1])
 	e.Status = binary.LittleEndian.Uint16(src[4:])
-	e.TimeMicros = int64(binary.LittleEndian.Uint64(src[6:])) //nolint:gosec // two's complement of Encode
+	e.TimeMicros = int64(binary.LittleEndian.Uint64(src[6:])) // two's complement of Encode
 
 	r := reader{rest: src[fixedBytes:]}
 	e.DurationMicros = r.uvarint()
@@ -213,7 +213,7 @@ func (r *reader) uvarint() uint64 {
 
 func (r *reader) text(limit int) []byte {
 	n := r.uvarint()
-	if n > uint64(limit) || n > uint64(len(r.rest)) { //nolint:gosec // limits are small constants
+	if n > uint64(limit) || n > uint64(len(r.rest)) { // limits are small constants
 		r.bad = true
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 // a permutation would do as well, saves 8 bytes an event in the archive, because neighbours differ in few digits. Times
 // before 1970 count as 1970.
 func ID(timeMicros int64, epoch uuid.UUID, seq uint64) uuid.UUID {
-	t := uint64(max(timeMicros, 0)) //nolint:gosec // not negative
+	t := uint64(max(timeMicros, 0))
 	millis, micros := t/1000, t%1000
 
 	var id uuid.UUID

@@ -83,7 +83,7 @@ func unescape(text string, at int) (string, error) {
 	if err == nil && !utf8.ValidString(out) {
 		return "", fmt.Errorf("the text at character %d of the query string is not UTF-8", at+1)
 	}
-	return out, err //nolint:wrapcheck // there is no other kind of error
+	return out, err
 }
 
 func unknown(name string, known []string) error {

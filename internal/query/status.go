@@ -18,7 +18,7 @@ type Statuses [statusEnd]bool
 // ParseStatuses reads a list of status codes in the forms of [StatusForms]; nil for an empty text. The error names the forms.
 func ParseStatuses(text string) (*Statuses, error) {
 	if text == "" {
-		return nil, nil //nolint:nilnil // nil is the set of all
+		return nil, nil // the set of all codes
 	}
 	set := new(Statuses)
 	for part := range strings.SplitSeq(text, ",") {
@@ -53,7 +53,7 @@ func parseStatus(text string) (from, to int, ok bool) {
 // code reads three digits.
 func code(text string) (int, bool) {
 	n, err := strconv.ParseUint(text, 10, 16)
-	return int(n), err == nil && len(text) == 3 && n >= 100 //nolint:gosec // three digits
+	return int(n), err == nil && len(text) == 3 && n >= 100
 }
 
 // Has reports whether a code is in the set.

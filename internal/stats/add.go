@@ -25,7 +25,7 @@ func (r *Row) AddEncoded(src []byte) error {
 	code := uint64(0)
 	for range in.length(statusMax) {
 		code += in.uvarint()
-		r.addStatus(uint16(min(code, statusMax)), in.uvarint()) //nolint:gosec // bounded
+		r.addStatus(uint16(min(code, statusMax)), in.uvarint())
 	}
 	for range in.length(ErrorTypesMax + 1) {
 		kind := in.text(event.ErrorTypeBytesMax)
@@ -80,11 +80,11 @@ func (s *Sketch) addEncoded(in *reader, total uint64) {
 			break
 		}
 		step, count := in.uvarint(), in.count()
-		if in.bad || (step == 0 && left < n) || step >= uint64(binsMax-index) { //nolint:gosec // index is below binsMax
+		if in.bad || (step == 0 && left < n) || step >= uint64(binsMax-index) { // index is below binsMax
 			in.bad = true
 			return
 		}
-		index += int(step) //nolint:gosec // bounded
+		index += int(step)
 		if uint(index-s.offset) >= uint(len(s.bins)) {
 			s.cover(index, index+min(n, coverFirst)) // rather at once than step by step
 		}

@@ -50,7 +50,7 @@ func (s *Sketch) appendBinary(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, n)
 	before := 0
 	s.Bins(func(index int, count uint64) {
-		dst = binary.AppendUvarint(dst, uint64(index-before)) //nolint:gosec // ascending
+		dst = binary.AppendUvarint(dst, uint64(index-before)) // ascending
 		dst = binary.AppendUvarint(dst, count)
 		before = index
 	})
@@ -116,7 +116,7 @@ func (r *Row) decodeStatus(in *reader) {
 			return
 		}
 		sum += count
-		r.Status = append(r.Status, StatusCount{Code: uint16(code), Count: count}) //nolint:gosec // below 1000
+		r.Status = append(r.Status, StatusCount{Code: uint16(code), Count: count})
 	}
 	if sum != r.Count {
 		in.bad = true
@@ -180,11 +180,11 @@ func (r *reader) length(limit uint64) int {
 		r.bad = true
 		return 0
 	}
-	return int(v) //nolint:gosec // bounded by limit
+	return int(v) // bounded by limit
 }
 
 func (r *reader) text(limit int) []byte {
-	n := r.length(uint64(limit)) //nolint:gosec // limits are small constants
+	n := r.length(uint64(limit)) // limits are small constants
 	if n > len(r.rest) {
 		r.bad = true
 		return nil

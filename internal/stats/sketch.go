@@ -38,10 +38,10 @@ var boundaries = [binsPerDoubling]uint64{
 // narrower than a bin, so that the right bin is the guess or the next.
 var firstGuess = func() (cells [64]uint8) {
 	for c := range cells {
-		smallest := 1<<63 | uint64(c)<<57 //nolint:gosec // an array index
+		smallest := 1<<63 | uint64(c)<<57
 		for j := binsPerDoubling - 1; j > 0; j-- {
 			if smallest >= boundaries[j] {
-				cells[c] = uint8(j) //nolint:gosec // below 32
+				cells[c] = uint8(j) // below 32
 				break
 			}
 		}

@@ -37,7 +37,7 @@ type jsonWriter struct {
 }
 
 func (w *jsonWriter) Write(p []byte) (int, error) {
-	text := append(w.rest, p...) //nolint:gocritic // rest is written again below
+	text := append(w.rest, p...)
 	w.out = w.out[:0]
 	for len(text) > 0 {
 		if !utf8.FullRune(text) {
@@ -58,7 +58,7 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 	}
 	w.rest = append(w.rest[:0:0], text...)
 	if _, err := w.to.Write(w.out); err != nil {
-		return 0, err //nolint:wrapcheck // the caller's own
+		return 0, err
 	}
 	return len(p), nil
 }

@@ -73,7 +73,7 @@ var columns = []column{
 
 // model is the state of the screen.
 type model struct {
-	ctx     context.Context //nolint:containedctx // the program's own life: commands end with it
+	ctx     context.Context // of the program; requests end with it
 	o       TopOptions
 	window  int
 	oneHost bool // all rows have the same host

@@ -80,13 +80,13 @@ func Duration(text string) (time.Duration, error) {
 		if err != nil || n > math.MaxInt64/uint64(u.length)/2 {
 			return 0, errDuration
 		}
-		sum += time.Duration(n) * u.length //nolint:gosec // bounded above
+		sum += time.Duration(n) * u.length
 		if rest = after; rest == "" {
 			return sign(sum, negative), nil
 		}
 	}
 	if sum == 0 {
-		return time.ParseDuration(text) //nolint:wrapcheck // callers write an error of their own
+		return time.ParseDuration(text)
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || d < 0 || rest[0] == '+' || d > math.MaxInt64-sum {

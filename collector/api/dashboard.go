@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// static are the dashboard's files as dashboard/build.mjs makes them from dashboard/src; icon.svg is made by hand.
+// static has the dashboard's files. dashboard/build.mjs makes them from dashboard/src, except icon.svg.
 //
 //go:embed static
 var static embed.FS
 
-// dashboard serves the files. There are three of them, so no file server: nothing else can be asked for.
+// dashboard serves the files of the dashboard and no others.
 func dashboard(mux *http.ServeMux) {
 	for path, contentType := range map[string]string{
 		"/{$}":              "text/html; charset=utf-8",
@@ -25,7 +25,7 @@ func dashboard(mux *http.ServeMux) {
 		}
 		body, err := static.ReadFile(file)
 		if err != nil {
-			continue // cannot be: the files are part of the binary, and a test asks for each
+			continue // does not happen: the files are part of the binary, and a test requests each
 		}
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)

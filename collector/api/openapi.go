@@ -9,50 +9,50 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector"
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// operation describes an endpoint: what GET /api/v1/openapi.json says of it. A test holds it to what the handlers accept
-// and answer.
+// operation describes an endpoint for GET /api/v1/openapi.json. A test compares it with the handler.
 type operation struct {
 	path, summary string
 	params        []string // of the query; the handler refuses all others
-	answer        any      // zero value of what is answered as JSON
-	csv           bool     // also as text/csv
-	stream        string   // not empty: server-sent events instead of an answer, and what they are
+	answer        any      // zero value of the JSON answer
+	csv           bool     // the answer is also available as text/csv
+	stream        string   // not empty: the answer is a stream of server-sent events, described here
 }
 
 var operations = []operation{
-	{path: "/api/v1/paths", summary: "Statistics per path template over whole hours", params: pathsParams, answer: pathsAnswer{}, csv: true},
-	{path: "/api/v1/series", summary: "One path, or all that the filters keep, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
-	{path: "/api/v1/events", summary: "Raw events still held locally", params: eventsParams, answer: eventsAnswer{}, csv: true},
+	{path: "/api/v1/paths", summary: "Statistics by path template over whole hours", params: pathsParams, answer: pathsAnswer{}, csv: true},
+	{path: "/api/v1/series", summary: "One path, or all paths that the filters keep, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
+	{path: "/api/v1/events", summary: "Raw events that are still in the store", params: eventsParams, answer: eventsAnswer{}, csv: true},
 	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
 	{path: "/api/v1/archives", summary: "The archive catalogue, newest first", params: archivesParams, answer: archivesAnswer{}},
 	{path: "/api/v1/recent", summary: "The last half hour in steps of ten seconds", answer: live.Recent{}},
-	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of those for which the client was too slow`},
-	{path: "/api/v1/live", summary: "Tells of each new snapshot", stream: `"snapshot" with its version`},
-	{path: "/api/v1/storage", summary: "Bytes and counts per part, growth, days left", answer: Storage{}},
+	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of events that were left out because the client was too slow`},
+	{path: "/api/v1/live", summary: "A notice of each new snapshot", stream: `"snapshot" with its version`},
+	{path: "/api/v1/storage", summary: "Bytes and counts by folder, growth, days left", answer: collector.Storage{}},
 }
 
-// paramTexts say what each parameter of a query means.
+// paramTexts explain the parameters of queries.
 var paramTexts = map[string]string{
-	"from": "Begin of the range: " + timeparse.Forms + "; default 24 hours before to",
-	"to":   "End of the range, not included: as from; default now",
-	"sort": "Descending by " + sortNames, "limit": "Most entries, 1 to 10000; default 100",
-	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin so",
-	"path":    "Only this template; of events also the path itself; a trailing * makes it a prefix",
+	"from": "Beginning of the range: " + timeparse.Forms + "; default 24 hours before to",
+	"to":   "End of the range, not included, in the forms of from; default now",
+	"sort": "Descending by " + sortNames, "limit": "Largest number of entries, 1 to 10000; default 100",
+	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin with this text",
+	"path":    "Only this template; for events also the path itself; a trailing * makes it a prefix",
 	"status":  "Only with these statuses: " + query.StatusForms,
-	"compare": "previous: also the range of the same length before", "compare_from": "Begin of a range to compare with: as from",
-	"compare_to": "End of the range to compare with: as from", "spark": "Counts of each row in so many parts of the range, 1 to 96",
+	"compare": "previous: compare with the previous range of the same length", "compare_from": "Beginning of the range to compare with, in the forms of from",
+	"compare_to": "End of the range to compare with, in the forms of from", "spark": "Also the counts of each row in this many equal parts of the range, 1 to 96",
 	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",
-	"request_id":   "Only the event with this X-Request-ID: answers of wayside's own have one, others with record.request_id",
-	"min_duration": "Only events at least this slow: 250ms, or microseconds", "order": "desc (default) or asc",
-	"cursor": "next_cursor of the page before", "state": "planned, verified or deleted",
+	"request_id":   "Only the event with this X-Request-ID: answers that wayside makes itself have one, others with record.request_id",
+	"min_duration": "Only events that took at least this long: 250ms, or microseconds", "order": "desc (default) or asc",
+	"cursor": "next_cursor of the previous page", "state": "planned, verified or deleted",
 }
 
-// openAPI is the description, made at first use.
+// openAPI returns the description of all operations. It is made at first use.
 var openAPI = sync.OnceValue(func() map[string]any {
 	paths := map[string]any{}
 	for _, op := range operations {
@@ -67,8 +67,8 @@ var openAPI = sync.OnceValue(func() map[string]any {
 		refusal := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeFor[errorBody]())}}
 		get := map[string]any{"summary": op.summary, "responses": map[string]any{
 			"200": map[string]any{"description": "the answer", "content": content},
-			"400": map[string]any{"description": "a parameter that cannot be read", "content": refusal},
-			"503": map[string]any{"description": "the books are away", "content": refusal},
+			"400": map[string]any{"description": "a wrong parameter", "content": refusal},
+			"503": map[string]any{"description": "the books are not available", "content": refusal},
 		}}
 		if params != nil {
 			get["parameters"] = params
@@ -80,7 +80,7 @@ var openAPI = sync.OnceValue(func() map[string]any {
 	}
 })
 
-// content describes what an endpoint answers.
+// content describes the answer of an endpoint.
 func (op *operation) content() map[string]any {
 	text := map[string]any{"type": "string"}
 	if op.stream != "" {
@@ -99,7 +99,7 @@ func parameter(name, in, text string) map[string]any {
 	}
 }
 
-// schemaOf describes how a type is written as JSON.
+// schemaOf returns the schema of a type's JSON.
 func schemaOf(t reflect.Type) map[string]any {
 	switch t {
 	case reflect.TypeFor[time.Time]():
@@ -138,7 +138,7 @@ func addProperties(to map[string]any, t reflect.Type) {
 			addProperties(to, f.Type.Elem())
 		case f.Anonymous && name == "":
 			addProperties(to, f.Type)
-		case f.Type == reflect.TypeFor[*struct{}](): // there to hide what is embedded
+		case f.Type == reflect.TypeFor[*struct{}](): // hides a field of an embedded type
 			delete(to, name)
 		case name != "" && name != "-":
 			to[name] = schemaOf(f.Type)
@@ -158,33 +158,33 @@ type indexEntry struct {
 	Parameters []string `json:"parameters,omitempty"` // of the query
 }
 
-// elsewhere are endpoints that other parts of wayside answer.
-var elsewhere = []indexEntry{
-	{Method: "GET", Path: "/snapshot", Summary: "The latest snapshot of hot paths; ETag, 304, gzip"},
+// otherEndpoints are answered by other parts of wayside.
+var otherEndpoints = []indexEntry{
+	{Method: "GET", Path: "/snapshot", Summary: "The latest snapshot of the hot paths; with ETag and gzip"},
 	{Method: "GET", Path: "/snapshot/{version}", Summary: "One of the last five snapshots"},
 	{Method: "GET", Path: "/snapshots", Summary: "The snapshots that are kept"},
 	{Method: "GET", Path: "/api/v1/accounting", Summary: "The figures that must add up, and whether they do"},
 	{Method: "GET", Path: "/api/v1/jobs", Summary: "Scheduled jobs: schedule, last runs, next run"},
 	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
 	{Method: "GET", Path: "/livez", Summary: "Whether the process lives"},
-	{Method: "GET", Path: "/readyz", Summary: "Whether it takes traffic; with verbose also what is wrong", Parameters: []string{"verbose"}},
-	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks every promise that can be checked; local leaves the archive out", Parameters: []string{"local"}},
+	{Method: "GET", Path: "/readyz", Summary: "Whether the process accepts traffic; with verbose, the state of every part", Parameters: []string{"verbose"}},
+	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks the books and the archive; with local, only the books", Parameters: []string{"local"}},
 	{Method: "POST", Path: "/-/reload", Summary: "Reads the configuration again"},
 	{Method: "POST", Path: "/-/job/{name}", Summary: "Runs a scheduled job now: archive, clean, report or prune", Parameters: []string{"all"}},
-	{Method: "POST", Path: "/-/forget", Summary: "Takes paths out of the books: the body says which"},
+	{Method: "POST", Path: "/-/forget", Summary: "Removes paths from the books; the body selects them"},
 }
 
-// endpoints are all that can be asked.
+// endpoints returns all endpoints of the admin listener.
 func endpoints() []indexEntry {
-	list := make([]indexEntry, 0, len(operations)+len(elsewhere)+1)
+	list := make([]indexEntry, 0, len(operations)+len(otherEndpoints)+1)
 	for _, op := range operations {
 		list = append(list, indexEntry{http.MethodGet, op.path, op.summary, op.params})
 	}
-	list = append(list, indexEntry{Method: http.MethodGet, Path: "/api/v1/openapi.json", Summary: "The same in OpenAPI's form, with every field"})
-	return append(list, elsewhere...)
+	list = append(list, indexEntry{Method: http.MethodGet, Path: "/api/v1/openapi.json", Summary: "The endpoints of the books in OpenAPI form, with every field"})
+	return append(list, otherEndpoints...)
 }
 
-// index answers GET /api/v1/: what can be asked.
+// index answers GET /api/v1/, the list of endpoints.
 func (h *handler) index(r *http.Request) (any, error) {
 	return map[string]any{"endpoints": endpoints()}, noParameters(r)
 }

@@ -22,7 +22,7 @@ const (
 	rangeDefault = 24 * time.Hour
 )
 
-// params gives access to query parameters that are known and given once each; the first failure sticks.
+// params are the parameters of a query. The first error is kept in err.
 type params struct {
 	values query.Values
 	now    time.Time
@@ -38,7 +38,7 @@ func parseParams(rawQuery string, now time.Time, known ...string) *params {
 	return p
 }
 
-// noParameters is the error for a request to an endpoint that takes none and was given some.
+// noParameters returns an error if a request has parameters.
 func noParameters(r *http.Request) error { return parseParams(r.URL.RawQuery, time.Time{}).err }
 
 func (p *params) fail(format string, args ...any) {
@@ -64,7 +64,7 @@ func (p *params) hoursOf(fromKey, toKey string) snapshot.Hours {
 	return h
 }
 
-// span reads a range of time as it was given.
+// span reads a range of time as it is in the request.
 func (p *params) span(fromKey, toKey string) (from, to time.Time) {
 	to = p.time(toKey, p.now)
 	from = to.Add(-rangeDefault)
@@ -105,7 +105,7 @@ func (p *params) limit() int {
 	return n
 }
 
-// step reads the distance of points in hours.
+// step reads the length of the steps of a series, in hours.
 func (p *params) step() int64 {
 	text := p.text("step")
 	if text == "" {
@@ -113,7 +113,7 @@ func (p *params) step() int64 {
 	}
 	d, ok := timeparse.Length(text)
 	if !ok || d%time.Hour != 0 {
-		p.fail("step=%q must be whole hours or days (1h, 6h, 1d): statistics are kept by the hour", text)
+		p.fail("step=%q must be whole hours or days (1h, 6h, 1d): statistics are hourly", text)
 		return 1
 	}
 	return int64(d / time.Hour)
@@ -123,7 +123,7 @@ func (p *params) step() int64 {
 type filter struct {
 	host, method, prefix, path string
 	anyHost, anyMethod         bool
-	below                      bool            // path is a prefix: it was given with a "*" at its end
+	below                      bool            // path is a prefix: the request had a "*" at its end
 	status                     *query.Statuses // nil: any
 }
 
@@ -183,7 +183,7 @@ func (p *params) compared(span snapshot.Hours) (before snapshot.Hours, ok bool) 
 		}
 	case "previous":
 		if from != "" || to != "" {
-			p.fail("compare=previous and compare_from exclude each other")
+			p.fail("use either compare=previous, or compare_from and compare_to")
 		}
 		before = snapshot.Hours{From: 2*span.From - span.To, To: span.From}
 		if before.From < 0 {
@@ -194,7 +194,7 @@ func (p *params) compared(span snapshot.Hours) (before snapshot.Hours, ok bool) 
 		p.fail("compare=%q: use compare=previous, or compare_from and compare_to", p.text("compare"))
 	}
 	if from == "" || to == "" {
-		p.fail("compare_from and compare_to belong together")
+		p.fail("compare_from and compare_to must be used together")
 	}
 	return p.hoursOf("compare_from", "compare_to"), p.err == nil
 }

@@ -21,8 +21,8 @@ const (
 	writeBytesSecMin = 64 << 10         // as long again as its bytes take at this rate
 )
 
-// outbox writes answers that were encoded completely. Their bytes are all that a client who does not read them can hold, and
-// there is an end to those too: when a new answer does not fit beside them, the oldest ones are broken off.
+// outbox sends answers that are completely encoded. A client that does not read its answer occupies the bytes of the answer and
+// nothing else. These bytes are limited too: if a new answer does not fit, the oldest ones are broken off.
 type outbox struct {
 	mu     sync.Mutex
 	unread []*delivery // the oldest first; guarded by mu
@@ -35,14 +35,14 @@ type delivery struct {
 	bytes int
 }
 
-// encoded is an answer as it goes out. The zero value is none: its client has left.
+// encoded is a complete answer. The zero value is no answer: the client has left.
 type encoded struct {
 	status int
 	kind   string // Content-Type
 	body   []byte
 }
 
-// send writes an answer. It returns when the client has it, is too slow, or has to give way to others.
+// send writes an answer. It returns when the client has it, is too slow, or is displaced by newer answers.
 func (o *outbox) send(w http.ResponseWriter, e encoded) {
 	if e.status == 0 {
 		return
@@ -55,18 +55,18 @@ func (o *outbox) send(w http.ResponseWriter, e encoded) {
 	head.Set("Content-Length", strconv.Itoa(len(e.body)))
 	head.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.status)
-	if _, err := w.Write(e.body); err == nil { // a client that left is its own affair
+	if _, err := w.Write(e.body); err == nil { // if it fails, the client has left
 		_ = d.to.Flush()
 	}
 }
 
-// enter makes room for an answer.
+// enter makes room for an answer and adds it.
 func (o *outbox) enter(d *delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.unread) > 0 && o.bytes+d.bytes > unreadBytesMax {
 		oldest := o.unread[0]
-		_ = oldest.to.SetWriteDeadline(time.Unix(1, 0)) // its write ends now, and its connection
+		_ = oldest.to.SetWriteDeadline(time.Unix(1, 0)) // ends its write and its connection
 		o.remove(oldest)
 	}
 	o.unread = append(o.unread, d)
@@ -79,7 +79,7 @@ func (o *outbox) leave(d *delivery) {
 	o.remove(d)
 }
 
-// remove takes an answer off the list, if it is on it. The caller holds mu.
+// remove removes an answer, unless enter has removed it. The caller holds mu.
 func (o *outbox) remove(d *delivery) {
 	if i := slices.Index(o.unread, d); i >= 0 {
 		o.unread = slices.Delete(o.unread, i, i+1)
@@ -90,7 +90,7 @@ func (o *outbox) remove(d *delivery) {
 func encodeJSON(status int, v any) encoded {
 	body, err := json.Marshal(v)
 	switch {
-	case err != nil: // cannot be: what comes from outside is refused before
+	case err != nil: // does not happen: parameters that cannot be encoded were refused
 		return encodeJSON(http.StatusInternalServerError, errorBody{"the answer cannot be encoded: " + err.Error()})
 	case len(body) > answerBytesMax:
 		return encodeJSON(http.StatusBadRequest, errorBody{tooLarge})
@@ -107,12 +107,12 @@ func encodeCSV(t tabular) encoded {
 	return encoded{http.StatusOK, "text/csv; charset=utf-8; header=present", body.Bytes()}
 }
 
-// tooLarge is the refusal of an answer that nobody should have to hold in memory.
+// tooLarge refuses an answer of more than answerBytesMax.
 var tooLarge = fmt.Sprintf("the answer would be larger than %d MiB: use a lower limit, a shorter range or a longer step", answerBytesMax>>20)
 
-// BoundWrites gives a listener whose connections end when a write to them takes too long: ten seconds, and a second for each
-// 64 KiB. Whoever serves this package's handler listens through it, so that no client that does not read holds anything for
-// long, whatever it asked for. A deadline that a handler sets counts until the next write.
+// BoundWrites returns a listener whose connections end if a write takes longer than ten seconds plus a second for each 64 KiB.
+// The handler of this package must be served through such a listener, so that a client that does not read occupies nothing for
+// long. A deadline that a handler sets is valid until the next write.
 func BoundWrites(l net.Listener) net.Listener { return boundListener{l} }
 
 type boundListener struct{ net.Listener }

@@ -18,11 +18,11 @@ func (h *handler) storage(r *http.Request) (any, error) {
 	return h.Storage(r.Context())
 }
 
-// archivesAnswer is the body of GET /api/v1/archives: the newest plans first, with totals over all of them.
+// archivesAnswer is the body of GET /api/v1/archives: the newest plans first, and totals over all plans.
 type archivesAnswer struct {
-	Objects  int            `json:"objects"` // in the catalogue; limit may list fewer
+	Objects  int            `json:"objects"` // in the catalogue; Archives has at most limit of them
 	Rows     uint64         `json:"rows"`
-	Bytes    uint64         `json:"bytes"` // of the objects, where known
+	Bytes    uint64         `json:"bytes"` // of the objects whose size is known
 	States   map[string]int `json:"states"`
 	Archives []archive      `json:"archives"`
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// sorts are the orders that "sort" may ask for, all descending.
+// sorts are the values of "sort", all in descending order.
 var sorts = map[string]func(*stats.Row) uint64{
 	"count":     func(r *stats.Row) uint64 { return r.Count },
 	"rate":      func(r *stats.Row) uint64 { return r.Count }, // the range is the same for all rows
@@ -27,21 +27,21 @@ var sorts = map[string]func(*stats.Row) uint64{
 	"bytes_out": func(r *stats.Row) uint64 { return r.BytesOut },
 }
 
-// sortNames lists the orders for the error message.
+// sortNames lists the keys of sorts, for messages.
 const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes_out"
 
 // pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, listed or not.
 type pathsAnswer struct {
-	From   time.Time        `json:"from"` // the range used: whole hours
+	From   time.Time        `json:"from"` // rounded to whole hours
 	To     time.Time        `json:"to"`
-	Rows   int              `json:"rows"` // rows found; limit may list fewer
+	Rows   int              `json:"rows"` // rows found; Paths has at most limit of them
 	Totals snapshot.Figures `json:"totals"`
-	Before *rangeBefore     `json:"before,omitempty"` // with compare
+	Before *comparedRange   `json:"before,omitempty"` // with compare
 	Paths  []pathRow        `json:"paths"`
 }
 
-// rangeBefore is the range that an answer is compared with.
-type rangeBefore struct {
+// comparedRange is the range with which an answer is compared.
+type comparedRange struct {
 	From   time.Time        `json:"from"`
 	To     time.Time        `json:"to"`
 	Totals snapshot.Figures `json:"totals"`
@@ -151,7 +151,7 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span snapsho
 	if err != nil {
 		return err
 	}
-	answer.Before = &rangeBefore{From: stats.HourStart(span.From), To: stats.HourStart(span.To), Totals: totals}
+	answer.Before = &comparedRange{From: stats.HourStart(span.From), To: stats.HourStart(span.To), Totals: totals}
 	for i := range answer.Paths {
 		line := &answer.Paths[i]
 		row := merged[line.key()]
@@ -252,7 +252,7 @@ type seriesAnswer struct {
 	Step   string           `json:"step"`
 	Points []point          `json:"points"`
 	Totals snapshot.Figures `json:"totals"`
-	Before *rangeBefore     `json:"before,omitempty"` // with compare
+	Before *comparedRange   `json:"before,omitempty"` // with compare
 }
 
 var seriesParams = []string{
@@ -280,7 +280,7 @@ func (h *handler) series(r *http.Request) (any, error) {
 	if answer.Points, answer.Totals, err = h.points(r.Context(), span, step, keep); err != nil || !comparing {
 		return answer, err
 	}
-	answer.Before = &rangeBefore{From: stats.HourStart(before.From), To: stats.HourStart(before.To)}
+	answer.Before = &comparedRange{From: stats.HourStart(before.From), To: stats.HourStart(before.To)}
 	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), before, step, keep)
 	return answer, err
 }

@@ -1,7 +1,6 @@
 package live
 
-// Forget drops the rows and routes that are selected, with all that is kept of them; their histograms begin anew as part of
-// those of the others. A route is selected if it is for one of its rows.
+// Forget removes the selected rows and their routes. Later events of these rows are counted under Other first.
 func (f *Feed) Forget(selected func(host, method, label string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -19,7 +18,7 @@ func (f *Feed) Forget(selected func(host, method, label string) bool) {
 		}
 		delete(f.rows, k)
 	}
-	for _, r := range f.rows { // the same label of other hosts
+	for _, r := range f.rows { // rows of other hosts that shared a removed route
 		if gone[r.route] {
 			r.route, r.series = f.routes[Other], nil
 		}

@@ -1,14 +1,15 @@
-// Package live keeps what has just happened, in memory: latency histograms per route for Prometheus, the rate of the last
-// half hour in steps of ten seconds, and a feed of events for those who watch.
+// Package live keeps recent activity in memory: latency histograms by route for Prometheus, the rates of the last half hour in
+// steps of ten seconds, and a feed of events for watchers.
 //
-// It is fed by the drain loop with every event that was applied, once; nothing of it is stored, and a restart of the books
-// process begins anew, which Prometheus understands as a counter reset. The books themselves are in the store.
+// The drain loop adds every applied event once. Nothing is stored: after a restart of the books process everything begins at
+// zero, which Prometheus treats as a counter reset. The books themselves are in the store.
 //
 // # Bounds
 //
-// Routes with histograms of their own: Options.RoutesMax, with at most seriesMax pairs of method and status each; rows with
-// a rate of their own: ringsMax; watchers: WatchersMax, each with feedMax events waiting. What lies beyond is counted under
-// "(other)", or told to the watcher as missed, so that totals always add up.
+// At most Options.RoutesMax routes have their own histograms, for at most seriesMax pairs of method and status each; at most
+// ringsMax rows have their own rates; and there are at most WatchersMax watchers, for each of which at most feedMax events
+// wait. Everything beyond these bounds is counted under "(other)", or reported to the watcher as missed, so that totals always
+// add up.
 package live
 
 import (
@@ -21,33 +22,33 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Other is the label of what has none of its own.
+// Other is the label of all routes without histograms of their own.
 const Other = "(other)"
 
-// Bounds that are not configured.
+// Bounds that are not configurable.
 const (
-	rowsMax     = 4096 // rows looked up directly; beyond, each event is filed under the row of the others
+	rowsMax     = 4096 // all events of further rows are counted in one row
 	idleMax     = time.Hour
 	microsInSec = 1e6
 )
 
 // Options configure a Feed.
 type Options struct {
-	RoutesMax int              // metrics.paths_max: routes with histograms of their own; default 100
+	RoutesMax int              // metrics.paths_max: routes with their own histograms; default 100
 	Now       func() time.Time // nil means clock.Now
 }
 
-// Feed takes events from the drain loop and answers those who look. It is safe for concurrent use.
+// Feed takes events from the drain loop and answers queries. It is safe for concurrent use.
 type Feed struct {
 	o     Options
 	began int64 // the first whole second of this feed
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the following fields
 	rows   map[rowKey]*row
-	routes map[string]*route // by label; Other is always there
-	rest   *row              // of rows beyond rowsMax
+	routes map[string]*route // by label; always has Other
+	other  *row              // for rows beyond rowsMax
 	total  ring
-	rings  int
+	rings  int // rows with a ring
 
 	watchers watchers
 }
@@ -55,15 +56,15 @@ type Feed struct {
 // rowKey names a row as the tables show it.
 type rowKey struct{ host, method, label string }
 
-// row is what is kept by host, method and label. The histograms it points to may be shared with other hosts.
+// row has the activity of one host, method and label. Other hosts may share its route.
 type row struct {
 	route  *route
 	method string
-	series []*histogram // of route, by status, found before
+	series []*histogram // those of route that this row has used
 	ring   *ring        // nil beyond ringsMax
 }
 
-// New returns a feed that has seen nothing.
+// New returns an empty feed.
 func New(o Options) *Feed {
 	if o.RoutesMax <= 0 {
 		o.RoutesMax = 100
@@ -72,11 +73,11 @@ func New(o Options) *Feed {
 		o.Now = clock.Now
 	}
 	f := &Feed{o: o, began: o.Now().Unix() + 1, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}}
-	f.rest = &row{route: f.routes[Other], method: Other}
+	f.other = &row{route: f.routes[Other], method: Other}
 	return f
 }
 
-// Batch is a run of events of one epoch being taken in. The feed is locked until Close.
+// Batch is a run of events of one epoch that is being added. The feed is locked until Close.
 type Batch struct {
 	f     *Feed
 	epoch uuid.UUID
@@ -84,7 +85,7 @@ type Batch struct {
 	watch []*Watcher
 }
 
-// Begin starts a batch; Close must follow.
+// Begin starts a batch. The caller must close it.
 func (f *Feed) Begin(epoch uuid.UUID) Batch {
 	b := Batch{f: f, epoch: epoch, now: f.o.Now().Unix(), watch: f.watchers.list()}
 	f.mu.Lock()
@@ -94,7 +95,7 @@ func (f *Feed) Begin(epoch uuid.UUID) Batch {
 // Close ends the batch.
 func (b *Batch) Close() { b.f.mu.Unlock() }
 
-// Add takes in one applied event with the row it was counted under. The event's slices are read during the call only.
+// Add adds one applied event and the row in which it was counted. It reads the event's slices during the call only.
 func (b *Batch) Add(host, method, label string, seq uint64, e *event.Event) {
 	if !e.IsResponse() {
 		return
@@ -102,7 +103,7 @@ func (b *Batch) Add(host, method, label string, seq uint64, e *event.Event) {
 	f := b.f
 	r := f.row(rowKey{host, method, label})
 	if r.route.label != label {
-		f.settle(r, label, e, b.now)
+		f.assignRoute(r, label, e.Status, b.now)
 	}
 	r.route.seen = b.now
 	r.histogram(e.Status).observe(e.LatencyMicros())
@@ -112,18 +113,18 @@ func (b *Batch) Add(host, method, label string, seq uint64, e *event.Event) {
 		r.ring.add(second, b.now, e.IsError())
 	}
 	if len(b.watch) > 0 {
-		b.tell(&Seen{Epoch: b.epoch, Seq: seq, Host: host, Method: method, Label: label, Event: e})
+		b.deliver(&Seen{Epoch: b.epoch, Seq: seq, Host: host, Method: method, Label: label, Event: e})
 	}
 }
 
-// row finds a row, or makes it as long as there is room. New rows begin under the route of the others.
+// row finds a row, or adds it if there is room. A new row begins with the route Other.
 func (f *Feed) row(k rowKey) *row {
 	r := f.rows[k]
 	if r != nil {
 		return r
 	}
 	if len(f.rows) >= rowsMax {
-		return f.rest
+		return f.other
 	}
 	r = &row{route: f.routes[Other], method: methodName(k.method)}
 	if f.rings < ringsMax {
@@ -134,7 +135,7 @@ func (f *Feed) row(k rowKey) *row {
 	return r
 }
 
-// methodName is the method as OpenTelemetry's semantic conventions write one that is not known.
+// methodName returns the method as OpenTelemetry's semantic conventions write it: unknown methods are "_OTHER".
 func methodName(method string) string {
 	if method == Other {
 		return "_OTHER"

@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// What is remembered of the recent past.
 const (
 	StepSeconds = 10  // length of a step
-	Steps       = 180 // half an hour
-	ringsMax    = 512 // rows with a rate of their own
+	Steps       = 180 // that are kept: half an hour
+	ringsMax    = 512 // rows with their own rates
 
-	nowSeconds  = 10 // that Activity.Rate is about
-	secondsKept = 16 // a power of two, more than nowSeconds and what events may be late or early
+	nowSeconds  = 10 // over which Activity.Rate is measured
+	secondsKept = 16 // a power of two, larger than nowSeconds plus the seconds by which events may be late or early
 )
 
-// ring counts by steps of time. Step n since 1970 is kept in the place n modulo Steps.
+// ring counts responses by step and by second. Step n since 1970 is at index n modulo Steps.
 type ring struct {
 	newest int64 // the latest step written
 	count  [Steps]uint32
@@ -26,8 +25,8 @@ type ring struct {
 	seconds [secondsKept]uint32
 }
 
-// add counts one response of the given second. One that is older than the ring, or ahead of the clock by more than a
-// step, is left out: it is in the statistics, only not in the picture of the last half hour.
+// add counts one response of the given second. It ignores a response that is older than the ring, or ahead of the clock by more
+// than a step: such a response is in the statistics only.
 func (r *ring) add(second, now int64, failed bool) {
 	step := second / StepSeconds
 	if step > now/StepSeconds+1 {
@@ -47,7 +46,7 @@ func (r *ring) add(second, now int64, failed bool) {
 	}
 }
 
-// advance empties the places between the latest step and step.
+// advance clears the steps after the newest one, up to step.
 func (r *ring) advance(step int64) {
 	if step <= r.newest {
 		return
@@ -58,7 +57,7 @@ func (r *ring) advance(step int64) {
 	r.newest = step
 }
 
-// addSecond counts one response for the present rate.
+// addSecond counts one response for the current rate.
 func (r *ring) addSecond(second int64) {
 	if second <= r.second-secondsKept {
 		return
@@ -70,7 +69,7 @@ func (r *ring) addSecond(second int64) {
 	r.seconds[second%secondsKept]++
 }
 
-// rate is that of the complete seconds from from to before to, which are at most nowSeconds.
+// rate returns responses per second over the complete seconds [from, to), at most nowSeconds of them.
 func (r *ring) rate(from, to int64) float64 {
 	if to <= from {
 		return 0
@@ -84,7 +83,7 @@ func (r *ring) rate(from, to int64) float64 {
 	return float64(n) / float64(to-from)
 }
 
-// read returns the steps that end with last, oldest first.
+// read returns the steps up to last, oldest first.
 func (r *ring) read(last int64) Activity {
 	a := Activity{Count: make([]uint32, Steps), Errors: make([]uint32, Steps)}
 	for i := range int64(Steps) {
@@ -95,9 +94,9 @@ func (r *ring) read(last int64) Activity {
 	return a
 }
 
-// Activity is a number of responses and errors per step, oldest first, and how many responses a second there are now.
+// Activity has the responses and errors of each step, oldest first, and the current rate.
 type Activity struct {
-	// Rate is responses a second over the last ten seconds that are complete, or as many as there are since counting began.
+	// Rate is in responses a second, over the last ten complete seconds, or fewer if the process is younger.
 	Rate   float64  `json:"rate"`
 	Count  []uint32 `json:"count"`
 	Errors []uint32 `json:"errors"`
@@ -116,12 +115,12 @@ type Recent struct {
 	From        time.Time     `json:"from"` // start of the first step
 	To          time.Time     `json:"to"`   // end of the last step, which is complete
 	StepSeconds int           `json:"step_seconds"`
-	Totals      Activity      `json:"totals"` // every response, rows that are not listed included
+	Totals      Activity      `json:"totals"` // of every response, also of rows that are not listed
 	Paths       []RowActivity `json:"paths"`  // rows with at least one response, the busiest first
 }
 
-// Recent reads the half hour that ended with the last complete step. Events arrive about a second after their response,
-// so a step counts as complete when the next one is two seconds old.
+// Recent returns the half hour that ended with the last complete step. Events arrive about a second after their response, so a
+// step is complete two seconds after its end.
 func (f *Feed) Recent() Recent {
 	last := (f.o.Now().Unix()-2)/StepSeconds - 1
 	r := Recent{

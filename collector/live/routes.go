@@ -1,26 +1,23 @@
 package live
 
 import (
-	"math"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// seriesMax is the number of (method, status) pairs per route that are told apart; an upstream cannot make more.
+// seriesMax is the largest number of histograms of a route, so that an upstream with many statuses cannot make more.
 const seriesMax = 64
 
-// buckets are upper bounds in microseconds: those that OpenTelemetry's semantic conventions advise for
-// http.server.request.duration begin at 5 ms, which says nothing of a fast service. Below that there are five more; of theirs, 75 ms,
+// buckets are upper bounds in microseconds. The bounds that OpenTelemetry's semantic conventions recommend for
+// http.server.request.duration begin at 5 ms, which is too coarse for a fast service, so there are five bounds below. 75 ms,
 // 750 ms and 7.5 s are left out, because each bound is a series for every route, method and status.
 var buckets = [...]uint64{100, 250, 500, 1e3, 2.5e3, 5e3, 10e3, 25e3, 50e3, 100e3, 250e3, 500e3, 1e6, 2.5e6, 5e6, 10e6}
 
 // route is one label with its histograms.
 type route struct {
 	label  string
-	seen   int64 // seconds since 1970, by the clock of the collector
+	seen   int64 // time of the last event in seconds since 1970, by the clock of the collector
 	series []*histogram
 }
 
@@ -41,15 +38,14 @@ func (h *histogram) observe(micros uint64) {
 	h.sumMicros += micros
 }
 
-// settle gives a row that is counted under the route of the others a route of its own once there is a reason and room.
-// The reason is an answer other than 404: what scanners ask for takes no place from what exists. Room is a free place, or
-// that of a route nobody has asked for in an hour.
-func (f *Feed) settle(r *row, label string, e *event.Event, now int64) {
-	if r == f.rest || label == Other {
+// assignRoute gives a row with the route Other its own route, if one may be added. A response 404 adds none, so that scanners
+// cannot displace routes that exist. If there are RoutesMax routes, one that was idle for an hour is removed.
+func (f *Feed) assignRoute(r *row, label string, status uint16, now int64) {
+	if r == f.other || label == Other {
 		return
 	}
 	own := f.routes[label]
-	if own == nil && e.Status != 404 && f.makeRoom(now) {
+	if own == nil && status != 404 && f.makeRoom(now) {
 		own = &route{label: label}
 		f.routes[label] = own
 	}
@@ -58,7 +54,7 @@ func (f *Feed) settle(r *row, label string, e *event.Event, now int64) {
 	}
 }
 
-// makeRoom reports whether one more route may be kept, giving up the one that has been idle longest if it must.
+// makeRoom reports whether one more route may be added. It removes the route that was idle for the longest time if it must.
 func (f *Feed) makeRoom(now int64) bool {
 	if len(f.routes)-1 < f.o.RoutesMax {
 		return true
@@ -89,7 +85,7 @@ func (r *row) histogram(status uint16) *histogram {
 		}
 	}
 	h := r.route.histogram(r.method, status)
-	if h.status == status { // the one beyond seriesMax would hide a later status
+	if h.status == status { // otherwise it is the one for all statuses beyond seriesMax
 		r.series = append(r.series, h)
 	}
 	return h
@@ -113,10 +109,10 @@ var descDuration = prometheus.NewDesc("http_server_request_duration_seconds",
 	"Time from the request's first byte to the upstream until the response's last (streams: its first), by route template.",
 	[]string{"http_request_method", "http_route", "http_response_status_code"}, nil)
 
-// Describe sends the one metric.
+// Describe sends the only metric.
 func (f *Feed) Describe(out chan<- *prometheus.Desc) { out <- descDuration }
 
-// Collect sends a histogram for each route, method and status since this process began.
+// Collect sends a histogram for each route, method and status since the start of this process.
 func (f *Feed) Collect(out chan<- prometheus.Metric) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,6 +136,5 @@ func (h *histogram) metric(label string) prometheus.Metric {
 	if h.status != 0 {
 		status = strconv.Itoa(int(h.status))
 	}
-	sum := math.Round(float64(h.sumMicros)) / microsInSec
-	return prometheus.MustNewConstHistogram(descDuration, count, sum, cumulative, h.method, label, status)
+	return prometheus.MustNewConstHistogram(descDuration, count, float64(h.sumMicros)/microsInSec, cumulative, h.method, label, status)
 }

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,12 +12,12 @@ import (
 
 // Bounds of watching.
 const (
-	WatchersMax  = 32        // at the same time; one more takes the place of the one that has watched longest
-	feedMax      = 1024      // events that wait for one watcher, and
-	feedBytesMax = 256 << 10 // their bytes
+	WatchersMax  = 32        // at the same time; one more displaces the oldest
+	feedMax      = 1024      // events that wait for one watcher
+	feedBytesMax = 256 << 10 // bytes of these events
 )
 
-// Seen is an event that was applied just now, with the row it was counted under.
+// Seen is an event that was just applied, and the row in which it was counted.
 type Seen struct {
 	Epoch               uuid.UUID
 	Seq                 uint64
@@ -24,7 +25,7 @@ type Seen struct {
 	Event               *event.Event
 }
 
-// Watcher receives what it asked for until it is closed.
+// Watcher receives the events for which its show function returns a line, until it is closed.
 type Watcher struct {
 	show   func(*Seen) []byte
 	lines  chan []byte
@@ -34,51 +35,56 @@ type Watcher struct {
 	leave  func()
 }
 
-// Lines yields what show made of the events, one after the other. [Watcher.Took] must be called with each.
+// Lines returns a channel of the lines. The reader must call [Watcher.Took] with each line.
 func (w *Watcher) Lines() <-chan []byte { return w.lines }
 
-// Took says that a line does not wait any more.
+// Took says that a line no longer waits.
 func (w *Watcher) Took(line []byte) { w.bytes.Add(-int64(len(line))) }
 
-// Gone is closed when the watcher has lost its place to a newer one.
+// Gone is closed when a newer watcher has displaced this one.
 func (w *Watcher) Gone() <-chan struct{} { return w.gone }
 
-// TakeMissed returns how many events did not fit since it was last asked: the watcher is slower than the traffic.
+// TakeMissed returns the number of events that did not fit since the last call, because the reader is too slow.
 func (w *Watcher) TakeMissed() uint64 { return w.missed.Swap(0) }
 
-// Close ends the watching.
+// Close removes the watcher.
 func (w *Watcher) Close() { w.leave() }
 
+// watchers is a list that the drain loop reads without a lock.
 type watchers struct {
-	mu      sync.Mutex
-	present atomic.Pointer[[]*Watcher]
+	mu      sync.Mutex // held by writers
+	current atomic.Pointer[[]*Watcher]
 }
 
 func (w *watchers) list() []*Watcher {
-	if p := w.present.Load(); p != nil {
+	if p := w.current.Load(); p != nil {
 		return *p
 	}
 	return nil
 }
 
-// Watch begins to deliver events that are applied from now on. show is called by the drain loop for each of them and
-// returns the bytes to deliver, or nil; it must be quick, and may read the event during the call only. Beyond WatchersMax the
-// watcher that came first loses its place: clients that do not read, or leave without a word, must not keep others out.
+// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of them; show returns
+// the line to deliver, or nil. It must be fast, and must not keep the event. If there are WatchersMax watchers, the new one
+// displaces the oldest, so that clients that do not read, or have left unnoticed, cannot keep others out.
 func (f *Feed) Watch(show func(*Seen) []byte) *Watcher {
 	w := &Watcher{show: show, lines: make(chan []byte, feedMax), gone: make(chan struct{})}
-	w.leave = sync.OnceFunc(func() { f.watchers.change(func(list []*Watcher) []*Watcher { return without(list, w) }) })
+	w.leave = sync.OnceFunc(func() {
+		f.watchers.change(func(list []*Watcher) []*Watcher {
+			return slices.DeleteFunc(slices.Clone(list), func(other *Watcher) bool { return other == w })
+		})
+	})
 	f.watchers.change(func(list []*Watcher) []*Watcher {
 		if len(list) >= WatchersMax {
-			list[0].dismiss()
+			list[0].displace()
 			list = list[1:]
 		}
-		return append(append([]*Watcher(nil), list...), w)
+		return append(slices.Clone(list), w)
 	})
 	return w
 }
 
-// dismiss ends the watching of one that may be stuck in a write: what waits for it is let go at once.
-func (w *Watcher) dismiss() {
+// displace ends a watcher. Its reader may be blocked in a write, so the waiting lines are dropped at once.
+func (w *Watcher) displace() {
 	close(w.gone)
 	for {
 		select {
@@ -94,21 +100,11 @@ func (w *watchers) change(fn func([]*Watcher) []*Watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := fn(w.list())
-	w.present.Store(&next)
+	w.current.Store(&next)
 }
 
-func without(list []*Watcher, w *Watcher) []*Watcher {
-	var next []*Watcher
-	for _, have := range list {
-		if have != w {
-			next = append(next, have)
-		}
-	}
-	return next
-}
-
-// tell hands an event to the watchers. Nobody is waited for.
-func (b *Batch) tell(seen *Seen) {
+// deliver sends an event to the watchers. It never waits for a reader.
+func (b *Batch) deliver(seen *Seen) {
 	for _, w := range b.watch {
 		line := w.show(seen)
 		if line == nil {

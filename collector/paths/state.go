@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // Version bytes of persisted entries.
@@ -31,14 +33,14 @@ func (l *Labeler) Changes() []Change {
 	var changes []Change
 	first := l.nextHost - uint32(len(j.hosts)) // bounded by HostsMax
 	for i, host := range j.hosts {
-		changes = append(changes, Change{stateKey('h', first+uint32(i)), appendText([]byte{stateVersion}, host)})
+		changes = append(changes, Change{stateKey('h', first+uint32(i)), varint.AppendText([]byte{stateVersion}, host)})
 	}
 	for r := range j.rows {
 		if r.label == Other && r.order < j.next[0] {
 			continue // never changes
 		}
-		value := appendText([]byte{rowVersion}, r.host)
-		value = appendText(appendText(value, r.method), r.label)
+		value := varint.AppendText([]byte{rowVersion}, r.host)
+		value = varint.AppendText(varint.AppendText(value, r.method), r.label)
 		changes = append(changes, Change{stateKey('r', r.order), binary.AppendUvarint(value, uint64(r.count))})
 	}
 	for _, order := range j.gone {
@@ -74,10 +76,10 @@ func (v *level) encode() []byte {
 	case v.only != nil:
 		value[1], names = levelOnly, v.only
 	}
-	value = appendText(appendText(value, v.host), v.prefix)
+	value = varint.AppendText(varint.AppendText(value, v.host), v.prefix)
 	value = binary.AppendUvarint(value, uint64(len(names)))
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		value = appendText(value, name)
+		value = varint.AppendText(value, name)
 	}
 	return value
 }
@@ -99,41 +101,41 @@ func (l *Labeler) Restore(key, value []byte) error {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrState, len(key), len(value))
 	}
 	order := binary.BigEndian.Uint32(key[1:])
-	in := fields{rest: value[1:]}
+	in := varint.Reader{Rest: value[1:]}
 	switch key[0] {
 	case 'h':
-		host := in.text()
-		if !in.done() || len(host) > HostLabelBytesMax {
+		host := text(&in)
+		if !in.Done() || len(host) > HostLabelBytesMax {
 			return fmt.Errorf("%w: host %d", ErrState, order)
 		}
 		l.hosts[host] = host
 		l.nextHost = max(l.nextHost, order+1)
 	case 'r':
-		r := &row{host: in.text(), method: in.text(), label: in.text(), order: order, count: 1}
+		r := &row{host: text(&in), method: text(&in), label: text(&in), order: order, count: 1}
 		if value[0] >= rowVersion {
-			r.count = int(min(in.number(), countMax))
+			r.count = int(min(in.Uvarint(), countMax))
 		}
-		if !in.done() || r.label == "" || len(r.label) > LabelBytesMax {
+		if !in.Done() || r.label == "" || len(r.label) > LabelBytesMax {
 			return fmt.Errorf("%w: row %d", ErrState, order)
 		}
 		l.restoreRow(r)
 	case 'c':
-		kind := in.number()
-		v := &level{learnt: kind == levelLearnt, host: in.text(), prefix: in.text(), order: order}
+		kind := in.Uvarint()
+		v := &level{learnt: kind == levelLearnt, host: text(&in), prefix: text(&in), order: order}
 		names := map[string]bool{}
-		for n := in.number(); n > 0 && !in.bad; n-- {
-			names[in.text()] = true
+		for n := in.Uvarint(); n > 0 && !in.Bad; n-- {
+			names[text(&in)] = true
 		}
 		if v.except = names; kind == levelOnly {
 			v.except, v.only = nil, names
 		}
-		if !in.done() || kind > levelOnly {
+		if !in.Done() || kind > levelOnly {
 			return fmt.Errorf("%w: level %d", ErrState, order)
 		}
 		l.restoreLevel(v)
 	case 't':
-		t := tally{events: in.number(), next: in.number(), interval: in.number()}
-		if !in.done() || t.interval == 0 {
+		t := tally{events: in.Uvarint(), next: in.Uvarint(), interval: in.Uvarint()}
+		if !in.Done() || t.interval == 0 {
 			return fmt.Errorf("%w: tally", ErrState)
 		}
 		l.tally = t
@@ -164,44 +166,8 @@ func (l *Labeler) restoreLevel(v *level) {
 	l.fold(false) // levels and rows are restored in any order
 }
 
-// fields takes values off the front of rest; after the first misfit it stays bad.
-type fields struct {
-	rest []byte
-	bad  bool
-}
-
-func (f *fields) text() string {
-	text, rest, ok := takeText(f.rest)
-	f.rest, f.bad = rest, f.bad || !ok
-	return text
-}
-
-func (f *fields) number() uint64 {
-	n, size := binary.Uvarint(f.rest)
-	if size <= 0 {
-		f.bad, f.rest = true, nil
-		return 0
-	}
-	f.rest = f.rest[size:]
-	return n
-}
-
-func (f *fields) done() bool { return !f.bad && len(f.rest) == 0 }
+func text(in *varint.Reader) string { return string(in.Text(len(in.Rest))) }
 
 func stateKey(kind byte, order uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{kind}, order)
-}
-
-func appendText(dst []byte, text string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(text)))
-	return append(dst, text...)
-}
-
-func takeText(src []byte) (text string, rest []byte, ok bool) {
-	n, size := binary.Uvarint(src)
-	if size <= 0 || n > uint64(len(src)-size) { // size is at most len(src)
-		return "", nil, false
-	}
-	end := size + int(n) // bounded by len(src)
-	return string(src[size:end]), src[end:], true
 }

@@ -7,6 +7,8 @@ import (
 	"iter"
 
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // BatchVersion is the batch format that BatchBuilder writes. A newer one needs a newer queue.Version as well: who does not know
@@ -57,7 +59,7 @@ func (b Batch) All() iter.Seq2[uint64, []byte] {
 		for len(rest) > 0 {
 			step, record, after, ok := frame(rest)
 			if !ok {
-				return // cannot be: ParseBatch read every frame
+				return // does not happen: ParseBatch has read every frame
 			}
 			seq += step
 			if !yield(seq, record) {
@@ -69,17 +71,9 @@ func (b Batch) All() iter.Seq2[uint64, []byte] {
 }
 
 func frame(rest []byte) (step uint64, record, after []byte, ok bool) {
-	step, n := binary.Uvarint(rest)
-	if n <= 0 {
-		return 0, nil, nil, false
-	}
-	rest = rest[n:]
-	size, n := binary.Uvarint(rest)
-	if n <= 0 || size > uint64(len(rest)-n) {
-		return 0, nil, nil, false
-	}
-	end := n + int(size) // bounded by len(rest)
-	return step, rest[n:end:end], rest[end:], true
+	in := varint.Reader{Rest: rest}
+	step, record = in.Uvarint(), in.Text(len(rest))
+	return step, record, in.Rest, !in.Bad
 }
 
 // ParseBatch checks the header, the checksum and every frame of an encoded batch, and returns a view of it. The records
@@ -180,8 +174,7 @@ func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
 		return fmt.Errorf("%w: record of %d bytes", ErrMalformed, len(record))
 	}
 	b.buf = binary.AppendUvarint(b.buf, seq-b.lastSeq)
-	b.buf = binary.AppendUvarint(b.buf, uint64(len(record)))
-	b.buf = append(b.buf, record...)
+	b.buf = varint.AppendText(b.buf, record)
 	b.lastSeq = seq
 	b.records++
 	if response {

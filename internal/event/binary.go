@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
+
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // Version is the newest record format. Encode writes it for events with a request id, and version 1 for those without, which are
@@ -82,17 +83,15 @@ func clip(b []byte, limit int) []byte {
 	return b
 }
 
-func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
-
 func textSize(b []byte, limit int) int {
 	n := min(len(b), limit)
-	return uvarintSize(uint64(n)) + n
+	return varint.Size(uint64(n)) + n
 }
 
 // Size is the exact number of bytes that Encode writes.
 func (e *Event) Size() int {
 	n := fixedBytes +
-		uvarintSize(e.DurationMicros) + uvarintSize(e.TTFBMicros) + uvarintSize(e.RequestBytes) + uvarintSize(e.ResponseBytes) +
+		varint.Size(e.DurationMicros) + varint.Size(e.TTFBMicros) + varint.Size(e.RequestBytes) + varint.Size(e.ResponseBytes) +
 		textSize(e.Host, HostBytesMax) + textSize(e.Path, PathBytesMax) + textSize(e.Upstream, UpstreamBytesMax) +
 		textSize(e.Client, ClientBytesMax) + textSize(e.TraceID, TraceIDBytesMax) + textSize(e.ErrorType, ErrorTypeBytesMax)
 	if methodCode(e.Method) == 0 {
@@ -165,76 +164,43 @@ func (e *Event) Decode(src []byte) error {
 	e.Status = binary.LittleEndian.Uint16(src[4:])
 	e.TimeMicros = int64(binary.LittleEndian.Uint64(src[6:])) // two's complement of Encode
 
-	r := reader{rest: src[fixedBytes:]}
-	e.DurationMicros = r.uvarint()
-	e.TTFBMicros = r.uvarint()
-	e.RequestBytes = r.uvarint()
-	e.ResponseBytes = r.uvarint()
-	e.Method = r.coded(src[2], methodBytes, MethodBytesMax)
-	e.Protocol = r.coded(src[3], protocolBytes, ProtocolBytesMax)
-	e.Host = r.text(HostBytesMax)
-	e.Path = r.text(PathBytesMax)
-	e.Upstream = r.text(UpstreamBytesMax)
-	e.Client = r.text(ClientBytesMax)
-	e.TraceID = r.text(TraceIDBytesMax)
-	e.ErrorType = r.text(ErrorTypeBytesMax)
+	r := varint.Reader{Rest: src[fixedBytes:]}
+	e.DurationMicros = r.Uvarint()
+	e.TTFBMicros = r.Uvarint()
+	e.RequestBytes = r.Uvarint()
+	e.ResponseBytes = r.Uvarint()
+	e.Method = coded(&r, src[2], methodBytes, MethodBytesMax)
+	e.Protocol = coded(&r, src[3], protocolBytes, ProtocolBytesMax)
+	e.Host = r.Text(HostBytesMax)
+	e.Path = r.Text(PathBytesMax)
+	e.Upstream = r.Text(UpstreamBytesMax)
+	e.Client = r.Text(ClientBytesMax)
+	e.TraceID = r.Text(TraceIDBytesMax)
+	e.ErrorType = r.Text(ErrorTypeBytesMax)
 	if src[0] == versionWithID {
-		e.RequestID = r.text(RequestIDBytesMax)
-		r.bad = r.bad || len(e.RequestID) == 0
+		e.RequestID = r.Text(RequestIDBytesMax)
+		r.Bad = r.Bad || len(e.RequestID) == 0
 	}
-	if r.bad || len(r.rest) != 0 {
+	if !r.Done() {
 		*e = Event{}
 		return fmt.Errorf("%w: fields do not fill %d bytes", ErrMalformed, len(src))
 	}
 	return nil
 }
 
-// reader takes fields off the front of rest; after the first misfit it stays bad.
-type reader struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *reader) uvarint() uint64 {
-	if len(r.rest) > 0 && r.rest[0] < 0x80 {
-		v := uint64(r.rest[0])
-		r.rest = r.rest[1:]
-		return v
-	}
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || n != uvarintSize(v) {
-		r.bad = true
-		r.rest = nil
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-func (r *reader) text(limit int) []byte {
-	n := r.uvarint()
-	if n > uint64(limit) || n > uint64(len(r.rest)) { // limits are small constants
-		r.bad = true
-		return nil
-	}
-	text := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return text
-}
-
-func (r *reader) coded(code byte, table [][]byte, limit int) []byte {
+// coded returns the text for a code of the table; for code 0, it reads the text.
+func coded(r *varint.Reader, code byte, table [][]byte, limit int) []byte {
 	if int(code) >= len(table) {
-		r.bad = true
+		r.Fail()
 		return nil
 	}
 	if code != 0 {
 		return table[code]
 	}
-	text := r.text(limit)
-	// A text that has a code is never written out.
+	text := r.Text(limit)
 	for _, known := range table[1:] {
-		if string(text) == string(known) {
-			r.bad = true
+		if string(text) == string(known) { // Encode writes its code
+			r.Fail()
 		}
 	}
 	return text

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // AddEncoded adds a row that [Row.AppendBinary] wrote without decoding it first: what a query over many hours does for each
@@ -13,26 +14,26 @@ func (r *Row) AddEncoded(src []byte) error {
 	if err := checkVersion(src); err != nil {
 		return err
 	}
-	in := reader{rest: src[1:]}
-	count := in.uvarint()
+	in := varint.Reader{Rest: src[1:]}
+	count := in.Uvarint()
 	r.Count += count
-	r.Errors += in.uvarint()
-	r.Streams += in.uvarint()
-	r.BytesIn += in.uvarint()
-	r.BytesOut += in.uvarint()
-	r.SumMicros += in.uvarint()
-	r.MaxMicros = max(r.MaxMicros, in.uvarint())
+	r.Errors += in.Uvarint()
+	r.Streams += in.Uvarint()
+	r.BytesIn += in.Uvarint()
+	r.BytesOut += in.Uvarint()
+	r.SumMicros += in.Uvarint()
+	r.MaxMicros = max(r.MaxMicros, in.Uvarint())
 	code := uint64(0)
-	for range in.length(statusMax) {
-		code += in.uvarint()
-		r.addStatus(uint16(min(code, statusMax)), in.uvarint())
+	for range in.Length(statusMax) {
+		code += in.Uvarint()
+		r.addStatus(uint16(min(code, statusMax)), in.Uvarint())
 	}
-	for range in.length(ErrorTypesMax + 1) {
-		kind := in.text(event.ErrorTypeBytesMax)
-		r.addErrorCount(kind, in.uvarint())
+	for range in.Length(ErrorTypesMax + 1) {
+		kind := in.Text(event.ErrorTypeBytesMax)
+		r.addErrorCount(kind, in.Uvarint())
 	}
 	r.Latency.addEncoded(&in, count)
-	if in.bad || len(in.rest) != 0 {
+	if !in.Done() {
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))
 	}
 	return nil
@@ -54,16 +55,16 @@ const coverFirst = 128
 // addEncoded adds the encoded latencies that in begins with, of which there must be total. Nearly all bins are two numbers
 // of one byte each, a step and a count. That these are read without a call for each is what makes a day of a thousand paths
 // quick to add up.
-func (s *Sketch) addEncoded(in *reader, total uint64) {
-	zeros := in.uvarint()
+func (s *Sketch) addEncoded(in *varint.Reader, total uint64) {
+	zeros := in.Uvarint()
 	if zeros > total {
-		in.bad = true
+		in.Fail()
 	}
 	s.zeros += zeros
-	n := in.length(binsMax)
+	n := in.Length(binsMax)
 	index, sum := 0, zeros
 	for left := n; left > 0; {
-		src := in.rest
+		src := in.Rest
 		for ; left > 0 && len(src) >= 2; left-- {
 			step, count := src[0], src[1]
 			i := index + int(step) - s.offset
@@ -75,13 +76,13 @@ func (s *Sketch) addEncoded(in *reader, total uint64) {
 			s.bins[i] += uint64(count)
 			sum += uint64(count)
 		}
-		in.rest = src
+		in.Rest = src
 		if left == 0 {
 			break
 		}
-		step, count := in.uvarint(), in.count()
-		if in.bad || (step == 0 && left < n) || step >= uint64(binsMax-index) { // index is below binsMax
-			in.bad = true
+		step, count := in.Uvarint(), nonZero(in)
+		if in.Bad || (step == 0 && left < n) || step >= uint64(binsMax-index) { // index is below binsMax
+			in.Fail()
 			return
 		}
 		index += int(step)
@@ -94,6 +95,6 @@ func (s *Sketch) addEncoded(in *reader, total uint64) {
 	}
 	s.total += sum - zeros
 	if sum != total {
-		in.bad = true
+		in.Fail()
 	}
 }

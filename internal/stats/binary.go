@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // RowVersion is the row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
@@ -36,8 +37,7 @@ func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(r.ErrorTypes)))
 	for _, t := range r.ErrorTypes {
-		dst = binary.AppendUvarint(dst, uint64(len(t.Type)))
-		dst = append(dst, t.Type...)
+		dst = varint.AppendText(dst, t.Type)
 		dst = binary.AppendUvarint(dst, t.Count)
 	}
 	return r.Latency.appendBinary(dst), nil
@@ -62,9 +62,9 @@ func CountOf(src []byte) (uint64, error) {
 	if err := checkVersion(src); err != nil {
 		return 0, err
 	}
-	r := reader{rest: src[1:]}
-	count := r.uvarint()
-	if r.bad {
+	in := varint.Reader{Rest: src[1:]}
+	count := in.Uvarint()
+	if in.Bad {
 		return 0, fmt.Errorf("%w: no count", ErrMalformed)
 	}
 	return count, nil
@@ -88,108 +88,65 @@ func (r *Row) Decode(src []byte) error {
 	if err := checkVersion(src); err != nil {
 		return err
 	}
-	in := reader{rest: src[1:]}
+	in := varint.Reader{Rest: src[1:]}
 	for _, v := range [...]*uint64{&r.Count, &r.Errors, &r.Streams, &r.BytesIn, &r.BytesOut, &r.SumMicros, &r.MaxMicros} {
-		*v = in.uvarint()
+		*v = in.Uvarint()
 	}
 	if r.Count >= countMax || r.Errors > r.Count || r.Streams > r.Count {
-		in.bad = true
+		in.Fail()
 	}
 	r.decodeStatus(&in)
 	r.decodeErrorTypes(&in)
 	r.Latency.addEncoded(&in, r.Count)
-	if in.bad || len(in.rest) != 0 {
+	if !in.Done() {
 		r.Reset()
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))
 	}
 	return nil
 }
 
-func (r *Row) decodeStatus(in *reader) {
-	n := in.length(statusMax)
+func (r *Row) decodeStatus(in *varint.Reader) {
+	n := in.Length(statusMax)
 	code, sum := uint64(0), uint64(0)
 	for i := range n {
-		step, count := in.uvarint(), in.count()
+		step, responses := in.Uvarint(), nonZero(in)
 		code += step
-		if in.bad || (i > 0 && step == 0) || code >= statusMax {
-			in.bad = true
+		if in.Bad || (i > 0 && step == 0) || code >= statusMax {
+			in.Fail()
 			return
 		}
-		sum += count
-		r.Status = append(r.Status, StatusCount{Code: uint16(code), Count: count})
+		sum += responses
+		r.Status = append(r.Status, StatusCount{Code: uint16(code), Count: responses})
 	}
 	if sum != r.Count {
-		in.bad = true
+		in.Fail()
 	}
 }
 
-func (r *Row) decodeErrorTypes(in *reader) {
-	n := in.length(ErrorTypesMax + 1)
+func (r *Row) decodeErrorTypes(in *varint.Reader) {
+	n := in.Length(ErrorTypesMax + 1)
 	before, sum := "", uint64(0)
 	for range n {
-		kind := string(in.text(event.ErrorTypeBytesMax))
-		count := in.count()
-		if in.bad || kind <= before {
-			in.bad = true
+		kind, responses := string(in.Text(event.ErrorTypeBytesMax)), nonZero(in)
+		if in.Bad || kind <= before {
+			in.Fail()
 			return
 		}
 		before = kind
-		sum += count
-		r.ErrorTypes = append(r.ErrorTypes, TypeCount{Type: kind, Count: count})
+		sum += responses
+		r.ErrorTypes = append(r.ErrorTypes, TypeCount{Type: kind, Count: responses})
 	}
 	if sum > r.Errors {
-		in.bad = true
+		in.Fail()
 	}
 }
 
-// reader takes numbers off the front of rest; after the first misfit it stays bad.
-type reader struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *reader) uvarint() uint64 {
-	if len(r.rest) > 0 && r.rest[0] < 0x80 { // most numbers in a row
-		v := uint64(r.rest[0])
-		r.rest = r.rest[1:]
-		return v
-	}
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || (n > 1 && r.rest[n-1] == 0) { // one value has one encoding
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-// count reads a number that is never zero where it is written.
-func (r *reader) count() uint64 {
-	v := r.uvarint()
+// nonZero reads a number that is written only if it is not zero.
+func nonZero(in *varint.Reader) uint64 {
+	v := in.Uvarint()
 	if v == 0 || v >= countMax {
-		r.bad = true
+		in.Fail()
 		return 0
 	}
 	return v
-}
-
-// length reads the number of elements that follow.
-func (r *reader) length(limit uint64) int {
-	v := r.uvarint()
-	if v > limit {
-		r.bad = true
-		return 0
-	}
-	return int(v) // bounded by limit
-}
-
-func (r *reader) text(limit int) []byte {
-	n := r.length(uint64(limit)) // limits are small constants
-	if n > len(r.rest) {
-		r.bad = true
-		return nil
-	}
-	text := r.rest[:n]
-	r.rest = r.rest[n:]
-	return text
 }

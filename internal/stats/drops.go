@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // DropsVersion is the format that [Drops.AppendBinary] writes.
@@ -45,8 +46,7 @@ func (t Drops) Merge(o Drops) {
 func (t Drops) AppendBinary(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(append(dst, DropsVersion), uint64(len(t)))
 	for _, reason := range slices.Sorted(maps.Keys(t)) {
-		dst = binary.AppendUvarint(dst, uint64(len(reason)))
-		dst = append(dst, reason...)
+		dst = varint.AppendText(dst, reason)
 		dst = binary.AppendUvarint(dst, t[reason].Seq)
 		dst = binary.AppendUvarint(dst, t[reason].Responses)
 	}
@@ -61,17 +61,17 @@ func DecodeDrops(src []byte) (Drops, error) {
 	if len(src) == 0 || src[0] == 0 {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))
 	}
-	in := reader{rest: src[1:]}
+	in := varint.Reader{Rest: src[1:]}
 	t, before := Drops{}, ""
-	for i := range in.length(ErrorTypesMax) {
-		reason := string(in.text(event.ErrorTypeBytesMax))
+	for i := range in.Length(ErrorTypesMax) {
+		reason := string(in.Text(event.ErrorTypeBytesMax))
 		if i > 0 && reason <= before {
-			in.bad = true
+			in.Fail()
 		}
 		before = reason
-		t[reason] = Drop{Seq: in.uvarint(), Responses: in.uvarint()}
+		t[reason] = Drop{Seq: in.Uvarint(), Responses: in.Uvarint()}
 	}
-	if in.bad || len(in.rest) > 0 {
+	if !in.Done() {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrMalformed, len(src))
 	}
 	return t, nil

@@ -1,0 +1,70 @@
+// Package varint reads the fields of binary records: unsigned varints, and texts preceded by their length.
+package varint
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Reader takes fields off the front of Rest. After the first field that cannot be read, Bad is true and Rest is empty, so that
+// a caller needs to check Bad only once, after the last field.
+type Reader struct {
+	Rest []byte
+	Bad  bool
+}
+
+// Uvarint reads an unsigned varint. It accepts only the shortest encoding of a value: one value has one encoding.
+func (r *Reader) Uvarint() uint64 {
+	if len(r.Rest) > 0 && r.Rest[0] < 0x80 { // most numbers
+		v := uint64(r.Rest[0])
+		r.Rest = r.Rest[1:]
+		return v
+	}
+	return r.long()
+}
+
+func (r *Reader) long() uint64 {
+	v, n := binary.Uvarint(r.Rest)
+	if n <= 0 || n != Size(v) {
+		r.Fail()
+		return 0
+	}
+	r.Rest = r.Rest[n:]
+	return v
+}
+
+// Length reads the number of elements or bytes that follow, at most limit.
+func (r *Reader) Length(limit int) int {
+	v := r.Uvarint()
+	if v > uint64(limit) {
+		r.Fail()
+		return 0
+	}
+	return int(v)
+}
+
+// Text reads a length of at most limit, and that many bytes. They point into the record.
+func (r *Reader) Text(limit int) []byte {
+	n := r.Length(limit)
+	if n > len(r.Rest) {
+		r.Fail()
+		return nil
+	}
+	text := r.Rest[:n:n]
+	r.Rest = r.Rest[n:]
+	return text
+}
+
+// Fail marks the record as one that cannot be read.
+func (r *Reader) Fail() { r.Bad, r.Rest = true, nil }
+
+// Done reports whether all fields could be read and nothing follows them.
+func (r *Reader) Done() bool { return !r.Bad && len(r.Rest) == 0 }
+
+// Size is the number of bytes of an unsigned varint.
+func Size(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+// AppendText appends a text preceded by its length.
+func AppendText[T string | []byte](dst []byte, text T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+}

@@ -7,9 +7,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// AddEncoded adds a row that [Row.AppendBinary] wrote without decoding it first: what a query over many hours does for each
-// path. The result is that of decoding and merging. The error wraps [ErrMalformed] or [ErrVersion]; what the bytes held
-// before the misfit has then been added, so that a caller who reads rows without checksums must give the sum up.
+// AddEncoded adds a row that [Row.AppendBinary] wrote, with the result of decoding and merging it, but faster: a query over many
+// hours does this for each path and hour. The error wraps [ErrMalformed] or [ErrVersion]. After an error, a part of the row may
+// have been added, so the caller must discard the sum.
 func (r *Row) AddEncoded(src []byte) error {
 	if err := checkVersion(src); err != nil {
 		return err
@@ -49,12 +49,12 @@ func (r *Row) addErrorCount(kind []byte, count uint64) {
 	r.addErrorType(string(kind), count)
 }
 
-// coverFirst is the least number of bins that a sum makes room for at a time, if its rows have so many.
+// coverFirst is the number of bins for which a sum makes room at a time, if its rows have as many.
 const coverFirst = 128
 
-// addEncoded adds the encoded latencies that in begins with, of which there must be total. Nearly all bins are two numbers
-// of one byte each, a step and a count. That these are read without a call for each is what makes a day of a thousand paths
-// quick to add up.
+// addEncoded adds the encoded latencies at the front of in; there must be total of them. Nearly all bins are two numbers of one
+// byte each, a step and a count. The inner loop reads these without a function call, because this decides how fast a day of a
+// thousand paths is added up.
 func (s *Sketch) addEncoded(in *varint.Reader, total uint64) {
 	zeros := in.Uvarint()
 	if zeros > total {
@@ -87,7 +87,7 @@ func (s *Sketch) addEncoded(in *varint.Reader, total uint64) {
 		}
 		index += int(step)
 		if uint(index-s.offset) >= uint(len(s.bins)) {
-			s.cover(index, index+min(n, coverFirst)) // rather at once than step by step
+			s.cover(index, index+min(n, coverFirst)) // rather at once than bin by bin
 		}
 		s.bins[index-s.offset] += count
 		sum += count

@@ -15,14 +15,14 @@ const RowVersion = 1
 // ErrMalformed is returned for bytes that are not a row.
 var ErrMalformed = errors.New("malformed statistics row")
 
-// ErrVersion is returned for a row of a newer format than this binary knows.
+// ErrVersion is returned for a row in a newer format than this version of wayside can read.
 var ErrVersion = errors.New("statistics row is newer than this version of wayside")
 
-// countMax bounds every number in a row that is summed in floating point: such integers are exact.
+// countMax bounds the counts of a row, so that they are exact as floating-point numbers.
 const countMax = 1 << 53
 
-// AppendBinary appends the row's encoded form to dst. Equal rows have equal encodings. The error is always nil; it is
-// there for encoding.BinaryAppender.
+// AppendBinary appends the row's encoded form to dst. Equal rows have equal encodings. The error is always nil;
+// [encoding.BinaryAppender] requires it.
 func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
 	dst = append(dst, RowVersion)
 	for _, v := range [...]uint64{r.Count, r.Errors, r.Streams, r.BytesIn, r.BytesOut, r.SumMicros, r.MaxMicros} {
@@ -80,9 +80,8 @@ func checkVersion(src []byte) error {
 	return nil
 }
 
-// Decode replaces r with the row encoded in src, reusing r's memory. It refuses what AppendBinary cannot have written: a
-// row whose status codes or latencies do not add up to its count is malformed. The error wraps ErrMalformed or
-// ErrVersion, and r is then empty.
+// Decode replaces r with the row encoded in src, and reuses r's memory. It refuses rows that AppendBinary cannot have written:
+// status codes and latencies must add up to the count. The error wraps [ErrMalformed] or [ErrVersion], and r is then empty.
 func (r *Row) Decode(src []byte) error {
 	r.Reset()
 	if err := checkVersion(src); err != nil {

@@ -14,9 +14,9 @@ import (
 // DropsVersion is the format that [Drops.AppendBinary] writes.
 const DropsVersion = 1
 
-// Drops is what the drop records of one epoch in one hour have told, by reason: of each the latest. A drop record's figure
-// counts from the beginning of the epoch, so that the same records in any order, some of them twice, give the same Drops,
-// and one that is missing is made up for by the next.
+// Drops has the latest drop record of each reason, of one epoch in one hour. The figure of a drop record is the total since the
+// beginning of the epoch. So the same records in any order, some of them twice, give the same Drops, and if a record is missing,
+// the next one replaces it.
 type Drops map[string]Drop
 
 // Drop is a drop record.
@@ -25,7 +25,7 @@ type Drop struct {
 	Responses uint64 `json:"responses"` // not recorded for this reason since the epoch began
 }
 
-// Note adds a drop record. Beyond [ErrorTypesMax] reasons, which wayside does not have, it changes nothing.
+// Note adds a drop record. It ignores reasons beyond [ErrorTypesMax]; wayside has fewer.
 func (t Drops) Note(reason string, d Drop) {
 	known, ok := t[reason]
 	if ok && known.Seq >= d.Seq || !ok && len(t) >= ErrorTypesMax {
@@ -34,7 +34,7 @@ func (t Drops) Note(reason string, d Drop) {
 	t[reason] = d
 }
 
-// Merge adds all that o has told.
+// Merge adds the records of o.
 func (t Drops) Merge(o Drops) {
 	for reason, d := range o {
 		t.Note(reason, d)
@@ -42,7 +42,7 @@ func (t Drops) Merge(o Drops) {
 }
 
 // AppendBinary appends version (1 byte), n, n × (length, reason, seq, responses), ascending by reason; numbers are unsigned
-// varints. The error is always nil; it is there for encoding.BinaryAppender.
+// varints. The error is always nil; [encoding.BinaryAppender] requires it.
 func (t Drops) AppendBinary(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(append(dst, DropsVersion), uint64(len(t)))
 	for _, reason := range slices.Sorted(maps.Keys(t)) {
@@ -77,22 +77,22 @@ func DecodeDrops(src []byte) (Drops, error) {
 	return t, nil
 }
 
-// Deltas says how many responses were dropped in each of the hours of one epoch: what an hour's figure has more than that of the
-// hour before, in the order of the records. Where a later figure is lower, because something given up turned out to have been
-// taken, the figures before it count for no more than that: what the hours come to is always what the last record says.
+// Deltas calls fn with the number of responses that were dropped in each hour of one epoch: the difference between the figure
+// of an hour and that of the record before it. A later figure can be lower, if responses that were counted as dropped turn out
+// to be recorded. Then the earlier figures are lowered too, so that the sum over the hours always equals the last record.
 func Deltas(hours map[int64]Drops, fn func(hour int64, reason string, responses uint64)) {
 	type step struct {
 		hour int64
 		Drop
 	}
 	reasons := map[string][]step{}
-	for hour, told := range hours {
-		for reason, d := range told {
+	for hour, drops := range hours {
+		for reason, d := range drops {
 			reasons[reason] = append(reasons[reason], step{hour, d})
 		}
 	}
 	for reason, steps := range reasons {
-		// Downwards, each figure is bounded by all after it.
+		// From the last record to the first, each figure is bounded by all later ones.
 		slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(b.Seq, a.Seq) })
 		for i := 1; i < len(steps); i++ {
 			steps[i].Responses = min(steps[i].Responses, steps[i-1].Responses)

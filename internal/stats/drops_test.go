@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func genTold(rt *rapid.T) Drops {
+func genDrops(rt *rapid.T) Drops {
 	t := Drops{}
 	for _, reason := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"full", "age", "disk", "damaged", ""}), rapid.ID).Draw(rt, "reasons") {
 		t.Note(reason, Drop{rapid.Uint64().Draw(rt, "seq"), rapid.Uint64().Draw(rt, "responses")})
@@ -18,13 +18,13 @@ func genTold(rt *rapid.T) Drops {
 	return t
 }
 
-func TestToldComesBack(t *testing.T) {
+func TestDropsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		told := genTold(rt)
-		text, _ := told.AppendBinary(nil)
+		drops := genDrops(rt)
+		text, _ := drops.AppendBinary(nil)
 		back, err := DecodeDrops(text)
-		if err != nil || !maps.Equal(back, told) {
-			rt.Fatalf("%v came back as %v, %v", told, back, err)
+		if err != nil || !maps.Equal(back, drops) {
+			rt.Fatalf("%v came back as %v, %v", drops, back, err)
 		}
 		if len(text) > 2 {
 			if _, err := DecodeDrops(text[:len(text)-1]); !errors.Is(err, ErrMalformed) {
@@ -38,22 +38,22 @@ func TestToldComesBack(t *testing.T) {
 	})
 }
 
-func FuzzTold(f *testing.F) {
+func FuzzDrops(f *testing.F) {
 	text, _ := Drops{"full": {7, 300}, "age": {9, 1}}.AppendBinary(nil)
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		told, err := DecodeDrops(text)
+		drops, err := DecodeDrops(text)
 		if err != nil {
 			return
 		}
-		if again, _ := told.AppendBinary(nil); string(again) != string(text) {
-			t.Errorf("%x is read as %v, which is written as %x", text, told, again)
+		if again, _ := drops.AppendBinary(nil); string(again) != string(text) {
+			t.Errorf("%x is read as %v, which is written as %x", text, drops, again)
 		}
 	})
 }
 
 // The order of the records, and records that come twice, make no difference.
-func TestToldIsOrderFree(t *testing.T) {
+func TestDropsInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 12).Draw(rt, "n")
 		type record struct {
@@ -110,7 +110,7 @@ func TestDeltas(t *testing.T) {
 	hours := map[int64]Drops{
 		7: {"full": {Seq: 10, Responses: 100}},
 		8: {"full": {Seq: 20, Responses: 130}, "age": {Seq: 21, Responses: 5}},
-		9: {"full": {Seq: 30, Responses: 90}, "age": {Seq: 31, Responses: 5}}, // forty of those of before were not lost after all
+		9: {"full": {Seq: 30, Responses: 90}, "age": {Seq: 31, Responses: 5}}, // forty of the earlier ones were recorded after all
 	}
 	got := map[int64]map[string]uint64{}
 	Deltas(hours, func(hour int64, reason string, responses uint64) {

@@ -19,7 +19,7 @@ func (k Key) Compare(o Key) int {
 	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method), cmp.Compare(k.Hour, o.Hour))
 }
 
-// Clone copies the texts of a key that is only valid during a call.
+// Clone copies the texts of a key that is valid during a call only.
 func (k Key) Clone() Key {
 	return Key{Hour: k.Hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label)}
 }

@@ -1,9 +1,9 @@
-// Package stats holds the statistics of one path in one hour: the rows that outlive the events.
+// Package stats has the statistics of one path in one hour: the rows that remain when the events are deleted.
 //
-// A [Row] is a pure function of the archived fields of its events, in integers: folding the same events in any order, on
-// any machine, directly or by merging rows, gives the same row, down to each bin of the latency sketch. So statistics can
-// be rebuilt from the archive and compared for equality. Percentiles come from the sketch and are within 1.1 % of the true
-// value for any union of rows; they are never averaged.
+// A [Row] is a pure function of the archived fields of its events, in integers: adding the same events in any order, on any
+// machine, directly or by merging rows, gives the same row, including each bin of the latency sketch. So statistics can be
+// rebuilt from the archive and compared for equality. Percentiles come from the sketch and are within 1.1 % of the true value
+// for any union of rows; they are never averaged.
 //
 // # Limits
 //
@@ -26,14 +26,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// ErrorTypesMax is the largest number of error types that a row tells apart. Further ones are counted as [OtherType].
-// wayside itself makes the types and has fewer, so that the limit is only reached by damage.
+// ErrorTypesMax is the largest number of error types in a row. Further types are counted as [OtherType]. wayside has fewer types,
+// so only damaged events reach the limit.
 const ErrorTypesMax = 64
 
-// OtherType is the error type under which those beyond [ErrorTypesMax] are counted.
+// OtherType is the error type for all types beyond [ErrorTypesMax].
 const OtherType = "(other)"
 
-// statusMax is the first code that is not told apart: codes from here on are counted as 0.
+// statusMax is the first code without a count of its own: codes from here on are counted as 0.
 const statusMax = 1000
 
 // StatusCount is the number of responses with one status code.
@@ -48,8 +48,8 @@ type TypeCount struct {
 	Count uint64
 }
 
-// Row is what is known about the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be
-// copied after its first use (see [Row.CopyFrom]); it is not safe for concurrent use.
+// Row has the statistics of the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be copied
+// after its first use (see [Row.CopyFrom]). It is not safe for concurrent use.
 type Row struct {
 	Count    uint64 // responses, streams included
 	Errors   uint64 // status 500 and above, or an error type
@@ -65,8 +65,8 @@ type Row struct {
 	Latency    Sketch
 }
 
-// Add folds one response into the row. Drop records are not responses and leave the row as it is. Once the row has seen
-// the event's status, error type and latency bin, Add does not allocate.
+// Add adds one response to the row. It ignores drop records, which are not responses. Add does not allocate if the row already
+// has the event's status, error type and latency bin.
 func (r *Row) Add(e *event.Event) {
 	if !e.IsResponse() {
 		return
@@ -149,7 +149,7 @@ func (r *Row) Merge(o *Row) {
 	r.Latency.Merge(&o.Latency)
 }
 
-// CopyFrom makes r equal to o, reusing r's memory.
+// CopyFrom makes r equal to o, and reuses r's memory.
 func (r *Row) CopyFrom(o *Row) {
 	r.Reset()
 	r.Count, r.Errors, r.Streams = o.Count, o.Errors, o.Streams
@@ -166,18 +166,18 @@ func (r *Row) Reset() {
 	*r = Row{Status: r.Status[:0], ErrorTypes: r.ErrorTypes[:0], Latency: r.Latency}
 }
 
-// MemoryBytes is about what the row takes in memory.
+// MemoryBytes estimates the memory of the row.
 func (r *Row) MemoryBytes() int {
 	return 320 + 16*cap(r.Status) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
 }
 
-// Quantile is the latency in microseconds below which the share q of all responses lies, within 1.1 % and never above
-// the largest; 0 for an empty row.
+// Quantile returns the latency in microseconds below which the share q of all responses lies, within 1.1 % and never above the
+// largest latency; 0 for an empty row.
 func (r *Row) Quantile(q float64) uint64 {
 	return min(uint64(r.Latency.Quantile(q)+0.5), r.MaxMicros)
 }
 
-// Mean is the mean latency in microseconds, exact but for rounding; 0 for an empty row.
+// Mean returns the mean latency, rounded to a microsecond; 0 for an empty row.
 func (r *Row) Mean() uint64 {
 	if r.Count == 0 {
 		return 0

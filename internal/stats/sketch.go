@@ -14,15 +14,14 @@ import (
 // logarithmic mapping and of a Prometheus native histogram of schema 5.
 const (
 	binsPerDoubling = 32
-	// binsMax bounds a sketch: 40 doublings, 1 µs to 12.7 days. What is longer is counted in the last bin; the true
-	// maximum stands in the row. Because no index lies beyond the bound, no bins are ever put together, and merging gives
-	// the same bins in any order.
+	// binsMax bounds a sketch: 40 doublings, 1 µs to 12.7 days. Longer latencies are counted in the last bin; the row has the
+	// true maximum. Because no index is beyond the bound, bins are never combined, and merging gives the same bins in any order.
 	binsMax = 40 * binsPerDoubling
 )
 
-// boundaries[j] is 2^63 * 2^(j/32), rounded up: where bin j of a doubling begins. They are constants, and [binOf] works on
-// integers, so that every machine puts a latency into the same bin: the logarithm of the floating-point unit differs in
-// the last digit from one architecture to another. Part of the format.
+// boundaries[j] is 2^63 * 2^(j/32), rounded up: the beginning of bin j of a doubling. They are constants, and [binOf] uses
+// integers only, so that every machine puts a latency into the same bin: floating-point logarithms differ in the last digit
+// between architectures. Part of the format.
 var boundaries = [binsPerDoubling]uint64{
 	0x8000000000000000, 0x82cd8698ac2ba1d8, 0x85aac367cc487b15, 0x88980e8092da8528,
 	0x8b95c1e3ea8bd6e7, 0x8ea4398b45cd53c1, 0x91c3d373ab11c337, 0x94f4efa8fef70962,
@@ -34,8 +33,8 @@ var boundaries = [binsPerDoubling]uint64{
 	0xeac0c6e7dd24392f, 0xefe4b99bdcdaf5cc, 0xf5257d152486cc2d, 0xfa83b2db722a033b,
 }
 
-// firstGuess holds, for the six bits below the leading one, the bin in which the smallest such number lies. A cell of it is
-// narrower than a bin, so that the right bin is the guess or the next.
+// firstGuess has, for the six bits below the leading one, the bin of the smallest number with these bits. Such a cell is narrower
+// than a bin, so the right bin is this one or the next.
 var firstGuess = func() (cells [64]uint8) {
 	for c := range cells {
 		smallest := 1<<63 | uint64(c)<<57
@@ -49,16 +48,16 @@ var firstGuess = func() (cells [64]uint8) {
 	return cells
 }()
 
-// latencyMapping turns an index into the value that stands for the bin.
+// latencyMapping turns the index of a bin into the value that represents it.
 var latencyMapping = func() *mapping.LogarithmicMapping {
 	m, err := mapping.NewLogarithmicMappingWithGamma(math.Exp2(1.0/binsPerDoubling), 0)
 	if err != nil {
-		panic(err) // cannot be: the gamma is a constant above 1
+		panic(err) // does not happen: gamma is a constant above 1
 	}
 	return m
 }()
 
-// binOf is the bin of a latency of at least one microsecond.
+// binOf returns the bin of a latency of at least one microsecond.
 func binOf(micros uint64) int {
 	exponent := bits.Len64(micros) - 1
 	mantissa := micros << (63 - exponent)
@@ -75,13 +74,13 @@ type Sketch struct {
 	zeros  uint64 // latencies below a microsecond
 	total  uint64 // of all bins
 	bins   []uint64
-	offset int // bin that bins[0] counts
+	offset int // index of the bin that bins[0] counts
 }
 
-// binsGrain is what the ends of the window of bins are rounded to.
+// binsGrain is the multiple to which the ends of the window of bins are rounded.
 const binsGrain = 16
 
-// Add counts one latency. It allocates only when a bin outside the range seen so far is needed.
+// Add counts one latency. It allocates only for a bin outside the window.
 func (s *Sketch) Add(micros uint64) {
 	if micros == 0 {
 		s.zeros++
@@ -90,7 +89,7 @@ func (s *Sketch) Add(micros uint64) {
 	s.addBin(binOf(micros), 1)
 }
 
-// addBin counts in a bin; index is below binsMax.
+// addBin adds to the count of a bin; index is below binsMax.
 func (s *Sketch) addBin(index int, count uint64) {
 	if uint(index-s.offset) >= uint(len(s.bins)) {
 		s.cover(index, index+1)
@@ -99,7 +98,7 @@ func (s *Sketch) addBin(index int, count uint64) {
 	s.total += count
 }
 
-// cover widens the window to hold the bins [from, to), and by a half more where it grows again and again.
+// cover widens the window to include the bins [from, to), and by half of its size more, because it may grow again.
 func (s *Sketch) cover(from, to int) {
 	old := len(s.bins)
 	if old > 0 {
@@ -111,7 +110,7 @@ func (s *Sketch) cover(from, to int) {
 		}
 		from, to = min(from, s.offset), max(to, s.offset+old)
 	} else {
-		to = max(to, from+cap(s.bins)-binsGrain) // what a row before had room for
+		to = max(to, from+cap(s.bins)-binsGrain) // the memory of an earlier use
 	}
 	from = max(from, 0) / binsGrain * binsGrain
 	to = min((to+binsGrain-1)/binsGrain*binsGrain, binsMax)
@@ -122,7 +121,7 @@ func (s *Sketch) cover(from, to int) {
 	}
 	wider = wider[:n]
 	if old > 0 {
-		copy(wider[shift:], s.bins[:old]) // which may be the same memory
+		copy(wider[shift:], s.bins[:old]) // may be the same memory
 		clear(wider[:shift])
 		clear(wider[shift+old:])
 	} else {
@@ -131,10 +130,10 @@ func (s *Sketch) cover(from, to int) {
 	s.bins, s.offset = wider, from
 }
 
-// ErrBin says that there is no such bin in a sketch.
+// ErrBin means that a sketch has no such bin.
 var ErrBin = errors.New("no such latency bin")
 
-// AddBin counts latencies of which only the bin is known, as [Sketch.Bins] names it. The error wraps [ErrBin].
+// AddBin adds latencies by the index of their bin, as in [Sketch.Bins]. The error wraps [ErrBin].
 func (s *Sketch) AddBin(index int, count uint64) error {
 	if index < 0 || index >= binsMax {
 		return fmt.Errorf("%w: %d of %d", ErrBin, index, binsMax)
@@ -145,10 +144,10 @@ func (s *Sketch) AddBin(index int, count uint64) error {
 	return nil
 }
 
-// AddBelow counts latencies below one microsecond, as [Sketch.Zeros] gives them.
+// AddBelow adds latencies below one microsecond, as in [Sketch.Zeros].
 func (s *Sketch) AddBelow(count uint64) { s.zeros += count }
 
-// Merge adds what o counted. The result does not depend on the order of merging.
+// Merge adds the latencies of o. The result does not depend on the order of merging.
 func (s *Sketch) Merge(o *Sketch) {
 	s.zeros += o.zeros
 	theirs, from := o.bins, o.offset
@@ -171,11 +170,11 @@ func (s *Sketch) Merge(o *Sketch) {
 	s.total += o.total
 }
 
-// Count is the number of latencies added.
+// Count returns the number of latencies.
 func (s *Sketch) Count() uint64 { return s.zeros + s.total }
 
-// Quantile is the latency in microseconds below which the share q of all lies, within 1.1 %; 0 if nothing was added. A q
-// outside [0, 1] is taken as the nearer end.
+// Quantile returns the latency in microseconds below which the share q of all latencies lies, within 1.1 %; 0 for an empty
+// sketch. A q below 0 or above 1 counts as 0 or 1.
 func (s *Sketch) Quantile(q float64) float64 {
 	n := s.Count()
 	if n == 0 {
@@ -185,7 +184,7 @@ func (s *Sketch) Quantile(q float64) float64 {
 	if rank < float64(s.zeros) {
 		return 0
 	}
-	below := uint64(rank) - s.zeros // of the bins' latencies, how many are smaller at least
+	below := uint64(rank) - s.zeros // latencies in bins that are at most as large as the one at the rank
 	last := 0
 	for i, count := range s.bins {
 		if count > 0 {
@@ -209,7 +208,7 @@ func (s *Sketch) Bins(fn func(index int, count uint64)) {
 	}
 }
 
-// Zeros is the number of latencies below one microsecond.
+// Zeros returns the number of latencies below one microsecond.
 func (s *Sketch) Zeros() uint64 { return s.zeros }
 
 // reset empties the sketch and keeps its memory.

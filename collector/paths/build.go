@@ -8,16 +8,14 @@ import (
 
 const upperHex = "0123456789ABCDEF"
 
-// idPlaceholder stands for a segment, or the part of one, that varies.
+// idPlaceholder replaces a segment that varies, or a part of one.
 const idPlaceholder = "{id}"
 
-// build appends the label of a path to dst. It stops soon after LabelBytesMax, so that a hostile path costs no more than a
-// long one.
-//
-// host is the path's host in the statistics; proof says that the response proves the route, so that it may be learnt from.
+// build appends the label of a path to dst. It stops soon after LabelBytesMax, so that a very long path costs no more than a long
+// one. host is the path's host in the statistics; proof says that the response proves the route, so that it may be learnt from.
 func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
 	l.plain = true
-	// A query or fragment is never recorded; if one came this far it must not become part of a row either.
+	// A query or fragment is never recorded. If there is one, it must not become part of a row.
 	if i := bytes.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
@@ -46,10 +44,10 @@ func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
 	}
 }
 
-// appendLearnt appends a slash and a segment, as a placeholder where the level below dst was learnt to vary.
+// appendLearnt appends a slash and a segment, or a placeholder if the level below dst was learnt to vary.
 //
-// A date that a path begins with, and that has something below it, is an API's version more often than a value
-// ("/2015-03-31/functions"). Where it is a value after all there are many, and the level is learnt like any other.
+// A date at the beginning of a longer path is more often the version of an API ("/2015-03-31/functions") than a value. If such
+// dates are values, there are many of them, and the level is learnt like any other.
 func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof bool) []byte {
 	var v *level
 	if len(l.levels) > 0 {
@@ -59,7 +57,7 @@ func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof boo
 	version := len(dst) == 0 && len(rest) > 0 && isDate(segment)
 	dst = append(dst, '/')
 	start := len(dst)
-	if version { // left to what is learnt
+	if version { // a placeholder only if the level is learnt
 		dst = append(dst, segment...)
 	} else {
 		dst = appendSegment(dst, segment)
@@ -75,9 +73,9 @@ func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof boo
 	return append(dst[:start], idPlaceholder...)
 }
 
-// appendSegment appends one segment: its text, or a placeholder where it is an identifier.
+// appendSegment appends one segment, or a placeholder if it is an identifier.
 func appendSegment(dst, segment []byte) []byte {
-	// Matrix parameters (";jsessionid=…") are values, often secret ones.
+	// Matrix parameters (";jsessionid=…") are values, and often secrets.
 	segment, _, params := bytes.Cut(segment, []byte{';'})
 	switch stem, ext := splitExt(segment); {
 	case isID(segment) && (len(ext) == 0 || !isID(stem) || bytes.IndexByte(segment, '@') >= 0):
@@ -94,8 +92,8 @@ func appendSegment(dst, segment []byte) []byte {
 	return dst
 }
 
-// appendClean appends text that is safe to print: what is not valid UTF-8 or not printable is percent-encoded, and so are
-// braces, which only placeholders may have.
+// appendClean appends text that is safe to print. Bytes that are not valid UTF-8, runes that are not printable, and braces, which
+// only placeholders may have, are percent-encoded.
 func appendClean(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -118,13 +116,13 @@ func appendClean(dst, text []byte) []byte {
 		}
 		i += size
 		if len(dst) > 4*LabelBytesMax {
-			return dst // too long whatever follows
+			return dst // already too long
 		}
 	}
 	return dst
 }
 
-// appendHost appends a host name as it is counted: lower case, without the final dot, printable.
+// appendHost appends a host name in lower case, without the final dot, with unprintable bytes percent-encoded.
 func appendHost(dst, host []byte) []byte {
 	if n := len(host); n > 0 && host[n-1] == '.' {
 		host = host[:n-1]
@@ -142,7 +140,7 @@ func appendHost(dst, host []byte) []byte {
 	return dst
 }
 
-// splitExt splits a file name extension of one to five letters and digits, starting with a letter, off a segment.
+// splitExt splits off a file name extension: one to five letters and digits that start with a letter.
 func splitExt(segment []byte) (stem, ext []byte) {
 	dot := bytes.LastIndexByte(segment, '.')
 	if dot <= 0 || len(segment)-dot-1 > 5 || dot == len(segment)-1 {

@@ -5,14 +5,14 @@ import (
 	"hash/maphash"
 )
 
-// Size of the cache: slots, and the longest host + method + path that is remembered. 1,024 × 128 bytes of keys.
+// Size of the cache: its slots, and the longest host + method + path in it. 1,024 slots of about 144 bytes.
 const (
 	cacheSlots    = 1024
 	cacheKeyBytes = 112
 )
 
-// cache remembers the rows of recently seen paths. It is direct-mapped: a new path takes its slot over, so millions of
-// different paths cost neither memory nor garbage. A slot holds the whole key, so a collision can only cost a miss.
+// cache has the rows of recent paths. It is direct-mapped: a new path replaces the one in its slot, so millions of different paths
+// cost neither memory nor garbage. A slot has the whole key, so a collision costs a miss and nothing else.
 type cache struct {
 	seed  maphash.Seed
 	slots []slot // allocated at first use
@@ -29,8 +29,7 @@ func (c *cache) hash(host, method, path []byte) uint64 {
 	if len(host)+len(method)+len(path) > cacheKeyBytes {
 		return 0
 	}
-	// Folding the parts with different odd factors keeps ("a", "bc") and ("ab", "c") apart well enough: the slot is
-	// compared in full anyway.
+	// Different odd factors distinguish ("a", "bc") and ("ab", "c") well enough, because get compares the whole key.
 	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9
 	return maphash.Bytes(c.seed, path) ^ maphash.Bytes(c.seed, host)*odd1 ^ uint64(len(method))*odd2
 }

@@ -6,7 +6,7 @@ func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 func isHex(c byte) bool    { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
-// isID reports whether a segment is recognisably an identifier, or something as private as one, rather than a name.
+// isID reports whether a segment is clearly an identifier, or a value as private as one, and not a name.
 func isID(s []byte) bool {
 	if len(s) == 0 {
 		return false
@@ -25,7 +25,7 @@ func isID(s []byte) bool {
 		}
 	}
 	if escapes && (hasEscape(s, '@') || hasEscape(s, '/')) {
-		return true // one value with a separator in it: names of routes have none
+		return true // a value with a separator in it, which names of routes do not have
 	}
 	if digits == len(s) {
 		return true
@@ -39,7 +39,7 @@ func isID(s []byte) bool {
 	return isNumeric(s) || isHexID(s) || isUUID(s) || isULID(s) || isToken(s)
 }
 
-// hasEscape reports whether the segment holds the percent-encoded form of c.
+// hasEscape reports whether the segment contains c in percent-encoded form.
 func hasEscape(s []byte, c byte) bool {
 	for i := 0; i+2 < len(s); i++ {
 		if s[i] == '%' && s[i+1] == upperHex[c>>4] && s[i+2]&^0x20 == upperHex[c&15]&^0x20 {
@@ -52,14 +52,14 @@ func hasEscape(s []byte, c byte) bool {
 // Bounds of isScrambled.
 const (
 	scrambledMin = 16 // bytes
-	unbrokenMax  = 48 // bytes without a separator that a name may have
-	caseTurnsMin = 6  // more than the humps of a camel …
-	caseTurnsPer = 5  // … one in so many letters
-	lettersMin   = 20 // letters of one case that are judged by their vowels:
-	vowelsPer    = 4  // words have more than one in so many
+	unbrokenMax  = 48 // bytes without a separator; longer runs are not names
+	caseTurnsMin = 6  // changes between upper and lower case, at least: more than in camel case,
+	caseTurnsPer = 5  // … and at least one in this many letters
+	lettersMin   = 20 // letters of one case that are judged by their vowels
+	vowelsPer    = 4  // words have more than one vowel in this many letters
 )
 
-// isScrambled recognises secrets that need not have digits: base64, keys in capitals, random letters.
+// isScrambled recognises secrets even without digits: base64, keys in capitals, random letters.
 func isScrambled(s []byte, letters, digits int) bool {
 	if len(s) < scrambledMin {
 		return false
@@ -82,7 +82,7 @@ func isScrambled(s []byte, letters, digits int) bool {
 	}
 	switch {
 	case longest >= unbrokenMax:
-		return letters+digits > 0 && vowels < letters // but not a row of one letter
+		return letters+digits > 0 && vowels < letters // but not one letter repeated
 	case longest >= scrambledMin && turns >= caseTurnsMin && turns*caseTurnsPer >= longest:
 		return true
 	case longest >= lettersMin && digits == 0 && turns == 0:
@@ -92,8 +92,8 @@ func isScrambled(s []byte, letters, digits int) bool {
 	return longest == len(s) && letters > 0 && turns == 0 && s[0]&0x20 == 0 && isLetter(s[0])
 }
 
-// isNumeric covers signed and decimal numbers, dates, times, version numbers and coordinates: digits in groups, starting
-// with a digit or a sign, with at most the letters T and Z of a timestamp.
+// isNumeric recognises signed and decimal numbers, dates, times, version numbers and coordinates: groups of digits that start with
+// a digit or a sign, with no letters except the T and Z of a timestamp.
 func isNumeric(s []byte) bool {
 	if s[0] == '-' || s[0] == '+' {
 		s = s[1:]
@@ -119,7 +119,7 @@ func isNumeric(s []byte) bool {
 	return true
 }
 
-// isDate accepts 2006-01-02.
+// isDate recognises 2006-01-02.
 func isDate(s []byte) bool {
 	if len(s) != len("2006-01-02") {
 		return false
@@ -136,7 +136,7 @@ func isDate(s []byte) bool {
 	return true
 }
 
-// isLocale accepts a code of a language or a country, or of both ("de", "pt-BR").
+// isLocale recognises the code of a language, a country, or both ("de", "pt-BR").
 func isLocale(s string) bool {
 	if len(s) != 2 && (len(s) != 5 || s[2] != '-' && s[2] != '_') {
 		return false
@@ -149,7 +149,7 @@ func isLocale(s string) bool {
 	return true
 }
 
-// isHexID wants at least eight hex digits; the caller has seen a decimal digit among them.
+// isHexID recognises eight or more hex digits. The caller has checked that one of them is a decimal digit.
 func isHexID(s []byte) bool {
 	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {
 		s = s[2:]
@@ -165,7 +165,7 @@ func isHexID(s []byte) bool {
 	return true
 }
 
-// isUUID accepts 8-4-4-4-12 hex digits.
+// isUUID recognises 8-4-4-4-12 hex digits.
 func isUUID(s []byte) bool {
 	if len(s) != 36 {
 		return false
@@ -185,7 +185,7 @@ func isUUID(s []byte) bool {
 	return true
 }
 
-// isULID accepts 26 characters of Crockford's base 32, the first at most 7.
+// isULID recognises 26 characters of Crockford's base 32, the first at most 7.
 func isULID(s []byte) bool {
 	if len(s) != 26 || s[0] < '0' || s[0] > '7' {
 		return false
@@ -198,8 +198,8 @@ func isULID(s []byte) bool {
 	return true
 }
 
-// Bounds of isToken: the shortest token, and how often it must change between letters and digits. Words with a number or
-// two in them ("sha256-checksums", "how-to-2024-edition") change less often than random text does.
+// Bounds of isToken: the length of a token, and the number of its changes between letters and digits. Words with a number or two
+// ("sha256-checksums", "how-to-2024-edition") change less often than random text.
 const (
 	tokenBytesMin     = 16
 	tokenChangesMin   = 4
@@ -207,8 +207,8 @@ const (
 	tokenLongChanges  = 3
 )
 
-// isToken recognises long random text (base64url, base62, prefixed keys, JWTs) by how often it changes between letters
-// and digits without a separator in between.
+// isToken recognises long random text (base64url, base62, prefixed keys, JWTs) by the number of its changes between letters and
+// digits without a separator.
 func isToken(s []byte) bool {
 	if len(s) < tokenBytesMin {
 		return false
@@ -226,7 +226,7 @@ func isToken(s []byte) bool {
 			}
 		case c == '-', c == '_', c == '.', c == '~', c == '=', c == '+', c == ':':
 		default:
-			return false // percent-encoded text, file names with blanks and the like are names
+			return false // percent-encoded text, file names with spaces and the like are names
 		}
 	}
 	return changes >= tokenChangesMin || (len(s) >= tokenLongBytesMin && changes >= tokenLongChanges)

@@ -10,18 +10,17 @@ func (l *Labeler) evaluateFirst() uint64 {
 	return uint64(min(evaluateFirst, max(16, l.max/2)))
 }
 
-// lookSoon makes sure that the rows are looked at again: something is new.
-func (l *Labeler) lookSoon() {
+// evaluateSoon schedules an evaluation, because a row is new.
+func (l *Labeler) evaluateSoon() {
 	if l.learnOff {
 		return
 	}
 	l.tally.next = min(l.tally.next, l.tally.events+l.tally.interval)
 }
 
-// evaluate looks at the rows of every host, learns what there is to learn, and sets when to look again: the longer, the
-// less the last looks have found.
+// evaluate learns from the rows of every host, and schedules the next evaluation: later, if this one has learnt nothing.
 func (l *Labeler) evaluate() {
-	l.journal.looked(l)
+	l.journal.save(l)
 	l.tally.next = 1 << 63
 	byHost := map[string][]sample{}
 	for _, r := range l.sorted() {
@@ -29,21 +28,21 @@ func (l *Labeler) evaluate() {
 			byHost[r.host] = append(byHost[r.host], sample{rest: r.label, count: r.count})
 		}
 	}
-	soft, fresh := l.look(byHost, false)
-	if l.templatesWith(soft, fresh) > l.max*9/10 {
-		soft, fresh = l.look(byHost, true) // room is short
-		if l.templatesWith(soft, fresh) > l.max {
-			for key, v := range l.soft { // what has been merged cannot come apart now
-				if soft[key] == nil {
-					soft[key] = v
+	likely, fresh := l.findLevels(byHost, false)
+	if l.templatesWith(likely, fresh) > l.max*9/10 {
+		likely, fresh = l.findLevels(byHost, true) // few templates are left
+		if l.templatesWith(likely, fresh) > l.max {
+			for key, v := range l.likely { // merged rows must stay merged
+				if likely[key] == nil {
+					likely[key] = v
 				}
 			}
 		}
 	}
-	if len(fresh) == 0 && sameLevels(soft, l.soft) {
+	if len(fresh) == 0 && sameLevels(likely, l.likely) {
 		l.tally.interval = min(l.tally.interval*2, evaluateMax)
-		if len(l.merged) >= l.max { // until it is found that there is room again
-			l.lookSoon()
+		if len(l.merged) >= l.max { // until an evaluation makes room
+			l.evaluateSoon()
 		}
 		return
 	}
@@ -57,28 +56,28 @@ func (l *Labeler) evaluate() {
 			l.learn(v)
 		}
 	}
-	l.setSoft(soft)
+	l.setLikely(likely)
 	l.publish()
 	l.fold(len(fresh) > 0)
 	l.cache.clear()
-	l.lookSoon() // what is merged may show more
+	l.evaluateSoon() // merged rows may form further levels
 }
 
-// look decides about every level of every host; full says that room is short.
-func (l *Labeler) look(byHost map[string][]sample, full bool) (soft map[string]*level, fresh []*level) {
-	soft = map[string]*level{}
+// findLevels decides about every level of every host; full says that few templates are left.
+func (l *Labeler) findLevels(byHost map[string][]sample, full bool) (likely map[string]*level, fresh []*level) {
+	likely = map[string]*level{}
 	for _, host := range slices.Sorted(maps.Keys(byHost)) {
-		t := tree{l: l, host: host, soft: soft, full: full, short: l.ordinary >= 2*l.max}
+		t := tree{l: l, host: host, likely: likely, full: full, short: l.ordinary >= 2*l.max}
 		t.visit("", byHost[host], 0)
 		fresh = append(fresh, t.fresh...)
 	}
-	return soft, fresh
+	return likely, fresh
 }
 
-// templatesWith is the number of templates that the rows would be shown as with these levels besides those learnt.
-func (l *Labeler) templatesWith(soft map[string]*level, fresh []*level) int {
+// templatesWith returns the number of templates under which the rows would be shown with these levels.
+func (l *Labeler) templatesWith(likely map[string]*level, fresh []*level) int {
 	r := &Rules{levels: maps.Clone(l.levels), configured: l.configured}
-	maps.Copy(r.levels, soft)
+	maps.Copy(r.levels, likely)
 	for _, v := range fresh {
 		r.levels[levelKey(v.host, v.prefix)] = v
 	}
@@ -122,16 +121,16 @@ func (l *Labeler) learn(v *level) {
 	l.setLevel(v)
 }
 
-// setSoft replaces the levels that only look as if they varied.
-func (l *Labeler) setSoft(soft map[string]*level) {
-	for key, old := range l.soft {
-		if now := soft[key]; now == nil || l.levels[key] != nil {
-			l.journal.dropLevel(l, old)
-			delete(l.soft, key)
+// setLikely replaces the likely levels.
+func (l *Labeler) setLikely(likely map[string]*level) {
+	for key, old := range l.likely {
+		if now := likely[key]; now == nil || l.levels[key] != nil {
+			l.journal.dropLevel(old)
+			delete(l.likely, key)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(soft)) {
-		now, old := soft[key], l.soft[key]
+	for _, key := range slices.Sorted(maps.Keys(likely)) {
+		now, old := likely[key], l.likely[key]
 		switch {
 		case l.levels[key] != nil, old != nil && old.same(now):
 			continue
@@ -142,7 +141,7 @@ func (l *Labeler) setSoft(soft map[string]*level) {
 			l.nextLevel++
 		}
 		l.journal.setLevel(l, now)
-		l.soft[key] = now
+		l.likely[key] = now
 	}
 }
 
@@ -151,16 +150,16 @@ func (l *Labeler) setLevel(v *level) {
 	l.levels[levelKey(v.host, v.prefix)] = v
 }
 
-// publish makes the present levels the rules.
+// publish makes the current levels the rules.
 func (l *Labeler) publish() {
-	r := &Rules{levels: make(map[string]*level, len(l.levels)+len(l.soft)), configured: l.configured}
-	maps.Copy(r.levels, l.soft)
+	r := &Rules{levels: make(map[string]*level, len(l.levels)+len(l.likely)), configured: l.configured}
+	maps.Copy(r.levels, l.likely)
 	maps.Copy(r.levels, l.levels)
 	l.rules.Store(r)
 }
 
-// fold brings the rows in step with the rules: rows whose label a learnt level changes become one row with the new label,
-// and all are counted under the template that they are shown as.
+// fold applies the rules to the rows: rows whose label is changed by a learnt level are merged into one row with the new label, and
+// each row counts towards the template under which it is shown.
 func (l *Labeler) fold(learnt bool) {
 	hard := &Rules{levels: l.levels, configured: l.configured}
 	rules := l.Rules()
@@ -171,7 +170,6 @@ func (l *Labeler) fold(learnt bool) {
 		}
 		if label == r.label {
 			if shown := rules.Label(r.host, r.label); shown != r.shown {
-				l.journal.reshown(l, r)
 				decrement(l.shown, shownKey(r.host, r.method, r.shown))
 				decrement(l.merged, mergedKey(r.host, r.shown))
 				r.shown = shown
@@ -180,7 +178,7 @@ func (l *Labeler) fold(learnt bool) {
 			}
 			continue
 		}
-		l.journal.removed(l, r)
+		l.journal.removed(r)
 		l.remove(r)
 		l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(label))
 		into := l.rows[string(l.key)]
@@ -192,12 +190,12 @@ func (l *Labeler) fold(learnt bool) {
 	}
 }
 
-// Learnt lists what was learnt, for people: the levels that vary for good, then those that look so.
+// Learnt lists the learnt and the likely levels, for people.
 func (l *Labeler) Learnt() (learnt, likely []string) {
 	for _, v := range l.levels {
 		learnt = append(learnt, strings.TrimSpace(v.host+" "+v.prefix+"/"+idPlaceholder))
 	}
-	for _, v := range l.soft {
+	for _, v := range l.likely {
 		likely = append(likely, strings.TrimSpace(v.host+" "+v.prefix+"/"+idPlaceholder))
 	}
 	slices.Sort(learnt)

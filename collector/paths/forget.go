@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Forgotten is what stands in place of a path that was forgotten.
+// Forgotten replaces a path that was forgotten.
 const Forgotten = "(forgotten)"
 
-// Selection says which paths are to be forgotten.
+// Selection selects the paths to forget.
 type Selection struct {
 	// Path is a path or a template, compared byte for byte; a "*" stands for any run of characters, slashes included.
 	Path string
-	// Host and Method are those of the row, as tables show them; empty: every one.
+	// Host and Method are those of the row, as tables show them; empty: all.
 	Host, Method string
 }
 
@@ -30,11 +30,11 @@ func (s *Selection) Check() error {
 	return nil
 }
 
-// PathMatches reports whether a path, as it was requested, is selected.
+// PathMatches reports whether a requested path is selected.
 func (s *Selection) PathMatches(path []byte) bool { return glob([]byte(s.Path), path) }
 
-// Rows returns the function that tells which rows are selected, by the label they have and by the template under which
-// rules show them. The row of the others never is.
+// Rows returns a function that reports whether a row is selected, by its label or by the template under which rules show it. The
+// row (other) is never selected.
 func (s *Selection) Rows(rules *Rules) func(host, method, label string) bool {
 	pattern := []byte(s.Path)
 	return func(host, method, label string) bool {
@@ -49,16 +49,16 @@ func (s *Selection) Rows(rules *Rules) func(host, method, label string) bool {
 	}
 }
 
-// Of reports whether the rows of a host and method are selected at all.
+// Of reports whether rows of this host and method may be selected.
 func (s *Selection) Of(host, method string) bool {
 	return (s.Host == "" || s.Host == host) && (s.Method == "" || s.Method == method)
 }
 
-// Forget gives up the rows that are selected, and every name that was learnt from them alone, as part of the batch that
-// Begin has begun: [Labeler.Changes] removes what was persisted of them. What comes under such a path later is admitted
-// like any other. It returns the number of rows given up.
+// Forget removes the selected rows, and every name that was learnt from them alone. It is part of the batch that Begin has
+// started: [Labeler.Changes] removes their persisted entries. Later responses under such a path are admitted like any others.
+// Forget returns the number of removed rows.
 func (l *Labeler) Forget(s *Selection) (rows int) {
-	l.journal.looked(l)
+	l.journal.save(l)
 	rules := l.Rules()
 	selected := s.Rows(rules)
 	var gone, kept []hostText
@@ -69,7 +69,7 @@ func (l *Labeler) Forget(s *Selection) (rows int) {
 			continue
 		}
 		gone = append(gone, texts...)
-		l.journal.removed(l, r)
+		l.journal.removed(r)
 		l.remove(r)
 		rows++
 	}
@@ -82,7 +82,7 @@ func (l *Labeler) Forget(s *Selection) (rows int) {
 		}
 		return below(gone, host, prefix) && !below(kept, host, prefix)
 	})
-	clear(l.watches) // they remember values; what they would have found is found a little later
+	clear(l.watches) // they contain values; they find names a little later now
 	l.publish()
 	l.fold(false)
 	l.cache.clear()
@@ -101,12 +101,12 @@ func below(texts []hostText, host, path string) bool {
 	return false
 }
 
-// forgetLevels gives up the levels, and the names that levels keep, whose path is to go.
+// forgetLevels removes the levels, and the names in levels, whose path must be forgotten.
 func (l *Labeler) forgetLevels(goes func(host, path string) bool) {
-	for _, levels := range []map[string]*level{l.levels, l.soft} {
+	for _, levels := range []map[string]*level{l.levels, l.likely} {
 		for key, v := range levels {
 			if v.prefix != "" && goes(v.host, v.prefix) {
-				l.journal.dropLevel(l, v)
+				l.journal.dropLevel(v)
 				delete(levels, key)
 				continue
 			}
@@ -119,7 +119,7 @@ func (l *Labeler) forgetLevels(goes func(host, path string) bool) {
 				continue
 			}
 			if next.only != nil && len(next.only) == 0 {
-				l.journal.dropLevel(l, v)
+				l.journal.dropLevel(v)
 				delete(levels, key)
 				continue
 			}

@@ -2,32 +2,34 @@ package paths
 
 import "maps"
 
-// journal remembers what a batch has changed: for Changes, what is to be written; for Rollback, how to undo it.
+// journal has the changes of a batch: those that Changes returns, and the old state for Rollback.
 type journal struct {
-	rows   map[*row]bool // admitted or counted
-	gone   []uint32      // orders of rows that were removed
-	levels map[uint32]*level
-	drop   map[uint32]bool // orders of levels that were removed
-	hosts  []string
+	// for Changes
+	rows       map[*row]bool     // admitted or counted
+	rowsGone   []uint32          // orders of rows that were removed
+	levels     map[uint32]*level // by order; added or changed
+	levelsGone map[uint32]bool   // orders of levels that were removed
+	hosts      []string          // added
 
-	before *saved // state before the first look of the batch; nil without one
-	counts map[*row]int
-	fresh  []*row
+	// for Rollback
+	before *saved       // the state before the first evaluation of the batch; nil without one
+	counts map[*row]int // at the beginning of the batch, of the rows that were counted
+	fresh  []*row       // admitted
 	tally  tally
 	next   [3]uint32
 }
 
-// saved is a copy of everything that a look may change.
+// saved is a copy of everything that an evaluation may change.
 type saved struct {
-	rows         map[string]row
-	levels, soft map[string]*level
-	rules        *Rules
+	rows           map[string]row
+	levels, likely map[string]*level
+	rules          *Rules
 }
 
 func (j *journal) begin(l *Labeler) {
 	*j = journal{
-		rows: clearMap(j.rows), levels: clearMap(j.levels), drop: clearMap(j.drop), counts: clearMap(j.counts),
-		hosts: j.hosts[:0], fresh: j.fresh[:0], gone: j.gone[:0],
+		rows: clearMap(j.rows), levels: clearMap(j.levels), levelsGone: clearMap(j.levelsGone), counts: clearMap(j.counts),
+		hosts: j.hosts[:0], fresh: j.fresh[:0], rowsGone: j.rowsGone[:0],
 		tally: l.tally, next: [3]uint32{l.nextRow, l.nextHost, l.nextLevel},
 	}
 }
@@ -58,12 +60,12 @@ func (j *journal) counted(r *row) {
 	}
 }
 
-// looked saves the table as it was when the batch began, before it is looked at for the first time in the batch.
-func (j *journal) looked(l *Labeler) {
+// save saves the table as it was at the beginning of the batch. It must be called before the first evaluation.
+func (j *journal) save(l *Labeler) {
 	if j.rows == nil || j.before != nil {
 		return
 	}
-	s := &saved{rows: make(map[string]row, len(l.rows)), levels: maps.Clone(l.levels), soft: maps.Clone(l.soft), rules: l.Rules()}
+	s := &saved{rows: make(map[string]row, len(l.rows)), levels: maps.Clone(l.levels), likely: maps.Clone(l.likely), rules: l.Rules()}
 	fresh := make(map[*row]bool, len(j.fresh))
 	for _, r := range j.fresh {
 		fresh[r] = true
@@ -81,34 +83,32 @@ func (j *journal) looked(l *Labeler) {
 	j.before = s
 }
 
-func (j *journal) removed(_ *Labeler, r *row) {
+func (j *journal) removed(r *row) {
 	if j.rows == nil {
 		return
 	}
 	delete(j.rows, r)
-	j.gone = append(j.gone, r.order)
+	j.rowsGone = append(j.rowsGone, r.order)
 }
-
-func (j *journal) reshown(*Labeler, *row) {} // derived from the rules, not written
 
 func (j *journal) setLevel(l *Labeler, v *level) {
 	if j.rows == nil {
 		return
 	}
-	j.looked(l) // names are kept outside a look too
+	j.save(l) // keepName may call it without an evaluation
 	j.levels[v.order] = v
-	delete(j.drop, v.order)
+	delete(j.levelsGone, v.order)
 }
 
-func (j *journal) dropLevel(_ *Labeler, v *level) {
+func (j *journal) dropLevel(v *level) {
 	if j.rows == nil {
 		return
 	}
 	delete(j.levels, v.order)
-	j.drop[v.order] = true
+	j.levelsGone[v.order] = true
 }
 
-// undo puts everything back as it was at Begin.
+// undo restores the state at Begin.
 func (j *journal) undo(l *Labeler) {
 	for _, host := range j.hosts {
 		delete(l.hosts, host)
@@ -116,7 +116,7 @@ func (j *journal) undo(l *Labeler) {
 	l.tally = j.tally
 	l.nextRow, l.nextHost, l.nextLevel = j.next[0], j.next[1], j.next[2]
 	if s := j.before; s != nil {
-		l.levels, l.soft = s.levels, s.soft
+		l.levels, l.likely = s.levels, s.likely
 		l.rules.Store(s.rules)
 		l.reset(s.rows)
 	} else {
@@ -130,7 +130,7 @@ func (j *journal) undo(l *Labeler) {
 	l.cache.clear()
 }
 
-// reset makes copies of these rows the table.
+// reset replaces the table with copies of these rows.
 func (l *Labeler) reset(rows map[string]row) {
 	clear(l.rows)
 	clear(l.shown)

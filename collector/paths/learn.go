@@ -7,16 +7,16 @@ import (
 
 // Bounds of learning.
 const (
-	// countMax is where the count of a row that learning looks at ends: whether a name is seldom or common is known by then.
+	// countMax is where the count of a row ends: a name with as many responses is certainly common.
 	countMax = 64
-	// evaluateFirst and evaluateMax bound the number of events from the admission of a row to the next look at the tree.
+	// evaluateFirst and evaluateMax bound the number of events between the admission of a row and the next evaluation.
 	evaluateFirst = 256
 	evaluateMax   = 16_384
-	// signDepth is how many segments below a child tell what it is like.
-	signDepth = 3
+	// belowDepth is the number of segments below a child that are compared with those of other children.
+	belowDepth = 3
 
 	levelsMax      = 1000 // learnt levels
-	exceptionsMax  = 64   // names that a level keeps
+	exceptionsMax  = 64   // names among the values of a level
 	exceptionCount = 8    // responses before a child can be such a name
 )
 
@@ -26,26 +26,26 @@ type sample struct {
 	count int
 }
 
-// child is a segment below a prefix, and what lies below it.
+// child is a segment below a prefix, and the rows below it.
 type child struct {
 	name    string
 	samples []sample
 	count   int
-	signs   map[uint32]int // hashes of the names below, with their depth → responses
-	named   int            // responses to something with a name below
+	below   map[uint32]int // hashes of the names below, with their depth → responses
+	named   int            // responses to paths with a name below
 }
 
-// tree is one look at the rows of a host: it decides, level by level from the root, which segments vary.
+// tree evaluates the rows of a host: level by level from the root, it decides which segments vary.
 type tree struct {
-	l     *Labeler
-	host  string
-	soft  map[string]*level
-	fresh []*level // newly learnt
-	full  bool     // templates are short: merge families too
-	short bool     // labels are short: learn sooner
+	l      *Labeler
+	host   string
+	likely map[string]*level
+	fresh  []*level // newly learnt
+	full   bool     // few templates are left: merge more
+	short  bool     // few labels are left: learn sooner
 }
 
-// visit decides about the children of a prefix and goes on below them.
+// visit decides about the children of a prefix, and visits them.
 func (t *tree) visit(prefix string, samples []sample, depth int) {
 	if depth > 32 {
 		return
@@ -56,7 +56,7 @@ func (t *tree) visit(prefix string, samples []sample, depth int) {
 		if known = t.decide(prefix, children, merged); known != nil && known.learnt {
 			t.fresh = append(t.fresh, known)
 		} else if known != nil {
-			t.soft[levelKey(t.host, prefix)] = known
+			t.likely[levelKey(t.host, prefix)] = known
 		}
 	}
 	for _, c := range children {
@@ -71,16 +71,16 @@ func (t *tree) visit(prefix string, samples []sample, depth int) {
 	}
 }
 
-// decide returns the level that children make up, or nil if they are names.
+// decide returns the level that the children form, or nil if they are names.
 func (t *tree) decide(prefix string, children []*child, merged []sample) *level {
 	verdict := t.judge(children)
-	if t.l.again && verdict != learnt && len(merged) > 0 && t.judge(seldom(children)) == learnt {
-		verdict = learnt
+	if t.l.relearning && verdict != verdictLearnt && len(merged) > 0 && t.judge(rare(children)) == verdictLearnt {
+		verdict = verdictLearnt
 	}
 	switch verdict {
-	case learnt:
+	case verdictLearnt:
 		return &level{host: t.host, prefix: prefix, learnt: true, except: t.names(children)}
-	case likely:
+	case verdictLikely:
 		return &level{host: t.host, prefix: prefix, except: t.names(children)}
 	}
 	only := values(children, merged)
@@ -96,22 +96,22 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 	return nil
 }
 
-// localesMin is the number of codes from which they are taken for values.
+// localesMin is the smallest number of codes that are considered values.
 const localesMin = 6
 
-// locales picks the children that are codes of languages or countries, where there are many of them with the same names below
-// them: however often each is asked for, a code stays a value.
+// locales returns the children that are codes of languages or countries, if there are many with the same names below them. Such a
+// code is a value, however common it is.
 func locales(children []*child) map[string]bool {
 	seen, codes := map[uint32]int{}, []*child{}
 	for _, c := range children {
 		if !isLocale(c.name) {
 			continue
 		}
-		if c.signs == nil {
-			c.sign()
+		if c.below == nil {
+			c.collectBelow()
 		}
 		codes = append(codes, c)
-		for s := range c.signs {
+		for s := range c.below {
 			seen[s]++
 		}
 	}
@@ -120,7 +120,7 @@ func locales(children []*child) map[string]bool {
 	}
 	only := map[string]bool{}
 	for _, c := range codes {
-		for s := range c.signs {
+		for s := range c.below {
 			if seen[s]*3 >= len(codes) {
 				only[c.name] = true
 				break
@@ -133,25 +133,26 @@ func locales(children []*child) map[string]bool {
 	return only
 }
 
-// values picks the children that look like the identifiers beside them: below them stand names that stand below those
-// too, at least two, and no others. "/branches/main/protection" is seen so beside "/branches/{id}/protection".
+// values returns the children that look like the identifiers among their siblings: they have at least two names below them, and
+// all of these are also below the identifiers. For example, "main" in "/branches/main/protection", if there is
+// "/branches/{id}/protection".
 func values(children []*child, merged []sample) map[string]bool {
 	if len(merged) == 0 || len(children) == 0 {
 		return nil
 	}
 	beside := child{samples: merged}
-	beside.sign()
+	beside.collectBelow()
 	var only map[string]bool
 	for _, c := range children {
-		if c.signs == nil {
-			c.sign()
+		if c.below == nil {
+			c.collectBelow()
 		}
-		if len(c.signs) < 2 {
+		if len(c.below) < 2 {
 			continue
 		}
 		alike := true
-		for s := range c.signs {
-			alike = alike && beside.signs[s] > 0
+		for s := range c.below {
+			alike = alike && beside.below[s] > 0
 		}
 		if alike {
 			if only == nil {
@@ -163,8 +164,8 @@ func values(children []*child, merged []sample) map[string]bool {
 	return only
 }
 
-// split sorts samples by their first segment. What has a placeholder there, or none that is nothing but one, is merged
-// already: only "{id}" itself, other placeholders stay apart.
+// split groups samples by their first segment. Samples with the segment "{id}" are merged already. Samples with another
+// placeholder in the segment are left out.
 func (t *tree) split(samples []sample) (children []*child, merged []sample) {
 	byName := map[string]*child{}
 	for _, s := range samples {
@@ -196,22 +197,21 @@ func (t *tree) split(samples []sample) (children []*child, merged []sample) {
 	return children, merged
 }
 
-// verdict is what a level looks like.
+// verdict says whether the children of a level are names or values.
 type verdict int
 
 const (
-	fixed  verdict = iota // its children are names
-	likely                // they look like values: shown merged
-	learnt                // they are values: merged for good
+	verdictNames  verdict = iota
+	verdictLikely         // they look like values: shown merged, until they look like names
+	verdictLearnt         // they are values: merged for good
 )
 
-// judge decides by three signs that children are values rather than names: there are many of them and a good part was
-// seen just once; they look alike, because the same names appear below different ones; and their number keeps growing
-// with the traffic.
+// judge recognises values by three properties: there are many of them, and many were seen only once; they are alike, because the
+// same names appear below several of them; and their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)
 	if n < childrenMin {
-		return fixed
+		return verdictNames
 	}
 	total, once := 0, 0
 	for _, c := range children {
@@ -229,38 +229,37 @@ func (t *tree) judge(children []*child) verdict {
 	many := t.l.manyChildren
 	switch {
 	case n >= many && inner*5 >= n && share >= 0.6 && open >= 0.2:
-		return learnt
+		return verdictLearnt
 	case n >= 2*many && open >= 0.3 && total <= 4*n:
-		return learnt
+		return verdictLearnt
 	case inner*5 >= n && share >= 0.6 && open >= 0.3 && total <= 4*n,
 		inner*5 < n && open >= 0.4 && total <= 3*n,
 		n >= unlikeMin && open >= 0.55 && 2*total <= 5*n:
 		if t.short && n >= shortMin {
-			return learnt
+			return verdictLearnt
 		}
-		return likely
+		return verdictLikely
 	case t.full && (same || inner*5 < n && n >= leavesMin && total <= 8*n):
-		return likely // rather than that some of them find no room
+		return verdictLikely // otherwise some of them would find no room
 	}
-	return fixed
+	return verdictNames
 }
 
 const (
-	childrenMin = 6  // least number of children that can look like values,
-	leavesMin   = 8  // without names below them, where templates are short
-	shortMin    = 16 // that are learnt to be values where labels are short
-	unlikeMin   = 20 // and where nothing below them is alike
-	sameCount   = 8  // responses that a child needs to be compared with all others
+	childrenMin = 6  // the smallest number of children that can be values,
+	leavesMin   = 8  // … without names below them, if few templates are left
+	shortMin    = 16 // … for good, if few labels are left
+	unlikeMin   = 20 // … without any common names below them
+	sameCount   = 8  // responses before a child is compared with all others
 )
 
-// likeness counts the children that have names below them, and those of them of whose names at least one appears below
-// several others. same reports that below all children that are known well stand the same names, and besides them only
-// such as are seldom each: values.
+// likeness counts the children with names below them (inner), and those among them that share such a name with several other
+// children (alike). same reports whether all well-known children have mostly the same names below them.
 func likeness(children []*child) (inner, alike int, same bool) {
 	seen := map[uint32]int{}
 	for _, c := range children {
-		c.sign()
-		for s := range c.signs {
+		c.collectBelow()
+		for s := range c.below {
 			seen[s]++
 		}
 	}
@@ -274,11 +273,11 @@ func likeness(children []*child) (inner, alike int, same bool) {
 	known := 0
 	same = frequent > 0
 	for _, c := range children {
-		if len(c.signs) > 0 {
+		if len(c.below) > 0 {
 			inner++
 		}
 		shared, often, odd := false, 0, 0
-		for s, count := range c.signs {
+		for s, count := range c.below {
 			shared = shared || seen[s] >= common
 			switch {
 			case seen[s]*2 >= len(children):
@@ -298,18 +297,18 @@ func likeness(children []*child) (inner, alike int, same bool) {
 	return inner, alike, same && known >= childrenMin && known*10 >= 6*len(children)
 }
 
-// sign collects the names below a child.
-func (c *child) sign() {
-	c.signs, c.named = map[uint32]int{}, 0
+// collectBelow collects the names below a child.
+func (c *child) collectBelow() {
+	c.below, c.named = map[uint32]int{}, 0
 	for _, s := range c.samples {
 		rest, named := s.rest, false
-		for depth := uint32(1); depth <= signDepth && rest != ""; depth++ {
+		for depth := uint32(1); depth <= belowDepth && rest != ""; depth++ {
 			end := strings.IndexByte(rest[1:], '/') + 1
 			if end == 0 {
 				end = len(rest)
 			}
 			if varies(rest[1:end]) {
-				c.signs[signOf(depth, rest[1:end])] += s.count
+				c.below[hashName(depth, rest[1:end])] += s.count
 				named = true
 			}
 			rest = rest[end:]
@@ -320,8 +319,8 @@ func (c *child) sign() {
 	}
 }
 
-// signOf is FNV-1a of a name and its depth.
-func signOf[T string | []byte](depth uint32, name T) uint32 {
+// hashName is FNV-1a of a name and its depth.
+func hashName[T string | []byte](depth uint32, name T) uint32 {
 	h := 2166136261 ^ depth
 	for i := range len(name) {
 		h = (h ^ uint32(name[i])) * 16777619

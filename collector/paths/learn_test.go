@@ -96,7 +96,11 @@ func TestLearningSurvives(t *testing.T) {
 			t.Fatalf("after %d events (-plain +tried):\n%s", done, diff)
 		}
 	}
-	if diff := cmp.Diff(plain.Rules().Learnt(), tried.Rules().Learnt()); diff != "" || len(plain.Rules().Learnt()) < 5 {
+	levels := func(l *Labeler) []string {
+		learnt, likely := l.Learnt()
+		return append(learnt, likely...)
+	}
+	if diff := cmp.Diff(levels(plain), levels(tried)); diff != "" || len(levels(plain)) < 5 {
 		t.Errorf("learnt (-plain +tried):\n%s", diff)
 	}
 }

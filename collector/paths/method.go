@@ -1,6 +1,6 @@
 package paths
 
-// methods are the names in IANA's registry of HTTP methods (and QUERY), which are counted under their own name.
+// methods are the methods with rows of their own: those of IANA's registry, and QUERY.
 var methods = func() map[string]string {
 	names := []string{
 		"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
@@ -15,7 +15,7 @@ var methods = func() map[string]string {
 	return m
 }()
 
-// internMethod returns a registered method's name, or Other.
+// internMethod returns the name of a registered method, or Other.
 func internMethod(method []byte) string {
 	if string(method) == "GET" {
 		return "GET"

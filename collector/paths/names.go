@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// names picks the children of a varying level that are names after all: common, and unlike the others.
+// names returns the children of a varying level that are names: common, and unlike the others.
 func (t *tree) names(children []*child) map[string]bool {
 	seen := map[uint32]int{}
 	once := 0
 	for _, c := range children {
-		for s := range c.signs {
+		for s := range c.below {
 			seen[s]++
 		}
 		if c.count <= 1 {
@@ -22,11 +22,11 @@ func (t *tree) names(children []*child) map[string]bool {
 	page, usual := pageCount(children, seen), usualShapes(children)
 	var rest []*child
 	for _, c := range children {
-		own := c.count >= exceptionCount && (len(c.signs) > 0 || flat)
-		for s := range c.signs {
+		own := c.count >= exceptionCount && (len(c.below) > 0 || flat)
+		for s := range c.below {
 			own = own && seen[s] == 1
 		}
-		unlike := len(c.signs) == 0 && (c.count >= page || c.count >= exceptionCount && !usual[c.shape()])
+		unlike := len(c.below) == 0 && (c.count >= page || c.count >= exceptionCount && !usual[c.shape()])
 		switch {
 		case !own && !unlike:
 			rest = append(rest, c)
@@ -34,9 +34,9 @@ func (t *tree) names(children []*child) map[string]bool {
 			except[c.name] = true
 		}
 	}
-	apart := outlier(rest)
+	outlying := outlier(rest)
 	for _, c := range rest {
-		if c.count >= apart && len(c.signs) == 0 && len(except) < exceptionsMax {
+		if c.count >= outlying && len(c.below) == 0 && len(except) < exceptionsMax {
 			except[c.name] = true
 		}
 	}
@@ -45,18 +45,18 @@ func (t *tree) names(children []*child) map[string]bool {
 
 // Bounds of pageCount.
 const (
-	pageValues = 8  // values that have names below them
-	pageShare  = 8  // one response in so many, at least, is to a name below a value
-	pageSure   = 12 // a value shows no name below it with probability e^-12
+	pageValues = 8  // values with names below them, at least
+	pageShare  = 8  // one response in this many, at least, is to a name below a value
+	pageSure   = 12 // a value gets no response to a name below it with probability e^-12
 )
 
-// pageCount is the count from which a child is a name because no name stands below it: "/login" and "/messages/7" beside "/anna"
-// and "/anna/posts".
+// pageCount returns the count from which a child without names below it is a name: "/login" and "/messages/7" beside "/anna" and
+// "/anna/posts".
 func pageCount(children []*child, seen map[uint32]int) int {
 	values, below, total := 0, 0, 0
 	for _, c := range children {
 		alike := false
-		for s := range c.signs {
+		for s := range c.below {
 			alike = alike || seen[s] >= max(3, len(children)/32)
 		}
 		switch {
@@ -64,7 +64,7 @@ func pageCount(children []*child, seen map[uint32]int) int {
 			values++
 			below += c.named
 			total += c.count
-		case len(c.signs) == 0 && c.count < exceptionCount:
+		case len(c.below) == 0 && c.count < exceptionCount:
 			total += c.count
 		}
 	}
@@ -74,17 +74,17 @@ func pageCount(children []*child, seen map[uint32]int) int {
 	return pageCountOf(below, total)
 }
 
-// pageCountOf is pageCount where below of total responses went to names below values: with a share p, a value of n responses has
-// none there with probability (1-p)^n.
+// pageCountOf is pageCount, if below of total responses are to names below values. With the share p = below/total, a value with n
+// responses has none below it with probability (1-p)^n.
 func pageCountOf(below, total int) int {
 	if below*pageShare < total || below == 0 {
 		return never
 	}
-	p := min(1, float64(below)/float64(total)) // a watch begins anew now and then
+	p := min(1, float64(below)/float64(total)) // below may be larger after a watch has begun again
 	return max(exceptionCount, int(math.Ceil(pageSure/-math.Log1p(-p))))
 }
 
-// shape is what a child looks like from afar: whether it is a file's name, and whether anything stands below it.
+// shape says whether a child has the name of a file, and whether there are rows below it.
 type shape struct {
 	extension, inner bool
 }
@@ -100,41 +100,40 @@ func (c *child) shape() shape {
 
 // Bounds of usualShapes.
 const (
-	shapesMin   = 24 // children that were seen seldom
-	shapesShare = 50 // one in so many of them makes a shape usual
+	shapesMin   = 24 // rare children, at least
+	shapesShare = 50 // one rare child in this many makes its shape usual
 )
 
-// usualShapes are those that the seldom children have, which are the values: "/robots.txt" and "/page/2" are none beside
-// "/how-to-bake-bread" and hundreds like it. All shapes are usual while too few children are known.
+// usualShapes returns the shapes of the rare children, which are values: beside "/how-to-bake-bread" and hundreds like it,
+// "/robots.txt" and "/page/2" are not values. All shapes are usual while there are too few children.
 func usualShapes(children []*child) map[shape]bool {
-	counts, seldom := map[shape]int{}, 0
+	counts, rareChildren := map[shape]int{}, 0
 	for _, c := range children {
 		if c.count <= 2 {
 			counts[c.shape()]++
-			seldom++
+			rareChildren++
 		}
 	}
 	usual := map[shape]bool{}
 	for i := range 4 {
 		s := shape{extension: i&1 > 0, inner: i&2 > 0}
-		usual[s] = seldom < shapesMin || counts[s]*shapesShare > seldom
+		usual[s] = rareChildren < shapesMin || counts[s]*shapesShare > rareChildren
 	}
 	return usual
 }
 
-// never is more than any count.
+// never is larger than any count.
 const never = 1 << 30
 
 // Bounds of outlier.
 const (
-	outliersMax  = 8  // children that may stand out
-	outlierCount = 24 // responses that each of them needs
-	outlierGap   = 3  // how many times as often as any other they were asked for
+	outliersMax  = 8  // children
+	outlierCount = 24 // responses of each of them, at least
+	outlierGap   = 3  // ratio to the count of any other child, at least
 )
 
-// outlier is the count from which children stand out from all others: few of them, asked for several times as often as the
-// next. However uneven values are, the most frequent ones come ever closer after each other; a name among them
-// ("/user/login" beside "/user/anna") does not.
+// outlier returns the count from which a few children have several times as many responses as all others. The counts of values
+// decrease gradually, however uneven they are; the count of a name among them ("/user/login" beside "/user/anna") stands out.
 func outlier(children []*child) int {
 	counts := make([]int, len(children))
 	for i, c := range children {

@@ -1,51 +1,49 @@
-// Package paths decides under which row of the statistics an event is counted, and under which template it is shown.
+// Package paths decides in which row of the statistics an event is counted, and under which template the row is shown.
 //
-// Rows are kept for ever, so their number must have a bound and their names must not depend on who asks. A [Labeler] turns
-// (host, method, path, status) into a row name:
+// Rows are kept for ever, so their number must be bounded, and clients must not choose their names. A [Labeler] turns (host,
+// method, path, status) into the name of a row:
 //
 //  1. Methods outside the registered set and hosts beyond [Options.HostsMax] become [Other].
-//  2. A configured template that fits the path is its label ("/users/{id}", "/static/**").
-//  3. Otherwise segments that are recognisably identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens)
-//     become "{id}"; empty segments and a trailing slash stay as they are.
+//  2. If a configured template matches the path, it is the label ("/users/{id}", "/static/**").
+//  3. Otherwise, segments that are clearly identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens) become
+//     "{id}". Empty segments and a trailing slash stay.
 //  4. So do segments of a level that was learnt to vary: see below.
-//  5. The triple (host, method, label) is admitted as a new row while there is room, and never given up again. Without
-//     room the event is counted under the label [Other], so that totals always add up.
+//  5. The triple (host, method, label) is admitted as a new row while there is room, and never removed. Without room, the event
+//     is counted under the label [Other], so that totals always add up.
 //
 // # Learning
 //
-// The rows themselves are what is learnt from: from time to time they are looked at as a tree, and a level with many
-// children of which many are rare and which look alike (the same names appear below them) is taken for values. A level that
-// is sure to vary becomes "{id}" in labels from then on; one that only looks so is shown merged, and comes apart again if
-// more traffic shows that its children are names. In both cases the rows of before are merged when they are read
-// ([Rules.Label]); nothing that was written changes. A child of a varying level that is common and unlike the others, at
-// first or later, keeps its name; so does one that was asked for several times as often as any of them. Codes of languages and
-// countries that have the same names below them are values however common they are, and a date that a path begins with is a
-// name until there are many.
+// The labeler learns from the rows. It evaluates them as a tree from time to time. If a level has many children, many of them
+// are rare, and they are alike (the same names appear below them), its children are values. A level that certainly varies
+// becomes "{id}" in all later labels. A level that is only likely to vary is shown merged, and is separated again if later
+// traffic shows that its children are names. In both cases the older rows are merged when they are read ([Rules.Label]); nothing
+// that was written changes. A child of a varying level that is common and unlike the others keeps its name, or gets it back
+// later. Codes of languages and countries with the same names below them are values, however common they are. A date at the
+// beginning of a path is a name, unless there are many.
 //
 // # Room
 //
-// [Options.Max] bounds the templates (host and label) that are shown; twice as many rows (with their methods) and four times
-// as many labels may be held, because labels that were given before a level was learnt still name rows. Nothing is ever
-// evicted, so scanners must not fill the table: responses that do not prove the route (4xx, 501 to 504) teach nothing, and
-// are admitted as new templates only while less than a tenth of Max is used. The same holds for hosts, with half.
+// [Options.Max] bounds the templates (host and label) that are shown. There may be twice as many rows with their methods, and four
+// times as many labels, because labels that were given before a level was learnt still name rows. Nothing is ever evicted, so
+// scanners must not fill the table: responses that do not prove the route (4xx, 501 to 504) are not learnt from, and are admitted
+// as new templates only while less than a tenth of Max is used. The same is true for hosts, with half of the maximum.
 //
 // # Determinism
 //
-// The outcome depends on the order of the events and on nothing else (no clock, no random numbers, no map order). What is
-// learnt while a batch is labelled is handed out by [Labeler.Changes] and written in that batch's transaction, so a replay
-// and a restart give every event the label it had. Losing the state loses no counts: rows stay, new ones are admitted anew.
-// One thing is forgotten by a restart: the counters that look for names among the values of a learnt level (watch.go), so
-// that such a name is found later than it would have been.
+// The result depends only on the order of the events (no clock, no random numbers, no map order). [Labeler.Changes] returns
+// everything that was learnt from a batch, and it is written in the transaction of that batch. So after a replay or a restart,
+// every event gets the same label. Losing the state loses no counts: the rows stay, and new ones are admitted again. A restart
+// loses only the counters that find names among the values of a learnt level (watch.go), so such a name is found later.
 //
 // # Persisted state
 //
-// Keys are a kind (1 byte) and a number (4 bytes, big endian); values begin with a version (1 byte):
+// Keys are a kind (1 byte) and a number (4 bytes, big endian). Values begin with a version (1 byte):
 //
 //	'h' host   version 1: text host
 //	'r' row    version 2: texts host, method, label; count (uvarint, at most 64). Version 1 has no count.
 //	'c' level  version 1: kind (1 byte), texts host and prefix, uvarint n, n texts: children that are names (kind 0 likely,
-//	           1 learnt), or that alone are values (kind 2)
-//	't' tally  version 1: uvarints events, next look, interval
+//	           1 learnt), or the only children that are values (kind 2)
+//	't' tally  version 1: uvarints events, next evaluation, interval
 //
 // A text is a uvarint length and bytes. Rows and levels are removed when a learnt level merges them.
 package paths
@@ -59,13 +57,13 @@ import (
 	"unsafe"
 )
 
-// Other is the name under which everything without a row, host or method of its own is counted.
+// Other is the label, host or method for everything that has no row of its own.
 const Other = "(other)"
 
-// LabelBytesMax is the longest label in bytes; a longer one becomes [Other].
+// LabelBytesMax is the length of the longest label in bytes; a longer one becomes [Other].
 const LabelBytesMax = 256
 
-// HostLabelBytesMax is the longest host name in bytes that gets rows of its own.
+// HostLabelBytesMax is the length of the longest host name in bytes; a longer one becomes [Other].
 const HostLabelBytesMax = 255
 
 // Defaults of Options.
@@ -74,19 +72,19 @@ const (
 	DefaultHostsMax = 100
 )
 
-// ErrState is returned by Restore for bytes that Changes did not write.
+// ErrState is returned by [Labeler.Restore] for bytes that [Labeler.Changes] did not write.
 var ErrState = errors.New("malformed path state")
 
 // Options bound a Labeler.
 type Options struct {
-	// Max is the number of templates, that is (host, label) pairs, labels (other) not included; 0 means DefaultMax. Rows
-	// labelled (other) keep host and method as long as there are at most Max/10 (at least 10) of them.
+	// Max is the largest number of templates, that is (host, label) pairs without the label (other); 0 means DefaultMax. Rows
+	// with the label (other) have their host and method as long as there are at most Max/10 (at least 10) of them.
 	Max int
-	// HostsMax is the number of hosts with rows of their own; 0 means DefaultHostsMax.
+	// HostsMax is the largest number of hosts with rows of their own; 0 means DefaultHostsMax.
 	HostsMax int
-	// Templates are tried in order before anything else; see CheckTemplate.
+	// Templates are tried first, in order; see [CheckTemplate].
 	Templates []string
-	// LearnOff leaves step 4 out.
+	// LearnOff turns learning off (step 4).
 	LearnOff bool
 }
 
@@ -94,44 +92,44 @@ type Options struct {
 type Usage struct {
 	Rows, RowsMax   int // templates
 	Hosts, HostsMax int
-	Labels, Levels  int // labels held, levels that were learnt
+	Labels, Levels  int // labels of rows, learnt levels
 }
 
-// Labeler assigns labels. It belongs to one goroutine, the drain loop; only Rules may be called from others.
+// Labeler assigns labels. It must be used by one goroutine at a time; only Rules may be called from others.
 type Labeler struct {
 	max, unprovenMax, overflowMax, hostsMax, manyChildren int
 	learnOff                                              bool
-	again                                                 bool // see Relearn
+	relearning                                            bool // Relearn is running
 	templates                                             []template
-	configured                                            map[string]bool
+	configured                                            map[string]bool // texts of templates
 
 	rows     map[string]*row   // by rowKey
 	hosts    map[string]string // admitted hosts, to themselves
-	shown    map[string]int    // (host, method, template) → labels of it
-	merged   map[string]int    // (host, template) → labels of it
+	shown    map[string]int    // (host, method, template) → its labels
+	merged   map[string]int    // (host, template) → its labels
 	ordinary int               // admitted rows whose label is not Other
 	overflow int               // admitted rows whose label is Other
-	catchAll *row              // (other), (other), (other): always there
+	catchAll *row              // (other), (other), (other): always exists
 	levels   map[string]*level // learnt ones
 	tally    tally
 	watches  map[*level]*watch
 
-	rules atomic.Pointer[Rules] // learnt and likely levels; read by everyone
-	soft  map[string]*level     // the likely ones among them
+	rules  atomic.Pointer[Rules] // of learnt and likely levels; read by other goroutines
+	likely map[string]*level     // the likely ones among them
 
 	nextRow, nextHost, nextLevel uint32 // order of the next admission
 
-	journal journal // what happened since Begin
+	journal journal // changes since Begin
 
 	cache   cache
 	scratch []byte // label being built
 	key     []byte // row key being built
-	other   []byte // key of a template being looked for
+	other   []byte // key of a template, for a lookup
 	host    []byte // host being cleaned
 	plain   bool   // the label being built has no learnt placeholder
 }
 
-// tally decides when the rows are looked at: after a number of events, so that batches do not matter.
+// tally decides when the rows are evaluated. It counts events and not batches, so that the size of batches does not matter.
 type tally struct {
 	events, next, interval uint64
 }
@@ -139,9 +137,9 @@ type tally struct {
 // row is an admitted triple.
 type row struct {
 	host, method, label string
-	shown               string // template under which it is counted against the bounds
+	shown               string // the template under which it counts towards the bounds
 	order               uint32
-	count               int // responses that prove it, up to countMax
+	count               int // responses that prove the route, up to countMax
 }
 
 // New returns an empty Labeler. It fails only for a template that CheckTemplate refuses.
@@ -156,7 +154,7 @@ func New(o Options) (*Labeler, error) {
 		max: o.Max, unprovenMax: max(o.Max/10, min((o.Max+1)/2, 10)), overflowMax: max(o.Max/10, 10), hostsMax: o.HostsMax,
 		manyChildren: min(64, max(o.Max*3/4, 16)), learnOff: o.LearnOff,
 		rows: make(map[string]*row), hosts: make(map[string]string),
-		shown: map[string]int{}, merged: map[string]int{}, levels: map[string]*level{}, soft: map[string]*level{},
+		shown: map[string]int{}, merged: map[string]int{}, levels: map[string]*level{}, likely: map[string]*level{},
 		watches: map[*level]*watch{}, configured: map[string]bool{},
 		catchAll: &row{host: Other, method: Other, label: Other, count: countMax, order: catchAllOrder},
 		cache:    cache{seed: maphash.MakeSeed()},
@@ -173,11 +171,11 @@ func New(o Options) (*Labeler, error) {
 	return l, nil
 }
 
-// Rules are what was learnt so far; nil if nothing was.
+// Rules returns what was learnt so far; nil if nothing was.
 func (l *Labeler) Rules() *Rules { return l.rules.Load() }
 
-// Label returns the row under which a response is counted. The strings are interned: the same row gives the same strings,
-// and a known path costs no allocation. The arguments are only read during the call.
+// Label returns the row in which a response is counted. The strings are interned: the same row gives the same strings, and a
+// known path costs no allocation. Label does not keep its arguments.
 func (l *Labeler) Label(host, method, path []byte, status uint16) (h, m, label string) {
 	l.tally.events++
 	if l.tally.events >= l.tally.next {
@@ -199,8 +197,8 @@ func (l *Labeler) Label(host, method, path []byte, status uint16) (h, m, label s
 	return r.host, r.method, r.label
 }
 
-// find looks the row up, admitting it if the rules allow. final says that the same triple gets the same row from now on,
-// whatever its status, until something is learnt.
+// find returns the row, and admits it if there is room. final reports that the same triple gets the same row for every status,
+// until something is learnt.
 func (l *Labeler) find(host, method, path []byte, proof bool) (r *row, final bool) {
 	h, hostFinal := l.internHost(host, proof)
 	m := internMethod(method)
@@ -216,18 +214,18 @@ func (l *Labeler) find(host, method, path []byte, proof bool) (r *row, final boo
 	if r := l.rows[string(l.key)]; r != nil {
 		return r, hostFinal
 	}
-	// The text is only looked at, and copied where a row keeps it.
+	// newRow copies the text if a row keeps it.
 	label := unsafe.String(unsafe.SliceData(l.scratch), len(l.scratch))
 	if r := l.newRow(h, m, label, proof); r != nil {
 		return r, hostFinal
 	}
-	l.lookSoon()
-	// A refusal for want of proof may be reversed by a later response.
+	l.evaluateSoon()
+	// A later response may prove the route and admit it.
 	return l.otherRow(h, m), hostFinal && len(l.merged) >= l.max
 }
 
-// newRow admits a row if there is room for it, under its label or, where labels are short, under its template. l.key is
-// the key of the row.
+// newRow admits a row if there is room for it: under its label or, if few labels are left, under its template. l.key is the key of
+// the row.
 func (l *Labeler) newRow(h, m, label string, proof bool) *row {
 	shown := l.Rules().Label(h, label)
 	limit := l.max
@@ -263,7 +261,7 @@ func (l *Labeler) newRow(h, m, label string, proof bool) *row {
 	return l.admit(h, m, strings.Clone(label), shown)
 }
 
-// otherRow is the (other) row of a host and method, or the one of everybody.
+// otherRow returns the (other) row of a host and method, or the catch-all row.
 func (l *Labeler) otherRow(host, method string) *row {
 	if host == Other && method == Other {
 		return l.catchAll
@@ -276,7 +274,7 @@ func (l *Labeler) otherRow(host, method string) *row {
 		return l.catchAll
 	}
 	r := l.admit(host, method, Other, Other)
-	r.count = countMax // nothing is learnt from it
+	r.count = countMax // it is not learnt from
 	return r
 }
 
@@ -287,12 +285,12 @@ func (l *Labeler) admit(host, method, label, shown string) *row {
 	l.journal.added(r)
 	l.insert(string(l.key), r)
 	if label != Other {
-		l.lookSoon()
+		l.evaluateSoon()
 	}
 	return r
 }
 
-// insert and remove keep the table and what is counted of it together.
+// insert and remove update the table and its counters together.
 func (l *Labeler) insert(key string, r *row) {
 	l.rows[key] = r
 	if r.label == Other {
@@ -326,7 +324,7 @@ func shownKey(host, method, label string) string { return host + "\x00" + method
 
 func mergedKey(host, label string) string { return host + "\x00" + label }
 
-// internHost returns the host's name in the statistics; final says that it will not change.
+// internHost returns the host's name in the statistics; final reports that it will not change.
 func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) {
 	l.host = appendHost(l.host[:0], host)
 	if len(l.host) > HostLabelBytesMax {
@@ -346,8 +344,8 @@ func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) 
 	return name, true
 }
 
-// Proves reports whether a response with this status shows that the route exists. 501 to 504 are what a proxy answers
-// itself when it cannot ask the upstream.
+// Proves reports whether a response with this status proves that the route exists. With 501 to 504, a proxy may have answered
+// without the upstream.
 func Proves(status uint16) bool {
 	return status < 400 || status == 500 || status > 504
 }
@@ -361,15 +359,15 @@ func (l *Labeler) Usage() Usage {
 
 func appendRowKey(dst []byte, host, method string, label []byte) []byte {
 	dst = append(dst, host...)
-	dst = append(dst, 0) // cannot occur in cleaned names
+	dst = append(dst, 0) // does not occur in cleaned names
 	dst = append(dst, method...)
 	dst = append(dst, 0)
 	return append(dst, label...)
 }
 
-// CheckTemplate reports whether a configured template can be used: it starts with "/", has no empty "{}", at most 256
-// bytes, and "**" only as a whole segment. In a template "{name}" stands for one non-empty segment, "*" for any run of
-// characters within a segment, and "**" for any number of segments.
+// CheckTemplate reports whether a configured template can be used: it starts with "/", has at most 256 bytes and no empty "{}",
+// and has "**" only as a whole segment. In a template, "{name}" matches one non-empty segment, "*" any characters within a
+// segment, and "**" any number of segments.
 func CheckTemplate(text string) error {
 	_, err := parseTemplate(text)
 	return err

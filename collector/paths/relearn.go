@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// relearnLooks bounds the looks at the rows in Relearn. Each but the last finds something, and few do.
-const relearnLooks = 64
+// relearnMax bounds the evaluations in Relearn. Each except the last learns something, and there are usually few.
+const relearnMax = 64
 
-// Known enters a row that statistics hold into a table whose state is gone: what an archive's rows say. Host, method and
-// label are those of the row; proofs is the number of its responses that prove the route, see [Proves]. There is no bound:
-// the labels were given within one. Rows may be named once. [Labeler.Relearn] must follow, and then [Labeler.Changes] has
-// the state.
+// Known adds a row that an archive has, to a labeler whose state was lost. Host, method and label are those of the row; proofs is
+// the number of its responses that prove the route, see [Proves]. Known has no bound, because the labels were given within one.
+// It must be called once for each row, and then [Labeler.Relearn].
 func (l *Labeler) Known(host, method, label string, proofs uint64) {
 	if host == Other && method == Other && label == Other || label == "" || len(label) > LabelBytesMax {
 		return
@@ -29,20 +28,20 @@ func (l *Labeler) Known(host, method, label string, proofs uint64) {
 	r := l.admit(host, method, label, l.Rules().Label(host, label))
 	r.count = int(min(proofs, countMax))
 	if label == Other {
-		r.count = countMax // nothing is learnt from it
+		r.count = countMax // it is not learnt from
 	}
 }
 
-// Relearn learns from the rows that were entered what was learnt when their labels were given: the labels from before a
-// level was learnt are what it was learnt from, and they are all still there. It looks until nothing new is found. The
-// outcome depends on the rows and their order and on nothing else.
+// Relearn learns from the known rows what the lost labeler had learnt. The labels that were given before a level was learnt are
+// those from which it was learnt, and they are all among the rows. Relearn evaluates the rows until it learns nothing new. The
+// result depends only on the rows and their order.
 func (l *Labeler) Relearn() {
 	if l.learnOff {
 		return
 	}
-	l.again = true
-	defer func() { l.again = false }()
-	for range relearnLooks {
+	l.relearning = true
+	defer func() { l.relearning = false }()
+	for range relearnMax {
 		before := l.Rules()
 		l.evaluate()
 		if l.Rules() == before {
@@ -52,9 +51,9 @@ func (l *Labeler) Relearn() {
 	l.tally.interval = l.evaluateFirst()
 }
 
-// seldom leaves out the children that were asked for often. What is left of a level that was learnt are the labels from
-// before, of which no more came afterwards, while its names went on: they would make it look like a level of names. Relearn
-// asks for it only where a placeholder stands beside the children, as it does where a level was learnt.
-func seldom(children []*child) []*child {
+// rare returns the children with few responses. Of a level that was learnt, the older labels remain: its values got no more
+// responses under them, while its names did, so the names would make it look like a level of names. Relearn uses rare only if
+// the children have a placeholder among their siblings, as a learnt level has.
+func rare(children []*child) []*child {
 	return slices.DeleteFunc(slices.Clone(children), func(c *child) bool { return c.count >= exceptionCount })
 }

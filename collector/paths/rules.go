@@ -2,25 +2,24 @@ package paths
 
 import (
 	"maps"
-	"sort"
 	"strings"
 )
 
-// level is a place in the tree of paths where segments vary: the children of one prefix.
+// level is a prefix in the tree of paths whose next segments vary.
 type level struct {
 	host   string
 	prefix string // label of the parent, in its merged form; "" is the root
-	// learnt: labels are given with the placeholder from here on, for good. Otherwise the level only looks as if it
-	// varied: rows are shown merged, and come apart again if that turns out wrong.
+	// learnt: new labels have the placeholder, for good. Otherwise the level is likely: its rows are shown merged, until
+	// later responses show that the children are names.
 	learnt bool
-	// except are children that are names of their own. only, where it is not nil, are the children that are values, while
-	// all others are names. Neither changes once the level is part of Rules.
+	// except are the children that are names. If only is not nil, its entries are values and all other children are names.
+	// Neither changes after the level has become part of Rules.
 	except, only map[string]bool
 	order        uint32
 }
 
-// Rules say under which template a row is shown: what was learnt since a label was given merges older rows at query time.
-// A Rules never changes; it is safe for concurrent use. The nil Rules changes no label.
+// Rules say under which template a row is shown. Levels that were learnt after a label was given merge the older rows at query
+// time. Rules are immutable and safe for concurrent use. Nil Rules change no label.
 type Rules struct {
 	levels     map[string]*level // by levelKey
 	configured map[string]bool   // configured templates stay as they are
@@ -28,8 +27,8 @@ type Rules struct {
 
 func levelKey(host, prefix string) string { return host + "\x00" + prefix }
 
-// Label returns the template under which a row with this label is shown today. Most labels come back as they are, without
-// an allocation.
+// Label returns the template under which a row with this label is shown now. Most labels are returned unchanged, without an
+// allocation.
 func (r *Rules) Label(host, label string) string {
 	if r == nil || len(r.levels) == 0 || len(label) == 0 || label[0] != '/' || r.configured[label] {
 		return label
@@ -71,20 +70,7 @@ func (l *level) same(o *level) bool {
 	return maps.Equal(l.except, o.except) && maps.Equal(l.only, o.only) && (l.only == nil) == (o.only == nil)
 }
 
-// varies reports whether a segment of a label can be replaced by a placeholder: it has text and is not one already.
+// varies reports whether a segment of a label can be replaced by a placeholder: it is neither empty nor a placeholder.
 func varies(segment string) bool {
 	return segment != "" && strings.IndexByte(segment, '{') < 0
-}
-
-// Learnt lists the levels that vary, as templates that end in the placeholder, with the host before each; for people.
-func (r *Rules) Learnt() []string {
-	if r == nil {
-		return nil
-	}
-	var out []string
-	for _, l := range r.levels {
-		out = append(out, l.host+" "+l.prefix+"/"+idPlaceholder)
-	}
-	sort.Strings(out)
-	return out
 }

@@ -14,7 +14,7 @@ import (
 const (
 	stateVersion = 1
 	rowVersion   = 2 // of rows; 1 had no count
-	// catchAllOrder is the order of the row that is always there and never written.
+	// catchAllOrder is the order of the row that always exists and is never written.
 	catchAllOrder = 1<<32 - 1
 )
 
@@ -23,11 +23,11 @@ type Change struct {
 	Key, Value []byte
 }
 
-// Begin starts a batch: what is learnt from here on is returned by Changes and undone by Rollback.
+// Begin starts a batch. Changes returns everything learnt from now on, and Rollback undoes it.
 func (l *Labeler) Begin() { l.journal.begin(l) }
 
-// Changes returns what was learnt since Begin, in the order of keys; a nil Value removes the key. The caller owns the
-// result. Once every route is well known it is one small entry for each batch.
+// Changes returns the entries that have changed since Begin, in the order of keys; a nil Value removes the key. The caller owns
+// the result. When every route is well known, it is one small entry for each batch.
 func (l *Labeler) Changes() []Change {
 	j := &l.journal
 	var changes []Change
@@ -37,19 +37,19 @@ func (l *Labeler) Changes() []Change {
 	}
 	for r := range j.rows {
 		if r.label == Other && r.order < j.next[0] {
-			continue // never changes
+			continue // does not change
 		}
 		value := varint.AppendText([]byte{rowVersion}, r.host)
 		value = varint.AppendText(varint.AppendText(value, r.method), r.label)
 		changes = append(changes, Change{stateKey('r', r.order), binary.AppendUvarint(value, uint64(r.count))})
 	}
-	for _, order := range j.gone {
+	for _, order := range j.rowsGone {
 		changes = append(changes, Change{Key: stateKey('r', order)})
 	}
 	for order, v := range j.levels {
 		changes = append(changes, Change{stateKey('c', order), v.encode()})
 	}
-	for order := range j.drop {
+	for order := range j.levelsGone {
 		changes = append(changes, Change{Key: stateKey('c', order)})
 	}
 	if l.tally != j.tally && !l.learnOff {
@@ -61,10 +61,10 @@ func (l *Labeler) Changes() []Change {
 	return changes
 }
 
-// What a level does with the names that are written with it.
+// Kinds of levels: the meaning of the names that are written with a level.
 const (
-	levelLikely = 0 // all children but these are shown merged
-	levelLearnt = 1 // all children but these are values
+	levelLikely = 0 // all children except these are shown merged
+	levelLearnt = 1 // all children except these are values
 	levelOnly   = 2 // these children are shown merged
 )
 
@@ -87,15 +87,14 @@ func (v *level) encode() []byte {
 // Commit ends a batch whose changes are durable.
 func (l *Labeler) Commit() { l.Begin() }
 
-// Rollback ends a batch that was not applied: everything learnt since Begin is forgotten, as if its events had not been
-// seen.
+// Rollback ends a batch that was not applied, and undoes everything since Begin, as if the labeler had not seen its events.
 func (l *Labeler) Rollback() {
 	l.journal.undo(l)
 	l.Begin()
 }
 
-// Restore adds one persisted entry; entries may come in any order, before the first Begin. Rows that were admitted under a
-// higher Max stay. The error wraps ErrState; the entry is then ignored. The arguments are only read during the call.
+// Restore adds one persisted entry. It must be called before the first Begin; the order of entries does not matter. Rows that were
+// admitted under a higher Max stay. An error wraps [ErrState]; the entry is then ignored. Restore does not keep its arguments.
 func (l *Labeler) Restore(key, value []byte) error {
 	if len(key) != 5 || len(value) == 0 || value[0] == 0 || value[0] > rowVersion || value[0] > stateVersion && key[0] != 'r' {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrState, len(key), len(value))
@@ -160,10 +159,10 @@ func (l *Labeler) restoreLevel(v *level) {
 	if v.learnt {
 		l.levels[levelKey(v.host, v.prefix)] = v
 	} else {
-		l.soft[levelKey(v.host, v.prefix)] = v
+		l.likely[levelKey(v.host, v.prefix)] = v
 	}
 	l.publish()
-	l.fold(false) // levels and rows are restored in any order
+	l.fold(false) // its rows may have been restored before it
 }
 
 func text(in *varint.Reader) string { return string(in.Text(len(in.Rest))) }

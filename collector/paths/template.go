@@ -14,7 +14,7 @@ type template struct {
 type segmentPattern struct {
 	deep bool   // "**": any number of segments
 	any  bool   // "{name}" or "*": one segment; not empty
-	text []byte // else: literal, or with wild: a glob in which "*" stands for any run of characters
+	text []byte // otherwise: a literal or, with wild, a glob
 	wild bool
 }
 
@@ -25,7 +25,7 @@ func parseTemplate(text string) (template, error) {
 	case len(text) > LabelBytesMax:
 		return template{}, templateError(text, "is longer than 256 bytes")
 	case strings.ContainsAny(text, "?#\x00"):
-		return template{}, templateError(text, "must not contain ? or #: queries are not looked at")
+		return template{}, templateError(text, "must not contain ? or #: queries are not recorded")
 	}
 	t := template{text: text}
 	for _, part := range strings.Split(text[1:], "/") {
@@ -49,15 +49,15 @@ func parseTemplate(text string) (template, error) {
 	return t, nil
 }
 
-// match reports whether the path fits. It walks both sides once, going back only to the last "**", so the cost is at most
-// the product of the two lengths.
+// match reports whether the template matches the path. It backtracks only to the last "**", so the cost is at most the product of
+// the two lengths.
 func (t *template) match(path []byte) bool {
 	if path[0] != '/' {
 		return false
 	}
 	rest, more := path[1:], true
 	i := 0
-	deepAt, deepRest := -1, []byte(nil) // where to go on when what follows the last ** did not fit
+	deepAt, deepRest := -1, []byte(nil) // where to continue if the segments after the last ** do not match
 	for more {
 		if i < len(t.segments) && t.segments[i].deep {
 			deepAt, deepRest = i, rest
@@ -78,7 +78,7 @@ func (t *template) match(path []byte) bool {
 		if deepAt < 0 {
 			return false
 		}
-		// One more segment goes to the **.
+		// The ** takes one more segment.
 		_, after, found = bytes.Cut(deepRest, []byte{'/'})
 		deepRest, rest, more = after, after, found
 		i = deepAt + 1
@@ -86,7 +86,7 @@ func (t *template) match(path []byte) bool {
 	return i == len(t.segments) || t.onlyDeepFrom(i)
 }
 
-// onlyDeepFrom reports whether what remains can stand for nothing.
+// onlyDeepFrom reports whether the remaining segments match an empty path.
 func (t *template) onlyDeepFrom(i int) bool {
 	for ; i < len(t.segments); i++ {
 		if !t.segments[i].deep {
@@ -107,7 +107,7 @@ func (p *segmentPattern) fits(segment []byte) bool {
 	}
 }
 
-// glob matches text against a pattern in which "*" stands for any run of characters.
+// glob matches text against a pattern in which "*" matches any characters.
 func glob(pattern, text []byte) bool {
 	p, t, star, mark := 0, 0, -1, 0
 	for t < len(text) {

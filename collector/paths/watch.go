@@ -2,53 +2,54 @@ package paths
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 )
 
-// A watch looks for names among the values of a learnt level: a value that keeps coming, and below which stand names that
-// stand below no other. A route that is new below a level of many random values is found so.
+// A watch finds names among the values of a learnt level: values that are common and have names below them that no other value
+// has. It finds, for example, a new route below a level of many random values.
 //
-// It counts with a table of fixed size, in which a new value takes over the place of the rarest with its count, so that
-// what is counted is at most too high by the count taken over (Metwally, Agrawal, El Abbadi: space saving, 2005).
+// It counts in a table of fixed size (space saving: Metwally, Agrawal, El Abbadi, 2005). A new value replaces the rarest one and
+// inherits its count, so a count is too high by at most the inherited part.
 type watch struct {
-	index  map[string]int // value → its place in values
+	index  map[string]int // value → index in values
 	values []watched
-	owners []owner // names below the values, at a place that their hash chooses; allocated at first use
+	owners []owner // names below the values, indexed by their hash; allocated at first use
 	hits   int     // responses
-	named  int     // of them, those to something with a name below a value
+	named  int     // of them, those to paths with a name below the value
 	known  int     // of them, those of a value that was in the table
 }
 
-// owner says with which value a name was seen below it.
+// owner says below which value a name was seen.
 type owner struct {
-	sign, value uint32 // hashes; value is 0 once there were several
-	credit      uint8  // how many other names may claim the place before it is given up
+	name, value uint32 // hashes; value is 0 if the name was seen below several values
+	credit      uint8  // how many times other names must hash to this entry before one replaces it
 }
 
 type watched struct {
 	name        string
-	count, over int // over is how much too high count may be
-	signs       []uint32
+	count, over int      // count is too high by at most over
+	below       []uint32 // hashes of the names below
 }
 
 const (
 	watchedMax      = 48 // values of a level
-	watchedSigns    = 16 // names below a value
+	watchedBelowMax = 16 // names below a value
 	ownersMax       = 1024
 	ownerCredit     = 8
 	watchesMax      = 256 // levels
-	nameCount       = 16  // responses that make a value with names of its own a name
-	flatCount       = 8   // responses that make a value a name where nearly no other ever comes again
-	flatKnownShare  = 20  // one in so many
+	nameCount       = 16  // responses after which a value with names of its own is a name
+	flatCount       = 8   // responses after which a value is a name, if nearly no other value is seen twice
+	flatKnownShare  = 20  // "nearly no other": less than one response in this many
 	flatHitsMin     = 256
-	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is looked at
+	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is counted
 	watchOneIn      = 8
-	watchForgetHits = 1 << 20
+	watchForgetHits = 1 << 20 // responses after which a watch begins again
 )
 
 func newWatch() *watch { return &watch{index: map[string]int{}} }
 
-// watch counts a value of a learnt level and reports whether it turned out to be a name.
+// watch counts a value of a learnt level, and reports whether it has become a name.
 func (l *Labeler) watch(v *level, value, rest []byte) bool {
 	if len(v.except) >= exceptionsMax {
 		return false
@@ -62,10 +63,10 @@ func (l *Labeler) watch(v *level, value, rest []byte) bool {
 		l.watches[v] = w
 	}
 	if w.hits > watchAllMax && w.known*flatKnownShare >= w.hits && l.tally.events%watchOneIn != 0 {
-		return false // well known by now, and not a level where a name would stand out at once
+		return false // enough is known; in a level without repeated values every response would be counted
 	}
 	c := w.count(value)
-	w.below(c, value, rest)
+	w.noteBelow(c, value, rest)
 	if c.count-c.over < flatCount || !w.isName(c) {
 		return false
 	}
@@ -95,18 +96,18 @@ func (w *watch) count(value []byte) *watched {
 		delete(w.index, w.values[at].name)
 	}
 	c := &w.values[at]
-	*c = watched{name: string(value), count: c.count + 1, over: c.count, signs: c.signs[:0]}
+	*c = watched{name: string(value), count: c.count + 1, over: c.count, below: c.below[:0]}
 	w.index[c.name] = at
 	return c
 }
 
-// below notes the names that stand below a value.
-func (w *watch) below(c *watched, value, rest []byte) {
+// noteBelow notes the names below a value.
+func (w *watch) noteBelow(c *watched, value, rest []byte) {
 	named := false
-	for depth := uint32(1); depth <= signDepth && len(rest) > 0; depth++ {
+	for depth := uint32(1); depth <= belowDepth && len(rest) > 0; depth++ {
 		segment, after, _ := bytes.Cut(rest, []byte{'/'})
 		if len(segment) > 0 && !isID(segment) {
-			w.own(c, signOf(0, value)|1, signOf(depth, segment))
+			w.setOwner(c, hashName(0, value)|1, hashName(depth, segment))
 			named = true
 		}
 		rest = after
@@ -116,58 +117,53 @@ func (w *watch) below(c *watched, value, rest []byte) {
 	}
 }
 
-func (w *watch) own(c *watched, value, sign uint32) {
+func (w *watch) setOwner(c *watched, value, name uint32) {
 	if w.owners == nil {
 		w.owners = make([]owner, ownersMax)
 	}
-	switch o := &w.owners[sign%ownersMax]; {
-	case o.sign != sign && o.credit > 0:
+	switch o := &w.owners[name%ownersMax]; {
+	case o.name != name && o.credit > 0:
 		o.credit--
-	case o.sign != sign:
-		*o = owner{sign: sign, value: value, credit: 1}
+	case o.name != name:
+		*o = owner{name: name, value: value, credit: 1}
 	case o.value == value:
 		o.credit = min(o.credit+1, ownerCredit)
 	default:
 		o.value, o.credit = 0, ownerCredit
 	}
-	if len(c.signs) < watchedSigns && !slices.Contains(c.signs, sign) {
-		c.signs = append(c.signs, sign)
+	if len(c.below) < watchedBelowMax && !slices.Contains(c.below, name) {
+		c.below = append(c.below, name)
 	}
 }
 
-// isName decides about a value that came often.
+// isName decides whether a common value is a name.
 func (w *watch) isName(c *watched) bool {
 	others := w.known - (c.count - c.over)
 	flat := w.hits >= flatHitsMin && others*flatKnownShare < w.hits
-	if len(c.signs) == 0 {
+	if len(c.below) == 0 {
 		return flat || c.count-c.over >= pageCountOf(w.named, w.hits)
 	}
 	if c.count-c.over < nameCount && !flat {
 		return false
 	}
 	own := 0
-	for _, s := range c.signs {
+	for _, s := range c.below {
 		switch o := w.owners[s%ownersMax]; {
-		case o.sign != s: // another name has the place: nothing is known
+		case o.name != s: // another name has this entry
 		case o.value == 0:
 			return false
 		default:
 			own++
 		}
 	}
-	return 2*own >= len(c.signs)
+	return 2*own >= len(c.below)
 }
 
-// keepName makes a value of a learnt level a name from now on. What was counted before stays where it is.
+// keepName makes a value of a learnt level a name from now on. Responses counted before stay in their row.
 func (l *Labeler) keepName(v *level, name string) {
-	old := v.except
-	except := make(map[string]bool, len(old)+1)
-	for n := range old {
-		except[n] = true
-	}
-	except[name] = true
 	next := *v
-	next.except = except
+	next.except = map[string]bool{name: true}
+	maps.Copy(next.except, v.except)
 	l.setLevel(&next)
 	l.watches[&next] = l.watches[v]
 	delete(l.watches, v)

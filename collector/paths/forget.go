@@ -11,7 +11,7 @@ const Forgotten = "(forgotten)"
 
 // Selection selects the paths to forget.
 type Selection struct {
-	// Path is a path or a template, compared byte for byte; a "*" stands for any run of characters, slashes included.
+	// Path is a path or a template, compared byte for byte; a "*" matches any characters, including slashes.
 	Path string
 	// Host and Method are those of the row, as tables show them; empty: all.
 	Host, Method string

@@ -11,13 +11,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// BatchVersion is the batch format that BatchBuilder writes. A newer one needs a newer queue.Version as well: who does not know
-// the format cannot count what is in a batch, and must leave the whole folder alone.
+// BatchVersion is the batch format that [BatchBuilder] writes. A newer batch format also needs a newer queue.Version: a version of
+// wayside that does not know the format cannot count the records of a batch, and must not touch the folder.
 const BatchVersion = 1
 
-// Batch header, little endian: version (1), reserved (3), CRC32C of all that follows (4), epoch (16), first seq (8),
-// last seq (8), records (4), responses (4). Then a frame per record: uvarint distance of its seq from the one before
-// (from the first seq for the first record, so 0), uvarint length, record.
+// Batch header, little endian: version (1), reserved (3), CRC32C of everything after it (4), epoch (16), first seq (8), last seq
+// (8), records (4), responses (4). Then a frame for each record: uvarint difference of its seq to that of the previous record (0
+// for the first record), uvarint length, record.
 const (
 	batchHeaderBytes = 48
 	batchCRCOffset   = 4
@@ -26,8 +26,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Batch is a run of encoded records of one epoch in ascending order of seq: what the queue stores as one value, what Peek
-// returns, and what quarantine keeps. Seqs may have gaps, where a writer died between reserving and publishing.
+// Batch is a run of encoded records of one epoch in ascending order of seq. The queue stores batches, Peek returns them, and the
+// quarantine keeps them. Seqs have gaps if a writer died after it had reserved a record.
 type Batch struct {
 	Epoch             uuid.UUID
 	FirstSeq, LastSeq uint64
@@ -38,7 +38,7 @@ type Batch struct {
 	newest byte // version of its newest record
 }
 
-// CheckVersion returns an error that wraps ErrVersion if a record of a parsed batch is of a newer format than this binary knows.
+// CheckVersion returns an error that wraps [ErrVersion] if a parsed batch has a record of a newer version.
 func (b Batch) CheckVersion() error {
 	if b.newest > Version {
 		return fmt.Errorf("%w: record version %d, known up to %d", ErrVersion, b.newest, Version)
@@ -46,10 +46,10 @@ func (b Batch) CheckVersion() error {
 	return nil
 }
 
-// Bytes is the encoded batch; it belongs to whoever gave the bytes to ParseBatch.
+// Bytes returns the bytes that were given to ParseBatch.
 func (b Batch) Bytes() []byte { return b.raw }
 
-// All yields each record's seq and encoded form, which points into the batch.
+// All yields the seq and the encoded form of each record. The encoded form points into the batch.
 func (b Batch) All() iter.Seq2[uint64, []byte] {
 	return func(yield func(uint64, []byte) bool) {
 		if len(b.raw) < batchHeaderBytes {
@@ -76,8 +76,8 @@ func frame(rest []byte) (step uint64, record, after []byte, ok bool) {
 	return step, record, in.Rest, !in.Bad
 }
 
-// ParseBatch checks the header, the checksum and every frame of an encoded batch, and returns a view of it. The records
-// themselves are not decoded. The error wraps ErrMalformed or ErrVersion.
+// ParseBatch checks the header, the checksum and every frame of an encoded batch, and returns a view of it. It does not decode the
+// records. The error wraps [ErrMalformed] or [ErrVersion].
 func ParseBatch(raw []byte) (Batch, error) {
 	if len(raw) < batchHeaderBytes {
 		return Batch{}, fmt.Errorf("%w: batch of %d bytes", ErrMalformed, len(raw))
@@ -97,8 +97,7 @@ func ParseBatch(raw []byte) (Batch, error) {
 	return b, err
 }
 
-// BatchHeader returns what the header of an encoded batch says, without looking at the rest or at the checksum; false if raw is too
-// short to have one.
+// BatchHeader returns the header of an encoded batch without checking the rest or the checksum; false if raw is too short.
 func BatchHeader(raw []byte) (Batch, bool) {
 	if len(raw) < batchHeaderBytes {
 		return Batch{}, false
@@ -114,7 +113,7 @@ func BatchHeader(raw []byte) (Batch, bool) {
 	return b, true
 }
 
-// check walks the frames, notes their newest version, and compares them with the header.
+// check reads the frames, notes their newest version, and compares them with the header.
 func (b *Batch) check() error {
 	rest, seq, records := b.raw[batchHeaderBytes:], b.FirstSeq, uint32(0)
 	for len(rest) > 0 {
@@ -150,20 +149,20 @@ func NewBatchBuilder(epoch uuid.UUID) *BatchBuilder {
 	return b
 }
 
-// Reset empties the builder; slices that Bytes returned are overwritten by what is added next.
+// Reset empties the builder. Records added later overwrite slices that Bytes has returned.
 func (b *BatchBuilder) Reset() {
 	b.buf = append(b.buf[:0], make([]byte, batchHeaderBytes)...)
 	b.firstSeq, b.lastSeq, b.records, b.responses = 0, 0, 0, 0
 }
 
-// Len is the number of records added since Reset.
+// Len returns the number of records added since Reset.
 func (b *BatchBuilder) Len() int { return int(b.records) }
 
-// Size is the encoded size so far in bytes.
+// Size returns the encoded size in bytes.
 func (b *BatchBuilder) Size() int { return len(b.buf) }
 
-// Add appends a copy of an encoded record; response says that it is not a drop record. Seqs must ascend: Add returns an
-// error that wraps ErrMalformed, and adds nothing, if seq is not above the one before or the record is too short to be one.
+// Add appends a copy of an encoded record; response says that it is not a drop record. It returns an error that wraps
+// [ErrMalformed], and adds nothing, if seq is not above that of the previous record, or the record is too short.
 func (b *BatchBuilder) Add(seq uint64, record []byte, response bool) error {
 	if b.records == 0 {
 		b.firstSeq, b.lastSeq = seq, seq
@@ -199,7 +198,7 @@ func (b *BatchBuilder) Bytes() []byte {
 	return b.buf
 }
 
-// IsResponseRecord reports whether an encoded record stands for a response, without decoding the rest of it.
+// IsResponseRecord reports whether an encoded record is a response, without decoding the rest of it.
 func IsResponseRecord(record []byte) bool {
 	return len(record) > 1 && Kind(record[1]) != KindDrop
 }

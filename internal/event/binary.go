@@ -8,9 +8,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Version is the newest record format. Encode writes it for events with a request id, and version 1 for those without, which are
-// the same in both. Decode reads every version. The first two bytes are version and kind in every version, and a record has at
-// least fixedBytes: so an older binary can count the records of a newer one, which it leaves in the spool ([Batch.CheckVersion]).
+// Version is the newest record format. Encode writes it for events with a request id, and version 1 for all others. Decode reads
+// every version. In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older
+// version of wayside can count newer records, and it leaves them in the spool ([Batch.CheckVersion]).
 const (
 	Version       = 2
 	versionPlain  = 1
@@ -28,10 +28,10 @@ const fixedBytes = 14
 // ErrMalformed is returned for bytes that are not a record or a batch.
 var ErrMalformed = errors.New("malformed event record")
 
-// ErrVersion is returned for a record or batch of a newer format than this binary knows.
+// ErrVersion is returned for a record or batch in a newer format than this version of wayside can read.
 var ErrVersion = errors.New("event format is newer than this version of wayside")
 
-// Codes of common values; 0 means that the text follows. Part of the format: append only.
+// Codes of common values; 0 means that the text follows. Part of the format: only append to them.
 var (
 	methods   = [...]string{"", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
 	protocols = [...]string{"", "1.0", "1.1", "2", "3"}
@@ -88,7 +88,7 @@ func textSize(b []byte, limit int) int {
 	return varint.Size(uint64(n)) + n
 }
 
-// Size is the exact number of bytes that Encode writes.
+// Size returns the exact number of bytes that Encode writes.
 func (e *Event) Size() int {
 	n := fixedBytes +
 		varint.Size(e.DurationMicros) + varint.Size(e.TTFBMicros) + varint.Size(e.RequestBytes) + varint.Size(e.ResponseBytes) +
@@ -106,8 +106,8 @@ func (e *Event) Size() int {
 	return n
 }
 
-// Encode writes the record to dst, which must hold at least Size bytes, and returns the number of bytes written. It does
-// not allocate and keeps nothing of the event.
+// Encode writes the record to dst, which must have at least Size bytes, and returns the number of bytes written. It does not
+// allocate.
 func (e *Event) Encode(dst []byte) int {
 	method, protocol := methodCode(e.Method), protocolCode(e.Protocol)
 	dst[0] = versionPlain
@@ -146,9 +146,8 @@ func putText(dst, text []byte, limit int) int {
 	return n + copy(dst[n:], text)
 }
 
-// Decode reads a record. The event's slices point into src. It returns an error that wraps ErrMalformed or ErrVersion and
-// accepts only what Encode can have written: one value has one encoding, so that a recount of bytes is a recount of
-// events.
+// Decode reads a record. The event's slices point into src. It accepts only records that Encode can have written: one value has
+// one encoding. The error wraps [ErrMalformed] or [ErrVersion].
 func (e *Event) Decode(src []byte) error {
 	*e = Event{}
 	if len(src) < fixedBytes {

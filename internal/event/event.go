@@ -1,12 +1,12 @@
-// Package event defines what wayside records about one response, and its binary form.
+// Package event defines the record of one response, and its binary form.
 //
-// An [Event] is made by the proxy, encoded once into the journal, and carried unchanged through queue, store and archive
-// plan; every later stage reads the same bytes. The format is versioned, pinned by golden files in testdata, and described
-// in docs/FORMATS.md. Identity is (epoch, seq): the epoch names one life of a traffic process, the sequence number is
-// assigned when the record is reserved in the journal. Neither is part of the record; [Batch] carries both.
+// The proxy makes an [Event] and encodes it once into the journal. The queue carries the same bytes to the books process. The
+// format is versioned, pinned by golden files in testdata, and described in docs/FORMATS.md. The identity of an event is (epoch,
+// seq): the epoch names one life of a traffic process, and the journal assigns the sequence number. Neither is part of the
+// record; a [Batch] has both.
 package event
 
-// Kind says what an event stands for.
+// Kind is the kind of an event.
 type Kind uint8
 
 // The kinds of event.
@@ -15,12 +15,12 @@ const (
 	KindRequest Kind = 1
 	// KindStream is a long-lived response (SSE, an upgraded connection), recorded at its end.
 	KindStream Kind = 2
-	// KindDrop says that responses could not be recorded: ErrorType is the reason and RequestBytes the number of
-	// responses dropped for that reason since the epoch began.
+	// KindDrop is a drop record: responses could not be recorded. ErrorType is the reason, and RequestBytes the number of
+	// responses that were dropped for this reason since the beginning of the epoch.
 	KindDrop Kind = 3
 )
 
-// String is the kind's name in the archive.
+// String returns the kind's name in the archive.
 func (k Kind) String() string {
 	switch k {
 	case KindRequest:
@@ -33,7 +33,7 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Longest field values in bytes. A longer value is cut at the limit when it is encoded.
+// Limits of fields in bytes. Encode truncates longer values.
 const (
 	MethodBytesMax    = 32
 	HostBytesMax      = 255
@@ -48,15 +48,15 @@ const (
 
 // Event is one recorded response.
 //
-// The byte slices are borrowed. On the way in they belong to the caller and are read only during Encode; on the way out
-// they point into the decoded buffer (or into constants) and are valid as long as it is. Nobody may write to them.
+// The event does not own its byte slices. Encode reads them during the call only. After Decode, they point into the decoded
+// buffer or into constants, and are valid as long as the buffer is. Nobody may write to them.
 type Event struct {
-	TimeMicros int64 // recording moment, microseconds since 1970-01-01T00:00Z
+	TimeMicros int64 // when the event was recorded, in microseconds since 1970-01-01T00:00Z
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 when the client left before the last byte
 
-	// Measured at the upstream, from the request's first byte out: to the last byte and to the first byte of the
-	// response. For a stream the first is its lifetime.
+	// From the first byte of the request to the upstream, until the last and until the first byte of the response. The
+	// duration of a stream is its lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
 
@@ -65,17 +65,17 @@ type Event struct {
 
 	Method    []byte
 	Host      []byte
-	Path      []byte // as received, without the query
+	Path      []byte // as received, without the query string
 	Upstream  []byte // address dialled
 	Protocol  []byte // "1.0", "1.1" or "2"
-	Client    []byte // as it may be stored: already masked
-	TraceID   []byte // empty unless recording it was asked for
-	RequestID []byte // X-Request-ID; of answers that wayside made itself, of others only if recording it was asked for
-	ErrorType []byte // empty where nothing went wrong; else a short kind such as "connect_refused"
+	Client    []byte // already truncated as record.client_address says
+	TraceID   []byte // empty unless it is recorded
+	RequestID []byte // X-Request-ID; always of answers that wayside makes itself, of others only with record.request_id
+	ErrorType []byte // a short kind of error, such as "connect_refused"; empty without an error
 }
 
-// LatencyMicros is the figure that enters latency statistics: the time to the first byte for a stream, whose lifetime
-// says nothing about speed, and the full duration otherwise.
+// LatencyMicros returns the latency for the statistics: the full duration, but for a stream the time to the first byte, because
+// its lifetime says nothing about speed.
 func (e *Event) LatencyMicros() uint64 {
 	if e.Kind == KindStream {
 		return e.TTFBMicros
@@ -86,5 +86,5 @@ func (e *Event) LatencyMicros() uint64 {
 // IsError reports whether the response counts as an error in the statistics: a 5xx status, or an error type.
 func (e *Event) IsError() bool { return e.Status >= 500 || len(e.ErrorType) > 0 }
 
-// IsResponse reports whether the event stands for a response, which is all but drop records.
+// IsResponse reports whether the event is a response, and not a drop record.
 func (e *Event) IsResponse() bool { return e.Kind != KindDrop }

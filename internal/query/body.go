@@ -13,12 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeBody decodes the JSON object that is the body of a request into the struct that into points to, as strictly as [Parse]
-// reads a query string. [json.Unmarshal] ignores unknown names, takes names in any case and the last value of a repeated one,
-// and leaves a field as it is for null: an order could then do what its sender has excluded. All of that is an error here,
-// as is anything after the object. The fields need a json tag each.
+// DecodeBody decodes the JSON object in the body of a request into the struct to which into points, as strictly as [Parse] parses
+// a query string. [json.Unmarshal] ignores unknown names and null, accepts names in any case, and uses the last of several
+// values, so a request could do something that its sender has excluded. Here, all of these are errors, and so is anything after
+// the object. Each field needs a json tag.
 //
-// Errors are for the client: they name the key, and what is allowed.
+// Errors are for the client: they name the key, and say what is allowed.
 func DecodeBody(body []byte, into any) error {
 	known := fieldNames(into)
 	if !utf8.Valid(body) {
@@ -35,7 +35,7 @@ func DecodeBody(body []byte, into any) error {
 	return err
 }
 
-// checkKeys wants one JSON object, each of whose keys is known and stands there once, with a value.
+// checkKeys checks that the body is one JSON object, and that each of its keys is known, appears once and has a value.
 func checkKeys(body []byte, known []string) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	notJSON := func(err error) error {
@@ -54,7 +54,7 @@ func checkKeys(body []byte, known []string) error {
 		if err != nil {
 			return notJSON(err)
 		}
-		key, _ := token.(string) // the decoder lets nothing else be a key
+		key, _ := token.(string) // the decoder accepts nothing else as a key
 		if !slices.Contains(known, key) {
 			return unknownKey(key, known)
 		}
@@ -74,7 +74,7 @@ func checkKeys(body []byte, known []string) error {
 		return notJSON(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("the body goes on after its JSON object, at byte %d", d.InputOffset())
+		return fmt.Errorf("the body continues after its JSON object, at byte %d", d.InputOffset())
 	}
 	return nil
 }

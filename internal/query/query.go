@@ -1,8 +1,8 @@
-// Package query reads query strings strictly: one set of rules for every endpoint of the admin API, and the parsers that the API
-// shares with the command line.
+// Package query parses query strings and request bodies strictly, for every endpoint of the admin API. The command line shares some
+// of its parsers.
 //
-// [net/url.ParseQuery] drops what it cannot read, and takes a misspelt name for one that nobody uses. An answer would then be
-// to another question than the one that was asked. Here everything that cannot be read is an error that names the place.
+// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The answer would then be to
+// another question than the client's. Here, everything that cannot be parsed is an error with its position.
 package query
 
 import (
@@ -14,12 +14,12 @@ import (
 	"unicode/utf8"
 )
 
-// Values are the parameters of a query string by their names. Each was given once.
+// Values are the parameters of a query string by name.
 type Values map[string]string
 
-// Parse reads a query string as it stands in a request, without its "?". known are the names that the endpoint takes.
+// Parse parses a query string as it is in a request, without its "?". known are the names that the endpoint accepts.
 //
-// Errors are for the client: they say what is wrong at which place, and what is allowed.
+// Errors are for the client: they say what is wrong, at which position, and what is allowed.
 func Parse(raw string, known ...string) (Values, error) {
 	values := Values{}
 	for at := 0; at <= len(raw); {
@@ -34,7 +34,7 @@ func Parse(raw string, known ...string) (Values, error) {
 	return values, nil
 }
 
-// Flag reads a parameter that is true or false; false where it is not given.
+// Flag parses a parameter that is true or false; false if it is absent.
 func (v Values) Flag(name string) (bool, error) {
 	switch v[name] {
 	case "true":
@@ -45,7 +45,7 @@ func (v Values) Flag(name string) (bool, error) {
 	return false, fmt.Errorf("%s=%q must be true or false", name, v[name])
 }
 
-// add enters one "name=value" that begins at a byte of the query string.
+// add parses one "name=value" that begins at byte at of the query string.
 func (v Values) add(pair string, at int, known []string) error {
 	if i := strings.IndexByte(pair, ';'); i >= 0 {
 		return fmt.Errorf(`";" at character %d of the query string: separate parameters by "&", and write a ";" in a value as "%%3B"`, at+i+1)
@@ -69,16 +69,16 @@ func (v Values) add(pair string, at int, known []string) error {
 	return nil
 }
 
-// unescape undoes percent-encoding, and takes "+" for a blank. text begins at a byte of the query string.
+// unescape decodes percent-encoding, and "+" as a space. text begins at byte at of the query string.
 func unescape(text string, at int) (string, error) {
 	out, err := url.QueryUnescape(text)
 	var bad url.EscapeError
 	if errors.As(err, &bad) {
 		place := strings.Index(text, string(bad))
-		if len(bad) < len("%00") { // cut off by the end
+		if len(bad) < len("%00") { // truncated by the end of text
 			place = len(text) - len(bad)
 		}
-		return "", fmt.Errorf(`%q at character %d of the query string is not an escape: write a "%%" as "%%25"`, string(bad), at+place+1)
+		return "", fmt.Errorf(`%q at character %d of the query string is not an escape sequence: write a "%%" as "%%25"`, string(bad), at+place+1)
 	}
 	if err == nil && !utf8.ValidString(out) {
 		return "", fmt.Errorf("the text at character %d of the query string is not UTF-8", at+1)
@@ -97,8 +97,8 @@ func unknown(name string, known []string) error {
 	return fmt.Errorf("unknown parameter %q: %sknown: %s", name, hint, strings.Join(known, ", "))
 }
 
-// CheckPath refuses what no path and no template is: all begin with a slash, but for "*" and the names that stand for others, such as
-// "(other)". An empty one is accepted: it means any.
+// CheckPath refuses a text that cannot be a path or a template. These begin with a slash, except "*" and the names in parentheses,
+// such as "(other)". An empty text is accepted: it means any path.
 func CheckPath(path string) error {
 	if path == "" || path == "*" || path[0] == '/' || path[0] == '(' {
 		return nil
@@ -106,25 +106,25 @@ func CheckPath(path string) error {
 	return errors.New("paths begin with /")
 }
 
-// Nearest returns the known word that a mistyped one is most likely meant to be, or nothing if none is near.
+// Nearest returns the known word for which a mistyped one was most likely meant; "" if none is similar.
 func Nearest(word string, known []string) string {
 	const (
-		wordBytesMax = 64 // no known word is as long; what is longer costs time only
+		wordBytesMax = 64 // no known word is as long
 		shortWord    = 4
 	)
 	if len(word) > wordBytesMax {
 		return ""
 	}
-	most := max(2, len(word)/4)
+	changesMax := max(2, len(word)/4)
 	if len(word) <= shortWord {
-		most = 1 // with two letters changed, half of it is another word: nope is no top
+		changesMax = 1 // two changes would make another word of it: top of nope
 	}
-	best, least := "", most+1
+	best, least := "", changesMax+1
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		d := distance(word, k)
-		if word != "" && strings.HasPrefix(k, word) { // a word cut short: archive.access_key for archive.access_key_file
+		if word != "" && strings.HasPrefix(k, word) { // an abbreviation: archive.access_key for archive.access_key_file
 			d = 1
-		} else if d == 2 && sameLetters(word, k) { // two of them in the wrong order: form for from
+		} else if d == 2 && sameLetters(word, k) { // two letters in the wrong order: form for from
 			d = 1
 		}
 		if d < least && d < len(k) {
@@ -134,12 +134,12 @@ func Nearest(word string, known []string) string {
 	return best
 }
 
-// sameLetters reports whether a and b have the same bytes, in whatever order.
+// sameLetters reports whether a and b have the same bytes in any order.
 func sameLetters(a, b string) bool {
 	return slices.Equal(slices.Sorted(slices.Values([]byte(a))), slices.Sorted(slices.Values([]byte(b))))
 }
 
-// distance is the least number of bytes to insert, remove or replace that makes b of a.
+// distance returns the number of bytes to insert, remove or replace to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

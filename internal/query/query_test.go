@@ -23,8 +23,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestNothingIsDropped wants an error, with the place or the name, for whatever cannot be read as it was meant.
-func TestNothingIsDropped(t *testing.T) {
+// TestNothingIsIgnored: everything that cannot be parsed is an error with its position or name.
+func TestNothingIsIgnored(t *testing.T) {
 	for raw, want := range map[string]string{
 		"path=/50%-off":          `"%-o" at character 9 `,
 		"limit=1&path=/50%":      `"%" at character 17 `,
@@ -78,11 +78,11 @@ func TestParseStatuses(t *testing.T) {
 		}
 	}
 	if all, err := ParseStatuses(""); err != nil || all != nil || !all.Has(200) {
-		t.Errorf("nothing is not all: %v", err)
+		t.Errorf("an empty list does not have all codes: %v", err)
 	}
 }
 
-// A suggestion is a word that was nearly written, not another one of the same length.
+// TestNearest: a suggestion is similar to the word, not only of the same length.
 func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"form": "from", "limt": "limit", "dryrun": "dry_run", "tpo": "top", "t": "top", "archve": "archive", "nope": "", "tcsh": "", "x": "", "bush": "bash",

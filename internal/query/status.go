@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// StatusForms names what [ParseStatuses] accepts, for error messages and help texts.
+// StatusForms describes the lists that [ParseStatuses] accepts, for error messages and help texts.
 const StatusForms = "codes from 100 to 999 (404), classes from 1xx to 5xx, and ranges (500-504), separated by commas"
 
-// statusEnd is the first number that is no status code any more.
+// statusEnd is the first number after the status codes.
 const statusEnd = 1000
 
-// Statuses is a set of status codes. A nil set stands for all.
+// Statuses is a set of status codes. A nil set has all codes.
 type Statuses [statusEnd]bool
 
-// ParseStatuses reads a list of status codes in the forms of [StatusForms]; nil for an empty text. The error names the forms.
+// ParseStatuses parses a list of status codes in the forms of [StatusForms]; an empty text gives nil. The error names the forms.
 func ParseStatuses(text string) (*Statuses, error) {
 	if text == "" {
 		return nil, nil // the set of all codes
@@ -50,7 +50,7 @@ func parseStatus(text string) (from, to int, ok bool) {
 	return from, to, ok && ok2 && from <= to
 }
 
-// code reads three digits.
+// code parses three digits.
 func code(text string) (int, bool) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return int(n), err == nil && len(text) == 3 && n >= 100

@@ -1,5 +1,5 @@
-// Package timeparse reads points in time and durations as people write them in queries and flags: one set of forms for the API
-// and for the command line.
+// Package timeparse parses times and durations as people write them in queries, flags and schedules. The API and the command line
+// accept the same forms.
 package timeparse
 
 import (
@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// Forms names what [Parse] accepts, for error messages and descriptions.
+// Forms describes the times that [Parse] accepts, for error messages and help texts.
 const Forms = "RFC 3339 (2026-03-17T09:00:00Z), a date or hour in UTC (2026-03-17, 2026-03-17T09), Unix seconds, now, " +
 	"or before now (now-24h, -24h, -7d)"
 
-// Max is the end of what RFC 3339 can write, and the last moment that Parse returns. The first is 1970-01-01.
+// Max is the last time that Parse returns. RFC 3339 has no later years.
 var Max = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// layouts besides RFC 3339 are in UTC, and mean the beginning of what they name.
+// layouts other than RFC 3339 are in UTC, and mean the beginning of the hour or day that they name.
 var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", time.DateOnly}
 
-// Parse reads a moment in one of [Forms], between 1970 and [Max]. The error names them.
+// Parse parses a time in one of [Forms], between 1970 and [Max]. The error names the forms.
 func Parse(text string, now time.Time) (time.Time, error) {
 	t, ok := parse(text, now)
 	if !ok || t.Before(time.Unix(0, 0)) || t.After(Max) {
@@ -30,7 +30,7 @@ func Parse(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// secondsMin is the least number of Unix seconds that is taken for such: 3 March 1973. What is less, "2026", is meant otherwise.
+// secondsMin is the smallest number that is accepted as Unix seconds: 3 March 1973. Smaller ones, such as 2026, are mistakes.
 const secondsMin = 100_000_000
 
 func parse(text string, now time.Time) (time.Time, bool) {
@@ -44,7 +44,7 @@ func parse(text string, now time.Time) (time.Time, bool) {
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && (seconds == 0 || seconds >= secondsMin) {
 		return time.Unix(min(seconds, Max.Unix()+1), 0).UTC(), true
 	}
-	// A "+" that was not escaped arrives as a blank.
+	// A "+" that was not escaped in a query arrives as a space.
 	text = strings.ReplaceAll(text, " ", "+")
 	for _, layout := range layouts {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -54,20 +54,20 @@ func parse(text string, now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Length reads how long something is: a positive [Duration] without a sign.
+// Length parses a positive [Duration] without a sign.
 func Length(text string) (time.Duration, bool) {
 	d, err := Duration(text)
 	return d, err == nil && d > 0 && text[0] != '+'
 }
 
-// longUnits are the units that Go's durations do not have, longest first. A day has 24 hours.
+// longUnits are units that Go's durations do not have, longest first. A day has 24 hours.
 var longUnits = []struct {
 	name   byte
 	length time.Duration
 }{{'w', 7 * 24 * time.Hour}, {'d', 24 * time.Hour}}
 
-// Duration reads a Go duration (250ms, 1h30m) that may begin with whole weeks and days: 2w, 7d, 1d12h. A plain 0 needs no
-// unit. The error does not repeat the text.
+// Duration parses a Go duration (250ms, 1h30m) that may begin with whole weeks and days: 2w, 7d, 1d12h. 0 needs no unit. The error
+// does not repeat the text.
 func Duration(text string) (time.Duration, error) {
 	rest, negative := strings.CutPrefix(text, "-")
 	var sum time.Duration
@@ -86,7 +86,7 @@ func Duration(text string) (time.Duration, error) {
 		}
 	}
 	if sum == 0 {
-		return time.ParseDuration(text)
+		return time.ParseDuration(text) // callers add the text to the error
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || d < 0 || rest[0] == '+' || d > math.MaxInt64-sum {

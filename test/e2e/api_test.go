@@ -193,7 +193,7 @@ func wrongOrdersAreRefused(t *testing.T, w *Wayside) {
 		{"POST /-/forget", `{"path":"/users/*","dry_run":true,"dry_run":false}`, 400, `key \"dry_run\" is in the body more than once`},
 		{"POST /-/forget", `{"path":"/users/*","dry_run":null}`, 400, `key \"dry_run\" in the body is null`},
 		{"POST /-/forget", `{"pth":"/users/*"}`, 400, `unknown key \"pth\" in the body: did you mean \"path\"?`},
-		{"POST /-/forget", `{"path":"/users/*"}{"path":"/users/*"}`, 400, "goes on after its JSON object"},
+		{"POST /-/forget", `{"path":"/users/*"}{"path":"/users/*"}`, 400, "continues after its JSON object"},
 		{"POST /-/forget", "", 400, "must be one JSON object with the keys " + known},
 		{"POST /-/job/foo", "", 404, `unknown job \"foo\": known: archive, clean, report, prune`},
 		{"POST /-/reload?x=1", "", 400, "takes no parameters"},

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The parts of the API's answers that are shown.
+// The fields of the API's answers that are shown.
 type (
 	figures struct {
 		Count, Errors uint64
@@ -43,7 +43,7 @@ type (
 	}
 	recentAnswer struct {
 		StepSeconds int `json:"step_seconds"`
-		minutes     int // that are shown: since the first response, between 5 and 30
+		minutes     int // that are shown: since the first response, but between 5 and 30
 		Totals      activity
 		Paths       []struct {
 			rowName
@@ -69,7 +69,7 @@ var windows = []window{{"1h", "-1h"}, {"24h", "-24h"}, {"7d", "-7d"}, {"30d", "-
 // rowsAsked bounds the rows of one answer; paths.max is 1000 by default.
 const rowsAsked = 2000
 
-// load asks for the table of a window and what happens right now.
+// load requests the table of a window and the recent activity.
 func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer, error) {
 	var paths pathsAnswer
 	if err := askFor(ctx, ask, fmt.Sprintf("/api/v1/paths?limit=%d&from=%s", rowsAsked, w.from), &paths); err != nil {
@@ -92,7 +92,7 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 	return &paths, &recent, nil
 }
 
-// trim leaves out the steps before the first response, but not the last five minutes, and returns how many they are.
+// trim removes the steps before the first response, but not the last five minutes, and returns their number.
 func (r *recentAnswer) trim() int {
 	counts := r.Totals.Count
 	first := max(0, slices.IndexFunc(counts, func(n uint32) bool { return n > 0 }))
@@ -102,7 +102,7 @@ func (r *recentAnswer) trim() int {
 	return skip
 }
 
-// detail is one path more closely.
+// detail has the data of one path.
 type detail struct {
 	name   rowName
 	series seriesAnswer

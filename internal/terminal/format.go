@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Counted is a number and what it counts: 1 event, 2 events.
+// Counted formats a number with its noun: 1 event, 2 events.
 func Counted[N int | int64 | uint64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -14,7 +14,7 @@ func Counted[N int | int64 | uint64](n N, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// number writes a count so that it fits into nine cells: 12,345,678 or 123.4M.
+// number formats a count in at most nine cells: 345,678 or 123.4M.
 func number(n uint64) string {
 	switch {
 	case n < 1_000_000:
@@ -25,7 +25,7 @@ func number(n uint64) string {
 	return fmt.Sprintf("%.1fG", float64(n)/1e9)
 }
 
-// grouped writes a count with a comma every three digits.
+// grouped formats a count with a comma every three digits.
 func grouped(n uint64) string {
 	digits := strconv.FormatUint(n, 10)
 	var out strings.Builder
@@ -38,7 +38,7 @@ func grouped(n uint64) string {
 	return out.String()
 }
 
-// duration writes microseconds with three digits and a unit.
+// duration formats microseconds with three digits and a unit.
 func duration(micros uint64) string {
 	switch {
 	case micros < 1000:
@@ -112,7 +112,7 @@ func spark(values []uint32, width int) string {
 	return out.String()
 }
 
-// squeeze adds neighbours up until width values are left; the oldest are left out where they do not divide evenly.
+// squeeze adds up neighbours so that width values are left, the newest at the right.
 func squeeze(values []uint32, width int) []uint64 {
 	if width <= 0 || len(values) == 0 {
 		return nil
@@ -128,7 +128,7 @@ func squeeze(values []uint32, width int) []uint64 {
 	return sums
 }
 
-// bars draws values as a picture of several lines, the highest first.
+// bars draws values as bars of several lines, the top line first.
 func bars(values []uint32, width, height int) []string {
 	sums := squeeze(values, width)
 	var most uint64

@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// SafeJSON returns a writer for JSON that a terminal may show: what [Safe] would replace is written as an escape, which means the
-// same to a program. Whole lines must be written for the last rune to come out.
+// SafeJSON returns a writer that makes JSON safe for a terminal: runes that [Safe] would replace are escaped, which means the same
+// to a program. The last rune is written when its last byte was.
 func SafeJSON(to io.Writer) io.Writer { return &jsonWriter{to: to} }
 
-// JSON is where JSON goes that may have come from strangers: to itself, but for a terminal, which must not obey it.
+// JSON returns the writer for JSON that may contain an attacker's text: w itself or, for a terminal, [SafeJSON].
 func JSON(w io.Writer) io.Writer {
 	if Is(w) {
 		return SafeJSON(w)
@@ -20,7 +20,7 @@ func JSON(w io.Writer) io.Writer {
 	return w
 }
 
-// Is reports whether w is a character device, which is close enough to decide between output for people and for programs.
+// Is reports whether w is a terminal (or another character device), so that the output is for a person and not for a program.
 func Is(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -32,7 +32,7 @@ func Is(w io.Writer) bool {
 
 type jsonWriter struct {
 	to   io.Writer
-	rest []byte // of a rune whose end has not come
+	rest []byte // of a rune whose end was not written yet
 	out  []byte
 }
 
@@ -47,7 +47,7 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 		switch {
 		case r == '\n' || r != utf8.RuneError && showable(r):
 			w.out = append(w.out, text[:size]...)
-		case r == '\r' || r == '\t': // between values; inside of one they are escaped
+		case r == '\r' || r == '\t': // between values; within a value they are escaped already
 			w.out = append(w.out, ' ')
 		default:
 			for _, unit := range utf16.Encode([]rune{r}) {

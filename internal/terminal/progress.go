@@ -14,8 +14,8 @@ const (
 	barCells  = 30
 )
 
-// Progress shows how far long work has come: a bar drawn over and over on a terminal, a line every few seconds elsewhere,
-// nothing for work that is done sooner. It draws by itself, so that a server that does not answer is seen to be waited for.
+// Progress shows the progress of long work: a bar on a terminal, and a line every few seconds elsewhere. It shows nothing for work
+// that is finished sooner. It updates itself, so that the user sees how long a server does not answer.
 type Progress struct {
 	out      io.Writer
 	terminal bool
@@ -27,10 +27,10 @@ type Progress struct {
 	ended       bool
 	done, total int
 	what        string
-	drawn       int // width of what stands on the terminal's line
+	drawn       int // width of the text on the terminal's line
 }
 
-// NewProgress begins to show; what is the first thing that is waited for. The caller ends it with [Progress.End].
+// NewProgress starts to show progress; what describes the first step. The caller must call [Progress.End].
 func NewProgress(out io.Writer, what string) *Progress {
 	p := &Progress{out: out, terminal: Is(out), began: time.Now(), stop: make(chan struct{}), what: what}
 	every := lineEvery
@@ -52,7 +52,7 @@ func NewProgress(out io.Writer, what string) *Progress {
 	return p
 }
 
-// Step says that done of total are done, and what is being worked on.
+// Step says that done of total steps are finished, and describes the current one.
 func (p *Progress) Step(done, total int, what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +80,7 @@ func (p *Progress) draw() {
 	p.drawn = len(text)
 }
 
-// End stops showing and clears the bar. Further calls do nothing.
+// End stops the updates and clears the bar. Further calls do nothing.
 func (p *Progress) End() {
 	p.mu.Lock()
 	again := p.ended

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Event is what is shown of a raw event.
+// Event has the fields of a raw event that are shown.
 type Event struct {
 	Time      time.Time `json:"ts"`
 	Method    string    `json:"http_request_method"`
@@ -26,16 +26,15 @@ type Event struct {
 // TailOptions configure Tail.
 type TailOptions struct {
 	Out    io.Writer
-	Notice io.Writer // where it says what was missed
-	JSON   bool      // one object a line, as the API gives it, instead of columns
+	Notice io.Writer // for messages about missed events
+	JSON   bool      // one object per line, as in the API, instead of columns
 	Color  bool
 }
 
 // lineBytesMax bounds one event; the API's are at most a few kilobytes.
 const lineBytesMax = 1 << 20
 
-// Tail copies a stream of server-sent events, as GET /api/v1/tail gives it, line by line. It returns when the stream ends,
-// with nil for an ordinary end.
+// Tail shows the server-sent events of GET /api/v1/tail line by line, until the stream ends.
 func Tail(stream io.Reader, o TailOptions) error {
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(make([]byte, 64<<10), lineBytesMax)
@@ -47,7 +46,7 @@ func Tail(stream io.Reader, o TailOptions) error {
 			name = value
 		case field != "data":
 		case name == "missed":
-			fmt.Fprintf(o.Notice, "wayside: %s events came too fast and are not shown; they are in the books\n", Safe(value))
+			fmt.Fprintf(o.Notice, "wayside: %s events came too fast and are not shown; the books have them\n", Safe(value))
 		case name == "event":
 			if err := o.show(value); err != nil {
 				return err
@@ -70,7 +69,7 @@ func (o *TailOptions) show(line string) error {
 	return err
 }
 
-// columns is the event as a line: time, status, duration, bytes, method, host and path, error.
+// columns formats the event as a line: time, status, duration, bytes, method, host and path, error.
 func (e *Event) columns(color bool) string {
 	path := e.Path
 	if path == "" {

@@ -16,14 +16,14 @@ import (
 // TopOptions configure Top.
 type TopOptions struct {
 	Ask     Asker
-	Address string        // shown at the top: where the figures come from
+	Address string        // of the admin listener, shown at the top
 	Every   time.Duration // between updates; default 2s
 	Window  string        // 1h, 24h (default), 7d or 30d
 	In      io.Reader     // default: the terminal
 	Out     io.Writer     // default: the terminal
 }
 
-// Top shows the hot paths until the user leaves it or ctx is done.
+// Top shows the hot paths until the user quits or ctx is done.
 func Top(ctx context.Context, o TopOptions) error {
 	m, err := newModel(ctx, o)
 	if err != nil {
@@ -42,7 +42,7 @@ func Top(ctx context.Context, o TopOptions) error {
 	return nil
 }
 
-// WindowNames are the values of TopOptions.Window.
+// WindowNames returns the values of TopOptions.Window.
 func WindowNames() []string {
 	names := make([]string, len(windows))
 	for i, w := range windows {
@@ -51,7 +51,7 @@ func WindowNames() []string {
 	return names
 }
 
-// column is an order that rows can have.
+// column is a column by which rows can be ordered.
 type column struct {
 	name  string
 	value func(*row) float64
@@ -123,7 +123,7 @@ type (
 
 func (m *model) Init() tea.Cmd { return m.load() }
 
-// load asks for everything that the screen shows.
+// load requests everything that the screen shows.
 func (m *model) load() tea.Cmd {
 	w, inside, name := windows[m.window], m.inside, m.chosen
 	return func() tea.Msg {
@@ -151,7 +151,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case loaded:
 		m.take(msg)
 		if msg.detail == nil && m.inside && msg.err == nil {
-			return m, m.load() // a path was opened meanwhile
+			return m, m.load() // the user has opened a path meanwhile
 		}
 		return m, m.wait()
 	case tea.KeyPressMsg:
@@ -173,7 +173,7 @@ func (m *model) take(l loaded) {
 	m.arrange()
 }
 
-// arrange filters and orders the rows and keeps the selection on its row.
+// arrange filters and orders the rows, and keeps the selection on its row.
 func (m *model) arrange() {
 	if m.paths == nil {
 		return

@@ -39,7 +39,7 @@ func (m *model) View() tea.View {
 
 func style(sgr, text string) string { return paint(true, sgr, text) }
 
-// heading is the title and the totals.
+// heading returns the title and the totals.
 func (m *model) heading() []string {
 	state := style(green, "● live")
 	switch {
@@ -60,7 +60,7 @@ func (m *model) heading() []string {
 	if t.Errors > 0 {
 		errors = style(red, errors)
 	}
-	if dropped := among(t.Dropped); dropped > 0 {
+	if dropped := sumOf(t.Dropped); dropped > 0 {
 		errors += "  " + style(red, grouped(dropped)+" not recorded")
 	}
 	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(m.recent.Totals.Rate)), errors,
@@ -71,8 +71,8 @@ func (m *model) heading() []string {
 	return []string{title, totals, ""}
 }
 
-// among is the sum of counts by some kind.
-func among(counts map[string]uint64) (n uint64) {
+// sumOf adds up the counts of a map.
+func sumOf(counts map[string]uint64) (n uint64) {
 	for _, c := range counts {
 		n += c
 	}
@@ -93,7 +93,7 @@ func (m *model) footer() string {
 	return style(faint, keys)
 }
 
-// Widths of the table's columns behind the path, and whether they are left out on a narrow screen.
+// tableColumns are the columns after the path. Wide ones are left out on a narrow screen.
 var tableColumns = []struct {
 	sort, width int
 	name        string
@@ -108,9 +108,8 @@ var tableColumns = []struct {
 	{5, 8, "P99", true, func(r *row) string { return duration(r.Latency.P99) }},
 }
 
-// narrow is the width below which columns are left out.
 const (
-	narrow    = 90
+	narrow    = 90 // the width below which columns are left out
 	sparkWide = 20
 )
 
@@ -171,7 +170,7 @@ func (m *model) recently(format string) string {
 	return fmt.Sprintf(format, m.recent.minutes)
 }
 
-// host is the row's host behind its path. Where all rows have the same, it would only take their room.
+// host returns the row's host, shown after its path; "" on a narrow screen if all rows have the same host.
 func (m *model) host(r *row, plain func(sgr, text string) string) string {
 	if m.oneHost && m.width < narrow {
 		return ""
@@ -182,7 +181,7 @@ func (m *model) host(r *row, plain func(sgr, text string) string) string {
 func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 	plain := func(sgr, text string) string {
 		if selected {
-			return text // colours within a reversed line are hard to read
+			return text // colours in a reversed line are hard to read
 		}
 		return style(sgr, text)
 	}
@@ -206,7 +205,7 @@ func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 	return line
 }
 
-// path shows one path: figures, the last half hour, statuses, hours, and the latest events.
+// path returns the lines for one path: figures, the last half hour, statuses, hours, and the latest events.
 func (m *model) path(height int) []string {
 	name := m.chosen
 	lines := []string{style(bold, Safe(name.Method)+" "+Safe(name.Path)) + "  " + style(faint, Safe(name.Host)), ""}
@@ -227,7 +226,7 @@ func (m *model) path(height int) []string {
 	return append(lines, m.events(height-len(lines)-1)...)
 }
 
-// picture is the last half hour as bars.
+// picture returns the last half hour as bars.
 func (m *model) picture() []string {
 	var recent []uint32
 	var now float64
@@ -261,7 +260,7 @@ func statuses(status map[string]uint64) string {
 	return strings.Join(parts, "   ")
 }
 
-// hours lists the latest steps of the series.
+// hours returns the latest steps of the series.
 func (m *model) hours(height int) []string {
 	if height < 3 {
 		return nil

@@ -146,7 +146,7 @@ func TestArchiveOnS3(t *testing.T) {
 
 	for _, origin := range []string{"best", "statistics", "events"} {
 		out := run(exitOK, "archive", "rebuild", "--data", dir, "--origin", origin)
-		if !strings.Contains(out, "0 differ, 0 are on one side") || origin != "statistics" && !strings.Contains(out, "not recorded, say the drop records: 77 responses") {
+		if !strings.Contains(out, "0 differ, 0 are on one side") || origin != "statistics" && !strings.Contains(out, "not recorded, according to drop records: 77 responses") {
 			t.Errorf("from %s: %s", origin, out)
 		}
 	}

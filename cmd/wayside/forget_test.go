@@ -8,7 +8,7 @@ import (
 // TestForgetSaysWhatItFound: that nothing matched is said, and that objects which hold it could be written again.
 func TestForgetSaysWhatItFound(t *testing.T) {
 	dir := archived(t, "")
-	const again = "--archive writes those again whose events are all still here"
+	const again = "--archive writes objects again whose events are all still in the store"
 	if said := command(t, exitOK, "forget", "/nope", "--yes", "--data", dir); !strings.Contains(said, "nothing matched; forgotten: 0 rows") || strings.Contains(said, again) {
 		t.Error(said)
 	}

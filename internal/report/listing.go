@@ -13,19 +13,19 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Listing is what archive ls prints.
+// Listing is the output of wayside archive ls.
 type Listing struct {
 	Objects  int              `json:"objects"`
-	Rows     uint64           `json:"rows"` // as far as the catalogue knows them
+	Rows     uint64           `json:"rows"` // as far as they are in the catalogue
 	Bytes    uint64           `json:"bytes"`
 	RawBytes uint64           `json:"raw_bytes,omitempty"`
 	Archives []catalogue.Plan `json:"archives,omitempty"`
 	Bucket   []reader.Object  `json:"bucket,omitempty"`
 
-	several bool // the entries are in more than one archive
+	several bool // the entries are in several archives
 }
 
-// AddPlans takes the plans whose hour the range touches, in the order of hours.
+// AddPlans adds the plans whose hour overlaps the range, in the order of hours.
 func (l *Listing) AddPlans(plans []catalogue.Plan, span reader.Range, state catalogue.State) {
 	for _, p := range plans {
 		hour := time.Unix(p.Hour*3600, 0)
@@ -42,7 +42,7 @@ func (l *Listing) AddPlans(plans []catalogue.Plan, span reader.Range, state cata
 	slices.SortStableFunc(l.Archives, func(a, b catalogue.Plan) int { return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.ID, b.ID)) })
 }
 
-// Print writes it as a table.
+// Print writes the listing as a table.
 func (l *Listing) Print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if l.Bucket != nil {

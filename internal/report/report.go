@@ -1,5 +1,5 @@
-// Package report writes the results of commands as text for people. What strangers have a hand in, such as the names of objects, is never
-// obeyed by the terminal.
+// Package report writes the results of commands as text for people. Text that others can influence, such as the names of objects, is
+// made safe for the terminal.
 package report
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Checks writes what wayside verify has found.
+// Checks writes the result of wayside verify.
 func Checks(w io.Writer, r *verify.Report) {
 	for _, c := range r.Checks {
 		state := "ok"
@@ -54,37 +54,37 @@ func Checks(w io.Writer, r *verify.Report) {
 // Capacity writes the capacity report as a table.
 func Capacity(out io.Writer, c *collector.Capacity) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	perDay := func(part string) string {
+	perDay := func(folder string) string {
 		if c.GrowthPerDay == nil {
 			return "-"
 		}
-		return fmt.Sprintf("%+d", c.GrowthPerDay[part])
+		return fmt.Sprintf("%+d", c.GrowthPerDay[folder])
 	}
-	fmt.Fprintln(w, "PART\tBYTES\tA DAY\t")
-	for _, part := range slices.Sorted(maps.Keys(c.Bytes)) {
-		fmt.Fprintf(w, "%s\t%d\t%s\t\n", part, c.Bytes[part], perDay(part))
+	fmt.Fprintln(w, "FOLDER\tBYTES\tPER DAY\t")
+	for _, folder := range slices.Sorted(maps.Keys(c.Bytes)) {
+		fmt.Fprintf(w, "%s\t%d\t%s\t\n", folder, c.Bytes[folder], perDay(folder))
 	}
 	fmt.Fprintf(w, "total\t%d\t%s\t\n", c.BytesTotal, perDay("total"))
 	fmt.Fprintln(w, "\t\t\t\nEVENTS\tCOUNT\t\t")
-	for _, part := range slices.Sorted(maps.Keys(c.Counts)) {
-		fmt.Fprintf(w, "%s\t%d\t\t\n", part, c.Counts[part])
+	for _, count := range slices.Sorted(maps.Keys(c.Counts)) {
+		fmt.Fprintf(w, "%s\t%d\t\t\n", count, c.Counts[count])
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "limit %d bytes (data.bytes_max), %d free on the filesystem, %d to be left (data.free_min)\n", c.BytesMax, c.FreeBytes, c.FreeMin)
+	fmt.Fprintf(out, "limit: %d bytes (data.bytes_max); free on the filesystem: %d bytes, of which %d must stay free (data.free_min)\n", c.BytesMax, c.FreeBytes, c.FreeMin)
 	switch {
 	case c.DaysLeft != nil:
 		fmt.Fprintf(out, "%s is reached in %.1f days at this growth\n", c.Limit, *c.DaysLeft)
 	case c.GrowthPerDay == nil:
-		fmt.Fprintln(out, "No growth yet: it needs two reports an hour apart")
+		fmt.Fprintln(out, "no growth known yet: it needs two reports with an hour in between")
 	default:
-		fmt.Fprintln(out, "nothing grows")
+		fmt.Fprintln(out, "no growth")
 	}
 	return nil
 }
 
-// Forgotten writes what was forgotten, or would be if count is set.
+// Forgotten writes what was forgotten or, with count, what would be.
 func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 	verb := "forgotten"
 	if count {
@@ -93,17 +93,17 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 	if a.Names == 0 && a.Events == 0 && len(a.Objects) == 0 {
 		fmt.Fprint(out, "nothing matched; ")
 	}
-	fmt.Fprintf(out, "%s: %d rows (%d row-hours) with %d responses, which (other) counts now; paths of %d local events\n",
+	fmt.Fprintf(out, "%s: %d rows (%d row-hours) with %d responses, now counted under (other); paths of %d local events\n",
 		verb, a.Names, a.Hours, a.Responses, a.Events)
 	for _, problem := range a.Left {
 		fmt.Fprintf(out, "left: %s\n", terminal.Safe(problem))
 	}
 	if len(a.Objects) == 0 && a.ObjectsUnknown == 0 {
-		fmt.Fprintln(out, "archive: no object holds it")
+		fmt.Fprintln(out, "archive: no object contains the paths")
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	held := 0 // and their events are still here
+	held := 0 // objects that contain the paths, and whose events are still in the store
 	for _, o := range a.Objects {
 		if o.Holds == "certain" {
 			held++
@@ -114,10 +114,10 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 		return err
 	}
 	if held > 0 {
-		fmt.Fprintf(out, "archive: held by %s; --archive writes those again whose events are all still here\n", terminal.Counted(held, "object"))
+		fmt.Fprintf(out, "archive: %s with the paths; --archive writes objects again whose events are all still in the store\n", terminal.Counted(held, "object"))
 	}
 	if a.ObjectsUnknown > 0 {
-		fmt.Fprintf(out, "archive: %d further objects are older than the events held here; only reading them tells (wayside archive cat)\n", a.ObjectsUnknown)
+		fmt.Fprintf(out, "archive: %d more objects are older than the events in the store and may contain the paths; search them with wayside archive cat\n", a.ObjectsUnknown)
 	}
 	return nil
 }
@@ -125,14 +125,14 @@ func Forgotten(out io.Writer, a *admin.ForgetAnswer, count bool) error {
 func holdsText(o catalogue.ForgottenObject) string {
 	switch o.Holds {
 	case "reopened":
-		return "is written again without it"
+		return "is written again without the paths"
 	case "possible":
-		return "may hold it"
+		return "may contain the paths"
 	}
-	return "HOLDS IT"
+	return "CONTAINS THE PATHS"
 }
 
-// Unreadable writes what the reader says of objects that cannot be read. The error says how many.
+// Unreadable writes why objects cannot be read. The error says how many there are.
 func Unreadable(w io.Writer, problems []reader.Problem) error {
 	for i, p := range problems {
 		if i == problemsMax {
@@ -142,15 +142,15 @@ func Unreadable(w io.Writer, problems []reader.Problem) error {
 		fmt.Fprintln(w, terminal.Safe(p.String()))
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("missing or damaged, and so not or not wholly in the result: %s of the archive", terminal.Counted(len(problems), "object"))
+		return fmt.Errorf("the result is incomplete: %s of the archive missing or damaged", terminal.Counted(len(problems), "object"))
 	}
 	return nil
 }
 
-// problemsMax bounds the objects that are named one by one.
+// problemsMax bounds the objects that are named.
 const problemsMax = 100
 
-// Repeated writes what was left out because other objects have it.
+// Repeated writes which responses were left out because other objects have them too.
 func Repeated(out io.Writer, repeated []reader.Repeated) {
 	n := uint64(0)
 	for i, r := range repeated {
@@ -160,11 +160,11 @@ func Repeated(out io.Writer, repeated []reader.Repeated) {
 		}
 	}
 	if len(repeated) > 0 {
-		fmt.Fprintf(out, "left out, because other objects have them too: %s of %s; each event counts once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
+		fmt.Fprintf(out, "left out: %s of %s, because other objects have them too; each event counts once\n", terminal.Counted(n, "response"), terminal.Counted(len(repeated), "object"))
 	}
 }
 
-// Archive writes what wayside archive verify has found.
+// Archive writes the result of wayside archive verify.
 func Archive(out io.Writer, r *reader.Report) {
 	for _, p := range r.Problems {
 		fmt.Fprintln(out, terminal.Safe(p.String()))
@@ -187,7 +187,7 @@ func Archive(out io.Writer, r *reader.Report) {
 	}
 }
 
-// Reloaded writes what became of the keys that changed.
+// Reloaded writes when the changed keys take effect.
 func Reloaded(out io.Writer, r *traffic.Reloaded) error {
 	said := false
 	for _, l := range []struct {
@@ -211,16 +211,16 @@ func Reloaded(out io.Writer, r *traffic.Reloaded) error {
 	return err
 }
 
-// Rebuilt writes what wayside archive rebuild has added up.
+// Rebuilt writes the result of wayside archive rebuild.
 func Rebuilt(out io.Writer, d *restore.Rebuilt) {
 	fmt.Fprintf(out, "%s of %s, %s in %s, from %s and %s\n", terminal.Counted(d.Rows, "row"), terminal.Counted(d.Hours, "hour"), terminal.Counted(d.Responses, "response"),
 		terminal.Counted(d.Epochs, "epoch"), terminal.Counted(d.FromStatistics, "statistics object"), terminal.Counted(d.FromEvents, "event object"))
 	if d.Dropped > 0 {
-		fmt.Fprintf(out, "not recorded, say the drop records: %s\n", terminal.Counted(d.Dropped, "response"))
+		fmt.Fprintf(out, "not recorded, according to drop records: %s\n", terminal.Counted(d.Dropped, "response"))
 	}
 	Repeated(out, d.Repeated)
 	if d.Into != "" {
-		fmt.Fprintf(out, "written into %s; look at it: wayside archive serve --data %s\n", d.Into, d.Into)
+		fmt.Fprintf(out, "written to %s; view it with: wayside archive serve --data %s\n", d.Into, d.Into)
 	}
 	if l := d.Local; l != nil {
 		fmt.Fprintf(out, "%d rows equal those of the store, %d differ, %d are on one side only\n", l.Equal, l.Different, l.Missing)

@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// TestReports: what is wrong stands out, what could not be checked is told apart from it, and names of strangers are not obeyed.
+// TestReports: problems and checks that were not made are distinguished, and the terminal does not obey names from outside.
 func TestReports(t *testing.T) {
 	const evil = "a\x1b[2Jb"
 	found, unmade := &verify.Check{Name: "blocks", Of: "blocks", Checked: 3}, &verify.Check{Name: "archive", Of: "objects"}
@@ -35,7 +35,7 @@ func TestReports(t *testing.T) {
 			_ = Forgotten(b, &admin.ForgetAnswer{Left: []string{evil}, Forgotten: catalogue.Forgotten{Objects: []catalogue.ForgottenObject{
 				{Key: evil, Holds: "certain"}, {Key: "k", Holds: "possible"}, {Key: "k", Holds: "reopened"},
 			}}}, true)
-		}, []string{"would be forgotten", "HOLDS IT", "may hold it", "is written again without it"}},
+		}, []string{"would be forgotten", "CONTAINS THE PATHS", "may contain the paths", "is written again without the paths"}},
 		"repeated": {func(b *bytes.Buffer) { Repeated(b, []reader.Repeated{{Key: evil, Responses: 2, Of: 3}}) }, []string{"2 of its 3 responses"}},
 		"archive":  {func(b *bytes.Buffer) { Archive(b, &reader.Report{}) }, []string{"all as it should be"}},
 		"rebuilt": {func(b *bytes.Buffer) {

@@ -1,10 +1,10 @@
-// What wayside answers, and how it is asked.
+// The answers of the API, and the requests for them.
 
 export interface Latency { p50: number; p90: number; p95: number; p99: number; max: number; mean: number; p999: number }
 export interface Figures {
-  count: number; rate: number; seconds: number; errors: number; // rate is count by the seconds that are covered
+  count: number; rate: number; seconds: number; errors: number; // rate is count per covered second
   streams: number; error_types?: Record<string, number>; status: Record<string, number>;
-  dropped?: Record<string, number>; // of everything only: what was dropped has no path
+  dropped?: Record<string, number>; // only in totals over all paths: a dropped response has no path
   bytes_in: number; bytes_out: number; latency_us: Latency;
 }
 export interface Row extends Figures { host: string; method: string; path: string; before?: Figures; spark?: number[] }
@@ -31,7 +31,7 @@ export interface Storage {
   measured_at: string; bytes: Record<string, number>; bytes_total: number; bytes_max: number; free_bytes: number;
   free_min: number; counts: Record<string, number>; state: string; growth_bytes_per_day: number; days_left?: number; refill?: Refill;
 }
-/** How far a store that began empty, because the one before it was damaged, is filled again from the archive. */
+/** How far a store that began empty, because the previous one was damaged, is refilled from the archive. */
 export interface Refill { due: boolean; waiting?: string; objects: number; objects_done: number; responses: number; problems: number }
 export interface Archives {
   objects: number; rows: number; bytes: number; states: Record<string, number>;
@@ -45,12 +45,12 @@ export interface Job {
 }
 export interface Jobs { jobs: Job[] }
 
-/** An answer that was not 2xx, with the reason that wayside gave. */
+/** An answer that was not 2xx, with the reason from wayside. */
 export class Refused extends Error {
   constructor(readonly status: number, reason: string) { super(reason); }
 }
 
-const patience = 10; // seconds until an answer is given up
+const patience = 10; // seconds to wait for an answer
 
 async function fetchFrom(url: string, signal: AbortSignal | undefined, accept: string): Promise<Response> {
   const limit = AbortSignal.timeout(patience * 1000);

@@ -1,4 +1,4 @@
-// The books: accounting, spool, archive and storage, and in words whether all is well.
+// The books: accounting, spool, storage, jobs and archive, and a verdict in words.
 
 import { checks, get, type Accounting, type Archives, type Check, type Jobs, type Storage } from "./api";
 import { announce, h } from "./dom";
@@ -11,12 +11,12 @@ type Kind = "good" | "wait" | "bad";
 export interface Finding { kind: Kind; about: string; text: string }
 
 const signs: Record<Kind, string> = { good: "✓", wait: "!", bad: "✕" };
-const words: Record<Kind, string> = { good: "Well", wait: "Worth a look", bad: "Trouble" };
+const words: Record<Kind, string> = { good: "OK", wait: "Attention", bad: "Problem" };
 
 export class BooksView {
   readonly element: HTMLElement;
   private readonly notice = new Notice();
-  private readonly verdict = h("p", { class: "verdict", role: "status" }, "Looking at the books…");
+  private readonly verdict = h("p", { class: "verdict", role: "status" }, "Reading the books…");
   private readonly findings = h("ul", { class: "findings panel" });
   private readonly accounts = h("div");
   private readonly storage = h("div");
@@ -55,7 +55,7 @@ export class BooksView {
 
   private say(findings: Finding[]): void {
     const worst: Kind = findings.some((x) => x.kind === "bad") ? "bad" : findings.some((x) => x.kind === "wait") ? "wait" : "good";
-    const text = { good: "All is well.", wait: "All responses are accounted for, but something is worth a look.", bad: "Something is wrong. Traffic is served all the same." }[worst];
+    const text = { good: "All is well.", wait: "All responses are accounted for, but something needs attention.", bad: "Something is wrong. Traffic is still served." }[worst];
     this.verdict.className = "verdict " + worst;
     this.verdict.replaceChildren(h("span", { class: "sign " + worst, "aria-hidden": "true" }, signs[worst]), text);
     this.findings.replaceChildren(...findings.map((x) => h("li", { class: x.kind },
@@ -64,17 +64,17 @@ export class BooksView {
     announce(text);
   }
 
-  /** Figures that are read one after the other may be a few responses apart while traffic flows; at rest they may not. */
+  /** The figures are read one after the other, so they may differ by a few responses during traffic, but not without. */
   private ofAccounts(a: Accounting): Finding[] {
     const moving = a.responses !== this.lastResponses;
     this.lastResponses = a.responses;
     this.unbalanced = a.balanced ? 0 : this.unbalanced + 1;
     const out: Finding[] = [];
     if (a.balanced) out.push({ kind: "good", about: "Accounting", text: `The books add up: each of ${f.plural(a.responses, "response is", "responses is")} accounted for.` });
-    else if (moving || this.unbalanced < 2) out.push({ kind: "good", about: "Accounting", text: "Responses are being recorded while the figures are read; they settle when it is quiet." });
-    else out.push({ kind: "bad", about: "Accounting", text: "The books do not add up; below it says which figures disagree. Please report it and keep the data directory." });
+    else if (moving || this.unbalanced < 2) out.push({ kind: "good", about: "Accounting", text: "Responses are being recorded while the figures are read; the figures agree when traffic pauses." });
+    else out.push({ kind: "bad", about: "Accounting", text: "The books do not add up; the list below says which figures disagree. Please report this, and keep the data directory." });
     if (a.dropped_total > 0) out.push({ kind: "wait", about: "Dropped", text: `${f.plural(a.dropped_total, "response", "responses")} could not be recorded (${reasons(a.dropped)}). They were served, and are counted as dropped.` });
-    if (a.quarantined > 0) out.push({ kind: "wait", about: "Quarantine", text: `${f.plural(a.quarantined, "event was", "events were")} set aside: damaged, or lost with a damaged store and not in the archive.` });
+    if (a.quarantined > 0) out.push({ kind: "wait", about: "Quarantine", text: `${f.plural(a.quarantined, "event is", "events are")} in the quarantine: damaged, or lost with a damaged store and not in the archive.` });
     if (a.spooled > 100_000) out.push({ kind: "wait", about: "Backlog", text: `${f.count(a.spooled)} responses wait in the spool to be counted.` });
     return out;
   }
@@ -91,7 +91,7 @@ function ofChecks(lines: Check[] | Error): Finding[] {
   return lines.map((c) => ({ kind: c.ok ? "good" : "bad", about: title(c.name), text: sentence(figures(c.detail)) }));
 }
 
-/** Figures that a check tells are written as everywhere else. */
+/** Formats the figures in the text of a check. */
 const figures = (text: string): string => text.replace(/\b(\d+) bytes\b/g, (_, n: string) => f.bytes(Number(n)))
   .replace(/\b(\d{4,}) (events|requests|upstream)\b/g, (_, n: string, what: string) => `${f.count(Number(n))} ${what}`);
 
@@ -103,7 +103,7 @@ function ofStorage(s: Storage | Error): Finding[] {
   if (s.state !== "running") return [{ kind: "bad", about: "Storage", text: `${limit} used; ${sentence(s.state)}` }];
   const out: Finding[] = [];
   const days = s.days_left;
-  const outlook = days === undefined ? "" : days > 3650 ? " At this pace it lasts for more than ten years." : ` At this pace it lasts for another ${f.plural(Math.round(days), "day", "days")}.`;
+  const outlook = days === undefined ? "" : days > 3650 ? " At this rate it lasts for more than ten years." : ` At this rate it lasts for another ${f.plural(Math.round(days), "day", "days")}.`;
   const incomplete = comingBack(s.refill);
   if (incomplete) out.push({ kind: "wait", about: "Refill", text: incomplete });
   out.push({ kind: days !== undefined && days < 3 ? "wait" : "good", about: "Storage", text: `${limit} used, ${f.bytes(s.free_bytes)} free on the disk.${outlook}` });
@@ -114,7 +114,7 @@ function unreadable(err: Error): HTMLElement {
   return h("p", { class: "panel empty" }, "This cannot be read at the moment: ", err.message);
 }
 
-/** Where the responses are, from left to right as they go. */
+/** The figures of the accounting, in the order in which responses pass through the parts. */
 function flow(a: Accounting): HTMLElement {
   const step = (name: string, value: number, note: string, kind = ""): HTMLElement =>
     h("div", { class: "tile " + kind }, h("dt", {}, name), h("dd", {}, f.count(value), h("small", {}, note)));
@@ -127,7 +127,7 @@ function flow(a: Accounting): HTMLElement {
 }
 
 function identities(a: Accounting): HTMLElement {
-  return h("details", {}, h("summary", {}, "What must be true of these figures"),
+  return h("details", {}, h("summary", {}, "Conditions that these figures must meet"),
     h("ul", { class: "identities" }, ...a.identities.map((i) => h("li", { class: i.holds ? "" : "bad" }, `${i.name}: ${i.holds ? "yes" : "no"}`))));
 }
 

@@ -14,7 +14,7 @@ export interface Line {
 
 export interface Chart {
   title: string;
-  summary: string; // what the picture says, in words
+  summary: string; // the content of the chart in words
   times: number[]; // seconds
   lines: Line[];
   format: (value: number) => string;
@@ -25,7 +25,7 @@ const height = 180;
 
 const color = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** A figure whose picture is drawn anew by show. It keeps its size with its place. */
+/** A chart that show draws again. Its size follows its container. */
 export class Figure {
   readonly element: HTMLElement;
   private readonly place = h("div", { class: "plot", "aria-hidden": "true" });
@@ -60,14 +60,14 @@ export class Figure {
     this.latest();
   }
 
-  /** Without a pointer over the picture the legend shows the latest values. Drawing, which comes later, would empty it. */
+  /** Shows the latest values in the legend while no pointer is over the chart. uPlot empties the legend when it draws, later. */
   private latest(): void {
     requestAnimationFrame(() => {
       if (this.plot && !this.place.matches(":hover")) this.plot.setLegend({ idx: this.plot.data[0].length - 1 });
     });
   }
 
-  /** Draws with the colours of the present theme. */
+  /** Draws with the colours of the current theme. */
   recolor(): void {
     this.shape = "";
     if (this.last) this.show(this.last);
@@ -99,7 +99,7 @@ export class Figure {
   }
 }
 
-/** Labels of the time axis in 24 hours: the day where it changes. */
+/** Labels of the time axis: hours, and the day if it changes. */
 function hours(_: uPlot, splits: number[], __: number, ___: number, step: number): string[] {
   let lastDay = "";
   return splits.map((s) => {
@@ -112,7 +112,7 @@ function hours(_: uPlot, splits: number[], __: number, ___: number, step: number
   });
 }
 
-/** A small line without axes; errors are marked beneath it. */
+/** A small line without axes, with errors marked below it. */
 export function sparkline(counts: number[], errors: number[]): SVGElement {
   const width = 120, tall = 26;
   const most = Math.max(...counts, 1);
@@ -128,7 +128,7 @@ export function sparkline(counts: number[], errors: number[]): SVGElement {
   return picture;
 }
 
-/** Adds neighbouring values up until at most n are left. */
+/** Adds up neighbouring values until at most n are left. */
 export function shrink(values: number[], n: number): number[] {
   const size = Math.ceil(values.length / n);
   const out: number[] = [];

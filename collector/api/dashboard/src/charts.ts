@@ -1,10 +1,10 @@
-// What the charts show, made from answers.
+// The content of the charts, made from answers of the API.
 
 import type { Activity, Point, Recent, Series } from "./api";
 import type { Chart } from "./chart";
 import * as f from "./format";
 
-/** The recent past since the first response in it, at least five minutes: a young process has little to show. */
+/** The index of the first response in the recent activity, so that a young process shows less than half an hour, but at least five minutes. */
 export function sinceFirst(recent: Recent): number {
   const first = recent.totals.count.findIndex((n) => n > 0);
   return Math.max(0, Math.min(first < 0 ? 0 : first - 1, recent.totals.count.length - 30));
@@ -13,7 +13,7 @@ export function sinceFirst(recent: Recent): number {
 export const recentMinutes = (recent: Recent): number =>
   Math.round(((recent.totals.count.length - sinceFirst(recent)) * recent.step_seconds) / 60);
 
-/** The rate of the last half hour, whatever the range: what happens now should never need a click. */
+/** The rate of the last half hour, which is always shown, whatever the range. */
 export function recentChart(recent: Recent, activity: Activity = recent.totals): Chart {
   const skip = sinceFirst(recent), step = recent.step_seconds, start = Date.parse(recent.from) / 1000 + skip * step;
   const perSecond = (v: number[]): number[] => v.slice(skip).map((n) => n / step);
@@ -32,7 +32,7 @@ export function recentChart(recent: Recent, activity: Activity = recent.totals):
 const seconds = (points: Point[]): number[] => points.map((p) => Date.parse(p.time) / 1000);
 const busiest = (points: Point[]): Point | undefined => points.reduce<Point | undefined>((a, b) => (a && a.count >= b.count ? a : b), undefined);
 
-/** Values of the period before, aligned to the present one. */
+/** Values of the previous period, aligned to the current one. */
 function earlier(series: Series, value: (p: Point) => number | null): (number | null)[] | null {
   const points = series.before?.points;
   return points ? series.points.map((_, i) => (points[i] ? value(points[i]) : null)) : null;

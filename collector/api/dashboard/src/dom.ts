@@ -1,10 +1,9 @@
-// Making elements. Paths, hosts and error texts were sent by strangers: everything is inserted as text, never as markup,
-// and nothing here can do otherwise.
+// Making elements. Attackers choose paths, hosts and error texts, so everything is inserted as text, never as markup.
 
 type Child = Node | string | number | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | undefined | ((event: Event) => void)>;
 
-/** Makes an element. Attributes that begin with "on" are listeners; false and undefined leave an attribute out. */
+/** Makes an element. Attributes that begin with "on" are listeners. Attributes that are false or undefined are left out. */
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -38,7 +37,7 @@ export function byId(id: string): HTMLElement {
   return found;
 }
 
-/** Says something to screen readers without moving anybody's focus. */
+/** Announces a text to screen readers without moving the focus. */
 export function announce(text: string): void {
   const region = byId("announce");
   if (region.textContent !== text) region.textContent = text;

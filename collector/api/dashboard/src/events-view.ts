@@ -1,4 +1,4 @@
-// Raw events that are still held locally: searched backwards page by page, or watched as they come.
+// Raw events that are still in the store: a search page by page, newest first, or a live view.
 
 import { get, type Events, type RawEvent } from "./api";
 import { announce, h } from "./dom";
@@ -10,7 +10,7 @@ const pageSize = 100;
 const liveMax = 300; // rows kept while watching
 
 function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
-  const path = e.url_path ?? "(not kept)";
+  const path = e.url_path ?? "(not stored)";
   return h("tr", { class: fresh ? "fresh" : "" },
     h("td", { class: "when" }, h("time", { datetime: e.ts, title: e.ts }, f.moment(new Date(e.ts)).replace(/, \d\d:\d\d$/, ", "), f.timeOfDay(new Date(e.ts)))),
     h("td", {}, statusBadge(e.http_response_status_code ?? 0)),
@@ -23,7 +23,7 @@ function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
 }
 
 export function eventsTable(events: RawEvent[], fresh = 0): HTMLElement {
-  if (events.length === 0) return h("p", { class: "panel empty" }, "No event in this time. Events are deleted locally when they are archived and old enough (retention.events); the archive has them.");
+  if (events.length === 0) return h("p", { class: "panel empty" }, "No events in this time. Events that are archived and old enough (retention.events) are deleted locally; the archive has them.");
   const head = [["Time", ""], ["Status", ""], ["Request", "name"], ["Took", "num"], ["Sent", "num wide"], ["Client", "wide"], ["Error", "wide"]];
   return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", { class: "events" },
     h("thead", {}, h("tr", {}, ...head.map(([name, kind]) => h("th", { scope: "col", class: kind! }, name!)))),
@@ -51,7 +51,7 @@ export class EventsView {
     const label = (name: string, input: HTMLInputElement): HTMLElement => h("label", {}, name, input);
     this.element = h("div", {}, h("h1", {}, "Events"), this.notice.element,
       h("form", { class: "fields", onsubmit: (e) => { e.preventDefault(); this.submit(); } },
-        label("Path or template", this.fields.path), label("Status", this.fields.status), label("At least this slow", this.fields.latency),
+        label("Path or template", this.fields.path), label("Status", this.fields.status), label("Minimum duration", this.fields.latency),
         h("button", { type: "submit", class: "primary" }, "Search"), this.follow),
       this.list, h("p", {}, this.more));
     this.more.hidden = true;
@@ -75,7 +75,7 @@ export class EventsView {
     }
   }
 
-  /** The first page. While watching or after older pages were loaded nothing is replaced under the reader's eyes. */
+  /** Loads the first page. Automatic updates load nothing, so that the list does not change while somebody reads it. */
   async reload(s: State, signal: AbortSignal, byItself = false): Promise<void> {
     if (byItself) return;
     this.stop();
@@ -131,7 +131,7 @@ export class EventsView {
       const fresh = waiting.splice(0).reverse();
       this.loaded = [...fresh, ...this.loaded].slice(0, liveMax);
       this.list.replaceChildren(eventsTable(this.loaded, fresh.length));
-      if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; they are in the books.`);
+      if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; the books have them.`);
     }, 500);
     this.follow.setAttribute("aria-pressed", "true");
     this.follow.textContent = "Stop watching";

@@ -5,7 +5,7 @@ const three = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 export const count = (n: number): string => whole.format(n);
 
-/** A count that fits into a narrow place: 12,345 or 1.23 M. */
+/** A short count: 12,345 or 1.23 M. */
 export function short(n: number): string {
   if (n < 100_000) return whole.format(n);
   if (n < 1e6) return three.format(n / 1e3) + " k";
@@ -43,7 +43,7 @@ export function bytes(n: number): string {
   return three.format(n) + " " + units[i];
 }
 
-/** How much more or less now is than before, in words short enough for a cell. */
+/** The change from before to now, short enough for a cell. */
 export function change(now: number, before: number): { text: string; sign: number } {
   if (before === 0) return now === 0 ? { text: "same", sign: 0 } : { text: "new", sign: 1 };
   const factor = now / before;

@@ -1,4 +1,4 @@
-// The jobs that run by the clock: what they do, how the last run went, and when the next is due.
+// The scheduled jobs: what they do, the result of the last run, and the time of the next.
 
 import type { Job, Jobs } from "./api";
 import type { Finding } from "./books-view";
@@ -7,13 +7,13 @@ import * as f from "./format";
 
 const purposes: Record<string, string> = {
   archive: "Writes events to the archive and reads them back", clean: "Deletes local events that are archived and old enough",
-  report: "Measures the data directory and says how long it will last", prune: "Removes what serves nobody any more",
+  report: "Measures the data directory and how long it will last", prune: "Removes records that are no longer needed",
 };
 
 export function ofJobs(jobs: Jobs | Error): Finding[] {
-  if (jobs instanceof Error) return []; // the books process is away, which another line says
+  if (jobs instanceof Error) return []; // the books process does not answer; another finding says so
   const failing = jobs.jobs.filter((j) => j.failing > 0);
-  if (failing.length === 0) return [{ kind: "good", about: "Jobs", text: "None has failed since it last succeeded." }];
+  if (failing.length === 0) return [{ kind: "good", about: "Jobs", text: "No job is failing." }];
   return failing.map((j) => ({ kind: "wait", about: "Jobs", text: `The ${j.name} job failed ${f.plural(j.failing, "time", "times")} in a row: ${j.error || "the log says why"}.` }));
 }
 

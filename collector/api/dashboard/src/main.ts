@@ -1,4 +1,4 @@
-// The dashboard: decides which view is shown, when it asks again, and what the bar at the top says.
+// The dashboard: chooses the view, schedules updates, and shows the bar at the top.
 
 import { get, type Storage } from "./api";
 import { BooksView } from "./books-view";
@@ -22,7 +22,7 @@ interface Shown {
 
 const refreshSoon = 2_000; // ms between updates of views over at most a day
 const refreshLate = 30_000; // … and over more
-const refreshRefill = 30_000; // … and of whether older hours are still coming back
+const refreshRefill = 30_000; // … and of the notice about a refill
 const main = byId("main");
 let state = read(location.hash);
 let view: Shown | null = null;
@@ -40,7 +40,7 @@ function make(name: View): Shown {
   }
 }
 
-/** Changes the address; everything else follows from it. Search and order replace, so that "back" leaves the view. */
+/** Changes the address, which changes the view. Changes of search and order replace the entry in the history, so that "back" leaves the view. */
 function go(change: Partial<State>): void {
   const next = link({ ...state, ...change });
   const minor = Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up");
@@ -52,7 +52,7 @@ function go(change: Partial<State>): void {
 const incomplete = new Notice();
 let refillAsked = 0;
 
-/** Says above every view that figures are not complete yet, while a store is filled again from the archive. */
+/** Says above every view that figures are incomplete, while the store is refilled from the archive. */
 async function showRefill(): Promise<void> {
   if (Date.now() - refillAsked < refreshRefill) return;
   refillAsked = Date.now();
@@ -60,7 +60,7 @@ async function showRefill(): Promise<void> {
     const text = comingBack((await get<Storage>("/api/v1/storage")).refill);
     if (text) incomplete.show("wait", text);
     else incomplete.clear();
-  } catch { /* the view says what is wrong */ }
+  } catch { /* the view shows the error */ }
 }
 
 const asked = (s: State): string => JSON.stringify({ ...s, search: "", sort: "", up: false });
@@ -88,7 +88,7 @@ function moved(): void {
 }
 
 async function reload(byItself = false): Promise<void> {
-  if (byItself && asking) return; // still busy with the last one
+  if (byItself && asking) return; // the last request is still running
   asking?.abort();
   const mine = asking = new AbortController();
   lastAsked = Date.now();
@@ -98,7 +98,7 @@ async function reload(byItself = false): Promise<void> {
     await shown.reload(state, mine.signal, byItself);
     if (!mine.signal.aborted) shown.well();
   } catch (err) {
-    if (!mine.signal.aborted) shown.fail(`${(err as Error).message}. What is shown may be old; trying again.`);
+    if (!mine.signal.aborted) shown.fail(`${(err as Error).message}. The figures may be old; trying again.`);
   } finally {
     if (asking === mine) asking = null;
   }
@@ -161,7 +161,7 @@ const stored = (): Theme => {
     const value = localStorage.getItem("wayside-theme");
     return value === "light" || value === "dark" ? value : "auto";
   } catch {
-    return "auto"; // storage may be forbidden; then the system decides
+    return "auto"; // storage may be forbidden
   }
 };
 let theme = stored();
@@ -191,7 +191,7 @@ function showLive(): void {
   const text = paused ? "Paused" : connected ? "Live" : "Connecting";
   liveButton.className = "live " + (paused ? "paused" : connected ? "on" : "off");
   liveButton.setAttribute("aria-pressed", String(!paused));
-  liveButton.title = paused ? "Updates are paused; press to go on" : "Updates by themselves; press to pause";
+  liveButton.title = paused ? "Updates are paused; press to continue" : "Live updates; press to pause";
   if (byId("live-text").textContent !== text) byId("live-text").textContent = text;
 }
 liveButton.addEventListener("click", () => {
@@ -200,7 +200,7 @@ liveButton.addEventListener("click", () => {
   if (!paused) void reload(true);
 });
 
-/** Asks again when there is something new, but not more often than the range deserves. */
+/** Schedules an update, the later the longer the range is. */
 function soon(): void {
   if (paused || document.hidden || pending !== 0) return;
   const wait = Math.max(0, lastAsked + (state.view !== "books" && span(state).hours > 24 ? refreshLate : refreshSoon) - Date.now());
@@ -222,7 +222,7 @@ function listen(): void {
   stream.addEventListener("snapshot", soon);
 }
 document.addEventListener("visibilitychange", soon);
-// Quiet times bring no snapshots, but clocks go on: pictures of the last half hour move.
+// Without traffic there are no snapshots, but the charts of the last half hour must still move.
 window.setInterval(soon, 10_000);
 
 document.addEventListener("keydown", (e) => {

@@ -1,11 +1,11 @@
-// Pieces that several views share.
+// Parts that several views share.
 
 import { h } from "./dom";
 import * as f from "./format";
 import type { Figures, Refill } from "./api";
 import { link, type State } from "./state";
 
-/** Tells the reader where nothing can be shown, or not yet. */
+/** A message above a view: why it shows nothing, or old figures. */
 export class Notice {
   readonly element = h("p", { class: "notice", hidden: true });
   show(kind: "bad" | "wait" | "good" | "", text: string): void {
@@ -23,14 +23,14 @@ function delta(now: number, before: number | undefined, moreIsBad: boolean | nul
   return h("span", { class: "delta " + kind }, text);
 }
 
-/** What was dropped, by reason. */
+/** Dropped responses by reason. */
 export const reasons = (dropped: Record<string, number>): string => Object.entries(dropped).map(([reason, n]) => `${reason} ${f.count(n)}`).join(", ");
 
-/** What is to be said of figures that are not complete yet; "" if they are. */
+/** Says that a refill is under way, so that figures are incomplete; "" if they are complete. */
 export const comingBack = (r?: Refill): string => !r?.due ? "" : "Older hours are still coming back from the archive: " +
   (r.waiting ? `${r.waiting}.` : `${f.count(r.objects_done)} of ${f.plural(r.objects, "object", "objects")} read, the newest first.`) + " Until then their figures are too low.";
 
-/** The figures at the head of a view; with before, how they changed. */
+/** The figures at the top of a view; with before, also how they have changed. */
 export function tiles(now: Figures, before?: Figures): HTMLElement {
   const one = (name: string, value: string, change: HTMLElement | null, kind = ""): HTMLElement =>
     h("div", { class: "tile " + kind }, h("dt", {}, name), h("dd", {}, value, change));
@@ -47,7 +47,7 @@ export function tiles(now: Figures, before?: Figures): HTMLElement {
     one("Slowest", f.micros(l.max), null),
     one("Sent", f.bytes(now.bytes_out), delta(now.bytes_out, before?.bytes_out, null)),
     dropped > 0 && now.dropped ? h("div", { class: "tile missing has-errors" }, h("dt", {}, "Not recorded"),
-      h("dd", {}, f.plural(dropped, "response", "responses"), h("small", {}, `${reasons(now.dropped)}. Served, and in none of these figures.`))) : null);
+      h("dd", {}, f.plural(dropped, "response", "responses"), h("small", {}, `${reasons(now.dropped)}. They were served, and are in none of these figures.`))) : null);
 }
 
 export function emptyTiles(): HTMLElement {

@@ -59,7 +59,7 @@ export class PathView {
     this.errors.show(errorsChart(series));
     this.latency.show(latencyChart(series));
     this.table.replaceChildren(pointsTable(series));
-    this.statuses.replaceChildren(series.totals.count > 0 ? statusList(series.totals.status) : h("p", { class: "empty" }, "No response in this time."));
+    this.statuses.replaceChildren(series.totals.count > 0 ? statusList(series.totals.status) : h("p", { class: "empty" }, "No responses in this time."));
     this.kinds.replaceChildren(...errorKinds(series.totals.error_types));
     this.events.replaceChildren(events === null ? h("p", { class: "panel empty" }, "The events cannot be read at the moment.") : eventsTable(events.events));
     this.events.append(h("p", {}, h("a", { href: link({ ...s, view: "events" }) }, "Search the events of this path")));
@@ -77,13 +77,13 @@ function errorKinds(kinds: Record<string, number> | undefined): Node[] {
   return [h("h3", {}, "Errors by kind"), h("ul", { class: "kinds panel pad" }, ...known.map(([kind, n]) => h("li", {}, h("code", {}, kind), " ", f.count(n))))];
 }
 
-/** What the charts draw, for those who do not see them. */
+/** The figures of the charts as a table, for screen readers. */
 function pointsTable(series: Series): HTMLElement {
   const cell = (text: string): HTMLElement => h("td", {}, text);
   const rows = series.points.filter((p) => p.count > 0).reverse().map((p) => h("tr", {},
     h("th", { scope: "row" }, f.moment(new Date(p.time))), cell(f.count(p.count)), cell(f.count(p.errors)),
     cell(f.micros(p.latency_us.p50)), cell(f.micros(p.latency_us.p95)), cell(f.micros(p.latency_us.p99))));
-  if (rows.length === 0) return h("p", { class: "panel empty" }, "No response in this time.");
+  if (rows.length === 0) return h("p", { class: "panel empty" }, "No responses in this time.");
   return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Figures over time" }, h("table", {},
     h("thead", {}, h("tr", {}, ...["From", "Requests", "Errors", "p50", "p95", "p99"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, ...rows)));

@@ -1,4 +1,4 @@
-// The hot paths: what was asked for, how often, how fast, and what failed.
+// The hot paths: requests, errors and latency of each path.
 
 import { get, type Activity, type Figures, type Paths, type Recent, type Row, type Series } from "./api";
 import { Figure, shrink, sparkline } from "./chart";
@@ -142,7 +142,7 @@ export class PathsView {
     if (order.length !== this.body.children.length || order.some((tr, i) => this.body.children[i] !== tr)) {
       this.body.replaceChildren(...order);
     }
-    // A row that is filled anew or moved loses it.
+    // A row that is replaced or moved loses the focus.
     if (focused instanceof HTMLElement && focused !== document.activeElement && this.body.contains(focused)) focused.focus({ preventScroll: true });
     if (shown.length === 0) this.body.replaceChildren(h("tr", {}, h("td", { class: "empty", colspan: columns.length + 2 }, ...this.nothing(data))));
     const more = rows.length > shown.length ? ` The first ${rowsShown} are listed; a search finds the others.` : "";
@@ -172,6 +172,6 @@ export class PathsView {
   private nothing(data: Paths): Node[] {
     if (data.paths.some((r) => r.count > 0)) return [h("strong", {}, "No path matches the search."), h("button", { type: "button", class: "quiet", onclick: () => { this.search.value = ""; this.go({ search: "" }); } }, "Clear it")];
     return [h("strong", {}, "No requests in this time."),
-      h("span", {}, "Send one through the proxy, and it appears here about a second later. Its address stands in wayside's first log line.")];
+      h("span", {}, "Send one through the proxy, and it appears here about a second later. The proxy's address is in wayside's first log line.")];
   }
 }

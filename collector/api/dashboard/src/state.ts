@@ -1,4 +1,4 @@
-// Where we are: everything that a link should carry is in the address, behind the "#".
+// The state of the view. It is in the address after the "#", so that links have it.
 
 export type View = "paths" | "path" | "events" | "books";
 
@@ -38,7 +38,7 @@ export function read(hash: string): State {
     const value = q.get(key);
     if (value !== null) s[key] = value;
   }
-  // The API knows paths, "*" (OPTIONS *) and names in parentheses such as "(other)". Somebody who types "orders" means "/orders".
+  // The API knows paths, "*" (OPTIONS *) and names in parentheses such as "(other)". A user who types "orders" means "/orders".
   if (s.path !== "" && !/^(\/|\*$|\(.*\)$)/.test(s.path)) s.path = "/" + s.path;
   s.compare = q.has("compare");
   s.up = q.has("up");
@@ -60,7 +60,7 @@ export function link(s: State): string {
 
 export interface Span { from: Date; to: Date; hours: number }
 
-/** The range of hours asked for. Statistics are kept by the hour, so it begins with the hour in which it begins, and ends with the present one. */
+/** The selected range. Statistics are hourly, so it is widened to whole hours, up to the current one. */
 export function span(s: State, now: Date = new Date()): Span {
   const hour = 3_600_000;
   if (s.range === "custom") {

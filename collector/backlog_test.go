@@ -11,9 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// TestBacklogIsTold looks at a backlog that becomes less: status and metrics show it, the log says so once in a while, and
-// that it is over.
-func TestBacklogIsTold(t *testing.T) {
+// TestBacklogIsReported: status and metrics show a backlog that decreases, and the log reports it from time to time, and its end.
+func TestBacklogIsReported(t *testing.T) {
 	var log bytes.Buffer
 	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	look := func(left uint64) Backlog {
@@ -26,7 +25,7 @@ func TestBacklogIsTold(t *testing.T) {
 		t.Errorf("at first: %+v", b)
 	}
 	if b := look(4 * backlogMin); b.Left != 4*backlogMin || b.Rate <= 0 || b.ETA <= 0 {
-		t.Errorf("becoming less: %+v", b)
+		t.Errorf("decreasing: %+v", b)
 	}
 	families, err := r.Registry().Gather()
 	if err != nil {
@@ -42,17 +41,17 @@ func TestBacklogIsTold(t *testing.T) {
 		t.Errorf("%d metrics of the backlog", found)
 	}
 	if b := look(6 * backlogMin); b.Rate != 0 {
-		t.Errorf("becoming more: %+v", b)
+		t.Errorf("increasing: %+v", b)
 	}
 	for range 100 {
 		look(2 * backlogMin)
 	}
 	if n := strings.Count(log.String(), "catching up"); n != 1 {
-		t.Errorf("%d lines within a moment:\n%s", n, &log)
+		t.Errorf("%d lines at once:\n%s", n, &log)
 	}
 	look(0)
 	look(0)
 	if n := strings.Count(log.String(), "caught up"); n != 1 {
-		t.Errorf("the end was told %d times:\n%s", n, &log)
+		t.Errorf("the end was logged %d times:\n%s", n, &log)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// TestCapacityTellsGrowthAndWhenItIsFull writes a megabyte a day into a part of a data directory.
-func TestCapacityTellsGrowthAndWhenItIsFull(t *testing.T) {
+// TestCapacityReportsGrowth writes a mebibyte a day into one folder of a data directory.
+func TestCapacityReportsGrowth(t *testing.T) {
 	dir := t.TempDir()
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, "store"), QuarantineDir: filepath.Join(dir, "quarantine"), ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler),

@@ -105,7 +105,7 @@ func TestUnavailableStoreIsRetried(t *testing.T) {
 		}
 	}
 	if rows := r.o.Labeler.Usage().Rows; rows != 0 {
-		t.Errorf("%d rows were kept from batches that were not applied", rows)
+		t.Errorf("%d rows of batches that were not applied", rows)
 	}
 	r.store.beforeApply = nil
 	if d := r.drain(t); d.Responses != 2 || d.Quarantined != 1 {
@@ -118,7 +118,7 @@ func TestUnavailableStoreIsRetried(t *testing.T) {
 func TestFailureAfterApplyCountsOnce(t *testing.T) {
 	for name, fail := range map[string]func(*store.Batch) error{
 		"error": func(*store.Batch) error { return unavailable() },
-		"panic": func(*store.Batch) error { panic("after the fact") },
+		"panic": func(*store.Batch) error { panic("injected") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, nil)
@@ -136,7 +136,7 @@ func TestFailureAfterApplyCountsOnce(t *testing.T) {
 	}
 }
 
-func TestPoisonIsIsolated(t *testing.T) {
+func TestFailingEventsAreIsolated(t *testing.T) {
 	tests := map[string]struct {
 		records func(r *rig) [][]byte
 		apply   func(*store.Batch) error
@@ -167,7 +167,7 @@ func TestPoisonIsIsolated(t *testing.T) {
 			apply: func(b *store.Batch) error {
 				for i := range b.Items {
 					if string(b.Items[i].Event.Path) == "/f" {
-						panic("cannot digest this")
+						panic("injected")
 					}
 				}
 				return nil
@@ -214,7 +214,7 @@ func TestPoisonIsIsolated(t *testing.T) {
 	}
 }
 
-func TestPoisonFailsThreeTimesFirst(t *testing.T) {
+func TestBatchIsTriedThreeTimes(t *testing.T) {
 	r := newRig(t, nil)
 	r.source.add(r.epoch, r.request("/a", 200))
 	failures := 0
@@ -230,7 +230,7 @@ func TestPoisonFailsThreeTimesFirst(t *testing.T) {
 	r.checkBooks(t, 1)
 }
 
-func TestLargePeekIsAppliedInParts(t *testing.T) {
+func TestLargePeekNeedsSeveralTransactions(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.ApplyEventsMax = 10 })
 	for range 5 {
 		var records [][]byte
@@ -245,8 +245,7 @@ func TestLargePeekIsAppliedInParts(t *testing.T) {
 	r.checkBooks(t, 35)
 }
 
-// Whatever the order of events, restarts and failures: the rows sum up to the events, and the labels are those of an
-// undisturbed run.
+// For any order of events, restarts and failures, the rows add up to the events, and the labels are those of an undisturbed run.
 func TestRowsSumUpProperty(t *testing.T) {
 	checks := 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -25,7 +25,7 @@ func TestDiskLimitsPauseApplying(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if r.source.peeks != 0 {
-				t.Error("the source was asked while paused")
+				t.Error("the source was read while paused")
 			}
 			r.reopen(t, func(o *Options) { o.DataDir = r.dir; o.BytesMax = 1 << 40; o.FreeMin = 1 })
 			r.drain(t)
@@ -56,7 +56,7 @@ func TestRoomIsLeftForWhatGrowsWhilePaused(t *testing.T) {
 	if least := int64(64<<20 + storeRoomMin + archivedEventBytes); s.RoomBytes < least || s.RoomBytes > least+1<<20 {
 		t.Errorf("room of %d bytes, want about %d", s.RoomBytes, least)
 	}
-	// As large as the room allows, and then a backlog that is applied before anybody measures again.
+	// Fill the directory up to the room, and then apply a backlog before the next measurement.
 	if err := os.WriteFile(r.dir+"/other", make([]byte, limit-s.BytesTotal-s.RoomBytes-1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestGrowthNeedsAnHour(t *testing.T) {
 	}
 }
 
-// folders notes which are read.
+// folders records which folders are read.
 type folders struct {
 	fs.FS
 	names []string
@@ -107,8 +107,8 @@ func (f *folders) ReadDir(name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(f.FS, name)
 }
 
-// TestOnlyOwnFilesCount: a directory archive may be anywhere, also in a tree that is full of other things. Only what wayside wrote
-// there counts towards data.bytes_max, and only folders that it makes are entered. A data directory that is a link counts as what it leads to.
+// TestOnlyOwnFilesCount: a directory archive may be in a tree that is full of other files. Only files that wayside has written count
+// towards data.bytes_max, and only its own folders are read. If the data directory is a link, its target counts.
 func TestOnlyOwnFilesCount(t *testing.T) {
 	dir, archive := t.TempDir(), t.TempDir()
 	const object = "v1/dt=2026-11-23/hour=09/shop_pod-0_0199a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b_1-20.ndjson.gz"
@@ -141,7 +141,7 @@ func TestOnlyOwnFilesCount(t *testing.T) {
 	archiveBytes(&entered)
 	const hour = "dt=2026-11-23/hour=09"
 	if want := []string{"v1", "v1/dt=2026-11-23", "v1/" + hour, "v1/stats", "v1/stats/dt=2026-11-23", "v1/stats/" + hour}; !slices.Equal(entered.names, want) {
-		t.Errorf("entered are %q, want %q", entered.names, want)
+		t.Errorf("the folders %q were read, want %q", entered.names, want)
 	}
 	if got := u.folders["other"]; got < 1<<20 || got > 1<<20+64<<10 {
 		t.Errorf("%d bytes count in the data directory, want those of one file", got)

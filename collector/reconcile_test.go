@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// stuckSpool is a spool that does not let go of what is finished.
+// stuckSpool is a spool that cannot retire epochs.
 type stuckSpool struct{ *spool.Set }
 
 func (stuckSpool) Retire(context.Context, uuid.UUID) error { return errInjected }
@@ -31,9 +31,9 @@ func (r *rig) openSpool(t *testing.T) *spool.Set {
 	return s
 }
 
-// TestStoreLostWithALedgerAndItsSpool: an epoch whose ledger was stored and whose spool is still there, because the process died
-// between the two, counts once when the store is lost as well, also where the spool has forgotten what was acknowledged; and so
-// does one whose spool is gone.
+// TestStoreLostWithALedgerAndItsSpool: a process died after it had stored the ledger of an epoch and before it removed the spool,
+// and then the store is lost too. The epoch counts once, even if the spool has lost its acknowledgements. So does an epoch
+// without a spool.
 func TestStoreLostWithALedgerAndItsSpool(t *testing.T) {
 	for name, unacknowledged := range map[string]bool{"acknowledged": false, "not acknowledged": true} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestStoreLostWithALedgerAndItsSpool(t *testing.T) {
 				return accounting.Account(ledgers, &view)
 			}
 			plain := func(s *spool.Set) spool.Source { return s }
-			life(30, plain) // its spool goes with the next
+			life(30, plain) // the next life removes its spool
 			s := r.openSpool(t)
 			appendTo(s, 100)
 			if err := s.Close(); err != nil {

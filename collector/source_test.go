@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// memSource is a spool in memory. Hooks that are set are called first; their error is the answer.
+// memSource is a spool in memory. It calls the hooks first, and returns their errors.
 type memSource struct {
 	mu        sync.Mutex
 	epochs    []*memEpoch
@@ -161,7 +161,7 @@ func (s *memSource) Publish(_ context.Context, topic string, body []byte) error 
 	return nil
 }
 
-// hookedStore is a real store with places to fail.
+// hookedStore is a real store with hooks that can fail.
 type hookedStore struct {
 	*store.Store
 	beforeApply func(*store.Batch) error
@@ -285,7 +285,7 @@ func (r *rig) rows(t testing.TB) map[string]uint64 {
 	return out
 }
 
-// accounting joins the store's side with the spools', as the traffic process does.
+// accounting joins the figures of the store and the spools, as the traffic process does.
 func (r *rig) accounting(t testing.TB) accounting.Accounting {
 	t.Helper()
 	view, err := r.View(t.Context())
@@ -299,7 +299,7 @@ func (r *rig) accounting(t testing.TB) accounting.Accounting {
 	return accounting.Account(active, &view)
 }
 
-// checkBooks holds the accounting to what it promises, and to the number of responses that must be in it.
+// checkBooks checks that the accounting adds up, and has the expected number of responses.
 func (r *rig) checkBooks(t testing.TB, responses uint64) {
 	t.Helper()
 	a := r.accounting(t)

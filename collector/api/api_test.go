@@ -28,10 +28,10 @@ var testNow = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 
 var testHour = stats.HourOf(testNow)
 
-// memRows are statistics in memory; reads counts the hours asked for.
+// memRows are statistics in memory. reads counts the hours that were read.
 type memRows struct {
 	rows  map[stats.Key]*stats.Row
-	reads atomic.Int64 // the halves of a range are asked for at a time
+	reads atomic.Int64 // the halves of a range are read in parallel
 	fail  error
 }
 
@@ -278,7 +278,7 @@ func TestDashboardIsLockedDown(t *testing.T) {
 	}
 }
 
-// TestOtherMethods asks every endpoint of the index with a method that it does not have.
+// TestOtherMethods sends a method that it does not have to every endpoint of the index.
 func TestOtherMethods(t *testing.T) {
 	h := NewHandler(Options{})
 	for _, e := range append(endpoints(), indexEntry{Method: http.MethodGet, Path: "/api/v1/"}) {

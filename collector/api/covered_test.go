@@ -51,7 +51,7 @@ func TestRatesAreOverTheCoveredTime(t *testing.T) {
 		t.Errorf("%v, %v", records, err)
 	}
 
-	// Snapshots over a window of an hour: it begins with the hour in which it begins, and ends now.
+	// Snapshots over a window of an hour, which is widened to the hour in which it begins, and ends now.
 	for after, want := range map[time.Duration]struct {
 		from           time.Time
 		count, seconds int

@@ -18,7 +18,7 @@ import (
 
 var testEpoch = uuid.MustParse("0190a0b0-c0d0-7e0f-8102-030405060708")
 
-// eventStore is a real store with events a second apart that end at testNow, the newest with the highest number.
+// eventStore is a real store with an event every second until testNow.
 func eventStore(t *testing.T, paths ...string) *store.Store {
 	t.Helper()
 	dir := t.TempDir()

@@ -55,7 +55,7 @@ func openStream(t *testing.T, h http.Handler, target string) func() (name, data 
 	}
 }
 
-func TestTailShowsWhatIsAskedFor(t *testing.T) {
+func TestTailFiltersEvents(t *testing.T) {
 	feed := live.New(live.Options{})
 	h := NewHandler(Options{Live: feed, Service: "shop"})
 	next := openStream(t, h, "/api/v1/tail?status=5xx&min_duration=5ms&prefix=/pay")
@@ -84,7 +84,7 @@ func TestTailShowsWhatIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestTailRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestTailRefusesBadParameters(t *testing.T) {
 	h := NewHandler(Options{Live: live.New(live.Options{})})
 	for _, query := range []string{"status=abc", "min_duration=fast", "colour=red", "kind=x"} {
 		if resp := get(t, h, "/api/v1/tail?"+query); resp.StatusCode != http.StatusBadRequest {
@@ -96,7 +96,7 @@ func TestTailRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestLiveTellsOfEachSnapshot(t *testing.T) {
+func TestLiveAnnouncesEachSnapshot(t *testing.T) {
 	history := snapshot.NewHistory(0)
 	history.Add(&snapshot.Snapshot{Version: 1})
 	next := openStream(t, NewHandler(Options{Snapshots: history}), "/api/v1/live")

@@ -23,8 +23,8 @@ type described struct {
 	}
 }
 
-// The description says what the handlers do: every parameter is known to its endpoint and no other is, and an answer has no
-// field that is not described.
+// The description agrees with the handlers: an endpoint accepts exactly the described parameters, and all fields of its answer are
+// described.
 func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
 	s := eventStore(t, "/users/1", "/users/2")
 	h := NewHandler(Options{Rows: s, Events: s, Plans: memPlans{}, Live: live.New(live.Options{})})
@@ -65,7 +65,7 @@ func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
 	}
 }
 
-// askOnce returns an answer's body; a client that leaves at once makes a stream end.
+// askOnce returns the body of an answer. With leave, the client leaves at once, which ends a stream.
 func askOnce(h http.Handler, path string, leave bool) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

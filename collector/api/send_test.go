@@ -21,10 +21,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// patience only keeps a failing test from hanging.
+// patience keeps a failing test from hanging.
 const patience = time.Minute
 
-// served is a handler behind a real server, on a socket such as the books process has.
+// served is a handler behind a real server, on a socket like that of the books process.
 type served struct {
 	t    *testing.T
 	path string
@@ -44,7 +44,7 @@ func serve(t *testing.T, h http.Handler) served {
 	return s
 }
 
-// ask sends a request and leaves the answer where it is.
+// ask sends a request and does not read the answer.
 func (s served) ask(target string) net.Conn {
 	s.t.Helper()
 	conn, err := net.Dial("unix", s.path)
@@ -75,18 +75,18 @@ func (s served) get(target string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// await waits for a condition that will hold soon.
+// await waits for a condition.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("waited in vain for: " + what)
+			t.Fatal("this did not happen: " + what)
 		}
 	}
 }
 
-// TestClientsThatDoNotReadLockNobodyOut has 64 clients ask for the largest answers there are, and read nothing. Others are
-// answered at once, on every endpoint, and the bytes that are held for the 64 have an end.
+// TestClientsThatDoNotReadLockNobodyOut: 64 clients request the largest answers and read nothing. Others still get their answers,
+// from every endpoint, and the bytes of unread answers are bounded.
 func TestClientsThatDoNotReadLockNobodyOut(t *testing.T) {
 	paths := make([]string, 12_000)
 	for i := range paths {
@@ -129,8 +129,8 @@ func TestClientsThatDoNotReadLockNobodyOut(t *testing.T) {
 	}
 }
 
-// TestAnswersAreBounded asks for events whose paths are as long as they may be and whose letters take most room in JSON: pages
-// end early, and go on where they ended.
+// TestAnswersAreBounded requests events with the longest paths, of characters that are longest in JSON: pages end early, and the next
+// page continues there.
 func TestAnswersAreBounded(t *testing.T) {
 	paths := make([]string, 3000)
 	for i := range paths {
@@ -157,7 +157,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// stuckRows never end by themselves.
+// stuckRows end only with their context.
 type stuckRows struct{ began, ended chan struct{} }
 
 func (r stuckRows) Rows(ctx context.Context, _, _ int64, _ func(stats.Key, *stats.Row) error) error {
@@ -167,8 +167,8 @@ func (r stuckRows) Rows(ctx context.Context, _, _ int64, _ func(stats.Key, *stat
 	return ctx.Err()
 }
 
-// TestClientsThatLeaveGiveTheirSlotBack starts as many queries as may run, and leaves.
-func TestClientsThatLeaveGiveTheirSlotBack(t *testing.T) {
+// TestClientsThatLeaveReleaseTheirSlot starts as many queries as may run, and closes their connections.
+func TestClientsThatLeaveReleaseTheirSlot(t *testing.T) {
 	rows := stuckRows{make(chan struct{}), make(chan struct{})}
 	h := newHandler(Options{Rows: rows, Plans: memPlans{}, Logger: slog.New(slog.DiscardHandler)})
 	s := serve(t, h.routes())
@@ -178,10 +178,10 @@ func TestClientsThatLeaveGiveTheirSlotBack(t *testing.T) {
 			clients = append(clients, s.ask("/api/v1/paths"))
 			<-rows.began
 		}
-		waiting := s.ask("/api/v1/paths") // leaves before it has its turn
+		waiting := s.ask("/api/v1/paths") // leaves before it has a slot
 		await(t, "a query to wait", func() bool { return len(h.queries.waiting) == 1 })
 		_ = waiting.Close()
-		await(t, "it to wait no more", func() bool { return len(h.queries.waiting) == 0 })
+		await(t, "the query to leave", func() bool { return len(h.queries.waiting) == 0 })
 		for _, c := range clients {
 			_ = c.Close()
 			<-rows.ended
@@ -192,7 +192,7 @@ func TestClientsThatLeaveGiveTheirSlotBack(t *testing.T) {
 	}
 }
 
-// TestWaitingQueriesAreBounded asks for more than may wait.
+// TestWaitingQueriesAreBounded sends more queries than may wait.
 func TestWaitingQueriesAreBounded(t *testing.T) {
 	rows := stuckRows{make(chan struct{}), make(chan struct{}, queriesMax)}
 	h := newHandler(Options{Rows: rows, Plans: memPlans{}, Logger: slog.New(slog.DiscardHandler)})

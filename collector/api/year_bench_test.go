@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// BenchmarkYear asks a store that test/bench/year has made, in the directory WAYSIDE_YEAR.
+// BenchmarkYear queries a store from test/bench/year, in the directory WAYSIDE_YEAR.
 func BenchmarkYear(b *testing.B) {
 	dir := os.Getenv("WAYSIDE_YEAR")
 	if dir == "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// world is a feed with a clock of its own and a model that counts the same events.
+// world is a feed with its own clock, and a model that counts the same events.
 type world struct {
 	*Feed
 	now   time.Time
@@ -65,8 +65,8 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// TestFastResponsesAreToldApart: a service on the same machine answers in less than a millisecond, so each of these has a bucket of its own.
-func TestFastResponsesAreToldApart(t *testing.T) {
+// TestFastResponsesHaveBuckets: a service on the same machine answers in less than a millisecond, so there are buckets below that.
+func TestFastResponsesHaveBuckets(t *testing.T) {
 	w := newWorld(10)
 	for _, micros := range []int{80, 200, 400, 900, 2000, 4000} {
 		w.add("GET", "/a", 200, time.Duration(micros)*time.Microsecond)
@@ -130,13 +130,13 @@ func TestAnIdleRouteGivesItsPlaceUp(t *testing.T) {
 	w.now = w.now.Add(59 * time.Minute)
 	w.add("GET", "/new", 200, 0)
 	if got, _ := w.counts(t); got["/new GET 200"] != 0 || got["(other) GET 200"] != 1 {
-		t.Errorf("a place was taken from a route in use: %v", got)
+		t.Errorf("a route in use was removed: %v", got)
 	}
 	w.now = w.now.Add(2 * time.Minute)
 	w.add("GET", "/new", 200, 0)
 	w.add("GET", "/old", 200, 0)
 	if got, _ := w.counts(t); got["/new GET 200"] != 1 || got["(other) GET 200"] != 2 || got["/old GET 200"] != 0 {
-		t.Errorf("the idle route's place: %v", got)
+		t.Errorf("the idle route was not replaced: %v", got)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestRecentCountsBySteps(t *testing.T) {
 	}
 }
 
-// TestRateNow sends 20 requests a second, from the start on, and then none.
+// TestRateNow sends 20 requests a second, and then none.
 func TestRateNow(t *testing.T) {
 	w := newWorld(10)
 	for second := range 30 {
@@ -245,8 +245,8 @@ func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 	}
 }
 
-// TestWatchersAreBounded fills the places with watchers that take nothing: a newcomer gets the oldest one's, and what waited
-// for that is let go.
+// TestWatchersAreBounded adds as many watchers as are allowed, which read nothing. One more displaces the oldest, and the lines that
+// waited for it are dropped.
 func TestWatchersAreBounded(t *testing.T) {
 	w := newWorld(10)
 	var all []*Watcher
@@ -261,7 +261,7 @@ func TestWatchersAreBounded(t *testing.T) {
 	select {
 	case <-oldest.Gone():
 	default:
-		t.Error("the oldest still has its place")
+		t.Error("the oldest was not displaced")
 	}
 	if len(oldest.Lines()) != 0 || len(all[1].Lines()) != WatchersMax || len(newest.Lines()) != 1 {
 		t.Errorf("waiting: %d for the oldest, %d for the next, %d for the newest", len(oldest.Lines()), len(all[1].Lines()), len(newest.Lines()))
@@ -272,7 +272,7 @@ func TestWatchersAreBounded(t *testing.T) {
 	}
 }
 
-// TestWaitingBytesAreBounded sends lines as long as the longest paths to a watcher that takes nothing, and then to one that does.
+// TestWaitingBytesAreBounded sends long lines to a watcher that reads nothing, and then to one that reads.
 func TestWaitingBytesAreBounded(t *testing.T) {
 	w := newWorld(10)
 	const bytes = 8 << 10
@@ -290,7 +290,7 @@ func TestWaitingBytesAreBounded(t *testing.T) {
 		w.add("GET", "/a", 200, 0)
 	}
 	if n := watcher.TakeMissed(); n != 0 {
-		t.Errorf("%d missed by a watcher that takes what comes", n)
+		t.Errorf("%d missed by a watcher that reads", n)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/pathbench"
 )
 
-// BenchmarkLearnt labels the traffic of a large API once it is known; one op is one request.
+// BenchmarkLearnt labels the traffic of a large API after learning. One iteration is one request.
 func BenchmarkLearnt(b *testing.B) {
 	ops, err := pathbench.Load("github")
 	if err != nil {

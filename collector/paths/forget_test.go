@@ -17,7 +17,7 @@ func TestSelectionsAreChecked(t *testing.T) {
 	}
 }
 
-// What was learnt from forgotten rows alone goes with them, from the persisted state too; all else stays.
+// Everything that was learnt from forgotten rows alone is removed with them, also from the persisted state. All else stays.
 func TestForgetLeavesNoNameBehind(t *testing.T) {
 	l, err := New(Options{Max: 100})
 	if err != nil {
@@ -49,7 +49,7 @@ func TestForgetLeavesNoNameBehind(t *testing.T) {
 	}
 	text := func() string { return fmt.Sprint(state) }
 	if !strings.Contains(text(), "canary") {
-		t.Fatal("nothing was learnt of the name that is to be forgotten")
+		t.Fatal("the name was not learnt before it is forgotten")
 	}
 	before := l.Usage()
 	forgotten := 0
@@ -71,7 +71,7 @@ func TestForgetLeavesNoNameBehind(t *testing.T) {
 	}
 }
 
-// A batch that was not applied has forgotten nothing.
+// A batch that is rolled back forgets nothing.
 func TestForgetCanBeUndone(t *testing.T) {
 	l, _ := New(Options{})
 	l.Begin()

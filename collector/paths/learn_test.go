@@ -21,7 +21,7 @@ func labelOf(l *Labeler, r pathbench.Request) string {
 	return label
 }
 
-// The benchmark's figures, on less traffic: test/bench/paths measures them in full.
+// The figures of the benchmark with less traffic. test/bench/paths measures them in full.
 func TestTemplatesOfKnownAPIs(t *testing.T) {
 	for _, api := range pathbench.Names {
 		ops, err := pathbench.Load(api)
@@ -47,7 +47,7 @@ func TestTemplatesOfKnownAPIs(t *testing.T) {
 	}
 }
 
-// What is learnt does not depend on how events are cut into batches, nor on rollbacks and restarts in between.
+// The result of learning does not depend on the size of batches, on rollbacks or on restarts.
 func TestLearningSurvives(t *testing.T) {
 	ops, err := pathbench.Load("github")
 	if err != nil {
@@ -105,8 +105,8 @@ func TestLearningSurvives(t *testing.T) {
 	}
 }
 
-// Fifty routes that come after a flood of made-up paths are all told apart, whatever the flood was answered with and
-// whatever it looks like, and the flood takes no more room than it may.
+// Fifty routes after a flood of invented paths all get their own rows, for every status and form of the flood, and the flood takes
+// no more room than it may.
 func TestLateRoutes(t *testing.T) {
 	letters := func(r *rand.Rand) string { return "/" + word(r, 10) }
 	flood := 30_000
@@ -169,7 +169,7 @@ func TestLateRoutes(t *testing.T) {
 	}
 }
 
-// sameRelearnt gives the labels alone to a new table, as a rebuild from the archive does, and wants them shown alike.
+// sameRelearnt gives only the labels to a new labeler, as a rebuild from the archive does, and checks that they are shown alike.
 func sameRelearnt(t *testing.T, proofs map[string]uint64, shown, final map[string]int) {
 	t.Helper()
 	l := newLabeler(t, Options{})
@@ -185,7 +185,7 @@ func sameRelearnt(t *testing.T, proofs map[string]uint64, shown, final map[strin
 		for given, n := range shown {
 			rows[l.Rules().Label("example.com", given)] += n
 		}
-		for row, n := range final { // but for what was hardly ever seen under a name that stood out later
+		for row, n := range final { // except rare rows under a name that was found later
 			if rows[row] == 0 && n >= exceptionCount {
 				t.Errorf("%s, with %d responses, is not there when learnt from the labels alone", row, n)
 			}
@@ -201,7 +201,7 @@ func sameRelearnt(t *testing.T, proofs map[string]uint64, shown, final map[strin
 	}
 }
 
-// A configured template is the last word: what is learnt does not change it.
+// Learning does not change a configured template.
 func TestConfiguredTemplatesAreNotLearntOver(t *testing.T) {
 	l := newLabeler(t, Options{Templates: []string{"/users/me", "/users/{login}/keys"}})
 	random := rand.New(rand.NewPCG(1, 1))
@@ -218,7 +218,7 @@ func TestConfiguredTemplatesAreNotLearntOver(t *testing.T) {
 	}
 }
 
-// Secrets are recognised by their form, before anything is learnt.
+// Secrets are recognised by their form, without learning.
 func TestSecretsAreInNoTemplate(t *testing.T) {
 	l := newLabeler(t, Options{})
 	for _, secret := range []string{

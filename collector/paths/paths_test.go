@@ -277,8 +277,8 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	}
 }
 
-// The outcome depends on the order of events only: not on how they are cut into batches, nor on rollbacks and restarts in
-// between. Counts are conserved because every event gets exactly one row.
+// The result depends only on the order of events: not on the size of batches, on rollbacks or on restarts. Counts are conserved,
+// because every event gets exactly one row.
 func TestReplayProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := Options{Max: rapid.IntRange(1, 6).Draw(t, "max"), HostsMax: rapid.IntRange(1, 3).Draw(t, "hosts")}

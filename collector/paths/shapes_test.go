@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// shownAs labels paths and says what each is shown as in the end, and how many of its requests are.
+// shownAs labels paths, and returns the templates under which each is shown at the end, with the number of its requests.
 func shownAs(l *Labeler, paths []string) map[string]map[string]int {
 	given := map[[2]string]int{}
 	for _, p := range paths {
@@ -23,8 +23,7 @@ func shownAs(l *Labeler, paths []string) map[string]map[string]int {
 	return shown
 }
 
-// Codes of countries and languages are values however often each is asked for; names of two letters with nothing alike below
-// them are not.
+// Codes of countries and languages are values, however common they are. Names of two letters without common names below them are not.
 func TestLocales(t *testing.T) {
 	codes := []string{"at", "be", "de", "en", "en-GB", "es", "fr", "it", "nl", "pt_BR", "se"}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -47,7 +46,7 @@ func TestLocales(t *testing.T) {
 	}
 }
 
-// A date that a path begins with is a version, unless there are many.
+// A date at the beginning of a path is a version, unless there are many.
 func TestDatesInFront(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	var paths []string
@@ -72,7 +71,7 @@ func TestDatesInFront(t *testing.T) {
 	}
 }
 
-// Names beside values stand out by how often they are asked for; the most popular value does not.
+// Names among values stand out by their number of requests; the most popular value does not.
 func TestNamesStandOut(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)
@@ -109,8 +108,8 @@ func TestNamesStandOut(t *testing.T) {
 	}
 }
 
-// The pages of a site beside the names of its users, "/login" beside "/@anna/posts", stay pages, however many there are: nothing
-// stands below them, while something stands below nearly every user. A page that is new when the users are known is found too.
+// The pages of a site beside the names of its users, "/login" beside "/@anna/posts", stay pages, however many there are: there are
+// no paths below them, but below nearly every user. A page that is new after the users were learnt is found too.
 func TestPagesBesideUsers(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)
@@ -145,7 +144,7 @@ func TestPagesBesideUsers(t *testing.T) {
 			t.Errorf("%s is shown as %v", page, shown[page])
 		}
 	}
-	if shown["/new"]["/new"] < 250 { // it takes 64 responses, of which only one in eight may be looked at
+	if shown["/new"]["/new"] < 250 { // it takes 64 responses, of which one in eight may be counted
 		t.Errorf("a new page is shown as %v", shown["/new"])
 	}
 	apart := 0
@@ -159,8 +158,8 @@ func TestPagesBesideUsers(t *testing.T) {
 	}
 }
 
-// Names that are of another kind than the values beside them, a file or something with identifiers below it, are told apart even
-// where nothing stands below the values: posts at the root of a site.
+// Names of another shape than the values beside them, a file or a path with identifiers below it, are recognised even if there are no
+// paths below the values: posts at the root of a site.
 func TestFilesAndListsBesidePosts(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	zipf := rand.NewZipf(random, 1.05, 10, 3000)

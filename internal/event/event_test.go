@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 var goldenEpoch = uuid.MustParse("0192f3a4-5b6c-7d8e-9f00-112233445566")
 
-// goldenEvents pin the record format: once released, these bytes may never decode to anything else.
+// goldenEvents pin the record format: these bytes must always decode to these events.
 func goldenEvents() []Event {
 	return []Event{
 		{
@@ -50,7 +50,7 @@ func goldenWithID() Event {
 	return e
 }
 
-// An event without a request id is written as older versions read it; one with an id that is empty is none.
+// An event without a request id is written in the old format. A record of the new format with an empty id is refused.
 func TestRequestIDGolden(t *testing.T) {
 	want := goldenWithID()
 	raw := golden(t, "record-request-id.v2.hex", encode(&want))
@@ -65,7 +65,7 @@ func TestRequestIDGolden(t *testing.T) {
 	if raw := encode(&plain); raw[0] != 1 {
 		t.Errorf("version %d", raw[0])
 	} else if raw = append(raw, 0); got.Decode(raw) == nil {
-		t.Error("bytes behind a record of version 1 are accepted")
+		t.Error("bytes after a record of version 1 are accepted")
 	} else if raw[0] = 2; got.Decode(raw) == nil {
 		t.Error("an empty id in version 2 is accepted")
 	}

@@ -52,7 +52,7 @@ func FuzzDrops(f *testing.F) {
 	})
 }
 
-// The order of the records, and records that come twice, make no difference.
+// The order of the records, and repeated records, make no difference.
 func TestDropsInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 12).Draw(rt, "n")
@@ -100,7 +100,7 @@ func TestDropsInAnyOrder(t *testing.T) {
 		}
 		for reason, responses := range last {
 			if sum[reason] != responses {
-				rt.Fatalf("%s: the hours come to %d, the last record says %d: %v", reason, sum[reason], responses, records)
+				rt.Fatalf("%s: the hours add up to %d, the last record is %d: %v", reason, sum[reason], responses, records)
 			}
 		}
 	})

@@ -14,10 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// stated is the relative error that a percentile may have.
+// stated is the largest relative error of a percentile.
 const stated = 0.011
 
-// drawHour draws an hour of latencies whose scale differs from hour to hour, as load does.
+// drawHour draws the latencies of an hour. Their scale differs from hour to hour.
 func drawHour(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64) {
 	scale := math.Exp(r.NormFloat64() / 2)
 	row = new(Row)
@@ -29,8 +29,8 @@ func drawHour(r *rand.Rand, draw func() uint64, n int) (row *Row, exact []uint64
 	return row, exact
 }
 
-// TestUnionsOfHours draws hours of very different sizes and compares the percentiles of random unions of them, from one hour
-// to all, with the exact ones. Each union is made in the three ways that queries make them, which must agree in every bin.
+// TestUnionsOfHours draws hours of very different sizes, and compares the percentiles of random unions of them, from one hour to
+// all, with the exact ones. It makes each union in the three ways that queries use, which must agree in every bin.
 func TestUnionsOfHours(t *testing.T) {
 	hours, unions, most := 40, 25, 20_000
 	if n, err := strconv.Atoi(os.Getenv("WAYSIDE_UNIONS")); err == nil {
@@ -91,9 +91,8 @@ func TestUnionsOfHours(t *testing.T) {
 	}
 }
 
-// TestSketchIsThatOfTheLibrary compares bins, counts and quantiles with the library's collapsing store, whose bins rows had
-// before there were bins of their own.
-func TestSketchIsThatOfTheLibrary(t *testing.T) {
+// TestSketchEqualsLibrary compares bins, counts and quantiles with the library's collapsing store.
+func TestSketchEqualsLibrary(t *testing.T) {
 	r := rand.New(rand.NewPCG(21, 22))
 	for range 200 {
 		s, scratch, lib := new(Sketch), new(Sketch), store.NewCollapsingLowestDenseStore(binsMax)
@@ -144,7 +143,7 @@ func TestSketchIsThatOfTheLibrary(t *testing.T) {
 	}
 }
 
-// TestAddEncodedRefuses gives AddEncoded and Decode rows that do not add up.
+// TestAddEncodedRefuses gives rows that do not add up to AddEncoded and Decode.
 func TestAddEncodedRefuses(t *testing.T) {
 	var r Row
 	for _, e := range sample(300, 9) {
@@ -153,10 +152,10 @@ func TestAddEncodedRefuses(t *testing.T) {
 	good, _ := r.AppendBinary(nil)
 	for cut := range good {
 		if new(Row).AddEncoded(good[:cut]) == nil || new(Row).Decode(good[:cut]) == nil {
-			t.Fatalf("%d of %d bytes are taken for a row", cut, len(good))
+			t.Fatalf("%d of %d bytes were accepted as a row", cut, len(good))
 		}
 	}
 	if new(Row).AddEncoded(append(slices.Clone(good), 0)) == nil {
-		t.Error("a row with a byte too many is taken")
+		t.Error("a row with an extra byte was accepted")
 	}
 }

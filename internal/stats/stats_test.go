@@ -85,7 +85,7 @@ func distributions(r *rand.Rand) map[string]func() uint64 {
 	}
 }
 
-// TestQuantileError compares with the exact values, on one row and on rows merged from uneven parts.
+// TestQuantileError compares quantiles with the exact ones, for one row and for rows merged from uneven parts.
 func TestQuantileError(t *testing.T) {
 	for name, draw := range distributions(rand.New(rand.NewPCG(1, 2))) {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestQuantileError(t *testing.T) {
 			a, _ := one.AppendBinary(nil)
 			b, _ := merged.AppendBinary(nil)
 			if !slices.Equal(a, b) {
-				t.Error("merged parts are not the whole")
+				t.Error("the merged row differs from the whole")
 			}
 		})
 	}
@@ -142,7 +142,7 @@ func sample(n int, seed uint64) (events []event.Event) {
 	return events
 }
 
-// TestRowIsPure folds the same events in several orders and groupings, through the encoding and not.
+// TestRowIsPure adds the same events in several orders and groups, with and without encoding in between.
 func TestRowIsPure(t *testing.T) {
 	events := sample(5000, 1)
 	var want Row
@@ -167,7 +167,7 @@ func TestRowIsPure(t *testing.T) {
 			}
 		}
 		if b, _ := got.AppendBinary(nil); !slices.Equal(b, encoded) {
-			t.Fatal("the order of the events shows in the row")
+			t.Fatal("the row depends on the order of the events")
 		}
 		var copied Row
 		copied.CopyFrom(&got)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestSafeJSON: what comes out shows nothing that a terminal would obey, and means what went in.
+// TestSafeJSON: the output has nothing that a terminal interprets, and the same meaning as the input.
 func TestSafeJSON(t *testing.T) {
 	const path = "/é/日本/\u009b31m/\u202egpj.exe/\u200b/\U000e0041/\x7f/a\u0301"
 	line, err := json.Marshal(map[string]string{"url_path": path})

@@ -13,12 +13,12 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// hostile are texts that would do something to a terminal.
+// hostile are texts with sequences that a terminal interprets.
 var hostile = []string{
 	"/a\x1b[2Jb", "/a\x1b]0;title\x07", "/\r\n/b", "/\x9b31m", "/a\u202egnp.exe", "/\u200b", "/e\u0301\u0301\u0301", "/\xff\xfe", "/a\tb\x00\x7f",
 }
 
-func TestSafeShowsNothingThatActs(t *testing.T) {
+func TestSafeRemovesControls(t *testing.T) {
 	for _, text := range hostile {
 		got := Safe(text)
 		for _, r := range got {
@@ -68,7 +68,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// table answers like the API, with rows that a test makes.
+// table answers like the API, with the rows of a test.
 type table struct {
 	rows []string // JSON
 	fail error
@@ -93,7 +93,7 @@ func row1(path string, count, errors, p99 int) string {
 	return fmt.Sprintf(`{"host":"h","method":"GET","path":%q,"count":%d,"errors":%d,"latency_us":{"p99":%d}}`, path, count, errors, p99)
 }
 
-// screen drives a model without a terminal.
+// screen operates a model without a terminal.
 type screen struct {
 	*model
 	t *testing.T
@@ -174,7 +174,7 @@ func TestTopOrdersFiltersAndOpens(t *testing.T) {
 	}
 }
 
-// TestTopShowsTheRateNow looks for the rates that the API gives, in all and of a row.
+// TestTopShowsTheRateNow checks the current rates in the totals and in a row.
 func TestTopShowsTheRateNow(t *testing.T) {
 	text := newScreen(t, &table{rows: []string{row1("/b", 10, 0, 1)}}).text()
 	if !strings.Contains(text, "7.50/s now") || !strings.Contains(text, "6.25/s") {
@@ -210,18 +210,18 @@ func TestTopFitsAnyScreen(t *testing.T) {
 	}
 }
 
-func TestTopSaysWhatIsMissing(t *testing.T) {
+func TestTopShowsDroppedResponses(t *testing.T) {
 	if text := newScreen(t, &table{rows: []string{row1("/a", 10, 0, 1)}}).text(); !strings.Contains(text, "1,234 not recorded") {
 		t.Error(text)
 	}
 }
 
-func TestTopSaysWhenNobodyAnswers(t *testing.T) {
+func TestTopShowsFailures(t *testing.T) {
 	source := &table{rows: []string{row1("/a", 10, 0, 1)}}
 	s := newScreen(t, source)
 	source.fail = errors.New("connection refused")
 	s.Update(s.load()())
 	if text := s.text(); !strings.Contains(text, "connection refused") || !strings.Contains(text, "/a") {
-		t.Errorf("what was known should stay:\n%s", text)
+		t.Errorf("the last answer should stay:\n%s", text)
 	}
 }

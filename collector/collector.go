@@ -71,6 +71,12 @@ var (
 	ErrSource = errors.New("spool not reachable")
 )
 
+const (
+	peekBytesMax   = 1 << 20         // of a backlog per Peek
+	guardInterval  = 2 * time.Second // between measurements of the disk
+	retireInterval = 5 * time.Second // between comparisons of ledgers
+)
+
 // Options configure a Collector.
 type Options struct {
 	Source  spool.Source   // required
@@ -81,24 +87,19 @@ type Options struct {
 
 	PeekEvents     int           // drain at this many pending events, default 4096 …
 	PeekWait       time.Duration // … or this long after the oldest of them, default 1s
-	PeekBytesMax   int           // most bytes of a backlog per Peek, default 1 MiB
 	ApplyEventsMax int           // most events per transaction, default 8192
 
 	SnapshotEveryBatches int           // publish after this many batches, default 10 …
 	SnapshotInterval     time.Duration // … or this long after the last one, default 1s; only if anything changed
 	SnapshotWindow       time.Duration // hours that a snapshot covers, default 24h
-	SnapshotsKept        int           // default 5
 
-	DataDir       string        // measured for the disk limits; empty: neither measured nor limited
-	ArchiveDir    string        // a directory archive, if it is outside DataDir
-	BytesMax      int64         // data.bytes_max; 0: no limit
-	FreeMin       int64         // data.free_min; 0: no limit
-	SpoolBytesMax int64         // limit of the spool, for which room is left below BytesMax; 0: unknown, no room is left
-	GuardInterval time.Duration // how often the disk is measured, default 2s
+	DataDir       string // measured for the disk limits; empty: neither measured nor limited
+	ArchiveDir    string // a directory archive, if it is outside DataDir
+	BytesMax      int64  // data.bytes_max; 0: no limit
+	FreeMin       int64  // data.free_min; 0: no limit
+	SpoolBytesMax int64  // limit of the spool, for which room is left below BytesMax; 0: unknown, no room is left
 
 	RoutesMax int // metrics.paths_max: routes with latency histograms of their own, default 100
-
-	RetireInterval time.Duration // how often ledgers are compared and finished epochs retired, default 5s
 
 	Now    func() time.Time // nil means clock.Now
 	Logger *slog.Logger     // nil means slog.Default
@@ -110,13 +111,10 @@ func (o *Options) setDefaults() error {
 	}
 	setDefault(&o.PeekEvents, 4096)
 	setDefault(&o.PeekWait, time.Second)
-	setDefault(&o.PeekBytesMax, 1<<20)
 	setDefault(&o.ApplyEventsMax, 8192)
 	setDefault(&o.SnapshotEveryBatches, 10)
 	setDefault(&o.SnapshotInterval, time.Second)
 	setDefault(&o.SnapshotWindow, 24*time.Hour)
-	setDefault(&o.GuardInterval, 2*time.Second)
-	setDefault(&o.RetireInterval, 5*time.Second)
 	if o.Now == nil {
 		o.Now = clock.Now
 	}

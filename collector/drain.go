@@ -35,7 +35,7 @@ func (d *Drained) Idle() bool { return d.Events+d.Skipped+d.Quarantined == 0 }
 // step gets the same events and skips those that were applied. Errors wrap [ErrPaused], [ErrSource], [store.ErrUnavailable] or
 // the context's error.
 func (c *Collector) DrainOnce(ctx context.Context) (Drained, error) {
-	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: c.o.PeekBytesMax, MaxWait: c.o.PeekWait})
+	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: peekBytesMax, MaxWait: c.o.PeekWait})
 }
 
 func (c *Collector) step(ctx context.Context, o spool.PeekOptions) (Drained, error) {

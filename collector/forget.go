@@ -90,7 +90,7 @@ func (c *Collector) applyPending(ctx context.Context) error {
 		return err
 	}
 	for taken := 0; uint64(taken) < left; {
-		d, err := c.step(ctx, spool.PeekOptions{MinEvents: 1, MaxBytes: c.o.PeekBytesMax, MaxWait: idleMin})
+		d, err := c.step(ctx, spool.PeekOptions{MinEvents: 1, MaxBytes: peekBytesMax, MaxWait: idleMin})
 		if err != nil {
 			return err
 		}

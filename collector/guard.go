@@ -21,7 +21,6 @@ type guard struct {
 	bytesMax, freeMin int64
 	spoolMax          int64
 	unarchived        func() (uint64, error) // events that a directory archive does not have yet; nil without such an archive
-	interval          time.Duration
 	now               func() time.Time
 
 	mu       sync.Mutex
@@ -60,7 +59,7 @@ const (
 func newGuard(o Options) *guard {
 	g := &guard{
 		dir: o.DataDir, archiveDir: o.ArchiveDir, bytesMax: o.BytesMax, freeMin: o.FreeMin, spoolMax: o.SpoolBytesMax,
-		interval: o.GuardInterval, now: o.Now,
+		now: o.Now,
 	}
 	if o.ArchiveDir != "" && o.Store != nil {
 		g.unarchived = func() (uint64, error) {
@@ -114,7 +113,7 @@ func (g *guard) applied(events int) {
 	g.mu.Unlock()
 }
 
-// measure returns the last measurement, or a new one if that is older than the interval.
+// measure returns the last measurement, or a new one if that is older than guardInterval.
 func (g *guard) measure() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -139,7 +138,7 @@ func (g *guard) measure() usage {
 		u.free = g.freeMin // unknown, which is no reason to pause
 	}
 	g.usage, g.since = u, 0
-	g.due = now.Add(max(g.interval, walkShare*time.Since(started)))
+	g.due = now.Add(max(guardInterval, walkShare*time.Since(started)))
 	if g.baseline.at.IsZero() || now.Before(g.baseline.at) {
 		g.baseline = u
 	}

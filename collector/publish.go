@@ -32,7 +32,7 @@ func newPublisher(o *Options, m *metrics) *publisher {
 	return &publisher{
 		o: o, log: o.Logger, metrics: m,
 		builder:  snapshot.NewBuilder(o.Store, o.SnapshotWindow, o.Labeler.Rules),
-		history:  snapshot.NewHistory(o.SnapshotsKept),
+		history:  new(snapshot.History),
 		refilled: map[int64]bool{},
 	}
 }
@@ -70,7 +70,7 @@ func (p *publisher) refresh(ctx context.Context, through map[uuid.UUID]uint64, f
 
 // replaceAll builds and sends as many snapshots as are kept, so that no older one is served any more.
 func (p *publisher) replaceAll(ctx context.Context, through map[uuid.UUID]uint64) {
-	for range max(p.o.SnapshotsKept, snapshot.KeepDefault) {
+	for range snapshot.Keep {
 		p.build(ctx, through)
 		if p.unsent == nil || p.send(ctx) != nil {
 			return // the next steps offer it again, and newer ones replace the rest in time

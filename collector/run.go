@@ -48,7 +48,7 @@ func (c *Collector) Run(ctx context.Context) error {
 			}
 		case errors.Is(err, ErrPaused):
 			c.setState(err.Error())
-			wait(ctx, c.o.GuardInterval)
+			wait(ctx, guardInterval)
 		case mustReopen(err):
 			return err
 		default:
@@ -89,7 +89,7 @@ const drainRetries = 50
 func (c *Collector) Drain(ctx context.Context) error {
 	retry := newBackOff()
 	for empty := 0; ; {
-		d, err := c.step(ctx, spool.PeekOptions{MinEvents: 1, MaxBytes: c.o.PeekBytesMax, MaxWait: idleMin})
+		d, err := c.step(ctx, spool.PeekOptions{MinEvents: 1, MaxBytes: peekBytesMax, MaxWait: idleMin})
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("drain: %w", context.Cause(ctx))
@@ -139,7 +139,7 @@ func (c *Collector) upkeep(ctx context.Context, force bool) {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()
 	c.publisher.refresh(ctx, c.through(), force)
-	now, interval := c.o.Now(), c.o.RetireInterval
+	now, interval := c.o.Now(), retireInterval
 	if !c.ReadyToRefill() {
 		interval = min(interval, readyInterval)
 	}

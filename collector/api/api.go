@@ -123,7 +123,7 @@ func newHandler(o Options) *handler {
 		o.Rules = func() *paths.Rules { return nil }
 	}
 	if o.Snapshots == nil {
-		o.Snapshots = snapshot.NewHistory(0)
+		o.Snapshots = new(snapshot.History)
 	}
 	return &handler{Options: o, queries: newSlots(queriesMax), quick: newSlots(1)}
 }

@@ -160,7 +160,7 @@ func TestCSV(t *testing.T) {
 		t.Errorf("JSON was preferred, got %s", resp.Header.Get("Content-Type"))
 	}
 	for in, want := range map[string]string{"=1+1": "'=1+1", "/a": "/a", "": "", "@x": "'@x"} {
-		if got := harmless(in); got != want {
+		if got := escapeFormula(in); got != want {
 			t.Errorf("%q became %q", in, got)
 		}
 	}

@@ -97,7 +97,7 @@ func TestTailRefusesBadParameters(t *testing.T) {
 }
 
 func TestLiveAnnouncesEachSnapshot(t *testing.T) {
-	history := snapshot.NewHistory(0)
+	history := new(snapshot.History)
 	history.Add(&snapshot.Snapshot{Version: 1})
 	next := openStream(t, NewHandler(Options{Snapshots: history}), "/api/v1/live")
 	for version := uint64(1); version <= 3; version++ {

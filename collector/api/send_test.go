@@ -94,7 +94,7 @@ func TestClientsThatDoNotReadLockNobodyOut(t *testing.T) {
 	}
 	events := eventStore(t, paths...)
 	o := Options{
-		Rows: events, Events: events, Plans: memPlans{}, Live: live.New(live.Options{}), Snapshots: snapshot.NewHistory(0),
+		Rows: events, Events: events, Plans: memPlans{}, Live: live.New(live.Options{}), Snapshots: new(snapshot.History),
 		Storage: func(context.Context) (collector.Storage, error) { return collector.Storage{}, nil },
 		Now:     func() time.Time { return testNow }, Logger: slog.New(slog.DiscardHandler),
 	}

@@ -29,7 +29,7 @@ func build(t testing.TB, b *snapshot.Builder, now time.Time) (snapshot.Document,
 }
 
 func TestSnapshotIsServed(t *testing.T) {
-	history := snapshot.NewHistory(0)
+	history := new(snapshot.History)
 	h := NewHandler(Options{Snapshots: history})
 	b := snapshot.NewBuilder(sampleRows(), 0, nil)
 	var versions []uint64
@@ -63,7 +63,7 @@ func TestSnapshotIsServed(t *testing.T) {
 	}
 	for i, v := range versions {
 		want := http.StatusOK
-		if i < len(versions)-snapshot.KeepDefault {
+		if i < len(versions)-snapshot.Keep {
 			want = http.StatusNotFound
 		}
 		if resp := get(t, h, fmt.Sprintf("/snapshot/%d", v)); resp.StatusCode != want {
@@ -71,7 +71,7 @@ func TestSnapshotIsServed(t *testing.T) {
 		}
 	}
 	list := decode[struct{ Snapshots []struct{ Version uint64 } }](t, get(t, h, "/snapshots"))
-	if len(list.Snapshots) != snapshot.KeepDefault || list.Snapshots[0].Version != versions[6] {
+	if len(list.Snapshots) != snapshot.Keep || list.Snapshots[0].Version != versions[6] {
 		t.Errorf("list %+v", list)
 	}
 }

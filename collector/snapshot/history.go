@@ -2,23 +2,14 @@ package snapshot
 
 import "sync"
 
-// KeepDefault is the number of versions that a History keeps.
-const KeepDefault = 5
+// Keep is the number of versions that a History keeps.
+const Keep = 5
 
-// History holds the last few versions. Its methods may be called from any goroutine.
+// History has the last versions. The zero value is empty and ready for use. It is safe for concurrent use.
 type History struct {
 	mu      sync.RWMutex
-	keep    int
 	list    []*Snapshot   // oldest first; guarded by mu
 	changed chan struct{} // closed with the next Add; nil while nobody waits; guarded by mu
-}
-
-// NewHistory keeps the last keep versions; 0 means KeepDefault.
-func NewHistory(keep int) *History {
-	if keep <= 0 {
-		keep = KeepDefault
-	}
-	return &History{keep: keep}
 }
 
 // Add appends a version and removes the oldest beyond the limit. A version that the history already has is ignored: versions
@@ -31,8 +22,8 @@ func (h *History) Add(s *Snapshot) {
 			return
 		}
 	}
-	if len(h.list) >= h.keep {
-		h.list = append(h.list[:0:0], h.list[len(h.list)-h.keep+1:]...)
+	if len(h.list) >= Keep {
+		h.list = append(h.list[:0:0], h.list[len(h.list)-Keep+1:]...)
 	}
 	h.list = append(h.list, s)
 	if h.changed != nil {

@@ -23,7 +23,7 @@ import (
 var longBody = bytes.Repeat([]byte("{\"version\":7}\n"), 300_000)
 
 func historyOf(body []byte) *snapshot.History {
-	h := snapshot.NewHistory(0)
+	h := new(snapshot.History)
 	h.Add(&snapshot.Snapshot{Version: 7, ETag: `"7-abc"`, JSON: body, Gzip: []byte("packed")})
 	return h
 }
@@ -195,7 +195,7 @@ func TestSnapshotsThatChange(t *testing.T) {
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Snapshots: func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
 		return latest.Load().Serve(path, ifNoneMatch, acceptEncoding)
 	}})
-	latest.Store(snapshot.NewHistory(0))
+	latest.Store(new(snapshot.History))
 	conn, err := net.Dial("tcp", listen(t, s.Serve))
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestSnapshotsThatChange(t *testing.T) {
 	}
 	for i := range 100 {
 		version := strconv.Itoa(i / 3 % 2)
-		h := snapshot.NewHistory(0)
+		h := new(snapshot.History)
 		h.Add(&snapshot.Snapshot{Version: uint64(i + 1), ETag: `"` + version + `"`, JSON: []byte("body " + version), Gzip: []byte("packed")})
 		latest.Store(h)
 		want := http.StatusOK

@@ -19,8 +19,6 @@ type TopOptions struct {
 	Address string        // of the admin listener, shown at the top
 	Every   time.Duration // between updates; default 2s
 	Window  string        // 1h, 24h (default), 7d or 30d
-	In      io.Reader     // default: the terminal
-	Out     io.Writer     // default: the terminal
 }
 
 // Top shows the hot paths until the user quits or ctx is done.
@@ -29,14 +27,7 @@ func Top(ctx context.Context, o TopOptions) error {
 	if err != nil {
 		return err
 	}
-	options := []tea.ProgramOption{tea.WithContext(ctx)}
-	if o.In != nil {
-		options = append(options, tea.WithInput(o.In))
-	}
-	if o.Out != nil {
-		options = append(options, tea.WithOutput(o.Out))
-	}
-	if _, err := tea.NewProgram(m, options...).Run(); err != nil && !errors.Is(err, tea.ErrProgramKilled) && ctx.Err() == nil {
+	if _, err := tea.NewProgram(m, tea.WithContext(ctx)).Run(); err != nil && !errors.Is(err, tea.ErrProgramKilled) && ctx.Err() == nil {
 		return err
 	}
 	return nil

@@ -71,7 +71,7 @@ func (t *traffic) build() error {
 	var err error
 	t.failed = make(chan error, 8)
 	t.peers = peers{came: make(chan struct{}, 1), log: t.log}
-	t.snapshots = snapshot.NewHistory(0)
+	t.snapshots = new(snapshot.History)
 	t.queueLimit = t.cfg.QueueBytesMax()
 	t.spool, err = spool.Open(spool.Options{
 		Dir:              filepath.Join(t.cfg.Data.Dir, datadir.SpoolDir),

@@ -30,23 +30,13 @@ func (r *Row) AddEncoded(src []byte) error {
 	}
 	for range in.Length(ErrorTypesMax + 1) {
 		kind := in.Text(event.ErrorTypeBytesMax)
-		r.addErrorCount(kind, in.Uvarint())
+		r.addError(kind, in.Uvarint())
 	}
 	r.Latency.addEncoded(&in, count)
 	if !in.Done() {
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))
 	}
 	return nil
-}
-
-func (r *Row) addErrorCount(kind []byte, count uint64) {
-	for i := range r.ErrorTypes {
-		if r.ErrorTypes[i].Type == string(kind) {
-			r.ErrorTypes[i].Count += count
-			return
-		}
-	}
-	r.addErrorType(string(kind), count)
 }
 
 // coverFirst is the number of bins for which a sum makes room at a time, if its rows have as many.

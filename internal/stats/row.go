@@ -82,7 +82,7 @@ func (r *Row) Add(e *event.Event) {
 	r.BytesOut += e.ResponseBytes
 	r.addStatus(e.Status, 1)
 	if len(e.ErrorType) > 0 {
-		r.addErrorBytes(e.ErrorType)
+		r.addError(e.ErrorType, 1)
 	}
 	latency := e.LatencyMicros()
 	r.SumMicros += latency
@@ -104,14 +104,15 @@ func (r *Row) addStatus(code uint16, count uint64) {
 	r.Status = slices.Insert(r.Status, i, StatusCount{Code: code, Count: count})
 }
 
-func (r *Row) addErrorBytes(kind []byte) {
+// addError is addErrorType without an allocation for a known type.
+func (r *Row) addError(kind []byte, count uint64) {
 	for i := range r.ErrorTypes {
 		if r.ErrorTypes[i].Type == string(kind) {
-			r.ErrorTypes[i].Count++
+			r.ErrorTypes[i].Count += count
 			return
 		}
 	}
-	r.addErrorType(string(kind), 1)
+	r.addErrorType(string(kind), count)
 }
 
 func (r *Row) addErrorType(kind string, count uint64) {

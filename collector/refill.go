@@ -8,9 +8,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// ReadyToRefill reports whether a refill may begin. It may after the spools were compared with the store, and an event was
-// applied of every epoch that waits in them: only then the store knows which epochs the lost store may have archived, and
-// which of their events it receives from the spools.
+// ReadyToRefill reports whether a refill may begin: the spools were compared with the store, and an event was applied of every
+// epoch that waits in them. Only then does the store know which epochs the lost store may have archived, and which of their
+// events it receives from the spools.
 func (c *Collector) ReadyToRefill() bool { return c.reconciler.ready.Load() }
 
 // Refill adds the statistics of an archive object to the store, and the next snapshot shows them.

@@ -247,7 +247,8 @@ func mergeStored(txn *badger.Txn, key []byte, into *stats.Row, count *uint64) er
 		if count != nil {
 			*count += row.Count
 		}
-		return into.Merge(&row)
+		into.Merge(&row)
+		return nil
 	})
 	return err
 }

@@ -34,8 +34,8 @@ const (
 type refill struct {
 	mu       sync.Mutex
 	status   collector.RefillStatus // guarded by mu
-	objects  uint64     // guarded by mu: read by this process
-	failures uint64     // guarded by mu: attempts that ended with an error
+	objects  uint64                 // guarded by mu: read by this process
+	failures uint64                 // guarded by mu: attempts that ended with an error
 }
 
 func (r *refill) set(fn func(*refill)) {
@@ -106,7 +106,9 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	if missing.Empty {
 		return 0, errEmpty
 	}
-	b.refill.set(func(r *refill) { r.status = collector.RefillStatus{Objects: missing.Len(), Responses: r.status.Responses} })
+	b.refill.set(func(r *refill) {
+		r.status = collector.RefillStatus{Objects: missing.Len(), Responses: r.status.Responses}
+	})
 	if missing.Len() > 0 {
 		b.log.Info("older hours are being brought back from the archive", "objects", missing.Len())
 	}

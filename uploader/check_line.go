@@ -41,7 +41,7 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		return damagedf("event of epoch %s", l.Epoch)
 	case l.Seq == 0:
 		return damagedf("seq is 0")
-	case floorHour(l.Time.Unix()) != hour:
+	case stats.HourOf(l.Time) != hour:
 		return damagedf("event %d of %s is not of the object's hour", l.Seq, l.Time.UTC().Format("2006-01-02T15:04:05Z"))
 	case l.Kind != event.KindRequest.String() && l.Kind != event.KindStream.String() && l.Kind != event.KindDrop.String():
 		return damagedf("event %d: kind %.20q", l.Seq, l.Kind)
@@ -78,14 +78,6 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		}
 	}
 	return nil
-}
-
-func floorHour(unix int64) int64 {
-	h := unix / 3600
-	if unix%3600 < 0 {
-		h--
-	}
-	return h
 }
 
 // ParseStatsOf is [ParseStats] for a line of the object of an hour and epoch. The error wraps [ErrDamaged] or [ErrNewerFormat].

@@ -98,7 +98,7 @@ func sumRows(ctx context.Context, txn *badger.Txn, prefix []byte, sums map[int64
 		if err != nil {
 			return nil //nolint:nilerr // as above
 		}
-		sums[hourOf(binary.BigEndian.Uint64(key[1:]))] += count
+		sums[decodeHour(binary.BigEndian.Uint64(key[1:]))] += count
 		return nil
 	})
 }

@@ -227,7 +227,7 @@ func (a *applyBuffer) index(epoch uuid.UUID, items []Item) (responses uint64) {
 	a.keys, a.hours, a.rowOf = a.keys[:0], a.hours[:0], a.rowOf[:0]
 	for i := range items {
 		it := &items[i]
-		key := stats.Key{Hour: hourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
+		key := stats.Key{Hour: stats.HourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
 		n, known := a.keyOf[key]
 		if !known {
 			n = uint32(len(a.keys)) //nolint:gosec // at most MaxItems
@@ -255,16 +255,6 @@ func (a *applyBuffer) addHour(hour int64) {
 	if len(a.hours) <= hoursMax {
 		a.hours = append(a.hours, hour)
 	}
-}
-
-// hourOfMicros is the hour since 1970 in which a time lies; times before 1970 round down too.
-func hourOfMicros(micros int64) int64 {
-	const hour = int64(time.Hour / time.Microsecond)
-	h := micros / hour
-	if micros%hour < 0 {
-		h--
-	}
-	return h
 }
 
 // encode makes the blocks, hour by hour.

@@ -73,7 +73,7 @@ func TestApplyHourBoundaries(t *testing.T) {
 	got := map[int64]int{}
 	for _, id := range blockIDs(t, s) {
 		eachEvent(t, s, id, func(_ uint64, _ rowKey, e *event.Event) {
-			if hourOfMicros(e.TimeMicros) != id.Hour {
+			if stats.HourOfMicros(e.TimeMicros) != id.Hour {
 				t.Errorf("event at %d in block of hour %d", e.TimeMicros, id.Hour)
 			}
 			got[id.Hour]++
@@ -346,7 +346,7 @@ func TestRowsRange(t *testing.T) {
 	g.epoch = uuid.UUID{1}
 	apply(t, s, g.batch(50)) // live rows beside persisted ones
 	hours := map[int64]int{}
-	first := hourOfMicros(testStart.UnixMicro())
+	first := stats.HourOfMicros(testStart.UnixMicro())
 	err := s.Rows(context.Background(), first, first+2, func(k stats.Key, _ *stats.Row) error { hours[k.Hour]++; return nil })
 	if err != nil || len(hours) != 2 || hours[first] <= 20 || hours[first+1] != 20 {
 		t.Error(hours, err)

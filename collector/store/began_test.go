@@ -64,7 +64,7 @@ func TestBegan(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	hour := hourOfMicros(testStart.UnixMicro())
+	hour := stats.HourOfMicros(testStart.UnixMicro())
 	row := new(stats.Row)
 	row.Add(&older.Items[0].Event)
 	if err := s.ImportRows(t.Context(), []stats.Key{{Hour: hour, Host: "a", Method: "GET", Label: "/"}}, []*stats.Row{row}); err != nil {

@@ -96,7 +96,7 @@ func BenchmarkFold(b *testing.B) {
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		it := &batch.Items[n%benchBatch]
-		key := stats.Key{Hour: hourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
+		key := stats.Key{Hour: stats.HourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
 		row := rows[key]
 		if row == nil {
 			row = &stats.Row{}

@@ -35,7 +35,7 @@ func (d toldDrops) note(epoch uuid.UUID, seq uint64, e *event.Event) {
 	if e.IsResponse() {
 		return
 	}
-	d.merge(dropsKey{hourOfMicros(e.TimeMicros), epoch}, stats.Drops{string(e.ErrorType): {Seq: seq, Responses: e.RequestBytes}})
+	d.merge(dropsKey{stats.HourOfMicros(e.TimeMicros), epoch}, stats.Drops{string(e.ErrorType): {Seq: seq, Responses: e.RequestBytes}})
 }
 
 func (d toldDrops) merge(key dropsKey, told stats.Drops) {
@@ -53,7 +53,7 @@ func parseDropsKey(key []byte) (dropsKey, error) {
 	if len(key) != 1+8+16 {
 		return dropsKey{}, errKey
 	}
-	return dropsKey{hourOf(binary.BigEndian.Uint64(key[1:])), uuid.UUID(key[9:])}, nil
+	return dropsKey{decodeHour(binary.BigEndian.Uint64(key[1:])), uuid.UUID(key[9:])}, nil
 }
 
 // appendDrops writes CRC32C of the rest (4) and what was told.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // dropBatch is a batch of responses and of one drop record, which says what was dropped since the epoch began.
@@ -41,7 +42,7 @@ func dropTraffic(t testing.TB, s *Store) map[int64]map[string]uint64 {
 	t.Helper()
 	a, b := newTraffic(1), newTraffic(2)
 	a.epoch, b.epoch = uuid.UUID{1}, uuid.UUID{2}
-	first := hourOfMicros(a.now)
+	first := stats.HourOfMicros(a.now)
 	apply(t, s, a.dropBatch("full", 10))
 	again := a.dropBatch("full", 25)
 	apply(t, s, again)

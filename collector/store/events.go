@@ -14,6 +14,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // ErrNoEvent says that no event with that id is held locally: it never was, or retention has deleted it.
@@ -56,7 +57,7 @@ func DecodeEventPosition(b []byte) (EventPosition, bool) {
 		return EventPosition{}, false
 	}
 	return EventPosition{
-		Hour: hourOf(binary.BigEndian.Uint64(b)), Batch: binary.BigEndian.Uint64(b[8:]),
+		Hour: decodeHour(binary.BigEndian.Uint64(b)), Batch: binary.BigEndian.Uint64(b[8:]),
 		Index: binary.BigEndian.Uint16(b[16:]), Place: binary.BigEndian.Uint16(b[18:]),
 	}, true
 }
@@ -124,7 +125,7 @@ type eventWalk struct {
 
 // walk visits the blocks of the range in the direction of the scan. It ends with errStop if there may be more.
 func (w *eventWalk) walk(ctx context.Context, txn *badger.Txn) error {
-	first, last := hourOfMicros(w.q.FromMicros), hourOfMicros(w.q.ToMicros-1)
+	first, last := stats.HourOfMicros(w.q.FromMicros), stats.HourOfMicros(w.q.ToMicros-1)
 	o := badger.DefaultIteratorOptions
 	o.PrefetchValues = false
 	o.Prefix = []byte{prefixBlock}

@@ -126,7 +126,7 @@ func TestForgetKeepsTheCountsAndNothingElse(t *testing.T) {
 func rowsByLabel(t *testing.T, s *Store) map[string]uint64 {
 	t.Helper()
 	out := map[string]uint64{}
-	last := hourOfMicros(time.Now().UnixMicro())
+	last := stats.HourOfMicros(time.Now().UnixMicro())
 	err := s.Sums(context.Background(), last-50*dayHours, last+1, func(k stats.Key, r *stats.Row) error {
 		out[clone(k.Label)] += r.Count
 		return nil

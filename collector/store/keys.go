@@ -50,7 +50,7 @@ var errKey = errors.New("malformed key")
 // orderedHour maps hours so that their bytes sort like the numbers, those before 1970 included.
 func orderedHour(hour int64) uint64 { return uint64(hour) ^ 1<<63 } //nolint:gosec // two's complement on purpose
 
-func hourOf(ordered uint64) int64 { return int64(ordered ^ 1<<63) } //nolint:gosec // undoes orderedHour
+func decodeHour(ordered uint64) int64 { return int64(ordered ^ 1<<63) } //nolint:gosec // undoes orderedHour
 
 func appendHourKey(dst []byte, prefix byte, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, prefix), orderedHour(hour))
@@ -68,7 +68,7 @@ func parseBlockKey(key []byte) (catalogue.BlockID, error) {
 		return catalogue.BlockID{}, errKey
 	}
 	return catalogue.BlockID{
-		Hour:  hourOf(binary.BigEndian.Uint64(key[1:])),
+		Hour:  decodeHour(binary.BigEndian.Uint64(key[1:])),
 		Batch: binary.BigEndian.Uint64(key[9:]),
 		Index: binary.BigEndian.Uint16(key[17:]),
 	}, nil
@@ -98,7 +98,7 @@ func parseRowKey(key []byte) (stats.Key, error) {
 	}
 	in := reader{rest: key[9:]}
 	k := stats.Key{
-		Hour:   hourOf(binary.BigEndian.Uint64(key[1:])),
+		Hour:   decodeHour(binary.BigEndian.Uint64(key[1:])),
 		Host:   string(in.text(keyTextBytesMax)),
 		Method: string(in.text(keyTextBytesMax)),
 	}

@@ -57,7 +57,7 @@ func (s *Store) loadNames(txn *badger.Txn) (complete bool, err error) {
 			return fmt.Errorf("%w: span of a name", ErrDamaged)
 		}
 		s.names[string(key[1:])] = nameSpan{
-			first: hourOf(binary.LittleEndian.Uint64(value)), last: hourOf(binary.LittleEndian.Uint64(value[8:])), written: true,
+			first: decodeHour(binary.LittleEndian.Uint64(value)), last: decodeHour(binary.LittleEndian.Uint64(value[8:])), written: true,
 		}
 		return nil
 	})
@@ -69,7 +69,7 @@ func (s *Store) indexNames() error {
 	err := s.view(func(txn *badger.Txn) error {
 		return eachKey(txn, []byte{prefixRow}, func(key []byte) bool {
 			if len(key) > 9 {
-				s.noteName(string(rowName(key)), hourOf(binary.BigEndian.Uint64(key[1:])))
+				s.noteName(string(rowName(key)), decodeHour(binary.BigEndian.Uint64(key[1:])))
 			}
 			return true
 		})

@@ -38,7 +38,7 @@ func fullRow() *stats.Row {
 
 // extremeRows are rows of one hour: many with short names, many with long ones, and some that are as large as can be.
 func extremeRows() (keys []stats.Key, rows []*stats.Row, responses uint64) {
-	hour := hourOfMicros(testStart.UnixMicro())
+	hour := stats.HourOfMicros(testStart.UnixMicro())
 	add := func(k stats.Key, row *stats.Row) {
 		keys, rows = append(keys, k), append(rows, row)
 		responses += row.Count
@@ -198,7 +198,7 @@ func TestOneEventThatChangesTheWholePathTable(t *testing.T) {
 func TestAdoptFromBlocksThatDoNotCompress(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	r := rand.New(rand.NewPCG(1, 1))
-	p := &catalogue.Plan{Hour: hourOfMicros(testStart.UnixMicro()), Epoch: testEpoch, Key: "v1/x"}
+	p := &catalogue.Plan{Hour: stats.HourOfMicros(testStart.UnixMicro()), Epoch: testEpoch, Key: "v1/x"}
 	seq := uint64(0)
 	for range 20 {
 		b := &Batch{Epoch: testEpoch}
@@ -230,7 +230,7 @@ func TestAdoptFromBlocksThatDoNotCompress(t *testing.T) {
 func TestPlanWithAllRuns(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	r := rand.New(rand.NewPCG(1, 1))
-	p := &catalogue.Plan{State: catalogue.Planned, Epoch: testEpoch, Key: longName("v1/", 1, 250), Hour: hourOfMicros(testStart.UnixMicro())}
+	p := &catalogue.Plan{State: catalogue.Planned, Epoch: testEpoch, Key: longName("v1/", 1, 250), Hour: stats.HourOfMicros(testStart.UnixMicro())}
 	seq := uint64(1 << 50)
 	for len(p.Runs) < catalogue.RunsMax {
 		b := &Batch{Epoch: testEpoch}

@@ -80,7 +80,7 @@ func TestSumsAgreeWithRows(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	random := rand.New(rand.NewPCG(1, 2))
 	g := newTraffic(11)
-	start := hourOfMicros(g.now)
+	start := stats.HourOfMicros(g.now)
 	for range 90 * 4 {
 		apply(t, s, g.batch(20))
 		g.now += 6 * 3600 * 1e6
@@ -154,7 +154,7 @@ func reopen(s *Store, o Options) (*Store, error) {
 func TestRowsOfAgreesWithRows(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	g := newTraffic(12)
-	start := hourOfMicros(g.now)
+	start := stats.HourOfMicros(g.now)
 	const hours = 128
 	for range hours {
 		apply(t, s, g.batch(30))
@@ -207,7 +207,7 @@ func TestSumsOfPartsOfDays(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	random := rand.New(rand.NewPCG(3, 4))
-	start := hourOfMicros(g.now)
+	start := stats.HourOfMicros(g.now)
 	for range 5 * 24 {
 		apply(t, s, g.batch(20))
 		g.now += 3600 * 1e6

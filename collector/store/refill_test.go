@@ -37,7 +37,7 @@ func manyRows(epoch uuid.UUID, n int) *Batch {
 // objectOf is the archive object that all that a store has of an hour would be.
 func objectOf(t *testing.T, s *Store, epoch uuid.UUID, last uint64) *Refill {
 	t.Helper()
-	r := &Refill{Last: last, Plan: catalogue.Plan{Hour: hourOfMicros(testStart.UnixMicro()), Epoch: epoch, Key: "v1/" + epoch.String(), FormatVersion: 1}}
+	r := &Refill{Last: last, Plan: catalogue.Plan{Hour: stats.HourOfMicros(testStart.UnixMicro()), Epoch: epoch, Key: "v1/" + epoch.String(), FormatVersion: 1}}
 	rows := allRows(t, s)
 	r.Keys = slices.SortedFunc(maps.Keys(rows), func(a, b stats.Key) int { return strings.Compare(a.Label, b.Label) })
 	for _, k := range r.Keys {

@@ -107,7 +107,7 @@ func (s *Store) Began() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first, _, found := s.hoursHeld()
-	if found && (s.began == 0 || first < hourOfMicros(s.began)) {
+	if found && (s.began == 0 || first < stats.HourOfMicros(s.began)) {
 		return time.Unix(first*3600, 0).UTC()
 	}
 	if s.began == 0 {

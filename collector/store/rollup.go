@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // Sums of rows over longer spans, so that a query over a year does not read every hour. They are derived: a span's sums
@@ -89,7 +91,7 @@ func (s *Store) Rollup(ctx context.Context, most time.Duration) (more bool, err 
 		return false, nil
 	}
 	until := time.Now().Add(most)
-	closed := hourOfMicros(s.o.Now().Add(-rollupDelay).UnixMicro())
+	closed := stats.HourOfMicros(s.o.Now().Add(-rollupDelay).UnixMicro())
 	for _, t := range tiers {
 		from, end := t.span(first), t.span(closed)
 		if t.keep > 0 {

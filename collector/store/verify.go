@@ -217,7 +217,7 @@ func (v *verification) block(id catalogue.BlockID, value []byte) error {
 	}
 	v.runs[v.decoder.meta.epoch] = append(v.runs[v.decoder.meta.epoch], v.decoder.meta.runs...)
 	return v.decoder.each(id, func(seq uint64, key uint32, e *event.Event) error {
-		if hourOfMicros(e.TimeMicros) != id.Hour {
+		if stats.HourOfMicros(e.TimeMicros) != id.Hour {
 			return fmt.Errorf("%w: block %s holds an event of another hour", ErrDamaged, blockName(id))
 		}
 		if !e.IsResponse() {

@@ -16,7 +16,7 @@ func (v *verification) spans(ctx context.Context) (*verify.Check, error) {
 		var marked []int64
 		err := eachKey(v.txn, []byte{t.mark}, func(key []byte) bool {
 			if len(key) == 1+8 {
-				marked = append(marked, hourOf(binary.BigEndian.Uint64(key[1:])))
+				marked = append(marked, decodeHour(binary.BigEndian.Uint64(key[1:])))
 			}
 			return true
 		})

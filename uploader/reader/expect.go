@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // Expected are catalogue entries, by key, whose objects must be in the archive. A command that reads the archive takes away those that it
@@ -14,7 +15,7 @@ type Expected map[string]*catalogue.Plan
 func Expect(plans []catalogue.Plan, r Range) Expected {
 	e := Expected{}
 	for i := range plans {
-		if p := &plans[i]; p.State != catalogue.Planned && p.ExpiredAt.IsZero() && r.Touches(hourTime(p.Hour)) {
+		if p := &plans[i]; p.State != catalogue.Planned && p.ExpiredAt.IsZero() && r.Touches(stats.HourStart(p.Hour)) {
 			e[p.Key] = p
 		}
 	}

@@ -140,5 +140,3 @@ func prefixes(r Range) []string {
 	}
 	return days
 }
-
-func hourTime(hour int64) time.Time { return time.Unix(hour*3600, 0).UTC() }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
@@ -99,7 +100,7 @@ func (v *verifier) index() {
 	for i := range v.Plans {
 		p := &v.Plans[i]
 		v.own[p.Epoch] = true
-		if v.Touches(hourTime(p.Hour)) {
+		if v.Touches(stats.HourStart(p.Hour)) {
 			v.plans[p.Key] = p
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// encoder is a Recorder that does what the spool does on the hot path: encode into a buffer of its own.
+// encoder is a Recorder that encodes into its own buffer, as the spool does on the hot path.
 type encoder struct{ n atomic.Int64 }
 
 func (r *encoder) Record(e *event.Event) {
@@ -28,8 +28,7 @@ func (r *encoder) Record(e *event.Event) {
 func (r *encoder) Exclude() {}
 
 // BenchmarkForward compares wayside's proxy with a bare forwarder made of the same library, in front of the same origin.
-// The figure to look at is cpu-us/op: user and system time of the whole process, origin and client included, which are the
-// same for both.
+// Compare cpu-us/op: user and system time of the whole process. Origin and client are included, and are the same for both.
 func BenchmarkForward(b *testing.B) {
 	originLn := listen(b)
 	body := bytes.Repeat([]byte("x"), 256)
@@ -78,7 +77,7 @@ func listen(b *testing.B) net.Listener {
 	return ln
 }
 
-// load runs b.N requests over 64 keep-alive connections with a client that does next to nothing.
+// load runs b.N requests over 64 keep-alive connections with a client that does almost nothing itself.
 func load(b *testing.B, addr string) {
 	const conns = 64
 	request := []byte("GET /users/42?x=1 HTTP/1.1\r\nHost: app.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: a=b; c=d\r\n\r\n")

@@ -20,27 +20,27 @@ const (
 	bodyUntilClose // responses only
 )
 
-// Bounds of what a chunked body may hold besides its data.
+// Limits on the parts of a chunked body that are not data.
 const (
 	trailerBytesMax    = 8 << 10
 	extensionsBytesMax = 8 << 10 // chunk extensions of one body, together
 )
 
-// bodyReader decodes the body of a message, in either direction. It hands out slices of the reader's buffer and needs no
-// memory of its own. The chunks' boundaries are lost: whoever passes the body on makes chunks of its own.
+// bodyReader decodes the body of a message, in either direction. It returns slices of the reader's buffer and allocates nothing.
+// It does not report the boundaries of chunks: a chunked body is passed on in different chunks.
 type bodyReader struct {
 	br       *bufio.Reader
-	arm      func() error // called before each read that waits; nil: the connection arms its deadline by itself
+	arm      func() error // called before each read that may wait; nil: the connection arms its own deadline
 	framing  bodyFraming
-	left     int64 // of the body (fixed) or of the chunk
-	inChunk  bool  // a chunk's data has been read, its CRLF has not
-	handed   int   // bytes of the buffer that the last piece occupies
+	left     int64 // bytes left of the body (fixed) or of the chunk
+	inChunk  bool  // the data of a chunk has been read, but not its CRLF
+	handed   int   // length of the last piece, which is still in the buffer
 	ended    bool
 	overhead int    // bytes of chunk extensions so far
-	trailers []byte // trailer fields to pass on, as lines; owned, reused
+	trailers []byte // lines of the trailer fields to pass on; owned, reused
 }
 
-// reset begins a body. length counts only where the framing is bodyFixed.
+// reset begins a body. length is only used if the framing is bodyFixed.
 func (r *bodyReader) reset(br *bufio.Reader, framing bodyFraming, length int64) {
 	*r = bodyReader{br: br, arm: r.arm, framing: framing, trailers: r.trailers[:0]}
 	if framing == bodyFixed {
@@ -48,8 +48,8 @@ func (r *bodyReader) reset(br *bufio.Reader, framing bodyFraming, length int64) 
 	}
 }
 
-// next gives the next piece, at most max bytes, valid until the next call. io.EOF ends a complete body; a fixed one is known
-// to be complete (ended) with its last piece already.
+// next returns the next piece, at most max bytes, valid until the next call. io.EOF marks the end of a complete body. With a fixed
+// length, ended is already set when the last piece is returned.
 func (r *bodyReader) next(max int) ([]byte, error) {
 	if err := r.advance(); err != nil {
 		return nil, err
@@ -70,12 +70,12 @@ func (r *bodyReader) next(max int) ([]byte, error) {
 		b = b[:min(int64(len(b)), r.left)]
 	}
 	r.handed = len(b)
-	r.took(len(b))
+	r.consumed(len(b))
 	return b, nil
 }
 
-// Read copies; it asks the connection directly where nothing is buffered and p is large. It is for connections that arm
-// their deadlines by themselves.
+// Read copies. If nothing is buffered and p is large, it reads directly from the connection. It is for connections that arm their
+// own deadlines.
 func (r *bodyReader) Read(p []byte) (int, error) {
 	if err := r.advance(); err != nil {
 		return 0, err
@@ -84,16 +84,16 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		p = p[:min(int64(len(p)), r.left)]
 	}
 	n, err := r.br.Read(p)
-	r.took(n)
+	r.consumed(n)
 	if n > 0 {
 		return n, nil
 	}
 	return 0, r.closed(err)
 }
 
-// advance moves on to data of the body.
+// advance moves to the next data of the body.
 func (r *bodyReader) advance() error {
-	r.drop()
+	r.discardPiece()
 	if !r.ended && r.framing == bodyChunked && r.left == 0 {
 		if err := r.nextChunk(); err != nil {
 			return err
@@ -105,15 +105,15 @@ func (r *bodyReader) advance() error {
 	return nil
 }
 
-// drop gives the last piece's bytes back.
-func (r *bodyReader) drop() {
+// discardPiece removes the last piece from the buffer.
+func (r *bodyReader) discardPiece() {
 	if r.handed > 0 {
 		_, _ = r.br.Discard(r.handed) // always buffered
 		r.handed = 0
 	}
 }
 
-func (r *bodyReader) took(n int) {
+func (r *bodyReader) consumed(n int) {
 	switch r.framing {
 	case bodyFixed:
 		r.left -= int64(n)
@@ -124,7 +124,7 @@ func (r *bodyReader) took(n int) {
 	}
 }
 
-// closed gives the meaning of the end of the connection.
+// closed says what the end of the connection means for the body.
 func (r *bodyReader) closed(err error) error {
 	if err != io.EOF {
 		return err
@@ -143,7 +143,7 @@ func (r *bodyReader) wait() error {
 	return r.arm()
 }
 
-// nextChunk reads the CRLF that ends the last chunk, and the header of the next. The last one ends the body.
+// nextChunk reads the CRLF after the previous chunk, and the header of the next one. A chunk of size 0 ends the body.
 func (r *bodyReader) nextChunk() error {
 	if r.inChunk {
 		if line, err := r.line(); err != nil {
@@ -170,7 +170,7 @@ func (r *bodyReader) nextChunk() error {
 	return nil
 }
 
-// readTrailers reads what follows the last chunk (RFC 9112, section 7.1.2) and keeps what may be passed on.
+// readTrailers reads the trailer section (RFC 9112, section 7.1.2) and keeps the fields that may be passed on.
 func (r *bodyReader) readTrailers() error {
 	for total := 0; ; {
 		line, err := r.line()
@@ -184,10 +184,7 @@ func (r *bodyReader) readTrailers() error {
 		if total += len(line); total > trailerBytesMax {
 			return fmt.Errorf("%w: trailers too long", errBody)
 		}
-		i := 0
-		for i < len(line) && isToken[line[i]] {
-			i++
-		}
+		i := tokenLength(line)
 		if i == 0 || i == len(line) || line[i] != ':' || !validValue(line[i+1:]) {
 			return fmt.Errorf("%w: trailer", errBody)
 		}
@@ -200,7 +197,7 @@ func (r *bodyReader) readTrailers() error {
 	}
 }
 
-// line reads one line that ends in CRLF, without it. It is as long as the reader's buffer at most.
+// line reads one line and returns it without its CRLF. It can be as long as the reader's buffer.
 func (r *bodyReader) line() ([]byte, error) {
 	b, _ := r.br.Peek(r.br.Buffered())
 	if bytes.IndexByte(b, '\n') < 0 {
@@ -221,8 +218,8 @@ func (r *bodyReader) line() ([]byte, error) {
 	return b[:len(b)-2], nil
 }
 
-// parseChunkHeader parses chunk-size [ chunk-ext ] strictly. Extensions (RFC 9112, section 7.1.1) must be well formed, and are
-// for the next hop only: they are not passed on.
+// parseChunkHeader parses chunk-size [ chunk-ext ] strictly. Extensions (RFC 9112, section 7.1.1) must be well formed. They are
+// not passed on, because they are for the next hop only.
 func parseChunkHeader(line []byte) (size int64, extensions int, err error) {
 	i := 0
 	for ; i < len(line); i++ {
@@ -254,8 +251,8 @@ func hexDigit(c byte) (d byte, ok bool) {
 	return 0, false
 }
 
-// validExtensions accepts *( ";" name [ "=" value ] ), value being a token or a quoted string, with spaces and tabs before and
-// after ";" and "=" but not at the end.
+// validExtensions accepts *( ";" name [ "=" value ] ). A value is a token or a quoted string. Spaces and tabs may surround ";" and
+// "=", but not follow the last extension.
 func validExtensions(b []byte) bool {
 	for len(b) > 0 {
 		if b = skipOWS(b); len(b) == 0 || b[0] != ';' {
@@ -292,7 +289,7 @@ func tokenLength(b []byte) int {
 	return n
 }
 
-// quotedLength is the length of the quoted string (RFC 9110, section 5.6.4) that b begins with, or 0.
+// quotedLength returns the length of the quoted string (RFC 9110, section 5.6.4) at the beginning of b, or 0.
 func quotedLength(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0
@@ -312,7 +309,7 @@ func quotedLength(b []byte) int {
 	return 0
 }
 
-// What happens to a trailer field.
+// trailerAction says what happens to a trailer field.
 type trailerAction uint8
 
 const (
@@ -321,8 +318,8 @@ const (
 	trailerRefused
 )
 
-// trailerRule applies RFC 9110, section 6.5.1: fields that frame or route the message, and those that tell how to process or
-// authenticate it, must not come behind its body, where they would escape every check of the header.
+// trailerRule applies RFC 9110, section 6.5.1: fields that frame, route, authenticate or control a message must not be trailers,
+// where they would escape all checks of the header.
 func trailerRule(name []byte) trailerAction {
 	switch id := classify(name); {
 	case id == fieldContentLength, id == fieldTransferEncoding, id == fieldHost:

@@ -7,23 +7,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsentMax is how much the kernel takes of what is written to a connection before the other side has room for it. Without it
-// the kernel takes megabytes: a thousand clients that ask for something large and do not read cost more than a gigabyte, which a memory
-// cgroup of version 2 counts. What is sent and not acknowledged yet comes on top, so that no
-// connection becomes slower (ADR 84).
+// unsentMax is how many bytes the kernel buffers for a connection before it can send them. Without this limit it buffers
+// megabytes: a thousand clients that request something large and do not read would cost more than a gigabyte, which a memory
+// cgroup of version 2 counts. Bytes that are sent and not yet acknowledged do not count, so no connection becomes slower (ADR 84).
 const unsentMax = 64 << 10
 
-// boundBuffers is for net.ListenConfig.Control and net.Dialer.Control. Accepted connections have the options of their listener.
+// boundBuffers is for net.ListenConfig.Control and net.Dialer.Control. Accepted connections inherit the option from their listener.
 func boundBuffers(network, _ string, raw syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil
 	}
 	return raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMax) // Linux 3.12; without it there are larger buffers
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMax) // since Linux 3.12; if it fails, buffers are larger
 	})
 }
 
-// unsentBytes reports whether the kernel has bytes that it could not send yet, because the client does not take them.
+// unsentBytes reports whether the kernel holds bytes that it cannot send because the client does not read.
 func (c *clientConn) unsentBytes() bool {
 	if c.raw == nil {
 		return false

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAClientThatDoesNotReadCostsLittle writes to both kinds of connection while the other side reads nothing: how much the
-// kernel takes is what such a connection costs. Without a bound it is megabytes.
+// TestAClientThatDoesNotReadCostsLittle writes to both kinds of connection while the other side reads nothing. Such a connection
+// costs as many bytes as the kernel buffers: without a limit, megabytes.
 func TestAClientThatDoesNotReadCostsLittle(t *testing.T) {
 	const most = 512 << 10
 	small := func(_, _ string, raw syscall.RawConn) error {
@@ -20,7 +20,7 @@ func TestAClientThatDoesNotReadCostsLittle(t *testing.T) {
 	}
 	taken := func(what string, conn net.Conn) {
 		t.Helper()
-		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // it never ends otherwise; a slow machine takes less, not more
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // ends the write; a slow machine buffers less, not more
 		n, err := conn.Write(make([]byte, 32<<20))
 		if !errors.Is(err, os.ErrDeadlineExceeded) || n > most {
 			t.Errorf("%s: %d bytes were taken (%v), at most %d may be", what, n, err, most)
@@ -53,7 +53,7 @@ func TestAClientThatDoesNotReadCostsLittle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream, err := p.lane.Load().pool.dial(t.Context())
+	upstream, err := p.current.Load().pool.dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

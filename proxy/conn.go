@@ -12,63 +12,63 @@ import (
 	"time"
 )
 
-// phase is where a client connection is in its requests.
+// phase says what a client connection is doing.
 type phase uint32
 
 const (
 	phaseNew    phase = iota // accepted, no byte read yet
 	phaseIdle                // between requests; may be closed by a shutdown
 	phaseHeader              // the first bytes of a request have been read
-	phaseBody                // in the handler
-	phaseTunnel              // a byte tunnel, which sets its deadlines itself
+	phaseBody                // a request is being handled
+	phaseTunnel              // upgraded; the tunnel arms its own deadlines
 	phaseLinger              // the last response has been written; may be closed by a shutdown
 	phaseClosed
 )
 
-// clientConn wraps an accepted connection: it sets the deadlines that belong to the phase, keeps what is the same for all
-// requests of the connection, and holds the state of the request in progress. Except where noted, its fields belong to
-// the goroutine that serves the connection.
+// clientConn wraps an accepted connection. It arms the deadlines of each phase, keeps the values that are the same for all
+// requests of the connection, and holds the state of the request in progress. Unless a field says otherwise, it belongs to the
+// goroutine that serves the connection.
 type clientConn struct {
 	net.Conn // the accepted connection
 	root     *Proxy
-	p        *lane // the lane current when the request began
+	gen      *generation // current when the request began
 	phase    atomic.Uint32
 	limits   deadlines
 	failed   atomic.Bool // a read or write ended in an error: the connection is over
 
-	br       *bufio.Reader // what was read beyond the message in progress stays in it
-	headerBy int64         // deadline of the request header being read
-	lingerBy int64         // deadline of a lingering close
-	reset    bool          // closed with a reset, so that the client can tell that the body is cut short
-	late     atomic.Bool   // the client has let a write, or the time between requests, run out
+	br             *bufio.Reader // keeps the bytes that were read beyond the present message
+	headerDeadline int64         // deadline of the request header being read
+	lingerDeadline int64         // deadline of a lingering close
+	reset          bool          // close with a reset: only this shows the client that the body is incomplete
+	timedOut       atomic.Bool   // a write, or the time between two requests, has reached its deadline
 
-	addr      netip.Addr  // the peer's, invalid if it has none
-	key       netip.Addr  // that the connection is counted under
-	account   *account    // that its connections are counted in; nil: none
+	addr      netip.Addr  // the peer's; invalid if it has none
+	key       netip.Addr  // the key in admission.accounts, see limitKey
+	account   *account    // the usage of this address; nil: none
 	admitted  bool        // guarded by Proxy.mu
 	displaced bool        // guarded by Proxy.mu
-	held      int64       // bytes that are counted, see hold
-	reading   patience    // with the client as it sends
-	writing   patience    // and as it receives
-	answered  atomic.Bool // it has had a response
+	held      int64       // bytes of buffers that are counted, see hold
+	reading   clientWait  // time spent waiting for the client to send
+	writing   clientWait  // and to receive
+	answered  atomic.Bool // it has received a response
 	accepted  time.Time   // when
 	gaveWay   atomic.Bool
-	quiet     time.Time // likewise: since when a shutdown finds it between requests
-	pace      pace      // of the request's body; belongs to whoever reads it
+	idleSince time.Time // guarded by Proxy.mu; since when a shutdown has found it between requests
+	pace      pace      // of the request's body; belongs to the goroutine that reads the body
 
-	raw       syscall.RawConn
-	fd        int                          // its descriptor's number, -1 if none; only to be looked at, see watch.go
-	waiting   atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
-	suspected bool                         // owned by the watch: seemed gone in the last tick
-	gone      atomic.Bool                  // the watch has found that the client has left
+	raw        syscall.RawConn
+	fd         int                          // number of the descriptor, -1 if none; only for poll(2), see watch.go
+	waiting    atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
+	suspected  bool                         // owned by the watch: looked closed at the last tick
+	clientGone atomic.Bool                  // the watch has found that the client has left
 
-	login     atomic.Pointer[upstreamConn] // kept for this client between its requests, see login.go; nil: none
-	loginPool *pool                        // of login; written before it
+	pinned     atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
+	pinnedPool *pool                        // the pool of pinned; written before pinned
 
-	client    []byte // address as it is recorded
+	client    []byte // the address as it is recorded
 	trusted   bool   // the peer may set forwarding fields
-	forwarded []byte // field lines that are the same for all requests: Proto, Port, Via
-	element   []byte // the peer as a Forwarded element names it
+	forwarded []byte // the lines X-Forwarded-Proto and X-Forwarded-Port, the same for all requests
+	element   []byte // the peer as the node of a Forwarded element
 	address   []byte // the peer's address for X-Forwarded-For
 
 	x       exchange
@@ -77,21 +77,21 @@ type clientConn struct {
 	once    sync.Once
 }
 
-// newClientConn wraps conn. It registers nothing: the listener does.
-func newClientConn(p *lane, conn net.Conn) *clientConn {
+// newClientConn wraps conn. The listener registers it.
+func newClientConn(p *generation, conn net.Conn) *clientConn {
 	c := &clientConn{Conn: conn, root: p.Proxy, accepted: time.Now()}
 	c.limits.conn = conn
 	c.x.c = c
 	c.x.stream.arm = c.x.flushAndArm
 	c.raw, c.fd = descriptor(conn)
-	c.drive(p)
+	c.useGeneration(p)
 	return c
 }
 
-// drive puts the connection into a lane and works out what is the same for all its requests there.
-func (c *clientConn) drive(p *lane) {
+// useGeneration switches the connection to a configuration, and prepares the values that are the same for all its requests.
+func (c *clientConn) useGeneration(p *generation) {
 	conn := c.Conn
-	c.p = p
+	c.gen = p
 	addr, ok := peerAddr(conn)
 	c.addr = addr
 	c.address, c.trusted, c.forwarded = nil, false, nil
@@ -117,7 +117,7 @@ func peerAddr(conn net.Conn) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// clientField is a client's address as it may be stored.
+// clientField formats a client's address as events may carry it.
 func clientField(mode ClientAddress, addr netip.Addr, ok bool) []byte {
 	if !ok || mode == ClientOff {
 		return nil
@@ -136,7 +136,7 @@ func clientField(mode ClientAddress, addr netip.Addr, ok bool) []byte {
 	return addr.AppendTo(nil)
 }
 
-func (p *lane) trusts(addr netip.Addr) bool {
+func (p *generation) trusts(addr netip.Addr) bool {
 	for _, prefix := range p.o.TrustedProxies {
 		if prefix.Contains(addr) {
 			return true
@@ -145,9 +145,9 @@ func (p *lane) trusts(addr netip.Addr) bool {
 	return false
 }
 
-// Read reads under the deadline of the phase and moves the phase on when a request begins.
+// Read reads under the deadline of the phase. The first byte of a request starts the next phase.
 func (c *clientConn) Read(b []byte) (int, error) {
-	o, s := &c.p.o, c.p.sweeper
+	o, s := &c.gen.o, c.gen.sweeper
 	ph := phase(c.phase.Load())
 	switch ph {
 	case phaseNew:
@@ -155,35 +155,35 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	case phaseIdle:
 		c.limits.armRead(s.after(o.IdleTimeout))
 	case phaseHeader:
-		c.limits.armRead(c.headerBy)
+		c.limits.armRead(c.headerDeadline)
 	case phaseBody:
 		return c.readPaced(b)
 	case phaseTunnel:
 	case phaseLinger:
-		c.limits.armRead(c.lingerBy)
+		c.limits.armRead(c.lingerDeadline)
 	case phaseClosed:
 		return 0, net.ErrClosed
 	}
-	n, err := c.readPatiently(b)
+	n, err := c.readTimed(b)
 	if n > 0 && (ph == phaseNew || ph == phaseIdle) {
 		c.reading.waited.Store(0)
 		c.writing.waited.Store(0)
-		c.headerBy = s.after(o.HeaderTimeout)
+		c.headerDeadline = s.after(o.HeaderTimeout)
 		if !c.phase.CompareAndSwap(uint32(ph), uint32(phaseHeader)) {
-			return 0, net.ErrClosed // a shutdown closed the idle connection first
+			return 0, net.ErrClosed // a shutdown has just closed the idle connection
 		}
 	}
 	if err != nil {
-		c.late.Store(ph == phaseIdle && isTimeout(err))
+		c.timedOut.Store(ph == phaseIdle && isTimeout(err))
 		c.failed.Store(true)
 	}
 	return n, err
 }
 
-// readPatiently counts how long the client lets the proxy wait.
-func (c *clientConn) readPatiently(b []byte) (int, error) {
+// readTimed adds the time spent waiting for the client to c.reading.
+func (c *clientConn) readTimed(b []byte) (int, error) {
 	if c.gaveWay.Load() {
-		return 0, os.ErrDeadlineExceeded // it came to itself again, too late
+		return 0, os.ErrDeadlineExceeded // the client resumed, but its connection is being closed
 	}
 	now := &c.root.sweeper.now
 	c.reading.begin(now.Load())
@@ -192,19 +192,19 @@ func (c *clientConn) readPatiently(b []byte) (int, error) {
 	return n, err
 }
 
-// readPaced reads a piece of a request's body: under the limit for silence, and under the one for the average.
+// readPaced reads a piece of a request's body, under ReadTimeout and under the limit that follows from MinBodyRate.
 func (c *clientConn) readPaced(b []byte) (int, error) {
-	o, s := &c.p.o, c.p.sweeper
+	o, s := &c.gen.o, c.gen.sweeper
 	at := s.after(o.ReadTimeout)
 	if o.MinBodyRate > 0 && o.ReadTimeout > 0 {
 		at = min(at, c.pace.deadline(s, o.MinBodyRate, int64(o.ReadTimeout)))
 	}
 	c.limits.armRead(at)
 	began := s.now.Load()
-	n, err := c.readPatiently(b)
-	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.unreadBytes() { // this process was late, not the client
+	n, err := c.readTimed(b)
+	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.unreadBytes() { // this process was slow, not the client
 		c.limits.armRead(s.after(o.ReadTimeout))
-		n, err = c.readPatiently(b)
+		n, err = c.readTimed(b)
 	}
 	c.pace.waited += s.now.Load() - began
 	c.pace.read += int64(n)
@@ -214,12 +214,12 @@ func (c *clientConn) readPaced(b []byte) (int, error) {
 	return n, err
 }
 
-// Write writes under the write deadline, which starts anew with each call: it limits the time without progress.
+// Write writes under the write deadline. Each call starts it again, so it limits the time without progress.
 func (c *clientConn) Write(b []byte) (int, error) {
-	c.limits.armWrite(c.p.sweeper.after(c.p.o.WriteTimeout))
-	c.writing.begin(c.p.sweeper.now.Load())
+	c.limits.armWrite(c.gen.sweeper.after(c.gen.o.WriteTimeout))
+	c.writing.begin(c.gen.sweeper.now.Load())
 	n, err := c.Conn.Write(b)
-	c.writing.end(c.p.sweeper.now.Load(), n)
+	c.writing.end(c.gen.sweeper.now.Load(), n)
 	if err != nil {
 		c.writeFailed(err)
 	}
@@ -227,20 +227,20 @@ func (c *clientConn) Write(b []byte) (int, error) {
 }
 
 func (c *clientConn) writeFailed(err error) {
-	c.late.Store(isTimeout(err))
+	c.timedOut.Store(isTimeout(err))
 	c.failed.Store(true)
 }
 
-// Close closes the connection whatever its phase. What a client does not take goes with it: the kernel would keep it for minutes, and a
-// memory cgroup of version 2 counts it.
+// Close closes the connection in any phase. If the client has stopped reading, the close is a reset: otherwise the kernel would
+// keep the unsent bytes for minutes, and a memory cgroup of version 2 counts them.
 func (c *clientConn) Close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
 		c.phase.Store(uint32(phaseClosed))
 		c.root.sweeper.remove(&c.limits)
 		c.root.forget(c)
-		c.dropLogin()
-		if tcp, ok := c.Conn.(*net.TCPConn); ok && (c.reset || (c.late.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
+		c.dropPinned()
+		if tcp, ok := c.Conn.(*net.TCPConn); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
 			_ = tcp.SetLinger(0)
 		}
 		err = c.Conn.Close()
@@ -251,7 +251,7 @@ func (c *clientConn) Close() error {
 // bodyBuffers holds *[]byte with room for a response's header and bufferedBodyBytesMax of body.
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferedBodyBytesMax+4096); return &b }}
 
-// listener wraps what it accepts in clientConns.
+// listener returns accepted connections as clientConns.
 type listener struct {
 	net.Listener
 	p *Proxy
@@ -262,7 +262,7 @@ func (l listener) accept() (*clientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newClientConn(l.p.lane.Load(), conn)
+	c := newClientConn(l.p.current.Load(), conn)
 	l.p.remember(c)
 	l.p.sweeper.add(&c.limits)
 	return c, nil

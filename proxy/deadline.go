@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Deadlines without timers. Arming a deadline of a net.Conn costs a runtime timer each time; a request needs five. Here
-// arming is one atomic exchange, and a sweeper that ticks a few times a second puts those connections into the past whose
-// deadline is over. A deadline therefore fires up to two ticks late, and never early.
+// Deadlines without timers. Arming a deadline of a net.Conn costs a runtime timer each time, and a request needs five. Here
+// arming is one atomic exchange. A sweeper ticks a few times a second; for each deadline that has passed, it sets the
+// connection's own deadline to a time in the past. So a deadline fires up to two ticks late, and never early.
 
-// fired marks a deadline that the sweeper has put into the past. 0 means none is armed.
+// fired marks a deadline that has passed and that the sweeper has applied to the connection. 0 means that none is armed.
 const fired = -1
 
 var past = time.Unix(1, 0)
@@ -20,7 +20,7 @@ var past = time.Unix(1, 0)
 // deadlines are the two deadlines of one connection, in nanoseconds of the sweeper's clock.
 type deadlines struct {
 	conn  net.Conn
-	mu    sync.Mutex // held by the sweeper while it fires, and to undo that
+	mu    sync.Mutex // held while a deadline is applied to the connection, and while that is undone
 	read  atomic.Int64
 	write atomic.Int64
 }
@@ -41,11 +41,11 @@ func (d *deadlines) armWrite(at int64) {
 	}
 }
 
-// end fires both deadlines that are armed.
+// end fires the deadlines that are armed.
 func (d *deadlines) end() { d.fire(math.MaxInt64) }
 
-// fire puts what is over into the past. The compare-and-swap decides against an arming that happens at the same time:
-// either it sees the new value and leaves it, or the arming sees fired and waits for the lock.
+// fire applies the deadlines that have passed. If another goroutine arms one at the same time, the compare-and-swap decides:
+// either it sees the new value and leaves it, or the other goroutine sees fired and waits for the lock.
 func (d *deadlines) fire(now int64) {
 	if r := d.read.Load(); r > 0 && r <= now {
 		d.mu.Lock()
@@ -63,7 +63,7 @@ func (d *deadlines) fire(now int64) {
 	}
 }
 
-// sweeper fires the deadlines of the connections registered with it.
+// sweeper fires the deadlines of the connections that are registered with it.
 type sweeper struct {
 	tick  atomic.Int64 // nanoseconds
 	start time.Time
@@ -73,16 +73,16 @@ type sweeper struct {
 	conns map[*deadlines]struct{} // guarded by mu
 }
 
-// newSweeper starts the clock.
+// newSweeper starts the clock, but no goroutine.
 func newSweeper(timeouts ...time.Duration) *sweeper {
 	s := &sweeper{start: time.Now(), conns: make(map[*deadlines]struct{})}
 	s.now.Store(1)
-	s.suit(timeouts...)
+	s.chooseTick(timeouts...)
 	return s
 }
 
-// suit chooses a tick that suits the shortest of the timeouts.
-func (s *sweeper) suit(timeouts ...time.Duration) {
+// chooseTick chooses a tick of at most an eighth of the shortest timeout.
+func (s *sweeper) chooseTick(timeouts ...time.Duration) {
 	tick := 250 * time.Millisecond
 	for _, t := range timeouts {
 		if t > 0 && t/8 < tick {
@@ -92,7 +92,7 @@ func (s *sweeper) suit(timeouts ...time.Duration) {
 	s.tick.Store(int64(tick))
 }
 
-// after is the deadline that lies d ahead, or 0 when d switches the limit off.
+// after returns the deadline d from now, or 0 if d switches the limit off.
 func (s *sweeper) after(d time.Duration) int64 {
 	if d <= 0 {
 		return 0
@@ -112,7 +112,7 @@ func (s *sweeper) remove(d *deadlines) {
 	s.mu.Unlock()
 }
 
-// run ticks until stop is closed. each is called once a tick.
+// run ticks until stop is closed, and calls each at every tick.
 func (s *sweeper) run(stop <-chan struct{}, each func()) {
 	tick := s.tick.Load()
 	ticker := time.NewTicker(time.Duration(tick))
@@ -143,7 +143,7 @@ func (s *sweeper) sweep() {
 	}
 }
 
-// closeAll closes every registered connection, those of clients and those to the upstream.
+// closeAll closes every registered connection, to clients and to the upstream.
 func (s *sweeper) closeAll() {
 	s.mu.Lock()
 	conns := make([]net.Conn, 0, len(s.conns))

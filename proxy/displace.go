@@ -6,66 +6,67 @@ import (
 	"time"
 )
 
-// Without room, a connection from an address that has few takes the place of one that says nothing, of the address that has most of those.
-// So a client finds a place at once however many addresses fill the others, and addresses that do so end up with equal numbers.
+// If there is no room, a connection from an address with few connections displaces a silent one, of the address that has most silent
+// ones. So a client finds room at once, however many addresses fill the rest, and the addresses that fill it end up with equal shares.
 
-// debtor is a connection whose client the proxy waits for.
-type debtor struct {
-	c     *clientConn
-	owed  int64 // when it was listed, and in which phase
-	phase phase
-	owes  int64
-	rank  int // how many connections its address has that are counted as silent and owe no more, this one included
+// candidate is a connection that may give way, because the proxy waits for its client.
+type candidate struct {
+	c          *clientConn
+	listedWait int64 // its wait when it was listed
+	phase      phase
+	waited     int64
+	rank       int // number of silent connections of its address that have waited no longer, this one included
 }
 
-// small reports whether an address has so few connections that it may displace those of others. Proxy.mu is held.
-func (*Proxy) small(of *account, limit int) bool { return of.conns < max(limit/smallShare, 1) }
+// usesLittle reports whether an address has so few connections that it may displace those of others. Proxy.mu is held.
+func (*Proxy) usesLittle(of *account, limit int) bool { return of.conns < max(limit/smallShare, 1) }
 
-// lively reports whether an address uses more connections than it lets the proxy wait on. Its newcomers come first. Proxy.mu is held.
-func (of *account) lively() bool { return of.live > of.silent }
+// active reports whether more connections of an address are live than silent. Its new connections are served first. Proxy.mu is held.
+func (of *account) active() bool { return of.live > of.silent }
 
-// displace makes room for a connection from an address that has few: the address that lets the proxy wait on most connections loses
-// the one that it has waited for longest, however short that is. Proxy.mu is held. It reports whether a place is free now.
+// displace makes room for a connection of an address that has few. The address with most silent connections loses the one that the
+// proxy has waited for longest, even if that wait was short. It reports whether there is room now. Proxy.mu is held.
 func (p *Proxy) displace(by *account, limit int) bool {
 	a := &p.admission
-	// Two more than the newcomer's address has: then that has fewer afterwards too, and nobody's returns at once.
-	least, leavingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
+	// Two more silent ones than the address of the new connection: then that address has fewer afterwards too, and the two addresses
+	// do not displace each other in turn.
+	least, displacingMax, reserve := by.silent+2, giveWayAtOnce, giveWayAtOnce
 	switch {
-	case by.lively():
-		least, leavingMax, reserve = by.silent+1, 2*giveWayAtOnce, 0
+	case by.active():
+		least, displacingMax, reserve = by.silent+1, 2*giveWayAtOnce, 0
 	case by.conns == 0:
 		reserve = 0
 	}
-	if !p.small(by, limit) || a.leaving >= leavingMax {
+	if !p.usesLittle(by, limit) || a.displacing >= displacingMax {
 		return false
 	}
 	now := p.sweeper.now.Load()
 	for fresh := false; ; fresh = true {
 		for len(a.displaceable) > reserve {
-			i := slices.IndexFunc(a.displaceable, func(d debtor) bool { return d.rank >= least || d.owes >= giveWayAfter })
+			i := slices.IndexFunc(a.displaceable, func(d candidate) bool { return d.rank >= least || d.waited >= giveWayAfter })
 			if i < 0 {
 				break
 			}
 			d := a.displaceable[i]
 			a.displaceable = slices.Delete(a.displaceable, i, i+1)
-			if !d.c.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.owes(now) < d.owed { // it has gone on since
+			if !d.c.admitted || !d.c.waitedFor() || phase(d.c.phase.Load()) != d.phase || d.c.waitTime(now) < d.listedWait { // it has moved since
 				continue
 			}
 			by.silent++
-			a.leave(d.c)
+			a.remove(d.c)
 			d.c.displaced = true
-			a.leaving++
-			p.endGivingWay(d.c)
+			a.displacing++
+			p.markForClose(d.c)
 			return true
 		}
-		if fresh || time.Since(a.listed) < min(max(giveWayPause, lookShare*a.listing), lookPauseMax) {
+		if fresh || time.Since(a.listedAt) < min(max(giveWayPause, lookShare*a.listingTook), lookPauseMax) {
 			return false
 		}
 		p.listDisplaceable(now)
 	}
 }
 
-// listDisplaceable finds those that displace takes. Proxy.mu is held.
+// listDisplaceable finds the candidates for displace. Proxy.mu is held.
 func (p *Proxy) listDisplaceable(now int64) {
 	a := &p.admission
 	began := time.Now()
@@ -73,61 +74,63 @@ func (p *Proxy) listDisplaceable(now int64) {
 		used.silent, used.live = 0, 0
 	}
 	all := a.displaceable[:0]
-	least := 2 * p.sweeper.tick.Load() // the clock's steps are as long, and may be late
+	least := 2 * p.sweeper.tick.Load() // the clock advances in ticks, and a tick may be late
 	for c := range p.conns {
 		if !c.admitted || phase(c.phase.Load()) == phaseTunnel {
 			continue
 		}
-		used, owes := c.sharer(), c.owes(now)
+		used, waited := c.shareAccount(), c.waitTime(now)
 		if ph := phase(c.phase.Load()); ph <= phaseHeader && !c.answered.Load() {
 			if age := began.Sub(c.accepted); age > firstByteWithin {
-				owes = max(owes, min(least+int64(age), giveWayAfter-1))
+				waited = max(waited, min(least+int64(age), giveWayAfter-1))
 			}
 		}
 		switch {
-		case owes >= least && c.waitedFor():
-			all = append(all, debtor{c: c, owes: owes, owed: c.owes(now), phase: phase(c.phase.Load())})
-		case used != nil && (owes >= least || !c.answered.Load()):
+		case waited >= least && c.waitedFor():
+			all = append(all, candidate{c: c, waited: waited, listedWait: c.waitTime(now), phase: phase(c.phase.Load())})
+		case used != nil && (waited >= least || !c.answered.Load()):
 			used.silent++
 		case used != nil:
 			used.live++
 		}
 	}
-	slices.SortFunc(all, func(a, b debtor) int { return cmp.Compare(a.owes, b.owes) })
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.waited, b.waited) })
 	for i := range all {
-		if used := all[i].c.sharer(); used != nil {
+		if used := all[i].c.shareAccount(); used != nil {
 			used.silent++
 			all[i].rank = used.silent
 		}
 	}
-	slices.SortStableFunc(all, func(a, b debtor) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.owes, a.owes)) })
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.waited, a.waited)) })
 	clear(all[min(len(all), 4*giveWayAtOnce):])
 	a.displaceable = all[:min(len(all), 4*giveWayAtOnce)]
-	a.listed = time.Now()
-	a.listing = a.listed.Sub(began)
+	a.listedAt = time.Now()
+	a.listingTook = a.listedAt.Sub(began)
 }
 
-// waitedFor reports whether the proxy waits for the client now, so that the connection would end at once.
+// waitedFor reports whether the proxy waits for the client now. Such a connection ends at once when its deadlines are fired.
 func (c *clientConn) waitedFor() bool {
 	return c.reading.began.Load() > 0 || c.writing.began.Load() > 0
 }
 
-// endGivingWay ends a connection for the sake of others, when unlockAndEnd is called. Proxy.mu is held.
-func (p *Proxy) endGivingWay(c *clientConn) {
+// markForClose marks a connection that gives way. unlockAndClose ends it. Proxy.mu is held.
+func (p *Proxy) markForClose(c *clientConn) {
 	c.gaveWay.Store(true)
-	p.admission.ending = append(p.admission.ending, c)
+	p.admission.toClose = append(p.admission.toClose, c)
 	p.metrics.own.failed[failGaveWay].Add(1)
 }
 
-// unlockAndEnd unlocks Proxy.mu and ends those that give way: that wakes their goroutines, which need the lock.
-func (p *Proxy) unlockAndEnd() {
-	ending := p.admission.ending
-	p.admission.ending = nil
+// unlockAndClose unlocks Proxy.mu and then ends the marked connections. This wakes their goroutines, which need the lock.
+func (p *Proxy) unlockAndClose() {
+	ending := p.admission.toClose
+	p.admission.toClose = nil
 	p.mu.Unlock()
 	for _, c := range ending {
 		c.limits.end()
 	}
 }
 
-// owes is how long the proxy has waited for the client, in the direction in which it waited longer.
-func (c *clientConn) owes(now int64) int64 { return max(c.reading.owes(now), c.writing.owes(now)) }
+// waitTime is how long the proxy has waited for the client, in the direction in which it has waited longer.
+func (c *clientConn) waitTime(now int64) int64 {
+	return max(c.reading.waitTime(now), c.writing.waitTime(now))
+}

@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Shutting down without breaking a request that is already on its way.
+// Shutdown without breaking a request that the client has already sent.
 //
-// A listener that is closed resets the connections that wait in its queue, whose clients have sent their request. So the kernel
-// is first told to make no new connections for it, then the queue is emptied, then the listener is closed. A client that
-// connects meanwhile is refused, as it is from then on.
+// Closing a listener resets the connections that wait in its queue, and their clients may have sent a request already. So the
+// proxy first makes the kernel refuse new connections, then empties the queue, then closes the listener. Clients that connect
+// in the meantime are refused, as they are afterwards.
 //
-// A kept connection may carry the next request at any moment. For a while after the beginning of a shutdown it is therefore left
-// open, so that this request is answered, with "Connection: close"; only one that stays silent is closed by the proxy.
+// The next request can arrive on an idle connection at any time. So a shutdown leaves such a connection open for DrainGrace. A
+// request that arrives within it is answered, with "Connection: close". The proxy closes only connections that stay silent.
 
-// acceptQuiet is how long no connection may come out of a listener's queue for it to count as empty: time for the last packet
-// of a handshake that had begun.
+// acceptQuiet is how long a listener's queue must yield no connection before it counts as empty. The last packet of a handshake
+// that had begun can arrive within this time.
 const acceptQuiet = 50 * time.Millisecond
 
 // noInterface is the index of a network interface that no machine has.
 const noInterface = 1<<31 - 1
 
-// Listen gives a listener for Serve on a host:port. It speaks plain TCP: net.Listen's speaks Multipath TCP where the kernel can,
-// and not every kernel binds such a socket to an interface, so that a shutdown would reset the connections in its queue.
+// Listen returns a listener for Serve on a host:port. It uses plain TCP. net.Listen uses Multipath TCP if the kernel can, and
+// some kernels cannot bind such a socket to an interface: then a shutdown would reset the connections in its queue.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
@@ -36,8 +36,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	return c.Listen(ctx, "tcp", address)
 }
 
-// refuseNew makes the kernel refuse new connections on a listening socket, and complete those whose handshake has begun: it binds
-// the socket to an interface that does not exist. Since Linux 5.7 this takes no privilege (see ADR 16).
+// refuseNew binds a listening socket to an interface that does not exist. The kernel then refuses new connections and completes
+// the handshakes that have begun. Since Linux 5.7 this needs no privilege (see ADR 16).
 func refuseNew(ln net.Listener) error {
 	sc, ok := ln.(syscall.Conn)
 	if !ok {
@@ -54,8 +54,8 @@ func refuseNew(ln net.Listener) error {
 	return errors.Join(err, bind)
 }
 
-// stopAccepting has the accepting loop of ln empty the queue and end. Where the kernel cannot be told to refuse, the listener is
-// closed at once, and the error says why: the connections in its queue are reset.
+// stopAccepting makes the accept loop of ln empty the queue and end. If the kernel cannot refuse new connections, it closes the
+// listener at once, which resets the connections in its queue, and the error says why.
 func stopAccepting(ln net.Listener) error {
 	err := refuseNew(ln)
 	if timed, ok := ln.(interface{ SetDeadline(time.Time) error }); ok && err == nil {
@@ -67,7 +67,7 @@ func stopAccepting(ln net.Listener) error {
 	return err
 }
 
-// waitOn gives an accepting loop that has found a connection in the queue the time to find another.
+// waitOn extends the deadline of an accept loop that has found a connection in the queue, so that it can find another.
 func waitOn(ln net.Listener) {
 	if timed, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
 		_ = timed.SetDeadline(time.Now().Add(acceptQuiet))
@@ -97,12 +97,12 @@ func (p *Proxy) drain(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left := p.closeIdle(time.Now(), p.lane.Load().o.DrainGrace)
+		left := p.closeIdle(time.Now(), p.current.Load().o.DrainGrace)
 		if left == 0 {
 			return nil
 		}
 		if left <= p.streams.count() {
-			p.streams.cutAll() // only what does not end by itself is left
+			p.streams.cutAll() // the rest would not end without this
 		}
 		select {
 		case <-ctx.Done():
@@ -112,20 +112,20 @@ func (p *Proxy) drain(ctx context.Context) error {
 	}
 }
 
-// closeIdle closes the connections that have been between requests for as long as grace, each counted from when it was first
-// found so, and gives the number of connections and listeners that are left.
+// closeIdle closes the connections that have been between requests for grace, counted from the first call that found them so. It
+// returns the number of connections and listeners that are left.
 func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn
 	for c := range p.conns {
 		if ph := phase(c.phase.Load()); ph == phaseHeader || ph == phaseBody || ph == phaseTunnel {
-			c.quiet = time.Time{}
+			c.idleSince = time.Time{}
 			continue
 		}
-		if c.quiet.IsZero() {
-			c.quiet = now
+		if c.idleSince.IsZero() {
+			c.idleSince = now
 		}
-		if now.Sub(c.quiet) < grace || c.unreadBytes() {
+		if now.Sub(c.idleSince) < grace || c.unreadBytes() {
 			continue
 		}
 		for _, ph := range []phase{phaseNew, phaseIdle, phaseLinger} {
@@ -142,7 +142,7 @@ func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	return left
 }
 
-// unreadBytes reports whether something waits to be read from the connection: the next request has arrived.
+// unreadBytes reports whether bytes wait to be read from the connection, so that the next request has arrived.
 func (c *clientConn) unreadBytes() bool {
 	if c.raw == nil {
 		return false

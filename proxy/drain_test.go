@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A request that arrives on a kept connection after the shutdown has begun is answered, and so is one whose connection was
-// still in the listener's queue.
+// A shutdown answers a request that arrives on an idle connection after it has begun, and one whose connection is still in the
+// listener's queue.
 func TestShutdownAnswersWhatIsOnItsWay(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +52,7 @@ func unprivileged(t *testing.T, f func()) {
 	t.Helper()
 	var done sync.WaitGroup
 	done.Go(func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		none := [2]unix.CapUserData{}
 		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
 			t.Error("drop capabilities:", err)
@@ -63,7 +63,7 @@ func unprivileged(t *testing.T, f func()) {
 	done.Wait()
 }
 
-// Connections that were made before the shutdown and not accepted yet are served; later ones find nobody. It takes no privilege.
+// Connections that were queued before the shutdown are served, later ones are refused. This needs no privilege.
 func TestListenersQueueIsEmptied(t *testing.T) {
 	p, err := New(Options{Upstream: origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }), DrainGrace: time.Minute})
 	if err != nil {

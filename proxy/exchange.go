@@ -12,9 +12,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// exchange is the state of one request and its response. It is part of the client connection and used again for the
-// connection's next request, so that a request allocates nothing. Only the goroutine that serves the connection touches it,
-// and while a request's body is streamed the one that sends it (upload.go).
+// exchange is the state of one request and its response. It is part of the client connection and is reused for the connection's
+// next request, so that a request allocates nothing. It belongs to the goroutine that serves the connection. While a request's
+// body is streamed, the goroutine that sends it uses it too (upload.go).
 type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange
@@ -26,27 +26,27 @@ type exchange struct {
 	stream bodyReader // of the response
 	ev     event.Event
 
-	sentAt  time.Time // just before the upstream is asked for
-	totalBy int64     // sweeper time at which the exchange is given up; 0: never
-	headAt  time.Time // the response's header has been read
-	endAt   time.Time // the last byte; zero: the moment of recording
+	sentAt        time.Time // just before a connection to the upstream is requested
+	totalDeadline int64     // sweeper time at which the exchange is ended; 0: never
+	headAt        time.Time // when the response's header was read
+	endAt         time.Time // when the last byte was read; zero: when the response is recorded
 
 	cause error // why the upstream failed, for the log; may be nil
 
-	recorded   bool
-	begun      bool // bytes of the final response may have been written to the client
-	upgrading  bool // the upstream is asked to switch protocols, on a connection of its own
-	asking     bool // the upstream is to be asked before the body is sent (Expect: 100-continue), and has not answered
-	continued  bool // the client has been told to send its body, by the proxy
-	unread     bool // bytes of the request's body may be left on the client's connection
-	closeAfter bool // no further request may follow on the client's connection
-	upBroken   bool // the upstream connection cannot be used again
-	hurried    bool // the upstream's header has been acknowledged, because its body did not come with it
+	recorded         bool
+	begun            bool // bytes of the final response may have been written to the client
+	upgrading        bool // the upstream is asked to switch protocols, on a connection of its own
+	awaitingContinue bool // the upstream must accept the body before it is sent (Expect: 100-continue), and has not answered
+	continued        bool // the proxy itself has sent 100 Continue to the client
+	unread           bool // bytes of the request's body may be left on the client's connection
+	closeAfter       bool // no further request may follow on the client's connection
+	upBroken         bool // the upstream connection cannot be used again
+	quickAcked       bool // quickAck was called for this response
 
-	out    []byte // request as sent: header, and a small body
-	in     []byte // response as sent: header, and a small body or what is to be written together
+	out    []byte // the request as sent: header, and a small body
+	in     []byte // the response as sent: header, and as much of the body as is written with it
 	host   []byte // lower-cased Host
-	idText []byte // generated request id
+	idText []byte // the generated request id
 }
 
 // begin prepares for a request.
@@ -54,13 +54,13 @@ func (x *exchange) begin() {
 	x.head.reset()
 	x.ev = event.Event{}
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
-	x.recorded, x.begun, x.asking, x.continued, x.upgrading = false, false, false, false, false
-	x.unread, x.closeAfter, x.upBroken, x.hurried = false, false, false, false
-	x.upload.done, x.totalBy, x.cause = nil, 0, nil
+	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
+	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
+	x.upload.done, x.totalDeadline, x.cause = nil, 0, nil
 	x.idText = x.idText[:0]
 }
 
-// id is the request's id: the client's, if valid, or a new one.
+// id returns the request's id: that of a trusted peer if it sent a valid one, or a new one.
 func (x *exchange) id() []byte {
 	if len(x.head.requestID) > 0 {
 		return x.head.requestID
@@ -75,9 +75,9 @@ func (x *exchange) id() []byte {
 	return x.idText
 }
 
-// handle serves the request whose header is in x.head.raw. After a panic the request, and only that, is answered with 500.
+// handle serves the request whose header is in x.head.raw. A panic costs this request only: it is answered with 500.
 func (x *exchange) handle() {
-	x.c.p.metrics.inFlight.Add(1)
+	x.c.gen.metrics.inFlight.Add(1)
 	defer x.finish()
 	x.serve()
 }
@@ -85,7 +85,7 @@ func (x *exchange) handle() {
 func (x *exchange) finish() {
 	c := x.c
 	if r := recover(); r != nil {
-		c.p.o.Logger.Error("panic", "where", "handler", "value", r, "stack", string(debug.Stack()))
+		c.gen.o.Logger.Error("panic", "where", "handler", "value", r, "stack", string(debug.Stack()))
 		x.closeAfter = true
 		_ = x.stopUpload()
 		x.dropUpstream()
@@ -96,7 +96,7 @@ func (x *exchange) finish() {
 			x.answer(failPanic)
 		}
 	}
-	c.p.metrics.inFlight.Add(-1)
+	c.gen.metrics.inFlight.Add(-1)
 	if cap(x.out) > scratchBytesKept {
 		x.out = nil
 	}
@@ -104,10 +104,10 @@ func (x *exchange) finish() {
 		x.in = nil
 	}
 	x.head.release()
-	c.letGo()
+	c.releaseHeld()
 }
 
-// serve forwards the request and takes over the response, or answers itself.
+// serve forwards the request and passes the response on, or answers itself.
 func (x *exchange) serve() {
 	var err error
 	x.out, err = x.appendRequestHead(x.out[:0])
@@ -119,7 +119,7 @@ func (x *exchange) serve() {
 	streamed := false
 	if h := &x.head; h.hasBody() {
 		x.unread = true
-		if limit := x.c.p.o.MaxRequestBodyBytes; limit > 0 && h.length > limit {
+		if limit := x.c.gen.o.MaxRequestBodyBytes; limit > 0 && h.length > limit {
 			x.answer(failBodyTooLarge)
 			return
 		}
@@ -139,13 +139,13 @@ func (x *exchange) serve() {
 		}
 	}
 	if n, ok := x.head.hopsLeft(); ok && n == 0 {
-		x.answerHere()
+		x.answerMaxForwards()
 		return
 	}
 	x.sentAt = time.Now()
-	x.totalBy = x.c.p.sweeper.after(x.c.p.o.TotalTimeout)
+	x.totalDeadline = x.c.gen.sweeper.after(x.c.gen.o.TotalTimeout)
 	if f := x.forward(streamed); f != failNone {
-		if x.c.gone.Load() {
+		if x.c.clientGone.Load() {
 			x.clientLeft()
 		} else {
 			x.answer(f)
@@ -155,17 +155,17 @@ func (x *exchange) serve() {
 	x.respond()
 }
 
-// refuse answers a request that was not understood: where it ends is not known either.
+// refuse answers a request that was not understood. Its end is unknown, so the connection cannot be used again.
 func (x *exchange) refuse(f failure) {
 	x.unread = true
 	x.answer(f)
 }
 
-// bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream
-// connection; the buffer grows with what arrives, not with what was declared. Of other bodies it waits for the first byte,
-// unless the client waits for the upstream. It reports whether the body is still to be streamed.
+// bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
+// The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
+// the client waits for 100 Continue. It reports whether the body must still be streamed.
 func (x *exchange) bufferBody() (streamed bool, err error) {
-	if x.asking {
+	if x.awaitingContinue {
 		return true, nil
 	}
 	if x.head.chunked || x.head.length > bufferedBodyBytesMax {
@@ -190,10 +190,10 @@ func (x *exchange) bufferBody() (streamed bool, err error) {
 	return false, nil
 }
 
-// forward sends the request and reads the response's header. Afterwards x.up holds the connection with the response's
-// body, or a failure is returned and the connection is gone.
+// forward sends the request and reads the response's header. If it succeeds, x.up is the connection with the response's body. If it
+// returns a failure, the connection is closed.
 func (x *exchange) forward(streamed bool) failure {
-	p := x.c.p
+	p := x.c.gen
 	if x.upgrading && p.o.MaxConns > 0 && x.c.root.streams.count() >= p.o.MaxConns/tunnelShare {
 		x.c.warn(failConns)
 		return failConns
@@ -209,10 +209,10 @@ func (x *exchange) forward(streamed bool) failure {
 		return f
 	}
 	x.up = u
-	x.c.await(u)
+	x.c.awaitUpstream(u)
 	err = x.roundTrip(u, streamed)
-	if err != nil && u.reused && x.replayable() && x.c.claim() && errors.Is(err, errNoResponse) && !isTimeout(err) {
-		// A kept connection that the upstream closed in the meantime: nothing of this request was answered.
+	if err != nil && u.reused && x.replayable() && x.c.takeBack() && errors.Is(err, errNoResponse) && !isTimeout(err) {
+		// An idle connection that the upstream closed in the meantime: it has not answered this request.
 		p.metrics.retries.Add(1)
 		x.up = nil
 		if u, err = p.pool.redial(u); err != nil {
@@ -220,7 +220,7 @@ func (x *exchange) forward(streamed bool) failure {
 			return connectFailure(err)
 		}
 		x.up = u
-		x.c.await(u)
+		x.c.awaitUpstream(u)
 		err = x.roundTrip(u, streamed)
 	}
 	if err != nil {
@@ -238,17 +238,17 @@ func (x *exchange) forward(streamed bool) failure {
 	return failNone
 }
 
-// replayable reports whether the request may be sent twice: idempotent, and without a body.
+// replayable reports whether the request may be sent twice: it must be idempotent and have no body.
 func (x *exchange) replayable() bool {
 	h := &x.head
 	return !h.hasBody() && (h.is("GET") || h.is("HEAD") || h.is("OPTIONS") || h.is("TRACE"))
 }
 
 func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
-	u.limits.armWrite(x.by(x.c.p.o.ResponseTimeout))
+	u.limits.armWrite(x.deadline(x.c.gen.o.ResponseTimeout))
 	_, err := u.Conn.Write(x.out)
 	if err == nil {
-		if streamed && !x.asking {
+		if streamed && !x.awaitingContinue {
 			x.startUpload(u)
 		}
 		return x.readHead(u)
@@ -256,7 +256,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	if isTimeout(err) {
 		return err
 	}
-	// The upstream does not take the rest of the request. It may have answered without waiting for it.
+	// The upstream did not accept the rest of the request. It may have answered without it.
 	x.upBroken = true
 	headErr := x.readHead(u)
 	if errors.Is(headErr, errNoResponse) {
@@ -265,11 +265,11 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	return headErr
 }
 
-// respond takes over the response whose header has been read.
+// respond passes on the response whose header has been read.
 func (x *exchange) respond() {
 	h := &x.resp
 	x.ev.Status = uint16(h.status)
-	x.settleUpload()
+	x.awaitUpload()
 	switch {
 	case h.status == 101:
 		x.tunnel()
@@ -295,7 +295,7 @@ func (x *exchange) respondBodiless() {
 	x.write(x.in)
 }
 
-// respondBuffered reads the body whole and records the response.
+// respondBuffered reads the whole body, records the response and writes it.
 func (x *exchange) respondBuffered(n int) {
 	x.endAt = x.headAt
 	if n > x.up.br.Buffered() {
@@ -322,10 +322,10 @@ func (x *exchange) respondBuffered(n int) {
 		x.cause = err
 		x.dropUpstream()
 		switch {
-		case x.c.gone.Load():
+		case x.c.clientGone.Load():
 			x.clientLeft()
 		case isTimeout(err):
-			x.answer(x.timedOut(failTimeout, noBody, x.c.p.o.BodyTimeout))
+			x.answer(x.timedOut(failTimeout, noBody, x.c.gen.o.BodyTimeout))
 		default:
 			x.answer(failTruncated)
 		}
@@ -337,14 +337,14 @@ func (x *exchange) respondBuffered(n int) {
 	x.write(buf)
 }
 
-// endHead completes the response's header in x.in with what concerns the client's connection.
+// endHead completes the response's header in x.in: Server-Timing, Connection, and the empty line.
 func (x *exchange) endHead() {
-	if x.c.p.o.ServerTiming && !x.headAt.IsZero() {
+	if x.c.gen.o.ServerTiming && !x.headAt.IsZero() {
 		x.in = append(x.in, "Server-Timing: upstream;dur="...)
 		x.in = strconv.AppendFloat(x.in, float64(x.headAt.Sub(x.sentAt).Microseconds())/1000, 'f', 3, 64)
 		x.in = append(x.in, '\r', '\n')
 	}
-	if !x.head.persistent() || x.unread || x.c.p.closing.Load() {
+	if !x.head.persistent() || x.unread || x.c.gen.closing.Load() {
 		x.closeAfter = true
 	}
 	switch {
@@ -356,7 +356,7 @@ func (x *exchange) endHead() {
 	x.in = append(x.in, '\r', '\n')
 }
 
-// write hands bytes of the final response to the client.
+// write sends bytes of the final response to the client.
 func (x *exchange) write(b []byte) bool {
 	x.begun = true
 	if _, err := x.c.Write(b); err != nil {
@@ -366,11 +366,11 @@ func (x *exchange) write(b []byte) bool {
 	return true
 }
 
-// armBody sets the deadline for the next read of the response's body.
+// armBody arms the deadline for the next read of the response's body.
 func (x *exchange) armBody() {
-	if !x.hurried {
-		x.hurried = true
-		x.up.hurry()
+	if !x.quickAcked {
+		x.quickAcked = true
+		x.up.quickAck()
 	}
-	x.up.limits.armRead(x.by(x.c.p.o.BodyTimeout))
+	x.up.limits.armRead(x.deadline(x.c.gen.o.BodyTimeout))
 }

@@ -12,17 +12,17 @@ import (
 	"syscall"
 )
 
-// statusClientClosed is recorded, never sent: the client left before the last byte was handed on.
+// statusClientClosed is recorded, never sent: the client left before the last byte was written.
 const statusClientClosed = 499
 
 var (
 	errTarget       = errors.New("bad request target")
 	errBodyTooLarge = errors.New("request body too large")
 	errClientBody   = errors.New("client left within the request body")
-	errMemory       = errors.New("no memory for the request")
+	errMemory       = errors.New("too little memory left for the request")
 )
 
-// failure says why a response is not what the upstream meant to send. Its name is the event's error type.
+// failure is the reason why the client does not receive the complete response of the upstream. Its name is the event's error type.
 type failure uint8
 
 const (
@@ -57,8 +57,8 @@ const (
 	failures
 )
 
-// failureTable holds, by failure, the error type that is recorded, the status of the proxy's own answer, and what that
-// answer tells the client, which is never more than it needs to know.
+// failureTable holds, for each failure, the error type that is recorded, the status of the proxy's own answer, and the text for the
+// client. The text reveals nothing about the service or its network.
 var failureTable = [failures]struct {
 	name   []byte
 	status int
@@ -101,7 +101,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
-// connectFailure classifies what the pool's get returns.
+// connectFailure classifies an error of pool.get.
 func connectFailure(err error) failure {
 	var dns *net.DNSError
 	switch {
@@ -117,8 +117,8 @@ func connectFailure(err error) failure {
 	return failConnect
 }
 
-// bodyFailure classifies why a request's body ended before its end. The reader's errors do not tell a client
-// that left from one that was cut off here, so the connection is asked.
+// bodyFailure classifies an incomplete request body. The reader's error does not show whether the client left or a deadline passed,
+// so the state of the connection decides.
 func (c *clientConn) bodyFailure() failure {
 	switch {
 	case c.limits.read.Load() == fired:
@@ -129,7 +129,7 @@ func (c *clientConn) bodyFailure() failure {
 	return failBadRequest
 }
 
-// exchangeFailure classifies what went wrong between the request's first byte out and the end of the response's header.
+// exchangeFailure classifies an error between the first byte to the upstream and the end of the response's header.
 func exchangeFailure(err error) failure {
 	switch {
 	case errors.Is(err, errBodyTooLarge):
@@ -165,8 +165,8 @@ func headFailure(err error) failure {
 	return failBadRequest
 }
 
-// answer records a failure and makes the proxy's own response to it. The client's connection is closed where bytes of the
-// request may be left on it.
+// answer records a failure and sends the proxy's own response to it. It closes the client's connection if bytes of the request may
+// still be unread.
 func (x *exchange) answer(f failure) {
 	entry := &failureTable[f]
 	if entry.status < 500 {
@@ -178,7 +178,7 @@ func (x *exchange) answer(f failure) {
 	x.in = append(x.in, ' ')
 	x.in = append(x.in, http.StatusText(entry.status)...)
 	x.in = append(x.in, "\r\nDate: "...)
-	x.in = append(x.in, x.c.p.date()...)
+	x.in = append(x.in, x.c.gen.date()...)
 	x.in = append(x.in, "\r\nContent-Type: "...)
 	x.in = append(x.in, x.errorType()...)
 	x.in = append(x.in, "\r\nContent-Length: "...)
@@ -188,14 +188,14 @@ func (x *exchange) answer(f failure) {
 	if f == failPool || f == failConns || f == failAddressConns || f == failMemory {
 		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
-	x.in = x.c.p.responseRules.apply(x.in)
+	x.in = x.c.gen.responseRules.apply(x.in)
 	x.endHead()
 	x.ev.Status = uint16(entry.status)
 	if f == failClientClosed {
 		x.ev.Status = statusClientClosed
 	}
 	x.ev.ResponseBytes, x.ev.RequestID = 0, x.id()
-	if !x.head.is("HEAD") && !bytes.HasPrefix(x.head.raw, []byte("HEAD ")) { // of a line that was not understood, it is all there is
+	if !x.head.is("HEAD") && !bytes.HasPrefix(x.head.raw, []byte("HEAD ")) { // if the request line was not understood, only raw is set
 		x.ev.ResponseBytes = uint64(len(body))
 		x.in = append(x.in, body...)
 	}
@@ -203,22 +203,22 @@ func (x *exchange) answer(f failure) {
 	x.write(x.in)
 }
 
-// answerHere is the end of a request whose Max-Forwards has run out (RFC 9110, section 7.6.2). TRACE is not reflected: what
-// clients send along with it is nobody's business.
-func (x *exchange) answerHere() {
+// answerMaxForwards answers a request with Max-Forwards: 0 (RFC 9110, section 7.6.2). TRACE is refused: its answer would repeat the
+// request, and with it credentials.
+func (x *exchange) answerMaxForwards() {
 	if x.head.is("TRACE") {
 		x.answer(failNotImplemented)
 		return
 	}
 	x.ev.Status, x.ev.RequestID = 200, x.id()
-	x.in = appendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.p.date())
+	x.in = appendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.gen.date())
 	x.in = appendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
 	x.endHead()
 	x.record(failNone)
 	x.write(x.in)
 }
 
-// errorPage makes the body: JSON where the client prefers it, otherwise plain text.
+// errorPage returns the body of an answer: JSON if the client accepts it, otherwise plain text.
 func (x *exchange) errorPage(status int, detail string) string {
 	title := http.StatusText(status)
 	if x.wantsJSON() {

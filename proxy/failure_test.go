@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// deadAddr is an address that nobody listens on.
+// deadAddr returns an address without a listener.
 func deadAddr(t *testing.T) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -89,7 +89,7 @@ func TestTimeouts(t *testing.T) {
 		t.Error("a stream cut short looks complete")
 	}
 	b.expect(2, 200, "timeout")
-	// The client's turn: half a header, half a body, and nothing at all, which is no request and gets no response.
+	// The client leaves after half a header, after half a body, and before its first byte. The last is no request and gets no response.
 	c = b.dial()
 	c.send("GET / HTTP/1.1\r\nHo")
 	if resp, _ := c.receive("GET"); resp.StatusCode != 408 {
@@ -127,7 +127,7 @@ func TestPoolExhausted(t *testing.T) {
 	}
 }
 
-// A waiting request gets the connection that becomes free, or its slot.
+// A waiting request receives a connection that becomes free, or its slot.
 func TestPoolHandsOver(t *testing.T) {
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -159,7 +159,7 @@ func TestPoolHandsOver(t *testing.T) {
 	wg.Wait()
 }
 
-// staleOrigin answers one request per connection, keep-alive promised, and closes on the second.
+// staleOrigin promises keep-alive, answers one request per connection, and closes at the second.
 func staleOrigin(t *testing.T, requests *atomic.Int32) string {
 	return rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		if readRequest(br) == "" {
@@ -196,7 +196,7 @@ func TestRetryOnlyWhereItIsSafe(t *testing.T) {
 	b.expect(4, 502, "connection_reset")
 }
 
-// A fresh connection that dies before its first byte is a failure, not a reason to send again.
+// If a new connection closes before its first byte, the request fails and is not sent again.
 func TestNoRetryOnFreshConnection(t *testing.T) {
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) { readRequest(br); n.Add(1) })
@@ -245,7 +245,7 @@ func TestRequestBodyLimit(t *testing.T) {
 	}
 }
 
-// breaking panics on every call: the books must not be able to fail a request.
+// breaking is a Recorder that panics on every call. That must not fail a request.
 type breaking struct{ n atomic.Int32 }
 
 func (r *breaking) Record(*event.Event) { r.n.Add(1); panic("books") }
@@ -278,13 +278,13 @@ func TestNilRecorder(t *testing.T) {
 func TestHandlerPanicCostsOneRequest(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
 	b.responses = 2
-	dial := b.p.lane.Load().pool.dial
-	b.p.lane.Load().pool.dial = func(context.Context) (net.Conn, error) { panic("dial") }
+	dial := b.p.current.Load().pool.dial
+	b.p.current.Load().pool.dial = func(context.Context) (net.Conn, error) { panic("dial") }
 	c := b.dial()
 	if resp, _ := c.get("/"); resp.StatusCode != 500 || !resp.Close {
 		t.Error(resp)
 	}
-	b.p.lane.Load().pool.dial = dial
+	b.p.current.Load().pool.dial = dial
 	b.expect(0, 500, "panic")
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
 		t.Error(resp)

@@ -15,7 +15,7 @@ var (
 	errContentLength = errors.New("bad content-length")
 )
 
-// fieldID names the fields the proxy acts upon.
+// fieldID identifies the fields that the proxy does not simply pass on.
 type fieldID uint8
 
 const (
@@ -27,20 +27,20 @@ const (
 	fieldHost
 	fieldTE
 	fieldUpgrade
-	fieldTrailer // passed on where trailers are
+	fieldTrailer // passed on if trailers are
 	fieldExpect
 	fieldMaxForwards
 	fieldForwardedFor
 	fieldForwardedProto // X-Forwarded-Proto, -Host, -Port: passed on from trusted peers only
 	fieldForwarded
-	fieldForwardedOther // of forwarding.go: likewise, and not written by the proxy
+	fieldForwardedOther // the other ones of forwarding.go: likewise, but never written by the proxy
 	fieldRequestID
 	fieldTraceparent
 	fieldContentType
 	fieldDate
 	fieldAuthorization
 	fieldChallenge // WWW-Authenticate
-	fieldImitation // of a forwarding field, or one that the proxy writes or frames by, with another separator for "-"
+	fieldImitation // a forwarding or framing field, or one that the proxy writes, with another separator instead of "-"
 )
 
 // isToken marks the bytes of RFC 9110 tokens.
@@ -57,7 +57,7 @@ var isToken = func() (t [256]bool) {
 	return t
 }()
 
-// isAlphanumeric marks the bytes of a name that CGI keeps.
+// isAlphanumeric marks the bytes that CGI keeps in the name of a field.
 var isAlphanumeric = func() (t [256]bool) {
 	for c, token := range isToken {
 		t[c] = token && (c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z')
@@ -71,10 +71,7 @@ func nextField(b []byte) (name, value []byte, n int, err error) {
 	if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		return nil, nil, 0, nil
 	}
-	i := 0
-	for i < len(b) && isToken[b[i]] {
-		i++
-	}
+	i := tokenLength(b)
 	if i == 0 || i == len(b) || b[i] != ':' {
 		return nil, nil, 0, errFieldSyntax
 	}
@@ -85,9 +82,9 @@ func nextField(b []byte) (name, value []byte, n int, err error) {
 	return b[:i], trimOWS(b[i+1 : i+end-1]), i + end + 1, nil
 }
 
-// plainField reports whether a line of n bytes at the beginning of b is written as name ":" [" "] value and no more whitespace.
-// Other whitespace around a value means nothing (RFC 9110, section 5.5), but nginx and node refuse a tab behind a
-// Content-Length and others do not: such a line is written anew.
+// plainField reports whether a line of n bytes at the beginning of b has the form name ":" [" "] value, without other whitespace.
+// Whitespace around a value means nothing (RFC 9110, section 5.5), but nginx and node refuse a tab after Content-Length and other
+// servers do not. So the proxy rewrites such a line.
 func plainField(b, name, value []byte, n int) bool {
 	switch n - len(name) - len(value) {
 	case 3:
@@ -103,8 +100,8 @@ func appendPlain(dst, name, value []byte) []byte {
 	return append(append(dst, value...), '\r', '\n')
 }
 
-// validValue reports whether b holds none of the bytes that a field value must not: control characters other than HTAB
-// (RFC 9110, section 5.5). Bytes above 0x7f are allowed. It looks at eight bytes at a time.
+// validValue reports whether b is free of the bytes that a field value must not contain: control characters other than HTAB
+// (RFC 9110, section 5.5). Bytes above 0x7f are allowed. It checks eight bytes at a time.
 func validValue(b []byte) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for len(b) >= 8 {
@@ -253,15 +250,15 @@ func pickOwn(name []byte, lower string, id fieldID) fieldID {
 	return pick(name, lower, id)
 }
 
-// imitates reports whether a name becomes another where every separator is the same: CGI, WSGI and their like hand fields to
-// programs under names of letters, digits and "_", so that X_Forwarded_For or X.Real.IP would speak for the proxy.
+// imitates reports whether a name differs from a known one only in its separators. CGI, WSGI and similar interfaces turn every
+// separator into "_", so X_Forwarded_For or X.Real.IP would reach a program as if the proxy had written it.
 func imitates(name []byte, lower string) bool {
 	alike, imitation := resembles(name, lower)
 	return alike && imitation && len(name) == len(lower)
 }
 
-// resembles reports whether a name begins with a lower-case one of letters, digits and '-' where every separator is the same, and
-// whether it does so with another separator.
+// resembles reports whether a name begins with lower if all separators count as equal, and whether it has another separator than
+// lower. lower consists of lower-case letters, digits and '-'.
 func resembles(name []byte, lower string) (alike, imitation bool) {
 	if len(name) < len(lower) {
 		return false, false
@@ -280,13 +277,13 @@ func resembles(name []byte, lower string) (alike, imitation bool) {
 	return true, imitation
 }
 
-// framing is what a message's header says about its body.
+// framing says where a message's body ends, according to its header.
 type framing struct {
 	length  int64 // Content-Length; -1: none
 	chunked bool
 }
 
-// contentLength takes a Content-Length. A second one, even an equal one, is an error, as is anything but digits.
+// contentLength records a Content-Length. A second one is an error, even an equal one, and so is anything but digits.
 func (f *framing) contentLength(value []byte) error {
 	if f.length >= 0 {
 		return errFraming
@@ -296,7 +293,7 @@ func (f *framing) contentLength(value []byte) error {
 	return err
 }
 
-// transferEncoding takes a Transfer-Encoding, which must be "chunked" and nothing else, once.
+// transferEncoding records a Transfer-Encoding, which must be "chunked" and occur once.
 func (f *framing) transferEncoding(value []byte) error {
 	if f.chunked || !foldEqual(value, "chunked") {
 		return errFraming
@@ -305,7 +302,7 @@ func (f *framing) transferEncoding(value []byte) error {
 	return nil
 }
 
-// plainLength is a Content-Length as it is written: servers that take a leading zero for octal see another length.
+// plainLength removes leading zeros from a Content-Length: a server that reads them as octal would see another length.
 func plainLength(value []byte) []byte {
 	for len(value) > 1 && value[0] == '0' {
 		value = value[1:]
@@ -327,20 +324,20 @@ func parseLength(b []byte) (int64, error) {
 	return n, nil
 }
 
-// connectionOptions is what Connection fields name: whether the sender closes, and the fields that are hop-by-hop.
+// connectionOptions holds the options that the Connection fields of a message name.
 type connectionOptions struct {
 	close     bool
 	keepAlive bool
 	upgrade   bool
-	names     [][]byte // fields to remove besides the well-known ones; points into the header block
+	names     [][]byte // further hop-by-hop fields; points into the header block
 }
 
-// connectionNamesMax bounds the fields that a message's Connection fields may name, because each is compared with every field.
+// connectionNamesMax limits the fields that a message's Connection fields may name, because each is compared with every field.
 const connectionNamesMax = 64
 
-// take parses one Connection value. It cannot name fields that are meant for every recipient (RFC 9110, section 7.6.1): those
-// that frame, route, authenticate or describe the message, and those that the proxy answers for, are not removed whatever the sender says.
-func (o *connectionOptions) take(value []byte) error {
+// parse adds the options of one Connection value. Fields that are meant for every recipient (RFC 9110, section 7.6.1) are not
+// removed even if it names them: fields that frame, route, authenticate or describe the message, or that the proxy writes.
+func (o *connectionOptions) parse(value []byte) error {
 	for len(value) > 0 {
 		var token []byte
 		token, value, _ = bytes.Cut(value, []byte{','})
@@ -365,8 +362,8 @@ func (o *connectionOptions) take(value []byte) error {
 	return nil
 }
 
-// endToEnd reports whether a field cannot be one of a connection. What must not come behind a body frames, routes, authenticates or
-// describes the message, so every recipient needs it.
+// endToEnd reports whether every recipient needs a field, so that Connection cannot name it. These are the fields that must not be
+// trailers either, and two families of prefixes.
 func endToEnd(name []byte) bool {
 	return trailerRule(name) != trailerPassed && !hasPrefixFold(name, "proxy-") && !hasPrefixFold(name, "http2-")
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// fuzzedConn is a client connection that has data to read, and an exchange on it.
+// fuzzedConn returns a client connection from which data can be read.
 func fuzzedConn(t testing.TB, p *Proxy, data []byte) *exchange {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
-	c := newClientConn(p.lane.Load(), near)
+	c := newClientConn(p.current.Load(), near)
 	c.br = bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes)
 	c.x.begin()
 	return &c.x
@@ -33,8 +33,7 @@ func fuzzedProxy(f *testing.F) *Proxy {
 	return p
 }
 
-// FuzzRequestHead looks for a request whose header, as it goes upstream, net/http or fasthttp understand in another way than
-// the proxy does.
+// FuzzRequestHead looks for a request whose forwarded header net/http or fasthttp reads differently than the proxy does.
 func FuzzRequestHead(f *testing.F) {
 	for _, r := range httpcorpus.Requests() {
 		f.Add([]byte(r.Raw))
@@ -56,7 +55,7 @@ func FuzzRequestHead(f *testing.F) {
 		req, err := http.ReadRequest(br)
 		if err != nil {
 			if strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "parse ") {
-				return // net/http decodes what the proxy leaves alone
+				return // net/http decodes the path, the proxy does not
 			}
 			t.Fatalf("%q is not readable: %v", out, err)
 		}
@@ -77,7 +76,7 @@ func FuzzRequestHead(f *testing.F) {
 	})
 }
 
-// second asks fasthttp's parser for its opinion.
+// second parses the header with fasthttp.
 func second(t *testing.T, out []byte, h *requestHead) {
 	var again fasthttp.RequestHeader
 	again.DisableNormalizing()
@@ -96,7 +95,7 @@ func second(t *testing.T, out []byte, h *requestHead) {
 	}
 }
 
-// FuzzResponseHead looks for a response whose header, as the client gets it, net/http understands in another way.
+// FuzzResponseHead looks for a response whose forwarded header net/http reads differently than the proxy does.
 func FuzzResponseHead(f *testing.F) {
 	for _, r := range httpcorpus.Responses() {
 		f.Add([]byte(r.Raw))
@@ -128,8 +127,8 @@ func FuzzResponseHead(f *testing.F) {
 
 var spaceBeforeExtension = regexp.MustCompile(`[0-9a-fA-F][ \t]+;`)
 
-// FuzzChunkedBody decodes arbitrary bytes as a chunked body, in the two ways bodies are read, and compares with net/http:
-// what is accepted here has the same data and the same end there.
+// FuzzChunkedBody decodes arbitrary bytes as a chunked body, through next and through Read, and compares with net/http: a body that the
+// proxy accepts must have the same data and the same end there.
 func FuzzChunkedBody(f *testing.F) {
 	f.Add([]byte("3\r\nabc\r\n0\r\n\r\n"))
 	f.Add([]byte("3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\nrest"))
@@ -164,7 +163,7 @@ func FuzzChunkedBody(f *testing.F) {
 		}
 		want, err := io.ReadAll(req.Body)
 		if err != nil && spaceBeforeExtension.Match(data) {
-			return // allowed by RFC 9112, section 7.1.1, and refused by net/http; it is never passed on
+			return // RFC 9112, section 7.1.1 allows it, net/http refuses it; the proxy never passes it on
 		}
 		if err != nil || !bytes.Equal(want, got) {
 			t.Fatalf("%q: %q, net/http %q %v", data, got, want, err)

@@ -17,10 +17,10 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// These targets feed whole connections, requests or responses with their bodies, to the proxy as it runs, and ask net/http what
-// it makes of the same bytes.
+// These targets feed whole connections to a running proxy: requests or responses with their bodies. They compare with what net/http
+// reads from the same bytes.
 
-// wire is a connection without a network: it reads what it was made with, and keeps what is written.
+// wire is a connection without a network. It reads from a given input, and keeps the bytes that are written.
 type wire struct {
 	net.Conn // nil
 	in       *bytes.Reader
@@ -58,24 +58,24 @@ func (w *wire) SetDeadline(time.Time) error      { return nil }
 func (w *wire) SetReadDeadline(time.Time) error  { return nil }
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
-// streamProxy is a proxy that reaches its upstream with dial.
+// streamProxy returns a proxy that connects to its upstream with dial.
 func streamProxy(f *testing.F, dial func() net.Conn) *Proxy {
 	p, err := New(Options{Upstream: "http://127.0.0.1:1", Recorder: newBooks(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.Fatal(err)
 	}
-	p.lane.Load().pool.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
+	p.current.Load().pool.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
 	return p
 }
 
-// serveWire lets p serve one client connection to its end, and gives what was written to the client and to the books.
+// serveWire lets p serve one client connection to its end. It returns the bytes for the client and the events.
 func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.Event) {
 	b := newBooks()
-	p.lane.Load().o.Recorder = b
+	p.current.Load().o.Recorder = b
 	w := newWire(in)
-	c = newClientConn(p.lane.Load(), w)
+	c = newClientConn(p.current.Load(), w)
 	c.serve()
-	pool := p.lane.Load().pool
+	pool := p.current.Load().pool
 	pool.mu.Lock()
 	idle := pool.idle
 	pool.idle = nil
@@ -86,7 +86,7 @@ func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.E
 	return c, w.written(), b.all()
 }
 
-// seen is a request that net/http has read whole.
+// seen is a request that net/http has read completely.
 type seen struct{ method, uri, body string }
 
 func readSeen(br *bufio.Reader, head func(*http.Request)) (seen, error) {
@@ -99,7 +99,7 @@ func readSeen(br *bufio.Reader, head func(*http.Request)) (seen, error) {
 	return seen{req.Method, req.RequestURI, string(body)}, err
 }
 
-// witness is an origin that writes down the requests it has read whole.
+// witness is an origin that keeps the requests that it has read completely.
 type witness struct {
 	wg  sync.WaitGroup
 	mu  sync.Mutex
@@ -135,7 +135,7 @@ func (o *witness) dial() net.Conn {
 	return near
 }
 
-// take waits until the origin's connections are closed.
+// take waits until the connections of the origin are closed, and returns its requests.
 func (o *witness) take() []seen {
 	o.wg.Wait()
 	all := o.all
@@ -143,8 +143,8 @@ func (o *witness) take() []seen {
 	return all
 }
 
-// FuzzClientStream feeds what a client may send. Each request that reaches the origin must be one that net/http finds in the
-// client's bytes too, in the same place and with the same body, and each response must be in the books once.
+// FuzzClientStream feeds arbitrary bytes as a client. Each request that reaches the origin must be one that net/http also finds in
+// these bytes, in the same order and with the same body. Each response must be recorded once.
 func FuzzClientStream(f *testing.F) {
 	for _, r := range httpcorpus.Requests() {
 		f.Add([]byte(r.Raw + httpcorpus.Smuggled))
@@ -164,7 +164,7 @@ func FuzzClientStream(f *testing.F) {
 			}
 			want, err := readSeen(br, func(*http.Request) {})
 			if err != nil && (strings.Contains(err.Error(), "parse ") || spaceBeforeExtension.Match(data)) {
-				return // net/http takes URLs apart and has rules of its own for that; for the other see FuzzChunkedBody
+				return // net/http has its own rules for URLs; for chunked bodies see FuzzChunkedBody
 			}
 			if err != nil || got.method != want.method || got.body != want.body ||
 				got.uri != want.uri && !strings.HasSuffix(want.uri, got.uri) && !strings.HasPrefix(strings.ToLower(want.uri), "http://") {
@@ -174,7 +174,7 @@ func FuzzClientStream(f *testing.F) {
 	})
 }
 
-// checkAnswers reads what the client got: as many responses as there are events, with their status.
+// checkAnswers checks that the client received as many responses as there are events, with the same status.
 func checkAnswers(t *testing.T, data, out []byte, events []event.Event) {
 	br := bufio.NewReader(bytes.NewReader(out))
 	for _, e := range events {
@@ -191,7 +191,7 @@ func checkAnswers(t *testing.T, data, out []byte, events []event.Event) {
 	}
 }
 
-// readFinal reads a response and those of 1xx before it.
+// readFinal reads a response and skips the 1xx responses before it.
 func readFinal(br *bufio.Reader, method string) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(br, &http.Request{Method: method})
@@ -201,8 +201,8 @@ func readFinal(br *bufio.Reader, method string) (*http.Response, error) {
 	}
 }
 
-// FuzzUpstreamStream feeds what an upstream may answer. What the client gets must be well formed, and where it looks complete
-// net/http must find the same status and body, complete, in the upstream's bytes.
+// FuzzUpstreamStream feeds arbitrary bytes as an upstream. The response to the client must be well formed. If it looks complete,
+// net/http must find the same status and a complete, equal body in the upstream's bytes.
 func FuzzUpstreamStream(f *testing.F) {
 	for i, r := range httpcorpus.Responses() {
 		f.Add(uint8(i%3), []byte(r.Raw))

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// A hostile request gets one answer, one record, and the connection is closed; no whole request reaches the origin.
+// A hostile request gets one answer and one event, and its connection is closed. No complete request reaches the origin.
 func TestHostileRequests(t *testing.T) {
 	var complete atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -91,7 +91,7 @@ func TestRefusals(t *testing.T) {
 	b.expect(4, 505, "unsupported_version")
 }
 
-// A hostile response becomes a 502, or is cut short where its fault comes late, and its connection is not used again.
+// A hostile response becomes a 502, or is cut short if the fault comes late. Its connection is not used again.
 func TestHostileResponses(t *testing.T) {
 	var next atomic.Pointer[string]
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -132,7 +132,7 @@ func TestUnaskedUpgradeAndBytes(t *testing.T) {
 	b.dial().get("/")
 	b.expect(0, 502, "unexpected_upgrade")
 
-	// Bytes behind a complete response are never the next request's response.
+	// Bytes after a complete response never become the response to the next request.
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		for readRequest(br) != "" {
@@ -153,8 +153,8 @@ func TestUnaskedUpgradeAndBytes(t *testing.T) {
 	}
 }
 
-// A response too many that comes while the connection is idle is not the answer to the next request either, however soon that
-// comes. Nor is the body that some upstream sends behind the answer to HEAD.
+// A superfluous response on an idle connection does not become the response to the next request, however soon that comes. Neither
+// does a body that an upstream sends after its response to HEAD.
 func TestLateBytes(t *testing.T) {
 	received, sent := make(chan struct{}), make(chan struct{}, 1)
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
@@ -191,7 +191,7 @@ func TestLateBytes(t *testing.T) {
 	}
 }
 
-// An upstream that has said something, if only 103, has seen the request: it is not sent again.
+// After any response, even 103, the upstream has seen the request, so it is not sent again.
 func TestNoRetryAfterInterim(t *testing.T) {
 	var n atomic.Int32
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// readRequest consumes one request and gives its header block.
+// readRequest consumes one request and returns its header block.
 func readRequest(br *bufio.Reader) string {
 	var sb strings.Builder
 	for {
@@ -203,7 +203,7 @@ func TestChunkedBothWays(t *testing.T) {
 		if resp.StatusCode != 200 || body != "abc0123456789abcdef" || len(resp.TransferEncoding) != 1 {
 			t.Error(resp, body)
 		}
-		if resp.Close { // the response overtook the news that the body was sent
+		if resp.Close { // the response came before the end of the upload was noticed
 			c = b.dial()
 		}
 	}
@@ -211,7 +211,7 @@ func TestChunkedBothWays(t *testing.T) {
 	if e.RequestBytes != 19 || e.ResponseBytes != 19 || e.Kind != 1 {
 		t.Errorf("%+v", e)
 	}
-	// An HTTP/1.0 client gets the body without chunks, ended by the connection.
+	// An HTTP/1.0 client receives the body without chunks, ended by the close of the connection.
 	c.send("POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi")
 	raw, err := io.ReadAll(c.br)
 	if err != nil || !strings.Contains(string(raw), "500") {
@@ -233,7 +233,7 @@ func TestHTTP10(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 
-	// Known length: the connection is kept. An HTTP/1.0 upstream without keep-alive is not used again.
+	// With a known length the connection is kept. That of an HTTP/1.0 upstream without keep-alive is not used again.
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		readRequest(br)
 		_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\nuntil close")

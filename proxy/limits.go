@@ -8,77 +8,80 @@ import (
 	"time"
 )
 
-// Limits that protect the proxy, and its clients from each other. Three things are shared by all clients: the connections from
-// them, the connections to the upstream, and the memory for unfinished headers and buffered bodies. One rule divides each: an
-// eighth is for addresses that use little, and of the rest an address may use at most twice as much as it leaves free. So one
-// address gets 58 % if it is alone, eight get 10 % each, and there is always something left for the next. If there is no room, the
-// connections that the proxy has waited for longest give way: those of the address itself if it uses much, else those of any.
+// Limits that protect the proxy, and clients from each other. All clients share three resources: client connections, upstream
+// connections, and the memory for unfinished headers and buffered bodies. One rule divides each of them: an eighth is for addresses
+// that use little; of the rest, an address may use at most twice as much as it leaves free. So one address alone gets 58 %, eight
+// addresses get 10 % each, and something is always left for the next one. If there is no room, connections give way: the proxy
+// closes those that it has waited for longest, of the same address if that one uses much, otherwise of any address.
+//
+// limits.go counts usage and applies the rule. displace.go chooses the connections that give way to a new one. waiting.go holds new
+// connections for which there is no room yet.
 
 const (
-	// headBytesFree is what each connection may hold without being counted: its header, as most are.
+	// headBytesFree is how many bytes each connection may hold without being counted: enough for most headers.
 	headBytesFree = clientReadBytes
-	// giveWayAfter is how long the proxy has to have waited for a client before it gives way, beyond the time in which its bytes
-	// would have come at slowBytesPerSecond.
+	// giveWayAfter is how long the proxy must have waited for a client before its connection gives way. The time that the client's
+	// bytes take at slowBytesPerSecond does not count.
 	giveWayAfter       = int64(time.Second)
 	slowBytesPerSecond = 4 << 10
-	// giveWayAtOnce and giveWayPause bound the work of looking for connections that give way.
+	// giveWayAtOnce and giveWayPause limit the work of searching for connections that give way.
 	giveWayAtOnce = 8
 	giveWayPause  = 10 * time.Millisecond
 	// firstByteWithin is the time after which a connection without a whole header can be displaced.
 	firstByteWithin = 100 * time.Millisecond
-	// smallShare is the part of all connections below which an address may displace those of others, and lookShare the part of the
-	// time that may go into looking for such. On a busy machine it seems to take longer than it does, hence lookPauseMax.
+	// An address with less than 1/smallShare of all connections may displace those of others. Searching for them may take at most
+	// 1/lookShare of the time. On a busy machine a search seems to take longer than it does, hence lookPauseMax.
 	smallShare, lookShare = 16, 20
 	lookPauseMax          = 5 * giveWayPause
-	// tunnelShare is the part of all connections up to which upgrades are passed on: what is upgraded may be silent for long and does
-	// not give way.
+	// At most 1/tunnelShare of all connections may be upgraded, because an upgraded connection may be silent for long and does not
+	// give way.
 	tunnelShare = 2
-	// warnPause is the least time between two lines of the log on limits.
+	// warnPause is the least time between two log lines about limits.
 	warnPause = 10 * time.Second
 )
 
-// account is what the clients of one address use. An IPv6 /64 is one address.
+// account counts the resources that the clients of one address use. An IPv6 /64 is one address.
 type account struct {
 	conns    int          // guarded by Proxy.mu
-	silent   int          // guarded by Proxy.mu; connections without any answer so far, or that the proxy waited for, when it looked last
-	live     int          // guarded by Proxy.mu; the others, except upgraded ones
+	silent   int          // guarded by Proxy.mu; at the last search: connections without a response so far, or that the proxy waited for
+	live     int          // guarded by Proxy.mu; at the last search: the others, except upgraded ones
 	upstream atomic.Int64 // connections to the upstream; changed under the pool's lock
 	held     atomic.Int64 // bytes
 }
 
-// within is the rule: whether a user of so much may have more of what others share.
-func within(uses, more, total, limit int64) bool {
+// mayUse is the rule: it reports whether an address that uses so much of a shared resource may use more of it.
+func mayUse(uses, more, total, limit int64) bool {
 	free := limit - total
-	return more <= free && (uses+more <= little(limit) || uses+more <= 2*(free-limit/8))
+	return more <= free && (uses+more <= smallUse(limit) || uses+more <= 2*(free-limit/8))
 }
 
-// little is what an address may use as long as there is any.
-func little(limit int64) int64 { return limit / 128 }
+// smallUse is how much every address may use while any is free.
+func smallUse(limit int64) int64 { return limit / 128 }
 
 // admission counts connections. Guarded by Proxy.mu.
 type admission struct {
-	conns        int        // admitted and open
-	waiting      []newcomer // for a place
-	refusing     int        // being told that there is none
+	conns        int           // admitted and open
+	waiting      []waitingConn // see waiting.go
+	rejecting    int           // being answered that there is no room
 	accounts     map[netip.Addr]*account
-	looked       time.Time     // when connections were last looked for that give way
-	listed       time.Time     // when displaceable was made
-	listing      time.Duration // how long that took
-	displaceable []debtor      // that are displaced next, the first first
-	leaving      int           // displaced, and not closed yet
-	ending       []*clientConn // that give way as soon as Proxy.mu is free
-	warned       time.Time     // of the last line of the log
+	searchedAt   time.Time     // when giveWay last searched
+	listedAt     time.Time     // when displaceable was computed
+	listingTook  time.Duration // how long this took
+	displaceable []candidate   // the connections to displace next, in this order
+	displacing   int           // number of connections that are displaced and not closed yet
+	toClose      []*clientConn // closed by unlockAndClose
+	warnedAt     time.Time     // when the last line was logged
 }
 
-// admit counts a new connection, or says why it cannot be had.
+// admit counts a new connection, or returns the reason to refuse it.
 func (p *Proxy) admit(c *clientConn) failure {
 	p.mu.Lock()
-	defer p.unlockAndEnd()
+	defer p.unlockAndClose()
 	return p.admitLocked(c)
 }
 
 func (p *Proxy) admitLocked(c *clientConn) failure {
-	o, a := &c.p.o, &p.admission
+	o, a := &c.gen.o, &p.admission
 	c.key = limitKey(c.addr)
 	used := a.accounts[c.key]
 	if used == nil {
@@ -92,7 +95,7 @@ func (p *Proxy) admitLocked(c *clientConn) failure {
 		if !p.displace(used, o.MaxConns) {
 			return failConns
 		}
-	case alone && o.MaxConns > 0 && used.conns >= o.MaxConns/smallShare/2 && !within(int64(used.conns), 1, int64(a.conns), int64(o.MaxConns)):
+	case alone && o.MaxConns > 0 && used.conns >= o.MaxConns/smallShare/2 && !mayUse(int64(used.conns), 1, int64(a.conns), int64(o.MaxConns)):
 		if !p.displace(used, o.MaxConns) {
 			return failAddressConns
 		}
@@ -110,7 +113,7 @@ func (p *Proxy) admitLocked(c *clientConn) failure {
 	return failNone
 }
 
-// limitKey is the address that connections are counted under: an IPv6 /64 is one client.
+// limitKey returns the address under which connections are counted: an IPv6 /64 is one client.
 func limitKey(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		if prefix, err := addr.Prefix(64); err == nil {
@@ -120,9 +123,9 @@ func limitKey(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// leave is the end of an admitted connection. Proxy.mu is held. What its exchange still uses is counted in the account, which
-// lives on without the map.
-func (a *admission) leave(c *clientConn) {
+// remove uncounts an admitted connection. Proxy.mu is held. The resources that its exchange still uses stay counted in the account,
+// even if the map no longer has it.
+func (a *admission) remove(c *clientConn) {
 	if !c.admitted {
 		return
 	}
@@ -136,74 +139,73 @@ func (a *admission) leave(c *clientConn) {
 	}
 }
 
-// sharer is the account that the connection's share is counted in, or nil if it has none: a trusted proxy speaks for many.
-func (c *clientConn) sharer() *account {
+// shareAccount returns the account whose share limits the connection, or nil: a trusted proxy has no limit, it speaks for many clients.
+func (c *clientConn) shareAccount() *account {
 	if c.trusted {
 		return nil
 	}
 	return c.account
 }
 
-// giveWay ends the connections that the proxy has waited for longest: of one address or, if that is nil, of all; if upstream is
-// set, only those whose request is on its way to the upstream.
+// giveWay closes the connections that the proxy has waited for longest: of one address or, if that is nil, of all. If upstream is
+// set, it only closes those that may hold an upstream connection.
 func (p *Proxy) giveWay(of *account, upstream bool) {
 	p.mu.Lock()
-	defer p.unlockAndEnd()
+	defer p.unlockAndClose()
 	p.giveWayLocked(of, upstream)
 }
 
-// giveWayLocked reports whether there were any, or have been a moment ago. The caller holds mu.
+// giveWayLocked reports whether there were any, now or within giveWayPause. Proxy.mu is held.
 func (p *Proxy) giveWayLocked(of *account, upstream bool) bool {
 	now := p.sweeper.now.Load()
-	if time.Since(p.admission.looked) < giveWayPause {
+	if time.Since(p.admission.searchedAt) < giveWayPause {
 		return true
 	}
-	p.admission.looked = time.Now()
-	var all []debtor
+	p.admission.searchedAt = time.Now()
+	var all []candidate
 	for c := range p.conns {
 		ph := phase(c.phase.Load())
-		if of != nil && c.account != of || !c.admitted || ph == phaseTunnel || upstream && ph != phaseBody && c.login.Load() == nil {
+		if of != nil && c.account != of || !c.admitted || ph == phaseTunnel || upstream && ph != phaseBody && c.pinned.Load() == nil {
 			continue
 		}
-		if owes := c.owes(now); owes >= giveWayAfter {
-			d := debtor{c: c, owes: owes}
+		if waited := c.waitTime(now); waited >= giveWayAfter {
+			d := candidate{c: c, waited: waited}
 			if c.account != nil {
 				d.rank = c.account.conns
 			}
 			all = append(all, d)
 		}
 	}
-	slices.SortFunc(all, func(a, b debtor) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.owes, a.owes)) })
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(b.waited, a.waited)) })
 	for _, d := range all[:min(len(all), giveWayAtOnce)] {
-		p.endGivingWay(d.c)
+		p.markForClose(d.c)
 	}
 	return len(all) > 0
 }
 
-// warn logs that clients are refused, once in a while.
+// warn logs that clients are refused, at most once per warnPause.
 func (c *clientConn) warn(f failure) {
 	p := c.root
 	p.mu.Lock()
-	due := p.admission.warned.IsZero() || time.Since(p.admission.warned) >= warnPause
+	due := p.admission.warnedAt.IsZero() || time.Since(p.admission.warnedAt) >= warnPause
 	if due {
-		p.admission.warned = time.Now()
+		p.admission.warnedAt = time.Now()
 	}
 	p.mu.Unlock()
 	if due {
-		c.p.o.Logger.Warn("refusing clients to protect the others; wayside_proxy_failures_total counts them by reason", "reason", f.String(), "client", string(c.client))
+		c.gen.o.Logger.Warn("refusing clients to protect the others; wayside_proxy_failures_total counts them by reason", "reason", f.String(), "client", string(c.client))
 	}
 }
 
-// hold counts bytes of the connection's buffers beyond those that each may have, and reports whether it may have them. They are
-// given back by letGo.
+// hold counts n more bytes in the connection's buffers and reports whether it may have them. releaseHeld uncounts all of them.
 func (c *clientConn) hold(n int64) bool {
-	limit := c.p.o.MaxHeldBytes
+	limit := c.gen.o.MaxHeldBytes
 	if c.account == nil || n <= 0 {
 		return true
 	}
 	total := c.root.held.Add(n)
 	uses := c.account.held.Add(n)
-	if limit > 0 && (total > limit || !c.trusted && !within(uses-n, n, total-n, limit)) {
+	if limit > 0 && (total > limit || !c.trusted && !mayUse(uses-n, n, total-n, limit)) {
 		c.root.held.Add(-n)
 		c.account.held.Add(-n)
 		return false
@@ -212,17 +214,17 @@ func (c *clientConn) hold(n int64) bool {
 	return true
 }
 
-// holdUpTo is hold for a buffer that has grown to so many bytes.
+// holdUpTo is hold for buffers that have grown to size bytes in total, of which headBytesFree are free.
 func (c *clientConn) holdUpTo(size int) bool {
 	if c.hold(int64(size) - headBytesFree - c.held) {
 		return true
 	}
-	c.root.giveWay(c.sharer(), false)
+	c.root.giveWay(c.shareAccount(), false)
 	c.warn(failMemory)
 	return false
 }
 
-func (c *clientConn) letGo() {
+func (c *clientConn) releaseHeld() {
 	if c.held > 0 {
 		c.root.held.Add(-c.held)
 		c.account.held.Add(-c.held)
@@ -230,15 +232,15 @@ func (c *clientConn) letGo() {
 	}
 }
 
-// patience is how long the proxy has waited for a client in one direction, in its present request or since the last one.
-type patience struct {
+// clientWait is how long the proxy has waited for a client in one direction, since the beginning of the request or the end of the last.
+type clientWait struct {
 	began  atomic.Int64 // sweeper time at which the present wait began; 0: none
-	waited atomic.Int64 // nanoseconds of earlier waits, less those that the bytes which came may take
+	waited atomic.Int64 // nanoseconds of earlier waits, minus the time that the received bytes take at slowBytesPerSecond
 }
 
-func (w *patience) begin(now int64) { w.began.Store(now) }
+func (w *clientWait) begin(now int64) { w.began.Store(now) }
 
-func (w *patience) end(now int64, n int) {
+func (w *clientWait) end(now int64, n int) {
 	was := w.waited.Load()
 	if is := max(was+now-w.began.Load()-int64(n)*int64(time.Second)/slowBytesPerSecond, 0); is != was {
 		w.waited.Store(is)
@@ -246,21 +248,21 @@ func (w *patience) end(now int64, n int) {
 	w.began.Store(0)
 }
 
-func (w *patience) owes(now int64) int64 {
-	owes := w.waited.Load()
+func (w *clientWait) waitTime(now int64) int64 {
+	waited := w.waited.Load()
 	if began := w.began.Load(); began > 0 {
-		owes += now - began
+		waited += now - began
 	}
-	return owes
+	return waited
 }
 
-// pace bounds the time that a client may take for a request's body: only the time spent waiting for it counts.
+// pace enforces MinBodyRate. Only the time spent waiting for the client counts.
 type pace struct {
 	waited int64 // nanoseconds
 	read   int64 // bytes
 }
 
-// deadline is when the body has to go on, so that on average it arrives at rateMin bytes a second once grace has passed.
+// deadline returns the time at which more of the body must have arrived for an average of rateMin bytes a second after grace.
 func (b *pace) deadline(s *sweeper, rateMin, grace int64) int64 {
 	allowed := grace + b.read*int64(1e9)/rateMin - b.waited
 	return s.now.Load() + s.tick.Load() + max(allowed, 0)

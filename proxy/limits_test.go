@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// dialFrom connects from an address of its own.
+// dialFrom connects from a given address.
 func (b *bench) dialFrom(address string) *client {
 	b.t.Helper()
 	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).Dial("tcp", b.addr)
@@ -35,7 +35,7 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// One address cannot have all the connections: others find room, and it finds it itself when its silent ones give way.
+// One address cannot use all connections: others find room. The address finds room itself when its silent connections give way.
 func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = 30 })
 	b.responses = -1
@@ -63,7 +63,7 @@ func TestSilentConnectionsOfOneAddress(t *testing.T) {
 	}
 }
 
-// upstreamPeak is how many connections to the upstream there are at most until the first gives way.
+// upstreamPeak returns the most connections to the upstream before the first one gives way.
 func (b *bench) upstreamPeak() (most int64) {
 	b.t.Helper()
 	until(b.t, "a connection gives way", func() bool {
@@ -74,7 +74,7 @@ func (b *bench) upstreamPeak() (most int64) {
 	return most
 }
 
-// Nor all the connections to the upstream: bodies that hardly come hold some, and these give way.
+// One address cannot use all upstream connections: those that wait for slow request bodies give way.
 func TestTricklingBodiesOfOneAddress(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), func(o *Options) {
 		o.MaxConnsPerUpstream, o.MaxConnWait = 9, time.Minute
@@ -104,7 +104,7 @@ func TestTricklingBodiesOfOneAddress(t *testing.T) {
 	}
 }
 
-// Clients that take nothing of a response hold the upstream's connections as little.
+// Upstream connections of clients that do not read the response give way too.
 func TestUnreadResponsesOfOneAddress(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		piece := make([]byte, 64<<10)
@@ -128,7 +128,7 @@ func TestUnreadResponsesOfOneAddress(t *testing.T) {
 	}
 }
 
-// Headers that do not end hold a bounded number of bytes, and one address leaves some for others.
+// Headers without an end use limited memory, and one address leaves some of it for others.
 func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	const most = 512 << 10
 	b := start(t, echoHead(t), func(o *Options) { o.MaxHeldBytes = most })
@@ -154,7 +154,7 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	if !strings.Contains(b.logged(), "reason=memory_max") {
 		t.Error("the log does not say so:", b.logged())
 	}
-	c := b.dialFrom("127.0.0.4") // what is held is given back
+	c := b.dialFrom("127.0.0.4") // the memory is released
 	for range 20 {
 		c.send(large + "\r\n\r\n")
 		if resp, _ := c.receive("GET"); resp.StatusCode != 200 {
@@ -163,8 +163,8 @@ func TestUnfinishedHeadersOfOneAddress(t *testing.T) {
 	}
 }
 
-// Upgraded connections do not give way, so they may not take all places.
-func TestTunnelsLeavePlaces(t *testing.T) {
+// Upgraded connections do not give way, so they may not use all connections.
+func TestTunnelsLeaveRoom(t *testing.T) {
 	b := start(t, upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), func(o *Options) { o.MaxConns = 16 })
 	b.responses = -1
 	for i := range 10 {
@@ -179,7 +179,7 @@ func TestTunnelsLeavePlaces(t *testing.T) {
 		}
 		until(t, "it is a tunnel", func() bool { return b.p.streams.count() == min(i+1, 8) })
 	}
-	for i := range 12 { // and stay, when others need places
+	for i := range 12 { // and stay if others need room
 		b.dialFrom(fmt.Sprintf("127.0.2.%d", 1+i/3))
 	}
 	for i := range 4 {
@@ -192,7 +192,7 @@ func TestTunnelsLeavePlaces(t *testing.T) {
 	}
 }
 
-// However many addresses fill the places with silence, a client from another one finds a place.
+// However many addresses hold silent connections, a client from another address finds room.
 func TestSilentConnectionsAreDisplaced(t *testing.T) {
 	const most = 64
 	b := start(t, echoHead(t), func(o *Options) { o.MaxConns = most })
@@ -217,8 +217,8 @@ func TestSilentConnectionsAreDisplaced(t *testing.T) {
 	}
 }
 
-// An address that uses its connections gets a place at once, also where every other address holds only one in silence.
-func TestLivelyAddressesComeFirst(t *testing.T) {
+// An address whose connections are active finds room at once, even if every other address holds only one silent connection.
+func TestActiveAddressesComeFirst(t *testing.T) {
 	b := start(t, echoHead(t), nil)
 	b.responses = -1
 	b.dialFrom("127.0.0.2")
@@ -232,21 +232,21 @@ func TestLivelyAddressesComeFirst(t *testing.T) {
 		return silent != nil && silent.waitedFor()
 	})
 	b.p.mu.Lock()
-	defer b.p.unlockAndEnd()
+	defer b.p.unlockAndClose()
 	a := &b.p.admission
-	a.listed = time.Now().Add(time.Hour) // no other list is made
-	a.displaceable = []debtor{{c: silent, phase: phase(silent.phase.Load()), rank: 1}}
+	a.listedAt = time.Now().Add(time.Hour) // the list is not computed again
+	a.displaceable = []candidate{{c: silent, phase: phase(silent.phase.Load()), rank: 1}}
 	for _, other := range []*account{{conns: 1}, {conns: 2, live: 1, silent: 1}, {conns: 1, silent: 1}} {
 		if b.p.displace(other, 100) {
 			t.Errorf("%+v takes the only place of another", other)
 		}
 	}
-	if !b.p.displace(&account{conns: 2, live: 2}, 100) || a.leaving != 1 {
+	if !b.p.displace(&account{conns: 2, live: 2}, 100) || a.displacing != 1 {
 		t.Error("an address that uses what it has finds no place")
 	}
 }
 
-// What a client does not take goes with its connection: the kernel keeps it for minutes otherwise, without any limit.
+// Unread bytes are discarded with the connection. Otherwise the kernel would keep them for minutes, without a limit.
 func TestUnsentBytesGoWithTheConnection(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) {
 		piece := make([]byte, 64<<10)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// mixedOrigin echoes the nonce of each path in one of several kinds of response.
+// mixedOrigin echoes the nonce of each path, in one of several kinds of response.
 func mixedOrigin(conn net.Conn, br *bufio.Reader) {
 	for {
 		req, err := http.ReadRequest(br)
@@ -35,7 +35,7 @@ func mixedOrigin(conn net.Conn, br *bufio.Reader) {
 			out = fmt.Sprintf("HTTP/1.1 304 Not Modified\r\nX-Nonce: %s\r\nContent-Length: 5\r\n\r\n", nonce)
 		case kind == 3:
 			out = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Nonce: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", nonce, len(nonce), nonce)
-		case kind == 4: // streamed, 100,000 bytes that all say the nonce
+		case kind == 4: // streamed, 100,000 bytes that repeat the nonce
 			text := strings.Repeat(nonce+" ", 100000/(len(nonce)+1)+1)[:100000]
 			out = fmt.Sprintf("HTTP/1.1 200 OK\r\nX-Nonce: %s\r\nContent-Length: 100000\r\n\r\n%s", nonce, text)
 		case kind == 5: // closes
@@ -54,7 +54,7 @@ func mixedOrigin(conn net.Conn, br *bufio.Reader) {
 	}
 }
 
-// Every response belongs to its request, and for N requests there are exactly N events, each under its own path.
+// Every response belongs to its request. N requests make exactly N events, each with its own path.
 func TestMixedLoad(t *testing.T) {
 	const clients, each = 16, 250
 	b := start(t, rawOrigin(t, mixedOrigin), nil)
@@ -120,7 +120,7 @@ func mixedRequest(t *testing.T, c *client, n int) bool {
 	return err == nil && !resp.Close
 }
 
-// The plain path allocates nothing: neither for the request nor for its event.
+// A plain request allocates nothing, and neither does its event.
 func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -130,7 +130,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := p.lane.Load().pool
+	pool := p.current.Load().pool
 	defer pool.close()
 	taker := rawOrigin(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	sink, err := net.Dial("tcp", taker[len("http://"):])
@@ -138,7 +138,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sink.Close() }()
-	c := newClientConn(p.lane.Load(), sink)
+	c := newClientConn(p.current.Load(), sink)
 	c.br = bufio.NewReader(c)
 	x := &c.x
 	once := func() {
@@ -150,7 +150,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 		}
 	}
 	once()
-	// The canned origin runs in this process and allocates a few strings for each request; it is measured apart.
+	// The canned origin runs in this process and allocates a few strings for each request. They are measured separately.
 	base := testing.AllocsPerRun(200, func() {
 		conn := pool.idle[0]
 		_, _ = conn.Conn.Write(x.out)

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// counter is an atomic counter on a cache line of its own.
+// counter is an atomic counter on its own cache line, so that cores do not slow each other down.
 type counter struct {
 	atomic.Int64
 	_ cpu.CacheLinePad
 }
 
-// counters is what the proxy counts as it goes.
+// counters holds the counters of the proxy itself. Those of upstreams are in upstream.
 type counters struct {
 	_        cpu.CacheLinePad
 	inFlight counter
 	retries  counter
-	own      tally // of responses for which no upstream was asked
+	own      tally // of responses without a request to an upstream
 }
 
 // tally counts responses.
@@ -38,8 +38,8 @@ func (t *tally) count(status uint16, f failure) {
 	}
 }
 
-// add adds the tally to sums. Kinds that have not occurred are in it: a counter that appears with its first occurrence looks to
-// Prometheus as if nothing had happened.
+// add adds the tally to sums, including kinds that have not occurred: Prometheus sees no increase in a counter that first appears with
+// the value 1.
 func (t *tally) add(responses *[6]int64, kinds map[string]int64) {
 	for i := range responses {
 		responses[i] += t.classes[i].Load()
@@ -61,8 +61,8 @@ type Metrics struct {
 	Upstreams     []UpstreamMetrics
 }
 
-// UpstreamMetrics is what concerns one upstream, by its name in events. One that a reload has replaced stays, so that its
-// counters do not disappear.
+// UpstreamMetrics are the counters of one upstream, by its name in events. An upstream that a reload has replaced keeps its
+// counters.
 type UpstreamMetrics struct {
 	Name           string
 	Conns, Idle    int64                   // open connections, and of these, idle
@@ -75,7 +75,7 @@ type UpstreamMetrics struct {
 	FirstByteSum   time.Duration
 }
 
-// Metrics reads the counters. It takes two short locks and may be called at any time.
+// Metrics reads the counters. It holds two locks for a short time and may be called at any time.
 func (p *Proxy) Metrics() Metrics {
 	m := Metrics{InFlight: p.metrics.inFlight.Load(), Retries: p.metrics.retries.Load(), Failures: make(map[string]int64)}
 	p.metrics.own.add(&m.Responses, m.Failures)
@@ -97,7 +97,7 @@ func (p *Proxy) Metrics() Metrics {
 		um.FirstByteCount += u.firstByte[len(firstByteBounds)].Load()
 		byName[u] = um
 	}
-	for _, pool := range append(p.retired[:len(p.retired):len(p.retired)], p.lane.Load().pool) {
+	for _, pool := range append(p.retired[:len(p.retired):len(p.retired)], p.current.Load().pool) {
 		open, idle := pool.counts()
 		m.UpstreamConns += int64(open)
 		m.UpstreamIdle += int64(idle)

@@ -38,12 +38,12 @@ func TestForwardingFields(t *testing.T) {
 	if _, body := c.receive("GET"); !strings.Contains(body, "Via: 1.1 first\r\n") || !strings.Contains(body, "Via: 1.0 wayside\r\n") {
 		t.Error(body)
 	}
-	o := b.p.lane.Load().o
+	o := b.p.current.Load().o
 	o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	if err := b.p.Reload(o); err != nil {
 		t.Fatal(err)
 	}
-	// What a trusted peer tells in one form is not contradicted in the other.
+	// If a trusted peer sends one form of forwarding fields, the proxy does not contradict it in the other.
 	c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 9.9.9.9\r\nX-Real-IP: 9.9.9.9\r\n\r\n")
 	if _, body := c.receive("GET"); strings.Contains(body, "\r\nForwarded:") || !strings.Contains(body, "X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\n") ||
 		!strings.Contains(body, "X-Real-IP: 9.9.9.9\r\n") {
@@ -123,7 +123,7 @@ func TestConnectionLimits(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 			_ = one.conn.Close()
-			for b.p.Metrics().ClientConns > 1 { // until it is noticed that they have gone
+			for b.p.Metrics().ClientConns > 1 { // until the proxy has noticed that they have left
 				time.Sleep(time.Millisecond) //nolint:forbidigo // waits for a condition
 			}
 			if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
@@ -134,7 +134,7 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
-// A client that keeps to the limit for silence and yet sends next to nothing is cut off.
+// A client that is never silent for long but sends almost nothing is cut off.
 func TestBodyRate(t *testing.T) {
 	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }),
 		func(o *Options) { o.ReadTimeout, o.MinBodyRate = 100*time.Millisecond, 1000 })
@@ -164,7 +164,7 @@ func TestBodyRate(t *testing.T) {
 	b.expect(0, 408, "request_timeout")
 }
 
-// One that has to wait for a slow upstream is not. The limit is long enough for a busy machine to let the client go on in time.
+// A client that must wait for a slow upstream is not. The limit is long enough for the client to continue in time on a busy machine.
 func TestBodyRateOfAPatientClient(t *testing.T) {
 	const limit = 2 * time.Second
 	release := make(chan struct{})
@@ -229,7 +229,7 @@ func TestTotalTimeout(t *testing.T) {
 	}
 }
 
-// nameServer answers every A question with the address it holds at that moment.
+// nameServer answers every A query with its current address.
 func nameServer(t *testing.T, addr *atomic.Pointer[netip.Addr]) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -265,7 +265,7 @@ func nameServer(t *testing.T, addr *atomic.Pointer[netip.Addr]) *net.Resolver {
 	}}
 }
 
-// When the upstream's name leads elsewhere, requests follow, although the connections to the old address are still good.
+// If the upstream's name gets another address, requests go there, although the connections to the old one still work.
 func TestUpstreamNameIsLookedUpAgain(t *testing.T) {
 	serve := func(addr string) net.Listener {
 		ln, err := net.Listen("tcp", addr)
@@ -309,7 +309,7 @@ func TestUpstreamMetrics(t *testing.T) {
 	for range 3 {
 		c.get("/")
 	}
-	o := b.p.lane.Load().o
+	o := b.p.current.Load().o
 	o.Upstream = deadAddr(t)
 	if err := b.p.Reload(o); err != nil {
 		t.Fatal(err)
@@ -332,12 +332,12 @@ func TestUpstreamMetrics(t *testing.T) {
 	}
 }
 
-// panicking breaks while its first bytes are read, before there is a request.
+// panicking panics while its first bytes are read, before there is a request.
 type panicking struct{ net.Conn }
 
 func (panicking) Read([]byte) (int, error) { panic("read") }
 
-// oneBad hands out a panicking connection first.
+// oneBad is a listener whose first connection panics.
 type oneBad struct {
 	net.Listener
 	seen atomic.Bool

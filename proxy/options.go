@@ -14,89 +14,145 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Recorder takes the books. Neither method may block: the proxy calls them on the path of the response.
+// Recorder receives the events. Neither method may block: the proxy calls them on the path of the response.
 type Recorder interface {
-	// Record takes one response. The event and its byte slices are valid only during the call.
+	// Record receives one response. The event and its byte slices are valid only during the call.
 	Record(*event.Event)
-	// Exclude counts a response that the operator asked not to record.
+	// Exclude counts a response that Options.RecordExclude names.
 	Exclude()
 }
 
-// Exclude says which responses are counted with Recorder.Exclude instead of being recorded.
+// Exclude says which responses are only counted, with Recorder.Exclude.
 type Exclude struct {
-	Paths      []string // exact paths; a trailing "*" matches any rest; behind a space, a prefix of the User-Agent that must match as well
-	UserAgents []string // prefixes of the User-Agent, such as "kube-probe/"
+	// Paths are exact paths; a trailing "*" makes a prefix of one. A path may be followed by a space and a prefix of the
+	// User-Agent, which must then match too.
+	Paths []string
+	// UserAgents are prefixes of the User-Agent, such as "kube-probe/". Any client can send one of them, and is then not recorded.
+	UserAgents []string
 }
 
 // ClientAddress says how much of a client's address an event carries.
 type ClientAddress string
 
-// The settings of Options.ClientAddress.
+// The values of Options.ClientAddress.
 const (
 	ClientMasked ClientAddress = "masked" // IPv4 cut to /24, IPv6 to /48
 	ClientFull   ClientAddress = "full"
 	ClientOff    ClientAddress = "off"
 )
 
-// Options configures a [Proxy]. Zero values stand for the documented defaults; a negative duration switches that limit
-// off.
+// Options configures a [Proxy]. Unless an option says otherwise, zero means the default that it documents, and a negative
+// duration switches a time limit off.
+//
+// Clients are limited by IP address; an IPv6 /64 counts as one address. TrustedProxies are exempt from all limits per address,
+// because each of them speaks for many clients. The rule that divides a limit among addresses is in limits.go.
 type Options struct {
-	Upstream string       // required: http://host:port or unix:///path/to/socket
-	Recorder Recorder     // nil: nothing is recorded
-	Logger   *slog.Logger // nil: slog.Default()
-	// Now is the wall clock of the events' time stamps; nil: clock.Now. Durations are always measured on the
-	// monotonic clock.
+	// Upstream is the service behind the proxy: http://host:port or unix:///path/to/socket. Required.
+	Upstream string
+	// Recorder receives one event per response. Nil: nothing is recorded.
+	Recorder Recorder
+	// Logger is slog.Default() if nil.
+	Logger *slog.Logger
+	// Now is the wall clock for the time stamps of events; nil: clock.Now. Durations always use the monotonic clock.
 	Now func() time.Time
 
-	ClientAddress  ClientAddress  // default "masked"
-	RequestID      bool           // record the X-Request-ID of every response, not only of the proxy's own answers
-	TraceID        bool           // record the trace id of traceparent
-	TrustedProxies []netip.Prefix // peers whose forwarding fields are kept and extended; all others' are overwritten
-	RecordExclude  Exclude
+	// ClientAddress says how much of a client's address events carry. The default, masked, still separates networks, but not
+	// persons. With full, events are personal data in most jurisdictions.
+	ClientAddress ClientAddress
+	// RequestID records the X-Request-ID of every response, so that an event can be found from a log line of the service. Ids hardly
+	// compress, so the store and the archive grow. Events of the proxy's own answers always carry the id.
+	RequestID bool
+	// TraceID records the trace id of traceparent, which connects an event to a trace. It costs about 22 bytes an event in the
+	// archive.
+	TraceID bool
+	// TrustedProxies are the peers whose forwarding fields are kept and extended. Those of all other peers are removed and written
+	// new, so a load balancer that is missing here appears as the client. Whoever is listed can claim any client address.
+	TrustedProxies []netip.Prefix
+	// RecordExclude names responses that are counted and not recorded, such as health checks.
+	RecordExclude Exclude
 
-	// PassFields are forwarding fields, such as CF-Connecting-IP, that are passed on from all peers. Those that the proxy
-	// writes itself (X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Request-ID) are not affected.
+	// PassFields are forwarding fields, such as CF-Connecting-IP, that are passed on from all peers. Use it if the service is not
+	// reachable except through the proxy that sets the field: any other client could set it too. The fields that this proxy writes
+	// itself (X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Request-ID) are not affected.
 	PassFields []string
-	NoVia      bool // no Via is added to requests
+	// NoVia omits Via from requests. Via lets proxies detect a loop. Some servers, such as nginx, do not compress responses to
+	// requests that carry it.
+	NoVia bool
 
-	RequestFields  FieldRules // of requests, applied last
-	ResponseFields FieldRules // of responses, the proxy's own included
-	ServerTiming   bool       // add Server-Timing to responses: upstream;dur=, milliseconds to the first byte
+	// RequestFields changes the fields of requests, after everything else.
+	RequestFields FieldRules
+	// ResponseFields changes the fields of responses, including the proxy's own.
+	ResponseFields FieldRules
+	// ServerTiming adds Server-Timing to responses: upstream;dur=, the milliseconds to the upstream's first byte. Browsers show it.
+	// Every client can then see how long the service works on a request.
+	ServerTiming bool
 
-	Resolver *net.Resolver // for the upstream's name; nil: net.DefaultResolver
+	// Resolver looks up the upstream's name; nil: net.DefaultResolver.
+	Resolver *net.Resolver
 
-	HeaderTimeout   time.Duration // a request's header, from its first byte; also the first request of a connection; default 30s
-	ReadTimeout     time.Duration // longest silence within a request body; default 60s
-	IdleTimeout     time.Duration // a client connection between requests; default 75s
-	WriteTimeout    time.Duration // longest time without progress while writing to a client; default 60s
-	ConnectTimeout  time.Duration // dialling the upstream; default 5s
-	ResponseTimeout time.Duration // sending a request and waiting for the response's header; default 60s
-	BodyTimeout     time.Duration // longest silence within a response body; default 5m
-	TotalTimeout    time.Duration // from the first byte to the upstream to the last from it; streams are exempt; default 0 = unlimited
-	ResolveInterval time.Duration // between look-ups of the upstream's name; default 30s
-	TunnelTimeout   time.Duration // longest silence of an upgraded connection, over both directions; default 1h
-	DrainGrace      time.Duration // how long a shutdown leaves silent client connections open; default 500ms
-	MaxIdleUpstream time.Duration // age at which an idle upstream connection is closed; below the upstream's keep-alive; default 50s
-	MaxConnWait     time.Duration // waiting for a free upstream connection; default 5s
+	// HeaderTimeout limits the time for a request's header, from its first byte, and for the first byte of a new connection. It
+	// protects against clients that send a header slowly to hold a connection. Default 30s.
+	HeaderTimeout time.Duration
+	// ReadTimeout limits the silence within a request's body. Default 60s. See MinBodyRate for clients that send a little at a time.
+	ReadTimeout time.Duration
+	// IdleTimeout limits the time between two requests on a client's connection. A longer time saves clients new connections; each
+	// idle connection holds memory and a descriptor. Default 75s.
+	IdleTimeout time.Duration
+	// WriteTimeout limits the time without progress while writing to a client. Default 60s.
+	WriteTimeout time.Duration
+	// ConnectTimeout limits dialling the upstream, name lookup included. Default 5s.
+	ConnectTimeout time.Duration
+	// ResponseTimeout limits the time from sending a request to the upstream's response header; then the answer is 504. It must be
+	// longer than the slowest request of the service. Default 60s.
+	ResponseTimeout time.Duration
+	// BodyTimeout limits the silence within a response's body. Event streams need it longer than their pauses. Default 5m.
+	BodyTimeout time.Duration
+	// TotalTimeout limits the time from the first byte to the upstream to the last from it. Event streams and upgraded connections
+	// are exempt. It also ends large downloads to slow clients. Default 0: no limit.
+	TotalTimeout time.Duration
+	// ResolveInterval is the time between two lookups of the upstream's name. Connections to addresses that the name no longer has
+	// are not used again. Negative: the name is only looked up when dialling. Default 30s.
+	ResolveInterval time.Duration
+	// TunnelTimeout limits the silence on an upgraded connection, over both directions. Default 1h.
+	TunnelTimeout time.Duration
+	// DrainGrace is how long a shutdown leaves silent client connections open, so that a request that is already on its way is still
+	// answered. Every shutdown takes at least as long while idle connections are open. Default 500ms.
+	DrainGrace time.Duration
+	// MaxIdleUpstream is the age at which an idle upstream connection is closed. It should be shorter than the keep-alive time of the
+	// service: otherwise requests meet connections that the service is just closing. Default 50s.
+	MaxIdleUpstream time.Duration
+	// MaxConnWait limits the wait for a free upstream connection; then the answer is 503. Default 5s.
+	MaxConnWait time.Duration
 
-	MaxConnsPerUpstream int   // default 4096
-	MaxHeaderBytes      int   // request line and header of a request, beyond it 431; default 32768
-	MaxConns            int   // client connections, of which an address may have 58 % (limits.go), trusted proxies exempt; beyond it 503; default 0 = unlimited
-	MaxHeldBytes        int64 // unfinished headers and buffered bodies of all clients, beyond the first 4 KiB of each; beyond it 503; default 0 = unlimited
-	MaxConnsPerAddress  int   // likewise from one address (IPv6: from one /64), trusted proxies exempt; default 0 = unlimited
-	MinBodyRate         int64 // bytes a second of a request's body on average, once ReadTimeout has passed; beyond it 408; default 0 = unlimited
-	MaxRequestBodyBytes int64 // beyond it 413; default 0 = unlimited
+	// MaxConnsPerUpstream limits the connections to the upstream; beyond it requests wait, for MaxConnWait at most. One address may
+	// use at most 58 % of them. Upgraded connections do not count. Default 4096.
+	MaxConnsPerUpstream int
+	// MaxHeaderBytes limits request line and header of a request; beyond it the answer is 431. Default 32768.
+	MaxHeaderBytes int
+	// MaxConns limits client connections; beyond it the answer is 503. One address may have at most 58 % of them. Default 0: no limit.
+	MaxConns int
+	// MaxHeldBytes limits the memory for unfinished headers and buffered bodies of all clients, without the first 4 KiB of each
+	// connection; beyond it the answer is 503. Default 0: no limit.
+	MaxHeldBytes int64
+	// MaxConnsPerAddress limits the connections of one address; beyond it the answer is 503. It also limits the users behind a shared
+	// address, such as a company's gateway. Default 0: no limit except the share of MaxConns.
+	MaxConnsPerAddress int
+	// MinBodyRate is how many bytes a second of a request's body a client must send on average once ReadTimeout has passed; slower
+	// ones get 408. Default 0: no limit.
+	MinBodyRate int64
+	// MaxRequestBodyBytes limits a request's body; beyond it the answer is 413. Default 0: no limit.
+	MaxRequestBodyBytes int64
 }
 
 // Fixed sizes, in bytes.
 const (
 	bufferedBodyBytesMax   = 64 << 10 // a body of up to this declared length is read whole before it is passed on
-	responseHeaderBytesMax = 16 << 10 // the upstream reader's buffer, which also is the unit of relaying
+	responseHeaderBytesMax = 16 << 10 // the buffer of the upstream's reader; also the largest piece that is relayed at once
 	writeBufferBytes       = 16 << 10
 	scratchBytesKept       = 16 << 10 // a larger buffer is not kept between the requests of a connection
 )
 
-// errUpstream is wrapped by the errors New returns for an unusable Options.Upstream.
+// errUpstream is wrapped by the errors of New if Options.Upstream cannot be used.
 var errUpstream = errors.New(`must be http://host:port or unix:///path`)
 
 func (o Options) withDefaults() (Options, error) {
@@ -143,7 +199,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// parseUpstream splits an upstream URL into what net.Dial takes and the Host a request without one is given.
+// parseUpstream splits an upstream URL into the arguments of net.Dial, and the Host for requests that have none.
 func parseUpstream(s string) (network, address, host string, err error) {
 	u, err := url.Parse(s)
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -162,7 +218,7 @@ func parseUpstream(s string) (network, address, host string, err error) {
 	return "", "", "", fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
 }
 
-// redactURL keeps a password that was put into the upstream URL by mistake out of the error.
+// redactURL removes a password that was written into the upstream URL by mistake.
 func redactURL(s string) string {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return "…" + s[i:]

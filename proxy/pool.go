@@ -14,73 +14,73 @@ import (
 // errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
 var errPoolExhausted = errors.New("no free upstream connection")
 
-// upstreamConn is one keep-alive connection to the upstream. It belongs to whoever took it out of the pool.
+// upstreamConn is one keep-alive connection to the upstream. It belongs to the exchange that took it out of the pool.
 type upstreamConn struct {
 	net.Conn
-	br     *bufio.Reader
-	limits deadlines
-	addr   netip.Addr // of the upstream, invalid for a unix socket
-	apart  bool       // not of the pool: dialled for one upgrade
-	from   *account   // of the client that has it; nil: none. Guarded by the pool's lock
-	reused bool       // has carried a complete response before
-	login  bool       // the upstream may take it for one user's: it stays with one client
-	idleAt int64      // sweeper time at which it was put back
-	raw    syscall.RawConn
-	alive  bool // result of the last peek
-	peek   func(fd uintptr) bool
-	ack    func(fd uintptr) // nil: not TCP
+	br        *bufio.Reader
+	limits    deadlines
+	addr      netip.Addr // of the upstream, invalid for a unix socket
+	dedicated bool       // dialled for one upgrade, never in the pool
+	from      *account   // the address whose client uses it; nil: none. Guarded by the pool's mu
+	reused    bool       // has carried a complete response
+	pinned    bool       // the upstream may have authenticated it: only one client may use it
+	idleAt    int64      // sweeper time at which it became idle
+	raw       syscall.RawConn
+	alive     bool // result of the last peek
+	peek      func(fd uintptr) bool
+	ack       func(fd uintptr) // nil: not TCP
 }
 
 // Read lets the bufio.Reader read from the connection.
 func (u *upstreamConn) Read(b []byte) (int, error) { return u.Conn.Read(b) }
 
-// pool holds the connections to one upstream: a stack of idle ones, a bound on all of them, and a queue of requests that
-// wait for one.
+// pool holds the connections to one upstream: a stack of idle ones, a limit on all of them, and a queue of requests that wait for
+// one.
 type pool struct {
 	dial     func(ctx context.Context) (net.Conn, error)
 	sweeper  *sweeper
-	names    *names
+	addrs    *upstreamAddrs
 	figures  *upstream
 	max      int
 	wait     time.Duration
 	idleFor  time.Duration
 	readSize int
-	giveWay  func(*account) // asks for a connection of this address, or nil for any, to give way; nil: nobody does
+	giveWay  func(*account) // makes connections of this address, or of any if it is nil, give way; nil: none do
 
-	mu      sync.Mutex
-	idle    []*upstreamConn // guarded by mu; the most recently used last
-	open    int             // guarded by mu; idle, in use and being dialled
-	waiters []waiter        // guarded by mu; in order of arrival
-	apart   int             // guarded by mu; open connections that are not the pool's
-	closed  bool            // guarded by mu; connections are no longer kept
+	mu        sync.Mutex
+	idle      []*upstreamConn // guarded by mu; the most recently used last
+	open      int             // guarded by mu; idle, in use and being dialled
+	waiters   []waiter        // guarded by mu; in order of arrival
+	dedicated int             // guarded by mu; open dedicated connections
+	closed    bool            // guarded by mu; connections are closed when they are put back
 }
 
 // waiter is a request that waits for a connection.
 type waiter struct {
-	ready chan *upstreamConn // a nil connection is a free slot
+	ready chan *upstreamConn // receives a connection, or nil for a free slot
 	from  *account
 }
 
-// may reports whether a client of this address can have another connection. mu is held.
+// may reports whether a client of this address may use another connection. mu is held.
 func (p *pool) may(from *account) bool {
 	used := p.open - len(p.idle)
 	if from == nil {
 		return used < p.max
 	}
-	return within(from.upstream.Load(), 1, int64(used), int64(p.max))
+	return mayUse(from.upstream.Load(), 1, int64(used), int64(p.max))
 }
 
-// charge counts a connection, or the slot for one, to a client's address. mu is held.
+// charge adds n connections, or slots for them, to an address. mu is held.
 func (*pool) charge(from *account, n int64) {
 	if from != nil {
 		from.upstream.Add(n)
 	}
 }
 
-// get gives an idle connection or dials one. It waits at most pool.wait when all are in use, or all that this address may have.
+// get returns an idle connection or dials one. If all are in use, or all that this address may use, it waits for pool.wait at most.
 func (p *pool) get(from *account) (*upstreamConn, error) {
 	p.mu.Lock()
-	if p.may(from) { // nobody who waits may, see handOver
+	if p.may(from) { // no waiting request could use it, see handOver
 		u := p.grant(from)
 		p.mu.Unlock()
 		return p.accept(u, from)
@@ -92,14 +92,14 @@ func (p *pool) get(from *account) (*upstreamConn, error) {
 	ready := make(chan *upstreamConn, 1)
 	p.waiters = append(p.waiters, waiter{ready, from})
 	p.mu.Unlock()
-	return p.await(ready, from)
+	return p.waitFor(ready, from)
 }
 
-// askForRoom has connections give way to one that waits.
+// askForRoom makes connections give way to a waiting request.
 func (p *pool) askForRoom(from *account) {
 	p.mu.Lock()
 	if p.open-len(p.idle) >= p.max {
-		from = nil // it is not its address's own fault
+		from = nil // the limit of all is reached, not that of this address
 	}
 	p.mu.Unlock()
 	if p.giveWay != nil {
@@ -107,7 +107,7 @@ func (p *pool) askForRoom(from *account) {
 	}
 }
 
-// grant takes an idle connection, or counts a new one and gives nil. mu is held, and may has said yes.
+// grant takes an idle connection, or counts a new one and returns nil. mu is held, and may has returned true.
 func (p *pool) grant(from *account) *upstreamConn {
 	p.charge(from, 1)
 	if n := len(p.idle); n > 0 {
@@ -121,7 +121,7 @@ func (p *pool) grant(from *account) *upstreamConn {
 	return nil
 }
 
-// handOver gives what is free to those who wait. mu is held.
+// handOver gives free connections and slots to waiting requests. mu is held.
 func (p *pool) handOver() {
 	for i := 0; i < len(p.waiters) && p.open-len(p.idle) < p.max; {
 		w := p.waiters[i]
@@ -134,12 +134,12 @@ func (p *pool) handOver() {
 	}
 }
 
-// askAgain is the time after which a request that still waits asks again for room.
-const askAgain = 100 * time.Millisecond
+// roomRetry is how often a waiting request calls askForRoom again.
+const roomRetry = 100 * time.Millisecond
 
-// await waits for a connection or a slot that put or release hands over.
-func (p *pool) await(ready chan *upstreamConn, from *account) (*upstreamConn, error) {
-	timer, again := time.NewTimer(p.wait), time.NewTicker(askAgain)
+// waitFor waits for a connection or a slot from put or release.
+func (p *pool) waitFor(ready chan *upstreamConn, from *account) (*upstreamConn, error) {
+	timer, again := time.NewTimer(p.wait), time.NewTicker(roomRetry)
 	defer timer.Stop()
 	defer again.Stop()
 	for waiting := true; waiting; {
@@ -164,12 +164,12 @@ func (p *pool) await(ready chan *upstreamConn, from *account) (*upstreamConn, er
 	return p.accept(<-ready, from) // handed over just now
 }
 
-// accept takes what grant gave: a connection, which may not be good any more, or nil for a slot.
+// accept takes the result of grant: a connection, which may no longer be usable, or nil for a slot.
 func (p *pool) accept(u *upstreamConn, from *account) (*upstreamConn, error) {
 	for u != nil && !p.usable(u) {
 		p.sweeper.remove(&u.limits)
 		_ = u.Conn.Close()
-		p.mu.Lock() // the slot stays: try the next idle one in its place
+		p.mu.Lock() // keep the slot and try the next idle connection
 		u = nil
 		if n := len(p.idle); n > 0 {
 			u = p.idle[n-1]
@@ -186,7 +186,7 @@ func (p *pool) accept(u *upstreamConn, from *account) (*upstreamConn, error) {
 	return p.dialSlot(from)
 }
 
-// dialSlot dials for a slot that is counted already.
+// dialSlot dials a connection for a slot that is already counted.
 func (p *pool) dialSlot(from *account) (*upstreamConn, error) {
 	done := false
 	defer func() {
@@ -201,15 +201,15 @@ func (p *pool) dialSlot(from *account) (*upstreamConn, error) {
 	return u, err
 }
 
-// dialApart dials a connection that never enters the pool. Their number is bounded by that of the clients' connections.
-func (p *pool) dialApart() (*upstreamConn, error) {
+// dialDedicated dials a connection that never enters the pool. There are at most as many as client connections.
+func (p *pool) dialDedicated() (*upstreamConn, error) {
 	u, err := p.connect()
 	if err != nil {
 		return nil, err
 	}
-	u.apart = true
+	u.dedicated = true
 	p.mu.Lock()
-	p.apart++
+	p.dedicated++
 	p.mu.Unlock()
 	return u, nil
 }
@@ -229,24 +229,24 @@ func (p *pool) connect() (*upstreamConn, error) {
 		u.raw, _ = sc.SyscallConn()
 		u.peek = u.peekOnce
 		if _, ok := conn.(*net.TCPConn); ok {
-			u.ack = quickAck
+			u.ack = setQuickAck
 		}
 	}
 	p.sweeper.add(&u.limits)
 	return u, nil
 }
 
-// redial replaces a connection by a fresh one in the same slot.
+// redial replaces a connection with a new one in the same slot.
 func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
 	return p.dialSlot(u.from)
 }
 
-// put gives a connection back after a complete response.
+// put returns a connection to the pool after a complete response.
 func (p *pool) put(u *upstreamConn) {
-	if u.apart || u.br.Buffered() > 0 || p.names.stale(u) {
-		p.discard(u) // bytes nobody asked for: what follows cannot be trusted to be the next response
+	if u.dedicated || u.br.Buffered() > 0 || p.addrs.stale(u) {
+		p.discard(u) // unexpected bytes would be taken for the response to the next request
 		return
 	}
 	u.reused = true
@@ -268,9 +268,9 @@ func (p *pool) put(u *upstreamConn) {
 func (p *pool) discard(u *upstreamConn) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
-	if u.apart {
+	if u.dedicated {
 		p.mu.Lock()
-		p.apart--
+		p.dedicated--
 		p.mu.Unlock()
 		return
 	}
@@ -286,9 +286,9 @@ func (p *pool) release(from *account) {
 	p.mu.Unlock()
 }
 
-// usable looks whether the upstream has closed a connection, or sent something that nobody asked for: that would be taken for
-// the response to the next request. The look costs a system call for each request; without it, one answer too many from an
-// upstream is enough to hand every client the response of the one before.
+// usable reports whether the upstream has neither closed a connection nor sent unexpected bytes, which would be taken for the
+// response to the next request. This costs a system call for each request. Without it, a single superfluous response would shift
+// all later ones: each client would receive the response of another.
 func (p *pool) usable(u *upstreamConn) bool {
 	idle := time.Duration(p.sweeper.now.Load() - u.idleAt)
 	if p.idleFor > 0 && idle > p.idleFor {
@@ -302,7 +302,7 @@ func (p *pool) usable(u *upstreamConn) bool {
 	return u.raw.Read(u.peek) == nil && u.alive
 }
 
-// peekOnce is alive when there is nothing to read: neither a close nor bytes nobody asked for.
+// peekOnce sets alive if there is nothing to read: neither a close nor unexpected bytes.
 func (u *upstreamConn) peekOnce(fd uintptr) bool {
 	var b [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
@@ -310,7 +310,7 @@ func (u *upstreamConn) peekOnce(fd uintptr) bool {
 	return true
 }
 
-// evict closes what has been idle too long. It is called once a tick.
+// evict closes connections that have been idle for too long. It is called once a tick.
 func (p *pool) evict() {
 	if p.idleFor <= 0 {
 		return
@@ -331,7 +331,7 @@ func (p *pool) evict() {
 	}
 }
 
-// close closes the idle connections and keeps no more; those in use are closed when they are put back.
+// close closes the idle connections. Those in use are closed when they are put back.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -343,9 +343,9 @@ func (p *pool) close() {
 	}
 }
 
-// counts gives the number of connections: all, and idle ones.
+// counts returns the number of connections: all, and idle ones.
 func (p *pool) counts() (open, idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open + p.apart, len(p.idle)
+	return p.open + p.dedicated, len(p.idle)
 }

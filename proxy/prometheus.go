@@ -21,15 +21,15 @@ var (
 	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from a request's first byte out to the response's header.", []string{"upstream"}, nil)
 )
 
-// Collector has [Proxy.Metrics] for Prometheus. They are read when they are asked for, so that the traffic path counts only once.
+// Collector exposes [Proxy.Metrics] to Prometheus. It reads them at each scrape, so the traffic path counts only once.
 func (p *Proxy) Collector() prometheus.Collector { return collector{p} }
 
 type collector struct{ p *Proxy }
 
-// Describe sends nothing: which label values exist is known only when collecting.
+// Describe sends nothing: the label values are only known when collecting.
 func (collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the present figures.
+// Collect sends the present values.
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)

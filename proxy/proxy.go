@@ -8,40 +8,40 @@ import (
 	"time"
 )
 
-// Proxy is an intermediary in front of one upstream. Make it with New, run it with Serve, end it with Shutdown.
+// Proxy is a reverse proxy in front of one upstream. Create it with New, run it with Serve, end it with Shutdown.
 type Proxy struct {
 	sweeper *sweeper
 	metrics counters
 	watch   watch // owned by the sweeper's goroutine
 	streams streams
 
-	lane      atomic.Pointer[lane] // for requests that begin now
-	reloading sync.Mutex           // held by Reload
+	current   atomic.Pointer[generation] // for requests that begin now; replaced by Reload
+	reloading sync.Mutex                 // held by Reload
 
 	closing    atomic.Bool
-	stop       chan struct{}   // closed when the sweeper is to end
-	stopped    context.Context // done when background work is to end
+	stop       chan struct{}   // closed to end the sweeper
+	stopped    context.Context // cancelled to end background work
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 	ending     sync.Once
 	sweeps     sync.Once
 
-	dateLine atomic.Pointer[[]byte] // the Date of this second
+	dateLine atomic.Pointer[[]byte] // the value of Date for this second
 
-	held atomic.Int64 // bytes of all connections' buffers, see hold
+	held atomic.Int64 // bytes in the buffers of all connections, see hold
 
 	mu        sync.Mutex
 	conns     map[*clientConn]struct{}  // guarded by mu
 	listeners map[net.Listener]struct{} // guarded by mu
 	admission admission                 // guarded by mu
-	upstreams map[string]*upstream      // guarded by mu; all that there have been
-	retired   []*pool                   // guarded by mu; of earlier configurations, with connections still in use
+	upstreams map[string]*upstream      // guarded by mu; the present one and all earlier ones
+	retired   []*pool                   // guarded by mu; of earlier generations, with connections still in use
 }
 
-// cutGrace is how long a Shutdown that ran out of time waits for the requests it has cut off.
+// cutGrace is how long a Shutdown that ran out of time waits until the requests that it cut off are recorded.
 const cutGrace = time.Second
 
-// New makes a Proxy. It dials nothing and starts nothing.
+// New creates a Proxy. It dials nothing and starts no goroutine.
 func New(o Options) (*Proxy, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -59,12 +59,12 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.lane.Store(&lane{p, set})
+	p.current.Store(&generation{p, set})
 	p.tick()
 	return p, nil
 }
 
-// awaitIdle gives the requests whose connections have just been cut the time to be recorded.
+// awaitIdle waits, for cutGrace at most, until the requests whose connections were just cut are recorded.
 func (p *Proxy) awaitIdle() {
 	limit := time.NewTimer(cutGrace)
 	defer limit.Stop()
@@ -88,10 +88,10 @@ func (p *Proxy) remember(c *clientConn) {
 func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
 	delete(p.conns, c)
-	p.admission.leave(c)
+	p.admission.remove(c)
 	if c.displaced {
 		c.displaced = false
-		p.admission.leaving--
+		p.admission.displacing--
 	}
 	p.mu.Unlock()
 }

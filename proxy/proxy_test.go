@@ -30,12 +30,12 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("time.Sleep"))
 }
 
-// books is a Recorder that keeps copies: what the events point to belongs to the connection.
+// books is a Recorder that keeps copies of the events, because their bytes belong to the connection.
 type books struct {
 	mu       sync.Mutex
 	events   []event.Event
 	excluded int
-	changed  chan struct{} // closed and replaced with each event
+	changed  chan struct{} // closed and replaced at each event
 }
 
 func newBooks() *books { return &books{changed: make(chan struct{})} }
@@ -85,8 +85,8 @@ func (b *books) wait(t *testing.T, n int) []event.Event {
 	}
 }
 
-// bench is a proxy in front of an origin. At the end of the test it is shut down, and the number of events must equal the
-// number of responses that the test says there were.
+// bench is a proxy in front of an origin. At the end of the test it is shut down, and the number of events must equal the number of
+// responses that the test expects.
 type bench struct {
 	t         *testing.T
 	p         *Proxy
@@ -113,7 +113,7 @@ func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}
 	o := Options{Upstream: upstream, Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	o.DrainGrace = -1 // no test waits for a client that has nothing more to say
+	o.DrainGrace = -1 // shutdowns need not wait for idle clients
 	if change != nil {
 		change(&o)
 	}
@@ -254,5 +254,5 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// plainRequest is what most requests look like.
+// plainRequest is a typical request.
 const plainRequest = "GET /users/42?x=1 HTTP/1.1\r\nHost: app.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n"

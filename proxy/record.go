@@ -8,21 +8,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// record hands the response in progress to the Recorder, once; further calls do nothing. The caller has set the status
-// and the body sizes.
+// record passes the present response to the Recorder, once; further calls do nothing. The caller has set the status and the body
+// sizes.
 func (x *exchange) record(f failure) {
 	if x.recorded {
 		return
 	}
 	x.recorded = true
-	p, ev := x.c.p, &x.ev
+	p, ev := x.c.gen, &x.ev
 	if x.upload.done != nil {
 		ev.RequestBytes = x.upload.sent.Load()
 	}
 	figures := &p.metrics.own
 	if !x.sentAt.IsZero() {
 		figures = &p.pool.figures.tally
-		x.noteTrouble(f)
+		x.noteHealth(f)
 		if !x.headAt.IsZero() {
 			p.pool.figures.observe(micros(x.headAt.Sub(x.sentAt)))
 		}
@@ -55,10 +55,10 @@ func (x *exchange) record(f failure) {
 	p.recordSafely(ev)
 }
 
-// noteTrouble tells the log about the upstream.
-func (x *exchange) noteTrouble(f failure) {
-	switch trouble := &x.c.p.pool.figures.trouble; {
-	case upstreamTrouble(f):
+// noteHealth updates the upstream's health after a response.
+func (x *exchange) noteHealth(f failure) {
+	switch trouble := &x.c.gen.pool.figures.health; {
+	case isUpstreamFailure(f):
 		trouble.failed(f, x.cause, x.id())
 	case f == failNone && trouble.failing.Load():
 		trouble.succeeded()
@@ -67,26 +67,25 @@ func (x *exchange) noteTrouble(f failure) {
 
 func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }
 
-// recordSafely keeps a panic in the books away from the request.
-func (p *lane) recordSafely(ev *event.Event) {
-	defer p.recovered("recorder")
+// recordSafely calls the Recorder. A panic in it does not affect the request.
+func (p *generation) recordSafely(ev *event.Event) {
+	defer p.recoverPanic("recorder")
 	ev.TimeMicros = p.o.Now().UnixMicro()
 	p.o.Recorder.Record(ev)
 }
 
-func (p *lane) safely(f func()) {
-	defer p.recovered("recorder")
+func (p *generation) safely(f func()) {
+	defer p.recoverPanic("recorder")
 	f()
 }
 
-func (p *lane) recovered(where string) {
+func (p *generation) recoverPanic(where string) {
 	if r := recover(); r != nil {
 		p.o.Logger.Error("panic", "where", where, "value", r)
 	}
 }
 
-// describe fills the event's fields that are known from the request. It runs for refused requests too, as far as they
-// were understood.
+// describe fills in the event's fields that follow from the request. For a refused request these are the parts that were parsed.
 func (x *exchange) describe() {
 	ev := &x.ev
 	ev.Kind = event.KindRequest
@@ -101,7 +100,7 @@ func (x *exchange) describe() {
 	}
 	ev.Client = x.c.client
 	ev.Host = x.lowerHost()
-	if x.c.p.o.TraceID {
+	if x.c.gen.o.TraceID {
 		ev.TraceID = traceID(x.head.traceparent)
 	}
 }
@@ -111,7 +110,7 @@ var (
 	protocol11 = []byte("1.1")
 )
 
-// lowerHost gives the request's host in lower case. It copies only where there is something to change.
+// lowerHost returns the request's host in lower case. It copies only if there is something to change.
 func (x *exchange) lowerHost() []byte {
 	host := x.head.host
 	for i, c := range host {
@@ -128,7 +127,7 @@ func (x *exchange) lowerHost() []byte {
 	return host
 }
 
-// traceID takes the trace id out of a traceparent of the form 00-<32 hex>-<16 hex>-<2 hex>, or gives nil.
+// traceID returns the trace id of a traceparent of the form 00-<32 hex>-<16 hex>-<2 hex>, or nil.
 func traceID(traceparent []byte) []byte {
 	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' {
 		return nil
@@ -151,15 +150,15 @@ func (x *exchange) userAgent() []byte { return x.head.value("user-agent") }
 
 // exclusion is a compiled Exclude.
 type exclusion struct {
-	paths    map[string][][]byte // prefixes of agents, of which one must match; an empty one is any
+	paths    map[string][][]byte // prefixes of the User-Agent, one of which must match; an empty one matches all
 	prefixes []excludedPrefix
 	agents   [][]byte
 }
 
-// excludedPrefix is the beginning of a path, and of the agent that must match as well; empty: any.
+// excludedPrefix is a prefix of the path, and one of the User-Agent that must match too; an empty one matches all.
 type excludedPrefix struct{ path, agent []byte }
 
-// newExclusion gives nil when nothing is excluded.
+// newExclusion returns nil if nothing is excluded.
 func newExclusion(e Exclude) *exclusion {
 	if len(e.Paths) == 0 && len(e.UserAgents) == 0 {
 		return nil
@@ -182,7 +181,7 @@ func newExclusion(e Exclude) *exclusion {
 }
 
 func (e *exclusion) match(path, agent []byte) bool {
-	if begins(agent, e.paths[string(path)]) || begins(agent, e.agents) {
+	if hasAnyPrefix(agent, e.paths[string(path)]) || hasAnyPrefix(agent, e.agents) {
 		return true
 	}
 	for _, prefix := range e.prefixes {
@@ -193,7 +192,7 @@ func (e *exclusion) match(path, agent []byte) bool {
 	return false
 }
 
-func begins(b []byte, prefixes [][]byte) bool {
+func hasAnyPrefix(b []byte, prefixes [][]byte) bool {
 	for _, prefix := range prefixes {
 		if bytes.HasPrefix(b, prefix) {
 			return true

@@ -9,11 +9,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// relayBytes is the size up to which pieces of a body are collected in one write, as long as the next is there already.
+// relayBytes is how many bytes of a body are collected for one write while further pieces are already buffered.
 const relayBytes = 4 << 10
 
-// relay passes the body of a response on as it comes, piece by piece from the upstream's read buffer. It records the
-// response before it hands on what ends it.
+// relay passes on the body of a response piece by piece, from the upstream's read buffer. It records the response before it writes
+// the bytes that end it.
 func (x *exchange) relay() {
 	h, s := &x.resp, &x.stream
 	framing, chunked := bodyUntilClose, false
@@ -69,13 +69,13 @@ func (x *exchange) relay() {
 	if len(x.in) > 0 {
 		x.write(x.in)
 	}
-	s.drop()
+	s.discardPiece()
 	x.releaseUpstream(framing == bodyUntilClose)
 }
 
 var errClientGone = errors.New("client left within the response")
 
-// flushAndArm is called before the relay waits for the upstream: the client gets what there is.
+// flushAndArm is called before the relay waits for the upstream. It writes the collected bytes to the client.
 func (x *exchange) flushAndArm() error {
 	x.armBody()
 	if len(x.in) == 0 {
@@ -89,7 +89,7 @@ func (x *exchange) flushAndArm() error {
 	return nil
 }
 
-// pass collects a piece of the body, or writes it behind what has been collected.
+// pass adds a piece of the body to the collected bytes, or writes both.
 func (x *exchange) pass(b []byte, chunked bool) bool {
 	if chunked {
 		x.in = append(strconv.AppendInt(x.in, int64(len(b)), 16), '\r', '\n')
@@ -116,20 +116,20 @@ func (x *exchange) pass(b []byte, chunked bool) bool {
 
 var crlf = []byte("\r\n")
 
-// cut ends a response whose body breaks off, so that the client can tell: by closing the connection within the declared length
-// or without the last chunk, and by a reset where only the end of the connection would mark the end of the body.
+// cut ends a response whose body is incomplete, in such a way that the client notices. Usually it closes the connection before the
+// declared length or the last chunk. If the end of the connection would mark the end of the body, it resets it instead.
 func (x *exchange) cut(err error) {
-	if x.c.gone.Load() {
+	if x.c.clientGone.Load() {
 		x.clientLeft()
 		return
 	}
 	kind := failTruncated
 	x.cause = err
 	switch {
-	case x.ev.Kind == event.KindStream && x.c.p.closing.Load():
+	case x.ev.Kind == event.KindStream && x.c.gen.closing.Load():
 		kind = failShutdown
 	case isTimeout(err):
-		kind = x.timedOut(failTimeout, noBody, x.c.p.o.BodyTimeout)
+		kind = x.timedOut(failTimeout, noBody, x.c.gen.o.BodyTimeout)
 	case errors.Is(err, errBody):
 		kind = failProtocol
 	}
@@ -142,7 +142,7 @@ func (x *exchange) cut(err error) {
 	x.c.reset = x.head.http10 && x.resp.length < 0
 }
 
-// clientLeft ends a response that nobody takes any more.
+// clientLeft ends a response whose client has left.
 func (x *exchange) clientLeft() {
 	if !x.recorded {
 		x.ev.Status = statusClientClosed
@@ -154,11 +154,11 @@ func (x *exchange) clientLeft() {
 
 // writeAll writes several buffers with one system call under the write deadline. It consumes bufs.
 func (c *clientConn) writeAll(bufs net.Buffers) bool {
-	c.limits.armWrite(c.p.sweeper.after(c.p.o.WriteTimeout))
+	c.limits.armWrite(c.gen.sweeper.after(c.gen.o.WriteTimeout))
 	c.sending = bufs
-	c.writing.begin(c.p.sweeper.now.Load())
+	c.writing.begin(c.gen.sweeper.now.Load())
 	n, err := c.sending.WriteTo(c.Conn)
-	c.writing.end(c.p.sweeper.now.Load(), int(n))
+	c.writing.end(c.gen.sweeper.now.Load(), int(n))
 	clear(c.bufs[:])
 	if err != nil {
 		c.writeFailed(err)

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Requests under way while the upstream is exchanged for another end at the one they began with; the connection of the
-// client stays.
+// If a reload changes the upstream, requests in flight end at the old one. The client's connection stays open.
 func TestReloadBetweenAndWithinRequests(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -30,7 +29,7 @@ func TestReloadBetweenAndWithinRequests(t *testing.T) {
 	}
 	held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-entered
-	o := b.p.lane.Load().o
+	o := b.p.current.Load().o
 	o.Upstream, o.ClientAddress = two, ClientOff
 	if err := b.p.Reload(o); err != nil {
 		t.Fatal(err)
@@ -54,7 +53,7 @@ func TestReloadBetweenAndWithinRequests(t *testing.T) {
 func TestReloadRefusesAndKeeps(t *testing.T) {
 	b := start(t, origin(t, func(http.ResponseWriter, *http.Request) {}), nil)
 	b.responses = 1
-	o := b.p.lane.Load().o
+	o := b.p.current.Load().o
 	for _, change := range []func(*Options){
 		func(o *Options) { o.Upstream = "https://example.org" },
 		func(o *Options) { o.ClientAddress = "guess" },
@@ -71,7 +70,7 @@ func TestReloadRefusesAndKeeps(t *testing.T) {
 	}
 }
 
-// Reloads that come as fast as they can break nothing.
+// Reloads in quick succession break no request.
 func TestReloadUnderLoad(t *testing.T) {
 	const clients, each = 8, 100
 	var urls []string
@@ -93,7 +92,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	o, done := b.p.lane.Load().o, make(chan struct{})
+	o, done := b.p.current.Load().o, make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	for n := 1; ; n++ {
 		select {

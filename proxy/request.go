@@ -7,16 +7,16 @@ import (
 	"strconv"
 )
 
-// The header of a request, client to upstream: checked and rewritten in one pass over the raw block. Everything stays in
-// place except
+// The header of a request, from client to upstream. It is checked and rewritten in one pass over the raw block. All fields stay
+// in place, with these exceptions:
 //
-//   - hop-by-hop fields, those that Connection names, and imitations such as X_Forwarded_For: removed. TE is written anew where
-//     trailers are accepted, Expect where the upstream is to be asked before the body is sent;
-//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded: written anew; from a trusted proxy they stay, and X-Forwarded-For and
-//     Forwarded are extended. The forwarding fields of forwarding.go: removed unless the peer is a trusted proxy;
-//   - Content-Length: written as the number it is;
-//   - X-Request-ID: a new UUIDv7, unless a trusted proxy sent a valid one;
-//   - Via: one is added, unless it is switched off.
+//   - Hop-by-hop fields, fields that Connection names, and imitations such as X_Forwarded_For are removed. TE is written again if
+//     trailers are accepted, and Expect if the upstream must be asked before the body is sent.
+//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded are replaced. From a trusted proxy they stay, and X-Forwarded-For and
+//     Forwarded are extended. The fields of forwarding.go are removed unless the peer is a trusted proxy.
+//   - Content-Length is written without leading zeros.
+//   - X-Request-ID becomes a new UUIDv7, unless a trusted proxy sent a valid one.
+//   - Via is added, unless it is switched off.
 
 // Via names the version of the message as it was received (RFC 9110, section 7.6.3).
 const (
@@ -24,7 +24,7 @@ const (
 	via11 = "Via: 1.1 wayside\r\n"
 )
 
-// Why a request is refused otherwise than with 400.
+// Reasons to refuse a request with another status than 400.
 var (
 	errVersion     = errors.New("unknown protocol version")
 	errMethod      = errors.New("method not supported")
@@ -33,32 +33,32 @@ var (
 	errTargetSize  = errors.New("request target too long")
 )
 
-// requestHead is a request's header and what the pass over it finds. Slices point into raw.
+// requestHead is a request's header, and the values that the pass over it finds. Slices point into raw.
 type requestHead struct {
 	framing
-	raw         []byte // the block as received, from the request line to the empty line; owned, reused
-	fields      []byte // raw without the request line
-	method      []byte
-	target      []byte // request target as sent upstream
-	path        []byte // target without the query: what is recorded
-	host        []byte
-	replaceHost bool // the target carried the authority: it is the Host
-	http10      bool
-	requestID   []byte
-	forwarded   []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
-	traceparent []byte
-	maxForwards []byte
-	hasHost     bool
-	hasProto    bool // a trusted peer sent forwarding fields besides X-Forwarded-For
-	hasElements bool // a trusted peer sent Forwarded
-	loggingIn   bool // Authorization speaks for the connection, see login.go
-	expect      bool // Expect: 100-continue
-	trailers    bool // TE: trailers
-	upgrade     []byte
-	options     connectionOptions
+	raw            []byte // the block as received, from the request line to the empty line; owned, reused
+	fields         []byte // raw without the request line
+	method         []byte
+	target         []byte // request target as sent upstream
+	path           []byte // target without the query, as recorded
+	host           []byte
+	replaceHost    bool // the target carried an authority, which replaces Host
+	http10         bool
+	requestID      []byte
+	forwarded      []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
+	traceparent    []byte
+	maxForwards    []byte
+	hasHost        bool
+	hasProto       bool // a trusted peer sent X-Forwarded-Proto, -Host or -Port
+	hasElements    bool // a trusted peer sent Forwarded
+	connectionAuth bool // Authorization authenticates the connection, see pinned.go
+	expect         bool // Expect: 100-continue
+	trailers       bool // TE: trailers
+	upgrade        []byte
+	options        connectionOptions
 }
 
-// reset prepares for the next request and keeps the memory.
+// reset prepares for the next request and keeps the buffers.
 func (h *requestHead) reset() {
 	names, forwarded, raw := h.options.names[:0], h.forwarded[:0], h.raw[:0]
 	*h = requestHead{framing: framing{length: -1}, forwarded: forwarded, raw: raw}
@@ -68,12 +68,12 @@ func (h *requestHead) reset() {
 // hasBody reports whether bytes of the message follow the header.
 func (h *requestHead) hasBody() bool { return h.chunked || h.length > 0 }
 
-// persistent reports whether the client lets the connection live on after this request.
+// persistent reports whether the client keeps the connection open after this request.
 func (h *requestHead) persistent() bool {
 	return !h.options.close && (!h.http10 || h.options.keepAlive)
 }
 
-// is compares the method, which is case-sensitive.
+// is compares the method. Case matters.
 func (h *requestHead) is(method string) bool { return string(h.method) == method }
 
 // appendRequestHead checks the request in x.head.raw and appends its header, as it goes upstream, to dst.
@@ -95,8 +95,8 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	if len(h.options.names) > 0 {
-		// Rare: fields of the client's own choice are hop-by-hop. Their names are known now; copy again without them.
-		h.again()
+		// Rare: Connection names further fields. They are all known only now: copy again, without them.
+		h.restartFields()
 		if dst, err = x.appendFields(dst[:lineEnd]); err != nil {
 			return dst, err
 		}
@@ -104,14 +104,14 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	if err = h.check(); err != nil {
 		return dst, err
 	}
-	// A client that has begun to send its body does not wait for anybody's word.
-	x.asking = h.expect && h.hasBody() && x.c.br.Buffered() == 0
+	// A client that has begun to send its body does not wait for 100 Continue.
+	x.awaitingContinue = h.expect && h.hasBody() && x.c.br.Buffered() == 0
 	x.upgrading = h.upgradable()
 	return x.appendOwnFields(dst), nil
 }
 
-// again forgets what a first pass found in the fields, except the connection options.
-func (h *requestHead) again() {
+// restartFields prepares for a second pass over the fields. It keeps only the request line and the connection options.
+func (h *requestHead) restartFields() {
 	old := *h
 	h.reset()
 	h.raw, h.fields, h.options = old.raw, old.fields, old.options
@@ -134,7 +134,7 @@ func (h *requestHead) check() error {
 	return nil
 }
 
-// appendFields copies the fields that pass through, in runs as long as possible.
+// appendFields copies the fields that are passed on, in runs as long as possible.
 func (x *exchange) appendFields(dst []byte) ([]byte, error) {
 	h, raw := &x.head, x.head.fields
 	run, at := 0, 0
@@ -148,9 +148,9 @@ func (x *exchange) appendFields(dst []byte) ([]byte, error) {
 			return append(dst, raw[run:at]...), nil
 		}
 		id := classify(name)
-		keep := id == fieldOther || id == fieldForwardedOther && x.c.p.passes(name)
+		keep := id == fieldOther || id == fieldForwardedOther && x.c.gen.passes(name)
 		if !keep {
-			if keep, err = h.take(id, value, x.c.trusted, second); err != nil {
+			if keep, err = h.handleField(id, value, x.c.trusted, second); err != nil {
 				return dst, err
 			}
 		}
@@ -169,8 +169,8 @@ func (x *exchange) appendFields(dst []byte) ([]byte, error) {
 	}
 }
 
-// take acts on a field that is not simply passed on, and says whether it is.
-func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
+// handleField records a field that the proxy acts on, and says whether it is passed on.
+func (h *requestHead) handleField(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
 	switch id {
 	case fieldHopByHop, fieldImitation:
 		return false, nil
@@ -178,7 +178,7 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		if second {
 			return false, nil
 		}
-		return false, h.options.take(value)
+		return false, h.options.parse(value)
 	case fieldContentLength:
 		return true, h.contentLength(value)
 	case fieldTransferEncoding:
@@ -200,7 +200,7 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 		return false, h.takeExpect(value)
 	case fieldMaxForwards:
 		h.maxForwards = value
-		return !h.counted(), nil
+		return !h.maxForwardsApplies(), nil
 	case fieldForwardedFor, fieldForwardedProto, fieldForwarded, fieldForwardedOther:
 		return h.takeForwarded(id, value, trusted), nil
 	case fieldRequestID:
@@ -211,12 +211,12 @@ func (h *requestHead) take(id fieldID, value []byte, trusted, second bool) (keep
 	case fieldTraceparent:
 		h.traceparent = value
 	case fieldAuthorization:
-		h.loggingIn = h.loggingIn || speaksForConnection(value)
+		h.connectionAuth = h.connectionAuth || authenticatesConnection(value)
 	}
 	return true, nil
 }
 
-// takeTrailer refuses to announce what trailerRule will refuse: some servers reject the announcement, others wait for the field.
+// takeTrailer refuses to announce a field that trailerRule will refuse: some servers reject the announcement, others wait for the field.
 func (h *requestHead) takeTrailer(value []byte) (keep bool, err error) {
 	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer"} {
 		if hasToken(value, name) {
@@ -226,12 +226,12 @@ func (h *requestHead) takeTrailer(value []byte) (keep bool, err error) {
 	return !h.http10, nil
 }
 
-// counted reports whether Max-Forwards counts for this method (RFC 9110, section 7.6.2); with others it is only passed on.
-func (h *requestHead) counted() bool { return h.is("OPTIONS") || h.is("TRACE") }
+// maxForwardsApplies reports whether Max-Forwards has a meaning for this method (RFC 9110, section 7.6.2). With others it is passed on.
+func (h *requestHead) maxForwardsApplies() bool { return h.is("OPTIONS") || h.is("TRACE") }
 
-// hopsLeft gives the value of a Max-Forwards that counts. One that is not a number is dropped.
+// hopsLeft returns the value of Max-Forwards if it applies. A value that is not a number is ignored.
 func (h *requestHead) hopsLeft() (n int64, ok bool) {
-	if len(h.maxForwards) == 0 || !h.counted() {
+	if len(h.maxForwards) == 0 || !h.maxForwardsApplies() {
 		return 0, false
 	}
 	n, err := parseLength(h.maxForwards)
@@ -251,8 +251,8 @@ func (h *requestHead) takeHost(value []byte) (keep bool, err error) {
 	return true, nil
 }
 
-// takeExpect knows one expectation (RFC 9110, section 10.1.1). Others are refused rather than passed on: who has to fulfil
-// them is what servers disagree about. HTTP/1.0 has none.
+// takeExpect knows one expectation (RFC 9110, section 10.1.1). Others are refused, because servers disagree about who must fulfil
+// them. HTTP/1.0 has no expectations.
 func (h *requestHead) takeExpect(value []byte) error {
 	if h.http10 {
 		return nil
@@ -279,16 +279,16 @@ func (h *requestHead) takeForwarded(id fieldID, value []byte, trusted bool) (kee
 	return false
 }
 
-// appendOwnFields writes the fields that are the proxy's own, and the end of the header.
+// appendOwnFields appends the fields that the proxy writes itself, and the end of the header.
 func (x *exchange) appendOwnFields(dst []byte) []byte {
 	h, c := &x.head, x.c
 	if len(h.host) == 0 { // HTTP/1.0
-		dst = appendField(dst, "Host: ", c.p.upstreamHost)
+		dst = appendField(dst, "Host: ", c.gen.upstreamHost)
 	}
 	if h.chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if x.asking {
+	if x.awaitingContinue {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
 	if n, ok := h.hopsLeft(); ok {
@@ -316,7 +316,7 @@ func (x *exchange) appendOwnFields(dst []byte) []byte {
 		}
 		dst = append(dst, c.forwarded...)
 	}
-	if !h.elsewhere() {
+	if !h.xForwardedOnly() {
 		dst = append(append(dst, "Forwarded: for="...), c.element...)
 		if len(h.host) > 0 {
 			dst = append(append(append(dst, ";host=\""...), h.host...), '"')
@@ -325,20 +325,22 @@ func (x *exchange) appendOwnFields(dst []byte) []byte {
 	}
 	dst = appendField(dst, "X-Request-ID: ", x.id())
 	switch {
-	case c.p.o.NoVia:
+	case c.gen.o.NoVia:
 	case h.http10:
 		dst = append(dst, via10...)
 	default:
 		dst = append(dst, via11...)
 	}
-	return append(c.p.requestRules.apply(dst), '\r', '\n')
+	return append(c.gen.requestRules.apply(dst), '\r', '\n')
 }
 
-// elsewhere reports whether a trusted peer tells where the request comes from in the X-Forwarded fields only: a Forwarded that
-// began here would name that peer as the client.
-func (h *requestHead) elsewhere() bool { return !h.hasElements && (h.hasProto || len(h.forwarded) > 0) }
+// xForwardedOnly reports whether a trusted peer named the client in X-Forwarded fields and sent no Forwarded. A new Forwarded would
+// then name that peer as the client.
+func (h *requestHead) xForwardedOnly() bool {
+	return !h.hasElements && (h.hasProto || len(h.forwarded) > 0)
+}
 
-// appendForElement appends the node that Forwarded names a peer by (RFC 7239, section 6).
+// appendForElement appends a peer as the node of a Forwarded element (RFC 7239, section 6).
 func appendForElement(dst []byte, addr netip.Addr, ok bool) []byte {
 	switch {
 	case !ok:
@@ -349,7 +351,7 @@ func appendForElement(dst []byte, addr netip.Addr, ok bool) []byte {
 	return append(addr.AppendTo(append(dst, "\"["...)), "]\""...)
 }
 
-// value finds the first field of a lower-case name, for the rare cases that need one. The header may not have been checked.
+// value returns the first field with a lower-case name. It is slow, and the header may not have been checked.
 func (h *requestHead) value(lower string) []byte {
 	for raw := h.fields; ; {
 		name, value, n, err := nextField(raw)
@@ -369,7 +371,7 @@ func appendField(dst []byte, name string, value []byte) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// hasToken looks for a token in a comma-separated list; parameters behind ";" are not looked at.
+// hasToken looks for a token in a comma-separated list. It ignores parameters after ";".
 func hasToken(list []byte, lower string) bool {
 	for len(list) > 0 {
 		var member []byte

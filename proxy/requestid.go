@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// requestIDBytesMax bounds an X-Request-ID that is taken over from the client.
+// requestIDBytesMax limits the length of an X-Request-ID that a client may set.
 const requestIDBytesMax = 128
 
 // validRequestID accepts 1 to 128 bytes of letters, digits and . _ ~ + / = : -
@@ -26,8 +26,8 @@ func validRequestID(b []byte) bool {
 	return true
 }
 
-// appendUUIDv7 appends a new UUIDv7 in text form. Its 74 random bits come from the runtime's per-thread ChaCha8 generator,
-// which is seeded from the operating system: no lock and no system call.
+// appendUUIDv7 appends a new UUIDv7 in text form. Its 74 random bits come from the runtime's per-thread ChaCha8 generator, which is
+// seeded by the operating system. This takes no lock and no system call.
 func appendUUIDv7(dst []byte, now time.Time) []byte {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16|uint64(rand.Uint32()&0xfff)|0x7000)

@@ -8,9 +8,9 @@ import (
 	"io"
 )
 
-// The header of a response, upstream to client. Like a request's it is checked and rewritten in one pass; fields keep their
-// order and case. Hop-by-hop fields are removed, X-Request-ID is replaced by the request's, Date is added where it is missing
-// (RFC 9110, section 6.6.1).
+// The header of a response, from upstream to client. Like that of a request, it is checked and rewritten in one pass, and fields
+// keep their order and case. Hop-by-hop fields are removed. X-Request-ID is replaced by that of the request. Date is added if it is
+// missing (RFC 9110, section 6.6.1).
 
 // interimMax is the number of 1xx responses that may precede one final response.
 const interimMax = 32
@@ -18,21 +18,21 @@ const interimMax = 32
 var (
 	errProtocol     = errors.New("bad response from upstream")
 	errNoResponse   = errors.New("upstream closed the connection before its response")
-	errAfterInterim = errors.New("upstream closed the connection after an interim response") // it did answer: never sent again
-	errUpgrade      = errors.New("upstream switched protocols unasked")
+	errAfterInterim = errors.New("upstream closed the connection after an interim response") // it has answered, so the request is never sent again
+	errUpgrade      = errors.New("upstream switched protocols without being asked")
 	errHeaderTooBig = fmt.Errorf("%w: header too large", errProtocol)
 )
 
-// responseHead is what the pass over a response's header finds.
+// responseHead holds the values that the pass over a response's header finds.
 type responseHead struct {
 	framing
-	status    int
-	http10    bool
-	hasDate   bool
-	eventFeed bool   // text/event-stream
-	login     bool   // asks for credentials that speak for the connection, see login.go
-	upgrade   []byte // points into the upstream's reader
-	options   connectionOptions
+	status         int
+	http10         bool
+	hasDate        bool
+	eventFeed      bool   // text/event-stream
+	connectionAuth bool   // asks for credentials that authenticate the connection, see pinned.go
+	upgrade        []byte // points into the upstream's reader
+	options        connectionOptions
 }
 
 func (h *responseHead) reset() {
@@ -46,26 +46,26 @@ func (h *responseHead) closes() bool {
 	return h.options.close || h.http10 && !h.options.keepAlive
 }
 
-// readHead reads the header of the final response into x.resp, and the block to send to the client, which endHead completes,
-// into x.in. Interim responses are relayed as they come (RFC 9110, section 15.2).
+// readHead reads the header of the final response into x.resp. It writes the block for the client into x.in; endHead completes it.
+// Interim responses are passed on at once (RFC 9110, section 15.2).
 func (x *exchange) readHead(u *upstreamConn) error {
-	p := x.c.p
+	p := x.c.gen
 	switch {
 	case x.upload.done != nil: // its deadline begins when the body has been sent
-	case x.asking:
-		u.limits.armRead(x.by(continueWait))
+	case x.awaitingContinue:
+		u.limits.armRead(x.deadline(continueWait))
 	default:
-		u.limits.armRead(x.by(p.o.ResponseTimeout))
+		u.limits.armRead(x.deadline(p.o.ResponseTimeout))
 	}
 	for n := 0; n <= interimMax; {
 		block, err := peekBlock(u.br)
-		if err != nil && x.asking && isTimeout(err) {
+		if err != nil && x.awaitingContinue && isTimeout(err) {
 			if err = x.sendContinue(u); err == nil {
 				continue
 			}
 		}
 		if err != nil && n > 0 && errors.Is(err, errNoResponse) {
-			return fmt.Errorf("%w: %v", errAfterInterim, err) //nolint:errorlint // it must not count as errNoResponse, which is tried again
+			return fmt.Errorf("%w: %v", errAfterInterim, err) //nolint:errorlint // it must not match errNoResponse, which allows a retry
 		}
 		if err != nil {
 			return err
@@ -88,7 +88,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 	return fmt.Errorf("%w: too many interim responses", errProtocol)
 }
 
-// interim passes a 1xx response on, to clients that can know them. 100 is what a client that asked was waiting for.
+// interim passes a 1xx response on to clients of HTTP/1.1. After 100, it starts an upload that has waited for it.
 func (x *exchange) interim(u *upstreamConn) error {
 	if x.resp.status == 101 {
 		return errUpgrade
@@ -99,29 +99,29 @@ func (x *exchange) interim(u *upstreamConn) error {
 			return fmt.Errorf("%w: %w", errClientBody, err)
 		}
 	}
-	if x.resp.status == 100 && x.asking {
-		x.beginAsked(u)
+	if x.resp.status == 100 && x.awaitingContinue {
+		x.continueUpload(u)
 	}
 	return nil
 }
 
-// sendContinue tells the client to send the body, because the upstream says nothing.
+// sendContinue asks the client for the body, because the upstream has not answered.
 func (x *exchange) sendContinue(u *upstreamConn) error {
 	if _, err := io.WriteString(x.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
 		return fmt.Errorf("%w: %w", errClientBody, err)
 	}
 	x.continued = true
-	x.beginAsked(u)
+	x.continueUpload(u)
 	return nil
 }
 
-func (x *exchange) beginAsked(u *upstreamConn) {
-	x.asking = false
+func (x *exchange) continueUpload(u *upstreamConn) {
+	x.awaitingContinue = false
 	x.startUpload(u)
 }
 
-// peekBlock waits for a whole header block and returns it, still in the reader's buffer. errNoResponse means that the
-// connection ended before the first byte.
+// peekBlock waits for a whole header block and returns it without consuming it. errNoResponse means that the connection ended
+// before the first byte.
 func peekBlock(br *bufio.Reader) ([]byte, error) {
 	at := 0
 	for n := 1; ; {
@@ -146,8 +146,8 @@ func peekBlock(br *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// blockEnd finds the end of a header block, or gives 0 and the place to go on from when there is more. It also stops at an
-// empty line made of bare LFs, so that such a block is refused at once instead of waited for.
+// blockEnd finds the end of a header block. If the block is incomplete, it returns 0 and the offset at which to continue. An empty
+// line without CR also ends the block, so that it is refused at once.
 func blockEnd(b []byte, at int) (end, next int) {
 	for {
 		i := bytes.IndexByte(b[at:], '\n')
@@ -193,14 +193,14 @@ func (x *exchange) parseHead(block []byte) error {
 		return nil
 	}
 	if !h.hasDate {
-		x.in = appendField(x.in, "Date: ", x.c.p.date())
+		x.in = appendField(x.in, "Date: ", x.c.gen.date())
 	}
 	x.in = appendField(x.in, "X-Request-ID: ", x.id())
-	x.in = x.c.p.responseRules.apply(x.in)
+	x.in = x.c.gen.responseRules.apply(x.in)
 	return nil
 }
 
-// parseLine takes the status line apart (RFC 9112, section 4). The reason may be missing, and with it the space before it.
+// parseLine parses the status line (RFC 9112, section 4). The reason and the space before it may be missing.
 func (h *responseHead) parseLine(line []byte) (reason []byte, err error) {
 	code := line[9:]
 	if line[7] != '0' && line[7] != '1' || line[8] != ' ' || len(code) < 3 || len(code) > 3 && code[3] != ' ' {
@@ -240,7 +240,7 @@ func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 		id := classify(name)
 		keep := true
 		if id != fieldOther {
-			if keep, err = h.take(id, value, second); err != nil {
+			if keep, err = h.handleField(id, value, second); err != nil {
 				return err
 			}
 		}
@@ -259,26 +259,26 @@ func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 	}
 }
 
-// take acts on a field that is not simply passed on, and says whether it is.
-func (h *responseHead) take(id fieldID, value []byte, second bool) (keep bool, err error) {
+// handleField records a field that the proxy acts on, and says whether it is passed on.
+func (h *responseHead) handleField(id fieldID, value []byte, second bool) (keep bool, err error) {
 	switch id {
 	case fieldHopByHop: // Proxy-Authenticate among them
-		h.login = h.login || speaksForConnection(value)
+		h.connectionAuth = h.connectionAuth || authenticatesConnection(value)
 		return false, nil
 	case fieldRequestID, fieldTE:
 		return false, nil
 	case fieldChallenge:
-		h.login = h.login || speaksForConnection(value)
+		h.connectionAuth = h.connectionAuth || authenticatesConnection(value)
 	case fieldUpgrade:
 		if h.status == 101 {
 			h.upgrade = value
 		}
-		return h.status == 426, nil // which says what the server wants instead (RFC 9110, section 15.5.22)
+		return h.status == 426, nil // it names the protocol that the server requires (RFC 9110, section 15.5.22)
 	case fieldConnection:
 		if second {
 			return false, nil
 		}
-		return false, h.options.take(value)
+		return false, h.options.parse(value)
 	case fieldContentLength:
 		return h.status >= 200 && h.status != 204, h.contentLength(value)
 	case fieldTransferEncoding:
@@ -292,8 +292,8 @@ func (h *responseHead) take(id fieldID, value []byte, second bool) (keep bool, e
 	return true, nil
 }
 
-// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1;
-// RFC 9110, section 8.6): whoever believes the announcement would take the next response for it.
+// check is called after the last field. A response that cannot have a body must not announce one (RFC 9112, section 6.1; RFC 9110,
+// section 8.6): a client that waits for that body would take the next response for it.
 func (h *responseHead) check() error {
 	if h.chunked && (h.length >= 0 || h.http10) {
 		return errFraming

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// FieldRules changes header fields on their way. Names are compared without regard to case; fields that delimit messages
-// (Connection, Content-Length, Transfer-Encoding and the like) cannot be named, and Host can only be set.
+// FieldRules changes header fields. Case is ignored in names. Fields that delimit messages (Connection, Content-Length,
+// Transfer-Encoding and similar ones) cannot be named, and Host can only be set.
 type FieldRules struct {
-	Set    []string // "Name: value", in place of any the message has
-	Add    []string // "Name: value", besides those it has
-	Remove []string // names
+	Set    []string // "Name: value"; replaces the fields of this name that the message has
+	Add    []string // "Name: value"; keeps the fields of this name that the message has
+	Remove []string // names of fields that are left out
 }
 
 var errFieldRule = errors.New("field rule")
@@ -23,7 +23,7 @@ type fieldRules struct {
 	lines []byte   // fields to write
 }
 
-// newFieldRules gives nil when there is nothing to do.
+// newFieldRules returns nil if there are no rules.
 func newFieldRules(r FieldRules) (*fieldRules, error) {
 	if len(r.Set)+len(r.Add)+len(r.Remove) == 0 {
 		return nil, nil
@@ -62,7 +62,7 @@ func mayChange(name string) bool {
 	return true
 }
 
-// apply changes the header in block, which ends with its last field and begins with the start line.
+// apply changes the header in block, from the start line to the last field, without the empty line.
 func (r *fieldRules) apply(block []byte) []byte {
 	if r == nil {
 		return block

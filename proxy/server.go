@@ -25,8 +25,8 @@ const (
 	acceptPause     = 10 * time.Millisecond
 )
 
-// Serve accepts connections from ln until Shutdown is called, then returns nil; any other end is an error. It may be
-// called for several listeners at once. It closes ln. A listener made by Listen is emptied before that, see drain.go.
+// Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
+// several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go).
 func (p *Proxy) Serve(ln net.Listener) error {
 	p.mu.Lock()
 	p.listeners[ln] = struct{}{}
@@ -50,18 +50,18 @@ func (p *Proxy) Serve(ln net.Listener) error {
 				waitOn(ln)
 			}
 			if f := p.admit(c); f != failNone {
-				p.await(c, f)
+				p.enqueue(c, f)
 				continue
 			}
 			go c.serve()
 		case p.closing.Load():
-			if errors.Is(err, os.ErrDeadlineExceeded) && queued(ln) { // this goroutine was late, not the client
+			if errors.Is(err, os.ErrDeadlineExceeded) && queued(ln) { // this goroutine was slow, not the client
 				waitOn(ln)
 				continue
 			}
 			return nil
 		case temporary(err):
-			p.lane.Load().o.Logger.Warn("cannot accept a connection", "error", err)
+			p.current.Load().o.Logger.Warn("cannot accept a connection; trying again", "error", err)
 			time.Sleep(acceptPause)
 		default:
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -69,7 +69,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 	}
 }
 
-// temporary reports whether accepting may work again by itself.
+// temporary reports whether a later accept may succeed.
 func temporary(err error) bool {
 	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
 		if errors.Is(err, e) {
@@ -79,15 +79,16 @@ func temporary(err error) bool {
 	return false
 }
 
-// Shutdown stops accepting, lets requests in flight end (their responses carry "Connection: close"), ends streams once only
-// they are left, closes idle connections after Options.DrainGrace, and returns when all connections are closed. When ctx ends first, the remaining connections are
-// closed at once, their responses recorded as far as they got, and ctx's error is returned. A Proxy cannot be used again.
+// Shutdown stops accepting and lets requests in flight finish; their responses carry "Connection: close". It closes idle
+// connections after Options.DrainGrace, ends streams when nothing else is left, and returns when all connections are closed. If
+// ctx ends first, it closes the remaining connections at once, records their responses as far as they got, and returns ctx's
+// error. A Proxy cannot be used again.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	p.mu.Lock()
 	for ln := range p.listeners {
 		if err := stopAccepting(ln); err != nil {
-			p.lane.Load().o.Logger.Warn("cannot empty the listener's queue; connections that wait in it are reset", "listen", ln.Addr().String(), "error", err)
+			p.current.Load().o.Logger.Warn("cannot empty the listener's queue; resetting the connections in it", "listen", ln.Addr().String(), "error", err)
 		}
 	}
 	p.mu.Unlock()
@@ -96,7 +97,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.sweeper.closeAll()
 		p.awaitIdle()
 	}
-	p.lane.Load().pool.close()
+	p.current.Load().pool.close()
 	p.ending.Do(func() {
 		close(p.stop)
 		p.cancel()
@@ -107,36 +108,36 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 
 // tick runs a few times a second.
 func (p *Proxy) tick() {
-	defer p.lane.Load().recovered("tick")
+	defer p.current.Load().recoverPanic("tick")
 	p.evict()
-	p.watch.look(p)
-	p.reportTrouble()
+	p.watch.check(p)
+	p.reportHealth()
 	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
 	p.dateLine.Store(&b)
 }
 
-// date is the present second as a Date field has it.
+// date returns the value of the Date field for the present second.
 func (p *Proxy) date() []byte { return *p.dateLine.Load() }
 
-// largeHeads holds buffers for headers that do not fit a reader's buffer: their garbage would keep the collector at work while somebody sends
-// many of them.
+// largeHeads holds buffers for headers that do not fit a reader's buffer. Without the pool, a client that sends many of them would
+// keep the garbage collector busy.
 var largeHeads = sync.Pool{New: func() any { b := make([]byte, 0, largeHeadBytes); return &b }}
 
-const largeHeadBytes = 32<<10 + clientReadBytes // MaxHeaderBytes, if that is the default, and what is read at once
+const largeHeadBytes = 32<<10 + clientReadBytes // the default of MaxHeaderBytes, and one read beyond it
 
-// append adds to the bytes of the header.
+// append adds b to the bytes of the header.
 func (h *requestHead) append(b []byte) {
 	switch need := len(h.raw) + len(b); {
 	case need <= cap(h.raw) || need <= clientReadBytes:
 	case need <= largeHeadBytes:
-		h.raw = append(*largeHeads.Get().(*[]byte), h.raw...) //nolint:forcetypeassert // its own
+		h.raw = append(*largeHeads.Get().(*[]byte), h.raw...) //nolint:forcetypeassert // nothing else is put there
 	default:
 		h.raw = slices.Grow(h.raw, max(len(b), cap(h.raw)))
 	}
 	h.raw = append(h.raw, b...)
 }
 
-// release gives up a large buffer. Nothing may use what was read into it any more.
+// release gives up a large buffer. Nothing may use its contents afterwards.
 func (h *requestHead) release() {
 	if cap(h.raw) == largeHeadBytes {
 		raw := h.raw[:0]
@@ -158,12 +159,12 @@ func (c *clientConn) withReader(f func()) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c)
 	defer func() {
-		if r := recover(); r != nil { // outside of a request, whose own panics exchange.finish sees
-			c.root.lane.Load().o.Logger.Error("panic", "where", "connection", "value", r, "stack", string(debug.Stack()))
+		if r := recover(); r != nil { // outside of a request; exchange.finish recovers panics within one
+			c.root.current.Load().o.Logger.Error("panic", "where", "connection", "value", r, "stack", string(debug.Stack()))
 		}
 		_ = c.Close()
 		c.x.head.release()
-		c.letGo()
+		c.releaseHeld()
 		c.br.Reset(nil)
 		readers.Put(c.br)
 	}()
@@ -176,13 +177,13 @@ func (c *clientConn) serveRequests() {
 		x.begin()
 		err := c.readHead()
 		if err != nil && len(x.head.raw) == 0 {
-			return // nothing of a request has come: nobody to answer
+			return // no byte of a request has come: there is nothing to answer
 		}
 		if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
 			return
 		}
-		if now := c.root.lane.Load(); now != c.p {
-			c.drive(now)
+		if now := c.root.current.Load(); now != c.gen {
+			c.useGeneration(now)
 		}
 		if err != nil {
 			c.refuse(err)
@@ -198,7 +199,7 @@ func (c *clientConn) serveRequests() {
 	}
 }
 
-// refuse answers a header that did not arrive as a whole.
+// refuse answers a request whose header did not arrive completely.
 func (c *clientConn) refuse(err error) {
 	x := &c.x
 	x.describe()
@@ -209,11 +210,11 @@ func (c *clientConn) refuse(err error) {
 	x.refuse(f)
 }
 
-// readHead reads a header block into x.head.raw. One empty line before it is skipped (RFC 9112, section 2.2).
+// readHead reads a header block into x.head.raw. It skips one empty line before the block (RFC 9112, section 2.2).
 func (c *clientConn) readHead() error {
 	h := &c.x.head
 	if c.br.Buffered() > 0 { // pipelined
-		c.headerBy = c.p.sweeper.after(c.p.o.HeaderTimeout)
+		c.headerDeadline = c.gen.sweeper.after(c.gen.o.HeaderTimeout)
 		c.phase.CompareAndSwap(uint32(phaseIdle), uint32(phaseHeader))
 	}
 	skipped := false
@@ -232,13 +233,13 @@ func (c *clientConn) readHead() error {
 			return errMemory
 		}
 		if first := h.raw[0]; !isToken[first] && first != '\r' {
-			return errFieldSyntax // not HTTP; TLS for instance
+			return errFieldSyntax // not HTTP; perhaps TLS
 		}
 		end, next := blockEnd(h.raw, at)
 		if end == 0 {
 			_, _ = c.br.Discard(len(b))
-			if at = next; len(h.raw) > c.p.o.MaxHeaderBytes {
-				return h.tooLarge(c.p.o.MaxHeaderBytes)
+			if at = next; len(h.raw) > c.gen.o.MaxHeaderBytes {
+				return h.tooLarge(c.gen.o.MaxHeaderBytes)
 			}
 			continue
 		}
@@ -247,14 +248,14 @@ func (c *clientConn) readHead() error {
 			skipped, at, h.raw = true, 0, h.raw[:0]
 			continue
 		}
-		if h.raw = h.raw[:end]; end > c.p.o.MaxHeaderBytes {
-			return h.tooLarge(c.p.o.MaxHeaderBytes)
+		if h.raw = h.raw[:end]; end > c.gen.o.MaxHeaderBytes {
+			return h.tooLarge(c.gen.o.MaxHeaderBytes)
 		}
 		return nil
 	}
 }
 
-// tooLarge tells a request line that fills the limit by itself from too many fields.
+// tooLarge distinguishes a request line that fills the limit alone from too many fields.
 func (h *requestHead) tooLarge(limit int) error {
 	if i := bytes.IndexByte(h.raw, '\n'); i < 0 || i >= limit {
 		return errTargetSize
@@ -263,11 +264,11 @@ func (h *requestHead) tooLarge(limit int) error {
 	return errHeaderSize
 }
 
-// finish closes the connection after its last response. Where the client may still be sending, it first ends only its own
-// side and reads on for a moment: data that nobody reads turns the close into a reset, and the reset would overtake the
-// response (RFC 9112, section 9.6).
+// finish ends the connection after its last response. If the client may still be sending, it first closes only its own side and
+// continues to read for a moment: unread data turns a close into a reset, and the client could lose the response to the reset
+// (RFC 9112, section 9.6).
 func (c *clientConn) finish() {
-	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.persistent() // by the client: nothing follows
+	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.persistent() // the client said that nothing follows
 	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced {
 		return
 	}
@@ -275,7 +276,7 @@ func (c *clientConn) finish() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	c.lingerBy = c.p.sweeper.after(lingerTime)
+	c.lingerDeadline = c.gen.sweeper.after(lingerTime)
 	if !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseLinger)) {
 		return
 	}

@@ -120,7 +120,7 @@ func TestEventStream(t *testing.T) {
 	}
 }
 
-// A declared length is relayed as it comes too, not when a buffer is full.
+// A body with a declared length is relayed at once too, not when a buffer is full.
 func TestSlowDownloadIsNotHeldBack(t *testing.T) {
 	more := make(chan struct{})
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {

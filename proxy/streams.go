@@ -2,8 +2,8 @@ package proxy
 
 import "sync"
 
-// streams holds the exchanges that do not end by themselves, tunnels and event streams: a shutdown would wait for them until
-// its time is over, and have none left for the books.
+// streams holds the exchanges that have no end of their own: tunnels and event streams. A shutdown cuts them. If it waited for
+// them, no time would be left to drain and archive the events.
 type streams struct {
 	mu   sync.Mutex
 	cuts map[*exchange]func() // guarded by mu
@@ -30,7 +30,7 @@ func (s *streams) count() int {
 	return len(s.cuts)
 }
 
-// cutAll ends them. They are recorded with the error type "shutdown".
+// cutAll ends all streams. They are recorded with the error type "shutdown".
 func (s *streams) cutAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

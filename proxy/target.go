@@ -7,10 +7,10 @@ import (
 
 // The request line (RFC 9112, section 3): method, target and version, one space between them and nothing else.
 
-// methodBytesMax bounds a method's name.
+// methodBytesMax limits the length of a method.
 const methodBytesMax = 64
 
-// parseLine takes the request line apart. What it has understood when it fails is kept: it is recorded.
+// parseLine parses the request line. If it fails, it keeps the parts that it has parsed, because they are recorded.
 func (h *requestHead) parseLine() error {
 	eol := bytes.IndexByte(h.raw, '\n')
 	if eol < 1 || h.raw[eol-1] != '\r' {
@@ -18,10 +18,7 @@ func (h *requestHead) parseLine() error {
 	}
 	line := h.raw[:eol-1]
 	h.fields = h.raw[eol+1:]
-	i := 0
-	for i < len(line) && isToken[line[i]] {
-		i++
-	}
+	i := tokenLength(line)
 	if i == 0 || i == len(line) || line[i] != ' ' {
 		return errFieldSyntax
 	}
@@ -36,7 +33,7 @@ func (h *requestHead) parseLine() error {
 		return err
 	}
 	if len(method) > methodBytesMax {
-		return errMethod // longer than any that a server knows (RFC 9112, section 3)
+		return errMethod // longer than any method that a server knows (RFC 9112, section 3)
 	}
 	h.method = method
 	if err != nil {
@@ -51,8 +48,8 @@ func (h *requestHead) parseLine() error {
 	return h.parseTarget(target)
 }
 
-// validTargetBytes refuses what RFC 3986 does not even quote: spaces, controls, and bytes above ASCII. The latter pass in the query:
-// people type them (curl '?q=ü'), and servers agree that they mean themselves.
+// validTargetBytes refuses bytes that RFC 3986 never allows: spaces, controls, and bytes above ASCII. In the query, bytes above ASCII
+// are accepted: people type them (curl '?q=ü'), and servers agree about their meaning.
 func validTargetBytes(target []byte) bool {
 	query := false
 	for _, c := range target {
@@ -64,7 +61,7 @@ func validTargetBytes(target []byte) bool {
 	return true
 }
 
-// parseVersion knows 1.0 and 1.1. What has the form of another version is told so.
+// parseVersion accepts 1.0 and 1.1. Other versions of valid form get errVersion.
 func (h *requestHead) parseVersion(b []byte) error {
 	if len(b) != 8 || string(b[:5]) != "HTTP/" || b[5] < '0' || b[5] > '9' || b[6] != '.' || b[7] < '0' || b[7] > '9' {
 		return errFieldSyntax
@@ -76,8 +73,8 @@ func (h *requestHead) parseVersion(b []byte) error {
 	return nil
 }
 
-// parseTarget brings the request target into the form that is sent upstream. The absolute form is what clients use
-// towards forward proxies; its authority replaces Host (RFC 9112, section 3.2.2).
+// parseTarget converts the request target to the form that is sent upstream. Clients of forward proxies send the absolute form; its
+// authority replaces Host (RFC 9112, section 3.2.2).
 func (h *requestHead) parseTarget(target []byte) error {
 	h.target = target
 	switch {
@@ -102,8 +99,8 @@ func (h *requestHead) parseTarget(target []byte) error {
 	return nil
 }
 
-// validEscapes reports whether each "%" of a path or host begins an encoded byte (RFC 3986, section 2.1). Some servers refuse
-// others, some read them in ways of their own. Queries are not looked at: nobody decodes them before the application does.
+// validEscapes reports whether each "%" of a path or host begins an encoded byte (RFC 3986, section 2.1). Servers disagree about
+// invalid escapes. Queries are not checked, because only the application decodes them.
 func validEscapes(path []byte) bool {
 	for {
 		i := bytes.IndexByte(path, '%')
@@ -122,8 +119,8 @@ func validEscapes(path []byte) bool {
 	}
 }
 
-// validHostEscapes accepts escapes of what may stand in a name anyway, and of bytes beyond ASCII (RFC 3986, section 3.2.2). Whoever decodes
-// the others sees the end of a string, of the host, or another port.
+// validHostEscapes accepts escapes of bytes that a name may contain, and of bytes above ASCII (RFC 3986, section 3.2.2). Decoding
+// other escapes could end a string or the host, or add a port.
 func validHostEscapes(host []byte) bool {
 	if !validEscapes(host) {
 		return false
@@ -152,13 +149,13 @@ func (h *requestHead) parseAbsolute(target []byte) error {
 	}
 	host, path := rest[:end], rest[end:]
 	if !validHost(host) {
-		return errTarget // userinfo among others
+		return errTarget // for example, it has userinfo
 	}
 	h.host, h.target, h.replaceHost = host, path, true
 	switch {
 	case len(path) > 0 && path[0] == '/':
 	case len(path) > 0:
-		return errTarget // a query without a path; forwarding it would mean inventing one
+		return errTarget // a query without a path: the proxy would have to invent one
 	case h.is("OPTIONS"):
 		h.target = asterisk // RFC 9112, section 3.2.4
 	default:
@@ -179,8 +176,8 @@ func cutSchemeHTTP(b []byte) ([]byte, bool) {
 	return b[7:], true
 }
 
-// isHostByte marks the bytes of a registered name or an IPv4 address (RFC 3986, section 3.2.2) except the comma, which would
-// make a list of it.
+// isHostByte marks the bytes of a registered name or an IPv4 address (RFC 3986, section 3.2.2), except the comma, which would make
+// a list of the value.
 var isHostByte = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
 		t[c] = true
@@ -194,7 +191,7 @@ var isHostByte = func() (t [256]bool) {
 	return t
 }()
 
-// validHost accepts host [":" port]: a name, or an address, that is not empty.
+// validHost accepts host [":" port], with a host that is a name or an address and not empty.
 func validHost(b []byte) bool {
 	i := 0
 	if len(b) > 0 && b[0] == '[' {
@@ -214,7 +211,7 @@ func validHost(b []byte) bool {
 	return i == len(b) || b[i] == ':' && validPort(b[i+1:])
 }
 
-// validPort accepts a port's number, and none behind the colon (RFC 3986, section 3.2.3).
+// validPort accepts the number of a port. Nothing after the colon is valid too (RFC 3986, section 3.2.3).
 func validPort(b []byte) bool {
 	n := 0
 	for _, c := range b {
@@ -226,8 +223,8 @@ func validPort(b []byte) bool {
 	return len(b) <= 5 && n <= 65535
 }
 
-// validIPv6 looks at the inside of the brackets of an IP literal. Zones are for the local host only (RFC 6874), and addresses
-// of the future (RFC 3986, section 3.2.2) have not come.
+// validIPv6 checks the part of an IP literal between the brackets. Zones are for the local host only (RFC 6874), and there are no
+// IPvFuture addresses (RFC 3986, section 3.2.2).
 func validIPv6(b []byte) bool {
 	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") {
 		return false

@@ -12,22 +12,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Upgraded connections (RFC 9110, section 7.8): when the upstream answers 101, both connections become a byte tunnel. An
-// upgrade is asked for over a connection of its own, which is not in the pool and never gets there. Bytes are passed on as they
-// come, in both directions at once; the end of one direction (half-close) is passed on and leaves the other open. The tunnel
-// is one response, recorded at its end as a stream.
+// Upgraded connections (RFC 9110, section 7.8). If the upstream answers 101, both connections become a byte tunnel. A request with
+// Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both directions. The
+// end of one direction (half-close) is passed on and leaves the other open. The tunnel is one response, recorded as a stream when
+// it ends.
 
 // tunnelBytes is the size of the two buffers of a tunnel.
 const tunnelBytes = 16 << 10
 
-// upgradable reports whether the request's Upgrade is passed on: asked for by Connection, over HTTP/1.1, without a body. A
-// server may ignore an Upgrade, so without all this the request is forwarded as if it had none.
+// upgradable reports whether the request's Upgrade is passed on: it needs Connection: Upgrade, HTTP/1.1, and no body. Otherwise the
+// request is forwarded without Upgrade, which is correct, because a server may ignore it.
 func (h *requestHead) upgradable() bool {
 	return h.options.upgrade && !h.http10 && !h.hasBody() && opaqueProtocols(h.upgrade)
 }
 
-// opaqueProtocols accepts a list of protocols, none of which is HTTP in another form: behind h2c (which RFC 9113 has removed)
-// would be a connection whose requests nobody sees.
+// opaqueProtocols accepts a list of protocols if none of them is another form of HTTP. After an upgrade to h2c (which RFC 9113 has
+// removed), for example, requests would be forwarded without being checked or recorded.
 func opaqueProtocols(list []byte) bool {
 	if len(list) == 0 {
 		return false
@@ -67,12 +67,12 @@ func (h *requestHead) offered(chosen []byte) bool {
 	return true
 }
 
-// tunnel takes over both connections after a 101 whose header is in x.in.
+// tunnel passes bytes between both connections after a 101, whose header is in x.in.
 func (x *exchange) tunnel() {
 	c, u := x.c, x.up
 	x.closeAfter = true
 	x.in = appendField(x.in, "Upgrade: ", x.resp.upgrade)
-	if !c.claim() || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseTunnel)) {
+	if !c.takeBack() || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseTunnel)) {
 		x.clientLeft()
 		return
 	}
@@ -84,7 +84,7 @@ func (x *exchange) tunnel() {
 		return
 	}
 	t := &tunnel{x: x, u: u}
-	t.seen.Store(c.p.sweeper.now.Load())
+	t.seen.Store(c.gen.sweeper.now.Load())
 	c.root.streams.add(x, t.cut)
 	var up sync.WaitGroup
 	up.Go(func() { t.copy(u.Conn, c.br, c.Conn, &t.in) })
@@ -96,27 +96,27 @@ func (x *exchange) tunnel() {
 	x.dropUpstream()
 }
 
-// tunnel is the state that its two directions share.
+// tunnel is the state that the two directions of a tunnel share.
 type tunnel struct {
 	x       *exchange
 	u       *upstreamConn
 	seen    atomic.Int64  // sweeper time of the last byte, in either direction
-	why     atomic.Uint32 // the failure that ended it; the first one counts
+	why     atomic.Uint32 // the failure that ended it; only the first one is stored
 	in, out atomic.Uint64
 }
 
-// copy passes bytes from src, of which br holds the first, to dst until the end of src, then half-closes dst. After an error it
-// closes both connections, because what has been lost in one direction makes the other meaningless.
+// copy passes bytes from src to dst until the end of src, then half-closes dst. br reads from src and may hold the first bytes. After
+// an error it closes both connections, because lost bytes in one direction make the other meaningless.
 func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Uint64) {
 	defer func() {
 		if r := recover(); r != nil {
-			t.x.c.p.o.Logger.Error("panic", "where", "tunnel", "value", r, "stack", string(debug.Stack()))
+			t.x.c.gen.o.Logger.Error("panic", "where", "tunnel", "value", r, "stack", string(debug.Stack()))
 			t.end(failPanic)
 		}
 	}()
 	loan := tunnelBuffers.Get().(*[]byte)
 	defer tunnelBuffers.Put(loan)
-	p := t.x.c.p
+	p := t.x.c.gen
 	for {
 		t.arm(src)
 		n, err := br.Read(*loan)
@@ -155,10 +155,10 @@ func (t *tunnel) limits(conn net.Conn) *deadlines {
 	return &t.x.c.limits
 }
 
-// arm sets the deadline of the next read. Silence is counted over both directions, so a deadline that is over may be found to
-// have moved on.
+// arm arms the deadline of the next read. The limit is on silence in both directions, so after a deadline alive must check whether
+// the other direction has moved bytes.
 func (t *tunnel) arm(src net.Conn) {
-	p := t.x.c.p
+	p := t.x.c.gen
 	at := int64(0)
 	if d := p.o.TunnelTimeout; d > 0 {
 		at = t.seen.Load() + p.sweeper.tick.Load() + int64(d)
@@ -166,13 +166,13 @@ func (t *tunnel) arm(src net.Conn) {
 	t.limits(src).armRead(at)
 }
 
-// alive reports whether the other direction has had a byte within the time limit.
+// alive reports whether either direction has moved a byte within the time limit.
 func (t *tunnel) alive() bool {
-	p := t.x.c.p
+	p := t.x.c.gen
 	return failure(t.why.Load()) == failNone && p.sweeper.now.Load() < t.seen.Load()+int64(p.o.TunnelTimeout)
 }
 
-// side names the failure of one of the connections.
+// side returns the failure that an error on one of the connections means.
 func (t *tunnel) side(conn net.Conn, err error) failure {
 	switch {
 	case isTimeout(err):
@@ -183,7 +183,7 @@ func (t *tunnel) side(conn net.Conn, err error) failure {
 	return failClientClosed
 }
 
-// end closes both connections. The failure that came first is recorded.
+// end closes both connections. The first failure is recorded.
 func (t *tunnel) end(f failure) {
 	t.why.CompareAndSwap(uint32(failNone), uint32(f))
 	_ = t.u.Conn.Close()

@@ -34,7 +34,7 @@ func upgradeOrigin(t *testing.T, serve func(conn *net.TCPConn, br *bufio.Reader)
 	})
 }
 
-// Each side may end its direction while the other goes on; bytes behind the request's and the response's header are not lost.
+// Each side may end its direction while the other continues. Bytes after the header of request and response are not lost.
 func TestTunnelHalfCloses(t *testing.T) {
 	url := upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) {
 		all, _ := io.ReadAll(br) // until the client's half-close
@@ -61,7 +61,7 @@ func TestTunnelHalfCloses(t *testing.T) {
 	}
 }
 
-// The other half: the upstream ends its direction first, the client goes on.
+// The upstream ends its direction first, and the client continues.
 func TestTunnelUpstreamHalfCloses(t *testing.T) {
 	received := make(chan string, 1)
 	url := upgradeOrigin(t, func(conn *net.TCPConn, br *bufio.Reader) {
@@ -111,10 +111,10 @@ func TestUpgradesThatAreNotPassedOn(t *testing.T) {
 		t.Errorf("an upgrade that the upstream ignores: %s %s", resp.Status, body)
 	}
 	b.responses++
-	b.responses = -1 // "hi" behind a request without a length is a bad request of its own, or not read any more
+	b.responses = -1 // "hi" after a request without a length is a bad request, or is not read
 }
 
-// A protocol that the client did not offer is no upgrade.
+// A 101 with a protocol that the client did not offer is refused.
 func TestForeignUpgradeIsRefused(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n"), nil)
 	b.responses = 1
@@ -189,7 +189,7 @@ func TestTunnelEndsInSilence(t *testing.T) {
 	}
 }
 
-// A shutdown ends tunnels and event streams once all else has ended, and records them.
+// A shutdown ends tunnels and event streams when everything else has ended, and records them.
 func TestShutdownEndsStreams(t *testing.T) {
 	url := upgradeOrigin(t, func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	b := start(t, url, nil)
@@ -207,7 +207,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 		<-held
 	})
 	t.Cleanup(func() { close(held) })
-	o := b.p.lane.Load().o
+	o := b.p.current.Load().o
 	o.Upstream = events
 	if err := b.p.Reload(o); err != nil {
 		t.Fatal(err)

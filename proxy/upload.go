@@ -11,39 +11,39 @@ import (
 	"time"
 )
 
-// The request's body on its way to the upstream. Small bodies go with the header (exchange.bufferBody). Others are sent by a
-// goroutine of their own while the exchange waits for the response: an upstream may answer before it has read everything,
-// and may answer while it reads.
+// Request bodies that are streamed to the upstream. Small bodies are sent with the header (exchange.bufferBody). Each other one is
+// sent by its own goroutine while the exchange waits for the response, because an upstream may answer before it has read
+// everything.
 
-// uploadGrace is how long a response waits for a body that is about to be sent completely, before it is answered with
-// "Connection: close".
+// uploadGrace is how long a response waits for the end of an upload. If the body is complete by then, the connections can be used
+// again; otherwise the response carries "Connection: close".
 const uploadGrace = 10 * time.Millisecond
 
-// continueWait is how long the upstream may take to say that it wants the body of a request with "Expect: 100-continue";
-// then the proxy says so itself. Upstreams of HTTP/1.0, and many others, never do.
+// continueWait is how long the upstream may take to answer "Expect: 100-continue". Then the proxy itself sends 100 Continue, because
+// many upstreams never do.
 const continueWait = time.Second
 
-// uploading is a read deadline that never fires: while the body is on its way, the response has no time to keep.
+// uploading is a read deadline that never fires: while a body is being sent, the response has no deadline.
 const uploading = math.MaxInt64
 
-// upload is a body being sent. done is nil when there is none, or none any more.
+// upload is a body that is being streamed. done is nil if there is none, or if it has ended.
 type upload struct {
-	done   chan error    // receives the result, once
+	done   chan error    // receives the result once
 	sent   atomic.Uint64 // bytes of data so far
 	cancel atomic.Bool
 }
 
-// startUpload begins to send the body. Until it ends, x.body and reading from the client belong to its goroutine.
+// startUpload starts the goroutine that sends the body. Until it ends, only that goroutine uses x.body and reads from the client.
 func (x *exchange) startUpload(u *upstreamConn) {
 	done := make(chan error, 1)
 	x.upload.done = done
 	x.upload.sent.Store(0)
 	x.upload.cancel.Store(false)
-	u.limits.armRead(x.uploadBy())
+	u.limits.armRead(x.uploadDeadline())
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				x.c.p.o.Logger.Error("panic", "where", "upload", "value", r, "stack", string(debug.Stack()))
+				x.c.gen.o.Logger.Error("panic", "where", "upload", "value", r, "stack", string(debug.Stack()))
 				_ = u.Conn.Close()
 				done <- fmt.Errorf("%w: panic", errClientBody)
 			}
@@ -51,24 +51,24 @@ func (x *exchange) startUpload(u *upstreamConn) {
 		err := x.sendBody(u)
 		switch {
 		case errors.Is(err, errClientBody), errors.Is(err, errBodyTooLarge), isTimeout(err):
-			_ = u.Conn.Close() // the upstream must not take what it has for the whole; the exchange hears of it as well
+			_ = u.Conn.Close() // the upstream must not take this for the whole body; it also wakes the exchange
 		default:
-			// Sent, or refused by the upstream, which may have answered all the same: its time begins now.
-			u.limits.read.CompareAndSwap(x.uploadBy(), x.by(x.c.p.o.ResponseTimeout))
+			// Sent, or refused by the upstream, which may still have answered: its response time begins now.
+			u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.c.gen.o.ResponseTimeout))
 		}
 		done <- err
 	}()
 }
 
-// settleUpload is called when the response's header is there. An upload that has ended well, or does so at once, leaves the
-// connections usable.
-func (x *exchange) settleUpload() {
+// awaitUpload is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
+// be used again.
+func (x *exchange) awaitUpload() {
 	if x.upload.done == nil {
 		return
 	}
 	select {
 	case err := <-x.upload.done:
-		_ = x.uploadEnded(err) // the response is there: what became of the upload only decides about the connections
+		_ = x.uploadEnded(err) // the response decides the outcome; the upload's error only affects the connections
 		return
 	default:
 	}
@@ -76,13 +76,13 @@ func (x *exchange) settleUpload() {
 	defer timer.Stop()
 	select {
 	case err := <-x.upload.done:
-		_ = x.uploadEnded(err) // the response is there: what became of the upload only decides about the connections
+		_ = x.uploadEnded(err)
 	case <-timer.C:
 	}
 }
 
-// stopUpload ends an upload that is still going on, because there is nobody left to send it to. It gives the reason when the
-// upload failed by itself and the upstream is not to blame.
+// stopUpload stops an upload that is no longer needed, and waits for its goroutine. It returns the upload's error if the client or a
+// limit caused it, and nil if the upstream did.
 func (x *exchange) stopUpload() error {
 	if x.upload.done == nil {
 		return nil
@@ -99,7 +99,7 @@ func (x *exchange) stopUpload() error {
 		_ = x.c.Conn.SetReadDeadline(past)
 		err = <-x.upload.done
 		_ = x.c.Conn.SetReadDeadline(time.Time{})
-		if isTimeout(err) && x.c.limits.read.Load() != fired { // not the client's fault: it was interrupted here
+		if isTimeout(err) && x.c.limits.read.Load() != fired { // the deadline that stopped the upload here, not one of the client's
 			x.c.failed.Store(false)
 			err = nil
 		}
@@ -124,9 +124,9 @@ func (x *exchange) uploadEnded(err error) error {
 // chunkHeaderBytes is room for a chunk's size and CRLF in front of its data.
 const chunkHeaderBytes = 10
 
-// sendBody sends the request's body in the framing it came in. A body that turns out to be malformed is never completed.
+// sendBody sends the request's body in the framing in which it arrived. It never completes a malformed body.
 func (x *exchange) sendBody(u *upstreamConn) error {
-	p := x.c.p
+	p := x.c.gen
 	loan := bodyBuffers.Get().(*[]byte)
 	defer bodyBuffers.Put(loan)
 	buf := *loan
@@ -146,7 +146,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 		if x.head.chunked {
 			piece = frameChunk(buf, n)
 		}
-		u.limits.armWrite(x.by(p.o.ResponseTimeout))
+		u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
 		if _, err := u.Conn.Write(piece); err != nil {
 			return err
 		}
@@ -156,12 +156,12 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 	}
 	tail := append(buf[:0], "0\r\n"...)
 	tail = append(append(tail, x.body.trailers...), '\r', '\n')
-	u.limits.armWrite(x.by(p.o.ResponseTimeout))
+	u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
 	_, err := u.Conn.Write(tail)
 	return err
 }
 
-// frameChunk puts the chunk header right before the n bytes of data that start at chunkHeaderBytes, and CRLF behind them.
+// frameChunk writes the chunk header before the n bytes of data at chunkHeaderBytes, and CRLF after them.
 func frameChunk(buf []byte, n int) []byte {
 	var size [chunkHeaderBytes]byte
 	head := append(strconv.AppendInt(size[:0], int64(n), 16), '\r', '\n')

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A service may answer while it reads: what it sends arrives before the client has sent everything.
+// A service may answer while it reads: its bytes arrive before the client has sent everything.
 func TestBothDirectionsAtOnce(t *testing.T) {
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
@@ -31,7 +31,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 		c := b.dial()
 		c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
 		resp, err := http.ReadResponse(c.br, nil)
-		if err != nil || !resp.Close { // nobody can know yet whether the body will be whole
+		if err != nil || !resp.Close { // whether the body will be complete is not known yet
 			t.Fatal(resp, err)
 		}
 		buf := make([]byte, 3)
@@ -58,7 +58,7 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	}
 }
 
-// An upstream that never says 100 gets the body all the same.
+// An upstream that never sends 100 receives the body too.
 func TestSilentUpstreamAndExpect(t *testing.T) {
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
 		if !strings.Contains(readRequest(br), "\r\nExpect: 100-continue\r\n") {
@@ -82,8 +82,8 @@ func TestSilentUpstreamAndExpect(t *testing.T) {
 	}
 }
 
-// The service refuses before the client has sent anything: the answer arrives, and the connection is closed, because the body may
-// be on its way.
+// If the service refuses before the client has sent anything, the answer arrives and the connection is closed, because the client may
+// be sending the body.
 func TestExpectRefused(t *testing.T) {
 	url := canned(t, "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
 	b := start(t, url, nil)
@@ -98,7 +98,7 @@ func TestExpectRefused(t *testing.T) {
 	}
 }
 
-// A body that turns out to be malformed midway: what has been streamed never becomes a whole request.
+// If a body turns out to be malformed midway, the streamed part never becomes a complete request.
 func TestMalformedMidway(t *testing.T) {
 	whole := make(chan bool, 8)
 	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// resolveTimeout bounds one look-up of the upstream's name.
+// resolveTimeout limits one lookup of the upstream's name.
 const resolveTimeout = 5 * time.Second
 
-// upstream is what outlives the pools that lead to it: its figures.
+// upstream holds the counters of an upstream. It outlives the pools that connect to it.
 type upstream struct {
 	tally
-	trouble       trouble
+	health        upstreamHealth
 	connects      counter
 	connectErrors counter
-	firstByte     [len(firstByteBounds) + 1]counter // by bound, not cumulative
+	firstByte     [len(firstByteBounds) + 1]counter // one per bound, not cumulative
 	firstByteSum  counter                           // microseconds
 }
 
@@ -35,7 +35,7 @@ func (u *upstream) observe(micros uint64) {
 	u.firstByteSum.Add(int64(micros))
 }
 
-// upstreamOf finds the figures of an upstream by its name, or begins them.
+// upstreamOf returns the counters of an upstream by its name. It creates them if necessary.
 func (p *Proxy) upstreamOf(name string) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -47,20 +47,20 @@ func (p *Proxy) upstreamOf(name string) *upstream {
 	return u
 }
 
-// names looks an upstream's name up again and again. Connections to an address that the name no longer has are not used for
-// another request; new ones go where the name leads at that moment anyway.
-type names struct {
-	host     string // empty: an address, which needs no look-up
+// upstreamAddrs looks an upstream's name up at intervals, so that connections to addresses that the name no longer has are not used
+// for another request. Dialling does not use it: it looks the name up again.
+type upstreamAddrs struct {
+	host     string // empty if the upstream is an address
 	every    time.Duration
 	resolver *net.Resolver
-	next     int64 // sweeper time of the next look-up; owned by the sweeper's goroutine
+	next     int64 // sweeper time of the next lookup; owned by the sweeper's goroutine
 	busy     atomic.Bool
-	current  atomic.Pointer[[]netip.Addr] // nil: not known yet
+	current  atomic.Pointer[[]netip.Addr] // result of the last lookup; nil: none yet
 }
 
-// newNames gives one for the host of address.
-func newNames(network, address string, every time.Duration, resolver *net.Resolver) *names {
-	n := &names{every: every, resolver: resolver}
+// newUpstreamAddrs prepares lookups of the host of address. It starts none.
+func newUpstreamAddrs(network, address string, every time.Duration, resolver *net.Resolver) *upstreamAddrs {
+	n := &upstreamAddrs{every: every, resolver: resolver}
 	if host, _, err := net.SplitHostPort(address); err == nil && network == "tcp" {
 		if _, err := netip.ParseAddr(host); err != nil {
 			n.host = host
@@ -72,8 +72,8 @@ func newNames(network, address string, every time.Duration, resolver *net.Resolv
 	return n
 }
 
-// refresh starts a look-up in the background when it is time for one.
-func (n *names) refresh(p *Proxy, pool *pool) {
+// refresh starts a lookup in the background if it is time for one.
+func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
 	now := p.sweeper.now.Load()
 	if n.host == "" || n.every <= 0 || now < n.next || n.busy.Swap(true) {
 		return
@@ -85,7 +85,7 @@ func (n *names) refresh(p *Proxy, pool *pool) {
 		defer cancel()
 		found, err := n.resolver.LookupNetIP(ctx, "ip", n.host)
 		if err != nil || len(found) == 0 {
-			return // the addresses that served so far are better than none
+			return // keep the addresses that are known
 		}
 		for i := range found {
 			found[i] = found[i].Unmap()
@@ -95,8 +95,8 @@ func (n *names) refresh(p *Proxy, pool *pool) {
 	})
 }
 
-// stale reports whether the name no longer leads to this connection's address.
-func (n *names) stale(u *upstreamConn) bool {
+// stale reports whether the name no longer has this connection's address.
+func (n *upstreamAddrs) stale(u *upstreamConn) bool {
 	current := n.current.Load()
 	return current != nil && u.addr.IsValid() && !slices.Contains(*current, u.addr)
 }
@@ -106,7 +106,7 @@ func (p *pool) dropStale() {
 	p.mu.Lock()
 	var gone []*upstreamConn
 	p.idle = slices.DeleteFunc(p.idle, func(u *upstreamConn) bool {
-		if !p.names.stale(u) {
+		if !p.addrs.stale(u) {
 			return false
 		}
 		gone = append(gone, u)
@@ -118,48 +118,48 @@ func (p *pool) dropStale() {
 	}
 }
 
-// connect gives the connection that belongs to this client, one of the pool, or one of its own for an upgrade.
+// connect returns the client's pinned connection, a dedicated one for an upgrade, or one of the pool.
 func (x *exchange) connect() (*upstreamConn, error) {
-	if u := x.c.takeLogin(); u != nil {
+	if u := x.c.takePinned(); u != nil {
 		return u, nil
 	}
 	if x.upgrading {
-		return x.c.p.pool.dialApart()
+		return x.c.gen.pool.dialDedicated()
 	}
-	return x.c.p.pool.get(x.c.sharer())
+	return x.c.gen.pool.get(x.c.shareAccount())
 }
 
-// releaseUpstream gives the connection back to the pool, or closes it when it cannot carry another request.
+// releaseUpstream returns the connection to the pool, or closes it if it cannot carry another request.
 func (x *exchange) releaseUpstream(closes bool) {
 	u := x.up
 	if u == nil {
 		return
 	}
-	if closes || x.upBroken || x.resp.closes() || x.upload.done != nil || x.asking {
+	if closes || x.upBroken || x.resp.closes() || x.upload.done != nil || x.awaitingContinue {
 		x.dropUpstream()
 		return
 	}
-	if !x.c.claim() {
+	if !x.c.takeBack() {
 		x.dropUpstream()
 		return
 	}
 	switch {
-	case x.resp.login || u.login:
+	case x.resp.connectionAuth || u.pinned:
 		x.up = nil
-		x.c.keepLogin(u)
-	case x.head.loggingIn: // the service may take whoever comes next over this connection for this client
+		x.c.pinUpstream(u)
+	case x.head.connectionAuth: // the service may have authenticated the connection as this client
 		x.dropUpstream()
 	default:
 		x.up = nil
-		x.c.p.pool.put(u)
+		x.c.gen.pool.put(u)
 	}
 }
 
 // dropUpstream closes the connection.
 func (x *exchange) dropUpstream() {
 	if x.up != nil {
-		x.c.claim()
-		x.c.p.pool.discard(x.up)
+		x.c.takeBack()
+		x.c.gen.pool.discard(x.up)
 		x.up = nil
 	}
 }

@@ -6,80 +6,81 @@ import (
 	"time"
 )
 
-// A connection for which there is no place waits a moment for another to give way. One goroutine looks for all that wait: if each looked for
-// itself, they would take turns at Proxy.mu, and the requests of others would be scheduled behind a thousand of them.
+// A new connection for which there is no room waits a moment until another gives way. One goroutine serves all that wait. If each had
+// its own, they would compete for Proxy.mu, and the requests of others would be scheduled behind a thousand of them.
 
 const (
-	// waitingMax bounds the connections that wait or are told that there is no place; beyond it, those of addresses that have much are
-	// closed without a word, and beyond four times as many all are.
+	// waitingMax limits the connections that wait or are being refused. Beyond it, connections of addresses that use much are closed
+	// without an answer, and beyond four times as many all are.
 	waitingMax = 256
-	// placeWait is how long a connection waits; after each placePause its turn comes again.
-	placeWait  = time.Second
-	placePause = 5 * time.Millisecond
+	// admissionWait is how long a connection waits. It is tried again after each admissionPause.
+	admissionWait  = time.Second
+	admissionPause = 5 * time.Millisecond
 )
 
-// newcomer is a connection that waits for a place.
-type newcomer struct {
+// waitingConn is a new connection that waits for room.
+type waitingConn struct {
 	c     *clientConn
-	f     failure // why it has none
+	f     failure // why there is no room
 	until time.Time
-	rank  int // its turn: the least first
+	rank  int // connections with a lower rank come first
 }
 
-// await puts a connection that was not admitted among those that wait. It does not wait itself.
-func (p *Proxy) await(c *clientConn, f failure) {
+// enqueue adds a connection that was not admitted to the waiting ones. It does not block.
+func (p *Proxy) enqueue(c *clientConn, f failure) {
 	p.mu.Lock()
 	a := &p.admission
-	turned := len(a.waiting) + a.refusing
-	if of := a.accounts[c.key]; turned >= 4*waitingMax || turned >= waitingMax && of != nil && !p.small(of, c.p.o.MaxConns) {
+	turned := len(a.waiting) + a.rejecting
+	if of := a.accounts[c.key]; turned >= 4*waitingMax || turned >= waitingMax && of != nil && !p.usesLittle(of, c.gen.o.MaxConns) {
 		p.mu.Unlock()
 		p.metrics.own.failed[f].Add(1)
 		_ = c.Close()
 		return
 	}
 	if len(a.waiting) == 0 {
-		go p.findPlaces()
+		go p.serveWaiting()
 	}
-	a.waiting = append(a.waiting, newcomer{c: c, f: f, until: time.Now().Add(placeWait)})
+	a.waiting = append(a.waiting, waitingConn{c: c, f: f, until: time.Now().Add(admissionWait)})
 	p.mu.Unlock()
 }
 
-// findPlaces serves or refuses the connections that wait, until none is left.
-func (p *Proxy) findPlaces() {
+// serveWaiting serves or rejects the waiting connections until none is left.
+func (p *Proxy) serveWaiting() {
 	for left := true; left; {
-		time.Sleep(placePause)
+		time.Sleep(admissionPause)
 		p.mu.Lock()
-		found, refused := p.sortOut()
+		found, refused := p.admitWaiting()
 		left = len(p.admission.waiting) > 0
-		p.unlockAndEnd()
+		p.unlockAndClose()
 		for _, w := range found {
 			go w.c.serve()
 		}
 		for _, w := range refused {
-			go w.c.turnAway(w.f)
+			go w.c.reject(w.f)
 		}
 	}
 }
 
-// sortOut takes those that wait no longer from the list: an address that lets the proxy wait on few connections comes first. Proxy.mu is held.
-func (p *Proxy) sortOut() (found, refused []newcomer) {
+// admitWaiting removes from the list the connections that can be admitted and those whose wait is over. Addresses with few silent
+// connections come first. Proxy.mu is held.
+func (p *Proxy) admitWaiting() (found, refused []waitingConn) {
 	a := &p.admission
 	for i := range a.waiting {
 		w := &a.waiting[i]
 		w.rank = 0
-		if of := a.accounts[w.c.key]; of != nil && of.lively() {
+		if of := a.accounts[w.c.key]; of != nil && of.active() {
 			w.rank = 1
 		} else if of != nil {
 			w.rank = 1 + of.silent
 		}
 	}
-	slices.SortStableFunc(a.waiting, func(x, y newcomer) int { return cmp.Compare(x.rank, y.rank) })
+	slices.SortStableFunc(a.waiting, func(x, y waitingConn) int { return cmp.Compare(x.rank, y.rank) })
 	now, rest := time.Now(), a.waiting[:0]
 	for _, w := range a.waiting {
 		switch w.f = p.admitLocked(w.c); {
 		case w.f == failNone:
 			found = append(found, w)
-		case p.closing.Load() || now.After(w.until) || !p.mayFind(w):
+		case p.closing.Load() || now.After(w.until) || !p.worthWaiting(w):
 			refused = append(refused, w)
 		default:
 			rest = append(rest, w)
@@ -87,15 +88,15 @@ func (p *Proxy) sortOut() (found, refused []newcomer) {
 	}
 	clear(a.waiting[len(rest):])
 	a.waiting = rest
-	a.refusing += len(refused)
+	a.rejecting += len(refused)
 	return found, refused
 }
 
-// mayFind reports whether there can be a place for a connection soon. One whose address has few displaces others when it can; for the rest
-// those that the proxy has waited for long give way. Proxy.mu is held.
-func (p *Proxy) mayFind(w newcomer) bool {
+// worthWaiting reports whether there may be room for a connection soon. If its address uses little, it can displace others. Otherwise
+// there must be connections that give way. Proxy.mu is held.
+func (p *Proxy) worthWaiting(w waitingConn) bool {
 	of := p.admission.accounts[w.c.key]
-	if of == nil || p.small(of, w.c.p.o.MaxConns) {
+	if of == nil || p.usesLittle(of, w.c.gen.o.MaxConns) {
 		return true
 	}
 	if w.f == failConns {
@@ -104,13 +105,13 @@ func (p *Proxy) mayFind(w newcomer) bool {
 	return p.giveWayLocked(of, false)
 }
 
-// turnAway answers a connection without reading its request, and records the answer.
-func (c *clientConn) turnAway(f failure) {
+// reject answers a connection without reading its request, and records the answer.
+func (c *clientConn) reject(f failure) {
 	p := c.root
 	defer func() {
 		_ = c.Close()
 		p.mu.Lock()
-		p.admission.refusing--
+		p.admission.rejecting--
 		p.mu.Unlock()
 	}()
 	c.warn(f)

@@ -7,26 +7,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client that leaves while the upstream works on its request is noticed here: nobody reads from its connection at that time,
-// and a goroutine or a system call per request would cost every request for the sake of a few. Once a tick, one poll(2) looks
-// at all connections that wait for the upstream. A client that has closed its side in two successive ticks, with nothing left
-// to read, is gone: the upstream connection is closed, and the exchange records 499. A client that only half-closes after its
-// request is therefore answered if the answer comes within a tick, and given up otherwise, as nginx and Go's server do.
+// Clients that leave while the upstream works on their request. Nothing reads from such a connection at that time, and a goroutine or
+// a system call per request would be too expensive. Instead, one poll(2) per tick checks all connections that wait for the upstream.
+// If a client has closed its side at two successive ticks and nothing is left to read, it counts as gone: the upstream connection is
+// closed, and the exchange records 499. So a client that only half-closes after its request receives the answer if it comes within a
+// tick, and none otherwise. nginx and Go's server behave in the same way.
 
-// watch is the part of the sweeper's tick that looks for clients that have left. It belongs to the sweeper's goroutine.
+// watch finds clients that have left. It belongs to the sweeper's goroutine.
 type watch struct {
 	conns []*clientConn
 	fds   []unix.PollFd
 }
 
-// await announces that the exchange waits for u. From here to the next claim the watch may close u.
-func (c *clientConn) await(u *upstreamConn) { c.waiting.Store(u) }
+// awaitUpstream announces that the exchange waits for u. Until takeBack, the watch may close u.
+func (c *clientConn) awaitUpstream(u *upstreamConn) { c.waiting.Store(u) }
 
-// claim takes the upstream connection back from the watch. It reports whether the connection is still good.
-func (c *clientConn) claim() bool { return c.waiting.Swap(nil) != nil }
+// takeBack takes the upstream connection back from the watch. It reports whether the watch has left it open.
+func (c *clientConn) takeBack() bool { return c.waiting.Swap(nil) != nil }
 
-// look is one tick.
-func (w *watch) look(p *Proxy) {
+// check is called once a tick.
+func (w *watch) check(p *Proxy) {
 	w.conns, w.fds = w.conns[:0], w.fds[:0]
 	p.mu.Lock()
 	for c := range p.conns {
@@ -46,19 +46,19 @@ func (w *watch) look(p *Proxy) {
 			c.suspected = false
 			continue
 		}
-		// The descriptor may have been closed and given away since it was listed: look again, holding it.
+		// The descriptor may have been closed and reused since it was listed. Check again through RawConn, which prevents this.
 		switch {
 		case !c.hasLeft():
 			c.suspected = false
 		case !c.suspected:
 			c.suspected = true
 		default:
-			c.giveUp()
+			c.cancelUpstream()
 		}
 	}
 }
 
-// hasLeft reports whether the peer has closed its side and everything it sent has been read.
+// hasLeft reports whether the client has closed its side and everything that it sent has been read.
 func (c *clientConn) hasLeft() bool {
 	left := false
 	err := c.raw.Control(func(fd uintptr) {
@@ -69,15 +69,15 @@ func (c *clientConn) hasLeft() bool {
 	return err == nil && left
 }
 
-// giveUp closes the upstream connection, unless the exchange has just got its response from it.
-func (c *clientConn) giveUp() {
+// cancelUpstream closes the upstream connection, unless the exchange has taken it back.
+func (c *clientConn) cancelUpstream() {
 	if u := c.waiting.Load(); u != nil && c.waiting.CompareAndSwap(u, nil) {
-		c.gone.Store(true)
+		c.clientGone.Store(true)
 		_ = u.Conn.Close()
 	}
 }
 
-// descriptor gives the connection's raw form and the number of its descriptor, -1 where it has none.
+// descriptor returns the raw connection and the number of its descriptor, or -1 if it has none.
 func descriptor(conn net.Conn) (raw syscall.RawConn, fd int) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {

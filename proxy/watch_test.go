@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A client that leaves while the upstream works, or is silent within its response, costs the upstream no more work: its
-// connection is closed within a second, without a byte having to be written to the client.
+// If a client leaves while the upstream works or is silent within its response, the upstream connection is closed within a second, even
+// if no byte is written to the client.
 func TestClientGoneClosesTheUpstream(t *testing.T) {
 	arrived, closed := make(chan struct{}, 1), make(chan time.Time, 1)
 	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +58,7 @@ func TestClientGoneClosesTheUpstream(t *testing.T) {
 	}
 }
 
-// A client that half-closes after its request gets an answer that comes at once.
+// A client that half-closes after its request receives an immediate answer.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	b := start(t, origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "here") }), nil)
 	b.responses = 1
@@ -70,7 +70,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	}
 }
 
-// A client that has pipelined another request is still there.
+// A client that has pipelined another request does not count as gone.
 func TestPipeliningClientIsNotGone(t *testing.T) {
 	release := make(chan struct{})
 	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {

@@ -20,7 +20,7 @@ func (t *traffic) checks() []admin.Check {
 			return true, terminal.Counted(m.InFlight, "request") + " in flight, " + terminal.Counted(m.UpstreamConns, "upstream connection")
 		}},
 		{Name: "upstream", State: func() (bool, string) {
-			if reason, since := t.proxy.UpstreamTrouble(); reason != "" {
+			if reason, since := t.proxy.UpstreamFailure(); reason != "" {
 				return false, reason + "; no success since " + since.UTC().Format(time.RFC3339)
 			}
 			return true, "no trouble"

@@ -1,12 +1,12 @@
-// Package difftest holds no code, only tests: the proxy beside other servers, all of them real.
+// Package difftest has no code, only tests. They compare the proxy with other real servers.
 //
 // The differential test sends the same bytes through wayside, httputil.ReverseProxy, nginx and haproxy to one recording
-// origin, and compares what the origin and the client see. What wayside does is pinned in testdata/outcomes.golden; each way
-// in which another proxy differs is numbered and explained in docs/HTTP.md, and the test fails when one is not, or when an
-// explanation no longer explains anything.
+// origin, and compares the messages that the origin and the client receive. The behaviour of wayside is pinned in
+// testdata/outcomes.golden. Each difference of another proxy is numbered and explained in docs/HTTP.md. The test fails if a
+// difference has no explanation, or if an explanation has no difference.
 //
 // The smuggling test sends the corpus of test/httpcorpus through wayside to nginx, haproxy, Go's net/http and node, and
 // compares the requests that each of them believes it has received.
 //
-// Programs that are not installed are reported and their part is skipped; scripts/test.sh installs them.
+// If a program is not installed, the test says so and skips it. scripts/test.sh installs all of them.
 package difftest

@@ -18,12 +18,12 @@ import (
 // mutants is how many requests TestMutations makes.
 const mutants = 1000
 
-// silence is how long nothing comes back until a mutant counts as incomplete.
+// silence is how long no byte comes back until a mutant counts as incomplete.
 const silence = 200 * time.Millisecond
 
-// TestMutations sends requests that nobody thought of: those of the corpus and plain ones, with bytes and lines inserted, replaced
-// and removed, again and again. Whatever wayside makes of one, four origins must find the same requests with the same bodies in what
-// arrives, except those that an origin refuses itself, and the next request on the connection gets its own response.
+// TestMutations sends requests of the corpus and plain ones with random changes: bytes and lines inserted, replaced and removed. Whatever
+// wayside forwards, four origins must read the same requests with the same bodies from it, except those that an origin refuses. The next
+// request on the connection must get its own response.
 func TestMutations(t *testing.T) {
 	origins := []origin{goOrigin(t, "net/http"), behind(t, "nginx", nginx), behind(t, "haproxy", haproxy), node(t)}
 	const seed = 3
@@ -58,7 +58,7 @@ func TestMutations(t *testing.T) {
 		passed += len(all)
 		for i, o := range origins {
 			got, more := believed[i][k], refused[i][k]-least
-			if !within(got, all) || len(got) < len(all) && more == 0 { // an origin that refuses one may end the connection
+			if !within(got, all) || len(got) < len(all) && more == 0 { // an origin that refuses a request may end the connection
 				t.Errorf("%q: of %q %s believes %q and refuses %d", raw, all, o.name, got, more)
 			}
 		}
@@ -76,7 +76,8 @@ func within(part, whole []request) bool {
 	return len(part) == 0
 }
 
-// try sends a mutant with two requests behind it, and gives what the origin believes and how many requests were refused.
+// try sends a mutant and two more requests. It returns the requests that the origin believes to have received, and how many were
+// refused.
 func try(t *testing.T, addr string, o origin, k int, raw string) (believed []request, refused int) {
 	t.Helper()
 	answer := finish(t, addr, raw+httpcorpus.Smuggled+"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -85,14 +86,14 @@ func try(t *testing.T, addr string, o origin, k int, raw string) (believed []req
 		t.Errorf("%s: %q: the next request got %q", o.name, raw, own)
 	}
 	for _, q := range o.received() {
-		if q.URI != next && q.URI != "*" { // net/http answers OPTIONS * by itself
+		if q.URI != next && q.URI != "*" { // net/http answers OPTIONS * without the handler
 			believed = append(believed, q)
 		}
 	}
 	return believed, strings.Count(answer, "HTTP/1.1 4")
 }
 
-// finish sends raw and reads until the other side closes. Where it is waiting for more, it is told that nothing follows.
+// finish sends raw and reads until the other side closes. If that side waits for more, finish half-closes the connection.
 func finish(t *testing.T, addr, raw string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -118,7 +119,7 @@ func finish(t *testing.T, addr, raw string) string {
 	}
 }
 
-// plain are requests that mutants are made from, besides those of the corpus.
+// plain are requests from which mutants are made, in addition to the corpus.
 var plain = []string{
 	"GET /own HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
 	"POST /own HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
@@ -130,7 +131,7 @@ var plain = []string{
 	"DELETE /own?q HTTP/1.1\r\nHost: a:80\r\nConnection: close\r\n\r\n",
 }
 
-// genes are inserted anywhere, lines at the beginning or the end of the header.
+// genes are inserted anywhere. lines are inserted at the beginning or the end of the header.
 var (
 	genes = []string{
 		"\r", "\n", "\r\n", "\x00", " ", "\t", "\x0b", "\x0c", "\x85", "\xa0", ",", ";", ":", "0", "1", "5", "+", "-", "_", "0x", "\"", "'", "=", "%", "#", "/", "\\", "..", "a", "\x7f", "\x80",
@@ -144,7 +145,7 @@ var (
 	}
 )
 
-// mutate makes a mutant by up to three changes.
+// mutate makes a mutant with up to three changes.
 func mutate(r *rand.Rand) string {
 	s := plain[r.IntN(len(plain))]
 	if corpus := httpcorpus.Requests(); r.IntN(3) == 0 {

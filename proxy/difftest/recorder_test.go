@@ -13,20 +13,20 @@ import (
 // scenario is one exchange: what the client sends, and what the origin answers.
 type scenario struct {
 	name   string
-	send   []string // pieces; one that begins with "<" is waited for in what comes back
+	send   []string // pieces; one that begins with "<" is a text to wait for in the answer
 	answer string   // of the origin; empty: 200 with "ok"
-	expect string   // what the origin says to Expect: 100-continue before it reads the body; empty: 100
-	after  string   // what the origin does after its answer: empty, "close" or "reset"
-	early  bool     // the origin answers before it reads the body, and reads no further
+	expect string   // the origin's answer to Expect: 100-continue before it reads the body; empty: 100
+	after  string   // the end of the connection after the answer: empty (kept), "close" or "reset"
+	early  bool     // the origin answers before it reads the body, and does not read it
 	last   bool     // no request follows on the connection
 	form   bool     // order and spelling of the fields are compared too
-	keep   []string // fields that are compared although they are noise
+	keep   []string // noise fields that are compared anyway
 }
 
-// okAnswer is what the origin says when a scenario does not tell. Every answer of the origin has X-Origin.
+// okAnswer is the default answer of the origin. Every answer of the origin has X-Origin.
 const okAnswer = "HTTP/1.1 200 OK\r\nX-Origin: 1\r\nContent-Length: 2\r\n\r\nok"
 
-// recorder is the origin of one proxy. It writes down what it receives, byte for byte, and plays the scenario's part.
+// recorder is the origin of one proxy. It keeps the bytes that it receives, and answers as the scenario says.
 type recorder struct {
 	ln net.Listener
 
@@ -61,7 +61,7 @@ func newRecorder(t *testing.T) *recorder {
 	return r
 }
 
-// play sets the scenario, and forgets the last one's requests.
+// play sets the scenario, and discards the requests of the previous one.
 func (r *recorder) play(s scenario) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +99,7 @@ func (r *recorder) serve(conn net.Conn) {
 	}
 }
 
-// exchange plays one request. It reports whether the connection goes on.
+// exchange serves one request. It reports whether the connection stays open.
 func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scenario) bool {
 	answer := s.answer
 	if answer == "" {
@@ -112,7 +112,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 		m.readBody(br, false)
 	}
 	if m.end != "" {
-		return false // half a request is none
+		return false // an incomplete request does not count
 	}
 	r.mu.Lock()
 	r.requests = append(r.requests, m)
@@ -130,7 +130,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 	}
 	if s.after == "reset" {
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			// What has been sent must arrive before the reset does: a proxy that had no chance to read it shows nothing.
+			// The sent bytes must arrive before the reset: otherwise the proxy has no chance to read them.
 			time.Sleep(30 * time.Millisecond)
 			_ = tcp.SetLinger(0)
 		}
@@ -138,7 +138,7 @@ func (r *recorder) exchange(conn net.Conn, br *bufio.Reader, m *message, s scena
 	return s.after == ""
 }
 
-// response is what the client got, with the 1xx before it.
+// response is what the client received, with the 1xx responses before it.
 type response struct {
 	*message
 	interim []string
@@ -150,7 +150,8 @@ func (r *response) status() string {
 	return strings.Join(append(r.interim, code), " ")
 }
 
-// talk plays the client's part and gives the responses. methods are those of the requests, for what has no body.
+// talk is the client: it sends the pieces and returns the responses. methods are those of the requests, because the method decides
+// whether a response has a body.
 func talk(t *testing.T, addr string, s scenario) []*response {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -181,7 +182,7 @@ func talk(t *testing.T, addr string, s scenario) []*response {
 	return readAll(br, methods)
 }
 
-// waitFor returns when the text has come, or nothing comes any more.
+// waitFor returns when the text has arrived, or nothing more arrives.
 func waitFor(br *bufio.Reader, text string) {
 	for n := 1; ; n = br.Buffered() + 1 {
 		if _, err := br.Peek(n); err != nil {

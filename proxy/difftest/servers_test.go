@@ -38,7 +38,7 @@ func freePort(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// need gives the program's path, or skips the test and says so.
+// need returns the program's path, or skips the test and says why.
 func need(t *testing.T, program string) string {
 	t.Helper()
 	if path, err := exec.LookPath(program); err == nil {
@@ -51,8 +51,8 @@ func need(t *testing.T, program string) string {
 	return ""
 }
 
-// run starts a program that listens on addr, and ends it with the test. It stays in the test's process group, so that whoever
-// ends that ends the program too.
+// run starts a program that listens on addr, and ends it with the test. The program stays in the test's process group, so that a
+// signal to the group ends it too.
 func run(t *testing.T, addr string, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -84,7 +84,7 @@ func run(t *testing.T, addr string, name string, args ...string) {
 	}
 }
 
-// tail keeps what a program says, up to a few KiB.
+// tail keeps the last few KiB of a program's output.
 type tail struct{ text []byte }
 
 func (w *tail) Write(p []byte) (int, error) {
@@ -151,7 +151,7 @@ backend out
 	return addr
 }
 
-// reverseProxy is Go's, set up to pass things on as they are.
+// reverseProxy is httputil.ReverseProxy, set up to change as little as possible.
 func reverseProxy(t *testing.T, backend string) string {
 	target := &url.URL{Scheme: "http", Host: backend}
 	transport := &http.Transport{DisableCompression: true}
@@ -168,13 +168,13 @@ func reverseProxy(t *testing.T, backend string) string {
 	return ln.Addr().String()
 }
 
-// counter is a Recorder that counts.
+// counter is a Recorder that only counts.
 type counter struct{ n atomic.Int64 }
 
 func (c *counter) Record(*event.Event) { c.n.Add(1) }
 func (c *counter) Exclude()            {}
 
-// wayside starts the proxy itself.
+// wayside starts wayside's proxy.
 func wayside(t *testing.T, backend string) (addr string, books *counter) {
 	books = &counter{}
 	p, err := proxy.New(proxy.Options{Upstream: "http://" + backend, Recorder: books, Logger: slog.New(slog.DiscardHandler)})
@@ -195,7 +195,7 @@ func wayside(t *testing.T, backend string) (addr string, books *counter) {
 	return ln.Addr().String(), books
 }
 
-// converse sends raw and reads until the other side closes. ok is false when it does not within the limit.
+// converse sends raw and reads until the other side closes. ok is false if it does not close within the limit.
 func converse(t *testing.T, addr, raw string) (answer string, ok bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

@@ -16,10 +16,10 @@ import (
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
-// request is one that an origin believes it has received, whole.
+// request is one that an origin believes to have received completely.
 type request struct{ Method, URI, Body string }
 
-// origin is a server, and how to ask what it has received since the last time.
+// origin is a server, and a function that returns the requests that it has received since the last call.
 type origin struct {
 	name     string
 	addr     string
@@ -40,7 +40,7 @@ func (l *ledger) take() []request {
 	return all
 }
 
-// ServeHTTP writes down a request that has arrived whole, and answers with its target.
+// ServeHTTP keeps a request that has arrived completely, and answers with its target.
 func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -61,7 +61,7 @@ func goOrigin(t *testing.T, name string) origin {
 	return origin{name, ln.Addr().String(), l.take}
 }
 
-// behind gives an origin that is a proxy: what it understood is what arrives at the server behind it.
+// behind returns an origin that is a proxy. The requests that it has understood are those that reach the server behind it.
 func behind(t *testing.T, name string, start func(*testing.T, string) string) origin {
 	o := goOrigin(t, name)
 	o.addr = start(t, o.addr)
@@ -109,8 +109,8 @@ func node(t *testing.T) origin {
 	}}
 }
 
-// TestSmuggling sends the corpus through wayside to four origins. They must agree on the number and the bodies of requests,
-// none of which is the smuggled one, and whoever comes next on the same upstream connection must get its own response.
+// TestSmuggling sends the corpus through wayside to four origins. They must agree on the number and the bodies of requests, and none of
+// them may be the smuggled one. The next client on the same upstream connection must get its own response.
 func TestSmuggling(t *testing.T) {
 	origins := []origin{goOrigin(t, "net/http"), behind(t, "nginx", nginx), behind(t, "haproxy", haproxy), node(t)}
 	corpus := httpcorpus.Requests()
@@ -152,7 +152,7 @@ func TestSmuggling(t *testing.T) {
 	t.Logf("%d hostile and %d odd requests, %d origins agree, 0 canaries crossed", hostile, served, len(origins))
 }
 
-// smuggle sends one request of the corpus and another behind it, and gives what the origin believes of the first.
+// smuggle sends one request of the corpus and then another. It returns the requests that the origin has read from the first.
 func smuggle(t *testing.T, addr string, o origin, k int, c httpcorpus.Request) []request {
 	raw := c.Raw
 	if c.Status != 0 {
@@ -189,7 +189,7 @@ func smuggle(t *testing.T, addr string, o origin, k int, c httpcorpus.Request) [
 	return rest
 }
 
-// TestResponseSmuggling lets an origin answer every other request with a hostile response. It must not become anybody's.
+// TestResponseSmuggling has an origin answer every second request with a hostile response, which must not reach any other client.
 func TestResponseSmuggling(t *testing.T) {
 	ln := listen(t)
 	t.Cleanup(func() { _ = ln.Close() })
@@ -206,7 +206,7 @@ func TestResponseSmuggling(t *testing.T) {
 	addr, books := wayside(t, ln.Addr().String())
 	for k, c := range corpus {
 		answer, _ := converse(t, addr, fmt.Sprintf("GET /evil/%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", k))
-		if c.Late != strings.HasPrefix(answer, "HTTP/1.1 200 ") || !c.Late && !strings.Contains(answer, "HTTP/1.1 502 ") { // behind interim responses, perhaps
+		if c.Late != strings.HasPrefix(answer, "HTTP/1.1 200 ") || !c.Late && !strings.Contains(answer, "HTTP/1.1 502 ") { // perhaps after interim responses
 			t.Errorf("%s: %q: %q", c.Name, c.Raw, answer)
 		}
 		next := fmt.Sprintf("/next/%d", k)

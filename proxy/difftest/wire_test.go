@@ -18,10 +18,10 @@ type message struct {
 	framing  string   // none, length, chunked or close
 	body     string
 	trailers []string
-	end      string // empty: complete; otherwise how it broke off
+	end      string // empty: complete; otherwise how it ended early
 }
 
-// value gives the first field with this name, and whether there is one.
+// value returns the first field with this name, and whether there is one.
 func (m *message) value(name string) (string, bool) {
 	for _, f := range m.fields {
 		if n, v, _ := strings.Cut(f, ":"); strings.EqualFold(n, name) {
@@ -31,7 +31,7 @@ func (m *message) value(name string) (string, bool) {
 	return "", false
 }
 
-// readHead reads a start line and fields. It is made for what proxies send, not for what attackers do.
+// readHead reads a start line and fields. It is for messages of proxies, not for hostile ones.
 func readHead(br *bufio.Reader) (*message, error) {
 	line, err := br.ReadString('\n')
 	if err != nil {
@@ -50,7 +50,7 @@ func readHead(br *bufio.Reader) (*message, error) {
 	}
 }
 
-// readBody reads what the header announces. What a response without an announcement means is said by untilClose.
+// readBody reads the body that the header announces. untilClose says whether a message without an announcement has one.
 func (m *message) readBody(br *bufio.Reader, untilClose bool) {
 	length, hasLength := m.value("Content-Length")
 	_, chunked := m.value("Transfer-Encoding")
@@ -110,7 +110,7 @@ func (m *message) readChunks(br *bufio.Reader) error {
 	}
 }
 
-// broken notes how a message ended early.
+// broken records how a message ended early.
 func (m *message) broken(err error) {
 	var timeout interface{ Timeout() bool }
 	switch {
@@ -138,20 +138,20 @@ func (m *message) text() string {
 	}
 	switch {
 	case m.end == "reset" && m.framing != "close":
-		s += " cut" // as good as an end of the connection that comes too early
+		s += " cut" // equivalent to a connection that is closed too early
 	case m.end != "":
 		s += " " + m.end
 	}
 	return s
 }
 
-// noise are fields in which proxies differ by design: what they add about themselves, and what framing and connection say
-// elsewhere.
+// noise are fields in which proxies differ by design: information about themselves, and framing and connection fields, which are
+// compared separately.
 var noise = []string{
 	"content-length", "transfer-encoding", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "forwarded", "x-request-id", "date", "server",
 }
 
-// canonical gives the fields in lower case and in order of their names, without noise.
+// canonical returns the fields in lower case, sorted by name, without noise.
 func canonical(fields, drop []string) []string {
 	var out []string
 	for _, f := range fields {
@@ -173,7 +173,7 @@ func canonical(fields, drop []string) []string {
 	return out
 }
 
-// names gives the names of the fields as sent, without noise.
+// names returns the names of the fields as sent, without noise.
 func names(fields, drop []string) []string {
 	var out []string
 	for _, f := range fields {

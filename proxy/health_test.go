@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// The log says once why an upstream cannot be reached, and that it can be again. The 502 can be found by its request id.
+// The log says once why an upstream cannot be reached, and once that it can be reached again. It names the request id of the 502.
 func TestUpstreamTroubleIsLogged(t *testing.T) {
 	t.Parallel() // the log has at most one line in ten seconds
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +68,7 @@ func TestUpstreamTroubleHasAReason(t *testing.T) {
 	}
 }
 
-// The proxy's own answers are recorded with the id that the client sees, others only if that is asked for.
+// Events of the proxy's own answers carry the request id that the client sees. Others carry it only with Options.RequestID.
 func TestRequestIDIsRecorded(t *testing.T) {
 	requests := map[string]bool{ // whether the answer is the proxy's own
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                        false,
@@ -99,7 +99,7 @@ func TestRequestIDIsRecorded(t *testing.T) {
 	}
 }
 
-// The first look at an upstream that is not there shows, until a request succeeds.
+// UpstreamFailure reports an upstream that Reach could not connect to, until a request succeeds.
 func TestUpstreamTroubleShows(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,13 +109,13 @@ func TestUpstreamTroubleShows(t *testing.T) {
 	_ = ln.Close()
 	b := start(t, "http://"+address, nil)
 	b.responses = -1
-	if reason, _ := b.p.UpstreamTrouble(); reason != "" {
+	if reason, _ := b.p.UpstreamFailure(); reason != "" {
 		t.Errorf("before anything was tried: %s", reason)
 	}
 	if err := b.p.Reach(t.Context()); err == nil {
 		t.Error("reached")
 	}
-	reason, since := b.p.UpstreamTrouble()
+	reason, since := b.p.UpstreamFailure()
 	if !strings.Contains(reason, "connection refused") || since.IsZero() {
 		t.Errorf("%q, %v", reason, since)
 	}
@@ -123,7 +123,7 @@ func TestUpstreamTroubleShows(t *testing.T) {
 	if resp, _ := c.get("/x"); resp.StatusCode != 502 {
 		t.Fatal(resp.Status)
 	}
-	if _, still := b.p.UpstreamTrouble(); !still.Equal(since) {
+	if _, still := b.p.UpstreamFailure(); !still.Equal(since) {
 		t.Errorf("since %v, not %v", still, since)
 	}
 	if ln, err = net.Listen("tcp", address); err != nil {
@@ -135,7 +135,7 @@ func TestUpstreamTroubleShows(t *testing.T) {
 	if resp, _ := c.get("/x"); resp.StatusCode != 200 {
 		t.Fatal(resp.Status)
 	}
-	if reason, _ := b.p.UpstreamTrouble(); reason != "" {
+	if reason, _ := b.p.UpstreamFailure(); reason != "" {
 		t.Errorf("after a success: %s", reason)
 	}
 	if err := b.p.Reach(t.Context()); err != nil {
@@ -143,7 +143,7 @@ func TestUpstreamTroubleShows(t *testing.T) {
 	}
 }
 
-// A time limit that is over is named by its key in the log.
+// The log names the key of a time limit that has passed.
 func TestTimeoutsNameTheirKey(t *testing.T) {
 	for reason, answer := range map[string]string{
 		"no response header within proxy.response_timeout (100ms)":               "",
@@ -163,7 +163,7 @@ func TestTimeoutsNameTheirKey(t *testing.T) {
 	}
 }
 
-// stalling is an upstream that says so much, and then nothing.
+// stalling is an upstream that sends the given bytes, and then nothing.
 func stalling(t *testing.T, answer string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

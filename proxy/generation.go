@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// settings is what one configuration makes of the proxy. They do not change: a reload makes new ones.
+// settings are derived from one set of Options. They never change: a reload creates new ones.
 type settings struct {
 	o                           Options
 	pool                        *pool
-	exclude                     *exclusion  // nil: nothing is excluded
-	upstreamName                []byte      // as recorded
+	exclude                     *exclusion  // nil: no response is excluded
+	upstreamName                []byte      // as recorded in events
 	requestRules, responseRules *fieldRules // nil: none
-	upstreamHost                []byte      // Host of requests that have none
+	upstreamHost                []byte      // the Host of requests that have none
 }
 
-// lane is the proxy under one configuration. A client connection drives in the lane that is current when a request begins,
-// and stays in it until the response has been sent: no request sees two configurations.
-type lane struct {
+// generation is the proxy under one configuration. Each request uses the generation that is current when it begins, until its
+// response has been sent: no request sees two configurations.
+type generation struct {
 	*Proxy
 	*settings
 }
@@ -45,7 +45,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	set.pool = &pool{
 		dial:     func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) },
 		sweeper:  p.sweeper,
-		names:    newNames(network, address, o.ResolveInterval, o.Resolver),
+		addrs:    newUpstreamAddrs(network, address, o.ResolveInterval, o.Resolver),
 		figures:  p.upstreamOf(string(set.upstreamName)),
 		max:      o.MaxConnsPerUpstream,
 		wait:     o.MaxConnWait,
@@ -56,15 +56,15 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	return set, nil
 }
 
-// timeouts are those that the sweeper's tick has to suit.
+// timeouts lists the durations that the sweeper's tick must be short enough for.
 func (o *Options) timeouts() []time.Duration {
 	return []time.Duration{
 		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout, o.TotalTimeout,
 	}
 }
 
-// Reload puts new options into effect for every request that begins from now on; requests in flight, and their upstream
-// connections, end under the old ones. Nothing is closed that a client could notice. On an error nothing has changed.
+// Reload applies new options to every request that begins from now on. Requests in flight, and their upstream connections,
+// keep the old ones. No connection is closed in a way that a client could notice. After an error the old options stay.
 func (p *Proxy) Reload(o Options) error {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -72,16 +72,16 @@ func (p *Proxy) Reload(o Options) error {
 	}
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	old := p.lane.Load()
+	old := p.current.Load()
 	set, err := newSettings(p, o)
 	if err != nil {
 		return err
 	}
-	if parseSame(old.o, o) {
-		set.pool = old.pool // the kept connections are as good as new ones
+	if samePool(old.o, o) {
+		set.pool = old.pool // its idle connections can be used under the new options too
 	}
-	p.sweeper.suit(o.timeouts()...)
-	p.lane.Store(&lane{p, set})
+	p.sweeper.chooseTick(o.timeouts()...)
+	p.current.Store(&generation{p, set})
 	if set.pool != old.pool {
 		old.pool.close()
 		p.retire(old.pool)
@@ -89,13 +89,13 @@ func (p *Proxy) Reload(o Options) error {
 	return nil
 }
 
-// parseSame reports whether two configurations speak to the upstream through the same pool.
-func parseSame(a, b Options) bool {
+// samePool reports whether two configurations can share a pool.
+func samePool(a, b Options) bool {
 	return a.Upstream == b.Upstream && a.ConnectTimeout == b.ConnectTimeout && a.MaxConnsPerUpstream == b.MaxConnsPerUpstream &&
 		a.MaxConnWait == b.MaxConnWait && a.ResolveInterval == b.ResolveInterval && a.Resolver == b.Resolver && a.MaxIdleUpstream == b.MaxIdleUpstream
 }
 
-// retire keeps a pool that may still have connections in use where metrics look for it.
+// retire keeps a replaced pool for the metrics until its last connection is closed.
 func (p *Proxy) retire(old *pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,15 +105,15 @@ func (p *Proxy) retire(old *pool) {
 	})
 }
 
-// reportTrouble logs how the upstream does.
-func (p *Proxy) reportTrouble() {
-	l := p.lane.Load()
-	l.pool.figures.trouble.report(l.o.Logger, string(l.upstreamName))
+// reportHealth logs whether the upstream fails or has recovered.
+func (p *Proxy) reportHealth() {
+	l := p.current.Load()
+	l.pool.figures.health.report(l.o.Logger, string(l.upstreamName))
 }
 
-// evict closes idle upstream connections that are too old, or whose address the upstream has left.
+// evict closes idle upstream connections that are too old, or whose address no longer belongs to the upstream's name.
 func (p *Proxy) evict() {
-	pool := p.lane.Load().pool
+	pool := p.current.Load().pool
 	pool.evict()
-	pool.names.refresh(p, pool)
+	pool.addrs.refresh(p, pool)
 }

@@ -1,9 +1,8 @@
-// Package accesslog writes one JSON line per response for log collectors, beside the books.
+// Package accesslog writes one JSON line per response for log collectors, independently of the books.
 //
-// It stands between the proxy and its recorder and passes everything on. A line is made from the same event as the books'
-// entry, so it holds no more than they do: no query, no header value, no full client address unless configured. Writing
-// happens in a goroutine of its own behind a bounded queue: where the reader of the log is slow, lines are lost and
-// counted, and requests never wait.
+// A Log is a Recorder that passes each event on to the next Recorder and then queues a line. The line is made from the event, so it
+// contains no query, no header value, and no full client address unless configured. A separate goroutine writes the lines from a
+// bounded queue. If the reader of the log is slow, lines are lost and counted; requests never wait.
 package accesslog
 
 import (
@@ -18,18 +17,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Recorder is what a Log passes events on to: the proxy's recorder.
+// Recorder receives the events that a Log passes on. It is the same as proxy.Recorder.
 type Recorder interface {
 	Record(*event.Event)
 	Exclude()
 }
 
-// queueLines bounds the lines that wait to be written.
+// queueLines limits the lines that wait to be written.
 const queueLines = 8192
 
 // Log is a Recorder that also writes lines. Run must be running for lines to be written.
 type Log struct {
-	Recorder // the books
+	Recorder // receives every event first
 	out      io.Writer
 	queue    chan *[]byte // encoded events, owned by the receiver
 	spare    sync.Pool    // *[]byte
@@ -66,11 +65,11 @@ func (l *Log) Record(e *event.Event) {
 	}
 }
 
-// Dropped is the number of lines that were lost because the reader of the log did not keep up, or left.
+// Dropped returns how many lines were lost because the reader of the log was too slow or closed it.
 func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 
-// Run writes lines until ctx is done; then it writes what is queued and returns. A writer that fails is tried again with
-// the next lines: a closed pipe costs lines, nothing else.
+// Run writes lines until ctx is done, then writes the queued ones and returns. After a failed write it continues with the next lines: a
+// closed pipe only costs lines.
 func (l *Log) Run(ctx context.Context) error {
 	c := &chunk{}
 	c.lines = slog.NewJSONHandler(&c.text, &slog.HandlerOptions{ReplaceAttr: bare})
@@ -85,15 +84,15 @@ func (l *Log) Run(ctx context.Context) error {
 			return l.flush(c)
 		}
 		if len(l.queue) == 0 || c.text.Len() > chunkBytes {
-			_ = l.flush(c) // counted
+			_ = l.flush(c) // flush counts the lost lines
 		}
 	}
 }
 
-// chunkBytes is the size from which lines are written although more are queued.
+// chunkBytes is the size at which lines are written even if more are queued.
 const chunkBytes = 32 << 10
 
-// chunk holds whole lines that are written at once.
+// chunk collects complete lines for one write.
 type chunk struct {
 	text  bytes.Buffer
 	count uint64
@@ -105,13 +104,13 @@ func (l *Log) add(c *chunk, buf *[]byte) {
 	if e.Decode(*buf) == nil {
 		r := slog.NewRecord(time.UnixMicro(e.TimeMicros).UTC(), slog.LevelInfo, "", 0)
 		attrs(&e, &r)
-		_ = c.lines.Handle(context.Background(), r) // a buffer takes everything
+		_ = c.lines.Handle(context.Background(), r) // writing to a buffer cannot fail
 		c.count++
 	}
 	l.spare.Put(buf)
 }
 
-// flush writes the chunk, or counts its lines.
+// flush writes the chunk. If that fails, it counts its lines as dropped.
 func (l *Log) flush(c *chunk) error {
 	if c.count == 0 {
 		return nil
@@ -125,7 +124,7 @@ func (l *Log) flush(c *chunk) error {
 	return err
 }
 
-// bare renames the time and leaves out level and message: a line has the archive's field names.
+// bare renames the time and omits level and message, so that a line has the field names of the archive.
 func bare(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
 	case slog.LevelKey, slog.MessageKey:
@@ -136,7 +135,7 @@ func bare(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// attrs adds the fields under the names of the archive (docs/FORMATS.md); what is empty is left out.
+// attrs adds the fields under the names of the archive (docs/FORMATS.md). Empty fields are omitted.
 func attrs(e *event.Event, r *slog.Record) {
 	text := func(name string, value []byte) {
 		if len(value) > 0 {

@@ -60,7 +60,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// blocked accepts nothing until released, then fails.
+// blocked is a writer that blocks until released, then fails.
 type blocked struct{ entered, release chan struct{} }
 
 func (b *blocked) Write([]byte) (int, error) {
@@ -80,7 +80,7 @@ func TestASlowReaderCostsLinesAndNothingElse(t *testing.T) {
 	<-out.entered
 	const n = queueLines + 1000
 	for range n {
-		l.Record(sample()) // would hang here if it waited
+		l.Record(sample()) // hangs here if Record waits
 	}
 	if got := l.Dropped(); got < 1000 {
 		t.Errorf("%d lines dropped, want at least 1000", got)

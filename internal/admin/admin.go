@@ -1,14 +1,13 @@
-// Package admin is the front of the admin endpoint in the traffic process: health, metrics, the latest snapshot and the
-// accounting are answered here, from memory; everything else is relayed to the books process, with 503 and a reason while that
-// is away.
+// Package admin serves the admin listener and the probes listener of the traffic process. It answers health, metrics, snapshots and
+// the accounting itself, from memory. It relays everything else to the books process (relay.go). While no books process is
+// connected, those requests get 503 with a reason.
 //
-// Nothing here may depend on disk, archive or books: their trouble shows in /readyz?verbose, /metrics and the log, and
-// never fails /livez or /readyz, because taking an application out of service over its books would break the first
-// promise. For the same reason everything that a client can send, ask for or leave unread is bounded (limits.go), and
-// /livez and /readyz wait for nothing.
+// Problems of the disk, the archive or the books show in /readyz?verbose, /metrics and the log. They never fail /livez or /readyz:
+// taking an application out of service because of its books would break wayside's first promise. For the same reason every resource
+// that a client can use is limited (limits.go), and /livez and /readyz never wait.
 //
-// The server is fasthttp's (ADR 62). A request whose answer takes time has its connection taken over (takeover.go): then the
-// end of the client ends the work.
+// The server is fasthttp (ADR 62). If an answer takes time, the package takes over the connection (takeover.go), so that the work ends
+// when the client leaves.
 package admin
 
 import (
@@ -24,35 +23,35 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// InternalPrefix begins the paths that only the traffic process asks the books process for; nobody else gets through.
+// InternalPrefix begins the paths that only the traffic process itself requests from the books process. They are never relayed.
 const InternalPrefix = "/internal/"
 
 // Options configures a Server.
 type Options struct {
-	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic, for all but /livez
-	// and /readyz, and for the details of what the probes listener answers.
+	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic. Without it a client gets
+	// only /livez and /readyz, and the answers of the probes listener without details.
 	Token string
-	// Hosts lists names by which the listener may be addressed besides addresses and "localhost"; see hostAllowed.
+	// Hosts lists names that the Host of a request may have, in addition to addresses and "localhost"; see hostAllowed.
 	Hosts []string
-	// Accounting composes the figures of GET /api/v1/accounting; its result is answered as JSON.
+	// Accounting returns the figures of GET /api/v1/accounting, which are sent as JSON.
 	Accounting func(ctx context.Context) (any, error)
-	// Verify checks the promises of a data directory in use and answers POST /api/v1/verify, one request at a time; local
-	// leaves the archive out. nil: there is no such thing.
+	// Verify answers POST /api/v1/verify: it checks the promises of the data directory in use, one request at a time. local leaves
+	// the archive out. nil: the path is relayed.
 	Verify func(ctx context.Context, local bool) (any, error)
-	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from this process's memory, given the values of two
-	// fields of the request. It does not block, and its slices are never written to.
+	// Snapshots answers GET /snapshot, /snapshot/{version} and /snapshots from memory, given the values of two fields of the
+	// request. It must not block, and its slices must never change.
 	Snapshots func(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte)
 	// Gatherer holds the traffic process's own metrics.
 	Gatherer prometheus.Gatherer
 	// Checks are listed by /readyz?verbose.
 	Checks []Check
-	// Meanwhile says what becomes of responses while no books process is connected; nil: nothing is said of that.
+	// Meanwhile says what happens to responses while no books process is connected, for the reason of a 503; nil: left out.
 	Meanwhile func() string
-	// Reload answers POST /-/reload; its result is answered as JSON, its error with 422.
+	// Reload answers POST /-/reload. Its result is sent as JSON, its error with 422.
 	Reload func() (any, error)
-	// Forget answers POST /-/forget: the body says which paths, its result is answered as JSON. nil: there is no such thing.
+	// Forget answers POST /-/forget: the body says which paths, the result is sent as JSON. nil: the path is relayed.
 	Forget func(ctx context.Context, body []byte) (any, error)
-	// Profiles adds /debug/pprof/, which is not there otherwise.
+	// Profiles serves /debug/pprof/.
 	Profiles bool
 	Logger   *slog.Logger
 }
@@ -60,24 +59,24 @@ type Options struct {
 // Check is one line of /readyz?verbose.
 type Check struct {
 	Name string
-	// State returns whether all is well and a short text. It returns within a second.
+	// State reports whether all is well, with a short text. It must return within a second.
 	State func() (ok bool, detail string)
 }
 
-// Server answers the admin endpoint.
+// Server answers the admin and the probes listener.
 type Server struct {
 	opt       Options
 	ready     atomic.Bool
 	books     booksPeer
 	metrics   metrics
 	checks    shared[[]checked]
-	relays    chan struct{} // held by each connection that is relayed
-	work      chan struct{} // held by each request that takes time
+	relays    chan struct{} // one value per relayed connection
+	work      chan struct{} // one value per request that takes time
 	verifying atomic.Bool
 	tokens    wrongTokens
 }
 
-// New returns a Server; it listens nowhere until Serve.
+// New returns a Server. It listens only after Serve or ServeProbes.
 func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -94,16 +93,15 @@ func New(o Options) *Server {
 // SetReady switches /readyz between 200 and 503; it starts as 503.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
-// WrongTokens returns how many requests had a token that is not the configured one.
+// WrongTokens returns how many requests had a wrong token.
 func (s *Server) WrongTokens() uint64 { return s.tokens.count.Load() }
 
-// Serve answers everything on ln until ctx is done, then lets running requests finish for at most grace. See limits.go for
-// what is bounded.
+// Serve answers all paths on ln until ctx is done, then lets running requests finish, for at most grace. limits.go has the limits.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	return s.serve(ctx, ln, grace, adminLimits)
 }
 
-// ServeProbes answers /livez, /readyz and /metrics on ln to everyone, without details for those who do not have the token.
+// ServeProbes answers /livez, /readyz and /metrics on ln to everyone. Clients without the token get no details.
 func (s *Server) ServeProbes(ctx context.Context, ln net.Listener, grace time.Duration) error {
 	return s.serve(ctx, ln, grace, probesLimits)
 }
@@ -123,14 +121,14 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, grace time.Duration
 	}
 	stop, cancelStop := context.WithTimeout(running, grace)
 	defer cancelStop()
-	_ = server.ShutdownWithContext(stop) // what is left after grace is cut
+	_ = server.ShutdownWithContext(stop) // requests that run after grace are cut off
 	bounded.Drain(stop)
 	cancel()
 	bounded.Abort()
 	return <-done
 }
 
-// httpServer returns a server for one listener. Requests whose connection was taken over end with running.
+// httpServer returns a server for one listener. When running ends, so do the requests whose connection was taken over.
 func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {
@@ -139,7 +137,7 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 		},
 		ErrorHandler: refuseMalformed,
 		Logger:       quietLogger{s.opt.Logger},
-		// More than connections, so that it never refuses one: a worker may end after its connection.
+		// More than connections, so that it never refuses one: a worker may live longer than its connection.
 		Concurrency:    2 * l.connsMax,
 		ReadBufferSize: l.headerBytesMax, WriteBufferSize: 32 << 10,
 		MaxRequestBodySize: l.bodyBytesMax,
@@ -149,7 +147,7 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 	}
 }
 
-// quietLogger is for what the server says about clients: it is their affair.
+// quietLogger logs the messages of fasthttp at level debug: they are about faults of clients.
 type quietLogger struct{ log *slog.Logger }
 
 func (q quietLogger) Printf(format string, args ...any) {

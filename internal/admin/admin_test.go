@@ -64,14 +64,14 @@ type answer struct {
 	header http.Header
 }
 
-// client asks over a connection of its own each time, and follows nothing.
+// client uses a new connection for each request, and follows no redirects.
 var client = &http.Client{
 	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	Timeout:       time.Minute,
 }
 
-// get sends a request, and checks what every answer has.
+// get sends a request, and checks the fields that every answer has.
 func get(t testing.TB, address, method, target string, header ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+target, nil)
@@ -105,7 +105,7 @@ func get(t testing.TB, address, method, target string, header ...string) answer 
 	return answer{resp.StatusCode, string(body), resp.Header}
 }
 
-// books plays the books process at the other end of the relay.
+// books is the books process at the other end of the relay.
 func books(t *testing.T, s *Server, handler http.Handler) (leave func()) {
 	t.Helper()
 	dialer, leave := linktest.Serve(t, secure.Handler(handler))
@@ -131,7 +131,7 @@ func TestBooksAway(t *testing.T) {
 	}
 }
 
-// TestMethodsOfRelayedPages: a relayed page names the methods that it has itself.
+// TestMethodsOfRelayedPages: the answer for a wrong method of a relayed page names the methods of that page.
 func TestMethodsOfRelayedPages(t *testing.T) {
 	s := newServer(t, "")
 	mux := http.NewServeMux()
@@ -186,7 +186,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// TestRelayToBooksThatHang: whoever asks is told, in bounded time; a job takes as long as it takes.
+// TestRelayToBooksThatHang: a query is answered with 503 in limited time. A job has no time limit.
 func TestRelayToBooksThatHang(t *testing.T) {
 	s := newServer(t, "")
 	s.books.answer = 50 * time.Millisecond
@@ -257,7 +257,7 @@ func TestHostAllowed(t *testing.T) {
 	}
 }
 
-// TestForeignPages: what browsers say of the page that sent a request decides whether it may post, and ask the API.
+// TestForeignPages: a page of another origin may neither send POST requests nor use the API.
 func TestForeignPages(t *testing.T) {
 	s := newServer(t, "")
 	books(t, s, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") }))
@@ -291,7 +291,7 @@ func TestForeignPages(t *testing.T) {
 	}
 }
 
-// TestVerify: it is asked for with POST, by one at a time, and ends with its client.
+// TestVerify: verify needs POST, runs once at a time, and ends when its client leaves.
 func TestVerify(t *testing.T) {
 	s := newServer(t, "")
 	began, release, ended := make(chan bool, 10), make(chan struct{}), make(chan error, 10)
@@ -392,10 +392,10 @@ func TestProfilesOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// details are requests for what not everyone may see, and a part of the answer that they may not.
+// details are requests, each with a part of the answer that not everyone may see.
 var details = []string{"/readyz?verbose", "/metrics"}
 
-// TestDetailsOnlyWithTheToken: the probes listener is open to a whole cluster, and /readyz asks for no token.
+// TestDetailsOnlyWithTheToken: without the token, the probes listener and /readyz show no details.
 func TestDetailsOnlyWithTheToken(t *testing.T) {
 	const verbose, terse = "[+] spool: 3 segments\n[!] archive: s3 is away\nok\n", "[+] spool: ok\n[!] archive: failed\nok\n"
 	for _, token := range []string{"", "secret"} {
@@ -423,7 +423,7 @@ func TestDetailsOnlyWithTheToken(t *testing.T) {
 				t.Errorf("token %q, %s: %d %q, want %q", token, c.where, a.status, a.body, want)
 			}
 			if c.where == "admin" && token != "" {
-				continue // asks for the token
+				continue // needs the token
 			}
 			a := get(t, c.address, "GET", "/metrics", c.auth...)
 			if a.status != 200 || strings.Contains(a.body, "/secret") != c.detailed || !strings.Contains(a.body, "wayside_books_gauge 9") || !strings.Contains(a.body, "wayside_test_gauge 7") {

@@ -19,7 +19,7 @@ import (
 // ErrBooksAway is returned while no books process is connected.
 var ErrBooksAway = errors.New("the books process is away; traffic is served")
 
-// away is ErrBooksAway with what becomes of responses meanwhile.
+// away returns ErrBooksAway, with the text of Options.Meanwhile.
 func (s *Server) away() error {
 	if s.opt.Meanwhile == nil {
 		return ErrBooksAway
@@ -27,47 +27,47 @@ func (s *Server) away() error {
 	return fmt.Errorf("%w, and %s", ErrBooksAway, s.opt.Meanwhile())
 }
 
-// ErrBooksSilent is returned where a books process is connected and leaves even a short question unanswered.
+// ErrBooksSilent is returned if a books process is connected and does not answer even a ping.
 var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
 
-// PathPing is what the books process is asked to see whether it answers at all. Any answer will do.
+// PathPing is requested to find out whether the books process answers at all. Any answer will do.
 const PathPing = InternalPrefix + "ping"
 
 const (
 	// pingWait is how long the answer to a ping may take.
 	pingWait = 5 * time.Second
-	// answerWait is how long the beginning of the answer to a relayed question may take. A books process that hangs or was
-	// stopped takes connections and says nothing; a query over a year takes less than a second.
+	// answerWait is how long the first byte of a relayed answer may take. The kernel accepts connections even for a books process
+	// that hangs or is stopped. A query over a year takes less than a second.
 	answerWait = time.Minute
-	// questionsMax is the number of connections for this process's own questions; further questions wait.
+	// questionsMax is the number of connections for this process's own requests; further requests wait.
 	questionsMax = link.ConnsMax - relaysMax
 )
 
-// booksPeer is the books process as the traffic process sees it.
+// booksPeer is the connected books process, if there is one.
 type booksPeer struct {
-	answer, ping time.Duration // answerWait and pingWait, less in tests
+	answer, ping time.Duration // answerWait and pingWait; shorter in tests
 	peer         atomic.Pointer[peer]
 }
 
 // peer is a books process that is connected.
 type peer struct {
 	dialer *link.Dialer
-	client *http.Transport // for this process's own questions
-	wait   time.Duration   // for the answer to a ping
+	client *http.Transport // for this process's own requests
+	wait   time.Duration   // how long the answer to a ping may take
 
-	silent atomic.Pointer[time.Time] // when the first question was asked that it left unanswered; nil: it answers, or was not asked
+	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil: the last one was answered, or there was none
 
 	mu      sync.Mutex
-	pinging *ping // under way; guarded by mu
+	pinging *ping // the ping in progress; guarded by mu
 }
 
-// ping is one question whether a peer answers. err is valid once done is closed.
+// ping is one ping. err is valid once done is closed.
 type ping struct {
 	done chan struct{}
 	err  error
 }
 
-// SetBooks makes dialer's peer the books process that requests are relayed to; nil means it is away.
+// SetBooks sets the connection to the books process to which requests are relayed; nil means that it is away.
 func (s *Server) SetBooks(dialer *link.Dialer) {
 	var next *peer
 	if dialer != nil {
@@ -80,7 +80,7 @@ func (s *Server) SetBooks(dialer *link.Dialer) {
 	}
 }
 
-// startPing returns the ping that is under way, or a new one.
+// startPing returns the ping in progress, or starts one.
 func (p *peer) startPing() *ping {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +91,7 @@ func (p *peer) startPing() *ping {
 	return p.pinging
 }
 
-// run asks whether the books process answers, and remembers it. The error is ErrBooksSilent if it does not.
+// run sends a ping and updates silent. The error is ErrBooksSilent if there is no answer.
 func (p *peer) run(c *ping) {
 	asked := time.Now()
 	c.err = p.sendPing()
@@ -108,7 +108,7 @@ func (p *peer) run(c *ping) {
 	close(c.done)
 }
 
-// sendPing asks over a connection of its own: those of the client may all be in use.
+// sendPing sends a ping over a new connection, because those of the client may all be in use.
 func (p *peer) sendPing() error {
 	end := time.Now().Add(p.wait)
 	ctx, cancel := context.WithDeadline(context.Background(), end)
@@ -125,7 +125,7 @@ func (p *peer) sendPing() error {
 	return err
 }
 
-// answers waits until it is known whether the books process answers a ping.
+// answers waits for the result of a ping.
 func (p *peer) answers(ctx context.Context) error {
 	c := p.startPing()
 	select {
@@ -136,8 +136,8 @@ func (p *peer) answers(ctx context.Context) error {
 	}
 }
 
-// PingBooks asks the books process whether it answers, for five seconds at most, and remembers that for BooksSilent. The
-// error is ErrBooksAway while none is connected, ErrBooksSilent if one is and does not answer.
+// PingBooks pings the books process and waits at most five seconds. BooksSilent returns the result later. The error is ErrBooksAway if
+// no books process is connected, and ErrBooksSilent if it does not answer.
 func (s *Server) PingBooks(ctx context.Context) error {
 	p := s.books.peer.Load()
 	if p == nil {
@@ -146,8 +146,8 @@ func (s *Server) PingBooks(ctx context.Context) error {
 	return p.answers(ctx)
 }
 
-// BooksSilent returns since when the books process that is connected has left questions unanswered; ok is false if the last one
-// was answered, or none is connected. It asks nothing.
+// BooksSilent returns since when the connected books process has not answered pings. ok is false if it answered the last one, or if none
+// is connected. It sends no ping itself.
 func (s *Server) BooksSilent() (since time.Time, ok bool) {
 	if p := s.books.peer.Load(); p != nil {
 		if at := p.silent.Load(); at != nil {
@@ -157,8 +157,8 @@ func (s *Server) BooksSilent() (since time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while
-// it is away, and ErrBooksSilent where ctx has no deadline and it does not answer a short question first.
+// AskBooks sends a request to the books process and returns the body of a 2xx answer. The error wraps ErrBooksAway while no books process
+// is connected. If ctx has no deadline, it sends a ping first, and the error is ErrBooksSilent if that is not answered.
 func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, error) {
 	return s.askBooks(ctx, method, path, http.NoBody)
 }
@@ -200,18 +200,18 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	return body, nil
 }
 
-// answerBytesMax bounds what AskBooks reads into memory.
+// answerBytesMax limits the answers that AskBooks reads into memory.
 const answerBytesMax = 4 << 20
 
-// BooksError is a refusal, of the books process above all.
+// BooksError is an answer other than 2xx, usually from the books process.
 type BooksError struct {
 	Status int    // HTTP
-	Reason string // what it said, without the JSON around it
+	Reason string // the error in the answer, without the JSON around it
 }
 
 func (e *BooksError) Error() string { return e.Reason }
 
-// reasonOf is what an answer gives as its error.
+// reasonOf returns the error in an answer, or its status.
 func reasonOf(status string, body []byte) string {
 	var refusal struct{ Error string }
 	if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {

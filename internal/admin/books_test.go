@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/secure"
 )
 
-// TestBooksThatAnswerNothing: what may take long is not asked of a books process that leaves a short question unanswered, and that
-// it does is known without asking.
+// TestBooksThatAnswerNothing: a request that may take long is not sent to a books process that does not answer a ping. BooksSilent then
+// reports it without another ping.
 func TestBooksThatAnswerNothing(t *testing.T) {
 	s := newServer(t, "")
 	s.books.ping = 50 * time.Millisecond
@@ -54,7 +54,7 @@ func TestBooksThatAnswerNothing(t *testing.T) {
 		t.Errorf("asked with a deadline: %v", err)
 	}
 	close(released)
-	s.books.peer.Load().wait = pingWait // it answers: however slowly
+	s.books.peer.Load().wait = pingWait // it answers, however slowly
 	waitFor(t, "a question to one that answers again", func() bool {
 		a := get(t, h, "GET", "/api/v1/paths")
 		return a.status == 200 && a.body == "done"
@@ -64,7 +64,7 @@ func TestBooksThatAnswerNothing(t *testing.T) {
 	}
 }
 
-// frozenBooks is a books process that was stopped: it takes no connections, and says nothing.
+// frozenBooks is a books process that was stopped: it accepts no connections and answers nothing.
 func frozenBooks(t *testing.T, s *Server) (resume func()) {
 	t.Helper()
 	near, far, err := link.Pair("control")
@@ -94,8 +94,8 @@ func frozenBooks(t *testing.T, s *Server) (resume func()) {
 	}
 }
 
-// TestBooksThatStandStill: whatever is asked for while the books process is stopped, and however often, takes a bounded number of
-// descriptors; health and the metrics of this process are answered, and all is well again when it goes on.
+// TestBooksThatStandStill: while the books process is stopped, requests use a limited number of descriptors, and health and the metrics of
+// this process are still answered. When it continues, everything works again.
 func TestBooksThatStandStill(t *testing.T) {
 	s := newServer(t, "")
 	s.books.ping = 100 * time.Millisecond
@@ -120,7 +120,7 @@ func TestBooksThatStandStill(t *testing.T) {
 				}
 			}
 		}
-		for range 3 { // clients that do not wait for their answer
+		for range 3 { // clients that do not wait for the answer
 			_ = dial(t, admin, "GET /api/v1/paths HTTP/1.1\r\nHost: localhost\r\n\r\n").Close()
 		}
 		if err := s.PingBooks(t.Context()); !errors.Is(err, ErrBooksSilent) {
@@ -135,7 +135,7 @@ func TestBooksThatStandStill(t *testing.T) {
 	for range 30 {
 		ask()
 	}
-	if after := len(descriptors(t)); after > before+10 { // those of the last few clients may still be open
+	if after := len(descriptors(t)); after > before+10 { // descriptors of the last few clients may still be open
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 	resume()

@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// longBody is more than a socket takes at once.
+// longBody is larger than a socket buffer.
 var longBody = bytes.Repeat([]byte("{\"version\":7}\n"), 300_000)
 
 func historyOf(body []byte) *snapshot.History {
@@ -28,12 +28,12 @@ func historyOf(body []byte) *snapshot.History {
 	return h
 }
 
-// snapshotServer has one snapshot.
+// snapshotServer is a server with one snapshot.
 func snapshotServer(token string, body []byte) *Server {
 	return New(Options{Token: token, Hosts: []string{"books.example"}, Snapshots: historyOf(body).Serve, Logger: slog.New(slog.DiscardHandler)})
 }
 
-// exchange sends raw bytes and reads as many responses as there are requests; the header Date is left out.
+// exchange sends raw bytes and reads one response per request, without the Date field.
 func exchange(t testing.TB, address, raw string, responses int) []string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -63,7 +63,7 @@ func exchange(t testing.TB, address, raw string, responses int) []string {
 
 const ordinaryRequest = "GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-// frontCases are requests for a snapshot, with the status of their answer. same: net/http answers alike to the last byte of it.
+// frontCases are requests for a snapshot, with the status of the answer. same: the answer equals that of net/http, byte for byte.
 var frontCases = map[string]struct {
 	raw    string
 	status int
@@ -110,7 +110,7 @@ var frontCases = map[string]struct {
 	"body too long":     {"POST /-/forget HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n", 413, false},
 }
 
-// TestSnapshotsAsByNetHTTP: the same requests are answered as the same snapshots behind net/http are.
+// TestSnapshotsAsByNetHTTP: requests for snapshots get the same answers as from the same snapshots behind net/http.
 func TestSnapshotsAsByNetHTTP(t *testing.T) {
 	ordinary := &http.Server{Handler: api.NewHandler(api.Options{Snapshots: historyOf(longBody)}), ReadHeaderTimeout: time.Minute}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -157,7 +157,7 @@ func TestTokenOnTheWire(t *testing.T) {
 	}
 }
 
-// TestRequestsInARow: requests in one piece, in pieces that end where a read does, and after one that was relayed nowhere.
+// TestRequestsInARow: requests that arrive together, in pieces, and after a request that could not be relayed.
 func TestRequestsInARow(t *testing.T) {
 	address := listen(t, snapshotServer("", longBody).Serve)
 	one := exchange(t, address, ordinaryRequest, 1)[0]
@@ -177,7 +177,7 @@ func TestRequestsInARow(t *testing.T) {
 			if _, err := io.WriteString(conn, piece); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Millisecond) // so that it arrives by itself
+			time.Sleep(time.Millisecond) // so that it arrives in a separate read
 		}
 		resp, err := http.ReadResponse(reader, nil)
 		if err != nil || resp.StatusCode != 200 {
@@ -189,7 +189,7 @@ func TestRequestsInARow(t *testing.T) {
 	}
 }
 
-// TestSnapshotsThatChange polls with the same bytes while the document changes and changes back, now and then with others.
+// TestSnapshotsThatChange polls, usually with the same bytes, while the snapshot changes and changes back.
 func TestSnapshotsThatChange(t *testing.T) {
 	var latest atomic.Pointer[snapshot.History]
 	s := New(Options{Logger: slog.New(slog.DiscardHandler), Snapshots: func(path, ifNoneMatch, acceptEncoding string) (int, [][2]string, []byte) {
@@ -238,7 +238,7 @@ func TestSnapshotsThatChange(t *testing.T) {
 	}
 }
 
-// BenchmarkPoller is one client that asks again as soon as it has its answer.
+// BenchmarkPoller is one client that sends its next request as soon as it has the answer.
 func BenchmarkPoller(b *testing.B) {
 	conn, err := net.Dial("tcp", listen(b, snapshotServer("", make([]byte, 27_000)).Serve))
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// FuzzForward looks for a request for which the books process, which believes what the traffic process passes on, would find
-// something else in the bytes that it gets: another end, another path, a path that is nobody's to ask, or the token.
+// FuzzForward looks for a request that the books process would read differently than the traffic process: with another end, another
+// path, an internal path, or the token.
 func FuzzForward(f *testing.F) {
 	for _, c := range frontCases {
 		f.Add(c.raw)
@@ -81,7 +81,7 @@ func FuzzForward(f *testing.F) {
 	})
 }
 
-// sink is a connection that takes everything.
+// sink is a connection that accepts all bytes.
 type sink struct{ net.Conn }
 
 func (sink) Write(p []byte) (int, error)      { return len(p), nil }

@@ -7,7 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// checked is what a Check said.
+// checked is the result of a Check.
 type checked struct {
 	name, detail string
 	ok           bool
@@ -25,14 +25,14 @@ func (s *Server) check() []checked {
 
 func (q *request) livez() { answerText(&q.ctx.Response, fasthttp.StatusOK, "ok\n") }
 
-// readyz answers 200 while traffic is taken. With ?verbose it lists the checks, which inform and never decide: whether all is
-// well to everyone, and why not to those who may know.
+// readyz answers 200 while wayside accepts traffic. With ?verbose it also lists the checks, which never change the status. Everyone sees
+// their states; details are only for clients that may see them.
 func (q *request) readyz() {
 	var out strings.Builder
 	if q.verbose() {
 		list, ok := q.s.checks.get(q.gone())
 		if !ok {
-			out.WriteString("[!] checks: too many ask for them at this moment\n")
+			out.WriteString("[!] checks: too many requests for them at this moment\n")
 		}
 		for _, c := range list {
 			sign, detail := '+', "ok"

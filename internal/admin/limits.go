@@ -8,22 +8,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// What clients of the two listeners can take. Memory is bounded by connections times buffers, plus metricsBytesMax.
+// Limits for the clients of both listeners. They use at most connections times buffers of memory, plus metricsBytesMax.
 const (
-	// readTimeout is for a request from its first byte, or from the beginning of the connection, to its end.
+	// readTimeout limits a request, from its first byte or the start of its connection to its end.
 	readTimeout = 5 * time.Second
-	// writeTimeout is for an answer; of one that is relayed, for each part of it.
+	// writeTimeout limits the time to send an answer; for a relayed answer, the time for each part of it.
 	writeTimeout = 10 * time.Second
-	// relaysMax is the number of connections that are relayed to the books process at a time, streams included; fewer than
-	// link.ConnsMax, so that this process can always ask it.
+	// relaysMax limits the connections that are relayed to the books process, streams included. It is less than link.ConnsMax, so
+	// that this process can always send its own requests.
 	relaysMax = 96
-	// workMax is the number of requests at a time that this process works on by itself: accounting, verify, reload, forget.
+	// workMax limits the requests for accounting, verify, reload and forget that run at the same time.
 	workMax = 16
-	// waitersMax is the number of requests that wait for a gathering under way.
+	// waitersMax limits the requests that wait for metrics or checks.
 	waitersMax = 16
-	// metricsBytesMax bounds the bytes of different gatherings that are being sent, by one gathering.
+	// metricsBytesMax limits the bytes of metrics that are being sent. It can be exceeded by one text.
 	metricsBytesMax = 4 << 20
-	// wrongTokenDelay is how long a client with a wrong token waits for its answer.
+	// wrongTokenDelay delays the answer to a wrong token.
 	wrongTokenDelay = 500 * time.Millisecond
 )
 
@@ -31,16 +31,16 @@ const (
 type limits struct {
 	name           string
 	probes         bool
-	connsMax       int // fewer where descriptors are few
+	connsMax       int // less if the process may have few descriptors
 	perAddress     int
 	headerBytesMax int
 	bodyBytesMax   int
 	idleTimeout    time.Duration
-	bufferBytes    int // of the kernel, for what is sent; less stalls where packets are large, as on loopback
+	bufferBytes    int // kernel send buffer; smaller ones stall if packets are large, as on loopback
 }
 
 var (
-	// A browser sends an application's cookies to every port of localhost, so headers may be long.
+	// Browsers send the cookies of an application to every port of localhost, so headers can be long.
 	adminLimits = limits{
 		name: "admin", connsMax: 128, perAddress: 64, headerBytesMax: 16 << 10, bodyBytesMax: 64 << 10, idleTimeout: 2 * time.Minute,
 		bufferBytes: 64 << 10,
@@ -51,7 +51,7 @@ var (
 	}
 )
 
-// connsMin is the least number of connections of a listener, however few descriptors there are.
+// connsMin is the least limit of connections, however few descriptors there are.
 const connsMin = 16
 
 func (l *limits) connections(log *slog.Logger) connlimit.Options {
@@ -61,7 +61,7 @@ func (l *limits) connections(log *slog.Logger) connlimit.Options {
 	}
 }
 
-// lazy is formatted only where it is logged.
+// lazy formats its text only if it is logged.
 type lazy struct {
 	format string
 	args   []any

@@ -21,7 +21,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// bigMetrics is a gatherer of about a megabyte of text; each gathering waits for gate, and is counted.
+// bigMetrics is a gatherer of about a megabyte of text. Each call is counted and waits for gate.
 func bigMetrics(gate <-chan struct{}, count *atomic.Int32) prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	for i := range 4 {
@@ -59,8 +59,8 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestMetricsThatNobodyReads: many connections ask for metrics again and again and read nothing. They share what was gathered;
-// memory stays within the bounds, others are answered meanwhile, and nothing is left of it.
+// TestMetricsThatNobodyReads: many connections request metrics repeatedly and read nothing. They share the same texts, memory stays within
+// its limit, other requests are answered, and all memory is released in the end.
 func TestMetricsThatNobodyReads(t *testing.T) {
 	s := newServer(t, "")
 	gate, count := make(chan struct{}), new(atomic.Int32)
@@ -95,7 +95,7 @@ func TestMetricsThatNobodyReads(t *testing.T) {
 	}
 }
 
-// TestGatheringThatHangs: health is answered whatever becomes of the metrics, and those who ask for them are bounded.
+// TestGatheringThatHangs: while gathering metrics hangs, health is answered, and few requests wait for metrics.
 func TestGatheringThatHangs(t *testing.T) {
 	s := newServer(t, "")
 	gate, count := make(chan struct{}), new(atomic.Int32)
@@ -125,8 +125,8 @@ func TestGatheringThatHangs(t *testing.T) {
 	}
 }
 
-// TestHalfRequests: unfinished requests from many connections, in all of their forms, keep nobody from being answered, and
-// end by themselves.
+// TestHalfRequests: incomplete requests of every kind, on many connections, do not keep other requests from being answered, and they time
+// out.
 func TestHalfRequests(t *testing.T) {
 	for name, half := range map[string]string{
 		"nothing":         "",
@@ -151,7 +151,7 @@ func TestHalfRequests(t *testing.T) {
 					}
 				}
 				last := conns[len(conns)-1]
-				drip := time.NewTicker(100 * time.Millisecond) // a byte now and then gives it no more time
+				drip := time.NewTicker(100 * time.Millisecond) // single bytes do not extend its time
 				defer drip.Stop()
 				ended := make(chan error, 1)
 				go func() { _, err := io.Copy(io.Discard, last); ended <- err }()
@@ -173,8 +173,8 @@ func TestHalfRequests(t *testing.T) {
 	}
 }
 
-// TestRelayedPagesThatNobodyReads: they are cut off, hold a bounded number of connections to the books process, and that
-// notices that they have left.
+// TestRelayedPagesThatNobodyReads: their connections are cut off, they use a limited number of connections to the books process, and it
+// notices when they leave.
 func TestRelayedPagesThatNobodyReads(t *testing.T) {
 	s := newServer(t, "")
 	var open, most atomic.Int32
@@ -202,10 +202,10 @@ func TestRelayedPagesThatNobodyReads(t *testing.T) {
 	if a := get(t, address, "GET", "/livez"); a.status != 200 {
 		t.Errorf("/livez: %d", a.status)
 	}
-	if n := most.Load(); n > link.ConnsMax { // those that were cut off may still be ending
+	if n := most.Load(); n > link.ConnsMax { // connections that were cut off may still be closing
 		t.Errorf("%d pages at a time", n)
 	}
-	// The clients' own ends are descriptors of this process, too.
+	// The clients' ends are descriptors of this process too.
 	if n := len(descriptors(t)) - before - 500; n > adminLimits.connsMax+2*relaysMax {
 		t.Errorf("%d descriptors", n)
 	}
@@ -221,7 +221,7 @@ func descriptors(t testing.TB) []os.DirEntry {
 	return entries
 }
 
-// TestStreams: what the books process sends arrives at once, and either end learns that the other has left.
+// TestStreams: bytes from the books process arrive at once, and each end notices when the other leaves.
 func TestStreams(t *testing.T) {
 	s := newServer(t, "")
 	left := make(chan struct{})
@@ -267,7 +267,7 @@ func TestStreams(t *testing.T) {
 	<-left
 }
 
-// TestServeEndsInTime: what is being sent at the end is sent, and whoever does not read, or streams, is cut off.
+// TestServeEndsInTime: an answer that is being sent at the end is completed. Streams, and clients that do not read, are cut off.
 func TestServeEndsInTime(t *testing.T) {
 	s := snapshotServer("", bytes.Repeat([]byte("x"), 16<<20))
 	for _, reads := range []bool{true, false} {
@@ -298,8 +298,8 @@ func TestServeEndsInTime(t *testing.T) {
 	}
 }
 
-// TestUnreadMetricsAreBounded: while too much of what was gathered is unread, everybody gets the last text; when it was sent, there
-// is a new one.
+// TestUnreadMetricsAreBounded: while too many bytes of metrics are unread, all requests get the last text. Once it has been sent, metrics
+// are gathered again.
 func TestUnreadMetricsAreBounded(t *testing.T) {
 	const size = 1 << 20
 	var m metrics
@@ -314,7 +314,7 @@ func TestUnreadMetricsAreBounded(t *testing.T) {
 		g, release := m.take(nil)
 		last = g
 		releases = append(releases, release)
-		time.Sleep(time.Millisecond) // longer than a text is good that took no time to make
+		time.Sleep(time.Millisecond) // longer than such a text is valid
 	}
 	if m.sending > metricsBytesMax || made > metricsBytesMax/size {
 		t.Errorf("%d bytes of %d texts", m.sending, made)
@@ -336,7 +336,7 @@ func TestUnreadMetricsAreBounded(t *testing.T) {
 	}
 }
 
-// TestGuessingTokensKeepsNobodyOut: however many clients with wrong tokens are made to wait, others are answered.
+// TestGuessingTokensKeepsNobodyOut: while many clients with wrong tokens wait, other requests are answered.
 func TestGuessingTokensKeepsNobodyOut(t *testing.T) {
 	s := newServer(t, "secret")
 	s.tokens.delay = time.Hour
@@ -352,7 +352,7 @@ func TestGuessingTokensKeepsNobodyOut(t *testing.T) {
 	}
 }
 
-// TestWrongTokensWait: a wrong token is counted at once and answered only after the delay, so that guessing takes ages.
+// TestWrongTokensWait: a wrong token is counted at once and answered after the delay.
 func TestWrongTokensWait(t *testing.T) {
 	s := newServer(t, "secret")
 	s.tokens.delay = time.Hour

@@ -11,36 +11,36 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// metrics are gathered once for all who ask meanwhile, and sent from the same memory.
+// metrics gathers metrics once for all requests that arrive meanwhile, and sends them from the same memory.
 type metrics struct {
 	gathering shared[*gathered]
 
 	mu      sync.Mutex
-	sending int       // bytes of gatherings that are being sent; guarded by mu
-	newest  *gathered // of those that are being sent, the one that was begun last; nil for none; guarded by mu
+	sending int       // bytes of all texts that are being sent; guarded by mu
+	newest  *gathered // the newest text that is being sent; nil: none; guarded by mu
 }
 
 // gathered is the text of all metrics at one time.
 type gathered struct {
-	all, public []byte // public: the series that name paths are added up
+	all, public []byte // public: series that differ only in a path are added up
 	senders     int    // guarded by the metrics' mu
 }
 
-// booksMetricsWait is how long the books process may take for its metrics.
+// booksMetricsWait limits how long the metrics of the books process may take.
 const booksMetricsWait = 2 * time.Second
 
-// gather returns the traffic process's metrics followed by the books process's, which have other names. While the
-// books process is away or silent its metrics are absent, which is what an absence alert looks for.
+// gather returns the metrics of the traffic process, followed by those of the books process, which have other names. While the books
+// process is away or silent, its metrics are absent, so that an absence alert fires.
 func (s *Server) gather() *gathered {
 	var out bytes.Buffer
 	families, err := s.opt.Gatherer.Gather()
 	if err != nil {
-		s.opt.Logger.Warn("gather metrics", "error", err)
+		s.opt.Logger.Warn("cannot gather some metrics; leaving them out", "error", err)
 	}
 	encoder := expfmt.NewEncoder(&out, expfmt.NewFormat(expfmt.TypeTextPlain))
 	for _, family := range families {
 		if err := encoder.Encode(family); err != nil {
-			s.opt.Logger.Warn("encode metrics", "family", family.GetName(), "error", err)
+			s.opt.Logger.Warn("cannot encode a metric; leaving it out", "family", family.GetName(), "error", err)
 		}
 	}
 	if _, silent := s.BooksSilent(); !silent {
@@ -53,8 +53,8 @@ func (s *Server) gather() *gathered {
 	return &gathered{all: out.Bytes(), public: addUpPaths(out.Bytes())}
 }
 
-// take returns metrics to send; release is to be called once they were sent. While clients leave so much unread that another
-// gathering would be too much, all get the last one.
+// take returns metrics to send. The caller must call release after it has sent them. While metricsBytesMax or more are unread by
+// clients, all requests get the last text instead of a new one.
 func (m *metrics) take(gone <-chan struct{}) (g *gathered, release func()) {
 	m.mu.Lock()
 	if m.sending < metricsBytesMax || m.newest == nil {
@@ -90,7 +90,7 @@ func (q *request) metrics() {
 	g, release := q.s.metrics.take(q.gone())
 	if g == nil {
 		resp.Header.Set("Retry-After", "1")
-		refuse(resp, fasthttp.StatusServiceUnavailable, "too many ask for the metrics at this moment")
+		refuse(resp, fasthttp.StatusServiceUnavailable, "too many requests for the metrics at this moment")
 		return
 	}
 	text := g.all
@@ -102,13 +102,13 @@ func (q *request) metrics() {
 	resp.SetBodyStream(&lent{bytes.NewReader(text), release}, len(text))
 }
 
-// lent is a body that several answers have in common.
+// lent is a body that several answers share.
 type lent struct {
 	*bytes.Reader
 	release func()
 }
 
-// Close is called by the server when the answer was sent, or cannot be.
+// Close is called by the server when the answer has been sent, or cannot be sent.
 func (l *lent) Close() error {
 	l.release()
 	return nil

@@ -17,8 +17,8 @@ var (
 	profileSymbol = fasthttpadaptor.NewFastHTTPHandlerFunc(pprof.Symbol)
 )
 
-// profiles answers with the runtime's profiles of this process, below /debug/pprof/. They show function names and, in goroutine
-// stacks, addresses; no request's data. The command line is left out: it may hold what an operator would rather not show.
+// profiles answers with the runtime's profiles of this process, below /debug/pprof/. They contain function names and, in goroutine
+// stacks, addresses, but no data of requests. The command line is not served, because it may contain secrets.
 func (q *request) profiles() {
 	resp := &q.ctx.Response
 	name, _ := strings.CutPrefix(q.path, "/debug/pprof/")
@@ -40,7 +40,7 @@ func (q *request) profiles() {
 		profileIndex(q.ctx)
 	}
 	for _, field := range secure.Fields {
-		resp.Header.Del(field[0]) // net/http/pprof has added one to ours
+		resp.Header.Del(field[0]) // net/http/pprof has set some of them itself
 		resp.Header.Set(field[0], field[1])
 	}
 }

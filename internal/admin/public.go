@@ -5,18 +5,18 @@ import (
 	"strconv"
 )
 
-// pathLabels are labels whose values name what an application serves, as they begin in the text of metrics. A value cannot
-// look like one: quotes in it are escaped.
+// pathLabels are the labels whose values are paths, as they begin in the text of metrics. No value can contain one of them, because
+// quotes in values are escaped.
 var pathLabels = [][]byte{[]byte(`http_route="`), []byte(`url_template="`), []byte(`url_path="`), []byte(`path="`), []byte(`route="`)}
 
-// anyPath is what such a label says in the metrics that everyone may see.
+// anyPath is the value of these labels in the public metrics.
 const anyPath = "(all)"
 
-// addUpPaths returns a text of metrics in which series that differ in a path only are one, their sum. Sums are right for
-// counters and histograms, which all metrics of paths are.
+// addUpPaths replaces series that differ only in a path with their sum. All metrics with paths are counters or histograms, for which a sum
+// is correct.
 func addUpPaths(text []byte) []byte {
 	out := make([]byte, 0, len(text))
-	sums := map[string]float64{} // of the series that stand together; a family's do
+	sums := map[string]float64{} // of consecutive series; those of a family are consecutive
 	var order []string
 	flush := func() {
 		for _, series := range order {
@@ -45,7 +45,7 @@ func addUpPaths(text []byte) []byte {
 	return out
 }
 
-// withoutPath returns a line's series with its path left out, and its value. ok is false if it names none.
+// withoutPath returns the series of a line, with anyPath for its path, and its value. ok is false if the line has no path.
 func withoutPath(line []byte) (series string, value float64, ok bool) {
 	if line[0] == '#' {
 		return "", 0, false
@@ -64,7 +64,7 @@ func withoutPath(line []byte) (series string, value float64, ok bool) {
 		}
 		last := bytes.LastIndexByte(rest, ' ')
 		if end >= len(rest) || last < end {
-			return "", 0, true // not as metrics are written: nobody's to see
+			return "", 0, true // malformed: leave it out
 		}
 		value, _ = strconv.ParseFloat(string(bytes.TrimSpace(rest[last:])), 64)
 		return string(before) + string(label) + anyPath + string(rest[end:last]), value, true

@@ -2,22 +2,22 @@ package admin
 
 import "github.com/wayside-proxy/wayside/internal/catalogue"
 
-// Paths at which the traffic process asks the books process, besides [PathPing]. The answers are JSON.
+// Paths for requests from the traffic process to the books process, in addition to [PathPing]. The answers are JSON.
 const (
 	PathView    = InternalPrefix + "view"    // GET: accounting.View
 	PathArchive = InternalPrefix + "archive" // GET: State
 	PathRefill  = InternalPrefix + "refill"  // GET: State
 	PathVerify  = InternalPrefix + "verify"  // GET, ?local=true leaves the archive out: []*verify.Check
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
-	PathFiles   = InternalPrefix + "files"   // GET: patterns of the files that the store has now, as []string
+	PathFiles   = InternalPrefix + "files"   // GET: patterns of the present files of the store, as []string
 	PathFinish  = InternalPrefix + "finish"  // POST: Finished
 )
 
-// Paths at which commands ask the books process, through the admin listener.
+// Paths for requests from commands to the books process, through the admin listener.
 const (
-	PathJob       = "/-/job/"         // and the name of a job, POST: books.JobDone; with ?all=true the job archive takes everything
-	PathCatalogue = "/-/catalogue"    // GET: a catalogue.Plan a line
-	PathConfig    = "/-/books-config" // GET: datadir.Config, how the books are kept
+	PathJob       = "/-/job/"         // followed by the name of a job, POST: books.JobDone; ?all=true: the job archive archives everything
+	PathCatalogue = "/-/catalogue"    // GET: one catalogue.Plan per line
+	PathConfig    = "/-/books-config" // GET: datadir.Config, the configuration of the books
 )
 
 // State is one line of /readyz?verbose.
@@ -31,24 +31,24 @@ type ForgetOrder struct {
 	Path    string `json:"path"`
 	Host    string `json:"host,omitempty"`
 	Method  string `json:"method,omitempty"`
-	Archive bool   `json:"archive,omitempty"` // write objects again whose events are still held
+	Archive bool   `json:"archive,omitempty"` // also rewrite objects whose events are still in the store
 	Count   bool   `json:"dry_run,omitempty"`
 }
 
-// ForgetAnswer is what was, or would be, forgotten.
+// ForgetAnswer says what was forgotten, or would be.
 type ForgetAnswer struct {
 	catalogue.Forgotten
-	Left []string `json:"left,omitempty"` // where it may still be, in words
+	Left []string `json:"left,omitempty"` // places where the path may still be, in words
 }
 
-// Finished is what is left after the last drain and archive.
+// Finished is the result of the last drain and archiving at a shutdown.
 type Finished struct {
 	Archived   uint64  `json:"archived"`             // rows archived by the last run
-	Unarchived *uint64 `json:"unarchived,omitempty"` // responses applied and not archived; nil: the store could not say
+	Unarchived *uint64 `json:"unarchived,omitempty"` // responses applied and not archived; nil: unknown
 	Problems   string  `json:"problems,omitempty"`
 }
 
-// Attrs are the figures for a log line. What is not known is left out: 0 would say that all is archived.
+// Attrs returns the figures for a log line. An unknown figure is left out, because 0 would say that everything is archived.
 func (f *Finished) Attrs() []any {
 	out := []any{"archived", f.Archived}
 	if f.Unarchived != nil {

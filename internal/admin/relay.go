@@ -15,17 +15,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// relayedFields are the fields of a request that mean something to the books process. No other is passed on: neither the token,
-// which has done its work, nor anything that could say where a request ends.
+// relayedFields are the fields of a request that the books process uses. No other field is passed on: not the token, which is already
+// checked, and no field that affects where a request ends.
 var relayedFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }
 
-// relay passes the request on to the books process and the answer back, byte for byte, on a connection that is closed afterwards.
-// What may take long goes only to a books process that answers a ping first.
+// relay passes the request on to the books process, and the answer back byte for byte, on a connection that is closed afterwards.
+// A request that changes something may take long, so the books process must first answer a ping.
 func (q *request) relay() {
 	resp := &q.ctx.Response
-	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // these are refused there, with what the path has
+	if c := q.ctx; !q.reads() && !c.IsPost() && !c.IsPut() && !c.IsPatch() && !c.IsDelete() { // the books process refuses these, with the methods of the path
 		resp.Header.Set("Allow", "GET, HEAD, POST")
 		refuse(resp, fasthttp.StatusMethodNotAllowed, "the admin endpoint answers GET, HEAD and POST only")
 		return
@@ -36,7 +36,7 @@ func (q *request) relay() {
 		return
 	}
 	if q.reads() && p.silent.Load() != nil {
-		p.startPing() // whose answer the next request finds
+		p.startPing() // the next request sees the result
 		refuseAway(resp, ErrBooksSilent)
 		return
 	}
@@ -53,7 +53,7 @@ func refuseAway(resp *fasthttp.Response, err error) {
 	refuse(resp, fasthttp.StatusServiceUnavailable, reason)
 }
 
-// forward writes the request for the books process: HTTP/1.1, or 1.0 for a client that knows no chunks.
+// forward formats the request for the books process: HTTP/1.1, or HTTP/1.0 if the client does not know chunks.
 func (q *request) forward() []byte {
 	from := &q.ctx.Request
 	body := from.Body()
@@ -85,12 +85,12 @@ type relayed struct {
 	running context.Context // ends with the listener
 	peer    *peer
 	request []byte
-	head    bool          // of method HEAD
+	head    bool          // the method is HEAD
 	asks    bool          // GET or HEAD: the answer begins within wait
 	wait    time.Duration // see answerWait
 }
 
-// errNoAnswer is what became of a connection that the books process closed without a word.
+// errNoAnswer means that the books process closed the connection without an answer.
 var errNoAnswer = errors.New("it closed the connection")
 
 func (r *relayed) run(ctx context.Context, client net.Conn) {
@@ -100,7 +100,7 @@ func (r *relayed) run(ctx context.Context, client net.Conn) {
 	}
 }
 
-// exchange passes request and answer on. began is whether anything was sent to the client.
+// exchange passes on the request and the answer. began reports whether a byte was sent to the client.
 func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, err error) {
 	if !r.asks {
 		if err := r.peer.answers(r.running); err != nil {
@@ -123,7 +123,7 @@ func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, er
 	return copyAnswer(client, books)
 }
 
-// passEnd lets the books process notice that the client has left. One that only closed its end gets what is answered soon.
+// passEnd tells the books process that the client has left. If the client only half-closed, an answer that comes soon is still sent.
 func passEnd(ctx context.Context, books *link.Conn) {
 	if errors.Is(context.Cause(ctx), errClientDone) {
 		_ = books.SetReadDeadline(time.Now().Add(pingWait))
@@ -133,7 +133,7 @@ func passEnd(ctx context.Context, books *link.Conn) {
 	_ = books.Close()
 }
 
-// copyAnswer copies until the books process closes its end, in parts that the client has to take in time.
+// copyAnswer copies until the books process closes its end. The client must read each part within writeTimeout.
 func copyAnswer(client net.Conn, books *link.Conn) (began bool, err error) {
 	buf := make([]byte, 16<<10)
 	for {

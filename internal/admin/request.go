@@ -22,18 +22,18 @@ type request struct {
 	s       *Server
 	ctx     *fasthttp.RequestCtx
 	running context.Context // ends with the listener
-	probes  bool            // of the probes listener
+	probes  bool            // came in on the probes listener
 
 	host  string
 	path  string // decoded
-	query string // as it came
+	query string // as received
 	uri   string // path and query, for the books process
 }
 
-// route is what answers a path: to GET and HEAD, to POST, or to both.
+// route holds the handlers of a path: for GET and HEAD, and for POST.
 type route struct {
 	get, post  func(*request)
-	parameters []string // that it takes; nil: any, as probes do
+	parameters []string // accepted in the query; nil: any, because probes may add some
 }
 
 var none = []string{}
@@ -51,11 +51,11 @@ var routes = map[string]route{
 	"/-/forget":          {post: (*request).forget, parameters: none},
 }
 
-// handle answers a request. A panic is answered too: the server would end the process.
+// handle answers a request. After a panic it answers 500; without the recover, the process would end.
 func (q *request) handle() {
 	defer func() {
 		if fault := recover(); fault != nil {
-			q.s.opt.Logger.Error("answer a request to the admin endpoint", "panic", fault)
+			q.s.opt.Logger.Error("panic while answering a request to the admin listener", "panic", fault)
 			q.ctx.Response.Reset()
 			protect(&q.ctx.Response)
 			refuse(&q.ctx.Response, fasthttp.StatusInternalServerError, "the answer failed; the log says why")
@@ -67,7 +67,7 @@ func (q *request) handle() {
 	}
 }
 
-// parse reads what the request is for as net/http does, on whose word for it the books process acts.
+// parse reads the target of the request as net/http does. It must agree with net/http, because the books process uses that.
 func (q *request) parse() bool {
 	target := q.ctx.Request.Header.RequestURI()
 	q.host = string(q.ctx.Request.Header.Host())
@@ -88,11 +88,11 @@ func (q *request) parse() bool {
 	return true
 }
 
-// welcome refuses requests that a foreign web page made a browser send.
+// welcome refuses requests that a browser sent for another website.
 func (q *request) welcome() bool {
 	resp := &q.ctx.Response
 	if q.probes {
-		return true // it has nothing but what everyone may see, and is asked by any name
+		return true // everyone may see its answers, under any host name
 	}
 	if !hostAllowed(q.host, q.s.opt.Hosts) {
 		refuse(resp, fasthttp.StatusMisdirectedRequest, "this listener does not answer to host "+q.host+
@@ -101,13 +101,13 @@ func (q *request) welcome() bool {
 	}
 	reads := q.reads() || q.ctx.IsOptions()
 	if (!reads || q.under("/api/") || q.under("/debug/")) && q.foreign() {
-		refuse(resp, fasthttp.StatusForbidden, "a browser sent this from another website, which is refused")
+		refuse(resp, fasthttp.StatusForbidden, "a browser sent this request from another website, which is refused")
 		return false
 	}
 	return true
 }
 
-// foreign reports whether a page of another origin sent the request, by what browsers say of it. Other clients say nothing.
+// foreign reports whether a page of another origin sent the request, according to the fields that browsers add.
 func (q *request) foreign() bool {
 	switch site := q.ctx.Request.Header.Peek("Sec-Fetch-Site"); string(site) {
 	case "":
@@ -128,7 +128,7 @@ func (q *request) under(prefix string) bool {
 	return strings.HasPrefix(q.path, prefix) || strings.HasPrefix(path.Clean(q.path)+"/", prefix)
 }
 
-// gone is closed when the connection had to give way to another.
+// gone returns a channel that is closed when the connection gives way to another.
 func (q *request) gone() <-chan struct{} {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		return c.Aborted()
@@ -138,8 +138,8 @@ func (q *request) gone() <-chan struct{} {
 
 func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }
 
-// hostAllowed holds off DNS rebinding: a page on a foreign name that resolves to a loopback address sends that name as
-// Host, so only addresses, "localhost" and configured names are answered.
+// hostAllowed prevents DNS rebinding. A web page can have its own name resolve to a loopback address, but then the browser sends that
+// name as Host. So only addresses, "localhost" and configured names are allowed.
 func hostAllowed(host string, names []string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -152,7 +152,7 @@ func hostAllowed(host string, names []string) bool {
 	return err == nil
 }
 
-// answer has the request answered by what its path is for.
+// answer calls the handler of the path, or relays the request.
 func (q *request) answer() {
 	resp := &q.ctx.Response
 	r, known := q.route()
@@ -175,7 +175,7 @@ func (q *request) answer() {
 	}
 }
 
-// understood refuses parameters that the path does not take: the answer would be to another question.
+// understood refuses parameters that the path does not accept. Ignoring them would answer another question.
 func (q *request) understood(parameters []string) bool {
 	if parameters == nil || q.query == "" {
 		return true
@@ -192,7 +192,7 @@ func (q *request) refuseMethod(allowed string) {
 	refuse(&q.ctx.Response, fasthttp.StatusMethodNotAllowed, "this path answers "+allowed+" only")
 }
 
-// route returns what this process itself has for a path.
+// route returns the handlers that this process has for a path.
 func (q *request) route() (route, bool) {
 	r, known := routes[q.path]
 	switch {
@@ -221,7 +221,7 @@ func (q *request) snapshot() {
 	}
 }
 
-// field returns the values of a field, as one list.
+// field returns the values of a field, joined with commas.
 func (q *request) field(name string) string {
 	first := q.ctx.Request.Header.Peek(name)
 	if len(first) == 0 {
@@ -233,7 +233,7 @@ func (q *request) field(name string) string {
 	return string(first)
 }
 
-// parameter reports whether the query has a parameter, and with which value.
+// parameter returns the value of a query parameter, and whether there is one.
 func (q *request) parameter(name string) (string, bool) {
 	values, _ := url.ParseQuery(q.query)
 	return values.Get(name), values.Has(name)

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// shared makes a value once for all who ask meanwhile. It is good for ten times as long as it took to make, at most a second,
-// so that however many ask, making it takes no more than a tenth of a processor.
+// shared makes a value once for all callers that ask meanwhile. The value is valid for ten times as long as it took to make, at most
+// a second. So making it uses at most a tenth of a processor, however many callers there are.
 type shared[T any] struct {
-	make func() T // returns by itself, whoever still waits
+	make func() T // must return even if no caller waits any longer
 
 	mu   sync.Mutex
-	call *call[T]  // under way, or the last one; guarded by mu
-	good time.Time // until when the last one is good; zero while it is under way; guarded by mu
+	call *call[T]  // in progress, or the last one; guarded by mu
+	good time.Time // end of the validity of call; zero while it is in progress; guarded by mu
 }
 
-// call is one making. value is valid once done is closed.
+// call is one call of make. value is set once done is closed.
 type call[T any] struct {
 	done    chan struct{}
 	waiters int // guarded by the shared's mu
 	value   T
 }
 
-// get returns a value that is being made, or is good. ok is false if too many wait for it already, or gone is closed.
+// get returns a valid value, or waits for one. ok is false if too many callers wait already, or if gone is closed.
 func (s *shared[T]) get(gone <-chan struct{}) (value T, ok bool) {
 	s.mu.Lock()
 	if s.call == nil || !s.good.IsZero() && !time.Now().Before(s.good) {

@@ -14,12 +14,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// errBusy answers what cannot be taken on besides all that is under way.
-var errBusy = errors.New("too many such requests are being answered at this moment; try again")
+// errBusy answers a request if too many are already in progress.
+var errBusy = errors.New("too many such requests are in progress; try again")
 
-// takeOver has work answer the request on its connection, which is closed afterwards. ctx ends when the client leaves, or the
-// listener. places bounds how many do so at a time; there is no waiting for a place.
-func (q *request) takeOver(places chan struct{}, work func(ctx context.Context, conn net.Conn)) {
+// takeOver lets work answer the request on its connection, which is closed afterwards. ctx ends when the client leaves or the listener
+// ends. slots limits how many requests do so at a time; if all are taken, the answer is 503.
+func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, conn net.Conn)) {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		c.Hold()
 	}
@@ -27,13 +27,13 @@ func (q *request) takeOver(places chan struct{}, work func(ctx context.Context, 
 	log, running, head := q.s.opt.Logger, q.running, q.ctx.IsHead()
 	q.ctx.Hijack(func(conn net.Conn) {
 		defer func() {
-			if fault := recover(); fault != nil { // the server would end the process
-				log.Error("answer a request to the admin endpoint", "panic", fault)
+			if fault := recover(); fault != nil { // otherwise the process would end
+				log.Error("panic while answering a request to the admin listener", "panic", fault)
 			}
 		}()
 		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
 		default:
 			send(conn, head, func(resp *fasthttp.Response) {
 				resp.Header.Set("Retry-After", "1")
@@ -48,16 +48,16 @@ func (q *request) takeOver(places chan struct{}, work func(ctx context.Context, 
 	})
 }
 
-// Why a request's context ends before its answer.
+// Causes for which the context of a request ends before its answer.
 var (
 	errClientLeft = errors.New("the client left")
-	errClientDone = errors.New("the client closed its end, and may have left") // which looks the same
+	errClientDone = errors.New("the client closed its end, and may have left") // a half-close and a close look the same
 )
 
-// watchBytesMax is what a client may send while it is being answered; after that nothing is read from it.
+// watchBytesMax is how many bytes a client may send during its answer. Beyond it, no more are read.
 const watchBytesMax = 64 << 10
 
-// watch calls left when the client closes its connection. end ends that.
+// watch calls left when the client closes its connection. end stops watching.
 func watch(conn net.Conn, left context.CancelCauseFunc) (end func()) {
 	done := make(chan struct{})
 	go func() {
@@ -82,7 +82,7 @@ func watch(conn net.Conn, left context.CancelCauseFunc) (end func()) {
 	}
 }
 
-// send sends one last answer.
+// send sends the answer of a connection that was taken over.
 func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	var resp fasthttp.Response
 	protect(&resp)
@@ -92,11 +92,11 @@ func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	out := bufio.NewWriterSize(conn, 4<<10)
 	if resp.Write(out) == nil {
-		_ = out.Flush() // a client that left is its own affair
+		_ = out.Flush() // it only fails if the client has left
 	}
 }
 
-// inTime answers with what takes time to find out, and is given up when the client leaves.
+// inTime answers with the result of find, which may take time. Its ctx ends when the client leaves.
 func (q *request) inTime(find func(ctx context.Context) (any, error)) {
 	head := q.ctx.IsHead()
 	q.takeOver(q.s.work, func(ctx context.Context, conn net.Conn) {
@@ -117,8 +117,8 @@ func (q *request) inTime(find func(ctx context.Context) (any, error)) {
 
 func (q *request) accounting() { q.inTime(q.s.opt.Accounting) }
 
-// errVerifying is the answer to who asks for a verification while there is one.
-var errVerifying = &BooksError{Status: fasthttp.StatusConflict, Reason: "a verification is under way already; ask again when it has ended"}
+// errVerifying answers a request for a verification while another one is running.
+var errVerifying = &BooksError{Status: fasthttp.StatusConflict, Reason: "a verification is already running; try again when it has ended"}
 
 func (q *request) verify() {
 	values, err := query.Parse(q.query, "local")
@@ -150,6 +150,6 @@ func (q *request) reload() {
 
 func (q *request) forget() {
 	s := q.s
-	body := append([]byte(nil), q.ctx.Request.Body()...) // the request is gone by then
+	body := append([]byte(nil), q.ctx.Request.Body()...) // fasthttp reuses the request
 	q.inTime(func(ctx context.Context) (any, error) { return s.opt.Forget(ctx, body) })
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/connlimit"
 )
 
-// authorized asks for the token where it is needed. On the probes listener, and for /readyz, it is needed for details only; what
-// a client cannot show for is then left out of the answer. A wrong token is refused wherever one would matter.
+// authorized checks the token if the request needs one. On the probes listener, and for /readyz?verbose, a client without a token gets an
+// answer without details. A wrong token is always refused, except where no token is needed.
 func (q *request) authorized() bool {
 	if q.s.opt.Token == "" || q.path == "/livez" || q.path == "/readyz" && !q.verbose() {
 		return true
@@ -35,7 +35,7 @@ func (q *request) authorized() bool {
 	return false
 }
 
-// detailed reports whether the client may see more than everyone: on the admin listener where no token is set, and with the token.
+// detailed reports whether the client may see details: with the token, or on the admin listener if no token is configured.
 func (q *request) detailed() bool {
 	if q.s.opt.Token == "" {
 		return !q.probes
@@ -51,7 +51,7 @@ func (q *request) askForToken(reason string) {
 	refuse(resp, fasthttp.StatusUnauthorized, reason)
 }
 
-// token returns the token that the request has, and whether it has any.
+// token returns the token of the request, and whether it has one.
 func (q *request) token() (given string, ok bool) {
 	field := string(q.ctx.Request.Header.Peek("Authorization"))
 	if field == "" {
@@ -61,7 +61,7 @@ func (q *request) token() (given string, ok bool) {
 	switch {
 	case strings.EqualFold(scheme, "Bearer"):
 		return strings.TrimSpace(value), true
-	case strings.EqualFold(scheme, "Basic"): // what a browser can send by itself; see ADR 36
+	case strings.EqualFold(scheme, "Basic"): // browsers can send this; see ADR 36
 		text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
 		_, password, found := strings.Cut(string(text), ":")
 		if err == nil && found {
@@ -75,7 +75,7 @@ func sameToken(given, token string) bool {
 	return given != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
 }
 
-// wrongTokens counts requests with a wrong token, and slows down who guesses.
+// wrongTokens counts and logs requests with a wrong token, and delays their answers.
 type wrongTokens struct {
 	delay time.Duration
 	log   *slog.Logger
@@ -83,13 +83,13 @@ type wrongTokens struct {
 
 	mu     sync.Mutex
 	logged time.Time // guarded by mu
-	at     uint64    // count when it was last logged; guarded by mu
+	at     uint64    // count at the last log line; guarded by mu
 }
 
-// wrongTokenLogEvery is the least time between two lines about wrong tokens.
+// wrongTokenLogEvery is the least time between two log lines about wrong tokens.
 const wrongTokenLogEvery = 10 * time.Second
 
-// wrongToken refuses the request after a while, in which its connection is the first to give way to others, and closes it.
+// wrongToken refuses the request after a delay and closes its connection. During the delay, the connection is the first to give way.
 func (q *request) wrongToken() {
 	q.s.tokens.note(q.ctx.RemoteAddr())
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
@@ -104,7 +104,7 @@ func (w *wrongTokens) note(from net.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if now := time.Now(); w.logged.IsZero() || now.Sub(w.logged) >= wrongTokenLogEvery {
-		w.log.Warn("a request to the admin endpoint had a wrong token", "address", from.String(), "since_last_line", n-w.at)
+		w.log.Warn("refused a request to the admin listener: wrong token", "address", from.String(), "since_last_line", n-w.at)
 		w.logged, w.at = now, n
 	}
 }

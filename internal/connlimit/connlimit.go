@@ -1,11 +1,12 @@
-// Package connlimit bounds the connections of a listener, in all and per address, and keeps it open to newcomers: when there is
-// no room, the connection that has waited longest for a request gives way.
+// Package connlimit limits the connections of a listener, in total and per address. It never refuses a new connection: if there is no
+// room, the connection that has waited longest for a request gives way.
 //
-// A client that sends nothing, half a request, or a byte a second is waiting in this sense, and so is one that is idle between
-// requests. A quarter of a second is everybody's, to send a request in. Only when no connection waits is one closed that is being
-// answered: the one that has taken nothing for longest.
-// The total is strict: a connection counts until the server that got it has closed it. The limit per address may be exceeded
-// for as long as a server needs to notice that a connection was closed under it.
+// A connection waits if its client sends nothing, half a request, or a byte a second, or is idle between requests. Each client first
+// has a quarter of a second (grace) to send a request. If no connection waits, the one whose client has read nothing for longest
+// gives way, although it is being answered.
+//
+// The total is strict: a connection counts until its server has closed it. The limit per address may be exceeded until the server
+// notices that a connection was closed.
 package connlimit
 
 import (
@@ -23,19 +24,20 @@ import (
 
 // Options are the limits of a Listener.
 type Options struct {
-	Name       string // of the listener, for the log
+	Name       string // name of the listener in log lines
 	Total      int    // connections at the same time; at least 1
 	PerAddress int    // of them from one IPv4 address or IPv6 /64; 0: Total
-	// BufferBytes bounds what the kernel holds of what is sent on a connection, and a quarter of it what it holds of what comes;
-	// it doubles both for its own use. 0: the kernel's choice, which grows to megabytes for a client that does not read.
+	// BufferBytes limits the kernel's send buffer of a connection, and a quarter of it the receive buffer. The kernel doubles both
+	// for its own use. Small buffers stall if packets are large, as on loopback. 0: the kernel chooses, up to megabytes for a client
+	// that does not read.
 	BufferBytes int
-	// Unread is how long the kernel keeps what a client does not take once the connection is closed. 0: its choice, minutes.
+	// Unread is how long the kernel keeps unsent bytes after the connection is closed. 0: the kernel chooses, minutes.
 	Unread time.Duration
 	Logger *slog.Logger // nil means slog.Default
 }
 
-// Share returns an eighth of the descriptors that the process may have, at least least and at most most: the connections of a
-// listener that must not take the traffic's.
+// Share returns an eighth of the descriptors that the process may have, within the given limits. A listener with so many connections
+// leaves enough descriptors for traffic.
 func Share(least, most int) int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -48,14 +50,14 @@ func Share(least, most int) int {
 type Listener struct {
 	net.Listener
 	o      Options
-	freed  chan struct{} // holds one word of a connection that was closed
+	freed  chan struct{} // receives a value when a connection is closed; capacity 1
 	once   sync.Once
 	closed chan struct{}
-	logged time.Time // of the last warning; owned by who accepts
+	logged time.Time // of the last warning; owned by the goroutine that accepts
 
 	mu    sync.Mutex
-	conns map[*Conn]struct{}   // until their server has closed them; guarded by mu
-	live  int                  // of them, without those that gave way; guarded by mu
+	conns map[*Conn]struct{}   // until the server has closed them; guarded by mu
+	live  int                  // number of conns that have not given way; guarded by mu
 	from  map[netip.Prefix]int // live connections of an address; guarded by mu
 }
 
@@ -76,7 +78,7 @@ func New(ln net.Listener, o Options) *Listener {
 	return l
 }
 
-// setBuffers sets options of the listening socket, which accepted ones inherit. One that the kernel refuses stays as it is.
+// setBuffers sets options of the listening socket, which accepted sockets inherit. If the kernel refuses one, its default stays.
 func (l *Listener) setBuffers() {
 	tcp, ok := l.Listener.(*net.TCPListener)
 	if !ok {
@@ -100,8 +102,8 @@ func (l *Listener) setBuffers() {
 // retryWait is the pause after an accept that failed, and between two connections that give way.
 const retryWait = 50 * time.Millisecond
 
-// Accept returns the next connection, a *Conn, once there is room for it. Errors that pass, such as too many open files, are
-// waited out; the only error is net.ErrClosed.
+// Accept returns the next connection, a *Conn, once there is room for it. After a temporary error, such as too many open files, it tries
+// again; the only error that it returns is net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
@@ -126,18 +128,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit makes room for c. It returns false once the listener is closed.
+// admit makes room for c. It returns false if the listener is closed.
 func (l *Listener) admit(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.from[c.from] >= l.o.PerAddress {
-		l.warn("an address has all the connections that it may have; the longest idle one gives way to each new one",
+		l.warn("an address has reached its limit of connections; closing its longest idle one for each new one",
 			"address", c.from.Addr().String(), "at_most", l.o.PerAddress)
 		l.giveWay(&c.from)
 	}
 	for again := false; len(l.conns) >= l.o.Total; again = true {
-		if again || l.live >= l.o.Total { // else one is on its way out
-			l.warn("all connections are in use; the longest idle one gives way to each new one", "at_most", l.o.Total)
+		if again || l.live >= l.o.Total { // otherwise one is being closed already
+			l.warn("all connections are in use; closing the longest idle one for each new one", "at_most", l.o.Total)
 			l.giveWay(nil)
 		}
 		if !l.waitFreed() {
@@ -150,10 +152,10 @@ func (l *Listener) admit(c *Conn) bool {
 	return true
 }
 
-// waitFreed waits, without the lock, until a connection was closed, or it is time for another one to give way.
+// waitFreed waits, without the lock, until a connection is closed or another one must give way.
 func (l *Listener) waitFreed() bool {
 	select {
-	case <-l.freed: // of earlier
+	case <-l.freed: // from an earlier close
 	default:
 	}
 	l.mu.Unlock()
@@ -169,7 +171,7 @@ func (l *Listener) waitFreed() bool {
 	return true
 }
 
-// giveWay closes the connection that is worth least, of one address or of all. The caller holds mu.
+// giveWay closes the connection that is worth least: of one address or, if from is nil, of all. The caller holds mu.
 func (l *Listener) giveWay(from *netip.Prefix) {
 	var least *Conn
 	now := time.Now()
@@ -184,7 +186,7 @@ func (l *Listener) giveWay(from *netip.Prefix) {
 	}
 }
 
-// uncount takes a connection out of the figures by which others have to give way. The caller holds mu.
+// uncount removes a connection from live and from. The caller holds mu.
 func (l *Listener) uncount(c *Conn) {
 	if c.gone {
 		return
@@ -196,7 +198,7 @@ func (l *Listener) uncount(c *Conn) {
 	}
 }
 
-// warnEvery is the least time between two lines of the log.
+// warnEvery is the least time between two log lines.
 const warnEvery = time.Minute
 
 func (l *Listener) warn(what string, args ...any) {
@@ -214,7 +216,7 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// Abort closes all connections at once, without sending what is still to be sent.
+// Abort closes all connections at once and discards unsent bytes.
 func (l *Listener) Abort() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -234,7 +236,7 @@ func (l *Listener) Drain(ctx context.Context) {
 	}
 }
 
-// Conns is the number of connections that are open, or were closed under a server that has not noticed yet.
+// Conns returns the number of connections that their server has not closed yet.
 func (l *Listener) Conns() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -246,10 +248,10 @@ type Conn struct {
 	net.Conn
 	of      *Listener
 	from    netip.Prefix
-	since   atomic.Int64 // when it came or took something last, Unix nanoseconds
+	since   atomic.Int64 // when it was accepted or last written to, in Unix nanoseconds
 	waiting atomic.Bool  // the server waits for a request, or for the rest of one
 	held    atomic.Bool  // see Hold
-	cut     atomic.Bool  // closed to make room, or unable to take what was sent
+	cut     atomic.Bool  // gave way, or a write failed: unsent bytes are discarded
 	gone    bool         // gave way, or was closed; guarded by of.mu
 	once    sync.Once
 	aborted chan struct{} // see Aborted
@@ -272,21 +274,21 @@ func (c *Conn) Write(p []byte) (int, error) {
 		c.since.Store(time.Now().UnixNano())
 	}
 	if err != nil {
-		c.cut.Store(true) // what is in the kernel's buffer is of no use without the rest
+		c.cut.Store(true) // the bytes in the kernel's buffer are useless without the rest
 	}
 	return n, err
 }
 
-// Hold makes the connection count as being answered also while it is read: by who watches whether the client leaves.
+// Hold makes the connection count as being answered even while it is read, for servers that read to notice when the client leaves.
 func (c *Conn) Hold() {
 	c.held.Store(true)
 	c.waiting.Store(false)
 }
 
-// Aborted is closed when the connection gave way: nobody waits for what its server still does.
+// Aborted returns a channel that is closed when the connection gives way. Its server can stop working on the answer.
 func (c *Conn) Aborted() <-chan struct{} { return c.aborted }
 
-// Yield lets the client wait for so long, in which its connection counts as waiting.
+// Yield delays the answer. Meanwhile the connection counts as waiting, so it is the first to give way.
 func (c *Conn) Yield(d time.Duration) {
 	c.Hold()
 	c.waiting.Store(true)
@@ -299,8 +301,8 @@ func (c *Conn) Yield(d time.Duration) {
 	}
 }
 
-// grace is the time in which a client that has just connected, or got an answer, may send its next request before its connection
-// counts as waiting: in a flood of newcomers nobody else would get as far as to ask.
+// grace is how long a client may take to send a request, after it has connected or received an answer, before its connection counts
+// as waiting. Without it, no client could send a request during a flood of new connections.
 const grace = 250 * time.Millisecond
 
 // idle reports whether the connection waits, and has done so for longer than grace.
@@ -315,7 +317,7 @@ func (c *Conn) worthLess(than *Conn, now time.Time) bool {
 	return c.since.Load() < than.since.Load()
 }
 
-// abort closes the connection under its server. What the client has not taken is dropped: it would stay in the kernel's memory.
+// abort closes the connection while its server still uses it. It discards unsent bytes, which would stay in the kernel's memory.
 func (c *Conn) abort() {
 	c.cut.Store(true)
 	c.abortOf.Do(func() { close(c.aborted) })
@@ -352,7 +354,7 @@ func (l *Listener) remove(c *Conn) func() {
 	}
 }
 
-// addressOf is what a client can have only one of: an IPv4 address, or a /64 of IPv6.
+// addressOf returns the network that counts as one client: an IPv4 address, or an IPv6 /64.
 func addressOf(conn net.Conn) netip.Prefix {
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// serve is a listener whose clients dial finds, and the connections that it accepts.
+// serve returns a listener, a function that connects to it, and the connections that it accepts.
 func serve(t *testing.T, o Options) (*Listener, func() net.Conn, <-chan *Conn) {
 	t.Helper()
 	if o.Logger == nil {
@@ -49,7 +49,7 @@ func serve(t *testing.T, o Options) (*Listener, func() net.Conn, <-chan *Conn) {
 	return l, dial, accepted
 }
 
-// handle is a server of one connection: it waits for bytes and closes when there are no more.
+// handle is the server of one connection: it reads until the end, then closes.
 func handle(c *Conn) {
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{c})
 	_ = c.Close()
@@ -72,8 +72,8 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestTheLongestIdleGivesWay: with all places taken, a newcomer gets that of the connection that has waited longest, however
-// often that one sends another byte.
+// TestTheLongestIdleGivesWay: if there is no room, a new connection replaces the one that has waited longest, even if that one sends
+// single bytes.
 func TestTheLongestIdleGivesWay(t *testing.T) {
 	var log bytes.Buffer
 	l, dial, accepted := serve(t, Options{Name: "test", Total: 3, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -82,7 +82,7 @@ func TestTheLongestIdleGivesWay(t *testing.T) {
 		clients = append(clients, dial())
 		go handle(<-accepted)
 	}
-	if _, err := io.WriteString(clients[0], "G"); err != nil { // the beginning of a request does not make it younger
+	if _, err := io.WriteString(clients[0], "G"); err != nil { // an incomplete request does not restart the wait
 		t.Fatal(err)
 	}
 	waiting := func() (n int) {
@@ -115,8 +115,8 @@ func TestTheLongestIdleGivesWay(t *testing.T) {
 	}
 }
 
-// TestWhoIsAnsweredStaysLongest: one that is being answered is closed only when none waits, and of those the one that took
-// nothing for longest.
+// TestWhoIsAnsweredStaysLongest: a connection that is being answered only gives way if none waits. Among several, it is the one whose
+// client has read nothing for longest.
 func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	_, dial, accepted := serve(t, Options{Total: 2})
 	first := dial()
@@ -128,7 +128,7 @@ func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	go handle(idle)
 	waitFor(t, "the second does not wait long enough", func() bool { return idle.idle(time.Now()) })
 	third := dial()
-	other := <-accepted // which is not read: it is being answered
+	other := <-accepted // not read: it counts as being answered
 	if err := ended(second); err != nil {
 		t.Errorf("the idle one: %v", err)
 	}
@@ -143,35 +143,35 @@ func TestWhoIsAnsweredStaysLongest(t *testing.T) {
 	if busy.cut.Load() {
 		t.Error("the one that took something last gave way")
 	}
-	_ = other.Close() // its server notices
+	_ = other.Close() // as its server does when it notices
 	<-accepted
 	if err := ended(third); err != nil {
 		t.Errorf("the one that took nothing: %v", err)
 	}
 }
 
-// TestNewcomersMayAsk: who has just connected is not closed for the next one; a client that takes nothing is.
+// TestNewcomersMayAsk: a connection that is new does not give way to the next one. One whose client does not read does.
 func TestNewcomersMayAsk(t *testing.T) {
 	_, dial, accepted := serve(t, Options{Total: 2})
 	unread := dial()
-	stuck := <-accepted // which is not read: it is being answered
+	stuck := <-accepted // not read: it counts as being answered
 	_ = dial()
 	newcomer := <-accepted
-	newcomer.since.Store(time.Now().Add(time.Hour).UnixNano()) // however slow this machine is, it has just come
+	newcomer.since.Store(time.Now().Add(time.Hour).UnixNano()) // it counts as new, however slow this machine is
 	newcomer.waiting.Store(true)
 	_ = dial()
 	waitFor(t, "none gave way", func() bool { return stuck.cut.Load() || newcomer.cut.Load() })
 	if newcomer.cut.Load() {
 		t.Error("the newcomer gave way before it could ask")
 	}
-	_ = stuck.Close() // its server notices
+	_ = stuck.Close() // as its server does when it notices
 	<-accepted
 	if err := ended(unread); err != nil {
 		t.Errorf("the one that takes nothing: %v", err)
 	}
 }
 
-// TestPerAddress: an address that has all of its connections loses one of them, and nobody else does.
+// TestPerAddress: an address at its limit loses one of its own connections, and no other address does.
 func TestPerAddress(t *testing.T) {
 	l, dial, accepted := serve(t, Options{Total: 10, PerAddress: 2})
 	var clients []net.Conn
@@ -202,7 +202,7 @@ func TestPerAddress(t *testing.T) {
 	}
 }
 
-// TestUnreadIsDropped: what a client does not read takes bounded room, and none once its connection gave way.
+// TestUnreadIsDropped: unread bytes use limited memory, and none after their connection has given way.
 func TestUnreadIsDropped(t *testing.T) {
 	l, dial, accepted := serve(t, Options{Total: 1, BufferBytes: 16 << 10, Unread: 10 * time.Second})
 	client := dial()

@@ -1,5 +1,5 @@
-// Package client asks the admin endpoint of a running wayside, for the commands. Errors say what did not answer, what it refused, and what to do
-// about it.
+// Package client sends requests of commands to the admin listener of a running wayside. Its errors say which wayside did not answer or
+// refused, why, and what to do.
 package client
 
 import (
@@ -19,15 +19,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// Client asks the admin endpoint of a running wayside.
+// Client sends requests to the admin listener of a running wayside.
 type Client struct {
-	// Base is its URL, without a slash at the end.
+	// Base is the URL of the listener, without a slash at the end.
 	Base  string
 	token string
 	http  *http.Client
 }
 
-// New returns a client for the wayside at an admin URL, whose "http://" may be left out.
+// New returns a client for the wayside at an admin URL. "http://" may be left out.
 func New(address, token string) *Client {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
@@ -35,8 +35,8 @@ func New(address, token string) *Client {
 	return &Client{Base: strings.TrimSuffix(address, "/"), token: token, http: &http.Client{}}
 }
 
-// Find returns a client for the wayside at an admin URL or, if that is empty, for the one that runs on a data directory. The error wraps
-// [datadir.ErrNotRunning] if there is none.
+// Find returns a client for the wayside at an admin URL or, if that is empty, for the one that uses a data directory. If none does, the
+// error wraps [datadir.ErrNotRunning].
 func Find(address, dir, token string) (*Client, error) {
 	if address != "" {
 		return New(address, token), nil
@@ -77,7 +77,7 @@ func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) 
 	return body, nil
 }
 
-// Request sends a request; the caller closes the answer's body.
+// Request sends a request. The caller must close the body of the answer.
 func (c *Client) Request(ctx context.Context, method, path string, with io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, with)
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *Client) Request(ctx context.Context, method, path string, with io.Reade
 	return resp, nil
 }
 
-// unreachable says in words why nothing answered.
+// unreachable explains why there was no answer.
 func (c *Client) unreachable(err error) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
@@ -108,7 +108,7 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("the wayside at %s cannot be reached: %w", c.Base, err)
 }
 
-// Refusal says in words what an answer other than 2xx means: what the server gives as the reason, and what to do about it.
+// Refusal makes an error of an answer other than 2xx: the server's reason, and what to do.
 func (c *Client) Refusal(resp *http.Response, body []byte) error {
 	var said struct{ Error string }
 	reason := "it answered " + resp.Status
@@ -121,10 +121,10 @@ func (c *Client) Refusal(resp *http.Response, body []byte) error {
 	case resp.StatusCode == http.StatusUnauthorized:
 		reason = "it does not accept the token that is configured here as admin.token"
 	case said.Error == "" && resp.Header.Get("Content-Type") != "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json"):
-		reason += ", which no wayside does: is this its admin address?"
+		reason += ", which wayside never does: is this its admin address?"
 	}
 	err := fmt.Errorf("the wayside at %s refused: %s", c.Base, reason)
-	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it tried
+	if resp.StatusCode == http.StatusInternalServerError && said.Error != "" { // it accepted the request and failed
 		err = fmt.Errorf("the wayside at %s failed: %s", c.Base, reason)
 		if strings.HasPrefix(resp.Request.URL.Path, admin.PathJob) {
 			err = errors.New("the job failed: " + reason)
@@ -136,26 +136,26 @@ func (c *Client) Refusal(resp *http.Response, body []byte) error {
 	return err
 }
 
-// AwayError is a refusal that passes: the books process is starting, busy, or about to be started again.
+// AwayError is a temporary refusal: the books process is starting, busy, or about to be restarted.
 type AwayError struct{ error }
 
 func (e *AwayError) Unwrap() error { return e.error }
 
-// Patient is a client that waits for the books process where that is away: right after the start of wayside, for instance.
+// Patient is a client that waits while the books process is away, for example just after the start of wayside.
 type Patient struct {
 	*Client
-	Notice io.Writer // gets a line that says what it waits for
+	Notice io.Writer // receives a line that says what it waits for
 }
 
-// How long a patient client waits, and between two questions.
+// How long a patient client waits in total, and between two requests.
 const (
-	patience    = 15 * time.Second
+	patientWait = 15 * time.Second
 	patientStep = 200 * time.Millisecond
 )
 
-// Ask asks until there is an answer or patience is at its end.
+// Ask repeats the request until there is an answer, for patientWait at most.
 func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
-	waited := time.NewTimer(patience)
+	waited := time.NewTimer(patientWait)
 	defer waited.Stop()
 	for said := false; ; said = true {
 		body, err := p.Client.Ask(ctx, path)
@@ -181,7 +181,7 @@ func (c *Client) Ask(ctx context.Context, path string) ([]byte, error) {
 	return c.Do(ctx, http.MethodGet, path)
 }
 
-// Open sends a GET request and returns the body of a 2xx answer as it comes; the caller closes it.
+// Open sends a GET request and returns the body of a 2xx answer as a stream, which the caller must close.
 func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	resp, err := c.Request(ctx, http.MethodGet, path, http.NoBody)
 	if err != nil {
@@ -191,6 +191,6 @@ func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what the server says is part of the error, if it can be read
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // the reason becomes part of the error, if it can be read
 	return nil, c.Refusal(resp, body)
 }

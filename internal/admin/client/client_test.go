@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// serve runs an admin listener with the token "secret", which has no books process, and returns its URL.
+// serve starts an admin listener with the token "secret" and without a books process, and returns its URL.
 func serve(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -40,7 +40,7 @@ func serve(t *testing.T) string {
 	return "http://" + ln.Addr().String()
 }
 
-// TestRefusalsSayWhatToDo asks a real admin listener, one that is none, and an address at which nothing answers.
+// TestRefusalsSayWhatToDo sends requests to an admin listener, to another server, and to an address without a listener.
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	base := serve(t)
 	body, err := New(strings.TrimPrefix(base, "http://")+"/", "secret").Ask(t.Context(), "/api/v1/accounting")
@@ -52,7 +52,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	for want, c := range map[string]*Client{
 		"it asks for a token: set admin.token":            New(base, ""),
 		"it does not accept the token that is configured": New(base, "wrong"),
-		"which no wayside does: is this its admin":        New(other.URL, "secret"),
+		"which wayside never does: is this its admin":        New(other.URL, "secret"),
 		"nothing answers at http://127.0.0.1:1":           New("127.0.0.1:1", ""),
 	} {
 		if _, err := c.Ask(t.Context(), "/api/v1/accounting"); err == nil || !strings.Contains(err.Error(), want) {
@@ -70,7 +70,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 	}
 }
 
-// TestFind finds the wayside of a data directory, and says how to name one where there is none.
+// TestFind finds the wayside of a data directory. If there is none, the error says how to name one.
 func TestFind(t *testing.T) {
 	dir, none := t.TempDir(), filepath.Join(t.TempDir(), "none")
 	for _, at := range []string{dir, none} {

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// hostPort splits an address that checkAddress has passed, with the host in one form: empty for every interface,
-// "loopback" for this machine only, otherwise as written.
+// hostPort splits an address that checkAddress has accepted. The host is in canonical form: empty for every interface, "loopback" for this
+// machine only, otherwise the address, or the name in lower case.
 func hostPort(addr string) (host, port string) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -33,19 +33,19 @@ func canonicalHost(host string) string {
 	case ip.IsUnspecified():
 		return ""
 	case ip.IsLoopback():
-		// 127.0.0.1 and 127.0.0.2 differ, but so close that telling them apart here would only confuse.
+		// 127.0.0.1 and 127.0.0.2 are different, but distinguishing them here would only confuse.
 		return "loopback"
 	}
 	return ip.String()
 }
 
-// loopback says whether an address can be reached from this machine only.
+// loopback reports whether an address can only be reached from this machine.
 func loopback(addr string) bool {
 	host, _ := hostPort(addr)
 	return host == "loopback"
 }
 
-// overlap says whether two listen addresses cannot both be bound. Port 0 never collides.
+// overlap reports whether two listen addresses cannot both be bound. Port 0 never collides.
 func overlap(a, b string) bool {
 	hostA, portA := hostPort(a)
 	hostB, portB := hostPort(b)
@@ -66,7 +66,7 @@ func checkAddress(s string) string {
 	return checkPort(port, 0)
 }
 
-// addresses refuses listeners that collide or are too open, and an upstream that is one of them.
+// addresses refuses listeners that collide, an open admin listener without a token, and an upstream that is one of the listeners.
 func (v *validator) addresses() {
 	c := v.c
 	listeners := []struct{ key, addr string }{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes}}
@@ -75,12 +75,12 @@ func (v *validator) addresses() {
 			continue
 		}
 		if v.sound("upstream") && c.loops(a.addr) {
-			v.failPair([]string{"upstream", a.key}, "%s is an address that wayside itself listens on (%s: %s): requests would never reach your service; give it another port and name that here",
+			v.failPair([]string{"upstream", a.key}, "%s is an address on which wayside itself listens (%s: %s), so requests would never reach your service: give the service another port and set that here",
 				c.Upstream, a.key, a.addr)
 		}
 		for _, b := range listeners[:i] {
 			if v.sound(a.key, b.key) && overlap(a.addr, b.addr) {
-				v.failPair([]string{a.key, b.key}, "%s is taken by %s (%s): choose another port", a.addr, b.key, b.addr)
+				v.failPair([]string{a.key, b.key}, "%s is already used by %s (%s): choose another port", a.addr, b.key, b.addr)
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func (v *validator) addresses() {
 	}
 }
 
-// loops says whether the upstream is the listener at an address, under whatever name.
+// loops reports whether the upstream is the listener at an address, under any name.
 func (c *Config) loops(listen string) bool {
 	u, err := url.Parse(c.Upstream)
 	if err != nil || u.Scheme != "http" || u.Hostname() == "" {
@@ -103,7 +103,7 @@ func (c *Config) loops(listen string) bool {
 	host, listenPort := hostPort(listen)
 	to, _ := strconv.Atoi(port)
 	if from, _ := strconv.Atoi(listenPort); from != to || to == 0 {
-		return false // names are looked up only if the ports are the same
+		return false // look names up only if the ports are equal
 	}
 	own := c.addressesOf(host)
 	for _, up := range c.addressesOf(canonicalHost(u.Hostname())) {
@@ -114,17 +114,17 @@ func (c *Config) loops(listen string) bool {
 	return false
 }
 
-// addressesOf is a host that canonicalHost has returned, together with the addresses it has if it is a name.
+// addressesOf returns a host from canonicalHost, and its addresses if it is a name.
 func (c *Config) addressesOf(host string) []string {
 	list := []string{host}
 	if _, err := netip.ParseAddr(host); err == nil || host == "" || host == "loopback" {
 		return list
 	}
 	if own, err := os.Hostname(); err == nil && strings.EqualFold(own, host) {
-		list = append(list, "loopback") // where /etc/hosts mostly has it, and if not, it is this machine all the same
+		list = append(list, "loopback") // even if /etc/hosts gives it another address, it is this machine
 	}
 	if c.lookup != nil {
-		found, _ := c.lookup(host) // not resolvable now: it may be later
+		found, _ := c.lookup(host) // a name that cannot be resolved now may be resolvable later
 		for _, a := range found {
 			list = append(list, canonicalHost(a))
 		}
@@ -132,7 +132,7 @@ func (c *Config) addressesOf(host string) []string {
 	return list
 }
 
-// isOwnAddress says whether an IP address belongs to one of this machine's interfaces.
+// isOwnAddress reports whether an IP address belongs to an interface of this machine.
 func isOwnAddress(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
@@ -150,8 +150,7 @@ func isOwnAddress(host string) bool {
 	return false
 }
 
-// TrustedPrefixes returns TrustedProxies as networks; a single address is a network of one. It skips what Validate
-// would refuse.
+// TrustedPrefixes returns TrustedProxies as networks; a single address is a network of one. It skips values that Validate refuses.
 func (p Proxy) TrustedPrefixes() []netip.Prefix {
 	list := make([]netip.Prefix, 0, len(p.TrustedProxies))
 	for _, s := range p.TrustedProxies {

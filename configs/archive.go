@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// checkArchiveURL checks the form; what it names is checked with service and instance in place, see validator.archive.
+// checkArchiveURL checks the form. validator.archive checks the bucket or directory, once service and instance are inserted.
 func checkArchiveURL(s string) string {
 	const form = "file:///dir or s3://bucket/prefix"
 	plain := strings.NewReplacer("{service}", "service", "{instance}", "instance").Replace(s)
@@ -42,10 +42,10 @@ func checkArchiveURL(s string) string {
 	return checkArchiveQuery(u)
 }
 
-// prefixBytesMax leaves room for the rest of an object's name, of which S3 takes 1,024 bytes.
+// prefixBytesMax leaves room for the rest of the name of an object. S3 allows 1,024 bytes in total.
 const prefixBytesMax = 512
 
-// checkPrefix refuses what servers and tools read in different ways.
+// checkPrefix refuses prefixes that servers and tools interpret differently.
 func checkPrefix(prefix string) string {
 	if len(prefix) > prefixBytesMax {
 		return fmt.Sprintf("its prefix has %d bytes: the most is %d", len(prefix), prefixBytesMax)
@@ -87,12 +87,12 @@ func checkArchiveQuery(u *url.URL) string {
 	return ""
 }
 
-// s3Keys are the keys that only an archive in a bucket has a use for.
+// s3Keys are the keys that only an archive in a bucket needs.
 var s3Keys = []string{
 	"archive.endpoint", "archive.region", "archive.path_style", "archive.access_key_file", "archive.secret_key_file", "archive.ca_file",
 }
 
-// archive checks what archive.url names, and that the other keys go with it.
+// archive checks the bucket or directory in archive.url, and that the other keys go with it.
 func (v *validator) archive() {
 	a := v.c.Archive
 	if (a.AccessKey == "") != (a.SecretKey == "") && v.sound("archive.access_key_file", "archive.secret_key_file") {
@@ -125,9 +125,8 @@ func (v *validator) archive() {
 	}
 }
 
-// localArchive refuses an archive among wayside's own files, where it would be taken for something else, and keys for S3
-// that were written beside it: somebody who sets them believes that a bucket is used. Keys from a weaker source than the
-// URL's are what the URL was meant to replace.
+// localArchive refuses an archive among wayside's own files, and keys for S3 that are set together with a directory: whoever sets them
+// expects a bucket. Keys from a source of lower precedence than that of the URL are ignored, because the URL replaces them.
 func (v *validator) localArchive(dir string) {
 	rank := v.c.origins["archive.url"].source.rank()
 	for _, key := range s3Keys {
@@ -153,7 +152,7 @@ func (v *validator) localArchive(dir string) {
 	}
 }
 
-// isSet says whether a key has another value than nothing, which also a file may write out.
+// isSet reports whether a key has a value other than the empty one, which a file may also set explicitly.
 func (v *validator) isSet(path string) bool {
 	for _, k := range table(v.c) {
 		if k.path == path {
@@ -164,7 +163,7 @@ func (v *validator) isSet(path string) bool {
 	return false
 }
 
-// TargetURL returns the archive's URL with endpoint, region and path style in its query, whichever way they were given.
+// TargetURL returns the URL of the archive, with endpoint, region and path style in its query even if other keys have set them.
 func (a Archive) TargetURL() string {
 	u, err := url.Parse(a.URL)
 	if err != nil || u.Scheme != "s3" {
@@ -183,17 +182,17 @@ func (a Archive) TargetURL() string {
 	return u.String()
 }
 
-// ArchiveURL is the address of the archive: [Archive.TargetURL] with the names of service and instance in the place of {service} and
-// {instance}, escaped as in keys, so that a name cannot leave its place.
+// ArchiveURL returns the address of the archive: [Archive.TargetURL] with {service} and {instance} replaced. The names are escaped as in
+// object keys, so that a name cannot change the rest of the path.
 func (c *Config) ArchiveURL() string {
-	// Escaped once for the key and once more for the URL.
+	// Escaped once for the key, and once more for the URL.
 	name := func(s string) string { return strings.ReplaceAll(string(catalogue.AppendName(nil, s)), "%", "%25") }
 	a := c.Archive
 	a.URL = strings.NewReplacer("{service}", name(c.Service), "{instance}", name(c.Instance)).Replace(a.URL)
 	return a.TargetURL()
 }
 
-// LocalArchive is the archive's directory, or empty if it is not on this machine.
+// LocalArchive returns the directory of the archive, or an empty string if it is in a bucket.
 func (c *Config) LocalArchive() string {
 	if u, err := url.Parse(c.ArchiveURL()); err == nil && u.Scheme == "file" {
 		return u.Path
@@ -201,7 +200,7 @@ func (c *Config) LocalArchive() string {
 	return ""
 }
 
-// ArchiveExpiry is how long objects stay in the archive; 0: for ever. wayside removes only those of a directory, a bucket has its lifecycle.
+// ArchiveExpiry returns how long event objects stay in the archive; 0: for ever. wayside only deletes from a directory, never from a bucket.
 func (c *Config) ArchiveExpiry() time.Duration {
 	if c.LocalArchive() == "" {
 		return 0

@@ -12,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// Checks of single values. Each returns what is wrong and what to do, or nothing. They look at the text only: no name is
-// looked up and no file is opened here.
+// Checks of single values. Each returns what is wrong and what to do, or an empty string. They only look at the text: they look up no names
+// and open no files.
 
 // Limits that hold for every key of a type, so that no value can overflow a sum or fill the memory.
 const (
@@ -24,19 +24,13 @@ const (
 	sizeMax         = 1024 * TiB
 )
 
-// checkType applies the limits of the field's type, which hold for every key.
+// checkType applies the limits of the field's type.
 func checkType(field any) string {
 	switch p := field.(type) {
 	case *string:
 		return checkText(*p)
 	case *Secret:
 		return checkSecret(string(*p))
-	case *[]string:
-		for _, s := range *p {
-			if msg := checkText(s); msg != "" {
-				return msg
-			}
-		}
 	case *Duration:
 		if *p > durationMax || *p < -durationMax {
 			return fmt.Sprintf("%v is too large: the most is %v", *p, durationMax)
@@ -66,11 +60,11 @@ func checkText(s string) string {
 }
 
 const (
-	tokenBytesMin = 8 // with the half second that a wrong one costs, nobody gets through those
+	tokenBytesMin = 8 // each wrong guess takes half a second, so that guessing 8 characters takes too long
 	tokenBytesMax = 1024
 )
 
-// checkSecret wants what can stand in an Authorization field and cannot be guessed. It never repeats the value.
+// checkSecret accepts a token that fits into an Authorization field and cannot be guessed. Its messages never contain the value.
 func checkSecret(s string) string {
 	const remedy = "make one with: openssl rand -hex 32"
 	switch {
@@ -86,10 +80,10 @@ func checkSecret(s string) string {
 	return ""
 }
 
-// nameLengthMax bounds the names of service and instance, in characters.
+// nameLengthMax limits the names of service and instance, in characters.
 const nameLengthMax = 128
 
-// checkName accepts what can be part of a file's or an object's name once it is escaped.
+// checkName accepts names that, once escaped, can be part of the name of a file or an object.
 func checkName(s string) string {
 	switch {
 	case s == "." || s == "..":
@@ -106,7 +100,7 @@ func checkName(s string) string {
 
 var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
-// checkHost accepts an IP address, without brackets, or a host name. Underscores are allowed: names of containers have them.
+// checkHost accepts an IP address without brackets, or a host name. Underscores are allowed, because names of containers have them.
 func checkHost(host string) string {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
@@ -136,7 +130,7 @@ func checkPort(port string, least int) string {
 	return ""
 }
 
-// parseURL is url.Parse with an error that says what to do. form is what a right one looks like.
+// parseURL is url.Parse with an error that says what to do. form is the form of a correct URL.
 func parseURL(s, form string) (u *url.URL, msg string) {
 	if strings.ContainsFunc(s, unicode.IsSpace) {
 		return nil, fmt.Sprintf("%q has a blank: write %s, and a blank in a path as %%20", s, form)
@@ -154,7 +148,7 @@ func parseURL(s, form string) (u *url.URL, msg string) {
 	return nil, fmt.Sprintf("%q is not a URL: write %s", withoutPassword(s), form)
 }
 
-// withoutPassword keeps credentials that were put into a URL by mistake out of an error.
+// withoutPassword removes credentials that were written into a URL by mistake.
 func withoutPassword(s string) string {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return "…" + s[i:]
@@ -162,7 +156,7 @@ func withoutPassword(s string) string {
 	return s
 }
 
-// checkURLHost checks host and port of a URL.
+// checkURLHost checks the host and the port of a URL.
 func checkURLHost(u *url.URL) string {
 	if strings.Count(u.Host, ":") > 1 && !strings.HasPrefix(u.Host, "[") {
 		return fmt.Sprintf("%s: write an IPv6 address in brackets, such as %s://[::1]:3000", u.Host, u.Scheme)
@@ -206,7 +200,7 @@ func checkUpstream(s string) string {
 	return checkURLHost(u)
 }
 
-// socketPathMax is what the kernel takes as the path of a Unix socket, in bytes.
+// socketPathMax is the longest path of a Unix socket, in bytes.
 const socketPathMax = 107
 
 func checkEndpoint(s string) string {
@@ -235,10 +229,10 @@ func checkRegion(s string) string {
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*[a-z0-9]$`)
 
-// checkBucket refuses names that no S3 server has a bucket of. It takes more than S3 does for new buckets: old ones of us-east-1, and other
-// servers, have underscores.
+// checkBucket refuses names that no S3 server allows. It accepts underscores, although S3 does not allow them for new buckets: old buckets
+// in us-east-1 and those of other servers have them.
 func checkBucket(name string) string {
-	const rules = "S3 wants 3 to 63 lower-case letters, digits, hyphens, dots and underscores, a letter or digit at both ends"
+	const rules = "write 3 to 63 lower-case letters, digits, hyphens, dots and underscores, with a letter or digit at both ends"
 	_, err := netip.ParseAddr(name)
 	switch {
 	case len(name) < 3 || len(name) > 63 || !bucketName.MatchString(name):
@@ -253,7 +247,7 @@ func checkBucket(name string) string {
 
 var ipv4Like = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$`)
 
-// checkNetwork accepts an address, or a network whose host bits are zero, in the family that clients are seen in.
+// checkNetwork accepts an address, or a network whose host bits are zero. IPv4 addresses in the notation of IPv6 would never match.
 func checkNetwork(s string) string {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		switch {
@@ -281,8 +275,8 @@ func checkNetwork(s string) string {
 	return ""
 }
 
-// checkExcludedPath accepts what can be equal to, or begin, the path of a request as it was sent: no query, and escaped. Behind a space
-// the beginning of a user agent may follow, its product: name and slash, and digits of the version.
+// checkExcludedPath accepts a path, or a prefix of one, in the form in which clients send it: without query, and escaped. A space and a prefix
+// of a user agent may follow: the name of a product, a slash, and digits of its version.
 func checkExcludedPath(s string) string {
 	if path, agent, both := strings.Cut(s, " "); both {
 		if name, version, ok := strings.Cut(agent, "/"); ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !isTokenRune(r) }) && strings.Trim(version, ".0123456789") == "" {
@@ -315,7 +309,7 @@ func checkExcludedAgent(s string) string {
 	return ""
 }
 
-// checkHostName wants a bare host name: no scheme, no port, lower case, because that is what a Host field is compared with.
+// checkHostName accepts a host name in lower case, without scheme and port, because it is compared with Host in this form.
 func checkHostName(s string) string {
 	if s == "" || s != strings.ToLower(s) || strings.ContainsAny(s, "/:@ *") || checkHost(s) != "" {
 		return fmt.Sprintf("%q is not a host name in lower case, without scheme and port: write wayside.example.org", s)
@@ -323,7 +317,7 @@ func checkHostName(s string) string {
 	return ""
 }
 
-// omitFields are the fields of archived events that nothing depends on.
+// omitFields are the fields of archived events that wayside itself does not need.
 var omitFields = []string{"url_path", "client_address", "upstream_address", "network_protocol_version"}
 
 func checkOmit(name string) string {
@@ -333,8 +327,8 @@ func checkOmit(name string) string {
 	return fmt.Sprintf("%q cannot be left out: only %s can", name, strings.Join(omitFields, ", "))
 }
 
-// checkTemplate knows the rules of package paths, which configs does not import: {name} is one segment, * a run of
-// characters within one, ** any number of segments.
+// checkTemplate applies the rules of collector/paths, which configs does not import: {name} is one segment, * any characters within a segment,
+// ** any number of segments.
 func checkTemplate(s string) string {
 	const hint = "begin with / and mark what varies, such as /users/{id} or /static/**"
 	if !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?# ") || len(s) > 256 {

@@ -1,15 +1,15 @@
 // Package configs holds wayside's configuration: its types, defaults, loading, validation and example files.
 //
 // A value comes from the first of these that sets it: a flag, a WAYSIDE_* environment variable, the file, the default.
-// The table of all keys in keys.go is the only place that knows a key: loading, the environment's names, printing,
-// the commented example full.yaml and the table in docs/CONFIGURATION.md all follow from it.
+// The table in keys.go has all keys. Loading, the names of environment variables, printing, the commented example full.yaml and the
+// table in docs/CONFIGURATION.md follow from it.
 //
-// Loading is strict. An unknown key, a key given twice, a value of the wrong form and an unknown WAYSIDE_* variable are
-// errors, never ignored, and all of them are reported at once. Every error names where the value was written: file,
-// line and column, environment variable, or flag. Nothing in this package opens a socket or writes a file.
+// Loading is strict. An unknown key, a key that is set twice, a value of the wrong form and an unknown WAYSIDE_* variable are errors.
+// All of them are reported at once, with their place: file, line and column, environment variable, or flag. Nothing in this package
+// opens a socket or writes a file.
 package configs
 
-// Config is the whole configuration. Load fills it; a zero Config is not valid, Default is.
+// Config is the whole configuration. keys.go documents each key. The zero Config is not valid, Default is.
 type Config struct {
 	Listen   string // address the proxy listens on
 	Upstream string // http://host:port or unix:///path; empty until set
@@ -38,34 +38,34 @@ type Config struct {
 // Data is the data directory and its limits.
 type Data struct {
 	Dir      string
-	BytesMax Bytes // spool, store, quarantine and local archive together; 0 = no limit
+	BytesMax Bytes // of spool, store, quarantine and local archive together; 0 = no limit
 	FreeMin  Bytes // free space to leave on the filesystem; 0 = no limit
 }
 
-// Admin is the listener for people, scripts and probes.
+// Admin configures the admin and the probes listener.
 type Admin struct {
 	Listen    string
-	Hosts     []string // names by which the listener may be addressed, besides addresses and localhost
-	Token     Secret   // from the key itself or read from TokenFile; required beyond loopback
+	Hosts     []string // allowed host names, in addition to addresses and localhost
+	Token     Secret   // set directly, or read from TokenFile; required beyond loopback
 	TokenFile string
 	Probes    string // second address with /livez, /readyz and /metrics only, without a token; empty = none
-	PProf     bool   // profiles of the traffic process below /debug/pprof/
+	PProf     bool   // serve /debug/pprof/
 }
 
-// Log says what is logged and how.
+// Log configures the log and the access log.
 type Log struct {
 	Level  string // debug, info, warn, error
 	Format string // auto, json, text
 	Access bool   // one JSON line per response on standard output
 }
 
-// Shutdown bounds the time between SIGTERM and exit.
+// Shutdown limits the time between SIGTERM and exit.
 type Shutdown struct {
 	Timeout Duration // for everything, Delay included
 	Delay   Duration // unready but still serving
 }
 
-// Proxy is the traffic path.
+// Proxy configures the proxy. See proxy.Options for the meaning of each limit.
 type Proxy struct {
 	HeaderTimeout    Duration
 	ReadTimeout      Duration
@@ -77,14 +77,14 @@ type Proxy struct {
 	TotalTimeout     Duration // 0 = no limit
 	TunnelTimeout    Duration // 0 = no limit
 	UpstreamIdle     Duration
-	UpstreamConnsMax int // 0 = from memory and descriptors; whoever loads for a process fills it in
+	UpstreamConnsMax int // 0 = from memory and descriptors, see DeriveLimits
 	UpstreamWait     Duration
 	UpstreamResolve  Duration // 0 = only when a connection is made
 	HeaderBytesMax   Bytes
 	BodyBytesMax     Bytes // 0 = no limit
 	BodyRateMin      Bytes // per second; 0 = no limit
-	ConnsMax         int   // 0 = from memory and descriptors, likewise
-	HeldBytesMax     Bytes // 0 = from memory, likewise
+	ConnsMax         int   // 0 = from memory and descriptors, see DeriveLimits
+	HeldBytesMax     Bytes // 0 = from memory, see DeriveLimits
 	AddressConnsMax  int   // 0 = no limit
 	TrustedProxies   []string
 	PassFields       []string
@@ -94,12 +94,12 @@ type Proxy struct {
 	ResponseFields   Fields
 }
 
-// Fields changes header fields on their way. Set and Add hold "Name: value"; Remove holds names.
+// Fields changes header fields. Set and Add hold "Name: value", Remove holds names.
 type Fields struct {
 	Set, Add, Remove []string
 }
 
-// Record says what an event holds, and which responses have none.
+// Record says what an event contains, and which responses are not recorded.
 type Record struct {
 	Exclude       Exclude
 	ClientAddress string // masked, full, off
@@ -107,7 +107,7 @@ type Record struct {
 	RequestID     bool // of all responses, not only of wayside's own answers
 }
 
-// Exclude names the responses that are counted as excluded and not recorded.
+// Exclude names responses that are only counted as excluded.
 type Exclude struct {
 	Paths      []string
 	UserAgents []string
@@ -133,14 +133,14 @@ type Collector struct {
 	Snapshot       Snapshot
 }
 
-// Snapshot says how often the hot-path snapshot is made anew, and what it covers.
+// Snapshot says how often the snapshot of hot paths is made, and for which time range.
 type Snapshot struct {
 	Batches  int
 	Interval Duration
 	Window   Duration
 }
 
-// Paths bounds what statistics are kept by.
+// Paths limits the rows of the statistics.
 type Paths struct {
 	Max       int
 	HostsMax  int
@@ -148,12 +148,12 @@ type Paths struct {
 	Raw       string // "on" or "off"
 }
 
-// Metrics bounds what /metrics tells apart.
+// Metrics limits the series of single paths in /metrics.
 type Metrics struct {
 	PathsMax int
 }
 
-// Archive is where raw events go, and when.
+// Archive says where raw events go, and when.
 type Archive struct {
 	URL           string // file:///dir or s3://bucket/prefix
 	After         Duration
@@ -170,26 +170,25 @@ type Archive struct {
 	CAFile        string
 	CA            string // PEM certificates, read from CAFile
 	Omit          []string
-	Expire        Duration // event objects in a directory; 0 = never, which Load makes the default of an archive that is named
+	Expire        Duration // of event objects in a directory; 0 = never, which is the default of a named archive
 }
 
-// Retention says when archived events leave the local disk.
+// Retention says when archived events are deleted from local disk.
 type Retention struct {
 	Events   Duration
 	Schedule string
 }
 
-// Report is the capacity report.
+// Report configures the capacity report.
 type Report struct {
 	Schedule string
-	WarnDays int // warn when the disk is full within so many days
+	WarnDays int // warn if a limit will be reached within this many days
 }
 
-// Prune is the removal of what serves nobody any more.
+// Prune configures the removal of data that is no longer needed.
 type Prune struct{ Schedule string }
 
-// Default returns the configuration that holds where nothing is set. Upstream, Service, Instance and Archive.URL are
-// empty in it; Load fills the last three.
+// Default returns the defaults of all keys. Upstream, Service, Instance and Archive.URL are empty; Load fills in the last three.
 func Default() Config {
 	return Config{
 		Listen:   "127.0.0.1:8090",

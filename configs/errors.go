@@ -23,12 +23,12 @@ func (s Source) rank() int {
 	return slices.Index([]Source{SourceDefault, SourceFile, SourceEnvironment, SourceFlag}, s)
 }
 
-// Error is one thing wrong with the configuration. Load and Validate return one, or several joined with errors.Join.
+// Error is one error in the configuration. Load and Validate return one, or several joined with errors.Join.
 type Error struct {
 	File   string // configuration file, when Source is SourceFile
 	Line   int    // from 1; 0 = not known
 	Column int    // from 1; 0 = not known
-	Key    string // path of the key, as written in the file; empty when no key is concerned
+	Key    string // path of the key, as in the file; empty: no single key
 	Name   string // environment variable or flag, when Source is one of those
 	Msg    string // what is wrong and what to do
 	Source Source
@@ -37,7 +37,7 @@ type Error struct {
 // Error returns `file:line:column: key: message`, or the same with the variable or flag in place of the position.
 func (e *Error) Error() string {
 	s := e.position()
-	if e.Key != "" && (e.Source != SourceFlag || e.Name != "--"+e.Key) { // a flag may have the name of its key
+	if e.Key != "" && (e.Source != SourceFlag || e.Name != "--"+e.Key) { // a flag can have the same name as its key
 		s += e.Key + ": "
 	}
 	return s + e.Msg
@@ -58,12 +58,12 @@ func (e *Error) position() string {
 // origin is where a key's value was written.
 type origin struct {
 	source       Source
-	name         string // environment variable or flag; of SourceDefault: a variable that stands below the file
+	name         string // environment variable or flag; with SourceDefault: a variable with defaultPrefix, or the file of the last run
 	file         string
 	line, column int
 }
 
-// origins holds the origin of every key that is not at its default. Load writes it, nothing changes it later.
+// origins holds the origin of every key that is not at its default. Only Load writes it.
 type origins map[string]origin
 
 // error makes the Error for a key's value.
@@ -79,7 +79,7 @@ func (o origin) error(key, msg string) *Error {
 	return &Error{File: o.file, Line: o.line, Column: o.column, Key: key, Name: o.name, Msg: msg, Source: o.source}
 }
 
-// join sorts errors by place, those of the file first, and joins them. It returns nil for none.
+// join sorts errors by place, those in the file first, and joins them. list is not empty.
 func join(list []*Error) error {
 	slices.SortStableFunc(list, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Source.rank(), b.Source.rank()), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -94,6 +94,5 @@ func join(list []*Error) error {
 	return errors.Join(joined...)
 }
 
-// Refuse makes the error for a key whose value a part of wayside does not take: with the place where the value was
-// written. It never returns nil.
+// Refuse returns an error for a key whose value another package refuses. The error has the place of the value. It is never nil.
 func (c *Config) Refuse(key string, err error) error { return c.origins.error(key, err.Error()) }

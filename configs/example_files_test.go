@@ -40,10 +40,21 @@ func fullYAML(t *testing.T) []byte {
 	var out bytes.Buffer
 	out.WriteString("# Every key with its default. Written by `go test ./configs -update`; docs/CONFIGURATION.md explains forms and precedence.\n\n")
 	c := Default()
-	if err := write(&out, &c, func(k key) (string, string) { return wrap("# ", k.doc, 110), "" }); err != nil {
+	if err := write(&out, &c, func(k key) (string, string) { return wrap("# ", documented(k.doc, "", k.check.allowed), 110), "" }); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// documented returns the description of a key, with its type and the values that it allows in parentheses.
+func documented(doc, kind, allowed string) string {
+	if kind != "" && allowed != "" {
+		kind += ", "
+	}
+	if kind += allowed; kind != "" {
+		doc += " (" + kind + ")"
+	}
+	return doc
 }
 
 func wrap(prefix, text string, width int) string {
@@ -98,7 +109,7 @@ func TestFullExampleHoldsEveryDefault(t *testing.T) {
 	}
 }
 
-// normalize makes empty lists alike: [] and absent mean the same.
+// normalize replaces empty lists with nil: [] and absent mean the same.
 func normalize(c *Config) {
 	for _, k := range table(c) {
 		if l, ok := k.field.(*[]string); ok && len(*l) == 0 {
@@ -119,7 +130,7 @@ func keyTable() string {
 		if k.Flag != "" {
 			name += "<br>`" + k.Flag + "`"
 		}
-		fmt.Fprintf(&out, "| %s | %s | `%s` | %s (%s) | %s |\n", name, value, k.Env, strings.ReplaceAll(k.Doc, "|", "\\|"), k.Type, k.Effect)
+		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", name, value, k.Env, strings.ReplaceAll(documented(k.Doc, k.Type, k.Allowed), "|", "\\|"), k.Effect)
 	}
 	return out.String()
 }

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// framingFields delimit or route messages: a rule for one of them could make two readers of one connection disagree.
+// framingFields delimit or route messages. A rule for one of them could make two servers read different messages from one connection.
 var framingFields = []string{
 	"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// checkField accepts "Name: value" with a name that may be changed and a printable value.
+// checkField accepts "Name: value" with a name that may be changed and a value without control characters.
 func checkField(line string) string {
 	name, value, ok := strings.Cut(line, ":")
 	if !ok {
@@ -39,17 +39,17 @@ func checkFieldName(name string) string {
 	return ""
 }
 
-// checkAddedField and checkRemovedField except Host, of which a request has exactly one.
+// checkAddedField and checkRemovedField also refuse Host, because a request has exactly one.
 func checkAddedField(line string) string {
 	if name, _, _ := strings.Cut(line, ":"); strings.EqualFold(name, "host") {
-		return "Host can be set, not added: a request has one"
+		return "Host can be set, not added: a request has exactly one"
 	}
 	return checkField(line)
 }
 
 func checkRemovedField(name string) string {
 	if strings.EqualFold(name, "host") {
-		return "Host can be set, not removed: a request has one"
+		return "Host can be set, not removed: a request has exactly one"
 	}
 	return checkFieldName(name)
 }
@@ -57,13 +57,13 @@ func checkRemovedField(name string) string {
 // writtenFields are the forwarding fields that wayside writes itself.
 var writtenFields = []string{"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded", "x-request-id"}
 
-// checkPassedField accepts the name of a field that a stranger may set.
+// checkPassedField accepts the name of a field that wayside does not write itself.
 func checkPassedField(name string) string {
 	if strings.ContainsFunc(name, func(r rune) bool { return r != '-' && !isAlphanumeric(r) }) {
 		return fmt.Sprintf("%q is not a field name: use letters, digits and hyphens", name)
 	}
 	if slices.Contains(writtenFields, strings.ToLower(name)) {
-		return fmt.Sprintf("%s is written by wayside: name who may set it in proxy.trusted_proxies", name)
+		return fmt.Sprintf("%s is written by wayside: list the peers that may set it in proxy.trusted_proxies", name)
 	}
 	return checkFieldName(name)
 }

@@ -14,11 +14,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// configFileBytesMax bounds the file: far above any configuration, and below what a device or a pipe without end would fill.
+// configFileBytesMax limits the file. It is far larger than any configuration, and protects against an endless device or pipe.
 const configFileBytesMax = 4 << 20
 
-// readFile reads a YAML file into the keys. It decodes into nodes, not into structs, because only nodes know where a
-// value stands.
+// readFile reads a YAML file into the keys. It decodes into nodes, not into structs, because only nodes have the position of a value.
 func (l *loader) readFile(name string) {
 	at := origin{source: SourceFile, file: name}
 	data, err := readAtMost(name, configFileBytesMax)
@@ -45,7 +44,7 @@ func (l *loader) readYAML(name string, data []byte) {
 	}
 	var doc yaml.Node
 	if err := loader.Load(&doc); err != nil {
-		if !errors.Is(err, io.EOF) { // an empty file, or one of comments only, sets nothing
+		if !errors.Is(err, io.EOF) { // an empty file, or one with only comments, sets nothing
 			l.failYAML(name, err)
 		}
 		return
@@ -76,7 +75,7 @@ func (l *loader) readYAML(name string, data []byte) {
 	}
 }
 
-// isManifest reports whether a document is one of Kubernetes', which says its version and its kind.
+// isManifest reports whether a document is a Kubernetes manifest: it has apiVersion and kind.
 func isManifest(root *yaml.Node) bool {
 	has := map[string]bool{}
 	for i := 0; i < len(root.Content); i += 2 {
@@ -85,7 +84,7 @@ func isManifest(root *yaml.Node) bool {
 	return has["apiVersion"] && has["kind"]
 }
 
-// undecodable finds the first bytes that are no text, for which the parser knows no place. UTF-16 is left to the parser.
+// undecodable finds the first bytes that are not text, because the parser reports no position for them. UTF-16 is left to the parser.
 func undecodable(data []byte) (line, column int, what string) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return 0, 0, ""
@@ -106,7 +105,7 @@ func undecodable(data []byte) (line, column int, what string) {
 	return 0, 0, ""
 }
 
-// failYAML reports a syntax error where the parser saw it.
+// failYAML reports a syntax error at the position from the parser.
 func (l *loader) failYAML(name string, err error) {
 	at := origin{source: SourceFile, file: name}
 	var le *yaml.LoadError
@@ -127,7 +126,7 @@ func place(file string, n *yaml.Node) origin {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// mapping walks one section. Depth is bounded by the table: a key that is not in it ends the walk.
+// mapping walks one section. The table limits the depth: an unknown key ends the walk.
 func (l *loader) mapping(file, section string, n *yaml.Node) {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -152,7 +151,7 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 		switch {
 		case k.Kind != yaml.ScalarNode || !isKey && !l.isSection(path):
 			l.failf(place(file, k), path, "no such key%s", didYouMean(path, l.known()))
-		case isNull(v): // `admin:` with everything below it commented out
+		case isNull(v): // a section whose keys are all commented out
 		case isKey:
 			l.value(file, path, v)
 		default:
@@ -161,7 +160,8 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 	}
 }
 
-// setBefore reports where the file has set a key already: `proxy.via`, `proxy: {via: …}` and a section's shorthand are one key.
+// setBefore reports where the file has already set a key. `proxy.via` and `proxy: {via: …}` are the same key, and so are a section's shorthand and its
+// key.
 func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twice bool) {
 	if long, short := shorthand[path]; short && v.Kind == yaml.ScalarNode {
 		path = long
@@ -175,7 +175,7 @@ func (l *loader) setBefore(path string, v *yaml.Node, line int) (before int, twi
 	return before, twice
 }
 
-// section walks a section, or sets the key that the section's shorthand stands for.
+// section walks a section, or sets the key of its shorthand.
 func (l *loader) section(file, path string, v *yaml.Node) {
 	long, short := shorthand[path]
 	switch {
@@ -217,7 +217,7 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 	}
 }
 
-// elementPath names an element of a list among the origins.
+// elementPath returns the key of a list element in origins.
 func elementPath(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 func (l *loader) isSection(path string) bool {

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Handover is the configuration in effect as wayside run hands it to the books process, so that a file edited since cannot split the two
-// processes: gob, because it keeps the secrets that the text forms leave out. It goes through a pipe.
+// Handover encodes the configuration that wayside run passes to the books process, through a pipe. So both processes have the same
+// configuration even if the file has changed since. The encoding is gob, because the text forms leave secrets out.
 func (c *Config) Handover() ([]byte, error) {
 	var buf bytes.Buffer
 	if err := gob.NewEncoder(&buf).Encode(c.ForBooks()); err != nil {
@@ -17,11 +17,11 @@ func (c *Config) Handover() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// ReadHandover reads what [Config.Handover] has made.
+// ReadHandover reads the result of [Config.Handover].
 func ReadHandover(r io.Reader) (*Config, error) {
 	var cfg Config
 	if err := gob.NewDecoder(r).Decode(&cfg); err != nil {
-		return nil, fmt.Errorf("read the configuration that wayside run hands over: %w", err)
+		return nil, fmt.Errorf("read the configuration from wayside run: %w", err)
 	}
 	return &cfg, nil
 }

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// manifest is what TestKubernetesManifest looks at, of all kinds at once.
+// manifest has the fields that TestKubernetesManifest checks, of all kinds of objects.
 type manifest struct {
 	Kind string            `yaml:"kind"`
 	Data map[string]string `yaml:"data"`
@@ -113,7 +113,7 @@ func readManifest(t *testing.T, name string) (config string, pod podSpec, kinds 
 	}
 }
 
-// TestKubernetesManifest loads the configuration inside the manifests strictly and holds the two to each other.
+// TestKubernetesManifest loads the configuration in the manifests strictly, and checks that it agrees with the rest of each manifest.
 func TestKubernetesManifest(t *testing.T) {
 	for _, name := range []string{"kubernetes", "kubernetes-volume"} {
 		t.Run(name, func(t *testing.T) { checkManifest(t, name) })
@@ -177,7 +177,7 @@ func checkManifest(t *testing.T, name string) {
 	}
 }
 
-// checkHygiene wants what a manifest that is copied should have.
+// checkHygiene checks the settings that every manifest should have, because users copy it.
 func checkHygiene(t *testing.T, pod podSpec, kinds map[string]manifest) {
 	t.Helper()
 	if pod.Token == nil || *pod.Token {
@@ -199,7 +199,7 @@ func checkHygiene(t *testing.T, pod podSpec, kinds map[string]manifest) {
 	for _, p := range pod.InitContainers[0].Ports {
 		ports[strconv.Itoa(p.Port)] = p.Name
 	}
-	// Before Kubernetes 1.32, Services and policies do not find a named port of an init container, which a native sidecar is.
+	// Before Kubernetes 1.32, Services and policies do not find named ports of init containers, and a native sidecar is one.
 	for _, p := range kinds["Service"].Spec.Ports {
 		if ports[p.Target] != "http" {
 			t.Errorf("the Service sends requests to %s, which is not the number of the sidecar's http port", p.Target)

@@ -20,29 +20,28 @@ type LoadOptions struct {
 	File string
 	// Environ holds NAME=value, as from os.Environ. Variables with an empty value count as not set.
 	Environ []string
-	// Flags maps a key's path (or a section's shorthand, such as data) to the value of its flag. Only flags that were
-	// given belong here.
+	// Flags maps the path of a key (or a section's shorthand, such as data) to the value of its flag. It has only flags that were given.
 	Flags map[string]string
-	// FlagNames maps a key's path to the flag that was typed for it, where that is not the key's own.
+	// FlagNames maps the path of a key to the flag that was given for it, if that is not the key's own. It is for errors.
 	FlagNames map[string]string
-	// Kept is what [Config.Kept] said when the data directory was last run, and KeptName the file that says so. All other sources
-	// are stronger.
-	Kept     map[string]string
-	KeptName string
-	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused; nil: names
-	// are compared only as they are written. What it cannot resolve is accepted, because that passes.
+	// LastRun is the result of [Config.LastRunKeys] in the last run on the data directory, and LastRunFile the file that contains it.
+	// All other sources take precedence.
+	LastRun     map[string]string
+	LastRunFile string
+	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused. nil: names are only
+	// compared as text. A name that cannot be resolved is accepted, because it may be resolvable later.
 	LookupHost func(host string) ([]string, error)
 }
 
-// Load reads the configuration, fills what depends on the surroundings (service, instance, archive.url, archive.expire of an archive
-// that is named, data.free_min on a small filesystem, secrets kept in files) and validates it. It reports every error it finds, each of type *Error, joined when there are several.
-// A missing upstream is not an error here: see RequireUpstream.
+// Load reads the configuration, fills in the values that depend on the environment (service, instance, archive.url, archive.expire of a named
+// archive, data.free_min on a small filesystem, secrets in files) and validates it. It reports all errors, each of type *Error, joined if
+// there are several. A missing upstream is not an error here: see RequireUpstream.
 func Load(o LoadOptions) (*Config, error) {
-	if len(o.Kept) == 0 {
+	if len(o.LastRun) == 0 {
 		return load(o, nil)
 	}
 	without := o
-	without.Kept = nil
+	without.LastRun = nil
 	now, err := Load(without)
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func Load(o LoadOptions) (*Config, error) {
 	return load(o, now)
 }
 
-// load is Load; now is what it comes to without what was kept.
+// load is Load. now is the configuration without LastRun; nil: LastRun is not used.
 func load(o LoadOptions, now *Config) (*Config, error) {
 	c := Default()
 	c.origins = origins{}
@@ -65,7 +64,7 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	}
 	l.readEnviron(environ, defaultPrefix, SourceDefault)
 	if now != nil {
-		l.readKept(o.Kept, now, o.KeptName)
+		l.readLastRun(o.LastRun, now, o.LastRunFile)
 	}
 	if file != "" {
 		l.readFile(file)
@@ -83,13 +82,13 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	return &c, nil
 }
 
-// loader sets keys and collects what goes wrong.
+// loader sets keys and collects errors.
 type loader struct {
 	keys    map[string]key
 	origins origins
-	bad     map[string]bool // keys whose value could not be read: not worth checking further
+	bad     map[string]bool // keys whose value could not be parsed, which need no further checks
 	errs    []*Error
-	lines   map[string]int // where the file sets a key
+	lines   map[string]int // line of the file that sets a key
 }
 
 func (l *loader) failf(at origin, key, format string, args ...any) {
@@ -104,7 +103,7 @@ func (l *loader) set(path, value string, at origin) {
 		return
 	}
 	l.origins[path] = at
-	delete(l.bad, path) // a stronger source has replaced a value that could not be read; its error stands
+	delete(l.bad, path) // this source has replaced a value that could not be parsed; the error of that value stays
 }
 
 func environMap(environ []string) map[string]string {
@@ -117,11 +116,11 @@ func environMap(environ []string) map[string]string {
 	return m
 }
 
-// serviceLink matches the variables that Kubernetes adds for every Service whose name begins with "wayside": they say
-// nothing about the configuration and must not keep a pod from starting.
+// serviceLink matches the variables that Kubernetes adds for every Service whose name begins with "wayside". They do not belong to the
+// configuration, and must not keep a pod from starting.
 var serviceLink = regexp.MustCompile(`^WAYSIDE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
-// reservedEnv says whether a variable is not a key and yet not an error.
+// reservedEnv reports whether a variable is not a key and still not an error.
 func reservedEnv(name, value string) bool {
 	if name == "WAYSIDE_CONFIG" || strings.HasPrefix(name, "WAYSIDE_FAULT_") || strings.HasPrefix(name, "WAYSIDE_INTERNAL_") {
 		return true
@@ -129,16 +128,15 @@ func reservedEnv(name, value string) bool {
 	if !serviceLink.MatchString(name) {
 		return false
 	}
-	// A person may well write WAYSIDE_PORT=8090; Kubernetes writes tcp://10.0.0.1:8090.
+	// WAYSIDE_PORT=8090 is probably a mistake of a person; Kubernetes writes tcp://10.0.0.1:8090.
 	return !strings.HasSuffix(name, "_PORT") || strings.HasSuffix(name, "_SERVICE_PORT") ||
 		strings.Contains(value, "://") || strings.Contains(name, "_PORT_")
 }
 
-// defaultPrefix begins variables that stand below the file: an image sets them as its own defaults, and neither a mounted
-// file nor a variable of the container has to know.
+// defaultPrefix begins the variables over which the file takes precedence. An image sets them as its own defaults.
 const defaultPrefix = "WAYSIDE_DEFAULT_"
 
-// readEnviron sets keys from the variables that begin with prefix, which is defaultPrefix or that of all variables.
+// readEnviron sets keys from the variables that begin with prefix: defaultPrefix or envPrefix.
 func (l *loader) readEnviron(environ map[string]string, prefix string, source Source) {
 	paths := map[string]string{}
 	for path := range l.keys {
@@ -147,7 +145,7 @@ func (l *loader) readEnviron(environ map[string]string, prefix string, source So
 	for section, path := range shorthand {
 		paths[envName(section)] = path
 	}
-	setBy := map[string]string{} // key → name of the variable, because a section's shorthand is one too
+	setBy := map[string]string{} // key → name of its variable, because the shorthand of a section is a second one
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		short, ok := strings.CutPrefix(name, prefix)
 		if !ok || prefix != defaultPrefix && strings.HasPrefix(name, defaultPrefix) {
@@ -187,16 +185,16 @@ func (l *loader) readFlags(flags, names map[string]string) {
 	}
 }
 
-// freeShare is the part of a small filesystem that data.free_min is where nobody has set it.
+// freeShare: the default of data.free_min is at most 1/freeShare of the filesystem.
 const freeShare = 8
 
-// set says whether a key has been given a value.
+// set reports whether a source has set a key.
 func set(c *Config, path string) bool {
 	_, ok := c.origins[path]
 	return ok
 }
 
-// resolve fills what depends on the surroundings.
+// resolve fills in the values that depend on the environment.
 func resolve(c *Config, environ map[string]string) {
 	const otel = "OTEL_SERVICE_NAME"
 	if c.Service == "" && environ[otel] != "" {
@@ -215,23 +213,23 @@ func resolve(c *Config, environ map[string]string) {
 	fromDataDir(c)
 }
 
-// fromDataDir fills what depends on the data directory.
+// fromDataDir fills in the values that depend on the data directory.
 func fromDataDir(c *Config) {
 	if disk := diskBytes(c.Data.Dir); disk > 0 && !set(c, "data.free_min") {
 		c.Data.FreeMin = min(Default().Data.FreeMin, disk/freeShare)
 	}
 	if (c.Archive.URL == "" || !set(c, "archive.url")) && c.Data.Dir != "" {
 		dir, err := filepath.Abs(c.Data.Dir)
-		if err != nil { // no working directory: the path as written is the best there is
+		if err != nil { // there is no working directory: use the path as written
 			dir = c.Data.Dir
 		}
 		c.Archive.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(filepath.Join(dir, "archive"))}).String()
 	} else if !set(c, "archive.expire") {
-		c.Archive.Expire = 0 // an archive that somebody has named is theirs: nothing is deleted there unless they ask for it
+		c.Archive.Expire = 0 // nothing is deleted from an archive that the operator has named, unless archive.expire is set
 	}
 }
 
-// didYouMean returns a hint with the nearest candidate, or where to find them all.
+// didYouMean returns a hint with the most similar candidate, or with the command that lists all.
 func didYouMean(name string, candidates []string) string {
 	if best := query.Nearest(name, candidates); best != "" {
 		return ": did you mean " + best + "?"

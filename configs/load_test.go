@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// writeFile puts a configuration into a file of the test's own.
+// writeFile writes a configuration into a temporary file.
 func writeFile(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "wayside.yaml")
@@ -49,7 +49,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// TestDefaultsOfAnImage: what an image sets for itself stands below a mounted file, and that below a variable of the container.
+// TestDefaultsOfAnImage: a mounted file takes precedence over the defaults of an image, and a variable of the container over the file.
 func TestDefaultsOfAnImage(t *testing.T) {
 	image := []string{"WAYSIDE_DEFAULT_LISTEN=:8090", "WAYSIDE_DEFAULT_DATA=/data", "WAYSIDE_DEFAULT_ADMIN_PROBES=:8092"}
 	file := writeFile(t, "listen: :9000\ndata: /books\n")
@@ -118,7 +118,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// TestErrorsNamePlaceAndRemedy holds every refusal to its position and to a message that says what to do.
+// TestErrorsNamePlaceAndRemedy checks the position of every error, and that its message says what to do.
 func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"unknown key":       {"listen: :8090\narchive:\n  aftr: 1h\n", "f:3:3: archive.aftr: no such key: did you mean archive.after?"},
@@ -152,14 +152,14 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"level":                {"log: {level: loud}\n", `"loud" is not one of debug, info, warn, error`},
 		"listen":               {"listen: 8090\n", "f:1:9: listen: \"8090\" is not an address: write host:port"},
 		"port":                 {"listen: :70000\n", "is not a usable port: write a number from 0 to 65535"},
-		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is an address that wayside itself listens on"},
+		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is an address on which wayside itself listens"},
 		"upstream self 80":     {"listen: 0.0.0.0:80\nupstream: http://127.0.0.1\n", "requests would never reach your service"},
 		"upstream scheme":      {"upstream: localhost:3000\n", "write http://host:port or unix:///path"},
 		"upstream https":       {"upstream: https://a\n", "TLS to the upstream is not supported"},
 		"upstream path":        {"upstream: http://a/b\n", "write http://a"},
 		"upstream socket":      {"upstream: unix://run/a.sock\n", "with three slashes"},
-		"admin is listen":      {"listen: 127.0.0.1:9\nadmin: localhost:9\n", "f:2:8: admin.listen: localhost:9 is taken by listen"},
-		"probes is admin":      {"admin: {listen: '127.0.0.1:9', probes: ':9'}\n", "admin.probes: :9 is taken by admin.listen"},
+		"admin is listen":      {"listen: 127.0.0.1:9\nadmin: localhost:9\n", "f:2:8: admin.listen: localhost:9 is already used by listen"},
+		"probes is admin":      {"admin: {listen: '127.0.0.1:9', probes: ':9'}\n", "admin.probes: :9 is already used by admin.listen"},
 		"open admin":           {"admin: :8091\n", "set admin.token_file (WAYSIDE_ADMIN_TOKEN_FILE), or listen on 127.0.0.1"},
 		"archive scheme":       {"archive: gs://b\n", "f:1:10: archive.url: \"gs://b\" is not an archive: write file:///dir or s3://bucket/prefix"},
 		"archive path":         {"archive: file://a/b\n", "with three slashes and the full path"},
@@ -182,8 +182,8 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"ca missing":           {"archive: {url: 's3://bucket', ca_file: /nowhere}\n", "f:1:40: archive.ca_file: cannot read the file: stat /nowhere: no such file"},
 		"ca is a directory":    {"archive: {url: 's3://bucket', ca_file: /etc}\n", "archive.ca_file: cannot read the file: /etc is a directory"},
 		"ca is a device":       {"archive: {url: 's3://bucket', ca_file: /dev/zero}\n", "/dev/zero is not a regular file"},
-		"ca is no PEM":         {"archive: {url: 's3://bucket', ca_file: load_test.go}\n", "holds no PEM certificate"},
-		"bucket, one letter":   {"archive: s3://b\n", "f:1:10: archive.url: \"b\" is not the name of a bucket: S3 wants 3 to 63"},
+		"ca is no PEM":         {"archive: {url: 's3://bucket', ca_file: load_test.go}\n", "has no PEM certificate"},
+		"bucket, one letter":   {"archive: s3://b\n", "f:1:10: archive.url: \"b\" is not the name of a bucket: write 3 to 63"},
 		"bucket, 64 letters":   {"archive: s3://" + strings.Repeat("b", 64) + "\n", "is not the name of a bucket"},
 		"bucket, capitals":     {"archive: s3://BUCKET\n", "is not the name of a bucket"},
 		"bucket, dots":         {"archive: s3://a..b\n", "no dot may stand beside a dot"},
@@ -217,8 +217,8 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"data of 16MiB":        {"data: {bytes_max: 16MiB}\n", "the least is 64MiB"},
 		"data below journal":   {"data: {bytes_max: 100MiB}\nspool: {segments: 64, segment_bytes: 32MiB}\n", "data.bytes_max: 100MiB is too small"},
 		"free beyond disk":     {"data: {free_min: 900TiB}\n", "f:1:18: data.free_min: 900TiB is not less than the whole filesystem"},
-		"data in proc":         {"data: /proc/wayside\n", "f:1:7: data.dir: /proc/wayside is on a filesystem of the kernel's own"},
-		"archive in sys":       {"archive: file:///sys/kernel/archive\n", "f:1:10: archive.url: /sys/kernel/archive is on a filesystem of the kernel's own"},
+		"data in proc":         {"data: /proc/wayside\n", "f:1:7: data.dir: /proc/wayside is on a virtual filesystem of the kernel"},
+		"archive in sys":       {"archive: file:///sys/kernel/archive\n", "f:1:10: archive.url: /sys/kernel/archive is on a virtual filesystem of the kernel"},
 		"data is a file":       {"data: /etc/passwd\n", "f:1:7: data.dir: /etc/passwd is a file"},
 		"service ..":           {"service: '..'\n", "f:1:10: service: \"..\" is not a name"},
 		"service, control":     {"service: \"a\\x01\"\n", "has a control character"},
@@ -227,7 +227,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"mapped network":       {"proxy: {trusted_proxies: ['::ffff:10.0.0.0/104']}\n", "write 10.0.0.0/8"},
 		"host bits":            {"proxy: {trusted_proxies: [10.0.0.1/8]}\n", "10.0.0.1/8 has bits beyond its /8: write 10.0.0.0/8 for the network"},
 		"host bits, IPv6":      {"proxy: {trusted_proxies: ['fd00::1/8']}\n", "write fd00::/8"},
-		"upstream is admin":    {"admin: 127.0.0.1:9\nupstream: http://[::1]:9\n", "f:2:11: upstream: http://[::1]:9 is an address that wayside itself listens on (admin.listen: 127.0.0.1:9)"},
+		"upstream is admin":    {"admin: 127.0.0.1:9\nupstream: http://[::1]:9\n", "f:2:11: upstream: http://[::1]:9 is an address on which wayside itself listens (admin.listen: 127.0.0.1:9)"},
 		"upstream is probes":   {"admin: {probes: ':9'}\nupstream: http://0.0.0.0:9\n", "(admin.probes: :9)"},
 		"upstream by its name": {"listen: :9\nupstream: http://own-name.test:9\n", "(listen: :9)"},
 		"short token":          {"admin: {token: a}\n", "f:1:16: admin.token: has 1 characters, and at least 8 are needed"},
@@ -291,7 +291,7 @@ func TestUnknownVariables(t *testing.T) {
 		"WAYSIDE_ADMIN_PORT=1":     "no such setting",
 		"OTEL_SERVICE_NAME=..":     "environment OTEL_SERVICE_NAME: service: \"..\" is not a name",
 		"WAYSIDE_ARCHIVE_AFTER=1x": "environment WAYSIDE_ARCHIVE_AFTER: archive.after: \"1x\" is not a duration",
-		// Those below are no errors: crash points, and what Kubernetes sets for a Service named wayside.
+		// Those below are not errors: crash points, and variables of Kubernetes for a Service named wayside.
 		"WAYSIDE_FAULT_POINT=spool.commit.before":         "",
 		"WAYSIDE_SERVICE_HOST=10.0.0.1":                   "",
 		"WAYSIDE_SERVICE_PORT_HTTP=8090":                  "",
@@ -359,7 +359,7 @@ func FuzzReadYAML(f *testing.F) {
 	})
 }
 
-// Every element that is wrong is named where it stands, and bytes that are no text have a place too.
+// Every wrong element has an error with its place, and so have bytes that are not text.
 func TestErrorsOfElementsAndBytesHaveTheirPlace(t *testing.T) {
 	for text, want := range map[string][]string{
 		"upstream: http://127.0.0.1:3000\npaths:\n  templates:\n    - /users/{id}\n    - users\n    - '/a{b}c'\n": {":5:7: paths.templates: \"users\"", ":6:7: paths.templates: \"/a{b}c\""},
@@ -383,8 +383,8 @@ func TestErrorsOfElementsAndBytesHaveTheirPlace(t *testing.T) {
 	}
 }
 
-// TestNamedArchiveIsKept: raw events are deleted after 30 days from the archive that wayside makes beside its own files, and from
-// one that somebody has named only if they ask for it. Commands that come later on the same data directory do the same.
+// TestNamedArchiveIsKept: raw events in the default archive are deleted after 30 days, those in a named archive only if archive.expire is
+// set. Later commands on the same data directory have the same defaults.
 func TestNamedArchiveIsKept(t *testing.T) {
 	const month = 720 * Hour
 	data := "data: " + t.TempDir() + "\n"
@@ -403,7 +403,7 @@ func TestNamedArchiveIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
-		later, err := Load(LoadOptions{Flags: map[string]string{"data": c.Data.Dir}, Kept: c.Kept(), KeptName: "config.json"})
+		later, err := Load(LoadOptions{Flags: map[string]string{"data": c.Data.Dir}, LastRun: c.LastRunKeys(), LastRunFile: "config.json"})
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
@@ -418,7 +418,7 @@ func TestNamedArchiveIsKept(t *testing.T) {
 	}
 }
 
-// A manifest is named as what it is, in one line.
+// A Kubernetes manifest gives one error that says what the file is.
 func TestManifestIsNoConfiguration(t *testing.T) {
 	_, err := Load(LoadOptions{File: "kubernetes.yaml"})
 	if err == nil || !strings.Contains(err.Error(), "kubernetes.yaml:7:1: this is a Kubernetes manifest") || strings.Contains(err.Error(), "\n") {

@@ -9,30 +9,30 @@ import (
 	"syscall"
 )
 
-// Checks that look at this machine. They refuse only what no later moment makes right: a directory that is missing or may
-// not be written to, a name that does not resolve and a full disk are left to the processes, which go on and say so.
+// Checks that look at this machine. They refuse only problems that cannot go away without a change of the configuration. A missing or
+// unwritable directory, a name that cannot be resolved and a full disk are left to the processes, which continue and report them.
 
-// checkDirectory refuses a path at which there is a file, or that runs through one.
+// checkDirectory refuses a path that is a file or leads through one, and paths on which no files can be created.
 func checkDirectory(dir string) string {
 	info, err := os.Stat(dir)
 	switch {
 	case err == nil && !info.IsDir(), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Sprintf("%s is a file, or leads through one: name a directory, which is made if it is missing", dir)
+		return fmt.Sprintf("%s is a file, or leads through one: name a directory, which is created if it is missing", dir)
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return fmt.Sprintf("%.40s… is too long for a path on this machine: name a shorter one", dir)
 	case errors.Is(err, syscall.ELOOP):
 		return fmt.Sprintf("%s is a symbolic link that leads back to itself: name a directory", dir)
 	}
 	if fs, ok := filesystem(dir); ok && slices.Contains(kernelFilesystems, int64(fs.Type)) { //nolint:unconvert // 32 bits elsewhere
-		return fmt.Sprintf("%s is on a filesystem of the kernel's own, which holds no files: name a directory on a disk", dir)
+		return fmt.Sprintf("%s is on a virtual filesystem of the kernel, which cannot hold files: name a directory on a disk", dir)
 	}
 	return ""
 }
 
-// kernelFilesystems are those that hold no files of anybody's, by the kernel's number: proc, sysfs, cgroup, cgroup2.
+// kernelFilesystems are the kernel's numbers of filesystems that cannot hold files: proc, sysfs, cgroup, cgroup2.
 var kernelFilesystems = []int64{0x9fa0, 0x62656572, 0x27e0eb, 0x63677270}
 
-// filesystem looks at the one that dir is on, or would be; ok is false if nothing is known of it.
+// filesystem returns the filesystem on which dir is, or would be created. ok is false if it is unknown.
 func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 	dir, err := filepath.Abs(dir)
 	for err == nil {
@@ -48,21 +48,21 @@ func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 	return fs, false
 }
 
-// diskBytes is the size of the filesystem of dir; 0 if it is not known.
+// diskBytes returns the size of the filesystem of dir, or 0 if it is unknown.
 func diskBytes(dir string) Bytes {
 	fs, _ := filesystem(dir)
 	return Bytes(fs.Blocks) * Bytes(fs.Frsize) //nolint:gosec // a disk has less than 8 EiB
 }
 
-// The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and what queue, marks and
-// tables begin with. At most half of the limit is kept for growth, so it is all needed twice.
+// The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and the initial size of queue, marks and
+// tables. Up to half of the limit is reserved for growth, so the sum is doubled.
 const (
 	storeBytesMin   = 24 * MiB
 	growthFactor    = 2
 	segmentsInQueue = 8 // a segment is at most an eighth of the queue
 )
 
-// dataBytesMin is the least data.bytes_max with which events get from the spool into the store.
+// dataBytesMin returns the least data.bytes_max with which events can move from the spool into the store.
 func (c *Config) dataBytesMin() Bytes {
 	journal := func(limit Bytes) Bytes {
 		return Bytes(c.Spool.Segments) * min(c.Spool.SegmentBytes, c.queueBytesWithin(limit)/segmentsInQueue)
@@ -78,7 +78,7 @@ func (c *Config) dataBytesMin() Bytes {
 	return (least + MiB - 1) / MiB * MiB
 }
 
-// data checks the limits of the data directory against what is there.
+// data checks the data directory and its limits.
 func (v *validator) data() {
 	c := v.c
 	if v.sound("data.dir") {
@@ -90,7 +90,7 @@ func (v *validator) data() {
 		return
 	}
 	if least := c.dataBytesMin(); c.Data.BytesMax > 0 && c.Data.BytesMax < least {
-		v.failf("data.bytes_max", "%v is too small: journal (%d segments) and store take %v before the first hour is over, and as much is kept for growth; the least is %v",
+		v.failf("data.bytes_max", "%v is too small: journal (%d segments) and store need %v within the first hour, and the same again is reserved for growth; the least is %v",
 			c.Data.BytesMax, c.Spool.Segments, least/growthFactor, least)
 	}
 	if disk := diskBytes(c.Data.Dir); disk > 0 && c.Data.FreeMin >= disk {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// promtool finds the tool in the path or where scripts/promtool.sh puts it; without it the test is skipped.
+// promtool finds promtool in the path, or where scripts/promtool.sh installs it. Without it the test is skipped.
 func promtool(t *testing.T) string {
 	t.Helper()
 	if path, err := exec.LookPath("promtool"); err == nil {
@@ -38,7 +38,7 @@ func TestAlertRules(t *testing.T) {
 	}
 }
 
-// grafana is what is looked at of the Grafana dashboard.
+// grafana has the fields of the Grafana dashboard that are checked.
 type grafana struct {
 	UID    string
 	Panels []struct {
@@ -49,8 +49,7 @@ type grafana struct {
 	}
 }
 
-// TestGrafanaDashboard wants panels that do not overlap and queries that Prometheus can parse, which is tried by making
-// each of them a rule.
+// TestGrafanaDashboard checks that panels do not overlap, and that Prometheus can parse each query: promtool checks them as rules.
 func TestGrafanaDashboard(t *testing.T) {
 	text, err := os.ReadFile("grafana-dashboard.json")
 	if err != nil {

@@ -18,8 +18,7 @@ func Examples() []string {
 	return []string{"sidecar", "standalone", "snapshot", "full", "kubernetes", "kubernetes-volume"}
 }
 
-// Example returns the example file of that name, or nil if there is none. All but kubernetes, a manifest, are
-// configuration files.
+// Example returns the example file of that name, or nil if there is none. The kubernetes ones are manifests, the others are configuration files.
 func Example(kind string) []byte {
 	if !slices.Contains(Examples(), kind) {
 		return nil
@@ -31,8 +30,8 @@ func Example(kind string) []byte {
 	return data
 }
 
-// Print writes the configuration in effect as YAML that Load accepts. Secrets are left out; each value that is not at
-// its default carries a comment that says where it was set.
+// Print writes the configuration as YAML that Load accepts, without secrets. Each value that is not at its default has a comment with the
+// place where it was set.
 func Print(w io.Writer, c *Config) error {
 	return write(w, c, func(k key) (head, line string) {
 		if s, ok := k.field.(*Secret); ok && *s != "" {
@@ -49,7 +48,7 @@ func Print(w io.Writer, c *Config) error {
 	})
 }
 
-// write renders c as nested YAML in the order of the table. notes gives the comments above and behind each key.
+// write writes c as nested YAML in the order of the table. notes returns the comments above a key and after its value.
 func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	for _, k := range table(c) {
@@ -71,7 +70,7 @@ func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
 	return err
 }
 
-// child returns the mapping below a key, made if it is not there yet.
+// child returns the mapping below a key. It creates it if necessary.
 func child(n *yaml.Node, name string) *yaml.Node {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
@@ -99,7 +98,7 @@ func valueNode(field any) *yaml.Node {
 	return stringNode(text(field))
 }
 
-// stringNode quotes only where the plain form would be read as something else.
+// stringNode returns a node that is quoted only if the plain form would not be read as text.
 func stringNode(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 }

@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// restartPrefixes are the keys that a running process cannot take over: what it has opened, and what it was built with.
+// restartPrefixes are the keys that a running process cannot change: it has opened or built something with them.
 var restartPrefixes = []string{"listen", "data.dir", "admin.", "log.format", "log.access", "spool.", "collector.enabled"}
 
-// trafficPrefixes are the keys that the books process never sees, see [Config.ForBooks]. Every other key is handed to it, and
-// so makes it start again when it changes: a key that is forgotten here restarts the books process for nothing, and one that
-// the books process needs and that is listed here has its default there from the start.
+// trafficPrefixes are the keys that the books process never gets, see [Config.ForBooks]. A change of any other key restarts it. If a key is
+// missing here, its change restarts the books process without need. If the books process needs a key that is listed here, it always has the
+// default of that key.
 var trafficPrefixes = []string{"upstream", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}
 
-// Effect says when a running wayside takes over a new value of a key.
+// Effect says when a running wayside applies a new value of a key.
 type Effect string
 
 // The effects of a reload.
 const (
 	EffectAtOnce  Effect = "at once"                    // for requests that begin from now on
-	EffectBooks   Effect = "the books process restarts" // and has it from then on; where traffic needs it too, that has it at once
-	EffectRestart Effect = "needs a restart"            // the former value stays until wayside run is started again
+	EffectBooks   Effect = "the books process restarts" // with the new value; if traffic uses the key too, it uses the new value at once
+	EffectRestart Effect = "needs a restart"            // the old value stays until wayside run is restarted
 )
 
 func effectOf(path string) Effect {
@@ -34,7 +34,7 @@ func effectOf(path string) Effect {
 	return EffectBooks
 }
 
-// ForBooks is the configuration that the books process is given: the keys that only concern traffic have their defaults.
+// ForBooks returns the configuration for the books process. Keys that only concern traffic have their defaults.
 func (c *Config) ForBooks() *Config {
 	books, standard := *c, Default()
 	from := table(&standard)
@@ -43,23 +43,23 @@ func (c *Config) ForBooks() *Config {
 			reflect.ValueOf(k.field).Elem().Set(reflect.ValueOf(from[i].field).Elem())
 		}
 	}
-	books.Admin.Token = "" // its listener is the traffic process's
+	books.Admin.Token = "" // the books process has no admin listener
 	return &books
 }
 
-// Change is what a new configuration differs in, by key.
+// Change lists the keys whose values have changed, by their effect.
 type Change struct {
-	Traffic []string // takes effect at once
-	Books   []string // takes effect when the books process starts with it
-	Restart []string // takes effect when wayside run is started again
+	Traffic []string // in effect at once
+	Books   []string // in effect when the books process has restarted
+	Restart []string // in effect when wayside run is restarted
 }
 
-// Reload compares the configuration in effect with a new one and returns the one to put into effect: the new one, with
-// the keys that need a restart as they were.
+// Reload compares the present configuration with a new one. It returns the configuration to apply: the new one, but with the old values of
+// keys that need a restart.
 func Reload(now, next *Config) (*Config, Change) {
 	var change Change
 	merged := *next
-	if merged.Data.Dir != now.Data.Dir { // what depends on it stays as well
+	if merged.Data.Dir != now.Data.Dir { // the values that depend on it stay too
 		change.Restart = append(change.Restart, "data.dir")
 		merged.Data.Dir = now.Data.Dir
 		fromDataDir(&merged)
@@ -81,7 +81,7 @@ func Reload(now, next *Config) (*Config, Change) {
 			change.Traffic = append(change.Traffic, k.path)
 		}
 	}
-	// The same files, with something else in them.
+	// The content of a file may have changed, although its name has not.
 	for path, changed := range map[string]bool{
 		"archive.access_key_file": merged.Archive.AccessKey != now.Archive.AccessKey,
 		"archive.secret_key_file": merged.Archive.SecretKey != now.Archive.SecretKey,

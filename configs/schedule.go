@@ -8,8 +8,7 @@ import (
 	"github.com/adhocore/gronx"
 )
 
-// Bounds of @every: more often than once a second it takes a core and finds nothing new; less often than once a year is a
-// mistake.
+// Limits of @every. More often than once a second would use a core for nothing new; less often than once a year is probably a mistake.
 const (
 	everyMin = Second
 	everyMax = 366 * 24 * Hour

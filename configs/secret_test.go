@@ -72,7 +72,7 @@ func TestSecretFileErrors(t *testing.T) {
 	}
 }
 
-// TestCertificatesOfABundle: a certificate that Go cannot read costs that one, as anywhere else; a file of nothing else is refused.
+// TestCertificatesOfABundle: a certificate that Go cannot parse is skipped. A file with only such certificates is refused.
 func TestCertificatesOfABundle(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -87,7 +87,7 @@ func TestCertificatesOfABundle(t *testing.T) {
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
 	good, bad := block(der), block(der[:len(der)/2])
-	for text, want := range map[string]string{good + bad: "", bad + good: "", bad: "cannot be read, number 1", "no PEM": "no PEM certificate"} {
+	for text, want := range map[string]string{good + bad: "", bad + good: "", bad: "the first that cannot is number 1", "no PEM": "no PEM certificate"} {
 		_, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ARCHIVE=s3://bucket/prefix", "WAYSIDE_ARCHIVE_CA_FILE=" + secretFile(t, text)}})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
@@ -95,7 +95,7 @@ func TestCertificatesOfABundle(t *testing.T) {
 	}
 }
 
-// TestGobKeepsSecrets: wayside run hands the configuration in effect to its child as gob through a pipe.
+// TestGobKeepsSecrets: wayside run passes its configuration to its child as gob, through a pipe. Secrets must survive this.
 func TestGobKeepsSecrets(t *testing.T) {
 	c, err := Load(LoadOptions{Environ: []string{"WAYSIDE_ADMIN_TOKEN=hush-hush-hush"}})
 	if err != nil {

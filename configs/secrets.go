@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// keyFileBytesMax bounds a file with a secret or with certificates.
+// keyFileBytesMax limits a file with a secret or with certificates.
 const keyFileBytesMax = 1 << 20
 
-// readSecrets reads the files that the *_file keys name. A token and a token file from sources of the same strength
-// contradict each other; otherwise the stronger source wins.
+// readSecrets reads the files that the *_file keys name. If the same source sets a token and a token file, that is an error. Otherwise the
+// source with precedence wins.
 func (l *loader) readSecrets(c *Config) {
 	token, file := l.origins["admin.token"], l.origins["admin.token_file"]
 	switch {
@@ -29,7 +29,7 @@ func (l *loader) readSecrets(c *Config) {
 	l.readCertificates(c)
 }
 
-// readSecret reads a secret from a file; check says what is wrong with one.
+// readSecret reads a secret from a file. check says what is wrong with it.
 func (l *loader) readSecret(path, file string, into *Secret, check func(string) string) {
 	if file == "" {
 		return
@@ -44,13 +44,13 @@ func (l *loader) readSecret(path, file string, into *Secret, check func(string) 
 		return
 	}
 	if msg := check(secret); msg != "" {
-		l.failf(l.origins[path], path, "what is in %s %s", file, msg)
+		l.failf(l.origins[path], path, "the content of %s %s", file, msg)
 		return
 	}
 	*into = Secret(secret)
 }
 
-// checkAccessKey refuses what cannot stand in a header field, such as a second line.
+// checkAccessKey refuses keys that cannot be in a header field, for example because of a second line.
 func checkAccessKey(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return "has a space, a line break or a character beyond ASCII: write the key alone into it"
@@ -58,8 +58,7 @@ func checkAccessKey(s string) string {
 	return ""
 }
 
-// readCertificates reads archive.ca_file, so that a reload notices other certificates in it and both processes trust the
-// same ones.
+// readCertificates reads archive.ca_file, so that a reload notices new certificates in it, and both processes trust the same ones.
 func (l *loader) readCertificates(c *Config) {
 	const path = "archive.ca_file"
 	if c.Archive.CAFile == "" {
@@ -76,8 +75,8 @@ func (l *loader) readCertificates(c *Config) {
 	c.Archive.CA = string(data)
 }
 
-// checkCertificates says what is wrong with a file of certificates, of which none can be used. One that cannot be read is passed over if
-// there are others: bundles of many authorities have certificates that Go refuses, such as those with a negative serial number.
+// checkCertificates says what is wrong with a file if it has no usable certificate. It ignores certificates that cannot be parsed if there are
+// others: bundles of many authorities contain some that Go refuses, such as those with a negative serial number.
 func checkCertificates(data []byte) string {
 	good, bad := 0, ""
 	for n := 1; ; {
@@ -87,17 +86,17 @@ func checkCertificates(data []byte) string {
 		}
 		data = rest
 		if block.Type != "CERTIFICATE" {
-			continue // a key beside its certificate is not read
+			continue // for example a private key
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err == nil {
 			good++
 		} else if bad == "" {
-			bad = fmt.Sprintf("holds a certificate that cannot be read, number %d (%s), and none that can: write it anew", n, err)
+			bad = fmt.Sprintf("has no certificate that can be parsed; the first that cannot is number %d (%s): write the file again", n, err)
 		}
 		n++
 	}
 	if good == 0 && bad == "" {
-		return "holds no PEM certificate: it needs at least one block that begins with -----BEGIN CERTIFICATE-----"
+		return "has no PEM certificate: it needs at least one block that begins with -----BEGIN CERTIFICATE-----"
 	}
 	if good == 0 {
 		return bad
@@ -105,7 +104,7 @@ func checkCertificates(data []byte) string {
 	return ""
 }
 
-// readKeyFile reads a small file. Only regular files are read: anything else could block, or have no end.
+// readKeyFile reads a small file. It reads only regular files: others could block, or have no end.
 func (l *loader) readKeyFile(path, name string) (data []byte, ok bool) {
 	at := l.origins[path]
 	info, err := os.Stat(name)
@@ -122,7 +121,7 @@ func (l *loader) readKeyFile(path, name string) (data []byte, ok bool) {
 	case errors.Is(err, os.ErrPermission):
 		l.failf(at, path, "cannot read the file: %s: let uid %d read it, or name another file", err, os.Getuid())
 	case err != nil:
-		l.failf(at, path, "cannot read the file: %s: name a file that is there", err)
+		l.failf(at, path, "cannot read the file: %s: name a file that exists", err)
 	}
 	return data, err == nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestSystemdUnit has systemd check the unit, whose commands are not installed here.
+// TestSystemdUnit checks the unit with systemd, although its commands are not installed.
 func TestSystemdUnit(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
@@ -41,7 +41,7 @@ func TestSystemdUnit(t *testing.T) {
 	}
 }
 
-// TestSystemdRestartsForEver: with Restart= alone, systemd gives up after five failures.
+// TestSystemdRestartsForEver: with Restart= alone, systemd would give up after five failures.
 func TestSystemdRestartsForEver(t *testing.T) {
 	text, err := os.ReadFile("wayside.service")
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestVariablesOfOneKey: a key and its shorthand in the environment must agree.
+// TestVariablesOfOneKey: the variables of a key and of its shorthand must agree.
 func TestVariablesOfOneKey(t *testing.T) {
 	same := LoadOptions{Environ: []string{"WAYSIDE_DATA=/d", "WAYSIDE_DATA_DIR=/d", "WAYSIDE_DEFAULT_DATA=/other"}}
 	if c, err := Load(same); err != nil || c.Data.Dir != "/d" {
@@ -21,7 +21,7 @@ func TestVariablesOfOneKey(t *testing.T) {
 	}
 }
 
-// TestAliasInAList: an alias stands for its value, wherever it is.
+// TestAliasInAList: an alias in a list is replaced with its value.
 func TestAliasInAList(t *testing.T) {
 	file := writeFile(t, "admin:\n  listen: &a 127.0.0.1:8099\n  hosts: [&h wayside.example.com, *h]\n")
 	c, err := Load(LoadOptions{File: file})
@@ -30,7 +30,7 @@ func TestAliasInAList(t *testing.T) {
 	}
 }
 
-// TestWholeDays: a duration is written as a person would.
+// TestWholeDays: long durations are printed in days.
 func TestWholeDays(t *testing.T) {
 	for text, want := range map[string]string{"720h": "30d", "72h": "72h", "168h": "7d", "169h": "169h", "24h": "24h", "0": "0s"} {
 		d, err := ParseDuration(text)

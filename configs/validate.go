@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Validate checks every value and how they go together. It returns an *Error, several joined, or nil.
+// Validate checks every value, and that the values go together. It returns an *Error, several joined, or nil.
 func (c *Config) Validate() error {
 	v := validator{c: c, bad: map[string]bool{}}
 	v.run()
@@ -15,18 +15,18 @@ func (c *Config) Validate() error {
 	return join(v.errs)
 }
 
-// RequireUpstream returns an error if no upstream is set: `wayside run` has nothing to forward to then.
+// RequireUpstream returns an error if no upstream is set. `wayside run` needs one.
 func (c *Config) RequireUpstream() error {
 	if c.Upstream != "" {
 		return nil
 	}
-	return c.origins.error("upstream", "is not set: say where your service listens, such as --upstream http://127.0.0.1:3000 (or WAYSIDE_UPSTREAM, or upstream: in the file)")
+	return c.origins.error("upstream", "is not set: name the address of your service, such as --upstream http://127.0.0.1:3000 (or WAYSIDE_UPSTREAM, or upstream: in the file)")
 }
 
-// validator collects what is wrong with a configuration.
+// validator collects the errors of a configuration.
 type validator struct {
 	c    *Config
-	bad  map[string]bool // keys with an error already: comparing them with others would only repeat it
+	bad  map[string]bool // keys that already have an error, which need not be compared with others
 	errs []*Error
 }
 
@@ -35,12 +35,12 @@ func (v *validator) failf(key, format string, args ...any) {
 	v.bad[key] = true
 }
 
-// sound says whether all of these keys passed their own checks.
+// sound reports whether all of these keys have passed their own checks.
 func (v *validator) sound(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return v.bad[k] })
 }
 
-// failPair reports values that do not go together, at the first of the keys that somebody has set.
+// failPair reports values that contradict each other, at the first of the keys that is set.
 func (v *validator) failPair(keys []string, format string, args ...any) {
 	at := slices.IndexFunc(keys, func(k string) bool { return set(v.c, k) })
 	v.failf(keys[max(at, 0)], format, args...)
@@ -65,7 +65,7 @@ func (v *validator) run() {
 	v.times()
 }
 
-// times refuses times of which one leaves nothing of the other.
+// times checks durations against each other.
 func (v *validator) times() {
 	c := v.c
 	if v.sound("shutdown.delay", "shutdown.timeout") && c.Shutdown.Delay >= c.Shutdown.Timeout {
@@ -74,17 +74,15 @@ func (v *validator) times() {
 	}
 }
 
-// elements checks a list one element at a time, so that each that is wrong is named, where it stands.
+// elements checks each element of a list, so that every wrong one is reported with its own place.
 func (v *validator) elements(k *key, list *[]string) {
-	all := *list
-	if len(all) > listElementsMax {
-		v.failf(k.path, "has %d elements: the most is %d", len(all), listElementsMax)
+	if len(*list) > listElementsMax {
+		v.failf(k.path, "has %d elements: the most is %d", len(*list), listElementsMax)
 		return
 	}
-	defer func() { *list = all }()
-	for i := range all {
-		*list = all[i : i+1]
-		msg := k.problem()
+	for i := range *list {
+		element := key{field: &(*list)[i], check: k.check}
+		msg := element.problem()
 		if msg == "" {
 			continue
 		}

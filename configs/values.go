@@ -26,8 +26,8 @@ const (
 // Std returns d as the standard library's type.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// OrOff translates 0, which means no limit in the configuration, into the negative duration that means it in the options of packages,
-// whose 0 is the default.
+// OrOff returns a negative duration for 0. In the configuration, 0 means no limit. In the Options of packages, 0 means the default and a
+// negative duration means no limit.
 func (d Duration) OrOff() time.Duration {
 	if d == 0 {
 		return -1
@@ -35,7 +35,7 @@ func (d Duration) OrOff() time.Duration {
 	return d.Std()
 }
 
-// String returns the shortest form that ParseDuration reads back: 1h, not 1h0m0s; and whole days from a week on: 30d.
+// String returns the shortest form that ParseDuration accepts: 1h, not 1h0m0s. A week or more in whole days is written as 30d.
 func (d Duration) String() string {
 	if days := d / (24 * Hour); days >= 7 && d%(24*Hour) == 0 {
 		return fmt.Sprintf("%dd", days)
@@ -50,7 +50,7 @@ func (d Duration) String() string {
 	return s
 }
 
-// ParseDuration reads a number with a unit: ns, us, ms, s, m, h, d (24 hours), w or a sum of such. A plain 0 needs no unit.
+// ParseDuration parses a number with a unit: ns, us, ms, s, m, h, d (24 hours), w, or a sum of them. A plain 0 needs no unit.
 func ParseDuration(s string) (Duration, error) {
 	d, err := timeparse.Duration(s)
 	if err != nil {
@@ -70,8 +70,7 @@ const (
 	TiB
 )
 
-// units in the order in which String tries them; parsing accepts all of them in any case. Ki, Mi, Gi and Ti are what
-// Kubernetes writes.
+// units are in the order in which String tries them. Parsing accepts all of them, in any case. Kubernetes writes Ki, Mi, Gi and Ti.
 var units = []struct {
 	name string
 	size Bytes
@@ -97,7 +96,7 @@ func (b Bytes) Int64() int64 { return int64(b) }
 // Int returns the number of bytes, at most the largest int.
 func (b Bytes) Int() int { return int(min(int64(b), math.MaxInt)) }
 
-// String returns the size in the largest unit that divides it, binary units first; ParseBytes reads it back.
+// String returns the size in the largest unit that divides it, binary units first. ParseBytes accepts this form.
 func (b Bytes) String() string {
 	if b == 0 {
 		return "0"
@@ -110,8 +109,7 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// ParseBytes reads a size: plain bytes (1048576) or a whole number with a unit (64MiB, 10Gi, 1GB). KiB and Ki count in
-// 1024s, kB in 1000s.
+// ParseBytes parses a size: plain bytes (1048576) or a whole number with a unit (64MiB, 10Gi, 1GB). KiB and Ki are 1024 bytes, kB is 1000.
 func ParseBytes(s string) (Bytes, error) {
 	number, size := strings.TrimSpace(s), Bytes(1)
 	for _, u := range units {
@@ -134,7 +132,7 @@ func ParseBytes(s string) (Bytes, error) {
 	return Bytes(v) * size, nil
 }
 
-// Secret is a value that no log line, error or printed configuration shows. Convert it to a string to use it.
+// Secret is a value that never appears in log lines, errors or the printed configuration. Convert it to a string to use it.
 type Secret string
 
 // String returns a placeholder, or nothing for an empty secret.
@@ -154,7 +152,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText hides the value from JSON and YAML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// setText stores one scalar, as written, in a field of the table.
+// setText parses one scalar into a field of the table.
 func setText(field any, text string) error {
 	switch p := field.(type) {
 	case *string:
@@ -202,7 +200,7 @@ func splitList(text string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
-// text returns a field's value in the form that setText reads, a secret's as a placeholder.
+// text returns the value of a field in the form that setText accepts. A secret gives a placeholder.
 func text(field any) string {
 	switch p := field.(type) {
 	case *string:
@@ -223,7 +221,7 @@ func text(field any) string {
 	return ""
 }
 
-// typeName names a field's type for people.
+// typeName returns the type of a field for the documentation.
 func typeName(field any) string {
 	switch field.(type) {
 	case *[]string:

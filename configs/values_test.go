@@ -58,8 +58,7 @@ func TestDurationIsShort(t *testing.T) {
 	}
 }
 
-// TestTableCoversConfig keeps the table and the struct in step: every exported field has a key, apart from secrets that
-// are only read from files.
+// TestTableCoversConfig: every exported field of Config has a key in the table, except secrets that are only read from files.
 func TestTableCoversConfig(t *testing.T) {
 	c := Default()
 	bound := map[any]string{}

@@ -3,9 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,7 +22,6 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
-	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
@@ -34,10 +33,10 @@ import (
 
 func newArchive() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "Look into the archive, check it, bring it back",
-		Long: "These commands read the archive itself: give --bucket s3://bucket/prefix to read a bucket without any data\n" +
-			"directory, --data DIR to read the archive of a wayside that runs there or did, or --admin URL for that of a running one.\n" +
-			"With --data and --admin they also read the former archives that the catalogue knows, with the present one's credentials.",
+		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "List, check, read and restore the archive",
+		Long: "These commands read the archive itself. --bucket s3://bucket/prefix reads a bucket without a data directory, --data DIR\n" +
+			"the archive of the wayside that uses or used this directory, and --admin URL that of a running wayside. With --data and\n" +
+			"--admin they also read former archives that the catalogue knows, with the credentials of the present one.",
 		Args: cli.OneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
 	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())
@@ -49,29 +48,29 @@ func newArchive() *cobra.Command {
 type archiveFlags struct {
 	finder
 	from, to string
-	bucket   string // "" not given, bucketHere without an address, else the archive's URL
+	bucket   string // empty: not given; bucketHere: without a URL; otherwise the URL of the archive
 }
 
-// bucketHere is the value of --bucket without an address.
+// bucketHere is the value of --bucket without a URL.
 const bucketHere = "here"
 
 func (f *archiveFlags) bind(cmd *cobra.Command) {
 	f.config.bind(cmd, "data", "archive", "service", "instance", "log-level", "log-format")
-	for _, name := range []string{"log-level", "log-format"} { // they matter to wayside run
+	for _, name := range []string{"log-level", "log-format"} { // they are for wayside run
 		_ = cmd.Flags().MarkHidden(name)
 	}
-	for _, name := range []string{"service", "instance"} { // not to be taken for --of-service, which selects
-		cmd.Flags().Lookup(name).Usage = "what {" + name + "} in the archive's address stands for"
+	for _, name := range []string{"service", "instance"} { // they do not select events, as --of-service does
+		cmd.Flags().Lookup(name).Usage = "the value of {" + name + "} in the address of the archive"
 	}
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
-	cmd.Flags().StringVar(&f.from, "from", "", "from this moment on: "+timeparse.Forms)
-	cmd.Flags().StringVar(&f.to, "to", "", "up to and not including this moment: as --from")
-	cmd.Flags().StringVar(&f.bucket, "bucket", "", "do without any catalogue; with a URL, read this archive alone")
+	cmd.Flags().StringVar(&f.from, "from", "", "from this time on: "+timeparse.Forms)
+	cmd.Flags().StringVar(&f.to, "to", "", "before this time: as --from")
+	cmd.Flags().StringVar(&f.bucket, "bucket", "", "use no catalogue; with a URL, read only this archive")
 	cmd.Flags().Lookup("bucket").NoOptDefVal = bucketHere
 	cmd.Args = f.bucketArg
 }
 
-// bucketArg takes the address behind --bucket, which may stand without the sign =.
+// bucketArg accepts "--bucket URL" in addition to "--bucket=URL".
 func (f *archiveFlags) bucketArg(cmd *cobra.Command, args []string) error {
 	if f.bucket == bucketHere && len(args) == 1 {
 		f.bucket, args = args[0], nil
@@ -109,34 +108,33 @@ func (f *archiveFlags) span(cmd *cobra.Command) (r reader.Range, err error) {
 	return r, nil
 }
 
-// books are what an archive command works on.
+// archiveBooks is the archive that a command works on, with everything that is known about it.
 type archiveBooks struct {
 	cfg    *configs.Config
 	target uploader.Target
-	// targets also finds what the catalogue says is in former archives.
+	// targets also opens former archives.
 	targets *uploader.Targets
 	client  *client.Client // nil if no wayside runs there
 	span    reader.Range
 
-	bucketOnly bool // no catalogue is asked for
+	bucketOnly bool // use no catalogue
 	expect     reader.Expected
-	named      bool // the command line names the archive: former ones are not meant
+	named      bool // the command line names the archive: leave former ones out
 }
 
-// open finds the archive: that of --bucket or --archive, else that of the running wayside, else the one that the data directory was
-// last run with.
+// open opens the archive: that of --bucket or --archive, otherwise that of the running wayside, otherwise that of the last run on the data
+// directory.
 func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBooks, error) {
 	span, err := f.span(cmd)
 	if err != nil {
 		return nil, err
 	}
 	b := &archiveBooks{span: span, bucketOnly: f.bucket != "", named: f.bucket != "" || cmd.Flags().Changed("archive")}
-	if err := f.settle(ctx, cmd, b); err != nil {
+	if err := f.loadConfig(ctx, cmd, b); err != nil {
 		return nil, err
 	}
 	address := b.cfg.ArchiveURL()
-	// A mistyped directory must not look like an empty archive. One that belongs to a data directory is made with the first
-	// object.
+	// A mistyped directory must not look like an empty archive. The one in a data directory only exists after the first object.
 	_, noStore := os.Stat(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir))
 	explicit := cmd.Flags().Changed("archive") || f.admin != ""
 	if dir, found := strings.CutPrefix(address, "file://"); found && (explicit || b.client == nil && noStore != nil) {
@@ -144,9 +142,9 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 			return nil, fmt.Errorf("no archive there: %w; name another with --archive or --data", err)
 		}
 	}
-	o := books.TargetOptions(b.cfg, logsink.Logger(cmd.ErrOrStderr(), b.cfg.Log.Level, b.cfg.Log.Format, "archive"))
+	o := books.TargetOptions(b.cfg, logger(cmd, b.cfg, "archive"))
 	if f.admin != "" {
-		o.DataDir = "" // that of the wayside which answers there is not known
+		o.DataDir = "" // the data directory of that wayside is not known
 	}
 	if b.target, err = uploader.OpenTarget(ctx, address, o); err != nil {
 		return nil, err
@@ -155,13 +153,13 @@ func (f *archiveFlags) open(ctx context.Context, cmd *cobra.Command) (*archiveBo
 	return b, nil
 }
 
-// settle finds who knows the archive, and with it the configuration.
-func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiveBooks) error {
+// loadConfig finds the configuration that knows the archive, and the running wayside if there is one.
+func (f *archiveFlags) loadConfig(ctx context.Context, cmd *cobra.Command, b *archiveBooks) error {
 	now, err := f.config.load(cmd)
 	if err != nil {
 		return err
 	}
-	if b.bucketOnly && f.bucket != bucketHere { // nothing but this archive matters
+	if b.bucketOnly && f.bucket != bucketHere { // only this archive matters
 		b.cfg = now
 		return nil
 	}
@@ -173,7 +171,7 @@ func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiv
 	}
 	switch {
 	case b.client == nil:
-		b.cfg, err = f.config.loadKept(cmd)
+		b.cfg, err = f.config.loadLastRun(cmd)
 	case f.admin == "" && cmd.Flags().Changed("archive"):
 		b.cfg = now
 	default:
@@ -182,8 +180,8 @@ func (f *archiveFlags) settle(ctx context.Context, cmd *cobra.Command, b *archiv
 	return err
 }
 
-// everywhere makes b.target the archive together with the former ones that have something of the range, as far as a catalogue knows. The
-// error names those that do not answer: for the end of the command, which reads all others.
+// everywhere extends b.target to the former archives that have objects in the range, according to the catalogue. The error names those
+// that do not answer. The command reads the others and reports the error at its end.
 func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error {
 	if b.named {
 		return nil
@@ -191,21 +189,21 @@ func (b *archiveBooks) everywhere(ctx context.Context, cmd *cobra.Command) error
 	plans, err := b.plans(ctx)
 	if err != nil {
 		if !errors.Is(err, books.ErrNoCatalogue) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "only %s is read: former archives are not known, because the catalogue cannot be read: %v\n", b.target, err)
+			fmt.Fprintf(cmd.ErrOrStderr(), "reading only %s: the catalogue cannot be read, so former archives are not known: %v\n", b.target, err)
 		}
 		return ctx.Err()
 	}
 	plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.span.Touches(time.Unix(p.Hour*3600, 0)) })
 	var silent []error
 	b.target, silent = b.targets.Union(ctx, plans)
-	if len(silent) > 0 { // what is in those is not missing
+	if len(silent) > 0 { // their objects do not count as missing
 		plans = slices.DeleteFunc(plans, func(p catalogue.Plan) bool { return !b.targets.IsCurrent(p.Target) })
 	}
 	b.expect = reader.Expect(plans, b.span)
 	return errors.Join(silent...)
 }
 
-// plans reads the catalogue: from the running wayside, else from a copy of the store in the data directory.
+// plans reads the catalogue from the running wayside, or from a copy of the store in the data directory.
 func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
 	if b.client == nil {
 		return books.Plans(ctx, b.cfg.Data.Dir)
@@ -224,12 +222,10 @@ func newArchiveVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Compare the archive with the catalogue: every object, every hash, every sequence number",
 		Long: "verify reads every object in range and compares it with the catalogue, with its own metadata, and with all others:\n" +
-			"nothing may be missing, changed or there twice. Without a catalogue, objects are compared with what they say of\n" +
-			"themselves. It exits 1 if anything is wrong. --quick compares presence, size and metadata only.",
+			"nothing may be missing, changed or duplicated. Without a catalogue, objects are only compared with their own metadata.\n" +
+			"It exits 1 if anything is wrong. --quick compares presence, size and metadata only.",
 		Example: "wayside archive verify --from -7d",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			b, err := f.open(ctx, cmd)
 			if err != nil {
 				return err
@@ -237,7 +233,7 @@ func newArchiveVerify() *cobra.Command {
 			var plans []catalogue.Plan
 			if !b.bucketOnly {
 				if plans, err = b.plans(ctx); errors.Is(err, books.ErrNoCatalogue) {
-					fmt.Fprintln(cmd.ErrOrStderr(), err.Error()+"; objects are compared with their own metadata")
+					fmt.Fprintln(cmd.ErrOrStderr(), err.Error()+"; comparing objects with their own metadata")
 				} else if err != nil {
 					return err
 				}
@@ -248,16 +244,15 @@ func newArchiveVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
-			} else {
-				report.Archive(cmd.OutOrStdout(), found)
-			}
+			err = printResult(cmd, output, found, func(w io.Writer) error {
+				report.Archive(w, found)
+				return nil
+			})
 			if n := len(found.Problems); err == nil && n > 0 {
 				err = fmt.Errorf("the archive is not as it should be: %s", terminal.Counted(n, "problem"))
 			}
 			return err
-		},
+		}),
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
@@ -273,9 +268,7 @@ func newArchiveCat() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cat", Short: "Print archived events as NDJSON, by time, path and status",
 		Example: "wayside archive cat --from -24h --path '/users/*' --status 4xx,5xx",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			var err error
 			if filter.Status, err = query.ParseStatuses(status); err != nil {
 				return cli.Usagef(cmd, "--status: %w", err)
@@ -292,22 +285,27 @@ func newArchiveCat() *cobra.Command {
 			filter.Expect = b.expect
 			done, err := reader.Cat(ctx, b.target, filter, terminal.JSON(cmd.OutOrStdout()), limit)
 			if errors.Is(err, syscall.EPIPE) {
-				return nil // whoever reads has had enough
+				return nil // the reader of the output has closed it
 			}
 			if done.Repeated > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because objects before had the same events: %s\n", terminal.Counted(done.Repeated, "line"))
+				fmt.Fprintf(cmd.ErrOrStderr(), "left out, because earlier objects had the same events: %s\n", terminal.Counted(done.Repeated, "line"))
 			}
 			return errors.Join(err, report.Unreadable(cmd.ErrOrStderr(), done.Problems), away)
-		},
+		}),
 	}
 	f.bind(cmd)
-	cmd.Flags().StringVar(&filter.Path, "path", "", "path as received or template; a trailing * makes it a prefix")
+	cmd.Flags().StringVar(&filter.Path, "path", "", "path as received, or template; a trailing * makes it a prefix")
 	cmd.Flags().StringVar(&status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
-	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID; answers of wayside's own have one, others with record.request_id")
-	cmd.Flags().StringVar(&filter.Service, "of-service", "", "only events of this service")
-	cmd.Flags().StringVar(&filter.Instance, "of-instance", "", "only events of this instance")
+	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID; wayside's own answers have one, others with record.request_id")
+	bindOrigin(cmd, &filter.Service, &filter.Instance, "events")
 	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "drop records too")
-	cmd.Flags().Uint64Var(&limit, "limit", 0, "end after so many lines (0: all)")
+	cmd.Flags().Uint64Var(&limit, "limit", 0, "end after this many lines (0: all)")
 	return cmd
+}
+
+// bindOrigin adds the flags that select the service and the instance of objects or events.
+func bindOrigin(cmd *cobra.Command, service, instance *string, what string) {
+	cmd.Flags().StringVar(service, "of-service", "", "only "+what+" of this service")
+	cmd.Flags().StringVar(instance, "of-instance", "", "only "+what+" of this instance")
 }

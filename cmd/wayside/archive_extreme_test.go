@@ -19,8 +19,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// floodedArchive archives what strangers can make of one hour: 2,000 hosts of 246 bytes with paths of 245 bytes, 20,000 short names,
-// and paths of bytes that JSON cannot carry. It returns the data directory.
+// floodedArchive archives one hour of hostile requests: 2,000 hosts of 246 bytes with paths of 245 bytes, 20,000 short names, and paths
+// with bytes that JSON cannot carry. It returns the data directory.
 func floodedArchive(t *testing.T) (dir string, responses uint64) {
 	t.Helper()
 	dir = t.TempDir()
@@ -75,7 +75,7 @@ func floodedArchive(t *testing.T) (dir string, responses uint64) {
 	return dir, responses
 }
 
-// TestArchiveOfAFlood: whatever strangers sent, every command goes through it, and what is rebuilt equals what there was.
+// TestArchiveOfAFlood: every archive command works on an archive of hostile requests, and rebuilt statistics equal the original ones.
 func TestArchiveOfAFlood(t *testing.T) {
 	dir, responses := floodedArchive(t)
 	for _, origin := range []string{"best", "events"} {
@@ -94,7 +94,7 @@ func TestArchiveOfAFlood(t *testing.T) {
 	}
 }
 
-// TestRebuildKilledAtAnyMoment: whatever a rebuild that was killed has left, the next one makes all of it, once.
+// TestRebuildKilledAtAnyMoment: after a rebuild was killed at any time, the next one completes, and counts everything once.
 func TestRebuildKilledAtAnyMoment(t *testing.T) {
 	dir, responses := floodedArchive(t)
 	into := filepath.Join(t.TempDir(), "into")
@@ -112,7 +112,7 @@ func TestRebuildKilledAtAnyMoment(t *testing.T) {
 		kill := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		kill.Stop()
-		if _, noStore := os.Stat(filepath.Join(into, "store")); err == nil || noStore == nil { // it may die after its last step
+		if _, noStore := os.Stat(filepath.Join(into, "store")); err == nil || noStore == nil { // it may be killed after its last step
 			break
 		}
 		if cmd.ProcessState.Exited() {
@@ -134,7 +134,7 @@ func TestRebuildKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// TestNamesOfStrangersAreNotObeyed: what an archive makes a command print has no control characters, whichever command it is.
+// TestNamesOfStrangersAreNotObeyed: no command prints control characters from an archive.
 func TestNamesOfStrangersAreNotObeyed(t *testing.T) {
 	dir := archived(t, "")
 	evil := "evil%1B%5B31m\u202e\x1b[2J\nall as it should be"

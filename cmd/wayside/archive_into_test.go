@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestRebuildIntoWhatIsInUse: while a books process has the directory, what it kept of a store that was here before stays.
+// TestRebuildIntoWhatIsInUse: while a books process uses the directory, the ledger backup of an earlier store stays.
 func TestRebuildIntoWhatIsInUse(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()
 	kept := filepath.Join(into, datadir.StoreDir+".ledgers")
@@ -45,7 +45,8 @@ func TestRebuildIntoWhatIsInUse(t *testing.T) {
 	wantTotals(t, into, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
 }
 
-// TestRebuildMovesTheStoreLast: broken off while what it made is moved in, a rebuild leaves no store, so that the next one begins anew.
+// TestRebuildMovesTheStoreLast: a rebuild that is interrupted while it moves its files into place leaves no store, so that the next one
+// starts from the beginning.
 func TestRebuildMovesTheStoreLast(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()
 	obstacle := filepath.Join(into, datadir.StoreDir+".ledgers")
@@ -66,7 +67,7 @@ func TestRebuildMovesTheStoreLast(t *testing.T) {
 	wantTotals(t, into, catalogue.Deleted, store.Totals{Applied: 5000, Archived: 5000, Deleted: 5000})
 }
 
-// TestRebuildIntoVolume: the new directory may be a mount point, out of which and into which nothing can be renamed.
+// TestRebuildIntoVolume: the new directory may be a mount point, so that files cannot be renamed into it.
 func TestRebuildIntoVolume(t *testing.T) {
 	dir, into := archived(t, ""), t.TempDir()
 	if err := syscall.Mount("tmpfs", into, "tmpfs", 0, "size=256m"); err != nil {
@@ -80,8 +81,8 @@ func TestRebuildIntoVolume(t *testing.T) {
 	}
 }
 
-// TestMissingObjectsAreNamed: what the catalogue knows and the archive lacks is named by every command that reads the archive, whose exit
-// code then is 1; as is what was printed of an object that is damaged.
+// TestMissingObjectsAreNamed: every command that reads the archive names objects that are in the catalogue and not in the archive, and
+// damaged ones. Its exit code is then 1.
 func TestMissingObjectsAreNamed(t *testing.T) {
 	dir := archived(t, "")
 	objects, err := filepath.Glob(filepath.Join(dir, "archive/v1/dt=*/hour=*/*.ndjson.gz"))
@@ -124,8 +125,8 @@ func TestMissingObjectsAreNamed(t *testing.T) {
 	}
 }
 
-// TestRebuildElsewhere: a catalogue that is rebuilt into another directory finds the archive within the first, and where that has gone,
-// says that --archive names it.
+// TestRebuildElsewhere: a catalogue that is rebuilt into another directory finds the archive in the first one. If that does not exist, the
+// error says to name it with --archive.
 func TestRebuildElsewhere(t *testing.T) {
 	dir, into := archived(t, ""), filepath.Join(t.TempDir(), "into")
 	command(t, exitOK, "archive", "rebuild", "--data", dir, "--into", into)
@@ -141,10 +142,10 @@ func TestRebuildElsewhere(t *testing.T) {
 	command(t, exitOK, "verify", "--data", into, "--archive", "file://"+moved)
 }
 
-// TestEpochsAreBroughtBackInOrder: the newest events of what is restored are those of the newest epoch, whichever the archive names first.
+// TestEpochsAreBroughtBackInOrder: the newest restored events are those of the newest epoch, whatever the order in the archive.
 func TestEpochsAreBroughtBackInOrder(t *testing.T) {
 	dir := archived(t, "")
-	for range 4 { // any order would be right once in six times
+	for range 4 { // a random order is right in one of six cases
 		for _, what := range []string{"restore", "rebuild"} {
 			into := filepath.Join(t.TempDir(), "into")
 			command(t, exitOK, "archive", what, "--data", dir, "--into", into)

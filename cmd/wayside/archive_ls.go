@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"slices"
 
@@ -20,12 +20,10 @@ func newArchiveLs() *cobra.Command {
 	var output, state string
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List the archive's objects by range, with totals",
-		Long: "ls lists what the catalogue knows, or, with --bucket or where there is no catalogue, what stands in the bucket,\n" +
-			"objects of other services and instances included.",
+		Long: "ls lists the objects in the catalogue. With --bucket, or if there is no catalogue, it lists the objects in the bucket,\n" +
+			"including those of other services and instances.",
 		Example: "wayside archive ls --from -24h --output json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			if !slices.Contains([]catalogue.State{"", catalogue.Planned, catalogue.Verified, catalogue.Deleted}, catalogue.State(state)) {
 				return cli.Usagef(cmd, "--state %q: want planned, verified or deleted", state)
 			}
@@ -59,11 +57,8 @@ func newArchiveLs() *cobra.Command {
 					return err
 				}
 			}
-			if output == "json" {
-				return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(l)
-			}
-			return l.Print(cmd.OutOrStdout())
-		},
+			return printResult(cmd, output, l, l.Print)
+		}),
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -19,16 +20,14 @@ func newArchiveRebuild() *cobra.Command {
 	var f archiveFlags
 	var output, into, from, service, instance string
 	cmd := &cobra.Command{
-		Use: "rebuild", Short: "Make the hourly statistics again from the archive alone",
-		Long: "rebuild adds up the statistics objects, or with --origin events the events themselves. With --into it writes them,\n" +
-			"and the catalogue, into a new data directory, with which wayside run goes on: what the dead disk knew is there again.\n" +
-			"Each event counts once, however many objects have it. An object that is damaged is left out and named, with exit code 1.\n" +
-			"Without --into it compares them with the store in --data (which no wayside may be using) and changes nothing; it\n" +
-			"exits 1 if a row differs. Hours of which something is not archived yet differ by that.",
+		Use: "rebuild", Short: "Rebuild the hourly statistics from the archive",
+		Long: "rebuild adds up the statistics objects, or with --origin events the events themselves. With --into it writes the\n" +
+			"statistics and the catalogue into a new data directory, with which wayside run can continue after the loss of a disk.\n" +
+			"Each event counts once, even if several objects have it. Damaged objects are left out and named, with exit code 1.\n" +
+			"Without --into it compares the statistics with the store in --data (which no wayside may be using) and changes nothing.\n" +
+			"It exits 1 if a row differs. Hours with events that are not archived yet differ.",
 		Example: "wayside archive rebuild --archive s3://bucket/prefix --into ./wayside-data",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			origin := reader.Origin(from)
 			if !slices.Contains([]reader.Origin{reader.FromBest, reader.FromStatistics, reader.FromEvents}, origin) {
 				return cli.Usagef(cmd, "--origin %q: want best, statistics or events", from)
@@ -52,24 +51,22 @@ func newArchiveRebuild() *cobra.Command {
 				return err
 			}
 			return errors.Join(rebuiltResult(cmd, &done, output), away)
-		},
+		}),
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
-	cmd.Flags().StringVar(&into, "into", "", "new data directory to write")
+	cmd.Flags().StringVar(&into, "into", "", "new data directory")
 	cmd.Flags().StringVar(&from, "origin", string(reader.FromBest), "best, statistics or events")
-	cmd.Flags().StringVar(&service, "of-service", "", "only objects of this service")
-	cmd.Flags().StringVar(&instance, "of-instance", "", "only objects of this instance")
+	bindOrigin(cmd, &service, &instance, "objects")
 	return cmd
 }
 
-// rebuiltResult prints what was rebuilt. The error says what is missing or differs.
+// rebuiltResult prints the result of a rebuild. The error says what is missing or differs.
 func rebuiltResult(cmd *cobra.Command, d *restore.Rebuilt, output string) (err error) {
-	if output == "json" {
-		err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(d)
-	} else {
-		report.Rebuilt(cmd.OutOrStdout(), d)
-	}
+	err = printResult(cmd, output, d, func(w io.Writer) error {
+		report.Rebuilt(w, d)
+		return nil
+	})
 	if err == nil {
 		err = report.Unreadable(cmd.ErrOrStderr(), d.Problems)
 	}

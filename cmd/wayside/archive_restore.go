@@ -1,14 +1,14 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/cli"
-	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
@@ -20,14 +20,12 @@ func newArchiveRestore() *cobra.Command {
 	var f archiveFlags
 	var output, into, service, instance string
 	cmd := &cobra.Command{
-		Use: "restore", Short: "Bring a range of the archive back into a separate directory, for queries",
-		Long: "restore makes a data directory with the events of a range, their statistics and a verified copy of their objects\n" +
+		Use: "restore", Short: "Restore a range of the archive into a separate directory, for queries",
+		Long: "restore creates a data directory with the events of a range, their statistics and a verified copy of their objects\n" +
 			"(below archive/). wayside archive serve --data DIR answers queries on it, and DuckDB reads its archive/ folder. Whole\n" +
 			"hours are restored. Nothing in the archive changes.",
 		Example: "wayside archive restore --from 2026-11-20 --to 2026-11-21 --into ./november-20",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			if into == "" {
 				return cli.Usagef(cmd, "--into names the new directory")
 			}
@@ -42,20 +40,19 @@ func newArchiveRestore() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				return errors.Join(json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(copied), report.Unreadable(cmd.ErrOrStderr(), copied.Problems), away)
-			}
-			report.Repeated(cmd.OutOrStdout(), copied.Repeated)
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s, %s, %s in %s restored into %s\nlook at it: wayside archive serve --data %s\n",
-				terminal.Counted(copied.Objects, "object"), terminal.Counted(copied.Bytes, "byte"), terminal.Counted(copied.Rows, "row"), terminal.Counted(copied.Lines, "line"), into, into)
+			err = printResult(cmd, output, copied, func(w io.Writer) error {
+				report.Repeated(w, copied.Repeated)
+				_, err := fmt.Fprintf(w, "%s, %s, %s in %s restored into %s\nlook at it: wayside archive serve --data %s\n",
+					terminal.Counted(copied.Objects, "object"), terminal.Counted(copied.Bytes, "byte"), terminal.Counted(copied.Rows, "row"), terminal.Counted(copied.Lines, "line"), into, into)
+				return err
+			})
 			return errors.Join(err, report.Unreadable(cmd.ErrOrStderr(), copied.Problems), away)
-		},
+		}),
 	}
 	f.bind(cmd)
 	cli.BindOutput(cmd, &output)
-	cmd.Flags().StringVar(&into, "into", "", "new data directory to write")
-	cmd.Flags().StringVar(&service, "of-service", "", "only objects of this service")
-	cmd.Flags().StringVar(&instance, "of-instance", "", "only objects of this instance")
+	cmd.Flags().StringVar(&into, "into", "", "new data directory")
+	bindOrigin(cmd, &service, &instance, "objects")
 	return cmd
 }
 
@@ -63,19 +60,17 @@ func newArchiveServe() *cobra.Command {
 	var f configFlags
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Answer queries on a restored data directory, without changing anything in it",
-		Long: "serve opens the dashboard and the API on a data directory that no wayside is using: one that archive restore or\n" +
-			"archive rebuild made, or one whose wayside has stopped. It works on a copy of the store whose tables are links, carries\n" +
-			"no traffic, drains, archives and deletes nothing, and answers until Ctrl-C.",
+		Long: "serve answers the API and the dashboard on a data directory that no wayside is using: one from archive restore or\n" +
+			"archive rebuild, or one whose wayside has stopped. It works on a copy of the store, made with hard links. It carries no\n" +
+			"traffic, and it drains, archives and deletes nothing. It runs until Ctrl-C.",
 		Example: "wayside archive serve --data ./november-20 --admin 127.0.0.1:8099", Args: cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(cmd)
 			if err != nil {
 				return err
 			}
-			return books.Serve(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "serve"), cmd.OutOrStdout())
-		},
+			return books.Serve(ctx, cfg, logger(cmd, cfg, "serve"), cmd.OutOrStdout())
+		}),
 	}
 	f.bind(cmd, "data", "archive", "admin", "service", "instance", "log-level", "log-format")
 	return cmd

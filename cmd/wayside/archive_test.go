@@ -27,8 +27,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// archived makes a data directory with 5,000 responses of three epochs around an hour's end, and two drop records in one of them,
-// all archived: to address, or below its archive/.
+// archived creates a data directory with 5,000 responses in three epochs around the end of an hour, and two drop records in one of them.
+// All are archived, to address or below archive/.
 func archived(t *testing.T, address string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -49,7 +49,7 @@ func archived(t *testing.T, address string) (dir string) {
 	for n := range uint64(5) {
 		b := &store.Batch{Epoch: uuid.UUID{6: 0x70, 8: 0x80, 15: byte(n%3) + 1}, LastSeq: n*1000 + 1000} //nolint:gosec // small
 		for seq := n*1000 + 1; seq <= b.LastSeq; seq++ {
-			// Times go to and fro, so that the two hours' events alternate around the hour's end.
+			// Times alternate, so that events of both hours are mixed around the end of the hour.
 			at := begin + int64(seq)*24_000 + int64(seq%7)*1_000_000
 			e := event.Event{
 				TimeMicros: at, Kind: event.KindRequest, Status: 200, DurationMicros: seq, Method: []byte("GET"), Host: []byte("Shop.test"),
@@ -57,9 +57,9 @@ func archived(t *testing.T, address string) (dir string) {
 			}
 			b.Items = append(b.Items, store.Item{Seq: seq, Host: "shop.test", Method: "GET", Label: "/users/{id}", Event: e})
 		}
-		if told := map[uint64]uint64{1: 90, 4: 77}[n]; told > 0 { // of the 90, 13 turned out to have been taken
+		if dropped := map[uint64]uint64{1: 90, 4: 77}[n]; dropped > 0 { // 13 of the 90 were recorded after all
 			b.LastSeq++
-			drop := event.Event{TimeMicros: begin + 130_000_000, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: told}
+			drop := event.Event{TimeMicros: begin + 130_000_000, Kind: event.KindDrop, ErrorType: []byte("full"), RequestBytes: dropped}
 			b.Items = append(b.Items, store.Item{Seq: b.LastSeq, Event: drop})
 		}
 		if err := s.Apply(b); err != nil {
@@ -93,12 +93,12 @@ func command(t *testing.T, want int, args ...string) string {
 		t.Fatalf("wayside %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, out.String(), errs.String())
 	}
 	if want == exitOK {
-		return out.String() // what else there is says how far slow work has come
+		return out.String() // standard error shows the progress of slow work
 	}
 	return out.String() + errs.String()
 }
 
-// wantTotals checks the store's accounting and that the catalogue knows every response.
+// wantTotals checks that the store's accounting and the catalogue have every response.
 func wantTotals(t *testing.T, dir string, state catalogue.State, want store.Totals) {
 	t.Helper()
 	s := openTestStore(t, dir)
@@ -132,7 +132,7 @@ func wantTotals(t *testing.T, dir string, state catalogue.State, want store.Tota
 	}
 }
 
-// TestArchiveOnS3 brings back from a real S3 server what a dead disk knew: restored, rebuilt, with the drops.
+// TestArchiveOnS3 restores and rebuilds from a real S3 server, drop records included.
 func TestArchiveOnS3(t *testing.T) {
 	server := s3test.Start(t)
 	for _, setting := range server.Env() {
@@ -224,7 +224,7 @@ func TestArchiveServeAnswersAndChangesNothing(t *testing.T) {
 	}
 }
 
-// TestArchiveServeRefusesADamagedStore: half an answer would look like a whole one.
+// TestArchiveServeRefusesADamagedStore: an incomplete answer would look like a complete one.
 func TestArchiveServeRefusesADamagedStore(t *testing.T) {
 	dir := archived(t, "")
 	into := filepath.Join(t.TempDir(), "restored")
@@ -254,7 +254,7 @@ func TestArchiveServeRefusesADamagedStore(t *testing.T) {
 	}
 }
 
-// fileSums are the hashes of all files below dir, but for locks.
+// fileSums returns the hashes of all files below dir except locks.
 func fileSums(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	sums := map[string]string{}
@@ -304,7 +304,7 @@ func TestArchiveRestore(t *testing.T) {
 	for _, args := range [][]string{{"verify"}, {"rebuild"}} {
 		command(t, exitOK, append([]string{"archive", args[0], "--data", into}, args[1:]...)...)
 	}
-	// Only the hour after ten.
+	// Only the hour that begins at ten.
 	late := filepath.Join(t.TempDir(), "late")
 	command(t, exitOK, "archive", "restore", "--data", dir, "--into", late, "--from", "2026-03-17T10")
 	if out := command(t, exitOK, "archive", "ls", "--data", late); strings.Contains(out, "hour=09") || !strings.Contains(out, "hour=10") {

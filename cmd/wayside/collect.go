@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +19,7 @@ func newCollect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "collect", Short: "The books process; normally started by wayside run",
 		Long: "collect drains the spool into the store, makes the snapshot, and archives. wayside run starts it as a child;\n" +
-			"with wayside run --no-collector it is started beside it, with the same configuration and data directory.",
+			"with wayside run --no-collector you start it yourself, with the same configuration and data directory.",
 		Example: "wayside collect --data ./wayside-data",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,7 +35,7 @@ func newCollect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := interruptible(cmd)
+			ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
 			defer cancel()
 			return books.RunBeside(ctx, cfg, version, cmd.ErrOrStderr())
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,13 +17,13 @@ import (
 	"github.com/wayside-proxy/wayside/process/books"
 )
 
-// configFlags are the flags that stand for configuration keys.
+// configFlags are the flags that set configuration keys.
 type configFlags struct {
 	file        string
 	values      map[string]*string // configuration key → flag value
-	archiveFlag string             // that stands for --archive, if one does
+	archiveFlag string             // another flag that sets archive.url, for error messages; empty: none
 	noCollector bool
-	lookUp      bool // resolve names where that shows that the upstream is wayside itself; for what serves, or says what would
+	lookUp      bool // resolve the name of the upstream to detect that it is wayside itself
 }
 
 // flagKeys maps flags to configuration keys, in the order in which help shows them.
@@ -38,26 +39,22 @@ var flagKeys = []struct{ flag, key, help string }{
 	{"log-format", "log.format", "auto, text or json"},
 }
 
-// bind adds the configuration flags named to cmd; no names means all.
+// bind adds the named configuration flags to cmd; without names, all of them.
 func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
 	f.values = map[string]*string{}
 	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (YAML); see wayside config example")
 	for _, fk := range flagKeys {
-		wanted := len(names) == 0
-		for _, name := range names {
-			wanted = wanted || name == fk.flag
-		}
-		if wanted {
+		if len(names) == 0 || slices.Contains(names, fk.flag) {
 			f.values[fk.key] = cmd.Flags().String(fk.flag, "", fk.help)
 		}
 	}
 }
 
-// options are where the configuration is read from: flags, then environment, then file, then defaults.
+// options returns the sources of the configuration. Flags take precedence over the environment, and that over the file.
 func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 	flags := map[string]string{}
 	for _, fk := range flagKeys {
-		// A command may have a flag of this name that means something else, as --admin of those that look for wayside.
+		// A command may have a flag of this name with another meaning, such as --admin of the commands that find a wayside.
 		if value := f.values[fk.key]; value != nil && cmd.Flags().Changed(fk.flag) {
 			flags[fk.key] = *value
 		}
@@ -70,7 +67,7 @@ func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 		o.FlagNames = map[string]string{"archive.url": f.archiveFlag}
 	}
 	if f.lookUp {
-		o.LookupHost = lookUpSoon
+		o.LookupHost = lookUpHost
 	}
 	return o
 }
@@ -85,11 +82,11 @@ func (f *configFlags) load(cmd *cobra.Command) (*configs.Config, error) {
 	return cfg, books.Check(cfg)
 }
 
-// lookUpMax bounds how long the check whether the upstream is wayside itself may wait for a name server.
-const lookUpMax = time.Second
+// lookUpTimeout limits how long the check of the upstream's name waits for a name server.
+const lookUpTimeout = time.Second
 
-func lookUpSoon(host string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookUpMax)
+func lookUpHost(host string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
 	defer cancel()
 	return net.DefaultResolver.LookupHost(ctx, host)
 }
@@ -113,7 +110,7 @@ func newConfigCheck() *cobra.Command {
 				return err
 			}
 			if cfg.Upstream == "" {
-				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will want --upstream or WAYSIDE_UPSTREAM")
+				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will need --upstream or WAYSIDE_UPSTREAM")
 				return nil
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "ok")
@@ -124,7 +121,7 @@ func newConfigCheck() *cobra.Command {
 	return cmd
 }
 
-// fileArg accepts the configuration file as an argument too, which is what people try first.
+// fileArg accepts the configuration file as an argument too, because people try that first.
 func fileArg(f *configFlags) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {

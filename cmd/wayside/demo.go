@@ -40,9 +40,9 @@ func newDemo() *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
 		Use: "demo", Short: "A sample app, sample traffic and wayside in front of it",
-		Long: "demo starts a small sample application, puts wayside in front of it and sends it realistic traffic. At the end it\n" +
-			"compares what the clients received with what the books, the statistics and the archive say, and exits 0 only if\n" +
-			"the figures agree. Without --requests and --duration it runs until Ctrl-C, so that you can look at the dashboard.",
+		Long: "demo starts a small sample application with wayside in front of it, and sends realistic traffic. At the end it compares\n" +
+			"the responses that the clients received with the figures of the books, the statistics and the archive, and exits 0\n" +
+			"only if they agree. Without --requests and --duration it runs until Ctrl-C, so that you can look at the dashboard.",
 		Example: "wayside demo --requests 5000",
 		Args:    cli.NoArgs,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,11 +51,9 @@ func newDemo() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			return runDemo(ctx, f, cmd.OutOrStdout(), cmd.ErrOrStderr())
-		},
+		}),
 	}
 	cmd.Flags().Uint64Var(&f.requests, "requests", 0, "end after exactly this many requests")
 	cli.DurationVar(cmd, &f.duration, "duration", 0, "end after this long")
@@ -102,8 +100,8 @@ func runDemo(ctx context.Context, f demoFlags, out, logTo io.Writer) (err error)
 	return errors.Join(err, <-ended)
 }
 
-// demoConfig is the default configuration on free ports, quiet, with the environment left out of it: a demo shows the
-// same on every machine.
+// demoConfig is the default configuration, with free ports and few log lines. It ignores the environment, so that a demo is the same on
+// every machine.
 func demoConfig(dataDir, upstream string) (*configs.Config, error) {
 	dir, err := filepath.Abs(dataDir)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// exits runs "wayside ARGS" and wants an exit code: exits CODE ARGS… . Its output is then in the files stdout and stderr.
+// exits is the script command "exits CODE ARGS…": it runs "wayside ARGS" and checks the exit code. Output goes to the files stdout and
+// stderr.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 1 {
 		ts.Fatalf("usage: exits CODE ARGS")

@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// finder finds a running wayside: by --admin URL, or through run.json in the data directory.
+// finder finds the running wayside: by --admin URL, or through run.json in the data directory.
 type finder struct {
 	config configFlags
 	admin  string
@@ -28,13 +28,23 @@ func (f *finder) bind(cmd *cobra.Command, more ...string) {
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
 }
 
-// find returns a client for the running wayside; the error wraps datadir.ErrNotRunning if there is none.
+// find returns a client for the running wayside. If there is none, the error wraps datadir.ErrNotRunning.
 func (f *finder) find(cmd *cobra.Command) (*client.Client, error) {
 	cfg, err := f.config.load(cmd)
 	if err != nil {
 		return nil, err
 	}
 	return findAdmin(cfg, f.admin)
+}
+
+// locate says where a command does its work: in the running wayside, or, if no wayside uses the data directory, in this process with the
+// configuration of the last run there. Then c is nil.
+func (f *finder) locate(cmd *cobra.Command) (c *client.Client, cfg *configs.Config, err error) {
+	if c, err = f.find(cmd); errors.Is(err, datadir.ErrNotRunning) {
+		cfg, err = f.config.loadLastRun(cmd)
+		return nil, cfg, err
+	}
+	return c, nil, err
 }
 
 func findAdmin(cfg *configs.Config, admin string) (*client.Client, error) {
@@ -51,7 +61,7 @@ func newHealth() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 			defer cancel()
 			c, err := f.find(cmd)
-			// A data directory that cannot be written has no run.json; the configured addresses still answer.
+			// If the data directory is not writable there is no run.json, but the configured address answers.
 			why := err
 			if errors.Is(err, datadir.ErrNotRunning) || errors.Is(err, os.ErrPermission) {
 				c, err = f.configured(cmd)
@@ -69,7 +79,7 @@ func newHealth() *cobra.Command {
 	return cmd
 }
 
-// configured is a client for the address that the configuration names.
+// configured returns a client for the address in the configuration.
 func (f *finder) configured(cmd *cobra.Command) (*client.Client, error) {
 	cfg, err := f.config.load(cmd)
 	if err != nil {

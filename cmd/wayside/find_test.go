@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestNotFoundSaysHow: a command that finds no wayside says how to name one, and that a directory does not exist.
+// TestNotFoundSaysHow: a command that finds no wayside says how to name one, and whether the directory exists.
 func TestNotFoundSaysHow(t *testing.T) {
 	empty, none := t.TempDir(), filepath.Join(t.TempDir(), "none")
 	for _, args := range [][]string{{"top"}, {"tail"}, {"reload"}} {
@@ -16,7 +16,7 @@ func TestNotFoundSaysHow(t *testing.T) {
 			t.Errorf("%v: %s", args, said)
 		}
 	}
-	t.Run("health", func(t *testing.T) { // the reason comes before the address that was tried instead
+	t.Run("health", func(t *testing.T) { // the reason comes before the address that was tried next
 		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1")
 		said := command(t, exitFailure, "health", "--data", empty)
 		if why, tried := strings.Index(said, "no wayside run is using"), strings.Index(said, "nothing answers at"); why < 0 || tried < why {
@@ -39,7 +39,7 @@ func TestNotFoundSaysHow(t *testing.T) {
 		{"archive", "rebuild"},
 		{"archive", "serve"},
 	} {
-		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1") // where nothing answers
+		t.Setenv("WAYSIDE_ADMIN_LISTEN", "127.0.0.1:1") // without a listener
 		said := command(t, exitFailure, append(args, "--data", none)...)
 		if !strings.Contains(said, none+" does not exist; name it with --data DIR") {
 			t.Errorf("%v: %s", args, said)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +13,12 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/cli"
-	"github.com/wayside-proxy/wayside/internal/datadir"
-	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
 )
 
-// pathForget is where the traffic process takes the order.
+// pathForget is the path of the admin listener for forget.
 const pathForget = "/-/forget"
 
 // forgetFlags are the flags of wayside forget.
@@ -36,12 +32,12 @@ func newForget() *cobra.Command {
 	var f forgetFlags
 	cmd := &cobra.Command{
 		Use: "forget PATH", Short: "Remove a path that holds a secret from the books",
-		Long: "forget removes a path (/reset/4f9c…), every path of a template (/reset/{id}), or all that fit a pattern, in which *\n" +
-			"stands for any run of characters (*4f9c*), from statistics, local events, snapshots and spool, and rewrites their\n" +
-			"files. Counts stay: they move to (other), so that the totals still add up. With - the path is read from the standard\n" +
-			"input, so that it does not end up in the history of a shell. Objects of the archive that hold it are listed; with\n" +
-			"--archive those whose events are still held here are written again without it. What is requested later is recorded\n" +
-			"like anything else. It works in the running wayside, or on a data directory that nobody uses.",
+		Long: "forget removes a path (/reset/4f9c…), every path of a template (/reset/{id}), or every path that matches a pattern, in\n" +
+			"which * matches any characters (*4f9c*). It removes them from statistics, local events, snapshots and spool, and\n" +
+			"rewrites their files. Counts stay: they move to (other), so that the totals still add up. With - it reads the path from\n" +
+			"the standard input, which keeps it out of the history of the shell. It lists the archive objects that contain the path;\n" +
+			"with --archive it rewrites those whose events are still in the store. Later requests for the path are recorded again.\n" +
+			"It works in the running wayside, or on a data directory that no wayside uses.",
 		Example: "wayside forget '/reset/4f9c1e' --archive",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -49,23 +45,19 @@ func newForget() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
-			return f.run(ctx, cmd, args[0])
-		},
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, args []string) error { return f.run(ctx, cmd, args[0]) }),
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&f.host, "host", "", "only rows of this host")
 	cmd.Flags().StringVar(&f.method, "method", "", "only rows of this method")
-	cmd.Flags().BoolVar(&f.archive, "archive", false, "also write those objects of the archive again whose events are still held here")
+	cmd.Flags().BoolVar(&f.archive, "archive", false, "also rewrite archive objects whose events are still in the store")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.count, "dry-run", false, "only count what would be removed")
 	cli.BindOutput(cmd, &f.output)
 	return cmd
 }
 
-// run counts what there is, asks, and forgets it.
+// run counts the matching rows and events, asks for confirmation, and removes them.
 func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) (err error) {
 	in := bufio.NewReader(cmd.InOrStdin())
 	if path == "-" {
@@ -98,20 +90,17 @@ func (f *forgetFlags) run(ctx context.Context, cmd *cobra.Command, path string) 
 	if err != nil {
 		return err
 	}
-	if f.output == "json" {
-		return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
-	}
-	return report.Forgotten(cmd.OutOrStdout(), found, f.count)
+	return printResult(cmd, f.output, found, func(w io.Writer) error { return report.Forgotten(w, found, f.count) })
 }
 
-// sure asks whoever sits at the terminal.
+// sure asks for confirmation at the terminal.
 func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *admin.ForgetAnswer) (bool, error) {
 	if !terminal.Is(cmd.ErrOrStderr()) {
 		return false, &cli.UsageError{
-			Err: errors.New("forget asks before it removes anything, and there is no terminal: add --yes"), Example: cli.Example(cmd) + " --yes",
+			Err: errors.New("forget asks for confirmation, and there is no terminal: add --yes"), Example: cli.Example(cmd) + " --yes",
 		}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%d rows with %d responses and %d local events fit. They cannot be brought back. Forget them? Type yes: ",
+	fmt.Fprintf(cmd.ErrOrStderr(), "%d rows with %d responses and %d local events match. They cannot be restored. Forget them? Type yes: ",
 		found.Names, found.Responses, found.Events)
 	line, err := in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -123,30 +112,18 @@ func (f *forgetFlags) sure(cmd *cobra.Command, in *bufio.Reader, found *admin.Fo
 	return true, nil
 }
 
-// books returns a function that forgets in the running wayside or, if none uses the data directory, in this process, and
-// one to be called at the end.
+// books returns a function that forgets in the running wayside or, if none uses the data directory, in this process. The caller must call
+// done at the end.
 func (f *forgetFlags) books(ctx context.Context, cmd *cobra.Command) (do books.ForgetFunc, done func() error, err error) {
-	c, err := f.find(cmd)
-	if errors.Is(err, datadir.ErrNotRunning) {
-		cfg, err := f.config.loadKept(cmd)
-		if err != nil {
-			return nil, nil, err
-		}
-		return books.OpenForget(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "forget"))
-	}
+	c, cfg, err := f.locate(cmd)
 	if err != nil {
 		return nil, nil, err
 	}
+	if c == nil {
+		return books.OpenForget(ctx, cfg, logger(cmd, cfg, "forget"))
+	}
 	return func(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetAnswer, error) {
-		order, err := json.Marshal(o)
-		if err != nil {
-			return nil, err
-		}
-		body, err := c.Send(ctx, http.MethodPost, pathForget, bytes.NewReader(order))
-		if err != nil {
-			return nil, err
-		}
 		var answer admin.ForgetAnswer
-		return &answer, json.Unmarshal(body, &answer)
+		return &answer, c.JSON(ctx, http.MethodPost, pathForget, o, &answer)
 	}, func() error { return nil }, nil
 }

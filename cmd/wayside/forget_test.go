@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestForgetSaysWhatItFound: that nothing matched is said, and that objects which hold it could be written again.
+// TestForgetSaysWhatItFound: forget says if nothing matched, and if archive objects could be rewritten.
 func TestForgetSaysWhatItFound(t *testing.T) {
 	dir := archived(t, "")
 	const again = "--archive writes objects again whose events are all still in the store"

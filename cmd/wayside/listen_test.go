@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestAddressThatMayCome: an address that this machine does not have now, or a name that nobody knows, may be there at the next start. It ends
-// run with another code than a wrong configuration, after which systemd would not start it again, and the error has its place all the same.
+// TestAddressThatMayCome: an address that this machine does not have, or an unknown name, may exist at the next start. So the exit code is
+// not that of a wrong configuration, after which systemd would not restart wayside. The error has the place in the configuration.
 func TestAddressThatMayCome(t *testing.T) {
 	for _, addr := range []string{"192.0.2.1:0", "nosuch.invalid:0"} {
 		var out, errs bytes.Buffer
@@ -16,7 +16,7 @@ func TestAddressThatMayCome(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s", addr, code, errs.String())
 		}
 		if place := "flag --listen: cannot listen on " + addr; addr == "192.0.2.1:0" && !strings.Contains(errs.String(), place) {
-			t.Errorf("no %q in\n%s", place, errs.String()) // what a name server says is its own affair
+			t.Errorf("no %q in\n%s", place, errs.String()) // the text of a name server is not checked
 		}
 	}
 }

@@ -1,12 +1,14 @@
-// Command wayside is a reverse proxy that keeps the books. See README.md for what it does and docs/ARCHITECTURE.md for
-// how; this package holds the commands, their wiring, and the order in which things start and stop.
+// Command wayside is a reverse proxy that records every response. README.md says what it does, docs/ARCHITECTURE.md how. This package has
+// the commands: each reads its flags, makes one call, and prints the result. The processes themselves are in process/.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,12 +19,13 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/cli"
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Exit codes; part of the contract.
+// Exit codes. They are documented and never change.
 const (
 	exitOK      = 0
 	exitFailure = 1
@@ -62,10 +65,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return exitFailure
 }
 
-// printError shows an error, those that are joined each on a line. What strangers have a hand in, such as the names of objects, is
-// not obeyed by the terminal.
+// printError prints an error; joined errors get a line each. It escapes control characters, because text from outside, such as the name
+// of an object, must not control the terminal.
 func printError(w io.Writer, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only if it is nothing but a list
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only if the error is a plain list
 		lines := make([]string, 0, 2)
 		for _, one := range joined.Unwrap() {
 			lines = append(lines, one.Error())
@@ -81,7 +84,7 @@ func printError(w io.Writer, err error) {
 }
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
-	asked := false // for the version
+	showVersion := false
 	root := &cobra.Command{
 		Use:   "wayside",
 		Short: "A reverse proxy that keeps the books",
@@ -92,14 +95,14 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 			if len(args) > 0 {
 				return cli.UnknownCommand(cmd, args[0])
 			}
-			if asked {
+			if showVersion {
 				return printVersion(cmd.OutOrStdout())
 			}
 			return cmd.Help()
 		},
 		Args: cobra.ArbitraryArgs, Example: "wayside run --upstream http://127.0.0.1:8080",
 	}
-	root.Flags().BoolVar(&asked, "version", false, "print the version")
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(cli.FlagError)
@@ -109,7 +112,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	return root
 }
 
-// flagValues are what flags of these names take, wherever they are.
+// flagValues are the values of flags of these names, in all commands, for the completion of the shell.
 var flagValues = map[string][]string{
 	"output": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"auto", "json", "text"},
 	"state": {"planned", "verified", "deleted"}, "window": terminal.WindowNames(),
@@ -118,7 +121,24 @@ var flagValues = map[string][]string{
 	"archive": {"file:///", "s3://"}, "upstream": {"http://127.0.0.1:", "unix:///"}, "from": {"-1h", "-24h", "-7d"}, "to": {"now", "-1h"},
 }
 
-// interruptible is the context of a command, which ends with Ctrl-C or SIGTERM.
-func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+// interruptible returns a RunE whose context ends with Ctrl-C or SIGTERM.
+func interruptible(run func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt)
+		defer cancel()
+		return run(ctx, cmd, args)
+	}
+}
+
+// printResult prints the result of a command: v with --output json, otherwise the text that write writes.
+func printResult(cmd *cobra.Command, output string, v any, write func(io.Writer) error) error {
+	if output == "json" {
+		return json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(v)
+	}
+	return write(cmd.OutOrStdout())
+}
+
+// logger returns the logger for work that a command does in this process.
+func logger(cmd *cobra.Command, cfg *configs.Config, part string) *slog.Logger {
+	return logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, part)
 }

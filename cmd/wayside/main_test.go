@@ -13,8 +13,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs the command line as a shell sees it: output and exit codes. What needs a running wayside is in
-// test/e2e.
+// TestScripts runs command lines and checks output and exit codes. Tests that need a running wayside are in test/e2e.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",

@@ -19,10 +19,10 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// forwarder is an HTTP proxy that sends everything to one S3 server, over TLS what comes by CONNECT.
+// forwarder is an HTTP proxy that forwards all requests to one S3 server; those in a CONNECT tunnel over TLS.
 type forwarder struct {
 	plain  *httputil.ReverseProxy
-	secure *httptest.Server // in front of the same server
+	secure *httptest.Server // TLS, in front of the same server
 
 	mu    sync.Mutex
 	asked []string
@@ -70,7 +70,7 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(in, out)
 }
 
-// proxied checks what the proxy was asked for since the last time: the beginning of the first request, or nothing.
+// proxied checks the first request that the proxy has received since the last call: its beginning, or that there was none.
 func (f *forwarder) proxied(ts *testscript.TestScript, _ bool, args []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -84,7 +84,7 @@ func (f *forwarder) proxied(ts *testscript.TestScript, _ bool, args []string) {
 	f.asked = nil
 }
 
-// TestProxyFromTheEnvironment runs the command in processes of their own, because net/http reads these variables once.
+// TestProxyFromTheEnvironment runs each command in a separate process, because net/http reads these variables only once.
 func TestProxyFromTheEnvironment(t *testing.T) {
 	s := s3test.Start(t)
 	f := newForwarder(t, s)

@@ -14,17 +14,17 @@ import (
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
 
-// refusedConfig is a configuration that a running wayside has refused; the message has the place.
+// refusedConfig is the error of a configuration that the running wayside has refused. Its text has the place.
 type refusedConfig struct{ error }
 
 func newReload() *cobra.Command {
 	var f finder
 	var output string
 	cmd := &cobra.Command{
-		Use: "reload", Short: "Have the running wayside read its configuration again",
-		Long: "reload says which keys are in effect, which the books process starts again with, and which keep their value until\n" +
-			"wayside run is started again. A configuration that is wrong is refused whole, with the place of each error; wayside\n" +
-			"goes on with the former one, and reload exits 78.",
+		Use: "reload", Short: "Reload the configuration of the running wayside",
+		Long: "reload makes the running wayside read its configuration again. It lists the keys that are in effect, those for which the\n" +
+			"books process restarts, and those that need a restart of wayside run. A wrong configuration is refused as a whole, with\n" +
+			"the place of each error. Then wayside keeps the present one, and reload exits 78.",
 		Example: "wayside reload --data ./wayside-data", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.find(cmd)
@@ -35,10 +35,7 @@ func newReload() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
-			}
-			return report.Reloaded(cmd.OutOrStdout(), &done)
+			return printResult(cmd, output, done, func(w io.Writer) error { return report.Reloaded(w, &done) })
 		},
 	}
 	f.bind(cmd)

@@ -40,6 +40,6 @@ func newRun() *cobra.Command {
 		},
 	}
 	f.bind(cmd)
-	cmd.Flags().BoolVar(&f.noCollector, "no-collector", false, "do not start the books process; run wayside collect beside it")
+	cmd.Flags().BoolVar(&f.noCollector, "no-collector", false, "do not start the books process; you run wayside collect yourself")
 	return cmd
 }

@@ -2,28 +2,28 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wayside-proxy/wayside/internal/cli"
-	"github.com/wayside-proxy/wayside/internal/datadir"
-	"github.com/wayside-proxy/wayside/internal/logsink"
 	"github.com/wayside-proxy/wayside/internal/report"
-	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/process/books"
 )
 
 const pathVerify = "/api/v1/verify"
 
-// errNotAsPromised is what wayside verify ends with when it has found something; the report says what.
+// errNotAsPromised is the error of wayside verify if it has found a problem. The report says which.
 var errNotAsPromised = errors.New("not everything is as promised")
 
-// errNotChecked is what it ends with when nothing is wrong with what it could check, which was not everything.
+// errNotChecked is its error if all checks that could run have passed, but some could not run.
 var errNotChecked = errors.New("not everything could be checked")
 
 func newVerify() *cobra.Command {
@@ -33,24 +33,23 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Check every promise that can be checked on a data directory",
 		Long: "verify reads journals, queues, event blocks, watermarks, hourly sums and the catalogue, compares them with each other,\n" +
-			"and reads every archived object back. A running wayside is asked to check itself; otherwise the files are read here. It\n" +
-			"repairs nothing and deletes nothing, but a store that it finds damaged is set aside whole, and a new one filled again from\n" +
-			"the archive: at once by a running wayside, else at the next start. Exit code 1 if anything is not as promised, or could not be\n" +
-			"checked, which the last line tells apart.",
+			"and reads every archived object back. A running wayside checks itself; otherwise this command reads the files. It repairs\n" +
+			"nothing and deletes nothing. But if it finds the store damaged, the store is set aside, and a new one is filled from the\n" +
+			"archive: at once by a running wayside, otherwise at the next start. The exit code is 1 if a promise is broken or could\n" +
+			"not be checked; the last line says which.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := interruptible(cmd) // what it has copied must go
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // then it removes its copies
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends it at once
+			context.AfterFunc(ctx, stop) // a second signal ends the process at once
 			found, err := runVerify(ctx, cmd, &f, local)
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				err = json.NewEncoder(terminal.JSON(cmd.OutOrStdout())).Encode(found)
-			} else {
-				report.Checks(cmd.OutOrStdout(), found)
-			}
+			err = printResult(cmd, output, found, func(w io.Writer) error {
+				report.Checks(w, found)
+				return nil
+			})
 			if err == nil && !found.OK {
 				err = errNotChecked
 				if found.Found() {
@@ -67,24 +66,16 @@ func newVerify() *cobra.Command {
 }
 
 func runVerify(ctx context.Context, cmd *cobra.Command, f *finder, local bool) (*verify.Report, error) {
-	c, err := f.find(cmd)
-	if errors.Is(err, datadir.ErrNotRunning) {
-		cfg, err := f.config.loadKept(cmd)
-		if err != nil {
-			return nil, err
-		}
-		return books.Verify(ctx, cfg, logsink.Logger(cmd.ErrOrStderr(), cfg.Log.Level, cfg.Log.Format, "verify"), local)
-	}
-	if err == nil {
-		err = refuseArchive(cmd)
-	}
+	c, cfg, err := f.locate(cmd)
 	if err != nil {
 		return nil, err
 	}
-	body, err := c.Do(ctx, http.MethodPost, fmt.Sprintf("%s?local=%t", pathVerify, local))
-	if err != nil {
+	if c == nil {
+		return books.Verify(ctx, cfg, logger(cmd, cfg, "verify"), local)
+	}
+	if err := refuseArchive(cmd); err != nil {
 		return nil, err
 	}
 	var found verify.Report
-	return &found, json.Unmarshal(body, &found)
+	return &found, c.JSON(ctx, http.MethodPost, fmt.Sprintf("%s?local=%t", pathVerify, local), nil, &found)
 }

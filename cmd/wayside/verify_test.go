@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// leaveSpool makes a spool of one dead process below dir: so many responses, those up to acked acknowledged.
+// leaveSpool creates the spool of a dead process below dir, with some responses acknowledged.
 func leaveSpool(t *testing.T, dir string, responses int, acked uint64) {
 	t.Helper()
 	s, err := spool.Open(spool.Options{
@@ -42,7 +42,7 @@ func leaveSpool(t *testing.T, dir string, responses int, acked uint64) {
 	}
 }
 
-// wantSaid runs verify and wants all of parts in what it says, and no copy left behind.
+// wantSaid runs verify and checks that its output has all parts, and that it leaves no copy behind.
 func wantSaid(t *testing.T, code int, dir string, parts ...string) {
 	t.Helper()
 	said := command(t, code, "verify", "--data", dir)
@@ -91,7 +91,7 @@ func TestVerifyWithoutAStore(t *testing.T) {
 	wantSaid(t, exitFailure, dir, "events up to 25 were acknowledged, the store has them up to 0")
 }
 
-// TestVerifyBesideAStaleRunFile: what a killed process left of run.json stops no command that works on the files.
+// TestVerifyBesideAStaleRunFile: the run.json of a killed process does not stop commands that work on the files.
 func TestVerifyBesideAStaleRunFile(t *testing.T) {
 	dir := archived(t, "")
 	leaveSpool(t, dir, 10, 0)
@@ -105,7 +105,7 @@ func TestVerifyBesideAStaleRunFile(t *testing.T) {
 	wantSaid(t, exitOK, dir, "spool figures")
 }
 
-// TestVerifyWithoutTheCertificates: a configuration that no process would start with is refused by every command.
+// TestVerifyWithoutTheCertificates: every command refuses a configuration with which no process would start.
 func TestVerifyWithoutTheCertificates(t *testing.T) {
 	dir := archived(t, "")
 	t.Setenv("WAYSIDE_ARCHIVE_URL", "s3://bucket/prefix?endpoint=https://127.0.0.1:2&region=us-east-1")
@@ -113,7 +113,7 @@ func TestVerifyWithoutTheCertificates(t *testing.T) {
 	wantSaid(t, exitConfig, dir, "environment WAYSIDE_ARCHIVE_CA_FILE: archive.ca_file", "none.pem")
 }
 
-// TestVerifyNamesReportsOfLosses: a report of what was lost, which nothing stands beside, is something to look at.
+// TestVerifyNamesReportsOfLosses: verify names a report in the quarantine that has no damaged file beside it.
 func TestVerifyNamesReportsOfLosses(t *testing.T) {
 	dir := archived(t, "")
 	aside := filepath.Join(dir, datadir.Quarantine)
@@ -128,7 +128,7 @@ func TestVerifyNamesReportsOfLosses(t *testing.T) {
 	wantSaid(t, exitOK, dir, "2 entries", "1 are reports of what was lost")
 }
 
-// TestVerifyOnAFullDisk: without room for a copy of the store's logs, the rest is checked, and the store said not to be.
+// TestVerifyOnAFullDisk: without room for a copy of the store's logs, verify checks the rest and says that the store is not checked.
 func TestVerifyOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
@@ -142,7 +142,7 @@ func TestVerifyOnAFullDisk(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(archived(t, ""))); err != nil {
 		t.Fatal(err)
 	}
-	command(t, exitOK, "verify", "--data", dir) // makes the locks
+	command(t, exitOK, "verify", "--data", dir) // creates the lock files
 	f, err := os.Create(filepath.Join(dir, "ballast"))
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestVerifyOnAFullDisk(t *testing.T) {
 	wantSaid(t, exitFailure, dir, "store", "was not checked, without room", "spool figures", "quarantine")
 }
 
-// TestVerifyOfADeadVerification: the copy of one that was killed goes with the next, and with the next start.
+// TestVerifyOfADeadVerification: the next verify removes the copy of a killed one, and so does the next start.
 func TestVerifyOfADeadVerification(t *testing.T) {
 	dir := archived(t, "")
 	at := filepath.Join(dir, ".verify-1", "store")
@@ -164,7 +164,7 @@ func TestVerifyOfADeadVerification(t *testing.T) {
 	wantSaid(t, exitOK, dir)
 }
 
-// TestVerifyEndsInOrder: SIGTERM ends one that waits for an archive, and leaves no copy behind.
+// TestVerifyEndsInOrder: SIGTERM ends a verify that waits for the archive, and no copy stays behind.
 func TestVerifyEndsInOrder(t *testing.T) {
 	server := s3test.Start(t)
 	for _, setting := range server.Env() {
@@ -178,7 +178,7 @@ func TestVerifyEndsInOrder(t *testing.T) {
 			pass.ServeHTTP(w, r)
 			return
 		}
-		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM) // ends the test where nobody waits for it
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM) // ends the test if no one handles the signal
 		<-r.Context().Done()
 	}))
 	defer front.Close()
@@ -193,7 +193,7 @@ func TestVerifyEndsInOrder(t *testing.T) {
 	wantNoCopies(t, dir)
 }
 
-// TestVerifyTellsWhatItCouldNotAsk: an archive that does not let verify in is told apart from one that lacks an object.
+// TestVerifyTellsWhatItCouldNotAsk: an archive that refuses access is distinguished from one that lacks an object.
 func TestVerifyTellsWhatItCouldNotAsk(t *testing.T) {
 	server := s3test.Start(t)
 	settings := map[string]string{}
@@ -220,7 +220,7 @@ func TestVerifyTellsWhatItCouldNotAsk(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("elsewhere"))
-	wantSaid(t, exitOK, dir) // its objects are found in the former place
+	wantSaid(t, exitOK, dir) // its objects are found in the former archive
 	t.Setenv("WAYSIDE_ARCHIVE_URL", server.URL("shop"))
 	found, err := filepath.Glob(server.ObjectPath("shop/v1/dt=*/*/*.gz"))
 	if err != nil || len(found) == 0 {

@@ -16,10 +16,10 @@ import (
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
 var version = "dev"
 
-// commit is set where the toolchain cannot see the repository, as in the image: -ldflags "-X main.commit=…".
+// commit is set if the toolchain cannot see the repository, as in the image: -ldflags "-X main.commit=…".
 var commit string
 
-// revision is the commit the binary was built from, as far as the build or the toolchain recorded it.
+// revision returns the commit from which the binary was built, if the build or the toolchain recorded it.
 func revision() string {
 	if commit != "" {
 		return commit
@@ -54,7 +54,7 @@ func newVersion() *cobra.Command {
 			return printVersion(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licences and notices of wayside and of all that it is built from")
+	cmd.Flags().BoolVar(&licenses, "licenses", false, "print the licences and notices of wayside and of everything in the binary")
 	cli.BindOutput(cmd, &output)
 	return cmd
 }

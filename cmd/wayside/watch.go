@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,8 +25,8 @@ func newTop() *cobra.Command {
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use: "top", Short: "Hot paths, live",
-		Long: "top shows the paths of a running wayside: requests, errors and latency, what happens right now, and one path\n" +
-			"closely. Where the output is no terminal, or with --output json, it prints the table once.",
+		Long: "top shows the paths of a running wayside with their requests, errors and latency, the present rates, and the details of\n" +
+			"one path. If the output is not a terminal, or with --output json, it prints the table once.",
 		Example: "wayside top --data ./wayside-data",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,10 +54,8 @@ func newTop() *cobra.Command {
 		},
 	}
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
-		for _, name := range terminal.WindowNames() {
-			if name == window {
-				return nil
-			}
+		if slices.Contains(terminal.WindowNames(), window) {
+			return nil
 		}
 		return cli.Usagef(cmd, "--window %q: want one of %s", window, strings.Join(terminal.WindowNames(), ", "))
 	}
@@ -77,18 +76,13 @@ type tailFlags struct {
 
 func (f *tailFlags) query() string {
 	q := url.Values{}
-	set := func(key, value string) {
+	for key, value := range map[string]string{"path": f.path, "method": f.method, "host": f.host, "status": f.status, "request_id": f.requestID} {
 		if value != "" {
 			q.Set(key, value)
 		}
 	}
-	set("path", f.path)
-	set("method", f.method)
-	set("host", f.host)
-	set("status", f.status)
-	set("request_id", f.requestID)
 	if f.slowerThan > 0 {
-		set("min_duration", f.slowerThan.String())
+		q.Set("min_duration", f.slowerThan.String())
 	}
 	return q.Encode()
 }
@@ -96,29 +90,27 @@ func (f *tailFlags) query() string {
 func newTail() *cobra.Command {
 	var f tailFlags
 	cmd := &cobra.Command{
-		Use: "tail", Short: "Events, live, filtered",
+		Use: "tail", Short: "Filtered live events",
 		Long: "tail shows responses as they are recorded, about a second after they were sent: time, status, duration, bytes,\n" +
-			"method, host and path. It goes on until it is interrupted, also over a restart of wayside.",
+			"method, host and path. It runs until it is interrupted, and continues after a restart of wayside.",
 		Example: "wayside tail --status 5xx,404 --path '/users/*' --slower-than 250ms",
 		Args:    cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			if _, err := query.ParseStatuses(f.status); err != nil {
 				return cli.Usagef(cmd, "--status: %w", err)
 			}
-			if err := checkPath(cmd, f.path); err != nil {
-				return err
+			if err := query.CheckPath(f.path); err != nil {
+				return cli.Usagef(cmd, "--path %q: %w", f.path, err)
 			}
-			ctx, cancel := interruptible(cmd)
-			defer cancel()
 			return f.run(ctx, cmd)
-		},
+		}),
 	}
 	f.finder.bind(cmd)
 	cmd.Flags().StringVar(&f.path, "path", "", "only this path or template; a trailing * makes it a prefix")
 	cmd.Flags().StringVar(&f.method, "method", "", "only this method")
 	cmd.Flags().StringVar(&f.host, "host", "", "only this host")
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
-	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID; answers of wayside's own have one, others with record.request_id")
+	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID; wayside's own answers have one, others with record.request_id")
 	cli.DurationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	cli.BindOutput(cmd, &f.output)
 	return cmd
@@ -127,8 +119,8 @@ func newTail() *cobra.Command {
 // tailRetry is the pause before a lost stream is opened again.
 const tailRetry = time.Second
 
-// run copies the stream until ctx is done. The first connection must reach a wayside, though its books process may be away
-// still; a later one that is lost is opened again.
+// run copies the stream until ctx is done. The first connection must reach a wayside, but its books process may still be away. A stream
+// that is lost later is opened again.
 func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	o := terminal.TailOptions{
 		Out: cmd.OutOrStdout(), Notice: cmd.ErrOrStderr(), JSON: f.output == "json", Color: terminal.Is(cmd.OutOrStdout()),
@@ -136,22 +128,22 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if o.JSON {
 		o.Out = terminal.JSON(o.Out)
 	}
-	for connected, said := false, false; ; {
-		err := f.stream(ctx, cmd, o, func() { connected, said = true, false })
+	for connected, reported := false, false; ; {
+		err := f.stream(ctx, cmd, o, func() { connected, reported = true, false })
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // whatever broke the stream: it was to end
+			return nil //nolint:nilerr // the stream was meant to end
 		}
 		var away *client.AwayError
 		if !connected && !errors.As(err, &away) || errors.Is(err, syscall.EPIPE) {
 			return err
 		}
-		if !said { // once, however long it is away
+		if !reported { // once per interruption
 			what := "the stream was lost"
 			if !connected {
 				what = err.Error()
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "wayside: %s; trying again until it is back or Ctrl-C is pressed\n", terminal.Safe(what))
-			said = true
+			fmt.Fprintf(cmd.ErrOrStderr(), "wayside: %s; trying again until it is back or you press Ctrl-C\n", terminal.Safe(what))
+			reported = true
 		}
 		select {
 		case <-time.After(tailRetry):
@@ -162,7 +154,7 @@ func (f *tailFlags) run(ctx context.Context, cmd *cobra.Command) error {
 }
 
 func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.TailOptions, connected func()) error {
-	c, err := f.finder.find(cmd) // each time: a restarted wayside may have another address
+	c, err := f.finder.find(cmd) // each time, because a restarted wayside may have another address
 	if err != nil {
 		return err
 	}
@@ -173,12 +165,4 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	defer func() { _ = stream.Close() }()
 	connected()
 	return terminal.Tail(stream, o)
-}
-
-// checkPath refuses what no path and no template is.
-func checkPath(cmd *cobra.Command, path string) error {
-	if err := query.CheckPath(path); err != nil {
-		return cli.Usagef(cmd, "--path %q: %w", path, err)
-	}
-	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// commands is a small command line as wayside's is made.
+// commands returns a small command line that is built in the same way as wayside's.
 func commands(every *time.Duration) *cobra.Command {
 	nothing := func(*cobra.Command, []string) error { return nil }
 	root := &cobra.Command{Use: "wayside", SilenceErrors: true, SilenceUsage: true, RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,7 +31,7 @@ func commands(every *time.Duration) *cobra.Command {
 	return root
 }
 
-// TestWrongUsage: each mistake is a [UsageError] that names what was probably meant.
+// TestWrongUsage: each mistake gives a [UsageError] that says what was probably meant.
 func TestWrongUsage(t *testing.T) {
 	for line, want := range map[string]string{
 		"tpo":                    `unknown command "tpo" for wayside: did you mean top?`,
@@ -57,7 +57,7 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
-// TestDurationFlag has the units of the configuration, and a default.
+// TestDurationFlag: a duration flag accepts the units of the configuration, and has a default.
 func TestDurationFlag(t *testing.T) {
 	for line, want := range map[string]time.Duration{"top": time.Second, "top --every 3d": 72 * time.Hour} {
 		var every time.Duration

@@ -5,8 +5,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// AddCompletions has the shell complete values, and files only where a file is meant: flagValues are what flags of these names take,
-// wherever they are.
+// AddCompletions makes the shell complete the values of flags, by the name of the flag. It completes file names only for flags that take
+// a file or a directory.
 func AddCompletions(cmd *cobra.Command, flagValues map[string][]string) {
 	for _, below := range cmd.Commands() {
 		AddCompletions(below, flagValues)

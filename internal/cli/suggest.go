@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// UnknownCommand says which command may have been meant.
+// UnknownCommand returns the error for an unknown command, with a suggestion.
 func UnknownCommand(cmd *cobra.Command, name string) error {
 	var names []string
 	for _, c := range cmd.Commands() {
@@ -38,10 +38,10 @@ var (
 	oneDash     = regexp.MustCompile(`^unknown shorthand flag: .* in -(.+)$`)
 )
 
-// FlagError explains a flag that cannot be read: mostly it is mistyped, or a key of the configuration that has no flag.
+// FlagError explains a flag that cannot be parsed. Most of them are mistyped, or are keys of the configuration without a flag.
 func FlagError(cmd *cobra.Command, err error) error {
 	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
-		return UnknownCommand(cmd, args[0]) // whose flags are not known here
+		return UnknownCommand(cmd, args[0]) // a mistyped command: its flags are not known
 	}
 	found := unknownFlag.FindStringSubmatch(err.Error())
 	if found == nil {
@@ -66,7 +66,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return Usagef(cmd, "%w%s", err, didYouMean(name, names, "--"))
 }
 
-// keyNamed finds the key of which somebody has made a flag: --archive.after, --archive-after.
+// keyNamed finds the configuration key that was written as a flag: --archive.after, --archive-after.
 func keyNamed(flag string) (configs.Key, bool) {
 	plain := strings.NewReplacer("-", ".", "_", ".")
 	for _, k := range configs.Keys() {
@@ -77,7 +77,7 @@ func keyNamed(flag string) (configs.Key, bool) {
 	return configs.Key{}, false
 }
 
-// AddHelp makes the help and completion commands, and has them refuse what is not there, which cobra's answer as if nothing was asked.
+// AddHelp adds the help and completion commands. Unlike cobra's own, they refuse unknown arguments.
 func AddHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -1,11 +1,11 @@
-// Package cli is what all commands have in common on top of cobra: wrong usage is refused with an example of what would be right
-// (usage.go), a mistyped command, flag or key is answered with the one that was probably meant (suggest.go), and the shell completes values
-// (complete.go).
+// Package cli holds what all commands share on top of cobra. Wrong usage is answered with a correct example (usage.go), a mistyped command,
+// flag or key with the most similar one (suggest.go), and the shell completes values (complete.go).
 package cli
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// UsageError is a wrong flag or argument; Example shows what would be right.
+// UsageError is a wrong flag or argument. Example is a correct command line.
 type UsageError struct {
 	Err     error
 	Example string
@@ -22,12 +22,12 @@ type UsageError struct {
 func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// Usagef is a [UsageError] with the command's own example.
+// Usagef returns a [UsageError] with the example of the command.
 func Usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...), Example(cmd)}
 }
 
-// Example is the example of a command, or how to ask for its help.
+// Example returns the example of a command, or the command line that shows its help.
 func Example(cmd *cobra.Command) string {
 	if cmd.Example != "" {
 		return cmd.Example
@@ -35,7 +35,7 @@ func Example(cmd *cobra.Command) string {
 	return cmd.CommandPath() + " --help"
 }
 
-// NoArgs refuses arguments with an example.
+// NoArgs refuses all arguments.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return Usagef(cmd, "%s takes no argument, got %q", cmd.CommandPath(), args[0])
@@ -43,18 +43,14 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// OneOf wants exactly one argument out of a list.
+// OneOf accepts exactly one argument, out of a list.
 func OneOf(values ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			for _, v := range values {
-				if args[0] == v {
-					return nil
-				}
-			}
-		}
 		near := ""
 		if len(args) == 1 {
+			if slices.Contains(values, args[0]) {
+				return nil
+			}
 			near = didYouMean(args[0], values, "")
 		}
 		return Usagef(cmd, "%s takes one of %q%s", cmd.CommandPath(), values, near)
@@ -76,7 +72,7 @@ func BindOutput(cmd *cobra.Command, output *string) {
 	}
 }
 
-// duration is a flag with the units of the configuration: 90s, 3d.
+// duration is a flag value with the units of the configuration: 90s, 3d.
 type duration struct{ *time.Duration }
 
 func (d duration) Type() string { return "duration" }
@@ -91,7 +87,7 @@ func (d duration) Set(text string) (err error) {
 	return nil
 }
 
-// DurationVar is pflag's, with those units.
+// DurationVar adds a flag with the units of the configuration.
 func DurationVar(cmd *cobra.Command, into *time.Duration, name string, standard time.Duration, help string) {
 	*into = standard
 	cmd.Flags().Var(duration{into}, name, help)

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,6 +76,23 @@ func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) 
 		return nil, c.Refusal(resp, body)
 	}
 	return body, nil
+}
+
+// JSON sends a request, with send as its body unless that is nil, and decodes the answer into into.
+func (c *Client) JSON(ctx context.Context, method, path string, send, into any) error {
+	var with io.Reader = http.NoBody
+	if send != nil {
+		body, err := json.Marshal(send)
+		if err != nil {
+			return err
+		}
+		with = bytes.NewReader(body)
+	}
+	answer, err := c.Send(ctx, method, path, with)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, into)
 }
 
 // Request sends a request. The caller must close the body of the answer.

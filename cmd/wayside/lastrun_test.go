@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestCommandsOnACopiedDirectory: the files with keys and certificates stay on the machine where wayside ran. Commands that need none of them
-// work without, and keys are only ever used in pairs.
+// TestCommandsOnACopiedDirectory: the files with keys and certificates stay on the machine where wayside ran. Commands that do not need
+// them work without. The two S3 keys are only used together.
 func TestCommandsOnACopiedDirectory(t *testing.T) {
 	dir, elsewhere := archived(t, ""), t.TempDir()
 	there, gone := filepath.Join(elsewhere, "access"), filepath.Join(elsewhere, "gone")
@@ -30,7 +30,7 @@ func TestCommandsOnACopiedDirectory(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 	for _, path := range []string{"archive.ca_file", "archive.secret_key_file"} {
-		if !strings.Contains(errs.String(), "going on without "+path+" of the last run") {
+		if !strings.Contains(errs.String(), "continuing without "+path+" of the last run") {
 			t.Errorf("nothing of %s in\n%s", path, errs.String())
 		}
 	}

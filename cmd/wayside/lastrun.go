@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -26,35 +25,35 @@ func (f *configFlags) explicitTarget(cmd *cobra.Command) bool {
 	return set("archive") || set("service") || set("instance") || f.file != ""
 }
 
-// loadKept is load for a command that works on a data directory by itself: what is not said now is as it was when the directory was
-// last run. Without a flag or --config that says so, it never takes another archive than that.
-func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
+// loadLastRun is load for a command that works on a data directory itself. Keys that are not set now have the values of the last run on
+// the directory. The archive is always that of the last run, unless a flag or --config names another.
+func (f *configFlags) loadLastRun(cmd *cobra.Command) (*configs.Config, error) {
 	now, err := f.load(cmd)
 	if err != nil {
 		return nil, err
 	}
 	dir := now.Data.Dir
-	kept, err := datadir.ReadConfig(dir)
-	if err != nil && f.explicitTarget(cmd) || err == nil && kept.Format == 0 {
+	last, err := datadir.ReadConfig(dir)
+	if err != nil && f.explicitTarget(cmd) || err == nil && last.Format == 0 {
 		return now, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	leaveOutMissingFiles(cmd, kept.Keys)
+	leaveOutMissingFiles(cmd, last.Keys)
 	o := f.options(cmd)
-	o.Kept, o.KeptName = kept.Keys, dir+"/"+datadir.ConfigFile
+	o.LastRun, o.LastRunFile = last.Keys, dir+"/"+datadir.ConfigFile
 	cfg, err := configs.Load(o)
 	if err != nil {
 		return nil, err
 	}
-	before, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir}, Kept: kept.Keys, KeptName: o.KeptName})
+	before, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir}, LastRun: last.Keys, LastRunFile: o.LastRunFile})
 	if err != nil {
 		return nil, err
 	}
 	if was, is := before.ArchiveURL(), cfg.ArchiveURL(); was != is && !f.explicitTarget(cmd) {
 		return nil, &cli.UsageError{
-			Err: fmt.Errorf("%s was last run with the archive %s, and %s: say with --archive which of them is meant",
+			Err: fmt.Errorf("%s was last run with the archive %s, but %s: name the right one with --archive",
 				dir, terminal.Safe(was), saysOtherwise(cfg, is)),
 			Example: cmd.CommandPath() + " --data " + dir + " --archive '" + was + "'",
 		}
@@ -62,8 +61,8 @@ func (f *configFlags) loadKept(cmd *cobra.Command) (*configs.Config, error) {
 	return cfg, nil
 }
 
-// leaveOutMissingFiles removes the keys whose file is not on this machine, or is not for this user to read, as after a data directory was
-// copied: most commands need none of them, and the archive says what it lacks.
+// leaveOutMissingFiles removes the keys whose file does not exist or cannot be read, for example after a data directory was copied to
+// another machine. Most commands do not need these files; for the others, the archive reports what is missing.
 func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 	for _, path := range slices.Sorted(maps.Keys(keys)) {
 		if !strings.HasSuffix(path, "_file") {
@@ -76,17 +75,17 @@ func leaveOutMissingFiles(cmd *cobra.Command, keys map[string]string) {
 		}
 		delete(keys, path)
 		if !cmd.Flags().Changed("archive") {
-			fmt.Fprintf(cmd.ErrOrStderr(), "going on without %s of the last run: %s\n", path, terminal.Safe(err.Error()))
+			fmt.Fprintf(cmd.ErrOrStderr(), "continuing without %s of the last run: %s\n", path, terminal.Safe(err.Error()))
 		}
 	}
-	const access, secret = "archive.access_key_file", "archive.secret_key_file" // one is nothing without the other
+	const access, secret = "archive.access_key_file", "archive.secret_key_file" // one is useless without the other
 	if keys[access] == "" || keys[secret] == "" {
 		delete(keys, access)
 		delete(keys, secret)
 	}
 }
 
-// saysOtherwise names what makes the archive another one.
+// saysOtherwise names the variables or the file that set another archive.
 func saysOtherwise(cfg *configs.Config, is string) string {
 	var names []string
 	for _, path := range []string{"archive.url", "archive.endpoint", "archive.region", "archive.path_style", "service", "instance"} {
@@ -98,23 +97,19 @@ func saysOtherwise(cfg *configs.Config, is string) string {
 	if len(names) > 0 {
 		by = strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s makes it %s", by, terminal.Safe(is))
+	return fmt.Sprintf("%s sets it to %s", by, terminal.Safe(is))
 }
 
-// loadFrom is load for a command that asks a running wayside: the archive is that one's, unless a flag names another.
+// loadFrom is load for a command that uses a running wayside. The archive is that of the running wayside, unless a flag names another.
 func (f *configFlags) loadFrom(ctx context.Context, cmd *cobra.Command, c *client.Client) (*configs.Config, error) {
-	body, err := c.Do(ctx, http.MethodGet, admin.PathConfig)
-	if err != nil {
+	var running datadir.Config
+	if err := c.JSON(ctx, http.MethodGet, admin.PathConfig, nil, &running); err != nil {
 		return nil, err
 	}
-	var said datadir.Config
-	if err := json.Unmarshal(body, &said); err != nil {
-		return nil, fmt.Errorf("answer of %s: %w", admin.PathConfig, err)
-	}
-	leaveOutMissingFiles(cmd, said.Keys)
+	leaveOutMissingFiles(cmd, running.Keys)
 	o := f.options(cmd)
 	named := cmd.Flags().Changed("archive")
-	for path, value := range said.Keys {
+	for path, value := range running.Keys {
 		if _, given := o.Flags[path]; given || !(strings.HasPrefix(path, "archive.") && !named || path == "service" || path == "instance") {
 			continue
 		}

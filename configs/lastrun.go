@@ -1,0 +1,60 @@
+package configs
+
+import (
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// lastRunPrefixes are the keys that commands need to read, clean and archive a data directory.
+var lastRunPrefixes = []string{
+	"archive.", "retention.", "report.", "prune.", "paths.", "record.", "metrics.", "collector.", "spool.", "data.", "service", "instance",
+}
+
+// LastRunKeys returns the keys that a later command on the same data directory needs, if they are not at their default: path to text, for
+// [LoadOptions.LastRun]. They contain no secrets, only the names of files with secrets.
+func (c *Config) LastRunKeys() map[string]string {
+	keys, standard := map[string]string{}, Default()
+	own := *c
+	own.Archive.URL, own.origins = "", nil
+	fromDataDir(&own)
+	if c.Archive.URL != own.Archive.URL {
+		standard.Archive.Expire = 0 // the default that fromDataDir sets
+	}
+	from := table(&standard)
+	for i, k := range table(c) {
+		_, secret := k.field.(*Secret)
+		same := reflect.DeepEqual(reflect.ValueOf(k.field).Elem().Interface(), reflect.ValueOf(from[i].field).Elem().Interface())
+		switch {
+		case secret || same || !hasAnyPrefix(k.path, lastRunPrefixes) || k.path == "data.dir":
+		case k.path == "archive.url" && c.Archive.URL == own.Archive.URL: // the default, which depends on the data directory
+		case k.path == "data.free_min" && c.Data.FreeMin == own.Data.FreeMin: // the default, which depends on the disk
+		case strings.HasSuffix(k.path, "_file"):
+			if path, err := filepath.Abs(text(k.field)); err == nil {
+				keys[k.path] = path
+			}
+		default:
+			keys[k.path] = text(k.field)
+		}
+	}
+	return keys
+}
+
+// readLastRun sets the keys of the last run, before all other sources. If another archive is named now, it leaves out the keys of the former
+// one. It ignores keys that this version does not know.
+func (l *loader) readLastRun(keys map[string]string, now *Config, name string) {
+	otherArchive := set(now, "archive.url") && now.origins["archive.url"].source != SourceDefault && now.Archive.URL != keys["archive.url"]
+	for path, value := range keys {
+		if _, known := l.keys[path]; !known || otherArchive && slices.Contains(s3Keys, path) {
+			continue
+		}
+		l.set(path, value, origin{source: SourceDefault, name: name})
+	}
+}
+
+// FromEnvironment returns the environment variable that set a key, if one did.
+func (c *Config) FromEnvironment(path string) (name string, ok bool) {
+	at := c.origins[path]
+	return at.name, at.source == SourceEnvironment
+}

@@ -1,0 +1,94 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// check says which values a key accepts. The zero check accepts all values of the key's type.
+type check struct {
+	allowed string                 // the range, for the documentation
+	problem func(field any) string // says what is wrong with the value of a field and what to do; empty: nothing
+}
+
+// number is a type whose values have a range.
+type number interface{ int | Duration | Bytes }
+
+// atLeast refuses smaller values.
+func atLeast[T number](least T) check {
+	c := check{problem: func(field any) string {
+		if value := *field.(*T); value < least { //nolint:forcetypeassert // TestTableCoversConfig checks each key's default
+			return fmt.Sprintf("%v is too small: the least is %v", value, least)
+		}
+		return ""
+	}}
+	if least > 0 {
+		c.allowed = fmt.Sprintf("at least %v", least)
+	}
+	return c
+}
+
+// between refuses values outside of both limits.
+func between[T number](least, most T) check {
+	return check{fmt.Sprintf("%v to %v", least, most), func(field any) string {
+		if value := *field.(*T); value > most { //nolint:forcetypeassert // as above
+			return fmt.Sprintf("%v is too large: the most is %v", value, most)
+		}
+		return atLeast(least).problem(field)
+	}}
+}
+
+// orZero also accepts the duration 0, which means no limit.
+func orZero(c check) check {
+	return check{"0, or " + c.allowed, func(field any) string {
+		if *field.(*Duration) == 0 { //nolint:forcetypeassert // as above
+			return ""
+		}
+		return c.problem(field)
+	}}
+}
+
+// segmentSize refuses sizes that cannot be mapped page by page.
+func segmentSize() check {
+	c := between(64*KiB, 32*MiB)
+	return check{c.allowed, func(field any) string {
+		if size := *field.(*Bytes); size%(4*KiB) != 0 { //nolint:forcetypeassert // as above
+			return fmt.Sprintf("%v is not a multiple of 4KiB: write 1MiB or another whole number of MiB", size)
+		}
+		return c.problem(field)
+	}}
+}
+
+// textCheck checks a text, or each element of a list.
+func textCheck(f func(string) string) check {
+	return check{problem: func(field any) string { return f(*field.(*string)) }} //nolint:forcetypeassert // as above
+}
+
+// optional checks a text unless it is empty.
+func optional(f func(string) string) check {
+	return textCheck(func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return f(s)
+	})
+}
+
+// oneOf refuses texts that are not listed.
+func oneOf(values ...string) check {
+	return textCheck(func(s string) string {
+		if slices.Contains(values, s) {
+			return ""
+		}
+		return fmt.Sprintf("%q is not one of %s", s, strings.Join(values, ", "))
+	})
+}
+
+// checkFilled refuses an empty data directory.
+func checkFilled(s string) string {
+	if strings.TrimSpace(s) != "" {
+		return ""
+	}
+	return "is empty: name a directory, such as ./wayside-data"
+}

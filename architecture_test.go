@@ -61,7 +61,7 @@ var mayImport = map[string][]string{
 	"internal/logsink":       {"internal/terminal"},
 	"internal/memlimit":      nil,
 	"internal/sampleapp":     nil,
-	"internal/demo":          {"internal/load", "internal/sampleapp"},
+	"internal/demo":          {"internal/load", "internal/sampleapp", "internal/terminal"},
 	"internal/terminal":      nil,
 }
 

@@ -1,10 +1,10 @@
-// Package wayside holds what belongs to the binary as a whole: its licences.
+// Package wayside embeds the licences of the binary.
 package wayside
 
 import _ "embed" // for the texts below
 
-// License, Notice and ThirdParty are wayside's own licence, its notice, and the licences and notices of everything that is linked into
-// the binary. ThirdParty is written by go test . -run TestThirdPartyLicenses -update.
+// License and Notice are those of wayside itself. ThirdParty has the licences and notices of everything that is linked into the binary;
+// go test . -run TestThirdPartyLicenses -update writes it.
 var (
 	//go:embed LICENSE
 	License string

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"go/build"
 	"io"
 	"os"
 	"os/exec"
@@ -18,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite THIRD_PARTY_LICENSES")
 
-// listed is what go list says of a package.
+// listed is a package in the output of go list.
 type listed struct {
 	Dir    string
 	Module *struct {
@@ -49,7 +48,17 @@ func linked(t *testing.T) (packages []listed) {
 	}
 }
 
-// licenceFiles are the licences and notices in a folder.
+// goroot asks the go command: go/build does not know it in a test that was built with -trimpath.
+func goroot(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// licenceFiles returns the licences and notices in a folder.
 func licenceFiles(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -67,7 +76,7 @@ func licenceFiles(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// collect gives each text with the places it is from; most are the same few texts.
+// collect returns each text with the places where it was found. Most places have one of a few texts.
 func collect(t *testing.T) map[string][]string {
 	t.Helper()
 	from := map[string][]string{}
@@ -81,12 +90,12 @@ func collect(t *testing.T) map[string][]string {
 			from[key] = append(from[key], what)
 		}
 	}
-	for _, name := range licenceFiles(t, build.Default.GOROOT) {
+	for _, name := range licenceFiles(t, goroot(t)) {
 		add("Go, "+filepath.Base(name), name)
 	}
 	licensed := map[string]bool{}
 	for _, p := range linked(t) {
-		for dir := p.Dir; strings.HasPrefix(dir, p.Module.Dir); dir = filepath.Dir(dir) { // code that was taken from elsewhere has its own beside it
+		for dir := p.Dir; strings.HasPrefix(dir, p.Module.Dir); dir = filepath.Dir(dir) { // code from elsewhere has its licence in its own folder
 			for _, name := range licenceFiles(t, dir) {
 				rel, _ := filepath.Rel(p.Module.Dir, name)
 				add(fmt.Sprintf("%s %s, %s", p.Module.Path, p.Module.Version, rel), name)
@@ -106,7 +115,7 @@ func collect(t *testing.T) map[string][]string {
 	return from
 }
 
-// TestThirdPartyLicenses: the file holds the licences and notices of exactly what is linked; a changed go.mod changes it.
+// TestThirdPartyLicenses: THIRD_PARTY_LICENSES has the licences and notices of exactly the linked packages.
 func TestThirdPartyLicenses(t *testing.T) {
 	from := collect(t)
 	var texts []string

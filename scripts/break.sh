@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Shows that a proof can fail: breaks one line of the committed code in a scratch clone, runs a command there and wants it
-# to fail.
+# Shows that a proof can fail: runs a command on the committed code in a scratch clone, where it must pass, then breaks one line
+# and runs it again, when it must fail.
 #
 #   scripts/break.sh FILE SED-EXPRESSION COMMAND...
 #   scripts/break.sh uploader/object.go 's/gzipLevel = 2/gzipLevel = 9/' go run ./test/bench -max-ratio 1.25
 #
-# Exits 0 when the command failed, and appends what was broken and what was seen to docs/evidence/breaks.md; exits 1 when
-# the command passed in spite of the break. EVIDENCE= (empty) appends nothing.
+# Exits 0 if the broken code fails, and appends the break and the failure to docs/evidence/breaks.md. Exits 1 if it passes, and 2
+# if nothing was shown: more than one line changed, the broken code does not build, or the command fails or runs no test without
+# the break. EVIDENCE= (empty) appends nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-(($# >= 3)) || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+(($# >= 3)) || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 file=$1 expression=$2
 shift 2
 evidence="${EVIDENCE-docs/evidence/breaks.md}"
@@ -21,21 +22,34 @@ git clone -q . "$scratch/clone"
 commit="$(git rev-parse --short=12 HEAD)"
 log="$scratch/log"
 cd "$scratch/clone"
+
+nothing() { # MESSAGE: the command shows nothing
+	tail -n "${TAIL:-6}" "$log" >&2
+	echo "break.sh: $1" >&2
+	exit 2
+}
 sed -i -E "$expression" "$file"
 changed="$(git diff --numstat | awk '{ added += $1; removed += $2 } END { print added + 0, removed + 0 }')"
+: >"$log"
 case "$changed" in
 "1 1" | "0 1" | "1 0") ;;
-*)
-	echo "break.sh: not one line changed in $file, but (added removed) $changed" >&2
-	exit 2
-	;;
+*) nothing "not one line changed in $file, but (added removed) $changed" ;;
 esac
 git diff -U0 | sed -n '/^[-+][^-+]/p'
-build=(go test -run "^$") # what does not compile shows nothing
-[[ "$file" == *.go ]] || build=(true)
-"${build[@]}" "./$(dirname "$file")" >"$log" 2>&1 || { cat "$log"; echo "break.sh: $file does not build like this" >&2; exit 2; }
+if [[ "$file" == *.go ]]; then # a proof that does not build is not red
+	{ go build ./... && go test -run '^$' "./$(dirname "$file")"; } >"$log" 2>&1 || nothing "$file does not build like this"
+fi
+git diff >"$scratch/break.patch"
+git checkout -q .
+"$@" >"$log" 2>&1 || nothing "the command fails without the break: $*"
+if grep -qE 'no tests to run|no test files' "$log" && ! grep '^ok' "$log" | grep -qv 'no tests to run'; then
+	nothing "the command runs no test: $*"
+fi
+git reset -q --hard && git clean -qfdx # files that the command has left
+git apply "$scratch/break.patch"
 status=0
 "$@" >"$log" 2>&1 || status=$?
+if ((status != 0)) && grep -qE '\[(build|setup) failed\]' "$log"; then nothing "the command does not build with the break: $*"; fi
 tail -n "${TAIL:-6}" "$log"
 if ((status == 0)); then
 	echo "break.sh: GREEN in spite of the break: $*" >&2

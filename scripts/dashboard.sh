@@ -6,12 +6,12 @@
 #           on demo traffic (drive.mjs)
 #   shots   the long form of check: every view, both themes, phone width, screenshots into docs/images
 #
-# Exits 77, loudly, where there is no npm or no registry to fetch the tools from: then nothing was checked.
+# Exits 77 with a message if there is no npm, or no registry to fetch the tools from. Then nothing was checked.
 set -euo pipefail
 cd "$(dirname "$0")/../collector/api/dashboard"
 
 skip() {
-	echo "SKIPPED: $1: the dashboard's sources were NOT compared with its built files, and no browser looked at it" >&2
+	echo "SKIPPED: $1: the dashboard's sources were NOT compared with its built files, and no browser has shown it" >&2
 	exit 77
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Random operations on the spool and on the store, each compared with maps, until so many steps were made. Says the seed of each
-# round, and appends what it came to to docs/evidence/model.md.
+# Runs random operations on the spool and on the store and compares each with a model, a map. It prints the seed of each round and
+# appends the result to docs/evidence/model.md.
 #
-#   scripts/model.sh [STEPS] [SEED]      a million by default, about ten minutes; half of them on each
+#   scripts/model.sh [STEPS] [SEED]      a million steps by default, about ten minutes; half of them on each
 #
-# A round that failed is repeated by the command that it prints. TMPDIR in memory (/dev/shm) saves the disk: what a crash leaves
-# behind is the harness's subject, not this one's.
+# The command that it prints repeats a failed round. TMPDIR is in memory (/dev/shm) to spare the disk: crashes are tested elsewhere
+# (test/faults).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 want=${1:-1000000}
@@ -17,7 +17,7 @@ export TMPDIR="${TMPDIR:-/dev/shm}"
 commit="$(git rev-parse --short=12 HEAD)"
 git diff --quiet HEAD -- . ':!docs' || commit="$commit+"
 
-model() { # package: rounds until half of the steps were made
+model() { # PACKAGE: rounds until half of the steps are made
 	local package=$1 steps=0 round=0 made
 	go test -c -o "$dir/$(basename "$package").test" "$package"
 	while ((steps < want / 2)); do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# need.sh PROGRAM:PACKAGE …: makes sure that the programs are there. As root on Debian it installs the packages of those
-# that are missing; otherwise it says what to install, and fails.
+# need.sh PROGRAM:PACKAGE …: checks that programs are installed. As root on Debian it installs the packages of missing ones; otherwise
+# it says what to install, and fails.
 set -euo pipefail
 missing=()
 for pair in "$@"; do

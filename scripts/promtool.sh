@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# promtool.sh: puts promtool into bin/ unless it is installed. It comes with Debian's prometheus package, of which nothing
-# else is installed: no server is started. Exits 77, loudly, where it cannot be had.
+# promtool.sh: puts promtool into bin/ unless it is installed. It takes it from Debian's prometheus package, without installing the
+# package. If that fails, it prints a message and exits 77.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if command -v promtool >/dev/null || [[ -x bin/promtool ]]; then exit 0; fi

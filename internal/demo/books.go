@@ -16,7 +16,7 @@ import (
 const (
 	settlePoll     = 50 * time.Millisecond
 	requestTimeout = 15 * time.Second
-	rowsMax        = 10_000 // the most that /api/v1/paths lists
+	rowsMax        = 10_000 // limit of /api/v1/paths
 	booksConnected = "connected"
 )
 
@@ -26,7 +26,7 @@ type books struct {
 	admin  string // base URL
 }
 
-// accounting is the part of /api/v1/accounting that the demo looks at.
+// accounting is the part of /api/v1/accounting that the demo needs.
 type accounting struct {
 	Responses   uint64          `json:"responses"`
 	Recorded    uint64          `json:"recorded"`
@@ -63,14 +63,14 @@ func (b *books) accounting(ctx context.Context) (a accounting, err error) {
 
 // pathRows is the answer of /api/v1/paths.
 type pathRows struct {
-	Rows   int   `json:"rows"` // found; the list may hold fewer
+	Rows   int   `json:"rows"` // number of rows; the list may be shorter
 	Paths  []row `json:"paths"`
 	Totals struct {
-		Count uint64 `json:"count"` // over all rows found
+		Count uint64 `json:"count"` // over all rows
 	} `json:"totals"`
 }
 
-// sum adds up the rows. Only when there are more than are listed it has to trust the totals beside them.
+// sum adds up the rows. If the list is incomplete, it returns the total instead.
 func (p *pathRows) sum() uint64 {
 	if p.Rows > len(p.Paths) {
 		return p.Totals.Count
@@ -82,7 +82,7 @@ func (p *pathRows) sum() uint64 {
 	return n
 }
 
-// paths returns the rows of all time.
+// paths returns the rows of all hours.
 func (b *books) paths(ctx context.Context) (p pathRows, err error) {
 	query := url.Values{
 		"from":  {time.Unix(0, 0).UTC().Format(time.RFC3339)},
@@ -93,9 +93,8 @@ func (b *books) paths(ctx context.Context) (p pathRows, err error) {
 	return p, b.get(ctx, "/api/v1/paths?"+query.Encode(), &p)
 }
 
-// settled waits until the accounting counts at least so many responses and says that nothing is in flight, with the books
-// process there: a wayside that has recorded nothing yet is settled without it. It reports false when that took longer than
-// timeout, and an error when the last attempt to ask failed.
+// settled waits until the accounting has at least this many responses and nothing is in flight. The books process must be connected: a
+// wayside that has recorded nothing yet is settled without it. It returns false after timeout, and an error if the last request failed.
 func (b *books) settled(ctx context.Context, responses uint64, timeout time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -108,7 +107,7 @@ func (b *books) settled(ctx context.Context, responses uint64, timeout time.Dura
 		select {
 		case <-time.After(settlePoll):
 		case <-ctx.Done():
-			// A question that the deadline cut off says nothing against the answers before it.
+			// A request that the deadline cut off does not invalidate the answers before it.
 			if err != nil && !(answered && errors.Is(err, context.DeadlineExceeded)) {
 				return false, fmt.Errorf("wait until the books have settled: %w", err)
 			}

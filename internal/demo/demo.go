@@ -1,18 +1,18 @@
 // Package demo drives sample traffic through a running wayside and checks that the books add up.
 //
-// It counts what it does itself: each request is sent by the counting client of internal/load, so that the number of
-// responses received in full is known to the unit. Afterwards it compares four figures that come from four places:
+// Its requests are sent by the client of internal/load, which knows the exact number of complete responses. Afterwards the demo compares
+// four figures from four sources:
 //
 //	sent        responses that the client received to the last byte   (this package)
-//	recorded    what the traffic process counted                      (/api/v1/accounting)
+//	recorded    responses that the traffic process has counted        (/api/v1/accounting)
 //	aggregated  the sum over the statistics per path                  (/api/v1/paths)
 //	archived    lines in the archive, counted by reading it           (Options.CountArchive)
 //
-// They must be equal. [Run] returns nil when they are and an error wrapping [ErrDisagree] when they are not. A data directory
-// that was used before is no obstacle: figures are compared as differences to those at the start.
+// If they are not equal, the error of [Run] wraps [ErrDisagree]. The demo also works on a used data directory, because it compares the
+// differences from the figures at the start.
 //
-// Requests whose client leaves before the answer ([Options.Abandon]) are neither sent in that sense nor part of the other
-// figures: they go to a path of their own, whose row says how many of them the books hold.
+// Requests whose client leaves before the answer ([Options.Abandon]) are not part of the four figures. They go to a separate path, whose row
+// says how many of them are in the books.
 package demo
 
 import (
@@ -39,8 +39,8 @@ var ErrDisagree = errors.New("the figures do not agree")
 
 // Options configure [Run]. The zero value of a field means its default.
 type Options struct {
-	// Requests ends the demo after exactly so many, at full speed; Duration after so long. With neither it runs until ctx
-	// ends. With both, whichever comes first.
+	// Requests ends the demo after exactly this many requests, at full speed. Duration ends it after this time. With both, the first
+	// limit counts; with neither, it runs until ctx ends.
 	Requests uint64
 	Duration time.Duration
 
@@ -53,21 +53,21 @@ type Options struct {
 	AdminURL   string // its admin listener; required
 	ArchiveURL string // for the summary only
 
-	// Archive archives everything that is not archived, CountArchive reads the archive and counts its events (drop records
-	// are none). Both are required. Archive is called before the traffic too when the data directory holds events already.
+	// Archive archives all events. CountArchive reads the archive and counts its events, without drop records. Both are required.
+	// If the data directory already has events, Archive is also called before the traffic.
 	Archive      func(ctx context.Context) error
 	CountArchive func(ctx context.Context) (lines int, err error)
 
-	Out           io.Writer     // required; progress is drawn in place when it is a terminal
+	Out           io.Writer     // required; on a terminal, progress is drawn in place
 	Output        string        // "text" (default) or "json": one object, no progress
-	Temporary     bool          // the data is removed at the end: the summary does not point at it
+	Temporary     bool          // the data is removed at the end, so the summary does not mention it
 	SettleTimeout time.Duration // how long the books may take to settle after the last request; default 30s
 
 	HTTPClient *http.Client // for the admin listener; default http.DefaultClient
 }
 
-// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. The end of ctx ends
-// the traffic only: requests under way are finished and the summary is made, so wayside must stay up until Run returns.
+// Run sends the traffic, waits until the books have settled, archives, and writes the summary to o.Out. The end of ctx only ends the
+// traffic: requests in flight are completed and the summary is written, so wayside must run until Run returns.
 func Run(ctx context.Context, o Options) error {
 	address, err := o.complete()
 	if err != nil {
@@ -129,7 +129,7 @@ type demo struct {
 	books books
 }
 
-// figures are what the four comparisons are made of, since the data directory was made.
+// figures are the values to compare, since the data directory was created.
 type figures struct {
 	recorded   uint64 // from the accounting
 	aggregated uint64 // summed from the rows of /api/v1/paths
@@ -139,8 +139,8 @@ type figures struct {
 	rows       []row
 }
 
-// baseline reads the figures before the traffic. Events of an earlier use are archived first, so that what the archive
-// grows by later is what the demo made.
+// baseline reads the figures before the traffic. It archives older events first, so that the archive then only grows by events of the
+// demo.
 func (d *demo) baseline(ctx context.Context) (figures, error) {
 	if _, err := d.books.settled(ctx, 0, d.SettleTimeout); err != nil {
 		return figures{}, err
@@ -151,7 +151,7 @@ func (d *demo) baseline(ctx context.Context) (figures, error) {
 	}
 	if a.Applied > a.Archived {
 		if err := d.Archive(ctx); err != nil {
-			return figures{}, fmt.Errorf("archive what was there: %w", err)
+			return figures{}, fmt.Errorf("archive older events: %w", err)
 		}
 	}
 	return d.figures(ctx)

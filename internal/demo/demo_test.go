@@ -22,14 +22,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a wayside without disk: a proxy that counts, and the two pages of the admin listener that the demo reads. Fields
-// beginning with lose take that many away from one figure only.
+// fake is a wayside without disk: a proxy that counts, and the two pages of the admin listener that the demo reads. Each lose field makes
+// one figure too small.
 type fake struct {
 	mu        sync.Mutex
 	responses uint64
 	rows      map[row]uint64
 	archived  int
-	archives  int // times Archive was called
+	archives  int // number of calls of Archive
 	inFlight  bool
 
 	loseRecorded, loseRow uint64
@@ -144,7 +144,7 @@ func TestRunAgrees(t *testing.T) {
 	}
 }
 
-// The data directory was in use before: differences count. What was not archived before the start is archived first.
+// On a used data directory only differences count. Events that were not archived at the start are archived first.
 func TestRunOnUsedDirectory(t *testing.T) {
 	f := startFake(t)
 	for range 3 {
@@ -162,7 +162,7 @@ func TestRunOnUsedDirectory(t *testing.T) {
 	}
 }
 
-// One event missing from one of the books is found, whichever it is.
+// A missing event is found, whatever figure lacks it.
 func TestRunFindsOneMissing(t *testing.T) {
 	for name, breakIt := range map[string]func(f *fake){
 		"recorded":   func(f *fake) { f.loseRecorded = 1 },
@@ -201,7 +201,7 @@ func TestRunNeverSettles(t *testing.T) {
 	}
 }
 
-// Clients that leave are in the books under their own path and do not blur the four figures.
+// Requests of clients that leave are in the books under their own path, and do not change the four figures.
 func TestRunCountsAbandoned(t *testing.T) {
 	f := startFake(t)
 	var out bytes.Buffer
@@ -222,7 +222,7 @@ func TestRunCountsAbandoned(t *testing.T) {
 	}
 }
 
-// Without a number the demo runs until it is interrupted, and still makes its summary.
+// Without a limit the demo runs until it is interrupted, and still prints its summary.
 func TestRunUntilInterrupted(t *testing.T) {
 	f := startFake(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -3,12 +3,12 @@ package demo
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 )
 
 const (
@@ -16,21 +16,21 @@ const (
 	lineEvery     = 10 * time.Second
 )
 
-// progress shows how far the traffic is: one line drawn over and over on a terminal, a line now and then elsewhere.
+// progress shows how many responses have arrived: on a terminal in one line that is drawn again, otherwise in a new line at intervals.
 type progress struct {
 	out      io.Writer
 	terminal bool
-	requests uint64 // 0: no end in sight
+	requests uint64 // 0: no limit
 	counters *load.Counters
 	start    time.Time
 	quit     chan struct{}
 	done     sync.WaitGroup
 }
 
-// newProgress starts it; stop ends it.
+// newProgress starts to show progress, until stop is called.
 func newProgress(o *Options, counters *load.Counters) *progress {
 	p := &progress{
-		out: o.Out, terminal: isTerminal(o.Out), requests: o.Requests, counters: counters,
+		out: o.Out, terminal: terminal.Is(o.Out), requests: o.Requests, counters: counters,
 		start: time.Now(), quit: make(chan struct{}),
 	}
 	if o.Output == "json" {
@@ -95,13 +95,4 @@ func extent(o *Options) string {
 	default:
 		return "requests until interrupted"
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

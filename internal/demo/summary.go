@@ -13,16 +13,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 )
 
-// summary is what the demo ends with; its JSON form is what --output json prints.
+// summary is the result of the demo. --output json prints it as JSON.
 type summary struct {
 	Sent       uint64 `json:"sent"`       // responses received in full
 	Recorded   uint64 `json:"recorded"`   // accounting, without the abandoned
 	Aggregated uint64 `json:"aggregated"` // rows, without the abandoned
 	Archived   uint64 `json:"archived"`   // lines, without the abandoned
 
-	Unfinished        uint64   `json:"unfinished"`         // requests whose response did not arrive in full
-	Abandoned         uint64   `json:"abandoned"`          // of these, given up by the client on purpose
-	AbandonedInBooks  uint64   `json:"abandoned_in_books"` // of these, how many the books hold, under their own path
+	Unfinished        uint64   `json:"unfinished"`         // requests without a complete response
+	Abandoned         uint64   `json:"abandoned"`          // of these, abandoned by the client on purpose
+	AbandonedInBooks  uint64   `json:"abandoned_in_books"` // of these, in the books, under their own path
 	Agree             bool     `json:"agree"`
 	Problems          []string `json:"problems"` // why not
 	RequestsPerSecond float64  `json:"requests_per_second"`
@@ -46,7 +46,7 @@ type hotPath struct {
 	P99Micros uint64 `json:"p99_us"`
 }
 
-// compare makes the summary and finds whatever does not add up. A figure that went down is a problem by itself.
+// compare makes the summary and lists the problems. A figure that has decreased is a problem too.
 func compare(o *Options, report *load.Report, base, now figures, settled bool) *summary {
 	s := &summary{
 		Sent: report.Received, Unfinished: report.Sent - report.Received, Abandoned: report.Abandoned,
@@ -84,7 +84,7 @@ func compare(o *Options, report *load.Report, base, now figures, settled bool) *
 	return s
 }
 
-// grown is by how much a figure rose, leaving out the abandoned requests.
+// grown returns the increase of a figure without the abandoned requests.
 func (s *summary) grown(name string, base, now uint64) uint64 {
 	if now < base+s.AbandonedInBooks {
 		s.problem("%s went from %d to %d, with %d abandoned requests among them", name, base, now, s.AbandonedInBooks)

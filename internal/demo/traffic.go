@@ -24,7 +24,7 @@ const (
 // route is one kind of request.
 type route struct {
 	weight   int   // share of the sum of all weights
-	statuses []int // right answers
+	statuses []int // expected statuses
 	bytes    int64 // length of a body with status 200; -1: any
 	fill     func(t *traffic, g *dice, r *load.Request)
 }
@@ -56,17 +56,17 @@ var routes = []route{
 	}},
 }
 
-// live is the route of the clients that leave before the answer, one request in a hundred when they are asked for.
+// live is the route of clients that leave before the answer: one request in a hundred with Options.Abandon.
 var live = route{0, []int{200}, -1, func(_ *traffic, g *dice, r *load.Request) {
 	r.Path = strconv.AppendUint(append(r.Path, livePrefix...), uint64(g.below(50)), 10)
 	r.AbandonAfter = abandonAfter
 }}
 
-// What scanners ask any server for. None of it exists.
+// Typical requests of scanners. None of these paths exists.
 var scannerPaths = []string{"/wp-login.php", "/.env", "/.git/config", "/admin/", "/phpmyadmin/index.php", "/cgi-bin/luci"}
 
-// traffic decides what each nonce asks for, by the seed alone, and judges the answers. Its methods may be called from all
-// connections at once.
+// traffic chooses the request of each nonce, which only depends on the seed, and checks the answers. All connections may call its methods
+// concurrently.
 type traffic struct {
 	seed     uint64
 	abandon  bool
@@ -89,7 +89,7 @@ func newTraffic(seed uint64, abandon bool) *traffic {
 	return t
 }
 
-// pick rolls the dice of a nonce and returns the route that it takes.
+// pick returns the route of a nonce, and the dice for the rest of its request.
 func (t *traffic) pick(nonce uint64) (*route, dice) {
 	g := dice{state: t.seed*0x9e3779b97f4a7c15 + nonce*0xd1342543de82ef95}
 	if g.below(abandonOneIn) == 0 && t.abandon {
@@ -150,7 +150,7 @@ func fillScript(t *traffic, g *dice, r *load.Request) {
 	ifChanged(r, g, &t.assetTag)
 }
 
-// ifChanged makes every other request a conditional one, as of a browser with a cache.
+// ifChanged makes every second request conditional, like a browser with a cache.
 func ifChanged(r *load.Request, g *dice, tag *atomic.Pointer[string]) {
 	if value := tag.Load(); value != nil && g.below(2) == 0 {
 		r.Header = fmt.Appendf(r.Header, "If-None-Match: %s\r\n", *value)
@@ -187,7 +187,7 @@ func fillScanner(_ *traffic, g *dice, r *load.Request) {
 	r.Path = append(r.Path, scannerPaths[g.below(len(scannerPaths))]...)
 }
 
-// dice is splitmix64: a few nanoseconds, no allocation, the same everywhere.
+// dice is the splitmix64 generator: fast, without allocation, and the same on every machine.
 type dice struct{ state uint64 }
 
 func (g *dice) roll() uint64 {

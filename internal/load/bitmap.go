@@ -17,13 +17,13 @@ const NonceMax = noncesMax - 1
 
 type bitmapChunk [chunkWords]atomic.Uint64
 
-// Bitmap is a set of nonces, one bit each, in chunks of a million that are allocated when first touched. The zero value is
-// empty. All methods may be called from several goroutines; a method that reads sees each nonce set before it was called.
+// Bitmap is a set of nonces with one bit each, in chunks of a million that are allocated when they are first used. The zero value is empty. All
+// methods may be called concurrently. A method that reads sees each nonce that was set before the call.
 type Bitmap struct {
 	chunks [chunksMax]atomic.Pointer[bitmapChunk]
 }
 
-// Set adds the nonce and reports whether it was new. A nonce above [NonceMax] is not added, and reported as not new.
+// Set adds the nonce and reports whether it was new. A nonce above [NonceMax] is not added, and Set returns false.
 func (b *Bitmap) Set(nonce uint64) bool {
 	if nonce > NonceMax {
 		return false
@@ -41,7 +41,7 @@ func (b *Bitmap) Has(nonce uint64) bool {
 	return c != nil && c[nonce%chunkBits/64].Load()>>(nonce%64)&1 == 1
 }
 
-// Add adds the nonces of another set. Those added to it meanwhile may or may not be among them.
+// Add adds the nonces of another set. Those that are added to it at the same time may be missing.
 func (b *Bitmap) Add(other *Bitmap) {
 	for i := range other.chunks {
 		c := other.chunks[i].Load()
@@ -55,7 +55,7 @@ func (b *Bitmap) Add(other *Bitmap) {
 	}
 }
 
-// Count is the number of nonces in the set.
+// Count returns the number of nonces in the set.
 func (b *Bitmap) Count() uint64 {
 	var n int
 	for i := range b.chunks {
@@ -70,7 +70,7 @@ func (b *Bitmap) Count() uint64 {
 	return uint64(n)
 }
 
-// Missing returns the nonces that are in b and not in other: how many, and the first few of them, at most limit.
+// Missing returns the nonces that are in b and not in other: their number, and the first ones, at most limit.
 func (b *Bitmap) Missing(other *Bitmap, limit int) (count uint64, first []uint64) {
 	for i := range b.chunks {
 		c := b.chunks[i].Load()
@@ -97,6 +97,6 @@ func (b *Bitmap) chunk(nonce uint64) *bitmapChunk {
 	if c := slot.Load(); c != nil {
 		return c
 	}
-	slot.CompareAndSwap(nil, new(bitmapChunk)) // the loser of a race uses the winner's
+	slot.CompareAndSwap(nil, new(bitmapChunk)) // after a race, both use the same chunk
 	return slot.Load()
 }

@@ -11,7 +11,7 @@ const (
 	bucketCount = (64 - subBits) * subBuckets
 )
 
-// Histogram counts durations in buckets that are at most 1/32 wide, so that a quantile is off by at most 1.6 %. The zero
+// Histogram counts durations in buckets whose width is at most 1/32 of their value, so that the error of a quantile is at most 1.6 %. The zero
 // value is empty. It is not safe for concurrent use.
 type Histogram struct {
 	buckets [bucketCount]uint64
@@ -29,7 +29,7 @@ func (h *Histogram) Add(d time.Duration) {
 	h.max = max(h.max, d)
 }
 
-// Merge adds everything that o counted.
+// Merge adds the durations that o has counted.
 func (h *Histogram) Merge(o *Histogram) {
 	for i, n := range o.buckets {
 		h.buckets[i] += n
@@ -53,7 +53,7 @@ func (h *Histogram) Mean() time.Duration {
 	return h.sum / time.Duration(h.count)
 }
 
-// Quantile returns the duration below which the share q (0 to 1) of all lies; 0 when empty.
+// Quantile returns the duration below which the share q (0 to 1) of all durations is; 0 if empty.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	if h.count == 0 {
 		return 0
@@ -68,7 +68,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return h.max
 }
 
-// bucketOf keeps the six leading bits of v: values below 64 have a bucket each, larger ones share it with their neighbours.
+// bucketOf keeps the six leading bits of v. Values below 64 have a bucket each; larger ones share theirs with neighbours.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-subBits-1, 0)
 	return shift<<subBits + int(v>>shift)

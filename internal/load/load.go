@@ -21,52 +21,52 @@ const (
 	errorsMax          = 8
 )
 
-// Request is what [Options.Request] fills in for one nonce. It is reset before each call and owned by the connection.
+// Request is filled in by [Options.Request] for one nonce. It is reset before each call and owned by the connection.
 type Request struct {
 	Method string // default GET
 	Path   []byte // request target; append to Path[:0]
 	Header []byte // further header lines, each ended by CR LF; append to Header[:0]. Host and Content-Length are added
-	Body   []byte // sent with a Content-Length when not empty or when the method is POST, PUT or PATCH
+	Body   []byte // sent with a Content-Length if it is not empty, or if the method is POST, PUT or PATCH
 
-	// AbandonAfter, when above 0, is how long the client waits for the whole response. Then it closes the connection and the
-	// request counts as abandoned, not as failed. A response that arrives in time counts like any other.
+	// AbandonAfter, if positive, is how long the client waits for the whole response. Then it closes the connection, and the request
+	// counts as abandoned, not as failed. A response that arrives in time counts normally.
 	AbandonAfter time.Duration
 }
 
 // Options configure [Run]. The zero value of a field means its default.
 type Options struct {
 	Address     string        // host:port to connect to; required
-	Dialer      net.Dialer    // makes the connections; the zero value will do
+	Dialer      net.Dialer    // makes the connections; may be zero
 	Host        string        // Host header; default Address
 	Connections int           // default 16
-	Requests    uint64        // exact number of requests to send; 0: as many as fit until Duration or the context ends
-	Duration    time.Duration // stop sending after this time; 0: no limit. With Requests, whichever comes first
+	Requests    uint64        // exact number of requests to send; 0: until Duration has passed or the context ends
+	Duration    time.Duration // stop sending after this time; 0: no limit. With Requests, the first limit counts
 
-	// Rate is the number of requests a second over all connections; 0: full speed. With a rate, latency counts from the
-	// moment the request was due, so that a server that stalls cannot hide the requests it kept from being sent.
+	// Rate is the number of requests a second over all connections; 0: full speed. With a rate, latency is measured from the time at
+	// which the request was due: otherwise a stalled server would delay requests without an effect on the latency.
 	Rate float64
 
 	FirstNonce uint64 // nonces are FirstNonce, FirstNonce+1, …
 
-	// Request describes the request for a nonce, Verify judges the response that was received in full. Both are called from
-	// all connections at once. Default: GET of [Path], and any 200.
+	// Request describes the request for a nonce. Verify checks a complete response. All connections call both concurrently. Default:
+	// GET of [Path], and any 200.
 	Request func(nonce uint64, r *Request)
 	Verify  func(nonce uint64, r *Response) error
 
-	Sent     *Bitmap   // collects the nonces sent; nil: not wanted
-	Received *Bitmap   // collects the nonces whose response was received in full, whatever Verify said
-	Counters *Counters // live figures; nil: not wanted
+	Sent     *Bitmap   // collects the nonces sent; may be nil
+	Received *Bitmap   // collects the nonces with a complete response, whatever Verify returned; may be nil
+	Counters *Counters // live figures; may be nil
 
 	Timeout        time.Duration // for one exchange, at most a second later; default 30s
-	ConnectTimeout time.Duration // how long to go on trying for a connection before Run gives up; default 30s
+	ConnectTimeout time.Duration // how long to retry a connection before Run gives up; default 30s
 	IdleTimeout    time.Duration // a connection unused for longer is replaced before it is used; default 5s
 	BodyBytesMax   int           // bytes of a body kept for Verify; default 1 MiB
 }
 
-// ErrNoConnection is returned when no connection could be had for [Options.ConnectTimeout].
+// ErrNoConnection is returned if there was no connection for [Options.ConnectTimeout].
 var ErrNoConnection = errors.New("no connection")
 
-// Path appends the default path of a nonce, which [Nonce] reads back.
+// Path appends the default path of a nonce. [Nonce] is its inverse.
 func Path(dst []byte, nonce uint64) []byte {
 	return strconv.AppendUint(append(dst, "/n/"...), nonce, 10)
 }
@@ -81,7 +81,7 @@ func Nonce(path []byte) (nonce uint64, ok bool) {
 	return nonce, err == nil
 }
 
-// ExpectBody returns a function for [Options.Verify] that accepts this status and this body only.
+// ExpectBody returns a function for [Options.Verify] that only accepts this status and this body.
 func ExpectBody(status int, body []byte) func(uint64, *Response) error {
 	return func(_ uint64, r *Response) error {
 		if r.Status != status {
@@ -94,8 +94,8 @@ func ExpectBody(status int, body []byte) func(uint64, *Response) error {
 	}
 }
 
-// Run sends the requests and waits for their responses. It returns when all have ended. When ctx ends or Duration has passed
-// it sends no more, finishes those under way, and returns no error for that. The report is valid beside an error too.
+// Run sends the requests and waits for their responses. When ctx ends or Duration has passed, it sends no more, completes those in flight,
+// and returns no error for that. The report is also valid if there is an error.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -168,7 +168,7 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
-// run is what the connections of one [Run] share.
+// run is the state that the connections of one [Run] share.
 type run struct {
 	Options // read-only
 	start   time.Time
@@ -177,7 +177,7 @@ type run struct {
 	stopped atomic.Bool   // ctx is done
 }
 
-// take hands out the next nonce and waits until it is due. ok is false when there are no more to send.
+// take returns the next nonce and waits until it is due. ok is false if there are no more to send.
 func (r *run) take(ctx context.Context) (nonce uint64, due time.Time, ok bool) {
 	if r.stopped.Load() {
 		return 0, due, false
@@ -195,7 +195,7 @@ func (r *run) take(ctx context.Context) (nonce uint64, due time.Time, ok bool) {
 	return r.FirstNonce + n, due, true
 }
 
-// sleep waits for d and reports whether ctx lasted as long.
+// sleep waits for d. It returns false if ctx ends before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

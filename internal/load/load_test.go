@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// books is an origin that notes every nonce it saw.
+// books is an origin that records every nonce that it receives.
 type books struct {
 	seen   Bitmap
 	twice  atomic.Uint64
@@ -93,7 +93,7 @@ func TestRunSendsExactNumber(t *testing.T) {
 	}
 }
 
-// hijack answers with raw bytes and closes, with a reset when asked for.
+// hijack answers with raw bytes and closes the connection, with a reset if reset is set.
 func hijack(w http.ResponseWriter, raw string, reset bool) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
@@ -173,7 +173,7 @@ func TestRunResetWithinBody(t *testing.T) {
 			panic(err)
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-		<-half // the client has the first half, so that the reset does not overtake it
+		<-half // the client has received the first half before the reset
 		_ = conn.(*net.TCPConn).SetLinger(0)
 		_ = conn.Close()
 	})
@@ -215,7 +215,7 @@ func relay(t *testing.T, to string, after func()) string {
 	return listener.Addr().String()
 }
 
-// A server that is stopped and started again under load: nothing is sent twice, and what was received was seen.
+// While a server is stopped and started under load, nothing is sent twice, and the server has seen each received nonce.
 func TestRunSurvivesRestarts(t *testing.T) {
 	origin := &books{}
 	var server atomic.Pointer[http.Server]
@@ -243,7 +243,7 @@ func TestRunSurvivesRestarts(t *testing.T) {
 		defer close(done)
 		for range 3 {
 			<-restart
-			_ = server.Load().Close() // resets what is in flight
+			_ = server.Load().Close() // resets connections in use
 			l, err := net.Listen("tcp", address)
 			if err != nil {
 				t.Error(err)
@@ -304,7 +304,7 @@ func TestRunRateAndDuration(t *testing.T) {
 		t.Errorf("50 requests at 500/s took %v: %v", report.Elapsed, report)
 	}
 	report = mustRun(t, Options{Address: address, Connections: 4, Rate: 1000, Duration: 50 * time.Millisecond})
-	// A busy machine may end the run late: the rate holds for the time that it took, give or take one a connection.
+	// On a busy machine the run may end late. The rate must hold for its real duration, within one request per connection.
 	if most := uint64(report.Elapsed/time.Millisecond) + 4; report.Sent == 0 || report.Sent > most || report.Sent != report.Completed {
 		t.Errorf("50 ms at 1000/s: %v", report)
 	}

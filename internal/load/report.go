@@ -16,27 +16,27 @@ import (
 // Kind says how a request that was sent failed.
 type Kind string
 
-// The kinds of failure. All but [KindVerify] mean that the response did not arrive in full.
+// The kinds of failure. All except [KindVerify] mean that the response did not arrive completely.
 const (
-	KindWrite     Kind = "write"     // the request was handed over in part only
+	KindWrite     Kind = "write"     // the request was only partly written
 	KindClosed    Kind = "closed"    // the connection ended before the first byte of the response
 	KindReset     Kind = "reset"     // the connection was reset, before or within the response
 	KindTruncated Kind = "truncated" // the connection ended within the response
 	KindTimeout   Kind = "timeout"   // no complete response within Options.Timeout
 	KindMalformed Kind = "malformed" // not an HTTP/1.1 response, or bytes beyond its end
-	KindVerify    Kind = "verify"    // received in full, refused by Options.Verify
+	KindVerify    Kind = "verify"    // complete, but refused by Options.Verify
 )
 
 // Counters are the live figures of a run, for progress displays. They only grow.
 type Counters struct {
-	Sent      atomic.Uint64 // requests of which at least one byte was handed to the kernel
+	Sent      atomic.Uint64 // requests of which the kernel has taken at least one byte
 	Received  atomic.Uint64 // responses received in full, completed or not
 	Completed atomic.Uint64 // responses received in full and accepted by Options.Verify
-	Abandoned atomic.Uint64 // requests that the client gave up on purpose: see Request.AbandonAfter
+	Abandoned atomic.Uint64 // requests that the client has abandoned on purpose: see Request.AbandonAfter
 	Failed    atomic.Uint64 // all other requests sent
 }
 
-// Report says what became of the requests of a run: Sent = Completed + Abandoned + the sum of Failed.
+// Report has the outcomes of a run: Sent = Completed + Abandoned + the sum of Failed.
 type Report struct {
 	Sent      uint64
 	Received  uint64 // Completed + Failed[KindVerify]
@@ -48,12 +48,12 @@ type Report struct {
 
 	BodyBytes  uint64 // of the responses received in full
 	Dials      uint64 // connections opened
-	DialErrors uint64 // attempts that failed; they fail no request
+	DialErrors uint64 // failed attempts; they do not make a request fail
 	Elapsed    time.Duration
-	Latency    Histogram // of the responses received in full; see Options.Rate for where it starts
+	Latency    Histogram // of the responses received in full; see Options.Rate for its start
 }
 
-// FailedTotal is the sum of all failures.
+// FailedTotal returns the sum of all failures.
 func (r *Report) FailedTotal() uint64 {
 	var n uint64
 	for _, f := range r.Failed {
@@ -62,7 +62,7 @@ func (r *Report) FailedTotal() uint64 {
 	return n
 }
 
-// PerSecond is the rate at which responses were received in full.
+// PerSecond returns the rate of complete responses.
 func (r *Report) PerSecond() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -70,7 +70,7 @@ func (r *Report) PerSecond() float64 {
 	return float64(r.Received) / r.Elapsed.Seconds()
 }
 
-// String is the report on one line.
+// String returns the report: one line, and one for each error.
 func (r *Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "sent %d, completed %d, %.0f/s, p50 %v, p99 %v", r.Sent, r.Completed, r.PerSecond(),
@@ -106,7 +106,7 @@ func (r *Report) merge(o *Report) {
 	r.Errors = r.Errors[:min(len(r.Errors), errorsMax)]
 }
 
-// kindOf classifies an error of the reading side; begun says whether a byte of the response had arrived.
+// kindOf classifies an error while reading. begun says whether a byte of the response has arrived.
 func kindOf(err error, begun bool) Kind {
 	var netErr net.Error
 	switch {

@@ -25,7 +25,7 @@ type Response struct {
 	BodyBytes int64  // length of the whole body
 }
 
-// Get returns the value of the first header field of that name, whatever the case; nil when there is none.
+// Get returns the value of the first header field with this name, ignoring case, or nil.
 func (r *Response) Get(name string) []byte {
 	rest := r.Header
 	for len(rest) > 0 {
@@ -103,7 +103,7 @@ func (b *responseReader) readHead(r *Response) error {
 	}
 }
 
-// parseHead reads status line and framing. The header block is copied only when the body needs the buffer: see fill.
+// parseHead reads the status line and the framing. The header block is only copied if the body needs the buffer: see fill.
 func (b *responseReader) parseHead(block []byte, r *Response) error {
 	line, rest := cutLine(block)
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' {
@@ -131,7 +131,7 @@ func (b *responseReader) parseField(line []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: header line %.40q", errMalformed, line)
 	}
-	switch len(key) { // most fields are told apart by their length alone
+	switch len(key) { // the length alone excludes most fields
 	case len("Connection"):
 		if equalFold(key, "Connection") {
 			value = bytes.TrimSpace(value)
@@ -239,7 +239,7 @@ func (b *responseReader) keep(r *Response, part []byte) {
 	b.body = append(b.body, part[:min(room, len(part))]...)
 }
 
-// fill reads once more, at the cost of moving what is unread to the front and of growing a full buffer.
+// fill reads once more. It may move unread bytes to the front of the buffer, and grow the buffer if it is full.
 func (b *responseReader) fill() error {
 	if b.from > 0 {
 		b.to = copy(b.buf, b.buf[b.from:b.to])

@@ -13,7 +13,7 @@ const (
 	backoffMax = 50 * time.Millisecond
 )
 
-// worker drives one connection at a time. Everything in it is owned by its goroutine until [Run] merges the reports.
+// worker uses one connection at a time. Its goroutine owns it until [Run] merges the reports.
 type worker struct {
 	run      *run
 	report   Report
@@ -71,8 +71,8 @@ func (w *worker) encode(nonce uint64) {
 	w.out = append(out, r.Body...)
 }
 
-// send hands the request to the kernel, on as many connections as that takes: a write that took no byte left the request
-// unsent, so that it may be tried again. It reports false when the run is over and the request was not sent.
+// send writes the request. If the kernel has taken no byte of it, the request counts as not sent, and send tries another connection. It
+// returns false if the run has ended and the request was not sent.
 func (w *worker) send(ctx context.Context) bool {
 	for {
 		if !w.connect(ctx) {
@@ -92,7 +92,7 @@ func (w *worker) send(ctx context.Context) bool {
 	}
 }
 
-// finish accounts for a request that was sent: it reads and judges the response.
+// finish reads and checks the response of a request that was sent, and counts the outcome.
 func (w *worker) finish(nonce uint64, due time.Time) {
 	w.report.Sent++
 	w.run.Counters.Sent.Add(1)
@@ -100,7 +100,7 @@ func (w *worker) finish(nonce uint64, due time.Time) {
 		w.run.Sent.Set(nonce)
 	}
 	if w.conn == nil {
-		return // written in part; counted as failed already
+		return // partly written, and already counted as failed
 	}
 	if due.IsZero() {
 		due = w.lastUse
@@ -117,7 +117,7 @@ func (w *worker) finish(nonce uint64, due time.Time) {
 	if w.reader.close {
 		w.disconnect()
 	} else if w.request.AbandonAfter > 0 {
-		w.deadline = time.Time{} // the short deadline is the next request's no longer
+		w.deadline = time.Time{} // the short deadline does not apply to the next request
 	}
 }
 
@@ -155,7 +155,7 @@ func (w *worker) fail(kind Kind, err error) {
 	}
 }
 
-// connect makes sure of a connection that is not stale. It reports false when the run is over or has to be given up.
+// connect ensures a connection that is not stale. It returns false if the run has ended or fails.
 func (w *worker) connect(ctx context.Context) bool {
 	if w.conn != nil && time.Since(w.lastUse) < w.run.IdleTimeout {
 		return true
@@ -188,12 +188,12 @@ func (w *worker) disconnect() {
 	if w.conn == nil {
 		return
 	}
-	_ = w.conn.Close() // nothing that was received depends on how the close goes
+	_ = w.conn.Close() // nothing depends on the result
 	w.conn = nil
 }
 
-// extendDeadline gives the exchange its time. Setting a deadline costs as much as parsing a response, so that an ordinary one
-// is set a second late and then serves every exchange that begins within that second.
+// extendDeadline sets the deadline of the exchange. Setting it costs as much as parsing a response. So an ordinary deadline is a second too
+// late, and then also serves the exchanges that begin within that second.
 func (w *worker) extendDeadline() {
 	want := w.lastUse.Add(w.run.Timeout)
 	switch {
@@ -205,5 +205,5 @@ func (w *worker) extendDeadline() {
 		return
 	}
 	w.deadline = want
-	_ = w.conn.SetDeadline(want) // fails only on a closed connection, which the write reports
+	_ = w.conn.SetDeadline(want) // only fails on a closed connection, which the write reports
 }

@@ -1,10 +1,9 @@
-// Package sampleapp is a small web shop to put wayside in front of: for the demo, for tests and for trying things out.
+// Package sampleapp is a small web shop for the demo and for tests, in front of which wayside runs.
 //
-// It keeps no state but counters. What it answers depends on the seed and on the request alone, with one exception: the
-// n-th payment fails or not by the seed and n, so that the number of failures among N payments is the same in each run,
-// whichever request gets which number.
+// Its only state are counters. Its answers depend on the seed and the request only, with one exception: whether the n-th payment fails
+// depends on the seed and n. So the number of failures among N payments is the same in each run, in whatever order they arrive.
 //
-//	GET, HEAD  /                          page of 2 KiB with an ETag; 304 when the client has it
+//	GET, HEAD  /                          page of 2 KiB with an ETag; 304 if the client has it
 //	GET, HEAD  /assets/app.js             script of 24 KiB, likewise
 //	GET        /users/{id}                profile; ids above UsersMax are 404
 //	PUT        /users/{id}                echoes the body's length
@@ -15,7 +14,7 @@
 //	GET        /reports/{id}              takes 20 to 120 ms
 //	GET        /export                    CSV of 64 KiB, chunked, flushed in 16 parts
 //	GET        /events                    server-sent events: five, 10 ms apart, then the end
-//	GET        /live/{id}                 answers after 200 ms: for clients that do not wait that long
+//	GET        /live/{id}                 answers after 200 ms, for clients that leave before
 //	GET, HEAD  /downloads/catalogue.pdf   256 KiB with a Content-Length
 //
 // Anything else is 404, a wrong method 405.
@@ -36,7 +35,7 @@ import (
 	"time"
 )
 
-// Sizes and limits of what the app answers.
+// Sizes and limits of the answers.
 const (
 	UsersMax      = 5000      // the largest user id
 	DownloadBytes = 256 << 10 // body of /downloads/catalogue.pdf
@@ -48,15 +47,15 @@ const (
 	reportMin    = 20 * time.Millisecond
 	reportSpread = 101 // milliseconds: 20 to 120
 	liveWait     = 200 * time.Millisecond
-	paymentFails = 20 // one in
+	paymentFails = 20 // one of so many fails
 	orderMax     = 64 << 10
 )
 
-// Options configure the app. The zero value is complete.
+// Options configure the app. The zero value is valid.
 type Options struct {
 	Seed uint64
 
-	// Sleep waits for d or until ctx ends; nil: in real time. Tests make slow routes fast with it.
+	// Sleep waits for d or until ctx ends; nil: a real wait. Tests use it to make slow routes fast.
 	Sleep func(ctx context.Context, d time.Duration)
 }
 
@@ -66,7 +65,7 @@ type app struct {
 	payments               atomic.Uint64 // taken so far
 }
 
-// New returns the app. It starts nothing.
+// New returns the app. It starts no goroutine.
 func New(o Options) http.Handler {
 	if o.Sleep == nil {
 		o.Sleep = sleep
@@ -95,7 +94,7 @@ func New(o Options) http.Handler {
 	return mux
 }
 
-// Start serves the app on a free port of the loopback until stop is called, which waits for its requests to end.
+// Start serves the app on a free loopback port until stop is called. stop waits until all requests have ended.
 func Start(o Options) (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -235,7 +234,7 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// userID reads the id of the path, and answers 404 when there is no such user.
+// userID returns the user id in the path. It answers 404 if there is no such user.
 func userID(w http.ResponseWriter, r *http.Request) (id int, ok bool) {
 	id, err := strconv.Atoi(r.PathValue("id"))
 	if err != nil || id < 1 || id > UsersMax {
@@ -260,7 +259,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// hash spreads the parts evenly over 64 bits, the same in each process.
+// hash maps the parts evenly to 64 bits, in the same way in each process.
 func hash(seed uint64, parts ...string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, seed))
@@ -268,13 +267,13 @@ func hash(seed uint64, parts ...string) uint64 {
 		_, _ = io.WriteString(h, p)
 		_, _ = h.Write([]byte{0})
 	}
-	x := h.Sum64() // FNV's low bits are weak: finish with a multiply and a shift
+	x := h.Sum64() // the low bits of FNV are weak: finish with a multiply and a shift
 	x ^= x >> 32
 	x *= 0xd6e8feb86659fd93
 	return x ^ x>>32
 }
 
-// filler repeats unit after head up to exactly n bytes.
+// filler returns head, followed by repetitions of unit, cut to exactly n bytes.
 func filler(head, unit string, n int) []byte {
 	b := append(make([]byte, 0, n+len(unit)), head...)
 	for len(b) < n {

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start serves the app with a Sleep that only notes what it was asked for.
+// start serves the app with a Sleep that only records the durations.
 func start(t *testing.T, seed uint64) (url string, slept func() []time.Duration) {
 	t.Helper()
 	var mu sync.Mutex

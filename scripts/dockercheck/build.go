@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// builder follows the instructions of the stages.
+// builder runs the instructions of the stages.
 type builder struct {
 	dir     string            // holds one folder per stage, and the context
 	roots   map[string]string // stage name → its root
@@ -51,7 +51,7 @@ func build(dir string, stages []stage) error {
 	return nil
 }
 
-// context unpacks the last commit, without what .dockerignore names.
+// context unpacks the last commit, without the files in .dockerignore.
 func (b *builder) context() error {
 	dir := filepath.Join(b.dir, "context")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -87,16 +87,16 @@ func (b *builder) context() error {
 	return nil
 }
 
-// base prepares a root that stands for a base image.
+// base prepares a root that replaces a base image.
 func (b *builder) base(root, image string) error {
 	version, isGo := strings.CutPrefix(image, "golang:")
 	switch {
 	case isGo:
 		return b.toolchain(root, version)
 	case image == "gcr.io/distroless/static-debian12:nonroot":
-		return nil // holds certificates and a passwd file; what runs without them runs with them
+		return nil // has certificates and a passwd file; a program that runs without them runs with them too
 	}
-	return errors.New("this check has no stand-in for that image")
+	return errors.New("this check has no replacement for that image")
 }
 
 // toolchain makes a root with the machine's system and the image's version of Go read-only, and empty folders for everything else.
@@ -119,7 +119,7 @@ func (b *builder) toolchain(root, version string) error {
 	if err := os.MkdirAll(download, 0o755); err != nil {
 		return err
 	}
-	// The go command fetches another version than the machine's like a module.
+	// The go command fetches another version than that of the machine as a module.
 	goroot, err := goEnv("GOROOT", "GOTOOLCHAIN=go"+version)
 	if err != nil {
 		return fmt.Errorf("fetch Go %s: %w", version, err)
@@ -137,7 +137,7 @@ func (b *builder) toolchain(root, version string) error {
 	if err != nil {
 		return err
 	}
-	// What the golang image sets, and from the machine only what says where modules come from.
+	// The variables of the golang image, and from the machine only those for the source of modules.
 	b.env = []string{
 		"PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=/root", "GOPATH=/go", "GOTOOLCHAIN=local", "GOPROXY=file:///modules," + proxy, "GONOSUMDB=" + sums,
@@ -150,7 +150,7 @@ func (b *builder) toolchain(root, version string) error {
 	return unix.Mount("proc", filepath.Join(root, "proc"), "proc", 0, "")
 }
 
-// mirror shows a system folder in a root: a link as a link, a folder read-only, and /usr without the machine's Go.
+// mirror makes a system folder visible in a root: a link as a link, a folder read-only, and /usr without /usr/local.
 func mirror(name, root string) error {
 	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +191,7 @@ func mirror(name, root string) error {
 	return nil
 }
 
-// bind mounts a folder read-only; /dev stays as it is, because devices are meant to be written to.
+// bind mounts a folder read-only, except /dev, because devices must be writable.
 func bind(from, to string) error {
 	if err := unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", from, err)
@@ -222,10 +222,10 @@ func (b *builder) step(root string, in instruction) error {
 		fmt.Println("dockercheck: COPY", in.opts["from"], in.rest)
 		return b.copy(root, in)
 	}
-	return nil // the rest describes the container
+	return nil // the other instructions describe the container
 }
 
-// argument is what a build without arguments gives an ARG: its default, or what the builder knows by itself.
+// argument returns the value of an ARG in a build without arguments: its default, or a value that the builder provides.
 func argument(text string) string {
 	switch text {
 	case "TARGETOS":
@@ -277,7 +277,7 @@ func (b *builder) copy(root string, in instruction) error {
 	return nil
 }
 
-// copyTree copies a file, or what is in a folder, as root's.
+// copyTree copies a file, or the contents of a folder. Root owns the copy.
 func copyTree(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
@@ -312,7 +312,7 @@ func chownTree(root, owner string) error {
 	})
 }
 
-// ids reads UID:GID. Names would need a passwd file.
+// ids parses UID:GID. Names would need a passwd file.
 func ids(owner string) (uid, gid int, err error) {
 	u, g, ok := strings.Cut(owner, ":")
 	uid, errU := strconv.Atoi(u)
@@ -323,8 +323,7 @@ func ids(owner string) (uid, gid int, err error) {
 	return uid, gid, nil
 }
 
-// goEnv asks the machine's Go for a setting.
-// goEnv is what go env says, with further variables in its environment.
+// goEnv returns a value of go env, with further variables in its environment.
 func goEnv(name string, env ...string) (string, error) {
 	cmd := exec.Command("go", "env", name)
 	cmd.Env = append(os.Environ(), env...)

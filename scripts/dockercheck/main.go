@@ -1,19 +1,18 @@
-// Command dockercheck builds and runs the Dockerfile's image without a container engine. It reads the commands from the
-// Dockerfile itself and refuses to go on at an instruction it does not know.
+// Command dockercheck builds and runs the Dockerfile's image without a container engine. It reads the commands from the Dockerfile and
+// stops at an instruction that it does not know.
 //
-// What it does, as root on Linux, everything in a mount namespace and a temporary directory of its own:
+// It runs as root on Linux, in its own mount namespace and a temporary directory, in three steps:
 //
-//  1. The build stage: a root with the machine's /usr, /etc and Go toolchain read-only, nothing in /root, /go and /tmp, and
-//     the sources of the last commit (git archive) cut down by .dockerignore. RUN goes through chroot and /bin/sh. The
-//     module cache of the machine serves as the first module proxy, so nothing is downloaded twice.
-//  2. The final stage: an empty root plus what COPY puts there.
-//  3. The container: the final root mounted read-only, with what every container runtime adds (/proc, a small /dev, the
-//     volume), in new mount, process and network namespaces, as USER, with ENV and nothing else in the environment.
-//     Requests go through wayside to a small origin; the health check runs as written; SIGTERM must end it with 0, and
-//     the archive must then hold one line for each request.
+//  1. The build stage: a root with the machine's /usr, /etc and Go toolchain read-only, empty /root, /go and /tmp, and the sources
+//     of the last commit (git archive) without the files in .dockerignore. RUN uses chroot and /bin/sh. The module cache of the
+//     machine is the first module proxy, so nothing is downloaded twice.
+//  2. The final stage: an empty root plus the files of COPY.
+//  3. The container: the final root, mounted read-only, with the files that every container runtime adds (/proc, a small /dev, the
+//     volume). It runs in new mount, process and network namespaces, as USER, with only ENV in the environment. Requests go through
+//     wayside to a small origin, the health check must pass, SIGTERM must end wayside with 0, and the archive must then have one line
+//     per request.
 //
-// What it cannot show: that the base images exist and hold what this program assumes of them (Go of the named version;
-// nothing at all).
+// It cannot check that the base images exist and have the assumed contents: Go of the named version, and nothing at all.
 package main
 
 import (
@@ -27,7 +26,7 @@ import (
 )
 
 func main() {
-	// Children are to die with this process. The kernel ties that to the thread that started them: keep to the one that lives
+	// Children must die with this process. The kernel kills them when the thread that started them ends, so use the thread that lives
 	// as long as the process.
 	runtime.LockOSThread()
 	if err := run(); err != nil {
@@ -36,7 +35,7 @@ func main() {
 	}
 }
 
-// phase names the steps that run in namespaces of their own: the program starts itself again for each.
+// phaseVariable names the step to run. The program starts itself again for each step, in new namespaces.
 const phaseVariable = "DOCKERCHECK_PHASE"
 
 func run() error {

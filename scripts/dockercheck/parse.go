@@ -22,8 +22,8 @@ type stage struct {
 	steps []instruction
 }
 
-// known are the instructions this program can follow, each with the options it honours. Anything else is an error:
-// skipping it would prove something about another image.
+// known are the instructions that this program supports, with their options. Anything else is an error: to skip it would test another
+// image.
 var known = map[string][]string{
 	"FROM": {"platform"}, "ARG": nil, "LABEL": nil, "WORKDIR": nil, "COPY": {"from", "chown"}, "RUN": nil, "ENV": nil, "VOLUME": nil, "EXPOSE": nil,
 	"USER": nil, "HEALTHCHECK": {"interval", "timeout", "start-period", "retries"}, "ENTRYPOINT": nil, "CMD": nil,
@@ -98,7 +98,7 @@ func split(line int, text string) (instruction, error) {
 	in := instruction{line: line, name: strings.ToUpper(name), opts: map[string]string{}, rest: strings.TrimSpace(rest)}
 	allowed, ok := known[in.name]
 	if !ok {
-		return in, fmt.Errorf("line %d: this check does not know %s: teach it, or leave the instruction out", line, in.name)
+		return in, fmt.Errorf("line %d: this check does not support %s: add it to known, or leave the instruction out", line, in.name)
 	}
 	for strings.HasPrefix(in.rest, "--") {
 		option, after, _ := strings.Cut(in.rest, " ")
@@ -123,7 +123,7 @@ func (in instruction) words() ([]string, error) {
 	return words, nil
 }
 
-// image is what the final stage's instructions say about running it.
+// image holds the instructions of the final stage that matter when the image runs.
 type image struct {
 	env        []string
 	user       string
@@ -133,7 +133,7 @@ type image struct {
 	cmd        []string
 }
 
-// describe collects the instructions that matter when the image runs.
+// describe collects the instructions of the final stage.
 func describe(s stage) (image, error) {
 	var img image
 	for _, in := range s.steps {

@@ -1,4 +1,4 @@
-// Package everykey holds the tests that take every configuration key to its edges with the real binary: it refuses a value
-// with its place, or it serves and keeps books; and a reload does with each key what it says. The keys come from package
-// configs, so that a new one is covered, or fails the tests until it is.
+// Package everykey tests every configuration key with values at its limits, with the real binary. It must refuse a value with its place,
+// or serve and record. A reload must have the documented effect on each key. The keys come from package configs: a new key fails the tests
+// until it has values here.
 package everykey

@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// edges are the values of a key at the limits of what it may be, besides those of its type (see ofType). They are written as
-// in the file. $DIR is the case's own folder, $ORIGIN an upstream that answers, $FILE a file of DIR that is not a directory,
-// $CA a file with certificates, $KEY one with a key, $TOKEN one with a token.
+// edges are values of a key at its limits, in addition to those of its type (see ofType), in the form of the file. $DIR is the folder of
+// the case, $ORIGIN an upstream that answers, $FILE a file in $DIR, $CA a file with certificates, $KEY one with a key, $TOKEN one with a
+// token.
 type edges struct {
-	good []string // serve and keep books; the first is not the default, which the reload test needs
+	good []string // serve and record; the first is not the default, which the reload test needs
 	bad  []string // exit 78
-	with []string // "key: value" of other keys that have to go with all of them
+	with []string // "key: value" of other keys that all of them need
 	from string   // the value before a reload, for a key that cannot be left out; empty: the default
 }
 
 var s3 = []string{"archive.url: s3://bucket/prefix?endpoint=http://127.0.0.1:1"}
 
-// ofKey must have an entry for each key: a new one fails TestEveryKeyAtItsEdges until it has.
+// ofKey must have an entry for each key. Otherwise TestEveryKeyAtItsEdges fails.
 var ofKey = map[string]edges{
 	"listen": {
 		good: []string{"localhost:0", ":0", "'[::1]:0'"},
@@ -152,7 +152,7 @@ var badSchedules = []string{
 	"'@every 367d'", "'TZ=Nowhere/Land 0 * * * *'", "'@never'", "'0 0 1 1 * 2020'",
 }
 
-// ofType are values at the limits of each type. For them either outcome is right.
+// ofType are values at the limits of each type. For them both outcomes are correct.
 var ofType = map[string][]string{
 	"text":          {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]", "{a: b}"},
 	"secret":        {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]"},
@@ -188,7 +188,7 @@ var together = map[string][]string{
 	"archive in the store":        {"archive.url: file://$DIR/data/store/archive"},
 }
 
-// place puts the case's own paths into a value.
+// place replaces the variables in a value with the paths of the case.
 func place(t *testing.T, dir, origin, value string) string {
 	t.Helper()
 	return strings.NewReplacer(

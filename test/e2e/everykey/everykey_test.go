@@ -9,9 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// TestEveryKeyAtItsEdges starts the real binary with each value of each key that is at an edge: empty, huge, malformed, and
-// what the key's own entry says. Whatever it is, wayside ends with 78 and the place of the value, or it serves and the
-// response is in the books.
+// TestEveryKeyAtItsEdges starts the real binary with edge values of each key: empty, huge, malformed, and those in ofKey. wayside must
+// either exit with 78 and the place of the value, or serve and record the response.
 func TestEveryKeyAtItsEdges(t *testing.T) {
 	built(t)
 	upstream := origin(t)

@@ -89,14 +89,14 @@ func (l *live) ask(method, path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// answer is that of a reload.
+// answer is the answer of a reload.
 type answer struct {
 	Traffic []string `json:"in_effect"`
 	Books   []string `json:"books_restarting"`
 	Restart []string `json:"needs_restart"`
 }
 
-// reload writes the base and these settings, and has them read. It waits for the books process that starts with them.
+// reload writes the base and these settings, and reloads. It waits for the books process if that restarts.
 func (l *live) reload(settings ...string) (a answer, replaced bool) {
 	l.t.Helper()
 	l.settings = map[string]string{}
@@ -122,7 +122,7 @@ func (l *live) reload(settings ...string) (a answer, replaced bool) {
 	return a, l.booksAfter(0) != former
 }
 
-// safeLog is a log that two processes write and the test reads.
+// safeLog is a log that two processes write while the test reads it.
 type safeLog struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -140,8 +140,8 @@ func (s *safeLog) String() string {
 	return s.buf.String()
 }
 
-// TestReloadOfEachKey changes each key in the file of a real wayside and has it reload: the answer names the key in the one
-// list in which docs/CONFIGURATION.md has it, and the books process is another exactly if the answer says so.
+// TestReloadOfEachKey changes each key in the file of a real wayside and reloads. The answer must name the key in the list that
+// docs/CONFIGURATION.md documents, and the books process must restart exactly if the answer says so.
 func TestReloadOfEachKey(t *testing.T) {
 	upstream := origin(t)
 	work := make(chan configs.Key)
@@ -155,7 +155,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		})
 	}
 	for _, k := range configs.Keys() {
-		if len(ofKey[k.Path].good) > 0 { // else TestEveryKeyAtItsEdges says so
+		if len(ofKey[k.Path].good) > 0 { // otherwise TestEveryKeyAtItsEdges fails
 			work <- k
 		}
 	}
@@ -176,7 +176,7 @@ func (l *live) oneKey(k configs.Key) {
 		value = own.good[1]
 	}
 	a, replaced := l.reload(append(slices.Clone(own.with), k.Path+": "+value)...)
-	// Keys that the file does not set may follow one that it does: the token its file, a limit another limit.
+	// Keys that the file does not set may depend on one that it sets: the token on its file, a limit on another limit.
 	written := func(keys []string) []string {
 		return slices.DeleteFunc(keys, func(key string) bool { return l.settings[key] == "" })
 	}
@@ -193,7 +193,7 @@ func (l *live) oneKey(k configs.Key) {
 	}
 }
 
-// TestReloadIsTrue observes, for keys that both processes or only the books process read, that the new value is at work.
+// TestReloadIsTrue checks that the new value has an effect, for keys that both processes or only the books process read.
 func TestReloadIsTrue(t *testing.T) {
 	l := startLive(t, origin(t))
 	settings := []string{
@@ -264,7 +264,7 @@ func TestReloadIsTrue(t *testing.T) {
 	})
 }
 
-// TestReloadRefusesWhole: of a file with one value that would disable the books, nothing is taken over, and the books go on.
+// TestReloadRefusesWhole: if one value in a file would disable the books, no value of the file is applied, and the books continue.
 func TestReloadRefusesWhole(t *testing.T) {
 	l := startLive(t, origin(t))
 	former := l.booksAfter(0)

@@ -31,13 +31,13 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// atOnce is how many cases run at a time: each waits for disk and books process more than it computes.
+// atOnce is how many cases run at the same time. Each of them mostly waits for the disk and the books process.
 const atOnce = 6
 
-// hang only keeps the test from hanging: what is waited for takes a fraction of a second on an idle machine.
+// hang limits each wait, so that the test cannot hang. On an idle machine each takes a fraction of a second.
 const hang = time.Minute
 
-// base is what every case begins with; the books are quick, so that the cases are.
+// base has the settings of every case. Its short intervals make the cases fast.
 var base = map[string]string{
 	"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "upstream": "$ORIGIN", "data.dir": "$DIR/data",
 	"collector.drain_interval": "20ms", "spool.commit_interval": "10ms", "data.free_min": "1MiB",
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built builds wayside, without the race detector: hundreds of processes are started.
+// built builds wayside without the race detector, because hundreds of processes are started.
 func built(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
@@ -88,7 +88,7 @@ func origin(t *testing.T) string {
 	return server.URL
 }
 
-// trial is one configuration in a folder of its own.
+// trial is one configuration in its own folder.
 type trial struct {
 	t              *testing.T
 	name           string
@@ -98,7 +98,7 @@ type trial struct {
 	settings       map[string]string // as written
 	mustBe         outcome
 	stdout, stderr bytes.Buffer
-	log            safeLog // in place of stderr where it is read while it is written
+	log            safeLog // instead of stderr if the test reads it while it is written
 }
 
 type outcome int
@@ -135,7 +135,7 @@ func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
 	return c
 }
 
-// write writes the configuration file: sections that share a name are one, values stand as they are.
+// write writes the configuration file. It merges settings of the same section, and writes values as they are.
 func (c *trial) write() {
 	c.t.Helper()
 	type section map[string]any
@@ -191,12 +191,12 @@ func (c *trial) command(env []string, args ...string) (code int, said string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// environ is the test's own without what would configure wayside.
+// environ returns the environment of the test without wayside's variables.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "WAYSIDE_") })
 }
 
-// run is the whole case: the real process either ends with 78 and a place, or serves and keeps books.
+// run runs the case: the real process either exits with 78 and a place, or serves and records.
 func (c *trial) run() {
 	defer c.remove()
 	cmd := exec.Command(binary, "run", "--config", c.file) //nolint:gosec // the binary under test
@@ -232,7 +232,7 @@ func (c *trial) run() {
 }
 
 func (c *trial) remove() {
-	for range 100 { // a process that was killed may still be ending
+	for range 100 { // a killed process may not have ended yet
 		if os.RemoveAll(c.dir) == nil {
 			return
 		}
@@ -265,7 +265,7 @@ func unquote(value string) string { return strings.Trim(value, "'\"") }
 
 var hasPlace = regexp.MustCompile(`edge\.yaml:[1-9][0-9]*:[1-9][0-9]*: `)
 
-// refused checks how run ended, and that `config check` and the other places for a value say the same.
+// refused checks the exit of run, and that `config check` and the other sources of a value give the same error.
 func (c *trial) refused(code int, said string) {
 	if code != 78 || !hasPlace.MatchString(said) || strings.Contains(said, "goroutine ") {
 		c.errorf("ended with %d and without a place:\n%s", code, said)
@@ -277,19 +277,19 @@ func (c *trial) refused(code int, said string) {
 	if code, said := c.command(nil, "config", "check", c.file); code != 78 && !c.onlyRun() || code == 78 && !hasPlace.MatchString(said) {
 		c.errorf("run refuses it, and config check ends with %d: %s", code, said)
 	}
-	if strings.HasPrefix(c.key, "archive.") { // a command that opens the books by itself
+	if strings.HasPrefix(c.key, "archive.") { // a command that opens the books itself
 		if code, said := c.command(nil, "job", "archive", "--config", c.file); code != 78 || strings.Contains(said, "goroutine ") {
 			c.errorf("job archive ends with %d: %s", code, said)
 		}
 	}
 	value := unquote(c.value)
 	if c.key == "" || value == "" || strings.ContainsAny(c.value, "[{\\\n") {
-		return // several keys, or nothing that a variable can hold
+		return // several keys, or a value that a variable cannot hold
 	}
 	delete(c.settings, c.key)
 	c.write()
 	for _, k := range configs.Keys() {
-		if k.Path != c.key || k.Type == "list" { // what is no list in the file is one of a single element there
+		if k.Path != c.key || k.Type == "list" { // a variable with one element is a list
 			continue
 		}
 		if code, said := c.command([]string{k.Env + "=" + value}, "run", "--config", c.file); code != 78 || !strings.Contains(said, "environment "+k.Env+": ") {
@@ -304,12 +304,12 @@ func (c *trial) refused(code int, said string) {
 	}
 }
 
-// onlyRun says whether a value is wrong for run alone: an upstream that is still to be named by a flag.
+// onlyRun reports whether a value is wrong only for run: a missing upstream, which a flag can still set.
 func (c *trial) onlyRun() bool {
 	return c.key == "upstream" && unquote(c.value) == ""
 }
 
-// serves makes a request and waits until its response is in the books, kept by a process that lives.
+// serves sends a request and waits until its response is in the books of a running process.
 func (c *trial) serves(info datadir.Info) {
 	if c.settings["collector.enabled"] == "false" {
 		beside := exec.Command(binary, "collect", "--config", c.file) //nolint:gosec // the binary under test
@@ -366,7 +366,7 @@ func (c *trial) account(client *http.Client, admin string) (a e2e.Accounting, er
 	return a, json.NewDecoder(resp.Body).Decode(&a)
 }
 
-// children are the processes that pid has started.
+// children returns the processes that pid has started.
 func children(pid int) (list []int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, name := range tasks {
@@ -381,7 +381,7 @@ func children(pid int) (list []int) {
 	return list
 }
 
-// certificate is a self-signed one, in PEM.
+// certificate returns a self-signed certificate in PEM.
 func certificate(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

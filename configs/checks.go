@@ -71,9 +71,9 @@ func checkSecret(s string) string {
 	case s == "":
 		return ""
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return "has a space, a line break or a character beyond ASCII, which a header field cannot carry: " + remedy
+		return "has a space, a line break or a character outside ASCII, which a header field cannot contain: " + remedy
 	case len(s) < tokenBytesMin:
-		return fmt.Sprintf("has %d characters, and at least %d are needed so that nobody can guess it: %s", len(s), tokenBytesMin, remedy)
+		return fmt.Sprintf("has %d characters, and needs at least %d, so that it cannot be guessed: %s", len(s), tokenBytesMin, remedy)
 	case len(s) > tokenBytesMax:
 		return fmt.Sprintf("has %d characters: the most is %d", len(s), tokenBytesMax)
 	}
@@ -254,7 +254,7 @@ func checkNetwork(s string) string {
 		case addr.Is4In6():
 			return fmt.Sprintf("%s is an IPv4 address in IPv6's notation: write %s", s, addr.Unmap())
 		case addr.Zone() != "":
-			return fmt.Sprintf("%s has a zone, by which clients are not told apart: write %s", s, addr.WithZone(""))
+			return fmt.Sprintf("%s has a zone, and client addresses have none: write %s", s, addr.WithZone(""))
 		}
 		return ""
 	}
@@ -270,7 +270,7 @@ func checkNetwork(s string) string {
 			netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96).Masked())
 	}
 	if masked := prefix.Masked(); masked != prefix {
-		return fmt.Sprintf("%s has bits beyond its /%d: write %s for the network, or %s for the one address", s, prefix.Bits(), masked, prefix.Addr())
+		return fmt.Sprintf("%s has host bits beyond its /%d: write %s for the network, or %s for the one address", s, prefix.Bits(), masked, prefix.Addr())
 	}
 	return ""
 }

@@ -79,7 +79,7 @@ func (o origin) error(key, msg string) *Error {
 	return &Error{File: o.file, Line: o.line, Column: o.column, Key: key, Name: o.name, Msg: msg, Source: o.source}
 }
 
-// join sorts errors by place, those in the file first, and joins them. list is not empty.
+// join sorts errors by place, those in the file first, and joins them. It returns nil if there are none.
 func join(list []*Error) error {
 	slices.SortStableFunc(list, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Source.rank(), b.Source.rank()), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

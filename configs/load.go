@@ -76,8 +76,8 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	c.lookup = o.LookupHost
 	v := validator{c: &c, bad: l.bad, errs: l.errs}
 	v.run()
-	if len(v.errs) > 0 {
-		return nil, join(v.errs)
+	if err := join(v.errs); err != nil {
+		return nil, err
 	}
 	return &c, nil
 }

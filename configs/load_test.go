@@ -225,7 +225,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"instance too long":    {"instance: " + strings.Repeat("i", 129) + "\n", "instance: has 129 characters: the most is 128"},
 		"mapped proxy":         {"proxy: {trusted_proxies: ['::ffff:127.0.0.1']}\n", "f:1:27: proxy.trusted_proxies: ::ffff:127.0.0.1 is an IPv4 address in IPv6's notation: write 127.0.0.1"},
 		"mapped network":       {"proxy: {trusted_proxies: ['::ffff:10.0.0.0/104']}\n", "write 10.0.0.0/8"},
-		"host bits":            {"proxy: {trusted_proxies: [10.0.0.1/8]}\n", "10.0.0.1/8 has bits beyond its /8: write 10.0.0.0/8 for the network"},
+		"host bits":            {"proxy: {trusted_proxies: [10.0.0.1/8]}\n", "10.0.0.1/8 has host bits beyond its /8: write 10.0.0.0/8 for the network"},
 		"host bits, IPv6":      {"proxy: {trusted_proxies: ['fd00::1/8']}\n", "write fd00::/8"},
 		"upstream is admin":    {"admin: 127.0.0.1:9\nupstream: http://[::1]:9\n", "f:2:11: upstream: http://[::1]:9 is an address on which wayside itself listens (admin.listen: 127.0.0.1:9)"},
 		"upstream is probes":   {"admin: {probes: ':9'}\nupstream: http://0.0.0.0:9\n", "(admin.probes: :9)"},

@@ -53,7 +53,7 @@ func (l *loader) readSecret(path, file string, into *Secret, check func(string) 
 // checkAccessKey refuses keys that cannot be in a header field, for example because of a second line.
 func checkAccessKey(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "has a space, a line break or a character beyond ASCII: write the key alone into it"
+		return "has a space, a line break or a character outside ASCII: write only the key into it"
 	}
 	return ""
 }

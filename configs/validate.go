@@ -9,9 +9,6 @@ import (
 func (c *Config) Validate() error {
 	v := validator{c: c, bad: map[string]bool{}}
 	v.run()
-	if len(v.errs) == 0 {
-		return nil
-	}
 	return join(v.errs)
 }
 

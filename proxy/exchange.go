@@ -85,7 +85,7 @@ func (x *exchange) handle() {
 func (x *exchange) finish() {
 	c := x.c
 	if r := recover(); r != nil {
-		c.gen.o.Logger.Error("panic", "where", "handler", "value", r, "stack", string(debug.Stack()))
+		c.gen.o.Logger.Error("panic while handling a request; ending only this request", "value", r, "stack", string(debug.Stack()))
 		x.closeAfter = true
 		_ = x.stopUpload()
 		x.dropUpstream()

@@ -100,6 +100,39 @@ func appendPlain(dst, name, value []byte) []byte {
 	return append(append(dst, value...), '\r', '\n')
 }
 
+// copyFields appends the fields of raw that are passed on to dst, in runs as long as possible. handle is called for each field that is not
+// fieldOther, and says whether it is passed on. In a second pass, the fields that options name are left out.
+func copyFields(dst, raw []byte, options *connectionOptions, second bool, handle func(id fieldID, name, value []byte) (keep bool, err error)) ([]byte, error) {
+	run, at := 0, 0
+	for {
+		name, value, n, err := nextField(raw[at:])
+		if err != nil {
+			return dst, err
+		}
+		if n == 0 {
+			return append(dst, raw[run:at]...), nil
+		}
+		id, keep := classify(name), true
+		if id != fieldOther {
+			if keep, err = handle(id, name, value); err != nil {
+				return dst, err
+			}
+		}
+		if id == fieldContentLength {
+			value = plainLength(value)
+		}
+		keep = keep && !(second && options.named(name))
+		if !keep || !plainField(raw[at:], name, value, n) {
+			dst = append(dst, raw[run:at]...)
+			run = at + n
+			if keep {
+				dst = appendPlain(dst, name, value)
+			}
+		}
+		at += n
+	}
+}
+
 // validValue reports whether b is free of the bytes that a field value must not contain: control characters other than HTAB
 // (RFC 9110, section 5.5). Bytes above 0x7f are allowed. It checks eight bytes at a time.
 func validValue(b []byte) bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -110,15 +111,24 @@ func (p *pool) askForRoom(from *account) {
 // grant takes an idle connection, or counts a new one and returns nil. mu is held, and may has returned true.
 func (p *pool) grant(from *account) *upstreamConn {
 	p.charge(from, 1)
-	if n := len(p.idle); n > 0 {
-		u := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
-		u.from = from
-		return u
+	u := p.popIdle(from)
+	if u == nil {
+		p.open++
 	}
-	p.open++
-	return nil
+	return u
+}
+
+// popIdle takes the most recently used idle connection, or returns nil. mu is held.
+func (p *pool) popIdle(from *account) *upstreamConn {
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	u := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	u.from = from
+	return u
 }
 
 // handOver gives free connections and slots to waiting requests. mu is held.
@@ -170,12 +180,7 @@ func (p *pool) accept(u *upstreamConn, from *account) (*upstreamConn, error) {
 		p.sweeper.remove(&u.limits)
 		_ = u.Conn.Close()
 		p.mu.Lock() // keep the slot and try the next idle connection
-		u = nil
-		if n := len(p.idle); n > 0 {
-			u = p.idle[n-1]
-			p.idle[n-1] = nil
-			p.idle = p.idle[:n-1]
-			u.from = from
+		if u = p.popIdle(from); u != nil {
 			p.open--
 		}
 		p.mu.Unlock()
@@ -316,15 +321,20 @@ func (p *pool) evict() {
 		return
 	}
 	oldest := p.sweeper.now.Load() - int64(p.idleFor)
+	p.discardIdle(func(u *upstreamConn) bool { return u.idleAt < oldest })
+}
+
+// discardIdle closes the idle connections for which which returns true.
+func (p *pool) discardIdle(which func(*upstreamConn) bool) {
+	var gone []*upstreamConn
 	p.mu.Lock()
-	n := 0
-	for n < len(p.idle) && p.idle[n].idleAt < oldest {
-		n++
-	}
-	gone := append([]*upstreamConn(nil), p.idle[:n]...)
-	if n > 0 {
-		p.idle = append(p.idle[:0], p.idle[n:]...)
-	}
+	p.idle = slices.DeleteFunc(p.idle, func(u *upstreamConn) bool {
+		if !which(u) {
+			return false
+		}
+		gone = append(gone, u)
+		return true
+	})
 	p.mu.Unlock()
 	for _, u := range gone {
 		p.discard(u)
@@ -335,12 +345,8 @@ func (p *pool) evict() {
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
-	gone := p.idle
-	p.idle = nil
 	p.mu.Unlock()
-	for _, u := range gone {
-		p.discard(u)
-	}
+	p.discardIdle(func(*upstreamConn) bool { return true })
 }
 
 // counts returns the number of connections: all, and idle ones.

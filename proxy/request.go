@@ -134,39 +134,16 @@ func (h *requestHead) check() error {
 	return nil
 }
 
-// appendFields copies the fields that are passed on, in runs as long as possible.
+// appendFields copies the fields that are passed on.
 func (x *exchange) appendFields(dst []byte) ([]byte, error) {
-	h, raw := &x.head, x.head.fields
-	run, at := 0, 0
+	h := &x.head
 	second := len(h.options.names) > 0
-	for {
-		name, value, n, err := nextField(raw[at:])
-		if err != nil {
-			return dst, err
+	return copyFields(dst, h.fields, &h.options, second, func(id fieldID, name, value []byte) (keep bool, err error) {
+		if id == fieldForwardedOther && x.c.gen.passes(name) {
+			return true, nil
 		}
-		if n == 0 {
-			return append(dst, raw[run:at]...), nil
-		}
-		id := classify(name)
-		keep := id == fieldOther || id == fieldForwardedOther && x.c.gen.passes(name)
-		if !keep {
-			if keep, err = h.handleField(id, value, x.c.trusted, second); err != nil {
-				return dst, err
-			}
-		}
-		if id == fieldContentLength {
-			value = plainLength(value)
-		}
-		keep = keep && !(second && h.options.named(name))
-		if !keep || !plainField(raw[at:], name, value, n) {
-			dst = append(dst, raw[run:at]...)
-			run = at + n
-			if keep {
-				dst = appendPlain(dst, name, value)
-			}
-		}
-		at += n
-	}
+		return h.handleField(id, value, x.c.trusted, second)
+	})
 }
 
 // handleField records a field that the proxy acts on, and says whether it is passed on.

@@ -227,36 +227,11 @@ func (h *responseHead) parseLine(line []byte) (reason []byte, err error) {
 
 func (x *exchange) appendResponseFields(raw []byte, second bool) error {
 	h := &x.resp
-	run, at := 0, 0
-	for {
-		name, value, n, err := nextField(raw[at:])
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			x.in = append(x.in, raw[run:at]...)
-			return nil
-		}
-		id := classify(name)
-		keep := true
-		if id != fieldOther {
-			if keep, err = h.handleField(id, value, second); err != nil {
-				return err
-			}
-		}
-		if id == fieldContentLength {
-			value = plainLength(value)
-		}
-		keep = keep && !(second && h.options.named(name))
-		if !keep || !plainField(raw[at:], name, value, n) {
-			x.in = append(x.in, raw[run:at]...)
-			run = at + n
-			if keep {
-				x.in = appendPlain(x.in, name, value)
-			}
-		}
-		at += n
-	}
+	in, err := copyFields(x.in, raw, &h.options, second, func(id fieldID, _, value []byte) (keep bool, err error) {
+		return h.handleField(id, value, second)
+	})
+	x.in = in
+	return err
 }
 
 // handleField records a field that the proxy acts on, and says whether it is passed on.

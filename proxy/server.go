@@ -160,7 +160,7 @@ func (c *clientConn) withReader(f func()) {
 	c.br.Reset(c)
 	defer func() {
 		if r := recover(); r != nil { // outside of a request; exchange.finish recovers panics within one
-			c.root.current.Load().o.Logger.Error("panic", "where", "connection", "value", r, "stack", string(debug.Stack()))
+			c.root.current.Load().o.Logger.Error("panic on a client connection; closing it", "value", r, "stack", string(debug.Stack()))
 		}
 		_ = c.Close()
 		c.x.head.release()

@@ -110,7 +110,7 @@ type tunnel struct {
 func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Uint64) {
 	defer func() {
 		if r := recover(); r != nil {
-			t.x.c.gen.o.Logger.Error("panic", "where", "tunnel", "value", r, "stack", string(debug.Stack()))
+			t.x.c.gen.o.Logger.Error("panic on an upgraded connection; closing it", "value", r, "stack", string(debug.Stack()))
 			t.end(failPanic)
 		}
 	}()

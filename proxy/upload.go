@@ -43,7 +43,7 @@ func (x *exchange) startUpload(u *upstreamConn) {
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				x.c.gen.o.Logger.Error("panic", "where", "upload", "value", r, "stack", string(debug.Stack()))
+				x.c.gen.o.Logger.Error("panic while sending a request body; ending only this request", "value", r, "stack", string(debug.Stack()))
 				_ = u.Conn.Close()
 				done <- fmt.Errorf("%w: panic", errClientBody)
 			}

@@ -91,7 +91,7 @@ func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
 			found[i] = found[i].Unmap()
 		}
 		n.current.Store(&found)
-		pool.dropStale()
+		pool.discardIdle(n.stale)
 	})
 }
 
@@ -99,23 +99,6 @@ func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
 func (n *upstreamAddrs) stale(u *upstreamConn) bool {
 	current := n.current.Load()
 	return current != nil && u.addr.IsValid() && !slices.Contains(*current, u.addr)
-}
-
-// dropStale closes the idle connections whose address the name no longer has.
-func (p *pool) dropStale() {
-	p.mu.Lock()
-	var gone []*upstreamConn
-	p.idle = slices.DeleteFunc(p.idle, func(u *upstreamConn) bool {
-		if !p.addrs.stale(u) {
-			return false
-		}
-		gone = append(gone, u)
-		return true
-	})
-	p.mu.Unlock()
-	for _, u := range gone {
-		p.discard(u)
-	}
 }
 
 // connect returns the client's pinned connection, a dedicated one for an upgrade, or one of the pool.

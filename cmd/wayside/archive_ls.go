@@ -25,7 +25,7 @@ func newArchiveLs() *cobra.Command {
 		Example: "wayside archive ls --from -24h --output json",
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			if !slices.Contains([]catalogue.State{"", catalogue.Planned, catalogue.Verified, catalogue.Deleted}, catalogue.State(state)) {
-				return cli.Usagef(cmd, "--state %q: want planned, verified or deleted", state)
+				return cli.Usagef(cmd, "--state %q: must be planned, verified or deleted", state)
 			}
 			b, err := f.open(ctx, cmd)
 			if err != nil {

@@ -30,7 +30,7 @@ func newArchiveRebuild() *cobra.Command {
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			origin := reader.Origin(from)
 			if !slices.Contains([]reader.Origin{reader.FromBest, reader.FromStatistics, reader.FromEvents}, origin) {
-				return cli.Usagef(cmd, "--origin %q: want best, statistics or events", from)
+				return cli.Usagef(cmd, "--origin %q: must be best, statistics or events", from)
 			}
 			b, err := f.open(ctx, cmd)
 			if err != nil {

@@ -57,7 +57,7 @@ func newTop() *cobra.Command {
 		if slices.Contains(terminal.WindowNames(), window) {
 			return nil
 		}
-		return cli.Usagef(cmd, "--window %q: want one of %s", window, strings.Join(terminal.WindowNames(), ", "))
+		return cli.Usagef(cmd, "--window %q: must be one of %s", window, strings.Join(terminal.WindowNames(), ", "))
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&window, "window", "24h", "range of time: "+strings.Join(terminal.WindowNames(), ", "))

@@ -40,7 +40,7 @@ func TestWrongUsage(t *testing.T) {
 		"top --archive.after 1h": "archive.after is set in the configuration file, or by WAYSIDE_ARCHIVE_AFTER",
 		"top --every 5":          "write a number with a unit",
 		"top --every -5s":        "must not be negative",
-		"top --output yaml":      `--output "yaml": want text or json`,
+		"top --output yaml":      `--output "yaml": must be text or json`,
 		"top somewhere":          `wayside top takes no argument, got "somewhere"`,
 		"job clear":              "did you mean clean?",
 		"job":                    `wayside job takes one of ["archive" "clean"]`,

@@ -63,7 +63,7 @@ func BindOutput(cmd *cobra.Command, output *string) {
 	before := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if *output != "text" && *output != "json" {
-			return &UsageError{fmt.Errorf("--output %q: want text or json", *output), cmd.CommandPath() + " --output json"}
+			return &UsageError{fmt.Errorf("--output %q: must be text or json", *output), cmd.CommandPath() + " --output json"}
 		}
 		if before != nil {
 			return before(cmd, args)

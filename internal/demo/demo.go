@@ -98,7 +98,7 @@ func Run(ctx context.Context, o Options) error {
 func (o *Options) complete() (address string, err error) {
 	proxy, err := url.Parse(o.ProxyURL)
 	if err != nil || proxy.Scheme != "http" || proxy.Port() == "" {
-		return "", fmt.Errorf("proxy URL %q: want http://host:port", o.ProxyURL)
+		return "", fmt.Errorf("proxy URL %q: must be http://host:port", o.ProxyURL)
 	}
 	if o.AdminURL == "" || o.Archive == nil || o.CountArchive == nil || o.Out == nil {
 		return "", errors.New("AdminURL, Archive, CountArchive and Out are required")
@@ -107,7 +107,7 @@ func (o *Options) complete() (address string, err error) {
 		o.Output = "text"
 	}
 	if o.Output != "text" && o.Output != "json" {
-		return "", fmt.Errorf("output %q: want text or json", o.Output)
+		return "", fmt.Errorf("output %q: must be text or json", o.Output)
 	}
 	if o.Rate == 0 && o.Requests == 0 {
 		o.Rate = rateDefault

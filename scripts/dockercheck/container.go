@@ -24,10 +24,10 @@ import (
 const (
 	originAddress = "127.0.0.1:3000"
 	requests      = 200
-	stops         = 5 // under load: without an emptied queue two of three break requests
+	stops         = 5 // under load; if the listener is closed at once, two of three break requests
 	startLimit    = 30 * time.Second
 	checkLimit    = 3 * time.Second
-	stopLimit     = 30 * time.Second // what Kubernetes gives by default
+	stopLimit     = 30 * time.Second // the default of Kubernetes
 )
 
 // container runs the final root as a container runtime would, in the namespaces that the caller has made.
@@ -113,7 +113,7 @@ func startAndStop(start func([]string) *exec.Cmd, img image, round int) ([]strin
 	return append(paths, more...), err
 }
 
-// list prints what is in the root: the whole image.
+// list prints the files of the image.
 func list(root string) error {
 	fmt.Println("dockercheck: the image holds")
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -129,7 +129,7 @@ func list(root string) error {
 	})
 }
 
-// furnish adds what every container runtime adds, and makes the rest read-only.
+// furnish adds the files that every container runtime adds, and makes the rest read-only.
 func furnish(dir, root, volume string) error {
 	for _, name := range []string{"proc", "dev"} {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
@@ -177,7 +177,7 @@ func furnish(dir, root, volume string) error {
 	return unix.Mount("", root, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
 }
 
-// readOnly makes sure that the root cannot be written to, even by this process, which is root.
+// readOnly checks that nothing can be written to the root, even by this process, which runs as root.
 func readOnly(root string) error {
 	err := os.WriteFile(filepath.Join(root, "written"), nil, 0o600)
 	if !errors.Is(err, syscall.EROFS) {
@@ -186,7 +186,7 @@ func readOnly(root string) error {
 	return nil
 }
 
-// loopbackUp switches the new network namespace's only interface on.
+// loopbackUp enables the only interface of the new network namespace.
 func loopbackUp() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -223,7 +223,7 @@ func healthy(start func([]string) *exec.Cmd, words []string, ended <-chan error)
 	}
 }
 
-// runCheck runs the health check quietly; a container engine would give it no more time than this either.
+// runCheck runs the health check without output. It has as much time as a container engine would give it.
 func runCheck(check *exec.Cmd) error {
 	check.Stdout, check.Stderr = nil, nil
 	if err := check.Start(); err != nil {
@@ -234,7 +234,7 @@ func runCheck(check *exec.Cmd) error {
 	return check.Wait()
 }
 
-// traffic sends requests through wayside, whose paths it returns, and looks at the probes.
+// traffic sends requests through wayside and checks the probes. It returns the paths of the requests.
 func traffic(round int) (paths []string, err error) {
 	for i := range requests {
 		path := fmt.Sprintf("/items/%d/%d", round, i)
@@ -275,7 +275,7 @@ func get(url string) (string, error) {
 	return string(body), err
 }
 
-// stop asks the container to leave, as kubelet does.
+// stop sends SIGTERM, as kubelet does, and waits for the end.
 func stop(cmd *exec.Cmd, ended <-chan error) error {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -293,7 +293,7 @@ func stop(cmd *exec.Cmd, ended <-chan error) error {
 	}
 }
 
-// archived counts requests in the archive that the shutdown has left.
+// archived counts the requests in the archive after the shutdown.
 func archived(dir string, paths []string) error {
 	found := map[string]int{}
 	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {

@@ -16,18 +16,18 @@ const (
 	loadBefore  = 500 // requests answered before SIGTERM
 )
 
-// load sends requests, each over a connection of its own, until nobody listens any more: a listener that is closed with connections
-// in its queue resets them, and whether its owner may prevent that depends on its privileges.
+// load sends requests, each over a new connection, until no one listens any longer. Closing a listener resets the connections in its queue,
+// and a process needs certain privileges on some kernels to prevent that.
 type load struct {
 	address  string
 	prefix   string // of the paths
 	next     atomic.Int64
-	stopping atomic.Bool // from now on a connection may be refused
+	stopping atomic.Bool // set when connections may be refused
 	clients  sync.WaitGroup
 
 	mu       sync.Mutex
 	answered []string // guarded by mu: paths
-	broken   []error  // guarded by mu: of requests that were sent and not answered
+	broken   []error  // guarded by mu: requests that were sent and not answered
 }
 
 func startLoad(address, prefix string) *load {
@@ -64,7 +64,7 @@ func (l *load) note(path string, err error) {
 	l.answered = append(l.answered, path)
 }
 
-// wait returns once enough requests were answered, or one was not.
+// wait returns when enough requests were answered, or when one was not.
 func (l *load) wait() error {
 	for limit := time.Now().Add(startLimit); time.Now().Before(limit); time.Sleep(time.Millisecond) {
 		l.mu.Lock()
@@ -77,7 +77,7 @@ func (l *load) wait() error {
 	return fmt.Errorf("%d requests were not answered within %s", loadBefore, startLimit)
 }
 
-// end waits for the clients, which leave once they find nobody, and returns the paths that were answered.
+// end waits for the clients, which stop when connections are refused, and returns the paths that were answered.
 func (l *load) end() ([]string, error) {
 	l.clients.Wait()
 	if len(l.broken) > 0 {

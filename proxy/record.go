@@ -57,11 +57,11 @@ func (x *exchange) record(f failure) {
 
 // noteHealth updates the upstream's health after a response.
 func (x *exchange) noteHealth(f failure) {
-	switch trouble := &x.c.gen.pool.figures.health; {
+	switch health := &x.c.gen.pool.figures.health; {
 	case isUpstreamFailure(f):
-		trouble.failed(f, x.cause, x.id())
-	case f == failNone && trouble.failing.Load():
-		trouble.succeeded()
+		health.failed(f, x.cause, x.id())
+	case f == failNone && health.failing.Load():
+		health.succeeded()
 	}
 }
 

@@ -99,8 +99,8 @@ func newTail() *cobra.Command {
 			if _, err := query.ParseStatuses(f.status); err != nil {
 				return cli.Usagef(cmd, "--status: %w", err)
 			}
-			if err := query.CheckPath(f.path); err != nil {
-				return cli.Usagef(cmd, "--path %q: %w", f.path, err)
+			if err := checkPath(cmd, f.path); err != nil {
+				return err
 			}
 			return f.run(ctx, cmd)
 		}),
@@ -165,4 +165,12 @@ func (f *tailFlags) stream(ctx context.Context, cmd *cobra.Command, o terminal.T
 	defer func() { _ = stream.Close() }()
 	connected()
 	return terminal.Tail(stream, o)
+}
+
+// checkPath refuses a text that is neither a path nor a template.
+func checkPath(cmd *cobra.Command, path string) error {
+	if err := query.CheckPath(path); err != nil {
+		return cli.Usagef(cmd, "--path %q: %w", path, err)
+	}
+	return nil
 }

@@ -10,7 +10,7 @@ func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                    "no FROM",
 		"RUN true":                            "before the first FROM",
-		"FROM a\nADD x /":                     "does not know ADD",
+		"FROM a\nADD x /":                     "does not support ADD",
 		"FROM a\nCOPY --link x /":             "does not know COPY --link",
 		"FROM a\nRUN --mount=type=cache true": "does not know RUN --mount",
 		"FROM a\nRUN":                         "without arguments",

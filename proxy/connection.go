@@ -1,0 +1,57 @@
+package proxy
+
+import "bytes"
+
+// connectionOptions holds the options that the Connection fields of a message name.
+type connectionOptions struct {
+	close     bool
+	keepAlive bool
+	upgrade   bool
+	names     [][]byte // further hop-by-hop fields; points into the header block
+}
+
+// connectionNamesMax limits the fields that a message's Connection fields may name, because each is compared with every field.
+const connectionNamesMax = 64
+
+// parse adds the options of one Connection value. Fields that are meant for every recipient (RFC 9110, section 7.6.1) are not
+// removed even if it names them: fields that frame, route, authenticate or describe the message, or that the proxy writes.
+func (o *connectionOptions) parse(value []byte) error {
+	for len(value) > 0 {
+		var token []byte
+		token, value, _ = bytes.Cut(value, []byte{','})
+		token = trimOWS(token)
+		switch {
+		case len(token) == 0:
+		case foldEqual(token, "close"):
+			o.close = true
+		case foldEqual(token, "keep-alive"):
+			o.keepAlive = true
+		case foldEqual(token, "upgrade"):
+			o.upgrade = true
+		default:
+			if !endToEnd(token) {
+				o.names = append(o.names, token)
+			}
+		}
+	}
+	if len(o.names) > connectionNamesMax {
+		return errFieldSyntax
+	}
+	return nil
+}
+
+// endToEnd reports whether every recipient needs a field, so that Connection cannot name it. These are the fields that must not be
+// trailers either, and two families of prefixes.
+func endToEnd(name []byte) bool {
+	return trailerRule(name) != trailerPassed && !hasPrefixFold(name, "proxy-") && !hasPrefixFold(name, "http2-")
+}
+
+// named reports whether a Connection field named this one.
+func (o *connectionOptions) named(name []byte) bool {
+	for _, n := range o.names {
+		if bytes.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}

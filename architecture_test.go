@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"spool/queue":        nil,
 	"collector":          {"internal/accounting", "spool", "collector/paths", "collector/store", "collector/snapshot", "collector/live"}, // not the API
 	"collector/paths":    nil,
-	"collector/store":    nil,
+	"collector/store":    {"collector/store/badgerfiles", "collector/store/block", "collector/store/storeerr"},
 	"collector/api":      {"collector", "collector/snapshot", "collector/live", "collector/paths", "collector/store"},
 	"collector/snapshot": {"collector/paths"}, // not the store: the traffic process serves snapshots
 	"collector/live":     nil,
@@ -45,6 +45,11 @@ var mayImport = map[string][]string{
 	"process/books/restore": {
 		"collector", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
 	},
+
+	"collector/store/badgerfiles": {"collector/store/storeerr"},
+	"collector/store/block":       {"collector/store/storeerr"},
+	"collector/store/storeerr":    nil,
+
 	"internal/accounting":   {"spool"},
 	"internal/admin":        {"internal/connlimit", "internal/link"},
 	"internal/admin/client": {"internal/admin", "internal/datadir"},

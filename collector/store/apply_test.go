@@ -72,7 +72,7 @@ func TestApplyHourBoundaries(t *testing.T) {
 	apply(t, s, b)
 	got := map[int64]int{}
 	for _, id := range blockIDs(t, s) {
-		eachEvent(t, s, id, func(_ uint64, _ rowKey, e *event.Event) {
+		eachEvent(t, s, id, func(_ uint64, _ catalogue.RowName, e *event.Event) {
 			if stats.HourOfMicros(e.TimeMicros) != id.Hour {
 				t.Errorf("event at %d in block of hour %d", e.TimeMicros, id.Hour)
 			}
@@ -157,7 +157,7 @@ func TestBlockKeepsEveryField(t *testing.T) {
 	apply(t, s, b)
 	n := 0
 	for _, id := range blockIDs(t, s) {
-		eachEvent(t, s, id, func(seq uint64, k rowKey, e *event.Event) {
+		eachEvent(t, s, id, func(seq uint64, k catalogue.RowName, e *event.Event) {
 			got := make([]byte, e.Size())
 			e.Encode(got)
 			if !bytes.Equal(got, want[n]) || seq != uint64(10+3*n) || k.Label != labels[n] {
@@ -174,8 +174,8 @@ func TestBlockKeepsEveryField(t *testing.T) {
 	}
 }
 
-// TestAccountIsACut applies, checkpoints and walks at the same time: at every reading the rows must add up to the total.
-func TestAccountIsACut(t *testing.T) {
+// TestAccountDuringApply applies, checkpoints and reads at the same time: at every reading the rows must add up to the total.
+func TestAccountDuringApply(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.LiveRowsMax = 5 // evict all the time
 	s := openStore(t, o)
@@ -357,7 +357,7 @@ func TestRowsRange(t *testing.T) {
 	}
 }
 
-// TestSizePerEvent holds the budget of 40 bytes an event, on disk, everything included.
+// TestSizePerEvent: an event takes at most 40 bytes on disk, everything included.
 func TestSizePerEvent(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)

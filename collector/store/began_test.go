@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// TestBegan follows the moment from which on there are figures: the store's own beginning, an event that waited before that, a
-// restart, an older schema, rows from an archive.
+// TestBegan follows the time from which on there are figures: the making of the store, an event that waited before that, a restart, an
+// older schema, rows from an archive.
 func TestBegan(t *testing.T) {
 	o := testOptions(t.TempDir())
 	made := testStart.Add(20 * time.Minute)
@@ -49,7 +49,7 @@ func TestBegan(t *testing.T) {
 	reopen()
 	check("a restart", first)
 	if err := s.update(func(txn *badger.Txn) error {
-		older := binary.LittleEndian.AppendUint64([]byte{3, 0, 0, 0}, uint64(first.UnixMicro())) //nolint:gosec // after 1970
+		older := binary.LittleEndian.AppendUint64([]byte{3, 0, 0, 0}, uint64(first.UnixMicro()))
 		return set(txn, []byte{prefixSchema}, older)
 	}); err != nil {
 		t.Fatal(err)

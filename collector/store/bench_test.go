@@ -4,13 +4,14 @@ import (
 	"context"
 	"testing"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 const benchBatch = 4096
 
-// nextRound makes a batch new again without making its events again.
+// nextRound moves a batch behind itself, so that it can be applied again without making its events again.
 func nextRound(b *Batch) {
 	n := uint64(len(b.Items))
 	for i := range b.Items {
@@ -39,10 +40,7 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkEncode is blocks and compression alone; one op is one event.
 func BenchmarkEncode(b *testing.B) {
-	a, err := newApplyBuffer()
-	if err != nil {
-		b.Fatal(err)
-	}
+	a := newApplyBuffer()
 	defer a.close()
 	batch := newTraffic(1).batch(benchBatch)
 	b.ReportAllocs()
@@ -59,31 +57,25 @@ func BenchmarkEncode(b *testing.B) {
 
 // BenchmarkDecode reads blocks, as replay and archiving do; one op is one event.
 func BenchmarkDecode(b *testing.B) {
-	a, err := newApplyBuffer()
-	if err != nil {
-		b.Fatal(err)
-	}
+	a := newApplyBuffer()
 	defer a.close()
-	batch := newTraffic(1).batch(BlockEventsMax)
+	batch := newTraffic(1).batch(block.EventsMax)
 	a.index(batch.Epoch, batch.Items)
 	if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
 		b.Fatal(err)
 	}
-	block := a.blocks[0]
-	d, err := newBlockDecoder()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer d.close()
+	encoded := a.blocks[0]
+	d := block.NewDecoder()
+	defer d.Close()
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		if n%BlockEventsMax != 0 {
+		if n%block.EventsMax != 0 {
 			continue
 		}
-		if err := d.open(block.id, a.bytes[block.from:block.from+block.size]); err != nil {
+		if err := d.Open(encoded.id, a.bytes[encoded.from:encoded.header]); err != nil {
 			b.Fatal(err)
 		}
-		if err := d.each(block.id, func(uint64, uint32, *event.Event) error { return nil }); err != nil {
+		if err := d.Each(func(uint64, uint32, *event.Event) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,9 +1,10 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,93 +12,81 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// PendingMax is the largest number of blocks that one call of [Store.Pending] returns.
+// Catalogue knows, for each block of events, the archive object that it is planned into, and how far each object has come. A block is in
+// exactly one plan, or pending.
+type Catalogue struct {
+	*database
+	accounts *Accounts
+	rows     *Statistics
+	space    *Space
+	encoder  *block.Encoder // owned by the holder of accounts.writeMu
+}
+
+// PendingMax is the largest number of blocks that one call of [Catalogue.Pending] returns.
 const PendingMax = 16 << 10
 
-// planBlocksMax is the largest number of blocks in one plan: their marks are removed in the plan's own transaction.
+// planBlocksMax is the largest number of blocks in one plan: the plan's own transaction removes their keys as pending ones.
 const planBlocksMax = 4096
 
-// deleteChunk is the number of blocks that one transaction of DeleteBlocks removes.
-const deleteChunk = 2048
-
-var errStop = errors.New("stop")
-
-// Pending lists the blocks that were applied before a moment and are in no plan, at most [PendingMax], the oldest hours
-// first: by hour, then epoch, then in the order of their sequence numbers.
-func (s *Store) Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
-	if err := s.enter(); err != nil {
-		return nil, err
-	}
-	defer s.leave()
+// Pending lists the blocks that were applied before a time and are in no plan, at most [PendingMax], oldest hours first: by hour, then
+// epoch, then in the order of their sequence numbers.
+func (c *Catalogue) Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
 	limit := appliedBefore.UnixMicro()
 	var out []catalogue.Pending
-	err := s.view(func(txn *badger.Txn) error {
-		var meta blockMeta
-		return each(txn, []byte{prefixUnplanned}, nil, func(key, value []byte) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			id, err := parseBlockKey(key)
-			if err != nil || !meta.read(&reader{rest: value}) {
-				return fmt.Errorf("%w: mark of block %x", ErrDamaged, key)
-			}
-			if meta.appliedAt >= limit {
+	err := c.viewOnce(func(txn *badger.Txn) error {
+		return eachPending(ctx, txn, []byte{prefixPending}, func(id catalogue.BlockID, h *block.Header) error {
+			if h.AppliedAt >= limit {
 				return nil
 			}
 			if len(out) == PendingMax {
 				return errStop
 			}
-			out = append(out, meta.pending(id))
+			out = append(out, h.Pending(id))
 			return nil
 		})
 	})
-	if err != nil && !errors.Is(err, errStop) {
+	if err != nil {
 		return nil, fmt.Errorf("list pending blocks: %w", err)
 	}
 	slices.SortStableFunc(out, func(a, b catalogue.Pending) int {
-		if a.ID.Hour != b.ID.Hour {
-			return cmpOrdered(a.ID.Hour, b.ID.Hour)
-		}
-		return cmpBytes(a.Epoch, b.Epoch)
+		return cmp.Or(cmp.Compare(a.ID.Hour, b.ID.Hour), bytes.Compare(a.Epoch[:], b.Epoch[:]))
 	})
 	return out, nil
 }
 
-func cmpOrdered(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+// eachPending calls fn with the pending blocks below a prefix of their keys. The header is valid during the call.
+func eachPending(ctx context.Context, txn *badger.Txn, prefix []byte, fn func(catalogue.BlockID, *block.Header) error) error {
+	var h block.Header
+	return each(ctx, txn, prefix, nil, func(key, value []byte) error {
+		id, err := parseBlockKey(key)
+		if err != nil || !h.Decode(value) {
+			return fmt.Errorf("%w: pending block %x", ErrDamaged, key)
+		}
+		return fn(id, &h)
+	})
 }
 
-func cmpBytes(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }
-
-// Events calls fn with every event of a plan, in the order of its blocks, drop records included. The event and the row's
-// name are valid during the call. The error wraps [ErrDamaged], naming the block, if one is missing or cannot be read.
-func (s *Store) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	decoder, err := newBlockDecoder()
-	if err != nil {
-		return err
-	}
-	defer decoder.close()
-	return s.view(func(txn *badger.Txn) error {
+// Events calls fn with every event of a plan, drop records included, in the order of its blocks. The event and the row's name are valid
+// during the call. The error wraps [ErrDamaged], naming the block, if a block is missing or cannot be read.
+func (c *Catalogue) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error {
+	decoder := block.NewDecoder()
+	defer decoder.Close()
+	return c.viewOnce(func(txn *badger.Txn) error {
 		for _, id := range p.Blocks {
 			if err := ctx.Err(); err != nil {
-				return err //nolint:wrapcheck // the caller's own
+				return err
 			}
-			if err := eventsOf(txn, decoder, id, p.Epoch, fn); err != nil {
+			if err := openBlock(txn, decoder, id, p.Epoch); err != nil {
+				return err
+			}
+			err := decoder.Each(func(seq uint64, key uint32, e *event.Event) error { return fn(seq, &decoder.Keys()[key], e) })
+			if err != nil {
 				return err
 			}
 		}
@@ -105,112 +94,101 @@ func (s *Store) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint6
 	})
 }
 
-func eventsOf(
-	txn *badger.Txn, d *blockDecoder, id catalogue.BlockID, epoch uuid.UUID,
-	fn func(seq uint64, row *catalogue.RowName, e *event.Event) error,
-) error {
-	found, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error { return d.open(id, v) })
+// openBlock reads a block that must be there.
+func openBlock(txn *badger.Txn, d *block.Decoder, id catalogue.BlockID, epoch uuid.UUID) error {
+	found, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error { return d.Open(id, v) })
+	if err == nil && (!found || d.Header.Epoch != epoch) {
+		err = fmt.Errorf("%w: block %s of epoch %s is missing", ErrDamaged, block.Name(id), epoch)
+	}
+	return err
+}
+
+// AddPlan stores a new plan, synced, and gives it its ID. In the same transaction its blocks stop being pending. The error wraps
+// [ErrInvalid] if a block is not pending, belongs to another hour or epoch, or if there are more than 4,096.
+func (c *Catalogue) AddPlan(ctx context.Context, p *catalogue.Plan) error {
+	unlock, err := c.beginWrite(ctx)
 	if err != nil {
 		return err
 	}
-	if !found || d.meta.epoch != epoch {
-		return fmt.Errorf("%w: block %d/%d/%d of epoch %s is missing", ErrDamaged, id.Hour, id.Batch, id.Index, epoch)
-	}
-	return d.each(id, func(seq uint64, key uint32, e *event.Event) error { return fn(seq, &d.columns.keys[key], e) })
-}
-
-// AddPlan stores a new plan, synced, gives it its ID, and takes its blocks out of Pending in the same transaction. The
-// error wraps [ErrInvalid] if a block is not pending, belongs to another hour or epoch, or if there are more than 4,096.
-func (s *Store) AddPlan(ctx context.Context, p *catalogue.Plan) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	if err := ctx.Err(); err != nil {
-		return err //nolint:wrapcheck // the caller's own
-	}
+	defer unlock()
 	if p.State != catalogue.Planned || len(p.Blocks) == 0 || len(p.Blocks) > planBlocksMax {
 		return fmt.Errorf("add plan %s: %w: state %q, %d blocks", p.Key, ErrInvalid, p.State, len(p.Blocks))
 	}
-	s.writeMu.Lock()
-	defer s.writeMu.Unlock()
-	s.mu.Lock()
-	next := s.state
-	s.mu.Unlock()
+	next := c.accounts.current()
 	next.nextPlan++
 	stored := *p
 	stored.ID = next.nextPlan
 
 	crash.Point("store.plan.before")
-	err := s.update(func(txn *badger.Txn) error {
+	err = c.update(func(txn *badger.Txn) error {
 		if err := takePending(txn, &stored); err != nil {
 			return err
 		}
-		if err := s.setPlan(txn, &stored); err != nil {
+		if err := c.setPlan(txn, &stored); err != nil {
 			return err
 		}
-		return set(txn, []byte{prefixState}, next.encode())
+		return next.write(txn)
 	})
 	if err != nil {
 		return fmt.Errorf("add plan %s: %w", p.Key, err)
 	}
 	crash.Point("store.plan.after")
 	p.ID = stored.ID
-	s.setState(next)
+	c.accounts.setCounters(next)
 	return nil
 }
 
-func (s *Store) setState(next state) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state = next
+// beginWrite enters the database as its writer, until the returned function is called.
+func (c *Catalogue) beginWrite(ctx context.Context) (end func(), err error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	c.accounts.writeMu.Lock()
+	end = func() {
+		c.accounts.writeMu.Unlock()
+		c.leave()
+	}
+	if err := ctx.Err(); err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
 }
 
-// takePending checks that a plan says what its blocks say, and removes their marks.
+// takePending checks that a plan agrees with its blocks, which are no longer pending afterwards.
 func takePending(txn *badger.Txn, p *catalogue.Plan) error {
-	var meta blockMeta
+	var h block.Header
 	rows, lines := uint64(0), uint64(0)
 	for _, id := range p.Blocks {
-		key := blockKey(prefixUnplanned, id)
+		key := blockKey(prefixPending, id)
 		found, err := get(txn, key, func(v []byte) error {
-			if !meta.read(&reader{rest: v}) {
-				return fmt.Errorf("%w: mark of block %d/%d/%d", ErrDamaged, id.Hour, id.Batch, id.Index)
+			if !h.Decode(v) {
+				return fmt.Errorf("%w: pending block %s", ErrDamaged, block.Name(id))
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		if !found || id.Hour != p.Hour || meta.epoch != p.Epoch {
-			return fmt.Errorf("%w: block %d/%d/%d is not pending in hour %d of epoch %s",
-				ErrInvalid, id.Hour, id.Batch, id.Index, p.Hour, p.Epoch)
+		if !found || id.Hour != p.Hour || h.Epoch != p.Epoch {
+			return fmt.Errorf("%w: block %s is not pending in hour %d of epoch %s", ErrInvalid, block.Name(id), p.Hour, p.Epoch)
 		}
-		rows += uint64(meta.responses) //nolint:gosec // not negative
-		lines += uint64(meta.records)  //nolint:gosec // not negative
+		rows += uint64(h.Responses)
+		lines += uint64(h.Records)
 		if err := deleteKey(txn, key); err != nil {
 			return err
 		}
 	}
 	if rows != p.Rows || lines != p.Lines {
-		return fmt.Errorf("%w: its blocks hold %d rows in %d lines, it says %d in %d", ErrInvalid, rows, lines, p.Rows, p.Lines)
+		return fmt.Errorf("%w: its blocks hold %d rows in %d lines, the plan says %d in %d", ErrInvalid, rows, lines, p.Rows, p.Lines)
 	}
 	return nil
 }
 
-func deleteKey(txn *badger.Txn, key []byte) error {
-	err := txn.Delete(key)
-	switch {
-	case errors.Is(err, badger.ErrTxnTooBig):
-		return ErrBatchTooLarge
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
-}
-
+// A stored plan is: version (1), zstd of JSON.
 const planVersion = 1
 
-// withoutRuns is the plan of an object that another store made without its runs, if they are too many to be kept.
+// withoutRuns is the plan of an object that another store made. Runs that are too many for one value are left out.
 func withoutRuns(p catalogue.Plan) catalogue.Plan {
 	if len(p.Runs) > catalogue.RunsMax {
 		p.Runs = nil
@@ -218,7 +196,8 @@ func withoutRuns(p catalogue.Plan) catalogue.Plan {
 	return p
 }
 
-func (s *Store) setPlan(txn *badger.Txn, p *catalogue.Plan) error {
+// setPlan writes a plan under its state and ID. The caller holds writeMu.
+func (c *Catalogue) setPlan(txn *badger.Txn, p *catalogue.Plan) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode plan: %w", err)
@@ -227,61 +206,61 @@ func (s *Store) setPlan(txn *badger.Txn, p *catalogue.Plan) error {
 	if err != nil {
 		return fmt.Errorf("%w: state %q", ErrInvalid, p.State)
 	}
-	return set(txn, key, s.apply.encoder.zstd.EncodeAll(text, []byte{planVersion}))
+	return set(txn, key, c.encoder.Compress([]byte{planVersion}, text))
 }
 
-func decodePlan(d *blockDecoder, value []byte) (*catalogue.Plan, error) {
+func decodePlan(d *block.Decoder, value []byte) (*catalogue.Plan, error) {
 	if len(value) == 0 || value[0] == 0 {
 		return nil, fmt.Errorf("%w: plan of %d bytes", ErrDamaged, len(value))
 	}
 	if value[0] > planVersion {
 		return nil, fmt.Errorf("%w: plan version %d", ErrSchema, value[0])
 	}
-	text, err := d.zstdAll(value[1:])
-	if err != nil {
-		return nil, fmt.Errorf("%w: plan: %w", ErrDamaged, err)
-	}
 	p := &catalogue.Plan{}
-	if err := json.Unmarshal(text, p); err != nil {
+	text, err := d.Decompress(value[1:])
+	if err == nil {
+		err = json.Unmarshal(text, p)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: plan: %w", ErrDamaged, err)
 	}
 	return p, nil
 }
 
-// Plans calls fn with every plan: the deleted first, then the verified, then those planned, each by ascending ID. Plans
-// whose blocks are deleted no longer list them. fn may change the plans it is given and may call back into the store.
-func (s *Store) Plans(ctx context.Context, fn func(*catalogue.Plan) error) error {
-	return s.plans(ctx, []byte{prefixPlan}, fn)
+// Plans calls fn with every plan: the deleted ones first, then the verified ones, then the planned ones, each by ascending ID. Plans whose
+// blocks are deleted no longer list them. fn may change the plans it is given and may call the store.
+func (c *Catalogue) Plans(ctx context.Context, fn func(*catalogue.Plan) error) error {
+	return c.plans(ctx, []byte{prefixPlan}, nil, fn)
 }
 
 // PlansIn is Plans for one state only.
-func (s *Store) PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error {
+func (c *Catalogue) PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error {
 	key, err := planKey(state, 0)
 	if err != nil {
 		return fmt.Errorf("%w: state %q", ErrInvalid, state)
 	}
-	return s.plans(ctx, key[:2], fn)
+	return c.plans(ctx, key[:2], nil, fn)
 }
 
-func (s *Store) plans(ctx context.Context, prefix []byte, fn func(*catalogue.Plan) error) error {
-	return s.plansFrom(ctx, prefix, nil, fn)
-}
-
-func (s *Store) plansFrom(ctx context.Context, prefix, from []byte, fn func(*catalogue.Plan) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	d, err := newBlockDecoder()
+// AdoptedAfter calls fn with the plan of every imported object whose ID is larger than id, ascending.
+func (c *Catalogue) AdoptedAfter(ctx context.Context, id uint64, fn func(*catalogue.Plan) error) error {
+	from, err := planKey(catalogue.Deleted, id+1)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	return s.view(func(txn *badger.Txn) error {
-		return each(txn, prefix, from, func(_, value []byte) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+	return c.plans(ctx, from[:2], from, func(p *catalogue.Plan) error {
+		if !p.Adopted {
+			return nil
+		}
+		return fn(p)
+	})
+}
+
+func (c *Catalogue) plans(ctx context.Context, prefix, from []byte, fn func(*catalogue.Plan) error) error {
+	d := block.NewDecoder()
+	defer d.Close()
+	return c.viewOnce(func(txn *badger.Txn) error {
+		return each(ctx, txn, prefix, from, func(_, value []byte) error {
 			p, err := decodePlan(d, value)
 			if err != nil {
 				return err
@@ -291,18 +270,15 @@ func (s *Store) plansFrom(ctx context.Context, prefix, from []byte, fn func(*cat
 	})
 }
 
-// plan reads one plan in the given state. It reports nil if there is none.
-func (s *Store) plan(state catalogue.State, id uint64) (p *catalogue.Plan, err error) {
+// plan reads the plan with an ID if it is in the given state, else nil.
+func (c *Catalogue) plan(state catalogue.State, id uint64) (p *catalogue.Plan, err error) {
 	key, err := planKey(state, id)
 	if err != nil {
 		return nil, err
 	}
-	d, err := newBlockDecoder()
-	if err != nil {
-		return nil, err
-	}
-	defer d.close()
-	err = s.view(func(txn *badger.Txn) error {
+	d := block.NewDecoder()
+	defer d.Close()
+	err = c.view(func(txn *badger.Txn) error {
 		_, err := get(txn, key, func(v []byte) (err error) {
 			p, err = decodePlan(d, v)
 			return err

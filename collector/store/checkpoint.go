@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 
@@ -10,18 +11,18 @@ import (
 )
 
 const (
-	// chunkRowsMax bounds the rows of one transaction of a checkpoint, and with it how long applying waits for it.
-	chunkRowsMax = 512
+	// rowsChunk bounds the rows in one transaction, and so how long applying waits for it.
+	rowsChunk = 512
 	// idleGenerations is the number of checkpoints after which an unchanged row leaves memory.
 	idleGenerations = 3
 	// batchRecordsMax bounds the batch records that one checkpoint removes; the next one removes the rest.
 	batchRecordsMax = 4096
 )
 
-// Checkpoint writes every row that has changed, each with the number of the last batch that it includes, and then, in a
-// last transaction, the number of the batch up to which all rows are complete. A crash in between loses nothing: rows that
-// were written know which batches to skip when the rest is replayed. It may run beside Apply.
-func (s *Store) Checkpoint() error {
+// Checkpoint writes every row that has changed, each with the number of the last batch that it includes. A last transaction writes the
+// number of the batch up to which all rows are complete. A crash before it loses nothing: the rows that were written say which batches a
+// replay must skip. Checkpoint may run beside Apply.
+func (s *Statistics) Checkpoint() error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -29,21 +30,21 @@ func (s *Store) Checkpoint() error {
 	return s.checkpoint()
 }
 
-func (s *Store) checkpoint() error {
+func (s *Statistics) checkpoint() error {
 	s.checkpointMu.Lock()
 	defer s.checkpointMu.Unlock()
 	return s.checkpointLocked()
 }
 
 // checkpointLocked is checkpoint for a caller that holds checkpointMu.
-func (s *Store) checkpointLocked() error {
+func (s *Statistics) checkpointLocked() error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
 	crash.Point("store.checkpoint.before")
 
 	s.mu.Lock()
-	upTo, before := s.state.lastBatch, s.checkpointed
+	upTo, previous := s.lastBatch, s.checkpointed
 	var dirty []*liveRow
 	for _, row := range s.live {
 		if row.dirty {
@@ -52,13 +53,12 @@ func (s *Store) checkpointLocked() error {
 	}
 	s.mu.Unlock()
 
-	if err := s.writeRows(dirty); err != nil {
-		return fmt.Errorf("checkpoint at batch %d: %w", upTo, err)
+	err := s.writeRows(dirty)
+	if err == nil && upTo > previous {
+		err = s.writeCheckpoint(upTo)
 	}
-	if upTo > before {
-		if err := s.writeCheckpoint(upTo); err != nil {
-			return fmt.Errorf("checkpoint at batch %d: %w", upTo, err)
-		}
+	if err != nil {
+		return fmt.Errorf("checkpoint at batch %d: %w", upTo, err)
 	}
 	s.mu.Lock()
 	s.checkpointed = max(s.checkpointed, upTo)
@@ -69,8 +69,8 @@ func (s *Store) checkpointLocked() error {
 	return nil
 }
 
-// relieve makes room when too many rows are in memory: everything is written, and every row that is not in use leaves.
-func (s *Store) relieve() error {
+// makeRoom writes all changed rows and drops every unused row from memory.
+func (s *Statistics) makeRoom() error {
 	if err := s.checkpoint(); err != nil {
 		return err
 	}
@@ -80,8 +80,8 @@ func (s *Store) relieve() error {
 	return nil
 }
 
-// evict drops persisted rows that have not changed for a number of checkpoints. The caller holds mu.
-func (s *Store) evict(idle uint64) {
+// evict drops stored rows that have not changed for a number of checkpoints. The caller holds mu.
+func (s *Statistics) evict(idle uint64) {
 	if s.readers > 0 {
 		return
 	}
@@ -92,34 +92,31 @@ func (s *Store) evict(idle uint64) {
 	}
 }
 
-// writeRows writes rows in transactions that fit.
-func (s *Store) writeRows(rows []*liveRow) error {
+// writeRows writes rows in several transactions.
+func (s *Statistics) writeRows(rows []*liveRow) error {
 	var buffer []byte
-	for most := chunkRowsMax; len(rows) > 0; {
-		n, err := fitting(min(most, len(rows)), func(n int) error { return s.writeChunk(rows[:n], &buffer) })
-		if err != nil {
+	return inChunks(context.Background(), len(rows), rowsChunk, func(from, to int) error {
+		if err := s.writeChunk(rows[from:to], &buffer); err != nil {
 			return err
 		}
-		rows = rows[n:]
-		most = min(chunkRowsMax, 2*n)
 		crash.Point("store.checkpoint.chunk")
-	}
-	return nil
+		return nil
+	})
 }
 
-// writeChunk writes rows in one transaction. They are encoded at one moment, under mu, with the number of the last batch applied
-// by then.
-func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) error {
+// writeChunk writes rows in one transaction. It encodes them all at one moment, under mu, with the number of the last batch that is folded
+// into them.
+func (s *Statistics) writeChunk(rows []*liveRow, buffer *[]byte) error {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
 
-	type span struct{ key, value, end int }
+	type span struct{ key, value, end int } // of a row in buf
 	var spans []span
-	hours, names := map[int64]bool{}, map[string]nameSpan{}
+	var change rowChange
 	buf := (*buffer)[:0]
 	sizeMax := int(s.db.MaxBatchSize())
 	s.mu.Lock()
-	includes := s.state.lastBatch
+	includes := s.lastBatch
 	for _, row := range rows {
 		if len(buf) > sizeMax {
 			break
@@ -131,11 +128,7 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) error {
 		at.end = len(buf)
 		spans = append(spans, at)
 		row.writing, row.dirty = row.row.Count, false
-		hours[row.key.Hour] = true
-		name := string(rowName(buf[at.key:at.value]))
-		if known := s.names[name]; !known.written {
-			names[name] = known
-		}
+		s.noteChange(&change, row.key.Hour, string(rowName(buf[at.key:at.value])))
 	}
 	s.mu.Unlock()
 	*buffer = buf
@@ -149,52 +142,32 @@ func (s *Store) writeChunk(rows []*liveRow, buffer *[]byte) error {
 				return err
 			}
 		}
-		if err := dropMarks(txn, hours); err != nil {
-			return err
-		}
-		return s.writeNames(txn, names)
+		return change.write(txn)
 	})
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rowsWritten(hours, names, err == nil)
+	s.rowsWritten(&change, err == nil)
 	for _, row := range rows[:len(spans)] {
 		if err != nil {
 			row.dirty = true
 			continue
 		}
 		row.persisted, row.includes = row.writing, includes
-		s.stale[row.key.Hour] = true
 	}
 	return err
 }
 
-// rowsWritten notes what a transaction that wrote rows has changed besides them. The caller holds mu.
-func (s *Store) rowsWritten(hours map[int64]bool, names map[string]nameSpan, done bool) {
-	s.rowWrites++
-	for hour := range hours {
-		for _, t := range tiers {
-			delete(s.summed[t.mark], t.span(hour))
-		}
-	}
-	for name, wrote := range names {
-		if now := s.names[name]; done && now == wrote {
-			now.written = true
-			s.names[name] = now
-		}
-	}
-}
-
 // writeCheckpoint moves the checkpoint and removes batch records that a replay no longer needs.
-func (s *Store) writeCheckpoint(upTo uint64) error {
+func (s *Statistics) writeCheckpoint(upTo uint64) error {
 	var old [][]byte
 	err := s.view(func(txn *badger.Txn) error {
-		return eachKey(txn, []byte{prefixBatch}, func(key []byte) bool {
+		return each(context.Background(), txn, []byte{prefixBatch}, nil, func(key, _ []byte) error {
 			if binary.BigEndian.Uint64(key[1:]) > upTo || len(old) == batchRecordsMax {
-				return false
+				return errStop
 			}
 			old = append(old, append([]byte(nil), key...))
-			return true
+			return nil
 		})
 	})
 	if err != nil {
@@ -205,27 +178,10 @@ func (s *Store) writeCheckpoint(upTo uint64) error {
 			return err
 		}
 		for _, key := range old {
-			if err := txn.Delete(key); err != nil {
-				return fmt.Errorf("%w: %w", ErrUnavailable, err)
+			if err := deleteKey(txn, key); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-}
-
-// eachKey walks keys with a prefix until fn returns false. The key is valid during the call.
-func eachKey(txn *badger.Txn, prefix []byte, fn func(key []byte) bool) error {
-	return eachKeyFrom(txn, prefix, prefix, fn)
-}
-
-// eachKeyFrom is eachKey from a key on.
-func eachKeyFrom(txn *badger.Txn, prefix, from []byte, fn func(key []byte) bool) error {
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false
-	o.Prefix = prefix
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Seek(from); it.Valid() && fn(it.Item().Key()); it.Next() {
-	}
-	return nil
 }

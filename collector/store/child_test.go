@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// childEnv makes the test binary act as a process that is there to die.
+// childEnv makes the test binary act as a process for a test to kill.
 const childEnv = "WAYSIDE_STORE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -26,6 +30,8 @@ func TestMain(m *testing.M) {
 		fillChild(dir)
 	case "apply":
 		applyChild(dir)
+	case "refill":
+		refillChild(dir)
 	default:
 		os.Exit(m.Run())
 	}
@@ -42,8 +48,7 @@ func openChild(dir string) {
 	}
 }
 
-// applyChild applies batches beyond the watermark for ever, with checkpoints beside, and prints each watermark once it is
-// durable.
+// applyChild applies batches until it is killed, and makes checkpoints meanwhile. It prints each watermark once it is durable.
 func applyChild(dir string) {
 	o := testOptions(dir)
 	o.CheckpointInterval = 20 * time.Millisecond
@@ -68,6 +73,19 @@ func applyChild(dir string) {
 			_ = s.Apply(before)
 		}
 		before = b
+	}
+}
+
+// refillChild refills a store from the object of a lost one.
+func refillChild(dir string) {
+	ctx, object := context.Background(), objectOf(manyRows(uuid.UUID{1}, 1300))
+	s, err := Open(testOptions(dir))
+	if err == nil {
+		err = errors.Join(knownID(ctx, s, object), s.Refill(ctx, object), s.Close())
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
 	}
 }
 
@@ -102,7 +120,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	goleak.VerifyNone(t, before)
 }
 
-// TestKillNine kills a process that applies and checkpoints, again and again. What it said was applied must be there, once.
+// TestKillNine kills a process that applies and checkpoints, again and again. Every batch that it reported as applied must be there, once.
 func TestKillNine(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := uint64(0)
@@ -133,14 +151,14 @@ func TestKillNine(t *testing.T) {
 	if err != nil || mark < acknowledged || totals.Applied != mark {
 		t.Errorf("acknowledged up to %d, watermark %d, applied %d, %v", acknowledged, mark, totals.Applied, err)
 	}
-	if exists(o.QuarantineDir) {
+	if badgerfiles.Exists(o.QuarantineDir) {
 		t.Error("a kill left something to quarantine")
 	}
 }
 
-// TestOpenThatCrashed: Badger panics over some kinds of damage in a goroutine of its own, which nothing can recover. Once two
-// starts have ended so, whose text the runtime has left in the marker, the third must set the store aside.
-func TestOpenThatCrashed(t *testing.T) {
+// TestCrashDuringOpen: Badger panics over some kinds of damage in a goroutine of its own, where nothing can recover. After two crashes, whose
+// text the runtime has written to the marker, the third start must set the store aside.
+func TestCrashDuringOpen(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
 	if err != nil {
@@ -167,8 +185,8 @@ func TestOpenThatCrashed(t *testing.T) {
 	}
 }
 
-// TestTableThatIsNone: a table that makes Badger panic when it opens it is found before that, by the first start.
-func TestTableThatIsNone(t *testing.T) {
+// TestRubbishTable: a file that makes Badger panic is found before Badger opens it, by the first start.
+func TestRubbishTable(t *testing.T) {
 	dir := t.TempDir()
 	o := testOptions(dir)
 	s, err := Open(o)

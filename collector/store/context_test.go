@@ -14,12 +14,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// countingContext counts how often it is asked whether to go on, and says no from some time on: a measure of work that needs no
-// clock.
+// countingContext counts the calls of Err, and is cancelled from some call on. It measures work without a clock.
 type countingContext struct {
-	context.Context //nolint:containedctx // it is one
-	asked           atomic.Int64
-	leavesAt        int64 // 0: never
+	context.Context
+	asked    atomic.Int64
+	leavesAt int64 // 0: never
 }
 
 func (c *countingContext) Err() error {
@@ -29,14 +28,14 @@ func (c *countingContext) Err() error {
 	return nil
 }
 
-// TestReadersStopWithTheirClient asks every reading method for all time from 1970 to 9999. The work must grow with what is held,
-// not with the range, and end as soon as the context does.
-func TestReadersStopWithTheirClient(t *testing.T) {
+// TestQueriesEndWithContext queries everything from 1970 to 9999. The work must grow with the data, not with the range, and end when the
+// context does.
+func TestQueriesEndWithContext(t *testing.T) {
 	const first, end = 0, 70_389_504 // hours from 1970-01-01 to 9999-12-31
 	s := openStore(t, testOptions(t.TempDir()))
 	held := int64(0)
 	for i := range 40 { // days; a row each in two hours
-		g := newTraffic(uint64(i)) //nolint:gosec // small
+		g := newTraffic(uint64(i))
 		g.epoch = uuid.UUID{byte(i + 1)}
 		for hour := range 2 {
 			g.now = testStart.Add(time.Duration(24*i+hour) * time.Hour).UnixMicro()
@@ -89,10 +88,10 @@ func TestReadersStopWithTheirClient(t *testing.T) {
 		for _, at := range []int64{1, 2, whole.asked.Load() / 2} {
 			ctx := &countingContext{Context: t.Context(), leavesAt: at}
 			if err := read(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("%s went to its end although its client left at step %d: %v", name, at, err)
+				t.Errorf("%s went to its end although its context ended at step %d: %v", name, at, err)
 			}
-			if n := ctx.asked.Load(); n > at+2 { // two halves at a time
-				t.Errorf("%s went on for %d steps after its client left", name, n-at)
+			if n := ctx.asked.Load(); n > at+2 { // two goroutines
+				t.Errorf("%s went on for %d steps after its context ended", name, n-at)
 			}
 		}
 	}

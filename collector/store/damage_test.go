@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,12 +13,13 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// TestEveryBlockOfATableIsChecked flips one bit in each part of a table in turn: none may go unnoticed, wherever it lies.
-func TestEveryBlockOfATableIsChecked(t *testing.T) {
+// TestFlippedBitInTable flips one bit in each part of a table in turn: each must be found.
+func TestFlippedBitInTable(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
 	if err != nil {
@@ -41,7 +43,7 @@ func TestEveryBlockOfATableIsChecked(t *testing.T) {
 	if len(whole) < 4*16<<10 {
 		t.Fatalf("a table of %d bytes has no block that Badger does not read while it opens", len(whole))
 	}
-	if err := checkTable(names[0]); err != nil {
+	if err := badgerfiles.CheckTable(names[0]); err != nil {
 		t.Fatal(err)
 	}
 	for at := 0; at < len(whole); at += 1 + len(whole)/97 {
@@ -50,18 +52,18 @@ func TestEveryBlockOfATableIsChecked(t *testing.T) {
 		if err := os.WriteFile(names[0], broken, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkTable(names[0]); !errors.Is(err, ErrDamaged) {
+		if err := badgerfiles.CheckTable(names[0]); !errors.Is(err, ErrDamaged) {
 			t.Errorf("byte %d of %d: %v", at, len(whole), err)
 		}
 	}
-	// A store with such a table is set aside with a report, never opened with a part missing.
+	// A store with such a table is set aside with a report, not opened without a part of its data.
 	openStore(t, o)
 	if aside, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-store.txt")); len(aside) != 1 {
 		t.Errorf("set aside: %v", aside)
 	}
 }
 
-// problemsOf verifies the store and returns what was found, by check.
+// problemsOf verifies the store and returns the problems, by check.
 func problemsOf(t *testing.T, s *Store) map[string][]string {
 	t.Helper()
 	checks, err := s.Verify(t.Context())
@@ -77,8 +79,8 @@ func problemsOf(t *testing.T, s *Store) map[string][]string {
 	return out
 }
 
-// TestVerifyNamesWhatIsWrong breaks one promise at a time, in a store that is in order but for that.
-func TestVerifyNamesWhatIsWrong(t *testing.T) {
+// TestVerifyFindsDamage breaks one promise at a time in an intact store.
+func TestVerifyFindsDamage(t *testing.T) {
 	change := func(fn func(txn *badger.Txn) error) func(*testing.T, *Store) {
 		return func(t *testing.T, s *Store) {
 			if err := s.update(fn); err != nil {
@@ -87,7 +89,7 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 		}
 	}
 	firstKey := func(txn *badger.Txn, prefix byte) (key, value []byte) {
-		_ = each(txn, []byte{prefix}, nil, func(k, v []byte) error {
+		_ = each(context.Background(), txn, []byte{prefix}, nil, func(k, v []byte) error {
 			if key == nil {
 				key, value = bytes.Clone(k), bytes.Clone(v)
 			}
@@ -103,8 +105,8 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			key, _ := firstKey(txn, prefixBlock)
 			return txn.Delete(key)
 		})},
-		"a block waits for no plan": {"event blocks", change(func(txn *badger.Txn) error {
-			key, _ := firstKey(txn, prefixUnplanned)
+		"a block is not pending": {"event blocks", change(func(txn *badger.Txn) error {
+			key, _ := firstKey(txn, prefixPending)
 			return txn.Delete(key)
 		})},
 		"a bit in a block": {"event blocks", change(func(txn *badger.Txn) error {
@@ -125,8 +127,7 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			key, _ := firstKey(txn, prefixDayRow)
 			_, value := firstKey(txn, prefixRow)
 			var row, two stats.Row
-			_, body, err := rowBody(value)
-			if err = errors.Join(err, row.Decode(body)); err != nil {
+			if _, err := decodeRow(value, &row); err != nil {
 				return err
 			}
 			two.Merge(&row)
@@ -141,11 +142,10 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			key, value := firstKey(txn, prefixDayRow)
 			return txn.Set(append(key, 'x'), value)
 		})},
-		"a mark that stands too long": {"sums", change(func(txn *badger.Txn) error {
+		"a mark that is out of date": {"sums", change(func(txn *badger.Txn) error {
 			key, value := firstKey(txn, prefixRow)
-			_, body, err := rowBody(value)
 			var row stats.Row
-			if err = errors.Join(err, row.Decode(body)); err != nil {
+			if _, err := decodeRow(value, &row); err != nil {
 				return err
 			}
 			row.BytesOut++
@@ -155,28 +155,28 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			key, value := firstKey(txn, prefixBlock)
 			id, _ := parseBlockKey(key)
 			id.Index = 77
-			if err := txn.Set(blockKey(prefixUnplanned, id), nil); err != nil {
+			if err := txn.Set(blockKey(prefixPending, id), nil); err != nil {
 				return err
 			}
 			return txn.Set(blockKey(prefixBlock, id), value)
 		})},
 		"a watermark too low": {"watermarks", func(_ *testing.T, s *Store) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
+			s.Accounts.mu.Lock()
+			defer s.Accounts.mu.Unlock()
 			for epoch, w := range s.watermarks {
 				w.seq--
 				s.watermarks[epoch] = w
 			}
 		}},
 		"a total too high": {"totals", func(_ *testing.T, s *Store) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.state.totals.Applied++
+			s.Accounts.mu.Lock()
+			defer s.Accounts.mu.Unlock()
+			s.counters.totals.Applied++
 		}},
 		"an archived total without a plan": {"totals", func(_ *testing.T, s *Store) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.state.totals.Archived++
+			s.Accounts.mu.Lock()
+			defer s.Accounts.mu.Unlock()
+			s.counters.totals.Archived++
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 			}
 			defer s.Close()
 			apply(t, s, newTraffic(3).batch(2500))
-			if err := s.relieve(); err != nil {
+			if err := s.makeRoom(); err != nil {
 				t.Fatal(err)
 			}
 			if more, err := s.Rollup(t.Context(), time.Hour); more || err != nil {
@@ -215,9 +215,9 @@ func problemsText(checks []*verify.Check) string {
 	return strings.Join(out, "\n")
 }
 
-// TestManifestThatForgets cuts Badger's MANIFEST off, which makes it a valid one of fewer tables: Badger would delete the
-// others. They must be kept, and the store be set aside with them.
-func TestManifestThatForgets(t *testing.T) {
+// TestManifestCutOff cuts Badger's MANIFEST off, which leaves a valid one with fewer tables: Badger would delete the others. They must be
+// kept, and the store be set aside with them.
+func TestManifestCutOff(t *testing.T) {
 	for _, keep := range []int64{16, 18} { // its head only, and a torn first entry
 		o := testOptions(t.TempDir())
 		s, err := Open(o)
@@ -242,9 +242,9 @@ func TestManifestThatForgets(t *testing.T) {
 	}
 }
 
-// TestManifestThatForgetsAnEpoch: the rows and the state of the table that is not listed were written again since, so that all sums are
-// right without it; but an epoch that was finished stands nowhere else.
-func TestManifestThatForgetsAnEpoch(t *testing.T) {
+// TestManifestLosesEpoch: the rows and counters of the orphaned table were written again since, so all sums are right without it; but a
+// finished epoch is nowhere else.
+func TestManifestLosesEpoch(t *testing.T) {
 	dir := t.TempDir()
 	o := testOptions(dir)
 	s, err := Open(o)
@@ -280,7 +280,7 @@ func TestManifestThatForgetsAnEpoch(t *testing.T) {
 	}
 	s = openStore(t, killed)
 	totals, err := s.Totals()
-	if err != nil || totals.Applied != 0 || totals.Quarantined != 500 { // of the other epoch, its spool knows
+	if err != nil || totals.Applied != 0 || totals.Quarantined != 500 { // the spool has the other epoch
 		t.Errorf("%+v, %v", totals, err)
 	}
 	if l := s.Ledgers(); len(l) != 1 || l[0].Recorded != 500 {
@@ -319,8 +319,8 @@ func TestSchemaFileDamaged(t *testing.T) {
 	}
 }
 
-// TestUnlistedTableOfACrash: a table that a dying process left half written costs nothing.
-func TestUnlistedTableOfACrash(t *testing.T) {
+// TestOrphanOfCrash: an orphaned table that a crash left half written does no harm.
+func TestOrphanOfCrash(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
 	if err != nil {
@@ -341,7 +341,7 @@ func TestUnlistedTableOfACrash(t *testing.T) {
 		}
 	}
 	s = openStore(t, o)
-	if totals, err := s.Totals(); totals.Applied == 0 || err != nil || exists(unlistedDir(&o)) {
+	if totals, err := s.Totals(); totals.Applied == 0 || err != nil || badgerfiles.Exists(orphansDir(&o)) {
 		t.Errorf("%+v, %v", totals, err)
 	}
 }

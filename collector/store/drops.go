@@ -2,47 +2,42 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// What drop records tell is kept by hour and epoch, so that hourly totals say how much is missing from them also when the
-// records have left for the archive. A response that was dropped belongs to no path: these figures stand beside the rows and are
-// in none of their counts.
+// The figures of drop records are kept by hour and epoch, so that hourly totals show how much is missing from them, also when the records
+// themselves are only in the archive. A dropped response belongs to no path: these figures are beside the rows and in none of their counts.
 
-// dropsKey names what the drop records of an epoch in an hour have told.
+// dropsKey names the drop records of an epoch in an hour.
 type dropsKey struct {
 	hour  int64
 	epoch uuid.UUID
 }
 
-// toldDrops are drop records, the latest of each kind.
-type toldDrops map[dropsKey]stats.Drops
+// dropFigures are the figures of drop records, the latest record for each reason.
+type dropFigures map[dropsKey]stats.Drops
 
 // note adds an event if it is a drop record. Its slices are not kept.
-func (d toldDrops) note(epoch uuid.UUID, seq uint64, e *event.Event) {
+func (d dropFigures) note(epoch uuid.UUID, seq uint64, e *event.Event) {
 	if e.IsResponse() {
 		return
 	}
-	d.merge(dropsKey{stats.HourOfMicros(e.TimeMicros), epoch}, stats.Drops{string(e.ErrorType): {Seq: seq, Responses: e.RequestBytes}})
-}
-
-func (d toldDrops) merge(key dropsKey, told stats.Drops) {
+	key := dropsKey{stats.HourOfMicros(e.TimeMicros), epoch}
 	if d[key] == nil {
 		d[key] = stats.Drops{}
 	}
-	d[key].Merge(told)
+	d[key].Merge(stats.Drops{string(e.ErrorType): {Seq: seq, Responses: e.RequestBytes}})
 }
 
 func (k dropsKey) bytes() []byte {
@@ -53,80 +48,68 @@ func parseDropsKey(key []byte) (dropsKey, error) {
 	if len(key) != 1+8+16 {
 		return dropsKey{}, errKey
 	}
-	return dropsKey{decodeHour(binary.BigEndian.Uint64(key[1:])), uuid.UUID(key[9:])}, nil
+	return dropsKey{keyHour(key), uuid.UUID(key[9:])}, nil
 }
 
-// appendDrops writes CRC32C of the rest (4) and what was told.
-func appendDrops(told stats.Drops) []byte {
-	value, _ := told.AppendBinary(make([]byte, 4)) // its error is always nil
-	binary.LittleEndian.PutUint32(value, crc32.Checksum(value[4:], castagnoli))
+// encodeDrops makes a stored value: CRC32C of the rest (4), figures.
+func encodeDrops(figures stats.Drops) []byte {
+	value, _ := figures.AppendBinary(make([]byte, checksumBytes)) // its error is always nil
+	seal(value)
 	return value
 }
 
-func openDrops(value []byte) (stats.Drops, error) {
-	if len(value) < 4 || crc32.Checksum(value[4:], castagnoli) != binary.LittleEndian.Uint32(value) {
+func decodeDrops(value []byte) (stats.Drops, error) {
+	if !sealed(value) {
 		return nil, fmt.Errorf("%w: drops of %d bytes", ErrDamaged, len(value))
 	}
-	told, err := stats.DecodeDrops(value[4:])
-	if errors.Is(err, stats.ErrVersion) {
-		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return told, nil
+	figures, err := stats.DecodeDrops(value[checksumBytes:])
+	return figures, wrapDecode(err)
 }
 
-// write adds the records to what is stored. Stored figures that are damaged make place for what is known now: the next record of
-// the epoch says all that they said.
-func (d toldDrops) write(txn *badger.Txn) error {
-	for key, told := range d {
+// write merges the figures into the stored ones. It replaces damaged ones: the next record of the epoch includes their figures.
+func (d dropFigures) write(txn *badger.Txn) error {
+	for key, figures := range d {
 		_, err := get(txn, key.bytes(), func(value []byte) error {
-			known, err := openDrops(value)
+			known, err := decodeDrops(value)
 			if err == nil {
-				known.Merge(told)
-				told = known
+				known.Merge(figures)
+				figures = known
 			}
 			return err
 		})
 		if err != nil && !errors.Is(err, ErrDamaged) {
 			return err
 		}
-		if err := set(txn, key.bytes(), appendDrops(told)); err != nil {
+		if err := set(txn, key.bytes(), encodeDrops(figures)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Drops calls fn with the responses that were not recorded in the hours from fromHour up to but not including toHour, by
-// reason, in no particular order and several times for an hour. The hour is that in which it was told: what is dropped while
-// nothing can be written is told when there is room again. An error of fn ends the walk and is returned.
-func (s *Store) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
+// HourlyDrops are the stored figures of drop records.
+type HourlyDrops struct{ *database }
+
+// Drops calls fn with the responses that were not recorded in the hours [fromHour, toHour), by reason, in no particular order and several
+// times for an hour. The hour is that of the report: responses that are dropped while nothing can be written are reported later.
+func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error {
 	epochs := map[uuid.UUID]map[int64]stats.Drops{}
-	err := s.view(func(txn *badger.Txn) error {
-		// From the beginning: an epoch's figures count from where it began.
-		return each(txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+	err := s.viewOnce(func(txn *badger.Txn) error {
+		// From the oldest hour on, because figures count from the beginning of their epoch.
+		return each(ctx, txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
 			k, err := parseDropsKey(key)
 			if err != nil || k.hour >= toHour && epochs[k.epoch] == nil {
 				return nil //nolint:nilerr // Verify reports it
 			}
-			told, err := openDrops(value)
+			figures, err := decodeDrops(value)
 			if err != nil {
-				s.o.Logger.Error("store: skipped damaged figures of what was dropped", "hour", k.hour, "epoch", k.epoch, "error", err)
+				s.o.Logger.Error("store: skipped damaged figures of dropped responses", "hour", k.hour, "epoch", k.epoch, "error", err)
 				return nil
 			}
 			if epochs[k.epoch] == nil {
 				epochs[k.epoch] = map[int64]stats.Drops{}
 			}
-			epochs[k.epoch][k.hour] = told
+			epochs[k.epoch][k.hour] = figures
 			return nil
 		})
 	})
@@ -143,22 +126,19 @@ func (s *Store) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour 
 	return nil
 }
 
-// indexDrops notes the drop records of all events held. Stores of before schema 3 have them in blocks only.
-func (s *Store) indexDrops() error {
-	decoder, err := newBlockDecoder()
-	if err != nil {
-		return err
-	}
-	defer decoder.close()
-	drops := toldDrops{}
-	err = s.view(func(txn *badger.Txn) error {
-		return each(txn, []byte{prefixBlock}, nil, func(key, value []byte) error {
+// index stores the figures of all drop records held. Stores older than schema 3 have them in blocks only.
+func (s *HourlyDrops) index() error {
+	decoder := block.NewDecoder()
+	defer decoder.Close()
+	drops := dropFigures{}
+	err := s.view(func(txn *badger.Txn) error {
+		return each(context.Background(), txn, []byte{prefixBlock}, nil, func(key, value []byte) error {
 			id, err := parseBlockKey(key)
 			if err == nil {
 				err = drops.noteBlock(decoder, id, value)
 			}
-			if err != nil { // whoever reads it for its events reports it
-				s.o.Logger.Warn("store: a block was not searched for drop records", "error", err)
+			if err != nil { // archiving the block reports the damage
+				s.o.Logger.Warn("store: cannot read a block; its drop records are missing from the hourly figures", "error", err)
 			}
 			return nil
 		})
@@ -166,34 +146,34 @@ func (s *Store) indexDrops() error {
 	if err != nil {
 		return err
 	}
-	return s.setDrops(context.Background(), drops)
+	return s.set(context.Background(), drops)
 }
 
-func (d toldDrops) noteBlock(decoder *blockDecoder, id catalogue.BlockID, value []byte) error {
-	var meta blockMeta
-	if len(value) > blockHeadBytes && meta.read(&reader{rest: value[blockHeadBytes:]}) && meta.records == meta.responses {
+func (d dropFigures) noteBlock(decoder *block.Decoder, id catalogue.BlockID, value []byte) error {
+	var h block.Header
+	if h.DecodeBlock(value) == nil && h.Records == h.Responses {
 		return nil
 	}
-	if err := decoder.open(id, value); err != nil {
+	if err := decoder.Open(id, value); err != nil {
 		return err
 	}
-	return decoder.each(id, func(seq uint64, _ uint32, e *event.Event) error {
-		d.note(decoder.meta.epoch, seq, e)
+	return decoder.Each(func(seq uint64, _ uint32, e *event.Event) error {
+		d.note(decoder.Header.Epoch, seq, e)
 		return nil
 	})
 }
 
-// dropsChunk is the largest number of hours in one transaction of setDrops.
+// dropsChunk is the largest number of hours in one transaction of set.
 const dropsChunk = 1000
 
-// setDrops adds drop records to those that are stored.
-func (s *Store) setDrops(ctx context.Context, drops toldDrops) error {
+// set merges figures into the stored ones, in several transactions.
+func (s *HourlyDrops) set(ctx context.Context, drops dropFigures) error {
 	keys := slices.Collect(maps.Keys(drops))
-	return s.inParts(ctx, len(keys), dropsChunk, func(txn *badger.Txn, from, to int) error {
-		part := toldDrops{}
+	return s.updateInChunks(ctx, len(keys), dropsChunk, func(txn *badger.Txn, from, to int) error {
+		chunk := dropFigures{}
 		for _, key := range keys[from:to] {
-			part[key] = drops[key]
+			chunk[key] = drops[key]
 		}
-		return part.write(txn)
+		return chunk.write(txn)
 	})
 }

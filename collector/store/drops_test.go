@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// dropBatch is a batch of responses and of one drop record, which says what was dropped since the epoch began.
+// dropBatch is a batch of responses and one drop record, with the responses dropped since the epoch began.
 func (g *traffic) dropBatch(reason string, responses uint64) *Batch {
 	b := g.batch(20)
 	record := &b.Items[len(b.Items)-1]
@@ -37,7 +38,7 @@ func dropsOf(t testing.TB, s *Store, from, to int64) map[int64]map[string]uint64
 	return out
 }
 
-// dropTraffic applies drop records of two epochs in three hours and returns what the hours should say.
+// dropTraffic applies drop records of two epochs in three hours and returns the expected figures of the hours.
 func dropTraffic(t testing.TB, s *Store) map[int64]map[string]uint64 {
 	t.Helper()
 	a, b := newTraffic(1), newTraffic(2)
@@ -55,9 +56,9 @@ func dropTraffic(t testing.TB, s *Store) map[int64]map[string]uint64 {
 	return map[int64]map[string]uint64{first: {"full": 28}, first + 1: {"age": 7}, first + 2: {"full": 100}}
 }
 
-// TestDropsByTheHour: what drop records tell stands by the hour, once, after restarts, in ranges, and when the records have left
-// for the archive.
-func TestDropsByTheHour(t *testing.T) {
+// TestHourlyDrops: the figures of drop records are in their hour, once, after restarts, in ranges, and when the records are only in the
+// archive.
+func TestHourlyDrops(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
 	want := dropTraffic(t, s)
@@ -85,14 +86,14 @@ func TestDropsByTheHour(t *testing.T) {
 	compare("opened again")
 }
 
-// forgetDrops removes what was told by the hour.
+// forgetDrops deletes the figures by the hour.
 func forgetDrops(t testing.TB, s *Store) {
 	t.Helper()
 	err := s.update(func(txn *badger.Txn) error {
 		var keys [][]byte
-		err := eachKey(txn, []byte{prefixDrops}, func(key []byte) bool {
+		err := each(context.Background(), txn, []byte{prefixDrops}, nil, func(key, _ []byte) error {
 			keys = append(keys, append([]byte(nil), key...))
-			return true
+			return nil
 		})
 		for _, key := range keys {
 			if err == nil {
@@ -106,8 +107,8 @@ func forgetDrops(t testing.TB, s *Store) {
 	}
 }
 
-// TestDropsOfAnOlderSchema: a store of before has drop records in its blocks only.
-func TestDropsOfAnOlderSchema(t *testing.T) {
+// TestDropsOfOlderSchema: an older store has drop records in its blocks only.
+func TestDropsOfOlderSchema(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, err := Open(o)
 	if err != nil {
@@ -129,18 +130,18 @@ func TestDropsOfAnOlderSchema(t *testing.T) {
 	}
 }
 
-// TestVerifyDrops: verify sees figures that are missing, behind the records held, or damaged.
+// TestVerifyDrops: Verify finds figures that are missing, older than the records held, or damaged.
 func TestVerifyDrops(t *testing.T) {
 	for name, spoil := range map[string]func([]byte) []byte{
 		"missing": nil,
 		"damaged": func(v []byte) []byte { v[len(v)-1]++; return v },
 		"behind": func(v []byte) []byte {
-			told, _ := openDrops(v)
+			told, _ := decodeDrops(v)
 			for reason, d := range told {
 				d.Responses++
 				told[reason] = d
 			}
-			return appendDrops(told)
+			return encodeDrops(told)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +156,7 @@ func TestVerifyDrops(t *testing.T) {
 			} else {
 				err := s.update(func(txn *badger.Txn) error {
 					var key, value []byte
-					err := each(txn, []byte{prefixDrops}, nil, func(k, v []byte) error {
+					err := each(context.Background(), txn, []byte{prefixDrops}, nil, func(k, v []byte) error {
 						key, value = append([]byte(nil), k...), append([]byte(nil), v...)
 						return nil
 					})

@@ -12,16 +12,17 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// ErrNoEvent says that no event with that id is held locally: it never was, or retention has deleted it.
+// ErrNoEvent means that no event with that ID is held locally: it never was, or retention has deleted it.
 var ErrNoEvent = errors.New("no such event is held locally")
 
-// EventPosition is an event's place in the store: hours ascend, within them batches in the order of their application.
-// Positions never change, so that one can be kept as a cursor while events come and go.
+// EventPosition is an event's place in the store: by hour, then in the order of applying. Positions never change, so one can serve as a
+// cursor while events are added and deleted.
 type EventPosition struct {
 	Hour  int64
 	Batch uint64
@@ -51,7 +52,7 @@ func (p EventPosition) Encode() []byte {
 	return out[:]
 }
 
-// DecodeEventPosition undoes Encode. It reports false for anything of another length.
+// DecodeEventPosition undoes Encode. It reports false if b has another length.
 func DecodeEventPosition(b []byte) (EventPosition, bool) {
 	if len(b) != EventPositionBytes {
 		return EventPosition{}, false
@@ -62,7 +63,7 @@ func DecodeEventPosition(b []byte) (EventPosition, bool) {
 	}, true
 }
 
-// StoredEvent is an event as it is held here. Drop records have no row and empty names.
+// StoredEvent is an event with its position. Drop records have no row, and empty names.
 type StoredEvent struct {
 	Position            EventPosition
 	Epoch               uuid.UUID
@@ -73,32 +74,32 @@ type StoredEvent struct {
 
 // EventScan says which events a scan visits and in which order.
 type EventScan struct {
-	FromMicros, ToMicros int64          // recording moment in µs, [from, to)
-	After                *EventPosition // go on behind this event, in the direction of the scan; nil: from its beginning
-	Descending           bool           // newest hour first, within it what was applied last
-	EventsMax            int            // blocks are read until this many events were looked at; 0: 200,000
+	FromMicros, ToMicros int64          // time of recording in µs, [from, to)
+	After                *EventPosition // continue after this event, in the direction of the scan; nil: from the beginning
+	Descending           bool           // newest hour first, and within an hour the event applied last
+	EventsMax            int            // stop once the blocks read have this many events; 0: 200,000
 
-	// Keep selects events; nil keeps all. The event is valid during the call and may be called for in any order.
+	// Keep selects events; nil keeps all. The event is valid during the call. The calls may come in any order.
 	Keep func(*StoredEvent) bool
 
-	holds func(*blockMeta) bool // nil, or whether a block need be decoded
+	holds func(*block.Header) bool // nil, or whether a block may hold a selected event
 }
 
 const scanEventsMax = 200_000
 
-// ScanEvents calls fn with the events that the scan selects until fn returns false, holding one block at a time. The event
-// is fn's to keep. It returns where the scan stopped, for EventScan.After, and whether it saw everything there is.
-// A damaged block is skipped and logged: one bad block must not hide all others.
-func (s *Store) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEvent) bool) (EventPosition, bool, error) {
+// EventLog reads events as they were recorded.
+type EventLog struct{ *database }
+
+// ScanEvents calls fn with the selected events until fn returns false, with one block in memory at a time. The event is fn's to keep.
+// It returns where the scan stopped, for EventScan.After, and whether it saw everything. A damaged block is skipped and logged: it must
+// not hide all others.
+func (s *EventLog) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEvent) bool) (EventPosition, bool, error) {
 	if err := s.enter(); err != nil {
 		return EventPosition{}, false, err
 	}
 	defer s.leave()
-	decoder, err := newBlockDecoder()
-	if err != nil {
-		return EventPosition{}, false, err
-	}
-	defer decoder.close()
+	decoder := block.NewDecoder()
+	defer decoder.Close()
 	if q.EventsMax <= 0 {
 		q.EventsMax = scanEventsMax
 	}
@@ -106,7 +107,7 @@ func (s *Store) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEven
 	if q.After != nil {
 		w.last = *q.After
 	}
-	err = s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn) })
+	err := s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn) })
 	if errors.Is(err, errStop) {
 		return w.last, false, nil
 	}
@@ -114,13 +115,13 @@ func (s *Store) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEven
 }
 
 type eventWalk struct {
-	s    *Store
+	s    *EventLog
 	q    EventScan
-	d    *blockDecoder
+	d    *block.Decoder
 	fn   func(*StoredEvent) bool
 	seen int
 	last EventPosition
-	kept []*StoredEvent
+	kept []*StoredEvent // selected events of the current block
 }
 
 // walk visits the blocks of the range in the direction of the scan. It ends with errStop if there may be more.
@@ -134,7 +135,7 @@ func (w *eventWalk) walk(ctx context.Context, txn *badger.Txn) error {
 	defer it.Close()
 	for it.Seek(w.start(first, last)); it.Valid(); it.Next() {
 		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
+			return err
 		}
 		id, err := parseBlockKey(it.Item().Key())
 		if err != nil {
@@ -166,19 +167,19 @@ func (w *eventWalk) start(first, last int64) []byte {
 	return appendHourKey(nil, prefixBlock, first)
 }
 
-// block gives out the selected events of one block in the direction of the scan.
+// block calls fn with the selected events of one block, in the direction of the scan.
 func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
-	meta, err := blockHeader(value)
-	if err != nil || meta.maxTime < w.q.FromMicros || meta.minTime >= w.q.ToMicros {
-		return nil //nolint:nilerr // a header that cannot be read shows when its plan is archived
+	var h block.Header
+	if h.DecodeBlock(value) != nil || h.MaxTime < w.q.FromMicros || h.MinTime >= w.q.ToMicros {
+		return nil // a damaged header is reported when its plan is archived
 	}
-	if w.q.holds != nil && !w.q.holds(&meta) {
+	if w.q.holds != nil && !w.q.holds(&h) {
 		return nil
 	}
-	w.seen += meta.records
+	w.seen += h.Records
 	w.kept = w.kept[:0]
 	if err := w.decode(id, value); err != nil {
-		w.s.o.Logger.Error("store: skipped a damaged block in a search", "error", err)
+		w.s.o.Logger.Error("store: a search skipped a damaged block; its events are missing from the answer", "error", err)
 		return nil
 	}
 	if w.q.Descending {
@@ -194,7 +195,7 @@ func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
 	return nil
 }
 
-// end is the position behind all events of a block, in the direction of the scan.
+// end is the position after all events of a block, in the direction of the scan.
 func (w *eventWalk) end(id catalogue.BlockID) EventPosition {
 	at := EventPosition{Hour: id.Hour, Batch: id.Batch, Index: id.Index}
 	if !w.q.Descending {
@@ -203,25 +204,25 @@ func (w *eventWalk) end(id catalogue.BlockID) EventPosition {
 	return at
 }
 
-// passed reports whether the scan has done with the whole block before.
+// passed reports whether an earlier scan saw the whole block.
 func (w *eventWalk) passed(id catalogue.BlockID) bool {
 	return w.q.After != nil && *w.q.After == w.end(id)
 }
 
 func (w *eventWalk) decode(id catalogue.BlockID, value []byte) error {
-	if err := w.d.open(id, value); err != nil {
+	if err := w.d.Open(id, value); err != nil {
 		return err
 	}
 	place := -1
-	return w.d.each(id, func(seq uint64, key uint32, e *event.Event) error {
+	return w.d.Each(func(seq uint64, key uint32, e *event.Event) error {
 		place++
-		at := EventPosition{Hour: id.Hour, Batch: id.Batch, Index: id.Index, Place: uint16(place)} //nolint:gosec // bounded
+		at := EventPosition{Hour: id.Hour, Batch: id.Batch, Index: id.Index, Place: uint16(place)}
 		if w.beyond(at) || e.TimeMicros < w.q.FromMicros || e.TimeMicros >= w.q.ToMicros {
 			return nil
 		}
-		k := w.d.columns.keys[key]
+		k := w.d.Keys()[key]
 		found := StoredEvent{
-			Position: at, Epoch: w.d.meta.epoch, Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *e,
+			Position: at, Epoch: w.d.Header.Epoch, Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *e,
 		}
 		if w.q.Keep == nil || w.q.Keep(&found) {
 			w.kept = append(w.kept, found.clone())
@@ -230,7 +231,7 @@ func (w *eventWalk) decode(id catalogue.BlockID, value []byte) error {
 	})
 }
 
-// beyond reports whether the scan has passed this position before.
+// beyond reports whether an earlier scan saw this position.
 func (w *eventWalk) beyond(at EventPosition) bool {
 	if w.q.After == nil {
 		return false
@@ -252,32 +253,18 @@ func (e *StoredEvent) clone() *StoredEvent {
 	return &out
 }
 
-// blockHeader reads what a block says of itself, without its events.
-func blockHeader(value []byte) (m blockMeta, err error) {
-	if len(value) < blockHeadBytes || value[0] == 0 || value[0] > blockVersion {
-		return m, ErrDamaged
-	}
-	if !m.read(&reader{rest: value[blockHeadBytes:]}) {
-		return m, ErrDamaged
-	}
-	return m, nil
-}
-
-// FindEvent returns the event with that id. Only blocks that can hold it are decoded: its time and, given the epoch, its
-// sequence number are part of the id. The error wraps [ErrNoEvent] if there is none.
-func (s *Store) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
+// FindEvent returns the event with that ID. It decodes only blocks that can hold the event: the ID contains its time and, for a given
+// epoch, its sequence number. The error wraps [ErrNoEvent] if there is none.
+func (s *EventLog) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
 	if id.Version() != 7 {
 		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)
 	}
 	head := binary.BigEndian.Uint64(id[:8])
-	micros := int64(head>>16*1000 + head&0xfff) //nolint:gosec // 48 bits of milliseconds
+	micros := int64(head>>16*1000 + head&0xfff)
 	var found *StoredEvent
 	_, _, err := s.ScanEvents(ctx, EventScan{
 		FromMicros: micros, ToMicros: micros + 1, EventsMax: 1 << 62,
-		holds: func(m *blockMeta) bool {
-			seq := event.SeqOf(id, m.epoch)
-			return slices.ContainsFunc(m.runs, func(r catalogue.Run) bool { return r.First <= seq && seq <= r.Last })
-		},
+		holds: func(h *block.Header) bool { return catalogue.Contains(h.Runs, event.SeqOf(id, h.Epoch)) },
 		Keep: func(e *StoredEvent) bool {
 			return e.Seq == event.SeqOf(id, e.Epoch) && event.ID(e.Event.TimeMicros, e.Epoch, e.Seq) == id
 		},
@@ -286,7 +273,7 @@ func (s *Store) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, erro
 		return false
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for event %s: %w", id, err)
+		return nil, fmt.Errorf("find event %s: %w", id, err)
 	}
 	if found == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// scanIDs pages through a scan and returns the sequence numbers in the order they came.
+// scanIDs pages through a scan and returns the sequence numbers in order.
 func scanIDs(t *testing.T, s *Store, q EventScan, page int) (seqs []uint64) {
 	t.Helper()
 	for range 10_000 {
@@ -32,7 +32,7 @@ func scanIDs(t *testing.T, s *Store, q EventScan, page int) (seqs []uint64) {
 	return nil
 }
 
-func TestScanEventsVisitsEachOnceInBothDirections(t *testing.T) {
+func TestScanEventsInBothDirections(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	g := newTraffic(3)
 	var want []uint64
@@ -65,7 +65,7 @@ func TestScanEventsVisitsEachOnceInBothDirections(t *testing.T) {
 	}
 }
 
-func TestScanEventsKeepsToTheRange(t *testing.T) {
+func TestScanEventsInRange(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	b := newTraffic(4).batch(900)
 	apply(t, s, b)

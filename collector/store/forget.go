@@ -1,10 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -16,28 +16,28 @@ import (
 // otherLabel is the label of the rows into which forgotten ones are merged.
 const otherLabel = "(other)"
 
-// Forget says what [Store.Forget] is to remove.
+// Forget says what [Store.Forget] must remove.
 type Forget struct {
-	// Row selects the rows by their names; they are merged into the (other) row of the same hour, host and method. It is
-	// never asked for an (other) row.
+	// Row selects rows by their names. They are merged into the (other) row of the same hour, host and method. It is never called for an
+	// (other) row.
 	Row func(host, method, label string) bool
-	// Event selects, by the name of their row and their path, the events whose path is replaced, besides those of the rows.
+	// Event selects further events, by the host and method of their row and by their path. Their paths are replaced, like those of the
+	// selected rows' events. The arguments are valid during the call.
 	Event func(host, method string, path []byte) bool
-	// Path stands in place of the paths.
+	// Path replaces the paths.
 	Path string
-	// PathState is written last, when all else is done.
+	// PathState is written last.
 	PathState []StateChange
-	// Reopen sets verified plans whose events have changed, and are all still held, back to planned, so that their
-	// objects are written again.
+	// Reopen sets verified plans back to planned if some of their events have changed and all of them are still here, so that their objects
+	// are written again.
 	Reopen bool
 	// Count changes nothing and only counts.
 	Count bool
 }
 
-// Forget removes rows and paths, and keeps every count: the totals stay as they are, and equal the sum over the rows at every
-// moment. Nothing is applied meanwhile. When it returns, nothing that can be read from the store has what was forgotten;
-// [Store.Expunge] then makes sure that the files do not have it either. A crash in between leaves a part done, every
-// transaction of which is whole; calling it again finishes the rest.
+// Forget removes rows and paths, and keeps every count: the totals stay, and equal the sum over the rows at every moment. No batch is
+// applied meanwhile. When it returns, nothing that was forgotten can be read from the store; [Space.Expunge] then removes it from the files,
+// too. A crash leaves whole transactions and an unfinished job; calling Forget again finishes it.
 func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -47,14 +47,16 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	defer s.checkpointMu.Unlock()
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	s.rollupMu.Lock()
-	defer s.rollupMu.Unlock()
-	if err := s.checkpointLocked(); err != nil {
+	s.Rollups.runMu.Lock()
+	defer s.Rollups.runMu.Unlock()
+	if err := s.checkpointLocked(); err != nil { // afterwards every row is stored, and the index of names is complete
 		return nil, err
 	}
-	w := forgetting{s: s, f: f, names: s.selectNames(f), blocks: map[catalogue.BlockID]bool{}, hours: map[int64]bool{}}
+	w := forgetting{
+		s: s, f: f, names: s.selectNames(f), selected: map[catalogue.RowName]bool{}, blocks: map[catalogue.BlockID]bool{}, hours: map[int64]bool{},
+	}
 	w.done.Names = len(w.names)
-	for _, step := range []func(context.Context) error{w.events, w.rows, w.plans, w.rest} {
+	for _, step := range []func(context.Context) error{w.events, w.mergeRows, w.plans, w.deleteNames} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("forget: %w", err)
 		}
@@ -62,8 +64,8 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	return &w.done, nil
 }
 
-// selectNames are the names of the rows to be forgotten. After a checkpoint the index of names is complete.
-func (s *Store) selectNames(f *Forget) map[string]nameSpan {
+// selectNames returns the names of the rows to forget.
+func (s *Statistics) selectNames(f *Forget) map[string]nameSpan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := map[string]nameSpan{}
@@ -76,21 +78,22 @@ func (s *Store) selectNames(f *Forget) map[string]nameSpan {
 	return out
 }
 
-// forgetting is one call of Forget; the caller holds checkpointMu, writeMu and rollupMu.
+// forgetting is one call of Forget; the caller holds checkpointMu, writeMu and runMu.
 type forgetting struct {
-	s      *Store
-	f      *Forget
-	names  map[string]nameSpan
-	blocks map[catalogue.BlockID]bool // whose events are changed
-	hours  map[int64]bool             // whose rows are changed
-	done   catalogue.Forgotten
+	s        *Store
+	f        *Forget
+	names    map[string]nameSpan
+	selected map[catalogue.RowName]bool // answers of Forget.Row
+	blocks   map[catalogue.BlockID]bool // with changed events
+	hours    map[int64]bool             // with changed rows
+	done     catalogue.Forgotten
 }
 
-// forgetChunk bounds the rows that one transaction removes.
+// forgetChunk bounds the rows that one transaction merges.
 const forgetChunk = 256
 
-// rows merges the selected rows into those of the others, hour by hour.
-func (w *forgetting) rows(ctx context.Context) error {
+// mergeRows merges the selected rows into the (other) rows, hour by hour.
+func (w *forgetting) mergeRows(ctx context.Context) error {
 	if len(w.names) == 0 {
 		return nil
 	}
@@ -99,115 +102,73 @@ func (w *forgetting) rows(ctx context.Context) error {
 		first, last = min(first, span.first), max(last, span.last)
 	}
 	for at := appendHourKey(nil, prefixRow, first); at != nil; {
-		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
-		}
 		var found [][]byte
 		var err error
-		if found, at, err = w.findRows(at, last); err != nil {
+		if found, at, err = w.findRows(ctx, at, last); err != nil {
 			return err
 		}
-		if len(found) == 0 {
-			continue
-		}
-		for len(found) > 0 {
-			n, err := fitting(len(found), func(n int) error { return w.mergeRows(found[:n]) })
-			if err != nil {
+		err = inChunks(ctx, len(found), forgetChunk, func(from, to int) error {
+			if err := w.mergeChunk(found[from:to]); err != nil {
 				return err
 			}
-			found = found[n:]
 			crash.Point("store.forget.chunk")
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// findRows returns the keys of at most forgetChunk selected rows from a key on, and the key to go on from; nil at the end.
-func (w *forgetting) findRows(from []byte, lastHour int64) (found [][]byte, next []byte, err error) {
+// findRows returns the keys of at most forgetChunk selected rows, from a key on, and the key to continue from; nil at the end.
+func (w *forgetting) findRows(ctx context.Context, from []byte, lastHour int64) (found [][]byte, next []byte, err error) {
 	end := orderedHour(lastHour)
 	err = w.s.view(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues = false
-		o.Prefix = []byte{prefixRow}
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for it.Seek(from); it.Valid(); it.Next() {
-			key := it.Item().Key()
+		return each(ctx, txn, []byte{prefixRow}, from, func(key, _ []byte) error {
 			if len(key) < 9 || binary.BigEndian.Uint64(key[1:]) > end {
-				return nil
+				return errStop
 			}
 			if len(found) == forgetChunk {
-				next = slices.Clone(key)
-				return nil
+				next = bytes.Clone(key)
+				return errStop
 			}
 			if _, selected := w.names[string(rowName(key))]; selected {
-				found = append(found, slices.Clone(key))
+				found = append(found, bytes.Clone(key))
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	return found, next, err
 }
 
-// mergeRows moves what rows count into the rows of the others, in one transaction.
-func (w *forgetting) mergeRows(keys [][]byte) error {
-	s := w.s
-	s.rowsMu.Lock()
-	defer s.rowsMu.Unlock()
-	m := rowMerge{into: map[stats.Key]*stats.Row{}, hours: map[int64]bool{}}
-	if err := s.view(func(txn *badger.Txn) error { return m.read(txn, keys) }); err != nil {
+// mergeChunk merges rows into the (other) rows, in one transaction.
+func (w *forgetting) mergeChunk(keys [][]byte) error {
+	rows := w.s.Statistics
+	rows.rowsMu.Lock()
+	defer rows.rowsMu.Unlock()
+	m := rowMerge{into: map[stats.Key]*stats.Row{}}
+	if err := w.s.view(func(txn *badger.Txn) error { return m.read(txn, keys) }); err != nil {
 		return err
 	}
-	if w.f.Count {
-		w.merged(keys, &m)
-		return nil
-	}
-	s.mu.Lock()
-	includes := s.state.lastBatch
-	names := map[string]nameSpan{}
-	for key := range m.into {
-		name := string(rowName(appendRowKey(nil, &key)))
-		s.noteName(name, key.Hour)
-		names[name] = s.names[name]
-	}
-	s.mu.Unlock()
-	err := s.update(func(txn *badger.Txn) error { return m.write(s, txn, keys, names, includes) })
-	if err != nil {
-		return err
-	}
-	w.merged(keys, &m)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rowsWritten(m.hours, names, true)
-	for hour := range m.hours {
-		s.stale[hour] = true
-	}
-	// What is in memory is what was persisted before: no batch is applied while writeMu is held, and a checkpoint was made.
-	for key := range m.into {
-		delete(s.live, key)
-	}
-	for _, key := range keys {
-		if k, err := parseRowKey(key); err == nil {
-			delete(s.live, k)
+	if !w.f.Count {
+		if err := rows.writeMerged(&m); err != nil {
+			return err
 		}
+	}
+	w.done.Hours += len(keys)
+	w.done.Responses += m.responses
+	for key := range m.into {
+		w.hours[key.Hour] = true
 	}
 	return nil
 }
 
-// merged counts what one transaction has merged.
-func (w *forgetting) merged(keys [][]byte, m *rowMerge) {
-	w.done.Hours += len(keys)
-	w.done.Responses += m.responses
-	for hour := range m.hours {
-		w.hours[hour] = true
-	}
-}
-
-// rowMerge is what one transaction merges.
+// rowMerge is one transaction that merges rows.
 type rowMerge struct {
+	from      []stats.Key
 	into      map[stats.Key]*stats.Row
-	hours     map[int64]bool
-	responses uint64
+	responses uint64 // in the merged rows
 }
 
 func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
@@ -216,100 +177,102 @@ func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: key of a row", ErrDamaged)
 		}
-		m.hours[key.Hour] = true
+		m.from = append(m.from, key)
 		key.Label = otherLabel
 		into := m.into[key]
 		if into == nil {
 			into = new(stats.Row)
-			if err := mergeStored(txn, appendRowKey(nil, &key), into, nil); err != nil {
+			if _, err := readRow(txn, appendRowKey(nil, &key), into); err != nil {
 				return err
 			}
 			m.into[key] = into
 		}
-		if err := mergeStored(txn, dbKey, into, &m.responses); err != nil {
+		var row stats.Row
+		if _, err := readRow(txn, dbKey, &row); err != nil {
 			return err
 		}
+		m.responses += row.Count
+		into.Merge(&row)
 	}
 	return nil
 }
 
-// mergeStored adds a persisted row, if there is one, and its count.
-func mergeStored(txn *badger.Txn, key []byte, into *stats.Row, count *uint64) error {
-	_, err := get(txn, key, func(value []byte) error {
-		_, body, err := rowBody(value)
-		if err != nil {
-			return err
+// writeMerged writes the merged rows and deletes the old ones. The caller holds rowsMu. No batch is applied meanwhile, and a checkpoint was
+// made, so live rows hold nothing more than the stored ones, and can be dropped.
+func (s *Statistics) writeMerged(m *rowMerge) error {
+	var change rowChange
+	s.mu.Lock()
+	includes := s.lastBatch
+	for key := range m.into {
+		s.noteChange(&change, key.Hour, string(rowName(appendRowKey(nil, &key))))
+	}
+	s.mu.Unlock()
+	err := s.update(func(txn *badger.Txn) error {
+		for i := range m.from {
+			if err := deleteKey(txn, appendRowKey(nil, &m.from[i])); err != nil {
+				return err
+			}
 		}
-		var row stats.Row
-		if err := row.Decode(body); err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		for key, row := range m.into {
+			if err := set(txn, appendRowKey(nil, &key), appendRow(nil, includes, row)); err != nil {
+				return err
+			}
 		}
-		if count != nil {
-			*count += row.Count
-		}
-		into.Merge(&row)
-		return nil
+		return change.write(txn)
 	})
-	return err
-}
-
-func (m *rowMerge) write(s *Store, txn *badger.Txn, keys [][]byte, names map[string]nameSpan, includes uint64) error {
-	for _, key := range keys {
-		if err := deleteKey(txn, key); err != nil {
-			return err
-		}
-	}
-	for key, row := range m.into {
-		if err := set(txn, appendRowKey(nil, &key), appendRow(nil, includes, row)); err != nil {
-			return err
-		}
-	}
-	if err := dropMarks(txn, m.hours); err != nil {
-		return err
-	}
-	return s.writeNames(txn, names)
-}
-
-// rest removes the names from the index and from the sums over longer spans, and writes the path state.
-func (w *forgetting) rest(ctx context.Context) error {
-	if w.f.Count {
-		return nil
-	}
-	s := w.s
-	for name, span := range w.names {
-		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
-		}
-		if err := w.dropSums(ctx, name, span); err != nil {
-			return err
-		}
-	}
-	var keys [][]byte
-	for name := range w.names {
-		keys = append(keys, append([]byte{prefixName}, name...))
-	}
-	if err := s.deleteKeys(ctx, keys); err != nil {
-		return err
-	}
-	if err := s.setPaths(ctx, w.f.PathState); err != nil {
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name := range w.names {
-		delete(s.names, name)
+	s.rowsWritten(&change, true)
+	for key := range m.into {
+		delete(s.live, key)
+	}
+	for _, key := range m.from {
+		delete(s.live, key)
 	}
 	return nil
 }
 
-// dropSums removes the sums of a name: whether their marks stand or not, their keys have the label.
-func (w *forgetting) dropSums(ctx context.Context, name string, span nameSpan) error {
+// deleteNames deletes the names from the index and from the sums over longer spans, and writes the path state.
+func (w *forgetting) deleteNames(ctx context.Context) error {
+	if w.f.Count {
+		return nil
+	}
+	var names [][]byte
+	for name, span := range w.names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.deleteSums(ctx, name, span); err != nil {
+			return err
+		}
+		names = append(names, append([]byte{prefixName}, name...))
+	}
+	if err := w.s.deleteKeys(ctx, names); err != nil {
+		return err
+	}
+	if err := w.s.setPaths(ctx, w.f.PathState); err != nil {
+		return err
+	}
+	rows := w.s.Statistics
+	rows.mu.Lock()
+	defer rows.mu.Unlock()
+	for name := range w.names {
+		delete(rows.names, name)
+	}
+	return nil
+}
+
+// deleteSums deletes the sums of a name, even if they have no mark: their keys contain the label.
+func (w *forgetting) deleteSums(ctx context.Context, name string, span nameSpan) error {
 	var keys [][]byte
 	err := w.s.view(func(txn *badger.Txn) error {
 		for _, t := range tiers {
 			for n := t.span(span.first); n <= t.span(span.last); n++ {
 				key := append(appendHourKey(nil, t.rows, n), name...)
-				found, err := get(txn, key, func([]byte) error { return nil })
+				found, err := has(txn, key)
 				if err != nil {
 					return err
 				}

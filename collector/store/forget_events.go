@@ -1,47 +1,42 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// events writes the blocks with selected events anew, each in a transaction of its own. A block that cannot be read stops
-// it: nobody could say what is in there.
+// events rewrites the blocks with selected events, each in a transaction of its own. A block that cannot be read stops it, because nobody
+// knows what is in it.
 func (w *forgetting) events(ctx context.Context) error {
-	decoder, err := newBlockDecoder()
-	if err != nil {
-		return err
-	}
-	defer decoder.close()
-	for from := []byte{prefixBlock}; from != nil; {
-		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
-		}
-		var id catalogue.BlockID
-		var value []byte
-		var n uint64
-		if id, value, n, from, err = w.nextBlock(decoder, from); err != nil {
+	decoder := block.NewDecoder()
+	defer decoder.Close()
+	for at := []byte{prefixBlock}; at != nil; {
+		found, next, err := w.nextBlock(ctx, decoder, at)
+		if err != nil {
 			return err
 		}
-		if n == 0 {
+		at = next
+		if found.events == 0 {
 			continue
 		}
-		w.done.Events += n
+		w.done.Events += found.events
 		w.done.Blocks++
-		w.blocks[id] = true
+		w.blocks[found.id] = true
 		if w.f.Count {
 			continue
 		}
-		err := w.s.update(func(txn *badger.Txn) error { return set(txn, blockKey(prefixBlock, id), value) })
-		if err != nil {
+		if err := w.s.update(func(txn *badger.Txn) error { return set(txn, blockKey(prefixBlock, found.id), found.rewritten) }); err != nil {
 			return err
 		}
 		crash.Point("store.forget.block")
@@ -49,87 +44,103 @@ func (w *forgetting) events(ctx context.Context) error {
 	return nil
 }
 
-// nextBlock finds the next block with selected events, and returns it written anew with their number, and the key to go on
-// from; nil at the end.
-func (w *forgetting) nextBlock(d *blockDecoder, from []byte) (id catalogue.BlockID, value []byte, n uint64, next []byte, err error) {
+// blockMatch is a block with selected events.
+type blockMatch struct {
+	id        catalogue.BlockID
+	events    uint64 // selected
+	rewritten []byte // without their paths
+}
+
+// nextBlock finds the next block with selected events, and the key to continue from; nil at the end.
+func (w *forgetting) nextBlock(ctx context.Context, d *block.Decoder, from []byte) (found blockMatch, next []byte, err error) {
 	err = w.s.view(func(txn *badger.Txn) error {
-		return each(txn, []byte{prefixBlock}, from, func(key, block []byte) error {
-			if n > 0 {
-				next = slices.Clone(key)
+		return each(ctx, txn, []byte{prefixBlock}, from, func(key, value []byte) error {
+			if found.events > 0 {
+				next = bytes.Clone(key)
 				return errStop
 			}
-			if id, err = parseBlockKey(key); err != nil {
+			if found.id, err = parseBlockKey(key); err != nil {
 				return fmt.Errorf("%w: key of a block", ErrDamaged)
 			}
-			value, n, err = w.rewrite(d, id, block)
+			if found.events, err = w.countSelected(d, found.id, value); err != nil || found.events == 0 {
+				return err
+			}
+			found.rewritten, err = w.rewrite(d, found.id, value)
 			return err
 		})
 	})
-	if err == errStop { //nolint:errorlint // it is not wrapped
-		err = nil
-	}
-	return id, value, n, next, err
+	return found, next, err
 }
 
-// rewrite returns a block without the selected paths and the number of events that had them. The block's header stays the
-// same to the byte: the marks of blocks that wait for a plan, and the plans, say what it says.
-func (w *forgetting) rewrite(d *blockDecoder, id catalogue.BlockID, block []byte) (value []byte, n uint64, err error) {
-	if err := d.open(id, block); err != nil {
-		return nil, 0, err
+// countSelected returns the number of selected events in a block.
+func (w *forgetting) countSelected(d *block.Decoder, id catalogue.BlockID, value []byte) (n uint64, err error) {
+	if err := d.Open(id, value); err != nil {
+		return 0, err
 	}
-	var items []Item
-	err = d.each(id, func(seq uint64, key uint32, e *event.Event) error {
-		k := d.columns.keys[key]
-		it := (&StoredEvent{Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *e}).clone()
-		item := Item{Seq: seq, Host: it.Host, Method: it.Method, Label: it.Label, Event: it.Event}
-		if w.blank(&item) {
+	err = d.Each(func(_ uint64, key uint32, e *event.Event) error {
+		k := d.Keys()[key]
+		if row, path := w.selects(k.Host, k.Method, k.Label, e); row || path {
 			n++
 		}
-		items = append(items, item)
 		return nil
 	})
-	if err != nil || n == 0 {
-		return nil, 0, err
-	}
-	meta := d.meta
-	encoder := w.s.apply.encoder // writeMu is held
-	encoder.begin(meta.epoch, time.UnixMicro(meta.appliedAt))
-	keys := map[rowKey]uint32{}
-	for i := range items {
-		k := rowKey{Host: items[i].Host, Method: items[i].Method, Label: items[i].Label}
-		number, known := keys[k]
-		if !known {
-			number = uint32(len(keys)) //nolint:gosec // at most one per event
-			keys[k] = number
-		}
-		encoder.add(&items[i], number)
-	}
-	encoder.meta.rawBytes = meta.rawBytes
-	return encoder.finish(nil), n, nil
+	return n, err
 }
 
-// blank takes the path, and the label if it is selected, from an event. It reports whether there was anything to take.
-func (w *forgetting) blank(it *Item) bool {
-	if !it.Event.IsResponse() {
+// rewrite returns a block without the paths of selected events. Its header stays the same to the byte: pending blocks have a copy of it, and
+// plans agree with it.
+func (w *forgetting) rewrite(d *block.Decoder, id catalogue.BlockID, value []byte) ([]byte, error) {
+	if err := d.Open(id, value); err != nil {
+		return nil, err
+	}
+	encoder := w.s.apply.encoder // writeMu is held
+	err := block.Rewrite(encoder, d, func(it *Item) bool {
+		row, path := w.selects(it.Host, it.Method, it.Label, &it.Event)
+		if path {
+			it.Event.Path = []byte(w.f.Path)
+		}
+		if row {
+			it.Label = otherLabel
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	encoder.Header.RawBytes = d.Header.RawBytes
+	return encoder.Append(nil), nil
+}
+
+// rowSelected is Forget.Row, remembered for each name. The arguments may point into a block.
+func (w *forgetting) rowSelected(host, method, label string) bool {
+	if label == otherLabel {
 		return false
 	}
-	row := it.Label != otherLabel && w.f.Row(it.Host, it.Method, it.Label)
-	path := len(it.Event.Path) > 0 && (row || w.f.Event(it.Host, it.Method, it.Event.Path))
-	if path {
-		it.Event.Path = []byte(w.f.Path)
+	selected, known := w.selected[catalogue.RowName{Host: host, Method: method, Label: label}]
+	if !known {
+		name := catalogue.RowName{Host: strings.Clone(host), Method: strings.Clone(method), Label: strings.Clone(label)}
+		selected = w.f.Row(name.Host, name.Method, name.Label)
+		w.selected[name] = selected
 	}
-	if row {
-		it.Label = otherLabel
-	}
-	return row || path
+	return selected
 }
 
-// plans finds the archive's objects that have what was forgotten, and sets those back that are to be written again.
+// selects reports whether an event's row is selected, and whether its path must be replaced.
+func (w *forgetting) selects(host, method, label string, e *event.Event) (row, path bool) {
+	if !e.IsResponse() {
+		return false, false
+	}
+	row = w.rowSelected(host, method, label)
+	path = len(e.Path) > 0 && (row || w.f.Event(host, method, e.Path))
+	return row, path
+}
+
+// plans finds the archive's objects that hold forgotten paths, and sets those back that must be written again.
 func (w *forgetting) plans(ctx context.Context) error {
 	var again []*catalogue.Plan
-	err := w.s.plans(ctx, []byte{prefixPlan}, func(p *catalogue.Plan) error {
+	err := w.s.Catalogue.plans(ctx, []byte{prefixPlan}, nil, func(p *catalogue.Plan) error {
 		if p.State == catalogue.Planned || !p.ExpiredAt.IsZero() {
-			return nil // will be written from the events as they are now, or is gone
+			return nil // the object will be written from the events as they are now, or is gone
 		}
 		o := catalogue.ForgottenObject{Key: p.Key, Target: p.Target, Holds: "certain"}
 		switch {
@@ -162,12 +173,12 @@ func (w *forgetting) plans(ctx context.Context) error {
 	return nil
 }
 
-// holdsAll reports whether every block of a plan is still here: retention may have been interrupted.
+// holdsAll reports whether every block of a plan is still here: a crash may have interrupted their deletion.
 func (w *forgetting) holdsAll(p *catalogue.Plan) (bool, error) {
 	whole := true
 	err := w.s.view(func(txn *badger.Txn) error {
 		for _, id := range p.Blocks {
-			found, err := get(txn, blockKey(prefixBlock, id), func([]byte) error { return nil })
+			found, err := has(txn, blockKey(prefixBlock, id))
 			if err != nil {
 				return err
 			}
@@ -178,20 +189,13 @@ func (w *forgetting) holdsAll(p *catalogue.Plan) (bool, error) {
 	return whole, err
 }
 
-// reopen makes a verified plan one that is to be executed.
+// reopen sets a verified plan back to planned. It keeps the target, whose object must be replaced.
 func (w *forgetting) reopen(p *catalogue.Plan) error {
-	s := w.s
 	p.State = catalogue.Planned
-	p.RawBytes, p.ObjectBytes, p.RawSHA256, p.ObjectSHA256 = 0, 0, "", "" // its target stays: what is there must be replaced
+	p.RawBytes, p.ObjectBytes, p.RawSHA256, p.ObjectSHA256 = 0, 0, "", ""
 	p.StatsRows, p.StatsBytes, p.StatsSHA256 = 0, 0, ""
 	p.VerifiedAt = time.Time{}
-	s.mu.Lock()
-	next := s.state
-	s.mu.Unlock()
+	next := w.s.current()
 	next.totals.Archived -= p.Rows
-	if err := s.movePlan(catalogue.Verified, p, next); err != nil {
-		return err
-	}
-	s.setState(next)
-	return nil
+	return w.s.movePlan(catalogue.Verified, p, next, nil)
 }

@@ -18,7 +18,7 @@ import (
 
 const secret = "s3cr3tT0k3nZq7canary"
 
-// secretive applies batches in which some paths and labels hold the secret, spread over days so that there are sums.
+// secretive applies batches over several days, so that there are sums. Some paths and labels contain the secret.
 func secretive(t *testing.T, s *Store, now time.Time) (paths, labels uint64) {
 	t.Helper()
 	epoch := uuid.New()
@@ -61,8 +61,8 @@ func forgetSecret() *Forget {
 	}
 }
 
-// What is forgotten is in no row, event, sum or file, before and after a restart, and every count is where it was.
-func TestForgetKeepsTheCountsAndNothingElse(t *testing.T) {
+// TestForget: a forgotten path is in no row, event, sum or file, before and after a restart, and every count stays.
+func TestForget(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	o := testOptions(dir)
@@ -137,7 +137,7 @@ func rowsByLabel(t *testing.T, s *Store) map[string]uint64 {
 	return out
 }
 
-// An object whose events are still here is set back, so that it is written again; until then its rows count as not archived.
+// TestForgetReopensPlans: an object whose events are still here is planned again; until it is written again its rows do not count as archived.
 func TestForgetReopensPlans(t *testing.T) {
 	ctx := context.Background()
 	s := openStore(t, testOptions(t.TempDir()))

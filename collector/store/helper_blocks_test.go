@@ -1,10 +1,12 @@
 package store
 
 import (
+	"context"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -12,13 +14,13 @@ import (
 func blockIDs(t testing.TB, s *Store) (ids []catalogue.BlockID) {
 	t.Helper()
 	err := s.view(func(txn *badger.Txn) error {
-		return eachKey(txn, []byte{prefixBlock}, func(key []byte) bool {
+		return each(context.Background(), txn, []byte{prefixBlock}, nil, func(key, _ []byte) error {
 			id, err := parseBlockKey(key)
 			if err != nil {
 				t.Error(err)
 			}
 			ids = append(ids, id)
-			return true
+			return nil
 		})
 	})
 	if err != nil {
@@ -42,16 +44,14 @@ func blockValue(t testing.TB, s *Store, id catalogue.BlockID) (value []byte) {
 	return value
 }
 
-func eachEvent(t testing.TB, s *Store, id catalogue.BlockID, fn func(seq uint64, k rowKey, e *event.Event)) {
+func eachEvent(t testing.TB, s *Store, id catalogue.BlockID, fn func(seq uint64, k catalogue.RowName, e *event.Event)) {
 	t.Helper()
-	d, err := newBlockDecoder()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if err = d.open(id, blockValue(t, s, id)); err == nil {
-		err = d.each(id, func(seq uint64, key uint32, e *event.Event) error {
-			fn(seq, d.columns.keys[key], e)
+	d := block.NewDecoder()
+	defer d.Close()
+	err := d.Open(id, blockValue(t, s, id))
+	if err == nil {
+		err = d.Each(func(seq uint64, key uint32, e *event.Event) error {
+			fn(seq, d.Keys()[key], e)
 			return nil
 		})
 	}

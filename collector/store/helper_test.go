@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
@@ -22,7 +23,7 @@ var testEpoch = uuid.MustParse("0190a0b0-c0d0-7e0f-8102-030405060708")
 // testStart is a quarter past an hour.
 var testStart = time.Date(2026, 3, 3, 10, 15, 0, 0, time.UTC)
 
-// traffic makes events such as a small service has them.
+// traffic makes events like those of a small service.
 type traffic struct {
 	r     *rand.Rand
 	epoch uuid.UUID
@@ -65,7 +66,7 @@ func (g *traffic) item() Item {
 	}
 	path := ""
 	for label := route.label; ; {
-		literal, rest, found := nextPlaceholder(label)
+		literal, rest, found := block.NextPlaceholder(label)
 		path += literal
 		if !found {
 			break
@@ -127,7 +128,7 @@ func testOptions(dir string) Options {
 	}
 }
 
-// openStore opens a store and, at the end of the test, holds it to the promises and closes it.
+// openStore opens a store. At the end of the test it checks the store's promises and closes it.
 func openStore(t testing.TB, o Options) *Store {
 	t.Helper()
 	s, err := Open(o)
@@ -165,7 +166,7 @@ func recount(t testing.TB, s *Store) (responses uint64, rows map[stats.Key]*stat
 	t.Helper()
 	rows = map[stats.Key]*stats.Row{}
 	for _, id := range blockIDs(t, s) {
-		eachEvent(t, s, id, func(_ uint64, k rowKey, e *event.Event) {
+		eachEvent(t, s, id, func(_ uint64, k catalogue.RowName, e *event.Event) {
 			key := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}
 			if !e.IsResponse() {
 				return
@@ -185,8 +186,8 @@ func recount(t testing.TB, s *Store) (responses uint64, rows map[stats.Key]*stat
 
 func clone(s string) string { return string([]byte(s)) }
 
-// checkPromises compares totals, rows and events: applied == aggregated == events held + events deleted, and, where no
-// event has been deleted, every row equals a recount of its events to the last bin.
+// checkPromises compares totals, rows and events: applied == aggregated == events held + events deleted. If no event was deleted, every row
+// equals a recount of its events to the last bin.
 func checkPromises(t testing.TB, s *Store) {
 	t.Helper()
 	totals, aggregated, err := s.Account(context.Background())

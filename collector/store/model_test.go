@@ -20,20 +20,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// modelSteps counts the operations of all cases, for TestModel to say.
+// modelSteps counts the operations of all cases; TestModel prints it.
 var modelSteps atomic.Uint64
 
-// storeModel is what a store should hold, in maps.
+// storeModel is the expected content of a store, in maps.
 type storeModel struct {
 	t      *rapid.T
 	o      Options
 	s      *Store
 	copies int
 	now    int64
-	last   map[uuid.UUID]Batch // the batch applied last; its items are the model's own
+	last   map[uuid.UUID]Batch // the batch applied last; the model owns its items
 	marks  map[uuid.UUID]uint64
 	rows   map[stats.Key]uint64 // responses
-	told   map[uuid.UUID]uint64 // dropped, as the last drop record says
+	told   map[uuid.UUID]uint64 // responses dropped, by the last drop record
 	drops  map[int64]uint64     // by hour
 	totals Totals
 	plans  []*catalogue.Plan // made, not verified
@@ -42,8 +42,8 @@ type storeModel struct {
 
 var modelLabels = []string{"/", "/a/{id}", "/b", "(other)"}
 
-// TestModel drives a store through batches, batches that overlap or come again, checkpoints, plans, marks, deletions, losses,
-// restarts and crashes, and compares totals and watermarks with maps after each step, and all rows now and then.
+// TestModel takes a store through batches, overlapping and repeated batches, checkpoints, plans, marks, deletions, losses, restarts and
+// crashes. It compares totals and watermarks with maps after each step, and sometimes all rows.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp("", "store-model") //nolint:usetesting // one for each of rapid's cases
@@ -82,7 +82,7 @@ func modelEpoch(n int) uuid.UUID { return uuid.UUID{0: 1, 6: 0x70, 8: 0x80, 15: 
 func (m *storeModel) items(t *rapid.T, from uint64) []Item {
 	items := make([]Item, rapid.IntRange(1, 12).Draw(t, "items"))
 	for i := range items {
-		from += uint64(rapid.IntRange(1, 3).Draw(t, "gap")) //nolint:gosec // small
+		from += uint64(rapid.IntRange(1, 3).Draw(t, "gap"))
 		m.now += rapid.Int64Range(1, 400_000_000).Draw(t, "pause")
 		e := event.Event{
 			TimeMicros: m.now, Kind: event.KindRequest, Status: 200, DurationMicros: 5, Method: []byte("GET"), Host: []byte("h"), Path: []byte("/x"),
@@ -102,14 +102,14 @@ func (m *storeModel) apply(t *rapid.T) {
 	m.put(Batch{Epoch: epoch, Items: m.items(t, m.marks[epoch])})
 }
 
-// overlap applies a batch whose beginning was applied before.
+// overlap applies a batch whose beginning was applied already.
 func (m *storeModel) overlap(t *rapid.T) {
 	epoch := modelEpoch(rapid.IntRange(0, 2).Draw(t, "epoch"))
 	old := m.last[epoch].Items
 	m.put(Batch{Epoch: epoch, Items: append(append([]Item(nil), old...), m.items(t, m.marks[epoch])...)})
 }
 
-// again applies what was applied last, which changes nothing.
+// again applies the last batch again, which changes nothing.
 func (m *storeModel) again(t *rapid.T) {
 	if b, ok := m.last[modelEpoch(rapid.IntRange(0, 2).Draw(t, "epoch"))]; ok {
 		m.put(b)
@@ -144,7 +144,7 @@ func (m *storeModel) checkpoint(t *rapid.T) {
 	}
 }
 
-// plan makes a plan of what is pending of one hour and epoch.
+// plan makes a plan of the pending blocks of one hour and epoch.
 func (m *storeModel) plan(t *rapid.T) {
 	pending, err := m.s.Pending(context.Background(), time.Now().Add(time.Hour))
 	if err != nil {
@@ -189,7 +189,7 @@ func (m *storeModel) remove(t *rapid.T) {
 	}
 	p := m.sent[0]
 	m.sent = m.sent[1:]
-	m.checkpoint(t) // a plan that the checkpoint has not reached is refused
+	m.checkpoint(t) // else the plan is refused
 	if err := m.s.DeleteBlocks(context.Background(), p); err != nil {
 		t.Fatal(err)
 	}
@@ -207,8 +207,8 @@ func (m *storeModel) lose(t *rapid.T) {
 	m.totals.Quarantined += n
 }
 
-// restart closes the store and opens it, or opens a copy of its folder as a crash would leave it; mostly it does neither, because
-// both take a thousand times longer than the rest.
+// restart closes the store and opens it, or opens a copy of its folder, as a crash would leave it. Mostly it does neither, because both take
+// a thousand times longer than the other operations.
 func (m *storeModel) restart(t *rapid.T) {
 	how := rapid.IntRange(0, 59).Draw(t, "how")
 	if how > 2 {
@@ -230,7 +230,7 @@ func (m *storeModel) restart(t *rapid.T) {
 	_ = os.RemoveAll(filepath.Join(to, "store"))
 	before := filesOf(m.o.Dir)
 	if err := os.CopyFS(filepath.Join(to, "store"), os.DirFS(m.o.Dir)); err != nil || filesOf(m.o.Dir) != before {
-		return // Badger wrote a table meanwhile, so that the copy is of no one moment
+		return // Badger wrote a table meanwhile, so the copy is no consistent state
 	}
 	if err := m.s.Close(); err != nil {
 		t.Fatal(err)
@@ -239,7 +239,7 @@ func (m *storeModel) restart(t *rapid.T) {
 	m.open()
 }
 
-// filesOf is the names of the files in a folder and their sizes.
+// filesOf lists the files in a folder with their sizes.
 func filesOf(dir string) string {
 	var out strings.Builder
 	entries, _ := os.ReadDir(dir)

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// TestNewerPlanIsRefused: a catalogue entry of a newer version is named as such, and stays as it is.
+// TestNewerPlanIsRefused: the error for a plan of a newer version says so, and the plan does not change.
 func TestNewerPlanIsRefused(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
 	apply(t, s, newTraffic(1).batch(10))
@@ -46,6 +46,6 @@ func TestNewerPlanIsRefused(t *testing.T) {
 	}
 	write(planVersion)
 	if err := s.MarkVerified(t.Context(), p); err != nil {
-		t.Errorf("the plan was touched: %v", err)
+		t.Errorf("the plan was changed: %v", err)
 	}
 }

@@ -3,66 +3,75 @@ package store
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// openMu: while a store is opened the process's crash output goes to its marker, so one is opened at a time.
+// openMu is held by Open: meanwhile the process's crash output goes to the marker of one store.
 var openMu sync.Mutex
 
 // Open opens the store, or makes a new one. It starts nothing but Badger's own goroutines; see [Store.Run].
 //
-// What it may find:
+// Each state that it may find:
 //
-//   - nothing, or an empty folder: a new store is made;
-//   - a store closed in order: opened;
-//   - a store whose process was killed: batches beyond the checkpoint are folded again, and log files that were created
-//     and not begun are removed;
+//   - nothing, or an empty folder: it makes a new store;
+//   - a store that was closed: it opens it;
+//   - a store whose process was killed: it folds the batches since the checkpoint again, and removes log files that Badger created and
+//     did not begin;
 //   - a store that is open elsewhere: [ErrInUse];
-//   - a store, or ledgers kept beside it, of a newer wayside: [ErrSchema], and nothing is touched;
-//   - a full disk: the reserve file is given up and the store opened; if that is not enough, [ErrUnavailable];
-//   - another error of the file system: [ErrUnavailable], and nothing is touched;
-//   - a damaged store, one that [Condemn] was called for, or one during whose opening Go crashed twice: it is moved to
-//     QuarantineDir as <date>-store, with a report beside it, a warning is logged, and a new one begins empty (aside.go). The
-//     package comment says what that means;
-//   - ledgers beside the store that the store does not have: they come back, and what is missing of their epochs counts as
-//     quarantined. A damaged file of ledgers is set aside, and written anew.
+//   - a store, or a ledger backup, of a newer wayside: [ErrSchema], and it changes nothing;
+//   - a full disk: it removes the reserve file and opens the store; if that is not enough, [ErrUnavailable];
+//   - another error of the file system: [ErrUnavailable], and it changes nothing;
+//   - a damaged store, one that [Condemn] was called for, or one during whose opening Go crashed twice: it moves the store to
+//     QuarantineDir as <date>-store, with a report beside it, logs a warning, and makes a new store (set_aside.go). The package comment
+//     lists the losses;
+//   - a ledger backup with ledgers that the store lacks: it restores them, and what the store lacks of their epochs counts as
+//     quarantined. It sets a damaged backup aside, and writes a new one.
 //
-// A process killed with SIGKILL leaves no crash text and is not held against the store.
+// A process killed with SIGKILL leaves no crash text, and is no reason to set the store aside.
 func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
 	openMu.Lock()
 	defer openMu.Unlock()
-	if err := os.MkdirAll(filepath.Dir(o.Dir), 0o750); err != nil {
-		return nil, fmt.Errorf("open store %s: %w: %w", o.Dir, ErrUnavailable, err)
-	}
-	lock, err := lockStore(o.Dir)
+	s, err := open(&o)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
-	if o.anew, err = begun(lock); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w: %w", o.Dir, ErrUnavailable, err), lock.Close())
+	makeReserve(&o)
+	return s, nil
+}
+
+// findings are what Open learns before it opens the database.
+type findings struct {
+	replaced bool // if the store is new, it replaces another one
+	cut      bool // the store may be in an earlier state, because the last log has lost its end
+	orphans  bool // there are tables that the MANIFEST does not list
+	backup   *ledgerBackup
+}
+
+// open locks the store and opens it.
+func open(o *Options) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(o.Dir), 0o750); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s, err := openLocked(o)
+	lock, err := lockStore(o.Dir)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), lock.Close())
+		return nil, err
+	}
+	s, err := openLocked(o, lock)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	s.lock = lock
-	if !o.anew {
-		noteBegun(&o, lock)
-	}
-	s.keepReserve()
 	return s, nil
 }
 
@@ -71,7 +80,7 @@ func lockStore(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a file descriptor
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrInUse
@@ -81,64 +90,67 @@ func lockStore(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// begun reports whether there has been a store here, which the lock file remembers when the store's folder is gone.
-func begun(lock *os.File) (bool, error) {
-	info, err := lock.Stat()
-	return err == nil && info.Size() > 0, err //nolint:wrapcheck // names the file
-}
-
-// Begun reports whether there has been a store in dir, also where it is gone.
+// Begun reports whether there was ever a store in dir, even if it is gone: the lock file records it.
 func Begun(dir string) bool {
 	info, err := os.Stat(dir + ".lock")
 	return err == nil && info.Size() > 0
 }
 
-// noteBegun makes the lock file remember that there is a store.
+// noteBegun makes the lock file record that there is a store.
 func noteBegun(o *Options, lock *os.File) {
 	_, err := lock.WriteAt([]byte("a store was begun here\n"), 0)
 	if err = errors.Join(err, lock.Sync()); err != nil {
-		o.Logger.Warn("store: the lock file does not remember that there is a store", "error", err)
+		o.Logger.Warn("store: cannot write the lock file; should the store get lost, the next one is not refilled from the archive", "error", err)
 	}
 }
 
-func openLocked(o Options) (*Store, error) {
-	var err error
-	if o.kept, err = readKept(&o); err != nil {
+func openLocked(o *Options, lock *os.File) (*Store, error) {
+	info, err := lock.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	begun := info.Size() > 0
+	found := findings{}
+	if found.backup, err = readBackup(o); err != nil {
 		return nil, err
 	}
-	o.anew = o.anew || o.kept != nil
+	found.replaced = begun || found.backup.exists()
 	if err := checkAccess(o.Dir); err != nil {
 		return nil, err
 	}
 	if err := checkSchemaFile(o.Dir); err != nil {
 		return nil, err
 	}
-	if err := ensureFree(&o); err != nil {
+	if err := ensureFree(o); err != nil {
 		return nil, err
 	}
-	mark, err := beginOpening(o.Dir)
+	marker, err := beginOpening(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	reason, err := condemned(&o, mark)
+	reason, err := condemned(o, marker)
 	if err == nil && reason != "" {
-		mark.crashes = 0
-		err = setAside(&o, reason)
+		marker.crashes = 0
+		err = setAside(o, &found, reason)
 	}
 	if err != nil {
-		return nil, errors.Join(err, mark.end())
+		return nil, errors.Join(err, marker.end())
 	}
-	s, err := openOrReplace(o)
-	if err := mark.end(); err != nil {
-		o.Logger.Warn("store: the opening marker could not be removed", "error", err)
+	s, err := openOrReplace(o, &found)
+	if err := marker.end(); err != nil {
+		o.Logger.Warn("store: cannot remove the marker of an opening; the next opening overwrites it", "error", err)
+	}
+	if err == nil && !begun {
+		noteBegun(o, lock)
 	}
 	return s, err
 }
 
-func openOrReplace(o Options) (*Store, error) {
-	s, err := tryOpen(o)
-	if errors.Is(err, syscall.ENOSPC) && dropReserve(&o) {
-		s, err = tryOpen(o)
+// openOrReplace opens the store. If it proves to be damaged, it is set aside and a new one is made.
+func openOrReplace(o *Options, found *findings) (*Store, error) {
+	s, err := tryOpen(o, found)
+	if errors.Is(err, syscall.ENOSPC) && dropReserve(o) {
+		s, err = tryOpen(o, found)
 	}
 	switch {
 	case err == nil:
@@ -152,76 +164,87 @@ func openOrReplace(o Options) (*Store, error) {
 	case o.RefuseDamaged:
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if err := setAside(&o, err.Error()); err != nil {
+	if err := setAside(o, found, err.Error()); err != nil {
 		return nil, err
 	}
-	if s, err = tryOpen(o); err != nil {
+	if s, err = tryOpen(o, found); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return s, nil
 }
 
-// isEnvironment tells errors of the file system and of the machine from those of the data.
-func isEnvironment(err error) bool {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		// A file that is missing, cut short, or of the wrong kind is damage; all else is the machine.
-		return errno != syscall.ENOENT && errno != syscall.EINVAL && errno != syscall.EISDIR && errno != syscall.ENOTDIR
+// tryOpen checks the files, opens Badger and loads the store. A panic of Badger's becomes an error.
+func tryOpen(o *Options, found *findings) (s *Store, err error) {
+	if err := inspectFiles(o, found); err != nil {
+		return nil, err
 	}
-	return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDamaged)
-}
-
-// tryOpen opens Badger and reads what is kept in memory. A panic of Badger's becomes an error.
-func tryOpen(o Options) (s *Store, err error) {
-	unlisted, err := prepare(&o)
+	db, err := openBadger(o)
 	if err != nil {
 		return nil, err
 	}
-	if s, err = newStore(o); err != nil {
-		return nil, err
-	}
-	if s.db, err = openBadger(&o); err != nil {
-		s.apply.close()
-		return nil, err
-	}
+	s = newStore(o, db, found.backup)
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("%w: panic: %v", ErrDamaged, cause)
 		}
 		if err != nil {
 			s.apply.close()
-			err = errors.Join(err, s.db.Close())
-			s = nil
+			s, err = nil, errors.Join(err, db.Close())
 		}
 	}()
-	if err = writeSchemaFile(o.Dir); err != nil {
+	if err := writeSchemaFile(o.Dir); err != nil {
 		return s, err
 	}
-	if err = s.load(); err == nil && unlisted {
-		if err = s.missesUnlisted(); err == nil {
-			err = dropUnlisted(&o)
+	if err := s.load(*found); err != nil {
+		return s, err
+	}
+	if found.orphans {
+		if err := s.checkOrphans(); err != nil {
+			return s, err
 		}
 	}
-	if err == nil {
-		err = s.bringLedgersBack()
+	if err := s.restoreLedgers(); err != nil {
+		return s, err
 	}
-	if err == nil && o.cut {
-		if err := os.Remove(cutFile(&o)); err != nil { // the question is asked once more
-			o.Logger.Warn("store: a file stays", "error", err)
+	if found.cut {
+		if err := os.Remove(cutFile(o)); err != nil {
+			o.Logger.Warn("store: cannot remove a file; the next opening asks the archive once more", "error", err)
 		}
 	}
-	return s, err
+	return s, nil
 }
 
-// prepare looks at the files before Badger does, which repairs what it takes for the end of a log or of the list of tables.
-func prepare(o *Options) (unlisted bool, err error) {
-	if err = errors.Join(checkTables(o.Dir), checkLogs(o.Dir)); err != nil {
+// inspectFiles looks at Badger's files before Badger does, because Badger cuts damaged logs and a damaged MANIFEST off without an error.
+func inspectFiles(o *Options, found *findings) (err error) {
+	if err = errors.Join(badgerfiles.CheckTables(o.Dir), badgerfiles.CheckLogs(o.Dir)); err != nil {
+		return err
+	}
+	if found.cut, err = lastLogCut(o); err != nil {
+		return err
+	}
+	found.orphans, err = badgerfiles.LinkOrphans(o.Dir, orphansDir(o))
+	return err
+}
+
+// cutFile records that the last log had lost its end: once Badger has cut the log, nothing else shows it. It is removed when the store
+// itself has recorded it.
+func cutFile(o *Options) string { return o.Dir + ".cut" }
+
+// lastLogCut reports whether the store may be in an earlier state: Badger opens the rest of a cut log without an error. Such a store lacks
+// the latest plans, and has events again that it had archived and deleted. So every epoch becomes unreconciled, and the archive is asked
+// before anything is archived. If a process that died during a write left the same picture, nothing is found.
+func lastLogCut(o *Options) (bool, error) {
+	if badgerfiles.Exists(cutFile(o)) {
+		return true, nil
+	}
+	cut, err := badgerfiles.LastLogCut(o.Dir, o.MemTableBytes)
+	if err != nil || !cut {
 		return false, err
 	}
-	if o.cut, err = lookForCut(o); err != nil {
-		return false, err
+	if err := writeFileSynced(cutFile(o), nil); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return keepUnlisted(o)
+	return true, nil
 }
 
 func openBadger(o *Options) (db *badger.DB, err error) {
@@ -230,96 +253,21 @@ func openBadger(o *Options) (db *badger.DB, err error) {
 			db, err = nil, fmt.Errorf("%w: panic: %v", ErrDamaged, cause)
 		}
 	}()
-	if err := removeUnbegun(o.Dir); err != nil {
+	if err := badgerfiles.RemoveEmptyLogs(o.Dir); err != nil {
 		return nil, err
 	}
-	db, err = badger.Open(badgerOptions(o))
+	db, err = badger.Open(badgerfiles.Options(o.Dir, o.MemTableBytes, o.Logger))
 	if err != nil {
-		return nil, withErrno(err) // the caller sorts it
+		return nil, withErrno(err)
 	}
 	return db, nil
 }
 
-// machineErrnos are what the machine says when a file that is whole cannot be opened.
-var machineErrnos = []syscall.Errno{
-	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG,
-	syscall.ESTALE,
+// Clone makes a temporary copy of a store that no process has open.
+func Clone(to, from string) error {
+	return badgerfiles.Clone(to, from)
 }
 
-// withErrno gives an error of Badger's the error number that its text ends with: Badger (4.9.6) keeps no more of a cause than its text,
-// and a log that may not be opened would pass for a damaged one.
-func withErrno(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return err
-	}
-	for _, errno := range machineErrnos {
-		if strings.Contains(err.Error(), ": "+errno.Error()) {
-			return fmt.Errorf("%w (%w)", err, errno)
-		}
-	}
-	return err
-}
-
-// removeUnbegun removes log files of Badger's that were created and never given a length: the process was killed between the
-// two. Nothing was ever written to them, and Badger (4.9.6) refuses to open with one, as if the store were damaged.
-func removeUnbegun(dir string) error {
-	for _, pattern := range []string{"*.mem", "*.vlog"} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return err //nolint:wrapcheck // cannot be: the patterns are constants
-		}
-		for _, name := range names {
-			info, err := os.Stat(name)
-			if err == nil && info.Mode().IsRegular() && info.Size() == 0 {
-				err = os.Remove(name)
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%w: %w", ErrUnavailable, err)
-			}
-		}
-	}
-	return nil
-}
-
-// schemaFile holds the schema version as text and that text's CRC32C, for whoever looks before Badger may write. One whose
-// checksum is missing or wrong says nothing: a flipped bit must not make a store look newer than it is.
-const schemaFile = "schema"
-
-func checkSchemaFile(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, schemaFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	number, sum, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
-	version, err := strconv.Atoi(number)
-	if err != nil || sum != schemaSum(number) {
-		return nil //nolint:nilerr // torn or damaged; the database holds the version too
-	}
-	if version > SchemaVersion {
-		return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)
-	}
-	return nil
-}
-
-func schemaSum(number string) string {
-	return fmt.Sprintf("%08x", crc32.Checksum([]byte(number), castagnoli))
-}
-
-func writeSchemaFile(dir string) error {
-	name := filepath.Join(dir, schemaFile)
-	number := strconv.Itoa(SchemaVersion)
-	want := number + " " + schemaSum(number) + "\n"
-	if text, err := os.ReadFile(name); err == nil && string(text) == want {
-		return nil
-	}
-	return writeFileSynced(name, []byte(want))
-}
-
-func exists(name string) bool {
-	_, err := os.Lstat(name)
-	return err == nil
-}
+// Tables are the names of the tables that a store in dir must have now, as far as its MANIFEST can be read. The store may be open in
+// another process.
+func Tables(dir string) []string { return badgerfiles.TableNames(dir) }

@@ -13,9 +13,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestLogThatMayNotBeOpened: a file of another user, which a command that was run as root may leave, is no damage. The store is not set
-// aside, and opens as it was once the file may be opened.
-func TestLogThatMayNotBeOpened(t *testing.T) {
+// TestOpenWithoutPermission: a file of another user, which a command run as root may leave, is no damage. The store is not set aside, and
+// opens once the file may be opened.
+func TestOpenWithoutPermission(t *testing.T) {
 	top := t.TempDir()
 	o := testOptions(filepath.Join(top, datadir.StoreDir))
 	s, err := Open(o)
@@ -42,7 +42,7 @@ func TestLogThatMayNotBeOpened(t *testing.T) {
 	if aside, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*")); len(aside) > 0 {
 		t.Errorf("set aside: %v", aside)
 	}
-	if err := os.Chmod(logs[0], 0o644); err != nil { //nolint:gosec // as Badger makes it
+	if err := os.Chmod(logs[0], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	unprivileged(t, top, func() { s, err = Open(o) })
@@ -54,7 +54,7 @@ func TestLogThatMayNotBeOpened(t *testing.T) {
 	}
 }
 
-// unprivileged calls fn as somebody who owns what is in dir, and whom permissions hold off: not as root.
+// unprivileged calls fn as a user who owns the files in dir and is not root, so that permissions apply.
 func unprivileged(t *testing.T, dir string, fn func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -62,7 +62,7 @@ func unprivileged(t *testing.T, dir string, fn func()) {
 		return
 	}
 	const nobody = 65534
-	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { //nolint:gosec // the test's own, closed to others
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
@@ -77,8 +77,8 @@ func unprivileged(t *testing.T, dir string, fn func()) {
 	fn()
 }
 
-// TestErrnosInTextOfBadger: what the machine refuses while Badger opens is told from damage, although Badger keeps only the text of a cause.
-func TestErrnosInTextOfBadger(t *testing.T) {
+// TestErrnosInBadgerText: an error of the machine is told from damage, although Badger keeps only the text of a cause.
+func TestErrnosInBadgerText(t *testing.T) {
 	for errno, machine := range map[syscall.Errno]bool{
 		syscall.EMFILE: true, syscall.ENOMEM: true, syscall.ENOSPC: true, syscall.EROFS: true, syscall.ENOENT: false, syscall.EINVAL: false,
 	} {

@@ -9,12 +9,14 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// openBytesEnv asks for the long form: how many bytes the store is to have that is killed and opened.
+// openBytesEnv asks for the long form: the size in bytes of the store that is killed and opened.
 const openBytesEnv = "WAYSIDE_STORE_OPEN_BYTES"
 
-// fillChild applies batches until the store has the size asked for, says so, and goes on until it is killed.
+// fillChild applies batches until the store has the given size, prints that, and continues until it is killed.
 func fillChild(dir string) {
 	want, err := strconv.ParseInt(os.Getenv(openBytesEnv), 10, 64)
 	if err != nil {
@@ -32,7 +34,7 @@ func fillChild(dir string) {
 	path := make([]byte, 400)
 	for full := false; ; {
 		b := g.batch(1000)
-		for i := range b.Items { // paths that do not compress, so that the size is reached in less time
+		for i := range b.Items { // paths that do not compress, so that the store grows faster
 			for j := range path {
 				path[j] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[g.r.IntN(64)]
 			}
@@ -50,9 +52,9 @@ func fillChild(dir string) {
 	}
 }
 
-// TestOpenAfterKillBySize kills a process whose store has the size that the environment asks for, and opens it: with the
-// pages in memory, as after a kill, and without, as after a power cut. The times are printed, not judged: a limit on time
-// would judge the machine. It is skipped in the short form, where there is nothing to see.
+// TestOpenAfterKillBySize kills a process whose store has the size in the environment, and opens the store: with the pages in memory, as
+// after a kill, and without, as after a power cut. It prints the times and sets no limit, which would judge the machine. Without the
+// variable it is skipped.
 func TestOpenAfterKillBySize(t *testing.T) {
 	if os.Getenv(openBytesEnv) == "" {
 		t.Skipf("SKIPPED: set %s=1073741824 to open a store of 1 GiB", openBytesEnv)
@@ -73,7 +75,7 @@ func TestOpenAfterKillBySize(t *testing.T) {
 	if _, err := fmt.Sscanf(lines.Text(), "full %d", &last); err != nil {
 		t.Fatalf("child: %s", lines.Text())
 	}
-	time.Sleep(300 * time.Millisecond) // some way into the next batches
+	time.Sleep(300 * time.Millisecond) // in the middle of a batch
 	_ = c.Process.Kill()
 	_ = c.Wait()
 	o := testOptions(dir)
@@ -99,12 +101,12 @@ func TestOpenAfterKillBySize(t *testing.T) {
 		fmt.Printf("store of %d MiB, %d tables, %d events, cold=%v: opened in %v, closed in %v\n",
 			lsm>>20, tables, last, cold, opened.Round(time.Millisecond), time.Since(closing).Round(time.Millisecond))
 	}
-	if exists(o.QuarantineDir) {
+	if badgerfiles.Exists(o.QuarantineDir) {
 		t.Error("a kill left something to quarantine")
 	}
 }
 
-// dropCaches writes everything out and makes the kernel forget what it has read. Root only.
+// dropCaches writes everything out and empties the kernel's page cache. Root only.
 func dropCaches(t *testing.T) {
 	t.Helper()
 	if out, err := exec.Command("sh", "-c", "sync; echo 3 >/proc/sys/vm/drop_caches").CombinedOutput(); err != nil {

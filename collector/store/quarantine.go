@@ -6,72 +6,67 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// Quarantine sets records aside that cannot be applied: raw goes into a file in QuarantineDir, and the watermark moves to
-// lastSeq and the responses are counted as quarantined in one synced transaction. It changes nothing if lastSeq is not
-// above the watermark.
+// stampLayout is how names of files in the quarantine write a time.
+const stampLayout = "20060102T150405.000000"
+
+// Quarantine keeps records that cannot be applied: raw goes into a file in QuarantineDir, and one synced transaction moves the
+// watermark to lastSeq and counts the responses as quarantined. It changes nothing if lastSeq is not above the watermark.
 //
-// With raw empty only the reason is written and the watermark may stand where it is: so responses are counted that were lost
-// outside of the store's reach, such as those in a store that was itself set aside, or behind damage in Badger's own log.
-func (s *Store) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
-	if err := s.enter(); err != nil {
+// If raw is empty, only the reason is written, and the watermark may stay: this counts responses that were lost elsewhere, for instance in
+// a store that was itself set aside, or after damage in Badger's own log.
+func (a *Accounts) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
+	if err := a.enter(); err != nil {
 		return err
 	}
-	defer s.leave()
-	s.writeMu.Lock()
-	defer s.writeMu.Unlock()
+	defer a.leave()
+	a.writeMu.Lock()
+	defer a.writeMu.Unlock()
 
-	mark, seen := s.watermark(epoch)
+	mark, seen := a.watermark(epoch)
 	if seen && len(raw) > 0 && lastSeq <= mark.seq {
 		return nil
 	}
-	if len(raw) > 0 {
-		name := fmt.Sprintf("%s-%020d.batch", epoch, lastSeq)
-		if err := writeQuarantineFile(s.o.QuarantineDir, name, raw); err != nil {
-			return err
-		}
-		if err := writeQuarantineFile(s.o.QuarantineDir, name+".txt", []byte(reason+"\n")); err != nil {
-			return err
-		}
-	}
-	if len(raw) == 0 && responses > 0 {
-		stamp := s.o.Now().UTC().Format("20060102T150405.000000")
-		if err := writeQuarantineFile(s.o.QuarantineDir, fmt.Sprintf("%s-%s-loss.txt", stamp, epoch), []byte(reason+"\n")); err != nil {
-			return err
-		}
+	if err := a.writeQuarantined(epoch, lastSeq, responses, raw, reason); err != nil {
+		return err
 	}
 	mark.seq = max(mark.seq, lastSeq)
 	mark.quarantined += responses
-	s.mu.Lock()
-	next := s.state
-	s.mu.Unlock()
+	next := a.current()
 	next.totals.Quarantined += responses
 	crash.Point("store.quarantine.before")
-	err := s.update(func(txn *badger.Txn) error {
-		if err := set(txn, epochKey(prefixWatermark, epoch), mark.encode()); err != nil {
-			return err
-		}
-		return set(txn, []byte{prefixState}, next.encode())
-	})
-	if err != nil {
+	if err := a.writeEpoch(epoch, mark, next); err != nil {
 		return fmt.Errorf("quarantine epoch %s up to seq %d: %w", epoch, lastSeq, err)
 	}
 	crash.Point("store.quarantine.after")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watermarks[epoch] = mark
-	s.state = next
-	s.o.Logger.Warn("store: quarantined events", "epoch", epoch, "through", lastSeq, "responses", responses, "reason", reason)
+	a.o.Logger.Warn("store: events cannot be applied; they were quarantined and are counted as such",
+		"epoch", epoch, "through", lastSeq, "responses", responses, "reason", reason)
 	return nil
 }
 
-// writeQuarantineFile writes a file durably. An older one of that name is replaced: it held the same bytes.
+// writeQuarantined writes the files of quarantined records.
+func (a *Accounts) writeQuarantined(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
+	dir, text := a.o.QuarantineDir, []byte(reason+"\n")
+	if len(raw) > 0 {
+		name := fmt.Sprintf("%s-%020d.batch", epoch, lastSeq)
+		if err := writeQuarantineFile(dir, name, raw); err != nil {
+			return err
+		}
+		return writeQuarantineFile(dir, name+".txt", text)
+	}
+	if responses == 0 {
+		return nil
+	}
+	return writeQuarantineFile(dir, fmt.Sprintf("%s-%s-loss.txt", a.o.Now().UTC().Format(stampLayout), epoch), text)
+}
+
+// writeQuarantineFile writes a file durably. It replaces an older file of that name, which had the same content.
 func writeQuarantineFile(dir, name string, body []byte) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -82,12 +77,34 @@ func writeQuarantineFile(dir, name string, body []byte) error {
 	return nil
 }
 
-// writeFileSynced replaces a file so that after a crash either the old or the new one is there, whole.
+// moveToQuarantine moves a file or folder of the store to quarantine, as "<date>-<name>", and writes a report beside it: when, and the text
+// that report returns for the new name.
+func moveToQuarantine(o *Options, from, name string, report func(to string) string) (to string, err error) {
+	if err := os.MkdirAll(o.QuarantineDir, 0o750); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	now := o.Now().UTC()
+	base := filepath.Join(o.QuarantineDir, now.Format("2006-01-02")+"-"+name)
+	to = base
+	for n := 2; badgerfiles.Exists(to) || badgerfiles.Exists(to+".txt"); n++ {
+		to = fmt.Sprintf("%s-%d", base, n)
+	}
+	if err := os.Rename(from, to); err != nil {
+		return "", fmt.Errorf("%w: set the damaged %s aside: %w", ErrUnavailable, name, err)
+	}
+	text := fmt.Sprintf("Set aside at %s because:\n%s", now.Format("2006-01-02T15:04:05Z"), report(to))
+	if err := writeFileSynced(to+".txt", []byte(text)); err != nil {
+		o.Logger.Warn("store: cannot write the report on the damaged "+name+"; going on without it", "error", err)
+	}
+	return to, nil
+}
+
+// writeFileSynced replaces a file. After a crash either the old or the new one is there, whole.
 func writeFileSynced(name string, body []byte) error {
 	temporary := name + ".tmp"
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
 	if err != nil {
-		return err //nolint:wrapcheck // names the file
+		return err
 	}
 	_, err = f.Write(body)
 	err = errors.Join(err, f.Sync(), f.Close())

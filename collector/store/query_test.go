@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -12,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// slowSums adds up rows one by one, as Sums is to do from its spans.
+// slowSums adds up rows one by one; Sums must give the same from its spans.
 func slowSums(t *testing.T, s *Store, from, to int64) map[stats.Key][]byte {
 	t.Helper()
 	rows := map[stats.Key]*stats.Row{}
@@ -68,7 +69,7 @@ func checkSums(t *testing.T, s *Store, from, to int64) {
 	}
 }
 
-// Sums agree with the rows at any time: before spans are summed, after, after late events, after a restart.
+// TestSumsAgreeWithRows compares sums with rows: before and after spans are summed, after late events, after a restart.
 func TestSumsAgreeWithRows(t *testing.T) {
 	o := testOptions(t.TempDir())
 	now := testStart.Add(100 * 24 * time.Hour)
@@ -114,7 +115,7 @@ func TestSumsAgreeWithRows(t *testing.T) {
 		t.Fatalf("%d long spans are summed", n)
 	}
 	check("summed")
-	checkCapacity(t, s)                                    // whose keys begin as those of long spans do
+	checkCapacity(t, s)                                    // its keys have the prefix of long spans
 	g.now = testStart.Add(40 * 24 * time.Hour).UnixMicro() // late events
 	apply(t, s, g.batch(50))
 	check("late, in memory")
@@ -195,8 +196,9 @@ func TestRowsOfAgreesWithRows(t *testing.T) {
 	}
 }
 
-// Parts of days are summed while they are recent, count only until a row of theirs is written, and leave nothing behind.
-func TestSumsOfPartsOfDays(t *testing.T) {
+// TestSumsOfQuarterDays: quarter days are summed while they are recent, their sums count until one of their rows is written, and old sums are
+// deleted.
+func TestSumsOfQuarterDays(t *testing.T) {
 	o := testOptions(t.TempDir())
 	g := newTraffic(13)
 	now := time.UnixMicro(g.now)
@@ -214,7 +216,7 @@ func TestSumsOfPartsOfDays(t *testing.T) {
 	}
 	end := g.now
 	now = time.UnixMicro(end)
-	sum := func(parts int) {
+	sum := func(quarters int) {
 		t.Helper()
 		for range idleGenerations + 1 {
 			checkpoint(t, s)
@@ -222,8 +224,8 @@ func TestSumsOfPartsOfDays(t *testing.T) {
 		if more, err := s.Rollup(t.Context(), time.Hour); more || err != nil {
 			t.Fatalf("more to sum %v, %v", more, err)
 		}
-		if got := len(s.summed[partTier.mark]); got != parts {
-			t.Fatalf("%d parts are summed, want %d", got, parts)
+		if got := len(s.summed[quarterTier.mark]); got != quarters {
+			t.Fatalf("%d quarter days are summed, want %d", got, quarters)
 		}
 		for range 30 {
 			from := start - 2 + random.Int64N(5*24)
@@ -233,19 +235,19 @@ func TestSumsOfPartsOfDays(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	sum(int(partTier.keep))
+	sum(int(quarterTier.keep))
 	g.now = end - 20*3600*1e6 // late events
 	apply(t, s, g.batch(20))
 	for range 30 {
 		from := start + 4*24 + random.Int64N(20)
 		checkSums(t, s, from, from+1+random.Int64N(30))
 	}
-	sum(int(partTier.keep))
+	sum(int(quarterTier.keep))
 	now = now.Add(30 * 24 * time.Hour)
-	sum(int(partTier.keep)) // which are empty
+	sum(int(quarterTier.keep)) // empty ones
 	rows := 0
 	err = s.view(func(txn *badger.Txn) error {
-		return eachKey(txn, []byte{prefixPartRow}, func([]byte) bool { rows++; return true })
+		return each(context.Background(), txn, []byte{prefixQuarterRow}, nil, func(_, _ []byte) error { rows++; return nil })
 	})
 	if err != nil || rows > 0 {
 		t.Errorf("%d sums are left, %v", rows, err)

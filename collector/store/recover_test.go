@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,9 +15,12 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+	"github.com/wayside-proxy/wayside/collector/store/block"
 )
 
-// TestCrashAnywhere copies the folder, as a crash would leave it, after random steps, and opens the copy.
+// TestCrashAnywhere copies the folder after random steps, as a crash would leave it, and opens the copy.
 func TestCrashAnywhere(t *testing.T) {
 	for seed := range uint64(12) {
 		crashSomewhere(t, seed)
@@ -43,7 +47,7 @@ func crashSomewhere(t *testing.T, seed uint64) {
 		case 0:
 			checkpoint(t, s)
 		case 1:
-			writeSomeRows(t, s) // a checkpoint that died between its transactions
+			writeSomeRows(t, s) // an interrupted checkpoint
 		default:
 			apply(t, s, g.batch(1+g.r.IntN(1500)))
 		}
@@ -63,21 +67,21 @@ func crashSomewhere(t *testing.T, seed uint64) {
 	if diff := cmp.Diff(marks, c.Watermarks()); diff != "" {
 		t.Errorf("seed %d: watermarks after a crash: %s", seed, diff)
 	}
-	if exists(o.QuarantineDir) {
+	if badgerfiles.Exists(o.QuarantineDir) {
 		t.Errorf("seed %d: a crash left something to quarantine", seed)
 	}
 }
 
 // writeSomeRows writes about half of the changed rows and does not move the checkpoint.
 func writeSomeRows(t *testing.T, s *Store) {
-	s.mu.Lock()
+	s.Statistics.mu.Lock()
 	var rows []*liveRow
 	for _, row := range s.live {
 		if row.dirty && len(rows) < 1+len(s.live)/2 {
 			rows = append(rows, row)
 		}
 	}
-	s.mu.Unlock()
+	s.Statistics.mu.Unlock()
 	if err := s.writeRows(rows); err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +91,10 @@ func TestCheckpointSpansTransactions(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openStore(t, o)
 	fillHours(t, s, 2, 2000)
-	s.mu.Lock()
+	s.Statistics.mu.Lock()
 	dirty := len(s.live)
-	s.mu.Unlock()
-	if dirty <= 2*chunkRowsMax {
+	s.Statistics.mu.Unlock()
+	if dirty <= 2*rowsChunk {
 		t.Fatalf("only %d rows", dirty)
 	}
 	checkpoint(t, s)
@@ -107,9 +111,9 @@ func TestCheckpointSpansTransactions(t *testing.T) {
 		t.Error(diff)
 	}
 	_ = s.view(func(txn *badger.Txn) error {
-		return eachKey(txn, []byte{prefixBatch}, func(key []byte) bool {
+		return each(context.Background(), txn, []byte{prefixBatch}, nil, func(key, _ []byte) error {
 			t.Errorf("batch record %x below the checkpoint", key)
-			return true
+			return nil
 		})
 	})
 }
@@ -150,15 +154,15 @@ func TestOpenNewerSchema(t *testing.T) {
 			if _, err := Open(o); !errors.Is(err, ErrSchema) {
 				t.Fatal(err)
 			}
-			if exists(o.QuarantineDir) || !exists(name) {
-				t.Error("a newer store was touched")
+			if badgerfiles.Exists(o.QuarantineDir) || !badgerfiles.Exists(name) {
+				t.Error("a newer store was changed")
 			}
 		})
 	}
 }
 
-// TestOpenOlderSchema: a store of an earlier version is read, and is of this version from then on. The packed days of version 3
-// are removed, however many there are.
+// TestOpenOlderSchema: a store of an older version is read, and has this version afterwards. The packed days of version 3 are deleted,
+// however many there are.
 func TestOpenOlderSchema(t *testing.T) {
 	for _, before := range []byte{1, 3} {
 		t.Run(fmt.Sprintf("version %d", before), func(t *testing.T) { testOpenOlderSchema(t, before) })
@@ -176,7 +180,7 @@ func testOpenOlderSchema(t *testing.T, before byte) {
 	older := make([]byte, 12)
 	older[0] = before
 	if err := s.update(func(txn *badger.Txn) error {
-		for name := range 2*forgetChunk + 10 {
+		for name := range 2*spanChunk + 10 {
 			pack := append(appendHourKey(nil, prefixPackRow, 20_000+int64(name%3)), fmt.Sprintf("\x01hGET/%d", name)...)
 			if err := errors.Join(set(txn, pack, []byte("pack")), set(txn, appendHourKey(nil, prefixPack, 20_000), []byte{1})); err != nil {
 				return err
@@ -206,7 +210,7 @@ func testOpenOlderSchema(t *testing.T, before byte) {
 	for _, prefix := range []byte{prefixPack, prefixPackRow} {
 		left := 0
 		if err := s.view(func(txn *badger.Txn) error {
-			return eachKey(txn, []byte{prefix}, func([]byte) bool { left++; return true })
+			return each(context.Background(), txn, []byte{prefix}, nil, func(_, _ []byte) error { left++; return nil })
 		}); err != nil || left > 0 {
 			t.Errorf("%d keys of packed days are left below %q, %v", left, prefix, err)
 		}
@@ -284,7 +288,7 @@ func TestOpenAfterKillsAndOneCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := openStore(t, o)
-		if totals, _ := s.Totals(); totals.Applied != 10 || exists(o.QuarantineDir) || exists(o.Dir+".opening") {
+		if totals, _ := s.Totals(); totals.Applied != 10 || badgerfiles.Exists(o.QuarantineDir) || badgerfiles.Exists(o.Dir+".opening") {
 			t.Errorf("after marker %q: %+v", left, totals)
 		}
 		if err := s.Close(); err != nil {
@@ -303,18 +307,15 @@ func TestDamagedBlockIsNamed(t *testing.T) {
 	apply(t, s, newTraffic(1).batch(10))
 	id := blockIDs(t, s)[0]
 	good := blockValue(t, s, id)
-	d, err := newBlockDecoder()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
+	d := block.NewDecoder()
+	defer d.Close()
 	for i := range good {
 		bad := append([]byte(nil), good...)
 		bad[i] ^= 0x40
-		if err := d.open(id, bad); i != 2 && i != 3 && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrSchema) {
+		if err := d.Open(id, bad); i != 2 && i != 3 && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrSchema) {
 			t.Fatalf("byte %d: %v", i, err)
 		}
-		if err := d.open(id, good[:i]); !errors.Is(err, ErrDamaged) {
+		if err := d.Open(id, good[:i]); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("cut at %d: %v", i, err)
 		}
 	}
@@ -339,14 +340,14 @@ func TestDamagedRowShows(t *testing.T) {
 	defer s.Close()
 	g := newTraffic(1)
 	apply(t, s, g.batch(100))
-	s.mu.Lock()
+	s.Statistics.mu.Lock()
 	var key []byte
 	for k := range s.live {
 		key = appendRowKey(nil, &k)
 		break
 	}
-	s.mu.Unlock()
-	if err := s.relieve(); err != nil {
+	s.Statistics.mu.Unlock()
+	if err := s.makeRoom(); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Account(t.Context()); err != nil {
@@ -373,19 +374,19 @@ func TestOpenFullDisk(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if !exists(reserveName(&o)) {
+	if !badgerfiles.Exists(reserveName(&o)) {
 		t.Fatal("no reserve file")
 	}
 	o.OpenFreeMin = 1 << 60
 	if _, err := Open(o); !errors.Is(err, ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) {
 		t.Error(err)
 	}
-	if exists(reserveName(&o)) {
+	if badgerfiles.Exists(reserveName(&o)) {
 		t.Error("the reserve file was not given up")
 	}
 	o.OpenFreeMin = 0
 	_ = openStore(t, o)
-	if !exists(reserveName(&o)) {
+	if !badgerfiles.Exists(reserveName(&o)) {
 		t.Error("the reserve file was not made again")
 	}
 }

@@ -13,100 +13,33 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// A store that began where another was lost is due to be refilled: whoever archives brings back, object by object, what the lost
-// one had archived. Until then, and for good where the archive has nothing, it counts as quarantined.
+// A store that replaces a lost one is to be refilled: the archive brings back, object by object, the responses that the lost store had
+// archived. Until then they count as quarantined; responses that the archive does not have stay quarantined.
 //
 // No response is counted twice, because of three rules:
 //
-//   - The rows of an object, its catalogue entry, and the figures that they change are written in one transaction. Where the rows
-//     are too many for one, each transaction notes in the entry how many of them are in ([catalogue.Plan.RefilledRows]).
-//   - The spool hands out an epoch in order, so the events that this store took from it are those from one sequence number on
-//     ([Store.Refillable]). What an object holds of these is left out.
-//   - Of an epoch that this store took nothing of, the watermark is moved to the end of each object: should the spool offer these
+//   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If the rows are too many for
+//     one transaction, each records in the entry how many of them are counted ([catalogue.Plan.RefilledRows]).
+//   - The spool hands out the events of an epoch in order, so this store took those from some sequence number on from the spool
+//     ([Accounts.Refillable]). A refill skips these events of an object.
+//   - If this store took no event of an epoch from the spool, the watermark moves to the end of each object: should the spool offer these
 //     events after all, they are skipped.
 
-// ErrNotRefillable says that an object holds responses that the lost store did not count, as far as spools and ledgers know.
+// ErrNotRefillable means that an object holds responses that the lost store did not count, as far as spools and ledgers know.
 var ErrNotRefillable = errors.New("the lost store did not have it")
 
-// Refill is what an archive object holds of a lost store's responses that this store does not count yet.
+// Refill is the part of an archive object that a lost store had, and that this store does not count yet.
 type Refill struct {
-	// Plan is the object's catalogue entry; its ID is 0 if the catalogue has none. Elsewhere and the like are not read.
-	Plan catalogue.Plan
-	Last uint64 // the largest sequence number in the object
+	Plan catalogue.Plan // the object's catalogue entry; its ID is 0 if the catalogue has none; Elsewhere and the like are not read
+	Last uint64         // the largest sequence number in the object
 	Keys []stats.Key
-	Rows []*stats.Row          // of Keys; the same ones in the same order whenever the object is offered again
-	Told map[int64]stats.Drops // by hour, what drop records in it say
+	Rows []*stats.Row          // of Keys; in the same order whenever the object is offered again
+	Told map[int64]stats.Drops // the figures of the drop records in it, by hour
 }
 
-// RefillDue reports whether the store is to be refilled.
-func (s *Store) RefillDue() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refillDue
-}
-
-// EndRefill notes that everything has been refilled that can be.
-func (s *Store) EndRefill() error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.writeMu.Lock()
-	defer s.writeMu.Unlock()
-	if err := s.update(func(txn *badger.Txn) error { return deleteKey(txn, []byte{prefixRefill}) }); err != nil {
-		return fmt.Errorf("end the refill: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refillDue = false
-	return nil
-}
-
-// Refillable reports whether the lost store may have had responses of an epoch, as far as spools and ledgers know, and from which
-// sequence number on this store took the epoch's events from the spool; 0: it took none.
-func (s *Store) Refillable(epoch uuid.UUID) (from uint64, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.watermarks[epoch].from, s.named(epoch) || s.unnamed() > 0
-}
-
-// named reports whether a spool or a ledger names an epoch. The caller holds mu.
-func (s *Store) named(epoch uuid.UUID) bool {
-	_, finished := s.ledgers[epoch]
-	_, known := s.watermarks[epoch]
-	return finished || known || s.doubts[epoch] != 0
-}
-
-// unnamed is the number of responses that count as quarantined in the sum of the oldest ledgers, which names no epochs. The caller
-// holds mu.
-func (s *Store) unnamed() uint64 {
-	if _, summed := s.ledgers[uuid.Nil]; !summed {
-		return 0
-	}
-	n := s.state.totals.Quarantined
-	for _, mark := range s.watermarks {
-		n -= min(n, mark.quarantined)
-	}
-	return n
-}
-
-// AdoptedAfter calls fn with every entry of an object of another store whose ID is larger than a number, ascending.
-func (s *Store) AdoptedAfter(ctx context.Context, id uint64, fn func(*catalogue.Plan) error) error {
-	from, err := planKey(catalogue.Deleted, id+1)
-	if err != nil {
-		return err
-	}
-	return s.plansFrom(ctx, from[:2], from, func(p *catalogue.Plan) error {
-		if !p.Adopted {
-			return nil
-		}
-		return fn(p)
-	})
-}
-
-// Refill counts what an object holds, and enters the object into the catalogue. Doing it again changes nothing; one that was
-// interrupted goes on where it was. The object must not be adopted meanwhile, see [Store.Adopt]. It may run beside everything else.
-// The error wraps [ErrNotRefillable] if the object is of no epoch that the lost store is known to have had.
+// Refill counts the responses of an object, and adds the object to the catalogue. Refilling it again changes nothing; after an
+// interruption it continues. It may run beside everything else, except [Catalogue.Adopt] of the same object. The error wraps
+// [ErrNotRefillable] if the lost store is not known to have had the object's epoch.
 func (s *Store) Refill(ctx context.Context, r *Refill) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -132,22 +65,22 @@ func (s *Store) refill(ctx context.Context, r *Refill) error {
 		return nil
 	}
 	if p.RefilledRows > len(r.Rows) || len(r.Keys) != len(r.Rows) {
-		return fmt.Errorf("%w: %d of its %d rows are in", ErrInvalid, p.RefilledRows, len(r.Rows))
+		return fmt.Errorf("%w: it has %d rows, of which %d are counted already", ErrInvalid, len(r.Rows), p.RefilledRows)
 	}
-	for most := chunkRowsMax; !p.Refilled; {
+	for limit := rowsChunk; !p.Refilled; {
 		if err := ctx.Err(); err != nil {
-			return err //nolint:wrapcheck // the caller's own
+			return err
 		}
-		n, err := fitting(min(most, len(r.Rows)-p.RefilledRows), func(n int) error { return s.refillRows(r, &p, n) })
+		n, err := fitting(min(limit, len(r.Rows)-p.RefilledRows), func(n int) error { return s.refillRows(r, &p, n) })
 		if err != nil {
 			return err
 		}
-		most = min(chunkRowsMax, max(1, 2*n))
+		limit = min(rowsChunk, max(1, 2*n))
 	}
 	return nil
 }
 
-// refillRows counts the next n rows of an object in one transaction, and brings its entry up to date.
+// refillRows counts the next n rows of an object in one transaction, and updates its entry.
 func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
@@ -158,14 +91,14 @@ func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 		return err
 	}
 	crash.Point("store.refill.before")
-	if err := s.update(func(txn *badger.Txn) error { return c.write(s, txn) }); err != nil {
+	if err := s.update(func(txn *badger.Txn) error { return s.writeRefill(txn, c) }); err != nil {
 		return err
 	}
 	crash.Point("store.refill.after")
 	s.refilled(c)
 	*p = c.plan
 	if c.ledger != nil {
-		return s.keepLedgers()
+		return s.backUpLedgers()
 	}
 	return nil
 }
@@ -174,33 +107,29 @@ func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 type refillChange struct {
 	keys   []stats.Key
 	rows   []*stats.Row
+	change rowChange
 	plan   catalogue.Plan
-	next   state
-	named  bool // the epoch has a mark of its own
+	next   counters
+	named  bool // the epoch has a watermark of its own
 	mark   watermark
 	ledger *storedLedger // nil: as it is
-	drops  toldDrops
-	hours  map[int64]bool
-	names  map[string]nameSpan
+	drops  dropFigures
 }
 
 // newRefillChange works out a change. The caller holds writeMu and rowsMu.
 func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillChange, error) {
 	done := p.RefilledRows + n
-	c := &refillChange{
-		keys: r.Keys[p.RefilledRows:done], rows: r.Rows[p.RefilledRows:done], plan: *p,
-		drops: toldDrops{}, hours: map[int64]bool{}, names: map[string]nameSpan{},
-	}
+	c := &refillChange{keys: r.Keys[p.RefilledRows:done], rows: r.Rows[p.RefilledRows:done], plan: *p, drops: dropFigures{}}
 	counted := uint64(0)
 	for _, row := range c.rows {
 		counted += row.Count
 	}
 	if counted > p.Elsewhere {
-		return nil, fmt.Errorf("%w: it has %d responses that are not counted here, and rows of %d more", ErrInvalid, p.Elsewhere, counted-p.Elsewhere)
+		return nil, fmt.Errorf("%w: %d of its responses are not counted here, and its rows have %d more", ErrInvalid, p.Elsewhere, counted-p.Elsewhere)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.next, c.mark, c.named = s.state, s.watermarks[p.Epoch], s.named(p.Epoch)
+	s.Accounts.mu.Lock()
+	defer s.Accounts.mu.Unlock()
+	c.next, c.mark, c.named = s.counters, s.watermarks[p.Epoch], s.named(p.Epoch)
 	if !c.named && counted > s.unnamed() {
 		return nil, ErrNotRefillable
 	}
@@ -211,19 +140,15 @@ func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillCha
 	}
 	c.plan.RefilledRows, c.plan.Refilled = done, done == len(r.Rows)
 	if c.plan.Refilled {
-		for hour, told := range r.Told {
-			c.drops[dropsKey{hour, p.Epoch}] = told
+		for hour, figures := range r.Told {
+			c.drops[dropsKey{hour, p.Epoch}] = figures
 		}
 	}
-	for i := range c.keys {
-		name := string(rowName(appendRowKey(nil, &c.keys[i])))
-		s.noteName(name, c.keys[i].Hour)
-		c.names[name], c.hours[c.keys[i].Hour] = s.names[name], true
-	}
+	c.change = s.changeOf(c.keys)
 	return c, nil
 }
 
-// count moves responses from those that are quarantined to those that are applied, archived and no longer held.
+// count moves responses from the quarantined ones to those that are applied, archived and deleted.
 func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger) {
 	totals := &c.next.totals
 	totals.Applied += n
@@ -241,63 +166,47 @@ func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger)
 		c.mark.seq = max(c.mark.seq, last)
 	}
 	if l, finished := ledgers[c.plan.Epoch]; finished && back < n {
-		totals.Quarantined += l.settle(&c.mark) // it was lost to the ledger as well
+		totals.Quarantined += l.reconcile(&c.mark) // the ledger had lost it too
 		c.next.ledgers++
 		l.Again = c.next.ledgers
 		c.ledger = &l
 	}
 }
 
-func (c *refillChange) write(s *Store, txn *badger.Txn) error {
-	for i := range c.keys {
-		key := appendRowKey(nil, &c.keys[i])
-		includes, sum := uint64(0), new(stats.Row)
-		_, err := get(txn, key, func(value []byte) (err error) {
-			var body []byte
-			if includes, body, err = rowBody(value); err == nil {
-				err = sum.Decode(body)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("row %+v: %w", c.keys[i], err)
-		}
-		sum.Merge(c.rows[i])
-		// It includes the batches that it did: a replay adds the others.
-		if err := set(txn, key, appendRow(nil, includes, sum)); err != nil {
-			return err
-		}
+func (s *Store) writeRefill(txn *badger.Txn, c *refillChange) error {
+	if err := addToStored(txn, c.keys, c.rows); err != nil {
+		return err
 	}
 	if c.named {
-		if err := set(txn, epochKey(prefixWatermark, c.plan.Epoch), c.mark.encode()); err != nil {
+		if err := c.mark.write(txn, c.plan.Epoch); err != nil {
 			return err
 		}
 	}
 	if c.ledger != nil {
-		if err := setLedger(txn, c.ledger); err != nil {
+		if err := c.ledger.write(txn); err != nil {
 			return err
 		}
 	}
-	for _, write := range []func() error{
-		func() error { return dropMarks(txn, c.hours) },
-		func() error { return s.writeNames(txn, c.names) },
-		func() error { return c.drops.write(txn) },
-		func() error { return s.setPlan(txn, &c.plan) },
-		func() error { return set(txn, []byte{prefixState}, c.next.encode()) },
-	} {
-		if err := write(); err != nil {
-			return err
-		}
+	if err := c.change.write(txn); err != nil {
+		return err
 	}
-	return nil
+	if err := c.drops.write(txn); err != nil {
+		return err
+	}
+	if err := s.setPlan(txn, &c.plan); err != nil {
+		return err
+	}
+	return c.next.write(txn)
 }
 
-// refilled brings what is in memory up to date with a change that was written. The caller holds writeMu and rowsMu, so no live row
-// was written or loaded meanwhile.
+// refilled updates the memory after a change was written. The caller holds writeMu and rowsMu, so no live row was written or loaded
+// meanwhile.
 func (s *Store) refilled(c *refillChange) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state = c.next
+	s.Accounts.mu.Lock()
+	defer s.Accounts.mu.Unlock()
+	s.Statistics.mu.Lock()
+	defer s.Statistics.mu.Unlock()
+	s.counters = c.next
 	if c.named {
 		s.watermarks[c.plan.Epoch] = c.mark
 	}
@@ -305,11 +214,10 @@ func (s *Store) refilled(c *refillChange) {
 		s.ledgers[c.plan.Epoch] = *c.ledger
 	}
 	for i, key := range c.keys {
-		s.stale[key.Hour] = true
 		if live := s.live[key]; live != nil {
 			live.row.Merge(c.rows[i])
 			live.persisted += c.rows[i].Count
 		}
 	}
-	s.rowsWritten(c.hours, c.names, true)
+	s.rowsWritten(&c.change, true)
 }

@@ -3,18 +3,146 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
-	"github.com/wayside-proxy/wayside/internal/disk"
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// ensureFree refuses to open a store on a full disk, where Badger would die of a write to a mapped page: no error and no
-// recover helps against that. The reserve file is given up first.
+// Space returns disk space and memory that the store no longer needs.
+type Space struct {
+	*database
+
+	flattenMu   sync.Mutex    // one Flatten or Expunge at a time
+	flattenedAt time.Time     // guarded by flattenMu
+	deleted     atomic.Uint64 // events deleted since the last Flatten
+
+	written    atomic.Int64 // bytes of blocks since the last pageout
+	pagedOutAt time.Time    // owned by tidy
+}
+
+const (
+	// flattenInterval and flattenEventsMin limit how often deletions are followed by a Flatten, which rewrites the tables.
+	flattenInterval  = 10 * time.Minute
+	flattenEventsMin = 50_000
+
+	paddingBytes = 128 << 10
+	// flushWait is how long a Flatten waits for Badger to write the memtable that holds the deletions to a table.
+	flushWait = 10 * time.Second
+
+	// pageoutBytes is the number of written bytes after which mapped pages are paged out, before PageoutInterval is over.
+	pageoutBytes = 8 << 20
+)
+
+// noteDeleted counts deleted events.
+func (s *Space) noteDeleted(events uint64) { s.deleted.Add(events) }
+
+// Size is the disk space in bytes that the store's tables (with their logs) and its value log take.
+func (s *Space) Size() (lsm, vlog int64) { return badgerfiles.Size(s.o.Dir) }
+
+// flattenIfDue calls Flatten after large deletions.
+func (s *Space) flattenIfDue() error {
+	if !s.flattenMu.TryLock() { // a Flatten or an Expunge is running
+		return nil
+	}
+	due := s.deleted.Load() >= flattenEventsMin && s.o.Now().Sub(s.flattenedAt).Abs() >= flattenInterval
+	s.flattenMu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.Flatten()
+}
+
+// Flatten merges Badger's levels, which returns the space of deleted events to the file system. It may run beside everything else, but
+// writes a memtable full of padding and rewrites most tables: [Store.Run] calls it after large deletions, at most every ten minutes.
+// Badger does not merge a store that is all in its first level, so up to four memtables of deleted events may stay until there is more.
+func (s *Space) Flatten() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.flattenMu.Lock()
+	defer s.flattenMu.Unlock()
+	s.deleted.Store(0)
+	s.flattenedAt = s.o.Now()
+	return s.flatten()
+}
+
+func (s *Space) flatten() error {
+	if err := s.flushMemtable(); err != nil {
+		return fmt.Errorf("flatten: %w", err)
+	}
+	if err := s.db.Flatten(1); err != nil {
+		return fmt.Errorf("%w: flatten: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// flushMemtable makes Badger write its memtable to a table. Flatten does not see deletions that are still in the memtable, and Badger
+// offers no other way than to fill the memtable up. If the disk is too full for that, it does nothing: traffic will fill the memtable.
+func (s *Space) flushMemtable() error {
+	free, err := disk.Free(s.o.Dir)
+	if err != nil || free < 4*s.o.MemTableBytes+max(s.o.OpenFreeMin, 0) {
+		return nil //nolint:nilerr // the next Flatten returns the space
+	}
+	before := badgerfiles.Logs(s.o.Dir)
+	padding := make([]byte, paddingBytes)
+	for range s.o.MemTableBytes/paddingBytes + 2 {
+		if err := s.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixPadding}, padding) }); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(badgerfiles.Logs(s.o.Dir), func(name string) bool { return !slices.Contains(before, name) }) {
+			break // a new memtable: Badger is writing the older ones to tables
+		}
+	}
+	s.awaitFlush(before)
+	return nil
+}
+
+// awaitFlush waits until the logs of some memtables are gone: Badger removes a log once the memtable's table is durable. It gives up after
+// flushWait; the next Flatten returns the rest of the space.
+func (s *Space) awaitFlush(logs []string) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.NewTimer(flushWait)
+	defer deadline.Stop()
+	for slices.ContainsFunc(badgerfiles.Logs(s.o.Dir), func(name string) bool { return slices.Contains(logs, name) }) {
+		select {
+		case <-deadline.C:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// tidy returns memory to the kernel, and makes the reserve file if it is missing. Only Run calls it.
+func (s *Space) tidy() {
+	if s.enter() != nil {
+		return
+	}
+	defer s.leave()
+	badgerfiles.TrimBuilders(s.db)
+	now := s.o.Now()
+	if s.o.PageoutInterval <= 0 || s.written.Load() < pageoutBytes && now.Sub(s.pagedOutAt).Abs() < s.o.PageoutInterval {
+		return
+	}
+	s.written.Store(0)
+	s.pagedOutAt = now
+	badgerfiles.PageOut(s.o.Dir)
+	makeReserve(s.o)
+}
+
+// ensureFree refuses to open a store on a full disk: Badger would write to a mapped page without a block behind it, and the process would
+// die of SIGBUS, which no error and no recover can prevent. It gives the reserve file up first.
 func ensureFree(o *Options) error {
 	if o.OpenFreeMin < 0 {
 		return nil
@@ -28,48 +156,47 @@ func ensureFree(o *Options) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if free < o.OpenFreeMin {
-		return fmt.Errorf("%w: %d bytes free in %s, at least %d are needed: %w",
-			ErrUnavailable, free, dir, o.OpenFreeMin, syscall.ENOSPC)
+		return fmt.Errorf("%w: %d bytes free in %s, at least %d are needed: %w", ErrUnavailable, free, dir, o.OpenFreeMin, syscall.ENOSPC)
 	}
 	return nil
 }
 
 func reserveName(o *Options) string { return filepath.Join(filepath.Dir(o.Dir), "reserve") }
 
-// dropReserve gives the reserve file's space back. It reports false if there was none.
+// dropReserve frees the space of the reserve file. It reports false if there was none.
 func dropReserve(o *Options) bool {
 	if err := os.Remove(reserveName(o)); err != nil {
 		return false
 	}
-	o.Logger.Warn("store: the disk is full; the reserve file was given up", "bytes", o.ReserveBytes)
+	o.Logger.Warn("store: the disk is full; removed the reserve file, so that the store can be opened", "bytes", o.ReserveBytes)
 	return true
 }
 
-// keepReserve makes the reserve file, with real blocks, if it is missing and there is plenty of space for it.
-func (s *Store) keepReserve() {
-	name := reserveName(&s.o)
-	if s.o.ReserveBytes <= 0 {
+// makeReserve makes the reserve file, with allocated blocks, if it is missing and there is enough space for it.
+func makeReserve(o *Options) {
+	name := reserveName(o)
+	if o.ReserveBytes <= 0 {
 		return
 	}
-	if info, err := os.Stat(name); err == nil && info.Size() >= s.o.ReserveBytes {
+	if info, err := os.Stat(name); err == nil && info.Size() >= o.ReserveBytes {
 		return
 	}
 	free, err := disk.Free(filepath.Dir(name))
-	if err != nil || free < 4*s.o.ReserveBytes+max(s.o.OpenFreeMin, 0) {
+	if err != nil || free < 4*o.ReserveBytes+max(o.OpenFreeMin, 0) {
 		return
 	}
-	if err := allocate(name, s.o.ReserveBytes); err != nil {
-		s.o.Logger.Warn("store: the reserve file could not be made", "file", name, "error", err)
+	if err := allocate(name, o.ReserveBytes); err != nil {
+		o.Logger.Warn("store: cannot make the reserve file; a full disk may keep the store from opening", "file", name, "error", err)
 	}
 }
 
-// allocate makes a file whose blocks are really taken.
+// allocate makes a file and allocates its blocks.
 func allocate(name string, size int64) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
-		return err //nolint:wrapcheck // names the file
+		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, size) //nolint:gosec // a file descriptor
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		_, err = f.WriteAt(make([]byte, size), 0)
 	}
@@ -78,32 +205,4 @@ func allocate(name string, size int64) error {
 		return errors.Join(err, os.Remove(name))
 	}
 	return nil
-}
-
-// Size is the disk space in bytes that the store's tables (with their logs) and its value log take. Files that are mapped
-// are larger than the blocks they occupy; the blocks are what is counted.
-func (s *Store) Size() (lsm, vlog int64) {
-	entries, err := os.ReadDir(s.o.Dir)
-	if err != nil {
-		return 0, 0
-	}
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				s.o.Logger.Debug("store: size", "error", err)
-			}
-			continue // removed by a compaction meanwhile
-		}
-		taken := info.Size()
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			taken = st.Blocks * 512
-		}
-		if strings.HasSuffix(entry.Name(), ".vlog") {
-			vlog += taken
-		} else {
-			lsm += taken
-		}
-	}
-	return lsm, vlog
 }

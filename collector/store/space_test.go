@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestDeletedSpaceIsGivenBack archives and deletes all events and expects the disk space back after a Flatten.
-func TestDeletedSpaceIsGivenBack(t *testing.T) {
+// TestFlattenFreesSpace archives and deletes all events and expects their disk space to be free after a Flatten.
+func TestFlattenFreesSpace(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MemTableBytes = 1 << 20 // so that there is more than Badger leaves in its first level
 	s := openStore(t, o)
@@ -31,7 +31,7 @@ func TestDeletedSpaceIsGivenBack(t *testing.T) {
 	if err := s.DeleteBlocks(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	// A Flatten that finds Badger still busy writing the deletions out leaves their space to the next one.
+	// If Badger is still writing the deletions out, the next Flatten frees their space.
 	after := before
 	for try := 0; try < 6 && after > before/2; try++ {
 		if err := s.Flatten(); err != nil {

@@ -4,67 +4,73 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// moment is the store as of one moment: a view of the database, and what is in memory beyond it.
-type moment struct {
-	txn   *badger.Txn
-	state state
-	marks map[uuid.UUID]watermark
-	live  map[stats.Key]uint64 // counts of the live rows
+// snapshot is the state of the store at one moment: the database, and the figures in memory that belong to it.
+type snapshot struct {
+	txn    *badger.Txn
+	totals Totals
+	marks  map[uuid.UUID]watermark
+	live   map[stats.Key]uint64 // counts of the live rows
 }
 
-// freeze takes a moment. Applying waits for it, but not for what is then done with it.
-func (s *Store) freeze() *moment {
+// newSnapshot takes a snapshot. Applying waits until it is taken, not while it is used.
+func (s *Store) newSnapshot() *snapshot {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := &moment{txn: s.db.NewTransaction(false), state: s.state, marks: map[uuid.UUID]watermark{}, live: map[stats.Key]uint64{}}
-	for epoch, w := range s.watermarks {
-		m.marks[epoch] = w
-	}
+	s.Accounts.mu.Lock()
+	defer s.Accounts.mu.Unlock()
+	s.Statistics.mu.Lock()
+	defer s.Statistics.mu.Unlock()
+	shot := &snapshot{txn: s.db.NewTransaction(false), totals: s.counters.totals, marks: maps.Clone(s.watermarks), live: map[stats.Key]uint64{}}
 	for key, row := range s.live {
-		m.live[key] = row.row.Count
+		shot.live[key] = row.row.Count
 	}
-	return m
+	return shot
 }
 
-// Verify checks, as of one moment, everything that the store promises about itself: every block and row can be read and
-// matches its checksum; each event is held once and lies below its epoch's watermark; the rows of every hour add up to a
-// recount of the events held plus those that retention removed; what drop records told stands by the hour; sums are what the rows come to; every block is in exactly one plan or waits for one; the
-// totals agree with all of that. It only reads, and may run beside everything else. Memory grows with the number of rows
-// and of runs of sequence numbers, not with that of events.
+// Verify checks a snapshot of the store:
+//
+//   - every block and row can be read and matches its checksum;
+//   - each event is held once, and not above its epoch's watermark;
+//   - the rows of every hour add up to a recount of the events held plus those that retention deleted;
+//   - the figures of drop records are stored by the hour;
+//   - sums over longer spans equal the sums of their rows;
+//   - every block is in exactly one plan, or pending;
+//   - the totals agree with all of that.
+//
+// It only reads, and may run beside everything else. Its memory grows with the number of rows and of runs of sequence numbers, not with the
+// number of events.
 func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.leave()
-	decoder, err := newBlockDecoder()
-	if err != nil {
-		return nil, err
-	}
-	defer decoder.close()
+	decoder := block.NewDecoder()
+	defer decoder.Close()
 	v := &verification{
-		s: s, moment: s.freeze(), decoder: decoder, drops: toldDrops{},
+		s: s, snapshot: s.newSnapshot(), decoder: decoder, drops: dropFigures{},
 		held: map[stats.Key]*uint64{}, rows: map[int64]uint64{}, recount: map[int64]uint64{}, removed: map[int64]uint64{},
 		runs: map[uuid.UUID][]catalogue.Run{}, planned: map[catalogue.BlockID]uint64{},
 	}
 	defer v.txn.Discard()
 	var checks []*verify.Check
 	for _, step := range []func(context.Context) (*verify.Check, error){
-		v.tables, v.plans, v.blocks, v.marksAndRuns, v.hours, v.hourlyDrops, v.spans, v.totals,
+		v.checkTables, v.checkPlans, v.checkBlocks, v.checkWatermarks, v.checkRows, v.checkDrops, v.checkRollups, v.checkTotals,
 	} {
 		c, err := step(ctx)
 		if err != nil {
@@ -81,45 +87,45 @@ const (
 	checkOfSums = "sums"
 )
 
-// verification is what the steps leave for each other.
+// verification is one call of Verify. Each step leaves its results for the later ones.
 type verification struct {
 	s *Store
-	*moment
-	decoder *blockDecoder
+	*snapshot
+	decoder *block.Decoder
 
 	held             map[stats.Key]*uint64 // recount of the events held, by row
 	recount, removed map[int64]uint64      // by hour: recounted, and deleted by retention
 	rows             map[int64]uint64      // by hour: sum of the rows
 	rowsTotal        uint64
 	runs             map[uuid.UUID][]catalogue.Run // sequence numbers held
-	drops            toldDrops                     // by the drop records held
+	drops            dropFigures                   // of the drop records held
 	planned          map[catalogue.BlockID]uint64  // blocks that plans list, and their plan
-	archived         uint64                        // rows of plans verified or deleted
+	archived         uint64                        // rows of verified or deleted plans
 	deleted          uint64
 }
 
-// tables checks every block of every table against its checksum. It comes first: Badger passes over a block that it cannot
-// read, so that all that follows would see too little rather than an error.
-func (v *verification) tables(context.Context) (*verify.Check, error) {
+// checkTables checks every block of every table against its checksum. It comes first: Badger passes over a block that it cannot read, so
+// later steps would see too little instead of an error.
+func (v *verification) checkTables(context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "store tables", Of: "tables", Checked: uint64(len(v.s.db.Tables()))}
-	if err := v.s.verifyTables(); err != nil {
+	if err := badgerfiles.CheckOpenTables(v.s.db, v.s.o.Dir); err != nil {
 		c.Problem("%v", err)
 	}
 	return c, nil
 }
 
-// plans reads the catalogue.
-func (v *verification) plans(ctx context.Context) (*verify.Check, error) {
+// checkPlans reads the catalogue.
+func (v *verification) checkPlans(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "catalogue", Of: "plans"}
-	return c, each(v.txn, []byte{prefixPlan}, nil, func(key, value []byte) error {
+	return c, each(ctx, v.txn, []byte{prefixPlan}, nil, func(key, value []byte) error {
 		c.Checked++
 		p, err := decodePlan(v.decoder, value)
 		if err != nil {
 			c.Problem("plan %x cannot be read: %v", key, err)
-			return ctx.Err()
+			return nil
 		}
 		if want, err := planKey(p.State, p.ID); err != nil || string(want) != string(key) {
-			c.Problem("plan %d says %s and stands elsewhere", p.ID, p.State)
+			c.Problem("plan %d is in state %s, and has the key of another plan", p.ID, p.State)
 		}
 		if p.State != catalogue.Planned {
 			v.archived += p.Counted()
@@ -130,68 +136,64 @@ func (v *verification) plans(ctx context.Context) (*verify.Check, error) {
 		}
 		for _, id := range p.Blocks {
 			if other, twice := v.planned[id]; twice {
-				c.Problem("block %s is in plans %d and %d", blockName(id), other, p.ID)
+				c.Problem("block %s is in plans %d and %d", block.Name(id), other, p.ID)
 			}
 			v.planned[id] = p.ID
 		}
-		return ctx.Err()
+		return nil
 	})
 }
 
-func blockName(id catalogue.BlockID) string {
-	return fmt.Sprintf("%d/%d/%d", id.Hour, id.Batch, id.Index)
-}
-
-// blocks reads every event held.
-func (v *verification) blocks(ctx context.Context) (*verify.Check, error) {
+// checkBlocks reads every event held.
+func (v *verification) checkBlocks(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "event blocks", Of: "blocks"}
-	waiting := map[catalogue.BlockID]bool{}
-	err := each(v.txn, []byte{prefixUnplanned}, nil, func(key, _ []byte) error {
+	pending := map[catalogue.BlockID]bool{}
+	err := each(ctx, v.txn, []byte{prefixPending}, nil, func(key, _ []byte) error {
 		id, err := parseBlockKey(key)
 		if err != nil {
-			c.Problem("mark %x: %v", key, err)
-			return ctx.Err()
+			c.Problem("pending block %x: %v", key, err)
+			return nil
 		}
-		waiting[id] = true
+		pending[id] = true
 		if plan, twice := v.planned[id]; twice {
-			c.Problem("block %s is in plan %d and waits for one", blockName(id), plan)
+			c.Problem("block %s is in plan %d and pending", block.Name(id), plan)
 		}
-		return ctx.Err()
+		return nil
 	})
 	if err != nil {
 		return c, err
 	}
-	unseen := len(v.planned) + len(waiting)
-	err = each(v.txn, []byte{prefixBlock}, nil, func(key, value []byte) error {
+	unseen := len(v.planned) + len(pending)
+	err = each(ctx, v.txn, []byte{prefixBlock}, nil, func(key, value []byte) error {
 		c.Checked++
 		id, err := parseBlockKey(key)
 		if err == nil {
-			err = v.block(id, value)
+			err = v.recountBlock(id, value)
 		}
 		if err != nil {
 			c.Problem("%v", err)
 		}
 		_, planned := v.planned[id]
-		if planned || waiting[id] {
+		if planned || pending[id] {
 			unseen--
 		} else {
-			c.Problem("block %s is in no plan and waits for none: it would never be archived", blockName(id))
+			c.Problem("block %s is in no plan and not pending: it would never be archived", block.Name(id))
 		}
-		return ctx.Err()
+		return nil
 	})
-	if err == nil && unseen > 0 && !v.deleting(waiting) {
-		c.Problem("%d blocks that plans list, or that wait for one, are missing", unseen)
+	if err == nil && unseen > 0 && !v.deleting(pending) {
+		c.Problem("%d blocks that are in plans or pending are missing", unseen)
 	}
 	return c, err
 }
 
-// deleting reports whether the missing blocks are those of verified plans only, which retention removes in several steps.
-func (v *verification) deleting(waiting map[catalogue.BlockID]bool) bool {
+// deleting reports whether only blocks of verified plans are missing: retention deletes them in several transactions.
+func (v *verification) deleting(pending map[catalogue.BlockID]bool) bool {
 	missing := func(id catalogue.BlockID) bool {
 		_, err := v.txn.Get(blockKey(prefixBlock, id))
 		return errors.Is(err, badger.ErrKeyNotFound)
 	}
-	for id := range waiting {
+	for id := range pending {
 		if missing(id) {
 			return false
 		}
@@ -211,22 +213,23 @@ func (v *verification) deleting(waiting map[catalogue.BlockID]bool) bool {
 	return true
 }
 
-func (v *verification) block(id catalogue.BlockID, value []byte) error {
-	if err := v.decoder.open(id, value); err != nil {
+// recountBlock counts the events of a block.
+func (v *verification) recountBlock(id catalogue.BlockID, value []byte) error {
+	if err := v.decoder.Open(id, value); err != nil {
 		return err
 	}
-	v.runs[v.decoder.meta.epoch] = append(v.runs[v.decoder.meta.epoch], v.decoder.meta.runs...)
-	return v.decoder.each(id, func(seq uint64, key uint32, e *event.Event) error {
+	v.runs[v.decoder.Header.Epoch] = append(v.runs[v.decoder.Header.Epoch], v.decoder.Header.Runs...)
+	return v.decoder.Each(func(seq uint64, key uint32, e *event.Event) error {
 		if stats.HourOfMicros(e.TimeMicros) != id.Hour {
-			return fmt.Errorf("%w: block %s holds an event of another hour", ErrDamaged, blockName(id))
+			return fmt.Errorf("%w: block %s holds an event of another hour", ErrDamaged, block.Name(id))
 		}
 		if !e.IsResponse() {
-			v.drops.note(v.decoder.meta.epoch, seq, e)
+			v.drops.note(v.decoder.Header.Epoch, seq, e)
 			return nil
 		}
-		k := v.decoder.columns.keys[key]
+		k := v.decoder.Keys()[key]
 		row := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}
-		n, known := v.held[row] // the row's strings are the decoder's: they must not become the map's
+		n, known := v.held[row] // the strings belong to the decoder: the map needs copies
 		if !known {
 			row.Host, row.Method, row.Label = strings.Clone(k.Host), strings.Clone(k.Method), strings.Clone(k.Label)
 			n = new(uint64)

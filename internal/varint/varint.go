@@ -1,4 +1,4 @@
-// Package varint reads the fields of binary records: unsigned varints, and texts preceded by their length.
+// Package varint reads the fields of binary records: numbers of variable length, and texts preceded by their length.
 package varint
 
 import (
@@ -33,6 +33,12 @@ func (r *Reader) long() uint64 {
 	return v
 }
 
+// Varint reads a signed number, as [binary.AppendVarint] writes it.
+func (r *Reader) Varint() int64 {
+	v := r.Uvarint()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
 // Length reads the number of elements or bytes that follow, at most limit.
 func (r *Reader) Length(limit int) int {
 	v := r.Uvarint()
@@ -44,15 +50,25 @@ func (r *Reader) Length(limit int) int {
 }
 
 // Text reads a length of at most limit, and that many bytes. They point into the record.
-func (r *Reader) Text(limit int) []byte {
-	n := r.Length(limit)
+func (r *Reader) Text(limit int) []byte { return r.Bytes(r.Length(limit)) }
+
+// Bytes takes n bytes. They point into the record.
+func (r *Reader) Bytes(n int) []byte {
 	if n > len(r.Rest) {
 		r.Fail()
 		return nil
 	}
-	text := r.Rest[:n:n]
+	out := r.Rest[:n:n]
 	r.Rest = r.Rest[n:]
-	return text
+	return out
+}
+
+// Byte takes one byte.
+func (r *Reader) Byte() byte {
+	if b := r.Bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
 }
 
 // Fail marks the record as one that cannot be read.

@@ -1,0 +1,67 @@
+// Package block encodes and decodes blocks of events. A block holds up to [EventsMax] events of one hour and one epoch, column by column,
+// so that equal and similar values lie side by side and compress well: about a sixth of the events' own encoding.
+//
+// # Format
+//
+//	version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size | payload
+//
+// The header is a [Header]: the facts that a reader may need without the events. The payload is one column per field; columns.go lists
+// them. Version 2 has a column of request IDs. A block without any request ID is written as version 1, which older builds can read.
+//
+// The format is pinned by golden files. Values are little endian; "uvarint" is that of [encoding/binary].
+package block
+
+import (
+	"fmt"
+	"hash/crc32"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+)
+
+// Limits of a block.
+const (
+	// EventsMax is the largest number of events in one block.
+	EventsMax = 1000
+	// KeyTextBytesMax bounds host, method and label of a row together; Badger's own limit for a key is 65,000 bytes.
+	KeyTextBytesMax = 16 << 10
+)
+
+const (
+	// rawBytesMax is the size of the events, before compression, at which a block ends early. A block that does not compress must stay
+	// below Badger's value threshold, or Badger would write it to the value log.
+	rawBytesMax = 512 << 10
+
+	version      = 2 // the newest; written if an event has a request ID
+	versionPlain = 1 // written otherwise
+	codecPlain   = 0
+	codecZstd    = 1
+
+	headBytes       = 8       // version, codec, two reserved bytes, CRC32C of the rest
+	payloadBytesMax = 8 << 20 // before compression: a thousand of the largest events are 3 MiB
+	zstdWindowBytes = 128 << 10
+	recordsLimit    = 1 << 16
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Item is one event of a batch, decoded and labelled.
+type Item struct {
+	Seq uint64
+	// Host, Method and Label name the row that counts the event; any of them may be "(other)".
+	Host, Method, Label string
+	// Event is stored field by field. Its slices are only read while the block is encoded.
+	Event event.Event
+	// Record is the event's encoded form, used for its size; if it is nil, the event's own Size is used.
+	Record []byte
+}
+
+func (it *Item) size() int {
+	if it.Record != nil {
+		return len(it.Record)
+	}
+	return it.Event.Size()
+}
+
+// Name is a block's identity in messages.
+func Name(id catalogue.BlockID) string { return fmt.Sprintf("%d/%d/%d", id.Hour, id.Batch, id.Index) }

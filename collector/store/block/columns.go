@@ -1,0 +1,161 @@
+package block
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"unsafe"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
+)
+
+// The columns of a block's payload, each a length and its bytes, in this order. Part of the format.
+//
+// Fields with few different values are not stored one by one. An event's combination of them is its shape, an entry of a
+// dictionary, and the event refers to it by number. Times are stored as differences. A path that fits its label is stored as
+// the texts in place of the label's placeholders.
+const (
+	colWords     = iota // dictionary of strings: (length, bytes)
+	colClients          // dictionary of client addresses: (length, bytes)
+	colKeys             // dictionary of row keys: words of host, method, label
+	colShapes           // dictionary of shapes: kind (1), status, words of method, host, upstream, protocol, error; key
+	colShape            // per event: its shape
+	colTime             // per event: zigzag difference to the previous event, µs
+	colDuration         // per event: µs
+	colTTFB             // per event: zigzag duration minus time to the first byte, µs
+	colBytesIn          // per event
+	colBytesOut         // per event
+	colClient           // per event: its client
+	colPathForm         // per event: 0 if the path fits the label, else its length plus 1
+	colPathText         // the paths that do not fit, and the placeholders' lengths (1 to 2) and bytes of those that do
+	colTrace            // per event: 0 none, 1 sixteen bytes of lower-case hex, else length plus 2; and the bytes
+	colRequestID        // per event, in blocks of version 2: 0 none, 1 a UUID as sixteen bytes, else length plus 2; and the bytes
+	columns
+)
+
+const (
+	idBytes       = 16 // of a trace ID or a UUID in its short form
+	uuidTextBytes = 36
+)
+
+func columnsOf(version byte) int {
+	if version == versionPlain {
+		return colRequestID
+	}
+	return columns
+}
+
+type wordID = uint32
+
+// shape is a combination of fields that many events of a block share.
+type shape struct {
+	kind                                     event.Kind
+	status                                   uint16
+	method, host, upstream, protocol, errors wordID
+	key                                      uint32
+}
+
+// dictionary numbers strings in the order of their first appearance and writes them to a column.
+type dictionary struct {
+	column int
+	index  map[string]wordID
+	words  []string
+	last   []wordID // per field, the word it held last plus 1: most fields repeat
+}
+
+func newDictionary(column, fields int) dictionary {
+	return dictionary{column: column, index: map[string]wordID{}, last: make([]wordID, fields)}
+}
+
+func (d *dictionary) reset() {
+	clear(d.index)
+	clear(d.last)
+	clear(d.words)
+	d.words = d.words[:0]
+}
+
+// number returns the number of a text. A borrowed text is copied if it is new.
+func (d *dictionary) number(c *[columns][]byte, field int, text string, borrowed bool) wordID {
+	if last := d.last[field]; last != 0 && d.words[last-1] == text {
+		return last - 1
+	}
+	id, known := d.index[text]
+	if !known {
+		if borrowed {
+			text = strings.Clone(text)
+		}
+		id = wordID(len(d.words))
+		d.index[text] = id
+		d.words = append(d.words, text)
+		c[d.column] = varint.AppendText(c[d.column], text)
+	}
+	d.last[field] = id + 1
+	return id
+}
+
+// Fields that use the dictionary of words: the index of dictionary.last.
+const (
+	fieldMethod = iota
+	fieldHost
+	fieldUpstream
+	fieldProtocol
+	fieldErrors
+	fieldKeyHost
+	fieldKeyMethod
+	fieldKeyLabel
+	wordFields
+)
+
+// view is the text without a copy, valid as long as the bytes are.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func put(dst *[]byte, v uint64) { *dst = binary.AppendUvarint(*dst, v) }
+
+// NextPlaceholder splits a label at its first placeholder, the text in braces.
+func NextPlaceholder(label string) (literal, rest string, found bool) {
+	open := strings.IndexByte(label, '{')
+	if open < 0 {
+		return label, "", false
+	}
+	end := strings.IndexByte(label[open:], '}')
+	if end < 0 {
+		return label, "", false
+	}
+	return label[:open], label[open+end+1:], true
+}
+
+// appendPlaceholders matches a path with its label and appends the length and bytes of the text in place of each placeholder,
+// which ends at a slash or at the end of the path. If the path does not fit, it reports false, and dst is garbage beyond its
+// old length.
+func appendPlaceholders(dst, path []byte, label string) ([]byte, bool) {
+	for {
+		literal, rest, found := NextPlaceholder(label)
+		if len(path) < len(literal) || string(path[:len(literal)]) != literal {
+			return dst, false
+		}
+		path = path[len(literal):]
+		if !found {
+			return dst, len(path) == 0
+		}
+		n := bytes.IndexByte(path, '/')
+		if n < 0 {
+			n = len(path)
+		}
+		dst = varint.AppendText(dst, path[:n])
+		path, label = path[n:], rest
+	}
+}
+
+// appendPath undoes appendPlaceholders.
+func appendPath(dst []byte, label string, in *varint.Reader) []byte {
+	for {
+		literal, rest, found := NextPlaceholder(label)
+		dst = append(dst, literal...)
+		if !found || in.Bad {
+			return dst
+		}
+		dst = append(dst, in.Text(event.PathBytesMax)...)
+		label = rest
+	}
+}

@@ -1,0 +1,167 @@
+package block
+
+import (
+	"encoding/hex"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
+)
+
+// columnReader walks the events of one block. The slices of an event point into the payload, or into the reader's scratch memory,
+// and are valid until the next event.
+type columnReader struct {
+	col     [columns]varint.Reader
+	words   [][]byte
+	clients [][]byte
+	keys    []catalogue.RowName
+	shapes  []shape
+	have    int // columns of the block's version
+	time    int64
+	scratch []byte // path and trace of the current event
+	event   event.Event
+}
+
+// open reads the dictionaries. It reports false if the payload is damaged.
+func (r *columnReader) open(version byte, payload []byte) bool {
+	in := varint.Reader{Rest: payload}
+	r.have = columnsOf(version)
+	clear(r.col[:])
+	for i := range r.have {
+		r.col[i] = varint.Reader{Rest: in.Text(len(payload))}
+	}
+	if !in.Done() {
+		return false
+	}
+	r.time = 0
+	r.words = readWords(r.words[:0], &r.col[colWords])
+	r.clients = readWords(r.clients[:0], &r.col[colClients])
+	r.readKeys()
+	r.readShapes()
+	return !r.col[colWords].Bad && !r.col[colClients].Bad && !r.col[colKeys].Bad && !r.col[colShapes].Bad
+}
+
+func readWords(words [][]byte, in *varint.Reader) [][]byte {
+	for len(in.Rest) > 0 {
+		words = append(words, in.Text(KeyTextBytesMax))
+	}
+	return words
+}
+
+func (r *columnReader) word(in *varint.Reader) (wordID, []byte) {
+	id := in.Uvarint()
+	if id >= uint64(len(r.words)) {
+		in.Fail()
+		return 0, nil
+	}
+	return wordID(id), r.words[id]
+}
+
+func (r *columnReader) readKeys() {
+	in := &r.col[colKeys]
+	r.keys = r.keys[:0]
+	for len(in.Rest) > 0 {
+		_, host := r.word(in)
+		_, method := r.word(in)
+		_, label := r.word(in)
+		r.keys = append(r.keys, catalogue.RowName{Host: view(host), Method: view(method), Label: view(label)})
+	}
+}
+
+func (r *columnReader) readShapes() {
+	in := &r.col[colShapes]
+	r.shapes = r.shapes[:0]
+	for len(in.Rest) > 0 {
+		s := shape{kind: event.Kind(in.Byte()), status: uint16(in.Length(1<<16 - 1))}
+		s.method, _ = r.word(in)
+		s.host, _ = r.word(in)
+		s.upstream, _ = r.word(in)
+		s.protocol, _ = r.word(in)
+		s.errors, _ = r.word(in)
+		key := in.Uvarint()
+		if key >= uint64(len(r.keys)) || s.kind < event.KindRequest || s.kind > event.KindDrop {
+			in.Fail()
+			return
+		}
+		s.key = uint32(key)
+		r.shapes = append(r.shapes, s)
+	}
+}
+
+// next reads one event and the number of its key. It reports false if the columns do not hold one.
+func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
+	c := &r.col
+	id := c[colShape].Uvarint()
+	client := c[colClient].Uvarint()
+	if id >= uint64(len(r.shapes)) || client >= uint64(len(r.clients)) {
+		return nil, 0, false
+	}
+	s := &r.shapes[id]
+	r.time += c[colTime].Varint()
+	duration := c[colDuration].Uvarint()
+	e = &r.event
+	*e = event.Event{
+		TimeMicros: r.time, Kind: s.kind, Status: s.status,
+		DurationMicros: duration,
+		TTFBMicros:     duration - uint64(c[colTTFB].Varint()),
+		RequestBytes:   c[colBytesIn].Uvarint(), ResponseBytes: c[colBytesOut].Uvarint(),
+		Method: r.words[s.method], Host: r.words[s.host], Upstream: r.words[s.upstream], Protocol: r.words[s.protocol],
+		ErrorType: r.words[s.errors], Client: r.clients[client],
+	}
+	r.scratch = r.scratch[:0]
+	if form := c[colPathForm].Uvarint(); form == 0 {
+		r.scratch = appendPath(r.scratch, r.keys[s.key].Label, &c[colPathText])
+		e.Path = r.scratch[:len(r.scratch):len(r.scratch)]
+	} else {
+		e.Path = c[colPathText].Bytes(int(min(form-1, event.PathBytesMax)))
+	}
+	e.TraceID = r.id(colTrace, event.TraceIDBytesMax, hex.AppendEncode)
+	if r.have > colRequestID {
+		e.RequestID = r.id(colRequestID, event.RequestIDBytesMax, appendUUID)
+	}
+	return e, s.key, !r.bad()
+}
+
+// id reads an ID of at most limit bytes. appendText appends the text of one that was stored as sixteen bytes.
+func (r *columnReader) id(column int, limit uint64, appendText func(dst, raw []byte) []byte) []byte {
+	in := &r.col[column]
+	switch form := in.Uvarint(); form {
+	case 0:
+		return nil
+	case 1:
+		start := len(r.scratch)
+		r.scratch = appendText(r.scratch, in.Bytes(idBytes))
+		return r.scratch[start:]
+	default:
+		return in.Bytes(int(min(form-2, limit)))
+	}
+}
+
+func appendUUID(dst, raw []byte) []byte {
+	id, err := uuid.FromBytes(raw)
+	if err != nil {
+		return dst // the reader is bad already
+	}
+	return append(dst, id.String()...)
+}
+
+func (r *columnReader) bad() bool {
+	for i := colShape; i < columns; i++ {
+		if r.col[i].Bad {
+			return true
+		}
+	}
+	return false
+}
+
+// drained reports whether the columns hold nothing beyond the events read.
+func (r *columnReader) drained() bool {
+	for i := range r.col {
+		if !r.col[i].Done() {
+			return false
+		}
+	}
+	return true
+}

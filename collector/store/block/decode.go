@@ -1,0 +1,145 @@
+package block
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/wayside-proxy/wayside/collector/store/storeerr"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/varint"
+)
+
+// Decoder reads blocks: Open, then Each. Not safe for concurrent use.
+type Decoder struct {
+	Header  Header // of the block opened last
+	id      catalogue.BlockID
+	zstd    *zstd.Decoder
+	columns columnReader
+	plain   []byte
+}
+
+// NewDecoder makes a decoder, which the caller closes.
+func NewDecoder() *Decoder {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(payloadBytesMax))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return &Decoder{zstd: dec}
+}
+
+// Close releases the decoder's memory.
+func (d *Decoder) Close() { d.zstd.Close() }
+
+// Decompress undoes [Encoder.Compress].
+func (d *Decoder) Decompress(src []byte) ([]byte, error) {
+	return d.zstd.DecodeAll(src, nil)
+}
+
+// Open checks a block and prepares its events for Each. The error wraps storeerr.Damaged or storeerr.Schema.
+func (d *Decoder) Open(id catalogue.BlockID, value []byte) error {
+	d.id = id
+	damaged := func(what string) error {
+		return fmt.Errorf("%w: block %s: %s", storeerr.Damaged, Name(id), what)
+	}
+	if len(value) < headBytes || value[0] == 0 {
+		return damaged("too short")
+	}
+	if value[0] > version {
+		return fmt.Errorf("%w: block %s has version %d", storeerr.Schema, Name(id), value[0])
+	}
+	if crc32.Checksum(value[headBytes:], castagnoli) != binary.LittleEndian.Uint32(value[4:]) {
+		return damaged("checksum")
+	}
+	in := varint.Reader{Rest: value[headBytes:]}
+	if !d.Header.read(&in) {
+		return damaged("header")
+	}
+	size := in.Length(payloadBytesMax)
+	if in.Bad {
+		return damaged("size")
+	}
+	plain, err := d.payload(value[1], in.Rest, size)
+	if err != nil || len(plain) != size {
+		return damaged("payload")
+	}
+	if !d.columns.open(value[0], plain) {
+		return damaged("columns")
+	}
+	return nil
+}
+
+func (d *Decoder) payload(codec byte, src []byte, size int) ([]byte, error) {
+	switch codec {
+	case codecPlain:
+		d.plain = append(d.plain[:0], src...)
+	case codecZstd:
+		if cap(d.plain) < size {
+			d.plain = make([]byte, 0, size)
+		}
+		out, err := d.zstd.DecodeAll(src, d.plain[:0:size])
+		if err != nil {
+			return nil, err
+		}
+		d.plain = out[:len(out):cap(out)]
+	default:
+		return nil, errors.New("unknown codec")
+	}
+	return d.plain, nil
+}
+
+// Keys are the names of the rows that count the block's events; Each gives their indexes. The strings are valid until the next Open.
+func (d *Decoder) Keys() []catalogue.RowName { return d.columns.keys }
+
+// Each calls fn with the events of the block opened last, in the order of their sequence numbers, and the index of each one's key. The
+// event is valid during the call only.
+func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) error {
+	for _, run := range d.Header.Runs {
+		for seq := run.First; ; seq++ {
+			e, key, ok := d.columns.next()
+			if !ok {
+				return fmt.Errorf("%w: block %s: event %d", storeerr.Damaged, Name(d.id), seq)
+			}
+			if err := fn(seq, key, e); err != nil {
+				return err
+			}
+			if seq == run.Last {
+				break
+			}
+		}
+	}
+	if !d.columns.drained() {
+		return fmt.Errorf("%w: block %s: more columns than events", storeerr.Damaged, Name(d.id))
+	}
+	return nil
+}
+
+// Rewrite adds the events of the block that d has open to a new block of e, for the same epoch and the same time of applying. change may
+// alter an event, and drops it by returning false. The caller ends the new block, if any event is left.
+func Rewrite(e *Encoder, d *Decoder, change func(*Item) bool) error {
+	e.Begin(d.Header.Epoch, time.UnixMicro(d.Header.AppliedAt))
+	numbers := map[catalogue.RowName]uint32{}
+	return d.Each(func(seq uint64, key uint32, ev *event.Event) error {
+		k := d.columns.keys[key]
+		it := Item{Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *ev}
+		if !change(&it) {
+			return nil
+		}
+		name := catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label}
+		number, known := numbers[name]
+		if !known { // the strings belong to the decoder; the encoder and the map keep them
+			it.Host, it.Method, it.Label = strings.Clone(it.Host), strings.Clone(it.Method), strings.Clone(it.Label)
+			number = uint32(len(numbers))
+			numbers[catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label}] = number
+		}
+		e.Add(&it, number)
+		return nil
+	})
+}

@@ -1,0 +1,145 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+)
+
+// The spool of a finished epoch is removed, so only the ledger in the store is left of its figures, and a whole store can be lost. So the
+// ledgers are also in a file beside the store, which is written whole and synced before SetLedger returns (ADR 60).
+
+// The file's first line keeps its form in every version: name, version, and the CRC32C of the version and of everything after the line. So
+// no flipped bit makes a file look newer than it is.
+const (
+	backupVersion = 1
+	backupName    = "wayside ledgers"
+)
+
+// backupFile is where the ledgers are beside the store.
+func backupFile(o *Options) string { return o.Dir + ".ledgers" }
+
+// backedUpLedger is a ledger in the file.
+type backedUpLedger struct {
+	storedLedger
+	Seq uint64 `json:"seq,omitempty"` // the epoch's watermark
+}
+
+// backupContent is the content of the file.
+type backupContent struct {
+	Stored  uint64           `json:"stored"`  // changes of ledgers so far
+	Ledgers []backedUpLedger `json:"ledgers"` // in the order of storing; the sum, if there is one, is the first
+}
+
+// ledgerBackup is the file as it was read or written last.
+type ledgerBackup struct {
+	backupContent
+	body   []byte // nil: there is no file
+	damage error  // the file is unusable, and must be set aside
+}
+
+func (c *backupContent) encode() ([]byte, error) {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode ledgers: %w", err)
+	}
+	return append([]byte(backupHead(strconv.Itoa(backupVersion), text)), text...), nil
+}
+
+func backupHead(version string, text []byte) string {
+	sum := crc32.Update(crc32.Checksum([]byte(version), castagnoli), castagnoli, text)
+	return fmt.Sprintf("%s %s %08x\n", backupName, version, sum)
+}
+
+// decodeBackup reads the file's content. The error wraps ErrSchema or ErrDamaged; no part of a damaged file is used.
+func decodeBackup(body []byte) (c backupContent, err error) {
+	head, text, _ := bytes.Cut(body, []byte("\n"))
+	version, _, _ := strings.Cut(strings.TrimPrefix(string(head), backupName+" "), " ")
+	if string(head)+"\n" != backupHead(version, text) {
+		return c, fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
+	}
+	if n, err := strconv.ParseUint(version, 10, 31); err != nil || n == 0 {
+		return c, fmt.Errorf("%w: version %q", ErrDamaged, version)
+	} else if n > backupVersion {
+		return c, fmt.Errorf("%w: version %d, known up to %d", ErrSchema, n, backupVersion)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return backupContent{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return c, nil
+}
+
+// readBackup reads the file beside the store. The error wraps ErrSchema or ErrUnavailable.
+func readBackup(o *Options) (*ledgerBackup, error) {
+	name := backupFile(o)
+	body, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &ledgerBackup{}, nil
+	case errors.Is(err, syscall.EISDIR):
+		return &ledgerBackup{body: []byte{}, damage: fmt.Errorf("%w: it is a folder", ErrDamaged)}, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	c, err := decodeBackup(body)
+	if errors.Is(err, ErrSchema) {
+		return nil, fmt.Errorf("%w: %s", err, name)
+	}
+	return &ledgerBackup{backupContent: c, body: body, damage: err}, nil
+}
+
+// exists reports whether there was a file.
+func (b *ledgerBackup) exists() bool { return b.body != nil }
+
+// write replaces the file, unless it has this content. A damaged file is set aside first.
+func (b *ledgerBackup) write(o *Options, c backupContent) error {
+	if !b.exists() && len(c.Ledgers) == 0 {
+		return nil
+	}
+	body, err := c.encode()
+	if err != nil {
+		return err
+	}
+	if b.damage != nil {
+		if err := setBackupAside(o, b.damage); err != nil {
+			return err
+		}
+	} else if bytes.Equal(b.body, body) {
+		return nil
+	}
+	if err := writeFileSynced(backupFile(o), body); err != nil {
+		return fmt.Errorf("%w: write the ledgers beside the store: %w", ErrUnavailable, err)
+	}
+	*b = ledgerBackup{backupContent: c, body: body}
+	return nil
+}
+
+// setBackupAside moves a damaged file to quarantine.
+func setBackupAside(o *Options, damage error) error {
+	name := backupFile(o)
+	if !badgerfiles.Exists(name) {
+		return nil
+	}
+	to, err := moveToQuarantine(o, name, "store.ledgers", func(string) string {
+		return fmt.Sprintf("%v\n\nIt held the final figures of epochs whose spool is gone, for the case that the store is lost. They are also\n"+
+			"in the store. wayside used no part of it, and wrote a new file from the ledgers in the store.\n", damage)
+	})
+	if err != nil {
+		return err
+	}
+	o.Logger.Warn("store: "+filepath.Base(name)+" is damaged; it was set aside and is written again from the ledgers in the store",
+		"moved_to", to, "reason", damage)
+	return nil
+}

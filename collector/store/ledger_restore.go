@@ -1,0 +1,181 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+)
+
+// restoreChunk is the number of ledgers that one transaction restores.
+const restoreChunk = 100
+
+// missingLedgers are those that the backup has and the store lacks.
+type missingLedgers struct {
+	sum     *storedLedger    // replaces the store's; nil: the store's stays
+	inSum   []uuid.UUID      // epochs that have a ledger in the store and are in this sum
+	ledgers []backedUpLedger // unknown to the store, or newer than the store's
+}
+
+// missingFrom compares the backup with the store's ledgers. The oldest ledger is always the first to move into the sum, so the order of
+// the sum says which are in it, and the backup may be older than the store as well as newer.
+func (c *backupContent) missingFrom(have map[uuid.UUID]storedLedger) (m missingLedgers) {
+	sum, summed := have[uuid.Nil]
+	through := sum.Order
+	for i := range c.Ledgers {
+		if l := &c.Ledgers[i].storedLedger; l.Epoch == uuid.Nil && (!summed || l.Order > through) {
+			m.sum, through = l, l.Order
+		}
+	}
+	if m.sum != nil {
+		for epoch, l := range have {
+			if epoch != uuid.Nil && l.Order <= through {
+				m.inSum = append(m.inSum, epoch)
+			}
+		}
+	}
+	for _, l := range c.Ledgers {
+		known, ok := have[l.Epoch]
+		if l.Epoch != uuid.Nil && l.Order > through && (!ok || l.changed() > known.changed()) {
+			m.ledgers = append(m.ledgers, l)
+		}
+	}
+	return m
+}
+
+// reconcile makes a finished epoch's ledger agree with its watermark: responses that the watermark lacks count as quarantined.
+func (l *storedLedger) reconcile(mark *watermark) (missing uint64) {
+	have := mark.applied + mark.quarantined
+	if l.Recorded >= have {
+		missing = l.Recorded - have
+		mark.quarantined += missing
+		return missing
+	}
+	l.Responses += have - l.Recorded
+	l.Recorded = have
+	return 0
+}
+
+// restoreLedgers restores the ledgers that a new store, or one in an earlier state, lacks. Responses of their epochs that the store does not
+// have count as quarantined. Then it brings the backup up to date. Open calls it once the store has proved to be whole; calling it again
+// changes nothing.
+func (a *Accounts) restoreLedgers() error {
+	if a.o.RefuseDamaged {
+		return nil
+	}
+	if a.backup.damage == nil {
+		missing, err := a.restore(a.backup.missingFrom(a.ledgers))
+		if err != nil {
+			return fmt.Errorf("restore ledgers: %w", err)
+		}
+		if missing > 0 {
+			a.reportLoss(missing)
+		}
+	}
+	if err := a.backUpLedgers(); err != nil { // without it no further ledger is stored
+		a.o.Logger.Warn("store: cannot back the ledgers up beside the store; trying again with the next ledger", "error", err)
+	}
+	return nil
+}
+
+// restore writes missing ledgers, some at a time, each chunk in one transaction with the counters that it changes.
+func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
+	if m.sum != nil {
+		if missing, err = a.restoreSum(m); err != nil {
+			return missing, err
+		}
+	}
+	for chunk := range slices.Chunk(m.ledgers, restoreChunk) {
+		next, marks := a.counters, map[uuid.UUID]watermark{}
+		next.ledgers = max(next.ledgers, a.backup.Stored)
+		for i := range chunk {
+			l := &chunk[i]
+			mark := a.watermarks[l.Epoch]
+			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer are counted already
+			next.totals.Quarantined += l.reconcile(&mark)
+			marks[l.Epoch] = mark
+		}
+		err := a.update(func(txn *badger.Txn) error {
+			for i := range chunk {
+				l := &chunk[i]
+				if err := errors.Join(l.write(txn), marks[l.Epoch].write(txn, l.Epoch)); err != nil {
+					return err
+				}
+			}
+			return next.write(txn)
+		})
+		if err != nil {
+			return missing, err
+		}
+		missing += next.totals.Quarantined - a.counters.totals.Quarantined
+		a.counters = next
+		for _, l := range chunk {
+			a.ledgers[l.Epoch], a.watermarks[l.Epoch] = l.storedLedger, marks[l.Epoch]
+		}
+	}
+	return missing, nil
+}
+
+// restoreSum replaces the store's sum, and the ledgers that are in the new one.
+func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
+	next, sum := a.counters, *m.sum
+	counted := a.ledgers[uuid.Nil].Recorded
+	for _, epoch := range m.inSum {
+		counted += a.ledgers[epoch].Recorded
+	}
+	mark := watermark{applied: counted} // here, or counted as quarantined
+	missing = sum.reconcile(&mark)
+	next.totals.Quarantined += missing
+	next.ledgers = max(next.ledgers, sum.Order)
+	err = a.update(func(txn *badger.Txn) error {
+		for _, epoch := range m.inSum {
+			if err := errors.Join(deleteKey(txn, epochKey(prefixLedger, epoch)), deleteKey(txn, epochKey(prefixWatermark, epoch))); err != nil {
+				return err
+			}
+		}
+		return errors.Join(sum.write(txn), next.write(txn))
+	})
+	if err != nil {
+		return 0, err
+	}
+	a.counters, a.ledgers[uuid.Nil] = next, sum
+	for _, epoch := range m.inSum {
+		delete(a.ledgers, epoch)
+		delete(a.watermarks, epoch)
+	}
+	return missing, nil
+}
+
+// reportLoss leaves a report of responses that were lost with the store.
+func (a *Accounts) reportLoss(missing uint64) {
+	reason := fmt.Sprintf("%d responses of finished epochs are in the ledgers beside the store, and not in the store", missing)
+	name := a.o.Now().UTC().Format(stampLayout) + "-ledgers-loss.txt"
+	if err := writeQuarantineFile(a.o.QuarantineDir, name, []byte(reason+"\n")); err != nil {
+		a.o.Logger.Warn("store: cannot write the report on lost responses; going on without it", "error", err)
+	}
+	a.o.Logger.Error("store: responses of finished epochs were lost with the store; they count as quarantined", "responses", missing)
+}
+
+// backUpLedgers brings the backup up to date with the store's ledgers. The caller holds writeMu, or is Open.
+func (a *Accounts) backUpLedgers() error {
+	if a.o.RefuseDamaged {
+		return nil
+	}
+	a.mu.Lock()
+	c := backupContent{Stored: a.counters.ledgers, Ledgers: make([]backedUpLedger, 0, len(a.ledgers))}
+	for epoch, l := range a.ledgers {
+		c.Ledgers = append(c.Ledgers, backedUpLedger{storedLedger: l, Seq: a.watermarks[epoch].seq})
+	}
+	a.mu.Unlock()
+	slices.SortFunc(c.Ledgers, func(x, y backedUpLedger) int {
+		if x.Epoch == uuid.Nil || y.Epoch == uuid.Nil {
+			return bytes.Compare(x.Epoch[:], y.Epoch[:])
+		}
+		return cmp.Compare(x.Order, y.Order)
+	})
+	return a.backup.write(a.o, c)
+}

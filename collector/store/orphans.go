@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+)
+
+// Badger deletes tables that its MANIFEST does not list, and it takes a MANIFEST that was cut off for a shorter one. A crash leaves such
+// orphaned tables too: tables that Badger was writing, whose content is still in a log, and tables that a compaction had replaced. The
+// content of the open store shows whether a table is lost or left by a crash. Until then links keep the tables.
+
+// orphansDir is where orphaned tables are kept while the store is opened.
+func orphansDir(o *Options) string { return o.Dir + ".unlisted" }
+
+// checkOrphans looks, in a store that was just opened, for signs that an orphaned table belonged to it: counters in the table that are ahead
+// of the store's, an epoch that the store lacks, or rows that do not add up. Then the error wraps ErrDamaged. Else it deletes the links.
+func (s *Store) checkOrphans() error {
+	dir := orphansDir(s.o)
+	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	for _, name := range names {
+		if err := s.checkOrphan(name); err != nil {
+			return err
+		}
+	}
+	totals, sum, err := s.Account(context.Background())
+	if err != nil {
+		return err
+	}
+	if totals.Applied != sum {
+		return fmt.Errorf("%w: %d tables are not in the MANIFEST, and without them the rows add up to %d of %d",
+			ErrDamaged, len(names), sum, totals.Applied)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func (s *Store) checkOrphan(name string) error {
+	c, epoch, err := s.readOrphan(name)
+	if err != nil { // Badger was writing it when the process ended; if it held more than that, the rows do not add up
+		s.o.Logger.Debug("store: cannot read an orphaned table; ignoring it", "file", name, "error", err)
+		return nil
+	}
+	table := filepath.Base(name)
+	if have := s.counters; c.lastBatch > have.lastBatch || c.nextPlan > have.nextPlan || c.ledgers > have.ledgers {
+		return fmt.Errorf("%w: table %s is not in the MANIFEST and holds batch %d, the store ends at %d", ErrDamaged, table, c.lastBatch, have.lastBatch)
+	}
+	if epoch != uuid.Nil {
+		return fmt.Errorf("%w: table %s is not in the MANIFEST and holds epoch %s, which the store lacks", ErrDamaged, table, epoch)
+	}
+	return nil
+}
+
+// readOrphan returns the newest counters in a table, zero if it has none, and an epoch that the store does not have at all. A store only
+// deletes watermarks and ledgers when it adds an epoch to the sum of the oldest ones.
+func (s *Store) readOrphan(name string) (c counters, missing uuid.UUID, err error) {
+	_, summed := s.ledgers[uuid.Nil]
+	err = badgerfiles.ReadTable(name, func(walk func(byte, func(key, value []byte) bool)) {
+		walk(prefixCounters, func(_, value []byte) bool { // the newest version comes first
+			var err error
+			c, err = decodeCounters(value)
+			return err != nil
+		})
+		lookFor := func(prefix byte, known func(uuid.UUID) bool) {
+			walk(prefix, func(key, _ []byte) bool {
+				if epoch, err := uuid.FromBytes(key[1:]); err == nil && !known(epoch) {
+					missing = epoch
+				}
+				return missing == uuid.Nil
+			})
+		}
+		if !summed {
+			lookFor(prefixWatermark, func(epoch uuid.UUID) bool { _, ok := s.watermarks[epoch]; return ok })
+			lookFor(prefixLedger, func(epoch uuid.UUID) bool { _, ok := s.ledgers[epoch]; return ok })
+		}
+	})
+	return c, missing, err
+}

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"math"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// getsMax is the largest number of rows that RowsOf looks up one by one. For more, it reads the whole range.
+const getsMax = 20_000
+
+// RowsOf is Rows for the row names that keep selects; the Hour of its argument is not set. It is fast for a few names over many hours. A
+// caller may query the halves of a range in two goroutines.
+func (s *Statistics) RowsOf(
+	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
+) error {
+	names, gets := s.namesIn(fromHour, toHour, keep)
+	if gets > getsMax {
+		return s.Rows(ctx, fromHour, toHour, func(k stats.Key, row *stats.Row) error {
+			name := k
+			if name.Hour = 0; !keep(name) {
+				return nil
+			}
+			return fn(k, row)
+		})
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	defer s.keepLive()()
+	return s.view(func(txn *badger.Txn) error {
+		l := lookups{ctx: ctx, txn: txn, names: names, out: rowWalk{s: s, fn: fn}}
+		return l.each(fromHour, toHour)
+	})
+}
+
+// lookups finds the rows of a few names, hour by hour.
+type lookups struct {
+	ctx   context.Context
+	txn   *badger.Txn
+	names []namedSpan
+	out   rowWalk // passes the rows on
+	key   []byte  // scratch
+}
+
+// each passes on the rows of the hours [from, to) in which a name may have one.
+func (l *lookups) each(from, to int64) error {
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, n := range l.names {
+		first, last = min(first, n.span.first), max(last, n.span.last)
+	}
+	for hour := max(from, first); hour < to && hour <= last; hour++ {
+		for _, n := range l.names {
+			if err := l.ctx.Err(); err != nil {
+				return err
+			}
+			if hour < n.span.first || hour > n.span.last {
+				continue
+			}
+			n.key.Hour = hour
+			if err := l.find(n.key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// find passes on the row of a key, if there is one: from memory, or else from the database.
+func (l *lookups) find(key stats.Key) error {
+	s := l.out.s
+	s.mu.Lock()
+	row := s.live[key]
+	s.mu.Unlock()
+	if row != nil { // stays live, see keepLive
+		l.out.live = []sortedRow{{row: row}}
+		return l.out.nextLive()
+	}
+	l.key = appendRowKey(l.key[:0], &key)
+	_, err := get(l.txn, l.key, func(value []byte) error { return l.out.stored(key, value) })
+	return err
+}
+
+type namedSpan struct {
+	key  stats.Key
+	span nameSpan
+}
+
+// namesIn lists the selected names, and the number of rows that they may have in the hours [from, to).
+func (s *Statistics) namesIn(from, to int64, keep func(stats.Key) bool) (names []namedSpan, rows int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, span := range s.names {
+		first, last := max(span.first, from), min(span.last, to-1)
+		if first > last {
+			continue
+		}
+		key, err := parseName(name, 0)
+		if err != nil || !keep(key) {
+			continue
+		}
+		names = append(names, namedSpan{key, span})
+		rows += last - first + 1
+	}
+	return names, rows
+}

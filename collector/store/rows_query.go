@@ -1,0 +1,124 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// Rows calls fn with every row of the hours [fromHour, toHour), stored or live, each key once, hour by hour. The row is valid during the
+// call and must not be changed. A batch that is applied during the walk may be in some rows and not in others; a caller that needs a
+// consistent set calls Rows between two batches. An error of fn ends the walk and is returned.
+func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if fromHour >= toHour {
+		return nil
+	}
+	defer s.keepLive()()
+	w := rowWalk{s: s, live: s.liveRange(fromHour, toHour), fn: fn}
+	return s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn, fromHour, toHour) })
+}
+
+// keepLive keeps all live rows in memory until release is called. A reader calls it before its transaction begins, so that every row is
+// live or visible in the transaction.
+func (s *Statistics) keepLive() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readers++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.readers--
+	}
+}
+
+type sortedRow struct {
+	key []byte // as in the database
+	row *liveRow
+}
+
+// liveRange lists the live rows of the hours [fromHour, toHour) in the order of their database keys.
+func (s *Statistics) liveRange(fromHour, toHour int64) []sortedRow {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []sortedRow
+	for key, row := range s.live {
+		if key.Hour >= fromHour && key.Hour < toHour {
+			out = append(out, sortedRow{key: appendRowKey(nil, &key), row: row})
+		}
+	}
+	slices.SortFunc(out, func(a, b sortedRow) int { return bytes.Compare(a.key, b.key) })
+	return out
+}
+
+// rowWalk merges the stored rows with the live ones. A live row hides the stored row of its key.
+type rowWalk struct {
+	s       *Statistics
+	live    []sortedRow // not yet passed on
+	fn      func(stats.Key, *stats.Row) error
+	scratch stats.Row
+}
+
+func (w *rowWalk) walk(ctx context.Context, txn *badger.Txn, fromHour, toHour int64) error {
+	end := appendHourKey(nil, prefixRow, toHour)
+	err := each(ctx, txn, []byte{prefixRow}, appendHourKey(nil, prefixRow, fromHour), func(key, value []byte) error {
+		if bytes.Compare(key, end) >= 0 {
+			return errStop
+		}
+		if err := w.liveBefore(key); err != nil {
+			return err
+		}
+		if len(w.live) > 0 && bytes.Equal(w.live[0].key, key) {
+			return w.nextLive()
+		}
+		k, err := parseRowKey(key)
+		if err != nil {
+			w.s.o.Logger.Error("store: skipped a statistics row with a damaged key; its count is missing", "key", fmt.Sprintf("%x", key), "error", err)
+			return nil
+		}
+		return w.stored(k, value)
+	})
+	if err != nil {
+		return err
+	}
+	return w.liveBefore(nil)
+}
+
+// liveBefore passes on the live rows that sort before key; all of them if key is nil.
+func (w *rowWalk) liveBefore(key []byte) error {
+	for len(w.live) > 0 && (key == nil || bytes.Compare(w.live[0].key, key) < 0) {
+		if err := w.nextLive(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *rowWalk) nextLive() error {
+	row := w.live[0].row
+	w.live = w.live[1:]
+	w.s.mu.Lock()
+	w.scratch.CopyFrom(&row.row)
+	w.s.mu.Unlock()
+	if w.scratch.Count == 0 {
+		return nil // made for a batch that was not committed
+	}
+	return w.fn(row.key, &w.scratch)
+}
+
+// stored passes on a stored row. A damaged one must not hide all others, so it is skipped; the accounting shows that it is missing.
+func (w *rowWalk) stored(key stats.Key, value []byte) error {
+	if _, err := decodeRow(value, &w.scratch); err != nil {
+		w.s.o.Logger.Error("store: skipped a damaged statistics row; its count is missing", "row", fmt.Sprintf("%+v", key), "error", err)
+		return nil
+	}
+	return w.fn(key, &w.scratch)
+}

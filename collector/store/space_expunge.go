@@ -1,0 +1,77 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// expungeTries bounds the memtables that Expunge writes. Badger merges its first level only if it has more than four tables.
+const expungeTries = 12
+
+// ErrNotExpunged means that files of the store still hold deleted or replaced values. It wraps [ErrUnavailable]: a long read or a full disk
+// can keep old versions, and trying again later helps.
+var ErrNotExpunged = fmt.Errorf("%w: files still hold deleted or replaced values", ErrUnavailable)
+
+// Expunge rewrites the files of the store until none of them holds a value that was deleted or replaced before the call. Badger appends,
+// and keeps old values until it merges its levels. Expunge makes it merge them, which rewrites most tables and writes up to a dozen
+// memtables of padding.
+func (s *Space) Expunge(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.flattenMu.Lock()
+	defer s.flattenMu.Unlock()
+	through := s.db.MaxVersion()
+	for range expungeTries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.flatten(); err != nil {
+			return fmt.Errorf("expunge: %w", err)
+		}
+		clean, err := s.expunged(ctx, through)
+		if err != nil || clean {
+			return err
+		}
+	}
+	return fmt.Errorf("expunge: %w", ErrNotExpunged)
+}
+
+// expunged reports whether no version up to one is kept that another version up to it replaced or deleted. Badger's iterator gives the
+// versions of a key newest first.
+func (s *Space) expunged(ctx context.Context, through uint64) (clean bool, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.PrefetchValues, o.AllVersions = false, true
+		it := txn.NewIterator(o)
+		defer it.Close()
+		var key []byte
+		replaced := false // a newer version of key, up to through, was seen
+		for it.Rewind(); it.Valid(); it.Next() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			item := it.Item()
+			if item.Key()[0] == prefixPadding {
+				continue
+			}
+			if !bytes.Equal(key, item.Key()) {
+				key, replaced = append(key[:0], item.Key()...), false
+			}
+			if item.Version() > through {
+				continue
+			}
+			if replaced || item.IsDeletedOrExpired() {
+				return nil
+			}
+			replaced = true
+		}
+		clean = true
+		return nil
+	})
+	return clean, err
+}

@@ -1,0 +1,253 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// Statistics are the hourly rows. A batch is folded into rows in memory, and a checkpoint writes the changed rows, each with the number of
+// the last batch that it includes. So after a crash the batches since the checkpoint are folded again, each into exactly the rows that do
+// not include it.
+type Statistics struct {
+	*database
+	rollups *Rollups
+
+	checkpointMu sync.Mutex // held during a checkpoint
+
+	// rowsMu is held while stored rows are written or summed, so that the stored rows agree with liveRow.persisted.
+	rowsMu   sync.Mutex
+	hourSums map[int64]uint64 // guarded by rowsMu: counts of the stored rows by hour; nil before the first sum
+	stale    map[int64]bool   // guarded by rowsMu: hours whose rows have changed since they were summed
+
+	mu           sync.Mutex // guards the fields below, and every liveRow
+	lastBatch    uint64     // the last batch that was folded into the rows
+	checkpointed uint64     // every stored row includes the batches up to this one
+	live         map[stats.Key]*liveRow
+	names        map[string]nameSpan // of every row, stored or live
+	rowWrites    uint64              // transactions that wrote rows
+	readers      int                 // of rows; while there are any, no live row is evicted
+	generation   uint64              // number of checkpoints
+}
+
+func newStatistics(d *database) *Statistics {
+	s := &Statistics{database: d, stale: map[int64]bool{}, live: map[stats.Key]*liveRow{}, names: map[string]nameSpan{}}
+	s.rollups = &Rollups{database: d, rows: s, summed: map[byte]map[int64]bool{}, keptFrom: map[byte]int64{}}
+	return s
+}
+
+// load reads the checkpoint and the index of names, when the store is opened. It reports whether the index is complete.
+func (s *Statistics) load(txn *badger.Txn) (complete bool, err error) {
+	_, err = get(txn, []byte{prefixCheckpoint}, func(v []byte) error {
+		if len(v) != 8 {
+			return fmt.Errorf("%w: checkpoint of %d bytes", ErrDamaged, len(v))
+		}
+		s.checkpointed = binary.LittleEndian.Uint64(v)
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	return s.loadNames(txn)
+}
+
+// liveRow is a row in memory. It holds the full row, not a difference: the stored row, if there is one, is an older state of it. Guarded by
+// Statistics.mu.
+type liveRow struct {
+	key stats.Key
+	row stats.Row
+	// includes is the last batch that the stored row included when it was loaded or last written: during a replay, the batches up to it
+	// are already in the row.
+	includes  uint64
+	persisted uint64 // Count of the stored row
+	writing   uint64 // Count of the row that is being written
+	dirty     bool   // changed since a checkpoint last took it
+	pins      int    // users that will change it; a pinned row is not evicted
+	touched   uint64 // generation in which it last changed
+}
+
+// pin loads the row of each counted key into memory and keeps it there until unpin.
+func (s *Statistics) pin(keys []batchKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var txn *badger.Txn
+	defer func() {
+		if txn != nil {
+			txn.Discard()
+		}
+	}()
+	for i := range keys {
+		if !keys[i].counted {
+			continue
+		}
+		if txn == nil && s.live[keys[i].key] == nil {
+			// A row leaves memory only under mu, after it was written. So a transaction that begins under mu sees every row that is not live.
+			txn = s.db.NewTransaction(false)
+		}
+		row, err := s.liveRow(txn, keys[i].key)
+		if err != nil {
+			unpin(keys[:i])
+			return err
+		}
+		row.pins++
+		keys[i].row = row
+	}
+	return nil
+}
+
+func (s *Statistics) unpin(keys []batchKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unpin(keys)
+}
+
+func unpin(keys []batchKey) {
+	for i := range keys {
+		if keys[i].row != nil {
+			keys[i].row.pins--
+			keys[i].row = nil
+		}
+	}
+}
+
+// liveRow returns a row in memory. It loads a stored row, or begins a new one. The caller holds mu.
+func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
+	if row, ok := s.live[key]; ok {
+		return row, nil
+	}
+	row := &liveRow{key: key, touched: s.generation}
+	dbKey := appendRowKey(nil, &key)
+	_, err := get(txn, dbKey, func(value []byte) error {
+		includes, err := decodeRow(value, &row.row)
+		if errors.Is(err, ErrSchema) {
+			return err
+		}
+		if err != nil {
+			row.row = stats.Row{}
+			return s.setRowAside(dbKey, value, err)
+		}
+		row.includes, row.persisted = includes, row.row.Count
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.live[key] = row
+	s.noteName(string(rowName(dbKey)), key.Hour)
+	return row, nil
+}
+
+// setRowAside keeps the bytes of a damaged row in quarantine, so that the row can begin empty. The accounting shows the missing count.
+func (s *Statistics) setRowAside(key, value []byte, cause error) error {
+	name := fmt.Sprintf("row-%08x.bin", crc32.Checksum(key, castagnoli))
+	body := append(append(slices.Clone(key), '\n'), value...)
+	if err := writeQuarantineFile(s.o.QuarantineDir, name, body); err != nil {
+		return err
+	}
+	s.o.Logger.Error("store: a statistics row is damaged; it was set aside and begins again from zero", "file", name, "error", cause)
+	return nil
+}
+
+// crowded reports whether more rows are in memory than LiveRowsMax.
+func (s *Statistics) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live) > s.o.LiveRowsMax
+}
+
+// rowChange is what a transaction that writes rows changes besides them.
+type rowChange struct {
+	hours map[int64]bool      // sums that include these hours are out of date
+	names map[string]nameSpan // new spans for the index of names
+}
+
+// noteChange prepares a transaction that writes a row. The caller holds mu.
+func (s *Statistics) noteChange(c *rowChange, hour int64, name string) {
+	if c.hours == nil {
+		c.hours, c.names = map[int64]bool{}, map[string]nameSpan{}
+	}
+	c.hours[hour] = true
+	s.noteName(name, hour)
+	if span := s.names[name]; !span.written {
+		c.names[name] = span
+	}
+}
+
+// changeOf prepares a transaction that writes the rows of some keys.
+func (s *Statistics) changeOf(keys []stats.Key) (c rowChange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range keys {
+		s.noteChange(&c, keys[i].Hour, string(rowName(appendRowKey(nil, &keys[i]))))
+	}
+	return c
+}
+
+// write writes the change.
+func (c *rowChange) write(txn *badger.Txn) error {
+	if err := dropMarks(txn, c.hours); err != nil {
+		return err
+	}
+	return writeNames(txn, c.names)
+}
+
+// rowsWritten records the change after its transaction. The caller holds rowsMu and mu.
+func (s *Statistics) rowsWritten(c *rowChange, done bool) {
+	s.rowWrites++
+	s.rollups.forgetMarks(c.hours)
+	if !done {
+		return
+	}
+	for hour := range c.hours {
+		s.stale[hour] = true
+	}
+	for name, wrote := range c.names {
+		if s.names[name] == wrote {
+			wrote.written = true
+			s.names[name] = wrote
+		}
+	}
+}
+
+// addToStored adds rows to the stored ones. The sum includes the batches that the stored row did: a replay adds the others.
+func addToStored(txn *badger.Txn, keys []stats.Key, rows []*stats.Row) error {
+	for i := range keys {
+		key, sum := appendRowKey(nil, &keys[i]), new(stats.Row)
+		includes, err := readRow(txn, key, sum)
+		if err != nil {
+			return fmt.Errorf("row %+v: %w", keys[i], err)
+		}
+		sum.Merge(rows[i])
+		if err := set(txn, key, appendRow(nil, includes, sum)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// importRows adds rows to the stored ones, in several transactions. There are no live rows.
+func (s *Statistics) importRows(ctx context.Context, keys []stats.Key, rows []*stats.Row) error {
+	s.rowsMu.Lock()
+	defer s.rowsMu.Unlock()
+	return inChunks(ctx, len(keys), rowsChunk, func(from, to int) error {
+		c := s.changeOf(keys[from:to])
+		err := s.update(func(txn *badger.Txn) error {
+			if err := addToStored(txn, keys[from:to], rows[from:to]); err != nil {
+				return err
+			}
+			return c.write(txn)
+		})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.rowsWritten(&c, err == nil)
+		return err
+	})
+}

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+)
+
+// A store that replaced a lost one does not know what the lost one had archived. The spool offers events again that were applied and not
+// yet acknowledged, and archive objects may already hold them. Such an epoch is unreconciled until the archive was asked and its objects
+// are in the catalogue; the uploader asks before it archives anything of the epoch.
+//
+// Until the spools have reported their epochs, every epoch is unreconciled; afterwards only the reported ones are, and no later one.
+
+// The value of an unreconciled epoch's key. Part of the format.
+const (
+	epochOpen     byte = 1 // the catalogue lacks the archive's objects of the epoch
+	epochImported byte = 2 // the catalogue has them; events are still compared with them before they are archived
+)
+
+func (a *Accounts) loadUnreconciled(txn *badger.Txn) error {
+	return each(context.Background(), txn, []byte{prefixUnreconciled}, nil, func(key, value []byte) error {
+		if len(key) == 1 {
+			a.allOpen = true
+			return nil
+		}
+		epoch, err := uuid.FromBytes(key[1:])
+		if err != nil || len(value) != 1 {
+			return fmt.Errorf("%w: unreconciled epoch %x", ErrDamaged, key)
+		}
+		a.unreconciled[epoch] = value[0]
+		return nil
+	})
+}
+
+// Doubtful reports whether archive objects that another store made may hold events of an epoch, and whether these objects have been
+// imported into the catalogue since ([Accounts.MarkEntered]).
+func (a *Accounts) Doubtful(epoch uuid.UUID) (unreconciled, imported bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state, known := a.unreconciled[epoch]
+	return known || a.allOpen, state == epochImported
+}
+
+// Doubt makes an epoch unreconciled, synced: the store has lost events of it.
+func (a *Accounts) Doubt(epoch uuid.UUID) error { return a.setEpoch(epoch, epochOpen) }
+
+// MarkEntered records, synced, that the catalogue has the archive's objects of an epoch.
+func (a *Accounts) MarkEntered(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
+
+// NarrowDoubt reports which epochs there are. If all are unreconciled, only these stay so, synced: an epoch that begins later was
+// never in another store.
+func (a *Accounts) NarrowDoubt(epochs []uuid.UUID) error {
+	a.mu.Lock()
+	all := a.allOpen
+	a.mu.Unlock()
+	if !all {
+		return nil
+	}
+	for _, epoch := range epochs {
+		if _, imported := a.Doubtful(epoch); imported {
+			continue
+		}
+		if err := a.setEpoch(epoch, epochOpen); err != nil {
+			return err
+		}
+	}
+	a.writeMu.Lock()
+	defer a.writeMu.Unlock()
+	if err := a.updateOnce(func(txn *badger.Txn) error { return deleteKey(txn, []byte{prefixUnreconciled}) }); err != nil {
+		return fmt.Errorf("record which epochs are unreconciled: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.allOpen = false
+	return nil
+}
+
+func (a *Accounts) setEpoch(epoch uuid.UUID, state byte) error {
+	a.writeMu.Lock()
+	defer a.writeMu.Unlock()
+	err := a.updateOnce(func(txn *badger.Txn) error { return set(txn, epochKey(prefixUnreconciled, epoch), []byte{state}) })
+	if err != nil {
+		return fmt.Errorf("record that epoch %s is unreconciled: %w", epoch, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unreconciled[epoch] = state
+	return nil
+}
+
+// openAll makes every epoch unreconciled: those that the store knows for good, all others until the spools have reported their
+// epochs. Only Open calls it.
+func (a *Accounts) openAll() error {
+	known := make(map[uuid.UUID]byte, len(a.watermarks))
+	err := a.update(func(txn *badger.Txn) error {
+		for epoch := range a.watermarks {
+			known[epoch] = epochOpen
+			if err := set(txn, epochKey(prefixUnreconciled, epoch), []byte{epochOpen}); err != nil {
+				return err
+			}
+		}
+		return set(txn, []byte{prefixUnreconciled}, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("record that the archive may hold more than the catalogue: %w", err)
+	}
+	a.unreconciled, a.allOpen = known, true
+	return nil
+}

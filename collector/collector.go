@@ -48,8 +48,8 @@ type Store interface {
 
 	Watermarks() map[uuid.UUID]uint64
 	Marks() map[uuid.UUID]store.Mark
-	NarrowDoubt(epochs []uuid.UUID) error
-	Doubt(epoch uuid.UUID) error
+	LimitUnreconciled(epochs []uuid.UUID) error
+	MarkUnreconciled(epoch uuid.UUID) error
 	SetLedger(l store.Ledger) error
 	Ledgers() []store.Ledger
 

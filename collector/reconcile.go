@@ -55,7 +55,7 @@ func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) erro
 	for i := range ledgers {
 		epochs[i] = ledgers[i].Epoch
 	}
-	if err := r.store.NarrowDoubt(epochs); err != nil {
+	if err := r.store.LimitUnreconciled(epochs); err != nil {
 		return fmt.Errorf("note which epochs an earlier store may have archived: %w", err)
 	}
 	var failed []error
@@ -117,7 +117,7 @@ func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]stor
 	}
 	for epoch, mark := range marks {
 		held := mark.Applied + mark.Quarantined
-		if err := r.store.Doubt(epoch); err != nil {
+		if err := r.store.MarkUnreconciled(epoch); err != nil {
 			return fmt.Errorf("mark epoch %s as unreconciled: %w", epoch, err)
 		}
 		if err := r.store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
@@ -133,7 +133,7 @@ func (r *reconciler) quarantineLost(l spool.Ledger, mark store.Mark, lost uint64
 	reason := fmt.Sprintf("%d responses had been applied and acknowledged, and are not in the store", lost)
 	r.storeMu.Lock()
 	defer r.storeMu.Unlock()
-	if err := r.store.Doubt(l.Epoch); err != nil {
+	if err := r.store.MarkUnreconciled(l.Epoch); err != nil {
 		return fmt.Errorf("mark epoch %s as unreconciled: %w", l.Epoch, err)
 	}
 	if err := r.store.Quarantine(l.Epoch, mark.Seq, lost, nil, reason); err != nil {

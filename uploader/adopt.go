@@ -57,7 +57,7 @@ func (u *Uploader) adopt(ctx context.Context, pending []catalogue.Pending) (chan
 	whole := map[uuid.UUID]bool{} // epochs of which all hours are to be looked through
 	for i := range pending {
 		b := &pending[i]
-		doubtful, entered := u.o.Catalogue.Doubtful(b.Epoch)
+		doubtful, entered := u.o.Catalogue.Unreconciled(b.Epoch)
 		if !doubtful {
 			continue
 		}
@@ -78,7 +78,7 @@ func (u *Uploader) adopt(ctx context.Context, pending []catalogue.Pending) (chan
 		if err := u.adoptEarlier(ctx, epoch); err != nil {
 			return changed, err
 		}
-		if err := u.o.Catalogue.MarkEntered(epoch); err != nil {
+		if err := u.o.Catalogue.MarkImported(epoch); err != nil {
 			return changed, err
 		}
 	}
@@ -128,7 +128,7 @@ func (u *Uploader) adoptHour(ctx context.Context, at epochHour, runs []catalogue
 		if h.plan.ID == 0 {
 			before = h.plan.Rows
 		}
-		if err := u.o.Catalogue.Adopt(ctx, h.plan); err != nil {
+		if err := u.o.Catalogue.ImportObject(ctx, h.plan); err != nil {
 			return changed, err
 		}
 		u.o.Logger.Warn("the archive holds an object of an earlier store; its events are not archived again", "key", h.plan.Key,
@@ -187,7 +187,7 @@ func (u *Uploader) holdingsOf(ctx context.Context, at epochHour) ([]*held, error
 func (u *Uploader) ownPlans(ctx context.Context) error {
 	for _, state := range []catalogue.State{catalogue.Deleted, catalogue.Verified, catalogue.Planned} {
 		err := u.o.Catalogue.PlansIn(ctx, state, func(p *catalogue.Plan) error {
-			if doubtful, _ := u.o.Catalogue.Doubtful(p.Epoch); doubtful {
+			if doubtful, _ := u.o.Catalogue.Unreconciled(p.Epoch); doubtful {
 				c := *p
 				u.holdings.own[p.Key] = &c
 			}

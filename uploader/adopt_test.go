@@ -80,10 +80,10 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 		t.Fatal("the store was not set aside")
 	}
 	later := uuid.Must(uuid.NewV7())
-	if err := s.NarrowDoubt([]uuid.UUID{epoch}); err != nil {
+	if err := s.LimitUnreconciled([]uuid.UUID{epoch}); err != nil {
 		t.Fatal(err)
 	}
-	if doubtful, _ := s.Doubtful(later); doubtful {
+	if doubtful, _ := s.Unreconciled(later); doubtful {
 		t.Error("an epoch that began later is in doubt")
 	}
 	reapply(t, s, epoch, start, acknowledged+1, 900, 3700, 4000, 4100, 5000)

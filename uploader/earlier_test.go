@@ -83,7 +83,7 @@ func archiveEarlier(t *testing.T, dir string, epoch uuid.UUID, retired bool) boo
 		if !retired {
 			epochs = append(epochs, epoch)
 		}
-		if err := s.NarrowDoubt(epochs); err != nil {
+		if err := s.LimitUnreconciled(epochs); err != nil {
 			t.Fatal(err)
 		}
 		if n == 1 { // something new of the same epoch

@@ -195,14 +195,14 @@ func (m *memStore) MarkVerified(_ context.Context, p *catalogue.Plan) error {
 
 func (m *memStore) Checkpoint() error { return nil }
 
-func (m *memStore) Doubtful(uuid.UUID) (doubtful, entered bool) { return false, false }
+func (m *memStore) Unreconciled(uuid.UUID) (unreconciled, imported bool) { return false, false }
 
-func (m *memStore) Adopt(_ context.Context, p *catalogue.Plan) error {
+func (m *memStore) ImportObject(_ context.Context, p *catalogue.Plan) error {
 	m.tb.Errorf("%s is adopted, and no epoch is in doubt", p.Key)
 	return nil
 }
 
-func (m *memStore) MarkEntered(uuid.UUID) error { return nil }
+func (m *memStore) MarkImported(uuid.UUID) error { return nil }
 
 func (m *memStore) MarkExpired(_ context.Context, p *catalogue.Plan) error {
 	m.mu.Lock()

@@ -42,13 +42,13 @@ type Catalogue interface {
 	// MarkExpired stores that the object was removed from the archive. It refuses plans whose blocks are still there.
 	MarkExpired(ctx context.Context, p *catalogue.Plan) error
 
-	// Doubtful reports whether events of an epoch may stand in objects that another store made, and whether those were
+	// Unreconciled reports whether events of an epoch may stand in objects that another store made, and whether those were
 	// entered already.
-	Doubtful(epoch uuid.UUID) (doubtful, entered bool)
-	// Adopt enters such an object; what it holds is no longer pending.
-	Adopt(ctx context.Context, p *catalogue.Plan) error
-	// MarkEntered stores that all objects of the epoch are entered.
-	MarkEntered(epoch uuid.UUID) error
+	Unreconciled(epoch uuid.UUID) (unreconciled, imported bool)
+	// ImportObject enters such an object; what it holds is no longer pending.
+	ImportObject(ctx context.Context, p *catalogue.Plan) error
+	// MarkImported stores that all objects of the epoch are entered.
+	MarkImported(epoch uuid.UUID) error
 }
 
 // Memory remembers durably how scheduled jobs fared: the store.

@@ -242,8 +242,8 @@ func (c *Catalogue) PlansIn(ctx context.Context, state catalogue.State, fn func(
 	return c.plans(ctx, key[:2], nil, fn)
 }
 
-// AdoptedAfter calls fn with the plan of every imported object whose ID is larger than id, ascending.
-func (c *Catalogue) AdoptedAfter(ctx context.Context, id uint64, fn func(*catalogue.Plan) error) error {
+// ImportedAfter calls fn with the plan of every imported object whose ID is larger than id, ascending.
+func (c *Catalogue) ImportedAfter(ctx context.Context, id uint64, fn func(*catalogue.Plan) error) error {
 	from, err := planKey(catalogue.Deleted, id+1)
 	if err != nil {
 		return err

@@ -218,7 +218,7 @@ func TestImportFromLargeBlocks(t *testing.T) {
 		p.Rows++
 		p.Lines++
 	}
-	if err := s.Adopt(t.Context(), p); err != nil {
+	if err := s.ImportObject(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if totals, err := s.Totals(); err != nil || totals.Deleted != 20 {

@@ -19,7 +19,7 @@
 // Verify found damage ([Condemn]), Open moves it to the quarantine folder whole, with a report beside it, and a new store begins empty
 // (set_aside.go). Events that were applied, acknowledged and archived come back from the archive ([Store.Refill], ADR 85); the rest counts
 // as quarantined. Events not yet acknowledged come again from the spool. No event can be in the new store twice, and none is archived twice
-// ([Catalogue.Adopt]): the epochs of the lost store are unreconciled ([Accounts.Doubtful]) until the archive was asked.
+// ([Catalogue.ImportObject]): the epochs of the lost store are unreconciled ([Accounts.Unreconciled]) until the archive was asked.
 //
 // Badger writes through memory maps. On a full disk it may kill the process with SIGBUS. Nothing is lost by that, but the process that
 // opens a store must not be the one that carries traffic.

@@ -11,10 +11,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// importChunk is the largest number of blocks from which one transaction of Adopt removes events.
+// importChunk is the largest number of blocks from which one transaction of ImportObject removes events.
 const importChunk = 16
 
-// Adopt imports an archive object that another store made into the catalogue. p.Runs are the exact sequence numbers in it, p.Rows and
+// ImportObject imports an archive object that another store made into the catalogue. p.Runs are the exact sequence numbers in it, p.Rows and
 // p.Lines their number. Events of it that this store holds and has not planned are removed from their blocks: they are archived already,
 // and must not be archived again. The same transaction counts them as archived and deleted here; the rows that count them stay.
 // p.Elsewhere is set to the responses of the object that this store never counted. Without p.Runs, the object is imported as one that
@@ -22,7 +22,7 @@ const importChunk = 16
 //
 // Importing an object again, with the ID that p was given, takes the events that have come since. The error wraps [ErrNotCheckpointed]
 // if the object holds events that were applied a moment ago: try again.
-func (c *Catalogue) Adopt(ctx context.Context, p *catalogue.Plan) error {
+func (c *Catalogue) ImportObject(ctx context.Context, p *catalogue.Plan) error {
 	// A replay folds events from their blocks, so no event may leave its block before the rows include it.
 	if err := c.rows.Checkpoint(); err != nil {
 		return err

@@ -38,7 +38,7 @@ type Refill struct {
 }
 
 // Refill counts the responses of an object, and adds the object to the catalogue. Refilling it again changes nothing; after an
-// interruption it continues. It may run beside everything else, except [Catalogue.Adopt] of the same object. The error wraps
+// interruption it continues. It may run beside everything else, except [Catalogue.ImportObject] of the same object. The error wraps
 // [ErrNotRefillable] if the lost store is not known to have had the object's epoch.
 func (s *Store) Refill(ctx context.Context, r *Refill) error {
 	if err := s.enter(); err != nil {

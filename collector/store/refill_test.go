@@ -74,7 +74,7 @@ func loseStore(t *testing.T, o Options, lost *Batch) {
 
 // knownID gives an object its ID, if the catalogue has an entry for it.
 func knownID(ctx context.Context, s *Store, r *Refill) error {
-	return s.AdoptedAfter(ctx, 0, func(p *catalogue.Plan) error { r.Plan.ID = p.ID; return nil })
+	return s.ImportedAfter(ctx, 0, func(p *catalogue.Plan) error { r.Plan.ID = p.ID; return nil })
 }
 
 // ending is a context that ends after n calls of Err.

@@ -35,24 +35,24 @@ func (a *Accounts) loadUnreconciled(txn *badger.Txn) error {
 	})
 }
 
-// Doubtful reports whether archive objects that another store made may hold events of an epoch, and whether these objects have been
-// imported into the catalogue since ([Accounts.MarkEntered]).
-func (a *Accounts) Doubtful(epoch uuid.UUID) (unreconciled, imported bool) {
+// Unreconciled reports whether archive objects that another store made may hold events of an epoch, and whether these objects have been
+// imported into the catalogue since ([Accounts.MarkImported]).
+func (a *Accounts) Unreconciled(epoch uuid.UUID) (unreconciled, imported bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	state, known := a.unreconciled[epoch]
 	return known || a.allOpen, state == epochImported
 }
 
-// Doubt makes an epoch unreconciled, synced: the store has lost events of it.
-func (a *Accounts) Doubt(epoch uuid.UUID) error { return a.setEpoch(epoch, epochOpen) }
+// MarkUnreconciled makes an epoch unreconciled, synced: the store has lost events of it.
+func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error { return a.setEpoch(epoch, epochOpen) }
 
-// MarkEntered records, synced, that the catalogue has the archive's objects of an epoch.
-func (a *Accounts) MarkEntered(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
+// MarkImported records, synced, that the catalogue has the archive's objects of an epoch.
+func (a *Accounts) MarkImported(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
 
-// NarrowDoubt reports which epochs there are. If all are unreconciled, only these stay so, synced: an epoch that begins later was
+// LimitUnreconciled reports which epochs there are. If all are unreconciled, only these stay so, synced: an epoch that begins later was
 // never in another store.
-func (a *Accounts) NarrowDoubt(epochs []uuid.UUID) error {
+func (a *Accounts) LimitUnreconciled(epochs []uuid.UUID) error {
 	a.mu.Lock()
 	all := a.allOpen
 	a.mu.Unlock()
@@ -60,7 +60,7 @@ func (a *Accounts) NarrowDoubt(epochs []uuid.UUID) error {
 		return nil
 	}
 	for _, epoch := range epochs {
-		if _, imported := a.Doubtful(epoch); imported {
+		if _, imported := a.Unreconciled(epoch); imported {
 			continue
 		}
 		if err := a.setEpoch(epoch, epochOpen); err != nil {

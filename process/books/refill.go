@@ -198,7 +198,7 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 		f.log.Warn("an archive object was brought back, although something is wrong with it", "key", p.Key, "error", p.What)
 	}
 	err := f.uploader.Alone(ctx, func() error {
-		if err := f.store.AdoptedAfter(ctx, f.last, f.enter); err != nil {
+		if err := f.store.ImportedAfter(ctx, f.last, f.enter); err != nil {
 			return err
 		}
 		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Told: c.Told}

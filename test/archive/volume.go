@@ -108,11 +108,13 @@ func (v *made) MarkExpired(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }
 
-func (v *made) Doubtful(uuid.UUID) (doubtful, entered bool) { return false, false }
+func (v *made) Unreconciled(uuid.UUID) (unreconciled, imported bool) { return false, false }
 
-func (v *made) Adopt(context.Context, *catalogue.Plan) error { return errors.New("not asked for") }
+func (v *made) ImportObject(context.Context, *catalogue.Plan) error {
+	return errors.New("not asked for")
+}
 
-func (v *made) MarkEntered(uuid.UUID) error { return errors.New("not asked for") }
+func (v *made) MarkImported(uuid.UUID) error { return errors.New("not asked for") }
 
 // cpu is the CPU time of this process.
 func cpu() time.Duration {

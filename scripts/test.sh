@@ -1,22 +1,35 @@
 #!/usr/bin/env bash
-# Runs the tests with the race detector and prints the result. Arguments go to go test; without any, it tests all packages. It needs
-# Go, git, gcc (for the race detector) and nginx, haproxy and node (with which the proxy is compared). Everything else is built
-# from source, including a real S3 server (tools/go.mod).
+# Runs the tests with the race detector and prints a clear result. Arguments are passed to go test; without arguments it tests
+# all packages. It needs Go, git, gcc (for the race detector), and nginx, haproxy and node (with which the proxy is compared).
+# Everything else is built from source, including a real S3 server (tools/go.mod).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 scripts/need.sh gcc:gcc nginx:nginx-light haproxy:haproxy node:nodejs || exit 1
 [[ -e /usr/include/stdlib.h ]] || scripts/need.sh no-headers:libc6-dev || exit 1
-
-# The longest first, so that the others run at the same time.
-(($#)) || set -- ./test/e2e/... ./uploader/... ./collector/store ./...
 begin=$SECONDS
-# A hung test must not prevent the report of the others, so the timeout is below that of a CI job.
+
+# Several packages test the real binary. It is built here once, in each of three forms. The name of the folder depends on the
+# contents, so go test does not take results of another binary from its cache (test/e2e, Build).
+build() { go build -buildvcs=false -o "bin/test/new/$1" "${@:2}" ./cmd/wayside; }
+rm -rf bin/test
+mkdir -p bin/test/new
+CGO_ENABLED=0 build wayside && CGO_ENABLED=1 build wayside-race -race && CGO_ENABLED=0 build wayside-faults -tags faults || exit 1
+hash="$(cat bin/test/new/* | sha256sum | cut -c1-16)"
+mv bin/test/new "bin/test/$hash"
+export WAYSIDE_INTERNAL_TEST_BINARIES="$PWD/bin/test/$hash"
+
+# A program with the race detector sleeps for a second before it exits, unless this is set. The tests run hundreds of them.
+export GORACE="${GORACE:-} atexit_sleep_ms=20"
+
+# The slowest packages come first, so the others run next to them.
+(($#)) || set -- ./test/e2e/... ./uploader/... ./cmd/wayside ./collector/store ./...
+# A test that hangs must not hide the reports of the others, so the limit is below the time of a CI job.
 CGO_ENABLED=1 go test -race -timeout 12m "$@"
 status=$?
 took=$((SECONDS - begin))
 echo
 if ((status == 0)); then
-	echo "PASSED: all tests, race detector on, in ${took} s"
+	echo "PASSED: all tests with the race detector, in ${took} s"
 else
 	echo "FAILED: see the lines that begin with FAIL or --- FAIL above (${took} s)" >&2
 fi

@@ -26,7 +26,7 @@ const childCommand = "child"
 // killBatch is the number of events that the child applies at a time, all in one hour.
 const killBatch = 400
 
-// phases are what the child says it is in, one byte each, so that the parent knows where the kill hit.
+// The child reports its phase with one byte, so the parent knows in which phase it was killed.
 const (
 	phaseApply  = 'a'
 	phasePlan   = 'p'
@@ -37,10 +37,10 @@ const (
 	phaseOther  = '.'
 )
 
-// say tells the parent. The byte is with the kernel when Write returns, so that the kill cannot take it back.
-func say(phase byte) { _, _ = os.Stdout.Write([]byte{phase}) }
+// report writes a phase to the parent. The kernel has the byte when Write returns, so a kill cannot lose it.
+func report(phase byte) { _, _ = os.Stdout.Write([]byte{phase}) }
 
-// child is the process that is killed: it applies, archives and cleans without end, or finishes and leaves with -finish.
+// child is the process that is killed. It applies, archives and cleans forever. With -finish it archives the rest and exits.
 func child(args []string) int {
 	flags := flag.NewFlagSet(childCommand, flag.ExitOnError)
 	dir := flags.String("dir", "", "")
@@ -66,14 +66,14 @@ func runChild(dir, archive string, seed uint64, finish bool) error {
 		return err
 	}
 	u, err := uploader.New(uploader.Options{
-		Source: s, Catalogue: audited{s, target}, Target: spoken{target}, Service: "shop", Instance: "kill", After: -1, RetentionEvents: -1,
+		Source: s, Catalogue: audited{s, target}, Target: reporting{target}, Service: "shop", Instance: "kill", After: -1, RetentionEvents: -1,
 		ObjectBytes: 64 << 10, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return time.Now().Add(time.Second) }, // retention "at once" means older than now
+		Now: func() time.Time { return time.Now().Add(time.Second) }, // retention deletes events that are older than now
 	})
 	if err != nil {
 		return err
 	}
-	say(phaseOther)
+	report(phaseOther)
 	for !finish {
 		if err := applyNext(s, seed); err != nil {
 			return err
@@ -91,14 +91,14 @@ func openStore(dir string) (*store.Store, error) {
 	})
 }
 
-// applyNext applies the batch after the watermark. Batches go round three hours, so that plans of several are open.
+// applyNext applies the batch after the watermark. Batches use three hours in turn, so there are plans for several hours.
 func applyNext(s *store.Store, seed uint64) error {
 	first := s.Watermarks()[epoch] + 1
 	n := first / killBatch
 	start := monday.Add(time.Duration(n%3)*time.Hour + time.Duration(n)*100*time.Millisecond) //nolint:gosec // small
-	say(phaseApply)
+	report(phaseApply)
 	err := s.Apply(maker{seed: seed, perEvent: 100 * time.Microsecond}.batch(first, killBatch, start))
-	say(phaseOther)
+	report(phaseOther)
 	return err
 }
 
@@ -110,39 +110,39 @@ func archiveAndClean(ctx context.Context, u *uploader.Uploader) error {
 	return err
 }
 
-// spoken is a target that says what it is doing.
-type spoken struct{ uploader.Target }
+// reporting is a target that reports its phase.
+type reporting struct{ uploader.Target }
 
-func (t spoken) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
-	say(phasePut)
-	defer say(phaseOther)
+func (t reporting) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
+	report(phasePut)
+	defer report(phaseOther)
 	return t.Target.Put(ctx, key, body, size, meta)
 }
 
-func (t spoken) Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error) {
-	say(phaseGet)
+func (t reporting) Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error) {
+	report(phaseGet)
 	return t.Target.Get(ctx, key)
 }
 
-// audited is the store's catalogue, which looks into the bucket by itself at the moment of each deletion.
+// audited is the catalogue of the store. It reads the bucket itself before each deletion.
 type audited struct {
 	*store.Store
 	target uploader.Target
 }
 
 func (a audited) AddPlan(ctx context.Context, p *catalogue.Plan) error {
-	say(phasePlan)
-	defer say(phaseOther)
+	report(phasePlan)
+	defer report(phaseOther)
 	return a.Store.AddPlan(ctx, p)
 }
 
 func (a audited) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
-	say(phaseMark)
-	defer say(phaseOther)
+	report(phaseMark)
+	defer report(phaseOther)
 	return a.Store.MarkVerified(ctx, p)
 }
 
-// unverifiedFile is left where something was about to be deleted that did not stand in the bucket.
+// unverifiedFile is written if an event was about to be deleted that is not in the bucket.
 const unverifiedFile = "unverified"
 
 // DeleteBlocks first reads the object and compares every line with the local event that is about to be deleted.
@@ -150,11 +150,11 @@ func (a audited) DeleteBlocks(ctx context.Context, p *catalogue.Plan) error {
 	if err := a.audit(ctx, p); err != nil {
 		text := fmt.Sprintf("%s: %v\n", p.Key, err)
 		_ = os.WriteFile(filepath.Join(os.Getenv(auditEnv), unverifiedFile), []byte(text), 0o600)
-		fmt.Fprint(os.Stderr, "about to delete what is not in the bucket: ", text)
+		fmt.Fprint(os.Stderr, "about to delete events that are not in the bucket: ", text)
 		os.Exit(3)
 	}
-	say(phaseDelete)
-	defer say(phaseOther)
+	report(phaseDelete)
+	defer report(phaseOther)
 	return a.Store.DeleteBlocks(ctx, p)
 }
 
@@ -168,7 +168,7 @@ func (a audited) audit(ctx context.Context, p *catalogue.Plan) error {
 		return nil
 	})
 	if err != nil && errors.Is(err, store.ErrDamaged) {
-		local = nil // an earlier life deleted some of the blocks already, after the same audit
+		local = nil // an earlier process has deleted some of the blocks, after the same audit
 	} else if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (a audited) audit(ctx context.Context, p *catalogue.Plan) error {
 		}
 		w, found := local[l.Seq]
 		if local != nil && (!found || l.Path != w.Path || l.Template != w.Template || l.Status != w.Status || l.Duration != w.Duration || l.Client != w.Client) {
-			return fmt.Errorf("line %d is %s, locally it is %+v", l.Seq, text, w)
+			return fmt.Errorf("line %d is %s, but locally it is %+v", l.Seq, text, w)
 		}
 		delete(local, l.Seq)
 		return nil
@@ -190,7 +190,7 @@ func (a audited) audit(ctx context.Context, p *catalogue.Plan) error {
 	case err != nil:
 		return err
 	case lines != p.Lines:
-		return fmt.Errorf("%d lines, planned were %d", lines, p.Lines)
+		return fmt.Errorf("%d lines, but the plan has %d", lines, p.Lines)
 	case len(local) > 0:
 		return fmt.Errorf("%d events are missing", len(local))
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// killer kills a child at random moments, over and over, on one data directory and one bucket.
+// killer kills a child at random moments, many times, with one data directory and one bucket.
 type killer struct {
 	dir    string
 	seed   uint64
@@ -31,23 +31,23 @@ type killer struct {
 	target uploader.Target
 	binary string
 	random *rand.Rand
-	tally  map[byte]int // what the child was doing when it was killed
+	tally  map[byte]int // number of kills by the phase of the child
 }
 
-// killState is kept in the directory, so that a proof can be continued.
+// killState is stored in the directory, so a proof can be continued.
 type killState struct {
 	Kills int            `json:"kills"`
 	Seed  uint64         `json:"seed"`
 	Tally map[string]int `json:"tally"`
 }
 
-// proveKill kills the child so many times, lets it finish, and looks at everything: each event that was applied stands in
-// the bucket once, nothing else does, the catalogue knows every object, no deletion was early, and statistics from the
-// bucket equal those of the store.
+// proveKill kills the child many times, lets it finish, and checks everything: the bucket has each applied event once and nothing
+// else, the catalogue knows every object, no event was deleted too early, and the statistics from the bucket equal those of the
+// store.
 func proveKill(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
-	kills := flags.Int("kills", 1000, "times to kill -9")
-	dir := flags.String("dir", "", "directory to keep and to go on with (default a temporary one)")
-	seed := flags.Uint64("seed", 6, "decides what is made and when the kills come")
+	kills := flags.Int("kills", 1000, "how often the child is killed")
+	dir := flags.String("dir", "", "directory to continue in, which is kept (default: a temporary one)")
+	seed := flags.Uint64("seed", 6, "decides the events and the times of the kills")
 	_ = flags.Parse(args)
 	k := &killer{dir: *dir, seed: *seed, tally: map[byte]int{}}
 	if k.dir == "" {
@@ -108,7 +108,7 @@ func (k *killer) start(ctx context.Context) (killState, error) {
 		return state, err
 	}
 	k.binary = filepath.Join(k.dir, "child")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", k.binary, "./test/archive").CombinedOutput(); err != nil { //nolint:gosec // our own
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", k.binary, "./test/archive").CombinedOutput(); err != nil { //nolint:gosec // this package
 		return state, fmt.Errorf("build the child: %w\n%s", err, out)
 	}
 	return state, nil
@@ -132,7 +132,7 @@ func (k *killer) command(extra ...string) *exec.Cmd {
 
 func (k *killer) run(_ context.Context, extra ...string) error { return k.command(extra...).Run() }
 
-// once starts a child, waits until it works, and kills it up to 150 ms later.
+// once starts a child, waits for its first report, and kills it up to 150 ms later.
 func (k *killer) once(ctx context.Context) error {
 	cmd := k.command()
 	out, err := cmd.StdoutPipe()
@@ -153,15 +153,15 @@ func (k *killer) once(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	_ = cmd.Process.Kill()
-	said, _ := io.ReadAll(out)
+	reports, _ := io.ReadAll(out)
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		return fmt.Errorf("the child ended by itself: %w", err)
 	}
 	last := byte(phaseOther)
-	if len(said) > 0 {
-		last = said[len(said)-1]
+	if len(reports) > 0 {
+		last = reports[len(reports)-1]
 	}
 	k.tally[last]++
 	return ctx.Err()
@@ -183,7 +183,7 @@ func tallyText(tally map[string]int) string {
 // check looks at store and bucket after the last child has finished.
 func (k *killer) check(ctx context.Context) (string, error) {
 	if text, err := os.ReadFile(filepath.Join(k.dir, unverifiedFile)); err == nil {
-		return "", fmt.Errorf("deleted before it stood in the bucket: %s", text)
+		return "", fmt.Errorf("events were deleted before they were in the bucket: %s", text)
 	}
 	s, err := openStore(k.dir)
 	if err != nil {
@@ -225,7 +225,7 @@ func (k *killer) check(ctx context.Context) (string, error) {
 	return found, nil
 }
 
-// lines reads every line of the bucket: numbers 1 to applied must each be there once.
+// lines reads all lines of the bucket. Each number from 1 to applied must be there once.
 func (k *killer) lines(ctx context.Context, applied uint64) (lost, doubled, foreign int, err error) {
 	seen := make([]bool, applied+1)
 	err = reader.List(ctx, k.target, reader.Range{}, func(o reader.Object) error {
@@ -246,15 +246,15 @@ func (k *killer) lines(ctx context.Context, applied uint64) (lost, doubled, fore
 		})
 		return err
 	})
-	for _, there := range seen[1:] {
-		if !there {
+	for _, found := range seen[1:] {
+		if !found {
 			lost++
 		}
 	}
 	return lost, doubled, foreign, err
 }
 
-// otherObjects counts what stands in the bucket beside the event objects and their statistics, missing ones included.
+// otherObjects counts objects in the bucket that are not in the catalogue, and missing objects.
 func (k *killer) otherObjects(ctx context.Context, plans int) (int, error) {
 	events, statistics := 0, 0
 	err := k.target.List(ctx, "", func(o uploader.ObjectInfo) error {
@@ -275,9 +275,9 @@ func (k *killer) otherObjects(ctx context.Context, plans int) (int, error) {
 func (k *killer) compareRows(ctx context.Context, s *store.Store) (rows, differ int, err error) {
 	for _, origin := range []reader.Origin{reader.FromEvents, reader.FromStatistics} {
 		rebuilt := map[stats.Key]string{}
-		_, err = reader.Rebuild(ctx, k.target, reader.RebuildOptions{From: origin, Hour: func(keys []stats.Key, made []*stats.Row) error {
+		_, err = reader.Rebuild(ctx, k.target, reader.RebuildOptions{From: origin, Hour: func(keys []stats.Key, built []*stats.Row) error {
 			for i, key := range keys {
-				text, _ := made[i].AppendBinary(nil) // its error is always nil
+				text, _ := built[i].AppendBinary(nil) // its error is always nil
 				rebuilt[key] = string(text)
 			}
 			return nil

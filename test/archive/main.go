@@ -1,14 +1,14 @@
-// Command archive makes the long proofs of the archive: on the real store, the real uploader and a real S3 server.
+// Command archive makes the long proofs of the archive, with the real store, the real uploader and a real S3 server.
 //
-//	go run ./test/archive kill -kills 1000    kill -9 while archiving and cleaning; resumable, -dir keeps what was done
-//	go run ./test/archive volume -events 10000000    bytes, speed and memory beside gzip -6
-//	go run ./test/archive outage              the target is away for an hour's traffic
+//	go run ./test/archive kill -kills 1000    kill -9 while archiving and cleaning; with -dir it can be continued
+//	go run ./test/archive volume -events 10000000    bytes, speed and memory, compared with gzip -6
+//	go run ./test/archive outage              the target is unreachable during an hour's traffic
 //	go run ./test/archive week                disk before and after retention over a simulated week
 //	go run ./test/archive shutdown            SIGTERM with an open hour and 200,000 unarchived events
-//	go run ./test/archive duckdb              DuckDB finds what wayside counted; npm ci in test/archive/duckdb first
-//	go run ./test/archive clickhouse          ClickHouse finds it on a real S3 server; npm install in test/archive/clickhouse first
+//	go run ./test/archive duckdb              DuckDB gets the figures that wayside counted; run npm ci in test/archive/duckdb first
+//	go run ./test/archive clickhouse          the same with ClickHouse on a real S3 server; run npm ci in test/archive/clickhouse first
 //
-// The outcome, a failure too, is appended to docs/evidence/archive.md together with the commit.
+// The outcome, also a failure, is appended to docs/evidence/archive.md together with the commit.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// proof is one of the commands. It returns what it found on one line, and an error if that is not what it should be.
+// proof is one of the commands. It returns its figures on one line, and an error if the promise does not hold.
 type proof struct {
 	about string
 	run   func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error)
@@ -34,11 +34,11 @@ type proof struct {
 var proofs = map[string]proof{
 	"kill":       {"kill -9 while archiving and cleaning", proveKill},
 	"volume":     {"bytes, speed and memory", proveVolume},
-	"outage":     {"the target away for an hour's traffic", proveOutage},
+	"outage":     {"the target is unreachable during an hour's traffic", proveOutage},
 	"week":       {"disk over a simulated week", proveWeek},
 	"shutdown":   {"SIGTERM with 200,000 unarchived events", proveShutdown},
-	"duckdb":     {"DuckDB finds what wayside counted", proveDuckDB},
-	"clickhouse": {"ClickHouse finds what wayside counted", proveClickHouse},
+	"duckdb":     {"DuckDB gets the figures that wayside counted", proveDuckDB},
+	"clickhouse": {"ClickHouse gets the figures that wayside counted", proveClickHouse},
 }
 
 func main() {
@@ -46,14 +46,14 @@ func main() {
 		os.Exit(child(os.Args[2:]))
 	}
 	if len(os.Args) < 2 || proofs[os.Args[1]].run == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run ./test/archive PROOF [flags]; proofs are listed in test/archive/main.go")
+		fmt.Fprintln(os.Stderr, "usage: go run ./test/archive PROOF [flags]; test/archive/main.go lists the proofs")
 		os.Exit(2)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	name := os.Args[1]
 	flags := flag.NewFlagSet(name, flag.ExitOnError)
-	evidence := flags.String("evidence", "docs/evidence/archive.md", "file to append the outcome to; empty for none")
+	evidence := flags.String("evidence", "docs/evidence/archive.md", "file to which the outcome is appended; empty: none")
 	began := time.Now()
 	found, err := proofs[name].run(ctx, flags, os.Args[2:])
 	verdict := "holds"
@@ -71,7 +71,7 @@ func main() {
 
 const evidenceHead = `# Evidence: the archive
 
-Appended by ` + "`go run ./test/archive`" + `, one line a run: time, commit (a "+" says that the work tree differed), proof, figures, how
-long it took, verdict. What each proof does stands in the comments of test/archive.
+` + "`go run ./test/archive PROOF`" + ` makes these proofs and appends one line per run: time, commit (a "+" means that the work tree
+differed from it), proof, figures, duration, verdict. The comments of test/archive explain the proofs.
 
 `

@@ -14,14 +14,14 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// withStack runs fn on the whole: nginx, the binary, an S3 server.
+// withStack runs fn with nginx, the binary and an S3 server.
 func withStack(ctx context.Context, env []string, fn func(*e2e.Stack) (string, error)) (string, error) {
 	dir, err := os.MkdirTemp("", "wayside-archive-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	log, err := os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // the proof's own directory
+	log, err := os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // in the proof's directory
 	if err != nil {
 		return "", err
 	}
@@ -34,7 +34,7 @@ func withStack(ctx context.Context, env []string, fn func(*e2e.Stack) (string, e
 	return fn(stack)
 }
 
-// traffic sends requests with nonces from first on and returns what the client saw.
+// traffic sends n requests with nonces from first on.
 func traffic(ctx context.Context, s *e2e.Stack, first, n uint64, rate float64, received *load.Bitmap) (*load.Report, error) {
 	r, err := load.Run(ctx, load.Options{
 		Address: s.Wayside.Listen, Connections: 32, Requests: n, FirstNonce: first, Rate: rate, Received: received,
@@ -46,7 +46,7 @@ func traffic(ctx context.Context, s *e2e.Stack, first, n uint64, rate float64, r
 	return r, err
 }
 
-// compareBooks reads the bucket: every nonce received must stand there once.
+// compareBooks reads the bucket. Every received nonce must be there once.
 func compareBooks(ctx context.Context, s *e2e.Stack, received *load.Bitmap, n uint64) (string, error) {
 	books, err := e2e.ReadBooks(ctx, s.Target)
 	if err != nil {
@@ -55,13 +55,13 @@ func compareBooks(ctx context.Context, s *e2e.Stack, received *load.Bitmap, n ui
 	lost, examples := received.Missing(&books.Nonces, 5)
 	text := fmt.Sprintf("%d lines in %d objects, %d lost, %d doubled, %d drop records", books.Lines, books.Objects, lost, books.Doubled, books.Drops)
 	if lost+books.Doubled+books.Drops > 0 || books.Lines != n {
-		return text, fmt.Errorf("%d lines of %d responses, lost such as %v", books.Lines, n, examples)
+		return text, fmt.Errorf("%d lines, but %d responses; lost are, for example, %v", books.Lines, n, examples)
 	}
 	return text, nil
 }
 
-// proveShutdown records requests, none of which is old enough to be archived, and sends SIGTERM: within the default timeout
-// the bucket has all of them.
+// proveShutdown records requests, none of which is old enough to be archived, and sends SIGTERM. The bucket must have all of them
+// within the default timeout.
 func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	n := flags.Uint64("requests", 200_000, "requests to record")
 	_ = flags.Parse(args)
@@ -78,51 +78,50 @@ func proveShutdown(ctx context.Context, flags *flag.FlagSet, args []string) (str
 		stopped := s.Wayside.Stop(30 * time.Second)
 		took := time.Since(began)
 		text, err := compareBooks(ctx, s, &received, *n)
-		text = fmt.Sprintf("%d responses, %d archived before SIGTERM, gone %v after it (shutdown.timeout 25s, exit 0): %s",
+		text = fmt.Sprintf("%d responses, %d archived before SIGTERM, exit 0 after %v (shutdown.timeout 25s): %s",
 			*n, a.Archived, took.Round(10*time.Millisecond), text)
 		if a.Archived > 0 {
-			err = errors.Join(err, errors.New("something was archived before"))
+			err = errors.Join(err, errors.New("events were archived before SIGTERM"))
 		}
 		return text, errors.Join(err, stopped)
 	})
 }
 
-// latencySlack is what percentiles may differ by on a machine that does other things too; an archive that traffic waited for
-// would cost a timeout.
+// latencySlack is the difference of percentiles that is allowed on a machine with other work. If traffic waited for the archive, the
+// difference would be a whole timeout.
 const latencySlack = 5 * time.Millisecond
 
-// unchanged compares what the client saw while the server was away with the worse of before and after: half as much again at
-// the median, twice as much at p99, and the slack.
+// unchanged compares the latency without the server with the larger one of before and after. The median may be half as much again,
+// and p99 twice as much, plus the slack.
 func unchanged(before, away, after *load.Report) error {
 	for q, factor := range map[float64]float64{0.5: 1.5, 0.99: 2} {
 		with := max(before.Latency.Quantile(q), after.Latency.Quantile(q))
 		if got := away.Latency.Quantile(q); got > time.Duration(float64(with)*factor)+latencySlack {
-			return fmt.Errorf("p%.0f was %v while the server was away, %v while it was there", 100*q, got, with)
+			return fmt.Errorf("p%.0f was %v without the server, and %v with it", 100*q, got, with)
 		}
 	}
 	return nil
 }
 
-// catchUpMax is how long catching up may take. It is only reached when something is wrong.
+// catchUpMax is the longest time for catching up. It is only reached if something is wrong.
 const catchUpMax = 2 * time.Minute
 
-// proveOutage sends traffic with the S3 server there, away, and there again. The archive must catch up by itself, and the
-// clients must not notice.
+// proveOutage sends traffic while the S3 server runs, while it is stopped, and while it runs again. The archive must catch up by
+// itself, and the clients must not notice.
 func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
-	n := flags.Uint64("requests", 360_000, "requests while the server is away: an hour at 100 a second")
+	n := flags.Uint64("requests", 360_000, "requests while the server is stopped: an hour at 100 a second")
 	rate := flags.Float64("rate", 8000, "requests a second")
 	_ = flags.Parse(args)
 	env := []string{"WAYSIDE_ARCHIVE_AFTER=0s", "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s"}
 	return withStack(ctx, env, func(s *e2e.Stack) (string, error) {
 		var received load.Bitmap
-		part := *n / 4
-		// Before, away, after: before and after are the measure for away.
-		before, err := traffic(ctx, s, 0, part, *rate, &received)
+		quarter := *n / 4
+		before, err := traffic(ctx, s, 0, quarter, *rate, &received)
 		if err != nil {
 			return "", err
 		}
 		s.S3.Stop()
-		away, err := traffic(ctx, s, part, *n, *rate, &received)
+		away, err := traffic(ctx, s, quarter, *n, *rate, &received)
 		if err != nil {
 			return "", err
 		}
@@ -135,11 +134,11 @@ func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (strin
 			return "", err
 		}
 		began := time.Now()
-		after, err := traffic(ctx, s, part+*n, part, *rate, &received)
+		after, err := traffic(ctx, s, quarter+*n, quarter, *rate, &received)
 		if err != nil {
 			return "", err
 		}
-		total := *n + 2*part
+		total := *n + 2*quarter
 		ctx, cancel := context.WithTimeout(ctx, catchUpMax)
 		defer cancel()
 		for a.Archived < total {
@@ -158,8 +157,8 @@ func proveOutage(ctx context.Context, flags *flag.FlagSet, args []string) (strin
 		latency := func(r *load.Report) string {
 			return fmt.Sprintf("%v/%v", r.Latency.Quantile(0.5).Round(time.Microsecond), r.Latency.Quantile(0.99).Round(10*time.Microsecond))
 		}
-		return fmt.Sprintf("%d responses at %.0f/s with S3 there, %d away, %d there again; p50/p99 seen by the client %s, %s, %s; "+
-			"%d waited when it came back, caught up by itself %v later: %s", part, *rate, *n, part, latency(before), latency(away), latency(after),
+		return fmt.Sprintf("%d responses at %.0f/s with S3, %d without it, %d with it again; p50/p99 of the client %s, %s, %s; "+
+			"%d events waited and were archived within %v: %s", quarter, *rate, *n, quarter, latency(before), latency(away), latency(after),
 			waiting, caught.Round(100*time.Millisecond), text), err
 	})
 }

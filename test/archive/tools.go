@@ -23,16 +23,16 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// tool is a program that reads the archive by the statements of docs/QUERY.md that are marked with its name.
+// tool is a program that reads the archive with the statements of docs/QUERY.md that are marked with its name.
 type tool struct {
 	name   string
-	script string // its folder needs npm install first
-	s3     bool   // reads from a real S3 server, and not from a directory
+	script string // its folder needs npm ci first
+	s3     bool   // reads from a real S3 server instead of a directory
 }
 
-// statements finds those that are said to have been tried.
+// statements finds the statements that are marked as tested.
 func (t tool) statements(document string) (map[string]string, error) {
-	text, err := os.ReadFile(document) //nolint:gosec // our own
+	text, err := os.ReadFile(document) //nolint:gosec // the documentation
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (t tool) statements(document string) (map[string]string, error) {
 	return found, nil
 }
 
-// toolRow is a row as the statements name its columns. 64-bit numbers come as text.
+// toolRow is a row with the column names of the statements. 64-bit numbers are text.
 type toolRow map[string]any
 
 func (r toolRow) number(name string) uint64 {
@@ -61,11 +61,11 @@ func proveClickHouse(ctx context.Context, flags *flag.FlagSet, args []string) (s
 	return tool{name: "clickhouse", script: "test/archive/clickhouse/query.mjs", s3: true}.prove(ctx, flags, args)
 }
 
-// prove archives events of two services and compares what the tool finds, with the very statements of docs/QUERY.md, with what
-// the stores counted: counts, bytes, errors, maxima, percentiles, drops.
+// prove archives events of two services, runs the statements of docs/QUERY.md in the tool, and compares the results with the
+// stores: counts, bytes, errors, maxima, percentiles, drops.
 func (t tool) prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	events := flags.Int("events", 200_000, "events of each of two services")
-	statementsIn := flags.String("statements", "docs/QUERY.md", "where the statements stand")
+	statementsIn := flags.String("statements", "docs/QUERY.md", "file with the statements")
 	_ = flags.Parse(args)
 	dir, err := os.MkdirTemp("", "wayside-"+t.name+"-")
 	if err != nil {
@@ -111,7 +111,7 @@ func (t tool) prove(ctx context.Context, flags *flag.FlagSet, args []string) (st
 		"equal wayside's", t.name, version, from, 2**events, rows), err
 }
 
-// archiveService makes a store of its own in dir, archives it, and adds its rows to want.
+// archiveService makes a store in dir, archives it, and adds its rows to want.
 func archiveService(ctx context.Context, dir string, target uploader.Target, service string, seed uint64, events int, want map[string]*stats.Row) error {
 	s, err := openStore(dir)
 	if err != nil {
@@ -130,7 +130,7 @@ func archiveService(ctx context.Context, dir string, target uploader.Target, ser
 		b := m.batch(first, 4000, at)
 		b.Epoch = uuid.UUID{0: byte(seed), 6: 0x70, 8: 0x80} //nolint:gosec // small
 		at = time.UnixMicro(b.Items[len(b.Items)-1].Event.TimeMicros)
-		// One of each batch is a drop record, and one a stream, whose latency is its time to the first byte.
+		// Each batch has one drop record and one stream, whose latency is the time to its first byte.
 		b.Items[7].Event.Kind, b.Items[7].Event.ErrorType, b.Items[7].Event.RequestBytes = event.KindDrop, []byte("full"), first
 		b.Items[8].Event.Kind = event.KindStream
 		b.Items[8].Event.DurationMicros = 3_600_000_000
@@ -151,23 +151,23 @@ func archiveService(ctx context.Context, dir string, target uploader.Target, ser
 	})
 }
 
-// run has the script run the statements.
+// run runs the statements in the tool.
 func (t tool) run(ctx context.Context, statements map[string]string) (map[string]json.RawMessage, error) {
 	in, err := json.Marshal(statements)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "node", filepath.Base(t.script)) //nolint:gosec // our own script
+	cmd := exec.CommandContext(ctx, "node", filepath.Base(t.script)) //nolint:gosec // a script of this folder
 	cmd.Dir, cmd.Stdin, cmd.Stderr = filepath.Dir(t.script), bytes.NewReader(in), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("run %s (npm install in %s first): %w", t.name, filepath.Dir(t.script), err)
+		return nil, fmt.Errorf("run %s (run npm ci in %s first): %w", t.name, filepath.Dir(t.script), err)
 	}
 	answer := map[string]json.RawMessage{}
 	return answer, json.Unmarshal(out, &answer)
 }
 
-// compareTool returns the number of rows compared, and what differs.
+// compareTool returns the number of compared rows, and an error with the first difference.
 func compareTool(answer map[string]json.RawMessage, want map[string]*stats.Row, events int) (int, error) {
 	tables := map[string][]toolRow{}
 	for _, name := range []string{"hours", "paths", "stats", "percentiles", "drops"} {
@@ -211,7 +211,7 @@ func compareTool(answer map[string]json.RawMessage, want map[string]*stats.Row, 
 		}
 		for _, r := range tables[name] {
 			if w := want[r.row()]; w == nil || !compare(r, w) {
-				return 0, fmt.Errorf("%s: the tool says %v, wayside %+v with p50 %d, p95 %d, p99 %d", name, r, w, w.Quantile(0.5), w.Quantile(0.95), w.Quantile(0.99))
+				return 0, fmt.Errorf("%s: the tool has %v, wayside has %+v with p50 %d, p95 %d, p99 %d", name, r, w, w.Quantile(0.5), w.Quantile(0.95), w.Quantile(0.99))
 			}
 		}
 	}

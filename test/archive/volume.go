@@ -12,8 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,33 +19,34 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/test/procfs"
 	"github.com/wayside-proxy/wayside/test/s3test"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Bounds of the volume proof, from the budget.
+// Bounds of the volume proof.
 const (
-	savedMin      = 0.85     // of the raw bytes
-	megabytesMin  = 100      // of raw NDJSON per second of CPU, building alone: formatting, hashing, compressing
-	memoryMax     = 16 << 20 // what archiving adds to the process, whatever the size
+	savedMin      = 0.85     // share of the raw bytes
+	megabytesMin  = 100      // MB of raw NDJSON per second of CPU time
+	memoryMax     = 16 << 20 // additional memory of the process, independent of the size
 	volumeObjects = 8 << 20  // archive.object_bytes
 )
 
-// made is a source of made events that keeps none: it makes those of a plan anew each time they are asked for.
-type made struct {
+// generated is a source of generated events. It stores none, and generates the events of a plan each time they are needed.
+type generated struct {
 	m     maker
 	plans []*catalogue.Plan
 	state map[uint64]catalogue.State
-	spent time.Duration // CPU time of making events
+	spent time.Duration // CPU time for generating events
 }
 
-// volumeBatch is the number of events made at a time.
+// volumeBatch is the number of events that are generated at a time.
 const volumeBatch = 1000
 
-func (v *made) Pending(context.Context, time.Time) ([]catalogue.Pending, error) { return nil, nil }
+func (v *generated) Pending(context.Context, time.Time) ([]catalogue.Pending, error) { return nil, nil }
 
-func (v *made) Events(ctx context.Context, p *catalogue.Plan, fn func(uint64, *catalogue.RowName, *event.Event) error) error {
+func (v *generated) Events(ctx context.Context, p *catalogue.Plan, fn func(uint64, *catalogue.RowName, *event.Event) error) error {
 	var name catalogue.RowName
 	for first := p.Runs[0].First; first <= p.Runs[0].Last; first += volumeBatch {
 		if err := ctx.Err(); err != nil {
@@ -67,9 +66,9 @@ func (v *made) Events(ctx context.Context, p *catalogue.Plan, fn func(uint64, *c
 	return nil
 }
 
-// alone makes the events of a few plans for nobody, and returns the memory that this process needs at most without
-// archiving: what archiving adds is measured from there.
-func (v *made) alone(ctx context.Context) (int64, error) {
+// alone generates the events of a few plans, and returns the largest memory use of this process without archiving. The additional
+// memory of archiving is measured from there.
+func (v *generated) alone(ctx context.Context) (int64, error) {
 	peak := newPeak()
 	for _, p := range v.plans[:min(3, len(v.plans))] {
 		if err := v.Events(ctx, p, func(uint64, *catalogue.RowName, *event.Event) error { return nil }); err != nil {
@@ -80,10 +79,10 @@ func (v *made) alone(ctx context.Context) (int64, error) {
 	return peak.end(), nil
 }
 
-func (v *made) AddPlan(context.Context, *catalogue.Plan) error { return nil }
-func (v *made) Checkpoint() error                              { return nil }
+func (v *generated) AddPlan(context.Context, *catalogue.Plan) error { return nil }
+func (v *generated) Checkpoint() error                              { return nil }
 
-func (v *made) PlansIn(_ context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error {
+func (v *generated) PlansIn(_ context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error {
 	for _, p := range v.plans {
 		if v.state[p.ID] != state {
 			continue
@@ -95,26 +94,26 @@ func (v *made) PlansIn(_ context.Context, state catalogue.State, fn func(*catalo
 	return nil
 }
 
-func (v *made) MarkVerified(_ context.Context, p *catalogue.Plan) error {
+func (v *generated) MarkVerified(_ context.Context, p *catalogue.Plan) error {
 	v.state[p.ID] = catalogue.Verified
 	return nil
 }
 
-func (v *made) DeleteBlocks(context.Context, *catalogue.Plan) error {
+func (v *generated) DeleteBlocks(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }
 
-func (v *made) MarkExpired(context.Context, *catalogue.Plan) error {
+func (v *generated) MarkExpired(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }
 
-func (v *made) Unreconciled(uuid.UUID) (unreconciled, imported bool) { return false, false }
+func (v *generated) Unreconciled(uuid.UUID) (unreconciled, imported bool) { return false, false }
 
-func (v *made) ImportObject(context.Context, *catalogue.Plan) error {
+func (v *generated) ImportObject(context.Context, *catalogue.Plan) error {
 	return errors.New("not asked for")
 }
 
-func (v *made) MarkImported(uuid.UUID) error { return errors.New("not asked for") }
+func (v *generated) MarkImported(uuid.UUID) error { return errors.New("not asked for") }
 
 // cpu is the CPU time of this process.
 func cpu() time.Duration {
@@ -123,10 +122,10 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// booksGCPercent is what the books process sets.
+// booksGCPercent is the setting of the books process.
 const booksGCPercent = 50
 
-// proveVolume archives many events and measures; then gzip -6 of all of the same NDJSON.
+// proveVolume archives many events and measures bytes, speed and memory. Then it runs gzip -6 on the same NDJSON.
 func proveVolume(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	events := flags.Uint64("events", 10_000_000, "events to archive")
 	local := flags.Bool("local", false, "archive into a directory instead of a real S3 server")
@@ -171,13 +170,13 @@ func proveVolume(ctx context.Context, flags *flag.FlagSet, args []string) (strin
 	return fmt.Sprintf("into %s: %s. %s. With trace_id: %s", where, all, beside, traced), errors.Join(failed, err)
 }
 
-// volume is what archiving so many events took.
+// volume contains the measurements of archiving.
 type volume struct {
 	lines, raw, compressed uint64
 	objects                int
-	perSecond              float64 // MB of NDJSON per second of CPU
-	added, anonymous       int64   // bytes of memory: beyond what the process had before, and all of it
-	whole                  int64   // largest resident set, mapped files included
+	perSecond              float64 // MB of NDJSON per second of CPU time
+	added, anonymous       int64   // bytes of anonymous memory: additional to the process before, and all
+	whole                  int64   // largest resident set, including mapped files
 }
 
 func (v volume) saved() float64 { return 1 - float64(v.compressed)/float64(v.raw) }
@@ -186,7 +185,7 @@ func (v volume) String() string {
 	const mib = 1 << 20
 	return fmt.Sprintf("%d events, %d bytes of NDJSON, %d compressed (%.1f %% saved, %.1f B an event), %d objects, "+
 		"%.0f MB/s of raw NDJSON per core (format, fold, hash, compress, write, read back, unpack, hash), memory at most %.1f MiB more than the "+
-		"same process needs to make the events (all its anonymous memory %.1f MiB, resident with the binary's mapped pages %.1f MiB)",
+		"same process needs to generate the events (all its anonymous memory %.1f MiB, resident with mapped pages of the binary %.1f MiB)",
 		v.lines, v.raw, v.compressed, 100*v.saved(), float64(v.compressed)/float64(v.lines), v.objects, v.perSecond,
 		float64(v.added)/mib, float64(v.anonymous)/mib, float64(v.whole)/mib)
 }
@@ -211,24 +210,24 @@ func measureVolume(ctx context.Context, target uploader.Target, events uint64, t
 	}
 	found := volume{
 		lines: r.Lines, raw: r.RawBytes, compressed: r.Bytes, objects: r.Objects, perSecond: float64(r.RawBytes) / 1e6 / took.Seconds(),
-		added: most - before, anonymous: most, whole: statusBytes("VmHWM:"),
+		added: most - before, anonymous: most, whole: ownStatus("VmHWM:"),
 	}
 	switch {
 	case r.Lines != events:
-		err = fmt.Errorf("%d lines of %d events", r.Lines, events)
+		err = fmt.Errorf("%d lines, but %d events", r.Lines, events)
 	case found.saved() < savedMin:
 		err = fmt.Errorf("only %.1f %% saved", 100*found.saved())
 	case found.perSecond < megabytesMin:
 		err = fmt.Errorf("only %.0f MB/s", found.perSecond)
 	case found.added > memoryMax:
-		err = fmt.Errorf("%d bytes of memory", found.added)
+		err = fmt.Errorf("%d bytes of additional memory", found.added)
 	}
 	return found, err
 }
 
-// volumePlans cuts plans of about 8 MiB.
-func volumePlans(events uint64, traceIDs bool) *made {
-	v := &made{m: maker{seed: 10, traceIDs: traceIDs, perEvent: 100 * time.Microsecond}, state: map[uint64]catalogue.State{}}
+// volumePlans makes plans of about 8 MiB.
+func volumePlans(events uint64, traceIDs bool) *generated {
+	v := &generated{m: maker{seed: 10, traceIDs: traceIDs, perEvent: 100 * time.Microsecond}, state: map[uint64]catalogue.State{}}
 	var fields []string
 	if traceIDs {
 		fields = []string{uploader.FieldTraceID}
@@ -249,7 +248,7 @@ func volumePlans(events uint64, traceIDs bool) *made {
 	return v
 }
 
-// gzip6 runs gzip -6 over the NDJSON of all objects, one after the other.
+// gzip6 runs gzip -6 on the NDJSON of all objects together.
 func gzip6(ctx context.Context, target uploader.Target, v volume) (string, error) {
 	cmd := exec.CommandContext(ctx, "gzip", "-6", "-c")
 	out := &countWriter{}
@@ -274,7 +273,7 @@ func gzip6(ctx context.Context, target uploader.Target, v volume) (string, error
 		return "", fmt.Errorf("gzip: %w", err)
 	}
 	if uint64(raw.n) != v.raw { //nolint:gosec // not negative
-		return "", fmt.Errorf("%d bytes of NDJSON read back, archived were %d", raw.n, v.raw)
+		return "", fmt.Errorf("%d bytes of NDJSON were read back, but %d were archived", raw.n, v.raw)
 	}
 	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return fmt.Sprintf("gzip -6 of all of this NDJSON in one piece: %d bytes (%.1f %% saved, %.1f B an event; wayside %d), %.0f MB/s per core for compressing alone",
@@ -290,7 +289,7 @@ func (c *countWriter) Write(p []byte) (int, error) {
 
 var _ io.Writer = (*countWriter)(nil)
 
-// peak watches the anonymous memory of this process.
+// peak samples the anonymous memory of this process.
 type peak struct {
 	quit chan struct{}
 	most chan int64
@@ -320,21 +319,11 @@ func (p *peak) end() int64 {
 	return <-p.most
 }
 
-// anonymous is the process's anonymous memory in bytes: Go's heap, stacks and what was mapped for objects, everything that is
-// not a page of a file.
-func anonymous() int64 { return statusBytes("RssAnon:") }
+// anonymous is the anonymous memory of this process in bytes: Go's heap, stacks and mapped buffers, and no pages of files.
+func anonymous() int64 { return ownStatus("RssAnon:") }
 
-// statusBytes reads one of the kB figures of /proc/self/status.
-func statusBytes(name string) int64 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, found := strings.CutPrefix(line, name); found {
-			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return n << 10
-		}
-	}
-	return 0
+// ownStatus reads a field of /proc/self/status, in bytes.
+func ownStatus(field string) int64 {
+	n, _ := procfs.Status(os.Getpid(), field)
+	return int64(n) //nolint:gosec // far below 2^63
 }

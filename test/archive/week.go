@@ -11,21 +11,22 @@ import (
 )
 
 const (
-	// weekRetention and weekExpire are how long events stay in the store and objects in the archive, which is a directory
-	// below the data directory and counts.
+	// Events stay in the store for weekRetention. Objects stay for weekExpire in the archive, which is a directory in the data
+	// directory and counts towards the limit.
 	weekRetention = 72 * time.Hour
 	weekExpire    = 96 * time.Hour
-	// calmDays follow a week whose limit bound, at calmShare of its load: everything must come right by itself.
+	// After a week in which the limit was reached, calmDays follow with the load divided by calmShare. The backlog must disappear
+	// without intervention.
 	calmDays  = 4
 	calmShare = 8
 )
 
-// day is a line of the table.
+// day is a row of the table.
 type day struct {
 	number                    int
 	offered, applied, dropped uint64 // that day
-	spooled                   uint64 // waiting at its end
-	before, after, most       int64  // bytes of the data directory: before and after the night's retention, and the most of the day
+	spooled                   uint64 // waiting at the end of the day
+	before, after, most       int64  // bytes of the data directory: before and after retention, and the largest size of the day
 }
 
 func (d day) String() string {
@@ -37,14 +38,14 @@ func (d day) String() string {
 const dayHead = `| day | responses | applied | dropped, counted | waiting | MiB at most | before retention | after | given back |
 |---|---|---|---|---|---|---|---|---|`
 
-// proveWeek sends a constant load through spool, collector, store and archive for seven simulated days, twice: with room for
-// all of it, and with a data.bytes_max that binds, followed by calm days. The data directory is walked every few
-// milliseconds, allocated blocks counted, and must never pass data.bytes_max; what is not applied must be counted to the
-// unit; and after the load has gone everything must come right by itself.
+// proveWeek sends a constant load through spool, collector, store and archive for seven simulated days, twice: with space for
+// everything, and with a data.bytes_max that is reached, followed by calm days. The allocated blocks of the data directory are
+// measured every few milliseconds and must never exceed data.bytes_max. Responses that are not applied must be counted exactly.
+// After the load, the backlog must disappear without intervention.
 func proveWeek(ctx context.Context, flags *flag.FlagSet, args []string) (string, error) {
 	perHour := flags.Int("per-hour", 10_000, "responses an hour")
-	wide := flags.Int64("wide", 192<<20, "data.bytes_max that does not bind")
-	tight := flags.Int64("tight", 96<<20, "data.bytes_max that binds")
+	wide := flags.Int64("wide", 192<<20, "data.bytes_max that is not reached")
+	tight := flags.Int64("tight", 96<<20, "data.bytes_max that is reached")
 	_ = flags.Parse(args)
 	var found []string
 	for _, limit := range []int64{*wide, *tight} {
@@ -91,14 +92,14 @@ func simulate(ctx context.Context, limit int64, perHour int, binds bool) (string
 	return text, errors.Join(w.finish(ctx), judge(days, limit, binds))
 }
 
-// judge says what is wrong with a week.
+// judge returns the first problem of a week.
 func judge(days []day, limit int64, binds bool) error {
 	dropped := uint64(0)
 	for _, d := range days {
 		dropped += d.dropped
 		switch {
 		case d.most > limit:
-			return fmt.Errorf("day %d: %d bytes, allowed were %d", d.number, d.most, limit)
+			return fmt.Errorf("day %d: %d bytes, the limit is %d", d.number, d.most, limit)
 		case d.applied == 0 && (d.number < 3 || d.number > 4 && d.number <= 7): // until retention begins to free space, a full disk may stay full
 			return fmt.Errorf("day %d: nothing was applied", d.number)
 		}
@@ -106,18 +107,18 @@ func judge(days []day, limit int64, binds bool) error {
 	last := days[len(days)-1]
 	switch {
 	case !binds && dropped > 0:
-		return fmt.Errorf("%d dropped although there was room", dropped)
+		return fmt.Errorf("%d responses were dropped although there was space", dropped)
 	case !binds && last.after > days[4].after+days[4].after/4:
-		return fmt.Errorf("the directory still grows at a constant load: %d bytes after day 5, %d after day 7", days[4].after, last.after)
+		return fmt.Errorf("the directory still grows under a constant load: %d bytes after day 5, %d after day 7", days[4].after, last.after)
 	case binds && dropped == 0:
-		return errors.New("the limit did not bind")
+		return errors.New("the limit was not reached")
 	case binds && last.dropped+last.spooled > 0:
-		return fmt.Errorf("not come right after %d calm days: %d dropped, %d waiting", calmDays, last.dropped, last.spooled)
+		return fmt.Errorf("after %d calm days there are still %d dropped and %d waiting responses", calmDays, last.dropped, last.spooled)
 	}
 	return nil
 }
 
-// summary is the table in a line.
+// summary is the table on one line.
 func (w *week) summary(days []day) string {
 	const mib = 1 << 20
 	var parts []string
@@ -127,6 +128,6 @@ func (w *week) summary(days []day) string {
 		most, dropped = max(most, d.most), dropped+d.dropped
 		parts = append(parts, fmt.Sprintf("%d: %.1f → %.1f", d.number, float64(d.before)/mib, float64(d.after)/mib))
 	}
-	return fmt.Sprintf("largest ever %.1f MiB of %d allowed (walked %d times), %d of %d responses dropped and counted; MiB before → after each night's retention: %s",
+	return fmt.Sprintf("at most %.1f MiB of %d (measured %d times), %d of %d responses dropped and counted; MiB before → after each retention: %s",
 		float64(most)/mib, w.limit>>20, w.disk.walks.Load(), dropped, w.offered, strings.Join(parts, ", "))
 }

@@ -22,7 +22,7 @@ import (
 // weekStep is the number of events between two drains.
 const weekStep = 1000
 
-// week is the whole of the books in one process, by a clock of its own.
+// week runs all parts of the books in one process, with a simulated clock.
 type week struct {
 	data      string
 	limit     int64
@@ -36,13 +36,13 @@ type week struct {
 	last      accounts
 }
 
-// accounts are cumulative.
+// accounts contains cumulative figures.
 type accounts struct{ applied, dropped, spooled uint64 }
 
 func newWeek(ctx context.Context, dir string, limit int64) (*week, error) {
 	w := &week{data: filepath.Join(dir, "data"), limit: limit, now: monday}
 	clock, quiet := func() time.Time { return w.now }, slog.New(slog.DiscardHandler)
-	// As configs.QueueBytesMax has it: a quarter of the limit for the queue.
+	// The queue gets a quarter of the limit, as in configs.QueueBytesMax.
 	o := spool.Options{
 		Dir: filepath.Join(w.data, "spool"), QuarantineDir: filepath.Join(w.data, "quarantine"), Segments: 4, QueueBytesMax: limit / 4, Logger: quiet,
 	}
@@ -85,7 +85,7 @@ func (w *week) close() {
 	_, _ = w.spool.Close(), w.store.Close()
 }
 
-// day lets a day pass: 24 hours of load, each archived, then the night's retention.
+// day simulates a day: 24 hours of load, each archived, then retention at night.
 func (w *week) day(ctx context.Context, number, perHour int) (day, error) {
 	offered := w.offered
 	w.disk.most.Store(0)
@@ -94,14 +94,14 @@ func (w *week) day(ctx context.Context, number, perHour int) (day, error) {
 			return day{}, err
 		}
 	}
-	d := day{number: number, offered: w.offered - offered, before: w.disk.look()}
+	d := day{number: number, offered: w.offered - offered, before: w.disk.measure()}
 	if _, err := w.uploader.CleanOnce(ctx); err != nil {
 		return d, err
 	}
 	if err := w.store.Flatten(); err != nil {
 		return d, err
 	}
-	d.after, d.most = w.disk.look(), w.disk.most.Load()
+	d.after, d.most = w.disk.measure(), w.disk.most.Load()
 	a, err := w.accounts(ctx)
 	d.applied, d.dropped, d.spooled = a.applied-w.last.applied, a.dropped-w.last.dropped, a.spooled
 	w.last = a
@@ -132,7 +132,7 @@ func (w *week) hour(ctx context.Context, perHour int) error {
 	return err
 }
 
-// drain applies what there is, or as much as the limit allows.
+// drain applies the waiting events, as far as the limit allows.
 func (w *week) drain(ctx context.Context) error {
 	for {
 		d, err := w.collector.DrainOnce(ctx)
@@ -145,7 +145,7 @@ func (w *week) drain(ctx context.Context) error {
 	}
 }
 
-// accounts reads the figures; the ledger and the store must add up to what was offered.
+// accounts reads the figures of spool and store, which must add up to the offered events.
 func (w *week) accounts(ctx context.Context) (a accounts, err error) {
 	totals, aggregated, err := w.store.Account(ctx)
 	if err != nil {
@@ -163,24 +163,24 @@ func (w *week) accounts(ctx context.Context) (a accounts, err error) {
 		}
 	}
 	if a.applied+a.spooled+a.dropped != w.offered || aggregated != a.applied {
-		return a, fmt.Errorf("%d applied (%d in the rows) + %d waiting + %d dropped are not the %d offered", a.applied, aggregated, a.spooled, a.dropped, w.offered)
+		return a, fmt.Errorf("%d applied (%d in the rows), %d waiting and %d dropped do not add up to the %d offered", a.applied, aggregated, a.spooled, a.dropped, w.offered)
 	}
 	return a, nil
 }
 
-// finish archives the rest: every response that was applied must be in the archive, and events must have been deleted.
+// finish archives the rest. Every applied response must be in the archive, and events must have been deleted.
 func (w *week) finish(ctx context.Context) error {
 	if _, err := w.uploader.ArchiveOnce(ctx, true); err != nil {
 		return err
 	}
 	totals, err := w.store.Totals()
 	if err == nil && (totals.Archived != totals.Applied || totals.Deleted == 0) {
-		err = fmt.Errorf("at the end: %+v", totals)
+		err = fmt.Errorf("totals at the end: %+v", totals)
 	}
 	return err
 }
 
-// diskWatch walks a directory over and over and keeps the largest sum of allocated bytes.
+// diskWatch measures the allocated bytes of a directory repeatedly and keeps the largest sum.
 type diskWatch struct {
 	dir   string
 	most  atomic.Int64
@@ -199,7 +199,7 @@ func watchDisk(dir string) *diskWatch {
 			case <-d.stop:
 				return
 			case <-tick.C:
-				d.look()
+				d.measure()
 			}
 		}
 	})
@@ -211,12 +211,12 @@ func (d *diskWatch) end() {
 	d.done.Wait()
 }
 
-// look measures now.
-func (d *diskWatch) look() int64 {
+// measure adds up the allocated bytes now.
+func (d *diskWatch) measure() int64 {
 	var total int64
 	_ = filepath.WalkDir(d.dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // vanished meanwhile
+			return nil //nolint:nilerr // the file was removed meanwhile
 		}
 		if info, err := e.Info(); err == nil {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -15,9 +14,10 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-const settleTimeout = 20 * time.Second // for wayside's books after a load
+const settleTimeout = 20 * time.Second // how long wayside may drain and archive after a load
 
 // contestant is one proxy in front of the origin.
 type contestant struct {
@@ -29,13 +29,13 @@ type contestant struct {
 
 var defaultContestants = []string{"wayside", "nginx", "nginx-json", "forwarder"}
 
-// contestantNames are all that there are, in the order of the table.
+// contestantNames lists all contestants in the order of the table.
 func contestantNames() []string {
 	return append(defaultContestants[:4:4], "nginx-json-buffered", "before")
 }
 
-// field is everything that runs during the benchmark. It owns the processes and the temporary directory's content.
-type field struct {
+// setup is everything that runs during the benchmark. It owns the processes and the files in the temporary directory.
+type setup struct {
 	options
 	dir         string
 	origin      *process
@@ -43,15 +43,15 @@ type field struct {
 	contestants []*contestant
 }
 
-// start builds and starts the origin and the contestants. After an error, stop still ends what was started.
-func (f *field) start(ctx context.Context) error {
+// start builds and starts the origin and the contestants. After an error, stop must still be called.
+func (f *setup) start(ctx context.Context) error {
 	for _, tool := range []string{"nginx", "wrk", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w; on Debian: apt-get install nginx-light wrk", err)
 		}
 	}
 	var err error
-	if f.originAddr, err = freeAddress(); err != nil {
+	if f.originAddr, err = e2e.FreeAddress(); err != nil {
 		return err
 	}
 	if f.origin, err = startNginx("origin", f.dir, fmt.Sprintf(nginxOrigin, f.originAddr, originBody)); err != nil {
@@ -73,8 +73,8 @@ func (f *field) start(ctx context.Context) error {
 	return nil
 }
 
-func (f *field) startContestant(ctx context.Context, c *contestant) (err error) {
-	if c.address, err = freeAddress(); err != nil {
+func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) {
+	if c.address, err = e2e.FreeAddress(); err != nil {
 		return err
 	}
 	log := filepath.Join(f.dir, c.name+".access.log")
@@ -83,7 +83,7 @@ func (f *field) startContestant(ctx context.Context, c *contestant) (err error) 
 		return f.startWayside(ctx, c, f.wayside)
 	case "before":
 		if f.before == "" {
-			return errors.New("-only before: name the earlier binary with -before")
+			return errors.New("-only before: name the older binary with -before")
 		}
 		return f.startWayside(ctx, c, f.before)
 	case "forwarder":
@@ -101,14 +101,14 @@ func (f *field) startContestant(ctx context.Context, c *contestant) (err error) 
 		buffered := fmt.Sprintf(nginxJSON, log, " buffer=64k flush=1s")
 		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, buffered, f.originAddr, c.address))
 	default:
-		return fmt.Errorf("no contestant %q", c.name)
+		return fmt.Errorf("unknown contestant %q", c.name)
 	}
 	return err
 }
 
-// startWayside runs it as shipped, everything on, and lets it archive what it applied within seconds, so that the cost of
-// archiving is in its figures and does not fall into someone else's turn.
-func (f *field) startWayside(ctx context.Context, c *contestant, binary string) error {
+// startWayside starts wayside with everything on. It archives events within seconds, so the cost of archiving is in its own
+// figures and not in another contestant's turn.
+func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) error {
 	if binary == "" {
 		var err error
 		if binary, err = f.build(ctx, "wayside", "github.com/wayside-proxy/wayside/cmd/wayside"); err != nil {
@@ -129,7 +129,7 @@ func (f *field) startWayside(ctx context.Context, c *contestant, binary string) 
 	return err
 }
 
-func (f *field) build(ctx context.Context, name, pkg string) (string, error) {
+func (f *setup) build(ctx context.Context, name, pkg string) (string, error) {
 	binary := filepath.Join(f.dir, "bin-"+name)
 	output, err := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg).CombinedOutput()
 	if err != nil {
@@ -138,10 +138,10 @@ func (f *field) build(ctx context.Context, name, pkg string) (string, error) {
 	return binary, nil
 }
 
-// dataDir is where a wayside keeps its data.
+// dataDir is the data directory of a wayside.
 func (c *contestant) dataDir(dir string) string { return filepath.Join(dir, "data-"+c.name) }
 
-// ready asks whether the contestant answers with the origin's body. wayside's addresses are in its run.json.
+// ready returns a check that the contestant answers with the origin's body. The addresses of wayside are in its run.json.
 func (c *contestant) ready(dir string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if c.name == "wayside" || c.name == "before" {
@@ -155,8 +155,9 @@ func (c *contestant) ready(dir string) func(context.Context) error {
 	}
 }
 
-// settle waits until wayside has drained and archived what it recorded, and reports whether it did in time.
-func (c *contestant) settle(ctx context.Context) (bool, error) {
+// awaitArchived waits until wayside has drained and archived everything that it recorded, and reports whether it finished in
+// time.
+func (c *contestant) awaitArchived(ctx context.Context) (bool, error) {
 	if c.admin == "" {
 		return true, nil
 	}
@@ -186,7 +187,7 @@ func (c *contestant) settle(ctx context.Context) (bool, error) {
 }
 
 // stop ends the contestants, then the origin.
-func (f *field) stop() error {
+func (f *setup) stop() error {
 	var errs []error
 	for _, c := range f.contestants {
 		errs = append(errs, c.process.stop())
@@ -197,8 +198,8 @@ func (f *field) stop() error {
 	return errors.Join(errs...)
 }
 
-// originRequests is the number of requests that the origin has answered, this one included.
-func (f *field) originRequests(ctx context.Context) (uint64, error) {
+// originRequests is the number of requests that the origin has answered, including this one.
+func (f *setup) originRequests(ctx context.Context) (uint64, error) {
 	text, err := get(ctx, "http://"+f.originAddr+"/bench-status")
 	if err != nil {
 		return 0, err
@@ -219,13 +220,13 @@ func parseStubStatus(text string) (uint64, error) {
 	return strconv.ParseUint(numbers[2], 10, 64)
 }
 
-// answers asks for one page, which has to be the origin's.
+// answers requests one page, whose body must be the origin's.
 func answers(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	body, err := get(ctx, "http://"+address+"/ready")
 	if err == nil && string(body) != originBody {
-		return fmt.Errorf("%s answers something else than the origin", address)
+		return fmt.Errorf("the answer of %s is not the origin's", address)
 	}
 	return err
 }
@@ -235,7 +236,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	request.Close = true // no idle connection of ours in anybody's figures
+	request.Close = true // an idle connection would be in the figures of the contestant
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err
@@ -246,14 +247,4 @@ func get(ctx context.Context, url string) ([]byte, error) {
 		err = fmt.Errorf("GET %s: status %d: %.200s", url, response.StatusCode, body)
 	}
 	return body, err
-}
-
-// freeAddress finds a port that nobody uses at the moment.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	address := listener.Addr().String()
-	return address, listener.Close()
 }

@@ -12,20 +12,20 @@ type sample struct {
 	Contestant  string  `json:"contestant"`
 	Connections int     `json:"connections"`
 	Round       int     `json:"round"`
-	Requests    uint64  `json:"requests"`        // counted by the origin
-	CPUMicros   float64 `json:"cpu_us"`          // per request, what follows the load (drain, archive) included
+	Requests    uint64  `json:"requests"`        // as counted by the origin
+	CPUMicros   float64 `json:"cpu_us"`          // per request, including the work after the load (drain, archive)
 	LoadMicros  float64 `json:"cpu_during_load"` // per request, until the load ended
 	PerSecond   float64 `json:"requests_per_second"`
 	P50Micros   float64 `json:"p50_us"`
 	P99Micros   float64 `json:"p99_us"`
-	PSSBytes    uint64  `json:"pss_bytes"` // the larger of: at the end of the load, after what follows it
+	PSSBytes    uint64  `json:"pss_bytes"` // the larger of two readings: at the end of the load, and after the work that follows
 	Processes   int     `json:"processes"`
 	Errors      uint64  `json:"errors"`
-	Settled     bool    `json:"settled"` // what follows the load had ended when the CPU was read
+	Settled     bool    `json:"settled"` // the work after the load was done when the CPU time was read
 }
 
-// measureAll loads the contestants round after round, each round beginning with another one.
-func (f *field) measureAll(ctx context.Context) ([]sample, error) {
+// measureAll loads the contestants in rounds. Each round begins with another one.
+func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	var samples []sample
 	for _, connections := range f.connections {
 		for _, c := range f.contestants {
@@ -35,7 +35,7 @@ func (f *field) measureAll(ctx context.Context) ([]sample, error) {
 			if _, err := runWrk(ctx, f.dir, c.address, connections, f.warmup); err != nil {
 				return nil, err
 			}
-			if _, err := c.settle(ctx); err != nil {
+			if _, err := c.awaitArchived(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -56,8 +56,8 @@ func (f *field) measureAll(ctx context.Context) ([]sample, error) {
 	return samples, nil
 }
 
-// measure loads one contestant once. CPU and requests are read before and after.
-func (f *field) measure(ctx context.Context, c *contestant, connections int) (s sample, err error) {
+// measure loads one contestant once. It reads CPU time and requests before and after.
+func (f *setup) measure(ctx context.Context, c *contestant, connections int) (s sample, err error) {
 	pid := c.process.cmd.Process.Pid
 	before, err := usageOf(pid, false)
 	if err != nil {
@@ -79,7 +79,7 @@ func (f *field) measure(ctx context.Context, c *contestant, connections int) (s 
 	if err != nil {
 		return s, err
 	}
-	settled, err := c.settle(ctx)
+	settled, err := c.awaitArchived(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -87,9 +87,9 @@ func (f *field) measure(ctx context.Context, c *contestant, connections int) (s 
 	if err != nil {
 		return s, err
 	}
-	requests := answeredAfter - answered - 1 // the question itself
+	requests := answeredAfter - answered - 1 // without the request for this figure
 	if requests < wrk.Requests {
-		return s, fmt.Errorf("the origin answered %d requests, wrk received %d", requests, wrk.Requests)
+		return s, fmt.Errorf("the origin answered %d requests, but wrk received %d", requests, wrk.Requests)
 	}
 	perRequest := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / float64(requests) }
 	return sample{

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// originBody is what the origin answers: 256 bytes.
+// originBody is the body of all responses of the origin: 256 bytes.
 var originBody = strings.Repeat("0123456789abcdef", 16)
 
-// nginxMain is shared by the origin and the contestants. Connections are kept for ever, as the others keep them: the default
-// closes each after 1,000 requests.
+// nginxMain is shared by the origin and the contestants. Connections stay open without a limit, as in the other contestants:
+// by default, nginx closes a connection after 1,000 requests.
 const nginxMain = `daemon off;
 worker_processes 2;
 pid %[1]s/%[2]s.pid;
@@ -56,7 +56,7 @@ const nginxProxy = `%s  upstream origin {
   }
 `
 
-// nginxJSON logs what wayside records, as far as nginx knows it.
+// nginxJSON logs the fields that wayside records, if nginx knows them.
 const nginxJSON = `  log_format books escape=json '{"ts":"$time_iso8601","event_id":"$request_id","http_request_method":"$request_method",'
     '"url_path":"$uri","http_response_status_code":$status,"duration":"$upstream_response_time",'
     '"ttfb":"$upstream_header_time","http_request_body_size":"$content_length","http_response_body_size":$body_bytes_sent,'
@@ -65,11 +65,11 @@ const nginxJSON = `  log_format books escape=json '{"ts":"$time_iso8601","event_
   access_log %s books%s;
 `
 
-// startNginx writes the configuration with this http block and starts nginx with it.
+// startNginx writes a configuration with this http block and starts nginx.
 func startNginx(name, dir, http string) (*process, error) {
 	user := ""
 	if os.Getuid() == 0 {
-		user = "user root;" // workers must be able to use the temporary directory
+		user = "user root;" // the workers need access to the temporary directory
 	}
 	file := filepath.Join(dir, name+".conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, nginxMain, dir, name, user, http), 0o600); err != nil {

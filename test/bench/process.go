@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,25 +8,25 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-const (
-	tick        = 10 * time.Millisecond // of utime and stime: USER_HZ is 100 on every Linux platform that Go runs on
-	stopTimeout = 30 * time.Second      // between SIGTERM and SIGKILL; wayside archives meanwhile
-)
+// stopTimeout is the time between SIGTERM and SIGKILL. wayside archives its events in this time.
+const stopTimeout = 30 * time.Second
 
-// process is a child that the harness started, with everything below it.
+// process is a child of the benchmark, with the processes that it starts.
 type process struct {
 	name string
 	cmd  *exec.Cmd
 	log  string     // file with its output
-	done chan error // its end; holds one value
+	done chan error // receives how the process ended; has room for one value
 }
 
-// startProcess starts a command with its output in a file. It does not receive the terminal's signals: stop ends it.
+// startProcess starts a command and writes its output to a file. The command is in a process group of its own and so gets
+// no signals from the terminal; stop ends it.
 func startProcess(name, dir string, env []string, command string, args ...string) (*process, error) {
 	logName := filepath.Join(dir, name+".out")
 	output, err := os.Create(logName)
@@ -50,13 +48,13 @@ func startProcess(name, dir string, env []string, command string, args ...string
 
 // stop ends the process and waits for it.
 func (p *process) stop() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only if the process has ended
 	select {
 	case err := <-p.done:
 		p.done <- err
 		var exit *exec.ExitError
 		if err == nil || errors.As(err, &exit) && (exit.Exited() || endedBy(exit, syscall.SIGTERM)) {
-			return nil // whatever it thinks of being stopped
+			return nil // any exit code is accepted after SIGTERM
 		}
 		return p.explain(fmt.Errorf("%s: %w", p.name, err))
 	case <-time.After(stopTimeout):
@@ -70,7 +68,7 @@ func endedBy(exit *exec.ExitError, signal syscall.Signal) bool {
 	return ok && status.Signaled() && status.Signal() == signal
 }
 
-// explain adds the end of the process's output to an error.
+// explain adds the last lines of the process's output to an error.
 func (p *process) explain(err error) error {
 	text, readErr := os.ReadFile(p.log)
 	if readErr != nil {
@@ -79,7 +77,7 @@ func (p *process) explain(err error) error {
 	return fmt.Errorf("%w; its output ends with:\n%s", err, text[max(0, len(text)-2000):])
 }
 
-// awaitReady asks ready again and again until it holds, the process ends, or ten seconds have passed.
+// awaitReady calls ready until it succeeds, the process ends, or ten seconds have passed.
 func (p *process) awaitReady(ctx context.Context, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -91,7 +89,7 @@ func (p *process) awaitReady(ctx context.Context, ready func(context.Context) er
 		select {
 		case exit := <-p.done:
 			p.done <- exit
-			return p.explain(fmt.Errorf("%s ended at its start: %v", p.name, exit))
+			return p.explain(fmt.Errorf("%s ended while it started: %v", p.name, exit))
 		case <-ctx.Done():
 			return p.explain(fmt.Errorf("%s is not ready: %w", p.name, err))
 		case <-time.After(20 * time.Millisecond):
@@ -99,14 +97,14 @@ func (p *process) awaitReady(ctx context.Context, ready func(context.Context) er
 	}
 }
 
-// usage is what a tree of processes has used, and holds.
+// usage is the processor time and memory of a tree of processes.
 type usage struct {
-	cpu       time.Duration // user and system time since the start, children that ended included
+	cpu       time.Duration // user and system time since the start, including children that have ended
 	processes int
-	pss       uint64 // bytes, only when asked for
+	pss       uint64 // bytes; 0 unless usageOf was asked for it
 }
 
-// usageOf sums over a process and everything below it.
+// usageOf adds up a process and all its descendants.
 func usageOf(root int, withMemory bool) (u usage, err error) {
 	stats, err := readStats()
 	if err != nil {
@@ -119,10 +117,10 @@ func usageOf(root int, withMemory bool) (u usage, err error) {
 		if !below(stats, pid, root) {
 			continue
 		}
-		u.cpu += s.cpu
+		u.cpu += s.CPU + s.Children
 		u.processes++
 		if withMemory {
-			pss, err := readPSS(pid)
+			pss, _, err := procfs.PSS(pid)
 			if err != nil {
 				return u, err
 			}
@@ -132,90 +130,36 @@ func usageOf(root int, withMemory bool) (u usage, err error) {
 	return u, nil
 }
 
-type stat struct {
-	parent int
-	cpu    time.Duration
-}
-
-func below(stats map[int]stat, pid, root int) bool {
-	for range 100 { // deeper trees do not occur; a pid reused while reading could make a circle
+// below reports whether pid is root or a descendant of it.
+func below(stats map[int]procfs.Stat, pid, root int) bool {
+	for range 100 { // deeper trees do not occur; a pid that is reused during the reading could make a circle
 		if pid == root {
 			return true
 		}
 		s, ok := stats[pid]
-		if !ok || s.parent == 0 {
+		if !ok || s.Parent == 0 {
 			return false
 		}
-		pid = s.parent
+		pid = s.Parent
 	}
 	return false
 }
 
-func readStats() (map[int]stat, error) {
+// readStats reads the figures of all processes.
+func readStats() (map[int]procfs.Stat, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
 	}
-	stats := map[int]stat{}
+	stats := map[int]procfs.Stat{}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue // ended since
+		if s, err := procfs.ReadStat(pid); err == nil { // otherwise it has ended
+			stats[pid] = s
 		}
-		s, err := parseStat(text)
-		if err != nil {
-			return nil, fmt.Errorf("/proc/%d/stat: %w", pid, err)
-		}
-		stats[pid] = s
 	}
 	return stats, nil
-}
-
-// parseStat reads the parent and utime, stime, cutime and cstime. The command's name may hold spaces and parentheses.
-func parseStat(text []byte) (stat, error) {
-	end := bytes.LastIndexByte(text, ')')
-	if end < 0 {
-		return stat{}, errors.New("no command name")
-	}
-	fields := strings.Fields(string(text[end+1:])) // the first is field 3, the state
-	if len(fields) < 15 {
-		return stat{}, errors.New("too few fields")
-	}
-	parent, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return stat{}, err
-	}
-	s := stat{parent: parent}
-	for _, field := range fields[11:15] {
-		ticks, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return stat{}, err
-		}
-		s.cpu += time.Duration(ticks) * tick
-	}
-	return s, nil
-}
-
-// readPSS returns the proportional set size in bytes: private pages, and a share of those that several processes map.
-func readPSS(pid int) (uint64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, err
-	}
-	return parsePSS(text)
-}
-
-func parsePSS(text []byte) (uint64, error) {
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "Pss:"); ok {
-			kib, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(value, "kB")), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, errors.New("smaps_rollup has no Pss line")
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// profileWayside loads wayside once more while its admin listener takes a CPU profile.
-func (f *field) profileWayside(ctx context.Context) error {
+// profileWayside loads wayside again while its admin listener records a CPU profile.
+func (f *setup) profileWayside(ctx context.Context) error {
 	for _, c := range f.contestants {
 		if c.admin == "" {
 			continue
@@ -32,5 +32,5 @@ func (f *field) profileWayside(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "CPU profile of wayside's traffic process: %s\n", f.profile)
 		return nil
 	}
-	return errors.New("-profile: wayside is not among the contestants")
+	return errors.New("-profile needs the contestant wayside")
 }

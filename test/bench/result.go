@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/wayside-proxy/wayside/test/bench/rig"
 )
 
-// result is everything that a run of the benchmark found.
+// result is the outcome of a run of the benchmark.
 type result struct {
 	Machine  machine  `json:"machine"`
 	Duration string   `json:"duration"` // of one load
@@ -35,7 +36,7 @@ type line struct {
 	Contestant  string  `json:"contestant"`
 	Connections int     `json:"connections"`
 	CPUMicros   float64 `json:"cpu_us"`
-	CPURatio    float64 `json:"cpu_ratio"` // 0: the reference was not measured
+	CPURatio    float64 `json:"cpu_ratio"` // 0 if the reference was not measured
 	LoadMicros  float64 `json:"cpu_during_load"`
 	PerSecond   float64 `json:"requests_per_second"`
 	RateRatio   float64 `json:"requests_per_second_ratio"`
@@ -43,7 +44,7 @@ type line struct {
 	P99Micros   float64 `json:"p99_us"`
 	PSSBytes    float64 `json:"pss_bytes"`
 	Errors      uint64  `json:"errors"`    // sum over the rounds
-	Unsettled   int     `json:"unsettled"` // rounds after which the books took too long
+	Unsettled   int     `json:"unsettled"` // rounds after which the books did not settle in time
 }
 
 // summarise fills Lines from Samples.
@@ -63,14 +64,14 @@ func (r *result) lineOf(name string, connections int) line {
 		for _, s := range own {
 			values = append(values, value(s))
 		}
-		return median(values)
+		return rig.Median(values)
 	}
 	ratio := func(value func(s sample) float64) float64 {
 		var ratios []float64
 		for i := range min(len(own), len(ref)) {
 			ratios = append(ratios, value(own[i])/value(ref[i]))
 		}
-		return median(ratios)
+		return rig.Median(ratios)
 	}
 	cpu := func(s sample) float64 { return s.CPUMicros }
 	rate := func(s sample) float64 { return s.PerSecond }
@@ -97,19 +98,6 @@ func (r *result) samplesOf(name string, connections int) (samples []sample) {
 		}
 	}
 	return samples
-}
-
-// median is 0 for no values.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	values = slices.Sorted(slices.Values(values))
-	middle := len(values) / 2
-	if len(values)%2 == 1 {
-		return values[middle]
-	}
-	return (values[middle-1] + values[middle]) / 2
 }
 
 func (r *result) write(out io.Writer, asJSON bool) error {
@@ -155,7 +143,7 @@ func latency(us float64) string {
 	return fmt.Sprintf("%.2f ms", us/1000)
 }
 
-// check fails when there were errors, or when wayside's CPU ratio at the last number of connections is above the limit.
+// check fails if requests failed, or if wayside's CPU ratio at the last number of connections is above the limit.
 func (r *result) check(maxRatio float64) error {
 	for i := len(r.Lines) - 1; i >= 0; i-- {
 		l := &r.Lines[i]
@@ -166,7 +154,7 @@ func (r *result) check(maxRatio float64) error {
 	for i := len(r.Lines) - 1; i >= 0; i-- {
 		if l := &r.Lines[i]; l.Contestant == "wayside" && maxRatio > 0 {
 			if l.CPURatio > maxRatio {
-				return fmt.Errorf("wayside needs %.2f times the CPU of %s, above %.2f", l.CPURatio, reference, maxRatio)
+				return fmt.Errorf("wayside needs %.2f times the CPU of %s; the limit is %.2f", l.CPURatio, reference, maxRatio)
 			}
 			break
 		}
@@ -174,8 +162,8 @@ func (r *result) check(maxRatio float64) error {
 	return nil
 }
 
-// checkBefore compares with the earlier binary, where it was measured, at each number of connections: the median of the ratios within
-// each round. It fails when wayside is more than maxSlower percent above; 0 sets no limit.
+// checkBefore compares wayside with the older binary, if it was measured, at each number of connections: the median of the
+// ratios within each round. It fails if wayside needs more than maxSlower per cent more; 0 sets no limit.
 func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
 	for i := range r.Lines {
 		l := &r.Lines[i]
@@ -187,10 +175,10 @@ func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
 		for k := range min(len(own), len(before)) {
 			ratios = append(ratios, own[k].CPUMicros/before[k].CPUMicros)
 		}
-		slower := 100 * (median(ratios) - 1)
-		fmt.Fprintf(out, "%d connections: wayside's CPU per request is %+.1f %% beside before's, median of %d rounds\n", l.Connections, slower, len(ratios))
+		slower := 100 * (rig.Median(ratios) - 1)
+		fmt.Fprintf(out, "%d connections: wayside needs %+.1f %% CPU per request compared with before, median of %d rounds\n", l.Connections, slower, len(ratios))
 		if maxSlower > 0 && slower > maxSlower {
-			return fmt.Errorf("wayside needs %.1f %% more CPU than before, above %.1f", slower, maxSlower)
+			return fmt.Errorf("wayside needs %.1f %% more CPU than before; the limit is %.1f", slower, maxSlower)
 		}
 	}
 	return nil

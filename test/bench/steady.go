@@ -11,23 +11,23 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 )
 
-// steadyTemplates is the number of different routes that the steady load asks for, as many as paths.max admits by default.
+// steadyTemplates is the number of different routes in the steady load: the default of paths.max.
 const steadyTemplates = 1000
 
-// steadySample is what one contestant needed at a constant rate.
+// steadySample is the result of one contestant at a constant rate.
 type steadySample struct {
 	name     string
 	report   *load.Report
-	cpu      time.Duration // of the whole process tree, until the books had settled
-	pssMax   uint64        // bytes; the largest of the readings, one a second
-	pssLast  uint64        // bytes, after the books had settled
+	cpu      time.Duration // of the whole process tree, until the books are settled
+	pssMax   uint64        // bytes; the largest reading, with one reading per second
+	pssLast  uint64        // bytes, after the books are settled
 	settled  bool
 	readings int
 }
 
-// measureSteady loads each contestant with a constant rate, one after the other, and looks at its memory once a second. At
-// full speed a machine batches work; this is what a service costs that is busy, not saturated.
-func (f *field) measureSteady(ctx context.Context) error {
+// measureSteady loads the contestants one after the other at a constant rate, and reads their memory once a second. At full
+// speed a machine batches work; this measurement shows the cost for a service that is busy and not saturated.
+func (f *setup) measureSteady(ctx context.Context) error {
 	fmt.Printf("%g requests/s for %v over %d connections, %d routes\n\n", f.steady, f.duration, f.connections[0], steadyTemplates)
 	fmt.Printf("%-20s %10s %12s %10s %10s %10s %10s\n", "", "requests/s", "CPU/request", "p50", "p99", "PSS max", "PSS after")
 	for _, c := range f.contestants {
@@ -44,7 +44,7 @@ func (f *field) measureSteady(ctx context.Context) error {
 			float64(s.cpu.Nanoseconds())/1000/float64(n), s.report.Latency.Quantile(0.5).Round(10*time.Microsecond),
 			s.report.Latency.Quantile(0.99).Round(10*time.Microsecond), mib(s.pssMax), mib(s.pssLast), note)
 		if failed := s.report.FailedTotal(); failed > 0 {
-			return fmt.Errorf("%s failed %d requests: %v", s.name, failed, s.report.Errors)
+			return fmt.Errorf("%s: %d requests failed: %v", s.name, failed, s.report.Errors)
 		}
 	}
 	return nil
@@ -52,7 +52,7 @@ func (f *field) measureSteady(ctx context.Context) error {
 
 func mib(n uint64) float64 { return float64(n) / (1 << 20) }
 
-func (f *field) steadyOne(ctx context.Context, c *contestant) (s steadySample, err error) {
+func (f *setup) steadyOne(ctx context.Context, c *contestant) (s steadySample, err error) {
 	pid := c.process.cmd.Process.Pid
 	s.name = c.name
 	before, err := usageOf(pid, false)
@@ -83,7 +83,7 @@ func (f *field) steadyOne(ctx context.Context, c *contestant) (s steadySample, e
 		Request: steadyRequest, Verify: load.ExpectBody(200, []byte(originBody)),
 	})
 	if err == nil {
-		s.settled, err = c.settle(ctx)
+		s.settled, err = c.awaitArchived(ctx)
 	}
 	close(stop)
 	watched.Wait()
@@ -96,11 +96,11 @@ func (f *field) steadyOne(ctx context.Context, c *contestant) (s steadySample, e
 	return s, err
 }
 
-// steadyRequest spreads the requests evenly over the routes, each with an identifier of its own.
+// steadyRequest distributes the requests evenly over the routes. Each request has its own identifier.
 func steadyRequest(nonce uint64, r *load.Request) {
 	r.Path = strconv.AppendUint(append(r.Path[:0], "/area"...), nonce%steadyTemplates/40, 10)
 	r.Path = append(r.Path, "/thing"...)
-	for k := nonce % 40; ; k /= 6 { // letters: a number would be taken for an identifier
+	for k := nonce % 40; ; k /= 6 { // letters, because wayside takes numbers for identifiers
 		r.Path = append(r.Path, byte('a'+k%6))
 		if k < 6 {
 			break

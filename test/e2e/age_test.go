@@ -13,13 +13,13 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// ages is a wayside with an age limit of a minute whose clock the test moves: built with the tag faults, as a minute is the least
-// that spool.age_max may be.
+// ages is a wayside with spool.age_max of a minute, the smallest allowed value. It is built with the tag faults, so the test can
+// move its clock.
 type ages struct {
 	*Wayside
 	t      *testing.T
-	log    *safeBuffer
-	offset string // file that says how far the clock is ahead
+	log    *LogBuffer
+	offset string // file with the time by which the clock is ahead
 	ahead  time.Duration
 	sent   uint64
 }
@@ -34,8 +34,8 @@ func newAges(t *testing.T) *ages {
 	return &ages{Wayside: w, t: t, log: log, offset: filepath.Join(t.TempDir(), "offset")}
 }
 
-// live starts a process, with a books process beside it or without. Whoever has a response knows that it is in the queue, where its
-// time begins.
+// live starts wayside, with or without a books process. With spool.sync: request, a response that was received is in the queue,
+// where its age begins.
 func (a *ages) live(books bool) {
 	a.t.Helper()
 	a.Env = []string{
@@ -45,7 +45,7 @@ func (a *ages) live(books bool) {
 	start(a.t, a.Wayside)
 }
 
-// send makes n requests more, with nonces of their own.
+// send makes n more requests with new nonces.
 func (a *ages) send(n uint64) {
 	a.t.Helper()
 	report, err := load.Run(a.t.Context(), load.Options{Address: a.Listen, Connections: 2, Requests: n, FirstNonce: a.sent})
@@ -55,7 +55,7 @@ func (a *ages) send(n uint64) {
 	a.sent += n
 }
 
-// pass lets so much time pass for wayside.
+// pass moves the clock of wayside forward.
 func (a *ages) pass(d time.Duration) {
 	a.t.Helper()
 	a.ahead += d
@@ -69,11 +69,11 @@ func (a *ages) pass(d time.Duration) {
 	}
 }
 
-// giveUp lets the time pass after which what waits is given up, and then as much is dropped.
-func (a *ages) giveUp(dropped uint64) {
+// expire moves the clock by the age limit, and waits until that many responses are dropped.
+func (a *ages) expire(dropped uint64) {
 	a.t.Helper()
 	a.pass(61 * time.Second)
-	eventually(a.t, fmt.Sprintf("%d are given up", dropped), func() bool { return a.account().Dropped["age"] == dropped })
+	eventually(a.t, fmt.Sprintf("%d responses expire", dropped), func() bool { return a.account().Dropped["age"] == dropped })
 }
 
 // account returns the accounting, which must add up.
@@ -89,17 +89,17 @@ func (a *ages) account() Accounting {
 	return figures
 }
 
-// want checks what was given up, what waits, and that there is nothing else.
+// want checks the numbers of expired and of waiting responses, and that there are no other drops.
 func (a *ages) want(when string, dropped, spooled uint64) {
 	a.t.Helper()
 	f := a.account()
 	if f.Responses != a.sent || f.Dropped["age"] != dropped || f.DroppedTotal() != dropped || f.Spooled != spooled || f.Recorded != a.sent-dropped {
-		a.t.Errorf("%s, want %d responses, %d given up, %d waiting: %+v", when, a.sent, dropped, spooled, f)
+		a.t.Errorf("%s, want %d responses, %d expired, %d waiting: %+v", when, a.sent, dropped, spooled, f)
 	}
 }
 
-// says reports whether a line is in the metrics.
-func (a *ages) says(metric string) bool {
+// hasMetric reports whether the metrics contain a line.
+func (a *ages) hasMetric(metric string) bool {
 	a.t.Helper()
 	text, err := a.Ask(a.t.Context(), http.MethodGet, "/metrics")
 	if err != nil {
@@ -110,15 +110,15 @@ func (a *ages) says(metric string) bool {
 
 func (a *ages) wantMetric(line string) {
 	a.t.Helper()
-	if !a.says(line) {
-		a.t.Errorf("the metrics do not say %s", line)
+	if !a.hasMetric(line) {
+		a.t.Errorf("the metrics do not contain %s", line)
 	}
 }
 
-// wantLogged wants one line of the log with all of these in it.
+// wantLogged waits until a line of the log contains all parts.
 func (a *ages) wantLogged(parts ...string) {
 	a.t.Helper()
-	eventually(a.t, fmt.Sprintf("the log says %q", parts), func() bool {
+	eventually(a.t, fmt.Sprintf("a line of the log contains %q", parts), func() bool {
 		for line := range strings.Lines(a.log.String()) {
 			missing := false
 			for _, part := range parts {
@@ -132,8 +132,8 @@ func (a *ages) wantLogged(parts ...string) {
 	})
 }
 
-// TestAgeOfTheSpool: what nobody takes within spool.age_max is given up and counted to the unit, in accounting, metrics, log and
-// stream, what an earlier process left as well; a kill changes nothing of that; and what comes later is delivered.
+// TestAgeOfTheSpool lets events wait longer than spool.age_max. They must expire and be counted exactly, in accounting, metrics, log
+// and drop records, also the events of an earlier process and after a kill. Later events must be delivered.
 func TestAgeOfTheSpool(t *testing.T) {
 	t.Parallel()
 	a := newAges(t)
@@ -141,24 +141,24 @@ func TestAgeOfTheSpool(t *testing.T) {
 	a.send(70)
 	a.Kill()
 
-	a.pass(time.Hour) // in which nothing runs
+	a.pass(time.Hour) // no process runs in this time
 	a.live(false)
 	a.send(100)
 	a.want("before its time", 0, 170)
-	a.giveUp(170)
-	a.want("given up", 170, 0)
-	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // of the present epoch
+	a.expire(170)
+	a.want("after it", 170, 0)
+	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // of the current epoch
 	a.wantMetric("wayside_spool_given_up_total 170")
 	a.wantLogged("responses are dropped from the books, and counted", `"since_start_age":100`)
 	a.wantLogged("that an earlier process left have waited too long", `"responses":70,`)
 	a.send(30)
 	a.want("with more", 170, 30)
-	eventually(t, "30 responses wait in the queues, and a drop record of each process", func() bool { return a.says("wayside_spool_pending_events 32") })
+	eventually(t, "30 responses wait in the queues, and a drop record of each process", func() bool { return a.hasMetric("wayside_spool_pending_events 32") })
 	a.Kill()
 
 	a.live(true)
 	a.send(40)
-	settled, err := a.Settle(t.Context())
+	settled, err := a.AwaitSettled(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestAgeOfTheSpool(t *testing.T) {
 		t.Fatal(err)
 	}
 	if books.Lines != 70 || books.Doubled != 0 || books.Foreign != 0 || books.Dropped != 170 {
-		t.Errorf("%d lines, %d doubled, %d foreign, %d told as dropped", books.Lines, books.Doubled, books.Foreign, books.Dropped)
+		t.Errorf("%d lines, %d doubled, %d foreign, %d reported as dropped", books.Lines, books.Doubled, books.Foreign, books.Dropped)
 	}
 	for nonce := range a.sent {
 		if books.Nonces.Has(nonce) != (nonce >= 170) {

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// section is an endpoint of docs/API.md.
+// section is the description of an endpoint in docs/API.md.
 type section struct {
-	method, path string // of the heading
-	text         string // all of it
-	request      string // "METHOD target", of the first block
+	method, path string // from the heading
+	text         string // the whole section
+	request      string // "METHOD target", from the first block
 	body         string // of the request
-	json         string // the example's answer, or
-	plain        string // one that is no JSON
+	json         string // the answer of the example, if it is JSON
+	plain        string // the answer of the example
 }
 
 var fence = regexp.MustCompile("(?s)```(json)?\n(.*?)```")
@@ -39,7 +39,7 @@ func apiSections(t *testing.T) (out []section) {
 		s.method, s.path, _ = strings.Cut(heading, " ")
 		blocks := fence.FindAllStringSubmatch(rest, -1)
 		if len(blocks) != 2 {
-			t.Fatalf("%s: %d blocks, want a request and its answer", heading, len(blocks))
+			t.Fatalf("%s has %d blocks, want a request and an answer", heading, len(blocks))
 		}
 		s.request, s.body, _ = strings.Cut(strings.TrimSpace(blocks[0][2]), "\n")
 		if s.plain = strings.TrimSpace(blocks[1][2]); blocks[1][1] == "json" {
@@ -50,7 +50,7 @@ func apiSections(t *testing.T) (out []section) {
 	return out
 }
 
-// askAPI sends a request as docs/API.md has it and returns what is answered; of a stream, its beginning.
+// askAPI sends a request in the form of docs/API.md and returns the answer; of a stream, only the beginning.
 func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -79,7 +79,7 @@ func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 	return resp.StatusCode, answer
 }
 
-// byName are objects whose keys are data.
+// byName lists fields whose values are objects with data as keys.
 var byName = []string{"status", "dropped", "error_types", "through", "states", "counts", "bytes", "checks"}
 
 // missing lists the fields of an example that an answer does not have.
@@ -88,7 +88,7 @@ func missing(example, answer any, at string) (out []string) {
 	case map[string]any:
 		a, ok := answer.(map[string]any)
 		if !ok {
-			return []string{at + " is no object"}
+			return []string{at + " is not an object"}
 		}
 		for key, value := range e {
 			if got, there := a[key]; !there {
@@ -99,7 +99,7 @@ func missing(example, answer any, at string) (out []string) {
 		}
 	case []any:
 		if a, ok := answer.([]any); !ok {
-			out = append(out, at+" is no array")
+			out = append(out, at+" is not an array")
 		} else if len(e) > 0 && len(a) == 0 {
 			out = append(out, at+" is empty")
 		} else if len(e) > 0 {
@@ -113,8 +113,8 @@ func missing(example, answer any, at string) (out []string) {
 	return out
 }
 
-// TestAPIPage runs every example of docs/API.md against a running wayside, whose answers must have the fields that the examples
-// have, and looks up every endpoint and parameter that wayside itself lists.
+// TestAPIPage sends every example of docs/API.md to a running wayside. The answers must have the fields of the examples, and the
+// page must describe every endpoint and parameter that wayside lists.
 func TestAPIPage(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
@@ -122,21 +122,21 @@ func TestAPIPage(t *testing.T) {
 	for i := range 50 {
 		sendRaw(t, w.Listen, "", fmt.Sprintf("GET /users/%d HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n", 1000+i))
 	}
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, ready := askAPI(t, w, "GET /readyz?verbose", ""); !bytes.Contains(ready, []byte(", 50 events not archived yet, 0 events due\n")) {
-		t.Errorf("of 50 events, none of which is old enough, the archive says:\n%s", ready)
+		t.Errorf("50 events are recorded and none is old enough, but readiness is:\n%s", ready)
 	}
 	if status, body := askAPI(t, w, "POST /-/job/archive?all=true", ""); status != http.StatusOK {
 		t.Fatalf("archive: %d %s", status, body)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // its step of ten seconds must be over
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // the step of ten seconds must be over
 		if _, body := askAPI(t, w, "GET /api/v1/recent", ""); !bytes.Contains(body, []byte(`"paths":[]`)) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("the recent responses never appear")
+			t.Fatal("the recent responses do not appear")
 		}
 	}
 	var ids struct {
@@ -151,7 +151,7 @@ func TestAPIPage(t *testing.T) {
 		}
 	}
 	if len(ids.Events) == 0 || len(ids.Snapshots) == 0 {
-		t.Fatalf("nothing to ask for: %+v", ids)
+		t.Fatalf("there is no event or no snapshot: %+v", ids)
 	}
 	sections := apiSections(t)
 	for _, s := range sections {
@@ -163,7 +163,7 @@ func TestAPIPage(t *testing.T) {
 		}
 		if s.json == "" {
 			if first, _, _ := strings.Cut(s.plain, "\n"); !bytes.Contains(answer, []byte(first[:min(len(first), 9)])) {
-				t.Errorf("%s: %.200s, which has nothing of %q", request, answer, first)
+				t.Errorf("%s: %.200s, which does not contain %q", request, answer, first)
 			}
 			continue
 		}
@@ -173,18 +173,18 @@ func TestAPIPage(t *testing.T) {
 		} else if err := json.Unmarshal(answer, &got); err != nil {
 			t.Errorf("%s: the answer is not JSON: %v", request, err)
 		} else if list := missing(example, got, ""); len(list) > 0 {
-			t.Errorf("%s: the example has what the answer does not: %v\n%.2000s", request, list, answer)
+			t.Errorf("%s: the answer lacks these fields of the example: %v\n%.2000s", request, list, answer)
 		}
 	}
 	indexIsOnPage(t, w, sections)
-	wrongOrdersAreRefused(t, w)
+	wrongRequestsAreRefused(t, w)
 }
 
-// wrongOrdersAreRefused wants 4xx and the reason on one line for orders that are not clear, and that they have done nothing.
-func wrongOrdersAreRefused(t *testing.T, w *Wayside) {
+// wrongRequestsAreRefused expects 4xx with the reason for requests that are not clear, and that they change nothing.
+func wrongRequestsAreRefused(t *testing.T, w *Wayside) {
 	t.Helper()
 	const known = "archive, dry_run, host, method, path"
-	for _, order := range []struct {
+	for _, c := range []struct {
 		request, body string
 		status        int
 		reason        string
@@ -199,17 +199,17 @@ func wrongOrdersAreRefused(t *testing.T, w *Wayside) {
 		{"POST /-/reload?x=1", "", 400, "takes no parameters"},
 		{"GET /api/v1/paths?x=1", "", 400, "unknown parameter"},
 	} {
-		status, answer := askAPI(t, w, order.request, order.body)
-		if status != order.status || !bytes.HasPrefix(answer, []byte(`{"error":"`)) || !bytes.Contains(answer, []byte(order.reason)) {
-			t.Errorf("%s %s: %d %s, want %d and %s", order.request, order.body, status, answer, order.status, order.reason)
+		status, answer := askAPI(t, w, c.request, c.body)
+		if status != c.status || !bytes.HasPrefix(answer, []byte(`{"error":"`)) || !bytes.Contains(answer, []byte(c.reason)) {
+			t.Errorf("%s %s: %d %s, want %d and %s", c.request, c.body, status, answer, c.status, c.reason)
 		}
 	}
 	if status, answer := askAPI(t, w, "POST /-/forget", `{"path":"/users/*","dry_run":true}`); status != 200 || bytes.Contains(answer, []byte(`"responses": 0`)) {
-		t.Errorf("a refused order was obeyed: %d %s", status, answer)
+		t.Errorf("a refused request had an effect: %d %s", status, answer)
 	}
 }
 
-// indexIsOnPage wants a section with every parameter for each endpoint of GET /api/v1/, and no section for anything else.
+// indexIsOnPage checks that the page has a section with all parameters for each endpoint of GET /api/v1/, and no other sections.
 func indexIsOnPage(t *testing.T, w *Wayside, sections []section) {
 	t.Helper()
 	var index struct {

@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// s3Target is a running S3 server and a reader of what is archived there.
+// s3Target starts an S3 server and opens the archive on it.
 func s3Target(t *testing.T) (*s3test.Server, uploader.Target) {
 	t.Helper()
 	s3 := s3test.Start(t)
@@ -25,13 +25,13 @@ func s3Target(t *testing.T) (*s3test.Server, uploader.Target) {
 	return s3, target
 }
 
-// onReadOnlyRoot makes the process see everything but its data directory read-only. Without the privilege for that, the system's
-// folder for temporary files does not exist, at least.
+// onReadOnlyRoot makes everything except the data directory read-only for the process. Without root, only the system's folder for
+// temporary files is missing.
 func onReadOnlyRoot(t *testing.T, w *Wayside) {
 	t.Helper()
 	w.Env = append(w.Env, "TMPDIR=/nonexistent")
 	if os.Getuid() != 0 {
-		t.Log("without root the rest of the file system stays writable")
+		t.Log("without root, the rest of the file system stays writable")
 		return
 	}
 	if err := os.MkdirAll(w.DataDir, 0o700); err != nil {
@@ -40,17 +40,17 @@ func onReadOnlyRoot(t *testing.T, w *Wayside) {
 	wrapper := filepath.Join(t.TempDir(), "wayside")
 	script := fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -ec 'mount --make-rprivate /; mount --bind %[1]s %[1]s; mount -o remount,bind,ro /; "+
 		"mount -o remount,bind,ro /tmp 2>/dev/null || true; ! touch /tmp/x 2>/dev/null; exec %[2]s \"$@\"' sh \"$@\"\n", w.DataDir, w.Binary)
-	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil { //nolint:gosec // to be run
+	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
 	w.Binary = wrapper
 }
 
-// TestLongPathsOnAReadOnlyRoot: what compresses badly makes objects far larger than expected. They are archived all the same, and
-// nothing but the data directory is written.
+// TestLongPathsOnAReadOnlyRoot sends paths that do not compress, so archive objects are much larger than estimated. All must be
+// archived, and wayside may write only to its data directory.
 func TestLongPathsOnAReadOnlyRoot(t *testing.T) {
 	t.Parallel()
-	plain, err := Build(t.Context(), t.TempDir()) // the race detector makes minutes of so much work
+	plain, err := Build(t.Context(), t.TempDir()) // with the race detector this takes minutes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestLongPathsOnAReadOnlyRoot(t *testing.T) {
 			s3, target := s3Target(t)
 			w, _ := newWayside(t, origin(t), "--archive", s3.URL("books"))
 			w.Binary = plain
-			w.Env = append(s3.Env(), "WAYSIDE_ARCHIVE_SCHEDULE=0 0 1 1 *", "WAYSIDE_SHUTDOWN_TIMEOUT=4m") // a busy machine takes its time
+			w.Env = append(s3.Env(), "WAYSIDE_ARCHIVE_SCHEDULE=0 0 1 1 *", "WAYSIDE_SHUTDOWN_TIMEOUT=4m") // for busy machines
 			onReadOnlyRoot(t, w)
 			start(t, w)
 			report, err := load.Run(t.Context(), load.Options{

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// archiveCommand runs a command where there is no data directory, with the credentials and nothing else that would say which archive
-// is meant.
+// archiveCommand runs a command in a folder without a data directory. Its environment contains credentials, but nothing that
+// names an archive.
 func archiveCommand(t *testing.T, w *Wayside, env []string, args ...string) (code int, out, errs string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -36,7 +36,7 @@ func archiveCommand(t *testing.T, w *Wayside, env []string, args ...string) (cod
 	return code, stdout.String(), stderr.String()
 }
 
-// archives are the kinds of targets; address is what wayside run is given.
+// archives returns the kinds of targets; address is the value of --archive.
 func archives(t *testing.T) map[string]func() (address string, env []string) {
 	return map[string]func() (string, []string){
 		"directory": func() (string, []string) { return "file://" + filepath.Join(t.TempDir(), "elsewhere"), nil },
@@ -47,8 +47,8 @@ func archives(t *testing.T) map[string]func() (address string, env []string) {
 	}
 }
 
-// TestArchiveCommandsFindTheArchive: ls, verify, cat, restore and rebuild read the right archive, however they are told where it is: by
-// a running wayside's URL, by the data directory of a running, a stopped and a killed one, and by the archive's own address.
+// TestArchiveCommandsFindTheArchive checks that ls, verify, cat, restore and rebuild read the right archive. It is named by the
+// URL of a running wayside, by the data directory of a running, a stopped and a killed one, and by its own address.
 func TestArchiveCommandsFindTheArchive(t *testing.T) {
 	t.Parallel()
 	for kind, open := range archives(t) {
@@ -61,14 +61,14 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 			w.Env = append(w.Env, env...)
 			start(t, w)
 			send(t, w, responses, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
+			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil {
 				t.Fatal(err)
 			}
 			expanded := strings.NewReplacer("{service}", "shop", "{instance}", "a%255Fb").Replace(address)
-			check := func(how string, find ...string) {
+			check := func(source string, find ...string) {
 				t.Helper()
 				for name, want := range map[string]string{
 					"ls": " object", "verify": "all as it should be", "cat": "", "restore": " 200 rows", "rebuild": " 200 responses",
@@ -79,10 +79,10 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 					}
 					code, out, errs := archiveCommand(t, w, env, args...)
 					if code != 0 || !strings.Contains(out, want) || strings.Contains(out, " 0 objects") || strings.HasPrefix(out, "0 objects") {
-						t.Errorf("%s: %v: exit %d\n%s%s", how, args, code, out, errs)
+						t.Errorf("%s: %v: exit %d\n%s%s", source, args, code, out, errs)
 					}
 					if name == "cat" && strings.Count(out, "\n") != responses {
-						t.Errorf("%s: cat printed %d lines\n%s", how, strings.Count(out, "\n"), errs)
+						t.Errorf("%s: cat printed %d lines\n%s", source, strings.Count(out, "\n"), errs)
 					}
 				}
 			}
@@ -96,7 +96,7 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 			}
 			check("the directory of a stopped one", "--data", w.DataDir)
 			start(t, w)
-			eventually(t, "a books process", func() bool { return w.BooksPID() > 0 })
+			eventually(t, "the books process starts", func() bool { return w.BooksPID() > 0 })
 			w.KillBooks()
 			w.Kill()
 			check("the directory of a killed one", "--data", w.DataDir)
@@ -104,8 +104,9 @@ func TestArchiveCommandsFindTheArchive(t *testing.T) {
 	}
 }
 
-// TestJobsUseTheConfigurationOfTheLastRun: after kill -9 of both processes a job archives to where the directory was last run, though
-// nobody says so; it refuses when the environment names another archive, and takes one that a flag names. No secret is kept.
+// TestJobsUseTheConfigurationOfTheLastRun kills both processes with SIGKILL and runs a job without settings. It must archive to the
+// archive of the last run. It must refuse if the environment names another archive, and accept one that a flag names. The stored
+// configuration must contain no secrets.
 func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
 	t.Parallel()
 	for kind, open := range archives(t) {
@@ -118,7 +119,7 @@ func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
 			w.Env = append(w.Env, "WAYSIDE_ARCHIVE_AFTER=1h", "WAYSIDE_RETENTION_EVENTS=99h")
 			start(t, w)
 			send(t, w, 100, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
+			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			w.KillBooks()
@@ -131,7 +132,7 @@ func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
 			}
 			for _, setting := range env {
 				if name, value, _ := strings.Cut(setting, "="); strings.Contains(name, "KEY") && strings.Contains(string(text), value) {
-					t.Errorf("it holds %s", name)
+					t.Errorf("the stored configuration contains %s", name)
 				}
 			}
 			job := []string{"job", "archive", "--all", "--data", w.DataDir}
@@ -144,7 +145,7 @@ func TestJobsUseTheConfigurationOfTheLastRun(t *testing.T) {
 				t.Fatalf("exit %d\n%s%s", code, out, errs)
 			}
 			if _, err := os.Stat(filepath.Join(w.DataDir, "archive")); err == nil {
-				t.Error("it was archived into the data directory")
+				t.Error("the job archived into the data directory")
 			}
 			if code, out, errs := archiveCommand(t, w, env, "archive", "cat", "--data", w.DataDir); code != 0 || strings.Count(out, "\n") != 100 {
 				t.Errorf("cat: exit %d, %d lines\n%s", code, strings.Count(out, "\n"), errs)

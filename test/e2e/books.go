@@ -12,23 +12,23 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Books is what the archive holds, read object by object.
+// Books is the contents of the archive, read object by object.
 type Books struct {
 	Objects int
 	Lines   uint64 // without drop records
 	Drops   uint64 // drop records
-	Dropped uint64 // responses that they count: the last figure of each reason and epoch
+	Dropped uint64 // responses that the drop records report: the last figure of each reason and epoch
 	Nonces  load.Bitmap
-	Doubled uint64 // lines whose nonce was seen before
+	Doubled uint64 // lines with a nonce that an earlier line has
 	IDs     map[string]struct{}
-	Foreign uint64 // lines whose path carries no nonce
+	Foreign uint64 // lines whose path has no nonce
 	Status  map[int]uint64
 
 	each  func(Line)
 	drops map[string]Line // the last drop record, by epoch and reason
 }
 
-// Line holds the fields of an archived event that are looked at.
+// Line is the part of an archived event that the tests need.
 type Line struct {
 	EventID string `json:"event_id"`
 	Path    string `json:"url_path"`
@@ -37,15 +37,15 @@ type Line struct {
 	Error   string `json:"error_type"`
 	Epoch   string `json:"epoch"`
 	Seq     uint64 `json:"seq"`
-	Dropped uint64 `json:"dropped"` // of a drop record: responses dropped for the reason since the epoch began
+	Dropped uint64 `json:"dropped"` // in a drop record: responses dropped for this reason since the epoch began
 }
 
-// ReadBooks downloads every object of the target and reads every line.
+// ReadBooks downloads all objects of the target and reads all their lines.
 func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
 	return ReadBooksEach(ctx, target, nil)
 }
 
-// ReadBooksEach also calls each, if not nil, with every line.
+// ReadBooksEach does the same and calls each, if it is not nil, with every line.
 func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
 	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each, drops: map[string]Line{}}
 	var keys []string

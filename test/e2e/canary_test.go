@@ -15,21 +15,21 @@ import (
 	"testing"
 )
 
-// canaries are secrets that no part of the books may keep, by where they are sent. Source addresses are canaries too: a
-// masked one is stored, the full one never.
+// canaries are secrets that no part of the books may store. Source addresses are canaries too: wayside stores masked addresses,
+// and never full ones.
 type canaries struct {
 	words     []string
 	addresses []string
 }
 
-// next makes a secret of its own for a place.
+// next makes a new secret for a part of a request.
 func (c *canaries) next(place string) string {
 	word := fmt.Sprintf("canary%02dx%sZq7", len(c.words), strings.ReplaceAll(place, "-", ""))
 	c.words = append(c.words, word)
 	return word
 }
 
-// requests sends thirty secrets in requests and responses, and makes wayside answer errors itself.
+// requests sends thirty secrets in requests, and makes wayside itself answer with errors.
 func (c *canaries) requests(t *testing.T, w *Wayside) {
 	do := func(from, head, body string) {
 		c.refuse(t, w, from, head, body)
@@ -57,13 +57,13 @@ func (c *canaries) requests(t *testing.T, w *Wayside) {
 		c.addresses = append(c.addresses, address)
 		do(address, "GET /page HTTP/1.1\r\nHost: shop\r\n", "")
 	}
-	// What wayside refuses by itself: framing, expectation, header size, target size.
+	// wayside itself refuses these: framing, header size, version.
 	do("", "GET /page?"+c.next("refusedquery")+" HTTP/1.1\r\nHost: shop\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\nX-Secret: "+c.next("refusedfield")+"\r\n", "")
 	do("", "GET /page HTTP/1.1\r\nHost: shop\r\nCookie: "+c.next("refusedcookie")+strings.Repeat("x", 64<<10)+"\r\n", "")
 	do("", "GET /page?"+c.next("badline")+" HTTP/9.9\r\nHost: shop\r\n", "")
 }
 
-// refuse sends a request and looks for the secrets in the answer if wayside made it.
+// refuse sends a request, and searches the answer for the secrets if wayside made it.
 func (c *canaries) refuse(t *testing.T, w *Wayside, from, head, body string) {
 	t.Helper()
 	status, answer := sendRaw(t, w.Listen, from, head+"Connection: close\r\n\r\n"+body)
@@ -76,13 +76,13 @@ func (c *canaries) scan(t *testing.T, where string, text []byte) {
 	t.Helper()
 	for _, secret := range append(append([]string(nil), c.words...), c.addresses...) {
 		if bytes.Contains(text, []byte(secret)) {
-			t.Errorf("%s keeps the secret %q", where, secret)
+			t.Errorf("%s contains the secret %q", where, secret)
 		}
 	}
 }
 
-// scanFiles reads every byte of every file, those that are compressed also unpacked, and reports whether the marker, which
-// the books do keep, was found: without it the search would prove nothing.
+// scanFiles searches every byte of every file, and also the unpacked bytes of compressed files. It must find the marker, which
+// the books contain: otherwise the search would prove nothing.
 func (c *canaries) scanFiles(t *testing.T, what, dir, marker string) {
 	t.Helper()
 	found, files := false, 0
@@ -114,10 +114,12 @@ func (c *canaries) scanFiles(t *testing.T, what, dir, marker string) {
 		t.Error(err)
 	}
 	if marker != "" && !found {
-		t.Errorf("%s: the marker is in none of %d files, so the search cannot find anything", what, files)
+		t.Errorf("%s: none of %d files contains the marker, so the search proves nothing", what, files)
 	}
 }
 
+// TestSecretsAreNowhere sends secrets in all parts of requests and responses, and searches spool, store, archive, API, metrics
+// and log for them.
 func TestSecretsAreNowhere(t *testing.T) {
 	t.Parallel()
 	var c canaries
@@ -132,7 +134,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	w, log := newWayside(t, server.URL, "--log-level", "debug")
 	const marker = "/marker-that-is-kept"
 	start(t, w)
-	signalBooks(t, w, syscall.SIGSTOP) // so that everything is still in the spool when that is read
+	signalBooks(t, w, syscall.SIGSTOP) // so everything is still in the spool when the test searches it
 	c.requests(t, w)
 	sendRaw(t, w.Listen, "", "GET "+marker+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	if n := len(c.words) + len(c.addresses); n < 30 {
@@ -140,7 +142,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 	c.scanFiles(t, "spool", filepath.Join(w.DataDir, "spool"), marker)
 	signalBooks(t, w, syscall.SIGCONT)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil {
@@ -160,7 +162,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	c.scanFiles(t, "archive", filepath.Join(w.DataDir, "archive"), marker)
 	c.scanFiles(t, "data directory", w.DataDir, marker)
 	c.scan(t, "log", []byte(log.String()))
-	server.Close() // an error page of wayside's own, with secrets in what it answers
+	server.Close() // now wayside itself answers with an error page
 	c.refuse(t, w, "", "GET /page?"+c.next("lateQuery")+" HTTP/1.1\r\nHost: shop\r\nCookie: "+c.next("lateCookie")+"\r\n", "")
 	c.scan(t, "log", []byte(log.String()))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// withoutDescriptors lets a process open nothing more, until lift is called.
+// withoutDescriptors keeps a process from opening descriptors until lift is called.
 func withoutDescriptors(t *testing.T, pid int) (lift func()) {
 	t.Helper()
 	var before unix.Rlimit
@@ -33,15 +33,15 @@ func withoutDescriptors(t *testing.T, pid int) (lift func()) {
 	}
 }
 
-// TestCollectSocketWithoutDescriptors: where wayside run can open nothing, it goes on serving traffic; a books process that connects
-// meanwhile is served as soon as it can, on the same connection, and one that comes later is as well.
+// TestCollectSocketWithoutDescriptors runs wayside run without free descriptors. It must continue to serve traffic. A books
+// process that connects in this time must be served on the same connection as soon as possible, and a later one too.
 func TestCollectSocketWithoutDescriptors(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
 	request := func(when string) {
 		t.Helper()
-		resp, err := http.Get("http://" + w.Listen + "/") //nolint:noctx // of the test's own
+		resp, err := http.Get("http://" + w.Listen + "/") //nolint:noctx // in a test
 		if err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
@@ -50,7 +50,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 			t.Errorf("%s: %q, %v", when, body, err)
 		}
 	}
-	request("before") // over a connection that is kept
+	request("before") // the connection stays open
 
 	lift := withoutDescriptors(t, w.PID())
 	conn, err := link.Connect(w.DataDir, link.Relay)
@@ -58,7 +58,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	eventually(t, "it cannot accept", func() bool {
+	eventually(t, "wayside run cannot accept", func() bool {
 		return strings.Contains(log.String(), "the collect socket cannot be served") && strings.Contains(log.String(), "too many open files")
 	})
 	request("meanwhile")
@@ -72,7 +72,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 	}
 	relayed, err := listener.Accept()
 	if err != nil {
-		t.Fatalf("who had connected is not served: %v", err)
+		t.Fatalf("the connection is not served: %v", err)
 	}
 	_, _ = relayed.Close(), conn.Close()
 
@@ -87,7 +87,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("the socket that nobody finds any more was not closed: %v", err)
+		t.Fatalf("the socket without a name was not closed: %v", err)
 	}
 	_ = conn.Close()
 	request("without a socket")
@@ -97,7 +97,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = collect.Process.Kill(); _ = collect.Wait() }()
-	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 3 {
+	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 3 {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

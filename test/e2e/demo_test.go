@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// TestDemoAddsUp runs the demo and compares its four figures.
 func TestDemoAddsUp(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command(testBinary(t), "demo", "--requests", "3000", "--output", "json").Output() //nolint:gosec // the binary under test
@@ -25,7 +26,7 @@ func TestDemoAddsUp(t *testing.T) {
 	}
 }
 
-// TestDemoSeesOneEventMissing removes one event on its way to the spool.
+// TestDemoSeesOneEventMissing removes one event on its way to the spool. The demo must notice it.
 func TestDemoSeesOneEventMissing(t *testing.T) {
 	t.Parallel()
 	lossy, err := Build(t.Context(), t.TempDir(), "-tags", "faults")
@@ -40,6 +41,6 @@ func TestDemoSeesOneEventMissing(t *testing.T) {
 	}
 	cmd = exec.Command(lossy, "demo", "--requests", "500") //nolint:gosec // as above
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("nothing was removed, and yet: %v\n%s", err, out)
+		t.Errorf("nothing was removed, but the demo failed: %v\n%s", err, out)
 	}
 }

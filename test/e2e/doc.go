@@ -1,8 +1,8 @@
-// Package e2e drives the real binary with real servers: nginx as the origin, an S3 server as the archive, a client that
-// counts, and kill -9. The tests use it with small figures; the command in /e2e uses it with the figures that wayside claims
-// and appends the outcome to docs/evidence.
+// Package e2e runs the real binary with real servers: nginx as the origin, an S3 server as the archive, a client that
+// counts, and kill -9. The tests use small numbers of requests. The command test/pipeline uses the numbers that the
+// documentation states, and appends the outcome to docs/evidence. The other commands in test use this package as well.
 //
-// What is checked is always the same: the nonces that clients received in full are in the books, the books hold nothing that
-// was not sent, nothing is in them twice, and the accounting adds up. The books are read from the archive alone, by
-// downloading the objects, with a reader that shares no code with the writer but the target's transport.
+// The checks are always the same: the nonces that clients received in full are in the books, the books contain nothing that
+// was not sent and nothing twice, and the accounting adds up. The books are read from the archive alone: the reader
+// downloads the objects, and shares only the transport of the target with the writer.
 package e2e

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Commit names the code under test; a "+" says that the work tree differs from it in more than documentation, which is where
-// evidence is kept. It is "unknown" outside a git checkout.
+// Commit names the code under test. A "+" means that the work tree differs from the commit, except in docs, where evidence
+// is kept. Outside a git checkout it is "unknown".
 func Commit() string {
 	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
@@ -24,8 +24,8 @@ func Commit() string {
 	return name
 }
 
-// EvidenceRow is the row of a table of proofs: when, commit, subject, seed, how long it took, what was measured, and that it
-// holds or why not.
+// EvidenceRow is a row of a table of proofs: time, commit, subject, seed, duration, measurements, and whether the promise
+// holds.
 func EvidenceRow(subject string, seed uint64, began time.Time, measured string, failure error) string {
 	verdict := "holds"
 	if failure != nil {
@@ -35,7 +35,7 @@ func EvidenceRow(subject string, seed uint64, began time.Time, measured string, 
 		time.Since(began).Round(time.Second), measured, verdict)
 }
 
-// AppendEvidence adds a row to a file, which begins with head if it is new. Without a name nothing is written.
+// AppendEvidence appends a row to a file. If the file is new, it begins with head. If name is empty, nothing is written.
 func AppendEvidence(name, head, row string) error {
 	if name == "" {
 		return nil

@@ -36,9 +36,9 @@ func forget(t *testing.T, w *Wayside, args ...string) (done forgotten) {
 	return done
 }
 
-// TestForgottenPathsAreNowhere sends secrets in paths, with and without a row of their own, archived and not, applied and
-// not, and has wayside forget them: while it runs, and on a data directory that nobody uses. Every byte of the data directory
-// is searched afterwards, the archive's objects unpacked; and the figures must be what they were.
+// TestForgottenPathsAreNowhere sends secrets in paths, with and without their own row, archived and not, applied and not. Then
+// wayside forgets them: while it runs, and on a data directory that no wayside uses. The test searches every byte of the data
+// directory, including the unpacked objects of the archive. The figures must stay the same.
 func TestForgottenPathsAreNowhere(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--log-level", "debug")
@@ -55,7 +55,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 		send(3, "/kept")
 	}
 	settle := func() Accounting {
-		a, err := w.Settle(t.Context())
+		a, err := w.AwaitSettled(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,14 +69,14 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	secrets()
 	before := settle()
 	probe := &canaries{}
-	probe.scanFiles(t, "archive", filepath.Join(w.DataDir, "archive"), "canaryword") // it is there before
+	probe.scanFiles(t, "archive", filepath.Join(w.DataDir, "archive"), "canaryword") // before, the archive contains it
 
 	done := forget(t, w, "*canary*", "--archive")
 	if done.Events != 24 || len(done.Left) != 0 {
-		t.Errorf("forgot %+v, want the paths of 24 events and nothing left", done)
+		t.Errorf("forget returned %+v, want the paths of 24 events and nothing left", done)
 	}
 	if done.Responses == 0 || len(done.Objects) != 1 || done.Objects[0].Holds != "reopened" {
-		t.Errorf("forgot %+v, want responses of a row and one object written again", done)
+		t.Errorf("forget returned %+v, want responses of a row and one rewritten object", done)
 	}
 	nowhere := func(when string) {
 		t.Helper()
@@ -98,7 +98,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 		t.Errorf("snapshots: %v %s", err, body)
 	}
 	if len(versions) == 0 {
-		t.Error("no snapshots are listed")
+		t.Error("there are no snapshots")
 	}
 	for _, v := range versions {
 		body, err := w.Ask(t.Context(), http.MethodGet, fmt.Sprintf("/snapshot/%d", v.Version))
@@ -109,7 +109,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	}
 	after := settle()
 	if before.Applied != after.Applied || before.Aggregated != after.Aggregated || before.Archived != after.Archived {
-		t.Errorf("the figures were %+v and are %+v", before, after)
+		t.Errorf("the figures were %+v and are now %+v", before, after)
 	}
 	verified(t, w)
 
@@ -118,12 +118,12 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	settle()
 	nowhere("after kill -9 and a restart")
 
-	secrets() // the same again, and then the end before the books have them all
+	secrets() // the same again, but wayside is killed before all of it is applied
 	books := w.BooksPID()
 	w.Kill()
-	eventually(t, "the books process has gone", func() bool { return syscall.Kill(books, 0) != nil })
+	eventually(t, "the books process has ended", func() bool { return syscall.Kill(books, 0) != nil })
 	if done := forget(t, w, "*canary*", "--archive"); done.Events != 12 {
-		t.Errorf("forgot %+v offline, want 12 events", done)
+		t.Errorf("offline, forget returned %+v, want 12 events", done)
 	}
 	c.scanFiles(t, "offline: data directory", w.DataDir, "/kept")
 	start(t, w)
@@ -137,7 +137,7 @@ func TestForgottenPathsAreNowhere(t *testing.T) {
 	c.scanFiles(t, "stopped: data directory", w.DataDir, "/kept")
 }
 
-// verified runs wayside verify on everything.
+// verified runs wayside verify, including the archive.
 func verified(t *testing.T, w *Wayside) {
 	t.Helper()
 	out, err := exec.Command(w.Binary, "verify", "--data", w.DataDir).CombinedOutput()
@@ -146,7 +146,7 @@ func verified(t *testing.T, w *Wayside) {
 	}
 }
 
-// awaitAnswer waits until the books process, which starts after the traffic process, has made something to be answered.
+// awaitAnswer waits until an endpoint of the books process, which starts after the traffic process, answers.
 func awaitAnswer(t *testing.T, w *Wayside, path string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -154,5 +154,5 @@ func awaitAnswer(t *testing.T, w *Wayside, path string) {
 			return
 		}
 	}
-	t.Errorf("%s is not answered", path)
+	t.Errorf("%s does not answer", path)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// archiveChange is a wayside whose bucket was changed: 100 events are in the first, 50 in the second.
+// archiveChange is a wayside whose bucket changes: 100 events are in the first bucket, 50 in the second.
 type archiveChange struct {
 	w             *Wayside
 	env           []string
@@ -33,7 +33,7 @@ func newArchiveChange(t *testing.T) *archiveChange {
 	return c
 }
 
-// use writes the configuration with a bucket.
+// use writes a configuration with this bucket.
 func (c *archiveChange) use(t *testing.T, s *s3test.Server) {
 	t.Helper()
 	text := fmt.Sprintf("archive: {url: '%s', after: 0s, schedule: '@every 1h'}\nretention: {events: 0s, schedule: '@every 1h'}\n", s.URL("books"))
@@ -42,11 +42,11 @@ func (c *archiveChange) use(t *testing.T, s *s3test.Server) {
 	}
 }
 
-// archive sends requests, archives them, and wants so many in all to be archived.
+// archive sends n requests and archives them. Then all events in total must be archived.
 func (c *archiveChange) archive(t *testing.T, n int, all uint64) {
 	t.Helper()
 	send(t, c.w, n, 200)
-	if _, err := c.w.Settle(t.Context()); err != nil {
+	if _, err := c.w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil {
@@ -57,7 +57,7 @@ func (c *archiveChange) archive(t *testing.T, n int, all uint64) {
 	}
 }
 
-// run runs a command that finds wayside by its data directory.
+// run runs a command on the data directory.
 func (c *archiveChange) run(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()
 	args = append(args, "--data", c.w.DataDir)
@@ -67,7 +67,7 @@ func (c *archiveChange) run(t *testing.T, args ...string) (code int, out, errs s
 	return archiveCommand(t, c.w, c.env, args...)
 }
 
-// wantAll wants every command to see what is in either bucket.
+// wantAll checks that every command sees the events of both buckets.
 func (c *archiveChange) wantAll(t *testing.T, when string) {
 	t.Helper()
 	for name, wants := range map[string][]string{
@@ -77,7 +77,7 @@ func (c *archiveChange) wantAll(t *testing.T, when string) {
 		code, out, errs := c.run(t, "archive", name)
 		for _, want := range wants {
 			if !strings.Contains(out, want) {
-				t.Errorf("%s: archive %s does not say %q", when, name, want)
+				t.Errorf("%s: archive %s does not print %q", when, name, want)
 				code = max(code, 1)
 			}
 		}
@@ -90,18 +90,19 @@ func (c *archiveChange) wantAll(t *testing.T, when string) {
 	}
 }
 
-// TestBucketIsChanged: the bucket is changed, by a restart or a reload. Retention asks each bucket for what is in it, and every command that
-// reads the archive reads both, of a running wayside and of a stopped one. One that is away is named, and the other is read all the same.
+// TestBucketIsChanged changes the bucket by a restart or a reload. Retention must look for each object in its own bucket. Commands
+// that read the archive must read both buckets, of a running and of a stopped wayside. If one bucket is missing, they must name
+// it and read the other.
 func TestBucketIsChanged(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"restart", "reload"} {
-		t.Run(how, func(t *testing.T) {
+	for _, change := range []string{"restart", "reload"} {
+		t.Run(change, func(t *testing.T) {
 			t.Parallel()
 			c := newArchiveChange(t)
 			start(t, c.w)
 			c.archive(t, 100, 100)
 			c.use(t, c.second)
-			if how == "restart" {
+			if change == "restart" {
 				if err := c.w.Stop(ReadyTimeout); err != nil {
 					t.Fatal(err)
 				}
@@ -131,7 +132,7 @@ func TestBucketIsChanged(t *testing.T) {
 			for name, want := range map[string]string{"cat": `"seq"`, "restore": " 50 rows", "rebuild": " 50 responses"} {
 				code, out, errs := c.run(t, "archive", name)
 				if code != 1 || !strings.Contains(out, want) || !strings.Contains(errs, "s3://wayside-test/books") || name == "cat" && strings.Count(out, "\n") != 50 {
-					t.Errorf("the former bucket is gone: archive %s: exit %d\n%s%s", name, code, out, errs)
+					t.Errorf("the former bucket is missing: archive %s: exit %d\n%s%s", name, code, out, errs)
 				}
 			}
 		})

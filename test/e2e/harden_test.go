@@ -12,50 +12,49 @@ import (
 	"time"
 )
 
-// asStranger lets w run as a user of its own, with a directory and a binary that this user can reach.
-func asStranger(t *testing.T, w *Wayside, uid uint32) {
+// asOtherUser makes w run as another user, with a directory and a binary that this user can access.
+func asOtherUser(t *testing.T, w *Wayside, uid uint32) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("SKIPPED, needs root to run wayside as another user")
+		t.Skip("SKIPPED, running wayside as another user needs root")
 	}
-	dir, err := os.MkdirTemp("", "wayside-owner-") //nolint:usetesting // a test's own folder lets no other user in
+	dir, err := os.MkdirTemp("", "wayside-owner-") //nolint:usetesting // other users cannot access the folder of a test
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = w.Stop(40*time.Second), os.RemoveAll(dir) })
-	binary := filepath.Join(dir, "wayside")
-	text, err := os.ReadFile(w.Binary)
-	if err = errors.Join(err, os.WriteFile(binary, text, 0o755), os.Chown(dir, int(uid), int(uid))); err != nil { //nolint:gosec // others run it
+	binary, err := CopyBinary(w.Binary, dir)
+	if err = errors.Join(err, os.Chown(dir, int(uid), int(uid))); err != nil {
 		t.Fatal(err)
 	}
 	w.Binary, w.UID, w.DataDir = binary, uid, filepath.Join(dir, "data")
 }
 
-// TestHardened: neither process can be looked into by another one of its user, nor can gain privileges, and the books process gets nothing
-// of its parent that it does not need.
+// TestHardened checks that other processes of the same user cannot inspect either process, that neither process can gain
+// privileges, and that the books process gets only the descriptors and variables that it needs from its parent.
 func TestHardened(t *testing.T) {
 	t.Parallel()
 	const uid = 65532
 	w, _ := newWayside(t, origin(t))
-	asStranger(t, w, uid)
+	asOtherUser(t, w, uid)
 	open := filepath.Join(filepath.Dir(w.DataDir), "open")
 	wrapper := filepath.Join(filepath.Dir(w.DataDir), "wrapper")
 	text := fmt.Sprintf("#!/bin/sh\nexec 9<%s\nexec %s \"$@\"\n", open, w.Binary)
-	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.WriteFile(wrapper, []byte(text), 0o755)); err != nil { //nolint:gosec // others use them
+	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.WriteFile(wrapper, []byte(text), 0o755)); err != nil { //nolint:gosec // other users use them
 		t.Fatal(err)
 	}
 	w.Binary = wrapper
 	w.Env = []string{"AWS_REGION=here", "SESSION_SECRET=of-somebody", "WAYSIDE_SERVICE=of-wayside"}
 	start(t, w)
 	send(t, w, 10, 200)
-	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 10 {
+	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 10 {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	for name, pid := range map[string]int{"run": w.PID(), "collect": w.BooksPID()} {
 		cat := exec.Command("/bin/cat", fmt.Sprintf("/proc/%d/environ", pid))
 		cat.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		if out, err := cat.CombinedOutput(); err == nil || !strings.Contains(string(out), "Permission denied") {
-			t.Errorf("%s: another process reads its environment: %v", name, err)
+			t.Errorf("%s: another process can read its environment: %v", name, err)
 		}
 		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 		if err != nil || len(tasks) == 0 {
@@ -63,7 +62,7 @@ func TestHardened(t *testing.T) {
 		}
 		for _, task := range tasks {
 			status, err := os.ReadFile(task)
-			if err == nil && !raceEnabled && !strings.Contains(string(status), "NoNewPrivs:\t1") { // not for all threads with cgo
+			if err == nil && !raceEnabled && !strings.Contains(string(status), "NoNewPrivs:\t1") { // with cgo, not all threads have it
 				t.Errorf("%s: %s can gain privileges", name, task)
 			}
 		}
@@ -82,11 +81,12 @@ func TestHardened(t *testing.T) {
 		}
 	}
 	if n := metric(t, w, "process_open_fds"); n <= 0 {
-		t.Error("the process collector cannot see the process any more")
+		t.Error("the process collector cannot read the process")
 	}
 }
 
-// TestUnsafeDataDirectory: a data directory in which somebody may have planted files is refused, and what a planted link leads to stays.
+// TestUnsafeDataDirectory checks that wayside refuses a data directory in which others can have planted files, and does not change
+// the target of a planted link.
 func TestUnsafeDataDirectory(t *testing.T) {
 	t.Parallel()
 	for name, plant := range map[string]func(dir, victim string) error{
@@ -100,9 +100,9 @@ func TestUnsafeDataDirectory(t *testing.T) {
 			if err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o600), os.Mkdir(w.DataDir, 0o750), plant(w.DataDir, victim)); err != nil {
 				t.Fatal(err)
 			}
-			code, said := command(t, w, "run", "--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
-			if code != 78 || !strings.Contains(said, w.DataDir) || !strings.Contains(said, "set --data") {
-				t.Errorf("exit %d: %s", code, said)
+			code, output := command(t, w, "run", "--upstream", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+			if code != 78 || !strings.Contains(output, w.DataDir) || !strings.Contains(output, "set --data") {
+				t.Errorf("exit %d: %s", code, output)
 			}
 			if text, err := os.ReadFile(victim); err != nil || string(text) != "precious" {
 				t.Errorf("the victim: %q, %v", text, err)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// metric is the value of a metric without labels; -1 if it is not there.
+// metric is the value of a metric without labels; -1 if it is missing.
 func metric(t *testing.T, w *Wayside, name string) int {
 	t.Helper()
 	body, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
@@ -27,7 +27,7 @@ func metric(t *testing.T, w *Wayside, name string) int {
 	return n
 }
 
-// fillPipe writes into a pipe until it takes no more.
+// fillPipe writes to a pipe until it is full.
 func fillPipe(t *testing.T, pipe *os.File) {
 	t.Helper()
 	if err := pipe.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
@@ -42,11 +42,11 @@ func fillPipe(t *testing.T, pipe *os.File) {
 	}
 }
 
-// TestLogWithoutReader: standard output and error that have no reader, or one that does not read, cost lines, which are counted, and no
-// request; and they do not keep the process from leaving.
+// TestLogWithoutReader runs wayside with a standard output and error whose reader has exited or does not read. Lines may be lost
+// and are counted. No request may fail, and wayside must still end.
 func TestLogWithoutReader(t *testing.T) {
 	t.Parallel()
-	for _, reader := range []string{"left", "hangs"} {
+	for _, reader := range []string{"has exited", "hangs"} {
 		t.Run(reader, func(t *testing.T) {
 			w, _ := newWayside(t, origin(t))
 			read, write, err := os.Pipe()
@@ -54,7 +54,7 @@ func TestLogWithoutReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _, _ = read.Close(), write.Close() })
-			if reader == "left" {
+			if reader == "has exited" {
 				_ = read.Close()
 			} else {
 				fillPipe(t, write)
@@ -63,20 +63,20 @@ func TestLogWithoutReader(t *testing.T) {
 			w.Env = []string{"WAYSIDE_LOG_ACCESS=true"}
 			start(t, w)
 			send(t, w, 200, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
+			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if reader == "left" {
+			if reader == "has exited" {
 				eventually(t, "lost lines are counted", func() bool {
 					return metric(t, w, "wayside_log_dropped_total") > 0 && metric(t, w, "wayside_access_log_dropped_total") == 200
 				})
 			} else if n := metric(t, w, "wayside_log_dropped_total"); n != 0 {
-				t.Errorf("%d lines lost, which wait", n)
+				t.Errorf("%d lines are lost, but all of them must wait", n)
 			}
-			signalBooks(t, w, syscall.SIGKILL) // the log has something to say about it
-			eventually(t, "the books process is started again", func() bool { return metric(t, w, "wayside_books_process_restarts_total") == 1 })
+			signalBooks(t, w, syscall.SIGKILL) // this makes log lines
+			eventually(t, "the books process starts again", func() bool { return metric(t, w, "wayside_books_process_restarts_total") == 1 })
 			send(t, w, 200, 200)
-			if a, err := w.Settle(t.Context()); err != nil || a.Applied != 400 {
+			if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 400 {
 				t.Errorf("%+v, %v", a, err)
 			}
 			if err := w.Stop(40 * time.Second); err != nil {
@@ -86,7 +86,8 @@ func TestLogWithoutReader(t *testing.T) {
 	}
 }
 
-// TestPipedCommandEndsQuietly: a command that prints ends by itself when its reader leaves, as others do.
+// TestPipedCommandEndsQuietly checks that a command ends with SIGPIPE when the reader of its output has exited, like other
+// commands.
 func TestPipedCommandEndsQuietly(t *testing.T) {
 	t.Parallel()
 	read, write, err := os.Pipe()
@@ -104,6 +105,6 @@ func TestPipedCommandEndsQuietly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if status, ok := state.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGPIPE {
-		t.Errorf("it ended with %v", state)
+		t.Errorf("the command ended with %v", state)
 	}
 }

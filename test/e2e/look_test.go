@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// sendRaw writes raw bytes to the proxy, from a local address of its own if one is given, and returns the first response's
-// status and body.
+// sendRaw writes raw bytes to the proxy, from a given local address unless it is empty, and returns the status and body of the
+// first response.
 func sendRaw(t *testing.T, address, from, raw string) (int, string) {
 	t.Helper()
 	dialer := net.Dialer{Timeout: 5 * time.Second}
@@ -45,9 +45,9 @@ func sendRaw(t *testing.T, address, from, raw string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// TestNothingOfTheAdminEndpointThroughTraffic asks the proxy for everything that the admin listener answers, also as if the
-// proxy were to be used as a forward proxy. Each request must reach the application, and nothing else.
-func TestNothingOfTheAdminEndpointThroughTraffic(t *testing.T) {
+// TestTrafficDoesNotReachTheAdminListener requests every admin endpoint from the traffic listener, also as from a forward proxy.
+// Each request must reach the application and nothing else.
+func TestTrafficDoesNotReachTheAdminListener(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
@@ -63,7 +63,7 @@ func TestNothingOfTheAdminEndpointThroughTraffic(t *testing.T) {
 			"post":          "POST " + path + " HTTP/1.1\r\nHost: " + admin + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 		} {
 			if _, body := sendRaw(t, w.Listen, "", raw); body != OriginBody {
-				t.Errorf("%s, %s: answered %q, which is not the application's", path, name, body[:min(len(body), 100)])
+				t.Errorf("%s, %s: the answer is %q and not the application's", path, name, body[:min(len(body), 100)])
 			}
 		}
 	}
@@ -72,7 +72,7 @@ func TestNothingOfTheAdminEndpointThroughTraffic(t *testing.T) {
 	}
 }
 
-// TestMetricsAreClean checks /metrics with promtool, and that it has every metric that rules and Grafana dashboard ask for.
+// TestMetricsAreClean checks /metrics with promtool. All metrics of the alert rules and of the Grafana dashboard must be there.
 func TestMetricsAreClean(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
@@ -80,17 +80,17 @@ func TestMetricsAreClean(t *testing.T) {
 	for range 50 {
 		sendRaw(t, w.Listen, "", "GET /a HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	}
-	figures, err := w.Settle(t.Context())
+	figures, err := w.AwaitSettled(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var metrics []byte
-	eventually(t, "all figures in /metrics", func() bool { // the accounting is added up when the books process is there
+	eventually(t, "all figures in /metrics", func() bool { // these need the books process
 		metrics, err = w.Ask(t.Context(), http.MethodGet, "/metrics")
 		return err == nil && bytes.Contains(metrics, []byte("\nwayside_accounting_balanced "))
 	})
 	if want := fmt.Sprintf(`_count{http_request_method="GET",http_response_status_code="200",http_route="/a"} %d`+"\n", figures.Applied); !strings.Contains(string(metrics), want) {
-		t.Errorf("/metrics does not say %s", want)
+		t.Errorf("/metrics does not contain %s", want)
 	}
 	names := string(metrics)
 	for _, file := range []string{"prometheus-rules.yaml", "grafana-dashboard.json"} {
@@ -100,11 +100,11 @@ func TestMetricsAreClean(t *testing.T) {
 		}
 		found := regexp.MustCompile(`\b(wayside|http_server|process)_[a-z_]+\b`).FindAllString(string(text), -1)
 		if len(found) < 10 {
-			t.Errorf("%s names only %d metrics", file, len(found))
+			t.Errorf("%s has only %d metrics", file, len(found))
 		}
 		for _, name := range found {
 			if !strings.Contains(names, name) {
-				t.Errorf("%s asks for %s, which wayside does not have", file, name)
+				t.Errorf("%s uses %s, which wayside does not have", file, name)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestMetricsAreClean(t *testing.T) {
 		}
 	}
 	if err != nil {
-		t.Skip("SKIPPED: no promtool, so the metrics were NOT linted: run scripts/promtool.sh")
+		t.Skip("SKIPPED, the metrics were NOT linted: there is no promtool, run scripts/promtool.sh")
 	}
 	lint := exec.Command(tool, "check", "metrics")
 	lint.Stdin = strings.NewReader(string(metrics))
@@ -124,13 +124,13 @@ func TestMetricsAreClean(t *testing.T) {
 	}
 }
 
-// TestCountersAreThereFromTheStart wants every counter that an alert rule looks at, with every label value that the rule names,
-// before anything has happened: Prometheus sees no increase of a counter whose first value is that of the first scrape with it.
-func TestCountersAreThereFromTheStart(t *testing.T) {
+// TestCountersExistFromTheStart checks that every counter of an alert rule exists at the start, with every label value in the
+// rule. Prometheus cannot see the first increase of a counter that did not exist at the scrape before.
+func TestCountersExistFromTheStart(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
-	if _, err := w.Settle(t.Context()); err != nil { // the books process is there
+	if _, err := w.AwaitSettled(t.Context()); err != nil { // so the books process runs
 		t.Fatal(err)
 	}
 	metrics, err := w.Ask(t.Context(), http.MethodGet, "/metrics")
@@ -151,11 +151,11 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 	for _, m := range selectors {
 		name, label, values := m[1], m[2], m[3]
 		if label == "" && !regexp.MustCompile(`(?m)^`+name+`[ {]`).Match(metrics) {
-			t.Errorf("no %s before its first increment", name)
+			t.Errorf("%s does not exist before its first increment", name)
 		}
 		for value := range strings.SplitSeq(values, "|") {
 			if label != "" && !there(name, label+`="`, value+`"`) {
-				t.Errorf("no %s{%s=%q} before its first increment", name, label, value)
+				t.Errorf("%s{%s=%q} does not exist before its first increment", name, label, value)
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 	}
 	for _, reason := range spool.DropReasons() {
 		if !there("wayside_spool_dropped_total", `reason="`, reason+`"`) {
-			t.Errorf("no drops for the reason %s before the first", reason)
+			t.Errorf("the counter of drops for the reason %s does not exist before the first drop", reason)
 		}
 	}
 }
@@ -181,7 +181,7 @@ type tmux struct {
 func startTmux(t *testing.T, command ...string) *tmux {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("SKIPPED: no tmux, so wayside top was NOT driven in a terminal")
+		t.Skip("SKIPPED, wayside top was NOT run in a terminal: there is no tmux")
 	}
 	m := &tmux{t, filepath.Join(t.TempDir(), "tmux")}
 	m.run(append([]string{"new-session", "-d", "-x", "120", "-y", "32"}, command...)...)
@@ -198,7 +198,7 @@ func (m *tmux) run(args ...string) string {
 	return string(out)
 }
 
-// press sends keys and waits until the screen shows something.
+// press sends keys and waits until the screen shows a text.
 func (m *tmux) press(until string, keys ...string) string {
 	m.t.Helper()
 	if len(keys) > 0 {
@@ -214,6 +214,7 @@ func (m *tmux) press(until string, keys ...string) string {
 	return ""
 }
 
+// TestTopInATerminal uses the keys of wayside top in a real terminal.
 func TestTopInATerminal(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -229,21 +230,21 @@ func TestTopInATerminal(t *testing.T) {
 		path := []string{"/hot", "/hot", "/broken"}[i%3]
 		sendRaw(t, w.Listen, "", "GET "+path+" HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	}
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	m := startTmux(t, w.Binary, "top", "--data", w.DataDir)
 	screen := m.press("/broken")
 	if hot, broken := strings.Index(screen, "/hot"), strings.Index(screen, "/broken"); hot < 0 || hot > broken || !strings.Contains(screen, "▼REQUESTS") {
-		t.Errorf("not ordered by requests:\n%s", screen)
+		t.Errorf("the rows are not ordered by requests:\n%s", screen)
 	}
 	screen = m.press("▼ERRORS", "s")
 	if strings.Index(screen, "/broken") > strings.Index(screen, "/hot") {
-		t.Errorf("not ordered by errors:\n%s", screen)
+		t.Errorf("the rows are not ordered by errors:\n%s", screen)
 	}
 	screen = m.press("filter: hot", "/", "hot", "Enter")
 	if strings.Contains(screen, "/broken") {
-		t.Errorf("the filter keeps everything:\n%s", screen)
+		t.Errorf("the filter removes nothing:\n%s", screen)
 	}
 	screen = m.press("LATEST EVENTS", "Enter")
 	if !strings.Contains(screen, "GET /hot") || !strings.Contains(screen, "200 20") {
@@ -253,12 +254,12 @@ func TestTopInATerminal(t *testing.T) {
 	m.press("▼ERRORS", "Escape")
 }
 
-// startTail runs wayside tail and returns its lines, and what it says on standard error. The lines end with the process.
-func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *safeBuffer) {
+// startTail runs wayside tail and returns its lines and its standard error. The channel is closed when the process ends.
+func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *LogBuffer) {
 	t.Helper()
 	tail := exec.Command(w.Binary, append([]string{"tail", "--data", w.DataDir}, args...)...)
-	said := &safeBuffer{}
-	tail.Stderr = said
+	stderr := &LogBuffer{}
+	tail.Stderr = stderr
 	out, err := tail.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -279,12 +280,12 @@ func startTail(t *testing.T, w *Wayside, args ...string) (<-chan string, *safeBu
 			}
 		}
 	}()
-	return lines, said
+	return lines, stderr
 }
 
-// tailed sends requests to the paths until tail shows a line. The stream begins a moment after the process does, so they are
-// sent again and again.
-func tailed(t *testing.T, w *Wayside, lines <-chan string, said *safeBuffer, paths ...string) string {
+// tailed sends requests to the paths until tail shows a line. It repeats them, because the stream begins a moment after the
+// process.
+func tailed(t *testing.T, w *Wayside, lines <-chan string, stderr *LogBuffer, paths ...string) string {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
@@ -294,32 +295,33 @@ func tailed(t *testing.T, w *Wayside, lines <-chan string, said *safeBuffer, pat
 		select {
 		case line, more := <-lines:
 			if !more {
-				t.Fatalf("tail has ended by itself: %s", said)
+				t.Fatalf("tail has ended: %s", stderr)
 			}
 			return line
 		case <-time.After(500 * time.Millisecond):
 		case <-deadline:
-			t.Fatalf("tail shows nothing: %s", said)
+			t.Fatalf("tail shows nothing: %s", stderr)
 		}
 	}
 }
 
+// TestTailAndTopInAPipe runs tail with filters, and top without a terminal.
 func TestTailAndTopInAPipe(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
-	lines, said := startTail(t, w, "--path", "/wanted/*", "--output", "json")
-	if line := tailed(t, w, lines, said, "/other", "/wanted/1"); !strings.Contains(line, `"url_path":"/wanted/1"`) {
+	lines, stderr := startTail(t, w, "--path", "/wanted/*", "--output", "json")
+	if line := tailed(t, w, lines, stderr, "/other", "/wanted/1"); !strings.Contains(line, `"url_path":"/wanted/1"`) {
 		t.Errorf("tail shows %q", line)
 	}
-	slow, said := startTail(t, w, "--slower-than", "1h") // nothing is that slow
+	slow, stderr := startTail(t, w, "--slower-than", "1h") // nothing is that slow
 	lines, _ = startTail(t, w, "--status", "404,5xx,200", "--method", "get", "--host", "shop", "--path", "/other")
-	if line := tailed(t, w, lines, said, "/wanted/2", "/other"); !strings.Contains(line, "shop/other") || !strings.Contains(line, "200") {
+	if line := tailed(t, w, lines, stderr, "/wanted/2", "/other"); !strings.Contains(line, "shop/other") || !strings.Contains(line, "200") {
 		t.Errorf("tail shows %q", line)
 	}
 	select {
 	case line := <-slow:
-		t.Errorf("an event that is not as slow is shown, or tail has ended: %q %s", line, said)
+		t.Errorf("tail shows an event that is not slow enough, or has ended: %q %s", line, stderr)
 	default:
 	}
 	table, err := exec.Command(w.Binary, "top", "--data", w.DataDir).Output()
@@ -328,20 +330,20 @@ func TestTailAndTopInAPipe(t *testing.T) {
 	}
 }
 
-// TestTailAndTopWaitForTheBooks asks before the books process is there, as anyone does who types quickly.
+// TestTailAndTopWaitForTheBooks runs tail and top before the books process has started.
 func TestTailAndTopWaitForTheBooks(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
-	lines, said := startTail(t, w)
+	lines, stderr := startTail(t, w)
 	top := exec.Command(w.Binary, "top", "--data", w.DataDir)
-	var table, waiting safeBuffer
+	var table, waiting LogBuffer
 	top.Stdout, top.Stderr = &table, &waiting
 	if err := top.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for _, said := range []*safeBuffer{said, &waiting} {
-		eventually(t, "it says what it waits for", func() bool { return strings.Contains(said.String(), "books process is away") })
+	for _, stderr := range []*LogBuffer{stderr, &waiting} {
+		eventually(t, "the command says that it waits", func() bool { return strings.Contains(stderr.String(), "books process is away") })
 	}
 	sendRaw(t, w.Listen, "", "GET /early HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
 	collect := exec.Command(w.Binary, "collect", "--data", w.DataDir)
@@ -352,7 +354,7 @@ func TestTailAndTopWaitForTheBooks(t *testing.T) {
 	if err := top.Wait(); err != nil || !strings.Contains(table.String(), "PATH") {
 		t.Errorf("top: %v %s\n%s", err, &waiting, &table)
 	}
-	if line := tailed(t, w, lines, said, "/late"); !strings.Contains(line, "/early") && !strings.Contains(line, "/late") {
+	if line := tailed(t, w, lines, stderr, "/late"); !strings.Contains(line, "/early") && !strings.Contains(line, "/late") {
 		t.Errorf("tail shows %q", line)
 	}
 }

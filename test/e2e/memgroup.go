@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// MemoryGroup is a memory cgroup of a test's own, of version 2 if the machine has one, else of version 1.
+// MemoryGroup is a memory cgroup for a test: version 2 if the machine has it, otherwise version 1.
 type MemoryGroup struct {
 	Dir string // below /sys/fs/cgroup
 	How string // "cgroup v1" or "cgroup v2"
 	v2  bool
 }
 
-// ErrNoMemoryGroup says that this machine lets us make no memory cgroup.
-var ErrNoMemoryGroup = errors.New("no memory cgroup can be made (root and a writable /sys/fs/cgroup are needed)")
+// ErrNoMemoryGroup means that the test cannot create a memory cgroup on this machine.
+var ErrNoMemoryGroup = errors.New("cannot create a memory cgroup (this needs root and a writable /sys/fs/cgroup)")
 
-// NewMemoryGroup makes one with that name, with v2Only not of version 1. Its error wraps ErrNoMemoryGroup.
+// NewMemoryGroup creates a group with this name; v2Only excludes version 1. Its error wraps ErrNoMemoryGroup.
 func NewMemoryGroup(name string, v2Only bool) (*MemoryGroup, error) {
 	var errs []error
 	for _, g := range []MemoryGroup{
@@ -44,7 +44,7 @@ func NewMemoryGroup(name string, v2Only bool) (*MemoryGroup, error) {
 	return nil, fmt.Errorf("%w: %w", ErrNoMemoryGroup, errors.Join(errs...))
 }
 
-// make makes the group's folder below g.Dir, and lets the groups there limit memory if they do not yet.
+// make creates the group's folder below g.Dir, and enables the memory controller for the groups there.
 func (g *MemoryGroup) make(name string) error {
 	if g.v2 {
 		has, err := os.ReadFile(filepath.Join(g.Dir, "cgroup.controllers"))
@@ -52,13 +52,13 @@ func (g *MemoryGroup) make(name string) error {
 			return err
 		}
 		if !slices.Contains(strings.Fields(string(has)), "memory") {
-			return fmt.Errorf("%s has no memory controller, version 1 has it", g.Dir)
+			return fmt.Errorf("%s has no memory controller: version 1 has it", g.Dir)
 		}
-		// Refused where processes are in the folder itself: then it is for whoever made the container to divide it.
+		// The kernel refuses this if the folder itself has processes. Then only the container's runtime can change it.
 		_ = os.WriteFile(filepath.Join(g.Dir, "cgroup.subtree_control"), []byte("+memory"), 0o600)
 	}
 	g.Dir = filepath.Join(g.Dir, name)
-	if err := os.Mkdir(g.Dir, 0o755); err != nil { //nolint:gosec // as all of them are
+	if err := os.Mkdir(g.Dir, 0o755); err != nil { //nolint:gosec // the mode of all cgroups
 		return err
 	}
 	_, err := os.Stat(filepath.Join(g.Dir, g.limitFile()))
@@ -82,7 +82,7 @@ func (g *MemoryGroup) Set(file, text string) error {
 	return os.WriteFile(filepath.Join(g.Dir, file), []byte(text), 0o600)
 }
 
-// Limit bounds the group's memory, in bytes.
+// Limit sets the limit of the group's memory, in bytes.
 func (g *MemoryGroup) Limit(bytes int64) error {
 	if err := g.Set(g.limitFile(), strconv.FormatInt(bytes, 10)); err != nil {
 		return fmt.Errorf("limit a cgroup: %w", err)
@@ -98,23 +98,23 @@ func (g *MemoryGroup) Add(pid int) error {
 	return nil
 }
 
-// Peak is the most memory that the group had in use, page cache included, in bytes; 0 if the kernel does not say.
+// Peak is the largest memory use of the group, including the page cache, in bytes; 0 if the kernel does not report it.
 func (g *MemoryGroup) Peak() int64 {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.max_usage_in_bytes", "memory.peak")))
 	n, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	return n
 }
 
-// CountSockets makes version 1 count what the buffers of TCP connections take, apart from the rest and without a limit. Version 2
-// always counts it, towards the group's limit.
+// CountSockets makes version 1 count the buffers of TCP connections, separately and without a limit. Version 2 always counts
+// them, towards the group's limit.
 func (g *MemoryGroup) CountSockets() error {
 	if g.v2 {
 		return nil
 	}
-	return g.Set("memory.kmem.tcp.limit_in_bytes", strconv.Itoa(1<<40)) // without one nothing is counted
+	return g.Set("memory.kmem.tcp.limit_in_bytes", strconv.Itoa(1<<40)) // without a limit the kernel counts nothing
 }
 
-// Sockets is what the buffers of the group's TCP connections take at the moment, in bytes; 0 if the kernel does not say.
+// Sockets is the current size of the buffers of the group's TCP connections, in bytes; 0 if the kernel does not report it.
 func (g *MemoryGroup) Sockets() (n int64) {
 	if !g.v2 {
 		text, _ := os.ReadFile(filepath.Join(g.Dir, "memory.kmem.tcp.usage_in_bytes"))
@@ -130,7 +130,7 @@ func (g *MemoryGroup) Sockets() (n int64) {
 	return 0
 }
 
-// OOMKills is how many processes the kernel has killed because of the group's limit.
+// OOMKills is the number of processes that the kernel has killed because of the group's limit.
 func (g *MemoryGroup) OOMKills() (n int) {
 	text, _ := os.ReadFile(filepath.Join(g.Dir, g.either("memory.oom_control", "memory.events")))
 	for line := range strings.Lines(string(text)) {
@@ -141,7 +141,7 @@ func (g *MemoryGroup) OOMKills() (n int) {
 	return 0
 }
 
-// Remove deletes the group, once the processes in it have gone.
+// Remove deletes the group when its processes have ended.
 func (g *MemoryGroup) Remove() {
 	for range 200 {
 		if os.Remove(g.Dir) == nil {

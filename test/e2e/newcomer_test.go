@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// TestNewcomer does what somebody does in the first minutes, and wants words that help.
+// TestNewcomer does what a new user does in the first minutes, and checks that the messages help.
 func TestNewcomer(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t))
 	start(t, w)
 	send(t, w, 24, 200)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := archiveCommand(t, w, nil, "job", "archive", "--data", w.DataDir)
@@ -34,7 +34,7 @@ func TestNewcomer(t *testing.T) {
 	}
 	name, err := exec.Command("ps", "-o", "comm=,args=", "-p", strconv.Itoa(w.BooksPID())).Output() //nolint:gosec // a number
 	if err != nil || !strings.HasPrefix(string(name), filepath.Base(w.Binary)[:min(15, len(filepath.Base(w.Binary)))]) || !strings.Contains(string(name), w.Binary+" collect") {
-		t.Errorf("the books process is called %q, %v", name, err)
+		t.Errorf("the books process has the name %q, %v", name, err)
 	}
 	if err := w.Stop(time.Minute); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestNewcomer(t *testing.T) {
 	}
 }
 
-// TestUpstreamAway: an upstream that is not there is told at the start and by /readyz?verbose, and holds up nothing.
+// TestUpstreamAway starts wayside without an upstream. The log and /readyz?verbose must report this, and wayside must be ready.
 func TestUpstreamAway(t *testing.T) {
 	t.Parallel()
 	address, err := FreeAddress()
@@ -53,7 +53,7 @@ func TestUpstreamAway(t *testing.T) {
 	}
 	w, log := newWayside(t, "http://"+address)
 	start(t, w)
-	eventually(t, "the log and /readyz?verbose say so", func() bool {
+	eventually(t, "the log and /readyz?verbose report it", func() bool {
 		ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 		return err == nil && strings.Contains(string(ready), "[!] upstream: ") && strings.Contains(string(ready), "connection refused; no success since ") &&
 			strings.HasSuffix(string(ready), "ok\n") && strings.Contains(log.String(), "the upstream cannot be reached")

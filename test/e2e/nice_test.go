@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// threadsOf lists the niceness of every thread of a process.
+// threadsOf returns the niceness of every thread of a process.
 func threadsOf(t *testing.T, pid int) (out []string) {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
@@ -19,7 +19,7 @@ func threadsOf(t *testing.T, pid int) (out []string) {
 	for _, task := range tasks {
 		text, err := os.ReadFile(task)
 		if err != nil {
-			continue // it has ended
+			continue // the thread has ended
 		}
 		_, rest, _ := strings.Cut(string(text), ") ")
 		out = append(out, strings.Fields(rest)[16]) // the 19th field
@@ -27,11 +27,11 @@ func threadsOf(t *testing.T, pid int) (out []string) {
 	return out
 }
 
-// TestBooksProcessStandsBack: every thread of the books process is as nice as collector.nice says, those that came with work
-// included, and none of the traffic process.
-func TestBooksProcessStandsBack(t *testing.T) {
+// TestBooksProcessPriority checks that every thread of the books process has the niceness and timer slack that it should have,
+// including threads that started later, and that the traffic process keeps its own.
+func TestBooksProcessPriority(t *testing.T) {
 	t.Parallel()
-	base, err := strconv.Atoi(threadsOf(t, os.Getpid())[0]) // what the tests themselves were started with
+	base, err := strconv.Atoi(threadsOf(t, os.Getpid())[0]) // the niceness of the tests
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,15 +44,15 @@ func TestBooksProcessStandsBack(t *testing.T) {
 		}
 		start(t, w)
 		send(t, w, 500, 200)
-		if _, err := w.Settle(t.Context()); err != nil {
+		if _, err := w.AwaitSettled(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range threadsOf(t, w.BooksPID()) {
 			if n != want {
-				t.Errorf("collector.nice %q: a thread has %s", set, n)
+				t.Errorf("collector.nice %q: a thread has niceness %s", set, n)
 			}
 		}
-		if os.Getuid() == 0 { // others may not look
+		if os.Getuid() == 0 { // other users may not read it
 			if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", w.BooksPID())); err != nil || string(slack) != "40000000\n" {
 				t.Errorf("timer slack of the books process: %q, %v", slack, err)
 			}

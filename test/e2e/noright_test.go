@@ -10,46 +10,47 @@ import (
 	"testing"
 )
 
-// TestDataDirectoryThatMayNotBeMade: where run may not even make its data directory, it says how to make it, starts no books process that
-// could not open it either, and nowhere claims that anything waits or is in place; once the directory is there, the books begin.
-func TestDataDirectoryThatMayNotBeMade(t *testing.T) {
+// TestNoPermissionToCreateTheDataDirectory runs wayside as a user who may not create the data directory. The log must say how to
+// create it. wayside must not start a books process, and must not claim that events wait or that files are in place. When the
+// directory exists, the books begin.
+func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 	t.Parallel()
 	const uid = 12347
 	w, log := newWayside(t, origin(t))
-	asStranger(t, w, uid)
+	asOtherUser(t, w, uid)
 	above := filepath.Join(filepath.Dir(w.DataDir), "lib")
-	if err := os.Mkdir(above, 0o755); err != nil { //nolint:gosec // the stranger looks in
+	if err := os.Mkdir(above, 0o755); err != nil { //nolint:gosec // another user reads it
 		t.Fatal(err)
 	}
 	w.DataDir = filepath.Join(above, "wayside")
-	admin := startBlind(t, w, func(cmd *exec.Cmd) {
+	admin := startUnwritable(t, w, func(cmd *exec.Cmd) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	})
 	send(t, w, 5, 200)
-	eventually(t, "the log counts what is dropped", func() bool { return strings.Contains(log.String(), "responses are dropped from the books") })
+	eventually(t, "the log has the number of dropped responses", func() bool { return strings.Contains(log.String(), "responses are dropped from the books") })
 	_, ready := get(t, "http://"+admin+"/readyz?verbose")
 	_, accounting := get(t, "http://"+admin+"/api/v1/accounting")
 	status, paths := get(t, "http://"+admin+"/api/v1/paths")
 	if status != http.StatusServiceUnavailable {
 		t.Error(status)
 	}
-	for what, said := range map[string]string{"readyz": ready, "accounting": accounting, "paths": paths, "log": log.String()} {
-		if strings.Contains(said, "waits in the spool") || strings.Contains(said, "in place") || strings.Contains(said, "books process ended") {
-			t.Errorf("%s: %s", what, said)
+	for where, output := range map[string]string{"readyz": ready, "accounting": accounting, "paths": paths, "log": log.String()} {
+		if strings.Contains(output, "waits in the spool") || strings.Contains(output, "in place") || strings.Contains(output, "books process ended") {
+			t.Errorf("%s: %s", where, output)
 		}
-		if !strings.Contains(said, "counted as dropped") {
-			t.Errorf("%s does not say that responses are dropped: %s", what, said)
+		if !strings.Contains(output, "counted as dropped") {
+			t.Errorf("%s does not report that responses are dropped: %s", where, output)
 		}
 	}
 	for _, want := range []string{"does not exist", "create it: install -d -o 12347 -m 0750 " + w.DataDir} {
 		if !strings.Contains(log.String(), want) {
-			t.Errorf("the log does not say %q", want)
+			t.Errorf("the log does not contain %q", want)
 		}
 	}
 	if strings.Contains(log.String(), "chown 12347") || strings.Contains(log.String(), "books process started") {
 		t.Error(log.String())
 	}
-	if out, err := exec.Command("install", "-d", "-o", "12347", "-m", "0750", w.DataDir).CombinedOutput(); err != nil { //nolint:gosec // what the log says
+	if out, err := exec.Command("install", "-d", "-o", "12347", "-m", "0750", w.DataDir).CombinedOutput(); err != nil { //nolint:gosec // the command from the log
 		t.Fatalf("%v: %s", err, out)
 	}
 	eventually(t, "the books begin", func() bool {
@@ -62,8 +63,9 @@ func TestDataDirectoryThatMayNotBeMade(t *testing.T) {
 	})
 }
 
-// TestDirectoryOfOtherThings: the first start in a directory that holds other things says so, once; wayside's own are none.
-func TestDirectoryOfOtherThings(t *testing.T) {
+// TestDirectoryWithOtherFiles starts wayside in a directory with other files. The first start must warn about them, and only the
+// first. wayside's own files cause no warning.
+func TestDirectoryWithOtherFiles(t *testing.T) {
 	t.Parallel()
 	const warning = "not empty, and not made by wayside"
 	for name, foreign := range map[string]bool{"photo.jpg": true, "archive": false, "lost+found": false} {
@@ -80,8 +82,8 @@ func TestDirectoryOfOtherThings(t *testing.T) {
 			if !foreign {
 				want = 0
 			}
-			if said := log.String()[before:]; strings.Count(said, warning) != want {
-				t.Errorf("%s: want the warning %d times: %s", name, want, said)
+			if output := log.String()[before:]; strings.Count(output, warning) != want {
+				t.Errorf("%s: want the warning %d times: %s", name, want, output)
 			}
 		}
 	}

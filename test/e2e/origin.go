@@ -1,93 +1,28 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
-// OriginBody is what the origin answers to every request.
+// OriginBody is the body of every response of the origins.
 const OriginBody = "the quick brown fox jumps over the lazy dog, and the books say so\n"
 
-const nginxConfig = `daemon off;
-worker_processes 1;
-pid %[1]s/nginx.pid;
-error_log stderr error;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path %[1]s/body;
-  proxy_temp_path %[1]s/proxy;
-  fastcgi_temp_path %[1]s/fastcgi;
-  uwsgi_temp_path %[1]s/uwsgi;
-  scgi_temp_path %[1]s/scgi;
-  keepalive_requests 1000000000;
-  keepalive_timeout 300s;
-  server {
-    listen %[2]s;
-    location / { default_type text/plain; return 200 "the quick brown fox jumps over the lazy dog, and the books say so\n"; }
-  }
-}
-`
-
-// Nginx is a running nginx that answers every path with OriginBody.
-type Nginx struct {
-	Address string
-	cmd     *exec.Cmd
-}
-
-// NginxPath finds Debian's nginx, which is not on everybody's PATH.
-func NginxPath() (string, error) {
-	if path, err := exec.LookPath("nginx"); err == nil {
-		return path, nil
-	}
-	if _, err := os.Stat("/usr/sbin/nginx"); err != nil {
-		return "", fmt.Errorf("nginx is not installed (Debian: apt-get install nginx-light): %w", err)
-	}
-	return "/usr/sbin/nginx", nil
-}
-
-// StartNginx starts nginx with its files in dir.
-func StartNginx(ctx context.Context, dir string) (*Nginx, error) {
-	path, err := NginxPath()
+// StartOrigin starts an application in this process that answers every request with OriginBody, and returns its URL. stop
+// ends it.
+func StartOrigin() (url string, stop func(), err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return "", nil, fmt.Errorf("start origin: %w", err)
 	}
-	addr, err := FreeAddress()
-	if err != nil {
-		return nil, err
+	server := &fasthttp.Server{
+		Handler:         func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(OriginBody) },
+		IdleTimeout:     2 * time.Minute,
+		CloseOnShutdown: true,
 	}
-	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, addr), 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(path, "-e", "stderr", "-p", dir, "-c", config) //nolint:gosec // a program of the test's choice
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start nginx: %w", err)
-	}
-	n := &Nginx{Address: addr, cmd: cmd}
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-			return n, nil
-		}
-		select {
-		case <-ctx.Done():
-			n.Stop()
-			return nil, fmt.Errorf("nginx does not listen: %w", err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// Stop ends nginx and waits for it.
-func (n *Nginx) Stop() {
-	_ = n.cmd.Process.Signal(os.Interrupt)
-	_ = n.cmd.Wait()
+	go func() { _ = server.Serve(ln) }()
+	return "http://" + ln.Addr().String(), func() { _ = server.Shutdown() }, nil
 }

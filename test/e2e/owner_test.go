@@ -11,22 +11,23 @@ import (
 	"time"
 )
 
-// TestRootLooksAtAStoppedService: what root looks at on the directory of another user's wayside stays that user's, what would write there is
-// refused, and the next start finds its books as they were.
-func TestRootLooksAtAStoppedService(t *testing.T) {
+// TestRootReadsAStoppedService runs commands as root on the data directory of another user's wayside, which is stopped. Commands
+// that read must leave all files to that user, commands that would write are refused, and the next start finds its books
+// unchanged.
+func TestRootReadsAStoppedService(t *testing.T) {
 	t.Parallel()
 	const uid = 12345
 	w, log := newWayside(t, origin(t))
-	asStranger(t, w, uid)
+	asOtherUser(t, w, uid)
 	start(t, w)
 	send(t, w, 50, 200)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Stop(40 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(w.DataDir, "collect.lock")); err != nil { // as in a directory that came from a backup
+	if err := os.Remove(filepath.Join(w.DataDir, "collect.lock")); err != nil { // as in a directory from a backup
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -44,15 +45,15 @@ func TestRootLooksAtAStoppedService(t *testing.T) {
 		{78, []string{"forget", "/a", "--dry-run"}},
 		{78, []string{"forget", "/a", "--yes"}},
 	} {
-		code, said := command(t, w, c.args...)
-		if code != c.code || code != 0 && !strings.Contains(said, "sudo -u '#12345' wayside") {
-			t.Errorf("%v: %d: %s", c.args, code, said)
+		code, output := command(t, w, c.args...)
+		if code != c.code || code != 0 && !strings.Contains(output, "sudo -u '#12345' wayside") {
+			t.Errorf("%v: %d: %s", c.args, code, output)
 		}
 		wantAllOf(t, w.DataDir, uid)
 	}
 	start(t, w)
 	send(t, w, 50, 200)
-	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 100 || a.Quarantined != 0 {
+	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 100 || a.Quarantined != 0 {
 		t.Errorf("%+v, %v", a, err)
 	}
 	if text := log.String(); strings.Contains(text, "damaged") || strings.Contains(text, "cannot go on") {
@@ -80,16 +81,16 @@ func wantAllOf(t *testing.T, dir string, uid uint32) {
 	}
 }
 
-// TestFilesOfAnotherUserAreNotDamage: where a file of the store cannot be opened for want of a right, whichever it is, the store stays as it
-// is, the log says whose it is, and the books go on once it was given back.
+// TestFilesOfAnotherUserAreNotDamage takes away the permission for each file of the store. The store must stay unchanged, the log
+// must name the file and its owner, and the books must continue when the permission is back.
 func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 	t.Parallel()
 	const uid = 12346
 	w, log := newWayside(t, origin(t))
-	asStranger(t, w, uid)
+	asOtherUser(t, w, uid)
 	start(t, w)
 	send(t, w, 50, 200)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, pattern := range []string{"store/*.vlog", "store/*.sst", "store/MANIFEST", "store/schema", "store.lock", "store.ledgers", "store"} {
@@ -108,17 +109,17 @@ func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 		before := len(log.String())
 		start(t, w)
 		send(t, w, 5, 200)
-		eventually(t, pattern+": the log says why", func() bool {
-			said := log.String()[before:]
-			return strings.Contains(said, name) && strings.Contains(said, "permission denied")
+		eventually(t, pattern+": the log has the reason", func() bool {
+			output := log.String()[before:]
+			return strings.Contains(output, name) && strings.Contains(output, "permission denied")
 		})
 		if _, err := os.Stat(filepath.Join(w.DataDir, "quarantine")); err == nil {
-			t.Fatalf("%s: set aside: %s", pattern, log.String()[before:])
+			t.Fatalf("%s: the store was set aside: %s", pattern, log.String()[before:])
 		}
 		if err := errors.Join(os.Chown(name, uid, uid), os.Chmod(name, info.Mode().Perm())); err != nil {
 			t.Fatal(err)
 		}
-		if a, err := w.Settle(t.Context()); err != nil || a.Quarantined != 0 {
+		if a, err := w.AwaitSettled(t.Context()); err != nil || a.Quarantined != 0 {
 			t.Errorf("%s: %+v, %v", pattern, a, err)
 		}
 	}
@@ -127,12 +128,12 @@ func TestFilesOfAnotherUserAreNotDamage(t *testing.T) {
 	}
 }
 
-// TestSpoolOfAnotherUserIsNotDamage: the same for a file of a dead process's spool, whichever it is.
+// TestSpoolOfAnotherUserIsNotDamage does the same with the files of a dead process's spool.
 func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 	t.Parallel()
 	const uid = 12348
 	w, log := newWayside(t, origin(t), "--no-collector")
-	asStranger(t, w, uid)
+	asOtherUser(t, w, uid)
 	for _, pattern := range []string{"journal-*.seg", "queue*.db", "ledger"} {
 		start(t, w)
 		send(t, w, 50, 200)
@@ -149,9 +150,9 @@ func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 		}
 	}
 	start(t, w)
-	eventually(t, "the log says why", func() bool {
-		said := log.String()
-		return strings.Count(said, "spool folder left alone for now") == 1+2+3 && strings.Contains(said, "permission denied; chown -R 12348")
+	eventually(t, "the log has the reason", func() bool {
+		output := log.String()
+		return strings.Count(output, "spool folder left alone for now") == 1+2+3 && strings.Contains(output, "permission denied; chown -R 12348")
 	})
 	if err := w.Stop(40 * time.Second); err != nil {
 		t.Fatal(err)
@@ -166,7 +167,7 @@ func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 	}
 	w.Args = w.Args[:len(w.Args)-1] // with a books process
 	start(t, w)
-	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 150 || a.DroppedTotal() != 0 || a.Quarantined != 0 {
+	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 150 || a.DroppedTotal() != 0 || a.Quarantined != 0 {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -22,11 +22,11 @@ var (
 	buildErr  error
 )
 
-// testBinary builds wayside once for all tests, with the race detector when the tests have it.
+// testBinary builds wayside once for all tests, with the race detector if the tests have it.
 func testBinary(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
-		//nolint:usetesting // outlives the test that happens to be first
+		//nolint:usetesting // lives longer than the first test
 		if binaryDir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr != nil {
 			return
 		}
@@ -43,7 +43,7 @@ func testBinary(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
-	// These tests wait for processes more than they work: more of them at once than the machine has cores.
+	// These tests mostly wait for processes, so more of them can run at the same time than the machine has cores.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
@@ -55,41 +55,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// safeBuffer collects a process's log.
-type safeBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func startStack(t *testing.T, env ...string) (*Stack, *safeBuffer) {
+func startStack(t *testing.T, env ...string) (*Stack, *LogBuffer) {
 	t.Helper()
 	if _, err := NginxPath(); err != nil {
-		t.Skipf("SKIPPED, no origin to test against: %v", err)
+		t.Skipf("SKIPPED, there is no origin: %v", err)
 	}
 	if _, err := s3test.Binary(); err != nil {
-		t.Skipf("SKIPPED, no S3 server to test against: %v", err)
+		t.Skipf("SKIPPED, there is no S3 server: %v", err)
 	}
-	dir, err := os.MkdirTemp("", "wayside-e2e-") //nolint:usetesting // nginx's workers, of another user, must get in
+	dir, err := os.MkdirTemp("", "wayside-e2e-") //nolint:usetesting // nginx's workers run as another user and need access
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as said
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	log := &safeBuffer{}
+	log := &LogBuffer{}
 	s, err := StartStack(t.Context(), StackOptions{Dir: dir, Binary: testBinary(t), Env: env, Log: log})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
@@ -100,7 +82,7 @@ func startStack(t *testing.T, env ...string) (*Stack, *safeBuffer) {
 			t.Logf("wayside's log:\n%s", log)
 		}
 		if bytes.Contains([]byte(log.String()), []byte("DATA RACE")) {
-			t.Errorf("the race detector found something:\n%s", log)
+			t.Errorf("the race detector found a race:\n%s", log)
 		}
 	})
 	return s, log
@@ -119,7 +101,7 @@ func check(t *testing.T, s Scenario, stack *Stack) *Outcome {
 	return out
 }
 
-// TestPipeline: every request is one line in the bucket, and local events go only after that.
+// TestPipeline checks that every request is one line in the bucket, and that local events are deleted only after that.
 func TestPipeline(t *testing.T) {
 	t.Parallel()
 	stack, _ := startStack(t, "WAYSIDE_RETENTION_EVENTS=1s")
@@ -134,7 +116,7 @@ func TestPipeline(t *testing.T) {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		if _, err := stack.Wayside.Ask(t.Context(), http.MethodPost, "/-/job/clean"); err != nil {
-			t.Logf("clean: %v", err) // events newer than the checkpoint wait for the next one
+			t.Logf("clean: %v", err) // events that are newer than the checkpoint wait for the next one
 		}
 		a, err := stack.Wayside.Accounting(t.Context())
 		if err != nil {
@@ -160,8 +142,8 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// TestNothingIsDeletedThatIsNotInTheBucket: an object vanishes between archiving and retention; its events must stay.
-func TestNothingIsDeletedThatIsNotInTheBucket(t *testing.T) {
+// TestEventsOfMissingObjectsStay removes objects from the bucket between archiving and retention. Their events must stay.
+func TestEventsOfMissingObjectsStay(t *testing.T) {
 	t.Parallel()
 	stack, log := startStack(t, "WAYSIDE_RETENTION_EVENTS=1s")
 	s := Scenario{Requests: 2_000, Connections: 8}
@@ -182,25 +164,25 @@ func TestNothingIsDeletedThatIsNotInTheBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.Deleted != 0 {
-		t.Errorf("%d events deleted whose objects are gone\n%s", a.Deleted, log)
+		t.Errorf("%d events were deleted although their objects are missing\n%s", a.Deleted, log)
 	}
 }
 
-// TestKills: the books process and the traffic process are killed under load; nothing is lost, nothing doubled.
+// TestKills kills the books process and the traffic process under load. Nothing is lost, and nothing is in the books twice.
 func TestKills(t *testing.T) {
 	t.Parallel()
 	stack, _ := startStack(t)
 	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 3, KillRun: 2, Seed: 1}, stack)
 }
 
-// TestKillingTheBooksFailsNoRequest: with no kill of the traffic process, Check allows no failed request at all.
+// TestKillingTheBooksFailsNoRequest kills only the books process. Then Check allows no failed request.
 func TestKillingTheBooksFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	stack, _ := startStack(t)
 	check(t, Scenario{Requests: 40_000, Connections: 32, KillBooks: 4, Seed: 2}, stack)
 }
 
-// TestTermArchivesEverything: SIGTERM right after the traffic; the bucket has all of it when the process has ended.
+// TestTermArchivesEverything sends SIGTERM right after the traffic. The bucket has everything when the process has ended.
 func TestTermArchivesEverything(t *testing.T) {
 	t.Parallel()
 	stack, log := startStack(t)

@@ -23,9 +23,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// Build compiles the binary into dir, without cgo as it is shipped; args are further arguments of go build, such as "-race", which needs
-// cgo.
+// builtEnv is the folder in which scripts/test.sh has built binaries, so each test package does not build them again. Its name
+// contains a hash of the binaries. go test does not know which binary a test executes, but it knows the variables that the test
+// reads, so it does not reuse results for another binary.
+const builtEnv = "WAYSIDE_INTERNAL_TEST_BINARIES"
+
+// Build compiles the binary into dir, without cgo, as it is shipped. args are more arguments of go build, such as "-race",
+// which needs cgo. If the binary with these arguments was built already, Build returns that one.
 func Build(ctx context.Context, dir string, args ...string) (string, error) {
+	if built := os.Getenv(builtEnv); built != "" {
+		name := map[string]string{"": "wayside", "-race": "wayside-race", "-tags faults": "wayside-faults"}[strings.Join(args, " ")]
+		if info, err := os.Stat(filepath.Join(built, name)); err == nil && info.Mode().IsRegular() {
+			return filepath.Join(built, name), nil
+		}
+	}
 	binary := filepath.Join(dir, "wayside")
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", binary}, args...), "github.com/wayside-proxy/wayside/cmd/wayside")...)
 	if !slices.Contains(args, "-race") {
@@ -37,13 +48,24 @@ func Build(ctx context.Context, dir string, args ...string) (string, error) {
 	return binary, nil
 }
 
-// FreeAddress gives a loopback address that nobody listens on. Its port lies below those that the kernel gives to outgoing
-// connections (ip_local_port_range, from 32768): one of those could hold it when wayside is started there again. Until this
-// process ends no other call gives it again, in whichever process: the UDP port of the same number stands for it.
+// CopyBinary copies a binary into a folder, for a user who cannot access the original.
+func CopyBinary(binary, dir string) (string, error) {
+	text, err := os.ReadFile(binary)
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Join(dir, "wayside")
+	return name, os.WriteFile(name, text, 0o755) //nolint:gosec // a program
+}
+
+// FreeAddress returns a loopback address on which no process listens. Its port is below the ports of outgoing connections
+// (ip_local_port_range, from 32768), because such a connection could hold the port when wayside is started again. Until this
+// process ends, no other call returns the same port, not even in another process: the UDP port of the same number is the
+// lock.
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
-		port := 15_000 + rand.IntN(15_000) //nolint:gosec // any will do
+		port := 15_000 + rand.IntN(15_000) //nolint:gosec // not a secret
 		var mark *net.UDPConn
 		if mark, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
 			continue
@@ -60,27 +82,27 @@ func FreeAddress() (string, error) {
 	return "", err
 }
 
-// marks keeps what FreeAddress has opened from being collected, which would close it.
+// marks refers to the sockets that FreeAddress has opened, so the garbage collector does not close them.
 var marks sync.Map
 
-// Wayside is one wayside run with its data directory; it can be killed and started again.
+// Wayside is one process wayside run and its data directory. It can be killed and started again.
 type Wayside struct {
 	Binary  string
 	DataDir string
-	Listen  string   // fixed, so that clients find it again after a restart
-	Args    []string // further arguments of wayside run
-	Env     []string // further environment
-	UID     uint32   // runs as this user and its group, where this process is root; 0: as this process
+	Listen  string   // fixed, so clients find it again after a restart
+	Args    []string // more arguments of wayside run
+	Env     []string // more environment variables
+	UID     uint32   // if this process is root, wayside runs as this user and group; 0 for the user of this process
 	Log     io.Writer
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the fields below
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
-	err  error         // how it ended, valid once done is closed
+	err  error         // the result of cmd, valid when done is closed
 	info datadir.Info
 }
 
-// ReadyTimeout bounds how long a start may take.
+// ReadyTimeout is the longest time for a start.
 const ReadyTimeout = 30 * time.Second
 
 // Start starts the process and waits until it is ready.
@@ -93,7 +115,7 @@ func (w *Wayside) Start(ctx context.Context) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: w.UID, Gid: w.UID}}
 	}
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
-	cmd.WaitDelay = 3 * time.Second // the books process shares the pipes, and may outlive its parent for a moment
+	cmd.WaitDelay = 3 * time.Second // the books process shares the pipes, and can live a moment longer than its parent
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start wayside: %w", err)
 	}
@@ -125,7 +147,7 @@ func (w *Wayside) awaitReady(ctx context.Context, pid int, done <-chan struct{})
 		}
 		select {
 		case <-done:
-			return fmt.Errorf("wayside ended while starting: %w", w.exitError())
+			return fmt.Errorf("wayside ended while it started: %w", w.exitError())
 		case <-ctx.Done():
 			return fmt.Errorf("wayside is not ready: %w", ctx.Err())
 		case <-time.After(3 * time.Millisecond):
@@ -139,28 +161,28 @@ func (w *Wayside) exitError() error {
 	return w.err
 }
 
-// Info is run.json of the running process.
+// Info is the run.json of the running process.
 func (w *Wayside) Info() datadir.Info {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.info
 }
 
-// PID is the traffic process.
+// PID is the process ID of the traffic process.
 func (w *Wayside) PID() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cmd.Process.Pid
 }
 
-// BooksPID is the books process, found as the child of the traffic process; 0 while there is none.
+// BooksPID is the process ID of the books process, the child of the traffic process; 0 if there is none.
 func (w *Wayside) BooksPID() int {
 	pid := w.PID()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
 		return 0
 	}
-	// A child is listed under the thread that made it, so all threads are looked at.
+	// A child is listed under the thread that created it, so the children of all threads are read.
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, task := range tasks {
 		more, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, task.Name()))
@@ -171,7 +193,8 @@ func (w *Wayside) BooksPID() int {
 		if err != nil {
 			continue
 		}
-		// Not a child that has not become another program yet: package os makes one to see whether the kernel has pidfds.
+		// A child that has not executed another program yet does not count: package os makes one to find out whether the kernel
+		// has pidfds.
 		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child)); err == nil && bytes.Contains(args, []byte("\x00collect\x00")) {
 			return child
 		}
@@ -185,7 +208,7 @@ func (w *Wayside) KillBooks() bool {
 	return pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil
 }
 
-// Kill kills the traffic process with SIGKILL and waits for its end.
+// Kill kills the traffic process with SIGKILL and waits until it has ended.
 func (w *Wayside) Kill() {
 	w.mu.Lock()
 	cmd, done := w.cmd, w.done
@@ -194,7 +217,7 @@ func (w *Wayside) Kill() {
 	<-done
 }
 
-// Stop sends SIGTERM and waits; an exit code other than 0 is an error.
+// Stop sends SIGTERM and waits. An exit code other than 0 is an error.
 func (w *Wayside) Stop(timeout time.Duration) error {
 	w.mu.Lock()
 	cmd, done := w.cmd, w.done
@@ -215,7 +238,7 @@ func (w *Wayside) Stop(timeout time.Duration) error {
 	}
 }
 
-// Ask sends a request to the admin endpoint and returns the body of a 2xx answer.
+// Ask sends a request to the admin listener and returns the body. A status other than 2xx is an error.
 func (w *Wayside) Ask(ctx context.Context, method, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, w.Info().Admin+path, nil)
 	if err != nil {
@@ -236,7 +259,7 @@ func (w *Wayside) Ask(ctx context.Context, method, path string) ([]byte, error) 
 	return body, nil
 }
 
-// Accounting are the figures of GET /api/v1/accounting.
+// Accounting contains the figures of GET /api/v1/accounting.
 type Accounting struct {
 	Responses   uint64            `json:"responses"`
 	Recorded    uint64            `json:"recorded"`
@@ -260,7 +283,7 @@ func (a Accounting) DroppedTotal() uint64 {
 	return n
 }
 
-// Check returns an error that names each identity of the contract that does not hold.
+// Check returns an error that names each identity that does not hold.
 func (a Accounting) Check() error {
 	var errs []error
 	if sum := a.Recorded + a.DroppedTotal() + a.Excluded; a.Responses != sum {
@@ -278,7 +301,7 @@ func (a Accounting) Check() error {
 	return errors.Join(errs...)
 }
 
-// Accounting asks for the present figures.
+// Accounting returns the current figures.
 func (w *Wayside) Accounting(ctx context.Context) (Accounting, error) {
 	body, err := w.Ask(ctx, http.MethodGet, "/api/v1/accounting")
 	if err != nil {
@@ -288,8 +311,8 @@ func (w *Wayside) Accounting(ctx context.Context) (Accounting, error) {
 	return a, json.Unmarshal(body, &a)
 }
 
-// Settle waits until nothing is in flight and returns the figures, whose identities are checked at every look.
-func (w *Wayside) Settle(ctx context.Context) (Accounting, error) {
+// AwaitSettled waits until nothing is in flight, and returns the figures. It checks the identities at every attempt.
+func (w *Wayside) AwaitSettled(ctx context.Context) (Accounting, error) {
 	for {
 		a, err := w.Accounting(ctx)
 		if err == nil {
@@ -308,7 +331,7 @@ func (w *Wayside) Settle(ctx context.Context) (Accounting, error) {
 	}
 }
 
-// AwaitRefill waits until a store that began empty, because the one before it was damaged, is filled again from the archive.
+// AwaitRefill waits until the archive has filled a store that started empty because the one before it was damaged.
 func (w *Wayside) AwaitRefill(ctx context.Context) error {
 	for {
 		body, err := w.Ask(ctx, http.MethodGet, "/api/v1/storage")
@@ -331,7 +354,7 @@ func (w *Wayside) AwaitRefill(ctx context.Context) error {
 	}
 }
 
-// Running reports whether the traffic process that was started last has not ended.
+// Running reports whether the traffic process runs.
 func (w *Wayside) Running() bool {
 	w.mu.Lock()
 	done := w.done

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestRawPathsOff sends identifiers that templates leave out, and looks for them everywhere behind the spool: with
-// paths.raw: off no path is stored, archived or shown, only the template that counts it. The spool holds paths until the
-// books process has taken them, because templates are found there, and is scrubbed at the end.
+// TestRawPathsOff sends identifiers that templates replace, and searches for them everywhere behind the spool. With paths.raw:
+// off, wayside stores, archives and shows only the template of a path. The spool contains paths until the books process has
+// taken them, because the books process chooses the templates. At the end the spool is scrubbed.
 func TestRawPathsOff(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t), "--log-level", "debug")
@@ -25,7 +25,7 @@ func TestRawPathsOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitAnswer(t, w, "/api/v1/recent") // the books process is there
+	awaitAnswer(t, w, "/api/v1/recent") // the books process runs
 	tail, err := http.DefaultClient.Do(req)
 	if err != nil || tail.StatusCode != http.StatusOK {
 		t.Fatalf("tail: %v %v", err, tail)
@@ -49,7 +49,7 @@ func TestRawPathsOff(t *testing.T) {
 	if seen < 15 {
 		t.Errorf("tail showed %d events with their template, want 15 (%v)", seen, lines.Err())
 	}
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil {

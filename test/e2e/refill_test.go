@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// TestDamagedStoreComesBack: a store that cannot be opened, and one that a verification finds damaged while it is in use, are set aside.
-// The next one is filled again from the archive, although the books process is killed again and again meanwhile, until every hour
-// shows what it did. (What was not archived is counted in books.TestRefill and by the fault harness.)
+// TestDamagedStoreComesBack damages a store so that it cannot be opened, or damages it in use and runs a verification. The store is
+// set aside, and the archive fills the next one, although the books process is killed several times. At the end every hour has
+// the same figures as before. (books.TestRefill and the fault harness count events that were not archived.)
 func TestDamagedStoreComesBack(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(*testing.T, *Wayside){
@@ -49,16 +49,16 @@ func TestDamagedStoreComesBack(t *testing.T) {
 			w, log := newWayside(t, origin(t))
 			start(t, w)
 			send(t, w, 1500, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
+			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			before := hours(t, w)
-			if err := w.Stop(40 * time.Second); err != nil { // which archives everything, and writes tables
+			if err := w.Stop(40 * time.Second); err != nil { // this archives everything and writes tables
 				t.Fatal(err)
 			}
 			damage(t, w)
 			for range 3 {
-				time.Sleep(150 * time.Millisecond) //nolint:forbidigo // some way into whatever it does
+				time.Sleep(150 * time.Millisecond) //nolint:forbidigo // kill the process in the middle of its work
 				w.KillBooks()
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -66,12 +66,12 @@ func TestDamagedStoreComesBack(t *testing.T) {
 			if err := w.AwaitRefill(ctx); err != nil {
 				t.Fatal(err, log)
 			}
-			a, err := w.Settle(t.Context())
+			a, err := w.AwaitSettled(t.Context())
 			if err != nil || a.Applied != 1500 || a.Archived != 1500 || a.Quarantined != 0 {
 				t.Errorf("%+v, %v", a, err)
 			}
 			if after := hours(t, w); after != before {
-				t.Errorf("the paths were\n%s and are\n%s", before, after)
+				t.Errorf("the paths were\n%s and are now\n%s", before, after)
 			}
 			aside, err := filepath.Glob(filepath.Join(w.DataDir, "quarantine", "*-store.txt"))
 			if err != nil || len(aside) != 1 || !strings.Contains(log.String(), "it was set aside, and a new one begins empty") {
@@ -81,7 +81,7 @@ func TestDamagedStoreComesBack(t *testing.T) {
 	}
 }
 
-// hours is what GET /api/v1/paths says of all hours, as far as it does not change with the time of the question.
+// hours is the answer of GET /api/v1/paths for all hours, without the fields that depend on the current time.
 func hours(t *testing.T, w *Wayside) string {
 	t.Helper()
 	body, err := w.Ask(t.Context(), http.MethodGet, "/api/v1/paths?from=-30d&limit=10000")

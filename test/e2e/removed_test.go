@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestRemovedFiles: files that are removed under the running process show in log and readiness, whichever part they are of, single files of
-// the store included; and a start on a directory that was emptied says that the books begin there.
+// TestRemovedFiles removes files under the running process, also single files of the store. Log and readiness must report which
+// part is missing. A start on an emptied directory must say that the books begin there.
 func TestRemovedFiles(t *testing.T) {
 	t.Parallel()
 	for name, part := range map[string]string{
@@ -20,27 +20,27 @@ func TestRemovedFiles(t *testing.T) {
 			t.Parallel()
 			w, log := newWayside(t, origin(t))
 			start(t, w)
-			eventually(t, "a new directory is said to be one", func() bool { return strings.Contains(log.String(), "the books begin here") })
+			eventually(t, "the log says that the directory is new", func() bool { return strings.Contains(log.String(), "the books begin here") })
 			send(t, w, 60, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
+			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := w.Ask(t.Context(), http.MethodPost, "/-/job/archive?all=true"); err != nil {
 				t.Fatal(err)
 			}
 			if strings.HasSuffix(name, ".sst") {
-				if err := w.Stop(ReadyTimeout); err != nil { // writes the first table
+				if err := w.Stop(ReadyTimeout); err != nil { // this writes the first table
 					t.Fatal(err)
 				}
 				start(t, w)
 				eventually(t, "the books are open", func() bool { _, err := w.Accounting(t.Context()); return err == nil })
 			}
-			time.Sleep(6 * time.Second) //nolint:forbidigo // it looks every five seconds, and has to have seen them
+			time.Sleep(6 * time.Second) //nolint:forbidigo // wayside checks the files every five seconds, and must have seen them once
 			if ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose"); err != nil || !strings.Contains(string(ready), "[+] files: in place") {
 				t.Fatalf("%s, %v", ready, err)
 			}
 			remove(t, w.DataDir, name)
-			eventually(t, "it is noticed", func() bool {
+			eventually(t, "wayside reports the missing files", func() bool {
 				ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 				return err == nil && strings.Contains(string(ready), "[!] files: removed while wayside uses them: "+part+"\n") && strings.Contains(log.String(), "files were removed while wayside uses them")
 			})
@@ -49,12 +49,12 @@ func TestRemovedFiles(t *testing.T) {
 			}
 			w.Kill()
 			start(t, w)
-			eventually(t, "the new start says so", func() bool { return strings.Count(log.String(), "the books begin here") == 2 })
+			eventually(t, "the new start reports that the books begin", func() bool { return strings.Count(log.String(), "the books begin here") == 2 })
 		})
 	}
 }
 
-// remove takes away what a pattern in dir matches; "." is all that is in it.
+// remove deletes the files in dir that match a pattern; "." means all of them.
 func remove(t *testing.T, dir, pattern string) {
 	t.Helper()
 	if pattern == "." {

@@ -48,15 +48,15 @@ func newerBinary(t *testing.T) string {
 	return binary
 }
 
-// TestEventsSurviveARollback: what a newer wayside left in the spool waits for it while an older one runs, which records and applies its
-// own events, says what waits, and counts it. The newer one has all of them in the end, once.
+// TestEventsSurviveARollback runs an older wayside on a spool with events of a newer one. The older one must record and apply its
+// own events, and report and count the others. When the newer one runs again, it must have all events exactly once.
 func TestEventsSurviveARollback(t *testing.T) {
 	t.Parallel()
 	if event.Version != 2 {
-		t.Fatal("newerBinary knows how to make version 3 of 2")
+		t.Fatal("newerBinary can only change version 2 to 3")
 	}
 	w, log := newWayside(t, origin(t))
-	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // these are of the newest version
+	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // events with a request ID have the newest version
 	older, newer := w.Binary, newerBinary(t)
 	w.Binary = newer
 	start(t, w)
@@ -71,7 +71,7 @@ func TestEventsSurviveARollback(t *testing.T) {
 	w.Binary = older
 	start(t, w)
 	send(t, w, 50, 200)
-	eventually(t, "the older one applies its own events", func() bool {
+	eventually(t, "the older wayside applies its own events", func() bool {
 		a, err := w.Accounting(t.Context())
 		if err == nil {
 			err = a.Check()
@@ -83,21 +83,21 @@ func TestEventsSurviveARollback(t *testing.T) {
 		t.Errorf("%v\n%s", err, ready)
 	}
 	if n := metric(t, w, "wayside_spool_newer_epochs"); n != 1 {
-		t.Errorf("the metric says %d", n)
+		t.Errorf("the metric is %d, want 1", n)
 	}
 	if err := w.Stop(ReadyTimeout); err != nil {
-		t.Errorf("the older one ends with %v", err)
+		t.Errorf("the older wayside ends with %v", err)
 	}
 	if n := strings.Count(log.String(), "a newer wayside recorded these events"); n != 1 {
-		t.Errorf("the log says it %d times", n)
+		t.Errorf("the log reports it %d times, want once", n)
 	}
-	if code, said := command(t, w, "verify"); code != 1 || !strings.Contains(said, event.ErrVersion.Error()) {
-		t.Errorf("verify: %d\n%s", code, said)
+	if code, output := command(t, w, "verify"); code != 1 || !strings.Contains(output, event.ErrVersion.Error()) {
+		t.Errorf("verify: %d\n%s", code, output)
 	}
 
 	w.Binary = newer
 	start(t, w)
-	if a, err := w.Settle(t.Context()); err != nil || a.Applied != 350 || a.Recorded != 350 || a.Quarantined != 0 {
+	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 350 || a.Recorded != 350 || a.Quarantined != 0 {
 		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,19 +14,19 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Scenario says how much traffic is sent and what is done to wayside meanwhile.
+// Scenario configures how much traffic is sent, and how often the processes are killed during it.
 type Scenario struct {
 	Requests    uint64
 	Connections int // default 64
-	KillBooks   int // times that the books process is killed
-	KillRun     int // times that the traffic process is killed and started again
+	KillBooks   int // how often the books process is killed
+	KillRun     int // how often the traffic process is killed and started again
 	Seed        uint64
-	// SettleTimeout bounds the wait for the books after the traffic; default 2 minutes.
+	// SettleTimeout is the longest wait for settled books after the traffic; the default is 2 minutes.
 	SettleTimeout time.Duration
-	Progress      io.Writer // nil: none
+	Progress      io.Writer // nil for no output
 }
 
-// Outcome is what a scenario came to.
+// Outcome is the result of a scenario.
 type Outcome struct {
 	Load       *load.Report
 	Accounting Accounting
@@ -35,7 +36,7 @@ type Outcome struct {
 	KilledRun  int
 	KilledBook int
 	Settled    time.Duration // from the end of the traffic to settled books
-	Archived   time.Duration // for archiving and reading back everything
+	Archived   time.Duration // the time for archiving and verifying everything
 	FirstLost  []uint64
 }
 
@@ -64,7 +65,7 @@ func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (
 	began := time.Now()
 	settle, cancel := context.WithTimeout(ctx, s.SettleTimeout)
 	defer cancel()
-	if out.Accounting, err = w.Settle(settle); err != nil {
+	if out.Accounting, err = w.AwaitSettled(settle); err != nil {
 		return out, err
 	}
 	out.Settled = time.Since(began)
@@ -73,7 +74,7 @@ func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (
 		return out, err
 	}
 	out.Archived = time.Since(began)
-	if out.Accounting, err = w.Settle(settle); err != nil {
+	if out.Accounting, err = w.AwaitSettled(settle); err != nil {
 		return out, err
 	}
 	if out.Books, err = ReadBooks(ctx, target); err != nil {
@@ -84,29 +85,29 @@ func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (
 	return out, nil
 }
 
-// kill spreads the kills over the traffic, at places that the seed decides.
+// kill distributes the kills over the traffic. The seed decides when.
 func (s Scenario) kill(ctx context.Context, w *Wayside, counters *load.Counters, stop <-chan struct{}, out *Outcome) error {
 	random := rand.New(rand.NewPCG(s.Seed, 0)) //nolint:gosec // repeatable on purpose
-	type blow struct {
+	type killAt struct {
 		at    uint64
 		books bool
 	}
-	var blows []blow
+	var kills []killAt
 	for i := range s.KillBooks + s.KillRun {
 		share := 0.05 + 0.85*random.Float64()
-		blows = append(blows, blow{uint64(share * float64(s.Requests)), i < s.KillBooks})
+		kills = append(kills, killAt{uint64(share * float64(s.Requests)), i < s.KillBooks})
 	}
-	slices.SortFunc(blows, func(a, b blow) int { return int(int64(a.at) - int64(b.at)) }) //nolint:gosec // far below 2^63
-	for _, b := range blows {
-		for counters.Sent.Load() < b.at {
+	slices.SortFunc(kills, func(a, b killAt) int { return cmp.Compare(a.at, b.at) })
+	for _, k := range kills {
+		for counters.Sent.Load() < k.at {
 			select {
 			case <-stop:
 				return errors.New("the traffic ended before all kills were made")
 			case <-time.After(time.Millisecond):
 			}
 		}
-		if b.books {
-			for !w.KillBooks() { // between two children there is nobody to kill
+		if k.books {
+			for !w.KillBooks() { // there is a moment without a books process
 				select {
 				case <-stop:
 					return errors.New("the traffic ended before all kills were made")
@@ -121,18 +122,18 @@ func (s Scenario) kill(ctx context.Context, w *Wayside, counters *load.Counters,
 			}
 			out.KilledRun++
 		}
-		s.say("killed %s after %d requests", map[bool]string{true: "the books process", false: "the traffic process"}[b.books], counters.Sent.Load())
+		s.progress("killed %s after %d requests", map[bool]string{true: "the books process", false: "the traffic process"}[k.books], counters.Sent.Load())
 	}
 	return nil
 }
 
-func (s Scenario) say(format string, args ...any) {
+func (s Scenario) progress(format string, args ...any) {
 	if s.Progress != nil {
 		_, _ = fmt.Fprintf(s.Progress, format+"\n", args...)
 	}
 }
 
-// Check returns an error that names everything the outcome should not be.
+// Check returns an error that names everything that is wrong with the outcome.
 func (s Scenario) Check(o *Outcome) error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -143,27 +144,27 @@ func (s Scenario) Check(o *Outcome) error {
 		fail("%d responses were received in full and are not in the books, such as %v", o.Lost, o.FirstLost)
 	}
 	if o.Unsent > 0 || o.Books.Foreign > 0 {
-		fail("%d lines of the books were never sent, %d carry no nonce", o.Unsent, o.Books.Foreign)
+		fail("%d lines of the books were never sent, %d have no nonce", o.Unsent, o.Books.Foreign)
 	}
 	if o.Books.Doubled > 0 || uint64(len(o.Books.IDs)) != o.Books.Lines {
-		fail("%d lines doubled; %d distinct event ids in %d lines", o.Books.Doubled, len(o.Books.IDs), o.Books.Lines)
+		fail("%d lines are in the books twice; %d different event ids in %d lines", o.Books.Doubled, len(o.Books.IDs), o.Books.Lines)
 	}
 	if a := o.Accounting; o.Books.Lines != a.Archived || a.Archived != a.Applied {
-		fail("%d lines in the archive, accounting says archived %d of applied %d", o.Books.Lines, a.Archived, a.Applied)
+		fail("%d lines in the archive, but the accounting has %d archived of %d applied", o.Books.Lines, a.Archived, a.Applied)
 	}
 	if n := o.Accounting.DroppedTotal(); n > 0 {
-		fail("%d drops: %v", n, o.Accounting.Dropped)
+		fail("%d responses were dropped: %v", n, o.Accounting.Dropped)
 	}
 	if n := o.Load.Failed[load.KindVerify]; n > 0 {
-		fail("%d responses were not what the origin sent: %v", n, o.Load.Errors)
+		fail("%d responses differ from the origin's: %v", n, o.Load.Errors)
 	}
-	// Killing the traffic process breaks what each connection was doing, and once more a connection that was made anew
-	// while the process died; killing the books process breaks nothing.
+	// A kill of the traffic process breaks the request of each connection, and possibly one more on a connection that was
+	// opened while the process died. A kill of the books process breaks nothing.
 	if limit := uint64(2 * s.KillRun * s.Connections); o.Load.FailedTotal() > limit { //nolint:gosec // small
 		fail("%d requests failed, at most %d may: %v %v", o.Load.FailedTotal(), limit, o.Load.Failed, o.Load.Errors)
 	}
 	if o.KilledBook != s.KillBooks || o.KilledRun != s.KillRun {
-		fail("killed %d+%d times, wanted %d+%d", o.KilledBook, o.KilledRun, s.KillBooks, s.KillRun)
+		fail("killed the processes %d and %d times, want %d and %d", o.KilledBook, o.KilledRun, s.KillBooks, s.KillRun)
 	}
 	return errors.Join(errs...)
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// StackOptions says what a stack is made of.
+// StackOptions configures a Stack.
 type StackOptions struct {
-	Dir    string // working directory: data, binary, server files; required
-	Binary string // an existing binary; empty: built into Dir
+	Dir    string // working directory for data, binary and files of the servers; required
+	Binary string // an existing binary; empty to build one into Dir
 	Env    []string
-	Args   []string // further arguments of wayside run
+	Args   []string // more arguments of wayside run
 	Log    io.Writer
 }
 
@@ -26,10 +26,10 @@ type Stack struct {
 	Origin  *Nginx
 	S3      *s3test.Server
 	Wayside *Wayside
-	Target  uploader.Target // the archive, as a reader sees it
+	Target  uploader.Target // the archive, for reading
 }
 
-// StartStack builds and starts everything; Close ends it.
+// StartStack builds and starts everything. Close ends it.
 func StartStack(ctx context.Context, o StackOptions) (*Stack, error) {
 	s := &Stack{}
 	if err := s.start(ctx, o); err != nil {
@@ -75,7 +75,7 @@ func (s *Stack) start(ctx context.Context, o StackOptions) (err error) {
 	return s.Wayside.Start(ctx)
 }
 
-// Close ends what is still running.
+// Close ends everything that still runs.
 func (s *Stack) Close() {
 	if s.Wayside != nil {
 		if err := s.Wayside.Stop(40 * time.Second); err != nil && !errors.Is(err, os.ErrProcessDone) && s.Wayside.Log != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// signalBooks sends a signal to the books process, once there is one.
+// signalBooks sends a signal to the books process. It waits until there is one.
 func signalBooks(t *testing.T, w *Wayside, s syscall.Signal) {
 	t.Helper()
 	eventually(t, "a books process", func() bool { return w.BooksPID() > 0 })
@@ -22,8 +22,8 @@ func signalBooks(t *testing.T, w *Wayside, s syscall.Signal) {
 	}
 }
 
-// command runs a command of the binary, for half a minute at most, and returns its exit code and all it said.
-func command(t *testing.T, w *Wayside, args ...string) (code int, said string) {
+// command runs a command of the binary, for at most half a minute, and returns its exit code and its output.
+func command(t *testing.T, w *Wayside, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, w.Binary, append(args, "--data", w.DataDir)...).CombinedOutput() //nolint:gosec // the binary under test
@@ -33,14 +33,14 @@ func command(t *testing.T, w *Wayside, args ...string) (code int, said string) {
 	return code, string(out)
 }
 
-// TestStoppedBooks: a books process that was stopped before anyone has asked it hides no history, and leaves nobody waiting who asks
-// it for what may take long.
+// TestStoppedBooks stops the books process before anyone has asked it for anything. The accounting must still contain the
+// history, and commands that need the books process must fail and not hang.
 func TestStoppedBooks(t *testing.T) {
-	t.Parallel() // it waits, mostly
+	t.Parallel()
 	w, log := newWayside(t, origin(t))
 	start(t, w)
 	send(t, w, 600, 200)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Stop(40 * time.Second); err != nil {
@@ -51,28 +51,28 @@ func TestStoppedBooks(t *testing.T) {
 	var asked sync.WaitGroup
 	asked.Go(func() {
 		if a, err := w.Accounting(t.Context()); err != nil || a.Settled || a.Responses != 0 && a.Responses != 600 {
-			t.Errorf("nothing is known, or all: %+v, %v", a, err)
+			t.Errorf("the accounting must be empty or complete: %+v, %v", a, err)
 		}
 	})
 	for _, args := range [][]string{{"job", "archive"}, {"verify"}} {
 		asked.Go(func() {
-			if code, said := command(t, w, args...); code != 1 || !strings.Contains(said, "the books process does not answer") {
-				t.Errorf("%v: exit %d: %s", args, code, said)
+			if code, output := command(t, w, args...); code != 1 || !strings.Contains(output, "the books process does not answer") {
+				t.Errorf("%v: exit %d: %s", args, code, output)
 			}
 		})
 	}
 	asked.Wait()
-	eventually(t, "readiness says so", func() bool {
+	eventually(t, "readiness reports it", func() bool {
 		body, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 		return err == nil && strings.Contains(string(body), "[!] books: the books process is connected and has not answered since")
 	})
 	signalBooks(t, w, syscall.SIGCONT)
-	eventually(t, "it answers again", func() bool {
+	eventually(t, "the books process answers again", func() bool {
 		body, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 		return err == nil && strings.Contains(string(body), "[+] books: connected") && strings.Contains(log.String(), "the books process answers again")
 	})
-	eventually(t, "what its store holds was learnt before anyone asked", func() bool {
-		time.Sleep(time.Second) // for which it runs
+	eventually(t, "the contents of the store are known while the books process is stopped", func() bool {
+		time.Sleep(time.Second) // the books process runs for this time
 		signalBooks(t, w, syscall.SIGSTOP)
 		a, err := w.Accounting(t.Context())
 		signalBooks(t, w, syscall.SIGCONT)
@@ -80,31 +80,31 @@ func TestStoppedBooks(t *testing.T) {
 	})
 }
 
-// TestSecondCollect: one books process too many does not come between wayside run and the one that keeps the books.
+// TestSecondCollect starts a second books process. It must not disturb the first one.
 func TestSecondCollect(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t), "--no-collector")
 	start(t, w)
-	collect := func() (*exec.Cmd, *safeBuffer) {
-		said := &safeBuffer{}
+	collect := func() (*exec.Cmd, *LogBuffer) {
+		output := &LogBuffer{}
 		cmd := exec.Command(w.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
-		cmd.Stdout, cmd.Stderr = said, said
+		cmd.Stdout, cmd.Stderr = output, output
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
-		return cmd, said
+		return cmd, output
 	}
 	_, _ = collect()
 	send(t, w, 10, 200)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	second, said := collect()
-	eventually(t, "it waits", func() bool { return strings.Contains(said.String(), "waiting for another books process") })
-	for i, when := range []string{"while it waits", "after it has left"} {
+	second, output := collect()
+	eventually(t, "the second books process waits", func() bool { return strings.Contains(output.String(), "waiting for another books process") })
+	for i, when := range []string{"while the second one waits", "after the second one has ended"} {
 		send(t, w, 10, 200)
-		a, err := w.Settle(t.Context())
+		a, err := w.AwaitSettled(t.Context())
 		if want := uint64(10 * (i + 2)); err != nil || a.Applied != want { //nolint:gosec // small
 			t.Errorf("%s: %d applied, want %d, %v", when, a.Applied, want, err)
 		}
@@ -118,17 +118,18 @@ func TestSecondCollect(t *testing.T) {
 		if err := second.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		if err := second.Wait(); err != nil || strings.Contains(said.String(), "context canceled") {
-			t.Errorf("the second ended with %v: %s", err, said)
+		if err := second.Wait(); err != nil || strings.Contains(output.String(), "context canceled") {
+			t.Errorf("the second one ended with %v: %s", err, output)
 		}
 	}
-	if code, said := command(t, w, "verify", "--local"); code != 0 {
-		t.Error(fmt.Sprint(code), said)
+	if code, output := command(t, w, "verify", "--local"); code != 0 {
+		t.Error(fmt.Sprint(code), output)
 	}
 }
 
-// TestStopWithStoppedBooks: a books process that was stopped does not keep wayside run beyond shutdown.timeout, nor at all after a
-// second signal. The bounds lie just below the five seconds that it used to take on top.
+// TestStopWithStoppedBooks stops wayside while the books process is stopped. wayside run must end within shutdown.timeout, and at
+// once after a second signal. Earlier versions took five seconds more, so the bounds are a little less than that above the
+// timeout.
 func TestStopWithStoppedBooks(t *testing.T) {
 	t.Parallel()
 	for name, timeout := range map[string]string{"timeout": "4s", "second signal": "1h"} {
@@ -138,7 +139,7 @@ func TestStopWithStoppedBooks(t *testing.T) {
 			w.Env = []string{"WAYSIDE_SHUTDOWN_TIMEOUT=" + timeout}
 			start(t, w)
 			send(t, w, 10, 200)
-			if _, err := w.Settle(t.Context()); err != nil {
+			if _, err := w.AwaitSettled(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			signalBooks(t, w, syscall.SIGSTOP)
@@ -148,19 +149,19 @@ func TestStopWithStoppedBooks(t *testing.T) {
 				if err := syscall.Kill(w.PID(), syscall.SIGTERM); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "it is stopping", func() bool { return strings.Contains(log.String(), `"stopping"`) })
-				time.Sleep(100 * time.Millisecond) // two at once are one
+				eventually(t, "wayside is stopping", func() bool { return strings.Contains(log.String(), `"stopping"`) })
+				time.Sleep(100 * time.Millisecond) // two signals at the same time count as one
 				bound = 4500 * time.Millisecond
 			}
 			if err := w.Stop(bound); err != nil {
 				t.Error(err)
 			}
 			if err := syscall.Kill(books, 0); err == nil {
-				t.Error("the books process is left behind")
+				t.Error("the books process still runs")
 				_ = syscall.Kill(books, syscall.SIGKILL)
 			}
 			if !strings.Contains(log.String(), "books process did not end in time and is killed") {
-				t.Error("the log does not say that it was killed")
+				t.Error("the log does not say that the books process was killed")
 			}
 		})
 	}

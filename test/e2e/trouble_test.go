@@ -20,7 +20,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// origin answers every path with OriginBody.
+// origin starts an application that answers every path with OriginBody.
 func origin(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, OriginBody) }))
@@ -28,14 +28,14 @@ func origin(t *testing.T) string {
 	return server.URL
 }
 
-// newWayside returns a wayside that is not started yet, with its archive in the data directory.
-func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *safeBuffer) {
+// newWayside returns a wayside that is not started yet. Its archive is in the data directory.
+func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *LogBuffer) {
 	t.Helper()
 	listen, err := FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &safeBuffer{}
+	log := &LogBuffer{}
 	w := &Wayside{
 		Binary: testBinary(t), DataDir: filepath.Join(t.TempDir(), "data"), Listen: listen, Log: log,
 		Args: append([]string{"--upstream", upstream}, args...),
@@ -46,7 +46,7 @@ func newWayside(t *testing.T, upstream string, args ...string) (*Wayside, *safeB
 			t.Logf("wayside's log:\n%s", log)
 		}
 		if strings.Contains(log.String(), "DATA RACE") {
-			t.Errorf("the race detector found something:\n%s", log)
+			t.Errorf("the race detector found a race:\n%s", log)
 		}
 	})
 	return w, log
@@ -59,7 +59,7 @@ func start(t *testing.T, w *Wayside) {
 	}
 }
 
-// send makes n requests one after the other and wants status for each.
+// send makes n requests over two connections. Each response must have this status.
 func send(t *testing.T, w *Wayside, n, status int) {
 	t.Helper()
 	report, err := load.Run(t.Context(), load.Options{
@@ -76,13 +76,13 @@ func send(t *testing.T, w *Wayside, n, status int) {
 	}
 }
 
-// eventually waits for a condition that has a reason to become true.
-func eventually(t *testing.T, what string, condition func() bool) {
+// eventually waits until a condition is true. description completes the message "did not happen in time".
+func eventually(t *testing.T, description string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
+			t.Fatalf("did not happen in time: %s", description)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -126,7 +126,7 @@ func TestDeadUpstreamIsAnsweredAndRecorded(t *testing.T) {
 	w, _ := newWayside(t, "http://"+dead)
 	start(t, w)
 	send(t, w, 50, 502)
-	a, err := w.Settle(t.Context())
+	a, err := w.AwaitSettled(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestDeadUpstreamIsAnsweredAndRecorded(t *testing.T) {
 func TestS3AwayLosesNothing(t *testing.T) {
 	t.Parallel()
 	if _, err := s3test.Binary(); err != nil {
-		t.Skipf("SKIPPED, no S3 server to test against: %v", err)
+		t.Skipf("SKIPPED, there is no S3 server: %v", err)
 	}
 	s3, err := s3test.StartProcess(t.TempDir())
 	if err != nil {
@@ -155,7 +155,7 @@ func TestS3AwayLosesNothing(t *testing.T) {
 		"WAYSIDE_RETENTION_SCHEDULE=@every 1s")
 	start(t, w)
 	send(t, w, 500, 200)
-	eventually(t, "the failure shows in readyz, metrics and log", func() bool {
+	eventually(t, "readyz, metrics and log show the failure", func() bool {
 		ready, err1 := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 		metrics, err2 := w.Ask(t.Context(), http.MethodGet, "/metrics")
 		return err1 == nil && err2 == nil && strings.Contains(string(ready), "[!] archive") &&
@@ -163,14 +163,14 @@ func TestS3AwayLosesNothing(t *testing.T) {
 			!strings.Contains(string(metrics), "wayside_archive_consecutive_failures 0") &&
 			strings.Contains(log.String(), "job failed, trying again")
 	})
-	a, err := w.Settle(t.Context())
+	a, err := w.AwaitSettled(t.Context())
 	if err != nil || a.Deleted != 0 || a.Archived != 0 {
 		t.Fatalf("while S3 is away: %+v, %v", a, err)
 	}
 	if err := s3.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "everything is archived, and then deleted", func() bool {
+	eventually(t, "everything is archived and deleted", func() bool {
 		a, err := w.Accounting(t.Context())
 		if err == nil {
 			err = a.Check()
@@ -181,7 +181,7 @@ func TestS3AwayLosesNothing(t *testing.T) {
 
 func TestDamagedSpoolIsSetAside(t *testing.T) {
 	t.Parallel()
-	w, log := newWayside(t, origin(t), "--no-collector") // so that everything is still in the spool
+	w, log := newWayside(t, origin(t), "--no-collector") // so everything stays in the spool
 	start(t, w)
 	send(t, w, 2000, 200)
 	w.Kill()
@@ -197,15 +197,15 @@ func TestDamagedSpoolIsSetAside(t *testing.T) {
 	start(t, w)
 	send(t, w, 100, 200)
 	if aside, err := filepath.Glob(filepath.Join(w.DataDir, "quarantine", "*")); err != nil || len(aside) == 0 {
-		t.Errorf("set aside: %v, %v\n%s", aside, err, log)
+		t.Errorf("files in the quarantine: %v, %v\n%s", aside, err, log)
 	}
 }
 
-// mountTmpfs gives a data directory of its own filesystem.
+// mountTmpfs mounts a new filesystem as the data directory.
 func mountTmpfs(t *testing.T, dir, options string) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("SKIPPED, needs root to mount a filesystem of its own")
+		t.Skip("SKIPPED, mounting a filesystem needs root")
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		t.Fatal(err)
@@ -223,14 +223,14 @@ func TestReadOnlyDataDirectory(t *testing.T) {
 	if err := syscall.Mount("", w.DataDir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	admin := startBlind(t, w)
+	admin := startUnwritable(t, w)
 	send(t, w, 200, 200)
 	a := accountingAt(t, admin)
 	if a.Responses != 200 || a.DroppedTotal() != 200 || a.Check() != nil {
 		t.Errorf("accounting %+v", a)
 	}
 	if !strings.Contains(log.String(), "data directory "+w.DataDir+" is on a read-only filesystem") {
-		t.Errorf("the log does not say what is wrong with the directory:\n%s", log)
+		t.Errorf("the log does not name the problem with the directory:\n%s", log)
 	}
 }
 
@@ -241,20 +241,20 @@ func TestFullDiskAndBack(t *testing.T) {
 	w.Env = []string{"WAYSIDE_DATA_FREE_MIN=0"}
 	start(t, w)
 	send(t, w, 200, 200)
-	if _, err := w.Settle(t.Context()); err != nil {
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ballast := filepath.Join(w.DataDir, "ballast")
 	fill(t, ballast)
 	sent := 200
 	for range 20 {
-		send(t, w, 500, 200) // served, whatever becomes of the books
+		send(t, w, 500, 200) // must be served even if nothing can be recorded
 		sent += 500
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the books recover without a restart and add up", func() bool {
+	eventually(t, "the books recover without a restart, and add up", func() bool {
 		a, err := w.Accounting(t.Context())
 		return err == nil && a.Check() == nil && a.Settled && a.Responses == uint64(sent) //nolint:gosec // small
 	})
@@ -287,8 +287,8 @@ func fill(t *testing.T, name string) {
 	}
 }
 
-// startBlind starts w where run.json cannot be written, on an admin address of the test's choice.
-func startBlind(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin string) {
+// startUnwritable starts w on a data directory in which run.json cannot be written, so the test chooses the admin address.
+func startUnwritable(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin string) {
 	t.Helper()
 	admin, err := FreeAddress()
 	if err != nil {

@@ -14,9 +14,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// unusable makes the data directory one in which nothing can be written, and says how to lift that; nil: not at all.
+// unusable is a reason why nothing can be written to a data directory. make causes it and returns how to lift it; nil if it
+// cannot be lifted.
 type unusable struct {
-	reason string // in readiness and log
+	reason string // as in readiness and log
 	make   func(t *testing.T, w *Wayside) (with func(*exec.Cmd), lift func())
 }
 
@@ -41,9 +42,9 @@ var unusables = map[string]unusable{
 			}
 		}
 	}},
-	"of somebody else": {"permission denied", func(t *testing.T, w *Wayside) (func(*exec.Cmd), func()) {
-		const stranger = 65534
-		dir, err := os.MkdirTemp("", "wayside-owner-") //nolint:usetesting // the stranger must get in
+	"owned by another user": {"permission denied", func(t *testing.T, w *Wayside) (func(*exec.Cmd), func()) {
+		const otherUser = 65534
+		dir, err := os.MkdirTemp("", "wayside-owner-") //nolint:usetesting // another user needs access
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,22 +62,18 @@ var unusables = map[string]unusable{
 		if err := os.Chmod(w.DataDir, 0o755); err != nil { //nolint:gosec // as above
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(w.Binary)
-		if err == nil {
-			w.Binary = filepath.Join(dir, "wayside")
-			err = os.WriteFile(w.Binary, text, 0o755) //nolint:gosec // as above
-		}
-		if err != nil {
+		if w.Binary, err = CopyBinary(w.Binary, dir); err != nil {
 			t.Fatal(err)
 		}
 		return func(cmd *exec.Cmd) {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: otherUser, Gid: otherUser}}
 		}, nil
 	}},
 }
 
-// TestUnusableDataDirectory: where nothing can be recorded, no response is withheld, whatever spool.sync says; each is counted as
-// dropped, and that is settled; readiness and log say why; and once the directory can be used, recording begins by itself.
+// TestUnusableDataDirectory runs wayside on a data directory in which nothing can be written. No response may be held back, even
+// with spool.sync: request. Each response counts as dropped, and the accounting settles. Readiness and log give the reason. When
+// the directory can be used, recording begins by itself.
 func TestUnusableDataDirectory(t *testing.T) {
 	t.Parallel()
 	for name, u := range unusables {
@@ -84,10 +81,10 @@ func TestUnusableDataDirectory(t *testing.T) {
 			w, log := newWayside(t, origin(t))
 			with, lift := u.make(t, w)
 			w.Env = []string{"WAYSIDE_SPOOL_SYNC=request", "WAYSIDE_DATA_FREE_MIN=0"}
-			admin := startBlind(t, w, with)
+			admin := startUnwritable(t, w, with)
 			send(t, w, 100, 200)
 			var a Accounting
-			eventually(t, "the last response is in flight no more", func() bool { // its client has it a moment before
+			eventually(t, "the last response is no longer in flight", func() bool { // its client has it a moment earlier
 				a = accountingAt(t, admin)
 				return a.Settled
 			})
@@ -103,7 +100,7 @@ func TestUnusableDataDirectory(t *testing.T) {
 				!strings.Contains(metrics, `wayside_spool_dropped_total{reason="unavailable"} 100`) || !strings.Contains(metrics, "wayside_spool_unsynced_total 0\n") {
 				t.Errorf("metrics: %s", metrics)
 			}
-			eventually(t, "the log counts them, and says why and where", func() bool {
+			eventually(t, "the log has their number, the reason and the directory", func() bool {
 				for line := range strings.Lines(log.String()) {
 					if strings.Contains(line, "responses are dropped from the books") && strings.Contains(line, "since_start_unavailable") &&
 						strings.Contains(line, u.reason) && strings.Contains(line, w.DataDir) {
@@ -116,13 +113,13 @@ func TestUnusableDataDirectory(t *testing.T) {
 				return
 			}
 			lift()
-			eventually(t, "the spool is there", func() bool { return strings.Contains(log.String(), "spool available again") })
+			eventually(t, "the spool is available", func() bool { return strings.Contains(log.String(), "spool available again") })
 			send(t, w, 50, 200)
-			eventually(t, "what came since is in the books", func() bool {
+			eventually(t, "later responses are in the books", func() bool {
 				a := accountingAt(t, admin)
 				return a.Settled && a.Applied == 50 && a.Responses == 150 && a.DroppedTotal() == 100 && a.Check() == nil
 			})
-			eventually(t, "other commands find it by its data directory", func() bool {
+			eventually(t, "commands find wayside by its data directory", func() bool {
 				code, _ := command(t, w, "job", "archive")
 				return code == 0
 			})
@@ -147,8 +144,8 @@ func get(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// TestFullDiskFromStartToEnd: a process that finds a full disk and leaves one behind has counted nothing on it; what it answered is in the
-// books of the next one that finds room, to the unit.
+// TestFullDiskFromStartToEnd runs a process on a disk that is full from its start to its end. The next process that finds space
+// must have exactly its responses in the books.
 func TestFullDiskFromStartToEnd(t *testing.T) {
 	t.Parallel()
 	w, log := newWayside(t, origin(t))
@@ -157,29 +154,29 @@ func TestFullDiskFromStartToEnd(t *testing.T) {
 	fill(t, ballast)
 	w.Env = []string{"WAYSIDE_DATA_FREE_MIN=0"}
 	t.Run("full", func(t *testing.T) {
-		startBlind(t, w)
+		startUnwritable(t, w)
 		send(t, w, 500, 200)
-	}) // and its cleanup stops it
+	}) // the cleanup of the subtest stops wayside
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
 	start(t, w)
 	send(t, w, 1, 200)
-	eventually(t, "both are in the books", func() bool {
+	eventually(t, "the responses of both processes are in the books", func() bool {
 		a, err := w.Accounting(t.Context())
 		return err == nil && a.Settled && a.Responses == 501 && a.Applied == 1 && a.Dropped["unavailable"] == 500 && a.Check() == nil
 	})
 	if !strings.Contains(log.String(), "an earlier process had no room for a ledger") {
-		t.Error("the log does not say it")
+		t.Error("the log does not mention the earlier process")
 	}
 	if err := w.Stop(40 * time.Second); err != nil {
 		t.Error(err)
 	}
-	if code, said := command(t, w, "verify", "--local"); code != 0 {
-		t.Errorf("verify: %d: %s", code, said)
+	if code, output := command(t, w, "verify", "--local"); code != 0 {
+		t.Errorf("verify: %d: %s", code, output)
 	}
 	start(t, w)
-	if a, err := w.Settle(t.Context()); err != nil || a.Responses != 501 {
+	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Responses != 501 {
 		t.Errorf("after another start: %+v, %v", a, err)
 	}
 }

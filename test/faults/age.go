@@ -7,21 +7,15 @@ import (
 	"time"
 )
 
-// runAge stops the books process for longer than spool.age_max, so that the spool gives up what waits: what is missing must be what
-// was counted, to the unit. In every other cycle both processes are killed while it gives up.
+// runAge stops the books process for longer than spool.age_max, so the spool expires the waiting events. The missing responses
+// must be exactly the counted ones. In every other cycle both processes are killed during this.
 func runAge(ctx context.Context, l *Lab, p *Piece) error {
-	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
-		t, err := l.newTrial(append([]string{"WAYSIDE_SPOOL_AGE_MAX=1m"}, quietEnv...)...)
-		if err != nil {
-			return Outcome{}, err
-		}
-		o, err := t.age(ctx, random, n%2 == 1)
-		t.end(err != nil)
-		return o, err
+	return p.trials(ctx, l, append([]string{"WAYSIDE_SPOOL_AGE_MAX=1m"}, quietEnv...), func(t *trial, random *rand.Rand, n int) (Outcome, error) {
+		return stopBeyondAge(ctx, t, random, n%2 == 1)
 	})
 }
 
-func (t *trial) age(ctx context.Context, random *rand.Rand, killed bool) (Outcome, error) {
+func stopBeyondAge(ctx context.Context, t *trial, random *rand.Rand, killed bool) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -30,7 +24,7 @@ func (t *trial) age(ctx context.Context, random *rand.Rand, killed bool) (Outcom
 	books := t.w.BooksPID()
 	pause(books)
 	defer resume(books)
-	sleep(ctx, 50*time.Second) // a minute is the least that spool.age_max may be
+	sleep(ctx, 50*time.Second) // the smallest allowed spool.age_max is a minute
 	if err := t.awaitDrops(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -42,8 +36,8 @@ func (t *trial) age(ctx context.Context, random *rand.Rand, killed bool) (Outcom
 			return Outcome{}, err
 		}
 		recovery := time.Since(freed)
-		// What the books process held while it was stopped was given up after a minute, and is applied now: the two accounts
-		// are compared every five seconds, and until then they differ.
+		// Events that the books process held while it was stopped were expired after a minute, and are applied now. The two
+		// accounts differ until they are compared, which happens every five seconds.
 		sleep(ctx, 6*time.Second)
 		return t.auditDrops(ctx, recovery)
 	}
@@ -57,7 +51,7 @@ func (t *trial) age(ctx context.Context, random *rand.Rand, killed bool) (Outcom
 	o, err := t.audit(ctx)
 	o.Recovery = took
 	if o.Dropped == 0 {
-		err = errors.Join(err, errors.New("nothing of what was given up is counted any more"))
+		err = errors.Join(err, errors.New("no expired response is counted any longer"))
 	}
 	return o, err
 }

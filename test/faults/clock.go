@@ -13,34 +13,28 @@ import (
 	"time"
 )
 
-// clockJumps are made one after the other; the clock is back where it was at the end.
+// clockJumps are made one after the other. At the end the clock is back at its start.
 var clockJumps = []time.Duration{
 	time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 365 * 24 * time.Hour, -365 * 24 * time.Hour, -time.Hour, time.Hour,
 }
 
-// clockChanges are moments at which daylight saving time begins or ends in the time zone of these trials.
+// clockChanges are the times at which daylight saving time begins or ends in the time zone of these trials.
 var clockChanges = []time.Time{
 	time.Date(2027, time.March, 28, 1, 0, 0, 0, time.UTC), time.Date(2027, time.October, 31, 1, 0, 0, 0, time.UTC),
 }
 
-// runClock moves the clock of both processes under traffic, with archiving, retention and the archive's expiry at work. Every other
-// trial begins seconds before a daylight saving change, and lives through it.
+// runClock moves the clock of both processes under traffic, while archiving, retention and the expiry of the archive run. Every
+// other trial begins seconds before a daylight saving change and runs through it.
 func runClock(ctx context.Context, l *Lab, p *Piece) error {
-	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
-		t, err := l.newTrial()
-		if err != nil {
-			return Outcome{}, err
-		}
+	return p.trials(ctx, l, nil, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.w.Binary = l.faults
 		offset := filepath.Join(t.dir, "offset")
 		t.w.Env = append(append([]string{"TZ=Europe/Berlin"}, busyEnv...), "WAYSIDE_FAULT_CLOCK="+offset, "WAYSIDE_ARCHIVE_EXPIRE=720h")
-		o, err := t.clock(ctx, random, offset, n)
-		t.end(err != nil)
-		return o, err
+		return moveClock(ctx, t, random, offset, n)
 	})
 }
 
-func (t *trial) clock(ctx context.Context, random *rand.Rand, offset string, n int) (Outcome, error) {
+func moveClock(ctx context.Context, t *trial, random *rand.Rand, offset string, n int) (Outcome, error) {
 	at := time.Duration(0)
 	if n%2 == 1 {
 		at = time.Until(clockChanges[n/2%len(clockChanges)]) - 2*time.Second
@@ -68,30 +62,25 @@ func (t *trial) clock(ctx context.Context, random *rand.Rand, offset string, n i
 	return o, errors.Join(err, failErr)
 }
 
-// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so that it neither works nor goes away, and lets it catch up.
+// runStop stops the books process with SIGSTOP for 10 to 20 seconds, so it neither works nor ends, and lets it catch up.
 func runStop(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 10*time.Second, 8000)
 }
 
-// runStopMinutes stops it for two to three minutes.
+// runStopMinutes stops the books process for two to three minutes.
 func runStopMinutes(ctx context.Context, l *Lab, p *Piece) error {
 	return stopFault(ctx, l, p, 2*time.Minute, 3000)
 }
 
-// stopFault stops the books process for at least so long, and at most longer by as much or a minute, at so many requests a second.
+// stopFault stops the books process for a random time between least and twice as long, but at most a minute longer than least.
+// rate is in requests per second.
 func stopFault(ctx context.Context, l *Lab, p *Piece, least time.Duration, rate float64) error {
-	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
-		t, err := l.newTrial(busyEnv...)
-		if err != nil {
-			return Outcome{}, err
-		}
-		o, err := t.stopBooks(ctx, least+time.Duration(random.Int64N(int64(min(least, time.Minute)))), rate)
-		t.end(err != nil)
-		return o, err
+	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
+		return stopBooksFor(ctx, t, least+time.Duration(random.Int64N(int64(min(least, time.Minute)))), rate)
 	})
 }
 
-func (t *trial) stopBooks(ctx context.Context, stopped time.Duration, rate float64) (Outcome, error) {
+func stopBooksFor(ctx context.Context, t *trial, stopped time.Duration, rate float64) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -101,7 +90,7 @@ func (t *trial) stopBooks(ctx context.Context, stopped time.Duration, rate float
 	pause(books)
 	sleep(ctx, stopped)
 	if !alive(books) || t.w.BooksPID() != books {
-		return Outcome{}, errors.New("the books process went away while it was stopped")
+		return Outcome{}, errors.New("the books process ended while it was stopped")
 	}
 	resume(books)
 	began := time.Now()
@@ -114,20 +103,14 @@ func (t *trial) stopBooks(ctx context.Context, stopped time.Duration, rate float
 	return o, errors.Join(err, failErr)
 }
 
-// runTwo starts a second run on a data directory in use: it must leave with 75, and change nothing.
+// runTwo starts a second wayside run on a data directory in use. It must exit with 75 and change nothing.
 func runTwo(ctx context.Context, l *Lab, p *Piece) error {
-	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
-		t, err := l.newTrial(busyEnv...)
-		if err != nil {
-			return Outcome{}, err
-		}
-		o, err := t.two(ctx, random)
-		t.end(err != nil)
-		return o, err
+	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
+		return startSecondRun(ctx, t, random)
 	})
 }
 
-func (t *trial) two(ctx context.Context, random *rand.Rand) (Outcome, error) {
+func startSecondRun(ctx context.Context, t *trial, random *rand.Rand) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -148,21 +131,15 @@ func (t *trial) two(ctx context.Context, random *rand.Rand) (Outcome, error) {
 	return o, errors.Join(err, failErr)
 }
 
-// runFileSize limits the size of the files that both processes may write (RLIMIT_FSIZE), so that writes end in EFBIG where a
-// full disk would give ENOSPC, and lifts the limit again.
+// runFileSize limits the size of the files that both processes may write (RLIMIT_FSIZE) and later removes the limit. Writes then
+// fail with EFBIG, as they fail with ENOSPC on a full disk.
 func runFileSize(ctx context.Context, l *Lab, p *Piece) error {
-	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
-		t, err := l.newTrial(append(smallSpoolEnv, quietEnv...)...)
-		if err != nil {
-			return Outcome{}, err
-		}
-		o, err := t.fileSize(ctx, random)
-		t.end(err != nil)
-		return o, err
+	return p.trials(ctx, l, append(smallSpoolEnv, quietEnv...), func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
+		return limitFileSize(ctx, t, random)
 	})
 }
 
-func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error) {
+func limitFileSize(ctx context.Context, t *trial, random *rand.Rand) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -181,7 +158,7 @@ func (t *trial) fileSize(ctx context.Context, random *rand.Rand) (Outcome, error
 	}
 	sleep(ctx, time.Duration(random.IntN(1000))*time.Millisecond)
 	books := t.w.BooksPID()
-	pause(books) // who goes on draining makes room in the queue, and nothing would be dropped
+	pause(books) // otherwise it would make room in the queue, and nothing would be dropped
 	defer resume(books)
 	dropping := t.awaitDrops(ctx)
 	resume(books)

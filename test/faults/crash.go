@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// crashPoints are the names in the code that real traffic reaches, see package crash. Those of store.ledger lie just before
-// collector.retire.before. Those of store.quarantine, store.adopt, store.refill, store.forget, store.delete.chunk and uploader.expire need what
-// traffic does not make: a batch that cannot be applied, a store that was set aside, an order to forget, more blocks than one
-// transaction takes, a month. Their packages' own tests pass them.
+// crashPoints are the names in the code that real traffic reaches, see package crash. The points of store.ledger are right before
+// collector.retire.before. The points of store.quarantine, store.adopt, store.refill, store.forget, store.delete.chunk and
+// uploader.expire need something that traffic does not cause: a batch that cannot be applied, a store that was set aside, a
+// request to forget, more blocks than one transaction can contain, a month. The tests of their packages reach them.
 var crashPoints = []string{
 	"spool.reserve.before", "spool.reserve.after", "spool.publish.before", "spool.publish.after",
 	"spool.seal.before", "spool.seal.after", "spool.commit.before", "spool.commit.after",
@@ -32,12 +32,12 @@ var crashPoints = []string{
 	"uploader.delete.before", "uploader.delete.after",
 }
 
-// agePoints are reached while no books process runs and time passes. They come after all others, so that cycles of
-// evidence keep their numbers.
+// agePoints are reached while no books process runs and time passes. They come after all others, so the cycles of the evidence
+// keep their numbers.
 var agePoints = []string{"spool.age.before", "spool.age.after"}
 
-// crashOccurrences are the k of each point: the first few, and some from the middle of things. ageOccurrences are fewer, as each
-// epoch passes its point once, and then every other second.
+// crashOccurrences are the values of k for each point: the first few, and two later ones. ageOccurrences has fewer values, because
+// each epoch passes its point once at first, and then every other second.
 var (
 	crashOccurrences = []int{0, 1, 2, 3, 7, 40}
 	ageOccurrences   = []int{0, 1, 2, 3, 7}
@@ -47,7 +47,7 @@ func crashGoal() int {
 	return len(crashPoints)*len(crashOccurrences) + len(agePoints)*len(ageOccurrences)
 }
 
-// crashAt says at which point a cycle dies, and at which occurrence: all points at k = 0 first.
+// crashAt says at which point a cycle dies, and at which occurrence. All points come first with k = 0.
 func crashAt(n int) (point string, k int) {
 	n %= crashGoal()
 	if usual := len(crashPoints) * len(crashOccurrences); n >= usual {
@@ -57,7 +57,7 @@ func crashAt(n int) (point string, k int) {
 	return crashPoints[n%len(crashPoints)], crashOccurrences[n/len(crashPoints)]
 }
 
-// runCrash lets the process die at a crash point, starts it again without one, and audits.
+// runCrash lets a process die at a crash point, starts wayside again without crash points, and audits.
 func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		point, k := crashAt(n)
@@ -68,9 +68,9 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 		lives := 1
 		ages := slices.Contains(agePoints, point)
 		if ages || strings.HasPrefix(point, "collector.retire.") {
-			lives += min(k, livesMax) // an epoch is retired once, and what it holds given up at once
+			lives += min(k, livesMax) // an epoch is retired once, and its events expire all at once
 		}
-		o, err := t.crash(ctx, random, fmt.Sprintf("%s:%d", point, k), lives, ages)
+		o, err := dieAtPoint(ctx, t, random, fmt.Sprintf("%s:%d", point, k), lives, ages)
 		if err != nil {
 			err = fmt.Errorf("%s:%d: %w", point, k, err)
 		}
@@ -79,14 +79,14 @@ func runCrash(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// crashWait is how long a crash point may take to be reached.
+// crashWait is the longest wait until a crash point is reached.
 const crashWait = 6 * time.Second
 
-// livesMax bounds how many spools the lives before leave behind.
+// livesMax is the largest number of earlier lives whose spools are left.
 const livesMax = 7
 
-func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, lives int, ages bool) (Outcome, error) {
-	// The lives before leave a spool each behind, so that there is an epoch to recover and to retire.
+func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, lives int, ages bool) (Outcome, error) {
+	// Each earlier life leaves a spool, so there is an epoch to recover and to retire.
 	for i := range lives {
 		if _, err := t.restart(ctx); err != nil {
 			return Outcome{}, err
@@ -94,7 +94,7 @@ func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, live
 		if i == 0 {
 			t.startTraffic(ctx, 4000)
 		}
-		pause(t.w.BooksPID())                                            // nothing is retired before its time
+		pause(t.w.BooksPID())                                            // so nothing is retired yet
 		t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second) //nolint:gosec // small
 		t.killAll()
 	}
@@ -106,7 +106,7 @@ func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, live
 		await = t.awaitCrashOfAge
 	}
 	hit := await(ctx)
-	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // what the other process was told becomes durable, or does not
+	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond) // data in the other process becomes durable, or not
 	t.killAll()
 	t.w.Env = busyEnv
 	took, err := t.restart(ctx)
@@ -121,12 +121,12 @@ func (t *trial) crash(ctx context.Context, random *rand.Rand, point string, live
 		o.Note += " (not reached)"
 	}
 	if strings.HasPrefix(point, "spool.age.after:") && hit && o.Dropped == 0 {
-		err = errors.Join(err, errors.New("nothing of what was given up is counted any more"))
+		err = errors.Join(err, errors.New("no expired response is counted any longer"))
 	}
 	return o, err
 }
 
-// awaitCrashOfAge is awaitCrash without a books process, while a clock that runs ahead makes what waits too old.
+// awaitCrashOfAge is awaitCrash without a books process, while a fast clock makes the waiting events too old.
 func (t *trial) awaitCrashOfAge(ctx context.Context) bool {
 	t.lossy, t.only = true, "age"
 	offset := filepath.Join(t.dir, "offset")
@@ -146,7 +146,8 @@ func (t *trial) awaitCrashOfAge(ctx context.Context) bool {
 	return t.awaitCrash(ctx)
 }
 
-// awaitCrash starts wayside with a crash point and waits until one of its processes has died of it.
+// awaitCrash starts wayside with a crash point and waits until one of its processes has died there. It returns false if this
+// takes longer than crashWait.
 func (t *trial) awaitCrash(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, crashWait)
 	defer cancel()
@@ -161,7 +162,7 @@ func (t *trial) awaitCrash(ctx context.Context) bool {
 		}
 		pid := t.w.BooksPID()
 		if books != 0 && pid != books {
-			return true // and dies again, as often as it is started
+			return true // the next books process dies as well
 		}
 		books = pid
 		sleep(ctx, 2*time.Millisecond)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// fileKinds are the kinds of file in a data directory that hold something, as patterns. The archive is apart: nothing reads
-// it again but a reader and wayside verify.
+// fileKinds lists the kinds of file with contents in a data directory, as patterns. The archive comes last: only readers of the
+// archive and wayside verify read it again.
 var fileKinds = []string{
 	"spool/*/journal-*.seg", "spool/*/queue*.db", ledgerKind,
 	"store/*.sst", "store/*.mem", "store/*.vlog", "store/MANIFEST", "store/DISCARD", "store/KEYREGISTRY", "store/schema",
@@ -21,7 +21,7 @@ var fileKinds = []string{
 
 const ledgerKind = "spool/*/ledger"
 
-// kinds are the kinds of file to damage: all, or those that Only names.
+// kinds returns the kinds of file to damage: all, or those that Only names.
 func (l *Lab) kinds() []string {
 	var out []string
 	for _, kind := range fileKinds {
@@ -35,7 +35,7 @@ func (l *Lab) kinds() []string {
 	return out
 }
 
-// damageFault flips a bit or cuts off the end of one file: at rest, while nothing runs, or in use, under traffic.
+// damageFault flips a bit of one file or truncates it: at rest, when no process runs, or in use, under traffic.
 func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	return func(ctx context.Context, l *Lab, p *Piece) error {
 		return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
@@ -51,12 +51,12 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 			t.lossy = true
 			kinds := l.kinds()
 			kind := kinds[n%len(kinds)]
-			how := t.damageAtRest
+			how := damageAtRest
 			if inUse {
-				how = t.damageInUse
+				how = damageInUse
 			}
 			t.killsRefill, t.killAfter = n/len(kinds)%2 == 1, time.Duration(random.IntN(400))*time.Millisecond
-			o, err := how(ctx, random, kind, flip)
+			o, err := how(ctx, t, random, kind, flip)
 			if err != nil {
 				err = fmt.Errorf("%s: %w", o.Note, err)
 			}
@@ -66,17 +66,17 @@ func damageFault(flip, inUse bool) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-// damageAtRest damages a file of a killed wayside and starts it. No request may fail.
-func (t *trial) damageAtRest(ctx context.Context, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
+// damageAtRest damages a file of a killed wayside and starts wayside. No request may fail.
+func damageAtRest(ctx context.Context, t *trial, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
 	if o.Note, err = t.damage(random, kind, flip); err != nil {
 		return o, err
 	}
 	return t.afterDamage(ctx, o, kind)
 }
 
-// damageInUse damages a file under traffic, in half of the cycles while the books process stands still, lets wayside go on for
-// a moment, and then kills and starts it. No request may fail but those that the kill breaks.
-func (t *trial) damageInUse(ctx context.Context, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
+// damageInUse damages a file under traffic, in half of the cycles while the books process is stopped. wayside then runs for a
+// while, is killed, and starts again. Only requests that the kill breaks may fail.
+func damageInUse(ctx context.Context, t *trial, random *rand.Rand, kind string, flip bool) (o Outcome, err error) {
 	if _, err = t.restart(ctx); err != nil {
 		return o, err
 	}
@@ -112,7 +112,7 @@ func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcom
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
-	if t.killsRefill { // or whatever else the books process is at
+	if t.killsRefill { // or something else that the books process does at this moment
 		sleep(ctx, t.killAfter)
 		t.w.KillBooks()
 	}
@@ -125,19 +125,19 @@ func (t *trial) afterDamage(ctx context.Context, o Outcome, kind string) (Outcom
 	return o, errors.Join(err, t.reported(o))
 }
 
-// reported checks that what was lost left a file and a report of it in the quarantine.
+// reported checks that the quarantine has a report if anything was lost.
 func (t *trial) reported(o Outcome) error {
 	if o.Dropped+o.Quarantined == 0 {
 		return nil
 	}
 	reports, err := filepath.Glob(filepath.Join(t.dataDir, "quarantine", "*.txt"))
 	if err == nil && len(reports) == 0 {
-		err = fmt.Errorf("%d dropped and %d quarantined, and no report in the quarantine", o.Dropped, o.Quarantined)
+		err = fmt.Errorf("%d dropped and %d quarantined, but no report in the quarantine", o.Dropped, o.Quarantined)
 	}
 	return err
 }
 
-// damage changes one bit of one file of a kind, or cuts it off somewhere, and says what it did.
+// damage flips one bit of one file of a kind, or truncates the file, and describes what it did.
 func (t *trial) damage(random *rand.Rand, kind string, flip bool) (string, error) {
 	names, err := filepath.Glob(filepath.Join(t.dataDir, kind))
 	if err != nil {
@@ -145,7 +145,7 @@ func (t *trial) damage(random *rand.Rand, kind string, flip bool) (string, error
 	}
 	names = withContent(names)
 	if len(names) == 0 {
-		return kind + ": no such file", nil
+		return kind + ": there is no such file", nil
 	}
 	name := names[random.IntN(len(names))]
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -160,7 +160,7 @@ func (t *trial) damage(random *rand.Rand, kind string, flip bool) (string, error
 	rel := strings.TrimPrefix(name, t.dataDir+"/")
 	if !flip {
 		at := random.Int64N(used(f, info.Size()))
-		return fmt.Sprintf("%s cut off at %d of %d", rel, at, info.Size()), f.Truncate(at)
+		return fmt.Sprintf("%s truncated at byte %d of %d", rel, at, info.Size()), f.Truncate(at)
 	}
 	at, bit := random.Int64N(used(f, info.Size())), random.IntN(8)
 	var b [1]byte
@@ -184,11 +184,11 @@ func withContent(names []string) []string {
 	return out
 }
 
-// ledgerUsed is where the first copy of the counters ends in a ledger page.
+// ledgerUsed is the end of the first copy of the counters in a ledger page.
 const ledgerUsed = 128 + 9*8
 
-// used is the part of a file that holds anything: preallocated files are zeros at their end, where damage says little. At
-// least one byte. All counters of a ledger are used, those at zero too.
+// used is the size of the part of a file that contains data, at least one byte. Preallocated files end with zeros, where damage
+// means little. All counters of a ledger are used, even if they are zero.
 func used(f *os.File, size int64) int64 {
 	const step = 64 << 10
 	buf := make([]byte, step)
@@ -207,7 +207,7 @@ func used(f *os.File, size int64) int64 {
 	return max(1, size)
 }
 
-// auditDamaged is audit for a trial whose archive may be what was damaged.
+// auditDamaged is audit for a trial in which the archive may be damaged.
 func (t *trial) auditDamaged(ctx context.Context, kind string) (Outcome, error) {
 	if strings.HasPrefix(kind, "store/") {
 		aside, err := filepath.Glob(filepath.Join(t.dataDir, "quarantine", "*-store.txt"))
@@ -222,14 +222,14 @@ func (t *trial) auditDamaged(ctx context.Context, kind string) (Outcome, error) 
 	if err := t.traffic.stop(); err != nil {
 		return Outcome{}, err
 	}
-	settle, cancel := context.WithTimeout(ctx, settleTimeout)
+	settle, cancel := context.WithTimeout(ctx, settledTimeout)
 	defer cancel()
-	a, err := t.w.Settle(settle)
+	a, err := t.w.AwaitSettled(settle)
 	if err == nil && a.DroppedTotal()+a.Quarantined > 0 {
-		err = fmt.Errorf("a damaged archive cost %v dropped and %d quarantined", a.Dropped, a.Quarantined)
+		err = fmt.Errorf("a damaged archive led to %v dropped and %d quarantined responses", a.Dropped, a.Quarantined)
 	}
 	if checked := t.verified(ctx); !errors.Is(checked, errNotAsPromised) {
-		err = errors.Join(err, fmt.Errorf("verify has not found the damaged archive: %w", checked))
+		err = errors.Join(err, fmt.Errorf("verify did not find the damage in the archive: %w", checked))
 	}
 	r := &t.traffic.report
 	return Outcome{Requests: r.Sent, Received: r.Received}, err

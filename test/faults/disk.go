@@ -18,11 +18,11 @@ import (
 
 const (
 	diskMiB      = 96
-	fillsPerDisk = 5 // fills and frees of one data directory
+	fillsPerDisk = 5 // times that the disk of one data directory becomes full
 )
 
-// runDisk fills a small filesystem under traffic and frees it again. Every request must be served all the while, every
-// response be recorded or counted as dropped, and recording go on by itself when there is space.
+// runDisk fills a small filesystem under traffic and frees it again. Every request must be served during this, every response
+// must be recorded or counted as dropped, and recording must resume by itself when there is space.
 func runDisk(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, fillsPerDisk, func(random *rand.Rand, first, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -41,7 +41,7 @@ func runDisk(ctx context.Context, l *Lab, p *Piece) error {
 		if err != nil {
 			return Outcome{}, errors.Join(err, disk.remove())
 		}
-		o, err := t.fills(ctx, random, disk, n)
+		o, err := fillDisk(ctx, t, random, disk, n)
 		_ = t.traffic.stop()
 		if err != nil {
 			o.Note += usageOf(t.dataDir)
@@ -58,10 +58,10 @@ func usageOf(dir string) string {
 	return " " + oneLine(string(out))
 }
 
-// smallSpoolEnv makes journal and queue so small that a disk that stays full for seconds fills them, and drops begin.
+// smallSpoolEnv makes journal and queue so small that they are full, and drops begin, when the disk is full for some seconds.
 var smallSpoolEnv = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB"}
 
-func (t *trial) fills(ctx context.Context, random *rand.Rand, disk *volume, n int) (o Outcome, err error) {
+func fillDisk(ctx context.Context, t *trial, random *rand.Rand, disk *volume, n int) (o Outcome, err error) {
 	if _, err := t.restart(ctx); err != nil {
 		return o, err
 	}
@@ -88,7 +88,8 @@ func (t *trial) fills(ctx context.Context, random *rand.Rand, disk *volume, n in
 	return t.auditDrops(ctx, recovery)
 }
 
-// recordsAgain waits until recording goes on after the fault has ended, and ends the traffic. longest is the longest that it took.
+// recordsAgain waits until recording resumes after the end of the fault, and ends the traffic. It updates longest, the longest
+// time that this took.
 func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time.Duration) error {
 	if err := t.awaitRecording(ctx); err != nil {
 		return err
@@ -97,7 +98,7 @@ func (t *trial) recordsAgain(ctx context.Context, ended time.Time, longest *time
 	return t.traffic.stop()
 }
 
-// awaitDrops waits until responses are dropped that were not before, while the traffic goes on.
+// awaitDrops waits until more responses are dropped, while the traffic continues.
 func (t *trial) awaitDrops(ctx context.Context) error {
 	before, err := t.w.Accounting(ctx)
 	for began := time.Now(); time.Since(began) < 30*time.Second && ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
@@ -106,10 +107,10 @@ func (t *trial) awaitDrops(ctx context.Context) error {
 			return nil
 		}
 	}
-	return errors.Join(err, ctx.Err(), errors.New("nothing was dropped, so that nothing is shown: the fault did not reach the spool"))
+	return errors.Join(err, ctx.Err(), errors.New("nothing was dropped: the fault did not affect the spool, so this trial shows nothing"))
 }
 
-// auditDrops is audit where responses were dropped and nothing was killed but what died of the fault.
+// auditDrops is audit after drops. The harness killed no process.
 func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome, error) {
 	t.lossy, t.exact = true, true
 	o, err := t.audit(ctx)
@@ -119,19 +120,19 @@ func (t *trial) auditDrops(ctx context.Context, recovery time.Duration) (Outcome
 	return o, errors.Join(err, failErr)
 }
 
-// compareDrops checks that what is missing is what was counted, to the unit: in the accounting, in the drop records of the
-// archive, in the metrics, and somehow in the log. No request failed, so that responses are what was received.
+// compareDrops checks that exactly the missing responses were counted: in the accounting, in the drop records of the archive and
+// in the metrics. The log must mention drops. No request failed, so every response was received.
 func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.Books) error {
 	var errs []error
 	received := t.traffic.report.Received
 	dropped := a.DroppedTotal()
 	missing, _ := t.traffic.received.Missing(&books.Nonces, 0)
 	if a.Responses != received || a.Recorded+dropped != received || missing != dropped+a.Quarantined {
-		errs = append(errs, fmt.Errorf("%d responses were received, %d of them are not in the books; accounting says %d, %d recorded, %v dropped, %d quarantined",
+		errs = append(errs, fmt.Errorf("%d responses were received, %d of them are not in the books; the accounting has %d, %d recorded, %v dropped, %d quarantined",
 			received, missing, a.Responses, a.Recorded, a.Dropped, a.Quarantined))
 	}
 	if books.Dropped != dropped {
-		errs = append(errs, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, dropped))
+		errs = append(errs, fmt.Errorf("the drop records in the archive report %d drops, the accounting has %d", books.Dropped, dropped))
 	}
 	metrics, err := t.w.Ask(ctx, http.MethodGet, "/metrics")
 	if err != nil {
@@ -139,16 +140,16 @@ func (t *trial) compareDrops(ctx context.Context, a e2e.Accounting, books *e2e.B
 	}
 	for reason, n := range a.Dropped {
 		if line := fmt.Sprintf("wayside_spool_dropped_total{reason=%q} %d\n", reason, n); n > 0 && !strings.Contains(string(metrics), line) {
-			errs = append(errs, fmt.Errorf("the metrics do not say %s", line))
+			errs = append(errs, fmt.Errorf("the metrics do not contain %s", line))
 		}
 	}
 	if lines := strings.Count(t.log.String(), droppedInLog); dropped > 0 && (lines == 0 || lines > 200) {
-		errs = append(errs, fmt.Errorf("%d lines of the log tell of %d drops", lines, dropped))
+		errs = append(errs, fmt.Errorf("%d lines of the log mention drops, and %d responses were dropped", lines, dropped))
 	}
 	return errors.Join(errs...)
 }
 
-// hourlyDrops checks that the hours come to what the drop records in the archive say.
+// hourlyDrops checks that the sum of the hours equals the drop records in the archive.
 func (t *trial) hourlyDrops(ctx context.Context) error {
 	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=2000-01-01T00:00:00Z&to=2100-01-01T00:00:00Z")
 	if err != nil {
@@ -165,15 +166,15 @@ func (t *trial) hourlyDrops(ctx context.Context) error {
 		sum += n
 	}
 	if sum != t.books.Dropped {
-		return fmt.Errorf("the drop records in the archive say %d, the totals of the hours %v", t.books.Dropped, answer.Totals.Dropped)
+		return fmt.Errorf("the drop records in the archive report %d drops, the totals of the hours are %v", t.books.Dropped, answer.Totals.Dropped)
 	}
 	return nil
 }
 
-// droppedInLog is what the log says, now and then, while responses are dropped.
+// droppedInLog is in the lines that the log contains now and then while responses are dropped.
 const droppedInLog = "dropped"
 
-// fill writes until there is no more space.
+// fill writes until the disk is full.
 func fill(name string) error {
 	f, err := os.Create(name) //nolint:gosec // the trial's own disk
 	if err != nil {
@@ -188,7 +189,7 @@ func fill(name string) error {
 	return f.Close()
 }
 
-// awaitRecording waits until drops stand still while the traffic goes on, and the books process applies again.
+// awaitRecording waits until, under traffic, nothing more is dropped and the books process applies events again.
 func (t *trial) awaitRecording(ctx context.Context) error {
 	deadline := time.Now().Add(60 * time.Second)
 	for ctx.Err() == nil {
@@ -201,7 +202,7 @@ func (t *trial) awaitRecording(ctx context.Context) error {
 			}
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("recording has not begun again a minute after space came back: %+v, %w", before, err)
+			return fmt.Errorf("recording has not resumed within a minute after the end of the fault: %+v, %w", before, err)
 		}
 		sleep(ctx, 50*time.Millisecond)
 	}

@@ -18,11 +18,11 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// notUnderTest are packages that the binary holds and no promise rests on: the demo and its parts.
+// notUnderTest lists packages of the binary that no promise depends on: the demo and its parts.
 var notUnderTest = []string{"/internal/demo", "/internal/load", "/internal/sampleapp"}
 
-// CodeHash identifies the code under test: the Go files of every package of this module that the binary is made of, tests and
-// the demo left out, and the versions of what it depends on. Proofs add up while it is the same.
+// CodeHash identifies the code under test. It covers the Go files of this module's packages in the binary, without tests and
+// the demo, and the versions of all dependencies. Proofs add up while it is the same.
 func CodeHash() (string, error) {
 	out, err := exec.Command("go", "list", "-deps", "-f",
 		"{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}{{.ImportPath}}{{range .GoFiles}} {{$d}}/{{.}}{{end}}{{end}}{{end}}",
@@ -70,15 +70,15 @@ func hasSuffix(s string, suffixes []string) bool {
 
 const evidenceHead = `# Evidence: faults
 
-Appended by ` + "`make faults`" + `, a row for each piece of a proof; package test/faults says what a cycle is and what is
-compared. Pieces add up while the hash of the code under test (column "code") is the same, whatever else a commit changes. A commit
-with a "+" was not clean.
+` + "`make faults`" + ` appends a row for each part of a proof. Package test/faults explains what a cycle is and what it
+checks. Rows with the same hash of the code under test (column "code") add up, whatever else a commit changes. A "+"
+after a commit means that the work tree differed from it.
 
 | when (UTC) | fault | cycles | requests | lost | doubled | failed requests | dropped | quarantined | recovery, longest | first cycle | seed | code | commit | result |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 `
 
-// Record is a line of the evidence.
+// Record is a row of the evidence.
 type Record struct {
 	Fault                                                 string
 	Cycles                                                int
@@ -107,10 +107,10 @@ func Append(file, code string, p *Piece) error {
 	return errors.Join(err, f.Close())
 }
 
-// holds is what the result of a piece begins with if nothing was wrong.
+// holds begins the result of a piece in which nothing was wrong.
 const holds = "holds"
 
-// Result is "holds", perhaps with a remark, or what did not.
+// Result is "holds", possibly with a remark, or the problem.
 func (p *Piece) Result() string {
 	switch {
 	case p.Problem == nil && p.Remark != "":
@@ -127,7 +127,7 @@ func oneLine(s string) string {
 	return strings.NewReplacer("\n", "; ", "|", "/").Replace(s)
 }
 
-// ReadEvidence reads the rows of one state of the code; none if there is no file.
+// ReadEvidence reads the rows for one hash of the code; none if there is no file.
 func ReadEvidence(file, code string) ([]Record, error) {
 	f, err := os.Open(file) //nolint:gosec // documentation
 	if errors.Is(err, os.ErrNotExist) {
@@ -161,7 +161,7 @@ func ReadEvidence(file, code string) ([]Record, error) {
 	return out, lines.Err()
 }
 
-// Next is the cycle with which a fault goes on: behind the furthest that held.
+// Next is the cycle with which a fault continues: the one after the last cycle that held.
 func Next(records []Record, fault string) int {
 	next := 0
 	for _, r := range records {

@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// syncsPerTrial is how many fsyncs fail in one life of a data directory.
+// syncsPerTrial is the number of fsyncs that fail in one trial.
 const syncsPerTrial = 5
 
-// runSync lets fsyncs of the queue fail under traffic, with spool.sync: request, in every other trial with a kill -9 of both
-// processes behind the last: each failure retires the queue file, and what it may not have kept is written again.
+// runSync makes fsyncs of the queue fail under traffic, with spool.sync: request. Each failure retires the queue file, and
+// wayside writes the events again that this file may have lost. In every other trial, both processes are killed after the last
+// failure.
 func runSync(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, syncsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		t, err := l.newTrial()
@@ -25,13 +26,13 @@ func runSync(ctx context.Context, l *Lab, p *Piece) error {
 		trigger := filepath.Join(t.dir, "fail-sync")
 		t.w.Binary = l.faults
 		t.w.Env = append([]string{"WAYSIDE_SPOOL_SYNC=request", "WAYSIDE_FAULT_SYNC=" + trigger}, busyEnv...)
-		o, err := t.failSyncs(ctx, random, trigger, n, first/syncsPerTrial%2 == 1)
+		o, err := failSyncs(ctx, t, random, trigger, n, first/syncsPerTrial%2 == 1)
 		t.end(err != nil)
 		return o, err
 	})
 }
 
-func (t *trial) failSyncs(ctx context.Context, random *rand.Rand, trigger string, n int, killed bool) (Outcome, error) {
+func failSyncs(ctx context.Context, t *trial, random *rand.Rand, trigger string, n int, killed bool) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -45,11 +46,11 @@ func (t *trial) failSyncs(ctx context.Context, random *rand.Rand, trigger string
 		began := time.Now()
 		for _, err := os.Stat(trigger); err == nil; _, err = os.Stat(trigger) {
 			if time.Since(began) > 10*time.Second {
-				return Outcome{}, errors.New("the fault did not reach the queue file")
+				return Outcome{}, errors.New("the fault did not affect the queue file")
 			}
 			sleep(ctx, time.Millisecond)
 		}
-		t.awaitTraffic(ctx, 2*connections, 10*time.Second) // each waits for an fsync that succeeds
+		t.awaitTraffic(ctx, 2*connections, 10*time.Second) // each response waits for a successful fsync
 		recovery = max(recovery, time.Since(began))
 	}
 	failedBefore, failErr := t.counted()
@@ -70,7 +71,7 @@ func (t *trial) failSyncs(ctx context.Context, random *rand.Rand, trigger string
 	return o, errors.Join(err, failErr)
 }
 
-// counted is how many requests have failed so far, of which there may be none.
+// counted is the number of failed requests so far. There must be none.
 func (t *trial) counted() (uint64, error) {
 	if n := t.traffic.counters.Failed.Load(); n > 0 {
 		return n, fmt.Errorf("%d requests failed", n)

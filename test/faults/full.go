@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-const fullsPerTrial = 5 // of one data directory
+// fullsPerTrial is the number of times that the queue of one data directory becomes full.
+const fullsPerTrial = 5
 
-// runFull stops the books process until the queue has reached spool.bytes_max under traffic, and lets it go on. The queue has
-// room for the least that is allowed, or some more, and the journal's segments are as large as ever: every request must be
-// served, every response be recorded or counted as dropped, and recording go on by itself, again and again.
+// runFull stops the books process under traffic until the queue has reached spool.bytes_max, and continues it, several times.
+// The queue has the smallest allowed size or a little more, and the segments of the journal have their usual size. Every
+// request must be served, every response must be recorded or counted as dropped, and recording must resume by itself.
 func runFull(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, fullsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		size := 1 << 20
@@ -23,14 +24,14 @@ func runFull(ctx context.Context, l *Lab, p *Piece) error {
 		if err != nil {
 			return Outcome{}, err
 		}
-		o, err := t.fulls(ctx, random, n)
+		o, err := fillQueue(ctx, t, random, n)
 		o.Note += fmt.Sprintf(" queue of %d bytes", size)
 		t.end(err != nil)
 		return o, err
 	})
 }
 
-func (t *trial) fulls(ctx context.Context, random *rand.Rand, n int) (o Outcome, err error) {
+func fillQueue(ctx context.Context, t *trial, random *rand.Rand, n int) (o Outcome, err error) {
 	if _, err := t.restart(ctx); err != nil {
 		return o, err
 	}
@@ -43,7 +44,7 @@ func (t *trial) fulls(ctx context.Context, random *rand.Rand, n int) (o Outcome,
 		err := t.awaitDrops(ctx)
 		sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond)
 		if err == nil && (!alive(books) || t.w.BooksPID() != books) {
-			err = errors.New("the books process went away while it was stopped")
+			err = errors.New("the books process ended while it was stopped")
 		}
 		resume(books)
 		if err != nil {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// killsPerTrial is how many kills share a data directory, its traffic and one audit.
+// killsPerTrial is the number of kills that share a data directory, its traffic and one audit.
 const killsPerTrial = 5
 
-// runKill kills -9 either process at random under full traffic. In every other trial only the books process is killed: then
-// no request may fail at all.
+// runKill kills one of the processes at random with SIGKILL under full traffic. In every other trial only the books process is
+// killed, and no request may fail.
 func runKill(ctx context.Context, l *Lab, p *Piece) error {
 	return p.groups(ctx, l, killsPerTrial, func(random *rand.Rand, first, n int) (Outcome, error) {
 		booksOnly := first/killsPerTrial%2 == 1
@@ -20,13 +20,13 @@ func runKill(ctx context.Context, l *Lab, p *Piece) error {
 		if err != nil {
 			return Outcome{}, err
 		}
-		o, err := t.kills(ctx, random, n, booksOnly)
+		o, err := killRepeatedly(ctx, t, random, n, booksOnly)
 		t.end(err != nil)
 		return o, err
 	})
 }
 
-func (t *trial) kills(ctx context.Context, random *rand.Rand, n int, booksOnly bool) (Outcome, error) {
+func killRepeatedly(ctx context.Context, t *trial, random *rand.Rand, n int, booksOnly bool) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -43,7 +43,7 @@ func (t *trial) kills(ctx context.Context, random *rand.Rand, n int, booksOnly b
 			recovery = max(recovery, took)
 			continue
 		}
-		t.w.Kill() // the books process leaves by itself; the next one waits for its lock
+		t.w.Kill() // the books process ends by itself; the next one waits for its lock
 		took, err := t.restart(ctx)
 		if err != nil {
 			return Outcome{}, err
@@ -53,18 +53,19 @@ func (t *trial) kills(ctx context.Context, random *rand.Rand, n int, booksOnly b
 	}
 	o, err := t.audit(ctx)
 	o.Recovery = recovery
-	// A kill breaks what each connection was doing, and once more a connection that was made anew while the process died.
+	// A kill breaks the request of each connection, and possibly one more on a connection that was opened while the process
+	// died.
 	failed, failErr := t.failedBeyond(2 * runs * connections)
 	o.Failed = failed
-	o.Note = fmt.Sprintf("%d of run", runs)
+	o.Note = fmt.Sprintf("%d kills of the traffic process", runs)
 	return o, errors.Join(err, failErr)
 }
 
-// killBooksOnce kills the books process and waits until there is another.
+// killBooksOnce kills the books process and waits for the next one.
 func (t *trial) killBooksOnce(ctx context.Context) (time.Duration, error) {
 	deadline := time.Now().Add(30 * time.Second)
 	killed := t.w.BooksPID()
-	for killed == 0 { // between two children there is nobody to kill
+	for killed == 0 { // there is a moment without a books process
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return 0, errors.New("there is no books process to kill")
 		}
@@ -82,20 +83,14 @@ func (t *trial) killBooksOnce(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// runTermKill sends SIGTERM under traffic and SIGKILL a moment later, so that the end comes in the middle of a shutdown.
+// runTermKill sends SIGTERM under traffic and SIGKILL a moment later, so the kill comes in the middle of a shutdown.
 func runTermKill(ctx context.Context, l *Lab, p *Piece) error {
-	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
-		t, err := l.newTrial(busyEnv...)
-		if err != nil {
-			return Outcome{}, err
-		}
-		o, err := t.termKill(ctx, random)
-		t.end(err != nil)
-		return o, err
+	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, _ int) (Outcome, error) {
+		return killDuringShutdown(ctx, t, random)
 	})
 }
 
-func (t *trial) termKill(ctx context.Context, random *rand.Rand) (Outcome, error) {
+func killDuringShutdown(ctx context.Context, t *trial, random *rand.Rand) (Outcome, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return Outcome{}, err
 	}

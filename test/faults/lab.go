@@ -13,32 +13,33 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// ErrSkipped is wrapped by the error of a fault that cannot be produced on this machine. It is never a pass.
+// ErrSkipped is wrapped by the error of a fault that this machine cannot produce. A skipped fault never counts as passed.
 var ErrSkipped = errors.New("SKIPPED")
 
-// Lab is what all trials of a session share: binaries, the origin, a working directory.
+// Lab is shared by all trials of a session: binaries, the origin, a working directory.
 type Lab struct {
-	Dir   string    // working directory; removed by Close
-	Say   io.Writer // progress, a line each; nil for none
-	Keep  bool      // keep the directories of trials that failed
-	Short bool      // the short form, for CI
-	Only  string    // damage only the kinds of file whose pattern has this in it
-	Jobs  int       // trials at a time; 0 means 1
-	// Failures is how many trials of a piece may fail before it ends; 0 means 1. Whatever fails, the piece has failed.
+	Dir      string    // working directory; removed by Close
+	Progress io.Writer // gets lines about the progress; nil for none
+	Keep     bool      // keep the directories of trials that failed
+	Short    bool      // the short form, for CI
+	Only     string    // damage only the kinds of file whose pattern contains this text
+	Jobs     int       // trials at a time; 0 means 1
+	// Failures is the number of failed trials after which a piece ends; 0 means 1. One failed trial is enough for the piece
+	// to fail.
 	Failures int
 	plain    string
 	faults   string // built with the tag "faults"
 	origin   string
 	stop     func() // ends the origin
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	trials int
-	slots  []*slot // free ones
+	slots  []*slot // the free ones
 }
 
 // NewLab builds the binaries below dir and starts the origin. Close ends it.
-func NewLab(ctx context.Context, dir string, say io.Writer) (*Lab, error) {
-	l := &Lab{Dir: dir, Say: say}
+func NewLab(ctx context.Context, dir string, progress io.Writer) (*Lab, error) {
+	l := &Lab{Dir: dir, Progress: progress}
 	var err error
 	for _, b := range []struct {
 		sub  string
@@ -59,18 +60,18 @@ func NewLab(ctx context.Context, dir string, say io.Writer) (*Lab, error) {
 	return l, nil
 }
 
-// Close stops the origin. The trials' directories are removed by the trials.
+// Close stops the origin. The trials remove their own directories.
 func (l *Lab) Close() { l.stop() }
 
-func (l *Lab) say(format string, args ...any) {
-	if l.Say != nil {
+func (l *Lab) progress(format string, args ...any) {
+	if l.Progress != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		_, _ = fmt.Fprintf(l.Say, format+"\n", args...)
+		_, _ = fmt.Fprintf(l.Progress, format+"\n", args...)
 	}
 }
 
-// trialDir makes a fresh working directory.
+// trialDir creates a new working directory.
 func (l *Lab) trialDir() (string, error) {
 	l.mu.Lock()
 	l.trials++
@@ -80,7 +81,7 @@ func (l *Lab) trialDir() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755) //nolint:gosec // a working directory
 }
 
-// newRand is the source of every choice in a cycle: the same seed and cycle make the same choices.
+// newRand is the source of all choices in a cycle: the same seed and cycle lead to the same choices.
 func newRand(seed uint64, cycle int) *rand.Rand {
-	return rand.New(rand.NewPCG(seed, uint64(cycle))) //nolint:gosec // repeatable on purpose
+	return rand.New(rand.NewPCG(seed, uint64(cycle))) //nolint:gosec // must be repeatable
 }

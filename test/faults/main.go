@@ -1,24 +1,22 @@
-// Command faults breaks wayside on purpose and proves that the books still add up.
+// Command faults breaks wayside deliberately, and proves that the books still add up.
 //
 //	go run ./test/faults                                   the short form of every fault
 //	go run ./test/faults -faults kill,power-append -cycles 100 -seed 7
 //	go run ./test/faults -list
-//	go run ./test/faults -table                            what the evidence says of the code as it stands
+//	go run ./test/faults -table                            the evidence for the current code
 //
-// A piece goes on where the evidence for the same code ends. What it came to is appended to docs/evidence/faults.md; the exit
-// code is 1 if anything did not hold.
+// A [Fault] is one way of breaking: kill -9, a power cut, a full disk, a flipped bit. It runs in cycles. Each cycle is a
+// [trial]: a data directory, the real binary, real traffic in which every request has a nonce, the fault, a recovery, and
+// then the same checks. Every response that a client received in full is in the books, or is counted as dropped or
+// quarantined; after a power cut, this holds for every response that was acknowledged as durable. The books contain nothing
+// that was not sent, and nothing twice. All identities of the accounting hold.
 //
-// A [Fault] is one way of breaking: kill -9, a power cut, a full disk, a flipped bit. It works in cycles. Each cycle is a
-// [trial]: a data directory, the real binary, real traffic in which every request carries a nonce, the fault, a recovery, and
-// then the same questions: is every response that a client received in full (or, after a power cut, every one that was
-// acknowledged as durable) in the books, or else counted as dropped or quarantined; is nothing in the books that was not
-// sent; is nothing in them twice; do all identities of the accounting hold.
+// Proofs are long, so they can be made in pieces. A piece continues at the cycle where the evidence for the same code ends.
+// Its result is appended to docs/evidence/faults.md together with a hash of the code under test ([CodeHash]). Pieces add up
+// only while the hash is the same. The exit code is 1 if anything did not hold.
 //
-// Proofs are long and may be made in pieces. What a piece came to is appended to docs/evidence/faults.md together with a hash
-// of the code under test ([CodeHash]): pieces add up while that code is unchanged, and only then.
-//
-// Servers and clients are the harness's own, on loopback. Faults that need root or a kernel feature are skipped loudly where
-// that is missing.
+// The harness has its own servers and clients on loopback. If a fault needs root or a kernel feature that is missing, it is
+// skipped, and the output says so.
 package main
 
 import (
@@ -51,19 +49,19 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.names, "faults", "", "faults to produce, separated by commas or spaces; empty: the short form of all, not recorded")
-	flag.IntVar(&o.cycles, "cycles", 0, "cycles of each; 0: the usual piece")
-	flag.IntVar(&o.first, "first", -1, "number of the first cycle; -1: where the evidence for this code ends")
+	flag.StringVar(&o.names, "faults", "", "faults to produce, separated by commas or spaces; empty: the short form of all, which is not recorded")
+	flag.IntVar(&o.cycles, "cycles", 0, "cycles of each fault; 0: the usual number")
+	flag.IntVar(&o.first, "first", -1, "number of the first cycle; -1: continue where the evidence for this code ends")
 	flag.Uint64Var(&o.seed, "seed", 1, "decides when and where the faults strike")
-	flag.StringVar(&o.evidence, "evidence", "docs/evidence/faults.md", "file to append to")
+	flag.StringVar(&o.evidence, "evidence", "docs/evidence/faults.md", "file to which results are appended")
 	flag.StringVar(&o.dir, "dir", "", "working directory; empty: a temporary one")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directories of trials that failed")
 	flag.BoolVar(&o.list, "list", false, "list the faults")
-	flag.BoolVar(&o.table, "table", false, "print what the evidence says of this code")
-	flag.IntVar(&o.jobs, "jobs", 1, "trials at a time, each with its own processes, ports and folders")
-	flag.IntVar(&o.failures, "failures", 1, "trials of a fault that may fail before its piece ends; it has failed in any case")
-	flag.StringVar(&o.update, "update", "", "with -table: file whose table between the markers is written anew")
-	flag.StringVar(&o.only, "only", "", "damage only files whose pattern has this in it, such as ledger; nothing is recorded")
+	flag.BoolVar(&o.table, "table", false, "print the evidence for this code as a table")
+	flag.IntVar(&o.jobs, "jobs", 1, "number of trials that run at the same time, each with its own processes, ports and folders")
+	flag.IntVar(&o.failures, "failures", 1, "number of failed trials after which the piece of a fault ends; one is enough for the piece to fail")
+	flag.StringVar(&o.update, "update", "", "with -table: file in which the table between the markers is replaced")
+	flag.StringVar(&o.only, "only", "", "damage only files whose pattern contains this text, such as ledger; nothing is recorded")
 	flag.Parse()
 	if o.only != "" {
 		o.evidence = ""
@@ -128,7 +126,7 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(failed...)
 }
 
-// piece makes one piece of one proof and records it.
+// piece makes a piece of a proof and records it.
 func (o options) piece(ctx context.Context, lab *Lab, f Fault, code string, short bool) (*Piece, error) {
 	cycles, first := o.cycles, o.first
 	if short {
@@ -158,7 +156,7 @@ func (o options) piece(ctx context.Context, lab *Lab, f Fault, code string, shor
 	return p, nil
 }
 
-// choose finds the faults by name; a name that ends in * stands for all that begin so. No name means the short form of all.
+// choose finds faults by name. A name that ends in * is a prefix. Without names it returns the short form of all faults.
 func choose(names string) (chosen []Fault, short bool, err error) {
 	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })
 	if len(fields) == 0 {
@@ -178,7 +176,7 @@ func choose(names string) (chosen []Fault, short bool, err error) {
 			}
 		}
 		if !found {
-			return nil, false, fmt.Errorf("no fault %q; see -list", name)
+			return nil, false, fmt.Errorf("unknown fault %q: see -list", name)
 		}
 	}
 	return chosen, false, nil

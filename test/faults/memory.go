@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// runMemory takes the books process's memory away under traffic: in even cycles by a cgroup whose limit is below what it uses,
-// so that the kernel kills it, in odd ones by RLIMIT_AS, so that its next allocation fails.
+// runMemory takes memory away from the books process under traffic. In even cycles the limit of a cgroup is below its memory
+// use, so the kernel kills it. In odd cycles RLIMIT_AS makes its next allocation fail.
 func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 	return memoryFault(ctx, l, p, func(t *trial, n int) (starved, error) {
 		if n%2 == 0 {
@@ -30,9 +30,9 @@ func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// runOOMGroup puts both processes into one cgroup of version 2 with memory.oom.group, so that the kernel kills both at once, as
-// it does to a container. Version 1 knows no such thing: there, its place is taken by memory, and by the kills of both processes
-// in kill, crash and term-kill.
+// runOOMGroup puts both processes into one cgroup of version 2 with memory.oom.group, so the kernel kills both at once, as in a
+// container. Version 1 does not have this. There, the fault memory and the kills of both processes in kill, crash and
+// term-kill are the closest proofs.
 func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 	return memoryFault(ctx, l, p, func(t *trial, _ int) (starved, error) {
 		s, err := t.inGroup(true, t.w.BooksPID(), t.w.PID())
@@ -41,26 +41,20 @@ func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 	})
 }
 
-// starved is what was done to a trial's processes.
+// starved describes how memory was taken away from the processes of a trial.
 type starved struct {
 	how  string
-	both bool   // the traffic process dies with the books process
-	undo func() // once they have gone
+	both bool   // the traffic process dies together with the books process
+	undo func() // to be called when they have ended
 }
 
 func memoryFault(ctx context.Context, l *Lab, p *Piece, starve func(t *trial, n int) (starved, error)) error {
-	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
-		t, err := l.newTrial(busyEnv...)
-		if err != nil {
-			return Outcome{}, err
-		}
-		o, err := t.outOfMemory(ctx, random, func() (starved, error) { return starve(t, n) })
-		t.end(err != nil)
-		return o, err
+	return p.trials(ctx, l, busyEnv, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
+		return takeMemory(ctx, t, random, func() (starved, error) { return starve(t, n) })
 	})
 }
 
-func (t *trial) outOfMemory(ctx context.Context, random *rand.Rand, starve func() (starved, error)) (o Outcome, err error) {
+func takeMemory(ctx context.Context, t *trial, random *rand.Rand, starve func() (starved, error)) (o Outcome, err error) {
 	if _, err := t.restart(ctx); err != nil {
 		return o, err
 	}
@@ -74,12 +68,12 @@ func (t *trial) outOfMemory(ctx context.Context, random *rand.Rand, starve func(
 	defer s.undo()
 	for deadline := time.Now().Add(20 * time.Second); alive(books) || s.both && t.w.Running(); sleep(ctx, time.Millisecond) {
 		if time.Now().After(deadline) {
-			return o, fmt.Errorf("%s: the books process lives: %v, the traffic process: %v", s.how, alive(books), t.w.Running())
+			return o, fmt.Errorf("%s: the books process is alive: %v, the traffic process is alive: %v", s.how, alive(books), t.w.Running())
 		}
 	}
 	failed, failErr := t.counted()
 	if s.both {
-		failed, failErr = 0, nil // what both did when they died is broken
+		failed, failErr = 0, nil // requests in flight broke when both died
 		if _, err := t.restart(ctx); err != nil {
 			return o, err
 		}
@@ -90,7 +84,7 @@ func (t *trial) outOfMemory(ctx context.Context, random *rand.Rand, starve func(
 	return o, errors.Join(err, failErr)
 }
 
-// inGroup puts processes into a cgroup of their own and takes their memory away.
+// inGroup puts processes into their own cgroup and takes their memory away.
 func (t *trial) inGroup(together bool, pids ...int) (starved, error) {
 	group, err := e2e.NewMemoryGroup(filepath.Base(filepath.Dir(t.dir))+"-"+filepath.Base(t.dir), together)
 	if err != nil && together {
@@ -109,7 +103,7 @@ func (t *trial) inGroup(together bool, pids ...int) (starved, error) {
 	return starved{how: group.How, undo: group.Remove}, nil
 }
 
-// setAddressSpace leaves a process so many bytes of address space more than it has.
+// setAddressSpace limits the address space of a process to its current size plus more bytes.
 func setAddressSpace(pid int, more uint64) error {
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -135,7 +129,8 @@ func squeeze(g *e2e.MemoryGroup, together bool, pids []int) error {
 			return fmt.Errorf("%w: %w", ErrSkipped, err)
 		}
 	}
-	// What a process allocated before it came is not charged to the group: the limit holds for what it touches from now on.
+	// Memory that a process allocated before it joined the group is not charged to the group. The limit applies to the memory
+	// that it uses from now on.
 	if err := g.Limit(512 << 10); err != nil && !errors.Is(err, unix.EBUSY) {
 		return fmt.Errorf("%w: %w", ErrSkipped, err)
 	}

@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ext4Shutdown is EXT4_IOC_SHUTDOWN, and the flag that throws away what was not synced, the journal's tail included.
+// ext4Shutdown is EXT4_IOC_SHUTDOWN. The flag discards everything that was not synced, including the end of the journal.
 const (
 	ext4Shutdown      = 0x8004587d
 	ext4ShutdownNoLog = 2
 )
 
-// volume is a small filesystem of the trial's own.
+// volume is a small filesystem for one trial.
 type volume struct {
-	image string // of an ext4; empty for a tmpfs
+	image string // the file of an ext4; empty for a tmpfs
 	at    string // mount point
 }
 
-// newVolume makes an ext4 of so many MiB in an image file and mounts it.
+// newVolume creates an ext4 filesystem of this size in an image file and mounts it.
 func newVolume(dir string, mib int) (*volume, error) {
 	v := &volume{image: filepath.Join(dir, "disk.img"), at: filepath.Join(dir, "disk")}
 	if os.Getuid() != 0 {
@@ -50,7 +50,7 @@ func newVolume(dir string, mib int) (*volume, error) {
 	return v, nil
 }
 
-// newTmpfs mounts a tmpfs of so many MiB.
+// newTmpfs mounts a tmpfs of this size.
 func newTmpfs(dir string, mib int) (*volume, error) {
 	v := &volume{at: filepath.Join(dir, "disk")}
 	if err := os.MkdirAll(v.at, 0o755); err != nil { //nolint:gosec // a mount point
@@ -64,7 +64,7 @@ func newTmpfs(dir string, mib int) (*volume, error) {
 
 func (v *volume) mount() error { return command("mount", "-o", "loop", v.image, v.at) }
 
-// cut cuts the filesystem's power: what was synced is on the disk, the rest is gone, and every further access fails.
+// cut cuts the filesystem's power: synced data is on the disk, everything else is lost, and every later access fails.
 func (v *volume) cut() error {
 	f, err := os.Open(v.at)
 	if err != nil {
@@ -78,7 +78,7 @@ func (v *volume) cut() error {
 	return nil
 }
 
-// unmount takes the filesystem away, once its last user has let go of it.
+// unmount unmounts the filesystem. It waits until nobody uses it.
 func (v *volume) unmount() error {
 	var err error
 	for range 200 {

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Fault is one way of breaking.
+// Fault is one way of breaking wayside.
 type Fault struct {
 	Name  string
 	About string
-	Goal  int // cycles that make the proof whole
-	Short int // cycles of the short form, 0: not in it
-	Usual int // cycles of a piece when nobody says
+	Goal  int // cycles of a complete proof
+	Short int // cycles of the short form; 0 if the fault is not in it
+	Usual int // default number of cycles of a piece
 	run   func(context.Context, *Lab, *Piece) error
 }
 
-// All are the faults, in the order of the table.
+// All returns the faults in the order of the table.
 func All() []Fault {
 	return []Fault{
 		{"kill", "kill -9 of either process at random under full traffic", 1000, 4, 100, runKill},
@@ -52,32 +52,22 @@ func All() []Fault {
 	}
 }
 
-// Find returns the fault with a name.
-func Find(name string) (Fault, error) {
-	for _, f := range All() {
-		if f.Name == name {
-			return f, nil
-		}
-	}
-	return Fault{}, fmt.Errorf("no fault %q", name)
-}
-
-// Piece is a run of cycles of one fault, and what they came to. First is the number of the first cycle: a resumed proof goes
-// on where the last one ended.
+// Piece is a run of cycles of one fault, and their result. First is the number of the first cycle: a resumed proof continues
+// where the last piece ended.
 type Piece struct {
 	Fault  string
 	Seed   uint64
 	First  int
 	Cycles int // wanted
 
-	Done    int // made, failed ones included
+	Done    int // cycles that were made, including failed ones
 	Sum     Outcome
 	Took    time.Duration
-	Remark  string // what else the evidence should say
-	Problem error  // what did not hold, or why it was skipped
+	Remark  string // additional information for the evidence
+	Problem error  // what does not hold, or why the fault was skipped
 }
 
-// Run makes the cycles until they are done, one fails, or ctx ends; a piece cut short by ctx counts as far as it went.
+// Run makes the cycles until all are done, too many fail, or ctx ends. If ctx ends, the cycles that were made count.
 func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) *Piece {
 	p := &Piece{Fault: f.Name, Seed: seed, First: first, Cycles: cycles}
 	began := time.Now()
@@ -86,13 +76,26 @@ func (f Fault) Run(ctx context.Context, l *Lab, seed uint64, first, cycles int) 
 	return p
 }
 
-// each makes one trial a cycle.
+// each makes one trial per cycle.
 func (p *Piece) each(ctx context.Context, l *Lab, cycle func(random *rand.Rand, n int) (Outcome, error)) error {
 	return p.groups(ctx, l, 1, func(random *rand.Rand, first, _ int) (Outcome, error) { return cycle(random, first) })
 }
 
-// groups makes trials of up to size cycles each, as many at a time as the lab has jobs. They begin in the order of their
-// cycles; Done is how far they were made without a gap.
+// trials makes one trial per cycle, in a new folder with this environment.
+func (p *Piece) trials(ctx context.Context, l *Lab, env []string, cycle func(t *trial, random *rand.Rand, n int) (Outcome, error)) error {
+	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
+		t, err := l.newTrial(env...)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o, err := cycle(t, random, n)
+		t.end(err != nil)
+		return o, err
+	})
+}
+
+// groups makes trials of up to size cycles each, and as many at the same time as the lab has jobs. They begin in the order of
+// their cycles. Done is the number of cycles up to the first gap.
 func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random *rand.Rand, first, n int) (Outcome, error)) error {
 	g := &groupRun{made: map[int]int{}}
 	var jobs sync.WaitGroup
@@ -106,18 +109,18 @@ func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random 
 				began := time.Now()
 				o, err := group(newRand(p.Seed, first), first, n)
 				if ctx.Err() != nil && err != nil {
-					return // interrupted: this trial says nothing
+					return // the trial was interrupted and has no result
 				}
 				if err != nil && !errors.Is(err, ErrSkipped) {
 					err = fmt.Errorf("cycle %d of seed %d: %w", first, p.Seed, err)
 				}
 				if g.put(p, first, n, o, err, l.Failures) {
-					l.say("%s %d-%d: %d requests, %d lost, %d doubled, %d failed, %d dropped, %d quarantined, recovery %v, %v %s", p.Fault, first, first+n-1,
+					l.progress("%s %d-%d: %d requests, %d lost, %d doubled, %d failed, %d dropped, %d quarantined, recovery %v, %v %s", p.Fault, first, first+n-1,
 						o.Requests, o.Lost, o.Doubled, o.Failed, o.Dropped, o.Quarantined, o.Recovery.Round(time.Millisecond),
 						time.Since(began).Round(10*time.Millisecond), o.Note)
 				}
 				if err != nil {
-					l.say("%v", err)
+					l.progress("%v", err)
 				}
 			}
 		})
@@ -129,16 +132,16 @@ func (p *Piece) groups(ctx context.Context, l *Lab, size int, group func(random 
 	return g.result(p)
 }
 
-// groupRun is what the jobs of one piece share.
+// groupRun is shared by the jobs of one piece.
 type groupRun struct {
 	mu    sync.Mutex
-	taken int         // cycles handed out
-	made  map[int]int // first cycle of each trial that was made, and how many
+	taken int         // cycles that the jobs have taken
+	made  map[int]int // from the first cycle of each trial that was made to its number of cycles
 	errs  []error
-	ended bool // no more is handed out
+	ended bool // no further trial begins
 }
 
-// take hands out the next trial; n is 0 when there is none.
+// take returns the next trial; n is 0 if there is none.
 func (g *groupRun) take(p *Piece, size int) (first, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -150,12 +153,12 @@ func (g *groupRun) take(p *Piece, size int) (first, n int) {
 	return first, n
 }
 
-// put notes what a trial came to, and reports whether it was made.
+// put stores the result of a trial, and reports whether the trial was made.
 func (g *groupRun) put(p *Piece, first, n int, o Outcome, err error, failures int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	skipped := errors.Is(err, ErrSkipped)
-	if err != nil && !(skipped && g.ended) { // once says it
+	if err != nil && !(skipped && g.ended) { // one skip is enough
 		g.errs = append(g.errs, err)
 		g.ended = skipped || len(g.errs) >= max(1, failures)
 	}
@@ -171,7 +174,7 @@ func (g *groupRun) result(p *Piece) error {
 	if len(g.errs) < 2 || errors.Is(g.errs[0], ErrSkipped) {
 		return errors.Join(g.errs...)
 	}
-	return fmt.Errorf("%d of the trials of %d cycles: %w", len(g.errs), p.Done, errors.Join(g.errs...))
+	return fmt.Errorf("%d failed trials in %d cycles: %w", len(g.errs), p.Done, errors.Join(g.errs...))
 }
 
 func (o *Outcome) add(other Outcome) {
@@ -185,7 +188,7 @@ func (o *Outcome) add(other Outcome) {
 	o.Recovery = max(o.Recovery, other.Recovery)
 }
 
-// Record is the piece as a line of the evidence.
+// Record is the piece as a row of the evidence.
 func (p *Piece) Record(code string) Record {
 	return Record{
 		Fault: p.Fault, Cycles: p.Done, Requests: p.Sum.Requests, Lost: p.Sum.Lost, Doubled: p.Sum.Doubled, Failed: p.Sum.Failed,

@@ -16,11 +16,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// Every power cut but those of runPowerInterval is made with spool.sync: request, so that a response that was received before the
-// cut is acknowledged as durable, and must be in the books. What was received in the moment of the cut may be.
+// powerMiB is the size of the filesystem whose power is cut. All power cuts except those of runPowerInterval use spool.sync:
+// request, so a response that was received before the cut was acknowledged as durable and must be in the books. A response that
+// was received during the cut may be in the books.
 const powerMiB = 192
 
-// powerFault cuts the power of the filesystem that holds the data directory, archive included, in one phase.
+// powerFault cuts the power of the filesystem with the data directory and the archive, in one phase.
 func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 	return func(ctx context.Context, l *Lab, p *Piece) error {
 		return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
@@ -30,7 +31,7 @@ func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 			}
 			env = append([]string{"WAYSIDE_SPOOL_SYNC=request"}, env...)
 			return l.onVolume(env, func(t *trial, disk *volume) (Outcome, error) {
-				if err := t.upToThePhase(ctx, random, phase); err != nil {
+				if err := t.enterPhase(ctx, random, phase); err != nil {
 					return Outcome{}, err
 				}
 				t.durable = copyOf(&t.traffic.received)
@@ -44,8 +45,8 @@ func powerFault(phase string) func(context.Context, *Lab, *Piece) error {
 	}
 }
 
-// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process runs: what was received before
-// the queue's last commit began must be in the books. The note says how long before the cut that was.
+// runPowerInterval cuts the power with spool.sync: interval, the default, while no books process runs. Responses that were
+// received before the queue's last commit began must be in the books. The note says how long before the cut that was.
 func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, _ int) (Outcome, error) {
 		return l.onVolume(quietEnv, func(t *trial, disk *volume) (Outcome, error) {
@@ -54,24 +55,24 @@ func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 			if _, err := t.restart(ctx); err != nil {
 				return Outcome{}, err
 			}
-			t.startTraffic(ctx, 3000)                                          // too little for a segment of the journal to fill up between two commits
+			t.startTraffic(ctx, 3000)                                          // not enough to fill a segment of the journal between two commits
 			t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second) //nolint:gosec // small
 			sleep(ctx, time.Duration(random.IntN(150))*time.Millisecond)
 			t.durable = copyOf(&t.traffic.received)
 			began := time.Now()
-			if err := t.awaitCommits(ctx, 2); err != nil { // the first may have begun before, the second has not
+			if err := t.awaitCommits(ctx, 2); err != nil { // the first commit may have begun earlier, the second one cannot
 				return Outcome{}, err
 			}
 			window := time.Since(began)
 			t.w.Env = env
 			o, err := t.powerCut(ctx, random, disk)
-			o.Note = fmt.Sprintf("committed within %v; %d of the last moment are gone", window.Round(time.Millisecond), o.Window)
+			o.Note = fmt.Sprintf("committed within %v; %d later responses are lost", window.Round(time.Millisecond), o.Window)
 			return o, err
 		})
 	})
 }
 
-// awaitCommits waits until the queue was committed n times more. Without a books process every commit holds events.
+// awaitCommits waits for n more commits of the queue. Without a books process every commit contains events.
 func (t *trial) awaitCommits(ctx context.Context, n uint64) error {
 	before, err := t.commits(ctx)
 	if err != nil {
@@ -94,12 +95,12 @@ func (t *trial) commits(ctx context.Context) (n uint64, err error) {
 	_, rest, found := strings.Cut(string(text), "\n"+name)
 	value, _, _ := strings.Cut(rest, "\n")
 	if n, err = strconv.ParseUint(value, 10, 64); !found || err != nil {
-		return 0, fmt.Errorf("no count behind %q in the metrics: %w", name, err)
+		return 0, fmt.Errorf("the metrics have no number for %q: %w", name, err)
 	}
 	return n, nil
 }
 
-// onVolume makes a trial on a filesystem of its own.
+// onVolume makes a trial on its own filesystem.
 func (l *Lab) onVolume(env []string, cycle func(t *trial, disk *volume) (Outcome, error)) (Outcome, error) {
 	dir, err := l.trialDir()
 	if err != nil {
@@ -125,13 +126,13 @@ func (l *Lab) onVolume(env []string, cycle func(t *trial, disk *volume) (Outcome
 	return o, err
 }
 
-// powerCut cuts the power, brings it back, and audits: what is durable must be in the books.
+// powerCut cuts the power, restores it, and audits: durable responses must be in the books.
 func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (Outcome, error) {
 	t.window, t.beforeCut = true, copyOf(&t.traffic.received)
 	if err := disk.cut(); err != nil {
 		return Outcome{}, err
 	}
-	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // the processes live on a disk that fails
+	sleep(ctx, time.Duration(random.IntN(50))*time.Millisecond) // meanwhile the processes run on a disk that fails
 	if err := t.killRun(); err != nil {
 		return Outcome{}, err
 	}
@@ -142,21 +143,21 @@ func (t *trial) powerCut(ctx context.Context, random *rand.Rand, disk *volume) (
 	if err != nil {
 		return Outcome{}, err
 	}
-	if t.traffic.cancel == nil { // it was cut before there was any
+	if t.traffic.cancel == nil { // the cut came before the traffic
 		t.startTraffic(ctx, 2000)
 	}
 	t.awaitTraffic(ctx, 500, 5*time.Second)
 	failed := t.traffic.counters.Failed.Load()
 	o, err := t.audit(ctx)
 	o.Recovery = took
-	o.Note = fmt.Sprintf("orphan left after %v", t.orphaned.Round(time.Millisecond))
+	o.Note = fmt.Sprintf("the orphaned books process ended after %v", t.orphaned.Round(time.Millisecond))
 	if late := t.traffic.report.FailedTotal(); late > failed+connections {
-		err = errors.Join(err, fmt.Errorf("%d requests failed after the power was back: %v", late-failed, t.traffic.report.Errors))
+		err = errors.Join(err, fmt.Errorf("%d requests failed after the power returned: %v", late-failed, t.traffic.report.Errors))
 	}
 	return o, err
 }
 
-// nothingSetAside: each file of a new data directory is there whole or not at all, so that none looks damaged.
+// nothingSetAside checks that no file looked damaged: each file of a new data directory is complete or missing.
 func (t *trial) nothingSetAside() error {
 	entries, err := os.ReadDir(filepath.Join(t.dataDir, datadir.Quarantine))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -168,14 +169,14 @@ func (t *trial) nothingSetAside() error {
 	return err
 }
 
-// upToThePhase brings wayside into the middle of the phase.
-func (t *trial) upToThePhase(ctx context.Context, random *rand.Rand, phase string) error {
+// enterPhase brings wayside into the middle of a phase.
+func (t *trial) enterPhase(ctx context.Context, random *rand.Rand, phase string) error {
 	if phase == "create" {
-		// Most cuts come early: within 250 ms, everything is made long since, unless the machine is busy.
+		// Most cuts come early, because everything is created well within 250 ms unless the machine is busy.
 		started, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(1+random.IntN(250)))*time.Millisecond)
 		defer cancel()
-		_ = t.w.Start(started) // it may or may not get that far
-		<-started.Done()       // and the books process begins when the traffic process is ready
+		_ = t.w.Start(started) // it fails if the time ends before wayside is ready
+		<-started.Done()       // the books process starts when the traffic process is ready
 		return nil
 	}
 	if _, err := t.restart(ctx); err != nil {
@@ -184,7 +185,7 @@ func (t *trial) upToThePhase(ctx context.Context, random *rand.Rand, phase strin
 	t.startTraffic(ctx, 0)
 	t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second) //nolint:gosec // small
 	if phase == "drain" {
-		// A backlog, and then the drain at full speed.
+		// Make a backlog, and let the books process drain it at full speed.
 		pause(t.w.BooksPID())
 		t.awaitTraffic(ctx, 10_000, 10*time.Second)
 		resume(t.w.BooksPID())

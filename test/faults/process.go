@@ -1,22 +1,17 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-// alive reports whether a process is there and has not ended: one that waits for its parent to take note has.
+// alive reports whether a process exists and has not ended. A zombie has ended.
 func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	state := bytes.LastIndexByte(stat, ')') + 2
-	return state < len(stat) && stat[state] != 'Z' && stat[state] != 'X'
+	stat, err := procfs.ReadStat(pid)
+	return err == nil && stat.State != 'Z' && stat.State != 'X'
 }
 
 func kill(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
@@ -35,7 +30,7 @@ func resume(pid int) {
 	}
 }
 
-// blocksOf is what a file takes on disk, in bytes.
+// blocksOf is the disk use of a file, in bytes.
 func blocksOf(name string) uint64 {
 	var st unix.Stat_t
 	if unix.Stat(name, &st) != nil {

@@ -14,29 +14,24 @@ import (
 	"time"
 )
 
-// earlierPrefix begins the paths of the responses that are in the archive before the store is damaged.
+// earlierPrefix is the beginning of the paths that are archived before the store is damaged.
 const earlierPrefix = "/earlier"
 
-// runRefill damages the store in a random way under traffic. The store must be set aside and filled again from the archive, also if
-// the books process is killed meanwhile, which happens in every other cycle: GET /api/v1/paths must say of the archived responses
-// exactly what it said before, and each other response must be in it or be counted as lost.
+// runRefill damages the store in a random way under traffic. The store must be set aside, and the archive must fill the next one. In
+// every other cycle the books process is killed during this. GET /api/v1/paths must have exactly the same figures for the archived
+// responses as before. Every other response must be in the rows or be counted as lost.
 func runRefill(ctx context.Context, l *Lab, p *Piece) error {
-	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
-		t, err := l.newTrial(quietEnv...)
-		if err != nil {
-			return Outcome{}, err
-		}
+	return p.trials(ctx, l, quietEnv, func(t *trial, random *rand.Rand, n int) (Outcome, error) {
 		t.lossy, t.killsRefill = true, n%2 == 1
-		o, err := t.refill(ctx, random)
+		o, err := damageAndRefill(ctx, t, random)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", o.Note, err)
 		}
-		t.end(err != nil)
 		return o, err
 	})
 }
 
-func (t *trial) refill(ctx context.Context, random *rand.Rand) (o Outcome, err error) {
+func damageAndRefill(ctx context.Context, t *trial, random *rand.Rand) (o Outcome, err error) {
 	before, err := t.archiveEarlier(ctx, random)
 	if err != nil {
 		return o, err
@@ -50,7 +45,7 @@ func (t *trial) refill(ctx context.Context, random *rand.Rand) (o Outcome, err e
 	}
 	began := time.Now()
 	if random.IntN(2) == 0 {
-		kill(t.w.BooksPID()) // else a verification finds it
+		kill(t.w.BooksPID()) // otherwise a verification finds the damage
 	}
 	if t.killsRefill {
 		for range 1 + random.IntN(3) {
@@ -58,7 +53,7 @@ func (t *trial) refill(ctx context.Context, random *rand.Rand) (o Outcome, err e
 			t.w.KillBooks()
 		}
 	}
-	if err := t.awaitWhole(ctx); err != nil {
+	if err := t.awaitRefilled(ctx); err != nil {
 		return o, err
 	}
 	took := time.Since(began)
@@ -74,14 +69,14 @@ func (t *trial) refill(ctx context.Context, random *rand.Rand) (o Outcome, err e
 	return o, errors.Join(err, t.reported(o))
 }
 
-// archiveEarlier fills the archive with several objects and returns what GET /api/v1/paths says of them.
+// archiveEarlier archives several objects and returns their rows in GET /api/v1/paths.
 func (t *trial) archiveEarlier(ctx context.Context, random *rand.Rand) (map[string]string, error) {
 	if _, err := t.restart(ctx); err != nil {
 		return nil, err
 	}
 	t.traffic.prefix = earlierPrefix
 	defer func() { t.traffic.prefix = "" }()
-	settle, cancel := context.WithTimeout(ctx, settleTimeout)
+	settle, cancel := context.WithTimeout(ctx, settledTimeout)
 	defer cancel()
 	for range 3 + random.IntN(8) {
 		t.startTraffic(ctx, 4000)
@@ -89,7 +84,7 @@ func (t *trial) archiveEarlier(ctx context.Context, random *rand.Rand) (map[stri
 		if err := t.traffic.stop(); err != nil {
 			return nil, err
 		}
-		if _, err := t.w.Settle(settle); err != nil {
+		if _, err := t.w.AwaitSettled(settle); err != nil {
 			return nil, err
 		}
 		if _, err := t.w.Ask(settle, http.MethodPost, "/-/job/archive?all=true"); err != nil {
@@ -100,9 +95,9 @@ func (t *trial) archiveEarlier(ctx context.Context, random *rand.Rand) (map[stri
 	return rows, err
 }
 
-// awaitWhole has wayside verify itself until it finds nothing, and is filled again.
-func (t *trial) awaitWhole(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+// awaitRefilled waits until the store is filled again and a verification finds nothing.
+func (t *trial) awaitRefilled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settledTimeout)
 	defer cancel()
 	for {
 		err := t.w.AwaitRefill(ctx)
@@ -116,8 +111,8 @@ func (t *trial) awaitWhole(ctx context.Context) error {
 	}
 }
 
-// rows returns what GET /api/v1/paths says of each path over all hours, as far as it does not change with the time of the question,
-// and the number of responses in all rows.
+// rows returns the rows of GET /api/v1/paths for all hours, without the fields that depend on the current time, and the number of
+// responses in all rows.
 func (t *trial) rows(ctx context.Context) (rows map[string]string, responses uint64, err error) {
 	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/paths?from=-30d&limit=10000")
 	if err != nil {
@@ -160,21 +155,21 @@ func (t *trial) compareRows(ctx context.Context, o Outcome, before map[string]st
 		if strings.HasPrefix(path, earlierPrefix) {
 			earlier++
 			if after[path] != row {
-				errs = append(errs, fmt.Errorf("the row of %s was\n%s\nand is\n%s", path, row, after[path]))
+				errs = append(errs, fmt.Errorf("the row of %s was\n%s\nand is now\n%s", path, row, after[path]))
 			}
 		}
 	}
 	if earlier == 0 {
-		errs = append(errs, fmt.Errorf("no row of the archived responses: %v", before))
+		errs = append(errs, fmt.Errorf("there is no row of the archived responses: %v", before))
 	}
 	if lost := o.Dropped + o.Quarantined; responses+lost != o.Received || t.books.Lines != responses {
-		errs = append(errs, fmt.Errorf("%d responses in the rows and %d lines in the archive, %d dropped and %d quarantined, of %d",
+		errs = append(errs, fmt.Errorf("%d responses in the rows, %d lines in the archive, %d dropped and %d quarantined do not add up to the %d received",
 			responses, t.books.Lines, o.Dropped, o.Quarantined, o.Received))
 	}
 	return errors.Join(errs...)
 }
 
-// damageStore damages one file of a store in a random way, and says what it did.
+// damageStore damages one file of a store in a random way, and describes what it did.
 func damageStore(random *rand.Rand, dir string) (string, error) {
 	var names []string
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
@@ -187,7 +182,7 @@ func damageStore(random *rand.Rand, dir string) (string, error) {
 		return "", err
 	}
 	if names = withContent(names); len(names) == 0 {
-		return "", fmt.Errorf("no file with content in %s", dir)
+		return "", fmt.Errorf("%s has no file with contents", dir)
 	}
 	name := names[random.IntN(len(names))]
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -201,21 +196,21 @@ func damageStore(random *rand.Rand, dir string) (string, error) {
 	}
 	size := used(f, info.Size())
 	at := random.Int64N(size)
-	say := func(how string) string {
-		return fmt.Sprintf("store/%s: %s at %d of %d", filepath.Base(name), how, at, info.Size())
+	note := func(change string) string {
+		return fmt.Sprintf("store/%s: %s at byte %d of %d", filepath.Base(name), change, at, info.Size())
 	}
 	piece := make([]byte, min(1+random.Int64N(64<<10), size-at))
 	switch random.IntN(6) {
 	case 0:
-		return say("removed"), os.Remove(name)
+		return note("removed"), os.Remove(name)
 	case 1:
-		return say("cut off"), f.Truncate(at)
-	case 2: // zeros
+		return note("truncated"), f.Truncate(at)
+	case 2: // the piece is zeros
 	case 3:
 		for i := range piece {
 			piece[i] = byte(random.Uint32()) //nolint:gosec // the low byte
 		}
-	case 4: // what is in another place of the file
+	case 4: // a copy of another piece of the file
 		if _, err := f.ReadAt(piece, random.Int64N(size-int64(len(piece))+1)); err != nil {
 			return "", err
 		}
@@ -227,5 +222,5 @@ func damageStore(random *rand.Rand, dir string) (string, error) {
 		piece[0] ^= 1 << random.IntN(8)
 	}
 	_, err = f.WriteAt(piece, at)
-	return say(fmt.Sprintf("%d bytes overwritten", len(piece))), err
+	return note(fmt.Sprintf("%d bytes overwritten", len(piece))), err
 }

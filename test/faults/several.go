@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runSeveral makes several faults one after the other on one small filesystem under traffic, drawn at random: what each of them is
-// survived by may be what another needs. The ledger is left alone: on a full disk it is the one place that takes figures, so that
-// its damage, a full disk and a kill at once lose count of what was dropped, which docs/GUARANTEES.md says.
+// runSeveral produces several random faults one after the other on one small filesystem under traffic. The recovery from one
+// fault may need something that another fault destroys. The ledger is not damaged: on a full disk it is the only place for
+// counts, so a damaged ledger, a full disk and a kill at once lose the count of drops (docs/GUARANTEES.md).
 func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 	return p.each(ctx, l, func(random *rand.Rand, n int) (Outcome, error) {
 		dir, err := l.trialDir()
@@ -43,7 +43,7 @@ func runSeveral(ctx context.Context, l *Lab, p *Piece) error {
 		_ = t.traffic.stop()
 		t.killAll()
 		if err != nil {
-			_ = os.CopyFS(filepath.Join(dir, "data"), os.DirFS(t.dataDir)) // the disk goes away
+			_ = os.CopyFS(filepath.Join(dir, "data"), os.DirFS(t.dataDir)) // the disk is removed
 		}
 		err = errors.Join(err, disk.remove())
 		t.end(err != nil)
@@ -56,13 +56,13 @@ type mixture struct {
 	*trial
 	disk   *volume
 	random *rand.Rand
-	made   []string // what was done, for the record
-	kills  uint64   // ends of the traffic process, which break requests
+	made   []string // the faults so far, for the record
+	kills  uint64   // kills of the traffic process, which break requests
 	full   bool     // the disk is full
 	broken bool     // a file was damaged
 }
 
-// severalFaults are the number of faults in one trial.
+// severalFaults is the number of faults in one trial.
 const severalFaults = 6
 
 func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
@@ -84,7 +84,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 		return o, err
 	}
 	resume(m.w.BooksPID())
-	if m.broken { // what was damaged in use may be noticed only when it is opened
+	if m.broken { // damage to a file in use may be noticed only when the file is opened again
 		m.kills++
 		m.killAll()
 		took, err := m.restart(ctx)
@@ -103,7 +103,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	failed, failErr := m.failedBeyond(2 * m.kills * connections)
 	o.Failed = failed
 	if books := m.books; !m.broken && books != nil && books.Dropped != o.Dropped {
-		err = errors.Join(err, fmt.Errorf("the drop records in the archive say %d, accounting %d", books.Dropped, o.Dropped))
+		err = errors.Join(err, fmt.Errorf("the drop records in the archive report %d drops, the accounting has %d", books.Dropped, o.Dropped))
 	}
 	if !m.broken && m.books != nil {
 		err = errors.Join(err, m.hourlyDrops(ctx))
@@ -114,16 +114,16 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	return o, errors.Join(err, failErr)
 }
 
-// fault does one thing, and returns how long wayside took to be there again where it was gone.
+// fault produces one fault. If wayside had to be started again, it returns the time until wayside was ready.
 func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 	note := func(format string, args ...any) { m.made = append(m.made, fmt.Sprintf(format, args...)) }
-	moment := func(most int) { sleep(ctx, time.Duration(m.random.IntN(most))*time.Millisecond) }
+	wait := func(most int) { sleep(ctx, time.Duration(m.random.IntN(most))*time.Millisecond) }
 	switch m.random.IntN(10) {
 	case 0:
 		note("kill run")
 		m.kills++
 		m.w.Kill()
-		if err := m.free(); err != nil { // a start on a full disk keeps its figures in memory alone
+		if err := m.free(); err != nil { // after a start on a full disk, counts are only in memory
 			return 0, err
 		}
 		return m.restart(ctx)
@@ -140,14 +140,14 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 			return 0, err
 		}
 		term(m.w.PID())
-		moment(400)
+		wait(400)
 		m.killAll()
 		return m.restart(ctx)
 	case 3:
 		note("stop collect")
 		books := m.w.BooksPID()
 		pause(books)
-		moment(1500)
+		wait(1500)
 		resume(books)
 	case 4, 5:
 		note("fill disk")
@@ -159,13 +159,13 @@ func (m *mixture) fault(ctx context.Context) (took time.Duration, err error) {
 		note("free disk")
 		return 0, m.free()
 	case 7, 8, 9:
-		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive: nothing of it is read again
+		kind := fileKinds[m.random.IntN(len(fileKinds)-4)] // not the archive, which is not read again
 		if kind == ledgerKind {
-			return 0, nil // on a full disk the figures of what is dropped stand nowhere else
+			return 0, nil // on a full disk, the counts of drops are nowhere else
 		}
 		done, err := m.damage(m.random, kind, m.random.IntN(2) == 0)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOSPC) {
-			return 0, nil // drained or compacted meanwhile; a page that was never written, on a full disk
+			return 0, nil // the file was drained or compacted meanwhile, or the page was never written on a full disk
 		}
 		m.broken = true
 		note("%s", done)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Table writes what the evidence says of one state of the code: one row a fault.
+// Table writes the evidence for one hash of the code, with one row per fault.
 func Table(w io.Writer, records []Record) {
 	_, _ = fmt.Fprintln(w, "| fault | cycles | of | requests | lost | doubled | failed requests | dropped, counted | recovery, longest | |")
 	_, _ = fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
@@ -26,7 +26,7 @@ func Table(w io.Writer, records []Record) {
 			sum.Failed += r.Failed
 			sum.Dropped += r.Dropped + r.Quarantined
 			sum.Recovery = max(sum.Recovery, r.Recovery)
-			result = together(result, r.Result)
+			result = combine(result, r.Result)
 		}
 		if remark, ok := strings.CutPrefix(result, holds); ok && sum.Cycles < f.Goal {
 			result = "holds so far" + remark
@@ -38,9 +38,9 @@ func Table(w io.Writer, records []Record) {
 
 const notMade = "not made"
 
-// together is what a fault's pieces so far and the next one say: the first that does not hold stays, and that a machine could
-// not make the fault says something only while no other has made it.
-func together(before, next string) string {
+// combine adds the result of the next piece of a fault to the results before it. The first failure stays. A skipped piece
+// only counts if no machine has produced the fault.
+func combine(before, next string) string {
 	skipped := strings.HasPrefix(next, ErrSkipped.Error())
 	if before == notMade || strings.HasPrefix(before, ErrSkipped.Error()) || strings.HasPrefix(before, holds) && !skipped {
 		return next
@@ -48,13 +48,13 @@ func together(before, next string) string {
 	return before
 }
 
-// The table in a document stands between these two lines.
+// The table in a document is between these two lines.
 const (
 	tableBegin = "<!-- faults: begin, written by go run ./test/faults -table -update FILE -->"
 	tableEnd   = "<!-- faults: end -->"
 )
 
-// UpdateTable writes the table of one state of the code between the markers of a document. No name, nothing to do.
+// UpdateTable replaces the table between the markers of a document. It does nothing if name is empty.
 func UpdateTable(name, evidence, code string) error {
 	if name == "" {
 		return nil

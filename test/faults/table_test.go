@@ -16,8 +16,8 @@ func remarked(p *Piece) *Piece {
 	return p
 }
 
-// TestTable takes pieces through the evidence file and into a document: every figure of must-show 6 has to arrive, pieces of
-// other code must not, a piece that failed must not be covered by one that held, nor one that was made by one that was skipped.
+// TestTable writes pieces to an evidence file and from there into a document. Every figure must arrive, and pieces of other code
+// must not. A later success must not hide a failed piece, and a skipped piece must not hide one that was made.
 func TestTable(t *testing.T) {
 	evidence := filepath.Join(t.TempDir(), "evidence.md")
 	piece := func(fault string, first, cycles int, problem error) *Piece {
@@ -58,11 +58,11 @@ func TestTable(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(text), "\nold\n") || strings.Count(string(text), "not made") != len(All())-2 {
-		t.Errorf("what should be gone stands in\n%s", text)
+		t.Errorf("outdated text is still in\n%s", text)
 	}
 	records, err := ReadEvidence(evidence, "now")
 	if err != nil || Next(records, "kill") != 1000 || Next(records, "two") != 0 {
-		t.Errorf("kill goes on at %d, two at %d (%v)", Next(records, "kill"), Next(records, "two"), err)
+		t.Errorf("kill continues at cycle %d, two at cycle %d (%v)", Next(records, "kill"), Next(records, "two"), err)
 	}
 	var out bytes.Buffer
 	if records, err = ReadEvidence(evidence, "other"); err != nil {
@@ -77,6 +77,6 @@ func TestTable(t *testing.T) {
 	out.Reset()
 	Table(&out, nil)
 	if n := strings.Count(out.String(), "not made"); n != len(All()) {
-		t.Errorf("%d faults not made without evidence, want all", n)
+		t.Errorf("without evidence, %d faults are \"not made\", want all", n)
 	}
 }

@@ -12,27 +12,27 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 )
 
-// template is a data directory as a killed wayside left it, with every kind of file in it, and the nonces that went into it.
-// Trials of damage begin with a copy, because making one takes longer than all the rest of such a trial.
+// template is the data directory of a killed wayside, with every kind of file, and the nonces that were sent to it. Trials of
+// damage begin with a copy, because making such a directory takes longer than the rest of the trial.
 type template struct {
 	dir            string // the data directory
 	sent, received *load.Bitmap
 	requests       uint64
-	next           uint64 // first nonce that was not sent
+	next           uint64 // the first nonce that was not sent
 }
 
-// templateUses is how many cycles share a template; then another is made, with other choices.
+// templateUses is the number of cycles that share a template. After that, another one is made with other choices.
 const templateUses = 50
 
-// slot is a place for one trial at a time, with a template of its own: a catalogue names the local archive by its path, so a
-// copy must be where its original was.
+// slot is a folder for one trial at a time, with its own template. A catalogue of an older format names the local archive by
+// its path, so a copy must have the path of its original.
 type slot struct {
 	dir  string
 	from *template
 	uses int
 }
 
-// takeSlot returns a free slot, with its template made. Give it back with giveSlot.
+// takeSlot returns a free slot with a template. Return it with giveSlot.
 func (l *Lab) takeSlot(ctx context.Context, seed uint64, cycle int) (*slot, error) {
 	l.mu.Lock()
 	var s *slot
@@ -56,7 +56,7 @@ func (l *Lab) takeSlot(ctx context.Context, seed uint64, cycle int) (*slot, erro
 	return s, nil
 }
 
-// giveSlot frees a slot. One whose last trial was kept is not used again.
+// giveSlot frees a slot. If the directory of its last trial was kept, the slot is not used again.
 func (l *Lab) giveSlot(s *slot) {
 	if _, err := os.Stat(s.dir); err == nil {
 		return
@@ -87,7 +87,7 @@ func (l *Lab) fillSlot(ctx context.Context, s *slot, random *rand.Rand) error {
 	if err := errors.Join(os.RemoveAll(s.from.dir), os.Rename(t.dataDir, s.from.dir), os.RemoveAll(s.dir)); err != nil {
 		return err
 	}
-	l.say("a data directory for the next %d cycles was made in %v", templateUses, time.Since(began).Round(10*time.Millisecond))
+	l.progress("made a data directory for the next %d cycles in %v", templateUses, time.Since(began).Round(10*time.Millisecond))
 	return nil
 }
 
@@ -110,8 +110,8 @@ func (l *Lab) newTrialFrom(s *slot, env ...string) (*trial, error) {
 	return t, nil
 }
 
-// everyKindOfFile leaves a data directory with archived events, tables, a memtable, a queue and a journal that hold events,
-// and both processes running, the books process stopped so that the backlog stays: n responses of each.
+// everyKindOfFile makes a data directory with archived events, tables, a memtable, and a queue and a journal with events, about
+// n responses in each. Both processes still run; the books process is stopped with SIGSTOP, so the backlog stays.
 func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	if _, err := t.restart(ctx); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	if err := t.traffic.stop(); err != nil {
 		return err
 	}
-	if err := t.w.Stop(30 * time.Second); err != nil { // tables are written at the end
+	if err := t.w.Stop(30 * time.Second); err != nil { // this writes the tables
 		return fmt.Errorf("stop: %w", err)
 	}
 	if _, err := t.restart(ctx); err != nil {
@@ -129,7 +129,7 @@ func (t *trial) everyKindOfFile(ctx context.Context, n uint64) error {
 	}
 	t.startTraffic(ctx, 6000)
 	t.awaitTraffic(ctx, n, 5*time.Second)
-	sleep(ctx, 300*time.Millisecond) // some of it gets into the store
+	sleep(ctx, 300*time.Millisecond) // a part of it gets into the store
 	pause(t.w.BooksPID())
 	t.awaitTraffic(ctx, n, 5*time.Second)
 	return nil

@@ -8,23 +8,23 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// nonceStep keeps the nonces of successive runs of traffic apart.
+// nonceStep separates the nonces of successive runs of traffic.
 const nonceStep = 1 << 22
 
-// traffic sends nonces through wayside, in as many runs as a trial wants.
+// traffic sends nonces through wayside, in several runs if a trial needs them.
 type traffic struct {
 	sent, received load.Bitmap
 	counters       load.Counters
-	report         load.Report // sum of the runs that ended
-	next           uint64      // first nonce of the next run
-	step           uint64      // most requests of a run; 0 means nonceStep
+	report         load.Report // the sum of all runs that have ended
+	next           uint64      // the first nonce of the next run
+	step           uint64      // the largest number of requests of a run; 0 means nonceStep
 	prefix         string      // of the paths of the next run
 
 	cancel context.CancelFunc
 	done   chan error
 }
 
-// start sends until stop: at a rate a second, 0 for full speed.
+// start sends requests until stop is called. rate is in requests per second; 0 means full speed.
 func (t *traffic) start(ctx context.Context, address string, connections int, rate float64) {
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.done = make(chan error, 1)
@@ -58,7 +58,7 @@ func (t *traffic) add(r *load.Report) {
 	t.report.Elapsed += r.Elapsed
 }
 
-// stop ends the sending and waits for the responses under way.
+// stop ends the traffic and waits for the responses in flight.
 func (t *traffic) stop() error {
 	if t.cancel == nil {
 		return nil
@@ -68,7 +68,7 @@ func (t *traffic) stop() error {
 	return <-t.done
 }
 
-// copyOf is a bitmap as it stands now.
+// copyOf copies a bitmap.
 func copyOf(b *load.Bitmap) *load.Bitmap {
 	out := &load.Bitmap{}
 	out.Add(b)

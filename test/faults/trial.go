@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
@@ -20,70 +18,53 @@ import (
 )
 
 const (
-	settleTimeout = 60 * time.Second
-	connections   = 16 // of the clients
+	settledTimeout = 60 * time.Second // for settled books
+	connections    = 16               // of the clients
 )
 
-// busyEnv archives what is applied within a second and deletes at once what is archived.
+// busyEnv archives applied events within a second, and deletes archived events at once.
 var busyEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 1s", "WAYSIDE_ARCHIVE_AFTER=0s",
 	"WAYSIDE_RETENTION_SCHEDULE=@every 1s", "WAYSIDE_RETENTION_EVENTS=0s", "WAYSIDE_DATA_FREE_MIN=0",
 	"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms", "WAYSIDE_ARCHIVE_EXPIRE=0",
 }
 
-// quietEnv archives only when the trial says so.
+// quietEnv archives only when the trial requests it.
 var quietEnv = []string{
 	"WAYSIDE_ARCHIVE_SCHEDULE=@every 10h", "WAYSIDE_RETENTION_SCHEDULE=@every 10h", "WAYSIDE_DATA_FREE_MIN=0",
 	"WAYSIDE_COLLECTOR_DRAIN_INTERVAL=100ms",
 }
 
-// trial is one data directory, the wayside on it, and the traffic through it.
+// trial is a data directory, a wayside on it, and the traffic through it. The faults in the other files are functions that
+// take a trial; its methods are the steps and checks that they share.
 type trial struct {
 	lab     *Lab
-	dir     string // of the trial
+	dir     string // the folder of the trial
 	dataDir string
 	archive string // a directory
 	w       *e2e.Wayside
-	log     *logBuffer
+	log     *e2e.LogBuffer
 	traffic traffic
-	durable *load.Bitmap // what must be in the books; nil: everything received
-	// beforeCut is what was received when the power was cut; nil if it was not.
+	durable *load.Bitmap // nonces that must be in the books; nil for everything that was received
+	// beforeCut contains the nonces that were received when the power was cut; nil without a power cut.
 	beforeCut *load.Bitmap
-	// orphaned is the longest that a books process took to leave after its parent's death, beyond the harness's own wait.
+	// orphaned is the longest time after the death of its parent until a books process ended.
 	orphaned time.Duration
-	// settleTimeout is how long the books may take to settle; 0 means the usual.
-	settleTimeout time.Duration
+	// settledTimeout is the longest wait for settled books; 0 for the default.
+	settledTimeout time.Duration
 
 	lossy  bool       // losses are allowed if they are counted
-	only   string     // lossy, and this is the one reason there may be; empty: any
-	window bool       // what was not durable yet may be lost, and is counted where that is known
-	books  *e2e.Books // what the archive held at the audit
-	// refilled: the store was set aside, so that everything in the archive must come back from there.
+	only   string     // the only allowed reason of counted losses; empty for any
+	window bool       // responses that were not durable yet may be lost; they are counted as far as that is possible
+	books  *e2e.Books // the contents of the archive at the audit
+	// refilled means that the store was set aside, so everything in the archive must come back from it.
 	refilled    bool
-	killsRefill bool          // the books process is killed while it may be at that …
-	killAfter   time.Duration // … so long after the start
-	exact       bool          // lossy, and nothing was killed: what is missing is what was counted, to the unit, everywhere
+	killsRefill bool          // the books process is killed during the refill …
+	killAfter   time.Duration // … at this time after the start
+	exact       bool          // lossy, and nothing was killed: the missing responses are exactly the counted ones
 }
 
-// logBuffer collects wayside's log.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// newTrial prepares a trial whose data is in a folder of its own. Nothing is started.
+// newTrial prepares a trial with its own folder. It starts nothing.
 func (l *Lab) newTrial(env ...string) (*trial, error) {
 	dir, err := l.trialDir()
 	if err != nil {
@@ -92,13 +73,13 @@ func (l *Lab) newTrial(env ...string) (*trial, error) {
 	return l.newTrialIn(dir, filepath.Join(dir, "data"), env...)
 }
 
-// newTrialIn is newTrial with the data elsewhere, on a filesystem of the trial's own.
+// newTrialIn does the same with a data directory in another place, such as another filesystem.
 func (l *Lab) newTrialIn(dir, dataDir string, env ...string) (*trial, error) {
 	listen, err := e2e.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{lab: l, dir: dir, dataDir: dataDir, archive: filepath.Join(dataDir, "archive"), log: &logBuffer{}}
+	t := &trial{lab: l, dir: dir, dataDir: dataDir, archive: filepath.Join(dataDir, "archive"), log: &e2e.LogBuffer{}}
 	t.w = &e2e.Wayside{
 		Binary: l.plain, DataDir: dataDir, Listen: listen, Log: t.log,
 		Args: []string{"--upstream", l.origin}, Env: env,
@@ -106,7 +87,7 @@ func (l *Lab) newTrialIn(dir, dataDir string, env ...string) (*trial, error) {
 	return t, nil
 }
 
-// end stops what runs. The directory is removed unless the trial failed and is to be kept.
+// end stops everything. It removes the directory, unless the trial failed and the lab keeps such directories.
 func (t *trial) end(failed bool) {
 	_ = t.traffic.stop()
 	_ = t.w.Stop(30 * time.Second)
@@ -114,7 +95,7 @@ func (t *trial) end(failed bool) {
 		_ = os.WriteFile(filepath.Join(t.dir, "wayside.log"), []byte(t.log.String()), 0o600)
 	}
 	if failed && t.lab.Keep {
-		t.lab.say("kept: %s", t.dir)
+		t.lab.progress("kept the directory %s", t.dir)
 		return
 	}
 	_ = os.RemoveAll(t.dir)
@@ -124,18 +105,18 @@ func (t *trial) startTraffic(ctx context.Context, rate float64) {
 	t.traffic.start(ctx, t.w.Listen, connections, rate)
 }
 
-// restart starts wayside and returns how long that took, until it was ready.
+// restart starts wayside and returns the time until it was ready.
 func (t *trial) restart(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
 	err := t.w.Start(ctx)
 	return time.Since(began), err
 }
 
-// orphanWait is how long a books process may take to leave once its parent is gone.
+// orphanWait is the longest time in which a books process must end after the death of its parent.
 const orphanWait = 20 * time.Second
 
-// killRun kills the traffic process, and waits until the books process has left by itself. One that stays says where it is
-// stuck in the log and is killed, which is an error.
+// killRun kills the traffic process, and waits until the books process has ended by itself. If it does not end, killRun makes
+// it write its stacks to the log, kills it, and returns an error.
 func (t *trial) killRun() error {
 	books := t.w.BooksPID()
 	kill(t.w.PID())
@@ -150,13 +131,13 @@ func (t *trial) killRun() error {
 			quit(books)
 			time.Sleep(time.Second)
 			kill(books)
-			return fmt.Errorf("the books process stayed for %v after its parent was killed; its stack is in the log", orphanWait)
+			return fmt.Errorf("the books process still ran %v after its parent was killed: its stacks are in the log", orphanWait)
 		}
 	}
 	return nil
 }
 
-// killAll kills both processes at once, and waits until neither is there.
+// killAll kills both processes, and waits until both have ended.
 func (t *trial) killAll() {
 	books := t.w.BooksPID()
 	if books > 0 {
@@ -171,7 +152,7 @@ func (t *trial) killAll() {
 	}
 }
 
-// awaitTraffic waits until n more responses were received, or the time is over.
+// awaitTraffic waits until n more responses were received, but not longer than limit.
 func (t *trial) awaitTraffic(ctx context.Context, n uint64, limit time.Duration) {
 	want := t.traffic.counters.Received.Load() + n
 	deadline := time.Now().Add(limit)
@@ -187,31 +168,31 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Outcome is what one cycle came to. Counts are of requests.
+// Outcome is the result of one cycle. Counts are numbers of requests.
 type Outcome struct {
 	Requests    uint64
 	Received    uint64
-	Lost        uint64 // received (or durable) and neither in the books nor counted as lost
+	Lost        uint64 // received (or durable), but neither in the books nor counted as lost
 	Doubled     uint64
-	Failed      uint64 // failed requests that the fault does not explain
+	Failed      uint64 // failed requests that are not a consequence of the fault
 	Dropped     uint64
 	Quarantined uint64
-	Window      uint64        // received before a power cut, not durable by then, and gone
-	Recovery    time.Duration // from the fault, or the start after it, to service
-	Note        string        // anything else worth a word
+	Window      uint64        // received before a power cut, not yet durable, and lost
+	Recovery    time.Duration // from the fault, or from the start after it, until wayside was ready
+	Note        string        // additional information
 }
 
-// audit ends the traffic, lets the books settle, archives everything, and asks all questions. What it returns is valid
-// beside an error, which says what does not hold.
+// audit ends the traffic, waits for settled books, archives everything, and makes all checks. The outcome is valid even if
+// there is an error, which says what does not hold.
 func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err := t.traffic.stop(); err != nil {
 		return o, err
 	}
 	r := &t.traffic.report
 	o.Requests, o.Received = r.Sent, r.Received
-	settle, cancel := context.WithTimeout(ctx, max(settleTimeout, t.settleTimeout))
+	settle, cancel := context.WithTimeout(ctx, max(settledTimeout, t.settledTimeout))
 	defer cancel()
-	if _, err := t.w.Settle(settle); err != nil {
+	if _, err := t.w.AwaitSettled(settle); err != nil {
 		return o, err
 	}
 	if _, err := t.w.Ask(settle, http.MethodPost, "/-/job/archive?all=true"); err != nil {
@@ -220,7 +201,7 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	if err := t.w.AwaitRefill(settle); err != nil {
 		return o, err
 	}
-	a, err := t.w.Settle(settle)
+	a, err := t.w.AwaitSettled(settle)
 	if err != nil {
 		return o, err
 	}
@@ -243,7 +224,7 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 	return o, err
 }
 
-// verified asks the running wayside to verify itself.
+// verified makes the running wayside verify its data directory.
 func (t *trial) verified(ctx context.Context) error {
 	body, err := t.w.Ask(ctx, http.MethodPost, "/api/v1/verify")
 	if err != nil {
@@ -265,9 +246,9 @@ func (t *trial) verified(ctx context.Context) error {
 	return fmt.Errorf("%w: %d checks: %s", errNotAsPromised, len(report.Checks), strings.Join(found, "; "))
 }
 
-var errNotAsPromised = errors.New("verify says that not everything is as promised")
+var errNotAsPromised = errors.New("verify found problems")
 
-// compare asks the questions.
+// compare compares the requests with the accounting and the archive.
 func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -288,44 +269,44 @@ func (t *trial) compare(o *Outcome, a e2e.Accounting, books *e2e.Books) error {
 	} else {
 		o.Lost = lost
 		if counted > 0 && (!t.window || counted != a.Dropped["damaged"]) {
-			fail("%d drops (%v) and %d quarantined where none may be", o.Dropped, a.Dropped, o.Quarantined)
+			fail("%d drops (%v) and %d quarantined, none are allowed", o.Dropped, a.Dropped, o.Quarantined)
 		}
 	}
 	if t.only != "" && counted != a.Dropped[t.only] {
-		fail("%d drops (%v) and %d quarantined, only %q may be", o.Dropped, a.Dropped, o.Quarantined, t.only)
+		fail("%d drops (%v) and %d quarantined, only %q is allowed", o.Dropped, a.Dropped, o.Quarantined, t.only)
 	}
 	if a.Excluded > 0 || a.Responses > o.Requests {
-		fail("%d responses, %d of them excluded, for %d requests", a.Responses, a.Excluded, o.Requests)
+		fail("%d responses, %d of them excluded, but %d requests", a.Responses, a.Excluded, o.Requests)
 	}
 	if o.Lost > 0 {
 		fail("%d lost, such as %v (%d counted as dropped, %d as quarantined)", o.Lost, first, o.Dropped, o.Quarantined)
 	}
 	if unsent, which := books.Nonces.Missing(&t.traffic.sent, 5); unsent > 0 || books.Foreign > 0 {
-		fail("%d lines were never sent, such as %v; %d carry no nonce", unsent, which, books.Foreign)
+		fail("%d lines were never sent, such as %v; %d have no nonce", unsent, which, books.Foreign)
 	}
 	if books.Doubled > 0 || uint64(len(books.IDs)) != books.Lines {
-		fail("%d doubled; %d distinct event ids in %d lines", books.Doubled, len(books.IDs), books.Lines)
+		fail("%d lines are in the books twice; %d different event ids in %d lines", books.Doubled, len(books.IDs), books.Lines)
 	}
 	if a.Archived != a.Applied || (!t.lossy && books.Lines != a.Archived) {
-		fail("%d lines in the archive, accounting says archived %d of applied %d", books.Lines, a.Archived, a.Applied)
+		fail("%d lines in the archive, but the accounting has %d archived of %d applied", books.Lines, a.Archived, a.Applied)
 	}
 	if t.refilled && books.Lines != a.Archived {
-		fail("%d lines in the archive, of which %d are counted after the refill", books.Lines, a.Archived)
+		fail("%d lines in the archive, but %d are counted after the refill", books.Lines, a.Archived)
 	}
 	if n := t.traffic.report.Failed[load.KindVerify]; n > 0 {
-		fail("%d responses were not what the origin sent: %v", n, t.traffic.report.Errors)
+		fail("%d responses differ from the origin's: %v", n, t.traffic.report.Errors)
 	}
 	if strings.Contains(t.log.String(), "DATA RACE") {
-		fail("the race detector found something")
+		fail("the race detector found a race")
 	}
 	return errors.Join(errs...)
 }
 
-// failedBeyond counts the failed requests beyond what the fault explains.
+// failedBeyond counts the failed requests beyond the number that the fault may cause.
 func (t *trial) failedBeyond(allowed uint64) (uint64, error) {
 	n := t.traffic.report.FailedTotal()
 	if n <= allowed {
 		return 0, nil
 	}
-	return n - allowed, fmt.Errorf("%d requests failed, at most %d may: %v %v", n, allowed, t.traffic.report.Failed, t.traffic.report.Errors)
+	return n - allowed, fmt.Errorf("%d requests failed, at most %d are allowed: %v %v", n, allowed, t.traffic.report.Failed, t.traffic.report.Errors)
 }

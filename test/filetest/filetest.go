@@ -1,4 +1,4 @@
-// Package filetest looks into the files that tests leave behind.
+// Package filetest searches the files that tests leave behind.
 package filetest
 
 import (
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// With are the names of the files below a folder, their folders left out, that hold a text. A file that cannot be read is an
-// error of the test: it might hold it.
+// With returns the names, without folders, of the files below dir that contain a text. A file that cannot be read fails the
+// test, because it might contain the text.
 func With(t testing.TB, dir, text string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

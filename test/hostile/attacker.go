@@ -19,43 +19,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target is what the attacking process is told.
+// target is the configuration of the attacking process.
 type target struct {
 	Traffic, Probes, Admin string // addresses
-	Books                  int    // pid
+	Books                  int    // process ID
 	Seconds                int
 	Attacks                []string
 }
 
-// tally is what it reports once a second.
+// tally contains the figures that the attacking process reports once a second.
 type tally struct {
-	Held   int64 // connections at the moment
+	Held   int64 // current number of connections
 	Opened int64
-	Failed int64 // attempts that came to no connection
+	Failed int64 // failed attempts to open a connection
 	Ended  int64 // connections that the other side ended
 }
 
-// attacker is one attack of the attacking process.
+// attacker runs one attack in the attacking process.
 type attacker struct {
 	target
-	index int // of the attack, for addresses of its own
+	index int // of the attack, which gives it its own addresses
 	*shared
 }
 
-// shared is what the attacks of a process have together.
+// shared is shared by the attacks of a process.
 type shared struct {
-	dials                        <-chan time.Time // paces all of them: they hold connections, they must not take the processor
+	dials                        <-chan time.Time // limits the rate of all attacks: they hold connections, and must not use up the processor
 	held, opened, failed, closed atomic.Int64
 }
 
 const (
 	dialsPerSecond = 1000
-	comeBack       = 2 * time.Second // until a connection that was ended is opened again
-	lookEvery      = 2 * time.Second // between two looks whether it was
+	reopenAfter    = 2 * time.Second // until a connection that the other side ended is opened again
+	checkEvery     = 2 * time.Second // between two checks whether the other side has ended a connection
 )
 
-// beAttacker is the attacking process: it reads its target, and attacks until its standard input ends.
-func beAttacker(ctx context.Context) error {
+// runAttacker is the attacking process: it reads its target, and attacks until its standard input ends.
+func runAttacker(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in := bufio.NewReader(os.Stdin)
@@ -71,7 +71,7 @@ func beAttacker(ctx context.Context) error {
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
-	standBack(10)
+	setNice(10)
 	tick := time.NewTicker(time.Second / dialsPerSecond)
 	defer tick.Stop()
 	s := &shared{dials: tick.C}
@@ -96,8 +96,8 @@ func beAttacker(ctx context.Context) error {
 	return nil
 }
 
-// standBack makes all threads of this process that nice; those to come have it from the one that makes them.
-func standBack(nice int) {
+// setNice sets the niceness of all threads of this process. New threads inherit it.
+func setNice(nice int) {
 	tasks, _ := os.ReadDir("/proc/self/task")
 	for _, task := range tasks {
 		if tid, err := strconv.Atoi(task.Name()); err == nil {
@@ -112,7 +112,7 @@ func (a *attacker) address(i, n int) *net.TCPAddr {
 	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))} //nolint:gosec // small
 }
 
-// dial opens a connection when it is its turn; small gives it a small receive buffer.
+// dial opens a connection when the rate limit allows it. If small is set, the connection has a small receive buffer.
 func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, small bool) (*net.TCPConn, error) {
 	select {
 	case <-ctx.Done():
@@ -134,26 +134,26 @@ func (a *attacker) dial(ctx context.Context, addr string, from *net.TCPAddr, sma
 	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // by its network
 }
 
-// hold keeps connections open, each with the beginning of something, and opens those again that the other side ends.
+// hold keeps connections open, sends the beginning of a request on each, and opens a connection again if the other side ends it.
 type hold struct {
 	addr        string
-	conns, from int // and from how many addresses
+	conns, from int // number of connections, and of source addresses
 	first       func(i int) []byte
-	drip        []byte // sent again and again
+	drip        []byte // sent repeatedly
 	every       time.Duration
-	read        bool // what comes is read; else it is left in the buffers
+	read        bool // read responses; otherwise they stay in the buffers
 }
 
 func (a *attacker) hold(ctx context.Context, h hold) {
 	if h.every == 0 {
-		h.every = lookEvery
+		h.every = checkEvery
 	}
 	var group sync.WaitGroup
 	for i := range h.conns {
 		group.Go(func() {
 			for ctx.Err() == nil {
 				a.holdOne(ctx, h, i)
-				sleep(ctx, comeBack)
+				sleep(ctx, reopenAfter)
 			}
 		})
 	}
@@ -171,7 +171,7 @@ func (a *attacker) holdOne(ctx context.Context, h hold, i int) {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if h.first != nil {
 		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		// What the other side does not take stays unsent; that is part of an attack.
+		// Data that the other side does not accept stays unsent, which is part of the attack.
 		if _, err := conn.Write(h.first(i)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			a.closed.Add(1)
 			return
@@ -187,12 +187,12 @@ func (a *attacker) holdOne(ctx context.Context, h hold, i int) {
 		}
 		if len(h.drip) > 0 {
 			_ = conn.SetWriteDeadline(time.Now().Add(h.every))
-			_, _ = conn.Write(h.drip) // its failure is seen by the next wait
+			_, _ = conn.Write(h.drip) // wait notices a failure
 		}
 	}
 }
 
-// wait waits until the next drip and reports whether the connection is still there.
+// wait waits until the next drip and reports whether the connection is still open.
 func (h hold) wait(ctx context.Context, conn *net.TCPConn, buf []byte) bool {
 	if !h.read {
 		sleep(ctx, h.every)
@@ -220,14 +220,14 @@ func hungUp(conn *net.TCPConn) (gone bool) {
 	return gone || err != nil
 }
 
-// ask sends requests at a rate, each on a connection of its own, and leaves when the answer is over, or after stay.
+// ask sends requests at a constant rate, each on its own connection. It disconnects after the answer, or after stay.
 type ask struct {
 	addr  string
 	rate  int // a second
-	most  int // at a time; default 512
-	from  int
+	most  int // largest number of connections at the same time; the default is 512
+	from  int // number of source addresses
 	stay  time.Duration
-	texts []string // in turn
+	texts []string // the requests, used in turn
 }
 
 func (a *attacker) ask(ctx context.Context, q ask) {
@@ -248,7 +248,7 @@ func (a *attacker) ask(ctx context.Context, q ask) {
 		select {
 		case slots <- struct{}{}:
 			group.Go(func() { a.askOne(ctx, q, i); <-slots })
-		default: // all are waiting
+		default: // all connections are in use
 		}
 	}
 }
@@ -266,10 +266,10 @@ func (a *attacker) askOne(ctx context.Context, q ask, i int) {
 	if _, err := io.WriteString(conn, q.texts[i%len(q.texts)]); err == nil {
 		_, _ = io.Copy(io.Discard, conn)
 	}
-	_ = conn.SetLinger(0) // leave with a reset, as a browser's closed tab may
+	_ = conn.SetLinger(0) // disconnect with a reset, as a browser may do when a tab is closed
 }
 
-// names sends n requests one after the other, one each time every passes, and reads the answers.
+// names sends n requests at a constant interval, and reads the answers.
 func (a *attacker) names(ctx context.Context, n int, every time.Duration, text func(i int) string) {
 	var conn *net.TCPConn
 	var answers *bufio.Reader

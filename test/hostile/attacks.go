@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// attack is one way to hold or flood a listener. Those of a group are made at the same time.
+// attack is one way to hold or flood a listener. The attacks of a group run at the same time.
 type attack struct {
 	group, name, about string
 	s3                 bool // the archive is on S3 and has objects
@@ -21,54 +21,54 @@ const (
 )
 
 var attacks = []attack{
-	{"metrics", "metrics-probes", "1,000 connections with five GET /metrics each on the probes listener, not read", false, func(ctx context.Context, a *attacker) {
+	{"metrics", "metrics-probes", "1,000 connections to the probes listener with five GET /metrics each, and the answers are not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Probes, conns: 1000, from: 1, first: get("/metrics", 5)})
 	}},
 	{"metrics", "metrics-admin", "the same on the admin listener", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Admin, conns: 1000, from: 4, first: get("/metrics", 5)})
 	}},
-	{"unread", "events-unread", "64 connections that ask for 10,000 events and do not read them", false, func(ctx context.Context, a *attacker) {
+	{"unread", "events-unread", "64 connections that request 10,000 events and do not read them", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Admin, conns: 64, from: 2, first: get("/api/v1/events?limit=10000", 2)})
 	}},
-	{"unread", "snapshot-unread", "500 connections with twenty GET /snapshot each, 100 with /api/v1/live and 100 with /api/v1/tail, not read", false, func(ctx context.Context, a *attacker) {
+	{"unread", "snapshot-unread", "500 connections with twenty GET /snapshot each, 100 with /api/v1/live and 100 with /api/v1/tail, and the answers are not read", false, func(ctx context.Context, a *attacker) {
 		go a.hold(ctx, hold{addr: a.Admin, conns: 100, from: 1, first: get("/api/v1/live", 1)})
 		go a.hold(ctx, hold{addr: a.Admin, conns: 100, from: 1, first: get("/api/v1/tail", 1)})
 		a.hold(ctx, hold{addr: a.Admin, conns: 500, from: 4, first: get("/snapshot", 20)})
 	}},
 
-	{"stopped", "stopped-books", "the books process is stopped; /metrics, relayed pages and /readyz?verbose are asked 25 times a second", false, stoppedBooks},
+	{"stopped", "stopped-books", "the books process is stopped; 25 requests a second for /metrics, relayed pages and /readyz?verbose", false, stoppedBooks},
 
-	{"half", "half-header-one", "550 requests whose header does not end, on each of probes and admin, from one address", false, half(1, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n", "")},
+	{"half", "half-header-one", "550 requests with an unfinished header to each of the probes and the admin listener, from one address", false, half(1, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n", "")},
 	{"half", "half-header-many", "the same from 64 addresses", false, half(64, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n", "")},
 	{"half", "half-body-one", "GET /livez with a Content-Length and no body, from one address", false, half(1, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n", "")},
 	{"half", "half-body-many", "the same from 64 addresses", false, half(64, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n", "")},
-	{"half", "half-slow-one", "a header of which a byte comes every two seconds, from one address", false, half(1, "GET /livez HTTP/1.1\r\nX: ", "x")},
+	{"half", "half-slow-one", "a header with one byte every two seconds, from one address", false, half(1, "GET /livez HTTP/1.1\r\nX: ", "x")},
 	{"half", "half-slow-many", "the same from 64 addresses", false, half(64, "GET /livez HTTP/1.1\r\nX: ", "x")},
 
-	{"queries", "queries-range", "queries over all years, ten a second by clients that leave, two by clients that wait", true, queries},
-	{"queries", "verify-many", "verify asked by eight at a time, again and again, also as by a foreign page", true, verifyMany},
+	{"queries", "queries-range", "queries over all years, ten a second by clients that disconnect, two a second by clients that wait", true, queries},
+	{"queries", "verify-many", "up to eight requests for a verification at the same time, repeatedly, also as from another website", true, verifyMany},
 
-	{"flood", "half-headers", "3,500 headers of 30 KB without an end on the traffic port, from 16 addresses", false, func(ctx context.Context, a *attacker) {
+	{"flood", "half-headers", "3,500 unfinished headers of 30 KB on the traffic port, from 16 addresses", false, func(ctx context.Context, a *attacker) {
 		text := []byte("GET /half HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X-Filler: "+strings.Repeat("f", 1000)+"\r\n", halfHeader/1012))
 		a.hold(ctx, hold{addr: a.Traffic, conns: 3500, from: 16, first: func(int) []byte { return text }})
 	}},
 	{"flood", "huge-headers", "20 requests a second with headers of 60 KB and of 2 MB", false, hugeHeaders},
-	{"flood", "slow-readers", "1,000 connections from 64 addresses ask for 64 MiB and do not read", false, func(ctx context.Context, a *attacker) {
+	{"flood", "slow-readers", "1,000 connections from 64 addresses that request 64 MiB and do not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 1000, from: 64, first: get("/large", 1)})
 	}},
-	{"flood", "pipelined", "500 connections with 50 pipelined requests for 100 KiB each, not read", false, func(ctx context.Context, a *attacker) {
+	{"flood", "pipelined", "500 connections with 50 pipelined requests for 100 KiB each, and the answers are not read", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 500, from: 16, first: get("/page", 50)})
 	}},
 
-	{"held", "one-byte-posts", "4,200 POSTs with one of two bytes, from 16 addresses", false, func(ctx context.Context, a *attacker) {
+	{"held", "one-byte-posts", "4,200 POST requests that send one byte of two, from 16 addresses", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 4200, from: 16, read: true, first: func(int) []byte {
 			return []byte("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
 		}})
 	}},
-	{"held", "idle", "2,000 connections from 64 addresses that say nothing", false, func(ctx context.Context, a *attacker) {
+	{"held", "idle", "2,000 connections from 64 addresses that send nothing", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 2000, from: 64, read: true})
 	}},
-	{"held", "churn", "200 connections a second that ask and are reset", false, func(ctx context.Context, a *attacker) {
+	{"held", "churn", "200 connections a second that send a request and are reset", false, func(ctx context.Context, a *attacker) {
 		a.ask(ctx, ask{addr: a.Traffic, rate: 200, from: 4, stay: 2 * time.Millisecond, texts: []string{"GET /churn HTTP/1.1\r\nHost: a\r\n\r\n"}})
 	}},
 	{"held", "tiny-chunks", "100 uploads in chunks of one byte, twenty a second each", false, func(ctx context.Context, a *attacker) {
@@ -76,7 +76,7 @@ var attacks = []attack{
 			return []byte("POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 		}})
 	}},
-	{"held", "upgrades", "1,000 connections upgraded to another protocol that say nothing, from 16 addresses", false, func(ctx context.Context, a *attacker) {
+	{"held", "upgrades", "1,000 connections that are upgraded to another protocol and send nothing, from 16 addresses", false, func(ctx context.Context, a *attacker) {
 		a.hold(ctx, hold{addr: a.Traffic, conns: 1000, from: 16, read: true, first: func(int) []byte {
 			return []byte("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		}})
@@ -85,13 +85,13 @@ var attacks = []attack{
 	{"names", "names", "30,000 requests over as many hosts and paths, 2,000 of them of 246 bytes each; then 1,000 connections with five unread GET /metrics", false, manyNames},
 }
 
-// get gives n pipelined requests.
+// get returns n pipelined requests.
 func get(path string, n int) func(int) []byte {
 	text := []byte(strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", n))
 	return func(int) []byte { return text }
 }
 
-// half holds 550 unfinished requests on each listener of the administration; drip is sent every two seconds.
+// half holds 550 unfinished requests on each of the probes and the admin listener. It sends drip every two seconds.
 func half(from int, first, drip string) func(context.Context, *attacker) {
 	return func(ctx context.Context, a *attacker) {
 		h := hold{conns: 550, from: from, read: true, first: func(int) []byte { return []byte(first) }, drip: []byte(drip)}
@@ -152,7 +152,7 @@ func hugeHeaders(ctx context.Context, a *attacker) {
 
 func manyNames(ctx context.Context, a *attacker) {
 	const all, long = 30_000, 2_000
-	n := min(all, 500*a.Seconds) // in a short run there is no time for more
+	n := min(all, 500*a.Seconds) // a short run has no time for all
 	every := max(seconds(a.Seconds)/3/time.Duration(n), 500*time.Microsecond)
 	a.names(ctx, n, every, func(i int) string {
 		host, path := fmt.Sprintf("host-%d.example", i), fmt.Sprintf("/name-%x/%d", i*7919, i)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// child is this program in another role. It ends when its standard input does, so also with this process.
+// child is this program in another role. It ends when its standard input ends, and so also when this process ends.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -38,7 +38,7 @@ func startChild(role string) (*child, error) {
 	return &child{cmd, in, bufio.NewReader(out)}, cmd.Start()
 }
 
-// stop ends it and waits; what it took of the processor is known then.
+// stop ends the child and waits for it. After that, its processor time is known.
 func (c *child) stop() error {
 	_ = c.in.Close()
 	timer := time.AfterFunc(20*time.Second, func() { _ = c.cmd.Process.Kill() })
@@ -62,9 +62,9 @@ func startOrigin() (*child, string, error) {
 // assault is the attacking process.
 type assault struct {
 	*child
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards last and held
 	last tally
-	held int64 // the most at a time
+	held int64 // the largest number of connections at the same time
 	done chan struct{}
 }
 
@@ -93,7 +93,7 @@ func startAssault(t target) (*assault, error) {
 	return a, nil
 }
 
-// stop ends the attack and gives its figures, and the seconds of processor time that it took.
+// stop ends the attack and returns its figures and its processor time.
 func (a *assault) stop() (last tally, held int64, cpu time.Duration, err error) {
 	timer := time.AfterFunc(30*time.Second, func() { _ = a.cmd.Process.Kill() })
 	defer timer.Stop()

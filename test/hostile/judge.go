@@ -19,11 +19,11 @@ const (
 	idleTries = 3   // windows in which both processes may become idle
 )
 
-// result is what a run measured.
+// result contains the measurements of a run.
 type result struct {
 	baseline, under *phase
 	health          answers // to /livez
-	reads           answers // to /metrics on the probes listener and /api/v1/paths, asked by somebody honest
+	reads           answers // to /metrics on the probes listener and to /api/v1/paths, requested by an honest client
 	tally           tally
 	held            int64
 	sizes           sizes
@@ -32,7 +32,7 @@ type result struct {
 	length          time.Duration
 }
 
-// one makes one run and judges it.
+// one makes one run and checks it.
 func (o options) one(ctx context.Context, dir string, run run) (*result, error) {
 	res := &result{baseline: &phase{}, under: &phase{}}
 	s3 := false
@@ -45,7 +45,7 @@ func (o options) one(ctx context.Context, dir string, run run) (*result, error) 
 	}
 	defer r.close()
 	c := &client{addr: r.wayside.Listen}
-	if _, err := c.run(ctx, 2*time.Second); err != nil { // warm
+	if _, err := c.run(ctx, 2*time.Second); err != nil { // warm up
 		return res, err
 	}
 	stopHealth, stopReads := r.watch(ctx)
@@ -64,7 +64,7 @@ func (o options) one(ctx context.Context, dir string, run run) (*result, error) 
 	return res, errors.Join(append(errs, ctx.Err())...)
 }
 
-// attack measures while the attacking process is at work.
+// attack measures while the attacking process runs.
 func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *result) error {
 	pids := []int{r.wayside.PID(), r.books}
 	stopHealth, stopReads := r.watch(ctx)
@@ -88,7 +88,7 @@ func (r *rig) attack(ctx context.Context, o options, run run, c *client, res *re
 	return errors.Join(err, stopped)
 }
 
-// watch asks what must be answered whatever happens, and what others need.
+// watch sends the requests that must be answered during any attack, and those that honest clients need.
 func (r *rig) watch(ctx context.Context) (stopHealth, stopReads func() answers) {
 	return watch(ctx, livez("probes", r.probes), livez("admin", r.admin())), watch(ctx,
 		question{"metrics", r.probes, "/metrics", fromScraper, readsEvery, readsWithin},
@@ -97,7 +97,7 @@ func (r *rig) watch(ctx context.Context) (stopHealth, stopReads func() answers) 
 
 func percent(cpu, of time.Duration) float64 { return 100 * cpu.Seconds() / max(of.Seconds(), 1e-3) }
 
-// judge compares what was measured with what must hold.
+// judge compares the measurements with the requirements.
 func (res *result) judge(o options, run run) error {
 	var errs []error
 	if res.baseline.failed > 0 {
@@ -110,21 +110,21 @@ func (res *result) judge(o options, run run) error {
 		errs = append(errs, fmt.Errorf("only %d of %d requests could be sent", res.under.sent, want))
 	}
 	if res.ratio() > ratioMax && !o.short {
-		errs = append(errs, fmt.Errorf("p99 is %.1f times that of the baseline", res.ratio()))
+		errs = append(errs, fmt.Errorf("p99 is %.1f times the baseline", res.ratio()))
 	}
 	if res.health.late > 0 || res.health.asked == 0 {
-		errs = append(errs, fmt.Errorf("/livez: %d of %d without an answer within a second: %q", res.health.late, res.health.asked, res.health.errors))
+		errs = append(errs, fmt.Errorf("/livez: %d of %d requests had no answer within a second: %q", res.health.late, res.health.asked, res.health.errors))
 	}
-	// While books are stopped, what is asked of them is refused; otherwise nobody may be locked out.
+	// While the books process is stopped, requests to it are refused. Otherwise no honest client may be locked out.
 	if run.attacks[0].group != "stopped" && res.reads.late*2 > res.reads.asked {
-		errs = append(errs, fmt.Errorf("others are locked out: /metrics and /api/v1/paths: %d of %d without an answer within %v: %q",
+		errs = append(errs, fmt.Errorf("honest clients are locked out: /metrics and /api/v1/paths: %d of %d requests had no answer within %v: %q",
 			res.reads.late, res.reads.asked, readsWithin, res.reads.errors))
 	}
 	if all := res.sizes.memory[0] + res.sizes.memory[1] + res.sizes.memory[3]; all > o.memory<<20 {
-		errs = append(errs, fmt.Errorf("with the buffers of its sockets it took %d MiB: version 2 of cgroups would end it", all>>20))
+		errs = append(errs, fmt.Errorf("with the buffers of its sockets, wayside took %d MiB: a cgroup of version 2 would kill it", all>>20))
 	}
 	if res.tally.Opened == 0 {
-		errs = append(errs, errors.New("no attack came through: not one connection was opened"))
+		errs = append(errs, errors.New("the attack opened no connection"))
 	}
 	return errors.Join(errs...)
 }
@@ -139,7 +139,7 @@ func (res *result) ratio() float64 {
 	return float64(res.under.latency.Quantile(0.99)) / float64(base)
 }
 
-// alive is an error if a process has died or was replaced.
+// alive returns an error if a process has died or was replaced.
 func (r *rig) alive() error {
 	var errs []error
 	if !r.wayside.Running() {
@@ -148,22 +148,23 @@ func (r *rig) alive() error {
 		errs = append(errs, fmt.Errorf("the books process has died (was %d, is %d)", r.books, now))
 	}
 	if n := r.group.OOMKills(); n > 0 {
-		errs = append(errs, fmt.Errorf("the kernel killed %d processes for their memory", n))
+		errs = append(errs, fmt.Errorf("the kernel killed %d processes because of their memory", n))
 	}
 	return errors.Join(errs...)
 }
 
-// balance waits until nothing is in flight, checks the figures, archives everything and looks for each of the client's requests.
+// balance waits until nothing is in flight, checks the figures, archives everything, and looks for each request of the healthy
+// client in the archive.
 func (r *rig) balance(ctx context.Context, c *client) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if _, err := r.wayside.Settle(ctx); err != nil {
+	if _, err := r.wayside.AwaitSettled(ctx); err != nil {
 		return err
 	}
 	if _, err := r.wayside.Ask(ctx, http.MethodPost, "/-/job/archive?all=true"); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	figures, err := r.wayside.Settle(ctx)
+	figures, err := r.wayside.AwaitSettled(ctx)
 	if err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (r *rig) balance(ctx context.Context, c *client) error {
 	}
 	var errs []error
 	if n, first := c.received.Missing(&books.Nonces, 3); n > 0 {
-		errs = append(errs, fmt.Errorf("%d responses that the client received are not in the archive, such as %v (%d are counted as dropped)", n, first, figures.DroppedTotal()))
+		errs = append(errs, fmt.Errorf("%d responses that the client received are not in the archive, such as %v (%d count as dropped)", n, first, figures.DroppedTotal()))
 	}
 	if n, first := books.Nonces.Missing(&c.sent, 3); n > 0 {
 		errs = append(errs, fmt.Errorf("%d requests in the archive were never sent, such as %v", n, first))
@@ -182,12 +183,12 @@ func (r *rig) balance(ctx context.Context, c *client) error {
 		errs = append(errs, fmt.Errorf("%d requests are in the archive twice", books.Doubled))
 	}
 	if figures.Archived != books.Lines {
-		errs = append(errs, fmt.Errorf("%d events are counted as archived, the archive has %d", figures.Archived, books.Lines))
+		errs = append(errs, fmt.Errorf("%d events count as archived, but the archive has %d", figures.Archived, books.Lines))
 	}
 	return errors.Join(errs...)
 }
 
-// idle waits until both processes take next to nothing of the processor.
+// idle waits until both processes use almost no processor time.
 func (r *rig) idle(ctx context.Context, o options, res *result) error {
 	for range idleTries {
 		pids := []int{r.wayside.PID(), r.books}
@@ -201,10 +202,10 @@ func (r *rig) idle(ctx context.Context, o options, res *result) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("idle processes take %.1f %% and %.1f %% of a core", res.idle[0], res.idle[1])
+	return fmt.Errorf("the idle processes use %.1f %% and %.1f %% of a core", res.idle[0], res.idle[1])
 }
 
-// verify lets wayside check itself, running and stopped, and make its statistics again from the archive alone.
+// verify makes wayside verify its data directory, running and stopped, and rebuilds the statistics from the archive alone.
 func (r *rig) verify(ctx context.Context, o options) error {
 	var errs []error
 	try := func(when string, args ...string) {
@@ -237,7 +238,7 @@ func lastOf(out []byte) string {
 	return text[max(0, len(text)-400):]
 }
 
-// row is the run as a row of the table.
+// row formats the run as a row of the table.
 func (res *result) row(run run, o options, failure error) string {
 	ms := func(q float64) string {
 		return fmt.Sprintf("%.2f → %.2f", 1e3*res.baseline.latency.Quantile(q).Seconds(), 1e3*res.under.latency.Quantile(q).Seconds())

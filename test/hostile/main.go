@@ -1,19 +1,24 @@
-// Command hostile attacks the real binary in a memory cgroup of 256 MiB and with 4,096 descriptors, and measures what a healthy
-// client notices. It needs root (for the cgroup) and Linux.
+// Command hostile attacks the real binary, which has a memory cgroup of 256 MiB and 4,096 descriptors, and measures how this affects
+// a healthy client. It needs Linux, and root for the cgroup.
 //
 //	go run ./test/hostile                                      every group of attacks, five minutes each: about 50 minutes
 //	go run ./test/hostile -attacks 'half stopped' -seconds 60  some of them
-//	go run ./test/hostile -attacks half-body-one               one attack of a group by itself
-//	go run ./test/hostile -short                               seconds each, without the ratio of latencies, for CI
+//	go run ./test/hostile -attacks half-body-one               a single attack of a group
+//	go run ./test/hostile -short                               a few seconds each, without the ratio of latencies, for CI
 //	go run ./test/hostile -list
 //
-// Per run: wayside with its books process, an origin, an archive. A healthy client sends requests from an address of its own, first
-// alone (the baseline), then while another process attacks from other addresses. /livez is asked every half second from a third,
-// /metrics and the API every two seconds from a fourth.
-// The run holds if no request of the healthy client failed, its p99 at most doubled, every /livez was answered within a second, at
-// least half of the other questions were answered, no process died, everything the healthy client received is in the archive exactly
-// once, the figures of the accounting agree, wayside verify finds nothing, the archive alone can be verified and rebuilt from, and both
-// processes are idle again afterwards. The exit code is 1 if any run does not hold.
+// Each run has its own wayside with a books process, an origin and an archive. A healthy client sends requests from its own address,
+// first alone (the baseline), then while another process attacks from other addresses. Further clients request /livez every half
+// second, and /metrics and the API every two seconds.
+//
+// A run holds if all of this is true:
+//   - no request of the healthy client failed, and its p99 at most doubled;
+//   - every /livez was answered within a second, and at least half of the other requests were answered;
+//   - no process died, and both processes are idle afterwards;
+//   - everything that the healthy client received is in the archive exactly once, and the accounting adds up;
+//   - wayside verify finds nothing, and the archive alone can be verified and rebuilt.
+//
+// The exit code is 1 if any run does not hold, and 77 if the machine cannot run the attacks.
 package main
 
 import (
@@ -50,19 +55,19 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.attacks, "attacks", "", "groups or single attacks, separated by commas or spaces; a * at the end matches any rest; empty: all groups")
-	flag.IntVar(&o.seconds, "seconds", 300, "length of each attack")
-	flag.IntVar(&o.baseline, "baseline", 30, "seconds of the measurement before it; never more than -seconds")
-	flag.IntVar(&o.idle, "idle", 30, "seconds over which processor time is measured afterwards")
-	flag.Int64Var(&o.memory, "memory", 256, "MiB that both processes may have together; the default is that of configs/kubernetes.yaml")
-	flag.IntVar(&o.files, "descriptors", 4096, "descriptors that each process may have")
-	flag.BoolVar(&o.short, "short", false, "seconds each, the ratio of latencies is not judged, nothing is recorded")
-	flag.StringVar(&o.out, "out", "docs/evidence/hostile.md", "file to append rows to; empty for none")
-	flag.StringVar(&o.binary, "binary", "", "wayside binary to attack; empty: built")
-	flag.BoolVar(&o.keep, "keep", false, "keep the working directory, logs included")
+	flag.StringVar(&o.attacks, "attacks", "", "groups or single attacks, separated by commas or spaces; a name that ends in * is a prefix; empty: all groups")
+	flag.IntVar(&o.seconds, "seconds", 300, "length of each attack in seconds")
+	flag.IntVar(&o.baseline, "baseline", 30, "length of the baseline measurement in seconds, at most -seconds")
+	flag.IntVar(&o.idle, "idle", 30, "length of the measurement of idle processor time afterwards in seconds")
+	flag.Int64Var(&o.memory, "memory", 256, "memory limit of both processes together in MiB; the default is the limit in configs/kubernetes.yaml")
+	flag.IntVar(&o.files, "descriptors", 4096, "limit of descriptors of each process")
+	flag.BoolVar(&o.short, "short", false, "a few seconds each; the ratio of latencies is not checked, and nothing is recorded")
+	flag.StringVar(&o.out, "out", "docs/evidence/hostile.md", "file to which rows are appended; empty: none")
+	flag.StringVar(&o.binary, "binary", "", "wayside binary to attack; empty: build one")
+	flag.BoolVar(&o.keep, "keep", false, "keep the working directory, including logs")
 	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
 	flag.BoolVar(&o.list, "list", false, "list the attacks")
-	flag.StringVar(&o.role, "role", "", "for its own use")
+	flag.StringVar(&o.role, "role", "", "for internal use")
 	flag.Parse()
 	if o.short {
 		o.seconds, o.baseline, o.idle, o.out = 5, 3, 5, ""
@@ -85,7 +90,7 @@ func (o options) do(ctx context.Context) error {
 	case "origin":
 		return serveOrigin()
 	case "attacker":
-		return beAttacker(ctx)
+		return runAttacker(ctx)
 	}
 	if o.list {
 		for _, a := range attacks {
@@ -116,9 +121,10 @@ func (o options) do(ctx context.Context) error {
 
 const rowHead = `# Attacks
 
-Written by ` + "`make hostile`" + `: see test/hostile for what is done and measured. Memory limit 256 MiB for both processes, 4,096 descriptors
-each, two cores shared with the attacker, the client and the origin. "a → b" is the baseline and what it became under attack.
-Version 1 of cgroups counts the buffers of sockets apart, without a limit here; version 2 counts them towards the limit.
+` + "`make hostile`" + ` appends a row for each attack; the comments of test/hostile explain the attacks and the measurements. The
+memory limit is 256 MiB for both processes, and each has 4,096 descriptors. The attacker, the client and the origin
+share the two cores. "a → b" is the baseline and the figure under attack. Version 1 of cgroups counts the buffers of
+sockets separately, here without a limit; version 2 counts them towards the limit.
 
 | date | commit | attack | seconds | connections held, opened | healthy requests, failed | p50 ms | p99 ms (ratio) | slowest /livez | other reads answered | MiB traffic, books, cgroup, sockets | descriptors | CPU % traffic, books, attacker | idle CPU % traffic, books | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
@@ -156,7 +162,7 @@ func (o options) all(ctx context.Context, dir string, runs []run) error {
 	return errors.Join(append(failed, ctx.Err())...)
 }
 
-// run is a set of attacks that are made at the same time.
+// run is a set of attacks that run at the same time.
 type run struct {
 	name    string
 	attacks []attack
@@ -169,7 +175,7 @@ func (r run) names() (names []string) {
 	return names
 }
 
-// choose finds groups and attacks by name; none means all groups.
+// choose finds groups and attacks by name. Without names it returns all groups.
 func choose(names string) (runs []run, err error) {
 	fields := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' })
 	if len(fields) == 0 {
@@ -198,23 +204,23 @@ func choose(names string) (runs []run, err error) {
 			runs = append(runs, group)
 		}
 		if len(runs) == found {
-			return nil, fmt.Errorf("no attack %q; see -list", name)
+			return nil, fmt.Errorf("unknown attack %q: see -list", name)
 		}
 	}
 	return runs, nil
 }
 
-// logTo is where wayside's log goes.
+// logTo opens the destination of wayside's log.
 func (o options) logTo(dir string) (io.WriteCloser, error) {
 	if o.verbose {
 		return nopCloser{os.Stderr}, nil
 	}
-	return os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // the run's own directory
+	return os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // in the run's directory
 }
 
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// seconds makes a duration.
+// seconds converts a number of seconds.
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

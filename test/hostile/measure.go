@@ -8,17 +8,17 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
 const (
-	keptRate, keptConns = 360, 8 // a second, over connections that stay open
-	newRate, newConns   = 40, 8  // a second, each on a connection of its own
+	keptRate, keptConns = 360, 8 // requests a second over connections that stay open
+	newRate, newConns   = 40, 8  // requests a second with a new connection each
 	clientTimeout       = 10 * time.Second
 	livezEvery          = 500 * time.Millisecond
 	livezWithin         = time.Second
@@ -26,21 +26,22 @@ const (
 	readsWithin         = 5 * time.Second
 )
 
-// client is the healthy client. What it sent and received of all its phases is kept.
+// client is the healthy client. It remembers what it sent and received in all its phases.
 type client struct {
 	addr           string
 	sent, received load.Bitmap
 	next           uint64 // first nonce of the next phase
 }
 
-// phase is what the client measured in one phase.
+// phase contains the measurements of the client in one phase.
 type phase struct {
 	sent, failed uint64
 	errors       []string
 	latency      load.Histogram
 }
 
-// run sends requests for d. A connection that cannot be opened is a failure, like a request that is not answered as it should be.
+// run sends requests for the time d. A connection that cannot be opened counts as a failure, like a request without the right
+// answer.
 func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	options := func(rate float64, conns int) load.Options {
 		o := load.Options{
@@ -77,7 +78,7 @@ func (c *client) run(ctx context.Context, d time.Duration) (*phase, error) {
 	return p, errors.Join(errs...)
 }
 
-// verify takes note of what came from the origin: that must be in the books under its own path.
+// verify notes the responses that came from the origin. They must be in the books under their path.
 func (c *client) verify(nonce uint64, r *load.Response) error {
 	err := load.ExpectBody(http.StatusOK, []byte(originBody))(nonce, r)
 	if err == nil {
@@ -88,7 +89,7 @@ func (c *client) verify(nonce uint64, r *load.Response) error {
 	return err
 }
 
-// question is asked again and again, each time on a new connection.
+// question is a request that is repeated, each time on a new connection.
 type question struct {
 	name, addr, path string
 	from             net.IP
@@ -101,14 +102,14 @@ func livez(name, addr string) question {
 	return question{name, addr, "/livez", fromMonitor, livezEvery, livezWithin}
 }
 
-// answers says how a question was answered.
+// answers counts the answers to questions.
 type answers struct {
-	asked, late int // late: also those that came to nothing
+	asked, late int // late includes the requests without an answer
 	slowest     time.Duration
 	errors      []string
 }
 
-// watch asks questions until it is stopped.
+// watch repeats the questions until stop is called.
 func watch(ctx context.Context, questions ...question) (stop func() answers) {
 	var mu sync.Mutex
 	var all answers
@@ -164,13 +165,13 @@ func (q question) ask() error {
 	return err
 }
 
-// sizes are the largest figures that were seen.
+// sizes contains the largest figures of all samples.
 type sizes struct {
 	descriptors [2]int   // of the traffic process and of the books process
-	memory      [4]int64 // of the same two, of the group without the buffers of its sockets, and of those; in bytes
+	memory      [4]int64 // of the same two, of the group without the buffers of its sockets, and of these buffers; in bytes
 }
 
-// watchSizes samples what a rig's processes take.
+// watchSizes samples the descriptors and memory of the processes of a rig.
 func watchSizes(r *rig) (stop func() sizes) {
 	done, result := make(chan struct{}), make(chan sizes, 1)
 	pids := [2]int{r.wayside.PID(), r.books}
@@ -199,29 +200,14 @@ func watchSizes(r *rig) (stop func() sizes) {
 	return func() sizes { close(done); return <-result }
 }
 
-// processorTime is what a process has taken so far, to a hundredth of a second.
+// processorTime is the processor time of a process so far; 0 if it has ended.
 func processorTime(pid int) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var ticks int64
-	for _, field := range fields[11:13] { // utime, stime
-		n, _ := strconv.ParseInt(field, 10, 64)
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
+	stat, _ := procfs.ReadStat(pid)
+	return stat.CPU
 }
 
-// peakMemory is the most that a process had in RAM, in bytes (VmHWM).
+// peakMemory is the largest size of a process in RAM so far, in bytes; 0 if it has ended.
 func peakMemory(pid int) int64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, _ := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kib << 10
-		}
-	}
-	return 0
+	n, _ := procfs.Status(pid, "VmHWM:")
+	return int64(n) //nolint:gosec // far below 2^63
 }

@@ -16,7 +16,7 @@ const (
 	sendBytes  = 64 << 10 // the kernel doubles it
 )
 
-// serveOrigin is a process of its own: it prints its address and serves until its standard input ends.
+// serveOrigin runs in its own process. It prints its address and serves until its standard input ends.
 func serveOrigin() error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,15 +43,16 @@ func serveOrigin() error {
 		os.Exit(0)
 	}()
 	fmt.Println(ln.Addr())
-	server := &http.Server{Handler: mux} //nolint:gosec // an origin without limits is what wayside has to stand in front of
-	return server.Serve(modest{ln})
+	server := &http.Server{Handler: mux} //nolint:gosec // wayside must protect an origin without limits
+	return server.Serve(smallBuffers{ln})
 }
 
-// modest gives the origin's connections the send buffer that they would begin with over a network. On loopback, where a segment is 64 KiB, the
-// kernel gives three megabytes, and copying those for every client that does not read would be most of what is measured.
-type modest struct{ net.Listener }
+// smallBuffers gives the origin's connections the send buffer that they would have at the start over a network. On loopback, where a
+// segment has 64 KiB, the kernel gives them three megabytes. Copying these for every client that does not read would be most of
+// the measured work.
+type smallBuffers struct{ net.Listener }
 
-func (l modest) Accept() (net.Conn, error) {
+func (l smallBuffers) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		err = tcp.SetWriteBuffer(sendBytes)
@@ -59,7 +60,7 @@ func (l modest) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// upgrade changes to another protocol and says nothing until the other side leaves.
+// upgrade changes to another protocol and sends nothing until the other side disconnects.
 func upgrade(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -16,18 +16,18 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// rig is what one run is made in.
+// rig contains everything that one run needs.
 type rig struct {
 	dir        string
 	log        io.WriteCloser
 	group      *e2e.MemoryGroup
 	origin     *child
-	s3         *s3test.Server // nil: the archive is a directory
+	s3         *s3test.Server // nil if the archive is a directory
 	archive    uploader.Target
 	archiveURL string
 	wayside    *e2e.Wayside
 	probes     string
-	books      int // pid at the start
+	books      int // process ID at the start
 }
 
 func newRig(ctx context.Context, o options, dir string, s3 bool) (*rig, error) {
@@ -99,7 +99,8 @@ func (r *rig) openArchive(ctx context.Context, s3 bool) (err error) {
 	return err
 }
 
-// wrapper is a script that puts itself under the limits and then becomes wayside: both processes have them from their first instruction.
+// wrapper makes a script that sets the limits for itself and then executes wayside, so both processes have them from their first
+// instruction.
 func (r *rig) wrapper(o options) (string, error) {
 	binary, err := filepath.Abs(o.binary)
 	if err != nil {
@@ -129,12 +130,12 @@ func (r *rig) awaitBooks(ctx context.Context) error {
 
 func (r *rig) admin() string { return strings.TrimPrefix(r.wayside.Info().Admin, "http://") }
 
-// target is what the attacking process is told.
+// target is the configuration of the attacking process.
 func (r *rig) target(o options, run run) target {
 	return target{Traffic: r.wayside.Listen, Probes: r.probes, Admin: r.admin(), Books: r.books, Seconds: o.seconds, Attacks: run.names()}
 }
 
-// close ends what still runs.
+// close ends everything that still runs.
 func (r *rig) close() {
 	if r.wayside != nil && r.wayside.Running() {
 		_ = r.wayside.Stop(40 * time.Second)

@@ -23,7 +23,7 @@ const (
 	browserMax = 30 * time.Second
 )
 
-// curl uploads a file in several ways and reads it back, whole and in ranges; every byte has to be the same.
+// curl uploads a file in several ways and downloads it, whole and in ranges. All bytes must be the same.
 func curl(ctx context.Context, r *rig) (string, error) {
 	content := make([]byte, curlBytes)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(content)
@@ -58,7 +58,7 @@ func curl(ctx context.Context, r *rig) (string, error) {
 	base := "http://" + r.wayside.Listen
 	var errs []error
 	uploads := [][]string{
-		{"-T", file, base + "/put"}, // asks with Expect: 100-continue
+		{"-T", file, base + "/put"}, // with Expect: 100-continue
 		{"-T", file, "-H", "Expect:", base + "/put"},
 		{"-T", file, "-H", "Transfer-Encoding: chunked", base + "/put"},
 		{"--data-binary", "@" + file, base + "/post"},
@@ -69,7 +69,7 @@ func curl(ctx context.Context, r *rig) (string, error) {
 		received.Store(nil)
 		_, err := runCurl(ctx, args...)
 		if got := received.Load(); err != nil || got == nil || !bytes.Equal(*got, content) {
-			errs = append(errs, fmt.Errorf("curl %s: %w; what arrived differs", strings.Join(args, " "), err))
+			errs = append(errs, fmt.Errorf("curl %s: %w; the origin received something else", strings.Join(args, " "), err))
 		}
 	}
 	downloads := []struct {
@@ -81,7 +81,7 @@ func curl(ctx context.Context, r *rig) (string, error) {
 		{content[len(content)-5000:], []string{"-r", "-5000", base + "/content"}},
 		{content[4_000_000:], []string{"-r", "4000000-", base + "/content"}},
 		{content, []string{"--http1.0", base + "/content"}},
-		{append(bytes.Clone(content), content...), []string{base + "/content", base + "/content"}}, // one connection
+		{append(bytes.Clone(content), content...), []string{base + "/content", base + "/content"}}, // over one connection
 	}
 	for _, d := range downloads {
 		got, err := runCurl(ctx, d.args...)
@@ -91,16 +91,16 @@ func curl(ctx context.Context, r *rig) (string, error) {
 	}
 	multi, err := runCurl(ctx, "-r", "0-9,100-109", base+"/content")
 	if err != nil || !bytes.Contains(multi, content[:10]) || !bytes.Contains(multi, content[100:110]) || !bytes.Contains(multi, []byte("Content-Range: bytes 0-9/")) {
-		errs = append(errs, fmt.Errorf("several ranges at once: %.80q, %w", multi, err))
+		errs = append(errs, fmt.Errorf("several ranges in one request: %.80q, %w", multi, err))
 	}
 	if status, err := runCurl(ctx, "-r", "99999999-", "-o", "/dev/null", "-w", "%{http_code}", base+"/content"); err != nil || string(status) != "416" {
-		errs = append(errs, fmt.Errorf("a range beyond the end: %s, %w", status, err))
+		errs = append(errs, fmt.Errorf("a range after the end: %s, %w", status, err))
 	}
 	return fmt.Sprintf("%d ways to upload and %d to download", len(uploads), len(downloads)+2), errors.Join(errs...)
 }
 
 func runCurl(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "curl", append([]string{"-sS", "--max-time", "30"}, args...)...) //nolint:gosec // the proof's own tool
+	cmd := exec.CommandContext(ctx, "curl", append([]string{"-sS", "--max-time", "30"}, args...)...) //nolint:gosec // curl
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -118,8 +118,8 @@ source.onmessage = e => {
 };
 </script>`
 
-// eventSource opens a page through wayside in Chromium, whose EventSource reads events and says which came. The origin breaks the
-// stream off in the middle: the browser has to come back and say what it had.
+// eventSource opens a page through wayside in Chromium. Its EventSource reads events and reports them. The origin breaks the
+// stream in the middle, so the browser must connect again and send the id of the last event.
 func eventSource(ctx context.Context, r *rig) (string, error) {
 	result, visits := make(chan string, 1), atomic.Int32{}
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -157,7 +157,7 @@ func eventSource(ctx context.Context, r *rig) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, browserMax)
 	defer cancel()
 	var log bytes.Buffer
-	browser := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", //nolint:gosec // the proof's own
+	browser := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", //nolint:gosec // chromium
 		"--remote-debugging-port=0", "--user-data-dir="+filepath.Join(r.dir, "chromium"), "http://"+r.wayside.Listen+"/")
 	browser.Stdout, browser.Stderr = &log, &log
 	browser.WaitDelay = time.Second
@@ -172,10 +172,10 @@ func eventSource(ctx context.Context, r *rig) (string, error) {
 	select {
 	case got := <-result:
 		if got != want+" 2" || visits.Load() != 2 {
-			return "", fmt.Errorf("the browser says %q after %d visits, want %q after 2", got, visits.Load(), want)
+			return "", fmt.Errorf("the browser reports %q after %d visits, want %q after 2", got, visits.Load(), want)
 		}
 		return fmt.Sprintf("%d events over %d streams in Chromium", sseEvents, visits.Load()), nil
 	case <-ctx.Done():
-		return "", fmt.Errorf("no result from the browser: %w; it said: %.2000s", ctx.Err(), log.Bytes())
+		return "", fmt.Errorf("the browser reports nothing: %w; its output: %.2000s", ctx.Err(), log.Bytes())
 	}
 }

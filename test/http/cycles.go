@@ -22,8 +22,9 @@ import (
 
 const cycleClients = 16
 
-// steady is load that does not stop for a restart, half of it over kept connections and half with a connection for each request: a
-// connection that cannot be made is made again, but a request that was sent over one that stood is lost if it is not answered in full.
+// steady is a load that continues during restarts. Half of it uses persistent connections, the other half a connection for each
+// request. If a connection cannot be opened, it is tried again. A request that was sent over an open connection counts as broken
+// if it does not get a complete response.
 type steady struct {
 	addr     string
 	next     atomic.Uint64
@@ -55,7 +56,7 @@ func (s *steady) work(keep bool) {
 		}
 		conn, err := net.DialTimeout("tcp", s.addr, 3*time.Second)
 		if err != nil {
-			time.Sleep(5 * time.Millisecond) // nobody listens between two processes
+			time.Sleep(5 * time.Millisecond) // between two processes nothing listens
 			continue
 		}
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
@@ -64,7 +65,7 @@ func (s *steady) work(keep bool) {
 	}
 }
 
-// use sends requests over one connection until wayside says that it closes it, or one if it is not to be kept.
+// use sends requests over one connection until wayside announces that it closes the connection, or one request if keep is false.
 func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 	for {
 		select {
@@ -74,7 +75,7 @@ func (s *steady) use(conn net.Conn, br *bufio.Reader, keep bool) {
 		}
 		nonce := s.next.Add(1) - 1
 		s.sent.Add(1)
-		resp, err := s.once(conn, br, nonce) //nolint:bodyclose // read to its end there, from a connection that is ours
+		resp, err := s.once(conn, br, nonce) //nolint:bodyclose // once reads the body, and the connection is ours
 		if err != nil {
 			s.mu.Lock()
 			s.broken = append(s.broken, fmt.Errorf("nonce %d: %w", nonce, err))
@@ -107,11 +108,11 @@ func (s *steady) once(conn net.Conn, br *bufio.Reader, nonce uint64) (*http.Resp
 	return resp, err
 }
 
-// verdict compares with the books.
+// verdict compares the requests with the books.
 func (s *steady) verdict(ctx context.Context, r *rig) (string, error) {
 	var errs []error
 	if len(s.broken) > 0 {
-		errs = append(errs, fmt.Errorf("%d requests broken, first: %w", len(s.broken), s.broken[0]))
+		errs = append(errs, fmt.Errorf("%d requests are broken, the first one: %w", len(s.broken), s.broken[0]))
 	}
 	books, accounting, err := r.books(ctx, nil)
 	if err != nil {
@@ -130,15 +131,15 @@ func echoPath(name string) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		if strings.HasSuffix(req.URL.Path, "7") {
-			time.Sleep(20 * time.Millisecond) // so that some are always on their way
+			time.Sleep(20 * time.Millisecond) // so some requests are always in flight
 		}
 		w.Header().Set("X-Origin", name)
 		_, _ = io.WriteString(w, req.URL.Path)
 	}))
 }
 
-// reloads exchanges the upstream under load again and again, by SIGHUP and over the admin endpoint; every tenth configuration
-// is broken and must be refused.
+// reloads changes the upstream under load many times, with SIGHUP and through the admin listener. Every tenth configuration is
+// invalid and must be refused.
 func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	one, two := echoPath("one"), echoPath("two")
 	defer one.Close()
@@ -176,17 +177,18 @@ func reloads(ctx context.Context, r *rig, cycles int) (string, error) {
 	}
 	s.end()
 	measured, verdict := s.verdict(ctx, r)
-	return fmt.Sprintf("%d reloads (%d broken configurations refused): %s", cycles, refused, measured), errors.Join(err, verdict)
+	return fmt.Sprintf("%d reloads (%d invalid configurations refused): %s", cycles, refused, measured), errors.Join(err, verdict)
 }
 
-// reload asks for one and waits until it shows. It reports whether it was refused, as the broken ones have to be.
+// reload reloads the configuration and waits until it is in effect. It reports whether wayside refused it, which it must do with
+// an invalid one.
 func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 	broken := i%10 == 9
 	if i%2 == 0 || broken {
 		_, err := r.wayside.Ask(ctx, http.MethodPost, "/-/reload")
 		if broken {
 			if err == nil {
-				return false, errors.New("a broken configuration was accepted")
+				return false, errors.New("an invalid configuration was accepted")
 			}
 			return true, nil
 		}
@@ -196,7 +198,7 @@ func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 		return false, err
 	}
 	for limit := time.Now().Add(10 * time.Second); time.Now().Before(limit); time.Sleep(2 * time.Millisecond) {
-		resp, err := http.Get("http://" + r.wayside.Listen + "/probe") //nolint:noctx // the proof's own
+		resp, err := http.Get("http://" + r.wayside.Listen + "/probe") //nolint:noctx // in a proof
 		if err != nil {
 			return false, err
 		}
@@ -206,10 +208,10 @@ func (r *rig) reload(ctx context.Context, i int) (refused bool, err error) {
 			return false, nil
 		}
 	}
-	return false, fmt.Errorf("reload %d by SIGHUP does not show", i)
+	return false, fmt.Errorf("reload %d by SIGHUP has no effect", i)
 }
 
-// stops sends SIGTERM under load and starts wayside again on the same address and data, again and again.
+// stops sends SIGTERM under load and starts wayside again with the same address and data, many times.
 func stops(ctx context.Context, r *rig, cycles int) (string, error) {
 	origin := echoPath("only")
 	defer origin.Close()

@@ -26,7 +26,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	if binary == "" {
 		var err error
-		if binaryDir, err = os.MkdirTemp("", "wayside-bin-"); err != nil { //nolint:usetesting // outlives the test that happens to be first
+		if binaryDir, err = os.MkdirTemp("", "wayside-bin-"); err != nil { //nolint:usetesting // lives longer than the first test
 			t.Fatal(err)
 		}
 		if binary, err = e2e.Build(context.Background(), binaryDir); err != nil { //nolint:usetesting // likewise
@@ -42,15 +42,15 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// hold runs a proof in its short form.
-func hold(t *testing.T, prove func(ctx context.Context, r *rig) (string, error)) {
+// prove runs a proof in its short form.
+func prove(t *testing.T, subject func(ctx context.Context, r *rig) (string, error)) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIPPED: -short")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	measured, err := prove(ctx, newRig(t))
+	measured, err := subject(ctx, newRig(t))
 	t.Log(measured)
 	if err != nil {
 		t.Error(err)
@@ -58,50 +58,53 @@ func hold(t *testing.T, prove func(ctx context.Context, r *rig) (string, error))
 }
 
 func TestMixed(t *testing.T) {
-	hold(t, func(ctx context.Context, r *rig) (string, error) { return mixed(ctx, r, 6_000, 7) })
+	prove(t, func(ctx context.Context, r *rig) (string, error) { return mixed(ctx, r, 6_000, 7) })
 }
 
 func TestReload(t *testing.T) {
-	hold(t, func(ctx context.Context, r *rig) (string, error) { return reloads(ctx, r, 12) })
+	prove(t, func(ctx context.Context, r *rig) (string, error) { return reloads(ctx, r, 12) })
 }
 
 func TestStop(t *testing.T) {
-	hold(t, func(ctx context.Context, r *rig) (string, error) { return stops(ctx, r, 2) })
+	prove(t, func(ctx context.Context, r *rig) (string, error) { return stops(ctx, r, 2) })
 }
 
-// TestStopWithoutPrivilege is TestStop for a wayside that runs as the user of the image; where this test has no privilege itself,
-// TestStop shows the same.
+// TestStopWithoutPrivilege does the same as TestStop with the user of the image. If the tests run without privileges, both are
+// equal.
 func TestStopWithoutPrivilege(t *testing.T) {
-	hold(t, func(ctx context.Context, r *rig) (string, error) {
-		dir, err := os.MkdirTemp("", "wayside-uid-") //nolint:usetesting // a test's own folder lets no other user in
+	prove(t, func(ctx context.Context, r *rig) (string, error) {
+		dir, err := os.MkdirTemp("", "wayside-uid-") //nolint:usetesting // other users cannot access the folder of a test
 		if err != nil {
 			return "", err
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		r.dir, r.binary, r.uid = dir, "", 65532
+		if r.binary, err = e2e.CopyBinary(r.binary, dir); err != nil {
+			return "", err
+		}
+		r.dir, r.uid = dir, 65532
 		return stops(ctx, r, 2)
 	})
 }
 
 func TestMemory(t *testing.T) {
-	hold(t, func(ctx context.Context, r *rig) (string, error) { return memory(ctx, r, 64<<20) })
+	prove(t, func(ctx context.Context, r *rig) (string, error) { return memory(ctx, r, 64<<20) })
 }
 
-// TestCurl sends uploads and asks for ranges with curl.
+// TestCurl uploads files and requests ranges with curl.
 func TestCurl(t *testing.T) {
 	need(t, "curl")
-	hold(t, curl)
+	prove(t, curl)
 }
 
-// TestEventSource follows server-sent events in a real Chromium.
+// TestEventSource reads server-sent events in a real Chromium.
 func TestEventSource(t *testing.T) {
 	need(t, "chromium")
-	hold(t, eventSource)
+	prove(t, eventSource)
 }
 
 func need(t *testing.T, tool string) {
 	t.Helper()
 	if _, err := exec.LookPath(tool); err != nil {
-		t.Skipf("SKIPPED, NOT PROVEN: %s is not installed (Debian: apt-get install %s)", tool, strings.TrimSuffix(tool, "-browser"))
+		t.Skipf("SKIPPED, NOT PROVED: %s is not installed (Debian: apt-get install %s)", tool, strings.TrimSuffix(tool, "-browser"))
 	}
 }

@@ -1,13 +1,13 @@
-// Command http makes the long proofs of the traffic path, each with a real wayside of its own:
+// Command http makes the long proofs of the traffic path. Each has its own wayside:
 //
-//	go run ./test/http mixed   a million nonces in every way a request can go: none crossed, none replayed, the books agree
+//	go run ./test/http mixed   a million nonces in every kind of request: none crossed, none replayed, the books agree
 //	go run ./test/http memory  1 GiB down and up, and 1,000 connections that declare 4 MiB and send nothing
-//	go run ./test/http slow    slowhttptest -H, -B and -X with 1,000 connections beside healthy requests
+//	go run ./test/http slow    slowhttptest -H, -B and -X with 1,000 connections, next to healthy requests
 //	go run ./test/http reload  100 reloads under load
-//	go run ./test/http stop    100 SIGTERMs under load; -uid 65532: without privilege
+//	go run ./test/http stop    100 SIGTERMs under load; -uid 65532: without privileges
 //	go run ./test/http sse     the delay that relaying adds to server-sent events
 //
-// Each outcome, a failure too, is appended to docs/evidence/http.md with the commit and the seed. Short forms run with the tests.
+// Each outcome, also a failure, is appended to docs/evidence/http.md with the commit and the seed. The tests run short forms.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// proof is one subject of the command. It gives what was measured, and an error when the promise does not hold.
+// proof is one subject of the command. It returns its measurements, and an error if the promise does not hold.
 type proof func(ctx context.Context, r *rig, o options) (measured string, err error)
 
 type options struct {
@@ -50,9 +50,9 @@ func main() {
 	var o options
 	flag.Uint64Var(&o.requests, "requests", 1_000_000, "requests of the mixed proof")
 	flag.IntVar(&o.cycles, "cycles", 100, "reloads, or SIGTERMs")
-	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides which request goes which way")
-	flag.UintVar(&o.uid, "uid", 0, "the user that wayside runs as, where this is run by root; 0: as this")
-	flag.StringVar(&o.evidence, "evidence", "docs/evidence/http.md", "file to append the outcome to; empty for none")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides the kind of each request")
+	flag.UintVar(&o.uid, "uid", 0, "user of wayside, if root runs this command; 0: the user of this command")
+	flag.StringVar(&o.evidence, "evidence", "docs/evidence/http.md", "file to which the outcome is appended; empty: none")
 	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./test/http [flags] mixed|memory|slow|reload|stop|sse")
@@ -95,7 +95,8 @@ func run(ctx context.Context, name string, prove proof, o options) error {
 const evidenceHead = `
 ## Long proofs
 
-Appended by ` + "`go run ./test/http SUBJECT`" + `, which says what each does. A "+" behind the commit: the work tree differed from it.
+` + "`go run ./test/http SUBJECT`" + ` appends a row; its comments explain each subject. A "+" after a commit means that the work
+tree differed from it.
 
 | when | commit | subject | seed | took | measured | verdict |
 |---|---|---|---|---|---|---|

@@ -15,16 +15,16 @@ import (
 const (
 	mib             = 1 << 20
 	transferGrowth  = 8 * mib
-	promisers       = 1000
-	promisersGrowth = 16 * mib
-	promiseHold     = 5 * time.Second
+	declarers       = 1000 // connections that declare a body
+	declarersGrowth = 16 * mib
+	declareHold     = 5 * time.Second
 )
 
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// memory proves that neither the size of a body nor the promise of one costs memory.
+// memory proves that neither a large body nor the declaration of one costs memory.
 func memory(ctx context.Context, r *rig, size int64) (string, error) {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost {
@@ -42,37 +42,37 @@ func memory(ctx context.Context, r *rig, size int64) (string, error) {
 		return "", err
 	}
 	base := "http://" + r.wayside.Listen
-	for range 200 { // what a process needs to have run at all
+	for range 200 { // the first requests need memory in any case
 		if err := transfer(http.MethodGet, base+"/", 0); err != nil {
 			return "", err
 		}
 	}
 	var errs []error
 	pid := r.wayside.PID()
-	grown := func(what string, limit int64, do func() error) int64 {
+	grown := func(name string, limit int64, do func() error) int64 {
 		before, err := residentBytes(pid)
 		if err != nil {
 			errs = append(errs, err)
 		}
 		stop := peak(pid)
 		if err := do(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 		growth := stop() - before
 		if growth > limit {
-			errs = append(errs, fmt.Errorf("%s: memory grew by %d KiB, at most %d may it", what, growth>>10, limit>>10))
+			errs = append(errs, fmt.Errorf("%s: memory grew by %d KiB, the limit is %d KiB", name, growth>>10, limit>>10))
 		}
 		return growth
 	}
 	down := grown("download", transferGrowth, func() error { return transfer(http.MethodGet, base+"/big", size) })
 	up := grown("upload", transferGrowth, func() error { return transfer(http.MethodPost, base+"/up", size) })
 	chunked := grown("chunked upload", transferGrowth, func() error { return transfer(http.MethodPost, base+"/up", -size) })
-	held := grown("promised bodies", promisersGrowth, func() error { return promise(r.wayside.Listen) })
+	held := grown("declared bodies", declarersGrowth, func() error { return declare(r.wayside.Listen) })
 	return fmt.Sprintf("%d MiB: memory +%.1f MiB down, +%.1f MiB up, +%.1f MiB up chunked; %d connections that declare 4 MiB and send nothing: +%.1f MiB",
-		size/mib, float64(down)/mib, float64(up)/mib, float64(chunked)/mib, promisers, float64(held)/mib), errors.Join(errs...)
+		size/mib, float64(down)/mib, float64(up)/mib, float64(chunked)/mib, declarers, float64(held)/mib), errors.Join(errs...)
 }
 
-// transfer downloads or uploads size bytes; a negative size uploads as many in chunks.
+// transfer downloads or uploads size bytes. With a negative size it uploads as many bytes in chunks.
 func transfer(method, url string, size int64) error {
 	n := max(size, -size)
 	var body io.Reader
@@ -84,7 +84,7 @@ func transfer(method, url string, size int64) error {
 		return err
 	}
 	if method == http.MethodPost {
-		req.ContentLength = size // -1 and below: not known
+		req.ContentLength = size // a negative length means unknown
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -105,15 +105,15 @@ func transfer(method, url string, size int64) error {
 	return err
 }
 
-// promise opens connections whose requests declare a body that never comes, and holds them.
-func promise(addr string) error {
+// declare opens connections whose requests declare a body that never comes, and holds them.
+func declare(addr string) error {
 	var conns []net.Conn
 	defer func() {
 		for _, conn := range conns {
 			_ = conn.Close()
 		}
 	}()
-	for range promisers {
+	for range declarers {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return err
@@ -123,6 +123,6 @@ func promise(addr string) error {
 			return err
 		}
 	}
-	time.Sleep(promiseHold)
+	time.Sleep(declareHold)
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// mixed proves that no response reaches another request, that nothing unsafe is sent twice, and that the books say the same.
+// mixed proves that no response reaches another request, that no unsafe request is sent twice, and that the books agree.
 func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 	origin, err := startMixedOrigin(requests)
 	if err != nil {
@@ -28,7 +28,7 @@ func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if client.crossed > 0 || client.failed > 0 {
-		fail("%d responses crossed, %d not as expected: %s", client.crossed, client.failed, strings.Join(client.wrong, "; "))
+		fail("%d responses reached another request, %d are unexpected: %s", client.crossed, client.failed, strings.Join(client.wrong, "; "))
 	}
 	replays, repeats := 0, 0
 	for nonce := range origin.arrived {
@@ -42,7 +42,7 @@ func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 		}
 	}
 	if replays > 0 {
-		fail("%d requests were replayed that must not be", replays)
+		fail("%d requests were replayed although they are not safe", replays)
 	}
 	missing, err := client.compareBooks(ctx, r)
 	if err != nil {
@@ -54,13 +54,13 @@ func mixed(ctx context.Context, r *rig, requests, seed uint64) (string, error) {
 			aborted++
 		}
 	}
-	m := fmt.Sprintf("%d requests in %v (%.0f/s), %d left by the client (%d of them before wayside had their header), %d safe repeats, crossed %d, replays %d",
+	m := fmt.Sprintf("%d requests in %v (%.0f/s), %d aborted by the client (%d of them before wayside had their header), %d safe repeats, crossed %d, replays %d",
 		requests, took.Round(100*time.Millisecond), float64(requests)/took.Seconds(), aborted, missing, repeats, client.crossed, replays)
 	return m, errors.Join(errs...)
 }
 
-// compareBooks looks each nonce up in the archive. What the client received must be there once, with the status that it saw;
-// what it left may be there once. It gives the number of left requests that are not.
+// compareBooks looks up each nonce in the archive. A response that the client received must be there once, with the same status. A
+// request that it aborted may be there once. compareBooks returns the number of aborted requests that are missing.
 func (c *mixedClient) compareBooks(ctx context.Context, r *rig) (missing int, err error) {
 	lines := make([]uint8, c.nonces)
 	var errs []error
@@ -79,7 +79,7 @@ func (c *mixedClient) compareBooks(ctx context.Context, r *rig) (missing int, er
 		switch {
 		case c.aborted[nonce]:
 		case l.Status != saw:
-			fail("nonce %d: the client received %d, the books say %d %s", nonce, saw, l.Status, l.Error)
+			fail("nonce %d: the client received %d, the books have %d %s", nonce, saw, l.Status, l.Error)
 		case (l.Kind == "stream") != (saw == 101):
 			fail("nonce %d: status %d is recorded as %s", nonce, saw, l.Kind)
 		}

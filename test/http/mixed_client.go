@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// way is one kind of request: how often it comes, per thousand, and what the client does.
+// way is one kind of request: its share per thousand, and the behaviour of the client.
 type way struct {
 	share  int
 	method string
 	kind   string
 	body   int  // bytes of the request's body
-	chunks bool // sent chunked
+	chunks bool // the body is sent in chunks
 	abort  abort
 }
 
-// abort is where the client leaves.
+// abort is the moment at which the client disconnects.
 type abort uint8
 
 const (
@@ -32,7 +32,7 @@ const (
 	abortWaiting
 	abortReading
 	abortSending
-	pipelined // does not leave: sends the next request along
+	pipelined // the client does not disconnect, and sends the next request together with this one
 )
 
 var ways = []way{
@@ -65,26 +65,26 @@ var ways = []way{
 	{40, "GET", kindPlain, 0, false, pipelined},
 }
 
-// alongside is what a pipelining client sends behind its request.
+// alongside is the second request of a pipelining client.
 var alongside = way{0, "GET", kindChunked, 0, false, abortNever}
 
-// timeoutsEvery is the number of requests between two that the origin does not answer.
+// timeoutsEvery is the distance between two requests that the origin does not answer.
 const timeoutsEvery = 4000
 
-// mixedClient sends each nonce once and looks at what comes back.
+// mixedClient sends each nonce once and checks the response.
 type mixedClient struct {
 	addr    string
 	nonces  uint64
 	seed    uint64
 	next    atomic.Uint64
-	status  []uint16 // by nonce: what the client received, 0 if it left or was cut off before
-	aborted []bool   // by nonce: the client left
+	status  []uint16 // by nonce: the status that the client received, 0 if it disconnected or was disconnected before
+	aborted []bool   // by nonce: the client disconnected
 	began   time.Time
 
 	mu      sync.Mutex
 	wrong   []string // guarded by mu; the first few
 	crossed uint64   // guarded by mu
-	failed  uint64   // guarded by mu; not as expected, and not somebody else's response
+	failed  uint64   // guarded by mu; unexpected, but not the response to another request
 }
 
 func newMixedClient(addr string, nonces, seed uint64) *mixedClient {
@@ -115,7 +115,7 @@ func (c *mixedClient) choose(nonce uint64) way {
 	if nonce%timeoutsEvery == timeoutsEvery-1 {
 		return way{0, "GET", kindTimeout, 0, false, abortNever}
 	}
-	at := int(rand.New(rand.NewPCG(c.seed, nonce)).Uint64N(1000)) //nolint:gosec // repeatable on purpose
+	at := int(rand.New(rand.NewPCG(c.seed, nonce)).Uint64N(1000)) //nolint:gosec // must be repeatable
 	for _, w := range ways {
 		if at -= w.share; at < 0 {
 			return w
@@ -137,7 +137,7 @@ func (c *mixedClient) report(crossed bool, nonce uint64, w way, format string, a
 	}
 }
 
-// mixedWorker is one connection at a time.
+// mixedWorker uses one connection at a time.
 type mixedWorker struct {
 	c    *mixedClient
 	conn *net.TCPConn
@@ -230,9 +230,9 @@ func requestText(nonce uint64, w way) string {
 	return b.String()
 }
 
-// response reads one response and reports whether the connection can be used further.
+// response reads one response and reports whether the connection can be used again.
 func (w *mixedWorker) response(nonce uint64, way way) bool {
-	resp, err := http.ReadResponse(w.br, &http.Request{Method: way.method}) //nolint:bodyclose // it owns no connection: w does
+	resp, err := http.ReadResponse(w.br, &http.Request{Method: way.method}) //nolint:bodyclose // w owns the connection
 	if err != nil {
 		w.c.report(false, nonce, way, "read the response: %v", err)
 		return false
@@ -266,7 +266,7 @@ func (w *mixedWorker) response(nonce uint64, way way) bool {
 	return err == nil && !resp.Close
 }
 
-// check compares a response with what the way leads to.
+// check compares a response with the expected response of the way.
 func (w *mixedWorker) check(nonce uint64, way way, resp *http.Response, body string, err error) {
 	id := strconv.FormatUint(nonce, 10)
 	want, wantBody, cut := 200, id, false
@@ -295,7 +295,7 @@ func (w *mixedWorker) check(nonce uint64, way way, resp *http.Response, body str
 		}
 	}
 	if resp.StatusCode == 502 && want == 200 && way.method != "GET" && way.method != "HEAD" || resp.StatusCode == 502 && cut {
-		return // over a kept connection that died: not sent again, because it must not be, or cut before its header
+		return // a persistent connection died and the request must not be sent again, or the response broke off before its header
 	}
 	switch {
 	case resp.StatusCode != want:

@@ -15,16 +15,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/load"
 )
 
-// The ways in which a request of the mixed proof goes. They stand in the query, which the books do not see.
+// The kinds of requests of the mixed proof. They are in the query, which the books do not record.
 const (
 	kindPlain    = "plain"
 	kindHead     = "head"
 	kind204      = "204"
 	kind304      = "304"
 	kindChunked  = "chunked"
-	kindMedium   = "medium"   // read whole, in a buffer that connections share
+	kindMedium   = "medium"   // wayside reads it whole, into a buffer that connections share
 	kindLarge    = "large"    // streamed
-	kindClose    = "close"    // ends with the connection
+	kindClose    = "close"    // the body ends with the connection
 	kindTruncate = "truncate" // fewer bytes than declared, buffered
 	kindCut      = "cut"      // the same, streamed
 	kindReset    = "reset"    // a reset instead of a response
@@ -39,8 +39,8 @@ const (
 	largeBytes  = 150_000
 )
 
-// mixedOrigin answers with whatever the query asks for, and says the request's nonce in all of it. It counts how often each
-// request arrived as a whole.
+// mixedOrigin answers as the query requests, and puts the nonce of the request everywhere into the response. It counts how often
+// each request arrived completely.
 type mixedOrigin struct {
 	ln      net.Listener
 	arrived []atomic.Uint32 // by nonce
@@ -99,7 +99,7 @@ func (o *mixedOrigin) serve(conn *net.TCPConn) {
 		}
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
-			return // not a whole request
+			return // the request is incomplete
 		}
 		nonce, ok := load.Nonce([]byte(req.URL.Path))
 		if !ok || nonce >= uint64(len(o.arrived)) {
@@ -113,7 +113,7 @@ func (o *mixedOrigin) serve(conn *net.TCPConn) {
 	}
 }
 
-// answer reports whether the connection lives on.
+// answer sends a response and reports whether the connection stays open.
 func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Request, nonce, body string) bool {
 	head := "\r\nX-Nonce: " + nonce + "\r\n"
 	fixed := func(text string) string {
@@ -135,7 +135,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 		if _, err := io.WriteString(conn, text[:mediumBytes/2]); err != nil {
 			return false
 		}
-		time.Sleep(time.Millisecond) // so that another one is read meanwhile
+		time.Sleep(time.Millisecond) // so wayside reads another response meanwhile
 		out = text[mediumBytes/2:]
 	case kindLarge:
 		out = fixed(repeat(nonce, largeBytes))
@@ -168,7 +168,7 @@ func (o *mixedOrigin) answer(conn *net.TCPConn, br *bufio.Reader, req *http.Requ
 	return err == nil && keep
 }
 
-// repeat makes a text of n bytes that says the nonce all over.
+// repeat makes a text of n bytes that consists of the nonce.
 func repeat(nonce string, n int) string {
 	return strings.Repeat(nonce+" ", n/(len(nonce)+1)+1)[:n]
 }

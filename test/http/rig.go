@@ -2,31 +2,29 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/test/procfs"
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// rig is a real wayside in a directory of its own, with its archive beside it.
+// rig is a real wayside in its own directory, which also contains the archive.
 type rig struct {
 	dir     string
 	binary  string // built once
 	env     []string
 	args    []string
-	uid     uint32 // of wayside, where this process is root; 0: as this process
+	uid     uint32 // user of wayside, if this process is root; 0 for the user of this process
 	log     io.Writer
 	wayside *e2e.Wayside
 }
 
-// start runs wayside in front of an origin; an empty upstream stands in the configuration file.
+// start starts wayside in front of an origin. If upstream is empty, it is in the configuration file.
 func (r *rig) start(ctx context.Context, upstream string) error {
 	var err error
 	if r.binary == "" {
@@ -51,7 +49,7 @@ func (r *rig) start(ctx context.Context, upstream string) error {
 	return r.wayside.Start(ctx)
 }
 
-// stop ends wayside, if it runs.
+// stop stops wayside if it runs.
 func (r *rig) stop() error {
 	if r.wayside == nil {
 		return nil
@@ -61,17 +59,17 @@ func (r *rig) stop() error {
 	return err
 }
 
-// books waits for the books to settle, archives everything and reads it back.
+// books waits for settled books, archives everything and reads the archive.
 func (r *rig) books(ctx context.Context, each func(e2e.Line)) (*e2e.Books, e2e.Accounting, error) {
 	settle, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	if _, err := r.wayside.Settle(settle); err != nil {
+	if _, err := r.wayside.AwaitSettled(settle); err != nil {
 		return nil, e2e.Accounting{}, err
 	}
 	if _, err := r.wayside.Ask(settle, http.MethodPost, "/-/job/archive?all=true"); err != nil {
 		return nil, e2e.Accounting{}, err
 	}
-	accounting, err := r.wayside.Settle(settle)
+	accounting, err := r.wayside.AwaitSettled(settle)
 	if err != nil {
 		return nil, accounting, err
 	}
@@ -87,22 +85,13 @@ func (r *rig) target(ctx context.Context) (uploader.Target, error) {
 	return uploader.OpenTarget(ctx, "file://"+filepath.Join(r.dir, "archive"), uploader.TargetOptions{})
 }
 
-// residentBytes is the memory of a process that is in RAM (VmRSS).
+// residentBytes is the size of the memory of a process that is in RAM.
 func residentBytes(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d: no VmRSS", pid)
+	n, err := procfs.Status(pid, "VmRSS:")
+	return int64(n), err //nolint:gosec // far below 2^63
 }
 
-// peak samples a process's memory until stopped, and gives the largest figure.
+// peak samples the memory of a process until stop is called, which returns the largest sample.
 func peak(pid int) (stop func() int64) {
 	done, result := make(chan struct{}), make(chan int64, 1)
 	go func() {

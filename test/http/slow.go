@@ -17,11 +17,11 @@ const (
 	slowConnections = 1000
 	slowSeconds     = 16
 	healthyRate     = 200      // requests a second
-	slowPage        = 16 << 20 // more than the kernel takes off the hands of a proxy
+	slowPage        = 16 << 20 // more than the kernel buffers for the proxy
 )
 
-// slow lets slowhttptest hold a thousand connections in each of its three ways, and compares the latency of healthy requests with
-// what it was before.
+// slow holds a thousand connections with slowhttptest, in each of its three ways, and compares the latency of healthy requests with
+// a baseline.
 func slow(ctx context.Context, r *rig) (string, error) {
 	tool, err := exec.LookPath("slowhttptest")
 	if err != nil {
@@ -40,7 +40,7 @@ func slow(ctx context.Context, r *rig) (string, error) {
 		return "", err
 	}
 	base := "http://" + r.wayside.Listen
-	if _, _, err := healthy(base, 2*time.Second); err != nil { // warm
+	if _, _, err := healthy(base, 2*time.Second); err != nil { // warm up
 		return "", err
 	}
 	var errs []error
@@ -56,32 +56,32 @@ func slow(ctx context.Context, r *rig) (string, error) {
 		}
 		args := append(way, "-c", fmt.Sprint(slowConnections), "-r", "500", "-l", fmt.Sprint(slowSeconds), "-p", "3",
 			"-o", filepath.Join(r.dir, "slow"))
-		cmd := exec.CommandContext(ctx, tool, args...) //nolint:gosec // the proof's own tool
+		cmd := exec.CommandContext(ctx, tool, args...) //nolint:gosec // slowhttptest
 		var report strings.Builder
 		cmd.Stdout, cmd.Stderr = &report, &report
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}
-		time.Sleep(4 * time.Second) // until its connections are there
+		time.Sleep(4 * time.Second) // until its connections are open
 		held := r.connections(ctx)
 		during, n, err := healthy(base, 8*time.Second)
 		_ = cmd.Wait()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("beside %s: %w", way[0], err))
+			errs = append(errs, fmt.Errorf("with slowhttptest %s: %w", way[0], err))
 		}
 		if during > 2*baseline {
-			errs = append(errs, fmt.Errorf("beside %s: p99 %v, without %v", way[0], during, baseline))
+			errs = append(errs, fmt.Errorf("with slowhttptest %s: p99 is %v, without it %v", way[0], during, baseline))
 		}
 		if held < slowConnections/2 {
-			errs = append(errs, fmt.Errorf("beside %s: only %d connections were held", way[0], held))
+			errs = append(errs, fmt.Errorf("with slowhttptest %s: only %d connections were held", way[0], held))
 		}
-		out = append(out, fmt.Sprintf("%s: %d connections, %d healthy requests, p99 %v beside a baseline of %v",
+		out = append(out, fmt.Sprintf("%s: %d connections, %d healthy requests, p99 %v, baseline %v",
 			way[0], held, n, during.Round(10*time.Microsecond), baseline.Round(10*time.Microsecond)))
 	}
 	return strings.Join(out, "; "), errors.Join(errs...)
 }
 
-// connections is the number of client connections that wayside has at the moment.
+// connections is the current number of client connections of wayside.
 func (r *rig) connections(ctx context.Context) (n int) {
 	text, err := r.wayside.Ask(ctx, http.MethodGet, "/metrics")
 	if err != nil {
@@ -95,7 +95,7 @@ func (r *rig) connections(ctx context.Context) (n int) {
 	return -1
 }
 
-// healthy sends requests at a constant rate and gives the p99 of their latency, counted from when each was due.
+// healthy sends requests at a constant rate and returns the p99 of their latency, measured from the time at which each was due.
 func healthy(base string, d time.Duration) (p99 time.Duration, n int, err error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()

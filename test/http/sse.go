@@ -20,7 +20,7 @@ const (
 	sseLimit    = 50 * time.Millisecond
 )
 
-// sse measures how long an event takes from the origin's write to the client's read, on many streams at once.
+// sse measures the time from the origin's write of an event to the client's read, on many streams at the same time.
 func sse(ctx context.Context, r *rig, d time.Duration) (string, error) {
 	began := time.Now()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -60,7 +60,7 @@ func sse(ctx context.Context, r *rig, d time.Duration) (string, error) {
 	}
 	p50, p99 := percentile(delays, 50), percentile(delays, 99)
 	if p99 > sseLimit {
-		errs = append(errs, fmt.Errorf("p99 is %v, the limit %v", p99, sseLimit))
+		errs = append(errs, fmt.Errorf("p99 is %v, the limit is %v", p99, sseLimit))
 	}
 	return fmt.Sprintf("%d events on %d streams: origin's write to client's read p50 %v, p99 %v, most %v", len(delays), sseClients,
 		p50.Round(time.Microsecond), p99.Round(time.Microsecond), delays[len(delays)-1].Round(time.Microsecond)), errors.Join(errs...)
@@ -68,7 +68,7 @@ func sse(ctx context.Context, r *rig, d time.Duration) (string, error) {
 
 // follow reads one stream to its end.
 func follow(url string, began time.Time) (delays []time.Duration, err error) {
-	resp, err := http.Get(url) //nolint:gosec,noctx // the proof's own
+	resp, err := http.Get(url) //nolint:gosec,noctx // in a proof
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func follow(url string, began time.Time) (delays []time.Duration, err error) {
 	return delays, lines.Err()
 }
 
-// percentile sorts the list.
+// percentile returns a percentile of the list, which it sorts.
 func percentile(list []time.Duration, p int) time.Duration {
 	slices.Sort(list)
 	return list[min(len(list)*p/100, len(list)-1)]

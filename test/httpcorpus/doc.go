@@ -1,28 +1,28 @@
-// Package httpcorpus holds messages that try to make two HTTP implementations disagree about where a message ends: requests
-// that a proxy must not pass on, and responses that it must not believe. Tests and fuzz targets share it.
+// Package httpcorpus contains messages about whose end two HTTP implementations may disagree: requests that a proxy must not
+// pass on, and responses that it must not accept. Tests and fuzz targets share them.
 //
-// It is written from the grammar of RFC 9110 and RFC 9112, one rule after the other, with the variations that are known to
-// have divided servers. Nothing in the proxy knows it.
+// The messages follow the grammar of RFC 9110 and RFC 9112, rule by rule, with the variations that servers are known to treat
+// differently. The proxy's code does not use this package.
 package httpcorpus
 
-// Canary is the path that smuggled requests ask for, and the text that smuggled responses hold. It must never arrive.
+// Canary is the path of smuggled requests and the text in smuggled responses. It must never arrive.
 const Canary = "/canary"
 
-// Smuggled is the request that a hostile one tries to carry past the proxy.
+// Smuggled is the request that a hostile request tries to smuggle through the proxy.
 const Smuggled = "GET " + Canary + " HTTP/1.1\r\nHost: canary\r\nX-Canary: 1\r\n\r\n"
 
 // Request is a hostile request.
 type Request struct {
 	Name   string
-	Raw    string // what is sent; Smuggled follows on the wire, or is part of it
-	Status int    // what it is refused with; 0 = it has one meaning only and is served
+	Raw    string // the bytes to send; Smuggled is a part of them or follows them
+	Status int    // the status of the refusal; 0 if the request has only one meaning and is served
 }
 
 // Response is a hostile response.
 type Response struct {
 	Name string
 	Raw  string
-	// Late is set where the fault comes after the header: the client has the status already, and must see the response
-	// cut short.
+	// Late is set if the fault comes after the header. Then the client already has the status, and must notice that the
+	// response is incomplete.
 	Late bool
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Requests gives the hostile requests.
+// Requests returns the hostile requests.
 func Requests() []Request {
 	var all []Request
 	add := func(status int, group string, raws ...string) {
@@ -139,12 +139,12 @@ func requestLines() []string {
 		"+GET\x00 / HTTP/1.1" + rest,
 		"\n\r\nGET / HTTP/1.1" + rest,
 		"\r\n\nGET / HTTP/1.1" + rest,
-		"GET http://a/ HTTP/1.1\r\n\r\n", // no Host besides
+		"GET http://a/ HTTP/1.1\r\n\r\n", // without Host
 		"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
 	}
 }
 
-// badAuthorities name no host, in Host or in a target.
+// badAuthorities are invalid as Host and in a target.
 var badAuthorities = []string{
 	"a%zz", "a%", "a%4", "%", "%zz.b", "a%g0:80", "[1::2::3]", "[:::]", "[::::]", "[1:2]", "[1:2:3:4:5:6:7]", "[1:2:3:4:5:6:7:8:9]", "[1:2:3:4:5:6:7:8::]", "[::12345]",
 	"[::1.2.3]", "[::1.2.3.256]", "[::1.2.3.04]", "[1.2.3.4]", "[1.2.3.4::]", "[::1%25eth0]", "[fe80::1%eth0]", "[::1%]", "[:1]", "[1:]", "[::g]", "[v1.a]", "[v1.a:b]", "[ ::1]", "[::1 ]",
@@ -270,8 +270,8 @@ var badExpectations = []string{
 	"Expect: 100\r\n", "Expect: y\r\n",
 }
 
-// harmless are requests that look odd or have been used in attacks, and have one meaning only. Behind each the smuggled bytes are
-// the request's own body, or there are none.
+// harmless returns requests that look unusual or have been used in attacks, but have only one meaning. The smuggled bytes are the
+// body of the request, or there are none.
 func harmless() []string {
 	n := len(Smuggled)
 	return []string{

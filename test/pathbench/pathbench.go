@@ -1,12 +1,12 @@
-// Package pathbench makes requests whose path template is known, to measure how well templates are recognised.
+// Package pathbench generates requests with known path templates, to measure how well templates are recognised.
 //
-// An API is a list of operations (testdata/*.txt), one a line: method and template, with the kind of each parameter in its
-// braces. Requests are drawn from it with the skew that real traffic has: operations and the values of parameters follow
-// Zipf distributions over populations of realistic owners, repositories, slugs, numbers and hashes; among them is the noise
-// of scanners. The same seed gives the same requests.
+// An API is a list of operations (testdata/*.txt), one per line: method and template, with the kind of each parameter in its
+// braces. Requests have the distribution of real traffic: operations and the values of parameters follow Zipf distributions
+// over populations of realistic owners, repositories, slugs, numbers and hashes. A share of the requests is noise of
+// scanners. The same seed leads to the same requests.
 //
 // The lists are: github, extracted (package extract) from GitHub's public OpenAPI description, npm @octokit/openapi 23.0.2
-// (MIT); kubernetes and payments, written down in the shape of two public APIs; shop, made up.
+// (MIT); kubernetes and payments, written in the style of two public APIs; shop, which is fictional.
 package pathbench
 
 import (
@@ -19,13 +19,13 @@ import (
 //go:embed testdata
 var data embed.FS
 
-// Names are the APIs that Load knows.
+// Names lists the APIs of this package.
 var Names = []string{"github", "shop", "payments", "kubernetes"}
 
 // Operation is a method and a path template.
 type Operation struct {
 	Method   string
-	Template string // parameters as "{}": what the result is compared with
+	Template string // with "{}" for parameters; the label of a request is compared with it
 	segments []segment
 }
 
@@ -39,18 +39,18 @@ type segment struct {
 func Load(name string) ([]Operation, error) {
 	body, err := data.ReadFile("testdata/" + name + ".txt")
 	if err != nil {
-		return nil, fmt.Errorf("no API %q: %w", name, err)
+		return nil, fmt.Errorf("unknown API %q: %w", name, err)
 	}
 	return Read(name, body)
 }
 
-// Read reads a list that is not one of Names, such as package extract makes of an OpenAPI description.
+// Read reads another list, such as one that package extract made from an OpenAPI description.
 func Read(name string, body []byte) ([]Operation, error) {
 	var out []Operation
 	for line := range strings.Lines(string(body)) {
 		method, path, ok := strings.Cut(strings.TrimSpace(line), " ")
 		if !ok || strings.Count(path, "{") != strings.Count(path, "}") {
-			return nil, fmt.Errorf("API %s: line %q", name, line)
+			return nil, fmt.Errorf("API %s: line %q is not a method and a path", name, line)
 		}
 		out = append(out, parse(method, path))
 	}
@@ -75,15 +75,15 @@ func parse(method, path string) Operation {
 	return op
 }
 
-// Options say what traffic is like; the zero value means the defaults named.
+// Options describe the traffic. Zero values mean the defaults.
 type Options struct {
 	Seed      uint64
-	Noise     float64 // share of requests that are a scanner's, default 0.1; negative for none
-	Operation float64 // exponent of the operations' Zipf distribution, default 1.05
-	Values    int     // names in a population, default 2000
+	Noise     float64 // share of requests of scanners, 0.1 by default; negative for none
+	Operation float64 // exponent of the Zipf distribution of the operations, 1.05 by default
+	Values    int     // number of names in a population, 2000 by default
 }
 
-// Request is one request and the truth about it.
+// Request is one request with its true template.
 type Request struct {
 	Method, Path string
 	Template     string // "" for noise
@@ -119,7 +119,7 @@ func New(ops []Operation, o Options) *Generator {
 	}
 }
 
-// Next draws a request.
+// Next returns the next request.
 func (g *Generator) Next() Request {
 	if g.r.Float64() < g.o.Noise {
 		return Request{Method: "GET", Path: g.values.noise(), Status: 404}
@@ -137,7 +137,7 @@ func (g *Generator) Next() Request {
 	return Request{Method: op.Method, Path: path.String(), Template: op.Template, Status: g.status(op.Method)}
 }
 
-// status is mostly success; about one response in twelve says that this very thing does not exist or is not allowed.
+// status is mostly a success; about one response in twelve is an error.
 func (g *Generator) status(method string) uint16 {
 	switch n := g.r.IntN(100); {
 	case n < 4:

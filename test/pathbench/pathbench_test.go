@@ -16,7 +16,7 @@ func TestRequestsFitTheirTemplates(t *testing.T) {
 		for range 20_000 {
 			r := a.Next()
 			if r != b.Next() {
-				t.Fatal("the same seed gives other requests")
+				t.Fatal("the same seed leads to other requests")
 			}
 			if r.Template == "" {
 				noise++
@@ -32,7 +32,7 @@ func TestRequestsFitTheirTemplates(t *testing.T) {
 	}
 }
 
-// fits compares the literal parts; what a parameter holds may have slashes of its own.
+// fits compares the literal parts. The value of a parameter may contain slashes.
 func fits(r Request) bool {
 	rest, first := r.Path, true
 	for part := range strings.SplitSeq(r.Template, "{}") {

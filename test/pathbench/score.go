@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Score counts under which labels requests came out. The zero value is ready for use.
+// Score counts the labels of requests. The zero value is ready for use.
 type Score struct {
 	templates map[string]int // method and template → number
 	labels    map[string]int // method and label → number
@@ -15,7 +15,7 @@ type Score struct {
 	pairs     map[[2]int]int // template, label → requests
 }
 
-// Add notes one request and the label it was given.
+// Add adds a request and its label.
 func (s *Score) Add(r Request, label string) {
 	if s.templates == nil {
 		s.templates, s.labels = map[string]int{}, map[string]int{}
@@ -39,19 +39,19 @@ func number(of map[string]int, list *[]string, name string) int {
 	return n
 }
 
-// Result says how good the labels are. Shares are of real requests, from 0 to 1.
+// Result measures the quality of labels. Shares are of real requests, from 0 to 1.
 type Result struct {
-	Requests, Templates int     // real ones; templates that were asked for at least once
+	Requests, Templates int     // real requests; templates with at least one request
 	Exact               float64 // requests under exactly their template
-	ExactTemplates      float64 // the same share for each template, and the mean of these
-	Over                float64 // requests under a label that other templates share, theirs not being the larger part
-	Under               float64 // requests under a label that is not the one most of their template's requests have
+	ExactTemplates      float64 // the mean of this share over the templates
+	Over                float64 // requests under a label that belongs mostly to another template
+	Under               float64 // requests that are not under the label of most requests of their template
 	Other               float64 // requests under (other)
-	Rows                int     // labels shown, of noise too
-	NoiseRows           int     // labels that hold noise only
+	Rows                int     // labels that are shown, including those of noise
+	NoiseRows           int     // labels with noise only
 }
 
-// Result reads the score. final gives the label under which a row is shown in the end; methods are part of rows.
+// Result evaluates the score. final returns the label under which a row is shown at the end. Methods are part of rows.
 func (s *Score) Result(final func(label string) string) Result {
 	shown := make([]string, len(s.given))
 	rows, real := map[string]bool{}, map[string]bool{}
@@ -109,7 +109,7 @@ func (s *Score) Result(final func(label string) string) Result {
 	return r
 }
 
-// Plain writes each placeholder as "{}", whatever its name.
+// Plain replaces each placeholder with "{}".
 func Plain(label string) string {
 	var out strings.Builder
 	for {
@@ -127,8 +127,8 @@ func Plain(label string) string {
 	return out.String() + label
 }
 
-// Misses lists the templates whose requests are least under their own label, worst first by requests, at most n, each with
-// its largest wrong label.
+// Misses lists at most n templates with the most requests under wrong labels, the worst first, each with its most frequent wrong
+// label.
 func (s *Score) Misses(n int, final func(label string) string) []string {
 	type miss struct {
 		count int

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// values draws what stands in parameters.
+// values draws the values of parameters.
 type values struct {
 	r     *rand.Rand
 	size  int
-	owner int // of the path being made: its repositories are its own
+	owner int // of the current path; each owner has its own repositories
 
 	logins, slugs *population
 }
 
-// population is a list of names and how often each is drawn: a few often, most seldom.
+// population is a list of names with their frequencies: a few are frequent, most are rare.
 type population struct {
 	names []string
 	zipf  *rand.Zipf
@@ -67,7 +67,7 @@ func (v *values) draw(name, kind string) string {
 	return v.shaped(kind)
 }
 
-// number is small more often than large, as issue numbers are.
+// number returns small numbers more often than large ones, as issue numbers are.
 func (v *values) number() int {
 	switch v.r.IntN(3) {
 	case 0:
@@ -93,7 +93,7 @@ func (v *values) random(alphabet string, n int) string {
 	return string(out)
 }
 
-// shaped are values whose form is fixed.
+// shaped returns values with a fixed form.
 func (v *values) shaped(kind string) string {
 	switch kind {
 	case "uuid":
@@ -128,10 +128,10 @@ func (v *values) shaped(kind string) string {
 		_, slug := v.slugs.draw()
 		return slug + v.pick([]string{".jpg", ".png", ".webp"})
 	}
-	panic("pathbench: no such kind: " + kind)
+	panic("pathbench: unknown kind: " + kind)
 }
 
-// text draws free text by what the parameter's name says.
+// text draws free text according to the parameter's name.
 func (v *values) text(name string) string {
 	has := func(parts ...string) bool {
 		for _, p := range parts {
@@ -193,7 +193,7 @@ func (v *values) repo() string {
 		_, slug := v.slugs.draw()
 		return slug
 	}
-	// An owner has up to thirty repositories, the first of them the most visited.
+	// An owner has up to thirty repositories. The first one is the most frequent.
 	n := 1 + (v.owner*7919)%30
 	i := min(v.r.IntN(n), v.r.IntN(n))
 	return v.slugs.names[(v.owner*31+i*17)%len(v.slugs.names)]
@@ -221,7 +221,7 @@ func (v *values) environment() string {
 	return v.pick([]string{"production", "staging", "preview", "development", "github-pages", "qa", "prod-eu", "prod-us"})
 }
 
-// file is a path of one to four segments: no template of one placeholder can hold it, as with any such parameter.
+// file is a path of one to four segments, which no template with a single placeholder can match.
 func (v *values) file() string {
 	out := ""
 	for range v.r.IntN(4) {
@@ -264,7 +264,7 @@ func (v *values) slug() string {
 	}
 }
 
-// invented is a word that no list has.
+// invented is a word that is in no list.
 func (v *values) invented() string {
 	out := ""
 	for range 2 + v.r.IntN(2) {
@@ -273,7 +273,7 @@ func (v *values) invented() string {
 	return out + v.pick([]string{"", "", "n", "r", "x", "s"})
 }
 
-// noise is what scanners ask for: known weak spots, and things made up.
+// noise is a path that a scanner requests: a known weak spot or a random one.
 func (v *values) noise() string {
 	switch v.r.IntN(5) {
 	case 0:

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// table is GET /api/v1/paths, as far as it is looked at.
+// table is the answer of GET /api/v1/paths, as far as the proof needs it.
 type table struct {
 	Rows   int `json:"rows"`
 	Totals struct {
@@ -21,13 +21,13 @@ type table struct {
 	} `json:"totals"`
 	Paths []tableRow `json:"paths"`
 
-	least, most uint64 // responses of a real route under its own name
-	all         int    // routes that have all of them there
-	others      int    // rows that are no route's
+	least, most uint64 // the smallest and largest number of responses of a real route under its own name
+	all         int    // routes with all responses under their own name
+	others      int    // rows that do not belong to a route
 }
 
-// routeLeast is how many responses a real route must have under its own name: all from the second on. The first may have been
-// counted under a placeholder: that a name stands among a million values is only seen when it comes again.
+// routeLeast is the number of responses that a real route must have under its own name: all from the second one on. The first one
+// may be under a placeholder, because a name among a million values can only be recognised when it comes again.
 const routeLeast = routeTimes - 1
 
 type tableRow struct {
@@ -36,7 +36,7 @@ type tableRow struct {
 	BytesOut     uint64 `json:"bytes_out"`
 }
 
-// flood sends made-up URLs and then the routes, and compares the books again and again.
+// flood sends random URLs and then the routes, and compares the books: at the end, after a restart and after a rebuild.
 func flood(ctx context.Context, dir string, o options) (string, error) {
 	if o.requests == 0 {
 		o.requests = 1_000_000
@@ -53,8 +53,8 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 		return "", err
 	}
 	flat, flatErr := r.memory.flat()
-	first, err := look(ctx, w, sent)
-	measured := fmt.Sprintf("%d responses, %d SIGKILLs; %d rows shown, %s; PSS: %s", sent, o.kills, first.Rows, first.said(), flat)
+	first, err := checkTable(ctx, w, sent)
+	measured := fmt.Sprintf("%d responses, %d SIGKILLs; %d rows shown, %s; PSS: %s", sent, o.kills, first.Rows, first.routes(), flat)
 	if err = errors.Join(err, flatErr); err != nil {
 		return measured, err
 	}
@@ -64,7 +64,7 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	if err := w.Start(ctx); err != nil {
 		return measured, err
 	}
-	again, err := look(ctx, w, sent)
+	again, err := checkTable(ctx, w, sent)
 	if err != nil {
 		return measured, fmt.Errorf("after a restart: %w", err)
 	}
@@ -78,10 +78,10 @@ func flood(ctx context.Context, dir string, o options) (string, error) {
 	if err != nil {
 		return measured, fmt.Errorf("rebuilt from the archive: %w", err)
 	}
-	return fmt.Sprintf("%s; the same rows after a restart; rebuilt from the archive's events %d rows, %s", measured, rebuilt.Rows, rebuilt.said()), nil
+	return fmt.Sprintf("%s; the same rows after a restart; rebuilt from the archive's events %d rows, %s", measured, rebuilt.Rows, rebuilt.routes()), nil
 }
 
-// sendFlood sends everything, the routes last, and kills the books process in between.
+// sendFlood sends the random URLs and then the routes, and kills the books process during the first part.
 func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err error) {
 	counters := new(load.Counters)
 	killed := make(chan struct{})
@@ -98,10 +98,10 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 			w.KillBooks()
 		}
 	}()
-	ordinary := func(uint64, *load.Response) error { return nil }
+	anyResponse := func(uint64, *load.Response) error { return nil }
 	report, err := load.Run(ctx, load.Options{
-		Address: w.Listen, Host: "flood.example", Connections: 32, Requests: o.requests, Counters: counters, Verify: ordinary,
-		Request: func(nonce uint64, r *load.Request) { r.Path = madeUp(r.Path, o.seed, nonce) },
+		Address: w.Listen, Host: "flood.example", Connections: 32, Requests: o.requests, Counters: counters, Verify: anyResponse,
+		Request: func(nonce uint64, r *load.Request) { r.Path = randomPath(r.Path, o.seed, nonce) },
 	})
 	if err != nil {
 		return 0, err
@@ -116,26 +116,26 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 	}
 	sent = report.Received + routes.Received
 	if sent != o.requests+routesMany*routeTimes {
-		return sent, fmt.Errorf("%d responses of %d", sent, o.requests+routesMany*routeTimes)
+		return sent, fmt.Errorf("%d responses to %d requests", sent, o.requests+routesMany*routeTimes)
 	}
 	return sent, nil
 }
 
-// look waits for the books to settle and checks the table: every route, no more rows than allowed, sums exact.
-func look(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
+// checkTable waits for settled books and checks the table: every route, no more rows than allowed, exact sums.
+func checkTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
 	settle, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	a, err := w.Settle(settle)
+	a, err := w.AwaitSettled(settle)
 	if err != nil {
 		return table{}, err
 	}
 	if a.Responses != sent || a.Aggregated != sent {
 		return table{}, fmt.Errorf("%d responses, %d in the rows, %d were sent", a.Responses, a.Aggregated, sent)
 	}
-	return lookAtTable(ctx, w, sent)
+	return readTable(ctx, w, sent)
 }
 
-func lookAtTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
+func readTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error) {
 	body, err := w.Ask(ctx, http.MethodGet, "/api/v1/paths?limit=10000&from=-48h")
 	var t table
 	if err == nil {
@@ -152,8 +152,8 @@ func lookAtTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error
 	var errs []error
 	t.others = len(counts) - routesMany
 	for path := range counts {
-		if madeUpWord.MatchString(path) {
-			errs = append(errs, fmt.Errorf("%s has a row of its own, and was made up", path))
+		if randomWord.MatchString(path) {
+			errs = append(errs, fmt.Errorf("the random path %s has its own row", path))
 		}
 	}
 	t.least = routeTimes
@@ -168,28 +168,28 @@ func lookAtTable(ctx context.Context, w *e2e.Wayside, sent uint64) (table, error
 		}
 	}
 	if sum != sent || t.Totals.Count != sent {
-		errs = append(errs, fmt.Errorf("rows add up to %d, totals say %d, %d were sent", sum, t.Totals.Count, sent))
+		errs = append(errs, fmt.Errorf("the rows add up to %d, the totals are %d, %d were sent", sum, t.Totals.Count, sent))
 	}
 	if t.Rows > rowsMax+1 {
-		errs = append(errs, fmt.Errorf("%d rows are shown, more than %d and (other)", t.Rows, rowsMax))
+		errs = append(errs, fmt.Errorf("%d rows are shown, which is more than %d and (other)", t.Rows, rowsMax))
 	}
 	return t, errors.Join(errs...)
 }
 
-// madeUpWord finds a word of madeUp, which no route and no placeholder has.
-var madeUpWord = regexp.MustCompile(`/[a-z]{10}(/|\.|$)`)
+// randomWord matches a word of randomPath, which no route and no placeholder contains.
+var randomWord = regexp.MustCompile(`/[a-z]{10}(/|\.|$)`)
 
-// said says what share of their responses the routes have under their own names.
-func (t *table) said() string {
+// routes describes how many of their responses the routes have under their own names.
+func (t *table) routes() string {
 	return fmt.Sprintf("%d of %d routes have all %d responses under their own names, the others %d: all from the second on; the %d other rows "+
-		"name nothing that was made up", t.all, routesMany, routeTimes, t.least, t.others)
+		"contain no random word", t.all, routesMany, routeTimes, t.least, t.others)
 }
 
-// strays is the number of responses under which a row may be missing after a rebuild, and by which one may differ: a name that
-// was hardly ever seen under a label of its own cannot be told from the values beside it any more.
+// strays is the number of responses below which a row may be missing or different after a rebuild: a name that was rarely seen
+// under its own label cannot be distinguished from values on the same level.
 const strays = 8
 
-// alike compares what is shown after a rebuild with what was shown before it: the same rows, but for strays.
+// alike compares the rows after a rebuild with the rows before it. They must be the same, except for strays.
 func alike(a, b table) error {
 	before, after := map[string]uint64{}, map[string]uint64{}
 	for _, row := range a.Paths {
@@ -201,12 +201,12 @@ func alike(a, b table) error {
 	var errs []error
 	for name, n := range before {
 		if m := after[name]; max(n, m)-min(n, m) >= strays {
-			errs = append(errs, fmt.Errorf("%s has %d responses, before it had %d", name, m, n))
+			errs = append(errs, fmt.Errorf("%s has %d responses, before the rebuild it had %d", name, m, n))
 		}
 	}
 	for name, n := range after {
 		if before[name] == 0 {
-			errs = append(errs, fmt.Errorf("%s, with %d responses, is new", name, n))
+			errs = append(errs, fmt.Errorf("%s with %d responses is new", name, n))
 		}
 	}
 	return errors.Join(errs...)
@@ -214,7 +214,7 @@ func alike(a, b table) error {
 
 func same(a, b table) error {
 	if a.Rows != b.Rows || len(a.Paths) != len(b.Paths) {
-		return fmt.Errorf("%d rows, before there were %d", b.Rows, a.Rows)
+		return fmt.Errorf("there are %d rows, before there were %d", b.Rows, a.Rows)
 	}
 	for i := range a.Paths {
 		if a.Paths[i] != b.Paths[i] {

@@ -1,11 +1,11 @@
-// Command paths proves what path templates promise under a flood, through the real binary: real requests, two processes,
-// spool, store and archive.
+// Command paths proves the promises of path templates under a flood, with the real binary: real requests, two processes, spool,
+// store and archive.
 //
-//	go run ./test/paths flood    a million made-up URLs, then fifty routes: all fifty are told apart, sums exact, memory flat,
-//	                            and the same rows after SIGKILLs, a restart, and a rebuild from the archive
-//	go run ./test/paths unique   ten million different paths through spool and store: memory bounded, sums exact
+//	go run ./test/paths flood    a million random URLs, then fifty routes: all fifty are distinguished, sums are exact, memory
+//	                            stays flat, and the rows are the same after SIGKILLs, a restart, and a rebuild from the archive
+//	go run ./test/paths unique   ten million different paths through spool and store: memory is bounded, sums are exact
 //
-// Each outcome, a failure too, is appended to docs/evidence/paths-flood.md with the commit and the seed.
+// Each outcome, also a failure, is appended to docs/evidence/paths-flood.md with the commit and the seed.
 package main
 
 import (
@@ -29,13 +29,13 @@ type options struct {
 	log      io.Writer
 }
 
-// proof is one subject of the command. It gives what was measured, and an error when the promise does not hold.
+// proof is one subject of the command. It returns its measurements, and an error if the promise does not hold.
 type proof func(ctx context.Context, dir string, o options) (measured string, err error)
 
 const head = `# Evidence: paths under a flood
 
-Appended by ` + "`go run ./test/paths SUBJECT`" + `, which says what each does. A "+" behind the commit: the work tree differed from it.
-PSS is that of a process with its share of mapped files, sampled five times a second.
+` + "`go run ./test/paths SUBJECT`" + ` appends a row; its comments explain each subject. A "+" after a commit means that the work
+tree differed from it. PSS is the memory of a process with its share of mapped files, sampled five times a second.
 
 | when | commit | subject | seed | took | measured | verdict |
 |---|---|---|---|---|---|---|
@@ -45,10 +45,10 @@ func main() {
 	var o options
 	var evidence string
 	var verbose bool
-	flag.Uint64Var(&o.requests, "requests", 0, "made-up URLs; 0: a million, unique: ten million")
+	flag.Uint64Var(&o.requests, "requests", 0, "number of random URLs; 0: a million, for unique ten million")
 	flag.IntVar(&o.kills, "kills", 3, "SIGKILLs of the books process during the flood")
-	flag.Uint64Var(&o.seed, "seed", 1, "decides what is made up")
-	flag.StringVar(&evidence, "evidence", "docs/evidence/paths-flood.md", "file to append the outcome to; empty for none")
+	flag.Uint64Var(&o.seed, "seed", 1, "decides the random URLs")
+	flag.StringVar(&evidence, "evidence", "docs/evidence/paths-flood.md", "file to which the outcome is appended; empty: none")
 	flag.BoolVar(&verbose, "v", false, "show wayside's log")
 	flag.Parse()
 	prove, ok := map[string]proof{"flood": flood, "unique": unique}[flag.Arg(0)]

@@ -1,20 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-// watch samples what processes take, named by functions because they come and go.
+// watch samples the memory of processes. Functions return their process IDs, because processes are replaced.
 type watch struct {
 	mu      sync.Mutex
 	samples map[string][]uint64 // PSS in bytes, oldest first
-	anon    map[string]uint64   // of it, at most, memory that no file stands behind
+	anon    map[string]uint64   // the largest part of it that is not backed by files
 	stop    func()
 }
 
@@ -25,7 +24,7 @@ func watchMemory(ctx context.Context, pids map[string]func() int) *watch {
 	done.Go(func() {
 		for ctx.Err() == nil {
 			for name, pid := range pids {
-				if all, anon, err := pss(pid()); err == nil {
+				if all, anon, err := procfs.PSS(pid()); err == nil {
 					w.mu.Lock()
 					w.samples[name] = append(w.samples[name], all)
 					w.anon[name] = max(w.anon[name], anon)
@@ -42,8 +41,9 @@ func watchMemory(ctx context.Context, pids map[string]func() int) *watch {
 	return w
 }
 
-// flat says what each process took in the third fifth and in the last, on average, and at most. It is an error if one took a
-// quarter and 8 MiB more at the end than in the middle; a run of less than ten seconds is over before it is warm.
+// flat describes the average memory of each process in the third and in the last fifth of the run, and the maximum. It returns an
+// error if a process took more than a quarter and 8 MiB more at the end than in the middle. It ignores runs of less than ten
+// seconds, which end before memory use is stable.
 func (w *watch) flat() (text string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,7 +62,7 @@ func (w *watch) flat() (text string, err error) {
 		}
 		text += fmt.Sprintf("%s %.1f then %.1f MiB (most %.1f, without files %.1f)", name, early/mib, late/mib, float64(most)/mib, float64(w.anon[name])/mib)
 		if late > 1.25*early && late > early+8*mib {
-			err = fmt.Errorf("memory of %s grows from %.1f to %.1f MiB", name, early/mib, late/mib)
+			err = fmt.Errorf("memory of the %s process grows from %.1f to %.1f MiB", name, early/mib, late/mib)
 		}
 	}
 	return text, err
@@ -74,29 +74,4 @@ func mean(s []uint64) float64 {
 		sum += float64(n)
 	}
 	return sum / float64(len(s))
-}
-
-// pss is the proportional set size of a process in bytes, and what of it no file stands behind.
-func pss(pid int) (all, anon uint64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range bytes.Lines(text) {
-		fields := bytes.Fields(line)
-		if len(fields) != 3 {
-			continue
-		}
-		kib, _ := strconv.ParseUint(string(fields[1]), 10, 64)
-		switch string(fields[0]) {
-		case "Pss:":
-			all = kib << 10
-		case "Pss_Anon:":
-			anon = kib << 10
-		}
-	}
-	if all == 0 {
-		return 0, 0, fmt.Errorf("process %d has no Pss", pid)
-	}
-	return all, anon, nil
 }

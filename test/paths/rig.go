@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// rig is an origin and a real wayside in front of it, its archive beside it, whose memory is watched from the start.
+// rig is an origin and a real wayside in front of it, whose memory is sampled from the start.
 type rig struct {
 	dir      string
 	o        options
@@ -23,7 +23,7 @@ type rig struct {
 	stop     func() // ends all of it
 }
 
-// startRig starts both on the data directory dir/data, whatever is in it.
+// startRig starts both. The data directory is dir/data, which may exist.
 func startRig(ctx context.Context, dir string, o options) (*rig, error) {
 	origin, stopOrigin, err := startOrigin()
 	if err != nil {
@@ -60,10 +60,10 @@ func (r *rig) start(ctx context.Context, data, archive string) (*e2e.Wayside, er
 	return w, w.Start(ctx)
 }
 
-// rebuild archives everything, makes the statistics again from the events in another data directory, and looks there. What
-// was learnt is learnt again from the labels that stand in the archive.
+// rebuild archives everything, makes the statistics in another data directory again from the archived events, and reads the table
+// there. The rebuild learns path templates again from the labels in the archive.
 func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
-	if err := r.w.Stop(time.Minute); err != nil { // which archives what is unarchived
+	if err := r.w.Stop(time.Minute); err != nil { // this archives everything
 		return table{}, err
 	}
 	into := filepath.Join(r.dir, "rebuilt")
@@ -72,10 +72,10 @@ func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return table{}, fmt.Errorf("archive rebuild: %w: %s", err, bytes.TrimSpace(out))
 	}
-	other, err := r.start(ctx, into, filepath.Join(r.dir, "archive2"))
+	rebuilt, err := r.start(ctx, into, filepath.Join(r.dir, "archive2"))
 	if err != nil {
 		return table{}, err
 	}
-	defer func() { _ = other.Stop(time.Minute) }()
-	return lookAtTable(ctx, other, sent)
+	defer func() { _ = rebuilt.Stop(time.Minute) }()
+	return readTable(ctx, rebuilt, sent)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// routesMany real routes are asked for routeTimes times each.
+// Each of routesMany real routes is requested routeTimes times.
 const (
 	routesMany = 50
 	routeTimes = 40
-	rowsMax    = 1000 // paths.max by default: templates that are shown
+	rowsMax    = 1000 // the default of paths.max, the number of templates that are shown
 )
 
 // route is the path of a real route.
@@ -22,8 +22,8 @@ func route(i int) string {
 	return fmt.Sprintf("/api/%s/list", strings.Repeat(string(rune('a'+i%25)), 3+i/25))
 }
 
-// madeUp appends a path that nobody asks for twice: a word, two, up to six, below a known name, or with a known ending.
-func madeUp(dst []byte, seed, nonce uint64) []byte {
+// randomPath appends a path that is requested only once: one word, two, up to six, below a known name, or with a known ending.
+func randomPath(dst []byte, seed, nonce uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, nonce)) //nolint:gosec // not a secret
 	word := func() {
 		dst = append(dst, '/')
@@ -51,7 +51,7 @@ func madeUp(dst []byte, seed, nonce uint64) []byte {
 	return dst
 }
 
-// startOrigin answers real routes with 200, and half of what is made up with 404, the other half with 200.
+// startOrigin starts an origin that answers real routes and half of the random paths with 200, and the others with 404.
 func startOrigin() (address string, stop func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// unique writes events of ever new paths, and then the routes, into a spool, as a traffic process that was killed would have
-// left it, and lets a real wayside find and drain it.
+// unique writes events with different paths, and then the routes, into a spool, like a traffic process that was killed. A real
+// wayside then finds and drains this spool.
 func unique(ctx context.Context, dir string, o options) (string, error) {
 	if o.requests == 0 {
 		o.requests = 10_000_000
@@ -26,7 +26,7 @@ func unique(ctx context.Context, dir string, o options) (string, error) {
 		return "", err
 	}
 	defer r.stop()
-	first, err := look(ctx, r.w, total)
+	first, err := checkTable(ctx, r.w, total)
 	r.memory.stop()
 	took := time.Since(r.began)
 	flat, flatErr := r.memory.flat()
@@ -54,14 +54,14 @@ func fillSpool(ctx context.Context, dir string, o options) (uint64, error) {
 	return o.requests + routesMany*routeTimes, errors.Join(err, s.Close())
 }
 
-// flushEvery is a good deal less than the journal has room for.
+// flushEvery is much less than the capacity of the journal.
 const flushEvery = 50_000
 
 func appendAll(ctx context.Context, s *spool.Set, o options) error {
 	var path []byte
 	for i := range o.requests + routesMany*routeTimes {
 		if path = path[:0]; i < o.requests {
-			path = madeUp(path, o.seed, i)
+			path = randomPath(path, o.seed, i)
 		} else {
 			path = append(path, route(int(i%routesMany))...) //nolint:gosec // small
 		}
@@ -73,9 +73,9 @@ func appendAll(ctx context.Context, s *spool.Set, o options) error {
 			e.Status = 404
 		}
 		if _, refusal := s.TryAppend(&e); refusal != spool.Accepted {
-			return fmt.Errorf("append event %d: %v", i, refusal)
+			return fmt.Errorf("append event %d: refused: %v", i, refusal)
 		}
-		if i%flushEvery == 0 { // what is refused would be counted as dropped, so the journal is never left to fill up
+		if i%flushEvery == 0 { // refused events would count as dropped, so the journal must never be full
 			if err := s.Flush(ctx); err != nil {
 				return err
 			}

@@ -1,10 +1,10 @@
-// Command e2e makes the long proofs: real traffic through the real binary into a real S3 server, with or without kill -9,
-// and every nonce accounted for. See package test/e2e for what is compared.
+// Command pipeline makes the long end-to-end proofs: it sends real traffic through the real binary into a real S3 server, with or
+// without kill -9, and looks for every nonce in the archive. Package test/e2e describes the comparison.
 //
 //	go run ./test/pipeline -requests 1000000
 //	go run ./test/pipeline -requests 1000000 -kill-books 3 -kill-run 2 -seed 7
 //
-// The outcome, a failure too, is appended to docs/evidence/e2e.md together with the commit.
+// The outcome, also a failure, is appended to docs/evidence/e2e.md together with the commit.
 package main
 
 import (
@@ -32,19 +32,19 @@ type options struct {
 
 func main() {
 	var o options
-	flag.Uint64Var(&o.scenario.Requests, "requests", 1_000_000, "requests to send, each with its own nonce")
-	flag.IntVar(&o.scenario.Connections, "connections", 64, "client connections")
-	flag.IntVar(&o.scenario.KillBooks, "kill-books", 0, "times to kill -9 the books process")
-	flag.IntVar(&o.scenario.KillRun, "kill-run", 0, "times to kill -9 the traffic process and start it again")
-	flag.Uint64Var(&o.scenario.Seed, "seed", uint64(time.Now().UnixNano()), "decides when the kills come")
-	flag.StringVar(&o.evidence, "evidence", "docs/evidence/e2e.md", "file to append the outcome to; empty for none")
+	flag.Uint64Var(&o.scenario.Requests, "requests", 1_000_000, "number of requests, each with its own nonce")
+	flag.IntVar(&o.scenario.Connections, "connections", 64, "number of client connections")
+	flag.IntVar(&o.scenario.KillBooks, "kill-books", 0, "how often the books process is killed with SIGKILL")
+	flag.IntVar(&o.scenario.KillRun, "kill-run", 0, "how often the traffic process is killed with SIGKILL and started again")
+	flag.Uint64Var(&o.scenario.Seed, "seed", uint64(time.Now().UnixNano()), "decides when the processes are killed")
+	flag.StringVar(&o.evidence, "evidence", "docs/evidence/e2e.md", "file to which the outcome is appended; empty: none")
 	flag.BoolVar(&o.keep, "keep", false, "keep the working directory")
 	flag.BoolVar(&o.verbose, "v", false, "show wayside's log")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := prove(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
+		fmt.Fprintln(os.Stderr, "pipeline:", err)
 		os.Exit(1)
 	}
 }
@@ -83,7 +83,7 @@ func logTo(verbose bool, dir string) io.Writer {
 	if verbose {
 		return os.Stderr
 	}
-	file, err := os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // the proof's own directory
+	file, err := os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // in the proof's directory
 	if err != nil {
 		return io.Discard
 	}
@@ -103,9 +103,9 @@ func describe(s e2e.Scenario, o *e2e.Outcome, took time.Duration, verdict error)
 
 const evidenceHead = `# Evidence: end to end
 
-Appended by ` + "`go run ./test/pipeline`" + `: traffic of nonces through the binary in front of nginx, the archive on versitygw read back.
-Lost: received in full and not in the books. Unsent: in the books and never sent. A row counts while the code under test
-is unchanged.
+` + "`go run ./test/pipeline`" + ` sends requests with nonces through the binary in front of nginx, reads the archive back from
+versitygw, and appends a row. *Lost* are responses that were received in full and are not in the books. *Unsent* are
+responses that are in the books and were never sent. A row is valid while the code under test is unchanged.
 
 | when | commit | seed | connections | kills books/run | sent | received | failed | lines in S3 | lost | unsent | doubled | drops | req/s | took | verdict |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|

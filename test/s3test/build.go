@@ -16,13 +16,13 @@ import (
 
 const serverPackage = "github.com/versity/versitygw/cmd/versitygw"
 
-// Binary returns the path of the server's binary and builds it the first time, which takes a minute or two.
+// Binary returns the path of the server's binary. It builds the binary the first time, which takes a minute or two.
 var Binary = sync.OnceValues(func() (string, error) { return binary("versitygw", "", serverPackage) })
 
-// FakeBinary returns the path of the second server's binary, see [StartFake], and builds it the first time.
+// FakeBinary does the same for the second server, see [StartFake].
 var FakeBinary = sync.OnceValues(func() (string, error) { return binary("gofakes3", "gofakes3", ".") })
 
-// binary builds a package of the module in a folder of tools/.
+// binary builds a package of the module in a folder of tools/, unless the cache has the binary.
 func binary(name, folder, pkg string) (string, error) {
 	tools, err := toolsDir()
 	if err != nil {
@@ -40,11 +40,11 @@ func binary(name, folder, pkg string) (string, error) {
 	hash.Write([]byte(runtime.Version() + runtime.GOOS + runtime.GOARCH))
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir() // no home: built again after the next reboot
+		cache = os.TempDir() // without a home directory it is built again after the next reboot
 	}
 	dir := filepath.Join(cache, "wayside", "tools")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("make the tool cache: %w", err)
+		return "", fmt.Errorf("create the tool cache: %w", err)
 	}
 	bin := filepath.Join(dir, name+"-"+hex.EncodeToString(hash.Sum(nil)[:8]))
 	if _, err := os.Stat(bin); err == nil {
@@ -53,13 +53,13 @@ func binary(name, folder, pkg string) (string, error) {
 	return bin, buildLocked(tools, bin, pkg)
 }
 
-// buildLocked builds the server, once, however many test processes ask at the same time.
+// buildLocked builds the server once, even if several test processes need it at the same time.
 func buildLocked(tools, bin, pkg string) error {
 	lock, err := os.OpenFile(filepath.Join(filepath.Dir(bin), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("lock the tool cache: %w", err)
 	}
-	defer lock.Close() // gives the lock back
+	defer lock.Close() // releases the lock
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock the tool cache: %w", err)
 	}
@@ -72,7 +72,7 @@ func buildLocked(tools, bin, pkg string) error {
 	}
 	temp := bin + ".building"
 	cmd := exec.Command(goTool, "build", "-C", tools, "-trimpath", "-ldflags=-s -w", "-o", temp, pkg)
-	// The server must be the same whatever this test was built with.
+	// The server must not depend on the flags of this test's own build.
 	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off", "CGO_ENABLED=0", "GOOS=", "GOARCH=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the S3 server: %w\n%s", err, out[max(0, len(out)-2000):])
@@ -83,7 +83,7 @@ func buildLocked(tools, bin, pkg string) error {
 	return nil
 }
 
-// toolsDir finds tools/go.mod from the working directory upwards, or beside this source file.
+// toolsDir finds tools/go.mod in the working directory or above it, or above this source file.
 func toolsDir() (string, error) {
 	var starts []string
 	if wd, err := os.Getwd(); err == nil {

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// StartFake runs gofakes3, a second S3 server that is simpler than versitygw, checks no signatures, and keeps everything in
-// memory: [Server.ObjectPath] means nothing there, and Restart loses the objects. The caller ends it with Stop.
+// StartFake runs gofakes3, a second and simpler S3 server. It checks no signatures and keeps everything in memory, so
+// [Server.ObjectPath] has no meaning and Restart loses the objects. The caller ends it with Stop.
 func StartFake(dir string) (*Server, error) {
 	bin, err := FakeBinary()
 	if err != nil {

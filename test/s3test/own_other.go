@@ -9,7 +9,7 @@ func (p *process) own(started chan<- error) {
 	err := p.cmd.Start()
 	started <- err
 	if err == nil {
-		_ = p.cmd.Wait() // killed on purpose, its status means nothing
+		_ = p.cmd.Wait() // its status means nothing, because it was killed
 	}
 	close(p.done)
 }

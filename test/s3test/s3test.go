@@ -1,8 +1,8 @@
 // Package s3test runs a real S3 server, versitygw, for tests and for the end-to-end harness.
 //
-// The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, where the name holds a
-// hash of everything the binary depends on, and is shared by all tests on the machine. It keeps each bucket as a directory
-// of plain files, so that a test can also damage objects behind the server's back: see [Server.ObjectPath].
+// The server's version is pinned in tools/go.mod. It is built once into the user's cache directory, under a name with a hash
+// of everything that the binary depends on, and all tests on the machine share it. It keeps each bucket as a directory of
+// plain files, so a test can damage objects without the server: see [Server.ObjectPath].
 package s3test
 
 import (
@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readyTimeout bounds the start of the server. It is only reached when something is wrong.
+// readyTimeout is the longest time for a start of the server. It is only reached if something is wrong.
 const readyTimeout = 30 * time.Second
 
 // Server is a running S3 server with one bucket.
@@ -37,17 +37,17 @@ type Server struct {
 	SecretKey string
 	Region    string
 
-	dir     string // holds data/BUCKET and the log
+	dir     string // contains data/BUCKET and the log
 	port    string
 	process *process // nil while stopped
 }
 
-// Start runs a server with an empty bucket for the length of a test. It skips the test, saying why, where the server cannot
-// be built, which needs the Go module proxy the first time.
+// Start runs a server with an empty bucket for the duration of a test. It skips the test, with the reason, if the server
+// cannot be built. The first build needs the Go module proxy.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	if _, err := Binary(); err != nil {
-		tb.Skipf("SKIPPED, no S3 server to test against: %v", err)
+		tb.Skipf("SKIPPED, there is no S3 server: %v", err)
 	}
 	s, err := StartProcess(tb.TempDir())
 	if err != nil {
@@ -62,11 +62,11 @@ func Start(tb testing.TB) *Server {
 	return s
 }
 
-// StartProcess runs a server that keeps its files below dir, makes the bucket where it is missing, and returns when
-// requests are answered. The caller ends it with Stop; it also ends with the process that started it.
+// StartProcess runs a server with its files below dir, creates the bucket if it is missing, and returns when the server
+// answers requests. The caller ends the server with Stop. It also ends with the process that started it.
 func StartProcess(dir string) (*Server, error) {
 	s := &Server{Bucket: "wayside-test", AccessKey: "wayside-test-key", SecretKey: "wayside-test-secret", Region: "us-east-1", dir: dir}
-	// Another process may take the port between choosing and using it.
+	// Another process may take the port before the server listens on it.
 	var err error
 	for range 3 {
 		if s.port, err = freePort(); err != nil {
@@ -79,7 +79,7 @@ func StartProcess(dir string) (*Server, error) {
 	return nil, err
 }
 
-// Restart starts a stopped server again, on the same address and files.
+// Restart starts a stopped server again, with the same address and files.
 func (s *Server) Restart() error {
 	bin, err := Binary()
 	if err != nil {
@@ -108,24 +108,24 @@ func (s *Server) Restart() error {
 	return nil
 }
 
-// arguments chooses where the server keeps metadata: in extended attributes where the file system has them, else in files
-// of their own.
+// arguments chooses where the server keeps metadata: in extended attributes if the file system has them, otherwise in
+// separate files.
 func (s *Server) arguments() ([]string, error) {
 	data, sidecar := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "metadata")
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the S3 server's folder: %w", err)
+		return nil, fmt.Errorf("create the S3 server's folder: %w", err)
 	}
 	args := []string{"--port", "127.0.0.1:" + s.port, "--region", s.Region, "--quiet", "posix"}
 	if unix.Setxattr(data, "user.wayside-test", []byte("x"), 0) != nil {
 		if err := os.MkdirAll(sidecar, 0o700); err != nil {
-			return nil, fmt.Errorf("make the S3 server's folder: %w", err)
+			return nil, fmt.Errorf("create the S3 server's folder: %w", err)
 		}
 		args = append(args, "--sidecar", sidecar)
 	}
 	return append(args, data), nil
 }
 
-// Stop kills the server and waits for its end. Stopping a stopped server does nothing.
+// Stop kills the server and waits until it has ended. It does nothing if the server is stopped.
 func (s *Server) Stop() {
 	if s.process != nil {
 		s.process.kill()
@@ -133,24 +133,24 @@ func (s *Server) Stop() {
 	}
 }
 
-// Another makes another bucket on the same server, which is the first one's to stop and restart.
+// Another creates another bucket on the same server. Use the first Server to stop and restart it.
 func (s *Server) Another(bucket string) (*Server, error) {
 	other := *s
 	other.Bucket = bucket
 	return &other, other.ready()
 }
 
-// URL is the archive URL of the bucket, with prefix below it.
+// URL is the archive URL of the bucket with a prefix.
 func (s *Server) URL(prefix string) string {
 	return "s3://" + s.Bucket + "/" + strings.Trim(prefix, "/") + "?endpoint=" + s.Endpoint + "&region=" + s.Region + "&path_style=true"
 }
 
-// Env is the credentials as environment variables for another process.
+// Env returns the credentials as environment variables for another process.
 func (s *Server) Env() []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey}
 }
 
-// ObjectPath is the file that holds the object's bytes. key includes the prefix.
+// ObjectPath is the file with the bytes of an object. key includes the prefix.
 func (s *Server) ObjectPath(key string) string {
 	return filepath.Join(s.dir, "data", s.Bucket, filepath.FromSlash(key))
 }
@@ -166,7 +166,7 @@ func (s *Server) Log(last int) string {
 
 func (s *Server) logPath() string { return filepath.Join(s.dir, "s3server.log") }
 
-// ready makes the bucket, asking again until the server answers or has ended.
+// ready creates the bucket. It tries again until the server answers or has ended.
 func (s *Server) ready() error {
 	client, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath,
@@ -183,12 +183,12 @@ func (s *Server) ready() error {
 		case err == nil, code == "BucketAlreadyOwnedByYou", code == "BucketAlreadyExists":
 			return nil
 		case code != "" && !errors.Is(err, io.EOF) && minio.ToErrorResponse(err).StatusCode != 0:
-			return fmt.Errorf("make the bucket on the S3 server: %w", err)
+			return fmt.Errorf("create the bucket on the S3 server: %w", err)
 		}
-		// The server says nowhere that it listens, so it is asked again; its end is an event.
+		// The server does not report that it listens, so this tries again.
 		select {
 		case <-s.process.done:
-			return errors.New("the S3 server ended at once")
+			return errors.New("the S3 server ended right after its start")
 		case <-ctx.Done():
 			return fmt.Errorf("the S3 server did not answer in %s: %w", readyTimeout, err)
 		case <-time.After(10 * time.Millisecond):
@@ -213,8 +213,8 @@ type process struct {
 	once sync.Once
 }
 
-// startProcess starts cmd from a thread that lives as long as the child: the signal at the parent's death (Linux) goes by
-// the thread that made the child, not by the process.
+// startProcess starts cmd from a thread that lives as long as the child, because on Linux the child gets its parent-death
+// signal when the thread that created it ends.
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	dieWithParent(cmd)

@@ -1,6 +1,7 @@
-// Command catchup measures what a books process that catches up does to traffic, and what its niceness changes: a backlog is
-// made while no books process runs, then one is started under a steady load, and the requests of the next seconds are timed.
-// The ways take turns, each on a new data directory. It appends the medians to docs/evidence/catchup.md.
+// Command catchup measures how a books process that catches up affects traffic, and what difference its niceness makes. It
+// makes a backlog while no books process runs, starts a books process under a steady load, and measures the latency of the
+// requests of the next seconds. The values of niceness take turns, each on a new data directory. The command appends the
+// medians to docs/evidence/catchup.md.
 package main
 
 import (
@@ -8,195 +9,134 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/bench/rig"
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-const evidenceHead = `# Evidence: catching up beside traffic
+const evidenceHead = `# Evidence: catching up during traffic
 
-What a books process that catches up does to requests, by its niceness (` + "`go run ./test/bench/catchup`" + `; ADR 53): medians of turns in
-one run; client, origin and wayside on one machine. The latencies are those of the first seconds from the start of the books
-process (-each); "none" is the same without a books process.
+How a books process that catches up affects requests, by its niceness (` + "`go run ./test/bench/catchup`" + `;
+[ADR 53](../adr/0053-books-process-priority.md)). The figures are medians of several turns in one run; client, origin
+and wayside share one machine. The latencies are from the first seconds after the start of the books process (` + "`-each`" + `).
+"none" is the same without a books process.
 
 | when (UTC) | commit | niceness | backlog | requests a second | p50 | p99 | 99.9 % | caught up after |
 |---|---|---|---|---|---|---|---|---|
 `
 
 type options struct {
-	rounds      int
-	build, each time.Duration
-	rate        float64
-	dir         string
-	evidence    string
+	rig.Options
+	build time.Duration // how long the backlog is made
+	rate  float64       // requests a second during the measurement; 0 for full speed
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 3, "turns of each")
+	o.Flags(3*time.Second, ".", "docs/evidence/catchup.md")
 	flag.DurationVar(&o.build, "build", 6*time.Second, "how long to make a backlog, at full speed")
-	flag.DurationVar(&o.each, "each", 3*time.Second, "how long to time requests")
-	flag.Float64Var(&o.rate, "rate", 10_000, "requests a second while timing; 0: full speed")
-	flag.StringVar(&o.dir, "dir", ".", "folder on the disk to measure; a folder is made in it and removed")
-	flag.StringVar(&o.evidence, "evidence", "docs/evidence/catchup.md", "file to append the result to; empty: none")
-	flag.Parse()
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "catchup:", err)
-		os.Exit(1)
-	}
+	flag.Float64Var(&o.rate, "rate", 10_000, "requests a second during the measurement; 0: full speed")
+	rig.Main("catchup", func(ctx context.Context) error { return run(ctx, o) })
 }
 
-// ways are values of collector.nice; none starts no books process.
-var ways = []string{"none", "0", "5", "10"}
+// noBooks stands for no books process; the other values are those of collector.nice.
+const noBooks = "none"
 
-type result struct {
+var niceness = []string{noBooks, "0", "5", "10"}
+
+// turn is the result of one turn.
+type turn struct {
 	load    *load.Report
 	backlog uint64
-	took    time.Duration // until the spool was empty but for the present second; 0 for none
+	took    time.Duration // until only the events of the last second are in the spool; 0 without a books process
 }
 
-func run(ctx context.Context, o options) error {
-	commit := e2e.Commit() // before there is a folder of ours in the tree
-	dir, err := os.MkdirTemp(o.dir, ".catchup-bench-")
+func run(ctx context.Context, o options) (err error) {
+	r, err := rig.New(ctx, o.Dir)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	binary, err := e2e.Build(ctx, dir)
-	if err != nil {
-		return err
-	}
-	origin, stop, err := e2e.StartOrigin()
-	if err != nil {
-		return err
-	}
-	defer stop()
-	results := map[string][]*result{}
-	for round := range o.rounds {
-		for _, way := range ways {
-			data := filepath.Join(dir, fmt.Sprintf("%s-%d", way, round))
-			r, err := turn(ctx, o, binary, data, origin, way)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	turns := map[string][]*turn{}
+	for round := range o.Rounds {
+		for _, nice := range niceness {
+			result, err := measure(ctx, r, o, nice, fmt.Sprintf("%s-%d", nice, round))
 			if err != nil {
-				return fmt.Errorf("niceness %s: %w", way, err)
+				return fmt.Errorf("niceness %s: %w", nice, err)
 			}
-			results[way] = append(results[way], r)
-			_ = os.RemoveAll(data)
+			turns[nice] = append(turns[nice], result)
 		}
 	}
-	for _, way := range ways {
-		if err := say(o.evidence, commit, way, results[way]); err != nil {
+	for _, nice := range niceness {
+		if err := writeRow(r, o.Evidence, nice, turns[nice]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func turn(ctx context.Context, o options, binary, data, upstream, way string) (_ *result, err error) {
-	listen, err := e2e.FreeAddress()
+// measure makes one turn on a new data directory.
+func measure(ctx context.Context, r *rig.Rig, o options, nice, name string) (result *turn, err error) {
+	env := []string{"WAYSIDE_DATA_FREE_MIN=0", "WAYSIDE_SPOOL_BYTES_MAX=1GiB"}
+	w, err := r.Start(ctx, name, env, "--no-collector")
 	if err != nil {
 		return nil, err
 	}
-	env := []string{"WAYSIDE_DATA_FREE_MIN=0", "WAYSIDE_SPOOL_BYTES_MAX=1GiB", "WAYSIDE_DATA_DIR=" + data}
-	w := &e2e.Wayside{
-		Binary: binary, DataDir: data, Listen: listen, Log: io.Discard, Args: []string{"--upstream", upstream, "--no-collector"}, Env: env,
-	}
-	if err := w.Start(ctx); err != nil {
+	defer func() { err = errors.Join(err, r.End(w)) }()
+	if _, err := rig.Load(ctx, load.Options{Address: w.Listen, Connections: 64, Duration: o.build}); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, w.Stop(30*time.Second)) }()
-	if _, err := load.Run(ctx, load.Options{Address: listen, Connections: 64, Duration: o.build}); err != nil {
+	result = &turn{}
+	if result.backlog, err = rig.PendingEvents(ctx, w); err != nil {
 		return nil, err
 	}
-	r := &result{}
-	if r.backlog, err = waiting(w.Info().Admin); err != nil {
-		return nil, err
-	}
-	books, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	if way != "none" {
-		cmd := exec.CommandContext(books, binary, "collect")
-		cmd.Env = append(append(os.Environ(), env...), "WAYSIDE_COLLECTOR_NICE="+way)
-		go func() { ended <- cmd.Run() }()
-		go func() { r.took = untilCaughtUp(books, w.Info().Admin, uint64(max(o.rate, 10_000))) }()
-	} else {
+	booksCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended, caughtUp := make(chan error, 1), make(chan time.Duration, 1)
+	if nice == noBooks {
 		ended <- nil
+		caughtUp <- 0
+	} else {
+		cmd := exec.CommandContext(booksCtx, r.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
+		cmd.Env = append(append(os.Environ(), env...), "WAYSIDE_COLLECTOR_NICE="+nice)
+		go func() { ended <- cmd.Run() }()
+		go func() { caughtUp <- awaitPending(booksCtx, w, uint64(max(o.rate, 10_000))) }()
 	}
-	r.load, err = load.Run(ctx, load.Options{Address: listen, Connections: 64, Duration: o.each, Rate: o.rate, FirstNonce: 1 << 30})
+	result.load, err = rig.Load(ctx, load.Options{Address: w.Listen, Connections: 64, Duration: o.Each, Rate: o.rate, FirstNonce: 1 << 30})
 	stop()
-	<-ended // killed, so with an error
-	if err == nil && r.load.FailedTotal() > 0 {
-		err = fmt.Errorf("%d requests failed: %v", r.load.FailedTotal(), r.load.Errors)
+	<-ended // with an error, because it was killed
+	result.took = <-caughtUp
+	if err == nil && nice != noBooks && result.took == 0 {
+		err = errors.New("the books process did not catch up in the time of a turn: raise -each")
 	}
-	if err == nil && way != "none" && r.took == 0 {
-		err = errors.New("it did not catch up in the time: see -each")
-	}
-	return r, err
+	return result, err
 }
 
-func untilCaughtUp(ctx context.Context, admin string, left uint64) time.Duration {
+// awaitPending waits until the spool has at most this number of events, and returns the time that this took; 0 if ctx ended
+// first.
+func awaitPending(ctx context.Context, w *e2e.Wayside, most uint64) time.Duration {
 	for began := time.Now(); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
-		if n, err := waiting(admin); err == nil && n <= left {
+		if n, err := rig.PendingEvents(ctx, w); err == nil && n <= most {
 			return time.Since(began)
 		}
 	}
 	return 0
 }
 
-var pendingLine = regexp.MustCompile(`(?m)^wayside_spool_pending_events (\S+)$`)
-
-// waiting reads from the metrics how many events wait.
-func waiting(admin string) (uint64, error) {
-	resp, err := http.Get(admin + "/metrics") //nolint:noctx // on loopback, in a benchmark
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, err
-	}
-	m := pendingLine.FindSubmatch(body)
-	if m == nil {
-		return 0, errors.New("no wayside_spool_pending_events in the metrics")
-	}
-	n, err := strconv.ParseFloat(string(m[1]), 64)
-	return uint64(n), err
-}
-
-func say(evidence, commit, way string, turns []*result) error {
-	of := func(fn func(*result) float64) float64 { return median(turns, fn) }
-	at := func(q float64) time.Duration {
-		return time.Duration(of(func(r *result) float64 { return float64(r.load.Latency.Quantile(q)) })).Round(time.Microsecond)
-	}
+func writeRow(r *rig.Rig, evidence, nice string, turns []*turn) error {
 	took := "–"
-	if way != "none" {
-		took = time.Duration(of(func(r *result) float64 { return float64(r.took) })).Round(10 * time.Millisecond).String()
+	if nice != noBooks {
+		median := rig.MedianOf(turns, func(t *turn) float64 { return float64(t.took) })
+		took = time.Duration(median).Round(10 * time.Millisecond).String()
 	}
-	row := fmt.Sprintf("| %s | %s | %s | %.0f | %.0f | %v | %v | %v | %s |", time.Now().UTC().Format("2006-01-02 15:04"), commit, way,
-		of(func(r *result) float64 { return float64(r.backlog) }),
-		of(func(r *result) float64 { return float64(r.load.Completed) / r.load.Elapsed.Seconds() }), at(0.5), at(0.99), at(0.999), took)
-	fmt.Println(row)
-	return e2e.AppendEvidence(evidence, evidenceHead, row)
-}
-
-func median(turns []*result, of func(*result) float64) float64 {
-	all := make([]float64, 0, len(turns))
-	for _, r := range turns {
-		all = append(all, of(r))
+	var loads []*load.Report
+	for _, t := range turns {
+		loads = append(loads, t.load)
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	backlog := rig.MedianOf(turns, func(t *turn) float64 { return float64(t.backlog) })
+	return r.Row(evidence, evidenceHead, "%s | %.0f | %s | %s", nice, backlog, rig.LatencyCells(loads), took)
 }

@@ -1,6 +1,6 @@
-// Command forwarder is the least that a proxy made with fasthttp does: it passes each request to one upstream and the
-// response back, both buffered, with no headers added, no timeouts, no limits and no records. It is the floor in the
-// benchmark, not something to run.
+// Command forwarder is a minimal proxy made with fasthttp. It passes each request to one upstream and returns the response,
+// both buffered, and adds no headers, timeouts, limits or records. It is the lower bound in the benchmark, and not meant for
+// any other use.
 package main
 
 import (

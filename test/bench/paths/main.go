@@ -1,9 +1,9 @@
-// Command paths measures how well path templates are recognised: requests whose template is known go through
-// collector/paths as the drain loop would send them, with no configuration, and through two simpler rules.
+// Command paths measures how well path templates are recognised. It sends requests with known templates through
+// collector/paths, as the drain loop does and without any configuration, and through two simpler rules.
 //
 //	go run ./test/bench/paths                    all APIs, three seeds
 //	go run ./test/bench/paths -api github -misses 20
-//	go run ./test/bench/paths -api other.txt     any other API: go run ./test/pathbench/extract OPENAPI.json >other.txt
+//	go run ./test/bench/paths -api other.txt     another API: go run ./test/pathbench/extract OPENAPI.json >other.txt
 package main
 
 import (
@@ -19,11 +19,11 @@ import (
 )
 
 func main() {
-	api := flag.String("api", strings.Join(pathbench.Names, ","), "APIs, or files with lists of operations, separated by commas")
+	api := flag.String("api", strings.Join(pathbench.Names, ","), "APIs or files with lists of operations, separated by commas")
 	requests := flag.Int("requests", 500_000, "requests per run")
 	seeds := flag.Int("seeds", 3, "runs per API")
-	noise := flag.Float64("noise", 0.1, "share of requests that are a scanner's")
-	misses := flag.Int("misses", 0, "show so many templates that came out wrong")
+	noise := flag.Float64("noise", 0.1, "share of requests that come from a scanner")
+	misses := flag.Int("misses", 0, "number of wrongly recognised templates to show")
 	flag.Parse()
 	fmt.Println("| API | seed | rule | requests exact | templates exact | over-merged | under-merged | (other) | rows | of noise | ns/request | bytes/row |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|")
@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-// load takes an API by its name, or one of another description from the list that test/pathbench/extract made of it.
+// load reads an API by its name, or a list that test/pathbench/extract made of another description.
 func load(name string) ([]pathbench.Operation, error) {
 	if !strings.HasSuffix(name, ".txt") {
 		return pathbench.Load(name)
@@ -55,11 +55,11 @@ func load(name string) ([]pathbench.Operation, error) {
 	return pathbench.Read(name, body)
 }
 
-// rule is a way to give labels.
+// rule is a way to choose labels.
 type rule struct {
 	name   string
 	label  func(r pathbench.Request) string
-	final  func(label string) string // what a label is shown as in the end
+	final  func(label string) string // the template under which a label is shown at the end
 	learnt func() (learnt, likely []string)
 	misses int
 }
@@ -78,7 +78,7 @@ const host = "api.example.com"
 func wayside(name string, o paths.Options, misses int) rule {
 	labeler, err := paths.New(o)
 	if err != nil {
-		panic(err) // cannot be: no templates are configured
+		panic(err) // impossible without configured templates
 	}
 	return rule{
 		name: name, misses: misses,
@@ -91,7 +91,7 @@ func wayside(name string, o paths.Options, misses int) rule {
 	}
 }
 
-// measure draws requests, labels them, and prints a line of the table. Drawing is not timed.
+// measure draws requests, labels them, and prints a line of the table. The time does not include the drawing.
 func (r *rule) measure(api string, g *pathbench.Generator, n, seed int) {
 	var score pathbench.Score
 	var took time.Duration
@@ -128,7 +128,7 @@ func (r *rule) measure(api string, g *pathbench.Generator, n, seed int) {
 	}
 }
 
-// memory is what the heap shrinks by when the rule is let go, per row.
+// memory is the number of bytes per row by which the heap shrinks when the rule is released.
 func (r *rule) memory(rows int) string {
 	if r.learnt == nil || rows == 0 {
 		return "–"

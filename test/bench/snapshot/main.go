@@ -1,11 +1,14 @@
-// Command snapshot measures GET /snapshot beside nginx serving the same bytes from a file, as it is and with open_file_cache, with
-// wrk, in one run on one machine: at rest, without the books process, and while that drains a backlog at full speed. It prints
-// requests a second, processor time a request, and ratios, and appends them to docs/evidence/snapshot.md. It exits 1 if wayside's
-// rate at rest or during a drain is below -least of that of nginx as it is, or its processor time at rest above -most.
+// Command snapshot compares GET /snapshot with nginx, which serves the same bytes from a file, with its default settings and
+// with open_file_cache: with wrk, in one run on one machine. It measures three states: at rest, while the books process is
+// stopped, and while the books process drains a backlog at full speed. It appends requests per second, processor time per
+// request and ratios to docs/evidence/snapshot.md.
 //
-// The three take turns, each round in another order, and the median of the rounds' ratios counts. During a drain each turn gets a
-// backlog of its own that outlasts it. wayside's processor time is that of the traffic process, which answers; during a drain it
-// also hands the backlog over.
+// It exits with 1 if wayside's rate at rest or during a drain is below -least of nginx's default rate, or if its processor
+// time at rest is above -most.
+//
+// The three take turns, every round begins with another one, and the result is the median of the ratios of the rounds.
+// During a drain each turn gets its own backlog, which must last longer than the turn. The processor time of wayside is that
+// of the traffic process, which answers. During a drain this process also hands over the backlog.
 package main
 
 import (
@@ -15,54 +18,30 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/wayside-proxy/wayside/test/bench/rig"
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
 type options struct {
-	rounds   int
-	each     time.Duration
-	backlog  uint64
-	least    float64
-	most     float64
-	evidence string
+	rig.Options
+	backlog uint64
+	least   float64
+	most    float64
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 5, "turns of each")
-	flag.DurationVar(&o.each, "each", 2*time.Second, "length of a turn, but for a drain")
-	flag.Uint64Var(&o.backlog, "backlog", 600_000, "events to drain during each turn; 0: do not")
-	flag.Float64Var(&o.least, "least", 0.9, "least ratio of requests a second, wayside / nginx")
-	flag.Float64Var(&o.most, "most", 1.1, "largest ratio of processor time a request, wayside / nginx")
-	flag.StringVar(&o.evidence, "evidence", "docs/evidence/snapshot.md", "file to append the result to; empty: none")
-	flag.Parse()
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "snapshot:", err)
-		os.Exit(1)
-	}
-}
-
-const stopped = "while the books process is stopped"
-
-// setup is wayside with an origin behind it, and two nginx with the snapshot's bytes.
-type setup struct {
-	dir     string
-	wayside *e2e.Wayside
-	nginx   []*exec.Cmd
-	urls    []string // of the snapshot, by contestant
+	o.Flags(2*time.Second, "", "docs/evidence/snapshot.md")
+	flag.Uint64Var(&o.backlog, "backlog", 600_000, "events to drain during each turn; 0: no drain is measured")
+	flag.Float64Var(&o.least, "least", 0.9, "smallest ratio of requests per second, wayside to nginx")
+	flag.Float64Var(&o.most, "most", 1.1, "largest ratio of processor time per request, wayside to nginx")
+	rig.Main("snapshot", func(ctx context.Context) error { return run(ctx, o) })
 }
 
 // The contestants.
@@ -75,93 +54,90 @@ const (
 
 var contestantNames = [contestants]string{"wayside", "nginx", "nginx with open_file_cache"}
 
-func run(ctx context.Context, o options) error {
-	dir, err := os.MkdirTemp("", "wayside-snapshot-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nginx's workers may run as another user
-		return err
-	}
-	s := &setup{dir: dir}
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-	defer origin.Close()
-	defer s.stop()
-	if err := s.start(ctx, origin.URL); err != nil {
-		return err
-	}
-	bytes, err := s.publish(ctx)
-	if err != nil {
-		return err
-	}
-	type part struct {
-		when    string
-		measure func() (figures, error)
-	}
-	parts := []part{
-		{"at rest", func() (figures, error) { return s.turns(ctx, o) }},
-		{stopped, func() (figures, error) {
-			resume, err := s.stopBooks()
-			if err != nil {
-				return figures{}, err
-			}
-			defer resume()
-			return s.turns(ctx, o)
-		}},
-	}
-	if o.backlog > 0 {
-		parts = append(parts, part{"during a drain", func() (figures, error) { return s.drain(ctx, o) }})
-	}
-	var lines []string
-	var errs []error
-	for i, p := range parts {
-		f, err := p.measure()
-		if err != nil {
-			return err
-		}
-		lines = append(lines, f.result(p.when))
-		if rate := f.ratio(ofNginx, turn.perSecond); rate < o.least && p.when != stopped {
-			errs = append(errs, fmt.Errorf("%s: %.2f of nginx's requests a second, at least %.2f are wanted", p.when, rate, o.least))
-		}
-		if cpu := f.ratio(ofNginx, turn.perRequest); cpu > o.most && i == 0 {
-			errs = append(errs, fmt.Errorf("%s: %.2f of nginx's processor time, at most %.2f is wanted", p.when, cpu, o.most))
-		}
-	}
-	text := fmt.Sprintf("snapshot of %d bytes, wrk -t1 -c32, medians of %d turns each; ratios: wayside / the other\n%s", bytes, o.rounds, strings.Join(lines, ""))
-	fmt.Print(text)
-	return errors.Join(append(errs, keep(o.evidence, text))...)
-}
-
-func (s *setup) start(ctx context.Context, upstream string) error {
-	binary, err := e2e.Build(ctx, s.dir)
-	if err != nil {
-		return err
-	}
-	listen, err := e2e.FreeAddress()
-	if err != nil {
-		return err
-	}
-	s.wayside = &e2e.Wayside{
-		Binary: binary, DataDir: filepath.Join(s.dir, "data"), Listen: listen, Args: []string{"--upstream", upstream, "--log-level", "warn"}, Log: os.Stderr,
-	}
-	return s.wayside.Start(ctx)
+// setup is wayside in front of an origin, and two nginx with the bytes of the snapshot.
+type setup struct {
+	wayside *e2e.Wayside
+	nginx   []*e2e.Nginx
 }
 
 func (s *setup) stop() {
-	if s.wayside != nil && s.wayside.Running() {
-		if err := s.wayside.Stop(60 * time.Second); err != nil {
-			fmt.Fprintln(os.Stderr, "snapshot:", err)
-		}
-	}
 	for _, nginx := range s.nginx {
-		_ = nginx.Process.Signal(syscall.SIGTERM)
-		_ = nginx.Wait()
+		nginx.Stop()
 	}
 }
 
-// publish fills a snapshot with more rows than it lists, gives its bytes to nginx, and starts nginx twice.
-func (s *setup) publish(ctx context.Context) (int, error) {
+// url is the URL of the snapshot.
+func (s *setup) url(of int) string {
+	if of == ofWayside {
+		return s.wayside.Info().Admin + "/snapshot"
+	}
+	return "http://" + s.nginx[of-ofNginx].Address + "/snapshot"
+}
+
+// state is a state in which the contestants are compared.
+type state struct {
+	name    string
+	measure func(context.Context, options) (figures, error)
+	rate    bool // compare requests per second with -least
+	cpu     bool // compare processor time per request with -most
+}
+
+func run(ctx context.Context, o options) (err error) {
+	r, err := rig.New(ctx, o.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	s := &setup{}
+	defer s.stop()
+	if s.wayside, err = r.Start(ctx, "data", nil); err != nil {
+		return err
+	}
+	size, err := s.serveSnapshot(ctx, r.Dir)
+	if err != nil {
+		return err
+	}
+	states := []state{
+		{name: "at rest", measure: s.atRest, rate: true, cpu: true},
+		{name: "while the books process is stopped", measure: s.stopped},
+		{name: "during a drain", measure: s.drain, rate: true},
+	}
+	if o.backlog == 0 {
+		states = states[:2]
+	}
+	text := fmt.Sprintf("snapshot of %d bytes, wrk -t1 -c32, medians of %d turns each; ratios of wayside to the other\n", size, o.Rounds)
+	var errs []error
+	for _, state := range states {
+		f, err := state.measure(ctx, o)
+		if err != nil {
+			return err
+		}
+		text += f.table(state.name)
+		if rate := f.ratio(ofNginx, turn.perSecond); state.rate && rate < o.least {
+			errs = append(errs, fmt.Errorf("%s: %.2f times nginx's requests per second; the limit is %.2f", state.name, rate, o.least))
+		}
+		if cpu := f.ratio(ofNginx, turn.perRequest); state.cpu && cpu > o.most {
+			errs = append(errs, fmt.Errorf("%s: %.2f times nginx's processor time; the limit is %.2f", state.name, cpu, o.most))
+		}
+	}
+	fmt.Print(text)
+	section := fmt.Sprintf("\n## %s, commit %s\n\n```\n%s```", time.Now().UTC().Format("2006-01-02 15:04"), r.Commit, text)
+	return errors.Join(append(errs, e2e.AppendEvidence(o.Evidence, "# Evidence: GET /snapshot compared with nginx\n", section))...)
+}
+
+const nginxServer = `  sendfile on;
+  tcp_nopush on;
+  default_type application/json;
+  server {
+    listen %s reuseport;
+    root ROOT;
+    CACHE
+  }
+`
+
+// serveSnapshot sends requests for more rows than a snapshot lists, writes the snapshot to a file, starts an nginx without and
+// one with a cache of open files, and returns the size of the snapshot.
+func (s *setup) serveSnapshot(ctx context.Context, dir string) (int, error) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	for i := range 1200 {
 		resp, err := client.Get("http://" + s.wayside.Listen + "/catalogue/part" + string(rune('a'+i%26)) + "/section" + string(rune('a'+i/26%5)))
@@ -171,107 +147,59 @@ func (s *setup) publish(ctx context.Context) (int, error) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 	}
-	if _, err := s.wayside.Settle(ctx); err != nil {
+	if _, err := s.wayside.AwaitSettled(ctx); err != nil {
 		return 0, err
 	}
 	time.Sleep(2 * time.Second) // a snapshot is made at most a second after the last batch
-	body, err := s.wayside.Ask(ctx, http.MethodGet, "/snapshot")
+	snapshot, err := s.wayside.Ask(ctx, http.MethodGet, "/snapshot")
 	if err != nil {
 		return 0, err
 	}
-	root := filepath.Join(s.dir, "root")
-	if err := os.MkdirAll(root, 0o755); err != nil { //nolint:gosec // nginx's workers may run as another user
-		return 0, err
-	}
-	if err := os.WriteFile(filepath.Join(root, "snapshot"), body, 0o644); err != nil { //nolint:gosec // as above
-		return 0, err
-	}
-	s.urls = []string{s.wayside.Info().Admin + "/snapshot"}
-	return len(body), errors.Join(s.serveFile(ctx, ""), s.serveFile(ctx, "open_file_cache max=100 inactive=1m; open_file_cache_valid 1m;"))
-}
-
-const nginxConfig = `daemon off; worker_processes auto; pid %[1]s/nginx%[3]d.pid; error_log stderr crit;
-events { worker_connections 4096; }
-http {
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; default_type application/json;
-  client_body_temp_path %[1]s/t1; proxy_temp_path %[1]s/t2; fastcgi_temp_path %[1]s/t3; uwsgi_temp_path %[1]s/t4; scgi_temp_path %[1]s/t5;
-  server { listen %[2]s reuseport; root %[1]s/root; %[4]s }
-}
-`
-
-func (s *setup) serveFile(ctx context.Context, cache string) error {
-	address, err := e2e.FreeAddress()
+	root := filepath.Join(dir, "root")
+	err = errors.Join(os.Chmod(dir, 0o755), os.Mkdir(root, 0o755))                         //nolint:gosec // nginx's workers may run as another user
+	err = errors.Join(err, os.WriteFile(filepath.Join(root, "snapshot"), snapshot, 0o644)) //nolint:gosec // as above
 	if err != nil {
+		return 0, err
+	}
+	for i, cache := range []string{"", "open_file_cache max=100 inactive=1m; open_file_cache_valid 1m;"} {
+		own := filepath.Join(dir, fmt.Sprintf("nginx%d", i))
+		if err := os.Mkdir(own, 0o755); err != nil { //nolint:gosec // as above
+			return 0, err
+		}
+		nginx, err := e2e.StartNginxWith(ctx, own, "auto", strings.NewReplacer("ROOT", root, "CACHE", cache).Replace(nginxServer))
+		if err != nil {
+			return 0, err
+		}
+		s.nginx = append(s.nginx, nginx)
+	}
+	return len(snapshot), nil
+}
+
+func (s *setup) atRest(ctx context.Context, o options) (figures, error) {
+	return s.turns(ctx, o.Rounds, o.Each, nil, nil)
+}
+
+func (s *setup) stopped(ctx context.Context, o options) (figures, error) {
+	resume, err := s.stopBooks()
+	if err != nil {
+		return figures{}, err
+	}
+	defer resume()
+	return s.turns(ctx, o.Rounds, o.Each, nil, nil)
+}
+
+// drain compares the contestants while the books process drains a backlog.
+func (s *setup) drain(ctx context.Context, o options) (figures, error) {
+	return s.turns(ctx, o.Rounds, time.Second, func() error { return s.makeBacklog(ctx, o.backlog) }, func() error {
+		left, err := rig.PendingEvents(ctx, s.wayside)
+		if err == nil && left == 0 {
+			err = fmt.Errorf("%d events were drained before the turn ended: raise -backlog", o.backlog)
+		}
 		return err
-	}
-	n := len(s.nginx)
-	config := filepath.Join(s.dir, fmt.Sprintf("nginx%d.conf", n))
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, s.dir, address, n, cache), 0o600); err != nil {
-		return err
-	}
-	nginx := exec.Command("nginx", "-p", s.dir, "-e", "stderr", "-c", config)
-	nginx.Stderr = os.Stderr
-	if err := nginx.Start(); err != nil {
-		return fmt.Errorf("start nginx: %w", err)
-	}
-	s.nginx = append(s.nginx, nginx)
-	url := "http://" + address + "/snapshot"
-	s.urls = append(s.urls, url)
-	for range 100 {
-		if resp, err := http.Get(url); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("nginx answers %s", resp.Status)
-			}
-			return nil
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return errors.Join(ctx.Err(), errors.New("nginx does not answer"))
+	})
 }
 
-// turns measures the three in turn, each round beginning with another.
-func (s *setup) turns(ctx context.Context, o options) (f figures, err error) {
-	for round := range o.rounds {
-		for i := range contestants {
-			of := (round + i) % contestants
-			t, err := s.measure(ctx, of, o.each)
-			if err != nil {
-				return f, err
-			}
-			f[of] = append(f[of], t)
-		}
-	}
-	return f, nil
-}
-
-// drain measures the three in turn while a backlog is worked off. Each turn has a backlog of its own, made for it, that must
-// last longer than the turn.
-func (s *setup) drain(ctx context.Context, o options) (f figures, err error) {
-	for round := range o.rounds {
-		for i := range contestants {
-			of := (round + i) % contestants
-			if err := s.makeBacklog(ctx, o.backlog); err != nil {
-				return f, err
-			}
-			t, err := s.measure(ctx, of, time.Second)
-			if err != nil {
-				return f, err
-			}
-			metrics, err := s.wayside.Ask(ctx, http.MethodGet, "/metrics")
-			if err != nil {
-				return f, err
-			}
-			if pending(metrics) == 0 {
-				return f, fmt.Errorf("%d events were drained before the turn ended: raise -backlog", o.backlog)
-			}
-			f[of] = append(f[of], t)
-		}
-	}
-	return f, nil
-}
-
-// makeBacklog stops the books process until so many events wait, and lets it go on.
+// makeBacklog stops the books process until this number of events wait in the spool.
 func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
 	resume, err := s.stopBooks()
 	if err != nil {
@@ -279,54 +207,25 @@ func (s *setup) makeBacklog(ctx context.Context, events uint64) error {
 	}
 	defer resume()
 	for waiting := uint64(0); waiting < events; {
-		if _, _, err := wrk(ctx, "http://"+s.wayside.Listen+"/catalogue/parta", 2*time.Second); err != nil {
-			return err
-		}
-		metrics, err := s.wayside.Ask(ctx, http.MethodGet, "/metrics")
-		if err != nil {
+		if _, err := wrk(ctx, "http://"+s.wayside.Listen+"/catalogue/parta", 2*time.Second); err != nil {
 			return err
 		}
 		before := waiting
-		if waiting = pending(metrics); waiting <= before {
+		if waiting, err = rig.PendingEvents(ctx, s.wayside); err != nil {
+			return err
+		}
+		if waiting <= before {
 			return fmt.Errorf("the backlog does not grow beyond %d events", waiting)
 		}
 	}
 	return nil
 }
 
-// stopBooks stops the books process as if it hung; resume lets it go on.
+// stopBooks stops the books process with SIGSTOP, as if it hung; resume continues it.
 func (s *setup) stopBooks() (resume func(), err error) {
 	books := s.wayside.BooksPID()
 	if err := syscall.Kill(books, syscall.SIGSTOP); err != nil {
 		return nil, fmt.Errorf("stop the books process: %w", err)
 	}
 	return func() { _ = syscall.Kill(books, syscall.SIGCONT) }, nil
-}
-
-var pendingLine = regexp.MustCompile(`(?m)^wayside_spool_pending_events (\S+)$`)
-
-func pending(metrics []byte) uint64 {
-	match := pendingLine.FindSubmatch(metrics)
-	if match == nil {
-		return 0
-	}
-	n, err := strconv.ParseFloat(string(match[1]), 64)
-	if err != nil {
-		return 0
-	}
-	return uint64(n)
-}
-
-// keep appends the result with its date and commit.
-func keep(file, text string) error {
-	if file == "" {
-		return nil
-	}
-	commit, _ := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // documentation
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "\n## %s, commit %s\n\n```\n%s```\n", time.Now().UTC().Format("2006-01-02 15:04"), strings.TrimSpace(string(commit)), text)
-	return errors.Join(err, f.Close())
 }

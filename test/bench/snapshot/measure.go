@@ -2,60 +2,42 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/test/bench/rig"
+	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
-// One turn of a contestant, and what all turns come to.
-
-// turn is what one measurement of one contestant came to.
+// turn is the result of one turn of one contestant.
 type turn struct {
-	rate      float64 // requests a second
-	processor float64 // microseconds a request
+	rate      float64 // requests per second
+	processor float64 // microseconds per request
 }
 
 func (t turn) perSecond() float64  { return t.rate }
 func (t turn) perRequest() float64 { return t.processor }
 
-// figures are the turns of each contestant, round by round.
+// figures contains the turns of each contestant, by round.
 type figures [contestants][]turn
 
-// median is the median over the turns of a contestant.
-func (f figures) median(of int, what func(turn) float64) float64 {
-	var values []float64
-	for _, t := range f[of] {
-		values = append(values, what(t))
-	}
-	return median(values)
-}
-
-// ratio is the median of the rounds' ratios, wayside to another: what disturbs a round disturbs all.
-func (f figures) ratio(other int, what func(turn) float64) float64 {
+// ratio is the median of the ratios of the rounds, wayside to another contestant, because other work of the machine affects
+// all turns of a round.
+func (f figures) ratio(other int, figure func(turn) float64) float64 {
 	var ratios []float64
 	for i := range f[other] {
-		ratios = append(ratios, what(f[ofWayside][i])/what(f[other][i]))
+		ratios = append(ratios, figure(f[ofWayside][i])/figure(f[other][i]))
 	}
-	return median(ratios)
+	return rig.Median(ratios)
 }
 
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
-}
-
-func (f figures) result(when string) string {
+// table formats the figures of a state.
+func (f figures) table(state string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:\n", when)
+	fmt.Fprintf(&b, "%s:\n", state)
 	for of, name := range contestantNames {
-		fmt.Fprintf(&b, "  %-26s %7.0f/s %6.2f µs", name, f.median(of, turn.perSecond), f.median(of, turn.perRequest))
+		fmt.Fprintf(&b, "  %-26s %7.0f/s %6.2f µs", name, rig.MedianOf(f[of], turn.perSecond), rig.MedianOf(f[of], turn.perRequest))
 		if of != ofWayside {
 			fmt.Fprintf(&b, "   ratios %.2f, %.2f", f.ratio(of, turn.perSecond), f.ratio(of, turn.perRequest))
 		}
@@ -64,83 +46,74 @@ func (f figures) result(when string) string {
 	return b.String()
 }
 
-// pids are the processes that answer for a contestant.
-func (s *setup) pids(of int) ([]int, error) {
-	if of == ofWayside {
-		return []int{s.wayside.PID()}, nil
-	}
-	master := s.nginx[of-ofNginx].Process.Pid
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", master))
-	pids := []int{master}
-	for _, field := range strings.Fields(string(children)) {
-		pid, atoi := strconv.Atoi(field)
-		pids, err = append(pids, pid), errors.Join(err, atoi)
-	}
-	return pids, err
-}
-
-// processorTime is what processes have used so far.
-func processorTime(pids []int) (sum time.Duration, err error) {
-	for _, pid := range pids {
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		if err != nil || len(tasks) == 0 {
-			return 0, fmt.Errorf("no processor time of %d: %w", pid, err)
-		}
-		for _, task := range tasks {
-			text, err := os.ReadFile(task)
-			if err != nil {
-				return 0, err
+// turns loads the contestants in turn. Every round begins with another one. before, if not nil, prepares each turn, and after
+// checks it.
+func (s *setup) turns(ctx context.Context, rounds int, each time.Duration, before, after func() error) (f figures, err error) {
+	for round := range rounds {
+		for i := range contestants {
+			of := (round + i) % contestants
+			if before != nil {
+				if err := before(); err != nil {
+					return f, err
+				}
 			}
-			first, _, _ := strings.Cut(string(text), " ")
-			n, err := strconv.ParseInt(first, 10, 64)
+			t, err := s.measure(ctx, of, each)
 			if err != nil {
-				return 0, err
+				return f, err
 			}
-			sum += time.Duration(n)
+			if after != nil {
+				if err := after(); err != nil {
+					return f, err
+				}
+			}
+			f[of] = append(f[of], t)
 		}
 	}
-	return sum, nil
+	return f, nil
 }
 
-// measure is one turn of one contestant.
+// measure makes one turn of one contestant.
 func (s *setup) measure(ctx context.Context, of int, d time.Duration) (t turn, err error) {
 	pids, err := s.pids(of)
 	if err != nil {
 		return t, err
 	}
-	before, err := processorTime(pids)
+	before, err := runtime(pids)
 	if err != nil {
 		return t, err
 	}
-	requests, rate, err := wrk(ctx, s.urls[of], d)
+	report, err := wrk(ctx, s.url(of), d)
 	if err != nil {
 		return t, err
 	}
-	after, err := processorTime(pids)
-	return turn{rate, float64((after - before).Nanoseconds()) / 1000 / requests}, err
+	after, err := runtime(pids)
+	return turn{report.PerSecond, float64((after - before).Nanoseconds()) / 1000 / float64(report.Requests)}, err
 }
 
-var (
-	wrkRate     = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
-	wrkRequests = regexp.MustCompile(`(\d+) requests in`)
-)
+// pids lists the processes that answer for a contestant.
+func (s *setup) pids(of int) ([]int, error) {
+	if of == ofWayside {
+		return []int{s.wayside.PID()}, nil
+	}
+	return s.nginx[of-ofNginx].PIDs()
+}
 
-func wrk(ctx context.Context, url string, d time.Duration) (requests, rate float64, err error) {
-	out, err := exec.CommandContext(ctx, "wrk", "-t1", "-c32", "-d"+strconv.FormatFloat(d.Seconds(), 'f', 0, 64)+"s", url).CombinedOutput()
-	if err != nil {
-		return 0, 0, fmt.Errorf("wrk: %w: %s", err, out)
-	}
-	if strings.Contains(string(out), "Non-2xx") {
-		return 0, 0, fmt.Errorf("wrk got other answers than 200: %s", out)
-	}
-	for into, figure := range map[*float64]*regexp.Regexp{&requests: wrkRequests, &rate: wrkRate} {
-		match := figure.FindSubmatch(out)
-		if match == nil {
-			return 0, 0, fmt.Errorf("wrk says nothing of %s: %s", figure, out)
+func runtime(pids []int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		t, err := procfs.Runtime(pid)
+		if err != nil {
+			return 0, err
 		}
-		if *into, err = strconv.ParseFloat(string(match[1]), 64); err != nil {
-			return 0, 0, err
-		}
+		sum += t
 	}
-	return requests, rate, nil
+	return sum, nil
+}
+
+// wrk loads a URL over 32 connections. No request may fail.
+func wrk(ctx context.Context, url string, d time.Duration) (rig.WrkReport, error) {
+	report, err := rig.Wrk(ctx, url, 1, 32, d, "")
+	if err == nil && report.Errors > 0 {
+		err = fmt.Errorf("%d requests to %s failed", report.Errors, url)
+	}
+	return report, err
 }

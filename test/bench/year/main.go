@@ -1,8 +1,8 @@
 // Command year measures queries on a store that holds a year of hourly statistics for a thousand paths.
 //
-//	go run ./test/bench/year -dir /tmp/year        makes the store (minutes, 2 GB) or uses the one that is there
+//	go run ./test/bench/year -dir /tmp/year        makes the store (minutes, 2 GB), or uses an existing one
 //
-// It exits 1 if a median is over its budget: 20 ms for a day's table and for the 90 days of one path, 500 ms for a year.
+// It exits with 1 if a median is over its budget: 20 ms for the table of a day and for 90 days of one path, 500 ms for a year.
 package main
 
 import (
@@ -27,17 +27,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// now is when the year ends: some way into a day and an hour.
+// now is the end of the year: within a day and within an hour.
 var now = time.Date(2026, 11, 23, 15, 20, 0, 0, time.UTC)
 
 func main() {
-	dir := flag.String("dir", "", "directory of the store; made if missing")
+	dir := flag.String("dir", "", "directory of the store; created if it is missing")
 	days := flag.Int("days", 365, "days")
 	names := flag.Int("paths", 1000, "paths")
 	runs := flag.Int("runs", 9, "runs per query")
 	flag.Parse()
 	if *dir == "" {
-		fmt.Fprintln(os.Stderr, "year: -dir is missing, for instance: go run ./test/bench/year -dir /tmp/year")
+		fmt.Fprintln(os.Stderr, "year: -dir is required, for example: go run ./test/bench/year -dir /tmp/year")
 		os.Exit(2)
 	}
 	if err := run(*dir, *days, *names, *runs); err != nil {
@@ -112,7 +112,7 @@ func measure(s *store.Store, runs int) error {
 		slices.Sort(took)
 		fmt.Printf("| %s | %.1f ms | %.1f ms | %.1f ms |\n", q.name, ms(first), ms(took[len(took)/2]), ms(took[len(took)-1]))
 		if median := took[len(took)/2]; median > q.budget {
-			over += fmt.Sprintf("; %s takes %v instead of %v", q.name, median, q.budget)
+			over += fmt.Sprintf("; %s takes %v, its budget is %v", q.name, median, q.budget)
 		}
 	}
 	if over != "" {
@@ -123,7 +123,7 @@ func measure(s *store.Store, runs int) error {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// fill imports rows hour by hour: log-normal latencies, a few hundred responses each.
+// fill imports the rows of each hour, with a few hundred responses each and log-normal latencies.
 func fill(ctx context.Context, s *store.Store, days, names int) error {
 	r := rand.New(rand.NewPCG(1, 2))
 	rows := make([]*stats.Row, 4000)
@@ -156,7 +156,7 @@ func fill(ctx context.Context, s *store.Store, days, names int) error {
 	return nil
 }
 
-// size is what the directory takes on disk.
+// size is the size of the tables in the directory.
 func size(dir string) (sum int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && filepath.Ext(d.Name()) == ".sst" {

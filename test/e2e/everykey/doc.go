@@ -1,4 +1,4 @@
-// Package everykey tests every configuration key with values at its limits, with the real binary. It must refuse a value with its place,
-// or serve and record. A reload must have the documented effect on each key. The keys come from package configs: a new key fails the tests
-// until it has values here.
+// Package everykey contains tests that start the real binary with every configuration key at its limits. wayside must refuse
+// the value and name its place, or serve and keep the books. A reload must have the documented effect for each key. The keys
+// come from package configs, so the tests fail for a new key that they do not cover.
 package everykey

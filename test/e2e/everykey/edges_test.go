@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// edges are values of a key at its limits, in addition to those of its type (see ofType), in the form of the file. $DIR is the folder of
-// the case, $ORIGIN an upstream that answers, $FILE a file in $DIR, $CA a file with certificates, $KEY one with a key, $TOKEN one with a
-// token.
+// edges lists the values of a key at its limits, in addition to those of its type (see ofType). They are written as in the
+// file. $DIR is the folder of the case, $ORIGIN an upstream that answers, $FILE a file in $DIR that is not a directory, $CA a
+// file with certificates, $KEY a file with a key, $TOKEN a file with a token.
 type edges struct {
-	good []string // serve and record; the first is not the default, which the reload test needs
-	bad  []string // exit 78
-	with []string // "key: value" of other keys that all of them need
-	from string   // the value before a reload, for a key that cannot be left out; empty: the default
+	good []string // accepted values; the first one must not be the default, for the reload test
+	bad  []string // values that lead to exit code 78
+	with []string // "key: value" of other keys that all of these values need
+	from string   // the value before a reload, for a key that cannot be omitted; empty for the default
 }
 
 var s3 = []string{"archive.url: s3://bucket/prefix?endpoint=http://127.0.0.1:1"}
 
-// ofKey must have an entry for each key. Otherwise TestEveryKeyAtItsEdges fails.
+// ofKey must have an entry for each key: TestEveryKeyAtItsEdges fails for a key without one.
 var ofKey = map[string]edges{
 	"listen": {
 		good: []string{"localhost:0", ":0", "'[::1]:0'"},
@@ -152,7 +152,7 @@ var badSchedules = []string{
 	"'@every 367d'", "'TZ=Nowhere/Land 0 * * * *'", "'@never'", "'0 0 1 1 * 2020'",
 }
 
-// ofType are values at the limits of each type. For them both outcomes are correct.
+// ofType lists values at the limits of each type. wayside may accept or refuse them.
 var ofType = map[string][]string{
 	"text":          {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]", "{a: b}"},
 	"secret":        {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]"},
@@ -163,7 +163,7 @@ var ofType = map[string][]string{
 	"size":          {"''", "-1", "0", "lots", "1.5GiB", "10G", "9223372036854775807", "99999999999TiB", "1 B B"},
 }
 
-// together are configurations of keys that contradict each other, one of which has the place.
+// together lists configurations whose keys contradict each other. The error must have the place of one of them.
 var together = map[string][]string{
 	"endpoint without a bucket":   {"archive.endpoint: http://127.0.0.1:1"},
 	"region without a bucket":     {"archive.region: eu-west-1"},

@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// TestEveryKeyAtItsEdges starts the real binary with edge values of each key: empty, huge, malformed, and those in ofKey. wayside must
-// either exit with 78 and the place of the value, or serve and record the response.
+// TestEveryKeyAtItsEdges starts the real binary with each key at its limits: empty, huge and malformed values, and those of the
+// key's own entry. wayside must exit with 78 and the place of the value, or serve and record the response.
 func TestEveryKeyAtItsEdges(t *testing.T) {
 	built(t)
 	upstream := origin(t)
@@ -23,7 +23,7 @@ func TestEveryKeyAtItsEdges(t *testing.T) {
 	for _, k := range configs.Keys() {
 		own, known := ofKey[k.Path]
 		if !known || len(own.good) == 0 {
-			t.Errorf("%s has no values at its edges: give it an entry in ofKey", k.Path)
+			t.Errorf("%s has no values at its limits: add an entry to ofKey", k.Path)
 			continue
 		}
 		for _, value := range own.good {
@@ -33,7 +33,7 @@ func TestEveryKeyAtItsEdges(t *testing.T) {
 			add(refused, k, value, own.with)
 		}
 		if ofType[k.Type] == nil {
-			t.Errorf("%s is of type %q, of which ofType has no values", k.Path, k.Type)
+			t.Errorf("%s has the type %q, for which ofType has no values", k.Path, k.Type)
 		}
 		for _, value := range ofType[k.Type] {
 			add(either, k, value, own.with)

@@ -1,7 +1,6 @@
 package everykey
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,7 +18,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// live is a wayside that runs while its configuration file changes.
+// live is a running wayside whose configuration file changes.
 type live struct {
 	*trial
 	cmd   *exec.Cmd
@@ -51,13 +50,13 @@ func startLive(t *testing.T, upstream string, settings ...string) *live {
 	})
 	var running bool
 	if l.info, running = l.started(l.cmd.Process.Pid, l.ended); !running {
-		t.Fatalf("does not start:\n%s", l.log.String())
+		t.Fatalf("wayside does not start:\n%s", l.log.String())
 	}
 	l.booksAfter(0)
 	return l
 }
 
-// booksAfter waits until a books process other than the one named answers, and returns its pid.
+// booksAfter waits until a books process other than former answers, and returns its process ID.
 func (l *live) booksAfter(former int) int {
 	l.t.Helper()
 	for end := time.Now().Add(hang); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -69,7 +68,7 @@ func (l *live) booksAfter(former int) int {
 			return pids[0]
 		}
 	}
-	l.t.Fatalf("%s: no books process after %d", l.name, former)
+	l.t.Fatalf("%s: there is no books process after %d", l.name, former)
 	return 0
 }
 
@@ -89,14 +88,15 @@ func (l *live) ask(method, path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// answer is the answer of a reload.
+// answer is the answer to a reload.
 type answer struct {
 	Traffic []string `json:"in_effect"`
 	Books   []string `json:"books_restarting"`
 	Restart []string `json:"needs_restart"`
 }
 
-// reload writes the base and these settings, and reloads. It waits for the books process if that restarts.
+// reload writes a file with the base and these settings, makes wayside read it, and waits for the books process that starts
+// with them.
 func (l *live) reload(settings ...string) (a answer, replaced bool) {
 	l.t.Helper()
 	l.settings = map[string]string{}
@@ -122,26 +122,8 @@ func (l *live) reload(settings ...string) (a answer, replaced bool) {
 	return a, l.booksAfter(0) != former
 }
 
-// safeLog is a log that two processes write while the test reads it.
-type safeLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (s *safeLog) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.Write(p)
-}
-
-func (s *safeLog) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
-}
-
-// TestReloadOfEachKey changes each key in the file of a real wayside and reloads. The answer must name the key in the list that
-// docs/CONFIGURATION.md documents, and the books process must restart exactly if the answer says so.
+// TestReloadOfEachKey changes each key in the file of a real wayside and reloads it. The answer must name the key in the list
+// that docs/CONFIGURATION.md states, and the books process must be replaced exactly if the answer says so.
 func TestReloadOfEachKey(t *testing.T) {
 	upstream := origin(t)
 	work := make(chan configs.Key)
@@ -176,7 +158,7 @@ func (l *live) oneKey(k configs.Key) {
 		value = own.good[1]
 	}
 	a, replaced := l.reload(append(slices.Clone(own.with), k.Path+": "+value)...)
-	// Keys that the file does not set may depend on one that it sets: the token on its file, a limit on another limit.
+	// Keys that the file does not set can change with a key that it sets: the token with its file, a limit with another limit.
 	written := func(keys []string) []string {
 		return slices.DeleteFunc(keys, func(key string) bool { return l.settings[key] == "" })
 	}
@@ -189,12 +171,12 @@ func (l *live) oneKey(k configs.Key) {
 		l.errorf("the answer is %v, want %v", a, want)
 	}
 	if replaced != (k.Effect == configs.EffectBooks) {
-		l.errorf("the books process was replaced: %t; the documentation says: %s", replaced, k.Effect)
+		l.errorf("the books process was replaced: %t; according to the documentation: %s", replaced, k.Effect)
 	}
 }
 
-// TestReloadIsTrue checks that the new value has an effect, for keys that both processes or only the books process read.
-func TestReloadIsTrue(t *testing.T) {
+// TestReloadTakesEffect observes the effect of the new value, for keys that the books process or both processes read.
+func TestReloadTakesEffect(t *testing.T) {
 	l := startLive(t, origin(t))
 	settings := []string{
 		"record.trace_id: true", "archive.after: 0s", "archive.schedule: '@every 1s'", "retention.schedule: '@every 11h'",
@@ -222,16 +204,16 @@ func TestReloadIsTrue(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			for end := time.Now().Add(hang); !holds(); time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
-					t.Fatal("never")
+					t.Fatal("this did not happen in time")
 				}
 			}
 		})
 	}
-	eventually("the trace id is archived, in the new place, where commands find it by run.json", func() bool {
-		_, said := l.command(nil, "archive", "cat", "--data", unquote(l.settings["data.dir"]))
-		return strings.Contains(said, `"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`)
+	eventually("the trace id is in the new archive, which commands find by run.json", func() bool {
+		_, output := l.command(nil, "archive", "cat", "--data", unquote(l.settings["data.dir"]))
+		return strings.Contains(output, `"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`)
 	})
-	eventually("one path has figures of its own", func() bool {
+	eventually("metrics are limited to one path", func() bool {
 		_, body := l.get("/metrics")
 		return strings.Contains(body, `"(other)"`)
 	})
@@ -247,9 +229,9 @@ func TestReloadIsTrue(t *testing.T) {
 		l.settings["report.warn_days"] = "8"
 		l.settings["proxy.via"] = "false"
 		l.write()
-		code, said := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"]))
-		if code != 0 || !strings.Contains(said, "in effect: proxy.via\n") || !strings.Contains(said, "the books process restarts with: report.warn_days\n") {
-			t.Errorf("%d: %s", code, said)
+		code, output := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"]))
+		if code != 0 || !strings.Contains(output, "in effect: proxy.via\n") || !strings.Contains(output, "the books process restarts with: report.warn_days\n") {
+			t.Errorf("%d: %s", code, output)
 		}
 	})
 	t.Run("certificates in the same file", func(t *testing.T) {
@@ -264,8 +246,9 @@ func TestReloadIsTrue(t *testing.T) {
 	})
 }
 
-// TestReloadRefusesWhole: if one value in a file would disable the books, no value of the file is applied, and the books continue.
-func TestReloadRefusesWhole(t *testing.T) {
+// TestReloadIsAllOrNothing reloads files in which one value would disable the books. No key may change, and the books process
+// must continue.
+func TestReloadIsAllOrNothing(t *testing.T) {
 	l := startLive(t, origin(t))
 	former := l.booksAfter(0)
 	for _, bad := range []string{"archive.url: s3://b", "archive.ca_file: /nowhere", "archive.url: 'file:///a#b'", "data.bytes_max: 1", "upstream: " + l.info.Admin, "prune.schedule: '@every 1ns'"} {
@@ -283,14 +266,14 @@ func TestReloadRefusesWhole(t *testing.T) {
 			t.Errorf("%s: %d %s", bad, status, body)
 		}
 	}
-	if code, said := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"])); code != 78 || !strings.Contains(said, "prune.schedule") {
-		t.Errorf("wayside reload ends with %d: %s", code, said)
+	if code, output := l.command(nil, "reload", "--data", unquote(l.settings["data.dir"])); code != 78 || !strings.Contains(output, "prune.schedule") {
+		t.Errorf("wayside reload exits with %d: %s", code, output)
 	}
 	if now := children(l.cmd.Process.Pid); !slices.Equal(now, []int{former}) {
 		t.Errorf("the books process was %d and is %d", former, now)
 	}
 	if strings.Contains(l.log.String(), `"level":"DEBUG"`) {
-		t.Error("a key beside the wrong one was taken over")
+		t.Error("another key of a refused file took effect")
 	}
 	l.serves(l.info)
 }

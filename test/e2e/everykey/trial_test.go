@@ -31,13 +31,13 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// atOnce is how many cases run at the same time. Each of them mostly waits for the disk and the books process.
+// atOnce is the number of cases that run at the same time: each mostly waits for the disk and for the books process.
 const atOnce = 6
 
-// hang limits each wait, so that the test cannot hang. On an idle machine each takes a fraction of a second.
+// hang limits every wait, so the test cannot hang. On an idle machine each wait takes a fraction of a second.
 const hang = time.Minute
 
-// base has the settings of every case. Its short intervals make the cases fast.
+// base is the configuration of every case. Short intervals make the cases fast.
 var base = map[string]string{
 	"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "upstream": "$ORIGIN", "data.dir": "$DIR/data",
 	"collector.drain_interval": "20ms", "spool.commit_interval": "10ms", "data.free_min": "1MiB",
@@ -57,12 +57,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built builds wayside without the race detector, because hundreds of processes are started.
+// built builds wayside without the race detector, because the tests start hundreds of processes.
 func built(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
 		var dir string
-		if dir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr == nil { //nolint:usetesting // outlives the test
+		if dir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr == nil { //nolint:usetesting // lives longer than the test
 			binary, buildErr = e2e.Build(context.Background(), dir)
 		}
 	})
@@ -93,12 +93,12 @@ type trial struct {
 	t              *testing.T
 	name           string
 	dir, file      string
-	key, value     string // under test; empty for several
+	key, value     string // under test; empty if the case is about several keys
 	origin         string
-	settings       map[string]string // as written
+	settings       map[string]string // the contents of the file
 	mustBe         outcome
 	stdout, stderr bytes.Buffer
-	log            safeLog // instead of stderr if the test reads it while it is written
+	log            e2e.LogBuffer // instead of stderr, if it is read while the process runs
 }
 
 type outcome int
@@ -111,7 +111,7 @@ const (
 
 func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wayside-edge-") //nolint:usetesting // removed as soon as the case is over: there are hundreds
+	dir, err := os.MkdirTemp("", "wayside-edge-") //nolint:usetesting // removed at the end of its case, because there are hundreds
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
 	return c
 }
 
-// write writes the configuration file. It merges settings of the same section, and writes values as they are.
+// write writes the configuration file. Keys of the same section are together, and values are written unchanged.
 func (c *trial) write() {
 	c.t.Helper()
 	type section map[string]any
@@ -178,8 +178,8 @@ func (c *trial) errorf(format string, args ...any) {
 	c.t.Errorf("%s: %s", c.name, fmt.Sprintf(format, args...))
 }
 
-// command runs a command of the binary to its end.
-func (c *trial) command(env []string, args ...string) (code int, said string) {
+// command runs a command of the binary until it ends.
+func (c *trial) command(env []string, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary under test
@@ -191,12 +191,12 @@ func (c *trial) command(env []string, args ...string) (code int, said string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// environ returns the environment of the test without wayside's variables.
+// environ is the environment of the test without variables that configure wayside.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "WAYSIDE_") })
 }
 
-// run runs the case: the real process either exits with 78 and a place, or serves and records.
+// run makes the whole case: the real process either exits with 78 and a place, or serves and keeps the books.
 func (c *trial) run() {
 	defer c.remove()
 	cmd := exec.Command(binary, "run", "--config", c.file) //nolint:gosec // the binary under test
@@ -214,11 +214,11 @@ func (c *trial) run() {
 		return
 	}
 	if c.mustBe == refused {
-		c.errorf("is accepted")
+		c.errorf("wayside accepts it")
 	}
 	c.serves(info)
-	if code, said := c.command(nil, "config", "check", c.file); code != 0 {
-		c.errorf("config check refuses what run accepts: %d, %s", code, said)
+	if code, output := c.command(nil, "config", "check", c.file); code != 0 {
+		c.errorf("run accepts it, but config check refuses it: %d, %s", code, output)
 	}
 	books := children(cmd.Process.Pid)
 	_ = cmd.Process.Kill()
@@ -227,7 +227,7 @@ func (c *trial) run() {
 	}
 	<-ended
 	if strings.Contains(c.stderr.String(), "goroutine ") {
-		c.errorf("a stack trace:\n%s", &c.stderr)
+		c.errorf("stderr has a stack trace:\n%s", &c.stderr)
 	}
 }
 
@@ -240,7 +240,7 @@ func (c *trial) remove() {
 	}
 }
 
-// started waits until the process has written run.json, or has ended.
+// started waits until the process has written run.json or has ended.
 func (c *trial) started(pid int, ended <-chan struct{}) (datadir.Info, bool) {
 	limit := time.After(hang)
 	dir := unquote(c.settings["data.dir"])
@@ -252,7 +252,7 @@ func (c *trial) started(pid int, ended <-chan struct{}) (datadir.Info, bool) {
 		case <-ended:
 			return datadir.Info{}, false
 		case <-limit:
-			c.errorf("neither serves nor ends:\n%s", &c.stderr)
+			c.errorf("wayside neither serves nor ends:\n%s", &c.stderr)
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			<-ended
 			return datadir.Info{}, false
@@ -265,51 +265,51 @@ func unquote(value string) string { return strings.Trim(value, "'\"") }
 
 var hasPlace = regexp.MustCompile(`edge\.yaml:[1-9][0-9]*:[1-9][0-9]*: `)
 
-// refused checks the exit of run, and that `config check` and the other sources of a value give the same error.
-func (c *trial) refused(code int, said string) {
-	if code != 78 || !hasPlace.MatchString(said) || strings.Contains(said, "goroutine ") {
-		c.errorf("ended with %d and without a place:\n%s", code, said)
+// refused checks the exit code and output of run, and that config check and the other sources of a value refuse it as well.
+func (c *trial) refused(code int, output string) {
+	if code != 78 || !hasPlace.MatchString(output) || strings.Contains(output, "goroutine ") {
+		c.errorf("exited with %d and without a place:\n%s", code, output)
 		return
 	}
 	if c.mustBe == accepted {
-		c.errorf("is refused: %s", said)
+		c.errorf("wayside refuses it: %s", output)
 	}
-	if code, said := c.command(nil, "config", "check", c.file); code != 78 && !c.onlyRun() || code == 78 && !hasPlace.MatchString(said) {
-		c.errorf("run refuses it, and config check ends with %d: %s", code, said)
+	if code, output := c.command(nil, "config", "check", c.file); code != 78 && !c.onlyRun() || code == 78 && !hasPlace.MatchString(output) {
+		c.errorf("run refuses it, but config check exits with %d: %s", code, output)
 	}
-	if strings.HasPrefix(c.key, "archive.") { // a command that opens the books itself
-		if code, said := c.command(nil, "job", "archive", "--config", c.file); code != 78 || strings.Contains(said, "goroutine ") {
-			c.errorf("job archive ends with %d: %s", code, said)
+	if strings.HasPrefix(c.key, "archive.") { // job archive is a command that opens the books itself
+		if code, output := c.command(nil, "job", "archive", "--config", c.file); code != 78 || strings.Contains(output, "goroutine ") {
+			c.errorf("job archive exits with %d: %s", code, output)
 		}
 	}
 	value := unquote(c.value)
 	if c.key == "" || value == "" || strings.ContainsAny(c.value, "[{\\\n") {
-		return // several keys, or a value that a variable cannot hold
+		return // the case has several keys, or a value that a variable cannot have
 	}
 	delete(c.settings, c.key)
 	c.write()
 	for _, k := range configs.Keys() {
-		if k.Path != c.key || k.Type == "list" { // a variable with one element is a list
+		if k.Path != c.key || k.Type == "list" { // in a variable, every value is a list
 			continue
 		}
-		if code, said := c.command([]string{k.Env + "=" + value}, "run", "--config", c.file); code != 78 || !strings.Contains(said, "environment "+k.Env+": ") {
-			c.errorf("by %s it ends with %d: %s", k.Env, code, said)
+		if code, output := c.command([]string{k.Env + "=" + value}, "run", "--config", c.file); code != 78 || !strings.Contains(output, "environment "+k.Env+": ") {
+			c.errorf("with %s, run exits with %d: %s", k.Env, code, output)
 		}
 		if k.Flag == "" || k.Type == "true or false" {
 			continue
 		}
-		if code, said := c.command(nil, "run", "--config", c.file, k.Flag+"="+value); code != 78 || !strings.Contains(said, "flag "+k.Flag+": ") {
-			c.errorf("by %s it ends with %d: %s", k.Flag, code, said)
+		if code, output := c.command(nil, "run", "--config", c.file, k.Flag+"="+value); code != 78 || !strings.Contains(output, "flag "+k.Flag+": ") {
+			c.errorf("with %s, run exits with %d: %s", k.Flag, code, output)
 		}
 	}
 }
 
-// onlyRun reports whether a value is wrong only for run: a missing upstream, which a flag can still set.
+// onlyRun reports whether a value is wrong for run alone: a flag could still set the upstream.
 func (c *trial) onlyRun() bool {
 	return c.key == "upstream" && unquote(c.value) == ""
 }
 
-// serves sends a request and waits until its response is in the books of a running process.
+// serves makes a request and waits until its response is in the books.
 func (c *trial) serves(info datadir.Info) {
 	if c.settings["collector.enabled"] == "false" {
 		beside := exec.Command(binary, "collect", "--config", c.file) //nolint:gosec // the binary under test
@@ -324,7 +324,7 @@ func (c *trial) serves(info datadir.Info) {
 	client := &http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + listen + "/x")
 	if err != nil {
-		c.errorf("no response: %v\n%s", err, &c.stderr)
+		c.errorf("there is no response: %v\n%s", err, &c.stderr)
 		return
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
@@ -340,7 +340,7 @@ func (c *trial) serves(info datadir.Info) {
 		}
 		last = fmt.Sprintf("%+v, %v", a, err)
 	}
-	c.errorf("serves, and keeps no books: %s\n%s", last, &c.stderr)
+	c.errorf("wayside serves, but keeps no books: %s\n%s", last, &c.stderr)
 }
 
 func (c *trial) account(client *http.Client, admin string) (a e2e.Accounting, err error) {
@@ -366,11 +366,11 @@ func (c *trial) account(client *http.Client, admin string) (a e2e.Accounting, er
 	return a, json.NewDecoder(resp.Body).Decode(&a)
 }
 
-// children returns the processes that pid has started.
+// children lists the processes that pid has started.
 func children(pid int) (list []int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, name := range tasks {
-		text, _ := os.ReadFile(name) //nolint:gosec // of /proc
+		text, _ := os.ReadFile(name) //nolint:gosec // a file of /proc
 		for _, field := range strings.Fields(string(text)) {
 			var child int
 			if _, err := fmt.Sscan(field, &child); err == nil {
@@ -381,7 +381,7 @@ func children(pid int) (list []int) {
 	return list
 }
 
-// certificate returns a self-signed certificate in PEM.
+// certificate makes a self-signed certificate in PEM format.
 func certificate(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

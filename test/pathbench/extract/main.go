@@ -1,5 +1,5 @@
-// Command extract turns an OpenAPI description (JSON) into the list of operations that package pathbench reads: a line per
-// operation, with the kind of each path parameter in its braces.
+// Command extract turns an OpenAPI description (JSON) into a list of operations for package pathbench: one line per operation,
+// with the kind of each path parameter in its braces.
 //
 //	npm pack @octokit/openapi@23.0.2 && tar xzf octokit-openapi-23.0.2.tgz
 //	go run ./test/pathbench/extract package/generated/api.github.com.json >test/pathbench/testdata/github.txt
@@ -62,13 +62,13 @@ func main() {
 	}
 }
 
-// annotate writes the kind of each parameter behind its name: int, str, or the values of an enumeration.
+// annotate adds the kind of each parameter to its name: int, str, or the values of an enumeration.
 func (d *document) annotate(path string, shared, operation json.RawMessage) string {
 	var own struct {
 		Parameters []parameter `json:"parameters"`
 	}
 	var parameters []parameter
-	_ = json.Unmarshal(shared, &parameters) // absent for most
+	_ = json.Unmarshal(shared, &parameters) // most paths have none
 	_ = json.Unmarshal(operation, &own)
 	for _, p := range append(parameters, own.Parameters...) {
 		if name, ok := strings.CutPrefix(p.Ref, "#/components/parameters/"); ok {

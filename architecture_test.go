@@ -14,7 +14,7 @@ import (
 const module = "github.com/wayside-proxy/wayside"
 
 // leaves are packages that any other may import; they import nothing of wayside but each other.
-var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/disk", "internal/event", "internal/memfault", "internal/query", "internal/secure", "internal/stats", "internal/timeparse", "internal/varint", "internal/verify"}
+var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", "internal/crc32c", "internal/disk", "internal/event", "internal/memfault", "internal/query", "internal/secure", "internal/stats", "internal/timeparse", "internal/varint", "internal/verify"}
 
 // mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
 // allowed. The two processes put parts together, each its own; the traffic process never the store. Only commands may import anything.

@@ -2,11 +2,11 @@ package spool
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/memfault"
 	"github.com/wayside-proxy/wayside/spool/journal"
 	"github.com/wayside-proxy/wayside/spool/queue"
@@ -111,6 +111,6 @@ func (c *counters) committed(m *queue.State) {
 	binary.LittleEndian.PutUint64(b[8:], m.Acked)
 	binary.LittleEndian.PutUint64(b[16:], m.AckedResponses)
 	binary.LittleEndian.PutUint64(b[24:], m.LastSeq)
-	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
+	binary.LittleEndian.PutUint32(b[32:], crc32c.Sum(b[:32]))
 	_ = memfault.Catch(func() { copy(c.page[pageCommitted:], b[:]) }) // the queue holds the same figures
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
@@ -182,7 +182,7 @@ func raise(t *testing.T, name string, by uint32, versionAt, sumAt, from int) {
 		return
 	}
 	binary.LittleEndian.PutUint32(h[versionAt:], version+by)
-	binary.LittleEndian.PutUint32(h[sumAt:], crc32.Checksum(h[:sumAt], castagnoli))
+	binary.LittleEndian.PutUint32(h[sumAt:], crc32c.Sum(h[:sumAt]))
 	write(t, name, b)
 }
 
@@ -202,7 +202,7 @@ func raiseQueue(t *testing.T, dir string, by uint32) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(metas.Put([]byte("state"), text), metas.Put([]byte("state.crc32c"), binary.LittleEndian.AppendUint32(nil, crc32.Checksum(text, castagnoli))))
+		return errors.Join(metas.Put([]byte("state"), text), metas.Put([]byte("state.crc32c"), binary.LittleEndian.AppendUint32(nil, crc32c.Sum(text))))
 	})
 	if err != nil {
 		t.Fatal(err)

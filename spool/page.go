@@ -3,13 +3,13 @@ package spool
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/memfault"
 	"github.com/wayside-proxy/wayside/spool/journal"
 	"github.com/wayside-proxy/wayside/spool/queue"
@@ -34,8 +34,6 @@ const (
 	counterJumpMax = 1 << 40 // more than this between the queue's figure and the page's is damage, not counting
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
 	name := filepath.Join(dir, ledgerName)
 	f, err := o.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
@@ -51,7 +49,7 @@ func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
 		copy(page, pageMagic)
 		binary.LittleEndian.PutUint32(page[8:], pageVersion)
 		copy(page[16:32], epoch[:])
-		binary.LittleEndian.PutUint32(page[32:], crc32.Checksum(page[:32], castagnoli))
+		binary.LittleEndian.PutUint32(page[32:], crc32c.Sum(page[:32]))
 	})
 	if err != nil {
 		_ = journal.Unmap(page)
@@ -70,7 +68,7 @@ type pageFigures struct {
 // of the folder may be touched then. The queue says its version when it is read.
 func refuseNewer(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
-	if err == nil && len(b) >= 36 && string(b[:8]) == pageMagic && crc32.Checksum(b[:32], castagnoli) == binary.LittleEndian.Uint32(b[32:]) {
+	if err == nil && len(b) >= 36 && string(b[:8]) == pageMagic && crc32c.Sum(b[:32]) == binary.LittleEndian.Uint32(b[32:]) {
 		if version := binary.LittleEndian.Uint32(b[8:]); version > pageVersion {
 			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", queue.ErrNewer, filepath.Join(dir, ledgerName), version, pageVersion)
 		}
@@ -85,7 +83,7 @@ func refuseNewer(dir string) error {
 func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
 	if err != nil || len(b) < pageBytes || string(b[:8]) != pageMagic || string(b[16:32]) != string(epoch[:]) ||
-		crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
+		crc32c.Sum(b[:32]) != binary.LittleEndian.Uint32(b[32:]) {
 		return p, false
 	}
 	version := binary.LittleEndian.Uint32(b[8:])
@@ -103,7 +101,7 @@ func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 		}
 	}
 	c := b[pageCommitted:]
-	if crc32.Checksum(c[:32], castagnoli) == binary.LittleEndian.Uint32(c[32:]) {
+	if crc32c.Sum(c[:32]) == binary.LittleEndian.Uint32(c[32:]) {
 		p.committed = &queue.State{
 			Recorded: binary.LittleEndian.Uint64(c), Acked: binary.LittleEndian.Uint64(c[8:]),
 			AckedResponses: binary.LittleEndian.Uint64(c[16:]), LastSeq: binary.LittleEndian.Uint64(c[24:]),

@@ -17,8 +17,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
 // Topic is the name under which snapshots are published.
@@ -45,8 +46,6 @@ const (
 	crcBytes    = 4
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Encode returns the wire form.
 func (s *Snapshot) Encode() []byte {
 	b := make([]byte, 0, headerBytes+len(s.ETag)+len(s.JSON)+len(s.Gzip)+crcBytes)
@@ -59,7 +58,7 @@ func (s *Snapshot) Encode() []byte {
 	b = append(b, s.ETag...)
 	b = append(b, s.JSON...)
 	b = append(b, s.Gzip...)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.LittleEndian.AppendUint32(b, crc32c.Sum(b))
 }
 
 // Decode reads the wire form. The snapshot keeps a copy: body may be reused. The error wraps ErrMalformed.
@@ -77,7 +76,7 @@ func Decode(body []byte) (*Snapshot, error) {
 		return nil, fmt.Errorf("%w: lengths do not add up to %d bytes", ErrMalformed, len(body))
 	}
 	signed := body[:len(body)-crcBytes]
-	if crc32.Checksum(signed, castagnoli) != binary.LittleEndian.Uint32(body[len(signed):]) {
+	if crc32c.Sum(signed) != binary.LittleEndian.Uint32(body[len(signed):]) {
 		return nil, fmt.Errorf("%w: checksum", ErrMalformed)
 	}
 	rest := append([]byte(nil), signed[headerBytes:]...)

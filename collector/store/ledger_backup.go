@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
 // The spool of a finished epoch is removed, so only the ledger in the store is left of its figures, and a whole store can be lost. So the
@@ -57,7 +57,7 @@ func (c *backupContent) encode() ([]byte, error) {
 }
 
 func backupHead(version string, text []byte) string {
-	sum := crc32.Update(crc32.Checksum([]byte(version), castagnoli), castagnoli, text)
+	sum := crc32c.Update(crc32c.Sum([]byte(version)), text)
 	return fmt.Sprintf("%s %s %08x\n", backupName, version, sum)
 }
 

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
 // checkAccess checks whether this process may open every file of the store: a command of another user may have left some that it may
@@ -106,7 +107,7 @@ func checkSchemaFile(dir string) error {
 }
 
 func schemaSum(number string) string {
-	return fmt.Sprintf("%08x", crc32.Checksum([]byte(number), castagnoli))
+	return fmt.Sprintf("%08x", crc32c.Sum([]byte(number)))
 }
 
 func writeSchemaFile(dir string) error {

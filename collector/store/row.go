@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
@@ -18,16 +18,14 @@ const (
 	rowHeadBytes  = checksumBytes + 8
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // seal writes the checksum of value into its first four bytes.
 func seal(value []byte) {
-	binary.LittleEndian.PutUint32(value, crc32.Checksum(value[checksumBytes:], castagnoli))
+	binary.LittleEndian.PutUint32(value, crc32c.Sum(value[checksumBytes:]))
 }
 
 // sealed reports whether the checksum in a value's first four bytes is right.
 func sealed(value []byte) bool {
-	return len(value) >= checksumBytes && crc32.Checksum(value[checksumBytes:], castagnoli) == binary.LittleEndian.Uint32(value)
+	return len(value) >= checksumBytes && crc32c.Sum(value[checksumBytes:]) == binary.LittleEndian.Uint32(value)
 }
 
 // appendRow appends a stored row.

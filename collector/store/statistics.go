@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
@@ -147,7 +147,7 @@ func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 
 // setRowAside keeps the bytes of a damaged row in quarantine, so that the row can begin empty. The accounting shows the missing count.
 func (s *Statistics) setRowAside(key, value []byte, cause error) error {
-	name := fmt.Sprintf("row-%08x.bin", crc32.Checksum(key, castagnoli))
+	name := fmt.Sprintf("row-%08x.bin", crc32c.Sum(key))
 	body := append(append(slices.Clone(key), '\n'), value...)
 	if err := writeQuarantineFile(s.o.QuarantineDir, name, body); err != nil {
 		return err

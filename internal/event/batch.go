@@ -3,11 +3,11 @@ package event
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"iter"
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
@@ -23,8 +23,6 @@ const (
 	batchCRCOffset   = 4
 	batchBodyOffset  = 8
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Batch is a run of encoded records of one epoch in ascending order of seq. The queue stores batches, Peek returns them, and the
 // quarantine keeps them. Seqs have gaps if a writer died after it had reserved a record.
@@ -89,7 +87,7 @@ func ParseBatch(raw []byte) (Batch, error) {
 		return Batch{}, fmt.Errorf("%w: batch header", ErrMalformed)
 	}
 	sum := binary.LittleEndian.Uint32(raw[batchCRCOffset:])
-	if crc32.Checksum(raw[batchBodyOffset:], castagnoli) != sum {
+	if crc32c.Sum(raw[batchBodyOffset:]) != sum {
 		return Batch{}, fmt.Errorf("%w: batch checksum", ErrMalformed)
 	}
 	b, _ := BatchHeader(raw)
@@ -194,7 +192,7 @@ func (b *BatchBuilder) Bytes() []byte {
 	binary.LittleEndian.PutUint64(h[32:], b.lastSeq)
 	binary.LittleEndian.PutUint32(h[40:], b.records)
 	binary.LittleEndian.PutUint32(h[44:], b.responses)
-	binary.LittleEndian.PutUint32(h[batchCRCOffset:], crc32.Checksum(b.buf[batchBodyOffset:], castagnoli))
+	binary.LittleEndian.PutUint32(h[batchCRCOffset:], crc32c.Sum(b.buf[batchBodyOffset:]))
 	return b.buf
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
@@ -80,7 +80,7 @@ func Version(dir string) error {
 
 // validVersion is 0 for a header that is damaged, or of no segment.
 func validVersion(h []byte) uint32 {
-	if string(h[:8]) != magic || crc32.Checksum(h[:60], castagnoli) != binary.LittleEndian.Uint32(h[60:]) {
+	if string(h[:8]) != magic || crc32c.Sum(h[:60]) != binary.LittleEndian.Uint32(h[60:]) {
 		return 0
 	}
 	return binary.LittleEndian.Uint32(h[8:])

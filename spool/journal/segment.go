@@ -3,7 +3,6 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
@@ -28,8 +28,6 @@ const (
 	recordMask  = 1<<31 - 1
 	offsetMask  = 1<<32 - 1
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Segment is one file of the journal.
 //
@@ -103,7 +101,7 @@ func encodeHeader(epoch uuid.UUID, generation, firstSeq uint64, size int) (h [he
 	copy(h[16:32], epoch[:])
 	binary.LittleEndian.PutUint64(h[32:], generation)
 	binary.LittleEndian.PutUint64(h[40:], firstSeq)
-	binary.LittleEndian.PutUint32(h[60:], crc32.Checksum(h[:60], castagnoli))
+	binary.LittleEndian.PutUint32(h[60:], crc32c.Sum(h[:60]))
 	return h
 }
 
@@ -111,13 +109,13 @@ func seedOf(epoch uuid.UUID, generation uint64) uint32 {
 	var b [24]byte
 	copy(b[:], epoch[:])
 	binary.LittleEndian.PutUint64(b[16:], generation)
-	return crc32.Checksum(b[:], castagnoli)
+	return crc32c.Sum(b[:])
 }
 
 // checksum is the CRC32C of a record's seq and payload, started from a state that differs for each offset: the odd factor
 // makes the map from offsets to states one to one, and CRC32C keeps states of equal input apart.
 func checksum(seed uint32, offset uint64, body []byte) uint32 {
-	return crc32.Update(seed^uint32(offset)*0x9E3779B1, castagnoli, body) //nolint:gosec // offsets fit 32 bits
+	return crc32c.Update(seed^uint32(offset)*0x9E3779B1, body) //nolint:gosec // offsets fit 32 bits
 }
 
 // reserve takes need bytes and the next index, or reports false if the segment is sealed or has no room.

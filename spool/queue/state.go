@@ -5,10 +5,11 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
 // Versions of [State].
@@ -23,8 +24,6 @@ var (
 	bucketMeta    = []byte("meta")
 	keyState      = []byte("state")
 	keyStateSum   = []byte("state.crc32c") // older queues have none
-
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
 // State is written with each change. Its figures are cumulative for the epoch. The JSON is part of the format.
@@ -43,7 +42,7 @@ type State struct {
 }
 
 func stateSum(state []byte) []byte {
-	return binary.LittleEndian.AppendUint32(nil, crc32.Checksum(state, castagnoli))
+	return binary.LittleEndian.AppendUint32(nil, crc32c.Sum(state))
 }
 
 // readState returns nil for a state that is damaged: the ledger page has its figures as well.

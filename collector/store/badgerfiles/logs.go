@@ -5,20 +5,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/wayside-proxy/wayside/collector/store/storeerr"
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
 // Badger replays the logs of its memtables when it opens a folder. It cuts a damaged log off at the damage, without an error, and continues
 // with the next one.
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Logs lists the logs of the memtables in a folder, the oldest first.
 func Logs(dir string) []string {
@@ -79,7 +77,7 @@ func logEnd(body []byte) (end int, whole bool) {
 		in.Bytes(int(key + value))
 		size := len(body) - end - len(in.Rest)
 		sum := in.Bytes(4)
-		if in.Bad || binary.BigEndian.Uint32(sum) != crc32.Checksum(body[end:end+size], castagnoli) {
+		if in.Bad || binary.BigEndian.Uint32(sum) != crc32c.Sum(body[end:end+size]) {
 			return end, zeros(end)
 		}
 		end += size + 4

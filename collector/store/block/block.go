@@ -13,7 +13,6 @@ package block
 
 import (
 	"fmt"
-	"hash/crc32"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -42,8 +41,6 @@ const (
 	zstdWindowBytes = 128 << 10
 	recordsLimit    = 1 << 16
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Item is one event of a batch, decoded and labelled.
 type Item struct {

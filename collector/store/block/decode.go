@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store/storeerr"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
@@ -55,7 +55,7 @@ func (d *Decoder) Open(id catalogue.BlockID, value []byte) error {
 	if value[0] > version {
 		return fmt.Errorf("%w: block %s has version %d", storeerr.Schema, Name(id), value[0])
 	}
-	if crc32.Checksum(value[headBytes:], castagnoli) != binary.LittleEndian.Uint32(value[4:]) {
+	if crc32c.Sum(value[headBytes:]) != binary.LittleEndian.Uint32(value[4:]) {
 		return damaged("checksum")
 	}
 	in := varint.Reader{Rest: value[headBytes:]}

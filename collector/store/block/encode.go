@@ -2,13 +2,13 @@ package block
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
 // Encoder turns the events of one hour into a block: Begin, Add for each event, Append. Not safe for concurrent use.
@@ -76,6 +76,6 @@ func (e *Encoder) Append(dst []byte) []byte {
 		dst = append(dst[:payload], e.plain...)
 		dst[start+1] = codecPlain
 	}
-	binary.LittleEndian.PutUint32(dst[start+4:], crc32.Checksum(dst[start+headBytes:], castagnoli))
+	binary.LittleEndian.PutUint32(dst[start+4:], crc32c.Sum(dst[start+headBytes:]))
 	return dst
 }

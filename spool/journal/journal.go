@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
 // Result says what became of an append.
@@ -155,20 +155,18 @@ func (j *Journal) whyNot() Result {
 
 // write fills a reservation. The mapping may answer with SIGBUS (a hole in the file, a dying disk): the reservation is
 // then counted as done without a record, and the segment is retired.
-func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int) (_ uint64, r Result) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		if p := recover(); p != nil {
-			j.retire(s)
-			s.done.Add(1)
-			r = Fault
-		}
-		debug.SetPanicOnFault(old)
-	}()
+func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int) (uint64, Result) {
 	crash.Point("spool.reserve.after")
-	n := e.Encode(s.data[offset+recordHeaderBytes : offset+recordHeaderBytes+uint64(size)]) //nolint:gosec // size > 0
-	crash.Point("spool.publish.before")
-	s.publish(offset, seq, n)
+	err := memfault.Catch(func() {
+		n := e.Encode(s.data[offset+recordHeaderBytes : offset+recordHeaderBytes+uint64(size)]) //nolint:gosec // size > 0
+		crash.Point("spool.publish.before")
+		s.publish(offset, seq, n)
+	})
+	if err != nil {
+		j.retire(s)
+		s.done.Add(1)
+		return 0, Fault
+	}
 	crash.Point("spool.publish.after")
 	if e.IsResponse() {
 		s.done.Add(1 | 1<<32)

@@ -65,7 +65,7 @@ func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) erro
 		if r.agreed[l.Epoch] && l.Recorded == l.Spooled+held {
 			continue
 		}
-		lost, err := r.source.Settle(ctx, l.Epoch, mark.Seq, held)
+		lost, err := r.source.Reconcile(ctx, l.Epoch, mark.Seq, held)
 		switch {
 		case errors.Is(err, spool.ErrUnknownEpoch):
 			continue // retired meanwhile

@@ -142,7 +142,7 @@ func (s *memSource) Retire(_ context.Context, id uuid.UUID) error {
 	return nil
 }
 
-func (s *memSource) Settle(_ context.Context, id uuid.UUID, seq, _ uint64) (uint64, error) {
+func (s *memSource) Reconcile(_ context.Context, id uuid.UUID, seq, _ uint64) (uint64, error) {
 	return 0, s.Ack(context.Background(), id, seq)
 }
 

@@ -185,14 +185,14 @@ func (c *Client) Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]L
 	return decodeLedgers(b)
 }
 
-// Settle implements Source.
-func (c *Client) Settle(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error) {
-	b, err := c.call(ctx, frameSettle, encodeSettle(epoch, seq, held))
+// Reconcile implements Source.
+func (c *Client) Reconcile(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error) {
+	b, err := c.call(ctx, frameReconcile, encodeReconcile(epoch, seq, held))
 	if err != nil {
-		return 0, fmt.Errorf("settle %s: %w", epoch, err)
+		return 0, fmt.Errorf("reconcile %s: %w", epoch, err)
 	}
 	if len(b) != 8 {
-		return 0, fmt.Errorf("%w: answer of %d bytes to settle", errFrame, len(b))
+		return 0, fmt.Errorf("%w: answer of %d bytes to reconcile", errFrame, len(b))
 	}
 	return binary.BigEndian.Uint64(b), nil
 }

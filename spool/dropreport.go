@@ -10,7 +10,7 @@ import (
 
 // Drops are reported in the stream of events as well, so that a reader of events or archive knows what is missing: by drop
 // records, one for each reason, with the responses dropped for it since the epoch began. The last record of an epoch and reason
-// counts: a figure becomes smaller if the consumer had taken what expired, see Settle.
+// counts: a figure becomes smaller if the consumer had taken what expired, see Reconcile.
 
 // reportedDrops are the cumulative drops that drop records have reported, by reason.
 type reportedDrops [refusals]uint64
@@ -72,7 +72,7 @@ func (c *committer) reportDrops(j *journal.Journal) {
 }
 
 // reportClosedDrops does the same for an epoch that no journal feeds any more: what its process counted and could not tell before it
-// died, what was found lost, given up or settled since. The records follow everything else in a batch of their own, which is
+// died, what was found lost, given up or reconciled since. The records follow everything else in a batch of their own, which is
 // only in memory where no queue file can be written: the next process tells it again, which is harmless.
 // The caller holds sem.
 func (c *committer) reportClosedDrops(e *epoch) {
@@ -120,7 +120,7 @@ func (c *committer) reportClosedDrops(e *epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.First <= max(e.lastSeq, e.acked) {
-		e.reported = reportedDrops{} // Settle went beyond it meanwhile: reported again, further on
+		e.reported = reportedDrops{} // Reconcile went beyond it meanwhile: reported again, further on
 		return
 	}
 	e.reported, e.lastSeq = now, b.Last

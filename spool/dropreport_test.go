@@ -72,7 +72,7 @@ func TestDropsTakenBackAreTold(t *testing.T) {
 	if _, drops := split(drain(t, s)); len(drops) != 1 || drops[0].RequestBytes != 100 || string(drops[0].ErrorType) != "damaged" {
 		t.Errorf("drop records of what was lost: %+v", drops)
 	}
-	if missing, err := s.Settle(context.Background(), epoch, last, 100); err != nil || missing != 0 {
+	if missing, err := s.Reconcile(context.Background(), epoch, last, 100); err != nil || missing != 0 {
 		t.Fatal(missing, err)
 	}
 	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {

@@ -11,7 +11,7 @@ import (
 
 const (
 	// holdMax is how long what Peek handed out counts as being held by the consumer: meanwhile nothing from there on is given
-	// up. A consumer that takes longer, and then says that it has the events, is believed (see [Set.Settle]).
+	// up. A consumer that takes longer, and then says that it has the events, is believed (see [Set.Reconcile]).
 	holdMax = time.Minute
 	// expireBatchesMax bounds one transaction that gives up.
 	expireBatchesMax = 4096

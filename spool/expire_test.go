@@ -144,7 +144,7 @@ func TestAgeLeavesWhatIsHeld(t *testing.T) {
 	if err := s.Ack(context.Background(), s.Epoch(), batches[0].LastSeq); err != nil {
 		t.Fatal(err)
 	}
-	if missing, err := s.Settle(context.Background(), s.Epoch(), batches[0].LastSeq, 100); err != nil || missing != 0 {
+	if missing, err := s.Reconcile(context.Background(), s.Epoch(), batches[0].LastSeq, 100); err != nil || missing != 0 {
 		t.Fatalf("%d missing, %v", missing, err)
 	}
 	wantAged(t, s, 0, 0, 0, 100)

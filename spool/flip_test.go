@@ -74,7 +74,7 @@ func openFlipped(t *testing.T, name, dir string, want map[id]uint64) {
 	if l = checkLedgers(t, s)[0]; uint64(len(got)) != l.Recorded || l.Recorded+l.Dropped["damaged"] != 300 || l.Spooled != 0 {
 		t.Errorf("%s: %d delivered: %+v", name, len(got), l)
 	}
-	if missing, err := s.Settle(context.Background(), l.Epoch, l.LastSeq, uint64(len(got))); missing != 0 || err != nil {
+	if missing, err := s.Reconcile(context.Background(), l.Epoch, l.LastSeq, uint64(len(got))); missing != 0 || err != nil {
 		t.Errorf("%s: %d missing, %v", name, missing, err)
 	}
 }

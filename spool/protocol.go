@@ -46,7 +46,7 @@ const (
 	frameCancel
 	frameOK
 	frameError
-	frameSettle
+	frameReconcile
 )
 
 var (
@@ -195,13 +195,13 @@ func decodeAck(b []byte) (epoch uuid.UUID, seq uint64, err error) {
 	return epoch, binary.BigEndian.Uint64(b[16:]), nil
 }
 
-func encodeSettle(epoch uuid.UUID, seq, held uint64) []byte {
+func encodeReconcile(epoch uuid.UUID, seq, held uint64) []byte {
 	return binary.BigEndian.AppendUint64(encodeAck(epoch, seq), held)
 }
 
-func decodeSettle(b []byte) (epoch uuid.UUID, seq, held uint64, err error) {
+func decodeReconcile(b []byte) (epoch uuid.UUID, seq, held uint64, err error) {
 	if len(b) != 32 {
-		return epoch, 0, 0, fmt.Errorf("%w: settle of %d bytes", errFrame, len(b))
+		return epoch, 0, 0, fmt.Errorf("%w: reconcile of %d bytes", errFrame, len(b))
 	}
 	epoch, seq, err = decodeAck(b[:24])
 	return epoch, seq, binary.BigEndian.Uint64(b[24:]), err

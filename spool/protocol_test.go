@@ -226,5 +226,5 @@ func (nothing) Peek(context.Context, PeekOptions) ([]event.Batch, error)        
 func (nothing) Ack(context.Context, uuid.UUID, uint64) error                      { return nil }
 func (nothing) Ledgers(context.Context, map[uuid.UUID]uint64) ([]Ledger, error)   { return nil, nil }
 func (nothing) Retire(context.Context, uuid.UUID) error                           { return nil }
-func (nothing) Settle(context.Context, uuid.UUID, uint64, uint64) (uint64, error) { return 0, nil }
+func (nothing) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) { return 0, nil }
 func (nothing) Publish(context.Context, string, []byte) error                     { return nil }

@@ -67,7 +67,7 @@ func (r *recovery) reconcileLedger(expected, fromJournal uint64) {
 }
 
 // uncount takes back what is counted as dropped and is here: a batch that was found damaged, by a process that died before the queue
-// had let go of it, or whose journal still has it whole; and what Settle took back in the queue, and not in the page of a process
+// had let go of it, or whose journal still has it whole; and what Reconcile took back in the queue, and not in the page of a process
 // that is dead. No more can be here or gone than was ever committed, found in the journal, or accepted.
 func (r *recovery) uncount(fromJournal uint64) {
 	e, known, page := r.e, r.known, &r.page

@@ -158,11 +158,11 @@ func (c *serverConn) answer(ctx context.Context, f frame) (parts [][]byte, size 
 				parts, size = [][]byte{text}, len(text)
 			}
 		}
-	case frameSettle:
-		epoch, seq, held, derr := decodeSettle(f.payload)
+	case frameReconcile:
+		epoch, seq, held, derr := decodeReconcile(f.payload)
 		if err = derr; err == nil {
 			var missing uint64
-			missing, err = c.source.Settle(ctx, epoch, seq, held)
+			missing, err = c.source.Reconcile(ctx, epoch, seq, held)
 			parts, size = [][]byte{binary.BigEndian.AppendUint64(nil, missing)}, 8
 		}
 	case frameRetire:

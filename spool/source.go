@@ -22,11 +22,11 @@ type Source interface {
 	// Ledgers returns the account of every epoch held, oldest first. applied tells, per epoch, the seq up to which the
 	// caller holds the events itself: they do not count as Spooled.
 	Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]Ledger, error)
-	// Settle makes the account of an epoch agree with the consumer's, who holds so many of its responses for good, those up
+	// Reconcile makes the account of an epoch agree with the consumer's, who holds so many of its responses for good, those up
 	// to seq. What is up to seq counts as acknowledged; what was counted as damaged, or given up for its age, after the consumer had
 	// taken it counts as recorded again. The responses that were acknowledged, and that the consumer does not have, are missing: the
 	// consumer has lost them and must say so in its own account.
-	Settle(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error)
+	Reconcile(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error)
 	// Retire removes the folder of a closed epoch whose events are all acknowledged. The caller has stored its ledger
 	// durably. An epoch that is not held any more is not an error; one that is not drained gives ErrNotDrained.
 	Retire(ctx context.Context, epoch uuid.UUID) error

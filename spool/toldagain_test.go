@@ -100,9 +100,9 @@ func untoldEpoch(t *testing.T, o Options) uuid.UUID {
 	return epoch
 }
 
-// TestToldAgainBeyondSettled: a spool that lost its queue tells what was dropped from seq 1 on, where the consumer has been long ago and
-// takes nothing more. Once Settle says how far the consumer is, it is told again behind that, before the epoch is retired.
-func TestToldAgainBeyondSettled(t *testing.T) {
+// TestReportedAgainBeyondReconciled: a spool that lost its queue tells what was dropped from seq 1 on, where the consumer has been long ago and
+// takes nothing more. Once Reconcile says how far the consumer is, it is told again behind that, before the epoch is retired.
+func TestReportedAgainBeyondReconciled(t *testing.T) {
 	o := testOptions(t.TempDir())
 	epoch := untoldEpoch(t, o)
 	s := openSet(t, o)
@@ -112,10 +112,10 @@ func TestToldAgainBeyondSettled(t *testing.T) {
 	wantToldBeyond(t, s, epoch)
 }
 
-// wantToldBeyond settles 40 responses up to seq 40, and checks that the drops are told beyond that, and that the epoch can go then.
+// wantToldBeyond reconciles 40 responses up to seq 40, and checks that the drops are told beyond that, and that the epoch can go then.
 func wantToldBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
 	t.Helper()
-	if missing, err := s.Settle(context.Background(), epoch, 40, 40); err != nil || missing != 0 {
+	if missing, err := s.Reconcile(context.Background(), epoch, 40, 40); err != nil || missing != 0 {
 		t.Fatalf("missing %d, %v", missing, err)
 	}
 	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
@@ -194,31 +194,31 @@ func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()
 	}
 }
 
-// TestToldAgainBeyondSettledMeanwhile: the same where Settle comes while the queue is being written, and goes beyond the records that
+// TestReportedAgainBeyondReconciledMeanwhile: the same where Reconcile comes while the queue is being written, and goes beyond the records that
 // are on their way: nothing of them reaches the consumer, and they count as told only further on.
-func TestToldAgainBeyondSettledMeanwhile(t *testing.T) {
+func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 	o := testOptions(t.TempDir())
 	epoch := untoldEpoch(t, o)
 	h := &onMessage{Handler: slog.DiscardHandler, message: "cannot write drop records to the queue; keeping them in memory"} // there is no queue left
 	o.Logger = slog.New(h)
 	s := openSet(t, o)
-	settle := func(seq uint64) {
-		if missing, err := s.Settle(context.Background(), epoch, seq, seq); err != nil || missing != 0 {
+	reconcile := func(seq uint64) {
+		if missing, err := s.Reconcile(context.Background(), epoch, seq, seq); err != nil || missing != 0 {
 			t.Errorf("missing %d, %v", missing, err)
 		}
 	}
-	settle(1) // a figure to be told
-	settled := false
+	reconcile(1) // a figure to be told
+	reconciled := false
 	h.fn = func() {
-		settled = true
-		settle(40)
+		reconciled = true
+		reconcile(40)
 	}
 	e := s.epochs[0]
 	if err := inStep(s, func() error { s.committer.reportClosedDrops(e); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if !settled {
-		t.Fatal("Settle did not come between")
+	if !reconciled {
+		t.Fatal("Reconcile did not come between")
 	}
 	wantToldBeyond(t, s, epoch)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// TestSettleBeforeAKill: what Settle reports as missing is counted as lost by the consumer, so that a process that dies right
+// TestReconcileBeforeAKill: what Reconcile reports as missing is counted as lost by the consumer, so that a process that dies right
 // after must not bring it back: the next one neither delivers it nor counts it as held.
-func TestSettleBeforeAKill(t *testing.T) {
+func TestReconcileBeforeAKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
 	appendN(t, s, 0, 40)
@@ -26,7 +26,7 @@ func TestSettleBeforeAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The store of the consumer comes back damaged, with 25 of them.
-	missing, err := s.Settle(context.Background(), batches[0].Epoch, last, 25)
+	missing, err := s.Reconcile(context.Background(), batches[0].Epoch, last, 25)
 	if err != nil || missing != 15 {
 		t.Fatalf("missing %d, %v", missing, err)
 	}
@@ -44,9 +44,9 @@ func TestSettleBeforeAKill(t *testing.T) {
 	}
 }
 
-// TestSettleWithoutFigures: an epoch whose queue and ledger are both lost knows nothing of what was acknowledged; what the consumer has
+// TestReconcileWithoutFigures: an epoch whose queue and ledger are both lost knows nothing of what was acknowledged; what the consumer has
 // of it counts, so that the figures add up again and the folder can go.
-func TestSettleWithoutFigures(t *testing.T) {
+func TestReconcileWithoutFigures(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
 	held := uint64(0)
@@ -68,7 +68,7 @@ func TestSettleWithoutFigures(t *testing.T) {
 		}
 	}
 	next := openSet(t, o)
-	if missing, err := next.Settle(context.Background(), epoch, last, held); err != nil || missing != 0 {
+	if missing, err := next.Reconcile(context.Background(), epoch, last, held); err != nil || missing != 0 {
 		t.Fatalf("missing %d, %v", missing, err)
 	}
 	if l := checkLedgers(t, next)[0]; l.Epoch != epoch || l.Recorded != held+7 || l.Responses != held+7 || l.Spooled != 7 {
@@ -86,9 +86,9 @@ func TestSettleWithoutFigures(t *testing.T) {
 	}
 }
 
-// TestSettledCountsStayTakenBack: what Settle took back of what a dead process had counted as lost stays taken back when the next ones
+// TestReconciledCountsStayTakenBack: what Reconcile took back of what a dead process had counted as lost stays taken back when the next ones
 // die before the epoch is retired, although the dead one's page still says otherwise.
-func TestSettledCountsStayTakenBack(t *testing.T) {
+func TestReconciledCountsStayTakenBack(t *testing.T) {
 	for _, reason := range []Refusal{lostDamaged, lostAge} {
 		t.Run(reason.String(), func(t *testing.T) {
 			o, pass := ageOptions(t)
@@ -111,7 +111,7 @@ func TestSettledCountsStayTakenBack(t *testing.T) {
 			abandon(t, s)
 			s = openSet(t, o)
 			// The consumer had taken all of it, before it was counted as lost.
-			if missing, err := s.Settle(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
+			if missing, err := s.Reconcile(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
 				t.Fatalf("missing %d, %v", missing, err)
 			}
 			for life := range 3 {
@@ -124,7 +124,7 @@ func TestSettledCountsStayTakenBack(t *testing.T) {
 				}
 				abandon(t, s)
 				s = openSet(t, o)
-				if missing, err := s.Settle(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
+				if missing, err := s.Reconcile(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
 					t.Fatalf("missing %d, %v", missing, err)
 				}
 			}

@@ -7,11 +7,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Settle implements Source. What is missing was acknowledged: before it is reported, and counted as lost, that is made durable, or
+// Reconcile implements Source. What is missing was acknowledged: before it is reported, and counted as lost, that is made durable, or
 // a death of this process would bring it back. So is what no figure here knew, as far as there is a queue left to say it in; the next
 // start finds it again otherwise.
-func (s *Set) Settle(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
-	e, missing, unknown, err := s.settle(id, seq, held)
+func (s *Set) Reconcile(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
+	e, missing, unknown, err := s.reconcileInMemory(id, seq, held)
 	if unknown > 0 {
 		s.o.Logger.Warn("a spool had lost its figures, queue and ledger both; what the store holds of it counts", "epoch", id, "responses", unknown)
 	}
@@ -20,24 +20,24 @@ func (s *Set) Settle(ctx context.Context, id uuid.UUID, seq, held uint64) (missi
 	}
 	c, err := s.acquire(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("settle %s: %w", id, err)
+		return 0, fmt.Errorf("reconcile %s: %w", id, err)
 	}
 	defer s.release()
 	if s.closing.Load() {
-		return 0, fmt.Errorf("settle %s: %w", id, ErrClosed)
+		return 0, fmt.Errorf("reconcile %s: %w", id, ErrClosed)
 	}
 	if err := c.commitAcksOf(e); err != nil {
-		return 0, fmt.Errorf("settle %s: %w", id, err)
+		return 0, fmt.Errorf("reconcile %s: %w", id, err)
 	}
 	return missing, nil
 }
 
-// settle returns besides what is missing what the consumer has and no figure of a closed epoch knew: counted as recorded from then on.
-func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown uint64, err error) {
+// reconcileInMemory returns besides what is missing what the consumer has and no figure of a closed epoch knew: counted as recorded from then on.
+func (s *Set) reconcileInMemory(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.epochLocked(id); e == nil {
-		return nil, 0, 0, fmt.Errorf("settle %s: %w", id, ErrUnknownEpoch)
+		return nil, 0, 0, fmt.Errorf("reconcile %s: %w", id, ErrUnknownEpoch)
 	}
 	if e.closed && seq > e.lastSeq { // the consumer knows better than a spool that was damaged since
 		e.lastSeq = seq
@@ -46,7 +46,7 @@ func (s *Set) settle(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown
 	seq = min(seq, e.lastSeq)
 	spooled, err := e.spooledLocked(seq)
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("settle %s: %w", id, err)
+		return nil, 0, 0, fmt.Errorf("reconcile %s: %w", id, err)
 	}
 	if known := held + spooled; e.recorded < known {
 		// Given up or damaged after the consumer had it: it was not lost after all.

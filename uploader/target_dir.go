@@ -223,29 +223,10 @@ func notFound(err error) error {
 	return dirHint(err)
 }
 
-// writeSynced writes a file under a temporary name, makes it durable and renames it, so that it is seen whole or not at
-// all. The temporary name is always the same: what a crash leaves is overwritten by the retry.
+// writeSynced replaces a file. The temporary name is always the same, and prune removes it if the process dies. A group may be given the
+// archive to read.
 func writeSynced(name string, content io.Reader) error {
-	temp := name + tempSuffix
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW, 0o640) //nolint:gosec // a group may be given the archive to read
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(temp, name)
-	}
-	if err != nil {
-		_ = os.Remove(temp) // gives space back on a full disk; the error above is what counts
-		return err
-	}
-	return disk.SyncDir(filepath.Dir(name))
+	return disk.WriteFile(name, name+tempSuffix, content, 0o640)
 }
 
 // mkdirSynced makes a directory with its parents and makes each new name durable in the folder that holds it.

@@ -286,7 +286,7 @@ func TestSetLedgerWithoutBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(backupFile(&o)+".tmp", 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(backupFile(&o)+".tmp", "not empty"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	begin(t, s, 2, 20)

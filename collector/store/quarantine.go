@@ -1,7 +1,7 @@
 package store
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,18 +101,5 @@ func moveToQuarantine(o *Options, from, name string, report func(to string) stri
 
 // writeFileSynced replaces a file. After a crash either the old or the new one is there, whole.
 func writeFileSynced(name string, body []byte) error {
-	temporary := name + ".tmp"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(body)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(temporary, name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return disk.SyncDir(filepath.Dir(name))
+	return disk.WriteFile(name, name+".tmp", bytes.NewReader(body), 0o640)
 }

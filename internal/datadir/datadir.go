@@ -5,6 +5,7 @@
 package datadir
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // Names in a data directory.
@@ -285,35 +288,19 @@ type Info struct {
 // [RunLock].
 func WriteInfo(dir string, info Info) error {
 	info.Format = InfoFormat
-	body, err := json.MarshalIndent(info, "", "  ")
+	return writeJSON(dir, RunFile, info, 0o640) // the group may read it, as the directory
+}
+
+func writeJSON(dir, base string, v any, mode os.FileMode) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		name := filepath.Join(dir, base)
+		err = disk.WriteFile(name, name+".new", bytes.NewReader(append(body, '\n')), mode)
+	}
 	if err != nil {
-		return err
-	}
-	aside := filepath.Join(dir, RunFile+".new")
-	_ = os.Remove(aside) // of a write that was broken off, or a name of another file, which must not be written to
-	if err := writeSynced(aside, append(body, '\n')); err != nil {
-		return fmt.Errorf("write %s: %w", RunFile, err)
-	}
-	if err := os.Rename(aside, filepath.Join(dir, RunFile)); err != nil {
-		return fmt.Errorf("write %s: %w", RunFile, err)
+		return fmt.Errorf("write %s: %w", base, err)
 	}
 	return nil
-}
-
-func writeSynced(name string, body []byte) error {
-	return writeSyncedAs(name, body, 0o640) // group may read, as the directory
-}
-
-func writeSyncedAs(name string, body []byte, mode os.FileMode) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) // whatever has the name meanwhile may be another's
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(body)
-	if err == nil {
-		err = file.Sync()
-	}
-	return errors.Join(err, file.Close())
 }
 
 // RemoveInfo takes run.json away at the end of a run.

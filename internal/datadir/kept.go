@@ -29,19 +29,7 @@ type Config struct {
 // WriteConfig replaces the file in one step, readable only by its owner. The caller holds [CollectLock].
 func WriteConfig(dir string, c Config) error {
 	c.Format = ConfigFormat
-	body, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return err
-	}
-	aside := filepath.Join(dir, ConfigFile+".new")
-	_ = os.Remove(aside) // of a write that was broken off; its mode would stay
-	if err := writeSyncedAs(aside, append(body, '\n'), 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", ConfigFile, err)
-	}
-	if err := os.Rename(aside, filepath.Join(dir, ConfigFile)); err != nil {
-		return fmt.Errorf("write %s: %w", ConfigFile, err)
-	}
-	return nil
+	return writeJSON(dir, ConfigFile, c, 0o600)
 }
 
 // ReadConfig reads the file; without one, which a directory of an older version has not, it returns a zero Config.

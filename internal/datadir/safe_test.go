@@ -85,22 +85,6 @@ func TestHardLinksAreNotWrittenTo(t *testing.T) {
 	}
 }
 
-// Nor is what somebody puts under the name of a file that is about to be written, between its removal and its making.
-func TestNewFilesAreNew(t *testing.T) {
-	for kind, link := range map[string]func(string, string) error{"symbolic": os.Symlink, "hard": os.Link} {
-		victim, name := filepath.Join(t.TempDir(), "victim"), filepath.Join(t.TempDir(), "name")
-		if err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o600), link(victim, name)); err != nil {
-			t.Fatal(err)
-		}
-		if err := writeSynced(name, []byte("x")); !errors.Is(err, os.ErrExist) {
-			t.Errorf("%s: %v", kind, err)
-		}
-		if text, err := os.ReadFile(victim); string(text) != "precious" {
-			t.Errorf("%s: the victim is %q, %v", kind, text, err)
-		}
-	}
-}
-
 // What wayside does not open is nobody's business.
 func TestOtherNamesAreNotLookedAt(t *testing.T) {
 	dir := t.TempDir()

@@ -1,10 +1,12 @@
-// Package disk has what several packages do to make files durable, and to see whether there is room for them.
+// Package disk makes files and folders durable, and says how much room there is for them.
 package disk
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,4 +33,33 @@ func SyncDir(dir string) error {
 		return fmt.Errorf("sync folder %s: %w", dir, err)
 	}
 	return nil
+}
+
+// WriteFile replaces a file in one step: after a crash or a power cut the name stands for the old content or for all of the new. The
+// content is written to the path temp in the same folder first. A file that is already there is removed and not written to: an earlier
+// attempt may have left it, or it may be a second name of some other file.
+func WriteFile(name, temp string, content io.Reader, mode os.FileMode) error {
+	_ = os.Remove(temp)
+	err := create(temp, content, mode)
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err != nil {
+		_ = os.Remove(temp) // gives space back on a full disk
+		return err
+	}
+	return SyncDir(filepath.Dir(name))
+}
+
+// create writes a file that did not exist, and syncs it.
+func create(name string, content io.Reader, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

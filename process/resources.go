@@ -11,26 +11,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Resources asks the kernel how many bytes of memory and how many descriptors the process may have.
+// Resources returns how many bytes of memory and how many descriptors the kernel allows the process.
 func Resources() (memory, descriptors int64) {
 	memory, descriptors = math.MaxInt64, 1024
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
-		memory = int64(info.Totalram) * int64(info.Unit) //nolint:gosec,unconvert // of a real machine; the type differs by architecture
+		memory = int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // the type differs by architecture
 	}
 	memory = min(memory, cgroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"))
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		descriptors = int64(min(limit.Cur, 1<<20)) //nolint:gosec // bounded
+		descriptors = int64(min(limit.Cur, 1<<20))
 	}
 	return memory, descriptors
 }
 
-// cgroupMemory is the least memory limit of the process's control group and those above it, of version 1 or 2. Inside a container
-// the group's path may be the host's, which cannot be seen there: then the limit is that of the mount's root.
+// cgroupMemory returns the smallest memory limit of the process's control group and the groups above it, of version 1 or 2. Inside a
+// container, the path of the group may be that of the host, which is not visible there. Then the limit of the mount's root counts.
 func cgroupMemory(membership, mount string) int64 {
 	least := int64(math.MaxInt64)
-	list, err := os.ReadFile(membership) //nolint:gosec // the kernel's
+	list, err := os.ReadFile(membership)
 	if err != nil {
 		return least
 	}
@@ -47,7 +47,7 @@ func cgroupMemory(membership, mount string) int64 {
 			}
 		}
 		for dir := filepath.Clean("/" + parts[2]); ; dir = filepath.Dir(dir) {
-			text, err := os.ReadFile(filepath.Join(root, dir, file)) //nolint:gosec // the kernel's
+			text, err := os.ReadFile(filepath.Join(root, dir, file))
 			if n, perr := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 64); err == nil && perr == nil && n > 0 {
 				least = min(least, n)
 			}

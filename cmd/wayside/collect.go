@@ -23,7 +23,7 @@ func newCollect() *cobra.Command {
 		Example: "wayside collect --data ./wayside-data",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			process.OutliveReaders()
+			process.IgnoreSIGPIPE()
 			process.SetName()
 			if err := process.Harden(); err != nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), "wayside collect has more rights than it needs:", err)

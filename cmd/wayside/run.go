@@ -27,7 +27,7 @@ func newRun() *cobra.Command {
 			if err := cfg.RequireUpstream(); err != nil {
 				return err
 			}
-			process.OutliveReaders()
+			process.IgnoreSIGPIPE()
 			unhardened := process.Harden()
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)

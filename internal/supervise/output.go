@@ -8,37 +8,34 @@ import (
 	"sync"
 )
 
-// The Go runtime ends a crash with the stack of every goroutine: thousands of lines that bury the log, each time a full disk
-// kills the books process. What the child writes is passed on line by line up to the first line of such a trace; from there
-// on it is kept, as far as it fits, for a file, and the log gets one line.
+// When a Go program crashes, the runtime prints the stack of every goroutine: thousands of lines, each time a full disk kills the books
+// process. The child's output is therefore passed on line by line only up to the first line of such a trace. The trace goes to a file, up
+// to a limit, and the log gets one line.
 
 const (
-	// traceBytesMax bounds what is kept of a trace.
-	traceBytesMax = 64 << 10
-	// lineBytesMax bounds a line that is held until it is whole; a longer one is passed on in parts.
-	lineBytesMax = 64 << 10
-	// headBytesMax bounds what the log line shows of a trace.
-	headBytesMax = 300
+	traceBytesMax = 64 << 10 // of a trace in the file
+	lineBytesMax  = 64 << 10 // of a line that is held until it is complete; a longer one is passed on in pieces
+	headBytesMax  = 300      // of a trace in the log line
 )
 
-// traceBegins are how the runtime begins what it writes before it ends the process.
+// traceBegins are the first words that the runtime may print before it ends the process.
 var traceBegins = [][]byte{
 	[]byte("panic: "), []byte("fatal error: "), []byte("unexpected fault address "), []byte("runtime: "), []byte("SIGBUS: "),
 	[]byte("SIGSEGV: "), []byte("SIGABRT: "), []byte("SIGQUIT: "), []byte("[signal "), []byte("goroutine "),
 }
 
-// output stands between a child and the log.
+// output is the writer between a child and the log.
 type output struct {
 	to io.Writer
 
 	mu      sync.Mutex
-	line    []byte // not whole yet
-	trace   []byte // from the first line of a trace on
+	line    []byte // not complete yet
+	trace   []byte // from its first line on
 	crashed bool
 	cut     int // bytes of the trace that did not fit
 }
 
-// Write implements io.Writer. It never fails, so that the child is never held up by the log.
+// Write implements io.Writer. It never fails: a log that cannot be written must not stop the child.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -58,7 +55,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pass hands on what is held, to the log or to the trace.
+// pass appends the held line to the log or to the trace.
 func (o *output) pass() {
 	for _, begin := range traceBegins {
 		o.crashed = o.crashed || bytes.HasPrefix(o.line, begin)
@@ -68,12 +65,12 @@ func (o *output) pass() {
 		o.trace = append(o.trace, o.line[:n]...)
 		o.cut += len(o.line) - n
 	} else {
-		_, _ = o.to.Write(o.line) // a log that cannot be written is nobody's fault here
+		_, _ = o.to.Write(o.line)
 	}
 	o.line = o.line[:0]
 }
 
-// end passes on what is left and returns the trace: its first lines on one, all that was kept, and how much was not.
+// end passes on the last line and returns the trace: its first lines joined into one, the part that was kept, and the size of the rest.
 func (o *output) end() (head string, trace []byte, cut int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,7 +88,7 @@ func (o *output) end() (head string, trace []byte, cut int) {
 	return head[:min(len(head), headBytesMax)], o.trace, o.cut
 }
 
-// reportCrash writes the trace of a child that crashed to CrashFile, over that of the one before, and one line to the log.
+// reportCrash writes the trace of a child that crashed to CrashFile, in place of an older one, and one line to the log.
 func (s *Supervisor) reportCrash(o *output) {
 	head, trace, cut := o.end()
 	if len(trace) == 0 {
@@ -99,16 +96,15 @@ func (s *Supervisor) reportCrash(o *output) {
 	}
 	args := []any{"crash", head}
 	if s.opt.CrashFile != "" {
-		// A second name of another file must not be written to.
-		_ = os.Remove(s.opt.CrashFile)
-		if err := os.WriteFile(s.opt.CrashFile, trace, 0o640); err != nil { //nolint:gosec // like the other files of the data directory
+		_ = os.Remove(s.opt.CrashFile) // it may be a second name of some other file, which must not be overwritten
+		if err := os.WriteFile(s.opt.CrashFile, trace, 0o640); err != nil {
 			args = append(args, "trace_not_kept", err)
 		} else {
 			args = append(args, "trace", s.opt.CrashFile, "trace_bytes", len(trace), "trace_bytes_cut", cut)
 		}
 	}
-	if s.opt.Cause != nil {
-		if cause := s.opt.Cause(); cause != "" { // then the crash is no fault of the program
+	if s.opt.CrashCause != nil {
+		if cause := s.opt.CrashCause(); cause != "" {
 			s.opt.Logger.Error("books process ended: "+cause, args...)
 			return
 		}

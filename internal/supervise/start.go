@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startLate starts cmd with this timer slack, which a process inherits from the thread that makes it (PR_SET_TIMERSLACK, prctl(2)).
-// The slack only saves processor time, so a kernel that refuses it changes nothing else.
-func startLate(cmd *exec.Cmd, slack time.Duration) error {
+// startWithSlack starts cmd with a timer slack, which a process inherits from the thread that creates it (PR_SET_TIMERSLACK, prctl(2)). The
+// slack only saves processor time: if the kernel refuses it, the process starts without it.
+func startWithSlack(cmd *exec.Cmd, slack time.Duration) error {
 	if slack > 0 {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack.Nanoseconds()), 0, 0, 0); err == nil {
-			defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }() // 0: what it was
+			defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }() // 0 restores the default
 		}
 	}
-	return cmd.Start() //nolint:wrapcheck // the caller says what was started
+	return cmd.Start()
 }

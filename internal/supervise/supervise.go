@@ -1,12 +1,12 @@
 // Package supervise keeps the books process running as a child of the traffic process.
 //
-// The child is the same binary, started from /proc/self/exe, so that the two can never be of different versions. It gets
-// its channels (package link) as descriptors 3 and 4 and its configuration on descriptor 5. It ignores terminal signals
-// and ends when told to or when its channels close, which the kernel does for us if the traffic process dies: the parent-
-// death signal is not used, because it is tied to the thread that started the child and not to the process.
+// The child is the same binary, started from /proc/self/exe, so that both processes always have the same version. It inherits its channels
+// (package link) as descriptors 3 and 4 and its configuration as descriptor 5. It ignores the signals of a terminal. It ends when its
+// channels close: the supervisor closes them to stop it, and the kernel closes them if the traffic process dies. The parent-death signal
+// is not used, because it belongs to the thread that started the child and not to the process.
 //
-// A child that ends is started again, after a delay that grows while it keeps ending quickly. Nothing that happens to it
-// reaches the traffic.
+// A child that ends is started again. The delay before it grows while children keep ending soon after their start. Nothing that happens
+// to a child affects the traffic.
 package supervise
 
 import (
@@ -36,49 +36,44 @@ const (
 
 // Options configures a Supervisor.
 type Options struct {
-	// Args follow the program name, e.g. "collect", "--inherited".
-	Args []string
-	// Env is the child's environment; nil means that of this process.
-	Env []string
+	Args []string // after the program name, e.g. "collect", "--inherited"
+	Env  []string // nil means the environment of this process
 	// Config is written to the child's ConfigFD at each start.
 	Config []byte
 	// ServeSpool answers the child on its spool channel until the connection or ctx ends.
 	ServeSpool func(ctx context.Context, conn net.Conn) error
-	// TimerSlack is how much later than asked for the kernel may end the child's waits for time. Waits that end at about the same time
-	// then cost one wake-up together. What comes from other processes is not late. 0: the kernel's 50 µs.
+	// TimerSlack is how late the kernel may end a timed wait of the child. Waits that end at about the same time then share one wake-up,
+	// which saves processor time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
 	TimerSlack time.Duration
-	// OnStart is called with the dialler for connections to a new child, OnExit when that child has gone.
+	// OnStart is called with the dialler for connections to a new child, OnExit when that child has ended.
 	OnStart func(pid int, dialer *link.Dialer)
 	OnExit  func(err error)
 	// RestartDelayMin and RestartDelayMax bound the delay before a restart; 0 means 100 ms and 10 s.
 	RestartDelayMin, RestartDelayMax time.Duration
-	// StopTimeout is how long a child may take to end once its channels are closed; then it is killed, and at once after
-	// [Supervisor.Hurry]. 0 means 5 s.
+	// StopTimeout is how long a child may take to end once its channels are closed. Then it is killed. 0 means 5 s.
 	StopTimeout time.Duration
 	// Stderr receives the child's output up to the trace of a crash; nil means os.Stderr.
 	Stderr io.Writer
-	// CrashFile is where the trace of the last crash is kept, up to 64 KiB; empty means nowhere.
+	// CrashFile receives the trace of the last crash, up to 64 KiB; empty means that no trace is kept.
 	CrashFile string
-	// Meanwhile says for the log what becomes of events while no child runs; nil: nothing is said.
+	// Meanwhile describes, for the log, what happens to events while no child runs; may be nil.
 	Meanwhile func() string
-	// Cause names what outside a child makes it crash, such as a full disk; "" or nil: nothing that is known.
-	Cause  func() string
-	Logger *slog.Logger
+	// CrashCause names a cause outside the child that makes it crash, such as a full disk; "" or nil if there is none.
+	CrashCause func() string
+	Logger     *slog.Logger
 }
 
 // Supervisor runs one child at a time.
 type Supervisor struct {
 	opt Options
 
-	mu       sync.Mutex // guards what follows
-	pid      int        // 0 while no child runs
-	restarts uint64
-	lastErr  error
-	config   []byte // for the next child
+	mu     sync.Mutex // guards the fields below, up to the blank line
+	status Status
+	config []byte // for the next child
 
-	replace chan struct{} // holds one request to replace the child
-	hurry   chan struct{} // closed by Hurry
-	hurried sync.Once
+	replace   chan struct{} // capacity 1: a request to replace the child
+	force     chan struct{} // closed by ForceStop
+	forceOnce sync.Once
 }
 
 // New returns a Supervisor; it starts nothing.
@@ -98,48 +93,46 @@ func New(o Options) *Supervisor {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Supervisor{opt: o, config: o.Config, replace: make(chan struct{}, 1), hurry: make(chan struct{})}
+	return &Supervisor{opt: o, config: o.Config, replace: make(chan struct{}, 1), force: make(chan struct{})}
 }
 
-// Replace gives the child a new configuration: the present one is told to leave, and the next one starts at once. Events
-// wait in the spool meanwhile.
+// Replace stops the child and starts the next one with a new configuration at once. Events wait in the spool meanwhile.
 func (s *Supervisor) Replace(config []byte) {
 	s.mu.Lock()
 	s.config = config
 	s.mu.Unlock()
 	select {
 	case s.replace <- struct{}{}:
-	default: // asked already; the child that starts then reads this configuration
+	default: // already requested; the next child gets this configuration
 	}
 }
 
-// Hurry means that no child is waited for from now on: one that is being stopped, and any that will be, is killed at once. What it had not
-// applied stays in the spool.
-func (s *Supervisor) Hurry() { s.hurried.Do(func() { close(s.hurry) }) }
+// ForceStop ends all waiting for a child that is being stopped, now or later: it is killed at once. Events that it has not applied stay in
+// the spool.
+func (s *Supervisor) ForceStop() { s.forceOnce.Do(func() { close(s.force) }) }
 
-// errReplaced ends a child for Replace.
+// errReplaced is the reason for the end of a child that Replace stopped.
 var errReplaced = errors.New("replaced by one with the new configuration")
 
-// Status is what is known about the child.
+// Status describes the child.
 type Status struct {
 	PID      int    // 0 while no child runs
 	Restarts uint64 // starts after the first
-	LastErr  error  // how the last child ended, nil for a clean exit
 }
 
 // Status returns the present state.
 func (s *Supervisor) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Status{PID: s.pid, Restarts: s.restarts, LastErr: s.lastErr}
+	return s.status
 }
 
-// stableAfter is how long a child must have run for the restart delay to begin anew: long enough to have opened its store and
-// drained for a while. One that is killed every few seconds then works nearly all the time, and keeps up with the traffic.
+// stableAfter is how long a child must have run before the restart delay starts from its minimum again. That is enough to open the store and
+// to drain for a while, so that even a child that is killed every few seconds keeps up with the traffic.
 const stableAfter = 3 * time.Second
 
-// Run starts the child and starts it again whenever it ends, until ctx is done; then it closes the channels, waits for
-// the child, and returns ctx's error.
+// Run starts the child, and starts it again whenever it ends, until ctx is done. Then it closes the channels, waits for the child, and
+// returns ctx's error.
 func (s *Supervisor) Run(ctx context.Context) error {
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = s.opt.RestartDelayMin, s.opt.RestartDelayMax
@@ -150,7 +143,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if errors.Is(err, errReplaced) {
-			s.opt.Logger.Info("books process starts anew with the new configuration")
+			s.opt.Logger.Info("books process is started again with the new configuration")
 			continue
 		}
 		if time.Since(began) > stableAfter {
@@ -158,8 +151,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 		delay := delays.NextBackOff()
 		s.mu.Lock()
-		s.restarts++
-		s.lastErr = err
+		s.status.Restarts++
 		s.mu.Unlock()
 		args := []any{"reason", reason(err), "restart_in", delay.Round(time.Millisecond).String()}
 		if s.opt.Meanwhile != nil {
@@ -191,12 +183,12 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 		return err
 	}
 	defer ch.close()
-	cmd := exec.Command("/proc/self/exe", s.opt.Args...) //nolint:gosec // the running binary itself
-	cmd.Args[0] = os.Args[0]                             // for whoever looks at the list of processes
+	cmd := exec.Command("/proc/self/exe", s.opt.Args...) // the running binary itself
+	cmd.Args[0] = os.Args[0]                             // the name that a list of processes shows
 	out := &output{to: s.opt.Stderr}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, s.opt.StopTimeout
 	cmd.ExtraFiles, cmd.Env = ch.theirs, s.opt.Env
-	if err := startLate(cmd, s.opt.TimerSlack); err != nil {
+	if err := startWithSlack(cmd, s.opt.TimerSlack); err != nil {
 		return fmt.Errorf("start books process: %w", err)
 	}
 	ch.closeTheirs()
@@ -216,7 +208,7 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	select {
 	case err = <-exited:
 	case <-ctx.Done():
-		ch.close() // the child's signal to leave
+		ch.close() // tells the child to end
 		err = s.await(cmd, exited)
 	case <-s.replace:
 		ch.close()
@@ -232,15 +224,15 @@ func (s *Supervisor) runOnce(ctx context.Context) error {
 	return err
 }
 
-// await gives the child StopTimeout to end by itself.
+// await waits for the child to end, and kills it after StopTimeout or ForceStop.
 func (s *Supervisor) await(cmd *exec.Cmd, exited <-chan error) error {
 	select {
 	case err := <-exited:
 		return err
 	case <-time.After(s.opt.StopTimeout):
-	case <-s.hurry:
+	case <-s.force:
 	}
-	s.opt.Logger.Warn("books process did not end in time and is killed; what it had not applied stays in the spool",
+	s.opt.Logger.Warn("books process did not end in time and is killed; events that it has not applied stay in the spool",
 		"pid", cmd.Process.Pid)
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill books process: %w", err)
@@ -251,40 +243,38 @@ func (s *Supervisor) await(cmd *exec.Cmd, exited <-chan error) error {
 func (s *Supervisor) setPID(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pid = pid
+	s.status.PID = pid
 }
 
-// channels are the parent's ends and, until the child has started, the child's.
+// channels are this process's ends and, until the child has started, the child's.
 type channels struct {
 	spool, relay net.Conn
 	dialer       *link.Dialer
 	theirs       []*os.File
 }
 
-func openChannels(config []byte) (*channels, error) {
-	ch := &channels{}
-	var err error
-	var file *os.File
-	if ch.spool, file, err = link.Pair("spool"); err != nil {
+func openChannels(config []byte) (_ *channels, err error) {
+	ch := &channels{theirs: make([]*os.File, 2)}
+	defer func() {
+		if err != nil {
+			ch.close()
+		}
+	}()
+	if ch.spool, ch.theirs[0], err = link.Pair("spool"); err != nil {
 		return nil, err
 	}
-	ch.theirs = append(ch.theirs, file)
-	if ch.relay, file, err = link.Pair("relay"); err != nil {
-		ch.close()
+	if ch.relay, ch.theirs[1], err = link.Pair("relay"); err != nil {
 		return nil, err
 	}
-	ch.theirs = append(ch.theirs, file)
 	if ch.dialer, err = link.NewDialer(ch.relay); err != nil {
-		ch.close()
 		return nil, err
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		ch.close()
 		return nil, fmt.Errorf("make configuration pipe: %w", err)
 	}
 	ch.theirs = append(ch.theirs, read)
-	go func() { // a configuration larger than the pipe's buffer waits for the child to read
+	go func() { // a configuration that is larger than the pipe's buffer waits until the child reads it
 		_, _ = write.Write(config)
 		_ = write.Close()
 	}()

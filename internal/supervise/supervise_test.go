@@ -167,23 +167,23 @@ func TestDeafChildIsKilled(t *testing.T) {
 	}
 }
 
-// TestHurry: whoever is in a hurry does not wait for a child, neither for one that is being stopped nor for one that will be.
-func TestHurry(t *testing.T) {
+// After ForceStop nobody waits for a child, whether it is being stopped already or later.
+func TestForceStop(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		s, starts, exits, stop := start(t, "deaf", time.Hour)
 		one := <-starts
 		if before {
-			s.Hurry()
+			s.ForceStop()
 		}
-		if got := ask(t, one.dialer); got != "deaf" { // it lives, in whatever hurry, until it is stopped
+		if got := ask(t, one.dialer); got != "deaf" { // it lives until it is stopped
 			t.Errorf("the child answered %q", got)
 		}
 		stopped := make(chan error, 1)
 		go func() { stopped <- stop() }()
 		if !before {
-			s.Hurry()
+			s.ForceStop()
 		}
-		s.Hurry() // a second time is nothing
+		s.ForceStop() // a second time is nothing
 		if err := <-stopped; !errors.Is(err, context.Canceled) {
 			t.Errorf("run ended with %v", err)
 		}
@@ -229,7 +229,7 @@ func TestCrashIsOneLine(t *testing.T) {
 		t.Errorf("%d bytes of trace, %v", len(trace), err)
 	}
 	log.Reset()
-	s.opt.Cause = func() string { return "the disk is full" }
+	s.opt.CrashCause = func() string { return "the disk is full" }
 	crashed := &output{trace: []byte("SIGBUS: bus error\n")}
 	s.reportCrash(crashed)
 	if said := log.String(); !strings.Contains(said, "books process ended: the disk is full") || strings.Contains(said, "crashed") || !strings.Contains(said, "SIGBUS") {

@@ -147,7 +147,7 @@ func keepBooks(ctx context.Context, cfg *configs.Config, version string, log *sl
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	if err := process.BeNice(cfg.Collector.Nice); err != nil {
+	if err := process.SetNiceness(cfg.Collector.Nice); err != nil {
 		log.Warn("the books process competes with traffic for the processor", "error", err)
 	}
 	if os.Getenv("GOGC") == "" {

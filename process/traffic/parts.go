@@ -117,7 +117,7 @@ func (t *traffic) build() error {
 	t.child = supervise.New(supervise.Options{
 		Args: []string{"collect", "--inherited"}, Config: handover, Env: supervise.ChildEnv(os.Environ()),
 		ServeSpool: t.server.ServeConn, OnStart: t.peers.connected, OnExit: func(error) { t.peers.disconnected(nil) }, Stderr: t.logTo, Logger: t.log,
-		Meanwhile: t.meanwhile, Cause: t.diskFull,
+		Meanwhile: t.meanwhile, CrashCause: t.diskFull,
 		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile), TimerSlack: booksTimerSlack,
 	})
 	return nil

@@ -25,7 +25,7 @@ func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCaus
 		}
 		t.log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
 		if t.child != nil {
-			t.child.Hurry()
+			t.child.ForceStop()
 		}
 		force(errForced)
 		return
@@ -45,7 +45,7 @@ func (t *traffic) shutdown(forced context.Context) {
 	timeout := t.now.Load().Shutdown.Timeout.Std()
 	toLeave := min(timeout/6, 3*time.Second)
 	if t.child != nil {
-		time.AfterFunc(timeout-toLeave/4, t.child.Hurry)
+		time.AfterFunc(timeout-toLeave/4, t.child.ForceStop)
 	}
 	ctx, cancel := context.WithTimeout(forced, timeout-toLeave)
 	defer cancel()

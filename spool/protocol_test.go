@@ -222,9 +222,9 @@ func FuzzProtocol(f *testing.F) {
 // nothing is a Source without events.
 type nothing struct{}
 
-func (nothing) Peek(context.Context, PeekOptions) ([]event.Batch, error)          { return nil, nil }
-func (nothing) Ack(context.Context, uuid.UUID, uint64) error                      { return nil }
-func (nothing) Ledgers(context.Context, map[uuid.UUID]uint64) ([]Ledger, error)   { return nil, nil }
-func (nothing) Retire(context.Context, uuid.UUID) error                           { return nil }
+func (nothing) Peek(context.Context, PeekOptions) ([]event.Batch, error)             { return nil, nil }
+func (nothing) Ack(context.Context, uuid.UUID, uint64) error                         { return nil }
+func (nothing) Ledgers(context.Context, map[uuid.UUID]uint64) ([]Ledger, error)      { return nil, nil }
+func (nothing) Retire(context.Context, uuid.UUID) error                              { return nil }
 func (nothing) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) { return 0, nil }
-func (nothing) Publish(context.Context, string, []byte) error                     { return nil }
+func (nothing) Publish(context.Context, string, []byte) error                        { return nil }

@@ -129,6 +129,8 @@ func (emptySource) Ledgers(context.Context, map[uuid.UUID]uint64) ([]spool.Ledge
 	return nil, nil
 }
 
-func (emptySource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) { return 0, nil }
-func (emptySource) Retire(context.Context, uuid.UUID) error                           { return nil }
-func (emptySource) Publish(context.Context, string, []byte) error                     { return nil }
+func (emptySource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) {
+	return 0, nil
+}
+func (emptySource) Retire(context.Context, uuid.UUID) error       { return nil }
+func (emptySource) Publish(context.Context, string, []byte) error { return nil }

@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"internal/admin/client": {"internal/admin", "internal/datadir"},
 	"internal/cli":          {"configs"},
 	"internal/report": {
-		"collector", "internal/admin", "internal/terminal", "process/books/restore", "process/traffic", "uploader/reader",
+		"collector", "internal/admin", "internal/terminal", "process/books/restore", "process/traffic", "uploader", "uploader/reader",
 	},
 	"internal/connlimit":     nil,
 	"internal/supervise":     {"internal/link"},

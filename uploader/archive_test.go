@@ -35,7 +35,7 @@ func TestArchiveAndRetention(t *testing.T) {
 		if again, err := u.ArchiveOnce(ctx, true); err != nil || again.Objects != 0 {
 			t.Fatalf("a second run does %+v, %v", again, err)
 		}
-		if s := u.Status(); s.ArchivedRows != 3000 || s.PendingEvents != 0 || s.OpenPlans != 0 || s.Archive.LastSuccess.IsZero() {
+		if s := u.Status(); s.ArchivedRows != 3000 || s.PendingEvents != 0 || s.OpenPlans != 0 || s.Jobs[JobArchive].LastSuccess.IsZero() {
 			t.Fatalf("status is %+v", s)
 		}
 		clearRequests(p)
@@ -54,8 +54,8 @@ func TestArchiveAndRetention(t *testing.T) {
 	})
 }
 
-// TestRetryExecutesTheSamePlan breaks the first attempt at each step, and sees the second one finish the same plan with the
-// same bytes, whatever happened to clock, options and pending events in between.
+// TestRetryExecutesTheSamePlan breaks the first attempt at each step. The second attempt finishes the same plan with the same bytes, although
+// clock, options and pending events have changed.
 func TestRetryExecutesTheSamePlan(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {
@@ -92,7 +92,7 @@ func TestRetryExecutesTheSamePlan(t *testing.T) {
 				if err == nil || r.Objects != 0 || m.archived != 0 || m.planCount() != 1 || m.plan(0).State != catalogue.Planned {
 					t.Fatalf("the broken attempt: %+v, %v, %d plans", r, err, m.planCount())
 				}
-				if s := u.Status(); s.OpenPlans != 1 || s.Archive.ConsecutiveFailures != 1 || s.Archive.LastError == "" {
+				if s := u.Status(); s.OpenPlans != 1 || s.Jobs[JobArchive].ConsecutiveFailures != 1 || s.Jobs[JobArchive].LastError == "" {
 					t.Errorf("status is %+v", s)
 				}
 				first := m.plan(0)
@@ -177,7 +177,7 @@ func TestEventsThatDoNotMatchThePlanAreNotSent(t *testing.T) {
 			if !errors.Is(err, ErrSource) || r.Objects != 1 {
 				t.Fatalf("result is %+v, %v", r, err)
 			}
-			wantRequests(t, p, "PUT GET PUT GET") // the second plan does not suffer
+			wantRequests(t, p, "PUT GET PUT GET") // the second plan is archived
 			wantArchived(t, p, good)
 		})
 	}
@@ -197,7 +197,7 @@ func TestUnreachableTargetLosesNothingAndIsAskedOnce(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "check endpoint=") || r.Objects != 0 {
 			t.Fatalf("result is %+v, %v", r, err)
 		}
-		if s := u.Status(); s.Archive.ConsecutiveFailures != i+1 || s.OpenPlans != 1 || m.planCount() != 1 {
+		if s := u.Status(); s.Jobs[JobArchive].ConsecutiveFailures != i+1 || s.OpenPlans != 1 || m.planCount() != 1 {
 			t.Fatalf("status is %+v, %d plans", s, m.planCount())
 		}
 	}
@@ -236,7 +236,7 @@ func TestArchivingFitsIntoItsMemory(t *testing.T) {
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 1000, items...)
 	pl := testPlanner()
-	pl.estimate.ratio = 0.01 // an estimate that is far too low, so that the object is larger than the memory for it
+	pl.estimate.ratio = 0.01 // far too low, so that the object is larger than the memory for it
 	plans := pl.cut(pendingOf(t, m), testHour, true)
 	if len(plans) != 1 {
 		t.Fatalf("%d plans", len(plans))

@@ -41,8 +41,8 @@ func benchPlan(b *testing.B, traceIDs bool) (*memStore, *catalogue.Plan) {
 	return m, plans[0]
 }
 
-// BenchmarkArchive makes an object of realistic events, from encoded records to the compressed and hashed buffer, and
-// reads it back as verification does. Decoding the records is part of it.
+// BenchmarkArchive builds an object of realistic events, from encoded records to the compressed and hashed buffer, and reads it back for
+// verification. It includes the decoding of the records.
 func BenchmarkArchive(b *testing.B) {
 	for _, traceIDs := range []bool{false, true} {
 		b.Run(fmt.Sprintf("trace_id=%t", traceIDs), func(b *testing.B) {
@@ -55,7 +55,7 @@ func BenchmarkArchive(b *testing.B) {
 				if out, err = bld.build(context.Background(), m, plan); err != nil {
 					b.Fatal(err)
 				}
-				if _, err = digest(bld.body.reader(), out.rawBytes); err != nil {
+				if _, err = digest(bld.body.reader(), out.rawBytes, nil); err != nil {
 					b.Fatal(err)
 				}
 				rounds++
@@ -77,15 +77,14 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := digest(bld.body.reader(), out.rawBytes); err != nil {
+		if _, err := digest(bld.body.reader(), out.rawBytes, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
 	report(b, out)
 }
 
-// BenchmarkLevels is the measurement that chose gzipLevel, with the standard library and, where installed, gzip itself on
-// the same lines.
+// BenchmarkLevels is the measurement behind gzipLevel. It compares the standard library and, if installed, gzip on the same lines.
 func BenchmarkLevels(b *testing.B) {
 	m, plan := benchPlan(b, false)
 	raw := rawLines(b, m, plan)
@@ -116,7 +115,7 @@ func BenchmarkLevels(b *testing.B) {
 	})
 }
 
-// BenchmarkLines renders lines without compressing them.
+// BenchmarkLines writes lines without compressing them.
 func BenchmarkLines(b *testing.B) {
 	m, plan := benchPlan(b, false)
 	w := newLineWriter(plan)
@@ -175,7 +174,7 @@ func rawLines(b *testing.B, m *memStore, plan *catalogue.Plan) []byte {
 
 func report(b *testing.B, out *built) {
 	b.Helper()
-	b.SetBytes(int64(out.rawBytes)) //nolint:gosec // far below 2^63
+	b.SetBytes(int64(out.rawBytes))
 	lines := float64(out.lines)
 	b.ReportMetric(float64(out.rawBytes)/lines, "rawB/event")
 	b.ReportMetric(float64(out.objectBytes)/lines, "B/event")
@@ -185,7 +184,7 @@ func report(b *testing.B, out *built) {
 	}
 }
 
-// cpuTime is what the process has used so far. On a machine that does other work too, only this says what a core can do.
+// cpuTime is the CPU time of the process so far. On a busy machine, the elapsed time says nothing about one core.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u unix.Rusage
@@ -195,8 +194,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// memoryOf is all that making and verifying one object allocates from nothing, garbage and mapped memory included: no moment can
-// have needed more.
+// memoryOf is everything that building and verifying one object allocates, garbage and mapped memory included, which is at least the peak.
 func memoryOf(tb testing.TB, m *memStore, plan *catalogue.Plan) uint64 {
 	tb.Helper()
 	var before, after runtime.MemStats
@@ -206,7 +204,7 @@ func memoryOf(tb testing.TB, m *memStore, plan *catalogue.Plan) uint64 {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := digest(bld.body.reader(), out.rawBytes); err != nil {
+	if _, err := digest(bld.body.reader(), out.rawBytes, nil); err != nil {
 		tb.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)

@@ -7,32 +7,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferBytes is how much of an object is held in memory: the default object size and an eighth for estimates that were too
-// low.
+// bufferBytes is how much of an object is kept in memory: the default object size, and an eighth more for estimates that were too low.
 const bufferBytes = 9 << 20
 
-// objectBuffer holds one compressed object between its making and its sending. Both need it: the request is signed over
-// the hash of its body, and a connection that breaks half-way must be able to start again.
+// objectBuffer holds one compressed object until it was sent. It must hold all of it: the request is signed over the hash of its body,
+// and must be able to start again if the connection breaks.
 //
-// It is memory only, so that archiving needs no disk: neither one that is full, which is when archiving is needed most, nor one
-// that may not be written. An object that does not fit, because an estimate was far too low or archive.object_bytes is larger,
-// is not kept: readers make it again each time, which the same plan does to the same bytes (see [rewriter]). That costs
-// processor time and no memory.
+// It uses no disk, because archiving is needed most when the disk is full. If an object does not fit, because the estimate was far too
+// low or archive.object_bytes is larger, the buffer does not keep it: each reader builds it again, which gives the same bytes (see
+// [rewriter]). That costs processor time and no memory.
 //
-// The memory is mapped and not Go's. On Go's heap the garbage collector would let as much garbage pile up beside an object
-// as the object is large, and would give nothing back for minutes after a job; a mapping costs the pages that were
-// written, until release.
+// The memory is mapped, not allocated by Go. On Go's heap, the garbage collector would allow as much garbage as the object is large, and
+// keep the memory for minutes after a job. A mapping costs only the pages that were written, until release.
 //
-// Not for concurrent use; several readers may take turns.
+// Not for concurrent use. Several readers may take turns.
 type objectBuffer struct {
-	// again writes the same bytes once more. It must be set before reader is called on an object that is larger than bufferBytes.
+	// again writes the same bytes again. It must be set before reader is called on an object larger than bufferBytes.
 	again func(io.Writer) error
 
-	memory []byte // mapped; nil before the first write, and where there was none to be had
+	memory []byte // mapped; nil before the first write, and if the kernel refused it
 	size   int64
 }
 
-// Write appends p, and only counts what is beyond the memory.
+// Write appends p. It only counts the bytes that do not fit.
 func (b *objectBuffer) Write(p []byte) (int, error) {
 	b.acquire()
 	if b.size < int64(len(b.memory)) {
@@ -42,7 +39,7 @@ func (b *objectBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// acquire maps the memory. Without any to be had, objects are made again for each reader.
+// acquire maps the memory. If the kernel refuses, each reader builds the object again.
 func (b *objectBuffer) acquire() {
 	if b.memory != nil {
 		return
@@ -58,16 +55,16 @@ func (b *objectBuffer) reset() {
 	b.size, b.again = 0, nil
 }
 
-// release is reset that gives the memory back. No reader may be in use.
+// release forgets the content and frees the memory. No reader may be in use.
 func (b *objectBuffer) release() {
 	b.reset()
 	if b.memory != nil {
-		_ = unix.Munmap(b.memory) // fails only for what is not mapped
+		_ = unix.Munmap(b.memory) // fails only if it is not mapped
 		b.memory = nil
 	}
 }
 
-// reader returns a reader over the content from its beginning, to be closed before the next reset.
+// reader returns a reader of the whole content. It must be closed before the next reset.
 func (b *objectBuffer) reader() *objectReader {
 	if b.size <= int64(len(b.memory)) {
 		return &objectReader{size: b.size, memory: b.memory[:b.size]}
@@ -75,7 +72,7 @@ func (b *objectBuffer) reader() *objectReader {
 	return &objectReader{size: b.size, again: &rewriter{write: b.again}}
 }
 
-// objectReader reads an object from memory, or as it is made again.
+// objectReader reads an object from memory, or while it is built again.
 type objectReader struct {
 	size, at int64
 	memory   []byte
@@ -94,7 +91,7 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	n, err := r.again.readAt(p[:min(int64(len(p)), r.size-r.at)], r.at)
 	r.at += int64(n)
 	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // the bytes are fewer than they were
+		err = io.ErrUnexpectedEOF // fewer bytes than the first time
 	}
 	return n, err
 }
@@ -113,18 +110,18 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// close ends the making again. A reader that is closed must not be read.
+// close ends the building. The reader must not be read afterwards.
 func (r *objectReader) close() {
 	if r.again != nil {
 		r.again.close()
 	}
 }
 
-// rewriter reads what write writes, from the beginning again after each step back. write runs in a goroutine of its own, at
-// most one at a time, until it has written everything or close is called.
+// rewriter reads what write writes. After a seek backwards, it calls write again. write runs in its own goroutine, at most one at a
+// time, until it has written everything or close is called.
 type rewriter struct {
 	write func(io.Writer) error
-	pipe  *io.PipeReader // nil while nothing runs
+	pipe  *io.PipeReader // nil while write does not run
 	at    int64          // of the next byte in the pipe
 	done  chan struct{}  // closed when write has returned
 }
@@ -139,7 +136,7 @@ func (r *rewriter) readAt(p []byte, at int64) (int, error) {
 			_ = in.CloseWithError(r.write(in)) // its error is always nil
 		}(r.done)
 	}
-	if at > r.at { // a step forward
+	if at > r.at { // a seek forwards
 		skipped, err := io.CopyN(io.Discard, r.pipe, at-r.at)
 		r.at += skipped
 		if err != nil {
@@ -151,7 +148,7 @@ func (r *rewriter) readAt(p []byte, at int64) (int, error) {
 	return n, err
 }
 
-// close ends a write that is under way and waits for it.
+// close ends a running write and waits for it.
 func (r *rewriter) close() {
 	if r.pipe == nil {
 		return

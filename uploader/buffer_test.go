@@ -9,7 +9,7 @@ import (
 	"testing/iotest"
 )
 
-// writeAgain makes a buffer of content that can be made again.
+// writeAgain makes a buffer whose content can be built again.
 func writeAgain(t *testing.T, b *objectBuffer, content []byte) {
 	t.Helper()
 	b.reset()
@@ -38,7 +38,7 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 	for _, size := range []int{0, 1, part - 1, part, part + 1, 3*part + 5, bufferBytes - 1, bufferBytes, bufferBytes + 1, len(content)} {
 		writeAgain(t, b, content[:size])
 		r := b.reader()
-		for _, from := range []int{0, 0, size / 3, size - size/2, size / 4} { // forwards, and back
+		for _, from := range []int{0, 0, size / 3, size - size/2, size / 4} { // forwards and backwards
 			if _, err := r.Seek(int64(from), io.SeekStart); err != nil {
 				t.Fatal(err)
 			}
@@ -55,8 +55,8 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 	}
 }
 
-// TestBufferReaderThatIsLeft: what makes an object again ends with its reader, wherever that had come to, and its error and an
-// early end are the reader's.
+// TestBufferReaderThatIsLeft: closing a reader ends the building, at any point. The reader returns the builder's error, and an error if the
+// content is shorter than before.
 func TestBufferReaderThatIsLeft(t *testing.T) {
 	content := make([]byte, bufferBytes+5)
 	b := &objectBuffer{}
@@ -66,7 +66,7 @@ func TestBufferReaderThatIsLeft(t *testing.T) {
 	if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	r.close() // goleak sees what is left
+	r.close() // goleak finds a goroutine that stays
 	broken := errors.New("broken")
 	for _, c := range []struct{ end, want error }{{broken, broken}, {nil, io.ErrUnexpectedEOF}} {
 		b.again = func(w io.Writer) error {

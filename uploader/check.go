@@ -1,20 +1,19 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"hash"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// CheckCatalogue reads every object that the catalogue says is archived back from the target, and compares size, hashes and
-// metadata with what was noted when it was verified. Objects of former targets are looked for there, and those of one that cannot be
-// asked are counted as skipped.
+// CheckCatalogue reads every object of the catalogue back from its archive, and compares size, hashes and metadata with the catalogue.
+// It counts objects of former targets that do not answer as skipped.
 func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (*verify.Check, error) {
 	c := &verify.Check{Name: "catalogue against archive", Of: "objects"}
 	elsewhere := 0
@@ -30,104 +29,68 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 			elsewhere++
 			continue
 		}
-		c.Checked++
-		if err := checkObject(ctx, p, t); err != nil {
-			note(c, p.Key, t, err)
-		}
-		if p.StatsKey == "" || p.StatsSHA256 == "" {
-			continue
-		}
-		c.Checked++
-		if err := checkStatistics(ctx, p, t); err != nil {
-			note(c, p.StatsKey, t, err)
+		checkObject(ctx, c, t, p, p.Key, built{
+			rows: p.Rows, lines: p.Lines, rawBytes: p.RawBytes, rawSHA256: p.RawSHA256, objectBytes: p.ObjectBytes, objectSHA256: p.ObjectSHA256,
+		})
+		if p.StatsKey != "" && p.StatsSHA256 != "" {
+			checkObject(ctx, c, t, p, p.StatsKey, built{rows: p.Rows, lines: p.StatsRows, objectBytes: p.StatsBytes, objectSHA256: p.StatsSHA256})
 		}
 	}
 	if elsewhere > 0 {
-		c.Skipped = fmt.Sprintf("%d objects are in former archives that cannot be asked, and not in %s", elsewhere, ts.Current())
+		c.Skipped = fmt.Sprintf("%d objects are in former archives that do not answer, and not in %s", elsewhere, ts.Current())
 	}
 	return c, nil
 }
 
-// errNotAsked says that the archive did not answer, which tells nothing of the object.
-var errNotAsked = errors.New("the archive could not be asked")
-
-// ask is Get, whose error wraps [errNotAsked] unless it says something of the object.
-func ask(ctx context.Context, t Target, key string) (io.ReadCloser, map[string]string, error) {
+// checkObject compares one object with the catalogue and notes the result. Zero fields of want are unknown.
+func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Plan, key string, want built) {
 	body, meta, err := t.Get(ctx, key)
-	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged) {
-		err = fmt.Errorf("%w: %w", errNotAsked, err)
-	}
-	return body, meta, err
-}
-
-func note(c *verify.Check, key string, t Target, err error) {
-	if errors.Is(err, ErrNotFound) { // whose text says the key again, once for each file that was looked for
+	switch {
+	case errors.Is(err, ErrNotFound):
+		c.Checked++
 		hint := ""
 		if c.Found == 0 {
 			hint = "; if the archive is elsewhere now, name it with --archive"
 		}
 		c.Problem("%s: is not in %s%s", key, t, hint)
 		return
-	}
-	if errors.Is(err, errNotAsked) {
-		c.Checked--
-		c.CannotMake("%s: %v", key, err)
+	case err != nil && !errors.Is(err, ErrDamaged):
+		c.CannotMake("%s: the archive could not be asked: %v", key, err)
 		return
 	}
-	c.Problem("%s: %v", key, err)
-}
-
-func checkObject(ctx context.Context, p *catalogue.Plan, t Target) error {
-	body, meta, err := ask(ctx, t, p.Key)
+	c.Checked++
+	if err == nil {
+		var raw hash.Hash
+		if want.rawSHA256 == "" {
+			raw = sha256.New()
+		}
+		var found *built
+		found, err = digest(body, cmp.Or(want.rawBytes, rawBytesMax), raw)
+		if err = errors.Join(err, body.Close()); err == nil {
+			err = want.differs(found, p, meta, t.MetaBytesMax())
+		}
+	}
 	if err != nil {
-		return err
+		c.Problem("%s: %v", key, err)
 	}
-	rawMax := p.RawBytes
-	if rawMax == 0 { // an entry that was made again from the archive does not know
-		rawMax = RawBytesMax
-	}
-	found, err := digest(body, rawMax)
-	if err = errors.Join(err, body.Close()); err != nil {
-		return err
-	}
-	if found.objectBytes != p.ObjectBytes || (p.ObjectSHA256 != "" && found.objectSHA256 != p.ObjectSHA256) ||
-		found.lines != p.Lines || (p.RawBytes > 0 && found.rawBytes != p.RawBytes) {
-		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
-			found.lines, found.objectBytes, found.objectSHA256, p.Lines, p.ObjectBytes, p.ObjectSHA256)
-	}
-	if p.RawBytes == 0 || len(p.Runs) == 0 {
-		want := map[string]string{MetaRawSHA256: p.RawSHA256, MetaRows: fmt.Sprint(p.Rows), MetaLines: fmt.Sprint(p.Lines)}
-		return metaAsNoted(want, meta)
-	}
-	noted := &built{rows: p.Rows, lines: p.Lines, rawBytes: p.RawBytes, rawSHA256: p.RawSHA256}
-	return metaAsNoted(planMeta(p, noted, t.MetaBytesMax()), meta)
 }
 
-func metaAsNoted(want, got map[string]string) error {
-	if d := metaDiffers(want, got); d != "" {
+// differs returns an error if an object and its metadata are not what the catalogue says.
+func (want built) differs(found *built, p *catalogue.Plan, meta map[string]string, metaMax int) error {
+	want.rawBytes = cmp.Or(want.rawBytes, found.rawBytes)
+	want.rawSHA256 = cmp.Or(want.rawSHA256, found.rawSHA256)
+	want.objectSHA256 = cmp.Or(want.objectSHA256, found.objectSHA256)
+	if found.objectBytes != want.objectBytes || found.objectSHA256 != want.objectSHA256 || found.lines != want.lines || found.rawBytes != want.rawBytes {
+		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
+			found.lines, found.objectBytes, found.objectSHA256, want.lines, want.objectBytes, want.objectSHA256)
+	}
+	expected := planMeta(p, &want, metaMax)
+	if len(p.Runs) == 0 { // unknown
+		delete(expected, MetaRunCount)
+		delete(expected, MetaRuns)
+	}
+	if d := metaDiffers(expected, meta); d != "" {
 		return fmt.Errorf("metadata: %s", d)
 	}
 	return nil
-}
-
-// checkStatistics does the same for the statistics that were archived beside an object, as far as the catalogue knows them.
-func checkStatistics(ctx context.Context, p *catalogue.Plan, t Target) error {
-	body, meta, err := ask(ctx, t, p.StatsKey)
-	if err != nil {
-		return err
-	}
-	raw := sha256.New()
-	found, err := digestRaw(body, RawBytesMax, raw)
-	if err = errors.Join(err, body.Close()); err != nil {
-		return err
-	}
-	if found.objectBytes != p.StatsBytes || found.objectSHA256 != p.StatsSHA256 || found.lines != p.StatsRows {
-		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
-			found.lines, found.objectBytes, found.objectSHA256, p.StatsRows, p.StatsBytes, p.StatsSHA256)
-	}
-	if len(p.Runs) == 0 {
-		return nil
-	}
-	noted := &built{rows: p.Rows, lines: p.StatsRows, rawBytes: found.rawBytes, rawSHA256: hex.EncodeToString(raw.Sum(nil))}
-	return metaAsNoted(planMeta(p, noted, t.MetaBytesMax()), meta)
 }

@@ -1,34 +1,43 @@
-// Package uploader moves events from the store into archive objects, and lets the store forget them afterwards.
+// Package uploader moves events from the store into archive objects, and deletes them from the store afterwards.
 //
 // # Promises
 //
-//   - An event is deleted locally only after the object that holds it was written, read back, compared byte for byte by
-//     hash, entered in the catalogue, grew older than the retention, and was found in place once more.
-//   - Everything that is applied, old enough and not archived is archived by the next run, however many were missed.
-//   - What goes into an object is decided once, by a plan that is durable before the first byte is sent. A retry executes
-//     the same plan to the same bytes under the same key, so that an upload that was thought lost and appears later does
-//     no harm.
-//   - A target that is away loses nothing: the job is retried with growing pauses for ever.
-//   - Memory is bounded whatever the size of an object, see [Options.ObjectBytes].
+//   - An event is deleted locally only after its object was written, read back, compared by hash, entered in the catalogue,
+//     became older than the retention, and was found in place once more.
+//   - The next run archives everything that is applied, old enough and not archived, however many runs were missed.
+//   - A plan decides once what an object contains. The plan is durable before the first byte is sent, and every retry
+//     writes the same bytes under the same key. So an upload that seemed lost and arrives late does no harm.
+//   - An unreachable target loses nothing: the job is retried forever, with growing pauses.
+//   - Memory is bounded for objects of any size, see [Options.ObjectBytes].
 //
 // # Layout of a target
 //
 //	PREFIX/v1/dt=2026-11-23/hour=09/SERVICE_INSTANCE_EPOCH_FIRSTSEQ-LASTSEQ.ndjson.gz
 //	PREFIX/v1/stats/dt=2026-11-23/hour=09/SERVICE_INSTANCE_EPOCH_FIRSTSEQ-LASTSEQ.ndjson.gz
 //
-// The second holds the statistics of exactly the events in the first.
+// The first object holds events, the second the statistics of exactly these events.
 //
-// Service and instance are percent-encoded outside [A-Za-z0-9.-], so that "_" separates, and cut at 72 bytes; the full
-// names stand in every line. Hours are UTC, and an object never spans two. Each object is one gzip member whose header
-// carries no time. Its metadata (see [Meta]) holds the format version, counts, hash of the NDJSON and the exact sequence
-// runs; a directory keeps it in a file with ".json" appended to the name, written last and removed first: an object
-// without it does not count as there.
+// Service and instance are percent-encoded outside [A-Za-z0-9.-], so that "_" is a safe separator, and cut at 72 bytes.
+// Every line has the full names. Hours are UTC, and an object never spans two. Each object is one gzip member without a
+// time in its header. Its metadata (see [MetaFormat] and the names below it) holds the format version, the counts, the hash
+// of the NDJSON and the exact sequence runs. A directory keeps the metadata in a file beside the object, with ".json"
+// appended to the name. This file is written last and removed first: an object without it does not exist for readers.
 //
-// S3 allows 2 KiB of metadata. Where the runs do not fit into 1.5 KiB with the rest, only their number is stored; the
-// lines themselves carry every sequence number.
+// S3 allows 2 KiB of metadata. If the runs do not fit into 1.5 KiB with the rest, only their number is stored. Each line
+// has its sequence number in any case.
 //
 // # When data may be lost
 //
-// Never by this package while the local disk lives. What is not archived when the disk dies is gone, which is why
-// [Uploader.Shutdown] archives the open hour too.
+// Never because of this package while the local disk works. If the disk fails, everything that was not archived is lost.
+// This is why [Uploader.Shutdown] also archives the current hour.
+//
+// # Where to start
+//
+//   - uploader.go, run.go: options, schedules, one job at a time; status.go: what readiness and metrics show
+//   - archive.go: the archive job, from pending blocks to verified objects; plan.go cuts the plans
+//   - import.go: objects that another store archived; retention.go: deletion, local and in the archive
+//   - object.go, ndjson.go, statistics.go, buffer.go: how an object is built
+//   - key.go, line.go, scan.go, meta.go: how an object is read
+//   - target*.go, s3_*.go, targets.go, union.go: directories and buckets, the current archive and former ones
+//   - stall.go, uptime.go, probe.go: limits of requests, time that passed, tests of the archive
 package uploader

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMissedRunsAreMadeUpForOnce starts and stops the loop as a process does: what came due in between runs once, what ran
+// TestMissedRunsAreMadeUpForOnce starts and stops the loop as processes do. Runs that were due in between are replaced by one; a job that ran
 // already does not run again.
 func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
@@ -57,7 +57,7 @@ func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 		run(10*time.Minute + 100*time.Millisecond)
 		want("05:00")
 		fail = nil
-		run(time.Minute) // what failed is due until it succeeds
+		run(time.Minute) // a failed job stays due until it succeeds
 		want("05:00")
 		run(58 * time.Minute)
 		want()
@@ -100,8 +100,8 @@ func TestObjectsExpireAndStatisticsStay(t *testing.T) {
 	}
 }
 
-// TestClockJumpsExpireNothing moves the wall clock by a year, both ways, and over the end of summer time, and lets processes
-// come and go: what stands in the archive expires when its time has passed, and not before.
+// TestClockJumpsExpireNothing moves the wall clock by a year, both ways, and over the end of summer time, and starts and stops processes. Objects
+// expire when their time has passed, and not before.
 func TestClockJumpsExpireNothing(t *testing.T) {
 	const day, year = 24 * time.Hour, 365 * 24 * time.Hour
 	for name, jump := range map[string]time.Duration{"a year ahead": year, "a year back": -year, "an hour back": -time.Hour, "none": 0} {
@@ -141,8 +141,8 @@ func TestClockJumpsExpireNothing(t *testing.T) {
 					t.Fatalf("%d objects expired early", n)
 				}
 				clk.advance(day)
-				u.rememberObserved()
-				clk.advance(time.Second) // lost by the death of the process
+				u.uptime.save()
+				clk.advance(time.Second) // lost, because the process is killed
 				u = process()
 			}
 			if n := expired(); n != 0 {
@@ -158,7 +158,7 @@ func TestClockJumpsExpireNothing(t *testing.T) {
 	}
 }
 
-// TestEventsOfAFastClockAreDeleted archives with a clock that is a year ahead and is then set right: the local copies go when
+// TestEventsOfAFastClockAreDeleted archives while the clock is a year ahead; then the clock is corrected. The local events are deleted when
 // their time has passed, not a year later.
 func TestEventsOfAFastClockAreDeleted(t *testing.T) {
 	const year = 365 * 24 * time.Hour

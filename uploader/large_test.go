@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// incompressible are events whose archive is far larger than it is thought to be: paths that do not compress below half.
+// incompressible makes events with paths that do not compress below half, so that their object is far larger than estimated.
 func incompressible(n, bytes int) []memItem {
 	items := plainEvents(n, testHour, 1)
 	rng := rand.NewChaCha8([32]byte{2})
@@ -24,8 +24,8 @@ func incompressible(n, bytes int) []memItem {
 	return items
 }
 
-// TestObjectLargerThanItsBuffer archives an object that does not fit into memory, with no folder for temporary files to be had, and
-// again after an upload of which only a part arrived.
+// TestObjectLargerThanItsBuffer archives an object that does not fit into memory, without a folder for temporary files, and again after an
+// upload of which only a part arrived.
 func TestObjectLargerThanItsBuffer(t *testing.T) {
 	items := incompressible(10_000, 2000)
 	for name, place := range map[string]func(*testing.T) (place, *hostile){
@@ -38,7 +38,7 @@ func TestObjectLargerThanItsBuffer(t *testing.T) {
 			m := newMemStore(t)
 			m.apply(testEpoch, testHour, 1000, items...)
 			u, _ := newTest(t, m, p, func(o *Options) { o.ObjectBytes = 8 << 20 })
-			u.estimate.ratio = 0.01
+			u.archiver.estimate.ratio = 0.01
 			if h != nil {
 				var cut atomic.Bool
 				h.set(puts(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
@@ -62,8 +62,7 @@ func TestObjectLargerThanItsBuffer(t *testing.T) {
 	}
 }
 
-// TestEstimateFollowsWhatIsTooLarge: after one object that came out too large, the others of the same run are cut smaller, also
-// if its upload failed.
+// TestEstimateFollowsWhatIsTooLarge: after one object that is too large, the others of the same run are smaller, also if its upload failed.
 func TestEstimateFollowsWhatIsTooLarge(t *testing.T) {
 	const objectBytes = 64 << 10
 	for _, fails := range []bool{false, true} {
@@ -77,7 +76,7 @@ func TestEstimateFollowsWhatIsTooLarge(t *testing.T) {
 			broken = nil
 		}
 		u, _ := newTest(t, m, target, func(o *Options) { o.ObjectBytes = objectBytes })
-		u.estimate.ratio = 0.1 // from events that compress well: two objects of half a megabyte, if nothing is learnt
+		u.archiver.estimate.ratio = 0.1 // as after events that compress well: two objects of half a megabyte, if nothing is learnt
 		for range 2 {
 			_, _ = u.ArchiveOnce(t.Context(), true) // the first fails, or the second has nothing to do
 		}

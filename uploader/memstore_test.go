@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// memStore is the store's part that the uploader sees, kept in memory: blocks of encoded events, plans, and the rules that
-// hold between them. It fails the test when a rule is broken.
+// memStore is a store as the uploader uses it, in memory: blocks of encoded events, plans, and the rules between them. It fails the test if a
+// rule is broken.
 type memStore struct {
 	tb testing.TB
 
@@ -46,7 +46,7 @@ func newMemStore(tb testing.TB) *memStore {
 	return &memStore{tb: tb, blocks: map[catalogue.BlockID]*memBlock{}, planned: map[catalogue.BlockID]uint64{}}
 }
 
-// rowOf is the row of an event under a label, where nothing else differs.
+// rowOf is the row of an event under a label, with the event's host and method.
 func rowOf(label string, e *event.Event) *catalogue.RowName {
 	return &catalogue.RowName{Host: string(e.Host), Method: string(e.Method), Label: label}
 }
@@ -198,7 +198,7 @@ func (m *memStore) Checkpoint() error { return nil }
 func (m *memStore) Unreconciled(uuid.UUID) (unreconciled, imported bool) { return false, false }
 
 func (m *memStore) ImportObject(_ context.Context, p *catalogue.Plan) error {
-	m.tb.Errorf("%s is adopted, and no epoch is in doubt", p.Key)
+	m.tb.Errorf("%s is imported, and no epoch is unreconciled", p.Key)
 	return nil
 }
 

@@ -9,12 +9,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// FormatVersion is the version of the object format that new plans ask for: gzip of NDJSON with [SchemaVersion]. It stands
-// in the plan, because the bytes of an object depend on it.
+// FormatVersion is the version of the object format for new plans: gzip of NDJSON with [SchemaVersion]. Plans store it, because the
+// bytes of an object depend on it.
 const FormatVersion = 1
 
-// Meta is what an object says about itself, in its metadata (S3: x-amz-meta-…) or in the file beside it (directory).
-// The names are part of the format.
+// Names in an object's metadata, which S3 keeps as x-amz-meta-… and a directory in the file beside the object. They are part of the
+// format.
 const (
 	MetaFormat    = "wayside-format"       // [FormatVersion]
 	MetaRows      = "wayside-rows"         // responses; drop records are not counted
@@ -22,15 +22,15 @@ const (
 	MetaRawBytes  = "wayside-raw-bytes"    // of the NDJSON
 	MetaRawSHA256 = "wayside-raw-sha256"   // of the NDJSON, hex
 	MetaRunCount  = "wayside-runs-count"   // number of sequence runs
-	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; left out where it does not fit
-	metaHeadBytes = len("x-amz-meta-: \n") // what each entry costs besides name and value, at most
+	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; absent if it does not fit
+	metaHeadBytes = len("x-amz-meta-: \n") // the most that an entry takes besides name and value
 )
 
-// ErrNewerFormat is returned for an object that a newer wayside wrote in a form that this one does not know. It was not read.
+// ErrNewerFormat says that a newer wayside wrote an object in a form that this version does not know. The object was not read.
 var ErrNewerFormat = errors.New("written by a newer wayside")
 
-// CheckFormat refuses an object whose metadata name a newer format, with an error that wraps [ErrNewerFormat]. Metadata that are
-// missing or damaged are a matter for those who compare them with the content.
+// CheckFormat refuses an object whose metadata names a newer format. The error wraps [ErrNewerFormat]. It accepts missing and damaged
+// metadata: callers compare that with the content.
 func CheckFormat(key string, meta map[string]string) error {
 	if v, err := strconv.ParseUint(meta[MetaFormat], 10, 64); err == nil && v > FormatVersion {
 		return newer(key, "object format", v, FormatVersion)
@@ -38,10 +38,10 @@ func CheckFormat(key string, meta map[string]string) error {
 	return nil
 }
 
-// CheckSchema is CheckFormat for the schema_version that a line carries.
-func CheckSchema(key string, version int) error {
+// checkSchema is CheckFormat for the schema_version of a line.
+func checkSchema(key string, version int) error {
 	if version > SchemaVersion {
-		return newer(key, "schema_version", uint64(version), SchemaVersion) //nolint:gosec // above 0
+		return newer(key, "schema_version", uint64(version), SchemaVersion)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func newer(key, what string, is, known uint64) error {
 		key, ErrNewerFormat, what, is, known)
 }
 
-// planMeta is the metadata of a built object. limit is the room in bytes for names and values; 0 means no limit.
+// planMeta returns the metadata of a built object. limit is the room in bytes for names and values; 0 means no limit.
 func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {
 	m := map[string]string{
 		MetaFormat:    strconv.Itoa(p.FormatVersion),
@@ -72,7 +72,7 @@ func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {
 	return m
 }
 
-// appendRuns appends the runs as text, or returns nil when limit is set and used plus the text would pass it.
+// appendRuns appends the runs as text. It returns nil if there is a limit, and used plus the text exceeds it.
 func appendRuns(dst []byte, runs []catalogue.Run, limit, used int) []byte {
 	for i, r := range runs {
 		if i > 0 {
@@ -115,7 +115,7 @@ func ParseRuns(text string) ([]catalogue.Run, error) {
 	return runs, nil
 }
 
-// metaDiffers names an entry of want that got lacks or has otherwise; "" when there is none.
+// metaDiffers describes an entry of want that is missing or different in got. It returns "" if there is none.
 func metaDiffers(want, got map[string]string) string {
 	for k, v := range want {
 		if got[k] != v {

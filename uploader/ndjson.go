@@ -12,12 +12,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// SchemaVersion is the schema_version of the lines written. It grows when a field changes its meaning or goes away, not
-// when one is added.
+// SchemaVersion is the schema_version of the lines that this version writes. It grows if a field changes its meaning or is removed,
+// not if one is added.
 const SchemaVersion = 1
 
-// Optional fields. FieldTraceID is written where [Options.Fields] has it; the others are left out where [Options.Omit] has them.
-// Statistics need none of them.
+// Optional fields. FieldTraceID is written if it is in [Options.Fields]; the others are left out if they are in [Options.Omit].
+// Statistics do not need them.
 const (
 	FieldTraceID  = "trace_id"
 	FieldPath     = "url_path"
@@ -29,20 +29,20 @@ const (
 // OmitFields are the fields that [Options.Omit] may name.
 var OmitFields = []string{FieldPath, FieldUpstream, FieldProtocol, FieldClient}
 
-// omitted marks a field that is left out in a plan's list of fields.
+// omitted is the prefix of a left-out field in a plan's list of fields.
 const omitted = "-"
 
-// lineWriter turns the events of one plan into lines of NDJSON. What is the same in every line is rendered once.
+// lineWriter writes the events of one plan as lines of NDJSON. It renders once what is the same in every line.
 type lineWriter struct {
 	epoch   uuid.UUID
 	traceID bool
-	// What is left out.
+	// Fields to leave out.
 	noPath, noUpstream, noProtocol, noClient bool
 
 	tail []byte // from service up to the sequence number
-	end  []byte // from behind the sequence number
+	end  []byte // from after the sequence number
 
-	second     int64 // for which stamp is rendered
+	second     int64 // of stamp
 	stamp      []byte
 	haveSecond bool
 }
@@ -76,9 +76,9 @@ func newLineWriter(p *catalogue.Plan) *lineWriter {
 	return w
 }
 
-// appendLine appends one event with its line feed. Field order is part of the format. Text fields that are empty are left
-// out; drop records have only the fields that mean something for them, and "dropped", the number of responses dropped for
-// the reason in error_type since the epoch began.
+// appendLine appends one event with a line feed. The order of the fields is part of the format. Empty text fields are left out. Drop
+// records have only the fields that apply to them, and "dropped": the number of responses that were dropped for the reason in
+// error_type since the epoch began.
 func (w *lineWriter) appendLine(dst []byte, seq uint64, row *catalogue.RowName, e *event.Event) []byte {
 	dst = append(dst, `{"event_id":"`...)
 	dst = appendUUID(dst, event.ID(e.TimeMicros, w.epoch, seq))
@@ -125,8 +125,8 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 		dst = appendField(dst, `,"trace_id":`, e.TraceID)
 	}
 	dst = appendField(dst, `,"request_id":`, e.RequestID)
-	// The row's host and method are those of the event but for their spelling and the limits on rows. Where they differ,
-	// they stand in the line, so that the archive alone says which row counted it.
+	// The row's host and method can differ from those of the event by spelling, and because of the limits on rows. If they
+	// differ, the line has both, so that the archive alone says which row counted the event.
 	if row.Host != string(e.Host) {
 		dst = appendString(append(dst, `,"row_host":`...), row.Host)
 	}
@@ -136,7 +136,7 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	return dst
 }
 
-// appendTime appends RFC 3339 with six digits, UTC. The part down to the second is kept from the event before.
+// appendTime appends RFC 3339 with six digits, UTC. It reuses the text down to the second if the second is the same.
 func (w *lineWriter) appendTime(dst []byte, micros int64) []byte {
 	second := micros / 1e6
 	below := micros % 1e6
@@ -149,7 +149,7 @@ func (w *lineWriter) appendTime(dst []byte, micros int64) []byte {
 	}
 	dst = append(dst, w.stamp...)
 	for div := int64(100000); div > 0; div /= 10 {
-		dst = append(dst, byte('0'+below/div%10)) //nolint:gosec // one digit
+		dst = append(dst, byte('0'+below/div%10))
 	}
 	return append(dst, 'Z')
 }
@@ -175,7 +175,7 @@ func appendField[T []byte | string](dst []byte, name string, v T) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// plain marks the bytes that stand for themselves in a JSON string.
+// plain marks the bytes that need no escape in a JSON string.
 var plain = func() (t [256]bool) {
 	for c := ' '; c < utf8.RuneSelf; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -183,8 +183,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// appendString appends v as a JSON string. A byte that is not part of valid UTF-8 is written as %XX, as it would stand in
-// a URL: JSON has no way to carry it.
+// appendString appends v as a JSON string. A byte that is not part of valid UTF-8 becomes %XX, as in a URL, because JSON cannot
+// represent it.
 func appendString[T []byte | string](dst []byte, v T) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -227,7 +227,7 @@ func appendEscaped(dst []byte, c byte) []byte {
 }
 
 func decodeRune[T []byte | string](v T) (rune, int) {
-	// The longest UTF-8 sequence is four bytes; the copy keeps this free of conversions that allocate.
+	// The longest UTF-8 sequence has four bytes. The copy avoids a conversion that allocates.
 	var head [utf8.UTFMax]byte
 	n := copy(head[:], v)
 	return utf8.DecodeRune(head[:n])

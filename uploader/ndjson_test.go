@@ -101,7 +101,7 @@ func TestTraceIDIsWrittenOnlyWhereThePlanSaysSo(t *testing.T) {
 	}
 }
 
-// Each optional field goes by itself, and the statistics that the line stands for stay what they are.
+// Each optional field can be left out alone, and the row of the line stays the same.
 func TestOmittedFieldsAreLeftOutAndNothingElse(t *testing.T) {
 	it := goldenItems()[0]
 	row := catalogue.RowName{Host: "shop.example", Method: "GET", Label: "/orders/{id}"}
@@ -169,7 +169,7 @@ func FuzzStringsReadBack(f *testing.F) {
 	})
 }
 
-// percentInvalid is what a byte string means in a line, told the slow way.
+// percentInvalid is the text of a byte string in a line, computed in a simple way.
 func percentInvalid(v []byte) string {
 	var b strings.Builder
 	for len(v) > 0 {
@@ -195,8 +195,8 @@ func TestAppendingALineDoesNotAllocate(t *testing.T) {
 }
 
 func TestObjectMatchesGoldenFile(t *testing.T) {
-	// The same plan must give the same bytes after every rebuild of the program. A change of the compressor that breaks
-	// this needs a new FormatVersion.
+	// The same plan must give the same bytes with every build of the program. If a change of the compressor breaks this, it needs a new
+	// FormatVersion.
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 100, goldenItems()...)
 	pending, _ := m.Pending(context.Background(), farFuture)

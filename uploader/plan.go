@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,12 +11,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// futureTolerance is how far ahead of the clock a stored time may be and still be believed. Beyond it the clock was wrong
-// then or is wrong now, and waiting for that time could take years.
+// futureTolerance is how far ahead of the clock a stored time may be. If it is further ahead, the clock was wrong then or is wrong
+// now, and waiting for that time could take years.
 const futureTolerance = time.Hour
 
-// planBlocksMax bounds the blocks of one plan, which the store marks in one transaction. Only where blocks are tiny, at a
-// few events a second, is it reached before the object's size.
+// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. A plan reaches it before its object
+// is full only with tiny blocks, at a few events a second.
 const planBlocksMax = 2048
 
 // planner cuts pending blocks into plans.
@@ -30,8 +29,8 @@ type planner struct {
 	target            string // its name in the catalogue
 }
 
-// cut returns the plans for all blocks that are old enough, or for all blocks. Blocks of one hour and epoch stay in order;
-// a plan ends where the next block would take the object past objectBytes, by estimate.
+// cut returns the plans for all blocks that are old enough, or, with all, for all blocks. Blocks of one hour and epoch stay in order.
+// A plan ends before the block with which its object is estimated to exceed objectBytes.
 func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*catalogue.Plan {
 	type group struct {
 		hour  int64
@@ -58,8 +57,8 @@ func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*
 		d.add(b)
 	}
 	for _, p := range plans {
-		p.Runs = slices.Clip(catalogue.AppendRuns(nil, p.Runs...)) // in order, because an epoch is drained in order
-		p.Key = pl.key(p)
+		p.Runs = slices.Clip(catalogue.AppendRuns(nil, p.Runs...)) // ascending, because an epoch is drained in order
+		p.Key = eventsKey(p)
 		p.StatsKey = StatsKey(p.Key)
 	}
 	slices.SortStableFunc(plans, func(a, b *catalogue.Plan) int {
@@ -79,29 +78,7 @@ func (pl *planner) plan(b *catalogue.Pending, now time.Time) *catalogue.Plan {
 	}
 }
 
-// key names the object. The first sequence number alone makes it unique within hour and epoch: no number is in two plans.
-func (pl *planner) key(p *catalogue.Plan) string {
-	k := []byte(HourPrefix(p.Hour))
-	k = append(catalogue.AppendName(k, p.Service), '_')
-	k = append(catalogue.AppendName(k, p.Instance), '_')
-	k = append(k, p.Epoch.String()...)
-	k = append(k, '_')
-	k = strconv.AppendUint(k, p.Runs[0].First, 10)
-	k = append(k, '-')
-	k = strconv.AppendUint(k, p.Runs[len(p.Runs)-1].Last, 10)
-	return string(append(k, objectSuffix...))
-}
-
-// EventsPrefix is what the keys of all event objects begin with.
-const EventsPrefix = "v1/dt="
-
-// HourPrefix is what the keys of the objects of an hour begin with. hour counts from 1970-01-01T00:00Z.
-func HourPrefix(hour int64) string {
-	// "v1" must stay out of the layout: its 1 would become the month.
-	return "v1/" + time.Unix(hour*3600, 0).UTC().Format("dt=2006-01-02/hour=15/")
-}
-
-// draft is a plan that is still taking blocks.
+// draft is a plan that still takes blocks.
 type draft struct {
 	*catalogue.Plan
 	encoded uint64
@@ -118,16 +95,16 @@ func (d *draft) add(b *catalogue.Pending) {
 	}
 }
 
-// estimate foretells how large an object will be from the encoded size of its records. It learns from each object made, also
-// from those whose building or sending fails. Owned by whoever runs the job.
+// estimate estimates the size of an object from the encoded size of its records. It learns from each object that was built, also if
+// building or sending it failed.
 type estimate struct {
 	ratio float64 // compressed bytes per encoded byte; 0 means initialRatio
 }
 
-// initialRatio is a little above what realistic traffic gave when measured (BenchmarkArchive).
+// initialRatio is a little above the ratio that was measured with realistic traffic (BenchmarkArchive).
 const initialRatio = 0.6
 
-// overshoot is by how much an object may be larger than foretold before the estimate follows at once.
+// overshoot is the factor by which an object may exceed its estimate before the estimate follows at once.
 const overshoot = 1.1
 
 func (e *estimate) object(encoded uint64) int64 { return int64(float64(encoded) * e.current()) }
@@ -139,12 +116,11 @@ func (e *estimate) current() float64 {
 	return e.ratio
 }
 
-// learn takes over what an object turned out to be: at once if it was larger than foretold, so that the next one is not too
-// large as well, and by and by if it was smaller. The result stays within bounds, so that one odd object cannot spoil the next
-// cuts.
+// learn adjusts the estimate to an object: at once if the object was larger than estimated, so that the next one is not too large as
+// well, and slowly if it was smaller. The result stays within limits, so that one unusual object cannot spoil the next plans.
 func (e *estimate) learn(b *built) {
 	if b == nil || b.encodedBytes < 64<<10 {
-		return // small objects compress worse than the ones that need a cut
+		return // small objects compress worse than those that must be cut
 	}
 	got := float64(b.objectBytes) / float64(b.encodedBytes)
 	switch now := e.current(); {

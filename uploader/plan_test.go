@@ -79,7 +79,7 @@ func TestPlanTakesWhatIsOldEnough(t *testing.T) {
 func TestPlanIsCutByEstimateAndKeepsGapsInRuns(t *testing.T) {
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 100, plainEvents(250, testHour, 1)...)
-	m.apply(testEpoch, testHour, 100, plainEvents(50, testHour.Add(time.Second), 300)...) // 251 to 299 belong elsewhere
+	m.apply(testEpoch, testHour, 100, plainEvents(50, testHour.Add(time.Second), 300)...) // 251 to 299 are in another hour
 	pending := pendingOf(t, m)
 	pl := testPlanner()
 	pl.objectBytes = pl.estimate.object(pending[0].Bytes + pending[1].Bytes)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -14,71 +15,75 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// An archive is not needed before the first schedule, an hour after the start, and a mistake in its settings would be found only
-// then. So it is tried at the start: a small object is written, read back and deleted. Nothing waits for that.
-
-// probeText is the content of the object that tries the archive.
+// probeText is the content of the object that tests the archive.
 const probeText = "wayside tries whether it can write here. This may be deleted.\n"
 
-// probeInterval is how often an archive is tried that has nothing to take.
+// probeInterval is how often an archive is tested while there is nothing to archive.
 const probeInterval = time.Hour
 
-// probeKey has no suffix of an object's, so that nobody who reads an archive takes it for one.
-func (u *Uploader) probeKey() string {
-	return "v1/probe/" + string(catalogue.AppendName(nil, u.o.Service)) + "_" + string(catalogue.AppendName(nil, u.o.Instance))
+// prober tests whether the archive can be used. The archive is first needed an hour after the start, so a mistake in its
+// settings would be found only then. Nothing waits for the test at the start.
+type prober struct {
+	*common
+	mu sync.Mutex // held during a test: two tests would delete each other's object
 }
 
-// Probe tries whether the archive takes objects: one is written, read back and deleted. A target that does not let wayside delete,
-// which wayside does not need, keeps that one object.
-func (u *Uploader) Probe(ctx context.Context) error {
-	u.probing.Lock() // two of them would delete each other's object
-	err := u.probe(ctx)
-	u.probing.Unlock()
-	u.mu.Lock()
-	defer u.mu.Unlock()
+// key lacks the suffix of an object, so that no reader of the archive takes it for one.
+func (p *prober) key() string {
+	return "v1/probe/" + string(catalogue.AppendName(nil, p.o.Service)) + "_" + string(catalogue.AppendName(nil, p.o.Instance))
+}
+
+// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in the status.
+// If the target does not let wayside delete, which wayside does not need, the object stays.
+func (p *prober) try(ctx context.Context) error {
+	p.mu.Lock()
+	err := p.test(ctx)
+	p.mu.Unlock()
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	u.status.Unusable = ""
-	if err != nil {
-		u.status.Unusable = printable(err.Error(), errorBytesMax)
-	}
+	p.status.change(func(s *Status) {
+		s.Unusable = ""
+		if err != nil {
+			s.Unusable = printable(err.Error(), errorBytesMax)
+		}
+	})
 	return err
 }
 
-func (u *Uploader) probe(ctx context.Context) (err error) {
-	ctx, s := u.attend(ctx)
-	defer func() { err = s.end(err) }()
-	key := u.probeKey()
-	err = u.putProbe(ctx, key)
-	if err != nil && u.getProbe(ctx, key) == nil {
-		// It is there from before, and must not be replaced: a lock protects it.
-		key += "_" + strconv.FormatInt(u.o.Now().Unix(), 10)
-		err = u.putProbe(ctx, key)
+func (p *prober) test(ctx context.Context) (err error) {
+	ctx, q := p.requests.begin(ctx)
+	defer func() { err = q.end(err) }()
+	key := p.key()
+	err = p.put(ctx, key)
+	if err != nil && p.get(ctx, key) == nil {
+		// An earlier test left it, and a lock protects it from being replaced.
+		key += "_" + strconv.FormatInt(p.o.Now().Unix(), 10)
+		err = p.put(ctx, key)
 	}
 	if err != nil {
 		return err
 	}
-	if err := u.getProbe(ctx, key); err != nil {
-		return fmt.Errorf("what was just written cannot be read: %w", err)
+	if err := p.get(ctx, key); err != nil {
+		return fmt.Errorf("an object that was just written cannot be read: %w", err)
 	}
-	if t, ok := u.o.Target.(interface {
+	if t, ok := p.o.Target.(interface {
 		removeProbe(ctx context.Context, key string) error
 	}); ok {
 		if err := t.removeProbe(ctx, key); err != nil {
-			u.o.Logger.Debug("the object that tried the archive stays there", "key", key, "error", err)
+			p.o.Logger.Debug("the object that tested the archive stays there", "key", key, "error", err)
 		}
 	}
 	return nil
 }
 
-func (u *Uploader) putProbe(ctx context.Context, key string) error {
-	return u.o.Target.Put(ctx, key, strings.NewReader(probeText), int64(len(probeText)), map[string]string{MetaRows: "0"})
+func (p *prober) put(ctx context.Context, key string) error {
+	return p.o.Target.Put(ctx, key, strings.NewReader(probeText), int64(len(probeText)), map[string]string{MetaRows: "0"})
 }
 
-// getProbe reads the object that tries the archive, and compares it.
-func (u *Uploader) getProbe(ctx context.Context, key string) error {
-	body, _, err := u.o.Target.Get(ctx, key)
+// get reads the object and compares its content.
+func (p *prober) get(ctx context.Context, key string) error {
+	body, _, err := p.o.Target.Get(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -92,87 +97,52 @@ func (u *Uploader) getProbe(ctx context.Context, key string) error {
 	return nil
 }
 
-// keepProbing tries the archive until that succeeds, or a job has archived something, with growing pauses.
-func (u *Uploader) keepProbing(ctx context.Context) {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval, pause.Multiplier = u.o.BackoffMin, u.o.BackoffMax, 2
-	for failed := ""; ; {
-		err := u.Probe(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil && failed != "":
-			u.o.Logger.Info("the archive can be used now", "archive", u.o.Target.String())
-			return
-		case err == nil:
+// untilUsable tests the archive until it works or a job has archived something, with growing pauses.
+func (p *prober) untilUsable(ctx context.Context) {
+	pause := p.newPause()
+	for reported := ""; ; {
+		err := p.try(ctx)
+		if ctx.Err() != nil {
 			return
 		}
-		if text := err.Error(); text != failed {
-			failed = text
-			u.o.Logger.Warn("the archive cannot be used; events stay in the data directory until it can",
-				"archive", u.o.Target.String(), "error", printable(text, errorBytesMax))
-		}
-		if sleep(ctx, pause.NextBackOff()) != nil || u.Status().ArchivedObjects > 0 {
-			return
-		}
-	}
-}
-
-// failing reports whether the last that was heard of the archive was a failure.
-func (u *Uploader) failing() bool {
-	s := u.Status()
-	return s.Archive.ConsecutiveFailures > 0 || s.Unusable != ""
-}
-
-// lastTry is how long an archive that fails is waited for at the end of the process.
-const lastTry = 5 * time.Second
-
-// Shutdown archives everything that is applied, the open hour included. While the archive works it goes on until that is done or ctx
-// ends. An archive that was failing already, or fails now, is given a few seconds to work again; if it does not, what is left stays
-// in the data directory. Run must have returned, and nothing more should be applied.
-func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {
-	var total Result
-	var err error
-	since := u.o.Elapsed() // when the archive last did anything
-	for doubted := u.failing(); ; doubted = true {
-		if doubted {
-			if probed := u.awaitTarget(ctx, lastTry-(u.o.Elapsed()-since)); probed != nil {
-				return total, fmt.Errorf("archive at shutdown: %w", errors.Join(err, probed))
+		if err == nil {
+			if reported != "" {
+				p.o.Logger.Info("the archive can be used now", "archive", p.o.Target.String())
 			}
+			return
 		}
-		var r Result
-		r, err = u.ArchiveOnce(ctx, true)
-		total.add(&r)
-		switch {
-		case err == nil:
-			return total, nil
-		case ctx.Err() != nil:
-			return total, fmt.Errorf("archive at shutdown: %w", errors.Join(err, ctx.Err()))
-		case r.Objects > 0 || !doubted:
-			since = u.o.Elapsed()
-		case u.o.Elapsed()-since >= lastTry: // it answers, and takes nothing all the same
-			return total, fmt.Errorf("archive at shutdown: %w", err)
+		if text := err.Error(); text != reported {
+			reported = text
+			p.o.Logger.Warn("the archive cannot be used; events stay in the data directory until it can",
+				"archive", p.o.Target.String(), "error", printable(text, errorBytesMax))
 		}
-		_ = sleep(ctx, lastTry/20) // its end is seen above
+		if sleep(ctx, pause.NextBackOff()) != nil {
+			return
+		}
+		archived := false
+		p.status.change(func(s *Status) { archived = s.ArchivedObjects > 0 })
+		if archived {
+			return
+		}
 	}
 }
 
-// awaitTarget asks the archive whether it works, again and again for at most so long.
-func (u *Uploader) awaitTarget(ctx context.Context, most time.Duration) error {
+// await tests the archive until it works, for at most the given time.
+func (p *prober) await(ctx context.Context, most time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, time.Second
-	for said := error(nil); ; {
-		err := u.Probe(ctx)
+	for reason := error(nil); ; {
+		err := p.try(ctx)
 		if err == nil {
 			return nil
 		}
-		if said == nil || ctx.Err() == nil { // what the end of the time has cut off does not say why
-			said = err
+		if reason == nil || ctx.Err() == nil { // the error of a test that the timeout cut off gives no reason
+			reason = err
 		}
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {
-			return errors.Join(said, err)
+			return errors.Join(reason, err)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (l *logText) String() string {
 	return l.buf.String()
 }
 
-// until waits for a condition that has a reason to become true.
+// until waits for a condition.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
@@ -44,17 +44,17 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestProbe: an archive that works is left as it was, also where wayside may not delete.
+// TestProbe: testing an archive that works leaves no object, and also succeeds without the permission to delete.
 func TestProbe(t *testing.T) {
 	forEveryTarget(t, func(t *testing.T, p place) {
 		t.Helper()
 		u, _ := newTest(t, newMemStore(t), p.Target, nil)
 		for range 2 {
-			if err := u.Probe(t.Context()); err != nil {
+			if err := u.prober.try(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := p.Stat(t.Context(), u.probeKey()); !errors.Is(err, ErrNotFound) {
+		if _, err := p.Stat(t.Context(), u.prober.key()); !errors.Is(err, ErrNotFound) {
 			t.Errorf("the probe stays there: %v", err)
 		}
 		if p.requests == nil {
@@ -67,16 +67,16 @@ func TestProbe(t *testing.T) {
 			return nil
 		})
 		for range 2 {
-			if err := u.Probe(t.Context()); err != nil {
+			if err := u.prober.try(t.Context()); err != nil {
 				t.Fatalf("without the permission to delete: %v", err)
 			}
 		}
-		wantKeys(t, p, "v1/") // nobody who reads the archive sees it
+		wantKeys(t, p, "v1/") // readers of the archive do not see it
 	})
 }
 
-// TestArchiveIsTriedAtTheStart: a mistake is found at the start, said once, shown, and not taken for a job that succeeded. Once it is
-// mended, that is seen.
+// TestArchiveIsTriedAtTheStart: a mistake is found at the start, logged once, shown in the status, and not taken for a job that succeeded. After
+// it is fixed, that is noticed.
 func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	s := s3Server(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -86,7 +86,7 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	bucket := strings.ToLower(strings.ReplaceAll(t.Name(), "_", "-"))
 	for name, c := range map[string]struct {
 		url, hint string
-		mend      func() error
+		fix       func() error
 	}{
 		"bucket": {
 			strings.Replace(s.URL("x"), s.Bucket, bucket, 1), "create the bucket " + bucket,
@@ -111,23 +111,23 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 			go func() { done <- u.Run(ctx) }()
 			until(t, "the mistake shows, and the job that had nothing to do fails", func() bool {
 				s := u.Status()
-				return strings.Contains(s.Unusable, c.hint) && s.Archive.ConsecutiveFailures > 1
+				return strings.Contains(s.Unusable, c.hint) && s.Jobs[JobArchive].ConsecutiveFailures > 1
 			})
 			if r, err := u.ArchiveNow(t.Context(), true); err == nil || !strings.Contains(err.Error(), c.hint) {
 				t.Errorf("a job by hand: %+v, %v", r, err)
 			}
-			if s := u.Status(); !s.Archive.LastSuccess.IsZero() {
-				t.Errorf("succeeded at %s", s.Archive.LastSuccess)
+			if s := u.Status(); !s.Jobs[JobArchive].LastSuccess.IsZero() {
+				t.Errorf("succeeded at %s", s.Jobs[JobArchive].LastSuccess)
 			}
 			if n := strings.Count(log.String(), "the archive cannot be used"); n != 1 {
 				t.Errorf("said %d times:\n%s", n, log)
 			}
-			// MakeBucket's answer has no ETag, which the target takes for no S3's.
+			// MakeBucket's answer has no ETag, so the target takes it for a foreign one.
 			var foreign *foreignError
-			if err := c.mend(); err != nil && !errors.As(err, &foreign) {
+			if err := c.fix(); err != nil && !errors.As(err, &foreign) {
 				t.Fatal(err)
 			}
-			until(t, "it works", func() bool { s := u.Status(); return s.Unusable == "" && !s.Archive.LastSuccess.IsZero() })
+			until(t, "it works", func() bool { s := u.Status(); return s.Unusable == "" && !s.Jobs[JobArchive].LastSuccess.IsZero() })
 			until(t, "the log says so", func() bool { return strings.Contains(log.String(), "the archive can be used now") })
 			cancel()
 			if err := <-done; !errors.Is(err, context.Canceled) {
@@ -140,8 +140,8 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	}
 }
 
-// TestShutdownOfADeadArchive: an archive that is known to fail, or fails now, is given a few seconds of the shutdown's time, and asked
-// with little before it is sent much; one that works again in that time gets everything.
+// TestShutdownOfADeadArchive: an archive that is failing, or fails now, gets a few seconds of the shutdown's time. It is tested with a small
+// object before it is sent a large one. If it works again in that time, it gets everything.
 func TestShutdownOfADeadArchive(t *testing.T) {
 	refused := errors.New("connection refused")
 	always := func(int, bool) error { return refused }
@@ -182,7 +182,7 @@ func TestShutdownOfADeadArchive(t *testing.T) {
 				}
 			}
 			f.put = func(key string) error {
-				probe := key == u.probeKey()
+				probe := key == u.prober.key()
 				if n++; n == 0 && c.failed && !probe {
 					t.Error("an archive that fails is sent", key)
 				}
@@ -190,7 +190,7 @@ func TestShutdownOfADeadArchive(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			r, err := u.Shutdown(ctx) // the test's own time limit is what ends it otherwise
+			r, err := u.Shutdown(ctx) // if it does not return, the test's own time limit ends it
 			switch {
 			case c.works && (err != nil || r.Rows != 10):
 				t.Fatalf("%+v, %v", r, err)

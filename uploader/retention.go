@@ -10,55 +10,66 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// ErrArchiveMissing says that retention found an archived object gone or changed. Its events are kept locally.
+// ErrArchiveMissing says that an archived object is gone or changed. Its events are kept locally.
 var ErrArchiveMissing = errors.New("archived object is not as it was verified")
 
-// CleanOnce deletes local events that stand verified in the archive and are older than the retention. Each object is
-// looked up once more immediately before its events are deleted; anything unexpected keeps them. It waits for a job that
-// is running. A plan that must be kept does not hold up the others; an unreachable target ends the run.
-func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
-	return u.runJob(ctx, jobClean, u.clean)
+// deleter is a target that can remove objects. S3 targets cannot, on purpose: a bucket's lifecycle removes objects without
+// giving every pod the permission to delete.
+type deleter interface {
+	// Delete removes an object. It is no error if there is none.
+	Delete(ctx context.Context, key string) error
 }
 
-func (u *Uploader) clean(ctx context.Context, r *Result) error {
-	if err := u.o.Catalogue.Checkpoint(); err != nil {
+// retention runs the clean job. Only the holder of the job token uses it.
+type retention struct {
+	*common
+	// What was logged already: why plans are kept, by ID, and why former targets do not help, by name.
+	warned map[uint64]string
+	away   map[string]string
+
+	silent map[string]bool // former targets that did not answer in this run
+}
+
+func (r *retention) run(ctx context.Context, result *Result) error {
+	if err := r.o.Catalogue.Checkpoint(); err != nil {
 		return fmt.Errorf("write statistics before their events are deleted: %w", err)
 	}
-	return errors.Join(u.deleteDue(ctx, r), u.expire(ctx, r))
+	return errors.Join(r.deleteEvents(ctx, result), r.expire(ctx, result))
 }
 
-func (u *Uploader) deleteDue(ctx context.Context, r *Result) error {
-	due, err := u.duePlans(ctx)
+// deleteEvents deletes the local events of all plans that are due.
+func (r *retention) deleteEvents(ctx context.Context, result *Result) error {
+	due, err := r.duePlans(ctx)
 	if err != nil {
 		return err
 	}
 	var failed []error
-	away := map[string]bool{} // former targets that cannot be asked, in this run
+	r.silent = map[string]bool{}
 	for _, p := range due {
-		err := u.cleanPlan(ctx, p, away)
+		err := r.deletePlan(ctx, p)
 		if err == nil {
-			delete(u.warned, p.ID)
-			u.noteDeleted(p)
-			r.Objects++
-			r.Rows += p.Rows
-			r.Lines += p.Lines
-			r.RawBytes += p.RawBytes
-			r.Bytes += p.ObjectBytes
+			delete(r.warned, p.ID)
+			r.status.change(func(s *Status) { s.DeletedRows += p.Rows })
+			result.Objects++
+			result.Rows += p.Rows
+			result.Lines += p.Lines
+			result.RawBytes += p.RawBytes
+			result.Bytes += p.ObjectBytes
 			continue
 		}
-		r.Kept++
+		result.Kept++
 		var former *formerError
 		if errors.As(err, &former) {
-			u.warnFormer(former, away)
+			r.warnFormer(former)
 			continue
 		}
 		failed = append(failed, err)
 		if stops(err) {
 			break
 		}
-		if u.warned[p.ID] != err.Error() {
-			u.warned[p.ID] = err.Error()
-			u.o.Logger.Warn("events are kept locally beyond their retention", "key", p.Key, "error", err)
+		if r.warned[p.ID] != err.Error() {
+			r.warned[p.ID] = err.Error()
+			r.o.Logger.Warn("events are kept locally beyond their retention", "key", p.Key, "error", err)
 		}
 	}
 	if len(failed) > 1 {
@@ -67,49 +78,39 @@ func (u *Uploader) deleteDue(ctx context.Context, r *Result) error {
 	return errors.Join(failed...)
 }
 
-// duePlans returns copies of the verified plans that are older than the retention, oldest first.
-func (u *Uploader) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
-	now := u.o.Now()
-	limit := now.Add(-u.o.RetentionEvents)
-	seen, err := u.observed()
+// duePlans returns the verified plans whose events are older than the retention, oldest first.
+func (r *retention) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
+	now := r.o.Now()
+	limit := now.Add(-r.o.RetentionEvents)
+	uptime, err := r.uptime.now()
 	if err != nil {
 		return nil, err
 	}
-	var due []*catalogue.Plan
-	err = u.o.Catalogue.PlansIn(ctx, catalogue.Verified, func(p *catalogue.Plan) error {
-		age := p.MaxTime
-		if age.After(now.Add(futureTolerance)) {
-			// Recorded while the clock was ahead: what counts is how long it has been in the archive, as far as the time was
-			// seen to pass.
-			age = now.Add(p.Observed - seen)
+	return r.plansWhere(ctx, catalogue.Verified, func(p *catalogue.Plan) bool {
+		newest := p.MaxTime
+		if newest.After(now.Add(futureTolerance)) {
+			// Recorded while the clock was ahead. Its age is the time since it was verified, as far as wayside ran.
+			newest = now.Add(p.Observed - uptime)
 		}
-		if age.Before(limit) {
-			c := *p
-			due = append(due, &c)
-		}
-		return nil
+		return newest.Before(limit)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read the archive catalogue: %w", err)
-	}
-	return due, nil
 }
 
-func (u *Uploader) cleanPlan(ctx context.Context, p *catalogue.Plan, away map[string]bool) error {
-	if err := u.locate(ctx, p, away); err != nil {
+func (r *retention) deletePlan(ctx context.Context, p *catalogue.Plan) error {
+	if err := r.locate(ctx, p); err != nil {
 		return err
 	}
 	crash.Point("uploader.delete.before")
-	if err := u.o.Catalogue.DeleteBlocks(ctx, p); err != nil {
+	if err := r.o.Catalogue.DeleteBlocks(ctx, p); err != nil {
 		return fmt.Errorf("delete the local events of %s: %w", p.Key, err)
 	}
 	crash.Point("uploader.delete.after")
 	return nil
 }
 
-// inPlace looks the object up in a target and compares size and metadata with the catalogue.
-func (u *Uploader) inPlace(ctx context.Context, t Target, p *catalogue.Plan) error {
-	info, err := u.stat(ctx, t, p.Key)
+// inPlace looks up an object in a target and compares its size and metadata with the catalogue.
+func (r *retention) inPlace(ctx context.Context, t Target, p *catalogue.Plan) error {
+	info, err := r.requests.stat(ctx, t, p.Key)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return fmt.Errorf("%w: it was verified in %s: %w", ErrArchiveMissing, p.Target, err)
@@ -125,8 +126,8 @@ func (u *Uploader) inPlace(ctx context.Context, t Target, p *catalogue.Plan) err
 	return nil
 }
 
-// formerError says that an object of a former target was not found there, nor in the current one. Its events are kept locally, which
-// is no failure of the job: the current target may be all right.
+// formerError says that an object of a former target was found neither there nor in the current one. Its events are kept locally.
+// The job does not fail because of it: the current target may be all right.
 type formerError struct {
 	target string
 	cause  error
@@ -135,63 +136,73 @@ type formerError struct {
 func (e *formerError) Error() string { return e.target + ": " + e.cause.Error() }
 func (e *formerError) Unwrap() error { return e.cause }
 
-// locate makes sure that an object is in place: in the target that it was sent to, or, after a change of that, copied to the current
-// one. Former targets that do not answer are noted in away and not asked again.
-func (u *Uploader) locate(ctx context.Context, p *catalogue.Plan, away map[string]bool) error {
-	if u.o.Targets.IsCurrent(p.Target) {
-		return u.inPlace(ctx, u.o.Target, p)
+var errNoAnswer = errors.New("it does not answer")
+
+// locate checks that an object is in place: in the target to which it was sent, or copied to the current one. A former target
+// that does not answer is not asked again in this run.
+func (r *retention) locate(ctx context.Context, p *catalogue.Plan) error {
+	if r.o.Targets.IsCurrent(p.Target) {
+		return r.inPlace(ctx, r.o.Target, p)
 	}
-	cause := errFormerAway
-	if !away[p.Target] {
-		t, err := u.o.Targets.Of(ctx, p)
+	cause := errNoAnswer
+	if !r.silent[p.Target] {
+		t, err := r.o.Targets.Of(ctx, p)
 		if err == nil {
-			err = u.inPlace(ctx, t, p)
+			err = r.inPlace(ctx, t, p)
 		}
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		away[p.Target] = !errors.Is(err, ErrArchiveMissing)
+		r.silent[p.Target] = !errors.Is(err, ErrArchiveMissing)
 		cause = err
 	}
-	switch err := u.inPlace(ctx, u.o.Target, p); {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
+	if err := r.inPlace(ctx, r.o.Target, p); err == nil || ctx.Err() != nil {
 		return err
 	}
 	return &formerError{p.Target, cause}
 }
 
-var errFormerAway = errors.New("it does not answer")
-
-// warnFormer says once for each former target and reason that events are kept because of it.
-func (u *Uploader) warnFormer(e *formerError, away map[string]bool) {
+// warnFormer logs, once for each former target and reason, that events are kept because of it.
+func (r *retention) warnFormer(e *formerError) {
 	text := printable(e.cause.Error(), errorBytesMax)
-	if errors.Is(e.cause, errFormerAway) || u.away[e.target] == text || !away[e.target] && u.away[e.target] != "" {
+	if errors.Is(e.cause, errNoAnswer) || r.away[e.target] == text || !r.silent[e.target] && r.away[e.target] != "" {
 		return
 	}
-	u.away[e.target] = text
-	u.o.Logger.Warn("events that were archived to a former archive are kept locally: they are not found there; "+
-		"let wayside reach it, or copy its objects to the present archive", "former", printable(e.target, remoteTextMax), "error", text)
+	r.away[e.target] = text
+	r.o.Logger.Warn("events are kept locally: they were archived to a former archive and are not found there; "+
+		"make it reachable, or copy its objects to the current archive", "former", printable(e.target, remoteTextMax), "error", text)
 }
 
-// begunAt is the target that a plan is executed at: the current one, but for a plan whose object a former target has already, so that no
-// event is in two archives.
-func (u *Uploader) begunAt(ctx context.Context, p *catalogue.Plan) Target {
-	if u.o.Targets.IsCurrent(p.Target) || u.silent[p.Target] {
-		return u.o.Target
+// expire removes event objects that have been in the archive for longer than Options.Expire and whose events are deleted
+// locally. Statistics objects stay.
+func (r *retention) expire(ctx context.Context, result *Result) error {
+	target, ok := r.o.Target.(deleter)
+	if r.o.Expire <= 0 || !ok {
+		return nil
 	}
-	t, err := u.o.Targets.Of(ctx, p)
-	if err == nil {
-		_, err = u.stat(ctx, t, p.Key)
+	uptime, err := r.uptime.now()
+	if err != nil {
+		return err
 	}
-	u.silent[p.Target] = err != nil && !errors.Is(err, ErrNotFound)
-	switch {
-	case err == nil:
-		return t
-	case !errors.Is(err, ErrNotFound):
-		u.o.Logger.Warn("an object was planned for a former archive, which cannot be asked whether it has it; it is sent to the present one",
-			"key", p.Key, "former", printable(p.Target, remoteTextMax), "error", printable(err.Error(), errorBytesMax))
+	due, err := r.plansWhere(ctx, catalogue.Deleted, func(p *catalogue.Plan) bool {
+		// Only objects in the current archive: those of the catalogue, and those that were moved or copied here.
+		return p.ExpiredAt.IsZero() && uptime-p.Observed >= r.o.Expire &&
+			(r.o.Targets.IsCurrent(p.Target) || r.inPlace(ctx, r.o.Target, p) == nil)
+	})
+	if err != nil {
+		return err
 	}
-	return u.o.Target
+	for _, p := range due {
+		crash.Point("uploader.expire.before")
+		if err := target.Delete(ctx, p.Key); err != nil {
+			return err
+		}
+		crash.Point("uploader.expire.deleted")
+		p.ExpiredAt = r.o.Now().UTC()
+		if err := r.o.Catalogue.MarkExpired(ctx, p); err != nil {
+			return fmt.Errorf("mark %s as expired: %w", p.Key, err)
+		}
+		result.Expired++
+	}
+	return nil
 }

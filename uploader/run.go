@@ -12,14 +12,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// wakeInterval is how often Run compares its next due time with the clock: a timer alone would not see the clock jump.
+// wakeInterval is how often Run compares the next due time with the clock. A timer alone would not notice that the clock jumped.
 const wakeInterval = time.Minute
 
-// Run executes all jobs by their schedules until ctx is done, one at a time. What was due while nothing ran is made up for
-// by one run: every job looks at what there is to do, not at when it should have been done. A job that has never run, of
-// those that come with the uploader, runs at once, and so does the archive where a plan was left open. A failed job is
-// tried again with growing pauses, for ever. Beside the jobs, the archive is tried until it works (see [Uploader.Probe]). Run returns
-// ctx's error.
+// Run executes all jobs by their schedules until ctx is done, one at a time, and returns ctx's error.
+//
+// All runs that were missed while no process ran are replaced by one run, because a job looks at what there is to do and not
+// at its schedule. The archive and the clean job run at once if they never ran before, and the archive job also if a plan is
+// open. A failed job is tried again with growing pauses, forever. In parallel, Run tests the archive until it works.
 func (u *Uploader) Run(ctx context.Context) error {
 	timers, err := u.newTimers(ctx)
 	if err != nil {
@@ -27,12 +27,12 @@ func (u *Uploader) Run(ctx context.Context) error {
 	}
 	var probing sync.WaitGroup
 	defer probing.Wait()
-	probing.Go(func() { u.keepProbing(ctx) })
+	probing.Go(func() { u.prober.untilUsable(ctx) })
 	last := u.o.Now()
 	for {
 		now := u.o.Now()
 		if now.Before(last.Add(-wakeInterval)) {
-			// The clock went back: times that were computed before it may be years away.
+			// The clock went back. Due times that were computed before may be years ahead.
 			for _, t := range timers {
 				t.reschedule(now)
 			}
@@ -54,90 +54,9 @@ func (u *Uploader) Run(ctx context.Context) error {
 	}
 }
 
-// newTimers sets each job's next time by what is remembered of it.
-func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
-	timers := []*timer{
-		u.newTimer(jobArchive, u.archiveAt, u.archiveDue),
-		u.newTimer(jobClean, u.cleanAt, u.CleanOnce),
-	}
-	for i := range u.o.Jobs {
-		name := u.o.Jobs[i].Name
-		timers = append(timers, u.newTimer(name, u.jobsAt[i], func(ctx context.Context) (Result, error) { return u.RunJob(ctx, name) }))
-	}
-	now := u.o.Now()
-	for i, t := range timers {
-		state, err := u.o.Memory.Job(t.job)
-		if err != nil {
-			return nil, fmt.Errorf("what is remembered of the %s job: %w", t.job, err)
-		}
-		t.state = state
-		switch {
-		case state.Served.IsZero() && i < 2:
-			t.set(now)
-		case state.Served.IsZero(), state.Served.After(now.Add(futureTolerance)): // never run, or the clock was ahead
-			t.set(t.at.next(now))
-		default:
-			t.set(t.at.next(state.Served))
-		}
-	}
-	open, err := u.openPlans(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(open) > 0 {
-		timers[0].set(now)
-	}
-	return timers, nil
-}
-
-// Job is a job that runs by the uploader's clock beside its own two.
-type Job struct {
-	Name     string // not "archive" or "clean"
-	Schedule string
-	// Run does the work. It may fill in what the result says; times and error are added.
-	Run func(context.Context, *Result) error
-}
-
-// RunJob runs one of [Options.Jobs] now. It waits for a job that is running.
-func (u *Uploader) RunJob(ctx context.Context, name string) (Result, error) {
-	for i := range u.o.Jobs {
-		if u.o.Jobs[i].Name == name {
-			return u.runJob(ctx, name, u.o.Jobs[i].Run)
-		}
-	}
-	return Result{Job: name}, fmt.Errorf("no job %q", name)
-}
-
-// Alone calls fn while no job runs. It waits for a job that is running.
-func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
-	select {
-	case <-u.job:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { u.job <- struct{}{} }()
-	return fn()
-}
-
-func (r *Result) add(o *Result) {
-	if r.Job == "" {
-		r.Job, r.Started = o.Job, o.Started
-	}
-	r.Duration += o.Duration
-	r.Resumed += o.Resumed
-	r.Objects += o.Objects
-	r.Rows += o.Rows
-	r.Lines += o.Lines
-	r.RawBytes += o.RawBytes
-	r.Bytes += o.Bytes
-	r.Kept += o.Kept
-	r.Expired += o.Expired
-	r.Error = o.Error
-}
-
-// timer knows when a job is due. Owned by Run.
+// timer decides when a job is due. Run owns it.
 type timer struct {
-	u     *Uploader
+	*common
 	job   string
 	at    schedule
 	run   func(context.Context) (Result, error)
@@ -146,19 +65,52 @@ type timer struct {
 	state catalogue.JobState
 }
 
-func (u *Uploader) newTimer(job string, at schedule, run func(context.Context) (Result, error)) *timer {
-	p := backoff.NewExponentialBackOff()
-	p.InitialInterval, p.MaxInterval, p.Multiplier = u.o.BackoffMin, u.o.BackoffMax, 2
-	p.Reset()
-	return &timer{u: u, job: job, at: at, run: run, pause: p}
+// newTimers makes the timers and sets their due times by the stored results of earlier runs.
+func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
+	timers := []*timer{
+		{job: JobArchive, at: u.archiveAt, run: u.archiveDue},
+		{job: JobClean, at: u.cleanAt, run: u.CleanOnce},
+	}
+	for i, job := range u.o.Jobs {
+		timers = append(timers, &timer{job: job.Name, at: u.jobsAt[i], run: func(ctx context.Context) (Result, error) { return u.RunJob(ctx, job.Name) }})
+	}
+	now := u.o.Now()
+	for i, t := range timers {
+		t.common, t.pause = u.common, u.newPause()
+		var err error
+		if t.state, err = u.o.Memory.Job(t.job); err != nil {
+			return nil, fmt.Errorf("read the results of the %s job: %w", t.job, err)
+		}
+		switch {
+		case t.state.Served.IsZero() && i < 2:
+			t.set(now)
+		case t.state.Served.IsZero(), t.state.Served.After(now.Add(futureTolerance)): // it never ran, or the clock was ahead
+			t.set(t.at.next(now))
+		default:
+			t.set(t.at.next(t.state.Served))
+		}
+	}
+	open, err := u.plansWhere(ctx, catalogue.Planned, nil)
+	if len(open) > 0 {
+		timers[0].set(now)
+	}
+	return timers, err
 }
 
-// done sets the next time: by schedule after success, after a pause otherwise. What was served is the time at which the
-// run began, so that what came due meanwhile is due at once. A job that waits for the target is not helped by a schedule
-// that is denser than the pauses.
+// newPause returns the growing pauses after failures.
+func (c *common) newPause() *backoff.ExponentialBackOff {
+	p := backoff.NewExponentialBackOff()
+	p.InitialInterval, p.MaxInterval, p.Multiplier = c.o.BackoffMin, c.o.BackoffMax, 2
+	p.Reset()
+	return p
+}
+
+// done sets the next due time: by the schedule after a success, after a pause otherwise. Served is the time at which the run
+// began, so that a job that became due during the run is due at once. After a failure only the pauses count, because a dense
+// schedule does not help a target that is away.
 func (t *timer) done(started time.Time, r Result, err error) {
 	if errors.Is(err, context.Canceled) {
-		return // somebody's wish: still due, also after a restart
+		return // it stays due, also after a restart
 	}
 	if err == nil {
 		t.pause.Reset()
@@ -166,14 +118,14 @@ func (t *timer) done(started time.Time, r Result, err error) {
 		t.set(t.at.next(started))
 	} else {
 		wait := t.pause.NextBackOff()
-		t.set(t.u.o.Now().Add(wait))
-		t.u.o.Logger.Warn("job failed, trying again", "job", t.job, "error", r.Error, "wait", wait.Round(time.Millisecond))
+		t.set(t.o.Now().Add(wait))
+		t.o.Logger.Warn("job failed, trying again", "job", t.job, "error", r.Error, "wait", wait.Round(time.Millisecond))
 	}
-	t.remember(r, err)
+	t.store(r, err)
 }
 
-// remember keeps the outcome durably. A job that runs every few seconds and finds nothing to do is not worth a write.
-func (t *timer) remember(r Result, err error) {
+// store stores the result durably, except those of a job that runs every few seconds and had nothing to do.
+func (t *timer) store(r Result, err error) {
 	idle := err == nil && t.at.every > 0 && t.at.every < time.Minute && r.Objects == 0 && t.state.Runs > 0
 	t.state.Add(catalogue.JobRun{
 		Started: r.Started, Duration: r.Duration, Objects: r.Objects, Rows: r.Rows, Bytes: r.Bytes, Error: r.Error,
@@ -181,9 +133,9 @@ func (t *timer) remember(r Result, err error) {
 	if idle {
 		return
 	}
-	if err := t.u.o.Memory.SetJob(t.job, t.state); err != nil {
-		// The worst that follows is a run that finds nothing to do.
-		t.u.o.Logger.Warn("the outcome of a job was not remembered", "job", t.job, "error", err)
+	if err := t.o.Memory.SetJob(t.job, t.state); err != nil {
+		// At worst, the job runs once more after a restart and has nothing to do.
+		t.o.Logger.Warn("cannot store the result of a job", "job", t.job, "error", err)
 	}
 }
 
@@ -195,7 +147,7 @@ func (t *timer) reschedule(now time.Time) {
 
 func (t *timer) set(due time.Time) {
 	t.due = due
-	t.u.noteNext(t.job, due)
+	t.status.changeJob(t.job, func(s *JobStatus) { s.NextTry = due })
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

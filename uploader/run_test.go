@@ -67,7 +67,7 @@ func TestRunBySchedule(t *testing.T) {
 		}
 		time.Sleep(61 * time.Minute) // the hour after the events were an hour old
 		synctest.Wait()
-		if s := u.Status(); s.ArchivedRows != 10 || s.Archive.NextTry.Minute() != 0 || !s.Archive.NextTry.After(time.Now()) {
+		if s := u.Status(); s.ArchivedRows != 10 || s.Jobs[JobArchive].NextTry.Minute() != 0 || !s.Jobs[JobArchive].NextTry.After(time.Now()) {
 			t.Fatalf("status is %+v", s)
 		}
 
@@ -77,14 +77,14 @@ func TestRunBySchedule(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		s := u.Status()
-		// Pauses double to five minutes: about 280 attempts in 22 hours, not 24 and not 80,000.
-		if n := puts.Load(); n < 200 || n > 600 || s.Archive.ConsecutiveFailures < int(n) || s.OpenPlans != 1 {
+		// Pauses double up to five minutes: about 280 attempts in 22 hours, not 24 and not 80,000.
+		if n := puts.Load(); n < 200 || n > 600 || s.Jobs[JobArchive].ConsecutiveFailures < int(n) || s.OpenPlans != 1 {
 			t.Fatalf("%d attempts in a day, status %+v", n, s)
 		}
 		away.Store(false)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if s := u.Status(); s.ArchivedRows != 20 || s.Archive.ConsecutiveFailures != 0 || s.Archive.LastError != "" {
+		if s := u.Status(); s.ArchivedRows != 20 || s.Jobs[JobArchive].ConsecutiveFailures != 0 || s.Jobs[JobArchive].LastError != "" {
 			t.Fatalf("not caught up: %+v", s)
 		}
 		if s := u.Status(); s.DeletedRows != 0 {
@@ -168,7 +168,7 @@ func TestJobsNeverOverlap(t *testing.T) {
 		first <- err
 	}()
 	<-inside
-	if !u.Status().Archive.Running {
+	if !u.Status().Jobs[JobArchive].Running {
 		t.Error("status does not show the running job")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -185,7 +185,7 @@ func TestJobsNeverOverlap(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Fatal(err)
 	}
-	if u.Status().Clean.ConsecutiveFailures != 0 {
+	if u.Status().Jobs[JobClean].ConsecutiveFailures != 0 {
 		t.Error("giving up on waiting counts as a failure")
 	}
 }

@@ -12,16 +12,16 @@ import (
 	"unicode"
 )
 
-// s3Only hands on what an S3 server may have answered, and turns everything else into an error before it is parsed: a web server, a
-// login page or a proxy behind the endpoint must be called by its name, and nothing of what it sent may reach a log.
+// s3Only passes on answers that an S3 server may have given, and turns all others into an error before they are parsed. A web server, a
+// login page or a proxy at the endpoint must be named as what it is, and its text must not reach the log.
 type s3Only struct{ next http.RoundTripper }
 
-// foreignError is an answer that no S3 server gives, in one line.
+// foreignError describes, in one line, an answer that no S3 server gives.
 type foreignError struct{ text, hint string }
 
 func (e *foreignError) Error() string { return e.text }
 
-// hintNotFound is what may be wrong when a server says 404 and means no object.
+// hintNotFound is for a 404 that is not about a missing object.
 const hintNotFound = "check AWS_ACCESS_KEY_ID, endpoint=, the bucket and path_style="
 
 // RoundTrip implements http.RoundTripper.
@@ -41,16 +41,16 @@ func (t s3Only) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// peekBytes is how much of an answer is looked at.
+// peekBytes is how much of an answer is examined.
 const peekBytes = 512
 
-// peek returns the beginning of an answer, which stays readable. Objects are left alone: their first bytes are their own.
+// peek returns the beginning of an answer, which can still be read. It does not examine objects, which may begin with anything.
 func peek(resp *http.Response) []byte {
 	if resp.StatusCode/100 == 2 && resp.Header.Get("Etag") != "" || resp.Body == http.NoBody {
 		return nil
 	}
 	buffered := bufio.NewReaderSize(resp.Body, peekBytes)
-	begin, _ := buffered.Peek(peekBytes) // what is missing is missing to the next reader too
+	begin, _ := buffered.Peek(peekBytes) // the next reader gets the same error
 	resp.Body = struct {
 		io.Reader
 		io.Closer
@@ -58,7 +58,7 @@ func peek(resp *http.Response) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(begin, []byte("\xef\xbb\xbf")))
 }
 
-// foreign says what is wrong with an answer, or nil.
+// foreign returns why an answer is not one of S3, or nil.
 func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	server := r.URL.Scheme + "://" + r.URL.Host
 	xml := bytes.HasPrefix(begin, []byte("<")) && !isHTML(begin)
@@ -67,7 +67,7 @@ func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	list := r.Method == http.MethodGet && r.URL.Query().Has("list-type")
 	switch {
 	case html, isHTML(begin):
-	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // any other XML would pass for an empty list
+	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // other XML would be taken for an empty list
 	case ok && !list && r.Method == http.MethodPut && resp.Header.Get("Etag") == "":
 	case ok && !list && (head || r.Method == http.MethodGet) && resp.Header.Get("Last-Modified") == "":
 	case !ok && !head && len(begin) > 0 && !xml:
@@ -96,16 +96,15 @@ func isHTML(begin []byte) bool {
 	return bytes.HasPrefix(begin, []byte("<!doctype")) || bytes.HasPrefix(begin, []byte("<html"))
 }
 
-// notHTTP says whether an error of net/http means that the other side does not speak HTTP. What speaks first, as SSH does, may be met
-// before the request is written (readLoopPeekFailLocked, for which net/http has no exported error), while it is being written (the transport
-// closes the connection under the writer) or after.
+// notHTTP reports whether an error of net/http means that the other side does not speak HTTP. A server that speaks first, such as SSH,
+// can be noticed before the request is written (readLoopPeekFailLocked, for which net/http has no exported error), while it is written
+// (the transport closes the connection under the writer) or afterwards.
 func notHTTP(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "malformed") || strings.Contains(text, "readLoopPeekFailLocked") || errors.Is(err, net.ErrClosed)
 }
 
-// printable is text from elsewhere as it may be written into a log: one line without control characters, at most limit bytes and
-// an ellipsis.
+// printable makes foreign text safe for a log: one line without control characters, of at most limit bytes and an ellipsis.
 func printable(text string, limit int) string {
 	var out strings.Builder
 	for _, r := range text {

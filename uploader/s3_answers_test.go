@@ -15,7 +15,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// answering opens a target on a server of the test's.
+// answering opens a target on a server with this handler.
 func answering(t *testing.T, handler http.HandlerFunc) Target {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -49,7 +49,7 @@ func askAll(t *testing.T, target Target) map[string]error {
 	return errs
 }
 
-// wantLine wants errors of one short line that a log can take, hold all of want and say nothing of a missing object.
+// wantLine wants errors of one short line that is safe to log, with all of want, and without a word about a missing object.
 func wantLine(t *testing.T, errs map[string]error, want ...string) {
 	t.Helper()
 	for name, err := range errs {
@@ -70,7 +70,7 @@ func wantLine(t *testing.T, errs map[string]error, want ...string) {
 
 const page = "<!DOCTYPE html>\n<html><body onload=\"x\">\x1b[31mWelcome to my router\n</body></html>"
 
-// TestServersThatAreNoS3: whatever a server answers, one clear line says that it is no S3, and none of its page.
+// TestServersThatAreNoS3: whatever a server answers, one clear line says that it is no S3 server, without its text.
 func TestServersThatAreNoS3(t *testing.T) {
 	for name, c := range map[string]struct {
 		status       int
@@ -132,7 +132,7 @@ func TestServersThatAreNoS3(t *testing.T) {
 	}
 }
 
-// TestServersThatAreNoHTTP: a port where something else listens.
+// TestServersThatAreNoHTTP: another service listens on the port.
 func TestServersThatAreNoHTTP(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +146,7 @@ func TestServersThatAreNoHTTP(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2p1\x1b[2J\r\n"+strings.Repeat("x", 10_000)+"\r\n")
-			go func() { // until the client goes: a reset would say nothing about HTTP
+			go func() { // wait until the client has gone: a reset would not show that this is no HTTP
 				_, _ = io.Copy(io.Discard, conn)
 				_ = conn.Close()
 			}()
@@ -176,15 +176,15 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	for name, target := range map[string]Target{"key": open(s.Bucket, "nobody", s.SecretKey), "secret": open(s.Bucket, s.AccessKey, "wrong")} {
 		t.Run("wrong "+name, func(t *testing.T) { wantLine(t, askAll(t, target), "AWS_ACCESS_KEY_ID") })
 	}
-	// Servers that hide behind a 404 what a key may not see.
+	// Some servers answer 404 if the key may not see the object.
 	for _, code := range []string{"InvalidAccessKeyId", "NoSuchUser", "NotFound", "AccessDenied"} {
 		target := answering(t, func(w http.ResponseWriter, r *http.Request) { answer(http.StatusNotFound, code)(w, r, nil) })
 		wantLine(t, askAll(t, target), "AWS_ACCESS_KEY_ID")
 	}
 }
 
-// TestObjectLock: a bucket with a default retention refuses objects without a checksum, by AWS's rule; other servers refuse one
-// checksum or both. What a server takes is found out once.
+// TestObjectLock: AWS refuses objects without a checksum in a bucket with a default retention; other servers refuse one kind of checksum or both.
+// The accepted kind is remembered.
 func TestObjectLock(t *testing.T) {
 	const md5Field, shaField = "Content-Md5", "X-Amz-Checksum-Sha256"
 	refuse := func(status int, code string, when func(h http.Header) bool) fault {
@@ -226,7 +226,7 @@ func TestObjectLock(t *testing.T) {
 	}
 	t.Run("refused for another reason", func(t *testing.T) {
 		p, h := hostileBucket(t)
-		h.set(puts(func(w http.ResponseWriter, r *http.Request, pass http.Handler) { // what it says first is the reason
+		h.set(puts(func(w http.ResponseWriter, r *http.Request, pass http.Handler) { // the first answer is the reason
 			answer(http.StatusBadRequest, map[bool]string{true: "InvalidRequest", false: "InvalidArgument"}[has(r.Header, md5Field)])(w, r, pass)
 		}))
 		if err := p.Put(t.Context(), "v1/a.ndjson.gz", strings.NewReader("content"), 7, nil); err == nil || !strings.Contains(err.Error(), "InvalidRequest") {
@@ -240,8 +240,8 @@ func TestObjectLock(t *testing.T) {
 	})
 }
 
-// TestRepeatedPutAnsweredAsElsewhere: older MinIO answers 304 to a conditional PUT of what is there, and AWS 409 while another is
-// under way. A process that was killed before it could note the object must not be stuck on it.
+// TestRepeatedPutAnsweredAsElsewhere: older MinIO servers answer 304 to a conditional PUT of an existing object, and AWS 409 during another PUT.
+// A process that was killed before it could enter the object must continue.
 func TestRepeatedPutAnsweredAsElsewhere(t *testing.T) {
 	for name, c := range map[string]fault{
 		"304": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -270,7 +270,7 @@ func TestRepeatedPutAnsweredAsElsewhere(t *testing.T) {
 	}
 }
 
-// TestBucketWithObjectLock writes into a bucket that was made with Object Lock and a default retention.
+// TestBucketWithObjectLock writes into a bucket with Object Lock and a default retention.
 func TestBucketWithObjectLock(t *testing.T) {
 	s := s3Server(t)
 	core, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
@@ -296,12 +296,12 @@ func TestBucketWithObjectLock(t *testing.T) {
 	items := traffic(100, testHour, 1, false)
 	m.apply(testEpoch, testHour, 500, items...)
 	u, _ := newTest(t, m, target, nil)
-	for range 2 { // what was probed with may not be deleted there
-		if err := u.Probe(t.Context()); err != nil {
+	for range 2 { // the object of the first test cannot be deleted
+		if err := u.prober.try(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.failMark = errors.New("killed") // between the upload and the entry: the object is there, and locked
+	m.failMark = errors.New("killed") // between upload and entry: the object exists and is locked
 	if _, err := u.ArchiveOnce(t.Context(), true); err == nil {
 		t.Fatal("no error without an entry")
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// awsCredentials is the usual chain, with an error instead of anonymous requests at its end.
+// awsCredentials returns the usual chain, which ends with an error instead of anonymous requests.
 func awsCredentials(o TargetOptions) *credentials.Credentials {
 	if o.AccessKey != "" {
-		return credentials.NewStaticV4(o.AccessKey, o.SecretKey, o.SessionToken)
+		return credentials.NewStaticV4(o.AccessKey, o.SecretKey, "")
 	}
 	return credentials.New(&chain{Chain: credentials.Chain{Providers: []credentials.Provider{
 		&credentials.EnvAWS{},
@@ -23,9 +23,9 @@ func awsCredentials(o TargetOptions) *credentials.Credentials {
 	}}})
 }
 
-// roleCredentials asks whoever hands out the role's credentials: STS for the token file of a pod, the endpoint of a container,
-// the metadata service of an instance. minio's provider knows all three by the usual variables, but for those that move an
-// endpoint or switch the metadata service off.
+// roleCredentials asks the service that gives out a role's credentials: STS for the token file of a pod, the endpoint of a container, or
+// the metadata service of an instance. minio's provider knows the usual variables of all three, except those that change an endpoint or
+// switch the metadata service off.
 func roleCredentials() credentials.Provider {
 	p := &credentials.IAM{Client: &http.Client{Timeout: iamTimeout, Transport: roleTransport()}}
 	inContainer := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != ""
@@ -34,14 +34,14 @@ func roleCredentials() credentials.Provider {
 		p.Endpoint = os.Getenv("AWS_ENDPOINT_URL_STS")
 	case inContainer:
 	case strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true"):
-		return nobody{}
+		return noRole{}
 	default:
 		p.Endpoint = os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")
 	}
 	return p
 }
 
-// roleTransport takes the proxy of the environment, but never to an address of this machine or link: a proxy would ask for
+// roleTransport uses the proxy of the environment, except for addresses of this machine or link: a proxy would get the credentials of
 // its own role.
 func roleTransport() http.RoundTripper {
 	base, ok := http.DefaultTransport.(*http.Transport)
@@ -53,25 +53,25 @@ func roleTransport() http.RoundTripper {
 		ip, err := netip.ParseAddr(r.URL.Hostname())
 		// fd00:ec2::254 and fd00:ec2::23 are the metadata services' addresses in IPv6.
 		if err == nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.Is6() && ip.IsPrivate()) {
-			return nil, nil //nolint:nilnil // no proxy
+			return nil, nil // no proxy
 		}
 		return http.ProxyFromEnvironment(r)
 	}
 	return t
 }
 
-// nobody is a provider that has nothing.
-type nobody struct{}
+// noRole is a provider without credentials.
+type noRole struct{}
 
-func (nobody) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
+func (noRole) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
 	return credentials.Value{}, errNoCredentials
 }
-func (nobody) Retrieve() (credentials.Value, error) { return credentials.Value{}, errNoCredentials }
-func (nobody) IsExpired() bool                      { return true }
+func (noRole) Retrieve() (credentials.Value, error) { return credentials.Value{}, errNoCredentials }
+func (noRole) IsExpired() bool                      { return true }
 
 var errNoCredentials = errors.New("no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws/credentials, or a role for the pod or instance")
 
-// chain is credentials.Chain that fails when nothing is found.
+// chain is a credentials.Chain that fails if it finds nothing.
 type chain struct{ credentials.Chain }
 
 // RetrieveWithCredContext implements credentials.Provider.

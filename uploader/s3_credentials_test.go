@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/s3test"
 )
 
-// cloud hands out the credentials of a real server as STS, a container's endpoint and an instance's metadata service do.
+// cloud gives out the credentials of a real server like STS, the endpoint of a container and the metadata service of an instance.
 type cloud struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -55,7 +55,7 @@ func newCloud(t *testing.T, s *s3test.Server) *cloud {
 	return c
 }
 
-// withoutCredentials takes away whatever this machine has.
+// withoutCredentials hides the credentials of this machine.
 func withoutCredentials(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
@@ -75,7 +75,7 @@ func TestCredentialsComeFromTheWholeChain(t *testing.T) {
 	s := s3Server(t)
 	for name, c := range map[string]struct {
 		set   func(t *testing.T, c *cloud)
-		asked string // of the cloud; empty: nothing
+		asked string // the service that is asked; empty: none
 	}{
 		"environment": {set: func(t *testing.T, _ *cloud) {
 			t.Setenv("AWS_ACCESS_KEY_ID", s.AccessKey)

@@ -15,18 +15,18 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// iamTimeout bounds one question to a metadata service, which outside a cloud nobody answers.
+// iamTimeout limits one request to a metadata service. Outside a cloud, nothing answers.
 const iamTimeout = 5 * time.Second
 
-// s3Hints turns the errors of S3 servers into ones that say what to do.
+// s3Hints adds what the operator can do to the errors of S3 servers.
 type s3Hints struct {
 	bucket, region, endpoint string
 }
 
-// remoteTextMax bounds what of a server's own words is repeated, in bytes.
+// remoteTextMax limits the text of a server that is quoted, in bytes.
 const remoteTextMax = 300
 
-// remoteError is an error whose text may come from a server. The text is safe to log; what caused it can be asked with errors.Is.
+// remoteError is an error with text from a server, made safe to log. errors.Is finds its cause.
 type remoteError struct {
 	text  string
 	cause error
@@ -35,8 +35,8 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.cause }
 
-// missing reports whether a server said that there is no such object, of which it gave the bucket's listing or the object itself.
-// A 404 for any other reason is no such answer: the bucket is missing, or the access key is wrong.
+// missing reports whether a server said that there is no such object. A 404 for any other reason does not count: the bucket may be
+// missing, or the access key wrong.
 func missing(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.Code == "NoSuchKey" && r.StatusCode == http.StatusNotFound
@@ -110,18 +110,18 @@ func (h s3Hints) networkHint(err error) string {
 	return ""
 }
 
-// isPrecondition recognises the answers to If-None-Match that say that something is there: older MinIO says 304, and AWS says 409
-// while another upload of the same object is under way.
+// isPrecondition recognises the answers to If-None-Match that say that there is an object. Older MinIO servers send 304, and AWS sends
+// 409 during another upload of the same object.
 func isPrecondition(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
 }
 
-// isDenied recognises what a server says to a key that may not write, and some also of an object that is locked.
+// isDenied recognises the answer to a key that may not write. Some servers also send it if the object is locked.
 func isDenied(err error) bool { return minio.ToErrorResponse(err).Code == "AccessDenied" }
 
-// refusesChecksum recognises the answers of servers that want another checksum, or none. Damage on the way (BadDigest) is no such
-// answer.
+// refusesChecksum recognises the answers of servers that want another checksum, or none. BadDigest, which says that the body was damaged
+// on the way, is none of them.
 func refusesChecksum(err error) bool {
 	switch minio.ToErrorResponse(err).Code {
 	case "InvalidRequest", "InvalidArgument", "InvalidDigest", "MissingContentMD5", "NotImplemented":
@@ -130,8 +130,8 @@ func refusesChecksum(err error) bool {
 	return isUnsupported(err)
 }
 
-// isCut recognises a connection that ended without an answer. A server that refuses a body it has not read yet may close
-// the connection, and its refusal is lost on the way.
+// isCut recognises a connection that ended without an answer. A server that refuses a request before it has read the body may close the
+// connection, and its answer is lost.
 func isCut(err error) bool {
 	var op *net.OpError
 	var foreign *foreignError
@@ -139,7 +139,7 @@ func isCut(err error) bool {
 	return !errors.As(err, &foreign) && minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// isUnsupported recognises the answers of servers that do not know If-None-Match on a PUT.
+// isUnsupported recognises the answers of servers that do not know If-None-Match in a PUT.
 func isUnsupported(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"

@@ -16,30 +16,30 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// checksum says what is sent beside an object for the server to check it by. A bucket with a default retention (Object Lock)
-// refuses objects without any; some servers refuse one or the other.
+// checksum is the kind of checksum that is sent with an object. A bucket with a default retention (Object Lock) refuses objects without
+// one. Some servers refuse one kind or the other.
 type checksum int32
 
 const (
 	checksumMD5    checksum = iota // Content-MD5
 	checksumSHA256                 // x-amz-checksum-sha256
 	checksumNone
-	checksums // how many there are
+	checksums // the number of kinds
 )
 
 // digests are the hashes of one body.
 type digests struct{ md5, sha256 []byte }
 
-// Put sends the object with a checksum that the server takes. Which one is found out once.
+// Put sends the object with a checksum that the server accepts. It remembers the kind for the next object.
 func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
-	//nolint:gosec // the protocol's checksum against damage on the way; what proves an object is its SHA-256
+	//nolint:gosec // the protocol's checksum against damage on the way; SHA-256 is what verifies an object
 	weak, strong := md5.New(), sha256.New()
 	n, err := copyFromStart(io.MultiWriter(weak, strong), body)
 	if err != nil {
 		return fmt.Errorf("hash %s: %w", key, err)
 	}
 	if n != size {
-		return fmt.Errorf("write %s: body has %d bytes, announced were %d", key, n, size)
+		return fmt.Errorf("write %s: the body has %d bytes, not %d", key, n, size)
 	}
 	sums := digests{weak.Sum(nil), strong.Sum(nil)}
 	before := checksum(t.checksum.Load())
@@ -61,9 +61,9 @@ func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size
 	return t.hint.explain("write "+key+" to "+t.name, first)
 }
 
-// putOnce sends the object with If-None-Match, so that a server which has it already says so, and falls back to a plain PUT
-// where the server does not know the header, or has something else under the key: a truncated upload, or the output of
-// another version for the same plan. Keys hold the epoch, so nobody else writes under them.
+// putOnce sends the object with If-None-Match, so that a server that has it already says so. It falls back to a plain PUT if the server
+// does not know the header, or has something else under the key: a truncated upload, or the output of another version for the same
+// plan. Keys contain the epoch, so no other process writes under them.
 func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, size int64, sums digests, meta map[string]string, c checksum) error {
 	refused := false
 	if !t.unconditional.Load() {
@@ -75,11 +75,11 @@ func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, 
 			if t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta) {
 				return nil
 			}
-			t.logger.Warn("archive object differs from its plan, writing it again", "key", key, "target", t.name)
+			t.logger.Warn("archive object differs from its plan; writing it again", "key", key, "target", t.name)
 		case isUnsupported(err):
 			refused = true
 		case isDenied(err) && strings.HasSuffix(key, objectSuffix) && t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta):
-			return nil // it was sent before, and a lock protects it
+			return nil // sent before, and locked since
 		default:
 			return err
 		}
@@ -95,7 +95,7 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	// No Content-Encoding: the object is a gzip file, not a page that clients and gateways should unpack on the way.
+	// No Content-Encoding: clients and gateways must not unpack the object, which is a gzip file.
 	o := minio.PutObjectOptions{UserMetadata: meta, ContentType: "application/gzip", DisableContentSha256: true}
 	if ifAbsent {
 		o.SetMatchETagExcept("*")
@@ -109,7 +109,7 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 		if o.UserMetadata == nil {
 			o.UserMetadata = map[string]string{}
 		}
-		o.UserMetadata["x-amz-checksum-sha256"] = base64.StdEncoding.EncodeToString(sums.sha256) // sent as it is, not as metadata
+		o.UserMetadata["x-amz-checksum-sha256"] = base64.StdEncoding.EncodeToString(sums.sha256) // a header that minio does not prefix
 	}
 	attempt := &attemptBody{r: body}
 	defer attempt.end()
@@ -117,9 +117,8 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	return err
 }
 
-// attemptBody lends a body to one request. A server may answer before it has read the whole body (412 does), and net/http
-// then goes on reading for a moment after the request has returned: without this, the next request would share its position
-// with the last one.
+// attemptBody lends a body to one request. A server may answer before it has read the whole body (412 does), and net/http continues to
+// read for a moment after the request has returned. Without attemptBody, both requests would share the position of the body.
 type attemptBody struct {
 	mu    sync.Mutex
 	r     io.ReadSeeker
@@ -146,20 +145,20 @@ func (a *attemptBody) Seek(offset int64, whence int) (int64, error) {
 	return a.r.Seek(offset, whence)
 }
 
-// end waits for a read that is under way and makes every later one fail.
+// end waits for a running read and makes all later ones fail.
 func (a *attemptBody) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended = true
 }
 
-// exists reports whether the server certainly has something under key.
+// exists reports whether the server definitely has an object under key.
 func (t *s3Target) exists(ctx context.Context, key string) bool {
 	_, err := t.Stat(ctx, key)
 	return err == nil
 }
 
-// holds reports whether the server has exactly this object. Any doubt counts as no.
+// holds reports whether the server has exactly this object. It returns false if in doubt.
 func (t *s3Target) holds(ctx context.Context, key, sum string, size int64, meta map[string]string) bool {
 	body, got, err := t.Get(ctx, key)
 	if err != nil {

@@ -10,20 +10,26 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// schedule says when a job runs next.
+// ValidateSchedule returns an error if text is neither a cron expression nor "@every DURATION", as the options accept it.
+func ValidateSchedule(text string) error {
+	_, err := parseSchedule(text)
+	return err
+}
+
+// schedule computes when a job is due.
 type schedule struct {
 	every time.Duration // 0 means cron
 	cron  string
 	zone  *time.Location // in which the cron expression is read
-	// fixed: the expression names hours ("0 3 * * *"). Such a job runs once a day also on the two days on which the clock is
-	// set. One that does not ("0 * * * *") runs every hour that passes, whatever the clock is called then.
+	// fixed: the expression names hours ("0 3 * * *"). Such a job runs once a day, also on the two days on which the clock
+	// changes. Other jobs ("0 * * * *") run every hour that passes, also if the clock shows an hour twice.
 	fixed bool
 }
 
-// zonePrefix may stand before a cron expression: "TZ=Europe/Berlin 0 3 * * *".
+// zonePrefix may precede a cron expression: "TZ=Europe/Berlin 0 3 * * *".
 const zonePrefix = "TZ="
 
-// everyMin is the shortest pause that may stand behind @every: a job that begins again at once takes a core.
+// everyMin is the shortest interval after @every: a job that always begins again at once would occupy a core.
 const everyMin = time.Second
 
 func parseSchedule(text string) (schedule, error) {
@@ -31,7 +37,7 @@ func parseSchedule(text string) (schedule, error) {
 	if rest, found := strings.CutPrefix(text, "@every "); found {
 		d, err := timeparse.Duration(strings.TrimSpace(rest))
 		if err != nil || d < everyMin {
-			return schedule{}, fmt.Errorf("%q: want at least a second behind @every, such as @every 10m", text)
+			return schedule{}, fmt.Errorf("%q: want at least a second after @every, such as @every 10m", text)
 		}
 		return schedule{every: d}, nil
 	}
@@ -40,25 +46,25 @@ func parseSchedule(text string) (schedule, error) {
 		name, cron, _ := strings.Cut(rest, " ")
 		zone, err := time.LoadLocation(name)
 		if err != nil || name == "" {
-			return schedule{}, fmt.Errorf("%q: %q is no time zone of the system's database: want one such as Europe/Berlin", text, name)
+			return schedule{}, fmt.Errorf("%q: unknown time zone %q: want one such as Europe/Berlin", text, name)
 		}
 		s.zone, s.cron = zone, strings.TrimSpace(cron)
 	}
 	if !gronx.IsValid(s.cron) {
-		return schedule{}, fmt.Errorf("%q is no cron expression: want five fields such as \"0 3 * * *\", or @every 10m", text)
+		return schedule{}, fmt.Errorf("%q is not a cron expression: want five fields such as \"0 3 * * *\", or @every 10m", text)
 	}
 	if _, err := gronx.NextTickAfter(s.cron, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), false); err != nil {
-		return schedule{}, fmt.Errorf("%q never comes due: %w", text, err)
+		return schedule{}, fmt.Errorf("%q is never due: %w", text, err)
 	}
 	fields := strings.Fields(s.cron)
 	s.fixed = len(fields) < 5 && s.cron != "@hourly" || len(fields) >= 5 && !strings.HasPrefix(fields[len(fields)-4], "*")
 	return s, nil
 }
 
-// next is the first time after now at which the job is due, in UTC.
+// next returns the first time after now at which the job is due, in UTC.
 //
-// A cron expression speaks of the wall clock, so it is evaluated on the wall clock, one period of constant offset after the
-// other. A time that the clock leaps over is due when it lands; one that comes twice is due the first time.
+// A cron expression is about the wall clock. So next evaluates it on the wall clock, one period of constant offset after the other. A
+// time that the clock skips is due at the end of the gap. A time that comes twice is due the first time.
 func (s schedule) next(now time.Time) time.Time {
 	now = now.UTC()
 	if s.every > 0 {
@@ -68,7 +74,7 @@ func (s schedule) next(now time.Time) time.Time {
 	_, end := now.In(s.zone).ZoneBounds()
 	offset := s.offset(now)
 	if before := s.repeated(now); s.fixed && wall.Before(before) {
-		wall = before.Add(-time.Nanosecond) // these times have been
+		wall = before.Add(-time.Nanosecond) // the times until then were due already
 	}
 	for range 8 { // periods; two a year in most zones
 		tick, err := gronx.NextTickAfter(s.cron, wall, false)
@@ -81,7 +87,7 @@ func (s schedule) next(now time.Time) time.Time {
 		}
 		later := s.offset(end)
 		if s.fixed && later > offset && tick.Before(onWall(end, later)) {
-			return end.UTC() // leapt over
+			return end.UTC() // the clock skips it
 		}
 		landing := onWall(end, later)
 		if s.fixed && later < offset {
@@ -90,7 +96,7 @@ func (s schedule) next(now time.Time) time.Time {
 		wall, offset = landing.Add(-time.Nanosecond), later
 		_, end = end.In(s.zone).ZoneBounds()
 	}
-	// Checked when parsed; a year field that has run out is all that is left.
+	// parseSchedule has checked that the expression is due once. Its years are over.
 	return now.Add(24 * time.Hour)
 }
 
@@ -99,11 +105,11 @@ func (s schedule) offset(t time.Time) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// onWall is what the wall clock shows, as a time in UTC.
+// onWall returns the time that the wall clock shows, as a time in UTC.
 func onWall(t time.Time, offset time.Duration) time.Time { return t.UTC().Add(offset) }
 
-// repeated is the wall clock's time up to which the period of t repeats what the period before it had shown; zero where it
-// repeats nothing.
+// repeated returns the wall-clock time until which the period of t repeats times of the period before it, and zero if it repeats
+// none.
 func (s schedule) repeated(t time.Time) time.Time {
 	start, _ := t.In(s.zone).ZoneBounds()
 	if start.IsZero() {

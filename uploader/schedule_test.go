@@ -43,8 +43,8 @@ func TestScheduleNext(t *testing.T) {
 	}
 }
 
-// TestScheduleOverClockChanges walks through both of a zone's clock changes: each daily job runs once on each day, each
-// hourly one in each hour that passes.
+// TestScheduleOverClockChanges goes through both clock changes of a zone: each daily job runs once on each day, each hourly one in each hour that
+// passes.
 func TestScheduleOverClockChanges(t *testing.T) {
 	for _, c := range []struct {
 		text     string
@@ -84,7 +84,7 @@ func TestScheduleOverClockChanges(t *testing.T) {
 			if !due.After(now) {
 				t.Fatalf("%q: %s after %s", c.text, due, now)
 			}
-			// Asked from any moment before, the answer is the same.
+			// The answer is the same for any earlier time.
 			if half := s.next(now.Add(due.Sub(now) / 2)); !half.Equal(due) {
 				t.Errorf("%q after %s is %s, a little later %s", c.text, now, due, half)
 			}

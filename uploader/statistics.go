@@ -3,11 +3,10 @@ package uploader
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,26 +19,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// StatsPrefix is what the keys of all statistics objects begin with.
-const StatsPrefix = "v1/stats/dt="
-
-// StatsKey is the key of the statistics object that belongs to an event object.
-func StatsKey(key string) string { return StatsPrefix + strings.TrimPrefix(key, EventsPrefix) }
-
-// EventsKey is the key of the event object that a statistics object was made from.
-func EventsKey(statsKey string) string {
-	return EventsPrefix + strings.TrimPrefix(statsKey, StatsPrefix)
-}
-
-// fold adds up the statistics of the events of one plan: the same fold as the store's, over exactly these events, so that
-// the sum over all plans is what the store counted. Not for concurrent use.
+// fold adds up the statistics of the events of one plan. It counts like the store, so the sum over all plans is what the store
+// counted. Not for concurrent use.
 type fold struct {
 	rows map[catalogue.RowName]*stats.Row
 }
 
 func (f *fold) reset() { f.rows = map[catalogue.RowName]*stats.Row{} }
 
-// add counts one event. The name's strings are copied when they are kept.
+// add counts one event. It copies the name's strings before it keeps them.
 func (f *fold) add(name *catalogue.RowName, e *event.Event) {
 	if !e.IsResponse() {
 		return
@@ -47,26 +35,20 @@ func (f *fold) add(name *catalogue.RowName, e *event.Event) {
 	row := f.rows[*name]
 	if row == nil {
 		row = &stats.Row{}
-		kept := catalogue.RowName{Host: strings.Clone(name.Host), Method: strings.Clone(name.Method), Label: strings.Clone(name.Label)}
-		f.rows[kept] = row
+		f.rows[catalogue.RowName{Host: strings.Clone(name.Host), Method: strings.Clone(name.Method), Label: strings.Clone(name.Label)}] = row
 	}
 	row.Add(e)
 }
 
-// names are the rows in the order in which they are written.
+// names returns the names of the rows in the order in which they are written.
 func (f *fold) names() []catalogue.RowName {
-	names := make([]catalogue.RowName, 0, len(f.rows))
-	for n := range f.rows {
-		names = append(names, n)
-	}
-	slices.SortFunc(names, func(a, b catalogue.RowName) int {
+	return slices.SortedFunc(maps.Keys(f.rows), func(a, b catalogue.RowName) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Label, b.Label))
 	})
-	return names
 }
 
-// buildStats writes the statistics object of the plan whose events were built last into b.body.
-func (b *builder) buildStats(ctx context.Context, p *catalogue.Plan) (*built, error) {
+// buildStatistics writes the statistics object of the plan whose events were built last into b.body.
+func (b *builder) buildStatistics(ctx context.Context, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
 	b.body.again = func(w io.Writer) error {
 		again := newObjectWriter()
@@ -78,46 +60,36 @@ func (b *builder) buildStats(ctx context.Context, p *catalogue.Plan) (*built, er
 
 // statistics writes the rows of f as the statistics object of a plan.
 func (b *objectWriter) statistics(ctx context.Context, w io.Writer, p *catalogue.Plan, f *fold) (*built, error) {
-	out, raw := &built{}, sha256.New()
-	object := &countingHash{w: w, h: sha256.New()}
-	if err := b.start(object); err != nil {
+	if err := b.start(w); err != nil {
 		return nil, err
 	}
-	b.line = b.line[:0]
 	lines := newStatsWriter(p)
 	for _, name := range f.names() {
 		row := f.rows[name]
 		b.line = lines.appendRow(b.line, &name, row)
-		out.lines++
-		out.rows += row.Count
-		if len(b.line) >= flushBytes {
-			if err := b.flush(ctx, out, raw); err != nil {
-				return nil, err
-			}
+		b.out.lines++
+		b.out.rows += row.Count
+		if err := b.flushFull(ctx); err != nil {
+			return nil, err
 		}
 	}
-	err := b.flush(ctx, out, raw)
-	if err == nil {
-		err = b.zip.Close()
-	}
+	out, err := b.finish(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("write statistics of %s: %w", p.Key, err)
 	}
 	if out.rows != p.Rows {
 		return nil, fmt.Errorf("%w: statistics of %d responses instead of %d for %s", ErrSource, out.rows, p.Rows, p.Key)
 	}
-	out.rawSHA256 = hex.EncodeToString(raw.Sum(nil))
-	out.objectBytes, out.objectSHA256 = object.n, hex.EncodeToString(object.h.Sum(nil))
 	return out, nil
 }
 
-// statsWriter renders rows of statistics.
+// statsWriter writes rows of statistics as lines.
 type statsWriter struct{ head, tail []byte }
 
 func newStatsWriter(p *catalogue.Plan) *statsWriter {
 	w := &statsWriter{}
 	w.head = append(w.head, `{"hour":"`...)
-	w.head = time.Unix(p.Hour*3600, 0).UTC().AppendFormat(w.head, time.RFC3339)
+	w.head = stats.HourStart(p.Hour).AppendFormat(w.head, time.RFC3339)
 	w.head = append(w.head, '"')
 	w.tail = appendString(append(w.tail, `,"service":`...), p.Service)
 	w.tail = appendString(append(w.tail, `,"instance":`...), p.Instance)
@@ -129,7 +101,7 @@ func newStatsWriter(p *catalogue.Plan) *statsWriter {
 	return w
 }
 
-// appendRow appends one row with its line feed. The order of fields is part of the format.
+// appendRow appends one row with a line feed. The order of the fields is part of the format.
 func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Row) []byte {
 	dst = append(dst, w.head...)
 	dst = appendString(append(dst, `,"server_address":`...), name.Host)
@@ -156,7 +128,7 @@ func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Ro
 	dst = append(dst, `,"latency_bins":[`...)
 	i := 0
 	r.Latency.Bins(func(bin int, count uint64) {
-		dst = appendNumber(comma(dst, i), `{"bin":`, uint64(bin)) //nolint:gosec // not negative
+		dst = appendNumber(comma(dst, i), `{"bin":`, uint64(bin))
 		dst = append(appendNumber(dst, `,"count":`, count), '}')
 		i++
 	})
@@ -170,8 +142,8 @@ func comma(dst []byte, i int) []byte {
 	return dst
 }
 
-// StatsLine is one line of a statistics object, decoded.
-type StatsLine struct {
+// statsLine is one line of a statistics object, decoded.
+type statsLine struct {
 	Hour      time.Time `json:"hour"`
 	Host      string    `json:"server_address"`
 	Method    string    `json:"http_request_method"`
@@ -202,26 +174,31 @@ type StatsLine struct {
 	Schema   int       `json:"schema_version"`
 }
 
-// ParseStats reads one line of a statistics object into a row. It refuses a newer schema, and rows whose parts do not add
-// up.
-func ParseStats(text []byte) (stats.Key, *stats.Row, error) {
-	key, row, _, err := parseStats(text)
-	return key, row, err
-}
-
-func parseStats(text []byte) (stats.Key, *stats.Row, uuid.UUID, error) {
-	var l StatsLine
-	if err := json.Unmarshal(text, &l); err != nil { // also refuses what follows the object
-		return stats.Key{}, nil, l.Epoch, damagedf("statistics line: %w", err)
+// parseStatistics reads one line of the statistics object of an hour and epoch. It refuses a newer schema, and rows whose parts do
+// not add up. The error wraps [ErrDamaged] or [ErrNewerFormat].
+func parseStatistics(text []byte, hour int64, epoch uuid.UUID) (key stats.Key, r *stats.Row, err error) {
+	var l statsLine
+	if err := json.Unmarshal(text, &l); err != nil { // this also refuses text after the object
+		return key, nil, Damagedf("statistics line: %w", err)
 	}
-	if err := CheckSchema("statistics line", l.Schema); err != nil {
-		return stats.Key{}, nil, l.Epoch, err
+	if err := checkSchema("statistics line", l.Schema); err != nil {
+		return key, nil, err
 	}
-	if l.Schema < 1 {
-		return stats.Key{}, nil, l.Epoch, damagedf("statistics line: schema_version %d", l.Schema)
+	key = stats.Key{Hour: stats.HourOf(l.Hour), Host: l.Host, Method: l.Method, Label: l.Template}
+	switch {
+	case l.Schema < 1:
+		return key, nil, Damagedf("statistics line: schema_version %d", l.Schema)
+	case key.Hour != hour:
+		return key, nil, Damagedf("statistics of hour %d in an object of hour %d", key.Hour, hour)
+	case l.Epoch != epoch:
+		return key, nil, Damagedf("statistics of epoch %s", l.Epoch)
+	case len(key.Host) > rowTextMax || len(key.Method) > rowTextMax || len(key.Label) > rowTextMax:
+		return key, nil, Damagedf("statistics of a row with a name of %d bytes", len(key.Host)+len(key.Method)+len(key.Label))
+	case l.MaxMicros > figureMax || l.BytesIn/figureMax > l.Count || l.BytesOut/figureMax > l.Count || l.SumMicros/figureMax > l.Count:
+		return key, nil, Damagedf("statistics with %d µs at most, %d µs, %d and %d bytes in all, of %d responses",
+			l.MaxMicros, l.SumMicros, l.BytesIn, l.BytesOut, l.Count)
 	}
-	key := stats.Key{Hour: l.Hour.Unix() / 3600, Host: l.Host, Method: l.Method, Label: l.Template}
-	r := &stats.Row{
+	r = &stats.Row{
 		Count: l.Count, Errors: l.Errors, Streams: l.Streams, BytesIn: l.BytesIn, BytesOut: l.BytesOut,
 		SumMicros: l.SumMicros, MaxMicros: l.MaxMicros,
 	}
@@ -234,13 +211,12 @@ func parseStats(text []byte) (stats.Key, *stats.Row, uuid.UUID, error) {
 	r.Latency.AddBelow(l.Below1us)
 	for _, b := range l.Bins {
 		if err := r.Latency.AddBin(b.Bin, b.Count); err != nil {
-			return key, nil, l.Epoch, damagedf("statistics line: %w", err)
+			return key, nil, Damagedf("statistics line: %w", err)
 		}
 	}
-	// The row's own decoder knows what adds up.
-	encoded, _ := r.AppendBinary(nil) // its error is always nil
-	if err := r.Decode(encoded); err != nil {
-		return key, nil, l.Epoch, damagedf("statistics line: %w", err)
+	encoded, _ := r.AppendBinary(nil)         // its error is always nil
+	if err := r.Decode(encoded); err != nil { // which checks that the parts add up
+		return key, nil, Damagedf("statistics line: %w", err)
 	}
-	return key, r, l.Epoch, nil
+	return key, r, nil
 }

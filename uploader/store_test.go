@@ -24,10 +24,10 @@ func (refusing) Put(context.Context, string, io.ReadSeeker, int64, map[string]st
 	return errors.New("the target is away")
 }
 
-// TestWithTheRealStore runs archive and retention over the store itself: a plan that is left open is finished after a
-// restart, and the store's totals agree with the lines in the objects.
+// TestWithTheRealStore runs archive and retention over the store itself: an open plan is finished after a restart, and the store's totals agree
+// with the lines in the objects.
 func TestWithTheRealStore(t *testing.T) {
-	// Shutdown tries for as long as it may, so that a test of it needs an end.
+	// Shutdown may try as long as ctx allows.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	dir := t.TempDir()
@@ -99,7 +99,7 @@ func newUploader(t *testing.T, s *store.Store, target uploader.Target) *uploader
 	return u
 }
 
-// applyBatch applies 500 events, around an hour's end, with a hole in the sequence and a drop record.
+// applyBatch applies 500 events before and after the end of an hour, with a gap in the sequence and a drop record.
 func applyBatch(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, first uint64) {
 	t.Helper()
 	b := &store.Batch{Epoch: epoch, LastSeq: first + 499}
@@ -111,7 +111,7 @@ func applyBatch(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, 
 	}
 }
 
-// itemOf is the event with a number; each 500th, from the 251st on, is a drop record.
+// itemOf is the event with a number. Each 500th, from the 251st on, is a drop record.
 func itemOf(start time.Time, seq uint64) store.Item {
 	it := store.Item{Seq: seq, Host: "example.com", Method: "GET", Label: "/users/{id}", Event: event.Event{
 		TimeMicros: start.UnixMicro() + int64(seq)*400, Kind: event.KindRequest, Status: 200, DurationMicros: 1000,

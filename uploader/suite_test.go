@@ -58,7 +58,7 @@ func s3Server(t *testing.T) *s3test.Server {
 	return sharedServer
 }
 
-// place is a target under test and what a test needs to know about it.
+// place is a target under test, and ways to look at it.
 type place struct {
 	Target
 	requests *requestLog         // nil for a directory
@@ -72,8 +72,7 @@ func forEachTarget(t *testing.T, test func(t *testing.T, p place)) {
 	t.Run("versitygw", func(t *testing.T) { test(t, bucket(t)) })
 }
 
-// forEveryTarget runs the test on a directory, on two S3 servers, and through a hop between, which is where faults are made
-// in other tests and which does no harm here.
+// forEveryTarget runs the test on a directory, on two S3 servers, and through the proxy with which other tests make faults.
 func forEveryTarget(t *testing.T, test func(t *testing.T, p place)) {
 	t.Helper()
 	forEachTarget(t, test)
@@ -150,7 +149,7 @@ type requestLog struct {
 	requests []string // "METHOD path?query"
 	headers  []http.Header
 	answer   func(*http.Request) *http.Response // nil or a nil answer: ask the server
-	cut      func(*http.Request) bool           // whether the connection ends without an answer
+	cut      func(*http.Request) bool           // whether to close the connection without an answer
 }
 
 func (l *requestLog) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -216,10 +215,10 @@ func TestTargetContract(t *testing.T) {
 		if err := p.List(ctx, "v1/", func(o ObjectInfo) error { t.Errorf("listed %v", o); return nil }); err != nil {
 			t.Fatalf("list of nothing: %v", err)
 		}
-		// The second time with the same bytes, then with others, once of the same length: the last word counts.
+		// Again with the same bytes, then with others, once of the same length: the last content counts.
 		for _, content := range []string{"first", "first", "other", "second, longer"} {
 			body := strings.NewReader(content)
-			_, _ = body.Seek(3, io.SeekStart) // Put begins at the beginning wherever the reader stands
+			_, _ = body.Seek(3, io.SeekStart) // Put reads from the beginning, whatever the position is
 			if err := p.Put(ctx, key, body, int64(len(content)), meta); err != nil {
 				t.Fatalf("put %q: %v", content, err)
 			}

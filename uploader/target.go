@@ -11,63 +11,63 @@ import (
 	"strings"
 )
 
-// ErrNotFound is returned by [Target.Get] and [Target.Stat] for an object that is not there, or not completely.
+// ErrNotFound says that there is no such object, or not all of it.
 var ErrNotFound = errors.New("no such archive object")
 
-// ErrTargetURL is wrapped by every error of [OpenTarget] that the operator can fix in the URL.
+// ErrTargetURL is wrapped by every error of [OpenTarget] about the URL, which the operator can fix.
 var ErrTargetURL = errors.New("archive URL")
 
 // ObjectInfo describes an object of a target.
 type ObjectInfo struct {
 	Key  string            // below the target's prefix, starting with "v1/"
 	Size int64             // bytes
-	Meta map[string]string // lower-case names, see [Meta]; nil from List
+	Meta map[string]string // lower-case names, see [MetaFormat]; nil from List
 }
 
-// Target is where objects go. Keys are relative to the target's prefix and use "/". Implementations are safe for
+// Target stores objects: a directory or a bucket. Keys are relative to the target's prefix and use "/". Implementations are safe for
 // concurrent use with different keys.
 type Target interface {
-	// Put writes the object, replacing what stands under key unless that is the same already. After a nil return the
-	// object has exactly these bytes and this metadata, durably; after an error it may or may not. body is read from its
-	// beginning, more than once where needed, and never after Put has returned.
+	// Put writes the object. If there is one under this key already, it is replaced unless it is the same. After a nil return the
+	// object has exactly these bytes and this metadata, durably; after an error it may or may not. Put reads body from its
+	// beginning, several times if it must, and never after it has returned.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error
-	// Get opens the object; the caller closes the body. ErrNotFound when it is not there.
+	// Get opens the object. The caller closes the body. The error wraps ErrNotFound if there is none.
 	Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error)
-	// Stat describes the object without reading it. ErrNotFound when it is not there.
+	// Stat describes the object without reading it. The error wraps ErrNotFound if there is none.
 	Stat(ctx context.Context, key string) (ObjectInfo, error)
 	// List calls fn for each object whose key begins with prefix, in order of keys, until fn fails.
 	List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error
-	// MetaBytesMax is the room for metadata in bytes, 0 without a limit.
+	// MetaBytesMax is the room for metadata in bytes; 0 means no limit.
 	MetaBytesMax() int
-	// String names the target without credentials.
+	// String is the target's URL without credentials, for messages.
 	String() string
-	// Name is what the catalogue calls the target, see [Targets].
+	// Name is the target's name in the catalogue, see [Targets].
 	Name() string
 }
 
-// TargetOptions are the settings of a target that may also come from a configuration file. What the URL says wins.
+// TargetOptions are settings of a target besides its URL. A setting in the URL takes precedence.
 type TargetOptions struct {
 	Endpoint  string // S3: URL of the server; default that of AWS for the region
-	Region    string // S3: default "us-east-1"; never looked up, because that needs a permission of its own
-	PathStyle *bool  // S3: bucket in the path instead of the host name; default: only for endpoints other than AWS
+	Region    string // S3: default "us-east-1"; never looked up, because that needs another permission
+	PathStyle *bool  // S3: bucket in the path, not in the host name; default: only for endpoints other than AWS
 
 	// S3: fixed credentials. Without them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the shared AWS files, and the
 	// role of the pod, task or instance, in this order.
-	AccessKey, SecretKey, SessionToken string
+	AccessKey, SecretKey string
 
-	// S3: PEM certificates to trust besides the system's.
+	// S3: PEM certificates to trust besides those of the system.
 	CA string
 
-	// DataDir is the data directory: the catalogue's names of directories within it are relative to it.
+	// DataDir is the data directory. The catalogue names directories within it relative to it.
 	DataDir string
 
 	Transport http.RoundTripper // S3: default a transport with timeouts and the proxy of the environment
 	Logger    *slog.Logger      // default slog.Default()
 }
 
-// OpenTarget makes the target named by a URL: "file:///dir", a plain absolute or relative path, or
-// "s3://bucket/prefix?endpoint=&region=&path_style=". It checks the URL and does not contact the server; a directory is
-// made when the first object is written.
+// OpenTarget opens the target with a URL: "file:///dir", an absolute or relative path, or
+// "s3://bucket/prefix?endpoint=&region=&path_style=". It checks the URL and does not contact the server. A directory is made when the
+// first object is written.
 func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -80,7 +80,7 @@ func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, erro
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The parse error repeats the URL, which may hold a secret by mistake.
+		// The error of url.Parse repeats the URL, which may contain a secret by mistake.
 		return nil, fmt.Errorf("%w is not a URL: want file:///dir or s3://bucket/prefix", ErrTargetURL)
 	}
 	if u.User != nil {

@@ -22,8 +22,8 @@ const (
 	tempSuffix   = ".tmp"
 )
 
-// dirTarget keeps objects as files. The metadata file is the commit marker: it is written after the object is durable,
-// and removed before the object changes.
+// dirTarget keeps objects as files. The metadata file is the commit marker: it is written after the object is durable, and removed
+// before the object changes.
 type dirTarget struct {
 	root, name string
 }
@@ -43,7 +43,7 @@ func (t *dirTarget) MetaBytesMax() int { return 0 }
 func (t *dirTarget) path(key string) (string, error) {
 	local := filepath.FromSlash(key)
 	if !filepath.IsLocal(local) {
-		return "", fmt.Errorf("archive key %q leaves the directory", key)
+		return "", fmt.Errorf("archive key %q is outside the directory", key)
 	}
 	return filepath.Join(t.root, local), nil
 }
@@ -67,7 +67,7 @@ func (t *dirTarget) Put(ctx context.Context, key string, body io.ReadSeeker, siz
 		return dirHint(fmt.Errorf("write %s: %w", key, err))
 	}
 	if counted.N != 1 {
-		return fmt.Errorf("write %s: body has not the announced %d bytes", key, size)
+		return fmt.Errorf("write %s: the body does not have %d bytes", key, size)
 	}
 	text, err := json.MarshalIndent(meta, "", "  ")
 	if err != nil {
@@ -111,8 +111,8 @@ func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{Key: key, Size: info.Size(), Meta: meta}, nil
 }
 
-// Delete removes the marker first: what is left after a crash does not count as there, and is removed by the next try. A
-// folder that has become empty goes too.
+// Delete removes the marker first. If wayside stops in between, the rest does not exist for readers, and the next call removes it.
+// Delete also removes folders that became empty.
 func (t *dirTarget) Delete(_ context.Context, key string) error {
 	name, err := t.path(key)
 	if err != nil {
@@ -125,16 +125,16 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 	}
 	hour := filepath.Dir(name)
 	for _, dir := range []string{hour, filepath.Dir(hour)} {
-		_ = os.Remove(dir) // refused while anything is in it
+		_ = os.Remove(dir) // fails if it is not empty
 	}
 	return nil
 }
 
-// removeProbe deletes what tried the archive.
+// removeProbe deletes the object that tested the archive.
 func (t *dirTarget) removeProbe(ctx context.Context, key string) error { return t.Delete(ctx, key) }
 
 func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
-	// Only the folder in which the prefix ends needs to be walked.
+	// Walk only the folder in which the prefix ends.
 	start, err := t.path(prefix[:strings.LastIndexByte(prefix, '/')+1] + ".")
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 	err = filepath.WalkDir(start, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // nothing archived yet, or removed meanwhile
+				return nil // nothing archived yet, or removed in the meantime
 			}
 			return err
 		}
@@ -178,17 +178,17 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 	return nil
 }
 
-// metaFileMax bounds a metadata file: its runs are the one thing in it that can be long.
+// metaFileMax limits a metadata file. Only its runs can be long.
 const metaFileMax = 1 << 20
 
-// openRegular opens a file, and nothing that would hang or never end.
+// openRegular opens a regular file. Reading anything else could hang or never end.
 func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // below the archive's own directory
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(damagedf("%s is no file", filepath.Base(name)), err, f.Close())
+		return nil, errors.Join(Damagedf("%s is not a file", filepath.Base(name)), err, f.Close())
 	}
 	return f, nil
 }
@@ -204,14 +204,14 @@ func readMeta(name string) (map[string]string, error) {
 		return nil, dirHint(err)
 	}
 	if len(text) > metaFileMax {
-		return nil, damagedf("metadata file %s is larger than %d bytes", filepath.Base(name)+metaSuffix, metaFileMax)
+		return nil, Damagedf("metadata file %s is larger than %d bytes", filepath.Base(name)+metaSuffix, metaFileMax)
 	}
 	var meta map[string]string
 	if err = json.Unmarshal(text, &meta); err == nil && !bytes.HasSuffix(text, []byte("\n")) {
-		err = io.ErrUnexpectedEOF // only the last byte is missing, but somebody took it
+		err = io.ErrUnexpectedEOF // the JSON is complete, but the file was cut
 	}
 	if err != nil {
-		return nil, damagedf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
+		return nil, Damagedf("metadata file %s is damaged: %w", filepath.Base(name)+metaSuffix, err)
 	}
 	return meta, nil
 }
@@ -224,12 +224,12 @@ func notFound(err error) error {
 }
 
 // writeSynced replaces a file. The temporary name is always the same, and prune removes it if the process dies. A group may be given the
-// archive to read.
+// permission to read the archive.
 func writeSynced(name string, content io.Reader) error {
 	return disk.WriteFile(name, name+tempSuffix, content, 0o640)
 }
 
-// mkdirSynced makes a directory with its parents and makes each new name durable in the folder that holds it.
+// mkdirSynced makes a directory with its parents, and makes each new name durable.
 func mkdirSynced(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
@@ -249,7 +249,7 @@ func mkdirSynced(dir string) error {
 	return disk.SyncDir(parent)
 }
 
-// dirHint adds what the operator can do about a directory that cannot be used.
+// dirHint adds what the operator can do if the directory cannot be used.
 func dirHint(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w (the directory must be writable for uid %d: change its owner or set archive to another one)", err, os.Getuid())
@@ -259,7 +259,7 @@ func dirHint(err error) error {
 
 // ctxReader stops reading when ctx is done.
 type ctxReader struct {
-	ctx context.Context //nolint:containedctx // lives for one copy
+	ctx context.Context // lives for one copy
 	r   io.Reader
 }
 

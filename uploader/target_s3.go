@@ -20,28 +20,28 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
-// s3MetaBytes is the room for metadata. S3 allows 2 KiB; proxies and other servers may count more strictly.
+// s3MetaBytes is the room for metadata. S3 allows 2 KiB; proxies and other servers may count more.
 const s3MetaBytes = 1536
 
-// DefaultRegion is assumed where no region is set. Servers other than AWS mostly do not care.
+// DefaultRegion is used if no region is set. Servers other than AWS usually ignore it.
 const DefaultRegion = "us-east-1"
 
-// s3Target keeps objects in a bucket. Requests are as plain as the protocol allows, for the sake of endpoints other than
-// AWS: one PUT with a signed hash of the body, no multipart, no chunked signatures, and no checksum but Content-MD5, which every
-// server has known from the beginning and which buckets with Object Lock want.
+// s3Target keeps objects in a bucket. For endpoints other than AWS, it uses only simple requests: one PUT with a signed hash of the
+// body, no multipart upload, no chunked signature, and as checksum Content-MD5, which every server knows and which buckets with Object
+// Lock require.
 type s3Target struct {
 	core   minio.Core
 	bucket string
 	prefix string // "" or ends with "/"
 	name   string
-	// stored is what the catalogue calls it, pathStyle what was asked for.
+	// stored is the name in the catalogue, pathStyle the setting.
 	stored    string
 	pathStyle *bool
 	hint      s3Hints
 	logger    *slog.Logger
-	// unconditional is set when the server has refused If-None-Match.
+	// unconditional is set after the server has refused If-None-Match.
 	unconditional atomic.Bool
-	// checksum is the [checksum] that the server takes, as far as it was found out.
+	// checksum is the last [checksum] that the server accepted.
 	checksum atomic.Int32
 }
 
@@ -77,7 +77,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	}
 	client, err := minio.New(host, &minio.Options{
 		Creds: awsCredentials(o), Secure: secure, Region: o.Region, BucketLookup: lookup, Transport: s3Only{transport},
-		MaxRetries: 1, // the job retries; two loops would multiply
+		MaxRetries: 1, // the job retries
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: endpoint %q: %w", ErrTargetURL, o.Endpoint, err)
@@ -95,7 +95,7 @@ func openS3(u *url.URL, o TargetOptions) (*s3Target, error) {
 	return t, nil
 }
 
-// readQuery lets the settings in the URL win over those given beside it.
+// readQuery reads the settings in the URL, which take precedence.
 func (o *TargetOptions) readQuery(q url.Values) error {
 	for key, values := range q {
 		value := values[len(values)-1]
@@ -117,7 +117,7 @@ func (o *TargetOptions) readQuery(q url.Values) error {
 	return nil
 }
 
-// splitEndpoint takes "https://host:port", "http://host:port" or "host:port" (https) apart. Empty means AWS.
+// splitEndpoint parses "https://host:port", "http://host:port" or "host:port" (https). Empty means AWS.
 func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 	if endpoint == "" {
 		return "s3.amazonaws.com", true, nil
@@ -132,18 +132,18 @@ func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
-// dialTimeout bounds the making of a connection.
+// dialTimeout limits the time to connect.
 const dialTimeout = 10 * time.Second
 
-// newTransport is minio's default, which has timeouts for each step, the environment's proxy, SSL_CERT_FILE, and leaves gzip
-// bodies alone; with the PEM certificates of ca, if any, besides the system's.
+// newTransport returns minio's default transport, which has timeouts for each step, uses the proxy of the environment and
+// SSL_CERT_FILE, and does not unpack gzip bodies. It also trusts the PEM certificates in ca.
 func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 	t, err := minio.DefaultTransport(secure)
 	if err != nil {
 		return nil, err
 	}
-	// Who waits for how long is for the uploader to say: on a slow link a body may be on its way for long after the last of it was
-	// handed to the kernel.
+	// The uploader limits the waiting (see requests): on a slow link, a body may be on its way long after the kernel took the last of
+	// it.
 	t.ResponseHeaderTimeout = 0
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
@@ -152,10 +152,10 @@ func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
-		pool = x509.NewCertPool() // a machine without certificates of its own
+		pool = x509.NewCertPool() // this machine has no certificates
 	}
 	if !pool.AppendCertsFromPEM([]byte(ca)) {
-		return nil, errors.New("no PEM certificate among those to trust")
+		return nil, errors.New("no PEM certificate in the file of archive.ca_file")
 	}
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -179,7 +179,7 @@ func (t *s3Target) Get(ctx context.Context, key string) (io.ReadCloser, map[stri
 	return nil, nil, t.hint.explain("read "+key+" from "+t.name, err)
 }
 
-// Stat asks with HEAD. The answer to that says nothing but 404 whatever is missing, so that the object itself is then asked for.
+// Stat uses HEAD. The answer to HEAD is only 404, whatever is missing. Then Stat asks for the object itself, to learn what is missing.
 func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	action := "look up " + key + " in " + t.name
 	info, err := t.core.StatObject(ctx, t.bucket, t.prefix+key, minio.StatObjectOptions{})
@@ -198,7 +198,7 @@ func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{}, t.hint.explain(action, err)
 }
 
-// removeProbe deletes what tried the archive, if that is allowed. wayside needs no permission to delete, and deletes nothing else.
+// removeProbe deletes the object that tested the archive, if that is permitted. wayside needs no permission to delete otherwise.
 func (t *s3Target) removeProbe(ctx context.Context, key string) error {
 	if err := t.core.RemoveObject(ctx, t.bucket, t.prefix+key, minio.RemoveObjectOptions{}); err != nil {
 		return t.hint.explain("delete "+key+" in "+t.name, err)
@@ -207,7 +207,7 @@ func (t *s3Target) removeProbe(ctx context.Context, key string) error {
 }
 
 func (t *s3Target) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
-	// The iterator stops asking when its context ends, which it must when fn fails.
+	// The iterator stops when its context ends, which must also happen if fn fails.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for o := range t.core.ListObjectsIter(ctx, t.bucket, minio.ListObjectsOptions{Prefix: t.prefix + prefix, Recursive: true}) {

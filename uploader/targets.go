@@ -12,11 +12,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// dataScheme begins the name of a directory archive within the data directory: "data:archive". It says nothing of where the data
-// directory is, which may be moved.
+// dataScheme begins the name of a directory archive within the data directory: "data:archive". It does not say where the data directory
+// is, because that may be moved.
 const dataScheme = "data:"
 
-// dirName is what the catalogue calls a directory.
+// dirName is the name of a directory in the catalogue.
 func dirName(root, dataDir string) string {
 	if dataDir == "" {
 		return "file://" + root
@@ -32,7 +32,7 @@ func dirName(root, dataDir string) string {
 	return dataScheme + filepath.ToSlash(rel)
 }
 
-// Rebase returns what the catalogue of the data directory into calls an archive that the catalogue of from calls name: an archive within
+// Rebase translates the name of an archive from the catalogue of data directory from to that of data directory into: an archive within
 // from is not within into.
 func Rebase(name, from, into string) string {
 	rel, found := strings.CutPrefix(name, dataScheme)
@@ -46,7 +46,7 @@ func Rebase(name, from, into string) string {
 	return dirName(root, into)
 }
 
-// s3Name is what the catalogue calls a bucket: a URL that [OpenTarget] takes.
+// s3Name is the name of a bucket in the catalogue: a URL that [OpenTarget] accepts.
 func s3Name(bucket, prefix string, o *TargetOptions) string {
 	q := url.Values{}
 	if o.Endpoint != "" {
@@ -62,8 +62,8 @@ func s3Name(bucket, prefix string, o *TargetOptions) string {
 	return u.String()
 }
 
-// whereabouts is the part of a target's name that says where its objects are. Region and path style only say how to get there.
-func whereabouts(name string) string {
+// location is the part of a target's name that identifies the place of its objects. Region and path style only say how to reach it.
+func location(name string) string {
 	at := strings.LastIndex(name, "?")
 	if !strings.HasPrefix(name, "s3://") || at < 0 {
 		return strings.TrimSuffix(name, "/")
@@ -76,7 +76,7 @@ func whereabouts(name string) string {
 	return bucket + "?endpoint=" + strings.TrimSuffix(q.Get("endpoint"), "/")
 }
 
-// Targets finds the archive that holds an entry of the catalogue: the current one, or one that was current before. It is safe for
+// Targets finds the archive of a catalogue entry: the current one, or a former one from before archive.url was changed. It is safe for
 // concurrent use.
 type Targets struct {
 	current Target
@@ -91,8 +91,7 @@ type formerTarget struct {
 	err error
 }
 
-// NewTargets knows the current target and the options with which former ones are opened: their credentials are those of the
-// current one.
+// NewTargets takes the current target, and the options for opening former ones, which have the credentials of the current one.
 func NewTargets(current Target, o TargetOptions) *Targets {
 	return &Targets{current: current, options: o, opened: map[string]formerTarget{}}
 }
@@ -100,17 +99,17 @@ func NewTargets(current Target, o TargetOptions) *Targets {
 // Current returns the current target.
 func (ts *Targets) Current() Target { return ts.current }
 
-// IsCurrent reports whether a name of the catalogue's is that of the current target. Entries without a name are thought to be
-// there. Before a data directory could be moved, a directory within it was named by its full path.
+// IsCurrent reports whether a name in the catalogue is that of the current target. An entry without a name is in the current target. Old
+// versions named a directory within the data directory by its full path.
 func (ts *Targets) IsCurrent(name string) bool {
 	if _, directory := ts.current.(*dirTarget); directory && strings.HasPrefix(name, dataScheme) && ts.options.DataDir == "" {
-		return true // relative to a data directory of which only the archive is known
+		return true // relative to a data directory of which only the archive is given
 	}
-	return name == "" || whereabouts(name) == whereabouts(ts.current.Name()) || whereabouts(name) == whereabouts(ts.current.String())
+	return name == "" || location(name) == location(ts.current.Name()) || location(name) == location(ts.current.String())
 }
 
-// Of returns the target of an entry. Of a former bucket whose region and path style the catalogue does not know, they are taken to be
-// those of the current one if it is on the same server.
+// Of returns the target of an entry. If the catalogue does not know the region and path style of a former bucket, it uses those of the
+// current one if that is on the same server.
 func (ts *Targets) Of(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	if ts.IsCurrent(p.Target) {
 		return ts.current, nil
@@ -125,9 +124,8 @@ func (ts *Targets) Of(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	return f.Target, f.err
 }
 
-// Holder returns the target in which an entry's object is, as far as presence tells: its own, or, where a former one does not have it
-// or does not answer, the current one to which it was copied. If the current one lacks it too, a former target that says so is
-// returned, and else the error of one that cannot be asked.
+// Holder returns the target that has an entry's object, by presence: the entry's own, or the current one if the object was copied
+// there. If neither has it, Holder returns the former target, or the error if the former target does not answer.
 func (ts *Targets) Holder(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	own, err := ts.Of(ctx, p)
 	if own == ts.current {
@@ -164,6 +162,6 @@ func (ts *Targets) open(ctx context.Context, name string) (Target, error) {
 }
 
 func endpointOf(name string) string {
-	_, endpoint, _ := strings.Cut(whereabouts(name), "?endpoint=")
+	_, endpoint, _ := strings.Cut(location(name), "?endpoint=")
 	return endpoint
 }

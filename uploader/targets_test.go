@@ -13,12 +13,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// relocated is an archive that was changed: one object in the former target, one in the current one.
+// relocated changes the archive: one object is in the former target, one in the current one.
 func relocated(t *testing.T, former, current Target, change func(*Options)) (*memStore, *Uploader, *testClock) {
 	t.Helper()
 	m := newMemStore(t)
 	for i, target := range []Target{former, current} {
-		m.apply(testEpoch, testHour, 500, plainEvents(100, testHour, uint64(100*i+1))...) //nolint:gosec // small
+		m.apply(testEpoch, testHour, 500, plainEvents(100, testHour, uint64(100*i+1))...)
 		u, clk := newTest(t, m, target, change)
 		if r, err := u.ArchiveOnce(t.Context(), true); err != nil || r.Rows != 100 {
 			t.Fatalf("%+v, %v", r, err)
@@ -41,7 +41,7 @@ func plansOf(t *testing.T, m *memStore) []*catalogue.Plan {
 	return plans
 }
 
-// keyed opens a target again by its URL with the server's keys, as after a restart.
+// withKeys opens former targets with the server's keys, as after a restart.
 func withKeys(t *testing.T, current Target) func(*Options) {
 	t.Helper()
 	s := s3Server(t)
@@ -50,8 +50,8 @@ func withKeys(t *testing.T, current Target) func(*Options) {
 	}
 }
 
-// TestRetentionAsksWhereAnObjectIs: after a change of the bucket, entries from before are looked up and verified where they are; also
-// those that an older version entered under the target's short name.
+// TestRetentionAsksWhereAnObjectIs: after a change of the bucket, older entries are looked up and verified where they are, also those that an older
+// version entered under the target's short name.
 func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		former, current := bucket(t), directory(t)
@@ -73,7 +73,7 @@ func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 	}
 }
 
-// TestFormerTargetThatIsGone: what it held is kept and does not hold up the rest; copied to the current target it is found there.
+// TestFormerTargetThatIsGone: its events are kept and do not stop the rest. If the object is copied to the current target, it is found there.
 func TestFormerTargetThatIsGone(t *testing.T) {
 	former, hop := hostileBucket(t)
 	current := directory(t)
@@ -95,8 +95,8 @@ func TestFormerTargetThatIsGone(t *testing.T) {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
-	if s := u.Status(); s.Clean.ConsecutiveFailures != 0 {
-		t.Errorf("the job fails: %+v", s.Clean)
+	if s := u.Status(); s.Jobs[JobClean].ConsecutiveFailures != 0 {
+		t.Errorf("the job fails: %+v", s.Jobs[JobClean])
 	}
 	if n := strings.Count(log.String(), "former archive"); n != 1 || !strings.Contains(log.String(), "NoSuchBucket") {
 		t.Errorf("said %d times:\n%s", n, log)
@@ -109,7 +109,7 @@ func TestFormerTargetThatIsGone(t *testing.T) {
 	}
 }
 
-// TestObjectBegunInAFormerTarget: killed between upload and entry, and started with another target: the event is in one archive.
+// TestObjectBegunInAFormerTarget: wayside is killed between upload and entry, and started with another target. The events are in one archive.
 func TestObjectBegunInAFormerTarget(t *testing.T) {
 	former, current := bucket(t), directory(t)
 	m := newMemStore(t)
@@ -133,8 +133,7 @@ func TestObjectBegunInAFormerTarget(t *testing.T) {
 	}
 }
 
-// TestDataDirectoryIsMoved: nothing in the catalogue says where the data directory is; entries of an older version, which do, are
-// found all the same.
+// TestDataDirectoryIsMoved: the catalogue does not say where the data directory is. Entries of an older version do, and are found too.
 func TestDataDirectoryIsMoved(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		before, after := filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "after")

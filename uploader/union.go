@@ -11,24 +11,24 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// union is the current target and former ones, for reading. An object that several have is the first one's.
+// union reads the current target and former ones as one. If several have an object, the first one's counts.
 type union struct{ targets []Target }
 
-// errReadOnly is returned for what is written to several archives at once.
-var errReadOnly = errors.New("several archives are read as one; nothing can be written there")
+// errReadOnly is the error of writes to a union.
+var errReadOnly = errors.New("several archives are read as one; nothing can be written to them")
 
-// Union returns a target that reads the current archive together with the former ones in which, as plans say, there are objects. Those
-// that do not answer are left out; the errors name them.
+// Union returns a target that reads the current archive, and the former ones that have objects according to the plans. It leaves out
+// those that do not answer; the errors name them.
 func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, []error) {
 	u, asked := &union{targets: []Target{ts.current}}, map[string]bool{}
 	var silent []error
 	for i := range plans {
 		p := &plans[i]
-		at := whereabouts(p.Target)
-		if p.State == catalogue.Planned || asked[at] || ts.IsCurrent(p.Target) {
+		place := location(p.Target)
+		if p.State == catalogue.Planned || asked[place] || ts.IsCurrent(p.Target) {
 			continue
 		}
-		asked[at] = true
+		asked[place] = true
 		t, err := ts.Of(ctx, p)
 		if err == nil {
 			err = answers(ctx, t)
@@ -47,14 +47,13 @@ func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, [
 
 // answers lists the first object of a target.
 func answers(ctx context.Context, t Target) error {
-	enough := errors.New("enough")
-	if err := t.List(ctx, EventsPrefix, func(ObjectInfo) error { return enough }); !errors.Is(err, enough) {
-		return err
-	}
-	return nil
+	next, stop := iter.Pull2(listed(ctx, t, EventsPrefix))
+	defer stop()
+	_, err, _ := next()
+	return err
 }
 
-// NameAt is what the catalogue calls the archive in which t has an object: t itself, unless it was made by [Targets.Union].
+// NameAt returns the catalogue's name of the archive that has an object: that of t, unless t was made by [Targets.Union].
 func NameAt(ctx context.Context, t Target, key string) string {
 	u, several := t.(*union)
 	if !several {
@@ -98,7 +97,7 @@ func (u *union) Get(ctx context.Context, key string) (io.ReadCloser, map[string]
 	return o.body, o.meta, err
 }
 
-// List implements Target. It lists all targets side by side, so that the order of keys is one.
+// List implements Target. It lists all targets in parallel, so that all keys are in order.
 func (u *union) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
 	type list struct {
 		next ObjectInfo
@@ -142,23 +141,23 @@ func (u *union) List(ctx context.Context, prefix string, fn func(ObjectInfo) err
 	return nil
 }
 
-// listed are the objects of a target; the last element may be an error.
+// listed iterates over the objects of a target. The last element may be an error.
 func listed(ctx context.Context, t Target, prefix string) iter.Seq2[ObjectInfo, error] {
 	return func(yield func(ObjectInfo, error) bool) {
-		enough := errors.New("enough")
+		errStop := errors.New("stop")
 		err := t.List(ctx, prefix, func(o ObjectInfo) error {
 			if !yield(o, nil) {
-				return enough
+				return errStop
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, enough) {
+		if err != nil && !errors.Is(err, errStop) {
 			yield(ObjectInfo{}, err)
 		}
 	}
 }
 
-// Put implements Target, and fails.
+// Put implements Target. It always fails.
 func (u *union) Put(context.Context, string, io.ReadSeeker, int64, map[string]string) error {
 	return errReadOnly
 }
@@ -169,7 +168,7 @@ func (u *union) MetaBytesMax() int { return 0 }
 // String implements Target.
 func (u *union) String() string { return u.join(Target.String) }
 
-// Name implements Target. It is in no catalogue: see [NameAt].
+// Name implements Target. No catalogue has this name, see [NameAt].
 func (u *union) Name() string { return u.join(Target.Name) }
 
 func (u *union) join(name func(Target) string) string {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,124 +15,120 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Source is where events are read from: the store.
+// Source provides the events. The store implements it.
 type Source interface {
-	// Pending returns blocks applied before the given time that no plan holds, those of one hour and epoch in the order of
-	// their sequence numbers. It may return a part of them, the oldest hours first, and is asked again when those are planned.
+	// Pending returns blocks that were applied before the given time and belong to no plan. Blocks of one hour and epoch are
+	// in the order of their sequence numbers. The list may be incomplete, oldest hours first: plan these and call it again.
 	Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error)
-	// Events calls fn for each record of the plan's blocks, in order of sequence numbers. The event and the
-	// row's name are valid during the call. It stops with fn's error.
+	// Events calls fn for each record of the plan's blocks, in the order of sequence numbers, and stops with fn's error. The
+	// event and the row's name are valid during the call.
 	Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error
 }
 
-// Catalogue remembers plans durably: the store.
+// Catalogue keeps plans durably. The store implements it.
 type Catalogue interface {
-	// AddPlan assigns an ID and stores the plan; its blocks are no longer pending afterwards.
+	// AddPlan assigns an ID and stores the plan. Its blocks are no longer pending afterwards.
 	AddPlan(ctx context.Context, p *catalogue.Plan) error
 	// PlansIn calls fn for each plan in a state, oldest first.
 	PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error
-	// MarkVerified stores what is known of the object and that it was read back and matched.
+	// MarkVerified stores that the object was read back and matched, and its sizes and hashes.
 	MarkVerified(ctx context.Context, p *catalogue.Plan) error
 	// DeleteBlocks removes the plan's blocks. It refuses plans that are not verified.
 	DeleteBlocks(ctx context.Context, p *catalogue.Plan) error
-	// Checkpoint makes sure that all that was applied stands in persisted statistics: only then may its events go.
+	// Checkpoint writes the statistics of all applied events. Events may be deleted only after that.
 	Checkpoint() error
-	// MarkExpired stores that the object was removed from the archive. It refuses plans whose blocks are still there.
+	// MarkExpired stores that the object was removed from the archive. It refuses plans that still have blocks.
 	MarkExpired(ctx context.Context, p *catalogue.Plan) error
 
-	// Unreconciled reports whether events of an epoch may stand in objects that another store made, and whether those were
-	// entered already.
+	// Unreconciled reports whether another store may have archived events of an epoch, and whether its objects are imported.
 	Unreconciled(epoch uuid.UUID) (unreconciled, imported bool)
-	// ImportObject enters such an object; what it holds is no longer pending.
+	// ImportObject enters such an object. Its events are no longer pending afterwards.
 	ImportObject(ctx context.Context, p *catalogue.Plan) error
-	// MarkImported stores that all objects of the epoch are entered.
+	// MarkImported stores that all objects of the epoch are imported.
 	MarkImported(epoch uuid.UUID) error
 }
 
-// Memory remembers durably how scheduled jobs fared: the store.
+// Memory keeps the results of scheduled jobs durably. The store implements it.
 type Memory interface {
-	// Job returns the zero state for a job that nothing is remembered of.
+	// Job returns the zero state for an unknown job.
 	Job(name string) (catalogue.JobState, error)
 	SetJob(name string, s catalogue.JobState) error
 }
 
-// forgetful is the Memory of an uploader that was given none.
-type forgetful struct{}
+// noopMemory is used if [Options.Memory] is nil.
+type noopMemory struct{}
 
-func (forgetful) Job(string) (catalogue.JobState, error)  { return catalogue.JobState{}, nil }
-func (forgetful) SetJob(string, catalogue.JobState) error { return nil }
+func (noopMemory) Job(string) (catalogue.JobState, error)  { return catalogue.JobState{}, nil }
+func (noopMemory) SetJob(string, catalogue.JobState) error { return nil }
 
 // Options are the settings of an uploader. Source, Catalogue and Target are required.
 type Options struct {
 	Source    Source
 	Catalogue Catalogue
 	Target    Target
-	// Targets find the entries of former targets. Default those that can be opened by what the catalogue knows of them.
+	// Targets opens the former targets of catalogue entries. By default it has no credentials of its own.
 	Targets *Targets
 
-	Service  string // default "wayside"; stands in keys and lines
+	Service  string // default "wayside"; part of keys and lines
 	Instance string // default "0"
-	// Fields lists the optional fields to write; only FieldTraceID is known.
+	// Fields lists the optional fields to write. FieldTraceID is the only one.
 	Fields []string
-	// Omit lists fields to leave out, of OmitFields. Both are part of each plan: a retry writes what was planned.
+	// Omit lists fields to leave out, from OmitFields. Fields and Omit are part of each plan: a retry uses those of its plan.
 	Omit []string
 
-	// After is how long ago a block must have been applied before it is archived. Default an hour; negative means at once.
+	// After is the time between applying a block and archiving it. Default an hour; negative means at once.
 	After time.Duration
-	// ObjectBytes is the compressed size at which an object is cut, by estimate. Default 8 MiB, at least 64 KiB.
+	// ObjectBytes is the estimated compressed size at which a new object is begun. Default 8 MiB, at least 64 KiB.
 	ObjectBytes int64
-	// RetentionEvents is how old events must be before they are deleted locally. Default 72 hours; negative means at once.
+	// RetentionEvents is the age at which archived events are deleted locally. Default 72 hours; negative means at once.
 	RetentionEvents time.Duration
 
-	// Expire is how long objects stay in the archive from when they were verified, in time during which wayside ran, whatever
-	// the wall clock says; their statistics stay. 0 means for ever. It needs a target that can delete, which only a
-	// directory can.
+	// Expire is how long event objects stay in the archive after they were verified; their statistics stay forever. It
+	// counts the time during which wayside ran, not the wall clock. 0 means forever. It needs a target that can delete
+	// objects, which is a directory.
 	Expire time.Duration
 
-	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or behind "TZ=ZONE ", or "@every DURATION". Defaults
+	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or after "TZ=ZONE ", or "@every DURATION". Defaults
 	// "0 * * * *" and "0 3 * * *".
 	ArchiveSchedule   string
 	RetentionSchedule string
-	Jobs              []Job  // further jobs that Run is to run
-	Memory            Memory // of when jobs ran; nil forgets with the process
+	Jobs              []Job  // further jobs for Run
+	Memory            Memory // results of jobs; nil keeps none after the process ends
 
-	// BackoffMin and BackoffMax bound the pause after a failed job; it doubles each time. Defaults a second and five minutes.
+	// BackoffMin and BackoffMax limit the pause after a failed job, which doubles each time. Defaults a second and five minutes.
 	BackoffMin, BackoffMax time.Duration
-	// RequestTimeout bounds the silence in one request to the target, in which less than 4 KiB moves: not the whole of it, which a
-	// slow link may draw out. Default five minutes. It grows, at most fourfold, after requests that fell silent.
+	// RequestTimeout is how long a request to the target may make no progress, that is, move less than 4 KiB. It is no limit
+	// for the whole request, which may take longer on a slow link. Default five minutes. It grows, at most fourfold, after
+	// requests that stalled.
 	RequestTimeout time.Duration
 
 	Now func() time.Time // default clock.Now
-	// Elapsed is the time since some moment by a clock that never leaps, by which objects expire. Default the monotonic clock.
+	// Elapsed is a clock that never jumps, for the expiry of objects. Only differences count. Default the monotonic clock.
 	Elapsed func() time.Duration
 	Logger  *slog.Logger // default slog.Default()
 }
 
-// Uploader archives events and applies retention. Its methods are safe for concurrent use; jobs never overlap.
+// Uploader archives events and applies the retention. Its methods are safe for concurrent use. Jobs never overlap.
 type Uploader struct {
-	o                  Options
+	*common
+	archiver  *archiver
+	retention *retention
+	prober    *prober
+
 	archiveAt, cleanAt schedule
 	jobsAt             []schedule // of Options.Jobs
 
-	// job holds one token while no job runs. A channel, so that waiting for it can be given up.
-	job chan struct{}
+	// token holds one element while no job runs. It is a channel because waiting for a channel can be cancelled.
+	token    chan struct{}
+	answered time.Duration // by Options.Elapsed, when the archive last worked; 0 if it failed or is untested; the token's holder owns it
+}
 
-	// Owned by whoever holds the token.
-	builder  *builder
-	holdings *holdings // nil while nothing is in doubt
-	estimate estimate
-	warned   map[uint64]string // plans that retention keeps, and why; each is said once
-	silent   map[string]bool   // former targets that did not answer in this archive job
-	away     map[string]string // former targets that do not give what retention asks for, and why; each is said once
-	watch    stopwatch
-	answered time.Duration // by Options.Elapsed, when the archive last did what it was asked; 0: it failed, or was not asked yet
-
-	probing  sync.Mutex   // held by whoever tries the archive
-	patience atomic.Int32 // factor of RequestTimeout, see silence
-
-	mu     sync.Mutex
-	status Status                // guarded by mu
-	jobs   map[string]*JobStatus // guarded by mu
+// common is what the parts of an uploader share.
+type common struct {
+	o        Options
+	status   *statusBoard
+	requests *requests
+	uptime   *uptime // owned by the token's holder
 }
 
 // New checks the options and fills in defaults. It starts nothing.
@@ -142,6 +136,30 @@ func New(o Options) (*Uploader, error) {
 	if o.Source == nil || o.Catalogue == nil || o.Target == nil {
 		return nil, errors.New("uploader needs a source, a catalogue and a target")
 	}
+	if _, ok := o.Target.(deleter); o.Expire > 0 && !ok {
+		return nil, fmt.Errorf("objects cannot expire in %s: use a lifecycle rule of the bucket", o.Target)
+	}
+	o.setDefaults()
+	var err error
+	if o.Fields, err = planFields(o.Fields, o.Omit); err != nil {
+		return nil, err
+	}
+	c := &common{
+		o: o, status: newStatusBoard(o.Target.String()), requests: &requests{timeout: o.RequestTimeout},
+		uptime: &uptime{memory: o.Memory, elapsed: o.Elapsed, mark: o.Elapsed(), logger: o.Logger},
+	}
+	u := &Uploader{
+		common: c, archiver: &archiver{common: c}, prober: &prober{common: c}, token: make(chan struct{}, 1),
+		retention: &retention{common: c, warned: map[uint64]string{}, away: map[string]string{}},
+	}
+	u.token <- struct{}{}
+	if err := u.parseSchedules(); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (o *Options) setDefaults() {
 	setDefault(&o.Service, "wayside")
 	setDefault(&o.Instance, "0")
 	setDefault(&o.After, time.Hour)
@@ -157,7 +175,7 @@ func New(o Options) (*Uploader, error) {
 		o.Targets = NewTargets(o.Target, TargetOptions{Logger: o.Logger})
 	}
 	if o.Memory == nil {
-		o.Memory = forgetful{}
+		o.Memory = noopMemory{}
 	}
 	if o.Now == nil {
 		o.Now = clock.Now
@@ -168,33 +186,32 @@ func New(o Options) (*Uploader, error) {
 	o.ObjectBytes = max(o.ObjectBytes, 64<<10)
 	o.BackoffMax = max(o.BackoffMax, o.BackoffMin)
 	o.After, o.RetentionEvents = max(o.After, 0), max(o.RetentionEvents, 0)
-	var err error
-	if o.Fields, err = planFields(o.Fields, o.Omit); err != nil {
-		return nil, err
-	}
-	u := &Uploader{o: o, job: make(chan struct{}, 1), warned: map[uint64]string{}, away: map[string]string{}, jobs: map[string]*JobStatus{}}
-	u.watch = stopwatch{elapsed: o.Elapsed, mark: o.Elapsed()}
-	u.job <- struct{}{}
-	if u.archiveAt, err = parseSchedule(o.ArchiveSchedule); err != nil {
-		return nil, fmt.Errorf("archive schedule: %w", err)
-	}
-	if u.cleanAt, err = parseSchedule(o.RetentionSchedule); err != nil {
-		return nil, fmt.Errorf("retention schedule: %w", err)
-	}
-	for _, j := range o.Jobs {
-		at, err := parseSchedule(j.Schedule)
-		if err != nil {
-			return nil, fmt.Errorf("%s schedule: %w", j.Name, err)
-		}
-		u.jobsAt = append(u.jobsAt, at)
-	}
-	if _, ok := o.Target.(deleter); o.Expire > 0 && !ok {
-		return nil, fmt.Errorf("objects cannot expire in %s: use a lifecycle rule of the bucket", o.Target)
-	}
-	return u, nil
 }
 
-// planFields is what stands in a plan for the fields to write and those to leave out, sorted.
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+func (u *Uploader) parseSchedules() (err error) {
+	if u.archiveAt, err = parseSchedule(u.o.ArchiveSchedule); err != nil {
+		return fmt.Errorf("archive schedule: %w", err)
+	}
+	if u.cleanAt, err = parseSchedule(u.o.RetentionSchedule); err != nil {
+		return fmt.Errorf("retention schedule: %w", err)
+	}
+	u.jobsAt = make([]schedule, len(u.o.Jobs))
+	for i := range u.o.Jobs {
+		if u.jobsAt[i], err = parseSchedule(u.o.Jobs[i].Schedule); err != nil {
+			return fmt.Errorf("%s schedule: %w", u.o.Jobs[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// planFields returns the sorted list of fields as a plan stores it, in which omitted ones have a prefix.
 func planFields(fields, omit []string) ([]string, error) {
 	out := slices.Clone(fields)
 	for _, f := range fields {
@@ -212,15 +229,18 @@ func planFields(fields, omit []string) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// ValidateSchedule reports whether text is a cron expression or "@every DURATION" that the options accept.
-func ValidateSchedule(text string) error {
-	_, err := parseSchedule(text)
-	return err
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
+// plansWhere returns copies of the plans in a state that satisfy a condition, oldest first; nil satisfies all.
+func (c *common) plansWhere(ctx context.Context, state catalogue.State, condition func(*catalogue.Plan) bool) ([]*catalogue.Plan, error) {
+	var plans []*catalogue.Plan
+	err := c.o.Catalogue.PlansIn(ctx, state, func(p *catalogue.Plan) error {
+		if condition == nil || condition(p) {
+			c := *p
+			plans = append(plans, &c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the archive catalogue: %w", err)
 	}
+	return plans, nil
 }

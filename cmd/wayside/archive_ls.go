@@ -12,6 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/report"
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process/books"
+	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
@@ -42,10 +43,10 @@ func newArchiveLs() *cobra.Command {
 				l.AddPlans(plans, b.span, catalogue.State(state))
 			}
 			if bucket {
-				l.Bucket = []reader.Object{}
+				l.Bucket = []uploader.Object{}
 				bar := terminal.NewProgress(cmd.ErrOrStderr(), "asking "+b.target.String())
 				defer bar.End()
-				err = reader.List(ctx, b.target, b.span, func(o reader.Object) error {
+				err = reader.List(ctx, b.target, b.span, func(o uploader.Object) error {
 					l.Objects++
 					l.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
 					l.Bucket = append(l.Bucket, o)

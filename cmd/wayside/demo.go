@@ -127,8 +127,8 @@ func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datad
 			return err
 		},
 		CountArchive: func(ctx context.Context) (int, error) {
-			_, _, rows, err := uploader.CountLines(ctx, target)
-			return rows, err
+			count, err := uploader.CountTarget(ctx, target)
+			return count.Rows, err
 		},
 	})
 }

@@ -83,7 +83,7 @@ func TestVerifyWithoutAStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaveSpool(t, dir, 40, 25)
-	wantSaid(t, exitFailure, dir, "store is gone: the next start counts what was acknowledged to it as quarantined",
+	wantSaid(t, exitFailure, dir, "store is gone: the next start counts the events that it acknowledged as quarantined",
 		"events up to 25 were acknowledged, the store has them up to 0")
 	if err := os.Remove(filepath.Join(dir, datadir.StoreDir+".lock")); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestVerifyNamesReportsOfLosses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantSaid(t, exitOK, dir, "2 entries", "1 are reports of what was lost")
+	wantSaid(t, exitOK, dir, "2 entries", "1 are reports of losses")
 }
 
 // TestVerifyOnAFullDisk: without room for a copy of the store's logs, verify checks the rest and says that the store is not checked.

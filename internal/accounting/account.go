@@ -1,6 +1,6 @@
-// Package accounting joins what the spools have counted with what the store holds, which are in two processes, to the figures of
-// GET /api/v1/accounting: account.go adds them up and says which identities hold; join.go
-// reads both sides so that they belong together, and goes on with the store's last figures while the books process is away.
+// Package accounting combines the figures of the spools with those of the store, which are in two processes, for GET /api/v1/accounting.
+// account.go adds them up and checks the identities. join.go reads both sides so that they match, and uses the store's last figures while the
+// books process does not run.
 package accounting
 
 import (
@@ -9,7 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Accounting are the figures that must add up, as whole numbers since the data directory was made.
+// Accounting are the figures that must add up, as whole numbers since the data directory was made. Settled, Balanced and DroppedTotal are
+// derived from the others.
 type Accounting struct {
 	Responses   uint64            `json:"responses"`
 	Recorded    uint64            `json:"recorded"`
@@ -29,15 +30,15 @@ type Accounting struct {
 	Identities   []Identity `json:"identities"`
 }
 
-// Identity is one thing that must always be true of the figures. While requests are answered, figures that are read one
-// after the other can be a few responses apart; an identity that still fails at rest is a defect.
+// Identity is an equation that must always hold. While requests are answered, figures that are read one after the other can differ by a few
+// responses. An identity that fails without traffic is a defect.
 type Identity struct {
 	Name  string `json:"name"`
 	Holds bool   `json:"holds"`
 }
 
-// Account adds the figures up: active are the ledgers of the spools that exist, the rest is the store's. An epoch that is in both (a
-// crash between the two steps of retiring it) counts once, with the spool's own figures.
+// Account adds the figures up. active are the ledgers of the existing spools, and the rest is from the store. An epoch can be in both, after a
+// crash between the two steps of retiring it: then the spool's figures count.
 func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
@@ -69,9 +70,8 @@ func (a *Accounting) add(responses, recorded, excluded uint64, dropped map[strin
 	}
 }
 
-// Acknowledge counts as applied what was recorded and is neither in the spools nor in the store's figures, and returns how
-// much that is. It is for figures of the store that are older than those of the spools, which let go of a response only
-// when it is in the store.
+// Acknowledge counts responses as applied that were recorded and are in no spool and not in the store's figures, and returns their number. It
+// is for figures of the store that are older than those of the spools: a spool deletes a response only when it is in the store.
 func (a *Accounting) Acknowledge() uint64 {
 	known := a.Spooled + a.Applied + a.Quarantined
 	if a.Recorded <= known {
@@ -98,12 +98,12 @@ func (a *Accounting) check() {
 	a.Settled = a.Balanced && a.Spooled == 0
 }
 
-// View is what the store holds at one moment between two transactions. The ledgers of the spools are read relative to Applied.
+// View is the state of the store between two transactions. The ledgers of the spools must be read relative to Applied.
 type View struct {
-	Applied    map[uuid.UUID]uint64 `json:"applied"` // watermarks: epoch → last sequence number that is in the store
+	Applied    map[uuid.UUID]uint64 `json:"applied"` // watermarks: epoch → last sequence number in the store
 	Totals     Totals               `json:"totals"`
 	Aggregated uint64               `json:"aggregated"` // summed over the rows
-	Ledgers    []spool.Ledger       `json:"ledgers"`    // the final ones of retired epochs; the zero epoch's is the sum of the oldest
+	Ledgers    []spool.Ledger       `json:"ledgers"`    // final ones, of retired epochs; that of the zero epoch is the sum of the oldest
 }
 
 // Totals are the store's counts of responses since it was made.

@@ -11,46 +11,46 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Answer is GET /api/v1/accounting: the contract's figures, and where the books stand.
+// Answer is the answer of GET /api/v1/accounting.
 type Answer struct {
 	Accounting
-	// Books is "connected", or why the figures of the store are those it last gave.
+	// Books is "connected", or why the figures of the store are older ones.
 	Books string `json:"books"`
-	// AcknowledgedSince are responses that the books process acknowledged, and so has in its store, since it last gave its
-	// figures. They count as applied and aggregated while it is away; always 0 while it is connected.
+	// AcknowledgedSince are responses that the books process has acknowledged, and so has in its store, since it last sent its figures.
+	// They count as applied and aggregated while it does not run. It is 0 while it is connected.
 	AcknowledgedSince uint64 `json:"acknowledged_since,omitempty"`
 }
 
 const (
-	// retryTime bounds for how long figures are read again because an epoch was retired, or a response recorded, between two
-	// readings; retryPause is the time between two tries. How long the books process takes to answer does not count, which may be
-	// seconds while it opens its store, up to askTimeMax in all.
+	// retryTime is how long figures are read again if an epoch was retired, or a response recorded, between two readings. retryPause is
+	// the time between two attempts. The time in which the books process answers does not count, because it can be seconds while it
+	// opens its store; askTimeMax limits it.
 	retryTime  = 2 * time.Second
 	retryPause = 5 * time.Millisecond
 	askTimeMax = 15 * time.Second
-	// answerTime bounds one answer of the books process.
+	// answerTime limits one answer of the books process.
 	answerTime = 5 * time.Second
 )
 
-// Joiner joins the figures of the spools with those of the store. It belongs to the traffic process.
+// Joiner combines the figures of the spools with those of the store. It is part of the traffic process.
 type Joiner struct {
 	// Spools are those of this process.
 	Spools *spool.Set
 	// Ask asks the books process for its [View], as JSON.
 	Ask func(ctx context.Context) ([]byte, error)
-	// HadStore is whether the data directory had a store when this process started: then its figures are not known until the books
-	// process has given them once.
+	// HadStore says that the data directory had a store when this process started. Then the store's figures are unknown until the books
+	// process has sent them.
 	HadStore bool
 
 	last atomic.Pointer[lastView] // nil until the books process has answered once
 }
 
-// Answer reads both sides until they belong together. While the books process is away, the last figures of its store count, together with
-// what it has acknowledged since: that is in the store, and no longer in the spools.
+// Answer reads both sides until they match. While the books process does not run, it uses the last figures of the store, and adds the responses
+// that the books process has acknowledged since, which are in the store and no longer in the spools.
 func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	var figures Accounting
 	var viewErr error
-	var known bool // figures are all that was ever counted
+	var known bool // figures contain everything that was ever counted
 	began, asking := time.Now(), time.Duration(0)
 	for ; ; time.Sleep(retryPause) {
 		before, err := j.spoolsNow(ctx)
@@ -68,8 +68,8 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 		view := last.view
 		known = last.known && complete(last.before.ledgers, ledgers, view.Ledgers)
 		figures = Account(ledgers, view)
-		// An epoch that was retired between the two readings is in neither; while the traffic goes on, a response may be
-		// counted in one figure and not yet in the next. Neither is so a moment later.
+		// An epoch that was retired between the two readings is in neither. During traffic, a response may be in one figure and not
+		// yet in the next. A moment later, both are resolved.
 		if figures.Balanced && complete(before.ledgers, ledgers, view.Ledgers) || viewErr != nil || ctx.Err() != nil ||
 			time.Since(began)-asking > retryTime || asking > askTimeMax {
 			break
@@ -79,17 +79,17 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	if viewErr != nil {
 		a.Books = viewErr.Error()
 		a.AcknowledgedSince = a.Acknowledge()
-		// Where nothing could be recorded, as in a data directory that cannot be used, nothing is on its way either.
+		// If nothing was recorded, as in a data directory that cannot be used, nothing is in flight.
 		a.Settled = a.Settled && a.Recorded == 0 && known
 		if !known {
-			a.Books += "; not all that its store holds is known yet, and what is not known is missing here"
+			a.Books += "; not all figures of its store are known yet, and the unknown ones are missing here"
 		}
 	}
 	return a, nil
 }
 
-// ledgersBeside are the spools' ledgers relative to a view, with those of the epochs that were retired since it was asked for.
-// What was retired before is in it, or lost with its store.
+// ledgersBeside returns the spools' ledgers relative to a view, and those of epochs that were retired after the view was requested. Epochs that
+// were retired earlier are in the view, or were lost with their store.
 func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Ledger, error) {
 	ledgers, err := j.Spools.Ledgers(ctx, last.view.Applied)
 	if err != nil {
@@ -103,9 +103,9 @@ func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Led
 	return ledgers, nil
 }
 
-// spoolsBefore are the spools before a view was asked for.
+// spoolsBefore is the state of the spools before a view was requested.
 type spoolsBefore struct {
-	retired int // how many epochs had been retired since the start; read first
+	retired int // number of epochs retired since the start; read first
 	ledgers []spool.Ledger
 }
 
@@ -117,15 +117,15 @@ func (j *Joiner) spoolsNow(ctx context.Context) (now spoolsBefore, err error) {
 	return now, err
 }
 
-// lastView is what the books process said of its store, and the spools before.
+// lastView is a view of the books process, and the spools before it.
 type lastView struct {
 	view   *View
 	before spoolsBefore
-	known  bool // view is all that the store held
+	known  bool // view is everything in the store
 }
 
-// askView returns the books process's present view or, with an error, its last. While it has never given one that is an empty one,
-// as of the start of this process. before are the spools, read just now.
+// askView returns the current view of the books process, or its last one with an error. Until it has sent one, askView returns an empty view.
+// before is the state of the spools, read just before.
 func (j *Joiner) askView(ctx context.Context, before spoolsBefore) (*lastView, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -143,7 +143,7 @@ func (j *Joiner) askView(ctx context.Context, before spoolsBefore) (*lastView, e
 	return &lastView{view: &View{}, known: !j.HadStore}, err
 }
 
-// complete reports whether every epoch that was there before is in one of the two lists.
+// complete reports whether every epoch of before is in one of the two lists.
 func complete(before, active, stored []spool.Ledger) bool {
 	for _, b := range before {
 		same := func(l spool.Ledger) bool { return l.Epoch == b.Epoch }
@@ -154,7 +154,7 @@ func complete(before, active, stored []spool.Ledger) bool {
 	return true
 }
 
-// Refresh asks for the store's figures if there are none yet, or if an epoch was retired since: its figures are in the store, and no
+// Refresh asks for the store's figures if there are none yet, or if an epoch was retired since, because its figures are then in the store and no
 // longer in the spools.
 func (j *Joiner) Refresh(ctx context.Context) error {
 	before, err := j.spoolsNow(ctx)

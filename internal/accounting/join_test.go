@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long each answer of the books process
-// took. Both answers here take longer than figures are read again for.
+// TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long the books process takes to answer. Both answers here
+// take longer than retryTime.
 func TestAccountingWaitsForSlowBooks(t *testing.T) {
 	tr := newRig(t, t.TempDir())
 	var asked atomic.Int32
@@ -43,7 +43,7 @@ func TestAccountingWaitsForSlowBooks(t *testing.T) {
 	}
 }
 
-// rig is a joiner over an empty spool, and what it asks the books process with.
+// rig is a joiner over an empty spool, with the server through which it asks the books process.
 type rig struct {
 	*Joiner
 	spool *spool.Set
@@ -77,8 +77,7 @@ func recordTen(t *testing.T, tr *rig) {
 	}
 }
 
-// TestRetiredSinceTheLastView: an epoch whose spool was removed after the books process gave its figures for the last time is in
-// neither, and counts all the same.
+// TestRetiredSinceTheLastView: an epoch counts whose spool was removed after the last view of the books process, so that it is in neither.
 func TestRetiredSinceTheLastView(t *testing.T) {
 	dir := t.TempDir()
 	dead := newRig(t, dir)
@@ -109,9 +108,8 @@ func TestRetiredSinceTheLastView(t *testing.T) {
 	want("with the books process away")
 }
 
-// TestRetiredUnknownToTheLastView: an epoch counts that was drained, and whose spool was removed, by a books process that has died
-// since and whose last figures tell nothing of it: there were none yet, or its folder was in use by another process when they
-// were asked for.
+// TestRetiredUnknownToTheLastView: an epoch counts that a books process has drained and retired before it was killed, although its last view does not
+// have the epoch: there was none yet, or another process used the epoch's folder then.
 func TestRetiredUnknownToTheLastView(t *testing.T) {
 	for _, viewed := range []bool{false, true} {
 		dir := t.TempDir()
@@ -128,7 +126,7 @@ func TestRetiredUnknownToTheLastView(t *testing.T) {
 		if err := dead.spool.Close(); err != nil {
 			t.Fatal(err)
 		}
-		adopted(t, tr.spool, epoch)
+		waitForEpoch(t, tr.spool, epoch)
 		if err := tr.spool.Ack(t.Context(), epoch, 10); err != nil {
 			t.Fatal(err)
 		}
@@ -143,8 +141,8 @@ func TestRetiredUnknownToTheLastView(t *testing.T) {
 	}
 }
 
-// adopted waits until a spool has taken the folder that an epoch left.
-func adopted(t *testing.T, s *spool.Set, epoch uuid.UUID) {
+// waitForEpoch waits until a spool has taken over the folder of an epoch.
+func waitForEpoch(t *testing.T, s *spool.Set, epoch uuid.UUID) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -161,8 +159,7 @@ func adopted(t *testing.T, s *spool.Set, epoch uuid.UUID) {
 	<-ended
 }
 
-// TestNothingIsKnownOfTheStore: while no books process has ever said what the store holds, zeros are settled only where there was
-// none.
+// TestNothingIsKnownOfTheStore: while no books process has sent its figures, zeros are settled only if there was no store.
 func TestNothingIsKnownOfTheStore(t *testing.T) {
 	for _, had := range []bool{false, true} {
 		tr := newRig(t, t.TempDir())
@@ -171,13 +168,13 @@ func TestNothingIsKnownOfTheStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.Responses != 0 || a.Settled == had || strings.Contains(a.Books, "is missing here") != had {
+		if a.Responses != 0 || a.Settled == had || strings.Contains(a.Books, "are missing here") != had {
 			t.Errorf("a store was there: %t: %+v", had, a)
 		}
 	}
 }
 
-// serveBooks stands in for a books process, for answers that a real one cannot be made to give at will.
+// serveBooks plays the books process, with answers that a real one cannot be made to give.
 func serveBooks(t *testing.T, s *admin.Server, handler http.HandlerFunc) {
 	t.Helper()
 	dialer, _ := linktest.Serve(t, handler)

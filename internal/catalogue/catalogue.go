@@ -1,8 +1,8 @@
-// Package catalogue holds the words that the store and the uploader share: which blocks of events exist, which archive
-// object they are planned into, and how far that object has come.
+// Package catalogue defines types that the store and the uploader share: the blocks of events, the plans of archive objects, and the state of
+// these plans.
 //
-// A plan is made once, stored durably before the first byte is sent, and executed as written by every retry: the same
-// plan over the same blocks gives the same bytes under the same key, which is what makes a retry harmless.
+// A plan is made once and stored durably before the first byte is sent. Every retry executes it unchanged: the same plan over the same blocks
+// gives the same bytes under the same key. This makes a retry harmless.
 package catalogue
 
 import (
@@ -12,22 +12,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// BlockID names one block of events in the store: the hour its events belong to, the batch that brought it, and its
-// place in that batch.
+// BlockID names one block of events in the store: the hour of its events, the batch that brought it, and its index in that batch.
 type BlockID struct {
 	Hour  int64  `json:"hour"` // hours since 1970-01-01T00:00Z
 	Batch uint64 `json:"batch"`
 	Index uint16 `json:"index"`
 }
 
-// Run is a range of sequence numbers, both ends included, in which every number is present.
+// Run is a range of sequence numbers without gaps, both ends included.
 type Run struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 }
 
-// RunsMax is the largest number of runs in one plan, which the store keeps in one value. The entry of an object that another store
-// made and that has more does without them, like one whose metadata had no room.
+// RunsMax is the largest number of runs in one plan, which the store keeps in one value. If an object of another store has more, its plan has
+// none.
 const RunsMax = 8192
 
 // Pending is one block that is applied and not yet planned into an archive object.
@@ -38,17 +37,17 @@ type Pending struct {
 	Rows  uint64 // responses: drop records are not counted
 	Lines uint64 // all records, drop records included
 	Bytes uint64 // encoded size of its records before compression
-	// MaxTime is the newest recording moment in the block.
+	// MaxTime is the newest recording time in the block.
 	MaxTime time.Time
 	// AppliedAt is when the block was written to the store.
 	AppliedAt time.Time
 }
 
-// RowName names the statistics row that counts an event, without its hour. Host and method are those of the row, which may
-// say "(other)" where the event itself does not.
+// RowName names the statistics row that counts an event, without its hour. Host and method are those of the row, which can be "(other)" if
+// those of the event are not.
 type RowName struct{ Host, Method, Label string }
 
-// State says how far a plan has come. States only move forward.
+// State is the state of a plan. It only moves forward.
 type State string
 
 // The states of a plan.
@@ -61,7 +60,7 @@ const (
 	Deleted State = "deleted"
 )
 
-// Plan describes one archive object: what goes into it, and after verification what it turned out to be.
+// Plan describes one archive object: its contents, and after verification its sizes and hashes.
 type Plan struct {
 	ID    uint64    `json:"id"` // ascending, assigned when the plan is stored
 	State State     `json:"state"`
@@ -73,10 +72,10 @@ type Plan struct {
 	Runs   []Run     `json:"runs"` // exact sequence numbers, ascending and disjoint
 	Rows   uint64    `json:"rows"`
 	Lines  uint64    `json:"lines"`
-	// MaxTime is the newest recording moment in the object; retention goes by it.
+	// MaxTime is the newest recording time in the object. Retention uses it.
 	MaxTime time.Time `json:"max_time"`
 
-	// What the content depends on besides the blocks.
+	// Besides the blocks, the content depends on these.
 	FormatVersion int      `json:"format_version"`
 	Service       string   `json:"service"`
 	Instance      string   `json:"instance"`
@@ -84,11 +83,11 @@ type Plan struct {
 
 	CreatedAt time.Time `json:"created_at"`
 
-	// StatsKey is where the statistics of exactly these events stand; empty in plans made before there were any.
+	// StatsKey is the key of the statistics object of these events. It is empty in plans from before there were such objects.
 	StatsKey string `json:"stats_key,omitempty"`
 
-	// Target is the archive that it is planned for and then is in: "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or "data:DIR" for a
-	// directory within the data directory.
+	// Target is the archive for which it is planned, and which then has it: "s3://BUCKET/PREFIX?endpoint=…", "file:///DIR", or "data:DIR"
+	// for a directory within the data directory.
 	Target string `json:"target,omitempty"`
 
 	// Known once verified.
@@ -97,19 +96,18 @@ type Plan struct {
 	RawSHA256    string    `json:"raw_sha256,omitempty"`    // of the NDJSON, hex
 	ObjectSHA256 string    `json:"object_sha256,omitempty"` // of the gzip object, hex
 	VerifiedAt   time.Time `json:"verified_at,omitzero"`
-	// Observed is how much time had been seen to pass, since the store was made, when it was verified: expiry goes by it.
+	// Observed is the time during which wayside ran on this store until the object was verified. Expiry uses it.
 	Observed    time.Duration `json:"observed_ns,omitempty"`
 	StatsRows   uint64        `json:"stats_rows,omitempty"`   // lines of the statistics object
 	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // of the gzip object
 	StatsSHA256 string        `json:"stats_sha256,omitempty"` // of the gzip object, hex
 
-	// Adopted says that the object was made from another store, which was set aside, and entered here as it was found.
-	// Elsewhere is the number of its responses that this store never counted: they were applied to the other one.
+	// Adopted says that another store, which was set aside, archived the object, and that it was imported here. Elsewhere is the number of
+	// its responses that only the other store counted.
 	Adopted   bool   `json:"adopted,omitempty"`
 	Elsewhere uint64 `json:"elsewhere,omitempty"`
 
-	// RefilledRows is the number of the object's rows of statistics that were counted here after the store that made it was lost.
-	// Refilled says that all of them are in.
+	// RefilledRows is the number of the object's statistics rows that were counted here by a refill. Refilled says that these are all.
 	RefilledRows int  `json:"refilled_rows,omitempty"`
 	Refilled     bool `json:"refilled,omitempty"`
 
@@ -123,7 +121,7 @@ type Plan struct {
 // Counted is the number of the plan's responses that this store counts.
 func (p *Plan) Counted() uint64 { return p.Rows - p.Elsewhere }
 
-// AppendRuns appends runs in ascending order, and joins those that touch.
+// AppendRuns appends runs in ascending order, and joins those without a gap between them.
 func AppendRuns(runs []Run, more ...Run) []Run {
 	for _, m := range more {
 		if n := len(runs); n > 0 && runs[n-1].Last+1 == m.First {
@@ -135,7 +133,7 @@ func AppendRuns(runs []Run, more ...Run) []Run {
 	return runs
 }
 
-// Contains reports whether a sequence number lies in one of the runs, which ascend.
+// Contains reports whether a sequence number is in one of the runs, which ascend.
 func Contains(runs []Run, seq uint64) bool {
 	_, found := slices.BinarySearchFunc(runs, seq, func(r Run, seq uint64) int {
 		switch {
@@ -149,7 +147,7 @@ func Contains(runs []Run, seq uint64) bool {
 	return found
 }
 
-// Overlap reports whether a sequence number lies in both lists of runs, which ascend.
+// Overlap reports whether a sequence number is in both lists of runs, which ascend.
 func Overlap(a, b []Run) bool {
 	for len(a) > 0 && len(b) > 0 {
 		switch {

@@ -2,10 +2,10 @@ package catalogue
 
 import "time"
 
-// JobRunsMax is how many outcomes of a job are kept.
+// JobRunsMax is the number of results of a job that are kept.
 const JobRunsMax = 20
 
-// JobRun is the outcome of one run of a scheduled job.
+// JobRun is the result of one run of a scheduled job.
 type JobRun struct {
 	Started  time.Time     `json:"started"`
 	Duration time.Duration `json:"duration_ns"`
@@ -15,18 +15,18 @@ type JobRun struct {
 	Error    string        `json:"error,omitempty"`
 }
 
-// JobState is what is remembered of a scheduled job across restarts.
+// JobState is what the store keeps of a scheduled job.
 type JobState struct {
-	// Served is the moment up to which everything that was due has been done: when the last successful run began.
+	// Served is when the last successful run began: everything that was due until then is done.
 	Served   time.Time `json:"served"`
 	Runs     uint64    `json:"runs"` // since the store was made
 	Failures uint64    `json:"failures"`
 	Recent   []JobRun  `json:"recent,omitempty"` // the newest last, at most JobRunsMax
-	// Observed is the time during which processes ran that kept these books; of no job, see the uploader.
+	// Observed is the time during which wayside ran. It belongs to no job: the uploader stores it under a name of its own.
 	Observed time.Duration `json:"observed_ns,omitempty"`
 }
 
-// Add enters an outcome.
+// Add adds a result.
 func (s *JobState) Add(r JobRun) {
 	s.Runs++
 	if r.Error != "" {

@@ -2,7 +2,7 @@ package catalogue
 
 import "regexp"
 
-// A directory archive may share its folder with anything (file:///srv), so wayside only ever looks at names that it writes itself.
+// A directory archive may share its folder with other files (file:///srv), so wayside only touches names that it writes itself.
 var (
 	archiveFolder = regexp.MustCompile(`^v1(/stats)?(/dt=\d{4}-\d\d-\d\d(/hour=\d\d)?)?$`)
 	archiveFile   = regexp.MustCompile(`^v1(/stats)?/dt=\d{4}-\d\d-\d\d/hour=\d\d/[\w.%-]+_[0-9a-f-]{36}_\d+-\d+\.ndjson\.gz(\.json)?(\.tmp)?$`)
@@ -11,16 +11,16 @@ var (
 // IsArchiveFolder reports whether wayside makes a folder of this name below an archive's prefix. The name uses "/".
 func IsArchiveFolder(name string) bool { return archiveFolder.MatchString(name) }
 
-// IsArchiveFile reports whether wayside writes a file of this name below an archive's prefix: an object, its metadata, or either
-// while it is being written, which ends in ".tmp".
+// IsArchiveFile reports whether wayside writes a file of this name below an archive's prefix: an object, its metadata, or one of the two while
+// it is being written, which ends in ".tmp".
 func IsArchiveFile(name string) bool { return archiveFile.MatchString(name) }
 
-// NameBytesMax bounds an escaped service or instance name in a key, so that the file name stays below 255 bytes together
-// with the epoch (36), two sequence numbers (40), separators and the longest suffix.
+// NameBytesMax limits an escaped service or instance name in a key, so that the file name stays below 255 bytes together with the epoch (36),
+// two sequence numbers (40), separators and the longest suffix.
 const NameBytesMax = 72
 
-// AppendName appends the name of a service or an instance as it is written in keys: everything outside [A-Za-z0-9.-] is
-// percent-encoded, and the result is cut at [NameBytesMax], never inside an escape.
+// AppendName appends the name of a service or an instance as keys have it: percent-encoded outside [A-Za-z0-9.-], and cut at [NameBytesMax],
+// never inside an escape.
 func AppendName(dst []byte, name string) []byte {
 	end := len(dst) + NameBytesMax
 	for i := range len(name) {

@@ -10,17 +10,18 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
 // Listing is the output of wayside archive ls.
 type Listing struct {
-	Objects  int              `json:"objects"`
-	Rows     uint64           `json:"rows"` // as far as they are in the catalogue
-	Bytes    uint64           `json:"bytes"`
-	RawBytes uint64           `json:"raw_bytes,omitempty"`
-	Archives []catalogue.Plan `json:"archives,omitempty"`
-	Bucket   []reader.Object  `json:"bucket,omitempty"`
+	Objects  int               `json:"objects"`
+	Rows     uint64            `json:"rows"` // as far as they are in the catalogue
+	Bytes    uint64            `json:"bytes"`
+	RawBytes uint64            `json:"raw_bytes,omitempty"`
+	Archives []catalogue.Plan  `json:"archives,omitempty"`
+	Bucket   []uploader.Object `json:"bucket,omitempty"`
 
 	several bool // the entries are in several archives
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/process/books/restore"
 	"github.com/wayside-proxy/wayside/process/traffic"
+	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
@@ -43,7 +44,7 @@ func TestReports(t *testing.T) {
 		}, []string{"1 differ"}},
 		"reloaded": {func(b *bytes.Buffer) { _ = Reloaded(b, &traffic.Reloaded{Traffic: []string{"log.level"}}) }, []string{"in effect: log.level"}},
 		"the same": {func(b *bytes.Buffer) { _ = Reloaded(b, &traffic.Reloaded{}) }, []string{"nothing has changed"}},
-		"listing":  {func(b *bytes.Buffer) { _ = (&Listing{Bucket: []reader.Object{{Key: evil}}, Objects: 1}).Print(b) }, []string{"a·[2Jb"}},
+		"listing":  {func(b *bytes.Buffer) { _ = (&Listing{Bucket: []uploader.Object{{Key: evil}}, Objects: 1}).Print(b) }, []string{"a·[2Jb"}},
 	} {
 		var b bytes.Buffer
 		c.write(&b)

@@ -1,4 +1,4 @@
-// Package verify holds the form in which the parts of wayside report what they found when they checked their own promises.
+// Package verify defines how the parts of wayside report the results of checking their own promises.
 package verify
 
 import (
@@ -10,22 +10,22 @@ import (
 	"strings"
 )
 
-// problemsMax bounds the problems that a check describes; the rest are counted.
+// problemsMax limits the problems that a check describes. All are counted.
 const problemsMax = 20
 
-// Check is one promise and what was found.
+// Check is one promise and the result of checking it.
 type Check struct {
 	Name     string   `json:"name"`
-	Checked  uint64   `json:"checked"`            // how many things were looked at
+	Checked  uint64   `json:"checked"`            // how many things were checked
 	Of       string   `json:"of"`                 // what they are, in the plural
 	Problems []string `json:"problems,omitempty"` // at most 20
-	Found    uint64   `json:"found"`              // problems, those not described included
-	Skipped  string   `json:"skipped,omitempty"`  // why it was not to be made; never a pass
-	Unmade   []string `json:"unmade,omitempty"`   // why things that were to be checked could not be; at most 20
-	NotMade  uint64   `json:"not_made,omitempty"` // how many they are, those not described included
+	Found    uint64   `json:"found"`              // number of all problems
+	Skipped  string   `json:"skipped,omitempty"`  // why something was not to be checked; not a success
+	Unmade   []string `json:"unmade,omitempty"`   // why something could not be checked; at most 20
+	NotMade  uint64   `json:"not_made,omitempty"` // number of all of these
 }
 
-// Problem notes something that is not as promised.
+// Problem records that something is not as promised.
 func (c *Check) Problem(format string, args ...any) {
 	c.Found++
 	if len(c.Problems) < problemsMax {
@@ -33,7 +33,7 @@ func (c *Check) Problem(format string, args ...any) {
 	}
 }
 
-// CannotMake notes that something could not be checked: it may be as promised, or not.
+// CannotMake records that something could not be checked. It may be as promised or not.
 func (c *Check) CannotMake(format string, args ...any) {
 	c.NotMade++
 	if len(c.Unmade) < problemsMax {
@@ -41,14 +41,14 @@ func (c *Check) CannotMake(format string, args ...any) {
 	}
 }
 
-// Report is what a whole verification came to.
+// Report is the result of a whole verification.
 type Report struct {
 	Mode   string   `json:"mode"` // "offline", or "online" for the answer of a running wayside
 	Checks []*Check `json:"checks"`
-	OK     bool     `json:"ok"` // everything was checked, and is as promised
+	OK     bool     `json:"ok"` // everything was checked and is as promised
 }
 
-// Add appends checks, and brings OK up to date.
+// Add appends checks and updates OK.
 func (r *Report) Add(checks ...*Check) {
 	r.Checks = append(r.Checks, checks...)
 	r.OK = true
@@ -57,7 +57,7 @@ func (r *Report) Add(checks ...*Check) {
 	}
 }
 
-// Found reports whether anything is not as promised; where [Report.OK] is false without it, something could not be checked.
+// Found reports whether anything is not as promised. If it is false and [Report.OK] too, something could not be checked.
 func (r *Report) Found() bool {
 	for _, c := range r.Checks {
 		if c.Found > 0 {
@@ -67,7 +67,7 @@ func (r *Report) Found() bool {
 	return false
 }
 
-// Quarantine counts what was set aside in the folder at, and the reports of losses: nothing that is wrong now, but something to look at.
+// Quarantine counts the entries of the quarantine folder at, and the reports of losses in it. They are no problem now, but worth a look.
 func Quarantine(at string) *Check {
 	c := &Check{Name: "quarantine", Of: "entries"}
 	entries, err := os.ReadDir(at)
@@ -78,17 +78,17 @@ func Quarantine(at string) *Check {
 	for _, e := range entries {
 		if name, report := strings.CutSuffix(e.Name(), ".txt"); report {
 			if _, err := os.Lstat(filepath.Join(at, name)); err == nil {
-				continue // of what stands beside it
+				continue // it is about that entry
 			}
 			losses++
 		}
 		c.Checked++
 	}
 	if c.Checked > 0 {
-		c.Skipped = fmt.Sprintf("what was set aside earlier is not checked: see %s", at)
+		c.Skipped = fmt.Sprintf("entries that were set aside earlier are not checked: see %s", at)
 	}
 	if losses > 0 {
-		c.Skipped += fmt.Sprintf("; %d are reports of what was lost", losses)
+		c.Skipped += fmt.Sprintf("; %d are reports of losses", losses)
 	}
 	return c
 }

@@ -1,15 +1,15 @@
 // Package books is the books process: it opens the store, drains the spool into it, makes snapshots, answers queries, archives, and runs the
-// scheduled jobs. It puts the collector, the store and the uploader together under one configuration.
+// scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
 //
-//   - start.go: the process from its start to its end, as the child of wayside run or beside it
+//   - start.go: the process from start to end, as a child of wayside run or started separately
 //   - books.go: its parts, the loops that drive them, and the order in which they stop
-//   - refill.go: fills a store again that began empty because the one before it was damaged
-//   - handler.go: what it answers, to the traffic process and through that to everybody
-//   - commands.go: what commands ask for
-//   - jobs.go, forget.go, verify.go: what it does when asked or on schedule
-//   - offline.go, serve.go: the same on a data directory that no wayside is using
+//   - refill.go: fills a new store from the archive after the old one was damaged
+//   - handler.go: its HTTP interface, for the traffic process and, through it, for everybody
+//   - commands.go: answers to commands
+//   - jobs.go, forget.go, verify.go: work on request or on schedule
+//   - offline.go, serve.go: the same on a data directory that no wayside uses
 //
-// Package restore, below, makes data directories out of an archive.
+// Package restore makes data directories from an archive.
 package books
 
 import (
@@ -38,19 +38,19 @@ import (
 // books holds the parts of the books process.
 type books struct {
 	cfg       *configs.Config
-	version   string // of the program; only of a process
+	version   string // of the program; empty for a single job
 	log       *slog.Logger
 	store     *store.Store
 	collector *collector.Collector // nil for a single job
 	uploader  *uploader.Uploader
 	targets   *uploader.Targets // of uploader
 
-	refill refill // of a store that began empty where another was
+	refill refill // of a store that replaced a damaged one
 
-	damaged     chan struct{} // closed when the store was found damaged; nil for one that is only looked at
+	damaged     chan struct{} // closed when the store was found damaged; nil for a single job and for reading
 	damagedOnce sync.Once
 
-	verifying sync.Mutex // held while the store and the archive are verified for the traffic process
+	verifying sync.Mutex // held during a verification for the traffic process
 
 	capacity atomic.Pointer[collector.Capacity] // the last report; nil before the first
 
@@ -58,8 +58,8 @@ type books struct {
 	stopLoops context.CancelFunc
 }
 
-// open opens store and archive; source may be nil when nothing is to be drained. It starts nothing. What it refuses
-// besides trouble with the disk, [Check] refuses before.
+// open opens the store and the archive. source may be nil if nothing is to be drained. It starts nothing. [Check] has already refused every
+// configuration that open would refuse, so its errors are about the disk.
 func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *slog.Logger) (*books, error) {
 	dir := cfg.Data.Dir
 	s, err := store.Open(store.Options{
@@ -75,7 +75,7 @@ func open(ctx context.Context, cfg *configs.Config, source spool.Source, log *sl
 	return b, nil
 }
 
-// build makes what works on the store.
+// build makes the uploader and, with a source, the collector.
 func (b *books) build(ctx context.Context, source spool.Source) (err error) {
 	cfg := b.cfg
 	if b.uploader, err = b.newUploader(ctx); err != nil || source == nil {
@@ -120,18 +120,18 @@ func (b *books) newUploader(ctx context.Context) (*uploader.Uploader, error) {
 	})
 }
 
-// OpenTarget makes the target that the configuration names as its archive. It contacts no server.
+// OpenTarget opens the archive of the configuration. It contacts no server.
 func OpenTarget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (uploader.Target, error) {
 	return uploader.OpenTarget(ctx, cfg.ArchiveURL(), TargetOptions(cfg, log))
 }
 
-// TargetOptions are the options of the archive's target, and of those that a catalogue says were its former ones.
+// TargetOptions are the options of the archive's target, and of the former ones in the catalogue.
 func TargetOptions(cfg *configs.Config, log *slog.Logger) uploader.TargetOptions {
 	return uploader.TargetOptions{AccessKey: string(cfg.Archive.AccessKey), SecretKey: string(cfg.Archive.SecretKey), CA: cfg.Archive.CA, DataDir: cfg.Data.Dir, Logger: log}
 }
 
-// Check has each part that is built from the configuration look at its own options, as its constructor does: whatever
-// one of them would refuse when a process starts is a wrong configuration, and has its place. Nothing is opened.
+// Check lets each part check its own options, as its constructor does. So everything that a part would refuse at the start of a process is
+// reported as a wrong configuration, with its position in the file. Check opens nothing.
 func Check(cfg *configs.Config) error {
 	if _, err := OpenTarget(context.Background(), cfg, slog.New(slog.DiscardHandler)); err != nil {
 		key := "archive.url"
@@ -154,8 +154,8 @@ func Check(cfg *configs.Config) error {
 	return nil
 }
 
-// run keeps the books until the traffic process goes away, which ends listener, or ctx is done, in which case everything
-// is drained and archived first.
+// run does the work of the books process until the traffic process ends, which closes listener, or until ctx is done. In the second case it
+// drains and archives everything first.
 func (b *books) run(ctx context.Context, listener net.Listener) error {
 	loops, stopLoops := context.WithCancel(ctx)
 	background, stopBackground := context.WithCancel(context.Background())
@@ -163,16 +163,24 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	b.stopLoops, b.damaged = stopLoops, make(chan struct{})
 	b.loops.Go(func() {
 		if err := b.collector.Run(loops); err != nil {
-			// The store must be opened again, which a new process does best: leaving makes the parent start one.
-			b.ended("drain loop", err)
+			// The store must be opened again. A new process does that, which the parent starts after this one has ended.
+			b.logFailure("the drain loop failed; the books process ends, and the next one opens the store again", err)
 			_ = listener.Close()
 		}
 	})
-	b.loops.Go(func() { b.ended("archive loop", b.uploader.Run(loops)) })
-	b.loops.Go(func() { b.ended("refill from the archive", b.fillAgain(loops)) })
+	b.loops.Go(func() {
+		b.logFailure("the archive loop failed; nothing is archived until the next start", b.uploader.Run(loops))
+	})
+	b.loops.Go(func() {
+		b.logFailure("the refill from the archive failed; the next start continues it", b.fillAgain(loops))
+	})
 	var checkpoints sync.WaitGroup
-	checkpoints.Go(func() { b.ended("look at the catalogue", b.logFormerArchives(background)) })
-	checkpoints.Go(func() { b.ended("checkpoint loop", b.store.Run(background)) })
+	checkpoints.Go(func() {
+		b.logFailure("cannot read the catalogue to find former archives", b.logFormerArchives(background))
+	})
+	checkpoints.Go(func() {
+		b.logFailure("the checkpoint loop failed; the next start replays more of the log", b.store.Run(background))
+	})
 
 	server := &http.Server{Handler: b.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	served := make(chan error, 1)
@@ -180,12 +188,12 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	select {
 	case err := <-served:
 		if errors.Is(err, net.ErrClosed) {
-			b.log.Info("leaving: the traffic process has closed its connection")
+			b.log.Info("stopping: the traffic process has closed its connection")
 		} else {
-			b.log.Warn("leaving: the connection to the traffic process failed", "error", err)
+			b.log.Warn("stopping: the connection to the traffic process failed", "error", err)
 		}
 	case <-b.damaged:
-		b.log.Error("leaving: the store was found damaged; the next books process sets it aside and begins with an empty one, which is filled again from the archive")
+		b.log.Error("stopping: the store is damaged; the next books process sets it aside and starts with an empty one, which the archive fills again")
 	case <-ctx.Done():
 		timeout, cancel := context.WithTimeout(context.Background(), b.cfg.Shutdown.Timeout.Std())
 		defer cancel()
@@ -200,15 +208,16 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-func (b *books) ended(what string, err error) {
+// logFailure logs an error, unless it only says that the process ends.
+func (b *books) logFailure(text string, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		b.log.Error(what+" ended", "error", err)
+		b.log.Error(text, "error", err)
 	}
 }
 
 func (b *books) close() error { return b.store.Close() }
 
-// finish drains what the spool still holds and archives everything, the open hour included, as far as ctx lasts.
+// finish drains the spool and archives everything, including the current hour, until ctx ends.
 func (b *books) finish(ctx context.Context) admin.Finished {
 	b.stopLoops()
 	b.loops.Wait()
@@ -224,7 +233,7 @@ func (b *books) finish(ctx context.Context) admin.Finished {
 	}
 	if err := errors.Join(drainErr, archiveErr, checkpointErr, totalsErr); err != nil {
 		done.Problems = strings.ReplaceAll(err.Error(), "\n", "; ")
-		b.log.Warn("not everything could be finished; the rest stays in the data directory", append(done.Attrs(), "error", done.Problems)...)
+		b.log.Warn("cannot finish everything; the rest stays in the data directory", append(done.Attrs(), "error", done.Problems)...)
 	}
 	return done
 }

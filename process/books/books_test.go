@@ -7,7 +7,7 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// TestBooksThatCannotBeBuilt: what is refused once the store is open is an error, and the store is closed again.
+// TestBooksThatCannotBeBuilt: an error after the store was opened is returned, and the store is closed.
 func TestBooksThatCannotBeBuilt(t *testing.T) {
 	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": t.TempDir()}})
 	if err != nil {

@@ -34,8 +34,8 @@ func DecodePlans(r io.Reader) ([]catalogue.Plan, error) {
 	}
 }
 
-// logFormerArchives says in the log which archives, besides the one that is written to, hold objects of the catalogue: a start with another
-// archive, or without naming the one that is meant, looks like any other.
+// logFormerArchives logs the former archives that have objects of the catalogue. A start with a wrong archive, or without naming the right
+// one, otherwise looks like any other.
 func (b *books) logFormerArchives(ctx context.Context) error {
 	objects := map[string]int{}
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error {
@@ -45,39 +45,39 @@ func (b *books) logFormerArchives(ctx context.Context) error {
 		return nil
 	})
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
-		b.log.Warn("objects of the catalogue are in another archive; it is read as well, and new objects go to the present one: if that is not meant, start with the other as --archive",
+		b.log.Warn("objects of the catalogue are in another archive; wayside reads it too, and sends new objects to the current one: if you did not mean that, start with the other as --archive",
 			"objects", objects[name], "other", name, "archive", b.targets.Current().String())
 	}
 	return err
 }
 
-// catalogueTime bounds how long a client may take for the catalogue: a million plans take seconds.
+// catalogueTime limits how long a client may take for the catalogue. A million plans take seconds.
 const catalogueTime = 2 * time.Minute
 
-// serveCatalogue streams every plan, a JSON object a line, without its blocks.
+// serveCatalogue streams every plan without its blocks, one JSON object per line.
 func (b *books) serveCatalogue(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), catalogueTime) // the store is being read meanwhile, however slow the client is
+	ctx, cancel := context.WithTimeout(r.Context(), catalogueTime) // a slow client must not keep reading the store
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
 	err := plansOf(ctx, b.store, func(p *catalogue.Plan) error { return out.Encode(p) })
 	if err != nil {
-		b.log.Warn("the catalogue was not sent to its end", "error", err)
-		panic(http.ErrAbortHandler) // the reader must not take what came for the whole
+		b.log.Warn("cannot send the whole catalogue; the client sees an aborted answer", "error", err)
+		panic(http.ErrAbortHandler) // otherwise the client would take the part for the whole
 	}
 }
 
-// keepConfig writes into the data directory with which configuration its books are kept, for commands that come when no wayside runs
-// there any more. The caller holds [datadir.CollectLock].
+// keepConfig writes the configuration of the books into the data directory, for commands that run when no wayside does. The caller holds
+// [datadir.CollectLock].
 func keepConfig(cfg *configs.Config, version string, log *slog.Logger) {
 	if err := datadir.WriteConfig(cfg.Data.Dir, datadir.Config{Version: version, Keys: cfg.LastRunKeys()}); err != nil {
-		log.Warn("cannot write last-config.json; commands on this data directory need its configuration as flags or a file while wayside does not run", "error", err)
+		log.Warn("cannot write last-config.json; while wayside does not run, commands on this data directory need its configuration as flags or a file", "error", err)
 	}
 }
 
-// serveConfig answers with the configuration that the archive commands need.
+// serveConfig answers with the configuration for the archive commands.
 func (b *books) serveConfig(w http.ResponseWriter, _ *http.Request) {
 	kept := b.cfg.LastRunKeys()
-	kept["archive.url"] = b.cfg.ArchiveURL() // also if it is the default, which depends on the directory
+	kept["archive.url"] = b.cfg.ArchiveURL() // also the default, which depends on the directory
 	reply(w, datadir.Config{Format: datadir.ConfigFormat, Version: b.version, Keys: kept}, nil)
 }

@@ -17,15 +17,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// ForgetFunc forgets paths, or counts what would be forgotten.
+// ForgetFunc forgets paths, or counts what it would forget.
 type ForgetFunc func(context.Context, admin.ForgetOrder) (*admin.ForgetAnswer, error)
 
-// Selection is what an order to forget selects; its Check says whether the order can be carried out.
+// Selection returns the selection of an order. Its Check says whether the order can be carried out.
 func Selection(o *admin.ForgetOrder) *paths.Selection {
 	return &paths.Selection{Path: o.Path, Host: o.Host, Method: o.Method}
 }
 
-// forget removes paths from the books, while no job of the archive runs, and then has the archive's objects written again.
+// forget removes paths from the books while no job runs, and then has the archive's objects written again.
 func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetAnswer, error) {
 	answer := &admin.ForgetAnswer{}
 	err := b.uploader.Alone(ctx, func() error {
@@ -34,7 +34,7 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 			answer.Forgotten = *done
 		}
 		if errors.Is(err, store.ErrNotExpunged) {
-			answer.Left = append(answer.Left, "the files of the store, where nothing reads it any more: call forget again in a moment")
+			answer.Left = append(answer.Left, "the files of the store, in parts that are no longer read: call forget again in a moment")
 			err = nil
 		}
 		return err
@@ -43,10 +43,10 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 		return answer, err
 	}
 	if b.store.RefillDue() {
-		answer.Left = append(answer.Left, "the archive, from which older hours are still coming back and may bring it again: call forget again when they are back")
+		answer.Left = append(answer.Left, "the archive, from which older hours are being refilled and may bring it back: call forget again after the refill")
 	}
 	if entries, _ := os.ReadDir(filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)); len(entries) > 0 {
-		answer.Left = append(answer.Left, fmt.Sprintf("%d entries of the quarantine are not looked at: %s", len(entries),
+		answer.Left = append(answer.Left, fmt.Sprintf("%d entries of the quarantine, which forget does not read: %s", len(entries),
 			filepath.Join(b.cfg.Data.Dir, datadir.Quarantine)))
 	}
 	reopened := 0
@@ -63,7 +63,7 @@ func (b *books) forget(ctx context.Context, o admin.ForgetOrder) (*admin.ForgetA
 	return answer, nil
 }
 
-// serveForget answers the traffic process.
+// serveForget handles a forget order from the traffic process.
 func (b *books) serveForget(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var o admin.ForgetOrder

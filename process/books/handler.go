@@ -20,9 +20,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 	"github.com/wayside-proxy/wayside/internal/secure"
 	"github.com/wayside-proxy/wayside/internal/terminal"
+	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// handler answers what the traffic process relays or asks for itself.
+// handler answers requests that the traffic process relays or makes itself.
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.NewHandler(api.Options{
@@ -77,7 +78,7 @@ func asks(fn func(http.ResponseWriter, *http.Request, query.Values), known ...st
 	}
 }
 
-// storage says what the data directory takes, and whether its books are complete.
+// storage returns the size of the data directory, and whether a refill is incomplete.
 func (b *books) storage(ctx context.Context) (collector.Storage, error) {
 	s, err := b.collector.Storage(ctx)
 	s.Refill = b.refillStatus()
@@ -87,7 +88,7 @@ func (b *books) storage(ctx context.Context) (collector.Storage, error) {
 // archiveState is the archive's line in /readyz?verbose.
 func (b *books) archiveState() admin.State {
 	s := b.uploader.Status()
-	if job := s.Archive; job.LastError != "" {
+	if job := s.Jobs[uploader.JobArchive]; job.LastError != "" {
 		return admin.State{Detail: fmt.Sprintf("%s; failed %s, next try %s; nothing is deleted locally until it succeeds",
 			job.LastError, terminal.Counted(job.ConsecutiveFailures, "time"), job.NextTry.UTC().Format(time.RFC3339))}
 	}
@@ -124,5 +125,5 @@ func replyStatus(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that left is its own affair
+	_, _ = w.Write(append(body, '\n')) // fails only if the client has gone
 }

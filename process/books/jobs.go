@@ -21,9 +21,9 @@ import (
 )
 
 // JobNames are the jobs in the order in which they are shown.
-var JobNames = []string{"archive", "clean", "report", "prune"}
+var JobNames = []string{uploader.JobArchive, uploader.JobClean, "report", "prune"}
 
-// furtherJobs are those that run by the uploader's clock and are not its own.
+// furtherJobs are the jobs that the uploader runs besides its own.
 func (b *books) furtherJobs() []uploader.Job {
 	return []uploader.Job{
 		{Name: "report", Schedule: b.cfg.Report.Schedule, Run: func(ctx context.Context, _ *uploader.Result) error {
@@ -34,7 +34,7 @@ func (b *books) furtherJobs() []uploader.Job {
 	}
 }
 
-// report measures the data directory and says in the log what it found, as a warning when a limit is near.
+// report measures the data directory and logs the result, as a warning if a limit is near.
 func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 	c, err := collector.MeasureCapacity(ctx, collector.CapacityOptions{
 		Store: b.store, DataDir: b.cfg.Data.Dir, ArchiveDir: b.cfg.LocalArchive(),
@@ -49,12 +49,12 @@ func (b *books) report(ctx context.Context) (*collector.Capacity, error) {
 		b.log.Info("capacity", args...)
 		return c, nil
 	}
-	b.log.Warn("the data directory will soon be full; then responses are dropped from the books and counted: raise "+c.Limit+
+	b.log.Warn("the data directory will soon be full; then responses are not recorded, and counted as dropped: raise "+c.Limit+
 		", lower retention.events, or give it more disk", append(args, "days_left", fmt.Sprintf("%.1f", *c.DaysLeft), "limit", c.Limit)...)
 	return c, nil
 }
 
-// metrics are those of the report.
+// metrics returns the metrics of the report and of the refill.
 func (b *books) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -69,11 +69,11 @@ func (b *books) metrics() prometheus.Gatherer {
 	return registry
 }
 
-// staleAfter is how old a temporary file must be to be nobody's.
+// staleAfter is the age at which a temporary file is certainly not in use.
 const staleAfter = 24 * time.Hour
 
-// prune removes what serves nobody any more: capacity samples that no report looks at, and temporary files that a crash
-// left in a directory archive under a key that is never written again.
+// prune removes things that are no longer needed: capacity samples that no report uses, and temporary files that a crash left in a directory
+// archive under a key that is never written again.
 func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	n, err := collector.PruneCapacity(b.store, time.Now())
 	if err != nil {
@@ -97,14 +97,14 @@ func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 			return ctx.Err()
 		}
 		if d.IsDir() && !catalogue.IsArchiveFolder(path) {
-			return fs.SkipDir // somebody else's
+			return fs.SkipDir // not of wayside
 		}
 		info, err := d.Info()
 		if err != nil || !strings.HasSuffix(path, ".tmp") || !catalogue.IsArchiveFile(path) || time.Since(info.ModTime()) < staleAfter {
-			return nil //nolint:nilerr // vanished meanwhile
+			return nil //nolint:nilerr // removed in the meantime
 		}
 		r.Objects++
-		r.Bytes += uint64(info.Size()) //nolint:gosec // not negative
+		r.Bytes += uint64(info.Size())
 		return root.Remove(path)
 	})
 }
@@ -116,10 +116,10 @@ type JobDone struct {
 	Rows    uint64 `json:"rows"`
 	Bytes   uint64 `json:"bytes"`
 	Expired int    `json:"expired,omitempty"` // objects removed from the archive
-	// Spooled are responses that wait in the spool: not applied, and so not archived. Only known where no wayside runs.
+	// Spooled are responses that are still in the spool, so not applied and not archived. It is known only if no wayside runs.
 	Spooled uint64 `json:"spooled,omitempty"`
 
-	// Young are events that are not archived yet, because they were applied less than After ago, which is archive.after.
+	// Young are events that are not archived because they were applied less than After ago, which is archive.after.
 	Young uint64 `json:"young,omitempty"`
 	After string `json:"archive_after,omitempty"`
 
@@ -131,9 +131,9 @@ func (b *books) job(ctx context.Context, name string, all bool) (JobDone, error)
 	var result uploader.Result
 	var err error
 	switch name {
-	case "archive":
+	case uploader.JobArchive:
 		result, err = b.uploader.ArchiveNow(ctx, all)
-	case "clean":
+	case uploader.JobClean:
 		result, err = b.uploader.CleanOnce(ctx)
 	case "report", "prune":
 		result, err = b.uploader.RunJob(ctx, name)
@@ -160,13 +160,13 @@ type jobInfo struct {
 	Next     time.Time `json:"next,omitzero"`
 	Failing  int       `json:"failing"` // failures since the last success
 	Error    string    `json:"error,omitempty"`
-	Served   time.Time `json:"served,omitzero"` // everything that was due until then has been done
+	Served   time.Time `json:"served,omitzero"` // everything that was due until then is done
 	Runs     uint64    `json:"runs"`            // since the store was made
 	Failures uint64    `json:"failures"`
-	Recent   []jobRun  `json:"recent,omitempty"` // the newest first
+	Recent   []jobRun  `json:"recent,omitempty"` // newest first
 }
 
-// jobRun is a [catalogue.JobRun] as the API gives it.
+// jobRun is a [catalogue.JobRun] in the API.
 type jobRun struct {
 	Started  time.Time `json:"started"`
 	Duration int64     `json:"duration_us"`
@@ -184,7 +184,7 @@ func recentRuns(state *catalogue.JobState) []jobRun {
 	return out
 }
 
-// jobs answers GET /api/v1/jobs: what is scheduled, and how the last runs went.
+// jobs answers GET /api/v1/jobs: the schedules, and the results of the last runs.
 func (b *books) jobs(w http.ResponseWriter, _ *http.Request) {
 	status := b.uploader.Status()
 	schedules := schedulesOf(b.cfg)
@@ -197,7 +197,7 @@ func (b *books) jobs(w http.ResponseWriter, _ *http.Request) {
 			reply(w, nil, err)
 			return
 		}
-		s := status.Job(name)
+		s := status.Jobs[name]
 		answer.Jobs = append(answer.Jobs, jobInfo{
 			Name: name, Schedule: schedules[name], Running: s.Running, Next: s.NextTry, Failing: s.ConsecutiveFailures, Error: s.LastError,
 			Served: state.Served, Runs: state.Runs, Failures: state.Failures, Recent: recentRuns(&state),

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// OpenCopy opens a copy of the store that nobody uses, to read it: opening the store itself would change it. done closes and removes the
-// copy. The error wraps [datadir.ErrInUse] if a books process has the directory, and [store.ErrDamaged].
+// OpenCopy opens a copy of the store for reading, because opening the store itself would change it. done closes and removes the copy. The
+// error wraps [datadir.ErrInUse] if a books process uses the directory, and [store.ErrDamaged].
 func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, err error) {
 	at, held, err := copyStore(dir)
 	remove := func() error { return errors.Join(os.RemoveAll(at), held.Close()) }
@@ -40,8 +40,8 @@ func OpenCopy(dir string, log *slog.Logger) (s *store.Store, done func() error, 
 	return s, func() error { return errors.Join(s.Close(), remove()) }, nil
 }
 
-// copyStore clones the store while nobody uses it, into the data directory, where tables can be links and which is the only place
-// that wayside ever writes to. What it has begun is at, also with an error, if held is not nil: it is this process's until that is closed.
+// copyStore clones the store into the data directory while nobody uses it. In the data directory, tables can be linked, and wayside writes
+// nowhere else. If held is not nil, also with an error, at is the copy, which belongs to this process until held is closed.
 func copyStore(dir string) (at string, held *os.File, err error) {
 	if err := datadir.Exists(dir); err != nil {
 		return "", nil, err
@@ -63,8 +63,7 @@ func copyStore(dir string) (at string, held *os.File, err error) {
 	return at, held, store.Clone(filepath.Join(at, datadir.StoreDir), from)
 }
 
-// RunJob opens the books for the length of one job. It never makes a data directory: a mistyped --data must not look
-// like an empty one.
+// RunJob opens the books for one job. It never makes a data directory: a mistyped --data must not look like an empty one.
 func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name string, all bool) (JobDone, error) {
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return JobDone{}, err
@@ -88,7 +87,7 @@ func RunJob(ctx context.Context, cfg *configs.Config, log *slog.Logger, name str
 	return done, errors.Join(err, b.close())
 }
 
-// OpenForget opens the books of a data directory that nobody uses, and applies what its spools still hold. done closes them.
+// OpenForget opens the books of a data directory that nobody uses, and applies the rest of its spools. done closes them.
 func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do ForgetFunc, done func() error, err error) {
 	if err := datadir.Exists(cfg.Data.Dir); err != nil {
 		return nil, nil, err
@@ -133,11 +132,11 @@ func OpenForget(ctx context.Context, cfg *configs.Config, log *slog.Logger) (do 
 	return b.forget, done, b.collector.Drain(ctx)
 }
 
-// ErrNoCatalogue says that there is only an archive.
+// ErrNoCatalogue says that there is an archive but no catalogue.
 var ErrNoCatalogue = errors.New("no catalogue: no wayside runs there, and there is no store in the data directory")
 
-// Plans reads the archive's catalogue, without blocks, from a copy of the store in a data directory that no wayside is using. The error
-// wraps [ErrNoCatalogue] if there is no store, and those of [OpenCopy].
+// Plans reads the archive's catalogue, without blocks, from a copy of the store in a data directory that no wayside uses. The error wraps
+// [ErrNoCatalogue] if there is no store, or those of [OpenCopy].
 func Plans(ctx context.Context, dir string) (plans []catalogue.Plan, err error) {
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w %s", ErrNoCatalogue, dir)
@@ -151,7 +150,7 @@ func Plans(ctx context.Context, dir string) (plans []catalogue.Plan, err error) 
 	return plans, err
 }
 
-// plansOf calls fn for each plan of the catalogue, without its blocks: they are local, and the bulk of a plan.
+// plansOf calls fn for each plan of the catalogue, without its blocks, which are local and most of a plan's size.
 func plansOf(ctx context.Context, s *store.Store, fn func(*catalogue.Plan) error) error {
 	return s.Plans(ctx, func(p *catalogue.Plan) error {
 		c := *p

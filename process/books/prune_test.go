@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// TestPruneTouchesOwnFilesOnly: an archive's directory may hold other people's temporary files.
+// TestPruneTouchesOwnFilesOnly: the directory of an archive may have temporary files of others.
 func TestPruneTouchesOwnFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	const object = "v1/dt=2026-11-23/hour=09/shop_pod-0_0199a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b_1-20.ndjson.gz"

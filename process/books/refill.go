@@ -19,11 +19,11 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// A store that began empty because the one before it was damaged is filled again from the archive, beside everything else: the newest
-// hours first, an object at a time, out of the statistics objects. [store.Store.Refill] sees to it that nothing is counted twice,
-// whenever the process ends. ADR 85.
+// After a store was damaged, a new one starts empty, and the archive fills it again while everything else continues: newest hours first, one
+// object at a time, from the statistics objects. [store.Store.Refill] ensures that nothing is counted twice, whenever the process ends.
+// docs/adr/0085-refill.md has the reasons.
 
-// Pauses of a refill that cannot go on, and the longest time that one object may take.
+// The pauses of a refill that cannot continue, and the most time for one object.
 const (
 	refillPauseMin = time.Second
 	refillPauseMax = time.Minute
@@ -34,8 +34,8 @@ const (
 type refill struct {
 	mu       sync.Mutex
 	status   collector.RefillStatus // guarded by mu
-	objects  uint64                 // guarded by mu: read by this process
-	failures uint64                 // guarded by mu: attempts that ended with an error
+	objects  uint64                 // guarded by mu: that this process has read
+	failures uint64                 // guarded by mu: attempts that failed
 }
 
 func (r *refill) set(fn func(*refill)) {
@@ -44,7 +44,7 @@ func (r *refill) set(fn func(*refill)) {
 	fn(r)
 }
 
-// refillStatus returns the state of the refill; nil if none is due and this process made none.
+// refillStatus returns the state of the refill; nil if none is due and this process did none.
 func (b *books) refillStatus() *collector.RefillStatus {
 	b.refill.mu.Lock()
 	defer b.refill.mu.Unlock()
@@ -55,7 +55,7 @@ func (b *books) refillStatus() *collector.RefillStatus {
 	return &s
 }
 
-// fillAgain refills the store, if that is due, until everything has been refilled that can be, or ctx is done.
+// fillAgain refills the store, if that is due, until everything possible is refilled or ctx is done.
 func (b *books) fillAgain(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = refillPauseMin, refillPauseMax
@@ -72,7 +72,7 @@ func (b *books) fillAgain(ctx context.Context) error {
 			b.refill.set(func(r *refill) { r.failures++ })
 			if err.Error() != said {
 				said = err.Error()
-				b.log.Warn("older hours cannot be brought back from the archive now; trying again", "error", err)
+				b.log.Warn("cannot refill older hours from the archive; trying again", "error", err)
 			}
 		}
 		select {
@@ -84,13 +84,13 @@ func (b *books) fillAgain(ctx context.Context) error {
 	return nil
 }
 
-// errNotReady says that the drain loop has not come far enough.
+// errNotReady says that the drain loop has not applied enough yet.
 var errNotReady = errors.New("waiting until the events in the spool begin to be applied")
 
-// errEmpty says that the archive has nothing. Something is there as soon as this store archives.
+// errEmpty says that the archive is empty. It is no longer empty after this store has archived something.
 var errEmpty = errors.New("the archive is empty: nothing was archived yet, or it is not mounted")
 
-// refillOnce refills until nothing is left, or until something stands in the way, and returns how many objects it has done.
+// refillOnce refills until nothing is left or an error occurs, and returns the number of objects that are done.
 func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	if !b.collector.ReadyToRefill() {
 		return 0, errNotReady
@@ -110,7 +110,7 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 		r.status = collector.RefillStatus{Objects: missing.Len(), Responses: r.status.Responses}
 	})
 	if missing.Len() > 0 {
-		b.log.Info("older hours are being brought back from the archive", "objects", missing.Len())
+		b.log.Info("refilling older hours from the archive", "objects", missing.Len())
 	}
 	for i := range missing.Len() {
 		if i > 0 && !missing.Object(i).Hour.Equal(missing.Object(i-1).Hour) {
@@ -128,17 +128,17 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	return missing.Len(), b.endRefill()
 }
 
-// endRefill notes that all is back that can be.
+// endRefill records that everything possible is refilled.
 func (b *books) endRefill() error {
 	if err := b.store.EndRefill(); err != nil {
 		return err
 	}
 	s := b.refillStatus()
 	if s == nil {
-		b.log.Info("the archive has nothing of the store that was lost")
+		b.log.Info("the archive has no objects of the lost store; nothing to refill")
 		return nil
 	}
-	b.log.Info("older hours are back from the archive", "objects", s.ObjectsDone, "responses", s.Responses, "problems", s.Problems)
+	b.log.Info("older hours are refilled from the archive", "objects", s.ObjectsDone, "responses", s.Responses, "problems", s.Problems)
 	return nil
 }
 
@@ -146,26 +146,26 @@ func (b *books) endRefill() error {
 type filling struct {
 	*books
 	entries map[string]reader.Entry // of the catalogue, by key
-	last    uint64                  // the largest ID among them
+	last    uint64                  // the largest ID in the catalogue
 	known   *collector.KnownRows
-	fresh   bool // known has grown since the path table learnt from it
+	fresh   bool // known has rows that the path table has not learnt yet
 }
 
-// enter notes an entry of the catalogue.
+// enter adds an entry of the catalogue.
 func (f *filling) enter(p *catalogue.Plan) error {
 	f.entries[p.Key] = reader.EntryOf(p)
 	f.last = max(f.last, p.ID)
 	return nil
 }
 
-// one refills from one object. What is wrong with the object alone is noted, and the others go on.
+// one refills from one object. A fault of the object is logged, and the next one follows.
 func (f *filling) one(ctx context.Context, missing *reader.Missing, i int) error {
 	if state := f.collector.Status().State; strings.HasPrefix(state, "paused") {
 		return errors.New("applying is " + state)
 	}
 	object := missing.Object(i)
 	problem := func(err error) {
-		f.log.Warn("an archive object cannot be brought back; its responses stay quarantined", "key", object.Key, "error", err)
+		f.log.Warn("cannot refill from an archive object; its responses stay quarantined", "key", object.Key, "error", err)
 		f.refill.set(func(r *refill) { r.status.Problems++ })
 	}
 	limited, cancel := context.WithTimeout(ctx, refillTimeMax)
@@ -192,16 +192,16 @@ func (f *filling) one(ctx context.Context, missing *reader.Missing, i int) error
 	return nil
 }
 
-// count counts what an object adds, while no job enters objects into the catalogue.
+// count adds the object's rows to the store, while no job changes the catalogue.
 func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64) error {
 	for _, p := range c.Problems {
-		f.log.Warn("an archive object was brought back, although something is wrong with it", "key", p.Key, "error", p.What)
+		f.log.Warn("refilled from an archive object that has a fault", "key", p.Key, "error", p.What)
 	}
 	err := f.uploader.Alone(ctx, func() error {
 		if err := f.store.ImportedAfter(ctx, f.last, f.enter); err != nil {
 			return err
 		}
-		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Told: c.Told}
+		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Told: c.Drops}
 		r.Plan.VerifiedAt = time.Now().UTC()
 		r.Plan.ID = f.entries[c.Plan.Key].ID
 		return f.collector.Refill(ctx, r)
@@ -218,7 +218,7 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 	return nil
 }
 
-// endHour has the path table learn from the hour's rows, if any has a name that no later hour had.
+// endHour lets the path table learn the rows of an hour, if any has a name that no later hour had.
 func (f *filling) endHour(ctx context.Context) error {
 	if !f.fresh {
 		return nil
@@ -227,23 +227,23 @@ func (f *filling) endHour(ctx context.Context) error {
 	return f.collector.Relearn(ctx, f.known)
 }
 
-// refillState is the line of the refill in /readyz?verbose.
+// refillState is the refill's line in /readyz?verbose.
 func (b *books) refillState() admin.State {
 	s := b.refillStatus()
 	switch {
 	case s == nil:
 		return admin.State{OK: true, Detail: "none is due"}
 	case s.Due && s.Waiting != "":
-		return admin.State{Detail: "the store was damaged and set aside, and older hours cannot be brought back from the archive now: " + s.Waiting}
+		return admin.State{Detail: "the store was damaged and set aside, and older hours cannot be refilled from the archive now: " + s.Waiting}
 	case s.Due:
-		return admin.State{OK: true, Detail: fmt.Sprintf("older hours are still coming back from the archive: %d of %s, %s so far",
+		return admin.State{OK: true, Detail: fmt.Sprintf("older hours are being refilled from the archive: %d of %s, %s so far",
 			s.ObjectsDone, terminal.Counted(s.Objects, "object"), terminal.Counted(s.Responses, "response"))}
 	}
-	return admin.State{OK: s.Problems == 0, Detail: fmt.Sprintf("done: %s back from %s, %s",
+	return admin.State{OK: s.Problems == 0, Detail: fmt.Sprintf("done: %s from %s, %s",
 		terminal.Counted(s.Responses, "response"), terminal.Counted(s.ObjectsDone, "object"), terminal.Counted(s.Problems, "problem"))}
 }
 
-// refillMetrics registers the figures of the refill.
+// refillMetrics registers the metrics of the refill.
 func (b *books) refillMetrics(registry *prometheus.Registry) {
 	add := func(name, help string, value func(due bool, r *refill) int) {
 		read := func() (v float64) {
@@ -257,15 +257,15 @@ func (b *books) refillMetrics(registry *prometheus.Registry) {
 		}
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 	}
-	add("due", "1 while hours that a damaged store had are still to come back from the archive.", func(due bool, _ *refill) int {
+	add("due", "1 while the archive has not completely refilled a store that replaced a damaged one.", func(due bool, _ *refill) int {
 		if due {
 			return 1
 		}
 		return 0
 	})
-	add("objects_left", "Archive objects that are still to be read for it.", func(_ bool, r *refill) int { return r.status.Objects - r.status.ObjectsDone })
-	add("problems", "Archive objects that could not be brought back.", func(_ bool, r *refill) int { return r.status.Problems })
-	add("objects_total", "Archive objects that this process has read for it.", func(_ bool, r *refill) int { return int(r.objects) })                   //nolint:gosec // far below
-	add("responses_total", "Responses that this process has brought back.", func(_ bool, r *refill) int { return int(r.status.Responses) })             //nolint:gosec // far below
-	add("failures_total", "Attempts that ended with an error, after which it was tried again.", func(_ bool, r *refill) int { return int(r.failures) }) //nolint:gosec // far below
+	add("objects_left", "Archive objects that the refill still has to read.", func(_ bool, r *refill) int { return r.status.Objects - r.status.ObjectsDone })
+	add("problems", "Archive objects that could not be refilled.", func(_ bool, r *refill) int { return r.status.Problems })
+	add("objects_total", "Archive objects that the refill has read in this process.", func(_ bool, r *refill) int { return int(r.objects) })
+	add("responses_total", "Responses that the refill has counted in this process.", func(_ bool, r *refill) int { return int(r.status.Responses) })
+	add("failures_total", "Attempts at a refill that failed and were repeated.", func(_ bool, r *refill) int { return int(r.failures) })
 }

@@ -27,14 +27,14 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// life is one wayside on a data directory, in one process: a spool, and the books on it.
+// life is one run of wayside on a data directory, in one process: a spool and its books.
 type life struct {
 	*books
 	spool *spool.Set
 	dir   string
 }
 
-// refillRig makes data directories with traffic of several lives in them.
+// refillRig makes data directories with the traffic of several lives.
 type refillRig struct {
 	t        *testing.T
 	r        *rand.Rand
@@ -74,7 +74,7 @@ func (g *refillRig) end(l *life) {
 	g.must(l.close(), l.spool.Close())
 }
 
-// killed is the data directory as a kill would leave it now, while nothing writes to it.
+// killed copies the data directory as a kill would leave it now.
 func (g *refillRig) killed(l *life) (dir string) {
 	g.t.Helper()
 	dir = filepath.Join(g.t.TempDir(), "data")
@@ -110,8 +110,8 @@ func (g *refillRig) archive(l *life) {
 	g.must(err)
 }
 
-// history makes a directory with some finished lives and one that goes on, of which parts are archived, parts archived and no longer
-// held, parts neither; and parts that are applied, or even archived, and not acknowledged.
+// history makes a directory with some finished lives and a current one. Some of the events are archived, some archived and deleted locally, some
+// neither; some are applied, or even archived, and not acknowledged.
 func (g *refillRig) history() (dir string) {
 	g.t.Helper()
 	dir = filepath.Join(g.t.TempDir(), "data")
@@ -137,8 +137,8 @@ func (g *refillRig) history() (dir string) {
 	return dir
 }
 
-// unacknowledged returns the directory as of a kill before what was applied last was acknowledged, and in half of the cases after it
-// was archived.
+// unacknowledged returns the directory as of a kill after the last events were applied and before they were acknowledged. In half of the cases
+// they were also archived.
 func (g *refillRig) unacknowledged(l *life) string {
 	g.t.Helper()
 	g.request(l, 120)
@@ -154,7 +154,7 @@ func (g *refillRig) unacknowledged(l *life) string {
 	return dir
 }
 
-// damage makes a store one that must be set aside.
+// damage damages a store so that it must be set aside.
 func (g *refillRig) damage(dir string) {
 	g.t.Helper()
 	at := filepath.Join(dir, datadir.StoreDir)
@@ -192,7 +192,7 @@ func (g *refillRig) rows(l *life) map[stats.Key]string {
 	return out
 }
 
-// promises checks what must hold at every moment, and returns the figures.
+// promises checks the promises that hold at any time, and returns the figures.
 func (g *refillRig) promises(l *life) accounting.Accounting {
 	g.t.Helper()
 	view, err := l.collector.View(g.t.Context())
@@ -221,8 +221,8 @@ func (g *refillRig) promises(l *life) accounting.Accounting {
 	return a
 }
 
-// complete archives what is left and checks that every response that the archive has, and no other, is in the rows, once, and
-// that all others are quarantined, to the unit.
+// complete archives the rest and checks that the rows have every response of the archive once, and no other, and that all others are quarantined,
+// to the unit.
 func (g *refillRig) complete(l *life) {
 	g.t.Helper()
 	g.drain(l)
@@ -233,7 +233,7 @@ func (g *refillRig) complete(l *life) {
 	if count.Lines != count.Distinct {
 		g.t.Errorf("the archive has %d lines of %d events", count.Lines, count.Distinct)
 	}
-	if held := uint64(count.Rows); !a.Settled || a.Applied != held || a.Archived != held || a.Quarantined != g.recorded-held { //nolint:gosec // a count
+	if held := uint64(count.Rows); !a.Settled || a.Applied != held || a.Archived != held || a.Quarantined != g.recorded-held {
 		g.t.Errorf("the archive has %d of %d responses: %+v", held, g.recorded, a)
 	}
 	want := map[stats.Key]string{}
@@ -256,7 +256,7 @@ func (g *refillRig) complete(l *life) {
 	}
 }
 
-// trials is the number of stores to be damaged; WAYSIDE_REFILL_TRIALS makes more.
+// trials is the number of stores to damage. WAYSIDE_REFILL_TRIALS changes it.
 func trials(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("WAYSIDE_REFILL_TRIALS")
@@ -270,8 +270,8 @@ func trials(t *testing.T) uint64 {
 	return n
 }
 
-// TestRefill damages stores at random. The next one begins empty, takes what the spool has, and is filled from the archive until it is
-// what the archive has: alone, killed after any object, or while traffic is applied and archived.
+// TestRefill damages stores at random. The next store starts empty, takes the events in the spool, and is filled from the archive until it has
+// everything in it: without traffic, killed after any object, or while traffic is applied and archived.
 func TestRefill(t *testing.T) {
 	for seed := range trials(t) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -285,7 +285,7 @@ func TestRefill(t *testing.T) {
 			switch seed % 3 {
 			case 0:
 				g.drain(l)
-				if seed%2 == 0 { // which enters objects of the lost store, for what waits here
+				if seed%2 == 0 { // which imports objects of the lost store, for events that are pending here
 					g.archive(l)
 				}
 			case 1:
@@ -306,7 +306,7 @@ func TestRefill(t *testing.T) {
 	}
 }
 
-// refillKilled refills one object after the other, each in a life of its own.
+// refillKilled refills one object after the other, each in its own life.
 func (g *refillRig) refillKilled(l *life) *life {
 	g.t.Helper()
 	for range 4 {
@@ -333,7 +333,7 @@ func (g *refillRig) refillKilled(l *life) *life {
 	return l
 }
 
-// refillUnderTraffic refills while responses come, are applied, and archived.
+// refillUnderTraffic refills while responses are recorded, applied and archived.
 func (g *refillRig) refillUnderTraffic(l *life) {
 	g.t.Helper()
 	ctx, cancel := context.WithCancel(g.t.Context())
@@ -363,7 +363,7 @@ func (away) Get(context.Context, string) (io.ReadCloser, map[string]string, erro
 	return nil, nil, errAway
 }
 
-// TestRefillWaitsForTheArchive: while the archive is away, a refill says so and counts nothing; then it goes on by itself.
+// TestRefillWaitsForTheArchive: while the archive is away, the refill says so and counts nothing. Then it continues by itself.
 func TestRefillWaitsForTheArchive(t *testing.T) {
 	g := newRefillRig(t, 3)
 	dir := g.history()

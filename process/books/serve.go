@@ -25,15 +25,15 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Serve answers queries and the dashboard on a data directory that no wayside is using, from a copy of its store, until ctx is done. It
-// writes the address to out.
+// Serve answers queries and the dashboard on a data directory that no wayside uses, from a copy of its store, until ctx is done. It writes
+// the address to out.
 func Serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, out io.Writer) (err error) {
 	b, done, err := openReadOnly(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if err := b.collector.Drain(ctx); err != nil { // of nothing: makes the snapshot
+	if err := b.collector.Drain(ctx); err != nil { // drains nothing, and makes the snapshot
 		return err
 	}
 	dialer, end, err := answerReads(b)
@@ -60,7 +60,7 @@ func Serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, out io.Wr
 	return server.Serve(ctx, ln, time.Second)
 }
 
-// openReadOnly opens books on a copied store, with nothing to drain. Nothing of it is run. done closes them.
+// openReadOnly opens the books of a copied store, without a source. Nothing is started. done closes them.
 func openReadOnly(ctx context.Context, cfg *configs.Config, log *slog.Logger) (b *books, done func() error, err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	s, done, err := OpenCopy(cfg.Data.Dir, log)
@@ -88,7 +88,7 @@ func openReadOnly(ctx context.Context, cfg *configs.Config, log *slog.Logger) (b
 	return b, done, nil
 }
 
-// answerReads serves the books' handler within this process, for reading only, to the dialer that it returns.
+// answerReads serves the books' handler, for reading only, to the dialer that it returns, within this process.
 func answerReads(b *books) (dialer *link.Dialer, end func(), err error) {
 	near, far, err := link.Pair("books")
 	if err != nil {

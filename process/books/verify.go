@@ -21,8 +21,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Verify checks the files of a data directory that nobody is using. The store is checked in a copy whose tables are links:
-// opening one replays, and cuts off, what a killed process left.
+// Verify checks the files of a data directory that nobody uses. It checks the store in a copy with linked tables, because opening a store
+// replays and truncates the logs of a killed process.
 func Verify(ctx context.Context, cfg *configs.Config, log *slog.Logger, local bool) (*verify.Report, error) {
 	dir := cfg.Data.Dir
 	if err := datadir.Known(dir); err != nil {
@@ -46,7 +46,7 @@ func Verify(ctx context.Context, cfg *configs.Config, log *slog.Logger, local bo
 	return report, err
 }
 
-// verifyStore returns the store's watermarks: none if there is no store, nil if they cannot be known.
+// verifyStore returns the store's watermarks: none if there is no store, nil if they are unknown.
 func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, report *verify.Report, local bool) map[uuid.UUID]uint64 {
 	c := &verify.Check{Name: "store", Of: "stores"}
 	defer func() { report.Add(c) }()
@@ -82,7 +82,7 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 	report.Add(checks...)
 	if damage := store.Damage(checks); damage != "" && datadir.CheckUser(cfg.Data.Dir) == nil {
 		if err := store.Condemn(from, damage); err != nil {
-			c.CannotMake("is damaged, and the next start cannot be told to set it aside: %v", err)
+			c.CannotMake("is damaged, and cannot be marked for the next start to set it aside: %v", err)
 		} else {
 			c.Problem("is damaged; the next start will set it aside, begin empty, and fill it again from the archive")
 		}
@@ -94,17 +94,17 @@ func verifyStore(ctx context.Context, cfg *configs.Config, log *slog.Logger, rep
 	return through
 }
 
-// noStore says why there is no store, and what of the spools can be known then.
+// noStore reports why there is no store, and returns the watermarks for the spools.
 func noStore(from string, c *verify.Check) map[uuid.UUID]uint64 {
 	if store.Begun(from) {
-		c.Problem("%s is gone: the next start counts what was acknowledged to it as quarantined", from)
+		c.Problem("%s is gone: the next start counts the events that it acknowledged as quarantined", from)
 	} else {
 		c.Skipped = "there is none"
 	}
 	return map[uuid.UUID]uint64{}
 }
 
-// verify checks the store and, unless it is left out, the archive.
+// verify checks the store and, unless local is set, the archive.
 func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error) {
 	checks, err := b.store.Verify(ctx)
 	if err != nil || local {
@@ -125,10 +125,10 @@ func (b *books) verify(ctx context.Context, local bool) ([]*verify.Check, error)
 	return append(checks, archive), err
 }
 
-// serveVerify answers the traffic process. A store that is found damaged is not gone on with: the next books process, which
-// begins at once, sets it aside.
+// serveVerify verifies for the traffic process. If the store is damaged, the process stops: the next one, which starts at once, sets the
+// store aside.
 func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
-	b.verifying.Lock() // one whose client left may not have ended yet
+	b.verifying.Lock() // a verification whose client has gone may still run
 	defer b.verifying.Unlock()
 	checks, err := b.verify(r.Context(), r.URL.Query().Get("local") == "true")
 	reply(w, checks, err)
@@ -137,7 +137,7 @@ func (b *books) serveVerify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := store.Condemn(filepath.Join(b.cfg.Data.Dir, datadir.StoreDir), damage); err != nil {
-		b.log.Error("the store is damaged, and cannot be marked for being set aside", "found", damage, "error", err)
+		b.log.Error("the store is damaged, and cannot be marked to be set aside; continuing with it", "found", damage, "error", err)
 		return
 	}
 	_ = http.NewResponseController(w).Flush() // before the connection is closed

@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestVerifyCondemns: what opens, and is found damaged while nobody uses it, is set aside by the next start; what is whole is not.
+// TestVerifyCondemns: a store that can be opened and is found damaged while nobody uses it is set aside by the next start. A good one is not.
 func TestVerifyCondemns(t *testing.T) {
 	g := newRefillRig(t, 1)
 	dir := filepath.Join(t.TempDir(), "data")
@@ -42,7 +42,7 @@ func TestVerifyCondemns(t *testing.T) {
 	}
 }
 
-// spoilBlock changes one byte of an event block, in a way that no checksum of Badger's shows.
+// spoilBlock changes one byte of an event block without breaking a checksum of Badger's.
 func spoilBlock(t *testing.T, dir string) {
 	t.Helper()
 	db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil))

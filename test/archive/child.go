@@ -18,7 +18,6 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/uploader"
-	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
 const childCommand = "child"
@@ -173,7 +172,7 @@ func (a audited) audit(ctx context.Context, p *catalogue.Plan) error {
 		return err
 	}
 	lines := uint64(0)
-	_, err = reader.Scan(ctx, a.target, p.Key, func(text []byte) error {
+	_, err = uploader.ScanEvents(ctx, a.target, p.Key, func(text []byte, _ *uploader.Line) error {
 		lines++
 		var l uploader.Line
 		if err := json.NewDecoder(bytes.NewReader(text)).Decode(&l); err != nil {

@@ -228,8 +228,8 @@ func (k *killer) check(ctx context.Context) (string, error) {
 // lines reads all lines of the bucket. Each number from 1 to applied must be there once.
 func (k *killer) lines(ctx context.Context, applied uint64) (lost, doubled, foreign int, err error) {
 	seen := make([]bool, applied+1)
-	err = reader.List(ctx, k.target, reader.Range{}, func(o reader.Object) error {
-		_, err := reader.Scan(ctx, k.target, o.Key, func(text []byte) error {
+	err = reader.List(ctx, k.target, reader.Range{}, func(o uploader.Object) error {
+		_, err := uploader.ScanEvents(ctx, k.target, o.Key, func(text []byte, _ *uploader.Line) error {
 			var l struct{ Seq uint64 }
 			if err := json.Unmarshal(text, &l); err != nil {
 				return err

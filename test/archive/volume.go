@@ -262,8 +262,8 @@ func gzip6(ctx context.Context, target uploader.Target, v volume) (string, error
 	}
 	raw := &countWriter{}
 	lines := bufio.NewWriterSize(io.MultiWriter(in, raw), 1<<20)
-	err = reader.List(ctx, target, reader.Range{}, func(o reader.Object) error {
-		_, err := reader.Scan(ctx, target, o.Key, func(line []byte) error {
+	err = reader.List(ctx, target, reader.Range{}, func(o uploader.Object) error {
+		_, err := uploader.ScanEvents(ctx, target, o.Key, func(line []byte, _ *uploader.Line) error {
 			_, _ = lines.Write(line) // its error stays with the writer
 			return lines.WriteByte('\n')
 		})

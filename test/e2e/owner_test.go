@@ -56,7 +56,7 @@ func TestRootReadsAStoppedService(t *testing.T) {
 	if a, err := w.AwaitSettled(t.Context()); err != nil || a.Applied != 100 || a.Quarantined != 0 {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if text := log.String(); strings.Contains(text, "damaged") || strings.Contains(text, "cannot go on") {
+	if text := log.String(); strings.Contains(text, "damaged") || strings.Contains(text, "stopping the books process") {
 		t.Error(text)
 	}
 }

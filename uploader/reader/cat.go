@@ -14,25 +14,25 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Filter says which events are wanted. Zero fields let everything through.
+// Filter selects events. Zero fields accept everything.
 type Filter struct {
 	Range
 	Service, Instance string // whole names
 	Method            string
-	Path              string          // the template it was counted under, or the path as received; a trailing * makes it a prefix
+	Path              string          // the template that counted the event, or its path; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
 	RequestID         string
-	Expect            Expected // used up; with a limit nothing is said of it
-	Drops             bool     // drop records too, where nothing but time, service and instance is asked for
+	Expect            Expected // used up; not checked with a limit
+	Drops             bool     // drop records too, if nothing but time, service and instance is selected
 }
 
-// wantsObject reports whether an object may hold wanted events.
-func (f *Filter) wantsObject(o *Object) bool {
-	return f.Touches(o.Hour) && (f.Service == "" || f.Service == o.Service) && (f.Instance == "" || f.Instance == o.Instance)
+// wantsObject reports whether an object may have selected events.
+func (f *Filter) wantsObject(o *uploader.Object) bool {
+	return f.Touches(o.Hour) && isOf(f.Service, f.Instance, o.Service, o.Instance)
 }
 
-// everything reports whether every line of an object that is wanted is wanted.
-func (f *Filter) everything(o *Object) bool {
+// everything reports whether all lines of a selected object are selected.
+func (f *Filter) everything(o *uploader.Object) bool {
 	return f.covers(o.Hour) && f.anyResponse() && f.Drops
 }
 
@@ -44,7 +44,7 @@ func (f *Filter) wants(l *uploader.Line) bool {
 	if !f.Contains(l.Time) {
 		return false
 	}
-	if l.Kind == "drop" {
+	if l.IsDrop() {
 		return f.Drops && f.anyResponse()
 	}
 	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && (f.RequestID == "" || f.RequestID == l.RequestID) && f.Status.Has(l.Status) && f.wantsPath(l)
@@ -57,23 +57,22 @@ func (f *Filter) wantsPath(l *uploader.Line) bool {
 	return f.Path == "" || f.Path == l.Path || f.Path == l.Template
 }
 
-// errEnough ends a walk that has found what it wanted.
+// errEnough ends a walk early.
 var errEnough = errors.New("enough")
 
-// Catted is what [Cat] did.
-type Catted struct {
+// CatResult describes the output of [Cat].
+type CatResult struct {
 	Lines    uint64    // written
-	Repeated uint64    // lines left out, because an object before had the event
-	Problems []Problem // objects that are missing, or could not be read to their end
+	Repeated uint64    // lines left out, because an earlier object had the event
+	Problems []Problem // objects that are missing or could not be read to their end
 }
 
-// Cat writes the lines that the filter wants to w, as they stand in the archive: hour by hour, within an hour object by
-// object, each event once. limit ends it after so many lines; 0 means no limit. An object that is damaged is reported, and the
-// others are read all the same.
-func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*Catted, error) {
-	c := &catter{f: f, w: bufio.NewWriterSize(w, readBytes), limit: limit, out: &Catted{}}
-	err := List(ctx, t, f.Range, func(o Object) error {
-		f.Expect.met(o.Key)
+// Cat writes the selected lines to w, as they are in the archive: hour by hour, within an hour object by object, each event once. limit
+// is the largest number of lines; 0 means no limit. A damaged object is reported, and the others are read.
+func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*CatResult, error) {
+	c := &catter{f: f, w: bufio.NewWriterSize(w, 64<<10), limit: limit, out: &CatResult{}}
+	err := List(ctx, t, f.Range, func(o uploader.Object) error {
+		f.Expect.found(o.Key)
 		if !f.wantsObject(&o) {
 			return nil
 		}
@@ -98,19 +97,19 @@ type catter struct {
 	f     Filter
 	w     *bufio.Writer
 	limit uint64
-	out   *Catted
+	out   *CatResult
 
 	hour time.Time
 	seen covered // of this hour
 }
 
-func (c *catter) object(ctx context.Context, t uploader.Target, o *Object) error {
+func (c *catter) object(ctx context.Context, t uploader.Target, o *uploader.Object) error {
 	if !c.hour.Equal(o.Hour) {
 		c.hour, c.seen = o.Hour, covered{}
 	}
 	before := c.seen[o.Epoch]
 	all := c.f.everything(o)
-	contents, err := scanEvents(ctx, t, o.Key, func(text []byte, l *uploader.Line) error {
+	contents, err := uploader.ScanEvents(ctx, t, o.Key, func(text []byte, l *uploader.Line) error {
 		if !all && !c.f.wants(l) {
 			return nil
 		}

@@ -7,15 +7,16 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// A data directory that was put back to an earlier moment archives events a second time, in objects that are cut elsewhere. An event
-// is its epoch and sequence number: whoever adds up or prints takes each once.
+// A data directory that was restored from a backup archives events a second time, in objects with other bounds. Epoch and sequence number
+// identify an event: code that adds up or prints events takes each one once.
 
-// covered is what objects that were read held: by epoch, ascending and disjoint.
+// covered are the events that were read, by epoch: runs that are ascending and disjoint.
 type covered map[uuid.UUID][]catalogue.Run
 
-// add notes runs of an epoch, ascending and disjoint among themselves.
+// add adds runs of an epoch, which are ascending and disjoint among themselves.
 func (c covered) add(epoch uuid.UUID, runs []catalogue.Run) {
 	all := append(slices.Clone(c[epoch]), runs...)
 	slices.SortFunc(all, func(a, b catalogue.Run) int { return cmp.Compare(a.First, b.First) })
@@ -30,7 +31,7 @@ func (c covered) add(epoch uuid.UUID, runs []catalogue.Run) {
 	c[epoch] = merged
 }
 
-// whole reports whether there are runs and all of them are noted.
+// whole reports whether all of the runs are in c. It is false without runs.
 func (c covered) whole(epoch uuid.UUID, runs []catalogue.Run) bool {
 	have := c[epoch]
 	if len(runs) == 0 {
@@ -48,17 +49,19 @@ func (c covered) whole(epoch uuid.UUID, runs []catalogue.Run) bool {
 	return true
 }
 
-// overlaps returns which objects have bounds that another one of their epoch reaches into.
-func overlaps[T any](objects []T, object func(*T) *Object) map[string]bool {
-	byEpoch := map[uuid.UUID][]*Object{}
+// overlaps returns the keys of the objects whose bounds overlap with those of another object of the same epoch.
+func overlaps[T any](objects []T, object func(*T) *uploader.Object) map[string]bool {
+	byEpoch := map[uuid.UUID][]*uploader.Object{}
 	for i := range objects {
 		o := object(&objects[i])
 		byEpoch[o.Epoch] = append(byEpoch[o.Epoch], o)
 	}
 	out := map[string]bool{}
 	for _, list := range byEpoch {
-		slices.SortFunc(list, func(a, b *Object) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last)) })
-		var reaches *Object // the one that goes furthest so far
+		slices.SortFunc(list, func(a, b *uploader.Object) int {
+			return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
+		})
+		var reaches *uploader.Object // the one with the largest Last so far
 		for _, o := range list {
 			if reaches != nil && o.First <= reaches.Last {
 				out[o.Key], out[reaches.Key] = true, true

@@ -1,9 +1,8 @@
-// Package reader reads the archive back: it lists, prints, checks, restores and adds up what package uploader wrote.
+// Package reader reads the archive that package uploader wrote: it lists, prints, verifies, copies and adds up its objects.
 //
-// Everything here needs a target and nothing else: no store, no running wayside, and no permission beyond listing and
-// reading. [Verify] compares with a catalogue where there is one. Objects of any number of services and instances may
-// stand under one prefix; keys tell them apart.
+// It needs only a target with the permission to list and to read, no store and no running wayside. [Verify] also compares with a
+// catalogue if there is one. A prefix may have objects of any number of services and instances, which their keys tell apart.
 //
-// Memory is bounded by one object's line and, for [Verify], by the number of sequence runs; for [Rebuild], by the number
-// of rows.
+// Memory is bounded by one line of one object, for [Verify] also by the number of sequence runs, and for [Rebuild] by the number of rows
+// of one hour.
 package reader

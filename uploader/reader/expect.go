@@ -7,11 +7,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Expected are catalogue entries, by key, whose objects must be in the archive. A command that reads the archive takes away those that it
-// meets; what is left at its end is missing. nil means that no catalogue is known.
+// Expected are the catalogue entries, by key, whose objects must be in the archive. A command that reads the archive removes those that
+// it finds, and reports the rest as missing. nil means that there is no catalogue.
 type Expected map[string]*catalogue.Plan
 
-// Expect returns what plans say must be there in a range: what was verified, and was not removed on purpose.
+// Expect returns the plans of a range that were verified and have not expired.
 func Expect(plans []catalogue.Plan, r Range) Expected {
 	e := Expected{}
 	for i := range plans {
@@ -22,12 +22,12 @@ func Expect(plans []catalogue.Plan, r Range) Expected {
 	return e
 }
 
-func (e Expected) met(key string) { delete(e, key) }
+func (e Expected) found(key string) { delete(e, key) }
 
-// missing returns a problem for each object that was not met, of a service and instance; empty: of any.
+// missing returns a problem for each object of a service and instance that was not found. Empty names mean any.
 func (e Expected) missing(service, instance string) (out []Problem) {
 	for _, p := range sortedPlans(e) {
-		if (service == "" || service == p.Service) && (instance == "" || instance == p.Instance) {
+		if isOf(service, instance, p.Service, p.Instance) {
 			out = append(out, missing(p))
 		}
 	}

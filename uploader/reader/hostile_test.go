@@ -46,10 +46,10 @@ func honest(text []byte) map[string]string {
 	}
 }
 
-// strange is an object that a stranger put there: two events, and a row that counts them.
+// strange is an object of unknown origin: two events, and a row that counts them.
 type strange struct {
 	events, statistics []byte // NDJSON
-	zip                []byte // if set, the object as it is
+	zip                []byte // if set, the bytes of the event object
 	meta, statsMeta    map[string]string
 }
 
@@ -101,7 +101,7 @@ func (s *strange) put(t *testing.T, dir string) {
 	}
 }
 
-// allocates returns what fn allocates in all: more than what it holds at any moment.
+// allocates returns all bytes that fn allocates, which is at least the peak.
 func allocates(fn func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -110,10 +110,10 @@ func allocates(fn func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestStrangersObjects: whatever stands under the key of an object, it is named with the reason, takes no memory to speak of, counts
-// nothing, and the others are read all the same.
+// TestStrangersObjects: whatever is under the key of an object, it is reported with the reason, takes little memory and is not counted, and the
+// other objects are read.
 func TestStrangersObjects(t *testing.T) {
-	bomb := func(piece []byte) *strange { // half a GiB of it, many times what may be allocated
+	bomb := func(piece []byte) *strange { // half a GiB, many times the memory limit
 		s := newStrange("", "")
 		s.zip = bytes.Repeat(zipped(t, bytes.Repeat(piece, (64<<20)/len(piece))), 8)
 		s.meta[uploader.MetaRawBytes] = strconv.Itoa(512 << 20)
@@ -157,7 +157,7 @@ func TestStrangersObjects(t *testing.T) {
 		"statistics that add nothing": newStrange(`"h" => "h2"`, `"count":2,"errors" => "count":3,"errors"`),
 		"statistics in ages":          newStrange(`"h" => "h2"`, `"latency_us_max":5 => "latency_us_max":18446744073709551615`),
 	}
-	many := newStrange("", "") // rows without end, all of them right
+	many := newStrange("", "") // too many rows, all valid
 	many.events = nil
 	for i := range uploader.RowNamesMax + 10 {
 		many.statistics = append(many.statistics, bytes.Replace(newStrangeRow, []byte("/a"), strconv.AppendInt([]byte("/a"), int64(i), 10), 1)...)
@@ -165,7 +165,7 @@ func TestStrangersObjects(t *testing.T) {
 	many.zip, many.statsMeta = zipped(t, nil), honest(many.statistics)
 	cases["statistics without end"] = many
 	common := newLibrary(t)
-	reasons := map[string]string{ // each of these bounds is what ends the reading, not another one that comes later
+	reasons := map[string]string{ // the reading must end because of this limit, not because of a later one
 		"one line of 4 GiB": "is longer than", "4 GiB, announced as 10": "goes on after the 10 bytes", "statistics without end": "rows of statistics",
 		"status 70000": "status 70000", "a long path": "url_path of 100000 bytes",
 	}
@@ -225,7 +225,7 @@ func TestStrangersObjects(t *testing.T) {
 				}
 			})
 			limit := uint64(100 << 20)
-			if name == "statistics without end" { // what decoding a line leaves behind, a hundred thousand times
+			if name == "statistics without end" { // garbage of decoding a hundred thousand lines
 				limit = 500 << 20
 			}
 			if took > limit {
@@ -252,7 +252,7 @@ func TestStrangersObjects(t *testing.T) {
 			t.Errorf("%d bytes were allocated, %v", took, err)
 		}
 	})
-	t.Run("what it is without a change", func(t *testing.T) { // or nothing of the above would mean anything
+	t.Run("what it is without a change", func(t *testing.T) { // a check of the test itself
 		l := newLibrary(t)
 		newStrange("", "").put(t, l.dir)
 		for _, from := range []reader.Origin{reader.FromEvents, reader.FromStatistics} {

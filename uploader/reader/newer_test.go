@@ -17,8 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// TestNewerObjectsAreRefused: whatever reads the archive stops at an object that a newer wayside wrote, names it and both
-// versions, and has changed nothing.
+// TestNewerObjectsAreRefused: every command stops at an object that a newer wayside wrote, names it and both versions, and changes nothing.
 func TestNewerObjectsAreRefused(t *testing.T) {
 	reads := map[string]func(t *testing.T, l *library) error{
 		"cat": func(t *testing.T, l *library) error {
@@ -40,11 +39,11 @@ func TestNewerObjectsAreRefused(t *testing.T) {
 			return err
 		},
 		"merge": func(t *testing.T, l *library) error {
-			var objects []reader.Object
-			if err := reader.List(t.Context(), l.target, reader.Range{}, func(o reader.Object) error { objects = append(objects, o); return nil }); err != nil {
+			var objects []uploader.Object
+			if err := reader.List(t.Context(), l.target, reader.Range{}, func(o uploader.Object) error { objects = append(objects, o); return nil }); err != nil {
 				t.Fatal(err)
 			}
-			return reader.Merge(t.Context(), l.target, objects[:1], func(*reader.Object, *uploader.Line) error { return nil })
+			return reader.Merge(t.Context(), l.target, objects[:1], func(*uploader.Object, *uploader.Line) error { return nil })
 		},
 		"rebuild from events":     rebuild(reader.FromEvents),
 		"rebuild from statistics": rebuild(reader.FromStatistics),
@@ -74,7 +73,7 @@ func TestNewerObjectsAreRefused(t *testing.T) {
 	}
 }
 
-// TestNewerLinesAreRefused: the same where the metadata are gone and only the lines say so.
+// TestNewerLinesAreRefused: the same if the metadata is gone and only the lines have the version.
 func TestNewerLinesAreRefused(t *testing.T) {
 	l := newLibrary(t)
 	object := l.files(t)[0]
@@ -109,7 +108,7 @@ func rebuild(from reader.Origin) func(*testing.T, *library) error {
 	}
 }
 
-// problemError carries what verify found: it reports objects that it cannot read and goes on.
+// problemError wraps the report of verify, which reports objects that it cannot read and continues.
 type problemError struct{ text string }
 
 func (p problemError) Error() string { return p.text }
@@ -147,7 +146,7 @@ func edit(t *testing.T, name string, what *regexp.Regexp, with string) {
 	}
 }
 
-// contents maps names below a folder to what is in the files.
+// contents maps the names of the files in a folder to their contents.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

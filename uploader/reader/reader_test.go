@@ -33,8 +33,8 @@ type library struct {
 
 var start = time.Date(2026, 3, 17, 9, 59, 0, 0, time.UTC)
 
-// newLibrary archives two epochs of 1,000 events each, 200 ms apart, across an hour's end; every 100th is an error, and
-// each epoch has one drop record and one hole in its numbers.
+// newLibrary archives two epochs of 1,000 events each, 200 ms apart, across the end of an hour. Every 100th is an error, and each epoch has one drop
+// record and one gap in its numbers.
 func newLibrary(t *testing.T) *library {
 	t.Helper()
 	dir := t.TempDir()
@@ -101,7 +101,7 @@ func (l *library) plans(t *testing.T) []catalogue.Plan {
 	return plans
 }
 
-// files lists the objects' files, those of the first hour first.
+// files lists the files of the objects, first hour first.
 func (l *library) files(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(l.dir, "v1", "dt=*", "hour=*", "*.ndjson.gz"))
@@ -128,7 +128,7 @@ func TestListSelectsByHour(t *testing.T) {
 		{"2026-03-16", "2026-03-17T09", 0},
 	} {
 		n := 0
-		err := reader.List(t.Context(), l.target, span(t, c.from, c.to), func(o reader.Object) error {
+		err := reader.List(t.Context(), l.target, span(t, c.from, c.to), func(o uploader.Object) error {
 			if o.Service != "shop" || o.Instance != "a_b" || o.Size == 0 || o.First == 0 || o.Last < o.First {
 				t.Errorf("object is %+v", o)
 			}
@@ -171,7 +171,7 @@ func TestCatFilters(t *testing.T) {
 		"responses":         {want: 1998},
 		"all lines":         {filter: reader.Filter{Drops: true}, want: 2000},
 		"limit":             {limit: 10, want: 10},
-		"errors":            {filter: reader.Filter{Status: errorsOnly}, want: 2 * 8}, // ten, less the drop record, less the hole
+		"errors":            {filter: reader.Filter{Status: errorsOnly}, want: 2 * 8}, // ten, minus the drop record, minus the gap
 		"one path":          {filter: reader.Filter{Path: "/users/42"}, want: 2},
 		"template":          {filter: reader.Filter{Path: "/users/{id}"}, want: 1998},
 		"prefix":            {filter: reader.Filter{Path: "/users/99*"}, want: 2 * 11},
@@ -278,9 +278,9 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want(t, verify(t, l, true, nil), "stand in")
+		want(t, verify(t, l, true, nil), "are also in")
 		r := verify(t, l, false, l.plans(t))
-		want(t, r, "stand in")
+		want(t, r, "are also in")
 		want(t, r, "in no plan")
 	})
 	t.Run("metadata says otherwise", func(t *testing.T) {
@@ -305,7 +305,7 @@ func TestParseKey(t *testing.T) {
 		"v1/dt=2026-03-17/hour=25/a_b_00000000-0000-7000-8000-000000000001_1-2.ndjson.gz",
 		"v1/dt=2026-03-17/hour=09/a_b_00000000-0000-7000-8000-000000000001_1.ndjson.gz",
 	} {
-		if _, err := reader.ParseKey(key); err == nil {
+		if _, err := uploader.ParseKey(key); err == nil {
 			t.Errorf("key %q is accepted", key)
 		}
 	}

@@ -16,68 +16,68 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Origin says from what statistics are made again.
+// Origin says which objects statistics are rebuilt from.
 type Origin string
 
 // The origins of [Rebuild].
 const (
-	// FromBest takes the statistics object where it is there, and the event object where it is not.
+	// FromBest uses the statistics object if there is one, otherwise the event object.
 	FromBest Origin = "best"
-	// FromStatistics takes statistics objects only.
+	// FromStatistics uses only statistics objects.
 	FromStatistics Origin = "statistics"
-	// FromEvents folds event objects only.
+	// FromEvents uses only event objects.
 	FromEvents Origin = "events"
 )
 
-// RebuildOptions say which statistics are wanted.
+// RebuildOptions select the statistics to rebuild.
 type RebuildOptions struct {
-	Range             // whole hours: an hour that is touched is made whole
+	Range             // an hour that it touches is rebuilt completely
 	Service, Instance string
 	From              Origin   // empty means FromBest
 	Expect            Expected // used up
 	Progress          func(done, total int, key string)
-	// Hour, which may be nil, gets the rows of each hour, hours ascending, rows ordered by host, method and label. An hour whose
-	// rows take more than some 32 MiB comes in several parts, which are to be added up, unless Whole is set: then that is an error.
+	// Hour, which may be nil, gets the rows of each hour: hours ascending, rows ordered by host, method and label. If the rows of an
+	// hour take more than about 32 MiB, it gets them in several calls, to be added up. With Whole, that is an error.
 	Hour  func(keys []stats.Key, rows []*stats.Row) error
 	Whole bool
 }
 
-// Rebuilt says what statistics were made from.
+// Rebuilt describes the result of [Rebuild].
 type Rebuilt struct {
 	Rows           int    `json:"rows"`
 	Hours          int    `json:"hours"`
 	Responses      uint64 `json:"responses"`
 	FromStatistics int    `json:"from_statistics"` // objects
 	FromEvents     int    `json:"from_events"`     // objects
-	Dropped        uint64 `json:"dropped"`         // responses that could not be recorded, as far as drop records stand in the range
+	Dropped        uint64 `json:"dropped"`         // responses that could not be recorded, according to the drop records in the range
 	// Repeated are objects with events that other objects have too: each event is counted once.
 	Repeated []Repeated `json:"repeated,omitempty"`
-	// Problems are objects that are missing or damaged, or hold something else than they say. Nothing of them is counted.
+	// Problems are objects that are missing, damaged, or not as their metadata says. They are not counted.
 	Problems []Problem `json:"problems,omitempty"`
-	// Epochs by identity.
+	// Epochs by their ID.
 	Epochs map[uuid.UUID]*EpochSum `json:"-"`
 }
 
-// Repeated is an object of whose responses some were left out.
+// Repeated is an object from which some responses were left out.
 type Repeated struct {
 	Key       string `json:"key"`
 	Responses uint64 `json:"responses"` // left out
 	Of        uint64 `json:"of"`
 }
 
-// EpochSum is what the archive holds of an epoch.
+// EpochSum is what the archive has of an epoch.
 type EpochSum struct {
 	LastSeq   uint64
 	Responses uint64
-	Told      map[int64]stats.Drops // by hour, what drop records say; they expire with their objects
-	Plans     []catalogue.Plan      // its objects, as a catalogue would have them
+	Drops     map[int64]stats.Drops // drop records by hour; they expire with their objects
+	Plans     []catalogue.Plan      // catalogue entries of its objects
 }
 
-// Dropped is what the last drop record of each reason says.
+// Dropped returns the number in the last drop record of each reason.
 func (e *EpochSum) Dropped() map[string]uint64 {
 	last, out := stats.Drops{}, map[string]uint64{}
-	for _, told := range e.Told {
-		last.Merge(told)
+	for _, drops := range e.Drops {
+		last.Merge(drops)
 	}
 	for reason, d := range last {
 		out[reason] = d.Responses
@@ -85,9 +85,9 @@ func (e *EpochSum) Dropped() map[string]uint64 {
 	return out
 }
 
-// Rebuild makes the hourly statistics again from the archive alone. Every object is read to its end and compared with its metadata
-// before anything of it is counted, and every event is counted once, however many objects have it. An object that is damaged is left
-// out and reported. An error means that the target could not be read, or was written by a newer wayside.
+// Rebuild computes the hourly statistics again from the archive alone. It reads every object to its end and compares it with its metadata
+// before it counts anything of it. It counts every event once, however many objects have it. A damaged object is left out and reported.
+// An error means that the target could not be read, or that a newer wayside wrote an object.
 func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt, error) {
 	b := &rebuilder{RebuildOptions: o, t: t, out: &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}, counted: covered{}}
 	pairs, err := b.pairs(ctx)
@@ -95,10 +95,10 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 		return b.out, err
 	}
 	for i := range pairs {
-		o.Expect.met(pairs[i].Key)
+		o.Expect.found(pairs[i].Key)
 	}
 	b.out.Problems = o.Expect.missing(o.Service, o.Instance)
-	b.shared = overlaps(pairs, func(p *pair) *Object { return &p.Object })
+	b.shared = overlaps(pairs, func(p *pair) *uploader.Object { return &p.Object })
 	for i := range pairs {
 		p := &pairs[i]
 		if o.Progress != nil {
@@ -123,9 +123,9 @@ func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt
 	return b.out, b.endHour()
 }
 
-// pair is an archived plan: its event object, its statistics object, or both. Key is that of the events.
+// pair is the event object of an archived plan, its statistics object, or both. Key is that of the event object.
 type pair struct {
-	Object
+	uploader.Object
 	events, statistics bool
 }
 
@@ -134,42 +134,38 @@ type rebuilder struct {
 	t       uploader.Target
 	out     *Rebuilt
 	shared  map[string]bool // keys of objects whose events others may have
-	counted covered         // of those
-	strict  bool            // an object that may repeat events is not counted, unless it is known which
+	counted covered         // events of these
+	strict  bool            // do not count an object that may repeat events, unless it is known which
 
-	rows    map[stats.Key]*stats.Row // of the present hour
-	bytes   int                      // about what they take
-	flushed bool                     // a part of the hour was handed out
+	rows    map[stats.Key]*stats.Row // of the current hour
+	bytes   int                      // an estimate of their memory
+	flushed bool                     // some rows of the hour were already passed to Hour
 }
 
-// hourBytesMax is what the rows of an hour may take.
+// hourBytesMax limits the memory of the rows of an hour.
 const hourBytesMax = 32 << 20
 
-// pairs lists what is wanted, hour by hour. Within an hour those without events come first: they cannot be divided.
+// pairs lists the selected objects hour by hour. Within an hour, those without events come first, because they can only be counted whole.
 func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	byKey := map[string]*pair{}
-	add := func(o Object, mark func(*pair)) error {
-		if b.Service != "" && b.Service != o.Service || b.Instance != "" && b.Instance != o.Instance {
-			return nil
+	add := func(o uploader.Object) *pair {
+		if !isOf(b.Service, b.Instance, o.Service, o.Instance) {
+			return &pair{}
 		}
-		p := byKey[o.Key]
-		if p == nil {
-			p = &pair{Object: o}
-			byKey[o.Key] = p
+		if byKey[o.Key] == nil {
+			byKey[o.Key] = &pair{Object: o}
 		}
-		mark(p)
-		return tooMany(len(byKey))
+		return byKey[o.Key]
 	}
-	err := List(ctx, b.t, b.Range, func(o Object) error {
-		return add(o, func(p *pair) { p.events, p.Size = true, o.Size })
+	err := List(ctx, b.t, b.Range, func(o uploader.Object) error {
+		add(o).events = true
+		return nil
 	})
 	if err == nil && b.From != FromEvents {
-		err = b.t.List(ctx, uploader.StatsPrefix, func(info uploader.ObjectInfo) error {
-			o, err := ParseKey(uploader.EventsKey(info.Key))
-			if err != nil || !b.Touches(o.Hour) {
-				return nil //nolint:nilerr // somebody else's file
-			}
-			return add(o, func(p *pair) { p.statistics = true })
+		err = listStatistics(ctx, b.t, b.Range, func(o uploader.Object) error {
+			o.Size = 0 // that of the statistics object
+			add(o).statistics = true
+			return nil
 		})
 	}
 	var pairs []pair
@@ -190,7 +186,7 @@ func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	return pairs, err
 }
 
-// add counts an object, as far as its events are not counted yet.
+// add counts those events of an object that are not counted yet.
 func (b *rebuilder) add(ctx context.Context, p *pair) error {
 	fromEvents := !p.statistics
 	c, err := b.examine(ctx, p, fromEvents)
@@ -213,9 +209,9 @@ func (b *rebuilder) add(ctx context.Context, p *pair) error {
 		}
 		if runs == nil && p.events || catalogue.Overlap(b.counted[p.Epoch], runs) && !b.counted.whole(p.Epoch, runs) {
 			if !p.events {
-				return damagedf("other objects have a part of its events, and its own are gone, which would say what that part counts: nothing of it is counted")
+				return uploader.Damagedf("other objects have some of its events, and its event object, which would say how to count them, is gone: nothing of it is counted")
 			}
-			fromEvents = true // only the events say what is counted already
+			fromEvents = true // only the events say what is already counted
 			if c, err = b.examine(ctx, p, true); err != nil {
 				return err
 			}
@@ -248,43 +244,43 @@ func (b *rebuilder) problem(p *pair, where string, err error) {
 	b.out.Problems = append(b.out.Problems, Problem{p.Key, where + trim(p.Key, err)})
 }
 
-// runsOf are the runs that metadata name, nil if they had no room.
+// runsOf returns the runs in an object's metadata, or nil if they did not fit.
 func runsOf(meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := uploader.ParseRuns(meta[uploader.MetaRuns])
 	if err != nil || runs == nil {
 		if err != nil {
-			err = damagedf("%v", err)
+			err = uploader.Damagedf("%v", err)
 		}
 		return nil, err
 	}
 	events := uint64(0)
 	for i, r := range runs {
 		if i > 0 && r.First <= runs[i-1].Last {
-			return nil, damagedf("its metadata names sequence numbers that do not ascend")
+			return nil, uploader.Damagedf("its metadata names sequence numbers that do not ascend")
 		}
 		events += r.Last - r.First + 1
 	}
 	if events < rows {
-		return nil, damagedf("its metadata names %d sequence numbers for %d responses", events, rows)
+		return nil, uploader.Damagedf("its metadata names %d sequence numbers for %d responses", events, rows)
 	}
 	return runs, nil
 }
 
-// examine reads an object to its end without counting anything, and holds it to its metadata.
-func (b *rebuilder) examine(ctx context.Context, p *pair, fromEvents bool) (c *Contents, err error) {
+// examine reads an object to its end without counting anything, and compares it with its metadata.
+func (b *rebuilder) examine(ctx context.Context, p *pair, fromEvents bool) (c *uploader.Contents, err error) {
 	if fromEvents {
-		c, err = Scan(ctx, b.t, p.Key, nil)
+		c, err = scan(ctx, b.t, p.Key)
 	} else {
-		c, err = scanStatistics(ctx, b.t, &p.Object, func(stats.Key, *stats.Row) error { return nil })
+		c, err = uploader.ScanStatistics(ctx, b.t, &p.Object, func(stats.Key, *stats.Row) error { return nil })
 	}
 	if err != nil {
 		return c, err
 	}
-	return c, c.asAnnounced()
+	return c, c.MatchesMeta()
 }
 
-// eventsMeta are the metadata of the event object, or where that has expired, of the statistics, which say the same of it.
-func (b *rebuilder) eventsMeta(ctx context.Context, p *pair, c *Contents, fromEvents bool) (map[string]string, error) {
+// eventsMeta returns the metadata of the event object, or, if that has expired, of the statistics object, which says the same.
+func (b *rebuilder) eventsMeta(ctx context.Context, p *pair, c *uploader.Contents, fromEvents bool) (map[string]string, error) {
 	if fromEvents || !p.events {
 		return c.Meta, nil
 	}
@@ -300,12 +296,12 @@ func (b *rebuilder) eventsMeta(ctx context.Context, p *pair, c *Contents, fromEv
 	return info.Meta, err
 }
 
-// errChanged ends a rebuild: a part of the object may be counted already.
+// errChanged ends a rebuild, because some of the object may already be counted.
 var errChanged = errors.New("object changed while it was read")
 
 // addStatistics counts an examined statistics object.
-func (b *rebuilder) addStatistics(ctx context.Context, p *pair, before *Contents) error {
-	c, err := scanStatistics(ctx, b.t, &p.Object, func(k stats.Key, row *stats.Row) error {
+func (b *rebuilder) addStatistics(ctx context.Context, p *pair, before *uploader.Contents) error {
+	c, err := uploader.ScanStatistics(ctx, b.t, &p.Object, func(k stats.Key, row *stats.Row) error {
 		sum := b.row(k)
 		before := sum.MemoryBytes()
 		sum.Merge(row)
@@ -315,10 +311,10 @@ func (b *rebuilder) addStatistics(ctx context.Context, p *pair, before *Contents
 	return unchanged(p.Key, before, c, err)
 }
 
-// addEvents counts those events of an examined object that are not counted yet, and returns how many responses were.
-func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *Contents) (skipped uint64, err error) {
-	hour, counted := p.Hour.Unix()/3600, b.counted[p.Epoch]
-	c, err := scanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
+// addEvents counts the events of an examined object that are not counted yet, and returns the number of responses that are.
+func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *uploader.Contents) (skipped uint64, err error) {
+	hour, counted := stats.HourOf(p.Hour), b.counted[p.Epoch]
+	c, err := uploader.ScanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
 		e, name := l.Event(), l.Row()
 		if !e.IsResponse() {
 			b.drop(p, l)
@@ -337,7 +333,7 @@ func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *Contents) (s
 	return skipped, unchanged(p.Key, before, c, err)
 }
 
-func unchanged(key string, before, now *Contents, err error) error {
+func unchanged(key string, before, now *uploader.Contents, err error) error {
 	if err == nil && now.SHA256 != before.SHA256 {
 		err = fmt.Errorf("hash %s, then %s", before.SHA256, now.SHA256)
 	}
@@ -347,9 +343,9 @@ func unchanged(key string, before, now *Contents, err error) error {
 	return nil
 }
 
-// enter adds the object to its epoch's sum, with a catalogue entry. Statistics know nothing of drops: where the events' object
-// says that it holds more lines than responses, it is read for them.
-func (b *rebuilder) enter(ctx context.Context, p *pair, c *Contents, meta map[string]string, fromEvents bool, skip uint64) error {
+// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects have no drop records: if the metadata of the event
+// object says that it has more lines than responses, enter reads the drop records from it.
+func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool, skip uint64) error {
 	sum := b.sum(p)
 	sum.Responses += c.Rows - skip
 	sum.LastSeq = max(sum.LastSeq, p.Last)
@@ -360,37 +356,37 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *Contents, meta map[st
 	if fromEvents || !p.events || plan.Lines <= c.Rows {
 		return nil
 	}
-	_, err := scanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
-		if l.Kind == "drop" {
+	_, err := uploader.ScanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
+		if l.IsDrop() {
 			b.drop(p, l)
 		}
 		return nil
 	})
-	if skippable(err) { // what it counts is known all the same
+	if skippable(err) { // the object's responses are known all the same
 		b.problem(p, "its drop records are not counted: ", err)
 		return nil
 	}
 	return err
 }
 
-// plan is the catalogue entry of an object, as far as it can be known.
-func (b *rebuilder) plan(p *pair, c *Contents, meta map[string]string, fromEvents bool) catalogue.Plan {
+// plan returns the catalogue entry of an object, as far as it is known.
+func (b *rebuilder) plan(p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool) catalogue.Plan {
 	plan := catalogue.Plan{
-		State: catalogue.Deleted, Hour: p.Hour.Unix() / 3600, Epoch: p.Epoch, Key: p.Key, FormatVersion: uploader.FormatVersion,
-		Service: p.Service, Instance: p.Instance, Rows: c.Rows, MaxTime: p.Hour, ObjectBytes: uint64(max(p.Size, 0)), //nolint:gosec // not negative
+		State: catalogue.Deleted, Hour: stats.HourOf(p.Hour), Epoch: p.Epoch, Key: p.Key, FormatVersion: uploader.FormatVersion,
+		Service: p.Service, Instance: p.Instance, Rows: c.Rows, MaxTime: p.Hour, ObjectBytes: uint64(max(p.Size, 0)),
 	}
 	if fromEvents {
 		plan.ObjectSHA256 = c.SHA256
 	} else {
 		plan.StatsKey, plan.StatsRows, plan.StatsBytes, plan.StatsSHA256 = uploader.StatsKey(p.Key), c.Lines, c.Bytes, c.SHA256
 		if !p.events {
-			plan.ExpiredAt = p.Hour // when is not known
+			plan.ExpiredAt = p.Hour // the true time is unknown
 			return plan
 		}
 	}
 	plan.Lines, _ = strconv.ParseUint(meta[uploader.MetaLines], 10, 64)
 	plan.RawBytes, _ = strconv.ParseUint(meta[uploader.MetaRawBytes], 10, 64)
 	plan.RawSHA256 = meta[uploader.MetaRawSHA256]
-	plan.Runs, _ = uploader.ParseRuns(meta[uploader.MetaRuns]) // nil: not known
+	plan.Runs, _ = uploader.ParseRuns(meta[uploader.MetaRuns]) // nil: unknown
 	return plan
 }

@@ -24,10 +24,10 @@ func (b *rebuilder) row(k stats.Key) *stats.Row {
 	return row
 }
 
-// errTooManyRows says that rows that must be had at once are too many.
+// errTooManyRows says that the rows of an hour do not fit into memory, and are needed all at once.
 var errTooManyRows = errors.New("the rows of one hour are too many to be compared or refilled")
 
-// relieve hands out a part of the hour before it takes too much memory. grown is by how much the rows have just grown.
+// relieve passes rows on before they take too much memory. grown is the memory that was just added.
 func (b *rebuilder) relieve(grown int) error {
 	b.bytes += grown
 	switch {
@@ -48,7 +48,7 @@ func (b *rebuilder) endHour() error {
 	return b.flush()
 }
 
-// flush hands out rows of an hour.
+// flush passes the rows on.
 func (b *rebuilder) flush() error {
 	if len(b.rows) == 0 {
 		return nil
@@ -68,19 +68,19 @@ func (b *rebuilder) flush() error {
 	return b.Hour(keys, rows)
 }
 
-// drop notes a drop record. Its value counts from the beginning of the epoch; objects do not come in the order of their events.
+// drop notes a drop record. Its number counts from the beginning of the epoch. Objects are not read in the order of their events.
 func (b *rebuilder) drop(p *pair, l *uploader.Line) {
-	sum, hour := b.sum(p), p.Hour.Unix()/3600
-	if sum.Told[hour] == nil {
-		sum.Told[hour] = stats.Drops{}
+	sum, hour := b.sum(p), stats.HourOf(p.Hour)
+	if sum.Drops[hour] == nil {
+		sum.Drops[hour] = stats.Drops{}
 	}
-	sum.Told[hour].Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
+	sum.Drops[hour].Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
 }
 
 func (b *rebuilder) sum(p *pair) *EpochSum {
 	sum := b.out.Epochs[p.Epoch]
 	if sum == nil {
-		sum = &EpochSum{Told: map[int64]stats.Drops{}}
+		sum = &EpochSum{Drops: map[int64]stats.Drops{}}
 		b.out.Epochs[p.Epoch] = sum
 	}
 	return sum

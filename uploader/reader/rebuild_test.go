@@ -14,7 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// wantRows checks that rebuilt rows are those of the store, in every count and every bin.
+// wantRows checks that rebuilt rows equal those of the store in every count and every bin.
 func wantRows(t *testing.T, l *library, o reader.RebuildOptions) *reader.Rebuilt {
 	t.Helper()
 	got := map[stats.Key][]byte{}
@@ -103,7 +103,7 @@ func TestRebuildLeavesDamageOut(t *testing.T) {
 	}
 }
 
-// TestDamagedStatisticsAreMadeFromEvents, if those are there, and reported.
+// TestDamagedStatisticsAreMadeFromEvents: the events are used if there are any, and the damage is reported.
 func TestDamagedStatisticsAreMadeFromEvents(t *testing.T) {
 	l := newLibrary(t)
 	if err := os.WriteFile(strings.Replace(l.files(t)[0], "/v1/", "/v1/stats/", 1), []byte("gone"), 0o600); err != nil {
@@ -131,14 +131,14 @@ func TestCopyAndMerge(t *testing.T) {
 	}
 	wantRows(t, &library{store: l.store, target: to}, reader.RebuildOptions{From: reader.FromStatistics})
 
-	byEpoch := map[uuid.UUID][]reader.Object{}
-	err = reader.List(t.Context(), to, reader.Range{}, func(o reader.Object) error { byEpoch[o.Epoch] = append(byEpoch[o.Epoch], o); return nil })
+	byEpoch := map[uuid.UUID][]uploader.Object{}
+	err = reader.List(t.Context(), to, reader.Range{}, func(o uploader.Object) error { byEpoch[o.Epoch] = append(byEpoch[o.Epoch], o); return nil })
 	if err != nil || len(byEpoch) != 2 {
 		t.Fatalf("%d epochs, %v", len(byEpoch), err)
 	}
 	for epoch, objects := range byEpoch {
 		last, n := uint64(0), 0
-		err := reader.Merge(t.Context(), to, objects, func(o *reader.Object, line *uploader.Line) error {
+		err := reader.Merge(t.Context(), to, objects, func(o *uploader.Object, line *uploader.Line) error {
 			if line.Epoch != epoch || line.Seq <= last || line.Seq < o.First || line.Seq > o.Last {
 				return fmt.Errorf("line %d of %s after %d", line.Seq, o.Key, last)
 			}

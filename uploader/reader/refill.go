@@ -14,38 +14,38 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// RefillOptions say what of an archive is missing in a store.
+// RefillOptions say what a store is missing.
 type RefillOptions struct {
-	Service, Instance string // whose objects
-	// Wanted reports whether the responses of an epoch are, and from which sequence number on they are counted already; 0: none is.
+	Service, Instance string // of the objects
+	// Wanted reports whether responses of an epoch are missing, and from which sequence number on they are already counted; 0 means none is.
 	Wanted func(epoch uuid.UUID) (from uint64, wanted bool)
-	// Entries reads the catalogue, by key of the object. It is called after the archive was listed: what the store itself archives
-	// meanwhile is in its catalogue before it is in the archive.
+	// Entries reads the catalogue, by key of the object. It is called after the archive was listed: an object that the store archives in
+	// the meantime is in the catalogue before it is in the archive.
 	Entries func() (map[string]Entry, error)
 }
 
-// Entry is what a store's catalogue says of an object.
+// Entry describes an object in a store's catalogue.
 type Entry struct {
 	ID      uint64
-	Counted bool            // all that can be is: the object is the store's own, or was refilled
-	Runs    []catalogue.Run // of its events; nil: not known
+	Counted bool            // as far as possible: the object is the store's own, or was refilled
+	Runs    []catalogue.Run // of its events; nil: unknown
 }
 
-// EntryOf is what a catalogue entry says.
+// EntryOf returns the entry of a plan.
 func EntryOf(p *catalogue.Plan) Entry {
 	return Entry{ID: p.ID, Counted: !p.Adopted || p.Refilled, Runs: p.Runs}
 }
 
-// Missing is the objects of an archive whose responses a store does not count, those of the newest hour first. They are read one
-// after the other: what one of them holds is not in those that follow.
+// Missing are the objects of an archive whose responses a store does not count, newest hour first. They must be read in this order: each one
+// leaves out events that an earlier one had.
 type Missing struct {
 	b     *rebuilder
 	pairs []pair
-	// Empty: the archive has no object at all. It may be another one than it was, such as a folder on which nothing is mounted.
+	// Empty: the archive has no objects. It may be the wrong one, such as a folder on which nothing is mounted.
 	Empty bool
 }
 
-// FindMissing lists the archive.
+// FindMissing lists the archive and compares it with the catalogue.
 func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Missing, error) {
 	m := &Missing{b: &rebuilder{
 		RebuildOptions: RebuildOptions{Service: asInKeys(o.Service), Instance: asInKeys(o.Instance), Whole: true}, t: t, counted: covered{},
@@ -61,7 +61,7 @@ func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Miss
 	}
 	m.Empty = len(all) == 0
 	all = slices.DeleteFunc(all, func(p pair) bool { _, wanted := o.Wanted(p.Epoch); return !wanted })
-	m.b.shared = overlaps(all, func(p *pair) *Object { return &p.Object })
+	m.b.shared = overlaps(all, func(p *pair) *uploader.Object { return &p.Object })
 	for i := range all {
 		p := &all[i]
 		if from, _ := o.Wanted(p.Epoch); from > 0 {
@@ -82,7 +82,7 @@ func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Miss
 	return m, nil
 }
 
-// asInKeys is the name of a service or an instance as the keys of its objects have it: a long one is cut off.
+// asInKeys returns the name of a service or an instance as keys have it: long names are cut.
 func asInKeys(name string) string {
 	cut, err := url.PathUnescape(string(catalogue.AppendName(nil, name)))
 	if err != nil {
@@ -94,21 +94,22 @@ func asInKeys(name string) string {
 // Len is the number of objects.
 func (m *Missing) Len() int { return len(m.pairs) }
 
-// Object is one of them.
-func (m *Missing) Object(i int) *Object { return &m.pairs[i].Object }
+// Object is the object with an index.
+func (m *Missing) Object(i int) *uploader.Object { return &m.pairs[i].Object }
 
-// Contribution is what an object adds to the figures of a store.
+// Contribution is what an object adds to a store.
 type Contribution struct {
 	Plan catalogue.Plan // its catalogue entry
 	Keys []stats.Key    // of Rows, ordered by host, method and label
-	Rows []*stats.Row   // statistics of those of its responses that are not counted yet
-	Told map[int64]stats.Drops
-	// Problems are what was wrong with it, although some of it could be counted.
+	Rows []*stats.Row   // statistics of its responses that are not counted yet
+	// Drops are its drop records, by hour.
+	Drops map[int64]stats.Drops
+	// Problems are faults of the object that did not prevent counting.
 	Problems []Problem
 }
 
 // Read reads an object to its end, compares it with its metadata, and returns what it adds. The error wraps [uploader.ErrDamaged] or
-// [uploader.ErrNotFound] if it is the object's fault: the others can still be read.
+// [uploader.ErrNotFound] if it is about this object: the others can still be read.
 func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	p, b := &m.pairs[i], m.b
 	c := &Contribution{}
@@ -121,12 +122,12 @@ func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 		return nil, err
 	}
 	sum := b.out.Epochs[p.Epoch]
-	c.Plan, c.Told, c.Problems = sum.Plans[0], sum.Told, b.out.Problems
+	c.Plan, c.Drops, c.Problems = sum.Plans[0], sum.Drops, b.out.Problems
 	return c, nil
 }
 
-// runsOf are the runs that an object's metadata name; nil if they had no room. Whoever must not count anything twice takes all that
-// lies between the bounds in the object's name then.
+// runsOf returns the runs in an object's metadata, or nil if they did not fit. With strict, it then returns everything between the bounds in
+// the object's name, so that nothing is counted twice.
 func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := runsOf(meta, rows)
 	if err == nil && runs == nil && b.strict {
@@ -135,8 +136,8 @@ func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]cata
 	return runs, err
 }
 
-// Skippable reports whether an error is the fault of one object, so that the others can still be read. One that a newer wayside wrote
-// is left to that.
+// Skippable reports whether an error is about one object, so that the others can still be read. An object of a newer wayside is left for that
+// version.
 func Skippable(err error) bool {
 	return skippable(err) || errors.Is(err, uploader.ErrNewerFormat) || errors.Is(err, errTooManyRows)
 }

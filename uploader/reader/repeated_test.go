@@ -42,7 +42,7 @@ func archiveUpTo(t *testing.T, target uploader.Target, epoch uuid.UUID, ends ...
 				label = "/b"
 			}
 			b.Items = append(b.Items, store.Item{Seq: seq, Host: "h", Method: "GET", Label: label, Event: event.Event{
-				TimeMicros: start.UnixMicro() + int64(seq)*1000, Kind: event.KindRequest, Status: 200, DurationMicros: seq, //nolint:gosec // small
+				TimeMicros: start.UnixMicro() + int64(seq)*1000, Kind: event.KindRequest, Status: 200, DurationMicros: seq,
 				Method: []byte("GET"), Host: []byte("h"), Path: []byte(label),
 			}})
 		}
@@ -57,8 +57,8 @@ func archiveUpTo(t *testing.T, target uploader.Target, epoch uuid.UUID, ends ...
 	return s
 }
 
-// TestRepeatedEventsCountOnce: a data directory was put back to an earlier moment, twice, and archived its events again, in objects
-// that are cut elsewhere: 1-400, 401-1000, 1-600, 601-700.
+// TestRepeatedEventsCountOnce: a data directory was restored from a backup twice, and archived its events again, in objects with other bounds: 1-400,
+// 401-1000, 1-600, 601-700.
 func TestRepeatedEventsCountOnce(t *testing.T) {
 	epoch := uuid.UUID{6: 0x70, 8: 0x80, 15: 1}
 	l := &library{dir: t.TempDir()}
@@ -109,11 +109,11 @@ func TestRepeatedEventsCountOnce(t *testing.T) {
 	}
 	repeated(t, copied.Repeated, 700)
 	var numbers []catalogue.Run
-	err = reader.Merge(t.Context(), to, copied.Events, func(_ *reader.Object, l *uploader.Line) error {
+	err = reader.Merge(t.Context(), to, copied.Events, func(_ *uploader.Object, l *uploader.Line) error {
 		numbers = append(numbers, catalogue.Run{First: l.Seq, Last: l.Seq})
 		return nil
 	})
-	if err != nil || len(numbers) != 1000 || !slices.IsSortedFunc(numbers, func(a, b catalogue.Run) int { return int(a.First) - int(b.First) }) { //nolint:gosec // small
+	if err != nil || len(numbers) != 1000 || !slices.IsSortedFunc(numbers, func(a, b catalogue.Run) int { return int(a.First) - int(b.First) }) {
 		t.Errorf("merge: %d lines, %v", len(numbers), err)
 	}
 
@@ -124,7 +124,7 @@ func TestRepeatedEventsCountOnce(t *testing.T) {
 		}
 		return found[0]
 	}
-	// The events of one have expired: its statistics cannot be divided, so the others are.
+	// The events of one object have expired: its statistics can only be counted whole, so the events of the others are used.
 	if err := os.Remove(object("1-600")); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestRepeatedEventsCountOnce(t *testing.T) {
 	if repeated(t, built.Repeated, 700); built.Responses != 1000 || len(built.Problems) > 0 {
 		t.Errorf("one without events: %+v", built)
 	}
-	// Of two that overlap in part nobody can tell which events count in which row: one is left out, and named.
+	// Two objects without events overlap in part, so it is unknown which events a row counts: one is left out and reported.
 	if err := os.Remove(object("401-1000")); err != nil {
 		t.Fatal(err)
 	}

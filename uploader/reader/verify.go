@@ -15,56 +15,41 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// VerifyOptions say what is compared with what.
+// VerifyOptions say what is compared.
 type VerifyOptions struct {
 	Range
-	// Plans are the catalogue's; nil means that there is none, and objects are only compared with what they say themselves.
+	// Plans are those of the catalogue. Without them, objects are only compared with their own names and metadata.
 	Plans []catalogue.Plan
-	// Targets find what the catalogue says is in a former archive; nil means that all of it is in this one.
+	// Targets finds the former archives of catalogue entries. nil means that all objects are in this one.
 	Targets *uploader.Targets
 	// Quick compares presence, size and metadata, and reads no object.
 	Quick bool
-	// Progress, if not nil, is told before each object.
+	// Progress, if not nil, is called before each object.
 	Progress func(done, total int, key string)
 }
 
-// Report is what [Verify] found.
+// Report is the result of [Verify].
 type Report struct {
 	Objects  int       `json:"objects"` // in the bucket, in range
 	Known    int       `json:"known"`   // of these, in the catalogue
 	Foreign  int       `json:"foreign"` // of other data directories
-	Former   int       `json:"former"`  // of the catalogue, in archives that were current before; not among Objects
+	Former   int       `json:"former"`  // of the catalogue, in former archives; not among Objects
 	Bytes    uint64    `json:"bytes"`   // compressed
 	Rows     uint64    `json:"rows"`
-	Lines    uint64    `json:"lines"` // 0 for objects of which only the presence was checked
+	Lines    uint64    `json:"lines"` // of the objects that were read
 	Epochs   int       `json:"epochs"`
-	Open     int       `json:"open"`            // plans that are not verified yet: they are nobody's fault
+	Open     int       `json:"open"`            // plans that are not verified yet, which is no fault
 	Quick    bool      `json:"quick,omitempty"` // no object was read, so Lines is 0
 	Problems []Problem `json:"problems"`
 }
 
-// Problem is one thing that is not as it should be.
-type Problem struct {
-	Key  string `json:"key,omitempty"`
-	What string `json:"what"`
-}
-
-// String is the problem on one line.
-func (p Problem) String() string {
-	if p.Key == "" {
-		return p.What
-	}
-	return p.Key + ": " + p.What
-}
-
-// Verify compares the bucket with the catalogue, each object with its own metadata, and looks at the union of all
-// sequence runs: no number may stand in two objects. An error means that the check could not be finished; what it found
-// wrong stands in the report.
+// Verify compares the objects of an archive with the catalogue and with their own metadata, and checks that no sequence number is in two
+// objects. An error means that the check could not be finished. Faults are in the report.
 func Verify(ctx context.Context, t uploader.Target, o VerifyOptions) (*Report, error) {
 	v := &verifier{VerifyOptions: o, t: t, report: &Report{Quick: o.Quick, Problems: []Problem{}}, plans: map[string]*catalogue.Plan{}, runs: map[uuid.UUID][]keyedRun{}, own: map[uuid.UUID]bool{}}
 	v.index()
-	var objects []Object
-	if err := List(ctx, t, o.Range, func(o Object) error { objects = append(objects, o); return nil }); err != nil {
+	var objects []uploader.Object
+	if err := List(ctx, t, o.Range, func(o uploader.Object) error { objects = append(objects, o); return nil }); err != nil {
 		return v.report, err
 	}
 	for i := range objects {
@@ -91,8 +76,8 @@ type verifier struct {
 	VerifyOptions
 	t      uploader.Target
 	report *Report
-	plans  map[string]*catalogue.Plan // in range, by key; those met in the bucket are removed
-	own    map[uuid.UUID]bool         // epochs of this catalogue
+	plans  map[string]*catalogue.Plan // in range, by key; those found in the archive are removed
+	own    map[uuid.UUID]bool         // epochs of the catalogue
 	runs   map[uuid.UUID][]keyedRun
 }
 
@@ -110,11 +95,11 @@ func (v *verifier) problem(key, format string, args ...any) {
 	v.report.Problems = append(v.report.Problems, Problem{key, fmt.Sprintf(format, args...)})
 }
 
-// object checks one object of the bucket.
-func (v *verifier) object(ctx context.Context, o *Object) error {
+// object checks one object of the archive.
+func (v *verifier) object(ctx context.Context, o *uploader.Object) error {
 	r := v.report
 	r.Objects++
-	r.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
+	r.Bytes += uint64(max(o.Size, 0))
 	p := v.plans[o.Key]
 	delete(v.plans, o.Key)
 	switch {
@@ -125,12 +110,12 @@ func (v *verifier) object(ctx context.Context, o *Object) error {
 	default:
 		r.Foreign++
 	}
-	var c *Contents
+	var c *uploader.Contents
 	var err error
 	if v.Quick {
 		c, err = v.glance(ctx, o)
 	} else {
-		c, err = Scan(ctx, v.t, o.Key, nil)
+		c, err = scan(ctx, v.t, o.Key)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -139,7 +124,7 @@ func (v *verifier) object(ctx context.Context, o *Object) error {
 		v.problem(o.Key, "vanished while it was checked")
 		return nil
 	case err != nil && c == nil && !skippable(err):
-		return err // the target, not the object
+		return err // about the target, not the object
 	case err != nil:
 		v.problem(o.Key, "%s", trim(o.Key, err))
 		return nil
@@ -155,30 +140,30 @@ func (v *verifier) object(ctx context.Context, o *Object) error {
 	return nil
 }
 
-// glance describes an object by its metadata alone.
-func (v *verifier) glance(ctx context.Context, o *Object) (*Contents, error) {
+// glance describes an object by its metadata.
+func (v *verifier) glance(ctx context.Context, o *uploader.Object) (*uploader.Contents, error) {
 	info, err := v.t.Stat(ctx, o.Key)
 	if err != nil {
 		return nil, err
 	}
 	if err := uploader.CheckFormat(o.Key, info.Meta); err != nil {
-		return &Contents{}, err
+		return &uploader.Contents{}, err
 	}
-	c := &Contents{Bytes: uint64(max(info.Size, 0)), Meta: info.Meta, RawSHA256: info.Meta[uploader.MetaRawSHA256]} //nolint:gosec // not negative
+	c := &uploader.Contents{Bytes: uint64(max(info.Size, 0)), Meta: info.Meta, RawSHA256: info.Meta[uploader.MetaRawSHA256]}
 	if c.Rows, err = strconv.ParseUint(info.Meta[uploader.MetaRows], 10, 64); err != nil {
-		return c, damagedf("%s is %.40q in its metadata", uploader.MetaRows, info.Meta[uploader.MetaRows])
+		return c, uploader.Damagedf("%s is %.40q in its metadata", uploader.MetaRows, info.Meta[uploader.MetaRows])
 	}
 	if c.Runs, err = uploader.ParseRuns(info.Meta[uploader.MetaRuns]); err != nil {
 		return c, err
 	}
-	if c.Runs == nil { // the list did not fit: the name bounds it, which is enough to see two objects overlap
+	if c.Runs == nil { // the list did not fit; the bounds in the name are enough to find overlaps
 		c.Runs = []catalogue.Run{{First: o.First, Last: o.Last}}
 	}
 	return c, nil
 }
 
-// againstItself compares what was read with the object's name and metadata.
-func (v *verifier) againstItself(o *Object, c *Contents) {
+// againstItself compares an object with its own name and metadata.
+func (v *verifier) againstItself(o *uploader.Object, c *uploader.Contents) {
 	v.report.Rows += c.Rows
 	if n := len(c.Runs); n == 0 || c.Runs[0].First != o.First || c.Runs[n-1].Last != o.Last {
 		v.problem(o.Key, "its sequence numbers are %s", runsText(c.Runs))
@@ -197,8 +182,8 @@ func (v *verifier) againstItself(o *Object, c *Contents) {
 	}
 }
 
-// againstPlan compares what was read with the catalogue.
-func (v *verifier) againstPlan(o *Object, c *Contents, p *catalogue.Plan) {
+// againstPlan compares an object with the catalogue.
+func (v *verifier) againstPlan(o *uploader.Object, c *uploader.Contents, p *catalogue.Plan) {
 	if c.Bytes != p.ObjectBytes || c.RawSHA256 != p.RawSHA256 || c.Rows != p.Rows {
 		v.problem(o.Key, "holds %d rows in %d bytes, content hash %s; the catalogue verified %d in %d, %s",
 			c.Rows, c.Bytes, c.RawSHA256, p.Rows, p.ObjectBytes, p.RawSHA256)
@@ -208,15 +193,15 @@ func (v *verifier) againstPlan(o *Object, c *Contents, p *catalogue.Plan) {
 		return
 	}
 	if differs(c.SHA256, p.ObjectSHA256) || c.Lines != p.Lines || p.Runs != nil && !slices.Equal(c.Runs, p.Runs) {
-		v.problem(o.Key, "is not byte for byte what was verified: hash %s, lines %d, sequence numbers %s; then %s, %d, %s",
+		v.problem(o.Key, "differs from the verified object byte for byte: hash %s, lines %d, sequence numbers %s; then %s, %d, %s",
 			c.SHA256, c.Lines, runsText(c.Runs), p.ObjectSHA256, p.Lines, runsText(p.Runs))
 	}
 }
 
-// differs reports whether a hash is not the one that is known. A catalogue that was rebuilt does not know all.
+// differs reports whether a hash is not the known one. A rebuilt catalogue does not know all hashes.
 func differs(hash, known string) bool { return known != "" && hash != known }
 
-// missing reports the plans whose object was not met.
+// missing reports the plans whose object was not found.
 func (v *verifier) missing(ctx context.Context) error {
 	for _, p := range sortedPlans(v.plans) {
 		if err := ctx.Err(); err != nil {
@@ -225,7 +210,7 @@ func (v *verifier) missing(ctx context.Context) error {
 		switch {
 		case p.State == catalogue.Planned:
 			v.report.Open++
-		case !p.ExpiredAt.IsZero(): // removed from the archive on purpose
+		case !p.ExpiredAt.IsZero(): // removed on purpose
 		case v.Targets != nil && !v.Targets.IsCurrent(p.Target):
 			v.former(ctx, p)
 		default:
@@ -235,18 +220,18 @@ func (v *verifier) missing(ctx context.Context) error {
 	return nil
 }
 
-// former checks an object where it was sent to, which is not the archive that is being verified.
+// former checks an object of a former archive.
 func (v *verifier) former(ctx context.Context, p *catalogue.Plan) {
 	v.report.Former++
 	t, err := v.Targets.Of(ctx, p)
-	var c *Contents
+	var c *uploader.Contents
 	if err == nil {
 		at := &verifier{VerifyOptions: v.VerifyOptions, t: t}
-		o := &Object{Key: p.Key}
+		o := &uploader.Object{Key: p.Key}
 		if v.Quick {
 			c, err = at.glance(ctx, o)
 		} else {
-			c, err = Scan(ctx, t, p.Key, nil)
+			c, err = scan(ctx, t, p.Key)
 		}
 		if err == nil {
 			v.againstPlan(o, c, p)
@@ -265,20 +250,20 @@ func sortedPlans(m map[string]*catalogue.Plan) []*catalogue.Plan {
 	return plans
 }
 
-// union reports sequence numbers that stand in two objects.
+// union reports sequence numbers that are in two objects.
 func (v *verifier) union() {
 	v.report.Epochs = len(v.runs)
-	told := map[[2]string]bool{}
+	reported := map[[2]string]bool{}
 	for epoch, runs := range v.runs {
 		slices.SortFunc(runs, func(a, b keyedRun) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.key, b.key)) })
 		for i := 1; i < len(runs); i++ {
 			pair := [2]string{runs[i-1].key, runs[i].key}
-			if before := runs[i-1]; runs[i].First <= before.Last && runs[i].key != before.key && !told[pair] {
-				told[pair] = true
-				v.problem(runs[i].key, "sequence numbers from %d of epoch %s stand in %s too", runs[i].First, epoch, before.key)
+			if before := runs[i-1]; runs[i].First <= before.Last && runs[i].key != before.key && !reported[pair] {
+				reported[pair] = true
+				v.problem(runs[i].key, "sequence numbers from %d of epoch %s are also in %s", runs[i].First, epoch, before.key)
 			}
 			if runs[i].Last < runs[i-1].Last {
-				runs[i] = runs[i-1] // the longer one goes on overlapping
+				runs[i] = runs[i-1] // the one that reaches further
 			}
 		}
 	}

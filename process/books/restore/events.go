@@ -1,7 +1,8 @@
-// Package restore makes data directories out of an archive, and compares the two: [Events] brings events back with their statistics, for
-// queries; [Statistics] adds up the statistics alone, for a wayside that goes on where a lost disk ended; [Compare] changes nothing.
+// Package restore makes data directories from an archive: [Events] restores events with their statistics, for queries; [Statistics] adds up
+// the statistics alone, for a wayside that continues after its disk was lost. [Compare] compares an archive with a store, and changes nothing.
 //
-// A new store is made aside and moved into the directory when it is whole (newdir.go): one that was broken off is never taken for it.
+// A new store is made in a separate folder and moved into the directory when it is complete (newdir.go), so that an incomplete one is never
+// used.
 package restore
 
 import (
@@ -17,12 +18,13 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
 	"github.com/wayside-proxy/wayside/uploader"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Events makes a data directory in dir, which must not have a store yet, with the events of an archive, their statistics, and a verified
-// copy of their objects below archive/. The catalogue says of all of them that they are archived.
+// Events makes a data directory in dir, which must not have a store, with the events of an archive, their statistics, and a verified copy of
+// their objects below archive/. The catalogue says that all of them are archived.
 func Events(ctx context.Context, from uploader.Target, dir string, o reader.CopyOptions) (*reader.Copied, error) {
 	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{DataDir: dir})
 	if err != nil {
@@ -30,18 +32,18 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 	}
 	var copied *reader.Copied
 	err = newDataDir(dir, func(s *store.Store) error {
-		// The copy goes to its final place at once: a long one that was broken off has nothing to do again.
+		// The copy goes to its final place at once, so that a second attempt does not copy it again.
 		o.TempDir = dir
 		if copied, err = reader.Copy(ctx, from, to, o); err != nil {
 			return err
 		}
-		byEpoch := map[uuid.UUID][]reader.Object{}
+		byEpoch := map[uuid.UUID][]uploader.Object{}
 		for _, obj := range copied.Events {
 			byEpoch[obj.Epoch] = append(byEpoch[obj.Epoch], obj)
 		}
 		for _, epoch := range inOrder(byEpoch) {
 			objects := byEpoch[epoch]
-			r := &restorer{s: s, target: to, epoch: epoch, last: map[time.Time]string{}, objects: map[string]*catalogue.Plan{}}
+			r := &restorer{s: s, target: to, epoch: epoch, last: map[time.Time]string{}, objects: map[string]*uploader.Object{}, dropped: map[string]uint64{}}
 			if err := r.run(ctx, objects); err != nil {
 				return fmt.Errorf("restore epoch %s: %w", epoch, err)
 			}
@@ -51,33 +53,33 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 	return copied, err
 }
 
-// inOrder returns epochs as they began: their IDs begin with the time. The store shows events in the order in which it met the epochs.
+// inOrder returns epochs in the order in which they began, which their IDs contain. The store shows events in the order in which it got their epochs.
 func inOrder[T any](epochs map[uuid.UUID]T) []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(epochs), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// restorer applies the events of one epoch to a store. A batch never holds events of two objects of one hour, so that each
-// block belongs to one object and the catalogue can say where it stands.
+// restorer applies the events of one epoch to a store. A batch never has events of two objects of one hour, so that each block belongs to one
+// object and the catalogue can name it.
 type restorer struct {
 	s       *store.Store
 	target  uploader.Target
 	epoch   uuid.UUID
 	batch   store.Batch
-	last    map[time.Time]string // hour → object whose events were added last
-	owners  []owner              // where that changes, in the order of sequence numbers
-	objects map[string]*catalogue.Plan
+	last    map[time.Time]string        // by hour: the object of the event that was added last
+	owners  []owner                     // the changes of last, in the order of sequence numbers
+	objects map[string]*uploader.Object // by key
 	rows    uint64
 	dropped map[string]uint64
 }
 
-// owner says whose the events of an hour are from a sequence number on.
+// owner says which object has the events of an hour from a sequence number on.
 type owner struct {
 	hour int64
 	from uint64
 	key  string
 }
 
-// ownerOf is the key of the object that a block's events came from.
+// ownerOf returns the key of the object that has the events of a block.
 func (r *restorer) ownerOf(b *catalogue.Pending) string {
 	for i := len(r.owners) - 1; i >= 0; i-- {
 		if o := &r.owners[i]; o.hour == b.ID.Hour && o.from <= b.Runs[0].First {
@@ -87,9 +89,12 @@ func (r *restorer) ownerOf(b *catalogue.Pending) string {
 	return ""
 }
 
-func (r *restorer) run(ctx context.Context, objects []reader.Object) error {
-	r.batch.Epoch, r.dropped = r.epoch, map[string]uint64{}
-	err := reader.Merge(ctx, r.target, objects, func(o *reader.Object, l *uploader.Line) error {
+func (r *restorer) run(ctx context.Context, objects []uploader.Object) error {
+	r.batch.Epoch = r.epoch
+	for i := range objects {
+		r.objects[objects[i].Key] = &objects[i]
+	}
+	err := reader.Merge(ctx, r.target, objects, func(o *uploader.Object, l *uploader.Line) error {
 		before := r.last[o.Hour]
 		if before != o.Key || len(r.batch.Items) == store.MaxItems {
 			if err := r.flush(); err != nil {
@@ -98,7 +103,7 @@ func (r *restorer) run(ctx context.Context, objects []reader.Object) error {
 			r.last[o.Hour] = o.Key
 		}
 		if before != o.Key {
-			r.owners = append(r.owners, owner{o.Hour.Unix() / 3600, l.Seq, o.Key})
+			r.owners = append(r.owners, owner{stats.HourOf(o.Hour), l.Seq, o.Key})
 		}
 		r.add(l)
 		return nil
@@ -109,7 +114,7 @@ func (r *restorer) run(ctx context.Context, objects []reader.Object) error {
 	if err != nil {
 		return err
 	}
-	if err := r.catalogue(ctx, objects); err != nil {
+	if err := r.catalogue(ctx); err != nil {
 		return err
 	}
 	ledger := store.Ledger{Epoch: r.epoch, Responses: r.rows, Recorded: r.rows, Dropped: r.dropped}
@@ -124,7 +129,7 @@ func (r *restorer) add(l *uploader.Line) {
 	if e.IsResponse() {
 		r.rows++
 	} else {
-		r.dropped[l.ErrorType] = l.Dropped // lines come in the order of seq: the last one holds
+		r.dropped[l.ErrorType] = l.Dropped // lines are in the order of seq, and the last number counts
 	}
 	r.batch.Items = append(r.batch.Items, store.Item{Seq: l.Seq, Host: name.Host, Method: name.Method, Label: name.Label, Event: e})
 	r.batch.LastSeq = l.Seq
@@ -140,7 +145,7 @@ func (r *restorer) flush() error {
 }
 
 // catalogue enters the epoch's objects as verified, so that nothing is archived a second time.
-func (r *restorer) catalogue(ctx context.Context, objects []reader.Object) error {
+func (r *restorer) catalogue(ctx context.Context) error {
 	for {
 		pending, err := r.s.Pending(ctx, time.Now().Add(24*time.Hour))
 		if err != nil {
@@ -148,7 +153,7 @@ func (r *restorer) catalogue(ctx context.Context, objects []reader.Object) error
 		}
 		plans := map[string]*catalogue.Plan{}
 		for i := range pending {
-			if err := r.plan(plans, objects, &pending[i]); err != nil {
+			if err := r.plan(plans, &pending[i]); err != nil {
 				return err
 			}
 		}
@@ -163,30 +168,26 @@ func (r *restorer) catalogue(ctx context.Context, objects []reader.Object) error
 	}
 }
 
-// plan adds a block to the plan of the object that holds its events.
-func (r *restorer) plan(plans map[string]*catalogue.Plan, objects []reader.Object, b *catalogue.Pending) error {
-	key := r.ownerOf(b)
-	for i := range objects {
-		o := &objects[i]
-		if o.Key != key {
-			continue
-		}
-		p := plans[o.Key]
-		if p == nil {
-			p = &catalogue.Plan{
-				State: catalogue.Planned, Hour: b.ID.Hour, Epoch: r.epoch, Key: o.Key, FormatVersion: uploader.FormatVersion,
-				Service: o.Service, Instance: o.Instance, CreatedAt: time.Now().UTC(), ObjectBytes: uint64(o.Size), //nolint:gosec // not negative
-			}
-			plans[o.Key] = p
-		}
-		p.Blocks = append(p.Blocks, b.ID)
-		p.Runs = catalogue.AppendRuns(p.Runs, b.Runs...)
-		p.Rows += b.Rows
-		p.Lines += b.Lines
-		p.MaxTime = b.MaxTime
-		return nil
+// plan adds a block to the plan of the object that has its events.
+func (r *restorer) plan(plans map[string]*catalogue.Plan, b *catalogue.Pending) error {
+	o := r.objects[r.ownerOf(b)]
+	if o == nil {
+		return fmt.Errorf("no object has the events from %d on in hour %d", b.Runs[0].First, b.ID.Hour)
 	}
-	return fmt.Errorf("no object holds the events from %d on in hour %d", b.Runs[0].First, b.ID.Hour)
+	p := plans[o.Key]
+	if p == nil {
+		p = &catalogue.Plan{
+			State: catalogue.Planned, Hour: b.ID.Hour, Epoch: r.epoch, Key: o.Key, FormatVersion: uploader.FormatVersion,
+			Service: o.Service, Instance: o.Instance, CreatedAt: time.Now().UTC(), ObjectBytes: uint64(o.Size),
+		}
+		plans[o.Key] = p
+	}
+	p.Blocks = append(p.Blocks, b.ID)
+	p.Runs = catalogue.AppendRuns(p.Runs, b.Runs...)
+	p.Rows += b.Rows
+	p.Lines += b.Lines
+	p.MaxTime = b.MaxTime
+	return nil
 }
 
 func (r *restorer) enter(ctx context.Context, key string, p *catalogue.Plan) error {

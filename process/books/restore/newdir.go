@@ -13,12 +13,12 @@ import (
 
 const (
 	ledgersFile = datadir.StoreDir + ".ledgers"
-	buildingDir = datadir.StoreDir + ".building" // in the data directory, which may be a volume: nothing is renamed out of or into one
+	buildingDir = datadir.StoreDir + ".building" // within the data directory: rename does not work between volumes
 )
 
-// newDataDir makes a store aside and moves it into the data directory when fill has succeeded, so that one that was broken
-// off is never taken for whole. The directory may hold other things, such as an archive or a spool, but no store; no books process
-// can begin one meanwhile.
+// newDataDir makes a store in a separate folder and moves it into the data directory after fill has succeeded, so that an incomplete store is
+// never used. The directory may have other contents, such as an archive or a spool, but no store. The lock keeps a books process from making
+// one in the meantime.
 func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	if err := datadir.Create(dir); err != nil {
 		return err
@@ -52,8 +52,8 @@ func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	return moveIn(dir, building)
 }
 
-// moveIn moves a new store and what belongs to it into a data directory without one. The store is the last: until then the next
-// rebuild begins again.
+// moveIn moves a new store and its other files into a data directory without one. It moves the store last: if it fails before, the next attempt
+// begins again.
 func moveIn(dir, building string) error {
 	entries, err := os.ReadDir(building)
 	if err != nil {
@@ -62,13 +62,13 @@ func moveIn(dir, building string) error {
 	for _, e := range entries {
 		to := filepath.Join(dir, e.Name())
 		if _, err := os.Lstat(to); err == nil || e.Name() == datadir.StoreDir || e.Name() == ledgersFile {
-			continue // a lock or a quarantine that was there; or its turn comes
+			continue // the directory's own lock or quarantine, or a name that is moved below
 		}
 		if err := os.Rename(filepath.Join(building, e.Name()), to); err != nil {
 			return err
 		}
 	}
-	// Ledgers of a store that was here before are not of the one that comes, whose own take their place.
+	// Ledgers of an earlier store in this directory do not belong to the new one. Replace or remove them.
 	err = os.Rename(filepath.Join(building, ledgersFile), filepath.Join(dir, ledgersFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = os.RemoveAll(filepath.Join(dir, ledgersFile))

@@ -64,7 +64,7 @@ func openStore(t *testing.T, dir string) *store.Store {
 	return s
 }
 
-// wantCounted wants all responses in the rows of the store in dir, and every plan of its catalogue in a state.
+// wantCounted wants all responses in the rows of the store in dir, and every plan of its catalogue in this state.
 func wantCounted(t *testing.T, dir string, state catalogue.State) {
 	t.Helper()
 	s := openStore(t, dir)
@@ -89,7 +89,7 @@ func wantCounted(t *testing.T, dir string, state catalogue.State) {
 	}
 }
 
-// TestBothWaysBack: statistics and events from the archive are those of the store, and a directory that has a store is refused.
+// TestBothWaysBack: statistics and events from the archive equal those of the store. A directory with a store is refused.
 func TestBothWaysBack(t *testing.T) {
 	dir, target := archive(t)
 	cfg := configs.Default()
@@ -127,7 +127,7 @@ func TestCompareSeesWhatTheStoreLacks(t *testing.T) {
 	}
 }
 
-// TestCompareSeesADifference: a row that only the store has, and a directory that is in use.
+// TestCompareSeesADifference: a row that only the store has, and a directory in use.
 func TestCompareSeesADifference(t *testing.T) {
 	dir, target := archive(t)
 	s := openStore(t, dir)
@@ -151,7 +151,7 @@ func TestCompareSeesADifference(t *testing.T) {
 	}
 }
 
-// TestBrokenOff: a directory whose making fails has no store, and can be made again.
+// TestBrokenOff: after an error, the directory has no store and can be made again.
 func TestBrokenOff(t *testing.T) {
 	into := filepath.Join(t.TempDir(), "into")
 	failed := errors.New("broken off")

@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Rebuilt is what was added up, and what became of it.
+// Rebuilt describes the result of [Statistics] and [Compare].
 type Rebuilt struct {
 	*reader.Rebuilt
 	Epochs int         `json:"epochs"`
@@ -27,16 +27,16 @@ type Rebuilt struct {
 	Local  *Comparison `json:"local,omitempty"`
 }
 
-// Comparison is how rows from the archive compare with those of the data directory.
+// Comparison compares the rows of an archive with those of a store.
 type Comparison struct {
 	Equal     int      `json:"equal"`     // rows that are the same in every count and every bin
 	Different int      `json:"different"` // rows that are in both and differ
-	Missing   int      `json:"missing"`   // rows of these hours that only one side has
+	Missing   int      `json:"missing"`   // rows of these hours that are on one side only
 	Examples  []string `json:"examples,omitempty"`
 }
 
-// Statistics makes a data directory in dir, which must not have a store yet, with the hourly statistics of an archive, its catalogue, and
-// the path table that cfg asks for. wayside run goes on with it.
+// Statistics makes a data directory in dir, which must not have a store, with the hourly statistics of an archive, its catalogue, and the path
+// table that cfg asks for. wayside run can continue with it.
 func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *configs.Config, o reader.RebuildOptions) (done Rebuilt, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
 		known := collector.NewKnownRows()
@@ -58,7 +58,7 @@ func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *conf
 				sum.Plans[i].Target = uploader.Rebase(sum.Plans[i].Target, cfg.Data.Dir, dir)
 			}
 			err := s.ImportEpoch(ctx, store.ImportedEpoch{
-				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Told, Plans: sum.Plans,
+				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Drops, Plans: sum.Plans,
 			})
 			if err != nil {
 				return err
@@ -69,7 +69,7 @@ func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *conf
 	return done, err
 }
 
-// relearn makes the path table again from the rows.
+// relearn computes the path table again from the rows.
 func relearn(ctx context.Context, s *store.Store, cfg *configs.Config, known *collector.KnownRows) error {
 	labeler, err := books.NewLabeler(cfg)
 	if err != nil {
@@ -78,8 +78,8 @@ func relearn(ctx context.Context, s *store.Store, cfg *configs.Config, known *co
 	return s.SetPathState(ctx, known.Relearn(labeler))
 }
 
-// Compare adds up the statistics of an archive and compares them with those of the store in dir, if there is one, of which it reads a copy.
-// The error wraps [datadir.ErrInUse] if a wayside is using it.
+// Compare adds up the statistics of an archive and compares them with a copy of the store in dir, if there is one. The error wraps
+// [datadir.ErrInUse] if a wayside uses the directory.
 func Compare(ctx context.Context, from uploader.Target, dir string, o reader.RebuildOptions) (done Rebuilt, err error) {
 	var s *store.Store
 	if _, err := os.Stat(filepath.Join(dir, datadir.StoreDir)); err == nil {
@@ -106,7 +106,7 @@ func Compare(ctx context.Context, from uploader.Target, dir string, o reader.Reb
 	return done, nil
 }
 
-// examplesMax bounds the differences that are described.
+// examplesMax limits the differences that are described.
 const examplesMax = 10
 
 // hour compares the rows of one hour.

@@ -18,15 +18,15 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// unlistable is a target that cannot be asked what it holds.
+// unlistable is a target that cannot be listed.
 type unlistable struct{ uploader.Target }
 
 func (unlistable) List(context.Context, string, func(uploader.ObjectInfo) error) error {
 	return errors.New("the target is away")
 }
 
-// TestStoreBegunAnewArchivesNothingTwice sets a store aside whose last events were archived and not yet acknowledged, so that
-// the spool offers them again, cut otherwise, to the store that is begun in its place.
+// TestStoreBegunAnewArchivesNothingTwice sets a store aside whose last events were archived and not yet acknowledged. The spool offers them
+// again, in other batches, to the store that replaces it.
 func TestStoreBegunAnewArchivesNothingTwice(t *testing.T) {
 	t.Run("directory", func(t *testing.T) {
 		dir := t.TempDir()
@@ -34,7 +34,7 @@ func TestStoreBegunAnewArchivesNothingTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		archiveTwoStores(t, dir, target, func() { // its maker died before it wrote the statistics of one object
+		archiveTwoStores(t, dir, target, func() { // the first store stopped before it wrote the statistics of one object
 			files, err := filepath.Glob(filepath.Join(dir, "archive/v1/stats/*/*/*.gz*"))
 			if err != nil || len(files) < 4 {
 				t.Fatalf("%v, %v", files, err)
@@ -60,7 +60,7 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	const acknowledged = 590
 	ctx := t.Context()
 	epoch := uuid.Must(uuid.NewV7())
-	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second) // batches lie in two hours
+	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Second) // batches are in two hours
 	s := openStore(t, dir)
 	for batch := range uint64(8) {
 		applyBatch(t, s, epoch, start, batch*500+1)
@@ -83,8 +83,8 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	if err := s.LimitUnreconciled([]uuid.UUID{epoch}); err != nil {
 		t.Fatal(err)
 	}
-	if doubtful, _ := s.Unreconciled(later); doubtful {
-		t.Error("an epoch that began later is in doubt")
+	if unreconciled, _ := s.Unreconciled(later); unreconciled {
+		t.Error("an epoch that began later is unreconciled")
 	}
 	reapply(t, s, epoch, start, acknowledged+1, 900, 3700, 4000, 4100, 5000)
 	want := responsesIn(acknowledged+1, 5000)
@@ -102,7 +102,7 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	}
 	wantArchivedOnce(t, s, target, 5000, want)
 
-	// The same again after a restart: what was learnt is remembered, and what comes later is archived.
+	// The same after a restart: the imports are stored, and later events are archived.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,50 @@ func archiveTwoStores(t *testing.T, dir string, target uploader.Target, between 
 	wantArchivedOnce(t, s, target, 6000, responsesIn(acknowledged+1, 6000))
 }
 
-// wantArchivedOnce checks that the archive holds every event up to the last once, and that figures, catalogue and objects agree.
+// TestDamagedRemoteObject: while an object of the store that was set aside cannot be read, no event of its epoch is archived, because it
+// may be in that object. Without the object, all are archived.
+func TestDamagedRemoteObject(t *testing.T) {
+	dir, epoch := t.TempDir(), uuid.Must(uuid.NewV7())
+	target := directory(t, dir)
+	start := time.Now().UTC().Truncate(time.Hour).Add(-time.Minute)
+	s := openStore(t, dir)
+	applyBatch(t, s, epoch, start, 1)
+	if _, err := newUploader(t, s, target).ArchiveOnce(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), store.Condemn(filepath.Join(dir, "store"), "a test says so")); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := filepath.Glob(filepath.Join(dir, "archive/v1/dt=*/*/*.ndjson.gz"))
+	if err != nil || len(objects) != 1 {
+		t.Fatal(objects, err)
+	}
+	body, err := os.ReadFile(objects[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(objects[0], body[:len(body)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	s = openStore(t, dir)
+	defer s.Close()
+	reapply(t, s, epoch, start, 201, 500)
+	if _, err := newUploader(t, s, target).ArchiveOnce(t.Context(), true); !errors.Is(err, uploader.ErrRemoteDamaged) {
+		t.Errorf("%v", err)
+	}
+	if n := len(plansOf(t, s)); n != 0 {
+		t.Errorf("%d objects were planned", n)
+	}
+	if err := errors.Join(os.Remove(objects[0]), os.Remove(objects[0]+".json")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := newUploader(t, s, target).ArchiveOnce(t.Context(), true); err != nil || r.Lines != 300 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// wantArchivedOnce checks that the archive has every event up to the last once, and that figures, catalogue and objects agree.
 func wantArchivedOnce(t *testing.T, s *store.Store, target uploader.Target, events int, applied uint64) {
 	t.Helper()
 	ctx := t.Context()
@@ -160,8 +203,7 @@ func plansOf(t *testing.T, s *store.Store) (plans []catalogue.Plan) {
 	return plans
 }
 
-// reapply applies the events that applyBatch made, and those that it would have made later, cut otherwise: from first on, a
-// batch up to each of the ends.
+// reapply applies the events that applyBatch makes, in other batches: from first on, one batch up to each of the ends.
 func reapply(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, first uint64, ends ...uint64) {
 	t.Helper()
 	for _, last := range ends {
@@ -175,7 +217,7 @@ func reapply(t *testing.T, s *store.Store, epoch uuid.UUID, start time.Time, fir
 	}
 }
 
-// responsesIn is how many of the events from first to last are responses.
+// responsesIn is the number of responses among the events from first to last.
 func responsesIn(first, last uint64) (n uint64) {
 	var start time.Time
 	for seq := first; seq <= last; seq++ {

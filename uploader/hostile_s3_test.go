@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// hostile is a hop in front of a real S3 server, over real connections, that does to requests what networks, gateways and
-// servers have been seen to do.
+// hostile is a proxy in front of a real S3 server, over real connections, that treats requests as real networks, gateways and servers have
+// done.
 type hostile struct {
 	next *httputil.ReverseProxy
 
@@ -28,7 +28,7 @@ type hostile struct {
 	seen  atomic.Int64 // requests that met the fault
 }
 
-// fault answers a request or passes it on with pass.
+// fault answers a request, or passes it to the server with pass.
 type fault func(w http.ResponseWriter, r *http.Request, pass http.Handler)
 
 func (h *hostile) set(f fault) {
@@ -59,7 +59,7 @@ func newHostile(t *testing.T, upstream string) *hostile {
 	transport.DisableCompression = true
 	t.Cleanup(transport.CloseIdleConnections)
 	h := &hostile{next: &httputil.ReverseProxy{
-		// The signature covers Host, which stays what the client sent.
+		// The signature covers Host, so it must stay as the client sent it.
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL.Scheme, pr.Out.URL.Host, pr.Out.Host = to.Scheme, to.Host, pr.In.Host
 		},
@@ -79,7 +79,7 @@ func hostileBucket(t *testing.T) (place, *hostile) {
 	return bucketOf(t, s, server.URL), h
 }
 
-// puts makes a fault that concerns only uploads.
+// puts makes a fault that affects only uploads.
 func puts(f fault) fault {
 	return func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 		if r.Method != http.MethodPut {
@@ -99,10 +99,10 @@ func answer(status int, code string) fault {
 	}
 }
 
-// unseen passes a request on and keeps the answer to itself.
+// unseen passes a request to the server and drops the answer.
 func unseen(r *http.Request, pass http.Handler) { pass.ServeHTTP(httptest.NewRecorder(), r) }
 
-// detached copies a request, so that it goes on after its client has left.
+// detached copies a request, so that it continues after its client has gone.
 func detached(r *http.Request) *http.Request {
 	body, _ := io.ReadAll(r.Body)
 	c := r.Clone(context.WithoutCancel(r.Context()))
@@ -110,7 +110,7 @@ func detached(r *http.Request) *http.Request {
 	return c
 }
 
-// reset ends the connection with an RST.
+// reset closes the connection with an RST.
 func reset(w http.ResponseWriter) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
@@ -122,13 +122,13 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// TestHostileServers archives past each fault: while it lasts nothing is taken for archived that is not there, and what the
-// error says helps; when it is over the same plan is finished, and every event stands there once.
+// TestHostileServers archives despite each fault. During the fault, nothing counts as archived that is not in the archive, and the error helps.
+// Afterwards the same plan is finished, and every event is in the archive once.
 func TestHostileServers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fault func(h *hostile) fault
-		// With archived, the fault is survived at once. Otherwise the first attempt fails with an error that holds hint.
+		// With archived, the first attempt succeeds. Otherwise it fails with an error that contains hint.
 		archived bool
 		hint     string
 	}{
@@ -225,7 +225,7 @@ func TestHostileServers(t *testing.T) {
 					pass.ServeHTTP(w, r)
 					return
 				}
-				// A byte now and then, for longer than anybody waits.
+				// A byte now and then, for longer than the timeout.
 				rec := httptest.NewRecorder()
 				pass.ServeHTTP(rec, r)
 				for k, v := range rec.Header() {
@@ -265,7 +265,7 @@ func TestHostileServers(t *testing.T) {
 				t.Errorf("%d requests carry checksums", h.seen.Load())
 			}
 			h.set(nil)
-			h.wait.Wait() // what appears later has appeared
+			h.wait.Wait() // late uploads have arrived
 			if !c.archived {
 				if r, err = u.ArchiveOnce(t.Context(), true); err != nil || r.Resumed != 1 || r.Rows != 600 {
 					t.Fatalf("after the fault: %+v, %v", r, err)

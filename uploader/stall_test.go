@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// link is a hop in front of a server at the level of connections, which passes on so many bytes a second in each direction, or
-// nothing while it hangs.
+// slowLink is a proxy for connections that passes a limited number of bytes a second in each direction, or none while it hangs.
 type slowLink struct {
 	ln   net.Listener
 	to   string
@@ -67,7 +66,7 @@ func (l *slowLink) serve() {
 func (l *slowLink) pass(dst, src net.Conn) {
 	defer func() { _ = dst.Close(); _ = src.Close() }()
 	buf := make([]byte, max(l.rate/20, 1))
-	due := time.Now() // a pause that was too long, as on a busy machine, is made up for
+	due := time.Now() // makes up for pauses that were too long, as on a busy machine
 	for {
 		n, err := src.Read(buf)
 		for l.hang.Load() {
@@ -76,7 +75,7 @@ func (l *slowLink) pass(dst, src net.Conn) {
 		if _, werr := dst.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}
-		if now := time.Now(); now.Sub(due) > time.Second { // nothing was to be sent
+		if now := time.Now(); now.Sub(due) > time.Second { // there was nothing to send
 			due = now
 		}
 		due = due.Add(time.Second * time.Duration(n) / time.Duration(l.rate))
@@ -84,7 +83,7 @@ func (l *slowLink) pass(dst, src net.Conn) {
 	}
 }
 
-// TestSlowLink: an upload that takes longer than the limit, and so does reading it back, and that goes on all the while.
+// TestSlowLink: upload and reading back take longer than the timeout, and make progress all the time.
 func TestSlowLink(t *testing.T) {
 	s := s3Server(t)
 	items := incompressible(1000, 1500)
@@ -102,7 +101,7 @@ func TestSlowLink(t *testing.T) {
 	wantArchived(t, bucketAgain(t, p), items)
 }
 
-// bucketAgain is the same place without anything between.
+// bucketAgain is the same place without the link.
 func bucketAgain(t *testing.T, p place) Target {
 	t.Helper()
 	s := s3Server(t)
@@ -113,8 +112,8 @@ func bucketAgain(t *testing.T, p place) Target {
 	return target
 }
 
-// TestLinkThatHangs: silence ends a request, whether nothing is taken, nothing answered or nothing sent, and counts as a failure;
-// afterwards the same plan is finished.
+// TestLinkThatHangs: a request that stalls ends and counts as a failure, whether the server accepts, answers or sends nothing. Afterwards the same
+// plan is finished.
 func TestLinkThatHangs(t *testing.T) {
 	s := s3Server(t)
 	link := newSlowLink(t, s.Endpoint, 64<<20)
@@ -128,14 +127,14 @@ func TestLinkThatHangs(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "no progress") {
 		t.Fatalf("error is %v", err)
 	}
-	if s := u.Status(); s.Archive.ConsecutiveFailures != 1 {
-		t.Errorf("status is %+v", s.Archive)
+	if s := u.Status(); s.Jobs[JobArchive].ConsecutiveFailures != 1 {
+		t.Errorf("status is %+v", s.Jobs[JobArchive])
 	}
-	if n := u.patience.Load(); n < 2 {
+	if n := u.requests.patience.Load(); n < 2 {
 		t.Errorf("the limit does not grow: %d", n)
 	}
 	link.hang.Store(false)
-	for range 20 { // a busy machine may be silent for as long
+	for range 20 { // a busy machine may stall for as long
 		if _, err = u.ArchiveOnce(t.Context(), true); err == nil {
 			break
 		}
@@ -146,21 +145,21 @@ func TestLinkThatHangs(t *testing.T) {
 	wantArchived(t, p, items)
 }
 
-// TestSilence: what counts as progress.
-func TestSilence(t *testing.T) {
+// TestProgress: reading a body is progress, and an error without a stall stays as it is.
+func TestProgress(t *testing.T) {
 	u, _ := newTest(t, newMemStore(t), directory(t).Target, func(o *Options) { o.RequestTimeout = time.Hour })
-	ctx, s := u.attend(t.Context())
-	body := &watchedBody{ReadSeeker: strings.NewReader("content"), s: s, size: 7}
+	ctx, s := u.requests.begin(t.Context())
+	body := &watchedBody{ReadSeeker: strings.NewReader("content"), request: s, size: 7}
 	if text, err := io.ReadAll(body); err != nil || string(text) != "content" {
 		t.Fatalf("%q, %v", text, err)
 	}
 	if err := s.end(io.ErrUnexpectedEOF); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("an error without a silence becomes %v", err)
+		t.Errorf("an error without a stall becomes %v", err)
 	}
 	if ctx.Err() == nil {
 		t.Error("the request's context outlives it")
 	}
-	s.cancel(errSilent)
+	s.cancel(errStalled)
 	if err := s.end(nil); err != nil {
 		t.Errorf("success becomes %v", err)
 	}

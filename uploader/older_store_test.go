@@ -15,9 +15,9 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then cuts off without a word: the
-// store has again what it had archived and removed, and its catalogue does not know of it. Nothing may be archived a second time,
-// be it before the spools have said which epochs there are, or for an epoch that has no spool any more.
+// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then truncates silently: the store has events
+// again that it had archived and removed, and its catalogue does not know that. Nothing may be archived twice, neither before the spools have
+// said which epochs exist, nor for an epoch whose spool is gone.
 func TestStoreOfAnEarlierMomentArchivesNothingTwice(t *testing.T) {
 	made, killed := t.TempDir(), t.TempDir()
 	epoch := uuid.Must(uuid.NewV7())
@@ -63,8 +63,8 @@ func TestStoreOfAnEarlierMomentArchivesNothingTwice(t *testing.T) {
 	}
 }
 
-// archiveEarlier opens a store that may be of an earlier moment, archives at once and after the spools were asked, and reports
-// whether anything was missing.
+// archiveEarlier opens a store that may be older than its archive, archives at once and after the spools were asked, and reports whether
+// anything was missing.
 func archiveEarlier(t *testing.T, dir string, epoch uuid.UUID, retired bool) bool {
 	t.Helper()
 	ctx := t.Context()
@@ -86,7 +86,7 @@ func archiveEarlier(t *testing.T, dir string, epoch uuid.UUID, retired bool) boo
 		if err := s.LimitUnreconciled(epochs); err != nil {
 			t.Fatal(err)
 		}
-		if n == 1 { // something new of the same epoch
+		if n == 1 { // a new event of the same epoch
 			applyBatch(t, s, epoch, time.Now(), 5001)
 		}
 	}
@@ -139,7 +139,7 @@ func directory(t *testing.T, dir string) uploader.Target {
 	return target
 }
 
-// wantSettled checks that everything that is applied is archived, and that nothing is wrong.
+// wantSettled checks that everything that is applied is archived, and that the store has no problems.
 func wantSettled(t *testing.T, s *store.Store) {
 	t.Helper()
 	now, sum, err := s.Account(t.Context())

@@ -1,0 +1,118 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+// Range is a range of recording times, with From and without To. A zero bound is open.
+type Range struct{ From, To time.Time }
+
+// Contains reports whether t is in the range.
+func (r Range) Contains(t time.Time) bool {
+	return !t.Before(r.From) && (r.To.IsZero() || t.Before(r.To))
+}
+
+// Touches reports whether a part of the hour that begins at h is in the range.
+func (r Range) Touches(h time.Time) bool {
+	return h.Add(time.Hour).After(r.From) && (r.To.IsZero() || h.Before(r.To))
+}
+
+// covers reports whether all of the hour that begins at h is in the range.
+func (r Range) covers(h time.Time) bool {
+	return !h.Before(r.From) && (r.To.IsZero() || !h.Add(time.Hour).After(r.To))
+}
+
+// daysMax is the longest range that is listed day by day. For longer ones, one listing of everything takes fewer requests.
+const daysMax = 62
+
+// objectsMax limits the objects of one command, which keeps them in memory: 30 instances that archive hourly make as many in four years.
+const objectsMax = 1 << 20
+
+// List calls fn for each event object whose hour the range touches, in the order of keys, which is the order of hours. It skips files
+// that are not event objects.
+func List(ctx context.Context, t uploader.Target, r Range, fn func(uploader.Object) error) error {
+	return list(ctx, t, uploader.EventsPrefix, r, fn)
+}
+
+// listStatistics is List for statistics objects. fn gets the size of the statistics object and the key of its event object.
+func listStatistics(ctx context.Context, t uploader.Target, r Range, fn func(uploader.Object) error) error {
+	return list(ctx, t, uploader.StatsPrefix, r, fn)
+}
+
+func list(ctx context.Context, t uploader.Target, prefix string, r Range, fn func(uploader.Object) error) error {
+	n := 0
+	for _, p := range prefixes(prefix, r) {
+		err := t.List(ctx, p, func(info uploader.ObjectInfo) error {
+			o, err := uploader.ParseKey(uploader.EventsPrefix + strings.TrimPrefix(info.Key, prefix))
+			if err != nil || !r.Touches(o.Hour) {
+				return nil //nolint:nilerr // not a file of wayside
+			}
+			o.Size = info.Size
+			if n++; n > objectsMax {
+				return fmt.Errorf("more than %d objects: give --from and --to", objectsMax)
+			}
+			return fn(o)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefixes returns the prefixes under which the objects of a range are.
+func prefixes(prefix string, r Range) []string {
+	if r.From.IsZero() || r.To.IsZero() || r.To.Sub(r.From) > daysMax*24*time.Hour {
+		return []string{prefix}
+	}
+	var days []string
+	for day := r.From.UTC().Truncate(24 * time.Hour); day.Before(r.To); day = day.Add(24 * time.Hour) {
+		days = append(days, prefix+day.Format("2006-01-02/"))
+	}
+	return days
+}
+
+// isOf reports whether the names of an object are the wanted ones. An empty wanted name means any.
+func isOf(wantService, wantInstance, service, instance string) bool {
+	return (wantService == "" || wantService == service) && (wantInstance == "" || wantInstance == instance)
+}
+
+// Problem is something that is not as it should be.
+type Problem struct {
+	Key  string `json:"key,omitempty"`
+	What string `json:"what"`
+}
+
+// String is the problem on one line.
+func (p Problem) String() string {
+	if p.Key == "" {
+		return p.What
+	}
+	return p.Key + ": " + p.What
+}
+
+// skippable reports whether an error is about one object, so that the others can still be read.
+func skippable(err error) bool {
+	return (errors.Is(err, uploader.ErrDamaged) || errors.Is(err, uploader.ErrNotFound)) &&
+		!errors.Is(err, uploader.ErrNewerFormat) && !errors.Is(err, errChanged)
+}
+
+// trim removes the object's key from an error that is printed after the key.
+func trim(key string, err error) string {
+	text := err.Error()
+	for _, prefix := range []string{"read ", "look up "} {
+		text = strings.TrimPrefix(text, prefix+key+": ")
+	}
+	return strings.TrimPrefix(text, key+": ")
+}
+
+// scan reads an event object to its end and checks each line.
+func scan(ctx context.Context, t uploader.Target, key string) (*uploader.Contents, error) {
+	return uploader.ScanEvents(ctx, t, key, func([]byte, *uploader.Line) error { return nil })
+}

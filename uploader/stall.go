@@ -1,0 +1,118 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// A request to the archive has no limit for its whole duration: on a slow link, such a limit would send the same object again
+// and again. A request ends if it makes no progress for Options.RequestTimeout. Less than progressBytes in that time is no
+// progress, so that a server cannot hold a job with single bytes.
+const progressBytes = 4 << 10
+
+// slowestLink is the assumed rate, in bytes a second, at which the kernel sends the rest of a body after it took the last byte.
+// The answer can come only afterwards.
+const slowestLink = 32 << 10
+
+// patienceMax limits how far the timeout grows after requests that stalled: a link may be slower than expected.
+const patienceMax = 4
+
+// errStalled is the cause of a context that ended because its request stalled.
+var errStalled = errors.New("no progress")
+
+// requests ends requests to targets that make no progress.
+type requests struct {
+	timeout  time.Duration
+	patience atomic.Int32 // factor of timeout; 0 is 1
+}
+
+// request is one request. Its methods are safe for concurrent use.
+type request struct {
+	ctx      context.Context // lives for one request
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer
+	limit    time.Duration
+	moved    atomic.Int64  // bytes since the timer was last set
+	patience *atomic.Int32 // of requests
+}
+
+// begin starts to watch a request. The request must use the returned context, and the caller must call end.
+func (r *requests) begin(ctx context.Context) (context.Context, *request) {
+	q := &request{limit: r.timeout * time.Duration(max(r.patience.Load(), 1)), patience: &r.patience}
+	q.ctx, q.cancel = context.WithCancelCause(ctx)
+	q.timer = time.AfterFunc(q.limit, func() { q.cancel(errStalled) })
+	return q.ctx, q
+}
+
+// stat is [Target.Stat] with a limit.
+func (r *requests) stat(ctx context.Context, t Target, key string) (ObjectInfo, error) {
+	ctx, q := r.begin(ctx)
+	info, err := t.Stat(ctx, key)
+	return info, q.end(err)
+}
+
+// progress records that n bytes moved.
+func (q *request) progress(n int) {
+	if q.moved.Add(int64(n)) >= progressBytes {
+		q.moved.Store(0)
+		q.timer.Reset(q.limit)
+	}
+}
+
+// sent records that the whole body was handed to the kernel.
+func (q *request) sent(size int64) {
+	q.timer.Reset(q.limit + time.Duration(size)*time.Second/slowestLink)
+}
+
+// end stops watching. If the request ended because it stalled, the returned error says so.
+func (q *request) end(err error) error {
+	q.timer.Stop()
+	stalled := errors.Is(context.Cause(q.ctx), errStalled)
+	q.cancel(nil)
+	if err == nil || !stalled {
+		return err
+	}
+	q.patience.Store(min(2*max(q.patience.Load(), 1), patienceMax))
+	// Only the text of err: it wraps context.Canceled, which callers take for the end of the job.
+	return fmt.Errorf("%w: no progress in %s: the server or the link hangs, or is slower than archive.timeout allows for: %s",
+		context.DeadlineExceeded, q.limit, printable(err.Error(), remoteTextMax))
+}
+
+// watchedBody reports to a request how much of its body was read.
+type watchedBody struct {
+	io.ReadSeeker
+	request  *request
+	size, at int64
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadSeeker.Read(p)
+	b.at += int64(n)
+	b.request.progress(n)
+	if b.at >= b.size {
+		b.request.sent(b.size)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Seek(offset int64, whence int) (int64, error) {
+	at, err := b.ReadSeeker.Seek(offset, whence)
+	b.at = at
+	return at, err
+}
+
+// watchedReader reports to a request how much was read.
+type watchedReader struct {
+	io.Reader
+	request *request
+}
+
+func (r watchedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.request.progress(n)
+	return n, err
+}

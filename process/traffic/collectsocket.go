@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -17,50 +18,44 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Between two tries to accept on the collect socket lies acceptPause at first, then twice as long each time, up to retryInterval.
+// acceptPause is the first pause between two attempts to accept on the collect socket. It doubles up to retryInterval.
 const acceptPause = 5 * time.Millisecond
 
-// serveCollect lets a separately started books process connect through the data directory, once that is this process's.
-func (t *traffic) serveCollect(ctx context.Context) {
-	if t.child == nil && t.lock != nil {
-		t.collect.begin.Do(func() { t.part("collect socket", func() error { t.collect.serve(ctx); return nil }) })
-	}
-}
-
-// collectSocket is the socket in the data directory over which a books process connects that was started by hand.
+// collectSocket is the socket in the data directory through which a books process connects that was started by hand.
 type collectSocket struct {
-	begin sync.Once // serves it
-	dir   string
-	log   *slog.Logger
-	spool *spool.Server
-	peers *peers
+	dir    string
+	log    *slog.Logger
+	server *spool.Server
+	peers  *peers
+
+	warned string // the last error that was logged
 }
 
-// serve serves the socket until ctx is done. An error, such as a full disk or too many open files, does not end traffic: it is tried
-// again.
+// serve serves the socket until ctx is done. An error, such as a full disk or too many open files, does not end traffic: it tries again.
 func (c *collectSocket) serve(ctx context.Context) {
 	var conns sync.WaitGroup
 	defer conns.Wait()
-	reported := ""
-	report := func(err error) {
-		if ctx.Err() == nil && err.Error() != reported {
-			reported = err.Error()
-			c.log.Warn("the collect socket cannot be served; it is tried again", "error", err)
-		}
-	}
 	for ctx.Err() == nil {
 		ln, err := link.Listen(c.dir)
 		if err == nil {
-			err = c.accept(ctx, ln, &conns, report)
+			err = c.accept(ctx, ln, &conns)
 		}
-		report(err)
+		c.warn(ctx, err)
 		sleep(ctx, retryInterval)
 	}
 }
 
-// accept serves what comes over ln, which it closes. It ends where that may not come over ln any more. Without
-// descriptors or memory it does not: closing ln would reset those that wait in its queue.
-func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync.WaitGroup, report func(error)) error {
+// warn logs an error, unless it is the same as the last one.
+func (c *collectSocket) warn(ctx context.Context, err error) {
+	if ctx.Err() == nil && err.Error() != c.warned {
+		c.warned = err.Error()
+		c.log.Warn("the collect socket cannot be served; wayside tries again", "error", err)
+	}
+}
+
+// accept serves connections from ln, and closes ln when no further connection can come from it. A lack of descriptors or memory is no such
+// reason: closing ln would reset the connections that wait in its queue.
+func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync.WaitGroup) error {
 	defer func() { _ = ln.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
 	for pause := acceptPause; ; {
@@ -68,9 +63,9 @@ func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync
 		switch {
 		case err == nil:
 			pause = acceptPause
-			conns.Go(func() { c.serveChannel(ctx, conn) })
-		case scarce(err) && c.reachable():
-			report(err)
+			conns.Go(func() { c.serveConn(ctx, conn) })
+		case isScarcity(err) && c.reachable():
+			c.warn(ctx, err)
 			sleep(ctx, pause)
 			pause = min(2*pause, retryInterval)
 		default:
@@ -79,17 +74,13 @@ func (c *collectSocket) accept(ctx context.Context, ln net.Listener, conns *sync
 	}
 }
 
-// scarce reports whether accepting failed because of something that may have passed a moment later.
-func scarce(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+// isScarcity reports whether accepting failed for lack of a resource that may be free again soon.
+func isScarcity(err error) bool {
+	return slices.ContainsFunc([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM},
+		func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
-// reachable reports whether the collect socket still has its name, without which nobody finds it.
+// reachable reports whether the socket still has its name, without which no process can connect to it.
 func (c *collectSocket) reachable() bool {
 	_, err := os.Lstat(filepath.Join(c.dir, link.SocketName))
 	return !errors.Is(err, fs.ErrNotExist)
@@ -102,24 +93,23 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (c *collectSocket) serveChannel(ctx context.Context, conn net.Conn) {
+func (c *collectSocket) serveConn(ctx context.Context, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	ch, err := link.ReadChannel(conn)
-	if err != nil {
-		c.log.Warn("refused a connection on the collect socket", "error", err)
+	channel, err := link.ReadChannel(conn)
+	if err == nil && channel == link.Spool {
+		_ = c.server.ServeConn(ctx, conn)
 		return
 	}
-	if ch == link.Spool {
-		_ = c.spool.ServeConn(ctx, conn)
-		return
+	var dialer *link.Dialer
+	if err == nil {
+		dialer, err = link.NewDialer(conn)
 	}
-	dialer, err := link.NewDialer(conn)
 	if err != nil {
 		c.log.Warn("refused a connection on the collect socket", "error", err)
 		return
 	}
 	c.peers.connected(0, dialer)
-	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing here: this ends when it does
+	_, _ = io.Copy(io.Discard, conn) // the books process sends nothing here: the copy ends when the process ends
 	c.peers.disconnected(dialer)
 }

@@ -6,30 +6,35 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-func (t *traffic) listen() error {
-	cfg := t.cfg
-	var err error
-	if t.trafficLn, err = listenTCP(cfg, "listen", cfg.Listen, "--listen"); err != nil {
-		return err
-	}
-	if t.adminLn, err = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin"); err != nil {
-		return err
-	}
-	if cfg.Admin.Probes != "" {
-		t.probesLn, err = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
-	}
-	return err
+// listeners are the sockets of the traffic process.
+type listeners struct {
+	traffic, admin net.Listener
+	probes         net.Listener // nil without admin.probes
 }
 
-// listenTCP listens on the address of a key. None of its errors is a wrong configuration, after which systemd would not start wayside
-// again: another process may go, and an address that this machine does not have may come, as an IPv6 address does that is still being
-// probed, or one that moves between machines.
+func listen(cfg *configs.Config) (l listeners, err error) {
+	if l.traffic, err = listenTCP(cfg, "listen", cfg.Listen, "--listen"); err != nil {
+		return l, err
+	}
+	if l.admin, err = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin"); err != nil {
+		return l, err
+	}
+	if cfg.Admin.Probes != "" {
+		l.probes, err = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
+	}
+	return l, err
+}
+
+// listenTCP listens on the address of a key. None of its errors counts as a wrong configuration, after which systemd would not start
+// wayside again. The process that has the address may end. An address that this machine does not have may be added: an IPv6 address is
+// unusable while the kernel checks it for duplicates, and a floating address moves between machines.
 func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
 	what := map[string]string{"listen": "traffic", "admin.listen": "admin", "admin.probes": "probes"}[key]
 	ln, err := proxy.Listen(context.Background(), addr)
@@ -42,10 +47,19 @@ func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error
 	var unknown *net.DNSError
 	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &unknown) && unknown.IsNotFound {
 		err = cfg.Refuse(key, fmt.Errorf("cannot listen on %s: %w; choose an address of this machine, or :PORT for all of them", addr, err))
-		return nil, errors.New(err.Error()) // with its place, and not final
+		return nil, errors.New(err.Error()) // with file and line, but not as an error of the configuration
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", what, err)
 	}
 	return ln, nil
+}
+
+// reachable returns the address at which a process on this machine reaches a listener: nothing can connect to "all addresses".
+func reachable(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// metrics returns the traffic process's registry. Figures are read when they are asked for, so that the traffic path
-// counts only once. Those of proxy and spool are theirs.
+// metrics returns the traffic process's registry. The figures are read when they are asked for, so that traffic pays only for counting.
+// Those of proxy and spool are defined there.
 func (t *traffic) metrics() prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewGoCollector(),
-		t.proxy.Collector(), spool.NewCollector(t.spool), &trafficMetrics{t: t},
+		t.proxy.Collector(), spool.NewCollector(t.spool), trafficMetrics{t},
 	)
 	return registry
 }
@@ -35,39 +35,39 @@ var (
 )
 
 // trafficMetrics collects from the parts of the traffic process.
-type trafficMetrics struct{ t *traffic }
+type trafficMetrics struct{ *traffic }
 
 // Describe sends nothing: which label values exist is known only when collecting.
-func (m *trafficMetrics) Describe(chan<- *prometheus.Desc) {}
+func (trafficMetrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the present figures.
-func (m *trafficMetrics) Collect(out chan<- prometheus.Metric) {
+func (t trafficMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	count := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	gauge(descBuild, 1, m.t.version, m.t.commit)
-	count(descReloads, float64(m.t.reloads.ok.Load()), "ok")
-	count(descReloads, float64(m.t.reloads.failed.Load()), "failed")
-	gauge(descReloadedAt, float64(m.t.reloads.last.Load()))
-	count(descLogLost, float64(m.t.logTo.Lost()))
-	if m.t.access != nil {
-		count(descLinesLost, float64(m.t.access.Dropped()+m.t.accessTo.Lost()))
+	gauge(descBuild, 1, t.opt.Version, t.opt.Commit)
+	count(descReloads, t.config.ok.Load(), "ok")
+	count(descReloads, t.config.failed.Load(), "failed")
+	gauge(descReloadedAt, float64(t.config.last.Load()))
+	count(descLogLost, t.logTo.Lost())
+	if t.access != nil {
+		count(descLinesLost, t.access.Dropped()+t.accessTo.Lost())
 	}
-	count(descWrongTokens, float64(m.t.admin.WrongTokens()))
-	_, silent := m.t.admin.BooksSilent()
-	gauge(descBooksUp, truth(!m.t.peers.away() && !silent))
-	if balanced := m.t.balanced.Load(); balanced != nil {
-		gauge(descBalanced, truth(*balanced))
+	count(descWrongTokens, t.admin.WrongTokens())
+	_, silent := t.admin.BooksSilent()
+	gauge(descBooksUp, oneIf(!t.peers.away() && !silent))
+	if balanced := t.audit.balanced.Load(); balanced != nil {
+		gauge(descBalanced, oneIf(*balanced))
 	}
-	if m.t.child != nil {
-		count(descBooksRestarts, float64(m.t.child.Status().Restarts))
+	if t.child != nil {
+		count(descBooksRestarts, t.child.Status().Restarts)
 	}
 }
 
-func truth(v bool) float64 {
+func oneIf(v bool) float64 {
 	if v {
 		return 1
 	}

@@ -3,23 +3,35 @@ package traffic
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// missingInterval is the time between two looks for files that were removed while wayside runs. What is missing at two looks counts: the store
-// and the queue replace files themselves.
-const missingInterval = 5 * time.Second
+// fileWatch notices when somebody removes files that wayside uses. Most of them are open, so that wayside would continue as if nothing
+// were wrong until it ends, and lose everything then.
+type fileWatch struct {
+	dir     *dataDir
+	epoch   string // of this process's spool
+	admin   *admin.Server
+	archive func() string // the local archive now; "" if there is none
+	log     *slog.Logger
 
-// watchedFiles are patterns of files that are there as long as wayside runs, once they have been there, by what they are. A part that
-// cannot be judged now is left out: without a books process that answers, the store is closed and has no log.
-func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
-	dir := t.cfg.Data.Dir
+	removed atomic.Pointer[string] // the parts that miss files; nil or empty if there are none
+}
+
+// watchInterval is the time between two looks at the files. A file must be missing at two looks in a row: store and queue replace files.
+const watchInterval = 5 * time.Second
+
+// watched returns, for each part of wayside, patterns of files that exist as long as wayside runs, once they have existed. The store is not
+// among the parts while no books process answers: it is closed then, and has no log.
+func (w *fileWatch) watched(ctx context.Context) map[string][]string {
 	in := func(parent string, names ...string) (out []string) {
 		for _, name := range names {
 			out = append(out, filepath.Join(datadir.GlobEscape(parent), name))
@@ -27,32 +39,32 @@ func (t *traffic) watchedFiles(ctx context.Context) map[string][]string {
 		return out
 	}
 	watched := map[string][]string{
-		"data directory": in(dir, datadir.RunLock, datadir.RunFile),
-		"spool":          in(filepath.Join(dir, datadir.SpoolDir, t.spool.Epoch().String()), "lock", "ledger", "queue*.db", "journal-*.seg"),
+		"data directory": in(w.dir.path, datadir.RunLock, datadir.RunFile),
+		"spool":          in(filepath.Join(w.dir.path, datadir.SpoolDir, w.epoch), "lock", "ledger", "queue*.db", "journal-*.seg"),
 		"archive":        nil,
 	}
 	var files []string
-	if body, err := t.admin.AskBooks(ctx, http.MethodGet, admin.PathFiles); err == nil && json.Unmarshal(body, &files) == nil {
-		watched["store"] = in(filepath.Join(dir, datadir.StoreDir), files...)
+	if body, err := w.admin.AskBooks(ctx, http.MethodGet, admin.PathFiles); err == nil && json.Unmarshal(body, &files) == nil {
+		watched["store"] = in(filepath.Join(w.dir.path, datadir.StoreDir), files...)
 	}
-	if archive := t.now.Load().LocalArchive(); archive != "" {
+	if archive := w.archive(); archive != "" {
 		watched["archive"] = in(archive, "v1")
 	}
 	return watched
 }
 
-// missing looks for the watched files again and again.
+// missing compares one look at the watched files with those before.
 type missing struct {
-	looks map[string]map[string]int // by part and pattern that had a file: looks since then at which it had none
-	lost  map[string]bool           // parts that the last look at them missed
+	looks map[string]map[string]int // part → pattern that had a file → looks in a row since then at which it had none
+	lost  map[string]bool           // the result of the last look at a part
 }
 
 func newMissing() missing {
 	return missing{looks: map[string]map[string]int{}, lost: map[string]bool{}}
 }
 
-// look returns the parts of which something has been missing for two looks, in order. Of a part that is not in watched, it repeats what
-// the look before found. A pattern that is not watched any more, as of a table that was replaced, is forgotten.
+// look returns, in a fixed order, the parts of which a file was missing at two looks in a row. A part that is not in watched keeps its last
+// result. A pattern that is no longer watched, such as that of a table that was replaced, is forgotten.
 func (m *missing) look(watched map[string][]string) (parts []string) {
 	for _, part := range []string{"data directory", "spool", "store", "archive"} {
 		if patterns, known := watched[part]; known {
@@ -75,25 +87,24 @@ func (m *missing) look(watched map[string][]string) (parts []string) {
 	return parts
 }
 
-// keepLooking says in log and readiness when files that wayside needs were removed under it. Most of them it has open, so that it goes on
-// as if nothing were wrong until it ends.
-func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
+// run looks at the files at intervals until ctx is done, and reports removed ones in log and readiness.
+func (w *fileWatch) run(ctx context.Context) {
 	m := newMissing()
-	tick := time.NewTicker(missingInterval)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for before := ""; ; {
-		parts := m.look(t.watchedFiles(ctx))
-		if lock != nil && !lock.InPlace() && len(parts) == 0 {
-			parts = []string{"data directory"} // another one is in its place
+		parts := m.look(w.watched(ctx))
+		if len(parts) == 0 && !w.dir.inPlace() {
+			parts = []string{"data directory"}
 		}
 		if now := strings.Join(parts, ", "); now != before {
 			before = now
-			t.missing.Store(&now)
+			w.removed.Store(&now)
 			if now == "" {
-				t.log.Info("the files that were missing are there again")
+				w.log.Info("the files that were missing are back")
 			} else {
-				t.log.Error("files were removed while wayside uses them: what they held is lost, and what comes may be; put them back from a backup, or start wayside again, which begins new ones",
-					"of", now, "data", t.cfg.Data.Dir)
+				w.log.Error("files were removed while wayside uses them: their content is lost, and new data may be lost too; restore them from a backup, or start wayside again, which creates new ones",
+					"of", now, "data", w.dir.path)
 			}
 		}
 		select {
@@ -104,36 +115,15 @@ func (t *traffic) keepLooking(ctx context.Context, lock *datadir.Lock) {
 	}
 }
 
-// filesState is the line of /readyz?verbose.
-func (t *traffic) filesState() (bool, string) {
+// state is a line of /readyz?verbose.
+func (w *fileWatch) state() (bool, string) {
 	select {
-	case <-t.locked:
+	case <-w.dir.locked:
 	default:
 		return false, "none: the data directory cannot be used"
 	}
-	if parts := t.missing.Load(); parts != nil && *parts != "" {
+	if parts := w.removed.Load(); parts != nil && *parts != "" {
 		return false, "removed while wayside uses them: " + *parts
 	}
 	return true, "in place"
-}
-
-// hasSpools reports whether an earlier traffic process left something in the data directory.
-func hasSpools(dir string) bool {
-	left, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(dir), datadir.SpoolDir+"*"))
-	return len(left) > 0
-}
-
-// sayWhereBooksBegin tells a directory that is new from one that was used before: a volume that is not mounted, or was wiped, looks like a
-// new one.
-func (t *traffic) sayWhereBooksBegin() {
-	if !t.newBooks {
-		return
-	}
-	dir, archive := t.cfg.Data.Dir, t.cfg.LocalArchive()
-	if objects, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(archive), "v1", "dt=*")); archive != "" && len(objects) > 0 {
-		t.log.Warn("the data directory is new or was emptied, and its archive is not: the books begin here; wayside archive rebuild adds up what was archived before",
-			"data", dir, "archive", archive)
-		return
-	}
-	t.log.Info("the data directory is new or was emptied: the books begin here", "data", dir)
 }

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/admin"
 	"github.com/wayside-proxy/wayside/spool"
 )
@@ -102,7 +101,7 @@ func TestMissingStoreWithoutBooks(t *testing.T) {
 	look("the books process has gone, and the store is not back", without, "store")
 }
 
-// TestFullDiskIsNamed: what is said of a books process that is away names the full disk, for which nobody would look.
+// TestFullDiskIsNamed: the description of a books process that is away names the full disk, which nobody would suspect.
 func TestFullDiskIsNamed(t *testing.T) {
 	dir, full := t.TempDir(), t.TempDir()
 	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=4m"); err != nil {
@@ -115,12 +114,7 @@ func TestFullDiskIsNamed(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = set.Close() })
 	for data, want := range map[string]bool{full: true, dir: false} {
-		cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": data}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wayside := &traffic{cfg: cfg, spool: set}
-		said := wayside.meanwhile()
+		said := (&health{dataDir: data, spool: set}).meanwhile()
 		if strings.Contains(said, "; the disk is full: 4194304 bytes free in "+data+", and the books process needs at least 8388608") != want {
 			t.Errorf("%s: %s", data, said)
 		}
@@ -135,13 +129,10 @@ func TestStoreIsNotWatchedWithoutBooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = set.Close() })
-	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data.dir": dir}})
-	if err != nil {
-		t.Fatal(err)
+	w := fileWatch{
+		dir: &dataDir{path: dir}, epoch: set.Epoch().String(), admin: admin.New(admin.Options{}), archive: func() string { return "" },
 	}
-	wayside := &traffic{cfg: cfg, spool: set, admin: admin.New(admin.Options{})}
-	wayside.now.Store(cfg)
-	watched := wayside.watchedFiles(t.Context())
+	watched := w.watched(t.Context())
 	if _, known := watched["store"]; known || len(watched["spool"]) == 0 {
 		t.Error(watched)
 	}

@@ -58,7 +58,7 @@ func TestKeysThatTakeEffectAtOnceReachTheProxy(t *testing.T) {
 }
 
 // TestKeysReadAtTheStartNeedARestart: what the traffic process reads of the configuration it was started with (t.cfg), and
-// not of the one in effect (t.now), no reload can change; so a reload must not say that it has.
+// not of the one in effect (t.config), no reload can change; so a reload must not say that it has.
 func TestKeysReadAtTheStartNeedARestart(t *testing.T) {
 	effects := map[string]configs.Effect{}
 	for _, k := range configs.Keys() {

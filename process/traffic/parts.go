@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/snapshot"
@@ -27,72 +26,48 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// traffic holds the parts of the traffic process.
+// traffic holds the parts of the traffic process. Those that own state or have loops of their own are types of this package.
 type traffic struct {
-	version, commit string                          // of the program
-	cfg             *configs.Config                 // at the start
-	now             atomic.Pointer[configs.Config]  // in effect: cfg, or what was reloaded
-	load            func() (*configs.Config, error) // nil: cannot be reloaded
-	queueLimit      int64                           // bytes; guarded by loading once built
-	loading         sync.Mutex                      // held while reloading
-	reloads         reloads
-	started         time.Time
-	log             *slog.Logger
-	level           *slog.LevelVar
-	logTo           *logsink.Sink
-	accessTo        *logsink.Sink // nil without log.access
+	opt      Options
+	cfg      *configs.Config // as at the start; for the one in effect see config
+	started  time.Time
+	log      *slog.Logger
+	level    *slog.LevelVar
+	logTo    *logsink.Sink
+	accessTo *logsink.Sink // nil without log.access
 
-	lockMu                       sync.Mutex    // held while lock and run.json are written
-	lock                         *datadir.Lock // nil where the data directory cannot be written
-	locked                       chan struct{} // closed once lock is there
-	trafficLn, adminLn, probesLn net.Listener
-	spool                        *spool.Set
-	server                       *spool.Server
-	proxy                        *proxy.Proxy
-	recorder                     proxy.Recorder
-	access                       *accesslog.Log // nil without log.access
-	admin                        *admin.Server
-	child                        *supervise.Supervisor  // nil with --no-collector
-	accounts                     accounting.Joiner      // joins the figures of spool and store
-	missing                      atomic.Pointer[string] // files that were removed, see missing.go; nil or empty: none
-	newBooks                     bool                   // the data directory had nothing of an earlier run when this process started
-	balanced                     atomic.Pointer[bool]   // whether the figures added up; nil: not known
-	snapshots                    *snapshot.History
-	peers                        peers
-	collect                      collectSocket
+	dir       *dataDir
+	listeners listeners
+	spool     *spool.Set
+	server    *spool.Server // answers the books process's requests to the spool
+	recorder  proxy.Recorder
+	access    *accesslog.Log // nil without log.access
+	proxy     *proxy.Proxy
+	admin     *admin.Server
+	snapshots *snapshot.History
+	child     *supervise.Supervisor // nil with --no-collector
 
-	failed chan error // the first part that cannot go on
+	peers   peers
+	config  reloader
+	health  health
+	files   fileWatch
+	audit   audit
+	eraser  eraser
+	collect collectSocket // used with --no-collector
+
+	failed chan error // the first part that cannot continue
 	parts  sync.WaitGroup
 	stop   context.CancelFunc // ends the parts, after shutdown
 }
 
-// build makes all parts and starts none.
-func (t *traffic) build() error {
-	var err error
+// build creates all parts and starts none.
+func (t *traffic) build() (err error) {
 	t.failed = make(chan error, 8)
-	t.peers = peers{came: make(chan struct{}, 1), log: t.log}
 	t.snapshots = new(snapshot.History)
-	t.queueLimit = t.cfg.QueueBytesMax()
-	t.spool, err = spool.Open(spool.Options{
-		Dir:              filepath.Join(t.cfg.Data.Dir, datadir.SpoolDir),
-		QuarantineDir:    filepath.Join(t.cfg.Data.Dir, datadir.Quarantine),
-		SegmentBytes:     t.cfg.Spool.SegmentBytes.Int(),
-		Segments:         t.cfg.Spool.Segments,
-		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
-		QueueBytesMax:    t.queueLimit,
-		AgeMax:           t.cfg.Spool.AgeMax.Std(),
-		SyncEachResponse: t.cfg.Spool.Sync == "request",
-		OpenFile:         spoolFiles(),
-		OnPublish:        t.published,
-		Logger:           t.log,
-	})
-	if err != nil {
+	if t.spool, err = t.openSpool(); err != nil {
 		return err
 	}
 	t.server = spool.NewServer(t.spool, t.log)
-	t.accounts.Spools, t.accounts.Ask = t.spool, func(ctx context.Context) ([]byte, error) {
-		return t.admin.AskBooks(ctx, http.MethodGet, admin.PathView)
-	}
 	t.recorder = recorderFor(t.spool)
 	if t.accessTo != nil {
 		t.access = accesslog.New(t.recorder, t.accessTo)
@@ -101,95 +76,116 @@ func (t *traffic) build() error {
 	if t.proxy, err = proxy.New(proxyOptions(t.cfg, t.recorder, t.log)); err != nil {
 		return err
 	}
+	t.connect()
 	t.admin = admin.New(admin.Options{
-		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: t.snapshots.Serve, Accounting: t.accounting, Verify: t.verify,
-		Gatherer: t.metrics(), Checks: t.checks(), Meanwhile: t.meanwhile, Profiles: t.cfg.Admin.PProf, Reload: t.reload, Forget: t.forget, Logger: t.log,
+		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: t.snapshots.Serve, Verify: t.audit.verify,
+		Accounting: func(ctx context.Context) (any, error) { return t.audit.answer(ctx) },
+		Gatherer:   t.metrics(), Checks: t.health.checks(), Meanwhile: t.health.meanwhile, Profiles: t.cfg.Admin.PProf,
+		Reload: t.config.reload, Forget: t.eraser.forget, Logger: t.log,
 	})
-	t.peers.admin = t.admin
-	if !t.cfg.Collector.Enabled {
-		t.collect = collectSocket{dir: t.cfg.Data.Dir, log: t.log, spool: t.server, peers: &t.peers}
-		return nil
+	t.peers.admin, t.health.admin, t.files.admin, t.audit.admin, t.eraser.admin = t.admin, t.admin, t.admin, t.admin, t.admin
+	if t.cfg.Collector.Enabled {
+		t.child, err = t.newChild()
+		t.config.child = t.child
 	}
-	handover, err := t.cfg.Handover()
-	if err != nil {
-		return err
-	}
-	t.child = supervise.New(supervise.Options{
-		Args: []string{"collect", "--inherited"}, Config: handover, Env: supervise.ChildEnv(os.Environ()),
-		ServeSpool: t.server.ServeConn, OnStart: t.peers.connected, OnExit: func(error) { t.peers.disconnected(nil) }, Stderr: t.logTo, Logger: t.log,
-		Meanwhile: t.meanwhile, CrashCause: t.diskFull,
-		CrashFile: filepath.Join(t.cfg.Data.Dir, datadir.CrashFile), TimerSlack: booksTimerSlack,
-	})
-	return nil
+	return err
 }
 
-// booksTimerSlack is how late the books process may be for what it does by the clock. Badger alone looks forty times a second whether
-// there is something to compact; together with other waits that is half as many wake-ups (ADR 86).
+// connect gives the parts of this package the others that they use; all but the admin server, which needs them itself.
+func (t *traffic) connect() {
+	t.dir.describe = t.describe
+	t.config = reloader{
+		load: t.opt.Reload, log: t.log, level: t.level, proxy: t.proxy, recorder: t.recorder, spool: t.spool, dir: t.dir,
+		queueLimit: t.cfg.QueueBytesMax(),
+	}
+	t.config.inEffect.Store(t.cfg)
+	t.audit = audit{
+		spool: t.spool, proxy: t.proxy, quarantine: filepath.Join(t.dir.path, datadir.Quarantine),
+		accounts: accounting.Joiner{Spools: t.spool, HadStore: t.dir.hadStore, Ask: func(ctx context.Context) ([]byte, error) {
+			return t.admin.AskBooks(ctx, http.MethodGet, admin.PathView)
+		}},
+	}
+	t.peers = peers{log: t.log, refresh: t.audit.accounts.Refresh, meanwhile: t.health.meanwhile, arrived: make(chan struct{}, 1)}
+	t.health = health{dataDir: t.dir.path, spool: t.spool, proxy: t.proxy, peers: &t.peers, files: &t.files}
+	t.files = fileWatch{
+		dir: t.dir, epoch: t.spool.Epoch().String(), log: t.log, archive: func() string { return t.config.current().LocalArchive() },
+	}
+	t.eraser = eraser{spool: t.spool, log: t.log, current: t.config.current, accessLog: t.cfg.Log.Access}
+	t.collect = collectSocket{dir: t.dir.path, log: t.log, server: t.server, peers: &t.peers}
+}
+
+func (t *traffic) openSpool() (*spool.Set, error) {
+	return spool.Open(spool.Options{
+		Dir:              filepath.Join(t.cfg.Data.Dir, datadir.SpoolDir),
+		QuarantineDir:    filepath.Join(t.cfg.Data.Dir, datadir.Quarantine),
+		SegmentBytes:     t.cfg.Spool.SegmentBytes.Int(),
+		Segments:         t.cfg.Spool.Segments,
+		CommitInterval:   t.cfg.Spool.CommitInterval.Std(),
+		QueueBytesMax:    t.cfg.QueueBytesMax(),
+		AgeMax:           t.cfg.Spool.AgeMax.Std(),
+		SyncEachResponse: t.cfg.Spool.Sync == "request",
+		OpenFile:         spoolFiles(),
+		OnPublish:        t.published,
+		Logger:           t.log,
+	})
+}
+
+// booksTimerSlack is how late the books process's timed waits may end. Badger alone checks forty times a second whether there is something
+// to compact; shared with other waits, that is half as many wake-ups (ADR 86).
 const booksTimerSlack = 40 * time.Millisecond
 
-func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
-	return proxy.Options{
-		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
-		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
-		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
-		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
-		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
-		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: cfg.Proxy.ResponseTimeout.OrOff(), BodyTimeout: cfg.Proxy.BodyTimeout.OrOff(),
-		TunnelTimeout:   cfg.Proxy.TunnelTimeout.OrOff(),
-		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
-		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
-		MaxConns: cfg.Proxy.ConnsMax, MaxHeldBytes: cfg.Proxy.HeldBytesMax.Int64(), MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
-		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: cfg.Proxy.UpstreamResolve.OrOff(), ServerTiming: cfg.Proxy.ServerTiming,
-		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,
-		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
-		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
+func (t *traffic) newChild() (*supervise.Supervisor, error) {
+	handover, err := t.cfg.Handover()
+	if err != nil {
+		return nil, err
 	}
+	return supervise.New(supervise.Options{
+		Args: []string{"collect", "--inherited"}, Config: handover, Env: supervise.ChildEnv(os.Environ()), TimerSlack: booksTimerSlack,
+		ServeSpool: t.server.ServeConn, OnStart: t.peers.connected, OnExit: func(error) { t.peers.disconnected(nil) },
+		Meanwhile: t.health.meanwhile, CrashCause: t.health.diskFull, CrashFile: filepath.Join(t.dir.path, datadir.CrashFile),
+		Stderr: t.logTo, Logger: t.log,
+	}), nil
 }
 
-// adminGrace is how long answers of the admin listeners that are under way at the end may take, at most; it is part of
-// shutdown.timeout.
-func adminGrace(cfg *configs.Config) time.Duration {
-	return min(time.Second, cfg.Shutdown.Timeout.Std()/10)
-}
-
-// start sets all parts running. They end through t.stop, or when forced is done; the context it returns is theirs.
+// start starts all parts. They end through t.stop, or when forced is done; the context that it returns is theirs.
 func (t *traffic) start(forced context.Context) context.Context {
 	ctx, cancel := context.WithCancel(forced)
 	t.stop = cancel
+	loop := func(name string, run func(context.Context)) { t.part(name, func() error { run(ctx); return nil }) }
 	t.part("spool", func() error { return t.spool.Run(ctx) })
-	t.part("scrub", func() error { return t.keepScrubbed(ctx) })
 	if t.access != nil {
-		t.part("access log", func() error { _ = t.access.Run(ctx); return nil }) // a reader that left is no reason to stop
+		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // a reader that went away is no reason to stop
 	}
-	lock := t.lock // retryLock may take it later
-	t.part("files", func() error { t.keepLooking(ctx, lock); return nil })
-	t.part("balance", func() error { return t.keepBalance(ctx) })
-	t.part("ping", func() error { t.keepPinging(ctx); return nil })
-	t.part("memory", func() error { t.keepMemory(ctx); return nil })
-	t.part("proxy", func() error { return t.proxy.Serve(t.trafficLn) })
-	t.part("first look at the upstream", func() error {
+	loop("scrub", t.eraser.run)
+	loop("files", t.files.run)
+	loop("balance", t.audit.balance)
+	loop("ping", t.peers.ping)
+	loop("memory", t.limitMemory)
+	t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })
+	loop("first connection to the upstream", func(ctx context.Context) {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
-			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.now.Load().Upstream, "error", err)
+			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.config.current().Upstream, "error", err)
 		}
+	})
+	t.part("admin", func() error { return t.admin.Serve(ctx, t.listeners.admin, adminGrace(t.cfg)) })
+	if t.listeners.probes != nil {
+		t.part("probes", func() error { return t.admin.ServeProbes(ctx, t.listeners.probes, adminGrace(t.cfg)) })
+	}
+	t.part("books process", func() error {
+		if !t.dir.await(ctx) {
+			return nil
+		}
+		if t.child != nil {
+			return t.child.Run(ctx)
+		}
+		t.collect.serve(ctx)
 		return nil
 	})
-	t.part("admin", func() error { return t.admin.Serve(ctx, t.adminLn, adminGrace(t.cfg)) })
-	if t.probesLn != nil {
-		t.part("probes", func() error { return t.admin.ServeProbes(ctx, t.probesLn, adminGrace(t.cfg)) })
-	}
-	if t.child != nil {
-		t.part("books process", func() error {
-			if !t.awaitLock(ctx) {
-				return nil
-			}
-			return t.child.Run(ctx)
-		})
-	}
 	t.admin.SetReady(true)
 	return ctx
 }
 
-// part runs one part in the background. One that ends by itself with an error ends the process.
+// part runs one part in the background. One that ends with an error ends the process.
 func (t *traffic) part(name string, run func() error) {
 	t.parts.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
@@ -198,7 +194,7 @@ func (t *traffic) part(name string, run func() error) {
 	})
 }
 
-// wait ends what is left and closes the spool. The books process, whose channels close now, leaves by itself.
+// wait ends the remaining parts and closes the spool. The books process ends because its channels close.
 func (t *traffic) wait() {
 	t.stop()
 	t.parts.Wait()
@@ -207,7 +203,7 @@ func (t *traffic) wait() {
 	}
 }
 
-// published takes what the books process leaves with the traffic process.
+// published receives the data that the books process leaves with the traffic process.
 func (t *traffic) published(topic string, body []byte) error {
 	if topic != snapshot.Topic {
 		return fmt.Errorf("unknown topic %q", topic)
@@ -220,27 +216,34 @@ func (t *traffic) published(topic string, body []byte) error {
 	return nil
 }
 
-// keepMemory holds the process near the memory that it aims for, unless the operator has set a limit.
-func (t *traffic) keepMemory(ctx context.Context) {
+// limitMemory keeps the process near the memory that it aims for, unless the operator has set a limit.
+func (t *traffic) limitMemory(ctx context.Context) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		memory, _ := process.Resources()
 		memlimit.Keep(ctx, t.cfg.TrafficBytes(memory), t.log)
 	}
 }
 
-// announce writes run.json, again and again until running is done where it cannot be written, and the first log lines.
+// describe is the content of run.json under the configuration in effect.
+func (t *traffic) describe() datadir.Info {
+	cfg := t.config.current()
+	return datadir.Info{
+		PID: os.Getpid(), Version: t.opt.Version, Started: t.started,
+		Listen: t.listeners.traffic.Addr().String(), Admin: "http://" + reachable(t.listeners.admin.Addr()),
+		Upstream: cfg.Upstream, Archive: cfg.ArchiveURL(), Epoch: t.spool.Epoch().String(),
+	}
+}
+
+// announce writes the first log lines and run.json. If run.json cannot be written, it is tried again until running is done.
 func (t *traffic) announce(running context.Context) datadir.Info {
-	t.started = time.Now().UTC()
 	info := t.describe()
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
-	t.log.Info("books", "data", t.cfg.Data.Dir, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
-	t.sayWhereBooksBegin()
-	err := t.lockDataDir()
-	t.serveCollect(running) // before retryLock, which may take the lock from then on
-	if err != nil {
+	t.log.Info("books", "data", t.dir.path, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
+	t.dir.logFresh(t.cfg.LocalArchive())
+	if err := t.dir.publish(); err != nil {
 		t.log.Warn("other commands will not find this process by its data directory until run.json can be written; use --admin", "error", err)
-		t.part("data directory", func() error { t.retryLock(running); return nil })
+		t.part("data directory", func() error { t.dir.retry(running); return nil })
 	}
 	return info
 }

@@ -11,14 +11,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// peers is which books process is connected.
+// peers knows which books process is connected, and whether it answers.
 type peers struct {
-	log   *slog.Logger
-	admin *admin.Server // relays to the one that is connected
+	log       *slog.Logger
+	admin     *admin.Server                   // relays requests to the one that is connected
+	refresh   func(ctx context.Context) error // reads the store's figures, which are needed when it cannot be asked
+	meanwhile func() string                   // describes what happens to responses while none answers
+	arrived   chan struct{}                   // capacity 1: another one has connected
 
 	mu     sync.Mutex
-	dialer *link.Dialer  // of the one that came last; nil while none is connected
-	came   chan struct{} // holds a token after one has connected
+	dialer *link.Dialer // guarded by mu: of the one that connected last; nil while none is connected
 }
 
 func (p *peers) away() bool {
@@ -35,13 +37,13 @@ func (p *peers) connected(pid int, dialer *link.Dialer) {
 	p.admin.SetBooks(dialer)
 	p.mu.Unlock()
 	select {
-	case p.came <- struct{}{}:
+	case p.arrived <- struct{}{}:
 	default:
 	}
 }
 
-// disconnected is called at the end of the books process of dialer; nil: of whichever is connected. One that another has followed
-// takes nothing with it.
+// disconnected is called when the books process of dialer has ended; nil means the one that is connected. If another one has connected
+// since, that one stays.
 func (p *peers) disconnected(dialer *link.Dialer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,34 +54,33 @@ func (p *peers) disconnected(dialer *link.Dialer) {
 	p.admin.SetBooks(nil)
 }
 
-// pingInterval is how often the books process is asked whether it answers.
+// pingInterval is the time between two pings of the books process.
 const pingInterval = 2 * time.Second
 
-// keepPinging asks the books process every now and then whether it answers, for those who may not wait for that, and has it say
-// what its store holds once it can, for the time when it cannot.
-func (t *traffic) keepPinging(ctx context.Context) {
+// ping asks the books process at intervals whether it answers, so that nobody who needs to know that must wait for it. One that answers is
+// also asked for the figures of its store, if there are new ones.
+func (p *peers) ping(ctx context.Context) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	for silent := false; ; {
-		err := t.admin.PingBooks(ctx)
-		if now := errors.Is(err, admin.ErrBooksSilent); now != silent && !errors.Is(err, admin.ErrBooksAway) && ctx.Err() == nil {
-			if now {
-				silent = true
-				t.log.Warn("the books process does not answer; traffic is served", "meanwhile", t.meanwhile())
-			} else if err == nil { // any other error says nothing of it
-				silent = false
-				t.log.Info("the books process answers again")
-			}
+		err := p.admin.PingBooks(ctx)
+		switch {
+		case err == nil && silent: // other errors do not show that it answers
+			silent = false
+			p.log.Info("the books process answers again")
+		case errors.Is(err, admin.ErrBooksSilent) && !silent && ctx.Err() == nil:
+			silent = true
+			p.log.Warn("the books process does not answer; traffic is served", "meanwhile", p.meanwhile())
 		}
 		if err == nil {
-			if err := t.accounts.Refresh(ctx); err != nil {
-				t.log.Debug("ask for the store's figures", "error", err)
+			if err := p.refresh(ctx); err != nil {
+				p.log.Debug("ask for the store's figures", "error", err)
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.peers.came:
+		case <-p.arrived:
 		case <-tick.C:
 		}
 	}

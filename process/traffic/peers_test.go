@@ -11,7 +11,7 @@ import (
 // TestTheOneThatCameLastStays: the end of a books process that another has followed does not make that one away.
 func TestTheOneThatCameLastStays(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	p := &peers{log: log, admin: admin.New(admin.Options{Logger: log}), came: make(chan struct{}, 1)}
+	p := &peers{log: log, admin: admin.New(admin.Options{Logger: log}), arrived: make(chan struct{}, 1)}
 	first, second := &link.Dialer{}, &link.Dialer{}
 	p.connected(0, first)
 	p.connected(0, second)

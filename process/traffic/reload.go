@@ -4,94 +4,120 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/supervise"
+	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/spool"
 )
 
-// reloads counts them, for the metrics.
-type reloads struct {
-	ok, failed atomic.Uint64
-	last       atomic.Int64 // unix seconds of the last that succeeded
+// reloader puts another configuration into effect while requests continue.
+type reloader struct {
+	load     func() (*configs.Config, error) // reads it again; nil if that is not possible
+	log      *slog.Logger
+	level    *slog.LevelVar
+	proxy    *proxy.Proxy
+	recorder proxy.Recorder
+	spool    *spool.Set
+	dir      *dataDir
+	child    *supervise.Supervisor // nil with --no-collector
+
+	inEffect atomic.Pointer[configs.Config]
+
+	mu         sync.Mutex // held during a reload
+	queueLimit int64      // guarded by mu: of the spool, in bytes
+
+	ok, failed atomic.Uint64 // reloads by result, for the metrics
+	last       atomic.Int64  // Unix time of the last successful one
 }
 
-// Reloaded is the answer to POST /-/reload: the keys that changed, by what has become of them.
+// current is the configuration in effect.
+func (r *reloader) current() *configs.Config { return r.inEffect.Load() }
+
+// Reloaded is the answer to POST /-/reload: the keys that changed, by what happens with their new values.
 type Reloaded struct {
-	Traffic []string `json:"in_effect"`        // for requests that begin from now on
+	Traffic []string `json:"in_effect"`        // apply to requests that begin from now on
 	Books   []string `json:"books_restarting"` // the books process starts again with them
-	// Restart are those whose former value stays until wayside run is started again; without a books process of its own
-	// (collector.enabled: false) also those that wayside collect has to be started again for.
+	// Restart are keys that keep their old values until wayside run is started again. If wayside collect is started separately
+	// (collector.enabled: false), they include those for which that must be started again.
 	Restart []string `json:"needs_restart"`
 }
 
-// reloadWait bounds how long a reload waits for the committer, whom a slow disk may hold up.
+// reloadWait bounds how long a reload waits for the spool, which a slow disk may hold up.
 const reloadWait = 5 * time.Second
 
 var errNoReload = errors.New("this process has no configuration of its own to read again")
 
-// reload reads the configuration from where it was read at the start and puts it into effect. All of it is checked first;
-// on an error everything stays as it was.
-func (t *traffic) reload() (any, error) {
-	t.loading.Lock()
-	defer t.loading.Unlock()
-	change, err := t.takeOver()
+// reload reads the configuration from the same place as at the start, checks all of it, and puts it into effect. After an error nothing
+// has changed.
+func (r *reloader) reload() (any, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change, err := r.apply()
 	if err != nil {
-		t.reloads.failed.Add(1)
-		t.log.Error("reload failed; the configuration stays as it was", "error", err)
+		r.failed.Add(1)
+		r.log.Error("reload failed; the configuration stays as it was", "error", err)
 		return nil, err
 	}
-	if t.child == nil { // a books process that was started by hand has a configuration of its own
+	if r.child == nil { // a books process that was started by hand has a configuration of its own
 		change.Restart, change.Books = append(change.Restart, change.Books...), nil
 	}
-	t.reloads.ok.Add(1)
-	t.reloads.last.Store(time.Now().Unix())
-	t.log.Info("configuration reloaded", "in_effect", strings.Join(change.Traffic, " "),
+	r.ok.Add(1)
+	r.last.Store(time.Now().Unix())
+	r.log.Info("configuration reloaded", "in_effect", strings.Join(change.Traffic, " "),
 		"books_restarting", strings.Join(change.Books, " "), "needs_restart", strings.Join(change.Restart, " "))
 	list := func(keys []string) []string { return append([]string{}, keys...) } // [] in JSON, not null
 	return Reloaded{list(change.Traffic), list(change.Books), list(change.Restart)}, nil
 }
 
-func (t *traffic) takeOver() (change configs.Change, err error) {
-	if t.load == nil {
+func (r *reloader) apply() (change configs.Change, err error) {
+	if r.load == nil {
 		return change, errNoReload
 	}
-	next, err := t.load()
+	next, err := r.load()
 	if err != nil {
 		return change, err
 	}
 	if err := next.RequireUpstream(); err != nil {
 		return change, err
 	}
-	merged, change := configs.Reload(t.now.Load(), next)
-	if err := merged.Validate(); err != nil { // what was kept may not go together with what is new
+	merged, change := configs.Reload(r.current(), next)
+	if err := merged.Validate(); err != nil { // old values may not fit together with new ones
 		return change, fmt.Errorf("together with the keys that only a restart can change: %w", err)
 	}
 	handover, err := merged.Handover()
 	if err != nil {
 		return change, err
 	}
-	if err := t.proxy.Reload(proxyOptions(merged, t.recorder, t.log)); err != nil {
+	if err := r.proxy.Reload(proxyOptions(merged, r.recorder, r.log)); err != nil {
 		return change, err
 	}
-	_ = t.level.UnmarshalText([]byte(merged.Log.Level)) // validated
-	t.now.Store(merged)
-	if err := t.rewriteInfo(); err != nil {
-		t.log.Warn("run.json still names the former upstream and archive", "error", err)
+	_ = r.level.UnmarshalText([]byte(merged.Log.Level)) // validated
+	r.inEffect.Store(merged)
+	if err := r.dir.update(); err != nil {
+		r.log.Warn("run.json could not be written, and still names the former upstream and archive", "error", err)
 	}
-	if limit := merged.QueueBytesMax(); limit != t.queueLimit {
-		ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
-		defer cancel()
-		if err := t.spool.LimitQueue(ctx, limit); err != nil {
-			t.log.Warn("the spool keeps its limit until wayside is started again", "bytes", t.queueLimit, "error", err)
-		} else {
-			t.log.Info("the spool's limit follows data.bytes_max", "bytes", limit, "before", t.queueLimit)
-			t.queueLimit = limit
-		}
+	if limit := merged.QueueBytesMax(); limit != r.queueLimit {
+		r.limitQueue(limit)
 	}
-	if len(change.Books) > 0 && t.child != nil {
-		t.child.Replace(handover)
+	if len(change.Books) > 0 && r.child != nil {
+		r.child.Replace(handover)
 	}
 	return change, nil
+}
+
+func (r *reloader) limitQueue(limit int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), reloadWait)
+	defer cancel()
+	if err := r.spool.LimitQueue(ctx, limit); err != nil {
+		r.log.Warn("the spool keeps its limit until wayside is started again", "bytes", r.queueLimit, "error", err)
+		return
+	}
+	r.log.Info("the spool's limit follows data.bytes_max", "bytes", limit, "before", r.queueLimit)
+	r.queueLimit = limit
 }

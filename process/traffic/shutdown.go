@@ -13,17 +13,19 @@ import (
 	"github.com/wayside-proxy/wayside/internal/admin"
 )
 
-// awaitSecond forces the end at a second signal.
-func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCauseFunc) {
+var errForced = errors.New("second signal")
+
+// sameSignal is the time in which a second signal counts as the first one. timeout(1), for one, signals a process and then its group.
+const sameSignal = 20 * time.Millisecond
+
+// forceOnSecondSignal ends the shutdown at once when a second signal arrives.
+func (t *traffic) forceOnSecondSignal(force context.CancelCauseFunc) {
 	first := time.Now()
-	for s := range signals {
-		if s == syscall.SIGHUP {
-			continue // too late for another configuration
-		}
-		if time.Since(first) < sameSignal {
+	for s := range t.opt.Signals {
+		if s == syscall.SIGHUP || time.Since(first) < sameSignal { // too late for another configuration
 			continue
 		}
-		t.log.Warn("second signal: leaving at once; what was not archived stays in the data directory", "signal", s.String())
+		t.log.Warn("second signal: ending at once; everything that is not archived stays in the data directory", "signal", s.String())
 		if t.child != nil {
 			t.child.ForceStop()
 		}
@@ -32,45 +34,37 @@ func (t *traffic) awaitSecond(signals <-chan os.Signal, force context.CancelCaus
 	}
 }
 
-var errForced = errors.New("second signal")
-
-// sameSignal is the time in which a second signal is taken for the first: what signals a process and then its group, as
-// timeout(1) does, sends two at once and means one.
-const sameSignal = 20 * time.Millisecond
-
-// shutdown stops in the order that loses nothing: no new traffic, then the last responses, then their events through
-// queue, store and archive. All of it ends when forced is done, or so long before shutdown.timeout is over that the books
-// process can close its store; three quarters of that later it is waited for no more.
+// shutdown stops in the order that loses nothing: no new traffic, then the last responses, then their events through queue, store and
+// archive. It ends when forced is done, or so long before shutdown.timeout is over that the books process can close its store. A books
+// process that has not ended after three quarters of that time is killed.
 func (t *traffic) shutdown(forced context.Context) {
-	timeout := t.now.Load().Shutdown.Timeout.Std()
-	toLeave := min(timeout/6, 3*time.Second)
+	cfg := t.config.current()
+	timeout := cfg.Shutdown.Timeout.Std()
+	reserve := min(timeout/6, 3*time.Second)
 	if t.child != nil {
-		time.AfterFunc(timeout-toLeave/4, t.child.ForceStop)
+		time.AfterFunc(timeout-reserve/4, t.child.ForceStop)
 	}
-	ctx, cancel := context.WithTimeout(forced, timeout-toLeave)
+	ctx, cancel := context.WithTimeout(forced, timeout-reserve)
 	defer cancel()
 	began := time.Now()
 	t.admin.SetReady(false)
-	select {
-	case <-time.After(t.now.Load().Shutdown.Delay.Std()):
-	case <-ctx.Done():
-	}
-	t.endTraffic(ctx, toLeave)
+	sleep(ctx, cfg.Shutdown.Delay.Std())
+	t.endTraffic(ctx, reserve)
 	if err := t.spool.Flush(ctx); err != nil {
 		t.log.Warn("flush spool", "error", err)
 	}
 	rest := t.finishBooks(ctx)
-	t.scrubPaths(ctx)
+	t.eraser.scrub(ctx)
 	t.log.Info("stopped", append([]any{slog.String("took", time.Since(began).Round(time.Millisecond).String())}, rest...)...)
 }
 
-// endTraffic lets the requests in flight end, and keeps a third of the time, at most ten seconds, for the books: what is
-// recorded has to be drained and archived as well. toLeave, after ctx's deadline, is part of it.
-func (t *traffic) endTraffic(ctx context.Context, toLeave time.Duration) {
+// endTraffic waits for the requests in flight. It leaves a third of the time, at most ten seconds, for the books, because recorded responses
+// must be drained and archived too. reserve is the part of this third that lies after ctx's deadline.
+func (t *traffic) endTraffic(ctx context.Context, reserve time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
-		keep := max(0, min((time.Until(deadline)+toLeave)/3, 10*time.Second)-toLeave)
+		books := max(0, min((time.Until(deadline)+reserve)/3, 10*time.Second)-reserve)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-keep))
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-books))
 		defer cancel()
 	}
 	if err := t.proxy.Shutdown(ctx); err != nil {
@@ -78,19 +72,19 @@ func (t *traffic) endTraffic(ctx context.Context, toLeave time.Duration) {
 	}
 }
 
-// finishBooks has the books process drain the spool and archive everything, and reports what is left.
+// finishBooks has the books process drain the spool and archive everything, and returns what is left, for the log.
 func (t *traffic) finishBooks(ctx context.Context) []any {
 	body, err := t.admin.AskBooks(ctx, http.MethodPost, admin.PathFinish)
+	left := []any{"left_in_spool", t.spool.Status().PendingEvents}
 	if err != nil {
-		return []any{"left_in_spool", t.spool.Status().PendingEvents, "books", err.Error()}
+		return append(left, "books", err.Error())
 	}
 	var done admin.Finished
 	if err := json.Unmarshal(body, &done); err != nil {
 		return []any{"books", err.Error()}
 	}
-	left := []any{"left_in_spool", t.spool.Status().PendingEvents}
-	if !t.cfg.Collector.Enabled {
-		return left // a books process that is not our child may have finished before, and says so in its own log
+	if t.child == nil {
+		return left // a books process that was started by hand may have finished before, and its own log has the figures
 	}
 	return append(left, done.Attrs()...)
 }

@@ -35,7 +35,7 @@ func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 		t.Error(status)
 	}
 	for where, output := range map[string]string{"readyz": ready, "accounting": accounting, "paths": paths, "log": log.String()} {
-		if strings.Contains(output, "waits in the spool") || strings.Contains(output, "in place") || strings.Contains(output, "books process ended") {
+		if strings.Contains(output, "wait in the spool") || strings.Contains(output, "in place") || strings.Contains(output, "books process ended") {
 			t.Errorf("%s: %s", where, output)
 		}
 		if !strings.Contains(output, "counted as dropped") {

@@ -1,0 +1,167 @@
+package traffic
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/datadir"
+)
+
+// retryInterval is the time between two attempts to lock the data directory.
+const retryInterval = time.Second
+
+// dataDir is the data directory, as far as this process can use it. Traffic comes before the books: a directory that cannot be written
+// does not stop the process. It tries again, and counts every response that it cannot record.
+type dataDir struct {
+	path     string
+	log      *slog.Logger
+	describe func() datadir.Info // the content of run.json
+	hadStore bool                // it has, or may have, a store of earlier runs
+	fresh    bool                // it held nothing of earlier runs when this process started
+
+	mu     sync.Mutex    // held while the lock is taken and run.json is written
+	lock   *datadir.Lock // guarded by mu; nil until the directory can be locked
+	locked chan struct{} // closed once lock is held
+}
+
+// openDataDir locks the data directory. It fails only if another process has locked it, if it is not safe to use, or if the path names a
+// file: waiting does not help then.
+func openDataDir(path string, log *slog.Logger) (*dataDir, error) {
+	d := &dataDir{path: path, log: log, hadStore: hasStore(path), locked: make(chan struct{})}
+	foreign := datadir.Foreign(path)
+	err := d.acquireLocked()
+	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, datadir.ErrUnsafe) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, err
+	}
+	if err != nil {
+		log.Error("the books cannot be kept; traffic is served and each unrecorded response is counted as dropped", "error", err)
+		return d, nil
+	}
+	d.fresh = !d.hadStore && !hasSpools(path)
+	if foreign != "" {
+		log.Warn("the data directory is not empty, and not made by wayside: wayside adds its files to it; to use another one, set --data",
+			"data", path, "holds", foreign)
+	}
+	return d, nil
+}
+
+// acquireLocked takes the lock, unless it is held. The caller holds mu, or is the only one that knows d.
+func (d *dataDir) acquireLocked() error {
+	if d.lock != nil {
+		return nil
+	}
+	if err := datadir.Create(d.path); err != nil {
+		return err
+	}
+	lock, err := datadir.Acquire(d.path, datadir.RunLock)
+	if err != nil {
+		return err
+	}
+	d.lock = lock
+	close(d.locked)
+	return nil
+}
+
+// publish locks the directory, unless it is locked, and writes run.json, with which other commands find this process.
+func (d *dataDir) publish() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.acquireLocked(); err != nil {
+		return err
+	}
+	return datadir.WriteInfo(d.path, d.describe())
+}
+
+// update writes run.json again if the directory is locked: other commands read the archive that it names.
+func (d *dataDir) update() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lock == nil {
+		return nil
+	}
+	return datadir.WriteInfo(d.path, d.describe())
+}
+
+// retry calls publish until it succeeds or ctx is done: a disk that was full or read-only at the start need not stay so.
+func (d *dataDir) retry(ctx context.Context) {
+	tick := time.NewTicker(retryInterval)
+	defer tick.Stop()
+	for inUse := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := d.publish()
+		if err == nil {
+			d.log.Info("other commands can find this process by its data directory now", "data", d.path)
+			return
+		}
+		if errors.Is(err, datadir.ErrInUse) && !inUse {
+			inUse = true
+			d.log.Error("data directory is writable again, but another process has locked it; wayside tries again", "error", err)
+		}
+	}
+}
+
+// await waits until the directory is locked; before, no books process can open it either. It reports false if ctx is done first.
+func (d *dataDir) await(ctx context.Context) bool {
+	select {
+	case <-d.locked:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// inPlace reports false if another directory, or none, has taken the place of the one that is locked.
+func (d *dataDir) inPlace() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lock == nil || d.lock.InPlace()
+}
+
+func (d *dataDir) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lock == nil {
+		return
+	}
+	datadir.RemoveInfo(d.path)
+	if err := d.lock.Release(); err != nil {
+		d.log.Warn("release data directory", "error", err)
+	}
+}
+
+// logFresh logs that the books begin here. A volume that is not mounted, or was wiped, looks like a new directory. archive is the local
+// archive, "" if there is none.
+func (d *dataDir) logFresh(archive string) {
+	if !d.fresh {
+		return
+	}
+	if objects, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(archive), "v1", "dt=*")); archive != "" && len(objects) > 0 {
+		d.log.Warn("the data directory is new or was emptied, but its archive holds objects: the books begin here; wayside archive rebuild adds up what was archived before",
+			"data", d.path, "archive", archive)
+		return
+	}
+	d.log.Info("the data directory is new or was emptied: the books begin here", "data", d.path)
+}
+
+// hasStore reports whether the data directory has, or may have, a store of earlier runs.
+func hasStore(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(dir, datadir.StoreDir))
+	return len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
+}
+
+// hasSpools reports whether the data directory has the spool of an earlier traffic process.
+func hasSpools(dir string) bool {
+	spools, _ := filepath.Glob(filepath.Join(datadir.GlobEscape(dir), datadir.SpoolDir+"*"))
+	return len(spools) > 0
+}

@@ -1,0 +1,34 @@
+package traffic
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/proxy"
+)
+
+// proxyOptions translates the configuration for the proxy.
+func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
+	return proxy.Options{
+		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
+		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
+		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
+		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
+		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
+		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: cfg.Proxy.ResponseTimeout.OrOff(), BodyTimeout: cfg.Proxy.BodyTimeout.OrOff(),
+		TunnelTimeout:   cfg.Proxy.TunnelTimeout.OrOff(),
+		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
+		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
+		MaxConns: cfg.Proxy.ConnsMax, MaxHeldBytes: cfg.Proxy.HeldBytesMax.Int64(), MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
+		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: cfg.Proxy.UpstreamResolve.OrOff(), ServerTiming: cfg.Proxy.ServerTiming,
+		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,
+		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
+		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
+	}
+}
+
+// adminGrace is how long running requests of the admin listeners may take at the end. It is part of shutdown.timeout.
+func adminGrace(cfg *configs.Config) time.Duration {
+	return min(time.Second, cfg.Shutdown.Timeout.Std()/10)
+}

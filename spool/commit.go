@@ -267,7 +267,7 @@ func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) e
 		err = q.Commit(tx)
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // the callers say what failed
+		return err
 	}
 	c.commits.Add(1)
 	e.counters.committed(tx.State)

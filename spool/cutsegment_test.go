@@ -24,7 +24,7 @@ func TestCutJournalSegment(t *testing.T) {
 		got, _ := split(drain(t, s))
 		wantEvents(t, got, want)
 		dropped := checkLedgers(t, s)[0].Dropped
-		if l := checkLedgers(t, s)[0]; l.Recorded != 30 || dropped["fault"] != 1 || dropped["damaged"] != uint64(before) { //nolint:gosec // small
+		if l := checkLedgers(t, s)[0]; l.Recorded != 30 || dropped["fault"] != 1 || dropped["damaged"] != uint64(before) {
 			t.Errorf("%d before: ledger %+v", before, l)
 		}
 		reports, _ := filepath.Glob(filepath.Join(o.QuarantineDir, "*-loss.txt"))
@@ -66,7 +66,7 @@ func TestCutJournalSegmentAndKill(t *testing.T) {
 func activeSegment(t *testing.T, s *Set) (name string) {
 	t.Helper()
 	for _, n := range segmentsIn(t, s.current.dir) {
-		data, err := os.ReadFile(n) //nolint:gosec // a path of the test
+		data, err := os.ReadFile(n)
 		if err != nil {
 			t.Fatal(err)
 		}

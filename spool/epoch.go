@@ -154,7 +154,7 @@ func lockFolder(dir string, create bool) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock spool folder: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // an fd
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s", errBusy, dir)

@@ -30,7 +30,7 @@ func TestFlippedKeysAndState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	body, err := os.ReadFile(queue) //nolint:gosec // a path of the test
+	body, err := os.ReadFile(queue)
 	if err != nil {
 		t.Fatal(err)
 	}

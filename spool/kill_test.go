@@ -89,7 +89,7 @@ func TestKill(t *testing.T) {
 
 func runWriter(t *testing.T, dir string, acknowledged map[id]uint64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test binary
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), writerEnv+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -119,7 +119,7 @@ func readPayload(r io.Reader, n int) ([]byte, error) {
 
 // frameHead is what precedes a payload of n bytes.
 func frameHead(kind frameType, number uint32, n int) []byte {
-	h := binary.BigEndian.AppendUint32(nil, uint32(n+frameHeaderBytes)) //nolint:gosec // n is bounded by the callers
+	h := binary.BigEndian.AppendUint32(nil, uint32(n+frameHeaderBytes))
 	h = append(h, byte(kind))
 	return binary.BigEndian.AppendUint32(h, number)
 }
@@ -127,10 +127,10 @@ func frameHead(kind frameType, number uint32, n int) []byte {
 func encodePeek(o PeekOptions) []byte {
 	b := binary.BigEndian.AppendUint32(nil, clampUint32(o.MinEvents))
 	b = binary.BigEndian.AppendUint32(b, clampUint32(min(o.MaxBytes, peekBytesMax)))
-	return binary.BigEndian.AppendUint64(b, uint64(max(0, o.MaxWait))) //nolint:gosec // not negative
+	return binary.BigEndian.AppendUint64(b, uint64(max(0, o.MaxWait)))
 }
 
-func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) } //nolint:gosec // clamped
+func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) }
 
 // waitMax bounds what a client may ask Peek to wait; it asks again.
 const waitMax = time.Minute
@@ -142,17 +142,17 @@ func decodePeek(b []byte) (PeekOptions, error) {
 	return PeekOptions{
 		MinEvents: int(binary.BigEndian.Uint32(b)),
 		MaxBytes:  min(int(binary.BigEndian.Uint32(b[4:])), peekBytesMax),
-		MaxWait:   time.Duration(min(binary.BigEndian.Uint64(b[8:]), uint64(waitMax))), //nolint:gosec // clamped
+		MaxWait:   time.Duration(min(binary.BigEndian.Uint64(b[8:]), uint64(waitMax))),
 	}, nil
 }
 
 // encodeBatches returns the parts of a payload: a count, and each batch behind its length.
 func encodeBatches(batches []event.Batch) (parts [][]byte, size int) {
-	parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(batches)))) //nolint:gosec // few
+	parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(batches))))
 	size = 4
 	for _, b := range batches {
 		raw := b.Bytes()
-		parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw) //nolint:gosec // below FrameBytesMax
+		parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw)
 		size += 4 + len(raw)
 	}
 	return parts, size
@@ -255,7 +255,7 @@ func encodeError(err error) []byte {
 	code := byte(0)
 	for i, sentinel := range remoteErrors {
 		if sentinel != nil && errors.Is(err, sentinel) {
-			code = byte(i) //nolint:gosec // a handful
+			code = byte(i)
 		}
 	}
 	return append([]byte{code}, err.Error()...)

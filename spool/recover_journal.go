@@ -16,7 +16,7 @@ import (
 // journalResponsesMax is more than the responses that a journal can hold: a figure beyond it is damage, not a loss.
 func (o *Options) journalResponsesMax() uint64 {
 	const bytesMin = 32                                           // less than any record takes
-	return uint64(o.Segments) * uint64(o.SegmentBytes) / bytesMin //nolint:gosec // both are above 0
+	return uint64(o.Segments) * uint64(o.SegmentBytes) / bytesMin
 }
 
 // recoverJournal commits what the journal's segments hold and the queue does not, and returns the responses among that

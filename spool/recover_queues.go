@@ -64,7 +64,7 @@ func (r *recovery) openFound(number int) (*queue.File, *queue.State, []queue.Bat
 		r.aside.file(r.e.id, name, err)
 		return nil, nil, nil, nil
 	}
-	return q, m, index, err //nolint:wrapcheck // it names the file
+	return q, m, index, err
 }
 
 // newerState joins the states of two files of an epoch, the older one first.

@@ -46,7 +46,7 @@ func TestRecoverDamagedBoth(t *testing.T) {
 		abandon(t, s)
 		flipRecord(t, e.dir, sample(struck))
 		for key, n := range want {
-			if n == uint64(struck) { //nolint:gosec // small
+			if n == uint64(struck) {
 				delete(want, key)
 			}
 		}

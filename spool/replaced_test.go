@@ -84,7 +84,7 @@ func TestReplacedBatchIsGone(t *testing.T) {
 func flipFirstRecords(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range segmentsIn(t, dir) {
-		body, err := os.ReadFile(name) //nolint:gosec // a path of the test
+		body, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -181,7 +181,7 @@ func (s *Set) acquire(ctx context.Context) (*committer, error) {
 	case s.sem <- struct{}{}:
 		return s.committer, nil
 	case <-ctx.Done():
-		return nil, ctx.Err() //nolint:wrapcheck // the callers say what was attempted
+		return nil, ctx.Err()
 	}
 }
 

@@ -112,7 +112,7 @@ func TestStartStates(t *testing.T) {
 			if n := len(glob(o.QuarantineDir, "*")) - len(reports); n != state.aside {
 				t.Errorf("%d files in quarantine, want %d", n, state.aside)
 			}
-			if want := state.aside + int(min(state.lost, 1)); len(reports) != want { //nolint:gosec // small
+			if want := state.aside + int(min(state.lost, 1)); len(reports) != want {
 				t.Errorf("%d reports in quarantine, want %d", len(reports), want)
 			}
 			for _, name := range glob(o.QuarantineDir, "*-loss.txt") {

@@ -40,7 +40,7 @@ func (c *committer) keepTally() error {
 		}
 		c.tally = f
 	}
-	if err := c.tally.Truncate(int64(dropped)); err != nil { //nolint:gosec // far below
+	if err := c.tally.Truncate(int64(dropped)); err != nil {
 		return fmt.Errorf("tally: %w", err)
 	}
 	c.tallied = dropped
@@ -62,7 +62,7 @@ func openTally(name string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tally: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // an fd
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s: %w", errBusy, name, err), f.Close())
 	}
 	return f, nil
@@ -125,7 +125,7 @@ func (c *committer) takeTally(id uuid.UUID) (dir string, err error) {
 func syncFile(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return err //nolint:wrapcheck // names the file
+		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
 }

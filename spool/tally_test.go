@@ -69,7 +69,7 @@ func TestCountsOfAFullDisk(t *testing.T) {
 		}
 		want += uint64(n)
 		if i == 1 { // is killed
-			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { //nolint:forbidigo // waits for a condition
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 				if got := tallies(t, o); len(got) == 2 && got[1] == int64(n) {
 					break
 				}
@@ -147,7 +147,7 @@ func TestTallyOncePerInterval(t *testing.T) {
 	run.Go(func() { _ = s.Run(ctx) })
 	for i := range 3 { // once Run takes the next word, it is through with the one before
 		s.TryAppend(sample(i))
-		for deadline := time.Now().Add(time.Minute); len(s.kick) > 0; time.Sleep(time.Millisecond) { //nolint:forbidigo // waits for a condition
+		for deadline := time.Now().Add(time.Minute); len(s.kick) > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("Run does not wake")
 			}

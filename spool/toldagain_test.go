@@ -77,7 +77,7 @@ func losesFigures(t *testing.T, dir string) {
 	t.Helper()
 	remove(t, dir, "queue*.db", "journal-*.seg")
 	name := filepath.Join(dir, "ledger")
-	page, err := os.ReadFile(name) //nolint:gosec // a path of the test
+	page, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func hold(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // an fd
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
 	}
 	return f, nil
@@ -175,7 +175,7 @@ func explain(dir string, err error) error {
 // holds it, and names that process as far as it is known; it wraps [ErrUnsafe] if what wayside would open is a link.
 func Acquire(dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o640) //nolint:gosec // the operator's own data directory
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o640)
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, errors.Join(checkEntries(dir), err)
 	}
@@ -310,7 +310,7 @@ func RemoveInfo(dir string) { _ = os.Remove(filepath.Join(dir, RunFile)) }
 // (left by a killed process or a power cut, whatever it says) does not hide: the lock decides.
 func ReadInfo(dir string) (Info, error) {
 	name := filepath.Join(dir, RunFile)
-	body, err := os.ReadFile(name) //nolint:gosec // the operator's own data directory
+	body, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return Info{}, fmt.Errorf("%w: %s", ErrNotRunning, dir)
 	}
@@ -348,7 +348,7 @@ const (
 
 // lookAtLock reports whether somebody holds [RunLock], and who as far as is known, else 0. A free lock is shared for a moment.
 func lookAtLock(dir string) (state lockState, pid int) {
-	file, err := os.Open(filepath.Join(dir, RunLock)) //nolint:gosec // the operator's own data directory
+	file, err := os.Open(filepath.Join(dir, RunLock))
 	if errors.Is(err, os.ErrNotExist) {
 		return lockFree, 0
 	}

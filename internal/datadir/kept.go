@@ -35,7 +35,7 @@ func WriteConfig(dir string, c Config) error {
 // ReadConfig reads the file; without one, which a directory of an older version has not, it returns a zero Config.
 func ReadConfig(dir string) (c Config, err error) {
 	name := filepath.Join(dir, ConfigFile)
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator's own data directory
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return Config{}, nil
 	}

@@ -122,7 +122,7 @@ func TestWritableForOthers(t *testing.T) {
 	}
 	chown := func(uid, gid int) func(*testing.T, string) {
 		return asRoot(func(t *testing.T, dir string) {
-			if err := errors.Join(os.Chown(dir, uid, gid), os.Chmod(dir, 0o770)); err != nil { //nolint:gosec // the test's subject
+			if err := errors.Join(os.Chown(dir, uid, gid), os.Chmod(dir, 0o770)); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -20,7 +20,7 @@ func Free(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("statfs %s: %w", dir, err)
 	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // disks are smaller than 2^63
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // SyncDir makes the entries of a folder durable: files created, renamed or removed in it survive a power cut afterwards.

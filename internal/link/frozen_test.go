@@ -25,7 +25,7 @@ func frozen(t *testing.T) (d *Dialer, thaw func() *Listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1) }) //nolint:gosec // a descriptor
+	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1) })
 	if d, err = NewDialer(mine); err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func Pair(name string) (net.Conn, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("make socketpair for %s: %w", name, err)
 	}
-	mine, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name) //nolint:gosec // file descriptors
+	mine, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
 	conn, err := net.FileConn(mine)
 	_ = mine.Close() // FileConn has its own duplicate
 	if err != nil {
@@ -133,7 +133,7 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 	if path = filepath.Join(dataDir, SocketName); len(path) <= 100 {
 		return path, func() {}, nil
 	}
-	dir, err := os.Open(dataDir) //nolint:gosec // the operator's own data directory
+	dir, err := os.Open(dataDir)
 	if err != nil {
 		return "", nil, fmt.Errorf("open data directory: %w", err)
 	}
@@ -294,7 +294,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		return nil, fmt.Errorf("receive connection: %d descriptors: %w", len(fds), errors.Join(err, net.ErrClosed))
 	}
 	unix.CloseOnExec(fds[0])
-	return Inherited(uintptr(fds[0]), "relay") //nolint:gosec // a file descriptor
+	return Inherited(uintptr(fds[0]), "relay")
 }
 
 // Close ends Accept.

@@ -76,7 +76,7 @@ func TestReaderThatComesBack(t *testing.T) {
 	s = New(g, func(n uint64) { _, _ = fmt.Fprintf(s, "lost %d\n", n) })
 	_, _ = io.WriteString(s, "a\nb\n")
 	_, _ = io.WriteString(s, "c\n")
-	for deadline := time.Now().Add(limit); s.Lost() < 3; time.Sleep(time.Millisecond) { //nolint:forbidigo // waits for a condition
+	for deadline := time.Now().Add(limit); s.Lost() < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("lost", s.Lost())
 		}
@@ -85,7 +85,7 @@ func TestReaderThatComesBack(t *testing.T) {
 	g.broken = false
 	g.mu.Unlock()
 	_, _ = io.WriteString(s, "d\n")
-	for deadline := time.Now().Add(limit); g.String() != "d\nlost 3\n"; time.Sleep(time.Millisecond) { //nolint:forbidigo // waits for a condition
+	for deadline := time.Now().Add(limit); g.String() != "d\nlost 3\n"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%q", g.String())
 		}

@@ -74,7 +74,7 @@ func read() usage {
 		{Name: "/gc/cycles/total:gc-cycles"},
 	}
 	metrics.Read(samples)
-	bytes := func(i int) int64 { return int64(samples[i].Value.Uint64()) } //nolint:gosec // far below the largest
+	bytes := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
 	return usage{live: bytes(0), overhead: bytes(1) - bytes(2) - bytes(3) - bytes(4), cycles: samples[5].Value.Uint64()}
 }
 

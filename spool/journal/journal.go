@@ -84,7 +84,7 @@ func Create(o Options) (*Journal, error) {
 	if o.Notify == nil {
 		o.Notify = func() {}
 	}
-	j := &Journal{o: o, half: uint64(o.SegmentBytes / 2), nextSeq: 1} //nolint:gosec // checked above
+	j := &Journal{o: o, half: uint64(o.SegmentBytes / 2), nextSeq: 1}
 	for i := range o.Segments {
 		s, err := createSegment(o, i)
 		if err != nil {
@@ -97,7 +97,7 @@ func Create(o Options) (*Journal, error) {
 	for i := len(j.all) - 1; i >= 0; i-- { // so that segment 0 is on top
 		j.freeList = append(j.freeList, j.all[i])
 	}
-	j.free.Store(int32(len(j.freeList))) //nolint:gosec // at most SegmentsMax
+	j.free.Store(int32(len(j.freeList)))
 	j.nextNumber = o.Segments
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -158,7 +158,7 @@ func (j *Journal) whyNot() Result {
 func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int) (uint64, Result) {
 	crash.Point("spool.reserve.after")
 	err := memfault.Catch(func() {
-		n := e.Encode(s.data[offset+recordHeaderBytes : offset+recordHeaderBytes+uint64(size)]) //nolint:gosec // size > 0
+		n := e.Encode(s.data[offset+recordHeaderBytes : offset+recordHeaderBytes+uint64(size)])
 		crash.Point("spool.publish.before")
 		s.publish(offset, seq, n)
 	})
@@ -217,7 +217,7 @@ func (j *Journal) activateLocked() bool {
 	for len(j.freeList) > 0 {
 		s := j.freeList[len(j.freeList)-1]
 		j.freeList = j.freeList[:len(j.freeList)-1]
-		j.free.Store(int32(len(j.freeList))) //nolint:gosec // at most SegmentsMax
+		j.free.Store(int32(len(j.freeList)))
 		j.generation++
 		if s.begin(j.generation, j.nextSeq) {
 			j.active.Store(s)
@@ -304,7 +304,7 @@ func (j *Journal) RecycleHeld() {
 
 func (j *Journal) recycleLocked(s *Segment) {
 	j.freeList = append(j.freeList, s)
-	j.free.Store(int32(len(j.freeList))) //nolint:gosec // at most SegmentsMax
+	j.free.Store(int32(len(j.freeList)))
 	if a := j.active.Load(); !j.closed.Load() && (a == nil || a.isSealed()) {
 		j.activateLocked()
 	}

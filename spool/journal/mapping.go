@@ -14,7 +14,7 @@ func MapFile(f *os.File, size int) ([]byte, error) {
 	if err := allocate(f, size); err != nil {
 		return nil, err
 	}
-	data, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED) //nolint:gosec // an fd
+	data, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", f.Name(), err)
 	}
@@ -31,7 +31,7 @@ func Unmap(data []byte) error {
 
 func allocate(f *os.File, size int) error {
 	for {
-		err := unix.Fallocate(int(f.Fd()), 0, 0, int64(size)) //nolint:gosec // an fd
+		err := unix.Fallocate(int(f.Fd()), 0, 0, int64(size))
 		switch {
 		case err == nil:
 			return nil

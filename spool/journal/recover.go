@@ -161,6 +161,6 @@ func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload
 		}
 		fn(seq, data[offset+recordHeaderBytes:end:end])
 		next = seq + 1
-		offset += recordBytes(int(n)) //nolint:gosec // at most SizeMax
+		offset += recordBytes(int(n))
 	}
 }

@@ -39,7 +39,7 @@ func (j *Journal) leaveEmpty() {
 	}
 	if j.activateLocked() {
 		j.freeList = slices.Insert(j.freeList, 0, a)
-		j.free.Store(int32(len(j.freeList))) //nolint:gosec // at most SegmentsMax
+		j.free.Store(int32(len(j.freeList)))
 	}
 }
 
@@ -53,7 +53,7 @@ func (j *Journal) takeDirty() *Segment {
 	}
 	s := j.freeList[at]
 	j.freeList = slices.Delete(j.freeList, at, at+1)
-	j.free.Store(int32(len(j.freeList))) //nolint:gosec // at most SegmentsMax
+	j.free.Store(int32(len(j.freeList)))
 	return s
 }
 

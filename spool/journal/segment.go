@@ -53,7 +53,7 @@ type Segment struct {
 
 // recordBytes is the room that a record with n bytes of payload takes.
 func recordBytes(n int) uint64 {
-	return (uint64(n) + recordHeaderBytes + 7) &^ 7 //nolint:gosec // n is a size
+	return (uint64(n) + recordHeaderBytes + 7) &^ 7
 }
 
 func createSegment(o Options, number int) (*Segment, error) {
@@ -97,7 +97,7 @@ func (s *Segment) begin(generation, firstSeq uint64) (ok bool) {
 func encodeHeader(epoch uuid.UUID, generation, firstSeq uint64, size int) (h [headerUsed]byte) {
 	copy(h[:], magic)
 	binary.LittleEndian.PutUint32(h[8:], segmentVersion)
-	binary.LittleEndian.PutUint32(h[12:], uint32(size)) //nolint:gosec // at most SegmentBytesMax
+	binary.LittleEndian.PutUint32(h[12:], uint32(size))
 	copy(h[16:32], epoch[:])
 	binary.LittleEndian.PutUint64(h[32:], generation)
 	binary.LittleEndian.PutUint64(h[40:], firstSeq)
@@ -115,7 +115,7 @@ func seedOf(epoch uuid.UUID, generation uint64) uint32 {
 // checksum is the CRC32C of a record's seq and payload, started from a state that differs for each offset: the odd factor
 // makes the map from offsets to states one to one, and CRC32C keeps states of equal input apart.
 func checksum(seed uint32, offset uint64, body []byte) uint32 {
-	return crc32c.Update(seed^uint32(offset)*0x9E3779B1, body) //nolint:gosec // offsets fit 32 bits
+	return crc32c.Update(seed^uint32(offset)*0x9E3779B1, body)
 }
 
 // reserve takes need bytes and the next index, or reports false if the segment is sealed or has no room.
@@ -135,7 +135,7 @@ func (s *Segment) reserve(need uint64) (offset, index uint64, ok bool) {
 // publish completes a record of n payload bytes that already stand in their place.
 func (s *Segment) publish(offset, seq uint64, n int) {
 	binary.LittleEndian.PutUint64(s.data[offset+8:], seq)
-	body := s.data[offset+8 : offset+recordHeaderBytes+uint64(n)] //nolint:gosec // n is a size
+	body := s.data[offset+8 : offset+recordHeaderBytes+uint64(n)]
 	word := uint64(checksum(s.seed, offset, body))<<32 | uint64(n)
 	if bigEndian {
 		word = binary.LittleEndian.Uint64(binary.NativeEndian.AppendUint64(nil, word))

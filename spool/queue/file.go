@@ -151,26 +151,26 @@ func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
 	tx, err := f.db.Begin(true)
 	if err != nil {
 		*locked = false
-		return err //nolint:wrapcheck // the callers name the file
+		return err
 	}
 	defer func() { *locked = memfault.Catch(func() { _ = tx.Rollback() }) != nil }() // does nothing after a commit
 	batches, err := tx.CreateBucketIfNotExists(bucketBatches)
 	if err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	metas, err := tx.CreateBucketIfNotExists(bucketMeta)
 	if err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	for i := range gone {
 		if err := batches.Delete(gone[i].Key()); err != nil {
-			return err //nolint:wrapcheck // as above
+			return err
 		}
 	}
 	batches.FillPercent = 1 // keys ascend
 	if c.Batch != nil {
 		if err := batches.Put(c.Batch.Key(), c.Value); err != nil {
-			return err //nolint:wrapcheck // as above
+			return err
 		}
 	}
 	if err := errors.Join(metas.Put(keyState, state), metas.Put(keyStateSum, stateSum(state))); err != nil {
@@ -178,7 +178,7 @@ func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
 	}
 	crash.Point("spool.commit.before")
 	if err := tx.Commit(); err != nil {
-		return err //nolint:wrapcheck // as above
+		return err
 	}
 	crash.Point("spool.commit.after")
 	return nil
@@ -204,7 +204,7 @@ func (f *File) view(fn func(*bolt.Tx) error) error {
 	}
 	begun := false // a panic from then on ends the transaction in order
 	err := memfault.CatchError(func() error {
-		return f.db.View(func(tx *bolt.Tx) error { //nolint:wrapcheck // the callers name the file
+		return f.db.View(func(tx *bolt.Tx) error {
 			begun = true
 			return fn(tx)
 		})

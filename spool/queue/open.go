@@ -46,7 +46,7 @@ func Create(o Options, dir string, number int, s *State) (f *File, err error) {
 	err = memfault.CatchError(func() error {
 		db, err := bolt.Open(aside, 0o600, o.bolt(0))
 		if err != nil {
-			return err //nolint:wrapcheck // wrapped above
+			return err
 		}
 		return errors.Join((&File{db: db}).Commit(Change{State: s}), db.Close())
 	})
@@ -54,10 +54,10 @@ func Create(o Options, dir string, number int, s *State) (f *File, err error) {
 		return nil, err
 	}
 	if err = os.Rename(aside, name); err != nil {
-		return nil, err //nolint:wrapcheck // wrapped above
+		return nil, err
 	}
 	if err = disk.SyncDir(dir); err != nil {
-		return nil, err //nolint:wrapcheck // wrapped above
+		return nil, err
 	}
 	return openForWriting(o, dir, number)
 }
@@ -67,7 +67,7 @@ func openForWriting(o Options, dir string, number int) (*File, error) {
 	f := &File{name: Name(dir, number), number: number}
 	err := memfault.CatchError(func() (err error) {
 		f.db, err = bolt.Open(f.name, 0o600, o.bolt(o.BytesMax))
-		return err //nolint:wrapcheck // wrapped below
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open queue %s: %w", f.name, err)
@@ -92,7 +92,7 @@ func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File
 		opts := o.bolt(0)
 		opts.ReadOnly = true
 		f.db, err = bolt.Open(f.name, 0o400, opts)
-		return err //nolint:wrapcheck // wrapped below
+		return err
 	})
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("open queue %s: %w", f.name, damageError(err))
@@ -115,7 +115,7 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 			return err
 		}
 		var before []byte
-		return batches.ForEach(func(k, v []byte) error { //nolint:wrapcheck // the callers name the file
+		return batches.ForEach(func(k, v []byte) error {
 			b, ok := foundBatch(epoch, k, v)
 			// Out of order, bbolt finds no key; and to write, it would open the file with a goroutine that this makes panic.
 			if !ok || bytes.Compare(k, before) <= 0 {
@@ -149,7 +149,7 @@ func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State,
 func Open(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
 	marker := Name(dir, number) + ".opening"
 	deaths := 0
-	if text, err := os.ReadFile(marker); err == nil { //nolint:gosec // a path of the folder
+	if text, err := os.ReadFile(marker); err == nil {
 		deaths, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
 	if deaths >= openingDeathsMax {

@@ -51,7 +51,7 @@ func readState(metas *bolt.Bucket, epoch uuid.UUID) (*State, error) {
 	err := json.Unmarshal(text, s)
 	switch {
 	case sum != nil && !bytes.Equal(sum, stateSum(text)):
-		return nil, nil //nolint:nilnil // documented
+		return nil, nil
 	case err == nil && s.Version > VersionExpired:
 		return nil, fmt.Errorf("%w: queue of version %d, this wayside knows %d", ErrNewer, s.Version, VersionExpired)
 	case err != nil:

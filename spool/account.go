@@ -10,22 +10,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Ledger is the account of one epoch, cumulative since the epoch began.
+// Ledger is the account of one epoch. All figures are totals since the epoch began.
 //
-// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read counts
-// in none of them. Drop records are in Recorded and Responses nowhere.
+// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read is in none of them. Drop
+// records are in none of them either.
 type Ledger struct {
 	Epoch     uuid.UUID         `json:"epoch"`
 	Responses uint64            `json:"responses"`
 	Recorded  uint64            `json:"recorded"`
 	Excluded  uint64            `json:"excluded"`
-	Spooled   uint64            `json:"spooled"` // responses held here, journal included, beyond what was applied
+	Spooled   uint64            `json:"spooled"` // recorded responses that are here, journal included, and not applied
 	Dropped   map[string]uint64 `json:"dropped,omitempty"`
 	Closed    bool              `json:"closed"`   // nothing will be appended any more
-	LastSeq   uint64            `json:"last_seq"` // highest seq given out
+	LastSeq   uint64            `json:"last_seq"` // the highest that was assigned
 }
 
-// ledgerTries bounds how often Ledgers looks again for a moment with no append in flight.
+// ledgerTries bounds how often Ledgers reads again to find a moment without an append in flight.
 const ledgerTries = 100
 
 // Ledgers implements Source.
@@ -49,7 +49,7 @@ func (s *Set) Ledgers(_ context.Context, applied map[uuid.UUID]uint64) ([]Ledger
 	return out, nil
 }
 
-// closedLedgerLocked is the account of an epoch that takes no more, as if nothing of it waited.
+// closedLedgerLocked is the account of a closed epoch, without Spooled.
 func (e *epoch) closedLedgerLocked() Ledger {
 	l := Ledger{Epoch: e.id, Recorded: e.recorded, Excluded: e.counters.excluded(), Closed: true, LastSeq: e.lastSeq}
 	var dropped uint64
@@ -58,15 +58,15 @@ func (e *epoch) closedLedgerLocked() Ledger {
 	return l
 }
 
-// Retired returns the final ledgers of the epochs that were retired since Open: of what Ledgers had before and has no more.
+// Retired returns the final ledgers of the epochs that were retired since Open: Ledgers no longer has them.
 func (s *Set) Retired() []Ledger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.retired)
 }
 
-// liveLedgerLocked reads the parts first and the responses last: an append in flight then shows as a response too many,
-// and the sample is taken again. If there is one in flight each time, it is left out.
+// liveLedgerLocked reads the parts first and the number of responses last. An append in flight shows as a response too many; then it reads
+// again. If there is one in flight each time, that response is left out.
 func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 	for range ledgerTries {
 		l = Ledger{Epoch: e.id, Recorded: e.recorded, Spooled: spooled, LastSeq: e.lastSeq}
@@ -82,17 +82,16 @@ func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 		var dropped uint64
 		l.Excluded = e.counters.excluded()
 		l.Dropped, dropped = e.counters.droppedByReason()
-		l.Responses = s.responses.Load()
-		if sum := l.Recorded + l.Excluded + dropped; sum != l.Responses {
-			l.Responses = sum
-			continue
+		responses := s.responses.Load()
+		l.Responses = l.Recorded + l.Excluded + dropped
+		if l.Responses == responses {
+			break
 		}
-		return l
 	}
 	return l
 }
 
-// spooledLocked counts the committed responses with a seq above what was applied and acknowledged.
+// spooledLocked counts the committed responses with a seq above both what was applied and what was acknowledged.
 func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	through := max(applied, e.acked)
 	for _, held := range [][]entry{e.expiring, e.index} {
@@ -113,13 +112,12 @@ func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	return n, nil
 }
 
-// responsesAfter counts within a batch; it reads the value, which is rare: consumers apply whole batches unless one fails.
+// responsesAfter counts the responses of a batch after a seq. It may read the value from the file, which is rare: consumers acknowledge whole
+// batches unless one fails.
 func (b *entry) responsesAfter(seq uint64) (n uint64, err error) {
-	raw := b.cached
-	if raw == nil {
-		if raw, err = b.file.Read(&b.Batch); err != nil {
-			return 0, err
-		}
+	raw, err := b.value()
+	if err != nil {
+		return 0, err
 	}
 	batch, err := event.ParseBatch(raw)
 	if err != nil {

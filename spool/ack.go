@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -30,13 +31,10 @@ func (s *Set) Ack(_ context.Context, id uuid.UUID, seq uint64) error {
 	return nil
 }
 
-// commitAcks commits the acknowledgements of every epoch that has some. The caller holds sem.
+// commitAcks commits the acknowledgements of every epoch that has some.
 func (c *committer) commitAcks() error {
-	c.mu.Lock()
-	epochs := append([]*epoch(nil), c.epochs...)
-	c.mu.Unlock()
 	var errs []error
-	for _, e := range epochs {
+	for _, e := range c.allEpochs() {
 		c.mu.Lock()
 		pending := e.ackPending
 		c.mu.Unlock()
@@ -47,8 +45,8 @@ func (c *committer) commitAcks() error {
 	return errors.Join(errs...)
 }
 
-// commitAcksOf commits state and acknowledgements of an epoch. A closed epoch that cannot be written keeps them in memory:
-// after a restart its events are delivered again, which consumers must expect.
+// commitAcksOf commits state and acknowledgements of an epoch. For a closed epoch that cannot be written, they stay in memory only: after a
+// restart its events are delivered again, which consumers must expect.
 func (c *committer) commitAcksOf(e *epoch) error {
 	q := e.writer()
 	c.mu.Lock()
@@ -57,20 +55,24 @@ func (c *committer) commitAcksOf(e *epoch) error {
 		c.mu.Unlock()
 		return nil
 	}
-	m := e.stateLocked(0, nil)
-	tx := queue.Change{Removals: q.Removals(), State: m}
+	tx := queue.Change{Removals: q.Removals(), State: e.stateLocked(0, nil)}
 	c.mu.Unlock()
-	err := q.Commit(tx)
+	if err := q.Commit(tx); err != nil {
+		return c.changeFailed(e, q, err)
+	}
+	c.commits.Add(1)
+	e.counters.committed(tx.State)
+	c.pruneAcked(e, tx.State)
+	c.recycleHeld(e)
+	return nil
+}
+
+// changeFailed handles the failure of a commit without a batch. The current epoch continues in a new queue file. A closed one is only read
+// from then on.
+func (c *committer) changeFailed(e *epoch, q *queue.File, err error) error {
 	switch {
-	case err == nil:
-		c.commits.Add(1)
-		e.counters.committed(m)
-		c.pruneAcked(e, m)
-		c.recycleHeld(e)
-		return nil
 	case errors.Is(err, queue.ErrFull):
-		c.fullCommits.Add(1)
-		return fmt.Errorf("%w: %w", ErrQueueFull, err)
+		return c.queueFull(err)
 	case e.closed:
 		c.commitFailed(err)
 		q.Retire()
@@ -83,28 +85,30 @@ func (c *committer) commitAcksOf(e *epoch) error {
 	}
 }
 
-// pruneAcked notes that m is durable, and removes the queue files that have nothing left to deliver.
-func (c *committer) pruneAcked(e *epoch, m *queue.State) {
+func (c *committer) queueFull(err error) error {
+	c.fullCommits.Add(1)
+	return fmt.Errorf("%w: %w", ErrQueueFull, err)
+}
+
+// pruneAcked is called when state is durable. If everything acknowledged is in it, queue files without a batch in the index are removed, except
+// the newest file.
+func (c *committer) pruneAcked(e *epoch, state *queue.State) {
 	c.mu.Lock()
-	if e.acked == m.Acked {
-		e.ackPending = false
-	}
 	var drained []*queue.File
-	if len(e.files) > 1 {
-		inUse := make(map[*queue.File]bool)
-		for i := range e.index {
-			inUse[e.index[i].file] = true
-		}
-		last := len(e.files) - 1
-		kept := make([]*queue.File, 0, len(e.files))
-		for i, q := range e.files {
-			if i == last || inUse[q] || e.acked != m.Acked {
-				kept = append(kept, q)
-			} else {
-				drained = append(drained, q)
+	if e.acked == state.Acked {
+		e.ackPending = false
+		if n := len(e.files); n > 1 {
+			inUse := map[*queue.File]bool{e.files[n-1]: true}
+			for i := range e.index {
+				inUse[e.index[i].file] = true
 			}
+			e.files = slices.DeleteFunc(slices.Clone(e.files), func(q *queue.File) bool {
+				if !inUse[q] {
+					drained = append(drained, q)
+				}
+				return !inUse[q]
+			})
 		}
-		e.files = kept
 	}
 	c.mu.Unlock()
 	for _, q := range drained {

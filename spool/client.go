@@ -14,16 +14,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// handshakeTimeout bounds how long NewClient waits for the other side's opening.
+// handshakeTimeout bounds how long NewClient waits for the other side's handshake.
 const handshakeTimeout = 10 * time.Second
 
-// Client is a Source at the other end of a connection. It may be used by several goroutines; a call that waits does not
-// hold up the others. Once the connection is lost, every call fails with ErrDisconnected.
+// Client is a Source at the other end of a connection. Several goroutines may use it; a call that waits does not delay others. Once the
+// connection is lost, every call fails with ErrDisconnected.
 type Client struct {
 	conn   net.Conn
 	reader chan struct{} // closed when the reading goroutine has ended
 
-	writing sync.Mutex // held for a whole frame
+	frames frameWriter
 
 	mu      sync.Mutex
 	next    uint32                // guarded by mu
@@ -33,28 +33,28 @@ type Client struct {
 
 var _ Source = (*Client)(nil)
 
-// NewClient shakes hands and starts the goroutine that reads answers; Close ends it. The client owns the connection, also
-// when NewClient fails. A peer of another version gives an error that wraps ErrProtocol and names both versions.
+// NewClient performs the handshake and starts the goroutine that reads answers; Close ends it. The client owns the connection, even if
+// NewClient fails. For a peer of another version the error wraps ErrProtocol and names both versions.
 func NewClient(conn net.Conn) (*Client, error) {
 	timeout := time.AfterFunc(handshakeTimeout, func() { _ = conn.Close() })
 	defer timeout.Stop()
 	r := bufio.NewReaderSize(conn, 64<<10)
 	sent := make(chan error, 1)
-	go func() { // both sides open at once: over a pipe neither may wait for the other
+	go func() { // both sides send first: over a pipe without a buffer, neither may wait for the other
 		_, err := conn.Write(handshake())
 		sent <- err
 	}()
 	err := checkHandshake(r)
 	if err != nil {
 		_ = conn.Close()
-		<-sent //nolint:errcheck // only waited for: the handshake has failed already
+		<-sent //nolint:errcheck // the handshake has failed already
 		return nil, err
 	}
 	if err := <-sent; err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: %w", ErrDisconnected, err)
 	}
-	c := &Client{conn: conn, reader: make(chan struct{}), waiting: make(map[uint32]chan frame)}
+	c := &Client{conn: conn, frames: frameWriter{conn: conn}, reader: make(chan struct{}), waiting: make(map[uint32]chan frame)}
 	go c.read(r)
 	return c, nil
 }
@@ -109,7 +109,7 @@ func (c *Client) lostError() error {
 	return c.lost
 }
 
-// call sends a request and waits for its answer. When ctx is done it tells the server, and leaves.
+// call sends a request and waits for its answer. When ctx is done, it cancels the request and returns.
 func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]by
 	number := c.next
 	c.waiting[number] = answer
 	c.mu.Unlock()
-	if err := c.write(kind, number, payload); err != nil {
+	if err := c.frames.write(kind, number, payload); err != nil {
 		c.lose(err)
 		return nil, c.lostError()
 	}
@@ -142,24 +142,16 @@ func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]by
 		}
 	case <-ctx.Done():
 		c.mu.Lock()
-		delete(c.waiting, number) // a late answer is thrown away
+		delete(c.waiting, number) // a late answer is discarded
 		c.mu.Unlock()
-		if err := c.write(frameCancel, number, nil); err != nil {
+		if err := c.frames.write(frameCancel, number); err != nil {
 			c.lose(err)
 		}
 		return nil, ctx.Err()
 	}
 }
 
-func (c *Client) write(kind frameType, number uint32, payload []byte) error {
-	buffers := net.Buffers{frameHead(kind, number, len(payload)), payload}
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, err := buffers.WriteTo(c.conn)
-	return err
-}
-
-// Peek implements Source. MaxBytes above 8 MiB and MaxWait above a minute are cut to these.
+// Peek implements Source. It limits MaxBytes to 8 MiB and MaxWait to a minute.
 func (c *Client) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 	b, err := c.call(ctx, framePeek, encodePeek(o))
 	if err != nil {

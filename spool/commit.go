@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -12,20 +12,17 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// committer is the writing side of a Set, in the hands of whoever holds Set.sem: its methods are called by that goroutine only.
+// committer is the writing side of a Set. Only the holder of Set.sem calls its methods.
 type committer struct {
 	*Set
-	builder event.BatchBuilder
-	skipped []string        // folders that could not be taken yet
-	warned  map[string]bool // folders in skipped that the log has named
-	tally   *os.File        // see tally.go; nil if there is none
-	tallied uint64          // what it says
-	tallies bool            // tallies of other processes are left
+	builder  event.BatchBuilder
+	tally    tally // of the current epoch, while it has no ledger
+	takeover takeover
 }
 
 // Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
 func (s *Set) Run(ctx context.Context) error {
-	commit, acks, tally, reopen := stopped(), stopped(), stopped(), time.NewTimer(s.o.ReopenInterval)
+	commit, acks, tally, reopen := stoppedTimer(), stoppedTimer(), stoppedTimer(), time.NewTimer(s.o.ReopenInterval)
 	defer commit.Stop()
 	defer tally.Stop()
 	defer acks.Stop()
@@ -33,7 +30,7 @@ func (s *Set) Run(ctx context.Context) error {
 	armed, acksArmed, tallyArmed := false, false, false
 	var drops dropLog
 	defer func() { drops.log(s, time.Now().Add(dropLogInterval)) }()
-	failed := false // the last commit failed: wait for the interval before the next, whoever kicks
+	failed := false // the last commit failed: the next one waits for the interval, however often kick arrives
 	for {
 		due := false
 		select {
@@ -41,12 +38,12 @@ func (s *Set) Run(ctx context.Context) error {
 			return nil
 		case <-s.kick:
 			if !tallyArmed && !s.current.counters.attached() {
-				tally.Reset(s.o.CommitInterval) // not each time: every drop kicks, and this is a system call
+				tally.Reset(s.o.CommitInterval) // not at each kick: every drop kicks, and an update is a system call
 				tallyArmed = true
 			}
 		case <-tally.C:
 			tallyArmed = false
-			_ = s.step(ctx, (*committer).keepTally) // said at the end, if it could not be kept
+			_ = s.step(ctx, (*committer).updateTally) // an error is logged at the end, if it lasts
 		case <-commit.C:
 			due, armed = true, false
 		case <-acks.C:
@@ -72,13 +69,13 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 }
 
-func stopped() *time.Timer {
+func stoppedTimer() *time.Timer {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return t
 }
 
-// step runs fn as the committer. Its error is in the status and the log already.
+// step runs fn as the committer. An error of fn is already in status and log.
 func (s *Set) step(ctx context.Context, fn func(*committer) error) error {
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -91,7 +88,7 @@ func (s *Set) step(ctx context.Context, fn func(*committer) error) error {
 	return fn(c)
 }
 
-// urgent reports whether a commit should not wait for the interval.
+// urgent reports whether a commit must not wait for the interval.
 func (s *Set) urgent() bool {
 	j := s.journal.Load()
 	if j == nil {
@@ -101,8 +98,8 @@ func (s *Set) urgent() bool {
 	return p.HalfFull || p.Sealed > 0 || (p.ActiveRecords > 0 && s.durable.waiting.Load() > 0)
 }
 
-// hasPending reports whether something waits for the interval: events, sealed segments that could not be committed, or
-// drops that no drop record has reported.
+// hasPending reports whether something waits for the interval: events, sealed segments that could not be committed, or drops that no drop
+// record has reported.
 func (s *Set) hasPending() bool {
 	j := s.journal.Load()
 	if j == nil {
@@ -120,16 +117,11 @@ func (s *Set) hasPending() bool {
 func (s *Set) hasAcks() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.epochs {
-		if e.ackPending {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.epochs, func(e *epoch) bool { return e.ackPending })
 }
 
-// commit seals the active segment and commits every sealed one, a transaction each. Unless force is set, a segment is only
-// sealed when another can take over. The caller holds sem.
+// commit seals the active segment and commits every sealed one, each in a transaction. Unless force is set, the active segment is sealed only
+// if another one is free.
 func (c *committer) commit(force bool) error {
 	j := c.journal.Load()
 	if j == nil {
@@ -154,16 +146,16 @@ func (c *committer) commit(force bool) error {
 	return err
 }
 
-// freeHeld makes the later commit that lets segments be reused, when there is no free one left and nothing else to write.
+// freeHeld makes the later commit after which segments may be reused, if no segment is free and nothing else must be written.
 func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
-	if j.Held() == 0 || j.Pending().Free > 0 {
+	if len(j.Held()) == 0 || j.Pending().Free > 0 {
 		return nil
 	}
 	return c.commitAcksOf(e)
 }
 
-// commitTaken commits the sealed segments, oldest first, and stops at the first that fails. It returns the seq up to which
-// every record has been committed or tried: not what has been sealed since, which nobody may take for durable.
+// commitTaken commits the sealed segments, oldest first, until one fails. It returns the last seq in segments that were sealed by then.
+// Nobody may take a record that was sealed later for durable.
 func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
 	for {
 		c.mu.Lock()
@@ -184,40 +176,37 @@ func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, e
 	}
 }
 
-// build makes a batch of a sealed segment. Its bytes belong to s.builder.
-func (c *committer) build(seg *journal.Segment) (b entry, value []byte) {
+// buildBatch makes a batch of the records that scan finds. The value is valid until the builder is used again, and nil if there is no record.
+// A record that this version cannot have written is left out.
+func buildBatch(builder *event.BatchBuilder, scan func(func(seq uint64, payload []byte)) error) (b entry, value []byte, err error) {
+	builder.Reset()
+	err = scan(func(seq uint64, payload []byte) { _ = builder.Add(seq, payload, event.IsResponseRecord(payload)) })
+	if value = builder.Bytes(); value != nil {
+		h, _ := event.BatchHeader(value)
+		b.Batch = queue.Batch{First: h.FirstSeq, Last: h.LastSeq, Records: h.Records, Responses: h.Responses, Size: len(value)}
+	}
+	return b, value, err
+}
+
+// build makes a batch of a sealed segment.
+func (c *committer) build(seg *journal.Segment) (entry, []byte) {
 	seg.Wait()
-	c.builder.Reset()
-	_, err := seg.Scan(func(seq uint64, payload []byte) {
-		response := event.IsResponseRecord(payload)
-		if c.builder.Add(seq, payload, response) != nil {
-			return // a record this binary did not write; counted with the missing ones
-		}
-		if b.Records == 0 {
-			b.First = seq
-		}
-		b.Last = seq
-		b.Records++
-		if response {
-			b.Responses++
-		}
-	})
+	b, value, err := buildBatch(&c.builder, seg.Scan)
 	if err != nil {
 		c.o.Logger.Error("journal segment cannot be read to its end", "error", err)
 	}
-	b.Size = c.builder.Size()
 	b.at = c.o.Now().Add(-c.o.CommitInterval)
-	return b, c.builder.Bytes()
+	return b, value
 }
 
-// commitSegment writes one segment to the queue, in a new queue file if the present one fails.
+// commitSegment writes one segment to the queue; if the queue file fails, to a new one.
 func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 	if e.writer() == nil {
-		return ErrUnavailable // reopen begins a new file
+		return ErrUnavailable // until reopen creates a new file
 	}
 	b, value := c.build(seg)
-	if b.Records == 0 {
-		c.committed(e, seg, nil, nil, nil)
+	if value == nil {
+		c.committed(e, seg, nil, nil)
 		c.recycle(seg)
 		return nil
 	}
@@ -226,11 +215,12 @@ func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 		if err = c.roll(e, err); err != nil {
 			return err
 		}
-		b, value = c.build(seg) // roll used the builder for the segments held
+		b, value = c.build(seg) // again, because roll has used the builder
 		err = c.write(e, seg.Generation(), &b, value)
 	}
 	if err == nil {
-		c.committed(e, seg, &b, value, e.writer())
+		b.file = e.writer()
+		c.committed(e, seg, &b, value)
 		c.recycleHeld(e)
 		if j := c.journal.Load(); j != nil {
 			j.Hold(seg)
@@ -238,15 +228,14 @@ func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 		return nil
 	}
 	if errors.Is(err, queue.ErrFull) {
-		c.fullCommits.Add(1)
 		c.setDegraded("queue is full: " + err.Error())
-		return fmt.Errorf("%w: %w", ErrQueueFull, err)
+		return c.queueFull(err)
 	}
 	c.commitFailed(err)
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// write commits a batch together with the acknowledgements. In a full queue, it commits these first, to make room.
+// write commits a batch together with the acknowledgements. If the queue is full, it commits these first, to make room.
 func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) error {
 	q := e.writer()
 	if q == nil {
@@ -275,40 +264,38 @@ func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) e
 	return nil
 }
 
-// committed moves a segment from taken to the index. The responses that its batch misses are counted as dropped.
-func (c *committer) committed(e *epoch, seg *journal.Segment, b *entry, value []byte, q *queue.File) {
-	_, published := seg.Published()
-	lost := uint64(0)
-	defer func() {
-		if lost > 0 || seg.Faulted() {
-			c.aside.report(c.aside.name(e.id, "loss"), fmt.Sprintf("A segment of the journal could not be written or read any more. What it did not take, and %d responses of it, count as dropped (%s, %s).",
-				lost, RefusedFault, lostDamaged), errors.New("the mapped file was damaged or cut off while it was in use"))
-		}
-	}()
+// committed moves a segment from taken to the index; b is nil if it had no record. Published responses that are not in the batch count as
+// dropped.
+func (c *committer) committed(e *epoch, seg *journal.Segment, b *entry, value []byte) {
+	_, lost := seg.Published()
+	if b != nil {
+		lost -= min(lost, uint64(b.Responses))
+	}
+	if lost > 0 || seg.Faulted() {
+		c.quarantine.loss(e.id, fmt.Sprintf("A segment of the journal could not be written or read any more. Responses that it refused, and %d others in it, count as dropped (%s, %s).",
+			lost, RefusedFault, lostDamaged), errMapping)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.taken = e.taken[1:]
 	e.generation = max(e.generation, seg.Generation())
 	if b != nil {
-		published -= min(published, uint64(b.Responses))
 		e.recorded += uint64(b.Responses)
 		e.lastSeq = b.Last
-		b.file = q
 		if c.cachedBytes+len(value) <= cacheBytesMax {
-			b.cached = append(make([]byte, 0, len(value)), value...)
+			b.cached = slices.Clone(value)
 			c.cachedBytes += len(value)
 		}
 		e.index = append(e.index, *b)
 	}
-	if published > 0 {
-		e.counters.drop(lostDamaged, published)
-		lost = published
+	if lost > 0 {
+		e.counters.drop(lostDamaged, lost)
 	}
 	c.degraded = ""
 	c.changedLocked()
 }
 
-// recycleHeld lets the journal use again what an earlier commit took, now that a later one has followed.
+// recycleHeld lets the journal reuse the segments of earlier commits, after a later one.
 func (c *committer) recycleHeld(e *epoch) {
 	if j := c.journal.Load(); j != nil && e == c.current {
 		j.RecycleHeld()
@@ -321,24 +308,17 @@ func (c *committer) recycle(seg *journal.Segment) {
 	}
 }
 
-// reopen tries again what failed: the active spool, its queue file, its journal's failed segments, folders that were busy
-// or could not be read.
+// reopen tries again everything that failed: the current spool, its queue file, failed segments of its journal, and folders that could not be
+// taken over.
 func (c *committer) reopen() error {
-	if c.tallies {
-		c.skipped = append(c.skipped, c.takeTallies()...)
-	}
-	if len(c.skipped) > 0 {
-		again := c.skipped
-		c.skipped = nil
-		c.recoverAll(again)
-	}
+	c.takeover.retry()
 	j := c.journal.Load()
 	if j == nil {
 		c.activate()
 		return nil
 	}
 	if err := j.Repair(); err != nil {
-		c.o.Logger.Warn("journal segment cannot be replaced", "error", err)
+		c.o.Logger.Warn("journal segment cannot be replaced; wayside tries again", "error", err)
 	}
 	e := c.current
 	if e.writer() != nil {

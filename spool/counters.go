@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// counters count exclusions, refusals and what was accepted: in memory, and in the mapped page once there is one, so that the
-// counts outlive the process. Nothing that happens to the page changes what memory says.
+// counters count excluded, refused and accepted responses: in memory, and in the mapped page once there is one, so that the counts survive
+// the process. Damage to the page does not change the counts in memory.
 type counters struct {
 	mu     sync.RWMutex // write-locked to change page; adding takes the read lock, and never waits for the disk
 	page   []byte
@@ -43,9 +43,12 @@ func (c *counters) excluded() uint64 { return c.value(slotExcluded) }
 
 func (c *counters) dropped(r Refusal) uint64 { return c.value(slotOf(r)) }
 
+// droppedLater counts the responses that were recorded first and dropped later.
+func (c *counters) droppedLater() uint64 { return c.dropped(lostDamaged) + c.dropped(lostAge) }
+
 func (c *counters) drop(r Refusal, n uint64) { c.add(slotOf(r), n) }
 
-// slotOf is where a reason is counted: what came after the page had its form stands behind slotAccepted.
+// slotOf is the slot of a reason. Reasons that were added to the format later have slots behind slotAccepted.
 func slotOf(r Refusal) int {
 	if r > lostDamaged {
 		return 2 + int(r)
@@ -68,7 +71,7 @@ func (c *counters) droppedByReason() (map[string]uint64, uint64) {
 	return out, sum
 }
 
-// attach writes the counts made so far into a page, which counters own from now on.
+// attach writes the counts into a page, and counts in it from now on.
 func (c *counters) attach(page []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +92,7 @@ func (c *counters) attached() bool {
 	return c.page != nil
 }
 
-// detach unmaps the page, whose file keeps the counts.
+// detach unmaps the page. Its file keeps the counts.
 func (c *counters) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,7 +102,7 @@ func (c *counters) detach() {
 	}
 }
 
-// committed notes the committer's figures in the page, for a start that finds no readable queue.
+// committed writes the figures of a commit to the page, for a start that finds no readable queue.
 func (c *counters) committed(m *queue.State) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// dropLogInterval is the least time between two lines of the log about drops that go on.
+// dropLogInterval is the shortest time between two lines of the log about drops that continue.
 const dropLogInterval = 10 * time.Second
 
-// dropLog writes log lines about drops: when they begin, at intervals while they go on, and when they have ended. Owned by Run.
+// dropLog logs drops: when they begin, at intervals while they continue, and when they have ended. Owned by Run.
 type dropLog struct {
-	total  uint64    // dropped, at the last look
-	logged uint64    // dropped, as the log says
-	at     time.Time // of the last line about drops; zero while there are none
+	total  uint64    // drops at the last call
+	logged uint64    // drops that were logged
+	at     time.Time // of the last line about drops; zero if they have ended
 }
 
-// log looks at the counters of the active epoch and writes a line if it is time for one.
+// log reads the counters of the current epoch and writes a line if it is time for one.
 func (d *dropLog) log(s *Set, now time.Time) {
 	reasons, total := s.current.counters.droppedByReason()
 	s.mu.Lock()
@@ -35,7 +35,7 @@ func (d *dropLog) log(s *Set, now time.Time) {
 		s.o.Logger.Warn("responses are dropped from the books, and counted", args...)
 		d.logged, d.at = total, now
 	case !moving && total == d.logged && !d.at.IsZero():
-		s.o.Logger.Info("no more responses are dropped from the books", "since_start", total)
+		s.o.Logger.Info("responses are no longer dropped from the books", "since_start", total)
 		d.at = time.Time{}
 	}
 }

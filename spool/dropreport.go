@@ -8,35 +8,34 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Drops are reported in the stream of events as well, so that a reader of events or archive knows what is missing: by drop
-// records, one for each reason, with the responses dropped for it since the epoch began. The last record of an epoch and reason
-// counts: a figure becomes smaller if the consumer had taken what expired, see Reconcile.
+// Drops are also reported in the stream of events, so that a reader of events or archive knows how many responses are missing. A drop record
+// holds the number of responses dropped for one reason since the epoch began. The last record of an epoch and reason counts. Its figure can
+// be lower than that of the one before: see Set.Reconcile.
 
 // reportedDrops are the cumulative drops that drop records have reported, by reason.
 type reportedDrops [refusals]uint64
 
-func (t *reportedDrops) byReason() map[string]uint64 {
-	var out map[string]uint64
+// byReason returns nil if there are none.
+func (d *reportedDrops) byReason() (out map[string]uint64) {
 	for r := RefusedFull; r < refusals; r++ {
-		if t[r] == 0 {
-			continue
+		if d[r] > 0 {
+			if out == nil {
+				out = make(map[string]uint64)
+			}
+			out[r.String()] = d[r]
 		}
-		if out == nil {
-			out = make(map[string]uint64)
-		}
-		out[r.String()] = t[r]
 	}
 	return out
 }
 
-func reportedOf(byReason map[string]uint64) (t reportedDrops) {
+func reportedOf(byReason map[string]uint64) (d reportedDrops) {
 	for r := RefusedFull; r < refusals; r++ {
-		t[r] = byReason[r.String()]
+		d[r] = byReason[r.String()]
 	}
-	return t
+	return d
 }
 
-// dropRecord is the record that tells a figure.
+// dropRecord is the record that reports a figure.
 func (c *committer) dropRecord(r Refusal, responses uint64) event.Event {
 	return event.Event{
 		TimeMicros: c.o.Now().UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(r.String()), RequestBytes: responses,
@@ -54,7 +53,7 @@ func (s *Set) unreported() bool {
 	return false
 }
 
-// reportDrops appends a drop record for each reason whose count changed, while there is room.
+// reportDrops appends a drop record for each reason whose count has changed, while there is room.
 func (c *committer) reportDrops(j *journal.Journal) {
 	e := c.current
 	for r := RefusedFull; r < refusals; r++ {
@@ -71,10 +70,9 @@ func (c *committer) reportDrops(j *journal.Journal) {
 	}
 }
 
-// reportClosedDrops does the same for an epoch that no journal feeds any more: what its process counted and could not tell before it
-// died, what was found lost, given up or reconciled since. The records follow everything else in a batch of their own, which is
-// only in memory where no queue file can be written: the next process tells it again, which is harmless.
-// The caller holds sem.
+// reportClosedDrops does the same for an epoch without a journal: its process could not report all drops before it died, and others were
+// found, expired or corrected since. The records form the last batch of the epoch. If no queue file can be written, the batch is only in
+// memory; then the next process reports the same drops again, which does no harm.
 func (c *committer) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
 	c.mu.Lock()
@@ -88,7 +86,7 @@ func (c *committer) reportClosedDrops(e *epoch) {
 		record := c.dropRecord(r, n)
 		payload := make([]byte, record.Size())
 		if builder.Add(b.First+uint64(b.Records), payload[:record.Encode(payload)], false) != nil {
-			continue // cannot be: it is the first, or one of a few short ones
+			continue // does not happen: seqs ascend, and the record is complete
 		}
 		b.Records++
 		now[r] = n
@@ -98,19 +96,19 @@ func (c *committer) reportClosedDrops(e *epoch) {
 		return
 	}
 	b.Last, b.Size = b.First+uint64(b.Records)-1, builder.Size()
-	m := e.stateLocked(0, &b)
-	m.Reported = now.byReason()
+	state := e.stateLocked(0, &b)
+	state.Reported = now.byReason()
 	q := e.writer()
 	c.mu.Unlock()
 	value := builder.Bytes()
 	err := error(nil)
 	if q != nil {
-		if err = q.Commit(queue.Change{Batch: &b.Batch, Value: value, State: m}); err == nil {
+		if err = q.Commit(queue.Change{Batch: &b.Batch, Value: value, State: state}); err == nil {
 			b.file = q
-			e.counters.committed(m)
+			e.counters.committed(state)
 		} else if !errors.Is(err, queue.ErrFull) {
 			c.commitFailed(err)
-			q.Retire() // as after any commit that failed: what it may have left there must not be built upon
+			q.Retire() // as after any failed commit
 		}
 	}
 	if b.file == nil {
@@ -120,7 +118,7 @@ func (c *committer) reportClosedDrops(e *epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.First <= max(e.lastSeq, e.acked) {
-		e.reported = reportedDrops{} // Reconcile went beyond it meanwhile: reported again, further on
+		e.reported = reportedDrops{} // Reconcile has set a higher seq meanwhile: they are reported again after it
 		return
 	}
 	e.reported, e.lastSeq = now, b.Last

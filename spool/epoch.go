@@ -16,13 +16,12 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// cacheBytesMax bounds the recently committed values kept in memory, over all epochs, so that the usual Peek does not
-// read them back.
+// cacheBytesMax bounds the recently committed values in memory, over all epochs. A consumer that keeps up gets its batches from there.
 const cacheBytesMax = 4 << 20
 
 var errBusy = errors.New("spool folder is in use by another process")
 
-// epoch is one folder. The active one has a journal; the others are only drained.
+// epoch is one folder. The current one has a journal; the others are only drained.
 type epoch struct {
 	id       uuid.UUID
 	dir      string
@@ -38,13 +37,13 @@ type epoch struct {
 	recorded       uint64             // responses committed, acknowledged ones included
 	acked          uint64
 	ackedResponses uint64
-	expiring       []entry   // being removed for their age: not in the index any more, not counted yet
-	expired        uint64    // everything up to this seq that was not acknowledged expired; 0: nothing
-	peeked         uint64    // the last seq that Peek handed out …
+	expiring       []entry   // being removed for their age: no longer in the index, not counted yet
+	expired        uint64    // everything up to this seq that was not acknowledged has expired; 0 if nothing has
+	peeked         uint64    // the last seq that Peek returned …
 	peekedAt       time.Time // … and when
-	flushed        uint64    // Peek hands out batches up to it without waiting
+	flushed        uint64    // Peek returns batches up to it without waiting
 	ackPending     bool      // an acknowledgement waits for a commit
-	newer          bool      // Peek met a record of a newer wayside: what is left waits for that one
+	newer          bool      // Peek found a record of a newer wayside: the rest waits for that version
 
 	// Owned by the committer (whoever holds Set.sem).
 	lock     *os.File
@@ -63,41 +62,62 @@ func (e *epoch) writer() *queue.File {
 type entry struct {
 	queue.Batch
 	file   *queue.File // nil when the batch is held in memory only
-	cached []byte      // immutable; nil when the value must be read from file
-	at     time.Time   // recording moment of its first event, or when it was found
+	cached []byte      // never changed; nil if the value must be read from file
+	at     time.Time   // when its first event was recorded, or when it was found
+}
+
+// cachedCopy is the number of bytes that count towards cacheBytesMax. A batch that is held in memory because no file has it does not count.
+func (b *entry) cachedCopy() int {
+	if b.file == nil {
+		return 0
+	}
+	return len(b.cached)
+}
+
+// value returns the bytes of the batch; nil without an error if it was removed from its file.
+func (b *entry) value() ([]byte, error) {
+	if b.cached != nil {
+		return b.cached, nil
+	}
+	return b.file.Read(&b.Batch)
+}
+
+// heldIn counts the responses in batches.
+func heldIn(batches []entry) (responses uint64) {
+	for i := range batches {
+		responses += uint64(batches[i].Responses)
+	}
+	return responses
 }
 
 // stateLocked is the state to commit together with a batch (or none).
 func (e *epoch) stateLocked(generation uint64, add *entry) *queue.State {
-	m := &queue.State{
+	s := &queue.State{
 		Version: queue.Version, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,
 		Recorded: e.recorded, Acked: e.acked, AckedResponses: e.ackedResponses, Excluded: e.counters.excluded(),
 	}
-	if m.Dropped, _ = e.counters.droppedByReason(); e.expired > 0 {
-		m.Version, m.Expired = queue.VersionExpired, e.expired
+	if s.Dropped, _ = e.counters.droppedByReason(); e.expired > 0 {
+		s.Version, s.Expired = queue.VersionExpired, e.expired
 	}
-	m.Reported = e.reported.byReason()
+	s.Reported = e.reported.byReason()
 	if add != nil {
-		m.LastSeq, m.Recorded = max(m.LastSeq, add.Last), m.Recorded+uint64(add.Responses)
+		s.LastSeq, s.Recorded = max(s.LastSeq, add.Last), s.Recorded+uint64(add.Responses)
 	}
-	return m
+	return s
 }
 
-// ackLocked takes the entries up to seq out of the index and returns the cached bytes that were freed.
+// ackLocked removes the batches up to seq from the index and returns the number of cached bytes that this frees.
 func (e *epoch) ackLocked(seq uint64) (freed int) {
 	if seq <= e.acked {
 		return 0
 	}
 	n := 0
 	for n < len(e.index) && e.index[n].Last <= seq {
-		entry := &e.index[n]
-		e.ackedResponses += uint64(entry.Responses)
-		if entry.file != nil { // a batch held in memory for want of a file is no cached copy
-			freed += len(entry.cached)
-		}
-		entry.cached = nil
-		if entry.file != nil {
-			entry.file.Remove(&entry.Batch)
+		b := &e.index[n]
+		e.ackedResponses += uint64(b.Responses)
+		freed += b.cachedCopy()
+		if b.file != nil {
+			b.file.Remove(&b.Batch)
 		}
 		n++
 	}
@@ -110,18 +130,25 @@ func (e *epoch) ackLocked(seq uint64) (freed int) {
 	return freed
 }
 
-// findLocked returns the entry that begins with seq first, or nil.
+// heldLocked counts the responses in the index.
+func (e *epoch) heldLocked() uint64 { return heldIn(e.index) }
+
+// searchLocked returns the position in the index of the first batch that begins with seq first or later.
+func (e *epoch) searchLocked(first uint64) int {
+	return sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= first })
+}
+
+// findLocked returns the batch that begins with seq first, or nil.
 func (e *epoch) findLocked(first uint64) *entry {
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= first })
-	if i < len(e.index) && e.index[i].First == first {
+	if i := e.searchLocked(first); i < len(e.index) && e.index[i].First == first {
 		return &e.index[i]
 	}
 	return nil
 }
 
-// coveringLocked returns the entry that takes in all from first to last, or nil.
+// coveringLocked returns the batch that has everything from first to last, or nil.
 func (e *epoch) coveringLocked(first, last uint64) *entry {
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First > first })
+	i := e.searchLocked(first + 1)
 	if i > 0 && e.index[i-1].Last >= last {
 		return &e.index[i-1]
 	}
@@ -129,19 +156,18 @@ func (e *epoch) coveringLocked(first, last uint64) *entry {
 }
 
 func (e *epoch) removeLocked(first uint64) {
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= first })
-	if i < len(e.index) && e.index[i].First == first {
+	if i := e.searchLocked(first); i < len(e.index) && e.index[i].First == first {
 		e.index = append(e.index[:i:i], e.index[i+1:]...)
 	}
 }
 
-// blank reports whether nothing was ever counted in a recovered epoch.
+// blank reports whether a recovered epoch has counted nothing.
 func (e *epoch) blank() bool {
 	_, dropped := e.counters.droppedByReason()
 	return e.recorded+e.lastSeq+e.counters.excluded()+dropped == 0 && len(e.index) == 0
 }
 
-// lockFolder takes the folder's lock, or fails with errBusy while a live process holds it.
+// lockFolder locks a folder, or fails with errBusy while a live process has the lock.
 func lockFolder(dir string, create bool) (*os.File, error) {
 	name, flag := filepath.Join(dir, lockName), os.O_RDONLY
 	if create {
@@ -164,14 +190,14 @@ func lockFolder(dir string, create bool) (*os.File, error) {
 	return f, nil
 }
 
-// closeFiles releases everything but the folder.
+// closeFiles closes the queue files and gives back the lock.
 func (e *epoch) closeFiles() error {
 	var errs []error
 	for _, q := range e.files {
 		errs = append(errs, q.Close())
 	}
 	if len(errs) > 0 {
-		e.files = nil // an active epoch without files is looked at meanwhile
+		e.files = nil // the current epoch may still be used, without files
 	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
@@ -180,8 +206,8 @@ func (e *epoch) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// createEpoch makes the queue and the journal of the active epoch, in its folder. When it fails, folder, lock and ledger stay as far
-// as there was room for them: what is dropped meanwhile is counted in a file then, and not only in memory.
+// createEpoch creates the folder of the current epoch, with queue and journal. When it fails, folder, lock and ledger stay if there was room
+// for them: then drops are counted in a file, and not only in memory.
 func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, q *queue.File, err error) {
 	if err := openFolder(o, e); err != nil {
 		return nil, nil, err

@@ -75,7 +75,7 @@ func TestAgeGivesUp(t *testing.T) {
 	wantAged(t, s, 0, 300, 40, 40)
 	giveUp(t, s)
 	mustFlush(t, s)
-	if st := s.Status(); st.GivenUp != 300 || st.PendingEvents != 41 {
+	if st := s.Status(); st.Expired != 300 || st.PendingEvents != 41 {
 		t.Fatalf("status %+v", st)
 	}
 	abandon(t, s)

@@ -11,13 +11,13 @@ const (
 	ledgerName = "ledger"
 )
 
-// openFolder makes the folder of the active epoch, with lock and ledger, if it is not there. The counters write to the ledger from then
-// on. When it fails, nothing is left.
+// openFolder creates the folder of the current epoch, with lock and ledger, unless it exists. The counters use the ledger from then on. When
+// it fails, it removes the folder.
 func openFolder(o *Options, e *epoch) error {
 	if e.lock != nil && inPlace(e.lock, filepath.Join(e.dir, lockName)) {
 		return nil
 	}
-	e.counters.detach() // of a folder that was removed, or whose filesystem is not mounted any more
+	e.counters.detach() // from a folder that was removed, or whose filesystem is no longer mounted
 	if err := e.closeFiles(); err != nil {
 		o.Logger.Debug("close the files of a folder that is gone", "error", err)
 	}
@@ -35,7 +35,7 @@ func makeFolder(o *Options, e *epoch) (err error) {
 	if err := os.MkdirAll(o.Dir, 0o750); err != nil {
 		return fmt.Errorf("create spool: %w", err)
 	}
-	_ = os.RemoveAll(e.dir) // what an attempt before this one could not remove
+	_ = os.RemoveAll(e.dir) // an earlier attempt may have failed to remove it
 	if err := os.Mkdir(e.dir, 0o750); err != nil {
 		return fmt.Errorf("create spool: %w", err)
 	}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// LimitQueue sets Options.QueueBytesMax for the queue files that are open and for those to come; less than [QueueBytesMin], or than
-// eight journal segments as they are now, is taken for that. A file that is larger already stays as it is, because bbolt's never shrink: it takes no more than it has room
-// for, and goes with its epoch.
+// LimitQueue sets Options.QueueBytesMax for the present queue file and for later ones, but to no less than [QueueBytesMin] and eight journal
+// segments of their present size. bbolt's files never shrink: one that is larger accepts only batches for which it has free pages, until it
+// is removed with its epoch.
 func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
 	err := s.step(ctx, func(*committer) error {
 		s.o.QueueBytesMax = max(bytesMax, QueueBytesMin, queueSegments*int64(s.o.segmentBytes))
@@ -19,6 +19,6 @@ func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
 	if err != nil {
 		return fmt.Errorf("limit the queue to %d bytes: %w", bytesMax, err)
 	}
-	s.notify() // what did not fit may now
+	s.notify() // a batch that did not fit may fit now
 	return nil
 }

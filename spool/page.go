@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -15,11 +16,16 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// The ledger page, little endian: 0 magic "WSLEDG" (8) | 8 version (4) | 12 zero (4) | 16 epoch (16) | 32 CRC32C of the 32
-// bytes before (4). From 64: what the committer knows, recorded (8) | acked seq (8) | acked responses (8) | last seq (8) |
-// CRC32C of those (4). From 128: excluded (8), then a counter (8) per refusal up to damaged, then the responses accepted (8), then
-// what was given up for its age (8); the same again from 1152 and from 2176. Of three copies the one in the middle counts: a flipped bit is outvoted. Version 1 had one
-// copy, and did not count what was accepted.
+// The ledger page, little endian:
+//
+//	0     magic "WSLEDG" (8) | version (4) | zero (4) | epoch (16) | CRC32C of the 32 bytes before (4)
+//	64    figures of the last commit: recorded (8) | acked seq (8) | acked responses (8) | last seq (8) | CRC32C of those (4)
+//	128   counters: excluded (8) | one per refusal up to damaged (8 each) | accepted responses (8) | expired responses (8)
+//	1152  the same counters
+//	2176  the same counters
+//
+// Of the three copies of a counter, the median counts: one flipped bit changes nothing. Version 1 had one copy and no count of accepted
+// responses.
 const (
 	pageBytes      = 4096
 	pageMagic      = "WSLEDG\x00\x00"
@@ -31,7 +37,7 @@ const (
 	counterSlots   = 2 + int(refusals)
 	slotExcluded   = 0
 	slotAccepted   = 2 + int(lostDamaged)
-	counterJumpMax = 1 << 40 // more than this between the queue's figure and the page's is damage, not counting
+	counterJumpMax = 1 << 40 // a larger difference between the queue's figure and the page's is a sign of damage
 )
 
 func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
@@ -58,32 +64,40 @@ func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
 	return page, nil
 }
 
-// pageFigures is what a ledger page of a dead process says.
+// pageFigures is the content of the ledger page of a dead process.
 type pageFigures struct {
 	counters  [counterSlots]uint64
-	committed *queue.State // nil when that part is damaged or was being written
+	committed *queue.State // nil if that part is damaged or was being written
 }
 
-// refuseNewer returns an error that wraps queue.ErrNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Nothing
-// of the folder may be touched then. The queue says its version when it is read.
+// stateOr returns s or, if that is nil, the figures of the last commit in the page.
+func (p *pageFigures) stateOr(s *queue.State) *queue.State {
+	return cmp.Or(s, p.committed, &queue.State{})
+}
+
+// refuseNewer returns an error that wraps queue.ErrNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Then the
+// folder must not be touched. The version of a queue file is checked when it is read.
 func refuseNewer(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
-	if err == nil && len(b) >= 36 && string(b[:8]) == pageMagic && crc32c.Sum(b[:32]) == binary.LittleEndian.Uint32(b[32:]) {
+	if err == nil && validHead(b) {
 		if version := binary.LittleEndian.Uint32(b[8:]); version > pageVersion {
 			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", queue.ErrNewer, filepath.Join(dir, ledgerName), version, pageVersion)
 		}
 	}
-	if err := journal.Version(dir); err != nil {
+	if err := journal.CheckVersion(dir); err != nil {
 		return fmt.Errorf("%w: %w", queue.ErrNewer, err)
 	}
 	return nil
 }
 
-// readPage reports false for a page that is missing or not of this epoch.
+func validHead(b []byte) bool {
+	return len(b) >= 36 && string(b[:8]) == pageMagic && crc32c.Sum(b[:32]) == binary.LittleEndian.Uint32(b[32:])
+}
+
+// readPage reports false for a page that is missing, damaged, or of another epoch.
 func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
-	if err != nil || len(b) < pageBytes || string(b[:8]) != pageMagic || string(b[16:32]) != string(epoch[:]) ||
-		crc32c.Sum(b[:32]) != binary.LittleEndian.Uint32(b[32:]) {
+	if err != nil || len(b) < pageBytes || !validHead(b) || string(b[16:32]) != string(epoch[:]) {
 		return p, false
 	}
 	version := binary.LittleEndian.Uint32(b[8:])

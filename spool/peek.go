@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/crash"
@@ -57,7 +56,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 	}
 }
 
-// readyLocked returns the epoch to read next, nil if nothing is committed, and how long to wait for more.
+// readyLocked returns the epoch to read next, nil if nothing is committed, and how long to wait for more events of it.
 func (s *Set) readyLocked(o PeekOptions) (*epoch, time.Duration) {
 	for _, e := range s.epochs {
 		if len(e.index) == 0 || e.newer {
@@ -79,7 +78,7 @@ func (s *Set) readyLocked(o PeekOptions) (*epoch, time.Duration) {
 	return nil, 0
 }
 
-// chooseLocked copies the entries that Peek returns.
+// chooseLocked copies the index entries of the batches that Peek returns.
 func (e *epoch) chooseLocked(maxBytes int) []entry {
 	n, bytes := 0, 0
 	for n < len(e.index) {
@@ -89,20 +88,16 @@ func (e *epoch) chooseLocked(maxBytes int) []entry {
 		}
 		n++
 	}
-	return append([]entry(nil), e.index[:n]...)
+	return slices.Clone(e.index[:n])
 }
 
-// load reads the values of entries. Damaged ones are set aside and counted; at one of a newer version it stops, and leaves the epoch.
+// load reads the values of batches. Damaged ones are set aside and counted. At the first batch of a newer version it stops.
 func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 	crash.Point("spool.peek.before")
 	out := make([]event.Batch, 0, len(chosen))
 	for i := range chosen {
 		c := &chosen[i]
-		raw := c.cached
-		var err error
-		if raw == nil {
-			raw, err = c.file.Read(&c.Batch)
-		}
+		raw, err := c.value()
 		if s.closing.Load() && err != nil {
 			return nil, ErrClosed
 		}
@@ -113,7 +108,7 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 			}
 		}
 		if errors.Is(err, event.ErrVersion) {
-			s.leave(e, c, err)
+			s.suspend(e, c, err)
 			break
 		}
 		if err == nil && raw != nil && b.Epoch == e.id && b.FirstSeq == c.First && b.LastSeq == c.Last {
@@ -123,48 +118,40 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 		if err == nil {
 			err = queue.ErrDamaged
 		}
-		s.lose(e, c, raw, err)
+		s.dropDamaged(e, c, raw, err)
 	}
 	crash.Point("spool.peek.after")
 	return out, nil
 }
 
-// leave hands out nothing more of an epoch, until another process opens its folder: a newer wayside recorded it, and an older one was
-// started again. It stays in the ledgers, as spooled. Only what comes before the batch is applied: a watermark cannot leave a gap.
-func (s *Set) leave(e *epoch, c *entry, cause error) {
+// suspend ends the reading of an epoch until another process opens its folder. A newer wayside recorded its events, and an older one was
+// started again. The events stay in the ledgers, as spooled. Later batches must wait too, because a watermark cannot leave a gap.
+func (s *Set) suspend(e *epoch, b *entry, cause error) {
 	s.mu.Lock()
-	left := !e.newer
+	suspended := e.newer
 	e.newer = true
 	s.mu.Unlock()
-	if left {
+	if !suspended {
 		s.o.Logger.Error("a newer wayside recorded these events: they stay in the spool until that version is started again; all others are applied",
-			"epoch", e.id, "first_seq", c.First, "folder", e.dir, "cause", cause)
+			"epoch", e.id, "first_seq", b.First, "folder", e.dir, "cause", cause)
 	}
 }
 
-// lose takes a batch that cannot be read out of the index, keeps its bytes aside, and counts its responses as dropped.
-func (s *Set) lose(e *epoch, c *entry, raw []byte, cause error) {
+// dropDamaged removes a batch that cannot be read from the index, puts its bytes into the quarantine, and counts its responses as dropped.
+func (s *Set) dropDamaged(e *epoch, b *entry, raw []byte, cause error) {
 	s.mu.Lock()
-	if e.findLocked(c.First) == nil {
+	if e.findLocked(b.First) == nil {
 		s.mu.Unlock()
-		return // acknowledged meanwhile, which is why its value is gone
+		return // acknowledged meanwhile, so that its value may be removed already
 	}
-	e.removeLocked(c.First)
-	e.recorded -= min(e.recorded, uint64(c.Responses))
-	e.counters.drop(lostDamaged, uint64(c.Responses))
-	if c.file != nil {
-		c.file.Remove(&c.Batch)
+	e.removeLocked(b.First)
+	e.recorded -= min(e.recorded, uint64(b.Responses))
+	e.counters.drop(lostDamaged, uint64(b.Responses))
+	if b.file != nil {
+		b.file.Remove(&b.Batch)
 	}
 	e.ackPending = true
 	s.mu.Unlock()
 	s.notify()
-	s.aside.count.Add(1)
-	name := s.aside.name(e.id, fmt.Sprintf("%d-%d.batch", c.First, c.Last))
-	err := os.MkdirAll(filepath.Dir(name), 0o750)
-	if err == nil && raw != nil {
-		err = os.WriteFile(name, raw, 0o600)
-	}
-	s.o.Logger.Error("damaged batch of the queue set aside", "epoch", e.id, "first_seq", c.First, "last_seq", c.Last,
-		"responses", c.Responses, "file", name, "cause", cause, "error", err)
-	s.aside.report(name, fmt.Sprintf("a batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", c.Responses, c.First, c.Last, e.id, lostDamaged), cause)
+	s.quarantine.batch(e.id, &b.Batch, raw, cause)
 }

@@ -52,7 +52,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	count(descCommits, float64(s.CommitErrors), "error")
 	count(descCommits, float64(s.FullCommits), "full")
 	count(descSetAside, float64(s.QuarantinedFiles))
-	count(descGivenUp, float64(s.GivenUp))
+	count(descGivenUp, float64(s.Expired))
 	count(descUnsynced, float64(s.Unsynced))
 	ledgers, err := c.s.Ledgers(context.Background(), nil)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,22 +15,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// The protocol between Server and Client, version 1; integers are big endian. Either side opens with "WSPL" and its
-// version (2 bytes), and goes on only if the other's version is its own. Then come frames:
+// The protocol between Server and Client, version 1; integers are big endian. Each side first sends "WSPL" and its version (2 bytes), and
+// continues only if the other's version is the same. Then follow frames:
 //
-//	length of what follows (4) | type (1) | request number (4) | payload
+//	length of the rest (4) | type (1) | request number (4) | payload
 //
-// A request is answered by one frame with its number, in any order: frameOK with the result, or frameError with a code (1)
-// and a text. frameCancel has no answer of its own; the request it names is answered, if it was not.
+// Each request is answered by one frame with its number, in any order: frameOK with the result, or frameError with a code (1) and a text.
+// frameCancel has no answer of its own. The request that it names is still answered.
 const (
 	protocolMagic   = "WSPL"
 	protocolVersion = 1
 	handshakeBytes  = len(protocolMagic) + 2
 
 	frameHeaderBytes = 5
-	// FrameBytesMax is the largest frame either side accepts: a batch is at most about one journal segment.
+	// FrameBytesMax is the largest frame that either side accepts. A batch is about as large as a journal segment at most.
 	FrameBytesMax = 48 << 20
-	// PublishBytesMax is the largest body that Publish carries.
+	// PublishBytesMax is the largest body of Publish.
 	PublishBytesMax = 32 << 20
 	topicBytesMax   = 255
 	peekBytesMax    = 8 << 20 // what a client may ask for
@@ -50,16 +52,16 @@ const (
 )
 
 var (
-	// ErrProtocol is returned for a peer that does not speak this version of the protocol. The text names both versions.
+	// ErrProtocol is returned for a peer with another version of the protocol. The text names both versions.
 	ErrProtocol = errors.New("spool protocol mismatch")
-	// ErrDisconnected is wrapped by every error of a Client whose connection broke. The caller makes a new one.
+	// ErrDisconnected is wrapped by every error of a Client whose connection is lost. The caller must create a new one.
 	ErrDisconnected = errors.New("spool connection lost")
-	// errFrame is a frame that cannot be decoded; the connection is closed.
+	// errFrame means that a frame cannot be decoded; the connection is closed.
 	errFrame = errors.New("malformed spool frame")
 )
 
-// remoteErrors are the sentinels that keep their identity across the connection. Order is part of the protocol; code 0 is
-// any other error.
+// remoteErrors are the sentinels that keep their identity across the connection; their positions are part of the protocol. Code 0 is any
+// other error.
 var remoteErrors = []error{nil, ErrUnknownEpoch, ErrNotDrained, ErrAckBeyond, ErrClosed}
 
 type frame struct {
@@ -72,7 +74,7 @@ func handshake() []byte {
 	return binary.BigEndian.AppendUint16([]byte(protocolMagic), protocolVersion)
 }
 
-// checkHandshake reads the other side's opening.
+// checkHandshake reads the handshake of the other side.
 func checkHandshake(r io.Reader) error {
 	var b [handshakeBytes]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {
@@ -87,7 +89,7 @@ func checkHandshake(r io.Reader) error {
 	return nil
 }
 
-// readFrame reads a frame. Memory grows with what arrives, not with what the length claims.
+// readFrame reads a frame. Memory grows with the bytes that arrive, whatever the length says.
 func readFrame(r io.Reader) (frame, error) {
 	var h [4 + frameHeaderBytes]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -117,11 +119,31 @@ func readPayload(r io.Reader, n int) ([]byte, error) {
 	return b, nil
 }
 
-// frameHead is what precedes a payload of n bytes.
+// frameHead returns the bytes before a payload of n bytes.
 func frameHead(kind frameType, number uint32, n int) []byte {
 	h := binary.BigEndian.AppendUint32(nil, uint32(n+frameHeaderBytes))
-	h = append(h, byte(kind))
-	return binary.BigEndian.AppendUint32(h, number)
+	return binary.BigEndian.AppendUint32(append(h, byte(kind)), number)
+}
+
+// frameWriter writes frames to a connection, one at a time.
+type frameWriter struct {
+	mu   sync.Mutex
+	conn net.Conn
+}
+
+func (w *frameWriter) write(kind frameType, number uint32, payload ...[]byte) error {
+	buffers := append(net.Buffers{frameHead(kind, number, sizeOf(payload))}, payload...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := buffers.WriteTo(w.conn)
+	return err
+}
+
+func sizeOf(payload [][]byte) (size int) {
+	for _, piece := range payload {
+		size += len(piece)
+	}
+	return size
 }
 
 func encodePeek(o PeekOptions) []byte {
@@ -132,7 +154,7 @@ func encodePeek(o PeekOptions) []byte {
 
 func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) }
 
-// waitMax bounds what a client may ask Peek to wait; it asks again.
+// waitMax bounds the wait that a client may ask of Peek; the client then asks again.
 const waitMax = time.Minute
 
 func decodePeek(b []byte) (PeekOptions, error) {
@@ -146,16 +168,14 @@ func decodePeek(b []byte) (PeekOptions, error) {
 	}, nil
 }
 
-// encodeBatches returns the parts of a payload: a count, and each batch behind its length.
-func encodeBatches(batches []event.Batch) (parts [][]byte, size int) {
-	parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(batches))))
-	size = 4
+// encodeBatches returns the pieces of a payload: the number of batches, then each batch after its length.
+func encodeBatches(batches []event.Batch) (payload [][]byte) {
+	payload = append(payload, binary.BigEndian.AppendUint32(nil, uint32(len(batches))))
 	for _, b := range batches {
 		raw := b.Bytes()
-		parts = append(parts, binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw)
-		size += 4 + len(raw)
+		payload = append(payload, binary.BigEndian.AppendUint32(nil, uint32(len(raw))), raw)
 	}
-	return parts, size
+	return payload
 }
 
 func decodeBatches(b []byte) ([]event.Batch, error) {
@@ -261,7 +281,7 @@ func encodeError(err error) []byte {
 	return append([]byte{code}, err.Error()...)
 }
 
-// remoteError is an error that the other side answered.
+// remoteError is an error in an answer of the other side.
 type remoteError struct {
 	text     string
 	sentinel error

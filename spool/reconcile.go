@@ -7,41 +7,34 @@ import (
 	"github.com/google/uuid"
 )
 
-// Reconcile implements Source. What is missing was acknowledged: before it is reported, and counted as lost, that is made durable, or
-// a death of this process would bring it back. So is what no figure here knew, as far as there is a queue left to say it in; the next
-// start finds it again otherwise.
+// Reconcile implements Source. The consumer counts missing responses as lost. Before they are returned, their acknowledgement is made durable;
+// otherwise they would come back if this process died. Corrected figures are made durable too, if there is a queue file for them. If there
+// is none, the next start finds the same difference.
 func (s *Set) Reconcile(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
 	e, missing, unknown, err := s.reconcileInMemory(id, seq, held)
 	if unknown > 0 {
-		s.o.Logger.Warn("a spool had lost its figures, queue and ledger both; what the store holds of it counts", "epoch", id, "responses", unknown)
+		s.o.Logger.Warn("a spool has lost queue and ledger; the responses that the store has of it are counted", "epoch", id, "responses", unknown)
 	}
 	if err != nil || missing == 0 && unknown == 0 {
 		return missing, err
 	}
-	c, err := s.acquire(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("reconcile %s: %w", id, err)
-	}
-	defer s.release()
-	if s.closing.Load() {
-		return 0, fmt.Errorf("reconcile %s: %w", id, ErrClosed)
-	}
-	if err := c.commitAcksOf(e); err != nil {
+	if err := s.step(ctx, func(c *committer) error { return c.commitAcksOf(e) }); err != nil {
 		return 0, fmt.Errorf("reconcile %s: %w", id, err)
 	}
 	return missing, nil
 }
 
-// reconcileInMemory returns besides what is missing what the consumer has and no figure of a closed epoch knew: counted as recorded from then on.
+// reconcileInMemory returns the missing responses, and those that the consumer has although no figure of a closed epoch counted them: they
+// count as recorded from now on.
 func (s *Set) reconcileInMemory(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.epochLocked(id); e == nil {
 		return nil, 0, 0, fmt.Errorf("reconcile %s: %w", id, ErrUnknownEpoch)
 	}
-	if e.closed && seq > e.lastSeq { // the consumer knows better than a spool that was damaged since
+	if e.closed && seq > e.lastSeq { // the spool was damaged after the consumer had the events
 		e.lastSeq = seq
-		e.reported = reportedDrops{} // it does not take the drop records up to there
+		e.reported = reportedDrops{} // the consumer ignores drop records up to that seq
 	}
 	seq = min(seq, e.lastSeq)
 	spooled, err := e.spooledLocked(seq)
@@ -49,7 +42,7 @@ func (s *Set) reconcileInMemory(id uuid.UUID, seq, held uint64) (e *epoch, missi
 		return nil, 0, 0, fmt.Errorf("reconcile %s: %w", id, err)
 	}
 	if known := held + spooled; e.recorded < known {
-		// Given up or damaged after the consumer had it: it was not lost after all.
+		// Some expired, or were found damaged, after the consumer had them: they were not lost.
 		for _, reason := range []Refusal{lostAge, lostDamaged} {
 			back := min(known-e.recorded, e.counters.dropped(reason))
 			e.counters.drop(reason, -back)

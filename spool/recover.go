@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"github.com/google/uuid"
@@ -17,69 +18,88 @@ import (
 // retiredPrefix marks folders that are being removed.
 const retiredPrefix = ".retired-"
 
-func (c *committer) removeRetired() {
-	names, _ := filepath.Glob(filepath.Join(c.o.Dir, retiredPrefix+"*"))
+func removeRetired(o *Options) {
+	names, _ := filepath.Glob(filepath.Join(o.Dir, retiredPrefix+"*"))
 	for _, name := range names {
 		if err := os.RemoveAll(name); err != nil {
-			c.o.Logger.Warn("retired spool folder stays", "folder", name, "error", err)
+			o.Logger.Warn("retired spool folder stays", "folder", name, "error", err)
 		}
 	}
 }
 
-// recoverAll adopts the folders of dead processes. What cannot be taken now is kept in s.skipped. The caller holds sem.
-func (c *committer) recoverAll(dirs []string) {
+// takeover takes over the folders of dead processes.
+type takeover struct {
+	*committer
+	skipped []string        // folders that could not be taken over yet
+	warned  map[string]bool // those of them that the log has named
+	tallies bool            // some tallies could not be taken over yet
+}
+
+// retry tries again what could not be taken over.
+func (t *takeover) retry() {
+	if t.tallies {
+		t.skipped = append(t.skipped, t.takeTallies()...)
+	}
+	if dirs := t.skipped; len(dirs) > 0 {
+		t.skipped = nil
+		t.recoverAll(dirs)
+	}
+}
+
+// recoverAll takes over folders. One that cannot be taken over now is added to skipped.
+func (t *takeover) recoverAll(dirs []string) {
 	newer := int64(0)
-	defer func() { c.newerFolders.Store(newer) }()
+	defer func() { t.newerFolders.Store(newer) }()
 	for _, dir := range dirs {
-		if dir == c.current.dir {
+		if dir == t.current.dir {
 			continue
 		}
-		e, err := c.recoverEpoch(dir)
+		e, err := recoverEpoch(t.committer, dir)
 		switch {
-		case errors.Is(err, os.ErrNotExist):
-			continue // retired by its owner meanwhile
+		case errors.Is(err, os.ErrNotExist): // its owner has retired it meanwhile
 		case errors.Is(err, errBusy):
-			c.skipped = append(c.skipped, dir)
-			continue
+			t.skipped = append(t.skipped, dir)
 		case err != nil:
-			c.skipped = append(c.skipped, dir)
+			t.skipped = append(t.skipped, dir)
 			if errors.Is(err, queue.ErrNewer) {
 				newer++
 			}
-			if !c.warned[dir] {
-				c.warned[dir] = true
-				c.o.Logger.Warn("spool folder left alone for now", "folder", dir, "error", err)
+			if !t.warned[dir] {
+				t.warned[dir] = true
+				t.o.Logger.Warn("spool folder cannot be taken over yet; wayside tries again", "folder", dir, "error", err)
 			}
-			continue
+		case e.blank() && t.discard(e) == nil: // its process ended before the first response
+		default:
+			t.add(e)
 		}
-		if e.blank() && c.discard(e) == nil {
-			continue // its process ended before the first response
-		}
-		c.mu.Lock()
-		c.epochs = append(c.epochs, e)
-		sort.SliceStable(c.epochs, func(i, j int) bool {
-			a, b := c.epochs[i], c.epochs[j]
-			if (a == c.current) != (b == c.current) {
-				return b == c.current
-			}
-			return a.id.String() < b.id.String()
-		})
-		c.changedLocked()
-		c.mu.Unlock()
 	}
+}
+
+// add makes a recovered epoch known to readers: oldest first, the current one last.
+func (t *takeover) add(e *epoch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.epochs = append(t.epochs, e)
+	sort.SliceStable(t.epochs, func(i, j int) bool {
+		a, b := t.epochs[i], t.epochs[j]
+		if (a == t.current) != (b == t.current) {
+			return b == t.current
+		}
+		return a.id.String() < b.id.String()
+	})
+	t.changedLocked()
 }
 
 // recovery takes over the folder of one dead process.
 type recovery struct {
 	*committer
 	e     *epoch
-	known *queue.State // the newest state in its queue files, else what the ledger page has of it
+	known *queue.State // the newest state in its queue files, or else that in the ledger page
 	page  pageFigures
 }
 
-// recoverEpoch locks a folder, reads what its queue files hold, commits what its journal holds beyond them, and works out the
-// ledger.
-func (c *committer) recoverEpoch(dir string) (_ *epoch, err error) {
+// recoverEpoch locks a folder, reads its queue files, commits what its journal holds beyond them, and works out the ledger.
+func recoverEpoch(c *committer, dir string) (_ *epoch, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("recover spool: %w", err)
 	}
@@ -107,7 +127,7 @@ func (c *committer) recoverEpoch(dir string) (_ *epoch, err error) {
 		e.lastSeq = max(e.lastSeq, e.index[i].Last)
 	}
 	if e.writer() != nil && fromJournal > 0 {
-		_ = c.commitAcksOf(e) // the ledger with what the journal added; found again the same way if it fails
+		_ = c.commitAcksOf(e) // writes the figures; if it fails, the next start finds the same
 	}
 	c.reportClosedDrops(e)
 	if n := len(e.index); n > 0 || e.recorded > 0 {
@@ -116,7 +136,8 @@ func (c *committer) recoverEpoch(dir string) (_ *epoch, err error) {
 	return e, nil
 }
 
-// mayRead looks whether this process may read what a folder holds. What it may not is not damaged: it waits until it was given back.
+// mayRead checks whether this process may read all files of a folder. Files that it may not read are not damaged: they wait until somebody
+// corrects their owner.
 func mayRead(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -137,34 +158,26 @@ func (r *recovery) load() (err error) {
 	if r.known, err = r.loadQueues(); err != nil {
 		return err
 	}
-	page, pageOK := readPage(e.dir, e.id)
-	r.page = page
-	if r.known == nil {
-		r.known = &queue.State{}
-		if pageOK && r.page.committed != nil {
-			r.known = r.page.committed
-		}
-	}
+	r.page, _ = readPage(e.dir, e.id)
+	r.known = r.page.stateOr(r.known)
 	known := r.known
 	e.acked, e.ackedResponses, e.expired = known.Acked, known.AckedResponses, known.Expired
 	e.reported = reportedOf(known.Reported)
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
-	r.count() // before anything is committed: the figures go with it, and this process may die as well
+	r.takeCounts() // before anything is committed: the figures go with each commit, and this process may die as well
 	ever := known.Recorded + droppedLater(known)
-	e.recorded = ever - min(ever, e.counters.dropped(lostDamaged)+e.counters.dropped(lostAge)) // for the commits until all is reconciled
+	e.recorded = ever - min(ever, e.counters.droppedLater()) // until all is reconciled
 	return nil
 }
 
-// dropAckedLocked forgets what was acknowledged but still stands in a file.
+// dropAckedLocked removes batches from the index that were acknowledged but are still in a file.
 func (e *epoch) dropAckedLocked() {
-	kept := e.index[:0]
-	for _, b := range e.index {
-		if b.Last > e.acked {
-			kept = append(kept, b)
-		} else if b.file != nil {
+	e.index = slices.DeleteFunc(e.index, func(b entry) bool {
+		acked := b.Last <= e.acked
+		if acked && b.file != nil {
 			b.file.Remove(&b.Batch)
 		}
-	}
-	e.index = kept
+		return acked
+	})
 }

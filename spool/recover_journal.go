@@ -4,24 +4,22 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"path/filepath"
-	"sort"
-	"time"
+	"slices"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/spool/journal"
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// journalResponsesMax is more than the responses that a journal can hold: a figure beyond it is damage, not a loss.
+// journalResponsesMax is more than a journal can hold: a figure beyond it is a sign of damage, not a loss.
 func (o *Options) journalResponsesMax() uint64 {
-	const bytesMin = 32                                           // less than any record takes
-	return uint64(o.Segments) * uint64(o.SegmentBytes) / bytesMin
+	const recordBytesMin = 32 // smaller than any record
+	return uint64(o.Segments) * uint64(o.SegmentBytes) / recordBytesMin
 }
 
-// recoverJournal commits what the journal's segments hold and the queue does not, and returns the responses among that
-// which the queue never counted: those beyond its last seq.
-// The segments are removed once everything is in the queue; else they stay, and their batches are served from memory.
+// recoverJournal commits the records of the journal that the queue does not have. It returns the responses among them that the queue never
+// counted, which are those after seq counted. The segments are removed once everything is in the queue. Otherwise they stay, and their
+// batches are served from memory.
 func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 	e := r.e
 	segments, err := journal.List(e.dir, e.id)
@@ -29,54 +27,35 @@ func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 		r.o.Logger.Error("journal segments cannot be recovered", "epoch", e.id, "error", err)
 	}
 	durable := err == nil
-	for _, left := range segments {
-		b, value, scanErr := buildLeft(left, e, r.o.Now())
-		if scanErr != nil {
-			r.o.Logger.Error("journal segment is damaged", "error", scanErr)
+	builder := event.NewBatchBuilder(e.id)
+	for _, segment := range segments {
+		b, value, err := buildBatch(builder, segment.Scan)
+		if err != nil {
+			r.o.Logger.Error("journal segment is damaged", "error", err)
 		}
 		if b.Records == 0 || b.Last <= e.acked {
 			continue
 		}
 		if at := e.coveringLocked(b.First, b.Last); at != nil && readable(at) {
-			continue // the usual case for the segment of the last commit, also where its first records are damaged by now
+			continue // usually the segment of the last commit, even if its first records are damaged
 		}
-		if !r.recoverBatch(left.Generation, &b, value, counted) {
+		b.at = r.o.Now()
+		if !r.recoverBatch(segment.Generation, &b, value, counted) {
 			durable = false
 		}
 		if b.First > counted {
 			responses += uint64(b.Responses)
 		}
 	}
-	if !durable {
-		return responses
-	}
-	names, _ := filepath.Glob(filepath.Join(e.dir, "journal-*.seg"))
-	for _, name := range names {
-		_ = os.Remove(name)
+	if durable {
+		for _, name := range journal.Files(e.dir) {
+			_ = os.Remove(name)
+		}
 	}
 	return responses
 }
 
-func buildLeft(left journal.Left, e *epoch, now time.Time) (b entry, value []byte, err error) {
-	builder := event.NewBatchBuilder(e.id)
-	err = left.Scan(func(seq uint64, payload []byte) {
-		response := event.IsResponseRecord(payload)
-		if builder.Add(seq, payload, response) != nil {
-			return
-		}
-		if b.Records == 0 {
-			b.First = seq
-		}
-		b.Last, b.Records = seq, b.Records+1
-		if response {
-			b.Responses++
-		}
-	})
-	b.Size, b.at = builder.Size(), now
-	return b, builder.Bytes(), err
-}
-
-// readable reports whether a batch of the index is whole; if not, it takes it out, for the journal's copy.
+// readable reports whether a batch of the index can be read; otherwise the journal's copy replaces it.
 func readable(at *entry) bool {
 	if at.file == nil {
 		return true
@@ -88,7 +67,7 @@ func readable(at *entry) bool {
 	return value != nil && (err == nil || errors.Is(err, event.ErrVersion))
 }
 
-// recoverBatch commits a batch from the journal, or keeps it in memory, and reports which.
+// recoverBatch commits a batch of the journal. If that fails, it keeps the batch in memory and reports false.
 func (r *recovery) recoverBatch(generation uint64, b *entry, value []byte, counted uint64) bool {
 	e := r.e
 	old := e.coveringLocked(b.First, b.Last)
@@ -100,44 +79,44 @@ func (r *recovery) recoverBatch(generation uint64, b *entry, value []byte, count
 		replaced = *old
 		e.removeLocked(old.First)
 	}
-	q := e.writer()
-	if q == nil {
-		var err error
-		if q, err = r.addQueue(); err != nil {
-			r.o.Logger.Warn("recovered events are held in memory", "epoch", e.id, "error", err)
-		}
-	}
-	ok := false
-	if q != nil {
-		var gone []queue.Batch // in the same transaction: a death must not leave both
-		if replaced.file == q && !bytes.Equal(replaced.Key(), b.Key()) {
-			gone = append(gone, replaced.Batch)
-		}
-		m := e.stateLocked(generation, b)
-		if b.First <= counted {
-			m.Recorded -= uint64(b.Responses) // the queue has counted them
-		}
-		err := q.Commit(queue.Change{Batch: &b.Batch, Value: value, Remove: gone, State: m})
-		if ok = err == nil; !ok {
-			r.o.Logger.Warn("recovered events are held in memory", "epoch", e.id, "error", err)
-		}
-	}
-	if ok {
-		b.file = q
+	err := r.commitBatch(generation, b, value, counted, &replaced)
+	if err == nil {
+		b.file = e.writer()
 		e.generation = max(e.generation, generation)
 	} else {
-		b.cached = value
+		r.o.Logger.Warn("recovered events cannot be written to the queue; keeping them in memory", "epoch", e.id, "error", err)
+		b.cached = bytes.Clone(value)
 	}
 	if b.First > counted {
 		e.recorded += uint64(b.Responses)
 	}
 	e.lastSeq = max(e.lastSeq, b.Last)
-	i := sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= b.First })
-	e.index = append(e.index[:i:i], append([]entry{*b}, e.index[i:]...)...)
-	return ok
+	e.index = slices.Insert(e.index, e.searchLocked(b.First), *b)
+	return err == nil
 }
 
-// addQueue begins a queue file in a folder that has none that can be written.
+// commitBatch commits a batch of the journal in place of a damaged one, if there is one.
+func (r *recovery) commitBatch(generation uint64, b *entry, value []byte, counted uint64, replaced *entry) error {
+	e := r.e
+	q := e.writer()
+	if q == nil {
+		var err error
+		if q, err = r.addQueue(); err != nil {
+			return err
+		}
+	}
+	var remove []queue.Batch // in the same transaction: the file must never have both
+	if replaced.file == q && !bytes.Equal(replaced.Key(), b.Key()) {
+		remove = append(remove, replaced.Batch)
+	}
+	state := e.stateLocked(generation, b)
+	if b.First <= counted {
+		state.Recorded -= uint64(b.Responses) // the queue has counted them
+	}
+	return q.Commit(queue.Change{Batch: &b.Batch, Value: value, Remove: remove, State: state})
+}
+
+// addQueue creates a queue file in a folder that has none that can be written.
 func (r *recovery) addQueue() (*queue.File, error) {
 	e := r.e
 	number := 0

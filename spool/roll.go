@@ -9,18 +9,17 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// roll begins a new queue file after the present one failed, and commits there the segments that the failed one may not
-// have kept. The failed file is only read from now on.
+// roll continues in a new queue file after the present one failed. The failed file is only read from now on.
 func (c *committer) roll(e *epoch, cause error) error {
 	c.commitFailed(cause)
 	if err := c.replace(e, cause); err != nil {
 		return err
 	}
-	c.o.Logger.Warn("queue file failed, continuing in a new one", "error", cause)
+	c.o.Logger.Warn("queue file failed; continuing in a new one", "error", cause)
 	return nil
 }
 
-// replace is roll without the log. The held segments are committed in the new file.
+// replace retires the queue files and creates a new one. It commits there the segments held, which the last file may not have on the disk.
 func (c *committer) replace(e *epoch, cause error) error {
 	number := 0
 	c.mu.Lock()
@@ -28,35 +27,20 @@ func (c *committer) replace(e *epoch, cause error) error {
 		q.Retire()
 		number = q.Number() + 1
 	}
-	m := e.stateLocked(0, nil)
+	state := e.stateLocked(0, nil)
 	c.mu.Unlock()
-	q, err := queue.Create(c.o.queue(), e.dir, number, m)
+	q, err := queue.Create(c.o.queue(), e.dir, number, state)
 	if err != nil {
 		c.setDegraded("no queue file: " + err.Error())
 		return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(cause, err))
 	}
 	for _, seg := range c.held(e) {
-		b, value := c.build(seg)
-		if b.Records == 0 {
-			continue
-		}
-		c.mu.Lock()
-		found := e.findLocked(b.First) != nil
-		c.mu.Unlock()
-		if !found {
-			continue // acknowledged meanwhile
-		}
-		if err := q.Commit(queue.Change{Batch: &b.Batch, Value: value, State: m}); err != nil {
+		if err := c.move(e, seg, q, state); err != nil {
 			_ = q.Close()
 			_ = os.Remove(q.Name())
 			c.setDegraded("no queue file: " + err.Error())
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		c.mu.Lock()
-		if at := e.findLocked(b.First); at != nil {
-			at.file = q
-		}
-		c.mu.Unlock()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,10 +48,27 @@ func (c *committer) replace(e *epoch, cause error) error {
 	return nil
 }
 
-// held is the segments that the last commit took, which a file that failed may not have kept.
+// move commits a segment held to another queue file, unless its batch was acknowledged meanwhile.
+func (c *committer) move(e *epoch, seg *journal.Segment, to *queue.File, state *queue.State) error {
+	b, value := c.build(seg)
+	if value == nil || !c.isHeld(e, b.First) {
+		return nil
+	}
+	if err := to.Commit(queue.Change{Batch: &b.Batch, Value: value, State: state}); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := e.findLocked(b.First); at != nil {
+		at.file = to
+	}
+	return nil
+}
+
+// held returns the segments of the last commit, which a file that failed may not have kept.
 func (c *committer) held(e *epoch) []*journal.Segment {
 	if j := c.journal.Load(); j != nil && e == c.current {
-		return j.HeldSegments()
+		return j.Held()
 	}
 	return nil
 }

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// ErrNotScrubbed says that files of the spool may still hold records that were acknowledged.
-var ErrNotScrubbed = errors.New("files of the spool still hold records that were acknowledged")
+// ErrNotScrubbed means that files of the spool may still hold acknowledged records.
+var ErrNotScrubbed = errors.New("files of the spool still hold acknowledged records")
 
 var errScrubbing = errors.New("scrubbing")
 
-// scrubPause lies between two looks of Scrub.
+// scrubPause is the time between two steps of Scrub.
 const scrubPause = 100 * time.Millisecond
 
-// Scrub overwrites or removes what the files of the active epoch keep of records that were acknowledged before the call:
-// bbolt keeps freed pages, and the journal keeps a segment's records until it is used again. Recording goes on meanwhile. It
-// waits, until ctx is done, for the records that came before it to be acknowledged, because a file that still holds one
-// cannot go; then the error wraps [ErrNotScrubbed]. Folders of dead processes are removed when they are retired.
+// Scrub overwrites or removes the acknowledged records that files of the current epoch still hold: bbolt keeps freed pages, and a journal
+// segment keeps its records until it is used again. Recording continues. A file with a record that is not acknowledged cannot be removed, so
+// Scrub waits for the acknowledgement of all records from before the call, until ctx is done; then the error wraps [ErrNotScrubbed]. Folders
+// of dead processes are removed when they are retired.
 func (s *Set) Scrub(ctx context.Context) error {
 	if err := s.Flush(ctx); err != nil {
 		return err
@@ -40,7 +40,7 @@ func (s *Set) Scrub(ctx context.Context) error {
 	}
 }
 
-// beginScrub goes on in a new queue file. The caller holds sem.
+// beginScrub continues in a new queue file.
 func (c *committer) beginScrub() error {
 	if c.journal.Load() == nil || c.current.writer() == nil {
 		return ErrUnavailable
@@ -50,12 +50,12 @@ func (c *committer) beginScrub() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current.ackPending = true // the commit that removes the file before, if it is drained
+	c.current.ackPending = true // for a commit that removes the old file once it is drained
 	return nil
 }
 
-// scrubStep commits what there is, which lets segments and drained files go, and overwrites the free segments. It reports
-// whether nothing from before is left. The caller holds sem.
+// scrubStep commits everything, after which segments become free and drained files are removed, and overwrites the free segments. It reports
+// whether no file holds old records any more.
 func (c *committer) scrubStep() (clean bool, err error) {
 	j := c.journal.Load()
 	if j == nil {

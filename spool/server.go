@@ -12,11 +12,9 @@ import (
 	"net"
 	"sync"
 	"syscall"
-
-	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Server lets a Source be used over connections.
+// Server answers the requests of Clients from a Source.
 type Server struct {
 	source Source
 	log    *slog.Logger
@@ -30,13 +28,13 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	return &Server{source: source, log: log}
 }
 
-// ServeConn answers one connection until the client leaves (nil), ctx is done (its error), or the client breaks the
-// protocol (an error that wraps ErrProtocol, or says what was malformed). It closes the connection and returns only after
-// every request it began has ended. A server may serve any number of connections at once.
+// ServeConn serves one connection until the client closes it (nil), ctx is done (its error), or the client violates the protocol (an error
+// that wraps ErrProtocol or names the malformed frame). It closes the connection, and returns after all its requests have ended. A server may
+// serve any number of connections at the same time.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	c := &serverConn{source: s.source, conn: conn, cancels: make(map[uint32]context.CancelFunc)}
+	c := &serverConn{source: s.source, conn: conn, frames: frameWriter{conn: conn}, cancels: make(map[uint32]context.CancelFunc)}
 	defer func() {
 		cancel()
 		stop()
@@ -64,7 +62,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// ended makes a client that left no error, and tells a shutdown from a fault.
+// ended returns nil for a client that closed the connection, and ctx's error after a shutdown.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("serve spool: %w", context.Cause(ctx))
@@ -82,15 +80,14 @@ func ended(ctx context.Context, err error) error {
 type serverConn struct {
 	source   Source
 	conn     net.Conn
+	frames   frameWriter
 	requests sync.WaitGroup
-
-	writing sync.Mutex // held for a whole frame
 
 	mu      sync.Mutex
 	cancels map[uint32]context.CancelFunc // guarded by mu: requests not yet answered
 }
 
-// begin starts to answer a request in a goroutine of its own. An error ends the connection.
+// begin answers a request in a new goroutine. An error ends the connection.
 func (c *serverConn) begin(ctx context.Context, f frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,76 +104,70 @@ func (c *serverConn) begin(ctx context.Context, f frame) error {
 	c.cancels[f.number] = cancel
 	c.requests.Go(func() {
 		defer cancel()
-		parts, size, err := c.answer(ctx, f)
+		payload, err := c.answer(ctx, f)
 		c.mu.Lock()
 		delete(c.cancels, f.number) // before the answer, after which the client may use the number again
 		c.mu.Unlock()
-		kind := frameOK
-		if err == nil && size+frameHeaderBytes > FrameBytesMax {
+		if size := sizeOf(payload); err == nil && size+frameHeaderBytes > FrameBytesMax {
 			err = fmt.Errorf("answer of %d bytes is too large", size)
 		}
+		kind := frameOK
 		if err != nil {
-			text := encodeError(err)
-			kind, parts, size = frameError, [][]byte{text}, len(text)
+			kind, payload = frameError, [][]byte{encodeError(err)}
 		}
-		if c.write(kind, f.number, parts, size) != nil {
+		if c.frames.write(kind, f.number, payload...) != nil {
 			_ = c.conn.Close() // ends the read loop, too
 		}
 	})
 	return nil
 }
 
-func (c *serverConn) write(kind frameType, number uint32, parts [][]byte, size int) error {
-	buffers := net.Buffers(append([][]byte{frameHead(kind, number, size)}, parts...))
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, err := buffers.WriteTo(c.conn)
-	return err
-}
-
-func (c *serverConn) answer(ctx context.Context, f frame) (parts [][]byte, size int, err error) {
+func (c *serverConn) answer(ctx context.Context, f frame) ([][]byte, error) {
 	switch f.kind {
 	case framePeek:
-		var o PeekOptions
-		if o, err = decodePeek(f.payload); err == nil {
-			var batches []event.Batch
-			batches, err = c.source.Peek(ctx, o)
-			parts, size = encodeBatches(batches)
+		o, err := decodePeek(f.payload)
+		if err != nil {
+			return nil, err
 		}
+		batches, err := c.source.Peek(ctx, o)
+		return encodeBatches(batches), err
 	case frameAck:
-		epoch, seq, derr := decodeAck(f.payload)
-		if err = derr; err == nil {
-			err = c.source.Ack(ctx, epoch, seq)
+		epoch, seq, err := decodeAck(f.payload)
+		if err != nil {
+			return nil, err
 		}
+		return nil, c.source.Ack(ctx, epoch, seq)
 	case frameLedgers:
-		applied, derr := decodeApplied(f.payload)
-		if err = derr; err == nil {
-			var ledgers []Ledger
-			if ledgers, err = c.source.Ledgers(ctx, applied); err == nil {
-				var text []byte
-				text, err = json.Marshal(ledgers)
-				parts, size = [][]byte{text}, len(text)
-			}
+		applied, err := decodeApplied(f.payload)
+		if err != nil {
+			return nil, err
 		}
+		ledgers, err := c.source.Ledgers(ctx, applied)
+		if err != nil {
+			return nil, err
+		}
+		text, err := json.Marshal(ledgers)
+		return [][]byte{text}, err
 	case frameReconcile:
-		epoch, seq, held, derr := decodeReconcile(f.payload)
-		if err = derr; err == nil {
-			var missing uint64
-			missing, err = c.source.Reconcile(ctx, epoch, seq, held)
-			parts, size = [][]byte{binary.BigEndian.AppendUint64(nil, missing)}, 8
+		epoch, seq, held, err := decodeReconcile(f.payload)
+		if err != nil {
+			return nil, err
 		}
+		missing, err := c.source.Reconcile(ctx, epoch, seq, held)
+		return [][]byte{binary.BigEndian.AppendUint64(nil, missing)}, err
 	case frameRetire:
-		epoch, derr := decodeRetire(f.payload)
-		if err = derr; err == nil {
-			err = c.source.Retire(ctx, epoch)
+		epoch, err := decodeRetire(f.payload)
+		if err != nil {
+			return nil, err
 		}
+		return nil, c.source.Retire(ctx, epoch)
 	case framePublish:
-		topic, body, derr := decodePublish(f.payload)
-		if err = derr; err == nil {
-			err = c.source.Publish(ctx, topic, body)
+		topic, body, err := decodePublish(f.payload)
+		if err != nil {
+			return nil, err
 		}
+		return nil, c.source.Publish(ctx, topic, body)
 	default:
-		err = fmt.Errorf("%w: type %d", errFrame, f.kind)
+		return nil, fmt.Errorf("%w: type %d", errFrame, f.kind)
 	}
-	return parts, size, err
 }

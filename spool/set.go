@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,48 +18,47 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// ackDelayMax is how long an acknowledgement alone waits for a commit to ride in.
+// ackDelayMax is how long an acknowledgement waits for a commit of events that it can share.
 const ackDelayMax = time.Second
 
-// Set is the active spool of this process and the spools that dead processes left behind. All methods are safe for
-// concurrent use.
+// Set is the spool of this process, and the spools of dead processes. All methods are safe for concurrent use.
 type Set struct {
 	o         Options
 	journal   atomic.Pointer[journal.Journal] // nil while degraded and after Close
-	current   *epoch                          // the active epoch; the pointer never changes
-	responses atomic.Uint64                   // of the active epoch, counted when Record begins
+	current   *epoch                          // of this process; the pointer never changes
+	responses atomic.Uint64                   // of the current epoch, counted when Record begins
 	closing   atomic.Bool
 	kick      chan struct{} // capacity 1; wakes Run
 	durable   durable
 
-	sem       chan struct{} // capacity 1; held while committing, opening and closing
-	committer *committer    // belongs to the holder of sem; the pointer never changes
-	aside     *aside
+	sem        chan struct{} // capacity 1; held while committing, opening and closing
+	committer  *committer    // belongs to the holder of sem; the pointer never changes
+	quarantine *quarantine
 
 	mu          sync.Mutex
 	epochs      []*epoch      // oldest first, current last
-	retired     []Ledger      // final ones
+	retired     []Ledger      // the final ones
 	changed     chan struct{} // closed and replaced when Peek should look again
 	cachedBytes int
 	degraded    string
 
 	commits, commitErrors, fullCommits, unsynced, expired, foundLost atomic.Uint64
-	newerFolders                                                     atomic.Int64 // among committer.skipped
+	newerFolders                                                     atomic.Int64 // among those that could not be taken over
 }
 
-// Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: when the
-// disk is damaged, full or read-only, the Set counts drops in memory and Run tries again. Open starts nothing.
+// Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: if the disk is damaged, full
+// or read-only, the Set counts drops in memory, and Run tries again. Open starts nothing.
 //
 // States that Open may find, each a folder or a file in one:
-//   - no folder, an empty folder, a folder whose creation was cut short anywhere: taken for an epoch without events
-//   - a folder locked by a live process: left alone, looked at again later
+//   - no folder, an empty folder, or a folder whose creation was not completed: an epoch without events
+//   - a folder locked by a live process: left alone, tried again later
 //   - a journal with committed, uncommitted, empty, torn or damaged segments: valid uncommitted records are committed
-//   - queue files: one; several after a failed fsync; one still named .new (removed); one that cannot be read or whose
-//     opening killed this process twice (set aside); one that misses batches it claims (taken from the journal)
+//   - queue files: one; several after a failed fsync; one still named .new (removed); one that cannot be read, or that two processes in a row
+//     died opening (set aside); one without batches that its state counts (taken from the journal)
 //   - a ledger page: missing, damaged, older or newer than the queue's figures
 //   - an epoch fully acknowledged (waits for Retire); a .retired-* folder (removed)
-//   - a folder of a newer version of wayside, or that cannot be read now: left alone, looked at again later
-//   - events of a newer version in a folder of this one: left there, see [Set.leave]
+//   - a folder of a newer version of wayside, or one that cannot be read: left alone, tried again later
+//   - events of a newer version in a folder of this version: left there, see [Set.suspend]
 func Open(o Options) (*Set, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -70,29 +70,31 @@ func Open(o Options) (*Set, error) {
 	}
 	s := &Set{
 		o: o, kick: make(chan struct{}, 1), sem: make(chan struct{}, 1), changed: make(chan struct{}),
-		current: &epoch{id: id, dir: filepath.Join(o.Dir, id.String())},
+		current:    &epoch{id: id, dir: filepath.Join(o.Dir, id.String())},
+		durable:    durable{decided: make(chan struct{})},
+		quarantine: &quarantine{dir: o.QuarantineDir, now: o.Now, logger: o.Logger},
 	}
-	s.durable.decided = make(chan struct{})
-	s.aside = &aside{dir: o.QuarantineDir, now: o.Now, logger: o.Logger}
-	s.committer = &committer{Set: s, builder: *event.NewBatchBuilder(id), warned: make(map[string]bool)}
-	s.committer.removeRetired()
-	s.committer.takeTallies()
-	s.committer.recoverAll(folders(o.Dir))
+	c := &committer{Set: s, builder: *event.NewBatchBuilder(id)}
+	c.takeover = takeover{committer: c, warned: make(map[string]bool)}
+	s.committer = c
+	removeRetired(&s.o)
+	c.takeover.takeTallies()
+	c.takeover.recoverAll(folders(o.Dir))
 	s.epochs = append(s.epochs, s.current)
-	s.committer.activate()
+	c.activate()
 	return s, nil
 }
 
-// activate makes the active folder, or notes why it cannot. The caller holds sem, or nobody else knows the Set.
+// activate creates the folder of the current epoch, or notes why that failed.
 func (c *committer) activate() {
 	j, q, err := createEpoch(&c.o, c.current, c.notify)
 	if c.current.counters.attached() {
-		c.dropTally()
+		c.tally.remove()
 	}
 	if err != nil {
 		reason := "open: " + err.Error()
 		if c.setDegraded(reason) != reason {
-			c.o.Logger.Warn("spool unavailable, events are dropped and counted", "error", err, "retry", c.o.ReopenInterval)
+			c.o.Logger.Warn("spool unavailable; events are dropped and counted, and wayside tries again", "error", err, "retry", c.o.ReopenInterval)
 		}
 		return
 	}
@@ -105,11 +107,11 @@ func (c *committer) activate() {
 	c.journal.Store(j)
 }
 
-// Epoch is the identity of the active spool.
+// Epoch is the identity of the current epoch.
 func (s *Set) Epoch() uuid.UUID { return s.current.id }
 
-// Record counts the event as a response and appends it, or counts why it could not. It does not wait, unless
-// Options.SyncEachResponse is set. The event is borrowed for the call.
+// Record counts the event as a response and appends it, or counts why it could not. It does not wait, unless Options.SyncEachResponse is set.
+// It does not keep the event.
 func (s *Set) Record(e *event.Event) {
 	seq, refusal := s.TryAppend(e)
 	if refusal == Accepted && s.o.SyncEachResponse && !s.durable.wait(seq, s.notify) {
@@ -123,7 +125,7 @@ func (s *Set) Exclude() {
 	s.current.counters.add(slotExcluded, 1)
 }
 
-// TryAppend is Record without waiting, for a caller that wants to know. It counts the response and the refusal.
+// TryAppend is Record without waiting. It returns the reason of a refusal, which is counted.
 func (s *Set) TryAppend(e *event.Event) (seq uint64, refusal Refusal) {
 	response := e.IsResponse()
 	if response {
@@ -167,7 +169,7 @@ func (s *Set) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// setDegraded returns the reason that stood before.
+// setDegraded returns the previous reason.
 func (s *Set) setDegraded(reason string) (before string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,7 +177,7 @@ func (s *Set) setDegraded(reason string) (before string) {
 	return before
 }
 
-// acquire takes the right to commit, open and close files, until release.
+// acquire gives the caller the right to commit, open and close files, until release.
 func (s *Set) acquire(ctx context.Context) (*committer, error) {
 	select {
 	case s.sem <- struct{}{}:
@@ -187,30 +189,27 @@ func (s *Set) acquire(ctx context.Context) (*committer, error) {
 
 func (s *Set) release() { <-s.sem }
 
-// Flush seals and commits what was appended before the call, and lets Peek hand it out at once. It fails with an error
-// that wraps ErrQueueFull or ErrUnavailable when events had to stay in the journal, where they are safe from the death of
-// the process.
+// Flush seals and commits the events that were appended before the call, and lets Peek return them at once. An error wraps ErrQueueFull or
+// ErrUnavailable if events had to stay in the journal, where they survive the death of the process.
 func (s *Set) Flush(ctx context.Context) error {
-	c, err := s.acquire(ctx)
+	err := s.step(ctx, func(c *committer) error {
+		if err := c.commit(true); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.current.flushed = s.current.lastSeq
+		s.changedLocked()
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("flush spool: %w", err)
 	}
-	defer s.release()
-	if s.closing.Load() {
-		return ErrClosed
-	}
-	if err := c.commit(true); err != nil {
-		return fmt.Errorf("flush spool: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current.flushed = s.current.lastSeq
-	s.changedLocked()
 	return nil
 }
 
-// Close seals and commits what was appended, then closes all files. The folders stay for the next Open. Later appends are
-// refused and counted in memory. When the commit fails, the journal keeps the events for the next Open.
+// Close seals and commits what was appended, then closes all files. The folders stay for the next Open. Later appends are refused, and counted
+// in memory. If the commit fails, the journal keeps the events for the next Open.
 func (s *Set) Close() error {
 	s.sem <- struct{}{}
 	defer s.release()
@@ -221,7 +220,7 @@ func (s *Set) Close() error {
 	if j := s.journal.Load(); j != nil {
 		errs = append(errs, s.committer.closeJournal(j))
 	} else {
-		s.committer.leaveCounts()
+		s.committer.closeCounts()
 	}
 	errs = append(errs, s.committer.commitAcks())
 	s.durable.decide(^uint64(0), false)
@@ -237,16 +236,17 @@ func (s *Set) Close() error {
 	return nil
 }
 
-// leaveCounts lets go of the ledger page of an epoch without a journal, or says what is lost with this process because there was no place
-// for a count.
-func (c *committer) leaveCounts() {
-	err := c.keepTally()
+func (c *committer) updateTally() error { return c.tally.update(&c.o, c.current) }
+
+// closeCounts closes ledger and tally of an epoch without a journal. If there was room for neither, it logs the count that is lost.
+func (c *committer) closeCounts() {
+	err := c.updateTally()
 	_, dropped := c.current.counters.droppedByReason()
 	if c.current.counters.detach(); err != nil {
-		c.o.Logger.Error("these responses are in no book: there was no place for a count of them", "responses", dropped, "error", err)
+		c.o.Logger.Error("dropped responses are counted nowhere: there was no room for the count", "responses", dropped, "error", err)
 	}
-	if c.tally != nil {
-		_ = c.tally.Close()
+	if c.tally.file != nil {
+		_ = c.tally.file.Close()
 	}
 }
 
@@ -254,8 +254,8 @@ func (c *committer) leaveCounts() {
 func (c *committer) closeJournal(j *journal.Journal) error {
 	j.Stop()
 	err := c.commit(true)
-	if err == nil && j.Held() > 0 {
-		err = c.commitAcksOf(c.current) // the later commit that allows the segments to go
+	if err == nil && len(j.Held()) > 0 {
+		err = c.commitAcksOf(c.current) // the later commit, after which the segments may be removed
 	}
 	c.journal.Store(nil)
 	c.mu.Lock()
@@ -266,98 +266,9 @@ func (c *committer) closeJournal(j *journal.Journal) error {
 	return err
 }
 
-// Status describes the Set for people and metrics.
-func (s *Set) Status() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Status{
-		Degraded: s.degraded, Epochs: len(s.epochs), Commits: s.commits.Load(), CommitErrors: s.commitErrors.Load(),
-		FullCommits: s.fullCommits.Load(), QuarantinedFiles: s.aside.count.Load(), Unsynced: s.unsynced.Load(), GivenUp: s.expired.Load(), FoundLost: s.foundLost.Load(),
-	}
-	st.NewerEpochs = int(s.newerFolders.Load())
-	var oldest time.Time
-	for _, e := range s.epochs {
-		if e.newer {
-			st.NewerEpochs++
-		}
-		for _, q := range e.files {
-			st.QueueBytes += q.Bytes()
-		}
-		for i := range e.index {
-			st.PendingEvents += uint64(e.index[i].Records)
-			if at := e.index[i].at; oldest.IsZero() || at.Before(oldest) {
-				oldest = at
-			}
-		}
-		for _, seg := range e.taken {
-			records, _ := seg.Published()
-			st.PendingEvents += records
-		}
-	}
-	if !oldest.IsZero() {
-		st.OldestAge = max(0, s.o.Now().Sub(oldest))
-	}
-	if j := s.journal.Load(); j != nil {
-		p := j.Pending()
-		st.PendingEvents += p.Records
-		st.JournalFaults, st.SegmentsUsable = j.Faults(), j.Usable()
-		st.SegmentsInUse = st.SegmentsUsable - p.Free
-	}
-	return st
-}
-
-// durable lets appenders wait for the commit that holds their event.
-type durable struct {
-	waiting atomic.Int32
-	mu      sync.Mutex
-	seq     uint64        // guarded by mu: the fate of all up to it is decided
-	synced  uint64        // guarded by mu: all up to it are on the disk
-	decided chan struct{} // guarded by mu: closed and replaced when seq rises
-}
-
-// wait returns when the event is on the disk, or false when the attempt failed or took longer than SyncWaitMax.
-func (d *durable) wait(seq uint64, notify func()) (synced bool) {
-	d.waiting.Add(1)
-	defer d.waiting.Add(-1)
-	notify()
-	timeout := time.NewTimer(SyncWaitMax)
-	defer timeout.Stop()
-	for {
-		d.mu.Lock()
-		done, synced, decided := d.seq >= seq, d.synced >= seq, d.decided
-		d.mu.Unlock()
-		if done {
-			return synced
-		}
-		select {
-		case <-decided:
-		case <-timeout.C:
-			return false
-		}
-	}
-}
-
-// decide lets go of everybody who waits for a seq up to this one, which was committed, or tried to be.
-func (d *durable) decide(seq uint64, committed bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if committed {
-		d.synced = max(d.synced, seq)
-	}
-	if seq <= d.seq {
-		return
-	}
-	d.seq = seq
-	close(d.decided)
-	d.decided = make(chan struct{})
-}
-
-func folders(dir string) []string {
-	entries, err := os.ReadDir(dir) // sorted by name, which for UUIDv7 is by age
-	if err != nil {
-		return nil
-	}
-	var out []string
+// folders lists the folders of epochs, oldest first.
+func folders(dir string) (out []string) {
+	entries, _ := os.ReadDir(dir) // sorted by name, which for UUIDv7 is by age
 	for _, entry := range entries {
 		if id, err := uuid.Parse(entry.Name()); err == nil && entry.IsDir() && id.String() == entry.Name() {
 			out = append(out, filepath.Join(dir, entry.Name()))
@@ -367,15 +278,26 @@ func folders(dir string) []string {
 }
 
 func (s *Set) epochLocked(id uuid.UUID) *epoch {
-	for _, e := range s.epochs {
-		if e.id == id {
-			return e
-		}
+	if i := slices.IndexFunc(s.epochs, func(e *epoch) bool { return e.id == id }); i >= 0 {
+		return s.epochs[i]
 	}
 	return nil
 }
 
-// Publish implements Source: it hands the bytes to Options.OnPublish.
+func (s *Set) allEpochs() []*epoch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.epochs)
+}
+
+// isHeld reports whether the batch that begins with seq first is still in the index.
+func (s *Set) isHeld(e *epoch, first uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.findLocked(first) != nil
+}
+
+// Publish implements Source: it passes the bytes to Options.OnPublish.
 func (s *Set) Publish(_ context.Context, topic string, body []byte) error {
 	if s.o.OnPublish == nil {
 		return nil

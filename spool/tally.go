@@ -13,46 +13,51 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// On a full disk there is no room for a ledger, and a count in memory ends with the process. What needs no room is the size of a file
-// that has no blocks: the tally of an epoch without a ledger is an empty file beside the spool, as many bytes long as responses were
-// dropped. Whoever finds it, and has room, makes a ledger of it.
+// On a full disk there is no room for a ledger, and a count in memory ends with the process. The size of a file without blocks needs no
+// room. So the tally of an epoch without a ledger is a sparse file beside the spool, with as many bytes as responses were dropped. The next
+// process that has room makes a ledger of it.
 //
-// Run follows the count once in a commit interval: after kill -9 the responses dropped since then may be missing.
+// Run updates the tally once in a commit interval: after kill -9 the drops since the last update may be missing.
 
 const (
-	tallySuffix    = ".tally-" // behind the name of the spool's folder; the epoch follows
+	tallySuffix    = ".tally-" // after the path of the spool's folder; the epoch follows
 	tallyNewPrefix = ".tally-new-"
 )
 
+// tally is that of the active epoch. The zero value is a tally of nothing, without a file.
+type tally struct {
+	file    *os.File
+	counted uint64 // the size of file
+}
+
 func tallyName(o *Options, id uuid.UUID) string { return o.Dir + tallySuffix + id.String() }
 
-// keepTally brings the tally up to date, if the active epoch has no ledger.
-func (c *committer) keepTally() error {
-	counters := &c.current.counters
-	_, dropped := counters.droppedByReason()
-	if counters.attached() || dropped == c.tallied {
+// update writes the number of drops of an epoch, unless the epoch has a ledger.
+func (t *tally) update(o *Options, e *epoch) error {
+	_, dropped := e.counters.droppedByReason()
+	if e.counters.attached() || dropped == t.counted {
 		return nil
 	}
-	if c.tally == nil {
-		f, err := openTally(tallyName(&c.o, c.current.id), os.O_CREATE|os.O_EXCL)
+	if t.file == nil {
+		f, err := openTally(tallyName(o, e.id), os.O_CREATE|os.O_EXCL)
 		if err != nil {
 			return err
 		}
-		c.tally = f
+		t.file = f
 	}
-	if err := c.tally.Truncate(int64(dropped)); err != nil {
+	if err := t.file.Truncate(int64(dropped)); err != nil {
 		return fmt.Errorf("tally: %w", err)
 	}
-	c.tallied = dropped
+	t.counted = dropped
 	return nil
 }
 
-// dropTally removes the tally, whose count a ledger has now.
-func (c *committer) dropTally() {
-	if c.tally != nil {
-		_ = os.Remove(c.tally.Name())
-		_ = c.tally.Close()
-		c.tally, c.tallied = nil, 0
+// remove deletes the file, when a ledger has the count.
+func (t *tally) remove() {
+	if t.file != nil {
+		_ = os.Remove(t.file.Name())
+		_ = t.file.Close()
+		*t = tally{}
 	}
 }
 
@@ -68,10 +73,11 @@ func openTally(name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// takeTallies makes folders with ledgers of the tallies of dead processes, and returns them. What there is no room for stays.
-func (c *committer) takeTallies() (dirs []string) {
-	c.tallies = false
-	parent, base := filepath.Split(c.o.Dir + tallySuffix)
+// takeTallies makes folders with ledgers of the tallies of dead processes, and returns the folders. A tally for which there is no room yet
+// stays.
+func (t *takeover) takeTallies() (dirs []string) {
+	t.tallies = false
+	parent, base := filepath.Split(t.o.Dir + tallySuffix)
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return nil
@@ -79,13 +85,13 @@ func (c *committer) takeTallies() (dirs []string) {
 	for _, entry := range entries {
 		rest, ok := strings.CutPrefix(entry.Name(), base)
 		id, err := uuid.Parse(rest)
-		if !ok || err != nil || id == c.current.id {
+		if !ok || err != nil || id == t.current.id {
 			continue
 		}
-		dir, err := c.takeTally(id)
+		dir, err := t.takeTally(id)
 		if err != nil {
-			c.tallies = true
-			c.o.Logger.Debug("a tally stays", "epoch", id, "error", err)
+			t.tallies = true
+			t.o.Logger.Debug("a tally stays", "epoch", id, "error", err)
 		} else if dir != "" {
 			dirs = append(dirs, dir)
 		}
@@ -93,9 +99,9 @@ func (c *committer) takeTallies() (dirs []string) {
 	return dirs
 }
 
-// takeTally makes the folder under another name first, so that a folder that is there has the count.
-func (c *committer) takeTally(id uuid.UUID) (dir string, err error) {
-	f, err := openTally(tallyName(&c.o, id), 0)
+// takeTally creates the folder under another name first, so that a folder of an epoch always has the count.
+func (t *takeover) takeTally(id uuid.UUID) (dir string, err error) {
+	f, err := openTally(tallyName(&t.o, id), 0)
 	if err != nil {
 		return "", err
 	}
@@ -104,20 +110,20 @@ func (c *committer) takeTally(id uuid.UUID) (dir string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("tally: %w", err)
 	}
-	dir = filepath.Join(c.o.Dir, id.String())
+	dir = filepath.Join(t.o.Dir, id.String())
 	_, err = os.Stat(dir)
 	if n := info.Size(); n > 0 && n < counterJumpMax && errors.Is(err, os.ErrNotExist) {
-		e := &epoch{id: id, dir: filepath.Join(c.o.Dir, tallyNewPrefix+id.String())}
+		e := &epoch{id: id, dir: filepath.Join(t.o.Dir, tallyNewPrefix+id.String())}
 		e.counters.drop(RefusedUnavailable, uint64(n))
-		if err := makeFolder(&c.o, e); err != nil {
+		if err := makeFolder(&t.o, e); err != nil {
 			return "", err
 		}
 		e.counters.detach()
 		err := errors.Join(syncFile(filepath.Join(e.dir, ledgerName)), disk.SyncDir(e.dir), e.closeFiles())
-		if err = errors.Join(err, os.Rename(e.dir, dir), disk.SyncDir(c.o.Dir)); err != nil {
+		if err = errors.Join(err, os.Rename(e.dir, dir), disk.SyncDir(t.o.Dir)); err != nil {
 			return "", fmt.Errorf("make a ledger of a tally: %w", err)
 		}
-		c.o.Logger.Warn("an earlier process had no room for a ledger: the responses that it dropped are counted now", "epoch", id, "responses", n)
+		t.o.Logger.Warn("an earlier process had no room for a ledger: the responses that it dropped are counted now", "epoch", id, "responses", n)
 	}
 	return dir, os.Remove(f.Name())
 }

@@ -80,7 +80,7 @@ func TestCountsOfAFullDisk(t *testing.T) {
 			cancel()
 			run.Wait()
 			abandon(t, s)
-			_ = s.committer.tally.Close()
+			_ = s.committer.tally.file.Close()
 			continue
 		}
 		cancel()

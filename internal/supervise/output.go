@@ -96,7 +96,7 @@ func (s *Supervisor) reportCrash(o *output) {
 	}
 	args := []any{"crash", head}
 	if s.opt.CrashFile != "" {
-		_ = os.Remove(s.opt.CrashFile) // it may be a second name of some other file, which must not be overwritten
+		_ = os.Remove(s.opt.CrashFile)                                      // it may be a second name of some other file, which must not be overwritten
 		if err := os.WriteFile(s.opt.CrashFile, trace, 0o640); err != nil { //nolint:gosec // like the other files of the data directory
 			args = append(args, "trace_not_kept", err)
 		} else {

@@ -1,16 +1,16 @@
-// Package journal is the first stop of an event: a handful of preallocated, memory-mapped segment files.
+// Package journal is the first place where an event is stored: a few preallocated, memory-mapped segment files.
 //
 // # Promises
 //
-// Appending is a reservation (one compare-and-swap), a copy and a publish (one atomic store). It makes no system call,
-// takes no lock across the copy, allocates nothing, and survives a SIGBUS from the mapping. What was published is in the
-// page cache: it survives the death of the process at any instruction.
+// Appending is a reservation (one compare-and-swap), a copy and a publish (one atomic store). It makes no system call, holds no lock
+// during the copy, allocates nothing, and survives a SIGBUS from the mapping. A published record is in the page cache: it survives the
+// death of the process at any instruction.
 //
 // # When data may be lost
 //
-// A power cut loses what the kernel had not written back; the journal is never synced, because the queue that it feeds
-// is. A writer that dies between reservation and publish leaves a hole; only the event that it was writing is lost. A
-// damaged record is skipped, the records behind it are still found.
+// A power cut loses the records that the kernel has not written to the disk: the journal is never synced, because the queue behind it is. A
+// process that dies between reservation and publish leaves a hole, and loses only the event that it was writing. A damaged record is
+// skipped; the records behind it are still found.
 //
 // # Layout
 //
@@ -24,13 +24,11 @@
 //	         40 seq of the first record (8) | 48 zero (12) | 60 CRC32C of the 60 bytes before (4)
 //	record   0 payload length (4) | 4 CRC32C (4) | 8 seq (8) | 16 payload | padding to a multiple of 8 bytes
 //
-// Length and CRC are one 64-bit word, stored last: that store is the publish. The CRC covers seq and payload and is
-// seeded with epoch, generation and the record's offset, so that what an earlier generation left behind, or a record
-// that was copied elsewhere, never passes for a record of this one.
+// Length and CRC are one 64-bit word, stored last: this store is the publish. The CRC covers seq and payload, and is seeded with epoch,
+// generation and the record's offset, so that a record of an earlier generation, or one at another offset, is never valid.
 //
 // # Generations
 //
-// A segment is free, active, sealed, and free again. Each time it becomes active it gets the next generation of the
-// epoch, and the seq that follows the last one of the generation before. Free segments are reused last in, first out, so
-// that light load touches few pages.
+// A segment is free, active, sealed, and free again. Each time it becomes active it gets the next generation of the epoch, and the seq that
+// follows the last one of the previous generation. The segment that was freed last is used first, so that light load touches few pages.
 package journal

@@ -16,15 +16,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// Result says what became of an append.
+// Result is the outcome of an append.
 type Result uint8
 
 // Results of [Journal.Append].
 const (
 	Appended Result = iota // published; survives the death of the process
 	Full                   // every segment waits for its commit
-	Fault                  // the mapping failed under the copy; the segment is retired
-	Closed                 // the journal no longer takes records
+	Fault                  // the mapping failed during the copy; the segment is not used again
+	Closed                 // the journal no longer accepts records
 	TooLarge               // the record would fill more than half a segment
 )
 
@@ -39,40 +39,40 @@ const (
 // ErrOptions is returned by Create for options outside their limits.
 var ErrOptions = errors.New("journal options outside limits")
 
-// Options configure Create. Nothing is defaulted here: package spool does that.
+// Options configure Create. Package spool sets the defaults.
 type Options struct {
 	Dir          string    // existing folder; the journal owns journal-*.seg in it
-	Epoch        uuid.UUID // identity that seeds every checksum
+	Epoch        uuid.UUID // seeds every checksum
 	SegmentBytes int       // SegmentBytesMin..SegmentBytesMax, a multiple of 4096
 	Segments     int       // SegmentsMin..SegmentsMax
 	OpenFile     func(name string, flag int, perm os.FileMode) (*os.File, error)
-	// Notify is called without locks held when the committer has a reason to look: a segment got its first record, is
-	// half full, or was sealed. It must not block.
+	// Notify is called when there may be something to commit: a segment got its first record, is half full, or was sealed. No lock
+	// is held during the call. It must not block.
 	Notify func()
 }
 
-// Journal is a set of segments of one epoch. Append may be called from any number of goroutines; the methods of the
-// committing side (Seal, Sealed, Recycle, Close) by one at a time.
+// Journal is the set of segments of one epoch. Any number of goroutines may call Append, and one at a time the methods of the committing
+// side: Seal, Sealed, Recycle, Hold, Scrub, Repair, Close.
 type Journal struct {
 	o      Options
 	half   uint64
 	active atomic.Pointer[Segment]
-	free   atomic.Int32 // len(freeList), readable without mu
+	free   atomic.Int32 // len(freeList), for reading without mu
 	closed atomic.Bool
 	faults atomic.Uint64
 
-	mu         sync.Mutex // guards what follows; held for list operations and header writes only
+	mu         sync.Mutex // guards the fields below; held for list operations and header writes only
 	freeList   []*Segment // last in, first out
 	sealed     []*Segment // oldest generation first, waiting for Sealed
 	all        []*Segment
-	failed     []*Segment // recycled, but not to be used again
+	failed     []*Segment // recycled, but not used again
 	held       []*Segment // see Hold
 	generation uint64
 	nextSeq    uint64
 	nextNumber int
 }
 
-// Create makes the segment files, with real blocks, and activates the first. When it fails, it removes what it made.
+// Create creates the segment files, with all their blocks, and activates the first one. When it fails, it removes them.
 func Create(o Options) (*Journal, error) {
 	if o.SegmentBytes < SegmentBytesMin || o.SegmentBytes > SegmentBytesMax || o.SegmentBytes%headerBytes != 0 ||
 		o.Segments < SegmentsMin || o.Segments > SegmentsMax {
@@ -85,8 +85,10 @@ func Create(o Options) (*Journal, error) {
 		o.Notify = func() {}
 	}
 	j := &Journal{o: o, half: uint64(o.SegmentBytes / 2), nextSeq: 1}
-	for i := range o.Segments {
-		s, err := createSegment(o, i)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.nextNumber = range o.Segments {
+		s, err := createSegment(o, j.nextNumber)
 		if err != nil {
 			j.unmapAll()
 			j.removeAll()
@@ -94,13 +96,10 @@ func Create(o Options) (*Journal, error) {
 		}
 		j.all = append(j.all, s)
 	}
-	for i := len(j.all) - 1; i >= 0; i-- { // so that segment 0 is on top
-		j.freeList = append(j.freeList, j.all[i])
-	}
-	j.free.Store(int32(len(j.freeList)))
 	j.nextNumber = o.Segments
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	free := slices.Clone(j.all)
+	slices.Reverse(free) // segment 0 is used first
+	j.setFreeLocked(free)
 	if !j.activateLocked() {
 		j.unmapAll()
 		j.removeAll()
@@ -109,14 +108,19 @@ func Create(o Options) (*Journal, error) {
 	return j, nil
 }
 
+func (j *Journal) setFreeLocked(list []*Segment) {
+	j.freeList = list
+	j.free.Store(int32(len(list)))
+}
+
 func (j *Journal) path(i int) string { return segmentPath(j.o.Dir, i) }
 
 func segmentPath(dir string, i int) string {
 	return filepath.Join(dir, fmt.Sprintf("journal-%02d.seg", i))
 }
 
-// Append writes the event as the next record and returns its seq. It never blocks for longer than another appender takes
-// to change segments, and never panics.
+// Append writes the event as the next record and returns its seq. It blocks at most while another goroutine changes segments, and never
+// panics.
 func (j *Journal) Append(e *event.Event) (uint64, Result) {
 	size := e.Size()
 	need := recordBytes(size)
@@ -126,16 +130,13 @@ func (j *Journal) Append(e *event.Event) (uint64, Result) {
 	for {
 		s := j.active.Load()
 		if s == nil {
-			return 0, j.whyNot()
+			return 0, j.refusal()
 		}
 		crash.Point("spool.reserve.before")
 		offset, index, ok := s.reserve(need)
 		if !ok {
-			if j.free.Load() == 0 && s.isSealed() {
-				return 0, j.whyNot()
-			}
-			if !j.rotate(s) {
-				return 0, j.whyNot()
+			if j.free.Load() == 0 && s.isSealed() || !j.rotate(s) {
+				return 0, j.refusal()
 			}
 			continue
 		}
@@ -146,15 +147,15 @@ func (j *Journal) Append(e *event.Event) (uint64, Result) {
 	}
 }
 
-func (j *Journal) whyNot() Result {
+func (j *Journal) refusal() Result {
 	if j.closed.Load() {
 		return Closed
 	}
 	return Full
 }
 
-// write fills a reservation. The mapping may answer with SIGBUS (a hole in the file, a dying disk): the reservation is
-// then counted as done without a record, and the segment is retired.
+// write fills a reservation. If the mapping faults (a hole in the file, a failing disk), the reservation counts as done without a record,
+// and the segment is retired.
 func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int) (uint64, Result) {
 	crash.Point("spool.reserve.after")
 	err := memfault.Catch(func() {
@@ -176,15 +177,14 @@ func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int
 	return seq, Appended
 }
 
-// retire seals a segment whose mapping faulted and keeps it from being used again.
+// retire seals a segment whose mapping faulted, for good.
 func (j *Journal) retire(s *Segment) {
 	s.bad.Store(true)
 	j.faults.Add(1)
 	j.rotate(s)
 }
 
-// rotate seals old, if it is still the active segment, and activates a free one. It reports whether there is an active
-// segment to try again with.
+// rotate seals old, if it is still the active segment, and activates a free one. It reports whether there is an active segment now.
 func (j *Journal) rotate(old *Segment) bool {
 	j.mu.Lock()
 	if j.active.Load() != old {
@@ -211,13 +211,12 @@ func (j *Journal) sealLocked(s *Segment) {
 	crash.Point("spool.seal.after")
 }
 
-// activateLocked takes the most recently freed segment into use. Without one, the sealed segment stays in place, so that
-// appenders find it and are refused.
+// activateLocked makes the segment that was freed last the active one. If there is none, the sealed segment stays in place, so that Append
+// finds it and refuses the event.
 func (j *Journal) activateLocked() bool {
 	for len(j.freeList) > 0 {
 		s := j.freeList[len(j.freeList)-1]
-		j.freeList = j.freeList[:len(j.freeList)-1]
-		j.free.Store(int32(len(j.freeList)))
+		j.setFreeLocked(j.freeList[:len(j.freeList)-1])
 		j.generation++
 		if s.begin(j.generation, j.nextSeq) {
 			j.active.Store(s)
@@ -230,8 +229,7 @@ func (j *Journal) activateLocked() bool {
 	return false
 }
 
-// Seal closes the active segment for reservations if it holds records. Unless force is set, it does so only when another
-// segment can take over; it reports whether something was sealed.
+// Seal seals the active segment if it holds records and, unless force is set, if another segment is free. It reports whether it did.
 func (j *Journal) Seal(force bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -246,8 +244,8 @@ func (j *Journal) Seal(force bool) bool {
 	return true
 }
 
-// Sealed returns the sealed segments that were not returned before, oldest first, and the seq up to which every record is
-// in them or in earlier ones. Read together: a segment that is sealed a moment later is in neither.
+// Sealed returns the sealed segments that it has not returned before, oldest first, and the last seq in them. Both are read in one step: a
+// segment that is sealed later is in neither.
 func (j *Journal) Sealed() (segments []*Segment, through uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -256,8 +254,7 @@ func (j *Journal) Sealed() (segments []*Segment, through uint64) {
 	return segments, through
 }
 
-// Recycle makes a segment free again; the caller answers for its records being durable elsewhere. A segment whose mapping
-// faulted is not used again.
+// Recycle makes a segment free again. Its records must be durable elsewhere. A segment whose mapping faulted is not used again.
 func (j *Journal) Recycle(s *Segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -269,29 +266,22 @@ func (j *Journal) Recycle(s *Segment) {
 	j.recycleLocked(s)
 }
 
-// Hold keeps a segment whose records have just been committed elsewhere, until a later commit has followed ([Journal.RecycleHeld]):
-// what wrote the commit may turn out to have lost it, and the records must then be committed again.
+// Hold keeps a segment whose records have just been committed elsewhere, until [Journal.RecycleHeld] after the next commit. If that commit
+// fails, the one before may be lost as well, and the records must be committed again.
 func (j *Journal) Hold(s *Segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.held = append(j.held, s)
 }
 
-// Held is the number of segments held.
-func (j *Journal) Held() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.held)
-}
-
-// HeldSegments lists the segments held, oldest first.
-func (j *Journal) HeldSegments() []*Segment {
+// Held returns the segments held, oldest first.
+func (j *Journal) Held() []*Segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.held)
 }
 
-// RecycleHeld makes the segments held free again.
+// RecycleHeld recycles the segments held.
 func (j *Journal) RecycleHeld() {
 	j.mu.Lock()
 	held := j.held
@@ -303,14 +293,13 @@ func (j *Journal) RecycleHeld() {
 }
 
 func (j *Journal) recycleLocked(s *Segment) {
-	j.freeList = append(j.freeList, s)
-	j.free.Store(int32(len(j.freeList)))
+	j.setFreeLocked(append(j.freeList, s))
 	if a := j.active.Load(); !j.closed.Load() && (a == nil || a.isSealed()) {
 		j.activateLocked()
 	}
 }
 
-// LastSeq is the highest seq that was reserved so far; 0 before the first.
+// LastSeq is the highest seq that was reserved; 0 before the first.
 func (j *Journal) LastSeq() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -336,7 +325,7 @@ func (j *Journal) Usable() int {
 	return n
 }
 
-// Stop refuses further appends with Closed and seals the active segment. What was reserved before still publishes.
+// Stop refuses further appends with Closed and seals the active segment. Records that are reserved already are still published.
 func (j *Journal) Stop() {
 	j.closed.Store(true)
 	j.mu.Lock()
@@ -347,8 +336,8 @@ func (j *Journal) Stop() {
 	}
 }
 
-// Close unmaps the segments after Stop and after every appender has published; remove deletes the files as well, for a
-// caller that has everything in the queue.
+// Close stops the journal, waits for running appends, and unmaps the segments. remove deletes the files too: every record must be in the
+// queue.
 func (j *Journal) Close(remove bool) {
 	j.Stop()
 	for _, s := range j.all {
@@ -370,6 +359,6 @@ func (j *Journal) unmapAll() {
 
 func (j *Journal) removeAll() {
 	for _, s := range j.all {
-		_ = os.Remove(j.path(s.number)) // what stays is recovered, and found committed, at the next start
+		_ = os.Remove(j.path(s.number)) // one that stays is recovered, and found committed, at the next start
 	}
 }

@@ -111,7 +111,7 @@ func TestFullThenRecycled(t *testing.T) {
 	}
 	for _, s := range sealed {
 		s.Wait()
-		if _, err := s.Scan(func(uint64, []byte) {}); err != nil {
+		if err := s.Scan(func(uint64, []byte) {}); err != nil {
 			t.Fatal(err)
 		}
 		j.Recycle(s)
@@ -151,7 +151,9 @@ func TestConcurrentAppends(t *testing.T) {
 		segments, _ := j.Sealed()
 		for _, s := range segments {
 			s.Wait()
-			n, err := s.Scan(func(seq uint64, payload []byte) {
+			n := uint64(0)
+			err := s.Scan(func(seq uint64, payload []byte) {
+				n++
 				var e event.Event
 				if err := e.Decode(payload); err != nil {
 					t.Error(err)
@@ -161,7 +163,7 @@ func TestConcurrentAppends(t *testing.T) {
 				}
 				got[seq] = e.RequestBytes
 			})
-			if records, _ := s.Published(); err != nil || uint64(n) != records {
+			if records, _ := s.Published(); err != nil || n != records {
 				t.Errorf("scanned %d of %d records, %v", n, records, err)
 			}
 			j.Recycle(s)
@@ -333,7 +335,7 @@ func TestFault(t *testing.T) {
 	segments, _ := j.Sealed()
 	s := segments[0]
 	s.Wait()
-	if _, err := s.Scan(func(uint64, []byte) {}); err == nil {
+	if err := s.Scan(func(uint64, []byte) {}); err == nil {
 		t.Error("reading the cut file gives no error")
 	}
 	j.Recycle(s)

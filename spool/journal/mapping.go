@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MapFile gives f size bytes with real blocks behind them and maps them shared and writable: a page that has no block
-// would answer a later store with SIGBUS when the disk is full. The mapping outlives f.
+// MapFile allocates size bytes for f on the disk, and maps them shared and writable. Without the allocation, a store into a page would end
+// with SIGBUS when the disk is full. The mapping stays valid after f is closed.
 func MapFile(f *os.File, size int) ([]byte, error) {
 	if err := allocate(f, size); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,56 +16,47 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// ErrSegment is returned by List, joined with what else went wrong, for a file neither of whose headers is valid.
+// ErrSegment is returned by List, joined with other errors, for a file neither of whose headers is valid.
 var ErrSegment = errors.New("journal segment without a valid header")
 
-// ErrNewer is returned by Version for a segment that a newer wayside wrote: it is left as it is.
+// ErrNewer is returned by CheckVersion for a segment that a newer wayside wrote. It must not be touched.
 var ErrNewer = errors.New("journal segment is of a newer version")
 
-// Left is a segment file that an earlier process left behind.
-type Left struct {
+// OldSegment is a segment file of a dead process.
+type OldSegment struct {
 	Path       string
 	Generation uint64
 	FirstSeq   uint64
 	epoch      uuid.UUID
 }
 
-// List returns the segments of an epoch in dir, oldest generation first. Files that cannot be read, or whose headers are
-// both damaged, are named in the error; the others are returned all the same.
-func List(dir string, epoch uuid.UUID) ([]Left, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "journal-*.seg"))
-	if err != nil {
-		return nil, fmt.Errorf("list journal: %w", err)
-	}
-	var out []Left
+// Files returns the paths of all segment files in dir.
+func Files(dir string) []string {
+	names, _ := filepath.Glob(filepath.Join(dir, "journal-*.seg")) // the pattern is valid
+	return names
+}
+
+// List returns the segments of an epoch in dir, oldest generation first. The error names files that cannot be read, or whose headers are
+// both damaged; the others are returned with it.
+func List(dir string, epoch uuid.UUID) ([]OldSegment, error) {
+	var out []OldSegment
 	var errs []error
-	for _, name := range names {
-		left, err := readHeader(name, epoch)
+	for _, name := range Files(dir) {
+		segment, err := readHeader(name, epoch)
 		if err != nil {
 			errs = append(errs, err)
-			continue
-		}
-		if left.Generation > 0 {
-			out = append(out, left)
+		} else if segment.Generation > 0 {
+			out = append(out, segment)
 		}
 	}
-	slices.SortFunc(out, func(a, b Left) int {
-		if a.Generation < b.Generation {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b OldSegment) int { return cmp.Compare(a.Generation, b.Generation) })
 	return out, errors.Join(errs...)
 }
 
-// Version reports ErrNewer if dir holds a segment of a version that this package does not know. Every version begins with the
-// same 64 bytes of header. What is damaged otherwise is for List to say.
-func Version(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "journal-*.seg"))
-	if err != nil {
-		return fmt.Errorf("list journal: %w", err)
-	}
-	for _, name := range names {
+// CheckVersion returns ErrNewer if dir holds a segment of a version that this package does not know. Every version begins with the same 64
+// bytes of header. List reports damaged headers.
+func CheckVersion(dir string) error {
+	for _, name := range Files(dir) {
 		page, _, err := readPage(name)
 		if err != nil {
 			continue
@@ -78,7 +70,7 @@ func Version(dir string) error {
 	return nil
 }
 
-// validVersion is 0 for a header that is damaged, or of no segment.
+// validVersion returns the version in a header; 0 if the header is damaged or not one of a segment.
 func validVersion(h []byte) uint32 {
 	if string(h[:8]) != magic || crc32c.Sum(h[:60]) != binary.LittleEndian.Uint32(h[60:]) {
 		return 0
@@ -86,7 +78,7 @@ func validVersion(h []byte) uint32 {
 	return binary.LittleEndian.Uint32(h[8:])
 }
 
-// readPage reads the page with the headers; n is the number of bytes there are.
+// readPage reads the page with the headers; n is less than its size if the file is shorter.
 func readPage(name string) (page [headerBytes]byte, n int, err error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -100,16 +92,16 @@ func readPage(name string) (page [headerBytes]byte, n int, err error) {
 	return page, n, nil
 }
 
-// readHeader takes copy A, or B if A is damaged. A segment that was never in use has generation 0.
-func readHeader(name string, epoch uuid.UUID) (Left, error) {
+// readHeader reads copy A, or B if A is damaged. A segment that was never used has generation 0.
+func readHeader(name string, epoch uuid.UUID) (OldSegment, error) {
 	page, n, err := readPage(name)
 	if err != nil {
-		return Left{}, err
+		return OldSegment{}, err
 	}
 	for _, at := range []int{0, headerCopyOffset} {
 		h := page[at : at+headerUsed]
 		if validVersion(h) == segmentVersion && string(h[16:32]) == string(epoch[:]) {
-			return Left{
+			return OldSegment{
 				Path: name, epoch: epoch,
 				Generation: binary.LittleEndian.Uint64(h[32:]), FirstSeq: binary.LittleEndian.Uint64(h[40:]),
 			}, nil
@@ -117,18 +109,18 @@ func readHeader(name string, epoch uuid.UUID) (Left, error) {
 	}
 	for _, b := range page[:n] {
 		if b != 0 {
-			return Left{}, fmt.Errorf("%w: %s", ErrSegment, name)
+			return OldSegment{}, fmt.Errorf("%w: %s", ErrSegment, name)
 		}
 	}
-	return Left{Path: name}, nil // preallocated, never used (or cut short before that)
+	return OldSegment{Path: name}, nil // preallocated and never used, or the process died before that
 }
 
-// Scan calls fn for each valid record in ascending order of seq. The payload is valid only during the call. What can be
-// read of a file with unreadable parts is still delivered.
-func (l Left) Scan(fn func(seq uint64, payload []byte)) error {
-	data, err := os.ReadFile(l.Path)
+// Scan calls fn for each valid record in ascending order of seq. The payload is valid only during the call. If a part of the file cannot be
+// read, fn is still called for the records before it.
+func (s OldSegment) Scan(fn func(seq uint64, payload []byte)) error {
+	data, err := os.ReadFile(s.Path)
 	if len(data) > headerBytes {
-		scan(data, seedOf(l.epoch, l.Generation), l.FirstSeq, fn)
+		scan(data, seedOf(s.epoch, s.Generation), s.FirstSeq, fn)
 	}
 	if err != nil {
 		return fmt.Errorf("recover journal: %w", err)
@@ -136,11 +128,11 @@ func (l Left) Scan(fn func(seq uint64, payload []byte)) error {
 	return nil
 }
 
-// recordBytesMin is less than any record takes.
+// recordBytesMin is smaller than any record.
 const recordBytesMin = recordHeaderBytes + 8
 
-// scan finds the valid records between the header and the end of data. Where there is none it tries the next multiple of
-// 8, so that a hole or a damaged record costs only itself.
+// scan finds the valid records between the header and the end of data. If there is none at an offset, it tries the next multiple of 8: a
+// hole or a damaged record does not hide those behind it.
 func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload []byte)) {
 	size := uint64(len(data))
 	next := firstSeq
@@ -154,7 +146,8 @@ func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload
 		}
 		body := data[offset+8 : end]
 		seq := binary.LittleEndian.Uint64(body)
-		// The bounds keep garbage from costing a checksum: at least so many bytes precede the record with that index.
+		// The first two conditions reject most garbage without computing a checksum: a record has a higher seq than the one before it,
+		// and is preceded by the records between.
 		if seq < next || (seq-firstSeq)*recordBytesMin > offset-headerBytes || checksum(seed, offset, body) != uint32(word>>32) {
 			offset += 8
 			continue

@@ -6,12 +6,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// Scrub overwrites with zeroes what committed records have left in segments that are free, and moves on from an active
-// segment without records, so that it can be overwritten too. Appending goes on meanwhile: a segment is taken off the free
-// list for the time, and only while another is on it. It reports whether nothing of an earlier use is left in any segment;
-// those that are sealed or hold records have to be committed and recycled first.
+// Scrub overwrites old records in free segments with zeroes. It replaces an active segment without records, so that this one can be
+// overwritten too. Appends continue: a segment leaves the free list while it is overwritten, and only if another one is on the list. Scrub
+// reports whether no segment holds records of an earlier use any more. Segments that are sealed or hold records must be committed and
+// recycled first.
 func (j *Journal) Scrub() (clean bool) {
-	j.leaveEmpty()
+	j.replaceEmpty()
 	for {
 		s := j.takeDirty()
 		if s == nil {
@@ -29,8 +29,8 @@ func (j *Journal) Scrub() (clean bool) {
 	return !dirty && a != nil && !a.isSealed() && a.clean && len(j.freeList)+1 == len(j.all)
 }
 
-// leaveEmpty seals an active segment without records whose room has been used before, frees it, and activates another.
-func (j *Journal) leaveEmpty() {
+// replaceEmpty activates another segment if the active one holds no records but may hold some of an earlier use.
+func (j *Journal) replaceEmpty() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	a := j.active.Load()
@@ -38,12 +38,11 @@ func (j *Journal) leaveEmpty() {
 		return
 	}
 	if j.activateLocked() {
-		j.freeList = slices.Insert(j.freeList, 0, a)
-		j.free.Store(int32(len(j.freeList)))
+		j.setFreeLocked(slices.Insert(j.freeList, 0, a))
 	}
 }
 
-// takeDirty takes a free segment that is not clean off the list, unless it is the last on it.
+// takeDirty takes a segment that is not clean off the free list, unless it is the only one there.
 func (j *Journal) takeDirty() *Segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -52,13 +51,12 @@ func (j *Journal) takeDirty() *Segment {
 		return nil
 	}
 	s := j.freeList[at]
-	j.freeList = slices.Delete(j.freeList, at, at+1)
-	j.free.Store(int32(len(j.freeList)))
+	j.setFreeLocked(slices.Delete(j.freeList, at, at+1))
 	return s
 }
 
-// clear overwrites the records of a segment that is out of use. The header stays: it says what was committed. A segment
-// whose mapping faults is found to be bad when it is used again.
+// clear overwrites the records of a segment that is not in use. The header stays, because recovery needs it. If the mapping faults, that
+// shows when the segment is used again.
 func (s *Segment) clear() {
 	_ = memfault.Catch(func() { clear(s.data[headerBytes:]) })
 	s.clean = true

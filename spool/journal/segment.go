@@ -31,14 +31,14 @@ const (
 
 // Segment is one file of the journal.
 //
-// state packs what a reservation changes in one compare-and-swap: sealed (1 bit) | records (31) | offset (32). It lives on
-// the heap, so that an appender that was asleep since it loaded the segment touches the mapping only once its
-// compare-and-swap says that the segment is in use; it then waits for nobody, and nobody unmaps or recycles the segment
-// before done has caught up. firstSeq, generation and seed are written while the segment is out of use.
+// state holds all that a reservation changes, in one word: sealed (1 bit) | records (31) | offset (32). It is on the heap and not in the
+// mapping. An appender that loaded the segment long ago touches the mapping only after its compare-and-swap has succeeded. From then on
+// nobody unmaps or recycles the segment until done has caught up. firstSeq, generation and seed change only while the segment is not in
+// use.
 type Segment struct {
 	state atomic.Uint64
-	_     [56]byte      // reservations and completions do not share a cache line
-	done  atomic.Uint64 // reservations that are over (low 32 bits) and responses among them (high 32)
+	_     [56]byte      // keeps state and done in different cache lines
+	done  atomic.Uint64 // completed reservations (low 32 bits) and the responses among them (high 32)
 	_     [56]byte
 	bad   atomic.Bool // the mapping faulted; never used again
 
@@ -47,11 +47,11 @@ type Segment struct {
 	generation uint64
 	firstSeq   uint64
 	seed       uint32
-	clean      bool   // behind the header nothing of an earlier use is left; changed while the segment is out of use
+	clean      bool   // no record of an earlier use is left behind the header; changed while the segment is not in use
 	data       []byte // the mapping; nil after unmap
 }
 
-// recordBytes is the room that a record with n bytes of payload takes.
+// recordBytes is the size of a record with n bytes of payload.
 func recordBytes(n int) uint64 {
 	return (uint64(n) + recordHeaderBytes + 7) &^ 7
 }
@@ -77,7 +77,7 @@ func createSegment(o Options, number int) (*Segment, error) {
 	return s, nil
 }
 
-// begin takes the segment into use. It reports false when the mapping faults.
+// begin starts a new use of the segment. It reports false if the mapping faults.
 func (s *Segment) begin(generation, firstSeq uint64) (ok bool) {
 	s.generation, s.firstSeq = generation, firstSeq
 	s.seed = seedOf(s.epoch, generation)
@@ -112,8 +112,8 @@ func seedOf(epoch uuid.UUID, generation uint64) uint32 {
 	return crc32c.Sum(b[:])
 }
 
-// checksum is the CRC32C of a record's seq and payload, started from a state that differs for each offset: the odd factor
-// makes the map from offsets to states one to one, and CRC32C keeps states of equal input apart.
+// checksum is the CRC32C of a record's seq and payload. It starts from a state that differs for each offset: an odd factor maps different
+// offsets to different states, and CRC32C of equal input from different states is different.
 func checksum(seed uint32, offset uint64, body []byte) uint32 {
 	return crc32c.Update(seed^uint32(offset)*0x9E3779B1, body)
 }
@@ -132,7 +132,7 @@ func (s *Segment) reserve(need uint64) (offset, index uint64, ok bool) {
 	}
 }
 
-// publish completes a record of n payload bytes that already stand in their place.
+// publish completes a record whose n bytes of payload are already in place.
 func (s *Segment) publish(offset, seq uint64, n int) {
 	binary.LittleEndian.PutUint64(s.data[offset+8:], seq)
 	body := s.data[offset+8 : offset+recordHeaderBytes+uint64(n)]
@@ -145,7 +145,7 @@ func (s *Segment) publish(offset, seq uint64, n int) {
 
 var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
-// seal closes reservations and reports the records reserved, and whether this call did it.
+// seal ends reservations. It returns the number of reserved records, and whether this call sealed the segment.
 func (s *Segment) seal() (records uint64, sealedNow bool) {
 	v := s.state.Or(sealedBit)
 	return v >> recordShift & recordMask, v&sealedBit == 0
@@ -161,14 +161,14 @@ func (s *Segment) Published() (records, responses uint64) {
 	return v & (1<<32 - 1), v >> 32
 }
 
-// Generation is the number of this use of the segment, ascending within the epoch from 1.
+// Generation is the number of this use of the segment; it counts from 1 within the epoch.
 func (s *Segment) Generation() uint64 { return s.generation }
 
 // Faulted reports whether the mapping failed while the segment was in use.
 func (s *Segment) Faulted() bool { return s.bad.Load() }
 
-// Wait returns once every reservation of a sealed segment is over. An appender owes a copy of at most a few kilobytes; it
-// can be late only by the scheduler or a page fault.
+// Wait returns when every reservation of a sealed segment is completed. An appender only has to copy a few kilobytes, and is delayed at most
+// by the scheduler or a page fault.
 func (s *Segment) Wait() {
 	for spins := 0; ; spins++ {
 		if done, _ := s.Published(); done >= s.reserved() {
@@ -182,19 +182,13 @@ func (s *Segment) Wait() {
 	}
 }
 
-// Scan calls fn for each record of a sealed segment in ascending order of seq, after Wait. The payload points into the
-// mapping. It returns how many records it found, and the fault that ended the scan early, if any.
-func (s *Segment) Scan(fn func(seq uint64, payload []byte)) (n int, err error) {
-	err = memfault.Catch(func() {
-		scan(s.data[:s.offset()], s.seed, s.firstSeq, func(seq uint64, payload []byte) {
-			fn(seq, payload)
-			n++
-		})
-	})
-	if err != nil {
-		return n, fmt.Errorf("read journal segment %d: %w", s.number, err)
+// Scan calls fn for each record of a sealed segment in ascending order of seq, after Wait. The payload points into the mapping. An error
+// means that a fault of the mapping ended the scan early.
+func (s *Segment) Scan(fn func(seq uint64, payload []byte)) error {
+	if err := memfault.Catch(func() { scan(s.data[:s.offset()], s.seed, s.firstSeq, fn) }); err != nil {
+		return fmt.Errorf("read journal segment %d: %w", s.number, err)
 	}
-	return n, nil
+	return nil
 }
 
 func (s *Segment) unmap() {

@@ -11,13 +11,13 @@ import (
 
 const keyBytes = 24
 
-// Batch is what the key of a batch says.
+// Batch describes a stored batch, as its key does.
 type Batch struct {
 	First, Last        uint64 // sequence numbers
 	Records, Responses uint32
 	Size               int // bytes of the value
 
-	stored []byte // its key in the file, if that is damaged
+	stored []byte // the key in the file, if that is damaged
 }
 
 // Key is the batch's key in the file. Part of the format.
@@ -41,8 +41,8 @@ func parseKey(k []byte) (b Batch, ok bool) {
 	return b, b.First > 0 && b.First <= b.Last && b.Records > 0 && b.Responses <= b.Records
 }
 
-// foundBatch describes a stored batch. Its key has no checksum of its own, but repeats the batch's header; if the two differ and
-// the batch is whole, the batch decides.
+// foundBatch describes a stored batch. The key has no checksum, but it repeats the header of the batch. If the two differ and the checksum of
+// the batch is right, the batch counts.
 func foundBatch(epoch uuid.UUID, key, value []byte) (b Batch, ok bool) {
 	b, ok = parseKey(key)
 	h, long := event.BatchHeader(value)
@@ -50,7 +50,7 @@ func foundBatch(epoch uuid.UUID, key, value []byte) (b Batch, ok bool) {
 		if whole, err := event.ParseBatch(value); err == nil && whole.Epoch == epoch {
 			b = Batch{First: whole.FirstSeq, Last: whole.LastSeq, Records: whole.Records, Responses: whole.Responses, stored: bytes.Clone(key)}
 			ok = true
-		} // else the batch is damaged, which shows when it is read
+		} // else the batch is damaged; that shows when it is read
 	}
 	b.Size = len(value)
 	return b, ok

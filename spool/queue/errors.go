@@ -15,17 +15,17 @@ import (
 
 // Errors of this package.
 var (
-	// ErrDamaged says that a file, or a batch in it, is not what was written.
+	// ErrDamaged means that a file, or a batch in it, is not as it was written.
 	ErrDamaged = errors.New("damaged queue file")
-	// ErrFull says that the disk or the queue has no room; the file is as it was.
+	// ErrFull means that the disk or the queue is full; the file has not changed.
 	ErrFull = errors.New("no room for the queue")
-	// ErrNewer says that a newer wayside wrote the file. It must not be touched.
-	ErrNewer = errors.New("written by a newer wayside; start that version again, it can go on with this folder")
+	// ErrNewer means that a newer wayside wrote the file. It must not be touched.
+	ErrNewer = errors.New("written by a newer wayside; start that version again, it can continue with this folder")
 
 	errStuck = errors.New("queue file is stuck after a fault")
 )
 
-// fullError wraps ErrFull around errors of a disk or a queue without room, which leave the file as it was.
+// fullError wraps ErrFull around the errors of a full disk or queue, which leave the file unchanged.
 func fullError(err error) error {
 	if isFull(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
@@ -45,14 +45,14 @@ func isFull(err error) bool {
 		return false
 	}
 	for _, errno := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
-		if strings.HasSuffix(err.Error(), errno.Error()) { // bbolt formats this one with %s
+		if strings.HasSuffix(err.Error(), errno.Error()) { // bbolt does not wrap this one
 			return true
 		}
 	}
 	return false
 }
 
-// damageError wraps ErrDamaged around the errors with which bbolt answers damage.
+// damageError wraps ErrDamaged around the errors that bbolt returns for a damaged file.
 func damageError(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrDamaged):

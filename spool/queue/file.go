@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// lockTimeout is how long to wait for a file's lock. Nobody else has it while the caller holds the folder's lock.
+// lockTimeout bounds the wait for a file's lock. No other process has it while the caller holds the lock of the folder.
 const lockTimeout = time.Second
 
 // Options configure the opening of a file.
@@ -35,13 +35,13 @@ type File struct {
 	number int
 
 	retired atomic.Bool
-	stuck   atomic.Bool // a fault struck while bbolt held one of its locks: no call may enter it again, not even Close
+	stuck   atomic.Bool // a fault occurred while bbolt held one of its locks: bbolt must not be called again, not even to close
 
 	mu       sync.Mutex
-	removals []Batch // guarded by mu: removed by a later Commit
+	removals []Batch // guarded by mu: to be removed by a later Commit
 }
 
-// Name is the path of a folder's queue file with a number.
+// Name is the path of the queue file with this number in a folder.
 func Name(dir string, number int) string {
 	if number == 0 {
 		return filepath.Join(dir, "queue.db")
@@ -67,11 +67,11 @@ func Numbers(dir string) []int {
 	return out
 }
 
-// RemoveUnfinished removes files whose creation was cut short before anything was in them.
+// RemoveUnfinished removes files whose creation was not completed; nothing is in them.
 func RemoveUnfinished(dir string) {
 	names, _ := filepath.Glob(filepath.Join(dir, "queue*.new")) // the pattern is a constant
 	for _, name := range names {
-		_ = os.Remove(name) // what stays is removed before the next file of its number is created
+		_ = os.Remove(name) // if it stays, Create removes it
 	}
 }
 
@@ -84,15 +84,15 @@ func (f *File) Number() int { return f.number }
 // Writable reports whether the file takes commits.
 func (f *File) Writable() bool { return !f.retired.Load() }
 
-// Retire ends the writing of the file for good; it is still read.
+// Retire makes the file read-only for good.
 func (f *File) Retire() {
 	f.retired.Store(true)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.removals = nil // the file goes as a whole
+	f.removals = nil // the file will be removed as a whole
 }
 
-// Remove notes that a batch is to be removed by a later Commit. A retired file ignores it.
+// Remove notes a batch that a later Commit removes. A retired file ignores it.
 func (f *File) Remove(b *Batch) {
 	if f.retired.Load() {
 		return
@@ -102,8 +102,8 @@ func (f *File) Remove(b *Batch) {
 	f.removals = append(f.removals, *b)
 }
 
-// Removals is the number of batches noted to be removed. Read it at the same moment as the state that is committed with them: a
-// batch that is gone before the state says so would count as lost after a crash.
+// Removals is the number of batches noted by Remove. Read it under the same lock as the state that is committed with them: a batch that is
+// removed before the state counts it as acknowledged would count as lost after a crash.
 func (f *File) Removals() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,12 +114,12 @@ func (f *File) Removals() int {
 type Change struct {
 	Batch    *Batch  // stored with Value, if not nil
 	Value    []byte  // an event.Batch
-	Removals int     // so many of the batches noted by Remove go, the first ones
-	Remove   []Batch // these go as well
+	Removals int     // the number of batches noted by Remove that are removed, oldest first
+	Remove   []Batch // removed as well
 	State    *State
 }
 
-// Commit makes a change durable. The error wraps [ErrFull] if there is no room: then nothing has changed.
+// Commit makes a change durable. If the error wraps [ErrFull], nothing has changed.
 func (f *File) Commit(c Change) error {
 	if f.stuck.Load() {
 		return errStuck
@@ -128,7 +128,7 @@ func (f *File) Commit(c Change) error {
 	noted := min(c.Removals, len(f.removals))
 	gone := append(f.removals[:noted:noted], c.Remove...)
 	f.mu.Unlock()
-	locked := true // the writer's lock of bbolt, as far as is known
+	locked := true // whether bbolt may hold its lock for writers
 	err := memfault.CatchError(func() error { return f.commit(&c, gone, &locked) })
 	if locked {
 		f.stuck.Store(true)
@@ -138,7 +138,7 @@ func (f *File) Commit(c Change) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.removals = f.removals[min(noted, len(f.removals)):] // none if it was retired meanwhile
+	f.removals = f.removals[min(noted, len(f.removals)):] // Retire may have cleared it meanwhile
 	return nil
 }
 
@@ -184,7 +184,7 @@ func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
 	return nil
 }
 
-// Read returns a copy of a batch's value; nil without an error if the batch is gone.
+// Read returns a copy of a batch's value; nil without an error if the batch was removed.
 func (f *File) Read(b *Batch) (value []byte, err error) {
 	err = f.view(func(tx *bolt.Tx) error {
 		if batches := tx.Bucket(bucketBatches); batches != nil {
@@ -197,12 +197,12 @@ func (f *File) Read(b *Batch) (value []byte, err error) {
 	return value, err
 }
 
-// view runs fn in a read transaction and survives faults in it.
+// view runs fn in a read transaction. A fault in it is an error.
 func (f *File) view(fn func(*bolt.Tx) error) error {
 	if f.stuck.Load() {
 		return errStuck
 	}
-	begun := false // a panic from then on ends the transaction in order
+	begun := false // from then on, View ends the transaction even if fn panics
 	err := memfault.CatchError(func() error {
 		return f.db.View(func(tx *bolt.Tx) error {
 			begun = true
@@ -224,16 +224,15 @@ func (f *File) Bytes() int64 {
 	return info.Size()
 }
 
-// Limit sets the size up to which the file may grow. bbolt's files never shrink: one that is larger takes no more than it has
-// room for.
+// Limit sets the size up to which the file may grow. bbolt's files never shrink: a larger one accepts only batches for which it has free pages.
 func (f *File) Limit(bytesMax int64) {
 	f.db.MaxSize, f.db.AllocSize = int(bytesMax), allocBytes(bytesMax)
 }
 
-// allocBytes is by how much a file that may become so large grows at a time.
+// allocBytes is the step in which a file with this limit grows.
 func allocBytes(bytesMax int64) int { return int(min(max(bytesMax/16, 64<<10), 1<<20)) }
 
-// Close releases the file; a stuck one is left to the end of the process.
+// Close closes the file. A stuck one stays open until the process ends.
 func (f *File) Close() error {
 	if f.stuck.Load() {
 		return nil

@@ -17,8 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// openingDeathsMax is how many starts in a row may die while opening a file before it counts as damaged. One death may be a
-// kill that happened to come then; a file that kills bbolt does so each time.
+// openingDeathsMax is the number of processes in a row that may die while opening a file before it counts as damaged. One may have been
+// killed by chance at that moment; a file that crashes bbolt does so each time.
 const openingDeathsMax = 2
 
 func (o *Options) bolt(bytesMax int64) *bolt.Options {
@@ -32,7 +32,7 @@ func (o *Options) bolt(bytesMax int64) *bolt.Options {
 	}
 }
 
-// Create makes a file aside, syncs it, and moves it into place, so that a power cut leaves all of it or nothing.
+// Create creates a file under a temporary name, syncs it, and renames it, so that a power cut leaves all of it or nothing.
 func Create(o Options, dir string, number int, s *State) (f *File, err error) {
 	name := Name(dir, number)
 	aside := name + ".new"
@@ -62,7 +62,7 @@ func Create(o Options, dir string, number int, s *State) (f *File, err error) {
 	return openForWriting(o, dir, number)
 }
 
-// openForWriting opens a file that is known to be whole.
+// openForWriting opens a file that is known to be undamaged.
 func openForWriting(o Options, dir string, number int) (*File, error) {
 	f := &File{name: Name(dir, number), number: number}
 	err := memfault.CatchError(func() (err error) {
@@ -76,8 +76,8 @@ func openForWriting(o Options, dir string, number int) (*File, error) {
 	return f, nil
 }
 
-// openForReading opens a file and reads state and index. The error wraps [ErrDamaged] or [ErrNewer], or means that the file
-// may be readable later.
+// openForReading opens a file and reads state and index. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may be
+// readable later.
 func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
 	f = &File{name: Name(dir, number), number: number}
 	f.retired.Store(true)
@@ -85,7 +85,7 @@ func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("open queue: %w", err)
 	}
-	if info.Size() == 0 { // bbolt would begin a new one in it
+	if info.Size() == 0 { // bbolt would create a new file in it
 		return nil, nil, nil, fmt.Errorf("open queue %s: %w: empty", f.name, ErrDamaged)
 	}
 	err = memfault.CatchError(func() (err error) {
@@ -103,7 +103,7 @@ func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File
 	return f, s, index, nil
 }
 
-// load reads state and index, and no more of the values than their headers. A state that is damaged is nil.
+// load reads the state, nil if that is damaged, and the index. Of the values it reads only the headers.
 func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 	err = f.view(func(tx *bolt.Tx) error {
 		metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
@@ -117,9 +117,9 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 		var before []byte
 		return batches.ForEach(func(k, v []byte) error {
 			b, ok := foundBatch(epoch, k, v)
-			// Out of order, bbolt finds no key; and to write, it would open the file with a goroutine that this makes panic.
+			// If keys are out of order, bbolt finds none, and panics in a goroutine of its own when it opens the file for writing.
 			if !ok || bytes.Compare(k, before) <= 0 {
-				return fmt.Errorf("%w: key %x behind %x", ErrDamaged, k, before)
+				return fmt.Errorf("%w: key %x after %x", ErrDamaged, k, before)
 			}
 			before = k
 			index = append(index, b)
@@ -129,8 +129,8 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 	return s, index, err
 }
 
-// Inspect calls fn with the state, nil if that is damaged, and the index of a file that nobody writes. The file is open during
-// the call; it is not changed.
+// Inspect calls fn with the state, nil if that is damaged, and the index of a file that no process has open. The file is open during the
+// call, and is not changed.
 func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State, index []Batch)) error {
 	f, s, index, err := openForReading(Options{}, dir, number, epoch)
 	if err != nil {
@@ -140,12 +140,11 @@ func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State,
 	return f.Close()
 }
 
-// Open opens a file that a dead process left, with its state, nil if that is damaged, and its index. Where the file system
-// refuses to have it written, it is opened retired. The error wraps [ErrDamaged] or [ErrNewer], or means that the file may be
-// readable later.
+// Open opens a file of a dead process. It returns the state, nil if that is damaged, and the index. If the file may not be written, it is
+// opened as a retired one. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may be readable later.
 //
-// The file is read before it is opened for writing: bbolt does that with a goroutine of its own, whose panic over a damaged page
-// nobody could recover. The first pass meets the same pages in this goroutine.
+// The file is read once before it is opened for writing. To do that, bbolt starts a goroutine, and a panic there over a damaged page could
+// not be recovered. The first pass reads the same pages in this goroutine.
 func Open(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
 	marker := Name(dir, number) + ".opening"
 	deaths := 0
@@ -154,7 +153,7 @@ func Open(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State
 	}
 	if deaths >= openingDeathsMax {
 		_ = os.Remove(marker)
-		return nil, nil, nil, fmt.Errorf("%w: opening it ended %d processes", ErrDamaged, deaths)
+		return nil, nil, nil, fmt.Errorf("%w: %d processes died while opening it", ErrDamaged, deaths)
 	}
 	if os.WriteFile(marker, []byte(strconv.Itoa(deaths+1)), 0o600) == nil { // not on a full or read-only disk
 		defer func() { _ = os.Remove(marker) }()

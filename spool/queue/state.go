@@ -15,7 +15,7 @@ import (
 // Versions of [State].
 const (
 	Version = 1
-	// VersionExpired is that of a queue from which something expired: a wayside that does not know this would count wrongly.
+	// VersionExpired is the version of a queue from which batches expired. An older wayside, which does not know this, would count wrongly.
 	VersionExpired = 2
 )
 
@@ -26,11 +26,11 @@ var (
 	keyStateSum   = []byte("state.crc32c") // older queues have none
 )
 
-// State is written with each change. Its figures are cumulative for the epoch. The JSON is part of the format.
+// State is written with each change. Its figures are totals since the epoch began. The JSON is part of the format.
 type State struct {
 	Version        int               `json:"version"`
 	Epoch          uuid.UUID         `json:"epoch"`
-	Generation     uint64            `json:"generation"` // journal segments up to it are in the queue
+	Generation     uint64            `json:"generation"` // of the last journal segment in the queue
 	LastSeq        uint64            `json:"last_seq"`
 	Recorded       uint64            `json:"recorded"` // responses committed, acknowledged ones included
 	Acked          uint64            `json:"acked"`
@@ -45,7 +45,7 @@ func stateSum(state []byte) []byte {
 	return binary.LittleEndian.AppendUint32(nil, crc32c.Sum(state))
 }
 
-// readState returns nil for a state that is damaged: the ledger page has its figures as well.
+// readState returns nil without an error if the state is damaged: the ledger page has the same figures.
 func readState(metas *bolt.Bucket, epoch uuid.UUID) (*State, error) {
 	text, sum, s := metas.Get(keyState), metas.Get(keyStateSum), new(State)
 	err := json.Unmarshal(text, s)

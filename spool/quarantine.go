@@ -1,0 +1,83 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/spool/queue"
+)
+
+// quarantine is the folder for damaged files and batches, each with a report beside it. Nothing that is damaged is deleted.
+type quarantine struct {
+	dir    string
+	now    func() time.Time
+	logger *slog.Logger
+	count  atomic.Uint64 // files and batches set aside
+}
+
+// file sets a queue file aside: in the quarantine or, failing that, under another name in its folder.
+func (q *quarantine) file(epoch uuid.UUID, name string, cause error) {
+	target := q.name(epoch, filepath.Base(name))
+	err := os.MkdirAll(q.dir, 0o750)
+	if err == nil {
+		err = os.Rename(name, target)
+	}
+	if err != nil {
+		target = name + ".damaged"
+		err = os.Rename(name, target)
+	}
+	q.count.Add(1)
+	q.logger.Error("damaged queue file set aside", "file", name, "to", target, "cause", cause, "error", err)
+	q.report(target, fmt.Sprintf("%s was the queue of epoch %s. Its events were read from the journal, as far as they are still there.", name, epoch), cause)
+}
+
+// batch writes a damaged batch to the quarantine. raw is nil if it could not be read.
+func (q *quarantine) batch(epoch uuid.UUID, b *queue.Batch, raw []byte, cause error) {
+	name := q.name(epoch, fmt.Sprintf("%d-%d.batch", b.First, b.Last))
+	err := os.MkdirAll(q.dir, 0o750)
+	if err == nil && raw != nil {
+		err = os.WriteFile(name, raw, 0o600)
+	}
+	q.count.Add(1)
+	q.logger.Error("damaged batch of the queue set aside", "epoch", epoch, "first_seq", b.First, "last_seq", b.Last,
+		"responses", b.Responses, "file", name, "cause", cause, "error", err)
+	q.report(name, fmt.Sprintf("A batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", b.Responses, b.First, b.Last, epoch, lostDamaged), cause)
+}
+
+// loss reports responses that were lost or refused because a file was damaged, and that no batch holds.
+func (q *quarantine) loss(epoch uuid.UUID, text string, cause error) {
+	q.report(q.name(epoch, "loss"), text, cause)
+}
+
+var errMapping = errors.New("the mapped file was damaged or cut off while it was in use")
+
+// hasLoss reports whether there is a report of a loss of this epoch.
+func (q *quarantine) hasLoss(epoch uuid.UUID) bool {
+	reports, _ := filepath.Glob(filepath.Join(q.dir, fmt.Sprintf("*-spool-%s-loss.txt", epoch)))
+	return len(reports) > 0
+}
+
+// report writes a text file beside target: what it is, and why it is there.
+func (q *quarantine) report(target, held string, cause error) {
+	text := fmt.Sprintf("set aside at %s\n%s\nbecause:\n%v\n", q.now().UTC().Format(time.RFC3339), held, cause)
+	err := os.MkdirAll(filepath.Dir(target), 0o750)
+	if err == nil {
+		err = os.WriteFile(target+".txt", []byte(text), 0o600)
+	}
+	if err != nil { // the log has the same facts
+		q.logger.Warn("no report could be written beside a file that was set aside", "file", target, "error", err)
+	}
+}
+
+// name is a path in the quarantine for something of an epoch.
+func (q *quarantine) name(epoch uuid.UUID, base string) string {
+	stamp := q.now().UTC().Format("20060102T150405.000000")
+	return filepath.Join(q.dir, fmt.Sprintf("%s-spool-%s-%s", stamp, epoch, base))
+}

@@ -18,11 +18,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// crasherAgeEnv makes it give up what waits, now and then, after taking some of it.
+// crasherAgeEnv makes it let old batches expire sometimes, after it has acknowledged some.
 const crasherAgeEnv = "WAYSIDE_SPOOL_TEST_CRASHER_AGE"
 
-// crasherEnv makes the test binary append, commit, peek and acknowledge in turn, and tell what it appended and what it is
-// about to acknowledge, until the crash point strikes.
+// crasherEnv makes the test binary append, commit, peek and acknowledge in turn, and report the events that it has appended and those that
+// it is about to acknowledge, until it crashes.
 const crasherEnv = "WAYSIDE_SPOOL_TEST_CRASHER"
 
 func init() {
@@ -46,7 +46,7 @@ func crasherMain(dir string) {
 	for round := range 20 {
 		for i := range 50 {
 			if seq, r := s.TryAppend(sample(i)); r == Accepted {
-				tell('A', s.Epoch(), seq)
+				report('A', s.Epoch(), seq)
 			}
 		}
 		_ = s.Flush(context.Background())
@@ -58,7 +58,7 @@ func crasherMain(dir string) {
 		batches, _ := s.Peek(context.Background(), PeekOptions{})
 		for _, b := range batches {
 			for seq := range b.All() {
-				tell('D', b.Epoch, seq)
+				report('D', b.Epoch, seq)
 			}
 			_ = s.Ack(context.Background(), b.Epoch, b.LastSeq)
 		}
@@ -68,13 +68,13 @@ func crasherMain(dir string) {
 	}
 }
 
-func tell(kind byte, epoch uuid.UUID, seq uint64) {
+func report(kind byte, epoch uuid.UUID, seq uint64) {
 	frame := binary.BigEndian.AppendUint64(append([]byte{kind}, epoch[:]...), seq)
 	_, _ = os.Stdout.Write(frame)
 }
 
-// TestCrashPoints dies at the k-th passage of every point, for rising k until the point is not reached any more (or k is
-// large), reopens, and looks for everything that was accepted and not handed on.
+// TestCrashPoints lets a process die when it passes each crash point for the k-th time, for rising k until the point is no longer reached
+// (or k is large). Then it reopens the spool and looks for every event that was accepted and not delivered.
 func TestCrashPoints(t *testing.T) {
 	for _, step := range []string{"reserve", "publish", "seal", "commit", "peek", "ack"} {
 		for _, side := range []string{"before", "after"} {
@@ -88,8 +88,8 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
-// TestCrashPointsOfAge: whenever it dies, what was accepted was handed on, or is, or was given up and is counted: one of the
-// three, and as many as the ledger says.
+// TestCrashPointsOfAge: whenever the process dies, each accepted event was delivered, is delivered, or has expired and is counted, and
+// their number is that of the ledger.
 func TestCrashPointsOfAge(t *testing.T) {
 	for _, step := range []string{"age", "commit"} {
 		for _, side := range []string{"before", "after"} {
@@ -158,7 +158,7 @@ func crashAt(t *testing.T, point string, k int, ages bool) (died bool) {
 		}
 	}
 	if missing != aged || responses < uint64(len(accepted)) {
-		t.Fatalf("%s:%d: %d of %d accepted are missing, %d are counted as given up, the ledger has %d responses", point, k, missing, len(accepted), aged, responses)
+		t.Fatalf("%s:%d: %d of %d accepted are missing, %d have expired, the ledger has %d responses", point, k, missing, len(accepted), aged, responses)
 	}
 	return died
 }

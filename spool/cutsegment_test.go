@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestCutJournalSegment cuts the active segment off under its mapping: the append that meets it is refused and counted as
-// a fault, what the cut took away with it as damaged, and a report says so, also when no response had been taken before.
+// TestCutJournalSegment truncates the active segment under its mapping. The append that faults is refused and counted as a fault, the lost
+// records count as damaged, and there is a report, even if no response had been accepted before.
 func TestCutJournalSegment(t *testing.T) {
 	for _, before := range []int{0, 20} {
 		o := testOptions(t.TempDir())
@@ -34,8 +34,8 @@ func TestCutJournalSegment(t *testing.T) {
 	}
 }
 
-// TestCutJournalSegmentAndKill is the same with a process that dies before it notices what is gone: the next one counts it, besides
-// the append that was refused.
+// TestCutJournalSegmentAndKill is the same with a process that dies before it notices the loss. The next process counts it, and also the
+// refusals that the dead one had counted.
 func TestCutJournalSegmentAndKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -81,8 +81,8 @@ func activeSegment(t *testing.T, s *Set) (name string) {
 	return name
 }
 
-// TestRefusedAppendAndKill: nothing was taken before the segment was cut, so that nothing is lost but what was refused; the next process
-// reports that too.
+// TestRefusedAppendAndKill: no response was accepted before the segment was truncated, so that only the refused ones are missing. The next
+// process reports them.
 func TestRefusedAppendAndKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)

@@ -11,10 +11,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// TestDropsOfADeadProcessAreTold: what was dropped while there was no room to say so, and no time before the process died, is told
-// by the next one, for each reason with the figure of the accounting; once,
-// however often it is killed.
-func TestDropsOfADeadProcessAreTold(t *testing.T) {
+// TestDropsOfADeadProcessAreReported: the next process reports, once and for each reason, the drops that a process could not report before
+// it died.
+func TestDropsOfADeadProcessAreReported(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.QueueBytesMax = QueueBytesMin
 	s := openSet(t, o)
@@ -34,21 +33,21 @@ func TestDropsOfADeadProcessAreTold(t *testing.T) {
 		t.Fatalf("dropped %v, before the kills %v", got, want)
 	}
 	_, drops := split(drain(t, s))
-	told := map[string]uint64{}
+	reported := map[string]uint64{}
 	for _, d := range drops {
-		told[string(d.ErrorType)] += d.RequestBytes
+		reported[string(d.ErrorType)] += d.RequestBytes
 	}
-	if len(drops) != len(want) || !maps.Equal(told, want) {
-		t.Errorf("%d records tell %v, dropped were %v", len(drops), told, want)
+	if len(drops) != len(want) || !maps.Equal(reported, want) {
+		t.Errorf("%d records report %v, dropped were %v", len(drops), reported, want)
 	}
 	if err := s.Retire(context.Background(), epoch); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestDropsTakenBackAreTold: where the consumer turns out to have what the spool counted as lost, the stream says so before the
+// TestCorrectedDropsAreReported: if the consumer has events that the spool counted as lost, the stream has the corrected figure before the
 // epoch is retired.
-func TestDropsTakenBackAreTold(t *testing.T) {
+func TestCorrectedDropsAreReported(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
 	appendN(t, s, 0, 100)

@@ -21,24 +21,24 @@ func ageOptions(t *testing.T) (o Options, pass func(time.Duration)) {
 	return o, func(d time.Duration) { now.Add(int64(d / time.Second)) }
 }
 
-func giveUp(t *testing.T, s *Set) {
+func expireNow(t *testing.T, s *Set) {
 	t.Helper()
 	if err := inStep(s, s.committer.expire); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// wantAged checks the account of one epoch: what was given up, what is still held, what was recorded.
+// wantAged checks the account of one epoch: expired, held and recorded responses.
 func wantAged(t *testing.T, s *Set, i int, aged, spooled, recorded uint64) {
 	t.Helper()
 	l := checkLedgers(t, s)[i]
 	if l.Dropped["age"] != aged || l.Spooled != spooled || l.Recorded != recorded || l.Dropped["damaged"] != 0 {
-		t.Fatalf("want %d given up, %d held, %d recorded: %+v", aged, spooled, recorded, l)
+		t.Fatalf("want %d expired, %d held, %d recorded: %+v", aged, spooled, recorded, l)
 	}
 }
 
-// toldOfAge are the figures that the drop records in the queue give, oldest first.
-func toldOfAge(t *testing.T, s *Set) (told []uint64) {
+// reportedAged returns the figures in the drop records of the queue, oldest first.
+func reportedAged(t *testing.T, s *Set) (reported []uint64) {
 	t.Helper()
 	batches, err := s.Peek(context.Background(), PeekOptions{})
 	if err != nil {
@@ -51,16 +51,16 @@ func toldOfAge(t *testing.T, s *Set) (told []uint64) {
 				t.Fatal(err)
 			}
 			if e.Kind == event.KindDrop && string(e.ErrorType) == "age" {
-				told = append(told, e.RequestBytes)
+				reported = append(reported, e.RequestBytes)
 			}
 		}
 	}
-	return told
+	return reported
 }
 
-// TestAgeGivesUp: what has waited too long is counted, and goes; what came later stays and is delivered; the stream says how
-// many are missing; and a kill after it changes nothing.
-func TestAgeGivesUp(t *testing.T) {
+// TestExpiry: old batches are counted and removed, later ones are delivered, the stream reports how many are missing, and a kill afterwards
+// changes nothing.
+func TestExpiry(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
 	appendN(t, s, 0, 300)
@@ -68,12 +68,12 @@ func TestAgeGivesUp(t *testing.T) {
 	pass(50 * time.Minute)
 	later := appendN(t, s, 300, 40)
 	mustFlush(t, s)
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 0, 340, 340)
 	pass(20 * time.Minute)
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 300, 40, 40)
-	giveUp(t, s)
+	expireNow(t, s)
 	mustFlush(t, s)
 	if st := s.Status(); st.Expired != 300 || st.PendingEvents != 41 {
 		t.Fatalf("status %+v", st)
@@ -82,21 +82,21 @@ func TestAgeGivesUp(t *testing.T) {
 	s = openSet(t, o)
 	wantAged(t, s, 0, 300, 40, 40)
 	got := drain(t, s)
-	told := uint64(0)
+	reported := uint64(0)
 	for key, e := range got {
 		if e.Kind == event.KindDrop && string(e.ErrorType) == "age" {
-			told = e.RequestBytes
+			reported = e.RequestBytes
 			delete(got, key)
 		}
 	}
 	wantEvents(t, got, later)
-	if told != 300 {
-		t.Fatalf("the stream tells of %d given up, want 300", told)
+	if reported != 300 {
+		t.Fatalf("the stream reports %d expired, want 300", reported)
 	}
 	wantAged(t, s, 0, 300, 0, 40)
 }
 
-// TestAgeOfEarlierProcesses: batches of a process that died have all of the time again, and then go like any other.
+// TestAgeOfEarlierProcesses: batches of a dead process have all of the time again, and then expire like any other.
 func TestAgeOfEarlierProcesses(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -104,13 +104,13 @@ func TestAgeOfEarlierProcesses(t *testing.T) {
 	abandon(t, s)
 	pass(90 * 24 * time.Hour) // nothing ran
 	s = openSet(t, o)
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 0, 100, 100)
 	pass(2 * time.Hour)
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 100, 0, 0)
-	if told := toldOfAge(t, s); !slices.Equal(told, []uint64{100}) {
-		t.Errorf("the stream tells of %d given up", told)
+	if reported := reportedAged(t, s); !slices.Equal(reported, []uint64{100}) {
+		t.Errorf("the stream reports %d expired", reported)
 	}
 	epoch := checkLedgers(t, s)[0].Epoch
 	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
@@ -122,9 +122,9 @@ func TestAgeOfEarlierProcesses(t *testing.T) {
 	}
 }
 
-// TestAgeLeavesWhatIsHeld: what the consumer took a moment ago is not given up; and if it was, because the consumer took long,
-// what it then says it has counts as recorded.
-func TestAgeLeavesWhatIsHeld(t *testing.T) {
+// TestAgeSparesPeekedBatches: batches that the consumer took a moment ago do not expire. If they did, because the consumer took long, and
+// it then has them, they count as recorded.
+func TestAgeSparesPeekedBatches(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
 	appendN(t, s, 0, 100)
@@ -134,10 +134,10 @@ func TestAgeLeavesWhatIsHeld(t *testing.T) {
 	if err != nil || len(batches) != 1 {
 		t.Fatalf("%d batches, %v", len(batches), err)
 	}
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 0, 100, 100)
 	pass(2 * holdMax)
-	giveUp(t, s)
+	expireNow(t, s)
 	mustFlush(t, s)
 	wantAged(t, s, 0, 100, 0, 0)
 	// It had them after all.
@@ -152,15 +152,15 @@ func TestAgeLeavesWhatIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustFlush(t, s)
-	if got := toldOfAge(t, s); !slices.Equal(got, []uint64{100, 0}) { // the first record told too much, the second takes it back
-		t.Fatalf("the stream tells of %d given up, want 100 and then 0", got)
+	if got := reportedAged(t, s); !slices.Equal(got, []uint64{100, 0}) { // the first record reported too many, the second corrects it
+		t.Fatalf("the stream reports %d expired, want 100 and then 0", got)
 	}
 	abandon(t, s)
 	s = openSet(t, o)
 	wantAged(t, s, 0, 0, 0, 100)
 }
 
-// TestAgeOfPartOfABatch: what was acknowledged of a batch is not given up with the rest of it.
+// TestAgeOfPartOfABatch: the acknowledged part of a batch does not expire with the rest.
 func TestAgeOfPartOfABatch(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -170,14 +170,14 @@ func TestAgeOfPartOfABatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	pass(2 * time.Hour)
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 70, 0, 30)
 	abandon(t, s)
 	s = openSet(t, o)
 	wantAged(t, s, 0, 70, 0, 30)
 }
 
-// TestAgeOverQueueFiles: batches in a file that is only read any more are given up in the next one, and stay so.
+// TestAgeOverQueueFiles: the expiry of batches in a retired file is recorded in the next file, and is durable.
 func TestAgeOverQueueFiles(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -197,7 +197,7 @@ func TestAgeOverQueueFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	pass(40 * time.Minute)
-	giveUp(t, s)
+	expireNow(t, s)
 	wantAged(t, s, 0, 100, 50, 150)
 	abandon(t, s)
 	if n, err := Waiting(t.Context(), o.Dir, nil); err != nil || n != 50 {
@@ -213,7 +213,7 @@ func TestAgeOverQueueFiles(t *testing.T) {
 	}
 }
 
-// TestAgeMakesRoom: a queue that is full takes events again once the oldest are given up.
+// TestAgeMakesRoom: a full queue accepts events again once the oldest have expired.
 func TestAgeMakesRoom(t *testing.T) {
 	o, pass := ageOptions(t)
 	o.QueueBytesMax = QueueBytesMin
@@ -230,7 +230,7 @@ func TestAgeMakesRoom(t *testing.T) {
 		_ = s.Flush(context.Background()) // full sooner or later
 	}
 	pass(2 * time.Hour)
-	giveUp(t, s)
+	expireNow(t, s)
 	mustFlush(t, s)
 	appendN(t, s, 0, 100)
 	mustFlush(t, s)

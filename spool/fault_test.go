@@ -58,8 +58,8 @@ func (d *faultyDisk) breakQueue(t *testing.T) {
 	}
 }
 
-// TestFailedSync: the segment of the failed commit and the one held from the commit before are in a new file; the old one
-// is drained first and then removed; nothing is lost or doubled, in this process or the next.
+// TestFailedSync: the segment of the failed commit, and the one held from the commit before, are in a new file. The old file is drained
+// first and then removed. Nothing is lost or doubled, in this process or the next.
 func TestFailedSync(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		disk := &faultyDisk{}
@@ -99,7 +99,7 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// TestNoNewQueueFile: while no file can be made, the journal keeps what it took; when one can, all of it is committed.
+// TestNoNewQueueFile: while no file can be created, the journal keeps its records; once one can, all of them are committed.
 func TestNoNewQueueFile(t *testing.T) {
 	disk := &faultyDisk{}
 	o := testOptions(t.TempDir())
@@ -297,7 +297,7 @@ func TestCutQueueFile(t *testing.T) {
 	}
 }
 
-// TestReadOnlyDisk: a spool on a disk that became read-only is drained all the same.
+// TestReadOnlyDisk: a spool on a disk that became read-only is still drained.
 func TestReadOnlyDisk(t *testing.T) {
 	dir := smallDisk(t, "4m")
 	o := testOptions(dir)
@@ -339,7 +339,7 @@ func TestSyncEachResponse(t *testing.T) {
 	}
 }
 
-// TestRecordAllocatesNothing pins the hot path of the Set, not only the journal's.
+// TestRecordAllocatesNothing checks the hot path of the Set, not only that of the journal.
 func TestRecordAllocatesNothing(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.SegmentBytes = 1 << 20

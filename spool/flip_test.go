@@ -13,8 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestFlippedKeysAndState flips bits where a queue file has no checksum of bbolt's or of a batch's: in the keys, which say how many
-// responses a batch has, and in the state. No figure may be wrong, neither before nor after the events are delivered.
+// TestFlippedKeysAndState flips bits of a queue file that are covered by no checksum of bbolt or of a batch: in the keys, which hold the
+// number of responses, and in the state. No figure may be wrong, before or after the events are delivered.
 func TestFlippedKeysAndState(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -26,7 +26,7 @@ func TestFlippedKeysAndState(t *testing.T) {
 	epoch, queue := s.Epoch(), queue.Name(s.current.dir, 0)
 	abandon(t, s)
 	for _, name := range segmentsIn(t, filepath.Dir(queue)) {
-		if err := os.Remove(name); err != nil { // they would be of help
+		if err := os.Remove(name); err != nil { // recovery would use them
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +79,7 @@ func openFlipped(t *testing.T, name, dir string, want map[id]uint64) {
 	}
 }
 
-// partsOf are the keys of the batches, and the state.
+// partsOf returns the keys of the batches, and the state.
 func partsOf(t *testing.T, queue string) map[string][]byte {
 	t.Helper()
 	db, err := bolt.Open(queue, 0o400, &bolt.Options{ReadOnly: true})

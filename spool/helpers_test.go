@@ -60,7 +60,7 @@ func openSet(tb testing.TB, o Options) *Set {
 	return s
 }
 
-// abandon ends a Set as a kill would: nothing is sealed or committed; only the locks go, as the kernel would take them.
+// abandon ends a Set like a kill: nothing is sealed or committed, and the locks are released.
 func abandon(tb testing.TB, s *Set) {
 	tb.Helper()
 	s.sem <- struct{}{}
@@ -186,7 +186,7 @@ func extra(got map[id]event.Event, want map[id]uint64) string {
 	return ""
 }
 
-// running runs the committer for the length of the test.
+// running runs the committer until the end of the test.
 func running(tb testing.TB, s *Set) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -238,7 +238,7 @@ func verifyDir(tb testing.TB, o Options, through map[uuid.UUID]uint64) (problems
 	return problems
 }
 
-// wantSound wants nothing to be wrong with the spools of dead processes, however they ended.
+// wantSound checks that verification finds no problem in the spools of dead processes.
 func wantSound(tb testing.TB, o Options) {
 	tb.Helper()
 	for _, problem := range verifyDir(tb, o, nil) {
@@ -246,7 +246,7 @@ func wantSound(tb testing.TB, o Options) {
 	}
 }
 
-// smallDisk is a filesystem of its own, of so many bytes as mount takes them. Where it cannot be mounted, the test is skipped.
+// smallDisk mounts a filesystem of the given size. If it cannot be mounted, the test is skipped.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()

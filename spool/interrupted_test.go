@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestRecoveryCutShort: a process that dies when it has brought a part of a dead one's journal into the queue leaves the figures there
-// that were there before, also where a power cut took the ledger page that has them as well.
-func TestRecoveryCutShort(t *testing.T) {
+// TestInterruptedRecovery: a process that dies after it committed a part of a dead one's journal leaves the figures in the queue correct,
+// even if a power cut removed the ledger page, which has them as well.
+func TestInterruptedRecovery(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
 	for range 7 {

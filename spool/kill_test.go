@@ -18,8 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// writerEnv makes the test binary a writer: it appends from several goroutines to the spool below the folder it names, and
-// tells each accepted append on standard output, 32 bytes: epoch, seq, value.
+// writerEnv makes the test binary a writer: it appends from several goroutines to the spool in the folder that it names, and writes each
+// accepted append to standard output, in 32 bytes: epoch, seq, value.
 const writerEnv = "WAYSIDE_SPOOL_TEST_WRITER"
 
 const writerFrame = 32
@@ -58,8 +58,8 @@ func writerMain() {
 	select {}
 }
 
-// TestKill kills writers at random moments; now and then a reader drains in between. Every append that the writer saw
-// accepted must arrive, with its content, and none twice.
+// TestKill kills writers at random moments; in between, a reader drains sometimes. Every append that was accepted must be delivered once,
+// with its content.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := make(map[id]uint64)

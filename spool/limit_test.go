@@ -24,8 +24,8 @@ func fillQueue(t *testing.T, s *Set) (accepted uint64) {
 	}
 }
 
-// TestLimitQueue: an open queue that is full takes more once the limit is raised, no more than it has once it is lowered, and
-// loses nothing either way.
+// TestLimitQueue: a full queue accepts more once the limit is raised. Once it is lowered, the queue does not grow any more, and the next
+// one is created with the new limit.
 func TestLimitQueue(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.QueueBytesMax = QueueBytesMin

@@ -58,7 +58,7 @@ func TestLedgersWhileBusy(t *testing.T) {
 	}
 }
 
-// reader applies batches as the books do: it keeps a watermark and acknowledges afterwards.
+// reader applies batches as the collector does: it keeps a watermark and acknowledges afterwards.
 type reader struct {
 	source  Source
 	applied map[uuid.UUID]uint64
@@ -87,7 +87,7 @@ func (r *reader) step(t *testing.T) bool {
 			}
 		}
 		r.applied[b.Epoch] = max(r.applied[b.Epoch], b.LastSeq)
-		if len(batches)%2 == 0 { // now and then the acknowledgement is late
+		if len(batches)%2 == 0 { // sometimes the acknowledgement is late
 			continue
 		}
 		if err := r.source.Ack(context.Background(), b.Epoch, b.LastSeq); err != nil {

@@ -25,12 +25,11 @@ type model struct {
 	next    int
 	counted map[uuid.UUID]uint64 // responses recorded
 	exclude map[uuid.UUID]uint64
-	aged    map[uuid.UUID]uint64 // responses given up
+	aged    map[uuid.UUID]uint64 // expired responses
 	now     time.Time
 }
 
-// TestModel drives a spool through appends, commits, peeks, acknowledgements, restarts and kills, and compares it with a
-// map after each step.
+// TestModel runs a spool through random appends, commits, peeks, acknowledgements, restarts and kills, and compares it with a model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool-model") //nolint:usetesting // one for each of rapid's cases
@@ -164,7 +163,7 @@ func (m *model) close(t *rapid.T) {
 	m.open()
 }
 
-// age lets everything wait too long: what was not acknowledged is given up, whoever has peeked at it.
+// age lets all batches expire that are not acknowledged, even if they were peeked.
 func (m *model) age(t *rapid.T) {
 	m.flush(t)
 	m.now = m.now.Add(2 * time.Hour)

@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestNewerFolderIsLeftAlone: a folder that a newer wayside wrote is refused, stays as it is byte for byte, and does not keep
-// this one from recording; the newer one finds everything in it.
+// TestNewerFolderIsLeftAlone: a folder that a newer wayside wrote is refused and stays as it is, byte for byte. This version still records,
+// and the newer one finds everything in the folder.
 func TestNewerFolderIsLeftAlone(t *testing.T) {
 	const segmentVersionAt, segmentSumAt, headerCopyAt, pageVersionAt, pageSumAt = 8, 60, 2048, 8, 32
 	cases := []struct {
@@ -72,8 +72,8 @@ func TestNewerFolderIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestNewerEventsAreLeftAlone: events of a newer version in a folder of this one are neither handed out, lost nor given up. The events
-// before them and other epochs go on; the figures have them as spooled, status and verify say so; and the newer wayside gets them.
+// TestNewerEventsAreLeftAlone: events of a newer version in a folder of this one are not delivered, lost or expired. The events before them
+// and other epochs are. The figures count them as spooled, status and verification report them, and the newer wayside delivers them.
 func TestNewerEventsAreLeftAlone(t *testing.T) {
 	o := testOptions(t.TempDir())
 	now := time.Now()
@@ -138,7 +138,7 @@ func TestNewerEventsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// versionOfRecord sets the version of a record in the queue, and the checksum of its batch.
+// versionOfRecord sets the version of a record in the queue, and corrects the checksum of its batch.
 func versionOfRecord(t *testing.T, dir string, epoch uuid.UUID, seq uint64, version byte) {
 	t.Helper()
 	db, err := bolt.Open(filepath.Join(dir, "queue.db"), 0o600, nil)
@@ -169,7 +169,7 @@ func versionOfRecord(t *testing.T, dir string, epoch uuid.UUID, seq uint64, vers
 	}
 }
 
-// raise adds to a version, of a file that was in use, and mends the checksum that covers it.
+// raise raises a version in a file, and corrects the checksum that covers it.
 func raise(t *testing.T, name string, by uint32, versionAt, sumAt, from int) {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -212,7 +212,7 @@ func raiseQueue(t *testing.T, dir string, by uint32) {
 	}
 }
 
-// contents maps the names of a folder's files to what is in them; the lock, which belongs to whoever looks, left out.
+// contents maps the names of a folder's files to their contents, without the lock, which changes when the folder is opened.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lostTen is a spool that has counted ten responses as damaged, as its queue says, and returns the ledger page as it stands then: a
-// power cut may leave it so, however far the queue has got.
+// lostTen returns a spool that has counted ten responses as damaged, in its queue as well, and the ledger page from before that. A power
+// cut may leave the page in that state, whatever is in the queue.
 func lostTen(t *testing.T, o Options) (s *Set, page []byte) {
 	t.Helper()
 	s = openSet(t, o)
@@ -37,8 +37,8 @@ func setPage(t *testing.T, s *Set, page []byte) {
 	}
 }
 
-// TestPowerCutAndDeathInRecovery: after a power cut the page is older than the queue. What had been counted as damaged stays so,
-// wherever in its commits the next process dies.
+// TestPowerCutAndDeathInRecovery: after a power cut the page is older than the queue. Responses that were counted as damaged stay so, at
+// whatever commit the next process dies.
 func TestPowerCutAndDeathInRecovery(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, page := lostTen(t, o)
@@ -78,7 +78,7 @@ func TestPowerCutAndDeathInRecovery(t *testing.T) {
 	}
 }
 
-// TestPowerCutAndReplacedBatch: the same where all that a recovery commits is a batch that the queue has counted already.
+// TestPowerCutAndReplacedBatch: the same if recovery commits only a batch that the queue has counted already.
 func TestPowerCutAndReplacedBatch(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, page := lostTen(t, o)
@@ -98,8 +98,8 @@ func TestPowerCutAndReplacedBatch(t *testing.T) {
 	}
 }
 
-// TestTakenBackIsTold: a count that was told by a record that only the journal had, and that recovery takes back, is told as it is.
-func TestTakenBackIsTold(t *testing.T) {
+// TestCorrectedCountIsReported: recovery corrects a count whose drop record was only in the journal; the corrected figure is reported.
+func TestCorrectedCountIsReported(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
 	for i := range 3 {
@@ -116,9 +116,9 @@ func TestTakenBackIsTold(t *testing.T) {
 	}
 	_, drops := split(drain(t, s))
 	if len(drops) != 2 || drops[0].RequestBytes+drops[1].RequestBytes != 10 {
-		t.Fatalf("told %+v", drops)
+		t.Fatalf("reported %+v", drops)
 	}
 	if first, last := drops[0], drops[1]; (first.TimeMicros < last.TimeMicros) != (last.RequestBytes == 0) {
-		t.Errorf("the last told %+v", drops)
+		t.Errorf("the last record is %+v", drops)
 	}
 }

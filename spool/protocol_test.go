@@ -203,7 +203,7 @@ func FuzzProtocol(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = NewServer(nothing{}, nil).ServeConn(context.Background(), far)
+			_ = NewServer(emptySource{}, nil).ServeConn(context.Background(), far)
 		}()
 		go func() {
 			_, _ = near.Write(b)
@@ -219,12 +219,14 @@ func FuzzProtocol(f *testing.F) {
 	})
 }
 
-// nothing is a Source without events.
-type nothing struct{}
+// emptySource is a Source without events.
+type emptySource struct{}
 
-func (nothing) Peek(context.Context, PeekOptions) ([]event.Batch, error)             { return nil, nil }
-func (nothing) Ack(context.Context, uuid.UUID, uint64) error                         { return nil }
-func (nothing) Ledgers(context.Context, map[uuid.UUID]uint64) ([]Ledger, error)      { return nil, nil }
-func (nothing) Retire(context.Context, uuid.UUID) error                              { return nil }
-func (nothing) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) { return 0, nil }
-func (nothing) Publish(context.Context, string, []byte) error                        { return nil }
+func (emptySource) Peek(context.Context, PeekOptions) ([]event.Batch, error)        { return nil, nil }
+func (emptySource) Ack(context.Context, uuid.UUID, uint64) error                    { return nil }
+func (emptySource) Ledgers(context.Context, map[uuid.UUID]uint64) ([]Ledger, error) { return nil, nil }
+func (emptySource) Retire(context.Context, uuid.UUID) error                         { return nil }
+func (emptySource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) {
+	return 0, nil
+}
+func (emptySource) Publish(context.Context, string, []byte) error { return nil }

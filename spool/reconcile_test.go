@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// TestReconcileBeforeAKill: what Reconcile reports as missing is counted as lost by the consumer, so that a process that dies right
-// after must not bring it back: the next one neither delivers it nor counts it as held.
+// TestReconcileBeforeAKill: the consumer counts the responses that Reconcile reports as missing as lost. If the process dies right after
+// that, the next one neither delivers them nor counts them as held.
 func TestReconcileBeforeAKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -44,8 +44,8 @@ func TestReconcileBeforeAKill(t *testing.T) {
 	}
 }
 
-// TestReconcileWithoutFigures: an epoch whose queue and ledger are both lost knows nothing of what was acknowledged; what the consumer has
-// of it counts, so that the figures add up again and the folder can go.
+// TestReconcileWithoutFigures: if queue and ledger of an epoch are both lost, nothing is known of acknowledged responses. Those that the
+// consumer has are counted, so that the figures add up and the folder can be removed.
 func TestReconcileWithoutFigures(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -86,9 +86,9 @@ func TestReconcileWithoutFigures(t *testing.T) {
 	}
 }
 
-// TestReconciledCountsStayTakenBack: what Reconcile took back of what a dead process had counted as lost stays taken back when the next ones
-// die before the epoch is retired, although the dead one's page still says otherwise.
-func TestReconciledCountsStayTakenBack(t *testing.T) {
+// TestReconciledCountsStayCorrected: counts that Reconcile corrected for a dead process stay correct when the following processes die
+// before the epoch is retired, although the page of the dead process still has the old ones.
+func TestReconciledCountsStayCorrected(t *testing.T) {
 	for _, reason := range []Refusal{lostDamaged, lostAge} {
 		t.Run(reason.String(), func(t *testing.T) {
 			o, pass := ageOptions(t)
@@ -99,7 +99,7 @@ func TestReconciledCountsStayTakenBack(t *testing.T) {
 			mustFlush(t, s)
 			if reason == lostAge {
 				pass(2 * time.Hour)
-				giveUp(t, s)
+				expireNow(t, s)
 			} else {
 				damageBatch(t, s, 0)
 				damageBatch(t, s, 1)

@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestRecoverDamagedCommittedSegment: the segment of the last commit is still in the journal when a process dies. Damage to it there
-// costs nothing and doubles nothing while the queue has the batch, whichever record it strikes.
+// TestRecoverDamagedCommittedSegment: when a process dies, the segment of the last commit is still in the journal. While the queue has the
+// batch, damage to any record of the segment loses and doubles nothing.
 func TestRecoverDamagedCommittedSegment(t *testing.T) {
 	for _, struck := range []int{0, 17, 39} {
 		o := testOptions(t.TempDir())

@@ -9,9 +9,9 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestReplacedBatchIsGone: a damaged batch gives way to what the journal has of it under another key: in one transaction, so that no
-// later process finds both, wherever the one that did it died.
-func TestReplacedBatchIsGone(t *testing.T) {
+// TestReplacedBatchIsRemoved: a damaged batch is replaced by the journal's copy, which may have another key, in one transaction: no later
+// process finds both, at whatever step this one died.
+func TestReplacedBatchIsRemoved(t *testing.T) {
 	cases := []struct {
 		name string
 		harm func(t *testing.T, s *Set, bad entry, value []byte) // besides the batch itself
@@ -95,7 +95,7 @@ func flipFirstRecords(t *testing.T, dir string) {
 	}
 }
 
-// responsesHere counts the responses that come, without an acknowledgement.
+// responsesHere counts the responses that are delivered, without acknowledging them.
 func responsesHere(t *testing.T, s *Set) (n uint64) {
 	t.Helper()
 	batches, err := s.Peek(context.Background(), PeekOptions{})

@@ -66,7 +66,7 @@ func TestReopenAfterClose(t *testing.T) {
 	}
 }
 
-// Metrics are asked for while an epoch goes away; the race detector looks on.
+// TestStatusWhileRetiring reads status and metrics while an epoch is retired, for the race detector.
 func TestStatusWhileRetiring(t *testing.T) {
 	o := testOptions(t.TempDir())
 	for range 5 {

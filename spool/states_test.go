@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// leftBehind makes a spool of 300 committed and 200 uncommitted events, and ends its process.
+// leftBehind creates a spool with 300 committed and 200 uncommitted events, and ends its process.
 func leftBehind(t *testing.T, o Options) (dir string, want map[id]uint64) {
 	t.Helper()
 	s := openSet(t, o)
@@ -27,8 +27,8 @@ func leftBehind(t *testing.T, o Options) (dir string, want map[id]uint64) {
 	return s.current.dir, want
 }
 
-// TestStartStates covers what Open may find; see its comment. Each state must be taken without an error, with the events
-// that can be read, a ledger that adds up, and a spool that records.
+// TestStartStates covers the states that Open may find; see its comment. Open must not fail; the readable events are delivered, the ledger
+// adds up, and the spool records.
 func TestStartStates(t *testing.T) {
 	states := []struct {
 		name  string
@@ -100,8 +100,8 @@ func TestStartStates(t *testing.T) {
 			dir, want := leftBehind(t, o)
 			state.make(t, dir)
 			problems := strings.Join(verifyDir(t, o, nil), "\n")
-			tells := fmt.Sprintf("epoch %s: %d responses were recorded and are neither", filepath.Base(dir), state.lost)
-			if foretold := strings.Contains(problems, tells); foretold != (state.lost > 0) {
+			problem := fmt.Sprintf("epoch %s: %d responses were recorded and are neither", filepath.Base(dir), state.lost)
+			if found := strings.Contains(problems, problem); found != (state.lost > 0) {
 				t.Errorf("%d responses will be lost, verify said: %s", state.lost, problems)
 			}
 			if (state.blank || state.sound) && problems != "" {
@@ -127,12 +127,12 @@ func TestStartStates(t *testing.T) {
 			for key, e := range drain(t, s) {
 				got[key] = e
 			}
-			told := uint64(0)
+			reported := uint64(0)
 			for _, d := range drops {
-				told += d.RequestBytes
+				reported += d.RequestBytes
 			}
-			if told != state.lost {
-				t.Errorf("the stream tells of %d lost, %d are: %+v", told, state.lost, drops)
+			if reported != state.lost {
+				t.Errorf("the stream reports %d lost, %d are: %+v", reported, state.lost, drops)
 			}
 			if state.blank {
 				if len(ledgers) != 1 || len(folders(o.Dir)) != 1 {
@@ -155,7 +155,8 @@ func TestStartStates(t *testing.T) {
 	}
 }
 
-// TestLiveFolderIsLeftAlone: a second Set in the same folder takes nothing of the first, and takes over when it is gone.
+// TestLiveFolderIsLeftAlone: a second Set in the same folder does not touch the spool of the first, and takes it over after the first has
+// ended.
 func TestLiveFolderIsLeftAlone(t *testing.T) {
 	o := testOptions(t.TempDir())
 	a := openSet(t, o)
@@ -172,7 +173,7 @@ func TestLiveFolderIsLeftAlone(t *testing.T) {
 	wantEvents(t, drain(t, b), want)
 }
 
-// TestDamagedValue: a batch whose bytes changed is set aside and counted; its neighbours arrive.
+// TestDamagedValue: a batch with changed bytes is set aside and counted; the other batches are delivered.
 func TestDamagedValue(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)

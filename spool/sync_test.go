@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// TestNobodyIsToldTooEarly: with spool.sync: request, whoever is told that an event is on the disk finds it committed. Segments
-// are small and fill while others are being committed: one that was sealed in between is not, and its events wait on.
-func TestNobodyIsToldTooEarly(t *testing.T) {
+// TestSyncIsNotReportedTooEarly: with spool.sync: request, an event that is reported as synced is committed. Segments are small and fill
+// while others are being committed. The events of a segment that was sealed in the meantime must wait for the next commit.
+func TestSyncIsNotReportedTooEarly(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.SyncEachResponse = true
 	s := openSet(t, o)
 	running(t, s)
-	var early, told atomic.Uint64
+	var early, reported atomic.Uint64
 	var writers sync.WaitGroup
 	for w := range 16 {
 		writers.Go(func() {
@@ -25,7 +25,7 @@ func TestNobodyIsToldTooEarly(t *testing.T) {
 				if refusal != Accepted || !s.durable.wait(seq, s.notify) {
 					continue
 				}
-				told.Add(1)
+				reported.Add(1)
 				s.mu.Lock()
 				if s.current.lastSeq < seq {
 					early.Add(1)
@@ -35,7 +35,7 @@ func TestNobodyIsToldTooEarly(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	if n := early.Load(); n > 0 || told.Load() == 0 {
-		t.Errorf("%d of %d were told that their event is on the disk before it was committed", n, told.Load())
+	if n := early.Load(); n > 0 || reported.Load() == 0 {
+		t.Errorf("%d of %d events were reported as synced before they were committed", n, reported.Load())
 	}
 }

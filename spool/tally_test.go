@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fillDisk leaves no room on the filesystem of dir, and returns what gives it back.
+// fillDisk fills the filesystem of dir, and returns a function that frees the space.
 func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")
@@ -135,7 +135,7 @@ func TestLedgerWithoutAQueue(t *testing.T) {
 	}
 }
 
-// TestTallyOncePerInterval: drops without a ledger cost a system call once in a commit interval, and not one each; the end has them all.
+// TestTallyOncePerInterval: drops without a ledger cost one system call in a commit interval, and not one each. At the end all are counted.
 func TestTallyOncePerInterval(t *testing.T) {
 	dir := smallDisk(t, "2m")
 	o := testOptions(dir)

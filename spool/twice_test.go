@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// damageBatch flips a bit in the i-th batch of the active epoch's newest queue file, and drops the copies that memory has.
+// damageBatch flips a bit in the i-th batch of the newest queue file of the current epoch, and removes the copies in memory.
 func damageBatch(t *testing.T, s *Set, i int) {
 	t.Helper()
 	s.mu.Lock()
@@ -29,8 +29,8 @@ func damageBatch(t *testing.T, s *Set, i int) {
 	}
 }
 
-// TestDamagedBatchCountsOnce: a damaged batch that was found and counted, and that the next process finds again, in the queue or whole
-// in the journal, counts once, however often processes die.
+// TestDamagedBatchCountsOnce: a damaged batch is counted once, however often processes die: also if the next process finds it again in the
+// queue, or undamaged in the journal.
 func TestDamagedBatchCountsOnce(t *testing.T) {
 	cases := []struct {
 		name    string
@@ -95,7 +95,7 @@ func TestDamagedBatchCountsOnce(t *testing.T) {
 	}
 }
 
-// wantHere peeks, without an acknowledgement, and checks what comes and the account of the first epoch.
+// wantHere peeks without acknowledging, and checks the number of responses and the account of the first epoch.
 func wantHere(t *testing.T, s *Set, here, damaged uint64) {
 	t.Helper()
 	batches, err := s.Peek(context.Background(), PeekOptions{})

@@ -11,9 +11,9 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestVerifyWhatIsHeldInMemory: batches that a full disk did not take at a start stand in the queue's figures, and only in the journal.
-// That is nothing to complain of after the process ended, in order or not.
-func TestVerifyWhatIsHeldInMemory(t *testing.T) {
+// TestVerifyBatchesInMemory: batches that a full disk did not accept during recovery are only in the journal, although the queue's figures
+// count them. After the process has ended, in order or not, verification reports no problem.
+func TestVerifyBatchesInMemory(t *testing.T) {
 	dir := smallDisk(t, "1m")
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 400<<10), 0o600); err != nil {
@@ -52,7 +52,7 @@ func TestVerifyWhatIsHeldInMemory(t *testing.T) {
 	}
 }
 
-// TestVerifyWithoutStore: what was acknowledged to a store that is not there is told, where the caller knows that there is none.
+// TestVerifyWithoutStore: if the caller knows that there is no store, acknowledged events are a problem.
 func TestVerifyWithoutStore(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -63,14 +63,14 @@ func TestVerifyWithoutStore(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantSound(t, o) // nil: the store could not be read, which is told elsewhere
+	wantSound(t, o) // nil: the store could not be read, which is reported elsewhere
 	problems := strings.Join(verifyDir(t, o, map[uuid.UUID]uint64{}), "\n")
 	if want := "epoch " + epoch.String() + ": events up to 40 were acknowledged, the store has them up to 0"; problems != want {
 		t.Errorf("%q, want %q", problems, want)
 	}
 }
 
-// TestVerifyWithoutLedger: what the queue lost is not made up for by as much that only the journal has.
+// TestVerifyWithoutLedger: responses that only the journal has do not make up for the same number that the queue has lost.
 func TestVerifyWithoutLedger(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -97,8 +97,8 @@ func TestVerifyWithoutLedger(t *testing.T) {
 	}
 }
 
-// TestVerifyWhileGivingUp: batches that are being given up, which is not durable yet, are no problem of the figures.
-func TestVerifyWhileGivingUp(t *testing.T) {
+// TestVerifyDuringExpiry: batches whose expiry is not durable yet are no problem of the figures.
+func TestVerifyDuringExpiry(t *testing.T) {
 	s := openSet(t, testOptions(t.TempDir()))
 	for i := range 3 {
 		appendN(t, s, 100*i, 100)

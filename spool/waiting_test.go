@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-func TestWaitingCountsWhatIsNotApplied(t *testing.T) {
+func TestWaitingCountsEventsThatAreNotApplied(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(Options{Dir: dir})
 	if err != nil {
@@ -38,9 +38,9 @@ func TestWaitingCountsWhatIsNotApplied(t *testing.T) {
 	}
 }
 
-// TestWaitingCountsWhatIsOnlyInTheJournal: what a process could not bring from a dead one's journal into the queue waits as well,
-// although the queue's figures have it; it counts once, with what of it the queue has.
-func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
+// TestWaitingCountsTheJournal: events that could not be brought from a dead process's journal into the queue wait too, although the queue's
+// figures have them. Each counts once, even if the queue has a part of them.
+func TestWaitingCountsTheJournal(t *testing.T) {
 	dir := smallDisk(t, "1m")
 	o := testOptions(dir)
 	s := openSet(t, o)
@@ -79,8 +79,8 @@ func TestWaitingCountsWhatIsOnlyInTheJournal(t *testing.T) {
 	}
 }
 
-// TestWaitingCountsWhatTheJournalHasStill: a batch that was damaged in the queue, and that the next start finds whole in the journal.
-func TestWaitingCountsWhatTheJournalHasStill(t *testing.T) {
+// TestWaitingCountsADamagedBatch: a batch is damaged in the queue, and the next start finds it undamaged in the journal.
+func TestWaitingCountsADamagedBatch(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
 	for i := range 3 {
@@ -102,7 +102,7 @@ func TestWaitingCountsWhatTheJournalHasStill(t *testing.T) {
 	}
 }
 
-// wantWaiting wants as many to wait as a start finds, in a copy.
+// wantWaiting checks Waiting against the number of responses that a start finds in a copy of the folder.
 func wantWaiting(t *testing.T, o *Options, epoch uuid.UUID) uint64 {
 	t.Helper()
 	n, err := Waiting(t.Context(), o.Dir, nil)

@@ -37,7 +37,7 @@ func open(tb testing.TB, segmentBytes, segments int) *Journal {
 	return j
 }
 
-// recovered reads the folder as a later process would.
+// recovered reads the folder as a later process does.
 func recovered(tb testing.TB, j *Journal) (map[uint64]uint64, error) {
 	tb.Helper()
 	left, err := List(j.o.Dir, j.o.Epoch)
@@ -142,7 +142,7 @@ func TestTooLargeAndClosed(t *testing.T) {
 	}
 }
 
-// TestConcurrentAppends lets appenders, a committer and a reader of the counts race.
+// TestConcurrentAppends runs appenders, a committer and a reader of the counts at the same time.
 func TestConcurrentAppends(t *testing.T) {
 	j := open(t, SegmentBytesMin, 4)
 	const writers, each = 4, 5000
@@ -208,7 +208,7 @@ func TestConcurrentAppends(t *testing.T) {
 	}
 }
 
-// TestHoles leaves reservations without a record, as writers that were killed do.
+// TestHoles leaves reservations without a record, as killed writers do.
 func TestHoles(t *testing.T) {
 	j := open(t, SegmentBytesMin, 2)
 	want := appendAll(t, j, 3)
@@ -231,8 +231,8 @@ func TestHoles(t *testing.T) {
 	s.done.Add(2) // let the clean-up pass
 }
 
-// TestFlippedBytes flips every byte of a header and of three records, one at a time: at most the record it belongs to may
-// be missing, and what is found must be what was written.
+// TestFlippedBytes flips every byte of a header and of three records, one at a time. At most the record that has the byte may be missing,
+// and every record that is found must be as it was written.
 func TestFlippedBytes(t *testing.T) {
 	j := open(t, SegmentBytesMin, 2)
 	want := appendAll(t, j, 5)
@@ -319,7 +319,7 @@ const (
 	wantRecord = "050000007968eea6640000000000000068656c6c6f000000"
 )
 
-// TestFault cuts a segment's file under its mapping, which answers with SIGBUS from then on.
+// TestFault truncates a segment under its mapping, so that access ends with SIGBUS.
 func TestFault(t *testing.T) {
 	j := open(t, SegmentBytesMin, 3)
 	want := appendAll(t, j, 3)

@@ -60,8 +60,8 @@ func held(t *testing.T, dir string) (firsts []uint64) {
 	return firsts
 }
 
-// TestRemovals: only the removals that a change counts go with it; those noted since stay for a later one, and those of a
-// retired file are forgotten.
+// TestRemovals: a change commits only the removals that it counts. Later ones wait for a later change, and those of a retired file are
+// discarded.
 func TestRemovals(t *testing.T) {
 	dir := t.TempDir()
 	f := create(t, dir, 1<<20)
@@ -95,8 +95,7 @@ func TestRemovals(t *testing.T) {
 	}
 }
 
-// TestFullChangesNothing: a change for which there is no room leaves the file as it was, and what was to be removed with it is
-// still to be removed.
+// TestFullChangesNothing: a change for which there is no room leaves the file unchanged, and its removals are not discarded.
 func TestFullChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	f := create(t, dir, 256<<10)
@@ -136,7 +135,7 @@ func TestFullChangesNothing(t *testing.T) {
 	}
 }
 
-// TestOpenDamaged: what no wayside wrote is damaged, and is left as it is.
+// TestOpenDamaged: a file that no wayside wrote is reported as damaged, and not changed.
 func TestOpenDamaged(t *testing.T) {
 	for name, harm := range map[string]func([]byte) []byte{
 		"empty":   func([]byte) []byte { return nil },
@@ -180,7 +179,7 @@ func TestOpenDamaged(t *testing.T) {
 	}
 }
 
-// TestOpeningDeaths: a file whose opening ended two processes counts as damaged.
+// TestOpeningDeaths: a file during whose opening two processes died counts as damaged.
 func TestOpeningDeaths(t *testing.T) {
 	dir := t.TempDir()
 	if err := create(t, dir, 1<<20).Close(); err != nil {

@@ -14,51 +14,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropUntold counts responses that a Set refuses for want of room, as TryAppend does.
-func dropUntold(s *Set, n uint64) {
+// dropUnreported counts responses as TryAppend does when it refuses them because the journal is full.
+func dropUnreported(s *Set, n uint64) {
 	s.responses.Add(n)
 	s.current.counters.drop(RefusedFull, n)
 }
 
-// wantTold drains a Set and checks what the drop records say that come, which are one for each reason.
-func wantTold(t *testing.T, when string, s *Set, want map[string]uint64) {
+// wantReported drains a Set and checks its drop records; there must be one for each reason.
+func wantReported(t *testing.T, when string, s *Set, want map[string]uint64) {
 	t.Helper()
 	_, drops := split(drain(t, s))
-	told := map[string]uint64{}
+	reported := map[string]uint64{}
 	for _, d := range drops {
-		told[string(d.ErrorType)] = d.RequestBytes
+		reported[string(d.ErrorType)] = d.RequestBytes
 	}
 	if len(drops) != len(want) {
 		t.Errorf("%s: %d drop records, want %v", when, len(drops), want)
 	}
 	for reason, n := range want {
-		if got, ok := told[reason]; !ok || got != n {
-			t.Errorf("%s: told %v, want %v", when, told, want)
+		if got, ok := reported[reason]; !ok || got != n {
+			t.Errorf("%s: reported %v, want %v", when, reported, want)
 		}
 	}
 }
 
-// TestToldAgainAfterGivingUp: what was given up for its age may hold the records that told of earlier drops. A process that dies
-// right after it leaves a queue that does not claim to have told them: the next one tells them again.
-func TestToldAgainAfterGivingUp(t *testing.T) {
+// TestReportedAgainAfterExpiry: the expired batches may hold drop records. A process that dies right after the expiry leaves a queue that
+// does not claim to have reported these drops, and the next process reports them again.
+func TestReportedAgainAfterExpiry(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		o, pass := ageOptions(t)
 		s := openSet(t, o)
 		appendN(t, s, 0, 10)
 		when := "of the process's own epoch"
 		if !closed {
-			dropUntold(s, 5)
+			dropUnreported(s, 5)
 		}
 		mustFlush(t, s)
 		if closed {
 			when = "of a dead process's epoch"
-			dropUntold(s, 5) // told by the next process, in a batch of its own
+			dropUnreported(s, 5) // reported by the next process, in a batch of their own
 			abandon(t, s)
 			s = openSet(t, o)
 		}
 		e := s.epochs[0]
 		if last := e.index[len(e.index)-1].Last; last != 11 || e.reported[RefusedFull] != 5 {
-			t.Fatalf("%s: last seq %d, told %v: the drops are in no record yet", when, last, e.reported)
+			t.Fatalf("%s: last seq %d, reported %v: the drops are in no record yet", when, last, e.reported)
 		}
 		pass(2 * time.Hour)
 		if err := inStep(s, func() error { _, _, err := s.committer.expireSome(e); return err }); err != nil {
@@ -68,11 +68,11 @@ func TestToldAgainAfterGivingUp(t *testing.T) {
 		abandon(t, s)
 		s = openSet(t, o)
 		wantAged(t, s, 0, 10, 0, 0)
-		wantTold(t, when, s, map[string]uint64{"full": 5, "age": 10})
+		wantReported(t, when, s, map[string]uint64{"full": 5, "age": 10})
 	}
 }
 
-// losesFigures leaves nothing of an epoch but the counters of its ledger page: neither events nor how far they went.
+// losesFigures removes everything of an epoch except the counters of its ledger page: its events, and how far they were acknowledged.
 func losesFigures(t *testing.T, dir string) {
 	t.Helper()
 	remove(t, dir, "queue*.db", "journal-*.seg")
@@ -87,52 +87,53 @@ func losesFigures(t *testing.T, dir string) {
 	}
 }
 
-// untoldEpoch leaves an epoch of which the consumer has 40 responses, up to seq 40, and the spool only that 5 were dropped.
-func untoldEpoch(t *testing.T, o Options) uuid.UUID {
+// unreportedEpoch leaves an epoch of which the consumer has 40 responses, up to seq 40. The spool only knows that 5 were dropped.
+func unreportedEpoch(t *testing.T, o Options) uuid.UUID {
 	t.Helper()
 	s := openSet(t, o)
 	appendN(t, s, 0, 40)
 	mustFlush(t, s)
-	dropUntold(s, 5)
+	dropUnreported(s, 5)
 	epoch, dir := s.Epoch(), s.current.dir
 	abandon(t, s)
 	losesFigures(t, dir)
 	return epoch
 }
 
-// TestReportedAgainBeyondReconciled: a spool that lost its queue tells what was dropped from seq 1 on, where the consumer has been long ago and
-// takes nothing more. Once Reconcile says how far the consumer is, it is told again behind that, before the epoch is retired.
+// TestReportedAgainBeyondReconciled: a spool that lost its queue reports its drops from seq 1 on, but the consumer ignores events up to its
+// watermark. Once Reconcile says where that is, the drops are reported again after it, before the epoch is retired.
 func TestReportedAgainBeyondReconciled(t *testing.T) {
 	o := testOptions(t.TempDir())
-	epoch := untoldEpoch(t, o)
+	epoch := unreportedEpoch(t, o)
 	s := openSet(t, o)
 	if e := s.epochs[0]; e.id != epoch || e.lastSeq >= 40 || e.reported[RefusedFull] != 5 {
-		t.Fatalf("told %v up to seq %d: nothing to be told again", e.reported, e.lastSeq)
+		t.Fatalf("reported %v up to seq %d: nothing to report again", e.reported, e.lastSeq)
 	}
-	wantToldBeyond(t, s, epoch)
+	wantReportedBeyond(t, s, epoch)
 }
 
-// wantToldBeyond reconciles 40 responses up to seq 40, and checks that the drops are told beyond that, and that the epoch can go then.
-func wantToldBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
+// wantReportedBeyond reconciles 40 responses up to seq 40, and checks that the drops are reported after that, and that the epoch can then
+// be retired.
+func wantReportedBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
 	t.Helper()
 	if missing, err := s.Reconcile(context.Background(), epoch, 40, 40); err != nil || missing != 0 {
 		t.Fatalf("missing %d, %v", missing, err)
 	}
 	if err := s.Retire(context.Background(), epoch); !errors.Is(err, ErrNotDrained) {
-		t.Errorf("retired before it was told where the consumer reads: %v", err)
+		t.Errorf("retired before the drops were reported after the consumer's watermark: %v", err)
 	}
 	got := drain(t, s)
-	told := uint64(0)
+	reported := uint64(0)
 	for key, e := range got {
 		if key.seq <= 40 {
 			t.Errorf("%v comes where the consumer has been", key)
 		}
 		if string(e.ErrorType) == "full" {
-			told += e.RequestBytes
+			reported += e.RequestBytes
 		}
 	}
-	if told != 5 {
-		t.Errorf("%d told as dropped beyond seq 40, want 5: %v", told, got)
+	if reported != 5 {
+		t.Errorf("%d reported as dropped beyond seq 40, want 5: %v", reported, got)
 	}
 	if l := checkLedgers(t, s)[0]; l.Epoch != epoch || l.Responses != 45 || l.Recorded != 40 || l.Dropped["full"] != 5 {
 		t.Errorf("ledger %+v", l)
@@ -142,7 +143,7 @@ func wantToldBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
 	}
 }
 
-// onMessage is a log handler that runs fn at the first line that says so.
+// onMessage is a log handler that runs fn at the first line with the message.
 type onMessage struct {
 	slog.Handler
 	message string
@@ -159,7 +160,7 @@ func (h *onMessage) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// breakQueueOf makes the queue file of an epoch that was opened last fail, until repaired is called.
+// breakQueueOf makes every write to the last opened queue file of an epoch fail, until repaired is called.
 func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()) {
 	t.Helper()
 	d.mu.Lock()
@@ -194,11 +195,11 @@ func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()
 	}
 }
 
-// TestReportedAgainBeyondReconciledMeanwhile: the same where Reconcile comes while the queue is being written, and goes beyond the records that
-// are on their way: nothing of them reaches the consumer, and they count as told only further on.
+// TestReportedAgainBeyondReconciledMeanwhile: the same if Reconcile comes while the drop records are being written, and sets a higher seq
+// than theirs. The consumer ignores these records, and the drops count as reported only after that seq.
 func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 	o := testOptions(t.TempDir())
-	epoch := untoldEpoch(t, o)
+	epoch := unreportedEpoch(t, o)
 	h := &onMessage{Handler: slog.DiscardHandler, message: "cannot write drop records to the queue; keeping them in memory"} // there is no queue left
 	o.Logger = slog.New(h)
 	s := openSet(t, o)
@@ -207,7 +208,7 @@ func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 			t.Errorf("missing %d, %v", missing, err)
 		}
 	}
-	reconcile(1) // a figure to be told
+	reconcile(1) // a figure to report
 	reconciled := false
 	h.fn = func() {
 		reconciled = true
@@ -220,12 +221,13 @@ func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 	if !reconciled {
 		t.Fatal("Reconcile did not come between")
 	}
-	wantToldBeyond(t, s, epoch)
+	wantReportedBeyond(t, s, epoch)
 }
 
-// TestTellingFails: a queue that fails while the drops of a dead process are told is not written any more, so that it never claims that
-// they were told: they come from memory, once; and if this process dies as well, the next one finds the loss, and tells it.
-func TestTellingFails(t *testing.T) {
+// TestReportingFails: a queue that fails while the drops of a dead process are reported is not written any more, so that it never claims
+// that they were reported. The records are delivered from memory, once. If this process dies too, the next one finds the loss and reports
+// it.
+func TestReportingFails(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		disk := &faultyDisk{}
 		o := testOptions(t.TempDir())
@@ -251,7 +253,7 @@ func TestTellingFails(t *testing.T) {
 		if n := s.Status().CommitErrors - before; n != 1 || e.writer() != nil {
 			t.Errorf("%d commits failed, and the queue is still written: %v", n, e.writer() != nil)
 		}
-		if err := inStep(s, s.committer.commitAcks); err != nil { // what it has to say, the queue must not have without the records
+		if err := inStep(s, s.committer.commitAcks); err != nil { // must not commit the figures without the drop records
 			t.Fatal(err)
 		}
 		if dies {

@@ -1,6 +1,5 @@
-// Package clock is the one place where wayside reads the wall clock.
+// Package clock is the only place where wayside reads the wall clock.
 //
-// Every constructor that needs the time takes an Options.Now and falls back to [Now]. Fault tests build the binary with
-// the tag "faults"; there [Now] adds an offset that the test changes while the process runs, so that clock jumps can be
-// produced without touching the machine's clock. The release build calls time.Now and nothing else.
+// Every constructor that needs the time has an Options.Now, whose default is [Now]. In a binary built with the tag "faults", [Now] adds an
+// offset that a test can change at any time, to make the clock jump without touching that of the machine. The release build only calls time.Now.
 package clock

@@ -93,8 +93,8 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// TestStaleInfo: whatever a run.json says whose wayside has ended, nobody takes it for that of a running one: not a process number that
-// another process has by now, nor what a power cut left of the file.
+// TestStaleInfo: a run.json of a wayside that has ended is never taken for that of a running one: not if another process has its number
+// now, nor after a power cut damaged the file.
 func TestStaleInfo(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil { // has certainly ended and been waited for
@@ -144,8 +144,8 @@ func TestStaleInfo(t *testing.T) {
 	_ = lock.Release()
 }
 
-// TestLookingIsNoHolding: whoever takes the lock while ReadInfo looks at it is not refused.
-func TestLookingIsNoHolding(t *testing.T) {
+// TestReadInfoDoesNotBlock: a process can take the lock while ReadInfo reads its state.
+func TestReadInfoDoesNotBlock(t *testing.T) {
 	dir := t.TempDir()
 	lock, err := Acquire(dir, RunLock)
 	if err != nil {
@@ -191,7 +191,7 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestCopiesOfDeadVerifications are removed by whoever takes the directory next, and nothing else is.
+// TestCopiesOfDeadVerifications: the next process that takes the lock removes them, and nothing else.
 func TestCopiesOfDeadVerifications(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "da[t]a*")
 	if err := Create(dir); err != nil {
@@ -231,7 +231,8 @@ func TestCopiesOfDeadVerifications(t *testing.T) {
 	}
 }
 
-// TestCopiesOfDeadCommands: a copy stays while the command that made it lives, and goes with the next that has the books.
+// TestCopiesOfDeadCommands: a copy stays while the command that made it lives. Otherwise the next process that takes the lock of the books
+// removes it.
 func TestCopiesOfDeadCommands(t *testing.T) {
 	dir := t.TempDir()
 	at, held, err := ServeCopy(dir)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsafe is returned for a data directory in which another user could have put files, or has.
+// ErrUnsafe is returned for a data directory into which another user could have put files, or has.
 var ErrUnsafe = errors.New("data directory is not safe to use")
 
 const (
@@ -21,13 +21,13 @@ const (
 	group    = 0o020
 )
 
-// checkOwner refuses a directory into which others can put files: one that everyone or a group of others can write to, or that belongs
-// to somebody else. The top of a mounted filesystem is accepted as it is: who mounts a volume decides who sees it, and kubelet, for one,
-// makes it writable for everyone.
+// checkOwner refuses a directory into which others can put files: everyone or a foreign group can write to it, or it belongs to another
+// user. The top of a mounted filesystem is always accepted: who mounts a volume decides who can use it, and kubelet, for one, makes it
+// writable for everyone.
 func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil //nolint:nilerr // whoever opens something in it says so
+		return nil //nolint:nilerr // the error shows when something in it is opened
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || mounted(dir) {
@@ -46,8 +46,8 @@ func checkOwner(dir string) error {
 	return nil
 }
 
-// CheckUser refuses to let root write to the files of another user's wayside, which could not open what root makes among them. The error
-// wraps [ErrUnsafe]. Who is not root is stopped by the kernel.
+// CheckUser refuses to let root write to the files of another user's wayside, which could not open files that root creates. The error wraps
+// [ErrUnsafe]. For users other than root, the kernel prevents it.
 func CheckUser(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -55,14 +55,15 @@ func CheckUser(dir string) error {
 	if err := checkOwner(dir); err != nil {
 		return err
 	}
-	// The top of a volume may be root's, and what is in it not. A file server may give all files to one user, also those of root.
+	// The top of a volume may belong to root, and the files in it to another user. A file server may give all files, those of root included, to
+	// one user.
 	theirs, name := ownerIn(dir)
 	if theirs <= 0 {
 		return nil
 	}
 	probe, err := os.CreateTemp(dir, ".owner-*")
 	if err != nil {
-		return nil //nolint:nilerr // whoever opens something in it says so
+		return nil //nolint:nilerr // the error shows when something in it is opened
 	}
 	made := owner(probe.Stat())
 	_, _ = probe.Close(), os.Remove(probe.Name())
@@ -73,7 +74,7 @@ func CheckUser(dir string) error {
 		ErrUnsafe, filepath.Join(dir, name), theirs, made, theirs, dir)
 }
 
-// ownerIn is the uid to which what wayside has in dir belongs, and the name that says so; -1: there is nothing.
+// ownerIn returns the uid that owns wayside's files in dir, and the name of one of them; -1 if there are none.
 func ownerIn(dir string) (uid int, name string) {
 	for _, name := range []string{RunLock, CollectLock, StoreDir, StoreDir + ".lock", SpoolDir} {
 		if uid := owner(os.Lstat(filepath.Join(dir, name))); uid >= 0 {
@@ -83,7 +84,7 @@ func ownerIn(dir string) (uid int, name string) {
 	return -1, ""
 }
 
-// owner is the uid of a file; -1: not known.
+// owner returns the uid of a file; -1 if it is not known.
 func owner(info fs.FileInfo, err error) int {
 	if err != nil {
 		return -1
@@ -109,14 +110,15 @@ func mounted(dir string) bool {
 	return unix.Stat(dir, &own) == nil && unix.Stat(filepath.Join(dir, ".."), &parent) == nil && own.Dev != parent.Dev
 }
 
-// ours are the names in a data directory that wayside opens, and how many levels below each are looked at: an archive has as many folders as
-// hours.
+// ours are the names in a data directory that wayside opens, and how many levels below each are checked: an archive has a folder for each
+// hour.
 var ours = map[string]int{
 	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, "collect.sock": 0,
 	Quarantine: 3, ArchiveDir: 2,
 }
 
-// depthOf is the number of levels below a name that are looked at; -1: it is not ours. Store and spool have files and folders beside them.
+// depthOf returns the number of levels below a name that are checked; -1 if the name is not wayside's. Store and spool have files and folders
+// beside them.
 func depthOf(name string) int {
 	if strings.HasPrefix(name, StoreDir) || strings.HasPrefix(name, SpoolDir) {
 		return 2
@@ -127,12 +129,12 @@ func depthOf(name string) int {
 	return -1
 }
 
-// checkEntries refuses a directory in which something that wayside opens is a symbolic link, or neither a file nor a folder: to write
-// through it would damage a file elsewhere. A folder that everyone can write to is refused as the directory itself is.
+// checkEntries refuses a directory if an entry that wayside opens is a symbolic link, or neither a file nor a folder: writing through it
+// would damage a file elsewhere. It also refuses a folder that everyone can write to.
 func checkEntries(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil //nolint:nilerr // whoever opens something in it says so
+		return nil //nolint:nilerr // the error shows when something in it is opened
 	}
 	for _, entry := range entries {
 		if err := checkEntry(filepath.Join(dir, entry.Name()), entry, depthOf(entry.Name())); err != nil {

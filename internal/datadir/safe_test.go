@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A link under a name that wayside opens is refused wherever it stands, and what it leads to stays as it is.
+// A link under a name that wayside opens is refused, whatever it leads to, and its target is not changed.
 func TestLinksAreRefused(t *testing.T) {
 	for _, name := range []string{
 		RunLock, CollectLock, RunFile, RunFile + ".new", CrashFile, SpoolDir, StoreDir, StoreDir + ".lock", StoreDir + ".ledgers", Quarantine, ArchiveDir,
@@ -61,7 +61,7 @@ func TestLinksAreRefused(t *testing.T) {
 	}
 }
 
-// A second name of another file is locked or replaced, and never written to.
+// A second name of another file is locked or replaced, but the file is never written to.
 func TestHardLinksAreNotWrittenTo(t *testing.T) {
 	for _, name := range []string{RunLock, CollectLock, RunFile, RunFile + ".new", ConfigFile, ConfigFile + ".new"} {
 		top := t.TempDir()
@@ -85,7 +85,7 @@ func TestHardLinksAreNotWrittenTo(t *testing.T) {
 	}
 }
 
-// What wayside does not open is nobody's business.
+// Entries that wayside does not open are not checked.
 func TestOtherNamesAreNotLookedAt(t *testing.T) {
 	dir := t.TempDir()
 	if err := errors.Join(os.Symlink("/nowhere", filepath.Join(dir, "notes")), Create(dir)); err != nil {
@@ -103,7 +103,7 @@ func TestPipesAreRefused(t *testing.T) {
 	}
 }
 
-// A directory that others can write to is refused, also if it belongs to root and has the sticky bit; the top of a volume is not.
+// A directory that others can write to is refused, also if it belongs to root and has the sticky bit. The top of a volume is accepted.
 func TestWritableForOthers(t *testing.T) {
 	mode := func(mode os.FileMode) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StoreFreeMin is the free space in bytes below which no store is opened: Badger would die of it.
+// StoreFreeMin is the free space in bytes below which no store is opened, because Badger would crash.
 const StoreFreeMin = 8 << 20
 
-// Free returns the bytes that this user may still fill on the filesystem of dir.
+// Free returns the bytes on the filesystem of dir that this user may still use.
 func Free(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -23,7 +23,7 @@ func Free(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// SyncDir makes the entries of a folder durable: files created, renamed or removed in it survive a power cut afterwards.
+// SyncDir makes the entries of a folder durable: afterwards, a power cut does not undo the creation, renaming or removal of files in it.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

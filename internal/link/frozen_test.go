@@ -68,8 +68,8 @@ func fill(t *testing.T, d *Dialer) {
 	t.Fatal("it takes any number of connections")
 }
 
-// TestDialsToAPeerThatStandsStill: each dial fails in a bounded time, although others keep coming, and leaves nothing behind.
-func TestDialsToAPeerThatStandsStill(t *testing.T) {
+// TestDialsToAStoppedPeer: each dial fails within a limited time, although others keep coming, and leaves nothing behind.
+func TestDialsToAStoppedPeer(t *testing.T) {
 	d, thaw := frozen(t)
 	fill(t, d)
 	before := descriptors(t)
@@ -87,7 +87,7 @@ func TestDialsToAPeerThatStandsStill(t *testing.T) {
 				}
 				short, done := context.WithTimeout(ctx, 100*time.Millisecond)
 				if _, err := d.DialContext(short, "", ""); err == nil {
-					t.Error("a connection to a peer that stands still")
+					t.Error("a connection to a stopped peer")
 				}
 				done()
 			}
@@ -126,7 +126,7 @@ func TestDialsToAPeerThatStandsStill(t *testing.T) {
 	}
 }
 
-// TestDialHonoursItsContext: a dial ends with its context, and does not take the next one with it.
+// TestDialHonoursItsContext: a dial ends with its context, and does not affect the next one.
 func TestDialHonoursItsContext(t *testing.T) {
 	d, thaw := frozen(t)
 	fill(t, d)
@@ -153,7 +153,7 @@ func TestDialHonoursItsContext(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: with all connections open a dial fails after a while, and works when one was closed.
+// TestConnectionsAreBounded: while all connections are open, a dial fails after a second; it succeeds after one was closed.
 func TestConnectionsAreBounded(t *testing.T) {
 	dialer, listener := joined(t)
 	go func() {

@@ -1,13 +1,12 @@
 // Package link connects the traffic process with the books process.
 //
-// Two channels are needed: one on which the books process asks (Peek, Ack, …, see package spool), and one on which the
-// traffic process asks (HTTP relayed from the admin listener). The second is a [Dialer] and a [Listener] joined by a
-// control connection: for each connection the dialler makes a socketpair and passes one end over the control connection
-// (SCM_RIGHTS, unix(7)). Nothing is bound to a path or a port, so nobody else can connect, and the 107 bytes that a socket
-// path may have do not matter.
+// Two channels are needed. On one, the books process sends requests to the spool (Peek, Ack, …, see package spool). On the other, the traffic
+// process sends HTTP requests, which it relays from the admin listener. The second channel is a [Dialer] and a [Listener] joined by a control
+// connection: for each connection, the dialler creates a socketpair and passes one end over the control connection (SCM_RIGHTS, unix(7)).
+// Nothing is bound to a path or a port. So nobody else can connect, and the limit of 107 bytes for the path of a socket does not matter.
 //
-// A child inherits both channels as socketpairs ([Pair]). A books process that is started by hand reaches the same two
-// channels through a socket in the data directory ([Listen], [Connect]); its first byte names the channel.
+// A child inherits both channels as socketpairs ([Pair]). A books process that is started by hand reaches them through a socket in the data
+// directory ([Listen], [Connect]); the first byte of a connection names the channel.
 package link
 
 import (
@@ -24,20 +23,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Channel is the first byte a separately started books process sends on a connection.
+// Channel is the first byte that a books process started by hand sends on a connection.
 type Channel byte
 
 // The two channels.
 const (
-	Spool Channel = 's' // the books process asks
-	Relay Channel = 'r' // the traffic process asks, through a Dialer
+	Spool Channel = 's' // for requests of the books process
+	Relay Channel = 'r' // for requests of the traffic process, through a Dialer
 )
 
 // SocketName is the socket's name in the data directory.
 const SocketName = "collect.sock"
 
-// Pair returns the two ends of a new socketpair: a connection to keep, and a file to hand to a child, which the caller
-// closes once the child has it.
+// Pair returns the two ends of a new socketpair: a connection to keep, and a file for a child, which the caller closes once the child has it.
 func Pair(name string) (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -53,7 +51,7 @@ func Pair(name string) (net.Conn, *os.File, error) {
 	return conn, theirs, nil
 }
 
-// Inherited turns a file descriptor that the parent handed over into a connection, and closes the descriptor.
+// Inherited turns a file descriptor from the parent process into a connection, and closes the descriptor.
 func Inherited(fd uintptr, name string) (net.Conn, error) {
 	file := os.NewFile(fd, name)
 	if file == nil {
@@ -67,8 +65,8 @@ func Inherited(fd uintptr, name string) (net.Conn, error) {
 	return conn, nil
 }
 
-// Listen opens the socket in the data directory, replacing one that a dead process left. The caller holds the data
-// directory's lock, so no living process can own it.
+// Listen opens the socket in the data directory, in place of one of a dead process. No live process can own it, because the caller holds the
+// lock of the data directory.
 func Listen(dataDir string) (*net.UnixListener, error) {
 	path, release, err := shortPath(dataDir)
 	if err != nil {
@@ -82,7 +80,7 @@ func Listen(dataDir string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", filepath.Join(dataDir, SocketName), err)
 	}
-	ln.SetUnlinkOnClose(false) // the path may go through a descriptor that is closed by then
+	ln.SetUnlinkOnClose(false) // the path may contain a descriptor that is closed before the listener
 	if err := os.Chmod(path, 0o600); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("protect %s: %w", filepath.Join(dataDir, SocketName), err)
@@ -128,7 +126,7 @@ func ReadChannel(conn net.Conn) (Channel, error) {
 	}
 }
 
-// shortPath names the socket through the directory's descriptor, which is short however long the directory's own path.
+// shortPath returns a path of the socket that is short enough for the kernel: if necessary, one through a descriptor of the directory.
 func shortPath(dataDir string) (path string, release func(), err error) {
 	if path = filepath.Join(dataDir, SocketName); len(path) <= 100 {
 		return path, func() {}, nil
@@ -141,23 +139,23 @@ func shortPath(dataDir string) (path string, release func(), err error) {
 }
 
 const (
-	// sendWait is how long a dial may take. It takes no time, except when the peer stands still.
-	sendWait = time.Second
-	// ConnsMax is the number of connections that a Dialer has open at the same time; further dials wait for one to be closed.
+	// dialTimeout bounds a dial, which takes nearly no time unless the peer is stopped.
+	dialTimeout = time.Second
+	// ConnsMax is the number of connections that a Dialer has open at the same time; further dials wait until one is closed.
 	ConnsMax = 128
-	// bufferBytes bounds what the kernel holds of a connection in each direction; it doubles that for its own use.
+	// bufferBytes bounds the data of a connection in the kernel, in each direction; the kernel doubles it for its own use.
 	bufferBytes = 32 << 10
 )
 
-// ErrBusy is returned by a dial that found all connections in use, or the peer standing still, for a second.
+// ErrBusy is returned by a dial if all connections were in use, or the peer did not react, for a second.
 var ErrBusy = errors.New("the books process takes no further connection")
 
-// Dialer makes connections to the Listener at the other end of its control connection. However many dial at a time, and
-// whether or not the peer takes what is passed to it, it holds a bounded number of descriptors.
+// Dialer makes connections to the Listener at the other end of its control connection. It holds a bounded number of descriptors, however many
+// goroutines dial at the same time, and even if the peer does not accept connections.
 type Dialer struct {
 	control *net.UnixConn
-	turn    chan struct{} // held while a connection is passed: the control connection has one deadline
-	places  chan struct{} // one is held by each open connection
+	sending chan struct{} // capacity 1: held while a connection is passed, because the control connection has one deadline
+	slots   chan struct{} // one is held by each open connection
 }
 
 // NewDialer uses control, which the caller keeps and closes, to pass connections on.
@@ -166,46 +164,45 @@ func NewDialer(control net.Conn) (*Dialer, error) {
 	if !ok {
 		return nil, fmt.Errorf("control connection is a %T, not a unix socket", control)
 	}
-	return &Dialer{control: uc, turn: make(chan struct{}, 1), places: make(chan struct{}, ConnsMax)}, nil
+	return &Dialer{control: uc, sending: make(chan struct{}, 1), slots: make(chan struct{}, ConnsMax)}, nil
 }
 
-// Conn is a connection that a Dialer made.
+// Conn is a connection from a Dialer.
 type Conn struct {
 	*net.UnixConn
-	place func()
+	release func() // gives its slot back
 }
 
 // Close implements net.Conn.
 func (c *Conn) Close() error {
-	defer c.place()
+	defer c.release()
 	return c.UnixConn.Close()
 }
 
-// DialContext makes a new connection; it fits http.Transport, whose network and address are ignored: there is one peer.
-// A peer that has gone shows as an error here or as a connection that ends at once. It returns when ctx is done, after a
-// second at the latest.
+// DialContext makes a new connection, for http.Transport. Network and address are ignored: there is one peer. If the peer has ended, the dial
+// fails, or the connection ends at once. DialContext returns when ctx is done, or after a second.
 func (d *Dialer) DialContext(ctx context.Context, _, _ string) (net.Conn, error) { return d.Dial(ctx) }
 
 // Dial is DialContext with the type of its result.
 func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, sendWait, ErrBusy)
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, ErrBusy)
 	defer cancel()
-	if err := enter(ctx, d.places); err != nil {
+	if err := acquire(ctx, d.slots); err != nil {
 		return nil, err
 	}
 	conn, err := d.pass(ctx)
 	if err != nil {
-		<-d.places
+		<-d.slots
 		return nil, err
 	}
-	return &Conn{UnixConn: conn, place: sync.OnceFunc(func() { <-d.places })}, nil
+	return &Conn{UnixConn: conn, release: sync.OnceFunc(func() { <-d.slots })}, nil
 }
 
-// enter takes a place, or fails when ctx is done.
-func enter(ctx context.Context, places chan struct{}) error {
+// acquire takes a slot, or fails when ctx is done.
+func acquire(ctx context.Context, slots chan struct{}) error {
 	if ctx.Err() == nil {
 		select {
-		case places <- struct{}{}:
+		case slots <- struct{}{}:
 			return nil
 		case <-ctx.Done():
 		}
@@ -213,7 +210,7 @@ func enter(ctx context.Context, places chan struct{}) error {
 	return fmt.Errorf("connect to the books process: %w", context.Cause(ctx))
 }
 
-// pass makes a pair of sockets and passes one of them to the peer.
+// pass creates a pair of sockets and passes one of them to the peer.
 func (d *Dialer) pass(ctx context.Context) (*net.UnixConn, error) {
 	conn, theirs, err := Pair("relay")
 	if err != nil {
@@ -234,13 +231,13 @@ func (d *Dialer) pass(ctx context.Context) (*net.UnixConn, error) {
 	return mine, nil
 }
 
-// send passes a socket on before ctx is done. A peer that stands still takes nothing: what waits for it is
-// bounded by the control connection's buffer, and each sender by its own deadline, in turn.
+// send passes a socket to the peer before ctx is done. A stopped peer receives nothing: the buffer of the control connection bounds the sockets
+// that wait for it, and each sender waits until its own deadline.
 func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
-	if err := enter(ctx, d.turn); err != nil {
+	if err := acquire(ctx, d.sending); err != nil {
 		return err
 	}
-	defer func() { <-d.turn }()
+	defer func() { <-d.sending }()
 	_ = d.control.SetWriteDeadline(time.Time{})
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -249,7 +246,7 @@ func (d *Dialer) send(ctx context.Context, theirs *os.File) error {
 	})
 	_, _, err := d.control.WriteMsgUnix([]byte{0}, unix.UnixRights(int(theirs.Fd())), nil)
 	if !stop() {
-		<-interrupted // else it would interrupt the next one
+		<-interrupted // otherwise it would interrupt the next sender
 	}
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -274,7 +271,7 @@ func NewListener(control net.Conn) (*Listener, error) {
 	return &Listener{control: uc}, nil
 }
 
-// Accept waits for the next connection. It fails with net.ErrClosed once the dialler's process has gone.
+// Accept waits for the next connection. It fails with net.ErrClosed once the dialler's process has ended.
 func (l *Listener) Accept() (net.Conn, error) {
 	var data [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))

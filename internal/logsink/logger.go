@@ -11,22 +11,22 @@ import (
 // CloseWait is how long the end of a process waits for the reader of its log.
 const CloseWait = time.Second
 
-// Open makes the log of a process that must go on whatever becomes of its log's reader. The level can be changed while the log is in use.
-// The caller closes the Sink, with [CloseWait]. For level, format and process see [Logger].
+// Open creates the log of a process that must never wait for the reader of its log. The level can be changed while the log is in use. The
+// caller closes the Sink, with [CloseWait]. For level, format and process see [Logger].
 func Open(w io.Writer, level, format, process string) (*slog.Logger, *slog.LevelVar, *Sink) {
 	var log *slog.Logger
 	made := make(chan struct{})
 	sink := New(w, func(lines uint64) {
 		<-made
-		log.Warn("lines of this log were lost, because it could not be written", "lines", lines)
+		log.Warn("lines of this log were lost because it could not be written", "lines", lines)
 	})
 	log, now := logger(sink, level, format, process, terminal.Is(w))
 	close(made)
 	return log, now, sink
 }
 
-// Logger writes to w: level is debug, info, warn or error, format is text, json, or auto, which is text on a terminal. Every line names the
-// process, because two of them share one output.
+// Logger writes to w. level is debug, info, warn or error. format is text, json, or auto, which is text on a terminal and json elsewhere. Every
+// line names the process, because two processes share one output.
 func Logger(w io.Writer, level, format, process string) *slog.Logger {
 	log, _ := logger(w, level, format, process, terminal.Is(w))
 	return log
@@ -43,7 +43,7 @@ func logger(w io.Writer, level, format, process string, onTerminal bool) (*slog.
 	return slog.New(handler).With("process", process), now
 }
 
-// readableDurations writes durations with their unit in either form: JSON would have them as bare nanoseconds.
+// readableDurations writes durations with a unit. The JSON handler would write them as a number of nanoseconds.
 func readableDurations(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.Duration().Round(time.Microsecond).String())

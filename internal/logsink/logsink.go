@@ -1,7 +1,7 @@
-// Package logsink keeps a log's reader from holding up those who write the log.
+// Package logsink keeps the reader of a log from blocking the process that writes it.
 //
-// Lines are queued in memory, up to a bound, and written by a goroutine of their own. A reader that hangs, leaves or is slow costs
-// lines, which are counted; nobody waits for it. A process that ends abruptly loses the lines that are still queued.
+// Lines are queued in memory, up to a limit, and written by a goroutine. If the reader hangs, goes away or is slow, lines are lost and counted,
+// and nobody waits. A process that ends abruptly loses the lines that are still queued.
 package logsink
 
 import (
@@ -21,15 +21,15 @@ type Sink struct {
 	wake   chan struct{} // capacity 1
 	done   chan struct{} // closed when the goroutine has ended
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	queue  [][]byte
 	bytes  int // of queue
 	lost   uint64
 	closed bool
 }
 
-// New returns a Sink that writes to to, and starts its goroutine. onLoss, if not nil, is called from that goroutine once a write
-// succeeds again after lines were lost, with their number since the call before; what it writes to the Sink is queued.
+// New returns a Sink that writes to to, and starts its goroutine. onLoss, if not nil, is called by that goroutine when a write succeeds after
+// lines were lost, with the number lost since the last call. It may write to the Sink.
 func New(to io.Writer, onLoss func(lines uint64)) *Sink {
 	s := &Sink{to: to, onLoss: onLoss, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.run()
@@ -45,23 +45,23 @@ func (s *Sink) Write(p []byte) (int, error) {
 		s.queue, s.bytes = append(s.queue, bytes.Clone(p)), s.bytes+len(p)
 	}
 	s.mu.Unlock()
-	s.poke()
+	s.wakeUp()
 	return len(p), nil
 }
 
-// Lost is the number of lines that were not written and never will be.
+// Lost is the number of lines that were lost.
 func (s *Sink) Lost() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost
 }
 
-// Close waits until what is queued is written, for at most limit; later lines are lost. A write that hangs is left behind.
+// Close waits until all queued lines are written, but at most for limit. Later lines are lost. It does not wait for a write that hangs.
 func (s *Sink) Close(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.poke()
+	s.wakeUp()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -70,7 +70,7 @@ func (s *Sink) Close(limit time.Duration) {
 	}
 }
 
-func (s *Sink) poke() {
+func (s *Sink) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -98,7 +98,7 @@ func (s *Sink) run() {
 	}
 }
 
-// next is what is to be written next; nil: nothing.
+// next returns the next write, nil if there is none.
 func (s *Sink) next() (p []byte, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *Sink) next() (p []byte, closed bool) {
 	return s.queue[0], s.closed
 }
 
-// written takes p out of the queue, whose room it had until now, and returns the lines lost so far.
+// written removes p from the queue, and returns the number of lines lost so far.
 func (s *Sink) written(p []byte, err error) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

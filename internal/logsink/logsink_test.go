@@ -12,7 +12,7 @@ import (
 
 const limit = time.Minute // only keeps a failing test from hanging
 
-// gate is a writer that hangs until it is opened, and then takes what comes unless it is broken.
+// gate is a writer that hangs until it is opened. Then it accepts all writes, unless it is broken.
 type gate struct {
 	open chan struct{}
 
@@ -37,7 +37,7 @@ func (g *gate) String() string {
 	return g.text.String()
 }
 
-// A reader that hangs holds nobody up; what is in the queue is written once it reads on, in order, and the rest is counted and said.
+// A reader that hangs blocks nobody. Once it continues, the queued lines are written in order, and the number of lost lines is reported.
 func TestReaderThatHangs(t *testing.T) {
 	g := &gate{open: make(chan struct{})}
 	var s *Sink
@@ -68,7 +68,7 @@ func TestReaderThatHangs(t *testing.T) {
 	}
 }
 
-// Lines that a reader refuses are counted, and said once one is taken again.
+// Lines that a reader refuses are counted, and their number is reported once a line is accepted again.
 func TestReaderThatComesBack(t *testing.T) {
 	g := &gate{open: make(chan struct{}), broken: true}
 	close(g.open)

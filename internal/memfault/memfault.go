@@ -1,5 +1,5 @@
-// Package memfault turns faults of mapped memory into errors. A file that was cut off while it is mapped, or a disk that
-// fails, answers an access with SIGBUS, which ends a Go process unless the goroutine has asked for a panic instead.
+// Package memfault turns faults of mapped memory into errors. If a file was truncated while it is mapped, or its disk fails, an access ends with
+// SIGBUS. That ends a Go process, unless the goroutine has asked for a panic instead.
 package memfault
 
 import (
@@ -8,10 +8,10 @@ import (
 	"runtime/debug"
 )
 
-// ErrPanic is wrapped by the error that stands for a panic, that of a memory fault included.
+// ErrPanic is wrapped by the error that is returned for a panic or a memory fault.
 var ErrPanic = errors.New("panic")
 
-// Catch runs fn and returns a panic in it, in this goroutine only, as an error that wraps [ErrPanic].
+// Catch runs fn. A panic or a memory fault in this goroutine becomes an error that wraps [ErrPanic].
 func Catch(fn func()) (err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {

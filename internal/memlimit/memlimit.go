@@ -1,12 +1,12 @@
-// Package memlimit keeps a process near the memory that it should use, without letting the garbage collector run without pause.
+// Package memlimit keeps a process near the memory that it should use, without making the garbage collector run all the time.
 //
-// The runtime's memory limit (debug.SetMemoryLimit) counts everything the runtime holds, not only the heap: span structures,
-// mark bits and half-empty spans of a heap that was once large are in it and are never given back. After a peak such a limit can
-// leave no room above the live heap. Then every few allocations begin a collection, up to half of all processor time, also while
-// nothing happens, and no memory is saved by it. [Keep] therefore gives the limit at least the room that a collection needs to be
-// worth its cost ([roomMin], [roomShare]), and takes it back as soon as that is possible.
+// The runtime's memory limit (debug.SetMemoryLimit) counts all memory that the runtime holds, not only the heap. Span structures, mark bits and
+// half-empty spans of a heap that was once large count too, and are never given back. After a peak, such a limit can leave no room above the
+// live heap. Then a collection begins every few allocations, which takes up to half of all processor time, even in an idle process, and saves
+// no memory. [Keep] therefore raises the limit as far as a collection needs to be worth its cost ([roomMin], [roomShare]), and lowers it again
+// as soon as possible.
 //
-// The aim is not a hard bound: a live heap above it is still allowed, and then takes an eighth more than its size.
+// The aim is not a hard limit: a live heap above it is allowed, and then uses an eighth more than its size.
 package memlimit
 
 import (
@@ -19,26 +19,26 @@ import (
 )
 
 const (
-	// roomMin and roomShare say how much may be allocated between two collections: so many bytes, or this part of the live
-	// heap if that is more.
+	// roomMin and roomShare are the bytes that may be allocated between two collections: roomMin, or the live heap divided by roomShare
+	// if that is more.
 	roomMin   = 4 << 20
 	roomShare = 8
-	// lookEvery is the time between two looks.
-	lookEvery = time.Second
-	// patienceMin and patienceMax bound how many looks may pass without a collection while the limit is above the aim. The
-	// runtime itself collects every two minutes.
+	// checkInterval is the time between two checks.
+	checkInterval = time.Second
+	// patienceMin and patienceMax bound the number of checks without a collection while the limit is above the aim. The runtime itself
+	// collects every two minutes.
 	patienceMin = 2
 	patienceMax = 120
-	// logEvery is the least number of looks between two lines of the log.
+	// logEvery is the smallest number of checks between two lines of the log.
 	logEvery = 60
 )
 
-// Keep holds the runtime's memory limit at aim (bytes, above 0), or as little above it as the collector can work with, until ctx
-// is done. It returns then; run it in a goroutine. One per process: the limit is the process's.
+// Keep keeps the runtime's memory limit at aim (bytes, above 0), or as little above it as the collector needs, until ctx is done. Run it in one
+// goroutine of the process, which has only one limit.
 func Keep(ctx context.Context, aim int64, log *slog.Logger) {
 	k := keeper{aim: aim, limit: aim, log: log, sinceLog: logEvery}
 	debug.SetMemoryLimit(aim)
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -47,7 +47,7 @@ func Keep(ctx context.Context, aim int64, log *slog.Logger) {
 		case <-tick.C:
 		}
 		before := k.limit
-		collect := k.look(read())
+		collect := k.check(read())
 		if k.limit != before {
 			debug.SetMemoryLimit(k.limit)
 		}
@@ -57,10 +57,10 @@ func Keep(ctx context.Context, aim int64, log *slog.Logger) {
 	}
 }
 
-// usage is what the runtime says of its memory.
+// usage describes the runtime's memory.
 type usage struct {
-	live     int64  // heap that the last collection found in use
-	overhead int64  // held beside heap objects and pages that are free: structures, stacks, what half-empty spans waste
+	live     int64  // heap in use, according to the last collection
+	overhead int64  // memory besides heap objects and free pages: structures, stacks, the unused part of half-empty spans
 	cycles   uint64 // collections so far
 }
 
@@ -78,24 +78,24 @@ func read() usage {
 	return usage{live: bytes(0), overhead: bytes(1) - bytes(2) - bytes(3) - bytes(4), cycles: samples[5].Value.Uint64()}
 }
 
-// needs is the smallest limit that the collector can work with.
+// needs is the smallest limit with which the collector works well.
 func (u usage) needs() int64 { return u.live + u.overhead + max(roomMin, u.live/roomShare) }
 
 // keeper decides; it is owned by Keep.
 type keeper struct {
 	aim, limit int64
 	log        *slog.Logger
-	cycles     uint64 // at the last look
-	quiet      int    // looks without a collection
-	patience   int    // how many of those may pass
-	asked      int64  // the limit when a collection was last asked for
-	sinceLog   int    // looks since the last line
-	said       bool   // the log says that the limit is above the aim
+	cycles     uint64 // at the last check
+	quiet      int    // checks since then without a collection
+	patience   int    // the number of those after which to collect
+	asked      int64  // the limit when check last asked for a collection
+	sinceLog   int    // checks since the last line of the log
+	above      bool   // according to the log, the limit is above the aim
 }
 
-// look sets k.limit from u, and reports whether to collect now. What u calls live is as old as the last collection: while the
-// limit is above the aim for its sake, one is asked for, less and less often if that does not lower the limit.
-func (k *keeper) look(u usage) (collect bool) {
+// check sets k.limit from u, and reports whether to collect now. u.live is as old as the last collection. While the limit is above the aim, check
+// asks for collections, which may lower it; less and less often if they do not.
+func (k *keeper) check(u usage) (collect bool) {
 	k.limit = max(k.aim, u.needs())
 	k.report(u)
 	if k.limit == k.aim || u.cycles != k.cycles {
@@ -118,16 +118,16 @@ func (k *keeper) look(u usage) (collect bool) {
 	return true
 }
 
-// report says when the limit leaves the aim, and when it is back.
+// report logs when the limit rises above the aim, and when it is back.
 func (k *keeper) report(u usage) {
 	above := k.limit > k.aim
 	k.sinceLog++
-	if above == k.said || k.sinceLog < logEvery {
+	if above == k.above || k.sinceLog < logEvery {
 		return
 	}
-	k.said, k.sinceLog = above, 0
+	k.above, k.sinceLog = above, 0
 	if above {
-		k.log.Info("more memory is in use than aimed for; the limit is raised, so that the garbage collector does not run without pause",
+		k.log.Info("more memory is in use than aimed for; the limit is raised so that the garbage collector does not run all the time",
 			"aim_bytes", k.aim, "limit_bytes", k.limit, "live_bytes", u.live, "overhead_bytes", u.overhead)
 		return
 	}

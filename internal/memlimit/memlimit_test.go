@@ -14,8 +14,8 @@ import (
 
 const mib = 1 << 20
 
-// TestAPeakLeavesNoCollectionsBehind makes a heap large once, with a little of it still in use all over the place, and counts
-// the collections that a process near idle makes afterwards.
+// TestAPeakLeavesNoCollectionsBehind makes the heap large once, and keeps a few objects all over it. Then it counts the collections of the
+// nearly idle process.
 func TestAPeakLeavesNoCollectionsBehind(t *testing.T) {
 	const aim = 32 * mib
 	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as the books process
@@ -77,7 +77,7 @@ func TestKeeper(t *testing.T) {
 	k := keeper{aim: 32 * mib, log: slog.New(slog.DiscardHandler)}
 	look := func(want int64, collect bool, live, overhead int64, cycles uint64) {
 		t.Helper()
-		if got := k.look(usage{live * mib, overhead * mib, cycles}); k.limit != want*mib || got != collect {
+		if got := k.check(usage{live * mib, overhead * mib, cycles}); k.limit != want*mib || got != collect {
 			t.Errorf("limit %d MiB, collect %v; want %d MiB, %v", k.limit/mib, got, want, collect)
 		}
 	}

@@ -1,14 +1,14 @@
-// Package secure holds the fields that every answer of the admin endpoint has, whichever process gives it: they keep a browser
-// from doing anything with an answer but what it is for.
+// Package secure has the header fields of every answer of the admin listener, whichever process gives it. They keep a browser from using an
+// answer for anything else than it is meant for.
 package secure
 
 import "net/http"
 
-// policy allows what the dashboard's own files need and nothing else.
+// policy allows only what the dashboard's own files need.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Fields are names and values, in the canonical form of names.
+// Fields are the names, in canonical form, and values of the fields.
 var Fields = [...][2]string{
 	{"Content-Security-Policy", policy},
 	{"X-Content-Type-Options", "nosniff"},

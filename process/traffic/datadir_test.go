@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// TestLockedLater: a data directory whose lock cannot be taken at the start is locked once it can be, and the collect socket is
-// served from then on. The race detector sees who reads the lock meanwhile.
+// TestLockedLater: a data directory that cannot be locked at the start is locked once it can be, and the collect socket is served from then
+// on. The race detector checks the access to the lock.
 func TestLockedLater(t *testing.T) {
 	upstream := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(upstream.Close)
@@ -67,7 +67,7 @@ func TestLockedLater(t *testing.T) {
 	}
 }
 
-// TestReachable wants an address that can be opened, whatever is listened on.
+// TestReachable: the address can be connected to, whatever wayside listens on.
 func TestReachable(t *testing.T) {
 	for listen, want := range map[string]string{"[::]:8091": "127.0.0.1:8091", "0.0.0.0:8091": "127.0.0.1:8091", "127.0.0.2:1": "127.0.0.2:1", "[::1]:1": "[::1]:1"} {
 		addr, err := net.ResolveTCPAddr("tcp", listen)

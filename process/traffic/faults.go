@@ -16,11 +16,11 @@ import (
 	"github.com/wayside-proxy/wayside/proxy"
 )
 
-// syncEnv names the variable with the path of a file: each time a test makes it, the next fsync of the queue fails, and the file
-// is removed.
+// syncEnv is the variable with the path of a file. Each time a test creates this file, the next fsync of the queue fails, and the file is
+// removed.
 const syncEnv = "WAYSIDE_FAULT_SYNC"
 
-// spoolFiles returns what opens the spool's files: nil, or something that lets their fsync fail.
+// spoolFiles returns a function that opens the spool's files and can make their fsync fail; nil without the variable.
 func spoolFiles() func(name string, flag int, perm os.FileMode) (*os.File, error) {
 	trigger := os.Getenv(syncEnv)
 	if trigger == "" {
@@ -32,7 +32,7 @@ func spoolFiles() func(name string, flag int, perm os.FileMode) (*os.File, error
 }
 
 type failingSync struct {
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards last
 	last *os.File   // the queue file that was opened last
 }
 
@@ -46,7 +46,7 @@ func (d *failingSync) open(name string, flag int, perm os.FileMode) (*os.File, e
 	return f, err
 }
 
-// watch puts /dev/null in the place of the queue file: it takes every write, and fails every fsync.
+// watch replaces the queue file by /dev/null, which accepts every write and fails every fsync.
 func (d *failingSync) watch(trigger string) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -65,8 +65,8 @@ func (d *failingSync) watch(trigger string) {
 	}
 }
 
-// loseEnv holds the number of the event, from 1, that is lost on its way from the proxy to the spool, so that a test can see
-// whether anybody notices.
+// loseEnv is the variable with the number of an event, from 1, that is lost between proxy and spool, so that a test can see whether the figures
+// show it.
 const loseEnv = "WAYSIDE_FAULT_LOSE"
 
 func recorderFor(r proxy.Recorder) proxy.Recorder {

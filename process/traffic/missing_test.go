@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Each part is missed at the second look after one of its files has gone, and not before it has been seen.
+// A part is reported at the second look after one of its files was removed, and never before the file has been seen.
 func TestMissingFiles(t *testing.T) {
 	dir := t.TempDir()
 	watched := map[string][]string{
@@ -64,7 +64,7 @@ func TestMissingFiles(t *testing.T) {
 	want("put back", "spool")
 }
 
-// Without a books process that answers, the store is not judged: it is closed, and closing it removes its log.
+// Without a books process that answers, the store is not judged: closing it removes its log.
 func TestMissingStoreWithoutBooks(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "store", "00001.mem")

@@ -11,14 +11,14 @@ import (
 	"github.com/wayside-proxy/wayside/configs"
 )
 
-// otherValues are values that differ from the default, of keys whose type does not say which would be right.
+// otherValues are valid values, different from the default, of keys for which the type alone does not say what is valid.
 var otherValues = map[string]string{
 	"upstream": "http://127.0.0.1:2", "proxy.trusted_proxies": "10.0.0.0/8", "proxy.pass_fields": "CF-Connecting-IP",
 	"proxy.request_fields.remove": "X-A", "proxy.response_fields.remove": "X-A",
 	"record.exclude.paths": "/healthz", "record.exclude.user_agents": "kube-probe/", "record.client_address": "full",
 }
 
-// other is a value of the key that is not its default.
+// other returns a valid value of the key that is not its default.
 func other(k configs.Key) string {
 	if v := otherValues[k.Path]; v != "" {
 		return v
@@ -36,8 +36,8 @@ func other(k configs.Key) string {
 	return "77"
 }
 
-// TestKeysThatTakeEffectAtOnceReachTheProxy: a reload says of these keys that they are in effect, and gives the proxy new
-// options; so each of them must make a difference there. What the proxy does with new options its own tests show.
+// TestKeysThatTakeEffectAtOnceReachTheProxy: a reload reports these keys as in effect and gives the proxy new options, so each key must
+// change the options. The proxy has tests for what it does with them.
 func TestKeysThatTakeEffectAtOnceReachTheProxy(t *testing.T) {
 	load := func(environ ...string) *configs.Config {
 		cfg, err := configs.Load(configs.LoadOptions{Environ: append([]string{"WAYSIDE_UPSTREAM=http://127.0.0.1:1"}, environ...)})
@@ -57,8 +57,8 @@ func TestKeysThatTakeEffectAtOnceReachTheProxy(t *testing.T) {
 	}
 }
 
-// TestKeysReadAtTheStartNeedARestart: what the traffic process reads of the configuration it was started with (t.cfg), and
-// not of the one in effect (t.config), no reload can change; so a reload must not say that it has.
+// TestKeysReadAtTheStartNeedARestart: no reload can change a key that the traffic process reads from the configuration at the start (t.cfg)
+// and not from the one in effect (t.config), so a reload must not report it as changed.
 func TestKeysReadAtTheStartNeedARestart(t *testing.T) {
 	effects := map[string]configs.Effect{}
 	for _, k := range configs.Keys() {

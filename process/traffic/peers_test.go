@@ -8,8 +8,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/link"
 )
 
-// TestTheOneThatCameLastStays: the end of a books process that another has followed does not make that one away.
-func TestTheOneThatCameLastStays(t *testing.T) {
+// TestTheLastConnectedStays: when a books process ends after another one has connected, the other one stays connected.
+func TestTheLastConnectedStays(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	p := &peers{log: log, admin: admin.New(admin.Options{Logger: log}), arrived: make(chan struct{}, 1)}
 	first, second := &link.Dialer{}, &link.Dialer{}

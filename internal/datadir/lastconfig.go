@@ -10,13 +10,13 @@ import (
 	"syscall"
 )
 
-// ConfigFile says with which configuration the books were last kept here. Unlike run.json it stays when the run ends.
+// ConfigFile holds the configuration of the last books process here. Unlike run.json it stays when the run ends.
 const ConfigFile = "last-config.json"
 
 // ConfigFormat is the version of [ConfigFile].
 const ConfigFormat = 1
 
-// configBytesMax bounds the file; it has a few hundred bytes.
+// configBytesMax bounds the file, which usually has a few hundred bytes.
 const configBytesMax = 1 << 20
 
 // Config is the content of [ConfigFile]. It holds no secret.
@@ -32,7 +32,7 @@ func WriteConfig(dir string, c Config) error {
 	return writeJSON(dir, ConfigFile, c, 0o600)
 }
 
-// ReadConfig reads the file; without one, which a directory of an older version has not, it returns a zero Config.
+// ReadConfig reads the file. A directory of an older version has none: then it returns a zero Config.
 func ReadConfig(dir string) (c Config, err error) {
 	name := filepath.Join(dir, ConfigFile)
 	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)

@@ -1,0 +1,59 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Patterns of the folders that [VerifyCopy] and [ServeCopy] create.
+const (
+	verifyCopies = ".verify-*"
+	serveCopies  = ".serve-*"
+)
+
+// VerifyCopy creates a folder for the files that a verification must copy. The caller holds [RunLock], and removes the folder; if it dies,
+// the next process that takes RunLock does.
+func VerifyCopy(dir string) (string, error) { return os.MkdirTemp(dir, verifyCopies) }
+
+func removeVerifyCopies(dir string) {
+	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), verifyCopies))
+	for _, name := range names {
+		_ = os.RemoveAll(name) // the next one tries again
+	}
+}
+
+// ServeCopy creates a folder for the copy of the store from which a command reads, and locks it until the returned file is closed. The
+// caller holds [CollectLock], if it may, and removes the folder; if it dies, the next process that takes CollectLock does.
+func ServeCopy(dir string) (at string, held *os.File, err error) {
+	if at, err = os.MkdirTemp(dir, serveCopies); err != nil {
+		return "", nil, err
+	}
+	if held, err = lockFolder(at); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(at))
+	}
+	return at, held, nil
+}
+
+// lockFolder locks a folder until the file is closed, or fails if another process has locked it.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, RunLock), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func removeServeCopies(dir string) {
+	names, _ := filepath.Glob(filepath.Join(GlobEscape(dir), serveCopies))
+	for _, name := range names {
+		if f, err := lockFolder(name); err == nil { // no command uses it
+			_, _ = os.RemoveAll(name), f.Close() // the next one tries again
+		}
+	}
+}

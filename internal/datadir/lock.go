@@ -1,0 +1,144 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrInUse is returned if another process holds the lock; the message names it.
+var ErrInUse = errors.New("data directory is in use")
+
+// Lock is a held lock.
+type Lock struct{ file *os.File }
+
+// Acquire takes the lock called name, RunLock or CollectLock, without waiting. The error wraps ErrInUse and names the process, if known,
+// that holds the lock. It wraps [ErrUnsafe] if a file that wayside would open is a link.
+func Acquire(dir, name string) (*Lock, error) {
+	path := filepath.Join(dir, name)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o640)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, errors.Join(checkEntries(dir), err)
+	}
+	if err != nil {
+		return nil, explain(dir, err)
+	}
+	if err := take(file, name); err != nil {
+		defer func() { _ = file.Close() }()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s is held by %s", ErrInUse, path, holder(file))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := checkEntries(dir); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	nameHolder(dir, file)
+	switch name {
+	case RunLock:
+		removeVerifyCopies(dir)
+	case CollectLock:
+		removeServeCopies(dir)
+	}
+	return &Lock{file: file}, nil
+}
+
+// handOver gives a lock file that root has just created to the owner of the directory, who must be able to open it later.
+func handOver(dir string, file *os.File) {
+	info, err := file.Stat()
+	if to := owner(os.Stat(dir)); err == nil && info.Size() == 0 && owner(info, nil) == 0 && to > 0 {
+		_ = file.Chown(to, -1) // a file server may refuse it
+	}
+}
+
+// nameHolder writes into the file who has the lock, for people. An error, as on a full disk, does not matter. A file with a second name may
+// belong to somebody: it is locked, but not changed.
+func nameHolder(dir string, file *os.File) {
+	info, err := file.Stat()
+	if err != nil {
+		return
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+		return
+	}
+	handOver(dir, file)
+	_ = file.Truncate(0)
+	_, _ = file.WriteAt([]byte(fmt.Sprintf("pid %d (%s) since %s\n", os.Getpid(), strings.Join(os.Args[:min(len(os.Args), 2)], " "),
+		time.Now().UTC().Format(time.RFC3339))), 0)
+}
+
+// [ReadInfo] holds RunLock for a moment to see whether it is free. That must not stop another process, so taking it is tried several times.
+const (
+	lockTries = 20
+	lockPause = 5 * time.Millisecond
+)
+
+var pause = time.Sleep // a test releases the lock meanwhile
+
+func take(file *os.File, name string) (err error) {
+	for range lockTries {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if name != RunLock || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		pause(lockPause)
+	}
+	return err
+}
+
+func holder(file *os.File) string {
+	text, err := io.ReadAll(io.LimitReader(file, 256))
+	if name := strings.TrimSpace(string(text)); err == nil && name != "" {
+		return name
+	}
+	return "another process"
+}
+
+// InPlace reports whether the lock's file still has its name. If not, another process can lock the directory too.
+func (l *Lock) InPlace() bool {
+	open, err := l.file.Stat()
+	named, err2 := os.Lstat(l.file.Name())
+	return err == nil && err2 == nil && os.SameFile(open, named)
+}
+
+// Release releases the lock. The file stays: if it were removed, two processes could lock two files of the same name.
+func (l *Lock) Release() error {
+	if l == nil {
+		return nil
+	}
+	return l.file.Close()
+}
+
+type lockState int
+
+const (
+	lockUnknown lockState = iota // it cannot be read
+	lockFree
+	lockHeld
+)
+
+// stateOfLock returns whether a process holds [RunLock], and its pid if known, else 0. It holds a free lock, shared, for a moment.
+func stateOfLock(dir string) (state lockState, pid int) {
+	file, err := os.Open(filepath.Join(dir, RunLock))
+	if errors.Is(err, os.ErrNotExist) {
+		return lockFree, 0
+	}
+	if err != nil {
+		return lockUnknown, 0
+	}
+	defer func() { _ = file.Close() }() // releases it
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	switch {
+	case err == nil:
+		return lockFree, 0
+	case !errors.Is(err, syscall.EWOULDBLOCK):
+		return lockUnknown, 0
+	}
+	_, _ = fmt.Sscanf(holder(file), "pid %d ", &pid)
+	return lockHeld, pid
+}

@@ -162,18 +162,16 @@ func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for i := range gone {
-		if err := batches.Delete(gone[i].Key()); err != nil {
-			return err
-		}
+		errs = append(errs, batches.Delete(gone[i].Key()))
 	}
 	batches.FillPercent = 1 // keys ascend
 	if c.Batch != nil {
-		if err := batches.Put(c.Batch.Key(), c.Value); err != nil {
-			return err
-		}
+		errs = append(errs, batches.Put(c.Batch.Key(), c.Value))
 	}
-	if err := errors.Join(metas.Put(keyState, state), metas.Put(keyStateSum, stateSum(state))); err != nil {
+	errs = append(errs, metas.Put(keyState, state), metas.Put(keyStateSum, stateSum(state)))
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	crash.Point("spool.commit.before")

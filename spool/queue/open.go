@@ -50,13 +50,13 @@ func Create(o Options, dir string, number int, s *State) (f *File, err error) {
 		}
 		return errors.Join((&File{db: db}).Commit(Change{State: s}), db.Close())
 	})
+	if err == nil {
+		err = os.Rename(aside, name)
+	}
+	if err == nil {
+		err = disk.SyncDir(dir)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if err = os.Rename(aside, name); err != nil {
-		return nil, err
-	}
-	if err = disk.SyncDir(dir); err != nil {
 		return nil, err
 	}
 	return openForWriting(o, dir, number)

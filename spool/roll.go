@@ -15,7 +15,7 @@ func (c *committer) roll(e *epoch, cause error) error {
 	if err := c.replace(e, cause); err != nil {
 		return err
 	}
-	c.o.Logger.Warn("queue file failed; continuing in a new one", "error", cause)
+	c.o.Logger.Warn("queue file failed, continuing in a new one", "error", cause)
 	return nil
 }
 

@@ -22,12 +22,7 @@ type committer struct {
 
 // Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
 func (s *Set) Run(ctx context.Context) error {
-	commit, acks, tally, reopen := stoppedTimer(), stoppedTimer(), stoppedTimer(), time.NewTimer(s.o.ReopenInterval)
-	defer commit.Stop()
-	defer tally.Stop()
-	defer acks.Stop()
-	defer reopen.Stop()
-	armed, acksArmed, tallyArmed := false, false, false
+	commit, acks, tally, reopen := newAlarm(), newAlarm(), newAlarm(), time.NewTimer(s.o.ReopenInterval)
 	var drops dropLog
 	defer func() { drops.log(s, time.Now().Add(dropLogInterval)) }()
 	failed := false // the last commit failed: the next one waits for the interval, however often kick arrives
@@ -37,17 +32,16 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.kick:
-			if !tallyArmed && !s.current.counters.attached() {
-				tally.Reset(s.o.CommitInterval) // not at each kick: every drop kicks, and an update is a system call
-				tallyArmed = true
+			if !s.current.counters.attached() {
+				tally.set(s.o.CommitInterval) // not at each kick: every drop kicks, and an update is a system call
 			}
 		case <-tally.C:
-			tallyArmed = false
+			tally.armed = false
 			_ = s.step(ctx, (*committer).updateTally) // an error is logged at the end, if it lasts
 		case <-commit.C:
-			due, armed = true, false
+			due, commit.armed = true, false
 		case <-acks.C:
-			acksArmed = false
+			acks.armed = false
 			_ = s.step(ctx, (*committer).commitAcks)
 		case <-reopen.C:
 			_ = s.step(ctx, (*committer).reopen)
@@ -58,21 +52,32 @@ func (s *Set) Run(ctx context.Context) error {
 		if due || (!failed && s.urgent()) {
 			failed = s.step(ctx, func(c *committer) error { return c.commit(false) }) != nil
 		}
-		if !armed && s.hasPending() {
-			commit.Reset(s.o.CommitInterval)
-			armed = true
+		if !commit.armed && s.hasPending() {
+			commit.set(s.o.CommitInterval)
 		}
-		if !acksArmed && s.hasAcks() {
-			acks.Reset(ackDelayMax)
-			acksArmed = true
+		if !acks.armed && s.hasAcks() {
+			acks.set(ackDelayMax)
 		}
 	}
 }
 
-func stoppedTimer() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
+// alarm is a timer that keeps its time if it is set again before it fires.
+type alarm struct {
+	*time.Timer
+	armed bool // whoever receives from C clears it
+}
+
+func newAlarm() *alarm {
+	a := &alarm{Timer: time.NewTimer(time.Hour)}
+	a.Stop()
+	return a
+}
+
+func (a *alarm) set(d time.Duration) {
+	if !a.armed {
+		a.Reset(d)
+		a.armed = true
+	}
 }
 
 // step runs fn as the committer. An error of fn is already in status and log.

@@ -56,11 +56,12 @@ func slotOf(r Refusal) int {
 	return 1 + int(r)
 }
 
-func (c *counters) droppedByReason() (map[string]uint64, uint64) {
-	var out map[string]uint64
-	var sum uint64
+func (c *counters) droppedByReason() (map[string]uint64, uint64) { return byReason(c.dropped) }
+
+// byReason returns the figures above 0, nil if there are none, and their sum.
+func byReason(figure func(Refusal) uint64) (out map[string]uint64, sum uint64) {
 	for r := RefusedFull; r < refusals; r++ {
-		if n := c.dropped(r); n > 0 {
+		if n := figure(r); n > 0 {
 			if out == nil {
 				out = make(map[string]uint64)
 			}

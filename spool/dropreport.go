@@ -15,16 +15,8 @@ import (
 // reportedDrops are the cumulative drops that drop records have reported, by reason.
 type reportedDrops [refusals]uint64
 
-// byReason returns nil if there are none.
-func (d *reportedDrops) byReason() (out map[string]uint64) {
-	for r := RefusedFull; r < refusals; r++ {
-		if d[r] > 0 {
-			if out == nil {
-				out = make(map[string]uint64)
-			}
-			out[r.String()] = d[r]
-		}
-	}
+func (d *reportedDrops) byReason() map[string]uint64 {
+	out, _ := byReason(func(r Refusal) uint64 { return d[r] })
 	return out
 }
 

@@ -157,7 +157,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if s.opt.Meanwhile != nil {
 			args = append(args, "meanwhile", s.opt.Meanwhile())
 		}
-		s.opt.Logger.Warn("books process ended; traffic goes on", args...)
+		s.opt.Logger.Warn("books process ended; traffic continues", args...)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -3,7 +3,8 @@ package spool
 import (
 	"fmt"
 	"os"
-	"path/filepath"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 const (
@@ -14,7 +15,7 @@ const (
 // openFolder creates the folder of the current epoch, with lock and ledger, unless it exists. The counters use the ledger from then on. When
 // it fails, it removes the folder.
 func openFolder(o *Options, e *epoch) error {
-	if e.lock != nil && inPlace(e.lock, filepath.Join(e.dir, lockName)) {
+	if e.lock != nil && disk.InPlace(e.lock) {
 		return nil
 	}
 	e.counters.detach() // from a folder that was removed, or whose filesystem is no longer mounted
@@ -22,13 +23,6 @@ func openFolder(o *Options, e *epoch) error {
 		o.Logger.Debug("close the files of a folder that is gone", "error", err)
 	}
 	return makeFolder(o, e)
-}
-
-// inPlace reports whether an open file still has its name.
-func inPlace(f *os.File, name string) bool {
-	open, err := f.Stat()
-	named, err2 := os.Stat(name)
-	return err == nil && err2 == nil && os.SameFile(open, named)
 }
 
 func makeFolder(o *Options, e *epoch) (err error) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
 // ErrInUse is returned if another process holds the lock; the message names it.
@@ -100,11 +102,7 @@ func holder(file *os.File) string {
 }
 
 // InPlace reports whether the lock's file still has its name. If not, another process can lock the directory too.
-func (l *Lock) InPlace() bool {
-	open, err := l.file.Stat()
-	named, err2 := os.Lstat(l.file.Name())
-	return err == nil && err2 == nil && os.SameFile(open, named)
-}
+func (l *Lock) InPlace() bool { return disk.InPlace(l.file) }
 
 // Release releases the lock. The file stays: if it were removed, two processes could lock two files of the same name.
 func (l *Lock) Release() error {

@@ -23,6 +23,13 @@ func Free(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
+// InPlace reports whether an open file still has its name.
+func InPlace(f *os.File) bool {
+	open, err := f.Stat()
+	named, err2 := os.Lstat(f.Name())
+	return err == nil && err2 == nil && os.SameFile(open, named)
+}
+
 // SyncDir makes the entries of a folder durable: afterwards, a power cut does not undo the creation, renaming or removal of files in it.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -171,12 +171,12 @@ func (im *importer) list(ctx context.Context, at epochHour) ([]*remoteObject, er
 			return nil //nolint:nilerr // not a file of wayside
 		}
 		p := im.own[o.Key]
-		if p != nil && !p.Adopted {
+		if p != nil && !p.Imported {
 			return nil // of this store
 		}
 		if p == nil {
 			p = &catalogue.Plan{
-				State: catalogue.Deleted, Adopted: true, Hour: at.hour, Epoch: at.epoch, Key: o.Key,
+				State: catalogue.Deleted, Imported: true, Hour: at.hour, Epoch: at.epoch, Key: o.Key,
 				FormatVersion: FormatVersion, Service: im.o.Service, Instance: im.o.Instance, Target: im.o.Target.Name(),
 				MaxTime: stats.HourStart(at.hour + 1), CreatedAt: im.o.Now().UTC(),
 			}

@@ -249,7 +249,7 @@ func (c *Catalogue) ImportedAfter(ctx context.Context, id uint64, fn func(*catal
 		return err
 	}
 	return c.plans(ctx, from[:2], from, func(p *catalogue.Plan) error {
-		if !p.Adopted {
+		if !p.Imported {
 			return nil
 		}
 		return fn(p)

@@ -45,7 +45,7 @@ func (c *Catalogue) importObject(ctx context.Context, p *catalogue.Plan) error {
 	if err != nil {
 		return err
 	}
-	p.State, p.Adopted, p.Blocks = catalogue.Deleted, true, nil
+	p.State, p.Imported, p.Blocks = catalogue.Deleted, true, nil
 	if p.ID == 0 {
 		p.Elsewhere = p.Rows
 	}

@@ -53,7 +53,7 @@ func (s *Store) Refill(ctx context.Context, r *Refill) error {
 
 func (s *Store) refill(ctx context.Context, r *Refill) error {
 	p := withoutRuns(r.Plan)
-	p.State, p.Adopted, p.Blocks, p.Elsewhere = catalogue.Deleted, true, nil, p.Rows
+	p.State, p.Imported, p.Blocks, p.Elsewhere = catalogue.Deleted, true, nil, p.Rows
 	if p.ID != 0 {
 		known, err := s.plan(catalogue.Deleted, p.ID)
 		if err != nil || known == nil {

@@ -102,9 +102,9 @@ type Plan struct {
 	StatsBytes  uint64        `json:"stats_bytes,omitempty"`  // of the gzip object
 	StatsSHA256 string        `json:"stats_sha256,omitempty"` // of the gzip object, hex
 
-	// Adopted says that another store, which was set aside, archived the object, and that it was imported here. Elsewhere is the number of
+	// Imported says that another store, which was set aside, archived the object, and that it was imported here. Elsewhere is the number of
 	// its responses that only the other store counted.
-	Adopted   bool   `json:"adopted,omitempty"`
+	Imported  bool   `json:"adopted,omitempty"`
 	Elsewhere uint64 `json:"elsewhere,omitempty"`
 
 	// RefilledRows is the number of the object's statistics rows that were counted here by a refill. Refilled says that these are all.

@@ -351,7 +351,7 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, me
 	sum.LastSeq = max(sum.LastSeq, p.Last)
 	plan := b.plan(p, c, meta, fromEvents)
 	plan.Target = uploader.NameAt(ctx, b.t, p.Key)
-	plan.Adopted, plan.Elsewhere = skip > 0, skip
+	plan.Imported, plan.Elsewhere = skip > 0, skip
 	sum.Plans = append(sum.Plans, plan)
 	if fromEvents || !p.events || plan.Lines <= c.Rows {
 		return nil

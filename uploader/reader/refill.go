@@ -33,7 +33,7 @@ type Entry struct {
 
 // EntryOf returns the entry of a plan.
 func EntryOf(p *catalogue.Plan) Entry {
-	return Entry{ID: p.ID, Counted: !p.Adopted || p.Refilled, Runs: p.Runs}
+	return Entry{ID: p.ID, Counted: !p.Imported || p.Refilled, Runs: p.Runs}
 }
 
 // Missing are the objects of an archive whose responses a store does not count, newest hour first. They must be read in this order: each one

@@ -2,14 +2,16 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // phase says what a client connection is doing.
@@ -65,11 +67,8 @@ type clientConn struct {
 	pinned     atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
 	pinnedPool *pool                        // the pool of pinned; written before pinned
 
-	client    []byte // the address as it is recorded
-	trusted   bool   // the peer may set forwarding fields
-	forwarded []byte // the lines X-Forwarded-Proto and X-Forwarded-Port, the same for all requests
-	element   []byte // the peer as the node of a Forwarded element
-	address   []byte // the peer's address for X-Forwarded-For
+	client []byte     // the address as it is recorded
+	peer   http1.Peer // as its requests are forwarded
 
 	x       exchange
 	bufs    [3][]byte   // for writeAll
@@ -94,19 +93,25 @@ func (c *clientConn) useGeneration(p *generation) {
 	c.gen = p
 	addr, ok := peerAddr(conn)
 	c.addr = addr
-	c.address, c.trusted, c.forwarded = nil, false, nil
-	if ok {
-		c.address = addr.AppendTo(nil)
-		c.trusted = p.trusts(addr)
-	}
 	c.client = clientField(p.o.ClientAddress, addr, ok)
-	c.element = appendForElement(c.element[:0], addr, ok)
-	c.forwarded = append(c.forwarded, "X-Forwarded-Proto: http\r\n"...)
-	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
-		c.forwarded = append(c.forwarded, "X-Forwarded-Port: "...)
-		c.forwarded = strconv.AppendInt(c.forwarded, int64(local.Port), 10)
-		c.forwarded = append(c.forwarded, '\r', '\n')
+	c.peer = http1.Peer{Element: appendForElement(nil, addr, ok), Forwarded: []byte("X-Forwarded-Proto: http\r\n")}
+	if ok {
+		c.peer.Address, c.peer.Trusted = addr.AppendTo(nil), p.trusts(addr)
 	}
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		c.peer.Forwarded = fmt.Appendf(c.peer.Forwarded, "X-Forwarded-Port: %d\r\n", local.Port)
+	}
+}
+
+// appendForElement appends a peer as the node of a Forwarded element (RFC 7239, section 6).
+func appendForElement(dst []byte, addr netip.Addr, ok bool) []byte {
+	switch {
+	case !ok:
+		return append(dst, "unknown"...)
+	case addr.Is4():
+		return addr.AppendTo(dst)
+	}
+	return append(addr.AppendTo(append(dst, "\"["...)), "]\""...)
 }
 
 func peerAddr(conn net.Conn) (netip.Addr, bool) {

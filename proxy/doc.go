@@ -4,7 +4,7 @@
 //
 // The client and the upstream see each other's messages: path and query byte for byte, field names and values as sent,
 // bodies in the framing they came in. The proxy only removes hop-by-hop fields and writes the forwarding fields (see
-// request.go). It refuses a message whose end could be understood in two ways. It dials the configured upstream and nothing
+// http1/request.go). It refuses a message whose end could be understood in two ways. It dials the configured upstream and nothing
 // else. It sends a request twice only if a reused connection closed before the first byte of the response, and if the request
 // is idempotent and has no body. Memory per connection is bounded, whatever the size of a body.
 //
@@ -18,10 +18,10 @@
 // # How a request flows
 //
 // A goroutine serves a client connection ([clientConn.serve]): it reads a header block, and the [exchange] of the connection
-// does the rest. The block is checked and rewritten in one pass (fields.go, request.go, target.go) and sent over a pooled
-// connection (pool.go). A small body follows in the same write; a large one is streamed (upload.go). The response's header is
+// does the rest. The block is checked and rewritten in one pass ([http1.Request]) and sent over a pooled connection
+// (pool.go). A small body follows in the same write; a large one is streamed (upload.go). The response's header is
 // treated in the same way (response.go). Its body is either read whole (up to 64 KiB of declared length) or relayed piece by
-// piece (relay.go). Both directions use the same strict body reader (body.go). The proxy's own answers are in failure.go. An
+// piece (relay.go). Both directions use the same strict body reader ([http1.Body], body.go). The proxy's own answers are in failure.go. An
 // upgrade uses an upstream connection of its own and becomes a byte tunnel (tunnel.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown breaks no request that has been sent

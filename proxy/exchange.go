@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // exchange is the state of one request and its response. It is part of the client connection and is reused for the connection's
@@ -19,10 +20,10 @@ type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange
 
-	head   requestHead
+	head   http1.Request
 	body   bodyReader // of the request
 	upload upload
-	resp   responseHead
+	resp   http1.Response
 	stream bodyReader // of the response
 	ev     event.Event
 
@@ -51,7 +52,7 @@ type exchange struct {
 
 // begin prepares for a request.
 func (x *exchange) begin() {
-	x.head.reset()
+	x.head.Reset()
 	x.ev = event.Event{}
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
@@ -62,8 +63,8 @@ func (x *exchange) begin() {
 
 // id returns the request's id: that of a trusted peer if it sent a valid one, or a new one.
 func (x *exchange) id() []byte {
-	if len(x.head.requestID) > 0 {
-		return x.head.requestID
+	if len(x.head.RequestID) > 0 {
+		return x.head.RequestID
 	}
 	if len(x.idText) == 0 {
 		now := x.sentAt
@@ -75,7 +76,7 @@ func (x *exchange) id() []byte {
 	return x.idText
 }
 
-// handle serves the request whose header is in x.head.raw. A panic costs this request only: it is answered with 500.
+// handle serves the request whose header is in x.head.Raw. A panic costs this request only: it is answered with 500.
 func (x *exchange) handle() {
 	x.c.gen.metrics.inFlight.Add(1)
 	defer x.finish()
@@ -103,8 +104,21 @@ func (x *exchange) finish() {
 	if cap(x.in) > scratchBytesKept {
 		x.in = nil
 	}
-	x.head.release()
+	release(&x.head)
 	c.releaseHeld()
+}
+
+// appendRequestHead checks the request in x.head.Raw and appends its header, as it goes upstream, to dst.
+func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
+	h, o := &x.head, &x.c.gen.requests
+	dst, err := h.Rewrite(dst, &x.c.peer, o)
+	if err != nil {
+		return dst, err //nolint:wrapcheck // says what is wrong with the request
+	}
+	// A client that has begun to send its body does not wait for 100 Continue.
+	x.awaitingContinue = h.Expect && h.HasBody() && x.c.br.Buffered() == 0
+	x.upgrading = h.Upgradable()
+	return h.Finish(dst, &x.c.peer, o, http1.Own{RequestID: x.id(), Continue: x.awaitingContinue, Upgrade: x.upgrading}), nil
 }
 
 // serve forwards the request and passes the response on, or answers itself.
@@ -117,17 +131,17 @@ func (x *exchange) serve() {
 		return
 	}
 	streamed := false
-	if h := &x.head; h.hasBody() {
+	if h := &x.head; h.HasBody() {
 		x.unread = true
-		if limit := x.c.gen.o.MaxRequestBodyBytes; limit > 0 && h.length > limit {
+		if limit := x.c.gen.o.MaxRequestBodyBytes; limit > 0 && h.Length > limit {
 			x.answer(failBodyTooLarge)
 			return
 		}
-		framing := bodyFixed
-		if h.chunked {
-			framing = bodyChunked
+		framing := http1.Fixed
+		if h.Chunked {
+			framing = http1.Chunks
 		}
-		x.body.reset(x.c.br, framing, h.length)
+		x.body.reset(x.c.br, framing, h.Length)
 		x.c.pace = pace{}
 		if streamed, err = x.bufferBody(); err != nil {
 			f := failMemory
@@ -138,7 +152,7 @@ func (x *exchange) serve() {
 			return
 		}
 	}
-	if n, ok := x.head.hopsLeft(); ok && n == 0 {
+	if n, ok := x.head.HopsLeft(); ok && n == 0 {
 		x.answerMaxForwards()
 		return
 	}
@@ -168,15 +182,15 @@ func (x *exchange) bufferBody() (streamed bool, err error) {
 	if x.awaitingContinue {
 		return true, nil
 	}
-	if x.head.chunked || x.head.length > bufferedBodyBytesMax {
+	if x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
 		_, err := x.c.br.Peek(1)
 		return true, err
 	}
 	at := len(x.out)
-	for !x.body.ended {
+	for !x.body.Ended() {
 		have := len(x.out)
-		x.out = slices.Grow(x.out, int(min(x.body.left, int64(max(have-at, 4096)))))
-		if size := cap(x.out) + cap(x.head.raw); size > scratchBytesKept && !x.c.holdUpTo(size) {
+		x.out = slices.Grow(x.out, int(min(x.body.Left(), int64(max(have-at, 4096)))))
+		if size := cap(x.out) + cap(x.head.Raw); size > scratchBytesKept && !x.c.holdUpTo(size) {
 			return false, errMemory
 		}
 		n, err := x.body.Read(x.out[have:cap(x.out)])
@@ -186,7 +200,7 @@ func (x *exchange) bufferBody() (streamed bool, err error) {
 		x.out = x.out[:have+n]
 	}
 	x.unread = false
-	x.ev.RequestBytes = uint64(x.head.length)
+	x.ev.RequestBytes = uint64(x.head.Length)
 	return false, nil
 }
 
@@ -241,7 +255,7 @@ func (x *exchange) forward(streamed bool) failure {
 // replayable reports whether the request may be sent twice: it must be idempotent and have no body.
 func (x *exchange) replayable() bool {
 	h := &x.head
-	return !h.hasBody() && (h.is("GET") || h.is("HEAD") || h.is("OPTIONS") || h.is("TRACE"))
+	return !h.HasBody() && (h.Is("GET") || h.Is("HEAD") || h.Is("OPTIONS") || h.Is("TRACE"))
 }
 
 func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
@@ -268,15 +282,15 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 // respond passes on the response whose header has been read.
 func (x *exchange) respond() {
 	h := &x.resp
-	x.ev.Status = uint16(h.status)
+	x.ev.Status = uint16(h.Status)
 	x.awaitUpload()
 	switch {
-	case h.status == 101:
+	case h.Status == 101:
 		x.tunnel()
-	case x.head.is("HEAD") || h.status == 204 || h.status == 304:
+	case x.head.Is("HEAD") || h.Status == 204 || h.Status == 304:
 		x.respondBodiless()
-	case !h.chunked && h.length >= 0 && h.length <= bufferedBodyBytesMax && (h.length <= scratchBytesKept/2 || x.c.hold(h.length)):
-		x.respondBuffered(int(h.length))
+	case !h.Chunked && h.Length >= 0 && h.Length <= bufferedBodyBytesMax && (h.Length <= scratchBytesKept/2 || x.c.hold(h.Length)):
+		x.respondBuffered(int(h.Length))
 	default:
 		x.relay()
 	}
@@ -285,7 +299,7 @@ func (x *exchange) respond() {
 }
 
 func (x *exchange) respondBodiless() {
-	if x.resp.chunked && x.head.is("HEAD") && !x.head.http10 {
+	if x.resp.Chunked && x.head.Is("HEAD") && !x.head.HTTP10 {
 		x.in = append(x.in, "Transfer-Encoding: chunked\r\n"...)
 	}
 	x.endAt = x.headAt
@@ -344,13 +358,13 @@ func (x *exchange) endHead() {
 		x.in = strconv.AppendFloat(x.in, float64(x.headAt.Sub(x.sentAt).Microseconds())/1000, 'f', 3, 64)
 		x.in = append(x.in, '\r', '\n')
 	}
-	if !x.head.persistent() || x.unread || x.c.gen.closing.Load() {
+	if !x.head.Persistent() || x.unread || x.c.gen.closing.Load() {
 		x.closeAfter = true
 	}
 	switch {
 	case x.closeAfter:
 		x.in = append(x.in, "Connection: close\r\n"...)
-	case x.head.http10:
+	case x.head.HTTP10:
 		x.in = append(x.in, "Connection: keep-alive\r\n"...)
 	}
 	x.in = append(x.in, '\r', '\n')

@@ -10,13 +10,14 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // statusClientClosed is recorded, never sent: the client left before the last byte was written.
 const statusClientClosed = 499
 
 var (
-	errTarget       = errors.New("bad request target")
 	errBodyTooLarge = errors.New("request body too large")
 	errClientBody   = errors.New("client left within the request body")
 	errMemory       = errors.New("too little memory left for the request")
@@ -136,7 +137,7 @@ func exchangeFailure(err error) failure {
 		return failBodyTooLarge
 	case errors.Is(err, errUpgrade):
 		return failUpgrade
-	case errors.Is(err, errProtocol), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, http1.ErrResponse), errors.Is(err, io.ErrUnexpectedEOF):
 		return failProtocol
 	case isTimeout(err):
 		return failTimeout
@@ -147,15 +148,15 @@ func exchangeFailure(err error) failure {
 // headFailure classifies why a request's header is refused.
 func headFailure(err error) failure {
 	switch {
-	case errors.Is(err, errVersion):
+	case errors.Is(err, http1.ErrVersion):
 		return failVersion
-	case errors.Is(err, errMethod):
+	case errors.Is(err, http1.ErrMethod):
 		return failNotImplemented
-	case errors.Is(err, errExpectation):
+	case errors.Is(err, http1.ErrExpectation):
 		return failExpectation
-	case errors.Is(err, errTargetSize):
+	case errors.Is(err, http1.ErrTargetSize):
 		return failTargetTooLong
-	case errors.Is(err, errHeaderSize):
+	case errors.Is(err, http1.ErrHeaderSize):
 		return failHeaderTooLarge
 	case errors.Is(err, errMemory):
 		return failMemory
@@ -184,18 +185,18 @@ func (x *exchange) answer(f failure) {
 	x.in = append(x.in, "\r\nContent-Length: "...)
 	x.in = strconv.AppendInt(x.in, int64(len(body)), 10)
 	x.in = append(x.in, "\r\nCache-Control: no-store\r\n"...)
-	x.in = appendField(x.in, "X-Request-ID: ", x.id())
+	x.in = http1.AppendField(x.in, "X-Request-ID: ", x.id())
 	if f == failPool || f == failConns || f == failAddressConns || f == failMemory {
 		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
-	x.in = x.c.gen.responseRules.apply(x.in)
+	x.in = x.c.gen.responseRules.Apply(x.in)
 	x.endHead()
 	x.ev.Status = uint16(entry.status)
 	if f == failClientClosed {
 		x.ev.Status = statusClientClosed
 	}
 	x.ev.ResponseBytes, x.ev.RequestID = 0, x.id()
-	if !x.head.is("HEAD") && !bytes.HasPrefix(x.head.raw, []byte("HEAD ")) { // if the request line was not understood, only raw is set
+	if !x.head.Is("HEAD") && !bytes.HasPrefix(x.head.Raw, []byte("HEAD ")) { // if the request line was not understood, only raw is set
 		x.ev.ResponseBytes = uint64(len(body))
 		x.in = append(x.in, body...)
 	}
@@ -206,13 +207,13 @@ func (x *exchange) answer(f failure) {
 // answerMaxForwards answers a request with Max-Forwards: 0 (RFC 9110, section 7.6.2). TRACE is refused: its answer would repeat the
 // request, and with it credentials.
 func (x *exchange) answerMaxForwards() {
-	if x.head.is("TRACE") {
+	if x.head.Is("TRACE") {
 		x.answer(failNotImplemented)
 		return
 	}
 	x.ev.Status, x.ev.RequestID = 200, x.id()
-	x.in = appendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.gen.date())
-	x.in = appendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
+	x.in = http1.AppendField(append(x.in[:0], "HTTP/1.1 200 OK\r\n"...), "Date: ", x.c.gen.date())
+	x.in = http1.AppendField(append(x.in, "Content-Length: 0\r\n"...), "X-Request-ID: ", x.id())
 	x.endHead()
 	x.record(failNone)
 	x.write(x.in)
@@ -228,7 +229,7 @@ func (x *exchange) errorPage(status int, detail string) string {
 	return fmt.Sprintf("%d %s\n\n%s\nRequest: %s\n", status, title, detail, x.id())
 }
 
-func (x *exchange) wantsJSON() bool { return bytes.Contains(x.head.value("accept"), []byte("json")) }
+func (x *exchange) wantsJSON() bool { return bytes.Contains(x.head.Value("accept"), []byte("json")) }
 
 func (x *exchange) errorType() string {
 	if x.wantsJSON() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wayside-proxy/wayside/proxy/http1"
 	"github.com/wayside-proxy/wayside/test/httpcorpus"
 )
 
@@ -59,12 +60,12 @@ func FuzzRequestHead(f *testing.F) {
 			}
 			t.Fatalf("%q is not readable: %v", out, err)
 		}
-		length := max(h.length, 0)
-		if h.chunked {
+		length := max(h.Length, 0)
+		if h.Chunked {
 			length = -1
 		}
-		if req.Method != string(h.method) || req.RequestURI != string(h.target) || req.ContentLength != length ||
-			h.chunked != (len(req.TransferEncoding) == 1) {
+		if req.Method != string(h.Method) || req.RequestURI != string(h.Target) || req.ContentLength != length ||
+			h.Chunked != (len(req.TransferEncoding) == 1) {
 			t.Fatalf("%q: read as %+v", out, req)
 		}
 		for _, name := range []string{"Keep-Alive", "Upgrade", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding"} {
@@ -77,7 +78,7 @@ func FuzzRequestHead(f *testing.F) {
 }
 
 // second parses the header with fasthttp.
-func second(t *testing.T, out []byte, h *requestHead) {
+func second(t *testing.T, out []byte, h *http1.Request) {
 	var again fasthttp.RequestHeader
 	again.DisableNormalizing()
 	br := bufio.NewReaderSize(bytes.NewReader(out), 1<<17)
@@ -87,10 +88,10 @@ func second(t *testing.T, out []byte, h *requestHead) {
 	if br.Buffered() != 0 {
 		t.Fatalf("%q holds more than one header", out)
 	}
-	if chunked := bytes.Equal(again.Peek("Transfer-Encoding"), []byte("chunked")); chunked != h.chunked {
+	if chunked := bytes.Equal(again.Peek("Transfer-Encoding"), []byte("chunked")); chunked != h.Chunked {
 		t.Fatalf("%q: framing differs", out)
 	}
-	if !h.chunked && h.length >= 0 && int64(again.ContentLength()) != h.length {
+	if !h.Chunked && h.Length >= 0 && int64(again.ContentLength()) != h.Length {
 		t.Fatalf("%q: length differs", out)
 	}
 }
@@ -105,9 +106,9 @@ func FuzzResponseHead(f *testing.F) {
 	p := fuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		x := fuzzedConn(t, p, nil)
-		x.resp.reset()
+		x.resp.Reset()
 		block, err := peekBlock(bufio.NewReaderSize(bytes.NewReader(data), responseHeaderBytesMax))
-		if err != nil || x.parseHead(block) != nil || x.resp.status < 200 {
+		if err != nil || x.parseHead(block) != nil || x.resp.Status < 200 {
 			return
 		}
 		x.endHead()
@@ -116,10 +117,10 @@ func FuzzResponseHead(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q is not readable: %v", x.in, err)
 		}
-		if resp.StatusCode != x.resp.status || len(resp.TransferEncoding) != 0 || br.Buffered() != 0 {
+		if resp.StatusCode != x.resp.Status || len(resp.TransferEncoding) != 0 || br.Buffered() != 0 {
 			t.Fatalf("%q: read as %+v", x.in, resp)
 		}
-		if x.resp.length >= 0 && x.resp.status != 204 && x.resp.status != 304 && resp.ContentLength != x.resp.length {
+		if x.resp.Length >= 0 && x.resp.Status != 204 && x.resp.Status != 304 && resp.ContentLength != x.resp.Length {
 			t.Fatalf("%q: length differs", x.in)
 		}
 	})
@@ -137,18 +138,18 @@ func FuzzChunkedBody(f *testing.F) {
 	f.Add([]byte("10000000000000003\r\nabc\r\n0\r\n\r\n")) // 2^64 + 3
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r bodyReader
-		r.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), bodyChunked, 0)
+		r.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), http1.Chunks, 0)
 		got, err := io.ReadAll(&r)
 		var pieces []byte
 		var s bodyReader
-		s.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), bodyChunked, 0)
+		s.reset(bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes), http1.Chunks, 0)
 		var pieceErr error
 		for pieceErr == nil {
 			var b []byte
 			b, pieceErr = s.next(100)
 			pieces = append(pieces, b...)
 		}
-		if (pieceErr == io.EOF) != (err == nil) || !bytes.Equal(pieces, got) || !bytes.Equal(s.trailers, r.trailers) {
+		if (pieceErr == io.EOF) != (err == nil) || !bytes.Equal(pieces, got) || !bytes.Equal(s.Trailers(), r.Trailers()) {
 			t.Fatalf("%q: read as %q %v, in pieces %q %v", data, got, err, pieces, pieceErr)
 		}
 		if err != nil {

@@ -2,19 +2,22 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // settings are derived from one set of Options. They never change: a reload creates new ones.
 type settings struct {
-	o                           Options
-	pool                        *pool
-	exclude                     *exclusion  // nil: no response is excluded
-	upstreamName                []byte      // as recorded in events
-	requestRules, responseRules *fieldRules // nil: none
-	upstreamHost                []byte      // the Host of requests that have none
+	o             Options
+	pool          *pool
+	exclude       *exclusion // nil: no response is excluded
+	upstreamName  []byte     // as recorded in events
+	requests      http1.RequestOptions
+	responseRules *http1.Rules // nil: none
 }
 
 // generation is the proxy under one configuration. Each request uses the generation that is current when it begins, until its
@@ -30,16 +33,17 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 		return nil, err
 	}
 	set := &settings{
-		o: o, exclude: newExclusion(o.RecordExclude), upstreamName: []byte(address), upstreamHost: []byte(host),
+		o: o, exclude: newExclusion(o.RecordExclude), upstreamName: []byte(address),
+		requests: http1.RequestOptions{UpstreamHost: []byte(host), PassFields: o.PassFields, NoVia: o.NoVia},
 	}
 	if network == "unix" {
 		set.upstreamName = []byte("unix:" + address)
 	}
-	if set.requestRules, err = newFieldRules(o.RequestFields); err != nil {
-		return nil, err
+	if set.requests.Rules, err = o.RequestFields.Compile(); err != nil {
+		return nil, fmt.Errorf("proxy: request fields: %w", err)
 	}
-	if set.responseRules, err = newFieldRules(o.ResponseFields); err != nil {
-		return nil, err
+	if set.responseRules, err = o.ResponseFields.Compile(); err != nil {
+		return nil, fmt.Errorf("proxy: response fields: %w", err)
 	}
 	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver, Control: boundBuffers}
 	set.pool = &pool{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // The log says once why an upstream cannot be reached, and once that it can be reached again. It names the request id of the 502.
@@ -94,7 +95,7 @@ func TestRequestIDIsRecorded(t *testing.T) {
 			}
 		}
 	}
-	if event.RequestIDBytesMax < requestIDBytesMax {
+	if event.RequestIDBytesMax < http1.RequestIDBytesMax {
 		t.Error("a trusted proxy's id would be cut, and not be found")
 	}
 }

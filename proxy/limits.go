@@ -87,7 +87,7 @@ func (p *Proxy) admitLocked(c *clientConn) failure {
 	if used == nil {
 		used = &account{}
 	}
-	alone := c.key.IsValid() && !c.trusted
+	alone := c.key.IsValid() && !c.peer.Trusted
 	switch {
 	case alone && o.MaxConnsPerAddress > 0 && used.conns >= o.MaxConnsPerAddress:
 		return failAddressConns
@@ -141,7 +141,7 @@ func (a *admission) remove(c *clientConn) {
 
 // shareAccount returns the account whose share limits the connection, or nil: a trusted proxy has no limit, it speaks for many clients.
 func (c *clientConn) shareAccount() *account {
-	if c.trusted {
+	if c.peer.Trusted {
 		return nil
 	}
 	return c.account
@@ -205,7 +205,7 @@ func (c *clientConn) hold(n int64) bool {
 	}
 	total := c.root.held.Add(n)
 	uses := c.account.held.Add(n)
-	if limit > 0 && (total > limit || !c.trusted && !mayUse(uses-n, n, total-n, limit)) {
+	if limit > 0 && (total > limit || !c.peer.Trusted && !mayUse(uses-n, n, total-n, limit)) {
 		c.root.held.Add(-n)
 		c.account.held.Add(-n)
 		return false

@@ -143,7 +143,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	x := &c.x
 	once := func() {
 		x.begin()
-		x.head.raw = append(x.head.raw, plainRequest...)
+		x.head.Raw = append(x.head.Raw, plainRequest...)
 		x.serve()
 		if !x.recorded || x.closeAfter || x.ev.Status != 200 {
 			t.Fatal(x.recorded, x.closeAfter, x.ev.Status)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // echoHead answers each request with its header block.
@@ -95,7 +97,7 @@ func TestFieldRules(t *testing.T) {
 		{Remove: []string{"Transfer-Encoding"}},
 		{Remove: []string{""}},
 	} {
-		if _, err := New(Options{Upstream: "http://127.0.0.1:1", RequestFields: bad}); !errors.Is(err, errFieldRule) {
+		if _, err := New(Options{Upstream: "http://127.0.0.1:1", RequestFields: bad}); !errors.Is(err, http1.ErrFieldRule) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // Recorder receives the events. Neither method may block: the proxy calls them on the path of the response.
@@ -40,6 +41,9 @@ const (
 	ClientFull   ClientAddress = "full"
 	ClientOff    ClientAddress = "off"
 )
+
+// FieldRules changes header fields.
+type FieldRules = http1.FieldRules
 
 // Options configures a [Proxy]. Unless an option says otherwise, zero means the default that it documents, and a negative
 // duration switches a time limit off.

@@ -1,34 +1,11 @@
 package proxy
 
-import (
-	"bytes"
-	"slices"
-)
-
 // Upstream connections that belong to one client.
 //
 // NTLM, Negotiate (Kerberos) and CredSSP authenticate a connection, not a request: after the handshake the service attributes every
 // request on the connection to that user. So such an upstream connection must never carry another client's request. If a response
 // asks for such credentials, its connection is pinned to the client's connection until either closes, so that the handshake can
 // continue. If only the request carried them, the upstream connection is closed after the response.
-
-var connectionSchemes = []string{"ntlm", "negotiate", "kerberos", "credssp"}
-
-// authenticatesConnection reports whether a list of challenges or credentials names a scheme that authenticates the connection.
-func authenticatesConnection(value []byte) bool {
-	for len(value) > 0 {
-		var member []byte
-		member, value, _ = bytes.Cut(value, []byte{','})
-		scheme := trimOWS(member)
-		if i := bytes.IndexAny(scheme, " \t"); i >= 0 {
-			scheme = scheme[:i]
-		}
-		if slices.ContainsFunc(connectionSchemes, func(s string) bool { return foldEqual(scheme, s) }) {
-			return true
-		}
-	}
-	return false
-}
 
 // pinUpstream keeps an upstream connection for the client's next request. The pool continues to count it.
 func (c *clientConn) pinUpstream(u *upstreamConn) {

@@ -89,11 +89,11 @@ func (p *generation) recoverPanic(where string) {
 func (x *exchange) describe() {
 	ev := &x.ev
 	ev.Kind = event.KindRequest
-	ev.Method = x.head.method
-	ev.Path = x.head.path
+	ev.Method = x.head.Method
+	ev.Path = x.head.Path
 	switch {
-	case len(x.head.method) == 0: // the request line was not understood
-	case x.head.http10:
+	case len(x.head.Method) == 0: // the request line was not understood
+	case x.head.HTTP10:
 		ev.Protocol = protocol10
 	default:
 		ev.Protocol = protocol11
@@ -101,7 +101,7 @@ func (x *exchange) describe() {
 	ev.Client = x.c.client
 	ev.Host = x.lowerHost()
 	if x.c.gen.o.TraceID {
-		ev.TraceID = traceID(x.head.traceparent)
+		ev.TraceID = traceID(x.head.Traceparent)
 	}
 }
 
@@ -112,7 +112,7 @@ var (
 
 // lowerHost returns the request's host in lower case. It copies only if there is something to change.
 func (x *exchange) lowerHost() []byte {
-	host := x.head.host
+	host := x.head.Host
 	for i, c := range host {
 		if c >= 'A' && c <= 'Z' {
 			x.host = append(x.host[:0], host...)
@@ -146,7 +146,7 @@ func traceID(traceparent []byte) []byte {
 	return id
 }
 
-func (x *exchange) userAgent() []byte { return x.head.value("user-agent") }
+func (x *exchange) userAgent() []byte { return x.head.Value("user-agent") }
 
 // exclusion is a compiled Exclude.
 type exclusion struct {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // relayBytes is how many bytes of a body are collected for one write while further pieces are already buffered.
@@ -16,30 +17,30 @@ const relayBytes = 4 << 10
 // the bytes that end it.
 func (x *exchange) relay() {
 	h, s := &x.resp, &x.stream
-	framing, chunked := bodyUntilClose, false
+	framing, chunked := http1.UntilClose, false
 	switch {
-	case h.chunked:
-		framing = bodyChunked
-	case h.length >= 0:
-		framing = bodyFixed
+	case h.Chunked:
+		framing = http1.Chunks
+	case h.Length >= 0:
+		framing = http1.Fixed
 	}
-	s.reset(x.up.br, framing, h.length)
-	if h.eventFeed && framing != bodyFixed {
+	s.reset(x.up.br, framing, h.Length)
+	if h.EventStream && framing != http1.Fixed {
 		x.ev.Kind = event.KindStream
 		up := x.up
 		x.c.root.streams.add(x, func() { _ = up.Conn.Close() })
 		defer x.c.root.streams.remove(x)
 	}
 	switch {
-	case framing == bodyFixed:
-	case x.head.http10:
+	case framing == http1.Fixed:
+	case x.head.HTTP10:
 		x.closeAfter = true // the body ends with the connection
 	default:
 		chunked = true
 		x.in = append(x.in, "Transfer-Encoding: chunked\r\n"...)
 	}
 	x.endHead()
-	for !s.ended {
+	for !s.Ended() {
 		b, err := s.next(responseHeaderBytesMax)
 		if err == io.EOF {
 			break
@@ -53,7 +54,7 @@ func (x *exchange) relay() {
 			return
 		}
 		x.ev.ResponseBytes += uint64(len(b))
-		if s.ended {
+		if s.Ended() {
 			x.record(failNone)
 		}
 		if !x.pass(b, chunked) {
@@ -64,13 +65,13 @@ func (x *exchange) relay() {
 	x.record(failNone)
 	if chunked {
 		x.in = append(x.in, "0\r\n"...)
-		x.in = append(append(x.in, s.trailers...), '\r', '\n')
+		x.in = append(append(x.in, s.Trailers()...), '\r', '\n')
 	}
 	if len(x.in) > 0 {
 		x.write(x.in)
 	}
 	s.discardPiece()
-	x.releaseUpstream(framing == bodyUntilClose)
+	x.releaseUpstream(framing == http1.UntilClose)
 }
 
 var errClientGone = errors.New("client left within the response")
@@ -130,7 +131,7 @@ func (x *exchange) cut(err error) {
 		kind = failShutdown
 	case isTimeout(err):
 		kind = x.timedOut(failTimeout, noBody, x.c.gen.o.BodyTimeout)
-	case errors.Is(err, errBody):
+	case errors.Is(err, http1.ErrBody):
 		kind = failProtocol
 	}
 	x.record(kind)
@@ -139,7 +140,7 @@ func (x *exchange) cut(err error) {
 		x.write(x.in)
 	}
 	x.closeAfter = true
-	x.c.reset = x.head.http10 && x.resp.length < 0
+	x.c.reset = x.head.HTTP10 && x.resp.Length < 0
 }
 
 // clientLeft ends a response whose client has left.

@@ -7,25 +7,6 @@ import (
 	"time"
 )
 
-// requestIDBytesMax limits the length of an X-Request-ID that a client may set.
-const requestIDBytesMax = 128
-
-// validRequestID accepts 1 to 128 bytes of letters, digits and . _ ~ + / = : -
-func validRequestID(b []byte) bool {
-	if len(b) == 0 || len(b) > requestIDBytesMax {
-		return false
-	}
-	for _, c := range b {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '.', c == '_', c == '~', c == '+', c == '/', c == '=', c == ':', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
 // appendUUIDv7 appends a new UUIDv7 in text form. Its 74 random bits come from the runtime's per-thread ChaCha8 generator, which is
 // seeded by the operating system. This takes no lock and no system call.
 func appendUUIDv7(dst []byte, now time.Time) []byte {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // The client's side of a connection: accept, read request after request, close.
@@ -125,26 +127,26 @@ var largeHeads = sync.Pool{New: func() any { b := make([]byte, 0, largeHeadBytes
 
 const largeHeadBytes = 32<<10 + clientReadBytes // the default of MaxHeaderBytes, and one read beyond it
 
-// append adds b to the bytes of the header.
-func (h *requestHead) append(b []byte) {
-	switch need := len(h.raw) + len(b); {
-	case need <= cap(h.raw) || need <= clientReadBytes:
+// appendRaw adds b to the bytes of the header.
+func appendRaw(h *http1.Request, b []byte) {
+	switch need := len(h.Raw) + len(b); {
+	case need <= cap(h.Raw) || need <= clientReadBytes:
 	case need <= largeHeadBytes:
-		h.raw = append(*largeHeads.Get().(*[]byte), h.raw...) //nolint:forcetypeassert // nothing else is put there
+		h.Raw = append(*largeHeads.Get().(*[]byte), h.Raw...) //nolint:forcetypeassert // nothing else is put there
 	default:
-		h.raw = slices.Grow(h.raw, max(len(b), cap(h.raw)))
+		h.Raw = slices.Grow(h.Raw, max(len(b), cap(h.Raw)))
 	}
-	h.raw = append(h.raw, b...)
+	h.Raw = append(h.Raw, b...)
 }
 
 // release gives up a large buffer. Nothing may use its contents afterwards.
-func (h *requestHead) release() {
-	if cap(h.raw) == largeHeadBytes {
-		raw := h.raw[:0]
+func release(h *http1.Request) {
+	if cap(h.Raw) == largeHeadBytes {
+		raw := h.Raw[:0]
 		largeHeads.Put(&raw)
 	}
-	if cap(h.raw) > scratchBytesKept {
-		h.raw = nil
+	if cap(h.Raw) > scratchBytesKept {
+		h.Raw = nil
 	}
 }
 
@@ -163,7 +165,7 @@ func (c *clientConn) withReader(f func()) {
 			c.root.current.Load().o.Logger.Error("panic on a client connection; closing it", "value", r, "stack", string(debug.Stack()))
 		}
 		_ = c.Close()
-		c.x.head.release()
+		release(&c.x.head)
 		c.releaseHeld()
 		c.br.Reset(nil)
 		readers.Put(c.br)
@@ -176,7 +178,7 @@ func (c *clientConn) serveRequests() {
 	for {
 		x.begin()
 		err := c.readHead()
-		if err != nil && len(x.head.raw) == 0 {
+		if err != nil && len(x.head.Raw) == 0 {
 			return // no byte of a request has come: there is nothing to answer
 		}
 		if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
@@ -210,7 +212,7 @@ func (c *clientConn) refuse(err error) {
 	x.refuse(f)
 }
 
-// readHead reads a header block into x.head.raw. It skips one empty line before the block (RFC 9112, section 2.2).
+// readHead reads a header block into x.head.Raw. It skips one empty line before the block (RFC 9112, section 2.2).
 func (c *clientConn) readHead() error {
 	h := &c.x.head
 	if c.br.Buffered() > 0 { // pipelined
@@ -226,49 +228,49 @@ func (c *clientConn) readHead() error {
 		if err != nil {
 			return err
 		}
-		old := len(h.raw)
-		h.append(b)
-		if cap(h.raw) > headBytesFree && !c.holdUpTo(cap(h.raw)) {
-			_ = h.parseLine() // for the record
+		old := len(h.Raw)
+		appendRaw(h, b)
+		if cap(h.Raw) > headBytesFree && !c.holdUpTo(cap(h.Raw)) {
+			_ = h.ParseLine() // for the record
 			return errMemory
 		}
-		if first := h.raw[0]; !isToken[first] && first != '\r' {
-			return errFieldSyntax // not HTTP; perhaps TLS
+		if first := h.Raw[0]; !http1.IsToken(first) && first != '\r' {
+			return http1.ErrSyntax // not HTTP; perhaps TLS
 		}
-		end, next := blockEnd(h.raw, at)
+		end, next := http1.BlockEnd(h.Raw, at)
 		if end == 0 {
 			_, _ = c.br.Discard(len(b))
-			if at = next; len(h.raw) > c.gen.o.MaxHeaderBytes {
-				return h.tooLarge(c.gen.o.MaxHeaderBytes)
+			if at = next; len(h.Raw) > c.gen.o.MaxHeaderBytes {
+				return tooLarge(h, c.gen.o.MaxHeaderBytes)
 			}
 			continue
 		}
 		_, _ = c.br.Discard(end - old)
 		if end == 2 && !skipped {
-			skipped, at, h.raw = true, 0, h.raw[:0]
+			skipped, at, h.Raw = true, 0, h.Raw[:0]
 			continue
 		}
-		if h.raw = h.raw[:end]; end > c.gen.o.MaxHeaderBytes {
-			return h.tooLarge(c.gen.o.MaxHeaderBytes)
+		if h.Raw = h.Raw[:end]; end > c.gen.o.MaxHeaderBytes {
+			return tooLarge(h, c.gen.o.MaxHeaderBytes)
 		}
 		return nil
 	}
 }
 
 // tooLarge distinguishes a request line that fills the limit alone from too many fields.
-func (h *requestHead) tooLarge(limit int) error {
-	if i := bytes.IndexByte(h.raw, '\n'); i < 0 || i >= limit {
-		return errTargetSize
+func tooLarge(h *http1.Request, limit int) error {
+	if i := bytes.IndexByte(h.Raw, '\n'); i < 0 || i >= limit {
+		return http1.ErrTargetSize
 	}
-	_ = h.parseLine() // for the record
-	return errHeaderSize
+	_ = h.ParseLine() // for the record
+	return http1.ErrHeaderSize
 }
 
 // finish ends the connection after its last response. If the client may still be sending, it first closes only its own side and
 // continues to read for a moment: unread data turns a close into a reset, and the client could lose the response to the reset
 // (RFC 9112, section 9.6).
 func (c *clientConn) finish() {
-	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.persistent() // the client said that nothing follows
+	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.Persistent() // the client said that nothing follows
 	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced {
 		return
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // Upgraded connections (RFC 9110, section 7.8). If the upstream answers 101, both connections become a byte tunnel. A request with
@@ -20,58 +20,11 @@ import (
 // tunnelBytes is the size of the two buffers of a tunnel.
 const tunnelBytes = 16 << 10
 
-// upgradable reports whether the request's Upgrade is passed on: it needs Connection: Upgrade, HTTP/1.1, and no body. Otherwise the
-// request is forwarded without Upgrade, which is correct, because a server may ignore it.
-func (h *requestHead) upgradable() bool {
-	return h.options.upgrade && !h.http10 && !h.hasBody() && opaqueProtocols(h.upgrade)
-}
-
-// opaqueProtocols accepts a list of protocols if none of them is another form of HTTP. After an upgrade to h2c (which RFC 9113 has
-// removed), for example, requests would be forwarded without being checked or recorded.
-func opaqueProtocols(list []byte) bool {
-	if len(list) == 0 {
-		return false
-	}
-	for len(list) > 0 {
-		var protocol []byte
-		protocol, list, _ = bytes.Cut(list, []byte{','})
-		name, version, versioned := bytes.Cut(trimOWS(protocol), []byte{'/'})
-		if len(name) == 0 || tokenLength(name) != len(name) || versioned && (len(version) == 0 || tokenLength(version) != len(version)) {
-			return false
-		}
-		if foldEqual(name, "h2c") || foldEqual(name, "h2") || foldEqual(name, "http") || foldEqual(name, "tls") {
-			return false
-		}
-	}
-	return true
-}
-
-// offered reports whether the client offered every protocol that the upstream switches to.
-func (h *requestHead) offered(chosen []byte) bool {
-	if len(chosen) == 0 {
-		return false
-	}
-	for len(chosen) > 0 {
-		var protocol []byte
-		protocol, chosen, _ = bytes.Cut(chosen, []byte{','})
-		found := false
-		for list := h.upgrade; len(list) > 0 && !found; {
-			var offer []byte
-			offer, list, _ = bytes.Cut(list, []byte{','})
-			found = bytes.EqualFold(trimOWS(offer), trimOWS(protocol))
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
 // tunnel passes bytes between both connections after a 101, whose header is in x.in.
 func (x *exchange) tunnel() {
 	c, u := x.c, x.up
 	x.closeAfter = true
-	x.in = appendField(x.in, "Upgrade: ", x.resp.upgrade)
+	x.in = http1.AppendField(x.in, "Upgrade: ", x.resp.Upgrade)
 	if !c.takeBack() || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseTunnel)) {
 		x.clientLeft()
 		return

@@ -111,7 +111,7 @@ func (x *exchange) uploadEnded(err error) error {
 	x.upload.done = nil
 	x.ev.RequestBytes = x.upload.sent.Load()
 	if err == nil {
-		x.unread = !x.body.ended
+		x.unread = !x.body.Ended()
 		return nil
 	}
 	x.upBroken = true
@@ -143,7 +143,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 			return errBodyTooLarge
 		}
 		piece := buf[chunkHeaderBytes : chunkHeaderBytes+n]
-		if x.head.chunked {
+		if x.head.Chunked {
 			piece = frameChunk(buf, n)
 		}
 		u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
@@ -151,11 +151,11 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 			return err
 		}
 	}
-	if !x.body.ended || !x.head.chunked {
+	if !x.body.Ended() || !x.head.Chunked {
 		return nil
 	}
 	tail := append(buf[:0], "0\r\n"...)
-	tail = append(append(tail, x.body.trailers...), '\r', '\n')
+	tail = append(append(tail, x.body.Trailers()...), '\r', '\n')
 	u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
 	_, err := u.Conn.Write(tail)
 	return err

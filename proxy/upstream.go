@@ -118,7 +118,7 @@ func (x *exchange) releaseUpstream(closes bool) {
 	if u == nil {
 		return
 	}
-	if closes || x.upBroken || x.resp.closes() || x.upload.done != nil || x.awaitingContinue {
+	if closes || x.upBroken || x.resp.Closes() || x.upload.done != nil || x.awaitingContinue {
 		x.dropUpstream()
 		return
 	}
@@ -127,10 +127,10 @@ func (x *exchange) releaseUpstream(closes bool) {
 		return
 	}
 	switch {
-	case x.resp.connectionAuth || u.pinned:
+	case x.resp.ConnectionAuth || u.pinned:
 		x.up = nil
 		x.c.pinUpstream(u)
-	case x.head.connectionAuth: // the service may have authenticated the connection as this client
+	case x.head.ConnectionAuth: // the service may have authenticated the connection as this client
 		x.dropUpstream()
 	default:
 		x.up = nil

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import (
 	"bytes"
@@ -10,40 +10,40 @@ import (
 // methodBytesMax limits the length of a method.
 const methodBytesMax = 64
 
-// parseLine parses the request line. If it fails, it keeps the parts that it has parsed, because they are recorded.
-func (h *requestHead) parseLine() error {
-	eol := bytes.IndexByte(h.raw, '\n')
-	if eol < 1 || h.raw[eol-1] != '\r' {
-		return errFieldSyntax
+// ParseLine parses the request line in Raw. If it fails, it keeps the parts that it has parsed, because they are recorded.
+func (h *Request) ParseLine() error {
+	eol := bytes.IndexByte(h.Raw, '\n')
+	if eol < 1 || h.Raw[eol-1] != '\r' {
+		return ErrSyntax
 	}
-	line := h.raw[:eol-1]
-	h.fields = h.raw[eol+1:]
+	line := h.Raw[:eol-1]
+	h.fields = h.Raw[eol+1:]
 	i := tokenLength(line)
 	if i == 0 || i == len(line) || line[i] != ' ' {
-		return errFieldSyntax
+		return ErrSyntax
 	}
 	method, rest := line[:i], line[i+1:]
 	end := bytes.IndexByte(rest, ' ')
 	if end < 1 {
-		return errFieldSyntax
+		return ErrSyntax
 	}
 	target, version := rest[:end], rest[end+1:]
 	err := h.parseVersion(version)
-	if err != nil && err != errVersion {
+	if err != nil && err != ErrVersion {
 		return err
 	}
 	if len(method) > methodBytesMax {
-		return errMethod // longer than any method that a server knows (RFC 9112, section 3)
+		return ErrMethod // longer than any method that a server knows (RFC 9112, section 3)
 	}
-	h.method = method
+	h.Method = method
 	if err != nil {
 		return err
 	}
 	if !validTargetBytes(target) {
-		return errTarget
+		return ErrTarget
 	}
-	if h.is("CONNECT") {
-		return errMethod
+	if h.Is("CONNECT") {
+		return ErrMethod
 	}
 	return h.parseTarget(target)
 }
@@ -61,40 +61,40 @@ func validTargetBytes(target []byte) bool {
 	return true
 }
 
-// parseVersion accepts 1.0 and 1.1. Other versions of valid form get errVersion.
-func (h *requestHead) parseVersion(b []byte) error {
+// parseVersion accepts 1.0 and 1.1. Other versions of valid form get ErrVersion.
+func (h *Request) parseVersion(b []byte) error {
 	if len(b) != 8 || string(b[:5]) != "HTTP/" || b[5] < '0' || b[5] > '9' || b[6] != '.' || b[7] < '0' || b[7] > '9' {
-		return errFieldSyntax
+		return ErrSyntax
 	}
 	if b[5] != '1' || b[7] > '1' {
-		return errVersion
+		return ErrVersion
 	}
-	h.http10 = b[7] == '0'
+	h.HTTP10 = b[7] == '0'
 	return nil
 }
 
 // parseTarget converts the request target to the form that is sent upstream. Clients of forward proxies send the absolute form; its
 // authority replaces Host (RFC 9112, section 3.2.2).
-func (h *requestHead) parseTarget(target []byte) error {
-	h.target = target
+func (h *Request) parseTarget(target []byte) error {
+	h.Target = target
 	switch {
 	case target[0] == '/':
 	case len(target) == 1 && target[0] == '*':
-		if !h.is("OPTIONS") {
-			return errTarget
+		if !h.Is("OPTIONS") {
+			return ErrTarget
 		}
 	default:
 		if err := h.parseAbsolute(target); err != nil {
-			h.target = nil
+			h.Target = nil
 			return err
 		}
 	}
-	h.path = h.target
-	if i := bytes.IndexAny(h.path, "?#"); i >= 0 {
-		h.path = h.path[:i]
+	h.Path = h.Target
+	if i := bytes.IndexAny(h.Path, "?#"); i >= 0 {
+		h.Path = h.Path[:i]
 	}
-	if !validEscapes(h.path) || bytes.IndexByte(h.target[len(h.path):], '#') >= 0 {
-		return errTarget
+	if !validEscapes(h.Path) || bytes.IndexByte(h.Target[len(h.Path):], '#') >= 0 {
+		return ErrTarget
 	}
 	return nil
 }
@@ -138,10 +138,10 @@ func validHostEscapes(host []byte) bool {
 	return true
 }
 
-func (h *requestHead) parseAbsolute(target []byte) error {
+func (h *Request) parseAbsolute(target []byte) error {
 	rest, ok := cutSchemeHTTP(target)
 	if !ok {
-		return errTarget
+		return ErrTarget
 	}
 	end := bytes.IndexAny(rest, "/?#")
 	if end < 0 {
@@ -149,17 +149,17 @@ func (h *requestHead) parseAbsolute(target []byte) error {
 	}
 	host, path := rest[:end], rest[end:]
 	if !validHost(host) {
-		return errTarget // for example, it has userinfo
+		return ErrTarget // for example, it has userinfo
 	}
-	h.host, h.target, h.replaceHost = host, path, true
+	h.Host, h.Target, h.replaceHost = host, path, true
 	switch {
 	case len(path) > 0 && path[0] == '/':
 	case len(path) > 0:
-		return errTarget // a query without a path: the proxy would have to invent one
-	case h.is("OPTIONS"):
-		h.target = asterisk // RFC 9112, section 3.2.4
+		return ErrTarget // a query without a path: the proxy would have to invent one
+	case h.Is("OPTIONS"):
+		h.Target = asterisk // RFC 9112, section 3.2.4
 	default:
-		h.target = slash
+		h.Target = slash
 	}
 	return nil
 }

@@ -1,6 +1,4 @@
-package proxy
-
-import "strings"
+package http1
 
 // Forwarding fields: a proxy or load balancer in front of wayside uses them to describe the client, the connection, or the
 // original request. Services believe them, so those from untrusted peers are removed. docs/HTTP.md has the list.
@@ -59,13 +57,3 @@ func classifyForwarding(name []byte) fieldID {
 // underscored reports whether proxies send a field with "_". gunicorn accepts SCRIPT_NAME and PATH_INFO in this form, even from a
 // proxy on the same host that is not in its configuration.
 func underscored(lower string) bool { return lower == "script-name" || lower == "path-info" }
-
-// passes reports whether Options.PassFields names a forwarding field, so that it is passed on from all peers.
-func (s *settings) passes(name []byte) bool {
-	for _, passed := range s.o.PassFields {
-		if strings.EqualFold(passed, string(name)) {
-			return true
-		}
-	}
-	return false
-}

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import "bytes"
 
@@ -35,7 +35,7 @@ func (o *connectionOptions) parse(value []byte) error {
 		}
 	}
 	if len(o.names) > connectionNamesMax {
-		return errFieldSyntax
+		return ErrSyntax
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package proxy
+package http1
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// FieldRules changes header fields. Case is ignored in names. Fields that delimit messages (Connection, Content-Length,
+// FieldRules are changes of header fields. Case is ignored in names. Fields that delimit messages (Connection, Content-Length,
 // Transfer-Encoding and similar ones) cannot be named, and Host can only be set.
 type FieldRules struct {
 	Set    []string // "Name: value"; replaces the fields of this name that the message has
@@ -15,23 +15,24 @@ type FieldRules struct {
 	Remove []string // names of fields that are left out
 }
 
-var errFieldRule = errors.New("field rule")
+// ErrFieldRule is wrapped by the errors of Compile.
+var ErrFieldRule = errors.New("field rule")
 
-// fieldRules are compiled FieldRules.
-type fieldRules struct {
+// Rules are compiled FieldRules. A nil *Rules changes nothing.
+type Rules struct {
 	drop  [][]byte // names of fields to leave out
 	lines []byte   // fields to write
 }
 
-// newFieldRules returns nil if there are no rules.
-func newFieldRules(r FieldRules) (*fieldRules, error) {
+// Compile checks the rules. It returns nil if there are none.
+func (r FieldRules) Compile() (*Rules, error) {
 	if len(r.Set)+len(r.Add)+len(r.Remove) == 0 {
 		return nil, nil
 	}
-	c := &fieldRules{}
+	c := &Rules{}
 	for _, name := range r.Remove {
 		if !mayChange(name) || strings.EqualFold(name, "host") {
-			return nil, fmt.Errorf("proxy: %w: %q cannot be removed", errFieldRule, name)
+			return nil, fmt.Errorf("%w: %q cannot be removed", ErrFieldRule, name)
 		}
 		c.drop = append(c.drop, []byte(name))
 	}
@@ -40,12 +41,12 @@ func newFieldRules(r FieldRules) (*fieldRules, error) {
 		value = strings.Trim(value, " \t")
 		set := i < len(r.Set)
 		if !found || !mayChange(name) || !validValue([]byte(value)) || !set && strings.EqualFold(name, "host") {
-			return nil, fmt.Errorf("proxy: %w: %q", errFieldRule, line)
+			return nil, fmt.Errorf("%w: %q", ErrFieldRule, line)
 		}
 		if set {
 			c.drop = append(c.drop, []byte(name))
 		}
-		c.lines = appendField(append(c.lines, name...), ": ", []byte(value))
+		c.lines = AppendField(append(c.lines, name...), ": ", []byte(value))
 	}
 	return c, nil
 }
@@ -62,8 +63,8 @@ func mayChange(name string) bool {
 	return true
 }
 
-// apply changes the header in block, from the start line to the last field, without the empty line.
-func (r *fieldRules) apply(block []byte) []byte {
+// Apply changes the header in block, from the start line to the last field, without the empty line.
+func (r *Rules) Apply(block []byte) []byte {
 	if r == nil {
 		return block
 	}
@@ -78,7 +79,7 @@ func (r *fieldRules) apply(block []byte) []byte {
 	return append(block[:kept], r.lines...)
 }
 
-func (r *fieldRules) drops(name []byte) bool {
+func (r *Rules) drops(name []byte) bool {
 	for _, d := range r.drop {
 		if bytes.EqualFold(d, name) {
 			return true

@@ -1,0 +1,387 @@
+package http1
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// The header of a request, from client to upstream. It is checked and rewritten in one pass over the raw block. All fields stay
+// in place, with these exceptions:
+//
+//   - Hop-by-hop fields, fields that Connection names, and imitations such as X_Forwarded_For are removed. TE is written again if
+//     trailers are accepted, and Expect if the upstream must be asked before the body is sent.
+//   - X-Forwarded-For, -Proto, -Host, -Port and Forwarded are replaced. From a trusted proxy they stay, and X-Forwarded-For and
+//     Forwarded are extended. The fields of forwarding.go are removed unless the peer is a trusted proxy.
+//   - Content-Length is written without leading zeros.
+//   - X-Request-ID becomes a new UUIDv7, unless a trusted proxy sent a valid one.
+//   - Via is added, unless it is switched off.
+
+// Via names the version of the message as it was received (RFC 9110, section 7.6.3).
+const (
+	via10 = "Via: 1.0 wayside\r\n"
+	via11 = "Via: 1.1 wayside\r\n"
+)
+
+// Request is a request's header, and what the pass over it finds. Slices point into Raw.
+type Request struct {
+	Framing
+	Raw            []byte // the block as received, from the request line to the empty line; owned, reused
+	Method         []byte
+	Target         []byte // request target as sent upstream
+	Path           []byte // target without the query, as recorded
+	Host           []byte
+	HTTP10         bool
+	RequestID      []byte // X-Request-ID of a trusted peer; nil: none, or not a valid one
+	Traceparent    []byte
+	Upgrade        []byte
+	Expect         bool // Expect: 100-continue
+	ConnectionAuth bool // Authorization authenticates the connection
+
+	fields      []byte // Raw without the request line
+	replaceHost bool   // the target carried an authority, which replaces Host
+	forwarded   []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
+	maxForwards []byte
+	hasHost     bool
+	hasProto    bool // a trusted peer sent X-Forwarded-Proto, -Host or -Port
+	hasElements bool // a trusted peer sent Forwarded
+	trailers    bool // TE: trailers
+	options     connectionOptions
+}
+
+// Peer is who sends requests over a connection.
+type Peer struct {
+	Trusted   bool   // it may set forwarding fields
+	Address   []byte // for X-Forwarded-For; empty: it has none
+	Element   []byte // its node in Forwarded
+	Forwarded []byte // lines of X-Forwarded-Proto and -Port
+}
+
+// RequestOptions are what a configuration says about the header of requests.
+type RequestOptions struct {
+	UpstreamHost []byte   // Host of requests that have none
+	PassFields   []string // forwarding fields that are passed on from all peers
+	NoVia        bool     // no Via is added
+	Rules        *Rules
+}
+
+// Own are the fields that are decided for a single request.
+type Own struct {
+	RequestID []byte
+	Continue  bool // Expect: 100-continue
+	Upgrade   bool // the upstream is asked to switch protocols
+}
+
+// Reset prepares for the next request and keeps the buffers.
+func (h *Request) Reset() {
+	names, forwarded, raw := h.options.names[:0], h.forwarded[:0], h.Raw[:0]
+	*h = Request{Framing: Framing{Length: -1}, forwarded: forwarded, Raw: raw}
+	h.options.names = names
+}
+
+// HasBody reports whether bytes of the message follow the header.
+func (h *Request) HasBody() bool { return h.Chunked || h.Length > 0 }
+
+// Persistent reports whether the client keeps the connection open after this request.
+func (h *Request) Persistent() bool {
+	return !h.options.close && (!h.HTTP10 || h.options.keepAlive)
+}
+
+// Is compares the method. Case matters.
+func (h *Request) Is(method string) bool { return string(h.Method) == method }
+
+// Rewrite checks the request in Raw and appends its request line, and the fields that are passed on, to dst. Finish appends the rest. What
+// it has found when it fails is kept, because it is recorded.
+func (h *Request) Rewrite(dst []byte, peer *Peer, o *RequestOptions) ([]byte, error) {
+	if err := h.ParseLine(); err != nil {
+		return dst, err
+	}
+	dst = append(dst, h.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, h.Target...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	if h.replaceHost {
+		dst = AppendField(dst, "Host: ", h.Host)
+	}
+	lineEnd := len(dst)
+	dst, err := h.appendFields(dst, peer, o)
+	if err != nil {
+		return dst, err
+	}
+	if len(h.options.names) > 0 {
+		// Rare: Connection names further fields. They are all known only now: copy again, without them.
+		h.restartFields()
+		if dst, err = h.appendFields(dst[:lineEnd], peer, o); err != nil {
+			return dst, err
+		}
+	}
+	return dst, h.check()
+}
+
+// restartFields prepares for a second pass over the fields. It keeps only the request line and the connection options.
+func (h *Request) restartFields() {
+	old := *h
+	h.Reset()
+	h.Raw, h.fields, h.options = old.Raw, old.fields, old.options
+	h.Method, h.Target, h.Path, h.HTTP10 = old.Method, old.Target, old.Path, old.HTTP10
+	if old.replaceHost {
+		h.Host, h.replaceHost = old.Host, true
+	}
+}
+
+// check is called after the last field.
+func (h *Request) check() error {
+	switch {
+	case h.Chunked && (h.Length >= 0 || h.HTTP10): // RFC 9112, section 6.1
+		return ErrFraming
+	case !h.hasHost && !h.HTTP10: // also with the absolute form (RFC 9112, section 3.2)
+		return ErrSyntax
+	case h.Is("TRACE") && h.HasBody(): // RFC 9110, section 9.3.8
+		return ErrFraming
+	}
+	return nil
+}
+
+// appendFields copies the fields that are passed on.
+func (h *Request) appendFields(dst []byte, peer *Peer, o *RequestOptions) ([]byte, error) {
+	second := len(h.options.names) > 0
+	return copyFields(dst, h.fields, &h.options, second, func(id fieldID, name, value []byte) (keep bool, err error) {
+		if id == fieldForwardedOther && o.passes(name) {
+			return true, nil
+		}
+		return h.handleField(id, value, peer.Trusted, second)
+	})
+}
+
+// passes reports whether a forwarding field is passed on from all peers.
+func (o *RequestOptions) passes(name []byte) bool {
+	for _, passed := range o.PassFields {
+		if strings.EqualFold(passed, string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// handleField records a field that the proxy acts on, and says whether it is passed on.
+func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (keep bool, err error) {
+	switch id {
+	case fieldHopByHop, fieldImitation:
+		return false, nil
+	case fieldConnection:
+		if second {
+			return false, nil
+		}
+		return false, h.options.parse(value)
+	case fieldContentLength:
+		return true, h.contentLength(value)
+	case fieldTransferEncoding:
+		return false, h.transferEncoding(value)
+	case fieldHost:
+		return h.takeHost(value)
+	case fieldUpgrade:
+		if len(h.Upgrade) > 0 {
+			return false, ErrSyntax
+		}
+		h.Upgrade = value
+		return false, nil
+	case fieldTrailer:
+		return h.takeTrailer(value)
+	case fieldTE:
+		h.trailers = h.trailers || hasToken(value, "trailers")
+		return false, nil
+	case fieldExpect:
+		return false, h.takeExpect(value)
+	case fieldMaxForwards:
+		h.maxForwards = value
+		return !h.maxForwardsApplies(), nil
+	case fieldForwardedFor, fieldForwardedProto, fieldForwarded, fieldForwardedOther:
+		return h.takeForwarded(id, value, trusted), nil
+	case fieldRequestID:
+		if trusted && h.RequestID == nil && validRequestID(value) {
+			h.RequestID = value
+		}
+		return false, nil
+	case fieldTraceparent:
+		h.Traceparent = value
+	case fieldAuthorization:
+		h.ConnectionAuth = h.ConnectionAuth || authenticatesConnection(value)
+	}
+	return true, nil
+}
+
+// takeTrailer refuses to announce a field that trailerRule will refuse: some servers reject the announcement, others wait for the field.
+func (h *Request) takeTrailer(value []byte) (keep bool, err error) {
+	for _, name := range []string{"content-length", "transfer-encoding", "host", "trailer"} {
+		if hasToken(value, name) {
+			return false, ErrFraming
+		}
+	}
+	return !h.HTTP10, nil
+}
+
+// maxForwardsApplies reports whether Max-Forwards has a meaning for this method (RFC 9110, section 7.6.2). With others it is passed on.
+func (h *Request) maxForwardsApplies() bool { return h.Is("OPTIONS") || h.Is("TRACE") }
+
+// HopsLeft returns the value of Max-Forwards if it applies. A value that is not a number is ignored.
+func (h *Request) HopsLeft() (n int64, ok bool) {
+	if len(h.maxForwards) == 0 || !h.maxForwardsApplies() {
+		return 0, false
+	}
+	n, err := parseLength(h.maxForwards)
+	return n, err == nil
+}
+
+// takeHost allows one Host, and only one that names a host (RFC 9112, section 3.2).
+func (h *Request) takeHost(value []byte) (keep bool, err error) {
+	if h.hasHost || !validHost(value) {
+		return false, ErrSyntax
+	}
+	h.hasHost = true
+	if h.replaceHost {
+		return false, nil
+	}
+	h.Host = value
+	return true, nil
+}
+
+// takeExpect knows one expectation (RFC 9110, section 10.1.1). Others are refused, because servers disagree about who must fulfil
+// them. HTTP/1.0 has no expectations.
+func (h *Request) takeExpect(value []byte) error {
+	if h.HTTP10 {
+		return nil
+	}
+	if h.Expect || !foldEqual(value, "100-continue") {
+		return ErrExpectation
+	}
+	h.Expect = true
+	return nil
+}
+
+func (h *Request) takeForwarded(id fieldID, value []byte, trusted bool) (keep bool) {
+	if id != fieldForwardedFor {
+		h.hasElements = h.hasElements || trusted && id == fieldForwarded
+		h.hasProto = h.hasProto || trusted && id == fieldForwardedProto
+		return trusted
+	}
+	if trusted && len(value) > 0 {
+		if len(h.forwarded) > 0 {
+			h.forwarded = append(h.forwarded, ", "...)
+		}
+		h.forwarded = append(h.forwarded, value...)
+	}
+	return false
+}
+
+// Finish appends the fields that the proxy writes itself, and the end of the header.
+func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []byte {
+	if len(h.Host) == 0 { // HTTP/1.0
+		dst = AppendField(dst, "Host: ", o.UpstreamHost)
+	}
+	if h.Chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if own.Continue {
+		dst = append(dst, "Expect: 100-continue\r\n"...)
+	}
+	if n, ok := h.HopsLeft(); ok {
+		dst = strconv.AppendInt(append(dst, "Max-Forwards: "...), n-1, 10)
+		dst = append(dst, '\r', '\n')
+	}
+	switch {
+	case own.Upgrade:
+		dst = AppendField(dst, "Connection: Upgrade\r\nUpgrade: ", h.Upgrade)
+	case h.trailers && !h.HTTP10:
+		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
+	}
+	if len(h.forwarded) > 0 || len(peer.Address) > 0 {
+		dst = append(dst, "X-Forwarded-For: "...)
+		dst = append(dst, h.forwarded...)
+		if len(h.forwarded) > 0 && len(peer.Address) > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = append(dst, peer.Address...)
+		dst = append(dst, '\r', '\n')
+	}
+	if !h.hasProto {
+		if len(h.Host) > 0 {
+			dst = AppendField(dst, "X-Forwarded-Host: ", h.Host)
+		}
+		dst = append(dst, peer.Forwarded...)
+	}
+	if !h.xForwardedOnly() {
+		dst = append(append(dst, "Forwarded: for="...), peer.Element...)
+		if len(h.Host) > 0 {
+			dst = append(append(append(dst, ";host=\""...), h.Host...), '"')
+		}
+		dst = append(dst, ";proto=http\r\n"...)
+	}
+	dst = AppendField(dst, "X-Request-ID: ", own.RequestID)
+	switch {
+	case o.NoVia:
+	case h.HTTP10:
+		dst = append(dst, via10...)
+	default:
+		dst = append(dst, via11...)
+	}
+	return append(o.Rules.Apply(dst), '\r', '\n')
+}
+
+// xForwardedOnly reports whether a trusted peer named the client in X-Forwarded fields and sent no Forwarded. A new Forwarded would
+// then name that peer as the client.
+func (h *Request) xForwardedOnly() bool {
+	return !h.hasElements && (h.hasProto || len(h.forwarded) > 0)
+}
+
+// Value returns the first field with a lower-case name. It is slow, and the header may not have been checked.
+func (h *Request) Value(lower string) []byte {
+	for raw := h.fields; ; {
+		name, value, n, err := nextField(raw)
+		if err != nil || n == 0 {
+			return nil
+		}
+		if foldEqual(name, lower) {
+			return value
+		}
+		raw = raw[n:]
+	}
+}
+
+// AppendField appends a field; name ends with a colon and a space.
+func AppendField(dst []byte, name string, value []byte) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, value...)
+	return append(dst, '\r', '\n')
+}
+
+// hasToken looks for a token in a comma-separated list. It ignores parameters after ";".
+func hasToken(list []byte, lower string) bool {
+	for len(list) > 0 {
+		var member []byte
+		member, list, _ = bytes.Cut(list, []byte{','})
+		member, _, _ = bytes.Cut(member, []byte{';'})
+		if foldEqual(trimOWS(member), lower) {
+			return true
+		}
+	}
+	return false
+}
+
+// RequestIDBytesMax limits the length of an X-Request-ID that a client may set.
+const RequestIDBytesMax = 128
+
+// validRequestID accepts 1 to 128 bytes of letters, digits and . _ ~ + / = : -
+func validRequestID(b []byte) bool {
+	if len(b) == 0 || len(b) > RequestIDBytesMax {
+		return false
+	}
+	for _, c := range b {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == '.', c == '_', c == '~', c == '+', c == '/', c == '=', c == ':', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

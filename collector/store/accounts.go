@@ -86,14 +86,14 @@ type Accounts struct {
 	writeMu sync.Mutex
 	backup  *ledgerBackup // guarded by writeMu
 
-	mu           sync.Mutex // guards the fields below; locked before Statistics.mu
-	counters     counters
-	began        int64 // µs: when the store was made, or the time of the oldest event; 0: not known
-	watermarks   map[uuid.UUID]watermark
-	ledgers      map[uuid.UUID]storedLedger
-	allOpen      bool               // every epoch is unreconciled, see unreconciled.go
-	unreconciled map[uuid.UUID]byte // epochs that are or were unreconciled
-	refillDue    bool               // the archive may hold more of a lost store's responses, see refill.go
+	mu              sync.Mutex // guards the fields below; locked before Statistics.mu
+	counters        counters
+	began           int64 // µs: when the store was made, or the time of the oldest event; 0: not known
+	watermarks      map[uuid.UUID]watermark
+	ledgers         map[uuid.UUID]storedLedger
+	allUnreconciled bool               // every epoch is unreconciled, see unreconciled.go
+	unreconciled    map[uuid.UUID]byte // epochs that are or were unreconciled
+	refillDue       bool               // the archive may hold more of a lost store's responses, see refill.go
 }
 
 func newAccounts(d *database, backup *ledgerBackup) *Accounts {

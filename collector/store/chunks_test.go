@@ -71,7 +71,7 @@ func TestImportExtremeRows(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 1))
-	e := ImportedEpoch{Epoch: testEpoch, LastSeq: 1 << 40, Responses: 2 * responses, Dropped: map[string]uint64{}, Told: map[int64]stats.Drops{}}
+	e := ImportedEpoch{Epoch: testEpoch, LastSeq: 1 << 40, Responses: 2 * responses, Dropped: map[string]uint64{}, Drops: map[int64]stats.Drops{}}
 	for i := range 30 { // objects with the largest number of runs
 		p := catalogue.Plan{Key: longName("v1/", i, 250), Epoch: testEpoch, Hour: keys[0].Hour}
 		if i == 0 {
@@ -89,7 +89,7 @@ func TestImportExtremeRows(t *testing.T) {
 		for i := range stats.ErrorTypesMax {
 			told[longName("r", i, event.ErrorTypeBytesMax)] = stats.Drop{Seq: 1 << 60, Responses: 1 << 60}
 		}
-		e.Told[hour] = told
+		e.Drops[hour] = told
 	}
 	if err := s.ImportEpoch(t.Context(), e); err != nil {
 		t.Fatal(err)

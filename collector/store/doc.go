@@ -57,7 +57,7 @@
 // Keys; numbers are big endian so that they sort, hours have their sign bit flipped, widths in bytes:
 //
 //	's'                                               schema: version (4), when the books began (8, µs)
-//	'a' epoch(16)                                     unreconciled epoch: 1 open, 2 imported; 'a' alone: all epochs
+//	'a' epoch(16)                                     unreconciled epoch: 1, or 2 once its objects are imported; 'a' alone: all epochs
 //	'm'                                               counters: see below
 //	'k'                                               checkpoint: number of the last batch that all rows include (8)
 //	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8), first seq applied (8)

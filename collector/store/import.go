@@ -20,7 +20,7 @@ type ImportedEpoch struct {
 	LastSeq   uint64                // the largest sequence number in the archive; events up to it that a spool still has are skipped
 	Responses uint64                // in the imported rows
 	Dropped   map[string]uint64     // responses that were not recorded, by reason
-	Told      map[int64]stats.Drops // the drop records that report them, by hour
+	Drops     map[int64]stats.Drops // the drop records that report them, by hour
 	// Plans are catalogue entries of objects in the archive whose events are not here. Blocks are ignored.
 	Plans []catalogue.Plan
 }
@@ -65,7 +65,7 @@ func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {
 		return fmt.Errorf("%w: it is known already", ErrInvalid)
 	}
 	drops := dropFigures{}
-	for hour, figures := range e.Told {
+	for hour, figures := range e.Drops {
 		drops[dropsKey{hour, e.Epoch}] = figures
 	}
 	if err := s.HourlyDrops.set(ctx, drops); err != nil {

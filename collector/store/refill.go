@@ -30,11 +30,11 @@ var ErrNotRefillable = errors.New("the lost store did not have it")
 
 // Refill is the part of an archive object that a lost store had, and that this store does not count yet.
 type Refill struct {
-	Plan catalogue.Plan // the object's catalogue entry; its ID is 0 if the catalogue has none; Elsewhere and the like are not read
-	Last uint64         // the largest sequence number in the object
-	Keys []stats.Key
-	Rows []*stats.Row          // of Keys; in the same order whenever the object is offered again
-	Told map[int64]stats.Drops // the figures of the drop records in it, by hour
+	Plan  catalogue.Plan // the object's catalogue entry; its ID is 0 if the catalogue has none; Elsewhere and the like are not read
+	Last  uint64         // the largest sequence number in the object
+	Keys  []stats.Key
+	Rows  []*stats.Row          // of Keys; in the same order whenever the object is offered again
+	Drops map[int64]stats.Drops // the figures of the drop records in it, by hour
 }
 
 // Refill counts the responses of an object, and adds the object to the catalogue. Refilling it again changes nothing; after an
@@ -140,7 +140,7 @@ func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillCha
 	}
 	c.plan.RefilledRows, c.plan.Refilled = done, done == len(r.Rows)
 	if c.plan.Refilled {
-		for hour, figures := range r.Told {
+		for hour, figures := range r.Drops {
 			c.drops[dropsKey{hour, p.Epoch}] = figures
 		}
 	}

@@ -56,7 +56,7 @@ func objectOf(b *Batch) *Refill {
 		r.Plan.Rows += rows[k].Count
 	}
 	r.Plan.Lines = r.Plan.Rows + 1
-	r.Told = map[int64]stats.Drops{hour: {"full": {Seq: b.LastSeq, Responses: 7}}}
+	r.Drops = map[int64]stats.Drops{hour: {"full": {Seq: b.LastSeq, Responses: 7}}}
 	return r
 }
 

@@ -42,7 +42,7 @@ func (s *Store) load(found findings) error {
 		return err
 	}
 	if found.cut {
-		if err := s.openAll(); err != nil {
+		if err := s.markAllUnreconciled(); err != nil {
 			return err
 		}
 	}
@@ -56,7 +56,7 @@ func (s *Store) load(found findings) error {
 
 // begin writes the first keys of a new store. If it replaces a lost one, all epochs are unreconciled, and it is to be refilled.
 func (s *Store) begin(replaced bool) error {
-	s.began, s.allOpen, s.refillDue = s.o.Now().UnixMicro(), replaced, replaced
+	s.began, s.allUnreconciled, s.refillDue = s.o.Now().UnixMicro(), replaced, replaced
 	return s.update(func(txn *badger.Txn) error {
 		if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 			return err

@@ -47,7 +47,7 @@ func condemned(o *Options, marker *opening) (reason string, err error) {
 		return fmt.Sprintf("opening it crashed the process %d times:\n%s", marker.crashes, marker.text), nil
 	}
 	if !badgerfiles.Exists(o.Dir) { // it was set aside already, and then the process was killed
-		return "", pardon(o)
+		return "", clearCondemned(o)
 	}
 	found, err := os.ReadFile(condemnedFile(o.Dir))
 	switch {
@@ -59,8 +59,8 @@ func condemned(o *Options, marker *opening) (reason string, err error) {
 	return "wayside verify found:\n" + string(found), nil
 }
 
-// pardon removes the file of a condemned store that was set aside.
-func pardon(o *Options) error {
+// clearCondemned removes the file that condemns a store, once the store was set aside.
+func clearCondemned(o *Options) error {
 	if err := os.Remove(condemnedFile(o.Dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -79,7 +79,7 @@ func setAside(o *Options, found *findings, reason string) error {
 		return err
 	}
 	found.replaced = true
-	if err := pardon(o); err != nil {
+	if err := clearCondemned(o); err != nil {
 		return err
 	}
 	if badgerfiles.Exists(orphansDir(o)) {

@@ -16,14 +16,14 @@ import (
 
 // The value of an unreconciled epoch's key. Part of the format.
 const (
-	epochOpen     byte = 1 // the catalogue lacks the archive's objects of the epoch
-	epochImported byte = 2 // the catalogue has them; events are still compared with them before they are archived
+	epochUnreconciled byte = 1 // the catalogue lacks the archive's objects of the epoch
+	epochImported     byte = 2 // the catalogue has them; events are still compared with them before they are archived
 )
 
 func (a *Accounts) loadUnreconciled(txn *badger.Txn) error {
 	return each(context.Background(), txn, []byte{prefixUnreconciled}, nil, func(key, value []byte) error {
 		if len(key) == 1 {
-			a.allOpen = true
+			a.allUnreconciled = true
 			return nil
 		}
 		epoch, err := uuid.FromBytes(key[1:])
@@ -41,11 +41,13 @@ func (a *Accounts) Unreconciled(epoch uuid.UUID) (unreconciled, imported bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	state, known := a.unreconciled[epoch]
-	return known || a.allOpen, state == epochImported
+	return known || a.allUnreconciled, state == epochImported
 }
 
 // MarkUnreconciled makes an epoch unreconciled, synced: the store has lost events of it.
-func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error { return a.setEpoch(epoch, epochOpen) }
+func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error {
+	return a.setEpoch(epoch, epochUnreconciled)
+}
 
 // MarkImported records, synced, that the catalogue has the archive's objects of an epoch.
 func (a *Accounts) MarkImported(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
@@ -54,7 +56,7 @@ func (a *Accounts) MarkImported(epoch uuid.UUID) error { return a.setEpoch(epoch
 // never in another store.
 func (a *Accounts) LimitUnreconciled(epochs []uuid.UUID) error {
 	a.mu.Lock()
-	all := a.allOpen
+	all := a.allUnreconciled
 	a.mu.Unlock()
 	if !all {
 		return nil
@@ -63,7 +65,7 @@ func (a *Accounts) LimitUnreconciled(epochs []uuid.UUID) error {
 		if _, imported := a.Unreconciled(epoch); imported {
 			continue
 		}
-		if err := a.setEpoch(epoch, epochOpen); err != nil {
+		if err := a.setEpoch(epoch, epochUnreconciled); err != nil {
 			return err
 		}
 	}
@@ -74,7 +76,7 @@ func (a *Accounts) LimitUnreconciled(epochs []uuid.UUID) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.allOpen = false
+	a.allUnreconciled = false
 	return nil
 }
 
@@ -91,14 +93,14 @@ func (a *Accounts) setEpoch(epoch uuid.UUID, state byte) error {
 	return nil
 }
 
-// openAll makes every epoch unreconciled: those that the store knows for good, all others until the spools have reported their
+// markAllUnreconciled makes every epoch unreconciled: those that the store knows for good, all others until the spools have reported their
 // epochs. Only Open calls it.
-func (a *Accounts) openAll() error {
+func (a *Accounts) markAllUnreconciled() error {
 	known := make(map[uuid.UUID]byte, len(a.watermarks))
 	err := a.update(func(txn *badger.Txn) error {
 		for epoch := range a.watermarks {
-			known[epoch] = epochOpen
-			if err := set(txn, epochKey(prefixUnreconciled, epoch), []byte{epochOpen}); err != nil {
+			known[epoch] = epochUnreconciled
+			if err := set(txn, epochKey(prefixUnreconciled, epoch), []byte{epochUnreconciled}); err != nil {
 				return err
 			}
 		}
@@ -107,6 +109,6 @@ func (a *Accounts) openAll() error {
 	if err != nil {
 		return fmt.Errorf("record that the archive may hold more than the catalogue: %w", err)
 	}
-	a.unreconciled, a.allOpen = known, true
+	a.unreconciled, a.allUnreconciled = known, true
 	return nil
 }

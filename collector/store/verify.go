@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
@@ -231,9 +230,8 @@ func (v *verification) recountBlock(id catalogue.BlockID, value []byte) error {
 		row := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}
 		n, known := v.held[row] // the strings belong to the decoder: the map needs copies
 		if !known {
-			row.Host, row.Method, row.Label = strings.Clone(k.Host), strings.Clone(k.Method), strings.Clone(k.Label)
 			n = new(uint64)
-			v.held[row] = n
+			v.held[row.Clone()] = n
 		}
 		*n++
 		v.recount[id.Hour]++

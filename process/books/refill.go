@@ -201,7 +201,7 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 		if err := f.store.ImportedAfter(ctx, f.last, f.enter); err != nil {
 			return err
 		}
-		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Told: c.Drops}
+		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Drops: c.Drops}
 		r.Plan.VerifiedAt = time.Now().UTC()
 		r.Plan.ID = f.entries[c.Plan.Key].ID
 		return f.collector.Refill(ctx, r)

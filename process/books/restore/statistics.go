@@ -58,7 +58,7 @@ func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *conf
 				sum.Plans[i].Target = uploader.Rebase(sum.Plans[i].Target, cfg.Data.Dir, dir)
 			}
 			err := s.ImportEpoch(ctx, store.ImportedEpoch{
-				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Told: sum.Drops, Plans: sum.Plans,
+				Epoch: epoch, LastSeq: sum.LastSeq, Responses: sum.Responses, Dropped: sum.Dropped(), Drops: sum.Drops, Plans: sum.Plans,
 			})
 			if err != nil {
 				return err

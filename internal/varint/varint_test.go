@@ -46,6 +46,28 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestSignedAndBytes reads signed numbers, and bytes without a length.
+func TestSignedAndBytes(t *testing.T) {
+	var record []byte
+	numbers := []int64{0, -1, 1, 63, -64, 64, math.MinInt64, math.MaxInt64}
+	for _, n := range numbers {
+		record = binary.AppendVarint(record, n)
+	}
+	record = append(record, "abc\x07"...)
+	r := Reader{Rest: record}
+	for _, n := range numbers {
+		if got := r.Varint(); got != n {
+			t.Errorf("%d was read as %d", n, got)
+		}
+	}
+	if text, last := string(r.Bytes(3)), r.Byte(); text != "abc" || last != 7 || !r.Done() {
+		t.Errorf("%q, %d, %+v", text, last, r)
+	}
+	if r.Byte() != 0 || !r.Bad {
+		t.Error("a byte behind the end was read")
+	}
+}
+
 func TestSize(t *testing.T) {
 	for _, n := range []uint64{0, 1, 127, 128, 1<<14 - 1, 1 << 14, math.MaxUint64} {
 		if got, want := Size(n), len(binary.AppendUvarint(nil, n)); got != want {

@@ -68,9 +68,6 @@ type Options struct {
 	// OpenFreeMin is the free disk space in bytes below which the store is not opened, because Badger would die of SIGBUS; default 8 MiB,
 	// negative for no check.
 	OpenFreeMin int64
-	// PageoutInterval is the longest time between hints to the kernel, in Run, that it may reclaim mapped tables; default 30 s, negative for
-	// never. A hint also follows every 8 MiB written.
-	PageoutInterval time.Duration
 	// RefuseDamaged makes Open leave a damaged store in place, and return an error that wraps [ErrDamaged]: for callers that only read. The
 	// ledger backup is then neither restored nor written.
 	RefuseDamaged bool
@@ -91,7 +88,6 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.MemTableBytes, 4<<20)
 	setDefault(&o.ReserveBytes, 4<<20)
 	setDefault(&o.OpenFreeMin, disk.StoreFreeMin)
-	setDefault(&o.PageoutInterval, 30*time.Second)
 	setDefault(&o.LedgersMax, 1000)
 	if o.Now == nil {
 		o.Now = clock.Now

@@ -39,8 +39,10 @@ const (
 	// flushWait is how long a Flatten waits for Badger to write the memtable that holds the deletions to a table.
 	flushWait = 10 * time.Second
 
-	// pageoutBytes is the number of written bytes after which mapped pages are paged out, before PageoutInterval is over.
-	pageoutBytes = 8 << 20
+	// pageoutInterval and pageoutBytes say how often Run asks the kernel to reclaim mapped tables: after that time, or that many written
+	// bytes, whichever comes first.
+	pageoutInterval = 30 * time.Second
+	pageoutBytes    = 8 << 20
 )
 
 // noteDeleted counts deleted events.
@@ -132,7 +134,7 @@ func (s *Space) tidy() {
 	defer s.leave()
 	badgerfiles.TrimBuilders(s.db)
 	now := s.o.Now()
-	if s.o.PageoutInterval <= 0 || s.written.Load() < pageoutBytes && now.Sub(s.pagedOutAt).Abs() < s.o.PageoutInterval {
+	if s.written.Load() < pageoutBytes && now.Sub(s.pagedOutAt).Abs() < pageoutInterval {
 		return
 	}
 	s.written.Store(0)

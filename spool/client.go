@@ -3,7 +3,6 @@ package spool
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -162,7 +161,7 @@ func (c *Client) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error)
 
 // Ack implements Source.
 func (c *Client) Ack(ctx context.Context, epoch uuid.UUID, seq uint64) error {
-	if _, err := c.call(ctx, frameAck, encodeAck(epoch, seq)); err != nil {
+	if _, err := c.call(ctx, frameAck, encode(ackRequest{epoch, seq})); err != nil {
 		return fmt.Errorf("acknowledge %s: %w", epoch, err)
 	}
 	return nil
@@ -179,14 +178,11 @@ func (c *Client) Ledgers(ctx context.Context, applied map[uuid.UUID]uint64) ([]L
 
 // Reconcile implements Source.
 func (c *Client) Reconcile(ctx context.Context, epoch uuid.UUID, seq, held uint64) (missing uint64, err error) {
-	b, err := c.call(ctx, frameReconcile, encodeReconcile(epoch, seq, held))
+	b, err := c.call(ctx, frameReconcile, encode(reconcileRequest{epoch, seq, held}))
 	if err != nil {
 		return 0, fmt.Errorf("reconcile %s: %w", epoch, err)
 	}
-	if len(b) != 8 {
-		return 0, fmt.Errorf("%w: answer of %d bytes to reconcile", errFrame, len(b))
-	}
-	return binary.BigEndian.Uint64(b), nil
+	return decode[uint64](b)
 }
 
 // Retire implements Source.

@@ -112,7 +112,8 @@ func TestFormats(t *testing.T) {
 		"handshake": {hex.EncodeToString(handshake()), "5753504c0001"},
 		"frame":     {hex.EncodeToString(frameHead(framePeek, 7, len(peek))), "000000150100000007"},
 		"peek":      {hex.EncodeToString(peek), "0000100000100000000000003b9aca00"},
-		"ack":       {hex.EncodeToString(encodeAck(epoch, 300)), "018f0000000070008000000000000001000000000000012c"},
+		"ack":       {hex.EncodeToString(encode(ackRequest{epoch, 300})), "018f0000000070008000000000000001000000000000012c"},
+		"reconcile": {hex.EncodeToString(encode(reconcileRequest{epoch, 300, 7})), "018f0000000070008000000000000001000000000000012c0000000000000007"},
 		"refusals":  {strings.Join(refusalNames[:], " "), "accepted full fault closed unavailable too_large damaged age"},
 	} {
 		if c.got != c.want {

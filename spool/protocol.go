@@ -146,10 +146,38 @@ func sizeOf(payload [][]byte) (size int) {
 	return size
 }
 
+// Payloads of fixed size. The order of their fields is part of the protocol.
+type (
+	peekRequest struct {
+		MinEvents, MaxBytes uint32
+		MaxWait             uint64 // nanoseconds
+	}
+	ackRequest struct {
+		Epoch uuid.UUID
+		Seq   uint64
+	}
+	reconcileRequest struct {
+		Epoch     uuid.UUID
+		Seq, Held uint64
+	}
+)
+
+// encode encodes a value of fixed size.
+func encode(v any) []byte {
+	b, _ := binary.Append(nil, binary.BigEndian, v) // fails only for types without a fixed size
+	return b
+}
+
+func decode[T any](b []byte) (v T, err error) {
+	if n := binary.Size(v); len(b) != n {
+		return v, fmt.Errorf("%w: %d bytes instead of %d", errFrame, len(b), n)
+	}
+	_, err = binary.Decode(b, binary.BigEndian, &v)
+	return v, err
+}
+
 func encodePeek(o PeekOptions) []byte {
-	b := binary.BigEndian.AppendUint32(nil, clampUint32(o.MinEvents))
-	b = binary.BigEndian.AppendUint32(b, clampUint32(min(o.MaxBytes, peekBytesMax)))
-	return binary.BigEndian.AppendUint64(b, uint64(max(0, o.MaxWait)))
+	return encode(peekRequest{clampUint32(o.MinEvents), clampUint32(min(o.MaxBytes, peekBytesMax)), uint64(max(0, o.MaxWait))})
 }
 
 func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) }
@@ -157,15 +185,10 @@ func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) }
 // waitMax bounds the wait that a client may ask of Peek; the client then asks again.
 const waitMax = time.Minute
 
-func decodePeek(b []byte) (PeekOptions, error) {
-	if len(b) != 16 {
-		return PeekOptions{}, fmt.Errorf("%w: peek of %d bytes", errFrame, len(b))
-	}
+func (r peekRequest) options() PeekOptions {
 	return PeekOptions{
-		MinEvents: int(binary.BigEndian.Uint32(b)),
-		MaxBytes:  min(int(binary.BigEndian.Uint32(b[4:])), peekBytesMax),
-		MaxWait:   time.Duration(min(binary.BigEndian.Uint64(b[8:]), uint64(waitMax))),
-	}, nil
+		MinEvents: int(r.MinEvents), MaxBytes: min(int(r.MaxBytes), peekBytesMax), MaxWait: time.Duration(min(r.MaxWait, uint64(waitMax))),
+	}
 }
 
 // encodeBatches returns the pieces of a payload: the number of batches, then each batch after its length.
@@ -203,30 +226,6 @@ func decodeBatches(b []byte) ([]event.Batch, error) {
 	return out, nil
 }
 
-func encodeAck(epoch uuid.UUID, seq uint64) []byte {
-	return binary.BigEndian.AppendUint64(append([]byte(nil), epoch[:]...), seq)
-}
-
-func decodeAck(b []byte) (epoch uuid.UUID, seq uint64, err error) {
-	if len(b) != 24 {
-		return epoch, 0, fmt.Errorf("%w: ack of %d bytes", errFrame, len(b))
-	}
-	copy(epoch[:], b)
-	return epoch, binary.BigEndian.Uint64(b[16:]), nil
-}
-
-func encodeReconcile(epoch uuid.UUID, seq, held uint64) []byte {
-	return binary.BigEndian.AppendUint64(encodeAck(epoch, seq), held)
-}
-
-func decodeReconcile(b []byte) (epoch uuid.UUID, seq, held uint64, err error) {
-	if len(b) != 32 {
-		return epoch, 0, 0, fmt.Errorf("%w: reconcile of %d bytes", errFrame, len(b))
-	}
-	epoch, seq, err = decodeAck(b[:24])
-	return epoch, seq, binary.BigEndian.Uint64(b[24:]), err
-}
-
 func encodeApplied(applied map[uuid.UUID]uint64) []byte {
 	b := make([]byte, 0, 24*len(applied))
 	for epoch, seq := range applied {
@@ -244,13 +243,6 @@ func decodeApplied(b []byte) (map[uuid.UUID]uint64, error) {
 		out[uuid.UUID(b[:16])] = binary.BigEndian.Uint64(b[16:])
 	}
 	return out, nil
-}
-
-func decodeRetire(b []byte) (epoch uuid.UUID, err error) {
-	if len(b) != len(epoch) {
-		return epoch, fmt.Errorf("%w: retire of %d bytes", errFrame, len(b))
-	}
-	return uuid.UUID(b), nil
 }
 
 func encodePublish(topic string, body []byte) ([]byte, error) {

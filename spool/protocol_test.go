@@ -190,7 +190,7 @@ func FuzzProtocol(f *testing.F) {
 		f.Add(append(append(handshake(), frameHead(kind, 1, len(payload))...), payload...))
 	}
 	add(framePeek, encodePeek(PeekOptions{MinEvents: 5, MaxBytes: 100}))
-	add(frameAck, encodeAck(uuid.Nil, 3))
+	add(frameAck, encode(ackRequest{uuid.Nil, 3}))
 	add(frameLedgers, encodeApplied(map[uuid.UUID]uint64{uuid.Nil: 1}))
 	add(frameRetire, make([]byte, 16))
 	add(framePublish, []byte("\x01ab"))

@@ -3,7 +3,6 @@ package spool
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/google/uuid"
 )
 
 // Server answers the requests of Clients from a Source.
@@ -125,18 +126,12 @@ func (c *serverConn) begin(ctx context.Context, f frame) error {
 func (c *serverConn) answer(ctx context.Context, f frame) ([][]byte, error) {
 	switch f.kind {
 	case framePeek:
-		o, err := decodePeek(f.payload)
-		if err != nil {
-			return nil, err
-		}
-		batches, err := c.source.Peek(ctx, o)
-		return encodeBatches(batches), err
+		return withRequest(f.payload, func(r peekRequest) ([][]byte, error) {
+			batches, err := c.source.Peek(ctx, r.options())
+			return encodeBatches(batches), err
+		})
 	case frameAck:
-		epoch, seq, err := decodeAck(f.payload)
-		if err != nil {
-			return nil, err
-		}
-		return nil, c.source.Ack(ctx, epoch, seq)
+		return withRequest(f.payload, func(r ackRequest) ([][]byte, error) { return nil, c.source.Ack(ctx, r.Epoch, r.Seq) })
 	case frameLedgers:
 		applied, err := decodeApplied(f.payload)
 		if err != nil {
@@ -149,18 +144,12 @@ func (c *serverConn) answer(ctx context.Context, f frame) ([][]byte, error) {
 		text, err := json.Marshal(ledgers)
 		return [][]byte{text}, err
 	case frameReconcile:
-		epoch, seq, held, err := decodeReconcile(f.payload)
-		if err != nil {
-			return nil, err
-		}
-		missing, err := c.source.Reconcile(ctx, epoch, seq, held)
-		return [][]byte{binary.BigEndian.AppendUint64(nil, missing)}, err
+		return withRequest(f.payload, func(r reconcileRequest) ([][]byte, error) {
+			missing, err := c.source.Reconcile(ctx, r.Epoch, r.Seq, r.Held)
+			return [][]byte{encode(missing)}, err
+		})
 	case frameRetire:
-		epoch, err := decodeRetire(f.payload)
-		if err != nil {
-			return nil, err
-		}
-		return nil, c.source.Retire(ctx, epoch)
+		return withRequest(f.payload, func(epoch uuid.UUID) ([][]byte, error) { return nil, c.source.Retire(ctx, epoch) })
 	case framePublish:
 		topic, body, err := decodePublish(f.payload)
 		if err != nil {
@@ -170,4 +159,13 @@ func (c *serverConn) answer(ctx context.Context, f frame) ([][]byte, error) {
 	default:
 		return nil, fmt.Errorf("%w: type %d", errFrame, f.kind)
 	}
+}
+
+// withRequest decodes a payload of fixed size and answers it.
+func withRequest[T any](payload []byte, answer func(T) ([][]byte, error)) ([][]byte, error) {
+	r, err := decode[T](payload)
+	if err != nil {
+		return nil, err
+	}
+	return answer(r)
 }

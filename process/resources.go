@@ -16,7 +16,7 @@ func Resources() (memory, descriptors int64) {
 	memory, descriptors = math.MaxInt64, 1024
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
-		memory = int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // the type differs by architecture
+		memory = int64(info.Totalram) * int64(info.Unit) // the types differ by architecture
 	}
 	memory = min(memory, cgroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"))
 	var limit unix.Rlimit

@@ -66,17 +66,11 @@ func (x *exchange) awaitUpload() {
 	if x.upload.done == nil {
 		return
 	}
-	select {
-	case err := <-x.upload.done:
-		_ = x.uploadEnded(err) // the response decides the outcome; the upload's error only affects the connections
-		return
-	default:
-	}
 	timer := time.NewTimer(uploadGrace)
 	defer timer.Stop()
 	select {
 	case err := <-x.upload.done:
-		_ = x.uploadEnded(err)
+		_ = x.uploadEnded(err) // the response decides the outcome; the upload's error only affects the connections
 	case <-timer.C:
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,7 +207,7 @@ func (b *archiveBooks) plans(ctx context.Context) ([]catalogue.Plan, error) {
 	if b.client == nil {
 		return books.Plans(ctx, b.cfg.Data.Dir)
 	}
-	body, err := b.client.Do(ctx, http.MethodGet, admin.PathCatalogue)
+	body, err := b.client.Ask(ctx, admin.PathCatalogue)
 	if err != nil {
 		return nil, err
 	}

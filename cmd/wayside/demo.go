@@ -123,7 +123,7 @@ func driveDemo(ctx context.Context, f demoFlags, cfg *configs.Config, info datad
 		Requests: f.requests, Duration: f.duration, Rate: f.rate, Seed: f.seed,
 		ProxyURL: "http://" + info.Listen, AdminURL: info.Admin, ArchiveURL: info.Archive, Out: out, Output: f.output, SettleTimeout: f.settle, Temporary: f.temporary,
 		Archive: func(ctx context.Context) error {
-			_, err := running.Do(ctx, http.MethodPost, admin.PathJob+"archive?all=true")
+			_, err := running.Send(ctx, http.MethodPost, admin.PathJob+"archive?all=true", http.NoBody)
 			return err
 		},
 		CountArchive: func(ctx context.Context) (int, error) {

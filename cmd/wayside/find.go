@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -69,7 +68,7 @@ func newHealth() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err = c.Do(ctx, http.MethodGet, "/readyz"); err != nil {
+			if _, err = c.Ask(ctx, "/readyz"); err != nil {
 				err = errors.Join(why, err)
 			}
 			return err

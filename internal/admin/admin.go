@@ -12,6 +12,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -151,5 +152,7 @@ func (s *Server) httpServer(running context.Context, l limits) *fasthttp.Server 
 type quietLogger struct{ log *slog.Logger }
 
 func (q quietLogger) Printf(format string, args ...any) {
-	q.log.Debug("admin listener", "detail", slog.AnyValue(lazy{format, args}))
+	if q.log.Enabled(context.Background(), slog.LevelDebug) {
+		q.log.Debug("admin listener", "detail", fmt.Sprintf(format, args...))
+	}
 }

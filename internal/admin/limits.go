@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -60,11 +59,3 @@ func (l *limits) connections(log *slog.Logger) connlimit.Options {
 		Name: l.name, Total: total, PerAddress: max(min(l.perAddress, total/2), 1), BufferBytes: l.bufferBytes, Unread: writeTimeout, Logger: log,
 	}
 }
-
-// lazy formats its text only if it is logged.
-type lazy struct {
-	format string
-	args   []any
-}
-
-func (l lazy) String() string { return fmt.Sprintf(l.format, l.args...) }

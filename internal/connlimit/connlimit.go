@@ -337,20 +337,19 @@ func (c *Conn) Close() error {
 		c.dropUnsent()
 	}
 	err := c.Conn.Close()
-	c.once.Do(c.of.remove(c))
+	c.once.Do(func() { c.of.remove(c) })
 	return err
 }
 
-func (l *Listener) remove(c *Conn) func() {
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.conns, c)
-		l.uncount(c)
-		select {
-		case l.freed <- struct{}{}:
-		default:
-		}
+// remove uncounts a connection that its server has closed, and wakes waitFreed.
+func (l *Listener) remove(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
+	l.uncount(c)
+	select {
+	case l.freed <- struct{}{}:
+	default:
 	}
 }
 

@@ -56,24 +56,16 @@ func Find(address, dir, token string) (*Client, error) {
 	return New(info.Admin, token), nil
 }
 
-// Do sends a request and returns the body of a 2xx answer.
-func (c *Client) Do(ctx context.Context, method, path string) ([]byte, error) {
-	return c.Send(ctx, method, path, http.NoBody)
-}
-
-// Send is Do with a body.
+// Send sends a request and returns the body of a 2xx answer.
 func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) ([]byte, error) {
-	resp, err := c.Request(ctx, method, path, with)
+	stream, err := c.open(ctx, method, path, with)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	defer func() { _ = stream.Close() }()
+	body, err := io.ReadAll(stream)
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of the wayside at %s: %w", c.Base, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		return nil, c.Refusal(resp, body)
 	}
 	return body, nil
 }
@@ -196,12 +188,16 @@ func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
 
 // Ask sends a GET request and returns the body of a 2xx answer.
 func (c *Client) Ask(ctx context.Context, path string) ([]byte, error) {
-	return c.Do(ctx, http.MethodGet, path)
+	return c.Send(ctx, http.MethodGet, path, http.NoBody)
 }
 
 // Open sends a GET request and returns the body of a 2xx answer as a stream, which the caller must close.
 func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
-	resp, err := c.Request(ctx, http.MethodGet, path, http.NoBody)
+	return c.open(ctx, http.MethodGet, path, http.NoBody)
+}
+
+func (c *Client) open(ctx context.Context, method, path string, with io.Reader) (io.ReadCloser, error) {
+	resp, err := c.Request(ctx, method, path, with)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +205,6 @@ func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // the reason becomes part of the error, if it can be read
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the reason becomes part of the error, if it can be read
 	return nil, c.Refusal(resp, body)
 }

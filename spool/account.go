@@ -12,8 +12,8 @@ import (
 
 // Ledger is the account of one epoch. All figures are totals since the epoch began.
 //
-// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read is in none of them. Drop
-// records are in none of them either.
+// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read is not in it. Drop
+// records are not in it either.
 type Ledger struct {
 	Epoch     uuid.UUID         `json:"epoch"`
 	Responses uint64            `json:"responses"`

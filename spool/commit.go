@@ -64,7 +64,7 @@ func (s *Set) Run(ctx context.Context) error {
 // alarm is a timer that keeps its time if it is set again before it fires.
 type alarm struct {
 	*time.Timer
-	armed bool // whoever receives from C clears it
+	armed bool // cleared when C is received
 }
 
 func newAlarm() *alarm {

@@ -51,7 +51,7 @@ func (r *recovery) loadQueues() (newest *queue.State, err error) {
 func (r *recovery) openQueue(number int) (*queue.File, *queue.State, []queue.Batch, error) {
 	o, name := r.o.queue(), queue.Name(r.e.dir, number)
 	if info, err := os.Stat(name); err == nil {
-		// The events of the epoch's journal must find room. Others will not come.
+		// The events of the epoch's journal must find room. It gets no others.
 		o.BytesMax = max(o.BytesMax, info.Size()) + 2*int64(r.o.Segments)*int64(r.o.SegmentBytes)
 	}
 	q, state, index, err := queue.Open(o, r.e.dir, number, r.e.id)

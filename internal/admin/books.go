@@ -163,8 +163,8 @@ func (s *Server) AskBooks(ctx context.Context, method, path string) ([]byte, err
 	return s.askBooks(ctx, method, path, http.NoBody)
 }
 
-// TellBooks is AskBooks with a POST request that has a body.
-func (s *Server) TellBooks(ctx context.Context, path string, body []byte) ([]byte, error) {
+// PostBooks is AskBooks with a POST request that has a body.
+func (s *Server) PostBooks(ctx context.Context, path string, body []byte) ([]byte, error) {
 	return s.askBooks(ctx, http.MethodPost, path, bytes.NewReader(body))
 }
 

@@ -38,7 +38,7 @@ func TestBooksThatAnswerNothing(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"asked":  func() error { _, err := s.AskBooks(t.Context(), "GET", InternalPrefix+"verify"); return err }(),
-		"told":   func() error { _, err := s.TellBooks(t.Context(), InternalPrefix+"forget", nil); return err }(),
+		"posted": func() error { _, err := s.PostBooks(t.Context(), InternalPrefix+"forget", nil); return err }(),
 		"pinged": s.PingBooks(t.Context()),
 	} {
 		if !errors.Is(err, ErrBooksSilent) {

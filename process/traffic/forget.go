@@ -31,7 +31,7 @@ func (e *eraser) forget(ctx context.Context, body []byte) (any, error) {
 	if err := query.DecodeBody(body, &order); err != nil { // strict: with a misspelt dry_run, nothing may be deleted
 		return nil, &admin.BooksError{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
-	reply, err := e.admin.TellBooks(ctx, admin.PathForget, body)
+	reply, err := e.admin.PostBooks(ctx, admin.PathForget, body)
 	if err != nil {
 		return nil, err
 	}

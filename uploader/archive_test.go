@@ -54,8 +54,8 @@ func TestArchiveAndRetention(t *testing.T) {
 	})
 }
 
-// TestRetryExecutesTheSamePlan breaks the first attempt at each step. The second attempt finishes the same plan with the same bytes, although
-// clock, options and pending events have changed.
+// TestRetryExecutesTheSamePlan breaks the first attempt at each step. The second attempt finishes the same plan with the same
+// bytes, although clock, options and pending events have changed.
 func TestRetryExecutesTheSamePlan(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {

@@ -122,8 +122,8 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// TestHostileServers archives despite each fault. During the fault, nothing counts as archived that is not in the archive, and the error helps.
-// Afterwards the same plan is finished, and every event is in the archive once.
+// TestHostileServers archives despite each fault. During the fault, nothing counts as archived that is not in the archive, and the
+// error helps. Afterwards the same plan is finished, and every event is in the archive once.
 func TestHostileServers(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestMissedRunsAreMadeUpForOnce starts and stops the loop as processes do. Runs that were due in between are replaced by one; a job that ran
-// already does not run again.
+// TestMissedRunsAreMadeUpForOnce starts and stops the loop as processes do. Runs that were due in between are replaced by one; a
+// job that ran already does not run again.
 func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) { // begins 2000-01-01T00:00Z
@@ -100,8 +100,8 @@ func TestObjectsExpireAndStatisticsStay(t *testing.T) {
 	}
 }
 
-// TestClockJumpsExpireNothing moves the wall clock by a year, both ways, and over the end of summer time, and starts and stops processes. Objects
-// expire when their time has passed, and not before.
+// TestClockJumpsExpireNothing moves the wall clock by a year, both ways, and over the end of summer time, and starts and stops
+// processes. Objects expire when their time has passed, and not before.
 func TestClockJumpsExpireNothing(t *testing.T) {
 	const day, year = 24 * time.Hour, 365 * 24 * time.Hour
 	for name, jump := range map[string]time.Duration{"a year ahead": year, "a year back": -year, "an hour back": -time.Hour, "none": 0} {

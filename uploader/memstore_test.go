@@ -14,8 +14,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// memStore is a store as the uploader uses it, in memory: blocks of encoded events, plans, and the rules between them. It fails the test if a
-// rule is broken.
+// memStore is a store as the uploader uses it, in memory: blocks of encoded events, plans, and the rules between them. It fails the
+// test if a rule is broken.
 type memStore struct {
 	tb testing.TB
 

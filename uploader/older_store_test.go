@@ -15,9 +15,9 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then truncates silently: the store has events
-// again that it had archived and removed, and its catalogue does not know that. Nothing may be archived twice, neither before the spools have
-// said which epochs exist, nor for an epoch whose spool is gone.
+// TestStoreOfAnEarlierMomentArchivesNothingTwice damages the log of a killed store, which Badger then truncates silently: the store
+// has events again that it had archived and removed, and its catalogue does not know that. Nothing may be archived twice, neither
+// before the spools have said which epochs exist, nor for an epoch whose spool is gone.
 func TestStoreOfAnEarlierMomentArchivesNothingTwice(t *testing.T) {
 	made, killed := t.TempDir(), t.TempDir()
 	epoch := uuid.Must(uuid.NewV7())

@@ -33,8 +33,8 @@ func (p *prober) key() string {
 	return "v1/probe/" + string(catalogue.AppendName(nil, p.o.Service)) + "_" + string(catalogue.AppendName(nil, p.o.Instance))
 }
 
-// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in the status.
-// If the target does not let wayside delete, which wayside does not need, the object stays.
+// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in
+// the status. If the target does not let wayside delete, which wayside does not need, the object stays.
 func (p *prober) try(ctx context.Context) error {
 	p.mu.Lock()
 	err := p.test(ctx)

@@ -75,8 +75,8 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// TestArchiveIsTriedAtTheStart: a mistake is found at the start, logged once, shown in the status, and not taken for a job that succeeded. After
-// it is fixed, that is noticed.
+// TestArchiveIsTriedAtTheStart: a mistake is found at the start, logged once, shown in the status, and not taken for a job that
+// succeeded. After it is fixed, that is noticed.
 func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	s := s3Server(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -140,8 +140,8 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 	}
 }
 
-// TestShutdownOfADeadArchive: an archive that is failing, or fails now, gets a few seconds of the shutdown's time. It is tested with a small
-// object before it is sent a large one. If it works again in that time, it gets everything.
+// TestShutdownOfADeadArchive: an archive that is failing, or fails now, gets a few seconds of the shutdown's time. It is tested
+// with a small object before it is sent a large one. If it works again in that time, it gets everything.
 func TestShutdownOfADeadArchive(t *testing.T) {
 	refused := errors.New("connection refused")
 	always := func(int, bool) error { return refused }

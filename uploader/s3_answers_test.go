@@ -183,8 +183,8 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
-// TestObjectLock: AWS refuses objects without a checksum in a bucket with a default retention; other servers refuse one kind of checksum or both.
-// The accepted kind is remembered.
+// TestObjectLock: AWS refuses objects without a checksum in a bucket with a default retention; other servers refuse one kind of
+// checksum or both. The accepted kind is remembered.
 func TestObjectLock(t *testing.T) {
 	const md5Field, shaField = "Content-Md5", "X-Amz-Checksum-Sha256"
 	refuse := func(status int, code string, when func(h http.Header) bool) fault {
@@ -240,8 +240,8 @@ func TestObjectLock(t *testing.T) {
 	})
 }
 
-// TestRepeatedPutAnsweredAsElsewhere: older MinIO servers answer 304 to a conditional PUT of an existing object, and AWS 409 during another PUT.
-// A process that was killed before it could enter the object must continue.
+// TestRepeatedPutAnsweredAsElsewhere: older MinIO servers answer 304 to a conditional PUT of an existing object, and AWS 409 during
+// another PUT. A process that was killed before it could enter the object must continue.
 func TestRepeatedPutAnsweredAsElsewhere(t *testing.T) {
 	for name, c := range map[string]fault{
 		"304": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {

@@ -43,8 +43,8 @@ func TestScheduleNext(t *testing.T) {
 	}
 }
 
-// TestScheduleOverClockChanges goes through both clock changes of a zone: each daily job runs once on each day, each hourly one in each hour that
-// passes.
+// TestScheduleOverClockChanges goes through both clock changes of a zone: each daily job runs once on each day, each hourly one in
+// each hour that passes.
 func TestScheduleOverClockChanges(t *testing.T) {
 	for _, c := range []struct {
 		text     string

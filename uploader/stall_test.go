@@ -112,8 +112,8 @@ func bucketAgain(t *testing.T, p place) Target {
 	return target
 }
 
-// TestLinkThatHangs: a request that stalls ends and counts as a failure, whether the server accepts, answers or sends nothing. Afterwards the same
-// plan is finished.
+// TestLinkThatHangs: a request that stalls ends and counts as a failure, whether the server accepts, answers or sends nothing.
+// Afterwards the same plan is finished.
 func TestLinkThatHangs(t *testing.T) {
 	s := s3Server(t)
 	link := newSlowLink(t, s.Endpoint, 64<<20)

@@ -24,8 +24,8 @@ func (refusing) Put(context.Context, string, io.ReadSeeker, int64, map[string]st
 	return errors.New("the target is away")
 }
 
-// TestWithTheRealStore runs archive and retention over the store itself: an open plan is finished after a restart, and the store's totals agree
-// with the lines in the objects.
+// TestWithTheRealStore runs archive and retention over the store itself: an open plan is finished after a restart, and the store's
+// totals agree with the lines in the objects.
 func TestWithTheRealStore(t *testing.T) {
 	// Shutdown may try as long as ctx allows.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -50,8 +50,8 @@ func withKeys(t *testing.T, current Target) func(*Options) {
 	}
 }
 
-// TestRetentionAsksWhereAnObjectIs: after a change of the bucket, older entries are looked up and verified where they are, also those that an older
-// version entered under the target's short name.
+// TestRetentionAsksWhereAnObjectIs: after a change of the bucket, older entries are looked up and verified where they are, also
+// those that an older version entered under the target's short name.
 func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		former, current := bucket(t), directory(t)
@@ -73,7 +73,8 @@ func TestRetentionAsksWhereAnObjectIs(t *testing.T) {
 	}
 }
 
-// TestFormerTargetThatIsGone: its events are kept and do not stop the rest. If the object is copied to the current target, it is found there.
+// TestFormerTargetThatIsGone: its events are kept and do not stop the rest. If the object is copied to the current target, it is
+// found there.
 func TestFormerTargetThatIsGone(t *testing.T) {
 	former, hop := hostileBucket(t)
 	current := directory(t)
@@ -109,7 +110,8 @@ func TestFormerTargetThatIsGone(t *testing.T) {
 	}
 }
 
-// TestObjectBegunInAFormerTarget: wayside is killed between upload and entry, and started with another target. The events are in one archive.
+// TestObjectBegunInAFormerTarget: wayside is killed between upload and entry, and started with another target. The events are in
+// one archive.
 func TestObjectBegunInAFormerTarget(t *testing.T) {
 	former, current := bucket(t), directory(t)
 	m := newMemStore(t)

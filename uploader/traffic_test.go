@@ -15,8 +15,8 @@ var testEpoch = uuid.MustParse("0199a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")
 // testHour is the hour in which test traffic happens.
 var testHour = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
-// traffic makes n events as a sidecar of a web shop would record them, 10,000 a second: 300 routes, IDs in paths and client networks (masked to
-// /24) follow Zipf laws; latencies are exponential; a few are errors.
+// traffic makes n events as a sidecar of a web shop would record them, 10,000 a second: 300 routes, IDs in paths and client
+// networks (masked to /24) follow Zipf laws; latencies are exponential; a few are errors.
 func traffic(n int, start time.Time, firstSeq uint64, traceIDs bool) []memItem {
 	r := rand.New(rand.NewPCG(7, firstSeq))
 	routes := rand.NewZipf(r, 1.2, 4, 299)

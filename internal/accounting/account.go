@@ -1,6 +1,6 @@
-// Package accounting combines the figures of the spools with those of the store, which are in two processes, for GET /api/v1/accounting.
-// account.go adds them up and checks the identities. join.go reads both sides so that they match, and uses the store's last figures while the
-// books process does not run.
+// Package accounting combines the figures of the spools with those of the store, which are in two processes, for GET
+// /api/v1/accounting. account.go adds them up and checks the identities. join.go reads both sides so that they match, and uses the
+// store's last figures while the books process does not run.
 package accounting
 
 import (
@@ -37,8 +37,8 @@ type Identity struct {
 	Holds bool   `json:"holds"`
 }
 
-// Account adds the figures up. active are the ledgers of the existing spools, and the rest is from the store. An epoch can be in both, after a
-// crash between the two steps of retiring it: then the spool's figures count.
+// Account adds the figures up. active are the ledgers of the existing spools, and the rest is from the store. An epoch can be in
+// both, after a crash between the two steps of retiring it: then the spool's figures count.
 func Account(active []spool.Ledger, stored *View) Accounting {
 	a := Accounting{
 		Dropped: map[string]uint64{},
@@ -70,8 +70,9 @@ func (a *Accounting) add(responses, recorded, excluded uint64, dropped map[strin
 	}
 }
 
-// Acknowledge counts responses as applied that were recorded and are in no spool and not in the store's figures, and returns their number. It
-// is for figures of the store that are older than those of the spools: a spool deletes a response only when it is in the store.
+// Acknowledge counts responses as applied that were recorded and are in no spool and not in the store's figures, and returns their
+// number. It is for figures of the store that are older than those of the spools: a spool deletes a response only when it is in the
+// store.
 func (a *Accounting) Acknowledge() uint64 {
 	known := a.Spooled + a.Applied + a.Quarantined
 	if a.Recorded <= known {

@@ -45,8 +45,8 @@ type Joiner struct {
 	last atomic.Pointer[lastView] // nil until the books process has answered once
 }
 
-// Answer reads both sides until they match. While the books process does not run, it uses the last figures of the store, and adds the responses
-// that the books process has acknowledged since, which are in the store and no longer in the spools.
+// Answer reads both sides until they match. While the books process does not run, it uses the last figures of the store, and adds
+// the responses that the books process has acknowledged since, which are in the store and no longer in the spools.
 func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	var figures Accounting
 	var viewErr error
@@ -88,8 +88,8 @@ func (j *Joiner) Answer(ctx context.Context) (*Answer, error) {
 	return a, nil
 }
 
-// ledgersBeside returns the spools' ledgers relative to a view, and those of epochs that were retired after the view was requested. Epochs that
-// were retired earlier are in the view, or were lost with their store.
+// ledgersBeside returns the spools' ledgers relative to a view, and those of epochs that were retired after the view was requested.
+// Epochs that were retired earlier are in the view, or were lost with their store.
 func (j *Joiner) ledgersBeside(ctx context.Context, last *lastView) ([]spool.Ledger, error) {
 	ledgers, err := j.Spools.Ledgers(ctx, last.view.Applied)
 	if err != nil {
@@ -124,8 +124,8 @@ type lastView struct {
 	known  bool // view is everything in the store
 }
 
-// askView returns the current view of the books process, or its last one with an error. Until it has sent one, askView returns an empty view.
-// before is the state of the spools, read just before.
+// askView returns the current view of the books process, or its last one with an error. Until it has sent one, askView returns an
+// empty view. before is the state of the spools, read just before.
 func (j *Joiner) askView(ctx context.Context, before spoolsBefore) (*lastView, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -154,8 +154,8 @@ func complete(before, active, stored []spool.Ledger) bool {
 	return true
 }
 
-// Refresh asks for the store's figures if there are none yet, or if an epoch was retired since, because its figures are then in the store and no
-// longer in the spools.
+// Refresh asks for the store's figures if there are none yet, or if an epoch was retired since, because its figures are then in the
+// store and no longer in the spools.
 func (j *Joiner) Refresh(ctx context.Context) error {
 	before, err := j.spoolsNow(ctx)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long the books process takes to answer. Both answers here
-// take longer than retryTime.
+// TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long the books process takes to answer.
+// Both answers here take longer than retryTime.
 func TestAccountingWaitsForSlowBooks(t *testing.T) {
 	tr := newRig(t, t.TempDir())
 	var asked atomic.Int32
@@ -108,8 +108,8 @@ func TestRetiredSinceTheLastView(t *testing.T) {
 	want("with the books process away")
 }
 
-// TestRetiredUnknownToTheLastView: an epoch counts that a books process has drained and retired before it was killed, although its last view does not
-// have the epoch: there was none yet, or another process used the epoch's folder then.
+// TestRetiredUnknownToTheLastView: an epoch counts that a books process has drained and retired before it was killed, although its
+// last view does not have the epoch: there was none yet, or another process used the epoch's folder then.
 func TestRetiredUnknownToTheLastView(t *testing.T) {
 	for _, viewed := range []bool{false, true} {
 		dir := t.TempDir()

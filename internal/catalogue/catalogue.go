@@ -1,8 +1,8 @@
-// Package catalogue defines types that the store and the uploader share: the blocks of events, the plans of archive objects, and the state of
-// these plans.
+// Package catalogue defines types that the store and the uploader share: the blocks of events, the plans of archive objects, and
+// the state of these plans.
 //
-// A plan is made once and stored durably before the first byte is sent. Every retry executes it unchanged: the same plan over the same blocks
-// gives the same bytes under the same key. This makes a retry harmless.
+// A plan is made once and stored durably before the first byte is sent. Every retry executes it unchanged: the same plan over the
+// same blocks gives the same bytes under the same key. This makes a retry harmless.
 package catalogue
 
 import (
@@ -25,8 +25,8 @@ type Run struct {
 	Last  uint64 `json:"last"`
 }
 
-// RunsMax is the largest number of runs in one plan, which the store keeps in one value. If an object of another store has more, its plan has
-// none.
+// RunsMax is the largest number of runs in one plan, which the store keeps in one value. If an object of another store has more,
+// its plan has none.
 const RunsMax = 8192
 
 // Pending is one block that is applied and not yet planned into an archive object.

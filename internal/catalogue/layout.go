@@ -11,16 +11,16 @@ var (
 // IsArchiveFolder reports whether wayside makes a folder of this name below an archive's prefix. The name uses "/".
 func IsArchiveFolder(name string) bool { return archiveFolder.MatchString(name) }
 
-// IsArchiveFile reports whether wayside writes a file of this name below an archive's prefix: an object, its metadata, or one of the two while
-// it is being written, which ends in ".tmp".
+// IsArchiveFile reports whether wayside writes a file of this name below an archive's prefix: an object, its metadata, or one of
+// the two while it is being written, which ends in ".tmp".
 func IsArchiveFile(name string) bool { return archiveFile.MatchString(name) }
 
-// NameBytesMax limits an escaped service or instance name in a key, so that the file name stays below 255 bytes together with the epoch (36),
-// two sequence numbers (40), separators and the longest suffix.
+// NameBytesMax limits an escaped service or instance name in a key, so that the file name stays below 255 bytes together with the
+// epoch (36), two sequence numbers (40), separators and the longest suffix.
 const NameBytesMax = 72
 
-// AppendName appends the name of a service or an instance as keys have it: percent-encoded outside [A-Za-z0-9.-], and cut at [NameBytesMax],
-// never inside an escape.
+// AppendName appends the name of a service or an instance as keys have it: percent-encoded outside [A-Za-z0-9.-], and cut at
+// [NameBytesMax], never inside an escape.
 func AppendName(dst []byte, name string) []byte {
 	end := len(dst) + NameBytesMax
 	for i := range len(name) {

@@ -1,5 +1,5 @@
-// Package books is the books process: it opens the store, drains the spool into it, makes snapshots, answers queries, archives, and runs the
-// scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
+// Package books is the books process: it opens the store, drains the spool into it, makes snapshots, answers queries, archives, and
+// runs the scheduled jobs. It connects the collector, the store and the uploader according to one configuration.
 //
 //   - start.go: the process from start to end, as a child of wayside run or started separately
 //   - books.go: its parts, the loops that drive them, and the order in which they stop

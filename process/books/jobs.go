@@ -72,8 +72,8 @@ func (b *books) metrics() prometheus.Gatherer {
 // staleAfter is the age at which a temporary file is certainly not in use.
 const staleAfter = 24 * time.Hour
 
-// prune removes things that are no longer needed: capacity samples that no report uses, and temporary files that a crash left in a directory
-// archive under a key that is never written again.
+// prune removes things that are no longer needed: capacity samples that no report uses, and temporary files that a crash left in a
+// directory archive under a key that is never written again.
 func (b *books) prune(ctx context.Context, r *uploader.Result) error {
 	n, err := collector.PruneCapacity(b.store, time.Now())
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// After a store was damaged, a new one starts empty, and the archive fills it again while everything else continues: newest hours first, one
-// object at a time, from the statistics objects. [store.Store.Refill] ensures that nothing is counted twice, whenever the process ends.
-// docs/adr/0085-refill.md has the reasons.
+// After a store was damaged, a new one starts empty, and the archive fills it again while everything else continues: newest hours
+// first, one object at a time, from the statistics objects. [store.Store.Refill] ensures that nothing is counted twice, whenever
+// the process ends. docs/adr/0085-refill.md has the reasons.
 
 // The pauses of a refill that cannot continue, and the most time for one object.
 const (

@@ -110,8 +110,8 @@ func (g *refillRig) archive(l *life) {
 	g.must(err)
 }
 
-// history makes a directory with some finished lives and a current one. Some of the events are archived, some archived and deleted locally, some
-// neither; some are applied, or even archived, and not acknowledged.
+// history makes a directory with some finished lives and a current one. Some of the events are archived, some archived and deleted
+// locally, some neither; some are applied, or even archived, and not acknowledged.
 func (g *refillRig) history() (dir string) {
 	g.t.Helper()
 	dir = filepath.Join(g.t.TempDir(), "data")
@@ -137,8 +137,8 @@ func (g *refillRig) history() (dir string) {
 	return dir
 }
 
-// unacknowledged returns the directory as of a kill after the last events were applied and before they were acknowledged. In half of the cases
-// they were also archived.
+// unacknowledged returns the directory as of a kill after the last events were applied and before they were acknowledged. In half
+// of the cases they were also archived.
 func (g *refillRig) unacknowledged(l *life) string {
 	g.t.Helper()
 	g.request(l, 120)
@@ -221,8 +221,8 @@ func (g *refillRig) promises(l *life) accounting.Accounting {
 	return a
 }
 
-// complete archives the rest and checks that the rows have every response of the archive once, and no other, and that all others are quarantined,
-// to the unit.
+// complete archives the rest and checks that the rows have every response of the archive once, and no other, and that all others
+// are quarantined, to the unit.
 func (g *refillRig) complete(l *life) {
 	g.t.Helper()
 	g.drain(l)
@@ -270,8 +270,8 @@ func trials(t *testing.T) uint64 {
 	return n
 }
 
-// TestRefill damages stores at random. The next store starts empty, takes the events in the spool, and is filled from the archive until it has
-// everything in it: without traffic, killed after any object, or while traffic is applied and archived.
+// TestRefill damages stores at random. The next store starts empty, takes the events in the spool, and is filled from the archive
+// until it has everything in it: without traffic, killed after any object, or while traffic is applied and archived.
 func TestRefill(t *testing.T) {
 	for seed := range trials(t) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -29,8 +29,8 @@ type LoggedError struct{ error }
 // Unwrap returns the error that was logged.
 func (e *LoggedError) Unwrap() error { return e.error }
 
-// RunInherited is the books process as a child of wayside run. It ignores terminal signals: the parent gets them too, and closes the channels
-// when the books process must stop.
+// RunInherited is the books process as a child of wayside run. It ignores terminal signals: the parent gets them too, and closes
+// the channels when the books process must stop.
 func RunInherited(ctx context.Context, version string, logTo io.Writer) error {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	handover := os.NewFile(supervise.ConfigFD, "config")
@@ -110,8 +110,8 @@ func booksElsewhere(dir string) error {
 	return nil
 }
 
-// keepBooksBeside connects to wayside run and keeps the books. wayside run uses the newest connection to its relay, so this process connects
-// to the relay only after it has locked the directory.
+// keepBooksBeside connects to wayside run and keeps the books. wayside run uses the newest connection to its relay, so this process
+// connects to the relay only after it has locked the directory.
 func keepBooksBeside(ctx context.Context, cfg *configs.Config, version string, log *slog.Logger) error {
 	spoolConn, err := link.Connect(cfg.Data.Dir, link.Spool)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/datadir"
 )
 
-// TestVerifyCondemns: a store that can be opened and is found damaged while nobody uses it is set aside by the next start. A good one is not.
+// TestVerifyCondemns: a store that can be opened and is found damaged while nobody uses it is set aside by the next start. A good
+// one is not.
 func TestVerifyCondemns(t *testing.T) {
 	g := newRefillRig(t, 1)
 	dir := filepath.Join(t.TempDir(), "data")

@@ -110,8 +110,8 @@ func allocates(fn func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestStrangersObjects: whatever is under the key of an object, it is reported with the reason, takes little memory and is not counted, and the
-// other objects are read.
+// TestStrangersObjects: whatever is under the key of an object, it is reported with the reason, takes little memory and is not
+// counted, and the other objects are read.
 func TestStrangersObjects(t *testing.T) {
 	bomb := func(piece []byte) *strange { // half a GiB, many times the memory limit
 		s := newStrange("", "")

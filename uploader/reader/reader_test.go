@@ -33,8 +33,8 @@ type library struct {
 
 var start = time.Date(2026, 3, 17, 9, 59, 0, 0, time.UTC)
 
-// newLibrary archives two epochs of 1,000 events each, 200 ms apart, across the end of an hour. Every 100th is an error, and each epoch has one drop
-// record and one gap in its numbers.
+// newLibrary archives two epochs of 1,000 events each, 200 ms apart, across the end of an hour. Every 100th is an error, and each
+// epoch has one drop record and one gap in its numbers.
 func newLibrary(t *testing.T) *library {
 	t.Helper()
 	dir := t.TempDir()

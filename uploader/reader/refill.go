@@ -17,7 +17,8 @@ import (
 // RefillOptions say what a store is missing.
 type RefillOptions struct {
 	Service, Instance string // of the objects
-	// Wanted reports whether responses of an epoch are missing, and from which sequence number on they are already counted; 0 means none is.
+	// Wanted reports whether responses of an epoch are missing, and from which sequence number on they are already counted; 0 means
+	// none is.
 	Wanted func(epoch uuid.UUID) (from uint64, wanted bool)
 	// Entries reads the catalogue, by key of the object. It is called after the archive was listed: an object that the store archives in
 	// the meantime is in the catalogue before it is in the archive.
@@ -36,8 +37,8 @@ func EntryOf(p *catalogue.Plan) Entry {
 	return Entry{ID: p.ID, Counted: !p.Imported || p.Refilled, Runs: p.Runs}
 }
 
-// Missing are the objects of an archive whose responses a store does not count, newest hour first. They must be read in this order: each one
-// leaves out events that an earlier one had.
+// Missing are the objects of an archive whose responses a store does not count, newest hour first. They must be read in this order:
+// each one leaves out events that an earlier one had.
 type Missing struct {
 	b     *rebuilder
 	pairs []pair
@@ -126,8 +127,8 @@ func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	return c, nil
 }
 
-// runsOf returns the runs in an object's metadata, or nil if they did not fit. With strict, it then returns everything between the bounds in
-// the object's name, so that nothing is counted twice.
+// runsOf returns the runs in an object's metadata, or nil if they did not fit. With strict, it then returns everything between the
+// bounds in the object's name, so that nothing is counted twice.
 func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := runsOf(meta, rows)
 	if err == nil && runs == nil && b.strict {
@@ -136,8 +137,8 @@ func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]cata
 	return runs, err
 }
 
-// Skippable reports whether an error is about one object, so that the others can still be read. An object of a newer wayside is left for that
-// version.
+// Skippable reports whether an error is about one object, so that the others can still be read. An object of a newer wayside is
+// left for that version.
 func Skippable(err error) bool {
 	return skippable(err) || errors.Is(err, uploader.ErrNewerFormat) || errors.Is(err, errTooManyRows)
 }

@@ -57,8 +57,8 @@ func archiveUpTo(t *testing.T, target uploader.Target, epoch uuid.UUID, ends ...
 	return s
 }
 
-// TestRepeatedEventsCountOnce: a data directory was restored from a backup twice, and archived its events again, in objects with other bounds: 1-400,
-// 401-1000, 1-600, 601-700.
+// TestRepeatedEventsCountOnce: a data directory was restored from a backup twice, and archived its events again, in objects with
+// other bounds: 1-400, 401-1000, 1-600, 601-700.
 func TestRepeatedEventsCountOnce(t *testing.T) {
 	epoch := uuid.UUID{6: 0x70, 8: 0x80, 15: 1}
 	l := &library{dir: t.TempDir()}

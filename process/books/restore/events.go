@@ -1,5 +1,6 @@
-// Package restore makes data directories from an archive: [Events] restores events with their statistics, for queries; [Statistics] adds up
-// the statistics alone, for a wayside that continues after its disk was lost. [Compare] compares an archive with a store, and changes nothing.
+// Package restore makes data directories from an archive: [Events] restores events with their statistics, for queries; [Statistics]
+// adds up the statistics alone, for a wayside that continues after its disk was lost. [Compare] compares an archive with a store,
+// and changes nothing.
 //
 // A new store is made in a separate folder and moved into the directory when it is complete (newdir.go), so that an incomplete one is never
 // used.
@@ -23,8 +24,8 @@ import (
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
 
-// Events makes a data directory in dir, which must not have a store, with the events of an archive, their statistics, and a verified copy of
-// their objects below archive/. The catalogue says that all of them are archived.
+// Events makes a data directory in dir, which must not have a store, with the events of an archive, their statistics, and a
+// verified copy of their objects below archive/. The catalogue says that all of them are archived.
 func Events(ctx context.Context, from uploader.Target, dir string, o reader.CopyOptions) (*reader.Copied, error) {
 	to, err := uploader.OpenTarget(ctx, filepath.Join(dir, "archive"), uploader.TargetOptions{DataDir: dir})
 	if err != nil {
@@ -53,13 +54,14 @@ func Events(ctx context.Context, from uploader.Target, dir string, o reader.Copy
 	return copied, err
 }
 
-// inOrder returns epochs in the order in which they began, which their IDs contain. The store shows events in the order in which it got their epochs.
+// inOrder returns epochs in the order in which they began, which their IDs contain. The store shows events in the order in which it
+// got their epochs.
 func inOrder[T any](epochs map[uuid.UUID]T) []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(epochs), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// restorer applies the events of one epoch to a store. A batch never has events of two objects of one hour, so that each block belongs to one
-// object and the catalogue can name it.
+// restorer applies the events of one epoch to a store. A batch never has events of two objects of one hour, so that each block
+// belongs to one object and the catalogue can name it.
 type restorer struct {
 	s       *store.Store
 	target  uploader.Target

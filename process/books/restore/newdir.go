@@ -16,9 +16,9 @@ const (
 	buildingDir = datadir.StoreDir + ".building" // within the data directory: rename does not work between volumes
 )
 
-// newDataDir makes a store in a separate folder and moves it into the data directory after fill has succeeded, so that an incomplete store is
-// never used. The directory may have other contents, such as an archive or a spool, but no store. The lock keeps a books process from making
-// one in the meantime.
+// newDataDir makes a store in a separate folder and moves it into the data directory after fill has succeeded, so that an
+// incomplete store is never used. The directory may have other contents, such as an archive or a spool, but no store. The lock
+// keeps a books process from making one in the meantime.
 func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	if err := datadir.Create(dir); err != nil {
 		return err
@@ -52,8 +52,8 @@ func newDataDir(dir string, fill func(*store.Store) error) (err error) {
 	return moveIn(dir, building)
 }
 
-// moveIn moves a new store and its other files into a data directory without one. It moves the store last: if it fails before, the next attempt
-// begins again.
+// moveIn moves a new store and its other files into a data directory without one. It moves the store last: if it fails before, the
+// next attempt begins again.
 func moveIn(dir, building string) error {
 	entries, err := os.ReadDir(building)
 	if err != nil {

@@ -35,8 +35,8 @@ type Comparison struct {
 	Examples  []string `json:"examples,omitempty"`
 }
 
-// Statistics makes a data directory in dir, which must not have a store, with the hourly statistics of an archive, its catalogue, and the path
-// table that cfg asks for. wayside run can continue with it.
+// Statistics makes a data directory in dir, which must not have a store, with the hourly statistics of an archive, its catalogue,
+// and the path table that cfg asks for. wayside run can continue with it.
 func Statistics(ctx context.Context, from uploader.Target, dir string, cfg *configs.Config, o reader.RebuildOptions) (done Rebuilt, err error) {
 	err = newDataDir(dir, func(s *store.Store) error {
 		known := collector.NewKnownRows()

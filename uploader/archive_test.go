@@ -232,7 +232,7 @@ func TestArchiveAsksUntilNothingIsPending(t *testing.T) {
 }
 
 func TestArchivingFitsIntoItsMemory(t *testing.T) {
-	items := incompressible(12_000, 2000)
+	items := incompressible(7000, 2000)
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 1000, items...)
 	pl := testPlanner()

@@ -8,7 +8,8 @@ import (
 )
 
 // bufferBytes is how much of an object is kept in memory: the default object size, and an eighth more for estimates that were too low.
-const bufferBytes = 9 << 20
+// It is a variable because tests use a smaller buffer.
+var bufferBytes = 9 << 20
 
 // objectBuffer holds one compressed object until it was sent. It must hold all of it: the request is signed over the hash of its body,
 // and must be able to start again if the connection breaks.

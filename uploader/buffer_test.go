@@ -28,8 +28,17 @@ func writeAgain(t *testing.T, b *objectBuffer, content []byte) {
 	}
 }
 
+// smallBuffer makes the buffers of a test a megabyte large. With larger ones, tests with the race detector take minutes.
+func smallBuffer(t *testing.T) {
+	t.Helper()
+	former := bufferBytes
+	bufferBytes = 1 << 20
+	t.Cleanup(func() { bufferBytes = former })
+}
+
 func TestBufferReadsBackAtEverySize(t *testing.T) {
-	const part = 256 << 10
+	smallBuffer(t)
+	const part = 64 << 10
 	content := make([]byte, bufferBytes+3*part+17)
 	rng := rand.NewChaCha8([32]byte{1})
 	_, _ = rng.Read(content)
@@ -58,6 +67,7 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 // TestBufferReaderThatIsLeft: closing a reader ends the building, at any point. The reader returns the builder's error, and an error if the
 // content is shorter than before.
 func TestBufferReaderThatIsLeft(t *testing.T) {
+	smallBuffer(t)
 	content := make([]byte, bufferBytes+5)
 	b := &objectBuffer{}
 	defer b.release()

@@ -1,7 +1,7 @@
 package uploader
 
 import (
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -12,14 +12,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// incompressible makes events with paths that do not compress below half, so that their object is far larger than estimated.
+// incompressible makes events with paths that do not compress below three quarters, so that their object is far larger than estimated.
 func incompressible(n, bytes int) []memItem {
 	items := plainEvents(n, testHour, 1)
 	rng := rand.NewChaCha8([32]byte{2})
 	for i := range items {
-		path := make([]byte, bytes/2)
+		path := make([]byte, bytes*3/4)
 		_, _ = rng.Read(path)
-		items[i].event.Path = hex.AppendEncode([]byte("/"), path)
+		items[i].event.Path = base64.RawURLEncoding.AppendEncode([]byte("/"), path)
 	}
 	return items
 }
@@ -27,7 +27,8 @@ func incompressible(n, bytes int) []memItem {
 // TestObjectLargerThanItsBuffer archives an object that does not fit into memory, without a folder for temporary files, and again after an
 // upload of which only a part arrived.
 func TestObjectLargerThanItsBuffer(t *testing.T) {
-	items := incompressible(10_000, 2000)
+	smallBuffer(t)
+	items := incompressible(1000, 2000)
 	for name, place := range map[string]func(*testing.T) (place, *hostile){
 		"directory": func(t *testing.T) (place, *hostile) { t.Helper(); return directory(t), nil },
 		"versitygw": hostileBucket,
@@ -42,7 +43,7 @@ func TestObjectLargerThanItsBuffer(t *testing.T) {
 			if h != nil {
 				var cut atomic.Bool
 				h.set(puts(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
-					if r.ContentLength > bufferBytes && cut.CompareAndSwap(false, true) {
+					if r.ContentLength > int64(bufferBytes) && cut.CompareAndSwap(false, true) {
 						_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength-1000)
 						reset(w)
 						return
@@ -54,7 +55,7 @@ func TestObjectLargerThanItsBuffer(t *testing.T) {
 				}
 			}
 			r, err := u.ArchiveOnce(t.Context(), true)
-			if err != nil || r.Rows != 10_000 || r.Bytes <= bufferBytes {
+			if err != nil || r.Rows != 1000 || r.Bytes <= uint64(bufferBytes) {
 				t.Fatalf("%+v, %v", r, err)
 			}
 			wantArchived(t, p, items)

@@ -86,7 +86,7 @@ func (l *slowLink) pass(dst, src net.Conn) {
 // TestSlowLink: upload and reading back take longer than the timeout, and make progress all the time.
 func TestSlowLink(t *testing.T) {
 	s := s3Server(t)
-	items := incompressible(1000, 1500)
+	items := incompressible(1000, 1000)
 	m := newMemStore(t)
 	m.apply(testEpoch, testHour, 500, items...)
 	p := bucketOf(t, s, "http://"+newSlowLink(t, s.Endpoint, 100<<10).ln.Addr().String())

@@ -197,7 +197,7 @@ func TestEventChangesWholePathTable(t *testing.T) {
 // TestImportFromLargeBlocks: blocks that do not compress are rewritten, however large they are.
 func TestImportFromLargeBlocks(t *testing.T) {
 	s := openStore(t, testOptions(t.TempDir()))
-	r := rand.New(rand.NewPCG(1, 1))
+	r := rand.NewChaCha8([32]byte{1})
 	p := &catalogue.Plan{Hour: stats.HourOfMicros(testStart.UnixMicro()), Epoch: testEpoch, Key: "v1/x"}
 	seq := uint64(0)
 	for range 20 {
@@ -205,9 +205,7 @@ func TestImportFromLargeBlocks(t *testing.T) {
 		for range 200 {
 			seq++
 			path := make([]byte, event.PathBytesMax)
-			for i := range path {
-				path[i] = byte(r.Uint32())
-			}
+			_, _ = r.Read(path)
 			b.Items = append(b.Items, Item{Seq: seq, Host: "h", Method: "GET", Label: otherLabel, Event: event.Event{
 				TimeMicros: testStart.UnixMicro(), Kind: event.KindRequest, Status: 200, Path: path,
 			}})

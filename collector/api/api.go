@@ -37,7 +37,7 @@ import (
 type sumSource interface {
 	// Sums calls fn with every row name of the hours and the sum of its rows. fn may keep both.
 	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
-	// RowsOf is Rows for the names that keep accepts. It calls keep without an Hour. Two calls run in parallel.
+	// RowsOf is Rows for the names that keep accepts. keep gets keys without an Hour. RowsOf may run twice in parallel.
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
 

@@ -119,7 +119,7 @@ func (p *params) step() int64 {
 	return int64(d / time.Hour)
 }
 
-// filter selects rows, and by their rows events.
+// filter selects rows, and events by their rows.
 type filter struct {
 	host, method, prefix, path string
 	anyHost, anyMethod         bool

@@ -167,6 +167,21 @@ func (r stuckRows) Rows(ctx context.Context, _, _ int64, _ func(stats.Key, *stat
 	return ctx.Err()
 }
 
+// panickingRows fail as a store whose mapped files are damaged may.
+type panickingRows struct{}
+
+func (panickingRows) Rows(context.Context, int64, int64, func(stats.Key, *stats.Row) error) error {
+	panic("injected")
+}
+
+// TestPanicInAQuery: a panic while the halves of a range are read is answered with 500.
+func TestPanicInAQuery(t *testing.T) {
+	h := NewHandler(Options{Rows: panickingRows{}, Logger: slog.New(slog.DiscardHandler)})
+	if resp := get(t, h, "/api/v1/series?from=-3h"); resp.StatusCode != http.StatusInternalServerError {
+		t.Error(resp.Status)
+	}
+}
+
 // TestClientsThatLeaveReleaseTheirSlot starts as many queries as may run, and closes their connections.
 func TestClientsThatLeaveReleaseTheirSlot(t *testing.T) {
 	rows := stuckRows{make(chan struct{}), make(chan struct{})}

@@ -222,7 +222,7 @@ func (h *handler) mergeRows(ctx context.Context, span snapshot.Hours, keep filte
 	return merged, err
 }
 
-// rowsOf calls fn with the rows whose shown name keep keeps, hour by hour.
+// rowsOf calls fn, hour by hour, with the rows that keep accepts by the name under which they are shown.
 func (h *handler) rowsOf(ctx context.Context, span snapshot.Hours, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error {
 	wanted := func(k stats.Key) bool { return keep(h.shownKey(k.Host, k.Method, k.Label)) }
 	if s, ok := h.Rows.(sumSource); ok {

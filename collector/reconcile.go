@@ -95,10 +95,10 @@ func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) erro
 	return nil
 }
 
-// allBegun reports whether an event was applied of every epoch that has events in the spools.
+// allBegun reports whether an event was applied of every epoch that has events in the spools, since the store lost any of it.
 func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
 	for _, l := range ledgers {
-		if l.Spooled > 0 && marks[l.Epoch].From == 0 {
+		if mark := marks[l.Epoch]; l.Spooled > 0 && (mark.From == 0 || mark.Open) {
 			return false
 		}
 	}

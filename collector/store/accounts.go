@@ -8,6 +8,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // Totals are the counters of the accounting, since the store was made. They count responses, not drop records.
@@ -52,31 +54,6 @@ func decodeCounters(v []byte) (c counters, err error) {
 
 func (c counters) write(txn *badger.Txn) error { return set(txn, []byte{prefixCounters}, c.encode()) }
 
-// watermark is how far an epoch was taken into the store. Its events from the number "from" on were applied here, as they came from the
-// spool; 0: none were. A refill may count earlier ones that an archive has.
-type watermark struct{ seq, applied, quarantined, from uint64 }
-
-func (w watermark) write(txn *badger.Txn, epoch uuid.UUID) error {
-	var value []byte
-	for _, v := range [...]uint64{w.seq, w.applied, w.quarantined, w.from} {
-		value = binary.LittleEndian.AppendUint64(value, v)
-	}
-	return set(txn, epochKey(prefixWatermark, epoch), value)
-}
-
-func decodeWatermark(v []byte) (w watermark, err error) {
-	if len(v) != 24 && len(v) != 32 {
-		return w, fmt.Errorf("%w: watermark of %d bytes", ErrDamaged, len(v))
-	}
-	w = watermark{
-		seq: binary.LittleEndian.Uint64(v), applied: binary.LittleEndian.Uint64(v[8:]), quarantined: binary.LittleEndian.Uint64(v[16:]), from: 1,
-	}
-	if len(v) == 32 { // until schema 4 it was not stored
-		w.from = binary.LittleEndian.Uint64(v[24:])
-	}
-	return w, nil
-}
-
 // Accounts holds the totals and the state of each epoch: its watermark, its ledger, and whether it is reconciled with the archive.
 type Accounts struct {
 	*database
@@ -94,11 +71,13 @@ type Accounts struct {
 	allUnreconciled bool               // every epoch is unreconciled, see unreconciled.go
 	unreconciled    map[uuid.UUID]byte // epochs that are or were unreconciled
 	refillDue       bool               // the archive may hold more of a lost store's responses, see refill.go
+
+	becameDue chan struct{} // capacity 1
 }
 
 func newAccounts(d *database, backup *ledgerBackup) *Accounts {
 	return &Accounts{
-		database: d, backup: backup,
+		database: d, backup: backup, becameDue: make(chan struct{}, 1),
 		watermarks: map[uuid.UUID]watermark{}, ledgers: map[uuid.UUID]storedLedger{}, unreconciled: map[uuid.UUID]byte{},
 	}
 }
@@ -153,9 +132,15 @@ func (a *Accounts) watermark(epoch uuid.UUID) (watermark, bool) {
 	return w, known
 }
 
-// writeEpoch writes an epoch's new watermark together with new counters, and then stores both in memory. The caller holds writeMu.
-func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters) error {
+// writeEpoch writes an epoch's new watermark together with new counters, and, if that is so, that a refill is due. Then it stores
+// all of it in memory. The caller holds writeMu.
+func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters, due bool) error {
 	err := a.update(func(txn *badger.Txn) error {
+		if due {
+			if err := set(txn, []byte{prefixRefill}, nil); err != nil {
+				return err
+			}
+		}
 		if err := mark.write(txn, epoch); err != nil {
 			return err
 		}
@@ -167,6 +152,9 @@ func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters) er
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.counters, a.watermarks[epoch] = next, mark
+	if due {
+		a.noteRefillDue()
+	}
 	return nil
 }
 
@@ -196,6 +184,7 @@ type Mark struct {
 	Applied     uint64 // responses
 	Quarantined uint64 // responses
 	From        uint64 // the first sequence number that was applied as it came from the spool; 0: none was
+	Open        bool   // events behind Seq were lost, and none has been applied since
 }
 
 // Marks is [Accounts.Watermarks] with the number of responses.
@@ -204,9 +193,21 @@ func (a *Accounts) Marks() map[uuid.UUID]Mark {
 	defer a.mu.Unlock()
 	out := make(map[uuid.UUID]Mark, len(a.watermarks))
 	for epoch, w := range a.watermarks {
-		out[epoch] = Mark{Seq: w.seq, Applied: w.applied, Quarantined: w.quarantined, From: w.from}
+		out[epoch] = Mark{Seq: w.seq, Applied: w.applied, Quarantined: w.quarantined, From: w.from, Open: w.open()}
 	}
 	return out
+}
+
+// RefillBecameDue receives a value each time that a refill has become due since the store was opened.
+func (a *Accounts) RefillBecameDue() <-chan struct{} { return a.becameDue }
+
+// noteRefillDue notes a refill whose key was written. The caller holds mu.
+func (a *Accounts) noteRefillDue() {
+	a.refillDue = true
+	select {
+	case a.becameDue <- struct{}{}:
+	default:
+	}
 }
 
 // RefillDue reports whether the store is to be refilled from the archive.
@@ -229,12 +230,13 @@ func (a *Accounts) EndRefill() error {
 	return nil
 }
 
-// Refillable reports whether the lost store may have had responses of an epoch, as far as spools and ledgers know, and from which
-// sequence number on this store took the epoch's events from the spool; 0: it took none.
-func (a *Accounts) Refillable(epoch uuid.UUID) (from uint64, ok bool) {
+// Refillable reports whether responses of an epoch may have been lost, as far as spools and ledgers know, and which of the epoch's
+// events this store took from the spool.
+func (a *Accounts) Refillable(epoch uuid.UUID) (taken []catalogue.Run, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.watermarks[epoch].from, a.named(epoch) || a.unnamed() > 0
+	mark := a.watermarks[epoch]
+	return mark.taken(), a.named(epoch) || a.unnamed() > 0
 }
 
 // named reports whether a spool or a ledger names an epoch. The caller holds mu.

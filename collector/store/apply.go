@@ -68,8 +68,8 @@ func (s *Store) applyBatch(b *Batch) error {
 	next.totals.Applied += responses
 	mark.seq = b.LastSeq
 	mark.applied += responses
-	if mark.from == 0 && len(items) > 0 {
-		mark.from = items[0].Seq
+	if len(items) > 0 {
+		mark.took(items[0].Seq)
 	}
 
 	if err := s.pin(s.apply.keys); err != nil {

@@ -90,5 +90,5 @@ func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {
 	next.totals.Applied += e.Responses
 	next.totals.Archived += e.Responses
 	next.totals.Deleted += e.Responses
-	return s.writeEpoch(e.Epoch, watermark{seq: e.LastSeq, applied: e.Responses, from: 1}, next)
+	return s.writeEpoch(e.Epoch, watermark{seq: e.LastSeq, applied: e.Responses, from: 1}, next, false)
 }

@@ -95,11 +95,21 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 		for i := range chunk {
 			l := &chunk[i]
 			mark := a.watermarks[l.Epoch]
+			before := mark
+			missing := l.reconcile(&mark)
+			if next.totals.Quarantined += missing; missing > 0 {
+				before.lost()
+				mark.holes = before.holes
+			}
 			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer are counted already
-			next.totals.Quarantined += l.reconcile(&mark)
 			marks[l.Epoch] = mark
 		}
 		err := a.update(func(txn *badger.Txn) error {
+			if next.totals.Quarantined > a.counters.totals.Quarantined {
+				if err := set(txn, []byte{prefixRefill}, nil); err != nil {
+					return err
+				}
+			}
 			for i := range chunk {
 				l := &chunk[i]
 				if err := errors.Join(l.write(txn), marks[l.Epoch].write(txn, l.Epoch)); err != nil {
@@ -112,6 +122,7 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 			return missing, err
 		}
 		missing += next.totals.Quarantined - a.counters.totals.Quarantined
+		a.refillDue = a.refillDue || missing > 0
 		a.counters = next
 		for _, l := range chunk {
 			a.ledgers[l.Epoch], a.watermarks[l.Epoch] = l.storedLedger, marks[l.Epoch]
@@ -137,11 +148,17 @@ func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
 				return err
 			}
 		}
+		if missing > 0 {
+			if err := set(txn, []byte{prefixRefill}, nil); err != nil {
+				return err
+			}
+		}
 		return errors.Join(sum.write(txn), next.write(txn))
 	})
 	if err != nil {
 		return 0, err
 	}
+	a.refillDue = a.refillDue || missing > 0
 	a.counters, a.ledgers[uuid.Nil] = next, sum
 	for _, epoch := range m.inSum {
 		delete(a.ledgers, epoch)

@@ -19,8 +19,8 @@ const stampLayout = "20060102T150405.000000"
 // Quarantine keeps records that cannot be applied: raw goes into a file in QuarantineDir, and one synced transaction moves the
 // watermark to lastSeq and counts the responses as quarantined. It changes nothing if lastSeq is not above the watermark.
 //
-// If raw is empty, only the reason is written, and the watermark may stay: this counts responses that were lost elsewhere, for instance in
-// a store that was itself set aside, or after damage in Badger's own log.
+// If raw is empty, only the reason is written, and the watermark may stay: this counts responses that were applied and are lost, for
+// instance with a store that was set aside, or after damage in Badger's own log. A refill is due then: the archive may have them.
 func (a *Accounts) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
 	if err := a.enter(); err != nil {
 		return err
@@ -36,12 +36,16 @@ func (a *Accounts) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []
 	if err := a.writeQuarantined(epoch, lastSeq, responses, raw, reason); err != nil {
 		return err
 	}
+	lost := len(raw) == 0 && responses > 0
+	if lost {
+		mark.lost()
+	}
 	mark.seq = max(mark.seq, lastSeq)
 	mark.quarantined += responses
 	next := a.current()
 	next.totals.Quarantined += responses
 	crash.Point("store.quarantine.before")
-	if err := a.writeEpoch(epoch, mark, next); err != nil {
+	if err := a.writeEpoch(epoch, mark, next, lost); err != nil {
 		return fmt.Errorf("quarantine epoch %s up to seq %d: %w", epoch, lastSeq, err)
 	}
 	crash.Point("store.quarantine.after")

@@ -20,10 +20,12 @@ import (
 //
 //   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If the rows are too many for
 //     one transaction, each records in the entry how many of them are counted ([catalogue.Plan.RefilledRows]).
-//   - The spool hands out the events of an epoch in order, so this store took those from some sequence number on from the spool
-//     ([Accounts.Refillable]). A refill skips these events of an object.
-//   - If this store took no event of an epoch from the spool, the watermark moves to the end of each object: should the spool offer these
-//     events after all, they are skipped.
+//   - The store knows which events of an epoch it took from the spool, which hands them out in order ([Accounts.Refillable]). A
+//     refill skips these events of an object.
+//   - If it took none, or none since it lost some, the watermark moves to the end of each object: should the spool offer these events
+//     after all, they are skipped.
+//
+// A store that came back as it had been before has lost events in the same way, see [watermark].
 
 // ErrNotRefillable means that an object holds responses that the lost store did not count, as far as spools and ledgers know.
 var ErrNotRefillable = errors.New("the lost store did not have it")
@@ -162,7 +164,7 @@ func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger)
 	c.mark.applied += n
 	c.mark.quarantined -= back
 	totals.Quarantined -= back
-	if c.mark.from == 0 {
+	if c.mark.from == 0 || c.mark.open() {
 		c.mark.seq = max(c.mark.seq, last)
 	}
 	if l, finished := ledgers[c.plan.Epoch]; finished && back < n {

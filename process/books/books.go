@@ -172,7 +172,7 @@ func (b *books) run(ctx context.Context, listener net.Listener) error {
 		b.logFailure("the archive loop failed; nothing is archived until the next start", b.uploader.Run(loops))
 	})
 	b.loops.Go(func() {
-		b.logFailure("the refill from the archive failed; the next start continues it", b.fillAgain(loops))
+		b.logFailure("the refill from the archive failed; the next start continues it", b.keepFilled(loops))
 	})
 	var checkpoints sync.WaitGroup
 	checkpoints.Go(func() {

@@ -55,6 +55,20 @@ func (b *books) refillStatus() *collector.RefillStatus {
 	return &s
 }
 
+// keepFilled refills the store whenever that is due, until ctx is done.
+func (b *books) keepFilled(ctx context.Context) error {
+	for {
+		if err := b.fillAgain(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-b.store.RefillBecameDue():
+		}
+	}
+}
+
 // fillAgain refills the store, if that is due, until everything possible is refilled or ctx is done.
 func (b *books) fillAgain(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()

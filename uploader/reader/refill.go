@@ -3,7 +3,6 @@ package reader
 import (
 	"context"
 	"errors"
-	"math"
 	"net/url"
 	"slices"
 
@@ -17,9 +16,8 @@ import (
 // RefillOptions say what a store is missing.
 type RefillOptions struct {
 	Service, Instance string // of the objects
-	// Wanted reports whether responses of an epoch are missing, and from which sequence number on they are already counted; 0 means
-	// none is.
-	Wanted func(epoch uuid.UUID) (from uint64, wanted bool)
+	// Wanted reports whether responses of an epoch are missing, and which of its events are counted already.
+	Wanted func(epoch uuid.UUID) (counted []catalogue.Run, wanted bool)
 	// Entries reads the catalogue, by key of the object. It is called after the archive was listed: an object that the store archives in
 	// the meantime is in the catalogue before it is in the archive.
 	Entries func() (map[string]Entry, error)
@@ -65,9 +63,10 @@ func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Miss
 	m.b.shared = overlaps(all, func(p *pair) *uploader.Object { return &p.Object })
 	for i := range all {
 		p := &all[i]
-		if from, _ := o.Wanted(p.Epoch); from > 0 {
-			m.b.counted.add(p.Epoch, []catalogue.Run{{First: from, Last: math.MaxUint64}})
-			m.b.shared[p.Key] = m.b.shared[p.Key] || p.Last >= from
+		counted, _ := o.Wanted(p.Epoch)
+		m.b.counted.add(p.Epoch, counted)
+		for _, run := range counted {
+			m.b.shared[p.Key] = m.b.shared[p.Key] || p.Last >= run.First && p.First <= run.Last
 		}
 		entry := entries[p.Key]
 		switch {

@@ -1,0 +1,102 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// watermark is how far an epoch was taken into the store. Its events from the number "from" on were applied here, as they came from the
+// spool, except those in holes; from 0: none were. A refill may count events before from, and in holes, that an archive has.
+//
+// A hole is what a store has lost that came back as it had been before, for instance because the end of Badger's log was damaged: events that
+// were applied and acknowledged, so that the spool does not offer them again.
+type watermark struct {
+	seq, applied, quarantined, from uint64
+	holes                           []catalogue.Run // ascending; the last one may be open; never changed in place
+}
+
+// holesMax limits the holes of an epoch. Beyond it the oldest is forgotten: what was lost there stays quarantined.
+const holesMax = 8
+
+// openEnd is the end of a hole behind which no event has been applied so far.
+const openEnd = math.MaxUint64
+
+// open reports whether it is not known yet where the last hole ends.
+func (w *watermark) open() bool { return len(w.holes) > 0 && w.holes[len(w.holes)-1].Last == openEnd }
+
+// lost begins a hole behind the watermark.
+func (w *watermark) lost() {
+	if w.from == 0 || w.open() {
+		return
+	}
+	w.holes = append(slices.Clone(w.holes[max(0, len(w.holes)+1-holesMax):]), catalogue.Run{First: w.seq + 1, Last: openEnd})
+}
+
+// took notes the first event of a batch that is applied.
+func (w *watermark) took(seq uint64) {
+	if w.from == 0 {
+		w.from = seq
+	}
+	if !w.open() {
+		return
+	}
+	w.holes = slices.Clone(w.holes)
+	last := len(w.holes) - 1
+	if w.holes[last].Last = seq - 1; w.holes[last].First >= seq {
+		w.holes = w.holes[:last] // nothing was lost there
+	}
+}
+
+// taken returns the runs of events that were applied here as they came from the spool.
+func (w *watermark) taken() (runs []catalogue.Run) {
+	if w.from == 0 {
+		return nil
+	}
+	first := w.from
+	for _, h := range w.holes {
+		if h.First > first {
+			runs = append(runs, catalogue.Run{First: first, Last: h.First - 1})
+		}
+		if first = h.Last; first == openEnd {
+			return runs
+		}
+		first++
+	}
+	return append(runs, catalogue.Run{First: first, Last: math.MaxUint64})
+}
+
+// The value: four little-endian uint64, then two for each hole. Until schema 4 there were only the first three.
+func (w watermark) write(txn *badger.Txn, epoch uuid.UUID) error {
+	var value []byte
+	for _, v := range [...]uint64{w.seq, w.applied, w.quarantined, w.from} {
+		value = binary.LittleEndian.AppendUint64(value, v)
+	}
+	for _, h := range w.holes {
+		value = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(value, h.First), h.Last)
+	}
+	return set(txn, epochKey(prefixWatermark, epoch), value)
+}
+
+func decodeWatermark(v []byte) (w watermark, err error) {
+	if len(v) != 24 && (len(v) < 32 || len(v)%16 != 0) {
+		return w, fmt.Errorf("%w: watermark of %d bytes", ErrDamaged, len(v))
+	}
+	w = watermark{
+		seq: binary.LittleEndian.Uint64(v), applied: binary.LittleEndian.Uint64(v[8:]), quarantined: binary.LittleEndian.Uint64(v[16:]), from: 1,
+	}
+	if len(v) == 24 {
+		return w, nil
+	}
+	w.from = binary.LittleEndian.Uint64(v[24:])
+	for v = v[32:]; len(v) > 0; v = v[16:] {
+		w.holes = append(w.holes, catalogue.Run{First: binary.LittleEndian.Uint64(v), Last: binary.LittleEndian.Uint64(v[8:])})
+	}
+	return w, nil
+}

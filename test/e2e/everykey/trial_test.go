@@ -45,14 +45,15 @@ var base = map[string]string{
 
 var (
 	buildOnce sync.Once
+	binaryDir string
 	binary    string
 	buildErr  error
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if binary != "" {
-		_ = os.RemoveAll(filepath.Dir(binary))
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir) // not the binary's own folder: it may be one that all test packages share
 	}
 	os.Exit(code)
 }
@@ -61,9 +62,8 @@ func TestMain(m *testing.M) {
 func built(t *testing.T) string {
 	t.Helper()
 	buildOnce.Do(func() {
-		var dir string
-		if dir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr == nil { //nolint:usetesting // lives longer than the test
-			binary, buildErr = e2e.Build(context.Background(), dir)
+		if binaryDir, buildErr = os.MkdirTemp("", "wayside-bin-"); buildErr == nil { //nolint:usetesting // lives longer than the test
+			binary, buildErr = e2e.Build(context.Background(), binaryDir)
 		}
 	})
 	if buildErr != nil {

@@ -222,8 +222,8 @@ func TestStoreOlderThanBackup(t *testing.T) {
 		if diff := cmp.Diff(want, s.Ledgers()); diff != "" {
 			t.Errorf("ledgers (-before +after):\n%s", diff)
 		}
-		if mark := s.Marks()[g.epoch]; mark != (Mark{Seq: later.LastSeq, Applied: 40, Quarantined: 30, From: 1}) {
-			t.Errorf("%+v", mark)
+		if mark := s.Marks()[g.epoch]; mark != (Mark{Seq: later.LastSeq, Applied: 40, Quarantined: 30, From: 1, Open: true}) || !s.RefillDue() {
+			t.Errorf("%+v, refill due: %v", mark, s.RefillDue())
 		}
 		apply(t, s, later)
 		checkLedgers(t, s, want)

@@ -67,7 +67,7 @@ func (r *bodyReader) advance() error {
 		b, _ := r.br.Peek(r.br.Buffered())
 		n, err := r.Frame(b)
 		if err != nil {
-			return err //nolint:wrapcheck // says what is wrong with the body
+			return err
 		}
 		_, _ = r.br.Discard(n)
 		if n == 0 {
@@ -100,7 +100,7 @@ func (r *bodyReader) ended(err error) error {
 		return err
 	}
 	if err := r.Close(); err != nil {
-		return err //nolint:wrapcheck // io.ErrUnexpectedEOF
+		return err
 	}
 	return io.EOF
 }

@@ -113,7 +113,7 @@ func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
 	h, o := &x.head, &x.c.gen.requests
 	dst, err := h.Rewrite(dst, &x.c.peer, o)
 	if err != nil {
-		return dst, err //nolint:wrapcheck // says what is wrong with the request
+		return dst, err
 	}
 	// A client that has begun to send its body does not wait for 100 Continue.
 	x.awaitingContinue = h.Expect && h.HasBody() && x.c.br.Buffered() == 0

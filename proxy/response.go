@@ -126,5 +126,5 @@ func (x *exchange) parseHead(block []byte) (err error) {
 	if x.in, err = x.resp.Rewrite(x.in[:0], block); err == nil && x.resp.Status >= 200 {
 		x.in = x.resp.Finish(x.in, x.c.gen.date(), x.id(), x.c.gen.responseRules)
 	}
-	return err //nolint:wrapcheck // says what is wrong with the response
+	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -136,15 +137,7 @@ func (a *Accounts) watermark(epoch uuid.UUID) (watermark, bool) {
 // all of it in memory. The caller holds writeMu.
 func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters, due bool) error {
 	err := a.update(func(txn *badger.Txn) error {
-		if due {
-			if err := set(txn, []byte{prefixRefill}, nil); err != nil {
-				return err
-			}
-		}
-		if err := mark.write(txn, epoch); err != nil {
-			return err
-		}
-		return next.write(txn)
+		return errors.Join(writeRefillDue(txn, due), mark.write(txn, epoch), next.write(txn))
 	})
 	if err != nil {
 		return err
@@ -200,6 +193,14 @@ func (a *Accounts) Marks() map[uuid.UUID]Mark {
 
 // RefillBecameDue receives a value each time that a refill has become due since the store was opened.
 func (a *Accounts) RefillBecameDue() <-chan struct{} { return a.becameDue }
+
+// writeRefillDue writes that a refill is due, if it is.
+func writeRefillDue(txn *badger.Txn, due bool) error {
+	if !due {
+		return nil
+	}
+	return set(txn, []byte{prefixRefill}, nil)
+}
 
 // noteRefillDue notes a refill whose key was written. The caller holds mu.
 func (a *Accounts) noteRefillDue() {

@@ -95,20 +95,16 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 		for i := range chunk {
 			l := &chunk[i]
 			mark := a.watermarks[l.Epoch]
-			before := mark
 			missing := l.reconcile(&mark)
 			if next.totals.Quarantined += missing; missing > 0 {
-				before.lost()
-				mark.holes = before.holes
+				mark.lost()
 			}
 			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer are counted already
 			marks[l.Epoch] = mark
 		}
 		err := a.update(func(txn *badger.Txn) error {
-			if next.totals.Quarantined > a.counters.totals.Quarantined {
-				if err := set(txn, []byte{prefixRefill}, nil); err != nil {
-					return err
-				}
+			if err := writeRefillDue(txn, next.totals.Quarantined > a.counters.totals.Quarantined); err != nil {
+				return err
 			}
 			for i := range chunk {
 				l := &chunk[i]
@@ -148,12 +144,7 @@ func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
 				return err
 			}
 		}
-		if missing > 0 {
-			if err := set(txn, []byte{prefixRefill}, nil); err != nil {
-				return err
-			}
-		}
-		return errors.Join(sum.write(txn), next.write(txn))
+		return errors.Join(writeRefillDue(txn, missing > 0), sum.write(txn), next.write(txn))
 	})
 	if err != nil {
 		return 0, err

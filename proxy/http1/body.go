@@ -27,7 +27,7 @@ const (
 // not report the boundaries of chunks: a chunked body is passed on in different chunks.
 //
 // Left says how many bytes of data come next. If there are any, the caller takes what it has of them and calls Took; if there are
-// none and the body has not ended, it hands what has arrived to Frame. Next does both.
+// none and the body has not ended, it hands what has arrived to Frame.
 type Body struct {
 	framing  BodyFraming
 	part     bodyPart
@@ -156,19 +156,6 @@ func (d *Body) trailer(line []byte) error {
 		d.trailers = append(append(d.trailers, line...), '\r', '\n')
 	}
 	return nil
-}
-
-// Next takes what comes next from the front of b: lines of framing, then data, of which it returns what b has. It has taken taken bytes,
-// the data at their end. If that is 0 and the body has not ended, more bytes are needed.
-func (d *Body) Next(b []byte) (data []byte, taken int, err error) {
-	if taken, err = d.Frame(b); err != nil {
-		return nil, taken, err
-	}
-	data = b[taken:][:min(int64(len(b)-taken), d.Left())]
-	if len(data) > 0 {
-		d.Took(len(data))
-	}
-	return data, taken + len(data), nil
 }
 
 // Close says that the connection has ended. The error is io.ErrUnexpectedEOF if the body is incomplete.

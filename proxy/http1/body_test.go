@@ -24,9 +24,17 @@ func decode(framing BodyFraming, length int64, b []byte, cuts []int) (d decoded)
 	var data []byte
 	for _, end := range append(cuts, len(b)) {
 		for !body.Ended() {
-			piece, taken, err := body.Next(b[d.taken:end])
-			data = append(data, piece...)
+			taken, err := body.Frame(b[d.taken:end])
 			d.taken += taken
+			if err == nil {
+				piece := b[d.taken:end][:min(int64(end-d.taken), body.Left())]
+				if len(piece) > 0 {
+					body.Took(len(piece))
+				}
+				data = append(data, piece...)
+				d.taken += len(piece)
+				taken += len(piece)
+			}
 			if err != nil {
 				if !errors.Is(err, ErrBody) {
 					panic(err)

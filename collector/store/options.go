@@ -28,7 +28,7 @@ const MaxItems = 8192
 // Errors that callers tell apart.
 var (
 	// ErrUnavailable means that the disk or the database refused: the batch is not to blame, and trying again later may help.
-	ErrUnavailable = storeerr.Unavailable
+	ErrUnavailable = storeerr.ErrUnavailable
 	// ErrFailed means that the outcome of a commit is unknown, and the store must be closed and opened again. It wraps ErrUnavailable.
 	ErrFailed = fmt.Errorf("%w: a commit failed, the store must be opened again", ErrUnavailable)
 	// ErrClosed means that the store has been closed. It wraps ErrUnavailable.
@@ -36,9 +36,9 @@ var (
 	// ErrInUse means that another process has the store open.
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
-	ErrSchema = storeerr.Schema
+	ErrSchema = storeerr.ErrSchema
 	// ErrDamaged means that stored bytes are not those that were written; the text names them.
-	ErrDamaged = storeerr.Damaged
+	ErrDamaged = storeerr.ErrDamaged
 	// ErrBatchTooLarge means that a batch does not fit into one transaction. Nothing was written; smaller batches may fit.
 	ErrBatchTooLarge = errors.New("batch does not fit into one transaction")
 	// ErrInvalid means that a batch or plan contradicts itself. Nothing was written.

@@ -26,16 +26,16 @@ func Logs(dir string) []string {
 }
 
 // CheckLogs looks for damage in all logs but the last. Later logs may build on what such a log has lost. The last log may be cut off: see
-// [LastLogCut]. The error wraps storeerr.Damaged.
+// [LastLogCut]. The error wraps storeerr.ErrDamaged.
 func CheckLogs(dir string) error {
 	names := Logs(dir)
 	for _, name := range names[:max(0, len(names)-1)] {
 		body, err := os.ReadFile(name)
 		if err != nil {
-			return fmt.Errorf("%w: %w", storeerr.Unavailable, err)
+			return fmt.Errorf("%w: %w", storeerr.ErrUnavailable, err)
 		}
 		if end, whole := logEnd(body); !whole {
-			return fmt.Errorf("%w: log %s is damaged after byte %d, and a later log follows", storeerr.Damaged, filepath.Base(name), end)
+			return fmt.Errorf("%w: log %s is damaged after byte %d, and a later log follows", storeerr.ErrDamaged, filepath.Base(name), end)
 		}
 	}
 	return nil
@@ -50,7 +50,7 @@ func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 	}
 	body, err := os.ReadFile(names[len(names)-1])
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", storeerr.Unavailable, err)
+		return false, fmt.Errorf("%w: %w", storeerr.ErrUnavailable, err)
 	}
 	// Badger creates a log with twice the size of a memtable, and cuts it to the used length when it opens the log.
 	_, whole := logEnd(body)
@@ -95,7 +95,7 @@ func RemoveEmptyLogs(dir string) error {
 				err = os.Remove(name)
 			}
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%w: %w", storeerr.Unavailable, err)
+				return fmt.Errorf("%w: %w", storeerr.ErrUnavailable, err)
 			}
 		}
 	}

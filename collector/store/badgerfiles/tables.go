@@ -29,7 +29,7 @@ const (
 )
 
 // CheckTables checks every table that the MANIFEST of a folder lists; others may be half written, because the process died meanwhile. The
-// error wraps storeerr.Damaged.
+// error wraps storeerr.ErrDamaged.
 //
 // Badger (4.9.6) treats a block of a table that fails its checksum as if it were absent, in Get and in iterators alike. A watermark would
 // be missing and its events be applied again, and no call would return an error.
@@ -42,8 +42,8 @@ func CheckTables(dir string) error {
 	group.SetLimit(min(checkWorkersMax, runtime.GOMAXPROCS(0)))
 	for id := range listed {
 		group.Go(func() error {
-			if ctx.Err() != nil {
-				return nil // another table is damaged
+			if err := ctx.Err(); err != nil {
+				return err // another table is damaged; Wait returns that error
 			}
 			return CheckTable(table.NewFilename(id, dir))
 		})
@@ -66,7 +66,7 @@ func CheckOpenTables(db *badger.DB, dir string) error {
 	return nil
 }
 
-// CheckTable reads one table from its first block to its last. The error wraps storeerr.Damaged, or fs.ErrNotExist.
+// CheckTable reads one table from its first block to its last. The error wraps storeerr.ErrDamaged, or fs.ErrNotExist.
 func CheckTable(name string) error {
 	return withTable(name, func(t *table.Table) error {
 		// Read ahead, not page by page: that halves the time if the pages are not in memory. The kernel may refuse this hint.
@@ -107,7 +107,7 @@ func withTable(name string, fn func(*table.Table) error) error {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("%w: table %s: %w", storeerr.Damaged, filepath.Base(name), err)
+	return fmt.Errorf("%w: table %s: %w", storeerr.ErrDamaged, filepath.Base(name), err)
 }
 
 // openTable opens a table, which the caller closes. If Badger fails to open it, or panics, Badger leaves the file mapped.
@@ -160,7 +160,7 @@ func LinkOrphans(dir, to string) (bool, error) {
 			err = os.Link(name, filepath.Join(to, filepath.Base(name)))
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return false, fmt.Errorf("%w: keep orphaned tables: %w", storeerr.Unavailable, err)
+			return false, fmt.Errorf("%w: keep orphaned tables: %w", storeerr.ErrUnavailable, err)
 		}
 	}
 	return Exists(to), nil
@@ -173,7 +173,7 @@ func listedTables(dir string) (map[uint64]badger.TableManifest, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", storeerr.Unavailable, err)
+		return nil, fmt.Errorf("%w: %w", storeerr.ErrUnavailable, err)
 	}
 	defer func() { _ = f.Close() }()
 	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(nil))

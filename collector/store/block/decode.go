@@ -43,17 +43,17 @@ func (d *Decoder) Decompress(src []byte) ([]byte, error) {
 	return d.zstd.DecodeAll(src, nil)
 }
 
-// Open checks a block and prepares its events for Each. The error wraps storeerr.Damaged or storeerr.Schema.
+// Open checks a block and prepares its events for Each. The error wraps storeerr.ErrDamaged or storeerr.ErrSchema.
 func (d *Decoder) Open(id catalogue.BlockID, value []byte) error {
 	d.id = id
 	damaged := func(what string) error {
-		return fmt.Errorf("%w: block %s: %s", storeerr.Damaged, Name(id), what)
+		return fmt.Errorf("%w: block %s: %s", storeerr.ErrDamaged, Name(id), what)
 	}
 	if len(value) < headBytes || value[0] == 0 {
 		return damaged("too short")
 	}
 	if value[0] > version {
-		return fmt.Errorf("%w: block %s has version %d", storeerr.Schema, Name(id), value[0])
+		return fmt.Errorf("%w: block %s has version %d", storeerr.ErrSchema, Name(id), value[0])
 	}
 	if crc32c.Sum(value[headBytes:]) != binary.LittleEndian.Uint32(value[4:]) {
 		return damaged("checksum")
@@ -105,7 +105,7 @@ func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) er
 		for seq := run.First; ; seq++ {
 			e, key, ok := d.columns.next()
 			if !ok {
-				return fmt.Errorf("%w: block %s: event %d", storeerr.Damaged, Name(d.id), seq)
+				return fmt.Errorf("%w: block %s: event %d", storeerr.ErrDamaged, Name(d.id), seq)
 			}
 			if err := fn(seq, key, e); err != nil {
 				return err
@@ -116,7 +116,7 @@ func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) er
 		}
 	}
 	if !d.columns.drained() {
-		return fmt.Errorf("%w: block %s: more columns than events", storeerr.Damaged, Name(d.id))
+		return fmt.Errorf("%w: block %s: more columns than events", storeerr.ErrDamaged, Name(d.id))
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func FuzzBlockOpen(f *testing.F) {
 	f.Add(goldenBlock(f, "v1"))
 	f.Add(goldenBlock(f, "v2"))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		if err := d.Open(catalogue.BlockID{}, value); err != nil && !errors.Is(err, storeerr.Damaged) && !errors.Is(err, storeerr.Schema) {
+		if err := d.Open(catalogue.BlockID{}, value); err != nil && !errors.Is(err, storeerr.ErrDamaged) && !errors.Is(err, storeerr.ErrSchema) {
 			t.Fatal(err)
 		}
 	})

@@ -50,7 +50,7 @@ func (h *Header) Decode(value []byte) bool { return h.read(&varint.Reader{Rest: 
 // DecodeBlock reads the header of a block. It does not check the block's checksum.
 func (h *Header) DecodeBlock(value []byte) error {
 	if len(value) < headBytes || value[0] == 0 || value[0] > version || !h.Decode(value[headBytes:]) {
-		return fmt.Errorf("%w: header of a block", storeerr.Damaged)
+		return fmt.Errorf("%w: header of a block", storeerr.ErrDamaged)
 	}
 	return nil
 }

@@ -6,10 +6,10 @@ import "errors"
 
 // Errors that callers tell apart.
 var (
-	// Unavailable means that the disk or the database refused: the data is not to blame, and trying again later may help.
-	Unavailable = errors.New("store unavailable")
-	// Damaged means that stored bytes are not those that were written; the text names them.
-	Damaged = errors.New("store is damaged")
-	// Schema means that a newer version of wayside wrote the data. Nothing was changed.
-	Schema = errors.New("store was written by a newer version of wayside")
+	// ErrUnavailable means that the disk or the database refused: the data is not to blame, and trying again later may help.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrDamaged means that stored bytes are not those that were written; the text names them.
+	ErrDamaged = errors.New("store is damaged")
+	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
+	ErrSchema = errors.New("store was written by a newer version of wayside")
 )

@@ -97,7 +97,7 @@ func (p *publisher) build(ctx context.Context, through map[uuid.UUID]uint64) {
 // send offers the last snapshot to the source, unless the source has it.
 func (p *publisher) send(ctx context.Context) error {
 	if p.unsent == nil || ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the sender is about to end; the next one sends it
 	}
 	if err := p.o.Source.Publish(ctx, snapshot.Topic, p.unsent); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// The steps that the dashboard draws.
 const (
 	StepSeconds = 10  // length of a step
 	Steps       = 180 // that are kept: half an hour

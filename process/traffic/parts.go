@@ -131,8 +131,8 @@ func (t *traffic) openSpool() (*spool.Set, error) {
 }
 
 // booksTimerSlack is how late the books process's timed waits may end. Badger alone checks forty times a second whether there is something
-// to compact; shared with other waits, that is half as many wake-ups (ADR 86).
-const booksTimerSlack = 40 * time.Millisecond
+// to compact; in common with other waits, that is four wake-ups a second (ADR 86).
+const booksTimerSlack = 250 * time.Millisecond
 
 func (t *traffic) newChild() (*supervise.Supervisor, error) {
 	handover, err := t.cfg.Handover()

@@ -53,7 +53,7 @@ func TestBooksProcessPriority(t *testing.T) {
 			}
 		}
 		if os.Getuid() == 0 { // other users may not read it
-			if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", w.BooksPID())); err != nil || string(slack) != "40000000\n" {
+			if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", w.BooksPID())); err != nil || string(slack) != "250000000\n" {
 				t.Errorf("timer slack of the books process: %q, %v", slack, err)
 			}
 			if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", w.PID())); err != nil || string(slack) != "50000\n" {

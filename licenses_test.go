@@ -37,7 +37,7 @@ func linked(t *testing.T) (packages []listed) {
 	}
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p listed
-		if err := dec.Decode(&p); err == io.EOF { //nolint:errorlint // as documented
+		if err := dec.Decode(&p); err == io.EOF {
 			return packages
 		} else if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestThirdPartyLicenses(t *testing.T) {
 		fmt.Fprintf(&out, "\n%s\n%s\n\n%s\n", strings.Repeat("=", 100), strings.Join(from[text], "\n"), text)
 	}
 	if *update {
-		if err := os.WriteFile("THIRD_PARTY_LICENSES", []byte(out.String()), 0o644); err != nil { //nolint:gosec // for everyone
+		if err := os.WriteFile("THIRD_PARTY_LICENSES", []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

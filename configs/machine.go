@@ -51,7 +51,7 @@ func filesystem(dir string) (fs syscall.Statfs_t, ok bool) {
 // diskBytes returns the size of the filesystem of dir, or 0 if it is unknown.
 func diskBytes(dir string) Bytes {
 	fs, _ := filesystem(dir)
-	return Bytes(fs.Blocks) * Bytes(fs.Frsize) //nolint:gosec // a disk has less than 8 EiB
+	return Bytes(fs.Blocks) * Bytes(fs.Frsize)
 }
 
 // The parts of the least data.bytes_max: the store's two memtables (16 MiB), its reserve (4 MiB), and the initial size of queue, marks and

@@ -39,7 +39,7 @@ func TestUpstreamTroubleIsLogged(t *testing.T) {
 	if ln, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })} //nolint:gosec // a test
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })}
 	go func() { _ = server.Serve(ln) }()
 	t.Cleanup(func() { _ = server.Close() })
 	if resp, _ := c.get("/x"); resp.StatusCode != 200 {
@@ -130,7 +130,7 @@ func TestUpstreamTroubleShows(t *testing.T) {
 	if ln, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })} //nolint:gosec // a test
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })}
 	go func() { _ = server.Serve(ln) }()
 	t.Cleanup(func() { _ = server.Close() })
 	if resp, _ := c.get("/x"); resp.StatusCode != 200 {

@@ -274,7 +274,7 @@ func TestUpstreamNameIsLookedUpAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, addr[:9]) })} //nolint:gosec // a test
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, addr[:9]) })}
 		go func() { _ = server.Serve(ln) }()
 		t.Cleanup(func() { _ = server.Close() })
 		return ln

@@ -149,7 +149,7 @@ func TestWebSocket(t *testing.T) {
 	b.responses = 1
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, "ws://"+b.addr+"/socket", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover}) //nolint:bodyclose // nil for an upgrade
+	conn, resp, err := websocket.Dial(ctx, "ws://"+b.addr+"/socket", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
 	if err != nil {
 		t.Fatal(err, resp)
 	}

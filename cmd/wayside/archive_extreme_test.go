@@ -49,7 +49,7 @@ func floodedArchive(t *testing.T) (dir string, responses uint64) {
 	add := func(host, label string, path []byte, status int) {
 		responses++
 		b.Items = append(b.Items, store.Item{Seq: responses, Host: host, Method: "GET", Label: label, Event: event.Event{
-			TimeMicros: begin + int64(responses), Kind: event.KindRequest, Status: uint16(status), DurationMicros: responses, //nolint:gosec // small
+			TimeMicros: begin + int64(responses), Kind: event.KindRequest, Status: uint16(status), DurationMicros: responses,
 			Method: []byte("GET"), Host: []byte(host), Path: path,
 		}})
 		if len(b.Items) == 500 {
@@ -106,7 +106,7 @@ func TestRebuildKilledAtAnyMoment(t *testing.T) {
 	}
 	for wait := 50 * time.Millisecond; ; wait += wait / 2 {
 		var said bytes.Buffer
-		cmd := exec.Command(binary, args...) //nolint:gosec // the binary under test
+		cmd := exec.Command(binary, args...)
 		cmd.Stderr = &said
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -48,7 +48,7 @@ func newArchiveLs() *cobra.Command {
 				defer bar.End()
 				err = reader.List(ctx, b.target, b.span, func(o uploader.Object) error {
 					l.Objects++
-					l.Bytes += uint64(max(o.Size, 0)) //nolint:gosec // not negative
+					l.Bytes += uint64(max(o.Size, 0))
 					l.Bucket = append(l.Bucket, o)
 					bar.Step(l.Objects, 0, terminal.Counted(l.Objects, "object")+", "+o.Key)
 					return nil

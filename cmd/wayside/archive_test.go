@@ -47,7 +47,7 @@ func archived(t *testing.T, address string) (dir string) {
 	}
 	begin := time.Date(2026, 3, 17, 9, 59, 0, 0, time.UTC).UnixMicro()
 	for n := range uint64(5) {
-		b := &store.Batch{Epoch: uuid.UUID{6: 0x70, 8: 0x80, 15: byte(n%3) + 1}, LastSeq: n*1000 + 1000} //nolint:gosec // small
+		b := &store.Batch{Epoch: uuid.UUID{6: 0x70, 8: 0x80, 15: byte(n%3) + 1}, LastSeq: n*1000 + 1000}
 		for seq := n*1000 + 1; seq <= b.LastSeq; seq++ {
 			// Times alternate, so that events of both hours are mixed around the end of the hour.
 			at := begin + int64(seq)*24_000 + int64(seq%7)*1_000_000

@@ -28,7 +28,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Check(err)
-	cmd := exec.Command(path, args[1:]...) //nolint:gosec // the test binary itself
+	cmd := exec.Command(path, args[1:]...)
 	cmd.Dir = ts.Getenv("WORK")
 	for _, name := range []string{"PATH", "HOME", "WORK", "WAYSIDE_UPSTREAM", "WAYSIDE_ARCHIVE_AFTER", "WAYSIDE_ARCHVE_AFTER"} {
 		if v := ts.Getenv(name); v != "" {

@@ -68,7 +68,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // printError prints an error; joined errors get a line each. It escapes control characters, because text from outside, such as the name
 // of an object, must not control the terminal.
 func printError(w io.Writer, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only if the error is a plain list
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		lines := make([]string, 0, 2)
 		for _, one := range joined.Unwrap() {
 			lines = append(lines, one.Error())

@@ -27,7 +27,7 @@ const silence = 200 * time.Millisecond
 func TestMutations(t *testing.T) {
 	origins := []origin{goOrigin(t, "net/http"), behind(t, "nginx", nginx), behind(t, "haproxy", haproxy), node(t)}
 	const seed = 3
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(seed, 0))
 	raws := make([]string, mutants)
 	for i := range raws {
 		raws[i] = mutate(r)

@@ -61,8 +61,8 @@ func container(dir string, img image) error {
 	defer server.Close()
 
 	start := func(words []string) *exec.Cmd {
-		cmd := exec.Command(words[0], words[1:]...) //nolint:gosec // words from the Dockerfile
-		cmd.Path, cmd.Err = words[0], nil           // a path inside the root
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Path, cmd.Err = words[0], nil // a path inside the root
 		cmd.Dir, cmd.Stdout, cmd.Stderr = "/", os.Stdout, os.Stderr
 		cmd.Env = append([]string{"WAYSIDE_UPSTREAM=http://" + originAddress, "WAYSIDE_LOG_FORMAT=text"}, img.env...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -94,7 +94,7 @@ func openStore(dir string) (*store.Store, error) {
 func applyNext(s *store.Store, seed uint64) error {
 	first := s.Watermarks()[epoch] + 1
 	n := first / killBatch
-	start := monday.Add(time.Duration(n%3)*time.Hour + time.Duration(n)*100*time.Millisecond) //nolint:gosec // small
+	start := monday.Add(time.Duration(n%3)*time.Hour + time.Duration(n)*100*time.Millisecond)
 	report(phaseApply)
 	err := s.Apply(maker{seed: seed, perEvent: 100 * time.Microsecond}.batch(first, killBatch, start))
 	report(phaseOther)

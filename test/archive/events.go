@@ -30,13 +30,13 @@ func (m maker) batch(first uint64, n int, start time.Time) *store.Batch {
 	r := rand.New(rand.NewPCG(m.seed, first))
 	routes := rand.NewZipf(r, 1.2, 4, 299)
 	ids, clients := rand.NewZipf(r, 1.1, 10, 49_999), rand.NewZipf(r, 1.1, 10, 4_999)
-	b := &store.Batch{Epoch: epoch, LastSeq: first + uint64(n) - 1, Items: make([]store.Item, n)} //nolint:gosec // small
+	b := &store.Batch{Epoch: epoch, LastSeq: first + uint64(n) - 1, Items: make([]store.Item, n)}
 	at := start.UnixMicro()
 	for i := range b.Items {
 		it := &b.Items[i]
 		at += int64(r.ExpFloat64() * float64(m.perEvent.Microseconds()))
 		route := routes.Uint64()
-		it.Seq, it.Host, it.Method = first+uint64(i), "shop.example.com", "GET" //nolint:gosec // small
+		it.Seq, it.Host, it.Method = first+uint64(i), "shop.example.com", "GET"
 		it.Label = fmt.Sprintf("/api/v1/section-%d/list", route)
 		path := it.Label
 		if route%3 != 0 {
@@ -50,14 +50,14 @@ func (m maker) batch(first uint64, n int, start time.Time) *store.Batch {
 			Client: client(clients.Uint64()), ResponseBytes: 200 + route*97,
 		}
 		e.DurationMicros = uint64(400 * (1 + r.ExpFloat64()*2))
-		e.TTFBMicros = e.DurationMicros - uint64(r.IntN(60)) //nolint:gosec // small
+		e.TTFBMicros = e.DurationMicros - uint64(r.IntN(60))
 		switch v := r.IntN(1000); {
 		case v < 40:
 			e.Status = 404
 		case v < 45:
 			e.Status, e.ErrorType = 502, []byte("connect_refused")
 		case v < 150:
-			e.Method, it.Method, e.Status, e.RequestBytes = []byte("POST"), "POST", 201, uint64(100+r.IntN(900)) //nolint:gosec // small
+			e.Method, it.Method, e.Status, e.RequestBytes = []byte("POST"), "POST", 201, uint64(100+r.IntN(900))
 		}
 		if m.traceIDs {
 			e.TraceID = fmt.Appendf(nil, "%016x%016x", r.Uint64(), r.Uint64())

@@ -95,7 +95,7 @@ func (k *killer) start(ctx context.Context) (killState, error) {
 		}
 	}
 	k.seed = state.Seed
-	k.random = rand.New(rand.NewPCG(state.Seed, uint64(state.Kills))) //nolint:gosec // not negative
+	k.random = rand.New(rand.NewPCG(state.Seed, uint64(state.Kills)))
 	err := os.MkdirAll(filepath.Join(k.dir, "s3"), 0o700)
 	if err == nil {
 		k.server, err = s3test.StartProcess(filepath.Join(k.dir, "s3"))
@@ -108,7 +108,7 @@ func (k *killer) start(ctx context.Context) (killState, error) {
 		return state, err
 	}
 	k.binary = filepath.Join(k.dir, "child")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", k.binary, "./test/archive").CombinedOutput(); err != nil { //nolint:gosec // this package
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", k.binary, "./test/archive").CombinedOutput(); err != nil {
 		return state, fmt.Errorf("build the child: %w\n%s", err, out)
 	}
 	return state, nil
@@ -124,7 +124,7 @@ func (k *killer) save(state killState) error {
 
 func (k *killer) command(extra ...string) *exec.Cmd {
 	args := append([]string{childCommand, "-dir", k.dir, "-archive", k.server.URL("books"), "-seed", fmt.Sprint(k.seed)}, extra...)
-	cmd := exec.Command(k.binary, args...) //nolint:gosec // built above
+	cmd := exec.Command(k.binary, args...)
 	cmd.Env = append(append(os.Environ(), k.server.Env()...), auditEnv+"="+k.dir)
 	cmd.Stderr = os.Stderr
 	return cmd

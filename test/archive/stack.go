@@ -21,7 +21,7 @@ func withStack(ctx context.Context, env []string, fn func(*e2e.Stack) (string, e
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	log, err := os.Create(filepath.Join(dir, "wayside.log")) //nolint:gosec // in the proof's directory
+	log, err := os.Create(filepath.Join(dir, "wayside.log"))
 	if err != nil {
 		return "", err
 	}

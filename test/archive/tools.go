@@ -32,7 +32,7 @@ type tool struct {
 
 // statements finds the statements that are marked as tested.
 func (t tool) statements(document string) (map[string]string, error) {
-	text, err := os.ReadFile(document) //nolint:gosec // the documentation
+	text, err := os.ReadFile(document)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (t tool) prove(ctx context.Context, flags *flag.FlagSet, args []string) (st
 		if err != nil {
 			return "", err
 		}
-		if err := archiveService(ctx, filepath.Join(dir, service), target, service, uint64(n)+1, *events, want); err != nil { //nolint:gosec // small
+		if err := archiveService(ctx, filepath.Join(dir, service), target, service, uint64(n)+1, *events, want); err != nil {
 			return "", err
 		}
 	}
@@ -126,9 +126,9 @@ func archiveService(ctx context.Context, dir string, target uploader.Target, ser
 	}
 	m := maker{seed: seed, perEvent: 50 * time.Millisecond} // about three hours
 	at := monday
-	for first := uint64(1); first <= uint64(events); first += 4000 { //nolint:gosec // not negative
+	for first := uint64(1); first <= uint64(events); first += 4000 {
 		b := m.batch(first, 4000, at)
-		b.Epoch = uuid.UUID{0: byte(seed), 6: 0x70, 8: 0x80} //nolint:gosec // small
+		b.Epoch = uuid.UUID{0: byte(seed), 6: 0x70, 8: 0x80}
 		at = time.UnixMicro(b.Items[len(b.Items)-1].Event.TimeMicros)
 		// Each batch has one drop record and one stream, whose latency is the time to its first byte.
 		b.Items[7].Event.Kind, b.Items[7].Event.ErrorType, b.Items[7].Event.RequestBytes = event.KindDrop, []byte("full"), first
@@ -157,7 +157,7 @@ func (t tool) run(ctx context.Context, statements map[string]string) (map[string
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "node", filepath.Base(t.script)) //nolint:gosec // a script of this folder
+	cmd := exec.CommandContext(ctx, "node", filepath.Base(t.script))
 	cmd.Dir, cmd.Stdin, cmd.Stderr = filepath.Dir(t.script), bytes.NewReader(in), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -184,12 +184,12 @@ func compareTool(answer map[string]json.RawMessage, want map[string]*stats.Row, 
 	for _, r := range tables["hours"] {
 		responses += r.number("responses")
 	}
-	drops := uint64(events / 4000) //nolint:gosec // not negative
+	drops := uint64(events / 4000)
 	if responses != total || total != 2*(uint64(events)-drops) {
 		return 0, fmt.Errorf("%d responses by the hour, %d in the rows", responses, total)
 	}
 	for _, r := range tables["drops"] {
-		if last := uint64(events) - 4000 + 1; r.number("responses") != last || r["reason"] != "full" { //nolint:gosec // not negative
+		if last := uint64(events) - 4000 + 1; r.number("responses") != last || r["reason"] != "full" {
 			return 0, fmt.Errorf("drops: %v, want %d", r, last)
 		}
 	}

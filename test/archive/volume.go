@@ -53,7 +53,7 @@ func (v *generated) Events(ctx context.Context, p *catalogue.Plan, fn func(uint6
 			return err
 		}
 		before := cpu()
-		b := v.m.batch(first, int(min(volumeBatch, p.Runs[0].Last-first+1)), time.Unix(p.Hour*3600, 0).Add(time.Duration(first-p.Runs[0].First)*time.Millisecond)) //nolint:gosec // small
+		b := v.m.batch(first, int(min(volumeBatch, p.Runs[0].Last-first+1)), time.Unix(p.Hour*3600, 0).Add(time.Duration(first-p.Runs[0].First)*time.Millisecond))
 		v.spent += cpu() - before
 		for i := range b.Items {
 			it := &b.Items[i]
@@ -272,7 +272,7 @@ func gzip6(ctx context.Context, target uploader.Target, v volume) (string, error
 	if err := errors.Join(err, lines.Flush(), in.Close(), cmd.Wait()); err != nil {
 		return "", fmt.Errorf("gzip: %w", err)
 	}
-	if uint64(raw.n) != v.raw { //nolint:gosec // not negative
+	if uint64(raw.n) != v.raw {
 		return "", fmt.Errorf("%d bytes of NDJSON were read back, but %d were archived", raw.n, v.raw)
 	}
 	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
@@ -325,5 +325,5 @@ func anonymous() int64 { return ownStatus("RssAnon:") }
 // ownStatus reads a field of /proc/self/status, in bytes.
 func ownStatus(field string) int64 {
 	n, _ := procfs.Status(os.Getpid(), field)
-	return int64(n) //nolint:gosec // far below 2^63
+	return int64(n)
 }

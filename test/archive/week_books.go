@@ -116,7 +116,7 @@ func (w *week) hour(ctx context.Context, perHour int) error {
 		for i := range b.Items {
 			w.spool.Record(&b.Items[i].Event)
 		}
-		w.offered += uint64(n) //nolint:gosec // small
+		w.offered += uint64(n)
 		w.now = w.now.Add(time.Hour * time.Duration(n) / time.Duration(perHour))
 		if err := w.spool.Flush(ctx); err != nil && !errors.Is(err, spool.ErrQueueFull) {
 			return err

@@ -33,7 +33,7 @@ func TestDeadArchive(t *testing.T) {
 				ready, err := w.Ask(t.Context(), http.MethodGet, "/readyz?verbose")
 				return err == nil && strings.Contains(string(ready), "[!] archive") && strings.Contains(string(ready), c.says) && strings.Contains(log.String(), c.says)
 			})
-			out, err := exec.Command(w.Binary, "job", "archive", "--data", w.DataDir).CombinedOutput() //nolint:gosec // the binary under test
+			out, err := exec.Command(w.Binary, "job", "archive", "--data", w.DataDir).CombinedOutput()
 			if err == nil || !strings.Contains(string(out), c.says) || !strings.Contains(string(out), "the job failed: ") {
 				t.Errorf("a manual job: %v\n%s", err, out)
 			}

@@ -21,7 +21,7 @@ func archiveCommand(t *testing.T, w *Wayside, env []string, args ...string) (cod
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.Binary, args...) //nolint:gosec // the binary under test
+	cmd := exec.CommandContext(ctx, w.Binary, args...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir}, env...)
 	var stdout, stderr bytes.Buffer

@@ -92,7 +92,7 @@ func TestCollectSocketWithoutDescriptors(t *testing.T) {
 	_ = conn.Close()
 	request("without a socket")
 	lift()
-	collect := exec.Command(w.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
+	collect := exec.Command(w.Binary, "collect", "--data", w.DataDir)
 	if err := collect.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 // TestDemoAddsUp runs the demo and compares its four figures.
 func TestDemoAddsUp(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command(testBinary(t), "demo", "--requests", "3000", "--output", "json").Output() //nolint:gosec // the binary under test
+	out, err := exec.Command(testBinary(t), "demo", "--requests", "3000", "--output", "json").Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -33,13 +33,13 @@ func TestDemoSeesOneEventMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(lossy, "demo", "--requests", "500", "--settle-timeout", "3s") //nolint:gosec // the binary under test
+	cmd := exec.Command(lossy, "demo", "--requests", "500", "--settle-timeout", "3s")
 	cmd.Env = append(os.Environ(), "WAYSIDE_FAULT_LOSE=77")
 	out, err := cmd.CombinedOutput()
 	if code := exitCode(err); code != 1 || !strings.Contains(string(out), "499") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
-	cmd = exec.Command(lossy, "demo", "--requests", "500") //nolint:gosec // as above
+	cmd = exec.Command(lossy, "demo", "--requests", "500")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("nothing was removed, but the demo failed: %v\n%s", err, out)
 	}

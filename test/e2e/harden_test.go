@@ -40,7 +40,7 @@ func TestHardened(t *testing.T) {
 	open := filepath.Join(filepath.Dir(w.DataDir), "open")
 	wrapper := filepath.Join(filepath.Dir(w.DataDir), "wrapper")
 	text := fmt.Sprintf("#!/bin/sh\nexec 9<%s\nexec %s \"$@\"\n", open, w.Binary)
-	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.WriteFile(wrapper, []byte(text), 0o755)); err != nil { //nolint:gosec // other users use them
+	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.WriteFile(wrapper, []byte(text), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	w.Binary = wrapper
@@ -92,7 +92,7 @@ func TestUnsafeDataDirectory(t *testing.T) {
 	for name, plant := range map[string]func(dir, victim string) error{
 		"lock is a link":      func(dir, victim string) error { return os.Symlink(victim, filepath.Join(dir, "lock")) },
 		"spool is a link":     func(dir, victim string) error { return os.Symlink(filepath.Dir(victim), filepath.Join(dir, "spool")) },
-		"writable for others": func(dir, _ string) error { return os.Chmod(dir, 0o777) }, //nolint:gosec // the test's subject
+		"writable for others": func(dir, _ string) error { return os.Chmod(dir, 0o777) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, _ := newWayside(t, "http://127.0.0.1:1")

@@ -58,7 +58,7 @@ func (g *MemoryGroup) make(name string) error {
 		_ = os.WriteFile(filepath.Join(g.Dir, "cgroup.subtree_control"), []byte("+memory"), 0o600)
 	}
 	g.Dir = filepath.Join(g.Dir, name)
-	if err := os.Mkdir(g.Dir, 0o755); err != nil { //nolint:gosec // the mode of all cgroups
+	if err := os.Mkdir(g.Dir, 0o755); err != nil {
 		return err
 	}
 	_, err := os.Stat(filepath.Join(g.Dir, g.limitFile()))

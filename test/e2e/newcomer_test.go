@@ -32,7 +32,7 @@ func TestNewcomer(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "archive: 1 object, 24 rows, ") || strings.Contains(errs, "younger") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
-	name, err := exec.Command("ps", "-o", "comm=,args=", "-p", strconv.Itoa(w.BooksPID())).Output() //nolint:gosec // a number
+	name, err := exec.Command("ps", "-o", "comm=,args=", "-p", strconv.Itoa(w.BooksPID())).Output()
 	if err != nil || !strings.HasPrefix(string(name), filepath.Base(w.Binary)[:min(15, len(filepath.Base(w.Binary)))]) || !strings.Contains(string(name), w.Binary+" collect") {
 		t.Errorf("the books process has the name %q, %v", name, err)
 	}

@@ -72,7 +72,7 @@ func StartNginxWith(ctx context.Context, dir, workers, httpBlock string) (*Nginx
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, workers, fmt.Sprintf(httpBlock, addr)), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, "-e", "stderr", "-p", dir, "-c", config) //nolint:gosec // nginx
+	cmd := exec.Command(path, "-e", "stderr", "-p", dir, "-c", config)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start nginx: %w", err)

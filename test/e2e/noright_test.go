@@ -19,7 +19,7 @@ func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 	w, log := newWayside(t, origin(t))
 	asOtherUser(t, w, uid)
 	above := filepath.Join(filepath.Dir(w.DataDir), "lib")
-	if err := os.Mkdir(above, 0o755); err != nil { //nolint:gosec // another user reads it
+	if err := os.Mkdir(above, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	w.DataDir = filepath.Join(above, "wayside")
@@ -50,7 +50,7 @@ func TestNoPermissionToCreateTheDataDirectory(t *testing.T) {
 	if strings.Contains(log.String(), "chown 12347") || strings.Contains(log.String(), "books process started") {
 		t.Error(log.String())
 	}
-	if out, err := exec.Command("install", "-d", "-o", "12347", "-m", "0750", w.DataDir).CombinedOutput(); err != nil { //nolint:gosec // the command from the log
+	if out, err := exec.Command("install", "-d", "-o", "12347", "-m", "0750", w.DataDir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	eventually(t, "the books begin", func() bool {

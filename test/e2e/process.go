@@ -55,7 +55,7 @@ func CopyBinary(binary, dir string) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "wayside")
-	return name, os.WriteFile(name, text, 0o755) //nolint:gosec // a program
+	return name, os.WriteFile(name, text, 0o755)
 }
 
 // FreeAddress returns a loopback address on which no process listens. Its port is below the ports of outgoing connections
@@ -65,7 +65,7 @@ func CopyBinary(binary, dir string) (string, error) {
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
-		port := 15_000 + rand.IntN(15_000) //nolint:gosec // not a secret
+		port := 15_000 + rand.IntN(15_000)
 		var mark *net.UDPConn
 		if mark, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err != nil {
 			continue
@@ -107,7 +107,7 @@ const ReadyTimeout = 30 * time.Second
 
 // Start starts the process and waits until it is ready.
 func (w *Wayside) Start(ctx context.Context) error {
-	cmd := exec.Command(w.Binary, append([]string{ //nolint:gosec // the binary under test
+	cmd := exec.Command(w.Binary, append([]string{
 		"run", "--listen", w.Listen, "--admin", "127.0.0.1:0", "--data", w.DataDir,
 	}, w.Args...)...)
 	cmd.Env = append(os.Environ(), w.Env...)

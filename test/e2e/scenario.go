@@ -87,7 +87,7 @@ func (s Scenario) Run(ctx context.Context, w *Wayside, target uploader.Target) (
 
 // kill distributes the kills over the traffic. The seed decides when.
 func (s Scenario) kill(ctx context.Context, w *Wayside, counters *load.Counters, stop <-chan struct{}, out *Outcome) error {
-	random := rand.New(rand.NewPCG(s.Seed, 0)) //nolint:gosec // repeatable on purpose
+	random := rand.New(rand.NewPCG(s.Seed, 0))
 	type killAt struct {
 		at    uint64
 		books bool
@@ -160,7 +160,7 @@ func (s Scenario) Check(o *Outcome) error {
 	}
 	// A kill of the traffic process breaks the request of each connection, and possibly one more on a connection that was
 	// opened while the process died. A kill of the books process breaks nothing.
-	if limit := uint64(2 * s.KillRun * s.Connections); o.Load.FailedTotal() > limit { //nolint:gosec // small
+	if limit := uint64(2 * s.KillRun * s.Connections); o.Load.FailedTotal() > limit {
 		fail("%d requests failed, at most %d may: %v %v", o.Load.FailedTotal(), limit, o.Load.Failed, o.Load.Errors)
 	}
 	if o.KilledBook != s.KillBooks || o.KilledRun != s.KillRun {

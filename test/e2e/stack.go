@@ -41,7 +41,7 @@ func StartStack(ctx context.Context, o StackOptions) (*Stack, error) {
 
 func (s *Stack) start(ctx context.Context, o StackOptions) (err error) {
 	for _, sub := range []string{"origin", "s3", "data"} {
-		if err := os.MkdirAll(filepath.Join(o.Dir, sub), 0o755); err != nil { //nolint:gosec // nginx's workers run as another user
+		if err := os.MkdirAll(filepath.Join(o.Dir, sub), 0o755); err != nil {
 			return err
 		}
 	}

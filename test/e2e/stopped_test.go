@@ -26,7 +26,7 @@ func signalBooks(t *testing.T, w *Wayside, s syscall.Signal) {
 func command(t *testing.T, w *Wayside, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, w.Binary, append(args, "--data", w.DataDir)...).CombinedOutput() //nolint:gosec // the binary under test
+	out, err := exec.CommandContext(ctx, w.Binary, append(args, "--data", w.DataDir)...).CombinedOutput()
 	if err != nil {
 		code = exitCode(err)
 	}
@@ -87,7 +87,7 @@ func TestSecondCollect(t *testing.T) {
 	start(t, w)
 	collect := func() (*exec.Cmd, *LogBuffer) {
 		output := &LogBuffer{}
-		cmd := exec.Command(w.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
+		cmd := exec.Command(w.Binary, "collect", "--data", w.DataDir)
 		cmd.Stdout, cmd.Stderr = output, output
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestSecondCollect(t *testing.T) {
 	for i, when := range []string{"while the second one waits", "after the second one has ended"} {
 		send(t, w, 10, 200)
 		a, err := w.AwaitSettled(t.Context())
-		if want := uint64(10 * (i + 2)); err != nil || a.Applied != want { //nolint:gosec // small
+		if want := uint64(10 * (i + 2)); err != nil || a.Applied != want {
 			t.Errorf("%s: %d applied, want %d, %v", when, a.Applied, want, err)
 		}
 		body, err := w.Ask(t.Context(), http.MethodGet, "/api/v1/accounting")

@@ -63,7 +63,7 @@ func start(t *testing.T, w *Wayside) {
 func send(t *testing.T, w *Wayside, n, status int) {
 	t.Helper()
 	report, err := load.Run(t.Context(), load.Options{
-		Address: w.Listen, Connections: 2, Requests: uint64(n), //nolint:gosec // small
+		Address: w.Listen, Connections: 2, Requests: uint64(n),
 		Verify: func(_ uint64, r *load.Response) error {
 			if r.Status != status {
 				return fmt.Errorf("status %d, want %d", r.Status, status)
@@ -71,7 +71,7 @@ func send(t *testing.T, w *Wayside, n, status int) {
 			return nil
 		},
 	})
-	if err != nil || report.Completed != uint64(n) { //nolint:gosec // small
+	if err != nil || report.Completed != uint64(n) {
 		t.Fatalf("%v, %v", report, err)
 	}
 }
@@ -100,7 +100,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 	t.Parallel()
 	w, _ := newWayside(t, origin(t))
 	start(t, w)
-	out, err := exec.Command(w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", //nolint:gosec // the binary under test
+	out, err := exec.Command(w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
 		"--upstream", "http://127.0.0.1:1", "--data", w.DataDir).CombinedOutput()
 	if code := exitCode(err); code != 75 || !strings.Contains(string(out), fmt.Sprintf("pid %d", w.PID())) {
 		t.Errorf("exit %d, %s", code, out)
@@ -110,7 +110,7 @@ func TestDataDirectoryInUse(t *testing.T) {
 
 func TestListenEqualsUpstream(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command(testBinary(t), "run", "--listen", "127.0.0.1:18080", "--upstream", "http://127.0.0.1:18080", //nolint:gosec // as above
+	out, err := exec.Command(testBinary(t), "run", "--listen", "127.0.0.1:18080", "--upstream", "http://127.0.0.1:18080",
 		"--data", t.TempDir()).CombinedOutput()
 	if code := exitCode(err); code != 78 || !strings.Contains(string(out), "upstream") {
 		t.Errorf("exit %d, %s", code, out)
@@ -256,7 +256,7 @@ func TestFullDiskAndBack(t *testing.T) {
 	}
 	eventually(t, "the books recover without a restart, and add up", func() bool {
 		a, err := w.Accounting(t.Context())
-		return err == nil && a.Check() == nil && a.Settled && a.Responses == uint64(sent) //nolint:gosec // small
+		return err == nil && a.Check() == nil && a.Settled && a.Responses == uint64(sent)
 	})
 	before, err := w.Accounting(t.Context())
 	if err != nil {
@@ -272,7 +272,7 @@ func TestFullDiskAndBack(t *testing.T) {
 // fill writes until the disk is full.
 func fill(t *testing.T, name string) {
 	t.Helper()
-	file, err := os.Create(name) //nolint:gosec // a test's own file
+	file, err := os.Create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func startUnwritable(t *testing.T, w *Wayside, with ...func(*exec.Cmd)) (admin s
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(w.Binary, append([]string{"run", "--listen", w.Listen, "--admin", admin, "--data", w.DataDir}, w.Args...)...) //nolint:gosec // as above
+	cmd := exec.Command(w.Binary, append([]string{"run", "--listen", w.Listen, "--admin", admin, "--data", w.DataDir}, w.Args...)...)
 	cmd.Stdout, cmd.Stderr = w.Log, w.Log
 	cmd.Env = append(os.Environ(), w.Env...)
 	for _, change := range with {

@@ -50,7 +50,7 @@ var unusables = map[string]unusable{
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		w.DataDir = filepath.Join(dir, "data")
-		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
+		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Mkdir(w.DataDir, 0o500); err != nil {
@@ -59,7 +59,7 @@ var unusables = map[string]unusable{
 		if os.Getuid() != 0 {
 			return func(*exec.Cmd) {}, nil
 		}
-		if err := os.Chmod(w.DataDir, 0o755); err != nil { //nolint:gosec // as above
+		if err := os.Chmod(w.DataDir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if w.Binary, err = CopyBinary(w.Binary, dir); err != nil {
@@ -132,7 +132,7 @@ func TestUnusableDataDirectory(t *testing.T) {
 
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:gosec,noctx // the admin listener of the test
+	resp, err := http.Get(url) //nolint:noctx // the admin listener of the test
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func stopBeyondAge(ctx context.Context, t *trial, random *rand.Rand, killed bool
 		return Outcome{}, err
 	}
 	t.startTraffic(ctx, 2000)
-	t.awaitTraffic(ctx, 1000+uint64(random.IntN(2000)), 5*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 1000+uint64(random.IntN(2000)), 5*time.Second)
 	books := t.w.BooksPID()
 	pause(books)
 	defer resume(books)

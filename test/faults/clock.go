@@ -117,7 +117,7 @@ func startSecondRun(ctx context.Context, t *trial, random *rand.Rand) (Outcome, 
 	t.startTraffic(ctx, 4000)
 	sleep(ctx, time.Duration(random.IntN(500))*time.Millisecond)
 	for range 3 {
-		out, err := exec.CommandContext(ctx, t.w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", //nolint:gosec // the binary under test
+		out, err := exec.CommandContext(ctx, t.w.Binary, "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
 			"--upstream", "http://127.0.0.1:9", "--data", t.dataDir).CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 75 || !strings.Contains(string(out), fmt.Sprintf("pid %d", t.w.PID())) {
@@ -144,7 +144,7 @@ func limitFileSize(ctx context.Context, t *trial, random *rand.Rand) (Outcome, e
 		return Outcome{}, err
 	}
 	t.startTraffic(ctx, 5000)
-	t.awaitTraffic(ctx, 1000+uint64(random.IntN(2000)), 5*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 1000+uint64(random.IntN(2000)), 5*time.Second)
 	limit := func(soft uint64) error {
 		for _, pid := range []int{t.w.PID(), t.w.BooksPID()} {
 			if err := setFileSize(pid, soft); err != nil && !errors.Is(err, syscall.ESRCH) {

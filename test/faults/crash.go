@@ -94,8 +94,8 @@ func dieAtPoint(ctx context.Context, t *trial, random *rand.Rand, point string, 
 		if i == 0 {
 			t.startTraffic(ctx, 4000)
 		}
-		pause(t.w.BooksPID())                                            // so nothing is retired yet
-		t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second) //nolint:gosec // small
+		pause(t.w.BooksPID()) // so nothing is retired yet
+		t.awaitTraffic(ctx, 300+uint64(random.IntN(300)), 5*time.Second)
 		t.killAll()
 	}
 

@@ -81,7 +81,7 @@ func damageInUse(ctx context.Context, t *trial, random *rand.Rand, kind string, 
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
-	t.awaitTraffic(ctx, 200+uint64(random.IntN(600)), 5*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 200+uint64(random.IntN(600)), 5*time.Second)
 	if random.IntN(2) == 0 {
 		books := t.w.BooksPID()
 		pause(books)
@@ -92,7 +92,7 @@ func damageInUse(ctx context.Context, t *trial, random *rand.Rand, kind string, 
 		return o, err
 	}
 	resume(t.w.BooksPID())
-	t.awaitTraffic(ctx, 300+uint64(random.IntN(600)), 5*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 300+uint64(random.IntN(600)), 5*time.Second)
 	if n := t.traffic.counters.Failed.Load(); n > 0 {
 		o.Failed = n
 		return o, fmt.Errorf("%d requests failed after the damage", n)

@@ -68,7 +68,7 @@ func fillDisk(ctx context.Context, t *trial, random *rand.Rand, disk *volume, n 
 	var recovery time.Duration
 	for range n {
 		t.startTraffic(ctx, 6000)
-		t.awaitTraffic(ctx, 500+uint64(random.IntN(3000)), 5*time.Second) //nolint:gosec // small
+		t.awaitTraffic(ctx, 500+uint64(random.IntN(3000)), 5*time.Second)
 		ballast := filepath.Join(disk.at, "ballast")
 		if err := fill(ballast); err != nil {
 			return o, err
@@ -176,7 +176,7 @@ const droppedInLog = "dropped"
 
 // fill writes until the disk is full.
 func fill(name string) error {
-	f, err := os.Create(name) //nolint:gosec // the trial's own disk
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func CodeHash() (string, error) {
 	for _, name := range files {
 		rel, _ := filepath.Rel(top, name)
 		_, _ = io.WriteString(sum, rel+"\n")
-		f, err := os.Open(name) //nolint:gosec // the repository's own files
+		f, err := os.Open(name)
 		if err != nil {
 			return "", err
 		}
@@ -90,10 +90,10 @@ type Record struct {
 
 // Append adds a piece to the evidence.
 func Append(file, code string, p *Piece) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // documentation
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // documentation
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func oneLine(s string) string {
 
 // ReadEvidence reads the rows for one hash of the code; none if there is no file.
 func ReadEvidence(file, code string) ([]Record, error) {
-	f, err := os.Open(file) //nolint:gosec // documentation
+	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -153,9 +153,9 @@ func ReadEvidence(file, code string) ([]Record, error) {
 		}
 		number := func(i int) uint64 { n, _ := strconv.ParseUint(strings.TrimSuffix(cells[i], " ms"), 10, 64); return n }
 		out = append(out, Record{
-			Fault: cells[2], Cycles: int(number(3)), Requests: number(4), Lost: number(5), Doubled: number(6), Failed: number(7), //nolint:gosec // written above
-			Dropped: number(8), Quarantined: number(9), Recovery: time.Duration(number(10)) * time.Millisecond, //nolint:gosec // as above
-			First: int(number(11)), Code: code, Result: cells[15], //nolint:gosec // as above
+			Fault: cells[2], Cycles: int(number(3)), Requests: number(4), Lost: number(5), Doubled: number(6), Failed: number(7),
+			Dropped: number(8), Quarantined: number(9), Recovery: time.Duration(number(10)) * time.Millisecond,
+			First: int(number(11)), Code: code, Result: cells[15],
 		})
 	}
 	return out, lines.Err()

@@ -39,7 +39,7 @@ func failSyncs(ctx context.Context, t *trial, random *rand.Rand, trigger string,
 	t.startTraffic(ctx, 4000)
 	var recovery time.Duration
 	for range n {
-		t.awaitTraffic(ctx, 100+uint64(random.IntN(1000)), 5*time.Second) //nolint:gosec // small
+		t.awaitTraffic(ctx, 100+uint64(random.IntN(1000)), 5*time.Second)
 		if err := os.WriteFile(trigger, nil, 0o600); err != nil {
 			return Outcome{}, err
 		}

@@ -38,7 +38,7 @@ func fillQueue(ctx context.Context, t *trial, random *rand.Rand, n int) (o Outco
 	var recovery time.Duration
 	for range n {
 		t.startTraffic(ctx, 6000)
-		t.awaitTraffic(ctx, 500+uint64(random.IntN(3000)), 5*time.Second) //nolint:gosec // small
+		t.awaitTraffic(ctx, 500+uint64(random.IntN(3000)), 5*time.Second)
 		books := t.w.BooksPID()
 		pause(books)
 		err := t.awaitDrops(ctx)

@@ -47,7 +47,7 @@ func NewLab(ctx context.Context, dir string, progress io.Writer) (*Lab, error) {
 		args []string
 	}{{"bin", &l.plain, nil}, {"bin-faults", &l.faults, []string{"-tags", "faults"}}} {
 		sub := filepath.Join(dir, b.sub)
-		if err = os.MkdirAll(sub, 0o755); err != nil { //nolint:gosec // a working directory
+		if err = os.MkdirAll(sub, 0o755); err != nil {
 			return nil, err
 		}
 		if *b.to, err = e2e.Build(ctx, sub, b.args...); err != nil {
@@ -78,10 +78,10 @@ func (l *Lab) trialDir() (string, error) {
 	n := l.trials
 	l.mu.Unlock()
 	dir := filepath.Join(l.Dir, fmt.Sprintf("trial-%04d", n))
-	return dir, os.MkdirAll(dir, 0o755) //nolint:gosec // a working directory
+	return dir, os.MkdirAll(dir, 0o755)
 }
 
 // newRand is the source of all choices in a cycle: the same seed and cycle lead to the same choices.
 func newRand(seed uint64, cycle int) *rand.Rand {
-	return rand.New(rand.NewPCG(seed, uint64(cycle))) //nolint:gosec // must be repeatable
+	return rand.New(rand.NewPCG(seed, uint64(cycle)))
 }

@@ -59,7 +59,7 @@ func takeMemory(ctx context.Context, t *trial, random *rand.Rand, starve func() 
 		return o, err
 	}
 	t.startTraffic(ctx, 5000)
-	t.awaitTraffic(ctx, 1000+uint64(random.IntN(3000)), 5*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 1000+uint64(random.IntN(3000)), 5*time.Second)
 	books, began := t.w.BooksPID(), time.Now()
 	s, err := starve()
 	if err != nil {
@@ -113,7 +113,7 @@ func setAddressSpace(pid int, more uint64) error {
 	if err != nil {
 		return err
 	}
-	limit := pages*uint64(os.Getpagesize()) + more //nolint:gosec // positive
+	limit := pages*uint64(os.Getpagesize()) + more
 	return unix.Prlimit(pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: limit, Max: ^uint64(0)}, nil)
 }
 

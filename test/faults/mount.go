@@ -31,7 +31,7 @@ func newVolume(dir string, mib int) (*volume, error) {
 	if os.Getuid() != 0 {
 		return nil, fmt.Errorf("%w: mounting a filesystem needs root", ErrSkipped)
 	}
-	if err := os.MkdirAll(v.at, 0o755); err != nil { //nolint:gosec // a mount point
+	if err := os.MkdirAll(v.at, 0o755); err != nil {
 		return nil, err
 	}
 	f, err := os.Create(v.image)
@@ -53,7 +53,7 @@ func newVolume(dir string, mib int) (*volume, error) {
 // newTmpfs mounts a tmpfs of this size.
 func newTmpfs(dir string, mib int) (*volume, error) {
 	v := &volume{at: filepath.Join(dir, "disk")}
-	if err := os.MkdirAll(v.at, 0o755); err != nil { //nolint:gosec // a mount point
+	if err := os.MkdirAll(v.at, 0o755); err != nil {
 		return nil, err
 	}
 	if err := unix.Mount("tmpfs", v.at, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
@@ -72,7 +72,7 @@ func (v *volume) cut() error {
 	}
 	defer func() { _ = f.Close() }()
 	flags := uint32(ext4ShutdownNoLog)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), ext4Shutdown, uintptr(unsafe.Pointer(&flags))); errno != 0 { //nolint:gosec // the ioctl's argument
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), ext4Shutdown, uintptr(unsafe.Pointer(&flags))); errno != 0 {
 		return fmt.Errorf("%w: EXT4_IOC_SHUTDOWN: %w", ErrSkipped, errno)
 	}
 	return nil

@@ -55,8 +55,8 @@ func runPowerInterval(ctx context.Context, l *Lab, p *Piece) error {
 			if _, err := t.restart(ctx); err != nil {
 				return Outcome{}, err
 			}
-			t.startTraffic(ctx, 3000)                                          // not enough to fill a segment of the journal between two commits
-			t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second) //nolint:gosec // small
+			t.startTraffic(ctx, 3000) // not enough to fill a segment of the journal between two commits
+			t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second)
 			sleep(ctx, time.Duration(random.IntN(150))*time.Millisecond)
 			t.durable = copyOf(&t.traffic.received)
 			began := time.Now()
@@ -183,7 +183,7 @@ func (t *trial) enterPhase(ctx context.Context, random *rand.Rand, phase string)
 		return err
 	}
 	t.startTraffic(ctx, 0)
-	t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 200+uint64(random.IntN(2000)), 10*time.Second)
 	if phase == "drain" {
 		// Make a backlog, and let the books process drain it at full speed.
 		pause(t.w.BooksPID())

@@ -37,7 +37,7 @@ func damageAndRefill(ctx context.Context, t *trial, random *rand.Rand) (o Outcom
 		return o, err
 	}
 	t.startTraffic(ctx, 4000)
-	t.awaitTraffic(ctx, 200+uint64(random.IntN(800)), 5*time.Second) //nolint:gosec // small
+	t.awaitTraffic(ctx, 200+uint64(random.IntN(800)), 5*time.Second)
 	note, err := damageStore(random, filepath.Join(t.dataDir, "store"))
 	o.Note = note
 	if err != nil {
@@ -80,7 +80,7 @@ func (t *trial) archiveEarlier(ctx context.Context, random *rand.Rand) (map[stri
 	defer cancel()
 	for range 3 + random.IntN(8) {
 		t.startTraffic(ctx, 4000)
-		t.awaitTraffic(ctx, 50+uint64(random.IntN(300)), 5*time.Second) //nolint:gosec // small
+		t.awaitTraffic(ctx, 50+uint64(random.IntN(300)), 5*time.Second)
 		if err := t.traffic.stop(); err != nil {
 			return nil, err
 		}
@@ -208,7 +208,7 @@ func damageStore(random *rand.Rand, dir string) (string, error) {
 	case 2: // the piece is zeros
 	case 3:
 		for i := range piece {
-			piece[i] = byte(random.Uint32()) //nolint:gosec // the low byte
+			piece[i] = byte(random.Uint32())
 		}
 	case 4: // a copy of another piece of the file
 		if _, err := f.ReadAt(piece, random.Int64N(size-int64(len(piece))+1)); err != nil {

@@ -73,7 +73,7 @@ func (m *mixture) run(ctx context.Context) (o Outcome, err error) {
 	m.startTraffic(ctx, 4000)
 	recovery := time.Duration(0)
 	for range severalFaults {
-		m.awaitTraffic(ctx, 100+uint64(m.random.IntN(2000)), 2*time.Second) //nolint:gosec // small
+		m.awaitTraffic(ctx, 100+uint64(m.random.IntN(2000)), 2*time.Second)
 		took, err := m.fault(ctx)
 		if o.Note = strings.Join(m.made, ", "); err != nil {
 			return o, err

@@ -63,7 +63,7 @@ func UpdateTable(name, evidence, code string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(name) //nolint:gosec // documentation
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
@@ -76,5 +76,5 @@ func UpdateTable(name, evidence, code string) error {
 	fmt.Fprintf(&out, "%s%s\nCode %s, as hashed by `go run ./test/faults`; recovery is the longest that was seen.\n\n", head, tableBegin, code)
 	Table(&out, records)
 	fmt.Fprintf(&out, "%s%s", tableEnd, tail)
-	return os.WriteFile(name, out.Bytes(), 0o644) //nolint:gosec // documentation
+	return os.WriteFile(name, out.Bytes(), 0o644)
 }

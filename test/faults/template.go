@@ -72,7 +72,7 @@ func (l *Lab) fillSlot(ctx context.Context, s *slot, random *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	if err := t.everyKindOfFile(ctx, 1200+uint64(random.IntN(800))); err != nil { //nolint:gosec // small
+	if err := t.everyKindOfFile(ctx, 1200+uint64(random.IntN(800))); err != nil {
 		t.end(true)
 		return err
 	}
@@ -93,7 +93,7 @@ func (l *Lab) fillSlot(ctx context.Context, s *slot, random *rand.Rand) error {
 
 // newTrialFrom prepares a trial on a copy of the slot's template.
 func (l *Lab) newTrialFrom(s *slot, env ...string) (*trial, error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil { //nolint:gosec // a working directory
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, err
 	}
 	t, err := l.newTrialIn(s.dir, filepath.Join(s.dir, "data"), env...)

@@ -109,7 +109,7 @@ func setNice(nice int) {
 // address is the i-th of n source addresses of this attack.
 func (a *attacker) address(i, n int) *net.TCPAddr {
 	i %= n
-	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))} //nolint:gosec // small
+	return &net.TCPAddr{IP: net.IPv4(127, byte(10+a.index), byte(i/250), byte(1+i%250))}
 }
 
 // dial opens a connection when the rate limit allows it. If small is set, the connection has a small receive buffer.
@@ -213,7 +213,7 @@ func hungUp(conn *net.TCPConn) (gone bool) {
 		return true
 	}
 	err = raw.Control(func(fd uintptr) {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // a descriptor
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		_, _ = unix.Poll(fds, 0)
 		gone = fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 	})

@@ -25,7 +25,7 @@ func startChild(role string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "-role", role) //nolint:gosec // this program
+	cmd := exec.Command(self, "-role", role)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

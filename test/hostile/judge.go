@@ -106,7 +106,7 @@ func (res *result) judge(o options, run run) error {
 	if res.under.failed > 0 {
 		errs = append(errs, fmt.Errorf("%d requests failed: %q", res.under.failed, firstOf(res.under.errors)))
 	}
-	if want := uint64((keptRate + newRate) * o.seconds); res.under.sent < want*99/100 { //nolint:gosec // positive
+	if want := uint64((keptRate + newRate) * o.seconds); res.under.sent < want*99/100 {
 		errs = append(errs, fmt.Errorf("only %d of %d requests could be sent", res.under.sent, want))
 	}
 	if res.ratio() > ratioMax && !o.short {
@@ -224,7 +224,7 @@ func (r *rig) verify(ctx context.Context, o options) error {
 }
 
 func command(ctx context.Context, binary string, env []string, args ...string) error {
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary under test
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append(cmd.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

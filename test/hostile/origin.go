@@ -43,7 +43,7 @@ func serveOrigin() error {
 		os.Exit(0)
 	}()
 	fmt.Println(ln.Addr())
-	server := &http.Server{Handler: mux} //nolint:gosec // wayside must protect an origin without limits
+	server := &http.Server{Handler: mux}
 	return server.Serve(smallBuffers{ln})
 }
 

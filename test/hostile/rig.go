@@ -40,7 +40,7 @@ func newRig(ctx context.Context, o options, dir string, s3 bool) (*rig, error) {
 }
 
 func (r *rig) start(ctx context.Context, o options, s3 bool) (err error) {
-	if err := os.MkdirAll(r.dir, 0o755); err != nil { //nolint:gosec // a temporary directory
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return err
 	}
 	if r.log, err = o.logTo(r.dir); err != nil {
@@ -108,7 +108,7 @@ func (r *rig) wrapper(o options) (string, error) {
 	}
 	name := filepath.Join(r.dir, "limited")
 	text := fmt.Sprintf("#!/bin/sh\necho $$ > %s/cgroup.procs && ulimit -n %d && exec %s \"$@\"\n", r.group.Dir, o.files, binary)
-	return name, os.WriteFile(name, []byte(text), 0o755) //nolint:gosec // a program
+	return name, os.WriteFile(name, []byte(text), 0o755)
 }
 
 // awaitBooks waits until the books process answers.

@@ -100,7 +100,7 @@ func curl(ctx context.Context, r *rig) (string, error) {
 }
 
 func runCurl(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "curl", append([]string{"-sS", "--max-time", "30"}, args...)...) //nolint:gosec // curl
+	cmd := exec.CommandContext(ctx, "curl", append([]string{"-sS", "--max-time", "30"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -157,7 +157,7 @@ func eventSource(ctx context.Context, r *rig) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, browserMax)
 	defer cancel()
 	var log bytes.Buffer
-	browser := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", //nolint:gosec // chromium
+	browser := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--remote-debugging-port=0", "--user-data-dir="+filepath.Join(r.dir, "chromium"), "http://"+r.wayside.Listen+"/")
 	browser.Stdout, browser.Stderr = &log, &log
 	browser.WaitDelay = time.Second

@@ -29,7 +29,7 @@ func newRig(t *testing.T) *rig {
 		if binaryDir, err = os.MkdirTemp("", "wayside-bin-"); err != nil { //nolint:usetesting // lives longer than the first test
 			t.Fatal(err)
 		}
-		if binary, err = e2e.Build(context.Background(), binaryDir); err != nil { //nolint:usetesting // likewise
+		if binary, err = e2e.Build(context.Background(), binaryDir); err != nil {
 			t.Fatal(err)
 		}
 	}

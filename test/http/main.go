@@ -78,7 +78,7 @@ func run(ctx context.Context, name string, prove proof, o options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	r := &rig{dir: dir, log: io.Discard, uid: uint32(o.uid)} //nolint:gosec // a user id
+	r := &rig{dir: dir, log: io.Discard, uid: uint32(o.uid)}
 	if o.verbose {
 		r.log = os.Stderr
 	}
@@ -116,5 +116,5 @@ func appendRow(name, row string) error {
 	if !strings.Contains(string(text), "## Long proofs") {
 		text = append(text, evidenceHead...)
 	}
-	return os.WriteFile(name, append(text, row+"\n"...), 0o644) //nolint:gosec // documentation
+	return os.WriteFile(name, append(text, row+"\n"...), 0o644)
 }

@@ -115,7 +115,7 @@ func (c *mixedClient) choose(nonce uint64) way {
 	if nonce%timeoutsEvery == timeoutsEvery-1 {
 		return way{0, "GET", kindTimeout, 0, false, abortNever}
 	}
-	at := int(rand.New(rand.NewPCG(c.seed, nonce)).Uint64N(1000)) //nolint:gosec // must be repeatable
+	at := int(rand.New(rand.NewPCG(c.seed, nonce)).Uint64N(1000))
 	for _, w := range ways {
 		if at -= w.share; at < 0 {
 			return w

@@ -88,7 +88,7 @@ func (r *rig) target(ctx context.Context) (uploader.Target, error) {
 // residentBytes is the size of the memory of a process that is in RAM.
 func residentBytes(pid int) (int64, error) {
 	n, err := procfs.Status(pid, "VmRSS:")
-	return int64(n), err //nolint:gosec // far below 2^63
+	return int64(n), err
 }
 
 // peak samples the memory of a process until stop is called, which returns the largest sample.

@@ -56,7 +56,7 @@ func slow(ctx context.Context, r *rig) (string, error) {
 		}
 		args := append(way, "-c", fmt.Sprint(slowConnections), "-r", "500", "-l", fmt.Sprint(slowSeconds), "-p", "3",
 			"-o", filepath.Join(r.dir, "slow"))
-		cmd := exec.CommandContext(ctx, tool, args...) //nolint:gosec // slowhttptest
+		cmd := exec.CommandContext(ctx, tool, args...)
 		var report strings.Builder
 		cmd.Stdout, cmd.Stderr = &report, &report
 		if err := cmd.Start(); err != nil {

@@ -115,7 +115,7 @@ func New(ops []Operation, o Options) *Generator {
 	r.Shuffle(len(ops), func(i, j int) { ops[i], ops[j] = ops[j], ops[i] })
 	return &Generator{
 		o: o, r: r, ops: ops, values: newValues(r, o.Values),
-		zipf: rand.NewZipf(r, o.Operation, 8, uint64(len(ops)-1)), //nolint:gosec // not negative
+		zipf: rand.NewZipf(r, o.Operation, 8, uint64(len(ops)-1)),
 	}
 }
 

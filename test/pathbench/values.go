@@ -23,7 +23,7 @@ type population struct {
 }
 
 func newPopulation(r *rand.Rand, size int, name func() string) *population {
-	p := &population{zipf: rand.NewZipf(r, 1.15, 10, uint64(size-1))} //nolint:gosec // positive
+	p := &population{zipf: rand.NewZipf(r, 1.15, 10, uint64(size-1))}
 	seen := map[string]bool{}
 	for len(p.names) < size {
 		n := name()
@@ -37,7 +37,7 @@ func newPopulation(r *rand.Rand, size int, name func() string) *population {
 }
 
 func (p *population) draw() (int, string) {
-	i := int(p.zipf.Uint64()) //nolint:gosec // below the size
+	i := int(p.zipf.Uint64())
 	return i, p.names[i]
 }
 

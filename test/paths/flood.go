@@ -88,7 +88,7 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 	go func() {
 		defer close(killed)
 		for i := range o.kills {
-			for counters.Received.Load() < o.requests*uint64(i+1)/uint64(o.kills+1) { //nolint:gosec // not negative
+			for counters.Received.Load() < o.requests*uint64(i+1)/uint64(o.kills+1) {
 				select {
 				case <-ctx.Done():
 					return
@@ -109,7 +109,7 @@ func sendFlood(ctx context.Context, w *e2e.Wayside, o options) (sent uint64, err
 	<-killed
 	routes, err := load.Run(ctx, load.Options{
 		Address: w.Listen, Host: "flood.example", Connections: 8, Requests: routesMany * routeTimes,
-		Request: func(nonce uint64, r *load.Request) { r.Path = append(r.Path, route(int(nonce%routesMany))...) }, //nolint:gosec // small
+		Request: func(nonce uint64, r *load.Request) { r.Path = append(r.Path, route(int(nonce%routesMany))...) },
 	})
 	if err != nil {
 		return 0, err

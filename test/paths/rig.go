@@ -67,7 +67,7 @@ func (r *rig) rebuild(ctx context.Context, sent uint64) (table, error) {
 		return table{}, err
 	}
 	into := filepath.Join(r.dir, "rebuilt")
-	cmd := exec.CommandContext(ctx, r.binary, "archive", "rebuild", "--archive", "file://"+filepath.Join(r.dir, "archive"), //nolint:gosec // the binary under test
+	cmd := exec.CommandContext(ctx, r.binary, "archive", "rebuild", "--archive", "file://"+filepath.Join(r.dir, "archive"),
 		"--origin", "events", "--into", into)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return table{}, fmt.Errorf("archive rebuild: %w: %s", err, bytes.TrimSpace(out))

@@ -63,7 +63,7 @@ func appendAll(ctx context.Context, s *spool.Set, o options) error {
 		if path = path[:0]; i < o.requests {
 			path = randomPath(path, o.seed, i)
 		} else {
-			path = append(path, route(int(i%routesMany))...) //nolint:gosec // small
+			path = append(path, route(int(i%routesMany))...)
 		}
 		e := event.Event{
 			TimeMicros: time.Now().UnixMicro(), Kind: event.KindRequest, Status: 200, DurationMicros: 100 + i%1000,

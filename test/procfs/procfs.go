@@ -107,7 +107,7 @@ func Runtime(pid int) (sum time.Duration, err error) {
 		return 0, fmt.Errorf("process %d has no threads: %w", pid, err)
 	}
 	for _, task := range tasks {
-		text, err := os.ReadFile(task) //nolint:gosec // a file of /proc
+		text, err := os.ReadFile(task)
 		if err != nil {
 			return 0, err
 		}

@@ -178,7 +178,7 @@ func listedTables(dir string) (map[uint64]badger.TableManifest, error) {
 	defer func() { _ = f.Close() }()
 	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(nil))
 	if err != nil {
-		return nil, nil //nolint:nilerr // Badger reports it when it opens the folder; until then the tables are kept
+		return nil, nil
 	}
 	return manifest.Tables, nil
 }

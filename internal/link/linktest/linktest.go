@@ -23,7 +23,7 @@ func Serve(t testing.TB, handler http.Handler) (dialer *link.Dialer, leave func(
 		t.Fatal(err)
 	}
 	_ = file.Close()
-	theirs, err := link.Inherited(uintptr(fd), "relay") //nolint:gosec // a descriptor
+	theirs, err := link.Inherited(uintptr(fd), "relay")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func Serve(t testing.TB, handler http.Handler) (dialer *link.Dialer, leave func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: handler} //nolint:gosec // a test
+	server := &http.Server{Handler: handler}
 	go func() { _ = server.Serve(listener) }()
 	if dialer, err = link.NewDialer(mine); err != nil {
 		t.Fatal(err)

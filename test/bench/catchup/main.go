@@ -101,7 +101,7 @@ func measure(ctx context.Context, r *rig.Rig, o options, nice, name string) (res
 		ended <- nil
 		caughtUp <- 0
 	} else {
-		cmd := exec.CommandContext(booksCtx, r.Binary, "collect", "--data", w.DataDir) //nolint:gosec // the binary under test
+		cmd := exec.CommandContext(booksCtx, r.Binary, "collect", "--data", w.DataDir)
 		cmd.Env = append(append(os.Environ(), env...), "WAYSIDE_COLLECTOR_NICE="+nice)
 		go func() { ended <- cmd.Run() }()
 		go func() { caughtUp <- awaitPending(booksCtx, w, uint64(max(o.rate, 10_000))) }()

@@ -34,7 +34,7 @@ func main() {
 			os.Exit(2)
 		}
 		for seed := range *seeds {
-			o := pathbench.Options{Seed: uint64(seed + 1), Noise: *noise} //nolint:gosec // not negative
+			o := pathbench.Options{Seed: uint64(seed + 1), Noise: *noise}
 			list := rules(*misses)
 			for i := range list {
 				list[i].measure(name, pathbench.New(ops, o), *requests, seed+1)
@@ -135,7 +135,7 @@ func (r *rule) memory(rows int) string {
 	}
 	with := heap()
 	r.label, r.final, r.learnt = nil, nil, nil
-	return fmt.Sprint((int64(with) - int64(heap())) / int64(rows)) //nolint:gosec // sizes of heaps
+	return fmt.Sprint((int64(with) - int64(heap())) / int64(rows))
 }
 
 func heap() uint64 {

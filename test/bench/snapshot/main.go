@@ -156,14 +156,14 @@ func (s *setup) serveSnapshot(ctx context.Context, dir string) (int, error) {
 		return 0, err
 	}
 	root := filepath.Join(dir, "root")
-	err = errors.Join(os.Chmod(dir, 0o755), os.Mkdir(root, 0o755))                         //nolint:gosec // nginx's workers may run as another user
-	err = errors.Join(err, os.WriteFile(filepath.Join(root, "snapshot"), snapshot, 0o644)) //nolint:gosec // as above
+	err = errors.Join(os.Chmod(dir, 0o755), os.Mkdir(root, 0o755))
+	err = errors.Join(err, os.WriteFile(filepath.Join(root, "snapshot"), snapshot, 0o644))
 	if err != nil {
 		return 0, err
 	}
 	for i, cache := range []string{"", "open_file_cache max=100 inactive=1m; open_file_cache_valid 1m;"} {
 		own := filepath.Join(dir, fmt.Sprintf("nginx%d", i))
-		if err := os.Mkdir(own, 0o755); err != nil { //nolint:gosec // as above
+		if err := os.Mkdir(own, 0o755); err != nil {
 			return 0, err
 		}
 		nginx, err := e2e.StartNginxWith(ctx, own, "auto", strings.NewReplacer("ROOT", root, "CACHE", cache).Replace(nginxServer))

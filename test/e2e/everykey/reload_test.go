@@ -30,7 +30,7 @@ func startLive(t *testing.T, upstream string, settings ...string) *live {
 	t.Helper()
 	built(t)
 	l := &live{trial: newTrial(t, upstream, "reload", settings...), ended: make(chan struct{})}
-	l.cmd = exec.Command(binary, "run", "--config", l.file) //nolint:gosec // the binary under test
+	l.cmd = exec.Command(binary, "run", "--config", l.file)
 	l.cmd.Dir, l.cmd.Env, l.cmd.Stdout, l.cmd.Stderr, l.cmd.WaitDelay = l.dir, environ(), &l.stdout, &l.log, time.Second
 	if err := l.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -182,7 +182,7 @@ func (c *trial) errorf(format string, args ...any) {
 func (c *trial) command(env []string, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary under test
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir, cmd.Env = c.dir, append(environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
@@ -199,7 +199,7 @@ func environ() []string {
 // run makes the whole case: the real process either exits with 78 and a place, or serves and keeps the books.
 func (c *trial) run() {
 	defer c.remove()
-	cmd := exec.Command(binary, "run", "--config", c.file) //nolint:gosec // the binary under test
+	cmd := exec.Command(binary, "run", "--config", c.file)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, environ(), &c.stdout, &c.stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
@@ -312,7 +312,7 @@ func (c *trial) onlyRun() bool {
 // serves makes a request and waits until its response is in the books.
 func (c *trial) serves(info datadir.Info) {
 	if c.settings["collector.enabled"] == "false" {
-		beside := exec.Command(binary, "collect", "--config", c.file) //nolint:gosec // the binary under test
+		beside := exec.Command(binary, "collect", "--config", c.file)
 		beside.Dir, beside.Env = c.dir, environ()
 		if err := beside.Start(); err != nil {
 			c.errorf("%v", err)
@@ -370,7 +370,7 @@ func (c *trial) account(client *http.Client, admin string) (a e2e.Accounting, er
 func children(pid int) (list []int) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, name := range tasks {
-		text, _ := os.ReadFile(name) //nolint:gosec // a file of /proc
+		text, _ := os.ReadFile(name)
 		for _, field := range strings.Fields(string(text)) {
 			var child int
 			if _, err := fmt.Sscan(field, &child); err == nil {

@@ -27,18 +27,18 @@ const (
 	phaseClosed
 )
 
-// clientConn wraps an accepted connection. It arms the deadlines of each phase, keeps the values that are the same for all
-// requests of the connection, and holds the state of the request in progress. Unless a field says otherwise, it belongs to the
-// goroutine that serves the connection.
+// clientConn wraps an accepted connection. It arms the deadlines of each phase, and keeps the values that are the same for all
+// requests of the connection. Unless a field says otherwise, it belongs to the goroutine or task that serves the connection.
 type clientConn struct {
 	net.Conn // the accepted connection
+	driver   driver
 	root     *Proxy
 	gen      *generation // current when the request began
 	phase    atomic.Uint32
 	limits   deadlines
 	failed   atomic.Bool // a read or write ended in an error: the connection is over
 
-	br             *bufio.Reader // keeps the bytes that were read beyond the present message
+	br             *bufio.Reader // keeps the bytes that were read beyond the present message; nil while parked
 	headerDeadline int64         // deadline of the request header being read
 	lingerDeadline int64         // deadline of a lingering close
 	reset          bool          // close with a reset: only this shows the client that the body is incomplete
@@ -70,18 +70,15 @@ type clientConn struct {
 	client []byte     // the address as it is recorded
 	peer   http1.Peer // as its requests are forwarded
 
-	x       exchange
-	bufs    [3][]byte   // for writeAll
-	sending net.Buffers // likewise
-	once    sync.Once
+	x      *exchange // the request in progress; nil while parked
+	parked bool      // the deadline and c.reading run while nothing reads, see park
+	once   sync.Once
 }
 
 // newClientConn wraps conn. The listener registers it.
-func newClientConn(p *generation, conn net.Conn) *clientConn {
-	c := &clientConn{Conn: conn, root: p.Proxy, accepted: time.Now()}
+func newClientConn(p *generation, conn net.Conn, d driver) *clientConn {
+	c := &clientConn{Conn: conn, driver: d, root: p.Proxy, accepted: time.Now()}
 	c.limits.conn = conn
-	c.x.c = c
-	c.x.stream.arm = c.x.flushAndArm
 	c.raw, c.fd = descriptor(conn)
 	c.useGeneration(p)
 	return c
@@ -152,13 +149,12 @@ func (p *generation) trusts(addr netip.Addr) bool {
 
 // Read reads under the deadline of the phase. The first byte of a request starts the next phase.
 func (c *clientConn) Read(b []byte) (int, error) {
-	o, s := &c.gen.o, c.gen.sweeper
 	ph := phase(c.phase.Load())
 	switch ph {
-	case phaseNew:
-		c.limits.armRead(s.after(o.HeaderTimeout))
-	case phaseIdle:
-		c.limits.armRead(s.after(o.IdleTimeout))
+	case phaseNew, phaseIdle:
+		if !c.parked {
+			c.armIdle(ph)
+		}
 	case phaseHeader:
 		c.limits.armRead(c.headerDeadline)
 	case phaseBody:
@@ -173,7 +169,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	if n > 0 && (ph == phaseNew || ph == phaseIdle) {
 		c.reading.waited.Store(0)
 		c.writing.waited.Store(0)
-		c.headerDeadline = s.after(o.HeaderTimeout)
+		c.headerDeadline = c.gen.sweeper.after(c.gen.o.HeaderTimeout)
 		if !c.phase.CompareAndSwap(uint32(ph), uint32(phaseHeader)) {
 			return 0, net.ErrClosed // a shutdown has just closed the idle connection
 		}
@@ -185,13 +181,25 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// armIdle arms the deadline of the first byte of a request.
+func (c *clientConn) armIdle(ph phase) {
+	limit := c.gen.o.IdleTimeout
+	if ph == phaseNew {
+		limit = c.gen.o.HeaderTimeout
+	}
+	c.limits.armRead(c.gen.sweeper.after(limit))
+}
+
 // readTimed adds the time spent waiting for the client to c.reading.
 func (c *clientConn) readTimed(b []byte) (int, error) {
 	if c.gaveWay.Load() {
 		return 0, os.ErrDeadlineExceeded // the client resumed, but its connection is being closed
 	}
 	now := &c.root.sweeper.now
-	c.reading.begin(now.Load())
+	if !c.parked {
+		c.reading.begin(now.Load())
+	}
+	c.parked = false
 	n, err := c.Conn.Read(b)
 	c.reading.end(now.Load(), n)
 	return n, err
@@ -245,7 +253,7 @@ func (c *clientConn) Close() error {
 		c.root.sweeper.remove(&c.limits)
 		c.root.forget(c)
 		c.dropPinned()
-		if tcp, ok := c.Conn.(*net.TCPConn); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
+		if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
 			_ = tcp.SetLinger(0)
 		}
 		err = c.Conn.Close()
@@ -255,20 +263,3 @@ func (c *clientConn) Close() error {
 
 // bodyBuffers holds *[]byte with room for a response's header and bufferedBodyBytesMax of body.
 var bodyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferedBodyBytesMax+4096); return &b }}
-
-// listener returns accepted connections as clientConns.
-type listener struct {
-	net.Listener
-	p *Proxy
-}
-
-func (l listener) accept() (*clientConn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c := newClientConn(l.p.current.Load(), conn)
-	l.p.remember(c)
-	l.p.sweeper.add(&c.limits)
-	return c, nil
-}

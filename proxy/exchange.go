@@ -4,18 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// exchange is the state of one request and its response. It is part of the client connection and is reused for the connection's
-// next request, so that a request allocates nothing. It belongs to the goroutine that serves the connection. While a request's
-// body is streamed, the goroutine that sends it uses it too (upload.go).
+// exchange is the state of one request and its response. It is reused for other requests, so that a request allocates nothing. It
+// belongs to the goroutine or task that serves the connection. While a request's body is streamed, the one that sends it uses it
+// too (upload.go).
 type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange
@@ -48,6 +50,18 @@ type exchange struct {
 	in     []byte // the response as sent: header, and as much of the body as is written with it
 	host   []byte // lower-cased Host
 	idText []byte // the generated request id
+
+	vectors [3][]byte   // for writeAll
+	bufs    net.Buffers // likewise
+}
+
+// exchanges holds exchanges without a connection.
+var exchanges = sync.Pool{New: func() any { return newExchange() }}
+
+func newExchange() *exchange {
+	x := &exchange{}
+	x.stream.arm = x.flushAndArm
+	return x
 }
 
 // begin prepares for a request.
@@ -57,7 +71,7 @@ func (x *exchange) begin() {
 	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
-	x.upload.done, x.totalDeadline, x.cause = nil, 0, nil
+	x.upload.ended, x.totalDeadline, x.cause = nil, 0, nil
 	x.idText = x.idText[:0]
 }
 

@@ -278,13 +278,13 @@ func TestNilRecorder(t *testing.T) {
 func TestHandlerPanicCostsOneRequest(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
 	b.responses = 2
-	dial := b.p.current.Load().pool.dial
-	b.p.current.Load().pool.dial = func(context.Context) (net.Conn, error) { panic("dial") }
+	upstream := b.p.current.Load().pool.target
+	b.p.current.Load().pool.target = &target{dial: func(context.Context) (net.Conn, error) { panic("dial") }}
 	c := b.dial()
 	if resp, _ := c.get("/"); resp.StatusCode != 500 || !resp.Close {
 		t.Error(resp)
 	}
-	b.p.current.Load().pool.dial = dial
+	b.p.current.Load().pool.target = upstream
 	b.expect(0, 500, "panic")
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
 		t.Error(resp)

@@ -20,10 +20,12 @@ import (
 func fuzzedConn(t testing.TB, p *Proxy, data []byte) *exchange {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
-	c := newClientConn(p.current.Load(), near)
+	c := newClientConn(p.current.Load(), near, goroutines{})
 	c.br = bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes)
+	c.x = newExchange()
+	c.x.c = c
 	c.x.begin()
-	return &c.x
+	return c.x
 }
 
 func fuzzedProxy(f *testing.F) *Proxy {

@@ -64,7 +64,7 @@ func streamProxy(f *testing.F, dial func() net.Conn) *Proxy {
 	if err != nil {
 		f.Fatal(err)
 	}
-	p.current.Load().pool.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
+	p.current.Load().pool.target.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
 	return p
 }
 
@@ -73,16 +73,9 @@ func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.E
 	b := newBooks()
 	p.current.Load().o.Recorder = b
 	w := newWire(in)
-	c = newClientConn(p.current.Load(), w)
-	c.serve()
-	pool := p.current.Load().pool
-	pool.mu.Lock()
-	idle := pool.idle
-	pool.idle = nil
-	pool.mu.Unlock()
-	for _, u := range idle {
-		pool.discard(u)
-	}
+	c = newClientConn(p.current.Load(), w, goroutines{})
+	c.withReader(c.serve)
+	p.current.Load().pool.discardIdle(func(*upstreamConn) bool { return true })
 	return c, w.written(), b.all()
 }
 

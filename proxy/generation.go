@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -47,7 +46,9 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	}
 	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver, Control: boundBuffers}
 	set.pool = &pool{
-		dial:     func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) },
+		target:   newTarget(network, address, dialer),
+		drivers:  p.drivers.all,
+		idle:     make([][]*upstreamConn, len(p.drivers.all)),
 		sweeper:  p.sweeper,
 		addrs:    newUpstreamAddrs(network, address, o.ResolveInterval, o.Resolver),
 		figures:  p.upstreamOf(string(set.upstreamName)),

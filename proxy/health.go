@@ -93,7 +93,7 @@ func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
 // until a request succeeds.
 func (p *Proxy) Reach(ctx context.Context) error {
 	pool := p.current.Load().pool
-	conn, err := pool.dial(ctx)
+	conn, err := pool.target.dial(ctx)
 	if err == nil {
 		_ = conn.Close()
 		return nil

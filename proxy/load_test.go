@@ -138,9 +138,11 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sink.Close() }()
-	c := newClientConn(p.current.Load(), sink)
+	c := newClientConn(p.current.Load(), sink, goroutines{})
 	c.br = bufio.NewReader(c)
-	x := &c.x
+	c.x = newExchange()
+	c.x.c = c
+	x := c.x
 	once := func() {
 		x.begin()
 		x.head.Raw = append(x.head.Raw, plainRequest...)
@@ -152,7 +154,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	once()
 	// The canned origin runs in this process and allocates a few strings for each request. They are measured separately.
 	base := testing.AllocsPerRun(200, func() {
-		conn := pool.idle[0]
+		conn := pool.idle[0][0]
 		_, _ = conn.Conn.Write(x.out)
 		_, _ = conn.br.Peek(1)
 		_, _ = conn.br.Discard(conn.br.Buffered())

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// Recorder receives the events. Neither method may block: the proxy calls them on the path of the response.
+// Recorder receives the events. The proxy calls it on the path of the response. Neither method may block, except Record with
+// Options.RecorderBlocks.
 type Recorder interface {
 	// Record receives one response. The event and its byte slices are valid only during the call.
 	Record(*event.Event)
@@ -55,6 +57,13 @@ type Options struct {
 	Upstream string
 	// Recorder receives one event per response. Nil: nothing is recorded.
 	Recorder Recorder
+	// RecorderBlocks says that Record may block, for example until an event is on disk.
+	RecorderBlocks bool
+	// Driver says how the proxy waits for connections. DriverAuto, the default, uses event loops. Reload does not change it.
+	Driver Driver
+	// Loops is the number of event loops. Each may keep one processor of the Go runtime to itself, so GOMAXPROCS must be larger by as
+	// many than it would be otherwise. Default: half of GOMAXPROCS, at least one. Reload does not change it.
+	Loops int
 	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
 	// Now is the wall clock for the time stamps of events; nil: clock.Now. Durations always use the monotonic clock.
@@ -165,6 +174,16 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Now == nil {
 		o.Now = clock.Now
+	}
+	switch o.Driver {
+	case "":
+		o.Driver = DriverAuto
+	case DriverAuto, DriverLoop, DriverGoroutine:
+	default:
+		return o, fmt.Errorf("proxy: driver %q: must be auto, loop or goroutine", o.Driver)
+	}
+	if o.Loops <= 0 {
+		o.Loops = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
 	switch o.ClientAddress {
 	case "":

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -18,6 +17,7 @@ var errPoolExhausted = errors.New("no free upstream connection")
 // upstreamConn is one keep-alive connection to the upstream. It belongs to the exchange that took it out of the pool.
 type upstreamConn struct {
 	net.Conn
+	driver    driver // of the exchanges that may use it
 	br        *bufio.Reader
 	limits    deadlines
 	addr      netip.Addr // of the upstream, invalid for a unix socket
@@ -38,7 +38,8 @@ func (u *upstreamConn) Read(b []byte) (int, error) { return u.Conn.Read(b) }
 // pool holds the connections to one upstream: a stack of idle ones, a limit on all of them, and a queue of requests that wait for
 // one.
 type pool struct {
-	dial     func(ctx context.Context) (net.Conn, error)
+	target   *target
+	drivers  []driver
 	sweeper  *sweeper
 	addrs    *upstreamAddrs
 	figures  *upstream
@@ -49,22 +50,25 @@ type pool struct {
 	giveWay  func(*account) // makes connections of this address, or of any if it is nil, give way; nil: none do
 
 	mu        sync.Mutex
-	idle      []*upstreamConn // guarded by mu; the most recently used last
-	open      int             // guarded by mu; idle, in use and being dialled
-	waiters   []waiter        // guarded by mu; in order of arrival
-	dedicated int             // guarded by mu; open dedicated connections
-	closed    bool            // guarded by mu; connections are closed when they are put back
+	idle      [][]*upstreamConn // guarded by mu; by driver, the most recently used last
+	idleCount int               // guarded by mu; of all drivers
+	open      int               // guarded by mu; idle, in use and being dialled
+	waiters   []*waiter         // guarded by mu; in order of arrival
+	dedicated int               // guarded by mu; open dedicated connections
+	closed    bool              // guarded by mu; connections are closed when they are put back
 }
 
 // waiter is a request that waits for a connection.
 type waiter struct {
-	ready chan *upstreamConn // receives a connection, or nil for a free slot
+	ready signal
+	u     *upstreamConn // before ready is set: a connection, or nil for a free slot
+	d     driver        // runs the request
 	from  *account
 }
 
 // may reports whether a client of this address may use another connection. mu is held.
 func (p *pool) may(from *account) bool {
-	used := p.open - len(p.idle)
+	used := p.open - p.idleCount
 	if from == nil {
 		return used < p.max
 	}
@@ -79,27 +83,27 @@ func (*pool) charge(from *account, n int64) {
 }
 
 // get returns an idle connection or dials one. If all are in use, or all that this address may use, it waits for pool.wait at most.
-func (p *pool) get(from *account) (*upstreamConn, error) {
+func (p *pool) get(d driver, from *account) (*upstreamConn, error) {
 	p.mu.Lock()
 	if p.may(from) { // no waiting request could use it, see handOver
-		u := p.grant(from)
+		u := p.grant(d, from)
 		p.mu.Unlock()
-		return p.accept(u, from)
+		return p.accept(u, d, from)
 	}
 	if p.wait <= 0 {
 		p.mu.Unlock()
 		return nil, errPoolExhausted
 	}
-	ready := make(chan *upstreamConn, 1)
-	p.waiters = append(p.waiters, waiter{ready, from})
+	w := &waiter{ready: d.signal(), d: d, from: from}
+	p.waiters = append(p.waiters, w)
 	p.mu.Unlock()
-	return p.waitFor(ready, from)
+	return p.waitFor(w)
 }
 
 // askForRoom makes connections give way to a waiting request.
 func (p *pool) askForRoom(from *account) {
 	p.mu.Lock()
-	if p.open-len(p.idle) >= p.max {
+	if p.open-p.idleCount >= p.max {
 		from = nil // the limit of all is reached, not that of this address
 	}
 	p.mu.Unlock()
@@ -108,39 +112,60 @@ func (p *pool) askForRoom(from *account) {
 	}
 }
 
-// grant takes an idle connection, or counts a new one and returns nil. mu is held, and may has returned true.
-func (p *pool) grant(from *account) *upstreamConn {
+// grant takes an idle connection of a driver, or counts a new one and returns nil. mu is held, and may has returned true.
+func (p *pool) grant(d driver, from *account) *upstreamConn {
 	p.charge(from, 1)
-	u := p.popIdle(from)
-	if u == nil {
+	u := p.popIdle(d, from)
+	switch {
+	case u != nil:
+	case p.open < p.max:
 		p.open++
+	default:
+		p.closeOther(d) // the new connection takes its slot
 	}
 	return u
 }
 
-// popIdle takes the most recently used idle connection, or returns nil. mu is held.
-func (p *pool) popIdle(from *account) *upstreamConn {
-	n := len(p.idle)
+// popIdle takes the most recently used idle connection of a driver, or returns nil. mu is held.
+func (p *pool) popIdle(d driver, from *account) *upstreamConn {
+	idle := p.idle[d.index()]
+	n := len(idle)
 	if n == 0 {
 		return nil
 	}
-	u := p.idle[n-1]
-	p.idle[n-1] = nil
-	p.idle = p.idle[:n-1]
+	u := idle[n-1]
+	idle[n-1] = nil
+	p.idle[d.index()] = idle[:n-1]
+	p.idleCount--
 	u.from = from
 	return u
 }
 
+// closeOther closes an idle connection of another driver, which this one cannot use. mu is held.
+func (p *pool) closeOther(d driver) {
+	for _, other := range p.drivers {
+		if other == d {
+			continue
+		}
+		if u := p.popIdle(other, nil); u != nil {
+			p.sweeper.remove(&u.limits)
+			_ = u.Conn.Close()
+			return
+		}
+	}
+}
+
 // handOver gives free connections and slots to waiting requests. mu is held.
 func (p *pool) handOver() {
-	for i := 0; i < len(p.waiters) && p.open-len(p.idle) < p.max; {
+	for i := 0; i < len(p.waiters) && p.open-p.idleCount < p.max; {
 		w := p.waiters[i]
 		if !p.may(w.from) {
 			i++
 			continue
 		}
 		p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
-		w.ready <- p.grant(w.from)
+		w.u = p.grant(w.d, w.from)
+		w.ready.Set()
 	}
 }
 
@@ -148,39 +173,37 @@ func (p *pool) handOver() {
 const roomRetry = 100 * time.Millisecond
 
 // waitFor waits for a connection or a slot from put or release.
-func (p *pool) waitFor(ready chan *upstreamConn, from *account) (*upstreamConn, error) {
-	timer, again := time.NewTimer(p.wait), time.NewTicker(roomRetry)
-	defer timer.Stop()
-	defer again.Stop()
-	for waiting := true; waiting; {
-		p.askForRoom(from)
-		select {
-		case u := <-ready:
-			return p.accept(u, from)
-		case <-again.C:
-		case <-timer.C:
-			waiting = false
+func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
+	for began := time.Now(); ; {
+		left := p.wait - time.Since(began)
+		if left <= 0 {
+			break
+		}
+		p.askForRoom(w.from)
+		if w.ready.Wait(min(left, roomRetry)) {
+			return p.accept(w.u, w.d, w.from)
 		}
 	}
 	p.mu.Lock()
-	for i, w := range p.waiters {
-		if w.ready == ready {
-			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
-			p.mu.Unlock()
-			return nil, errPoolExhausted
-		}
+	i := slices.Index(p.waiters, w)
+	if i >= 0 {
+		p.waiters = slices.Delete(p.waiters, i, i+1)
 	}
 	p.mu.Unlock()
-	return p.accept(<-ready, from) // handed over just now
+	if i >= 0 {
+		return nil, errPoolExhausted
+	}
+	w.ready.Wait(-1) // handed over just now
+	return p.accept(w.u, w.d, w.from)
 }
 
 // accept takes the result of grant: a connection, which may no longer be usable, or nil for a slot.
-func (p *pool) accept(u *upstreamConn, from *account) (*upstreamConn, error) {
+func (p *pool) accept(u *upstreamConn, d driver, from *account) (*upstreamConn, error) {
 	for u != nil && !p.usable(u) {
 		p.sweeper.remove(&u.limits)
 		_ = u.Conn.Close()
 		p.mu.Lock() // keep the slot and try the next idle connection
-		if u = p.popIdle(from); u != nil {
+		if u = p.popIdle(d, from); u != nil {
 			p.open--
 		}
 		p.mu.Unlock()
@@ -188,18 +211,18 @@ func (p *pool) accept(u *upstreamConn, from *account) (*upstreamConn, error) {
 	if u != nil {
 		return u, nil
 	}
-	return p.dialSlot(from)
+	return p.dialSlot(d, from)
 }
 
 // dialSlot dials a connection for a slot that is already counted.
-func (p *pool) dialSlot(from *account) (*upstreamConn, error) {
+func (p *pool) dialSlot(d driver, from *account) (*upstreamConn, error) {
 	done := false
 	defer func() {
 		if !done {
 			p.release(from)
 		}
 	}()
-	u, err := p.connect()
+	u, err := p.connect(d)
 	if done = err == nil; done {
 		u.from = from
 	}
@@ -207,8 +230,8 @@ func (p *pool) dialSlot(from *account) (*upstreamConn, error) {
 }
 
 // dialDedicated dials a connection that never enters the pool. There are at most as many as client connections.
-func (p *pool) dialDedicated() (*upstreamConn, error) {
-	u, err := p.connect()
+func (p *pool) dialDedicated(d driver) (*upstreamConn, error) {
+	u, err := p.connect(d)
 	if err != nil {
 		return nil, err
 	}
@@ -219,21 +242,21 @@ func (p *pool) dialDedicated() (*upstreamConn, error) {
 	return u, nil
 }
 
-func (p *pool) connect() (*upstreamConn, error) {
-	conn, err := p.dial(context.Background())
+func (p *pool) connect(d driver) (*upstreamConn, error) {
+	conn, err := d.dial(p.target)
 	if err != nil {
 		p.figures.connectErrors.Add(1)
 		return nil, err
 	}
 	p.figures.connects.Add(1)
-	u := &upstreamConn{Conn: conn}
+	u := &upstreamConn{Conn: conn, driver: d}
 	u.addr, _ = peerAddr(conn)
 	u.limits.conn = conn
 	u.br = bufio.NewReaderSize(conn, p.readSize)
 	if sc, ok := conn.(syscall.Conn); ok {
 		u.raw, _ = sc.SyscallConn()
 		u.peek = u.peekOnce
-		if _, ok := conn.(*net.TCPConn); ok {
+		if _, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 			u.ack = setQuickAck
 		}
 	}
@@ -245,7 +268,7 @@ func (p *pool) connect() (*upstreamConn, error) {
 func (p *pool) redial(u *upstreamConn) (*upstreamConn, error) {
 	p.sweeper.remove(&u.limits)
 	_ = u.Conn.Close()
-	return p.dialSlot(u.from)
+	return p.dialSlot(u.driver, u.from)
 }
 
 // put returns a connection to the pool after a complete response.
@@ -264,7 +287,9 @@ func (p *pool) put(u *upstreamConn) {
 	}
 	p.charge(u.from, -1)
 	u.from = nil
-	p.idle = append(p.idle, u)
+	at := u.driver.index()
+	p.idle[at] = append(p.idle[at], u)
+	p.idleCount++
 	p.handOver()
 	p.mu.Unlock()
 }
@@ -328,13 +353,16 @@ func (p *pool) evict() {
 func (p *pool) discardIdle(which func(*upstreamConn) bool) {
 	var gone []*upstreamConn
 	p.mu.Lock()
-	p.idle = slices.DeleteFunc(p.idle, func(u *upstreamConn) bool {
-		if !which(u) {
-			return false
-		}
-		gone = append(gone, u)
-		return true
-	})
+	for i := range p.idle {
+		p.idle[i] = slices.DeleteFunc(p.idle[i], func(u *upstreamConn) bool {
+			if !which(u) {
+				return false
+			}
+			gone = append(gone, u)
+			return true
+		})
+	}
+	p.idleCount -= len(gone)
 	p.mu.Unlock()
 	for _, u := range gone {
 		p.discard(u)
@@ -353,5 +381,5 @@ func (p *pool) close() {
 func (p *pool) counts() (open, idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.open + p.dedicated, len(p.idle)
+	return p.open + p.dedicated, p.idleCount
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +10,7 @@ import (
 // Proxy is a reverse proxy in front of one upstream. Create it with New, run it with Serve, end it with Shutdown.
 type Proxy struct {
 	sweeper *sweeper
+	drivers *drivers
 	metrics counters
 	watch   watch // owned by the sweeper's goroutine
 	streams streams
@@ -24,24 +24,24 @@ type Proxy struct {
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 	ending     sync.Once
-	sweeps     sync.Once
+	begins     sync.Once
 
 	dateLine atomic.Pointer[[]byte] // the value of Date for this second
 
 	held atomic.Int64 // bytes in the buffers of all connections, see hold
 
 	mu        sync.Mutex
-	conns     map[*clientConn]struct{}  // guarded by mu
-	listeners map[net.Listener]struct{} // guarded by mu
-	admission admission                 // guarded by mu
-	upstreams map[string]*upstream      // guarded by mu; the present one and all earlier ones
-	retired   []*pool                   // guarded by mu; of earlier generations, with connections still in use
+	conns     map[*clientConn]struct{} // guarded by mu
+	listeners map[*acceptor]struct{}   // guarded by mu
+	admission admission                // guarded by mu
+	upstreams map[string]*upstream     // guarded by mu; the present one and all earlier ones
+	retired   []*pool                  // guarded by mu; of earlier generations, with connections still in use
 }
 
 // cutGrace is how long a Shutdown that ran out of time waits until the requests that it cut off are recorded.
 const cutGrace = time.Second
 
-// New creates a Proxy. It dials nothing and starts no goroutine.
+// New creates a Proxy. It dials nothing and starts no goroutine. Serve starts them; Shutdown releases what New has allocated.
 func New(o Options) (*Proxy, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -50,9 +50,12 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		stop:      make(chan struct{}),
 		conns:     make(map[*clientConn]struct{}),
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[*acceptor]struct{}),
 		upstreams: make(map[string]*upstream),
 		sweeper:   newSweeper(o.timeouts()...),
+	}
+	if p.drivers, err = newDrivers(o.Driver, o.Loops, o.Logger); err != nil {
+		return nil, err
 	}
 	p.stopped, p.cancel = context.WithCancel(context.Background())
 	set, err := newSettings(p, o)

@@ -16,7 +16,7 @@ func (x *exchange) record(f failure) {
 	}
 	x.recorded = true
 	p, ev := x.c.gen, &x.ev
-	if x.upload.done != nil {
+	if x.upload.ended != nil {
 		ev.RequestBytes = x.upload.sent.Load()
 	}
 	figures := &p.metrics.own
@@ -52,7 +52,11 @@ func (x *exchange) record(f failure) {
 	if p.o.RequestID {
 		ev.RequestID = x.id()
 	}
-	p.recordSafely(ev)
+	if p.o.RecorderBlocks {
+		x.c.driver.block(func() { p.recordSafely(ev) })
+	} else {
+		p.recordSafely(ev)
+	}
 }
 
 // noteHealth updates the upstream's health after a response.

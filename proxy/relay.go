@@ -106,11 +106,12 @@ func (x *exchange) pass(b []byte, chunked bool) bool {
 		return false
 	}
 	x.begun = true
-	bufs := append(x.c.bufs[:0], x.in, b)
+	x.bufs = append(x.vectors[:0], x.in, b)
 	if chunked {
-		bufs = append(bufs, crlf)
+		x.bufs = append(x.bufs, crlf)
 	}
-	ok := x.c.writeAll(bufs)
+	ok := x.c.writeAll(&x.bufs)
+	clear(x.vectors[:])
 	x.in = x.in[:0]
 	return ok
 }
@@ -154,13 +155,19 @@ func (x *exchange) clientLeft() {
 }
 
 // writeAll writes several buffers with one system call under the write deadline. It consumes bufs.
-func (c *clientConn) writeAll(bufs net.Buffers) bool {
+func (c *clientConn) writeAll(bufs *net.Buffers) bool {
 	c.limits.armWrite(c.gen.sweeper.after(c.gen.o.WriteTimeout))
-	c.sending = bufs
 	c.writing.begin(c.gen.sweeper.now.Load())
-	n, err := c.sending.WriteTo(c.Conn)
+	var n int64
+	var err error
+	if w, ok := c.Conn.(interface {
+		WriteBuffers(*net.Buffers) (int64, error)
+	}); ok {
+		n, err = w.WriteBuffers(bufs)
+	} else {
+		n, err = bufs.WriteTo(c.Conn)
+	}
 	c.writing.end(c.gen.sweeper.now.Load(), int(n))
-	clear(c.bufs[:])
 	if err != nil {
 		c.writeFailed(err)
 		return false

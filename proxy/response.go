@@ -26,7 +26,7 @@ var (
 func (x *exchange) readHead(u *upstreamConn) error {
 	p := x.c.gen
 	switch {
-	case x.upload.done != nil: // its deadline begins when the body has been sent
+	case x.upload.ended != nil: // its deadline begins when the body has been sent
 	case x.awaitingContinue:
 		u.limits.armRead(x.deadline(continueWait))
 	default:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
 // The client's side of a connection: accept, read request after request, close.
@@ -30,35 +31,37 @@ const (
 // Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
 // several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go).
 func (p *Proxy) Serve(ln net.Listener) error {
+	accept, err := newAcceptor(ln, p.drivers)
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), accept.Close())
+	}
 	p.mu.Lock()
-	p.listeners[ln] = struct{}{}
+	p.listeners[accept] = struct{}{}
 	p.mu.Unlock()
 	defer func() {
-		_ = ln.Close()
+		_ = accept.Close()
 		p.mu.Lock()
-		delete(p.listeners, ln)
+		delete(p.listeners, accept)
 		p.mu.Unlock()
 	}()
 	if p.closing.Load() {
 		return nil
 	}
-	p.sweeps.Do(func() { go p.sweeper.run(p.stop, p.tick) })
-	l := listener{ln, p}
+	p.begins.Do(func() {
+		p.drivers.start()
+		go p.sweeper.run(p.stop, p.tick)
+	})
 	for {
-		c, err := l.accept()
+		conn, d, err := accept.accept()
 		switch {
 		case err == nil:
 			if p.closing.Load() {
-				waitOn(ln)
+				waitOn(accept)
 			}
-			if f := p.admit(c); f != failNone {
-				p.enqueue(c, f)
-				continue
-			}
-			go c.serve()
+			p.receive(conn, d)
 		case p.closing.Load():
 			if errors.Is(err, os.ErrDeadlineExceeded) && queued(ln) { // this goroutine was slow, not the client
-				waitOn(ln)
+				waitOn(accept)
 				continue
 			}
 			return nil
@@ -69,6 +72,18 @@ func (p *Proxy) Serve(ln net.Listener) error {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 		}
 	}
+}
+
+// receive serves an accepted connection, now or when there is room. It does not block.
+func (p *Proxy) receive(conn net.Conn, d driver) {
+	c := newClientConn(p.current.Load(), conn, d)
+	p.remember(c)
+	p.sweeper.add(&c.limits)
+	if f := p.admit(c); f != failNone {
+		p.enqueue(c, f)
+		return
+	}
+	c.start()
 }
 
 // temporary reports whether a later accept may succeed.
@@ -103,6 +118,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.ending.Do(func() {
 		close(p.stop)
 		p.cancel()
+		p.drivers.stop()
 	})
 	p.background.Wait()
 	return err
@@ -153,57 +169,93 @@ func release(h *http1.Request) {
 // readers holds the readers of client connections.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, clientReadBytes) }}
 
-// serve handles the connection's requests until one side closes it.
-func (c *clientConn) serve() { c.withReader(c.serveRequests) }
+// start serves the connection until one side closes it. It does not block.
+func (c *clientConn) start() {
+	if conn, ok := c.Conn.(*loop.Conn); ok {
+		conn.Start(func() { c.park(conn) })
+	} else {
+		go c.withReader(c.serve)
+	}
+}
 
-// withReader lends the connection a reader while f runs, then closes the connection.
-func (c *clientConn) withReader(f func()) {
+// withReader lends the connection a reader and an exchange while f runs. If f returns false, it closes the connection.
+func (c *clientConn) withReader(f func() (more bool)) {
+	more := false
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c)
+	c.x = exchanges.Get().(*exchange)
+	c.x.c = c
 	defer func() {
 		if r := recover(); r != nil { // outside of a request; exchange.finish recovers panics within one
 			c.root.current.Load().o.Logger.Error("panic on a client connection; closing it", "value", r, "stack", string(debug.Stack()))
 		}
-		_ = c.Close()
+		if !more {
+			_ = c.Close()
+		}
 		release(&c.x.head)
 		c.releaseHeld()
+		c.x.c = nil
+		exchanges.Put(c.x)
 		c.br.Reset(nil)
 		readers.Put(c.br)
+		c.x, c.br = nil, nil
 	}()
-	f()
+	more = f()
 }
 
-func (c *clientConn) serveRequests() {
-	x := &c.x
-	for {
-		x.begin()
-		err := c.readHead()
-		if err != nil && len(x.head.Raw) == 0 {
-			return // no byte of a request has come: there is nothing to answer
+// serve handles request after request, until the connection has to be closed. On a loop, it returns true when it would have to wait
+// for the next request: an idle connection then needs neither a task nor buffers.
+func (c *clientConn) serve() (more bool) {
+	for c.serveRequest() {
+		if conn, ok := c.Conn.(*loop.Conn); ok && c.br.Buffered() == 0 {
+			c.park(conn)
+			return true
 		}
-		if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
-			return
-		}
-		if now := c.root.current.Load(); now != c.gen {
-			c.useGeneration(now)
-		}
-		if err != nil {
-			c.refuse(err)
-		} else {
-			x.handle()
-		}
-		if x.closeAfter {
-			c.finish()
-			return
-		}
-		c.answered.Store(true)
-		c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseIdle))
 	}
+	return false
+}
+
+// park leaves the connection to its loop, which serves the next request.
+func (c *clientConn) park(conn *loop.Conn) {
+	c.parked = true
+	c.armIdle(phase(c.phase.Load()))
+	c.reading.begin(c.root.sweeper.now.Load())
+	conn.OnReady(func() { c.driver.run(c.unpark) })
+}
+
+func (c *clientConn) unpark() { c.withReader(c.serve) }
+
+// serveRequest reads and handles one request. It reports whether another one may follow.
+func (c *clientConn) serveRequest() bool {
+	x := c.x
+	x.begin()
+	err := c.readHead()
+	if err != nil && len(x.head.Raw) == 0 {
+		return false // no byte of a request has come: there is nothing to answer
+	}
+	if !c.phase.CompareAndSwap(uint32(phaseHeader), uint32(phaseBody)) {
+		return false
+	}
+	if now := c.root.current.Load(); now != c.gen {
+		c.useGeneration(now)
+	}
+	if err != nil {
+		c.refuse(err)
+	} else {
+		x.handle()
+	}
+	if x.closeAfter {
+		c.finish()
+		return false
+	}
+	c.answered.Store(true)
+	c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseIdle))
+	return true
 }
 
 // refuse answers a request whose header did not arrive completely.
 func (c *clientConn) refuse(err error) {
-	x := &c.x
+	x := c.x
 	x.describe()
 	f := headFailure(err)
 	if c.failed.Load() && f == failBadRequest {

@@ -39,10 +39,13 @@ func (x *exchange) tunnel() {
 	t := &tunnel{x: x, u: u}
 	t.seen.Store(c.gen.sweeper.now.Load())
 	c.root.streams.add(x, t.cut)
-	var up sync.WaitGroup
-	up.Go(func() { t.copy(u.Conn, c.br, c.Conn, &t.in) })
+	up := c.driver.signal()
+	c.driver.run(func() {
+		defer up.Set()
+		t.copy(u.Conn, c.br, c.Conn, &t.in)
+	})
 	t.copy(c.Conn, u.br, u.Conn, &t.out)
-	up.Wait()
+	up.Wait(-1)
 	c.root.streams.remove(x)
 	x.ev.RequestBytes, x.ev.ResponseBytes = t.in.Load(), t.out.Load()
 	x.record(failure(t.why.Load()))

@@ -12,7 +12,7 @@ import (
 )
 
 // Request bodies that are streamed to the upstream. Small bodies are sent with the header (exchange.bufferBody). Each other one is
-// sent by its own goroutine while the exchange waits for the response, because an upstream may answer before it has read
+// sent by its own goroutine or task while the exchange waits for the response, because an upstream may answer before it has read
 // everything.
 
 // uploadGrace is how long a response waits for the end of an upload. If the body is complete by then, the connections can be used
@@ -26,26 +26,28 @@ const continueWait = time.Second
 // uploading is a read deadline that never fires: while a body is being sent, the response has no deadline.
 const uploading = math.MaxInt64
 
-// upload is a body that is being streamed. done is nil if there is none, or if it has ended.
+// upload is a body that is being streamed.
 type upload struct {
-	done   chan error    // receives the result once
+	ended  signal        // nil if there is no upload, or if its end has been seen
+	err    error         // its result, before ended is set
 	sent   atomic.Uint64 // bytes of data so far
 	cancel atomic.Bool
 }
 
-// startUpload starts the goroutine that sends the body. Until it ends, only that goroutine uses x.body and reads from the client.
+// startUpload starts sending the body. Until that ends, nothing else uses x.body and reads from the client.
 func (x *exchange) startUpload(u *upstreamConn) {
-	done := make(chan error, 1)
-	x.upload.done = done
+	ended := x.c.driver.signal()
+	x.upload.ended, x.upload.err = ended, nil
 	x.upload.sent.Store(0)
 	x.upload.cancel.Store(false)
 	u.limits.armRead(x.uploadDeadline())
-	go func() {
+	x.c.driver.run(func() {
+		defer ended.Set()
 		defer func() {
 			if r := recover(); r != nil {
 				x.c.gen.o.Logger.Error("panic while sending a request body; ending only this request", "value", r, "stack", string(debug.Stack()))
 				_ = u.Conn.Close()
-				done <- fmt.Errorf("%w: panic", errClientBody)
+				x.upload.err = fmt.Errorf("%w: panic", errClientBody)
 			}
 		}()
 		err := x.sendBody(u)
@@ -56,53 +58,44 @@ func (x *exchange) startUpload(u *upstreamConn) {
 			// Sent, or refused by the upstream, which may still have answered: its response time begins now.
 			u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.c.gen.o.ResponseTimeout))
 		}
-		done <- err
-	}()
+		x.upload.err = err
+	})
 }
 
 // awaitUpload is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
 // be used again.
 func (x *exchange) awaitUpload() {
-	if x.upload.done == nil {
-		return
-	}
-	timer := time.NewTimer(uploadGrace)
-	defer timer.Stop()
-	select {
-	case err := <-x.upload.done:
-		_ = x.uploadEnded(err) // the response decides the outcome; the upload's error only affects the connections
-	case <-timer.C:
+	if x.upload.ended != nil && x.upload.ended.Wait(uploadGrace) {
+		_ = x.uploadEnded() // the response decides the outcome; the upload's error only affects the connections
 	}
 }
 
 // stopUpload stops an upload that is no longer needed, and waits for its goroutine. It returns the upload's error if the client or a
 // limit caused it, and nil if the upstream did.
 func (x *exchange) stopUpload() error {
-	if x.upload.done == nil {
+	if x.upload.ended == nil {
 		return nil
 	}
-	var err error
-	select {
-	case err = <-x.upload.done:
-	default:
+	if !x.upload.ended.Wait(0) {
 		x.upload.cancel.Store(true)
 		if x.up != nil {
 			x.upBroken = true
 			_ = x.up.Conn.Close()
 		}
 		_ = x.c.Conn.SetReadDeadline(past)
-		err = <-x.upload.done
+		x.upload.ended.Wait(-1)
 		_ = x.c.Conn.SetReadDeadline(time.Time{})
-		if isTimeout(err) && x.c.limits.read.Load() != fired { // the deadline that stopped the upload here, not one of the client's
+		if isTimeout(x.upload.err) && x.c.limits.read.Load() != fired { // the deadline that stopped the upload here, not one of the client's
 			x.c.failed.Store(false)
-			err = nil
+			x.upload.err = nil
 		}
 	}
-	return x.uploadEnded(err)
+	return x.uploadEnded()
 }
 
-func (x *exchange) uploadEnded(err error) error {
-	x.upload.done = nil
+func (x *exchange) uploadEnded() error {
+	err := x.upload.err
+	x.upload.ended = nil
 	x.ev.RequestBytes = x.upload.sent.Load()
 	if err == nil {
 		x.unread = !x.body.Ended()

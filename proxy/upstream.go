@@ -107,9 +107,9 @@ func (x *exchange) connect() (*upstreamConn, error) {
 		return u, nil
 	}
 	if x.upgrading {
-		return x.c.gen.pool.dialDedicated()
+		return x.c.gen.pool.dialDedicated(x.c.driver)
 	}
-	return x.c.gen.pool.get(x.c.shareAccount())
+	return x.c.gen.pool.get(x.c.driver, x.c.shareAccount())
 }
 
 // releaseUpstream returns the connection to the pool, or closes it if it cannot carry another request.
@@ -118,7 +118,7 @@ func (x *exchange) releaseUpstream(closes bool) {
 	if u == nil {
 		return
 	}
-	if closes || x.upBroken || x.resp.Closes() || x.upload.done != nil || x.awaitingContinue {
+	if closes || x.upBroken || x.resp.Closes() || x.upload.ended != nil || x.awaitingContinue {
 		x.dropUpstream()
 		return
 	}

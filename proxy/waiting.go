@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
 // A new connection for which there is no room waits a moment until another gives way. One goroutine serves all that wait. If each had
@@ -53,10 +55,10 @@ func (p *Proxy) serveWaiting() {
 		left = len(p.admission.waiting) > 0
 		p.unlockAndClose()
 		for _, w := range found {
-			go w.c.serve()
+			w.c.start()
 		}
 		for _, w := range refused {
-			go w.c.reject(w.f)
+			w.c.startReject(w.f)
 		}
 	}
 }
@@ -105,6 +107,15 @@ func (p *Proxy) worthWaiting(w waitingConn) bool {
 	return p.giveWayLocked(of, false)
 }
 
+// startReject runs reject. It does not block.
+func (c *clientConn) startReject(f failure) {
+	if conn, ok := c.Conn.(*loop.Conn); ok {
+		conn.Start(func() { c.driver.run(func() { c.reject(f) }) })
+	} else {
+		go c.reject(f)
+	}
+}
+
 // reject answers a connection without reading its request, and records the answer.
 func (c *clientConn) reject(f failure) {
 	p := c.root
@@ -118,13 +129,14 @@ func (c *clientConn) reject(f failure) {
 	if !c.phase.CompareAndSwap(uint32(phaseNew), uint32(phaseBody)) {
 		return
 	}
-	c.withReader(func() {
-		x := &c.x
+	c.withReader(func() bool {
+		x := c.x
 		x.begin()
 		x.describe()
 		x.ev.Method, x.ev.Path, x.ev.Protocol = nil, nil, nil
 		x.closeAfter, x.unread = true, true
 		x.answer(f)
 		c.finish()
+		return false
 	})
 }

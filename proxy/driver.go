@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/loop"
+)
+
+// driver runs the code that serves connections, and waits for their sockets. The code is the same with each driver: it reads and
+// writes as if that blocked. With goroutines, each connection has a goroutine, and the Go runtime waits. With a loop, all connections
+// of one processor share a goroutine, which saves waking a thread for each message (package loop).
+type driver interface {
+	// run runs fn beside the caller.
+	run(fn func())
+	// signal returns a new signal for code that this driver runs.
+	signal() signal
+	// block runs fn, which may block for long, and waits for its end.
+	block(fn func())
+	// dial connects to an upstream.
+	dial(to *target) (net.Conn, error)
+	// index is the place of the driver in Proxy.drivers.
+	index() int
+}
+
+// signal is set once, by any goroutine. One caller may wait for it.
+type signal interface {
+	Set()
+	// Wait waits until the signal is set, for d at most unless d is negative. It reports whether the signal is set.
+	Wait(d time.Duration) bool
+}
+
+// Driver says how a [Proxy] waits for its connections.
+type Driver string
+
+// The values of Options.Driver.
+const (
+	DriverAuto      Driver = "auto"      // event loops
+	DriverLoop      Driver = "loop"      // event loops
+	DriverGoroutine Driver = "goroutine" // a goroutine for each connection
+)
+
+// target is the address of an upstream.
+type target struct {
+	dial  func(ctx context.Context) (net.Conn, error)
+	addr  net.Addr      // for a dial by a loop; nil: there is a name to look up
+	limit time.Duration // likewise
+}
+
+func newTarget(network, address string, dialer *net.Dialer) *target {
+	t := &target{limit: dialer.Timeout}
+	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
+	if network == "unix" {
+		t.addr = &net.UnixAddr{Name: address, Net: network}
+	} else if at, err := netip.ParseAddrPort(address); err == nil {
+		t.addr = net.TCPAddrFromAddrPort(at)
+	}
+	return t
+}
+
+// goroutines is the driver that leaves everything to the Go runtime.
+type goroutines struct{}
+
+func (goroutines) run(fn func())                     { go fn() }
+func (goroutines) signal() signal                    { return make(chanSignal) }
+func (goroutines) block(fn func())                   { fn() }
+func (goroutines) dial(to *target) (net.Conn, error) { return to.dial(context.Background()) }
+func (goroutines) index() int                        { return 0 }
+
+// chanSignal is closed when it is set.
+type chanSignal chan struct{}
+
+func (s chanSignal) Set() { close(s) }
+
+func (s chanSignal) Wait(d time.Duration) bool {
+	if d < 0 {
+		<-s
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// loopDriver runs code as tasks of an event loop.
+type loopDriver struct {
+	*loop.Loop
+	place int
+}
+
+func (d *loopDriver) run(fn func())   { d.Go(fn) }
+func (d *loopDriver) signal() signal  { return d.NewSignal() }
+func (d *loopDriver) block(fn func()) { d.Block(fn) }
+func (d *loopDriver) index() int      { return d.place }
+
+func (d *loopDriver) dial(to *target) (net.Conn, error) {
+	if to.addr != nil {
+		conn, err := d.Dial(to.addr, to.limit, boundBuffers)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	}
+	var conn net.Conn
+	var err error
+	d.Block(func() { conn, err = to.dial(context.Background()) }) // a loop must not wait for a lookup
+	if err != nil {
+		return nil, err
+	}
+	adopted, err := d.Adopt(conn)
+	if err != nil {
+		return nil, err
+	}
+	return adopted, nil
+}
+
+// drivers are those of a Proxy. The first one is for goroutines; the others are loops, which share the accepted connections.
+type drivers struct {
+	all     []driver
+	next    atomic.Uint32 // counts the connections that loops have received
+	started atomic.Bool
+	running sync.WaitGroup
+}
+
+func newDrivers(kind Driver, loops int, log *slog.Logger) (*drivers, error) {
+	d := &drivers{all: []driver{goroutines{}}}
+	if kind == DriverGoroutine {
+		return d, nil
+	}
+	for i := range loops {
+		l, err := loop.New(log)
+		if err != nil {
+			d.stop()
+			return nil, err
+		}
+		d.all = append(d.all, &loopDriver{Loop: l, place: i + 1})
+	}
+	return d, nil
+}
+
+// start starts the loops, once.
+func (d *drivers) start() {
+	if d.started.Swap(true) {
+		return
+	}
+	for _, l := range d.loops() {
+		d.running.Go(l.(*loopDriver).Run)
+	}
+}
+
+// stop closes what is left of the loops' connections and waits for the end of the loops.
+func (d *drivers) stop() {
+	for _, l := range d.loops() {
+		l.(*loopDriver).Stop()
+	}
+	d.start() // a loop that has never run closes its descriptors too
+	d.running.Wait()
+}
+
+func (d *drivers) loops() []driver { return d.all[1:] }
+
+// acceptor accepts the connections of a listener. Those of loops are accepted without package net, which would register each of them
+// with the runtime's own epoll instance.
+type acceptor struct {
+	net.Listener
+	drivers *drivers
+	file    *os.File        // a second descriptor of the listening socket; nil: goroutines serve the connections
+	raw     syscall.RawConn // of file
+}
+
+func newAcceptor(ln net.Listener, d *drivers) (*acceptor, error) {
+	a := &acceptor{Listener: ln, drivers: d}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok || len(d.loops()) == 0 {
+		return a, nil
+	}
+	var err error
+	if a.file, err = tcp.File(); err != nil {
+		return nil, err
+	}
+	if a.raw, err = a.file.SyscallConn(); err == nil {
+		err = a.raw.Control(func(fd uintptr) { loop.PrepareListener(int(fd)) })
+	}
+	return a, err
+}
+
+// accept waits for the next connection, and chooses its driver.
+func (a *acceptor) accept() (net.Conn, driver, error) {
+	if a.file == nil {
+		conn, err := a.Listener.Accept()
+		return conn, a.drivers.all[0], err
+	}
+	loops := a.drivers.loops()
+	d := loops[int(a.drivers.next.Add(1))%len(loops)].(*loopDriver)
+	var conn *loop.Conn
+	var acceptErr error
+	err := a.raw.Read(func(fd uintptr) bool {
+		conn, acceptErr = d.Accept(int(fd), a.Addr())
+		return acceptErr != syscall.EAGAIN
+	})
+	if err == nil && acceptErr != nil {
+		err = os.NewSyscallError("accept4", acceptErr)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, d, nil
+}
+
+// setDeadline makes accept end at a time.
+func (a *acceptor) setDeadline(t time.Time) error {
+	if a.file != nil {
+		return a.file.SetReadDeadline(t)
+	}
+	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return timed.SetDeadline(t)
+}
+
+// Close ends accept.
+func (a *acceptor) Close() error {
+	err := a.Listener.Close()
+	if a.file != nil {
+		err = errors.Join(err, a.file.Close())
+	}
+	return err
+}

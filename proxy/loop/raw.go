@@ -1,0 +1,44 @@
+package loop
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// System calls on sockets that do not block. The Go runtime is not told of them: they take a microsecond or two, and telling the
+// runtime takes as long.
+
+func rawRead(fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // read(2)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+func rawWrite(fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // write(2)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// vectorsMax is the number of buffers that one rawWritev writes at most.
+const vectorsMax = 4
+
+func rawWritev(fd int, bufs [][]byte) (int, error) {
+	var vectors [vectorsMax]unix.Iovec
+	n := min(len(bufs), vectorsMax)
+	for i, b := range bufs[:n] {
+		vectors[i].Base = unsafe.SliceData(b)
+		vectors[i].SetLen(len(b))
+	}
+	written, _, errno := syscall.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vectors)), uintptr(n)) //nolint:gosec // writev(2)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(written), nil
+}

@@ -1,0 +1,124 @@
+package loop
+
+import (
+	"fmt"
+	"iter"
+	"runtime/debug"
+)
+
+const (
+	// tasksKept is the number of tasks without a job that a loop keeps for later ones.
+	tasksKept = 64
+	// callsPerTurn is the number of reads and writes that a task may make before other tasks have their turn.
+	callsPerTurn = 32
+)
+
+// Task is a coroutine of a loop.
+type Task struct {
+	loop   *Loop
+	job    func() // nil: free
+	resume func() (struct{}, bool)
+	end    func()
+	yield  func(struct{}) bool
+	queued bool // in Loop.ready
+	calls  int  // reads and writes in this turn
+}
+
+// Go runs job as a task, in the next round.
+func (l *Loop) Go(job func()) {
+	var t *Task
+	if n := len(l.free); n > 0 {
+		t = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		t = l.newTask()
+	}
+	t.job = job
+	l.wake(t)
+}
+
+// Block runs fn, which may block, on a goroutine. The task that calls it waits for the end of fn. A panic in fn becomes one in the task.
+func (l *Loop) Block(fn func()) {
+	t, done := l.current, false
+	var failure any
+	go func() {
+		defer l.Post(func() {
+			done = true
+			l.wake(t)
+		})
+		defer func() {
+			if failure = recover(); failure != nil {
+				failure = fmt.Sprintf("%v\n%s", failure, debug.Stack())
+			}
+		}()
+		fn()
+	}()
+	for !done {
+		t.park()
+	}
+	if failure != nil {
+		panic(failure)
+	}
+}
+
+func (l *Loop) newTask() *Task {
+	t := &Task{loop: l}
+	t.resume, t.end = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		for {
+			t.run()
+			if len(l.free) >= tasksKept {
+				return
+			}
+			l.free = append(l.free, t)
+			if !yield(struct{}{}) {
+				return // the loop has ended
+			}
+		}
+	})
+	return t
+}
+
+// run runs the job. A panic ends only the job.
+func (t *Task) run() {
+	defer func() {
+		if r := recover(); r != nil {
+			t.loop.log.Error("panic in a task; ending only this task", "value", r, "stack", string(debug.Stack()))
+		}
+	}()
+	job := t.job
+	t.job = nil
+	job()
+}
+
+// park gives control to the loop. It returns after a wake of the task, possibly for another reason than the caller waits for.
+func (t *Task) park() { t.yield(struct{}{}) }
+
+// takeTurn is called before each read and write. A task whose sockets are always ready lets the others run now and then.
+func (t *Task) takeTurn() {
+	if t.calls++; t.calls > callsPerTurn {
+		t.loop.wake(t)
+		t.park()
+	}
+}
+
+// wake makes the loop continue a task that is parked. nil: none.
+func (l *Loop) wake(t *Task) {
+	if t != nil && !t.queued {
+		t.queued = true
+		l.ready = append(l.ready, t)
+	}
+}
+
+// runReady continues the tasks that are ready now. Those that become ready meanwhile wait for the next round, after the sockets.
+func (l *Loop) runReady() {
+	l.ready, l.running = l.running[:0], l.ready
+	for i, t := range l.running {
+		l.running[i] = nil
+		t.queued = false
+		t.calls = 0
+		l.current = t
+		t.resume()
+	}
+	l.current = nil
+}

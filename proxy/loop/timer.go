@@ -1,0 +1,95 @@
+package loop
+
+import (
+	"container/heap"
+	"sync/atomic"
+	"time"
+)
+
+// timer wakes a task at a time, unless it is stopped before.
+type timer struct {
+	at    time.Duration // since the start of the loop
+	task  *Task
+	index int // in the heap; -1: not in it
+}
+
+// timers is a heap, the earliest timer first.
+type timers []*timer
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at < t[j].at }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i]; t[i].index, t[j].index = i, j }
+
+// Push is for container/heap.
+func (t *timers) Push(x any) {
+	n := x.(*timer)
+	n.index = len(*t)
+	*t = append(*t, n)
+}
+
+// Pop is for container/heap.
+func (t *timers) Pop() any {
+	last := len(*t) - 1
+	n := (*t)[last]
+	(*t)[last] = nil
+	*t = (*t)[:last]
+	n.index = -1
+	return n
+}
+
+// startTimer wakes the running task after d.
+func (l *Loop) startTimer(d time.Duration) *timer {
+	t := &timer{at: time.Since(l.start) + d, task: l.current}
+	heap.Push(&l.timers, t)
+	return t
+}
+
+// over reports whether the timer has fired. A nil timer never does.
+func (t *timer) over() bool { return t != nil && t.index < 0 }
+
+func (l *Loop) stopTimer(t *timer) {
+	if t != nil && t.index >= 0 {
+		heap.Remove(&l.timers, t.index)
+	}
+}
+
+// fire wakes the tasks whose time has come.
+func (l *Loop) fire(now time.Duration) {
+	for len(l.timers) > 0 && l.timers[0].at <= now {
+		l.wake(heap.Pop(&l.timers).(*timer).task)
+	}
+}
+
+// Signal is set once, and one task of its loop may wait for that.
+type Signal struct {
+	loop   *Loop
+	set    atomic.Bool
+	waiter *Task // belongs to the loop
+}
+
+// NewSignal returns a Signal that is not set. Any goroutine may call it.
+func (l *Loop) NewSignal() *Signal { return &Signal{loop: l} }
+
+// Set sets the signal. Any goroutine may call it.
+func (s *Signal) Set() {
+	s.set.Store(true)
+	s.loop.Post(func() { s.loop.wake(s.waiter) })
+}
+
+// Wait waits until the signal is set, for d at most unless d is negative. It reports whether the signal is set.
+func (s *Signal) Wait(d time.Duration) bool {
+	if s.set.Load() || d == 0 {
+		return s.set.Load()
+	}
+	var t *timer
+	if d > 0 {
+		t = s.loop.startTimer(d)
+		defer s.loop.stopTimer(t)
+	}
+	s.waiter = s.loop.current
+	for !s.set.Load() && !t.over() {
+		s.waiter.park()
+	}
+	s.waiter = nil
+	return s.set.Load()
+}

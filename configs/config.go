@@ -67,6 +67,7 @@ type Shutdown struct {
 
 // Proxy configures the proxy. See proxy.Options for the meaning of each limit.
 type Proxy struct {
+	Driver           string // auto, loop, goroutine
 	HeaderTimeout    Duration
 	ReadTimeout      Duration
 	IdleTimeout      Duration
@@ -200,7 +201,7 @@ func Default() Config {
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
 			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour,
 			UpstreamIdle: 50 * Second, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
-			HeaderBytesMax: 32 * KiB, BodyRateMin: 256, Via: true,
+			Driver: "auto", HeaderBytesMax: 32 * KiB, BodyRateMin: 256, Via: true,
 		},
 		Record: Record{ClientAddress: "masked"},
 		Spool: Spool{

@@ -100,6 +100,7 @@ func mainKeys(c *Config) []key {
 func proxyKeys(c *Config) []key {
 	p := &c.Proxy
 	return []key{
+		{"proxy.driver", &p.Driver, "How wayside waits for connections. `loop`: an event loop for each processor serves many connections, which costs least. `goroutine`: a goroutine for each connection; slower, and easier to see in a profile. `auto`: `loop`.", oneOf("auto", "loop", "goroutine")},
 		{"proxy.header_timeout", &p.HeaderTimeout, "Longest time for a client to send a request's header; then 408.", atLeast(100 * Millisecond)},
 		{"proxy.read_timeout", &p.ReadTimeout, "Longest pause of a client while it sends a request's body; then 408. For clients that send a little at a time see `proxy.body_rate_min`.", atLeast(100 * Millisecond)},
 		{"proxy.idle_timeout", &p.IdleTimeout, "How long a client's connection is kept between requests. Longer saves clients new connections, and costs memory and a descriptor for each.", atLeast(100 * Millisecond)},

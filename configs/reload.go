@@ -7,7 +7,7 @@ import (
 )
 
 // restartPrefixes are the keys that a running process cannot change: it has opened or built something with them.
-var restartPrefixes = []string{"listen", "data.dir", "admin.", "log.format", "log.access", "spool.", "collector.enabled"}
+var restartPrefixes = []string{"listen", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
 
 // trafficPrefixes are the keys that the books process never gets, see [Config.ForBooks]. A change of any other key restarts it. If a key is
 // missing here, its change restarts the books process without need. If the books process needs a key that is listed here, it always has the

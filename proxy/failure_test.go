@@ -275,16 +275,32 @@ func TestNilRecorder(t *testing.T) {
 	}
 }
 
+// setTarget changes the upstream's address behind the back of a running proxy.
+func setTarget(p *Proxy, to *target) {
+	passLoops(p)
+	p.current.Load().pool.target = to
+	passLoops(p)
+}
+
+// passLoops waits until each loop has called a function: the race detector knows no other order between a loop and the test.
+func passLoops(p *Proxy) {
+	for _, d := range p.drivers.loops() {
+		called := make(chan struct{})
+		d.(*loopDriver).Post(func() { close(called) })
+		<-called
+	}
+}
+
 func TestHandlerPanicCostsOneRequest(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
 	b.responses = 2
 	upstream := b.p.current.Load().pool.target
-	b.p.current.Load().pool.target = &target{dial: func(context.Context) (net.Conn, error) { panic("dial") }}
+	setTarget(b.p, &target{dial: func(context.Context) (net.Conn, error) { panic("dial") }})
 	c := b.dial()
 	if resp, _ := c.get("/"); resp.StatusCode != 500 || !resp.Close {
 		t.Error(resp)
 	}
-	b.p.current.Load().pool.target = upstream
+	setTarget(b.p, upstream)
 	b.expect(0, 500, "panic")
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
 		t.Error(resp)

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
@@ -11,7 +12,8 @@ import (
 // proxyOptions translates the configuration for the proxy.
 func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
 	return proxy.Options{
-		Upstream: cfg.Upstream, Recorder: recorder, Logger: log,
+		Upstream: cfg.Upstream, Recorder: recorder, RecorderBlocks: cfg.Spool.Sync == "request", Logger: log,
+		Driver:        proxy.Driver(cfg.Proxy.Driver),
 		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
@@ -26,6 +28,16 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
 	}
+}
+
+// makeRoom gives the Go runtime processors in addition to those that event loops keep, and returns the number of loops: one for each
+// processor that this process may use.
+func makeRoom(cfg *configs.Config) (loops int) {
+	loops = runtime.GOMAXPROCS(0)
+	if cfg.Proxy.Driver != string(proxy.DriverGoroutine) {
+		runtime.GOMAXPROCS(loops + max(loops/2, 1))
+	}
+	return loops
 }
 
 // adminGrace is how long running requests of the admin listeners may take at the end. It is part of shutdown.timeout.

@@ -73,7 +73,9 @@ func (t *traffic) build() (err error) {
 		t.access = accesslog.New(t.recorder, t.accessTo)
 		t.recorder = t.access
 	}
-	if t.proxy, err = proxy.New(proxyOptions(t.cfg, t.recorder, t.log)); err != nil {
+	o := proxyOptions(t.cfg, t.recorder, t.log)
+	o.Loops = makeRoom(t.cfg)
+	if t.proxy, err = proxy.New(o); err != nil {
 		return err
 	}
 	t.connect()

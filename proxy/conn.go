@@ -72,6 +72,7 @@ type clientConn struct {
 
 	x      *exchange // the request in progress; nil while parked
 	parked bool      // the deadline and c.reading run while nothing reads, see park
+	unpark func()    // starts to serve again
 	once   sync.Once
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
 // errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
@@ -324,10 +326,13 @@ func (p *pool) usable(u *upstreamConn) bool {
 	if p.idleFor > 0 && idle > p.idleFor {
 		return false
 	}
+	u.limits.armRead(0)
+	if conn, ok := u.Conn.(*loop.Conn); ok {
+		return conn.Quiet()
+	}
 	if u.raw == nil {
 		return true
 	}
-	u.limits.armRead(0)
 	u.alive = false
 	return u.raw.Read(u.peek) == nil && u.alive
 }

@@ -220,10 +220,12 @@ func (c *clientConn) park(conn *loop.Conn) {
 	c.parked = true
 	c.armIdle(phase(c.phase.Load()))
 	c.reading.begin(c.root.sweeper.now.Load())
-	conn.OnReady(func() { c.driver.run(c.unpark) })
+	if c.unpark == nil {
+		serve := func() { c.withReader(c.serve) }
+		c.unpark = func() { c.driver.run(serve) }
+	}
+	conn.OnReady(c.unpark)
 }
-
-func (c *clientConn) unpark() { c.withReader(c.serve) }
 
 // serveRequest reads and handles one request. It reports whether another one may follow.
 func (c *clientConn) serveRequest() bool {

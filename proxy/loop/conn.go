@@ -135,6 +135,16 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 }
 
+// Quiet reports whether there is nothing to read: neither bytes nor the end of the connection. Only tasks of the loop may call it.
+func (c *Conn) Quiet() bool {
+	if c.closed.Load() {
+		return false
+	}
+	var b [1]byte
+	_, err := rawPeek(c.fd, b[:])
+	return err == syscall.EAGAIN || err == syscall.EINTR
+}
+
 // Write implements [net.Conn].
 func (c *Conn) Write(b []byte) (int, error) {
 	total := 0

@@ -18,6 +18,16 @@ func rawRead(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
+// rawPeek reads without taking the bytes.
+func rawPeek(fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), //nolint:gosec // recv(2)
+		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
 func rawWrite(fd int, b []byte) (int, error) {
 	n, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // write(2)
 	if errno != 0 {

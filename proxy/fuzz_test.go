@@ -128,7 +128,9 @@ func FuzzResponseHead(f *testing.F) {
 	})
 }
 
-var spaceBeforeExtension = regexp.MustCompile(`[0-9a-fA-F][ \t]+;`)
+// onlyHere matches chunk headers that the grammar allows (RFC 9112, section 7.1) and net/http refuses: spaces before an extension, and
+// more than 16 digits. The proxy passes on neither.
+var onlyHere = regexp.MustCompile(`[0-9a-fA-F][ \t]+;|[0-9a-fA-F]{17}`)
 
 // FuzzChunkedBody decodes arbitrary bytes as a chunked body, through next and through Read, and compares with net/http: a body that the
 // proxy accepts must have the same data and the same end there.
@@ -165,8 +167,8 @@ func FuzzChunkedBody(f *testing.F) {
 			t.Fatal(err)
 		}
 		want, err := io.ReadAll(req.Body)
-		if err != nil && spaceBeforeExtension.Match(data) {
-			return // RFC 9112, section 7.1.1 allows it, net/http refuses it; the proxy never passes it on
+		if err != nil && onlyHere.Match(data) {
+			return
 		}
 		if err != nil || !bytes.Equal(want, got) {
 			t.Fatalf("%q: %q, net/http %q %v", data, got, want, err)

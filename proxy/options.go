@@ -236,9 +236,17 @@ func parseUpstream(s string) (network, address, host string, err error) {
 		if port == "" {
 			port = "80"
 		}
-		return "tcp", net.JoinHostPort(u.Hostname(), port), u.Host, nil
+		return "tcp", net.JoinHostPort(u.Hostname(), port), withoutZone(u.Host), nil
 	}
 	return "", "", "", fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
+}
+
+// withoutZone removes the zone of an IPv6 address: it has a meaning on this host only (RFC 6874, section 1).
+func withoutZone(host string) string {
+	if zone := strings.IndexByte(host, '%'); zone >= 0 && host[0] == '[' {
+		return host[:zone] + host[strings.IndexByte(host, ']'):]
+	}
+	return host
 }
 
 // redactURL removes a password that was written into the upstream URL by mistake.

@@ -33,7 +33,7 @@ var reasons = []reason{
 	{id: "D28", aspects: "requests", scenarios: "strict (folding|bare .*|NUL|control|space .*|no colon|empty name|line bare LF)"},
 	{id: "D29", aspects: "requests", scenarios: "strict (two hosts|no host|empty host|host .*)"},
 	{id: "D30", aspects: "requests", scenarios: "strict (fragment|path .*|two spaces|relative|asterisk)"},
-	{id: "D31", aspects: "requests", scenarios: "strict (user|scheme|https|absolute without path)"},
+	{id: "D31", aspects: "requests", scenarios: "strict (user|scheme|https)"},
 	{id: "D32", aspects: "requests|status", scenarios: "strict (version .*|no version)"},
 	{id: "D33", aspects: "requests|status", scenarios: "strict connect"},
 	{id: "D34", aspects: "requests|status", scenarios: "strict trace with body"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -55,6 +56,8 @@ func decode(framing BodyFraming, length int64, b []byte, cuts []int) (d decoded)
 	return d
 }
 
+func zeros(n int) string { return strings.Repeat("0", n) }
+
 func TestBody(t *testing.T) {
 	unexpected := io.ErrUnexpectedEOF.Error()
 	for _, c := range []struct {
@@ -73,6 +76,10 @@ func TestBody(t *testing.T) {
 		{Chunks, 0, "3\r\nabcd\r\n", decoded{data: "abc", taken: 9, err: "malformed message body: chunk does not end where it should"}},
 		{Chunks, 0, "3\nabc", decoded{err: "malformed message body: line without CRLF"}},
 		{Chunks, 0, "x\r\n", decoded{taken: 3, err: "malformed message body: chunk size"}},
+		{Chunks, 0, zeros(255) + "3\r\nabc\r\n" + zeros(256) + "\r\nContent-Digest: x\r\nContent-MD5: y\r\n\r\n", decoded{data: "abc", trailers: "Content-Digest: x\r\n", taken: 558, ended: true}},
+		{Chunks, 0, zeros(256) + "3\r\nabc\r\n", decoded{err: "malformed message body: chunk size"}},
+		{Chunks, 0, zeros(99) + "fffffffffffffff\r\nabc", decoded{data: "abc", err: unexpected}},
+		{Chunks, 0, "1000000000000000\r\nabc", decoded{err: "malformed message body: chunk size"}},
 		{Chunks, 0, "0\r\nHost: a\r\n\r\n", decoded{taken: 12, err: "malformed message body: framing in a trailer"}},
 	} {
 		if got := decode(c.framing, c.length, []byte(c.in), nil); got.data != c.want.data || got.trailers != c.want.trailers || got.err != c.want.err ||

@@ -7,6 +7,12 @@ import (
 
 // The lines of a chunked body (RFC 9112, section 7.1), and the fields of its trailer section.
 
+// Limits on a chunk's size. Some senders pad it with zeros to a fixed width. RFC 9112 sets no limit, but every line must end somewhere.
+const (
+	chunkDigitsMax = 256
+	chunkSizeMax   = 1<<60 - 1
+)
+
 // parseChunkHeader parses chunk-size [ chunk-ext ] strictly. Extensions (RFC 9112, section 7.1.1) must be well formed. They are
 // not passed on, because they are for the next hop only.
 func parseChunkHeader(line []byte) (size int64, extensions int, err error) {
@@ -16,7 +22,7 @@ func parseChunkHeader(line []byte) (size int64, extensions int, err error) {
 		if !ok {
 			break
 		}
-		if i == 15 {
+		if i == chunkDigitsMax || size > chunkSizeMax>>4 {
 			return 0, 0, fmt.Errorf("%w: chunk size", ErrBody)
 		}
 		size = size<<4 | int64(d)
@@ -115,6 +121,9 @@ func trailerRule(name []byte) trailerAction {
 		return trailerRefused
 	case id != fieldOther:
 		return trailerDropped
+	}
+	if foldEqual(name, "content-digest") {
+		return trailerPassed // is only known at the end of a body (RFC 9530, section 2)
 	}
 	for _, prefix := range trailerPrefixes {
 		if hasPrefixFold(name, prefix) {

@@ -41,8 +41,11 @@ func (o *connectionOptions) parse(value []byte) error {
 }
 
 // endToEnd reports whether every recipient needs a field, so that Connection cannot name it. These are the fields that must not be
-// trailers either, and two families of prefixes.
+// trailers either, except two families of prefixes, and all that describe the body.
 func endToEnd(name []byte) bool {
+	if hasPrefixFold(name, "content-") {
+		return true
+	}
 	return trailerRule(name) != trailerPassed && !hasPrefixFold(name, "proxy-") && !hasPrefixFold(name, "http2-")
 }
 

@@ -41,6 +41,7 @@ type Request struct {
 	fields      []byte // Raw without the request line
 	replaceHost bool   // the target carried an authority, which replaces Host
 	forwarded   []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
+	upgrades    []byte // Upgrade, its lines joined if there are several; owned, reused
 	maxForwards []byte
 	hasHost     bool
 	hasProto    bool // a trusted peer sent X-Forwarded-Proto, -Host or -Port
@@ -74,8 +75,8 @@ type Own struct {
 
 // Reset prepares for the next request and keeps the buffers.
 func (h *Request) Reset() {
-	names, forwarded, raw := h.options.names[:0], h.forwarded[:0], h.Raw[:0]
-	*h = Request{Framing: Framing{Length: -1}, forwarded: forwarded, Raw: raw}
+	names, forwarded, upgrades, raw := h.options.names[:0], h.forwarded[:0], h.upgrades[:0], h.Raw[:0]
+	*h = Request{Framing: Framing{Length: -1}, forwarded: forwarded, upgrades: upgrades, Raw: raw}
 	h.options.names = names
 }
 
@@ -180,10 +181,7 @@ func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (k
 	case fieldHost:
 		return h.takeHost(value)
 	case fieldUpgrade:
-		if len(h.Upgrade) > 0 {
-			return false, ErrSyntax
-		}
-		h.Upgrade = value
+		h.Upgrade, h.upgrades = joinLines(h.Upgrade, value, h.upgrades)
 		return false, nil
 	case fieldTrailer:
 		return h.takeTrailer(value)
@@ -208,6 +206,21 @@ func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (k
 		h.ConnectionAuth = h.ConnectionAuth || authenticatesConnection(value)
 	}
 	return true, nil
+}
+
+// joinLines adds a line to a field that is a list: it may come in several lines (RFC 9110, section 5.3). The first line is not copied;
+// buf holds the joined lines.
+func joinLines(list, value, buf []byte) (joined, grown []byte) {
+	switch {
+	case len(value) == 0:
+		return list, buf
+	case len(list) == 0:
+		return value, buf
+	case len(buf) == 0:
+		buf = append(buf, list...)
+	}
+	buf = append(append(buf, ", "...), value...)
+	return buf, buf
 }
 
 // takeTrailer refuses to announce a field that trailerRule will refuse: some servers reject the announcement, others wait for the field.

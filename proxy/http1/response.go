@@ -16,16 +16,17 @@ type Response struct {
 	HTTP10         bool
 	EventStream    bool   // text/event-stream
 	ConnectionAuth bool   // asks for credentials that authenticate the connection
-	Upgrade        []byte // points into the block
+	Upgrade        []byte // points into the block, or into upgrades
 
-	hasDate bool
-	options connectionOptions
+	hasDate  bool
+	upgrades []byte // Upgrade, its lines joined if there are several; owned, reused
+	options  connectionOptions
 }
 
 // Reset prepares for the next response and keeps the buffers.
 func (h *Response) Reset() {
-	names := h.options.names[:0]
-	*h = Response{Framing: Framing{Length: -1}}
+	names, upgrades := h.options.names[:0], h.upgrades[:0]
+	*h = Response{Framing: Framing{Length: -1}, upgrades: upgrades}
 	h.options.names = names
 }
 
@@ -84,6 +85,9 @@ func (h *Response) Finish(dst, date, requestID []byte, rules *Rules) []byte {
 	if !h.hasDate {
 		dst = AppendField(dst, "Date: ", date)
 	}
+	if h.Status == 426 && len(h.Upgrade) > 0 {
+		dst = append(dst, "Connection: upgrade\r\n"...) // Upgrade must be named in Connection (RFC 9110, section 7.8)
+	}
 	return rules.Apply(AppendField(dst, "X-Request-ID: ", requestID))
 }
 
@@ -129,8 +133,8 @@ func (h *Response) handleField(id fieldID, value []byte, second bool) (keep bool
 	case fieldChallenge:
 		h.ConnectionAuth = h.ConnectionAuth || authenticatesConnection(value)
 	case fieldUpgrade:
-		if h.Status == 101 {
-			h.Upgrade = value
+		if !second && (h.Status == 101 || h.Status == 426) {
+			h.Upgrade, h.upgrades = joinLines(h.Upgrade, value, h.upgrades)
 		}
 		return h.Status == 426, nil // it names the protocol that the server requires (RFC 9110, section 15.5.22)
 	case fieldConnection:

@@ -154,8 +154,10 @@ func (h *Request) parseAbsolute(target []byte) error {
 	h.Host, h.Target, h.replaceHost = host, path, true
 	switch {
 	case len(path) > 0 && path[0] == '/':
+	case len(path) > 0 && path[0] == '?': // an empty path is "/" (RFC 9110, section 4.2.3)
+		h.Target = append([]byte{'/'}, path...)
 	case len(path) > 0:
-		return ErrTarget // a query without a path: the proxy would have to invent one
+		return ErrTarget // a fragment
 	case h.Is("OPTIONS"):
 		h.Target = asterisk // RFC 9112, section 3.2.4
 	default:

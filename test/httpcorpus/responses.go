@@ -70,6 +70,6 @@ var bodyFaults = []string{
 	"3\r\nabc\r\ng\r\nabc\r\n0" + tail, "3\r\nabc\r\n\r\n" + evil, "3\r\nabc\r\n3\nabc\r\n0" + tail, "3\r\nabc\n0" + tail, "3\r\nabcd\r\n0" + tail, "3\r\nabc\r\nfffffffffffffffff\r\n" + evil,
 	"3\r\nabc\r\n0\n\r\n" + evil, "3\r\nabc\r\n0\r\n\n" + evil, "3\r\nabc\r\n3;\r\nabc\r\n0" + tail, "3\r\nabc\r\n3;a\nb\r\nabc\r\n0" + tail, "3\r\nabc\r\n0\r\nX\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nX : 1\r\n\r\n" + evil,
 	"3\r\nabc\r\n0\r\nX: 1\r\n 2\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nContent-Length: 7\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nX: \x00\r\n\r\n" + evil, "3\r\nabc\r\n" + evil,
-	"3\r\nabcXX0" + tail, "3\r\nabc\r\r0" + tail, "3\r\nabc\r\n3L\r\nabc\r\n0" + tail, "3\r\nabc\r\n\xa03\r\nabc\r\n0" + tail, "3\r\nabc\r\n3\x85\r\nabc\r\n0" + tail, "3\r\nabc\r\n3;a=\"\r\nabc\r\n0" + tail, "3\r\nabc\r\n0000000000000003\r\nabc\r\n0" + tail,
+	"3\r\nabcXX0" + tail, "3\r\nabc\r\r0" + tail, "3\r\nabc\r\n3L\r\nabc\r\n0" + tail, "3\r\nabc\r\n\xa03\r\nabc\r\n0" + tail, "3\r\nabc\r\n3\x85\r\nabc\r\n0" + tail, "3\r\nabc\r\n3;a=\"\r\nabc\r\n0" + tail, "3\r\nabc\r\n" + strings.Repeat("0", 300) + "3\r\nabc\r\n0" + tail,
 	"3\r\nabc\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n" + evil, "3\r\nabc\r\n0\r\n X: 1\r\n\r\n" + evil, "3\r\nabc\r\n0\r\nX: 1\r2\r\n\r\n" + evil, "3\r\nabc\r\n0,\r\n\r\n" + evil,
 }

@@ -21,6 +21,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
+// testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with either.
+var testDriver = flag.String("driver", string(DriverAuto), "driver of the proxies under test: auto, loop or goroutine")
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.bench").Value.String() != "" {
@@ -112,7 +115,7 @@ func (b *bench) logged() string {
 func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, books: newBooks(), log: &bytes.Buffer{}}
-	o := Options{Upstream: upstream, Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	o := Options{Upstream: upstream, Driver: Driver(*testDriver), Recorder: b.books, Logger: slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	o.DrainGrace = -1 // shutdowns need not wait for idle clients
 	if change != nil {
 		change(&o)

@@ -1,6 +1,7 @@
 package difftest
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -174,10 +175,12 @@ type counter struct{ n atomic.Int64 }
 func (c *counter) Record(*event.Event) { c.n.Add(1) }
 func (c *counter) Exclude()            {}
 
+var testDriver = flag.String("driver", string(proxy.DriverAuto), "driver of wayside's proxy: auto, loop or goroutine")
+
 // wayside starts wayside's proxy.
 func wayside(t *testing.T, backend string) (addr string, books *counter) {
 	books = &counter{}
-	p, err := proxy.New(proxy.Options{Upstream: "http://" + backend, Recorder: books, Logger: slog.New(slog.DiscardHandler)})
+	p, err := proxy.New(proxy.Options{Upstream: "http://" + backend, Driver: proxy.Driver(*testDriver), Recorder: books, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

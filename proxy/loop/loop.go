@@ -76,13 +76,8 @@ func (l *Loop) Run() {
 	l.poll.close()
 }
 
-// round runs everything that is due and then waits for events. Tasks recover their own panics; a panic elsewhere ends one round.
+// round runs everything that is due and then waits for events.
 func (l *Loop) round() {
-	defer func() {
-		if r := recover(); r != nil {
-			l.log.Error("panic in an event loop; continuing", "value", r, "stack", string(debug.Stack()))
-		}
-	}()
 	l.fire(time.Since(l.start))
 	l.runPosted()
 	l.runReady()
@@ -128,6 +123,16 @@ func (l *Loop) runPosted() {
 	l.mu.Unlock()
 	for i, fn := range l.taken {
 		l.taken[i] = nil
-		fn()
+		l.call(fn)
 	}
+}
+
+// call calls fn. A panic in it ends only fn.
+func (l *Loop) call(fn func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.log.Error("panic on an event loop; continuing", "value", r, "stack", string(debug.Stack()))
+		}
+	}()
+	fn()
 }

@@ -3,17 +3,16 @@
 package loop
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
-	"runtime/metrics"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -185,56 +184,16 @@ func TestSignal(t *testing.T) {
 	})
 }
 
-// TestGarbage: while loops hold their processors in a wait, the rest of the process goes on, and so does the collection of garbage.
-func TestGarbage(t *testing.T) {
-	procs := runtime.GOMAXPROCS(3)
-	defer runtime.GOMAXPROCS(procs)
-	var rounds atomic.Int64
-	for range 2 {
-		l := start(t)
-		c, peer := pair(t, l)
-		l.Post(func() {
-			l.Go(func() {
-				b := make([]byte, 1)
-				for {
-					if _, err := c.Read(b); err != nil {
-						return
-					}
-					rounds.Add(1)
-					if _, err := c.Write(b); err != nil {
-						return
-					}
-				}
-			})
-		})
-		go func() {
-			b := make([]byte, 1)
-			for {
-				if _, err := peer.Write(b); err != nil {
-					return
-				}
-				if _, err := peer.Read(b); err != nil {
-					return
-				}
-				time.Sleep(time.Millisecond) // the loop waits meanwhile, and holds its processor
-			}
-		}()
+// unzip decompresses a profile.
+func unzip(t *testing.T, b []byte) []byte {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for rounds.Load() < 10 {
-		time.Sleep(time.Millisecond)
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
 	}
-	began := time.Now()
-	for range 100 {
-		runtime.GC()
-	}
-	samples := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
-	metrics.Read(samples)
-	h := samples[0].Value.Float64Histogram()
-	longest := 0.0
-	for i, n := range h.Counts {
-		if n > 0 {
-			longest = h.Buckets[i]
-		}
-	}
-	t.Logf("100 collections in %v, the longest pause %.2f ms", time.Since(began), longest*1000)
+	return text
 }

@@ -66,7 +66,9 @@ func (l *Loop) newTask() *Task {
 	t.resume, t.end = iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield
 		for {
-			t.run()
+			job := t.job
+			t.job = nil
+			l.call(job)
 			if len(l.free) >= tasksKept {
 				return
 			}
@@ -77,18 +79,6 @@ func (l *Loop) newTask() *Task {
 		}
 	})
 	return t
-}
-
-// run runs the job. A panic ends only the job.
-func (t *Task) run() {
-	defer func() {
-		if r := recover(); r != nil {
-			t.loop.log.Error("panic in a task; ending only this task", "value", r, "stack", string(debug.Stack()))
-		}
-	}()
-	job := t.job
-	t.job = nil
-	job()
 }
 
 // park gives control to the loop. It returns after a wake of the task, possibly for another reason than the caller waits for.

@@ -49,6 +49,7 @@ var ofKey = map[string]edges{
 	"admin.probes":     {good: []string{"127.0.0.1:0", ":0"}, bad: []string{"8092", ":-1", "a b:1"}},
 	"admin.pprof":      {good: []string{"true"}},
 	"log.level":        {good: []string{"debug", "error"}, bad: []string{"loud", "INFO", "''"}},
+	"proxy.driver":     {good: []string{"loop", "goroutine"}, bad: []string{"thread", "''"}},
 	"log.format":       {good: []string{"text", "json"}, bad: []string{"xml", "''"}},
 	"log.access":       {good: []string{"true"}},
 	"shutdown.timeout": {good: []string{"1ms", "3d", "876000h"}, bad: []string{"0", "0s"}},

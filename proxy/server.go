@@ -26,6 +26,7 @@ const (
 	lingerTime      = time.Second
 	lingerBytesMax  = 4 << 20
 	acceptPause     = 10 * time.Millisecond
+	acceptWarnPause = time.Second // the least time between two log lines about failed attempts
 )
 
 // Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
@@ -51,6 +52,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 		p.drivers.start()
 		go p.sweeper.run(p.stop, p.tick)
 	})
+	var failed acceptFailures
 	for {
 		conn, d, err := accept.accept()
 		switch {
@@ -66,7 +68,9 @@ func (p *Proxy) Serve(ln net.Listener) error {
 			}
 			return nil
 		case temporary(err):
-			p.current.Load().o.Logger.Warn("cannot accept a connection; trying again", "error", err)
+			if n := failed.count(time.Now()); n > 0 {
+				p.current.Load().o.Logger.Warn("cannot accept a connection; trying again", "error", err, "attempts", n)
+			}
 			time.Sleep(acceptPause)
 		default:
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -84,6 +88,23 @@ func (p *Proxy) receive(conn net.Conn, d driver) {
 		return
 	}
 	c.start()
+}
+
+// acceptFailures limits the log lines about connections that could not be accepted: without free descriptors, every attempt fails.
+type acceptFailures struct {
+	attempts int       // that failed since the last line
+	loggedAt time.Time // zero: never
+}
+
+// count counts a failed attempt. If a line is due, it returns how many attempts have failed since the last line, otherwise 0.
+func (a *acceptFailures) count(now time.Time) (attempts int) {
+	a.attempts++
+	if !a.loggedAt.IsZero() && now.Sub(a.loggedAt) < acceptWarnPause {
+		return 0
+	}
+	attempts = a.attempts
+	a.attempts, a.loggedAt = 0, now
+	return attempts
 }
 
 // temporary reports whether a later accept may succeed.

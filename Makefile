@@ -79,8 +79,8 @@ vuln: ## Look for known vulnerabilities in the code that is reached
 fuzz: ## Every fuzz target for FUZZTIME
 	@scripts/fuzz.sh $(FUZZTIME)
 
-bench: ## wayside beside nginx and a bare forwarder: CPU, rate, latency, memory
-	@scripts/need.sh nginx:nginx-light wrk:wrk
+bench: ## wayside beside nginx, HAProxy and a bare forwarder at four loads: CPU, rate, latency, memory, budgets; BENCH=flags
+	@scripts/need.sh nginx:nginx-light haproxy:haproxy wrk:wrk
 	$(GO) run ./test/bench $(BENCH)
 
 bench-sync: ## spool.sync: request beside interval: rate and latency, on this folder's disk

@@ -3,7 +3,7 @@
 # and runs it again, when it must fail.
 #
 #   scripts/break.sh FILE SED-EXPRESSION COMMAND...
-#   scripts/break.sh uploader/object.go 's/gzipLevel = 2/gzipLevel = 9/' go run ./test/bench -max-ratio 1.25
+#   scripts/break.sh uploader/object.go 's/gzipLevel = 2/gzipLevel = 9/' go run ./test/bench -loads full/64 -only wayside,nginx
 #
 # Exits 0 if the broken code fails, and appends the break and the failure to docs/evidence/breaks.md. Exits 1 if it passes, and 2
 # if nothing was shown: more than one line changed, the broken code does not build, or the command fails or runs no test without

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseStatus(t *testing.T) {
@@ -60,39 +62,112 @@ func TestUsageOfTree(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
+	full := workload{connections: 64}
 	r := result{Rounds: 3, Duration: "5s"}
 	for round, cpu := range []float64{20, 30, 60} { // the machine gets slower; the ratios do not
 		for name, factor := range map[string]float64{reference: 1, "wayside": 1.2} {
-			r.Samples = append(r.Samples, sample{
-				Contestant: name, Connections: 64, Round: round + 1, Settled: true,
-				CPUMicros: cpu * factor, LoadMicros: cpu, PerSecond: 1e6 / cpu / factor, PSSBytes: 32 << 20,
-			})
+			s := sample{
+				Load: full.String(), Contestant: name, Round: round + 1, Settled: true,
+				CPUMicros: cpu * factor, LoadMicros: cpu, PerSecond: 1e6 / cpu / factor, P99Micros: 100 * cpu * factor, PSSBytes: 32 << 20,
+			}
+			if name == "wayside" {
+				s.TrafficMicros, s.BooksMicros = cpu, cpu*0.2
+			}
+			r.Samples = append(r.Samples, s)
 		}
 	}
-	r.summarise([]int{64}, []string{"wayside", reference})
+	r.summarise([]workload{full}, []string{"wayside", reference})
 	w := r.Lines[0]
-	if w.CPUMicros != 36 || w.CPURatio < 1.19 || w.CPURatio > 1.21 || w.RateRatio < 0.82 || w.RateRatio > 0.84 {
+	if w.CPUMicros != 36 || w.TrafficMicros != 30 || w.BooksMicros != 6 || !near(w.CPURatio, 1.2) || !near(w.RateRatio, 1/1.2) || !near(w.P99Ratio, 1.2) {
 		t.Errorf("%+v", w)
 	}
-	if r.check(1.25) != nil || r.check(1.1) == nil || r.check(0) != nil {
-		t.Error("the limit of the ratio")
+	r.judge([]workload{full, {rate: 2000, connections: 16}}, 5*time.Second)
+	if err := missed(r.Budgets); len(r.Budgets) != 3 || err == nil || strings.Count(err.Error(), "full/64") != 3 {
+		t.Errorf("%+v: %v", r.Budgets, err)
 	}
 	var out bytes.Buffer
-	if err := r.write(&out, false); err != nil || !strings.Contains(out.String(), "1.20") || !strings.Contains(out.String(), "32.0 MiB") {
-		t.Errorf("%v\n%s", err, &out)
+	if err := r.write(&out, []workload{full}, false); err != nil {
+		t.Fatal(err)
 	}
-	r.Lines[1].Errors = 1
-	if r.check(0) == nil {
+	for _, want := range []string{"full speed, 64 connections", "36.00 µs  1.20    30.00   6.00", "32.0 MiB", "30.00 µs during load", "≤ 1.10  MISSED"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+	r.Lines[1].Unsettled = 1
+	if r.check() == nil {
+		t.Error("books that were not settled pass")
+	}
+	r.Lines[1].Unsettled, r.Lines[1].Errors = 0, 1
+	if r.check() == nil {
 		t.Error("errors pass")
 	}
 }
 
+func near(a, b float64) bool { return math.Abs(a-b) < 1e-9 }
+
+// Each load has its budgets, and each limit itself is met.
+func TestBudgets(t *testing.T) {
+	loads, err := parseWorkloads("2000/16,10000/64,full/4,full/64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := map[string][]float64{"2000/16": {1}, "10000/64": {1}, "full/4": {1.1, 1.5, 0.95}, "full/64": {1.1, 1, 0.95}}
+	r := &result{}
+	for _, w := range loads {
+		l := line{Load: w.String(), Contestant: "wayside", CPURatio: limits[w.String()][0], P99Ratio: 9, RateRatio: 0.1}
+		if w.rate == 0 {
+			l.P99Ratio, l.RateRatio = limits[w.String()][1], limits[w.String()][2]
+		}
+		r.Lines = append(r.Lines, l)
+	}
+	r.judge(loads, 5*time.Second)
+	if err := missed(r.Budgets); len(r.Budgets) != 8 || err != nil {
+		t.Errorf("%+v: %v", r.Budgets, err)
+	}
+	for i := range r.Budgets {
+		b := r.Budgets[i]
+		if b.Value += 0.01; b.AtLeast {
+			b.Value -= 0.02
+		}
+		if b.met() {
+			t.Errorf("%+v is met", b)
+		}
+	}
+	r.Budgets, r.Lines = nil, []line{{Load: "10000/64", Contestant: "wayside", PSSBytes: 49 << 20}} // without the reference
+	if r.judge(loads, time.Second); len(r.Budgets) != 0 {
+		t.Errorf("%+v", r.Budgets)
+	}
+	if r.judge(loads, time.Minute); len(r.Budgets) != 1 || r.Budgets[0].met() {
+		t.Errorf("memory: %+v", r.Budgets)
+	}
+	idle := &idleResult{
+		Idle:        []idleFigures{{Contestant: "wayside", CPUPercent: 0.31}, {Contestant: "nginx", CPUPercent: 5}},
+		Connections: []connectionsFigures{{Contestant: "wayside", Connections: 5000, Before: 20 << 20, With: 40 << 20}},
+	}
+	if idle.judge(); len(idle.Budgets) != 2 || idle.Budgets[0].met() || !idle.Budgets[1].met() {
+		t.Errorf("idle: %+v", idle.Budgets)
+	}
+}
+
 func TestFlags(t *testing.T) {
-	o, err := parseFlags([]string{"-connections", "1,256", "-only", "nginx,wayside"})
-	if err != nil || len(o.connections) != 2 || o.connections[1] != 256 || len(o.only) != 2 || o.rounds != 5 {
+	o, err := parseFlags([]string{"-loads", "500/1,full/256", "-only", "nginx,wayside", "-idle", "60s"})
+	if err != nil || len(o.loads) != 2 || o.loads[0] != (workload{500, 1}) || o.loads[1] != (workload{0, 256}) || len(o.only) != 2 || o.rounds != 5 || !o.idling() {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, bad := range [][]string{{"-connections", "x"}, {"-connections", "0"}, {"-only", "apache"}, {"-rounds", "0"}, {"-duration", "1ms"}, {"more"}} {
+	if o.loads[0].String() != "500/1" || o.loads[1].String() != "full/256" {
+		t.Error(o.loads)
+	}
+	if o, err = parseFlags(nil); err != nil || len(o.loads) != 4 || len(o.only) != 5 || o.idling() {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range [][]string{
+		{"-loads", "x"}, {"-loads", "full"}, {"-loads", "full/0"}, {"-loads", "0/4"}, {"-loads", "-1/4"}, {"-loads", "100/x"}, {"-loads", ""},
+		{"-only", "apache"}, {"-rounds", "0"}, {"-duration", "1ms"}, {"-idle", "-1s"}, {"-idle-conns", "-1"}, {"more"},
+	} {
 		if _, err := parseFlags(bad); err == nil {
 			t.Errorf("%v is accepted", bad)
 		}
@@ -100,9 +175,9 @@ func TestFlags(t *testing.T) {
 }
 
 func TestCheckBefore(t *testing.T) {
-	r := &result{Lines: []line{{Contestant: "wayside", Connections: 64}, {Contestant: "before", Connections: 64}}}
+	r := &result{Lines: []line{{Contestant: "wayside", Load: "full/64"}, {Contestant: "before", Load: "full/64"}}}
 	for _, micros := range [][2]float64{{10, 10}, {11, 10}, {30, 10}} { // the median is 10 % above
-		r.Samples = append(r.Samples, sample{Contestant: "wayside", Connections: 64, CPUMicros: micros[0]}, sample{Contestant: "before", Connections: 64, CPUMicros: micros[1]})
+		r.Samples = append(r.Samples, sample{Contestant: "wayside", Load: "full/64", CPUMicros: micros[0]}, sample{Contestant: "before", Load: "full/64", CPUMicros: micros[1]})
 	}
 	if r.checkBefore(io.Discard, 0) != nil || r.checkBefore(io.Discard, 11) != nil || r.checkBefore(io.Discard, 9) == nil {
 		t.Error("10 % slower")

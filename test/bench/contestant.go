@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,14 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-const settleTimeout = 20 * time.Second // how long wayside may drain and archive after a load
+const (
+	settleTimeout = 20 * time.Second // how long wayside may drain and archive after a load
+	archiveAfter  = time.Second      // archive.after
+
+	// settlePoll is the time between two questions whether the books are settled. A question costs wayside a millisecond, as much as
+	// thirty requests.
+	settlePoll = 500 * time.Millisecond
+)
 
 // contestant is one proxy in front of the origin.
 type contestant struct {
@@ -27,11 +35,11 @@ type contestant struct {
 	admin   string // wayside only: URL of the admin listener
 }
 
-var defaultContestants = []string{"wayside", "nginx", "nginx-json", "forwarder"}
+var defaultContestants = []string{"wayside", "nginx", "nginx-json", "haproxy", "forwarder"}
 
 // contestantNames lists all contestants in the order of the table.
 func contestantNames() []string {
-	return append(defaultContestants[:4:4], "nginx-json-buffered", "before")
+	return append(slices.Clone(defaultContestants), "nginx-json-buffered", "before")
 }
 
 // setup is everything that runs during the benchmark. It owns the processes and the files in the temporary directory.
@@ -45,9 +53,9 @@ type setup struct {
 
 // start builds and starts the origin and the contestants. After an error, stop must still be called.
 func (f *setup) start(ctx context.Context) error {
-	for _, tool := range []string{"nginx", "wrk", "go"} {
+	for _, tool := range f.tools() {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%w; on Debian: apt-get install nginx-light wrk", err)
+			return fmt.Errorf("%w; on Debian: apt-get install nginx-light haproxy wrk", err)
 		}
 	}
 	var err error
@@ -73,6 +81,18 @@ func (f *setup) start(ctx context.Context) error {
 	return nil
 }
 
+// tools are the programs that this run needs.
+func (f *setup) tools() []string {
+	tools := []string{"go", "nginx"}
+	if slices.Contains(f.only, "haproxy") {
+		tools = append(tools, "haproxy")
+	}
+	if slices.ContainsFunc(f.loads, func(w workload) bool { return w.rate == 0 }) {
+		tools = append(tools, "wrk")
+	}
+	return tools
+}
+
 func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) {
 	if c.address, err = e2e.FreeAddress(); err != nil {
 		return err
@@ -93,6 +113,8 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 		}
 		c.process, err = startProcess(c.name, f.dir, nil, binary, "-listen", c.address, "-upstream", f.originAddr)
 		return err
+	case "haproxy":
+		c.process, err = startHAProxy(c.name, f.dir, c.address, f.originAddr)
 	case "nginx":
 		c.process, err = startNginx(c.name, f.dir, fmt.Sprintf(nginxProxy, "  access_log off;\n", f.originAddr, c.address))
 	case "nginx-json":
@@ -106,8 +128,8 @@ func (f *setup) startContestant(ctx context.Context, c *contestant) (err error) 
 	return err
 }
 
-// startWayside starts wayside with everything on. It archives events within seconds, so the cost of archiving is in its own
-// figures and not in another contestant's turn.
+// startWayside starts wayside with everything on. Under load it archives events within seconds, so the cost of archiving is in
+// its own figures and not in another contestant's turn. An idle wayside has its defaults.
 func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) error {
 	if binary == "" {
 		var err error
@@ -120,7 +142,13 @@ func (f *setup) startWayside(ctx context.Context, c *contestant, binary string) 
 		return err
 	}
 	data := c.dataDir(f.dir)
-	env := []string{"WAYSIDE_ARCHIVE_AFTER=1s", "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s"}
+	var env []string
+	if !f.idling() {
+		env = append(env, "WAYSIDE_ARCHIVE_AFTER="+archiveAfter.String(), "WAYSIDE_ARCHIVE_SCHEDULE=@every 1s")
+	}
+	if f.idleConns > 0 { // the default is less if a process may have few descriptors
+		env = append(env, fmt.Sprintf("WAYSIDE_PROXY_CONNS_MAX=%d", f.idleConns+256))
+	}
 	if f.profile != "" {
 		env = append(env, "WAYSIDE_ADMIN_PPROF=true")
 	}
@@ -163,7 +191,13 @@ func (c *contestant) awaitArchived(ctx context.Context) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	for {
+	for wait := archiveAfter; ; wait = settlePoll { // nothing can be archived earlier
+		if err := pause(ctx, wait); err != nil {
+			if errors.Is(err, context.Canceled) {
+				return false, err
+			}
+			return false, nil
+		}
 		var books struct {
 			Settled           bool
 			Applied, Archived uint64
@@ -174,14 +208,6 @@ func (c *contestant) awaitArchived(ctx context.Context) (bool, error) {
 		}
 		if err == nil && books.Settled && books.Archived >= books.Applied {
 			return true, nil
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return false, ctx.Err()
-			}
-			return false, nil
-		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }

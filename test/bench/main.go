@@ -1,10 +1,11 @@
 // Command bench measures the cost of a request in wayside and in other proxies, in one run.
 //
-//	go run ./test/bench [-duration 5s] [-rounds 5] [-connections 4,64] [-only wayside,nginx-json] [-json] [-profile FILE]
-//	go run ./test/bench -steady 10000 -connections 64 -duration 10m -only wayside
+//	go run ./test/bench [-loads 2000/16,full/64] [-duration 5s] [-rounds 5] [-only wayside,nginx] [-json] [-profile FILE]
+//	go run ./test/bench -loads 10000/64 -duration 10m -rounds 1 -only wayside
+//	go run ./test/bench [-idle 60s] [-idle-conns 10000] [-only wayside]
 //
-// All contestants start at once and take turns: each round loads each of them once, in a different order, so other work of
-// the machine affects all of them. Only ratios within a round mean something. README.md in this folder explains the
+// All contestants start at once and take turns: each round puts each load on each of them, in a different order, so other
+// work of the machine affects all of them. Only ratios within a round mean something. README.md in this folder explains the
 // measurements, and what is not fair.
 package main
 
@@ -16,29 +17,29 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
 // reference is the contestant to which all ratios are relative.
-const reference = "nginx-json"
+const reference = "nginx"
 
 type options struct {
-	duration    time.Duration // of one load
-	warmup      time.Duration // of the first load of each contestant, which is not counted
-	rounds      int
-	connections []int
-	only        []string
-	json        bool
-	profile     string  // file for a CPU profile of wayside; empty for none
-	wayside     string  // binary; empty to build it
-	before      string  // binary of an older wayside, for the contestant "before"
-	dir         string  // parent of the temporary directory
-	steady      float64 // requests per second of a load at a constant rate; 0 for rounds at full speed
-	maxSlower   float64 // fail if wayside's CPU is more than this percentage above the older binary's; 0 for no limit
-	maxRatio    float64 // fail if wayside's CPU ratio at the last number of connections is above this; 0 for no limit
+	loads     []workload
+	duration  time.Duration // of one load
+	warmup    time.Duration // of each load of each contestant before the first round, which is not counted
+	rounds    int
+	only      []string
+	json      bool
+	report    bool          // missed budgets are no failure
+	profile   string        // file for a CPU profile of wayside; empty for none
+	wayside   string        // binary; empty to build it
+	before    string        // binary of an older wayside, for the contestant "before"
+	maxSlower float64       // fail if wayside's CPU is more than this percentage above the older binary's; 0 for no limit
+	dir       string        // parent of the temporary directory
+	idle      time.Duration // instead of loads: time without traffic
+	idleConns int           // instead of loads: number of idle connections
 }
 
 func main() {
@@ -63,31 +64,31 @@ func parseFlags(args []string) (o options, err error) {
 	flags.DurationVar(&o.duration, "duration", 5*time.Second, "length of the load of one contestant in one round")
 	flags.DurationVar(&o.warmup, "warmup", time.Second, "length of the load of each contestant before the first round")
 	flags.IntVar(&o.rounds, "rounds", 5, "number of rounds; the figures are medians of the rounds")
-	connections := flags.String("connections", "4,64", "numbers of client connections, separated by commas")
+	loads := flags.String("loads", "2000/16,10000/64,full/4,full/64", "loads, as requests per second (or full) / connections")
 	only := flags.String("only", strings.Join(defaultContestants, ","), "contestants to measure, from "+strings.Join(contestantNames(), ", "))
 	flags.BoolVar(&o.json, "json", false, "print one JSON object with every measurement")
 	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of wayside's traffic process under load to this file")
 	flags.StringVar(&o.wayside, "wayside", "", "wayside binary to measure (default: build ./cmd/wayside)")
 	flags.StringVar(&o.before, "before", "", "older wayside binary, measured as the contestant \"before\"")
 	flags.StringVar(&o.dir, "dir", "", "folder for logs and data, which are removed afterwards (default: the system's temporary folder)")
-	flags.Float64Var(&o.steady, "steady", 0, "instead of rounds at full speed: this many requests per second to each contestant for -duration, and its memory over time")
 	flags.Float64Var(&o.maxSlower, "max-slower", 0, "with -before: exit 1 if wayside needs more than this percentage more CPU per request than the older binary")
-	flags.Float64Var(&o.maxRatio, "max-ratio", 0, "exit 1 if wayside's CPU per request is above this multiple of "+reference)
+	flags.BoolVar(&o.report, "report", false, "do not exit with 1 because wayside misses a budget")
+	flags.DurationVar(&o.idle, "idle", 0, "instead of loads: CPU time and wake-ups without traffic for this long")
+	flags.IntVar(&o.idleConns, "idle-conns", 0, "instead of loads: memory of wayside's traffic process for this many idle connections")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	for field := range strings.SplitSeq(*connections, ",") {
-		n, err := strconv.Atoi(field)
-		if err != nil || n < 1 || n > 10_000 {
-			return o, fmt.Errorf("-connections %q: use numbers from 1 to 10000", field)
-		}
-		o.connections = append(o.connections, n)
+	if o.loads, err = parseWorkloads(*loads); err != nil {
+		return o, err
 	}
 	o.only = strings.Split(*only, ",")
 	for _, name := range o.only {
 		if !slices.Contains(contestantNames(), name) {
 			return o, fmt.Errorf("-only %q: unknown contestant, use some of %s", name, strings.Join(contestantNames(), ", "))
 		}
+	}
+	if o.idle < 0 || o.idleConns < 0 || o.idleConns > 50_000 {
+		return o, errors.New("-idle needs a positive time, -idle-conns a number from 1 to 50000")
 	}
 	if o.rounds < 1 || o.duration < time.Second || flags.NArg() > 0 {
 		return o, errors.New("use at least one round of at least one second, and no other arguments")
@@ -104,19 +105,29 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	f := &setup{options: o, dir: dir}
 	defer func() { err = errors.Join(err, f.stop()) }()
+	if o.idleConns > 0 { // for both ends of the connections: this process and wayside
+		if err := raiseDescriptorLimit(uint64(o.idleConns) + 4096); err != nil {
+			return err
+		}
+	}
 	if err := f.start(ctx); err != nil {
 		return err
 	}
-	if o.steady > 0 {
-		return f.measureSteady(ctx)
+	if o.idling() {
+		r, err := f.measureIdle(ctx)
+		if err != nil {
+			return err
+		}
+		return errors.Join(r.write(os.Stdout, o.json), o.verdict(r.Budgets))
 	}
 	samples, err := f.measureAll(ctx)
 	if err != nil {
 		return err
 	}
 	r := &result{Machine: describeMachine(ctx), Duration: o.duration.String(), Rounds: o.rounds, Samples: samples}
-	r.summarise(o.connections, o.only)
-	if err := r.write(os.Stdout, o.json); err != nil {
+	r.summarise(o.loads, o.only)
+	r.judge(o.loads, o.duration)
+	if err := r.write(os.Stdout, o.loads, o.json); err != nil {
 		return err
 	}
 	if o.profile != "" {
@@ -124,8 +135,14 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	if err := r.check(o.maxRatio); err != nil {
-		return err
+	before := r.checkBefore(os.Stderr, o.maxSlower) // standard output may be JSON
+	return errors.Join(r.check(), before, o.verdict(r.Budgets))
+}
+
+// verdict is an error if budgets were missed, unless they are only reported.
+func (o *options) verdict(budgets []budget) error {
+	if o.report {
+		return nil
 	}
-	return r.checkBefore(os.Stderr, o.maxSlower) // standard output may be JSON
+	return missed(budgets)
 }

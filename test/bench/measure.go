@@ -4,51 +4,50 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
 // sample is one load of one contestant.
 type sample struct {
-	Contestant  string  `json:"contestant"`
-	Connections int     `json:"connections"`
-	Round       int     `json:"round"`
-	Requests    uint64  `json:"requests"`        // as counted by the origin
-	CPUMicros   float64 `json:"cpu_us"`          // per request, including the work after the load (drain, archive)
-	LoadMicros  float64 `json:"cpu_during_load"` // per request, until the load ended
-	PerSecond   float64 `json:"requests_per_second"`
-	P50Micros   float64 `json:"p50_us"`
-	P99Micros   float64 `json:"p99_us"`
-	PSSBytes    uint64  `json:"pss_bytes"` // the larger of two readings: at the end of the load, and after the work that follows
-	Processes   int     `json:"processes"`
-	Errors      uint64  `json:"errors"`
-	Settled     bool    `json:"settled"` // the work after the load was done when the CPU time was read
+	Load          string  `json:"load"` // as in -loads
+	Contestant    string  `json:"contestant"`
+	Round         int     `json:"round"`
+	Requests      uint64  `json:"requests"`                 // as counted by the origin
+	CPUMicros     float64 `json:"cpu_us"`                   // per request, including the work after the load (drain, archive)
+	LoadMicros    float64 `json:"cpu_during_load"`          // per request, until the load ended
+	TrafficMicros float64 `json:"cpu_traffic_us,omitempty"` // the part of CPUMicros of wayside's traffic process
+	BooksMicros   float64 `json:"cpu_books_us,omitempty"`   // and of its books process
+	PerSecond     float64 `json:"requests_per_second"`
+	P50Micros     float64 `json:"p50_us"`
+	P99Micros     float64 `json:"p99_us"`
+	PSSBytes      uint64  `json:"pss_bytes"` // the largest reading: once a second, at the end of the load, and after the work that follows
+	Processes     int     `json:"processes"`
+	Errors        uint64  `json:"errors"`
+	Settled       bool    `json:"settled"` // the work after the load was done when the CPU time was read
 }
 
-// measureAll loads the contestants in rounds. Each round begins with another one.
+// measureAll loads the contestants in rounds. In a round, each load is put on all contestants in turn; the next round begins
+// with another contestant.
 func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
-	var samples []sample
-	for _, connections := range f.connections {
+	for _, w := range f.loads {
 		for _, c := range f.contestants {
-			if f.warmup < time.Second {
-				break
-			}
-			if _, err := runWrk(ctx, f.dir, c.address, connections, f.warmup); err != nil {
-				return nil, err
-			}
-			if _, err := c.awaitArchived(ctx); err != nil {
+			if err := f.warmUp(ctx, c, w); err != nil {
 				return nil, err
 			}
 		}
-		for round := range f.rounds {
+	}
+	var samples []sample
+	for round := range f.rounds {
+		for _, w := range f.loads {
 			for i := range f.contestants {
 				c := f.contestants[(i+round)%len(f.contestants)]
-				s, err := f.measure(ctx, c, connections)
+				s, err := f.measure(ctx, c, w)
 				if err != nil {
-					return nil, c.process.explain(fmt.Errorf("%s with %d connections: %w", c.name, connections, err))
+					return nil, c.process.explain(fmt.Errorf("%s at %s: %w", c.name, w.describe(), err))
 				}
 				s.Round = round + 1
-				fmt.Fprintf(os.Stderr, "%3d connections, round %d/%d: %-20s %6.2f µs CPU/request, %7.0f requests/s\n",
-					connections, s.Round, f.rounds, c.name, s.CPUMicros, s.PerSecond)
+				fmt.Fprintln(os.Stderr, s)
 				samples = append(samples, s)
 			}
 		}
@@ -56,8 +55,20 @@ func (f *setup) measureAll(ctx context.Context) ([]sample, error) {
 	return samples, nil
 }
 
+// warmUp puts a short load on a contestant, which is not counted.
+func (f *setup) warmUp(ctx context.Context, c *contestant, w workload) error {
+	if f.warmup < time.Second {
+		return nil
+	}
+	if _, err := w.run(ctx, f.dir, c.address, f.warmup); err != nil {
+		return c.process.explain(fmt.Errorf("warm up %s: %w", c.name, err))
+	}
+	_, err := c.awaitArchived(ctx)
+	return err
+}
+
 // measure loads one contestant once. It reads CPU time and requests before and after.
-func (f *setup) measure(ctx context.Context, c *contestant, connections int) (s sample, err error) {
+func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sample, err error) {
 	pid := c.process.cmd.Process.Pid
 	before, err := usageOf(pid, false)
 	if err != nil {
@@ -67,7 +78,9 @@ func (f *setup) measure(ctx context.Context, c *contestant, connections int) (s 
 	if err != nil {
 		return s, err
 	}
-	wrk, err := runWrk(ctx, f.dir, c.address, connections, f.duration)
+	peak := watchMemory(pid, fmt.Sprintf("%s %s", w, c.name))
+	defer peak()
+	report, err := w.run(ctx, f.dir, c.address, f.duration)
 	if err != nil {
 		return s, err
 	}
@@ -88,15 +101,70 @@ func (f *setup) measure(ctx context.Context, c *contestant, connections int) (s 
 		return s, err
 	}
 	requests := answeredAfter - answered - 1 // without the request for this figure
-	if requests < wrk.Requests {
-		return s, fmt.Errorf("the origin answered %d requests, but wrk received %d", requests, wrk.Requests)
+	if requests < report.Requests {
+		return s, fmt.Errorf("the origin answered %d requests, but the client received %d", requests, report.Requests)
 	}
-	perRequest := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / float64(requests) }
-	return sample{
-		Contestant: c.name, Connections: connections, Requests: requests, Settled: settled,
+	perRequest := func(d time.Duration) float64 { return micros(d) / float64(requests) }
+	s = sample{
+		Load: w.String(), Contestant: c.name, Requests: requests, Settled: settled,
 		CPUMicros: perRequest(after.cpu - before.cpu), LoadMicros: perRequest(loaded.cpu - before.cpu),
-		PerSecond: wrk.PerSecond, Errors: wrk.Errors,
-		P50Micros: float64(wrk.P50.Nanoseconds()) / 1000, P99Micros: float64(wrk.P99.Nanoseconds()) / 1000,
-		PSSBytes: max(loaded.pss, after.pss), Processes: loaded.processes,
-	}, nil
+		PerSecond: report.PerSecond, Errors: report.Errors, P50Micros: micros(report.P50), P99Micros: micros(report.P99),
+		PSSBytes: max(peak(), loaded.pss, after.pss), Processes: loaded.processes,
+	}
+	if c.admin != "" {
+		s.TrafficMicros = perRequest(after.rootCPU - before.rootCPU)
+		s.BooksMicros = s.CPUMicros - s.TrafficMicros
+	}
+	return s, nil
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+
+func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
+
+// String is the sample on one line, with all figures from which the table is made.
+func (s sample) String() string {
+	text := fmt.Sprintf("round %d %-8s %-12s %6.2f µs CPU/request", s.Round, s.Load, s.Contestant, s.CPUMicros)
+	if s.TrafficMicros > 0 {
+		text += fmt.Sprintf(" (traffic %.2f, books %.2f; %.2f during load)", s.TrafficMicros, s.BooksMicros, s.LoadMicros)
+	}
+	text += fmt.Sprintf(", %d requests, %.0f/s, p50 %s, p99 %s, %.1f MiB", s.Requests, s.PerSecond, latency(s.P50Micros), latency(s.P99Micros), mib(s.PSSBytes))
+	if s.Errors > 0 {
+		text += fmt.Sprintf(", %d ERRORS", s.Errors)
+	}
+	if !s.Settled {
+		text += ", UNSETTLED"
+	}
+	return text
+}
+
+// watchMemory reads the memory of a process tree once a second. The function that it returns ends this, and returns the
+// largest reading. Each minute a line on standard error has the memory.
+func watchMemory(pid int, label string) (peak func() uint64) {
+	stop, result := make(chan struct{}), make(chan uint64, 1)
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		var largest uint64
+		for seconds := 1; ; seconds++ {
+			select {
+			case <-stop:
+				result <- largest
+				return
+			case <-tick.C:
+			}
+			u, err := usageOf(pid, true)
+			if err != nil {
+				continue // a process has just ended; the reading after the load reports it
+			}
+			largest = max(largest, u.pss)
+			if seconds%60 == 0 {
+				fmt.Fprintf(os.Stderr, "%s: %d s, %.1f MiB, %.1f at most\n", label, seconds, mib(u.pss), mib(largest))
+			}
+		}
+	}()
+	return sync.OnceValue(func() uint64 {
+		close(stop)
+		return <-result
+	})
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wayside-proxy/wayside/test/procfs"
 )
 
@@ -100,24 +102,23 @@ func (p *process) awaitReady(ctx context.Context, ready func(context.Context) er
 // usage is the processor time and memory of a tree of processes.
 type usage struct {
 	cpu       time.Duration // user and system time since the start, including children that have ended
+	rootCPU   time.Duration // the part of the root itself, without children
 	processes int
 	pss       uint64 // bytes; 0 unless usageOf was asked for it
 }
 
 // usageOf adds up a process and all its descendants.
 func usageOf(root int, withMemory bool) (u usage, err error) {
-	stats, err := readStats()
+	tree, err := treeOf(root)
 	if err != nil {
 		return u, err
 	}
-	if _, ok := stats[root]; !ok {
-		return u, fmt.Errorf("process %d has ended", root)
-	}
-	for pid, s := range stats {
-		if !below(stats, pid, root) {
-			continue
+	for pid, s := range tree {
+		cpu := cpuOf(pid, s)
+		if pid == root {
+			u.rootCPU = cpu
 		}
-		u.cpu += s.CPU + s.Children
+		u.cpu += cpu + s.Children
 		u.processes++
 		if withMemory {
 			pss, _, err := procfs.PSS(pid)
@@ -128,6 +129,36 @@ func usageOf(root int, withMemory bool) (u usage, err error) {
 		}
 	}
 	return u, nil
+}
+
+// cpuOf is the processor time of a process, including threads that have ended, as precisely as the scheduler counts it. The
+// figure in s has ticks of 10 ms, which is 3 % of what a proxy needs for 2,000 requests a second in five seconds.
+func cpuOf(pid int, s procfs.Stat) time.Duration {
+	const schedClock = 2                 // CPUCLOCK_SCHED
+	clock := int32(^pid)<<3 | schedClock // as clock_getcpuclockid(3) makes it
+	var now unix.Timespec
+	if unix.ClockGettime(clock, &now) != nil {
+		return s.CPU // the process has just ended
+	}
+	return time.Duration(now.Nano())
+}
+
+// treeOf reads the figures of a process and all its descendants.
+func treeOf(root int) (map[int]procfs.Stat, error) {
+	stats, err := readStats()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := stats[root]; !ok {
+		return nil, fmt.Errorf("process %d has ended", root)
+	}
+	tree := map[int]procfs.Stat{}
+	for pid, s := range stats {
+		if below(stats, pid, root) {
+			tree[pid] = s
+		}
+	}
+	return tree, nil
 }
 
 // below reports whether pid is root or a descendant of it.

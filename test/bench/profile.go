@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// profileWayside loads wayside again while its admin listener records a CPU profile.
+// profileWayside puts the last load on wayside again while its admin listener records a CPU profile.
 func (f *setup) profileWayside(ctx context.Context) error {
 	for _, c := range f.contestants {
 		if c.admin == "" {
@@ -25,7 +25,7 @@ func (f *setup) profileWayside(ctx context.Context) error {
 			profile <- err
 		}()
 		load := time.Duration(seconds+1) * time.Second
-		_, err := runWrk(ctx, f.dir, c.address, f.connections[len(f.connections)-1], load)
+		_, err := f.loads[len(f.loads)-1].run(ctx, f.dir, c.address, load)
 		if err := errors.Join(err, <-profile); err != nil {
 			return fmt.Errorf("profile wayside: %w", err)
 		}

@@ -20,67 +20,68 @@ type result struct {
 	Duration string   `json:"duration"` // of one load
 	Rounds   int      `json:"rounds"`
 	Lines    []line   `json:"lines"`
+	Budgets  []budget `json:"budgets"`
 	Samples  []sample `json:"samples"`
 }
 
 type machine struct {
-	CPUs  int    `json:"cpus"`
-	Model string `json:"model"`
-	Linux string `json:"linux"`
-	Go    string `json:"go"`
-	Nginx string `json:"nginx"`
+	CPUs    int    `json:"cpus"`
+	Model   string `json:"model"`
+	Linux   string `json:"linux"`
+	Go      string `json:"go"`
+	Nginx   string `json:"nginx"`
+	HAProxy string `json:"haproxy"`
 }
 
-// line is one line of the table: medians over the rounds. A ratio is the median of the ratios within each round.
+// line is one line of the table: medians over the rounds. A ratio is the median of the ratios within each round, and 0 if the
+// reference was not measured.
 type line struct {
-	Contestant  string  `json:"contestant"`
-	Connections int     `json:"connections"`
-	CPUMicros   float64 `json:"cpu_us"`
-	CPURatio    float64 `json:"cpu_ratio"` // 0 if the reference was not measured
-	LoadMicros  float64 `json:"cpu_during_load"`
-	PerSecond   float64 `json:"requests_per_second"`
-	RateRatio   float64 `json:"requests_per_second_ratio"`
-	P50Micros   float64 `json:"p50_us"`
-	P99Micros   float64 `json:"p99_us"`
-	PSSBytes    float64 `json:"pss_bytes"`
-	Errors      uint64  `json:"errors"`    // sum over the rounds
-	Unsettled   int     `json:"unsettled"` // rounds after which the books did not settle in time
+	Load          string  `json:"load"`
+	Contestant    string  `json:"contestant"`
+	CPUMicros     float64 `json:"cpu_us"`
+	CPURatio      float64 `json:"cpu_ratio"`
+	LoadMicros    float64 `json:"cpu_during_load"`
+	TrafficMicros float64 `json:"cpu_traffic_us,omitempty"`
+	BooksMicros   float64 `json:"cpu_books_us,omitempty"`
+	PerSecond     float64 `json:"requests_per_second"`
+	RateRatio     float64 `json:"requests_per_second_ratio"`
+	P50Micros     float64 `json:"p50_us"`
+	P99Micros     float64 `json:"p99_us"`
+	P99Ratio      float64 `json:"p99_ratio"`
+	PSSBytes      float64 `json:"pss_bytes"`
+	Errors        uint64  `json:"errors"`    // sum over the rounds
+	Unsettled     int     `json:"unsettled"` // rounds after which the books did not settle in time
 }
 
 // summarise fills Lines from Samples.
-func (r *result) summarise(connections []int, names []string) {
-	for _, n := range connections {
+func (r *result) summarise(loads []workload, names []string) {
+	for _, w := range loads {
 		for _, name := range names {
-			r.Lines = append(r.Lines, r.lineOf(name, n))
+			r.Lines = append(r.Lines, r.lineOf(name, w.String()))
 		}
 	}
 }
 
-func (r *result) lineOf(name string, connections int) line {
-	l := line{Contestant: name, Connections: connections}
-	own, ref := r.samplesOf(name, connections), r.samplesOf(reference, connections)
-	of := func(value func(s sample) float64) float64 {
-		values := make([]float64, 0, len(own))
-		for _, s := range own {
-			values = append(values, value(s))
-		}
-		return rig.Median(values)
+func (s sample) cpu() float64  { return s.CPUMicros }
+func (s sample) rate() float64 { return s.PerSecond }
+func (s sample) p99() float64  { return s.P99Micros }
+
+func (r *result) lineOf(name, load string) line {
+	own, ref := r.samplesOf(name, load), r.samplesOf(reference, load)
+	l := line{
+		Load: load, Contestant: name,
+		CPUMicros:     rig.MedianOf(own, sample.cpu),
+		CPURatio:      rig.Median(ratios(own, ref, sample.cpu)),
+		LoadMicros:    rig.MedianOf(own, func(s sample) float64 { return s.LoadMicros }),
+		TrafficMicros: rig.MedianOf(own, func(s sample) float64 { return s.TrafficMicros }),
+		BooksMicros:   rig.MedianOf(own, func(s sample) float64 { return s.BooksMicros }),
+		PerSecond:     rig.MedianOf(own, sample.rate),
+		RateRatio:     rig.Median(ratios(own, ref, sample.rate)),
+		P50Micros:     rig.MedianOf(own, func(s sample) float64 { return s.P50Micros }),
+		P99Micros:     rig.MedianOf(own, sample.p99),
+		P99Ratio:      rig.Median(ratios(own, ref, sample.p99)),
+		PSSBytes:      rig.MedianOf(own, func(s sample) float64 { return float64(s.PSSBytes) }),
 	}
-	ratio := func(value func(s sample) float64) float64 {
-		var ratios []float64
-		for i := range min(len(own), len(ref)) {
-			ratios = append(ratios, value(own[i])/value(ref[i]))
-		}
-		return rig.Median(ratios)
-	}
-	cpu := func(s sample) float64 { return s.CPUMicros }
-	rate := func(s sample) float64 { return s.PerSecond }
-	l.CPUMicros, l.CPURatio = of(cpu), ratio(cpu)
-	l.PerSecond, l.RateRatio = of(rate), ratio(rate)
-	l.LoadMicros = of(func(s sample) float64 { return s.LoadMicros })
-	l.P50Micros = of(func(s sample) float64 { return s.P50Micros })
-	l.P99Micros = of(func(s sample) float64 { return s.P99Micros })
-	l.PSSBytes = of(func(s sample) float64 { return float64(s.PSSBytes) })
 	for _, s := range own {
 		l.Errors += s.Errors
 		if !s.Settled {
@@ -90,36 +91,66 @@ func (r *result) lineOf(name string, connections int) line {
 	return l
 }
 
+// ratios divides a figure of two contestants, round by round.
+func ratios(own, other []sample, figure func(sample) float64) (list []float64) {
+	for i := range min(len(own), len(other)) {
+		list = append(list, figure(own[i])/figure(other[i]))
+	}
+	return list
+}
+
 // samplesOf returns a contestant's samples in the order of the rounds.
-func (r *result) samplesOf(name string, connections int) (samples []sample) {
+func (r *result) samplesOf(name, load string) (samples []sample) {
 	for _, s := range r.Samples {
-		if s.Contestant == name && s.Connections == connections {
+		if s.Contestant == name && s.Load == load {
 			samples = append(samples, s)
 		}
 	}
 	return samples
 }
 
-func (r *result) write(out io.Writer, asJSON bool) error {
+// find returns the line of a contestant, or nil.
+func (r *result) find(name string, w workload) *line {
+	for i := range r.Lines {
+		if l := &r.Lines[i]; l.Contestant == name && l.Load == w.String() {
+			return l
+		}
+	}
+	return nil
+}
+
+func (r *result) write(out io.Writer, loads []workload, asJSON bool) error {
 	if asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(r)
 	}
 	m := r.Machine
-	fmt.Fprintf(out, "\n%d × %s, Linux %s, %s, %s; %d rounds of %s, medians; ratios (×) to %s within each round\n",
-		m.CPUs, m.Model, m.Linux, m.Go, m.Nginx, r.Rounds, r.Duration, reference)
-	connections := 0
+	fmt.Fprintf(out, "\n%d × %s, Linux %s, %s, %s, %s; %d rounds of %s, medians; ratios (×) to %s within each round\n",
+		m.CPUs, m.Model, m.Linux, m.Go, m.Nginx, m.HAProxy, r.Rounds, r.Duration, reference)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, l := range r.Lines {
-		if l.Connections != connections {
-			connections = l.Connections
-			fmt.Fprintf(w, "\n%d connections\tCPU/request\t×\trequests/s\t×\tp50\tp99\tPSS\tnotes\t\n", connections)
+	for _, load := range loads {
+		fmt.Fprintf(w, "\n%s\tCPU/request\t×\ttraffic\tbooks\trequests/s\t×\tp50\tp99\t×\tPSS\tnotes\t\n", load.describe())
+		for _, l := range r.Lines {
+			if l.Load != load.String() {
+				continue
+			}
+			fmt.Fprintf(w, "%s\t%.2f µs\t%.2f\t%s\t%.0f\t%.2f\t%s\t%s\t%.2f\t%.1f MiB\t%s\t\n", l.Contestant, l.CPUMicros, l.CPURatio, l.split(),
+				l.PerSecond, l.RateRatio, latency(l.P50Micros), latency(l.P99Micros), l.P99Ratio, l.PSSBytes/(1<<20), l.notes())
 		}
-		fmt.Fprintf(w, "%s\t%.2f µs\t%.2f\t%.0f\t%.2f\t%s\t%s\t%.1f MiB\t%s\t\n", l.Contestant, l.CPUMicros, l.CPURatio,
-			l.PerSecond, l.RateRatio, latency(l.P50Micros), latency(l.P99Micros), l.PSSBytes/(1<<20), l.notes())
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return writeBudgets(out, r.Budgets)
+}
+
+// split has the columns of wayside's two processes. They are empty for other contestants.
+func (l *line) split() string {
+	if l.TrafficMicros == 0 {
+		return "\t"
+	}
+	return fmt.Sprintf("%.2f\t%.2f", l.TrafficMicros, l.BooksMicros)
 }
 
 func (l *line) notes() string {
@@ -143,49 +174,8 @@ func latency(us float64) string {
 	return fmt.Sprintf("%.2f ms", us/1000)
 }
 
-// check fails if requests failed, or if wayside's CPU ratio at the last number of connections is above the limit.
-func (r *result) check(maxRatio float64) error {
-	for i := len(r.Lines) - 1; i >= 0; i-- {
-		l := &r.Lines[i]
-		if l.Errors > 0 {
-			return fmt.Errorf("%s: %d requests failed with %d connections", l.Contestant, l.Errors, l.Connections)
-		}
-	}
-	for i := len(r.Lines) - 1; i >= 0; i-- {
-		if l := &r.Lines[i]; l.Contestant == "wayside" && maxRatio > 0 {
-			if l.CPURatio > maxRatio {
-				return fmt.Errorf("wayside needs %.2f times the CPU of %s; the limit is %.2f", l.CPURatio, reference, maxRatio)
-			}
-			break
-		}
-	}
-	return nil
-}
-
-// checkBefore compares wayside with the older binary, if it was measured, at each number of connections: the median of the
-// ratios within each round. It fails if wayside needs more than maxSlower per cent more; 0 sets no limit.
-func (r *result) checkBefore(out io.Writer, maxSlower float64) error {
-	for i := range r.Lines {
-		l := &r.Lines[i]
-		own, before := r.samplesOf("wayside", l.Connections), r.samplesOf("before", l.Connections)
-		if l.Contestant != "before" || len(own) == 0 {
-			continue
-		}
-		var ratios []float64
-		for k := range min(len(own), len(before)) {
-			ratios = append(ratios, own[k].CPUMicros/before[k].CPUMicros)
-		}
-		slower := 100 * (rig.Median(ratios) - 1)
-		fmt.Fprintf(out, "%d connections: wayside needs %+.1f %% CPU per request compared with before, median of %d rounds\n", l.Connections, slower, len(ratios))
-		if maxSlower > 0 && slower > maxSlower {
-			return fmt.Errorf("wayside needs %.1f %% more CPU than before; the limit is %.1f", slower, maxSlower)
-		}
-	}
-	return nil
-}
-
 func describeMachine(ctx context.Context) machine {
-	m := machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), Model: "unknown CPU", Linux: "unknown", Nginx: "nginx"}
+	m := machine{CPUs: runtime.NumCPU(), Go: runtime.Version(), Model: "unknown CPU", Linux: "unknown", Nginx: "nginx", HAProxy: "haproxy"}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Linux = strings.TrimSpace(string(text))
 	}
@@ -197,6 +187,10 @@ func describeMachine(ctx context.Context) machine {
 	}
 	if text, err := exec.CommandContext(ctx, "nginx", "-v").CombinedOutput(); err == nil {
 		m.Nginx = strings.TrimPrefix(strings.TrimSpace(string(text)), "nginx version: ")
+	}
+	if text, err := exec.CommandContext(ctx, "haproxy", "-v").Output(); err == nil {
+		line, _, _ := strings.Cut(string(text), " 20") // without its date and links
+		m.HAProxy = line
 	}
 	return m
 }

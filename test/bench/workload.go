@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/load"
+	"github.com/wayside-proxy/wayside/test/bench/rig"
+)
+
+// pacedTemplates is the number of different routes in a load at a constant rate: the default of paths.max.
+const pacedTemplates = 1000
+
+// workload is a rate of requests over a number of connections.
+type workload struct {
+	rate        int // requests per second; 0 for full speed
+	connections int
+}
+
+// parseWorkloads reads a list such as 2000/16,full/64.
+func parseWorkloads(list string) (loads []workload, err error) {
+	for field := range strings.SplitSeq(list, ",") {
+		rate, connections, _ := strings.Cut(field, "/")
+		var w workload
+		var rateErr, connErr error
+		if rate != "full" {
+			w.rate, rateErr = strconv.Atoi(rate)
+		}
+		w.connections, connErr = strconv.Atoi(connections)
+		if rateErr != nil || connErr != nil || rate != "full" && w.rate < 1 || w.connections < 1 || w.connections > 10_000 {
+			return nil, fmt.Errorf("load %q: write RATE/CONNECTIONS, as in 2000/16 or full/64, with 1 to 10000 connections", field)
+		}
+		loads = append(loads, w)
+	}
+	return loads, nil
+}
+
+// String is the form that parseWorkloads reads.
+func (w workload) String() string {
+	if w.rate == 0 {
+		return fmt.Sprintf("full/%d", w.connections)
+	}
+	return fmt.Sprintf("%d/%d", w.rate, w.connections)
+}
+
+// describe is the workload as a title of a table.
+func (w workload) describe() string {
+	if w.rate == 0 {
+		return fmt.Sprintf("full speed, %d connections", w.connections)
+	}
+	return fmt.Sprintf("%d/s, %d connections", w.rate, w.connections)
+}
+
+// run loads an address. Full speed comes from wrk with two threads, a constant rate from this process.
+func (w workload) run(ctx context.Context, dir, address string, duration time.Duration) (rig.WrkReport, error) {
+	if w.rate > 0 {
+		return w.runPaced(ctx, address, duration)
+	}
+	script := filepath.Join(dir, "wrk.lua")
+	if err := os.WriteFile(script, []byte(wrkScript), 0o600); err != nil {
+		return rig.WrkReport{}, err
+	}
+	return rig.Wrk(ctx, "http://"+address+"/", 2, w.connections, duration, script)
+}
+
+// runPaced measures latency from the time at which a request was due.
+func (w workload) runPaced(ctx context.Context, address string, duration time.Duration) (rig.WrkReport, error) {
+	r, err := load.Run(ctx, load.Options{
+		Address: address, Connections: w.connections, Rate: float64(w.rate), Duration: duration,
+		Request: pacedRequest, Verify: load.ExpectBody(200, []byte(originBody)),
+	})
+	if err == nil {
+		err = ctx.Err() // an interrupted load ends without an error
+	}
+	if err != nil {
+		return rig.WrkReport{}, err
+	}
+	for _, failure := range r.Errors {
+		fmt.Fprintln(os.Stderr, failure)
+	}
+	return rig.WrkReport{
+		Requests: r.Completed, PerSecond: r.PerSecond(), Errors: r.FailedTotal(),
+		P50: r.Latency.Quantile(0.5), P99: r.Latency.Quantile(0.99),
+	}, nil
+}
+
+// pacedRequest distributes the requests evenly over the routes. Each request has its own identifier.
+func pacedRequest(nonce uint64, r *load.Request) {
+	r.Path = strconv.AppendUint(append(r.Path[:0], "/area"...), nonce%pacedTemplates/40, 10)
+	r.Path = append(r.Path, "/thing"...)
+	for k := nonce % 40; ; k /= 6 { // letters, because wayside takes numbers for identifiers
+		r.Path = append(r.Path, byte('a'+k%6))
+		if k < 6 {
+			break
+		}
+	}
+	r.Path = strconv.AppendUint(append(r.Path, '/'), nonce, 10)
+}
+
+// wrkScript requests 1,000 different paths in turn: pages, users, and orders with a UUID. It builds the requests once.
+const wrkScript = `local requests, n = {}, 0
+init = function(args)
+  math.randomseed(42)
+  for i = 1, 250 do
+    local order = string.format("%08x-%04x-4%03x-8%03x-%06x%06x", math.random(0, 0x7fffffff), math.random(0, 0xffff),
+      math.random(0, 0xfff), math.random(0, 0xfff), math.random(0, 0xffffff), math.random(0, 0xffffff))
+    table.insert(requests, wrk.format("GET", "/"))
+    table.insert(requests, wrk.format("GET", "/assets/app-" .. (i % 10) .. ".js"))
+    table.insert(requests, wrk.format("GET", "/users/" .. i))
+    table.insert(requests, wrk.format("GET", "/users/" .. i .. "/orders/" .. order))
+  end
+end
+request = function()
+  n = n % #requests + 1
+  return requests[n]
+end
+`

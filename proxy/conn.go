@@ -41,6 +41,7 @@ type clientConn struct {
 	br             *bufio.Reader // keeps the bytes that were read beyond the present message; nil while parked
 	headerDeadline int64         // deadline of the request header being read
 	lingerDeadline int64         // deadline of a lingering close
+	emptyLines     int           // skipped since the last request
 	reset          bool          // close with a reset: only this shows the client that the body is incomplete
 	timedOut       atomic.Bool   // a write, or the time between two requests, has reached its deadline
 

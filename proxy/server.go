@@ -25,6 +25,7 @@ const (
 	clientReadBytes = 4 << 10 // of a client connection's reader; a header may be larger, a body's pieces are read directly
 	lingerTime      = time.Second
 	lingerBytesMax  = 4 << 20
+	emptyLinesMax   = 8 // between two requests
 	acceptPause     = 10 * time.Millisecond
 	acceptWarnPause = time.Second // the least time between two log lines about failed attempts
 )
@@ -253,6 +254,9 @@ func (c *clientConn) serveRequest() bool {
 	x := c.x
 	x.begin()
 	err := c.readHead()
+	if err == errNoRequest {
+		return true
+	}
 	if err != nil && len(x.head.Raw) == 0 {
 		return false // no byte of a request has come: there is nothing to answer
 	}
@@ -272,6 +276,7 @@ func (c *clientConn) serveRequest() bool {
 		return false
 	}
 	c.answered.Store(true)
+	c.emptyLines = 0
 	c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseIdle))
 	return true
 }
@@ -287,14 +292,17 @@ func (c *clientConn) refuse(err error) {
 	x.refuse(f)
 }
 
-// readHead reads a header block into x.head.Raw. It skips one empty line before the block (RFC 9112, section 2.2).
+// errNoRequest means that only empty lines have come.
+var errNoRequest = errors.New("no request")
+
+// readHead reads a header block into x.head.Raw. It skips empty lines before the block, because some clients send one behind a body
+// (RFC 9112, section 2.2). If nothing has come behind them, the connection is idle again.
 func (c *clientConn) readHead() error {
 	h := &c.x.head
 	if c.br.Buffered() > 0 { // pipelined
 		c.headerDeadline = c.gen.sweeper.after(c.gen.o.HeaderTimeout)
 		c.phase.CompareAndSwap(uint32(phaseIdle), uint32(phaseHeader))
 	}
-	skipped := false
 	for at := 0; ; {
 		if _, err := c.br.Peek(1); err != nil {
 			return err
@@ -321,9 +329,17 @@ func (c *clientConn) readHead() error {
 			continue
 		}
 		_, _ = c.br.Discard(end - old)
-		if end == 2 && !skipped {
-			skipped, at, h.Raw = true, 0, h.Raw[:0]
-			continue
+		if end == 2 && c.emptyLines < emptyLinesMax {
+			c.emptyLines++
+			if at, h.Raw = 0, h.Raw[:0]; c.br.Buffered() > 0 {
+				continue
+			}
+			before := phaseNew
+			if c.answered.Load() {
+				before = phaseIdle
+			}
+			c.phase.CompareAndSwap(uint32(phaseHeader), uint32(before))
+			return errNoRequest
 		}
 		if h.Raw = h.Raw[:end]; end > c.gen.o.MaxHeaderBytes {
 			return tooLarge(h, c.gen.o.MaxHeaderBytes)

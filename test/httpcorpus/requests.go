@@ -96,7 +96,7 @@ func requestLines() []string {
 		"GET / HTTP/1.1\rHost: a\r\n\r\n",
 		"GET / HTTP/1.1\n\nHost: a\n\n",
 		"\nGET / HTTP/1.1" + rest,
-		"\r\n\r\n\r\nGET / HTTP/1.1" + rest,
+		strings.Repeat("\r\n", 9) + "GET / HTTP/1.1" + rest, // more empty lines than are skipped
 		"\rGET / HTTP/1.1" + rest,
 		"\x00GET / HTTP/1.1" + rest,
 		"\xef\xbb\xbfGET / HTTP/1.1" + rest,

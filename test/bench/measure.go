@@ -101,7 +101,7 @@ func (f *setup) measure(ctx context.Context, c *contestant, w workload) (s sampl
 		return s, err
 	}
 	requests := answeredAfter - answered - 1 // without the request for this figure
-	if requests < report.Requests {
+	if requests < report.Requests || report.Requests == 0 {
 		return s, fmt.Errorf("the origin answered %d requests, but the client received %d", requests, report.Requests)
 	}
 	perRequest := func(d time.Duration) float64 { return micros(d) / float64(requests) }

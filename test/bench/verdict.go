@@ -95,7 +95,7 @@ func writeBudgets(out io.Writer, budgets []budget) error {
 		if !b.met() {
 			verdict = "MISSED"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s %.2f\t%s\n", b.Load, b.Figure, b.Value, b.relation(), b.Limit, verdict)
+		fmt.Fprintf(w, "%s\t%s\t%.3f\t%s %.2f\t%s\n", b.Load, b.Figure, b.Value, b.relation(), b.Limit, verdict)
 	}
 	return w.Flush()
 }

@@ -165,8 +165,19 @@ func TestFlags(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, bad := range [][]string{
-		{"-loads", "x"}, {"-loads", "full"}, {"-loads", "full/0"}, {"-loads", "0/4"}, {"-loads", "-1/4"}, {"-loads", "100/x"}, {"-loads", ""},
-		{"-only", "apache"}, {"-rounds", "0"}, {"-duration", "1ms"}, {"-idle", "-1s"}, {"-idle-conns", "-1"}, {"more"},
+		{"-loads", "x"},
+		{"-loads", "full"},
+		{"-loads", "full/0"},
+		{"-loads", "0/4"},
+		{"-loads", "-1/4"},
+		{"-loads", "100/x"},
+		{"-loads", ""},
+		{"-only", "apache"},
+		{"-rounds", "0"},
+		{"-duration", "1ms"},
+		{"-idle", "-1s"},
+		{"-idle-conns", "-1"},
+		{"more"},
 	} {
 		if _, err := parseFlags(bad); err == nil {
 			t.Errorf("%v is accepted", bad)

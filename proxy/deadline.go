@@ -63,19 +63,22 @@ func (d *deadlines) fire(now int64) {
 	}
 }
 
-// sweeper fires the deadlines of the connections that are registered with it.
+// sweeper fires the deadlines of the connections that are registered with it. While there are none, it sleeps, and its clock stands
+// still.
 type sweeper struct {
-	tick  atomic.Int64 // nanoseconds
-	start time.Time
-	now   atomic.Int64 // the time of the last tick, since start
+	tick   atomic.Int64 // nanoseconds
+	start  time.Time
+	now    atomic.Int64 // the time of the last tick, since start
+	onWake func()       // called before the first connection is registered after a sleep
 
 	mu    sync.Mutex
 	conns map[*deadlines]struct{} // guarded by mu
+	sleep chan struct{}           // guarded by mu; closed to end the sleep; nil: the sweeper ticks
 }
 
 // newSweeper starts the clock, but no goroutine.
-func newSweeper(timeouts ...time.Duration) *sweeper {
-	s := &sweeper{start: time.Now(), conns: make(map[*deadlines]struct{})}
+func newSweeper(onWake func(), timeouts ...time.Duration) *sweeper {
+	s := &sweeper{start: time.Now(), onWake: onWake, conns: make(map[*deadlines]struct{})}
 	s.now.Store(1)
 	s.chooseTick(timeouts...)
 	return s
@@ -102,8 +105,14 @@ func (s *sweeper) after(d time.Duration) int64 {
 
 func (s *sweeper) add(d *deadlines) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sleep != nil {
+		s.advance()
+		s.onWake()
+		close(s.sleep)
+		s.sleep = nil
+	}
 	s.conns[d] = struct{}{}
-	s.mu.Unlock()
 }
 
 func (s *sweeper) remove(d *deadlines) {
@@ -112,8 +121,8 @@ func (s *sweeper) remove(d *deadlines) {
 	s.mu.Unlock()
 }
 
-// run ticks until stop is closed, and calls each at every tick.
-func (s *sweeper) run(stop <-chan struct{}, each func()) {
+// run ticks until stop is closed, and calls each at every tick. each reports whether ticks are needed without connections, too.
+func (s *sweeper) run(stop <-chan struct{}, each func() (needed bool)) {
 	tick := s.tick.Load()
 	ticker := time.NewTicker(time.Duration(tick))
 	defer ticker.Stop()
@@ -123,7 +132,15 @@ func (s *sweeper) run(stop <-chan struct{}, each func()) {
 			return
 		case <-ticker.C:
 			s.sweep()
-			each()
+			if sleep := s.sleepUnless(each()); sleep != nil {
+				ticker.Stop()
+				select {
+				case <-stop:
+					return
+				case <-sleep:
+				}
+				ticker.Reset(time.Duration(tick))
+			}
 			if now := s.tick.Load(); now != tick {
 				tick = now
 				ticker.Reset(time.Duration(tick))
@@ -132,10 +149,26 @@ func (s *sweeper) run(stop <-chan struct{}, each func()) {
 	}
 }
 
+// sleepUnless returns a channel that ends the sleep, or nil if the sweeper must tick.
+func (s *sweeper) sleepUnless(needed bool) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !needed && len(s.conns) == 0 {
+		s.sleep = make(chan struct{})
+	}
+	return s.sleep
+}
+
+// advance sets the clock.
+func (s *sweeper) advance() (now int64) {
+	now = int64(time.Since(s.start)) + 1
+	s.now.Store(now)
+	return now
+}
+
 // sweep is one tick.
 func (s *sweeper) sweep() {
-	now := int64(time.Since(s.start)) + 1
-	s.now.Store(now)
+	now := s.advance()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for d := range s.conns {

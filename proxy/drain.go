@@ -54,22 +54,6 @@ func refuseNew(ln net.Listener) error {
 	return errors.Join(err, bind)
 }
 
-// stopAccepting makes the accept loop of ln empty the queue and end. If the kernel cannot refuse new connections, it closes the
-// listener at once, which resets the connections in its queue, and the error says why.
-func stopAccepting(ln *acceptor) error {
-	err := refuseNew(ln.Listener)
-	if err == nil {
-		err = ln.setDeadline(time.Now().Add(acceptQuiet))
-	}
-	if err != nil {
-		_ = ln.Close()
-	}
-	return err
-}
-
-// waitOn extends the deadline of an accept loop that has found a connection in the queue, so that it can find another.
-func waitOn(ln *acceptor) { _ = ln.setDeadline(time.Now().Add(acceptQuiet)) }
-
 // queued reports whether a connection waits in a listener's queue.
 func queued(ln net.Listener) bool {
 	sc, ok := ln.(syscall.Conn)

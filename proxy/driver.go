@@ -2,14 +2,11 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/loop"
@@ -130,7 +127,7 @@ func (d *loopDriver) dial(to *target) (net.Conn, error) {
 // drivers are those of a Proxy. The first one is for goroutines; the others are loops, which share the accepted connections.
 type drivers struct {
 	all     []driver
-	next    atomic.Uint32 // counts the connections that loops have received
+	next    atomic.Uint32 // counts the connections that loops have received; they take turns
 	started atomic.Bool
 	running sync.WaitGroup
 }
@@ -172,71 +169,8 @@ func (d *drivers) stop() {
 
 func (d *drivers) loops() []driver { return d.all[1:] }
 
-// acceptor accepts the connections of a listener. Those of loops are accepted without package net, which would register each of them
-// with the runtime's own epoll instance.
-type acceptor struct {
-	net.Listener
-	drivers *drivers
-	file    *os.File        // a second descriptor of the listening socket; nil: goroutines serve the connections
-	raw     syscall.RawConn // of file
-}
-
-func newAcceptor(ln net.Listener, d *drivers) (*acceptor, error) {
-	a := &acceptor{Listener: ln, drivers: d}
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok || len(d.loops()) == 0 {
-		return a, nil
-	}
-	var err error
-	if a.file, err = tcp.File(); err != nil {
-		return nil, err
-	}
-	if a.raw, err = a.file.SyscallConn(); err == nil {
-		err = a.raw.Control(func(fd uintptr) { loop.PrepareListener(int(fd)) })
-	}
-	return a, err
-}
-
-// accept waits for the next connection, and chooses its driver.
-func (a *acceptor) accept() (net.Conn, driver, error) {
-	if a.file == nil {
-		conn, err := a.Listener.Accept()
-		return conn, a.drivers.all[0], err
-	}
-	loops := a.drivers.loops()
-	d := loops[int(a.drivers.next.Add(1))%len(loops)].(*loopDriver)
-	var conn *loop.Conn
-	var acceptErr error
-	err := a.raw.Read(func(fd uintptr) bool {
-		conn, acceptErr = d.Accept(int(fd), a.Addr())
-		return acceptErr != syscall.EAGAIN
-	})
-	if err == nil && acceptErr != nil {
-		err = os.NewSyscallError("accept4", acceptErr)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return conn, d, nil
-}
-
-// setDeadline makes accept end at a time.
-func (a *acceptor) setDeadline(t time.Time) error {
-	if a.file != nil {
-		return a.file.SetReadDeadline(t)
-	}
-	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return timed.SetDeadline(t)
-}
-
-// Close ends accept.
-func (a *acceptor) Close() error {
-	err := a.Listener.Close()
-	if a.file != nil {
-		err = errors.Join(err, a.file.Close())
-	}
-	return err
+// nextLoop returns the loop whose turn it is to receive a connection.
+func (d *drivers) nextLoop() *loopDriver {
+	loops := d.loops()
+	return loops[int(d.next.Add(1))%len(loops)].(*loopDriver)
 }

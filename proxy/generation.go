@@ -110,10 +110,11 @@ func (p *Proxy) retire(old *pool) {
 	})
 }
 
-// reportHealth logs whether the upstream fails or has recovered.
-func (p *Proxy) reportHealth() {
+// reportHealth logs whether the upstream fails or has recovered. It reports whether there may be something to log later.
+func (p *Proxy) reportHealth() (more bool) {
 	l := p.current.Load()
 	l.pool.figures.health.report(l.o.Logger, string(l.upstreamName))
+	return l.pool.figures.health.failing.Load()
 }
 
 // evict closes idle upstream connections that are too old, or whose address no longer belongs to the upstream's name.

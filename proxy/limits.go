@@ -60,9 +60,10 @@ func smallUse(limit int64) int64 { return limit / 128 }
 
 // admission counts connections. Guarded by Proxy.mu.
 type admission struct {
-	conns        int           // admitted and open
-	waiting      []waitingConn // see waiting.go
-	rejecting    int           // being answered that there is no room
+	conns        int                    // admitted and open
+	waiting      []waitingConn          // see waiting.go
+	rejecting    int                    // being answered that there is no room
+	refused      map[netip.Addr]failure // addresses without room in this pass of admitWaiting
 	accounts     map[netip.Addr]*account
 	searchedAt   time.Time     // when giveWay last searched
 	listedAt     time.Time     // when displaceable was computed

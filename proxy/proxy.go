@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,8 +53,9 @@ func New(o Options) (*Proxy, error) {
 		conns:     make(map[*clientConn]struct{}),
 		listeners: make(map[*acceptor]struct{}),
 		upstreams: make(map[string]*upstream),
-		sweeper:   newSweeper(o.timeouts()...),
 	}
+	p.admission.refused = make(map[netip.Addr]failure)
+	p.sweeper = newSweeper(p.setDate, o.timeouts()...)
 	if p.drivers, err = newDrivers(o.Driver, o.Loops, o.Logger); err != nil {
 		return nil, err
 	}

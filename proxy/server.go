@@ -5,118 +5,24 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
-// The client's side of a connection: accept, read request after request, close.
+// The client's side of a connection: read request after request, close.
 
 const (
 	clientReadBytes = 4 << 10 // of a client connection's reader; a header may be larger, a body's pieces are read directly
 	lingerTime      = time.Second
 	lingerBytesMax  = 4 << 20
 	emptyLinesMax   = 8 // between two requests
-	acceptPause     = 10 * time.Millisecond
-	acceptWarnPause = time.Second // the least time between two log lines about failed attempts
 )
-
-// Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
-// several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go).
-func (p *Proxy) Serve(ln net.Listener) error {
-	accept, err := newAcceptor(ln, p.drivers)
-	if err != nil {
-		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), accept.Close())
-	}
-	p.mu.Lock()
-	p.listeners[accept] = struct{}{}
-	p.mu.Unlock()
-	defer func() {
-		_ = accept.Close()
-		p.mu.Lock()
-		delete(p.listeners, accept)
-		p.mu.Unlock()
-	}()
-	if p.closing.Load() {
-		return nil
-	}
-	p.begins.Do(func() {
-		p.drivers.start()
-		go p.sweeper.run(p.stop, p.tick)
-	})
-	var failed acceptFailures
-	for {
-		conn, d, err := accept.accept()
-		switch {
-		case err == nil:
-			if p.closing.Load() {
-				waitOn(accept)
-			}
-			p.receive(conn, d)
-		case p.closing.Load():
-			if errors.Is(err, os.ErrDeadlineExceeded) && queued(ln) { // this goroutine was slow, not the client
-				waitOn(accept)
-				continue
-			}
-			return nil
-		case temporary(err):
-			if n := failed.count(time.Now()); n > 0 {
-				p.current.Load().o.Logger.Warn("cannot accept a connection; trying again", "error", err, "attempts", n)
-			}
-			time.Sleep(acceptPause)
-		default:
-			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-		}
-	}
-}
-
-// receive serves an accepted connection, now or when there is room. It does not block.
-func (p *Proxy) receive(conn net.Conn, d driver) {
-	c := newClientConn(p.current.Load(), conn, d)
-	p.remember(c)
-	p.sweeper.add(&c.limits)
-	if f := p.admit(c); f != failNone {
-		p.enqueue(c, f)
-		return
-	}
-	c.start()
-}
-
-// acceptFailures limits the log lines about connections that could not be accepted: without free descriptors, every attempt fails.
-type acceptFailures struct {
-	attempts int       // that failed since the last line
-	loggedAt time.Time // zero: never
-}
-
-// count counts a failed attempt. If a line is due, it returns how many attempts have failed since the last line, otherwise 0.
-func (a *acceptFailures) count(now time.Time) (attempts int) {
-	a.attempts++
-	if !a.loggedAt.IsZero() && now.Sub(a.loggedAt) < acceptWarnPause {
-		return 0
-	}
-	attempts = a.attempts
-	a.attempts, a.loggedAt = 0, now
-	return attempts
-}
-
-// temporary reports whether a later accept may succeed.
-func temporary(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
 
 // Shutdown stops accepting and lets requests in flight finish; their responses carry "Connection: close". It closes idle
 // connections after Options.DrainGrace, ends streams when nothing else is left, and returns when all connections are closed. If
@@ -125,9 +31,9 @@ func temporary(err error) bool {
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closing.Store(true)
 	p.mu.Lock()
-	for ln := range p.listeners {
-		if err := stopAccepting(ln); err != nil {
-			p.current.Load().o.Logger.Warn("cannot empty the listener's queue; resetting the connections in it", "listen", ln.Addr().String(), "error", err)
+	for a := range p.listeners {
+		if err := a.stop(); err != nil {
+			p.current.Load().o.Logger.Warn("cannot empty the listener's queue; resetting the connections in it", "listen", a.Addr().String(), "error", err)
 		}
 	}
 	p.mu.Unlock()
@@ -146,12 +52,17 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// tick runs a few times a second.
-func (p *Proxy) tick() {
+// tick runs a few times a second. It reports whether it must run without any connection, too.
+func (p *Proxy) tick() (needed bool) {
 	defer p.current.Load().recoverPanic("tick")
 	p.evict()
 	p.watch.check(p)
-	p.reportHealth()
+	p.setDate()
+	return p.reportHealth()
+}
+
+// setDate sets the value of Date to the present second.
+func (p *Proxy) setDate() {
 	b := time.Now().UTC().AppendFormat(nil, http.TimeFormat)
 	p.dateLine.Store(&b)
 }

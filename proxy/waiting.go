@@ -78,8 +78,15 @@ func (p *Proxy) admitWaiting() (found, refused []waitingConn) {
 	}
 	slices.SortStableFunc(a.waiting, func(x, y waitingConn) int { return cmp.Compare(x.rank, y.rank) })
 	now, rest := time.Now(), a.waiting[:0]
+	clear(a.refused)
 	for _, w := range a.waiting {
-		switch w.f = p.admitLocked(w.c); {
+		f, tried := a.refused[w.c.key]
+		if !tried { // looking for room is expensive; there is none for another connection of the same address
+			if f = p.admitLocked(w.c); f != failNone {
+				a.refused[w.c.key] = f
+			}
+		}
+		switch w.f = f; {
 		case w.f == failNone:
 			found = append(found, w)
 		case p.closing.Load() || now.After(w.until) || !p.worthWaiting(w):

@@ -48,6 +48,10 @@ func (c *Conn) Start(fn func()) {
 
 // register adds the connection to the loop's epoll instance. If that fails, it closes the connection and returns the error.
 func (c *Conn) register() error {
+	return c.watch(unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET)
+}
+
+func (c *Conn) watch(events uint32) error {
 	l := c.loop
 	if c.closed.Load() {
 		return net.ErrClosed
@@ -58,7 +62,7 @@ func (c *Conn) register() error {
 	l.gen++
 	c.gen = l.gen
 	l.conns[c.fd] = c
-	err := l.poll.add(c.fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, c.gen)
+	err := l.poll.add(c.fd, events, c.gen)
 	if err != nil {
 		l.log.Error("cannot watch a connection; closing it", "error", err)
 		c.closeNow()

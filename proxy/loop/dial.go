@@ -96,19 +96,6 @@ func (l *Loop) Adopt(conn net.Conn) (*Conn, error) {
 	return c, c.register()
 }
 
-// PrepareListener sets the options of a listening socket that the connections it accepts inherit.
-func PrepareListener(fd int) { setOptions(fd) }
-
-// Accept accepts a connection from a listening socket that does not block, for this loop. If none waits, the error is EAGAIN. Any
-// goroutine may call it.
-func (l *Loop) Accept(fd int, local net.Addr) (*Conn, error) {
-	nfd, from, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	return l.NewConn(nfd, local, tcpAddr(from)), nil
-}
-
 // setOptions sets the options that package net sets: no delay of small packets, and probes that find dead peers.
 func setOptions(fd int) {
 	const seconds, probes = 15, 9
@@ -134,14 +121,4 @@ func sockaddr(a net.Addr) (family int, address unix.Sockaddr, err error) {
 		return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: ip.As16()}, nil
 	}
 	return 0, nil, errors.ErrUnsupported
-}
-
-func tcpAddr(a unix.Sockaddr) net.Addr {
-	switch a := a.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	case *unix.SockaddrInet6:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port} // without the zone: clients are told apart by address only
-	}
-	return nil
 }

@@ -10,7 +10,7 @@ const (
 	// tasksKept is the number of tasks without a job that a loop keeps for later ones.
 	tasksKept = 64
 	// callsPerTurn is the number of reads and writes that a task may make before other tasks have their turn.
-	callsPerTurn = 32
+	callsPerTurn = 8
 )
 
 // Task is a coroutine of a loop.

@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	acceptPause     = 10 * time.Millisecond
+	acceptWarnPause = time.Second // the least time between two log lines about failed attempts
+)
+
+// Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
+// several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go). Event loops serve the
+// connections of a [net.TCPListener].
+func (p *Proxy) Serve(ln net.Listener) error {
+	a := &acceptor{Listener: ln, p: p, stopping: make(chan struct{}), broken: make(chan error, 1)}
+	p.mu.Lock()
+	p.listeners[a] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		_ = ln.Close()
+		p.mu.Lock()
+		delete(p.listeners, a)
+		p.mu.Unlock()
+	}()
+	if p.closing.Load() {
+		return nil
+	}
+	p.begins.Do(func() {
+		p.drivers.start()
+		go p.sweeper.run(p.stop, p.tick)
+	})
+	var err error
+	if tcp, ok := ln.(*net.TCPListener); ok && len(p.drivers.loops()) > 0 {
+		err = a.onLoops(tcp)
+	} else {
+		err = a.onGoroutine()
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// acceptor accepts the connections of one listener.
+type acceptor struct {
+	net.Listener
+	p        *Proxy
+	stopping chan struct{} // closed by stop
+	stopOnce sync.Once
+	noQueue  bool         // written before stopping is closed: the queue cannot be emptied
+	broken   chan error   // receives the error of a loop that cannot accept
+	accepted atomic.Int64 // connections, on loops
+	failures acceptFailures
+}
+
+// stop makes the acceptor empty the queue and end. If the kernel cannot refuse new connections, the acceptor ends at once, which resets
+// the connections in its queue, and the error says why.
+func (a *acceptor) stop() (err error) {
+	a.stopOnce.Do(func() {
+		if err = refuseNew(a.Listener); err == nil {
+			err = a.setDeadline()
+		}
+		if err != nil {
+			a.noQueue = true
+			_ = a.Close()
+		}
+		close(a.stopping)
+	})
+	return err
+}
+
+// setDeadline ends Accept when the queue has been empty for acceptQuiet.
+func (a *acceptor) setDeadline() error {
+	timed, ok := a.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return timed.SetDeadline(time.Now().Add(acceptQuiet))
+}
+
+// onLoops makes every loop accept, and returns when the acceptor is stopped and the queue is empty.
+func (a *acceptor) onLoops(ln *net.TCPListener) error {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for _, d := range a.p.drivers.loops() {
+		var stop func()
+		var listenErr error
+		err := raw.Control(func(fd uintptr) { stop, listenErr = d.(*loopDriver).Listen(int(fd), a.take) })
+		if err = errors.Join(err, listenErr); err != nil {
+			return err
+		}
+		defer stop()
+	}
+	select {
+	case err := <-a.broken:
+		return err
+	case <-a.stopping:
+	}
+	for !a.noQueue {
+		before := a.accepted.Load()
+		time.Sleep(acceptQuiet)
+		if a.accepted.Load() == before && !queued(a.Listener) {
+			break
+		}
+	}
+	return nil
+}
+
+// take receives a connection, or an error, from a loop that accepts. The loops take turns to serve the connections, because the one that
+// accepts is usually the one that has least to do at that moment only.
+func (a *acceptor) take(fd int, from net.Addr, err error) {
+	switch {
+	case err == nil:
+		a.accepted.Add(1)
+		d := a.p.drivers.nextLoop()
+		a.p.receive(d.NewConn(fd, a.Addr(), from), d)
+	case temporary(err):
+		a.warn(err)
+	default:
+		select {
+		case a.broken <- err:
+		default:
+		}
+	}
+}
+
+// onGoroutine accepts in the calling goroutine.
+func (a *acceptor) onGoroutine() error {
+	for {
+		conn, err := a.Accept()
+		switch {
+		case err == nil:
+			if a.p.closing.Load() {
+				_ = a.setDeadline()
+			}
+			a.p.receive(conn, a.p.drivers.all[0])
+		case a.p.closing.Load():
+			if errors.Is(err, os.ErrDeadlineExceeded) && queued(a.Listener) { // this goroutine was slow, not the client
+				_ = a.setDeadline()
+				continue
+			}
+			return nil
+		case temporary(err):
+			a.warn(err)
+			time.Sleep(acceptPause)
+		default:
+			return err
+		}
+	}
+}
+
+func (a *acceptor) warn(err error) {
+	if n := a.failures.count(time.Now()); n > 0 {
+		a.p.current.Load().o.Logger.Warn("cannot accept a connection; trying again", "error", err, "attempts", n)
+	}
+}
+
+// receive serves an accepted connection, now or when there is room. It does not block.
+func (p *Proxy) receive(conn net.Conn, d driver) {
+	c := newClientConn(p.current.Load(), conn, d)
+	p.remember(c)
+	p.sweeper.add(&c.limits)
+	if f := p.admit(c); f != failNone {
+		p.enqueue(c, f)
+		return
+	}
+	c.start()
+}
+
+// acceptFailures limits the log lines about connections that could not be accepted: without free descriptors, every attempt fails.
+type acceptFailures struct {
+	mu       sync.Mutex
+	attempts int       // guarded by mu; that failed since the last line
+	loggedAt time.Time // guarded by mu; zero: never
+}
+
+// count counts a failed attempt. If a line is due, it returns how many attempts have failed since the last line, otherwise 0.
+func (f *acceptFailures) count(now time.Time) (attempts int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.attempts++
+	if !f.loggedAt.IsZero() && now.Sub(f.loggedAt) < acceptWarnPause {
+		return 0
+	}
+	attempts = f.attempts
+	f.attempts, f.loggedAt = 0, now
+	return attempts
+}
+
+// temporary reports whether a later accept may succeed.
+func temporary(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -67,32 +67,33 @@ type Shutdown struct {
 
 // Proxy configures the proxy. See proxy.Options for the meaning of each limit.
 type Proxy struct {
-	Driver           string // auto, loop, goroutine
-	HeaderTimeout    Duration
-	ReadTimeout      Duration
-	IdleTimeout      Duration
-	WriteTimeout     Duration
-	ConnectTimeout   Duration
-	ResponseTimeout  Duration // 0 = no limit
-	BodyTimeout      Duration // 0 = no limit
-	TotalTimeout     Duration // 0 = no limit
-	TunnelTimeout    Duration // 0 = no limit
-	UpstreamIdle     Duration
-	UpstreamConnsMax int // 0 = from memory and descriptors, see DeriveLimits
-	UpstreamWait     Duration
-	UpstreamResolve  Duration // 0 = only when a connection is made
-	HeaderBytesMax   Bytes
-	BodyBytesMax     Bytes // 0 = no limit
-	BodyRateMin      Bytes // per second; 0 = no limit
-	ConnsMax         int   // 0 = from memory and descriptors, see DeriveLimits
-	HeldBytesMax     Bytes // 0 = from memory, see DeriveLimits
-	AddressConnsMax  int   // 0 = no limit
-	TrustedProxies   []string
-	PassFields       []string
-	Via              bool
-	ServerTiming     bool
-	RequestFields    Fields
-	ResponseFields   Fields
+	Driver                  string // auto, loop, goroutine
+	HeaderTimeout           Duration
+	ReadTimeout             Duration
+	IdleTimeout             Duration
+	WriteTimeout            Duration
+	ConnectTimeout          Duration
+	ResponseTimeout         Duration // 0 = no limit
+	BodyTimeout             Duration // 0 = no limit
+	TotalTimeout            Duration // 0 = no limit
+	TunnelTimeout           Duration // 0 = no limit
+	TunnelHalfClosedTimeout Duration // 0 = only TunnelTimeout
+	UpstreamIdle            Duration
+	UpstreamConnsMax        int // 0 = from memory and descriptors, see DeriveLimits
+	UpstreamWait            Duration
+	UpstreamResolve         Duration // 0 = only when a connection is made
+	HeaderBytesMax          Bytes
+	BodyBytesMax            Bytes // 0 = no limit
+	BodyRateMin             Bytes // per second; 0 = no limit
+	ConnsMax                int   // 0 = from memory and descriptors, see DeriveLimits
+	HeldBytesMax            Bytes // 0 = from memory, see DeriveLimits
+	AddressConnsMax         int   // 0 = no limit
+	TrustedProxies          []string
+	PassFields              []string
+	Via                     bool
+	ServerTiming            bool
+	RequestFields           Fields
+	ResponseFields          Fields
 }
 
 // Fields changes header fields. Set and Add hold "Name: value", Remove holds names.
@@ -199,7 +200,7 @@ func Default() Config {
 		Shutdown: Shutdown{Timeout: 25 * Second},
 		Proxy: Proxy{
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
-			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour,
+			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour, TunnelHalfClosedTimeout: Minute,
 			UpstreamIdle: 50 * Second, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
 			Driver: "auto", HeaderBytesMax: 32 * KiB, BodyRateMin: 256, Via: true,
 		},

@@ -64,7 +64,8 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 // timeouts lists the durations that the sweeper's tick must be short enough for.
 func (o *Options) timeouts() []time.Duration {
 	return []time.Duration{
-		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout, o.TotalTimeout,
+		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout,
+		o.TunnelHalfClosedTimeout, o.TotalTimeout,
 	}
 }
 

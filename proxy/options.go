@@ -128,6 +128,9 @@ type Options struct {
 	ResolveInterval time.Duration
 	// TunnelTimeout limits the silence on an upgraded connection, over both directions. Default 1h.
 	TunnelTimeout time.Duration
+	// TunnelHalfClosedTimeout limits the silence on an upgraded connection after one side has ended its direction. That side is often gone,
+	// and the other does not notice. Negative: only TunnelTimeout limits it. Default 60s.
+	TunnelHalfClosedTimeout time.Duration
 	// DrainGrace is how long a shutdown leaves silent client connections open, so that a request that is already on its way is still
 	// answered. Every shutdown takes at least as long while idle connections are open. Default 500ms.
 	DrainGrace time.Duration
@@ -206,6 +209,7 @@ func (o Options) withDefaults() (Options, error) {
 		{&o.MaxIdleUpstream, 50 * time.Second},
 		{&o.MaxConnWait, 5 * time.Second},
 		{&o.TunnelTimeout, time.Hour},
+		{&o.TunnelHalfClosedTimeout, 60 * time.Second},
 		{&o.DrainGrace, 500 * time.Millisecond},
 		{&o.ResolveInterval, 30 * time.Second},
 	} {

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
@@ -14,8 +15,8 @@ import (
 
 // Upgraded connections (RFC 9110, section 7.8). If the upstream answers 101, both connections become a byte tunnel. A request with
 // Upgrade uses a dedicated upstream connection, which never enters the pool. Bytes are passed on at once, in both directions. The
-// end of one direction (half-close) is passed on and leaves the other open. The tunnel is one response, recorded as a stream when
-// it ends.
+// end of one direction (half-close) is passed on and leaves the other open, for as long as it is not silent: the peer that has ended
+// its direction may be gone. The tunnel is one response, recorded as a stream when it ends.
 
 // tunnelBytes is the size of the two buffers of a tunnel.
 const tunnelBytes = 16 << 10
@@ -56,7 +57,8 @@ func (x *exchange) tunnel() {
 type tunnel struct {
 	x       *exchange
 	u       *upstreamConn
-	seen    atomic.Int64  // sweeper time of the last byte, in either direction
+	seen    atomic.Int64  // sweeper time of the last byte or half-close, in either direction
+	half    atomic.Bool   // one direction has ended
 	why     atomic.Uint32 // the failure that ended it; only the first one is stored
 	in, out atomic.Uint64
 }
@@ -92,7 +94,11 @@ func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Ui
 			half, ok := dst.(interface{ CloseWrite() error })
 			if !ok || half.CloseWrite() != nil {
 				t.end(failNone)
+				return
 			}
+			t.seen.Store(p.sweeper.now.Load())
+			t.half.Store(true)
+			t.arm(dst) // the other direction may already wait under a longer limit
 			return
 		default:
 			t.end(t.side(src, err))
@@ -111,21 +117,35 @@ func (t *tunnel) limits(conn net.Conn) *deadlines {
 	return &t.x.c.limits
 }
 
-// arm arms the deadline of the next read. The limit is on silence in both directions, so after a deadline alive must check whether
-// the other direction has moved bytes.
+// arm arms the deadline of the next read from a connection. The limit is on silence in both directions, so after a deadline alive must
+// check whether the other direction has moved bytes.
 func (t *tunnel) arm(src net.Conn) {
-	p := t.x.c.gen
-	at := int64(0)
-	if d := p.o.TunnelTimeout; d > 0 {
-		at = t.seen.Load() + p.sweeper.tick.Load() + int64(d)
+	for {
+		half, at := t.half.Load(), int64(0)
+		if d := t.silence(); d > 0 {
+			at = t.seen.Load() + t.x.c.gen.sweeper.tick.Load() + int64(d)
+		}
+		t.limits(src).armRead(at)
+		if t.half.Load() == half { // otherwise the other direction has just ended, and its shorter limit may have been replaced here
+			return
+		}
 	}
-	t.limits(src).armRead(at)
+}
+
+// silence returns how long both directions may be silent. 0: there is no limit.
+func (t *tunnel) silence() time.Duration {
+	o := &t.x.c.gen.o
+	limit := max(o.TunnelTimeout, 0)
+	if half := o.TunnelHalfClosedTimeout; half > 0 && t.half.Load() && (limit == 0 || half < limit) {
+		limit = half
+	}
+	return limit
 }
 
 // alive reports whether either direction has moved a byte within the time limit.
 func (t *tunnel) alive() bool {
-	p := t.x.c.gen
-	return failure(t.why.Load()) == failNone && p.sweeper.now.Load() < t.seen.Load()+int64(p.o.TunnelTimeout)
+	d := t.silence()
+	return failure(t.why.Load()) == failNone && (d == 0 || t.x.c.gen.sweeper.now.Load() < t.seen.Load()+int64(d))
 }
 
 // side returns the failure that an error on one of the connections means.

@@ -189,6 +189,37 @@ func TestTunnelEndsInSilence(t *testing.T) {
 	}
 }
 
+// If one side has ended its direction and the other is silent, a tunnel does not live for TunnelTimeout.
+func TestHalfClosedTunnelEndsInSilence(t *testing.T) {
+	for name, first := range map[string]func(client, upstream *net.TCPConn) error{
+		"upstream": func(_, upstream *net.TCPConn) error { return upstream.CloseWrite() },
+		"client":   func(client, _ *net.TCPConn) error { return client.CloseWrite() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			accepted, release := make(chan *net.TCPConn, 1), make(chan struct{})
+			url := upgradeOrigin(t, func(conn *net.TCPConn, _ *bufio.Reader) {
+				accepted <- conn
+				<-release
+			})
+			b := start(t, url, func(o *Options) { o.TunnelHalfClosedTimeout = 50 * time.Millisecond })
+			defer close(release)
+			b.responses = 1
+			c := b.dial()
+			c.send(upgradeRequest)
+			upstream := <-accepted
+			if _, err := io.ReadFull(c.br, make([]byte, 12)); err != nil { // the response has begun
+				t.Fatal(err)
+			}
+			if err := first(c.conn.(*net.TCPConn), upstream); err != nil {
+				t.Fatal(err)
+			}
+			if e := b.books.wait(t, 1)[0]; string(e.ErrorType) != "idle_timeout" || e.Status != 101 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
 // A shutdown ends tunnels and event streams when everything else has ended, and records them.
 func TestShutdownEndsStreams(t *testing.T) {
 	url := upgradeOrigin(t, func(_ *net.TCPConn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })

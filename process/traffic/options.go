@@ -19,7 +19,7 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
 		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),
 		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: cfg.Proxy.ResponseTimeout.OrOff(), BodyTimeout: cfg.Proxy.BodyTimeout.OrOff(),
-		TunnelTimeout:   cfg.Proxy.TunnelTimeout.OrOff(),
+		TunnelTimeout: cfg.Proxy.TunnelTimeout.OrOff(), TunnelHalfClosedTimeout: cfg.Proxy.TunnelHalfClosedTimeout.OrOff(),
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
 		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
 		MaxConns: cfg.Proxy.ConnsMax, MaxHeldBytes: cfg.Proxy.HeldBytesMax.Int64(), MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),

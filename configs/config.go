@@ -83,6 +83,7 @@ type Proxy struct {
 	UpstreamWait            Duration
 	UpstreamResolve         Duration // 0 = only when a connection is made
 	HeaderBytesMax          Bytes
+	ResponseHeaderBytesMax  Bytes
 	BodyBytesMax            Bytes // 0 = no limit
 	BodyRateMin             Bytes // per second; 0 = no limit
 	ConnsMax                int   // 0 = from memory and descriptors, see DeriveLimits
@@ -202,7 +203,7 @@ func Default() Config {
 			HeaderTimeout: 30 * Second, ReadTimeout: Minute, IdleTimeout: 75 * Second, WriteTimeout: Minute,
 			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour, TunnelHalfClosedTimeout: Minute,
 			UpstreamIdle: 50 * Second, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
-			Driver: "auto", HeaderBytesMax: 32 * KiB, BodyRateMin: 256, Via: true,
+			Driver: "auto", HeaderBytesMax: 32 * KiB, ResponseHeaderBytesMax: 16 * KiB, BodyRateMin: 256, Via: true,
 		},
 		Record: Record{ClientAddress: "masked"},
 		Spool: Spool{

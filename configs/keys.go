@@ -116,6 +116,7 @@ func proxyKeys(c *Config) []key {
 		{"proxy.upstream_wait", &p.UpstreamWait, "Longest wait for a free upstream connection; then 503.", atLeast(Millisecond)},
 		{"proxy.upstream_resolve", &p.UpstreamResolve, "Time between two lookups of the upstream's name. Connections to addresses that it no longer has are not used again. 0 = look it up only for new connections.", orZero(atLeast(Second))},
 		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", between(KiB, MiB)},
+		{"proxy.response_header_bytes_max", &p.ResponseHeaderBytesMax, "Largest header of a response; beyond it 502. Only responses with more than 16KiB use more memory.", between(KiB, MiB)},
 		{"proxy.body_bytes_max", &p.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit.", atLeast[Bytes](0)},
 		{"proxy.body_rate_min", &p.BodyRateMin, "Bytes a second that a client must send of a request's body on average, once `proxy.read_timeout` has passed; slower ones get 408. 0 = no limit.", atLeast[Bytes](0)},
 		{"proxy.conns_max", &p.ConnsMax, "Most client connections; beyond it they are refused and counted. One client address may have at most 58 % of them; trusted proxies are exempt. 0 = from the memory and descriptors of the process.", atLeast(0)},

@@ -64,6 +64,8 @@ type clientConn struct {
 	waiting    atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
 	suspected  bool                         // owned by the watch: looked closed at the last tick
 	clientGone atomic.Bool                  // the watch has found that the client has left
+	stirred    bool                         // on a loop: bytes, the end or an error have come while the exchange waited for the upstream
+	stir       func()                       // sets stirred
 
 	pinned     atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
 	pinnedPool *pool                        // the pool of pinned; written before pinned

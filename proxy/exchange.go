@@ -46,6 +46,8 @@ type exchange struct {
 	upBroken         bool // the upstream connection cannot be used again
 	quickAcked       bool // quickAck was called for this response
 
+	unsent uint64 // bytes of the response's body that are counted and were not written to the client
+	large  []byte // the beginning of a response's header that does not fit the upstream's reader
 	out    []byte // the request as sent: header, and a small body
 	in     []byte // the response as sent: header, and as much of the body as is written with it
 	host   []byte // lower-cased Host
@@ -72,6 +74,7 @@ func (x *exchange) begin() {
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
 	x.upload.ended, x.totalDeadline, x.cause = nil, 0, nil
+	x.unsent, x.large = 0, nil
 	x.idText = x.idText[:0]
 }
 
@@ -319,8 +322,9 @@ func (x *exchange) respondBodiless() {
 	x.endAt = x.headAt
 	x.releaseUpstream(false)
 	x.endHead()
-	x.record(failNone)
-	x.write(x.in)
+	if x.complete() {
+		x.write(x.in)
+	}
 }
 
 // respondBuffered reads the whole body, records the response and writes it.
@@ -360,9 +364,10 @@ func (x *exchange) respondBuffered(n int) {
 		return
 	}
 	x.releaseUpstream(false)
-	x.ev.ResponseBytes = uint64(n)
-	x.record(failNone)
-	x.write(buf)
+	x.ev.ResponseBytes, x.unsent = uint64(n), uint64(n)
+	if x.complete() {
+		x.write(buf)
+	}
 }
 
 // endHead completes the response's header in x.in: Server-Timing, Connection, and the empty line.

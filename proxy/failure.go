@@ -37,6 +37,7 @@ const (
 	failNotImplemented
 	failVersion
 	failClientClosed
+	failWriteTimeout
 	failConnectRefused
 	failConnectTimeout
 	failConnect
@@ -44,6 +45,7 @@ const (
 	failReset
 	failTimeout
 	failProtocol
+	failResponseHeader
 	failUpgrade
 	failTruncated
 	failPool
@@ -74,6 +76,7 @@ var failureTable = [failures]struct {
 	failNotImplemented: {[]byte("not_implemented"), 501, "The method is not supported."},
 	failVersion:        {[]byte("unsupported_version"), 505, "The protocol version is not supported."},
 	failClientClosed:   {[]byte("client_closed"), 400, "The request is incomplete."},
+	failWriteTimeout:   {[]byte("write_timeout"), statusClientClosed, "The response was not read in time."}, // never sent
 	failConnectRefused: {[]byte("connect_refused"), 502, "The service is not reachable."},
 	failConnectTimeout: {[]byte("connect_timeout"), 504, "The service did not accept the connection in time."},
 	failConnect:        {[]byte("connect_error"), 502, "The service is not reachable."},
@@ -81,6 +84,7 @@ var failureTable = [failures]struct {
 	failReset:          {[]byte("connection_reset"), 502, "The service closed the connection without an answer."},
 	failTimeout:        {[]byte("timeout"), 504, "The service did not answer in time."},
 	failProtocol:       {[]byte("protocol_error"), 502, "The service's answer could not be understood."},
+	failResponseHeader: {[]byte("response_header_too_large"), 502, "The service's answer could not be passed on."},
 	failUpgrade:        {[]byte("unexpected_upgrade"), 502, "The service's answer could not be understood."},
 	failTruncated:      {[]byte("upstream_truncated"), 502, "The service's answer was cut short."},
 	failPool:           {[]byte("pool_exhausted"), 503, "The service is busy."},
@@ -135,8 +139,14 @@ func exchangeFailure(err error) failure {
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		return failBodyTooLarge
+	case errors.Is(err, errMemory):
+		return failMemory
 	case errors.Is(err, errUpgrade):
 		return failUpgrade
+	case errors.Is(err, errResponseHeader):
+		return failResponseHeader
+	case errors.Is(err, errHeaderCut):
+		return failTruncated
 	case errors.Is(err, http1.ErrResponse), errors.Is(err, io.ErrUnexpectedEOF):
 		return failProtocol
 	case isTimeout(err):
@@ -197,7 +207,9 @@ func (x *exchange) answer(f failure) {
 	}
 	x.ev.ResponseBytes, x.ev.RequestID = 0, x.id()
 	if !x.head.Is("HEAD") && !bytes.HasPrefix(x.head.Raw, []byte("HEAD ")) { // if the request line was not understood, only raw is set
-		x.ev.ResponseBytes = uint64(len(body))
+		if f != failClientClosed { // which receives none of it
+			x.ev.ResponseBytes = uint64(len(body))
+		}
 		x.in = append(x.in, body...)
 	}
 	x.record(f)

@@ -109,7 +109,7 @@ func FuzzResponseHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		x := fuzzedConn(t, p, nil)
 		x.resp.Reset()
-		block, err := peekBlock(bufio.NewReaderSize(bytes.NewReader(data), responseHeaderBytesMax))
+		block, err := x.nextBlock(bufio.NewReaderSize(bytes.NewReader(data), upstreamReadBytes))
 		if err != nil || x.parseHead(block) != nil || x.resp.Status < 200 {
 			return
 		}

@@ -55,7 +55,7 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 		max:      o.MaxConnsPerUpstream,
 		wait:     o.MaxConnWait,
 		idleFor:  o.MaxIdleUpstream,
-		readSize: responseHeaderBytesMax,
+		readSize: upstreamReadBytes,
 		giveWay:  func(of *account) { p.giveWay(of, true) },
 	}
 	return set, nil

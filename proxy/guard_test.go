@@ -114,6 +114,9 @@ func TestHostileResponses(t *testing.T) {
 		if strings.Contains(response.Raw, " 101 ") {
 			kind = "unexpected_upgrade"
 		}
+		if len(response.Raw) > 17<<10 {
+			kind = "response_header_too_large"
+		}
 		if e.Status != want || string(e.ErrorType) != kind {
 			t.Errorf("%s: %q: %+v", response.Name, response.Raw, e)
 		}

@@ -33,7 +33,8 @@ type failureKind struct {
 // isUpstreamFailure reports whether the upstream caused a failure, not the client or a limit.
 func isUpstreamFailure(f failure) bool {
 	switch f {
-	case failConnectRefused, failConnectTimeout, failConnect, failDNS, failReset, failTimeout, failProtocol, failUpgrade, failTruncated, failTotal:
+	case failConnectRefused, failConnectTimeout, failConnect, failDNS, failReset, failTimeout, failProtocol, failResponseHeader, failUpgrade,
+		failTruncated, failTotal:
 		return true
 	}
 	return false

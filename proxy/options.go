@@ -145,6 +145,9 @@ type Options struct {
 	MaxConnsPerUpstream int
 	// MaxHeaderBytes limits request line and header of a request; beyond it the answer is 431. Default 32768.
 	MaxHeaderBytes int
+	// MaxResponseHeaderBytes limits the header of a response; beyond it the answer is 502. Memory for more than 16 KiB is only used by
+	// responses that need it. Default 16384.
+	MaxResponseHeaderBytes int
 	// MaxConns limits client connections; beyond it the answer is 503. One address may have at most 58 % of them. Default 0: no limit.
 	MaxConns int
 	// MaxHeldBytes limits the memory for unfinished headers and buffered bodies of all clients, without the first 4 KiB of each
@@ -162,10 +165,10 @@ type Options struct {
 
 // Fixed sizes, in bytes.
 const (
-	bufferedBodyBytesMax   = 64 << 10 // a body of up to this declared length is read whole before it is passed on
-	responseHeaderBytesMax = 16 << 10 // the buffer of the upstream's reader; also the largest piece that is relayed at once
-	writeBufferBytes       = 16 << 10
-	scratchBytesKept       = 16 << 10 // a larger buffer is not kept between the requests of a connection
+	bufferedBodyBytesMax = 64 << 10 // a body of up to this declared length is read whole before it is passed on
+	upstreamReadBytes    = 16 << 10 // the buffer of the upstream's reader; also the largest piece that is relayed at once
+	writeBufferBytes     = 16 << 10
+	scratchBytesKept     = 16 << 10 // a larger buffer is not kept between the requests of a connection
 )
 
 // errUpstream is wrapped by the errors of New if Options.Upstream cannot be used.
@@ -222,6 +225,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxHeaderBytes <= 0 {
 		o.MaxHeaderBytes = 32 << 10
+	}
+	if o.MaxResponseHeaderBytes <= 0 {
+		o.MaxResponseHeaderBytes = 16 << 10
 	}
 	return o, nil
 }

@@ -41,7 +41,7 @@ func (x *exchange) relay() {
 	}
 	x.endHead()
 	for !s.Ended() {
-		b, err := s.next(responseHeaderBytesMax)
+		b, err := s.next(upstreamReadBytes)
 		if err == io.EOF {
 			break
 		}
@@ -54,15 +54,18 @@ func (x *exchange) relay() {
 			return
 		}
 		x.ev.ResponseBytes += uint64(len(b))
-		if s.Ended() {
-			x.record(failNone)
+		x.unsent += uint64(len(b))
+		if s.Ended() && !x.complete() {
+			return
 		}
 		if !x.pass(b, chunked) {
 			x.clientLeft()
 			return
 		}
 	}
-	x.record(failNone)
+	if !x.recorded && !x.complete() {
+		return
+	}
 	if chunked {
 		x.in = append(x.in, "0\r\n"...)
 		x.in = append(append(x.in, s.Trailers()...), '\r', '\n')
@@ -87,6 +90,7 @@ func (x *exchange) flushAndArm() error {
 	if !ok {
 		return errClientGone
 	}
+	x.unsent = 0
 	return nil
 }
 
@@ -113,6 +117,9 @@ func (x *exchange) pass(b []byte, chunked bool) bool {
 	ok := x.c.writeAll(&x.bufs)
 	clear(x.vectors[:])
 	x.in = x.in[:0]
+	if ok {
+		x.unsent = 0
+	}
 	return ok
 }
 
@@ -144,11 +151,28 @@ func (x *exchange) cut(err error) {
 	x.c.reset = x.head.HTTP10 && x.resp.Length < 0
 }
 
-// clientLeft ends a response whose client has left.
+// complete records a response whose last bytes are written next. If the client has reset the connection, they cannot arrive: then it
+// ends the response as one whose client has left, and returns false.
+func (x *exchange) complete() bool {
+	if x.c.hasReset() {
+		x.c.failed.Store(true)
+		x.clientLeft()
+		return false
+	}
+	x.record(failNone)
+	return true
+}
+
+// clientLeft ends a response whose client has left, or does not read it.
 func (x *exchange) clientLeft() {
 	if !x.recorded {
 		x.ev.Status = statusClientClosed
-		x.record(failClientClosed)
+		x.ev.ResponseBytes -= x.unsent
+		f := failClientClosed
+		if x.c.timedOut.Load() && !x.c.gaveWay.Load() {
+			f = failWriteTimeout
+		}
+		x.record(f)
 	}
 	x.dropUpstream()
 	x.closeAfter = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
@@ -18,7 +19,10 @@ var (
 	errNoResponse   = errors.New("upstream closed the connection before its response")
 	errAfterInterim = errors.New("upstream closed the connection after an interim response") // it has answered, so the request is never sent again
 	errUpgrade      = errors.New("upstream switched protocols without being asked")
-	errHeaderTooBig = fmt.Errorf("%w: header too large", http1.ErrResponse)
+	errHeaderCut    = errors.New("upstream closed the connection within its response header")
+
+	// errResponseHeader is wrapped by an error that names the limit.
+	errResponseHeader = errors.New("the response's header is larger than proxy.response_header_bytes_max")
 )
 
 // readHead reads the header of the final response into x.resp. It writes the block for the client into x.in; endHead completes it.
@@ -33,7 +37,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 		u.limits.armRead(x.deadline(p.o.ResponseTimeout))
 	}
 	for n := 0; n <= interimMax; {
-		block, err := peekBlock(u.br)
+		block, err := x.nextBlock(u.br)
 		if err != nil && x.awaitingContinue && isTimeout(err) {
 			if err = x.sendContinue(u); err == nil {
 				continue
@@ -47,9 +51,6 @@ func (x *exchange) readHead(u *upstreamConn) error {
 		}
 		x.resp.Reset()
 		if err = x.parseHead(block); err != nil {
-			return err
-		}
-		if _, err = u.br.Discard(len(block)); err != nil {
 			return err
 		}
 		if x.resp.Status >= 200 || x.resp.Status == 101 && x.upgrading && x.head.Offered(x.resp.Upgrade) {
@@ -95,27 +96,39 @@ func (x *exchange) continueUpload(u *upstreamConn) {
 	x.startUpload(u)
 }
 
-// peekBlock waits for a whole header block and returns it without consuming it. errNoResponse means that the connection ended
-// before the first byte.
-func peekBlock(br *bufio.Reader) ([]byte, error) {
+// nextBlock waits for a whole header block and takes it from br. The block is valid until br reads again. errNoResponse means that the
+// connection ended before the first byte. After a timeout it may be called again.
+func (x *exchange) nextBlock(br *bufio.Reader) ([]byte, error) {
+	limit := x.c.gen.o.MaxResponseHeaderBytes
 	at := 0
 	for n := 1; ; {
-		if _, err := br.Peek(n); err != nil {
-			switch {
-			case errors.Is(err, bufio.ErrBufferFull):
-				return nil, errHeaderTooBig
-			case br.Buffered() == 0:
-				return nil, fmt.Errorf("%w: %w", errNoResponse, err)
+		_, err := br.Peek(n)
+		b, _ := br.Peek(br.Buffered()) // always possible
+		block := b
+		if len(x.large) > 0 {
+			block = append(x.large, b...)
+		}
+		end, next := http1.BlockEnd(block, at)
+		switch {
+		case end > limit, end == 0 && len(block) >= limit:
+			return nil, fmt.Errorf("%w (%d bytes)", errResponseHeader, limit)
+		case end > 0:
+			_, _ = br.Discard(end - len(x.large))
+			x.large = nil
+			return block[:end], nil
+		case errors.Is(err, bufio.ErrBufferFull):
+			if !x.c.hold(int64(len(b))) {
+				return nil, errMemory
 			}
+			x.large = slices.Grow(append(x.large, b...), br.Size()) // with room for all that br can hold
+			_, _ = br.Discard(len(b))
+			b = nil
+		case err != nil && len(block) == 0:
+			return nil, fmt.Errorf("%w: %w", errNoResponse, err)
+		case err != nil && isTimeout(err):
 			return nil, err
-		}
-		b, err := br.Peek(br.Buffered())
-		if err != nil {
-			return nil, err
-		}
-		end, next := http1.BlockEnd(b, at)
-		if end > 0 {
-			return b[:end], nil
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", errHeaderCut, err)
 		}
 		at, n = next, len(b)+1
 	}

@@ -174,7 +174,7 @@ func TestClientLeaves(t *testing.T) {
 		<-gone
 	}
 	for _, e := range b.books.wait(t, 2) {
-		if e.Status != 499 || string(e.ErrorType) != "client_closed" || e.ResponseBytes < 1<<20 {
+		if e.Status != 499 || string(e.ErrorType) != "client_closed" || e.ResponseBytes < 1<<20-1<<16 {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -195,7 +195,7 @@ func TestClientLeavesWithinRequestBody(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c.br)
 	}
 	for _, e := range b.books.wait(t, 3) {
-		if e.Status != 499 || string(e.ErrorType) != "client_closed" {
+		if e.Status != 499 || string(e.ErrorType) != "client_closed" || e.ResponseBytes != 0 {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -207,6 +207,11 @@ func TestUpstreamTruncates(t *testing.T) {
 		status   uint16
 		kind     string
 	}{
+		"nothing":       {"", 502, "connection_reset"},
+		"status line":   {"HTTP/1.1 2", 502, "upstream_truncated"},
+		"header":        {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", 502, "upstream_truncated"},
+		"large header":  {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 20<<10), 502, "upstream_truncated"},
+		"interim":       {"HTTP/1.1 103 Early Hints\r\nX: 1", 502, "upstream_truncated"},
 		"buffered":      {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", 502, "upstream_truncated"},
 		"fixed":         {"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nabc", 200, "upstream_truncated"},
 		"chunked":       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", 200, "upstream_truncated"},
@@ -219,7 +224,7 @@ func TestUpstreamTruncates(t *testing.T) {
 				readRequest(br)
 				_, _ = io.WriteString(conn, c.response)
 			})
-			b := start(t, url, nil)
+			b := start(t, url, func(o *Options) { o.MaxResponseHeaderBytes = 64 << 10 })
 			b.responses = 1
 			cl := b.dial()
 			cl.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")

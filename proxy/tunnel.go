@@ -82,7 +82,11 @@ func (t *tunnel) copy(dst net.Conn, br io.Reader, src net.Conn, count *atomic.Ui
 			t.seen.Store(p.sweeper.now.Load())
 			t.limits(dst).armWrite(p.sweeper.after(p.o.WriteTimeout))
 			if _, werr := dst.Write((*loan)[:n]); werr != nil {
-				t.end(t.side(dst, werr))
+				f := t.side(dst, werr)
+				if f == failTunnelIdle && dst == t.x.c.Conn {
+					f = failWriteTimeout
+				}
+				t.end(f)
 				return
 			}
 			count.Add(uint64(n))

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
 // Clients that leave while the upstream works on their request. Nothing reads from such a connection at that time, and a goroutine or
@@ -20,7 +22,16 @@ type watch struct {
 }
 
 // awaitUpstream announces that the exchange waits for u. Until takeBack, the watch may close u.
-func (c *clientConn) awaitUpstream(u *upstreamConn) { c.waiting.Store(u) }
+func (c *clientConn) awaitUpstream(u *upstreamConn) {
+	c.waiting.Store(u)
+	if conn, ok := c.Conn.(*loop.Conn); ok {
+		if c.stir == nil {
+			c.stir = func() { c.stirred = true }
+		}
+		c.stirred = false
+		conn.OnReady(c.stir)
+	}
+}
 
 // takeBack takes the upstream connection back from the watch. It reports whether the watch has left it open.
 func (c *clientConn) takeBack() bool { return c.waiting.Swap(nil) != nil }
@@ -67,6 +78,17 @@ func (c *clientConn) hasLeft() bool {
 		left = n == 0 && err == nil || err == unix.ECONNRESET || err == unix.EPIPE || err == unix.ETIMEDOUT
 	})
 	return err == nil && left
+}
+
+// hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. A loop knows of most
+// connections that nothing has happened. For the others, this costs a system call.
+func (c *clientConn) hasReset() bool {
+	if _, ok := c.Conn.(*loop.Conn); c.fd < 0 || ok && !c.stirred {
+		return false
+	}
+	fds := [1]unix.PollFd{{Fd: int32(c.fd)}}
+	n, err := unix.Poll(fds[:], 0)
+	return n > 0 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // cancelUpstream closes the upstream connection, unless the exchange has taken it back.

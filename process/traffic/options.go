@@ -21,7 +21,7 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		ConnectTimeout: cfg.Proxy.ConnectTimeout.Std(), ResponseTimeout: cfg.Proxy.ResponseTimeout.OrOff(), BodyTimeout: cfg.Proxy.BodyTimeout.OrOff(),
 		TunnelTimeout: cfg.Proxy.TunnelTimeout.OrOff(), TunnelHalfClosedTimeout: cfg.Proxy.TunnelHalfClosedTimeout.OrOff(),
 		MaxIdleUpstream: cfg.Proxy.UpstreamIdle.Std(), MaxConnWait: cfg.Proxy.UpstreamWait.Std(),
-		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(),
+		MaxConnsPerUpstream: cfg.Proxy.UpstreamConnsMax, MaxHeaderBytes: cfg.Proxy.HeaderBytesMax.Int(), MaxResponseHeaderBytes: cfg.Proxy.ResponseHeaderBytesMax.Int(),
 		MaxConns: cfg.Proxy.ConnsMax, MaxHeldBytes: cfg.Proxy.HeldBytesMax.Int64(), MaxConnsPerAddress: cfg.Proxy.AddressConnsMax, MinBodyRate: cfg.Proxy.BodyRateMin.Int64(),
 		TotalTimeout: cfg.Proxy.TotalTimeout.Std(), ResolveInterval: cfg.Proxy.UpstreamResolve.OrOff(), ServerTiming: cfg.Proxy.ServerTiming,
 		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,

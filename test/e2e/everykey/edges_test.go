@@ -70,6 +70,7 @@ var ofKey = map[string]edges{
 	"proxy.upstream_wait":              {good: []string{"1ms"}, bad: []string{"0"}},
 	"proxy.upstream_resolve":           {good: []string{"0", "1s"}, bad: []string{"1ms"}},
 	"proxy.header_bytes_max":           {good: []string{"1KiB", "1MiB"}, bad: []string{"0", "1023", "2MiB"}},
+	"proxy.response_header_bytes_max":  {good: []string{"1KiB", "1MiB"}, bad: []string{"0", "1023", "2MiB"}},
 	"proxy.body_bytes_max":             {good: []string{"1", "0"}},
 	"proxy.body_rate_min":              {good: []string{"1GiB", "0"}},
 	"proxy.held_bytes_max":             {good: []string{"1", "0", "1024TiB"}},

@@ -138,7 +138,7 @@ func (p *params) filter() filter {
 	if f.method != paths.Other {
 		f.method = strings.ToUpper(f.method)
 	}
-	if f.prefix != "" && f.prefix[0] != '/' && !strings.HasPrefix(paths.Other, f.prefix) {
+	if f.prefix != "" && f.prefix[0] != '/' && !strings.HasPrefix(paths.Other, f.prefix) && !strings.HasPrefix(paths.Malformed, f.prefix) {
 		p.fail("prefix=%q must start with /", f.prefix)
 	}
 	var err error

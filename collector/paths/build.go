@@ -27,8 +27,8 @@ func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
 			return append(dst, l.templates[i].text...)
 		}
 	}
-	if string(path) == Other {
-		return append(dst, "%28other)"...) // the name is taken
+	if string(path) == Other || string(path) == Malformed { // the names are taken
+		return append(append(dst, "%28"...), path[1:]...)
 	}
 	for first := true; ; first = false {
 		segment, rest, more := bytes.Cut(path, []byte{'/'})

@@ -34,11 +34,11 @@ func (s *Selection) Check() error {
 func (s *Selection) PathMatches(path []byte) bool { return glob([]byte(s.Path), path) }
 
 // Rows returns a function that reports whether a row is selected, by its label or by the template under which rules show it. The
-// row (other) is never selected.
+// rows (other) and (malformed) are never selected: they name no path.
 func (s *Selection) Rows(rules *Rules) func(host, method, label string) bool {
 	pattern := []byte(s.Path)
 	return func(host, method, label string) bool {
-		if label == Other || !s.Of(host, method) {
+		if label == Other || label == Malformed || !s.Of(host, method) {
 			return false
 		}
 		if glob(pattern, []byte(label)) {

@@ -9,7 +9,7 @@ import (
 )
 
 func FuzzLabel(f *testing.F) {
-	for _, seed := range []string{"/", "/users/1", "/\xff\xfe", "/a;b?c#d", "(other)", "//", "/" + strings.Repeat("é", 200), "/{id}"} {
+	for _, seed := range []string{"/", "/users/1", "/\xff\xfe", "/a;b?c#d", "(other)", "(malformed)", "", "//", "/" + strings.Repeat("é", 200), "/{id}"} {
 		f.Add([]byte("Example.com"), []byte("GET"), []byte(seed), uint16(200))
 	}
 	f.Fuzz(func(t *testing.T, host, method, path []byte, status uint16) {

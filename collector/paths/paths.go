@@ -11,6 +11,9 @@
 //  5. The triple (host, method, label) is admitted as a new row while there is room, and never removed. Without room, the event
 //     is counted under the label [Other], so that totals always add up.
 //
+// All requests without a path are counted in one row, with the label [Malformed]. They were not understood, so most are probes and
+// scans: they take no room from hosts, and say nothing about the path "/".
+//
 // # Learning
 //
 // The labeler learns from the rows. It evaluates them as a tree from time to time. If a level has many children, many of them
@@ -59,6 +62,10 @@ import (
 
 // Other is the label, host or method for everything that has no row of its own.
 const Other = "(other)"
+
+// Malformed is the label for requests whose path is not known: the proxy did not understand them, or refused them without reading
+// them.
+const Malformed = "(malformed)"
 
 // LabelBytesMax is the length of the longest label in bytes; a longer one becomes [Other].
 const LabelBytesMax = 256
@@ -110,6 +117,7 @@ type Labeler struct {
 	ordinary int               // admitted rows whose label is not Other
 	overflow int               // admitted rows whose label is Other
 	catchAll *row              // (other), (other), (other): always exists
+	noPath   *row              // (other), (other), (malformed): likewise
 	levels   map[string]*level // learnt ones
 	tally    tally
 	watches  map[*level]*watch
@@ -157,6 +165,7 @@ func New(o Options) (*Labeler, error) {
 		shown: map[string]int{}, merged: map[string]int{}, levels: map[string]*level{}, likely: map[string]*level{},
 		watches: map[*level]*watch{}, configured: map[string]bool{},
 		catchAll: &row{host: Other, method: Other, label: Other, count: countMax, order: catchAllOrder},
+		noPath:   &row{host: Other, method: Other, label: Malformed, count: countMax, order: catchAllOrder},
 		cache:    cache{seed: maphash.MakeSeed()},
 	}
 	l.tally = tally{next: 1 << 63, interval: l.evaluateFirst()}
@@ -200,6 +209,9 @@ func (l *Labeler) Label(host, method, path []byte, status uint16) (h, m, label s
 // find returns the row, and admits it if there is room. final reports that the same triple gets the same row for every status,
 // until something is learnt.
 func (l *Labeler) find(host, method, path []byte, proof bool) (r *row, final bool) {
+	if len(path) == 0 {
+		return l.noPath, true
+	}
 	h, hostFinal := l.internHost(host, proof)
 	m := internMethod(method)
 	l.scratch = l.build(l.scratch[:0], path, h, proof)

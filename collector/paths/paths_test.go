@@ -27,7 +27,8 @@ func label(l *Labeler, path string, status uint16) string {
 
 func TestTemplates(t *testing.T) {
 	tests := map[string]string{
-		"":                      "/",
+		"":                      Malformed,
+		"?x":                    "/",
 		"/":                     "/",
 		"*":                     "*",
 		"/about":                "/about",
@@ -63,6 +64,7 @@ func TestTemplates(t *testing.T) {
 		"/bidi\u202eevil\u2028":                  "/bidi%E2%80%AEevil%E2%80%A8",
 		"/{id}":                                  "/%7Bid%7D",
 		"(other)":                                "%28other)",
+		"(malformed)":                            "%28malformed)",
 		"/hello%20world%20foo%20bar%20baz":       "/hello%20world%20foo%20bar%20baz",
 		"/" + strings.Repeat("xo-", 100):         Other,
 		"/" + strings.Repeat("xo-", 85):          "/" + strings.Repeat("xo-", 85),
@@ -176,6 +178,41 @@ func TestScannerNoiseCannotTakeTheTable(t *testing.T) {
 	}
 	if u := l.Usage(); u.Rows != limit || u.RowsMax != limit {
 		t.Errorf("usage %+v", u)
+	}
+}
+
+// Requests without a path have one row, which takes no room. It is the same after a restart, and after a rebuild from an archive.
+func TestRequestsWithoutAPath(t *testing.T) {
+	l := newLabeler(t, Options{Max: 1, HostsMax: 1})
+	l.Begin()
+	for i := range 100 {
+		h, m, p := l.Label(fmt.Appendf(nil, "h%d", i), []byte("GET"), nil, uint16(200+i%4*100))
+		if h != Other || m != Other || p != Malformed {
+			t.Fatalf("%s %s %s", h, m, p)
+		}
+	}
+	if u := l.Usage(); u.Rows != 0 || u.Hosts != 0 || u.Labels != 0 {
+		t.Errorf("%+v", u)
+	}
+	changes := l.Changes()
+	l.Commit()
+	again := restored(t, Options{Max: 1, HostsMax: 1}, changes)
+	again.Begin()
+	again.Known(Other, Other, Malformed, 70)
+	again.Relearn()
+	for _, l := range []*Labeler{l, again} {
+		if h, m, p := l.Label(nil, nil, nil, 400); h != Other || m != Other || p != Malformed {
+			t.Errorf("%s %s %s", h, m, p)
+		}
+		if got := label(l, "/", 200); got != "/" {
+			t.Errorf("the only label was taken: %s", got)
+		}
+	}
+	if n := again.Forget(&Selection{Path: "*malformed*"}); n != 0 {
+		t.Errorf("%d rows forgotten", n)
+	}
+	if (&Selection{Path: "*malformed*"}).Rows(nil)(Other, Other, Malformed) {
+		t.Error("the row can be forgotten")
 	}
 }
 

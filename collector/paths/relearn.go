@@ -12,7 +12,7 @@ const relearnMax = 64
 // the number of its responses that prove the route, see [Proves]. Known has no bound, because the labels were given within one.
 // It must be called once for each row, and then [Labeler.Relearn].
 func (l *Labeler) Known(host, method, label string, proofs uint64) {
-	if host == Other && method == Other && label == Other || label == "" || len(label) > LabelBytesMax {
+	if host == Other && method == Other && label == Other || label == Malformed || label == "" || len(label) > LabelBytesMax {
 		return
 	}
 	l.key = appendRowKey(l.key[:0], host, method, []byte(label))

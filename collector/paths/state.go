@@ -14,7 +14,7 @@ import (
 const (
 	stateVersion = 1
 	rowVersion   = 2 // of rows; 1 had no count
-	// catchAllOrder is the order of the row that always exists and is never written.
+	// catchAllOrder is the order of the rows that always exist and are never written.
 	catchAllOrder = 1<<32 - 1
 )
 

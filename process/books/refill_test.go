@@ -91,6 +91,9 @@ func (g *refillRig) request(l *life, n int) {
 			TimeMicros: g.now.UnixMicro(), Kind: event.KindRequest, Status: 200, DurationMicros: uint64(g.r.IntN(5000)), ResponseBytes: 7,
 			Method: []byte("GET"), Host: []byte("shop.test"), Path: fmt.Appendf(nil, "/%c/%c", 'a'+g.r.IntN(5), 'a'+g.r.IntN(4)),
 		}
+		if g.r.IntN(8) == 0 { // a request that was not understood
+			e.Status, e.Method, e.Host, e.Path, e.ErrorType = 400, nil, nil, nil, []byte("bad_request")
+		}
 		if _, refused := l.spool.TryAppend(&e); refused != spool.Accepted {
 			g.t.Fatal(refused)
 		}

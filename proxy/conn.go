@@ -94,7 +94,7 @@ func (c *clientConn) useGeneration(p *generation) {
 	c.gen = p
 	addr, ok := peerAddr(conn)
 	c.addr = addr
-	c.client = clientField(p.o.ClientAddress, addr, ok)
+	c.client = appendClient(nil, p.o.ClientAddress, addr)
 	c.peer = http1.Peer{Element: appendForElement(nil, addr, ok), Forwarded: []byte("X-Forwarded-Proto: http\r\n")}
 	if ok {
 		c.peer.Address, c.peer.Trusted = addr.AppendTo(nil), p.trusts(addr)
@@ -123,10 +123,10 @@ func peerAddr(conn net.Conn) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// clientField formats a client's address as events may carry it.
-func clientField(mode ClientAddress, addr netip.Addr, ok bool) []byte {
-	if !ok || mode == ClientOff {
-		return nil
+// appendClient appends a client's address as events may carry it, or nothing.
+func appendClient(dst []byte, mode ClientAddress, addr netip.Addr) []byte {
+	if !addr.IsValid() || mode == ClientOff {
+		return dst
 	}
 	if mode == ClientMasked {
 		bits := 48
@@ -135,11 +135,11 @@ func clientField(mode ClientAddress, addr netip.Addr, ok bool) []byte {
 		}
 		prefix, err := addr.Prefix(bits)
 		if err != nil {
-			return nil
+			return dst
 		}
 		addr = prefix.Addr()
 	}
-	return addr.AppendTo(nil)
+	return addr.AppendTo(dst)
 }
 
 func (p *generation) trusts(addr netip.Addr) bool {

@@ -46,12 +46,13 @@ type exchange struct {
 	upBroken         bool // the upstream connection cannot be used again
 	quickAcked       bool // quickAck was called for this response
 
-	unsent uint64 // bytes of the response's body that are counted and were not written to the client
-	large  []byte // the beginning of a response's header that does not fit the upstream's reader
-	out    []byte // the request as sent: header, and a small body
-	in     []byte // the response as sent: header, and as much of the body as is written with it
-	host   []byte // lower-cased Host
-	idText []byte // the generated request id
+	unsent     uint64 // bytes of the response's body that are counted and were not written to the client
+	large      []byte // the beginning of a response's header that does not fit the upstream's reader
+	out        []byte // the request as sent: header, and a small body
+	in         []byte // the response as sent: header, and as much of the body as is written with it
+	host       []byte // lower-cased Host
+	clientText []byte // the address of a client behind a trusted peer
+	idText     []byte // the generated request id
 
 	vectors [3][]byte   // for writeAll
 	bufs    net.Buffers // likewise

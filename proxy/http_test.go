@@ -180,7 +180,7 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	if len(e) != 4 || b.books.excluded != 5 {
 		t.Fatal(e, b.books.excluded)
 	}
-	if string(e[0].TraceID) != "0123456789abcdef0123456789abcdef" || string(e[0].Client) != "127.0.0.1" || string(e[0].Path) != "*" {
+	if string(e[0].TraceID) != "0123456789abcdef0123456789abcdef" || string(e[0].Client) != "2.2.2.2" || string(e[0].Path) != "*" {
 		t.Errorf("%+v", e[0])
 	}
 }

@@ -70,7 +70,8 @@ type Options struct {
 	Now func() time.Time
 
 	// ClientAddress says how much of a client's address events carry. The default, masked, still separates networks, but not
-	// persons. With full, events are personal data in most jurisdictions.
+	// persons. With full, events are personal data in most jurisdictions. Behind one of TrustedProxies, it is the address that this proxy
+	// reports.
 	ClientAddress ClientAddress
 	// RequestID records the X-Request-ID of every response, so that an event can be found from a log line of the service. Ids hardly
 	// compress, so the store and the archive grow. Events of the proxy's own answers always carry the id.

@@ -102,11 +102,25 @@ func (x *exchange) describe() {
 	default:
 		ev.Protocol = protocol11
 	}
-	ev.Client = x.c.client
+	ev.Client = x.client()
 	ev.Host = x.lowerHost()
 	if x.c.gen.o.TraceID {
 		ev.TraceID = traceID(x.head.Traceparent)
 	}
+}
+
+// client returns the address of the client as it is recorded: the peer's or, if the peer is trusted, the one for which it speaks.
+func (x *exchange) client() []byte {
+	c := x.c
+	if !c.peer.Trusted {
+		return c.client
+	}
+	addr := x.head.Client(c.addr, c.gen.trusts)
+	if addr == c.addr {
+		return c.client
+	}
+	x.clientText = appendClient(x.clientText[:0], c.gen.o.ClientAddress, addr)
+	return x.clientText
 }
 
 var (

@@ -41,12 +41,14 @@ type Request struct {
 	fields      []byte // Raw without the request line
 	replaceHost bool   // the target carried an authority, which replaces Host
 	forwarded   []byte // X-Forwarded-For of a trusted peer, its lines joined; owned, reused
+	elements    []byte // Forwarded of a trusted peer, its lines joined; owned, reused
 	upgrades    []byte // Upgrade, its lines joined if there are several; owned, reused
 	maxForwards []byte
 	hasHost     bool
 	hasProto    bool // a trusted peer sent X-Forwarded-Proto, -Host or -Port
 	hasElements bool // a trusted peer sent Forwarded
 	trailers    bool // TE: trailers
+	complete    bool // all fields have been read
 	options     connectionOptions
 }
 
@@ -75,8 +77,8 @@ type Own struct {
 
 // Reset prepares for the next request and keeps the buffers.
 func (h *Request) Reset() {
-	names, forwarded, upgrades, raw := h.options.names[:0], h.forwarded[:0], h.upgrades[:0], h.Raw[:0]
-	*h = Request{Framing: Framing{Length: -1}, forwarded: forwarded, upgrades: upgrades, Raw: raw}
+	names, forwarded, elements, upgrades, raw := h.options.names[:0], h.forwarded[:0], h.elements[:0], h.upgrades[:0], h.Raw[:0]
+	*h = Request{Framing: Framing{Length: -1}, forwarded: forwarded, elements: elements, upgrades: upgrades, Raw: raw}
 	h.options.names = names
 }
 
@@ -116,6 +118,7 @@ func (h *Request) Rewrite(dst []byte, peer *Peer, o *RequestOptions) ([]byte, er
 			return dst, err
 		}
 	}
+	h.complete = true
 	return dst, h.check()
 }
 
@@ -275,15 +278,23 @@ func (h *Request) takeForwarded(id fieldID, value []byte, trusted bool) (keep bo
 	if id != fieldForwardedFor {
 		h.hasElements = h.hasElements || trusted && id == fieldForwarded
 		h.hasProto = h.hasProto || trusted && id == fieldForwardedProto
+		if trusted && id == fieldForwarded {
+			h.elements = appendLine(h.elements, value)
+		}
 		return trusted
 	}
-	if trusted && len(value) > 0 {
-		if len(h.forwarded) > 0 {
-			h.forwarded = append(h.forwarded, ", "...)
-		}
-		h.forwarded = append(h.forwarded, value...)
+	if trusted {
+		h.forwarded = appendLine(h.forwarded, value)
 	}
 	return false
+}
+
+// appendLine appends a line of a field that is a list to the earlier lines.
+func appendLine(list, value []byte) []byte {
+	if len(value) > 0 && len(list) > 0 {
+		list = append(list, ", "...)
+	}
+	return append(list, value...)
 }
 
 // Finish appends the fields that the proxy writes itself, and the end of the header.

@@ -1,0 +1,128 @@
+package http1
+
+import (
+	"bytes"
+	"net/netip"
+	"unsafe"
+)
+
+// The address of the client, as trusted peers report it.
+
+// hopsMax limits how many addresses of a request are looked at.
+const hopsMax = 32
+
+// Client returns the address of the client for which a trusted peer speaks: the right-most one in X-Forwarded-For that is not trusted
+// itself or, without that field, in Forwarded (RFC 7239). Each proxy appends the address from which it received the request. So what
+// is left of that address was written by somebody who is not trusted. If all are trusted, Client returns the left-most one. An entry
+// that is no address ends the search: the address to its right is returned, or that of the peer.
+//
+// Until Rewrite has read all fields, Client returns the address of the peer.
+func (h *Request) Client(peer netip.Addr, trusted func(netip.Addr) bool) netip.Addr {
+	found := peer
+	next := func(entry []byte) (more bool) {
+		addr, ok := nodeAddr(entry)
+		if ok {
+			found = addr
+		}
+		return ok && trusted(addr)
+	}
+	switch {
+	case !h.complete:
+	case len(h.forwarded) > 0:
+		eachFromRight(h.forwarded, next)
+	case len(h.elements) > 0:
+		var nodes [hopsMax][]byte
+		n := forwardedNodes(&nodes, h.elements)
+		for i := n - 1; i >= max(0, n-hopsMax) && next(nodes[i%hopsMax]); i-- {
+		}
+	}
+	return found
+}
+
+// eachFromRight calls next with the entries of a list, from the last one, until it returns false.
+func eachFromRight(list []byte, next func(entry []byte) bool) {
+	for n := 0; len(list) > 0 && n < hopsMax; n++ {
+		i := bytes.LastIndexByte(list, ',')
+		entry := trimOWS(list[i+1:])
+		list = list[:max(i, 0)]
+		if len(entry) > 0 && !next(entry) {
+			return
+		}
+	}
+}
+
+// forwardedNodes finds the "for" parameters of the elements of Forwarded (RFC 7239, section 4); nil if an element has none. It returns
+// their number, and keeps the last hopsMax of them: number i is nodes[i%hopsMax]. A client can send a list that breaks the grammar, for
+// example with a quotation mark that swallows what proxies append: then it returns 0.
+func forwardedNodes(nodes *[hopsMax][]byte, list []byte) (n int) {
+	var node []byte
+	for pairs := 0; ; {
+		list = skipOWS(list)
+		if name := tokenLength(list); name > 0 {
+			if name == len(list) || list[name] != '=' {
+				return 0
+			}
+			text, rest := parameterValue(list[name+1:])
+			if foldEqual(list[:name], "for") {
+				if node != nil {
+					return 0
+				}
+				node = text
+			}
+			pairs++
+			list = skipOWS(rest)
+		}
+		end := len(list) == 0
+		switch {
+		case !end && list[0] == ';':
+			list = list[1:]
+			continue
+		case !end && list[0] != ',':
+			return 0
+		case pairs > 0:
+			nodes[n%hopsMax] = node
+			n++
+		}
+		if end {
+			return n
+		}
+		node, pairs, list = nil, 0, list[1:]
+	}
+}
+
+// parameterValue splits off a value: a quoted string, or the text up to the next separator. Many proxies write a port without quotes.
+func parameterValue(b []byte) (text, rest []byte) {
+	if n := quotedLength(b); n > 0 {
+		return b[1 : n-1], b[n:]
+	}
+	n := bytes.IndexAny(b, ",; \t\"")
+	if n < 0 {
+		n = len(b)
+	}
+	return b[:n:n], b[n:]
+}
+
+// nodeAddr parses an address as proxies write it: with or without a port, an IPv6 address also in brackets.
+func nodeAddr(b []byte) (addr netip.Addr, ok bool) {
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 || end+1 < len(b) && (b[end+1] != ':' || !validPort(b[end+2:])) {
+			return addr, false
+		}
+		b = b[1:end]
+		ok = true // only an IPv6 address may be in brackets
+	} else if i := bytes.IndexByte(b, ':'); i >= 0 && bytes.IndexByte(b[i+1:], ':') < 0 {
+		if !validPort(b[i+1:]) {
+			return addr, false
+		}
+		b = b[:i]
+	}
+	if len(b) > len("0000:0000:0000:0000:0000:ffff:255.255.255.255") || bytes.IndexByte(b, '%') >= 0 { // a zone means nothing here
+		return addr, false
+	}
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b), len(b))) // nothing of the text is kept, except in the error
+	if err != nil || ok && !addr.Is6() {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), true
+}

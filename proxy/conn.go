@@ -63,7 +63,7 @@ type clientConn struct {
 	fd         int                          // number of the descriptor, -1 if none; only for poll(2), see watch.go
 	waiting    atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
 	suspected  bool                         // owned by the watch: looked closed at the last tick
-	clientGone atomic.Bool                  // the watch has found that the client has left
+	clientGone atomic.Bool                  // the client was found to have left, see watch.go
 	stirred    bool                         // on a loop: bytes, the end or an error have come while the exchange waited for the upstream
 	stir       func()                       // sets stirred
 

@@ -12,8 +12,8 @@
 //
 // Each response, wayside's own answers included, is recorded exactly once, and before the client can have all of it. A
 // buffered response is recorded before it is written, a streamed one before the bytes that end it are written, and a refused
-// request before its answer. If the client left, or stopped reading, before the last byte was written, the status is 499. The event's byte slices
-// point into buffers of the connection: a Recorder must encode it during the call.
+// request before its answer. If the client left before the last byte was written, or did not read on, the status is 499. The
+// event's byte slices point into buffers of the connection: a Recorder must encode it during the call.
 //
 // # How a request flows
 //

@@ -232,6 +232,10 @@ func (x *exchange) forward(streamed bool) failure {
 	}
 	x.ev.Upstream = p.upstreamName
 	u, err := x.connect()
+	if errors.Is(err, errClientLeft) {
+		x.c.clientGone.Store(true)
+		return failClientClosed
+	}
 	if err != nil {
 		f := connectFailure(err)
 		x.cause = err

@@ -16,6 +16,9 @@ import (
 // errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
 var errPoolExhausted = errors.New("no free upstream connection")
 
+// errClientLeft means that a client has left while its request waited for an upstream connection.
+var errClientLeft = errors.New("client left before its request was sent")
+
 // upstreamConn is one keep-alive connection to the upstream. It belongs to the exchange that took it out of the pool.
 type upstreamConn struct {
 	net.Conn
@@ -62,10 +65,11 @@ type pool struct {
 
 // waiter is a request that waits for a connection.
 type waiter struct {
-	ready signal
-	u     *upstreamConn // before ready is set: a connection, or nil for a free slot
-	d     driver        // runs the request
-	from  *account
+	ready  signal
+	u      *upstreamConn // before ready is set: a connection, or nil for a free slot
+	d      driver        // runs the request
+	from   *account
+	client *clientConn // may leave; nil: none
 }
 
 // may reports whether a client of this address may use another connection. mu is held.
@@ -84,8 +88,9 @@ func (*pool) charge(from *account, n int64) {
 	}
 }
 
-// get returns an idle connection or dials one. If all are in use, or all that this address may use, it waits for pool.wait at most.
-func (p *pool) get(d driver, from *account) (*upstreamConn, error) {
+// get returns an idle connection or dials one. If all are in use, or all that this address may use, it waits for pool.wait at most, and
+// no longer than the client stays. The client may be nil.
+func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, error) {
 	p.mu.Lock()
 	if p.may(from) { // no waiting request could use it, see handOver
 		u := p.grant(d, from)
@@ -96,7 +101,7 @@ func (p *pool) get(d driver, from *account) (*upstreamConn, error) {
 		p.mu.Unlock()
 		return nil, errPoolExhausted
 	}
-	w := &waiter{ready: d.signal(), d: d, from: from}
+	w := &waiter{ready: d.signal(), d: d, from: from, client: client}
 	p.waiters = append(p.waiters, w)
 	p.mu.Unlock()
 	return p.waitFor(w)
@@ -176,13 +181,19 @@ const roomRetry = 100 * time.Millisecond
 
 // waitFor waits for a connection or a slot from put or release.
 func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
+	err, suspected := errPoolExhausted, false
 	for began := time.Now(); ; {
 		left := p.wait - time.Since(began)
 		if left <= 0 {
 			break
 		}
 		p.askForRoom(w.from)
-		if w.ready.Wait(min(left, roomRetry)) {
+		ready := w.ready.Wait(min(left, roomRetry))
+		if w.client != nil && w.client.leaves(&suspected) {
+			err = errClientLeft
+			break
+		}
+		if ready {
 			return p.accept(w.u, w.d, w.from)
 		}
 	}
@@ -193,10 +204,18 @@ func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
 	}
 	p.mu.Unlock()
 	if i >= 0 {
-		return nil, errPoolExhausted
+		return nil, err
 	}
 	w.ready.Wait(-1) // handed over just now
-	return p.accept(w.u, w.d, w.from)
+	switch {
+	case err != errClientLeft:
+		return p.accept(w.u, w.d, w.from)
+	case w.u != nil:
+		p.put(w.u)
+	default:
+		p.release(w.from)
+	}
+	return nil, err
 }
 
 // accept takes the result of grant: a connection, which may no longer be usable, or nil for a slot.

@@ -118,6 +118,7 @@ func (x *exchange) nextBlock(br *bufio.Reader) ([]byte, error) {
 			return block[:end], nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			if !x.c.hold(int64(len(b))) {
+				x.c.warn(failMemory)
 				return nil, errMemory
 			}
 			x.large = slices.Grow(append(x.large, b...), br.Size()) // with room for all that br can hold

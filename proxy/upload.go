@@ -40,6 +40,7 @@ func (x *exchange) startUpload(u *upstreamConn) {
 	x.upload.ended, x.upload.err = ended, nil
 	x.upload.sent.Store(0)
 	x.upload.cancel.Store(false)
+	x.c.stirred = true // from now on, this upload may be the one that learns of the client's end
 	u.limits.armRead(x.uploadDeadline())
 	x.c.driver.run(func() {
 		defer ended.Set()

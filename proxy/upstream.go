@@ -109,7 +109,7 @@ func (x *exchange) connect() (*upstreamConn, error) {
 	if x.upgrading {
 		return x.c.gen.pool.dialDedicated(x.c.driver)
 	}
-	return x.c.gen.pool.get(x.c.driver, x.c.shareAccount())
+	return x.c.gen.pool.get(x.c.driver, x.c.shareAccount(), x.c)
 }
 
 // releaseUpstream returns the connection to the pool, or closes it if it cannot carry another request.

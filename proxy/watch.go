@@ -83,12 +83,29 @@ func (c *clientConn) hasLeft() bool {
 // hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. A loop knows of most
 // connections that nothing has happened. For the others, this costs a system call.
 func (c *clientConn) hasReset() bool {
-	if _, ok := c.Conn.(*loop.Conn); c.fd < 0 || ok && !c.stirred {
+	if _, ok := c.Conn.(*loop.Conn); ok && !c.stirred {
+		return false
+	}
+	return c.hungUp()
+}
+
+// hungUp reports whether both directions of the connection are closed.
+func (c *clientConn) hungUp() bool {
+	if c.fd < 0 {
 		return false
 	}
 	fds := [1]unix.PollFd{{Fd: int32(c.fd)}}
 	n, err := unix.Poll(fds[:], 0)
 	return n > 0 && err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// leaves reports whether the client has left while its request waits for an upstream connection. It is called from time to time, and
+// follows the rule of the watch: a client that has closed its side at two successive calls has left, and one that has reset the
+// connection has left at once.
+func (c *clientConn) leaves(suspected *bool) bool {
+	was := *suspected
+	*suspected = c.raw != nil && c.hasLeft()
+	return *suspected && was || c.hungUp()
 }
 
 // cancelUpstream closes the upstream connection, unless the exchange has taken it back.

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -90,6 +92,102 @@ func TestPipeliningClientIsNotGone(t *testing.T) {
 	for _, want := range []string{"/slow", "/next"} {
 		if _, body := c.receive("GET"); body != want {
 			t.Error(body)
+		}
+	}
+}
+
+// waiting returns how many requests wait for an upstream connection.
+func (b *bench) waiting() int {
+	p := b.p.current.Load().pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiters)
+}
+
+// A request that waits for an upstream connection is not sent if its client has left.
+func TestQueuedRequestOfAGoneClientIsNotSent(t *testing.T) {
+	entered, release := make(chan string, 8), make(chan struct{})
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for {
+			r := readRequest(br)
+			if r == "" {
+				return
+			}
+			entered <- r
+			<-release
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	b := start(t, url, func(o *Options) { o.MaxConnsPerUpstream, o.MaxConnWait = 1, time.Minute })
+	b.responses = 5
+	first := b.dial()
+	first.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-entered
+	for i, leave := range []func(*net.TCPConn) error{
+		(*net.TCPConn).Close,
+		(*net.TCPConn).CloseWrite,
+		func(conn *net.TCPConn) error { _ = conn.SetLinger(0); return conn.Close() },
+	} {
+		c := b.dial()
+		c.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n")
+		until(t, "the request waits", func() bool { return b.waiting() == 1 })
+		if err := leave(c.conn.(*net.TCPConn)); err != nil {
+			t.Fatal(err)
+		}
+		b.expect(i, 499, "client_closed")
+		until(t, "it waits no longer", func() bool { return b.waiting() == 0 })
+	}
+	close(release)
+	first.receive("GET")
+	if resp, _ := first.get("/last"); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+	if r := <-entered; !strings.HasPrefix(r, "GET /last ") {
+		t.Error(r)
+	}
+}
+
+// A connection, or a slot for one, that is handed to such a request goes back to the pool.
+func TestConnectionForAGoneClientGoesBack(t *testing.T) {
+	b := start(t, echoHead(t), func(o *Options) { o.Driver = DriverGoroutine })
+	b.responses = 1
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	far, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = near.Close() }()
+	d := b.p.drivers.all[0]
+	gone := newClientConn(b.p.current.Load(), near, d)
+	_ = far.(*net.TCPConn).SetLinger(0)
+	_ = far.Close()
+	until(t, "the reset arrives", gone.hungUp)
+	p := b.p.current.Load().pool
+	for _, want := range []int{0, 1} { // a slot, then a connection
+		p.mu.Lock()
+		w := &waiter{ready: d.signal(), d: d, u: p.grant(d, nil), client: gone}
+		p.mu.Unlock()
+		if (w.u != nil) != (want == 1) {
+			t.Fatalf("%d: granted %v", want, w.u)
+		}
+		w.ready.Set()
+		if u, err := p.waitFor(w); u != nil || err != errClientLeft {
+			t.Errorf("%v %v", u, err)
+		}
+		if open, idle := p.counts(); open != want || idle != want {
+			t.Errorf("%d open, %d idle", open, idle)
+		}
+		if want == 0 {
+			b.dial().get("/")
+			until(t, "its connection is idle", func() bool { _, idle := p.counts(); return idle == 1 })
 		}
 	}
 }

@@ -59,6 +59,8 @@ type clientConn struct {
 	idleSince time.Time // guarded by Proxy.mu; since when a shutdown has found it between requests
 	pace      pace      // of the request's body; belongs to the goroutine that reads the body
 
+	unprompted atomic.Bool // the client may wait for 100 Continue before it sends the body: its silence does not count
+
 	raw        syscall.RawConn
 	fd         int                          // number of the descriptor, -1 if none; only for poll(2), see watch.go
 	waiting    atomic.Pointer[upstreamConn] // shared with the watch: the upstream connection that the exchange waits for
@@ -200,7 +202,12 @@ func (c *clientConn) readTimed(b []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded // the client resumed, but its connection is being closed
 	}
 	now := &c.root.sweeper.now
-	if !c.parked {
+	if c.unprompted.Load() {
+		c.reading.suspend()
+		if !c.unprompted.Load() {
+			c.reading.resume(now.Load())
+		}
+	} else if !c.parked {
 		c.reading.begin(now.Load())
 	}
 	c.parked = false
@@ -212,23 +219,39 @@ func (c *clientConn) readTimed(b []byte) (int, error) {
 // readPaced reads a piece of a request's body, under ReadTimeout and under the limit that follows from MinBodyRate.
 func (c *clientConn) readPaced(b []byte) (int, error) {
 	o, s := &c.gen.o, c.gen.sweeper
-	at := s.after(o.ReadTimeout)
-	if o.MinBodyRate > 0 && o.ReadTimeout > 0 {
-		at = min(at, c.pace.deadline(s, o.MinBodyRate, int64(o.ReadTimeout)))
-	}
-	c.limits.armRead(at)
+	counts := c.armPaced()
 	began := s.now.Load()
 	n, err := c.readTimed(b)
 	if err != nil && isTimeout(err) && c.limits.read.Load() == fired && c.unreadBytes() { // this process was slow, not the client
 		c.limits.armRead(s.after(o.ReadTimeout))
 		n, err = c.readTimed(b)
 	}
-	c.pace.waited += s.now.Load() - began
+	if counts {
+		c.pace.waited += s.now.Load() - began
+	}
 	c.pace.read += int64(n)
 	if err != nil {
 		c.failed.Store(true)
 	}
 	return n, err
+}
+
+// armPaced arms the deadline for a piece of a body. It reports false if there is none, because the client waits for 100 Continue: prompt
+// then arms it.
+func (c *clientConn) armPaced() bool {
+	if c.unprompted.Load() {
+		c.limits.armRead(0)
+		if c.unprompted.Load() {
+			return false
+		}
+	}
+	o, s := &c.gen.o, c.gen.sweeper
+	at := s.after(o.ReadTimeout)
+	if o.MinBodyRate > 0 && o.ReadTimeout > 0 {
+		at = min(at, c.pace.deadline(s, o.MinBodyRate, int64(o.ReadTimeout)))
+	}
+	c.limits.armRead(at)
+	return true
 }
 
 // Write writes under the write deadline. Each call starts it again, so it limits the time without progress.

@@ -39,7 +39,7 @@ type exchange struct {
 	recorded         bool
 	begun            bool // bytes of the final response may have been written to the client
 	upgrading        bool // the upstream is asked to switch protocols, on a connection of its own
-	awaitingContinue bool // the upstream must accept the body before it is sent (Expect: 100-continue), and has not answered
+	awaitingContinue bool // the client waits for 100 Continue, and the upstream has not answered
 	continued        bool // the proxy itself has sent 100 Continue to the client
 	unread           bool // bytes of the request's body may be left on the client's connection
 	closeAfter       bool // no further request may follow on the client's connection
@@ -284,7 +284,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 	u.limits.armWrite(x.deadline(x.c.gen.o.ResponseTimeout))
 	_, err := u.Conn.Write(x.out)
 	if err == nil {
-		if streamed && !x.awaitingContinue {
+		if streamed {
 			x.startUpload(u)
 		}
 		return x.readHead(u)
@@ -293,7 +293,7 @@ func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
 		return err
 	}
 	// The upstream did not accept the rest of the request. It may have answered without it.
-	x.upBroken = true
+	x.upBroken, x.awaitingContinue = true, false
 	headErr := x.readHead(u)
 	if errors.Is(headErr, errNoResponse) {
 		return fmt.Errorf("%w: %w", errNoResponse, err)

@@ -235,15 +235,26 @@ func (c *clientConn) releaseHeld() {
 
 // clientWait is how long the proxy has waited for a client in one direction, since the beginning of the request or the end of the last.
 type clientWait struct {
-	began  atomic.Int64 // sweeper time at which the present wait began; 0: none
+	began  atomic.Int64 // sweeper time at which the present wait began; 0: none; or suspended
 	waited atomic.Int64 // nanoseconds of earlier waits, minus the time that the received bytes take at slowBytesPerSecond
 }
 
+// suspended marks a wait that does not count yet.
+const suspended = -1
+
 func (w *clientWait) begin(now int64) { w.began.Store(now) }
 
+func (w *clientWait) suspend() { w.began.Store(suspended) }
+
+// resume makes a suspended wait count from now on.
+func (w *clientWait) resume(now int64) { w.began.CompareAndSwap(suspended, now) }
+
 func (w *clientWait) end(now int64, n int) {
-	was := w.waited.Load()
-	if is := max(was+now-w.began.Load()-int64(n)*int64(time.Second)/slowBytesPerSecond, 0); is != was {
+	was, began := w.waited.Load(), w.began.Load()
+	if began == suspended {
+		began = now
+	}
+	if is := max(was+now-began-int64(n)*int64(time.Second)/slowBytesPerSecond, 0); is != was {
 		w.waited.Store(is)
 	}
 	w.began.Store(0)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
@@ -30,16 +29,14 @@ var (
 func (x *exchange) readHead(u *upstreamConn) error {
 	p := x.c.gen
 	switch {
-	case x.upload.ended != nil: // its deadline begins when the body has been sent
-	case x.awaitingContinue:
-		u.limits.armRead(x.deadline(continueWait))
+	case x.upload.ended != nil: // startUpload has armed it
 	default:
 		u.limits.armRead(x.deadline(p.o.ResponseTimeout))
 	}
 	for n := 0; n <= interimMax; {
 		block, err := x.nextBlock(u.br)
 		if err != nil && x.awaitingContinue && isTimeout(err) {
-			if err = x.sendContinue(u); err == nil {
+			if err = x.expectInVain(u); err == nil {
 				continue
 			}
 		}
@@ -64,7 +61,7 @@ func (x *exchange) readHead(u *upstreamConn) error {
 	return fmt.Errorf("%w: too many interim responses", http1.ErrResponse)
 }
 
-// interim passes a 1xx response on to clients of HTTP/1.1. After 100, it starts an upload that has waited for it.
+// interim passes a 1xx response on to clients of HTTP/1.1.
 func (x *exchange) interim(u *upstreamConn) error {
 	if x.resp.Status == 101 {
 		return errUpgrade
@@ -76,24 +73,9 @@ func (x *exchange) interim(u *upstreamConn) error {
 		}
 	}
 	if x.resp.Status == 100 && x.awaitingContinue {
-		x.continueUpload(u)
+		x.endExpectation(u)
 	}
 	return nil
-}
-
-// sendContinue asks the client for the body, because the upstream has not answered.
-func (x *exchange) sendContinue(u *upstreamConn) error {
-	if _, err := io.WriteString(x.c, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
-		return fmt.Errorf("%w: %w", errClientBody, err)
-	}
-	x.continued = true
-	x.continueUpload(u)
-	return nil
-}
-
-func (x *exchange) continueUpload(u *upstreamConn) {
-	x.awaitingContinue = false
-	x.startUpload(u)
 }
 
 // nextBlock waits for a whole header block and takes it from br. The block is valid until br reads again. errNoResponse means that the

@@ -19,10 +19,6 @@ import (
 // again; otherwise the response carries "Connection: close".
 const uploadGrace = 10 * time.Millisecond
 
-// continueWait is how long the upstream may take to answer "Expect: 100-continue". Then the proxy itself sends 100 Continue, because
-// many upstreams never do.
-const continueWait = time.Second
-
 // uploading is a read deadline that never fires: while a body is being sent, the response has no deadline.
 const uploading = math.MaxInt64
 
@@ -31,6 +27,7 @@ type upload struct {
 	ended  signal        // nil if there is no upload, or if its end has been seen
 	err    error         // its result, before ended is set
 	sent   atomic.Uint64 // bytes of data so far
+	over   atomic.Bool   // nothing more is sent
 	cancel atomic.Bool
 }
 
@@ -41,7 +38,13 @@ func (x *exchange) startUpload(u *upstreamConn) {
 	x.upload.sent.Store(0)
 	x.upload.cancel.Store(false)
 	x.c.stirred = true // from now on, this upload may be the one that learns of the client's end
-	u.limits.armRead(x.uploadDeadline())
+	x.upload.over.Store(false)
+	x.c.unprompted.Store(x.awaitingContinue)
+	if x.awaitingContinue {
+		u.limits.armRead(x.deadline(continueWait))
+	} else {
+		u.limits.armRead(x.uploadDeadline())
+	}
 	x.c.driver.run(func() {
 		defer ended.Set()
 		defer func() {
@@ -52,20 +55,29 @@ func (x *exchange) startUpload(u *upstreamConn) {
 			}
 		}()
 		err := x.sendBody(u)
+		x.upload.over.Store(true)
 		switch {
 		case errors.Is(err, errClientBody), errors.Is(err, errBodyTooLarge), isTimeout(err):
 			_ = u.Conn.Close() // the upstream must not take this for the whole body; it also wakes the exchange
 		default:
-			// Sent, or refused by the upstream, which may still have answered: its response time begins now.
-			u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.c.gen.o.ResponseTimeout))
+			x.beginResponseTime(u)
 		}
 		x.upload.err = err
 	})
 }
 
+// beginResponseTime starts the upstream's time to respond: the body has been sent, or the upstream refused it and may still have
+// answered.
+func (x *exchange) beginResponseTime(u *upstreamConn) {
+	u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.c.gen.o.ResponseTimeout))
+}
+
 // awaitUpload is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
 // be used again.
 func (x *exchange) awaitUpload() {
+	if x.awaitingContinue && !x.bodyBegun() {
+		return // the client will not send it
+	}
 	if x.upload.ended != nil && x.upload.ended.Wait(uploadGrace) {
 		_ = x.uploadEnded() // the response decides the outcome; the upload's error only affects the connections
 	}
@@ -77,7 +89,9 @@ func (x *exchange) stopUpload() error {
 	if x.upload.ended == nil {
 		return nil
 	}
-	if !x.upload.ended.Wait(0) {
+	if x.upload.over.Load() {
+		x.upload.ended.Wait(-1)
+	} else {
 		x.upload.cancel.Store(true)
 		if x.up != nil {
 			x.upBroken = true
@@ -96,7 +110,8 @@ func (x *exchange) stopUpload() error {
 
 func (x *exchange) uploadEnded() error {
 	err := x.upload.err
-	x.upload.ended = nil
+	x.upload.ended, x.awaitingContinue = nil, false
+	x.c.unprompted.Store(false)
 	x.ev.RequestBytes = x.upload.sent.Load()
 	if err == nil {
 		x.unread = !x.body.Ended()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A service may answer while it reads: its bytes arrive before the client has sent everything.
@@ -123,4 +124,69 @@ func TestMalformedMidway(t *testing.T) {
 		b.responses++
 		b.expect(b.responses-1, 400, "bad_request")
 	}
+}
+
+// A client may send the body before it is asked to. The service receives it at once, even if it never sends 100.
+func TestUnpromptedBody(t *testing.T) {
+	asked := make(chan struct{})
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for strings.Contains(readRequest(br), "\r\nExpect: 100-continue\r\n") {
+			asked <- struct{}{}
+			body := make([]byte, 14)
+			_, _ = io.ReadFull(br, body)
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n"+string(body))
+		}
+	})
+	b := start(t, url, nil)
+	b.responses = 4
+	c := b.dial()
+	for _, body := range []string{"Content-Length: 14\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"} {
+		for range 2 { // the second one over the connections of the first
+			header, body, _ := strings.Cut(body, "\r\n\r\n")
+			c.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + header + "\r\n\r\n")
+			<-asked
+			c.send(body)
+			if resp, got := c.receive("PUT"); resp.StatusCode != 200 || got != body {
+				t.Errorf("%v, %q", resp, got) // 100 would mean that the proxy has waited
+			}
+		}
+	}
+	if got := b.p.Metrics().Upstreams[0].Connects; got != 1 {
+		t.Errorf("%d connections to the upstream", got)
+	}
+}
+
+// While a client waits for 100 Continue, its silence does not count, even if it is longer than the time limit on silence.
+func TestSilenceBeforeContinueDoesNotCount(t *testing.T) {
+	read := make(chan struct{})
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		readRequest(br)
+		<-read
+		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+		body := make([]byte, 4)
+		_, _ = io.ReadFull(br, body)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"+string(body))
+	})
+	b := start(t, url, func(o *Options) { o.ReadTimeout, o.MinBodyRate = 200*time.Millisecond, 1<<20 })
+	b.responses = 2
+	c := b.dial()
+	c.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+	b.pass(400 * time.Millisecond)
+	read <- struct{}{}
+	if line, _ := c.br.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatal(line)
+	}
+	_, _ = c.br.ReadString('\n')
+	c.send("body")
+	if resp, body := c.receive("PUT"); resp.StatusCode != 200 || body != "body" {
+		t.Error(resp, body)
+	}
+	c.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n") // but afterwards it does
+	read <- struct{}{}
+	_, _ = c.br.ReadString('\n')
+	_, _ = c.br.ReadString('\n')
+	if resp, _ := c.receive("PUT"); resp.StatusCode != 408 {
+		t.Error(resp)
+	}
+	b.expect(1, 408, "request_timeout")
 }

@@ -194,15 +194,11 @@ func (x *exchange) refuse(f failure) {
 }
 
 // bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
-// The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
-// the client waits for 100 Continue. It reports whether the body must still be streamed.
+// The buffer grows with the bytes that arrive, not with the declared length. It reports whether the body must be streamed instead: then
+// the upstream receives the header at once, and can refuse the body or speak first.
 func (x *exchange) bufferBody() (streamed bool, err error) {
-	if x.awaitingContinue {
+	if x.awaitingContinue || x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
 		return true, nil
-	}
-	if x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
-		_, err := x.c.br.Peek(1)
-		return true, err
 	}
 	at := len(x.out)
 	for !x.body.Ended() {

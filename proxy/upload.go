@@ -130,6 +130,9 @@ const chunkHeaderBytes = 10
 // sendBody sends the request's body in the framing in which it arrived. It never completes a malformed body.
 func (x *exchange) sendBody(u *upstreamConn) error {
 	p := x.c.gen
+	if _, err := x.c.br.Peek(1); err != nil { // a silent client costs no large buffer
+		return fmt.Errorf("%w: %w", errClientBody, err)
+	}
 	loan := bodyBuffers.Get().(*[]byte)
 	defer bodyBuffers.Put(loan)
 	buf := *loan

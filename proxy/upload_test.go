@@ -190,3 +190,78 @@ func TestSilenceBeforeContinueDoesNotCount(t *testing.T) {
 	}
 	b.expect(1, 408, "request_timeout")
 }
+
+// The service receives the header of a streamed request before the body, so that it can refuse it or speak first.
+func TestHeaderBeforeStreamedBody(t *testing.T) {
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for {
+			switch head := readRequest(br); {
+			case head == "":
+				return
+			case strings.HasPrefix(head, "PUT /refuse "):
+				_, _ = io.WriteString(conn, "HTTP/1.1 413 Too much\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+			body := make([]byte, 10)
+			_, _ = io.ReadFull(br, body)
+			_, _ = io.WriteString(conn, "4\r\n"+string(body[3:7])+"\r\n0\r\n\r\n")
+			return
+		}
+	})
+	b := start(t, url, nil)
+	b.responses = 3
+	for _, framing := range []string{"Transfer-Encoding: chunked", "Content-Length: 100000"} {
+		c := b.dial()
+		c.send("PUT /refuse HTTP/1.1\r\nHost: a\r\n" + framing + "\r\n\r\n")
+		if resp, body := c.receive("PUT"); resp.StatusCode != 413 || body != "no" || !resp.Close {
+			t.Errorf("%s: %v, %q", framing, resp, body)
+		}
+	}
+	c := b.dial()
+	c.send("PUT /talk HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+	resp, err := http.ReadResponse(c.br, nil)
+	if err != nil || resp.StatusCode != 103 {
+		t.Fatal(resp, err)
+	}
+	if resp, err = http.ReadResponse(c.br, nil); err != nil || resp.StatusCode != 200 {
+		t.Fatal(resp, err)
+	}
+	hello := make([]byte, 5)
+	if _, err := io.ReadFull(resp.Body, hello); err != nil || string(hello) != "hello" {
+		t.Fatal(string(hello), err)
+	}
+	c.send("4\r\nbody\r\n0\r\n\r\n")
+	if rest, err := io.ReadAll(resp.Body); string(rest) != "body" || err != nil {
+		t.Error(string(rest), err)
+	}
+	_ = resp.Body.Close()
+}
+
+// A client that sends the header of a streamed request and nothing else holds an upstream connection, but not for long if others need it.
+func TestStreamedRequestWithoutBodyGivesWay(t *testing.T) {
+	url := origin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	b := start(t, url, func(o *Options) { o.MaxConnsPerUpstream, o.MaxConnWait = 1, 20*time.Second })
+	b.responses = 3
+	silent := b.dial()
+	silent.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for b.p.Metrics().UpstreamConns == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
+		t.Error(resp)
+	}
+	if resp, _ := silent.receive("POST"); resp.StatusCode != 408 || !resp.Close {
+		t.Error(resp)
+	}
+	rest := b.dial() // one that breaks off is not the service's failure
+	rest.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+	_ = rest.conn.(*net.TCPConn).CloseWrite()
+	if resp, _ := rest.receive("POST"); resp.StatusCode != 400 {
+		t.Error(resp)
+	}
+	b.expect(2, 499, "client_closed")
+	if reason, _ := b.p.UpstreamFailure(); reason != "" {
+		t.Error(reason)
+	}
+}

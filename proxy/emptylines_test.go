@@ -14,9 +14,8 @@ func echoBody(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body
 // pass waits until the proxy's clock has advanced by d, and the deadlines of that time have fired.
 func (b *bench) pass(d time.Duration) {
 	clock := b.p.sweeper
-	for end := clock.now.Load() + int64(d) + 3*clock.tick.Load(); clock.now.Load() < end; {
-		time.Sleep(time.Millisecond)
-	}
+	end := clock.now.Load() + int64(d) + 3*clock.tick.Load()
+	until(b.t, "time passes", func() bool { return clock.now.Load() >= end })
 }
 
 // A CRLF that a client sends behind a body begins no request: the connection stays idle.

@@ -395,6 +395,9 @@ func (x *exchange) write(b []byte) bool {
 	x.begun = true
 	if _, err := x.c.Write(b); err != nil {
 		x.closeAfter = true
+		if x.recorded {
+			x.undelivered()
+		}
 		return false
 	}
 	return true

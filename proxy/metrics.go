@@ -21,6 +21,8 @@ type counters struct {
 	inFlight counter
 	retries  counter
 	own      tally // of responses without a request to an upstream
+
+	undelivered counter // see exchange.undelivered
 }
 
 // tally counts responses.
@@ -56,6 +58,7 @@ type Metrics struct {
 	UpstreamConns int64            // open upstream connections
 	UpstreamIdle  int64            // of these, idle
 	Retries       int64            // requests sent a second time
+	Undelivered   int64            // responses that the client did not receive whole, although they were recorded as sent
 	Responses     [6]int64         // recorded or excluded responses by status class; index 2 is 2xx; 499 counts as 4xx
 	Failures      map[string]int64 // by error type, all of them
 	Upstreams     []UpstreamMetrics
@@ -77,7 +80,7 @@ type UpstreamMetrics struct {
 
 // Metrics reads the counters. It holds two locks for a short time and may be called at any time.
 func (p *Proxy) Metrics() Metrics {
-	m := Metrics{InFlight: p.metrics.inFlight.Load(), Retries: p.metrics.retries.Load(), Failures: make(map[string]int64)}
+	m := Metrics{InFlight: p.metrics.inFlight.Load(), Retries: p.metrics.retries.Load(), Undelivered: p.metrics.undelivered.Load(), Failures: make(map[string]int64)}
 	p.metrics.own.add(&m.Responses, m.Failures)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,6 +13,7 @@ var (
 	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
 	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent to the upstream a second time.", nil, nil)
+	descUndelivered   = prometheus.NewDesc("wayside_proxy_undelivered_total", "Responses that the client did not receive whole, although they were recorded as sent.", nil, nil)
 
 	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"upstream", "state"}, nil)
 	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"upstream", "result"}, nil)
@@ -43,6 +44,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descUpstreamConns, float64(p.UpstreamIdle), "idle")
 	gauge(descUpstreamConns, float64(p.UpstreamConns-p.UpstreamIdle), "busy")
 	count(descRetries, float64(p.Retries))
+	count(descUndelivered, float64(p.Undelivered))
 	for class := 1; class < len(p.Responses); class++ {
 		count(descResponses, float64(p.Responses[class]), strconv.Itoa(class)+"xx")
 	}

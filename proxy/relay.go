@@ -165,7 +165,9 @@ func (x *exchange) complete() bool {
 
 // clientLeft ends a response whose client has left, or does not read it.
 func (x *exchange) clientLeft() {
-	if !x.recorded {
+	if x.recorded {
+		x.undelivered()
+	} else {
 		x.ev.Status = statusClientClosed
 		x.ev.ResponseBytes -= x.unsent
 		f := failClientClosed

@@ -19,9 +19,7 @@ import (
 
 const (
 	clientReadBytes = 4 << 10 // of a client connection's reader; a header may be larger, a body's pieces are read directly
-	lingerTime      = time.Second
-	lingerBytesMax  = 4 << 20
-	emptyLinesMax   = 8 // between two requests
+	emptyLinesMax   = 8       // between two requests
 )
 
 // Shutdown stops accepting and lets requests in flight finish; their responses carry "Connection: close". It closes idle
@@ -183,7 +181,7 @@ func (c *clientConn) serveRequest() bool {
 		x.handle()
 	}
 	if x.closeAfter {
-		c.finish()
+		c.finish(false)
 		return false
 	}
 	c.answered.Store(true)
@@ -266,28 +264,4 @@ func tooLarge(h *http1.Request, limit int) error {
 	}
 	_ = h.ParseLine() // for the record
 	return http1.ErrHeaderSize
-}
-
-// finish ends the connection after its last response. If the client may still be sending, it first closes only its own side and
-// continues to read for a moment: unread data turns a close into a reset, and the client could lose the response to the reset
-// (RFC 9112, section 9.6).
-func (c *clientConn) finish() {
-	announced := !c.x.unread && c.br.Buffered() == 0 && !c.x.head.Persistent() // the client said that nothing follows
-	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced {
-		return
-	}
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	c.lingerDeadline = c.gen.sweeper.after(lingerTime)
-	if !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseLinger)) {
-		return
-	}
-	for total := 0; total < lingerBytesMax; {
-		n, err := c.br.Discard(clientReadBytes)
-		if total += n; err != nil {
-			return
-		}
-	}
 }

@@ -245,9 +245,7 @@ func TestStreamedRequestWithoutBodyGivesWay(t *testing.T) {
 	b.responses = 3
 	silent := b.dial()
 	silent.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-	for b.p.Metrics().UpstreamConns == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "it holds the connection", func() bool { return b.p.Metrics().UpstreamConns > 0 })
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {
 		t.Error(resp)
 	}

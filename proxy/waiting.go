@@ -143,7 +143,7 @@ func (c *clientConn) reject(f failure) {
 		x.ev.Method, x.ev.Path, x.ev.Protocol = nil, nil, nil
 		x.closeAfter, x.unread = true, true
 		x.answer(f)
-		c.finish()
+		c.finish(true)
 		return false
 	})
 }

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The end of a client connection after its last response. If bytes arrive on a connection that is closed, the kernel answers with a
+// reset, and the client loses what it has not received yet, or not read. So the proxy first closes only its own side and reads on
+// (RFC 9112, section 9.6), until the client has closed its side too, or has acknowledged everything and sends nothing more. See ADR 88.
+
+const (
+	// lingerSilence is how long the client may be silent if it has sent only a part of its request's body, and lingerQuiet otherwise.
+	lingerSilence = 5 * time.Second
+	lingerQuiet   = time.Second
+	// lingerTime and lingerBytesMax limit what a client may go on sending.
+	lingerTime     = 30 * time.Second
+	lingerBytesMax = 64 << 20
+	// lingerLook is how often the proxy looks whether the client has acknowledged more, and lingerPieceBytes after how many bytes.
+	lingerLook       = 50 * time.Millisecond
+	lingerPieceBytes = 64 << 10
+)
+
+// finish ends the connection after its last response. If it was refused without reading a request, finish is brief, because there may be
+// many of them.
+func (c *clientConn) finish(refused bool) {
+	x := c.x
+	announced := !x.unread && c.br.Buffered() == 0 && !x.head.Persistent() // the client said that nothing follows
+	if c.reset || c.failed.Load() || c.gaveWay.Load() || announced && c.unacknowledged() == 0 {
+		return
+	}
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || !c.phase.CompareAndSwap(uint32(phaseBody), uint32(phaseLinger)) {
+		return
+	}
+	if half.CloseWrite() != nil { // the client has reset the connection
+		if c.unacknowledged() > 0 {
+			x.undelivered()
+		}
+		return
+	}
+	l := linger{c: c, silence: lingerQuiet, limit: lingerTime}
+	switch {
+	case refused:
+		l.limit = lingerQuiet
+	case announced:
+		l.silence = 0
+	case x.unread && x.head.HasBody():
+		l.silence = lingerSilence
+	}
+	if l.wait(); l.lost {
+		x.undelivered()
+	}
+}
+
+// undelivered counts a response that is recorded, and that the client did not receive whole. It cannot be recorded as such: a response is
+// recorded before its last bytes are written.
+func (x *exchange) undelivered() { x.c.root.metrics.undelivered.Add(1) }
+
+// linger is the state of a connection whose last response has been written.
+type linger struct {
+	c       *clientConn
+	silence time.Duration // how long the client may be silent
+	limit   time.Duration // how long it may go on sending
+	left    int           // bytes that were not acknowledged at the last look
+	lost    bool          // the client will not receive all of the response
+}
+
+// wait returns when the connection can be closed.
+func (l *linger) wait() {
+	c, s := l.c, l.c.gen.sweeper
+	began := s.now.Load()
+	heard, advanced := began, began // when the client has sent something, and when it has acknowledged something
+	for total := 0; total < lingerBytesMax; {
+		c.lingerDeadline = s.after(lingerLook)
+		n, err := c.br.Discard(lingerPieceBytes)
+		now, left := s.now.Load(), c.unacknowledged()
+		if total += n; n > 0 {
+			heard = now
+		}
+		if left != l.left {
+			l.left, advanced = left, now
+		}
+		switch o := &c.gen.o; {
+		case err != nil && !isTimeout(err):
+			l.lost = left > 0 && err != io.EOF && !errors.Is(err, net.ErrClosed) // reset
+			return
+		case c.gaveWay.Load():
+			l.lost = c.unsentBytes() // Close discards them
+			return
+		case left == 0 && (passed(now, heard, l.silence) || passed(now, began, l.limit)):
+			return
+		case l.limit < lingerTime && passed(now, began, l.limit):
+			return
+		case left > 0 && o.WriteTimeout > 0 && passed(now, advanced, o.WriteTimeout):
+			c.timedOut.Store(true)
+			l.lost = c.unsentBytes()
+			return
+		}
+	}
+}
+
+// passed reports whether d has passed since a time of the sweeper's clock.
+func passed(now, since int64, d time.Duration) bool { return now-since >= int64(d) }
+
+// unacknowledged returns how many bytes the client has not acknowledged, its own side's end included.
+func (c *clientConn) unacknowledged() int {
+	if c.raw == nil {
+		return 0
+	}
+	left := 0
+	_ = c.raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return left
+}

@@ -29,7 +29,9 @@ type exchange struct {
 	stream bodyReader // of the response
 	ev     event.Event
 
-	sentAt        time.Time // just before a connection to the upstream is requested
+	firstAt       time.Time // when the request's first byte came; zero: all of it came at once
+	askedAt       time.Time // just before a connection to the upstream was requested; zero: none was
+	sentAt        time.Time // when the upstream had the request, see times.go; zero: never
 	totalDeadline int64     // sweeper time at which the exchange is ended; 0: never
 	headAt        time.Time // when the response's header was read
 	endAt         time.Time // when the last byte was read; zero: when the response is recorded
@@ -71,7 +73,7 @@ func newExchange() *exchange {
 func (x *exchange) begin() {
 	x.head.Reset()
 	x.ev = event.Event{}
-	x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}
+	x.firstAt, x.askedAt, x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
 	x.upload.ended, x.totalDeadline, x.cause = nil, 0, nil
@@ -85,7 +87,7 @@ func (x *exchange) id() []byte {
 		return x.head.RequestID
 	}
 	if len(x.idText) == 0 {
-		now := x.sentAt
+		now := x.askedAt
 		if now.IsZero() {
 			now = time.Now()
 		}
@@ -160,6 +162,9 @@ func (x *exchange) serve() {
 			framing = http1.Chunks
 		}
 		x.body.reset(x.c.br, framing, h.Length)
+		if h.Chunked || h.Length > int64(x.c.br.Buffered()) {
+			x.beginRequest()
+		}
 		x.c.pace = pace{}
 		if streamed, err = x.bufferBody(); err != nil {
 			f := failMemory
@@ -174,7 +179,7 @@ func (x *exchange) serve() {
 		x.answerMaxForwards()
 		return
 	}
-	x.sentAt = time.Now()
+	x.askedAt = time.Now()
 	x.totalDeadline = x.c.gen.sweeper.after(x.c.gen.o.TotalTimeout)
 	if f := x.forward(streamed); f != failNone {
 		if x.c.clientGone.Load() {
@@ -193,31 +198,6 @@ func (x *exchange) refuse(f failure) {
 	x.answer(f)
 }
 
-// bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
-// The buffer grows with the bytes that arrive, not with the declared length. It reports whether the body must be streamed instead: then
-// the upstream receives the header at once, and can refuse the body or speak first.
-func (x *exchange) bufferBody() (streamed bool, err error) {
-	if x.awaitingContinue || x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
-		return true, nil
-	}
-	at := len(x.out)
-	for !x.body.Ended() {
-		have := len(x.out)
-		x.out = slices.Grow(x.out, int(min(x.body.Left(), int64(max(have-at, 4096)))))
-		if size := cap(x.out) + cap(x.head.Raw); size > scratchBytesKept && !x.c.holdUpTo(size) {
-			return false, errMemory
-		}
-		n, err := x.body.Read(x.out[have:cap(x.out)])
-		if err != nil {
-			return false, err
-		}
-		x.out = x.out[:have+n]
-	}
-	x.unread = false
-	x.ev.RequestBytes = uint64(x.head.Length)
-	return false, nil
-}
-
 // forward sends the request and reads the response's header. If it succeeds, x.up is the connection with the response's body. If it
 // returns a failure, the connection is closed.
 func (x *exchange) forward(streamed bool) failure {
@@ -228,6 +208,9 @@ func (x *exchange) forward(streamed bool) failure {
 	}
 	x.ev.Upstream = p.upstreamName
 	u, err := x.connect()
+	if err != nil {
+		x.ev.WaitMicros = micros(time.Since(x.askedAt))
+	}
 	if errors.Is(err, errClientLeft) {
 		x.c.clientGone.Store(true)
 		return failClientClosed
@@ -248,7 +231,8 @@ func (x *exchange) forward(streamed bool) failure {
 		p.metrics.retries.Add(1)
 		x.up = nil
 		if u, err = p.pool.redial(u); err != nil {
-			x.cause = err
+			x.cause, x.sentAt = err, time.Time{}
+			x.ev.WaitMicros = micros(time.Since(x.askedAt))
 			return connectFailure(err)
 		}
 		x.up = u
@@ -258,6 +242,9 @@ func (x *exchange) forward(streamed bool) failure {
 	if err != nil {
 		if cause := x.stopUpload(); cause != nil {
 			err = cause
+		}
+		if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
+			x.sentAt = time.Time{} // the upstream has never had the request
 		}
 		x.dropUpstream()
 		x.cause = err
@@ -277,6 +264,7 @@ func (x *exchange) replayable() bool {
 }
 
 func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
+	x.beginSending(u)
 	u.limits.armWrite(x.deadline(x.c.gen.o.ResponseTimeout))
 	_, err := u.Conn.Write(x.out)
 	if err == nil {

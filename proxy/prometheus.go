@@ -19,7 +19,7 @@ var (
 	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"upstream", "result"}, nil)
 	descUpResponses = prometheus.NewDesc("wayside_upstream_responses_total", "Responses to requests for an upstream, by status class.", []string{"upstream", "class"}, nil)
 	descUpFailures  = prometheus.NewDesc("wayside_upstream_failures_total", "Requests for an upstream that failed, by error type.", []string{"upstream", "error_type"}, nil)
-	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from a request's first byte out to the response's header.", []string{"upstream"}, nil)
+	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from when an upstream had a request to the header of its response.", []string{"upstream"}, nil)
 )
 
 // Collector exposes [Proxy.Metrics] to Prometheus. It reads them at each scrape, so the traffic path counts only once.

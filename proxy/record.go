@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"strings"
-	"time"
 
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -20,7 +19,7 @@ func (x *exchange) record(f failure) {
 		ev.RequestBytes = x.upload.sent.Load()
 	}
 	figures := &p.metrics.own
-	if !x.sentAt.IsZero() {
+	if !x.askedAt.IsZero() {
 		figures = &p.pool.figures.tally
 		x.noteHealth(f)
 		if !x.headAt.IsZero() {
@@ -38,17 +37,7 @@ func (x *exchange) record(f failure) {
 		p.safely(p.o.Recorder.Exclude)
 		return
 	}
-	if !x.sentAt.IsZero() {
-		end := x.endAt
-		if end.IsZero() {
-			end = time.Now()
-		}
-		ev.DurationMicros = micros(end.Sub(x.sentAt))
-		ev.TTFBMicros = ev.DurationMicros
-		if !x.headAt.IsZero() {
-			ev.TTFBMicros = micros(x.headAt.Sub(x.sentAt))
-		}
-	}
+	x.noteTimes()
 	if p.o.RequestID {
 		ev.RequestID = x.id()
 	}
@@ -68,8 +57,6 @@ func (x *exchange) noteHealth(f failure) {
 		health.succeeded()
 	}
 }
-
-func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }
 
 // recordSafely calls the Recorder. A panic in it does not affect the request.
 func (p *generation) recordSafely(ev *event.Event) {

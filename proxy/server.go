@@ -232,6 +232,7 @@ func (c *clientConn) readHead() error {
 		end, next := http1.BlockEnd(h.Raw, at)
 		if end == 0 {
 			_, _ = c.br.Discard(len(b))
+			c.x.beginRequest()
 			if at = next; len(h.Raw) > c.gen.o.MaxHeaderBytes {
 				return tooLarge(h, c.gen.o.MaxHeaderBytes)
 			}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -27,8 +28,34 @@ type upload struct {
 	ended  signal        // nil if there is no upload, or if its end has been seen
 	err    error         // its result, before ended is set
 	sent   atomic.Uint64 // bytes of data so far
+	sentAt time.Time     // when its last bytes were about to be sent; before over is set
 	over   atomic.Bool   // nothing more is sent
 	cancel atomic.Bool
+}
+
+// bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
+// The buffer grows with the bytes that arrive, not with the declared length. It reports whether the body must be streamed instead: then
+// the upstream receives the header at once, and can refuse the body or speak first.
+func (x *exchange) bufferBody() (streamed bool, err error) {
+	if x.awaitingContinue || x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
+		return true, nil
+	}
+	at := len(x.out)
+	for !x.body.Ended() {
+		have := len(x.out)
+		x.out = slices.Grow(x.out, int(min(x.body.Left(), int64(max(have-at, 4096)))))
+		if size := cap(x.out) + cap(x.head.Raw); size > scratchBytesKept && !x.c.holdUpTo(size) {
+			return false, errMemory
+		}
+		n, err := x.body.Read(x.out[have:cap(x.out)])
+		if err != nil {
+			return false, err
+		}
+		x.out = x.out[:have+n]
+	}
+	x.unread = false
+	x.ev.RequestBytes = uint64(x.head.Length)
+	return false, nil
 }
 
 // startUpload starts sending the body. Until that ends, nothing else uses x.body and reads from the client.
@@ -115,6 +142,7 @@ func (x *exchange) uploadEnded() error {
 	x.ev.RequestBytes = x.upload.sent.Load()
 	if err == nil {
 		x.unread = !x.body.Ended()
+		x.endSending()
 		return nil
 	}
 	x.upBroken = true
@@ -153,6 +181,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 			piece = frameChunk(buf, n)
 		}
 		u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
+		x.upload.sentAt = time.Now()
 		if _, err := u.Conn.Write(piece); err != nil {
 			return err
 		}
@@ -163,6 +192,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 	tail := append(buf[:0], "0\r\n"...)
 	tail = append(append(tail, x.body.Trailers()...), '\r', '\n')
 	u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
+	x.upload.sentAt = time.Now()
 	_, err := u.Conn.Write(tail)
 	return err
 }

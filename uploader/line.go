@@ -32,6 +32,8 @@ type Line struct {
 	Status    int       `json:"http_response_status_code"`
 	Duration  uint64    `json:"duration_us"`
 	TTFB      uint64    `json:"ttfb_us"`
+	Request   uint64    `json:"request_us"`
+	Wait      uint64    `json:"wait_us"`
 	BytesIn   uint64    `json:"http_request_body_size"`
 	BytesOut  uint64    `json:"http_response_body_size"`
 	Host      string    `json:"server_address"`
@@ -72,7 +74,8 @@ func (l *Line) IsDrop() bool { return l.Kind == event.KindDrop.String() }
 func (l *Line) Event() event.Event {
 	e := event.Event{
 		TimeMicros: l.Time.UnixMicro(), Kind: event.KindRequest, Status: uint16(l.Status),
-		DurationMicros: l.Duration, TTFBMicros: l.TTFB, RequestBytes: l.BytesIn, ResponseBytes: l.BytesOut,
+		DurationMicros: l.Duration, TTFBMicros: l.TTFB, RequestMicros: l.Request, WaitMicros: l.Wait,
+		RequestBytes: l.BytesIn, ResponseBytes: l.BytesOut,
 		Method: unescaped(l.Method, event.MethodBytesMax), Host: unescaped(l.Host, event.HostBytesMax), Path: unescaped(l.Path, event.PathBytesMax),
 		Upstream: unescaped(l.Upstream, event.UpstreamBytesMax), Protocol: unescaped(l.Protocol, event.ProtocolBytesMax),
 		Client: unescaped(l.Client, event.ClientBytesMax), TraceID: unescaped(l.TraceID, event.TraceIDBytesMax),
@@ -119,7 +122,8 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		return Damagedf("event %d: status %d", l.Seq, l.Status)
 	}
 	for name, n := range map[string]uint64{
-		"duration_us": l.Duration, "ttfb_us": l.TTFB, "http_request_body_size": l.BytesIn, "http_response_body_size": l.BytesOut, "dropped": l.Dropped,
+		"duration_us": l.Duration, "ttfb_us": l.TTFB, "request_us": l.Request, "wait_us": l.Wait,
+		"http_request_body_size": l.BytesIn, "http_response_body_size": l.BytesOut, "dropped": l.Dropped,
 	} {
 		if n > figureMax {
 			return Damagedf("event %d: %s is %d", l.Seq, name, n)

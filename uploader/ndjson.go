@@ -109,6 +109,12 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	dst = appendNumber(dst, `,"http_response_status_code":`, uint64(e.Status))
 	dst = appendNumber(dst, `,"duration_us":`, e.DurationMicros)
 	dst = appendNumber(dst, `,"ttfb_us":`, e.TTFBMicros)
+	if e.RequestMicros > 0 {
+		dst = appendNumber(dst, `,"request_us":`, e.RequestMicros)
+	}
+	if e.WaitMicros > 0 {
+		dst = appendNumber(dst, `,"wait_us":`, e.WaitMicros)
+	}
 	dst = appendNumber(dst, `,"http_request_body_size":`, e.RequestBytes)
 	dst = appendNumber(dst, `,"http_response_body_size":`, e.ResponseBytes)
 	dst = appendField(dst, `,"server_address":`, e.Host)

@@ -91,6 +91,27 @@ func TestLinesMatchGoldenFile(t *testing.T) {
 	}
 }
 
+// The times before the upstream had the request are written unless they are zero, and read back.
+func TestTimesBeforeTheUpstream(t *testing.T) {
+	it := goldenItems()[0]
+	it.event.RequestMicros, it.event.WaitMicros = 1_700_000, 300
+	text := newLineWriter(goldenPlan()).appendLine(nil, it.seq, rowOf(it.label, &it.event), &it.event)
+	if !bytes.Contains(text, []byte(`"ttfb_us":1400,"request_us":1700000,"wait_us":300,"http_request_body_size":`)) {
+		t.Errorf("%s", text)
+	}
+	var line Line
+	if err := parseLine(text, &line, testHour.Unix()/3600, testEpoch); err != nil {
+		t.Fatal(err)
+	}
+	if e := line.Event(); e.RequestMicros != 1_700_000 || e.WaitMicros != 300 {
+		t.Errorf("%+v", e)
+	}
+	line.Wait = figureMax + 1
+	if err := line.check(testHour.Unix()/3600, testEpoch); err == nil {
+		t.Error("an impossible wait is accepted")
+	}
+}
+
 func TestTraceIDIsWrittenOnlyWhereThePlanSaysSo(t *testing.T) {
 	plan := goldenPlan()
 	plan.Fields = nil

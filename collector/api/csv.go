@@ -113,11 +113,11 @@ func (a seriesAnswer) table(line func(...string)) {
 func (a eventsAnswer) table(line func(...string)) {
 	line("event_id", "ts", "http_request_method", "url_path", "url_template", "http_response_status_code", "duration_us",
 		"ttfb_us", "http_request_body_size", "http_response_body_size", "server_address", "upstream_address",
-		"network_protocol_version", "client_address", "trace_id", "error_type", "kind", "epoch", "seq", "request_id")
+		"network_protocol_version", "client_address", "trace_id", "error_type", "kind", "epoch", "seq", "request_id", "request_us", "wait_us")
 	for i := range a.Events {
 		e := &a.Events[i]
 		line(e.ID.String(), e.Time, e.Method, e.Path, e.Template, strconv.Itoa(int(e.Status)), whole(e.Duration),
 			whole(e.TTFB), whole(e.BytesIn), whole(e.BytesOut), e.Host, e.Upstream, e.Protocol, e.Client, e.TraceID,
-			e.ErrorType, e.Kind, e.Epoch.String(), whole(e.Seq), e.RequestID)
+			e.ErrorType, e.Kind, e.Epoch.String(), whole(e.Seq), e.RequestID, whole(e.Request), whole(e.Wait))
 	}
 }

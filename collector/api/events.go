@@ -31,6 +31,8 @@ type Event struct {
 	Status    uint16    `json:"http_response_status_code"`
 	Duration  uint64    `json:"duration_us"`
 	TTFB      uint64    `json:"ttfb_us"`
+	Request   uint64    `json:"request_us,omitempty"`
+	Wait      uint64    `json:"wait_us,omitempty"`
 	BytesIn   uint64    `json:"http_request_body_size"`
 	BytesOut  uint64    `json:"http_response_body_size"`
 	Host      string    `json:"server_address,omitempty"`
@@ -142,7 +144,7 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 	return Event{
 		ID: event.ID(v.TimeMicros, e.Epoch, e.Seq), Time: time.UnixMicro(v.TimeMicros).UTC().Format("2006-01-02T15:04:05.000000Z"),
 		Method: text(v.Method), Path: text(v.Path), Template: h.Rules().Label(e.Host, e.Label), Status: v.Status,
-		Duration: v.DurationMicros, TTFB: v.TTFBMicros, BytesIn: v.RequestBytes, BytesOut: v.ResponseBytes,
+		Duration: v.DurationMicros, TTFB: v.TTFBMicros, Request: v.RequestMicros, Wait: v.WaitMicros, BytesIn: v.RequestBytes, BytesOut: v.ResponseBytes,
 		Host: text(v.Host), Upstream: text(v.Upstream), Protocol: text(v.Protocol), Client: text(v.Client),
 		TraceID: text(v.TraceID), RequestID: text(v.RequestID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
 		Service: h.Service, Instance: h.Instance, Epoch: e.Epoch, Seq: e.Seq,

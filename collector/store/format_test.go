@@ -68,10 +68,18 @@ func goldenItemsWithIDs() []Item {
 	return items
 }
 
+// goldenItemsWithTimes make a block of version 3.
+func goldenItemsWithTimes() []Item {
+	items := goldenItemsWithIDs()
+	items[1].Event.RequestMicros, items[2].Event.WaitMicros = 1_700_000, 300
+	items[4].Event.RequestMicros, items[4].Event.WaitMicros = 5_000_100, 5_000_000
+	return items
+}
+
 // TestGoldenBlock reads blocks that an earlier build wrote. The written bytes may differ with the compressor's version, the events read
-// must not. Events without request IDs are written as version 1.
+// must not. The version is the oldest one that has all that the events need.
 func TestGoldenBlock(t *testing.T) {
-	for version, items := range [][]Item{1: goldenItems(), 2: goldenItemsWithIDs()} {
+	for version, items := range [][]Item{1: goldenItems(), 2: goldenItemsWithIDs(), 3: goldenItemsWithTimes()} {
 		if version == 0 {
 			continue
 		}

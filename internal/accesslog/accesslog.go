@@ -135,11 +135,16 @@ func bare(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// attrs adds the fields under the names of the archive (docs/FORMATS.md). Empty fields are omitted.
+// attrs adds the fields under the names of the archive (docs/FORMATS.md). Empty fields, and times that are usually 0, are omitted.
 func attrs(e *event.Event, r *slog.Record) {
 	text := func(name string, value []byte) {
 		if len(value) > 0 {
 			r.AddAttrs(slog.String(name, string(value)))
+		}
+	}
+	micros := func(name string, value uint64) {
+		if value > 0 {
+			r.AddAttrs(slog.Uint64(name, value))
 		}
 	}
 	text("http_request_method", e.Method)
@@ -150,6 +155,8 @@ func attrs(e *event.Event, r *slog.Record) {
 		slog.Uint64("duration_us", e.DurationMicros), slog.Uint64("ttfb_us", e.TTFBMicros),
 		slog.Uint64("http_request_body_size", e.RequestBytes), slog.Uint64("http_response_body_size", e.ResponseBytes),
 	)
+	micros("request_us", e.RequestMicros)
+	micros("wait_us", e.WaitMicros)
 	text("upstream_address", e.Upstream)
 	text("network_protocol_version", e.Protocol)
 	text("client_address", e.Client)

@@ -21,7 +21,7 @@ func (c *counting) Exclude()            { c.excluded.Add(1) }
 
 func sample() *event.Event {
 	return &event.Event{
-		TimeMicros: 1_790_000_000_123_456, Kind: event.KindStream, Status: 101, DurationMicros: 5_000_000, TTFBMicros: 900,
+		TimeMicros: 1_790_000_000_123_456, Kind: event.KindStream, Status: 101, DurationMicros: 5_000_000, TTFBMicros: 900, RequestMicros: 70,
 		RequestBytes: 7, ResponseBytes: 8, Method: []byte("GET"), Host: []byte("app.example"), Path: []byte("/a\"b\xff\n"),
 		Upstream: []byte("127.0.0.1:3000"), Protocol: []byte("1.1"), Client: []byte("10.0.0.0"), ErrorType: []byte("shutdown"),
 	}
@@ -46,7 +46,7 @@ func TestLines(t *testing.T) {
 	}
 	want := map[string]any{
 		"ts": "2026-09-21T14:13:20.123456Z", "http_request_method": "GET", "server_address": "app.example", "url_path": "/a\"b�\n",
-		"http_response_status_code": 101.0, "duration_us": 5e6, "ttfb_us": 900.0, "http_request_body_size": 7.0, "http_response_body_size": 8.0,
+		"http_response_status_code": 101.0, "duration_us": 5e6, "ttfb_us": 900.0, "request_us": 70.0, "http_request_body_size": 7.0, "http_response_body_size": 8.0,
 		"upstream_address": "127.0.0.1:3000", "network_protocol_version": "1.1", "client_address": "10.0.0.0", "error_type": "shutdown", "kind": "stream",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

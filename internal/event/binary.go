@@ -8,17 +8,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Version is the newest record format. Encode writes it for events with a request id, and version 1 for all others. Decode reads
-// every version. In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older
+// Version is the newest record format. Encode writes it for events with a request time or a wait, version 2 for others with a request
+// id, and version 1 for all others. Decode reads every version. In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older
 // version of wayside can count newer records, and it leaves them in the spool ([Batch.CheckVersion]).
 const (
-	Version       = 2
-	versionPlain  = 1
-	versionWithID = 2
+	Version          = 3
+	versionPlain     = 1
+	versionWithID    = 2
+	versionWithTimes = 3
 )
 
 // SizeMax is the size in bytes of the largest record that Encode can write.
-const SizeMax = fixedBytes + 4*binary.MaxVarintLen64 +
+const SizeMax = fixedBytes + 6*binary.MaxVarintLen64 +
 	MethodBytesMax + HostBytesMax + PathBytesMax + UpstreamBytesMax + ProtocolBytesMax + ClientBytesMax + TraceIDBytesMax +
 	ErrorTypeBytesMax + RequestIDBytesMax + 9*2
 
@@ -100,11 +101,16 @@ func (e *Event) Size() int {
 	if protocolCode(e.Protocol) == 0 {
 		n += textSize(e.Protocol, ProtocolBytesMax)
 	}
-	if len(e.RequestID) > 0 {
+	switch {
+	case e.hasTimes():
+		n += textSize(e.RequestID, RequestIDBytesMax) + varint.Size(e.RequestMicros) + varint.Size(e.WaitMicros)
+	case len(e.RequestID) > 0:
 		n += textSize(e.RequestID, RequestIDBytesMax)
 	}
 	return n
 }
+
+func (e *Event) hasTimes() bool { return e.RequestMicros|e.WaitMicros != 0 }
 
 // Encode writes the record to dst, which must have at least Size bytes, and returns the number of bytes written. It does not
 // allocate.
@@ -133,7 +139,13 @@ func (e *Event) Encode(dst []byte) int {
 	n += putText(dst[n:], e.Client, ClientBytesMax)
 	n += putText(dst[n:], e.TraceID, TraceIDBytesMax)
 	n += putText(dst[n:], e.ErrorType, ErrorTypeBytesMax)
-	if len(e.RequestID) > 0 {
+	switch {
+	case e.hasTimes():
+		dst[0] = versionWithTimes
+		n += putText(dst[n:], e.RequestID, RequestIDBytesMax)
+		n += binary.PutUvarint(dst[n:], e.RequestMicros)
+		n += binary.PutUvarint(dst[n:], e.WaitMicros)
+	case len(e.RequestID) > 0:
 		dst[0] = versionWithID
 		n += putText(dst[n:], e.RequestID, RequestIDBytesMax)
 	}
@@ -176,9 +188,14 @@ func (e *Event) Decode(src []byte) error {
 	e.Client = r.Text(ClientBytesMax)
 	e.TraceID = r.Text(TraceIDBytesMax)
 	e.ErrorType = r.Text(ErrorTypeBytesMax)
-	if src[0] == versionWithID {
+	switch src[0] {
+	case versionWithID:
 		e.RequestID = r.Text(RequestIDBytesMax)
 		r.Bad = r.Bad || len(e.RequestID) == 0
+	case versionWithTimes:
+		e.RequestID = r.Text(RequestIDBytesMax)
+		e.RequestMicros, e.WaitMicros = r.Uvarint(), r.Uvarint()
+		r.Bad = r.Bad || !e.hasTimes()
 	}
 	if !r.Done() {
 		*e = Event{}

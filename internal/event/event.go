@@ -55,10 +55,15 @@ type Event struct {
 	Kind       Kind
 	Status     uint16 // as sent to the client; 499 when the client left before the last byte
 
-	// From the first byte of the request to the upstream, until the last and until the first byte of the response. The
+	// From when the upstream had the request until the last and until the first byte of the response; 0 if it never had it. The
 	// duration of a stream is its lifetime.
 	DurationMicros uint64
 	TTFBMicros     uint64
+
+	// RequestMicros is from the request's first byte until the upstream had the request, or until the response if it never had it.
+	// It is 0 if the request came in one piece. WaitMicros is the wait for a connection to the upstream; 0 if one was free.
+	RequestMicros uint64
+	WaitMicros    uint64
 
 	RequestBytes  uint64 // body only
 	ResponseBytes uint64 // body only

@@ -50,6 +50,36 @@ func goldenWithID() Event {
 	return e
 }
 
+// goldenWithTimes are of version 3, with a request id and without.
+func goldenWithTimes() []Event {
+	a, b := goldenWithID(), goldenEvents()[0]
+	a.RequestMicros, a.WaitMicros = 2_000_000, 5_000_100
+	b.WaitMicros = 300
+	return []Event{a, b}
+}
+
+// Times have a version of their own. A record of it in which both are zero is refused.
+func TestTimesGolden(t *testing.T) {
+	for i, want := range goldenWithTimes() {
+		raw := golden(t, []string{"record-times-id.v3.hex", "record-times.v3.hex"}[i], encode(&want))
+		var got Event
+		if err := got.Decode(raw); err != nil || raw[0] != 3 {
+			t.Fatal(err, raw[0])
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("decoded event differs (-want +got):\n%s", diff)
+		}
+	}
+	plain := goldenEvents()[2]
+	raw := append(encode(&plain), 0, 0, 0) // no id, and two times of 0
+	if raw[0] = 3; new(Event).Decode(raw) == nil {
+		t.Error("a record of version 3 without a time is accepted")
+	}
+	if raw[len(raw)-1] = 1; new(Event).Decode(raw) != nil {
+		t.Error("a record of version 3 with a time is refused")
+	}
+}
+
 // An event without a request id is written in the old format. A record of the new format with an empty id is refused.
 func TestRequestIDGolden(t *testing.T) {
 	want := goldenWithID()
@@ -171,6 +201,7 @@ func TestFieldLimits(t *testing.T) {
 	long := []byte(strings.Repeat("x", 5000))
 	e := Event{
 		Kind: KindRequest, DurationMicros: 1<<64 - 1, TTFBMicros: 1<<64 - 1, RequestBytes: 1<<64 - 1, ResponseBytes: 1<<64 - 1,
+		RequestMicros: 1<<64 - 1, WaitMicros: 1<<64 - 1,
 		Method: long, Host: long, Path: long, Upstream: long, Protocol: long, Client: long, TraceID: long, ErrorType: long, RequestID: long,
 	}
 	raw := encode(&e)
@@ -247,9 +278,10 @@ func drawEvent(t *rapid.T) Event {
 		Status: rapid.Uint16().Draw(t, "status"), DurationMicros: rapid.Uint64().Draw(t, "duration"),
 		TTFBMicros: rapid.Uint64().Draw(t, "ttfb"), RequestBytes: rapid.Uint64().Draw(t, "in"),
 		ResponseBytes: rapid.Uint64().Draw(t, "out"),
-		Method:        rapid.OneOf(rapid.SampledFrom([][]byte{[]byte("GET"), []byte("PATCH")}), rapid.SliceOfN(rapid.Byte(), 0, 8)).Draw(t, "method"),
-		Protocol:      rapid.SampledFrom([][]byte{[]byte("1.0"), []byte("1.1"), []byte("x")}).Draw(t, "protocol"),
-		Host:          text("host", 40), Path: text("path", 300), Upstream: text("upstream", 30), Client: text("client", 20),
+		RequestMicros: rapid.Uint64Range(0, 3).Draw(t, "request"), WaitMicros: rapid.Uint64Range(0, 300).Draw(t, "wait"),
+		Method:   rapid.OneOf(rapid.SampledFrom([][]byte{[]byte("GET"), []byte("PATCH")}), rapid.SliceOfN(rapid.Byte(), 0, 8)).Draw(t, "method"),
+		Protocol: rapid.SampledFrom([][]byte{[]byte("1.0"), []byte("1.1"), []byte("x")}).Draw(t, "protocol"),
+		Host:     text("host", 40), Path: text("path", 300), Upstream: text("upstream", 30), Client: text("client", 20),
 		TraceID: text("trace", 32), ErrorType: text("error", 20), RequestID: text("request id", 128),
 	}
 }
@@ -268,7 +300,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, e := range goldenEvents() {
+	for _, e := range append(append(goldenEvents(), goldenWithTimes()...), goldenWithID()) {
 		f.Add(encode(&e))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

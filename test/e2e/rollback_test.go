@@ -24,11 +24,12 @@ func newerBinary(t *testing.T) string {
 		t.Fatal(err)
 	}
 	newer := string(text)
-	for _, name := range []string{"Version       =", "versionWithID ="} {
-		if !strings.Contains(newer, name+" 2\n") {
-			t.Fatalf("%s has no %q", source, name)
+	for _, line := range []string{"\tVersion          = 3\n", "\tversionWithID    = 2\n"} {
+		if !strings.Contains(newer, line) {
+			t.Fatalf("%s has no %q", source, line)
 		}
-		newer = strings.Replace(newer, name+" 2\n", name+" 3\n", 1)
+		name, _, _ := strings.Cut(line, "=")
+		newer = strings.Replace(newer, line, name+"= 4\n", 1)
 	}
 	dir := t.TempDir()
 	replacement, overlay := filepath.Join(dir, "binary.go"), filepath.Join(dir, "overlay.json")
@@ -52,11 +53,11 @@ func newerBinary(t *testing.T) string {
 // own events, and report and count the others. When the newer one runs again, it must have all events exactly once.
 func TestEventsSurviveARollback(t *testing.T) {
 	t.Parallel()
-	if event.Version != 2 {
-		t.Fatal("newerBinary can only change version 2 to 3")
+	if event.Version != 3 {
+		t.Fatal("newerBinary can only change version 3 to 4")
 	}
 	w, log := newWayside(t, origin(t))
-	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // events with a request ID have the newest version
+	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // newerBinary writes events with a request ID in its newest version
 	older, newer := w.Binary, newerBinary(t)
 	w.Binary = newer
 	start(t, w)

@@ -6,7 +6,8 @@
 //	version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size | payload
 //
 // The header is a [Header]: the facts that a reader may need without the events. The payload is one column per field; columns.go lists
-// them. Version 2 has a column of request IDs. A block without any request ID is written as version 1, which older builds can read.
+// them. Version 2 has a column of request IDs, and version 3 also has two of times before the upstream had the request. A block that does
+// not need a column is written in the version without it, which older builds can read.
 //
 // The format is pinned by golden files. Values are little endian; "uvarint" is that of [encoding/binary].
 package block
@@ -31,10 +32,11 @@ const (
 	// below Badger's value threshold, or Badger would write it to the value log.
 	rawBytesMax = 512 << 10
 
-	version      = 2 // the newest; written if an event has a request ID
-	versionPlain = 1 // written otherwise
-	codecPlain   = 0
-	codecZstd    = 1
+	version       = 3 // the newest; written if an event has a request time or a wait
+	versionWithID = 2 // written otherwise, if an event has a request ID
+	versionPlain  = 1 // written otherwise
+	codecPlain    = 0
+	codecZstd     = 1
 
 	headBytes       = 8       // version, codec, two reserved bytes, CRC32C of the rest
 	payloadBytesMax = 8 << 20 // before compression: a thousand of the largest events are 3 MiB

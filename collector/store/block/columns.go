@@ -30,7 +30,9 @@ const (
 	colPathForm         // per event: 0 if the path fits the label, else its length plus 1
 	colPathText         // the paths that do not fit, and the placeholders' lengths (1 to 2) and bytes of those that do
 	colTrace            // per event: 0 none, 1 sixteen bytes of lower-case hex, else length plus 2; and the bytes
-	colRequestID        // per event, in blocks of version 2: 0 none, 1 a UUID as sixteen bytes, else length plus 2; and the bytes
+	colRequestID        // per event, from version 2: 0 none, 1 a UUID as sixteen bytes, else length plus 2; and the bytes
+	colRequest          // per event, from version 3: µs until the upstream had the request
+	colWait             // per event, from version 3: µs of waiting for a connection
 	columns
 )
 
@@ -40,8 +42,11 @@ const (
 )
 
 func columnsOf(version byte) int {
-	if version == versionPlain {
+	switch version {
+	case versionPlain:
 		return colRequestID
+	case versionWithID:
+		return colRequest
 	}
 	return columns
 }

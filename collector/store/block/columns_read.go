@@ -121,6 +121,9 @@ func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 	if r.have > colRequestID {
 		e.RequestID = r.id(colRequestID, event.RequestIDBytesMax, appendUUID)
 	}
+	if r.have > colRequest {
+		e.RequestMicros, e.WaitMicros = c[colRequest].Uvarint(), c[colWait].Uvarint()
+	}
 	return e, s.key, !r.bad()
 }
 

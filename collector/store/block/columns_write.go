@@ -18,6 +18,7 @@ type columnWriter struct {
 	keyOf   map[uint32]uint32 // number of a key in the batch → in this block
 	time    int64             // of the previous event
 	ids     bool              // an event has a request ID
+	times   bool              // an event has a request time or a wait
 }
 
 func newColumnWriter() *columnWriter {
@@ -37,7 +38,7 @@ func (w *columnWriter) reset() {
 	w.clients.reset()
 	clear(w.shapes)
 	clear(w.keyOf)
-	w.time, w.ids = 0, false
+	w.time, w.ids, w.times = 0, false, false
 }
 
 // add appends one event. batchKey is the number of its row key within the batch; it only serves to recognise equal keys.
@@ -54,6 +55,9 @@ func (w *columnWriter) add(it *Item, batchKey uint32) {
 	w.path(e.Path, it.Label)
 	w.trace(e.TraceID)
 	w.requestID(e.RequestID)
+	put(&c[colRequest], e.RequestMicros)
+	put(&c[colWait], e.WaitMicros)
+	w.times = w.times || e.RequestMicros|e.WaitMicros != 0
 }
 
 func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
@@ -142,10 +146,13 @@ func putID(dst *[]byte, id []byte, raw [idBytes]byte, short bool) {
 	}
 }
 
-// version is the version of the block: only version 2 has request IDs.
+// version is the oldest version of the block that has all that its events need.
 func (w *columnWriter) version() byte {
-	if w.ids {
+	switch {
+	case w.times:
 		return version
+	case w.ids:
+		return versionWithID
 	}
 	return versionPlain
 }

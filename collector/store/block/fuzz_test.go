@@ -27,7 +27,7 @@ func goldenBlock(t testing.TB, version string) []byte {
 
 // TestRewrite: a block that is rewritten without a change stays the same; one without some of its events holds the others.
 func TestRewrite(t *testing.T) {
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		d := NewDecoder()
 		defer d.Close()
 		e := NewEncoder()
@@ -77,7 +77,7 @@ func TestRewrite(t *testing.T) {
 
 func FuzzBlockDecode(f *testing.F) {
 	d := NewDecoder()
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		if err := d.Open(catalogue.BlockID{}, goldenBlock(f, version)); err != nil {
 			f.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func FuzzBlockDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		// Beyond the checksum: the columns must be read or refused, whatever they hold.
-		if !d.columns.open(1+byte(len(payload)%2), payload) {
+		if !d.columns.open(1+byte(len(payload)%version), payload) {
 			return
 		}
 		for range EventsMax {
@@ -100,6 +100,7 @@ func FuzzBlockOpen(f *testing.F) {
 	d := NewDecoder()
 	f.Add(goldenBlock(f, "v1"))
 	f.Add(goldenBlock(f, "v2"))
+	f.Add(goldenBlock(f, "v3"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if err := d.Open(catalogue.BlockID{}, value); err != nil && !errors.Is(err, storeerr.ErrDamaged) && !errors.Is(err, storeerr.ErrSchema) {
 			t.Fatal(err)

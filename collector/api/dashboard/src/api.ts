@@ -18,7 +18,7 @@ export interface Recent {
 }
 export interface RawEvent {
   event_id: string; ts: string; http_request_method?: string; url_path?: string; url_template?: string;
-  http_response_status_code?: number; duration_us?: number; ttfb_us?: number; http_request_body_size?: number;
+  http_response_status_code?: number; duration_us?: number; ttfb_us?: number; request_us?: number; wait_us?: number; http_request_body_size?: number;
   http_response_body_size?: number; server_address?: string; client_address?: string; error_type?: string; kind?: string;
 }
 export interface Events { events: RawEvent[]; next_cursor?: string; complete: boolean }

@@ -49,6 +49,8 @@ type Feed struct {
 	other  *row              // for rows beyond rowsMax
 	total  ring
 	rings  int // rows with a ring
+	// fullUntil is the second before which no route can have been idle for idleMax, because each was seen in the hour before it.
+	fullUntil int64
 
 	watchers watchers
 }

@@ -294,10 +294,17 @@ func TestWaitingBytesAreBounded(t *testing.T) {
 	}
 }
 
+// BenchmarkAdd adds events of routes that all have histograms, and of ten times as many.
 func BenchmarkAdd(b *testing.B) {
+	for _, labels := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("labels=%d", labels), func(b *testing.B) { benchAdd(b, labels) })
+	}
+}
+
+func benchAdd(b *testing.B, n int) {
 	w := newWorld(100)
 	e := event.Event{Kind: event.KindRequest, Status: 200, DurationMicros: 1234, TimeMicros: w.now.UnixMicro()}
-	labels := make([]string, 100)
+	labels := make([]string, n)
 	for i := range labels {
 		labels[i] = fmt.Sprintf("/api/v1/things/{id}/part%d", i)
 	}
@@ -305,6 +312,6 @@ func BenchmarkAdd(b *testing.B) {
 	defer batch.Close()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		batch.Add("shop", "GET", labels[i%100], 1, &e)
+		batch.Add("shop", "GET", labels[i%n], 1, &e)
 	}
 }

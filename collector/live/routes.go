@@ -54,10 +54,14 @@ func (f *Feed) assignRoute(r *row, label string, status uint16, now int64) {
 	}
 }
 
-// makeRoom reports whether one more route may be added. It removes the route that was idle for the longest time if it must.
+// makeRoom reports whether one more route may be added. It removes the route that was idle for the longest time if it must. Every event of a
+// row without a route of its own asks, so the routes are only searched when one of them may have been idle for long enough.
 func (f *Feed) makeRoom(now int64) bool {
 	if len(f.routes)-1 < f.o.RoutesMax {
 		return true
+	}
+	if now < f.fullUntil {
+		return false
 	}
 	var idle *route
 	for _, r := range f.routes {
@@ -65,7 +69,11 @@ func (f *Feed) makeRoom(now int64) bool {
 			idle = r
 		}
 	}
-	if idle == nil || now-idle.seen < int64(idleMax.Seconds()) {
+	if idle == nil {
+		return false
+	}
+	if idleAt := idle.seen + int64(idleMax.Seconds()); now < idleAt {
+		f.fullUntil = idleAt
 		return false
 	}
 	delete(f.routes, idle.label)

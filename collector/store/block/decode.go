@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -25,18 +26,23 @@ type Decoder struct {
 	plain   []byte
 }
 
-// NewDecoder makes a decoder, which the caller closes.
-func NewDecoder() *Decoder {
+// decoders are closed ones, with their memory: a decoder that was used for blocks of the usual size holds half a megabyte.
+var decoders = sync.Pool{New: func() any {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(payloadBytesMax))
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return &Decoder{zstd: dec}
+}}
+
+// NewDecoder makes a decoder, which the caller closes.
+func NewDecoder() *Decoder {
+	return decoders.Get().(*Decoder) //nolint:forcetypeassert // it has no others
 }
 
-// Close releases the decoder's memory.
-func (d *Decoder) Close() { d.zstd.Close() }
+// Close gives the decoder's memory to the next one. Nothing that it returned is valid afterwards, except results of Decompress.
+func (d *Decoder) Close() { decoders.Put(d) }
 
 // Decompress undoes [Encoder.Compress].
 func (d *Decoder) Decompress(src []byte) ([]byte, error) {

@@ -19,7 +19,7 @@ var bufferBytes = 9 << 20
 // [rewriter]). That costs processor time and no memory.
 //
 // The memory is mapped, not allocated by Go. On Go's heap, the garbage collector would allow as much garbage as the object is large, and
-// keep the memory for minutes after a job. A mapping costs only the pages that were written, until release.
+// keep the memory for minutes after a job. A mapping costs only the pages that were written, until trim or release.
 //
 // Not for concurrent use. Several readers may take turns.
 type objectBuffer struct {
@@ -28,6 +28,9 @@ type objectBuffer struct {
 
 	memory []byte // mapped; nil before the first write, and if the kernel refused it
 	size   int64
+
+	written int64 // the most that was in memory since trim
+	present int64 // bytes of memory whose pages may be in use
 }
 
 // Write appends p. It only counts the bytes that do not fit.
@@ -37,6 +40,7 @@ func (b *objectBuffer) Write(p []byte) (int, error) {
 		copy(b.memory[b.size:], p)
 	}
 	b.size += int64(len(p))
+	b.written = max(b.written, min(b.size, int64(len(b.memory))))
 	return len(p), nil
 }
 
@@ -63,6 +67,18 @@ func (b *objectBuffer) release() {
 		_ = unix.Munmap(b.memory) // fails only if it is not mapped
 		b.memory = nil
 	}
+	b.written, b.present = 0, 0
+}
+
+// trim forgets the content and keeps the pages that were written since the last trim, for objects of the same size. It frees the others.
+func (b *objectBuffer) trim() {
+	b.reset()
+	page := int64(unix.Getpagesize())
+	keep := (b.written + page - 1) / page * page
+	if keep < b.present {
+		_ = unix.Madvise(b.memory[keep:min(b.present, int64(len(b.memory)))], unix.MADV_DONTNEED) // after a failure, they stay until release
+	}
+	b.written, b.present = 0, keep
 }
 
 // reader returns a reader of the whole content. It must be closed before the next reset.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/iotest"
 )
@@ -61,6 +62,33 @@ func TestBufferReadsBackAtEverySize(t *testing.T) {
 	writeAgain(t, b, content[:part+100])
 	if err := iotest.TestReader(b.reader(), content[:part+100]); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestBufferIsTrimmed: after trim, the buffer keeps the pages that were written since the last one. The others are given back, and are zero.
+func TestBufferIsTrimmed(t *testing.T) {
+	smallBuffer(t)
+	page := os.Getpagesize()
+	content := bytes.Repeat([]byte{0xff}, bufferBytes+page)
+	b := &objectBuffer{}
+	defer b.release()
+	for _, c := range []struct{ written, kept int }{
+		{3*page - 5, 3 * page}, {page, page}, {0, 0}, {5 * page, 5 * page}, {1, page}, {len(content), bufferBytes}, {bufferBytes - 1, bufferBytes}, {1, page},
+	} {
+		for _, size := range []int{c.written, c.written / 3} { // several objects of one run
+			writeAgain(t, b, content[:size])
+		}
+		b.trim()
+		if n := bytes.Count(b.memory, []byte{0xff}); n > c.kept || n < min(c.written, c.kept) {
+			t.Errorf("of %d bytes, %d are still there, want at most %d", c.written, n, c.kept)
+		}
+		if b.size != 0 || b.again != nil {
+			t.Errorf("the content of %d bytes is still known", c.written)
+		}
+	}
+	writeAgain(t, b, content[:2*page])
+	if got, err := io.ReadAll(b.reader()); err != nil || !bytes.Equal(got, content[:2*page]) {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
 

@@ -70,6 +70,31 @@ func TestMissedRunsAreMadeUpForOnce(t *testing.T) {
 	})
 }
 
+// TestDenseRunsKeepMemory: runs that follow each other within a minute reuse the builder while there is something to archive.
+func TestDenseRunsKeepMemory(t *testing.T) {
+	for schedule, dense := range map[string]bool{"@every 1s": true, "@every 1m": false, "0 * * * *": false} {
+		m := newMemStore(t)
+		p := directory(t)
+		u, _ := newTest(t, m, p.Target, func(o *Options) { o.ArchiveSchedule = schedule })
+		var items []memItem
+		for i := range 3 {
+			more := traffic(600-200*i, testHour.Add(time.Duration(i)*time.Second), uint64(len(items)+1), false)
+			m.apply(testEpoch, testHour, 250, more...)
+			items = append(items, more...)
+			if _, err := u.ArchiveOnce(t.Context(), true); err != nil {
+				t.Fatal(err)
+			}
+			if kept := u.archiver.builder != nil; kept != dense {
+				t.Errorf("%s: after run %d, the memory is kept: %v", schedule, i, kept)
+			}
+		}
+		wantArchived(t, p, items)
+		if _, err := u.ArchiveOnce(t.Context(), true); err != nil || u.archiver.builder != nil {
+			t.Errorf("%s: the memory is kept after a run without events, %v", schedule, err)
+		}
+	}
+}
+
 func TestObjectsExpireAndStatisticsStay(t *testing.T) {
 	ctx := context.Background()
 	m := newMemStore(t)

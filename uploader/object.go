@@ -38,7 +38,8 @@ type built struct {
 type builder struct {
 	body *objectBuffer
 	objectWriter
-	fold fold // of the events that were built last
+	fold     fold // of the events that were built last
+	unpacker unpacker
 }
 
 func newBuilder() *builder { return &builder{body: &objectBuffer{}, objectWriter: newObjectWriter()} }

@@ -126,7 +126,7 @@ func (t *timer) done(started time.Time, r Result, err error) {
 
 // store stores the result durably, except those of a job that runs every few seconds and had nothing to do.
 func (t *timer) store(r Result, err error) {
-	idle := err == nil && t.at.every > 0 && t.at.every < time.Minute && r.Objects == 0 && t.state.Runs > 0
+	idle := err == nil && t.at.dense() && r.Objects == 0 && t.state.Runs > 0
 	t.state.Add(catalogue.JobRun{
 		Started: r.Started, Duration: r.Duration, Objects: r.Objects, Rows: r.Rows, Bytes: r.Bytes, Error: r.Error,
 	})

@@ -206,6 +206,46 @@ func digest(body io.Reader, rawMax uint64, raw hash.Hash) (*built, error) {
 	return d, nil
 }
 
+// unpacker reads objects back after they were written, and reuses its memory. Not for concurrent use.
+type unpacker struct {
+	in  *bufio.Reader
+	zip gzip.Reader
+}
+
+// digest reads a gzip object with at most rawMax bytes of content to its end. It returns the object's hash, and both sizes.
+func (u *unpacker) digest(body io.Reader, rawMax uint64) (*built, error) {
+	if u.in == nil {
+		u.in = bufio.NewReaderSize(nil, flushBytes)
+	}
+	object := limitedSource{r: body, h: sha256.New(), limit: rawMax + overheadBytes}
+	content := limitedCount{limit: rawMax}
+	u.in.Reset(&object)
+	err := u.zip.Reset(u.in)
+	if err == nil {
+		_, err = u.zip.WriteTo(&content)
+	}
+	u.in.Reset(nil)
+	switch {
+	case object.err != nil:
+		return nil, object.err
+	case errors.Is(err, io.EOF):
+		return nil, Damagedf("%w", io.ErrUnexpectedEOF)
+	case err != nil:
+		return nil, Damagedf("%w", err)
+	}
+	return &built{rawBytes: content.n, objectBytes: object.n, objectSHA256: hexSum(object.h)}, nil
+}
+
+// limitedCount counts what is written to it, and refuses more than limit bytes.
+type limitedCount struct{ n, limit uint64 }
+
+func (c *limitedCount) Write(p []byte) (int, error) {
+	if c.n += uint64(len(p)); c.n > c.limit {
+		return 0, Damagedf("it unpacks to more than %d bytes", c.limit)
+	}
+	return len(p), nil
+}
+
 func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 
 // lineReader reads the lines of one object, within limits.

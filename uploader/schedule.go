@@ -32,6 +32,9 @@ const zonePrefix = "TZ="
 // everyMin is the shortest interval after @every: a job that always begins again at once would occupy a core.
 const everyMin = time.Second
 
+// dense reports whether the job is due several times a minute.
+func (s schedule) dense() bool { return s.every > 0 && s.every < time.Minute }
+
 func parseSchedule(text string) (schedule, error) {
 	text = strings.TrimSpace(text)
 	if rest, found := strings.CutPrefix(text, "@every "); found {

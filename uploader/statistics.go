@@ -20,31 +20,63 @@ import (
 )
 
 // fold adds up the statistics of the events of one plan. It counts like the store, so the sum over all plans is what the store
-// counted. Not for concurrent use.
+// counted. It keeps its rows for the next plan, which has mostly the same ones. Not for concurrent use.
 type fold struct {
-	rows map[catalogue.RowName]*stats.Row
+	rows   map[catalogue.RowName]*foldRow
+	sorted []*foldRow // in the order in which they are written; rows without a response are not
+	stale  bool       // sorted lacks rows
 }
 
-func (f *fold) reset() { f.rows = map[catalogue.RowName]*stats.Row{} }
+type foldRow struct {
+	name catalogue.RowName
+	row  stats.Row
+}
+
+// foldRowsKept is the largest number of rows that are kept for the next plan.
+const foldRowsKept = 2048
+
+func (f *fold) reset() {
+	if f.rows == nil || len(f.rows) > foldRowsKept {
+		*f = fold{rows: map[catalogue.RowName]*foldRow{}}
+		return
+	}
+	for _, r := range f.rows {
+		r.row.Reset()
+	}
+}
 
 // add counts one event. It copies the name's strings before it keeps them.
 func (f *fold) add(name *catalogue.RowName, e *event.Event) {
 	if !e.IsResponse() {
 		return
 	}
-	row := f.rows[*name]
-	if row == nil {
-		row = &stats.Row{}
-		f.rows[catalogue.RowName{Host: strings.Clone(name.Host), Method: strings.Clone(name.Method), Label: strings.Clone(name.Label)}] = row
+	r := f.rows[*name]
+	if r == nil {
+		r = &foldRow{name: catalogue.RowName{Host: strings.Clone(name.Host), Method: strings.Clone(name.Method), Label: strings.Clone(name.Label)}}
+		f.rows[r.name] = r
+		f.stale = true
 	}
-	row.Add(e)
+	r.row.Add(e)
 }
 
-// names returns the names of the rows in the order in which they are written.
-func (f *fold) names() []catalogue.RowName {
-	return slices.SortedFunc(maps.Keys(f.rows), func(a, b catalogue.RowName) int {
-		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Label, b.Label))
-	})
+// each calls fn with the rows that have responses, in the order in which they are written.
+func (f *fold) each(fn func(*foldRow) error) error {
+	if f.stale {
+		f.sorted = slices.SortedFunc(maps.Values(f.rows), func(x, y *foldRow) int {
+			a, b := &x.name, &y.name
+			return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Label, b.Label))
+		})
+		f.stale = false
+	}
+	for _, r := range f.sorted {
+		if r.row.Count == 0 {
+			continue
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // buildStatistics writes the statistics object of the plan whose events were built last into b.body.
@@ -64,14 +96,14 @@ func (b *objectWriter) statistics(ctx context.Context, w io.Writer, p *catalogue
 		return nil, err
 	}
 	lines := newStatsWriter(p)
-	for _, name := range f.names() {
-		row := f.rows[name]
-		b.line = lines.appendRow(b.line, &name, row)
+	err := f.each(func(r *foldRow) error {
+		b.line = lines.appendRow(b.line, &r.name, &r.row)
 		b.out.lines++
-		b.out.rows += row.Count
-		if err := b.flushFull(ctx); err != nil {
-			return nil, err
-		}
+		b.out.rows += r.row.Count
+		return b.flushFull(ctx)
+	})
+	if err != nil {
+		return nil, err
 	}
 	out, err := b.finish(ctx)
 	if err != nil {

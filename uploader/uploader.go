@@ -208,6 +208,7 @@ func (u *Uploader) parseSchedules() (err error) {
 			return fmt.Errorf("%s schedule: %w", u.o.Jobs[i].Name, err)
 		}
 	}
+	u.archiver.dense = u.archiveAt.dense()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -218,6 +219,7 @@ func checkPromises(t testing.TB, s *Store) {
 	if sum != aggregated {
 		t.Errorf("rows sum to %d, aggregated says %d", sum, aggregated)
 	}
+	checkHours(t, s, got)
 	if totals.Deleted > 0 {
 		return
 	}
@@ -232,12 +234,33 @@ func checkPromises(t testing.TB, s *Store) {
 	}
 }
 
+// checkHours compares all rows with those of each hour, which may come from memory alone.
+func checkHours(t testing.TB, s *Store, all map[stats.Key]string) {
+	t.Helper()
+	hours := map[int64]bool{}
+	for key := range all {
+		hours[key.Hour] = true
+	}
+	got := map[stats.Key]string{}
+	for hour := range hours {
+		maps.Copy(got, rowsIn(t, s, hour, hour+1))
+	}
+	if !maps.Equal(got, all) {
+		t.Errorf("%d rows hour by hour differ from all %d", len(got), len(all))
+	}
+}
+
 // allRows is every row in its encoded form.
 func allRows(t testing.TB, s *Store) map[stats.Key]string {
 	t.Helper()
+	return rowsIn(t, s, -1<<62, 1<<62)
+}
+
+func rowsIn(t testing.TB, s *Store, from, to int64) map[stats.Key]string {
+	t.Helper()
 	out := map[stats.Key]string{}
 	last := int64(-1 << 62)
-	err := s.Rows(context.Background(), -1<<62, 1<<62, func(k stats.Key, r *stats.Row) error {
+	err := s.Rows(context.Background(), from, to, func(k stats.Key, r *stats.Row) error {
 		encoded, err := r.AppendBinary(nil)
 		if _, twice := out[k]; twice || k.Hour < last {
 			t.Errorf("row %v twice or out of order", k)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
@@ -252,4 +253,47 @@ func TestSumsOfQuarterDays(t *testing.T) {
 	if err != nil || rows > 0 {
 		t.Errorf("%d sums are left, %v", rows, err)
 	}
+}
+
+// TestRowsOfAnHourInMemory: rows of a single hour are complete, wherever they are: all live, some evicted, some stored by an import, and in
+// hours that only lie between those of a name's rows.
+func TestRowsOfAnHourInMemory(t *testing.T) {
+	s, err := Open(testOptions(t.TempDir())) // not openStore: the imported row has no events
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	hour := stats.HourOfMicros(testStart.UnixMicro())
+	check := func(when string, inMemory bool) {
+		t.Helper()
+		if _, complete := s.liveRange(hour, hour+1); complete != inMemory {
+			t.Errorf("%s: in memory: %v, want %v", when, complete, inMemory)
+		}
+		checkHours(t, s, allRows(t, s))
+		if rows := rowsIn(t, s, hour+1, hour+2); len(rows) != 0 {
+			t.Errorf("%s: an hour without responses has %d rows", when, len(rows))
+		}
+	}
+	g := newTraffic(8)
+	apply(t, s, g.batch(500))
+	check("new", true)
+	checkpoint(t, s)
+	check("stored", true)
+	for range idleGenerations {
+		checkpoint(t, s)
+	}
+	check("evicted", false)
+	apply(t, s, g.batch(1))
+	check("one live again", false)
+	apply(t, s, g.batch(2000))
+	check("all live again", true)
+	g.now += 2 * time.Hour.Microseconds()
+	apply(t, s, g.batch(2000))
+	check("two hours later", true)
+	row := new(stats.Row)
+	row.Add(&event.Event{Kind: event.KindRequest, Status: 200})
+	if err := s.importRows(t.Context(), []stats.Key{{Hour: hour, Host: "a", Method: "GET", Label: "/imported"}}, []*stats.Row{row}); err != nil {
+		t.Fatal(err)
+	}
+	check("a row beside memory", false)
 }

@@ -39,6 +39,16 @@ func (s *Statistics) noteName(name string, hour int64) {
 	s.names[name] = nameSpan{first: min(span.first, hour), last: max(span.last, hour)}
 }
 
+// rowsAtMost is the largest number of rows that an hour can have, stored or live. The caller holds mu.
+func (s *Statistics) rowsAtMost(hour int64) (n int) {
+	for _, span := range s.names {
+		if span.first <= hour && hour <= span.last {
+			n++
+		}
+	}
+	return n
+}
+
 // writeNames writes the new spans of names, in the transaction that writes their rows.
 func writeNames(txn *badger.Txn, names map[string]nameSpan) error {
 	for name, span := range names {

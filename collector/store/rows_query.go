@@ -23,7 +23,15 @@ func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(s
 		return nil
 	}
 	defer s.keepLive()()
-	w := rowWalk{s: s, live: s.liveRange(fromHour, toHour), fn: fn}
+	live, complete := s.liveRange(fromHour, toHour)
+	w := rowWalk{s: s, live: live, fn: fn}
+	if complete {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return w.liveBefore(nil)
+	}
+	w.live = sorted(live)
 	return s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn, fromHour, toHour) })
 }
 
@@ -45,18 +53,26 @@ type sortedRow struct {
 	row *liveRow
 }
 
-// liveRange lists the live rows of the hours [fromHour, toHour) in the order of their database keys.
-func (s *Statistics) liveRange(fromHour, toHour int64) []sortedRow {
+// liveRange lists the live rows of the hours [fromHour, toHour), in no order and without their keys. complete reports that the range is a
+// single hour and every stored row of it is live, as in the current hour of a busy service.
+func (s *Statistics) liveRange(fromHour, toHour int64) (out []sortedRow, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []sortedRow
 	for key, row := range s.live {
 		if key.Hour >= fromHour && key.Hour < toHour {
-			out = append(out, sortedRow{key: appendRowKey(nil, &key), row: row})
+			out = append(out, sortedRow{row: row})
 		}
 	}
-	slices.SortFunc(out, func(a, b sortedRow) int { return bytes.Compare(a.key, b.key) })
-	return out
+	return out, toHour == fromHour+1 && len(out) == s.rowsAtMost(fromHour)
+}
+
+// sorted puts rows into the order of their database keys.
+func sorted(rows []sortedRow) []sortedRow {
+	for i := range rows {
+		rows[i].key = appendRowKey(nil, &rows[i].row.key)
+	}
+	slices.SortFunc(rows, func(a, b sortedRow) int { return bytes.Compare(a.key, b.key) })
+	return rows
 }
 
 // rowWalk merges the stored rows with the live ones. A live row hides the stored row of its key.

@@ -24,7 +24,8 @@ func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(s
 	asked := fromHour
 	fromHour, toHour = max(fromHour, first), min(toHour, last+1) // so that the work does not grow with the range
 	q := sumQuery{s: s, live: map[int64][]sortedRow{}, sums: sums{}}
-	for _, row := range s.liveRange(fromHour, toHour) {
+	live, _ := s.liveRange(fromHour, toHour)
+	for _, row := range sorted(live) {
 		q.live[row.row.key.Hour] = append(q.live[row.row.key.Hour], row)
 	}
 	if err := s.view(func(txn *badger.Txn) error { return q.run(ctx, txn, fromHour, toHour) }); err != nil {

@@ -56,7 +56,7 @@ type Options struct {
 	Dir           string // Badger's folder, created if missing
 	QuarantineDir string // for damaged stores and batches that cannot be applied; created when needed
 
-	// CheckpointInterval is the time between checkpoints in Run; default 5 s. It bounds the work of a replay.
+	// CheckpointInterval is the time between checkpoints in Run; default 10 s. It bounds the work of a replay.
 	CheckpointInterval time.Duration
 	// LiveRowsMax bounds the rows in memory; default 8,192, about 1 to 3 KiB each. Beyond it a checkpoint is forced.
 	LiveRowsMax int
@@ -83,7 +83,7 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("%w: store options need Dir and QuarantineDir", ErrInvalid)
 	}
 	o.Dir = filepath.Clean(o.Dir)
-	setDefault(&o.CheckpointInterval, 5*time.Second)
+	setDefault(&o.CheckpointInterval, 10*time.Second)
 	setDefault(&o.LiveRowsMax, 8192)
 	setDefault(&o.MemTableBytes, 4<<20)
 	setDefault(&o.ReserveBytes, 4<<20)

@@ -25,7 +25,8 @@ type guard struct {
 
 	mu       sync.Mutex
 	usage    usage     // the last measurement
-	due      time.Time // no new measurement before
+	due      time.Time // no new walk before
+	freeDue  time.Time // no new measurement of the free space before
 	since    int64     // estimated bytes of the events that were applied since the last measurement
 	baseline usage     // the first measurement, for the growth
 }
@@ -40,8 +41,14 @@ type usage struct {
 	room int64
 }
 
-// walkShare bounds the cost of measuring: the pause after a walk is at least this many times its duration.
-const walkShare = 50
+// An archive in the data directory can have tens of thousands of files. So the pause after a walk is walkShare times its duration, but at
+// most walkPause unless that would be less than walkShareMin times its duration. Meanwhile the growth is estimated from the events, see
+// applied.
+const (
+	walkShare    = 500
+	walkShareMin = 50
+	walkPause    = 5 * time.Minute
+)
 
 // Room that is left below data.bytes_max, from the simulated week (go run ./test/archive week).
 const (
@@ -113,12 +120,16 @@ func (g *guard) applied(events int) {
 	g.mu.Unlock()
 }
 
-// measure returns the last measurement, or a new one if that is older than guardInterval.
+// measure returns the last measurement, or a new one if that is older than guardInterval. If the walk through the files takes long, only the
+// free space is measured as often.
 func (g *guard) measure() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
 	if g.usage.folders != nil && now.Before(g.due) && !now.Before(g.usage.at) {
+		if !now.Before(g.freeDue) {
+			g.usage.free, g.freeDue = g.free(), now.Add(guardInterval)
+		}
 		return g.usage
 	}
 	started := time.Now()
@@ -131,18 +142,24 @@ func (g *guard) measure() usage {
 		u.total += n
 	}
 	u.room = g.room(u.folders)
-	var fsInfo unix.Statfs_t
-	if err := unix.Statfs(g.dir, &fsInfo); err == nil {
-		u.free = int64(fsInfo.Bavail) * fsInfo.Frsize // a disk has less than 8 EiB
-	} else {
-		u.free = g.freeMin // unknown, which is no reason to pause
-	}
+	u.free = g.free()
 	g.usage, g.since = u, 0
-	g.due = now.Add(max(guardInterval, walkShare*time.Since(started)))
+	g.freeDue = now.Add(guardInterval)
+	took := time.Since(started)
+	g.due = now.Add(max(guardInterval, walkShareMin*took, min(walkShare*took, walkPause)))
 	if g.baseline.at.IsZero() || now.Before(g.baseline.at) {
 		g.baseline = u
 	}
 	return u
+}
+
+// free returns the bytes that the filesystem has free.
+func (g *guard) free() int64 {
+	var fsInfo unix.Statfs_t
+	if err := unix.Statfs(g.dir, &fsInfo); err != nil {
+		return g.freeMin // unknown, which is no reason to pause
+	}
+	return int64(fsInfo.Bavail) * fsInfo.Frsize // a disk has less than 8 EiB
 }
 
 // walk adds up the files of the data directory by folder. It leaves out files that vanish or cannot be read meanwhile.

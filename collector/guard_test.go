@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -145,5 +146,25 @@ func TestOnlyOwnFilesCount(t *testing.T) {
 	}
 	if got := u.folders["other"]; got < 1<<20 || got > 1<<20+64<<10 {
 		t.Errorf("%d bytes count in the data directory, want those of one file", got)
+	}
+}
+
+// BenchmarkWalk walks through a data directory with the archive objects of an hour, one a second.
+func BenchmarkWalk(b *testing.B) {
+	dir := b.TempDir()
+	for _, folder := range []string{"archive/v1/dt=2026-11-23/hour=09/", "archive/v1/stats/dt=2026-11-23/hour=09/"} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
+			b.Fatal(err)
+		}
+		for i := range 3600 {
+			name := filepath.Join(dir, folder, fmt.Sprintf("shop_pod-0_0199a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b_%d-%d.ndjson.gz", 1+2000*i, 2000*(i+1)))
+			if err := errors.Join(os.WriteFile(name, []byte("x"), 0o600), os.WriteFile(name+".json", []byte("x"), 0o600)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	g := newGuard(Options{DataDir: dir, Now: time.Now})
+	for b.Loop() {
+		g.walk(map[string]int64{"archive": 0})
 	}
 }

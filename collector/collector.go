@@ -253,7 +253,7 @@ func (c *Collector) setState(state string) {
 	switch {
 	case !changed:
 	case state == stateRunning:
-		c.log.Info("applying events again")
+		c.log.Info("resumed applying events")
 	case state == stateDisconnected: // wayside run stops, or restarts the books process
 		c.log.Info("no more events are applied: " + stateDisconnected)
 	default:

@@ -95,7 +95,7 @@ func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) erro
 	return nil
 }
 
-// allBegun reports whether an event was applied of every epoch that has events in the spools, since the store lost any of it.
+// allBegun reports whether every epoch with events in the spools has had an event applied since the store last lost events of that epoch.
 func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
 	for _, l := range ledgers {
 		if mark := marks[l.Epoch]; l.Spooled > 0 && (mark.From == 0 || mark.Open) {

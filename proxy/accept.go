@@ -108,7 +108,7 @@ func (a *acceptor) onLoops(ln *net.TCPListener) error {
 	}
 	for !a.noQueue {
 		before := a.accepted.Load()
-		time.Sleep(acceptQuiet)
+		time.Sleep(acceptQuiet) // in the goroutine that has called Serve
 		if a.accepted.Load() == before && !queued(a.Listener) {
 			break
 		}

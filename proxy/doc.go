@@ -8,7 +8,7 @@
 // else. It sends a request twice only if a reused connection closed before the first byte of the response, and if the request
 // is idempotent and has no body. Memory per connection is bounded, whatever the size of a body.
 //
-// # One event per response
+// # One event per response (record.go)
 //
 // Each response, wayside's own answers included, is recorded exactly once, and before the client can have all of it. A
 // buffered response is recorded before it is written, a streamed one before the bytes that end it are written, and a refused
@@ -18,15 +18,24 @@
 // # How a request flows
 //
 // A driver runs the code that serves a client connection ([clientConn.serve]): as a task of an event loop, which is the rule, or as
-// a goroutine (driver.go). The code is the same. It reads a header block, and an [exchange] does the rest. The block is checked and rewritten in one pass ([http1.Request]) and sent over a pooled connection
-// (pool.go). A small body follows in the same write; a large one is streamed (upload.go, continue.go). The response's header is
-// treated in the same way (response.go). Its body is either read whole (up to 64 KiB of declared length) or relayed piece by
-// piece (relay.go). Both directions use the same strict body reader ([http1.Body], body.go). The proxy's own answers are in failure.go. An
-// upgrade uses an upstream connection of its own and becomes a byte tunnel (tunnel.go). After
-// its last response, a connection stays open until the client has acknowledged it (linger.go).
+// a goroutine (driver.go). The code is the same. It reads a header block, and an [exchange] does the rest. The block is checked and
+// rewritten in one pass ([http1.Request]) and sent over a pooled connection (pool.go). A small body follows in the same write; a
+// large one is streamed (upload.go, continue.go). The response's header is treated in the same way (response.go). Its body is either
+// read whole (up to 64 KiB of declared length) or relayed piece by piece (relay.go). Both directions use the same strict body reader
+// ([http1.Body], body.go). The proxy's own responses are in failure.go. An upgrade uses an upstream connection of its own and becomes
+// a byte tunnel (tunnel.go). After its last response, a connection stays open until the client has acknowledged it (linger.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown breaks no request that has been sent
 // (drain.go). The sweeper notices clients that leave while the upstream works (watch.go).
+//
+// # What must not block
+//
+// Everything that [clientConn.serve] reaches runs on an event loop, the [Recorder] included, and a loop serves many connections. Such
+// code may wait in three ways only: in Read and Write of a connection, in Wait of a signal, and in driver.block. Functions that a loop
+// calls without a task must not wait at all: these are acceptor.take with all that it calls, and clientConn.park. The sweeper, and
+// serveWaiting in waiting.go, are goroutines.
+//
+// # Costs
 //
 // Arming a deadline costs one atomic exchange instead of a timer (deadline.go). All state of a request is in an
 // exchange that is reused, so a plain request allocates nothing and takes four system calls.

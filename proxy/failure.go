@@ -24,6 +24,9 @@ var (
 )
 
 // failure is the reason why the client does not receive the complete response of the upstream. Its name is the event's error type.
+//
+// A new one needs a constant, a row in failureTable, a case in the function below that classifies its cause, and a line in docs/HTTP.md.
+// If the upstream causes it, it also belongs into isUpstreamFailure; if the client should try again soon, into retryLater.
 type failure uint8
 
 const (
@@ -96,6 +99,11 @@ var failureTable = [failures]struct {
 	failGaveWay:        {[]byte("gave_way"), 408, "The request did not arrive in time."},
 	failTunnelIdle:     {[]byte("idle_timeout"), 504, "Nothing was sent for too long."},
 	failShutdown:       {[]byte("shutdown"), 503, "The service is shutting down."},
+}
+
+// retryLater reports whether the answer carries Retry-After.
+func (f failure) retryLater() bool {
+	return f == failPool || f == failConns || f == failAddressConns || f == failMemory
 }
 
 func (f failure) String() string { return string(failureTable[f].name) }
@@ -196,7 +204,7 @@ func (x *exchange) answer(f failure) {
 	x.in = strconv.AppendInt(x.in, int64(len(body)), 10)
 	x.in = append(x.in, "\r\nCache-Control: no-store\r\n"...)
 	x.in = http1.AppendField(x.in, "X-Request-ID: ", x.id())
-	if f == failPool || f == failConns || f == failAddressConns || f == failMemory {
+	if f.retryLater() {
 		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
 	x.in = x.c.gen.responseRules.Apply(x.in)

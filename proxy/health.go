@@ -126,7 +126,7 @@ func (t *upstreamHealth) report(log *slog.Logger, upstream string) {
 	}
 	for f := range t.kinds {
 		if kind := &t.kinds[f]; kind.seen && !kind.logged {
-			log.Warn("requests to the upstream fail; wayside answers them itself", "upstream", upstream, "error_type", failure(f).String(), "error", kind.reason,
+			log.Warn("requests to the upstream are failing; wayside is answering them itself", "upstream", upstream, "error_type", failure(f).String(), "error", kind.reason,
 				"request_id", kind.id, "failures", t.all)
 			kind.logged, t.loggedAt = true, time.Now()
 			return

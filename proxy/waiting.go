@@ -49,7 +49,7 @@ func (p *Proxy) enqueue(c *clientConn, f failure) {
 // serveWaiting serves or rejects the waiting connections until none is left.
 func (p *Proxy) serveWaiting() {
 	for left := true; left; {
-		time.Sleep(admissionPause)
+		time.Sleep(admissionPause) // this is a goroutine, not a loop
 		p.mu.Lock()
 		found, refused := p.admitWaiting()
 		left = len(p.admission.waiting) > 0

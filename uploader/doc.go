@@ -7,7 +7,7 @@
 //   - The next run archives everything that is applied, old enough and not archived, however many runs were missed.
 //   - A plan decides once what an object contains. The plan is durable before the first byte is sent, and every retry
 //     writes the same bytes under the same key. So an upload that seemed lost and arrives late does no harm.
-//   - An unreachable target loses nothing: the job is retried forever, with growing pauses.
+//   - An unreachable target loses nothing: the job is retried forever, with increasing backoff.
 //   - Memory is bounded for objects of any size, see [Options.ObjectBytes].
 //
 // # Layout of a target
@@ -30,6 +30,13 @@
 //
 // Never because of this package while the local disk works. If the disk fails, everything that was not archived is lost.
 // This is why [Uploader.Shutdown] also archives the current hour.
+//
+// # When the target answers with an error
+//
+// s3_foreign.go recognises servers that do not speak S3. s3_put.go decides what an error means for a PUT: send it with a checksum, look
+// whether the object is there, or fail. s3_errors.go words the error for the log. If a PUT or the read-back fails, the job ends
+// (stopError in archive.go), the plan stays, and run.go tries again after a pause of 1 s that doubles up to 5 min. 500, 503 and SlowDown
+// have no case of their own: nothing is lost, and the next attempt sends the same bytes under the same key.
 //
 // # Where to start
 //

@@ -122,7 +122,7 @@ func appendClean(dst, text []byte) []byte {
 	return dst
 }
 
-// appendHost appends a host name in lower case, without the final dot, with unprintable bytes percent-encoded.
+// appendHost appends a host name in lower case, without the trailing dot, with unprintable bytes percent-encoded.
 func appendHost(dst, host []byte) []byte {
 	if n := len(host); n > 0 && host[n-1] == '.' {
 		host = host[:n-1]

@@ -16,8 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// The spool of a finished epoch is removed, so only the ledger in the store is left of its figures, and a whole store can be lost. So the
-// ledgers are also in a file beside the store, which is written whole and synced before SetLedger returns (ADR 60).
+// The spool of a finished epoch is removed, so all that is left of its figures is the ledger in the store, and a whole store can be lost.
+// So the ledgers are also in a file beside the store, which is written whole and synced before SetLedger returns (ADR 60).
 
 // The file's first line keeps its form in every version: name, version, and the CRC32C of the version and of everything after the line. So
 // no flipped bit makes a file look newer than it is.

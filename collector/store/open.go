@@ -138,7 +138,7 @@ func openLocked(o *Options, lock *os.File) (*Store, error) {
 	}
 	s, err := openOrReplace(o, &found)
 	if err := marker.end(); err != nil {
-		o.Logger.Warn("store: cannot remove the marker of an opening; the next opening overwrites it", "error", err)
+		o.Logger.Warn("store: cannot remove the open marker; the next open will overwrite it", "error", err)
 	}
 	if err == nil && !begun {
 		noteBegun(o, lock)

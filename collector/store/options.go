@@ -37,7 +37,7 @@ var (
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
 	ErrSchema = storeerr.ErrSchema
-	// ErrDamaged means that stored bytes are not those that were written; the text names them.
+	// ErrDamaged means that the stored bytes differ from what was written; the error message says which.
 	ErrDamaged = storeerr.ErrDamaged
 	// ErrBatchTooLarge means that a batch does not fit into one transaction. Nothing was written; smaller batches may fit.
 	ErrBatchTooLarge = errors.New("batch does not fit into one transaction")

@@ -8,11 +8,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// A store that replaced a lost one does not know what the lost one had archived. The spool offers events again that were applied and not
-// yet acknowledged, and archive objects may already hold them. Such an epoch is unreconciled until the archive was asked and its objects
-// are in the catalogue; the uploader asks before it archives anything of the epoch.
+// A store that replaced a lost one does not know what the lost one had archived. The spool offers again the events that were applied
+// but not yet acknowledged, and archive objects may already hold them. An epoch with such events is unreconciled until the archive has been
+// asked and its objects are in the catalogue; the uploader asks before it archives any event of the epoch.
 //
-// Until the spools have reported their epochs, every epoch is unreconciled; afterwards only the reported ones are, and no later one.
+// Until the spools have reported their epochs, every epoch is unreconciled. After that, only the reported epochs are; epochs that begin
+// later are not.
 
 // The value of an unreconciled epoch's key. Part of the format.
 const (

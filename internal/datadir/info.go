@@ -32,7 +32,7 @@ type Info struct {
 	Epoch    string    `json:"epoch"`    // of its spool
 }
 
-// WriteInfo replaces run.json in one step, so that a reader sees the old or the new one, also after a power cut. The caller holds
+// WriteInfo replaces run.json in one step, so that a reader sees either the old file or the new one, even after a power cut. The caller holds
 // [RunLock].
 func WriteInfo(dir string, info Info) error {
 	info.Format = InfoFormat

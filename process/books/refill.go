@@ -124,7 +124,7 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 		r.status = collector.RefillStatus{Objects: missing.Len(), Responses: r.status.Responses}
 	})
 	if missing.Len() > 0 {
-		b.log.Info("refilling older hours from the archive", "objects", missing.Len())
+		b.log.Info("backfilling older hours from the archive", "objects", missing.Len())
 	}
 	for i := range missing.Len() {
 		if i > 0 && !missing.Object(i).Hour.Equal(missing.Object(i-1).Hour) {

@@ -5,6 +5,8 @@
 // when its socket is ready. This is a coroutine ([iter.Pull]): a switch takes about 100 ns and wakes no thread. The same code can
 // also run on a goroutine of its own, with any other [net.Conn].
 //
+// A loop also calls functions without a task: those of Post, OnReady, Start and Listen. They must not wait. [Loop.Go] starts a task.
+//
 // At any time, only one task of a loop runs, so what belongs to a loop needs no lock. A task must not block in any other way than
 // through the methods of this package: it would hold up all other connections of the loop. [Loop.Block] runs code that has to block.
 //

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// tasksKept is the number of tasks without a job that a loop keeps for later ones.
+	// tasksKept is the number of idle tasks that a loop keeps for later jobs.
 	tasksKept = 64
 	// callsPerTurn is the number of reads and writes that a task may make before other tasks have their turn.
 	callsPerTurn = 8
@@ -40,6 +40,9 @@ func (l *Loop) Go(job func()) {
 // Block runs fn, which may block, on a goroutine. The task that calls it waits for the end of fn. A panic in fn becomes one in the task.
 func (l *Loop) Block(fn func()) {
 	t, done := l.current, false
+	if t == nil {
+		panic("loop: Block outside of a task would hold up the loop")
+	}
 	var failure any
 	go func() {
 		defer l.Post(func() {

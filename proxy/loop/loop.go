@@ -95,7 +95,7 @@ func (l *Loop) await() {
 	if keep && (wait < 0 || wait > busyFor) {
 		wait = busyFor
 	}
-	if len(l.ready) > 0 || l.hasPosted() {
+	if len(l.ready) > 0 || l.hasPosted() || l.closing.Load() { // the function that Stop posted may already have run in this round
 		wait = 0
 	}
 	events := l.poll.wait(wait, keep)

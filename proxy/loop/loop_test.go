@@ -197,3 +197,25 @@ func unzip(t *testing.T, b []byte) []byte {
 	}
 	return text
 }
+
+// Stop may come while the loop runs what was posted. The loop must not wait for events once more.
+func TestStopWithinARound(t *testing.T) {
+	l, err := New(slog.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Post(func() {
+		l.closing.Store(true)     // what Stop posts has already been taken
+		l.lastBusy = -2 * busyFor // the loop would wait without a limit
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.Run()
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the loop waits for events")
+	}
+}

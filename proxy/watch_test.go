@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -119,6 +120,8 @@ func TestQueuedRequestOfAGoneClientIsNotSent(t *testing.T) {
 		}
 	})
 	b := start(t, url, func(o *Options) { o.MaxConnsPerUpstream, o.MaxConnWait = 1, time.Minute })
+	answer := sync.OnceFunc(func() { close(release) })
+	defer answer()
 	b.responses = 5
 	first := b.dial()
 	first.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -137,7 +140,7 @@ func TestQueuedRequestOfAGoneClientIsNotSent(t *testing.T) {
 		b.expect(i, 499, "client_closed")
 		until(t, "it waits no longer", func() bool { return b.waiting() == 0 })
 	}
-	close(release)
+	answer()
 	first.receive("GET")
 	if resp, _ := first.get("/last"); resp.StatusCode != 200 {
 		t.Error(resp.Status)

@@ -35,7 +35,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 	}
 	p.begins.Do(func() {
 		p.drivers.start()
-		go p.sweeper.run(p.stop, p.tick)
+		p.background.Go(func() { p.sweeper.run(p.stop, p.tick) })
 	})
 	var err error
 	if tcp, ok := ln.(*net.TCPListener); ok && len(p.drivers.loops()) > 0 {

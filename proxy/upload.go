@@ -34,11 +34,15 @@ type upload struct {
 }
 
 // bufferBody appends a body of small declared length to the header, so that a slow client does not hold an upstream connection.
-// The buffer grows with the bytes that arrive, not with the declared length. It reports whether the body must be streamed instead: then
-// the upstream receives the header at once, and can refuse the body or speak first.
+// The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
+// the client waits for 100 Continue. It reports whether the body must be streamed.
 func (x *exchange) bufferBody() (streamed bool, err error) {
-	if x.awaitingContinue || x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
+	if x.awaitingContinue {
 		return true, nil
+	}
+	if x.head.Chunked || x.head.Length > bufferedBodyBytesMax {
+		_, err := x.c.br.Peek(1) // a client that sends nothing holds neither an upstream connection nor a second task
+		return true, err
 	}
 	at := len(x.out)
 	for !x.body.Ended() {

@@ -82,6 +82,11 @@ func (s chanSignal) Wait(d time.Duration) bool {
 		<-s
 		return true
 	}
+	select { // a signal that is set comes before a time that is over
+	case <-s:
+		return true
+	default:
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -147,6 +147,7 @@ func (s *benchSource) Ack(_ context.Context, _ uuid.UUID, seq uint64) error {
 func (s *benchSource) Ledgers(context.Context, map[uuid.UUID]uint64) ([]spool.Ledger, error) {
 	return nil, nil
 }
+
 func (s *benchSource) Reconcile(context.Context, uuid.UUID, uint64, uint64) (uint64, error) {
 	return 0, nil
 }

@@ -41,7 +41,7 @@ func (l *Loop) NewConn(fd int, local, remote net.Addr) *Conn {
 // goroutine may call it, once.
 func (c *Conn) Start(fn func()) {
 	c.loop.Post(func() {
-		c.register()
+		_ = c.register() // fn finds the connection closed
 		fn()
 	})
 }

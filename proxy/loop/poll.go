@@ -58,9 +58,9 @@ func (p *poller) wait(d time.Duration, keep bool) []unix.EpollEvent {
 	var n uintptr
 	var errno syscall.Errno
 	if keep || ms == 0 {
-		n, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), pollEvents, uintptr(ms), 0, 0) //nolint:gosec // epoll_pwait(2)
+		n, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), pollEvents, uintptr(ms), 0, 0)
 	} else {
-		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), pollEvents, uintptr(ms), 0, 0) //nolint:gosec // epoll_pwait(2)
+		n, _, errno = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), pollEvents, uintptr(ms), 0, 0)
 	}
 	if errno != 0 {
 		// A signal of the runtime that wants to stop this goroutine has ended the wait. It must be able to, here.

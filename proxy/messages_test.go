@@ -22,18 +22,6 @@ func TestUpgradeInTwoLines(t *testing.T) {
 	}
 }
 
-// The upstream may name the protocols that it switches to in two lines. The client must have offered all of them.
-func TestSwitchInTwoLines(t *testing.T) {
-	b := start(t, canned(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n"), nil)
-	b.responses = 1
-	c := b.dial()
-	c.send(upgradeRequest)
-	if resp, _ := c.receive("GET"); resp.StatusCode != 502 {
-		t.Error(resp.Status)
-	}
-	b.expect(0, 502, "unexpected_upgrade")
-}
-
 // An empty path in the absolute form is "/", also before a query (RFC 9110, section 4.2.3).
 func TestAbsoluteFormWithoutPath(t *testing.T) {
 	b := start(t, echoHead(t), nil)

@@ -114,16 +114,18 @@ func TestUpgradesThatAreNotPassedOn(t *testing.T) {
 	b.responses = -1 // "hi" after a request without a length is a bad request, or is not read
 }
 
-// A 101 with a protocol that the client did not offer is refused.
+// A 101 with a protocol that the client did not offer is refused, even beside one that it did offer.
 func TestForeignUpgradeIsRefused(t *testing.T) {
-	b := start(t, canned(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\nConnection: upgrade\r\n\r\n"), nil)
-	b.responses = 1
-	c := b.dial()
-	c.send(upgradeRequest)
-	if resp, _ := c.receive("GET"); resp.StatusCode != 502 {
-		t.Error(resp.Status)
+	for _, fields := range []string{"Upgrade: evil\r\n", "Upgrade: evil\r\nUpgrade: echo\r\n"} {
+		b := start(t, canned(t, "HTTP/1.1 101 Switching Protocols\r\n"+fields+"Connection: upgrade\r\n\r\n"), nil)
+		b.responses = 1
+		c := b.dial()
+		c.send(upgradeRequest)
+		if resp, _ := c.receive("GET"); resp.StatusCode != 502 {
+			t.Errorf("%q: %s", fields, resp.Status)
+		}
+		b.expect(0, 502, "unexpected_upgrade")
 	}
-	b.expect(0, 502, "unexpected_upgrade")
 }
 
 func TestWebSocket(t *testing.T) {

@@ -119,7 +119,7 @@ func (s *benchSource) encode(random *rand.Rand, at int64) []byte {
 		TimeMicros: at, Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Host: []byte("shop.example.com"),
 		Path:     fmt.Appendf(nil, "/area%d/thing%c%c/%d", route/40, 'a'+route%40/8, 'a'+route%8, random.IntN(50_000)),
 		Upstream: []byte("127.0.0.1:8080"), Protocol: []byte("1.1"), Client: fmt.Appendf(nil, "10.%d.%d.0", random.IntN(8), random.IntN(256)),
-		DurationMicros: uint64(400 * (1 + random.ExpFloat64()*2)), ResponseBytes: uint64(200 + route*7),
+		DurationMicros: uint64(400 * (1 + random.ExpFloat64()*2)), ResponseBytes: 200 + route*7,
 	}
 	e.TTFBMicros = e.DurationMicros - uint64(random.IntN(60))
 	if random.IntN(100) == 0 {

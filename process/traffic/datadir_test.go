@@ -50,20 +50,31 @@ func TestLockedLater(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	// The socket is served as soon as the directory is locked, a moment before run.json is written.
+	eventually(t, func() error {
 		conn, err := link.Connect(dir, link.Relay)
 		if err == nil {
-			_ = conn.Close()
-			break
+			err = conn.Close()
+		}
+		return err
+	})
+	eventually(t, func() error {
+		_, err := datadir.ReadInfo(dir)
+		return err
+	})
+}
+
+// eventually waits until ok returns no error.
+func eventually(t *testing.T, ok func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := ok()
+		if err == nil {
+			return
 		}
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if _, err := datadir.ReadInfo(dir); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -69,8 +69,8 @@ type clientConn struct {
 	stirred    bool                         // on a loop: bytes, the end or an error have come while the exchange waited for the upstream
 	stir       func()                       // sets stirred
 
-	pinned     atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
-	pinnedPool *pool                        // the pool of pinned; written before pinned
+	pinned   atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
+	pinnedTo *server                      // the server of pinned; written before pinned
 
 	client []byte     // the address as it is recorded
 	peer   http1.Peer // as its requests are forwarded

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"runtime/debug"
@@ -19,8 +17,10 @@ import (
 // belongs to the goroutine or task that serves the connection. While a request's body is streamed, the one that sends it uses it
 // too (upload.go).
 type exchange struct {
-	c  *clientConn
-	up *upstreamConn // nil, or owned by this exchange
+	c      *clientConn
+	group  *group        // that serves the request
+	server *server       // of the group; nil: none has been chosen
+	up     *upstreamConn // nil, or owned by this exchange
 
 	head   http1.Request
 	body   bodyReader // of the request
@@ -73,6 +73,7 @@ func newExchange() *exchange {
 func (x *exchange) begin() {
 	x.head.Reset()
 	x.ev = event.Event{}
+	x.group, x.server = nil, nil
 	x.firstAt, x.askedAt, x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
@@ -179,6 +180,7 @@ func (x *exchange) serve() {
 		x.answerMaxForwards()
 		return
 	}
+	x.group = x.c.gen.group
 	x.askedAt = time.Now()
 	x.totalDeadline = x.c.gen.sweeper.after(x.c.gen.o.TotalTimeout)
 	if f := x.forward(streamed); f != failNone {
@@ -196,93 +198,6 @@ func (x *exchange) serve() {
 func (x *exchange) refuse(f failure) {
 	x.unread = true
 	x.answer(f)
-}
-
-// forward sends the request and reads the response's header. If it succeeds, x.up is the connection with the response's body. If it
-// returns a failure, the connection is closed.
-func (x *exchange) forward(streamed bool) failure {
-	p := x.c.gen
-	if x.upgrading && p.o.MaxConns > 0 && x.c.root.streams.count() >= p.o.MaxConns/tunnelShare {
-		x.c.warn(failConns)
-		return failConns
-	}
-	x.ev.Upstream = p.upstreamName
-	u, err := x.connect()
-	if err != nil {
-		x.ev.WaitMicros = micros(time.Since(x.askedAt))
-	}
-	if errors.Is(err, errClientLeft) {
-		x.c.clientGone.Store(true)
-		return failClientClosed
-	}
-	if err != nil {
-		f := connectFailure(err)
-		x.cause = err
-		if f == failPool {
-			x.c.warn(f)
-		}
-		return f
-	}
-	x.up = u
-	x.c.awaitUpstream(u)
-	err = x.roundTrip(u, streamed)
-	if err != nil && u.reused && x.replayable() && x.c.takeBack() && errors.Is(err, errNoResponse) && !isTimeout(err) {
-		// An idle connection that the upstream closed in the meantime: it has not answered this request.
-		p.metrics.retries.Add(1)
-		x.up = nil
-		if u, err = p.pool.redial(u); err != nil {
-			x.cause, x.sentAt = err, time.Time{}
-			x.ev.WaitMicros = micros(time.Since(x.askedAt))
-			return connectFailure(err)
-		}
-		x.up = u
-		x.c.awaitUpstream(u)
-		err = x.roundTrip(u, streamed)
-	}
-	if err != nil {
-		if cause := x.stopUpload(); cause != nil {
-			err = cause
-		}
-		if errors.Is(err, errClientBody) || errors.Is(err, errBodyTooLarge) {
-			x.sentAt = time.Time{} // the upstream has never had the request
-		}
-		x.dropUpstream()
-		x.cause = err
-		if errors.Is(err, errClientBody) {
-			return x.c.bodyFailure()
-		}
-		return x.timedOut(exchangeFailure(err), "no response header within proxy.response_timeout", p.o.ResponseTimeout)
-	}
-	x.headAt = time.Now()
-	return failNone
-}
-
-// replayable reports whether the request may be sent twice: it must be idempotent and have no body.
-func (x *exchange) replayable() bool {
-	h := &x.head
-	return !h.HasBody() && (h.Is("GET") || h.Is("HEAD") || h.Is("OPTIONS") || h.Is("TRACE"))
-}
-
-func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
-	x.beginSending(u)
-	u.limits.armWrite(x.deadline(x.c.gen.o.ResponseTimeout))
-	_, err := u.Conn.Write(x.out)
-	if err == nil {
-		if streamed {
-			x.startUpload(u)
-		}
-		return x.readHead(u)
-	}
-	if isTimeout(err) {
-		return err
-	}
-	// The upstream did not accept the rest of the request. It may have answered without it.
-	x.upBroken, x.awaitingContinue = true, false
-	headErr := x.readHead(u)
-	if errors.Is(headErr, errNoResponse) {
-		return fmt.Errorf("%w: %w", errNoResponse, err)
-	}
-	return headErr
 }
 
 // respond passes on the response whose header has been read.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -12,9 +11,8 @@ import (
 // settings are derived from one set of Options. They never change: a reload creates new ones.
 type settings struct {
 	o             Options
-	pool          *pool
+	group         *group     // serves all requests
 	exclude       *exclusion // nil: no response is excluded
-	upstreamName  []byte     // as recorded in events
 	requests      http1.RequestOptions
 	responseRules *http1.Rules // nil: none
 }
@@ -27,36 +25,19 @@ type generation struct {
 }
 
 func newSettings(p *Proxy, o Options) (*settings, error) {
-	network, address, host, err := parseUpstream(o.Upstream)
+	g, err := newGroup(p, &o)
 	if err != nil {
 		return nil, err
 	}
 	set := &settings{
-		o: o, exclude: newExclusion(o.RecordExclude), upstreamName: []byte(address),
-		requests: http1.RequestOptions{UpstreamHost: []byte(host), PassFields: o.PassFields, NoVia: o.NoVia},
-	}
-	if network == "unix" {
-		set.upstreamName = []byte("unix:" + address)
+		o: o, group: g, exclude: newExclusion(o.RecordExclude),
+		requests: http1.RequestOptions{UpstreamHost: g.host, PassFields: o.PassFields, NoVia: o.NoVia},
 	}
 	if set.requests.Rules, err = o.RequestFields.Compile(); err != nil {
 		return nil, fmt.Errorf("proxy: request fields: %w", err)
 	}
 	if set.responseRules, err = o.ResponseFields.Compile(); err != nil {
 		return nil, fmt.Errorf("proxy: response fields: %w", err)
-	}
-	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver, Control: boundBuffers}
-	set.pool = &pool{
-		target:   newTarget(network, address, dialer),
-		drivers:  p.drivers.all,
-		idle:     make([][]*upstreamConn, len(p.drivers.all)),
-		sweeper:  p.sweeper,
-		addrs:    newUpstreamAddrs(network, address, o.ResolveInterval, o.Resolver),
-		figures:  p.upstreamOf(string(set.upstreamName)),
-		max:      o.MaxConnsPerUpstream,
-		wait:     o.MaxConnWait,
-		idleFor:  o.MaxIdleUpstream,
-		readSize: upstreamReadBytes,
-		giveWay:  func(of *account) { p.giveWay(of, true) },
 	}
 	return set, nil
 }
@@ -84,13 +65,15 @@ func (p *Proxy) Reload(o Options) error {
 		return err
 	}
 	if samePool(old.o, o) {
-		set.pool = old.pool // its idle connections can be used under the new options too
+		set.group = old.group // its idle connections can be used under the new options too
 	}
 	p.sweeper.chooseTick(o.timeouts()...)
 	p.current.Store(&generation{p, set})
-	if set.pool != old.pool {
-		old.pool.close()
-		p.retire(old.pool)
+	if set.group != old.group {
+		for _, s := range old.group.members.Load().servers {
+			s.pool.close()
+			p.retire(s.pool)
+		}
 	}
 	return nil
 }
@@ -111,16 +94,20 @@ func (p *Proxy) retire(old *pool) {
 	})
 }
 
-// reportHealth logs whether the upstream fails or has recovered. It reports whether there may be something to log later.
+// reportHealth logs which servers fail or have recovered. It reports whether there may be something to log later.
 func (p *Proxy) reportHealth() (more bool) {
 	l := p.current.Load()
-	l.pool.figures.health.report(l.o.Logger, string(l.upstreamName))
-	return l.pool.figures.health.failing.Load()
+	for _, s := range l.group.members.Load().servers {
+		s.health.report(l.o.Logger, string(s.name))
+		more = more || s.health.failing.Load()
+	}
+	return more
 }
 
-// evict closes idle upstream connections that are too old, or whose address no longer belongs to the upstream's name.
+// evict closes idle upstream connections that are too old, or whose address no longer belongs to the server's name.
 func (p *Proxy) evict() {
-	pool := p.current.Load().pool
-	pool.evict()
-	pool.addrs.refresh(p, pool)
+	for _, s := range p.current.Load().group.members.Load().servers {
+		s.pool.evict()
+		s.pool.addrs.refresh(p, s.pool)
+	}
 }

@@ -87,20 +87,20 @@ func (t *upstreamHealth) state() (reason string, since time.Time) {
 // UpstreamFailure says how the last request to the upstream failed, and since when requests fail. Both are zero if the last request
 // succeeded.
 func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
-	return p.current.Load().pool.figures.health.state()
+	return p.current.Load().group.pick().health.state()
 }
 
 // Reach connects to the upstream once, within Options.ConnectTimeout, and closes the connection. UpstreamFailure reports its error
 // until a request succeeds.
 func (p *Proxy) Reach(ctx context.Context) error {
-	pool := p.current.Load().pool
-	conn, err := pool.target.dial(ctx)
+	s := p.current.Load().group.pick()
+	conn, err := s.pool.target.dial(ctx)
 	if err == nil {
 		_ = conn.Close()
 		return nil
 	}
 	if ctx.Err() == nil {
-		pool.figures.health.connectFailed(err)
+		s.health.connectFailed(err)
 	}
 	return err
 }

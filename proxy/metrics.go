@@ -85,8 +85,8 @@ func (p *Proxy) Metrics() Metrics {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m.ClientConns = int64(len(p.conns))
-	byName := make(map[*upstream]*UpstreamMetrics, len(p.upstreams))
-	for name, u := range p.upstreams {
+	byName := make(map[*serverState]*UpstreamMetrics, len(p.servers))
+	for name, u := range p.servers {
 		um := &UpstreamMetrics{
 			Name: name, Connects: u.connects.Load(), ConnectErrors: u.connectErrors.Load(), Failures: make(map[string]int64),
 			FirstByteSum: time.Duration(u.firstByteSum.Load()) * time.Microsecond, FirstByte: make(map[time.Duration]int64),
@@ -100,7 +100,11 @@ func (p *Proxy) Metrics() Metrics {
 		um.FirstByteCount += u.firstByte[len(firstByteBounds)].Load()
 		byName[u] = um
 	}
-	for _, pool := range append(p.retired[:len(p.retired):len(p.retired)], p.current.Load().pool) {
+	pools := slices.Clone(p.retired)
+	for _, s := range p.current.Load().group.members.Load().servers {
+		pools = append(pools, s.pool)
+	}
+	for _, pool := range pools {
 		open, idle := pool.counts()
 		m.UpstreamConns += int64(open)
 		m.UpstreamIdle += int64(idle)

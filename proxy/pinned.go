@@ -7,33 +7,34 @@ package proxy
 // asks for such credentials, its connection is pinned to the client's connection until either closes, so that the handshake can
 // continue. If only the request carried them, the upstream connection is closed after the response.
 
-// pinUpstream keeps an upstream connection for the client's next request. The pool continues to count it.
-func (c *clientConn) pinUpstream(u *upstreamConn) {
+// pinUpstream keeps a connection to a server for the client's next request. The pool continues to count it.
+func (c *clientConn) pinUpstream(u *upstreamConn, to *server) {
 	u.pinned, u.reused = true, true
 	u.idleAt = c.gen.sweeper.now.Load()
-	c.pinnedPool = c.gen.pool
+	c.pinnedTo = to
 	c.pinned.Store(u)
 	if phase(c.phase.Load()) == phaseClosed {
 		c.dropPinned()
 	}
 }
 
-// takePinned returns the pinned connection if it is still usable, or nil.
-func (c *clientConn) takePinned() *upstreamConn {
+// takePinned returns the pinned connection, and its server, if it is one of the group's and still usable. Otherwise it returns nil.
+func (c *clientConn) takePinned(of *group) (*upstreamConn, *server) {
 	u := c.pinned.Swap(nil)
 	if u == nil {
-		return nil
+		return nil, nil
 	}
-	if pool := c.pinnedPool; pool != c.gen.pool || u.br.Buffered() > 0 || pool.addrs.stale(u) || !pool.usable(u) {
-		pool.discard(u)
-		return nil
+	s := c.pinnedTo
+	if !of.has(s) || u.br.Buffered() > 0 || s.pool.addrs.stale(u) || !s.pool.usable(u) {
+		s.pool.discard(u)
+		return nil, nil
 	}
-	return u
+	return u, s
 }
 
 // dropPinned closes the pinned connection.
 func (c *clientConn) dropPinned() {
 	if u := c.pinned.Swap(nil); u != nil {
-		c.pinnedPool.discard(u)
+		c.pinnedTo.pool.discard(u)
 	}
 }

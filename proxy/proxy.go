@@ -35,7 +35,7 @@ type Proxy struct {
 	conns     map[*clientConn]struct{} // guarded by mu
 	listeners map[*acceptor]struct{}   // guarded by mu
 	admission admission                // guarded by mu
-	upstreams map[string]*upstream     // guarded by mu; the present one and all earlier ones
+	servers   map[string]*serverState  // guarded by mu; the present ones and all earlier ones
 	retired   []*pool                  // guarded by mu; of earlier generations, with connections still in use
 }
 
@@ -52,7 +52,7 @@ func New(o Options) (*Proxy, error) {
 		stop:      make(chan struct{}),
 		conns:     make(map[*clientConn]struct{}),
 		listeners: make(map[*acceptor]struct{}),
-		upstreams: make(map[string]*upstream),
+		servers:   make(map[string]*serverState),
 	}
 	p.admission.refused = make(map[netip.Addr]failure)
 	p.sweeper = newSweeper(p.setDate, o.timeouts()...)

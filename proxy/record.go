@@ -19,11 +19,11 @@ func (x *exchange) record(f failure) {
 		ev.RequestBytes = x.upload.sent.Load()
 	}
 	figures := &p.metrics.own
-	if !x.askedAt.IsZero() {
-		figures = &p.pool.figures.tally
+	if s := x.server; s != nil {
+		figures = &s.tally
 		x.noteHealth(f)
 		if !x.headAt.IsZero() {
-			p.pool.figures.observe(micros(x.headAt.Sub(x.sentAt)))
+			s.observe(micros(x.headAt.Sub(x.sentAt)))
 		}
 	}
 	figures.count(ev.Status, f)
@@ -48,9 +48,9 @@ func (x *exchange) record(f failure) {
 	}
 }
 
-// noteHealth updates the upstream's health after a response.
+// noteHealth updates the server's health after a response.
 func (x *exchange) noteHealth(f failure) {
-	switch health := &x.c.gen.pool.figures.health; {
+	switch health := &x.server.health; {
 	case isUpstreamFailure(f):
 		health.failed(f, x.cause, x.id())
 	case f == failNone && health.failing.Load():

@@ -40,7 +40,9 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.sweeper.closeAll()
 		p.awaitIdle()
 	}
-	p.current.Load().pool.close()
+	for _, s := range p.current.Load().group.members.Load().servers {
+		s.pool.close()
+	}
 	p.ending.Do(func() {
 		close(p.stop)
 		p.cancel()

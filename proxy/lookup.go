@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// resolveTimeout limits one lookup of the upstream's name.
+const resolveTimeout = 5 * time.Second
+
+// upstreamAddrs looks an upstream's name up at intervals, so that connections to addresses that the name no longer has are not used
+// for another request. Dialling does not use it: it looks the name up again.
+type upstreamAddrs struct {
+	host     string // empty if the upstream is an address
+	every    time.Duration
+	resolver *net.Resolver
+	next     int64 // sweeper time of the next lookup; owned by the sweeper's goroutine
+	busy     atomic.Bool
+	current  atomic.Pointer[[]netip.Addr] // result of the last lookup; nil: none yet
+}
+
+// newUpstreamAddrs prepares lookups of the host of address. It starts none.
+func newUpstreamAddrs(network, address string, every time.Duration, resolver *net.Resolver) *upstreamAddrs {
+	n := &upstreamAddrs{every: every, resolver: resolver}
+	if host, _, err := net.SplitHostPort(address); err == nil && network == "tcp" {
+		if _, err := netip.ParseAddr(host); err != nil {
+			n.host = host
+		}
+	}
+	if n.resolver == nil {
+		n.resolver = net.DefaultResolver
+	}
+	return n
+}
+
+// refresh starts a lookup in the background if it is time for one.
+func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
+	now := p.sweeper.now.Load()
+	if n.host == "" || n.every <= 0 || now < n.next || n.busy.Swap(true) {
+		return
+	}
+	n.next = now + int64(n.every)
+	p.background.Go(func() {
+		defer n.busy.Store(false)
+		ctx, cancel := context.WithTimeout(p.stopped, resolveTimeout)
+		defer cancel()
+		found, err := n.resolver.LookupNetIP(ctx, "ip", n.host)
+		if err != nil || len(found) == 0 {
+			return // keep the addresses that are known
+		}
+		for i := range found {
+			found[i] = found[i].Unmap()
+		}
+		n.current.Store(&found)
+		pool.discardIdle(n.stale)
+	})
+}
+
+// stale reports whether the name no longer has this connection's address.
+func (n *upstreamAddrs) stale(u *upstreamConn) bool {
+	current := n.current.Load()
+	return current != nil && u.addr.IsValid() && !slices.Contains(*current, u.addr)
+}

@@ -152,3 +152,6 @@ func hasPrefixFold(name []byte, lower string) bool {
 
 // IsToken reports whether a byte may stand in a token, such as a method (RFC 9110, section 5.6.2).
 func IsToken(c byte) bool { return isToken[c] }
+
+// ValidValue reports whether b may be the value of a field: it has no control characters other than HTAB (RFC 9110, section 5.5).
+func ValidValue(b []byte) bool { return validValue(b) }

@@ -1,0 +1,71 @@
+package http2
+
+// EventKind says what has happened.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	// EventNone: nothing more can be understood of what has arrived. The caller reads on.
+	EventNone EventKind = iota
+	// EventRequest: the header of a request is complete. Stream is new and belongs to the caller until Release. If Stream.Err is set, the
+	// request is malformed: the caller may respond to it, but nothing of its body is reported.
+	EventRequest
+	// EventData: a piece of a request's body. Data points into the caller's buffer. With End, it is the last; it may then be empty.
+	EventData
+	// EventTrailers: the body has ended with trailers, which are in Stream.Trailers.
+	EventTrailers
+	// EventReset: the stream has ended early, by the peer or because the peer broke the protocol; Code says why. Nothing more is reported of
+	// it and nothing more can be sent on it.
+	EventReset
+	// EventWindow: more may be sent, on Stream or, if that is nil, on any.
+	EventWindow
+	// EventRefused: a stream was refused, because of Limits.Streams.
+	EventRefused
+	// EventGoAway: the peer will open no further streams.
+	EventGoAway
+)
+
+// Event is reported by Conn.Next. It is valid until the next call.
+type Event struct {
+	Kind   EventKind
+	Stream *Stream
+	Data   []byte
+	End    bool // of the request
+	Code   Code
+}
+
+// Stream is a request and its response.
+type Stream struct {
+	ID uint32
+	// Head is the request's header as a block of HTTP/1.1, from the request line to the empty line. If the request is malformed, it ends
+	// where the error is, or is empty. The caller may keep it and leave another buffer.
+	Head []byte
+	// Err says why the request is malformed, or why it is refused; nil: it is not. It wraps an error of package http1.
+	Err error
+	// Chunked says that the length of the body is not declared, so that Head has Transfer-Encoding: chunked.
+	Chunked bool
+	// Trailers are the lines of the trailer section, each with CRLF.
+	Trailers []byte
+	// Value is the caller's.
+	Value any
+
+	length     int64 // declared; -1: not
+	received   int64 // bytes of data
+	remoteDone bool  // the peer has ended its direction
+	localDone  bool  // this side has ended its direction
+	reset      bool  // by either side
+	byPeer     bool  // by the peer
+	sendWindow int64 // what may be sent
+	recvWindow int64 // what the peer may send
+	held       int   // bytes that were reported and not consumed
+	returned   int   // bytes that were consumed and not returned to the peer
+}
+
+// Reset reports whether the stream was reset, by either side.
+func (s *Stream) Reset() bool { return s.reset }
+
+// Complete reports whether all of the request has arrived.
+func (s *Stream) Complete() bool { return s.remoteDone }
+
+// Ended reports whether all of the response has been put out.
+func (s *Stream) Ended() bool { return s.localDone }

@@ -1,0 +1,161 @@
+package http2
+
+import (
+	"bytes"
+	"unsafe"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// Headers and trailers of responses. Fields are encoded as literals without indexing, with names of the static table (RFC 7541, section
+// 6.2.2): nothing is kept for later, and requests and responses of different users never share a compression state.
+
+// WriteHead puts out the header of a response, interim or final, from a header block of HTTP/1.1: the status line, fields, and the empty
+// line. It leaves out the fields that HTTP/2 does not have (RFC 9113, section 8.2.2). With end, the response has no body.
+func (c *Conn) WriteHead(s *Stream, block []byte, end bool) {
+	if s.reset || s.localDone || len(block) < len("HTTP/1.1 200") {
+		return
+	}
+	eol := bytes.IndexByte(block, '\n')
+	var scratch [512]byte
+	fields := appendStatus(c.tableSize(scratch[:0]), block[9:12])
+	fields = appendFields(fields, block[eol+1:])
+	c.appendBlock(s, fields, end)
+}
+
+// WriteTrailers puts out the trailers of a response, from lines that each end with CRLF, and ends it.
+func (c *Conn) WriteTrailers(s *Stream, lines []byte) {
+	if s.reset || s.localDone {
+		return
+	}
+	var scratch [256]byte
+	c.appendBlock(s, appendFields(c.tableSize(scratch[:0]), lines), true)
+}
+
+// tableSize begins the first field block with the announcement that no dynamic table is used: the peer may have asked for a smaller one
+// than the first (RFC 7541, section 4.2).
+func (c *Conn) tableSize(dst []byte) []byte {
+	if !c.sizeSent {
+		c.sizeSent = true
+		dst = append(dst, 0x20)
+	}
+	return dst
+}
+
+// appendBlock puts out a field block in as many frames as it needs.
+func (c *Conn) appendBlock(s *Stream, fields []byte, end bool) {
+	kind, flags := frameHeaders, uint8(0)
+	if end {
+		flags = flagEndStream
+		s.localDone = true
+	}
+	for {
+		n := min(len(fields), frameBytesMax)
+		if n == len(fields) {
+			flags |= flagEndHeaders
+		}
+		c.out = append(appendFrameHeader(c.out, n, kind, flags, s.ID), fields[:n]...)
+		if fields = fields[n:]; flags&flagEndHeaders != 0 {
+			break
+		}
+		kind, flags = frameContinuation, 0
+	}
+	c.control.add(4, c.limits.Control)
+}
+
+// appendFields encodes lines up to an empty one, or the end.
+func appendFields(dst, lines []byte) []byte {
+	for len(lines) > 0 {
+		eol := bytes.IndexByte(lines, '\n')
+		colon := bytes.IndexByte(lines, ':')
+		if eol < 0 || colon < 1 || colon > eol {
+			break
+		}
+		name, value := lines[:colon], bytes.Trim(lines[colon+1:eol], " \t\r")
+		lines = lines[eol+1:]
+		if !ofConnection(name) {
+			dst = appendField(dst, name, value)
+		}
+	}
+	return dst
+}
+
+// ofConnection reports whether HTTP/2 does not have a field of HTTP/1.1.
+func ofConnection(name []byte) bool {
+	for _, field := range [...]string{"connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade"} {
+		if len(name) == len(field) && bytes.EqualFold(name, []byte(field)) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendStatus encodes :status.
+func appendStatus(dst, code []byte) []byte {
+	switch string(code) {
+	case "200":
+		return append(dst, 0x80|8)
+	case "204":
+		return append(dst, 0x80|9)
+	case "206":
+		return append(dst, 0x80|10)
+	case "304":
+		return append(dst, 0x80|11)
+	case "400":
+		return append(dst, 0x80|12)
+	case "404":
+		return append(dst, 0x80|13)
+	case "500":
+		return append(dst, 0x80|14)
+	}
+	return append(append(dst, 8, 3), code...) // the name is entry 8 of the static table
+}
+
+// appendField encodes a field whose name may have upper-case letters.
+func appendField(dst, name, value []byte) []byte {
+	var lower [64]byte
+	n := append(lower[:0], name...)
+	for i, c := range n {
+		if c >= 'A' && c <= 'Z' {
+			n[i] = c + 32
+		}
+	}
+	if index := staticName(n); index > 0 {
+		dst = appendInt(dst, 0, 4, index)
+	} else {
+		dst = appendString(append(dst, 0), n)
+	}
+	return appendString(dst, value)
+}
+
+// appendString encodes a string, compressed if that is shorter (RFC 7541, section 5.2).
+func appendString(dst, b []byte) []byte {
+	s := unsafe.String(unsafe.SliceData(b), len(b))
+	if n := int(hpack.HuffmanEncodeLength(s)); n < len(b) {
+		return hpack.AppendHuffmanString(appendInt(dst, 0x80, 7, n), s)
+	}
+	return append(appendInt(dst, 0, 7, len(b)), b...)
+}
+
+// appendInt encodes an integer with a prefix of some bits (RFC 7541, section 5.1). first holds the bits before the prefix.
+func appendInt(dst []byte, first byte, bits uint, n int) []byte {
+	limit := 1<<bits - 1
+	if n < limit {
+		return append(dst, first|byte(n))
+	}
+	dst = append(dst, first|byte(limit))
+	for n -= limit; n >= 0x80; n >>= 7 {
+		dst = append(dst, byte(n)|0x80)
+	}
+	return append(dst, byte(n))
+}
+
+// staticNames are the fields of the static table that responses have, with their index.
+var staticNames = map[string]int{
+	"accept-ranges": 18, "access-control-allow-origin": 20, "age": 21, "allow": 22, "cache-control": 24, "content-disposition": 25,
+	"content-encoding": 26, "content-language": 27, "content-length": 28, "content-location": 29, "content-range": 30, "content-type": 31,
+	"date": 33, "etag": 34, "expires": 36, "last-modified": 44, "link": 45, "location": 46, "retry-after": 53, "server": 54, "set-cookie": 55,
+	"strict-transport-security": 56, "vary": 59, "via": 60, "www-authenticate": 61,
+}
+
+func staticName(lower []byte) int { return staticNames[string(lower)] }

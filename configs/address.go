@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -69,15 +70,12 @@ func checkAddress(s string) string {
 // addresses refuses listeners that collide, an open admin listener without a token, and an upstream that is one of the listeners.
 func (v *validator) addresses() {
 	c := v.c
-	listeners := []struct{ key, addr string }{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes}}
+	listeners := []struct{ key, addr string }{{"listen", c.Listen}, {"redirect_http", c.RedirectHTTP}, {"admin.listen", c.Admin.Listen}, {"admin.probes", c.Admin.Probes}}
 	for i, a := range listeners {
 		if a.addr == "" || !v.sound(a.key) {
 			continue
 		}
-		if v.sound("upstream") && c.loops(a.addr) {
-			v.failPair([]string{"upstream", a.key}, "%s is an address on which wayside itself listens (%s: %s), so requests would never reach your service: give the service another port and set that here",
-				c.Upstream, a.key, a.addr)
-		}
+		v.loops(a.key, a.addr)
 		for _, b := range listeners[:i] {
 			if v.sound(a.key, b.key) && overlap(a.addr, b.addr) {
 				v.failPair([]string{a.key, b.key}, "%s is already used by %s (%s): choose another port", a.addr, b.key, b.addr)
@@ -90,16 +88,39 @@ func (v *validator) addresses() {
 	}
 }
 
-// loops reports whether the upstream is the listener at an address, under any name.
-func (c *Config) loops(listen string) bool {
-	u, err := url.Parse(c.Upstream)
-	if err != nil || u.Scheme != "http" || u.Hostname() == "" {
+// loops refuses servers that are the listener of a key.
+func (v *validator) loops(key, listen string) {
+	const format = "%s is an address on which wayside itself listens (%s: %s), so requests would never reach your service: give the service another port and set that here"
+	for i, server := range v.c.Upstream {
+		if at := elementPath(upstreamKey, i); v.sound(upstreamKey, at) && v.c.loops(server, listen) {
+			if !set(v.c, at) {
+				at = upstreamKey
+			}
+			v.failPair([]string{at, key}, format, server, key, listen)
+		}
+	}
+	for _, u := range v.c.Upstreams {
+		for i, s := range u.Servers {
+			if at := elementPath(groupPath(u.Name)+".servers", i); v.sound(at, at+".url") && v.c.loops(s.URL, listen) {
+				v.failf(at, format, s.URL, key, listen)
+			}
+		}
+		if at := groupPath(u.Name) + ".dns"; u.DNS != "" && v.sound(at) && v.c.loops("http://"+u.DNS, listen) {
+			v.failf(at, format, u.DNS, key, listen)
+		}
+	}
+}
+
+// defaultPorts of the forms in which servers are written.
+var defaultPorts = map[string]string{"http": "80", "h2c": "80", "https": "443"}
+
+// loops reports whether a server is the listener at an address, under any name.
+func (c *Config) loops(server, listen string) bool {
+	u, err := url.Parse(server)
+	if err != nil || defaultPorts[u.Scheme] == "" || u.Hostname() == "" {
 		return false
 	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
+	port := cmp.Or(u.Port(), defaultPorts[u.Scheme])
 	host, listenPort := hostPort(listen)
 	to, _ := strconv.Atoi(port)
 	if from, _ := strconv.Atoi(listenPort); from != to || to == 0 {

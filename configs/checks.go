@@ -180,8 +180,6 @@ func checkUpstream(s string) string {
 		return msg
 	}
 	switch {
-	case u.Scheme == "https":
-		return fmt.Sprintf("%s: TLS to the upstream is not supported: write http://host:port", withoutPassword(s))
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
 		return "has more than an address: write " + form + ", nothing else"
 	case u.Scheme == "unix":
@@ -192,10 +190,10 @@ func checkUpstream(s string) string {
 			return fmt.Sprintf("its path has %d bytes, and that of a socket has at most %d: use a shorter one", len(u.Path), socketPathMax)
 		}
 		return ""
-	case u.Scheme != "http" || u.Hostname() == "":
+	case defaultPorts[u.Scheme] == "" || u.Hostname() == "":
 		return fmt.Sprintf("%q is not an upstream: write %s", s, form)
 	case u.Path != "" && u.Path != "/":
-		return fmt.Sprintf("%s has a path: paths are forwarded as they come, write http://%s", s, u.Host)
+		return fmt.Sprintf("%s has a path: paths are forwarded as they come, write %s://%s", s, u.Scheme, u.Host)
 	}
 	return checkURLHost(u)
 }

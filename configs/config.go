@@ -11,10 +11,16 @@ package configs
 
 // Config is the whole configuration. keys.go documents each key. The zero Config is not valid, Default is.
 type Config struct {
-	Listen   string // address the proxy listens on
-	Upstream string // http://host:port or unix:///path; empty until set
-	Service  string // name of the proxied service, part of every archived event
-	Instance string // name of this instance, part of every archived event
+	Listen   string   // address the proxy listens on
+	Upstream []string // URLs of servers that share the load, usually one; empty until set, and with Routes
+	Service  string   // name of the proxied service, part of every archived event
+	Instance string   // name of this instance, part of every archived event
+
+	RedirectHTTP  string   // second address, in the clear, that redirects to HTTPS; empty = none
+	ProxyProtocol []string // networks whose connections begin with a PROXY header
+	TLS           TLS
+	Upstreams     []Upstream // named groups, in the order of the file; empty with Upstream
+	Routes        []Route    // the first that matches is used; empty with Upstream
 
 	Data      Data
 	Admin     Admin

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Source says where a value was written.
@@ -66,13 +67,20 @@ type origin struct {
 // origins holds the origin of every key that is not at its default. Only Load writes it.
 type origins map[string]origin
 
-// error makes the Error for a key's value.
+// error makes the Error for a key's value. A key of an element that is not set has the place of the element.
 func (o origins) error(key, msg string) *Error {
-	at, ok := o[key]
-	if !ok {
-		at.source = SourceDefault
+	for path, more := key, true; more; path, more = parentPath(path) {
+		if at, ok := o[path]; ok {
+			return at.error(key, msg)
+		}
 	}
-	return at.error(key, msg)
+	return origin{source: SourceDefault}.error(key, msg)
+}
+
+// parentPath returns the path of the element or section that a key is in: routes[0] for routes[0].path, routes for routes[0].
+func parentPath(path string) (parent string, ok bool) {
+	i := strings.LastIndexAny(path, ".[")
+	return path[:max(i, 0)], i > 0
 }
 
 func (o origin) error(key, msg string) *Error {

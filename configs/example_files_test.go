@@ -112,8 +112,8 @@ func TestFullExampleHoldsEveryDefault(t *testing.T) {
 // normalize replaces empty lists with nil: [] and absent mean the same.
 func normalize(c *Config) {
 	for _, k := range table(c) {
-		if l, ok := k.field.(*[]string); ok && len(*l) == 0 {
-			*l = nil
+		if v := reflect.ValueOf(k.field).Elem(); v.Kind() == reflect.Slice && v.Len() == 0 {
+			v.SetZero()
 		}
 	}
 }

@@ -140,9 +140,7 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 			continue
 		}
 		seen[path] = k.Line
-		if v.Kind == yaml.AliasNode && v.Alias != nil {
-			v = v.Alias
-		}
+		v = deref(v)
 		_, isKey := l.keys[path]
 		if line, twice := l.setBefore(path, v, k.Line); twice {
 			l.failf(place(file, k), path, "is given twice, first in line %d: remove one", line)
@@ -150,7 +148,7 @@ func (l *loader) mapping(file, section string, n *yaml.Node) {
 		}
 		switch {
 		case k.Kind != yaml.ScalarNode || !isKey && !l.isSection(path):
-			l.failf(place(file, k), path, "no such key%s", didYouMean(path, l.known()))
+			l.failf(place(file, k), path, "no such key%s", didYouMean(strings.TrimPrefix(path, l.within), l.known()))
 		case isNull(v): // a section whose keys are all commented out
 		case isKey:
 			l.value(file, path, v)
@@ -193,12 +191,15 @@ func (l *loader) value(file, path string, v *yaml.Node) {
 	at := place(file, v)
 	list, isList := l.keys[path].field.(*[]string)
 	switch {
+	case structured(l.keys[path].field):
+		l.structure(file, path, l.keys[path].field, v)
+	case path == upstreamKey && v.Kind == yaml.ScalarNode: // one server needs no list
+		*list = slices.DeleteFunc([]string{v.Value}, func(s string) bool { return s == "" })
+		l.origins[path] = at
 	case isList && v.Kind == yaml.SequenceNode:
 		values := make([]string, 0, len(v.Content))
 		for _, e := range v.Content {
-			if e.Kind == yaml.AliasNode && e.Alias != nil {
-				e = e.Alias
-			}
+			e = deref(e)
 			if e.Kind != yaml.ScalarNode || isNull(e) {
 				l.failf(place(file, e), path, "must be a list of plain values, such as [one, two]")
 				return
@@ -232,17 +233,18 @@ func (l *loader) isSection(path string) bool {
 // exampleKey returns the first key of a section, without the section's name.
 func (l *loader) exampleKey(section string) string {
 	for _, k := range l.known() {
-		if rest, ok := strings.CutPrefix(k, section+"."); ok {
+		if rest, ok := strings.CutPrefix(k, strings.TrimPrefix(section, l.within)+"."); ok {
 			return rest
 		}
 	}
 	return "its keys"
 }
 
-// known returns all keys and sections, sorted.
+// known returns all keys and sections, sorted, without the path of the element that they are in.
 func (l *loader) known() []string {
 	names := map[string]bool{}
 	for path := range l.keys {
+		path = strings.TrimPrefix(path, l.within)
 		for i, r := range path {
 			if r == '.' {
 				names[path[:i]] = true

@@ -11,13 +11,15 @@ import (
 // Key describes one configuration key.
 type Key struct {
 	Path    string // as in the file: archive.after
-	Env     string // environment variable: WAYSIDE_ARCHIVE_AFTER
+	Env     string // environment variable: WAYSIDE_ARCHIVE_AFTER; empty: only the file can set it
 	Flag    string // flag of wayside run; empty: none
-	Type    string // text, number, duration, size, list, secret, "true or false"
+	Type    string // text, number, percentage, duration, size, list, secret, "true or false", mapping, list of mappings
 	Allowed string // range of a number, duration or size, such as "1ms to 2s"; empty: no limits, or Doc has them
 	Default string // in the form in which it is written; empty: nothing
 	Doc     string // what it does, and what it costs
 	Effect  Effect // when a reload applies a new value
+
+	Unsupported bool // a configuration that sets it is refused, because this version does not act on it
 }
 
 // Keys returns all keys in the order in which they are documented.
@@ -26,9 +28,14 @@ func Keys() []Key {
 	t := table(&c)
 	keys := make([]Key, 0, len(t))
 	for _, k := range t {
+		env := envName(k.path)
+		if structured(k.field) {
+			env = ""
+		}
 		keys = append(keys, Key{
-			Path: k.path, Env: envName(k.path), Flag: flagNames[k.path],
+			Path: k.path, Env: env, Flag: flagNames[k.path],
 			Type: typeName(k.field), Allowed: k.check.allowed, Default: text(k.field), Doc: k.doc, Effect: effectOf(k.path),
+			Unsupported: isUnsupported(k.path),
 		})
 	}
 	return keys
@@ -37,7 +44,7 @@ func Keys() []Key {
 // key ties a key to the field that holds it.
 type key struct {
 	path  string
-	field any // pointer into a Config: *string, *Secret, *[]string, *bool, *int, *Duration or *Bytes
+	field any // pointer into a Config: *string, *Secret, *[]string, *bool, *int, *Duration, *Bytes, or one that [structured] knows
 	doc   string
 	check check
 }
@@ -51,15 +58,21 @@ func (k *key) problem() string {
 }
 
 // shorthand maps a section that is written as a plain value to the key that it sets: `data: /data` is `data: {dir: /data}`. The same holds in
-// the environment and in flags.
-var shorthand = map[string]string{"data": "data.dir", "archive": "archive.url", "admin": "admin.listen"}
+// the environment and in flags. WAYSIDE_TLS_CERT is the variable of --tls-cert.
+var shorthand = map[string]string{
+	"data": "data.dir", "archive": "archive.url", "admin": "admin.listen", "tls.cert": "tls.cert_file", "tls.key": "tls.key_file",
+}
 
 // flagNames are the flags of wayside run that set a key.
 var flagNames = map[string]string{
 	"listen": "--listen", "upstream": "--upstream", "admin.listen": "--admin", "data.dir": "--data",
+	"tls.cert_file": "--tls-cert", "tls.key_file": "--tls-key",
 	"archive.url": "--archive", "collector.enabled": "--no-collector", "service": "--service", "instance": "--instance",
 	"log.level": "--log-level", "log.format": "--log-format",
 }
+
+// upstreamKey is the only list that the file can have as a plain value, too.
+const upstreamKey = "upstream"
 
 // envPrefix begins the names of wayside's environment variables.
 const envPrefix = "WAYSIDE_"
@@ -71,13 +84,13 @@ func envName(path string) string {
 
 // table binds every key to its field in c.
 func table(c *Config) []key {
-	return slices.Concat(mainKeys(c), proxyKeys(c), fieldKeys(c), recordKeys(c), booksKeys(c), archiveKeys(c))
+	return slices.Concat(mainKeys(c), tlsKeys(c), routingKeys(c), proxyKeys(c), fieldKeys(c), recordKeys(c), booksKeys(c), archiveKeys(c))
 }
 
 func mainKeys(c *Config) []key {
 	return []key{
 		{"listen", &c.Listen, "Address on which the proxy accepts traffic.", textCheck(checkAddress)},
-		{"upstream", &c.Upstream, "The service behind the proxy: `http://host:port` or `unix:///path`. Required by `wayside run`.", optional(checkUpstream)},
+		{upstreamKey, &c.Upstream, "The service behind the proxy: `http://host:port` or `unix:///path`; a list of them shares the load. Required by `wayside run`, unless there are `routes`.", textCheck(checkUpstream)},
 		{"service", &c.Service, "Name of the service in archived events; otherwise `OTEL_SERVICE_NAME`, otherwise `wayside`. At most 128 characters.", optional(checkName)},
 		{"instance", &c.Instance, "Name of this instance in archived events; otherwise the host name. At most 128 characters.", optional(checkName)},
 		{"data.dir", &c.Data.Dir, "Data directory. `data: DIR` is short for it.", textCheck(checkFilled)},
@@ -94,6 +107,13 @@ func mainKeys(c *Config) []key {
 		{"log.access", &c.Log.Access, "Write one JSON line per response to standard output, with the field names of the archive. If the reader is slow, lines are lost and counted; requests never wait.", check{}},
 		{"shutdown.timeout", &c.Shutdown.Timeout, "Longest time from SIGTERM to exit: finishing requests, draining and archiving. What is not archived by then stays in the data directory.", atLeast(Millisecond)},
 		{"shutdown.delay", &c.Shutdown.Delay, "Continue to serve for this long after SIGTERM, while not ready, so that load balancers notice. It is part of `shutdown.timeout` and must be less.", atLeast[Duration](0)},
+	}
+}
+
+func routingKeys(c *Config) []key {
+	return []key{
+		{groupsKey, &c.Upstreams, "Groups of servers by name, for `routes`, instead of `upstream`. A group is the URL of its only server, or has the keys of the table below.", check{}},
+		{routesKey, &c.Routes, "Where requests go: a list, of which the first route that matches is used. If none matches, the response is 404. The table below has the keys of a route.", check{}},
 	}
 }
 

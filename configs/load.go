@@ -52,11 +52,7 @@ func Load(o LoadOptions) (*Config, error) {
 // load is Load. now is the configuration without LastRun; nil: LastRun is not used.
 func load(o LoadOptions, now *Config) (*Config, error) {
 	c := Default()
-	c.origins = origins{}
-	l := loader{keys: map[string]key{}, origins: c.origins, bad: map[string]bool{}, lines: map[string]int{}}
-	for _, k := range table(&c) {
-		l.keys[k.path] = k
-	}
+	l := newLoader(&c)
 	environ := environMap(o.Environ)
 	file := o.File
 	if file == "" {
@@ -72,10 +68,12 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	l.readEnviron(environ, envPrefix, SourceEnvironment)
 	l.readFlags(o.Flags, o.FlagNames)
 	l.readSecrets(&c)
+	l.oneCertificate(&c)
 	resolve(&c, environ)
 	c.lookup = o.LookupHost
 	v := validator{c: &c, bad: l.bad, errs: l.errs}
 	v.run()
+	v.unsupported()
 	if err := join(v.errs); err != nil {
 		return nil, err
 	}
@@ -85,10 +83,21 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 // loader sets keys and collects errors.
 type loader struct {
 	keys    map[string]key
+	within  string // path of the element that the keys are in, with a dot; empty: they are those of the file
 	origins origins
 	bad     map[string]bool // keys whose value could not be parsed, which need no further checks
 	errs    []*Error
 	lines   map[string]int // line of the file that sets a key
+}
+
+// newLoader returns a loader that sets the keys of c.
+func newLoader(c *Config) *loader {
+	c.origins = origins{}
+	l := &loader{keys: map[string]key{}, origins: c.origins, bad: map[string]bool{}, lines: map[string]int{}}
+	for _, k := range table(c) {
+		l.keys[k.path] = k
+	}
+	return l
 }
 
 func (l *loader) failf(at origin, key, format string, args ...any) {

@@ -30,7 +30,7 @@ func TestPrecedence(t *testing.T) {
 	}
 	host, _ := os.Hostname()
 	for what, got := range map[string][2]string{
-		"flag beats environment":           {c.Upstream, "http://127.0.0.1:3"},
+		"flag beats environment":           {strings.Join(c.Upstream, " "), "http://127.0.0.1:3"},
 		"environment beats file":           {c.Archive.After.String(), "2m"},
 		"file beats default":               {c.Archive.Schedule, "@every 1m"},
 		"default":                          {c.Listen, "127.0.0.1:8090"},
@@ -155,7 +155,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is an address on which wayside itself listens"},
 		"upstream self 80":     {"listen: 0.0.0.0:80\nupstream: http://127.0.0.1\n", "requests would never reach your service"},
 		"upstream scheme":      {"upstream: localhost:3000\n", "write http://host:port or unix:///path"},
-		"upstream https":       {"upstream: https://a\n", "TLS to the upstream is not supported"},
+		"upstream https":       {"upstream: https://a\n", "https:// is not supported in this version"},
 		"upstream path":        {"upstream: http://a/b\n", "write http://a"},
 		"upstream socket":      {"upstream: unix://run/a.sock\n", "with three slashes"},
 		"admin is listen":      {"listen: 127.0.0.1:9\nadmin: localhost:9\n", "f:2:8: admin.listen: localhost:9 is already used by listen"},
@@ -345,10 +345,7 @@ func FuzzReadYAML(f *testing.F) {
 	f.Add([]byte("log: {level: !!binary aGk=}\n? [x]\n: y\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := Default()
-		l := loader{keys: map[string]key{}, origins: origins{}, bad: map[string]bool{}, lines: map[string]int{}}
-		for _, k := range table(&c) {
-			l.keys[k.path] = k
-		}
+		l := newLoader(&c)
 		l.readYAML("f", data)
 		for _, e := range l.errs {
 			if e.Msg == "" || e.File != "f" {

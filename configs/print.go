@@ -45,15 +45,18 @@ func Print(w io.Writer, c *Config) error {
 func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	for _, k := range table(c) {
-		parts := strings.Split(k.path, ".")
-		section := root
-		for _, name := range parts[:len(parts)-1] {
-			section = child(section, name)
+		node := valueNode(k.field)
+		if k.path == upstreamKey && len(c.Upstream) < 2 {
+			node = stringNode(text(k.field))
 		}
-		name := &yaml.Node{Kind: yaml.ScalarNode, Value: parts[len(parts)-1]}
-		value := valueNode(k.field)
-		name.HeadComment, value.LineComment = notes(k)
-		section.Content = append(section.Content, name, value)
+		name, value := add(root, k.path, node)
+		head, line := notes(k)
+		name.HeadComment = head
+		if value.Kind != yaml.ScalarNode && value.Style != yaml.FlowStyle {
+			name.LineComment = line
+		} else {
+			value.LineComment = line
+		}
 	}
 	out, err := yaml.Dump(root, yaml.WithIndent(2), yaml.WithLineWidth(-1))
 	if err != nil {
@@ -61,6 +64,18 @@ func write(w io.Writer, c *Config, notes func(key) (head, line string)) error {
 	}
 	_, err = w.Write(out)
 	return err
+}
+
+// add puts a value below the sections of its path.
+func add(root *yaml.Node, path string, value *yaml.Node) (name, v *yaml.Node) {
+	parts := strings.Split(path, ".")
+	section := root
+	for _, name := range parts[:len(parts)-1] {
+		section = child(section, name)
+	}
+	name = &yaml.Node{Kind: yaml.ScalarNode, Value: parts[len(parts)-1]}
+	section.Content = append(section.Content, name, value)
+	return name, value
 }
 
 // child returns the mapping below a key. It creates it if necessary.
@@ -76,6 +91,9 @@ func child(n *yaml.Node, name string) *yaml.Node {
 }
 
 func valueNode(field any) *yaml.Node {
+	if structured(field) {
+		return structuredNode(field)
+	}
 	switch p := field.(type) {
 	case *[]string:
 		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
@@ -83,7 +101,7 @@ func valueNode(field any) *yaml.Node {
 			n.Content = append(n.Content, stringNode(s))
 		}
 		return n
-	case *bool, *int, *Duration, *Bytes:
+	case *bool, *int, *Duration, *Bytes, *Percent, **Duration, **Bytes:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: text(field)}
 	case *Secret:
 		return stringNode("")

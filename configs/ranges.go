@@ -13,7 +13,9 @@ type check struct {
 }
 
 // number is a type whose values have a range.
-type number interface{ int | Duration | Bytes }
+type number interface {
+	int | Duration | Bytes | Percent
+}
 
 // atLeast refuses smaller values.
 func atLeast[T number](least T) check {
@@ -46,6 +48,17 @@ func orZero(c check) check {
 			return ""
 		}
 		return c.problem(field)
+	}}
+}
+
+// ifSet checks a field that is nil while nothing sets it.
+func ifSet[T Duration | Bytes](c check) check {
+	return check{c.allowed, func(field any) string {
+		value := *field.(**T) //nolint:forcetypeassert // as above
+		if value == nil {
+			return ""
+		}
+		return c.problem(value)
 	}}
 }
 

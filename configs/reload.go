@@ -7,12 +7,12 @@ import (
 )
 
 // restartPrefixes are the keys that a running process cannot change: it has opened or built something with them.
-var restartPrefixes = []string{"listen", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
+var restartPrefixes = []string{"listen", "redirect_http", "data.dir", "admin.", "log.format", "log.access", "spool.", "proxy.driver", "collector.enabled"}
 
 // trafficPrefixes are the keys that the books process never gets, see [Config.ForBooks]. A change of any other key restarts it. If a key is
 // missing here, its change restarts the books process without need. If the books process needs a key that is listed here, it always has the
 // default of that key.
-var trafficPrefixes = []string{"upstream", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}
+var trafficPrefixes = []string{"upstream", "routes", "tls.", "proxy_protocol", "shutdown.", "proxy.", "record.exclude.", "record.client_address"}
 
 // Effect says when a running wayside applies a new value of a key.
 type Effect string

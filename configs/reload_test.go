@@ -46,10 +46,10 @@ proxy:
 	if diff := cmp.Diff(want, change); diff != "" {
 		t.Error(diff)
 	}
-	if merged.Upstream != next.Upstream || merged.Listen != now.Listen || merged.Spool.Segments != 8 || next.Listen == now.Listen {
+	if merged.Upstream[0] != next.Upstream[0] || merged.Listen != now.Listen || merged.Spool.Segments != 8 || next.Listen == now.Listen {
 		t.Errorf("merged: %s, %s, %d", merged.Upstream, merged.Listen, merged.Spool.Segments)
 	}
-	if books := next.ForBooks(); books.Upstream != "" || books.Proxy.HeaderBytesMax != Default().Proxy.HeaderBytesMax || books.Archive.After != next.Archive.After {
+	if books := next.ForBooks(); books.Upstream != nil || books.Proxy.HeaderBytesMax != Default().Proxy.HeaderBytesMax || books.Archive.After != next.Archive.After {
 		t.Errorf("the books process is given %+v", books)
 	}
 	if _, none := Reload(merged, merged); len(none.Traffic)+len(none.Books)+len(none.Restart) != 0 {

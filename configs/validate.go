@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Validate checks every value, and that the values go together. It returns an *Error, several joined, or nil.
@@ -12,12 +13,24 @@ func (c *Config) Validate() error {
 	return join(v.errs)
 }
 
-// RequireUpstream returns an error if no upstream is set. `wayside run` needs one.
+// RequireUpstream returns an error if nothing says where requests go. `wayside run` needs that.
 func (c *Config) RequireUpstream() error {
-	if c.Upstream != "" {
+	if len(c.Upstream) > 0 || len(c.Routes) > 0 {
 		return nil
 	}
-	return c.origins.error("upstream", "is not set: name the address of your service, such as --upstream http://127.0.0.1:3000 (or WAYSIDE_UPSTREAM, or upstream: in the file)")
+	return c.origins.error(upstreamKey, "is not set: name the address of your service, such as --upstream http://127.0.0.1:3000 (or WAYSIDE_UPSTREAM, or upstream: in the file)")
+}
+
+// Destinations returns the upstreams, or the names of the groups, or "routes" if every route responds by itself. It is for logs and for people.
+func (c *Config) Destinations() string {
+	names := slices.Clone(c.Upstream)
+	for _, u := range c.Upstreams {
+		names = append(names, u.Name)
+	}
+	if len(names) == 0 && len(c.Routes) > 0 {
+		return routesKey
+	}
+	return strings.Join(names, ", ")
 }
 
 // validator collects the errors of a configuration.
@@ -45,21 +58,31 @@ func (v *validator) failPair(keys []string, format string, args ...any) {
 
 func (v *validator) run() {
 	for _, k := range table(v.c) {
-		if v.bad[k.path] {
-			continue
-		}
-		if list, isList := k.field.(*[]string); isList {
-			v.elements(&k, list)
-			continue
-		}
-		if msg := k.problem(); msg != "" {
-			v.failf(k.path, "%s", msg)
+		v.key(&k)
+	}
+	for _, k := range elementKeys(v.c) {
+		if parent, _ := parentPath(k.path); !v.bad[parent] {
+			v.key(&k.key)
 		}
 	}
 	v.addresses()
 	v.data()
 	v.archive()
 	v.times()
+}
+
+// key checks one value by itself.
+func (v *validator) key(k *key) {
+	if v.bad[k.path] {
+		return
+	}
+	if list, isList := k.field.(*[]string); isList {
+		v.elements(k, list)
+		return
+	}
+	if msg := k.problem(); msg != "" {
+		v.failf(k.path, "%s", msg)
+	}
 }
 
 // times checks durations against each other.

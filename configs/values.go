@@ -132,6 +132,12 @@ func ParseBytes(s string) (Bytes, error) {
 	return Bytes(v) * size, nil
 }
 
+// Percent is a part of a hundred, written with or without %.
+type Percent int
+
+// String returns the number with %.
+func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
 // Secret is a value that never appears in log lines, errors or the printed configuration. Convert it to a string to use it.
 type Secret string
 
@@ -185,9 +191,29 @@ func setText(field any, text string) error {
 			return err
 		}
 		*p = v
+	case *Percent:
+		v, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+		if err != nil {
+			return fmt.Errorf("%q is not a percentage: write a whole number with %%, such as 50%%", text)
+		}
+		*p = Percent(v)
+	case **Duration:
+		return setOptional(p, text)
+	case **Bytes:
+		return setOptional(p, text)
 	default:
-		return fmt.Errorf("a field of type %T cannot be set", field)
+		return inFileOnly()
 	}
+	return nil
+}
+
+// setOptional sets a field that is nil while nothing sets it.
+func setOptional[T any](field **T, text string) error {
+	v := new(T)
+	if err := setText(v, text); err != nil {
+		return err
+	}
+	*field = v
 	return nil
 }
 
@@ -217,6 +243,16 @@ func text(field any) string {
 		return p.String()
 	case *Bytes:
 		return p.String()
+	case *Percent:
+		return p.String()
+	case **Duration:
+		if *p != nil {
+			return (*p).String()
+		}
+	case **Bytes:
+		if *p != nil {
+			return (*p).String()
+		}
 	}
 	return ""
 }
@@ -230,10 +266,18 @@ func typeName(field any) string {
 		return "true or false"
 	case *int:
 		return "number"
-	case *Duration:
+	case *Duration, **Duration:
 		return "duration"
-	case *Bytes:
+	case *Bytes, **Bytes:
 		return "size"
+	case *Percent:
+		return "percentage"
+	case *[]Certificate, *[]Route, *[]Server:
+		return "list of mappings"
+	case *[]Upstream, *map[string]string, **Respond:
+		return "mapping"
+	case *[]Target:
+		return "text or mapping"
 	case *Secret:
 		return "secret"
 	}

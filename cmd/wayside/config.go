@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,8 @@ import (
 // configFlags are the flags that set configuration keys.
 type configFlags struct {
 	file        string
-	values      map[string]*string // configuration key → flag value
-	archiveFlag string             // another flag that sets archive.url, for error messages; empty: none
+	values      map[string]func() string // configuration key → value of the flag
+	archiveFlag string                   // another flag that sets archive.url, for error messages; empty: none
 	noCollector bool
 	lookUp      bool // resolve the name of the upstream to detect that it is wayside itself
 }
@@ -29,7 +30,9 @@ type configFlags struct {
 // flagKeys maps flags to configuration keys, in the order in which help shows them.
 var flagKeys = []struct{ flag, key, help string }{
 	{"listen", "listen", "address for traffic, host:port (default 127.0.0.1:8090)"},
-	{"upstream", "upstream", "the application: http://host:port or unix:///path"},
+	{"upstream", "upstream", "`URL` of the application, http://host:port or unix:///path; repeat it for several servers"},
+	{"tls-cert", "tls.cert_file", "certificate, with its chain, in PEM format: clients then connect with TLS"},
+	{"tls-key", "tls.key_file", "key of --tls-cert"},
 	{"admin", "admin.listen", "address for the dashboard, API and metrics (default 127.0.0.1:8091)"},
 	{"data", "data.dir", "data directory (default ./wayside-data)"},
 	{"archive", "archive.url", "where events go: file:///dir or s3://bucket/prefix?endpoint=… (default <data>/archive)"},
@@ -41,13 +44,23 @@ var flagKeys = []struct{ flag, key, help string }{
 
 // bind adds the named configuration flags to cmd; without names, all of them.
 func (f *configFlags) bind(cmd *cobra.Command, names ...string) {
-	f.values = map[string]*string{}
+	f.values = map[string]func() string{}
 	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (YAML); see wayside config example")
 	for _, fk := range flagKeys {
 		if len(names) == 0 || slices.Contains(names, fk.flag) {
-			f.values[fk.key] = cmd.Flags().String(fk.flag, "", fk.help)
+			f.values[fk.key] = flagValue(cmd, fk.flag, fk.help)
 		}
 	}
+}
+
+// flagValue adds a flag and returns a function that returns its value. --upstream can be repeated; its values are then a list.
+func flagValue(cmd *cobra.Command, name, help string) func() string {
+	if name == "upstream" {
+		list := cmd.Flags().StringArray(name, nil, help)
+		return func() string { return strings.Join(*list, ",") }
+	}
+	value := cmd.Flags().String(name, "", help)
+	return func() string { return *value }
 }
 
 // options returns the sources of the configuration. Flags take precedence over the environment, and that over the file.
@@ -56,7 +69,7 @@ func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 	for _, fk := range flagKeys {
 		// A command may have a flag of this name with another meaning, such as --admin of the commands that find a wayside.
 		if value := f.values[fk.key]; value != nil && cmd.Flags().Changed(fk.flag) {
-			flags[fk.key] = *value
+			flags[fk.key] = value()
 		}
 	}
 	if f.noCollector {
@@ -109,7 +122,7 @@ func newConfigCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if cfg.Upstream == "" {
+			if cfg.RequireUpstream() != nil {
 				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will need --upstream or WAYSIDE_UPSTREAM")
 				return nil
 			}

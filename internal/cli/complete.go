@@ -17,7 +17,9 @@ func AddCompletions(cmd *cobra.Command, flagValues map[string][]string) {
 			_ = cmd.MarkFlagFilename(f.Name, "yaml", "yml")
 		case f.Name == "data" || f.Name == "into":
 			_ = cmd.MarkFlagDirname(f.Name)
-		case values != nil && f.Value.Type() == "string":
+		case f.Name == "tls-cert" || f.Name == "tls-key":
+			_ = cmd.MarkFlagFilename(f.Name)
+		case values != nil && (f.Value.Type() == "string" || f.Value.Type() == "stringArray"):
 			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		default:
 			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions)

@@ -166,7 +166,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })
 	loop("first connection to the upstream", func(ctx context.Context) {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
-			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.config.current().Upstream, "error", err)
+			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.config.current().Destinations(), "error", err)
 		}
 	})
 	t.part("admin", func() error { return t.admin.Serve(ctx, t.listeners.admin, adminGrace(t.cfg)) })
@@ -232,7 +232,7 @@ func (t *traffic) describe() datadir.Info {
 	return datadir.Info{
 		PID: os.Getpid(), Version: t.opt.Version, Started: t.started,
 		Listen: t.listeners.traffic.Addr().String(), Admin: "http://" + reachable(t.listeners.admin.Addr()),
-		Upstream: cfg.Upstream, Archive: cfg.ArchiveURL(), Epoch: t.spool.Epoch().String(),
+		Upstream: cfg.Destinations(), Archive: cfg.ArchiveURL(), Epoch: t.spool.Epoch().String(),
 	}
 }
 

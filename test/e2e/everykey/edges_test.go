@@ -18,6 +18,11 @@ type edges struct {
 
 var s3 = []string{"archive.url: s3://bucket/prefix?endpoint=http://127.0.0.1:1"}
 
+var (
+	withTLS  = []string{"tls.cert_file: $SERVERCERT", "tls.key_file: $SERVERKEY"}
+	withACME = []string{"tls.acme.hosts: [a.example]", "tls.acme.directory: https://127.0.0.1:1/dir"}
+)
+
 // ofKey must have an entry for each key: TestEveryKeyAtItsEdges fails for a key without one.
 var ofKey = map[string]edges{
 	"listen": {
@@ -27,7 +32,7 @@ var ofKey = map[string]edges{
 	"upstream": {
 		good: []string{"http://127.0.0.1:1", "'http://[::1]:1'", "http://not-there.invalid:1", "http://my_app:1", "unix:///nowhere/app.sock", "$ORIGIN/"},
 		bad: []string{
-			"localhost:3000", "https://a", "http://a/b", "http://a:0", "http://a:70000", "http://::1:80", "'http://a b'", "'http://a#'", "http://a?", "http://u:p@a",
+			"localhost:3000", "gopher://a", "[$ORIGIN, ftp://a]", "[[$ORIGIN]]", "{a: $ORIGIN}", "http://a/b", "http://a:0", "http://a:70000", "http://::1:80", "'http://a b'", "'http://a#'", "http://a?", "http://u:p@a",
 			"unix://a/b", "unix:///", "http://-a", "http://1.2.3", "ftp://a", "http://", "http://a:", "unix:///" + strings.Repeat("a", 108),
 		},
 	},
@@ -55,6 +60,28 @@ var ofKey = map[string]edges{
 	"shutdown.timeout": {good: []string{"1ms", "3d", "876000h"}, bad: []string{"0", "0s"}},
 	"shutdown.delay":   {good: []string{"24s"}, bad: []string{"25s", "1h"}},
 
+	"redirect_http":      {with: withTLS, good: []string{"127.0.0.1:0", ":0"}, bad: []string{"80", "a b:1", ":70000"}},
+	"proxy_protocol":     {good: []string{"[10.0.0.0/8]", "[10.1.2.3, 'fd00::/8']"}, bad: []string{"[10.0.0.1/8]", "[gateway]", "['']"}},
+	"tls.cert_file":      {with: []string{"tls.key_file: $SERVERKEY"}, from: "$SERVERCERT", good: []string{"$SERVERCERT2", "$SERVERCERT"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$FILE", "/dev/zero", "$CA"}},
+	"tls.key_file":       {with: []string{"tls.cert_file: $SERVERCERT"}, from: "$SERVERKEY", good: []string{"$SERVERKEY2", "$SERVERKEY"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$CA", "/dev/zero"}},
+	"tls.certificates":   {good: []string{"[{cert_file: $SERVERCERT, key_file: $SERVERKEY}]"}, bad: []string{"[$SERVERCERT]", "[{cert_file: $SERVERCERT}]", "[{cert: a}]", "[{}]", "{cert_file: a}", "[~]"}},
+	"tls.client_ca_file": {with: withTLS, good: []string{"$CA"}, bad: []string{"$DIR", "$DIR/none", "$FILE", "$KEY", "/dev/zero"}},
+	"tls.acme.email":     {with: withACME, good: []string{"ops@example.org"}, bad: []string{"ops", "a b@c", "@c", "a@"}},
+	"tls.acme.hosts":     {with: withACME, from: "[a.example]", good: []string{"[b.example, a.example]"}, bad: []string{"['*.example.org']", "[10.0.0.1]", "['a:443']", "[A.example]", "['']"}},
+	"tls.acme.directory": {with: withACME, from: "https://127.0.0.1:1/dir", good: []string{"https://127.0.0.1:2/dir"}, bad: []string{"http://a/dir", "a", "https://", "https://u:p@a", "https://a:0"}},
+	"tls.acme.ca_file":   {with: withACME, good: []string{"$CA"}, bad: []string{"$DIR", "$DIR/none", "$FILE", "$KEY"}},
+	"tls.hsts":           {with: withTLS, good: []string{"365d", "0"}, bad: []string{"3651d"}},
+	"upstreams": {
+		with: []string{"upstream: ''", "routes: [{name: all, to: web}]"}, from: "{web: http://127.0.0.1:1}", good: []string{
+			"{web: $ORIGIN}", "{web: {servers: [$ORIGIN]}}", "{web: {servers: [{url: $ORIGIN, weight: 1000}, $ORIGIN/]}}", "{web: {dns: 'localhost:1'}}",
+		},
+		bad: []string{"[$ORIGIN]", "$ORIGIN", "{web: }", "{web: {}}", "{web: []}", "{web: {server: [$ORIGIN]}}", "{web: {servers: [ftp://a]}}", "{'a b': $ORIGIN}", "{api: $ORIGIN}", "{web: $ORIGIN, web: $ORIGIN}", "{web: 'http://a b'}"},
+	},
+	"routes": {
+		with: []string{"upstream: ''", "upstreams: {web: $ORIGIN}"}, from: "[{name: all, to: web}]",
+		good: []string{"[{name: every, to: web}]", "[{name: all, respond: {status: 200}}]"},
+		bad:  []string{"{name: all, to: web}", "[all]", "[{to: web}]", "[{name: all}]", "[{name: all, to: wbe}]", "[{name: all, to: web}, {name: all, to: web}]", "[{name: all, to: web, redirect: /x}]", "[{name: all, to: {web: 0}}]", "[{nmae: all, to: web}]"},
+	},
 	"proxy.header_timeout":             {good: []string{"1s", "876000h"}, bad: []string{"0", "1ns", "99ms"}},
 	"proxy.read_timeout":               {good: []string{"100ms"}, bad: []string{"0", "1ns"}},
 	"proxy.idle_timeout":               {good: []string{"100ms"}, bad: []string{"0", "1ns"}},
@@ -157,13 +184,15 @@ var badSchedules = []string{
 
 // ofType lists values at the limits of each type. wayside may accept or refuse them.
 var ofType = map[string][]string{
-	"text":          {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]", "{a: b}"},
-	"secret":        {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]"},
-	"list":          {"[]", "''", "['" + strings.Repeat("x", 5000) + "']", "[" + strings.Repeat("/x,", 1500) + "/x]", "[[a]]", "[{a: b}]", "plain", "[\"\\x01\"]"},
-	"true or false": {"''", "maybe", "1", "[true]"},
-	"number":        {"''", "-1", "0", "many", "1.5", "99999999999999999999", "9223372036854775807", "1e3", "0x10"},
-	"duration":      {"''", "-1s", "0", "soon", "5", "9223372036854775807ns", "876001h", "-2562047h", "1d1", "99999999999999999999h"},
-	"size":          {"''", "-1", "0", "lots", "1.5GiB", "10G", "9223372036854775807", "99999999999TiB", "1 B B"},
+	"mapping":          {"[]", "''", "plain", "{}", "{a: }", "{a: [b]}", "{[a]: b}", "{'': b}"},
+	"list of mappings": {"{}", "''", "plain", "[]", "[[]]", "[{}]", "[{a: b}]", "[{a: {a: {a: b}}}]"},
+	"text":             {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]", "{a: b}"},
+	"secret":           {"''", "'" + strings.Repeat("x", 5000) + "'", "\"a\\x01b\"", "[a]"},
+	"list":             {"[]", "''", "['" + strings.Repeat("x", 5000) + "']", "[" + strings.Repeat("/x,", 1500) + "/x]", "[[a]]", "[{a: b}]", "plain", "[\"\\x01\"]"},
+	"true or false":    {"''", "maybe", "1", "[true]"},
+	"number":           {"''", "-1", "0", "many", "1.5", "99999999999999999999", "9223372036854775807", "1e3", "0x10"},
+	"duration":         {"''", "-1s", "0", "soon", "5", "9223372036854775807ns", "876001h", "-2562047h", "1d1", "99999999999999999999h"},
+	"size":             {"''", "-1", "0", "lots", "1.5GiB", "10G", "9223372036854775807", "99999999999TiB", "1 B B"},
 }
 
 // together lists configurations whose keys contradict each other. The error must have the place of one of them.

@@ -26,8 +26,12 @@ func TestEveryKeyAtItsEdges(t *testing.T) {
 			t.Errorf("%s has no values at its limits: add an entry to ofKey", k.Path)
 			continue
 		}
+		good := accepted
+		if k.Unsupported {
+			good = refused // until this version acts on it
+		}
 		for _, value := range own.good {
-			add(accepted, k, value, own.with)
+			add(good, k, value, own.with)
 		}
 		for _, value := range own.bad {
 			add(refused, k, value, own.with)

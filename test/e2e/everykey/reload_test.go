@@ -137,7 +137,7 @@ func TestReloadOfEachKey(t *testing.T) {
 		})
 	}
 	for _, k := range configs.Keys() {
-		if len(ofKey[k.Path].good) > 0 { // otherwise TestEveryKeyAtItsEdges fails
+		if len(ofKey[k.Path].good) > 0 && !k.Unsupported { // TestEveryKeyAtItsEdges has no entry for it
 			work <- k
 		}
 	}

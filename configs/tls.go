@@ -1,0 +1,88 @@
+package configs
+
+// TLS configures TLS to clients. The listener speaks TLS if there is a certificate or an ACME host, see [TLS.Enabled].
+type TLS struct {
+	Certificates []Certificate // by server name; the first is the default
+	ClientCAFile string        // PEM certificates; then clients must show a certificate that one of them has signed
+	ACME         ACME
+	HSTS         Duration // max-age of Strict-Transport-Security; 0 = no such field
+
+	ClientCA string // read from ClientCAFile
+
+	certFile, keyFile string // short for one certificate; [resolve] moves them into Certificates
+}
+
+// Certificate is a certificate with its chain and its key, in PEM files.
+type Certificate struct{ CertFile, KeyFile string }
+
+// ACME gets certificates from an authority.
+type ACME struct {
+	Email     string
+	Hosts     []string // host names for which certificates are requested; no others
+	Directory string   // URL of the authority; empty = Let's Encrypt
+	CAFile    string   // PEM certificates to trust for Directory, in addition to the system's
+
+	CA string // read from CAFile
+}
+
+// Enabled reports whether the listener speaks TLS.
+func (t TLS) Enabled() bool { return len(t.Certificates) > 0 || len(t.ACME.Hosts) > 0 }
+
+// hstsMax is the longest max-age that is useful. Browsers ask for one year.
+const hstsMax = 10 * 365 * 24 * Hour
+
+// tlsKeys are the keys of the encrypted listener, and of what stands around it.
+func tlsKeys(c *Config) []key {
+	t := &c.TLS
+	return []key{
+		{"redirect_http", &c.RedirectHTTP, "Second address, in the clear, which redirects every request to HTTPS. It also responds to ACME's challenges. Empty = none.", optional(checkAddress)},
+		{"proxy_protocol", &c.ProxyProtocol, "Addresses or networks (10.0.0.0/8) whose connections must begin with a PROXY header (version 1 or 2), which names the client. Connections from all others must not.", textCheck(checkNetwork)},
+		{"tls.cert_file", &t.certFile, "File with a certificate (PEM, with its chain), with which `listen` speaks TLS. Short for `tls.certificates` with one element.", check{}},
+		{"tls.key_file", &t.keyFile, "File with the key of `tls.cert_file`.", check{}},
+		{"tls.certificates", &t.Certificates, "Certificates: a list of `{cert_file: FILE, key_file: FILE}`. The client's server name selects one, the first is the default. The files are read again when they change.", check{}},
+		{"tls.client_ca_file", &t.ClientCAFile, "File with PEM certificates. Clients must then show a certificate that one of them has signed.", check{}},
+		{"tls.acme.email", &t.ACME.Email, "Address at which the authority can reach you.", optional(checkEmail)},
+		{"tls.acme.hosts", &t.ACME.Hosts, "Host names for which certificates are requested from an ACME authority and renewed. No certificate is ever requested for another name.", textCheck(checkACMEHost)},
+		{"tls.acme.directory", &t.ACME.Directory, "URL of the authority's directory; empty = Let's Encrypt.", optional(checkDirectoryURL)},
+		{"tls.acme.ca_file", &t.ACME.CAFile, "File with PEM certificates to trust for `tls.acme.directory`, in addition to those of the system.", check{}},
+		{"tls.hsts", &t.HSTS, "Tell browsers to use only HTTPS for this long (Strict-Transport-Security). This cannot be taken back before the time is over. 0 = do not.", between[Duration](0, hstsMax)},
+	}
+}
+
+// certificateKeys binds the keys of a certificate to its fields.
+func certificateKeys(c *Certificate) []key {
+	return []key{
+		{"cert_file", &c.CertFile, "File with the certificate and its chain, in PEM format.", textCheck(checkFileName)},
+		{"key_file", &c.KeyFile, "File with the key of the certificate, in PEM format.", textCheck(checkFileName)},
+	}
+}
+
+// oneCertificate makes tls.cert_file and tls.key_file the only element of tls.certificates. A source with precedence replaces a list in
+// the file.
+func (l *loader) oneCertificate(c *Config) {
+	const cert, key, list = "tls.cert_file", "tls.key_file", "tls.certificates"
+	t := &c.TLS
+	if t.certFile == "" && t.keyFile == "" {
+		return
+	}
+	at := cert
+	if t.certFile == "" {
+		at = key
+	}
+	switch {
+	case t.certFile == "":
+		l.failf(l.origins[key], key, "needs %s as well", cert)
+	case t.keyFile == "":
+		l.failf(l.origins[cert], cert, "needs %s as well", key)
+	case len(t.Certificates) > 0 && l.origins[at].source == l.origins[list].source:
+		l.failf(l.origins[cert], cert, "%s has certificates too: add this one to that list", list)
+	default:
+		t.Certificates = []Certificate{{t.certFile, t.keyFile}}
+		element := elementPath(list, 0)
+		l.origins[list], l.origins[element], l.origins[element+".cert_file"], l.origins[element+".key_file"] =
+			l.origins[cert], l.origins[cert], l.origins[cert], l.origins[key]
+		delete(l.origins, cert)
+		delete(l.origins, key)
+	}
+	t.certFile, t.keyFile = "", ""
+}

@@ -1,0 +1,117 @@
+package configs
+
+// Upstream is a group of servers that do the same work. Routes send requests to it by its name.
+type Upstream struct {
+	Name     string
+	Servers  []Server // empty with DNS
+	DNS      string   // host:port; every address of the name is a server. Empty with Servers
+	Balance  string   // round_robin, least
+	Sticky   Sticky
+	Health   Health
+	Eject    Eject
+	Retries  int // most further attempts of one request, each on another server; 0 = none
+	ConnsMax int // most connections to each server; 0 = proxy.upstream_conns_max
+	TLS      UpstreamTLS
+}
+
+// Server is one server of a group.
+type Server struct {
+	URL    string // http://host:port, https://host:port, h2c://host:port or unix:///path
+	Weight int    // share of the requests, relative to the other servers; 0 = none
+}
+
+// Sticky keeps a client on one server.
+type Sticky struct {
+	Cookie string // name of the cookie; empty = off
+}
+
+// Health configures active health checks.
+type Health struct {
+	Path          string // request target of the check; empty = no checks
+	Every         Duration
+	Timeout       Duration // of one check
+	Fails, Passes int      // consecutive results that change the state of a server
+}
+
+// Eject configures how long a server gets no requests after consecutive errors.
+type Eject struct {
+	After  int      // consecutive errors; 0 = never
+	For    Duration // the first time; it grows when a server is ejected again
+	AtMost Percent  // of the group's servers at the same time
+}
+
+// UpstreamTLS configures TLS to the servers of a group. The zero UpstreamTLS verifies against the CAs of the system.
+type UpstreamTLS struct {
+	CAFile     string // PEM certificates to trust instead of the system's
+	CertFile   string // client certificate, PEM, with its chain
+	KeyFile    string
+	ServerName string // name to send and to verify; empty = host of the server's URL
+	Insecure   bool   // accept any certificate
+
+	CA   string // read from CAFile
+	Cert string // read from CertFile
+	Key  Secret // read from KeyFile
+}
+
+// DefaultUpstream returns a group with the defaults of all keys, without a name and without servers.
+func DefaultUpstream() Upstream {
+	return Upstream{
+		Balance: "round_robin", Retries: 1,
+		Health: Health{Every: 5 * Second, Timeout: 2 * Second, Fails: 3, Passes: 2},
+		Eject:  Eject{After: 5, For: 30 * Second, AtMost: 50},
+	}
+}
+
+// Limits of groups.
+const (
+	weightMax      = 1000
+	serversMax     = 256
+	groupsMax      = 256
+	checksMax      = 100 // of health.fails and health.passes
+	retriesMax     = 10
+	healthEveryMin = 100 * Millisecond
+	ejectForMin    = Second
+	ejectForMax    = 24 * Hour
+	ejectAfterMax  = 10_000
+	atMostLeast    = Percent(1)
+	atMostMost     = Percent(100)
+)
+
+// groupsKey is the key of the named groups.
+const groupsKey = "upstreams"
+
+// groupPath returns the path of a group, or of one of its keys, in errors.
+func groupPath(name string) string { return groupsKey + "." + name }
+
+// upstreamKeys binds the keys of a group to its fields.
+func upstreamKeys(u *Upstream) []key {
+	return []key{
+		{"servers", &u.Servers, "The servers: a list of URLs (`http://host:port`, `https://`, `h2c://`, `unix:///path`), or of `{url: URL, weight: N}`.", check{}},
+		{"dns", &u.DNS, "Instead of `servers`: `host:port`. Every address of the name is a server. The name is looked up again and again; while a lookup fails, the former addresses stay.", optional(checkDNS)},
+		{"balance", &u.Balance, "`round_robin`: one server after the other. `least`: of two servers chosen at random, the one with fewer requests in flight; better if requests take very different times.", oneOf("round_robin", "least")},
+		{"sticky.cookie", &u.Sticky.Cookie, "Name of a signed cookie that keeps a client on one server while that server is available. Empty = no cookie.", optional(checkCookie)},
+		{"health.path", &u.Health.Path, "Path that each server is asked for. A 2xx or 3xx response is a pass. Empty = no checks.", optional(checkHealthPath)},
+		{"health.every", &u.Health.Every, "Time between two checks of a server.", between(healthEveryMin, Hour)},
+		{"health.timeout", &u.Health.Timeout, "Longest time of one check; then it has failed. At most `health.every`.", between(Millisecond, Hour)},
+		{"health.fails", &u.Health.Fails, "Consecutive failed checks after which a server gets no requests.", between(1, checksMax)},
+		{"health.passes", &u.Health.Passes, "Consecutive passed checks after which it gets requests again.", between(1, checksMax)},
+		{"eject.after", &u.Eject.After, "Consecutive errors of a server in real requests after which it gets none for a time. 0 = never.", between(0, ejectAfterMax)},
+		{"eject.for", &u.Eject.For, "How long the first time. The time grows if the errors continue.", between(ejectForMin, ejectForMax)},
+		{"eject.at_most", &u.Eject.AtMost, "Largest part of the group that is ejected at the same time. The last server never is.", between(atMostLeast, atMostMost)},
+		{"retries", &u.Retries, "Most further attempts of a request, each on another server, if it was not sent or can be repeated. 0 = none.", between(0, retriesMax)},
+		{"conns_max", &u.ConnsMax, "Most connections to each server; beyond it requests wait (`proxy.upstream_wait`). 0 = `proxy.upstream_conns_max`.", atLeast(0)},
+		{"tls.ca_file", &u.TLS.CAFile, "File with the PEM certificates to trust for these servers, instead of those of the system.", check{}},
+		{"tls.cert_file", &u.TLS.CertFile, "File with the client certificate (PEM, with its chain) to show to the servers.", check{}},
+		{"tls.key_file", &u.TLS.KeyFile, "File with the key of the client certificate.", check{}},
+		{"tls.server_name", &u.TLS.ServerName, "Name that the servers' certificates must have; otherwise the host of the URL.", optional(checkServerName)},
+		{"tls.insecure", &u.TLS.Insecure, "Accept any certificate. Whoever can redirect the connection can then read and change everything.", check{}},
+	}
+}
+
+// serverKeys binds the keys of a server to its fields.
+func serverKeys(s *Server) []key {
+	return []key{
+		{"url", &s.URL, "URL of the server, as in `upstream`.", textCheck(checkUpstream)},
+		{"weight", &s.Weight, "Share of the requests, relative to the other servers of the group. 0 = none.", between(0, weightMax)},
+	}
+}

@@ -43,7 +43,7 @@
 //   - uploader.go, run.go: options, schedules, one job at a time; status.go: what readiness and metrics show
 //   - archive.go: the archive job, from pending blocks to verified objects; plan.go cuts the plans
 //   - import.go: objects that another store archived; retention.go: deletion, local and in the archive
-//   - object.go, ndjson.go, statistics.go, buffer.go: how an object is built
+//   - object.go, ndjson.go, statistics.go, statistics_object.go, buffer.go: how an object is built
 //   - key.go, line.go, scan.go, meta.go: how an object is read
 //   - target*.go, s3_*.go, targets.go, union.go: directories and buckets, the current archive and former ones
 //   - stall.go, uptime.go, probe.go: limits of requests, time that passed, tests of the archive

@@ -177,7 +177,7 @@ func (im *importer) list(ctx context.Context, at epochHour) ([]*remoteObject, er
 		if p == nil {
 			p = &catalogue.Plan{
 				State: catalogue.Deleted, Imported: true, Hour: at.hour, Epoch: at.epoch, Key: o.Key,
-				FormatVersion: FormatVersion, Service: im.o.Service, Instance: im.o.Instance, Target: im.o.Target.Name(),
+				FormatVersion: FormatVersion, Fields: []string{fieldObject}, Service: im.o.Service, Instance: im.o.Instance, Target: im.o.Target.Name(),
 				MaxTime: stats.HourStart(at.hour + 1), CreatedAt: im.o.Now().UTC(),
 			}
 		}
@@ -259,7 +259,7 @@ func (im *importer) read(ctx context.Context, object *remoteObject) error {
 	c, err := ScanEvents(ctx, im.o.Target, p.Key, func(text []byte, l *Line) error {
 		q.progress(len(text))
 		e, name := l.Event(), l.Row()
-		fold.add(&name, &e)
+		fold.add(l.Seq, &name, &e)
 		return nil
 	})
 	if err == nil {

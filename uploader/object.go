@@ -91,7 +91,7 @@ func (b *objectWriter) events(ctx context.Context, w io.Writer, src Source, p *c
 		b.out.lines++
 		b.out.encodedBytes += uint64(e.Size())
 		b.line = lines.appendLine(b.line, seq, row, e)
-		f.add(row, e)
+		f.add(seq, row, e)
 		return b.flushFull(ctx)
 	})
 	out := b.out

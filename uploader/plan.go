@@ -74,7 +74,7 @@ func (pl *planner) oldEnough(applied, now time.Time) bool {
 func (pl *planner) plan(b *catalogue.Pending, now time.Time) *catalogue.Plan {
 	return &catalogue.Plan{
 		State: catalogue.Planned, Hour: b.ID.Hour, Epoch: b.Epoch, FormatVersion: FormatVersion,
-		Service: pl.service, Instance: pl.instance, Fields: pl.fields, Target: pl.target, CreatedAt: now.UTC(),
+		Service: pl.service, Instance: pl.instance, Fields: slices.Concat(pl.fields, []string{fieldObject}), Target: pl.target, CreatedAt: now.UTC(),
 	}
 }
 

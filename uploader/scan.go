@@ -50,9 +50,11 @@ type Contents struct {
 	RawBytes  uint64 // of the NDJSON
 	RawSHA256 string // of the NDJSON, hex
 	Lines     uint64
-	Rows      uint64 // responses
-	Runs      []catalogue.Run
-	Meta      map[string]string
+	Rows      uint64          // responses
+	Runs      []catalogue.Run // of a statistics object: nil if they are unknown
+	// Drops has the latest drop record of each reason, according to a statistics object. Nil: unknown, as in those of older versions.
+	Drops stats.Drops
+	Meta  map[string]string
 
 	names map[uint64]struct{} // hashes of the names of its statistics rows
 }
@@ -145,14 +147,18 @@ func ScanEvents(ctx context.Context, t Target, key string, fn func(text []byte, 
 	})
 }
 
-// ScanStatistics is ScanEvents for the statistics object that belongs to an event object.
+// ScanStatistics is ScanEvents for the statistics object that belongs to an event object. It calls fn for each row with responses.
 func ScanStatistics(ctx context.Context, t Target, o *Object, fn func(stats.Key, *stats.Row) error) (*Contents, error) {
+	var line statsLine
 	return readLines(ctx, t, StatsKey(o.Key), func(c *Contents, text []byte) error {
-		key, row, err := parseStatistics(text, stats.HourOf(o.Hour), o.Epoch)
+		key, row, err := parseStatistics(text, &line, stats.HourOf(o.Hour), o.Epoch)
+		if err == nil && line.Object != nil {
+			err = c.describe(line.Object, o)
+		}
 		if err == nil {
 			err = c.addName(catalogue.RowName{Host: key.Host, Method: key.Method, Label: key.Label})
 		}
-		if err != nil {
+		if err != nil || row.Count == 0 {
 			return err
 		}
 		c.Rows += row.Count

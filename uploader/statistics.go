@@ -25,6 +25,7 @@ type fold struct {
 	rows   map[catalogue.RowName]*foldRow
 	sorted []*foldRow // in the order in which they are written; rows without a response are not
 	stale  bool       // sorted lacks rows
+	drops  stats.Drops
 }
 
 type foldRow struct {
@@ -37,17 +38,19 @@ const foldRowsKept = 2048
 
 func (f *fold) reset() {
 	if f.rows == nil || len(f.rows) > foldRowsKept {
-		*f = fold{rows: map[catalogue.RowName]*foldRow{}}
+		*f = fold{rows: map[catalogue.RowName]*foldRow{}, drops: stats.Drops{}}
 		return
 	}
+	clear(f.drops)
 	for _, r := range f.rows {
 		r.row.Reset()
 	}
 }
 
 // add counts one event. It copies the name's strings before it keeps them.
-func (f *fold) add(name *catalogue.RowName, e *event.Event) {
+func (f *fold) add(seq uint64, name *catalogue.RowName, e *event.Event) {
 	if !e.IsResponse() {
+		f.drops.Note(string(e.ErrorType), stats.Drop{Seq: seq, Responses: e.RequestBytes})
 		return
 	}
 	r := f.rows[*name]
@@ -79,6 +82,17 @@ func (f *fold) each(fn func(*foldRow) error) error {
 	return nil
 }
 
+// responding is the number of rows that have responses.
+func (f *fold) responding() int {
+	n := 0
+	for _, r := range f.rows {
+		if r.row.Count > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // buildStatistics writes the statistics object of the plan whose events were built last into b.body.
 func (b *builder) buildStatistics(ctx context.Context, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
@@ -95,13 +109,17 @@ func (b *objectWriter) statistics(ctx context.Context, w io.Writer, p *catalogue
 	if err := b.start(w); err != nil {
 		return nil, err
 	}
-	lines := newStatsWriter(p)
-	err := f.each(func(r *foldRow) error {
+	lines := newStatsWriter(p, f)
+	write := func(r *foldRow) error {
 		b.line = lines.appendRow(b.line, &r.name, &r.row)
 		b.out.lines++
 		b.out.rows += r.row.Count
 		return b.flushFull(ctx)
-	})
+	}
+	err := f.each(write)
+	if err == nil && b.out.lines == 0 && lines.first != nil {
+		err = write(&foldRow{})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +134,16 @@ func (b *objectWriter) statistics(ctx context.Context, w io.Writer, p *catalogue
 }
 
 // statsWriter writes rows of statistics as lines.
-type statsWriter struct{ head, tail []byte }
+type statsWriter struct {
+	head, tail []byte
+	first      []byte // of the first line only: the description of the object
+}
 
-func newStatsWriter(p *catalogue.Plan) *statsWriter {
+func newStatsWriter(p *catalogue.Plan, f *fold) *statsWriter {
 	w := &statsWriter{}
+	if slices.Contains(p.Fields, fieldObject) {
+		w.first = appendObject(nil, p, f)
+	}
 	w.head = append(w.head, `{"hour":"`...)
 	w.head = stats.HourStart(p.Hour).AppendFormat(w.head, time.RFC3339)
 	w.head = append(w.head, '"')
@@ -164,7 +188,9 @@ func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Ro
 		dst = append(appendNumber(dst, `,"count":`, count), '}')
 		i++
 	})
-	return append(append(dst, ']'), w.tail...)
+	dst = append(append(dst, ']'), w.first...)
+	w.first = nil
+	return append(dst, w.tail...)
 }
 
 func comma(dst []byte, i int) []byte {
@@ -200,17 +226,18 @@ type statsLine struct {
 		Bin   int    `json:"bin"`
 		Count uint64 `json:"count"`
 	} `json:"latency_bins"`
-	Service  string    `json:"service"`
-	Instance string    `json:"instance"`
-	Epoch    uuid.UUID `json:"epoch"`
-	Schema   int       `json:"schema_version"`
+	Object   *statsObject `json:"object"`
+	Service  string       `json:"service"`
+	Instance string       `json:"instance"`
+	Epoch    uuid.UUID    `json:"epoch"`
+	Schema   int          `json:"schema_version"`
 }
 
-// parseStatistics reads one line of the statistics object of an hour and epoch. It refuses a newer schema, and rows whose parts do
-// not add up. The error wraps [ErrDamaged] or [ErrNewerFormat].
-func parseStatistics(text []byte, hour int64, epoch uuid.UUID) (key stats.Key, r *stats.Row, err error) {
-	var l statsLine
-	if err := json.Unmarshal(text, &l); err != nil { // this also refuses text after the object
+// parseStatistics reads one line of the statistics object of an hour and epoch into l. It refuses a newer schema, and rows whose parts
+// do not add up. The error wraps [ErrDamaged] or [ErrNewerFormat].
+func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (key stats.Key, r *stats.Row, err error) {
+	*l = statsLine{}
+	if err := json.Unmarshal(text, l); err != nil { // this also refuses text after the object
 		return key, nil, Damagedf("statistics line: %w", err)
 	}
 	if err := checkSchema("statistics line", l.Schema); err != nil {

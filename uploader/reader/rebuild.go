@@ -204,8 +204,10 @@ func (b *rebuilder) add(ctx context.Context, p *pair) error {
 	}
 	runs, skip := c.Runs, uint64(0)
 	if b.shared[p.Key] && !fromEvents {
-		if runs, err = b.runsOf(p, meta, c.Rows); err != nil {
-			return err
+		if runs == nil {
+			if runs, err = b.runsOf(p, meta, c.Rows); err != nil {
+				return err
+			}
 		}
 		if runs == nil && p.events || catalogue.Overlap(b.counted[p.Epoch], runs) && !b.counted.whole(p.Epoch, runs) {
 			if !p.events {
@@ -343,8 +345,8 @@ func unchanged(key string, before, now *uploader.Contents, err error) error {
 	return nil
 }
 
-// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects have no drop records: if the metadata of the event
-// object says that it has more lines than responses, enter reads the drop records from it.
+// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects of older versions have no drop records: if the
+// metadata of the event object says that it has more lines than responses, enter reads the drop records from it.
 func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool, skip uint64) error {
 	sum := b.sum(p)
 	sum.Responses += c.Rows - skip
@@ -353,6 +355,10 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, me
 	plan.Target = uploader.NameAt(ctx, b.t, p.Key)
 	plan.Imported, plan.Elsewhere = skip > 0, skip
 	sum.Plans = append(sum.Plans, plan)
+	if !fromEvents && c.Drops != nil {
+		b.dropsAt(p).Merge(c.Drops)
+		return nil
+	}
 	if fromEvents || !p.events || plan.Lines <= c.Rows {
 		return nil
 	}

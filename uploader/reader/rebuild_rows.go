@@ -70,11 +70,16 @@ func (b *rebuilder) flush() error {
 
 // drop notes a drop record. Its number counts from the beginning of the epoch. Objects are not read in the order of their events.
 func (b *rebuilder) drop(p *pair, l *uploader.Line) {
+	b.dropsAt(p).Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
+}
+
+// dropsAt are the drop records of the epoch and hour of an object.
+func (b *rebuilder) dropsAt(p *pair) stats.Drops {
 	sum, hour := b.sum(p), stats.HourOf(p.Hour)
 	if sum.Drops[hour] == nil {
 		sum.Drops[hour] = stats.Drops{}
 	}
-	sum.Drops[hour].Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
+	return sum.Drops[hour]
 }
 
 func (b *rebuilder) sum(p *pair) *EpochSum {

@@ -1,0 +1,251 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// ErrAmbiguous means that servers read the path or the host of a request in different ways, and that the route depends on it.
+var ErrAmbiguous = errors.New("the route depends on how a server reads the path or the host")
+
+// None is the index that [List.Match] returns if no route matches.
+const None = -1
+
+// Conditions say for which requests a route is.
+type Conditions struct {
+	Host    string   // a name, *.NAME, or an address; empty: any
+	Path    string   // exact, or a prefix that ends with /*, both decoded; empty: any
+	Methods []string // empty: any
+	Headers []Header // all must hold
+}
+
+// Header is a condition for a field: one of its lines has exactly this value. The case of the name does not count.
+type Header struct{ Name, Value string }
+
+// Request is the part of a request that conditions look at. Nothing of it is kept.
+type Request struct {
+	Method []byte
+	Host   []byte // as in the Host field; empty: the request has none
+	Path   []byte // the target without the query: begins with "/", or is "*"
+	Fields []byte // lines "Name: value", each ended by CRLF or LF
+	// Upgrade is the value of Upgrade, if Fields is without this field.
+	Upgrade []byte
+}
+
+// Scratch holds the buffers of Match. One call at a time may use it.
+type Scratch struct {
+	host, path, other, again, name []byte
+	met                            []uint64 // a bit for each header condition
+}
+
+// scratchBytesKept is the size from which a buffer is not kept.
+const scratchBytesKept = 4096
+
+// Release gives buffers back that a long path has made large.
+func (s *Scratch) Release() {
+	if cap(s.path)+cap(s.other)+cap(s.again)+cap(s.name) > scratchBytesKept {
+		s.path, s.other, s.again, s.name = nil, nil, nil, nil
+	}
+}
+
+// List is an ordered list of routes. It never changes, so that any number of goroutines may use it.
+type List struct {
+	routes     []conditions
+	fields     fieldConditions
+	conditions int  // number of header conditions
+	hosts      bool // a route has a host
+	paths      bool // a route has a path
+}
+
+// conditions are compiled Conditions.
+type conditions struct {
+	host    string // in the form of appendHost; empty: any
+	below   bool   // host begins with a dot, and stands for all names that end with it
+	path    string // normal form; empty: any
+	prefix  bool   // path is without the "/*" at its end
+	methods []string
+	headers []int // numbers of header conditions
+}
+
+// New checks the conditions of each route. An error names the number of the route, from 1.
+func New(list []Conditions) (*List, error) {
+	l := &List{fields: fieldConditions{}}
+	for i, from := range list {
+		c, err := l.compile(&from)
+		if err != nil {
+			return nil, fmt.Errorf("route %d: %w", i+1, err)
+		}
+		l.hosts = l.hosts || c.host != ""
+		l.paths = l.paths || c.path != "" || c.prefix
+		l.routes = append(l.routes, c)
+	}
+	return l, nil
+}
+
+func (l *List) compile(from *Conditions) (c conditions, err error) {
+	if c.host, c.below, err = compileHost(from.Host); err != nil {
+		return c, err
+	}
+	if c.path, c.prefix, err = compilePath(from.Path); err != nil {
+		return c, err
+	}
+	c.methods = slices.Clone(from.Methods)
+	for _, h := range from.Headers {
+		if h.Name == "" || h.Value != strings.Trim(h.Value, " \t") || strings.ContainsAny(h.Name+h.Value, "\r\n\x00") {
+			return c, fmt.Errorf("header %q: %q can never be the value of a field", h.Name, h.Value)
+		}
+		c.headers = append(c.headers, l.fields.add(strings.ToLower(h.Name), h.Value, &l.conditions))
+	}
+	return c, nil
+}
+
+func compileHost(host string) (form string, below bool, err error) {
+	if host == "" {
+		return "", false, nil
+	}
+	name, below := strings.CutPrefix(host, "*.")
+	if addr, err := netip.ParseAddr(name); err == nil && addr.Is6() {
+		name = "[" + name + "]"
+	}
+	b, ok := appendHost(nil, []byte(name))
+	if !ok || len(b) == 0 || strings.ContainsAny(name, "*/@") || name[0] != '[' && strings.Contains(name, ":") {
+		return "", false, fmt.Errorf("host %q: must be a name, *.NAME or an address", host)
+	}
+	if below {
+		return "." + string(b), true, nil
+	}
+	return string(b), false, nil
+}
+
+func compilePath(path string) (form string, prefix bool, err error) {
+	if path == "" {
+		return "", false, nil
+	}
+	form, prefix = strings.CutSuffix(path, "/*")
+	if path[0] != '/' || strings.ContainsAny(form, "%\\;?#*\x00") || form != "" && form != string(appendForm(nil, []byte(form), 0)) || prefix && strings.HasSuffix(form, "/") {
+		return "", false, fmt.Errorf("path %q: must begin with a slash and be in normal form, without \\ %% ; * and dot segments", path)
+	}
+	return form, prefix, nil
+}
+
+// Match returns the index of the first route whose conditions hold, or [None]. The error is [ErrAmbiguous] if the result depends on how a
+// server reads the path or the host.
+func (l *List) Match(r *Request, s *Scratch) (int, error) {
+	s.met = s.met[:0]
+	if l.hosts {
+		host, ok := appendHost(s.host[:0], r.Host)
+		s.host = host
+		if !ok {
+			return None, ErrAmbiguous
+		}
+	}
+	if !l.paths || len(r.Path) == 0 || r.Path[0] != '/' {
+		return l.first(r, s, nil), nil
+	}
+	plain, may, escaped := inspect(r.Path)
+	if !plain && !validEscapes(r.Path) {
+		return None, ErrAmbiguous
+	}
+	path := r.Path
+	if !plain {
+		s.path = appendForm(s.path[:0], r.Path, 0)
+		path = s.path
+	}
+	index := l.first(r, s, path)
+	if !l.agree(r, s, r.Path, may, index) || escaped && !l.agreeUnescaped(r, s, index) {
+		return None, ErrAmbiguous
+	}
+	return index, nil
+}
+
+// agree reports whether all readings of a path lead to the same route.
+func (l *List) agree(r *Request, s *Scratch, path []byte, may reading, index int) bool {
+	if may != 0 && (may.kinds() > kindsMax || len(path) > lengthMax) {
+		return false
+	}
+	for other := may; other != 0; other = (other - 1) & may { // each combination
+		s.other = appendForm(s.other[:0], path, other)
+		if l.first(r, s, s.other) != index {
+			return false
+		}
+	}
+	return true
+}
+
+// agreeUnescaped is agree for the paths that a server sees which decodes more than once.
+func (l *List) agreeUnescaped(r *Request, s *Scratch, index int) bool {
+	if len(r.Path) > lengthMax {
+		return false
+	}
+	s.again = append(s.again[:0], r.Path...)
+	for decodings := 0; ; decodings++ {
+		length := len(s.again)
+		s.again = appendUnescaped(s.again[:0], s.again) // in place: it never writes more than it has read
+		switch {
+		case len(s.again) == length:
+			return true
+		case decodings == decodingsMax:
+			return false
+		}
+		_, may, _ := inspect(s.again)
+		s.other = appendForm(s.other[:0], s.again, 0)
+		if l.first(r, s, s.other) != index || !l.agree(r, s, s.again, may, index) {
+			return false
+		}
+	}
+}
+
+// first returns the first route whose conditions hold for a form of the path; nil if there is no path.
+func (l *List) first(r *Request, s *Scratch, path []byte) int {
+	for i := range l.routes {
+		c := &l.routes[i]
+		if (c.path != "" || c.prefix) && !c.hasPath(path) || c.host != "" && !c.hasHost(s.host) {
+			continue
+		}
+		if len(c.methods) > 0 && !c.hasMethod(r.Method) || len(c.headers) > 0 && !l.hasFields(c, r, s) {
+			continue
+		}
+		return i
+	}
+	return None
+}
+
+func (c *conditions) hasPath(path []byte) bool {
+	n := len(c.path)
+	if !c.prefix {
+		return string(path) == c.path
+	}
+	return len(path) >= n && string(path[:n]) == c.path && (len(path) == n || path[n] == '/') && len(path) > 0
+}
+
+func (c *conditions) hasHost(host []byte) bool {
+	if c.below {
+		n := len(host) - len(c.host)
+		return n > 0 && string(host[n:]) == c.host
+	}
+	return string(host) == c.host
+}
+
+func (c *conditions) hasMethod(method []byte) bool {
+	for _, m := range c.methods {
+		if string(method) == m {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *List) hasFields(c *conditions, r *Request, s *Scratch) bool {
+	if len(s.met) == 0 {
+		l.fields.met(s, r, l.conditions)
+	}
+	for _, number := range c.headers {
+		if s.met[number/64]>>(number%64)&1 == 0 {
+			return false
+		}
+	}
+	return true
+}

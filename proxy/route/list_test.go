@@ -1,0 +1,163 @@
+package route
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func mustNew(t testing.TB, list ...Conditions) *List {
+	t.Helper()
+	l, err := New(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestRefusedConditions: a condition that could never hold is an error.
+func TestRefusedConditions(t *testing.T) {
+	for _, c := range []Conditions{
+		{Path: "api"}, {Path: "*"}, {Path: "/a//b"}, {Path: "/a/./b"}, {Path: "/a/../b"}, {Path: "/a%20b"}, {Path: "/a;b"}, {Path: `/a\b`}, {Path: "/a?b"},
+		{Path: "/a/*/b"}, {Path: "/a*"}, {Path: "/a//*"}, {Path: "/a/.."}, {Path: "/.", Host: "a"}, {Path: "/a\x00"}, {Path: "/a#b"},
+		{Host: "*"}, {Host: "*."}, {Host: "a.*.b"}, {Host: "a..b"}, {Host: ".a"}, {Host: "a:80"}, {Host: "a%2eb"}, {Host: "a/b"}, {Host: "[::1"}, {Host: "[a]"},
+		{Headers: []Header{{"", "x"}}}, {Headers: []Header{{"X", " x"}}}, {Headers: []Header{{"X", "a\nb"}}},
+	} {
+		if _, err := New([]Conditions{{}, c}); err == nil || !strings.HasPrefix(err.Error(), "route 2: ") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, c := range []Conditions{{Path: "/"}, {Path: "/*"}, {Path: "/a/"}, {Path: "/..a/..."}, {Host: "*.a"}, {Host: "A.b."}, {Host: "::1"}, {Host: "[::1]"}, {Path: "/ü b/*"}} {
+		if _, err := New([]Conditions{c}); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// TestUnreachable: a route is listed exactly if an earlier one takes all its requests.
+func TestUnreachable(t *testing.T) {
+	tests := []struct {
+		list []Conditions
+		want []Unreachable
+	}{
+		{[]Conditions{{Path: "/a/*"}, {Path: "/a"}, {Path: "/a/b"}, {Path: "/a/b/*"}, {Path: "/ab"}, {}}, []Unreachable{{1, 0}, {2, 0}, {3, 0}}},
+		{[]Conditions{{}, {Path: "/a"}, {Host: "h"}}, []Unreachable{{1, 0}, {2, 0}}},
+		{[]Conditions{{Path: "/*"}, {}, {Path: "/"}}, []Unreachable{{2, 0}}}, // OPTIONS * has no path
+		{[]Conditions{{Path: "/a"}, {Path: "/a/*"}, {Path: "/a"}}, []Unreachable{{2, 0}}},
+		{[]Conditions{{Host: "*.b"}, {Host: "b"}, {Host: "a.b"}, {Host: "*.a.b"}, {Host: "*.c"}, {Host: "ab"}}, []Unreachable{{2, 0}, {3, 0}}},
+		{[]Conditions{{Host: "a.b"}, {Host: "*.b"}, {Host: "A.B."}}, []Unreachable{{2, 0}}},
+		{[]Conditions{{Methods: []string{"GET", "POST"}}, {Methods: []string{"POST"}}, {Methods: []string{"POST", "PUT"}}, {}}, []Unreachable{{1, 0}}},
+		{[]Conditions{{Headers: []Header{{"X-A", "1"}}}, {Headers: []Header{{"x-b", "2"}, {"x-a", "1"}}}, {Headers: []Header{{"X-A", "2"}}}, {}}, []Unreachable{{1, 0}}},
+		{[]Conditions{{Host: "h", Path: "/a/*"}, {Path: "/a/*"}, {Host: "h", Path: "/a/b", Methods: []string{"GET"}}}, []Unreachable{{2, 0}}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, mustNew(t, tt.list...).Unreachable()); diff != "" {
+			t.Errorf("%+v: (-want +got)\n%s", tt.list, diff)
+		}
+	}
+}
+
+// TestUnreachableNeverMatches: no request reaches a route that is listed as unreachable.
+func TestUnreachableNeverMatches(t *testing.T) {
+	r, s := rand.New(rand.NewPCG(5, 0)), &Scratch{}
+	some := func(from ...string) string { return from[r.IntN(len(from))] }
+	listed := 0
+	for range 3000 {
+		var list []Conditions
+		for range 5 {
+			c := Conditions{Host: some("", "a.b", "*.b", "b"), Path: some("", "/*", "/a", "/a/*", "/a/b", "/")}
+			if r.IntN(3) == 0 {
+				c.Methods = []string{some("GET", "POST"), "PUT"}
+			}
+			if r.IntN(3) == 0 {
+				c.Headers = []Header{{"X", some("1", "2")}}
+			}
+			list = append(list, c)
+		}
+		l := mustNew(t, list...)
+		never := l.Unreachable()
+		listed += len(never)
+		for range 20 {
+			request := &Request{
+				Host: []byte(some("a.b", "b", "x.a.b", "c")), Path: []byte(some("/", "/a", "/a/", "/a/b", "/c", "*", "/a%2fb")), Method: []byte(some("GET", "PUT")),
+				Fields: []byte("X: " + some("1", "2", "3") + "\r\n"),
+			}
+			index, _ := l.Match(request, s)
+			if slices.ContainsFunc(never, func(u Unreachable) bool { return u.Route == index }) {
+				t.Fatalf("%+v: %s reaches route %d of %+v", list, request.Path, index, never)
+			}
+		}
+	}
+	if listed < 1000 {
+		t.Errorf("only %d routes were listed", listed)
+	}
+}
+
+// hostile are requests that try to make matching expensive.
+func hostile() map[string]*Request {
+	manyFields := bytes.Repeat([]byte("X: y\r\n"), 5000)
+	return map[string]*Request{
+		"plain":       {Method: []byte("GET"), Host: []byte("example.org"), Path: []byte("/items/42/detail")},
+		"dots":        {Method: []byte("GET"), Host: []byte("example.org"), Path: bytes.Repeat([]byte("/a/%2e%2e"), 450)},
+		"readings":    {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte("/x%2f;y%5c/%252f"), bytes.Repeat([]byte("z"), 4000)...)},
+		"parents":     {Method: []byte("GET"), Host: []byte("example.org"), Path: bytes.Repeat([]byte("//../;"), 680)},
+		"many fields": {Method: []byte("GET"), Host: []byte("example.org"), Path: []byte("/h"), Fields: manyFields},
+		"encoded":     {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte{'/'}, bytes.Repeat([]byte("%25"), 1300)...)},
+		"long":        {Method: []byte("GET"), Host: []byte("example.org"), Path: bytes.Repeat([]byte("/%2f%2541%2e%2e"), 3000)},
+		"nested":      {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte("/%"), bytes.Repeat([]byte("25"), 2000)...)},
+	}
+}
+
+// longList has 10,000 routes, of which only the last one matches, and a thousand header conditions.
+func longList(t testing.TB) *List {
+	list := make([]Conditions, 0, 10_000)
+	for i := range 9_999 {
+		c := Conditions{Path: fmt.Sprintf("/items/%d/*", 100+i), Host: "example.org"}
+		if i%10 == 0 {
+			c = Conditions{Path: "/h", Headers: []Header{{"X-" + fmt.Sprint(i), "1"}, {"X", fmt.Sprint(i)}}}
+		}
+		list = append(list, c)
+	}
+	return mustNew(t, append(list, Conditions{})...)
+}
+
+// TestNoAllocation: matching allocates nothing, whatever the request.
+func TestNoAllocation(t *testing.T) {
+	l, s := longList(t), &Scratch{}
+	for name, r := range hostile() {
+		index, err := l.Match(r, s)
+		if err == nil && index != 9_999 {
+			t.Errorf("%s: route %d", name, index)
+		}
+		if n := testing.AllocsPerRun(3, func() { _, _ = l.Match(r, s) }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	s.Release()
+	if cap(s.path)+cap(s.other) > 0 {
+		t.Error("the buffers of a long path are kept")
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	long := longList(b)
+	short := mustNew(b, Conditions{Host: "old.example.org"}, Conditions{Host: "*.example.org", Path: "/api/*", Methods: []string{"GET"}},
+		Conditions{Path: "/admin/*"}, Conditions{Path: "/closed"}, Conditions{})
+	for name, r := range hostile() {
+		b.Run("5/"+name, func(b *testing.B) { benchmark(b, short, r) })
+		b.Run("10000/"+name, func(b *testing.B) { benchmark(b, long, r) })
+	}
+}
+
+func benchmark(b *testing.B, l *List, r *Request) {
+	s := &Scratch{}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = l.Match(r, s)
+	}
+}

@@ -1,0 +1,202 @@
+package route
+
+import (
+	"bytes"
+	"math/bits"
+)
+
+// reading is a set of the ways in which a service may read a path differently from the normal form. The zero reading is the normal form.
+type reading uint8
+
+const (
+	slashEscapes reading = 1 << iota // %2F separates segments
+	backslashes                      // "\" and %5C separate segments
+	parameters                       // ";" begins a parameter, which ends with the segment and is not part of it
+	endings                          // NUL, %3F and %23 end the path
+	parentsKept                      // ".." is a segment like any other
+	mergedLast                       // ".." is resolved before repeated slashes are merged, so it can remove an empty segment
+)
+
+// Limits of what is examined, if a path allows several readings. No honest client sends more: such a path is refused.
+const (
+	kindsMax     = 4 // kinds of ambiguity in a path
+	decodingsMax = 3 // that change it: %252541 needs three
+	lengthMax    = 4096
+)
+
+// inspect reports whether a path is its own normal form, and the readings in which it may differ from it. escaped says that it has
+// escapes which may stand for others (%2541).
+func inspect(path []byte) (plain bool, may reading, escaped bool) {
+	plain = true
+	before := byte(0) // the byte before, decoded; separators are '/'
+	twoDots, emptySegment := false, false
+	for i := 0; i < len(path); {
+		c, n := path[i], 1
+		switch c {
+		case '%':
+			c, n = decode(path[i:])
+			plain = false
+			may |= ofEscape(c)
+			escaped = escaped || c == '%'
+		case '\\':
+			may |= backslashes
+		case ';':
+			may |= parameters
+		case '.', '/':
+			plain = plain && before != '/'
+		}
+		i += n
+		if c == '\\' {
+			c = '/'
+		}
+		twoDots = twoDots || c == '.' && before == '.'
+		emptySegment = emptySegment || before == '/' && (c == '/' || c == ';')
+		before = c
+	}
+	if twoDots {
+		may |= parentsKept
+		if emptySegment {
+			may |= mergedLast
+		}
+	}
+	return plain, may, escaped
+}
+
+// ofEscape returns the readings that an escape allows which stands for c.
+func ofEscape(c byte) reading {
+	switch c {
+	case '/':
+		return slashEscapes
+	case '\\':
+		return backslashes
+	case ';':
+		return parameters
+	case 0, '?', '#':
+		return endings
+	}
+	return 0
+}
+
+// decode returns the byte that the escape at the beginning of b stands for, and the length of the escape. A "%" that begins no escape
+// stands for itself.
+func decode(b []byte) (c byte, n int) {
+	if c, ok := unhex(b[1:]); ok {
+		return c, 3
+	}
+	return '%', 1
+}
+
+// validEscapes reports whether each "%" begins an escape.
+func validEscapes(path []byte) bool {
+	for i := 0; i < len(path); i++ {
+		if path[i] != '%' {
+			continue
+		}
+		if _, ok := unhex(path[i+1:]); !ok {
+			return false
+		}
+		i += 2
+	}
+	return true
+}
+
+// appendUnescaped appends a path after one decoding, as a second server sees it: escapes that were escaped become escapes. Those that
+// a reading decides about stay.
+func appendUnescaped(dst, path []byte) []byte {
+	for i := 0; i < len(path); {
+		c, n := path[i], 1
+		if c == '%' {
+			if c, n = decode(path[i:]); ofEscape(c) != 0 {
+				dst = append(dst, path[i:i+n]...)
+				i += n
+				continue
+			}
+		}
+		i += n
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func unhex(b []byte) (byte, bool) {
+	if len(b) < 2 {
+		return 0, false
+	}
+	high, low := hexDigits[b[0]], hexDigits[b[1]]
+	return high<<4 | low, high < 16 && low < 16
+}
+
+// hexDigits holds the value of each hexadecimal digit, and 16 for other bytes.
+var hexDigits = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 16
+	}
+	for i := range byte(16) {
+		t["0123456789abcdef"[i]] = i
+		t["0123456789ABCDEF"[i]] = i
+	}
+	return t
+}()
+
+// appendForm appends a path as a reading understands it. The path begins with "/".
+func appendForm(dst, path []byte, r reading) []byte {
+	start := len(dst)
+	dst = append(dst, '/')
+	segment, parameter := len(dst), false
+	for i := 1; i < len(path); {
+		c, n, escape := path[i], 1, path[i] == '%'
+		if escape {
+			c, n = decode(path[i:])
+		}
+		i += n
+		switch {
+		case c == '/' && (!escape || r&slashEscapes != 0), c == '\\' && r&backslashes != 0:
+			dst = endSegment(dst, start, segment, r, true)
+			segment, parameter = len(dst), false
+		case c == ';' && r&parameters != 0:
+			parameter = true
+		case escape && r&endings != 0 && (c == 0 || c == '?' || c == '#'):
+			i = len(path)
+		case parameter:
+		case escape && c == '/':
+			dst = append(dst, "%2F"...)
+		case escape && c == '%':
+			dst = append(dst, "%25"...)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	dst = endSegment(dst, start, segment, r, false)
+	if r&mergedLast != 0 {
+		dst = append(dst[:start], mergeSlashes(dst[start:])...)
+	}
+	return dst
+}
+
+// endSegment is called behind a segment. The path begins at start, and the segment at segment.
+func endSegment(dst []byte, start, segment int, r reading, separator bool) []byte {
+	switch text := dst[segment:]; {
+	case len(text) == 0 && r&mergedLast == 0, string(text) == ".":
+		return dst[:segment]
+	case string(text) == ".." && r&parentsKept == 0:
+		parent := bytes.LastIndexByte(dst[start:segment-1], '/') // -1 at the root, which is its own parent
+		return dst[:start+max(parent, 0)+1]
+	}
+	if separator {
+		dst = append(dst, '/')
+	}
+	return dst
+}
+
+func mergeSlashes(path []byte) []byte {
+	merged := path[:0]
+	for i, c := range path {
+		if i == 0 || c != '/' || path[i-1] != '/' {
+			merged = append(merged, c)
+		}
+	}
+	return merged
+}
+
+// kinds counts the kinds of ambiguity.
+func (r reading) kinds() int { return bits.OnesCount8(uint8(r)) }

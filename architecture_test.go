@@ -46,6 +46,9 @@ var mayImport = map[string][]string{
 		"collector/snapshot", "configs", "internal/accesslog", "internal/accounting", "internal/admin", "internal/datadir", "internal/link",
 		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "proxy", "spool",
 	},
+	"process/doctor": {
+		"configs", "internal/admin/client", "internal/datadir", "process", "process/books", "process/traffic", "uploader",
+	},
 	"process/books/restore": {
 		"collector", "collector/store", "configs", "internal/datadir", "process/books", "uploader", "uploader/reader",
 	},
@@ -59,7 +62,7 @@ var mayImport = map[string][]string{
 	"internal/admin/client": {"internal/admin", "internal/datadir"},
 	"internal/cli":          {"configs"},
 	"internal/report": {
-		"collector", "internal/admin", "internal/terminal", "process/books/restore", "process/traffic", "uploader", "uploader/reader",
+		"collector", "internal/admin", "internal/terminal", "process/books/restore", "process/doctor", "process/traffic", "uploader", "uploader/reader",
 	},
 	"internal/connlimit":     nil,
 	"internal/supervise":     {"internal/link"},

@@ -28,11 +28,6 @@ type prober struct {
 	mu sync.Mutex // held during a test: two tests would delete each other's object
 }
 
-// key lacks the suffix of an object, so that no reader of the archive takes it for one.
-func (p *prober) key() string {
-	return "v1/probe/" + string(catalogue.AppendName(nil, p.o.Service)) + "_" + string(catalogue.AppendName(nil, p.o.Instance))
-}
-
 // try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in
 // the status. If the target does not let wayside delete, which wayside does not need, the object stays.
 func (p *prober) try(ctx context.Context) error {
@@ -54,36 +49,49 @@ func (p *prober) try(ctx context.Context) error {
 func (p *prober) test(ctx context.Context) (err error) {
 	ctx, q := p.requests.begin(ctx)
 	defer func() { err = q.end(err) }()
-	key := p.key()
-	err = p.put(ctx, key)
-	if err != nil && p.get(ctx, key) == nil {
+	stays, err := Probe(ctx, p.o.Target, p.o.Service, p.o.Instance, p.o.Now())
+	if stays != nil {
+		p.o.Logger.Debug("the object that tested the archive stays there", "error", stays)
+	}
+	return err
+}
+
+// Probe tests whether wayside can write to a target and read from it, with a small object that it then deletes. stays is why the object
+// could not be deleted; wayside does not need that right.
+func Probe(ctx context.Context, t Target, service, instance string, now time.Time) (stays, err error) {
+	key := probeKey(service, instance)
+	err = putProbe(ctx, t, key)
+	if err != nil && getProbe(ctx, t, key) == nil {
 		// An earlier test left it, and a lock protects it from being replaced.
-		key += "_" + strconv.FormatInt(p.o.Now().Unix(), 10)
-		err = p.put(ctx, key)
+		key += "_" + strconv.FormatInt(now.Unix(), 10)
+		err = putProbe(ctx, t, key)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := p.get(ctx, key); err != nil {
-		return fmt.Errorf("an object that was just written cannot be read: %w", err)
+	if err := getProbe(ctx, t, key); err != nil {
+		return nil, fmt.Errorf("an object that was just written cannot be read: %w", err)
 	}
-	if t, ok := p.o.Target.(interface {
+	if t, ok := t.(interface {
 		removeProbe(ctx context.Context, key string) error
 	}); ok {
-		if err := t.removeProbe(ctx, key); err != nil {
-			p.o.Logger.Debug("the object that tested the archive stays there", "key", key, "error", err)
-		}
+		stays = t.removeProbe(ctx, key)
 	}
-	return nil
+	return stays, nil
 }
 
-func (p *prober) put(ctx context.Context, key string) error {
-	return p.o.Target.Put(ctx, key, strings.NewReader(probeText), int64(len(probeText)), map[string]string{MetaRows: "0"})
+// probeKey lacks the suffix of an object, so that no reader of the archive takes it for one.
+func probeKey(service, instance string) string {
+	return "v1/probe/" + string(catalogue.AppendName(nil, service)) + "_" + string(catalogue.AppendName(nil, instance))
 }
 
-// get reads the object and compares its content.
-func (p *prober) get(ctx context.Context, key string) error {
-	body, _, err := p.o.Target.Get(ctx, key)
+func putProbe(ctx context.Context, t Target, key string) error {
+	return t.Put(ctx, key, strings.NewReader(probeText), int64(len(probeText)), map[string]string{MetaRows: "0"})
+}
+
+// getProbe reads the object and compares its content.
+func getProbe(ctx context.Context, t Target, key string) error {
+	body, _, err := t.Get(ctx, key)
 	if err != nil {
 		return err
 	}

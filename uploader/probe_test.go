@@ -54,7 +54,7 @@ func TestProbe(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := p.Stat(t.Context(), u.prober.key()); !errors.Is(err, ErrNotFound) {
+		if _, err := p.Stat(t.Context(), probeKey(u.o.Service, u.o.Instance)); !errors.Is(err, ErrNotFound) {
 			t.Errorf("the probe stays there: %v", err)
 		}
 		if p.requests == nil {
@@ -182,7 +182,7 @@ func TestShutdownOfADeadArchive(t *testing.T) {
 				}
 			}
 			f.put = func(key string) error {
-				probe := key == u.prober.key()
+				probe := key == probeKey(u.o.Service, u.o.Instance)
 				if n++; n == 0 && c.failed && !probe {
 					t.Error("an archive that fails is sent", key)
 				}

@@ -16,6 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/internal/verify"
 	"github.com/wayside-proxy/wayside/process/books/restore"
+	"github.com/wayside-proxy/wayside/process/doctor"
 	"github.com/wayside-proxy/wayside/process/traffic"
 	"github.com/wayside-proxy/wayside/uploader/reader"
 )
@@ -49,6 +50,18 @@ func Checks(w io.Writer, r *verify.Report) {
 			fmt.Fprintf(w, "    and %d more\n", more)
 		}
 	}
+}
+
+// Findings writes the result of wayside doctor.
+func Findings(out io.Writer, findings []doctor.Finding) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.State, f.Check, terminal.Safe(f.Found))
+		if f.Advice != "" {
+			fmt.Fprintf(w, "\t\t→ %s\n", terminal.Safe(f.Advice))
+		}
+	}
+	return w.Flush()
 }
 
 // Capacity writes the capacity report as a table.

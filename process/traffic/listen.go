@@ -19,17 +19,27 @@ type listeners struct {
 	probes         net.Listener // nil without admin.probes
 }
 
+// listen tries all addresses, and returns an error for each that cannot be used.
 func listen(cfg *configs.Config) (l listeners, err error) {
-	if l.traffic, err = listenTCP(cfg, "listen", cfg.Listen, "--listen"); err != nil {
-		return l, err
-	}
-	if l.admin, err = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin"); err != nil {
-		return l, err
-	}
+	var errs [3]error
+	l.traffic, errs[0] = listenTCP(cfg, "listen", cfg.Listen, "--listen")
+	l.admin, errs[1] = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin")
 	if cfg.Admin.Probes != "" {
-		l.probes, err = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
+		l.probes, errs[2] = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
 	}
-	return l, err
+	return l, errors.Join(errs[:]...)
+}
+
+// TryListen listens on the addresses of the configuration and closes the listeners again. The error is that of the start of a traffic
+// process.
+func TryListen(cfg *configs.Config) error {
+	l, err := listen(cfg)
+	for _, ln := range []net.Listener{l.traffic, l.admin, l.probes} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+	return err
 }
 
 // listenTCP listens on the address of a key. None of its errors counts as a wrong configuration, after which systemd would not start

@@ -1,0 +1,115 @@
+// Package doctor examines a machine and a configuration before or while wayside runs, and says what is wrong and what to do.
+//
+// doctor.go runs the checks. Each of the other files has the checks of one subject. They try what wayside will do: listen, connect, write,
+// sync, archive an object. Whatever they make, they remove again.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/admin/client"
+)
+
+// State is the result of a check.
+type State string
+
+// The states of a check. Only Failed makes the command exit with 1.
+const (
+	OK      State = "ok"
+	Warning State = "warning" // wayside works, but not as it could, or not for long
+	Failed  State = "failed"  // wayside does not start, does not forward, or keeps no books
+	Skipped State = "skipped" // the check does not apply, or could not be made; Found says why
+)
+
+// Finding is the result of a check.
+type Finding struct {
+	Check  string `json:"check"` // what was examined
+	State  State  `json:"state"`
+	Found  string `json:"found"`
+	Advice string `json:"advice,omitempty"` // what to do; empty if there is nothing to do
+}
+
+// Options are what the checks need to know.
+type Options struct {
+	// Config is a configuration that has passed its own checks.
+	Config *configs.Config
+	// Running is the wayside that uses the data directory. Nil if there is none.
+	Running *client.Client
+	// Version is that of this binary.
+	Version string
+}
+
+// networkTimeout limits a check that uses the network.
+const networkTimeout = 10 * time.Second
+
+type doctor struct {
+	Options
+	cfg      *configs.Config
+	log      *slog.Logger // discards
+	findings []Finding
+}
+
+// Examine makes all checks. It takes at most about half a minute, or until ctx is done.
+func Examine(ctx context.Context, o Options) []Finding {
+	d := &doctor{Options: o, cfg: o.Config, log: slog.New(slog.DiscardHandler)}
+	d.running(ctx)
+	d.addresses()
+	d.upstreams(ctx)
+	d.dataDir()
+	d.disk()
+	d.damage()
+	d.archive(ctx)
+	d.clock()
+	d.limits()
+	d.kernel()
+	return d.findings
+}
+
+// Refused turns the errors of a configuration that cannot be used into findings. No other check can be made then.
+func Refused(err error) (findings []Finding) {
+	for _, err := range each(err) {
+		findings = append(findings, Finding{"configuration", Failed, err.Error(), "correct it, then run wayside doctor again: the other checks need a valid configuration"})
+	}
+	return findings
+}
+
+// each returns the errors that were joined.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only an error that is itself a list
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// AnyFailed reports whether a check has failed.
+func AnyFailed(findings []Finding) bool {
+	for _, f := range findings {
+		if f.State == Failed {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *doctor) ok(check, format string, args ...any) { d.add(check, OK, "", format, args...) }
+
+func (d *doctor) warn(check, advice, format string, args ...any) {
+	d.add(check, Warning, advice, format, args...)
+}
+
+func (d *doctor) fail(check, advice, format string, args ...any) {
+	d.add(check, Failed, advice, format, args...)
+}
+
+func (d *doctor) skip(check, format string, args ...any) { d.add(check, Skipped, "", format, args...) }
+
+func (d *doctor) add(check string, state State, advice, format string, args ...any) {
+	d.findings = append(d.findings, Finding{check, state, fmt.Sprintf(format, args...), advice})
+}

@@ -1,0 +1,170 @@
+package doctor
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/internal/disk"
+)
+
+// dataDir checks whether this user can use the data directory, and whether its filesystem suits it.
+func (d *doctor) dataDir() {
+	const check = "data directory"
+	dir := d.cfg.Data.Dir
+	if err := datadir.Exists(dir); errors.Is(err, fs.ErrNotExist) {
+		parent := existingParent(dir)
+		if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
+			d.fail(check, "create it as root: install -d -o "+user()+" -m 0750 "+dir, "%s does not exist, and this user cannot create it: %v: %s", dir, err, parent)
+			return
+		}
+		d.ok(check, "%s does not exist yet and can be created", dir)
+		d.filesystem(parent)
+		return
+	}
+	if err := errors.Join(datadir.Create(dir), datadir.CheckUser(dir)); err != nil { // it exists: nothing is created
+		d.fail(check, "", "%v", err)
+		return
+	}
+	took, err := syncTime(dir)
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		d.fail(check, "delete something, or set data.dir to a larger disk", "%v", err)
+		return
+	case err != nil:
+		d.fail(check, "make it writable for uid "+user()+", or set data.dir to another one", "%v", err)
+		return
+	case took > slowSync:
+		d.warn(check, "use a faster disk, above all with spool.sync: request", "%s: a write of 4 KiB takes %v until it is on disk", dir, took.Round(time.Millisecond))
+	default:
+		d.ok(check, "%s is writable; a write of 4 KiB is on disk after %v", dir, took.Round(10*time.Microsecond))
+	}
+	d.filesystem(dir)
+}
+
+// slowSync is the time of an fsync above which wayside warns: a commit waits for one.
+const slowSync = 50 * time.Millisecond
+
+// syncTime writes and syncs a small file several times, and returns the median time.
+func syncTime(dir string) (time.Duration, error) {
+	name := filepath.Join(dir, ".doctor")
+	defer func() { _ = os.Remove(name) }()
+	var times []time.Duration
+	for range 5 {
+		began := time.Now()
+		if err := disk.WriteFile(name, name+".new", bytes.NewReader(make([]byte, 4096)), 0o600); err != nil {
+			_ = os.Remove(name + ".new")
+			return 0, err
+		}
+		times = append(times, time.Since(began))
+	}
+	return median(times), nil
+}
+
+// unsuitable are filesystems by their number in statfs(2), and why they do not suit a data directory.
+var unsuitable = map[int64]struct{ name, why, advice string }{
+	unix.TMPFS_MAGIC:           {"tmpfs", "its files are gone after a restart of the machine", "set data.dir to a disk, or archive to S3 at short intervals"},
+	unix.OVERLAYFS_SUPER_MAGIC: {"overlay", "this looks like the layer of a container, whose files are gone with the container", "mount a volume at data.dir"},
+	unix.NFS_SUPER_MAGIC:       {"NFS", "locks and memory-mapped files are not dependable there", "set data.dir to a local disk"},
+	unix.SMB_SUPER_MAGIC:       {"SMB", "locks and memory-mapped files are not dependable there", "set data.dir to a local disk"},
+	unix.CIFS_SUPER_MAGIC:      {"CIFS", "locks and memory-mapped files are not dependable there", "set data.dir to a local disk"},
+	unix.FUSE_SUPER_MAGIC:      {"FUSE", "memory-mapped files may not be dependable there", "set data.dir to a local disk if you can"},
+}
+
+func (d *doctor) filesystem(dir string) {
+	const check = "filesystem"
+	var at unix.Statfs_t
+	if err := unix.Statfs(dir, &at); err != nil {
+		d.skip(check, "statfs %s: %v", dir, err)
+		return
+	}
+	if bad, found := unsuitable[int64(at.Type)]; found { //nolint:unconvert // 32 bits elsewhere
+		d.warn(check, bad.advice, "%s is on %s: %s", dir, bad.name, bad.why)
+	} else {
+		d.ok(check, "%s is on a local disk", dir)
+	}
+	if at.Files > 0 && at.Ffree < filesFreeMin {
+		d.fail(check, "delete files there, or make a filesystem with more inodes", "only %d more files can be created on the filesystem of %s", at.Ffree, dir)
+	}
+}
+
+// filesFreeMin is how many more files a filesystem must be able to hold: those of the store and the spool.
+const filesFreeMin = 256
+
+// disk compares the free space with what the configuration wants.
+func (d *doctor) disk() {
+	const check = "free space"
+	dir := existingParent(d.cfg.Data.Dir)
+	var at unix.Statfs_t
+	if err := unix.Statfs(dir, &at); err != nil {
+		d.skip(check, "statfs %s: %v", dir, err)
+		return
+	}
+	free, used := configs.Bytes(at.Bavail)*configs.Bytes(at.Frsize), size(d.cfg.Data.Dir)
+	most := d.cfg.Data.BytesMax
+	switch {
+	case free < d.cfg.Data.FreeMin:
+		d.fail(check, "delete something, lower data.free_min, or set data.dir to a larger disk",
+			"%s has %v free, less than data.free_min (%v): nothing is recorded", dir, inMiB(free), d.cfg.Data.FreeMin)
+	case most > 0 && free+used < most+d.cfg.Data.FreeMin:
+		d.warn(check, "lower data.bytes_max, so that wayside makes room before the disk is full",
+			"%s has %v free; data.bytes_max (%v) and data.free_min (%v) together are more than wayside can get", dir, inMiB(free), most, d.cfg.Data.FreeMin)
+	default:
+		d.ok(check, "%s has %v free", dir, inMiB(free))
+	}
+}
+
+// damage looks for what earlier runs left behind.
+func (d *doctor) damage() {
+	const check = "earlier runs"
+	dir := d.cfg.Data.Dir
+	found := false
+	if entries, _ := os.ReadDir(filepath.Join(dir, datadir.Quarantine)); len(entries) > 0 {
+		found = true
+		d.warn(check, "read the .txt files there; wayside verify lists them", "%s holds %d entries: damaged files that were set aside", filepath.Join(dir, datadir.Quarantine), len(entries))
+	}
+	if info, err := os.Stat(filepath.Join(dir, datadir.CrashFile)); err == nil && info.Size() > 0 {
+		found = true
+		d.warn(check, "please report it; delete the file afterwards", "the books process crashed at %s; the reason is in %s",
+			info.ModTime().UTC().Format(time.RFC3339), filepath.Join(dir, datadir.CrashFile))
+	}
+	if !found {
+		d.ok(check, "nothing was set aside, and the books process has not crashed")
+	}
+}
+
+// size returns the bytes of the files in dir, as far as they can be read.
+func size(dir string) (n configs.Bytes) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil //nolint:nilerr // an estimate
+		}
+		if info, err := e.Info(); err == nil {
+			n += configs.Bytes(info.Size())
+		}
+		return nil
+	})
+	return n
+}
+
+// inMiB rounds down, so that the number is short.
+func inMiB(b configs.Bytes) configs.Bytes { return b / configs.MiB * configs.MiB }
+
+// existingParent returns dir, or the nearest folder above it that exists.
+func existingParent(dir string) string {
+	dir, err := filepath.Abs(dir)
+	for err == nil {
+		if _, missing := os.Stat(dir); missing == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}

@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/wayside-proxy/wayside/process/doctor"
+	"github.com/wayside-proxy/wayside/test/s3test"
+)
+
+// patient is what wayside doctor is to examine. By default all is well.
+type patient struct {
+	dir   string
+	flags map[string]string
+	env   []string
+	open  int // limit of descriptors; 0: that of the test
+}
+
+// examine runs wayside doctor and returns its findings and its exit code.
+func (p *patient) examine(t *testing.T) (findings []doctor.Finding, exit int) {
+	t.Helper()
+	args := []string{"doctor", "--output", "json"}
+	for name, value := range p.flags {
+		args = append(args, "--"+name, value)
+	}
+	binary := testBinary(t)
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	if p.open > 0 {
+		cmd = exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", "ulimit -n " + strconv.Itoa(p.open) + `; exec "$0" "$@"`, binary}, args...)...)
+	}
+	cmd.Env = append(os.Environ(), p.env...)
+	out, err := cmd.Output()
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		exit = ended.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, &findings); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return findings, exit
+}
+
+// TestDoctor examines a set-up that works, and others in each of which one thing is wrong. The doctor must name it, and nothing else must
+// have failed.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	s3 := s3test.Start(t)
+	service := origin(t)
+	write := func(t *testing.T, name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, p *patient)
+		check string
+		state doctor.State
+		found string // part of the text
+	}{
+		"nothing wrong": {func(*testing.T, *patient) {}, "archive", doctor.OK, "written, read and listed"},
+		"an unknown key": {func(t *testing.T, p *patient) {
+			p.flags["config"] = filepath.Join(p.dir, "wayside.yaml")
+			write(t, p.flags["config"], "service: a\nproxy:\n  idle_timeuot: 3s\n")
+		}, "configuration", doctor.Failed, "wayside.yaml:3:3"},
+		"no upstream":                   {func(_ *testing.T, p *patient) { delete(p.flags, "upstream") }, "upstream", doctor.Failed, "no upstream is configured"},
+		"an upstream that is down":      {func(_ *testing.T, p *patient) { p.flags["upstream"] = "http://127.0.0.1:1" }, "upstream", doctor.Failed, "connection refused"},
+		"an upstream with a wrong name": {func(_ *testing.T, p *patient) { p.flags["upstream"] = "http://app.invalid:80" }, "upstream", doctor.Failed, "app.invalid"},
+		"an upstream without a socket":  {func(_ *testing.T, p *patient) { p.flags["upstream"] = "unix://" + p.dir + "/none.sock" }, "upstream", doctor.Failed, "no such file"},
+		"a taken address": {func(t *testing.T, p *patient) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = ln.Close() })
+			p.flags["listen"] = ln.Addr().String()
+		}, "addresses", doctor.Failed, "another process has this address"},
+		"a data directory for everyone": {func(t *testing.T, p *patient) {
+			if err := errors.Join(os.Mkdir(p.flags["data"], 0o700), os.Chmod(p.flags["data"], 0o777)); err != nil {
+				t.Fatal(err)
+			}
+		}, "data directory", doctor.Failed, "everyone can write"},
+		"a read-only data directory": {func(t *testing.T, p *patient) {
+			mountTmpfs(t, p.flags["data"], "size=64m")
+			if err := syscall.Mount("", p.flags["data"], "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+		}, "data directory", doctor.Failed, "read-only file system"},
+		"a data directory in memory": {func(t *testing.T, p *patient) { mountTmpfs(t, p.flags["data"], "size=64m") }, "filesystem", doctor.Warning, "tmpfs"},
+		"a full disk": {func(t *testing.T, p *patient) {
+			mountTmpfs(t, p.flags["data"], "size=64m")
+			p.env = append(p.env, "WAYSIDE_DATA_FREE_MIN=48MiB", "WAYSIDE_DATA_BYTES_MAX=1GiB")
+			write(t, filepath.Join(p.flags["data"], "archive", "ballast"), strings.Repeat("x", 32<<20))
+		}, "free space", doctor.Failed, "less than data.free_min"},
+		"a bucket that does not exist": {func(_ *testing.T, p *patient) {
+			p.flags["archive"] = strings.Replace(s3.URL("d"), s3.Bucket, "no-such-bucket", 1)
+		}, "archive", doctor.Failed, "no-such-bucket"},
+		"a wrong secret key":           {func(_ *testing.T, p *patient) { p.env = append(p.env, "AWS_SECRET_ACCESS_KEY=wrong") }, "archive", doctor.Failed, "SignatureDoesNotMatch"},
+		"an archive that is not there": {func(_ *testing.T, p *patient) { p.flags["archive"] = "s3://b-1/p?endpoint=http://127.0.0.1:1" }, "archive", doctor.Failed, "connection refused"},
+		"an archive beside the books": {func(t *testing.T, p *patient) {
+			delete(p.flags, "archive")
+			write(t, filepath.Join(p.flags["data"], "lock"), "")
+		}, "archive", doctor.Warning, "loses both"},
+		"an archive below a plain file": {func(t *testing.T, p *patient) {
+			write(t, filepath.Join(p.dir, "file"), "")
+			p.flags["archive"] = "file://" + p.dir + "/file/archive"
+		}, "configuration", doctor.Failed, "is a file, or leads through one"},
+		"few descriptors": {func(_ *testing.T, p *patient) { p.open = 512 }, "descriptors", doctor.Warning, "512 open files"},
+		"damage that was set aside": {func(t *testing.T, p *patient) {
+			write(t, filepath.Join(p.flags["data"], "quarantine", "store-1.txt"), "x")
+		}, "earlier runs", doctor.Warning, "1 entries"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := &patient{dir: dir, env: s3.Env(), flags: map[string]string{
+				"upstream": service, "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "data": filepath.Join(dir, "data"), "archive": s3.URL("doctor"),
+				"service": "doctor", "instance": strings.ReplaceAll(name, " ", "-"),
+			}}
+			c.spoil(t, p)
+			findings, exit := p.examine(t)
+			if want := map[bool]int{true: 1}[c.state == doctor.Failed]; exit != want {
+				t.Errorf("exit %d, want %d", exit, want)
+			}
+			named := false
+			for _, f := range findings {
+				if f.Check == c.check && f.State == c.state && strings.Contains(f.Found, c.found) {
+					named = true
+				} else if f.State == doctor.Failed {
+					t.Errorf("%+v", f)
+				}
+			}
+			if !named {
+				t.Errorf("no finding %q %q with %q: %+v", c.check, c.state, c.found, findings)
+			}
+		})
+	}
+}
+
+// TestDoctorBesideARun examines a set-up that is in use, and leaves nothing behind.
+func TestDoctorBesideARun(t *testing.T) {
+	t.Parallel()
+	w, _ := newWayside(t, origin(t))
+	start(t, w)
+	send(t, w, 10, 200)
+	p := &patient{flags: map[string]string{"upstream": origin(t), "listen": w.Listen, "data": w.DataDir}}
+	findings, exit := p.examine(t)
+	if exit != 0 || doctor.AnyFailed(findings) {
+		t.Errorf("exit %d: %+v", exit, findings)
+	}
+	if _, err := w.AwaitSettled(t.Context()); err != nil {
+		t.Error(err)
+	}
+	left, err := filepath.Glob(filepath.Join(w.DataDir, ".doctor*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, %v", left, err)
+	}
+}

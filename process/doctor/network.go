@@ -1,14 +1,17 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
 	"strings"
 	"syscall"
 
+	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/process/traffic"
 )
@@ -58,16 +61,26 @@ func (d *doctor) addresses() {
 	}
 }
 
-// upstreams connects to the services, and over TLS checks their certificates.
+// upstreams connects to each server, and over TLS checks its certificate.
 func (d *doctor) upstreams(ctx context.Context) {
-	if d.cfg.Upstream == "" {
+	if len(d.cfg.Upstream) == 0 && len(d.cfg.Routes) == 0 {
 		d.fail("upstream", "set upstream, WAYSIDE_UPSTREAM or --upstream", "no upstream is configured")
-		return
 	}
-	d.upstream(ctx, d.cfg.Upstream)
+	for _, address := range d.cfg.Upstream {
+		d.upstream(ctx, address, &configs.UpstreamTLS{})
+	}
+	for i := range d.cfg.Upstreams {
+		group := &d.cfg.Upstreams[i]
+		if group.DNS != "" {
+			d.upstream(ctx, "http://"+group.DNS, &group.TLS)
+		}
+		for _, server := range group.Servers {
+			d.upstream(ctx, server.URL, &group.TLS)
+		}
+	}
 }
 
-func (d *doctor) upstream(ctx context.Context, address string) {
+func (d *doctor) upstream(ctx context.Context, address string, with *configs.UpstreamTLS) {
 	const check = "upstream"
 	u, err := url.Parse(address)
 	if err != nil {
@@ -92,12 +105,25 @@ func (d *doctor) upstream(ctx context.Context, address string) {
 	}
 	defer func() { _ = conn.Close() }()
 	if u.Scheme == "https" {
-		if err := tls.Client(conn, &tls.Config{ServerName: u.Hostname()}).HandshakeContext(ctx); err != nil {
-			d.warn(check, "if its certificate comes from an authority of your own, this check does not know that authority", "TLS with %s: %v", address, err)
+		if err := tls.Client(conn, clientTLS(u.Hostname(), with)).HandshakeContext(ctx); err != nil {
+			d.fail(check, "name the authority of its certificate with ca_file, or the name in the certificate with server_name", "TLS with %s: %v", address, err)
 			return
 		}
 	}
 	d.ok(check, "%s accepts connections", address)
+}
+
+// clientTLS is the configuration of TLS to a server of a group. Its files have been checked.
+func clientTLS(host string, o *configs.UpstreamTLS) *tls.Config {
+	c := &tls.Config{ServerName: cmp.Or(o.ServerName, host), InsecureSkipVerify: o.Insecure} //nolint:gosec // if the configuration says so
+	if o.CA != "" {
+		c.RootCAs = x509.NewCertPool()
+		c.RootCAs.AppendCertsFromPEM([]byte(o.CA))
+	}
+	if pair, err := tls.X509KeyPair([]byte(o.Cert), []byte(o.Key)); err == nil {
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c
 }
 
 func adviceForDial(err error) string {

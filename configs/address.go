@@ -78,7 +78,7 @@ func (v *validator) addresses() {
 		v.loops(a.key, a.addr)
 		for _, b := range listeners[:i] {
 			if v.sound(a.key, b.key) && overlap(a.addr, b.addr) {
-				v.failPair([]string{a.key, b.key}, "%s is already used by %s (%s): choose another port", a.addr, b.key, b.addr)
+				v.failAt([]string{a.key, b.key}, "%s is already used by %s (%s): choose another port", a.addr, b.key, b.addr)
 			}
 		}
 	}
@@ -92,11 +92,12 @@ func (v *validator) addresses() {
 func (v *validator) loops(key, listen string) {
 	const format = "%s is an address on which wayside itself listens (%s: %s), so requests would never reach your service: give the service another port and set that here"
 	for i, server := range v.c.Upstream {
-		if at := elementPath(upstreamKey, i); v.sound(upstreamKey, at) && v.c.loops(server, listen) {
-			if !set(v.c, at) {
-				at = upstreamKey
-			}
-			v.failPair([]string{at, key}, format, server, key, listen)
+		switch {
+		case !v.sound(upstreamKey) || !v.c.loops(server, listen):
+		case set(v.c, upstreamKey):
+			v.failElement(upstreamKey, i, format, server, key, listen)
+		default: // the upstream of the running process, after a reload that changes the listener
+			v.failf(key, format, server, key, listen)
 		}
 	}
 	for _, u := range v.c.Upstreams {

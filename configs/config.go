@@ -9,6 +9,8 @@
 // opens a socket or writes a file.
 package configs
 
+import "time"
+
 // Config is the whole configuration. keys.go documents each key. The zero Config is not valid, Default is.
 type Config struct {
 	Listen   string   // address the proxy listens on
@@ -37,8 +39,9 @@ type Config struct {
 	Report    Report
 	Prune     Prune
 
-	origins origins
-	lookup  func(host string) ([]string, error) // see LoadOptions.LookupHost
+	origins  origins
+	expiries map[string]time.Time                // of the certificates that Load has read, by the key that names the file
+	lookup   func(host string) ([]string, error) // see LoadOptions.LookupHost
 }
 
 // Data is the data directory and its limits.

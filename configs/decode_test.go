@@ -12,6 +12,7 @@ func readEdge(text string) (*Config, []*Error) {
 	c := Default()
 	l := newLoader(&c)
 	l.readYAML("f", []byte(text))
+	l.oneCertificate(&c)
 	v := validator{c: &c, bad: l.bad, errs: l.errs}
 	v.run()
 	return &c, v.errs

@@ -65,8 +65,8 @@ func ElementKeys() []Key {
 	return keys
 }
 
-// hasElements reports whether a structured field has an element.
-func hasElements(field any) bool {
+// filled reports whether a field has a value other than the one that means "none".
+func filled(field any) bool {
 	switch f := field.(type) {
 	case *[]Certificate:
 		return len(*f) > 0
@@ -74,6 +74,10 @@ func hasElements(field any) bool {
 		return len(*f) > 0
 	case *[]Route:
 		return len(*f) > 0
+	case **Duration:
+		return *f != nil
+	case **Bytes:
+		return *f != nil
 	}
 	return !structured(field) && !slices.Contains([]string{"", "false", "0", "0s"}, text(field))
 }

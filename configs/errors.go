@@ -89,9 +89,7 @@ func (o origin) error(key, msg string) *Error {
 
 // join sorts errors by place, those in the file first, and joins them. It returns nil if there are none.
 func join(list []*Error) error {
-	slices.SortStableFunc(list, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(a.Source.rank(), b.Source.rank()), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
+	sortByPlace(list)
 	if len(list) == 1 {
 		return list[0]
 	}
@@ -100,6 +98,12 @@ func join(list []*Error) error {
 		joined = append(joined, e)
 	}
 	return errors.Join(joined...)
+}
+
+func sortByPlace(list []*Error) {
+	slices.SortStableFunc(list, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Source.rank(), b.Source.rank()), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 }
 
 // Refuse returns an error for a key whose value another package refuses. The error has the place of the value. It is never nil.

@@ -31,6 +31,9 @@ type LoadOptions struct {
 	// LookupHost resolves a host name, so that an upstream that is wayside itself under another name is refused. nil: names are only
 	// compared as text. A name that cannot be resolved is accepted, because it may be resolvable later.
 	LookupHost func(host string) ([]string, error)
+	// TrafficFiles reads and checks the files that only the traffic process needs: certificates, users, bodies of responses. Commands that
+	// work on the books leave it false, so that an expired certificate does not stop them.
+	TrafficFiles bool
 }
 
 // Load reads the configuration, fills in the values that depend on the environment (service, instance, archive.url, archive.expire of a named
@@ -69,8 +72,11 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 	l.readFlags(o.Flags, o.FlagNames)
 	l.readSecrets(&c)
 	l.oneCertificate(&c)
+	if o.TrafficFiles {
+		l.readTrafficFiles(&c)
+	}
 	resolve(&c, environ)
-	c.lookup = o.LookupHost
+	c.lookup = limitLookups(o.LookupHost)
 	v := validator{c: &c, bad: l.bad, errs: l.errs}
 	v.run()
 	v.unsupported()
@@ -78,6 +84,25 @@ func load(o LoadOptions, now *Config) (*Config, error) {
 		return nil, err
 	}
 	return &c, nil
+}
+
+// lookupsMax limits the names that one load looks up, because each can take as long as its name server.
+const lookupsMax = 16
+
+// limitLookups looks up each name once, and a limited number of names.
+func limitLookups(lookup func(string) ([]string, error)) func(string) ([]string, error) {
+	if lookup == nil {
+		return nil
+	}
+	known := map[string][]string{}
+	return func(host string) ([]string, error) {
+		if found, ok := known[host]; ok || len(known) >= lookupsMax {
+			return found, nil
+		}
+		found, err := lookup(host)
+		known[host] = found
+		return found, err
+	}
 }
 
 // loader sets keys and collects errors.

@@ -64,6 +64,7 @@ func Reload(now, next *Config) (*Config, Change) {
 		merged.Data.Dir = now.Data.Dir
 		fromDataDir(&merged)
 	}
+	otherListener := merged.TLS.Enabled() != now.TLS.Enabled() // it speaks TLS, or does not, from its start
 	before, after := table(now), table(&merged)
 	for i, k := range after {
 		old := reflect.ValueOf(before[i].field).Elem()
@@ -71,28 +72,36 @@ func Reload(now, next *Config) (*Config, Change) {
 		if reflect.DeepEqual(old.Interface(), field.Interface()) {
 			continue
 		}
-		switch effectOf(k.path) {
-		case EffectRestart:
+		switch effect := effectOf(k.path); {
+		case effect == EffectRestart, otherListener && strings.HasPrefix(k.path, "tls."):
 			change.Restart = append(change.Restart, k.path)
 			field.Set(old)
-		case EffectBooks:
+		case effect == EffectBooks:
 			change.Books = append(change.Books, k.path)
-		case EffectAtOnce:
+		default:
 			change.Traffic = append(change.Traffic, k.path)
 		}
 	}
-	// The content of a file may have changed, although its name has not.
-	for path, changed := range map[string]bool{
-		"archive.access_key_file": merged.Archive.AccessKey != now.Archive.AccessKey,
-		"archive.secret_key_file": merged.Archive.SecretKey != now.Archive.SecretKey,
-		"archive.ca_file":         merged.Archive.CA != now.Archive.CA,
-	} {
-		if changed && !slices.Contains(change.Books, path) {
-			change.Books = append(change.Books, path)
-		}
+	if otherListener {
+		merged.TLS = now.TLS
 	}
+	change.contents(now, &merged)
 	slices.Sort(change.Books)
 	return &merged, change
+}
+
+// contents adds keys whose files have other contents, although their names are the same. The files of groups and routes are parts of these.
+func (change *Change) contents(now, next *Config) {
+	add := func(list *[]string, path string, changed bool) {
+		if changed && !slices.Contains(*list, path) && !slices.Contains(change.Restart, path) {
+			*list = append(*list, path)
+		}
+	}
+	add(&change.Books, "archive.access_key_file", next.Archive.AccessKey != now.Archive.AccessKey)
+	add(&change.Books, "archive.secret_key_file", next.Archive.SecretKey != now.Archive.SecretKey)
+	add(&change.Books, "archive.ca_file", next.Archive.CA != now.Archive.CA)
+	add(&change.Traffic, "tls.client_ca_file", next.TLS.ClientCA != now.TLS.ClientCA)
+	add(&change.Traffic, "tls.acme.ca_file", next.TLS.ACME.CA != now.TLS.ACME.CA)
 }
 
 func hasAnyPrefix(path string, prefixes []string) bool {

@@ -84,7 +84,7 @@ func routeKeys(r *Route) []key {
 // respondKeys binds the keys of a response to its fields.
 func respondKeys(r *Respond) []key {
 	return []key{
-		{"status", &r.Status, "Status of the response.", between(200, 599)},
+		{"status", &r.Status, "Status of the response. Required.", between(200, 599)},
 		{"body", &r.Body, "Body of the response.", check{}},
 		{"body_file", &r.BodyFile, "File with the body of the response, at most 1MiB. It is read at the start and at a reload.", check{}},
 	}

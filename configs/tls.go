@@ -1,5 +1,7 @@
 package configs
 
+import "slices"
+
 // TLS configures TLS to clients. The listener speaks TLS if there is a certificate or an ACME host, see [TLS.Enabled].
 type TLS struct {
 	Certificates []Certificate // by server name; the first is the default
@@ -9,7 +11,7 @@ type TLS struct {
 
 	ClientCA string // read from ClientCAFile
 
-	certFile, keyFile string // short for one certificate; [resolve] moves them into Certificates
+	certFile, keyFile string // short for Certificates with one element, see [loader.oneCertificate]
 }
 
 // Certificate is a certificate with its chain and its key, in PEM files.
@@ -62,27 +64,16 @@ func certificateKeys(c *Certificate) []key {
 func (l *loader) oneCertificate(c *Config) {
 	const cert, key, list = "tls.cert_file", "tls.key_file", "tls.certificates"
 	t := &c.TLS
-	if t.certFile == "" && t.keyFile == "" {
-		return
-	}
-	at := cert
-	if t.certFile == "" {
-		at = key
-	}
+	one := Certificate{t.certFile, t.keyFile}
 	switch {
+	case one == Certificate{}:
 	case t.certFile == "":
 		l.failf(l.origins[key], key, "needs %s as well", cert)
 	case t.keyFile == "":
 		l.failf(l.origins[cert], cert, "needs %s as well", key)
-	case len(t.Certificates) > 0 && l.origins[at].source == l.origins[list].source:
+	case len(t.Certificates) > 0 && !slices.Equal(t.Certificates, []Certificate{one}) && l.origins[cert].source == l.origins[list].source:
 		l.failf(l.origins[cert], cert, "%s has certificates too: add this one to that list", list)
 	default:
-		t.Certificates = []Certificate{{t.certFile, t.keyFile}}
-		element := elementPath(list, 0)
-		l.origins[list], l.origins[element], l.origins[element+".cert_file"], l.origins[element+".key_file"] =
-			l.origins[cert], l.origins[cert], l.origins[cert], l.origins[key]
-		delete(l.origins, cert)
-		delete(l.origins, key)
+		t.Certificates, l.origins[list] = []Certificate{one}, l.origins[cert]
 	}
-	t.certFile, t.keyFile = "", ""
 }

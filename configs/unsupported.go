@@ -48,7 +48,7 @@ func (v *validator) unsupported() {
 		}
 	}
 	for _, k := range table(v.c) {
-		if hasElements(k.field) {
+		if filled(k.field) {
 			refuse(k, k.path)
 		}
 	}

@@ -50,8 +50,8 @@ func (v *validator) sound(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return v.bad[k] })
 }
 
-// failPair reports values that contradict each other, at the first of the keys that is set.
-func (v *validator) failPair(keys []string, format string, args ...any) {
+// failAt reports values that contradict each other, at the first of the keys that is set.
+func (v *validator) failAt(keys []string, format string, args ...any) {
 	at := slices.IndexFunc(keys, func(k string) bool { return set(v.c, k) })
 	v.failf(keys[max(at, 0)], format, args...)
 }
@@ -69,6 +69,9 @@ func (v *validator) run() {
 	v.data()
 	v.archive()
 	v.times()
+	v.listenerTLS()
+	v.groups()
+	v.routes()
 }
 
 // key checks one value by itself.
@@ -89,7 +92,7 @@ func (v *validator) key(k *key) {
 func (v *validator) times() {
 	c := v.c
 	if v.sound("shutdown.delay", "shutdown.timeout") && c.Shutdown.Delay >= c.Shutdown.Timeout {
-		v.failPair([]string{"shutdown.delay", "shutdown.timeout"}, "shutdown.delay (%v) leaves nothing of shutdown.timeout (%v) to finish requests in: lower the delay or raise the timeout",
+		v.failAt([]string{"shutdown.delay", "shutdown.timeout"}, "shutdown.delay (%v) leaves nothing of shutdown.timeout (%v) to finish requests in: lower the delay or raise the timeout",
 			c.Shutdown.Delay, c.Shutdown.Timeout)
 	}
 }
@@ -106,13 +109,18 @@ func (v *validator) elements(k *key, list *[]string) {
 		if msg == "" {
 			continue
 		}
-		at := v.c.origins[k.path]
-		if element, known := v.c.origins[elementPath(k.path, i)]; known && at.source == SourceFile {
-			at = element
-		} else if at.source == "" {
-			at.source = SourceDefault
-		}
-		v.errs = append(v.errs, at.error(k.path, msg))
-		v.bad[k.path] = true
+		v.failElement(k.path, i, "%s", msg)
 	}
+}
+
+// failElement reports what is wrong with an element of a list of plain values.
+func (v *validator) failElement(path string, i int, format string, args ...any) {
+	at := v.c.origins[path]
+	if element, known := v.c.origins[elementPath(path, i)]; known && at.source == SourceFile {
+		at = element
+	} else if at.source == "" {
+		at.source = SourceDefault
+	}
+	v.errs = append(v.errs, at.error(path, fmt.Sprintf(format, args...)))
+	v.bad[path] = true
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/configs"
 	"github.com/wayside-proxy/wayside/internal/cli"
+	"github.com/wayside-proxy/wayside/internal/terminal"
 	"github.com/wayside-proxy/wayside/process"
 	"github.com/wayside-proxy/wayside/process/books"
 )
@@ -24,7 +25,7 @@ type configFlags struct {
 	values      map[string]func() string // configuration key → value of the flag
 	archiveFlag string                   // another flag that sets archive.url, for error messages; empty: none
 	noCollector bool
-	lookUp      bool // resolve the name of the upstream to detect that it is wayside itself
+	forTraffic  bool // check what only the traffic process needs: files of certificates and users, names of servers that might be wayside itself
 }
 
 // flagKeys maps flags to configuration keys, in the order in which help shows them.
@@ -79,8 +80,8 @@ func (f *configFlags) options(cmd *cobra.Command) configs.LoadOptions {
 	if f.archiveFlag != "" {
 		o.FlagNames = map[string]string{"archive.url": f.archiveFlag}
 	}
-	if f.lookUp {
-		o.LookupHost = lookUpHost
+	if f.forTraffic {
+		o.LookupHost, o.TrafficFiles = lookUpHost, true
 	}
 	return o
 }
@@ -112,7 +113,7 @@ func newConfig() *cobra.Command {
 }
 
 func newConfigCheck() *cobra.Command {
-	f := configFlags{lookUp: true}
+	f := configFlags{forTraffic: true}
 	cmd := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a configuration; exit 78 with file, line and column if it is wrong",
 		Example: "wayside config check /etc/wayside.yaml",
@@ -121,6 +122,9 @@ func newConfigCheck() *cobra.Command {
 			cfg, err := f.load(cmd)
 			if err != nil {
 				return err
+			}
+			for _, w := range cfg.Warnings() {
+				fmt.Fprintln(cmd.OutOrStdout(), "warning:", terminal.Safe(w.Error()))
 			}
 			if cfg.RequireUpstream() != nil {
 				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will need --upstream or WAYSIDE_UPSTREAM")

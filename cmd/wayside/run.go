@@ -14,7 +14,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	f := configFlags{lookUp: true}
+	f := configFlags{forTraffic: true}
 	cmd := &cobra.Command{
 		Use: "run", Short: "Forward traffic and keep the books",
 		Example: "wayside run --upstream http://127.0.0.1:8080",

@@ -31,6 +31,13 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 	}
 }
 
+// logWarnings logs what is probably a mistake in a configuration.
+func logWarnings(log *slog.Logger, cfg *configs.Config) {
+	for _, w := range cfg.Warnings() {
+		log.Warn("the configuration has a probable mistake", "place", w.Error())
+	}
+}
+
 // makeRoom gives the Go runtime processors in addition to those that event loops keep, and returns the number of loops: one for each
 // processor that this process may use.
 func makeRoom(cfg *configs.Config) (loops int) {

@@ -242,6 +242,7 @@ func (t *traffic) announce(running context.Context) datadir.Info {
 	t.log.Info("listening", "listen", info.Listen, "upstream", info.Upstream)
 	t.log.Info("dashboard and API", "admin", info.Admin+"/")
 	t.log.Info("books", "data", t.dir.path, "archive", info.Archive, "epoch", info.Epoch, "version", info.Version)
+	logWarnings(t.log, t.cfg)
 	t.dir.logFresh(t.cfg.LocalArchive())
 	if err := t.dir.publish(); err != nil {
 		t.log.Warn("other commands will not find this process by its data directory until run.json can be written; use --admin", "error", err)

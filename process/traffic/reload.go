@@ -71,6 +71,7 @@ func (r *reloader) reload() (any, error) {
 	r.last.Store(time.Now().Unix())
 	r.log.Info("configuration reloaded", "in_effect", strings.Join(change.Traffic, " "),
 		"books_restarting", strings.Join(change.Books, " "), "needs_restart", strings.Join(change.Restart, " "))
+	logWarnings(r.log, r.current())
 	list := func(keys []string) []string { return append([]string{}, keys...) } // [] in JSON, not null
 	return Reloaded{list(change.Traffic), list(change.Books), list(change.Restart)}, nil
 }

@@ -1,0 +1,74 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// expiryWarning is how long before its end a certificate is worth a warning.
+const expiryWarning = 14 * 24 * time.Hour
+
+// Warnings returns what is probably a mistake but does no harm: routes that can never match, groups that no route leads to, certificates
+// that are about to expire. Each has the place of its key.
+func (c *Config) Warnings() []*Error {
+	var list []*Error
+	warn := func(key, format string, args ...any) {
+		list = append(list, c.origins.error(key, fmt.Sprintf(format, args...)))
+	}
+	used := map[string]bool{}
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		for _, t := range r.To {
+			used[t.Upstream] = used[t.Upstream] || t.Weight > 0
+		}
+		if first := slices.IndexFunc(c.Routes[:i], func(earlier Route) bool { return earlier.covers(r) }); first >= 0 {
+			warn(elementPath(routesKey, i), "route %s can never match, because route %s before it takes all of its requests: change their order or conditions", r.Name, c.Routes[first].Name)
+		}
+	}
+	for _, u := range c.Upstreams {
+		if !used[u.Name] {
+			warn(groupPath(u.Name), "no route sends requests to group %s: lead one there, or remove the group", u.Name)
+		}
+	}
+	for path, end := range c.expiries {
+		if time.Until(end) < expiryWarning {
+			warn(path, "the certificate expires on %s: renew it", end.UTC().Format(time.DateOnly))
+		}
+	}
+	sortByPlace(list)
+	return list
+}
+
+// covers reports whether every request that a later route matches is also one of r.
+func (r *Route) covers(later *Route) bool {
+	if !coversHost(r.Host, later.Host) || !coversPath(r.Path, later.Path) {
+		return false
+	}
+	if len(r.Methods) > 0 && (len(later.Methods) == 0 || slices.ContainsFunc(later.Methods, func(m string) bool { return !slices.Contains(r.Methods, m) })) {
+		return false
+	}
+	for name, value := range r.Headers {
+		if !slices.ContainsFunc(headerNames(later.Headers), func(n string) bool { return strings.EqualFold(n, name) && later.Headers[n] == value }) {
+			return false
+		}
+	}
+	return true
+}
+
+func coversHost(host, later string) bool {
+	if host == "" || host == later {
+		return true
+	}
+	below, wildcard := strings.CutPrefix(host, "*")
+	return wildcard && strings.HasSuffix(later, below)
+}
+
+func coversPath(path, later string) bool {
+	if path == "" || path == "/*" || path == later {
+		return true
+	}
+	base, prefix := strings.CutSuffix(path, "/*")
+	return prefix && (later == base || strings.HasPrefix(later, base+"/"))
+}

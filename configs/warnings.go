@@ -65,10 +65,8 @@ func coversHost(host, later string) bool {
 	return wildcard && strings.HasSuffix(later, below)
 }
 
+// coversPath: only a route without a path also matches the target "*" of OPTIONS.
 func coversPath(path, later string) bool {
-	if path == "" || path == "/*" || path == later {
-		return true
-	}
 	base, prefix := strings.CutSuffix(path, "/*")
-	return prefix && (later == base || strings.HasPrefix(later, base+"/"))
+	return path == "" || path == later || prefix && later != "" && strings.HasPrefix(later+"/", base+"/")
 }

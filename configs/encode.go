@@ -30,7 +30,7 @@ func structuredNode(field any) *yaml.Node {
 			return elementNode(respondKeys(*f))
 		}
 	}
-	return &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
 }
 
 // listNode writes a list with one element after the other.

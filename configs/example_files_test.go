@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v4"
 )
 
 var update = flag.Bool("update", false, "rewrite full.yaml and the table in docs/CONFIGURATION.md from the table of keys")
@@ -43,7 +45,72 @@ func fullYAML(t *testing.T) []byte {
 	if err := write(&out, &c, func(k key) (string, string) { return wrap("# ", documented(k.doc, "", k.check.allowed), 110), "" }); err != nil {
 		t.Fatal(err)
 	}
+	out.WriteString(elementsHead)
+	for line := range strings.Lines(elementsYAML(t)) {
+		out.WriteString(strings.TrimRight("# "+line, " \n") + "\n")
+	}
 	return out.Bytes()
+}
+
+const elementsHead = `
+# Instead of upstream, a file can have groups of servers and routes to them. This is an example with all of their keys. Keys that are
+# left out have the values shown here, except the names, addresses and conditions.
+#
+`
+
+// elementsYAML renders an example of each structured key with all keys of its elements.
+func elementsYAML(t *testing.T) string {
+	t.Helper()
+	c := sample()
+	u, r := &c.Upstreams[0], &c.Routes[0]
+	u.Name, u.Servers = "api", []Server{{"http://10.0.0.7:8080", 1}, {"http://10.0.0.8:8080", 2}}
+	r.Name, r.Host, r.Path, r.Methods, r.Headers = "api", "*.example.org", "/api/*", []string{"GET", "POST"}, map[string]string{"X-Beta": "1"}
+	r.To = []Target{{"api", 90}, {"web", 10}}
+	timeout, limit := Minute, MiB
+	r.Respond, r.ResponseTimeout, r.BodyBytesMax = nil, &timeout, &limit
+	c.TLS.Certificates[0] = Certificate{"example.crt", "example.key"}
+	all := func(keys []key) *yaml.Node {
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		for _, k := range keys {
+			name, _ := add(n, k.path, valueNode(k.field))
+			name.HeadComment = wrap("# ", documented(k.doc, "", k.check.allowed), 100)
+		}
+		return n
+	}
+	list := func(element *yaml.Node) *yaml.Node {
+		return &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{element}}
+	}
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	add(root, "tls.certificates", list(all(certificateKeys(&c.TLS.Certificates[0]))))
+	groups := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{stringNode("web"), stringNode("http://10.0.0.5:3000"), stringNode(u.Name), all(upstreamKeys(u))}}
+	add(root, groupsKey, groups)
+	add(root, routesKey, list(all(routeKeys(r))))
+	out, err := yaml.Dump(root, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestCommentedElementsLoad: the commented part of full.yaml has all keys of elements, and is valid without the #.
+func TestCommentedElementsLoad(t *testing.T) {
+	_, rest, ok := strings.Cut(string(Example("full")), elementsHead)
+	if !ok {
+		t.Fatal("full.yaml has no such part")
+	}
+	var text strings.Builder
+	for line := range strings.Lines(rest) {
+		text.WriteString(strings.TrimPrefix(strings.TrimPrefix(line, "#"), " "))
+	}
+	c, errs := readEdge(text.String())
+	if len(errs) > 0 {
+		t.Fatalf("%v\n%s", errs, text.String())
+	}
+	for _, k := range elementKeys(c) {
+		if strings.HasPrefix(k.path, "routes") && c.origins[k.path].line == 0 && k.path != "routes[0].respond" {
+			t.Errorf("%s is missing", k.path)
+		}
+	}
 }
 
 // documented returns the description of a key, with its type and the values that it allows in parentheses.
@@ -124,19 +191,44 @@ func keyTable() string {
 	out.WriteString("| key | default | environment | what it does | a reload |\n|---|---|---|---|---|\n")
 	for _, k := range Keys() {
 		name, value := "`"+k.Path+"`", "`"+k.Default+"`"
+		env := "`" + k.Env + "`"
+		if k.Env == "" {
+			env = "–"
+		}
 		if k.Default == "" {
 			value = "–"
 		}
 		if k.Flag != "" {
 			name += "<br>`" + k.Flag + "`"
 		}
-		fmt.Fprintf(&out, "| %s | %s | `%s` | %s | %s |\n", name, value, k.Env, strings.ReplaceAll(documented(k.Doc, k.Type, k.Allowed), "|", "\\|"), k.Effect)
+		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", name, value, env, strings.ReplaceAll(documented(k.Doc, k.Type, k.Allowed), "|", "\\|"), k.Effect)
+	}
+	return out.String()
+}
+
+// elementTable renders the table of the keys of elements.
+func elementTable() string {
+	var out strings.Builder
+	out.WriteString("| key | default | what it does |\n|---|---|---|\n")
+	for _, k := range ElementKeys() {
+		value := "`" + k.Default + "`"
+		if k.Default == "" {
+			value = "–"
+		}
+		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", k.Path, value, strings.ReplaceAll(documented(k.Doc, k.Type, k.Allowed), "|", "\\|"))
 	}
 	return out.String()
 }
 
 func TestConfigurationPageListsEveryKey(t *testing.T) {
-	const begin, end = "<!-- keys: written by `go test ./configs -update` -->\n", "<!-- end of keys -->"
+	checkTable(t, "keys", keyTable())
+	checkTable(t, "keys of elements", elementTable())
+}
+
+// checkTable compares a table of docs/CONFIGURATION.md, or writes it.
+func checkTable(t *testing.T, name, table string) {
+	t.Helper()
+	begin, end := "<!-- "+name+": written by `go test ./configs -update` -->\n", "<!-- end of "+name+" -->"
 	page, err := os.ReadFile(configurationPage)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +238,7 @@ func TestConfigurationPageListsEveryKey(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("%s has no table between %q and %q", configurationPage, begin, end)
 	}
-	want := before + begin + "\n" + keyTable() + "\n" + end + after
+	want := before + begin + "\n" + table + "\n" + end + after
 	if *update {
 		if err := os.WriteFile(configurationPage, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ GOLANGCI = bin/golangci-lint
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test e2e http lint fmt vuln fuzz bench bench-micro faults faults-table model hostile hostile-short bench-sync docker-check clean archive-proofs
-.PHONY: dashboard dashboard-check
+.PHONY: dashboard dashboard-check fleet-proof
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,11 @@ archive-proofs: ## The archive: kill -9 while archiving, an outage, SIGTERM, a w
 	$(GO) run ./test/archive duckdb
 	cd test/archive/clickhouse && npm ci --no-audit --no-fund
 	$(GO) run ./test/archive clickhouse
+
+fleet-proof: ## 200 instances, one bucket: ClickHouse and DuckDB agree with the instances' own figures (npm; with Debian's zookeeper also S3Queue)
+	@scripts/need.sh node:nodejs
+	for engine in clickhouse duckdb trino; do (cd test/archive/$$engine && npm ci --no-audit --no-fund) || exit 1; done
+	$(GO) run ./test/fleet prove
 
 bench-micro: ## Go benchmarks of every step, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1s $$($(GO) list ./... | grep -v /bench$$)

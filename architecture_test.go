@@ -69,6 +69,7 @@ var mayImport = map[string][]string{
 	"internal/link":          nil,
 	"internal/link/linktest": {"internal/link"},
 	"internal/datadir":       nil,
+	"internal/fleet":         nil,
 	"internal/load":          nil,
 	"internal/logsink":       {"internal/terminal"},
 	"internal/memlimit":      nil,

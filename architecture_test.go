@@ -19,11 +19,12 @@ var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", 
 // mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
 // allowed. The two processes put parts together, each its own; the traffic process never the store. Only commands may import anything.
 var mayImport = map[string][]string{
-	"proxy":              {"proxy/http1", "proxy/http2", "proxy/loop", "proxy/route"},
+	"proxy":              {"proxy/http1", "proxy/http2", "proxy/loop", "proxy/route", "proxy/upstream"},
 	"proxy/http1":        nil,
 	"proxy/http2":        {"proxy/http1"},
 	"proxy/loop":         nil,
 	"proxy/route":        nil,
+	"proxy/upstream":     nil,
 	"spool":              {"spool/journal", "spool/queue"},
 	"spool/journal":      nil,
 	"spool/queue":        nil,

@@ -35,6 +35,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 	}
 	p.begins.Do(func() {
 		p.drivers.start()
+		p.watchGroups()
 		p.background.Go(func() { p.sweeper.run(p.stop, p.tick) })
 	})
 	var err error

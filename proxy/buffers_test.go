@@ -53,7 +53,7 @@ func TestAClientThatDoesNotReadCostsLittle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream, err := p.current.Load().group.pick().pool.target.dial(t.Context())
+	upstream, err := p.onlyServer().pool.target.dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

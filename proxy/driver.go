@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/loop"
+	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
 // driver runs the code that serves connections, and waits for their sockets. The code is the same with each driver: it reads and
@@ -45,19 +46,35 @@ const (
 	DriverGoroutine Driver = "goroutine" // a goroutine for each connection
 )
 
-// target is the address of an upstream.
+// target is the address of a server.
 type target struct {
 	dial  func(ctx context.Context) (net.Conn, error)
-	addr  net.Addr      // for a dial by a loop; nil: there is a name to look up
+	addr  net.Addr      // for a dial by a loop; nil: there is a name to look up, or a handshake to make
 	limit time.Duration // likewise
 }
 
-func newTarget(network, address string, dialer *net.Dialer) *target {
+// newTarget returns the target of an endpoint. The credentials are used if it has TLS.
+func newTarget(e endpoint, dialer *net.Dialer, credentials *upstream.Credentials) *target {
 	t := &target{limit: dialer.Timeout}
-	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
-	if network == "unix" {
-		t.addr = &net.UnixAddr{Name: address, Net: network}
-	} else if at, err := netip.ParseAddrPort(address); err == nil {
+	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, e.network, e.address) }
+	if e.tls {
+		t.dial = func(ctx context.Context) (net.Conn, error) {
+			if t.limit > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, t.limit)
+				defer cancel()
+			}
+			raw, err := dialer.DialContext(ctx, e.network, e.address)
+			if err != nil {
+				return nil, err
+			}
+			return dialTLS(ctx, raw, credentials.Config(e.serverName()))
+		}
+		return t
+	}
+	if e.network == "unix" {
+		t.addr = &net.UnixAddr{Name: e.address, Net: e.network}
+	} else if at, err := netip.ParseAddrPort(e.address); err == nil {
 		t.addr = net.TCPAddrFromAddrPort(at)
 	}
 	return t
@@ -118,9 +135,15 @@ func (d *loopDriver) dial(to *target) (net.Conn, error) {
 	}
 	var conn net.Conn
 	var err error
-	d.Block(func() { conn, err = to.dial(context.Background()) }) // a loop must not wait for a lookup
+	d.Block(func() { conn, err = to.dial(context.Background()) }) // a loop must not wait for a lookup or a handshake
 	if err != nil {
 		return nil, err
+	}
+	if encrypted, ok := conn.(*tlsConn); ok {
+		if err := encrypted.adopt(d.Loop); err != nil {
+			return nil, err
+		}
+		return encrypted, nil
 	}
 	adopted, err := d.Adopt(conn)
 	if err != nil {

@@ -17,10 +17,16 @@ import (
 // belongs to the goroutine or task that serves the connection. While a request's body is streamed, the one that sends it uses it
 // too (upload.go).
 type exchange struct {
-	c      *clientConn
-	group  *group        // that serves the request
-	server *server       // of the group; nil: none has been chosen
-	up     *upstreamConn // nil, or owned by this exchange
+	c  *clientConn
+	up *upstreamConn // nil, or owned by this exchange
+
+	group    *group                  // that serves the request
+	server   *server                 // of the group; nil: none has been chosen
+	tried    [RetriesMax + 1]*server // servers to which the request was given, the first tries of them
+	tries    int
+	attempts uint8   // how often the request was sent, or a connection for it could not be made
+	counted  *server // the server that counts the request as in flight; nil: none
+	cookie   []byte  // the field of the response that keeps the client at the server; nil: none
 
 	head   http1.Request
 	body   bodyReader // of the request
@@ -73,7 +79,7 @@ func newExchange() *exchange {
 func (x *exchange) begin() {
 	x.head.Reset()
 	x.ev = event.Event{}
-	x.group, x.server = nil, nil
+	x.group, x.server, x.tries, x.attempts, x.cookie = nil, nil, 0, 0, nil
 	x.firstAt, x.askedAt, x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
@@ -118,6 +124,7 @@ func (x *exchange) finish() {
 			x.answer(failPanic)
 		}
 	}
+	x.leave()
 	c.gen.metrics.inFlight.Add(-1)
 	if cap(x.out) > scratchBytesKept {
 		x.out = nil

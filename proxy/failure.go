@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
 // statusClientClosed is recorded, never sent: the client left before the last byte was written.
@@ -60,6 +61,10 @@ const (
 	failGaveWay
 	failTunnelIdle
 	failShutdown
+	failNoHealthy
+	failRetryBudget
+	failUpstreamBusy
+	failUpstreamTLS
 	failures
 )
 
@@ -99,11 +104,19 @@ var failureTable = [failures]struct {
 	failGaveWay:        {[]byte("gave_way"), 408, "The request did not arrive in time."},
 	failTunnelIdle:     {[]byte("idle_timeout"), 504, "Nothing was sent for too long."},
 	failShutdown:       {[]byte("shutdown"), 503, "The service is shutting down."},
+	failNoHealthy:      {[]byte("no_healthy_upstream"), 503, "The service is not available."},
+	failRetryBudget:    {[]byte("retry_budget"), 502, "The service is not reachable."},
+	failUpstreamBusy:   {[]byte("upstream_busy"), 503, "The service is busy."},
+	failUpstreamTLS:    {[]byte("upstream_tls"), 502, "The service is not reachable."},
 }
 
 // retryLater reports whether the answer carries Retry-After.
 func (f failure) retryLater() bool {
-	return f == failPool || f == failConns || f == failAddressConns || f == failMemory
+	switch f {
+	case failPool, failConns, failAddressConns, failMemory, failNoHealthy, failUpstreamBusy:
+		return true
+	}
+	return false
 }
 
 func (f failure) String() string { return string(failureTable[f].name) }
@@ -117,9 +130,14 @@ func isTimeout(err error) bool {
 // connectFailure classifies an error of pool.get.
 func connectFailure(err error) failure {
 	var dns *net.DNSError
+	var encryption *upstream.TLSError
 	switch {
 	case errors.Is(err, errPoolExhausted):
 		return failPool
+	case errors.Is(err, errUpstreamBusy):
+		return failUpstreamBusy
+	case errors.As(err, &encryption):
+		return failUpstreamTLS
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return failConnectRefused
 	case errors.As(err, &dns):
@@ -155,6 +173,8 @@ func exchangeFailure(err error) failure {
 		return failResponseHeader
 	case errors.Is(err, errHeaderCut):
 		return failTruncated
+	case upstream.IsAlert(err): // with TLS 1.3, a server refuses the client's certificate after the handshake
+		return failUpstreamTLS
 	case errors.Is(err, http1.ErrResponse), errors.Is(err, io.ErrUnexpectedEOF):
 		return failProtocol
 	case isTimeout(err):

@@ -278,7 +278,7 @@ func TestNilRecorder(t *testing.T) {
 // setTarget changes the upstream's address behind the back of a running proxy.
 func setTarget(p *Proxy, to *target) {
 	passLoops(p)
-	p.current.Load().group.pick().pool.target = to
+	p.onlyServer().pool.target = to
 	passLoops(p)
 }
 
@@ -294,7 +294,7 @@ func passLoops(p *Proxy) {
 func TestHandlerPanicCostsOneRequest(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), nil)
 	b.responses = 2
-	upstream := b.p.current.Load().group.pick().pool.target
+	upstream := b.p.onlyServer().pool.target
 	setTarget(b.p, &target{dial: func(context.Context) (net.Conn, error) { panic("dial") }})
 	c := b.dial()
 	if resp, _ := c.get("/"); resp.StatusCode != 500 || !resp.Close {
@@ -310,7 +310,7 @@ func TestHandlerPanicCostsOneRequest(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
 		{},
-		{Upstream: "https://a"},
+		{Upstream: "ftp://a"},
 		{Upstream: "http://"},
 		{Upstream: "http://a/path"},
 		{Upstream: "http://u:p@a"},

@@ -64,7 +64,7 @@ func streamProxy(f *testing.F, dial func() net.Conn) *Proxy {
 	if err != nil {
 		f.Fatal(err)
 	}
-	p.current.Load().group.pick().pool.target.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
+	p.onlyServer().pool.target.dial = func(context.Context) (net.Conn, error) { return dial(), nil }
 	return p
 }
 
@@ -75,7 +75,7 @@ func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.E
 	w := newWire(in)
 	c = newClientConn(p.current.Load(), w, goroutines{})
 	c.withReader(c.serve)
-	p.current.Load().group.pick().pool.discardIdle(func(*upstreamConn) bool { return true })
+	p.onlyServer().pool.discardIdle(func(*upstreamConn) bool { return true })
 	return c, w.written(), b.all()
 }
 

@@ -11,7 +11,8 @@ import (
 // settings are derived from one set of Options. They never change: a reload creates new ones.
 type settings struct {
 	o             Options
-	group         *group     // serves all requests
+	groups        []*group   // in the order of the configuration
+	group         *group     // serves all requests: the first one
 	exclude       *exclusion // nil: no response is excluded
 	requests      http1.RequestOptions
 	responseRules *http1.Rules // nil: none
@@ -24,14 +25,15 @@ type generation struct {
 	*settings
 }
 
+// newSettings checks options, and puts their groups into effect if they can be used. Proxy.reloading is held, or nothing knows p yet.
 func newSettings(p *Proxy, o Options) (*settings, error) {
-	g, err := newGroup(p, &o)
+	plans, err := p.planGroups(&o)
 	if err != nil {
 		return nil, err
 	}
 	set := &settings{
-		o: o, group: g, exclude: newExclusion(o.RecordExclude),
-		requests: http1.RequestOptions{UpstreamHost: g.host, PassFields: o.PassFields, NoVia: o.NoVia},
+		o: o, exclude: newExclusion(o.RecordExclude),
+		requests: http1.RequestOptions{UpstreamHost: plans[0].host, PassFields: o.PassFields, NoVia: o.NoVia},
 	}
 	if set.requests.Rules, err = o.RequestFields.Compile(); err != nil {
 		return nil, fmt.Errorf("proxy: request fields: %w", err)
@@ -39,6 +41,8 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	if set.responseRules, err = o.ResponseFields.Compile(); err != nil {
 		return nil, fmt.Errorf("proxy: response fields: %w", err)
 	}
+	set.groups = p.useGroups(plans)
+	set.group = set.groups[0]
 	return set, nil
 }
 
@@ -59,55 +63,56 @@ func (p *Proxy) Reload(o Options) error {
 	}
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	old := p.current.Load()
 	set, err := newSettings(p, o)
 	if err != nil {
 		return err
 	}
-	if samePool(old.o, o) {
-		set.group = old.group // its idle connections can be used under the new options too
+	if p.begun.Load() {
+		p.findServers(set.groups)
 	}
 	p.sweeper.chooseTick(o.timeouts()...)
 	p.current.Store(&generation{p, set})
-	if set.group != old.group {
-		for _, s := range old.group.members.Load().servers {
-			s.pool.close()
-			p.retire(s.pool)
+	for _, g := range p.groupsByName {
+		if !slices.Contains(set.groups, g) {
+			g.use(nil)
 		}
 	}
 	return nil
 }
 
-// samePool reports whether two configurations can share a pool.
-func samePool(a, b Options) bool {
-	return a.Upstream == b.Upstream && a.ConnectTimeout == b.ConnectTimeout && a.MaxConnsPerUpstream == b.MaxConnsPerUpstream &&
-		a.MaxConnWait == b.MaxConnWait && a.ResolveInterval == b.ResolveInterval && a.Resolver == b.Resolver && a.MaxIdleUpstream == b.MaxIdleUpstream
-}
-
-// retire keeps a replaced pool for the metrics until its last connection is closed.
-func (p *Proxy) retire(old *pool) {
+// retire keeps a server that is not used any more for the metrics until its last connection is closed.
+func (p *Proxy) retire(old *server) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.retired = slices.DeleteFunc(append(p.retired, old), func(r *pool) bool {
-		open, _ := r.counts()
+	p.retired = slices.DeleteFunc(append(p.retired, old), func(r *server) bool {
+		open, _ := r.pool.counts()
 		return open == 0
 	})
+}
+
+// eachServer calls f for every server of every group.
+func (l *generation) eachServer(f func(*group, *server)) {
+	for _, g := range l.groups {
+		for _, s := range g.members.Load().all {
+			f(g, s.server)
+		}
+	}
 }
 
 // reportHealth logs which servers fail or have recovered. It reports whether there may be something to log later.
 func (p *Proxy) reportHealth() (more bool) {
 	l := p.current.Load()
-	for _, s := range l.group.members.Load().servers {
-		s.health.report(l.o.Logger, string(s.name))
+	l.eachServer(func(g *group, s *server) {
+		s.health.report(l.o.Logger, g, string(s.name))
 		more = more || s.health.failing.Load()
-	}
+	})
 	return more
 }
 
-// evict closes idle upstream connections that are too old, or whose address no longer belongs to the server's name.
+// evict closes idle connections to servers that are too old, or whose address no longer belongs to the server's name.
 func (p *Proxy) evict() {
-	for _, s := range p.current.Load().group.members.Load().servers {
+	p.current.Load().eachServer(func(_ *group, s *server) {
 		s.pool.evict()
 		s.pool.addrs.refresh(p, s.pool)
-	}
+	})
 }

@@ -1,69 +1,350 @@
 package proxy
 
 import (
+	"cmp"
+	"context"
+	"fmt"
 	"net"
+	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
-// group is a group of servers that serve the same requests. Each request goes to one of them.
+// group is a group of servers that serve the same requests. Each request goes to one of them. It has the same name for as long as the proxy
+// lives: a reload changes its servers, and keeps those that are not affected with their connections, counters and health.
+//
+// group.go says which servers there are, choose.go chooses one for a request, and watchgroup.go finds out which of them can be used.
 type group struct {
-	host    []byte                  // of requests that have no Host
+	root    *Proxy
+	name    string
 	members atomic.Pointer[members] // replaced as a whole, so that choosing a server takes no lock
+	turn    counter                 // of round robin
+	budget  upstream.Budget         // of retries
+	wake    chan struct{}           // makes watch look what is due
+
+	mu          sync.Mutex // guards the rest, the health of the servers, and changes of members
+	plan        *groupPlan
+	all         []member
+	addresses   upstream.Addresses
+	checks      map[*server]*serverCheck
+	nextLookup  time.Time
+	nextReading time.Time
+	lookingUp   bool
+	stop        context.CancelFunc // ends watch; nil: it does not run
+
+	nameTrouble, filesTrouble         string // why the last lookup, or the last reading of files, has failed; empty: it has not
+	nameLog, filesLog, unavailableLog changeLog
 }
 
-// members are the servers of a group.
-type members struct{ servers []*server }
+// members are the servers of a group at a moment. They never change.
+type members struct {
+	o       *Group
+	all     []member
+	usable  []member           // those that take turns
+	order   []uint16           // their turns: indices of usable
+	byToken map[string]*server // by the value of the cookie; nil: there is no cookie
+	several bool
+}
+
+// member is a server and its weight in the group.
+type member struct {
+	*server
+	weight int
+}
 
 // server is one server of a group, and the connections to it.
 type server struct {
 	*serverState
-	name []byte // as recorded in events
-	pool *pool
+	key    serverKey
+	name   []byte // as recorded in events
+	pool   *pool
+	token  string // the value of the cookie
+	cookie []byte // the field that sets it; nil: none
 }
 
-// pick chooses the server of a request.
-func (g *group) pick() *server { return g.members.Load().servers[0] }
+// serverKey holds everything on which the connections to a server depend. As long as it is the same, they can be used.
+type serverKey struct {
+	endpoint
+	connectTimeout, wait, idleFor, resolveEvery time.Duration
+	resolver                                    *net.Resolver
+	credentials                                 *upstream.Credentials
+	cookie                                      string
+	busy                                        error // if no connection becomes free
+	shared                                      bool  // there are other servers
+}
 
-// has reports whether a server belongs to the group now.
-func (g *group) has(s *server) bool {
-	for _, member := range g.members.Load().servers {
-		if member == s {
-			return true
+// groupPlan is a checked Group. Putting it into effect cannot fail.
+type groupPlan struct {
+	o           Group
+	servers     []endpoint
+	name        endpoint // of DNS
+	host        []byte
+	credentials *upstream.Credentials // nil: no server has TLS
+	common      serverKey
+	connsMax    int // per server
+}
+
+// nameShare is the number of servers that a name counts for when MaxConnsPerUpstream is divided.
+const nameShare = 8
+
+// planGroups checks the groups of a configuration and reads their files.
+func (p *Proxy) planGroups(o *Options) ([]*groupPlan, error) {
+	groups := o.Groups
+	if len(groups) == 0 {
+		groups = []Group{{Servers: []Server{{URL: o.Upstream}}}}
+	}
+	plans, total := make([]*groupPlan, 0, len(groups)), 0
+	for _, g := range groups {
+		if slices.ContainsFunc(plans, func(other *groupPlan) bool { return other.o.Name == g.Name }) {
+			return nil, fmt.Errorf("proxy: two groups have the name %q", g.Name)
+		}
+		plan, err := p.planGroup(g, o)
+		if err != nil {
+			return nil, err
+		}
+		if total += len(plan.servers); plan.o.DNS != "" {
+			total += nameShare
+		}
+		plans = append(plans, plan)
+	}
+	for _, plan := range plans {
+		plan.common.shared = total > 1
+		if plan.connsMax = plan.o.ConnsMax; plan.connsMax <= 0 {
+			plan.connsMax = max(o.MaxConnsPerUpstream/total, 1)
 		}
 	}
-	return false
+	return plans, nil
 }
 
-// newGroup makes the group of Options.Upstream.
-func newGroup(p *Proxy, o *Options) (*group, error) {
-	network, address, host, err := parseUpstream(o.Upstream)
-	if err != nil {
+func (p *Proxy) planGroup(g Group, o *Options) (*groupPlan, error) {
+	plan := &groupPlan{o: g.withDefaults()}
+	if err := plan.o.check(); err != nil {
 		return nil, err
 	}
-	g := &group{host: []byte(host)}
-	g.members.Store(&members{servers: []*server{newServer(p, o, network, address)}})
-	return g, nil
+	encrypted := false
+	for _, s := range g.Servers {
+		e, err := parseUpstream(s.URL)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(plan.servers, func(other endpoint) bool { return other.name() == e.name() }) {
+			return nil, fmt.Errorf("proxy: group %q has the server %s twice", g.Name, e.name())
+		}
+		plan.servers = append(plan.servers, e)
+		encrypted = encrypted || e.tls
+	}
+	var err error
+	if g.DNS != "" {
+		if plan.name, err = parseName(g.DNS); err != nil {
+			return nil, err
+		}
+		plan.host, encrypted = []byte(plan.name.host), plan.name.tls
+	} else {
+		plan.host = []byte(plan.servers[0].host)
+	}
+	if encrypted {
+		if plan.credentials, err = p.credentialsOf(&plan.o); err != nil {
+			return nil, fmt.Errorf("proxy: group %q: TLS to its servers: %w", g.Name, err)
+		}
+	}
+	plan.common = serverKey{
+		connectTimeout: o.ConnectTimeout, wait: o.MaxConnWait, idleFor: o.MaxIdleUpstream, resolveEvery: o.ResolveInterval, resolver: o.Resolver,
+		credentials: plan.credentials, cookie: g.StickyCookie, busy: errPoolExhausted,
+	}
+	if g.ConnsMax > 0 {
+		plan.common.busy = errUpstreamBusy
+	}
+	return plan, nil
 }
 
-func newServer(p *Proxy, o *Options, network, address string) *server {
-	s := &server{name: []byte(address)}
-	if network == "unix" {
-		s.name = []byte("unix:" + address)
+// credentialsOf returns the present credentials of a group if its TLS options are the same, and reads its files otherwise.
+func (p *Proxy) credentialsOf(o *Group) (*upstream.Credentials, error) {
+	if g := p.groupsByName[o.Name]; g != nil {
+		g.mu.Lock()
+		old := g.plan
+		g.mu.Unlock()
+		if old != nil && old.credentials != nil && old.o.TLS == o.TLS {
+			_, err := old.credentials.Refresh()
+			return old.credentials, err
+		}
 	}
-	s.serverState = p.stateOf(string(s.name))
-	dialer := &net.Dialer{Timeout: max(o.ConnectTimeout, 0), Resolver: o.Resolver, Control: boundBuffers}
+	return upstream.NewCredentials(o.TLS)
+}
+
+// useGroups puts plans into effect, in the order in which they are given, and returns the groups. Proxy.reloading is held.
+func (p *Proxy) useGroups(plans []*groupPlan) []*group {
+	groups := make([]*group, 0, len(plans))
+	for _, plan := range plans {
+		g := p.groupsByName[plan.o.Name]
+		if g == nil {
+			g = &group{root: p, name: plan.o.Name, wake: make(chan struct{}, 1)}
+			p.groupsByName[g.name] = g
+		}
+		g.use(plan)
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// use puts a plan into effect; nil: the group has no servers any more.
+func (g *group) use(plan *groupPlan) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if plan == nil {
+		g.plan = &groupPlan{}
+		g.setServers(nil)
+		g.stopWatch()
+		return
+	}
+	sameName := g.plan != nil && g.plan.name == plan.name
+	g.plan = plan
+	if !sameName {
+		g.addresses, g.nextLookup = upstream.Addresses{}, time.Time{}
+	}
+	switch {
+	case plan.o.DNS == "":
+		g.setServers(plan.servers)
+	case sameName:
+		g.setServers(g.endpointsOf())
+	default:
+		g.setServers(nil)
+	}
+	g.startWatch()
+}
+
+// endpointsOf returns the endpoints of the present servers. mu is held.
+func (g *group) endpointsOf() []endpoint {
+	list := make([]endpoint, 0, len(g.all))
+	for _, s := range g.all {
+		list = append(list, s.key.endpoint)
+	}
+	return list
+}
+
+// setAddresses makes the addresses of the group's name its servers. mu is held.
+func (g *group) setAddresses(addrs []netip.Addr) {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	_, port, _ := net.SplitHostPort(g.plan.name.address) // parseName has checked it
+	list := make([]endpoint, 0, len(addrs))
+	for _, addr := range addrs {
+		e := g.plan.name
+		e.address = net.JoinHostPort(addr.String(), port)
+		list = append(list, e)
+	}
+	g.setServers(list)
+}
+
+// setServers replaces the servers. Those that are in both lists stay as they are. mu is held.
+func (g *group) setServers(list []endpoint) {
+	old := g.all
+	g.all = make([]member, 0, len(list))
+	for i, e := range list {
+		key := g.plan.common
+		key.endpoint = e
+		at := slices.IndexFunc(old, func(s member) bool { return s.key == key })
+		m := member{weight: 1}
+		if at >= 0 {
+			m.server = old[at].server
+			m.pool.resize(g.plan.connsMax)
+		} else {
+			m.server = g.newServer(key)
+		}
+		if g.plan.o.DNS == "" {
+			m.weight = cmp.Or(min(g.plan.o.Servers[i].Weight, WeightMax), 1)
+		}
+		g.all = append(g.all, m)
+	}
+	for _, s := range old {
+		if !slices.ContainsFunc(g.all, func(m member) bool { return m.server == s.server }) {
+			s.pool.close()
+			g.root.retire(s.server)
+		}
+	}
+	g.setChecks()
+	g.rebuild()
+}
+
+func (g *group) newServer(key serverKey) *server {
+	p := g.root
+	s := &server{key: key, name: []byte(key.name())}
+	s.serverState = p.stateOf(g.name, key.name())
+	if key.cookie != "" {
+		s.token = stickyToken(p.stickyKey, g.name, key.name())
+		s.cookie = fmt.Appendf(nil, "Set-Cookie: %s=%s; Path=/; HttpOnly; SameSite=Lax", key.cookie, s.token)
+	}
+	dialer := &net.Dialer{Timeout: max(key.connectTimeout, 0), Resolver: key.resolver, Control: boundBuffers}
 	s.pool = &pool{
-		target:   newTarget(network, address, dialer),
+		target:   newTarget(key.endpoint, dialer, key.credentials),
 		drivers:  p.drivers.all,
 		idle:     make([][]*upstreamConn, len(p.drivers.all)),
 		sweeper:  p.sweeper,
-		addrs:    newUpstreamAddrs(network, address, o.ResolveInterval, o.Resolver),
+		addrs:    newUpstreamAddrs(key.network, key.address, key.resolveEvery, key.resolver),
 		figures:  s.serverState,
-		max:      o.MaxConnsPerUpstream,
-		wait:     o.MaxConnWait,
-		idleFor:  o.MaxIdleUpstream,
+		max:      g.plan.connsMax,
+		wait:     key.wait,
+		busy:     key.busy,
+		idleFor:  key.idleFor,
 		readSize: upstreamReadBytes,
 		giveWay:  func(of *account) { p.giveWay(of, true) },
 	}
+	if key.shared {
+		s.pool.byAccount = make(map[*account]int64)
+	}
 	return s
+}
+
+// rebuild computes which servers can be used. mu is held.
+func (g *group) rebuild() {
+	m := &members{o: &g.plan.o, all: g.all, several: len(g.all) > 1}
+	up := g.inState(upstream.Up)
+	if len(up) == 0 { // rather a server whose requests have failed than none
+		for _, s := range g.inState(upstream.Ejected) {
+			s.availability.Expire(time.Now(), true)
+		}
+		up = g.inState(upstream.Up)
+	}
+	if m.o.StickyCookie != "" {
+		m.byToken = make(map[string]*server, len(up))
+	}
+	var weights []int
+	for _, s := range up {
+		if m.byToken != nil {
+			m.byToken[s.token] = s.server
+		}
+		if s.weight > 0 {
+			m.usable = append(m.usable, s)
+			weights = append(weights, s.weight)
+		}
+	}
+	m.order = upstream.Sequence(weights)
+	g.members.Store(m)
+}
+
+// inState returns the servers that are in a state. mu is held.
+func (g *group) inState(state upstream.State) (list []member) {
+	for _, s := range g.all {
+		if now, _, _ := s.availability.State(); now == state {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// has reports whether a server belongs to the group now.
+func (g *group) has(s *server) bool {
+	return slices.ContainsFunc(g.members.Load().all, func(m member) bool { return m.server == s })
+}
+
+// close closes the idle connections, at the end of the proxy.
+func (g *group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopWatch()
+	for _, s := range g.all {
+		s.pool.close()
+	}
 }

@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // healthLogPause is the least time between two log lines about one upstream.
@@ -34,14 +37,14 @@ type failureKind struct {
 func isUpstreamFailure(f failure) bool {
 	switch f {
 	case failConnectRefused, failConnectTimeout, failConnect, failDNS, failReset, failTimeout, failProtocol, failResponseHeader, failUpgrade,
-		failTruncated, failTotal:
+		failTruncated, failTotal, failUpstreamTLS:
 		return true
 	}
 	return false
 }
 
-// failed records a failure. The cause may be nil.
-func (t *upstreamHealth) failed(f failure, cause error, id []byte) {
+// failed records a failure, and returns the reason in words. The cause may be nil.
+func (t *upstreamHealth) failed(f failure, cause error, id []byte) (reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.begin()
@@ -54,6 +57,7 @@ func (t *upstreamHealth) failed(f failure, cause error, id []byte) {
 	if kind := &t.kinds[f]; !kind.seen {
 		*kind = failureKind{seen: true, reason: t.last, id: string(id)}
 	}
+	return t.last
 }
 
 // begin records the beginning of a series of failures. mu is held.
@@ -84,26 +88,74 @@ func (t *upstreamHealth) state() (reason string, since time.Time) {
 	return t.last, t.began
 }
 
-// UpstreamFailure says how the last request to the upstream failed, and since when requests fail. Both are zero if the last request
-// succeeded.
+// UpstreamFailure returns why a group of servers cannot serve requests, and since when. Both are zero if all groups can, as far as the last
+// requests and checks show.
 func (p *Proxy) UpstreamFailure() (reason string, since time.Time) {
-	return p.current.Load().group.pick().health.state()
+	for _, g := range p.current.Load().groups {
+		if reason, since = g.failure(); reason != "" {
+			return reason, since
+		}
+	}
+	return "", time.Time{}
 }
 
-// Reach connects to the upstream once, within Options.ConnectTimeout, and closes the connection. UpstreamFailure reports its error
-// until a request succeeds.
-func (p *Proxy) Reach(ctx context.Context) error {
-	s := p.current.Load().group.pick()
-	conn, err := s.pool.target.dial(ctx)
-	if err == nil {
-		_ = conn.Close()
+// failure returns the last failure at one of the servers and since when requests fail, if no server can be used or the last requests have
+// failed at all that can.
+func (g *group) failure() (reason string, since time.Time) {
+	m := g.members.Load()
+	if len(m.usable) == 0 {
+		return g.prefix() + "no server can be used", time.Now()
+	}
+	for _, s := range m.usable {
+		why, began := s.health.state()
+		if why == "" {
+			return "", time.Time{}
+		}
+		if since.IsZero() || began.After(since) {
+			reason, since = g.prefix()+why, began
+		}
+	}
+	return reason, since
+}
+
+// attrs names the group in log lines, if it has a name.
+func (g *group) attrs() []any {
+	if g.name == "" {
 		return nil
 	}
-	if ctx.Err() == nil {
-		s.health.connectFailed(err)
-	}
-	return err
+	return []any{"group", g.name}
 }
+
+// prefix names the group in texts, if it has a name.
+func (g *group) prefix() string {
+	if g.name == "" {
+		return ""
+	}
+	return "group " + g.name + ": "
+}
+
+// Reach connects to each server once, within Options.ConnectTimeout, and closes the connection. UpstreamFailure reports an error until a
+// request succeeds. Reach returns the first error.
+func (p *Proxy) Reach(ctx context.Context) error {
+	var all errgroup.Group
+	all.SetLimit(reachAtOnce)
+	p.current.Load().eachServer(func(_ *group, s *server) {
+		all.Go(func() error {
+			conn, err := s.pool.target.dial(ctx)
+			if err == nil {
+				return conn.Close()
+			}
+			if ctx.Err() == nil {
+				s.health.connectFailed(err)
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
+		})
+	})
+	return all.Wait()
+}
+
+// reachAtOnce is the number of servers to which Reach connects at the same time.
+const reachAtOnce = 8
 
 // succeeded records that the upstream has answered.
 func (t *upstreamHealth) succeeded() {
@@ -115,7 +167,7 @@ func (t *upstreamHealth) succeeded() {
 }
 
 // report writes the next log line if one is due. It is called once a tick.
-func (t *upstreamHealth) report(log *slog.Logger, upstream string) {
+func (t *upstreamHealth) report(log *slog.Logger, g *group, upstream string) {
 	if !t.failing.Load() {
 		return
 	}
@@ -126,14 +178,18 @@ func (t *upstreamHealth) report(log *slog.Logger, upstream string) {
 	}
 	for f := range t.kinds {
 		if kind := &t.kinds[f]; kind.seen && !kind.logged {
-			log.Warn("requests to the upstream are failing; wayside is answering them itself", "upstream", upstream, "error_type", failure(f).String(), "error", kind.reason,
+			what := "requests to the upstream are failing; wayside is answering them itself"
+			if g.members.Load().several {
+				what = "requests to a server are failing; wayside sends those that may be repeated to another one"
+			}
+			log.With(g.attrs()...).Warn(what, "upstream", upstream, "error_type", failure(f).String(), "error", kind.reason,
 				"request_id", kind.id, "failures", t.all)
 			kind.logged, t.loggedAt = true, time.Now()
 			return
 		}
 	}
 	if !t.recoveredAt.IsZero() {
-		log.Info("the upstream answers again", "upstream", upstream, "failures", t.all, "after", t.recoveredAt.Sub(t.began).Round(time.Millisecond).String())
+		log.With(g.attrs()...).Info("the upstream answers again", "upstream", upstream, "failures", t.all, "after", t.recoveredAt.Sub(t.began).Round(time.Millisecond).String())
 		t.failing.Store(false)
 		t.loggedAt = time.Now()
 	}

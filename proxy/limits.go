@@ -45,7 +45,7 @@ type account struct {
 	conns    int          // guarded by Proxy.mu
 	silent   int          // guarded by Proxy.mu; at the last search: connections without a response so far, or that the proxy waited for
 	live     int          // guarded by Proxy.mu; at the last search: the others, except upgraded ones
-	upstream atomic.Int64 // connections to the upstream; changed under the pool's lock
+	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
 	held     atomic.Int64 // bytes
 }
 

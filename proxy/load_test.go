@@ -130,7 +130,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := p.current.Load().group.pick().pool
+	pool := p.onlyServer().pool
 	defer pool.close()
 	taker := rawOrigin(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })
 	sink, err := net.Dial("tcp", taker[len("http://"):])

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -17,8 +18,8 @@ const resolveTimeout = 5 * time.Second
 type upstreamAddrs struct {
 	host     string // empty if the upstream is an address
 	every    time.Duration
-	resolver *net.Resolver
-	next     int64 // sweeper time of the next lookup; owned by the sweeper's goroutine
+	resolver *net.Resolver // may be nil
+	next     int64         // sweeper time of the next lookup; owned by the sweeper's goroutine
 	busy     atomic.Bool
 	current  atomic.Pointer[[]netip.Addr] // result of the last lookup; nil: none yet
 }
@@ -31,10 +32,24 @@ func newUpstreamAddrs(network, address string, every time.Duration, resolver *ne
 			n.host = host
 		}
 	}
-	if n.resolver == nil {
-		n.resolver = net.DefaultResolver
-	}
 	return n
+}
+
+// lookUp looks a name up once. resolver may be nil.
+func lookUp(ctx context.Context, resolver *net.Resolver, host string) ([]netip.Addr, error) {
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found, err := resolver.LookupNetIP(ctx, "ip", host)
+	if err == nil && len(found) == 0 {
+		err = errors.New("lookup " + host + ": no addresses")
+	}
+	for i := range found {
+		found[i] = found[i].Unmap()
+	}
+	return found, err
 }
 
 // refresh starts a lookup in the background if it is time for one.
@@ -46,14 +61,9 @@ func (n *upstreamAddrs) refresh(p *Proxy, pool *pool) {
 	n.next = now + int64(n.every)
 	p.background.Go(func() {
 		defer n.busy.Store(false)
-		ctx, cancel := context.WithTimeout(p.stopped, resolveTimeout)
-		defer cancel()
-		found, err := n.resolver.LookupNetIP(ctx, "ip", n.host)
-		if err != nil || len(found) == 0 {
+		found, err := lookUp(p.stopped, n.resolver, n.host)
+		if err != nil {
 			return // keep the addresses that are known
-		}
-		for i := range found {
-			found[i] = found[i].Unmap()
 		}
 		n.current.Store(&found)
 		pool.discardIdle(n.stale)

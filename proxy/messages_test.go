@@ -69,8 +69,8 @@ func TestUpstreamWithZone(t *testing.T) {
 		"http://[::1]:81":      {"[::1]:81", "[::1]:81"},
 		"http://h:81":          {"h:81", "h:81"},
 	} {
-		if _, address, host, err := parseUpstream(upstream); err != nil || address != want[0] || host != want[1] {
-			t.Errorf("%s: %s %s %v", upstream, address, host, err)
+		if e, err := parseUpstream(upstream); err != nil || e.address != want[0] || e.host != want[1] {
+			t.Errorf("%s: %+v %v", upstream, e, err)
 		}
 	}
 }

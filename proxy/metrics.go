@@ -64,10 +64,10 @@ type Metrics struct {
 	Upstreams     []UpstreamMetrics
 }
 
-// UpstreamMetrics are the counters of one upstream, by its name in events. An upstream that a reload has replaced keeps its
+// UpstreamMetrics are the counters of one server, by its group and its name in events. A server that a reload has removed keeps its
 // counters.
 type UpstreamMetrics struct {
-	Name           string
+	Group, Name    string
 	Conns, Idle    int64                   // open connections, and of these, idle
 	Connects       int64                   // connections made
 	ConnectErrors  int64                   // attempts that failed
@@ -86,9 +86,9 @@ func (p *Proxy) Metrics() Metrics {
 	defer p.mu.Unlock()
 	m.ClientConns = int64(len(p.conns))
 	byName := make(map[*serverState]*UpstreamMetrics, len(p.servers))
-	for name, u := range p.servers {
+	for key, u := range p.servers {
 		um := &UpstreamMetrics{
-			Name: name, Connects: u.connects.Load(), ConnectErrors: u.connectErrors.Load(), Failures: make(map[string]int64),
+			Group: key.group, Name: key.server, Connects: u.connects.Load(), ConnectErrors: u.connectErrors.Load(), Failures: make(map[string]int64),
 			FirstByteSum: time.Duration(u.firstByteSum.Load()) * time.Microsecond, FirstByte: make(map[time.Duration]int64),
 		}
 		u.add(&um.Responses, um.Failures)
@@ -100,20 +100,20 @@ func (p *Proxy) Metrics() Metrics {
 		um.FirstByteCount += u.firstByte[len(firstByteBounds)].Load()
 		byName[u] = um
 	}
-	pools := slices.Clone(p.retired)
-	for _, s := range p.current.Load().group.members.Load().servers {
-		pools = append(pools, s.pool)
-	}
-	for _, pool := range pools {
-		open, idle := pool.counts()
+	servers := slices.Clone(p.retired)
+	p.current.Load().eachServer(func(_ *group, s *server) { servers = append(servers, s) })
+	for _, s := range servers {
+		open, idle := s.pool.counts()
 		m.UpstreamConns += int64(open)
 		m.UpstreamIdle += int64(idle)
-		byName[pool.figures].Conns += int64(open)
-		byName[pool.figures].Idle += int64(idle)
+		byName[s.serverState].Conns += int64(open)
+		byName[s.serverState].Idle += int64(idle)
 	}
 	for _, um := range byName {
 		m.Upstreams = append(m.Upstreams, *um)
 	}
-	slices.SortFunc(m.Upstreams, func(a, b UpstreamMetrics) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(m.Upstreams, func(a, b UpstreamMetrics) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Name, b.Name))
+	})
 	return m
 }

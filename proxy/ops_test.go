@@ -233,6 +233,18 @@ func TestTotalTimeout(t *testing.T) {
 
 // nameServer answers every A query with its current address.
 func nameServer(t *testing.T, addr *atomic.Pointer[netip.Addr]) *net.Resolver {
+	return answering(t, func(m *dnsmessage.Message) {
+		if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+			m.Answers = []dnsmessage.Resource{{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
+				Body:   &dnsmessage.AResource{A: addr.Load().As4()},
+			}}
+		}
+	})
+}
+
+// answering returns a resolver whose name server lets answer complete each response.
+func answering(t *testing.T, answer func(*dnsmessage.Message)) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -251,12 +263,7 @@ func nameServer(t *testing.T, addr *atomic.Pointer[netip.Addr]) *net.Resolver {
 				continue
 			}
 			m.Response, m.Authoritative, m.Additionals = true, true, nil
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
-					Body:   &dnsmessage.AResource{A: addr.Load().As4()},
-				}}
-			}
+			answer(&m)
 			if out, err := m.Pack(); err == nil {
 				_, _ = conn.WriteTo(out, from)
 			}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"runtime"
 	"strings"
 	"time"
@@ -53,8 +52,14 @@ type FieldRules = http1.FieldRules
 // Clients are limited by IP address; an IPv6 /64 counts as one address. TrustedProxies are exempt from all limits per address,
 // because each of them speaks for many clients. The rule that divides a limit among addresses is in limits.go.
 type Options struct {
-	// Upstream is the service behind the proxy: http://host:port or unix:///path/to/socket. Required.
+	// Upstream is the service behind the proxy: http://host:port, https://host:port or unix:///path/to/socket. Required unless there are
+	// Groups.
 	Upstream string
+	// Groups are the groups of servers behind the proxy. Nil: one group with one server, Upstream. Without routes, all requests go to the
+	// first group.
+	Groups []Group
+	// StickyKey signs the cookies of Group.StickyCookie. If it changes, clients may change their servers once. Nil: a random key.
+	StickyKey []byte
 	// Recorder receives one event per response. Nil: nothing is recorded.
 	Recorder Recorder
 	// RecorderBlocks says that Record may block, for example until an event is on disk.
@@ -172,8 +177,8 @@ const (
 	scratchBytesKept     = 16 << 10 // a larger buffer is not kept between the requests of a connection
 )
 
-// errUpstream is wrapped by the errors of New if Options.Upstream cannot be used.
-var errUpstream = errors.New(`must be http://host:port or unix:///path`)
+// errUpstream is wrapped by the errors of New if the URL of a server cannot be used.
+var errUpstream = errors.New(`must be http://host:port, https://host:port or unix:///path`)
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
@@ -231,25 +236,6 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxResponseHeaderBytes = 16 << 10
 	}
 	return o, nil
-}
-
-// parseUpstream splits an upstream URL into the arguments of net.Dial, and the Host for requests that have none.
-func parseUpstream(s string) (network, address, host string, err error) {
-	u, err := url.Parse(s)
-	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", "", "", fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
-	}
-	switch {
-	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
-		return "unix", u.Path, "localhost", nil
-	case u.Scheme == "http" && u.Hostname() != "" && (u.Path == "" || u.Path == "/"):
-		port := u.Port()
-		if port == "" {
-			port = "80"
-		}
-		return "tcp", net.JoinHostPort(u.Hostname(), port), withoutZone(u.Host), nil
-	}
-	return "", "", "", fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
 }
 
 // withoutZone removes the zone of an IPv6 address: it has a meaning on this host only (RFC 6874, section 1).

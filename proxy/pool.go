@@ -10,10 +10,13 @@ import (
 // errPoolExhausted means that no upstream connection became free within Options.MaxConnWait.
 var errPoolExhausted = errors.New("no free upstream connection")
 
+// errUpstreamBusy is errPoolExhausted if Group.ConnsMax limits the connections.
+var errUpstreamBusy = errors.New("no free connection to the server within upstreams.conns_max")
+
 // errClientLeft means that a client has left while its request waited for an upstream connection.
 var errClientLeft = errors.New("client left before its request was sent")
 
-// pool holds the connections to one upstream: a stack of idle ones, a limit on all of them, and a queue of requests that wait for
+// pool holds the connections to one server: a stack of idle ones, a limit on all of them, and a queue of requests that wait for
 // one.
 type pool struct {
 	target   *target
@@ -21,19 +24,21 @@ type pool struct {
 	sweeper  *sweeper
 	addrs    *upstreamAddrs
 	figures  *serverState
-	max      int
 	wait     time.Duration
+	busy     error // if no connection becomes free: errPoolExhausted or errUpstreamBusy
 	idleFor  time.Duration
 	readSize int
 	giveWay  func(*account) // makes connections of this address, or of any if it is nil, give way; nil: none do
 
 	mu        sync.Mutex
-	idle      [][]*upstreamConn // guarded by mu; by driver, the most recently used last
-	idleCount int               // guarded by mu; of all drivers
-	open      int               // guarded by mu; idle, in use and being dialled
-	waiters   []*waiter         // guarded by mu; in order of arrival
-	dedicated int               // guarded by mu; open dedicated connections
-	closed    bool              // guarded by mu; connections are closed when they are put back
+	max       int                // guarded by mu; of open
+	byAccount map[*account]int64 // guarded by mu; connections by address; nil: this is the only pool, and account.upstream counts them
+	idle      [][]*upstreamConn  // guarded by mu; by driver, the most recently used last
+	idleCount int                // guarded by mu; of all drivers
+	open      int                // guarded by mu; idle, in use and being dialled
+	waiters   []*waiter          // guarded by mu; in order of arrival
+	dedicated int                // guarded by mu; open dedicated connections
+	closed    bool               // guarded by mu; connections are closed when they are put back
 }
 
 // waiter is a request that waits for a connection.
@@ -51,13 +56,23 @@ func (p *pool) may(from *account) bool {
 	if from == nil {
 		return used < p.max
 	}
-	return mayUse(from.upstream.Load(), 1, int64(used), int64(p.max))
+	uses := from.upstream.Load()
+	if p.byAccount != nil {
+		uses = p.byAccount[from]
+	}
+	return mayUse(uses, 1, int64(used), int64(p.max))
 }
 
 // charge adds n connections, or slots for them, to an address. mu is held.
-func (*pool) charge(from *account, n int64) {
-	if from != nil {
+func (p *pool) charge(from *account, n int64) {
+	switch {
+	case from == nil:
+	case p.byAccount == nil:
 		from.upstream.Add(n)
+	case p.byAccount[from] == -n:
+		delete(p.byAccount, from)
+	default:
+		p.byAccount[from] += n
 	}
 }
 
@@ -72,7 +87,7 @@ func (p *pool) get(d driver, from *account, client *clientConn) (*upstreamConn, 
 	}
 	if p.wait <= 0 {
 		p.mu.Unlock()
-		return nil, errPoolExhausted
+		return nil, p.busy
 	}
 	w := &waiter{ready: d.signal(), d: d, from: from, client: client}
 	p.waiters = append(p.waiters, w)
@@ -154,7 +169,7 @@ const roomRetry = 100 * time.Millisecond
 
 // waitFor waits for a connection or a slot from put or release.
 func (p *pool) waitFor(w *waiter) (*upstreamConn, error) {
-	err, suspected := errPoolExhausted, false
+	err, suspected := p.busy, false
 	for began := time.Now(); ; {
 		left := p.wait - time.Since(began)
 		if left <= 0 {
@@ -310,6 +325,14 @@ func (p *pool) discardIdle(which func(*upstreamConn) bool) {
 	}
 }
 
+// resize changes the limit.
+func (p *pool) resize(max int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.max = max
+	p.handOver()
+}
+
 // close closes the idle connections. Those in use are closed when they are put back.
 func (p *pool) close() {
 	p.mu.Lock()
@@ -323,4 +346,11 @@ func (p *pool) counts() (open, idle int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open + p.dedicated, p.idleCount
+}
+
+// usage returns the number of connections, as counts does, of requests that use one or wait for one, and the limit.
+func (p *pool) usage() (open, idle, inFlight, max int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(p.open + p.dedicated), int64(p.idleCount), int64(p.open + p.dedicated - p.idleCount + len(p.waiters)), int64(p.max)
 }

@@ -2,13 +2,15 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Proxy is a reverse proxy in front of one upstream. Create it with New, run it with Serve, end it with Shutdown.
+// Proxy is a reverse proxy in front of groups of servers. Create it with New, run it with Serve, end it with Shutdown.
 type Proxy struct {
 	sweeper *sweeper
 	drivers *drivers
@@ -16,8 +18,10 @@ type Proxy struct {
 	watch   watch // owned by the sweeper's goroutine
 	streams streams
 
-	current   atomic.Pointer[generation] // for requests that begin now; replaced by Reload
-	reloading sync.Mutex                 // held by Reload
+	current      atomic.Pointer[generation] // for requests that begin now; replaced by Reload
+	reloading    sync.Mutex                 // held by Reload
+	groupsByName map[string]*group          // guarded by reloading; the present ones and all earlier ones
+	stickyKey    []byte                     // signs cookies
 
 	closing    atomic.Bool
 	stop       chan struct{}   // closed to end the sweeper
@@ -26,17 +30,18 @@ type Proxy struct {
 	background sync.WaitGroup
 	ending     sync.Once
 	begins     sync.Once
+	begun      atomic.Bool // Serve has started the goroutines
 
 	dateLine atomic.Pointer[[]byte] // the value of Date for this second
 
 	held atomic.Int64 // bytes in the buffers of all connections, see hold
 
 	mu        sync.Mutex
-	conns     map[*clientConn]struct{} // guarded by mu
-	listeners map[*acceptor]struct{}   // guarded by mu
-	admission admission                // guarded by mu
-	servers   map[string]*serverState  // guarded by mu; the present ones and all earlier ones
-	retired   []*pool                  // guarded by mu; of earlier generations, with connections still in use
+	conns     map[*clientConn]struct{}  // guarded by mu
+	listeners map[*acceptor]struct{}    // guarded by mu
+	admission admission                 // guarded by mu
+	servers   map[stateKey]*serverState // guarded by mu; the present ones and all earlier ones
+	retired   []*server                 // guarded by mu; not used any more, with connections still open
 }
 
 // cutGrace is how long a Shutdown that ran out of time waits until the requests that it cut off are recorded.
@@ -49,15 +54,21 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		stop:      make(chan struct{}),
-		conns:     make(map[*clientConn]struct{}),
-		listeners: make(map[*acceptor]struct{}),
-		servers:   make(map[string]*serverState),
+		stop:         make(chan struct{}),
+		conns:        make(map[*clientConn]struct{}),
+		listeners:    make(map[*acceptor]struct{}),
+		servers:      make(map[stateKey]*serverState),
+		groupsByName: make(map[string]*group),
+		stickyKey:    o.StickyKey,
 	}
 	p.admission.refused = make(map[netip.Addr]failure)
 	p.sweeper = newSweeper(p.setDate, o.timeouts()...)
 	if p.drivers, err = newDrivers(o.Driver, o.Loops, o.Logger); err != nil {
 		return nil, err
+	}
+	if len(p.stickyKey) == 0 {
+		p.stickyKey = make([]byte, sha256.Size)
+		_, _ = rand.Read(p.stickyKey) // never fails
 	}
 	p.stopped, p.cancel = context.WithCancel(context.Background())
 	set, err := newSettings(p, o)

@@ -259,3 +259,6 @@ func TestForward(t *testing.T) {
 
 // plainRequest is a typical request.
 const plainRequest = "GET /users/42?x=1 HTTP/1.1\r\nHost: app.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n"
+
+// onlyServer returns the server of a proxy that has one.
+func (p *Proxy) onlyServer() *server { return p.current.Load().group.members.Load().all[0].server }

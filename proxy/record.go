@@ -48,13 +48,19 @@ func (x *exchange) record(f failure) {
 	}
 }
 
-// noteHealth updates the server's health after a response.
+// noteHealth updates the server's health after a response, or after a failure.
 func (x *exchange) noteHealth(f failure) {
-	switch health := &x.server.health; {
+	s := x.server
+	switch {
 	case isUpstreamFailure(f):
-		health.failed(f, x.cause, x.id())
-	case f == failNone && health.failing.Load():
-		health.succeeded()
+		x.group.failed(s, s.health.failed(f, x.cause, x.id()))
+	case f == failNone:
+		if s.health.failing.Load() {
+			s.health.succeeded()
+		}
+		if s.consecutive.Load() != 0 {
+			s.consecutive.Store(0)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func TestReloadRefusesAndKeeps(t *testing.T) {
 	b.responses = 1
 	o := b.p.current.Load().o
 	for _, change := range []func(*Options){
-		func(o *Options) { o.Upstream = "https://example.org" },
+		func(o *Options) { o.Upstream = "ftp://example.org" },
 		func(o *Options) { o.ClientAddress = "guess" },
 		func(o *Options) { o.RequestFields.Remove = []string{"Connection"} },
 	} {

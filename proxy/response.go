@@ -121,6 +121,7 @@ func (x *exchange) nextBlock(br *bufio.Reader) ([]byte, error) {
 func (x *exchange) parseHead(block []byte) (err error) {
 	if x.in, err = x.resp.Rewrite(x.in[:0], block); err == nil && x.resp.Status >= 200 {
 		x.in = x.resp.Finish(x.in, x.c.gen.date(), x.id(), x.c.gen.responseRules)
+		x.in = x.appendCookie(x.in)
 	}
 	return err
 }

@@ -40,9 +40,11 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 		p.sweeper.closeAll()
 		p.awaitIdle()
 	}
-	for _, s := range p.current.Load().group.members.Load().servers {
-		s.pool.close()
+	p.reloading.Lock()
+	for _, g := range p.groupsByName {
+		g.close()
 	}
+	p.reloading.Unlock()
 	p.ending.Do(func() {
 		close(p.stop)
 		p.cancel()

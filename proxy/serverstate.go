@@ -1,9 +1,24 @@
 package proxy
 
-// serverState holds the counters of a server, and whether it fails. It outlives the pools that connect to the server.
+import (
+	"sync/atomic"
+
+	"github.com/wayside-proxy/wayside/proxy/upstream"
+)
+
+// serverState holds the counters of a server of a group, and whether it can be used. It outlives the pools that connect to the server.
 type serverState struct {
 	tally
-	health        upstreamHealth
+	health       upstreamHealth  // for the log: whether requests fail
+	availability upstream.Health // guarded by the group's mu: whether it receives requests
+	changes      changeLog       // guarded by the group's mu: of availability
+	consecutive  atomic.Int32    // requests that have failed one after the other
+	inFlight     counter         // requests, counted only in groups with several servers
+	retried      counter         // requests that have failed here and were sent to another server
+	ejections    counter
+	checksPassed counter
+	checksFailed counter
+
 	connects      counter
 	connectErrors counter
 	firstByte     [len(firstByteBounds) + 1]counter // one per bound, not cumulative
@@ -23,14 +38,18 @@ func (u *serverState) observe(micros uint64) {
 	u.firstByteSum.Add(int64(micros))
 }
 
-// stateOf returns the state of a server by its name. It creates it if necessary.
-func (p *Proxy) stateOf(name string) *serverState {
+// stateKey names a server: by its group, and as in events.
+type stateKey struct{ group, server string }
+
+// stateOf returns the state of a server. It creates it if necessary.
+func (p *Proxy) stateOf(group, server string) *serverState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u := p.servers[name]
+	key := stateKey{group, server}
+	u := p.servers[key]
 	if u == nil {
 		u = &serverState{}
-		p.servers[name] = u
+		p.servers[key] = u
 	}
 	return u
 }

@@ -86,7 +86,7 @@ func TestWaitForAConnection(t *testing.T) {
 		return c
 	}
 	queued := func() bool {
-		pool := b.p.current.Load().group.pick().pool
+		pool := b.p.onlyServer().pool
 		pool.mu.Lock()
 		defer pool.mu.Unlock()
 		return len(pool.waiters) > 0

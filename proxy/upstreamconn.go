@@ -69,7 +69,10 @@ func (p *pool) usable(u *upstreamConn) bool {
 		return false
 	}
 	u.limits.armRead(0)
-	if conn, ok := u.Conn.(*loop.Conn); ok {
+	switch conn := u.Conn.(type) {
+	case *loop.Conn:
+		return conn.Quiet()
+	case *tlsConn:
 		return conn.Quiet()
 	}
 	if u.raw == nil {

@@ -99,7 +99,7 @@ func TestPipeliningClientIsNotGone(t *testing.T) {
 
 // waiting returns how many requests wait for an upstream connection.
 func (b *bench) waiting() int {
-	p := b.p.current.Load().group.pick().pool
+	p := b.p.onlyServer().pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.waiters)
@@ -173,7 +173,7 @@ func TestConnectionForAGoneClientGoesBack(t *testing.T) {
 	_ = far.(*net.TCPConn).SetLinger(0)
 	_ = far.Close()
 	until(t, "the reset arrives", gone.hungUp)
-	p := b.p.current.Load().group.pick().pool
+	p := b.p.onlyServer().pool
 	for _, want := range []int{0, 1} { // a slot, then a connection
 		p.mu.Lock()
 		w := &waiter{ready: d.signal(), d: d, u: p.grant(d, nil), client: gone}

@@ -111,31 +111,60 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	c.loop.current.takeTurn()
 	for {
-		for !c.readable || c.readLate.Load() || c.closed.Load() {
-			if err := c.stopped(&c.readLate); err != nil {
-				return 0, c.fail("read", err)
-			}
-			c.reader = c.loop.current
-			c.reader.park()
-			c.reader = nil
+		if err := c.AwaitRead(); err != nil {
+			return 0, err
 		}
-		switch n, err := rawRead(c.fd, b); err {
-		case nil:
-			if n == 0 {
-				return 0, io.EOF
-			}
-			if n < len(b) && !c.hungUp {
-				c.readable = false // the socket is empty; an event will say when it is not (epoll(7))
-			}
-			return n, nil
-		case syscall.EAGAIN:
-			c.readable = false
-		case syscall.EINTR:
-		default:
-			return 0, c.fail("read", os.NewSyscallError("read", err))
+		if n, err := c.TryRead(b); err != ErrWouldBlock {
+			return n, err
 		}
+	}
+}
+
+// AwaitRead waits until TryRead need not return [ErrWouldBlock].
+func (c *Conn) AwaitRead() error {
+	c.loop.current.takeTurn()
+	for !c.readable || c.readLate.Load() || c.closed.Load() {
+		if err := c.stopped(&c.readLate); err != nil {
+			return c.fail("read", err)
+		}
+		c.reader = c.loop.current
+		c.reader.park()
+		c.reader = nil
+	}
+	return nil
+}
+
+// ErrWouldBlock says that there is nothing to read now. It is a temporary [net.Error].
+var ErrWouldBlock error = wouldBlock{}
+
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "nothing to read now" }
+func (wouldBlock) Timeout() bool   { return false }
+func (wouldBlock) Temporary() bool { return true }
+
+// TryRead is Read that does not wait: if there is nothing to read, it returns [ErrWouldBlock].
+func (c *Conn) TryRead(b []byte) (int, error) {
+	if !c.readable {
+		return 0, ErrWouldBlock
+	}
+	switch n, err := rawRead(c.fd, b); err {
+	case nil:
+		if n == 0 {
+			return 0, io.EOF
+		}
+		if n < len(b) && !c.hungUp {
+			c.readable = false // the socket is empty; an event will say when it is not (epoll(7))
+		}
+		return n, nil
+	case syscall.EAGAIN:
+		c.readable = false
+		return 0, ErrWouldBlock
+	case syscall.EINTR:
+		return 0, ErrWouldBlock
+	default:
+		return 0, c.fail("read", os.NewSyscallError("read", err))
 	}
 }
 
@@ -146,6 +175,7 @@ func (c *Conn) Quiet() bool {
 	}
 	var b [1]byte
 	_, err := rawPeek(c.fd, b[:])
+	c.readable = c.readable || err == nil // the event may not have been seen yet
 	return err == syscall.EAGAIN || err == syscall.EINTR
 }
 

@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/upstream"
+)
+
+// Group is a group of servers that serve the same requests. Each request goes to one of them.
+type Group struct {
+	// Name distinguishes the group in metrics, the log and GET /api/v1/upstreams. Empty: it is the only group.
+	Name string
+	// Servers are the servers; at most ServersMax. Either Servers or DNS is required.
+	Servers []Server
+	// DNS is host:port, or https://host:port: every address of this name is a server. The name is looked up every ResolveInterval. New
+	// addresses are used at once, and those that the name has lost for one more lookup. If a lookup fails, the addresses stay.
+	DNS string
+	// Balance chooses among the servers. Default RoundRobin.
+	Balance Balance
+	// StickyCookie is the name of a cookie that keeps a client at one server, for services with sessions in memory. If that server is not
+	// available, the client gets another one, and a new cookie. Empty: no cookie.
+	StickyCookie string
+	// Check asks every server at intervals whether it is well.
+	Check Check
+	// Eject takes servers out of use whose requests fail.
+	Eject Eject
+	// Retries is how often a request is sent to another server: if it could not be sent, or if it is idempotent, has no body, and no byte of
+	// a response has come. Retries are at most a fifth of the requests, after a reserve of 100. Default 1, at most RetriesMax; negative:
+	// none.
+	Retries int
+	// ConnsMax limits the connections to each server; beyond it requests wait, for MaxConnWait at most, and then the answer is 503. Default:
+	// the server's share of MaxConnsPerUpstream.
+	ConnsMax int
+	// TLS is used for servers with https.
+	TLS UpstreamTLS
+}
+
+// UpstreamTLS says how connections to servers with https are encrypted and verified.
+type UpstreamTLS = upstream.TLS
+
+// Limits of a [Group].
+const (
+	ServersMax = 256
+	RetriesMax = 10
+	WeightMax  = upstream.WeightMax
+)
+
+// Server is one server of a [Group].
+type Server struct {
+	// URL is http://host:port, https://host:port or unix:///path/to/socket.
+	URL string
+	// Weight is the server's share of the requests in relation to the other weights. Default 1, at most WeightMax. Negative: it receives only
+	// requests of clients that a cookie keeps there, so that it becomes empty.
+	Weight int
+}
+
+// Balance chooses a server for each request.
+type Balance string
+
+// The values of Group.Balance.
+const (
+	// RoundRobin lets the servers take turns.
+	RoundRobin Balance = "round_robin"
+	// Least draws two servers and takes the one with fewer requests in flight. A slow server then receives fewer requests.
+	Least Balance = "least"
+)
+
+// Check says how servers are checked. Zero means the documented default.
+type Check struct {
+	// Path is requested with GET. A status from 200 to 399 within Timeout passes. Empty: no checks.
+	Path string
+	// Every is the time between two checks of a server. Default 5s.
+	Every time.Duration
+	// Timeout limits a check, connecting included. Default 2s.
+	Timeout time.Duration
+	// Fails is the number of successive failures after which a server receives no requests, and Passes the number of successes after which it
+	// receives them again. Default 3 and 2.
+	Fails, Passes int
+}
+
+// Eject says when requests that fail take a server out of use. Only failures without a response count, such as refused or reset connections
+// and timeouts. Zero means the documented default.
+type Eject struct {
+	// After is the number of successive failures. Default 5; negative: no server is ejected.
+	After int
+	// For is how long the first ejection takes. Each further one takes longer, up to ten times as long. Default 30s.
+	For time.Duration
+	// AtMost is the percentage of the servers that can be ejected at the same time. The last server that could be used is never ejected.
+	// Default 50.
+	AtMost int
+}
+
+func (g Group) withDefaults() Group {
+	if g.Balance == "" {
+		g.Balance = RoundRobin
+	}
+	for _, d := range []struct {
+		value    *int
+		standard int
+	}{{&g.Check.Fails, 3}, {&g.Check.Passes, 2}, {&g.Eject.After, 5}, {&g.Eject.AtMost, 50}, {&g.Retries, 1}} {
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{{&g.Check.Every, 5 * time.Second}, {&g.Check.Timeout, 2 * time.Second}, {&g.Eject.For, 30 * time.Second}} {
+		if *d.value <= 0 {
+			*d.value = d.standard
+		}
+	}
+	g.Retries = min(g.Retries, RetriesMax)
+	return g
+}
+
+// check returns what is wrong with a group after withDefaults, apart from its addresses and files.
+func (g *Group) check() error {
+	switch {
+	case len(g.Servers) == 0 && g.DNS == "":
+		return fmt.Errorf("proxy: group %q has no servers", g.Name)
+	case len(g.Servers) > 0 && g.DNS != "":
+		return fmt.Errorf("proxy: group %q has both servers and a name to look up", g.Name)
+	case len(g.Servers) > ServersMax:
+		return fmt.Errorf("proxy: group %q has more than %d servers", g.Name, ServersMax)
+	case g.Balance != RoundRobin && g.Balance != Least:
+		return fmt.Errorf("proxy: group %q: balance %q: must be round_robin or least", g.Name, g.Balance)
+	case g.Check.Path != "" && !strings.HasPrefix(g.Check.Path, "/"):
+		return fmt.Errorf("proxy: group %q: the path of its checks must begin with a slash", g.Name)
+	}
+	for _, s := range g.Servers {
+		if s.Weight >= 0 {
+			return nil
+		}
+	}
+	if g.DNS != "" {
+		return nil
+	}
+	return fmt.Errorf("proxy: group %q: no server has a weight", g.Name)
+}
+
+// endpoint is the address of a server.
+type endpoint struct {
+	network, address string // for net.Dial
+	host             string // for requests without Host
+	tls              bool
+}
+
+// name is how events and metrics call the server.
+func (e endpoint) name() string {
+	if e.network == "unix" {
+		return "unix:" + e.address
+	}
+	return e.address
+}
+
+// serverName is the name that the server's certificate must have.
+func (e endpoint) serverName() string {
+	host, _, err := net.SplitHostPort(e.host)
+	if err != nil {
+		host = e.host
+	}
+	return strings.Trim(host, "[]")
+}
+
+// parseUpstream parses the URL of a server.
+func parseUpstream(s string) (endpoint, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return endpoint{}, fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
+	}
+	ports := map[string]string{"http": "80", "https": "443"}
+	switch {
+	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
+		return endpoint{network: "unix", address: u.Path, host: "localhost"}, nil
+	case ports[u.Scheme] != "" && u.Hostname() != "" && (u.Path == "" || u.Path == "/"):
+		port := u.Port()
+		if port == "" {
+			port = ports[u.Scheme]
+		}
+		return endpoint{network: "tcp", address: net.JoinHostPort(u.Hostname(), port), host: withoutZone(u.Host), tls: u.Scheme == "https"}, nil
+	}
+	return endpoint{}, fmt.Errorf("proxy: upstream %q: %w", redactURL(s), errUpstream)
+}
+
+// parseName parses Group.DNS.
+func parseName(s string) (endpoint, error) {
+	full := s
+	if !strings.Contains(s, "://") {
+		full = "http://" + s
+	}
+	e, err := parseUpstream(full)
+	if err == nil {
+		var port string
+		_, port, err = net.SplitHostPort(e.address)
+		if n, perr := strconv.Atoi(port); perr != nil || n < 1 || n > 65535 {
+			err = fmt.Errorf("port %q", port)
+		}
+	}
+	if err != nil || e.network != "tcp" {
+		return e, fmt.Errorf("proxy: name of servers %q: must be host:port or https://host:port", redactURL(s))
+	}
+	return e, nil
+}

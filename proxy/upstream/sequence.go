@@ -1,0 +1,61 @@
+package upstream
+
+const (
+	// WeightMax is the largest weight of a server.
+	WeightMax = 1000
+	// turnsMax is the length of a sequence at most. Weights whose sum is larger are scaled: a weight that is small beside the sum may then
+	// have a few more turns than its share.
+	turnsMax = 1 << 13
+)
+
+// Sequence returns the order in which servers take turns: indices of weights, each as often as its weight says, and as evenly spread as
+// possible. Weights that are not positive have no turn. There may be 1,024 servers at most.
+//
+// At each step, every server gains its weight, the one that has most takes the turn, and pays for it with the sum of all weights.
+func Sequence(weights []int) []uint16 {
+	weights, sum := reduced(weights)
+	order, credit := make([]uint16, 0, sum), make([]int, len(weights))
+	for range sum {
+		most := -1
+		for i, w := range weights {
+			if w <= 0 {
+				continue
+			}
+			credit[i] += w
+			if most < 0 || credit[i] > credit[most] {
+				most = i
+			}
+		}
+		credit[most] -= sum
+		order = append(order, uint16(most))
+	}
+	return order
+}
+
+// reduced returns the weights in their lowest terms, and their sum, which is at most turnsMax if there are fewer weights.
+func reduced(weights []int) (low []int, sum int) {
+	divisor, total := 0, 0
+	for _, w := range weights {
+		divisor = gcd(divisor, max(w, 0))
+		total += max(w, 0)
+	}
+	low = make([]int, len(weights))
+	for i, w := range weights {
+		switch {
+		case w <= 0:
+		case total/divisor <= turnsMax:
+			low[i] = w / divisor
+		default:
+			low[i] = max((w*turnsMax)/total, 1)
+		}
+		sum += low[i]
+	}
+	return low, sum
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}

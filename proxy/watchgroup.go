@@ -1,0 +1,290 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/upstream"
+)
+
+// Which servers of a group can be used: active checks, servers whose requests fail, the addresses of a name. A goroutine for each group that
+// needs it does what is due. Nothing here is called for a request, except failed for one that fails.
+
+const (
+	// filesPause is the time between two looks at the files of TLS.
+	filesPause = 10 * time.Second
+	// lookupRetry is the time between two lookups of a name for which no address is known yet.
+	lookupRetry = time.Second
+	// lookupPause is the time between two lookups if ResolveInterval switches them off for other upstreams.
+	lookupPause = 30 * time.Second
+	// changeLogPause is the least time between two log lines about the state of one server.
+	changeLogPause = 10 * time.Second
+)
+
+// serverCheck are the active checks of one server. Guarded by the group's mu.
+type serverCheck struct {
+	*upstream.Check
+	next time.Time
+	busy bool
+}
+
+// setChecks prepares the checks of the servers. mu is held.
+func (g *group) setChecks() {
+	old, o := g.checks, &g.plan.o.Check
+	g.checks = nil
+	if o.Path == "" {
+		for _, s := range g.all {
+			s.availability.Unchecked(time.Now())
+		}
+		return
+	}
+	g.checks = make(map[*server]*serverCheck, len(g.all))
+	for _, s := range g.all {
+		c := &serverCheck{Check: upstream.NewCheck(s.pool.target.dial, s.key.host, o.Path, o.Timeout)}
+		if before := old[s.server]; before != nil {
+			c.next = before.next
+		} else {
+			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) //nolint:gosec // not all at once
+		}
+		g.checks[s.server] = c
+	}
+}
+
+// startWatch starts watch if the proxy serves and there is something to watch. mu is held.
+func (g *group) startWatch() {
+	p := g.root
+	needed := len(g.all) > 1 || g.plan.o.DNS != "" || g.checks != nil || g.plan.credentials != nil && g.plan.credentials.HasFiles()
+	switch {
+	case !needed:
+		g.stopWatch()
+	case g.stop != nil:
+		g.lookAgain()
+	case p.begun.Load():
+		ctx, cancel := context.WithCancel(p.stopped)
+		g.stop = cancel
+		p.background.Go(func() { g.watch(ctx) })
+	}
+}
+
+// stopWatch ends watch. mu is held.
+func (g *group) stopWatch() {
+	if g.stop != nil {
+		g.stop()
+		g.stop = nil
+	}
+}
+
+// lookAgain makes watch look what is due.
+func (g *group) lookAgain() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch does what is due until ctx is done.
+func (g *group) watch(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.wake:
+		case <-timer.C:
+		}
+		if next := g.doDue(ctx, time.Now()); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(max(time.Until(next), time.Millisecond))
+		}
+	}
+}
+
+// doDue does what is due, and returns when something is due next; zero: only when wake says so.
+func (g *group) doDue(ctx context.Context, now time.Time) (next time.Time) {
+	at := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed := false
+	for _, s := range g.all {
+		if until := s.availability.EjectedUntil(); !until.IsZero() && !until.After(now) {
+			changed = s.availability.Expire(now, false) || changed
+			s.consecutive.Store(int32(g.plan.o.Eject.After - 1)) // if its next request fails, it is ejected again
+		}
+		at(s.availability.EjectedUntil())
+	}
+	if changed {
+		g.rebuild()
+	}
+	for s, c := range g.checks {
+		if !c.busy && !c.next.After(now) {
+			c.busy, c.next = true, now.Add(g.plan.o.Check.Every)
+			g.root.background.Go(func() { g.check(ctx, s, c) })
+		}
+		at(c.next)
+	}
+	at(g.lookUpIfDue(ctx, now))
+	at(g.readFilesIfDue(now))
+	at(g.report(now))
+	return next
+}
+
+// check makes one active check.
+func (g *group) check(ctx context.Context, s *server, c *serverCheck) {
+	err := c.Do()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.busy = false
+	if ctx.Err() != nil || g.checks[s] == nil { // stopped, or removed meanwhile
+		return
+	}
+	result := &s.checksPassed
+	if err != nil {
+		result = &s.checksFailed
+	}
+	result.Add(1)
+	if s.availability.Checked(err, g.plan.o.Check.Fails, g.plan.o.Check.Passes, time.Now()) {
+		g.rebuild()
+		g.lookAgain()
+	}
+}
+
+// failed counts a request that has failed at a server without a response, and may eject the server.
+func (g *group) failed(s *server, why string) {
+	m := g.members.Load()
+	if !m.several || m.o.Eject.After < 0 || s.consecutive.Add(1) < int32(m.o.Eject.After) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if state, _, _ := s.availability.State(); state != upstream.Up || !g.has(s) {
+		return
+	}
+	e := &g.plan.o.Eject
+	if ejected := len(g.inState(upstream.Ejected)); (ejected+1)*100 > e.AtMost*len(g.all) || len(g.inState(upstream.Up)) <= 1 {
+		return
+	}
+	s.consecutive.Store(0)
+	s.availability.Eject(e.For, why, time.Now())
+	s.ejections.Add(1)
+	g.rebuild()
+	g.lookAgain()
+}
+
+// lookUpIfDue starts a lookup of the group's name if it is time for one, and returns when the next one is due. mu is held.
+func (g *group) lookUpIfDue(ctx context.Context, now time.Time) time.Time {
+	if g.plan.o.DNS == "" {
+		return time.Time{}
+	}
+	if !g.lookingUp && !g.nextLookup.After(now) {
+		g.lookingUp = true
+		g.nextLookup = now.Add(g.lookupInterval())
+		g.root.background.Go(func() { g.lookUp(ctx) })
+	}
+	return g.nextLookup
+}
+
+func (g *group) lookupInterval() time.Duration {
+	switch every := g.plan.common.resolveEvery; {
+	case len(g.all) == 0:
+		return lookupRetry
+	case every > 0:
+		return every
+	}
+	return lookupPause
+}
+
+// lookUp looks the group's name up once and uses the addresses. If that fails, the present ones stay.
+func (g *group) lookUp(ctx context.Context) {
+	g.mu.Lock()
+	name, resolver := g.plan.name, g.plan.common.resolver
+	g.mu.Unlock()
+	found, err := lookUp(ctx, resolver, name.serverName())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lookingUp = false
+	if g.plan.name != name || ctx.Err() != nil { // replaced, or stopped
+		return
+	}
+	g.nameTrouble = ""
+	if err != nil {
+		g.nameTrouble = err.Error()
+		g.lookAgain()
+		return
+	}
+	g.setAddresses(g.addresses.Update(found))
+	g.nextLookup = time.Now().Add(g.lookupInterval())
+	g.lookAgain()
+}
+
+// readFilesIfDue starts to read the files of TLS again if it is time for that, and returns when it is due next. mu is held.
+func (g *group) readFilesIfDue(now time.Time) time.Time {
+	c := g.plan.credentials
+	if c == nil || !c.HasFiles() {
+		return time.Time{}
+	}
+	if !g.nextReading.After(now) {
+		if !g.nextReading.IsZero() {
+			g.root.background.Go(func() { g.readFiles(c) })
+		}
+		g.nextReading = now.Add(filesPause)
+	}
+	return g.nextReading
+}
+
+// readFiles reads the files of TLS again. If they have changed, the connections that were made with the old ones are not used any longer
+// than for the requests that they carry.
+func (g *group) readFiles(c *upstream.Credentials) {
+	changed, err := c.Refresh()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.plan.credentials != c {
+		return
+	}
+	g.filesTrouble = ""
+	if err != nil {
+		g.filesTrouble = err.Error()
+	}
+	if changed {
+		g.log().Info("files for TLS to servers have changed; new connections use them", "group", g.name)
+		for _, s := range g.all {
+			s.pool.discardIdle(func(*upstreamConn) bool { return true })
+		}
+	}
+	g.lookAgain()
+}
+
+// watchGroups looks up the names of groups, which may take a moment, and starts to watch all groups. Serve calls it once.
+func (p *Proxy) watchGroups() {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	p.begun.Store(true)
+	p.findServers(p.current.Load().groups)
+	for _, g := range p.current.Load().groups {
+		g.mu.Lock()
+		g.startWatch()
+		g.mu.Unlock()
+	}
+}
+
+// findServers looks up, once, the names of groups that have no server yet, so that their first requests find one.
+func (p *Proxy) findServers(groups []*group) {
+	var all sync.WaitGroup
+	for _, g := range groups {
+		g.mu.Lock()
+		missing := g.plan.o.DNS != "" && len(g.all) == 0 && !g.lookingUp
+		g.lookingUp = g.lookingUp || missing
+		g.mu.Unlock()
+		if missing {
+			all.Go(func() { g.lookUp(p.stopped) })
+		}
+	}
+	all.Wait()
+}

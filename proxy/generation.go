@@ -41,6 +41,9 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	if set.responseRules, err = o.ResponseFields.Compile(); err != nil {
 		return nil, fmt.Errorf("proxy: response fields: %w", err)
 	}
+	if len(o.StickyKey) > 0 {
+		p.stickyKey = o.StickyKey
+	}
 	set.groups = p.useGroups(plans)
 	set.group = set.groups[0]
 	return set, nil

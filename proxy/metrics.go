@@ -71,6 +71,10 @@ type UpstreamMetrics struct {
 	Conns, Idle    int64                   // open connections, and of these, idle
 	Connects       int64                   // connections made
 	ConnectErrors  int64                   // attempts that failed
+	Retried        int64                   // requests that failed there and were sent to another server
+	Ejections      int64                   // times that failed requests have taken it out of use
+	ChecksPassed   int64                   // active checks
+	ChecksFailed   int64                   // likewise
 	Responses      [6]int64                // by status class
 	Failures       map[string]int64        // by error type, all of them
 	FirstByte      map[time.Duration]int64 // responses whose first byte came within a bound; cumulative
@@ -88,7 +92,8 @@ func (p *Proxy) Metrics() Metrics {
 	byName := make(map[*serverState]*UpstreamMetrics, len(p.servers))
 	for key, u := range p.servers {
 		um := &UpstreamMetrics{
-			Group: key.group, Name: key.server, Connects: u.connects.Load(), ConnectErrors: u.connectErrors.Load(), Failures: make(map[string]int64),
+			Group: key.group, Name: key.server, Connects: u.connects.Load(), ConnectErrors: u.connectErrors.Load(), Retried: u.retried.Load(),
+			Ejections: u.ejections.Load(), ChecksPassed: u.checksPassed.Load(), ChecksFailed: u.checksFailed.Load(), Failures: make(map[string]int64),
 			FirstByteSum: time.Duration(u.firstByteSum.Load()) * time.Microsecond, FirstByte: make(map[time.Duration]int64),
 		}
 		u.add(&um.Responses, um.Failures)

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
 var (
@@ -12,14 +14,18 @@ var (
 	descUpstreamConns = prometheus.NewDesc("wayside_proxy_upstream_connections", "Open upstream connections.", []string{"state"}, nil)
 	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
-	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent to the upstream a second time.", nil, nil)
+	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent again, to the same server or to another one.", nil, nil)
 	descUndelivered   = prometheus.NewDesc("wayside_proxy_undelivered_total", "Responses that the client did not receive whole, although they were recorded as sent.", nil, nil)
 
-	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"upstream", "state"}, nil)
-	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"upstream", "result"}, nil)
-	descUpResponses = prometheus.NewDesc("wayside_upstream_responses_total", "Responses to requests for an upstream, by status class.", []string{"upstream", "class"}, nil)
-	descUpFailures  = prometheus.NewDesc("wayside_upstream_failures_total", "Requests for an upstream that failed, by error type.", []string{"upstream", "error_type"}, nil)
-	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from when an upstream had a request to the header of its response.", []string{"upstream"}, nil)
+	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"group", "upstream", "state"}, nil)
+	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"group", "upstream", "result"}, nil)
+	descUpResponses = prometheus.NewDesc("wayside_upstream_responses_total", "Responses to requests for an upstream, by status class.", []string{"group", "upstream", "class"}, nil)
+	descUpFailures  = prometheus.NewDesc("wayside_upstream_failures_total", "Requests for an upstream that failed, by error type.", []string{"group", "upstream", "error_type"}, nil)
+	descUpRetried   = prometheus.NewDesc("wayside_upstream_retried_total", "Requests that failed at a server and were sent to another one.", []string{"group", "upstream"}, nil)
+	descUpEjections = prometheus.NewDesc("wayside_upstream_ejections_total", "Times that failed requests have taken a server out of use.", []string{"group", "upstream"}, nil)
+	descUpChecks    = prometheus.NewDesc("wayside_upstream_checks_total", "Active checks of a server, by result.", []string{"group", "upstream", "result"}, nil)
+	descUpAvailable = prometheus.NewDesc("wayside_upstream_available", "1 if a server of a group receives requests, 0 if its checks fail or it is ejected.", []string{"group", "upstream"}, nil)
+	descUpFirstByte = prometheus.NewDesc("wayside_upstream_first_byte_seconds", "Time from when an upstream had a request to the header of its response.", []string{"group", "upstream"}, nil)
 )
 
 // Collector exposes [Proxy.Metrics] to Prometheus. It reads them at each scrape, so the traffic path counts only once.
@@ -52,26 +58,41 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		count(descFailures, float64(n), kind)
 	}
 	collectUpstreams(p.Upstreams, gauge, count)
+	for _, g := range c.p.Groups() {
+		for _, s := range g.Servers {
+			available := 0.0
+			if s.State == upstream.Up.String() {
+				available = 1
+			}
+			gauge(descUpAvailable, available, g.Name, s.Upstream)
+		}
+	}
 	for _, u := range p.Upstreams {
 		buckets := make(map[float64]uint64, len(u.FirstByte))
 		for bound, n := range u.FirstByte {
 			buckets[bound.Seconds()] = uint64(n)
 		}
-		out <- prometheus.MustNewConstHistogram(descUpFirstByte, uint64(u.FirstByteCount), u.FirstByteSum.Seconds(), buckets, u.Name)
+		out <- prometheus.MustNewConstHistogram(descUpFirstByte, uint64(u.FirstByteCount), u.FirstByteSum.Seconds(), buckets, u.Group, u.Name)
 	}
 }
 
 func collectUpstreams(list []UpstreamMetrics, gauge, count func(*prometheus.Desc, float64, ...string)) {
 	for _, u := range list {
-		gauge(descUpConns, float64(u.Idle), u.Name, "idle")
-		gauge(descUpConns, float64(u.Conns-u.Idle), u.Name, "busy")
-		count(descUpConnects, float64(u.Connects), u.Name, "ok")
-		count(descUpConnects, float64(u.ConnectErrors), u.Name, "error")
+		gauge(descUpConns, float64(u.Idle), u.Group, u.Name, "idle")
+		gauge(descUpConns, float64(u.Conns-u.Idle), u.Group, u.Name, "busy")
+		count(descUpConnects, float64(u.Connects), u.Group, u.Name, "ok")
+		count(descUpConnects, float64(u.ConnectErrors), u.Group, u.Name, "error")
+		count(descUpRetried, float64(u.Retried), u.Group, u.Name)
+		count(descUpEjections, float64(u.Ejections), u.Group, u.Name)
+		if u.ChecksPassed+u.ChecksFailed > 0 {
+			count(descUpChecks, float64(u.ChecksPassed), u.Group, u.Name, "passed")
+			count(descUpChecks, float64(u.ChecksFailed), u.Group, u.Name, "failed")
+		}
 		for class := 1; class < len(u.Responses); class++ {
-			count(descUpResponses, float64(u.Responses[class]), u.Name, strconv.Itoa(class)+"xx")
+			count(descUpResponses, float64(u.Responses[class]), u.Group, u.Name, strconv.Itoa(class)+"xx")
 		}
 		for kind, n := range u.Failures {
-			count(descUpFailures, float64(n), u.Name, kind)
+			count(descUpFailures, float64(n), u.Group, u.Name, kind)
 		}
 	}
 }

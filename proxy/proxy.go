@@ -59,17 +59,14 @@ func New(o Options) (*Proxy, error) {
 		listeners:    make(map[*acceptor]struct{}),
 		servers:      make(map[stateKey]*serverState),
 		groupsByName: make(map[string]*group),
-		stickyKey:    o.StickyKey,
+		stickyKey:    make([]byte, sha256.Size),
 	}
 	p.admission.refused = make(map[netip.Addr]failure)
 	p.sweeper = newSweeper(p.setDate, o.timeouts()...)
 	if p.drivers, err = newDrivers(o.Driver, o.Loops, o.Logger); err != nil {
 		return nil, err
 	}
-	if len(p.stickyKey) == 0 {
-		p.stickyKey = make([]byte, sha256.Size)
-		_, _ = rand.Read(p.stickyKey) // never fails
-	}
+	_, _ = rand.Read(p.stickyKey) // never fails
 	p.stopped, p.cancel = context.WithCancel(context.Background())
 	set, err := newSettings(p, o)
 	if err != nil {

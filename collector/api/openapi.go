@@ -164,6 +164,7 @@ var otherEndpoints = []indexEntry{
 	{Method: "GET", Path: "/snapshot/{version}", Summary: "One of the last five snapshots"},
 	{Method: "GET", Path: "/snapshots", Summary: "The snapshots that are kept"},
 	{Method: "GET", Path: "/api/v1/accounting", Summary: "The figures that must add up, and whether they do"},
+	{Method: "GET", Path: "/api/v1/upstreams", Summary: "Groups of servers: state, why, connections, counters"},
 	{Method: "GET", Path: "/api/v1/jobs", Summary: "Scheduled jobs: schedule, last runs, next run"},
 	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
 	{Method: "GET", Path: "/livez", Summary: "Whether the process lives"},

@@ -36,6 +36,8 @@ type Options struct {
 	Hosts []string
 	// Accounting returns the figures of GET /api/v1/accounting, which are sent as JSON.
 	Accounting func(ctx context.Context) (any, error)
+	// Upstreams returns the groups of servers for GET /api/v1/upstreams, which are sent as JSON.
+	Upstreams func() any
 	// Verify answers POST /api/v1/verify: it checks the promises of the data directory in use, one request at a time. local leaves
 	// the archive out. nil: the path is relayed.
 	Verify func(ctx context.Context, local bool) (any, error)

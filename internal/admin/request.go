@@ -46,6 +46,7 @@ var routes = map[string]route{
 	"/snapshot":          {get: (*request).snapshot, parameters: none},
 	"/snapshots":         {get: (*request).snapshot, parameters: none},
 	"/api/v1/accounting": {get: (*request).accounting, parameters: none},
+	"/api/v1/upstreams":  {get: (*request).upstreams, parameters: none},
 	"/api/v1/verify":     {post: (*request).verify, parameters: []string{"local"}},
 	"/-/reload":          {post: (*request).reload, parameters: none},
 	"/-/forget":          {post: (*request).forget, parameters: none},

@@ -115,6 +115,8 @@ func (q *request) inTime(find func(ctx context.Context) (any, error)) {
 	})
 }
 
+func (q *request) upstreams() { answerJSON(&q.ctx.Response, fasthttp.StatusOK, q.s.opt.Upstreams()) }
+
 func (q *request) accounting() { q.inTime(q.s.opt.Accounting) }
 
 // errVerifying answers a request for a verification while another one is running.

@@ -24,6 +24,7 @@ const (
 	ArchiveDir  = "archive"
 	Quarantine  = "quarantine"
 	CrashFile   = "collect.crash"
+	StickyKey   = "sticky.key"
 )
 
 // ErrNoData is returned by Known for a directory that no wayside has used.

@@ -113,7 +113,7 @@ func mounted(dir string) bool {
 // ours are the names in a data directory that wayside opens, and how many levels below each are checked: an archive has a folder for each
 // hour.
 var ours = map[string]int{
-	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, "collect.sock": 0,
+	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, StickyKey: 0, StickyKey + ".new": 0, "collect.sock": 0,
 	Quarantine: 3, ArchiveDir: 2,
 }
 

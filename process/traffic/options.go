@@ -3,7 +3,6 @@ package traffic
 import (
 	"log/slog"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
@@ -13,7 +12,7 @@ import (
 // proxyOptions translates the configuration for the proxy.
 func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
 	return proxy.Options{
-		Upstream: strings.Join(cfg.Upstream, ","), Recorder: recorder, RecorderBlocks: cfg.Spool.Sync == "request", Logger: log,
+		Groups: proxyGroups(cfg), StickyKey: stickyKey(cfg, log), Recorder: recorder, RecorderBlocks: cfg.Spool.Sync == "request", Logger: log,
 		Driver:        proxy.Driver(cfg.Proxy.Driver),
 		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},

@@ -82,6 +82,7 @@ func (t *traffic) build() (err error) {
 	t.admin = admin.New(admin.Options{
 		Token: string(t.cfg.Admin.Token), Hosts: t.cfg.Admin.Hosts, Snapshots: t.snapshots.Serve, Verify: t.audit.verify,
 		Accounting: func(ctx context.Context) (any, error) { return t.audit.answer(ctx) },
+		Upstreams:  func() any { return map[string]any{"groups": t.proxy.Groups()} },
 		Gatherer:   t.metrics(), Checks: t.health.checks(), Meanwhile: t.health.meanwhile, Profiles: t.cfg.Admin.PProf,
 		Reload: t.config.reload, Forget: t.eraser.forget, Logger: t.log,
 	})

@@ -106,7 +106,7 @@ func (v *validator) loops(key, listen string) {
 				v.failf(at, format, s.URL, key, listen)
 			}
 		}
-		if at := groupPath(u.Name) + ".dns"; u.DNS != "" && v.sound(at) && v.c.loops("http://"+u.DNS, listen) {
+		if at := groupPath(u.Name) + ".dns"; u.DNS != "" && v.sound(at) && v.c.loops(serverOfDNS(u.DNS), listen) {
 			v.failf(at, format, u.DNS, key, listen)
 		}
 	}

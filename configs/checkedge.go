@@ -34,19 +34,27 @@ func checkFileName(s string) string {
 	return ""
 }
 
-// checkDNS accepts host:port with a name that has addresses.
+// checkDNS accepts host:port, or https://host:port, with a name that has addresses.
 func checkDNS(s string) string {
-	host, port, err := net.SplitHostPort(s)
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(s, "https://"))
 	if err != nil || host == "" {
-		return fmt.Sprintf("%q is not a name with a port: write host:port, such as api.local:8080", s)
+		return fmt.Sprintf("%q is not a name with a port: write host:port or https://host:port, such as api.local:8080", s)
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return fmt.Sprintf("%s is an address, which has nothing to look up: write it as a server, servers: [http://%s]", host, s)
+		return fmt.Sprintf("%s is an address, which has nothing to look up: write it as a server, servers: [%s]", host, serverOfDNS(s))
 	}
 	if msg := checkHost(host); msg != "" {
 		return msg
 	}
 	return checkPort(port, 1)
+}
+
+// serverOfDNS returns dns in the form of a server.
+func serverOfDNS(s string) string {
+	if strings.HasPrefix(s, "https://") {
+		return s
+	}
+	return "http://" + s
 }
 
 func checkCookie(s string) string {

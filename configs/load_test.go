@@ -155,7 +155,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is an address on which wayside itself listens"},
 		"upstream self 80":     {"listen: 0.0.0.0:80\nupstream: http://127.0.0.1\n", "requests would never reach your service"},
 		"upstream scheme":      {"upstream: localhost:3000\n", "write http://host:port or unix:///path"},
-		"upstream https":       {"upstream: https://a\n", "https:// is not supported in this version"},
+		"upstream h2c":         {"upstream: h2c://a\n", "h2c:// is not supported in this version"},
 		"upstream path":        {"upstream: http://a/b\n", "write http://a"},
 		"upstream socket":      {"upstream: unix://run/a.sock\n", "with three slashes"},
 		"admin is listen":      {"listen: 127.0.0.1:9\nadmin: localhost:9\n", "f:2:8: admin.listen: localhost:9 is already used by listen"},

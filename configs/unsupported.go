@@ -35,8 +35,6 @@ var unsupportedServers = []struct {
 	what string
 	has  func(servers []string) bool
 }{
-	{"more than one server is", func(servers []string) bool { return len(servers) > 1 }},
-	{"https:// is", anyScheme("https://")},
 	{"h2c:// is", anyScheme("h2c://")},
 }
 

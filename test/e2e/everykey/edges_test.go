@@ -73,7 +73,7 @@ var ofKey = map[string]edges{
 	"tls.hsts":           {with: withTLS, good: []string{"365d", "0"}, bad: []string{"3651d"}},
 	"upstreams": {
 		with: []string{"upstream: ''", "routes: [{name: all, to: web}]"}, from: "{web: http://127.0.0.1:1}", good: []string{
-			"{web: $ORIGIN}", "{web: {servers: [$ORIGIN]}}", "{web: {servers: [{url: $ORIGIN, weight: 1000}, $ORIGIN/]}}", "{web: {dns: 'localhost:1'}}",
+			"{web: $ORIGIN}", "{web: {servers: [$ORIGIN]}}", "{web: {servers: [{url: $ORIGIN, weight: 1000}, 'http://127.0.0.1:1']}}", "{web: {dns: 'localhost:1'}}",
 		},
 		bad: []string{"[$ORIGIN]", "$ORIGIN", "{web: }", "{web: {}}", "{web: []}", "{web: {server: [$ORIGIN]}}", "{web: {servers: [ftp://a]}}", "{'a b': $ORIGIN}", "{api: $ORIGIN}", "{web: $ORIGIN, web: $ORIGIN}", "{web: 'http://a b'}"},
 	},

@@ -83,16 +83,6 @@ func (p *Proxy) Reload(o Options) error {
 	return nil
 }
 
-// retire keeps a server that is not used any more for the metrics until its last connection is closed.
-func (p *Proxy) retire(old *server) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.retired = slices.DeleteFunc(append(p.retired, old), func(r *server) bool {
-		open, _ := r.pool.counts()
-		return open == 0
-	})
-}
-
 // eachServer calls f for every server of every group.
 func (l *generation) eachServer(f func(*group, *server)) {
 	for _, g := range l.groups {

@@ -622,3 +622,26 @@ func TestStateNames(t *testing.T) {
 		}
 	}
 }
+
+// However often the addresses of a name change, the number of counters is bounded, and their sum stays.
+func TestCountersOfFormerServersAreBounded(t *testing.T) {
+	alive := startNamed(t, "127.0.0.1:0", "alive")
+	b := startGroup(t, Group{Servers: serversOf(alive)}, nil)
+	b.dial().get("/")
+	o := b.p.current.Load().o
+	g := b.p.current.Load().group
+	for i := range goneMax + 100 {
+		o.Groups = []Group{{Servers: []Server{{URL: fmt.Sprintf("http://127.1.%d.%d:1", i/250, i%250)}}}}
+		if err := b.p.Reload(o); err != nil {
+			t.Fatal(err)
+		}
+		g.members.Load().all[0].count(502, failConnect)
+	}
+	m := b.p.Metrics()
+	if len(m.Upstreams) > goneMax+2 || m.Responses[2] != 1 || m.Responses[5] != goneMax+100 || m.Failures["connect_error"] != goneMax+100 {
+		t.Errorf("counters of %d servers, %v responses, %d failures", len(m.Upstreams), m.Responses, m.Failures["connect_error"])
+	}
+	if first := m.Upstreams[0]; first.Name != otherServers || first.Responses[2] != 1 || first.FirstByteCount != 1 || first.Connects != 1 {
+		t.Errorf("%+v", first)
+	}
+}

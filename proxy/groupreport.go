@@ -27,7 +27,7 @@ func (c *changeLog) due(state string, now time.Time) (log bool, next time.Time) 
 	return true, time.Time{}
 }
 
-func (g *group) log() *slog.Logger { return g.root.current.Load().o.Logger }
+func (g *group) log() *slog.Logger { return g.root.current.Load().o.Logger.With(g.attrs()...) }
 
 // report writes the log lines that are due, and returns when the next one is; zero: none waits. mu is held.
 func (g *group) report(now time.Time) (next time.Time) {
@@ -43,10 +43,10 @@ func (g *group) report(now time.Time) (next time.Time) {
 		switch {
 		case state == upstream.Up:
 			if due(&s.changes, "") {
-				g.log().Info("server receives requests again", "group", g.name, "upstream", string(s.name), "why", why)
+				g.log().Info("server receives requests again", "upstream", string(s.name), "why", why)
 			}
 		case due(&s.changes, state.String()):
-			g.log().Warn("server receives no requests", "group", g.name, "upstream", string(s.name), "state", state.String(), "why", why)
+			g.log().Warn("server receives no requests", "upstream", string(s.name), "state", state.String(), "why", why)
 		}
 	}
 	unavailable := ""
@@ -55,24 +55,24 @@ func (g *group) report(now time.Time) (next time.Time) {
 	}
 	if due(&g.unavailableLog, unavailable) {
 		if unavailable == "" {
-			g.log().Info("group has a server again", "group", g.name)
+			g.log().Info("group has a server again")
 		} else {
-			g.log().Error("no server of the group can be used; wayside answers 503 itself", "group", g.name)
+			g.log().Error("no server of the group can be used; wayside answers 503 itself")
 		}
 	}
 	if due(&g.nameLog, g.nameTrouble) {
 		if g.nameTrouble == "" {
-			g.log().Info("name of the servers is found again", "group", g.name, "name", g.plan.name.address)
+			g.log().Info("name of the servers is found again", "name", g.plan.name.address)
 		} else {
-			g.log().Warn("name of the servers cannot be looked up; wayside uses the addresses that it knows", "group", g.name, "name", g.plan.name.address,
+			g.log().Warn("name of the servers cannot be looked up; wayside uses the addresses that it knows", "name", g.plan.name.address,
 				"addresses", len(g.all), "error", g.nameTrouble)
 		}
 	}
 	if due(&g.filesLog, g.filesTrouble) {
 		if g.filesTrouble == "" {
-			g.log().Info("files for TLS to servers can be read again", "group", g.name)
+			g.log().Info("files for TLS to servers can be read again")
 		} else {
-			g.log().Error("files for TLS to servers have changed and cannot be used; wayside uses the old ones", "group", g.name, "error", g.filesTrouble)
+			g.log().Error("files for TLS to servers have changed and cannot be used; wayside uses the old ones", "error", g.filesTrouble)
 		}
 	}
 	return next

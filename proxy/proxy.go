@@ -41,6 +41,7 @@ type Proxy struct {
 	listeners map[*acceptor]struct{}    // guarded by mu
 	admission admission                 // guarded by mu
 	servers   map[stateKey]*serverState // guarded by mu; the present ones and all earlier ones
+	gone      []stateKey                // guarded by mu; of servers that are not used any more, the oldest first
 	retired   []*server                 // guarded by mu; not used any more, with connections still open
 }
 

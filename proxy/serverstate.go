@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/wayside-proxy/wayside/proxy/upstream"
@@ -41,15 +42,72 @@ func (u *serverState) observe(micros uint64) {
 // stateKey names a server: by its group, and as in events.
 type stateKey struct{ group, server string }
 
+const (
+	// goneMax is the number of servers that are not used any more and keep counters of their own. The addresses of a name may change for
+	// ever.
+	goneMax = 256
+	// otherServers is the name under which the counters of the others are added up, for each group.
+	otherServers = "(other)"
+)
+
 // stateOf returns the state of a server. It creates it if necessary.
 func (p *Proxy) stateOf(group, server string) *serverState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := stateKey{group, server}
+	p.gone = slices.DeleteFunc(p.gone, func(k stateKey) bool { return k == key })
+	return p.stateOfLocked(key)
+}
+
+func (p *Proxy) stateOfLocked(key stateKey) *serverState {
 	u := p.servers[key]
 	if u == nil {
 		u = &serverState{}
 		p.servers[key] = u
 	}
 	return u
+}
+
+// retire keeps a server that is not used any more for the metrics: its connections until the last one is closed, its counters until there
+// are many such servers.
+func (p *Proxy) retire(group string, old *server) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = slices.DeleteFunc(append(p.retired, old), func(r *server) bool {
+		open, _ := r.pool.counts()
+		return open == 0
+	})
+	key := stateKey{group, string(old.name)}
+	p.gone = append(slices.DeleteFunc(p.gone, func(k stateKey) bool { return k == key }), key)
+	for i := 0; i < len(p.gone) && len(p.gone) > goneMax; {
+		key := p.gone[i]
+		state := p.servers[key]
+		if slices.ContainsFunc(p.retired, func(r *server) bool { return r.serverState == state }) {
+			i++ // a request may still count there
+			continue
+		}
+		p.stateOfLocked(stateKey{key.group, otherServers}).absorb(state)
+		delete(p.servers, key)
+		p.gone = slices.Delete(p.gone, i, i+1)
+	}
+}
+
+// absorb adds the counters of another server.
+func (u *serverState) absorb(other *serverState) {
+	add := func(to, from *counter) { to.Add(from.Load()) }
+	for i := range u.classes {
+		add(&u.classes[i], &other.classes[i])
+	}
+	for i := range u.failed {
+		add(&u.failed[i], &other.failed[i])
+	}
+	for i := range u.firstByte {
+		add(&u.firstByte[i], &other.firstByte[i])
+	}
+	for _, c := range [][2]*counter{
+		{&u.connects, &other.connects}, {&u.connectErrors, &other.connectErrors}, {&u.firstByteSum, &other.firstByteSum},
+		{&u.retried, &other.retried}, {&u.ejections, &other.ejections}, {&u.checksPassed, &other.checksPassed}, {&u.checksFailed, &other.checksFailed},
+	} {
+		add(c[0], c[1])
+	}
 }

@@ -261,7 +261,7 @@ func (g *group) setServers(list []endpoint) {
 	for _, s := range old {
 		if !slices.ContainsFunc(g.all, func(m member) bool { return m.server == s.server }) {
 			s.pool.close()
-			g.root.retire(g.name, s.server)
+			g.root.retire(g.name, s.server, !slices.ContainsFunc(g.all, func(m member) bool { return m.serverState == s.serverState }))
 		}
 	}
 	g.setChecks()

@@ -68,15 +68,18 @@ func (p *Proxy) stateOfLocked(key stateKey) *serverState {
 	return u
 }
 
-// retire keeps a server that is not used any more for the metrics: its connections until the last one is closed, its counters until there
-// are many such servers.
-func (p *Proxy) retire(group string, old *server) {
+// retire keeps a server that is not used any more for the metrics: its connections until the last one is closed and, if gone is set, its
+// counters until there are many such servers. Otherwise another pool goes on with the counters.
+func (p *Proxy) retire(group string, old *server, gone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retired = slices.DeleteFunc(append(p.retired, old), func(r *server) bool {
 		open, _ := r.pool.counts()
 		return open == 0
 	})
+	if !gone {
+		return
+	}
 	key := stateKey{group, string(old.name)}
 	p.gone = append(slices.DeleteFunc(p.gone, func(k stateKey) bool { return k == key }), key)
 	for i := 0; i < len(p.gone) && len(p.gone) > goneMax; {

@@ -1,12 +1,12 @@
-// Package proxy is an HTTP/1.1 reverse proxy in front of one upstream. It reports one event per response to a [Recorder].
+// Package proxy is an HTTP/1.1 reverse proxy in front of groups of servers. It reports one event per response to a [Recorder].
 //
 // # Promises
 //
 // The client and the upstream see each other's messages: path and query byte for byte, field names and values as sent,
 // bodies in the framing they came in. The proxy only removes hop-by-hop fields and writes the forwarding fields (see
-// http1/request.go). It refuses a message whose end could be understood in two ways. It dials the configured upstream and nothing
-// else. It sends a request twice only if a reused connection closed before the first byte of the response, and if the request
-// is idempotent and has no body. Memory per connection is bounded, whatever the size of a body.
+// http1/request.go). It refuses a message whose end could be understood in two ways. It dials the configured servers and nothing
+// else. It sends a request twice only if no byte of it was sent before, or if no byte of a response has come and the request is idempotent
+// and has no body. Memory per connection is bounded, whatever the size of a body.
 //
 // # One event per response (record.go)
 //
@@ -19,7 +19,7 @@
 //
 // A driver runs the code that serves a client connection ([clientConn.serve]): as a task of an event loop, which is the rule, or as
 // a goroutine (driver.go). The code is the same. It reads a header block, and an [exchange] does the rest. The block is checked and
-// rewritten in one pass ([http1.Request]) and sent over a pooled connection (pool.go). A small body follows in the same write; a
+// rewritten in one pass ([http1.Request]) and sent to a server of a group (group.go, choose.go) over a pooled connection (forward.go, pool.go). A small body follows in the same write; a
 // large one is streamed (upload.go, continue.go). The response's header is treated in the same way (response.go). Its body is either
 // read whole (up to 64 KiB of declared length) or relayed piece by piece (relay.go). Both directions use the same strict body reader
 // ([http1.Body], body.go). The proxy's own responses are in failure.go. An upgrade uses an upstream connection of its own and becomes

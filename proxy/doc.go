@@ -19,11 +19,12 @@
 //
 // A driver runs the code that serves a client connection ([clientConn.serve]): as a task of an event loop, which is the rule, or as
 // a goroutine (driver.go). The code is the same. It reads a header block, and an [exchange] does the rest. The block is checked and
-// rewritten in one pass ([http1.Request]) and sent to a server of a group (group.go, choose.go) over a pooled connection (forward.go, pool.go). A small body follows in the same write; a
-// large one is streamed (upload.go, continue.go). The response's header is treated in the same way (response.go). Its body is either
-// read whole (up to 64 KiB of declared length) or relayed piece by piece (relay.go). Both directions use the same strict body reader
-// ([http1.Body], body.go). The proxy's own responses are in failure.go. An upgrade uses an upstream connection of its own and becomes
-// a byte tunnel (tunnel.go). After its last response, a connection stays open until the client has acknowledged it (linger.go).
+// rewritten in one pass ([http1.Request]). A server of a group is chosen (group.go, choose.go), and the request is sent over a pooled
+// connection (forward.go, pool.go). A small body follows in the same write; a large one is streamed (upload.go, continue.go). The
+// response's header is treated in the same way (response.go). Its body is either read whole (up to 64 KiB of declared length) or relayed
+// piece by piece (relay.go). Both directions use the same strict body reader ([http1.Body], body.go). The proxy's own responses are in
+// failure.go. An upgrade uses an upstream connection of its own and becomes a byte tunnel (tunnel.go). After its last response, a
+// connection stays open until the client has acknowledged it (linger.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown breaks no request that has been sent
 // (drain.go). The sweeper notices clients that leave while the upstream works (watch.go).

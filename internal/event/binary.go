@@ -8,20 +8,22 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Version is the newest record format. Encode writes it for events with a request time or a wait, version 2 for others with a request
-// id, and version 1 for all others. Decode reads every version. In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older
-// version of wayside can count newer records, and it leaves them in the spool ([Batch.CheckVersion]).
+// Version is the newest record format. Encode writes it for events with a route, more than one attempt, TLS or gRPC, version 3 for
+// others with a request time or a wait, version 2 for others with a request id, and version 1 for all others. Decode reads every version.
+// In every version, the first two bytes are version and kind, and a record has at least fixedBytes. So an older version of wayside can
+// count newer records, and it leaves them in the spool ([Batch.CheckVersion]).
 const (
-	Version          = 3
+	Version          = 4
 	versionPlain     = 1
 	versionWithID    = 2
 	versionWithTimes = 3
+	versionWithEdge  = 4
 )
 
 // SizeMax is the size in bytes of the largest record that Encode can write.
 const SizeMax = fixedBytes + 6*binary.MaxVarintLen64 +
 	MethodBytesMax + HostBytesMax + PathBytesMax + UpstreamBytesMax + ProtocolBytesMax + ClientBytesMax + TraceIDBytesMax +
-	ErrorTypeBytesMax + RequestIDBytesMax + 9*2
+	ErrorTypeBytesMax + RequestIDBytesMax + RouteBytesMax + edgeBytes + 10*2
 
 // fixedBytes is version, kind, method code, protocol code, status (2) and time (8).
 const fixedBytes = 14
@@ -101,9 +103,12 @@ func (e *Event) Size() int {
 	if protocolCode(e.Protocol) == 0 {
 		n += textSize(e.Protocol, ProtocolBytesMax)
 	}
-	switch {
-	case e.hasTimes():
+	switch edge := e.hasEdge(); {
+	case edge || e.hasTimes():
 		n += textSize(e.RequestID, RequestIDBytesMax) + varint.Size(e.RequestMicros) + varint.Size(e.WaitMicros)
+		if edge {
+			n += textSize(e.Route, RouteBytesMax) + edgeBytes
+		}
 	case len(e.RequestID) > 0:
 		n += textSize(e.RequestID, RequestIDBytesMax)
 	}
@@ -139,12 +144,16 @@ func (e *Event) Encode(dst []byte) int {
 	n += putText(dst[n:], e.Client, ClientBytesMax)
 	n += putText(dst[n:], e.TraceID, TraceIDBytesMax)
 	n += putText(dst[n:], e.ErrorType, ErrorTypeBytesMax)
-	switch {
-	case e.hasTimes():
+	switch edge := e.hasEdge(); {
+	case edge || e.hasTimes():
 		dst[0] = versionWithTimes
 		n += putText(dst[n:], e.RequestID, RequestIDBytesMax)
 		n += binary.PutUvarint(dst[n:], e.RequestMicros)
 		n += binary.PutUvarint(dst[n:], e.WaitMicros)
+		if edge {
+			dst[0] = versionWithEdge
+			n += e.putEdge(dst[n:])
+		}
 	case len(e.RequestID) > 0:
 		dst[0] = versionWithID
 		n += putText(dst[n:], e.RequestID, RequestIDBytesMax)
@@ -196,6 +205,10 @@ func (e *Event) Decode(src []byte) error {
 		e.RequestID = r.Text(RequestIDBytesMax)
 		e.RequestMicros, e.WaitMicros = r.Uvarint(), r.Uvarint()
 		r.Bad = r.Bad || !e.hasTimes()
+	case versionWithEdge:
+		e.RequestID = r.Text(RequestIDBytesMax)
+		e.RequestMicros, e.WaitMicros = r.Uvarint(), r.Uvarint()
+		e.readEdge(&r)
 	}
 	if !r.Done() {
 		*e = Event{}

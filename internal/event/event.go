@@ -44,6 +44,7 @@ const (
 	TraceIDBytesMax   = 32
 	ErrorTypeBytesMax = 64
 	RequestIDBytesMax = 128
+	RouteBytesMax     = 64
 )
 
 // Event is one recorded response.
@@ -72,11 +73,19 @@ type Event struct {
 	Host      []byte
 	Path      []byte // as received, without the query string
 	Upstream  []byte // address dialled
-	Protocol  []byte // "1.0", "1.1" or "2"
+	Protocol  []byte // "1.0", "1.1" or "2"; the client's
 	Client    []byte // already truncated as record.client_address says
 	TraceID   []byte // empty unless it is recorded
 	RequestID []byte // X-Request-ID; always of answers that wayside makes itself, of others only with record.request_id
 	ErrorType []byte // a short kind of error, such as "connect_refused"; empty without an error
+	Route     []byte // name of the route that the request took; empty without named routes
+
+	// Attempts is how often the request was given to an upstream, if more than once. Encode writes 1 as 0, because 1 is the rule.
+	Attempts uint8
+	// TLSVersion is that of the client's connection, as crypto/tls numbers it; 0 in cleartext.
+	TLSVersion uint16
+	// GRPCStatus says if the request was a gRPC call, and how the call ended.
+	GRPCStatus GRPCStatus
 }
 
 // LatencyMicros returns the latency for the statistics: the full duration, but for a stream the time to the first byte, because
@@ -88,8 +97,11 @@ func (e *Event) LatencyMicros() uint64 {
 	return e.DurationMicros
 }
 
-// IsError reports whether the response counts as an error in the statistics: a 5xx status, or an error type.
-func (e *Event) IsError() bool { return e.Status >= 500 || len(e.ErrorType) > 0 }
+// IsError reports whether the response counts as an error in the statistics: a 5xx status, an error type, or a gRPC status that is
+// an error of the server ([GRPCStatus.IsError]).
+func (e *Event) IsError() bool {
+	return e.Status >= 500 || len(e.ErrorType) > 0 || e.GRPCStatus.IsError()
+}
 
 // IsResponse reports whether the event is a response, and not a drop record.
 func (e *Event) IsResponse() bool { return e.Kind != KindDrop }

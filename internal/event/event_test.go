@@ -2,11 +2,13 @@ package event
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -201,7 +203,7 @@ func TestFieldLimits(t *testing.T) {
 	long := []byte(strings.Repeat("x", 5000))
 	e := Event{
 		Kind: KindRequest, DurationMicros: 1<<64 - 1, TTFBMicros: 1<<64 - 1, RequestBytes: 1<<64 - 1, ResponseBytes: 1<<64 - 1,
-		RequestMicros: 1<<64 - 1, WaitMicros: 1<<64 - 1,
+		RequestMicros: 1<<64 - 1, WaitMicros: 1<<64 - 1, Route: long, Attempts: 255, TLSVersion: tls.VersionTLS13, GRPCStatus: 255,
 		Method: long, Host: long, Path: long, Upstream: long, Protocol: long, Client: long, TraceID: long, ErrorType: long, RequestID: long,
 	}
 	raw := encode(&e)
@@ -212,7 +214,8 @@ func TestFieldLimits(t *testing.T) {
 	if err := got.Decode(raw); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Path) != PathBytesMax || len(got.Method) != MethodBytesMax || len(got.ErrorType) != ErrorTypeBytesMax || len(got.RequestID) != RequestIDBytesMax {
+	if len(got.Path) != PathBytesMax || len(got.Method) != MethodBytesMax || len(got.ErrorType) != ErrorTypeBytesMax || len(got.RequestID) != RequestIDBytesMax ||
+		len(got.Route) != RouteBytesMax {
 		t.Errorf("lengths: path %d, method %d, error type %d", len(got.Path), len(got.Method), len(got.ErrorType))
 	}
 }
@@ -283,6 +286,10 @@ func drawEvent(t *rapid.T) Event {
 		Protocol: rapid.SampledFrom([][]byte{[]byte("1.0"), []byte("1.1"), []byte("x")}).Draw(t, "protocol"),
 		Host:     text("host", 40), Path: text("path", 300), Upstream: text("upstream", 30), Client: text("client", 20),
 		TraceID: text("trace", 32), ErrorType: text("error", 20), RequestID: text("request id", 128),
+		Route:      rapid.SliceOfN(rapid.Byte(), 0, rapid.SampledFrom([]int{0, 20}).Draw(t, "route bytes")).Draw(t, "route"),
+		Attempts:   rapid.SampledFrom([]uint8{0, 0, 2, 255}).Draw(t, "attempts"),
+		TLSVersion: rapid.SampledFrom([]uint16{0, 0, tls.VersionTLS12, tls.VersionTLS13}).Draw(t, "tls"),
+		GRPCStatus: GRPCStatus(rapid.SampledFrom([]uint8{0, 0, 1, 2, 3, grpcMax}).Draw(t, "grpc")),
 	}
 }
 
@@ -300,7 +307,7 @@ func TestRecordRoundTrip(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, e := range append(append(goldenEvents(), goldenWithTimes()...), goldenWithID()) {
+	for _, e := range slices.Concat(goldenEvents(), goldenWithTimes(), goldenWithEdge(), []Event{goldenWithID()}) {
 		f.Add(encode(&e))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

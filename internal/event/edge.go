@@ -1,0 +1,187 @@
+package event
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/wayside-proxy/wayside/internal/varint"
+)
+
+// GRPCStatus says if a request was a gRPC call, and with which status the call ended. The zero value is a request that was no gRPC
+// call. The values are part of the record format.
+type GRPCStatus uint8
+
+// The values of a GRPCStatus. Those from grpcFirst on are the status codes 0 to 16.
+const (
+	// GRPCNone: the request was no gRPC call.
+	GRPCNone GRPCStatus = 0
+	// GRPCAbsent: a gRPC call whose response had no grpc-status. The stream was reset, or the server does not speak gRPC.
+	GRPCAbsent GRPCStatus = 1
+	// GRPCOther: a gRPC call with a grpc-status that is not a number from 0 to 16.
+	GRPCOther GRPCStatus = 2
+
+	grpcFirst = 3
+	grpcMax   = grpcFirst + GRPCCodeMax
+)
+
+// Status codes of gRPC in figures and in the archive.
+const (
+	// GRPCCodeMax is the highest status code that gRPC defines.
+	GRPCCodeMax = 16
+	// GRPCCodeOther is the code of [GRPCOther].
+	GRPCCodeOther = -1
+)
+
+// grpcNames are the names of the status codes 0 to 16.
+var grpcNames = [GRPCCodeMax + 1]string{
+	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+	"UNAUTHENTICATED",
+}
+
+// grpcErrors has a bit for each status code that is an error of the server: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
+// UNAVAILABLE and DATA_LOSS, by OpenTelemetry's semantic conventions. A client treats a code that it does not know as UNKNOWN, so
+// GRPCOther is one too.
+const grpcErrors = 1<<2 | 1<<4 | 1<<12 | 1<<13 | 1<<14 | 1<<15
+
+// GRPCOf returns the status of a gRPC call that ended with this code. A code that gRPC does not define gives [GRPCOther].
+func GRPCOf(code int) GRPCStatus {
+	if code < 0 || code > GRPCCodeMax {
+		return GRPCOther
+	}
+	return GRPCStatus(code + grpcFirst)
+}
+
+// ParseGRPCStatus returns the status of a gRPC call whose response has this grpc-status; empty means that it has none.
+func ParseGRPCStatus(value []byte) GRPCStatus {
+	switch {
+	case len(value) == 0:
+		return GRPCAbsent
+	case len(value) == 1 && value[0] >= '0' && value[0] <= '9':
+		return GRPCOf(int(value[0] - '0'))
+	case len(value) == 2 && value[0] == '1' && value[1] >= '0' && value[1] <= '9':
+		return GRPCOf(10 + int(value[1]-'0'))
+	}
+	return GRPCOther
+}
+
+// IsGRPCContent reports whether a request with this Content-Type is a gRPC call: application/grpc, or one of its forms, such as
+// application/grpc+proto and application/grpc-web.
+func IsGRPCContent(contentType []byte) bool {
+	const grpc = "application/grpc"
+	if len(contentType) < len(grpc) || !bytes.EqualFold(contentType[:len(grpc)], []byte(grpc)) {
+		return false
+	}
+	rest := contentType[len(grpc):]
+	return len(rest) == 0 || bytes.IndexByte([]byte("+-; \t"), rest[0]) >= 0
+}
+
+// Code returns the status code, or [GRPCCodeOther]; false if there is none.
+func (s GRPCStatus) Code() (code int, ok bool) {
+	switch {
+	case s == GRPCOther || s > grpcMax:
+		return GRPCCodeOther, true
+	case s < grpcFirst:
+		return 0, false
+	}
+	return int(s) - grpcFirst, true
+}
+
+// IsError reports whether the call failed because of the server.
+func (s GRPCStatus) IsError() bool {
+	code, ok := s.Code()
+	return ok && (code == GRPCCodeOther || grpcErrors>>code&1 == 1)
+}
+
+// GRPCName returns the name of a status code, such as "UNAVAILABLE"; of other codes "(other)".
+func GRPCName(code int) string {
+	if code < 0 || code > GRPCCodeMax {
+		return "(other)"
+	}
+	return grpcNames[code]
+}
+
+// GRPCCode returns the code for a name or a number, in the form that a person types: "unavailable", "UNAVAILABLE" or "14"; for "other",
+// "(other)" and "-1" it returns [GRPCCodeOther]. It returns false for anything else.
+func GRPCCode(text string) (code int, ok bool) {
+	switch text {
+	case "other", "(other)", "-1":
+		return GRPCCodeOther, true
+	}
+	for code, name := range grpcNames {
+		if bytes.EqualFold([]byte(name), []byte(text)) || strconv.Itoa(code) == text {
+			return code, true
+		}
+	}
+	return 0, false
+}
+
+// TLS versions are recorded by the second byte of their number: 1.0 is 0x0301, 1.3 is 0x0304.
+const (
+	tlsMajor   = 0x0300
+	tlsCodeMax = 9
+)
+
+func tlsCode(version uint16) byte {
+	if version <= tlsMajor || version > tlsMajor+tlsCodeMax {
+		return 0
+	}
+	return byte(version - tlsMajor)
+}
+
+func tlsVersion(code byte) uint16 {
+	if code == 0 {
+		return 0
+	}
+	return tlsMajor + uint16(code)
+}
+
+// TLSProtocol returns the version of TLS as text, such as "1.3"; empty in cleartext.
+func (e *Event) TLSProtocol() string {
+	code := tlsCode(e.TLSVersion)
+	if code == 0 {
+		return ""
+	}
+	return "1." + strconv.Itoa(int(code)-1)
+}
+
+// ParseTLSProtocol is the inverse of [Event.TLSProtocol]; false if the text is no version.
+func ParseTLSProtocol(text string) (version uint16, ok bool) {
+	if text == "" {
+		return 0, true
+	}
+	if len(text) != 3 || text[:2] != "1." || text[2] < '0' || text[2] >= '0'+tlsCodeMax {
+		return 0, false
+	}
+	return tlsVersion(text[2] - '0' + 1), true
+}
+
+// edgeBytes is attempts, TLS version and gRPC status in a record.
+const edgeBytes = 3
+
+// edge returns these bytes. All are zero for a request in cleartext that was no gRPC call and needed one attempt.
+func (e *Event) edge() [edgeBytes]byte {
+	attempts := e.Attempts
+	if attempts == 1 {
+		attempts = 0
+	}
+	return [edgeBytes]byte{attempts, tlsCode(e.TLSVersion), byte(min(e.GRPCStatus, grpcMax))}
+}
+
+// hasEdge reports whether the event has one of the fields of version 4.
+func (e *Event) hasEdge() bool { return len(e.Route) > 0 || e.edge() != [edgeBytes]byte{} }
+
+// putEdge writes the fields of version 4.
+func (e *Event) putEdge(dst []byte) int {
+	n := putText(dst, e.Route, RouteBytesMax)
+	edge := e.edge()
+	return n + copy(dst[n:], edge[:])
+}
+
+// readEdge reads the fields of version 4. A record of which none is set is refused: it would have been written as version 3 or older.
+func (e *Event) readEdge(r *varint.Reader) {
+	e.Route = r.Text(RouteBytesMax)
+	attempts, tls, status := r.Byte(), r.Byte(), GRPCStatus(r.Byte())
+	e.Attempts, e.TLSVersion, e.GRPCStatus = attempts, tlsVersion(tls), status
+	r.Bad = r.Bad || attempts == 1 || tls > tlsCodeMax || status > grpcMax || !e.hasEdge()
+}

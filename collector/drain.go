@@ -11,6 +11,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/crash"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
@@ -225,10 +226,11 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 			c.publisher.builder.Touch(hour)
 		}
 		if !e.IsResponse() {
-			item.Host, item.Method, item.Label = "", "", ""
+			item.Host, item.Method, item.Label, item.Route = "", "", "", ""
 			continue
 		}
-		item.Host, item.Method, item.Label = labeler.Label(e.Host, e.Method, e.Path, e.Status)
+		row := labeler.Label(e)
+		item.Host, item.Method, item.Label, item.Route = row.Host, row.Method, row.Label, row.Route
 		if c.o.RawPathsOff {
 			e.Path = nil // only the label is stored
 		}
@@ -255,7 +257,8 @@ func (c *Collector) finish(r run, d *Drained) {
 		item := &r.items[i]
 		if item.Event.IsResponse() {
 			responses++
-			now.Add(item.Host, item.Method, rules.Label(item.Host, item.Label), item.Seq, &item.Event)
+			row := catalogue.RowName{Host: item.Host, Method: item.Method, Label: rules.Label(item.Host, item.Label), Route: item.Route}
+			now.Add(row, item.Seq, &item.Event)
 		}
 	}
 	now.Close()

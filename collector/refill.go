@@ -5,6 +5,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/paths"
 	"github.com/wayside-proxy/wayside/collector/store"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
@@ -27,10 +28,13 @@ func (c *Collector) Refill(ctx context.Context, r *store.Refill) error {
 type KnownRows struct {
 	names  []stats.Key          // without an hour
 	proofs map[stats.Key]uint64 // responses that prove the route
+	grpc   map[stats.Key]bool   // rows that count gRPC calls
 }
 
 // NewKnownRows returns an empty list.
-func NewKnownRows() *KnownRows { return &KnownRows{proofs: map[stats.Key]uint64{}} }
+func NewKnownRows() *KnownRows {
+	return &KnownRows{proofs: map[stats.Key]uint64{}, grpc: map[stats.Key]bool{}}
+}
 
 // Add adds the names of rows, and reports whether one of them was new.
 func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
@@ -41,12 +45,10 @@ func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 			k.names = append(k.names, name)
 			fresh = true
 		}
-		for _, s := range rows[i].Status {
-			if paths.Proves(s.Code) {
-				n += s.Count
-			}
+		k.proofs[name] = n + paths.Proofs(rows[i])
+		if len(rows[i].GRPC) > 0 {
+			k.grpc[name] = true
 		}
-		k.proofs[name] = n
 	}
 	return fresh
 }
@@ -56,7 +58,7 @@ func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	l.Begin()
 	for _, name := range k.names {
-		l.Known(name.Host, name.Method, name.Label, k.proofs[name])
+		l.Known(catalogue.RowName{Host: name.Host, Method: name.Method, Label: name.Label, Route: name.Route}, k.proofs[name], k.grpc[name])
 	}
 	l.Relearn()
 	return stateChanges(l)

@@ -18,7 +18,7 @@ const (
 	figureMax = 1 << 50
 	// escapedMax is the number of bytes in a line for one byte of an event: %XX.
 	escapedMax = 3
-	// rowTextMax limits a host, method or label of a row. wayside cuts them at about 256 bytes.
+	// rowTextMax limits a host, method, label or route of a row. wayside cuts them at about 256 bytes.
 	rowTextMax = 1024
 )
 
@@ -43,9 +43,14 @@ type Line struct {
 	TraceID   string    `json:"trace_id"`
 	RequestID string    `json:"request_id"`
 	ErrorType string    `json:"error_type"`
-	// Host and method of the row that counts the event, if they differ from Host and Method.
+	Route     string    `json:"route"`
+	GRPC      *int      `json:"rpc_grpc_status_code"`
+	TLS       string    `json:"tls_protocol_version"`
+	Attempts  uint8     `json:"attempts"`
+	// Host, method and route of the row that counts the event, if they differ from Host, Method and Route.
 	RowHost   *string   `json:"row_host"`
 	RowMethod *string   `json:"row_method"`
+	RowRoute  *string   `json:"row_route"`
 	Kind      string    `json:"kind"`
 	Dropped   uint64    `json:"dropped"`
 	Service   string    `json:"service"`
@@ -57,12 +62,15 @@ type Line struct {
 
 // Row names the statistics row that counts the event.
 func (l *Line) Row() catalogue.RowName {
-	n := catalogue.RowName{Host: l.Host, Method: l.Method, Label: l.Template}
+	n := catalogue.RowName{Host: l.Host, Method: l.Method, Label: l.Template, Route: l.Route}
 	if l.RowHost != nil {
 		n.Host = *l.RowHost
 	}
 	if l.RowMethod != nil {
 		n.Method = *l.RowMethod
+	}
+	if l.RowRoute != nil {
+		n.Route = *l.RowRoute
 	}
 	return n
 }
@@ -80,7 +88,9 @@ func (l *Line) Event() event.Event {
 		Upstream: unescaped(l.Upstream, event.UpstreamBytesMax), Protocol: unescaped(l.Protocol, event.ProtocolBytesMax),
 		Client: unescaped(l.Client, event.ClientBytesMax), TraceID: unescaped(l.TraceID, event.TraceIDBytesMax),
 		RequestID: unescaped(l.RequestID, event.RequestIDBytesMax), ErrorType: unescaped(l.ErrorType, event.ErrorTypeBytesMax),
+		Route: unescaped(l.Route, event.RouteBytesMax), Attempts: l.Attempts, GRPCStatus: l.GRPCStatus(),
 	}
+	e.TLSVersion, _ = event.ParseTLSProtocol(l.TLS) // was checked
 	switch l.Kind {
 	case event.KindStream.String():
 		e.Kind = event.KindStream
@@ -88,6 +98,14 @@ func (l *Line) Event() event.Event {
 		e.Kind, e.RequestBytes = event.KindDrop, l.Dropped
 	}
 	return e
+}
+
+// GRPCStatus is the gRPC status of the event; [event.GRPCNone] if the line has none, also for a call that ended without one.
+func (l *Line) GRPCStatus() event.GRPCStatus {
+	if l.GRPC == nil {
+		return event.GRPCNone
+	}
+	return event.GRPCOf(*l.GRPC)
 }
 
 // unescaped cuts a text to the limit of its field: a byte that JSON cannot have is three bytes in a line.
@@ -120,6 +138,11 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		return Damagedf("event %d: kind %.20q", l.Seq, l.Kind)
 	case l.Status < 0 || l.Status > statusMax:
 		return Damagedf("event %d: status %d", l.Seq, l.Status)
+	case l.GRPC != nil && (*l.GRPC < event.GRPCCodeOther || *l.GRPC > event.GRPCCodeMax):
+		return Damagedf("event %d: rpc_grpc_status_code %d", l.Seq, *l.GRPC)
+	}
+	if _, ok := event.ParseTLSProtocol(l.TLS); !ok {
+		return Damagedf("event %d: tls_protocol_version %.20q", l.Seq, l.TLS)
 	}
 	for name, n := range map[string]uint64{
 		"duration_us": l.Duration, "ttfb_us": l.TTFB, "request_us": l.Request, "wait_us": l.Wait,
@@ -143,6 +166,8 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		{"trace_id", l.TraceID, escapedMax * event.TraceIDBytesMax},
 		{"request_id", l.RequestID, escapedMax * event.RequestIDBytesMax},
 		{"error_type", l.ErrorType, event.ErrorTypeBytesMax},
+		{"route", l.Route, escapedMax * event.RouteBytesMax},
+		{"row_route", row.Route, rowTextMax},
 		{"row_host", row.Host, rowTextMax},
 		{"row_method", row.Method, rowTextMax},
 		{"url_template", row.Label, rowTextMax},

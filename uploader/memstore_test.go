@@ -46,9 +46,9 @@ func newMemStore(tb testing.TB) *memStore {
 	return &memStore{tb: tb, blocks: map[catalogue.BlockID]*memBlock{}, planned: map[catalogue.BlockID]uint64{}}
 }
 
-// rowOf is the row of an event under a label, with the event's host and method.
+// rowOf is the row of an event under a label, with the event's host, method and route.
 func rowOf(label string, e *event.Event) *catalogue.RowName {
-	return &catalogue.RowName{Host: string(e.Host), Method: string(e.Method), Label: label}
+	return &catalogue.RowName{Host: string(e.Host), Method: string(e.Method), Label: label, Route: string(e.Route)}
 }
 
 type memItem struct {

@@ -131,13 +131,24 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 		dst = appendField(dst, `,"trace_id":`, e.TraceID)
 	}
 	dst = appendField(dst, `,"request_id":`, e.RequestID)
-	// The row's host and method can differ from those of the event by spelling, and because of the limits on rows. If they
+	dst = appendField(dst, `,"route":`, e.Route)
+	if code, ok := e.GRPCStatus.Code(); ok {
+		dst = strconv.AppendInt(append(dst, `,"rpc_grpc_status_code":`...), int64(code), 10)
+	}
+	dst = appendField(dst, `,"tls_protocol_version":`, e.TLSProtocol())
+	if attempts := e.Edge().Attempts(); attempts > 0 {
+		dst = appendNumber(dst, `,"attempts":`, uint64(attempts))
+	}
+	// The row's host, method and route can differ from those of the event by spelling, and because of the limits on rows. If they
 	// differ, the line has both, so that the archive alone says which row counted the event.
 	if row.Host != string(e.Host) {
 		dst = appendString(append(dst, `,"row_host":`...), row.Host)
 	}
 	if row.Method != string(e.Method) {
 		dst = appendString(append(dst, `,"row_method":`...), row.Method)
+	}
+	if row.Route != string(e.Route) {
+		dst = appendString(append(dst, `,"row_route":`...), row.Route)
 	}
 	return dst
 }

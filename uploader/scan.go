@@ -156,7 +156,7 @@ func ScanStatistics(ctx context.Context, t Target, o *Object, fn func(stats.Key,
 			err = c.describe(line.Object, o)
 		}
 		if err == nil {
-			err = c.addName(catalogue.RowName{Host: key.Host, Method: key.Method, Label: key.Label})
+			err = c.addName(catalogue.RowName{Host: key.Host, Method: key.Method, Label: key.Label, Route: key.Route})
 		}
 		if err != nil || row.Count == 0 {
 			return err

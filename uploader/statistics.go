@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,7 +54,7 @@ func (f *fold) add(seq uint64, name *catalogue.RowName, e *event.Event) {
 	}
 	r := f.rows[*name]
 	if r == nil {
-		r = &foldRow{name: catalogue.RowName{Host: strings.Clone(name.Host), Method: strings.Clone(name.Method), Label: strings.Clone(name.Label)}}
+		r = &foldRow{name: name.Clone()}
 		f.rows[r.name] = r
 		f.stale = true
 	}
@@ -67,7 +66,8 @@ func (f *fold) each(fn func(*foldRow) error) error {
 	if f.stale {
 		f.sorted = slices.SortedFunc(maps.Values(f.rows), func(x, y *foldRow) int {
 			a, b := &x.name, &y.name
-			return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Label, b.Label))
+			return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Label, b.Label),
+				cmp.Compare(a.Route, b.Route))
 		})
 		f.stale = false
 	}
@@ -163,6 +163,7 @@ func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Ro
 	dst = appendString(append(dst, `,"server_address":`...), name.Host)
 	dst = appendString(append(dst, `,"http_request_method":`...), name.Method)
 	dst = appendString(append(dst, `,"url_template":`...), name.Label)
+	dst = appendField(dst, `,"route":`, name.Route)
 	dst = appendNumber(dst, `,"count":`, r.Count)
 	dst = appendNumber(dst, `,"errors":`, r.Errors)
 	dst = appendNumber(dst, `,"streams":`, r.Streams)
@@ -180,6 +181,9 @@ func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Ro
 		dst = appendString(append(comma(dst, i), `{"type":`...), t.Type)
 		dst = append(appendNumber(dst, `,"count":`, t.Count), '}')
 	}
+	if len(r.GRPC) > 0 {
+		dst = appendCalls(append(dst, `],"grpc":[`...), r.GRPC)
+	}
 	dst = appendNumber(dst, `],"latency_below_1us":`, r.Latency.Zeros())
 	dst = append(dst, `,"latency_bins":[`...)
 	i := 0
@@ -191,6 +195,14 @@ func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Ro
 	dst = append(append(dst, ']'), w.first...)
 	w.first = nil
 	return append(dst, w.tail...)
+}
+
+func appendCalls(dst []byte, calls []stats.GRPCCount) []byte {
+	for i, g := range calls {
+		dst = strconv.AppendInt(append(comma(dst, i), `{"code":`...), int64(g.Code), 10)
+		dst = append(appendNumber(dst, `,"count":`, g.Count), '}')
+	}
+	return dst
 }
 
 func comma(dst []byte, i int) []byte {
@@ -206,6 +218,7 @@ type statsLine struct {
 	Host      string    `json:"server_address"`
 	Method    string    `json:"http_request_method"`
 	Template  string    `json:"url_template"`
+	Route     string    `json:"route"`
 	Count     uint64    `json:"count"`
 	Errors    uint64    `json:"errors"`
 	Streams   uint64    `json:"streams"`
@@ -221,6 +234,10 @@ type statsLine struct {
 		Type  string `json:"type"`
 		Count uint64 `json:"count"`
 	} `json:"error_types"`
+	GRPC []struct {
+		Code  int8   `json:"code"`
+		Count uint64 `json:"count"`
+	} `json:"grpc"`
 	Below1us uint64 `json:"latency_below_1us"`
 	Bins     []struct {
 		Bin   int    `json:"bin"`
@@ -243,7 +260,7 @@ func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (ke
 	if err := checkSchema("statistics line", l.Schema); err != nil {
 		return key, nil, err
 	}
-	key = stats.Key{Hour: stats.HourOf(l.Hour), Host: l.Host, Method: l.Method, Label: l.Template}
+	key = stats.Key{Hour: stats.HourOf(l.Hour), Host: l.Host, Method: l.Method, Label: l.Template, Route: l.Route}
 	switch {
 	case l.Schema < 1:
 		return key, nil, Damagedf("statistics line: schema_version %d", l.Schema)
@@ -251,8 +268,8 @@ func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (ke
 		return key, nil, Damagedf("statistics of hour %d in an object of hour %d", key.Hour, hour)
 	case l.Epoch != epoch:
 		return key, nil, Damagedf("statistics of epoch %s", l.Epoch)
-	case len(key.Host) > rowTextMax || len(key.Method) > rowTextMax || len(key.Label) > rowTextMax:
-		return key, nil, Damagedf("statistics of a row with a name of %d bytes", len(key.Host)+len(key.Method)+len(key.Label))
+	case len(key.Host) > rowTextMax || len(key.Method) > rowTextMax || len(key.Label) > rowTextMax || len(key.Route) > rowTextMax:
+		return key, nil, Damagedf("statistics of a row with a name of %d bytes", len(key.Host)+len(key.Method)+len(key.Label)+len(key.Route))
 	case l.MaxMicros > figureMax || l.BytesIn/figureMax > l.Count || l.BytesOut/figureMax > l.Count || l.SumMicros/figureMax > l.Count:
 		return key, nil, Damagedf("statistics with %d µs at most, %d µs, %d and %d bytes in all, of %d responses",
 			l.MaxMicros, l.SumMicros, l.BytesIn, l.BytesOut, l.Count)
@@ -266,6 +283,9 @@ func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (ke
 	}
 	for _, t := range l.ErrorTypes {
 		r.ErrorTypes = append(r.ErrorTypes, stats.TypeCount{Type: t.Type, Count: t.Count})
+	}
+	for _, g := range l.GRPC {
+		r.GRPC = append(r.GRPC, stats.GRPCCount{Code: g.Code, Count: g.Count})
 	}
 	r.Latency.AddBelow(l.Below1us)
 	for _, b := range l.Bins {

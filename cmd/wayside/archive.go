@@ -262,7 +262,7 @@ func newArchiveVerify() *cobra.Command {
 func newArchiveCat() *cobra.Command {
 	var f archiveFlags
 	var filter reader.Filter
-	var status string
+	var status, grpc string
 	var limit uint64
 	cmd := &cobra.Command{
 		Use: "cat", Short: "Print archived events as NDJSON, by time, path and status",
@@ -271,6 +271,9 @@ func newArchiveCat() *cobra.Command {
 			var err error
 			if filter.Status, err = query.ParseStatuses(status); err != nil {
 				return cli.Usagef(cmd, "--status: %w", err)
+			}
+			if filter.GRPC, err = query.ParseGRPC(grpc); err != nil {
+				return cli.Usagef(cmd, "--grpc: %w", err)
 			}
 			if err := checkPath(cmd, filter.Path); err != nil {
 				return err
@@ -296,6 +299,8 @@ func newArchiveCat() *cobra.Command {
 	cmd.Flags().StringVar(&filter.Path, "path", "", "path as received, or template; a trailing * makes it a prefix")
 	cmd.Flags().StringVar(&status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
+	cmd.Flags().StringVar(&filter.Route, "route", "", "only events of this route")
+	cmd.Flags().StringVar(&grpc, "grpc", "", "only gRPC calls with these statuses: "+query.GRPCForms)
 	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID; wayside's own answers have one, others with record.request_id")
 	bindOrigin(cmd, &filter.Service, &filter.Instance, "events")
 	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "drop records too")

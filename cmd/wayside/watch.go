@@ -70,13 +70,13 @@ func newTop() *cobra.Command {
 type tailFlags struct {
 	finder                             finder
 	path, method, host, status, output string
-	requestID                          string
+	requestID, route, grpc             string
 	slowerThan                         time.Duration
 }
 
 func (f *tailFlags) query() string {
 	q := url.Values{}
-	for key, value := range map[string]string{"path": f.path, "method": f.method, "host": f.host, "status": f.status, "request_id": f.requestID} {
+	for key, value := range map[string]string{"path": f.path, "method": f.method, "host": f.host, "status": f.status, "request_id": f.requestID, "route": f.route, "grpc": f.grpc} {
 		if value != "" {
 			q.Set(key, value)
 		}
@@ -99,6 +99,9 @@ func newTail() *cobra.Command {
 			if _, err := query.ParseStatuses(f.status); err != nil {
 				return cli.Usagef(cmd, "--status: %w", err)
 			}
+			if _, err := query.ParseGRPC(f.grpc); err != nil {
+				return cli.Usagef(cmd, "--grpc: %w", err)
+			}
 			if err := checkPath(cmd, f.path); err != nil {
 				return err
 			}
@@ -110,6 +113,8 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.method, "method", "", "only this method")
 	cmd.Flags().StringVar(&f.host, "host", "", "only this host")
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
+	cmd.Flags().StringVar(&f.route, "route", "", "only this route")
+	cmd.Flags().StringVar(&f.grpc, "grpc", "", "only gRPC calls with these statuses: "+query.GRPCForms)
 	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID; wayside's own answers have one, others with record.request_id")
 	cli.DurationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	cli.BindOutput(cmd, &f.output)

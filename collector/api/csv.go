@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/snapshot"
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // tabular is an answer that can also be written as comma-separated values (RFC 4180).
@@ -48,6 +49,9 @@ func writeCSV(to *bytes.Buffer, t tabular) {
 
 // escapeFormula keeps a spreadsheet from executing an attacker's text: a field that begins like a formula gets an apostrophe.
 func escapeFormula(field string) string {
+	if _, err := strconv.Atoi(field); err == nil {
+		return field // "-1" is a number
+	}
 	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
 		return "'" + field
 	}
@@ -57,7 +61,7 @@ func escapeFormula(field string) string {
 // figureColumns are the columns of every table of figures.
 var figureColumns = []string{
 	"count", "rate", "errors", "streams", "1xx", "2xx", "3xx", "4xx", "5xx", "other_status", "bytes_in", "bytes_out",
-	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us", "seconds",
+	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us", "seconds", "grpc_calls", "grpc_errors",
 }
 
 // figureFields returns the fields under figureColumns.
@@ -78,7 +82,19 @@ func figureFields(f *snapshot.Figures) []string {
 	} {
 		out = append(out, whole(v))
 	}
-	return append(out, decimal(f.Seconds))
+	calls, failed := grpcCounts(f.GRPC)
+	return append(out, decimal(f.Seconds), whole(calls), whole(failed))
+}
+
+// grpcCounts returns the number of gRPC calls with a status, and of those whose status is an error of the server.
+func grpcCounts(byCode map[string]uint64) (calls, failed uint64) {
+	for text, n := range byCode {
+		calls += n
+		if code, known := event.GRPCCode(text); known && event.GRPCOf(code).IsError() {
+			failed += n
+		}
+	}
+	return calls, failed
 }
 
 func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
@@ -92,6 +108,7 @@ func (a pathsAnswer) table(line func(...string)) {
 			head = append(head, "before_"+c)
 		}
 	}
+	head = append(head, "route")
 	line(head...)
 	for i := range a.Paths {
 		row := &a.Paths[i]
@@ -99,7 +116,7 @@ func (a pathsAnswer) table(line func(...string)) {
 		if row.Before != nil {
 			fields = append(fields, figureFields(row.Before)...)
 		}
-		line(fields...)
+		line(append(fields, row.Route)...)
 	}
 }
 
@@ -113,11 +130,20 @@ func (a seriesAnswer) table(line func(...string)) {
 func (a eventsAnswer) table(line func(...string)) {
 	line("event_id", "ts", "http_request_method", "url_path", "url_template", "http_response_status_code", "duration_us",
 		"ttfb_us", "http_request_body_size", "http_response_body_size", "server_address", "upstream_address",
-		"network_protocol_version", "client_address", "trace_id", "error_type", "kind", "epoch", "seq", "request_id", "request_us", "wait_us")
+		"network_protocol_version", "client_address", "trace_id", "error_type", "kind", "epoch", "seq", "request_id", "request_us", "wait_us",
+		"route", "rpc_grpc_status_code", "tls_protocol_version", "attempts")
 	for i := range a.Events {
 		e := &a.Events[i]
+		grpc, attempts := "", ""
+		if e.GRPC != nil {
+			grpc = strconv.Itoa(*e.GRPC)
+		}
+		if e.Attempts > 0 {
+			attempts = strconv.Itoa(int(e.Attempts))
+		}
 		line(e.ID.String(), e.Time, e.Method, e.Path, e.Template, strconv.Itoa(int(e.Status)), whole(e.Duration),
 			whole(e.TTFB), whole(e.BytesIn), whole(e.BytesOut), e.Host, e.Upstream, e.Protocol, e.Client, e.TraceID,
-			e.ErrorType, e.Kind, e.Epoch.String(), whole(e.Seq), e.RequestID, whole(e.Request), whole(e.Wait))
+			e.ErrorType, e.Kind, e.Epoch.String(), whole(e.Seq), e.RequestID, whole(e.Request), whole(e.Wait),
+			e.Route, grpc, e.TLS, attempts)
 	}
 }

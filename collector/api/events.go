@@ -13,6 +13,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 // EventSource yields raw events; the store satisfies it.
@@ -42,6 +43,10 @@ type Event struct {
 	TraceID   string    `json:"trace_id,omitempty"`
 	RequestID string    `json:"request_id,omitempty"`
 	ErrorType string    `json:"error_type,omitempty"`
+	Route     string    `json:"route,omitempty"`
+	GRPC      *int      `json:"rpc_grpc_status_code,omitempty"` // -1: a code that gRPC does not define
+	TLS       string    `json:"tls_protocol_version,omitempty"`
+	Attempts  uint8     `json:"attempts,omitempty"` // if more than one
 	Kind      string    `json:"kind"`
 	Service   string    `json:"service,omitempty"`
 	Instance  string    `json:"instance,omitempty"`
@@ -62,7 +67,7 @@ type eventsAnswer struct {
 }
 
 var eventsParams = []string{
-	"from", "to", "path", "method", "host", "prefix", "status", "kind", "min_duration", "request_id", "limit", "order", "cursor",
+	"from", "to", "path", "method", "host", "prefix", "route", "status", "grpc", "kind", "min_duration", "request_id", "limit", "order", "cursor",
 }
 
 // eventFilter selects events.
@@ -129,10 +134,13 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 		return false
 	case e.Event.DurationMicros < f.slow:
 		return false
-	case !f.status.Has(int(e.Event.Status)):
+	case !f.status.Has(int(e.Event.Status)), !f.grpc.Has(e.Event.GRPCStatus):
 		return false
 	}
-	k := h.shownKey(e.Host, e.Method, e.Label)
+	k := h.shownKey(stats.Key{Host: e.Host, Method: e.Method, Label: e.Label, Route: e.Route})
+	if route := string(e.Event.Route); f.route != "" && f.route == route {
+		k.Route = route // the filter names the route itself and not that of the row
+	}
 	if path := string(e.Event.Path); f.path != "" && f.isPath(path) {
 		k.Label = path // the filter names the path itself and not its template
 	}
@@ -141,12 +149,17 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 
 func (h *handler) eventOf(e *store.StoredEvent) Event {
 	v := &e.Event
+	var grpc *int
+	if code, ok := v.GRPCStatus.Code(); ok {
+		grpc = &code
+	}
 	return Event{
 		ID: event.ID(v.TimeMicros, e.Epoch, e.Seq), Time: time.UnixMicro(v.TimeMicros).UTC().Format("2006-01-02T15:04:05.000000Z"),
 		Method: text(v.Method), Path: text(v.Path), Template: h.Rules().Label(e.Host, e.Label), Status: v.Status,
 		Duration: v.DurationMicros, TTFB: v.TTFBMicros, Request: v.RequestMicros, Wait: v.WaitMicros, BytesIn: v.RequestBytes, BytesOut: v.ResponseBytes,
 		Host: text(v.Host), Upstream: text(v.Upstream), Protocol: text(v.Protocol), Client: text(v.Client),
-		TraceID: text(v.TraceID), RequestID: text(v.RequestID), ErrorType: text(v.ErrorType), Kind: v.Kind.String(),
+		TraceID: text(v.TraceID), RequestID: text(v.RequestID), ErrorType: text(v.ErrorType),
+		Route: text(v.Route), GRPC: grpc, TLS: v.TLSProtocol(), Attempts: v.Edge().Attempts(), Kind: v.Kind.String(),
 		Service: h.Service, Instance: h.Instance, Epoch: e.Epoch, Seq: e.Seq,
 	}
 }
@@ -160,7 +173,7 @@ const (
 
 // size estimates the bytes of an event in an answer, and rather too many than too few.
 func (e *Event) size() int {
-	return eventBytes + jsonLen(e.Path) + jsonLen(e.Template) + jsonLen(e.Host) + jsonLen(e.Upstream)
+	return eventBytes + jsonLen(e.Path) + jsonLen(e.Template) + jsonLen(e.Host) + jsonLen(e.Upstream) + jsonLen(e.Route)
 }
 
 // jsonLen is the length of a text in JSON.

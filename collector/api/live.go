@@ -20,7 +20,7 @@ func (h *handler) recent(r *http.Request) (any, error) {
 	return h.Live.Recent(), nil
 }
 
-var tailParams = []string{"path", "method", "host", "prefix", "status", "kind", "min_duration", "request_id"}
+var tailParams = []string{"path", "method", "host", "prefix", "route", "status", "grpc", "kind", "min_duration", "request_id"}
 
 // tail answers GET /api/v1/tail: server-sent events, one "event" for each response that the filters select from now on,
 // and "missed" with a number if the client reads too slowly.
@@ -67,7 +67,8 @@ func (h *handler) watch(r *http.Request) (*live.Watcher, error) {
 // tailLine returns an event as GET /api/v1/events shows it, or nil if the filter does not keep it.
 func (h *handler) tailLine(keep *eventFilter, seen *live.Seen) []byte {
 	e := store.StoredEvent{
-		Epoch: seen.Epoch, Seq: seen.Seq, Host: seen.Host, Method: seen.Method, Label: seen.Label, Event: *seen.Event,
+		Epoch: seen.Epoch, Seq: seen.Seq, Host: seen.Row.Host, Method: seen.Row.Method, Label: seen.Row.Label, Route: seen.Row.Route,
+		Event: *seen.Event,
 	}
 	if !h.keepsEvent(keep, &e) {
 		return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/live"
 	"github.com/wayside-proxy/wayside/collector/snapshot"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
@@ -62,7 +63,7 @@ func TestTailFiltersEvents(t *testing.T) {
 	apply := func(seq uint64, path string, status uint16, took time.Duration) {
 		b := feed.Begin(uuid.UUID{1})
 		defer b.Close()
-		b.Add("shop.example", "POST", path, seq, &event.Event{
+		b.Add(catalogue.RowName{Host: "shop.example", Method: "POST", Label: path}, seq, &event.Event{
 			Kind: event.KindRequest, Status: status, DurationMicros: uint64(took.Microseconds()), TimeMicros: time.Now().UnixMicro(),
 			Method: []byte("POST"), Path: []byte(path), Host: []byte("shop.example"),
 		})

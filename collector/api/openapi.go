@@ -44,6 +44,8 @@ var paramTexts = map[string]string{
 	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin with this text",
 	"path":    "Only this template; for events also the path itself; a trailing * makes it a prefix",
 	"status":  "Only with these statuses: " + query.StatusForms,
+	"route":   "Only this route",
+	"grpc":    "Only gRPC calls with these statuses: " + query.GRPCForms,
 	"compare": "previous: compare with the previous range of the same length", "compare_from": "Beginning of the range to compare with, in the forms of from",
 	"compare_to": "End of the range to compare with, in the forms of from", "spark": "Also the counts of each row in this many equal parts of the range, 1 to 96",
 	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",

@@ -122,13 +122,15 @@ func (p *params) step() int64 {
 // filter selects rows, and events by their rows.
 type filter struct {
 	host, method, prefix, path string
+	route                      string // empty: any
 	anyHost, anyMethod         bool
-	below                      bool            // path is a prefix: the request had a "*" at its end
-	status                     *query.Statuses // nil: any
+	below                      bool             // path is a prefix: the request had a "*" at its end
+	status                     *query.Statuses  // nil: any
+	grpc                       *query.GRPCCodes // nil: any
 }
 
 func (p *params) filter() filter {
-	f := filter{host: strings.ToLower(p.text("host")), method: p.text("method"), prefix: p.text("prefix")}
+	f := filter{host: strings.ToLower(p.text("host")), method: p.text("method"), prefix: p.text("prefix"), route: p.text("route")}
 	path := p.text("path")
 	if err := query.CheckPath(path); err != nil {
 		p.fail("path=%q: %v", path, err)
@@ -145,13 +147,16 @@ func (p *params) filter() filter {
 	if f.status, err = query.ParseStatuses(p.text("status")); err != nil {
 		p.fail("status: %v", err)
 	}
+	if f.grpc, err = query.ParseGRPC(p.text("grpc")); err != nil {
+		p.fail("grpc: %v", err)
+	}
 	return f
 }
 
 // keeps reports whether the filter keeps the rows that a key names.
 func (f *filter) keeps(k stats.Key) bool {
 	return (f.anyHost || k.Host == f.host) && (f.anyMethod || k.Method == f.method) &&
-		strings.HasPrefix(k.Label, f.prefix) && f.isPath(k.Label)
+		(f.route == "" || k.Route == f.route) && strings.HasPrefix(k.Label, f.prefix) && f.isPath(k.Label)
 }
 
 // everything reports whether the filter keeps all rows. Only then do totals include dropped responses, which belong to no row.
@@ -162,14 +167,27 @@ func (f *filter) isPath(path string) bool {
 	return f.path == "" || path == f.path || f.below && strings.HasPrefix(path, f.path)
 }
 
-// countIn returns the number of a row's responses with one of the statuses.
-func countIn(set *query.Statuses, r *stats.Row) (n uint64) {
+// byStatus reports whether the filter selects by status.
+func (f *filter) byStatus() bool { return f.status != nil || f.grpc != nil }
+
+// countIn returns the number of a row's responses that the filter may select by their status. A row has no count of pairs of HTTP status
+// and gRPC status, so with a filter for both it is the smaller of the two counts, which is the largest number that both can share.
+func (f *filter) countIn(r *stats.Row) uint64 {
+	var http, grpc uint64
 	for _, c := range r.Status {
-		if set.Has(int(c.Code)) {
-			n += c.Count
+		if f.status.Has(int(c.Code)) {
+			http += c.Count
 		}
 	}
-	return n
+	if f.grpc == nil {
+		return http
+	}
+	for _, g := range r.GRPC {
+		if f.grpc.HasCode(int(g.Code)) {
+			grpc += g.Count
+		}
+	}
+	return min(http, grpc)
 }
 
 // compared returns the range to compare with: the previous one of the same length ("compare=previous"), or any other

@@ -51,14 +51,14 @@ type comparedRange struct {
 // pathRow is a row and its optional columns.
 type pathRow struct {
 	snapshot.Row
-	// Matched is the number of responses with one of the requested statuses; absent without a status filter.
+	// Matched is the number of responses with one of the requested statuses, or gRPC statuses; absent without such a filter.
 	Matched *uint64           `json:"matched,omitempty"`
 	Before  *snapshot.Figures `json:"before,omitempty"` // with compare: the same row in the other range
 	Spark   []uint64          `json:"spark,omitempty"`  // with spark: counts in equal parts of the range, oldest first
 }
 
 var pathsParams = []string{
-	"from", "to", "sort", "limit", "method", "host", "prefix", "status", "compare", "compare_from", "compare_to", "spark",
+	"from", "to", "sort", "limit", "method", "host", "prefix", "route", "status", "grpc", "compare", "compare_from", "compare_to", "spark",
 }
 
 func (h *handler) paths(r *http.Request) (any, error) {
@@ -89,8 +89,8 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	answer.Paths = make([]pathRow, len(top))
 	for i, t := range top {
 		answer.Paths[i].Row = snapshot.RowOf(t.key, t.row, answer.Totals.Seconds)
-		if keep.status != nil {
-			matched := countIn(keep.status, t.row)
+		if keep.byStatus() {
+			matched := keep.countIn(t.row)
 			answer.Paths[i].Matched = &matched
 		}
 	}
@@ -142,7 +142,7 @@ func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, s
 // compare adds each listed row's figures in another range. Rows without responses in that range get empty figures.
 func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span snapshot.Hours, keep filter) error {
 	all := keep
-	all.status = nil // a row is compared even if it had no response with these statuses in the other range
+	all.status, all.grpc = nil, nil // a row is compared even if it had no response with these statuses in the other range
 	merged, err := h.mergeRows(ctx, span, all)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span snapshot
 	var mu sync.Mutex
 	return halved(span, 1, func(_ int, half snapshot.Hours) error {
 		return h.rowsOf(ctx, half, listed, func(k stats.Key, row *stats.Row) error {
-			if spark := lines[h.shownKey(k.Host, k.Method, k.Label)]; spark != nil {
+			if spark := lines[h.shownKey(k)]; spark != nil {
 				mu.Lock()
 				spark[(k.Hour-span.From)*int64(parts)/length] += row.Count
 				mu.Unlock()
@@ -187,11 +187,14 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span snapshot
 	})
 }
 
-func (r *pathRow) key() stats.Key { return stats.Key{Host: r.Host, Method: r.Method, Label: r.Path} }
+func (r *pathRow) key() stats.Key {
+	return stats.Key{Host: r.Host, Method: r.Method, Label: r.Path, Route: r.Route}
+}
 
 // shownKey names the row under which older and newer statistics of the same path are shown.
-func (h *handler) shownKey(host, method, label string) stats.Key {
-	return stats.Key{Host: host, Method: method, Label: h.Rules().Label(host, label)}
+func (h *handler) shownKey(k stats.Key) stats.Key {
+	k.Hour, k.Label = 0, h.Rules().Label(k.Host, k.Label)
+	return k
 }
 
 // mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
@@ -202,7 +205,7 @@ func (h *handler) mergeRows(ctx context.Context, span snapshot.Hours, keep filte
 		walk, owned = s.Sums, true
 	}
 	err := walk(ctx, span.From, span.To, func(k stats.Key, row *stats.Row) error {
-		k = h.shownKey(k.Host, k.Method, k.Label)
+		k = h.shownKey(k)
 		switch sum := merged[k]; {
 		case !keep.keeps(k):
 		case sum != nil:
@@ -216,15 +219,15 @@ func (h *handler) mergeRows(ctx context.Context, span snapshot.Hours, keep filte
 		}
 		return nil
 	})
-	if keep.status != nil {
-		maps.DeleteFunc(merged, func(_ stats.Key, row *stats.Row) bool { return countIn(keep.status, row) == 0 })
+	if keep.byStatus() {
+		maps.DeleteFunc(merged, func(_ stats.Key, row *stats.Row) bool { return keep.countIn(row) == 0 })
 	}
 	return merged, err
 }
 
 // rowsOf calls fn, hour by hour, with the rows that keep accepts by the name under which they are shown.
 func (h *handler) rowsOf(ctx context.Context, span snapshot.Hours, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error {
-	wanted := func(k stats.Key) bool { return keep(h.shownKey(k.Host, k.Method, k.Label)) }
+	wanted := func(k stats.Key) bool { return keep(h.shownKey(k)) }
 	if s, ok := h.Rows.(sumSource); ok {
 		return s.RowsOf(ctx, span.From, span.To, wanted, fn)
 	}
@@ -247,6 +250,7 @@ type seriesAnswer struct {
 	Path   string           `json:"path,omitempty"` // absent: all that the filters keep
 	Method string           `json:"method,omitempty"`
 	Host   string           `json:"host,omitempty"`
+	Route  string           `json:"route,omitempty"`
 	From   time.Time        `json:"from"`
 	To     time.Time        `json:"to"`
 	Step   string           `json:"step"`
@@ -256,7 +260,7 @@ type seriesAnswer struct {
 }
 
 var seriesParams = []string{
-	"path", "method", "host", "prefix", "from", "to", "step", "compare", "compare_from", "compare_to",
+	"path", "method", "host", "prefix", "route", "from", "to", "step", "compare", "compare_from", "compare_to",
 }
 
 func (h *handler) series(r *http.Request) (any, error) {
@@ -273,7 +277,7 @@ func (h *handler) series(r *http.Request) (any, error) {
 		return nil, ErrUnavailable
 	}
 	answer := seriesAnswer{
-		Path: p.text("path"), Method: keep.method, Host: keep.host,
+		Path: p.text("path"), Method: keep.method, Host: keep.host, Route: keep.route,
 		From: stats.HourStart(span.From), To: stats.HourStart(span.To), Step: snapshot.FormatDuration(time.Duration(step) * time.Hour),
 	}
 	var err error

@@ -6,7 +6,7 @@ func (f *Feed) Forget(selected func(host, method, label string) bool) {
 	defer f.mu.Unlock()
 	gone := map[*route]bool{}
 	for k, r := range f.rows {
-		if !selected(k.host, k.method, k.label) {
+		if !selected(k.Host, k.Method, k.Label) {
 			continue
 		}
 		if r.route.label != Other {

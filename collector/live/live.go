@@ -7,7 +7,7 @@
 // # Bounds
 //
 // At most Options.RoutesMax routes have their own histograms, for at most seriesMax pairs of method and status each; at most
-// ringsMax rows have their own rates; and there are at most WatchersMax watchers, for each of which at most feedMax events
+// ringsMax rows have their own rates; namedMax configured routes have counters of their own; and there are at most WatchersMax watchers, for each of which at most feedMax events
 // wait. Everything beyond these bounds is counted under "(other)", or reported to the watcher as missed, so that totals always
 // add up.
 package live
@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/clock"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
@@ -46,6 +47,7 @@ type Feed struct {
 	mu     sync.Mutex // guards the following fields
 	rows   map[rowKey]*row
 	routes map[string]*route // by label; always has Other
+	named  map[string]*named // configured routes by name
 	other  *row              // for rows beyond rowsMax
 	total  ring
 	rings  int // rows with a ring
@@ -56,9 +58,9 @@ type Feed struct {
 }
 
 // rowKey names a row as the tables show it.
-type rowKey struct{ host, method, label string }
+type rowKey = catalogue.RowName
 
-// row has the activity of one host, method and label. Other hosts may share its route.
+// row has the activity of one row of the tables. Other hosts may share its route.
 type row struct {
 	route  *route
 	method string
@@ -74,7 +76,7 @@ func New(o Options) *Feed {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
-	f := &Feed{o: o, began: o.Now().Unix() + 1, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}}
+	f := &Feed{o: o, began: o.Now().Unix() + 1, rows: map[rowKey]*row{}, routes: map[string]*route{Other: {label: Other}}, named: map[string]*named{}}
 	f.other = &row{route: f.routes[Other], method: Other}
 	return f
 }
@@ -98,24 +100,25 @@ func (f *Feed) Begin(epoch uuid.UUID) Batch {
 func (b *Batch) Close() { b.f.mu.Unlock() }
 
 // Add adds one applied event and the row in which it was counted. It reads the event's slices during the call only.
-func (b *Batch) Add(host, method, label string, seq uint64, e *event.Event) {
+func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	if !e.IsResponse() {
 		return
 	}
 	f := b.f
-	r := f.row(rowKey{host, method, label})
-	if r.route.label != label {
-		f.assignRoute(r, label, e.Status, b.now)
+	r := f.row(row)
+	if r.route.label != row.Label {
+		f.assignRoute(r, row.Label, notFound(e), b.now)
 	}
 	r.route.seen = b.now
 	r.histogram(e.Status).observe(e.LatencyMicros())
+	f.countEdge(r, row.Route, e)
 	second := e.TimeMicros / microsInSec
 	f.total.add(second, b.now, e.IsError())
 	if r.ring != nil {
 		r.ring.add(second, b.now, e.IsError())
 	}
 	if len(b.watch) > 0 {
-		b.deliver(&Seen{Epoch: b.epoch, Seq: seq, Host: host, Method: method, Label: label, Event: e})
+		b.deliver(&Seen{Epoch: b.epoch, Seq: seq, Row: row, Event: e})
 	}
 }
 
@@ -128,7 +131,7 @@ func (f *Feed) row(k rowKey) *row {
 	if len(f.rows) >= rowsMax {
 		return f.other
 	}
-	r = &row{route: f.routes[Other], method: methodName(k.method)}
+	r = &row{route: f.routes[Other], method: methodName(k.Method)}
 	if f.rings < ringsMax {
 		r.ring = new(ring)
 		f.rings++

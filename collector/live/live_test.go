@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
@@ -30,7 +31,7 @@ func (w *world) add(method, label string, status uint16, latency time.Duration) 
 	w.seq++
 	w.added++
 	b := w.Begin(uuid.Nil)
-	b.Add("shop", method, label, w.seq, &event.Event{
+	b.Add(catalogue.RowName{Host: "shop", Method: method, Label: label}, w.seq, &event.Event{
 		Kind: event.KindRequest, Status: status, DurationMicros: uint64(latency.Microseconds()),
 		TimeMicros: w.now.UnixMicro(), Method: []byte(method), Path: []byte(label), Host: []byte("shop"),
 	})
@@ -214,7 +215,7 @@ func TestWatchersSeeWhatTheyAskFor(t *testing.T) {
 		if s.Event.Status < 500 {
 			return nil
 		}
-		return fmt.Appendf(nil, "%s %s %d", s.Method, s.Label, s.Event.Status)
+		return fmt.Appendf(nil, "%s %s %d", s.Row.Method, s.Row.Label, s.Event.Status)
 	})
 	all := w.Watch(label1)
 	w.add("GET", "/users", 200, time.Millisecond)
@@ -227,7 +228,7 @@ func TestWatchersSeeWhatTheyAskFor(t *testing.T) {
 	}
 }
 
-func label1(s *Seen) []byte { return []byte(s.Label) }
+func label1(s *Seen) []byte { return []byte(s.Row.Label) }
 
 func TestASlowWatcherIsToldWhatItMissed(t *testing.T) {
 	w := newWorld(10)
@@ -312,6 +313,6 @@ func benchAdd(b *testing.B, n int) {
 	defer batch.Close()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		batch.Add("shop", "GET", labels[i%n], 1, &e)
+		batch.Add(catalogue.RowName{Host: "shop", Method: "GET", Label: labels[i%n]}, 1, &e)
 	}
 }

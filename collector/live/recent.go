@@ -108,6 +108,7 @@ type RowActivity struct {
 	Host   string `json:"host"`
 	Method string `json:"method"`
 	Path   string `json:"path"`
+	Route  string `json:"route,omitempty"`
 	Activity
 }
 
@@ -140,12 +141,12 @@ func (f *Feed) Recent() Recent {
 		}
 		a := row.ring.read(last)
 		if a.Rate = row.ring.rate(from, to); a.Rate > 0 || sum(a.Count) > 0 {
-			r.Paths = append(r.Paths, RowActivity{k.host, k.method, k.label, a})
+			r.Paths = append(r.Paths, RowActivity{k.Host, k.Method, k.Label, k.Route, a})
 		}
 	}
 	slices.SortFunc(r.Paths, func(a, b RowActivity) int {
 		return cmp.Or(cmp.Compare(sum(b.Count), sum(a.Count)), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method),
-			cmp.Compare(a.Host, b.Host))
+			cmp.Compare(a.Host, b.Host), cmp.Compare(a.Route, b.Route))
 	})
 	return r
 }

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // seriesMax is the largest number of histograms of a route, so that an upstream with many statuses cannot make more.
@@ -19,6 +21,7 @@ type route struct {
 	label  string
 	seen   int64 // time of the last event in seconds since 1970, by the clock of the collector
 	series []*histogram
+	calls  *calls // nil without gRPC calls
 }
 
 // histogram counts the latencies of one route, method and status.
@@ -38,20 +41,26 @@ func (h *histogram) observe(micros uint64) {
 	h.sumMicros += micros
 }
 
-// assignRoute gives a row with the route Other its own route, if one may be added. A response 404 adds none, so that scanners
-// cannot displace routes that exist. If there are RoutesMax routes, one that was idle for an hour is removed.
-func (f *Feed) assignRoute(r *row, label string, status uint16, now int64) {
+// assignRoute gives a row with the route Other its own route, if one may be added. A response that found nothing adds none, so that
+// scanners cannot displace routes that exist. If there are RoutesMax routes, one that was idle for an hour is removed.
+func (f *Feed) assignRoute(r *row, label string, notFound bool, now int64) {
 	if r == f.other || label == Other {
 		return
 	}
 	own := f.routes[label]
-	if own == nil && status != 404 && f.makeRoom(now) {
+	if own == nil && !notFound && f.makeRoom(now) {
 		own = &route{label: label}
 		f.routes[label] = own
 	}
 	if own != nil {
 		r.route, r.series = own, nil
 	}
+}
+
+// notFound reports whether the server has no such path, or no such gRPC method.
+func notFound(e *event.Event) bool {
+	const unimplemented = 12
+	return e.Status == 404 || e.GRPCStatus == event.GRPCOf(unimplemented)
 }
 
 // makeRoom reports whether one more route may be added. It removes the route that was idle for the longest time if it must. Every event of a
@@ -117,10 +126,15 @@ var descDuration = prometheus.NewDesc("http_server_request_duration_seconds",
 	"Time from the request's first byte to the upstream until the response's last (streams: its first), by route template.",
 	[]string{"http_request_method", "http_route", "http_response_status_code"}, nil)
 
-// Describe sends the only metric.
-func (f *Feed) Describe(out chan<- *prometheus.Desc) { out <- descDuration }
+// Describe sends the descriptions of the metrics.
+func (f *Feed) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range [...]*prometheus.Desc{descDuration, descCalls, descNamed, descNamedErrors} {
+		out <- d
+	}
+}
 
-// Collect sends a histogram for each route, method and status since the start of this process.
+// Collect sends a histogram for each route, method and status since the start of this process, the gRPC calls of each route, and the
+// responses of each configured route.
 func (f *Feed) Collect(out chan<- prometheus.Metric) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,6 +143,7 @@ func (f *Feed) Collect(out chan<- prometheus.Metric) {
 			out <- h.metric(r.label)
 		}
 	}
+	f.collectEdge(out)
 }
 
 func (h *histogram) metric(label string) prometheus.Metric {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
@@ -19,10 +20,10 @@ const (
 
 // Seen is an event that was just applied, and the row in which it was counted.
 type Seen struct {
-	Epoch               uuid.UUID
-	Seq                 uint64
-	Host, Method, Label string
-	Event               *event.Event
+	Epoch uuid.UUID
+	Seq   uint64
+	Row   catalogue.RowName // with the template under which it is shown
+	Event *event.Event
 }
 
 // Watcher receives the events for which its show function returns a line, until it is closed.

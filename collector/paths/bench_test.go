@@ -17,7 +17,7 @@ func BenchmarkLearnt(b *testing.B) {
 	host := []byte("api.example.com")
 	for range 200_000 {
 		r := g.Next()
-		l.Label(host, []byte(r.Method), []byte(r.Path), r.Status)
+		rowOf(l, host, []byte(r.Method), []byte(r.Path), r.Status)
 	}
 	requests := make([]pathbench.Request, 1<<16)
 	for i := range requests {
@@ -26,6 +26,6 @@ func BenchmarkLearnt(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r := &requests[i%len(requests)]
-		l.Label(host, []byte(r.Method), []byte(r.Path), r.Status)
+		rowOf(l, host, []byte(r.Method), []byte(r.Path), r.Status)
 	}
 }

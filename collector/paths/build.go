@@ -12,8 +12,9 @@ const upperHex = "0123456789ABCDEF"
 const idPlaceholder = "{id}"
 
 // build appends the label of a path to dst. It stops soon after LabelBytesMax, so that a very long path costs no more than a long
-// one. host is the path's host in the statistics; proof says that the response proves the route, so that it may be learnt from.
-func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
+// one. host is the path's host in the statistics; proof says that the response proves the route, so that it may be learnt from; grpc
+// that the path names a gRPC method, which only a configured template can replace.
+func (l *Labeler) build(dst, path []byte, host string, proof, grpc bool) []byte {
 	l.plain = true
 	// A query or fragment is never recorded. If there is one, it must not become part of a row.
 	if i := bytes.IndexAny(path, "?#"); i >= 0 {
@@ -26,6 +27,9 @@ func (l *Labeler) build(dst, path []byte, host string, proof bool) []byte {
 		if l.templates[i].match(path) {
 			return append(dst, l.templates[i].text...)
 		}
+	}
+	if grpc {
+		return append(dst, path...)
 	}
 	if string(path) == Other || string(path) == Malformed { // the names are taken
 		return append(append(dst, "%28"...), path[1:]...)

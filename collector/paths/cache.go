@@ -5,7 +5,7 @@ import (
 	"hash/maphash"
 )
 
-// Size of the cache: its slots, and the longest host + method + path in it. 1,024 slots of about 144 bytes.
+// Size of the cache: its slots, and the longest host + method + route + path in it. 1,024 slots of about 144 bytes.
 const (
 	cacheSlots    = 1024
 	cacheKeyBytes = 112
@@ -19,50 +19,66 @@ type cache struct {
 }
 
 type slot struct {
-	row                        *row // nil: empty
-	sum                        uint64
-	hostLen, methodLen, keyLen uint8
-	key                        [cacheKeyBytes]byte
+	row                                  *row // nil: empty
+	sum                                  uint64
+	hostLen, methodLen, routeLen, keyLen uint8
+	grpc                                 bool
+	key                                  [cacheKeyBytes]byte // host, method, route, path
 }
 
-func (c *cache) hash(host, method, path []byte) uint64 {
-	if len(host)+len(method)+len(path) > cacheKeyBytes {
+// cacheKey is what decides about the row of a response, except its status.
+type cacheKey struct {
+	host, method, route, path []byte
+	grpc                      bool
+}
+
+func (k *cacheKey) size() int { return len(k.host) + len(k.method) + len(k.route) + len(k.path) }
+
+func (c *cache) hash(k *cacheKey) uint64 {
+	if k.size() > cacheKeyBytes {
 		return 0
 	}
 	// Different odd factors distinguish ("a", "bc") and ("ab", "c") well enough, because get compares the whole key.
-	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9
-	return maphash.Bytes(c.seed, path) ^ maphash.Bytes(c.seed, host)*odd1 ^ uint64(len(method))*odd2
+	const odd1, odd2, odd3 = 0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb
+	sum := maphash.Bytes(c.seed, k.path) ^ maphash.Bytes(c.seed, k.host)*odd1 ^ uint64(len(k.method))*odd2
+	if len(k.route) > 0 {
+		sum ^= maphash.Bytes(c.seed, k.route) * odd3
+	}
+	return sum
 }
 
-func (c *cache) get(sum uint64, host, method, path []byte) *row {
+func (c *cache) get(sum uint64, k *cacheKey) *row {
 	if c.slots == nil {
 		return nil
 	}
 	s := &c.slots[sum%cacheSlots]
-	h, m := int(s.hostLen), int(s.methodLen)
-	if s.row == nil || s.sum != sum || len(host) != h || len(method) != m || int(s.keyLen) != h+m+len(path) {
+	h, m, r := int(s.hostLen), int(s.methodLen), int(s.routeLen)
+	if s.row == nil || s.sum != sum || s.grpc != k.grpc ||
+		len(k.host) != h || len(k.method) != m || len(k.route) != r || int(s.keyLen) != k.size() {
 		return nil
 	}
-	if !bytes.Equal(s.key[h+m:s.keyLen], path) || !bytes.Equal(s.key[:h], host) || !bytes.Equal(s.key[h:h+m], method) {
+	if !bytes.Equal(s.key[h+m+r:s.keyLen], k.path) || !bytes.Equal(s.key[:h], k.host) ||
+		!bytes.Equal(s.key[h:h+m], k.method) || !bytes.Equal(s.key[h+m:h+m+r], k.route) {
 		return nil
 	}
 	return s.row
 }
 
-func (c *cache) put(sum uint64, host, method, path []byte, r *row) {
-	size := len(host) + len(method) + len(path)
-	if size > cacheKeyBytes {
+func (c *cache) put(sum uint64, k *cacheKey, r *row) {
+	if k.size() > cacheKeyBytes {
 		return
 	}
 	if c.slots == nil {
 		c.slots = make([]slot, cacheSlots)
 	}
 	s := &c.slots[sum%cacheSlots]
-	s.row, s.sum = r, sum
-	s.hostLen, s.methodLen, s.keyLen = uint8(len(host)), uint8(len(method)), uint8(size) // at most cacheKeyBytes
-	n := copy(s.key[:], host)
-	n += copy(s.key[n:], method)
-	copy(s.key[n:], path)
+	s.row, s.sum, s.grpc = r, sum, k.grpc
+	// at most cacheKeyBytes
+	s.hostLen, s.methodLen, s.routeLen, s.keyLen = uint8(len(k.host)), uint8(len(k.method)), uint8(len(k.route)), uint8(k.size())
+	n := copy(s.key[:], k.host)
+	n += copy(s.key[n:], k.method)
+	n += copy(s.key[n:], k.route)
+	copy(s.key[n:], k.path)
 }
 
 func (c *cache) clear() { clear(c.slots) }

@@ -24,7 +24,7 @@ func (l *Labeler) evaluate() {
 	l.tally.next = 1 << 63
 	byHost := map[string][]sample{}
 	for _, r := range l.sorted() {
-		if r.label[0] == '/' && !l.configured[r.label] && r.count > 0 {
+		if r.label[0] == '/' && !r.grpc && !l.configured[r.label] && r.count > 0 {
 			byHost[r.host] = append(byHost[r.host], sample{rest: r.label, count: r.count})
 		}
 	}
@@ -76,7 +76,7 @@ func (l *Labeler) findLevels(byHost map[string][]sample, full bool) (likely map[
 
 // templatesWith returns the number of templates under which the rows would be shown with these levels.
 func (l *Labeler) templatesWith(likely map[string]*level, fresh []*level) int {
-	r := &Rules{levels: maps.Clone(l.levels), configured: l.configured}
+	r := l.rulesOf(maps.Clone(l.levels))
 	maps.Copy(r.levels, likely)
 	for _, v := range fresh {
 		r.levels[levelKey(v.host, v.prefix)] = v
@@ -152,16 +152,20 @@ func (l *Labeler) setLevel(v *level) {
 
 // publish makes the current levels the rules.
 func (l *Labeler) publish() {
-	r := &Rules{levels: make(map[string]*level, len(l.levels)+len(l.likely)), configured: l.configured}
+	r := l.rulesOf(make(map[string]*level, len(l.levels)+len(l.likely)))
 	maps.Copy(r.levels, l.likely)
 	maps.Copy(r.levels, l.levels)
 	l.rules.Store(r)
 }
 
+func (l *Labeler) rulesOf(levels map[string]*level) *Rules {
+	return &Rules{levels: levels, configured: l.configured, exact: &l.exact}
+}
+
 // fold applies the rules to the rows: rows whose label is changed by a learnt level are merged into one row with the new label, and
 // each row counts towards the template under which it is shown.
 func (l *Labeler) fold(learnt bool) {
-	hard := &Rules{levels: l.levels, configured: l.configured}
+	hard := l.rulesOf(l.levels)
 	rules := l.Rules()
 	for _, r := range l.sorted() {
 		label := r.label
@@ -170,20 +174,22 @@ func (l *Labeler) fold(learnt bool) {
 		}
 		if label == r.label {
 			if shown := rules.Label(r.host, r.label); shown != r.shown {
-				decrement(l.shown, shownKey(r.host, r.method, r.shown))
+				decrement(l.shown, r.shownKey())
 				decrement(l.merged, mergedKey(r.host, r.shown))
 				r.shown = shown
-				l.shown[shownKey(r.host, r.method, shown)]++
+				l.shown[r.shownKey()]++
 				l.merged[mergedKey(r.host, shown)]++
 			}
 			continue
 		}
 		l.journal.removed(r)
 		l.remove(r)
-		l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(label))
+		n := r.name
+		n.label = label
+		l.key = appendRowKey(l.key[:0], &n)
 		into := l.rows[string(l.key)]
 		if into == nil {
-			into = l.admit(r.host, r.method, label, rules.Label(r.host, label))
+			into = l.admit(n, rules.Label(r.host, label))
 		}
 		l.journal.counted(into)
 		into.count = min(into.count+r.count, countMax)

@@ -35,7 +35,7 @@ func TestForgetLeavesNoNameBehind(t *testing.T) {
 		l.Commit()
 	}
 	label := func(path string) string {
-		_, _, label := l.Label([]byte("shop"), []byte("GET"), []byte(path), 200)
+		_, _, label := rowOf(l, []byte("shop"), []byte("GET"), []byte(path), 200)
 		return label
 	}
 	for range 40 {
@@ -75,7 +75,7 @@ func TestForgetLeavesNoNameBehind(t *testing.T) {
 func TestForgetCanBeUndone(t *testing.T) {
 	l, _ := New(Options{})
 	l.Begin()
-	l.Label([]byte("shop"), []byte("GET"), []byte("/reset/canary"), 200)
+	rowOf(l, []byte("shop"), []byte("GET"), []byte("/reset/canary"), 200)
 	l.Commit()
 	l.Begin()
 	if n := l.Forget(&Selection{Path: "/reset/canary"}); n != 1 {

@@ -15,7 +15,7 @@ func FuzzLabel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, host, method, path []byte, status uint16) {
 		l := newLabeler(t, Options{Max: 4, HostsMax: 2, Templates: []string{"/t/{x}/**/*.css", "/**/z"}})
 		l.Begin()
-		h, m, p := l.Label(host, method, path, status)
+		h, m, p := rowOf(l, host, method, path, status)
 		for _, text := range []string{h, m, p} {
 			if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Errorf("unprintable name %q", text)
@@ -24,11 +24,11 @@ func FuzzLabel(f *testing.F) {
 		if len(p) > LabelBytesMax || len(h) > HostLabelBytesMax || p == "" {
 			t.Errorf("label of %d bytes, host of %d", len(p), len(h))
 		}
-		if h2, m2, p2 := l.Label(host, method, path, status); h2 != h || m2 != m || p2 != p {
+		if h2, m2, p2 := rowOf(l, host, method, path, status); h2 != h || m2 != m || p2 != p {
 			t.Errorf("second time: %q %q %q, first %q %q %q", h2, m2, p2, h, m, p)
 		}
 		again := restored(t, Options{Max: 4, HostsMax: 2, Templates: []string{"/t/{x}/**/*.css", "/**/z"}}, l.Changes())
-		if h2, m2, p2 := again.Label(host, method, path, status); h2 != h || m2 != m || p2 != p {
+		if h2, m2, p2 := rowOf(again, host, method, path, status); h2 != h || m2 != m || p2 != p {
 			t.Errorf("after restore: %q %q %q, first %q %q %q", h2, m2, p2, h, m, p)
 		}
 	})
@@ -58,7 +58,7 @@ func BenchmarkLabel(b *testing.B) {
 			l := newLabeler(b, Options{})
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				l.Label(host, method, paths[i%len(paths)], 200)
+				rowOf(l, host, method, paths[i%len(paths)], 200)
 			}
 		})
 	}

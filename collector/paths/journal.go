@@ -136,6 +136,7 @@ func (l *Labeler) reset(rows map[string]row) {
 	clear(l.shown)
 	clear(l.merged)
 	clear(l.watches)
+	l.exact.Clear()
 	l.ordinary, l.overflow = 0, 0
 	for key, r := range rows {
 		l.insert(key, &r)

@@ -11,13 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/test/pathbench"
 )
 
 const testHost = "api.example.com"
 
 func labelOf(l *Labeler, r pathbench.Request) string {
-	_, _, label := l.Label([]byte(testHost), []byte(r.Method), []byte(r.Path), r.Status)
+	_, _, label := rowOf(l, []byte(testHost), []byte(r.Method), []byte(r.Path), r.Status)
 	return label
 }
 
@@ -175,7 +176,7 @@ func sameRelearnt(t *testing.T, proofs map[string]uint64, shown, final map[strin
 	l := newLabeler(t, Options{})
 	l.Begin()
 	for _, given := range slices.Sorted(maps.Keys(shown)) {
-		l.Known("example.com", "GET", given, proofs[given])
+		l.Known(catalogue.RowName{Host: "example.com", Method: "GET", Label: given}, proofs[given], false)
 	}
 	l.Relearn()
 	changes := slices.DeleteFunc(l.Changes(), func(c Change) bool { return c.Value == nil })

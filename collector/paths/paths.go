@@ -14,6 +14,11 @@
 // All requests without a path are counted in one row, with the label [Malformed]. They were not understood, so most are probes and
 // scans: they take no room from hosts, and say nothing about the path "/".
 //
+// The path of a gRPC call is the name of a method, "/package.Service/Method". It is its own label: step 3 and learning never change it.
+//
+// A row also has the name of the route that its requests took. Routes are the operator's, but a client may choose between several for one
+// path (by a header, for example), so rows of different routes take room like rows of different methods.
+//
 // # Learning
 //
 // The labeler learns from the rows. It evaluates them as a tree from time to time. If a level has many children, many of them
@@ -43,7 +48,8 @@
 // Keys are a kind (1 byte) and a number (4 bytes, big endian). Values begin with a version (1 byte):
 //
 //	'h' host   version 1: text host
-//	'r' row    version 2: texts host, method, label; count (uvarint, at most 64). Version 1 has no count.
+//	'r' row    version 2: texts host, method, label; count (uvarint, at most 64). Version 1 has no count. Version 3, for rows with a
+//	           route or of gRPC calls, continues: text route; 1 for gRPC calls, else 0 (1 byte)
 //	'c' level  version 1: kind (1 byte), texts host and prefix, uvarint n, n texts: children that are names (kind 0 likely,
 //	           1 learnt), or the only children that are values (kind 2)
 //	't' tally  version 1: uvarints events, next evaluation, interval
@@ -56,8 +62,12 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // Other is the label, host or method for everything that has no row of its own.
@@ -72,6 +82,9 @@ const LabelBytesMax = 256
 
 // HostLabelBytesMax is the length of the longest host name in bytes; a longer one becomes [Other].
 const HostLabelBytesMax = 255
+
+// routeBytesMax is the length of the longest route in a row: that of an event, if each of its bytes had to be escaped.
+const routeBytesMax = 3 * event.RouteBytesMax
 
 // Defaults of Options.
 const (
@@ -117,12 +130,14 @@ type Labeler struct {
 	ordinary int               // admitted rows whose label is not Other
 	overflow int               // admitted rows whose label is Other
 	catchAll *row              // (other), (other), (other): always exists
+	routed   *row              // the same of requests that took a route
 	noPath   *row              // (other), (other), (malformed): likewise
 	levels   map[string]*level // learnt ones
 	tally    tally
 	watches  map[*level]*watch
 
 	rules  atomic.Pointer[Rules] // of learnt and likely levels; read by other goroutines
+	exact  sync.Map              // (host, label) of gRPC methods → number of their rows (int); written by the labeler only
 	likely map[string]*level     // the likely ones among them
 
 	nextRow, nextHost, nextLevel uint32 // order of the next admission
@@ -134,6 +149,7 @@ type Labeler struct {
 	key     []byte // row key being built
 	other   []byte // key of a template, for a lookup
 	host    []byte // host being cleaned
+	route   []byte // route being cleaned
 	plain   bool   // the label being built has no learnt placeholder
 }
 
@@ -142,12 +158,19 @@ type tally struct {
 	events, next, interval uint64
 }
 
-// row is an admitted triple.
+// row is an admitted name of a row.
 type row struct {
+	name
+	shown string // the template under which it counts towards the bounds
+	order uint32
+	count int // responses that prove the route, up to countMax
+}
+
+// name identifies a row.
+type name struct {
 	host, method, label string
-	shown               string // the template under which it counts towards the bounds
-	order               uint32
-	count               int // responses that prove the route, up to countMax
+	route               string // of the configuration; empty without one
+	grpc                bool   // the label is a gRPC method; not a part of the row's identity
 }
 
 // New returns an empty Labeler. It fails only for a template that CheckTemplate refuses.
@@ -164,8 +187,9 @@ func New(o Options) (*Labeler, error) {
 		rows: make(map[string]*row), hosts: make(map[string]string),
 		shown: map[string]int{}, merged: map[string]int{}, levels: map[string]*level{}, likely: map[string]*level{},
 		watches: map[*level]*watch{}, configured: map[string]bool{},
-		catchAll: &row{host: Other, method: Other, label: Other, count: countMax, order: catchAllOrder},
-		noPath:   &row{host: Other, method: Other, label: Malformed, count: countMax, order: catchAllOrder},
+		catchAll: &row{name: name{host: Other, method: Other, label: Other}, count: countMax, order: catchAllOrder},
+		routed:   &row{name: name{host: Other, method: Other, label: Other, route: Other}, count: countMax, order: catchAllOrder},
+		noPath:   &row{name: name{host: Other, method: Other, label: Malformed}, count: countMax, order: catchAllOrder},
 		cache:    cache{seed: maphash.MakeSeed()},
 	}
 	l.tally = tally{next: 1 << 63, interval: l.evaluateFirst()}
@@ -183,63 +207,72 @@ func New(o Options) (*Labeler, error) {
 // Rules returns what was learnt so far; nil if nothing was.
 func (l *Labeler) Rules() *Rules { return l.rules.Load() }
 
-// Label returns the row in which a response is counted. The strings are interned: the same row gives the same strings, and a
-// known path costs no allocation. Label does not keep its arguments.
-func (l *Labeler) Label(host, method, path []byte, status uint16) (h, m, label string) {
+// Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC status. The strings
+// are interned: the same row gives the same strings, and a known path costs no allocation. Label does not keep the event.
+func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 	l.tally.events++
 	if l.tally.events >= l.tally.next {
 		l.evaluate()
 	}
-	proof := Proves(status)
-	sum := l.cache.hash(host, method, path)
-	r := l.cache.get(sum, host, method, path)
+	proof := proves(e)
+	key := cacheKey{host: e.Host, method: e.Method, path: e.Path, route: e.Route, grpc: e.GRPCStatus != event.GRPCNone}
+	sum := l.cache.hash(&key)
+	r := l.cache.get(sum, &key)
 	if r == nil {
 		var final bool
-		if r, final = l.find(host, method, path, proof); final {
-			l.cache.put(sum, host, method, path, r)
+		if r, final = l.find(e, proof); final {
+			l.cache.put(sum, &key, r)
 		}
 	}
 	if proof && r.count < countMax {
 		l.journal.counted(r)
 		r.count++
 	}
-	return r.host, r.method, r.label
+	return catalogue.RowName{Host: r.host, Method: r.method, Label: r.label, Route: r.route}
 }
 
 // find returns the row, and admits it if there is room. final reports that the same triple gets the same row for every status,
 // until something is learnt.
-func (l *Labeler) find(host, method, path []byte, proof bool) (r *row, final bool) {
-	if len(path) == 0 {
+func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
+	if len(e.Path) == 0 {
 		return l.noPath, true
 	}
-	h, hostFinal := l.internHost(host, proof)
-	m := internMethod(method)
-	l.scratch = l.build(l.scratch[:0], path, h, proof)
+	h, hostFinal := l.internHost(e.Host, proof)
+	l.route = appendClean(l.route[:0], e.Route)
+	n := name{host: h, method: internMethod(e.Method), route: view(l.route), grpc: e.GRPCStatus != event.GRPCNone && isGRPCMethod(e.Path)}
+	l.scratch = l.build(l.scratch[:0], e.Path, h, proof, n.grpc)
+	n.grpc = n.grpc && string(l.scratch) == string(e.Path) // and not a configured template
 	if len(l.scratch) > LabelBytesMax {
 		l.scratch = append(l.scratch[:0], Other...)
 	}
 	if string(l.scratch) == Other {
-		return l.otherRow(h, m), hostFinal
+		return l.otherRow(n), hostFinal
 	}
 	hostFinal = hostFinal && l.plain
-	l.key = appendRowKey(l.key[:0], h, m, l.scratch)
+	n.label = view(l.scratch)
+	l.key = appendRowKey(l.key[:0], &n)
 	if r := l.rows[string(l.key)]; r != nil {
+		l.keepExact(r, n.grpc)
 		return r, hostFinal
 	}
-	// newRow copies the text if a row keeps it.
-	label := unsafe.String(unsafe.SliceData(l.scratch), len(l.scratch))
-	if r := l.newRow(h, m, label, proof); r != nil {
+	if r := l.newRow(n, proof); r != nil {
 		return r, hostFinal
 	}
 	l.evaluateSoon()
 	// A later response may prove the route and admit it.
-	return l.otherRow(h, m), hostFinal && len(l.merged) >= l.max
+	return l.otherRow(n), hostFinal && len(l.merged) >= l.max
 }
+
+// view is the text without a copy. A row that is admitted copies it.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // newRow admits a row if there is room for it: under its label or, if few labels are left, under its template. l.key is the key of
 // the row.
-func (l *Labeler) newRow(h, m, label string, proof bool) *row {
-	shown := l.Rules().Label(h, label)
+func (l *Labeler) newRow(n name, proof bool) *row {
+	h, label, shown := n.host, n.label, n.label
+	if !n.grpc {
+		shown = l.Rules().Label(h, label)
+	}
 	limit := l.max
 	if !proof {
 		limit = l.unprovenMax
@@ -251,14 +284,14 @@ func (l *Labeler) newRow(h, m, label string, proof bool) *row {
 		}
 	}
 	if len(l.shown) >= 2*l.max {
-		l.other = append(append(append(append(append(l.other[:0], h...), 0), m...), 0), shown...)
+		l.other = appendRowKey(l.other[:0], &name{host: h, method: n.method, route: n.route, label: shown})
 		if l.shown[string(l.other)] == 0 {
 			return nil
 		}
 	}
 	if shown != label && l.ordinary >= 3*l.max {
-		label = shown
-		l.key = append(l.key[:0], shownKey(h, m, shown)...)
+		n.label, label = shown, shown
+		l.key = appendRowKey(l.key[:0], &n)
 		if r := l.rows[string(l.key)]; r != nil {
 			return r
 		}
@@ -266,75 +299,46 @@ func (l *Labeler) newRow(h, m, label string, proof bool) *row {
 	if l.ordinary >= 4*l.max {
 		return nil
 	}
+	n.label, n.route = strings.Clone(label), strings.Clone(n.route)
 	if shown == label {
-		label = strings.Clone(label)
-		return l.admit(h, m, label, label)
+		shown = n.label
 	}
-	return l.admit(h, m, strings.Clone(label), shown)
+	return l.admit(n, shown)
 }
 
-// otherRow returns the (other) row of a host and method, or the catch-all row.
-func (l *Labeler) otherRow(host, method string) *row {
-	if host == Other && method == Other {
+// otherRow returns the (other) row of a host, method and route, or a catch-all row.
+func (l *Labeler) otherRow(n name) *row {
+	n.label, n.grpc = Other, false
+	if n.host == Other && n.method == Other && n.route == "" {
 		return l.catchAll
 	}
-	l.key = appendRowKey(l.key[:0], host, method, []byte(Other))
+	l.key = appendRowKey(l.key[:0], &n)
 	if r := l.rows[string(l.key)]; r != nil {
 		return r
 	}
 	if l.overflow >= l.overflowMax {
+		if n.route != "" {
+			return l.routed
+		}
 		return l.catchAll
 	}
-	r := l.admit(host, method, Other, Other)
+	n.route = strings.Clone(n.route)
+	r := l.admit(n, Other)
 	r.count = countMax // it is not learnt from
 	return r
 }
 
 // admit adds the row whose key is in l.key.
-func (l *Labeler) admit(host, method, label, shown string) *row {
-	r := &row{host: host, method: method, label: label, shown: shown, order: l.nextRow}
+func (l *Labeler) admit(n name, shown string) *row {
+	r := &row{name: n, shown: shown, order: l.nextRow}
 	l.nextRow++
 	l.journal.added(r)
 	l.insert(string(l.key), r)
-	if label != Other {
+	if n.label != Other {
 		l.evaluateSoon()
 	}
 	return r
 }
-
-// insert and remove update the table and its counters together.
-func (l *Labeler) insert(key string, r *row) {
-	l.rows[key] = r
-	if r.label == Other {
-		l.overflow++
-		return
-	}
-	l.ordinary++
-	l.shown[shownKey(r.host, r.method, r.shown)]++
-	l.merged[mergedKey(r.host, r.shown)]++
-}
-
-func (l *Labeler) remove(r *row) {
-	l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(r.label))
-	delete(l.rows, string(l.key))
-	if r.label == Other {
-		l.overflow--
-		return
-	}
-	l.ordinary--
-	decrement(l.shown, shownKey(r.host, r.method, r.shown))
-	decrement(l.merged, mergedKey(r.host, r.shown))
-}
-
-func decrement(m map[string]int, key string) {
-	if m[key]--; m[key] <= 0 {
-		delete(m, key)
-	}
-}
-
-func shownKey(host, method, label string) string { return host + "\x00" + method + "\x00" + label }
-
-func mergedKey(host, label string) string { return host + "\x00" + label }
 
 // internHost returns the host's name in the statistics; final reports that it will not change.
 func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) {
@@ -356,25 +360,11 @@ func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) 
 	return name, true
 }
 
-// Proves reports whether a response with this status proves that the route exists. With 501 to 504, a proxy may have answered
-// without the upstream.
-func Proves(status uint16) bool {
-	return status < 400 || status == 500 || status > 504
-}
-
 // Usage reports how full the table is.
 func (l *Labeler) Usage() Usage {
 	return Usage{
 		Rows: len(l.merged), RowsMax: l.max, Hosts: len(l.hosts), HostsMax: l.hostsMax, Labels: l.ordinary, Levels: len(l.levels),
 	}
-}
-
-func appendRowKey(dst []byte, host, method string, label []byte) []byte {
-	dst = append(dst, host...)
-	dst = append(dst, 0) // does not occur in cleaned names
-	dst = append(dst, method...)
-	dst = append(dst, 0)
-	return append(dst, label...)
 }
 
 // CheckTemplate reports whether a configured template can be used: it starts with "/", has at most 256 bytes and no empty "{}",

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 func newLabeler(t testing.TB, o Options) *Labeler {
@@ -21,7 +23,7 @@ func newLabeler(t testing.TB, o Options) *Labeler {
 }
 
 func label(l *Labeler, path string, status uint16) string {
-	_, _, got := l.Label([]byte("example.com"), []byte("GET"), []byte(path), status)
+	_, _, got := rowOf(l, []byte("example.com"), []byte("GET"), []byte(path), status)
 	return got
 }
 
@@ -127,7 +129,7 @@ func TestConfiguredTemplates(t *testing.T) {
 func TestMethodsAndHosts(t *testing.T) {
 	l := newLabeler(t, Options{HostsMax: 4})
 	get := func(host, method string, status uint16) string {
-		h, m, _ := l.Label([]byte(host), []byte(method), []byte("/"), status)
+		h, m, _ := rowOf(l, []byte(host), []byte(method), []byte("/"), status)
 		return h + " " + m
 	}
 	tests := []struct {
@@ -186,7 +188,7 @@ func TestRequestsWithoutAPath(t *testing.T) {
 	l := newLabeler(t, Options{Max: 1, HostsMax: 1})
 	l.Begin()
 	for i := range 100 {
-		h, m, p := l.Label(fmt.Appendf(nil, "h%d", i), []byte("GET"), nil, uint16(200+i%4*100))
+		h, m, p := rowOf(l, fmt.Appendf(nil, "h%d", i), []byte("GET"), nil, uint16(200+i%4*100))
 		if h != Other || m != Other || p != Malformed {
 			t.Fatalf("%s %s %s", h, m, p)
 		}
@@ -198,10 +200,10 @@ func TestRequestsWithoutAPath(t *testing.T) {
 	l.Commit()
 	again := restored(t, Options{Max: 1, HostsMax: 1}, changes)
 	again.Begin()
-	again.Known(Other, Other, Malformed, 70)
+	again.Known(catalogue.RowName{Host: Other, Method: Other, Label: Malformed}, 70, false)
 	again.Relearn()
 	for _, l := range []*Labeler{l, again} {
-		if h, m, p := l.Label(nil, nil, nil, 400); h != Other || m != Other || p != Malformed {
+		if h, m, p := rowOf(l, nil, nil, nil, 400); h != Other || m != Other || p != Malformed {
 			t.Errorf("%s %s %s", h, m, p)
 		}
 		if got := label(l, "/", 200); got != "/" {
@@ -221,7 +223,7 @@ func TestOverflowRowsAreBounded(t *testing.T) {
 	label(l, "/first", 200)
 	rows := map[[3]string]bool{}
 	for i := range 500 {
-		h, m, p := l.Label(fmt.Appendf(nil, "h%d", i), []byte("GET"), []byte("/x"), 200)
+		h, m, p := rowOf(l, fmt.Appendf(nil, "h%d", i), []byte("GET"), []byte("/x"), 200)
 		if p != Other {
 			t.Fatalf("row %d got label %q", i, p)
 		}
@@ -332,7 +334,7 @@ func TestReplayProperty(t *testing.T) {
 			}
 		}), 0, 60).Draw(t, "events")
 		run := func(l *Labeler, s seen) [3]string {
-			h, m, p := l.Label([]byte(s.Host), []byte(s.Method), []byte(s.Path), s.Status)
+			h, m, p := rowOf(l, []byte(s.Host), []byte(s.Method), []byte(s.Path), s.Status)
 			return [3]string{h, m, p}
 		}
 		plain, err := New(o)
@@ -383,14 +385,14 @@ func TestKnownPathsDoNotAllocate(t *testing.T) {
 		[]byte("/"), []byte("/users/123/orders/9f3c2a1b"), bytes.Repeat([]byte("/long/1"), 30), []byte("/nope"),
 	}
 	for i := range 20 {
-		l.Label(host, method, fmt.Appendf(nil, "/fill/%c", 'a'+i), 200)
+		rowOf(l, host, method, fmt.Appendf(nil, "/fill/%c", 'a'+i), 200)
 	}
 	for i := range 4 * evaluateMax { // looking at the rows allocates, and becomes rare
-		l.Label(host, method, paths[i%4], 200)
+		rowOf(l, host, method, paths[i%4], 200)
 	}
 	for _, path := range paths {
-		l.Label(host, method, path, 200)
-		if n := testing.AllocsPerRun(100, func() { l.Label(host, method, path, 404) }); n != 0 {
+		rowOf(l, host, method, path, 200)
+		if n := testing.AllocsPerRun(100, func() { rowOf(l, host, method, path, 404) }); n != 0 {
 			t.Errorf("%.20q: %v allocations", path, n)
 		}
 	}

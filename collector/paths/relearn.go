@@ -3,29 +3,39 @@ package paths
 import (
 	"slices"
 	"strings"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
 // relearnMax bounds the evaluations in Relearn. Each except the last learns something, and there are usually few.
 const relearnMax = 64
 
-// Known adds a row that an archive has, to a labeler whose state was lost. Host, method and label are those of the row; proofs is
-// the number of its responses that prove the route, see [Proves]. Known has no bound, because the labels were given within one.
-// It must be called once for each row, and then [Labeler.Relearn].
-func (l *Labeler) Known(host, method, label string, proofs uint64) {
-	if host == Other && method == Other && label == Other || label == Malformed || label == "" || len(label) > LabelBytesMax {
+// Known adds a row that an archive has, to a labeler whose state was lost. proofs is the number of its responses that prove the route,
+// see [Proofs]; grpc says that it counts gRPC calls. Known has no bound, because the labels were given within one. It must be called once
+// for each row, and then [Labeler.Relearn].
+func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
+	host, label := row.Host, row.Label
+	if host == Other && row.Method == Other && label == Other && (row.Route == "" || row.Route == Other) ||
+		label == Malformed || label == "" || len(label) > LabelBytesMax || len(row.Route) > routeBytesMax {
 		return
 	}
-	l.key = appendRowKey(l.key[:0], host, method, []byte(label))
+	n := name{host: host, method: row.Method, label: label, route: row.Route, grpc: grpc && isGRPCMethod([]byte(label))}
+	l.key = appendRowKey(l.key[:0], &n)
 	if l.rows[string(l.key)] != nil {
 		return
 	}
 	if host != Other && l.hosts[host] == "" {
 		host = strings.Clone(host)
+		n.host = host
 		l.hosts[host] = host
 		l.journal.hosts = append(l.journal.hosts, host)
 		l.nextHost++
 	}
-	r := l.admit(host, method, label, l.Rules().Label(host, label))
+	shown := label
+	if !n.grpc {
+		shown = l.Rules().Label(host, label)
+	}
+	r := l.admit(n, shown)
 	r.count = int(min(proofs, countMax))
 	if label == Other {
 		r.count = countMax // it is not learnt from

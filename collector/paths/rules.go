@@ -3,6 +3,7 @@ package paths
 import (
 	"maps"
 	"strings"
+	"sync"
 )
 
 // level is a prefix in the tree of paths whose next segments vary.
@@ -23,6 +24,7 @@ type level struct {
 type Rules struct {
 	levels     map[string]*level // by levelKey
 	configured map[string]bool   // configured templates stay as they are
+	exact      *sync.Map         // so do gRPC methods, see Labeler.exact
 }
 
 func levelKey(host, prefix string) string { return host + "\x00" + prefix }
@@ -51,10 +53,18 @@ func (r *Rules) Label(host, label string) string {
 		}
 		rest = rest[end:]
 	}
-	if !changed {
+	if !changed || r.isExact(host, label) {
 		return label
 	}
 	return string(key[start:])
+}
+
+func (r *Rules) isExact(host, label string) bool {
+	if r.exact == nil {
+		return false
+	}
+	_, found := r.exact.Load(mergedKey(host, label))
+	return found
 }
 
 // holds reports whether a child is one of the values of the level.

@@ -12,8 +12,9 @@ import (
 
 // Version bytes of persisted entries.
 const (
-	stateVersion = 1
-	rowVersion   = 2 // of rows; 1 had no count
+	stateVersion   = 1
+	rowVersion     = 2 // of rows; 1 had no count
+	rowVersionEdge = 3 // of rows with a route or of gRPC calls
 	// catchAllOrder is the order of the rows that always exist and are never written.
 	catchAllOrder = 1<<32 - 1
 )
@@ -39,9 +40,7 @@ func (l *Labeler) Changes() []Change {
 		if r.label == Other && r.order < j.next[0] {
 			continue // does not change
 		}
-		value := varint.AppendText([]byte{rowVersion}, r.host)
-		value = varint.AppendText(varint.AppendText(value, r.method), r.label)
-		changes = append(changes, Change{stateKey('r', r.order), binary.AppendUvarint(value, uint64(r.count))})
+		changes = append(changes, Change{stateKey('r', r.order), r.encode()})
 	}
 	for _, order := range j.rowsGone {
 		changes = append(changes, Change{Key: stateKey('r', order)})
@@ -59,6 +58,21 @@ func (l *Labeler) Changes() []Change {
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return bytes.Compare(a.Key, b.Key) })
 	return changes
+}
+
+func (r *row) encode() []byte {
+	value := varint.AppendText([]byte{rowVersion}, r.host)
+	value = varint.AppendText(varint.AppendText(value, r.method), r.label)
+	value = binary.AppendUvarint(value, uint64(r.count))
+	if r.route == "" && !r.grpc {
+		return value
+	}
+	value[0] = rowVersionEdge
+	value = append(varint.AppendText(value, r.route), 0)
+	if r.grpc {
+		value[len(value)-1] = 1
+	}
+	return value
 }
 
 // Kinds of levels: the meaning of the names that are written with a level.
@@ -96,7 +110,7 @@ func (l *Labeler) Rollback() {
 // Restore adds one persisted entry. It must be called before the first Begin; the order of entries does not matter. Rows that were
 // admitted under a higher Max stay. An error wraps [ErrState]; the entry is then ignored. Restore does not keep its arguments.
 func (l *Labeler) Restore(key, value []byte) error {
-	if len(key) != 5 || len(value) == 0 || value[0] == 0 || value[0] > rowVersion || value[0] > stateVersion && key[0] != 'r' {
+	if len(key) != 5 || len(value) == 0 || value[0] == 0 || value[0] > rowVersionEdge || value[0] > stateVersion && key[0] != 'r' {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrState, len(key), len(value))
 	}
 	order := binary.BigEndian.Uint32(key[1:])
@@ -110,9 +124,13 @@ func (l *Labeler) Restore(key, value []byte) error {
 		l.hosts[host] = host
 		l.nextHost = max(l.nextHost, order+1)
 	case 'r':
-		r := &row{host: text(&in), method: text(&in), label: text(&in), order: order, count: 1}
+		r := &row{name: name{host: text(&in), method: text(&in), label: text(&in)}, order: order, count: 1}
 		if value[0] >= rowVersion {
 			r.count = int(min(in.Uvarint(), countMax))
+		}
+		if value[0] >= rowVersionEdge {
+			r.route = string(in.Text(routeBytesMax))
+			r.grpc = in.Byte() == 1
 		}
 		if !in.Done() || r.label == "" || len(r.label) > LabelBytesMax {
 			return fmt.Errorf("%w: row %d", ErrState, order)
@@ -146,11 +164,14 @@ func (l *Labeler) Restore(key, value []byte) error {
 
 func (l *Labeler) restoreRow(r *row) {
 	l.nextRow = max(l.nextRow, r.order+1)
-	l.key = appendRowKey(l.key[:0], r.host, r.method, []byte(r.label))
+	l.key = appendRowKey(l.key[:0], &r.name)
 	if l.rows[string(l.key)] != nil {
 		return
 	}
-	r.shown = l.Rules().Label(r.host, r.label)
+	r.shown = r.label
+	if !r.grpc {
+		r.shown = l.Rules().Label(r.host, r.label)
+	}
 	l.insert(string(l.key), r)
 }
 

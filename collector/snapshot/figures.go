@@ -11,11 +11,13 @@ type Figures struct {
 	Count   uint64            `json:"count"`
 	Rate    float64           `json:"rate"`    // Count ÷ Seconds; 0 if Seconds is 0
 	Seconds float64           `json:"seconds"` // of the time that the figures cover, see Coverage
-	Errors  uint64            `json:"errors"`  // status 500 and above, or an error type
+	Errors  uint64            `json:"errors"`  // status 500 and above, an error type, or a gRPC status that is an error of the server
 	Streams uint64            `json:"streams"` // long-lived responses among Count; their latency is the time to the first byte
 	Status  map[string]uint64 `json:"status"`  // by code; "0" is for codes above 999
 	// ErrorTypes counts the errors by kind, such as connect_refused; absent without errors.
 	ErrorTypes map[string]uint64 `json:"error_types,omitempty"`
+	// GRPC counts gRPC calls by status code; "-1" is for codes that gRPC does not define. Absent without such calls.
+	GRPC map[string]uint64 `json:"grpc,omitempty"`
 	// Dropped counts the responses of this time that could not be recorded, by reason. They are in none of the other counts
 	// and belong to no path: only totals and points over all paths have them.
 	Dropped  map[string]uint64 `json:"dropped,omitempty"`
@@ -39,13 +41,14 @@ type Latency struct {
 type Row struct {
 	Host   string `json:"host"`
 	Method string `json:"method"`
-	Path   string `json:"path"` // template, or "(other)"
+	Path   string `json:"path"`            // template, or "(other)"
+	Route  string `json:"route,omitempty"` // of the configuration, or "(other)"
 	Figures
 }
 
 // RowOf returns the line for the row that k names.
 func RowOf(k stats.Key, r *stats.Row, seconds float64) Row {
-	return Row{Host: k.Host, Method: k.Method, Path: k.Label, Figures: FiguresOf(r, seconds)}
+	return Row{Host: k.Host, Method: k.Method, Path: k.Label, Route: k.Route, Figures: FiguresOf(r, seconds)}
 }
 
 // FiguresOf returns the figures of a row of statistics that covers the given number of seconds.
@@ -70,6 +73,12 @@ func FiguresOf(r *stats.Row, seconds float64) Figures {
 	}
 	for _, t := range r.ErrorTypes {
 		f.ErrorTypes[t.Type] += t.Count
+	}
+	if len(r.GRPC) > 0 {
+		f.GRPC = make(map[string]uint64, len(r.GRPC))
+	}
+	for _, g := range r.GRPC {
+		f.GRPC[strconv.Itoa(int(g.Code))] += g.Count
 	}
 	return f
 }

@@ -26,7 +26,7 @@ type Batch struct {
 
 // Apply writes a batch durably and counts it, exactly once.
 //
-// The events become blocks of one hour and at most a thousand events. One synced transaction writes blocks, batch record, watermark,
+// The events become blocks of one hour and at most [block.EventsMax] events. One synced transaction writes blocks, batch record, watermark,
 // path state and totals; only then are the events folded into the rows. Items at or below the epoch's watermark are skipped. A batch
 // whose LastSeq is not above it changes nothing, not even path state.
 //
@@ -100,10 +100,11 @@ func newItems(b *Batch, mark uint64, seen bool) ([]Item, error) {
 		if i > 0 && it.Seq <= b.Items[i-1].Seq || it.Seq > b.LastSeq {
 			return nil, fmt.Errorf("%w: seq %d out of order", ErrInvalid, it.Seq)
 		}
-		if len(it.Host)+len(it.Method)+len(it.Label) > block.KeyTextBytesMax {
-			return nil, fmt.Errorf("%w: seq %d: row key of more than %d bytes", ErrInvalid, it.Seq, block.KeyTextBytesMax)
+		if len(it.Host)+len(it.Method)+len(it.Label)+len(it.Route) >= block.KeyTextBytesMax {
+			return nil, fmt.Errorf("%w: seq %d: row key of %d bytes or more", ErrInvalid, it.Seq, block.KeyTextBytesMax)
 		}
-		if len(it.Event.Path) > event.PathBytesMax || len(it.Event.TraceID) > event.TraceIDBytesMax || len(it.Event.RequestID) > event.RequestIDBytesMax {
+		if len(it.Event.Path) > event.PathBytesMax || len(it.Event.TraceID) > event.TraceIDBytesMax || len(it.Event.RequestID) > event.RequestIDBytesMax ||
+			len(it.Event.Route) > event.RouteBytesMax {
 			return nil, fmt.Errorf("%w: seq %d: field above its limit", ErrInvalid, it.Seq)
 		}
 		if seen && it.Seq <= mark {

@@ -58,7 +58,7 @@ func (a *applyBuffer) index(epoch uuid.UUID, items []Item) (responses uint64) {
 	a.keys, a.hours, a.rowOf = a.keys[:0], a.hours[:0], a.rowOf[:0]
 	for i := range items {
 		it := &items[i]
-		key := stats.Key{Hour: stats.HourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
+		key := stats.Key{Hour: stats.HourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label, Route: it.Route}
 		n, known := a.keyOf[key]
 		if !known {
 			n = uint32(len(a.keys))

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/collector/store/block"
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
@@ -328,7 +329,7 @@ func TestCatalogue(t *testing.T) {
 	n := 0
 	err = s.Plans(ctx, func(p *catalogue.Plan) error {
 		n++
-		if p.State != catalogue.Deleted || p.RawSHA256 != "aa" || len(p.Blocks) != 0 || len(p.Runs) != 4 {
+		if p.State != catalogue.Deleted || p.RawSHA256 != "aa" || len(p.Blocks) != 0 || len(p.Runs) != (2500+block.EventsMax-1)/block.EventsMax+1 {
 			t.Errorf("%+v", p)
 		}
 		return nil

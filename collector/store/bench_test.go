@@ -27,7 +27,7 @@ func BenchmarkApply(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	batch := newTraffic(1).batch(benchBatch)
+	batch := plainTraffic(1).batch(benchBatch)
 	apply(b, s, batch)
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
@@ -42,7 +42,7 @@ func BenchmarkApply(b *testing.B) {
 func BenchmarkEncode(b *testing.B) {
 	a := newApplyBuffer()
 	defer a.close()
-	batch := newTraffic(1).batch(benchBatch)
+	batch := plainTraffic(1).batch(benchBatch)
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		if n%benchBatch == 0 {
@@ -59,7 +59,7 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	a := newApplyBuffer()
 	defer a.close()
-	batch := newTraffic(1).batch(block.EventsMax)
+	batch := plainTraffic(1).batch(block.EventsMax)
 	a.index(batch.Epoch, batch.Items)
 	if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
 		b.Fatal(err)
@@ -83,12 +83,12 @@ func BenchmarkDecode(b *testing.B) {
 
 // BenchmarkFold is row lookup and fold alone; one op is one event.
 func BenchmarkFold(b *testing.B) {
-	batch := newTraffic(1).batch(benchBatch)
+	batch := plainTraffic(1).batch(benchBatch)
 	rows := map[stats.Key]*stats.Row{}
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		it := &batch.Items[n%benchBatch]
-		key := stats.Key{Hour: stats.HourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label}
+		key := stats.Key{Hour: stats.HourOfMicros(it.Event.TimeMicros), Host: it.Host, Method: it.Method, Label: it.Label, Route: it.Route}
 		row := rows[key]
 		if row == nil {
 			row = &stats.Row{}
@@ -126,7 +126,7 @@ func BenchmarkRows(b *testing.B) {
 
 // fillHours applies a few events to each of many paths in each of many hours.
 func fillHours(b testing.TB, s *Store, hours, paths int) {
-	g := newTraffic(2)
+	g := plainTraffic(2)
 	labels := make([]string, paths)
 	for i := range labels {
 		labels[i] = routes[i%3].label + "/" + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))

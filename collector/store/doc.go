@@ -63,11 +63,12 @@
 //	'w' epoch(16)                                     watermark: seq (8), applied (8), quarantined (8), first seq applied (8)
 //	'l' epoch(16)                                     ledger of a finished epoch: JSON
 //	'n' batch(8)                                      batch record: the batch's blocks; deleted below the checkpoint
-//	'b' hour(8) batch(8) index(2)                     block of up to 1,000 events of one hour, see package block
+//	'b' hour(8) batch(8) index(2)                     block of up to 2,048 events of one hour, see package block
 //	'u' hour(8) batch(8) index(2)                     header of a pending block, which is in no plan yet
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
+//	'r' hour(8) n host n+16384 method n route label   row with a route
 //	't' hour(8) epoch(16)                             figures of drop records: CRC32C (4), figures by reason; see drops.go
-//	'i' n host n method label                         first and last hour of a row name (8, 8); 'i' alone: complete
+//	'i' name                                          first and last hour of a row name (8, 8); 'i' alone: complete
 //	'd' day(8), 'f' span(8), 'h' quarter(8)           mark: the sums of a day, 32 days, or six hours are valid
 //	'e' day(8) name, 'g' span(8) name, 'q' quarter(8) name  sum of a name's rows, encoded as a row; see rollup.go
 //	'o' day(8), 'v' day(8) name                       until schema 3: a second copy of recent rows; deleted by Open

@@ -65,11 +65,11 @@ func DecodeEventPosition(b []byte) (EventPosition, bool) {
 
 // StoredEvent is an event with its position. Drop records have no row, and empty names.
 type StoredEvent struct {
-	Position            EventPosition
-	Epoch               uuid.UUID
-	Seq                 uint64
-	Host, Method, Label string // the row under which it was counted
-	Event               event.Event
+	Position                   EventPosition
+	Epoch                      uuid.UUID
+	Seq                        uint64
+	Host, Method, Label, Route string // the row under which it was counted
+	Event                      event.Event
 }
 
 // EventScan says which events a scan visits and in which order.
@@ -223,7 +223,7 @@ func (w *eventWalk) decode(id catalogue.BlockID, value []byte) error {
 		}
 		k := w.d.Keys()[key]
 		found := StoredEvent{
-			Position: at, Epoch: w.d.Header.Epoch, Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *e,
+			Position: at, Epoch: w.d.Header.Epoch, Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Route: k.Route, Event: *e,
 		}
 		if w.q.Keep == nil || w.q.Keep(&found) {
 			w.kept = append(w.kept, found.clone())
@@ -246,9 +246,11 @@ func (w *eventWalk) beyond(at EventPosition) bool {
 // clone copies everything that points into the block.
 func (e *StoredEvent) clone() *StoredEvent {
 	out := *e
-	out.Host, out.Method, out.Label = strings.Clone(e.Host), strings.Clone(e.Method), strings.Clone(e.Label)
+	out.Host, out.Method, out.Label, out.Route = strings.Clone(e.Host), strings.Clone(e.Method), strings.Clone(e.Label), strings.Clone(e.Route)
 	v := &out.Event
-	for _, field := range [...]*[]byte{&v.Method, &v.Host, &v.Path, &v.Upstream, &v.Protocol, &v.Client, &v.TraceID, &v.RequestID, &v.ErrorType} {
+	for _, field := range [...]*[]byte{
+		&v.Method, &v.Host, &v.Path, &v.Upstream, &v.Protocol, &v.Client, &v.TraceID, &v.RequestID, &v.ErrorType, &v.Route,
+	} {
 		*field = bytes.Clone(*field)
 	}
 	return &out

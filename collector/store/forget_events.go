@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -118,7 +117,7 @@ func (w *forgetting) rowSelected(host, method, label string) bool {
 	}
 	selected, known := w.selected[catalogue.RowName{Host: host, Method: method, Label: label}]
 	if !known {
-		name := catalogue.RowName{Host: strings.Clone(host), Method: strings.Clone(method), Label: strings.Clone(label)}
+		name := catalogue.RowName{Host: host, Method: method, Label: label}.Clone()
 		selected = w.f.Row(name.Host, name.Method, name.Label)
 		w.selected[name] = selected
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -76,10 +77,23 @@ func goldenItemsWithTimes() []Item {
 	return items
 }
 
+// goldenItemsWithEdge make a block of version 4: routes, on events and on rows, attempts, TLS and gRPC, and events without any of them.
+func goldenItemsWithEdge() []Item {
+	items := goldenItemsWithTimes()
+	for _, i := range []int{0, 2, 5} {
+		items[i].Event.Route, items[i].Route = []byte("api"), "api"
+		items[i].Event.Attempts, items[i].Event.TLSVersion = uint8(i), tls.VersionTLS13
+	}
+	items[6].Route = "(other)" // the row's route can differ from the event's
+	items[6].Event.Route = []byte("beta")
+	items[8].Event.GRPCStatus, items[9].Event.GRPCStatus = event.GRPCOf(14), event.GRPCAbsent
+	return items
+}
+
 // TestGoldenBlock reads blocks that an earlier build wrote. The written bytes may differ with the compressor's version, the events read
 // must not. The version is the oldest one that has all that the events need.
 func TestGoldenBlock(t *testing.T) {
-	for version, items := range [][]Item{1: goldenItems(), 2: goldenItemsWithIDs(), 3: goldenItemsWithTimes()} {
+	for version, items := range [][]Item{1: goldenItems(), 2: goldenItemsWithIDs(), 3: goldenItemsWithTimes(), 4: goldenItemsWithEdge()} {
 		if version == 0 {
 			continue
 		}
@@ -108,9 +122,30 @@ func TestGoldenBlock(t *testing.T) {
 		for i := range items {
 			record := make([]byte, items[i].Event.Size())
 			items[i].Event.Encode(record)
-			if !strings.Contains(got, fmt.Sprintf(" %x\n", record)) {
+			key := catalogue.RowName{Host: items[i].Host, Method: items[i].Method, Label: items[i].Label, Route: items[i].Route}
+			if !strings.Contains(got, fmt.Sprintf("%d %+v %x\n", items[i].Seq, key, record)) {
 				t.Errorf("version %d: event %d has changed", version, i)
 			}
+		}
+	}
+}
+
+// TestRowKeysOfRoutes: a row without a route has the key that older versions gave it, and a key cannot be read in two ways.
+func TestRowKeysOfRoutes(t *testing.T) {
+	plain := appendRowKey(nil, &stats.Key{Host: "shop", Method: "GET", Label: "/a"})
+	if want := "r\x80\x00\x00\x00\x00\x00\x00\x00\x04shop\x03GET/a"; string(plain) != want {
+		t.Errorf("%q, want %q", plain, want)
+	}
+	long := stats.Key{Host: "shop", Method: strings.Repeat("M", routed-1), Label: "/a"}
+	if got, err := parseRowKey(appendRowKey(nil, &long)); err != nil || got != long {
+		t.Errorf("the longest method: %v", err)
+	}
+	for _, key := range []string{
+		"r........\x04shop\x83\x80\x01GET\x00/a",    // an empty route, in the form with one
+		"r........\x04shop\x83\x80\x01GET\x7froute", // cut
+	} {
+		if got, err := parseRowKey([]byte(key)); err == nil {
+			t.Errorf("%q is read as %+v", key, got)
 		}
 	}
 }
@@ -119,14 +154,16 @@ func TestKeysSortByHour(t *testing.T) {
 	hours := []int64{-1 << 62, -2, -1, 0, 1, 1 << 40}
 	var before []byte
 	for _, hour := range hours {
-		k := stats.Key{Hour: hour, Host: "h\x00", Method: "", Label: "/{id}"}
-		key := appendRowKey(nil, &k)
-		if bytes.Compare(before, key) >= 0 {
-			t.Errorf("hour %d does not sort", hour)
-		}
-		before = key
-		if got, err := parseRowKey(key); err != nil || got != k {
-			t.Errorf("%+v came back as %+v, %v", k, got, err)
+		for _, route := range []string{"", "api"} {
+			k := stats.Key{Hour: hour, Host: "h\x00", Method: "", Label: "/{id}", Route: route}
+			key := appendRowKey(nil, &k)
+			if bytes.Compare(before, key) >= 0 {
+				t.Errorf("hour %d does not sort", hour)
+			}
+			before = key
+			if got, err := parseRowKey(key); err != nil || got != k {
+				t.Errorf("%+v came back as %+v, %v", k, got, err)
+			}
 		}
 		id := catalogue.BlockID{Hour: hour, Batch: 7, Index: 9}
 		if got, err := parseBlockKey(blockKey(prefixBlock, id)); err != nil || got != id {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -32,10 +33,18 @@ type traffic struct {
 	now   int64 // µs
 	step  int64 // mean distance of two events, µs
 	trace bool
+	edge  bool // as a proxy at the edge records it: routes, TLS, gRPC, attempts
 }
 
 func newTraffic(seed uint64) *traffic {
-	return &traffic{r: rand.New(rand.NewPCG(seed, 1)), epoch: testEpoch, now: testStart.UnixMicro(), step: 100}
+	return &traffic{r: rand.New(rand.NewPCG(seed, 1)), epoch: testEpoch, now: testStart.UnixMicro(), step: 100, edge: seed%2 == 1}
+}
+
+// plainTraffic is newTraffic of a sidecar without routes.
+func plainTraffic(seed uint64) *traffic {
+	g := newTraffic(seed)
+	g.edge = false
+	return g
 }
 
 var routes = []struct {
@@ -99,9 +108,32 @@ func (g *traffic) item() Item {
 	if g.trace {
 		e.TraceID = fmt.Appendf(nil, "%016x%016x", g.r.Uint64(), g.r.Uint64())
 	}
+	rowRoute := ""
+	if g.edge {
+		rowRoute = g.addEdge(&e)
+	}
 	record := make([]byte, e.Size())
 	e.Encode(record)
-	return Item{Seq: g.seq, Host: "shop.example.com", Method: route.method, Label: route.label, Event: e, Record: record}
+	return Item{Seq: g.seq, Host: "shop.example.com", Method: route.method, Label: route.label, Route: rowRoute, Event: e, Record: record}
+}
+
+// addEdge adds what a proxy at the edge records, and returns the route of the row.
+func (g *traffic) addEdge(e *event.Event) (rowRoute string) {
+	e.TLSVersion = tls.VersionTLS13
+	switch g.r.IntN(8) {
+	case 0:
+		e.TLSVersion = 0
+	case 1:
+		e.Attempts = 2
+	case 2, 3:
+		e.GRPCStatus = event.GRPCStatus(g.r.IntN(20)) // none, absent, other, and the codes
+	}
+	name := []string{"", "api", "api", "web", "beta"}[g.r.IntN(5)]
+	e.Route = []byte(name)
+	if name == "beta" {
+		return "(other)" // beyond the limit of rows
+	}
+	return name
 }
 
 type randReader struct{ r *rand.Rand }
@@ -168,14 +200,14 @@ func recount(t testing.TB, s *Store) (responses uint64, rows map[stats.Key]*stat
 	rows = map[stats.Key]*stats.Row{}
 	for _, id := range blockIDs(t, s) {
 		eachEvent(t, s, id, func(_ uint64, k catalogue.RowName, e *event.Event) {
-			key := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}
+			key := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label, Route: k.Route}
 			if !e.IsResponse() {
 				return
 			}
 			responses++
 			row, ok := rows[key]
 			if !ok {
-				key = stats.Key{Hour: id.Hour, Host: clone(k.Host), Method: clone(k.Method), Label: clone(k.Label)}
+				key = stats.Key{Hour: id.Hour, Host: clone(k.Host), Method: clone(k.Method), Label: clone(k.Label), Route: clone(k.Route)}
 				row = &stats.Row{}
 				rows[key] = row
 			}

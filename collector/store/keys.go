@@ -84,11 +84,20 @@ func epochKey(prefix byte, epoch uuid.UUID) []byte {
 	return append([]byte{prefix}, epoch[:]...)
 }
 
-// appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label.
+// routed is added to the length of the method in a key with a route. A method without it is shorter than this.
+const routed = block.KeyTextBytesMax
+
+// appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label. A row with a route has [routed] added
+// to the length of the method, and the length and bytes of the route after the method. So a row without one has the key that it always had.
 func appendRowKey(dst []byte, k *stats.Key) []byte {
 	dst = appendHourKey(dst, prefixRow, k.Hour)
 	dst = varint.AppendText(dst, k.Host)
-	dst = varint.AppendText(dst, k.Method)
+	if k.Route == "" {
+		dst = varint.AppendText(dst, k.Method)
+	} else {
+		dst = binary.AppendUvarint(dst, uint64(routed+len(k.Method)))
+		dst = varint.AppendText(append(dst, k.Method...), k.Route)
+	}
 	return append(dst, k.Label...)
 }
 
@@ -97,10 +106,14 @@ func parseRowKey(key []byte) (stats.Key, error) {
 		return stats.Key{}, errKey
 	}
 	in := varint.Reader{Rest: key[9:]}
-	k := stats.Key{
-		Hour:   keyHour(key),
-		Host:   string(in.Text(block.KeyTextBytesMax)),
-		Method: string(in.Text(block.KeyTextBytesMax)),
+	k := stats.Key{Hour: keyHour(key), Host: string(in.Text(block.KeyTextBytesMax))}
+	method := in.Length(2 * routed)
+	if method < routed {
+		k.Method = string(in.Bytes(method))
+	} else {
+		k.Method = string(in.Bytes(method - routed))
+		k.Route = string(in.Text(block.KeyTextBytesMax))
+		in.Bad = in.Bad || k.Route == "" // it has the other form
 	}
 	if in.Bad {
 		return stats.Key{}, errKey

@@ -92,7 +92,8 @@ func (m *storeModel) items(t *rapid.T, from uint64) []Item {
 		}
 		record := make([]byte, e.Size())
 		e.Encode(record)
-		items[i] = Item{Seq: from, Host: "h", Method: "GET", Label: rapid.SampledFrom(modelLabels).Draw(t, "label"), Event: e, Record: record}
+		items[i] = Item{Seq: from, Host: "h", Method: "GET", Label: rapid.SampledFrom(modelLabels).Draw(t, "label"),
+			Route: rapid.SampledFrom([]string{"", "api"}).Draw(t, "route"), Event: e, Record: record}
 	}
 	return items
 }
@@ -131,7 +132,7 @@ func (m *storeModel) put(b Batch) {
 			m.told[b.Epoch] = item.Event.RequestBytes
 		} else {
 			m.totals.Applied++
-			m.rows[stats.Key{Hour: item.Event.TimeMicros / 3_600_000_000, Host: "h", Method: "GET", Label: item.Label}]++
+			m.rows[stats.Key{Hour: item.Event.TimeMicros / 3_600_000_000, Host: "h", Method: "GET", Label: item.Label, Route: item.Route}]++
 		}
 	}
 	m.marks[b.Epoch] = max(m.marks[b.Epoch], b.LastSeq)
@@ -272,7 +273,7 @@ func (m *storeModel) compareRows(t *rapid.T) {
 	got := map[stats.Key]uint64{}
 	err := m.s.Rows(context.Background(), -1<<62, 1<<62, func(k stats.Key, r *stats.Row) error {
 		if r.Count > 0 {
-			got[stats.Key{Hour: k.Hour, Host: clone(k.Host), Method: clone(k.Method), Label: clone(k.Label)}] += r.Count
+			got[stats.Key{Hour: k.Hour, Host: clone(k.Host), Method: clone(k.Method), Label: clone(k.Label), Route: clone(k.Route)}] += r.Count
 		}
 		return nil
 	})

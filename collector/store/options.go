@@ -18,8 +18,9 @@ import (
 //   - 2 has sums of quarter days and packed days, which an older wayside leaves in place when it writes rows that are in them;
 //   - 3 has the drops of each hour, which an older one does not write;
 //   - 4 no longer has packed days, which an older one would find out of date;
-//   - 5 records of each epoch where it began here, without which a refill counts events twice.
-const SchemaVersion = 5
+//   - 5 records of each epoch where it began here, without which a refill counts events twice;
+//   - 6 has rows with a route, whose names an older one cannot read.
+const SchemaVersion = 6
 
 // MaxItems is the largest number of events in one batch. A batch fits into one transaction if its records are together at most 512 KiB. So
 // do several megabytes of ordinary events, which compress to a sixth.

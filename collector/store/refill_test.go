@@ -43,7 +43,7 @@ func objectOf(b *Batch) *Refill {
 		if !it.Event.IsResponse() {
 			continue
 		}
-		key := stats.Key{Hour: hour, Host: it.Host, Method: it.Method, Label: it.Label}
+		key := stats.Key{Hour: hour, Host: it.Host, Method: it.Method, Label: it.Label, Route: it.Route}
 		if rows[key] == nil {
 			rows[key] = &stats.Row{}
 		}

@@ -190,7 +190,7 @@ func (s *Store) replayBlock(txn *badger.Txn, decoder *block.Decoder, id catalogu
 		}
 		if rows[key] == nil {
 			k := decoder.Keys()[key]
-			row, err := s.liveRow(txn, stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}.Clone())
+			row, err := s.liveRow(txn, stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label, Route: k.Route}.Clone())
 			if err != nil {
 				return err
 			}

@@ -227,7 +227,7 @@ func (v *verification) recountBlock(id catalogue.BlockID, value []byte) error {
 			return nil
 		}
 		k := v.decoder.Keys()[key]
-		row := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label}
+		row := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label, Route: k.Route}
 		n, known := v.held[row] // the strings belong to the decoder: the map needs copies
 		if !known {
 			n = new(uint64)

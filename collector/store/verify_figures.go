@@ -58,6 +58,15 @@ func (v *verification) checkDrops(ctx context.Context) (*verify.Check, error) {
 	return c, err
 }
 
+// rowText names a row in messages.
+func rowText(k stats.Key) string {
+	text := k.Method + " " + k.Host + " " + k.Label
+	if k.Route != "" {
+		text += " (route " + k.Route + ")"
+	}
+	return text
+}
+
 // checkRows compares the rows with the recount.
 func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: checkOfRows, Of: "rows"}
@@ -70,7 +79,7 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 			held = *n
 		}
 		if held > count || (held < count && v.removed[key.Hour] == 0) {
-			c.Problem("hour %d, %s %s %s: the row counts %d, the events held are %d", key.Hour, key.Method, key.Host, key.Label, count, held)
+			c.Problem("hour %d, %s: the row counts %d, the events held are %d", key.Hour, rowText(key), count, held)
 		}
 		delete(v.held, key)
 	}
@@ -99,7 +108,7 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 		}
 	}
 	for key, held := range v.held {
-		c.Problem("hour %d, %s %s %s: %d events are held, and there is no row", key.Hour, key.Method, key.Host, key.Label, *held)
+		c.Problem("hour %d, %s: %d events are held, and there is no row", key.Hour, rowText(key), *held)
 	}
 	hours := maps.Clone(v.rows)
 	maps.Copy(hours, v.recount)

@@ -163,5 +163,11 @@ func attrs(e *event.Event, r *slog.Record) {
 	text("trace_id", e.TraceID)
 	text("request_id", e.RequestID)
 	text("error_type", e.ErrorType)
+	text("route", e.Route)
+	if code, ok := e.GRPCStatus.Code(); ok {
+		r.AddAttrs(slog.Int("rpc_grpc_status_code", code))
+	}
+	text("tls_protocol_version", []byte(e.TLSProtocol()))
+	micros("attempts", uint64(e.Edge().Attempts()))
 	r.AddAttrs(slog.String("kind", e.Kind.String()))
 }

@@ -7,6 +7,7 @@ package catalogue
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,9 +44,14 @@ type Pending struct {
 	AppliedAt time.Time
 }
 
-// RowName names the statistics row that counts an event, without its hour. Host and method are those of the row, which can be "(other)" if
-// those of the event are not.
-type RowName struct{ Host, Method, Label string }
+// RowName names the statistics row that counts an event, without its hour. Host, method and route are those of the row, which can be
+// "(other)" if those of the event are not.
+type RowName struct{ Host, Method, Label, Route string }
+
+// Clone copies the texts of a name that is valid during a call only.
+func (n RowName) Clone() RowName {
+	return RowName{strings.Clone(n.Host), strings.Clone(n.Method), strings.Clone(n.Label), strings.Clone(n.Route)}
+}
 
 // State is the state of a plan. It only moves forward.
 type State string

@@ -156,32 +156,47 @@ func ParseTLSProtocol(text string) (version uint16, ok bool) {
 	return tlsVersion(text[2] - '0' + 1), true
 }
 
-// edgeBytes is attempts, TLS version and gRPC status in a record.
+// edgeBytes is the length of an [Edge].
 const edgeBytes = 3
 
-// edge returns these bytes. All are zero for a request in cleartext that was no gRPC call and needed one attempt.
-func (e *Event) edge() [edgeBytes]byte {
+// Edge is attempts, TLS version and gRPC status of an event, a byte each, in the form in which they are stored. All are zero for a request
+// in cleartext that was no gRPC call and needed one attempt.
+type Edge [edgeBytes]byte
+
+// Edge returns these fields.
+func (e *Event) Edge() Edge {
 	attempts := e.Attempts
 	if attempts == 1 {
 		attempts = 0
 	}
-	return [edgeBytes]byte{attempts, tlsCode(e.TLSVersion), byte(min(e.GRPCStatus, grpcMax))}
+	return Edge{attempts, tlsCode(e.TLSVersion), byte(min(e.GRPCStatus, grpcMax))}
 }
 
+// SetEdge sets these fields. The edge must be valid.
+func (e *Event) SetEdge(v Edge) {
+	e.Attempts, e.TLSVersion, e.GRPCStatus = v[0], tlsVersion(v[1]), GRPCStatus(v[2])
+}
+
+// Attempts is how often the request was given to an upstream, or 0 if once or never.
+func (v Edge) Attempts() uint8 { return v[0] }
+
+// Valid reports whether [Event.Edge] can have returned v.
+func (v Edge) Valid() bool { return v[0] != 1 && v[1] <= tlsCodeMax && v[2] <= grpcMax }
+
 // hasEdge reports whether the event has one of the fields of version 4.
-func (e *Event) hasEdge() bool { return len(e.Route) > 0 || e.edge() != [edgeBytes]byte{} }
+func (e *Event) hasEdge() bool { return len(e.Route) > 0 || e.Edge() != Edge{} }
 
 // putEdge writes the fields of version 4.
 func (e *Event) putEdge(dst []byte) int {
 	n := putText(dst, e.Route, RouteBytesMax)
-	edge := e.edge()
+	edge := e.Edge()
 	return n + copy(dst[n:], edge[:])
 }
 
 // readEdge reads the fields of version 4. A record of which none is set is refused: it would have been written as version 3 or older.
 func (e *Event) readEdge(r *varint.Reader) {
 	e.Route = r.Text(RouteBytesMax)
-	attempts, tls, status := r.Byte(), r.Byte(), GRPCStatus(r.Byte())
-	e.Attempts, e.TLSVersion, e.GRPCStatus = attempts, tlsVersion(tls), status
-	r.Bad = r.Bad || attempts == 1 || tls > tlsCodeMax || status > grpcMax || !e.hasEdge()
+	edge := Edge{r.Byte(), r.Byte(), r.Byte()}
+	e.SetEdge(edge)
+	r.Bad = r.Bad || !edge.Valid() || !e.hasEdge()
 }

@@ -33,6 +33,9 @@ func (r *Row) AddEncoded(src []byte) error {
 		r.addError(kind, in.Uvarint())
 	}
 	r.Latency.addEncoded(&in, count)
+	if src[0] == versionWithGRPC {
+		r.addEncodedGRPC(&in, count)
+	}
 	if !in.Done() {
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))
 	}

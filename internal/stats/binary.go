@@ -9,8 +9,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// RowVersion is the row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
-const RowVersion = 1
+// RowVersion is the newest row format that [Row.AppendBinary] writes. [Row.Decode] reads every version up to it.
+const RowVersion = 2
+
+// A row without gRPC status codes is written in the version without them, so that it takes no more room than it did.
+const (
+	versionPlain    = 1
+	versionWithGRPC = 2
+)
 
 // ErrMalformed is returned for bytes that are not a row.
 var ErrMalformed = errors.New("malformed statistics row")
@@ -24,7 +30,11 @@ const countMax = 1 << 53
 // AppendBinary appends the row's encoded form to dst. Equal rows have equal encodings. The error is always nil;
 // [encoding.BinaryAppender] requires it.
 func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
-	dst = append(dst, RowVersion)
+	version := byte(versionPlain)
+	if len(r.GRPC) > 0 {
+		version = versionWithGRPC
+	}
+	dst = append(dst, version)
 	for _, v := range [...]uint64{r.Count, r.Errors, r.Streams, r.BytesIn, r.BytesOut, r.SumMicros, r.MaxMicros} {
 		dst = binary.AppendUvarint(dst, v)
 	}
@@ -40,8 +50,45 @@ func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
 		dst = varint.AppendText(dst, t.Type)
 		dst = binary.AppendUvarint(dst, t.Count)
 	}
-	return r.Latency.appendBinary(dst), nil
+	dst = r.Latency.appendBinary(dst)
+	if version == versionWithGRPC {
+		dst = r.appendGRPC(dst)
+	}
+	return dst, nil
 }
+
+func (r *Row) appendGRPC(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(r.GRPC)))
+	before := int8(event.GRPCCodeOther)
+	for _, g := range r.GRPC {
+		dst = binary.AppendUvarint(dst, uint64(g.Code-before))
+		dst = binary.AppendUvarint(dst, g.Count)
+		before = g.Code
+	}
+	return dst
+}
+
+// addEncodedGRPC adds the gRPC status codes at the front of in to the row. They must ascend, and count at most total calls.
+func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
+	n := in.Length(grpcCodes)
+	code, sum := uint64(0), uint64(0)
+	for i := range n {
+		step, calls := in.Uvarint(), nonZero(in)
+		code += step
+		if in.Bad || i > 0 && step == 0 || code >= grpcCodes {
+			in.Fail()
+			return
+		}
+		sum += calls
+		r.addGRPC(int8(code)+event.GRPCCodeOther, calls)
+	}
+	if n == 0 || sum > total {
+		in.Fail()
+	}
+}
+
+// grpcCodes is the number of different status codes, the one for all others included.
+const grpcCodes = event.GRPCCodeMax - event.GRPCCodeOther + 1
 
 func (s *Sketch) appendBinary(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, s.zeros)
@@ -81,7 +128,7 @@ func checkVersion(src []byte) error {
 }
 
 // Decode replaces r with the row encoded in src, and reuses r's memory. It refuses rows that AppendBinary cannot have written:
-// status codes and latencies must add up to the count. The error wraps [ErrMalformed] or [ErrVersion], and r is then empty.
+// status codes and latencies must add up to the count, and gRPC status codes to at most the count. The error wraps [ErrMalformed] or [ErrVersion], and r is then empty.
 func (r *Row) Decode(src []byte) error {
 	r.Reset()
 	if err := checkVersion(src); err != nil {
@@ -97,6 +144,9 @@ func (r *Row) Decode(src []byte) error {
 	r.decodeStatus(&in)
 	r.decodeErrorTypes(&in)
 	r.Latency.addEncoded(&in, r.Count)
+	if src[0] == versionWithGRPC {
+		r.addEncodedGRPC(&in, r.Count)
+	}
 	if !in.Done() {
 		r.Reset()
 		return fmt.Errorf("%w: %d bytes that do not add up", ErrMalformed, len(src))

@@ -6,22 +6,26 @@ import (
 	"time"
 )
 
-// Key names a row: one hour of one path of one host, by method. Without its hour it names the row of any range of hours.
+// Key names a row: one hour of one path of one host, by method and route. Without its hour it names the row of any range of hours.
 type Key struct {
 	Hour   int64 // hours since 1970-01-01T00:00Z
 	Host   string
 	Method string
 	Label  string // path template, or "(other)"
+	Route  string // name of the route that the requests took; empty without one
 }
 
 // Compare orders keys, so that rows with equal figures are always listed in the same order.
 func (k Key) Compare(o Key) int {
-	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method), cmp.Compare(k.Hour, o.Hour))
+	return cmp.Or(strings.Compare(k.Label, o.Label), strings.Compare(k.Host, o.Host), strings.Compare(k.Method, o.Method),
+		strings.Compare(k.Route, o.Route), cmp.Compare(k.Hour, o.Hour))
 }
 
 // Clone copies the texts of a key that is valid during a call only.
 func (k Key) Clone() Key {
-	return Key{Hour: k.Hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label)}
+	return Key{
+		Hour: k.Hour, Host: strings.Clone(k.Host), Method: strings.Clone(k.Method), Label: strings.Clone(k.Label), Route: strings.Clone(k.Route),
+	}
 }
 
 const hourMicros = int64(time.Hour / time.Microsecond)

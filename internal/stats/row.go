@@ -7,16 +7,18 @@
 //
 // # Limits
 //
-// A row holds at most a thousand status codes, [ErrorTypesMax] error types and 1,280 latency bins.
+// A row holds at most a thousand status codes, [ErrorTypesMax] error types, 18 gRPC status codes and 1,280 latency bins.
 //
 // # Format
 //
-// [Row.AppendBinary] writes version 1, all numbers as unsigned varints unless a width is given:
+// [Row.AppendBinary] writes version 2 for a row with gRPC status codes, and version 1 for all others. All numbers are unsigned varints
+// unless a width is given:
 //
 //	version (1 byte) | count | errors | streams | bytes in | bytes out | sum of µs | max of µs
 //	n | n × (status code minus the one before, count)
 //	n | n × (length, error type, count), ascending
 //	latencies below 1 µs | n | n × (bin minus the one before, count)
+//	in version 2: n | n × (gRPC status code plus 1, minus the one before, count); -1 is a code that gRPC does not define
 package stats
 
 import (
@@ -48,11 +50,17 @@ type TypeCount struct {
 	Count uint64
 }
 
+// GRPCCount is the number of gRPC calls that ended with one status code.
+type GRPCCount struct {
+	Code  int8 // 0 to 16, or event.GRPCCodeOther
+	Count uint64
+}
+
 // Row has the statistics of the responses of one [Key]. The zero value is an empty row, ready for use. A Row must not be copied
 // after its first use (see [Row.CopyFrom]). It is not safe for concurrent use.
 type Row struct {
 	Count    uint64 // responses, streams included
-	Errors   uint64 // status 500 and above, or an error type
+	Errors   uint64 // see event.Event.IsError
 	Streams  uint64 // long-lived responses; their latency is the time to the first byte
 	BytesIn  uint64 // request bodies
 	BytesOut uint64 // response bodies
@@ -62,6 +70,7 @@ type Row struct {
 
 	Status     []StatusCount // ascending by code
 	ErrorTypes []TypeCount   // ascending by type
+	GRPC       []GRPCCount   // ascending by code; without calls that ended without a status
 	Latency    Sketch
 }
 
@@ -84,6 +93,9 @@ func (r *Row) Add(e *event.Event) {
 	if len(e.ErrorType) > 0 {
 		r.addError(e.ErrorType, 1)
 	}
+	if code, ok := e.GRPCStatus.Code(); ok {
+		r.addGRPC(int8(code), 1)
+	}
 	latency := e.LatencyMicros()
 	r.SumMicros += latency
 	r.MaxMicros = max(r.MaxMicros, latency)
@@ -102,6 +114,17 @@ func (r *Row) addStatus(code uint16, count uint64) {
 		}
 	}
 	r.Status = slices.Insert(r.Status, i, StatusCount{Code: code, Count: count})
+}
+
+func (r *Row) addGRPC(code int8, count uint64) {
+	i := 0
+	for ; i < len(r.GRPC) && r.GRPC[i].Code <= code; i++ {
+		if r.GRPC[i].Code == code {
+			r.GRPC[i].Count += count
+			return
+		}
+	}
+	r.GRPC = slices.Insert(r.GRPC, i, GRPCCount{Code: code, Count: count})
 }
 
 // addError is addErrorType without an allocation for a known type.
@@ -147,6 +170,9 @@ func (r *Row) Merge(o *Row) {
 	for _, t := range o.ErrorTypes {
 		r.addErrorType(t.Type, t.Count)
 	}
+	for _, g := range o.GRPC {
+		r.addGRPC(g.Code, g.Count)
+	}
 	r.Latency.Merge(&o.Latency)
 }
 
@@ -158,18 +184,19 @@ func (r *Row) CopyFrom(o *Row) {
 	r.SumMicros, r.MaxMicros = o.SumMicros, o.MaxMicros
 	r.Status = append(r.Status, o.Status...)
 	r.ErrorTypes = append(r.ErrorTypes, o.ErrorTypes...)
+	r.GRPC = append(r.GRPC, o.GRPC...)
 	r.Latency.Merge(&o.Latency)
 }
 
 // Reset empties the row and keeps its memory.
 func (r *Row) Reset() {
 	r.Latency.reset()
-	*r = Row{Status: r.Status[:0], ErrorTypes: r.ErrorTypes[:0], Latency: r.Latency}
+	*r = Row{Status: r.Status[:0], ErrorTypes: r.ErrorTypes[:0], GRPC: r.GRPC[:0], Latency: r.Latency}
 }
 
 // MemoryBytes estimates the memory of the row.
 func (r *Row) MemoryBytes() int {
-	return 320 + 16*cap(r.Status) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
+	return 344 + 16*(cap(r.Status)+cap(r.GRPC)) + 80*cap(r.ErrorTypes) + 8*cap(r.Latency.bins)
 }
 
 // Quantile returns the latency in microseconds below which the share q of all responses lies, within 1.1 % and never above the

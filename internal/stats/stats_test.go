@@ -240,34 +240,97 @@ func TestAddDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestGoldenRow(t *testing.T) {
-	var r Row
-	for _, e := range sample(50, 4) {
-		r.Add(&e)
+// sampleOfCalls is a sample with gRPC calls among the requests.
+func sampleOfCalls(n int, seed uint64) []event.Event {
+	events := sample(n, seed)
+	for i := range events {
+		switch i % 5 {
+		case 0:
+			events[i].GRPCStatus = event.GRPCOf(i / 5 % 20) // 17 and above are others
+		case 1:
+			events[i].GRPCStatus = event.GRPCAbsent
+		}
 	}
-	b, _ := r.AppendBinary(nil)
-	got := hex.EncodeToString(b) + "\n"
-	const name = "testdata/row.v1.hex"
-	if *update {
-		if err := os.WriteFile(name, []byte(got), 0o600); err != nil {
+	return events
+}
+
+// TestGoldenRow: a row has the oldest version that has all that it needs.
+func TestGoldenRow(t *testing.T) {
+	for version, events := range map[byte][]event.Event{1: sample(50, 4), 2: sampleOfCalls(50, 4)} {
+		var r Row
+		for _, e := range events {
+			r.Add(&e)
+		}
+		b, _ := r.AppendBinary(nil)
+		got := hex.EncodeToString(b) + "\n"
+		name := fmt.Sprintf("testdata/row.v%d.hex", version)
+		if *update {
+			if err := os.WriteFile(name, []byte(got), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil || string(want) != got || b[0] != version {
+			t.Errorf("the row format changed: %v\n%s", err, got)
+		}
+		raw, err := hex.DecodeString(strings.TrimSpace(string(want)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Row
+		if err := again.Decode(raw); err != nil || again.Count != r.Count || !slices.Equal(again.GRPC, r.GRPC) {
+			t.Error(err)
+		}
+		raw[0] = RowVersion + 1
+		if err := again.Decode(raw); !errors.Is(err, ErrVersion) || again.Count != 0 {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRowsOfCalls: rows with gRPC status codes merge by addition, in each of the three ways, and errors follow the codes.
+func TestRowsOfCalls(t *testing.T) {
+	events := sampleOfCalls(400, 9)
+	var whole, merged, added Row
+	failed := uint64(0)
+	for part := range 4 {
+		var r Row
+		for i, e := range events {
+			if i%4 == part {
+				r.Add(&e)
+				whole.Add(&e)
+				if e.IsResponse() && e.IsError() {
+					failed++
+				}
+			}
+		}
+		merged.Merge(&r)
+		b, _ := r.AppendBinary(nil)
+		if err := added.AddEncoded(b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(name)
-	if err != nil || string(want) != got {
-		t.Errorf("the row format changed: %v\n%s", err, got)
+	want, _ := whole.AppendBinary(nil)
+	for name, r := range map[string]*Row{"merged": &merged, "added": &added} {
+		if got, _ := r.AppendBinary(nil); !slices.Equal(got, want) {
+			t.Errorf("%s: %x, want %x", name, got, want)
+		}
 	}
-	raw, err := hex.DecodeString(strings.TrimSpace(string(want)))
-	if err != nil {
-		t.Fatal(err)
+	if whole.Errors != failed || len(whole.GRPC) == 0 || whole.GRPC[0].Code != event.GRPCCodeOther {
+		t.Errorf("%d errors, want %d; codes %v", whole.Errors, failed, whole.GRPC)
 	}
-	var again Row
-	if err := again.Decode(raw); err != nil || again.Count != r.Count {
-		t.Error(err)
+	var copied Row
+	if copied.CopyFrom(&whole); !slices.Equal(copied.GRPC, whole.GRPC) {
+		t.Errorf("copied %v", copied.GRPC)
 	}
-	raw[0]++
-	if err := again.Decode(raw); !errors.Is(err, ErrVersion) || again.Count != 0 {
-		t.Error(err)
+	for name, tail := range map[string][]byte{"no code": {0}, "more calls than responses": {1, 2, 200, 200, 1}, "a code above 16": {1, 18, 1}, "a code twice": {2, 1, 1, 0, 1}} {
+		var r Row
+		r.Add(&event.Event{Kind: event.KindRequest, Status: 200})
+		b, _ := r.AppendBinary(nil)
+		b[0] = versionWithGRPC
+		if err := new(Row).Decode(append(b, tail...)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -278,6 +341,11 @@ func FuzzRowDecode(f *testing.F) {
 			r.Add(&e)
 		}
 		b, _ := r.AppendBinary(nil)
+		f.Add(b)
+		for _, e := range sampleOfCalls(int(10*seed), seed) {
+			r.Add(&e)
+		}
+		b, _ = r.AppendBinary(nil)
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

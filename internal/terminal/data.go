@@ -16,14 +16,15 @@ type (
 		Count, Errors uint64
 		Rate          float64
 		Status        map[string]uint64
-		BytesOut      uint64 `json:"bytes_out"`
+		GRPC          map[string]uint64 // gRPC calls by status code
+		BytesOut      uint64            `json:"bytes_out"`
 		Dropped       map[string]uint64
 		Latency       struct {
 			P50, P90, P95, P99, Max uint64
 		} `json:"latency_us"`
 	}
 	rowName struct {
-		Host, Method, Path string
+		Host, Method, Path, Route string
 	}
 	row struct {
 		rowName
@@ -92,6 +93,14 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 	return &paths, &recent, nil
 }
 
+// route is the route of a row as text behind its name; empty without one.
+func (n *rowName) route() string {
+	if n.Route == "" {
+		return ""
+	}
+	return "  route " + Safe(n.Route)
+}
+
 // trim removes the steps before the first response, but not the last five minutes, and returns their number.
 func (r *recentAnswer) trim() int {
 	counts := r.Totals.Count
@@ -111,7 +120,7 @@ type detail struct {
 
 func loadDetail(ctx context.Context, ask Asker, w window, name rowName) (*detail, error) {
 	d := &detail{name: name}
-	q := url.Values{"path": {name.Path}, "method": {name.Method}, "host": {name.Host}, "from": {w.from}}
+	q := url.Values{"path": {name.Path}, "method": {name.Method}, "host": {name.Host}, "route": {name.Route}, "from": {w.from}}
 	hours, err := time.ParseDuration(strings.TrimPrefix(w.from, "-"))
 	if err != nil || hours > 48*time.Hour {
 		q.Set("step", "1d")

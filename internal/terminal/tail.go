@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // Event has the fields of a raw event that are shown.
@@ -21,6 +23,8 @@ type Event struct {
 	BytesOut  uint64    `json:"http_response_body_size"`
 	Host      string    `json:"server_address"`
 	ErrorType string    `json:"error_type"`
+	Route     string    `json:"route"`
+	GRPC      *int      `json:"rpc_grpc_status_code"`
 }
 
 // TailOptions configure Tail.
@@ -77,6 +81,12 @@ func (e *Event) columns(color bool) string {
 	}
 	line := fmt.Sprintf("%s  %s  %8s  %8s  %-6s %s%s", e.Time.Local().Format("15:04:05.000"),
 		paint(color, statusColor(e.Status), fmt.Sprintf("%3d", e.Status)), duration(e.Duration), size(e.BytesOut), Safe(e.Method), Safe(e.Host), Safe(path))
+	if e.Route != "" {
+		line += "  " + paint(color, faint, "route "+Safe(e.Route))
+	}
+	if e.GRPC != nil {
+		line += "  " + paint(color, grpcColor(*e.GRPC), event.GRPCName(*e.GRPC))
+	}
 	if e.ErrorType != "" {
 		line += "  " + paint(color, red, Safe(e.ErrorType))
 	}
@@ -93,6 +103,16 @@ const (
 	yellow  = "33"
 	cyan    = "36"
 )
+
+func grpcColor(code int) string {
+	switch {
+	case event.GRPCOf(code).IsError():
+		return red
+	case code != 0:
+		return yellow
+	}
+	return green
+}
 
 func statusColor(status int) string {
 	switch {

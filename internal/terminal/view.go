@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // View draws the screen.
@@ -185,7 +188,7 @@ func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 		}
 		return style(sgr, text)
 	}
-	line := plain(faint, fit(Safe(r.Method), 8)) + " " + fit(Safe(r.Path)+m.host(r, plain), pathWidth)
+	line := plain(faint, fit(Safe(r.Method), 8)) + " " + fit(Safe(r.Path)+m.host(r, plain)+plain(faint, r.route()), pathWidth)
 	if m.width >= narrow {
 		line += " " + plain(cyan, fit(spark(r.recent, sparkWide), sparkWide))
 	}
@@ -208,7 +211,7 @@ func (m *model) tableRow(r *row, pathWidth int, selected bool) string {
 // path returns the lines for one path: figures, the last half hour, statuses, hours, and the latest events.
 func (m *model) path(height int) []string {
 	name := m.chosen
-	lines := []string{style(bold, Safe(name.Method)+" "+Safe(name.Path)) + "  " + style(faint, Safe(name.Host)), ""}
+	lines := []string{style(bold, Safe(name.Method)+" "+Safe(name.Path)) + "  " + style(faint, Safe(name.Host)+name.route()), ""}
 	if m.detail == nil {
 		return append(lines, "  Asking wayside…")
 	}
@@ -220,7 +223,10 @@ func (m *model) path(height int) []string {
 	lines = append(lines, fmt.Sprintf("%s requests  %s  errors %s  p50 %s  p90 %s  p95 %s  p99 %s  max %s  sent %s", style(bold, grouped(t.Count)), perSecond(t.Rate),
 		failed, duration(t.Latency.P50), duration(t.Latency.P90), duration(t.Latency.P95), duration(t.Latency.P99), duration(t.Latency.Max), size(t.BytesOut)), "")
 	lines = append(lines, m.picture()...)
-	lines = append(lines, "", statuses(t.Status), "")
+	lines = append(lines, "", counts(t.Status, func(code string) string { return style(statusColor(statusOf(code)), code) }), "")
+	if len(t.GRPC) > 0 {
+		lines = append(lines, counts(t.GRPC, grpcText), "")
+	}
 	rest := max(0, height-len(lines))
 	lines = append(lines, m.hours(rest/2)...)
 	return append(lines, m.events(height-len(lines)-1)...)
@@ -243,7 +249,8 @@ func (m *model) picture() []string {
 	return append(lines, style(faint, strings.Repeat("─", width)))
 }
 
-func statuses(status map[string]uint64) string {
+// counts lists counts by status, the largest first.
+func counts(status map[string]uint64, name func(code string) string) string {
 	type pair struct {
 		code  string
 		count uint64
@@ -255,9 +262,18 @@ func statuses(status map[string]uint64) string {
 	slices.SortFunc(all, func(a, b pair) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.code, b.code)) })
 	parts := make([]string, len(all))
 	for i, p := range all {
-		parts[i] = style(statusColor(statusOf(p.code)), p.code) + " " + grouped(p.count)
+		parts[i] = name(p.code) + " " + grouped(p.count)
 	}
 	return strings.Join(parts, "   ")
+}
+
+// grpcText is the name of a gRPC status code.
+func grpcText(code string) string {
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		return Safe(code)
+	}
+	return style(grpcColor(n), event.GRPCName(n))
 }
 
 // hours returns the latest steps of the series.

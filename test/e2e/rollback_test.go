@@ -24,12 +24,12 @@ func newerBinary(t *testing.T) string {
 		t.Fatal(err)
 	}
 	newer := string(text)
-	for _, line := range []string{"\tVersion          = 3\n", "\tversionWithID    = 2\n"} {
+	for _, line := range []string{"\tVersion          = 4\n", "\tversionWithID    = 2\n"} {
 		if !strings.Contains(newer, line) {
 			t.Fatalf("%s has no %q", source, line)
 		}
 		name, _, _ := strings.Cut(line, "=")
-		newer = strings.Replace(newer, line, name+"= 4\n", 1)
+		newer = strings.Replace(newer, line, name+"= 5\n", 1)
 	}
 	dir := t.TempDir()
 	replacement, overlay := filepath.Join(dir, "binary.go"), filepath.Join(dir, "overlay.json")
@@ -53,8 +53,8 @@ func newerBinary(t *testing.T) string {
 // own events, and report and count the others. When the newer one runs again, it must have all events exactly once.
 func TestEventsSurviveARollback(t *testing.T) {
 	t.Parallel()
-	if event.Version != 3 {
-		t.Fatal("newerBinary can only change version 3 to 4")
+	if event.Version != 4 {
+		t.Fatal("newerBinary can only change version 4 to 5")
 	}
 	w, log := newWayside(t, origin(t))
 	w.Env = []string{"WAYSIDE_RECORD_REQUEST_ID=true"} // newerBinary writes events with a request ID in its newest version

@@ -21,6 +21,8 @@ type Filter struct {
 	Method            string
 	Path              string          // the template that counted the event, or its path; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
+	Route             string
+	GRPC              *query.GRPCCodes // nil: any
 	RequestID         string
 	Expect            Expected // used up; not checked with a limit
 	Drops             bool     // drop records too, if nothing but time, service and instance is selected
@@ -37,7 +39,7 @@ func (f *Filter) everything(o *uploader.Object) bool {
 }
 
 func (f *Filter) anyResponse() bool {
-	return f.Method == "" && f.Path == "" && f.Status == nil && f.RequestID == ""
+	return f.Method == "" && f.Path == "" && f.Status == nil && f.RequestID == "" && f.Route == "" && f.GRPC == nil
 }
 
 func (f *Filter) wants(l *uploader.Line) bool {
@@ -47,7 +49,8 @@ func (f *Filter) wants(l *uploader.Line) bool {
 	if l.IsDrop() {
 		return f.Drops && f.anyResponse()
 	}
-	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && (f.RequestID == "" || f.RequestID == l.RequestID) && f.Status.Has(l.Status) && f.wantsPath(l)
+	return (f.Method == "" || strings.EqualFold(f.Method, l.Method)) && (f.RequestID == "" || f.RequestID == l.RequestID) &&
+		(f.Route == "" || f.Route == l.Route) && f.Status.Has(l.Status) && f.GRPC.Has(l.GRPCStatus()) && f.wantsPath(l)
 }
 
 func (f *Filter) wantsPath(l *uploader.Line) bool {

@@ -326,7 +326,7 @@ func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *uploader.Con
 			skipped++
 			return nil
 		}
-		sum := b.row(stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label})
+		sum := b.row(stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label, Route: name.Route})
 		before := sum.MemoryBytes()
 		sum.Add(&e)
 		return b.relieve(sum.MemoryBytes() - before)

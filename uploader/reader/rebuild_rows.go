@@ -19,7 +19,7 @@ func (b *rebuilder) row(k stats.Key) *stats.Row {
 	if row == nil {
 		row = &stats.Row{}
 		b.rows[k] = row
-		b.bytes += row.MemoryBytes() + len(k.Host) + len(k.Method) + len(k.Label)
+		b.bytes += row.MemoryBytes() + len(k.Host) + len(k.Method) + len(k.Label) + len(k.Route)
 	}
 	return row
 }
@@ -55,7 +55,8 @@ func (b *rebuilder) flush() error {
 	}
 	b.out.Rows += len(b.rows)
 	keys := slices.SortedFunc(maps.Keys(b.rows), func(x, y stats.Key) int {
-		return cmp.Or(cmp.Compare(x.Hour, y.Hour), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Method, y.Method), cmp.Compare(x.Label, y.Label))
+		return cmp.Or(cmp.Compare(x.Hour, y.Hour), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Method, y.Method), cmp.Compare(x.Label, y.Label),
+			cmp.Compare(x.Route, y.Route))
 	})
 	rows := make([]*stats.Row, len(keys))
 	for i, k := range keys {

@@ -6,8 +6,9 @@
 //	version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size | payload
 //
 // The header is a [Header]: the facts that a reader may need without the events. The payload is one column per field; columns.go lists
-// them. Version 2 has a column of request IDs, and version 3 also has two of times before the upstream had the request. A block that does
-// not need a column is written in the version without it, which older builds can read.
+// them. Version 2 has a column of request IDs, version 3 also has two of times before the upstream had the request, and version 4 two of
+// routes, attempts, TLS versions and gRPC statuses. A block that does not need a column is written in the version without it, which older
+// builds can read.
 //
 // The format is pinned by golden files. Values are little endian; "uvarint" is that of [encoding/binary].
 package block
@@ -21,9 +22,9 @@ import (
 
 // Limits of a block.
 const (
-	// EventsMax is the largest number of events in one block.
-	EventsMax = 1000
-	// KeyTextBytesMax bounds host, method and label of a row together; Badger's own limit for a key is 65,000 bytes.
+	// EventsMax is the largest number of events in one block. The work for a block and its dictionaries is shared by its events.
+	EventsMax = 2048
+	// KeyTextBytesMax bounds host, method, label and route of a row together; Badger's own limit for a key is 65,000 bytes.
 	KeyTextBytesMax = 16 << 10
 )
 
@@ -32,14 +33,15 @@ const (
 	// below Badger's value threshold, or Badger would write it to the value log.
 	rawBytesMax = 512 << 10
 
-	version       = 3 // the newest; written if an event has a request time or a wait
-	versionWithID = 2 // written otherwise, if an event has a request ID
-	versionPlain  = 1 // written otherwise
-	codecPlain    = 0
-	codecZstd     = 1
+	version          = 4 // the newest; written if an event or a row has a route, or an event has attempts, a TLS version or a gRPC status
+	versionWithTimes = 3 // written otherwise, if an event has a request time or a wait
+	versionWithID    = 2 // written otherwise, if an event has a request ID
+	versionPlain     = 1 // written otherwise
+	codecPlain       = 0
+	codecZstd        = 1
 
 	headBytes       = 8       // version, codec, two reserved bytes, CRC32C of the rest
-	payloadBytesMax = 8 << 20 // before compression: a thousand of the largest events are 3 MiB
+	payloadBytesMax = 8 << 20 // before compression: a block ends with the event that reaches rawBytesMax
 	zstdWindowBytes = 128 << 10
 	recordsLimit    = 1 << 16
 )
@@ -47,8 +49,8 @@ const (
 // Item is one event of a batch, decoded and labelled.
 type Item struct {
 	Seq uint64
-	// Host, Method and Label name the row that counts the event; any of them may be "(other)".
-	Host, Method, Label string
+	// Host, Method, Label and Route name the row that counts the event; any of them may be "(other)".
+	Host, Method, Label, Route string
 	// Event is stored field by field. Its slices are only read while the block is encoded.
 	Event event.Event
 	// Record is the event's encoded form, used for its size; if it is nil, the event's own Size is used.

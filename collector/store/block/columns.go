@@ -33,6 +33,8 @@ const (
 	colRequestID        // per event, from version 2: 0 none, 1 a UUID as sixteen bytes, else length plus 2; and the bytes
 	colRequest          // per event, from version 3: µs until the upstream had the request
 	colWait             // per event, from version 3: µs of waiting for a connection
+	colKeyRoute         // per row key, from version 4: word of its route plus 1, or 0
+	colEdge             // per shape, from version 4: word of the event's route plus 1, or 0; attempts, TLS version, gRPC status (1 each)
 	columns
 )
 
@@ -47,6 +49,8 @@ func columnsOf(version byte) int {
 		return colRequestID
 	case versionWithID:
 		return colRequest
+	case versionWithTimes:
+		return colKeyRoute
 	}
 	return columns
 }
@@ -58,6 +62,8 @@ type shape struct {
 	kind                                     event.Kind
 	status                                   uint16
 	method, host, upstream, protocol, errors wordID
+	route                                    wordID // plus 1; 0: none
+	edge                                     event.Edge
 	key                                      uint32
 }
 
@@ -109,6 +115,8 @@ const (
 	fieldKeyHost
 	fieldKeyMethod
 	fieldKeyLabel
+	fieldRoute
+	fieldKeyRoute
 	wordFields
 )
 

@@ -40,7 +40,12 @@ func (r *columnReader) open(version byte, payload []byte) bool {
 	r.clients = readWords(r.clients[:0], &r.col[colClients])
 	r.readKeys()
 	r.readShapes()
-	return !r.col[colWords].Bad && !r.col[colClients].Bad && !r.col[colKeys].Bad && !r.col[colShapes].Bad
+	for _, column := range [...]int{colWords, colClients, colKeys, colShapes, colKeyRoute, colEdge} {
+		if r.col[column].Bad {
+			return false
+		}
+	}
+	return true
 }
 
 func readWords(words [][]byte, in *varint.Reader) [][]byte {
@@ -59,6 +64,19 @@ func (r *columnReader) word(in *varint.Reader) (wordID, []byte) {
 	return wordID(id), r.words[id]
 }
 
+// route reads the number of a word plus 1; 0 is no route.
+func (r *columnReader) route(in *varint.Reader) (wordID, []byte) {
+	id := in.Uvarint()
+	if id == 0 {
+		return 0, nil
+	}
+	if id > uint64(len(r.words)) || len(r.words[id-1]) == 0 {
+		in.Fail()
+		return 0, nil
+	}
+	return wordID(id), r.words[id-1]
+}
+
 func (r *columnReader) readKeys() {
 	in := &r.col[colKeys]
 	r.keys = r.keys[:0]
@@ -66,7 +84,12 @@ func (r *columnReader) readKeys() {
 		_, host := r.word(in)
 		_, method := r.word(in)
 		_, label := r.word(in)
-		r.keys = append(r.keys, catalogue.RowName{Host: view(host), Method: view(method), Label: view(label)})
+		name := catalogue.RowName{Host: view(host), Method: view(method), Label: view(label)}
+		if r.have > colKeyRoute {
+			_, route := r.route(&r.col[colKeyRoute])
+			name.Route = view(route)
+		}
+		r.keys = append(r.keys, name)
 	}
 }
 
@@ -86,8 +109,21 @@ func (r *columnReader) readShapes() {
 			return
 		}
 		s.key = uint32(key)
+		if r.have > colEdge && !r.readEdge(&s) {
+			return
+		}
 		r.shapes = append(r.shapes, s)
 	}
+}
+
+func (r *columnReader) readEdge(s *shape) bool {
+	in := &r.col[colEdge]
+	s.route, _ = r.route(in)
+	copy(s.edge[:], in.Bytes(len(s.edge)))
+	if !s.edge.Valid() {
+		in.Fail()
+	}
+	return !in.Bad
 }
 
 // next reads one event and the number of its key. It reports false if the columns do not hold one.
@@ -109,6 +145,12 @@ func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 		RequestBytes:   c[colBytesIn].Uvarint(), ResponseBytes: c[colBytesOut].Uvarint(),
 		Method: r.words[s.method], Host: r.words[s.host], Upstream: r.words[s.upstream], Protocol: r.words[s.protocol],
 		ErrorType: r.words[s.errors], Client: r.clients[client],
+	}
+	if r.have > colEdge {
+		e.SetEdge(s.edge)
+		if s.route > 0 {
+			e.Route = r.words[s.route-1]
+		}
 	}
 	r.scratch = r.scratch[:0]
 	if form := c[colPathForm].Uvarint(); form == 0 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
@@ -19,6 +20,7 @@ type columnWriter struct {
 	time    int64             // of the previous event
 	ids     bool              // an event has a request ID
 	times   bool              // an event has a request time or a wait
+	edge    bool              // an event or a row key has what only version 4 has
 }
 
 func newColumnWriter() *columnWriter {
@@ -38,7 +40,7 @@ func (w *columnWriter) reset() {
 	w.clients.reset()
 	clear(w.shapes)
 	clear(w.keyOf)
-	w.time, w.ids, w.times = 0, false, false
+	w.time, w.ids, w.times, w.edge = 0, false, false, false
 }
 
 // add appends one event. batchKey is the number of its row key within the batch; it only serves to recognise equal keys.
@@ -70,6 +72,8 @@ func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
 		upstream: w.words.number(c, fieldUpstream, view(e.Upstream), true),
 		protocol: w.words.number(c, fieldProtocol, view(e.Protocol), true),
 		errors:   w.words.number(c, fieldErrors, view(e.ErrorType), true),
+		route:    w.route(fieldRoute, view(e.Route), true),
+		edge:     e.Edge(),
 		key:      w.key(it, batchKey),
 	}
 	id, known := w.shapes[s]
@@ -82,7 +86,18 @@ func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
 	for _, v := range [...]uint32{uint32(s.status), s.method, s.host, s.upstream, s.protocol, s.errors, s.key} {
 		put(&c[colShapes], uint64(v))
 	}
+	put(&c[colEdge], uint64(s.route))
+	c[colEdge] = append(c[colEdge], s.edge[:]...)
+	w.edge = w.edge || s.route != 0 || s.edge != event.Edge{}
 	return id
+}
+
+// route returns the number of a route in the dictionary plus 1; 0 for none, so that blocks without routes have no word for it.
+func (w *columnWriter) route(field int, name string, borrowed bool) wordID {
+	if name == "" {
+		return 0
+	}
+	return w.words.number(&w.col, field, name, borrowed) + 1
 }
 
 func (w *columnWriter) key(it *Item, batchKey uint32) uint32 {
@@ -96,6 +111,9 @@ func (w *columnWriter) key(it *Item, batchKey uint32) uint32 {
 	put(&c[colKeys], uint64(w.words.number(c, fieldKeyHost, it.Host, false)))
 	put(&c[colKeys], uint64(w.words.number(c, fieldKeyMethod, it.Method, false)))
 	put(&c[colKeys], uint64(w.words.number(c, fieldKeyLabel, it.Label, false)))
+	route := w.route(fieldKeyRoute, it.Route, false)
+	put(&c[colKeyRoute], uint64(route))
+	w.edge = w.edge || route != 0
 	return id
 }
 
@@ -149,8 +167,10 @@ func putID(dst *[]byte, id []byte, raw [idBytes]byte, short bool) {
 // version is the oldest version of the block that has all that its events need.
 func (w *columnWriter) version() byte {
 	switch {
-	case w.times:
+	case w.edge:
 		return version
+	case w.times:
+		return versionWithTimes
 	case w.ids:
 		return versionWithID
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -134,16 +133,17 @@ func Rewrite(e *Encoder, d *Decoder, change func(*Item) bool) error {
 	numbers := map[catalogue.RowName]uint32{}
 	return d.Each(func(seq uint64, key uint32, ev *event.Event) error {
 		k := d.columns.keys[key]
-		it := Item{Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Event: *ev}
+		it := Item{Seq: seq, Host: k.Host, Method: k.Method, Label: k.Label, Route: k.Route, Event: *ev}
 		if !change(&it) {
 			return nil
 		}
-		name := catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label}
+		name := catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label, Route: it.Route}
 		number, known := numbers[name]
 		if !known { // the strings belong to the decoder; the encoder and the map keep them
-			it.Host, it.Method, it.Label = strings.Clone(it.Host), strings.Clone(it.Method), strings.Clone(it.Label)
+			name = name.Clone()
+			it.Host, it.Method, it.Label, it.Route = name.Host, name.Method, name.Label, name.Route
 			number = uint32(len(numbers))
-			numbers[catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label}] = number
+			numbers[name] = number
 		}
 		e.Add(&it, number)
 		return nil

@@ -27,7 +27,7 @@ func goldenBlock(t testing.TB, version string) []byte {
 
 // TestRewrite: a block that is rewritten without a change stays the same; one without some of its events holds the others.
 func TestRewrite(t *testing.T) {
-	for _, version := range []string{"v1", "v2", "v3"} {
+	for _, version := range []string{"v1", "v2", "v3", "v4"} {
 		d := NewDecoder()
 		defer d.Close()
 		e := NewEncoder()
@@ -47,7 +47,7 @@ func TestRewrite(t *testing.T) {
 			err := Rewrite(e, d, func(it *Item) bool {
 				record := make([]byte, it.Event.Size())
 				it.Event.Encode(record)
-				out = append(out, it.Host+it.Method+it.Label+hex.EncodeToString(record))
+				out = append(out, it.Host+it.Method+it.Label+it.Route+hex.EncodeToString(record))
 				return true
 			})
 			if err != nil {
@@ -77,7 +77,7 @@ func TestRewrite(t *testing.T) {
 
 func FuzzBlockDecode(f *testing.F) {
 	d := NewDecoder()
-	for _, version := range []string{"v1", "v2", "v3"} {
+	for _, version := range []string{"v1", "v2", "v3", "v4"} {
 		if err := d.Open(catalogue.BlockID{}, goldenBlock(f, version)); err != nil {
 			f.Fatal(err)
 		}
@@ -101,6 +101,7 @@ func FuzzBlockOpen(f *testing.F) {
 	f.Add(goldenBlock(f, "v1"))
 	f.Add(goldenBlock(f, "v2"))
 	f.Add(goldenBlock(f, "v3"))
+	f.Add(goldenBlock(f, "v4"))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if err := d.Open(catalogue.BlockID{}, value); err != nil && !errors.Is(err, storeerr.ErrDamaged) && !errors.Is(err, storeerr.ErrSchema) {
 			t.Fatal(err)

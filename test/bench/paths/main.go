@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/collector/paths"
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/test/pathbench"
 )
 
@@ -83,7 +84,7 @@ func wayside(name string, o paths.Options, misses int) rule {
 	return rule{
 		name: name, misses: misses,
 		label: func(r pathbench.Request) string {
-			_, _, label := labeler.Label([]byte(host), []byte(r.Method), []byte(r.Path), r.Status)
+			label := labeler.Label(&event.Event{Host: []byte(host), Method: []byte(r.Method), Path: []byte(r.Path), Status: r.Status}).Label
 			return label
 		},
 		final:  func(label string) string { return labeler.Rules().Label(host, label) },

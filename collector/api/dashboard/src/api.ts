@@ -4,22 +4,24 @@ export interface Latency { p50: number; p90: number; p95: number; p99: number; m
 export interface Figures {
   count: number; rate: number; seconds: number; errors: number; // rate is count per covered second
   streams: number; error_types?: Record<string, number>; status: Record<string, number>;
+  grpc?: Record<string, number>; // gRPC calls by status code; "-1": codes that gRPC does not define
   dropped?: Record<string, number>; // only in totals over all paths: a dropped response has no path
   bytes_in: number; bytes_out: number; latency_us: Latency;
 }
-export interface Row extends Figures { host: string; method: string; path: string; before?: Figures; spark?: number[] }
+export interface Row extends Figures { host: string; method: string; path: string; route?: string; before?: Figures; spark?: number[] }
 export interface Paths { from: string; to: string; rows: number; totals: Figures; before?: { totals: Figures }; paths: Row[] }
 export interface Point extends Figures { time: string }
 export interface Series { path: string; from: string; to: string; step: string; points: Point[]; totals: Figures; before?: { points: Point[]; totals: Figures } }
 export interface Activity { count: number[]; errors: number[] }
 export interface Recent {
   from: string; to: string; step_seconds: number; totals: Activity;
-  paths: (Activity & { host: string; method: string; path: string })[];
+  paths: (Activity & { host: string; method: string; path: string; route?: string })[];
 }
 export interface RawEvent {
   event_id: string; ts: string; http_request_method?: string; url_path?: string; url_template?: string;
   http_response_status_code?: number; duration_us?: number; ttfb_us?: number; request_us?: number; wait_us?: number; http_request_body_size?: number;
   http_response_body_size?: number; server_address?: string; client_address?: string; error_type?: string; kind?: string;
+  route?: string; rpc_grpc_status_code?: number; attempts?: number;
 }
 export interface Events { events: RawEvent[]; next_cursor?: string; complete: boolean }
 export interface Accounting {

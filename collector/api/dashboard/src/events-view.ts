@@ -3,7 +3,7 @@
 import { get, type Events, type RawEvent } from "./api";
 import { announce, h } from "./dom";
 import * as f from "./format";
-import { Notice, statusBadge } from "./parts";
+import { grpcBadge, Notice, statusBadge } from "./parts";
 import { span, type State } from "./state";
 
 const pageSize = 100;
@@ -13,9 +13,10 @@ function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
   const path = e.url_path ?? "(not stored)";
   return h("tr", { class: fresh ? "fresh" : "" },
     h("td", { class: "when" }, h("time", { datetime: e.ts, title: e.ts }, f.moment(new Date(e.ts)).replace(/, \d\d:\d\d$/, ", "), f.timeOfDay(new Date(e.ts)))),
-    h("td", {}, statusBadge(e.http_response_status_code ?? 0)),
+    h("td", {}, statusBadge(e.http_response_status_code ?? 0), e.rpc_grpc_status_code === undefined ? null : grpcBadge(e.rpc_grpc_status_code)),
     h("td", { class: "name" }, h("span", { class: "method" }, e.http_request_method ?? ""), h("span", { class: "path" }, path),
-      e.url_template && e.url_template !== path ? h("small", {}, "counted as ", e.url_template) : null),
+      e.url_template && e.url_template !== path ? h("small", {}, "counted as ", e.url_template) : null,
+      e.route ? h("small", {}, "route ", e.route, (e.attempts ?? 0) > 1 ? `, ${e.attempts} attempts` : "") : null),
     h("td", { class: "num" }, f.micros(e.duration_us ?? 0)),
     h("td", { class: "num wide" }, f.bytes(e.http_response_body_size ?? 0)),
     h("td", { class: "wide" }, e.client_address ?? ""),
@@ -60,12 +61,12 @@ export class EventsView {
 
   private submit(): void {
     this.stop();
-    this.go({ path: this.fields.path.value.trim(), status: this.fields.status.value.trim(), latency: this.fields.latency.value.trim(), method: "", host: "" });
+    this.go({ path: this.fields.path.value.trim(), status: this.fields.status.value.trim(), latency: this.fields.latency.value.trim(), method: "", host: "", route: "" });
   }
 
   private filters(): Record<string, string> {
     const s = this.state, below = s.path.endsWith("*");
-    return { path: below ? "" : s.path, prefix: below ? s.path.slice(0, -1) : "", status: s.status, min_duration: s.latency, method: s.method, host: s.host };
+    return { path: below ? "" : s.path, prefix: below ? s.path.slice(0, -1) : "", status: s.status, min_duration: s.latency, method: s.method, host: s.host, route: s.route };
   }
 
   apply(s: State): void {

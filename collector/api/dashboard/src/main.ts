@@ -43,7 +43,7 @@ function make(name: View): Shown {
 /** Changes the address, which changes the view. Changes of search and order replace the entry in the history, so that "back" leaves the view. */
 function go(change: Partial<State>): void {
   const next = link({ ...state, ...change });
-  const minor = Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up");
+  const minor = Object.keys(change).every((key) => key === "search" || key === "sort" || key === "up" || key === "route");
   if (minor) history.replaceState(null, "", next);
   else history.pushState(null, "", next);
   moved();
@@ -63,7 +63,7 @@ async function showRefill(): Promise<void> {
   } catch { /* the view shows the error */ }
 }
 
-const asked = (s: State): string => JSON.stringify({ ...s, search: "", sort: "", up: false });
+const asked = (s: State): string => JSON.stringify({ ...s, search: "", sort: "", up: false, ...(s.view === "paths" ? { route: "" } : {}) });
 
 function moved(): void {
   const before = asked(state);
@@ -109,7 +109,7 @@ async function reload(byItself = false): Promise<void> {
 function showNavigation(): void {
   const views: [View, string][] = [["paths", "Paths"], ["events", "Events"], ["books", "Books"]];
   const current = state.view === "path" ? "paths" : state.view;
-  const keep: State = { ...state, path: "", method: "", host: "", search: "", status: "", latency: "" };
+  const keep: State = { ...state, path: "", method: "", host: "", route: "", search: "", status: "", latency: "" };
   byId("nav").replaceChildren(...views.map(([name, text]) =>
     h("a", { href: link({ ...keep, view: name }), "aria-current": current === name ? "page" : undefined }, text)));
 }

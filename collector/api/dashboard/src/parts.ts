@@ -80,6 +80,22 @@ export function statusList(status: Record<string, number>): HTMLElement {
   }));
 }
 
-export function pathLink(s: State, row: { path: string; method: string; host: string }): string {
-  return link({ ...s, view: "path", path: row.path, method: row.method, host: row.host, search: "", status: "", latency: "" });
+const grpcNames = [
+  "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+];
+const grpcFailed = (code: number): boolean => [-1, 2, 4, 12, 13, 14, 15].includes(code); // errors of the server, as the books count them
+export const grpcName = (code: number): string => grpcNames[code] ?? "(other)";
+export const grpcBadge = (code: number): HTMLElement => h("span", { class: "status " + (grpcFailed(code) ? "bad" : code === 0 ? "good" : "wait") }, grpcName(code));
+
+/** Every gRPC status with its number and share, the most frequent first. */
+export function grpcList(grpc: Record<string, number>): HTMLElement {
+  const all = Object.values(grpc).reduce((a, b) => a + b, 0);
+  const rows = Object.entries(grpc).sort((a, b) => b[1] - a[1] || Number(a[0]) - Number(b[0]));
+  return h("ul", { class: "kinds panel pad" }, ...rows.map(([code, n]) =>
+    h("li", {}, grpcBadge(Number(code)), " ", f.count(n), " ", h("span", { class: "muted" }, f.share(n, all)))));
+}
+
+export function pathLink(s: State, row: { path: string; method: string; host: string; route?: string }): string {
+  return link({ ...s, view: "path", path: row.path, method: row.method, host: row.host, route: row.route ?? "", search: "", status: "", latency: "" });
 }

@@ -6,7 +6,7 @@ import { errorsChart, latencyChart, recentChart, requestsChart } from "./charts"
 import { announce, h } from "./dom";
 import { eventsTable } from "./events-view";
 import * as f from "./format";
-import { emptyTiles, methodBadge, Notice, statusList, tiles } from "./parts";
+import { emptyTiles, grpcList, methodBadge, Notice, statusList, tiles } from "./parts";
 import { link, span, step, type State } from "./state";
 
 export class PathView {
@@ -33,14 +33,14 @@ export class PathView {
 
   apply(s: State): void {
     this.title.replaceChildren(
-      h("a", { href: link({ ...s, view: "paths", path: "", method: "", host: "" }), class: "back" }, "← All paths"),
+      h("a", { href: link({ ...s, view: "paths", path: "", method: "", host: "", route: "" }), class: "back" }, "← All paths"),
       h("h1", {}, methodBadge(s.method || "any method"), h("span", { class: "path" }, s.path)),
-      h("p", { class: "muted" }, s.host ? `on ${s.host}` : "on any host"));
+      h("p", { class: "muted" }, (s.host ? `on ${s.host}` : "on any host") + (s.route ? `, route ${s.route}` : "")));
   }
 
   async reload(s: State, signal: AbortSignal): Promise<void> {
     const range = span(s);
-    const row = { path: s.path, method: s.method, host: s.host };
+    const row = { path: s.path, method: s.method, host: s.host, route: s.route };
     const period = { from: range.from.toISOString(), to: range.to.toISOString() };
     const [series, recent, events] = await Promise.all([
       get<Series>("/api/v1/series", { ...row, ...period, step: step(range.hours) + "h", compare: s.compare ? "previous" : undefined }, signal),
@@ -52,7 +52,7 @@ export class PathView {
     ]);
     this.apply(s);
     this.figures.replaceChildren(tiles(series.totals, series.before?.totals));
-    const mine = recent.paths.find((r) => r.path === s.path && r.method === s.method && r.host === s.host);
+    const mine = recent.paths.find((r) => r.path === s.path && r.method === s.method && r.host === s.host && (r.route ?? "") === s.route);
     const none = recent.totals.count.map(() => 0);
     this.now.show(recentChart(recent, mine ?? { count: none, errors: none }));
     this.requests.show(requestsChart(series));
@@ -60,7 +60,8 @@ export class PathView {
     this.latency.show(latencyChart(series));
     this.table.replaceChildren(pointsTable(series));
     this.statuses.replaceChildren(series.totals.count > 0 ? statusList(series.totals.status) : h("p", { class: "empty" }, "No responses in this time."));
-    this.kinds.replaceChildren(...errorKinds(series.totals.error_types));
+    const grpc = series.totals.grpc;
+    this.kinds.replaceChildren(...(grpc ? [h("h3", {}, "gRPC status"), grpcList(grpc)] : []), ...errorKinds(series.totals.error_types));
     this.events.replaceChildren(events === null ? h("p", { class: "panel empty" }, "The events cannot be read at the moment.") : eventsTable(events.events));
     this.events.append(h("p", {}, h("a", { href: link({ ...s, view: "events" }) }, "Search the events of this path")));
     announce(`${f.plural(series.totals.count, "request", "requests")} to ${s.path}`);

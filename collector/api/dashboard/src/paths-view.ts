@@ -34,7 +34,7 @@ const columns: Column[] = [
 ];
 
 const rowsShown = 200;
-const keyOf = (r: { host: string; method: string; path: string }): string => `${r.method} ${r.host} ${r.path}`;
+const keyOf = (r: { host: string; method: string; path: string; route?: string }): string => `${r.method} ${r.host} ${r.path}` + (r.route ? ` ${r.route}` : "");
 
 export class PathsView {
   readonly element: HTMLElement;
@@ -46,6 +46,7 @@ export class PathsView {
   private readonly body = h("tbody");
   private readonly foot = h("p", { class: "muted", role: "status" });
   private readonly search: HTMLInputElement;
+  private readonly route = h("select", { "aria-label": "Route", onchange: () => this.go({ route: this.route.value }) });
   private state!: State;
   private data: Paths | null = null;
   private activity = new Map<string, Activity>();
@@ -62,7 +63,7 @@ export class PathsView {
       h("div", { class: "charts" }, this.now.element, this.chart.element),
       h("section", { "aria-labelledby": "paths-heading" },
         h("div", { class: "bar" }, h("h2", { id: "paths-heading" }, "Hot paths"),
-          h("label", { class: "search" }, h("span", { class: "unseen" }, "Search the paths"), this.search, h("kbd", { "aria-hidden": "true" }, "/"))),
+          h("label", { class: "search" }, h("span", { class: "unseen" }, "Search the paths"), this.route, this.search, h("kbd", { "aria-hidden": "true" }, "/"))),
         h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Table of hot paths" },
           h("table", { class: "paths" }, h("thead", {}, this.head), this.body)),
         this.foot));
@@ -74,6 +75,7 @@ export class PathsView {
     this.state = s;
     if (document.activeElement !== this.search) this.search.value = s.search;
     this.heading();
+    this.routes();
     this.table();
   }
 
@@ -117,12 +119,24 @@ export class PathsView {
     if (focused) this.head.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus();
   }
 
+  /** The choice of a route, only where there are routes. */
+  private routes(): void {
+    const names = [...new Set((this.data?.paths ?? []).flatMap((r) => r.route ?? []))].sort();
+    if (this.state.route && !names.includes(this.state.route)) names.push(this.state.route);
+    this.route.hidden = names.length === 0;
+    const wanted = ["", ...names];
+    if (wanted.some((name, i) => this.route.options[i]?.value !== name) || this.route.options.length !== wanted.length) {
+      this.route.replaceChildren(...wanted.map((name) => h("option", { value: name }, name || "All routes")));
+    }
+    this.route.value = this.state.route;
+  }
+
   private rows(): Row[] {
     const s = this.state, wanted = s.search.trim().toLowerCase();
     const value = columns.find((c) => c.key === s.sort)?.value ?? (s.sort === "path" ? (r: Row) => r.path : (r: Row) => r.count);
     const sign = s.up ? 1 : -1;
     return (this.data?.paths ?? [])
-      .filter((r) => r.count > 0 && (wanted === "" || keyOf(r).toLowerCase().includes(wanted)))
+      .filter((r) => r.count > 0 && (s.route === "" || r.route === s.route) && (wanted === "" || keyOf(r).toLowerCase().includes(wanted)))
       .sort((a, b) => {
         const x = value(a), y = value(b);
         return x < y ? -sign : x > y ? sign : b.count - a.count || (a.path < b.path ? -1 : 1);
@@ -156,7 +170,7 @@ export class PathsView {
     const old = this.drawn.get(key);
     if (old?.text === text) return old;
     const tr = old?.tr ?? h("tr", {}, h("th", { scope: "row", class: "name" },
-      h("a", { href: pathLink(this.state, r) }, methodBadge(r.method), h("span", { class: "path" }, r.path)), h("small", {}, r.host)));
+      h("a", { href: pathLink(this.state, r) }, methodBadge(r.method), h("span", { class: "path" }, r.path)), h("small", {}, r.route ? `${r.host}, route ${r.route}` : r.host)));
     tr.querySelector("a")!.setAttribute("href", pathLink(this.state, r));
     const width = span(this.state).hours > 24 ? 90 : 60;
     tr.replaceChildren(tr.firstChild!,
@@ -170,7 +184,7 @@ export class PathsView {
   }
 
   private nothing(data: Paths): Node[] {
-    if (data.paths.some((r) => r.count > 0)) return [h("strong", {}, "No path matches the search."), h("button", { type: "button", class: "quiet", onclick: () => { this.search.value = ""; this.go({ search: "" }); } }, "Clear it")];
+    if (data.paths.some((r) => r.count > 0)) return [h("strong", {}, "No path matches the search."), h("button", { type: "button", class: "quiet", onclick: () => { this.search.value = ""; this.go({ search: "", route: "" }); } }, "Clear it")];
     return [h("strong", {}, "No requests in this time."),
       h("span", {}, "Send one through the proxy, and it appears here about a second later. The proxy's address is in wayside's first log line.")];
   }

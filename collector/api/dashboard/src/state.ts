@@ -14,6 +14,7 @@ export interface State {
   path: string;
   method: string;
   host: string;
+  route: string;
   status: string;
   latency: string;
 }
@@ -26,7 +27,7 @@ export const ranges = [
 
 const defaults: State = {
   view: "paths", range: "24h", from: "", to: "", compare: false, sort: "count", up: false, search: "",
-  path: "", method: "", host: "", status: "", latency: "",
+  path: "", method: "", host: "", route: "", status: "", latency: "",
 };
 
 export function read(hash: string): State {
@@ -34,7 +35,7 @@ export function read(hash: string): State {
   const q = new URLSearchParams(query);
   const s: State = { ...defaults };
   if (place === "path" || place === "events" || place === "books") s.view = place;
-  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "status", "latency"] as const) {
+  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "route", "status", "latency"] as const) {
     const value = q.get(key);
     if (value !== null) s[key] = value;
   }
@@ -49,7 +50,7 @@ export function read(hash: string): State {
 
 export function link(s: State): string {
   const q = new URLSearchParams();
-  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "status", "latency"] as const) {
+  for (const key of ["range", "from", "to", "sort", "search", "path", "method", "host", "route", "status", "latency"] as const) {
     if (s[key] !== defaults[key]) q.set(key, s[key]);
   }
   if (s.compare) q.set("compare", "1");

@@ -1,0 +1,54 @@
+package paths
+
+// insert and remove update the table and its counters together.
+func (l *Labeler) insert(key string, r *row) {
+	l.rows[key] = r
+	if r.label == Other {
+		l.overflow++
+		return
+	}
+	l.ordinary++
+	l.shown[r.shownKey()]++
+	l.merged[mergedKey(r.host, r.shown)]++
+	if r.grpc {
+		l.addExact(r, 1)
+	}
+}
+
+func (l *Labeler) remove(r *row) {
+	l.key = appendRowKey(l.key[:0], &r.name)
+	delete(l.rows, string(l.key))
+	if r.label == Other {
+		l.overflow--
+		return
+	}
+	l.ordinary--
+	decrement(l.shown, r.shownKey())
+	decrement(l.merged, mergedKey(r.host, r.shown))
+	if r.grpc {
+		l.addExact(r, -1)
+	}
+}
+
+func decrement(m map[string]int, key string) {
+	if m[key]--; m[key] <= 0 {
+		delete(m, key)
+	}
+}
+
+// shownKey is the key that a row with the row's template as its label would have.
+func (r *row) shownKey() string {
+	return string(appendRowKey(nil, &name{host: r.host, method: r.method, route: r.route, label: r.shown}))
+}
+
+func mergedKey(host, label string) string { return host + "\x00" + label }
+
+func appendRowKey(dst []byte, n *name) []byte {
+	dst = append(dst, n.host...)
+	dst = append(dst, 0) // does not occur in cleaned names
+	dst = append(dst, n.method...)
+	dst = append(dst, 0)
+	dst = append(dst, n.route...)
+	dst = append(dst, 0)
+	return append(dst, n.label...)
+}

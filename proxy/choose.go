@@ -117,5 +117,16 @@ func (x *exchange) appendCookie(dst []byte) []byte {
 	if x.cookie == nil {
 		return dst
 	}
-	return append(append(dst, x.cookie...), "\r\n"...)
+	dst = append(dst, x.cookie...)
+	if x.secure() {
+		dst = append(dst, "; Secure"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// secure reports whether the client's connection is encrypted: the one to this proxy, or the one to the trusted proxy in front of it.
+func (x *exchange) secure() bool {
+	peer := &x.c.peer
+	return bytes.HasPrefix(peer.Forwarded, []byte("X-Forwarded-Proto: https\r\n")) ||
+		peer.Trusted && string(x.head.Value("x-forwarded-proto")) == "https"
 }

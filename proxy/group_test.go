@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -265,6 +266,11 @@ func TestStickyCookie(t *testing.T) {
 	}
 	if _, set := ask(b, cookie[:len(cookie)-1]+"x"); set == "" {
 		t.Error("a forged cookie is accepted")
+	}
+	behind := startGroup(t, group, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	behind.responses = 0
+	if got := behind.ask("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"); !strings.Contains(got, "; SameSite=Lax; Secure\r\n") {
+		t.Error(got)
 	}
 	for _, o := range origins { // the client's server goes: it gets another one, and stays there
 		if strings.HasSuffix(o.url, string(b.books.all()[0].Upstream)) {

@@ -155,6 +155,17 @@ func TestRequestThatWasNotSentGoesToAnotherServer(t *testing.T) {
 	if m := b.p.Metrics(); m.Retries != 4 || m.Responses[2] != 8 {
 		t.Errorf("%+v", m)
 	}
+	twice := 0
+	for _, e := range b.books.all() {
+		if e.Attempts == 2 {
+			twice++
+		} else if e.Attempts != 0 {
+			t.Errorf("%+v", e)
+		}
+	}
+	if twice != 4 {
+		t.Errorf("%d events say that their request was tried twice", twice)
+	}
 }
 
 // Without retries, or without another server, the failure stays.

@@ -27,6 +27,7 @@ func (x *exchange) record(f failure) {
 		}
 	}
 	figures.count(ev.Status, f)
+	ev.Attempts = x.attempts
 	if f != failNone {
 		ev.ErrorType = failureTable[f].name
 	}

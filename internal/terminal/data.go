@@ -37,6 +37,12 @@ type (
 		Rows     int
 		Totals   figures
 		Paths    []row
+		unused   string // servers that receive no requests, in words; empty: none
+	}
+	upstreamsAnswer struct {
+		Groups []struct {
+			Servers []struct{ Upstream, State string }
+		}
 	}
 	activity struct {
 		Count, Errors []uint32
@@ -80,6 +86,10 @@ func load(ctx context.Context, ask Asker, w window) (*pathsAnswer, *recentAnswer
 	if err := askFor(ctx, ask, "/api/v1/recent", &recent); err != nil {
 		return nil, nil, err
 	}
+	var upstreams upstreamsAnswer
+	if askFor(ctx, ask, "/api/v1/upstreams", &upstreams) == nil { // an archive has no servers
+		paths.unused = upstreams.unused()
+	}
 	skip := recent.trim()
 	of := make(map[rowName]activity, len(recent.Paths))
 	for _, p := range recent.Paths {
@@ -99,6 +109,23 @@ func (n *rowName) route() string {
 		return ""
 	}
 	return "  route " + Safe(n.Route)
+}
+
+// unused says which servers receive no requests.
+func (u *upstreamsAnswer) unused() string {
+	var names []string
+	all := 0
+	for _, g := range u.Groups {
+		for _, s := range g.Servers {
+			if all++; s.State != "up" {
+				names = append(names, s.Upstream+" ("+s.State+")")
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d servers receive no requests: %s", len(names), all, strings.Join(names, ", "))
 }
 
 // trim removes the steps before the first response, but not the last five minutes, and returns their number.

@@ -70,8 +70,9 @@ func TestPictures(t *testing.T) {
 
 // table answers like the API, with the rows of a test.
 type table struct {
-	rows []string // JSON
-	fail error
+	rows      []string // JSON
+	upstreams string   // JSON; empty: not found
+	fail      error
 }
 
 func (a *table) Ask(_ context.Context, path string) ([]byte, error) {
@@ -86,7 +87,31 @@ func (a *table) Ask(_ context.Context, path string) ([]byte, error) {
 	case strings.HasPrefix(path, "/api/v1/series"):
 		return []byte(`{"points":[],"totals":{"count":10,"status":{"200":9,"503":1}}}`), nil
 	}
+	if path == "/api/v1/upstreams" {
+		if a.upstreams == "" {
+			return nil, errors.New("not found")
+		}
+		return []byte(a.upstreams), nil
+	}
 	return []byte(`{"events":[]}`), nil
+}
+
+// Servers that receive no requests are named above the table.
+func TestTopNamesUnusedServers(t *testing.T) {
+	const line = "1 of 2 servers receive no requests: 10.0.0.7:80 (ejected)"
+	a := &table{rows: []string{row1("/a", 10, 0, 1)}}
+	for upstreams, want := range map[string]bool{
+		`{"groups":[{"servers":[{"upstream":"10.0.0.7:80","state":"ejected"},{"upstream":"10.0.0.8:80","state":"up"}]}]}`: true,
+		`{"groups":[{"servers":[{"upstream":"10.0.0.8:80","state":"up"}]}]}`:                                              false,
+		"": false,
+	} {
+		a.upstreams = upstreams
+		s := newScreen(t, a)
+		s.Update(tea.WindowSizeMsg{Width: 100, Height: 20})
+		if got := strings.Contains(ansi.Strip(s.View().Content), line); got != want {
+			t.Errorf("%s: %v", upstreams, got)
+		}
+	}
 }
 
 func row1(path string, count, errors, p99 int) string {

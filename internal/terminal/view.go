@@ -71,6 +71,9 @@ func (m *model) heading() []string {
 	if room := m.width - ansi.StringWidth(totals); room >= 10 {
 		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
 	}
+	if m.paths.unused != "" {
+		return []string{title, totals, style(red, Safe(m.paths.unused)), ""}
+	}
 	return []string{title, totals, ""}
 }
 

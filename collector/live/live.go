@@ -7,9 +7,9 @@
 // # Bounds
 //
 // At most Options.RoutesMax routes have their own histograms, for at most seriesMax pairs of method and status each; at most
-// ringsMax rows have their own rates; namedMax configured routes have counters of their own; and there are at most WatchersMax watchers, for each of which at most feedMax events
-// wait. Everything beyond these bounds is counted under "(other)", or reported to the watcher as missed, so that totals always
-// add up.
+// ringsMax rows have their own rates; namedMax configured routes have counters of their own; and there are at most WatchersMax
+// watchers, for each of which at most feedMax events wait. Everything beyond these bounds is counted under "(other)", or reported
+// to the watcher as missed, so that totals always add up.
 package live
 
 import (

@@ -38,21 +38,25 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkEncode is blocks and compression alone; one op is one event.
+// BenchmarkEncode is blocks and compression alone, of a sidecar without routes and of a proxy at the edge; one op is one event.
 func BenchmarkEncode(b *testing.B) {
-	a := newApplyBuffer()
-	defer a.close()
-	batch := plainTraffic(1).batch(benchBatch)
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		if n%benchBatch == 0 {
-			a.index(batch.Epoch, batch.Items)
-			if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
-				b.Fatal(err)
+	for name, traffic := range map[string]*traffic{"sidecar": plainTraffic(1), "edge": newTraffic(1)} {
+		b.Run(name, func(b *testing.B) {
+			a := newApplyBuffer()
+			defer a.close()
+			batch := traffic.batch(benchBatch)
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				if n%benchBatch == 0 {
+					a.index(batch.Epoch, batch.Items)
+					if err := a.encode(batch.Epoch, batch.Items, 1, testStart); err != nil {
+						b.Fatal(err)
+					}
+				}
 			}
-		}
+			b.ReportMetric(float64(len(a.bytes))/benchBatch, "B/event")
+		})
 	}
-	b.ReportMetric(float64(len(a.bytes))/benchBatch, "B/event")
 }
 
 // BenchmarkDecode reads blocks, as replay and archiving do; one op is one event.

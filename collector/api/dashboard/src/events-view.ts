@@ -13,7 +13,7 @@ function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
   const path = e.url_path ?? "(not stored)";
   return h("tr", { class: fresh ? "fresh" : "" },
     h("td", { class: "when" }, h("time", { datetime: e.ts, title: e.ts }, f.moment(new Date(e.ts)).replace(/, \d\d:\d\d$/, ", "), f.timeOfDay(new Date(e.ts)))),
-    h("td", {}, statusBadge(e.http_response_status_code ?? 0), e.rpc_grpc_status_code === undefined ? null : grpcBadge(e.rpc_grpc_status_code)),
+    h("td", {}, statusBadge(e.http_response_status_code ?? 0), ...(e.rpc_grpc_status_code === undefined ? [] : [" ", grpcBadge(e.rpc_grpc_status_code)])),
     h("td", { class: "name" }, h("span", { class: "method" }, e.http_request_method ?? ""), h("span", { class: "path" }, path),
       e.url_template && e.url_template !== path ? h("small", {}, "counted as ", e.url_template) : null,
       e.route ? h("small", {}, "route ", e.route, (e.attempts ?? 0) > 1 ? `, ${e.attempts} attempts` : "") : null),

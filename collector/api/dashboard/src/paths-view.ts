@@ -62,8 +62,8 @@ export class PathsView {
       h("h1", { class: "unseen" }, "Hot paths"), this.notice.element, this.figures,
       h("div", { class: "charts" }, this.now.element, this.chart.element),
       h("section", { "aria-labelledby": "paths-heading" },
-        h("div", { class: "bar" }, h("h2", { id: "paths-heading" }, "Hot paths"),
-          h("label", { class: "search" }, h("span", { class: "unseen" }, "Search the paths"), this.route, this.search, h("kbd", { "aria-hidden": "true" }, "/"))),
+        h("div", { class: "bar" }, h("h2", { id: "paths-heading" }, "Hot paths"), this.route,
+          h("label", { class: "search" }, h("span", { class: "unseen" }, "Search the paths"), this.search, h("kbd", { "aria-hidden": "true" }, "/"))),
         h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Table of hot paths" },
           h("table", { class: "paths" }, h("thead", {}, this.head), this.body)),
         this.foot));

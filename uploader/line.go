@@ -138,7 +138,7 @@ func (l *Line) check(hour int64, epoch uuid.UUID) error {
 		return Damagedf("event %d: kind %.20q", l.Seq, l.Kind)
 	case l.Status < 0 || l.Status > statusMax:
 		return Damagedf("event %d: status %d", l.Seq, l.Status)
-	case l.GRPC != nil && (*l.GRPC < event.GRPCCodeOther || *l.GRPC > event.GRPCCodeMax):
+	case l.GRPC != nil && (*l.GRPC < 0 || *l.GRPC > event.GRPCCodeOther):
 		return Damagedf("event %d: rpc_grpc_status_code %d", l.Seq, *l.GRPC)
 	}
 	if _, ok := event.ParseTLSProtocol(l.TLS); !ok {

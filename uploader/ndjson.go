@@ -133,7 +133,7 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	dst = appendField(dst, `,"request_id":`, e.RequestID)
 	dst = appendField(dst, `,"route":`, e.Route)
 	if code, ok := e.GRPCStatus.Code(); ok {
-		dst = strconv.AppendInt(append(dst, `,"rpc_grpc_status_code":`...), int64(code), 10)
+		dst = appendNumber(dst, `,"rpc_grpc_status_code":`, uint64(code))
 	}
 	dst = appendField(dst, `,"tls_protocol_version":`, e.TLSProtocol())
 	if attempts := e.Edge().Attempts(); attempts > 0 {

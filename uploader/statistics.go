@@ -199,7 +199,7 @@ func (w *statsWriter) appendRow(dst []byte, name *catalogue.RowName, r *stats.Ro
 
 func appendCalls(dst []byte, calls []stats.GRPCCount) []byte {
 	for i, g := range calls {
-		dst = strconv.AppendInt(append(comma(dst, i), `{"code":`...), int64(g.Code), 10)
+		dst = appendNumber(comma(dst, i), `{"code":`, uint64(g.Code))
 		dst = append(appendNumber(dst, `,"count":`, g.Count), '}')
 	}
 	return dst
@@ -235,7 +235,7 @@ type statsLine struct {
 		Count uint64 `json:"count"`
 	} `json:"error_types"`
 	GRPC []struct {
-		Code  int8   `json:"code"`
+		Code  uint8  `json:"code"`
 		Count uint64 `json:"count"`
 	} `json:"grpc"`
 	Below1us uint64 `json:"latency_below_1us"`

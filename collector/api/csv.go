@@ -49,9 +49,6 @@ func writeCSV(to *bytes.Buffer, t tabular) {
 
 // escapeFormula keeps a spreadsheet from executing an attacker's text: a field that begins like a formula gets an apostrophe.
 func escapeFormula(field string) string {
-	if _, err := strconv.Atoi(field); err == nil {
-		return field // "-1" is a number
-	}
 	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
 		return "'" + field
 	}

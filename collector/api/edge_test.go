@@ -12,7 +12,7 @@ import (
 )
 
 // edgeStore is a store with calls of three routes, one after the other each second: of "" (no call), "api" and "web". A call of second i
-// ends with code i % 20 - 1, where 18 and 19 are no calls.
+// ends with code i % 20, where 18 and 19 are no calls.
 func edgeStore(t *testing.T) *store.Store {
 	t.Helper()
 	s := eventStore(t)
@@ -25,7 +25,7 @@ func edgeStore(t *testing.T) *store.Store {
 		}
 		if route != "" {
 			e.TLSVersion, e.Attempts = tls.VersionTLS13, 2
-			if code := i%20 - 1; code <= event.GRPCCodeMax {
+			if code := i % 20; code <= event.GRPCCodeOther {
 				e.GRPCStatus = event.GRPCOf(code)
 			}
 		}
@@ -50,7 +50,7 @@ func TestRoutesAndCallsInTables(t *testing.T) {
 		t.Fatalf("%+v", api)
 	}
 	// Each of the 20 values of i % 20 is on ten of the 200 calls: 18 codes, of which 7 are errors.
-	if f := api.Paths[0].Figures; len(f.GRPC) != 18 || f.GRPC["14"] != 10 || f.GRPC["-1"] != 10 || f.Errors != 70 {
+	if f := api.Paths[0].Figures; len(f.GRPC) != 18 || f.GRPC["14"] != 10 || f.GRPC["17"] != 10 || f.Errors != 70 {
 		t.Errorf("%+v", f)
 	}
 	if f := all.Paths[0].Figures; all.Paths[0].Route == "" && f.GRPC != nil {
@@ -75,7 +75,7 @@ func TestRoutesAndCallsInTables(t *testing.T) {
 	if len(compared.Paths) != 1 || compared.Paths[0].Before.Count != 200 {
 		t.Errorf("%+v", compared.Paths)
 	}
-	for _, query := range []string{"grpc=17", "grpc=nope"} {
+	for _, query := range []string{"grpc=18", "grpc=nope"} {
 		if status := get(t, h, "/api/v1/paths?"+query).StatusCode; status != 400 {
 			t.Errorf("%s: %d", query, status)
 		}
@@ -99,7 +99,7 @@ func TestRoutesAndCallsInTables(t *testing.T) {
 // TestRoutesAndCallsInEvents: events have the fields unless they are not set, and the filters select by them.
 func TestRoutesAndCallsInEvents(t *testing.T) {
 	h := eventHandler(edgeStore(t))
-	for query, want := range map[string]int{"route=api": 200, "grpc=14": 20, "route=api&grpc=error": 70, "grpc=-1": 20, "route=none": 0, "": 600} {
+	for query, want := range map[string]int{"route=api": 200, "grpc=14": 20, "route=api&grpc=error": 70, "grpc=17": 20, "route=none": 0, "": 600} {
 		if got := len(decode[eventsAnswer](t, get(t, h, "/api/v1/events?limit=1000&"+query)).Events); got != want {
 			t.Errorf("%s: %d events, want %d", query, got, want)
 		}
@@ -108,12 +108,12 @@ func TestRoutesAndCallsInEvents(t *testing.T) {
 		set := e.Route != "" || e.TLS != "" || e.Attempts != 0
 		if i := int(e.Seq) - 1; set != (i%3 > 0) || set && (e.TLS != "1.3" || e.Attempts != 2) {
 			t.Fatalf("%+v", e)
-		} else if code := i%20 - 1; (e.GRPC != nil) != (set && code <= event.GRPCCodeMax) || e.GRPC != nil && *e.GRPC != code {
+		} else if code := i % 20; (e.GRPC != nil) != (set && code <= event.GRPCCodeOther) || e.GRPC != nil && *e.GRPC != code {
 			t.Fatalf("%+v", e)
 		}
 	}
 	body, err := io.ReadAll(get(t, h, "/api/v1/events?grpc=other&limit=1", "Accept", "text/csv").Body)
-	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(body)), ",-1,1.3,2") {
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(body)), ",17,1.3,2") {
 		t.Errorf("%s, %v", body, err)
 	}
 }

@@ -44,7 +44,7 @@ type Event struct {
 	RequestID string    `json:"request_id,omitempty"`
 	ErrorType string    `json:"error_type,omitempty"`
 	Route     string    `json:"route,omitempty"`
-	GRPC      *int      `json:"rpc_grpc_status_code,omitempty"` // -1: a code that gRPC does not define
+	GRPC      *int      `json:"rpc_grpc_status_code,omitempty"` // 17: a code that gRPC does not define
 	TLS       string    `json:"tls_protocol_version,omitempty"`
 	Attempts  uint8     `json:"attempts,omitempty"` // if more than one
 	Kind      string    `json:"kind"`

@@ -12,8 +12,8 @@ import (
 // configuration, but a reload can bring new names without end. All further routes are counted under Other.
 const namedMax = 256
 
-// calls counts gRPC calls by status code plus 1.
-type calls [event.GRPCCodeMax + 2]uint64
+// calls counts gRPC calls by status code.
+type calls [event.GRPCCodeOther + 1]uint64
 
 // named counts the responses of one configured route.
 type named struct {
@@ -23,7 +23,7 @@ type named struct {
 
 var (
 	descCalls = prometheus.NewDesc("wayside_grpc_responses_total",
-		"gRPC calls by method and status code; -1 is a code that gRPC does not define. Calls that ended without a status are not counted.",
+		"gRPC calls by method and status code; 17 is for codes that gRPC does not define. Calls that ended without a status are not counted.",
 		[]string{"http_route", "rpc_grpc_status_code"}, nil)
 	descNamed       = prometheus.NewDesc("wayside_route_responses_total", "Responses by configured route and status class.", []string{"route", "class"}, nil)
 	descNamedErrors = prometheus.NewDesc("wayside_route_errors_total", "Responses that are errors, by configured route.", []string{"route"}, nil)
@@ -35,7 +35,7 @@ func (f *Feed) countEdge(r *row, name string, e *event.Event) {
 		if r.route.calls == nil {
 			r.route.calls = new(calls)
 		}
-		r.route.calls[code+1]++
+		r.route.calls[code]++
 	}
 	if name == "" {
 		return
@@ -67,7 +67,7 @@ func (f *Feed) collectEdge(out chan<- prometheus.Metric) {
 		}
 		for i, n := range r.calls {
 			if n > 0 {
-				out <- prometheus.MustNewConstMetric(descCalls, prometheus.CounterValue, float64(n), r.label, strconv.Itoa(i-1))
+				out <- prometheus.MustNewConstMetric(descCalls, prometheus.CounterValue, float64(n), r.label, strconv.Itoa(i))
 			}
 		}
 	}

@@ -17,7 +17,7 @@ func TestCallsAndRoutes(t *testing.T) {
 	want := map[string]float64{}
 	b := w.Begin(uuid.Nil)
 	for i := range 3000 {
-		code := i%18 - 1
+		code := i % (event.GRPCCodeOther + 1)
 		method, route := fmt.Sprintf("/a.Service/M%d", i%4), fmt.Sprintf("route-%d", i%(2*namedMax))
 		e := event.Event{Kind: event.KindRequest, Status: 200, TimeMicros: w.now.UnixMicro(), GRPCStatus: event.GRPCOf(code)}
 		b.Add(catalogue.RowName{Host: "shop", Method: "POST", Label: method, Route: route}, uint64(i), &e)

@@ -16,7 +16,7 @@ type Figures struct {
 	Status  map[string]uint64 `json:"status"`  // by code; "0" is for codes above 999
 	// ErrorTypes counts the errors by kind, such as connect_refused; absent without errors.
 	ErrorTypes map[string]uint64 `json:"error_types,omitempty"`
-	// GRPC counts gRPC calls by status code; "-1" is for codes that gRPC does not define. Absent without such calls.
+	// GRPC counts gRPC calls by status code; "17" is for codes that gRPC does not define. Absent without such calls.
 	GRPC map[string]uint64 `json:"grpc,omitempty"`
 	// Dropped counts the responses of this time that could not be recorded, by reason. They are in none of the other counts
 	// and belong to no path: only totals and points over all paths have them.

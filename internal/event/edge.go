@@ -28,8 +28,8 @@ const (
 const (
 	// GRPCCodeMax is the highest status code that gRPC defines.
 	GRPCCodeMax = 16
-	// GRPCCodeOther is the code of [GRPCOther].
-	GRPCCodeOther = -1
+	// GRPCCodeOther is the code of [GRPCOther] in figures and in the archive.
+	GRPCCodeOther = GRPCCodeMax + 1
 )
 
 // grpcNames are the names of the status codes 0 to 16.
@@ -102,10 +102,10 @@ func GRPCName(code int) string {
 }
 
 // GRPCCode returns the code for a name or a number, in the form that a person types: "unavailable", "UNAVAILABLE" or "14"; for "other",
-// "(other)" and "-1" it returns [GRPCCodeOther]. It returns false for anything else.
+// "(other)" and "17" it returns [GRPCCodeOther]. It returns false for anything else.
 func GRPCCode(text string) (code int, ok bool) {
 	switch text {
-	case "other", "(other)", "-1":
+	case "other", "(other)", strconv.Itoa(GRPCCodeOther):
 		return GRPCCodeOther, true
 	}
 	for code, name := range grpcNames {

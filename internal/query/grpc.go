@@ -11,7 +11,7 @@ import (
 const GRPCForms = "gRPC status codes from 0 to 16 or their names (14, UNAVAILABLE), other, and error, separated by commas"
 
 // GRPCCodes is a set of gRPC status codes. A nil set means any response, also of requests that are no gRPC calls.
-type GRPCCodes [event.GRPCCodeMax + 2]bool // code + 1: the first is for codes that gRPC does not define
+type GRPCCodes [event.GRPCCodeOther + 1]bool // by code; the last is for codes that gRPC does not define
 
 // ParseGRPC parses a list of gRPC status codes in the forms of [GRPCForms]; an empty text gives nil. "error" is every code that is an
 // error of the server. The error names the forms.
@@ -23,8 +23,8 @@ func ParseGRPC(text string) (*GRPCCodes, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		if strings.EqualFold(part, "error") {
-			for code := event.GRPCCodeOther; code <= event.GRPCCodeMax; code++ {
-				set[code+1] = set[code+1] || event.GRPCOf(code).IsError()
+			for code := range set {
+				set[code] = set[code] || event.GRPCOf(code).IsError()
 			}
 			continue
 		}
@@ -32,18 +32,18 @@ func ParseGRPC(text string) (*GRPCCodes, error) {
 		if !ok {
 			return nil, fmt.Errorf("%q is not a gRPC status: use %s", part, GRPCForms)
 		}
-		set[code+1] = true
+		set[code] = true
 	}
 	return set, nil
 }
 
 // HasCode reports whether a code is in the set.
 func (s *GRPCCodes) HasCode(code int) bool {
-	return s == nil || code >= event.GRPCCodeOther && code <= event.GRPCCodeMax && s[code+1]
+	return s == nil || code >= 0 && code < len(s) && s[code]
 }
 
 // Has reports whether the set has the status of an event.
 func (s *GRPCCodes) Has(status event.GRPCStatus) bool {
 	code, ok := status.Code()
-	return s == nil || ok && s[code+1]
+	return s == nil || ok && s[code]
 }

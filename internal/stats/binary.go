@@ -59,7 +59,7 @@ func (r *Row) AppendBinary(dst []byte) ([]byte, error) {
 
 func (r *Row) appendGRPC(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(r.GRPC)))
-	before := int8(event.GRPCCodeOther)
+	before := uint8(0)
 	for _, g := range r.GRPC {
 		dst = binary.AppendUvarint(dst, uint64(g.Code-before))
 		dst = binary.AppendUvarint(dst, g.Count)
@@ -80,7 +80,7 @@ func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
 			return
 		}
 		sum += calls
-		r.addGRPC(int8(code)+event.GRPCCodeOther, calls)
+		r.addGRPC(uint8(code), calls)
 	}
 	if n == 0 || sum > total {
 		in.Fail()
@@ -88,7 +88,7 @@ func (r *Row) addEncodedGRPC(in *varint.Reader, total uint64) {
 }
 
 // grpcCodes is the number of different status codes, the one for all others included.
-const grpcCodes = event.GRPCCodeMax - event.GRPCCodeOther + 1
+const grpcCodes = event.GRPCCodeOther + 1
 
 func (s *Sketch) appendBinary(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, s.zeros)

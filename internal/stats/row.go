@@ -18,7 +18,7 @@
 //	n | n × (status code minus the one before, count)
 //	n | n × (length, error type, count), ascending
 //	latencies below 1 µs | n | n × (bin minus the one before, count)
-//	in version 2: n | n × (gRPC status code plus 1, minus the one before, count); -1 is a code that gRPC does not define
+//	in version 2: n | n × (gRPC status code minus the one before, count); 17 is for codes that gRPC does not define
 package stats
 
 import (
@@ -52,7 +52,7 @@ type TypeCount struct {
 
 // GRPCCount is the number of gRPC calls that ended with one status code.
 type GRPCCount struct {
-	Code  int8 // 0 to 16, or event.GRPCCodeOther
+	Code  uint8 // 0 to 16, or event.GRPCCodeOther
 	Count uint64
 }
 
@@ -94,7 +94,7 @@ func (r *Row) Add(e *event.Event) {
 		r.addError(e.ErrorType, 1)
 	}
 	if code, ok := e.GRPCStatus.Code(); ok {
-		r.addGRPC(int8(code), 1)
+		r.addGRPC(uint8(code), 1)
 	}
 	latency := e.LatencyMicros()
 	r.SumMicros += latency
@@ -116,7 +116,7 @@ func (r *Row) addStatus(code uint16, count uint64) {
 	r.Status = slices.Insert(r.Status, i, StatusCount{Code: code, Count: count})
 }
 
-func (r *Row) addGRPC(code int8, count uint64) {
+func (r *Row) addGRPC(code uint8, count uint64) {
 	i := 0
 	for ; i < len(r.GRPC) && r.GRPC[i].Code <= code; i++ {
 		if r.GRPC[i].Code == code {

@@ -316,7 +316,7 @@ func TestRowsOfCalls(t *testing.T) {
 			t.Errorf("%s: %x, want %x", name, got, want)
 		}
 	}
-	if whole.Errors != failed || len(whole.GRPC) == 0 || whole.GRPC[0].Code != event.GRPCCodeOther {
+	if whole.Errors != failed || len(whole.GRPC) == 0 || whole.GRPC[len(whole.GRPC)-1].Code != event.GRPCCodeOther {
 		t.Errorf("%d errors, want %d; codes %v", whole.Errors, failed, whole.GRPC)
 	}
 	var copied Row

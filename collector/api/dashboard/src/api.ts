@@ -4,7 +4,7 @@ export interface Latency { p50: number; p90: number; p95: number; p99: number; m
 export interface Figures {
   count: number; rate: number; seconds: number; errors: number; // rate is count per covered second
   streams: number; error_types?: Record<string, number>; status: Record<string, number>;
-  grpc?: Record<string, number>; // gRPC calls by status code; "-1": codes that gRPC does not define
+  grpc?: Record<string, number>; // gRPC calls by status code; 17: codes that gRPC does not define
   dropped?: Record<string, number>; // only in totals over all paths: a dropped response has no path
   bytes_in: number; bytes_out: number; latency_us: Latency;
 }

@@ -84,7 +84,7 @@ const grpcNames = [
   "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
   "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 ];
-const grpcFailed = (code: number): boolean => [-1, 2, 4, 12, 13, 14, 15].includes(code); // errors of the server, as the books count them
+const grpcFailed = (code: number): boolean => [2, 4, 12, 13, 14, 15, 17].includes(code); // errors of the server, as the books count them
 export const grpcName = (code: number): string => grpcNames[code] ?? "(other)";
 export const grpcBadge = (code: number): HTMLElement => h("span", { class: "status " + (grpcFailed(code) ? "bad" : code === 0 ? "good" : "wait") }, grpcName(code));
 

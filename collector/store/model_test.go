@@ -92,8 +92,10 @@ func (m *storeModel) items(t *rapid.T, from uint64) []Item {
 		}
 		record := make([]byte, e.Size())
 		e.Encode(record)
-		items[i] = Item{Seq: from, Host: "h", Method: "GET", Label: rapid.SampledFrom(modelLabels).Draw(t, "label"),
-			Route: rapid.SampledFrom([]string{"", "api"}).Draw(t, "route"), Event: e, Record: record}
+		items[i] = Item{
+			Seq: from, Host: "h", Method: "GET", Label: rapid.SampledFrom(modelLabels).Draw(t, "label"),
+			Route: rapid.SampledFrom([]string{"", "api"}).Draw(t, "route"), Event: e, Record: record,
+		}
 	}
 	return items
 }

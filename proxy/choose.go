@@ -47,7 +47,7 @@ func (m *members) turn(n int64) int { return int(m.order[uint64(n)%uint64(len(m.
 
 // leastOfTwo draws two servers, by their weights, and returns the one with fewer requests in flight in relation to its weight.
 func (m *members) leastOfTwo() int {
-	draw := func() int { return int(m.order[rand.IntN(len(m.order))]) } //nolint:gosec // nothing to guess
+	draw := func() int { return int(m.order[rand.IntN(len(m.order))]) }
 	a, b := draw(), draw()
 	for range 3 {
 		if a != b {

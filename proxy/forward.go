@@ -25,7 +25,7 @@ func (x *exchange) forward(streamed bool) failure {
 		if f, again = x.attempt(u, streamed); f == failNone {
 			return failNone
 		}
-		if !again || x.c.clientGone.Load() {
+		if !again || f == failTotal || x.c.clientGone.Load() {
 			return f
 		}
 		u, f = nil, x.another(f)

@@ -96,8 +96,10 @@ func TestAllServersDown(t *testing.T) {
 		}
 	}
 	one, two := origin(t, check), origin(t, check)
-	b := startGroup(t, Group{Name: "api", Servers: []Server{{URL: one}, {URL: two}},
-		Check: Check{Path: "/ready", Every: 20 * time.Millisecond, Fails: 2, Passes: 2}}, nil)
+	b := startGroup(t, Group{
+		Name: "api", Servers: []Server{{URL: one}, {URL: two}},
+		Check: Check{Path: "/ready", Every: 20 * time.Millisecond, Fails: 2, Passes: 2},
+	}, nil)
 	until(t, "both servers are down", func() bool { return b.state(one).State == "down" && b.state(two).State == "down" })
 	resp, _ := b.dial().get("/")
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || served.Load() != 0 {

@@ -108,8 +108,13 @@ func (u *serverState) absorb(other *serverState) {
 		add(&u.firstByte[i], &other.firstByte[i])
 	}
 	for _, c := range [][2]*counter{
-		{&u.connects, &other.connects}, {&u.connectErrors, &other.connectErrors}, {&u.firstByteSum, &other.firstByteSum},
-		{&u.retried, &other.retried}, {&u.ejections, &other.ejections}, {&u.checksPassed, &other.checksPassed}, {&u.checksFailed, &other.checksFailed},
+		{&u.connects, &other.connects},
+		{&u.connectErrors, &other.connectErrors},
+		{&u.firstByteSum, &other.firstByteSum},
+		{&u.retried, &other.retried},
+		{&u.ejections, &other.ejections},
+		{&u.checksPassed, &other.checksPassed},
+		{&u.checksFailed, &other.checksFailed},
 	} {
 		add(c[0], c[1])
 	}

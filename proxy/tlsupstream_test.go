@@ -199,10 +199,14 @@ func TestUpstreamTLSFailures(t *testing.T) {
 		"client 1.2":  {serve(mutual(tls.VersionTLS12)), "upstream_tls", "refused the handshake"},
 		"client 1.3":  {serve(mutual(tls.VersionTLS13)), "upstream_tls", "certificate required"},
 		"old version": {serve(old), "upstream_tls", "refused the handshake"},
-		"closes": {strings.Replace(rawOrigin(t, func(net.Conn, *bufio.Reader) {}), "http:", "https:", 1), "upstream_tls",
-			"within the TLS handshake"},
-		"silent": {strings.Replace(rawOrigin(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), "http:", "https:", 1), "upstream_tls",
-			"not complete within proxy.connect_timeout"},
+		"closes": {
+			strings.Replace(rawOrigin(t, func(net.Conn, *bufio.Reader) {}), "http:", "https:", 1), "upstream_tls",
+			"within the TLS handshake",
+		},
+		"silent": {
+			strings.Replace(rawOrigin(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) }), "http:", "https:", 1), "upstream_tls",
+			"not complete within proxy.connect_timeout",
+		},
 		"refused": {strings.Replace(deadAddr(t), "http:", "https:", 1), "connect_refused", "connection refused"},
 	} {
 		b := startGroup(t, Group{Servers: []Server{{URL: c.url}}, TLS: UpstreamTLS{CAFile: ca}}, func(o *Options) {

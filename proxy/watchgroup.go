@@ -46,7 +46,7 @@ func (g *group) setChecks() {
 		if before := old[s.server]; before != nil {
 			c.next = before.next
 		} else {
-			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) //nolint:gosec // not all at once
+			c.next = time.Now().Add(rand.N(min(o.Every, time.Second))) // not all at once
 		}
 		g.checks[s.server] = c
 	}

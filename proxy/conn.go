@@ -18,12 +18,13 @@ import (
 type phase uint32
 
 const (
-	phaseNew    phase = iota // accepted, no byte read yet
-	phaseIdle                // between requests; may be closed by a shutdown
-	phaseHeader              // the first bytes of a request have been read
-	phaseBody                // a request is being handled
-	phaseTunnel              // upgraded; the tunnel arms its own deadlines
-	phaseLinger              // the last response has been written; may be closed by a shutdown
+	phaseNew     phase = iota // accepted, no byte read yet
+	phaseIdle                 // between requests; may be closed by a shutdown
+	phaseHeader               // the first bytes of a request have been read
+	phaseBody                 // a request is being handled
+	phaseStreams              // HTTP/2: streams are open, or one is about to be
+	phaseTunnel               // upgraded; the tunnel arms its own deadlines
+	phaseLinger               // the last response has been written; may be closed by a shutdown
 	phaseClosed
 )
 
@@ -74,6 +75,9 @@ type clientConn struct {
 
 	client []byte     // the address as it is recorded
 	peer   http1.Peer // as its requests are forwarded
+
+	h2     *h2Conn   // written under Proxy.mu; nil: the connection speaks HTTP/1.1
+	stream *h2Stream // Conn, if this is a stream of such a connection; nil: it is a connection
 
 	x      *exchange // the request in progress; nil while parked
 	parked bool      // the deadline and c.reading run while nothing reads, see park
@@ -165,7 +169,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 		c.limits.armRead(c.headerDeadline)
 	case phaseBody:
 		return c.readPaced(b)
-	case phaseTunnel:
+	case phaseTunnel, phaseStreams:
 	case phaseLinger:
 		c.limits.armRead(c.lingerDeadline)
 	case phaseClosed:

@@ -97,8 +97,16 @@ func (p *Proxy) drain(ctx context.Context) error {
 func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 	p.mu.Lock()
 	var idle []*clientConn
+	var http2 []*h2Conn
+	busy := make(map[*h2Conn]bool) // these end after their streams, and their streams are in p.conns too
 	for c := range p.conns {
-		if ph := phase(c.phase.Load()); ph == phaseHeader || ph == phaseBody || ph == phaseTunnel {
+		if c.stream != nil {
+			busy[c.stream.h] = true
+		}
+		if c.h2 != nil {
+			http2 = append(http2, c.h2)
+		}
+		if ph := phase(c.phase.Load()); ph == phaseHeader || ph == phaseBody || ph == phaseStreams || ph == phaseTunnel {
 			c.idleSince = time.Time{}
 			continue
 		}
@@ -114,8 +122,11 @@ func (p *Proxy) closeIdle(now time.Time, grace time.Duration) int {
 			}
 		}
 	}
-	left := len(p.conns) + len(p.listeners) - len(idle)
+	left := len(p.conns) - len(busy) + len(p.listeners) - len(idle)
 	p.mu.Unlock()
+	for _, h := range http2 {
+		h.goAway()
+	}
 	for _, c := range idle {
 		_ = c.Close()
 	}

@@ -19,6 +19,8 @@ import (
 type driver interface {
 	// run runs fn beside the caller.
 	run(fn func())
+	// post is run for callers that the driver does not run.
+	post(fn func())
 	// signal returns a new signal for code that this driver runs.
 	signal() signal
 	// block runs fn, which may block for long, and waits for its end.
@@ -84,6 +86,7 @@ func newTarget(e endpoint, dialer *net.Dialer, credentials *upstream.Credentials
 type goroutines struct{}
 
 func (goroutines) run(fn func())                     { go fn() }
+func (goroutines) post(fn func())                    { go fn() }
 func (goroutines) signal() signal                    { return make(chanSignal) }
 func (goroutines) block(fn func())                   { fn() }
 func (goroutines) dial(to *target) (net.Conn, error) { return to.dial(context.Background()) }
@@ -121,6 +124,7 @@ type loopDriver struct {
 }
 
 func (d *loopDriver) run(fn func())   { d.Go(fn) }
+func (d *loopDriver) post(fn func())  { d.Post(func() { d.Go(fn) }) }
 func (d *loopDriver) signal() signal  { return d.NewSignal() }
 func (d *loopDriver) block(fn func()) { d.Block(fn) }
 func (d *loopDriver) index() int      { return d.place }

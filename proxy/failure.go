@@ -152,6 +152,8 @@ func connectFailure(err error) failure {
 // so the state of the connection decides.
 func (c *clientConn) bodyFailure() failure {
 	switch {
+	case c.stream != nil && c.stream.lacksMemory():
+		return failMemory
 	case c.limits.read.Load() == fired:
 		return failRequestTimeout
 	case c.failed.Load():
@@ -234,7 +236,7 @@ func (x *exchange) answer(f failure) {
 		x.ev.Status = statusClientClosed
 	}
 	x.ev.ResponseBytes, x.ev.RequestID = 0, x.id()
-	if !x.head.Is("HEAD") && !bytes.HasPrefix(x.head.Raw, []byte("HEAD ")) { // if the request line was not understood, only raw is set
+	if !x.isHead() {
 		if f != failClientClosed { // which receives none of it
 			x.ev.ResponseBytes = uint64(len(body))
 		}
@@ -242,6 +244,11 @@ func (x *exchange) answer(f failure) {
 	}
 	x.record(f)
 	x.write(x.in)
+}
+
+// isHead reports whether the request is HEAD. If its request line was not understood, only its bytes show it.
+func (x *exchange) isHead() bool {
+	return x.head.Is("HEAD") || bytes.HasPrefix(x.head.Raw, []byte("HEAD "))
 }
 
 // answerMaxForwards answers a request with Max-Forwards: 0 (RFC 9110, section 7.6.2). TRACE is refused: its answer would repeat the

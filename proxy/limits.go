@@ -166,7 +166,7 @@ func (p *Proxy) giveWayLocked(of *account, upstream bool) bool {
 	var all []candidate
 	for c := range p.conns {
 		ph := phase(c.phase.Load())
-		if of != nil && c.account != of || !c.admitted || ph == phaseTunnel || upstream && ph != phaseBody && c.pinned.Load() == nil {
+		if of != nil && c.account != of || !c.admitted && c.stream == nil || ph == phaseTunnel || upstream && ph != phaseBody && c.pinned.Load() == nil {
 			continue
 		}
 		if waited := c.waitTime(now); waited >= giveWayAfter {
@@ -200,8 +200,20 @@ func (c *clientConn) warn(f failure) {
 
 // hold counts n more bytes in the connection's buffers and reports whether it may have them. releaseHeld uncounts all of them.
 func (c *clientConn) hold(n int64) bool {
+	if n <= 0 {
+		return true
+	}
+	if !c.reserve(n) {
+		return false
+	}
+	c.held += n
+	return true
+}
+
+// reserve is hold without a record of who must uncount the bytes: the caller does, with unreserve.
+func (c *clientConn) reserve(n int64) bool {
 	limit := c.gen.o.MaxHeldBytes
-	if c.account == nil || n <= 0 {
+	if c.account == nil {
 		return true
 	}
 	total := c.root.held.Add(n)
@@ -211,8 +223,14 @@ func (c *clientConn) hold(n int64) bool {
 		c.account.held.Add(-n)
 		return false
 	}
-	c.held += n
 	return true
+}
+
+func (c *clientConn) unreserve(n int64) {
+	if c.account != nil && n > 0 {
+		c.root.held.Add(-n)
+		c.account.held.Add(-n)
+	}
 }
 
 // holdUpTo is hold for buffers that have grown to size bytes in total, of which headBytesFree are free.
@@ -226,11 +244,8 @@ func (c *clientConn) holdUpTo(size int) bool {
 }
 
 func (c *clientConn) releaseHeld() {
-	if c.held > 0 {
-		c.root.held.Add(-c.held)
-		c.account.held.Add(-c.held)
-		c.held = 0
-	}
+	c.unreserve(c.held)
+	c.held = 0
 }
 
 // clientWait is how long the proxy has waited for a client in one direction, since the beginning of the request or the end of the last.

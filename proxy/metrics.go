@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/cpu"
+
+	"github.com/wayside-proxy/wayside/proxy/http2"
 )
 
 // counter is an atomic counter on its own cache line, so that cores do not slow each other down.
@@ -23,6 +25,10 @@ type counters struct {
 	own      tally // of responses without a request to an upstream
 
 	undelivered counter // see exchange.undelivered
+
+	h2Conns  counter // connections that speak HTTP/2
+	h2Resets counter // streams that have ended early, by the client or because it broke the protocol
+	h2Limits [http2.LimitsKnown]counter
 }
 
 // tally counts responses.
@@ -59,6 +65,10 @@ type Metrics struct {
 	UpstreamIdle  int64            // of these, idle
 	Retries       int64            // requests sent a second time
 	Undelivered   int64            // responses that the client did not receive whole, although they were recorded as sent
+	HTTP2Conns    int64            // connections that spoke HTTP/2
+	HTTP2Streams  int64            // open streams
+	HTTP2Resets   int64            // streams that ended early, because the client reset them or broke the protocol
+	HTTP2Limits   map[string]int64 // refused streams and closed connections, by the limit that the client has exceeded; all limits
 	Responses     [6]int64         // recorded or excluded responses by status class; index 2 is 2xx; 499 counts as 4xx
 	Failures      map[string]int64 // by error type, all of them
 	Upstreams     []UpstreamMetrics
@@ -86,9 +96,13 @@ type UpstreamMetrics struct {
 func (p *Proxy) Metrics() Metrics {
 	m := Metrics{InFlight: p.metrics.inFlight.Load(), Retries: p.metrics.retries.Load(), Undelivered: p.metrics.undelivered.Load(), Failures: make(map[string]int64)}
 	p.metrics.own.add(&m.Responses, m.Failures)
+	m.HTTP2Conns, m.HTTP2Resets, m.HTTP2Limits = p.metrics.h2Conns.Load(), p.metrics.h2Resets.Load(), make(map[string]int64)
+	for l := http2.LimitNone + 1; l < http2.LimitsKnown; l++ {
+		m.HTTP2Limits[l.String()] = p.metrics.h2Limits[l].Load()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m.ClientConns = int64(len(p.conns))
+	m.ClientConns, m.HTTP2Streams = int64(len(p.conns)-p.h2streams), int64(p.h2streams)
 	byName := make(map[*serverState]*UpstreamMetrics, len(p.servers))
 	for key, u := range p.servers {
 		um := &UpstreamMetrics{

@@ -146,6 +146,9 @@ type Options struct {
 	// MaxConnWait limits the wait for a free upstream connection; then the answer is 503. Default 5s.
 	MaxConnWait time.Duration
 
+	// HTTP2 limits what clients may do over HTTP/2. They reach it on cleartext listeners with prior knowledge (RFC 9113, section 3.3).
+	HTTP2 HTTP2Options
+
 	// MaxConnsPerUpstream limits the connections to the upstream; beyond it requests wait, for MaxConnWait at most. One address may
 	// use at most 58 % of them. Upgraded connections do not count. Default 4096.
 	MaxConnsPerUpstream int
@@ -167,6 +170,25 @@ type Options struct {
 	MinBodyRate int64
 	// MaxRequestBodyBytes limits a request's body; beyond it the answer is 413. Default 0: no limit.
 	MaxRequestBodyBytes int64
+}
+
+// HTTP2Options are limits of HTTP/2 connections of clients. Beyond them a stream is refused (StreamsMax), or the connection ends with
+// ENHANCE_YOUR_CALM.
+type HTTP2Options struct {
+	// Off switches HTTP/2 off: its preface gets 505.
+	Off bool
+	// StreamsMax is how many requests a connection may have at the same time. A request counts until its exchange has ended, even if the
+	// client has reset it. Default 100.
+	StreamsMax int
+	// WindowBytes is how much of a request's body is received before the upstream takes it, at least 65,535; a connection may have eight
+	// times as much. It counts in MaxHeldBytes. Default 65535.
+	WindowBytes int
+	// ResetsMax is how many requests a second a connection may end early: by resetting them, or by breaking the protocol so that they must
+	// be reset. Five times as many may come at once. Default 100.
+	ResetsMax int
+	// FramesMax is how many frames a second that carry nothing (PING, SETTINGS, WINDOW_UPDATE and others) a connection may send in addition to
+	// those that its requests and responses explain. Ten times as many may come at once. Default 100.
+	FramesMax int
 }
 
 // Fixed sizes, in bytes.
@@ -228,6 +250,14 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MaxConnsPerUpstream <= 0 {
 		o.MaxConnsPerUpstream = 4096
+	}
+	for _, n := range []struct {
+		value    *int
+		standard int
+	}{{&o.HTTP2.StreamsMax, 100}, {&o.HTTP2.WindowBytes, 65535}, {&o.HTTP2.ResetsMax, 100}, {&o.HTTP2.FramesMax, 100}} {
+		if *n.value <= 0 {
+			*n.value = n.standard
+		}
 	}
 	if o.MaxHeaderBytes <= 0 {
 		o.MaxHeaderBytes = 32 << 10

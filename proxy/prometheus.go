@@ -16,6 +16,10 @@ var (
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
 	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent again, to the same server or to another one.", nil, nil)
 	descUndelivered   = prometheus.NewDesc("wayside_proxy_undelivered_total", "Responses that the client did not receive whole, although they were recorded as sent.", nil, nil)
+	descH2Conns       = prometheus.NewDesc("wayside_proxy_http2_connections_total", "Client connections that spoke HTTP/2.", nil, nil)
+	descH2Streams     = prometheus.NewDesc("wayside_proxy_http2_streams", "Open HTTP/2 streams.", nil, nil)
+	descH2Resets      = prometheus.NewDesc("wayside_proxy_http2_resets_total", "HTTP/2 streams that ended early, because the client reset them or broke the protocol.", nil, nil)
+	descH2Limits      = prometheus.NewDesc("wayside_proxy_http2_limits_total", "Limits that HTTP/2 clients have exceeded. The stream was refused or, if the limit is not that of streams, the connection closed.", []string{"limit"}, nil)
 
 	descUpConns     = prometheus.NewDesc("wayside_upstream_connections", "Open connections to an upstream.", []string{"group", "upstream", "state"}, nil)
 	descUpConnects  = prometheus.NewDesc("wayside_upstream_connects_total", "Attempts to connect to an upstream, by result.", []string{"group", "upstream", "result"}, nil)
@@ -51,6 +55,12 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descUpstreamConns, float64(p.UpstreamConns-p.UpstreamIdle), "busy")
 	count(descRetries, float64(p.Retries))
 	count(descUndelivered, float64(p.Undelivered))
+	count(descH2Conns, float64(p.HTTP2Conns))
+	gauge(descH2Streams, float64(p.HTTP2Streams))
+	count(descH2Resets, float64(p.HTTP2Resets))
+	for limit, n := range p.HTTP2Limits {
+		count(descH2Limits, float64(n), limit)
+	}
 	for class := 1; class < len(p.Responses); class++ {
 		count(descResponses, float64(p.Responses[class]), strconv.Itoa(class)+"xx")
 	}

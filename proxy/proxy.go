@@ -37,7 +37,8 @@ type Proxy struct {
 	held atomic.Int64 // bytes in the buffers of all connections, see hold
 
 	mu        sync.Mutex
-	conns     map[*clientConn]struct{}  // guarded by mu
+	conns     map[*clientConn]struct{}  // guarded by mu; streams of HTTP/2 included
+	h2streams int                       // guarded by mu; of these, the streams
 	listeners map[*acceptor]struct{}    // guarded by mu
 	admission admission                 // guarded by mu
 	servers   map[stateKey]*serverState // guarded by mu; the present ones and all earlier ones
@@ -96,11 +97,17 @@ func (p *Proxy) awaitIdle() {
 func (p *Proxy) remember(c *clientConn) {
 	p.mu.Lock()
 	p.conns[c] = struct{}{}
+	if c.stream != nil {
+		p.h2streams++
+	}
 	p.mu.Unlock()
 }
 
 func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
+	if _, ok := p.conns[c]; ok && c.stream != nil {
+		p.h2streams--
+	}
 	delete(p.conns, c)
 	p.admission.remove(c)
 	if c.displaced {

@@ -91,6 +91,8 @@ func (x *exchange) describe() {
 	ev.Path = x.head.Path
 	switch {
 	case len(x.head.Method) == 0: // the request line was not understood
+	case x.head.HTTP2:
+		ev.Protocol = protocol2
 	case x.head.HTTP10:
 		ev.Protocol = protocol10
 	default:
@@ -120,6 +122,7 @@ func (x *exchange) client() []byte {
 var (
 	protocol10 = []byte("1.0")
 	protocol11 = []byte("1.1")
+	protocol2  = []byte("2")
 )
 
 // lowerHost returns the request's host in lower case. It copies only if there is something to change.

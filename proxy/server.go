@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/http2"
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
 
@@ -141,13 +142,13 @@ func (c *clientConn) withReader(f func() (more bool)) {
 // serve handles request after request, until the connection has to be closed. On a loop, it returns true when it would have to wait
 // for the next request: an idle connection then needs neither a task nor buffers.
 func (c *clientConn) serve() (more bool) {
-	for c.serveRequest() {
+	for c.h2 == nil && c.serveRequest() {
 		if conn, ok := c.Conn.(*loop.Conn); ok && c.br.Buffered() == 0 {
 			c.park(conn)
 			return true
 		}
 	}
-	return false
+	return c.h2 != nil && c.h2.serve()
 }
 
 // park leaves the connection to its loop, which serves the next request.
@@ -155,6 +156,11 @@ func (c *clientConn) park(conn *loop.Conn) {
 	c.parked = true
 	c.armIdle(phase(c.phase.Load()))
 	c.reading.begin(c.root.sweeper.now.Load())
+	c.wakeToServe(conn)
+}
+
+// wakeToServe makes the loop continue to serve the connection when there is something to read.
+func (c *clientConn) wakeToServe(conn *loop.Conn) {
 	if c.unpark == nil {
 		serve := func() { c.withReader(c.serve) }
 		c.unpark = func() { c.driver.run(serve) }
@@ -167,7 +173,11 @@ func (c *clientConn) serveRequest() bool {
 	x := c.x
 	x.begin()
 	err := c.readHead()
-	if err == errNoRequest {
+	switch err {
+	case errNoRequest:
+		return true
+	case errPreface:
+		c.beginHTTP2(len(http2.PrefaceHead))
 		return true
 	}
 	if err != nil && len(x.head.Raw) == 0 {
@@ -257,6 +267,9 @@ func (c *clientConn) readHead() error {
 		}
 		if h.Raw = h.Raw[:end]; end > c.gen.o.MaxHeaderBytes {
 			return tooLarge(h, c.gen.o.MaxHeaderBytes)
+		}
+		if end == len(http2.PrefaceHead) && string(h.Raw) == http2.PrefaceHead && !c.answered.Load() && !c.gen.o.HTTP2.Off {
+			return errPreface
 		}
 		return nil
 	}

@@ -37,7 +37,7 @@ type upload struct {
 // The buffer grows with the bytes that arrive, not with the declared length. For other bodies it waits for the first byte, unless
 // the client waits for 100 Continue. It reports whether the body must be streamed.
 func (x *exchange) bufferBody() (streamed bool, err error) {
-	if x.awaitingContinue {
+	if x.awaitingContinue || x.head.HTTP2 && x.head.Chunked { // a client of gRPC may wait for the first message of the service
 		return true, nil
 	}
 	if x.head.Chunked || x.head.Length > bufferedBodyBytesMax {

@@ -31,6 +31,9 @@ func (c *clientConn) awaitUpstream(u *upstreamConn) {
 		c.stirred = false
 		conn.OnReady(c.stir)
 	}
+	if c.stream != nil && c.stream.isGone() {
+		c.cancelUpstream() // the stream was reset before there was anything to cancel
+	}
 }
 
 // takeBack takes the upstream connection back from the watch. It reports whether the watch has left it open.
@@ -91,6 +94,9 @@ func (c *clientConn) hasReset() bool {
 
 // hungUp reports whether both directions of the connection are closed.
 func (c *clientConn) hungUp() bool {
+	if c.stream != nil {
+		return c.stream.isGone()
+	}
 	if c.fd < 0 {
 		return false
 	}

@@ -21,6 +21,7 @@ import (
 const (
 	via10 = "Via: 1.0 wayside\r\n"
 	via11 = "Via: 1.1 wayside\r\n"
+	via2  = "Via: 2.0 wayside\r\n"
 )
 
 // Request is a request's header, and what the pass over it finds. Slices point into Raw.
@@ -32,6 +33,7 @@ type Request struct {
 	Path           []byte // target without the query, as recorded
 	Host           []byte
 	HTTP10         bool
+	HTTP2          bool   // it came over HTTP/2, and Raw is what it would be in HTTP/1.1
 	RequestID      []byte // X-Request-ID of a trusted peer; nil: none, or not a valid one
 	Traceparent    []byte
 	Upgrade        []byte
@@ -126,7 +128,7 @@ func (h *Request) Rewrite(dst []byte, peer *Peer, o *RequestOptions) ([]byte, er
 func (h *Request) restartFields() {
 	old := *h
 	h.Reset()
-	h.Raw, h.fields, h.options = old.Raw, old.fields, old.options
+	h.Raw, h.fields, h.options, h.HTTP2 = old.Raw, old.fields, old.options, old.HTTP2
 	h.Method, h.Target, h.Path, h.HTTP10 = old.Method, old.Target, old.Path, old.HTTP10
 	if old.replaceHost {
 		h.Host, h.replaceHost = old.Host, true
@@ -343,6 +345,8 @@ func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []b
 	dst = AppendField(dst, "X-Request-ID: ", own.RequestID)
 	switch {
 	case o.NoVia:
+	case h.HTTP2:
+		dst = append(dst, via2...)
 	case h.HTTP10:
 		dst = append(dst, via10...)
 	default:

@@ -166,3 +166,22 @@ func (h *Response) check() error {
 	}
 	return nil
 }
+
+// FramingOf returns how the body behind a header block is framed. The block was written by this package, or by the proxy itself.
+func FramingOf(block []byte) Framing {
+	f := Framing{Length: -1}
+	at := bytes.IndexByte(block, '\n') + 1
+	for {
+		name, value, n, err := nextField(block[at:])
+		if n == 0 || err != nil {
+			return f
+		}
+		switch classifyLong(name) {
+		case fieldContentLength:
+			_ = f.contentLength(value)
+		case fieldTransferEncoding:
+			_ = f.transferEncoding(value)
+		}
+		at += n
+	}
+}

@@ -1,0 +1,322 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http2"
+	"github.com/wayside-proxy/wayside/proxy/loop"
+)
+
+// Client connections that speak HTTP/2. A task reads frames and passes them to the state machine of package http2. Each stream is served by a
+// clientConn and an exchange of its own, like a connection of HTTP/1.1 with a single request: the stream is its net.Conn (h2stream.go).
+// Frames are written by a task that collects what all streams have to send at the moment (h2write.go).
+
+const (
+	// h2ReadBytes is the size of the buffer for frames. A connection has one while it reads.
+	h2ReadBytes = 16 << 10
+	// h2QueueBytes is how much output may wait before streams that add to it wait too.
+	h2QueueBytes = 16 << 10
+	// h2RestBytes is room for the bytes that http2.Conn.Next leaves.
+	h2RestBytes = 16
+)
+
+// h2Conn is a client connection that speaks HTTP/2. Fields are guarded by mu, unless they say otherwise. Nothing waits while it is held.
+type h2Conn struct {
+	c *clientConn // the connection; not guarded
+
+	mu       sync.Mutex
+	m        *http2.Conn
+	model    *clientConn // has the values that the connections of all streams share under one generation
+	open     map[*h2Stream]struct{}
+	deadline int64 // of the preface or the field block that is being read; 0: none
+	failed   bool  // the connection is lost
+	leaving  bool  // closes when no stream is left
+	shut     bool  // this side has closed its direction
+
+	flushing  bool   // flush runs, or will soon
+	flushed   signal // set at the end of flush; nil: nobody waits
+	spare     []byte // a buffer for output
+	flushTask func() // flush; not guarded
+	ends      int64  // responses whose ends are in the output
+
+	rest    [h2RestBytes]byte // bytes that have arrived and were not understood; belongs to the reading task, like the next three
+	restLen int
+	begun   []*h2Stream // to start
+	resumed bool        // on a loop: the next thing is to read
+}
+
+// h2Buffers holds *[]byte of h2ReadBytes.
+var h2Buffers = sync.Pool{New: func() any { b := make([]byte, h2ReadBytes); return &b }}
+
+// errPreface means that the client speaks HTTP/2: it has sent the first part of its preface.
+var errPreface = errors.New("HTTP/2")
+
+// beginHTTP2 continues a connection as HTTP/2, behind the first n bytes of the preface.
+func (c *clientConn) beginHTTP2(n int) {
+	o := &c.gen.o.HTTP2
+	h := &h2Conn{c: c, open: make(map[*h2Stream]struct{}), m: http2.New(http2.Limits{
+		Streams: o.StreamsMax, HeaderBytes: c.gen.o.MaxHeaderBytes, StreamWindow: o.WindowBytes, ConnWindow: 8 * o.WindowBytes,
+		Resets:  http2.Budget{Burst: 5 * o.ResetsMax, PerSecond: o.ResetsMax},
+		Control: http2.Budget{Burst: 10 * o.FramesMax, PerSecond: o.FramesMax},
+	}, n)}
+	h.flushTask = h.flush
+	c.root.mu.Lock()
+	c.h2 = h
+	c.root.mu.Unlock()
+	c.root.metrics.h2Conns.Add(1)
+}
+
+// serve reads frames until the connection ends. On a loop, it returns true whenever it would have to wait.
+func (h *h2Conn) serve() (more bool) {
+	c := h.c
+	loan := h2Buffers.Get().(*[]byte)
+	defer h2Buffers.Put(loan)
+	buf := *loan
+	n := copy(buf, h.rest[:h.restLen])
+	if early := c.br.Buffered(); early > 0 {
+		early, _ = io.ReadFull(c.br, buf[n:n+early])
+		n += early
+	}
+	for read := h.resumed; ; read = true {
+		if read {
+			got, err := h.read(buf[n:])
+			if n += got; err != nil {
+				h.lost(err)
+				return false
+			}
+		}
+		used, err := h.take(buf[:n])
+		n = copy(buf, buf[used:n])
+		if err != nil {
+			h.finish()
+			return false
+		}
+		if conn, ok := c.Conn.(*loop.Conn); ok {
+			h.restLen, h.resumed = copy(h.rest[:], buf[:n]), true
+			c.wakeToServe(conn)
+			return true
+		}
+	}
+}
+
+// read waits for bytes. arm has set the deadline.
+func (h *h2Conn) read(b []byte) (int, error) {
+	c := h.c
+	if c.gaveWay.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := c.Conn.Read(b)
+	if n == 0 {
+		return 0, err
+	}
+	c.reading.waited.Store(0)
+	c.reading.end(c.root.sweeper.now.Load(), n)
+	if ph := phase(c.phase.Load()); ph == phaseIdle && !c.phase.CompareAndSwap(uint32(ph), uint32(phaseHeader)) {
+		return 0, net.ErrClosed // a shutdown has just closed the idle connection
+	}
+	return n, nil
+}
+
+// take passes bytes to the state machine, and starts the streams that begin. The error is the end of the connection.
+func (h *h2Conn) take(b []byte) (used int, err error) {
+	c := h.c
+	now := time.Duration(c.root.sweeper.now.Load())
+	h.mu.Lock()
+	for {
+		ev, n, failed := h.m.Next(b[used:], now)
+		used += n
+		if failed != nil {
+			err = failed
+			h.noteError(failed)
+			break
+		}
+		if ev.Kind == http2.EventNone {
+			break
+		}
+		h.event(ev)
+	}
+	h.arm()
+	h.flushSoon()
+	if h.done() {
+		h.leave()
+	}
+	h.mu.Unlock()
+	for i, st := range h.begun {
+		h.begun[i] = nil
+		st.start()
+	}
+	h.begun = h.begun[:0]
+	return used, err
+}
+
+// event handles an event. mu is held.
+func (h *h2Conn) event(ev http2.Event) {
+	var st *h2Stream
+	if ev.Stream != nil {
+		st, _ = ev.Stream.Value.(*h2Stream)
+	}
+	switch ev.Kind {
+	case http2.EventRequest:
+		h.beginStream(ev.Stream)
+	case http2.EventData:
+		st.receive(ev.Data, ev.End)
+	case http2.EventTrailers:
+		st.receive(nil, true)
+	case http2.EventReset:
+		if st != nil {
+			h.c.root.metrics.h2Resets.Add(1)
+			st.lose()
+		}
+	case http2.EventWindow:
+		if st != nil {
+			st.wake(&st.writer)
+			return
+		}
+		for st := range h.open {
+			st.wake(&st.writer)
+		}
+	case http2.EventRefused:
+		h.noteLimit(http2.LimitStreams)
+	}
+}
+
+// beginStream prepares a stream. mu is held.
+func (h *h2Conn) beginStream(s *http2.Stream) {
+	if now := h.c.root.current.Load(); h.model == nil || h.model.gen != now {
+		h.model = &clientConn{Conn: h.c.Conn, driver: h.c.driver, root: h.c.root, account: h.c.account, key: h.c.key}
+		h.model.useGeneration(now)
+	}
+	st := &h2Stream{h: h, s: s, ended: s.Complete()}
+	st.c = h.model.forStream(st)
+	s.Value = st
+	h.open[st] = struct{}{}
+	h.begun = append(h.begun, st)
+}
+
+// arm sets the phase and the deadline that follow from the state. mu is held.
+func (h *h2Conn) arm() {
+	c, s := h.c, h.c.root.sweeper
+	o := &h.c.gen.o
+	ph, at := phaseStreams, int64(0)
+	switch {
+	case h.shut:
+		at = s.after(lingerQuiet)
+	case h.m.MidBlock():
+		if h.deadline == 0 {
+			h.deadline = s.after(o.HeaderTimeout)
+		}
+		at = h.deadline
+	case len(h.open) == 0:
+		ph, at = phaseIdle, s.after(o.IdleTimeout)
+	}
+	if !h.m.MidBlock() {
+		h.deadline = 0
+	}
+	switch waiting := ph == phaseIdle || h.m.MidBlock(); {
+	case !waiting:
+		c.reading.began.Store(0)
+	case c.reading.began.Load() == 0:
+		c.reading.begin(s.now.Load())
+	}
+	for {
+		was := phase(c.phase.Load())
+		if was == ph || was == phaseClosed || was == phaseLinger || c.phase.CompareAndSwap(uint32(was), uint32(ph)) {
+			break
+		}
+	}
+	c.limits.armRead(at)
+}
+
+// done reports whether the connection has no further use. mu is held.
+func (h *h2Conn) done() bool {
+	return len(h.open) == 0 && len(h.begun) == 0 && (h.m.Left() || h.m.PeerLeft() || h.leaving)
+}
+
+// noteError counts why a connection ends. mu is held.
+func (h *h2Conn) noteError(err error) {
+	var failed *http2.ConnError
+	if errors.As(err, &failed) {
+		h.noteLimit(failed.Limit)
+		h.c.gen.o.Logger.Debug("closing an HTTP/2 connection", "client", string(h.c.client), "error", err)
+	}
+}
+
+// noteLimit counts that a client has exceeded a limit.
+func (h *h2Conn) noteLimit(l http2.Limit) {
+	if l != http2.LimitNone {
+		h.c.root.metrics.h2Limits[l].Add(1)
+	}
+}
+
+// goAway tells the client that the proxy shuts down. Any goroutine may call it.
+func (h *h2Conn) goAway() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.leaving {
+		h.leaving = true
+		h.m.GoAway()
+		h.flushSoon()
+	}
+}
+
+// lost ends the connection after an error of a read. If only the time of an idle client is over, it is told.
+func (h *h2Conn) lost(err error) {
+	h.mu.Lock()
+	polite := isTimeout(err) && len(h.open) == 0 && !h.shut && !h.m.MidBlock()
+	if polite {
+		h.m.Leave()
+	}
+	h.mu.Unlock()
+	if polite {
+		h.finish()
+		return
+	}
+	h.fail()
+}
+
+// fail loses the streams that are left.
+func (h *h2Conn) fail() {
+	h.c.failed.Store(true)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = true
+	for st := range h.open {
+		st.lose()
+	}
+}
+
+// finish sends the rest of the output and waits until the client has it.
+func (h *h2Conn) finish() {
+	c := h.c
+	h.mu.Lock()
+	for st := range h.open {
+		st.lose()
+	}
+	h.mu.Unlock()
+	h.awaitFlush()
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || c.failed.Load() || phase(c.phase.Load()) == phaseClosed {
+		return
+	}
+	c.phase.Store(uint32(phaseLinger))
+	if half.CloseWrite() == nil {
+		l := linger{c: c, silence: lingerQuiet, limit: lingerQuiet}
+		l.wait()
+	}
+}
+
+// leave closes this side's direction as soon as the output has been sent. The reading task then sees the end. mu is held.
+func (h *h2Conn) leave() {
+	if h.shut {
+		return
+	}
+	h.m.Leave()
+	h.shut = true
+	h.flushSoon()
+	h.arm()
+}

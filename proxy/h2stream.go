@@ -1,0 +1,286 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/http2"
+)
+
+// h2Stream is a stream as a net.Conn, which carries one request and its response in the form of HTTP/1.1. Read returns the body of the
+// request, in chunks if its length is not declared. Write takes the response. Fields are guarded by h.mu, unless they say otherwise.
+type h2Stream struct {
+	h *h2Conn       // not guarded
+	s *http2.Stream // not guarded; nil after release
+	c *clientConn   // of this stream; not guarded
+
+	in        []byte // data that has arrived
+	inAt      int    // of these, the first that was not read
+	held      int64  // bytes of in that are counted, see clientConn.reserve
+	lead      []byte // framing that Read returns next
+	chunkLeft int    // data of the chunk that is being read
+	ended     bool   // all of the request has arrived
+	tail      bool   // Read has begun to return what follows the last data
+
+	gone                bool // nothing more comes or can be sent
+	noMemory            bool // the body is dropped, because of MaxHeldBytes
+	readLate, writeLate bool // a deadline has passed
+	reader, writer      signal
+
+	headed  bool       // the final header has been put out; belongs to the task that writes, like the next
+	framing http1.Body // of the response
+}
+
+// errStreamLost is the error of a stream that was reset, or whose connection is lost.
+var errStreamLost = errors.New("HTTP/2 stream was reset")
+
+// forStream returns the connection of a stream, with the values of the model.
+func (c *clientConn) forStream(st *h2Stream) *clientConn {
+	s := &clientConn{
+		Conn: st, stream: st, driver: c.driver, root: c.root, gen: c.gen, fd: -1,
+		addr: c.addr, key: c.key, account: c.account, client: c.client, peer: c.peer,
+	}
+	s.limits.conn = st
+	s.phase.Store(uint32(phaseBody))
+	return s
+}
+
+// start serves the stream, in a task of its own.
+func (st *h2Stream) start() {
+	p := st.h.c.root
+	p.remember(st.c)
+	p.sweeper.add(&st.c.limits)
+	st.c.driver.run(func() {
+		defer st.release()
+		st.c.withReader(st.exchange)
+	})
+}
+
+// exchange handles the stream's request.
+func (st *h2Stream) exchange() (more bool) {
+	c, x := st.c, st.c.x
+	x.begin()
+	h := &x.head
+	appendRaw(h, st.s.Head)
+	h.HTTP2 = true
+	err := st.s.Err
+	if err == nil && (st.lacksMemory() || cap(h.Raw) > headBytesFree && !c.holdUpTo(cap(h.Raw))) {
+		err = errMemory
+	}
+	switch {
+	case err != nil:
+		_ = h.ParseLine() // for the record
+		c.refuse(err)
+	case st.isGone():
+		_ = h.ParseLine()
+		x.describe()
+		x.clientLeft()
+	default:
+		x.handle()
+	}
+	st.h.c.answered.Store(true)
+	return false
+}
+
+// release ends the stream.
+func (st *h2Stream) release() {
+	h := st.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	code := http2.CodeInternal
+	if st.writeLate || st.readLate {
+		code = http2.CodeCancel
+	}
+	if st.s.Ended() && !st.s.Reset() {
+		h.ends++
+	}
+	st.gone = true
+	h.m.Release(st.s, code)
+	st.s = nil
+	delete(h.open, st)
+	h.c.unreserve(st.held)
+	st.in, st.held = nil, 0
+	h.arm()
+	if h.done() {
+		h.leave()
+	}
+	h.flushSoon()
+}
+
+// receive takes a piece of the request's body. The windows bound how much there is. mu is held.
+func (st *h2Stream) receive(b []byte, end bool) {
+	if st.gone || st.noMemory {
+		return
+	}
+	if st.inAt > 0 && len(st.in)+len(b) > cap(st.in) {
+		st.in, st.inAt = st.in[:copy(st.in, st.in[st.inAt:])], 0
+	}
+	was := cap(st.in)
+	st.in = append(st.in, b...)
+	if more := int64(cap(st.in) - was); more > 0 {
+		if !st.h.c.reserve(more) {
+			st.noMemory = true
+			st.wake(&st.reader)
+			return
+		}
+		st.held += more
+	}
+	st.ended = end
+	st.wake(&st.reader)
+}
+
+// lose ends the stream early. mu is held.
+func (st *h2Stream) lose() {
+	st.gone = true
+	st.c.cancelUpstream()
+	st.wake(&st.reader)
+	st.wake(&st.writer)
+}
+
+// wake sets a signal that somebody may wait for. mu is held.
+func (*h2Stream) wake(s *signal) {
+	if *s != nil {
+		(*s).Set()
+		*s = nil
+	}
+}
+
+// await waits for a wake. mu is held, and unlocked while it waits.
+func (st *h2Stream) await(s *signal) {
+	ready := st.c.driver.signal()
+	*s = ready
+	st.h.mu.Unlock()
+	ready.Wait(-1)
+	st.h.mu.Lock()
+}
+
+func (st *h2Stream) lacksMemory() bool {
+	st.h.mu.Lock()
+	defer st.h.mu.Unlock()
+	return st.noMemory
+}
+
+func (st *h2Stream) isGone() bool {
+	st.h.mu.Lock()
+	defer st.h.mu.Unlock()
+	return st.gone
+}
+
+// Read implements [net.Conn].
+func (st *h2Stream) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	h := st.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		switch {
+		case st.readLate:
+			return 0, st.fail("read", os.ErrDeadlineExceeded)
+		case st.gone:
+			return 0, st.fail("read", errStreamLost)
+		case st.noMemory:
+			return 0, errMemory
+		}
+		n, data := st.copyBody(b)
+		if data > 0 {
+			h.m.Consumed(st.s, data)
+			h.flushSoon()
+		}
+		if n > 0 {
+			return n, nil
+		}
+		if st.ended {
+			return 0, io.EOF
+		}
+		st.await(&st.reader)
+	}
+}
+
+// copyBody copies what there is of the body, framed if its length is not declared. It returns how many bytes these are, and how many of
+// them are data. mu is held.
+func (st *h2Stream) copyBody(b []byte) (n, data int) {
+	for n < len(b) {
+		left := len(st.in) - st.inAt
+		switch {
+		case len(st.lead) > 0:
+			k := copy(b[n:], st.lead)
+			st.lead = st.lead[k:]
+			n += k
+		case st.chunkLeft > 0 || left > 0 && !st.s.Chunked:
+			k := left
+			if st.s.Chunked {
+				k = st.chunkLeft
+			}
+			k = copy(b[n:], st.in[st.inAt:st.inAt+k])
+			st.inAt += k
+			n, data = n+k, data+k
+			if st.s.Chunked {
+				if st.chunkLeft -= k; st.chunkLeft == 0 {
+					st.lead = crlf
+				}
+			}
+		case left > 0:
+			st.chunkLeft = left
+			st.lead = append(strconv.AppendInt(nil, int64(left), 16), '\r', '\n')
+		case st.ended && st.s.Chunked && !st.tail:
+			st.tail = true
+			st.lead = append(append([]byte("0\r\n"), st.s.Trailers...), '\r', '\n')
+		default:
+			return n, data
+		}
+	}
+	return n, data
+}
+
+// fail describes an error as the connections of package net do.
+func (st *h2Stream) fail(op string, err error) error {
+	return &net.OpError{Op: op, Net: "http2", Source: st.LocalAddr(), Addr: st.RemoteAddr(), Err: err}
+}
+
+// Close makes reading and writing fail. The stream ends when its exchange has.
+func (st *h2Stream) Close() error {
+	st.h.mu.Lock()
+	defer st.h.mu.Unlock()
+	st.gone = true
+	st.wake(&st.reader)
+	st.wake(&st.writer)
+	return nil
+}
+
+// LocalAddr implements [net.Conn].
+func (st *h2Stream) LocalAddr() net.Addr { return st.h.c.Conn.LocalAddr() }
+
+// RemoteAddr implements [net.Conn].
+func (st *h2Stream) RemoteAddr() net.Addr { return st.h.c.Conn.RemoteAddr() }
+
+// SetDeadline sets both deadlines.
+func (st *h2Stream) SetDeadline(t time.Time) error {
+	return errors.Join(st.SetReadDeadline(t), st.SetWriteDeadline(t))
+}
+
+// SetReadDeadline makes reading fail if t has passed, and allows it otherwise, as [loop.Conn] does.
+func (st *h2Stream) SetReadDeadline(t time.Time) error {
+	st.setDeadline(&st.readLate, t, &st.reader)
+	return nil
+}
+
+// SetWriteDeadline is SetReadDeadline for writing.
+func (st *h2Stream) SetWriteDeadline(t time.Time) error {
+	st.setDeadline(&st.writeLate, t, &st.writer)
+	return nil
+}
+
+func (st *h2Stream) setDeadline(late *bool, t time.Time, waiting *signal) {
+	st.h.mu.Lock()
+	defer st.h.mu.Unlock()
+	if *late = !t.IsZero() && !t.After(time.Now()); *late {
+		st.wake(waiting)
+	}
+}

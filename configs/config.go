@@ -98,6 +98,11 @@ type Proxy struct {
 	ConnsMax                int   // 0 = from memory and descriptors, see DeriveLimits
 	HeldBytesMax            Bytes // 0 = from memory, see DeriveLimits
 	AddressConnsMax         int   // 0 = no limit
+	HTTP2                   bool
+	HTTP2StreamsMax         int
+	HTTP2WindowBytes        Bytes
+	HTTP2ResetsMax          int // per second
+	HTTP2FramesMax          int // per second
 	TrustedProxies          []string
 	PassFields              []string
 	Via                     bool
@@ -213,6 +218,7 @@ func Default() Config {
 			ConnectTimeout: 5 * Second, ResponseTimeout: Minute, BodyTimeout: 5 * Minute, TunnelTimeout: Hour, TunnelHalfClosedTimeout: Minute,
 			UpstreamIdle: 50 * Second, UpstreamWait: 5 * Second, UpstreamResolve: 30 * Second,
 			Driver: "auto", HeaderBytesMax: 32 * KiB, ResponseHeaderBytesMax: 16 * KiB, BodyRateMin: 256, Via: true,
+			HTTP2: true, HTTP2StreamsMax: 100, HTTP2WindowBytes: 64 * KiB, HTTP2ResetsMax: 100, HTTP2FramesMax: 100,
 		},
 		Record: Record{ClientAddress: "masked"},
 		Spool: Spool{

@@ -1,4 +1,5 @@
-// Package proxy is an HTTP/1.1 reverse proxy in front of groups of servers. It reports one event per response to a [Recorder].
+// Package proxy is a reverse proxy in front of groups of servers, for HTTP/1.1 and, from clients, HTTP/2. It reports one event per
+// response to a [Recorder].
 //
 // # Promises
 //
@@ -25,6 +26,9 @@
 // piece by piece (relay.go). Both directions use the same strict body reader ([http1.Body], body.go). The proxy's own responses are in
 // failure.go. An upgrade uses an upstream connection of its own and becomes a byte tunnel (tunnel.go). After its last response, a
 // connection stays open until the client has acknowledged it (linger.go).
+//
+// A connection whose first line is the preface of HTTP/2 continues in h2conn.go. Each of its streams has a clientConn and an exchange of
+// its own: to them it is a connection that carries one request in the form of HTTP/1.1 (h2stream.go, h2write.go).
 //
 // Options can be replaced while connections are open (generation.go). A shutdown breaks no request that has been sent
 // (drain.go). The sweeper notices clients that leave while the upstream works (watch.go).

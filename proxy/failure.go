@@ -213,25 +213,20 @@ func (x *exchange) answer(f failure) {
 	if entry.status < 500 {
 		x.closeAfter = true
 	}
-	body := x.errorPage(entry.status, entry.detail)
-	x.in = append(x.in[:0], "HTTP/1.1 "...)
-	x.in = strconv.AppendInt(x.in, int64(entry.status), 10)
-	x.in = append(x.in, ' ')
-	x.in = append(x.in, http.StatusText(entry.status)...)
-	x.in = append(x.in, "\r\nDate: "...)
-	x.in = append(x.in, x.c.gen.date()...)
-	x.in = append(x.in, "\r\nContent-Type: "...)
-	x.in = append(x.in, x.errorType()...)
-	x.in = append(x.in, "\r\nContent-Length: "...)
-	x.in = strconv.AppendInt(x.in, int64(len(body)), 10)
-	x.in = append(x.in, "\r\nCache-Control: no-store\r\n"...)
-	x.in = http1.AppendField(x.in, "X-Request-ID: ", x.id())
+	status, body := entry.status, ""
+	if x.isGRPC() {
+		status = http.StatusOK
+		x.in = x.appendGRPCAnswer(x.in[:0], f, entry.detail)
+	} else {
+		body = x.errorPage(status, entry.detail)
+		x.in = x.appendAnswer(x.in[:0], status, body)
+	}
 	if f.retryLater() {
 		x.in = append(x.in, "Retry-After: 1\r\n"...)
 	}
 	x.in = x.c.gen.responseRules.Apply(x.in)
 	x.endHead()
-	x.ev.Status = uint16(entry.status)
+	x.ev.Status = uint16(status)
 	if f == failClientClosed {
 		x.ev.Status = statusClientClosed
 	}
@@ -244,6 +239,17 @@ func (x *exchange) answer(f failure) {
 	}
 	x.record(f)
 	x.write(x.in)
+}
+
+// appendAnswer appends the header of the proxy's own response, without the end.
+func (x *exchange) appendAnswer(dst []byte, status int, body string) []byte {
+	dst = strconv.AppendInt(append(dst, "HTTP/1.1 "...), int64(status), 10)
+	dst = append(append(dst, ' '), http.StatusText(status)...)
+	dst = append(append(dst, "\r\nDate: "...), x.c.gen.date()...)
+	dst = append(append(dst, "\r\nContent-Type: "...), x.errorType()...)
+	dst = strconv.AppendInt(append(dst, "\r\nContent-Length: "...), int64(len(body)), 10)
+	dst = append(dst, "\r\nCache-Control: no-store\r\n"...)
+	return http1.AppendField(dst, "X-Request-ID: ", x.id())
 }
 
 // isHead reports whether the request is HEAD. If its request line was not understood, only its bytes show it.

@@ -60,7 +60,7 @@ func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // streamProxy returns a proxy that connects to its upstream with dial.
 func streamProxy(f *testing.F, dial func() net.Conn) *Proxy {
-	p, err := New(Options{Upstream: "http://127.0.0.1:1", Recorder: newBooks(), Logger: slog.New(slog.DiscardHandler)})
+	p, err := New(Options{Upstream: "http://127.0.0.1:1", HTTP2: HTTP2Options{Off: true}, Recorder: newBooks(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -308,3 +308,28 @@ func TestHTTP2EventStreamAtShutdown(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// Clients of gRPC get the proxy's own answers in the form that they understand.
+func TestHTTP2AnswerToGRPC(t *testing.T) {
+	b := start(t, "http://127.0.0.1:1", nil)
+	b.responses = 3
+	c := b.h2()
+	for contentType, want := range map[string]string{"application/grpc": "200 14", "application/grpc+proto": "200 14", "application/grpc-web": "502 "} {
+		resp, err := c.Post("http://"+b.addr+"/pkg.Service/Method", contentType, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("Grpc-Status")); err != nil || got != want || (len(body) == 0) != (want == "200 14") {
+			t.Error(contentType, got, string(body), err)
+		}
+		if want == "200 14" && (resp.Header.Get("Grpc-Message") != "The service is not reachable." || resp.Header.Get("Content-Type") != "application/grpc") {
+			t.Error(resp.Header)
+		}
+	}
+	for _, e := range b.books.wait(t, 3) {
+		if string(e.ErrorType) != "connect_refused" || string(e.Path) != "/pkg.Service/Method" {
+			t.Errorf("%+v", e)
+		}
+	}
+}

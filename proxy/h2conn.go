@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type h2Conn struct {
 	open     map[*h2Stream]struct{}
 	deadline int64 // of the preface or the field block that is being read; 0: none
 	failed   bool  // the connection is lost
+	held     int64 // bytes of an unfinished field block that are counted
 	leaving  bool  // closes when no stream is left
 	shut     bool  // this side has closed its direction
 
@@ -140,6 +142,10 @@ func (h *h2Conn) take(b []byte) (used int, err error) {
 		}
 		h.event(ev)
 	}
+	if !h.hold(int64(h.m.Held())) && err == nil {
+		err = errMemory
+		h.m.Leave()
+	}
 	h.arm()
 	h.flushSoon()
 	if h.done() {
@@ -152,6 +158,19 @@ func (h *h2Conn) take(b []byte) (used int, err error) {
 	}
 	h.begun = h.begun[:0]
 	return used, err
+}
+
+// hold counts n bytes for an unfinished field block, instead of those before, and reports whether there may be so many. mu is held.
+func (h *h2Conn) hold(n int64) bool {
+	if n -= headBytesFree; n < 0 {
+		n = 0
+	}
+	if n > h.held && !h.c.reserve(n-h.held) {
+		return false
+	}
+	h.c.unreserve(h.held - n)
+	h.held = n
+	return true
 }
 
 // event handles an event. mu is held.
@@ -285,6 +304,7 @@ func (h *h2Conn) fail() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed = true
+	h.hold(0)
 	for st := range h.open {
 		st.lose()
 	}
@@ -294,6 +314,7 @@ func (h *h2Conn) fail() {
 func (h *h2Conn) finish() {
 	c := h.c
 	h.mu.Lock()
+	h.hold(0)
 	for st := range h.open {
 		st.lose()
 	}
@@ -307,6 +328,14 @@ func (h *h2Conn) finish() {
 	if half.CloseWrite() == nil {
 		l := linger{c: c, silence: lingerQuiet, limit: lingerQuiet}
 		l.wait()
+	}
+}
+
+// endPanic is deferred. A panic ends this connection only.
+func (h *h2Conn) endPanic() {
+	if r := recover(); r != nil {
+		h.c.root.current.Load().o.Logger.Error("panic on an HTTP/2 connection; closing it", "value", r, "stack", string(debug.Stack()))
+		_ = h.c.Close()
 	}
 }
 

@@ -56,6 +56,7 @@ func (st *h2Stream) start() {
 	p.remember(st.c)
 	p.sweeper.add(&st.c.limits)
 	st.c.driver.run(func() {
+		defer st.h.endPanic()
 		defer st.release()
 		st.c.withReader(st.exchange)
 	})
@@ -155,8 +156,8 @@ func (st *h2Stream) await(s *signal) {
 	ready := st.c.driver.signal()
 	*s = ready
 	st.h.mu.Unlock()
+	defer st.h.mu.Lock()
 	ready.Wait(-1)
-	st.h.mu.Lock()
 }
 
 func (st *h2Stream) lacksMemory() bool {

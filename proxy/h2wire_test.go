@@ -348,10 +348,14 @@ func TestHTTP2HeldBytes(t *testing.T) {
 	if e := events[0]; e.Status != 503 || string(e.ErrorType) != "memory_max" {
 		t.Errorf("%+v", e)
 	}
+	c.ok(c.f.WritePing(false, [8]byte{1}))
+	c.next(xhttp2.FramePing) // all requests have arrived
 	_ = c.conn.Close()
 	b.books.wait(t, 5)
-	if n := b.p.held.Load(); n != 0 {
-		t.Errorf("%d bytes are still counted", n)
+	for limit := time.Now().Add(10 * time.Second); b.p.held.Load() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("%d bytes are still counted", b.p.held.Load())
+		}
 	}
 }
 

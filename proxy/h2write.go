@@ -152,6 +152,7 @@ func (h *h2Conn) flushSoon() {
 
 // flush sends the output.
 func (h *h2Conn) flush() {
+	defer h.endPanic()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer func() {
@@ -164,9 +165,7 @@ func (h *h2Conn) flush() {
 	for h.m.Pending() > 0 {
 		out, ends := h.m.TakeOutput(h.spare), h.ends
 		h.spare, h.ends = nil, 0
-		h.mu.Unlock()
-		_, err := h.c.Write(out)
-		h.mu.Lock()
+		err := h.send(out)
 		if cap(out) <= 2*h2QueueBytes {
 			h.spare = out
 		}
@@ -189,6 +188,14 @@ func (h *h2Conn) flush() {
 	if half, ok := h.c.Conn.(interface{ CloseWrite() error }); ok && h.shut {
 		_ = half.CloseWrite()
 	}
+}
+
+// send writes. mu is held, and unlocked while it writes.
+func (h *h2Conn) send(out []byte) error {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	_, err := h.c.Write(out)
+	return err
 }
 
 // awaitFlush waits until the output has been sent, or cannot be.

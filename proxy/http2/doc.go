@@ -11,7 +11,7 @@
 // A Conn keeps no data of bodies. The peer may send as many bytes as the windows in [Limits] allow; the caller holds them, and returns
 // the room with [Conn.Consumed]. A stream counts against Limits.Streams until the caller has released it ([Conn.Release]), whoever has
 // reset it: a peer that makes the server reset a stream gains nothing by it. Field blocks are limited by their size before and after
-// decompression, and by the number of frames. All that costs the peer little and the server something (resets, PING, SETTINGS, empty
+// decompression, and by the number of frames; [Conn.Held] says how much of an unfinished one there is. All that costs the peer little and the server something (resets, PING, SETTINGS, empty
 // frames) draws on budgets that refill with time, and with the work that the connection does. Whoever spends more than that loses
 // the connection, with the error code ENHANCE_YOUR_CALM.
 //

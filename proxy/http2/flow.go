@@ -249,14 +249,16 @@ func (c *Conn) Release(s *Stream, code Code) {
 	if c.block.s == s {
 		c.block.s, c.block.kind = nil, blockDiscarded
 	}
-	if len(c.free) < freeMax {
+	if len(c.free) < freeMax && cap(s.Head) <= scratchBytes && cap(s.Trailers) <= scratchBytes {
 		*s = Stream{Head: s.Head[:0], Trailers: s.Trailers[:0]}
 		c.free = append(c.free, s)
 	}
 }
 
-// freeMax is how many released streams are kept for others.
-const freeMax = 4
+const (
+	freeMax      = 4       // how many released streams are kept for others
+	scratchBytes = 2 << 10 // larger buffers are not kept
+)
 
 // isRecent reports whether a stream was released lately.
 func (c *Conn) isRecent(id uint32) bool {

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Field blocks: a HEADERS frame and the CONTINUATION frames behind it (RFC 9113, section 4.3). They are decompressed as they come. A block
-// that is not needed is decompressed too, because later ones depend on it.
+// Field blocks: a HEADERS frame and the CONTINUATION frames behind it (RFC 9113, section 4.3). They are decompressed when they are complete:
+// the decoder would keep, for the rest of the connection, a buffer as large as the largest part that it had to wait for. A block that is not
+// needed is decompressed too, because later ones depend on it.
 
 // fieldBlock is the block that is being read.
 type fieldBlock struct {
@@ -17,6 +18,7 @@ type fieldBlock struct {
 	s      *Stream // nil: the block is discarded
 	end    bool    // END_STREAM
 	bytes  int     // before decompression
+	raw    []byte  // what has arrived of a block that does not arrive at once; owned, reused
 	frames int     // CONTINUATION
 
 	size     int // after decompression, as RFC 9113, section 6.5.2 counts
@@ -61,7 +63,7 @@ func (c *Conn) headersBegun(pad int) *ConnError {
 	id := c.frame.stream
 	request := c.block.request // keeps its buffers
 	request.reset()
-	c.block = fieldBlock{open: true, stream: id, end: c.frame.has(flagEndStream), request: request}
+	c.block = fieldBlock{open: true, stream: id, end: c.frame.has(flagEndStream), request: request, raw: c.block.raw[:0]}
 	kind, s, err := c.blockStream(id)
 	c.block.kind, c.block.s = kind, s
 	c.dec.SetEmitEnabled(s != nil)
@@ -128,15 +130,31 @@ func (c *Conn) beginContinuation() *ConnError {
 	return nil
 }
 
-// fragment decompresses a part of the block.
+// fragment takes a part of the block.
 func (c *Conn) fragment(b []byte) *ConnError {
 	if c.block.bytes += len(b); c.block.bytes > c.blockBytesMax() {
 		return &ConnError{CodeEnhanceYourCalm, "field block too large", LimitContinuations}
 	}
+	if c.left > 0 || !c.frame.has(flagEndHeaders) || len(c.block.raw) > 0 {
+		c.block.raw = append(c.block.raw, b...)
+		return nil
+	}
+	return c.decompress(b)
+}
+
+func (c *Conn) decompress(b []byte) *ConnError {
 	if _, err := c.dec.Write(b); err != nil {
 		return compressionError(err)
 	}
 	return nil
+}
+
+// Held returns how many bytes an unfinished field block takes.
+func (c *Conn) Held() int {
+	if !c.block.open {
+		return 0
+	}
+	return cap(c.block.raw)
 }
 
 func compressionError(err error) *ConnError {
@@ -172,6 +190,12 @@ func (c *Conn) emit(f hpack.HeaderField) {
 func (c *Conn) endBlock() *ConnError {
 	b := &c.block
 	b.open = false
+	if err := c.decompress(b.raw); err != nil {
+		return err
+	}
+	if b.raw = b.raw[:0]; cap(b.raw) > scratchBytes {
+		b.raw = nil
+	}
 	if err := c.dec.Close(); err != nil {
 		return compressionError(err)
 	}
@@ -190,6 +214,9 @@ func (c *Conn) endBlock() *ConnError {
 func (c *Conn) endRequest(s *Stream) {
 	b := &c.block
 	b.request.finish(s, b.end, b.tooLarge, b.err)
+	if cap(b.request.cookies) > scratchBytes {
+		b.request.cookies = nil
+	}
 	s.remoteDone = b.end
 	c.control.add(8, c.limits.Control)
 	c.ev = Event{Kind: EventRequest, Stream: s, End: b.end}

@@ -198,7 +198,7 @@ func TestStringLimit(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("\x00\x01a")
 	b.Write(hpack.AppendHuffmanString([]byte{0x7f, 0xff, 0x1f}, "")) // a value of 4222 bytes
-	p.raw(xhttp2.FrameHeaders, 0, 1, b.String())
+	p.raw(xhttp2.FrameHeaders, flagEndHeaders, 1, b.String())
 	p.fails(http2.CodeEnhanceYourCalm, http2.LimitFields)
 }
 

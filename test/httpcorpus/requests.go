@@ -169,7 +169,7 @@ func versions() []string {
 	const rest = "\r\nHost: a\r\n\r\n"
 	return []string{
 		"GET / HTTP/0.9" + rest, "GET / HTTP/1.2" + rest, "GET / HTTP/1.9" + rest, "GET / HTTP/2.0" + rest, "GET / HTTP/3.0" + rest,
-		"GET / HTTP/9.9" + rest, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"GET / HTTP/9.9" + rest, "PRI * HTTP/2.0" + rest,
 	}
 }
 

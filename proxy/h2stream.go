@@ -32,6 +32,7 @@ type h2Stream struct {
 	readLate, writeLate bool // a deadline has passed
 	reader, writer      signal
 
+	refused failure    // why there is no room for it; written before it is served
 	headed  bool       // the final header has been put out; belongs to the task that writes, like the next
 	framing http1.Body // of the response
 }
@@ -53,7 +54,7 @@ func (c *clientConn) forStream(st *h2Stream) *clientConn {
 // start serves the stream, in a task of its own.
 func (st *h2Stream) start() {
 	p := st.h.c.root
-	p.remember(st.c)
+	st.refused = p.admitStream(st.c)
 	p.sweeper.add(&st.c.limits)
 	st.c.driver.run(func() {
 		defer st.h.endPanic()
@@ -74,8 +75,13 @@ func (st *h2Stream) exchange() (more bool) {
 		err = errMemory
 	}
 	switch {
-	case err != nil:
+	case st.refused != failNone:
 		_ = h.ParseLine() // for the record
+		x.describe()
+		c.warn(st.refused)
+		x.refuse(st.refused)
+	case err != nil:
+		_ = h.ParseLine()
 		c.refuse(err)
 	case st.isGone():
 		_ = h.ParseLine()

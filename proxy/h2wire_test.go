@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -270,6 +271,39 @@ func TestHTTP2StreamLimit(t *testing.T) {
 	}
 	_ = c.conn.Close()
 	b.books.wait(t, 2)
+}
+
+// Requests in progress have the limit of connections, and one address does not get all of it.
+func TestHTTP2StreamsOfAllConnections(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Options)
+		kind   string
+	}{
+		"address": {func(*Options) {}, "address_connections_max"},
+		"all":     {func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, "connections_max"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *Options) {
+				o.MaxConns = 16
+				test.change(o)
+			})
+			b.responses = 20
+			one, two := b.dialH2(), b.dialH2()
+			for id := uint32(1); id <= 19; id += 2 {
+				one.request(id, true, "GET", "/")
+				two.request(id, true, "GET", "/")
+			}
+			if e := b.books.wait(t, 1)[0]; e.Status != 503 || string(e.ErrorType) != test.kind || string(e.Protocol) != "2" {
+				t.Errorf("%+v", e)
+			}
+			for _, c := range []*h2Client{one, two} {
+				c.ok(c.f.WritePing(false, [8]byte{1}))
+				c.next(xhttp2.FramePing)
+				_ = c.conn.Close()
+			}
+			b.books.wait(t, 20)
+		})
+	}
 }
 
 // Rapid reset: the connection ends, and no more requests reach the service than streams may be open at a time.

@@ -44,6 +44,7 @@ const (
 type account struct {
 	conns    int          // guarded by Proxy.mu
 	silent   int          // guarded by Proxy.mu; at the last search: connections without a response so far, or that the proxy waited for
+	streams  int          // guarded by Proxy.mu; of HTTP/2
 	live     int          // guarded by Proxy.mu; at the last search: the others, except upgraded ones
 	upstream atomic.Int64 // connections to the only server, see pool.byAccount; changed under the pool's lock
 	held     atomic.Int64 // bytes
@@ -112,6 +113,38 @@ func (p *Proxy) admitLocked(c *clientConn) failure {
 	a.conns++
 	c.admitted = true
 	return failNone
+}
+
+// admitStream counts a new stream of HTTP/2, and returns the reason to refuse it. A stream costs as much as a connection, so there may be as
+// many of them, apart from the connections, and addresses share them by the same rule.
+func (p *Proxy) admitStream(c *clientConn) failure {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = struct{}{}
+	p.h2streams++
+	limit := c.gen.o.MaxConns
+	if c.account != nil {
+		c.account.streams++
+	}
+	switch {
+	case limit <= 0:
+	case p.h2streams > limit:
+		return failConns
+	case c.shareAccount() != nil && !mayUse(int64(c.account.streams-1), 1, int64(p.h2streams-1), int64(limit)):
+		return failAddressConns
+	}
+	return failNone
+}
+
+// removeStream uncounts a stream. Proxy.mu is held.
+func (p *Proxy) removeStream(c *clientConn) {
+	if _, ok := p.conns[c]; !ok || c.stream == nil {
+		return
+	}
+	p.h2streams--
+	if c.account != nil {
+		c.account.streams--
+	}
 }
 
 // limitKey returns the address under which connections are counted: an IPv6 /64 is one client.

@@ -157,7 +157,7 @@ type Options struct {
 	// MaxResponseHeaderBytes limits the header of a response; beyond it the answer is 502. Memory for more than 16 KiB is only used by
 	// responses that need it. Default 16384.
 	MaxResponseHeaderBytes int
-	// MaxConns limits client connections; beyond it the answer is 503. One address may have at most 58 % of them. Default 0: no limit.
+	// MaxConns limits client connections and, apart from them, requests over HTTP/2 that are in progress; beyond it the answer is 503. One address may have at most 58 % of them. Default 0: no limit.
 	MaxConns int
 	// MaxHeldBytes limits the memory for unfinished headers and buffered bodies of all clients, without the first 4 KiB of each
 	// connection; beyond it the answer is 503. Default 0: no limit.

@@ -97,17 +97,12 @@ func (p *Proxy) awaitIdle() {
 func (p *Proxy) remember(c *clientConn) {
 	p.mu.Lock()
 	p.conns[c] = struct{}{}
-	if c.stream != nil {
-		p.h2streams++
-	}
 	p.mu.Unlock()
 }
 
 func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
-	if _, ok := p.conns[c]; ok && c.stream != nil {
-		p.h2streams--
-	}
+	p.removeStream(c)
 	delete(p.conns, c)
 	p.admission.remove(c)
 	if c.displaced {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"runtime/debug"
@@ -211,6 +212,7 @@ func (x *exchange) refuse(f failure) {
 func (x *exchange) respond() {
 	h := &x.resp
 	x.ev.Status = uint16(h.Status)
+	x.noteGRPC(x.in[bytes.IndexByte(x.in, '\n')+1:])
 	x.awaitUpload()
 	switch {
 	case h.Status == 101:

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
@@ -216,6 +217,7 @@ func (x *exchange) answer(f failure) {
 	status, body := entry.status, ""
 	if x.isGRPC() {
 		status = http.StatusOK
+		x.ev.GRPCStatus = event.GRPCOf(f.grpcCode())
 		x.in = x.appendGRPCAnswer(x.in[:0], f, entry.detail)
 	} else {
 		body = x.errorPage(status, entry.detail)

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"strconv"
 
+	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
-// gRPC: the proxy's own answers to its clients. A client of gRPC does not look at the status of HTTP, but at grpc-status; an answer without a
+// gRPC: the status of calls in the records, and the proxy's own answers to its clients. A client of gRPC does not look at the status of HTTP, but at grpc-status; an answer without a
 // body has it in its header ("Trailers-Only" in the specification of gRPC over HTTP/2).
 
 // Status codes of gRPC.
@@ -36,11 +37,17 @@ func (f failure) grpcCode() int {
 
 // isGRPC reports whether the request is one of gRPC over HTTP/2. gRPC-Web is not: it expects a status of HTTP.
 func (x *exchange) isGRPC() bool {
-	if !x.head.HTTP2 {
-		return false
+	return x.head.HTTP2 && x.ev.GRPCStatus != event.GRPCNone && !bytes.HasPrefix(x.head.ContentType, []byte("application/grpc-web"))
+}
+
+// noteGRPC records the status of a gRPC call, if these lines of the response's header or trailers have it.
+func (x *exchange) noteGRPC(lines []byte) {
+	if x.ev.GRPCStatus != event.GRPCAbsent {
+		return
 	}
-	rest, ok := bytes.CutPrefix(x.head.Value("content-type"), []byte("application/grpc"))
-	return ok && (len(rest) == 0 || rest[0] == '+' || rest[0] == ';')
+	if value := http1.FieldValue(lines, "grpc-status"); len(value) > 0 {
+		x.ev.GRPCStatus = event.ParseGRPCStatus(value)
+	}
 }
 
 // appendGRPCAnswer appends the header of an answer to a client of gRPC.

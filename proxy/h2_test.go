@@ -17,6 +17,8 @@ import (
 	"time"
 
 	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/wayside-proxy/wayside/internal/event"
 )
 
 // h2 returns a client that speaks HTTP/2 with prior knowledge.
@@ -330,8 +332,55 @@ func TestHTTP2AnswerToGRPC(t *testing.T) {
 		}
 	}
 	for _, e := range b.books.wait(t, 3) {
+		if code, ok := e.GRPCStatus.Code(); ok != (e.Status == 200) || ok && code != 14 {
+			t.Errorf("%+v", e)
+		}
 		if string(e.ErrorType) != "connect_refused" || string(e.Path) != "/pkg.Service/Method" {
 			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// The status of a gRPC call is in the record, whether the response has it in its header or in its trailers.
+func TestGRPCStatusIsRecorded(t *testing.T) {
+	b := start(t, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/grpc")
+		switch r.URL.Path {
+		case "/s/TrailersOnly":
+			w.Header().Set("Grpc-Status", "5")
+		case "/s/Unary":
+			w.Header().Set("Trailer", "Grpc-Status")
+			_, _ = w.Write(body)
+			w.Header().Set("Grpc-Status", "0")
+		}
+	}), nil)
+	b.responses = 4
+	c := b.h2()
+	for i, test := range []struct {
+		path, contentType string
+		want              event.GRPCStatus
+	}{
+		{"/s/Unary", "application/grpc", event.GRPCOf(0)},
+		{"/s/TrailersOnly", "application/grpc+proto", event.GRPCOf(5)},
+		{"/s/None", "application/grpc", event.GRPCAbsent},
+		{"/s/Unary", "text/plain", event.GRPCNone},
+	} {
+		r, _ := http.NewRequest("POST", "http://"+b.addr+test.path, struct{ io.Reader }{strings.NewReader("message")})
+		r.Header.Set("Content-Type", test.contentType)
+		r.Header.Set("TE", "trailers")
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		if e := b.books.wait(t, i+1)[i]; e.GRPCStatus != test.want || e.Status != 200 {
+			t.Errorf("%s: %+v", test.path, e)
+		}
+		if code := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); test.path == "/s/Unary" && code != "0" {
+			t.Errorf("the client got %q", code)
 		}
 	}
 }

@@ -98,6 +98,9 @@ func (x *exchange) describe() {
 	default:
 		ev.Protocol = protocol11
 	}
+	if event.IsGRPCContent(x.head.ContentType) {
+		ev.GRPCStatus = event.GRPCAbsent // until the response has one
+	}
 	ev.Client = x.client()
 	ev.Host = x.lowerHost()
 	if x.c.gen.o.TraceID {

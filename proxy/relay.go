@@ -63,6 +63,7 @@ func (x *exchange) relay() {
 			return
 		}
 	}
+	x.noteGRPC(s.Trailers())
 	if !x.recorded && !x.complete() {
 		return
 	}

@@ -37,6 +37,7 @@ type Request struct {
 	RequestID      []byte // X-Request-ID of a trusted peer; nil: none, or not a valid one
 	Traceparent    []byte
 	Upgrade        []byte
+	ContentType    []byte
 	Expect         bool // Expect: 100-continue
 	ConnectionAuth bool // Authorization authenticates the connection
 
@@ -207,6 +208,8 @@ func (h *Request) handleField(id fieldID, value []byte, trusted, second bool) (k
 		return false, nil
 	case fieldTraceparent:
 		h.Traceparent = value
+	case fieldContentType:
+		h.ContentType = value
 	case fieldAuthorization:
 		h.ConnectionAuth = h.ConnectionAuth || authenticatesConnection(value)
 	}
@@ -362,8 +365,11 @@ func (h *Request) xForwardedOnly() bool {
 }
 
 // Value returns the first field with a lower-case name. It is slow, and the header may not have been checked.
-func (h *Request) Value(lower string) []byte {
-	for raw := h.fields; ; {
+func (h *Request) Value(lower string) []byte { return FieldValue(h.fields, lower) }
+
+// FieldValue returns the first field with a lower-case name in lines of a header or of trailers. nil: there is none.
+func FieldValue(lines []byte, lower string) []byte {
+	for raw := lines; ; {
 		name, value, n, err := nextField(raw)
 		if err != nil || n == 0 {
 			return nil

@@ -1,12 +1,10 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -250,88 +248,6 @@ func TestHTTP2WrongLength(t *testing.T) {
 	}
 }
 
-func TestHTTP2StreamLimit(t *testing.T) {
-	entered := make(chan struct{}, 9)
-	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) {
-		entered <- struct{}{}
-		<-r.Context().Done()
-	}), func(o *Options) { o.HTTP2.StreamsMax = 2 })
-	b.responses = 2
-	c := b.dialH2()
-	for id := uint32(1); id <= 5; id += 2 {
-		c.request(id, true, "GET", "/")
-	}
-	if f := c.next(xhttp2.FrameRSTStream).(*xhttp2.RSTStreamFrame); f.ErrCode != xhttp2.ErrCodeRefusedStream || f.StreamID != 5 {
-		t.Error(f)
-	}
-	<-entered
-	<-entered
-	if n := b.p.Metrics().HTTP2Limits["streams"]; n != 1 {
-		t.Error(n)
-	}
-	_ = c.conn.Close()
-	b.books.wait(t, 2)
-}
-
-// Requests in progress have the limit of connections, and one address does not get all of it.
-func TestHTTP2StreamsOfAllConnections(t *testing.T) {
-	for name, test := range map[string]struct {
-		change func(*Options)
-		kind   string
-	}{
-		"address": {func(*Options) {}, "address_connections_max"},
-		"all":     {func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, "connections_max"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *Options) {
-				o.MaxConns = 16
-				test.change(o)
-			})
-			b.responses = 20
-			one, two := b.dialH2(), b.dialH2()
-			for id := uint32(1); id <= 19; id += 2 {
-				one.request(id, true, "GET", "/")
-				two.request(id, true, "GET", "/")
-			}
-			if e := b.books.wait(t, 1)[0]; e.Status != 503 || string(e.ErrorType) != test.kind || string(e.Protocol) != "2" {
-				t.Errorf("%+v", e)
-			}
-			for _, c := range []*h2Client{one, two} {
-				c.ok(c.f.WritePing(false, [8]byte{1}))
-				c.next(xhttp2.FramePing)
-				_ = c.conn.Close()
-			}
-			b.books.wait(t, 20)
-		})
-	}
-}
-
-// Rapid reset: the connection ends, and no more requests reach the service than streams may be open at a time.
-func TestHTTP2RapidReset(t *testing.T) {
-	b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *Options) { o.HTTP2.ResetsMax = 1 })
-	b.responses = -1
-	c := b.dialH2()
-	go func() {
-		for id := uint32(1); id < 1000; id += 2 {
-			c.block.Reset()
-			for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "a"}} {
-				_ = c.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-			}
-			if c.f.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true}) != nil ||
-				c.f.WriteRSTStream(id, xhttp2.ErrCodeCancel) != nil {
-				return
-			}
-		}
-	}()
-	if f := c.next(xhttp2.FrameGoAway).(*xhttp2.GoAwayFrame); f.ErrCode != xhttp2.ErrCodeEnhanceYourCalm {
-		t.Error(f)
-	}
-	c.eof()
-	if n := b.p.Metrics().HTTP2Limits["resets"]; n != 1 {
-		t.Error(n)
-	}
-}
-
 // The preface is recognised however it is split, and nothing else is delayed by it.
 func TestHTTP2PrefaceInPieces(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), nil)
@@ -364,32 +280,6 @@ func TestHTTP2Off(t *testing.T) {
 	c.send(xhttp2.ClientPreface)
 	if resp, _ := c.receive("PRI"); resp.StatusCode != 505 {
 		t.Error(resp.Status)
-	}
-}
-
-// Bodies that the service does not take count in the memory of the client's address.
-func TestHTTP2HeldBytes(t *testing.T) {
-	release := make(chan struct{})
-	b := start(t, rawOrigin(t, func(net.Conn, *bufio.Reader) { <-release }), func(o *Options) { o.MaxHeldBytes = 32 << 10 })
-	defer close(release)
-	b.responses = -1
-	c := b.dialH2()
-	for id := uint32(1); id <= 9; id += 2 {
-		c.request(id, false, "POST", "/")
-		c.ok(c.f.WriteData(id, false, make([]byte, 16000)))
-	}
-	events := b.books.wait(t, 1)
-	if e := events[0]; e.Status != 503 || string(e.ErrorType) != "memory_max" {
-		t.Errorf("%+v", e)
-	}
-	c.ok(c.f.WritePing(false, [8]byte{1}))
-	c.next(xhttp2.FramePing) // all requests have arrived
-	_ = c.conn.Close()
-	b.books.wait(t, 5)
-	for limit := time.Now().Add(10 * time.Second); b.p.held.Load() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("%d bytes are still counted", b.p.held.Load())
-		}
 	}
 }
 

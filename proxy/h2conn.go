@@ -37,7 +37,7 @@ type h2Conn struct {
 	deadline int64 // of the preface or the field block that is being read; 0: none
 	failed   bool  // the connection is lost
 	held     int64 // bytes of an unfinished field block that are counted
-	leaving  bool  // closes when no stream is left
+	leaving  bool  // the client was told that the proxy shuts down
 	shut     bool  // this side has closed its direction
 
 	flushing  bool   // flush runs, or will soon
@@ -253,7 +253,7 @@ func (h *h2Conn) arm() {
 
 // done reports whether the connection has no further use. mu is held.
 func (h *h2Conn) done() bool {
-	return len(h.open) == 0 && len(h.begun) == 0 && (h.m.Left() || h.m.PeerLeft() || h.leaving)
+	return len(h.open) == 0 && len(h.begun) == 0 && (h.m.Left() || h.m.PeerLeft())
 }
 
 // noteError counts why a connection ends. mu is held.
@@ -321,7 +321,7 @@ func (h *h2Conn) finish() {
 	h.mu.Unlock()
 	h.awaitFlush()
 	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || c.failed.Load() || phase(c.phase.Load()) == phaseClosed {
+	if !ok || c.failed.Load() || c.gaveWay.Load() || phase(c.phase.Load()) == phaseClosed {
 		return
 	}
 	c.phase.Store(uint32(phaseLinger))

@@ -108,6 +108,7 @@ func (st *h2Stream) putData(p []byte, end bool) error {
 			h.flushSoon()
 		}
 		if n == 0 {
+			h.flushSoon()
 			st.await(&st.writer)
 		}
 	}

@@ -105,11 +105,17 @@ func (c *clickHouse) setUp(text string) error {
 
 func (c *clickHouse) ingest() error { return c.runPart("ingest") }
 
-// ingestEveryWay ingests what is in the bucket: interrupted at growing distances, repeated, and read again from the beginning while
-// S3Queue reads all of it too.
-func (c *clickHouse) ingestEveryWay() (ways string, err error) {
+// ingestEveryWay ingests the bucket into empty tables: interrupted at growing distances until it is complete, and then read again from the
+// beginning while S3Queue reads all of it too. whole is how long one ingestion takes.
+func (c *clickHouse) ingestEveryWay(p *proof, whole time.Duration, worst *float64) (ways string, err error) {
+	for _, table := range []string{"statistics", "objects", "events", "ingested"} {
+		if _, err := c.query("TRUNCATE TABLE wayside." + table); err != nil {
+			return "", err
+		}
+	}
 	kills := 0
-	for delay := 5 * time.Millisecond; delay < 4*time.Second; delay = delay * 3 / 2 {
+	step := max(whole/20, 5*time.Millisecond)
+	for delay := step; delay < time.Hour; delay += step {
 		finished := make(chan error, 1)
 		go func() { finished <- c.ingest() }()
 		select {
@@ -117,7 +123,7 @@ func (c *clickHouse) ingestEveryWay() (ways string, err error) {
 			if err != nil {
 				return "", err
 			}
-			delay = time.Hour
+			delay = time.Hour // done
 		case <-time.After(delay):
 			c.kill()
 			kills++
@@ -125,14 +131,13 @@ func (c *clickHouse) ingestEveryWay() (ways string, err error) {
 			if err := c.start(); err != nil {
 				return "", err
 			}
-			// The next attempt reads everything again.
-			if _, err := c.query("TRUNCATE TABLE wayside.ingested"); err != nil {
-				return "", err
-			}
 		}
 	}
 	if err := c.ingest(); err != nil { // the rest, or nothing
 		return "", err
+	}
+	if err := p.compareAll(c.engine, worst); err != nil { // before anything is read again
+		return "", fmt.Errorf("after %d interruptions: %w", kills, err)
 	}
 	ways = fmt.Sprintf("by schedule, with %d kill -9 of ClickHouse in between", kills)
 	if c.keeper == nil {

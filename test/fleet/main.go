@@ -24,6 +24,7 @@ import (
 
 var commands = map[string]func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error){
 	"prove": prove,
+	"scale": scale,
 }
 
 func main() {

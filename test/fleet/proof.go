@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/fleet"
 	"github.com/wayside-proxy/wayside/test/s3test"
@@ -145,9 +146,11 @@ func (p *proof) run(ctx context.Context) (string, error) {
 	if err == nil {
 		err = duck.run(setup)
 	}
+	began := time.Now()
 	if err == nil {
 		err = click.ingest()
 	}
+	whole := time.Since(began)
 	if err != nil {
 		return "", err
 	}
@@ -159,11 +162,11 @@ func (p *proof) run(ctx context.Context) (string, error) {
 	if err := putBack(); err != nil {
 		return "", err
 	}
-	ways, err := click.ingestEveryWay()
+	worst := 0.0
+	ways, err := click.ingestEveryWay(p, whole, &worst)
 	if err != nil {
 		return "", err
 	}
-	worst := 0.0
 	for _, e := range []*engine{duck, click.engine} {
 		if err := p.compareAll(e, &worst); err != nil {
 			return "", err

@@ -153,9 +153,7 @@ GROUP BY service, instance, hour, epoch, first_seq, last_seq, emptyArray;
 -- Minutes, computed from the events when they are asked for: WHERE minute >= … reads only that time.
 CREATE VIEW IF NOT EXISTS wayside.minutes{{on cluster}} AS
 SELECT toStartOfMinute(ts) AS minute, service, instance, row_host AS server_address, row_method AS http_request_method, url_template, route,
-       count() AS count, countIf({{is error}}) AS errors, sum(http_request_body_size) AS bytes_in, sum(http_response_body_size) AS bytes_out,
-       sumMap(map(if({{latency}} = 0, -1, toInt16(least(1279, floor(log2({{latency}}) * 32)))), toUInt64(1))) AS latency_bins,
-       max({{latency}}) AS latency_us_max
+       count() AS count, countIf({{is error}}) AS errors, sum(http_request_body_size) AS bytes_in, sum(http_response_body_size) AS bytes_out
 FROM wayside.events FINAL WHERE kind != 'drop'
 GROUP BY minute, service, instance, server_address, http_request_method, url_template, route;
 

@@ -1,6 +1,9 @@
 -- Responses, errors and percentiles of each service by the minute, from the events.
-SELECT minute, service, sum(m.count) AS responses, sum(m.errors) AS errors,
-       waysideQuantile(0.5, mapFilter((bin, n) -> bin >= 0, sumMap(latency_bins)), sumMap(latency_bins)[-1], max(m.latency_us_max)) AS p50_us,
-       waysideQuantile(0.99, mapFilter((bin, n) -> bin >= 0, sumMap(latency_bins)), sumMap(latency_bins)[-1], max(m.latency_us_max)) AS p99_us
-FROM wayside.minutes AS m WHERE minute >= toStartOfMinute({{from}}) AND minute < {{to}}{{filters}}
-GROUP BY minute, service ORDER BY minute, service
+SELECT minute, service, sum(n) AS responses, sum(failed) AS errors,
+       waysideQuantile(0.5, mapFromArrays(groupArrayIf(bin, bin >= 0), groupArrayIf(n, bin >= 0)), sumIf(n, bin < 0), max(most)) AS p50_us,
+       waysideQuantile(0.99, mapFromArrays(groupArrayIf(bin, bin >= 0), groupArrayIf(n, bin >= 0)), sumIf(n, bin < 0), max(most)) AS p99_us
+FROM (
+    SELECT toStartOfMinute(ts) AS minute, service, if({{latency}} = 0, -1, toInt16(least(1279, floor(log2({{latency}}) * 32)))) AS bin,
+           count() AS n, countIf({{is error}}) AS failed, max({{latency}}) AS most
+    FROM wayside.events FINAL WHERE {{events}} AND kind != 'drop' GROUP BY minute, service, bin
+) GROUP BY minute, service ORDER BY minute, service

@@ -12,14 +12,14 @@ const (
 	statisticsColumns = `server_address String, http_request_method String, url_template String, route String,
     count UInt64, errors UInt64, streams UInt64, bytes_in UInt64, bytes_out UInt64, latency_us_sum UInt64, latency_us_max UInt64,
     status Array(Tuple(code UInt16, count UInt64)), error_types Array(Tuple(type String, count UInt64)),
-    grpc Array(Tuple(code UInt16, count UInt64)), latency_below_1us UInt64, latency_bins Array(Tuple(bin UInt16, count UInt64)),
+    grpc Array(Tuple(code Int16, count UInt64)), latency_below_1us UInt64, latency_bins Array(Tuple(bin UInt16, count UInt64)),
     object Tuple(rows UInt64, runs Array(Tuple(first UInt64, last UInt64)), drops Array(Tuple(reason String, seq UInt64, responses UInt64))),
     service String, instance String, epoch UUID`
 	eventsColumns = `ts String, http_request_method String, url_path String, url_template String, http_response_status_code UInt16,
     duration_us UInt64, ttfb_us UInt64, request_us UInt64, wait_us UInt64, http_request_body_size UInt64, http_response_body_size UInt64,
     server_address String, upstream_address String, network_protocol_version String, tls_protocol_version String, client_address String,
     trace_id String, request_id String, row_host Nullable(String), row_method Nullable(String), error_type String, kind String,
-    rpc_grpc_status_code Nullable(UInt8), route String, attempts Nullable(UInt8), dropped UInt64, service String, instance String,
+    rpc_grpc_status_code Nullable(Int16), route String, attempts Nullable(UInt8), dropped UInt64, service String, instance String,
     epoch UUID, seq UInt64`
 )
 
@@ -41,8 +41,9 @@ func columnNames(columns string) string {
 	return strings.Join(names, ", ")
 }
 
-// isError is the rule of the statistics: 5xx, an error type, or a gRPC status that is an error of the server.
-const isError = `http_response_status_code >= 500 OR error_type != '' OR rpc_grpc_status_code IN (2, 4, 12, 13, 14, 15)`
+// isError is the rule of the statistics: 5xx, an error type, or a gRPC status that is an error of the server. -1 is a status that gRPC does
+// not define.
+const isError = `http_response_status_code >= 500 OR error_type != '' OR rpc_grpc_status_code IN (-1, 2, 4, 12, 13, 14, 15)`
 
 // latency of an event, as the statistics count it.
 const latency = `if(kind = 'stream', ttfb_us, duration_us)`

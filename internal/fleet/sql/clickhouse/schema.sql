@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS wayside.statistics{{local}}{{on cluster}}
     latency_bins SimpleAggregateFunction(maxMap, Map(UInt16, UInt64)),
     status SimpleAggregateFunction(maxMap, Map(UInt16, UInt64)),
     error_types SimpleAggregateFunction(maxMap, Map(String, UInt64)),
-    grpc SimpleAggregateFunction(maxMap, Map(UInt16, UInt64))
+    grpc SimpleAggregateFunction(maxMap, Map(Int16, UInt64))
 )
 ENGINE = {{engine AggregatingMergeTree statistics}}
 PARTITION BY toYYYYMM(hour)
@@ -89,16 +89,16 @@ CREATE TABLE IF NOT EXISTS wayside.events{{local}}{{on cluster}}
     trace_id String CODEC(ZSTD),
     request_id String CODEC(ZSTD),
     error_type LowCardinality(String),
-    rpc_grpc_status_code Int16 DEFAULT -1,
+    rpc_grpc_status_code Nullable(Int16),
     route LowCardinality(String),
     attempts UInt8 DEFAULT 1,
     row_host LowCardinality(String),
     row_method LowCardinality(String)
 )
 ENGINE = {{engine ReplacingMergeTree events}}
-PARTITION BY toYYYYMMDD(ts)
+PARTITION BY toMonday(ts) -- by week, because an insert may touch at most 100 partitions, and the first one reads all of a bucket
 ORDER BY (service, toStartOfHour(ts), url_template, epoch, seq)
--- Retention: whole days are dropped. The bucket still has the events. To change it: ALTER TABLE … MODIFY TTL …
+-- Retention: a week is dropped when all of it is older. The bucket still has the events. To change it: ALTER TABLE … MODIFY TTL …
 TTL toDateTime(ts) + INTERVAL 30 DAY SETTINGS ttl_only_drop_parts = 1;
 
 -- Names of the files that a scheduled ingestion has finished, so that it does not read them again. It only saves work.
@@ -118,7 +118,7 @@ SELECT service, instance, parseDateTimeBestEffort(extract(path, 'dt=([0-9-]+)') 
        toUInt64(extract(path, '_([0-9]+)-[0-9]+[.]ndjson')) AS first_seq, toUInt64(extract(path, '-([0-9]+)[.]ndjson')) AS last_seq,
        count, errors, streams, bytes_in, bytes_out, latency_us_sum, latency_us_max, latency_below_1us,
        CAST(latency_bins, 'Map(UInt16, UInt64)') AS latency_bins, CAST(status, 'Map(UInt16, UInt64)') AS status,
-       CAST(error_types, 'Map(String, UInt64)') AS error_types, CAST(grpc, 'Map(UInt16, UInt64)') AS grpc
+       CAST(error_types, 'Map(String, UInt64)') AS error_types, CAST(grpc, 'Map(Int16, UInt64)') AS grpc
 FROM wayside.statistics_in WHERE count > 0;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS wayside.statistics_to_objects{{on cluster}} TO wayside.objects AS
@@ -139,7 +139,7 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS wayside.events_to_events{{on cluster}} TO
 SELECT service, instance, epoch, seq, parseDateTime64BestEffort(ts, 6, 'UTC') AS ts, kind, http_request_method, url_path, url_template,
        http_response_status_code, duration_us, ttfb_us, request_us, wait_us, http_request_body_size, http_response_body_size, server_address,
        upstream_address, network_protocol_version, tls_protocol_version, client_address, trace_id, request_id, error_type,
-       coalesce(toInt16(rpc_grpc_status_code), -1) AS rpc_grpc_status_code, route, coalesce(attempts, 1) AS attempts, coalesce(row_host, server_address) AS row_host, coalesce(row_method, http_request_method) AS row_method
+       rpc_grpc_status_code, route, coalesce(attempts, 1) AS attempts, coalesce(row_host, server_address) AS row_host, coalesce(row_method, http_request_method) AS row_method
 FROM wayside.events_in;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS wayside.events_to_objects{{on cluster}} TO wayside.objects AS

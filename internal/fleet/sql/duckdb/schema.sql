@@ -17,7 +17,7 @@ FROM read_json('{{url}}/v1/stats/dt=*/hour=*/*.ndjson.gz', format = 'newline_del
     server_address: 'VARCHAR', http_request_method: 'VARCHAR', url_template: 'VARCHAR', route: 'VARCHAR', count: 'UBIGINT', errors: 'UBIGINT',
     streams: 'UBIGINT', bytes_in: 'UBIGINT', bytes_out: 'UBIGINT', latency_us_sum: 'UBIGINT', latency_us_max: 'UBIGINT',
     status: 'STRUCT(code USMALLINT, count UBIGINT)[]', error_types: 'STRUCT("type" VARCHAR, count UBIGINT)[]',
-    grpc: 'STRUCT(code USMALLINT, count UBIGINT)[]', latency_below_1us: 'UBIGINT', latency_bins: 'STRUCT(bin INTEGER, count UBIGINT)[]',
+    grpc: 'STRUCT(code SMALLINT, count UBIGINT)[]', latency_below_1us: 'UBIGINT', latency_bins: 'STRUCT(bin INTEGER, count UBIGINT)[]',
     object: 'STRUCT("rows" UBIGINT, runs STRUCT("first" UBIGINT, "last" UBIGINT)[], drops STRUCT(reason VARCHAR, seq UBIGINT, responses UBIGINT)[])',
     service: 'VARCHAR', instance: 'VARCHAR', epoch: 'UUID'});
 
@@ -34,7 +34,7 @@ SELECT dt, ts, service, instance, epoch, seq, kind, coalesce(http_request_method
        coalesce(url_template, '') AS url_template, http_response_status_code, duration_us, ttfb_us, coalesce(request_us, 0) AS request_us,
        coalesce(wait_us, 0) AS wait_us, http_request_body_size, http_response_body_size, coalesce(server_address, '') AS server_address,
        upstream_address, network_protocol_version, tls_protocol_version, client_address, trace_id, request_id, coalesce(error_type, '') AS error_type,
-       coalesce(rpc_grpc_status_code, -1) AS rpc_grpc_status_code, coalesce(route, '') AS route, coalesce(attempts, 1) AS attempts,
+       rpc_grpc_status_code, coalesce(route, '') AS route, coalesce(attempts, 1) AS attempts,
        coalesce(row_host, server_address, '') AS row_host, coalesce(row_method, http_request_method, '') AS row_method, dropped, event_id
 FROM read_json('{{url}}/v1/dt=*/hour=*/*.ndjson.gz', format = 'newline_delimited', hive_partitioning = true,
     hive_types = {dt: DATE, hour: BIGINT}, columns = {

@@ -29,8 +29,8 @@ type generator struct {
 
 // made is what generate has put into the bucket.
 type made struct {
-	events, objects, eventBytes, statisticsBytes uint64
-	took                                         time.Duration
+	events, objects, eventBytes uint64
+	took                        time.Duration
 }
 
 // generate makes the instances [from, to).
@@ -51,7 +51,7 @@ func (g *generator) generate(ctx context.Context, from, to int) (made, error) {
 				m, err := g.instance(ctx, i)
 				mu.Lock()
 				sum.events, sum.objects = sum.events+m.events, sum.objects+m.objects
-				sum.eventBytes, sum.statisticsBytes = sum.eventBytes+m.eventBytes, sum.statisticsBytes+m.statisticsBytes
+				sum.eventBytes += m.eventBytes
 				if first == nil {
 					first = err
 				}
@@ -82,7 +82,8 @@ func (g *generator) instance(ctx context.Context, number int) (m made, err error
 	}
 	defer func() { _ = s.Close() }()
 	u, err := uploader.New(uploader.Options{
-		Source: s, Catalogue: s, Target: g.target, Service: fmt.Sprintf("service-%02d", number%g.services), Instance: fmt.Sprintf("pod-%04d", number),
+		Source: s, Catalogue: s, Target: g.target,
+		Service: fmt.Sprintf("service-%02d", number%g.services), Instance: fmt.Sprintf("pod-%04d", number),
 		Now: clock, Elapsed: func() time.Duration { return now.Sub(g.day) }, Logger: quiet,
 	})
 	if err != nil {

@@ -46,6 +46,9 @@ type instance struct {
 	paths      map[pathName]*pathFigures
 }
 
+// smallSpool has room for about a megabyte of events.
+var smallSpool = []string{"WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB", "WAYSIDE_SPOOL_SEGMENTS=2"}
+
 // pathName names a row of the statistics within a service.
 type pathName struct{ host, method, path string }
 
@@ -125,7 +128,7 @@ func (f *fleetRun) live(ctx context.Context, w *e2e.Wayside, in *instance) error
 	if in.life == full {
 		args := w.Args
 		w.Args = append(args[:len(args):len(args)], "--no-collector")
-		w.Env = append(w.Env[:len(w.Env):len(w.Env)], "WAYSIDE_SPOOL_BYTES_MAX=1MiB", "WAYSIDE_SPOOL_SEGMENT_BYTES=64KiB", "WAYSIDE_SPOOL_SEGMENTS=2")
+		w.Env = append(w.Env[:len(w.Env):len(w.Env)], smallSpool...)
 		if err := w.Start(ctx); err != nil {
 			return err
 		}

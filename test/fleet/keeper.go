@@ -39,7 +39,8 @@ func startKeeper(dir string) (*keeper, error) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	k.cmd = exec.Command("java", "-Xmx256m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
+	k.cmd = exec.Command("java", "-Xmx256m", "-cp", "/etc/zookeeper/conf:/usr/share/java/*",
+		"org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := k.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start ZooKeeper: %w", err)

@@ -127,7 +127,7 @@ func (p *proof) takeAway() (gaps []gap, putBack func() error, err error) {
 }
 
 // run takes objects away, ingests, looks for the gaps, puts the objects back, ingests again in every way, and compares.
-func (p *proof) run(ctx context.Context) (string, error) {
+func (p *proof) run() (string, error) {
 	gaps, putBack, err := p.takeAway()
 	if err != nil {
 		return "", err
@@ -137,23 +137,16 @@ func (p *proof) run(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer click.close()
-	duck := &engine{name: fleet.DuckDB, script: "test/archive/duckdb/session.mjs"}
-	if err := duck.start(); err != nil {
-		return "", err
-	}
-	defer duck.stop()
-	setup, err := fleet.Setup(fleet.Options{Engine: fleet.DuckDB, Bucket: p.server.ObjectPath("books")})
-	if err == nil {
-		err = duck.run(setup)
-	}
-	began := time.Now()
-	if err == nil {
-		err = click.ingest()
-	}
-	whole := time.Since(began)
+	duck, err := p.startDuckDB()
 	if err != nil {
 		return "", err
 	}
+	defer duck.stop()
+	began := time.Now()
+	if err := click.ingest(); err != nil {
+		return "", err
+	}
+	whole := time.Since(began)
 	for _, e := range []*engine{duck, click.engine} {
 		if err := p.compareGaps(e, gaps); err != nil {
 			return "", err
@@ -175,6 +168,31 @@ func (p *proof) run(ctx context.Context) (string, error) {
 	if err := errors.Join(p.grafanaPanels(click.engine), click.roles(p), click.cluster(p, &worst), athenaGrammar()); err != nil {
 		return "", err
 	}
+	return fmt.Sprintf("%s; counts by service, path and status, by instance, drops by reason and every query equal the instances' own "+
+		"figures in DuckDB and ClickHouse %s; percentiles at most %.2f %% off; %d gaps made, exactly these found; ingested %s; roles, "+
+		"distributed tables, Grafana panels, and the grammar of the statements for clusters and Athena checked",
+		p.describe(), click.version, 100*worst, len(gaps), ways), nil
+}
+
+// startDuckDB starts DuckDB with views of the bucket's files: the S3 server keeps each object as a file.
+func (p *proof) startDuckDB() (*engine, error) {
+	setup, err := fleet.Setup(fleet.Options{Engine: fleet.DuckDB, Bucket: p.server.ObjectPath("books")})
+	if err != nil {
+		return nil, err
+	}
+	duck := &engine{name: fleet.DuckDB, script: "test/archive/duckdb/session.mjs"}
+	if err := duck.start(); err != nil {
+		return nil, err
+	}
+	if err := duck.run(setup); err != nil {
+		duck.stop()
+		return nil, err
+	}
+	return duck, nil
+}
+
+// describe says what the fleet was.
+func (p *proof) describe() string {
 	counted := map[life]int{}
 	for _, in := range p.instances {
 		counted[in.life]++
@@ -184,8 +202,6 @@ func (p *proof) run(ctx context.Context) (string, error) {
 		mix = append(mix, fmt.Sprintf("%d %s", n, lifeNames[l]))
 	}
 	slices.Sort(mix)
-	return fmt.Sprintf("%d instances (%s): %d responses and %d drops in %d epochs; counts by service, path and status, by instance, drops by reason and every query "+
-		"equal the instances' own figures in DuckDB and ClickHouse %s; percentiles at most %.2f %% off; %d gaps made, exactly these found; ingested %s; roles, distributed tables, Grafana panels, "+
-		"and the grammar of the statements for clusters and Athena checked",
-		len(p.instances), strings.Join(mix, ", "), p.responses, p.dropped, len(p.objects), click.version, 100*worst, len(gaps), ways), nil
+	return fmt.Sprintf("%d instances (%s): %d responses and %d drops in %d epochs", len(p.instances), strings.Join(mix, ", "), p.responses,
+		p.dropped, len(p.objects))
 }

@@ -38,13 +38,15 @@ func prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 	instances := make([]*instance, *n)
 	for i := range instances {
 		instances[i] = &instance{
-			number: i, service: fmt.Sprintf("svc-%d", i%*services), name: fmt.Sprintf("pod-%03d", i), life: life(i / *services % int(lives)), requests: *requests,
+			number: i, service: fmt.Sprintf("svc-%d", i%*services), name: fmt.Sprintf("pod-%03d", i),
+			life: life(i / *services % int(lives)), requests: *requests,
 		}
 	}
 	if err := runFleet(ctx, dir, server, instances, *parallel); err != nil {
 		return "", err
 	}
-	target, err := uploader.OpenTarget(ctx, server.URL("books"), uploader.TargetOptions{AccessKey: server.AccessKey, SecretKey: server.SecretKey})
+	keys := uploader.TargetOptions{AccessKey: server.AccessKey, SecretKey: server.SecretKey}
+	target, err := uploader.OpenTarget(ctx, server.URL("books"), keys)
 	if err != nil {
 		return "", err
 	}
@@ -52,7 +54,7 @@ func prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 	if err := p.expect(ctx); err != nil {
 		return "", err
 	}
-	return p.run(ctx)
+	return p.run()
 }
 
 func workDir(keep string) (string, error) {

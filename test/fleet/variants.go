@@ -29,9 +29,13 @@ func (c *clickHouse) roles(p *proof) error {
 		work    func() error
 		refused []string
 	}{
-		{"wayside_reader", func() error { return p.others(c.engine) }, []string{insert, "TRUNCATE TABLE wayside.ingested", "DROP TABLE wayside.events",
-			"SELECT * FROM s3(wayside_bucket, filename = 'v1/*', format = 'One', structure = 'x UInt8')"}},
-		{"wayside_ingest", c.ingest, []string{"TRUNCATE TABLE wayside.ingested", "DROP TABLE wayside.events", "ALTER TABLE wayside.events DELETE WHERE true"}},
+		{"wayside_reader", func() error { return p.others(c.engine) }, []string{
+			insert, "TRUNCATE TABLE wayside.ingested", "DROP TABLE wayside.events",
+			"SELECT * FROM s3(wayside_bucket, filename = 'v1/*', format = 'One', structure = 'x UInt8')",
+		}},
+		{"wayside_ingest", c.ingest, []string{
+			"TRUNCATE TABLE wayside.ingested", "DROP TABLE wayside.events", "ALTER TABLE wayside.events DELETE WHERE true",
+		}},
 	} {
 		c.stop()
 		if err := c.open(filepath.Join(p.dir, "clickhouse"), grants[role.name]); err != nil {

@@ -75,9 +75,12 @@ func TestStatisticsDescribeTheirObject(t *testing.T) {
 		runs  []catalogue.Run
 		drops stats.Drops
 	}{
-		{"gaps and drops", slices.Concat(traffic(50, testHour, 1, false), []memItem{dropItem(51, "full", 4, testHour)}, traffic(9, testHour, 60, false),
-			[]memItem{dropItem(69, "full", 9, testHour), dropItem(70, "age", 3, testHour)}),
-			[]catalogue.Run{{First: 1, Last: 51}, {First: 60, Last: 70}}, stats.Drops{"full": {Seq: 69, Responses: 9}, "age": {Seq: 70, Responses: 3}}},
+		{
+			"gaps and drops", slices.Concat(traffic(50, testHour, 1, false), []memItem{dropItem(51, "full", 4, testHour)}, traffic(9, testHour, 60, false),
+				[]memItem{dropItem(69, "full", 9, testHour), dropItem(70, "age", 3, testHour)}),
+			[]catalogue.Run{{First: 1, Last: 51}, {First: 60, Last: 70}},
+			stats.Drops{"full": {Seq: 69, Responses: 9}, "age": {Seq: 70, Responses: 3}},
+		},
 		{"drops only", []memItem{dropItem(5, "fault", 2, testHour)}, []catalogue.Run{{First: 5, Last: 5}}, stats.Drops{"fault": {Seq: 5, Responses: 2}}},
 		{"no drops", traffic(5, testHour, 1, false), []catalogue.Run{{First: 1, Last: 5}}, stats.Drops{}},
 	} {

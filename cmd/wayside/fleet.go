@@ -45,7 +45,7 @@ func newFleetSQL() *cobra.Command {
 			if o.From, o.To, err = fleetRange(from, to, time.Now()); err != nil {
 				return cli.Usagef(cmd, "%v", err)
 			}
-			text := ""
+			var text string
 			switch {
 			case query != "" && o.Part != "":
 				return cli.Usagef(cmd, "--query and --part exclude each other")

@@ -114,8 +114,12 @@ func TestLocation(t *testing.T) {
 		}
 	}
 	for _, o := range []Options{
-		{Engine: ClickHouse, Bucket: "/srv/archive"}, {Engine: ClickHouse, Bucket: "file:///srv"}, {Engine: Athena, Bucket: "http://books"},
-		{Engine: ClickHouse, Bucket: "s3://key:secret@books"}, {Engine: ClickHouse, Bucket: "s3:///a"}, {Engine: DuckDB, Bucket: "s3://%zz"},
+		{Engine: ClickHouse, Bucket: "/srv/archive"},
+		{Engine: ClickHouse, Bucket: "file:///srv"},
+		{Engine: Athena, Bucket: "http://books"},
+		{Engine: ClickHouse, Bucket: "s3://key:secret@books"},
+		{Engine: ClickHouse, Bucket: "s3:///a"},
+		{Engine: DuckDB, Bucket: "s3://%zz"},
 	} {
 		_, err := Setup(o)
 		if !errors.Is(err, ErrBucket) || strings.Contains(err.Error(), "secret@") {

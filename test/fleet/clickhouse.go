@@ -25,9 +25,11 @@ func newClickHouse(p *proof) (*clickHouse, error) {
 		bucket: p.server.URL("books"),
 		key:    fmt.Sprintf(", access_key_id = '%s', secret_access_key = '%s'", p.server.AccessKey, p.server.SecretKey),
 	}
-	var err error
-	if c.keeper, err = startKeeper(filepath.Join(p.dir, "keeper")); err != nil {
-		return nil, err
+	if haveKeeper() {
+		var err error
+		if c.keeper, err = startKeeper(filepath.Join(p.dir, "keeper")); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.open(filepath.Join(p.dir, "clickhouse"), nil); err != nil {
 		return nil, err

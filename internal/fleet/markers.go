@@ -41,9 +41,9 @@ func columnNames(columns string) string {
 	return strings.Join(names, ", ")
 }
 
-// isError is the rule of the statistics: 5xx, an error type, or a gRPC status that is an error of the server. -1 is a status that gRPC does
+// isError is the rule of the statistics: 5xx, an error type, or a gRPC status that is an error of the server. 17 is a status that gRPC does
 // not define.
-const isError = `http_response_status_code >= 500 OR error_type != '' OR rpc_grpc_status_code IN (-1, 2, 4, 12, 13, 14, 15)`
+const isError = `http_response_status_code >= 500 OR error_type != '' OR rpc_grpc_status_code IN (2, 4, 12, 13, 14, 15, 17)`
 
 // latency of an event, as the statistics count it.
 const latency = `if(kind = 'stream', ttfb_us, duration_us)`

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // readEdge loads a file without its refusal of keys that this version does not act on, and without reading the files that it names.
@@ -173,4 +174,38 @@ func TestUnsupportedKeysAreRefused(t *testing.T) {
 		}
 		return
 	}
+}
+
+// FuzzStructuredKeys: any file gives errors with a place, and one without errors is printed in a form that loads to the same.
+func FuzzStructuredKeys(f *testing.F) {
+	f.Add(edgeFile)
+	f.Add("upstreams: &u {a: *u, b: {servers: &s [*s, {url: *s}]}}\nroutes: &r [*r, {to: *r, respond: *r}]\n")
+	f.Add("upstreams: {web: http://a}\nroutes: [{name: a, to: {web: 1}, headers: {X-A: '1', x-a: '2'}, respond: {status: 200}}]\n")
+	f.Add("tls: {certificates: [{cert_file: a}, ~, [], {? [b] : c}]}\nupstream: [http://a, 1, {}]\nroutes: [~]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, errs := readEdge(text)
+		for _, e := range errs {
+			if e.Msg == "" || e.File == "f" && e.Line == 0 && strings.Contains(e.Key, "[") {
+				t.Errorf("error without message or place: %#v", e)
+			}
+		}
+		_ = c.Warnings()
+		if len(errs) > 0 {
+			return
+		}
+		var out strings.Builder
+		if err := Print(&out, c); err != nil {
+			t.Fatal(err)
+		}
+		again, errs := readEdge(out.String())
+		if len(errs) > 0 {
+			t.Fatalf("%v\n%s", errs, out.String())
+		}
+		c.origins, again.origins = nil, nil
+		normalize(c)
+		normalize(again)
+		if diff := cmp.Diff(c, again, cmp.AllowUnexported(Config{}, TLS{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s\n%s", diff, out.String())
+		}
+	})
 }

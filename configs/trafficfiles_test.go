@@ -243,8 +243,10 @@ func TestWarnings(t *testing.T) {
 		"weight 0":         {groups + "routes: [{name: a, to: {web: 1, api: 0}}]\n", []string{"upstreams.api: no route sends"}},
 		"after everything": {groups + "routes: [{name: a, to: {web: 1, api: 1}}, {name: b, path: /b, to: web}]\n", []string{"f:2:43: routes[1]: route b can never match, because route a before it takes all"}},
 		"same path":        {groups + "routes: [{name: a, path: /a, to: {web: 1, api: 1}}, {name: b, path: /a, redirect: /x}]\n", []string{"routes[1]"}},
-		"below a prefix": {groups + "routes: [{name: a, path: /a/*, to: {web: 1, api: 1}}, {name: b, path: /a, redirect: /x}, {name: c, path: /a/b/*, redirect: /x}]\n",
-			[]string{"routes[1]", "routes[2]"}},
+		"below a prefix": {
+			groups + "routes: [{name: a, path: /a/*, to: {web: 1, api: 1}}, {name: b, path: /a, redirect: /x}, {name: c, path: /a/b/*, redirect: /x}]\n",
+			[]string{"routes[1]", "routes[2]"},
+		},
 		"beside a prefix":   {groups + "routes: [{name: a, path: /a/*, to: {web: 1, api: 1}}, {name: b, path: /ab, redirect: /x}, {name: c, redirect: https://x}]\n", nil},
 		"host below":        {groups + "routes: [{name: a, host: '*.a', to: {web: 1, api: 1}}, {name: b, host: x.a, redirect: https://x}]\n", []string{"routes[1]"}},
 		"host itself":       {groups + "routes: [{name: a, host: '*.a', to: {web: 1, api: 1}}, {name: b, host: a, redirect: https://x}]\n", nil},

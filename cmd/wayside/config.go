@@ -126,7 +126,7 @@ func newConfigCheck() *cobra.Command {
 			for _, w := range cfg.Warnings() {
 				fmt.Fprintln(cmd.OutOrStdout(), "warning:", terminal.Safe(w.Error()))
 			}
-			if cfg.RequireUpstream() != nil {
+			if missing := cfg.RequireUpstream() != nil; missing {
 				fmt.Fprintln(cmd.OutOrStdout(), "ok; upstream is not set here: wayside run will need --upstream or WAYSIDE_UPSTREAM")
 				return nil
 			}

@@ -16,7 +16,7 @@ import (
 var errNotHealthy = errors.New("at least one check has failed")
 
 func newDoctor() *cobra.Command {
-	var f configFlags
+	f := configFlags{forTraffic: true}
 	var output string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Find what is wrong with the configuration, this machine, the upstream and the archive",

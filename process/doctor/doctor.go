@@ -56,6 +56,9 @@ type doctor struct {
 // Examine makes all checks. It takes at most about half a minute, or until ctx is done.
 func Examine(ctx context.Context, o Options) []Finding {
 	d := &doctor{Options: o, cfg: o.Config, log: slog.New(slog.DiscardHandler)}
+	for _, w := range d.cfg.Warnings() {
+		d.warn("configuration", "", "%s", w.Error())
+	}
 	d.running(ctx)
 	d.addresses()
 	d.upstreams(ctx)

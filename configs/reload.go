@@ -43,7 +43,7 @@ func (c *Config) ForBooks() *Config {
 			reflect.ValueOf(k.field).Elem().Set(reflect.ValueOf(from[i].field).Elem())
 		}
 	}
-	books.Admin.Token = "" // the books process has no admin listener
+	books.Admin.Token, books.TLS = "", TLS{} // with contents of files; the books process has no listener
 	return &books
 }
 

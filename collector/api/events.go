@@ -14,6 +14,7 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/internal/stats"
+	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
 // EventSource yields raw events; the store satisfies it.
@@ -221,7 +222,7 @@ func (p *params) eventFilter() eventFilter {
 		p.fail("kind=%q is not one of request, stream, drop", kind)
 	}
 	if text := p.text("min_duration"); text != "" {
-		d, err := time.ParseDuration(text)
+		d, err := timeparse.Duration(text)
 		if micros, numeric := strconv.ParseUint(text, 10, 63); numeric == nil {
 			d, err = time.Duration(min(micros, 1<<53))*time.Microsecond, nil
 		}

@@ -163,7 +163,9 @@ func (s *Store) fold(epoch uuid.UUID, items []Item, mark watermark, next counter
 	defer s.Statistics.mu.Unlock()
 	for i := range items {
 		if it := &items[i]; it.Event.IsResponse() {
-			s.apply.keys[s.apply.rowOf[i]].row.row.Add(&it.Event)
+			row := s.apply.keys[s.apply.rowOf[i]].row
+			row.row.Add(&it.Event)
+			s.addMinute(row, &it.Event)
 		}
 	}
 	for i := range s.apply.keys {
@@ -173,5 +175,6 @@ func (s *Store) fold(epoch uuid.UUID, items []Item, mark watermark, next counter
 	}
 	s.watermarks[epoch] = mark
 	s.counters, s.lastBatch = next, next.lastBatch
+	s.folded += len(items)
 	s.written.Add(int64(len(s.apply.bytes)))
 }

@@ -60,7 +60,9 @@ func TestBegan(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if s, err = Open(testOptions(t.TempDir())); err != nil {
+	o = testOptions(t.TempDir())
+	o.Now = time.Now
+	if s, err = Open(o); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()

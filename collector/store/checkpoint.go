@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -14,7 +15,7 @@ const (
 	// rowsChunk bounds the rows in one transaction, and so how long applying waits for it.
 	rowsChunk = 512
 	// idleGenerations is the number of checkpoints after which an unchanged row leaves memory.
-	idleGenerations = 3
+	idleGenerations = 2
 	// batchRecordsMax bounds the batch records that one checkpoint removes; the next one removes the rest.
 	batchRecordsMax = 4096
 )
@@ -45,6 +46,7 @@ func (s *Statistics) checkpointLocked() error {
 
 	s.mu.Lock()
 	upTo, previous := s.lastBatch, s.checkpointed
+	s.made, s.folded, s.awaited = time.Now(), 0, false
 	var dirty []*liveRow
 	for _, row := range s.live {
 		if row.dirty {
@@ -67,6 +69,14 @@ func (s *Statistics) checkpointLocked() error {
 	s.mu.Unlock()
 	crash.Point("store.checkpoint.after")
 	return nil
+}
+
+// checkpointDue reports whether Run must make a checkpoint.
+func (s *Statistics) checkpointDue() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const early = 10 // a ticker may be early by a part of its interval
+	return s.awaited || s.folded >= checkpointEvents || time.Since(s.made) >= s.o.CheckpointInterval-s.o.CheckpointInterval/early
 }
 
 // makeRoom writes all changed rows and drops every unused row from memory.
@@ -92,9 +102,12 @@ func (s *Statistics) evict(idle uint64) {
 	}
 }
 
+// chunkBuffer is memory for the values of a transaction, until it has ended.
+type chunkBuffer struct{ rows, minutes []byte }
+
 // writeRows writes rows in several transactions.
 func (s *Statistics) writeRows(rows []*liveRow) error {
-	var buffer []byte
+	var buffer chunkBuffer
 	return inChunks(context.Background(), len(rows), rowsChunk, func(from, to int) error {
 		if err := s.writeChunk(rows[from:to], &buffer); err != nil {
 			return err
@@ -104,16 +117,19 @@ func (s *Statistics) writeRows(rows []*liveRow) error {
 	})
 }
 
-// writeChunk writes rows in one transaction. It encodes them all at one moment, under mu, with the number of the last batch that is folded
-// into them.
-func (s *Statistics) writeChunk(rows []*liveRow, buffer *[]byte) error {
+// writeChunk writes rows and their minutes in one transaction. It encodes the rows at one moment, under mu, with the number of the last batch
+// that is folded into them, and takes the minutes at the same moment.
+func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
 
-	type span struct{ key, value, end int } // of a row in buf
+	type span struct { // of a row in buf
+		key, value, end int
+		minutes         []minuteRow
+	}
 	var spans []span
 	var change rowChange
-	buf := (*buffer)[:0]
+	buf := buffer.rows[:0]
 	sizeMax := int(s.db.MaxBatchSize())
 	s.mu.Lock()
 	includes := s.lastBatch
@@ -125,23 +141,28 @@ func (s *Statistics) writeChunk(rows []*liveRow, buffer *[]byte) error {
 		buf = appendRowKey(buf, &row.key)
 		at.value = len(buf)
 		buf = appendRow(buf, includes, &row.row)
-		at.end = len(buf)
+		at.end, at.minutes = len(buf), s.takeMinutes(row)
 		spans = append(spans, at)
 		row.writing, row.dirty = row.row.Count, false
 		s.noteChange(&change, row.key.Hour, string(rowName(buf[at.key:at.value])))
 	}
 	s.mu.Unlock()
-	*buffer = buf
+	buffer.rows = buf
 
 	err := s.update(func(txn *badger.Txn) error {
 		if len(spans) < len(rows) {
 			return ErrBatchTooLarge
 		}
+		minutes := minuteWriter{s: s, txn: txn, buf: buffer.minutes[:0]}
 		for _, at := range spans {
 			if err := set(txn, buf[at.key:at.value:at.value], buf[at.value:at.end:at.end]); err != nil {
 				return err
 			}
+			if err := minutes.add(rowName(buf[at.key:at.value]), at.minutes); err != nil {
+				return err
+			}
 		}
+		buffer.minutes = minutes.buf
 		return change.write(txn)
 	})
 
@@ -149,6 +170,7 @@ func (s *Statistics) writeChunk(rows []*liveRow, buffer *[]byte) error {
 	defer s.mu.Unlock()
 	s.rowsWritten(&change, err == nil)
 	for _, row := range rows[:len(spans)] {
+		s.minutesWritten(row, err == nil)
 		if err != nil {
 			row.dirty = true
 			continue

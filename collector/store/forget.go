@@ -52,6 +52,9 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	if err := s.checkpointLocked(); err != nil { // afterwards every row is stored, and the index of names is complete
 		return nil, err
 	}
+	if err := s.pruneMinutes(ctx); err != nil { // afterwards minutes are stored only of hours in which there are minutes
+		return nil, err
+	}
 	w := forgetting{
 		s: s, f: f, names: s.selectNames(f), selected: map[catalogue.RowName]bool{}, blocks: map[catalogue.BlockID]bool{}, hours: map[int64]bool{},
 	}
@@ -147,7 +150,7 @@ func (w *forgetting) mergeChunk(keys [][]byte) error {
 	rows := w.s.Statistics
 	rows.rowsMu.Lock()
 	defer rows.rowsMu.Unlock()
-	m := rowMerge{into: map[stats.Key]*stats.Row{}}
+	m := rowMerge{into: map[stats.Key]*stats.Row{}, minutes: map[stats.Key]map[int64]*stats.Row{}}
 	if err := w.s.view(func(txn *badger.Txn) error { return m.read(txn, keys) }); err != nil {
 		return err
 	}
@@ -169,6 +172,9 @@ type rowMerge struct {
 	from      []stats.Key
 	into      map[stats.Key]*stats.Row
 	responses uint64 // in the merged rows
+
+	buckets [][]byte                           // keys of the minutes of from
+	minutes map[stats.Key]map[int64]*stats.Row // to add to those of into
 }
 
 func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
@@ -193,6 +199,9 @@ func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
 		}
 		m.responses += row.Count
 		into.Merge(&row)
+		if err := m.readMinutes(txn, dbKey, key); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -217,6 +226,9 @@ func (s *Statistics) writeMerged(m *rowMerge) error {
 			if err := set(txn, appendRowKey(nil, &key), appendRow(nil, includes, row)); err != nil {
 				return err
 			}
+		}
+		if err := s.writeMergedMinutes(txn, m); err != nil {
+			return err
 		}
 		return change.write(txn)
 	})

@@ -157,7 +157,7 @@ func (g *traffic) batch(n int) *Batch {
 func testOptions(dir string) Options {
 	return Options{
 		Dir: filepath.Join(dir, "store"), QuarantineDir: filepath.Join(dir, "quarantine"),
-		ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler),
+		ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return testStart },
 	}
 }
 

@@ -30,6 +30,8 @@ const (
 	prefixName         = 'i'
 	prefixCheckpoint   = 'k'
 	prefixLedger       = 'l'
+	prefixMinute       = 'y'
+	prefixMinutesKept  = 'Y'
 	prefixCounters     = 'm'
 	prefixBatch        = 'n'
 	prefixPath         = 'p'

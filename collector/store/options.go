@@ -19,7 +19,7 @@ import (
 //   - 3 has the drops of each hour, which an older one does not write;
 //   - 4 no longer has packed days, which an older one would find out of date;
 //   - 5 records of each epoch where it began here, without which a refill counts events twice;
-//   - 6 has rows with a route, whose names an older one cannot read.
+//   - 6 has rows with a route, whose names an older one cannot read, and minutes, which it does not write.
 const SchemaVersion = 6
 
 // MaxItems is the largest number of events in one batch. A batch fits into one transaction if its records are together at most 512 KiB. So
@@ -57,7 +57,8 @@ type Options struct {
 	Dir           string // Badger's folder, created if missing
 	QuarantineDir string // for damaged stores and batches that cannot be applied; created when needed
 
-	// CheckpointInterval is the time between checkpoints in Run; default 10 s. It bounds the work of a replay.
+	// CheckpointInterval is the time between checkpoints in Run; default 1 minute. Run makes one earlier after a quarter of a million events,
+	// which bounds the work of a replay, or if a deletion waits for it.
 	CheckpointInterval time.Duration
 	// LiveRowsMax bounds the rows in memory; default 8,192, about 1 to 3 KiB each. Beyond it a checkpoint is forced.
 	LiveRowsMax int
@@ -84,7 +85,7 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("%w: store options need Dir and QuarantineDir", ErrInvalid)
 	}
 	o.Dir = filepath.Clean(o.Dir)
-	setDefault(&o.CheckpointInterval, 10*time.Second)
+	setDefault(&o.CheckpointInterval, time.Minute)
 	setDefault(&o.LiveRowsMax, 8192)
 	setDefault(&o.MemTableBytes, 4<<20)
 	setDefault(&o.ReserveBytes, 4<<20)

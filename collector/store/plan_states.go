@@ -164,6 +164,7 @@ func (s *Statistics) includes(id catalogue.BlockID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id.Batch > s.checkpointed {
+		s.awaited = true
 		return fmt.Errorf("%w: batch %d, checkpoint %d", ErrNotCheckpointed, id.Batch, s.checkpointed)
 	}
 	return nil

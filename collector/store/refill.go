@@ -32,11 +32,13 @@ var ErrNotRefillable = errors.New("the lost store did not have it")
 
 // Refill is the part of an archive object that a lost store had, and that this store does not count yet.
 type Refill struct {
-	Plan  catalogue.Plan // the object's catalogue entry; its ID is 0 if the catalogue has none; Elsewhere and the like are not read
-	Last  uint64         // the largest sequence number in the object
-	Keys  []stats.Key
-	Rows  []*stats.Row          // of Keys; in the same order whenever the object is offered again
-	Drops map[int64]stats.Drops // the figures of the drop records in it, by hour
+	Plan catalogue.Plan // the object's catalogue entry; its ID is 0 if the catalogue has none; Elsewhere and the like are not read
+	Last uint64         // the largest sequence number in the object
+	Keys []stats.Key
+	Rows []*stats.Row // of Keys; in the same order whenever the object is offered again
+	// Minutes are the minutes of Rows, nil if they are not known. They are used for hours of which the store has minutes.
+	Minutes [][]stats.EncodedMinute
+	Drops   map[int64]stats.Drops // the figures of the drop records in it, by hour
 }
 
 // Refill counts the responses of an object, and adds the object to the catalogue. Refilling it again changes nothing; after an
@@ -66,7 +68,7 @@ func (s *Store) refill(ctx context.Context, r *Refill) error {
 	if p.Refilled {
 		return nil
 	}
-	if p.RefilledRows > len(r.Rows) || len(r.Keys) != len(r.Rows) {
+	if p.RefilledRows > len(r.Rows) || len(r.Keys) != len(r.Rows) || r.Minutes != nil && len(r.Minutes) != len(r.Rows) {
 		return fmt.Errorf("%w: it has %d rows, of which %d are counted already", ErrInvalid, len(r.Rows), p.RefilledRows)
 	}
 	for limit := rowsChunk; !p.Refilled; {
@@ -107,15 +109,16 @@ func (s *Store) refillRows(r *Refill, p *catalogue.Plan, n int) error {
 
 // refillChange is what one transaction of a refill changes.
 type refillChange struct {
-	keys   []stats.Key
-	rows   []*stats.Row
-	change rowChange
-	plan   catalogue.Plan
-	next   counters
-	named  bool // the epoch has a watermark of its own
-	mark   watermark
-	ledger *storedLedger // nil: as it is
-	drops  dropFigures
+	keys    []stats.Key
+	rows    []*stats.Row
+	minutes [][]minuteRow
+	change  rowChange
+	plan    catalogue.Plan
+	next    counters
+	named   bool // the epoch has a watermark of its own
+	mark    watermark
+	ledger  *storedLedger // nil: as it is
+	drops   dropFigures
 }
 
 // newRefillChange works out a change. The caller holds writeMu and rowsMu.
@@ -146,7 +149,11 @@ func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillCha
 			c.drops[dropsKey{hour, p.Epoch}] = figures
 		}
 	}
-	c.change = s.changeOf(c.keys)
+	var err error
+	if c.minutes, err = s.keptMinutes(r, p.RefilledRows, done); err != nil {
+		return nil, err
+	}
+	c.change = s.changeOf(c.keys, c.minutes)
 	return c, nil
 }
 
@@ -176,7 +183,7 @@ func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger)
 }
 
 func (s *Store) writeRefill(txn *badger.Txn, c *refillChange) error {
-	if err := addToStored(txn, c.keys, c.rows); err != nil {
+	if err := s.addToStored(txn, c.keys, c.rows, c.minutes); err != nil {
 		return err
 	}
 	if c.named {

@@ -51,12 +51,18 @@ func (s *Store) load(found findings) error {
 			return err
 		}
 	}
+	if !s.minutesKnown {
+		if err := s.beginMinutes(stats.MinuteOf(s.o.Now()) + 1); err != nil {
+			return err
+		}
+	}
 	return s.replay()
 }
 
 // begin writes the first keys of a new store. If it replaces a lost one, all epochs are unreconciled, and it is to be refilled.
 func (s *Store) begin(replaced bool) error {
 	s.began, s.allUnreconciled, s.refillDue = s.o.Now().UnixMicro(), replaced, replaced
+	s.minutesFrom = oldestMinute(stats.HourOf(s.o.Now()))
 	return s.update(func(txn *badger.Txn) error {
 		if err := set(txn, []byte{prefixName}, []byte{1}); err != nil {
 			return err
@@ -66,7 +72,7 @@ func (s *Store) begin(replaced bool) error {
 				return err
 			}
 		}
-		return writeSchema(txn, s.began)
+		return errors.Join(setMinutesFrom(txn, s.minutesFrom), writeSchema(txn, s.began))
 	})
 }
 
@@ -201,6 +207,7 @@ func (s *Store) replayBlock(txn *badger.Txn, decoder *block.Decoder, id catalogu
 			return nil
 		}
 		row.row.Add(e)
+		s.addMinute(row, e)
 		row.dirty, row.touched = true, s.generation
 		return nil
 	})

@@ -119,6 +119,9 @@ func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, e
 	defer r.leave()
 	r.runMu.Lock()
 	defer r.runMu.Unlock()
+	if err := r.rows.pruneMinutes(ctx); err != nil {
+		return true, fmt.Errorf("remove minutes that are over %d hours old: %w", MinuteHours, err)
+	}
 	first, _, found := r.rows.hoursHeld()
 	if !found {
 		return false, nil

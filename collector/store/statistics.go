@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -31,15 +32,25 @@ type Statistics struct {
 	mu           sync.Mutex // guards the fields below, and every liveRow
 	lastBatch    uint64     // the last batch that was folded into the rows
 	checkpointed uint64     // every stored row includes the batches up to this one
+	made         time.Time  // when the last checkpoint began
+	folded       int        // events since then
+	awaited      bool       // a deletion waits for the next checkpoint
 	live         map[stats.Key]*liveRow
 	names        map[string]nameSpan // of every row, stored or live
 	rowWrites    uint64              // transactions that wrote rows
 	readers      int                 // of rows; while there are any, no live row is evicted
 	generation   uint64              // number of checkpoints
+
+	minutesFrom   int64          // minutes from this one on are kept
+	minutesKnown  bool           // set when the store is opened
+	minutesPruned bool           // owned by the holder of Rollups.runMu: nothing is stored of minutes before minutesFrom
+	incomplete    map[int64]bool // hours whose minutes are incomplete
+	openMinutes   int            // minutes in live rows that are not stored
+	spareRows     []*stats.Row   // empty, for minutes
 }
 
 func newStatistics(d *database) *Statistics {
-	s := &Statistics{database: d, stale: map[int64]bool{}, live: map[stats.Key]*liveRow{}, names: map[string]nameSpan{}}
+	s := &Statistics{database: d, made: time.Now(), stale: map[int64]bool{}, live: map[stats.Key]*liveRow{}, names: map[string]nameSpan{}, incomplete: map[int64]bool{}}
 	s.rollups = &Rollups{database: d, rows: s, summed: map[byte]map[int64]bool{}, keptFrom: map[byte]int64{}}
 	return s
 }
@@ -54,6 +65,9 @@ func (s *Statistics) load(txn *badger.Txn) (complete bool, err error) {
 		return nil
 	})
 	if err != nil {
+		return false, err
+	}
+	if err := s.loadMinutes(txn); err != nil {
 		return false, err
 	}
 	return s.loadNames(txn)
@@ -72,6 +86,9 @@ type liveRow struct {
 	dirty     bool   // changed since a checkpoint last took it
 	pins      int    // users that will change it; a pinned row is not evicted
 	touched   uint64 // generation in which it last changed
+
+	minutes        []minuteRow // not stored yet; if the row is not dirty, there are none
+	writingMinutes []minuteRow // being stored
 }
 
 // pin loads the row of each counted key into memory and keeps it there until unpin.
@@ -156,17 +173,18 @@ func (s *Statistics) setRowAside(key, value []byte, cause error) error {
 	return nil
 }
 
-// crowded reports whether more rows are in memory than LiveRowsMax.
+// crowded reports whether more rows, or more minutes, are in memory than LiveRowsMax.
 func (s *Statistics) crowded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.live) > s.o.LiveRowsMax
+	return max(len(s.live), s.openMinutes) > s.o.LiveRowsMax
 }
 
 // rowChange is what a transaction that writes rows changes besides them.
 type rowChange struct {
-	hours map[int64]bool      // sums that include these hours are out of date
-	names map[string]nameSpan // new spans for the index of names
+	hours      map[int64]bool      // sums that include these hours are out of date
+	names      map[string]nameSpan // new spans for the index of names
+	incomplete map[int64]bool      // the minutes of these hours become incomplete
 }
 
 // noteChange prepares a transaction that writes a row. The caller holds mu.
@@ -181,10 +199,11 @@ func (s *Statistics) noteChange(c *rowChange, hour int64, name string) {
 	}
 }
 
-// changeOf prepares a transaction that writes the rows of some keys.
-func (s *Statistics) changeOf(keys []stats.Key) (c rowChange) {
+// changeOf prepares a transaction that adds to the rows of some keys, and to their minutes; nil: there are none.
+func (s *Statistics) changeOf(keys []stats.Key, minutes [][]minuteRow) (c rowChange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.incomplete = s.lacking(keys, minutes)
 	for i := range keys {
 		s.noteChange(&c, keys[i].Hour, string(rowName(appendRowKey(nil, &keys[i]))))
 	}
@@ -195,6 +214,11 @@ func (s *Statistics) changeOf(keys []stats.Key) (c rowChange) {
 func (c *rowChange) write(txn *badger.Txn) error {
 	if err := dropMarks(txn, c.hours); err != nil {
 		return err
+	}
+	for hour := range c.incomplete {
+		if err := set(txn, incompleteKey(hour), nil); err != nil {
+			return err
+		}
 	}
 	return writeNames(txn, c.names)
 }
@@ -209,6 +233,9 @@ func (s *Statistics) rowsWritten(c *rowChange, done bool) {
 	for hour := range c.hours {
 		s.stale[hour] = true
 	}
+	for hour := range c.incomplete {
+		s.incomplete[hour] = true
+	}
 	for name, wrote := range c.names {
 		if s.names[name] == wrote {
 			wrote.written = true
@@ -217,8 +244,9 @@ func (s *Statistics) rowsWritten(c *rowChange, done bool) {
 	}
 }
 
-// addToStored adds rows to the stored ones. The sum includes the batches that the stored row did: a replay adds the others.
-func addToStored(txn *badger.Txn, keys []stats.Key, rows []*stats.Row) error {
+// addToStored adds rows and their minutes to the stored ones. The sum includes the batches that the stored row did: a replay adds the others.
+func (s *Statistics) addToStored(txn *badger.Txn, keys []stats.Key, rows []*stats.Row, minutes [][]minuteRow) error {
+	w := minuteWriter{s: s, txn: txn}
 	for i := range keys {
 		key, sum := appendRowKey(nil, &keys[i]), new(stats.Row)
 		includes, err := readRow(txn, key, sum)
@@ -227,6 +255,12 @@ func addToStored(txn *badger.Txn, keys []stats.Key, rows []*stats.Row) error {
 		}
 		sum.Merge(rows[i])
 		if err := set(txn, key, appendRow(nil, includes, sum)); err != nil {
+			return err
+		}
+		if minutes == nil {
+			continue
+		}
+		if err := w.add(rowName(key), minutes[i]); err != nil {
 			return err
 		}
 	}
@@ -238,9 +272,9 @@ func (s *Statistics) importRows(ctx context.Context, keys []stats.Key, rows []*s
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
 	return inChunks(ctx, len(keys), rowsChunk, func(from, to int) error {
-		c := s.changeOf(keys[from:to])
+		c := s.changeOf(keys[from:to], nil)
 		err := s.update(func(txn *badger.Txn) error {
-			if err := addToStored(txn, keys[from:to], rows[from:to]); err != nil {
+			if err := s.addToStored(txn, keys[from:to], rows[from:to], nil); err != nil {
 				return err
 			}
 			return c.write(txn)

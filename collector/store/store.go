@@ -84,14 +84,20 @@ func (s *Store) Began() time.Time {
 	return time.UnixMicro(began).UTC()
 }
 
-// tidyInterval is the time between calls of tidy.
-const tidyInterval = time.Second
+const (
+	// tidyInterval is the time between calls of tidy.
+	tidyInterval = time.Second
+	// checkpointCheck is the time after which Run makes a checkpoint that is due early.
+	checkpointCheck = 10 * time.Second
+	// checkpointEvents is the number of events after which a checkpoint is due: a replay folds this many in about 0.2 s.
+	checkpointEvents = 250_000
+)
 
-// Run does the store's regular work until ctx is done: a checkpoint every CheckpointInterval, sums over days, a Flatten after large
+// Run does the store's regular work until ctx is done: a checkpoint every CheckpointInterval or earlier, sums over days, a Flatten after large
 // deletions, hints to the kernel about mapped memory, and the reserve file. It returns nil when ctx is done, and an error that wraps
 // [ErrFailed] when the store must be opened again. Close makes the last checkpoint.
 func (s *Store) Run(ctx context.Context) error {
-	checkpoints := time.NewTicker(s.o.CheckpointInterval)
+	checkpoints := time.NewTicker(min(s.o.CheckpointInterval, checkpointCheck))
 	defer checkpoints.Stop()
 	tidy := time.NewTicker(tidyInterval)
 	defer tidy.Stop()
@@ -111,8 +117,10 @@ func (s *Store) Run(ctx context.Context) error {
 
 // regularCheckpoint returns an error only if Run must end.
 func (s *Store) regularCheckpoint() error {
-	if err := s.Checkpoint(); err != nil && !errors.Is(err, ErrClosed) {
-		s.o.Logger.Error("store: the checkpoint failed; trying again with the next one", "error", err)
+	if s.checkpointDue() {
+		if err := s.Checkpoint(); err != nil && !errors.Is(err, ErrClosed) {
+			s.o.Logger.Error("store: the checkpoint failed; trying again with the next one", "error", err)
+		}
 	}
 	if err := s.Failed(); err != nil {
 		return err

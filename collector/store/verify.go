@@ -23,6 +23,10 @@ type snapshot struct {
 	totals Totals
 	marks  map[uuid.UUID]watermark
 	live   map[stats.Key]uint64 // counts of the live rows
+
+	unstored    map[stats.Key]unstored // of the live rows
+	minutesFrom int64
+	incomplete  map[int64]bool
 }
 
 // newSnapshot takes a snapshot. Applying waits until it is taken, not while it is used.
@@ -36,8 +40,9 @@ func (s *Store) newSnapshot() *snapshot {
 	s.Statistics.mu.Lock()
 	defer s.Statistics.mu.Unlock()
 	shot := &snapshot{txn: s.db.NewTransaction(false), totals: s.counters.totals, marks: maps.Clone(s.watermarks), live: map[stats.Key]uint64{}}
+	shot.minutesFrom, shot.incomplete, shot.unstored = s.minutesFrom, maps.Clone(s.incomplete), map[stats.Key]unstored{}
 	for key, row := range s.live {
-		shot.live[key] = row.row.Count
+		shot.live[key], shot.unstored[key] = row.row.Count, unstoredOf(row)
 	}
 	return shot
 }
@@ -47,6 +52,7 @@ func (s *Store) newSnapshot() *snapshot {
 //   - every block and row can be read and matches its checksum;
 //   - each event is held once, and not above its epoch's watermark;
 //   - the rows of every hour add up to a recount of the events held plus those that retention deleted;
+//   - the minutes of every hour add up to its rows;
 //   - the figures of drop records are stored by the hour;
 //   - sums over longer spans equal the sums of their rows;
 //   - every block is in exactly one plan, or pending;
@@ -69,7 +75,7 @@ func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 	defer v.txn.Discard()
 	var checks []*verify.Check
 	for _, step := range []func(context.Context) (*verify.Check, error){
-		v.checkTables, v.checkPlans, v.checkBlocks, v.checkWatermarks, v.checkRows, v.checkDrops, v.checkRollups, v.checkTotals,
+		v.checkTables, v.checkPlans, v.checkBlocks, v.checkWatermarks, v.checkRows, v.checkMinutes, v.checkDrops, v.checkRollups, v.checkTotals,
 	} {
 		c, err := step(ctx)
 		if err != nil {
@@ -82,8 +88,9 @@ func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 
 // Names of checks that do not condemn a store, see [Damage].
 const (
-	checkOfRows = "hourly sums"
-	checkOfSums = "sums"
+	checkOfRows    = "hourly sums"
+	checkOfSums    = "sums"
+	checkOfMinutes = "minutes"
 )
 
 // verification is one call of Verify. Each step leaves its results for the later ones.

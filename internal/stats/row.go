@@ -22,6 +22,7 @@
 package stats
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -174,6 +175,13 @@ func (r *Row) Merge(o *Row) {
 		r.addGRPC(g.Code, g.Count)
 	}
 	r.Latency.Merge(&o.Latency)
+}
+
+// Equal reports whether two rows have counted the same, to the last bin.
+func (r *Row) Equal(o *Row) bool {
+	a, _ := r.AppendBinary(nil) // their errors are always nil
+	b, _ := o.AppendBinary(nil)
+	return bytes.Equal(a, b)
 }
 
 // CopyFrom makes r equal to o, and reuses r's memory.

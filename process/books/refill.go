@@ -111,7 +111,7 @@ func (b *books) refillOnce(ctx context.Context) (done int, err error) {
 	}
 	f := &filling{books: b, known: collector.NewKnownRows(), entries: map[string]reader.Entry{}}
 	missing, err := reader.FindMissing(ctx, b.targets.Current(), reader.RefillOptions{
-		Service: b.cfg.Service, Instance: b.cfg.Instance, Wanted: b.store.Refillable,
+		Service: b.cfg.Service, Instance: b.cfg.Instance, Wanted: b.store.Refillable, MinutesFrom: b.store.MinutesFrom(),
 		Entries: func() (map[string]reader.Entry, error) { return f.entries, plansOf(ctx, b.store, f.enter) },
 	})
 	if err != nil {
@@ -215,7 +215,7 @@ func (f *filling) count(ctx context.Context, c *reader.Contribution, last uint64
 		if err := f.store.ImportedAfter(ctx, f.last, f.enter); err != nil {
 			return err
 		}
-		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Drops: c.Drops}
+		r := &store.Refill{Plan: c.Plan, Last: last, Keys: c.Keys, Rows: c.Rows, Minutes: c.Minutes, Drops: c.Drops}
 		r.Plan.VerifiedAt = time.Now().UTC()
 		r.Plan.ID = f.entries[c.Plan.Key].ID
 		return f.collector.Refill(ctx, r)

@@ -21,6 +21,8 @@ type RefillOptions struct {
 	// Entries reads the catalogue, by key of the object. It is called after the archive was listed: an object that the store archives in
 	// the meantime is in the catalogue before it is in the archive.
 	Entries func() (map[string]Entry, error)
+	// MinutesFrom is the first minute, since 1970, that the store keeps. Minutes of objects of later hours are read from their events.
+	MinutesFrom int64
 }
 
 // Entry describes an object in a store's catalogue.
@@ -40,13 +42,14 @@ func EntryOf(p *catalogue.Plan) Entry {
 type Missing struct {
 	b     *rebuilder
 	pairs []pair
+	from  int64 // RefillOptions.MinutesFrom
 	// Empty: the archive has no objects. It may be the wrong one, such as a folder on which nothing is mounted.
 	Empty bool
 }
 
 // FindMissing lists the archive and compares it with the catalogue.
 func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Missing, error) {
-	m := &Missing{b: &rebuilder{
+	m := &Missing{from: o.MinutesFrom, b: &rebuilder{
 		RebuildOptions: RebuildOptions{Service: asInKeys(o.Service), Instance: asInKeys(o.Instance), Whole: true}, t: t, counted: covered{},
 		strict: true,
 	}}
@@ -102,6 +105,8 @@ type Contribution struct {
 	Plan catalogue.Plan // its catalogue entry
 	Keys []stats.Key    // of Rows, ordered by host, method and label
 	Rows []*stats.Row   // statistics of its responses that are not counted yet
+	// Minutes of Rows; nil if they are too old, or not known.
+	Minutes [][]stats.EncodedMinute
 	// Drops are its drop records, by hour.
 	Drops map[int64]stats.Drops
 	// Problems are faults of the object that did not prevent counting.
@@ -123,7 +128,12 @@ func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	}
 	sum := b.out.Epochs[p.Epoch]
 	c.Plan, c.Drops, c.Problems = sum.Plans[0], sum.Drops, b.out.Problems
-	return c, nil
+	if !p.events || (stats.HourOf(p.Hour)+1)*stats.HourMinutes <= m.from {
+		return c, nil
+	}
+	var err error
+	c.Minutes, err = b.readMinutes(ctx, p, c.Keys, c.Rows)
+	return c, err
 }
 
 // runsOf returns the runs in an object's metadata, or nil if they did not fit. With strict, it then returns everything between the

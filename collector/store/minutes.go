@@ -1,0 +1,234 @@
+package store
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
+	"github.com/wayside-proxy/wayside/internal/varint"
+)
+
+// Besides its hour, a response is counted in its minute, for two days. The transaction that writes the row of an hour also writes the rows
+// of its minutes, so the number of the last batch that the row includes is that of its minutes too: a replay folds a batch into both or into
+// neither. In memory there is only the part that is not stored yet.
+//
+// The minutes of a name are stored by ten: one value has the rows of up to ten minutes, so that the name is stored once for them. A value is:
+// CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A minute without responses has
+// no row. A minute has at most as many rows as its hour, because both use the same names.
+//
+// The minutes of an hour add up to its row, except in hours that are listed as incomplete: their row has responses from an archive that has
+// no minutes.
+
+const (
+	// MinuteHours is for how many hours, besides the current one, there are minutes.
+	MinuteHours = 48
+
+	bucketMinutes = 5
+	hourBuckets   = stats.HourMinutes / bucketMinutes
+
+	minutesVersion   = 1
+	minutesHeadBytes = checksumBytes + 1
+	// spareRowsMax bounds the empty rows that are kept for the next minute.
+	spareRowsMax = 1024
+)
+
+// minuteRow is the row of a minute, or the part of it that is not stored.
+type minuteRow struct {
+	minute int64 // since 1970
+	row    *stats.Row
+}
+
+func bucketOf(minute int64) int64 {
+	b := minute / bucketMinutes
+	if minute%bucketMinutes < 0 {
+		b--
+	}
+	return b
+}
+
+func appendBucketKey(dst []byte, bucket int64, name []byte) []byte {
+	return append(appendHourKey(dst, prefixMinute, bucket), name...)
+}
+
+// addMinute counts an event in its minute. The caller holds mu.
+func (s *Statistics) addMinute(row *liveRow, e *event.Event) {
+	minute := stats.MinuteOfMicros(e.TimeMicros)
+	if minute < s.minutesFrom {
+		return
+	}
+	s.minuteOf(row, minute).Add(e)
+}
+
+// minuteOf returns the part of a minute's row that is not stored. The caller holds mu.
+func (s *Statistics) minuteOf(row *liveRow, minute int64) *stats.Row {
+	for i := len(row.minutes) - 1; i >= 0; i-- {
+		if row.minutes[i].minute == minute {
+			return row.minutes[i].row
+		}
+	}
+	var fresh *stats.Row
+	if n := len(s.spareRows); n > 0 {
+		fresh, s.spareRows = s.spareRows[n-1], s.spareRows[:n-1]
+	} else {
+		fresh = new(stats.Row)
+	}
+	row.minutes = append(row.minutes, minuteRow{minute, fresh})
+	s.openMinutes++
+	return fresh
+}
+
+// takeMinutes takes the minutes of a row that are not stored, ascending, in order to store them. The caller holds mu.
+func (s *Statistics) takeMinutes(row *liveRow) []minuteRow {
+	row.writingMinutes, row.minutes = row.minutes, row.writingMinutes[:0]
+	slices.SortFunc(row.writingMinutes, func(a, b minuteRow) int { return cmp.Compare(a.minute, b.minute) })
+	for len(row.writingMinutes) > 0 && row.writingMinutes[0].minute < s.minutesFrom {
+		s.release(row.writingMinutes[:1])
+		row.writingMinutes = row.writingMinutes[1:] // pruned in the meantime
+	}
+	return row.writingMinutes
+}
+
+// minutesWritten ends what takeMinutes began: the minutes are stored, or belong to the row again. The caller holds mu.
+func (s *Statistics) minutesWritten(row *liveRow, done bool) {
+	if !done {
+		for _, m := range row.writingMinutes {
+			s.minuteOf(row, m.minute).Merge(m.row)
+		}
+	}
+	s.release(row.writingMinutes)
+	row.writingMinutes = row.writingMinutes[:0]
+}
+
+// release keeps the memory of some rows for others. The caller holds mu.
+func (s *Statistics) release(minutes []minuteRow) {
+	s.openMinutes -= len(minutes)
+	for i, m := range minutes {
+		if len(s.spareRows) < spareRowsMax {
+			m.row.Reset()
+			s.spareRows = append(s.spareRows, m.row)
+		}
+		minutes[i].row = nil
+	}
+}
+
+// minuteWriter adds minutes to the stored ones within one transaction. Badger keeps the slices until the commit.
+type minuteWriter struct {
+	s       *Statistics
+	txn     *badger.Txn
+	buf     []byte
+	scratch stats.Row
+	encoded []byte
+}
+
+// add adds minutes of a name; they are ascending and stay as they are.
+func (w *minuteWriter) add(name []byte, minutes []minuteRow) error {
+	for len(minutes) > 0 {
+		bucket, n := bucketOf(minutes[0].minute), 1
+		for n < len(minutes) && bucketOf(minutes[n].minute) == bucket {
+			n++
+		}
+		if err := w.addBucket(bucket, name, minutes[:n]); err != nil {
+			return err
+		}
+		minutes = minutes[n:]
+	}
+	return nil
+}
+
+func (w *minuteWriter) addBucket(bucket int64, name []byte, minutes []minuteRow) error {
+	from := len(w.buf)
+	w.buf = appendBucketKey(w.buf, bucket, name)
+	value := len(w.buf)
+	key := w.buf[from:value:value]
+	w.buf = append(w.buf, 0, 0, 0, 0, minutesVersion)
+	found, err := get(w.txn, key, func(stored []byte) error {
+		at := len(w.buf)
+		err := w.merge(stored, bucket, minutes)
+		if err == nil || errors.Is(err, ErrSchema) {
+			return err
+		}
+		w.buf = w.buf[:at]
+		w.appendRows(bucket, minutes)
+		return w.s.setRowAside(key, stored, err)
+	})
+	if err != nil {
+		return err
+	}
+	if !found {
+		w.appendRows(bucket, minutes)
+	}
+	seal(w.buf[value:])
+	return set(w.txn, key, w.buf[value:len(w.buf):len(w.buf)])
+}
+
+func (w *minuteWriter) appendRows(bucket int64, minutes []minuteRow) {
+	for _, m := range minutes {
+		w.appendRow(m.minute-bucket*bucketMinutes, m.row)
+	}
+}
+
+func (w *minuteWriter) appendRow(minute int64, row *stats.Row) {
+	w.encoded, _ = row.AppendBinary(w.encoded[:0]) // its error is always nil
+	w.appendBody(minute, w.encoded)
+}
+
+func (w *minuteWriter) appendBody(minute int64, body []byte) {
+	w.buf = append(w.buf, byte(minute)) // below bucketMinutes
+	w.buf = binary.AppendUvarint(w.buf, uint64(len(body)))
+	w.buf = append(w.buf, body...)
+}
+
+// merge appends the stored minutes with others added.
+func (w *minuteWriter) merge(stored []byte, bucket int64, minutes []minuteRow) error {
+	err := eachMinute(stored, bucket, func(minute int64, body []byte) error {
+		for len(minutes) > 0 && minutes[0].minute < minute {
+			w.appendRow(minutes[0].minute-bucket*bucketMinutes, minutes[0].row)
+			minutes = minutes[1:]
+		}
+		if len(minutes) == 0 || minutes[0].minute > minute {
+			w.appendBody(minute-bucket*bucketMinutes, body)
+			return nil
+		}
+		w.scratch.CopyFrom(minutes[0].row)
+		minutes = minutes[1:]
+		if err := w.scratch.AddEncoded(body); err != nil {
+			return wrapDecode(err)
+		}
+		w.appendRow(minute-bucket*bucketMinutes, &w.scratch)
+		return nil
+	})
+	if err == nil {
+		w.appendRows(bucket, minutes)
+	}
+	return err
+}
+
+// eachMinute calls fn with the encoded row of each minute of a stored value, ascending. The error wraps ErrDamaged or ErrSchema, or is fn's.
+func eachMinute(value []byte, bucket int64, fn func(minute int64, body []byte) error) error {
+	if len(value) < minutesHeadBytes || !sealed(value) {
+		return fmt.Errorf("%w: minutes of %d bytes", ErrDamaged, len(value))
+	}
+	if version := value[checksumBytes]; version > minutesVersion {
+		return fmt.Errorf("%w: minutes of version %d, known up to %d", ErrSchema, version, minutesVersion)
+	}
+	in, last := varint.Reader{Rest: value[minutesHeadBytes:]}, -1
+	for len(in.Rest) > 0 {
+		minute, size := int(in.Byte()), in.Length(len(in.Rest))
+		if in.Bad || minute <= last || minute >= bucketMinutes || size > len(in.Rest) {
+			return fmt.Errorf("%w: minutes of %d bytes", ErrDamaged, len(value))
+		}
+		body := in.Rest[:size:size]
+		in.Rest = in.Rest[size:]
+		last = minute
+		if err := fn(bucket*bucketMinutes+int64(minute), body); err != nil {
+			return err
+		}
+	}
+	return nil
+}

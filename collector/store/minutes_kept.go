@@ -1,0 +1,228 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/crash"
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// Two kinds of keys say for which time the minutes are complete: one has the first minute, and one for each incomplete hour names that hour.
+
+var minutesFromKey = []byte{prefixMinutesKept}
+
+func incompleteKey(hour int64) []byte { return appendHourKey(nil, prefixMinutesKept, hour) }
+
+// loadMinutes reads for which time the minutes are complete.
+func (s *Statistics) loadMinutes(txn *badger.Txn) error {
+	return each(context.Background(), txn, minutesFromKey, nil, func(key, value []byte) error {
+		switch {
+		case len(key) == 1 && len(value) == 8:
+			s.minutesFrom, s.minutesKnown = decodeHour(binary.LittleEndian.Uint64(value)), true
+		case len(key) == 1+8:
+			s.incomplete[keyHour(key)] = true
+		default:
+			return fmt.Errorf("%w: beginning of the minutes", ErrDamaged)
+		}
+		return nil
+	})
+}
+
+func setMinutesFrom(txn *badger.Txn, minute int64) error {
+	return set(txn, minutesFromKey, binary.LittleEndian.AppendUint64(nil, orderedHour(minute)))
+}
+
+// beginMinutes counts minutes from the given one on. No event of it, or of a later one, was applied yet. The store is being opened.
+func (s *Statistics) beginMinutes(minute int64) error {
+	if err := s.update(func(txn *badger.Txn) error { return setMinutesFrom(txn, minute) }); err != nil {
+		return err
+	}
+	s.minutesFrom, s.minutesKnown = minute, true
+	return nil
+}
+
+// oldestMinute is the first minute that is kept at the given hour.
+func oldestMinute(hour int64) int64 { return (hour - MinuteHours) * stats.HourMinutes }
+
+// MinutesKnown reports whether the rows of the minutes [from, to) are complete.
+func (s *Statistics) MinutesKnown(from, to int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from < s.minutesFrom {
+		return false
+	}
+	for hour := range s.incomplete {
+		if hour >= stats.HourOfMinute(from) && hour <= stats.HourOfMinute(to-1) {
+			return false
+		}
+	}
+	return true
+}
+
+// lacking returns the hours of rows that have minutes here, and were counted without them. The caller holds mu.
+func (s *Statistics) lacking(keys []stats.Key, minutes [][]minuteRow) (hours map[int64]bool) {
+	for i := range keys {
+		hour := keys[i].Hour
+		if (minutes == nil || minutes[i] == nil) && (hour+1)*stats.HourMinutes > s.minutesFrom && !s.incomplete[hour] {
+			if hours == nil {
+				hours = map[int64]bool{}
+			}
+			hours[hour] = true
+		}
+	}
+	return hours
+}
+
+// pruneMinutes deletes minutes that are too old. It first moves the beginning, so that nobody reads or writes them afterwards.
+func (s *Statistics) pruneMinutes(ctx context.Context) error {
+	from, next, err := s.moveMinutes(ctx)
+	if err != nil || from == next && s.minutesPruned {
+		return err
+	}
+	oldest := int64(math.MinInt64)
+	if s.minutesPruned && next > from {
+		oldest = bucketOf(from)
+	}
+	s.minutesPruned = false
+	crash.Point("store.minutes.prune")
+	if err := s.deleteSpans(ctx, prefixMinute, oldest, bucketOf(next)); err != nil {
+		return err
+	}
+	if err := s.deleteSpans(ctx, prefixMinutesKept, math.MinInt64, stats.HourOfMinute(next)); err != nil {
+		return err
+	}
+	s.minutesPruned = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for hour := range s.incomplete {
+		if hour < stats.HourOfMinute(next) {
+			delete(s.incomplete, hour)
+		}
+	}
+	return nil
+}
+
+// moveMinutes moves the beginning of the minutes. It moves back only if the clock does, to the end of the current minute. Hours that have
+// rows, and were behind the beginning, are then incomplete.
+func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err error) {
+	s.rowsMu.Lock()
+	defer s.rowsMu.Unlock()
+	s.mu.Lock()
+	from = s.minutesFrom
+	s.mu.Unlock()
+	now := s.o.Now()
+	next = min(max(from, oldestMinute(stats.HourOf(now))), stats.MinuteOf(now)+1)
+	if next == from {
+		return from, next, nil
+	}
+	var again []int64
+	if next < from {
+		if again, err = s.hoursWithRows(ctx, stats.HourOfMinute(next), stats.HourOfMinute(from-1)); err != nil {
+			return from, next, err
+		}
+	}
+	err = s.updateInChunks(ctx, len(again), rowsChunk, func(txn *badger.Txn, i, end int) (err error) {
+		for ; i < end; i++ {
+			err = errors.Join(err, set(txn, incompleteKey(again[i]), nil))
+		}
+		return err
+	})
+	if err == nil {
+		err = s.update(func(txn *badger.Txn) error { return setMinutesFrom(txn, next) })
+	}
+	if err != nil {
+		return from, next, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.minutesFrom = next
+	for _, hour := range again {
+		s.incomplete[hour] = true
+	}
+	return from, next, nil
+}
+
+// keptMinutes returns the minutes of an object's rows [from, to) that are kept here; nil for a row whose minutes are not known.
+func (s *Statistics) keptMinutes(r *Refill, from, to int) (out [][]minuteRow, err error) {
+	if r.Minutes == nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	first := s.minutesFrom
+	s.mu.Unlock()
+	for _, minutes := range r.Minutes[from:to] {
+		rows := map[int64]*stats.Row{}
+		for _, m := range minutes {
+			if m.Minute < first {
+				continue
+			}
+			if rows[m.Minute] == nil {
+				rows[m.Minute] = new(stats.Row)
+			}
+			if err := rows[m.Minute].AddEncoded(m.Row); err != nil {
+				return nil, wrapDecode(err)
+			}
+		}
+		var kept []minuteRow
+		if minutes != nil {
+			kept = inOrder(rows)
+		}
+		out = append(out, kept)
+	}
+	return out, nil
+}
+
+// inOrder lists minutes, ascending.
+func inOrder(rows map[int64]*stats.Row) []minuteRow {
+	out := make([]minuteRow, 0, len(rows))
+	for minute, row := range rows {
+		out = append(out, minuteRow{minute, row})
+	}
+	slices.SortFunc(out, func(a, b minuteRow) int { return cmp.Compare(a.minute, b.minute) })
+	return out
+}
+
+// MinutesFrom is the first minute, counted from 1970, that is kept.
+func (s *Statistics) MinutesFrom() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.minutesFrom
+}
+
+// hoursWithRows lists the hours from first to last that have rows. The caller holds rowsMu.
+func (s *Statistics) hoursWithRows(ctx context.Context, first, last int64) (hours []int64, err error) {
+	s.mu.Lock()
+	live := map[int64]bool{}
+	for key := range s.live {
+		if key.Hour >= first && key.Hour <= last {
+			live[key.Hour] = true
+		}
+	}
+	s.mu.Unlock()
+	err = s.view(func(txn *badger.Txn) error {
+		for at := first; at <= last; at++ {
+			found := false
+			err := each(ctx, txn, []byte{prefixRow}, appendHourKey(nil, prefixRow, at), func(key, _ []byte) error {
+				at, found = keyHour(key), true
+				return errStop
+			})
+			if err != nil || !found {
+				return err
+			}
+			if at <= last {
+				live[at] = true
+			}
+		}
+		return nil
+	})
+	return slices.Collect(maps.Keys(live)), err
+}

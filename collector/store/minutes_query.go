@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// AddMinutes adds the rows of the minutes [from, to) to the rows that a caller chooses. rowsOf is called once for each name, without an
+// Hour, and returns nil, or a function that is called for each minute in which the name has responses, in no particular order. A minute that
+// is not kept has no rows, see MinutesKnown. Everything that was applied before the call is included, and each response is added once.
+func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	q := minuteQuery{ctx: ctx, s: s, rowsOf: rowsOf, known: map[string]func(int64) *stats.Row{}}
+	txn := s.minutesAt(&q, from, to)
+	defer txn.Discard()
+	if q.from >= q.to {
+		return nil
+	}
+	if err := q.addStored(txn); err != nil {
+		return err
+	}
+	for i := range q.live {
+		if add := q.of(q.live[i].name); add != nil {
+			add(q.live[i].minute).Merge(q.live[i].row)
+		}
+	}
+	return nil
+}
+
+// minutesAt begins a transaction, and copies the minutes of the range that are not stored at this moment. No row is written meanwhile.
+func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
+	s.rowsMu.Lock()
+	defer s.rowsMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q.from, q.to = max(from, s.minutesFrom), to
+	first, last := stats.HourOfMinute(q.from), stats.HourOfMinute(to-1)
+	for key, row := range s.live {
+		if key.Hour < first || key.Hour > last {
+			continue
+		}
+		for _, m := range row.minutes {
+			if m.minute >= q.from && m.minute < q.to {
+				copied := new(stats.Row)
+				copied.CopyFrom(m.row)
+				q.live = append(q.live, liveMinute{rowName(appendRowKey(nil, &key)), minuteRow{m.minute, copied}})
+			}
+		}
+	}
+	return s.db.NewTransaction(false)
+}
+
+type liveMinute struct {
+	name []byte
+	minuteRow
+}
+
+// minuteQuery is one call of AddMinutes.
+type minuteQuery struct {
+	ctx      context.Context
+	s        *Statistics
+	from, to int64
+	live     []liveMinute // not in the database
+	rowsOf   func(stats.Key) func(int64) *stats.Row
+	known    map[string]func(int64) *stats.Row // answers of rowsOf by name
+}
+
+// of returns the rows of a name.
+func (q *minuteQuery) of(name []byte) func(int64) *stats.Row {
+	add, known := q.known[string(name)]
+	if known {
+		return add
+	}
+	if key, err := parseName(string(name), 0); err == nil {
+		add = q.rowsOf(key)
+	}
+	q.known[string(name)] = add
+	return add
+}
+
+// addStored adds the stored rows. It looks up a few names one by one, and walks through the whole range for many.
+func (q *minuteQuery) addStored(txn *badger.Txn) error {
+	first, last := bucketOf(q.from), bucketOf(q.to-1)
+	names, _ := q.s.namesIn(stats.HourOfMinute(q.from), stats.HourOfMinute(q.to-1)+1, func(k stats.Key) bool {
+		return q.of(rowName(appendRowKey(nil, &k))) != nil
+	})
+	if int64(len(names))*(last-first+1) > getsMax || len(names) == len(q.known) {
+		return q.walk(txn, first, last)
+	}
+	for bucket := first; bucket <= last; bucket++ {
+		if err := q.ctx.Err(); err != nil {
+			return err
+		}
+		for i := range names {
+			name := rowName(appendRowKey(nil, &names[i].key))
+			_, err := get(txn, appendBucketKey(nil, bucket, name), func(value []byte) error { return q.add(bucket, name, value) })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// walk adds the stored rows of all names.
+func (q *minuteQuery) walk(txn *badger.Txn, first, last int64) error {
+	end := orderedHour(last)
+	return each(q.ctx, txn, []byte{prefixMinute}, appendHourKey(nil, prefixMinute, first), func(key, value []byte) error {
+		if len(key) < 9 || binary.BigEndian.Uint64(key[1:]) > end {
+			return errStop
+		}
+		return q.add(keyHour(key), rowName(key), value)
+	})
+}
+
+// add adds a stored value. A damaged one is left out: Verify reports it.
+func (q *minuteQuery) add(bucket int64, name, value []byte) error {
+	rows := q.of(name)
+	if rows == nil {
+		return nil
+	}
+	err := eachMinute(value, bucket, func(minute int64, body []byte) error {
+		if minute < q.from || minute >= q.to {
+			return nil
+		}
+		return wrapDecode(rows(minute).AddEncoded(body))
+	})
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrSchema) {
+		q.s.o.Logger.Error("store: skipped damaged minutes; their count is missing", "bucket", bucket, "error", err)
+		return nil
+	}
+	return err
+}

@@ -51,14 +51,14 @@ func TestRatesAreOverTheCoveredTime(t *testing.T) {
 		t.Errorf("%v, %v", records, err)
 	}
 
-	// Snapshots over a window of an hour, which is widened to the hour in which it begins, and ends now.
+	// Snapshots over a window of an hour, which begins with a minute and ends now.
 	for after, want := range map[time.Duration]struct {
 		from           time.Time
 		count, seconds int
 	}{
 		0:                {testNow.Add(-10 * time.Second), 10, 10},
 		40 * time.Minute: {testNow.Add(-10 * time.Second), 10, 40*60 + 10},
-		2 * time.Hour:    {time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), 0, 90 * 60},
+		2 * time.Hour:    {time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC), 0, 60 * 60},
 	} {
 		now := testNow.Add(after)
 		doc, _ := build(t, snapshot.NewBuilder(s, time.Hour, nil), now)

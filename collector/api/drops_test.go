@@ -22,6 +22,7 @@ func dropStore(t *testing.T) *store.Store {
 	dir := t.TempDir()
 	s, err := store.Open(store.Options{
 		Dir: filepath.Join(dir, "store"), QuarantineDir: filepath.Join(dir, "quarantine"), ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return testNow },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +38,7 @@ func dropStore(t *testing.T) *store.Store {
 		}}
 	}
 	response := store.Item{Seq: 4, Host: "h", Method: "GET", Label: "/", Event: event.Event{
-		TimeMicros: testNow.UnixMicro(), Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Host: []byte("h"), Path: []byte("/"),
+		TimeMicros: testNow.Add(-time.Second).UnixMicro(), Kind: event.KindRequest, Status: 200, Method: []byte("GET"), Host: []byte("h"), Path: []byte("/"),
 	}}
 	err = s.Apply(&store.Batch{Epoch: uuid.UUID{1}, LastSeq: 4, Items: []store.Item{
 		dropped(1, 30*time.Hour, "full", 100), dropped(2, time.Hour, "full", 107), dropped(3, 0, "age", 2), response,

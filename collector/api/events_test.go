@@ -14,6 +14,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/collector/store"
 	"github.com/wayside-proxy/wayside/internal/event"
+	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
 var testEpoch = uuid.MustParse("0190a0b0-c0d0-7e0f-8102-030405060708")
@@ -24,6 +25,7 @@ func eventStore(t *testing.T, paths ...string) *store.Store {
 	dir := t.TempDir()
 	s, err := store.Open(store.Options{
 		Dir: dir + "/store", QuarantineDir: dir + "/quarantine", ReserveBytes: -1, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return testNow },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -145,8 +147,8 @@ func TestBadEventParameters(t *testing.T) {
 }
 
 func TestCSV(t *testing.T) {
-	h := testHandler(sampleRows())
-	for target, lines := range map[string]int{"/api/v1/paths": 4, "/api/v1/paths?compare=previous": 4, "/api/v1/series?path=/users&from=-3h": 5} {
+	h := NewHandler(Options{Rows: sampleRows(), Now: func() time.Time { return stats.HourStart(testHour + 1) }})
+	for target, lines := range map[string]int{"/api/v1/paths": 4, "/api/v1/paths?compare=previous": 4, "/api/v1/series?path=/users&from=-4h": 5} {
 		resp := get(t, h, target, "Accept", "text/csv")
 		if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/csv") {
 			t.Errorf("%s: %s", target, resp.Header.Get("Content-Type"))
@@ -167,7 +169,8 @@ func TestCSV(t *testing.T) {
 }
 
 func TestPathsComparedAndFiltered(t *testing.T) {
-	h := testHandler(sampleRows())
+	// At the end of an hour, because in the middle of it a comparison leaves out the current hour if there are no minutes.
+	h := NewHandler(Options{Rows: sampleRows(), Now: func() time.Time { return stats.HourStart(testHour + 1) }})
 	a := decode[pathsAnswer](t, get(t, h, "/api/v1/paths?from=-24h&compare=previous&spark=4"))
 	if a.Before == nil || a.Before.Totals.Count != 1 || len(a.Paths) != 3 || a.Paths[0].Before == nil || a.Paths[0].Before.Count != 0 {
 		t.Fatalf("%+v", a.Before)
@@ -185,7 +188,7 @@ func TestPathsComparedAndFiltered(t *testing.T) {
 	if len(a.Paths) != 1 || a.Paths[0].Path != "/users" || a.Paths[0].Matched == nil || *a.Paths[0].Matched != 5 {
 		t.Errorf("5xx: %+v", a.Paths)
 	}
-	s := decode[seriesAnswer](t, get(t, h, "/api/v1/series?from=-3h&compare=previous"))
+	s := decode[seriesAnswer](t, get(t, h, "/api/v1/series?from=-4h&compare=previous"))
 	if s.Totals.Count != 16 || s.Before == nil || len(s.Before.Points) != len(s.Points) {
 		t.Errorf("%+v", s)
 	}

@@ -27,55 +27,107 @@ func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours)
 	return halves.Wait()
 }
 
-// points sums the rows that the filter keeps, step by step.
-func (h *handler) points(ctx context.Context, span snapshot.Hours, step int64, keep filter) ([]point, snapshot.Figures, error) {
+// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of hours begin with the first hour of the range, and
+// shorter ones when the clock shows a multiple of the step. The first and the last point may be shorter.
+func (h *handler) points(ctx context.Context, s *span, step int64, keep filter) ([]point, snapshot.Figures, error) {
+	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, cover: snapshot.CoverageOf(h.Rows, h.Now())}
+	if step < stats.HourMinutes {
+		g.anchor = s.From - s.From%step
+	}
+	g.length = (s.To - g.anchor + step - 1) / step
+	if err := h.fillMinutes(ctx, &g, keep); err != nil {
+		return nil, snapshot.Figures{}, err
+	}
 	var halves [2]pointSums
-	cover := snapshot.CoverageOf(h.Rows, h.Now())
-	err := halved(span, step, func(n int, half snapshot.Hours) error {
+	err := halved(snapshot.Hours{From: 0, To: g.length}, 1, func(n int, half snapshot.Hours) error {
 		p := &halves[n]
-		p.span, p.step, p.at, p.cover = half, step, half.From, cover
-		err := h.rowsOf(ctx, half, keep.keeps, p.add)
+		p.grid, p.at = &g, half.From
+		hours := snapshot.Hours{From: max(s.hours.From, g.hour(half.From)), To: min(s.hours.To, g.hour(half.To))}
+		var err error
+		if step >= stats.HourMinutes && hours.From < hours.To {
+			err = h.rowsOf(ctx, hours, keep.keeps, p.add)
+		}
 		p.flush(half.To)
 		return err
 	})
 	halves[0].totals.Merge(&halves[1].totals)
-	points, totals := append(halves[0].points, halves[1].points...), snapshot.FiguresOf(&halves[0].totals, cover.Seconds(span))
+	points, totals := append(halves[0].points, halves[1].points...), snapshot.FiguresOf(&halves[0].totals, g.cover.Seconds(s.Range))
 	if err == nil && keep.everything() {
-		err = snapshot.AddDrops(ctx, h.Rows, span, func(int64) *snapshot.Figures { return &totals })
+		err = snapshot.AddDrops(ctx, h.Rows, s.Range.Hours(), func(int64) *snapshot.Figures { return &totals })
 	}
 	if err == nil && len(totals.Dropped) > 0 {
-		err = snapshot.AddDrops(ctx, h.Rows, span, func(hour int64) *snapshot.Figures { return &points[(hour-span.From)/step].Figures })
+		err = snapshot.AddDrops(ctx, h.Rows, s.Range.Hours(), func(hour int64) *snapshot.Figures {
+			return &points[g.index(max(hour*stats.HourMinutes, s.From))].Figures
+		})
 	}
 	return points, totals, err
 }
 
+// fillMinutes adds the minutes that are not read as hours to their steps.
+func (h *handler) fillMinutes(ctx context.Context, g *grid, keep filter) error {
+	g.minutes = map[int64]*stats.Row{}
+	rowsOf := func(k stats.Key) func(int64) *stats.Row {
+		if !keep.keeps(h.shownKey(k)) {
+			return nil
+		}
+		return func(minute int64) *stats.Row {
+			i := g.index(minute)
+			if g.minutes[i] == nil {
+				g.minutes[i] = new(stats.Row)
+			}
+			return g.minutes[i]
+		}
+	}
+	if g.step < stats.HourMinutes {
+		return h.addRange(ctx, g.span.Range, rowsOf)
+	}
+	return h.addMinutes(ctx, g.span, rowsOf)
+}
+
+// grid divides a range into steps.
+type grid struct {
+	span         *span
+	cover        snapshot.Coverage
+	anchor, step int64                // in minutes
+	length       int64                // steps
+	minutes      map[int64]*stats.Row // by step: the minutes that are not read as hours
+}
+
+// index is the step that a minute belongs to.
+func (g *grid) index(minute int64) int64 { return (minute - g.anchor) / g.step }
+
+// hour is the hour in which a step begins.
+func (g *grid) hour(i int64) int64 { return stats.HourOfMinute(g.anchor + i*g.step) }
+
+// rangeOf is the part of the range in a step.
+func (g *grid) rangeOf(i int64) snapshot.Range {
+	from := g.anchor + i*g.step
+	return snapshot.Range{From: max(from, g.span.From), To: min(from+g.step, g.span.To)}
+}
+
 // pointSums adds rows up, step by step. The rows come hour by hour.
 type pointSums struct {
-	span        snapshot.Hours
-	cover       snapshot.Coverage
-	step        int64
-	at          int64 // start of the step being summed
+	*grid
+	at          int64 // the step being summed
 	sum, totals stats.Row
 	points      []point
 }
 
 func (p *pointSums) add(k stats.Key, row *stats.Row) error {
-	p.flush(k.Hour - (k.Hour-p.span.From)%p.step)
+	p.flush(p.index(k.Hour * stats.HourMinutes))
 	p.sum.Merge(row)
 	return nil
 }
 
-// flush ends the steps before an hour.
+// flush ends the steps before one.
 func (p *pointSums) flush(until int64) {
-	if p.points == nil {
-		p.points = make([]point, 0, (p.span.To-p.span.From+p.step-1)/p.step)
-	}
-	for p.at < until {
-		end := min(p.at+p.step, p.span.To)
-		seconds := p.cover.Seconds(snapshot.Hours{From: p.at, To: end})
-		p.points = append(p.points, point{stats.HourStart(p.at), snapshot.FiguresOf(&p.sum, seconds)})
+	for ; p.at < until; p.at++ {
+		if row := p.minutes[p.at]; row != nil {
+			p.sum.Merge(row)
+		}
+		r := p.rangeOf(p.at)
+		p.points = append(p.points, point{stats.MinuteStart(r.From), snapshot.FiguresOf(&p.sum, p.cover.Seconds(r))})
 		p.totals.Merge(&p.sum)
 		p.sum.Reset()
-		p.at = end
 	}
 }

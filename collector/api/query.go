@@ -49,21 +49,6 @@ func (p *params) fail(format string, args ...any) {
 
 func (p *params) text(key string) string { return p.values[key] }
 
-// hours reads from and to. Statistics are hourly, so the range is widened to whole hours.
-func (p *params) hours() snapshot.Hours { return p.hoursOf("from", "to") }
-
-func (p *params) hoursOf(fromKey, toKey string) snapshot.Hours {
-	from, to := p.span(fromKey, toKey)
-	if p.err != nil {
-		return snapshot.Hours{}
-	}
-	h := snapshot.Hours{From: stats.HourOf(from), To: stats.HourOf(to)}
-	if stats.HourStart(h.To).Before(to) {
-		h.To++
-	}
-	return h
-}
-
 // span reads a range of time as it is in the request.
 func (p *params) span(fromKey, toKey string) (from, to time.Time) {
 	to = p.time(toKey, p.now)
@@ -105,18 +90,18 @@ func (p *params) limit() int {
 	return n
 }
 
-// step reads the length of the steps of a series, in hours.
+// step reads the length of the steps of a series, in minutes.
 func (p *params) step() int64 {
 	text := p.text("step")
 	if text == "" {
-		return 1
+		return stats.HourMinutes
 	}
 	d, ok := timeparse.Length(text)
-	if !ok || d%time.Hour != 0 {
-		p.fail("step=%q must be whole hours or days (1h, 6h, 1d): statistics are hourly", text)
-		return 1
+	if !ok || d%time.Minute != 0 || d > time.Hour && d%time.Hour != 0 || d < time.Hour && time.Hour%d != 0 {
+		p.fail("step=%q must be whole hours or days (1h, 6h, 1d), or minutes that divide an hour (1m, 5m, 15m)", text)
+		return stats.HourMinutes
 	}
-	return int64(d / time.Hour)
+	return int64(d / time.Minute)
 }
 
 // filter selects rows, and events by their rows.
@@ -190,38 +175,52 @@ func (f *filter) countIn(r *stats.Row) uint64 {
 	return min(http, grpc)
 }
 
+// comparison has the two ranges of a comparison, without time that is not over.
+type comparison struct{ main, before snapshot.Range }
+
 // compared returns the range to compare with: the previous one of the same length ("compare=previous"), or any other
-// (compare_from, compare_to). ok is false if the request has none.
-func (p *params) compared(span snapshot.Hours) (before snapshot.Hours, ok bool) {
+// (compare_from, compare_to). The part of either range that is not over is cut off both. ok is false if the request has none.
+func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool) {
+	c.main = main
 	from, to := p.text("compare_from"), p.text("compare_to")
 	switch p.text("compare") {
 	case "":
 		if from == "" && to == "" {
-			return before, false
+			return c, false
 		}
 	case "previous":
 		if from != "" || to != "" {
 			p.fail("use either compare=previous, or compare_from and compare_to")
 		}
-		before = snapshot.Hours{From: 2*span.From - span.To, To: span.From}
-		if before.From < 0 {
-			p.fail("compare=previous: a range of the same length before %s would begin before 1970", stats.HourStart(span.From).Format(time.RFC3339))
+		c.main.To = max(min(main.To, now), main.From+1)
+		c.before = snapshot.Range{From: 2*c.main.From - c.main.To, To: c.main.From}
+		if c.before.From < 0 {
+			p.fail("compare=previous: a range of the same length before %s would begin before 1970", stats.MinuteStart(main.From).Format(time.RFC3339))
 		}
-		return before, p.err == nil
+		return c, p.err == nil
 	default:
 		p.fail("compare=%q: use compare=previous, or compare_from and compare_to", p.text("compare"))
 	}
 	if from == "" || to == "" {
 		p.fail("compare_from and compare_to must be used together")
 	}
-	return p.hoursOf("compare_from", "compare_to"), p.err == nil
+	c.before = widened(p.span("compare_from", "compare_to"))
+	left := max(main.To, c.before.To) - now // of the range that ends later
+	if shortest := min(main.To-main.From, c.before.To-c.before.From); left > 0 && left < shortest {
+		c.main.To -= left
+		c.before.To -= left
+	}
+	return c, p.err == nil
 }
 
 // sparkMax is the largest number of parts of a spark line.
 const sparkMax = 96
 
+// sparkMinutes is the length of a range, in minutes, up to which its parts may be shorter than an hour.
+const sparkMinutes = 6 * stats.HourMinutes
+
 // spark returns the number of equal parts for which the answer also gives the counts of each row; 0 for none.
-func (p *params) spark(span snapshot.Hours) int {
+func (p *params) spark(s *span) int {
 	text := p.text("spark")
 	if text == "" {
 		return 0
@@ -231,5 +230,10 @@ func (p *params) spark(span snapshot.Hours) int {
 		p.fail("spark=%q must be a number from 1 to %d", text, sparkMax)
 		return 0
 	}
-	return int(min(int64(n), span.To-span.From))
+	most := s.To - s.From
+	if most > sparkMinutes || !s.minutes {
+		hours := s.Range.Hours()
+		most = hours.To - hours.From
+	}
+	return int(min(int64(n), most))
 }

@@ -82,12 +82,13 @@ func FuzzParams(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		p := parseParams(query, testNow, "from", "to", "sort", "limit", "method", "host", "prefix", "path", "step")
-		span, limit, step, keep := p.hours(), p.limit(), p.step(), p.filter()
+		limit, step, keep := p.limit(), p.step(), p.filter()
+		span, _, _ := newHandler(Options{Now: func() time.Time { return testNow }}).spans(p)
 		if p.err != nil {
 			return
 		}
 		if span.From >= span.To || span.From < 0 || limit < 1 || limit > limitMax || step < 1 {
-			t.Errorf("%q: hours %+v, limit %d, step %d", query, span, limit, step)
+			t.Errorf("%q: span %+v, limit %d, step %d", query, span, limit, step)
 		}
 		keep.keeps(stats.Key{Host: "h", Method: "GET", Label: "/"})
 	})

@@ -32,12 +32,14 @@ const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes
 
 // pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, listed or not.
 type pathsAnswer struct {
-	From   time.Time        `json:"from"` // rounded to whole hours
-	To     time.Time        `json:"to"`
-	Rows   int              `json:"rows"` // rows found; Paths has at most limit of them
-	Totals snapshot.Figures `json:"totals"`
-	Before *comparedRange   `json:"before,omitempty"` // with compare
-	Paths  []pathRow        `json:"paths"`
+	From time.Time `json:"from"` // rounded to whole minutes, or hours: see Resolution
+	To   time.Time `json:"to"`
+	// Resolution is 1m, or 1h if the range was widened to whole hours, because minutes of it are not kept.
+	Resolution string           `json:"resolution"`
+	Rows       int              `json:"rows"` // rows found; Paths has at most limit of them
+	Totals     snapshot.Figures `json:"totals"`
+	Before     *comparedRange   `json:"before,omitempty"` // with compare
+	Paths      []pathRow        `json:"paths"`
 }
 
 // comparedRange is the range with which an answer is compared.
@@ -63,9 +65,9 @@ var pathsParams = []string{
 
 func (h *handler) paths(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), pathsParams...)
-	span, limit, keep := p.hours(), p.limit(), p.filter()
-	before, comparing := p.compared(span)
-	parts := p.spark(span)
+	limit, keep := p.limit(), p.filter()
+	span, before, comparing := h.spans(p)
+	parts := p.spark(&span)
 	by, known := sorts[cmp.Or(p.text("sort"), "count")]
 	if !known {
 		p.fail("sort=%q is not one of %s", p.text("sort"), sortNames)
@@ -76,12 +78,12 @@ func (h *handler) paths(r *http.Request) (any, error) {
 	if h.Rows == nil {
 		return nil, ErrUnavailable
 	}
-	merged, err := h.mergeRows(r.Context(), span, keep)
+	merged, err := h.mergeRows(r.Context(), &span, keep)
 	if err != nil {
 		return nil, err
 	}
-	answer := pathsAnswer{From: stats.HourStart(span.From), To: stats.HourStart(span.To), Rows: len(merged)}
-	if answer.Totals, err = h.totalsOf(r.Context(), merged, span, keep); err != nil {
+	answer := pathsAnswer{From: span.start(), To: span.end(), Resolution: span.resolution(), Rows: len(merged)}
+	if answer.Totals, err = h.totalsOf(r.Context(), merged, &span, keep); err != nil {
 		return nil, err
 	}
 	top := sorted(merged, by)
@@ -95,12 +97,12 @@ func (h *handler) paths(r *http.Request) (any, error) {
 		}
 	}
 	if comparing {
-		if err := h.compare(r.Context(), &answer, before, keep); err != nil {
+		if err := h.compare(r.Context(), &answer, &before, keep); err != nil {
 			return nil, err
 		}
 	}
 	if parts > 0 {
-		if err := h.sparks(r.Context(), &answer, span, parts); err != nil {
+		if err := h.sparks(r.Context(), &answer, &span, parts); err != nil {
 			return nil, err
 		}
 	}
@@ -127,20 +129,20 @@ func sorted(rows map[stats.Key]*stats.Row, by func(*stats.Row) uint64) []ranked 
 }
 
 // totalsOf adds up the rows that a filter kept.
-func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, span snapshot.Hours, keep filter) (figures snapshot.Figures, err error) {
+func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, span *span, keep filter) (figures snapshot.Figures, err error) {
 	var totals stats.Row
 	for _, row := range rows {
 		totals.Merge(row)
 	}
-	figures = snapshot.FiguresOf(&totals, snapshot.CoverageOf(h.Rows, h.Now()).Seconds(span))
+	figures = snapshot.FiguresOf(&totals, snapshot.CoverageOf(h.Rows, h.Now()).Seconds(span.Range))
 	if keep.everything() {
-		err = snapshot.AddDrops(ctx, h.Rows, span, func(int64) *snapshot.Figures { return &figures })
+		err = snapshot.AddDrops(ctx, h.Rows, span.Range.Hours(), func(int64) *snapshot.Figures { return &figures })
 	}
 	return figures, err
 }
 
 // compare adds each listed row's figures in another range. Rows without responses in that range get empty figures.
-func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span snapshot.Hours, keep filter) error {
+func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span *span, keep filter) error {
 	all := keep
 	all.status, all.grpc = nil, nil // a row is compared even if it had no response with these statuses in the other range
 	merged, err := h.mergeRows(ctx, span, all)
@@ -151,7 +153,7 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span snapsho
 	if err != nil {
 		return err
 	}
-	answer.Before = &comparedRange{From: stats.HourStart(span.From), To: stats.HourStart(span.To), Totals: totals}
+	answer.Before = &comparedRange{From: span.start(), To: span.end(), Totals: totals}
 	for i := range answer.Paths {
 		line := &answer.Paths[i]
 		row := merged[line.key()]
@@ -165,26 +167,64 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span snapsho
 }
 
 // sparks adds each listed row's counts over time.
-func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span snapshot.Hours, parts int) error {
+func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span *span, parts int) error {
 	lines := make(map[stats.Key][]uint64, len(answer.Paths))
 	for i := range answer.Paths {
 		line := &answer.Paths[i]
 		line.Spark = make([]uint64, parts)
 		lines[line.key()] = line.Spark
 	}
-	length := span.To - span.From
+	part := func(minute int64) int64 { return max(minute-span.From, 0) * int64(parts) / (span.To - span.From) }
+	counts := sparkCounts{part: part, lines: func(k stats.Key) []uint64 { return lines[h.shownKey(k)] }}
+	if span.minutes && span.To-span.From <= sparkMinutes && h.known(span.Range) {
+		err := h.addRange(ctx, span.Range, counts.rowsOf)
+		counts.flush()
+		return err
+	}
+	if err := h.addMinutes(ctx, span, counts.rowsOf); err != nil {
+		return err
+	}
+	counts.flush()
 	listed := func(k stats.Key) bool { return lines[k] != nil }
 	var mu sync.Mutex
-	return halved(span, 1, func(_ int, half snapshot.Hours) error {
+	return halved(span.hours, 1, func(_ int, half snapshot.Hours) error {
 		return h.rowsOf(ctx, half, listed, func(k stats.Key, row *stats.Row) error {
-			if spark := lines[h.shownKey(k)]; spark != nil {
+			if spark := counts.lines(k); spark != nil {
 				mu.Lock()
-				spark[(k.Hour-span.From)*int64(parts)/length] += row.Count
+				spark[part(k.Hour*stats.HourMinutes)] += row.Count
 				mu.Unlock()
 			}
 			return nil
 		})
 	})
+}
+
+// sparkCounts adds the counts of minutes to spark lines.
+type sparkCounts struct {
+	part  func(minute int64) int64
+	lines func(stats.Key) []uint64
+	row   stats.Row // the last minute, which belongs to
+	to    *uint64
+}
+
+func (c *sparkCounts) rowsOf(k stats.Key) func(int64) *stats.Row {
+	line := c.lines(k)
+	if line == nil {
+		return nil
+	}
+	return func(minute int64) *stats.Row {
+		c.flush()
+		c.to = &line[c.part(minute)]
+		return &c.row
+	}
+}
+
+func (c *sparkCounts) flush() {
+	if c.to != nil {
+		*c.to += c.row.Count
+	}
+	c.row.Reset()
+	c.to = nil
 }
 
 func (r *pathRow) key() stats.Key {
@@ -197,14 +237,14 @@ func (h *handler) shownKey(k stats.Key) stats.Key {
 	return k
 }
 
-// mergeRows adds up each row over the hours. Memory is bounded by the number of rows, whatever the range.
-func (h *handler) mergeRows(ctx context.Context, span snapshot.Hours, keep filter) (map[stats.Key]*stats.Row, error) {
+// mergeRows adds up each row over a range. Memory is bounded by the number of rows, whatever the range.
+func (h *handler) mergeRows(ctx context.Context, span *span, keep filter) (map[stats.Key]*stats.Row, error) {
 	merged := map[stats.Key]*stats.Row{}
 	walk, owned := h.Rows.Rows, false
 	if s, ok := h.Rows.(sumSource); ok {
 		walk, owned = s.Sums, true
 	}
-	err := walk(ctx, span.From, span.To, func(k stats.Key, row *stats.Row) error {
+	err := walk(ctx, span.hours.From, span.hours.To, func(k stats.Key, row *stats.Row) error {
 		k = h.shownKey(k)
 		switch sum := merged[k]; {
 		case !keep.keeps(k):
@@ -218,6 +258,20 @@ func (h *handler) mergeRows(ctx context.Context, span snapshot.Hours, keep filte
 			merged[k.Clone()] = sum
 		}
 		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = h.addMinutes(ctx, span, func(k stats.Key) func(int64) *stats.Row {
+		if k = h.shownKey(k); !keep.keeps(k) {
+			return nil
+		}
+		return func(int64) *stats.Row {
+			if merged[k] == nil {
+				merged[k] = new(stats.Row)
+			}
+			return merged[k]
+		}
 	})
 	if keep.byStatus() {
 		maps.DeleteFunc(merged, func(_ stats.Key, row *stats.Row) bool { return keep.countIn(row) == 0 })
@@ -247,16 +301,18 @@ type point struct {
 
 // seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
 type seriesAnswer struct {
-	Path   string           `json:"path,omitempty"` // absent: all that the filters keep
-	Method string           `json:"method,omitempty"`
-	Host   string           `json:"host,omitempty"`
-	Route  string           `json:"route,omitempty"`
-	From   time.Time        `json:"from"`
-	To     time.Time        `json:"to"`
-	Step   string           `json:"step"`
-	Points []point          `json:"points"`
-	Totals snapshot.Figures `json:"totals"`
-	Before *comparedRange   `json:"before,omitempty"` // with compare
+	Path   string    `json:"path,omitempty"` // absent: all that the filters keep
+	Method string    `json:"method,omitempty"`
+	Host   string    `json:"host,omitempty"`
+	Route  string    `json:"route,omitempty"`
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	// Resolution is 1m, or 1h if range and step were widened to whole hours, because minutes of the range are not kept.
+	Resolution string           `json:"resolution"`
+	Step       string           `json:"step"`
+	Points     []point          `json:"points"`
+	Totals     snapshot.Figures `json:"totals"`
+	Before     *comparedRange   `json:"before,omitempty"` // with compare
 }
 
 var seriesParams = []string{
@@ -265,9 +321,13 @@ var seriesParams = []string{
 
 func (h *handler) series(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), seriesParams...)
-	span, step, keep := p.hours(), p.step(), p.filter()
-	before, comparing := p.compared(span)
-	if p.err == nil && (longest(span, before)-1)/step >= pointsMax {
+	step, keep := p.step(), p.filter()
+	span, before, comparing := h.spans(p)
+	if step < stats.HourMinutes && !(h.known(span.Range) && (!comparing || h.known(before.Range))) {
+		step = stats.HourMinutes
+		span, before = hourly(span.Range.Hours()), hourly(before.Range.Hours())
+	}
+	if p.err == nil && (longest(&span, &before)-1)/step >= pointsMax {
 		p.fail("this would be more than %d points: use a longer step or a shorter range", pointsMax)
 	}
 	if p.err != nil {
@@ -278,15 +338,15 @@ func (h *handler) series(r *http.Request) (any, error) {
 	}
 	answer := seriesAnswer{
 		Path: p.text("path"), Method: keep.method, Host: keep.host, Route: keep.route,
-		From: stats.HourStart(span.From), To: stats.HourStart(span.To), Step: snapshot.FormatDuration(time.Duration(step) * time.Hour),
+		From: span.start(), To: span.end(), Resolution: span.resolution(), Step: snapshot.FormatDuration(time.Duration(step) * time.Minute),
 	}
 	var err error
-	if answer.Points, answer.Totals, err = h.points(r.Context(), span, step, keep); err != nil || !comparing {
+	if answer.Points, answer.Totals, err = h.points(r.Context(), &span, step, keep); err != nil || !comparing {
 		return answer, err
 	}
-	answer.Before = &comparedRange{From: stats.HourStart(before.From), To: stats.HourStart(before.To)}
-	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), before, step, keep)
+	answer.Before = &comparedRange{From: before.start(), To: before.end()}
+	answer.Before.Points, answer.Before.Totals, err = h.points(r.Context(), &before, step, keep)
 	return answer, err
 }
 
-func longest(a, b snapshot.Hours) int64 { return max(a.To-a.From, b.To-b.From) }
+func longest(a, b *span) int64 { return max(a.To-a.From, b.To-b.From) }

@@ -27,9 +27,8 @@ const (
 type Document struct {
 	Version     uint64    `json:"version"`
 	GeneratedAt time.Time `json:"generated_at"`
-	// Window is the configured length of time. Rows are hourly, so the figures begin with the hour in which the window begins:
-	// they cover up to an hour more, or less if the books are younger. From, To and the seconds of each row give the time that
-	// is covered.
+	// Window is the configured length of time. The figures begin with the minute in which the window begins, or with the hour if minutes
+	// of that hour are not kept, and later if the books are younger. From, To and the seconds of each row give the time that is covered.
 	Window  string            `json:"window"`
 	From    time.Time         `json:"from"`
 	To      time.Time         `json:"to"`
@@ -43,19 +42,21 @@ type Document struct {
 //
 // Past hours rarely change, so they are merged once ("base"), and only hours that were touched since are read again ("hot").
 // A snapshot every second then costs the rows of one hour, not of a day. If a touched hour is part of the base, or the window
-// moves, the base is merged again.
+// moves by an hour, the base is merged again. The minutes at the beginning of the window ("edge") are read again in each minute.
 type Builder struct {
 	source RowSource
 	window time.Duration
 	rules  func() *paths.Rules
 	merged *paths.Rules // the rules by which the entries were merged
 
-	entries map[stats.Key]*entry // by key without an hour
-	order   []*entry             // scratch
-	valid   bool                 // base is usable
-	span    Hours                // of the window for which base was made
-	hot     map[int64]bool
-	touched map[int64]bool // since the last Build
+	entries  map[stats.Key]*entry // by key without an hour
+	order    []*entry             // scratch
+	valid    bool                 // base is usable
+	edgeRead bool                 // the edge was read
+	span     Hours                // of the window for which base was made, without the edge
+	edge     Range                // the minutes before span; empty if they are not kept
+	hot      map[int64]bool
+	touched  map[int64]bool // since the last Build
 
 	version uint64
 	zip     *gzip.Writer
@@ -64,10 +65,11 @@ type Builder struct {
 	row, other, totals stats.Row
 }
 
-// entry is one row of the window in its two parts.
+// entry is one row of the window in its parts.
 type entry struct {
 	key       stats.Key // without an hour
 	base, hot stats.Row
+	edge      stats.Row
 	count     uint64
 }
 
@@ -98,12 +100,38 @@ func (b *Builder) Reset() {
 
 // Stale reports whether a new snapshot would differ from the last one: rows were touched, or the window has moved.
 func (b *Builder) Stale(now time.Time) bool {
-	return len(b.touched) > 0 || !b.valid || b.spanAt(now) != b.span
+	span, edge := b.spanAt(now)
+	return len(b.touched) > 0 || !b.valid || span != b.span || edge != b.edge && len(b.entries) > 0
 }
 
-// spanAt returns the hours of a window that ends now: those in which it begins and ends, and all between.
-func (b *Builder) spanAt(now time.Time) Hours {
-	return Hours{stats.HourOf(now.Add(-b.window)), stats.HourOf(now) + 1}
+// minuteSource is a RowSource that has rows of minutes for recent hours; the store is one.
+type minuteSource interface {
+	MinutesKnown(from, to int64) bool
+	// AddMinutes adds the rows of minutes to the rows that rowsOf returns for a name; a name for which it returns nil is left out.
+	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
+}
+
+// spanAt returns the parts of a window that ends now: the minutes of the hour in which it begins, and the hours up to the current one. If the
+// minutes are not kept, all of that hour is in span.
+func (b *Builder) spanAt(now time.Time) (span Hours, edge Range) {
+	begin := stats.MinuteOf(now.Add(-b.window))
+	span = Hours{stats.HourOfMinute(begin), stats.HourOf(now) + 1}
+	s, ok := b.source.(minuteSource)
+	next := (span.From + 1) * stats.HourMinutes
+	if !ok || span.From+1 >= span.To || begin == span.From*stats.HourMinutes || !s.MinutesKnown(begin, next) {
+		return span, Range{}
+	}
+	span.From++
+	return span, Range{begin, next}
+}
+
+// windowRange returns all minutes of the window.
+func (b *Builder) windowRange() Range {
+	r := b.span.Minutes()
+	if b.edge != (Range{}) {
+		r.From = b.edge.From
+	}
+	return r
 }
 
 // Build reads the rows that have changed and returns the next version. through are the watermarks of the events that the
@@ -125,9 +153,10 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 		doc.Through[epoch.String()] = seq
 	}
 	cover := CoverageOf(b.source, now)
-	doc.From, doc.To = cover.Within(b.span)
-	b.fillTable(&doc, cover.Seconds(b.span))
-	if err := AddDrops(ctx, b.source, b.span, func(int64) *Figures { return &doc.Totals }); err != nil {
+	window := b.windowRange()
+	doc.From, doc.To = cover.Within(window)
+	b.fillTable(&doc, cover.Seconds(window))
+	if err := AddDrops(ctx, b.source, window.Hours(), func(int64) *Figures { return &doc.Totals }); err != nil {
 		return nil, fmt.Errorf("build snapshot: %w", err)
 	}
 	s, err := b.pack(&doc)
@@ -140,7 +169,7 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 
 // refresh brings the entries up to date. touched is cleared after everything was read, so a failure loses nothing.
 func (b *Builder) refresh(ctx context.Context, now time.Time) error {
-	span := b.spanAt(now)
+	span, edge := b.spanAt(now)
 	if rules := b.rules(); rules != b.merged {
 		// The labeler has learnt something: the same rows have other names now.
 		b.merged, b.valid = rules, false
@@ -150,6 +179,9 @@ func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 		if err := b.rebase(ctx, span); err != nil {
 			return err
 		}
+	}
+	if err := b.readEdge(ctx, edge); err != nil {
+		return err
 	}
 	for _, e := range b.entries {
 		e.hot.Reset()
@@ -167,6 +199,28 @@ func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// readEdge reads the minutes at the beginning of the window, unless they are the same as before.
+func (b *Builder) readEdge(ctx context.Context, edge Range) error {
+	if edge == b.edge && b.edgeRead && !b.touched[stats.HourOfMinute(edge.From)] {
+		return nil
+	}
+	b.edge, b.edgeRead = edge, false
+	for _, e := range b.entries {
+		e.edge.Reset()
+	}
+	if edge != (Range{}) {
+		err := b.source.(minuteSource).AddMinutes(ctx, edge.From, edge.To, func(k stats.Key) func(int64) *stats.Row {
+			row := &b.entry(k).edge
+			return func(int64) *stats.Row { return row }
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.edgeRead = true
+	return nil
+}
+
 // baseTouched reports whether an hour that the base includes has changed.
 func (b *Builder) baseTouched(span Hours) bool {
 	for hour := range b.touched {
@@ -179,7 +233,7 @@ func (b *Builder) baseTouched(span Hours) bool {
 
 // rebase merges every hour of the window that is not being written to.
 func (b *Builder) rebase(ctx context.Context, span Hours) error {
-	b.valid = false
+	b.valid, b.edgeRead = false, false
 	clear(b.hot)
 	b.hot[span.To-1] = true
 	for hour := range b.touched {
@@ -231,7 +285,7 @@ func (b *Builder) entry(k stats.Key) *entry {
 func (b *Builder) fillTable(doc *Document, seconds float64) {
 	b.order = b.order[:0]
 	for _, e := range b.entries {
-		e.count = e.base.Count + e.hot.Count
+		e.count = e.base.Count + e.hot.Count + e.edge.Count
 		if e.count > 0 {
 			b.order = append(b.order, e)
 		}
@@ -245,10 +299,12 @@ func (b *Builder) fillTable(doc *Document, seconds float64) {
 		if len(doc.Paths) == topRows || e.key.Label == paths.Other {
 			b.other.Merge(&e.base)
 			b.other.Merge(&e.hot)
+			b.other.Merge(&e.edge)
 			continue
 		}
 		b.row.CopyFrom(&e.base)
 		b.row.Merge(&e.hot)
+		b.row.Merge(&e.edge)
 		b.totals.Merge(&b.row)
 		doc.Paths = append(doc.Paths, RowOf(e.key, &b.row, seconds))
 	}

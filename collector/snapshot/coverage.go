@@ -29,9 +29,37 @@ type Hours struct {
 	From, To int64
 }
 
+// Minutes returns the range in minutes.
+func (h Hours) Minutes() Range {
+	return Range{h.From * stats.HourMinutes, h.To * stats.HourMinutes}
+}
+
+// Range is a range of minutes [From, To), counted from 1970.
+type Range struct {
+	From, To int64
+}
+
+// Hours returns the hours that a range touches.
+func (r Range) Hours() Hours {
+	return Hours{stats.HourOfMinute(r.From), stats.HourOfMinute(r.To-1) + 1}
+}
+
+// gapSource is a RowSource that knows when nothing was recorded because wayside did not run; the store is one.
+type gapSource interface {
+	// Gaps returns the gaps between from and to, ascending and apart from each other.
+	Gaps(from, to time.Time) []Gap
+}
+
+// Gap is a time in which nothing was recorded.
+type Gap struct{ From, To time.Time }
+
 // Coverage is the time for which a source has figures: from its first row until now. A range that reaches further, such as
-// the current hour, is covered in part only. Its rates are per second of the covered part.
-type Coverage struct{ began, now time.Time }
+// the current hour, is covered in part only. Time in which wayside did not run is not covered either, as far as that is known. Rates are
+// per second of the covered part.
+type Coverage struct {
+	began, now time.Time
+	gaps       gapSource
+}
 
 // CoverageOf returns the time that a source covers now.
 func CoverageOf(source RowSource, now time.Time) Coverage {
@@ -39,12 +67,13 @@ func CoverageOf(source RowSource, now time.Time) Coverage {
 	if s, ok := source.(beganSource); ok {
 		c.began = s.Began()
 	}
+	c.gaps, _ = source.(gapSource)
 	return c
 }
 
-// Within returns the part of a range that is covered; from is not after to.
-func (c Coverage) Within(h Hours) (from, to time.Time) {
-	from, to = stats.HourStart(h.From), stats.HourStart(h.To)
+// Within returns the part of a range between the first row and now; from is not after to.
+func (c Coverage) Within(r Range) (from, to time.Time) {
+	from, to = stats.MinuteStart(r.From), stats.MinuteStart(r.To)
 	if c.began.After(from) {
 		from = c.began
 	}
@@ -58,9 +87,15 @@ func (c Coverage) Within(h Hours) (from, to time.Time) {
 }
 
 // Seconds is the length of the part of a range that is covered, to the microsecond.
-func (c Coverage) Seconds(h Hours) float64 {
-	from, to := c.Within(h)
-	return float64(to.UnixMicro()-from.UnixMicro()) / 1e6
+func (c Coverage) Seconds(r Range) float64 {
+	from, to := c.Within(r)
+	micros := to.UnixMicro() - from.UnixMicro()
+	if c.gaps != nil && micros > 0 {
+		for _, g := range c.gaps.Gaps(from, to) {
+			micros -= g.To.UnixMicro() - g.From.UnixMicro()
+		}
+	}
+	return float64(max(micros, 0)) / 1e6
 }
 
 // AddDrops adds the responses that were dropped in each hour of a range to the figures that figuresOf returns for the hour.

@@ -53,6 +53,8 @@ type Store interface {
 	SetLedger(l store.Ledger) error
 	Ledgers() []store.Ledger
 
+	NoteRun(epoch uuid.UUID, began, now time.Time) error
+
 	Totals() (store.Totals, error)
 	Account(ctx context.Context) (totals store.Totals, aggregated uint64, err error)
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error

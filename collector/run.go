@@ -161,7 +161,21 @@ func (c *Collector) compareLedgers(ctx context.Context) error {
 		return sourceError(ctx, "read ledgers", err)
 	}
 	c.noteBacklog(ledgers)
-	return c.reconciler.reconcile(ctx, ledgers)
+	return errors.Join(c.noteRuns(ledgers), c.reconciler.reconcile(ctx, ledgers))
+}
+
+// noteRuns tells the store which traffic process runs: the one whose epoch is not closed.
+func (c *Collector) noteRuns(ledgers []spool.Ledger) error {
+	for i := range ledgers {
+		l := &ledgers[i]
+		if l.Closed || l.Epoch.Version() != 7 {
+			continue
+		}
+		if err := c.o.Store.NoteRun(l.Epoch, time.Unix(l.Epoch.Time().UnixTime()), c.o.Now()); err != nil {
+			return fmt.Errorf("note that epoch %s runs: %w", l.Epoch, err)
+		}
+	}
+	return nil
 }
 
 // through returns the watermarks of the epochs that may still grow. Of all others, every event is in the rows.

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,6 +52,7 @@ type PlanSource interface {
 type Options struct {
 	Rows      snapshot.RowSource
 	Plans     PlanSource
+	Marks     MarkStore
 	Events    EventSource
 	Snapshots *snapshot.History
 	Storage   func(context.Context) (collector.Storage, error)
@@ -134,17 +137,22 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /snapshot/{version}", h.serveSnapshots)
 	mux.HandleFunc("GET /snapshots", h.serveSnapshots)
 	for path, fn := range map[string]func(*http.Request) (any, error){
-		"paths": h.paths, "series": h.series, "archives": h.archives, "storage": h.storage, "events": h.events, "events/{id}": h.event,
+		"marks": h.marks, "paths": h.paths, "series": h.series, "archives": h.archives, "storage": h.storage, "events": h.events, "events/{id}": h.event,
 	} {
 		mux.HandleFunc("GET /api/v1/"+path, h.answer(h.queries, fn))
 	}
+	mux.HandleFunc("POST /api/v1/marks", h.answer(h.queries, h.addMark))
 	mux.HandleFunc("GET /api/v1/recent", h.answer(h.quick, h.recent))
 	mux.HandleFunc("GET /api/v1/openapi.json", h.answer(h.quick, h.openAPI))
 	mux.HandleFunc("GET /api/v1/{$}", h.answer(h.quick, h.index))
 	mux.HandleFunc("GET /api/v1/live", h.serveLive)
 	mux.HandleFunc("GET /api/v1/tail", h.tail)
+	methods := map[string][]string{}
 	for _, e := range endpoints() {
-		mux.HandleFunc(e.Path, h.otherMethod(e.Method))
+		methods[e.Path] = append(methods[e.Path], e.Method)
+	}
+	for path, of := range methods {
+		mux.HandleFunc(path, h.otherMethod(of...))
 	}
 	mux.HandleFunc("/api/v1/{$}", h.otherMethod(http.MethodGet))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
@@ -157,12 +165,13 @@ func (h *handler) routes() http.Handler {
 	return secure.Handler(mux)
 }
 
-// otherMethod refuses all methods of an endpoint but one.
-func (h *handler) otherMethod(method string) http.HandlerFunc {
-	allow := method
-	if method == http.MethodGet {
-		allow += ", " + http.MethodHead
+// otherMethod refuses all methods of an endpoint but its own.
+func (h *handler) otherMethod(methods ...string) http.HandlerFunc {
+	if slices.Contains(methods, http.MethodGet) {
+		methods = append(methods, http.MethodHead)
 	}
+	slices.Sort(methods)
+	allow := strings.Join(methods, ", ")
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		h.send(w, encodeJSON(http.StatusMethodNotAllowed, errorBody{"this endpoint has no " + r.Method + ", only " + allow}))

@@ -25,7 +25,7 @@ type operation struct {
 }
 
 var operations = []operation{
-	{path: "/api/v1/paths", summary: "Statistics by path template over whole hours", params: pathsParams, answer: pathsAnswer{}, csv: true},
+	{path: "/api/v1/paths", summary: "Statistics by path template; by the minute for the last 48 hours, before that by the hour", params: pathsParams, answer: pathsAnswer{}, csv: true},
 	{path: "/api/v1/series", summary: "One path, or all paths that the filters keep, over time", params: seriesParams, answer: seriesAnswer{}, csv: true},
 	{path: "/api/v1/events", summary: "Raw events that are still in the store", params: eventsParams, answer: eventsAnswer{}, csv: true},
 	{path: "/api/v1/events/{id}", summary: "One raw event", answer: Event{}},
@@ -33,6 +33,7 @@ var operations = []operation{
 	{path: "/api/v1/recent", summary: "The last half hour in steps of ten seconds", answer: live.Recent{}},
 	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of events that were left out because the client was too slow`},
 	{path: "/api/v1/live", summary: "A notice of each new snapshot", stream: `"snapshot" with its version`},
+	{path: "/api/v1/marks", summary: "Moments with a name: deploys, and the starts, reloads and stops of wayside", params: marksParams, answer: marksAnswer{}},
 	{path: "/api/v1/storage", summary: "Bytes and counts by folder, growth, days left", answer: collector.Storage{}},
 }
 
@@ -48,7 +49,7 @@ var paramTexts = map[string]string{
 	"grpc":    "Only gRPC calls with these statuses: " + query.GRPCForms,
 	"compare": "previous: compare with the previous range of the same length", "compare_from": "Beginning of the range to compare with, in the forms of from",
 	"compare_to": "End of the range to compare with, in the forms of from", "spark": "Also the counts of each row in this many equal parts of the range, 1 to 96",
-	"step": "Length of a point: whole hours or days (1h, 1d)", "kind": "request, stream or drop",
+	"step": "Length of a point: whole hours or days (1h, 1d), or minutes that divide an hour (1m, 5m)", "kind": "request, stream or drop",
 	"request_id":   "Only the event with this X-Request-ID: answers that wayside makes itself have one, others with record.request_id",
 	"min_duration": "Only events that took at least this long: 250ms, or microseconds", "order": "desc (default) or asc",
 	"cursor": "next_cursor of the previous page", "state": "planned, verified or deleted",
@@ -171,6 +172,7 @@ var otherEndpoints = []indexEntry{
 	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
 	{Method: "GET", Path: "/livez", Summary: "Whether the process lives"},
 	{Method: "GET", Path: "/readyz", Summary: "Whether the process accepts traffic; with verbose, the state of every part", Parameters: []string{"verbose"}},
+	{Method: "POST", Path: "/api/v1/marks", Summary: "Makes a mark; the body is {\"text\": \"…\"}"},
 	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks the books and the archive; with local, only the books", Parameters: []string{"local"}},
 	{Method: "POST", Path: "/-/reload", Summary: "Reads the configuration again"},
 	{Method: "POST", Path: "/-/job/{name}", Summary: "Runs a scheduled job now: archive, clean, report or prune", Parameters: []string{"all"}},

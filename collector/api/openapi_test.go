@@ -27,7 +27,7 @@ type described struct {
 // described.
 func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
 	s := eventStore(t, "/users/1", "/users/2")
-	h := NewHandler(Options{Rows: s, Events: s, Plans: memPlans{}, Live: live.New(live.Options{})})
+	h := NewHandler(Options{Rows: s, Events: s, Marks: s, Plans: memPlans{}, Live: live.New(live.Options{})})
 	doc := decode[described](t, get(t, h, "/api/v1/openapi.json"))
 	if len(doc.Paths) != len(operations) {
 		t.Errorf("%d endpoints are described", len(doc.Paths))

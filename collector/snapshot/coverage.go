@@ -47,11 +47,8 @@ func (r Range) Hours() Hours {
 // gapSource is a RowSource that knows when nothing was recorded because wayside did not run; the store is one.
 type gapSource interface {
 	// Gaps returns the gaps between from and to, ascending and apart from each other.
-	Gaps(from, to time.Time) []Gap
+	Gaps(from, to time.Time) []stats.Gap
 }
-
-// Gap is a time in which nothing was recorded.
-type Gap struct{ From, To time.Time }
 
 // Coverage is the time for which a source has figures: from its first row until now. A range that reaches further, such as
 // the current hour, is covered in part only. Time in which wayside did not run is not covered either, as far as that is known. Rates are

@@ -85,6 +85,9 @@ func (s *Store) applyBatch(b *Batch) error {
 	}
 	crash.Point("store.sync.after")
 	s.fold(b.Epoch, items, mark, next)
+	if len(items) > 0 {
+		s.saw(b.Epoch, items[len(items)-1].Event.TimeMicros)
+	}
 	crash.Point("store.apply.after")
 	return nil
 }

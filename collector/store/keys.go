@@ -32,6 +32,8 @@ const (
 	prefixLedger       = 'l'
 	prefixMinute       = 'y'
 	prefixMinutesKept  = 'Y'
+	prefixMark         = 'M'
+	prefixRun          = 'R'
 	prefixCounters     = 'm'
 	prefixBatch        = 'n'
 	prefixPath         = 'p'

@@ -18,7 +18,7 @@ import (
 // a batch, refills, forgets, and verifies, each in transactions that change all parts together.
 //
 // Locks are taken in this order: Space.flattenMu, Statistics.checkpointMu, Accounts.writeMu, Rollups.runMu, Statistics.rowsMu, Accounts.mu,
-// Statistics.mu, Rollups.mu.
+// Statistics.mu, Rollups.mu; Runs.mu, MarkLog.mu.
 type Store struct {
 	*database
 	*Accounts    // totals, watermarks, ledgers, unreconciled epochs
@@ -28,6 +28,8 @@ type Store struct {
 	*EventLog    // recorded events
 	*HourlyDrops // figures of drop records
 	*Operations  // capacity samples, scheduled jobs
+	*MarkLog     // moments with a name
+	*Runs        // when traffic processes ran
 	*Space       // disk space and memory to return
 
 	lock  *os.File     // held as long as the store is open
@@ -39,9 +41,10 @@ func newStore(o *Options, db *badger.DB, backup *ledgerBackup) *Store {
 	d := newDatabase(o, db)
 	s := &Store{
 		database: d, Accounts: newAccounts(d, backup), Statistics: newStatistics(d), EventLog: &EventLog{d}, HourlyDrops: &HourlyDrops{d},
-		Operations: &Operations{d}, Space: &Space{database: d}, apply: buffer,
+		Operations: &Operations{d}, MarkLog: &MarkLog{database: d}, Space: &Space{database: d}, apply: buffer,
 	}
 	s.Rollups = s.Statistics.rollups
+	s.Runs = &Runs{database: d, marks: s.MarkLog}
 	s.Catalogue = &Catalogue{database: d, accounts: s.Accounts, rows: s.Statistics, space: s.Space, encoder: buffer.encoder}
 	return s
 }

@@ -11,6 +11,7 @@ const (
 	PathForget  = InternalPrefix + "forget"  // POST ForgetOrder: ForgetAnswer
 	PathFiles   = InternalPrefix + "files"   // GET: patterns of the present files of the store, as []string
 	PathFinish  = InternalPrefix + "finish"  // POST: Finished
+	PathMark    = InternalPrefix + "mark"    // POST catalogue.Mark: the mark, as it was stored
 )
 
 // Paths for requests from commands to the books process, through the admin listener.

@@ -36,3 +36,6 @@ type EncodedMinute struct {
 	Minute int64 // since 1970
 	Row    []byte
 }
+
+// Gap is a time in which nothing was recorded, because wayside did not run.
+type Gap struct{ From, To time.Time }

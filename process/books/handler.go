@@ -27,7 +27,7 @@ import (
 func (b *books) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.NewHandler(api.Options{
-		Rows: b.store, Plans: b.store, Events: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
+		Rows: b.store, Plans: b.store, Events: b.store, Marks: b.store, Snapshots: b.collector.Snapshots(), Live: b.collector.Live(),
 		Service: b.cfg.Service, Instance: b.cfg.Instance, Rules: b.collector.Rules,
 		Storage: b.storage, Gatherer: prometheus.Gatherers{b.collector.Registry(), b.uploader.Metrics(), b.metrics()}, Logger: b.log,
 	}))
@@ -47,7 +47,13 @@ func (b *books) handler() http.Handler {
 	mux.HandleFunc("GET "+admin.PathCatalogue, asks(func(w http.ResponseWriter, r *http.Request, _ query.Values) { b.serveCatalogue(w, r) }))
 	mux.HandleFunc("GET "+admin.PathConfig, b.serveConfig)
 	mux.HandleFunc("GET "+admin.PathVerify, b.serveVerify)
-	mux.HandleFunc("POST "+admin.PathFinish, func(w http.ResponseWriter, r *http.Request) { reply(w, b.finish(r.Context()), nil) })
+	mux.HandleFunc("POST "+admin.PathFinish, func(w http.ResponseWriter, r *http.Request) {
+		stopped := time.Now()
+		done := b.finish(r.Context())
+		b.logFailure("cannot store when the traffic process has stopped", b.store.EndRun(stopped))
+		reply(w, done, nil)
+	})
+	mux.HandleFunc("POST "+admin.PathMark, b.serveMark)
 	mux.HandleFunc("POST "+admin.PathForget, b.serveForget)
 	mux.HandleFunc("POST "+admin.PathJob+"{name}", asks(func(w http.ResponseWriter, r *http.Request, v query.Values) {
 		all, err := v.Flag("all")

@@ -53,6 +53,7 @@ type traffic struct {
 	files   fileWatch
 	audit   audit
 	eraser  eraser
+	marker  marker
 	collect collectSocket // used with --no-collector
 
 	failed chan error // the first part that cannot continue
@@ -86,7 +87,7 @@ func (t *traffic) build() (err error) {
 		Gatherer:   t.metrics(), Checks: t.health.checks(), Meanwhile: t.health.meanwhile, Profiles: t.cfg.Admin.PProf,
 		Reload: t.config.reload, Forget: t.eraser.forget, Logger: t.log,
 	})
-	t.peers.admin, t.health.admin, t.files.admin, t.audit.admin, t.eraser.admin = t.admin, t.admin, t.admin, t.admin, t.admin
+	t.peers.admin, t.health.admin, t.files.admin, t.audit.admin, t.eraser.admin, t.marker.admin = t.admin, t.admin, t.admin, t.admin, t.admin, t.admin
 	if t.cfg.Collector.Enabled {
 		t.child, err = t.newChild()
 		t.config.child = t.child
@@ -97,9 +98,10 @@ func (t *traffic) build() (err error) {
 // connect gives the parts of this package the others that they use; all but the admin server, which needs them itself.
 func (t *traffic) connect() {
 	t.dir.describe = t.describe
+	t.marker = marker{log: t.log, wake: make(chan struct{}, 1)}
 	t.config = reloader{
 		load: t.opt.Reload, log: t.log, level: t.level, proxy: t.proxy, recorder: t.recorder, spool: t.spool, dir: t.dir,
-		queueLimit: t.cfg.QueueBytesMax(),
+		queueLimit: t.cfg.QueueBytesMax(), mark: t.marker.add,
 	}
 	t.config.inEffect.Store(t.cfg)
 	t.audit = audit{
@@ -160,6 +162,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 		loop("access log", func(ctx context.Context) { _ = t.access.Run(ctx) }) // a reader that went away is no reason to stop
 	}
 	loop("scrub", t.eraser.run)
+	loop("marks", t.marker.run)
 	loop("files", t.files.run)
 	loop("balance", t.audit.balance)
 	loop("ping", t.peers.ping)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
 	"github.com/wayside-proxy/wayside/internal/supervise"
 	"github.com/wayside-proxy/wayside/proxy"
 	"github.com/wayside-proxy/wayside/spool"
@@ -26,6 +27,7 @@ type reloader struct {
 	spool    *spool.Set
 	dir      *dataDir
 	child    *supervise.Supervisor // nil with --no-collector
+	mark     func(kind, text string)
 
 	inEffect atomic.Pointer[configs.Config]
 
@@ -72,6 +74,7 @@ func (r *reloader) reload() (any, error) {
 	r.log.Info("configuration reloaded", "in_effect", strings.Join(change.Traffic, " "),
 		"books_restarting", strings.Join(change.Books, " "), "needs_restart", strings.Join(change.Restart, " "))
 	logWarnings(r.log, r.current())
+	r.mark(catalogue.MarkReload, "configuration reloaded")
 	list := func(keys []string) []string { return append([]string{}, keys...) } // [] in JSON, not null
 	return Reloaded{list(change.Traffic), list(change.Books), list(change.Restart)}, nil
 }

@@ -9,6 +9,7 @@
 //   - peers.go: the books process as seen from here; collectsocket.go: how one that was started by hand connects
 //   - reload.go: another configuration while requests continue
 //   - accounting.go, forget.go: answers for which both processes are needed
+//   - marks.go: marks for the books
 //   - health.go, metrics.go: the state of the process while it runs
 package traffic
 

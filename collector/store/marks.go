@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+)
+
+// MarkLog has the marks: moments with a name: deploys, and the starts, reloads and stops of wayside itself. A key is prefix, time in µs (8); a value is
+// JSON. Two marks never have the same time: the later one moves by a microsecond.
+type MarkLog struct {
+	*database
+
+	mu    sync.Mutex
+	count int // guarded by mu
+}
+
+// MarksMax bounds the marks that are kept. A further one replaces the oldest.
+const MarksMax = 10_000
+
+func markKey(micros int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefixMark}, uint64(max(micros, 0)))
+}
+
+// load counts the marks when the store is opened.
+func (m *MarkLog) load(txn *badger.Txn) error {
+	return each(context.Background(), txn, []byte{prefixMark}, nil, func(_, _ []byte) error {
+		m.count++
+		return nil
+	})
+}
+
+// AddMark stores a mark, synced, and returns it with its final time. The text must have passed [catalogue.CheckMarkText].
+func (m *MarkLog) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
+	if err := m.enter(); err != nil {
+		return mark, err
+	}
+	defer m.leave()
+	return m.add(mark)
+}
+
+// add is AddMark for a caller between enter and leave.
+func (m *MarkLog) add(mark catalogue.Mark) (catalogue.Mark, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	micros := max(mark.Time.UnixMicro(), 0)
+	removed := 0
+	err := m.update(func(txn *badger.Txn) error {
+		for {
+			taken, err := has(txn, markKey(micros))
+			if err != nil {
+				return err
+			}
+			if !taken {
+				break
+			}
+			micros++
+		}
+		mark.Time = time.UnixMicro(micros).UTC()
+		text, err := json.Marshal(mark)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if err := set(txn, markKey(micros), text); err != nil {
+			return err
+		}
+		removed, err = m.removeOldest(txn)
+		return err
+	})
+	if err != nil {
+		return mark, fmt.Errorf("store a mark: %w", err)
+	}
+	m.count += 1 - removed
+	return mark, nil
+}
+
+// removeOldest makes room for one more mark. The caller holds mu.
+func (m *MarkLog) removeOldest(txn *badger.Txn) (removed int, err error) {
+	if m.count < MarksMax {
+		return 0, nil
+	}
+	var oldest []byte
+	err = each(context.Background(), txn, []byte{prefixMark}, nil, func(key, _ []byte) error {
+		oldest = append(oldest, key...)
+		return errStop
+	})
+	if err != nil || oldest == nil {
+		return 0, err
+	}
+	return 1, deleteKey(txn, oldest)
+}
+
+// MarksBetween calls fn with every mark from a time on and before another, the oldest first.
+func (m *MarkLog) MarksBetween(ctx context.Context, from, to time.Time, fn func(catalogue.Mark) error) error {
+	end := string(markKey(to.UnixMicro()))
+	return m.viewOnce(func(txn *badger.Txn) error {
+		return each(ctx, txn, []byte{prefixMark}, markKey(from.UnixMicro()), func(key, value []byte) error {
+			if string(key) >= end {
+				return errStop
+			}
+			var mark catalogue.Mark
+			if err := json.Unmarshal(value, &mark); err != nil {
+				return fmt.Errorf("%w: mark %x: %w", ErrDamaged, key, err)
+			}
+			return fn(mark)
+		})
+	})
+}

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/google/uuid"
+
+	"github.com/wayside-proxy/wayside/collector/store/block"
+	"github.com/wayside-proxy/wayside/internal/catalogue"
+	"github.com/wayside-proxy/wayside/internal/stats"
+)
+
+// Runs are the times in which a traffic process ran. Between two of them nothing was recorded, so rates do not count that time. A process that
+// was killed ended with its last sign of life: its last event, or the last time that its spool answered.
+type Runs struct {
+	*database
+	marks *MarkLog
+
+	mu      sync.Mutex
+	list    []run     // by beginning; guarded by mu
+	running uuid.UUID // the epoch that runs now; guarded by mu
+}
+
+// run is the life of a traffic process. Times are in µs since 1970.
+type run struct {
+	epoch    uuid.UUID
+	from, to int64
+	ended    bool  // it shut down; otherwise to is the last sign of life
+	stored   int64 // to in the database
+}
+
+const (
+	// runsMax bounds the runs that are kept. The time before the first one counts as recorded.
+	runsMax = 4096
+	// signInterval is the time after which a sign of life is stored.
+	signInterval = 10 * time.Second
+	crashedText  = "wayside ended without a shutdown"
+)
+
+// A key is prefix, beginning in µs (8), epoch (16); a value is the end in µs (8, little endian), and 1 after a shutdown.
+
+func (r *run) key() []byte {
+	return append(binary.BigEndian.AppendUint64([]byte{prefixRun}, uint64(r.from)), r.epoch[:]...)
+}
+
+func (r *run) write(txn *badger.Txn) error {
+	value := binary.LittleEndian.AppendUint64(nil, uint64(r.to))
+	if r.ended {
+		value = append(value, 1)
+	} else {
+		value = append(value, 0)
+	}
+	return set(txn, r.key(), value)
+}
+
+// load reads the runs when the store is opened. Those that have not shut down lived at least until their last event.
+func (r *Runs) load(txn *badger.Txn) error {
+	err := each(context.Background(), txn, []byte{prefixRun}, nil, func(key, value []byte) error {
+		if len(key) != 1+8+16 || len(value) != 9 {
+			return fmt.Errorf("%w: run of a process", ErrDamaged)
+		}
+		to := int64(binary.LittleEndian.Uint64(value))
+		r.list = append(r.list, run{
+			epoch: uuid.UUID(key[9:]), from: int64(binary.BigEndian.Uint64(key[1:])), to: to, ended: value[8] == 1, stored: to,
+		})
+		return nil
+	})
+	if err != nil || len(r.list) == 0 || r.list[len(r.list)-1].ended {
+		return err
+	}
+	last := &r.list[len(r.list)-1]
+	var h block.Header
+	return each(context.Background(), txn, []byte{prefixBlock}, appendHourKey(nil, prefixBlock, stats.HourOfMicros(last.to)), func(_, value []byte) error {
+		if h.DecodeBlock(value) == nil && h.Epoch == last.epoch {
+			last.to = max(last.to, h.MaxTime)
+		}
+		return nil
+	})
+}
+
+// NoteRun says that the traffic process of an epoch, which began at a time, runs now. It stores the beginning of a run at once, with a mark,
+// and later signs of life every ten seconds.
+func (r *Runs) NoteRun(epoch uuid.UUID, began, now time.Time) error {
+	if err := r.enter(); err != nil {
+		return err
+	}
+	defer r.leave()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.find(epoch)
+	if i < 0 {
+		return r.begin(run{epoch: epoch, from: began.UnixMicro(), to: max(now.UnixMicro(), began.UnixMicro())})
+	}
+	known := &r.list[i]
+	if known.ended {
+		return nil
+	}
+	r.running = epoch
+	if known.to = max(known.to, now.UnixMicro()); known.to-known.stored < signInterval.Microseconds() {
+		return nil
+	}
+	return r.store(known)
+}
+
+// EndRun says that the traffic process that runs has stopped serving, and makes a mark.
+func (r *Runs) EndRun(at time.Time) error {
+	if err := r.enter(); err != nil {
+		return err
+	}
+	defer r.leave()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.find(r.running)
+	if i < 0 || r.list[i].ended {
+		return nil
+	}
+	last := &r.list[i]
+	last.to, last.ended, r.running = max(last.from, at.UnixMicro()), true, uuid.Nil
+	if err := r.store(last); err != nil {
+		return err
+	}
+	_, err := r.marks.add(catalogue.Mark{Time: at, Kind: catalogue.MarkStop, Text: "wayside stopped"})
+	return err
+}
+
+// saw notes the time of the last event of a batch.
+func (r *Runs) saw(epoch uuid.UUID, micros int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.find(epoch); i >= 0 && !r.list[i].ended {
+		r.list[i].to = max(r.list[i].to, micros)
+	}
+}
+
+// find returns the place of an epoch's run, or -1. The caller holds mu.
+func (r *Runs) find(epoch uuid.UUID) int {
+	for i := len(r.list) - 1; i >= 0; i-- {
+		if r.list[i].epoch == epoch {
+			return i
+		}
+	}
+	return -1
+}
+
+// store writes a run. The caller holds mu.
+func (r *Runs) store(of *run) error {
+	if err := r.update(of.write); err != nil {
+		return err
+	}
+	of.stored = of.to
+	return nil
+}
+
+// begin adds a run. The run before it has ended, perhaps without a shutdown. The caller holds mu.
+func (r *Runs) begin(next run) error {
+	crashed, oldest := (*run)(nil), [][]byte(nil)
+	if n := len(r.list); n > 0 && !r.list[n-1].ended && r.list[n-1].to < next.from {
+		crashed = &r.list[n-1]
+	}
+	for i := 0; len(r.list)-i >= runsMax; i++ {
+		oldest = append(oldest, r.list[i].key())
+	}
+	err := r.update(func(txn *badger.Txn) error {
+		if crashed != nil {
+			if err := crashed.write(txn); err != nil {
+				return err
+			}
+		}
+		return next.write(txn)
+	})
+	if err == nil {
+		err = r.deleteKeys(context.Background(), oldest)
+	}
+	if err != nil {
+		return err
+	}
+	if crashed != nil {
+		crashed.stored = crashed.to
+		if _, err := r.marks.add(catalogue.Mark{Time: time.UnixMicro(crashed.to), Kind: catalogue.MarkStop, Text: crashedText}); err != nil {
+			return err
+		}
+	}
+	next.stored = next.to
+	at, _ := slices.BinarySearchFunc(r.list, next, func(a, b run) int { return bytes.Compare(a.key(), b.key()) })
+	r.list = slices.Insert(r.list, at, next)
+	r.list = slices.Delete(r.list, 0, len(oldest))
+	r.running = next.epoch
+	_, err = r.marks.add(catalogue.Mark{Time: time.UnixMicro(next.from), Kind: catalogue.MarkStart, Text: "wayside started"})
+	return err
+}
+
+// Gaps returns the times between from and to in which no traffic process ran, ascending. The time before the first known run is no gap.
+func (r *Runs) Gaps(from, to time.Time) (gaps []stats.Gap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.list) == 0 {
+		return nil
+	}
+	begin, end := from.UnixMicro(), to.UnixMicro()
+	covered := r.list[0].from // up to here
+	add := func(until int64) {
+		a, b := max(covered, begin), min(until, end)
+		if a < b {
+			gaps = append(gaps, stats.Gap{From: time.UnixMicro(a).UTC(), To: time.UnixMicro(b).UTC()})
+		}
+	}
+	for i := range r.list {
+		of := &r.list[i]
+		add(of.from)
+		if of.epoch == r.running {
+			return gaps
+		}
+		covered = max(covered, of.to)
+	}
+	add(end)
+	return gaps
+}

@@ -37,16 +37,7 @@ func (m *MarkLog) load(txn *badger.Txn) error {
 	})
 }
 
-// AddMark stores a mark, synced, and returns it with its final time. The text must have passed [catalogue.CheckMarkText].
-func (m *MarkLog) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
-	if err := m.enter(); err != nil {
-		return mark, err
-	}
-	defer m.leave()
-	return m.add(mark)
-}
-
-// add is AddMark for a caller between enter and leave.
+// add stores a mark, synced, for a caller between enter and leave.
 func (m *MarkLog) add(mark catalogue.Mark) (catalogue.Mark, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

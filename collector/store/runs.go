@@ -130,6 +130,28 @@ func (r *Runs) EndRun(at time.Time) error {
 	return err
 }
 
+// AddMark stores a mark, synced, and returns it with its final time. The mark is also a sign of life of the process that runs. The text must
+// have passed [catalogue.CheckMarkText].
+func (s *Store) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
+	if err := s.enter(); err != nil {
+		return mark, err
+	}
+	defer s.leave()
+	mark, err := s.MarkLog.add(mark)
+	if err != nil {
+		return mark, err
+	}
+	r := s.Runs
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.find(r.running)
+	if i < 0 || r.list[i].to >= mark.Time.UnixMicro() {
+		return mark, nil
+	}
+	r.list[i].to = mark.Time.UnixMicro()
+	return mark, r.store(&r.list[i])
+}
+
 // saw notes the time of the last event of a batch.
 func (r *Runs) saw(epoch uuid.UUID, micros int64) {
 	r.mu.Lock()

@@ -31,13 +31,15 @@
 //	apply.go, apply_buffer.go    a batch becomes blocks, and one transaction
 //	statistics.go                its events are folded into rows in memory
 //	checkpoint.go, rollup.go     rows are stored, and summed over days
-//	rows_query.go, rows_of.go, sums_query.go, events.go, drops.go    queries
+//	minutes.go, minutes_kept.go  rows by minute, for two days
+//	marks.go, runs.go            moments with a name; when traffic processes ran
+//	rows_query.go, rows_of.go, sums_query.go, minutes_query.go, events.go, drops.go    queries
 //	catalogue.go, plan_states.go    blocks are planned into archive objects, verified, deleted
 //	accounts.go, ledgers.go, ledger_backup.go, unreconciled.go    totals, and the state of each epoch
 //	open.go, replay.go, set_aside.go, orphans.go, ledger_restore.go    the states that Open may find
 //	refill.go, import.go, import_object.go    responses from an archive
-//	forget.go, forget_events.go, space_expunge.go    removal on request
-//	verify.go, verify_figures.go, verify_rollups.go    the checks of all of it
+//	forget.go, forget_events.go, forget_minutes.go, space_expunge.go    removal on request
+//	verify.go, verify_figures.go, verify_minutes.go, verify_rollups.go    the checks of all of it
 //
 // Package block has the format of blocks; package badgerfiles knows Badger's files. Neither knows the Store.
 //
@@ -65,6 +67,8 @@
 //	'n' batch(8)                                      batch record: the batch's blocks; deleted below the checkpoint
 //	'b' hour(8) batch(8) index(2)                     block of up to 2,048 events of one hour, see package block
 //	'u' hour(8) batch(8) index(2)                     header of a pending block, which is in no plan yet
+//	'y' bucket(8) name                                minutes of a row by five: CRC32C (4), version (1), see minutes.go
+//	'Y'                                               first minute that is kept; 'Y' hour(8): minutes of the hour are incomplete
 //	'r' hour(8) n host n method label                 row: CRC32C (4), last batch included (8), statistics; n is a varint
 //	'r' hour(8) n host n+16384 method n route label   row with a route
 //	't' hour(8) epoch(16)                             figures of drop records: CRC32C (4), figures by reason; see drops.go
@@ -76,6 +80,8 @@
 //	'c' state(1) plan(8)                              plan: version (1), zstd of JSON; state 0 deleted, 1 verified, 2 planned
 //	'g' time(8)                                       capacity sample: JSON; see operations.go
 //	'j' name                                          state of a scheduled job: JSON
+//	'M' time(8)                                       mark: JSON; see marks.go
+//	'R' time(8) epoch(16)                             run of a traffic process: end (8), 1 if it shut down (1); see runs.go
 //	'x'                                               the store is to be refilled from the archive, see refill.go
 //	'z'                                               padding, see Flatten; no meaning
 //

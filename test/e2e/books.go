@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/wayside-proxy/wayside/internal/load"
 	"github.com/wayside-proxy/wayside/uploader"
@@ -23,6 +24,7 @@ type Books struct {
 	IDs     map[string]struct{}
 	Foreign uint64 // lines whose path has no nonce
 	Status  map[int]uint64
+	Minutes map[int64]uint64 // lines by the minute of their time, counted from 1970
 
 	each  func(Line)
 	drops map[string]Line // the last drop record, by epoch and reason
@@ -30,14 +32,15 @@ type Books struct {
 
 // Line is the part of an archived event that the tests need.
 type Line struct {
-	EventID string `json:"event_id"`
-	Path    string `json:"url_path"`
-	Kind    string `json:"kind"`
-	Status  int    `json:"http_response_status_code"`
-	Error   string `json:"error_type"`
-	Epoch   string `json:"epoch"`
-	Seq     uint64 `json:"seq"`
-	Dropped uint64 `json:"dropped"` // in a drop record: responses dropped for this reason since the epoch began
+	EventID string    `json:"event_id"`
+	Time    time.Time `json:"ts"`
+	Path    string    `json:"url_path"`
+	Kind    string    `json:"kind"`
+	Status  int       `json:"http_response_status_code"`
+	Error   string    `json:"error_type"`
+	Epoch   string    `json:"epoch"`
+	Seq     uint64    `json:"seq"`
+	Dropped uint64    `json:"dropped"` // in a drop record: responses dropped for this reason since the epoch began
 }
 
 // ReadBooks downloads all objects of the target and reads all their lines.
@@ -47,7 +50,7 @@ func ReadBooks(ctx context.Context, target uploader.Target) (*Books, error) {
 
 // ReadBooksEach does the same and calls each, if it is not nil, with every line.
 func ReadBooksEach(ctx context.Context, target uploader.Target, each func(Line)) (*Books, error) {
-	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, each: each, drops: map[string]Line{}}
+	b := &Books{IDs: map[string]struct{}{}, Status: map[int]uint64{}, Minutes: map[int64]uint64{}, each: each, drops: map[string]Line{}}
 	var keys []string
 	err := target.List(ctx, "v1/dt=", func(info uploader.ObjectInfo) error {
 		if strings.HasSuffix(info.Key, ".ndjson.gz") {
@@ -105,6 +108,7 @@ func (b *Books) add(l Line) {
 	b.Lines++
 	b.IDs[l.EventID] = struct{}{}
 	b.Status[l.Status]++
+	b.Minutes[l.Time.Unix()/60]++
 	nonce, ok := load.Nonce([]byte(l.Path))
 	switch {
 	case !ok:

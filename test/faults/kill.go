@@ -52,6 +52,9 @@ func killRepeatedly(ctx context.Context, t *trial, random *rand.Rand, n int, boo
 		runs++
 	}
 	o, err := t.audit(ctx)
+	if err == nil {
+		err = t.minutes(ctx, t.books)
+	}
 	o.Recovery = recovery
 	// A kill breaks the request of each connection, and possibly one more on a connection that was opened while the process
 	// died.

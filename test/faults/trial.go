@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -222,6 +223,38 @@ func (t *trial) audit(ctx context.Context) (o Outcome, err error) {
 		err = errors.Join(err, t.hourlyDrops(ctx))
 	}
 	return o, err
+}
+
+// minutes compares the statistics of the last day by the minute with a recount of the archive.
+func (t *trial) minutes(ctx context.Context, books *e2e.Books) error {
+	body, err := t.w.Ask(ctx, http.MethodGet, "/api/v1/series?step=1m&from=-24h")
+	if err != nil {
+		return fmt.Errorf("minutes: %w", err)
+	}
+	var series struct {
+		Resolution string
+		Points     []struct {
+			Time  time.Time
+			Count uint64
+		}
+	}
+	if err := json.Unmarshal(body, &series); err != nil {
+		return fmt.Errorf("minutes: %w", err)
+	}
+	if series.Resolution != "1m" {
+		return fmt.Errorf("%w: statistics by the minute are not complete", errNotAsPromised)
+	}
+	left := maps.Clone(books.Minutes)
+	for _, p := range series.Points {
+		if want := left[p.Time.Unix()/60]; p.Count != want {
+			return fmt.Errorf("%w: the minute %s counts %d, the archive has %d", errNotAsPromised, p.Time, p.Count, want)
+		}
+		delete(left, p.Time.Unix()/60)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%w: %d minutes of the archive are not in the statistics", errNotAsPromised, len(left))
+	}
+	return nil
 }
 
 // verified makes the running wayside verify its data directory.

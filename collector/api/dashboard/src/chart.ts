@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { h, svg } from "./dom";
-import { moment, timeOfDay } from "./format";
+import { moment, timeOfDay, zone } from "./format";
 
 export interface Line {
   label: string;
@@ -18,6 +18,7 @@ export interface Chart {
   times: number[]; // seconds
   lines: Line[];
   format: (value: number) => string;
+  axis: (most: number) => (value: number) => string; // all values of the axis in one unit
   fine?: boolean; // steps of seconds, not of hours
 }
 
@@ -84,10 +85,10 @@ export class Figure {
       scales: { x: { time: true }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] } },
       axes: [
         { ...axis, space: 70, values: hours },
-        { ...axis, size: 64, values: (_, splits) => splits.map((v) => chart.format(v)) },
+        { ...axis, size: 64, values: (_, splits) => splits.map(chart.axis(Math.max(...splits))) },
       ],
       series: [
-        { label: "Time", value: (_, t) => (t ? (chart.fine ? timeOfDay : moment)(new Date(t * 1000)) : "–") },
+        { label: `Time (${zone})`, value: (_, t) => (t ? (chart.fine ? timeOfDay : moment)(new Date(t * 1000)) : "–") },
         ...chart.lines.map((l) => ({
           label: l.label, stroke: color(l.color), width: 1.75, spanGaps: false,
           fill: l.fill ? color(l.color + "-soft") : undefined, dash: l.dashed ? [5, 4] : undefined,

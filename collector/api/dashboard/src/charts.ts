@@ -1,7 +1,7 @@
 // The content of the charts, made from answers of the API.
 
 import type { Activity, Point, Recent, Series } from "./api";
-import type { Chart } from "./chart";
+import type { Chart, Line } from "./chart";
 import * as f from "./format";
 
 /** The index of the first response in the recent activity, so that a young process shows less than half an hour, but at least five minutes. */
@@ -21,7 +21,7 @@ export function recentChart(recent: Recent, activity: Activity = recent.totals):
   return {
     title: `Requests a second, last ${recentMinutes(recent)} minutes`, fine: true,
     summary: `${f.plural(total, "request", "requests")} in the last 30 minutes, at most ${f.rate(Math.max(...activity.count, 0) / step)}, ${f.plural(errors, "error", "errors")}.`,
-    times: activity.count.slice(skip).map((_, i) => start + i * step), format: (v) => f.rate(v),
+    times: activity.count.slice(skip).map((_, i) => start + i * step), format: (v) => f.rate(v), axis: f.rateAxis,
     lines: [
       { label: "Requests", values: perSecond(activity.count), color: "--accent", fill: true },
       { label: "Errors", values: perSecond(activity.errors), color: "--bad" },
@@ -38,16 +38,31 @@ function earlier(series: Series, value: (p: Point) => number | null): (number | 
   return points ? series.points.map((_, i) => (points[i] ? value(points[i]) : null)) : null;
 }
 
+/** The length of a step in seconds. */
+const stepSeconds = (step: string): number => parseInt(step, 10) * (step.endsWith("m") ? 60 : 3600);
+
+/** Draws the last segment of a line dashed, as "so far", if the last step is not over. */
+function soFar(series: Series, lines: Line[]): Line[] {
+  const last = series.points.length - 1, end = series.points[last];
+  if (last < 1 || !end || Date.parse(end.time) + stepSeconds(series.step) * 1000 <= Date.now()) return lines;
+  return lines.flatMap((l) => [
+    { ...l, values: l.values.map((v, i) => (i === last ? null : v)) },
+    { label: `${l.label} so far`, color: l.color, dashed: true, values: l.values.map((v, i) => (i >= last - 1 ? v : null)) },
+  ]);
+}
+
 export function requestsChart(series: Series): Chart {
   const was = earlier(series, (p) => p.rate), top = busiest(series.points);
   return {
     title: `Requests a second, by ${stepName(series.step)}`,
     summary: `${f.plural(series.totals.count, "request", "requests")}, ${f.plural(series.totals.errors, "error", "errors")}` +
       (top && top.count > 0 ? `; the busiest time began ${f.moment(new Date(top.time))} with ${f.rate(top.rate)}.` : "."),
-    times: seconds(series.points), format: (v) => f.rate(v),
+    times: seconds(series.points), format: (v) => f.rate(v), axis: f.rateAxis,
     lines: [
-      { label: "Requests", values: series.points.map((p) => p.rate), color: "--accent", fill: true },
-      { label: "Errors", values: series.points.map((p) => (p.count > 0 ? (p.rate * p.errors) / p.count : 0)), color: "--bad" },
+      ...soFar(series, [
+        { label: "Requests", values: series.points.map((p) => (p.seconds > 0 ? p.rate : null)), color: "--accent", fill: true },
+        { label: "Errors", values: series.points.map((p) => (p.count > 0 ? (p.rate * p.errors) / p.count : p.seconds > 0 ? 0 : null)), color: "--bad" },
+      ]),
       ...(was ? [{ label: "Period before", values: was, color: "--muted", dashed: true }] : []),
     ],
   };
@@ -60,7 +75,7 @@ export function latencyChart(series: Series): Chart {
   return {
     title: `Latency, by ${stepName(series.step)}`,
     summary: `Over the whole range half of the requests took at most ${f.micros(l.p50)}, 95 % at most ${f.micros(l.p95)}, 99 % at most ${f.micros(l.p99)}.`,
-    times: seconds(series.points), format: f.micros,
+    times: seconds(series.points), format: f.micros, axis: f.microsAxis,
     lines: [
       { label: "p50", values: line((p) => p.latency_us.p50), color: "--line-1" },
       { label: "p95", values: line((p) => p.latency_us.p95), color: "--line-2" },
@@ -76,7 +91,7 @@ export function errorsChart(series: Series): Chart {
   return {
     title: `Errors, share of requests by ${stepName(series.step)}`,
     summary: `${f.share(series.totals.errors, series.totals.count)} of all requests failed.`,
-    times: seconds(series.points), format: (v) => (v === 0 ? "0 %" : f.share(v, 100)),
+    times: seconds(series.points), format: (v) => (v === 0 ? "0 %" : f.share(v, 100)), axis: f.percentAxis,
     lines: [
       { label: "Errors", values: series.points.map(share), color: "--bad", fill: true },
       ...(was ? [{ label: "Period before", values: was, color: "--muted", dashed: true }] : []),
@@ -85,6 +100,7 @@ export function errorsChart(series: Series): Chart {
 }
 
 function stepName(step: string): string {
+  if (step.endsWith("m")) return parseInt(step, 10) === 1 ? "minute" : `${parseInt(step, 10)} minutes`;
   const hours = parseInt(step, 10);
   if (hours === 1) return "hour";
   return hours % 24 === 0 ? (hours === 24 ? "day" : `${hours / 24} days`) : `${hours} hours`;

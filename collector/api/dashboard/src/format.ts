@@ -33,6 +33,23 @@ export function micros(us: number): string {
   return three.format(us / 1e6) + " s";
 }
 
+/** A latency; "–" without responses. */
+export const latency = (of: { count: number }, us: number): string => (of.count === 0 ? "–" : micros(us));
+
+/** Formats the values of an axis in one unit, that of the largest. */
+export function rateAxis(most: number): (v: number) => string {
+  const [factor, unit] = most >= 0.1 ? [1, "/s"] : most * 60 >= 0.1 ? [60, "/min"] : [3600, "/h"];
+  return (v) => `${three.format(v * factor)} ${unit}`;
+}
+export function microsAxis(most: number): (v: number) => string {
+  const [divisor, unit] = most < 1000 ? [1, "µs"] : most < 1e6 ? [1e3, "ms"] : [1e6, "s"];
+  return (v) => `${three.format(v / divisor)} ${unit}`;
+}
+export const percentAxis = (): (v: number) => string => (v) => three.format(v) + " %";
+
+/** The time zone in which times are shown. */
+export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 export function bytes(n: number): string {
   const units = ["B", "kB", "MB", "GB", "TB", "PB"];
   let i = 0;

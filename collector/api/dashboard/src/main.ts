@@ -115,8 +115,8 @@ function showNavigation(): void {
 }
 
 const local = (t: Date): string => new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-const fromField = h("input", { type: "datetime-local", step: 3600 });
-const toField = h("input", { type: "datetime-local", step: 3600 });
+const fromField = h("input", { type: "datetime-local", step: 60 });
+const toField = h("input", { type: "datetime-local", step: 60 });
 const custom = h("form", {
   class: "custom", hidden: true,
   onsubmit: (e) => {

@@ -43,7 +43,7 @@ export class PathView {
     const row = { path: s.path, method: s.method, host: s.host, route: s.route };
     const period = { from: range.from.toISOString(), to: range.to.toISOString() };
     const [series, recent, events] = await Promise.all([
-      get<Series>("/api/v1/series", { ...row, ...period, step: step(range.hours) + "h", compare: s.compare ? "previous" : undefined }, signal),
+      get<Series>("/api/v1/series", { ...row, ...period, step: step(range.hours), compare: s.compare ? "previous" : undefined }, signal),
       get<Recent>("/api/v1/recent", {}, signal),
       get<Events>("/api/v1/events", { ...row, ...period, limit: 25 }, signal).catch((err: unknown) => {
         if (signal.aborted) throw err;

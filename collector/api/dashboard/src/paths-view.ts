@@ -27,9 +27,9 @@ const columns: Column[] = [
     key: "errors", name: "Errors", value: failing,
     cell: (r) => (r.errors === 0 ? [h("span", { class: "none" }, "0")] : [h("span", { class: "failed" }, f.share(r.errors, r.count)), h("small", {}, f.count(r.errors))]),
   },
-  { key: "p50", name: "p50", class: "wide", value: (r) => r.latency_us.p50, cell: (r, was) => [f.micros(r.latency_us.p50), changed(r.latency_us.p50, was?.latency_us.p50)] },
-  { key: "p95", name: "p95", value: (r) => r.latency_us.p95, cell: (r, was) => [f.micros(r.latency_us.p95), changed(r.latency_us.p95, was?.latency_us.p95)] },
-  { key: "p99", name: "p99", class: "wide", value: (r) => r.latency_us.p99, cell: (r, was) => [f.micros(r.latency_us.p99), changed(r.latency_us.p99, was?.latency_us.p99)] },
+  { key: "p50", name: "p50", class: "wide", value: (r) => r.latency_us.p50, cell: (r, was) => [f.latency(r, r.latency_us.p50), changed(r.latency_us.p50, was?.latency_us.p50)] },
+  { key: "p95", name: "p95", value: (r) => r.latency_us.p95, cell: (r, was) => [f.latency(r, r.latency_us.p95), changed(r.latency_us.p95, was?.latency_us.p95)] },
+  { key: "p99", name: "p99", class: "wide", value: (r) => r.latency_us.p99, cell: (r, was) => [f.latency(r, r.latency_us.p99), changed(r.latency_us.p99, was?.latency_us.p99)] },
   { key: "out", name: "Sent", class: "wide", value: (r) => r.bytes_out, cell: (r) => [f.bytes(r.bytes_out)] },
 ];
 
@@ -86,7 +86,7 @@ export class PathsView {
     const [data, recent, series] = await Promise.all([
       get<Paths>("/api/v1/paths", { ...query, limit: 2000, spark: range.hours > 24 ? 60 : undefined }, signal),
       get<Recent>("/api/v1/recent", {}, signal),
-      range.hours > 1 ? get<Series>("/api/v1/series", { ...query, step: step(range.hours) + "h" }, signal) : null,
+      get<Series>("/api/v1/series", { ...query, step: step(range.hours) }, signal),
     ]);
     this.data = data;
     this.activity = new Map<string, Activity>(range.hours > 24
@@ -95,8 +95,7 @@ export class PathsView {
     this.recently = `Last ${recentMinutes(recent)} min`;
     this.figures.replaceChildren(tiles(data.totals, data.before?.totals));
     this.now.show(recentChart(recent));
-    this.chart.element.hidden = series === null;
-    if (series) this.chart.show(requestsChart(series));
+    this.chart.show(requestsChart(series));
     this.apply(s);
     announce(`${f.plural(data.totals.count, "request", "requests")}, ${f.share(data.totals.errors, data.totals.count)} errors`);
   }

@@ -61,21 +61,18 @@ export function link(s: State): string {
 
 export interface Span { from: Date; to: Date; hours: number }
 
-/** The selected range. Statistics are hourly, so it is widened to whole hours, up to the current one. */
+/** The selected range, widened to whole minutes, up to the current one. The answer says if it was widened to hours. */
 export function span(s: State, now: Date = new Date()): Span {
-  const hour = 3_600_000;
-  if (s.range === "custom") {
-    const from = Math.floor(Date.parse(s.from) / hour) * hour;
-    const to = Math.ceil(Date.parse(s.to) / hour) * hour;
-    return { from: new Date(from), to: new Date(to), hours: (to - from) / hour };
-  }
-  const hours = ranges.find((r) => r.id === s.range)!.hours;
-  const to = Math.floor(now.getTime() / hour) * hour + hour;
-  return { from: new Date(Math.floor(now.getTime() / hour - hours) * hour), to: new Date(to), hours };
+  const minute = 60_000, hour = 60 * minute;
+  const from = s.range === "custom" ? Date.parse(s.from) : now.getTime() - ranges.find((r) => r.id === s.range)!.hours * hour;
+  const to = s.range === "custom" ? Date.parse(s.to) : now.getTime();
+  const begin = Math.floor(from / minute) * minute, end = Math.ceil(to / minute) * minute;
+  return { from: new Date(begin), to: new Date(end), hours: Math.max(1, Math.round((end - begin) / hour)) };
 }
 
-/** A step that gives at most about 180 points. */
-export function step(hours: number): number {
-  for (const candidate of [1, 2, 3, 6, 12, 24, 48, 168]) if (hours / candidate <= 180) return candidate;
-  return 720;
+/** A step that gives at most about 180 points, of minutes for a few hours. */
+export function step(hours: number): string {
+  if (hours <= 6) return hours <= 2 ? "1m" : "5m";
+  for (const candidate of [1, 2, 3, 6, 12, 24, 48, 168]) if (hours / candidate <= 180) return candidate + "h";
+  return "720h";
 }

@@ -1,0 +1,189 @@
+// Command figures proves that the figures of wayside agree with its archive: it sends traffic through the real binary, kills it, stops it, and
+// leaves gaps, and then compares counts, errors, covered seconds and rates of random ranges and steps, from the API as JSON and as CSV and from
+// wayside top, with a recount of the archive and with its own record of when wayside ran.
+//
+//	go run ./test/figures [-ranges 200] [-seconds 150]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/test/e2e"
+	"github.com/wayside-proxy/wayside/uploader"
+)
+
+func main() {
+	ranges := flag.Int("ranges", 200, "random ranges to compare")
+	seconds := flag.Int("seconds", 150, "length of the traffic, gaps included")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random numbers")
+	flag.Parse()
+	if err := run(context.Background(), *ranges, *seconds, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "figures:", err)
+		os.Exit(1)
+	}
+}
+
+// life is a time in which wayside ran. Its ends are known to within the tolerance.
+type life struct{ from, to time.Time }
+
+// proof is one run of the command.
+type proof struct {
+	w       *e2e.Wayside
+	random  *rand.Rand
+	lives   []life
+	events  []e2e.Line // responses in the archive
+	dropped uint64
+	checked int
+}
+
+func run(ctx context.Context, ranges, seconds int, seed uint64) error {
+	dir, err := os.MkdirTemp("", "figures")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary, err := e2e.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	origin, stop, err := startOrigin()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	listen, err := e2e.FreeAddress()
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	archive := "file://" + filepath.Join(dir, "archive")
+	p := &proof{random: rand.New(rand.NewPCG(seed, 1)), w: &e2e.Wayside{
+		Binary: binary, DataDir: filepath.Join(dir, "data"), Listen: listen, Log: log,
+		Args: []string{"--upstream", origin, "--archive", archive},
+	}}
+	fmt.Printf("seed %d, %d seconds of traffic\n", seed, seconds)
+	if err := p.traffic(ctx, time.Duration(seconds)*time.Second); err != nil {
+		return err
+	}
+	defer func() { _ = p.w.Stop(30 * time.Second) }()
+	if err := p.recount(ctx, archive); err != nil {
+		return err
+	}
+	if err := p.compareAll(ctx, ranges); err != nil {
+		return err
+	}
+	fmt.Printf("ok: %d figures of %d ranges agree with %d responses in the archive, over %d runs; %d responses were dropped\n",
+		p.checked, ranges, len(p.events), len(p.lives), p.dropped)
+	return nil
+}
+
+// startOrigin answers /fail/… with 500 and everything else with 200.
+func startOrigin() (url string, stop func(), err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/fail") {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		_, _ = w.Write([]byte("ok"))
+	})}
+	go func() { _ = server.Serve(ln) }()
+	return "http://" + ln.Addr().String(), func() { _ = server.Close() }, nil
+}
+
+// traffic sends requests all the time, and meanwhile kills and stops wayside and its books process at random. In the end wayside runs.
+func (p *proof) traffic(ctx context.Context, length time.Duration) error {
+	if err := p.start(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var sent atomic.Uint64
+	go func() {
+		for ctx.Err() == nil {
+			path := []string{"/", "/users", "/orders/list", "/fail/always"}[sent.Add(1)%4]
+			if resp, err := http.Get("http://" + p.w.Listen + path); err == nil {
+				_ = resp.Body.Close()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	for end := time.Now().Add(length); time.Now().Before(end); {
+		time.Sleep(time.Duration(3+p.random.IntN(15)) * time.Second)
+		var err error
+		switch p.random.IntN(3) {
+		case 0:
+			p.w.KillBooks()
+			continue
+		case 1:
+			p.w.Kill()
+		case 2:
+			err = p.w.Stop(30 * time.Second)
+		}
+		p.lives[len(p.lives)-1].to = time.Now()
+		time.Sleep(time.Duration(p.random.IntN(20)) * time.Second)
+		if err := errors.Join(err, p.start(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *proof) start(ctx context.Context) error {
+	began := time.Now()
+	if err := p.w.Start(ctx); err != nil {
+		return err
+	}
+	p.lives = append(p.lives, life{from: began})
+	return nil
+}
+
+// recount archives everything and reads the archive.
+func (p *proof) recount(ctx context.Context, archive string) error {
+	settle, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, err := p.w.AwaitSettled(settle); err != nil {
+		return err
+	}
+	if _, err := p.w.Ask(ctx, http.MethodPost, "/-/job/archive?all=true"); err != nil {
+		return err
+	}
+	a, err := p.w.AwaitSettled(settle)
+	if err != nil {
+		return err
+	}
+	target, err := uploader.OpenTarget(ctx, archive, uploader.TargetOptions{})
+	if err != nil {
+		return err
+	}
+	books, err := e2e.ReadBooksEach(ctx, target, func(l e2e.Line) {
+		if l.Kind != "drop" {
+			p.events = append(p.events, l)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	p.dropped = a.DroppedTotal()
+	if books.Lines != a.Aggregated || len(p.events) == 0 {
+		return fmt.Errorf("the archive has %d responses, the statistics %d", books.Lines, a.Aggregated)
+	}
+	return nil
+}

@@ -58,7 +58,7 @@ func recountMinutes(batches []*Batch, from, to int64, keep func(stats.Key) bool)
 	for _, b := range batches {
 		for i := range b.Items {
 			it := &b.Items[i]
-			k := stats.Key{Host: it.Host, Method: it.Method, Label: it.Label}
+			k := stats.Key{Host: it.Host, Method: it.Method, Label: it.Label, Route: it.Route}
 			minute := stats.MinuteOfMicros(it.Event.TimeMicros)
 			if !it.Event.IsResponse() || minute < from || minute >= to || !keep(k) {
 				continue

@@ -34,7 +34,7 @@ func (b *rebuilder) readMinutes(ctx context.Context, p *pair, keys []stats.Key, 
 			f.close()
 			f.at = minute
 		}
-		k := stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label}
+		k := stats.Key{Hour: hour, Host: name.Host, Method: name.Method, Label: name.Label, Route: name.Route}
 		if f.open[k] == nil {
 			f.open[k] = new(stats.Row)
 		}

@@ -182,10 +182,11 @@ func TestTunnelsLeaveRoom(t *testing.T) {
 	for i := range 12 { // and stay if others need room
 		b.dialFrom(fmt.Sprintf("127.0.2.%d", 1+i/3))
 	}
-	for i := range 4 {
-		if resp, _ := b.dialFrom(fmt.Sprintf("127.0.3.%d", 1+i)).get("/"); resp.StatusCode != 200 {
-			t.Error("another client:", resp.Status)
-		}
+	for i := range 4 { // on a busy machine, room may be found later than a client waits for it
+		until(t, "another client finds room", func() bool {
+			resp, _ := b.dialFrom(fmt.Sprintf("127.0.3.%d", 1+i)).get("/")
+			return resp.StatusCode == 200
+		})
 	}
 	if n := b.p.streams.count(); n != 8 {
 		t.Errorf("%d tunnels are left", n)

@@ -149,8 +149,11 @@ func loadDetail(ctx context.Context, ask Asker, w window, name rowName) (*detail
 	d := &detail{name: name}
 	q := url.Values{"path": {name.Path}, "method": {name.Method}, "host": {name.Host}, "route": {name.Route}, "from": {w.from}}
 	hours, err := time.ParseDuration(strings.TrimPrefix(w.from, "-"))
-	if err != nil || hours > 48*time.Hour {
+	switch {
+	case err != nil || hours > 48*time.Hour:
 		q.Set("step", "1d")
+	case hours <= time.Hour:
+		q.Set("step", "1m")
 	}
 	if err := askFor(ctx, ask, "/api/v1/series?"+q.Encode(), &d.series); err != nil {
 		return nil, err

@@ -49,6 +49,14 @@ func duration(micros uint64) string {
 	return threeDigits(float64(micros)/1e6) + "s"
 }
 
+// latency formats a latency of the figures; "–" without responses.
+func (f *figures) latency(micros uint64) string {
+	if f.Count == 0 {
+		return "–"
+	}
+	return duration(micros)
+}
+
 func threeDigits(v float64) string {
 	switch {
 	case v < 10:

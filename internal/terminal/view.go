@@ -67,7 +67,7 @@ func (m *model) heading() []string {
 		errors += "  " + style(red, grouped(dropped)+" not recorded")
 	}
 	totals := fmt.Sprintf("%s requests  %s now  %s  p50 %s  p95 %s  p99 %s  ", style(bold, grouped(t.Count)), style(bold, perSecond(m.recent.Totals.Rate)), errors,
-		duration(t.Latency.P50), duration(t.Latency.P95), duration(t.Latency.P99))
+		t.latency(t.Latency.P50), t.latency(t.Latency.P95), t.latency(t.Latency.P99))
 	if room := m.width - ansi.StringWidth(totals); room >= 10 {
 		totals += style(cyan, spark(m.recent.Totals.Count, min(room, 30)))
 	}
@@ -109,9 +109,9 @@ var tableColumns = []struct {
 	{0, 9, "NOW", false, func(r *row) string { return perSecond(r.now) }},
 	{1, 9, "REQUESTS", false, func(r *row) string { return number(r.Count) }},
 	{2, 8, "ERRORS", false, func(r *row) string { return percent(r.Errors, r.Count) }},
-	{3, 8, "P50", true, func(r *row) string { return duration(r.Latency.P50) }},
-	{4, 8, "P95", false, func(r *row) string { return duration(r.Latency.P95) }},
-	{5, 8, "P99", true, func(r *row) string { return duration(r.Latency.P99) }},
+	{3, 8, "P50", true, func(r *row) string { return r.latency(r.Latency.P50) }},
+	{4, 8, "P95", false, func(r *row) string { return r.latency(r.Latency.P95) }},
+	{5, 8, "P99", true, func(r *row) string { return r.latency(r.Latency.P99) }},
 }
 
 const (
@@ -224,7 +224,7 @@ func (m *model) path(height int) []string {
 		failed = style(red, failed)
 	}
 	lines = append(lines, fmt.Sprintf("%s requests  %s  errors %s  p50 %s  p90 %s  p95 %s  p99 %s  max %s  sent %s", style(bold, grouped(t.Count)), perSecond(t.Rate),
-		failed, duration(t.Latency.P50), duration(t.Latency.P90), duration(t.Latency.P95), duration(t.Latency.P99), duration(t.Latency.Max), size(t.BytesOut)), "")
+		failed, t.latency(t.Latency.P50), t.latency(t.Latency.P90), t.latency(t.Latency.P95), t.latency(t.Latency.P99), t.latency(t.Latency.Max), size(t.BytesOut)), "")
 	lines = append(lines, m.picture()...)
 	lines = append(lines, "", counts(t.Status, func(code string) string { return style(statusColor(statusOf(code)), code) }), "")
 	if len(t.GRPC) > 0 {
@@ -289,7 +289,7 @@ func (m *model) hours(height int) []string {
 	for i := len(points) - 1; i >= 0 && len(lines) < height; i-- {
 		if p := &points[i]; p.Count > 0 {
 			lines = append(lines, fmt.Sprintf("%-14s %9s %8s %8s %8s %8s", p.Time.Local().Format("Mon 02 15:04"), number(p.Count),
-				percent(p.Errors, p.Count), duration(p.Latency.P50), duration(p.Latency.P95), duration(p.Latency.P99)))
+				percent(p.Errors, p.Count), p.latency(p.Latency.P50), p.latency(p.Latency.P95), p.latency(p.Latency.P99)))
 		}
 	}
 	return append(lines, "")

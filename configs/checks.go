@@ -31,6 +31,14 @@ func checkType(field any) string {
 		return checkText(*p)
 	case *Secret:
 		return checkSecret(string(*p))
+	case **Duration:
+		if *p != nil {
+			return checkType(*p)
+		}
+	case **Bytes:
+		if *p != nil {
+			return checkType(*p)
+		}
 	case *Duration:
 		if *p > durationMax || *p < -durationMax {
 			return fmt.Sprintf("%v is too large: the most is %v", *p, durationMax)

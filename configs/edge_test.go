@@ -110,6 +110,8 @@ func TestEdgeErrors(t *testing.T) {
 		"limit of nothing":       {route("respond: {status: 200}, body_bytes_max: 1KiB"), "routes[0].body_bytes_max: has no effect with respond"},
 		"allow":                  {route("to: web, allow: [10.0.0.1/8]"), "f:2:37: routes[0].allow: 10.0.0.1/8 has host bits"},
 		"timeout":                {route("to: web, response_timeout: 1us"), "1µs is too small"},
+		"timeout, long":          {route("to: web, response_timeout: 36501d"), "36501d is too large: the most is 36500d"},
+		"body limit, large":      {route("to: web, body_bytes_max: 1025TiB"), "1025TiB is too large: the most is 1024TiB"},
 		"request field":          {route("to: web, request_fields: {set: ['Content-Length: 1']}"), "routes[0].request_fields.set: Content-Length delimits messages"},
 
 		"redirect without tls": {"redirect_http: :80\n", "f:1:16: redirect_http: redirects to HTTPS, which listen does not speak without a certificate"},

@@ -32,6 +32,7 @@ type h2Stream struct {
 	readLate, writeLate bool // a deadline has passed
 	reader, writer      signal
 
+	counted bool       // guarded by Proxy.mu; in Proxy.h2streams
 	refused failure    // why there is no room for it; written before it is served
 	headed  bool       // the final header has been put out; belongs to the task that writes, like the next
 	framing http1.Body // of the response

@@ -121,26 +121,28 @@ func (p *Proxy) admitStream(c *clientConn) failure {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns[c] = struct{}{}
-	p.h2streams++
 	limit := c.gen.o.MaxConns
-	if c.account != nil {
-		c.account.streams++
-	}
 	switch {
 	case limit <= 0:
-	case p.h2streams > limit:
+	case p.h2streams >= limit:
 		return failConns
-	case c.shareAccount() != nil && !mayUse(int64(c.account.streams-1), 1, int64(p.h2streams-1), int64(limit)):
+	case c.shareAccount() != nil && !mayUse(int64(c.account.streams), 1, int64(p.h2streams), int64(limit)):
 		return failAddressConns
+	}
+	c.stream.counted = true
+	p.h2streams++
+	if c.account != nil {
+		c.account.streams++
 	}
 	return failNone
 }
 
 // removeStream uncounts a stream. Proxy.mu is held.
 func (p *Proxy) removeStream(c *clientConn) {
-	if _, ok := p.conns[c]; !ok || c.stream == nil {
+	if !c.stream.counted {
 		return
 	}
+	c.stream.counted = false
 	p.h2streams--
 	if c.account != nil {
 		c.account.streams--

@@ -102,7 +102,9 @@ func (p *Proxy) remember(c *clientConn) {
 
 func (p *Proxy) forget(c *clientConn) {
 	p.mu.Lock()
-	p.removeStream(c)
+	if c.stream != nil {
+		p.removeStream(c)
+	}
 	delete(p.conns, c)
 	p.admission.remove(c)
 	if c.displaced {

@@ -142,7 +142,11 @@ func checkRouteHost(s string) string {
 	case strings.HasSuffix(s, "."):
 		return fmt.Sprintf("%q: leave out the dot at the end; requests match with and without it", s)
 	}
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+	literal, bracketed := strings.CutPrefix(strings.TrimSuffix(name, "]"), "[")
+	if addr, err := netip.ParseAddr(literal); err == nil && bracketed == strings.HasSuffix(name, "]") && (addr.Is6() || !bracketed) {
+		if name != s {
+			return fmt.Sprintf("%q: there are no names below an address: leave out *.", s)
+		}
 		return ""
 	}
 	if host, _, ok := strings.Cut(name, ":"); ok {

@@ -64,6 +64,7 @@ func (v *validator) action(r *Route, path string) {
 	}
 	for _, k := range routeKeys(r) {
 		needsGroup := slices.Contains([]string{"strip_prefix", "rewrite_host", "response_timeout", "body_bytes_max"}, k.path) || strings.HasPrefix(k.path, "request_fields.")
+		needsGroup = needsGroup && (k.path != "strip_prefix" || r.Redirect == "") // a redirection can strip a prefix too
 		if at := path + "." + k.path; needsGroup && set(v.c, at) && filled(k.field) {
 			v.failf(at, "has no effect with %s, because nothing is forwarded: leave it out", actions[0])
 		}

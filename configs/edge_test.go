@@ -106,7 +106,7 @@ func TestEdgeErrors(t *testing.T) {
 		"strip, no path":         {route("to: web, strip_prefix: app"), "\"app\" is not a path"},
 		"strip, slash":           {route("to: web, strip_prefix: /app/"), "ends with a slash"},
 		"strip, never":           {route("to: web, path: /api/*, strip_prefix: /app"), "/app is never at the beginning of a path that /api/* matches"},
-		"strip nothing":          {route("path: /y, redirect: /x, strip_prefix: /app"), "routes[0].strip_prefix: has no effect with redirect"},
+		"strip nothing":          {route("respond: {status: 200}, strip_prefix: /app"), "routes[0].strip_prefix: has no effect with respond"},
 		"limit of nothing":       {route("respond: {status: 200}, body_bytes_max: 1KiB"), "routes[0].body_bytes_max: has no effect with respond"},
 		"allow":                  {route("to: web, allow: [10.0.0.1/8]"), "f:2:37: routes[0].allow: 10.0.0.1/8 has host bits"},
 		"timeout":                {route("to: web, response_timeout: 1us"), "1µs is too small"},

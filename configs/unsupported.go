@@ -15,19 +15,6 @@ var unsupportedKeys = []string{
 	"tls.acme.",
 	"tls.client_ca_file",
 	"tls.",
-	"upstreams",
-	"upstreams.NAME.balance",
-	"upstreams.NAME.dns",
-	"upstreams.NAME.eject.",
-	"upstreams.NAME.health.",
-	"upstreams.NAME.retries",
-	"upstreams.NAME.servers[].weight",
-	"upstreams.NAME.sticky.",
-	"upstreams.NAME.tls.",
-	"routes",
-	"routes[].allow",
-	"routes[].auth_file",
-	"routes[].respond",
 }
 
 // unsupportedServers are forms of servers, in `upstream` and in groups.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/route"
 )
 
 // exchange is the state of one request and its response. It is reused for other requests, so that a request allocates nothing. It
@@ -21,6 +22,7 @@ type exchange struct {
 	c  *clientConn
 	up *upstreamConn // nil, or owned by this exchange
 
+	route    *routeSettings          // of the request; generation.standard: it has none
 	group    *group                  // that serves the request
 	server   *server                 // of the group; nil: none has been chosen
 	tried    [RetriesMax + 1]*server // servers to which the request was given, the first tries of them
@@ -55,6 +57,7 @@ type exchange struct {
 	upBroken         bool // the upstream connection cannot be used again
 	quickAcked       bool // quickAck was called for this response
 
+	matching   route.Scratch
 	unsent     uint64 // bytes of the response's body that are counted and were not written to the client
 	large      []byte // the beginning of a response's header that does not fit the upstream's reader
 	out        []byte // the request as sent: header, and a small body
@@ -80,7 +83,7 @@ func newExchange() *exchange {
 func (x *exchange) begin() {
 	x.head.Reset()
 	x.ev = event.Event{}
-	x.group, x.server, x.tries, x.attempts, x.cookie = nil, nil, 0, 0, nil
+	x.route, x.group, x.server, x.tries, x.attempts, x.cookie = x.c.gen.standard, nil, nil, 0, 0, nil
 	x.firstAt, x.askedAt, x.sentAt, x.headAt, x.endAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	x.recorded, x.begun, x.awaitingContinue, x.continued, x.upgrading = false, false, false, false, false
 	x.unread, x.closeAfter, x.upBroken, x.quickAcked = false, false, false, false
@@ -133,21 +136,28 @@ func (x *exchange) finish() {
 	if cap(x.in) > scratchBytesKept {
 		x.in = nil
 	}
+	x.matching.Release()
 	release(&x.head)
 	c.releaseHeld()
 }
 
 // appendRequestHead checks the request in x.head.Raw and appends its header, as it goes upstream, to dst.
 func (x *exchange) appendRequestHead(dst []byte) ([]byte, error) {
-	h, o := &x.head, &x.c.gen.requests
-	dst, err := h.Rewrite(dst, &x.c.peer, o)
+	h := &x.head
+	dst, err := h.Rewrite(dst, &x.c.peer, &x.c.gen.standard.requests)
 	if err != nil {
 		return dst, err
+	}
+	if x.c.gen.routing != nil {
+		if err := x.chooseRoute(dst); err != nil {
+			return dst, err
+		}
+		dst = x.stripPrefix(dst)
 	}
 	// A client that has begun to send its body does not wait for 100 Continue.
 	x.awaitingContinue = h.Expect && h.HasBody() && x.c.br.Buffered() == 0
 	x.upgrading = h.Upgradable()
-	return h.Finish(dst, &x.c.peer, o, http1.Own{RequestID: x.id(), Continue: x.awaitingContinue, Upgrade: x.upgrading}), nil
+	return h.Finish(dst, &x.c.peer, &x.route.requests, http1.Own{RequestID: x.id(), Continue: x.awaitingContinue, Upgrade: x.upgrading}), nil
 }
 
 // serve forwards the request and passes the response on, or answers itself.
@@ -159,10 +169,15 @@ func (x *exchange) serve() {
 		x.refuse(headFailure(err))
 		return
 	}
+	if x.c.gen.routing == nil {
+		x.group = x.c.gen.group
+	} else if x.admitToRoute() {
+		return
+	}
 	streamed := false
 	if h := &x.head; h.HasBody() {
 		x.unread = true
-		if limit := x.c.gen.o.MaxRequestBodyBytes; limit > 0 && h.Length > limit {
+		if limit := x.route.maxBody; limit > 0 && h.Length > limit {
 			x.answer(failBodyTooLarge)
 			return
 		}
@@ -188,7 +203,6 @@ func (x *exchange) serve() {
 		x.answerMaxForwards()
 		return
 	}
-	x.group = x.c.gen.group
 	x.askedAt = time.Now()
 	x.totalDeadline = x.c.gen.sweeper.after(x.c.gen.o.TotalTimeout)
 	if f := x.forward(streamed); f != failNone {

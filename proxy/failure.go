@@ -13,6 +13,7 @@ import (
 
 	"github.com/wayside-proxy/wayside/internal/event"
 	"github.com/wayside-proxy/wayside/proxy/http1"
+	"github.com/wayside-proxy/wayside/proxy/route"
 	"github.com/wayside-proxy/wayside/proxy/upstream"
 )
 
@@ -66,6 +67,11 @@ const (
 	failRetryBudget
 	failUpstreamBusy
 	failUpstreamTLS
+	failAmbiguous
+	failNoRoute
+	failNotAllowed
+	failUnauthorized
+	failAuthBusy
 	failures
 )
 
@@ -109,12 +115,17 @@ var failureTable = [failures]struct {
 	failRetryBudget:    {[]byte("retry_budget"), 502, "The service is not reachable."},
 	failUpstreamBusy:   {[]byte("upstream_busy"), 503, "The service is busy."},
 	failUpstreamTLS:    {[]byte("upstream_tls"), 502, "The service is not reachable."},
+	failAmbiguous:      {[]byte("ambiguous_path"), 400, "The path can be understood in several ways."},
+	failNoRoute:        {[]byte("no_route"), 404, "There is nothing here."},
+	failNotAllowed:     {[]byte("not_allowed"), 403, "Clients of this network have no access."},
+	failUnauthorized:   {[]byte("unauthorized"), 401, "A name and a password are needed."},
+	failAuthBusy:       {[]byte("auth_busy"), 503, "Too many passwords are being checked."},
 }
 
 // retryLater reports whether the answer carries Retry-After.
 func (f failure) retryLater() bool {
 	switch f {
-	case failPool, failConns, failAddressConns, failMemory, failNoHealthy, failUpstreamBusy:
+	case failPool, failConns, failAddressConns, failMemory, failNoHealthy, failUpstreamBusy, failAuthBusy:
 		return true
 	}
 	return false
@@ -189,6 +200,8 @@ func exchangeFailure(err error) failure {
 // headFailure classifies why a request's header is refused.
 func headFailure(err error) failure {
 	switch {
+	case errors.Is(err, route.ErrAmbiguous):
+		return failAmbiguous
 	case errors.Is(err, http1.ErrVersion):
 		return failVersion
 	case errors.Is(err, http1.ErrMethod):
@@ -211,7 +224,7 @@ func headFailure(err error) failure {
 // still be unread.
 func (x *exchange) answer(f failure) {
 	entry := &failureTable[f]
-	if entry.status < 500 {
+	if entry.status < 500 && !f.understood() {
 		x.closeAfter = true
 	}
 	status, body := entry.status, ""
@@ -223,24 +236,15 @@ func (x *exchange) answer(f failure) {
 		body = x.errorPage(status, entry.detail)
 		x.in = x.appendAnswer(x.in[:0], status, body)
 	}
-	if f.retryLater() {
-		x.in = append(x.in, "Retry-After: 1\r\n"...)
+	if f == failUnauthorized {
+		x.in = append(append(append(x.in, "WWW-Authenticate: Basic realm=\""...), x.route.name...), "\", charset=\"UTF-8\"\r\n"...)
 	}
-	x.in = x.c.gen.responseRules.Apply(x.in)
-	x.endHead()
-	x.ev.Status = uint16(status)
-	if f == failClientClosed {
-		x.ev.Status = statusClientClosed
-	}
-	x.ev.ResponseBytes, x.ev.RequestID = 0, x.id()
-	if !x.isHead() {
-		if f != failClientClosed { // which receives none of it
-			x.ev.ResponseBytes = uint64(len(body))
-		}
-		x.in = append(x.in, body...)
-	}
-	x.record(f)
-	x.write(x.in)
+	x.endOwn(status, f, []byte(body))
+}
+
+// understood reports whether a failure comes from a request that is well-formed: the connection can be used again.
+func (f failure) understood() bool {
+	return f == failNoRoute || f == failNotAllowed || f == failUnauthorized
 }
 
 // appendAnswer appends the header of the proxy's own response, without the end.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // Reaching the server of a request, and giving its connection back. choose.go chooses the server.
@@ -136,7 +138,7 @@ func (x *exchange) broken(err error) failure {
 	if errors.Is(err, errClientBody) {
 		return x.c.bodyFailure()
 	}
-	return x.timedOut(exchangeFailure(err), "no response header within proxy.response_timeout", x.c.gen.o.ResponseTimeout)
+	return x.timedOut(exchangeFailure(err), "no response header within proxy.response_timeout", x.route.responseTimeout)
 }
 
 // repeatable reports whether the request may be sent again after an error: it has not been sent, or it is replayable and no byte of a response
@@ -152,8 +154,11 @@ func (x *exchange) replayable() bool {
 }
 
 func (x *exchange) roundTrip(u *upstreamConn, streamed bool) error {
+	if x.route.rewriteHost {
+		x.out = http1.ReplaceHost(x.out, x.server.key.host)
+	}
 	x.beginSending(u)
-	u.limits.armWrite(x.deadline(x.c.gen.o.ResponseTimeout))
+	u.limits.armWrite(x.deadline(x.route.responseTimeout))
 	n, err := u.Conn.Write(x.out)
 	if err == nil {
 		if streamed {

@@ -1,21 +1,18 @@
 package proxy
 
 import (
-	"fmt"
 	"slices"
 	"time"
-
-	"github.com/wayside-proxy/wayside/proxy/http1"
 )
 
 // settings are derived from one set of Options. They never change: a reload creates new ones.
 type settings struct {
-	o             Options
-	groups        []*group   // in the order of the configuration
-	group         *group     // serves all requests: the first one
-	exclude       *exclusion // nil: no response is excluded
-	requests      http1.RequestOptions
-	responseRules *http1.Rules // nil: none
+	o        Options
+	groups   []*group       // in the order of the configuration
+	group    *group         // serves all requests if there are no routes: the first one; nil: there are no groups
+	exclude  *exclusion     // nil: no response is excluded
+	standard *routeSettings // of requests without a route
+	routing  *routing       // nil: there are no routes
 }
 
 // generation is the proxy under one configuration. Each request uses the generation that is current when it begins, until its
@@ -31,30 +28,42 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &settings{
-		o: o, exclude: newExclusion(o.RecordExclude),
-		requests: http1.RequestOptions{UpstreamHost: plans[0].host, PassFields: o.PassFields, NoVia: o.NoVia},
+	hosts := make(map[string][]byte, len(plans))
+	for _, plan := range plans {
+		hosts[plan.o.Name] = plan.host
 	}
-	if set.requests.Rules, err = o.RequestFields.Compile(); err != nil {
-		return nil, fmt.Errorf("proxy: request fields: %w", err)
+	set := &settings{o: o, exclude: newExclusion(o.RecordExclude)}
+	var host []byte // of requests that have none
+	if len(plans) > 0 {
+		host = plans[0].host
 	}
-	if set.responseRules, err = o.ResponseFields.Compile(); err != nil {
-		return nil, fmt.Errorf("proxy: response fields: %w", err)
+	if set.standard, err = newStandard(&o, host); err != nil {
+		return nil, err
+	}
+	if set.routing, err = newRouting(&o, set.standard, hosts); err != nil {
+		return nil, err
 	}
 	if len(o.StickyKey) > 0 {
 		p.stickyKey = o.StickyKey
 	}
 	set.groups = p.useGroups(plans)
-	set.group = set.groups[0]
+	if len(set.groups) > 0 {
+		set.group = set.groups[0]
+	}
+	set.routing.bind(set.groups)
 	return set, nil
 }
 
 // timeouts lists the durations that the sweeper's tick must be short enough for.
 func (o *Options) timeouts() []time.Duration {
-	return []time.Duration{
+	list := []time.Duration{
 		o.HeaderTimeout, o.ReadTimeout, o.IdleTimeout, o.WriteTimeout, o.ResponseTimeout, o.BodyTimeout, o.MaxIdleUpstream, o.TunnelTimeout,
 		o.TunnelHalfClosedTimeout, o.TotalTimeout,
 	}
+	for i := range o.Routes {
+		list = append(list, o.Routes[i].ResponseTimeout)
+	}
+	return list
 }
 
 // Reload applies new options to every request that begins from now on. Requests in flight, and their upstream connections,

@@ -94,7 +94,7 @@ const nameShare = 8
 // planGroups checks the groups of a configuration and reads their files.
 func (p *Proxy) planGroups(o *Options) ([]*groupPlan, error) {
 	groups := o.Groups
-	if len(groups) == 0 {
+	if len(groups) == 0 && (o.Upstream != "" || len(o.Routes) == 0) { // routes may need no group
 		groups = []Group{{Servers: []Server{{URL: o.Upstream}}}}
 	}
 	plans, total := make([]*groupPlan, 0, len(groups)), 0

@@ -14,10 +14,12 @@ import (
 // Status codes of gRPC.
 const (
 	grpcDeadlineExceeded  = 4
+	grpcPermissionDenied  = 7
 	grpcResourceExhausted = 8
 	grpcUnimplemented     = 12
 	grpcInternal          = 13
 	grpcUnavailable       = 14
+	grpcUnauthenticated   = 16
 )
 
 // grpcCode returns the status code of gRPC that says the same as the answer to a failure. UNAVAILABLE tells clients that they may try again.
@@ -27,9 +29,13 @@ func (f failure) grpcCode() int {
 		return grpcDeadlineExceeded
 	case failHeaderTooLarge, failTargetTooLong, failBodyTooLarge, failMemory:
 		return grpcResourceExhausted
-	case failNotImplemented, failVersion:
+	case failNotAllowed:
+		return grpcPermissionDenied
+	case failUnauthorized:
+		return grpcUnauthenticated
+	case failNotImplemented, failVersion, failNoRoute:
 		return grpcUnimplemented
-	case failBadRequest, failExpectation, failProtocol, failResponseHeader, failUpgrade, failPanic, failClientClosed:
+	case failBadRequest, failAmbiguous, failExpectation, failProtocol, failResponseHeader, failUpgrade, failPanic, failClientClosed:
 		return grpcInternal
 	}
 	return grpcUnavailable

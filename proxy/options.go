@@ -60,6 +60,9 @@ type Options struct {
 	Groups []Group
 	// StickyKey signs the cookies of Group.StickyCookie. If it changes, clients may change their servers once. Nil: a random key.
 	StickyKey []byte
+	// Routes say where requests go: the first one whose conditions hold. If none does, the answer is 404. Empty: everything goes to
+	// the first group.
+	Routes []Route
 	// Recorder receives one event per response. Nil: nothing is recorded.
 	Recorder Recorder
 	// RecorderBlocks says that Record may block, for example until an event is on disk.

@@ -18,6 +18,8 @@ type Proxy struct {
 	watch   watch // owned by the sweeper's goroutine
 	streams streams
 
+	passwords *passwords
+
 	current      atomic.Pointer[generation] // for requests that begin now; replaced by Reload
 	reloading    sync.Mutex                 // held by Reload
 	groupsByName map[string]*group          // guarded by reloading; the present ones and all earlier ones
@@ -62,6 +64,7 @@ func New(o Options) (*Proxy, error) {
 		servers:      make(map[stateKey]*serverState),
 		groupsByName: make(map[string]*group),
 		stickyKey:    make([]byte, sha256.Size),
+		passwords:    newPasswords(),
 	}
 	p.admission.refused = make(map[netip.Addr]failure)
 	p.sweeper = newSweeper(p.setDate, o.timeouts()...)

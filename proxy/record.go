@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 
 	"github.com/wayside-proxy/wayside/internal/event"
@@ -103,23 +104,30 @@ func (x *exchange) describe() {
 	}
 	ev.Client = x.client()
 	ev.Host = x.lowerHost()
+	ev.Route = x.route.name
 	if x.c.gen.o.TraceID {
 		ev.TraceID = traceID(x.head.Traceparent)
 	}
 }
 
-// client returns the address of the client as it is recorded: the peer's or, if the peer is trusted, the one for which it speaks.
+// client returns the address of the client as it is recorded.
 func (x *exchange) client() []byte {
 	c := x.c
-	if !c.peer.Trusted {
-		return c.client
-	}
-	addr := x.head.Client(c.addr, c.gen.trusts)
+	addr := x.clientAddr()
 	if addr == c.addr {
 		return c.client
 	}
 	x.clientText = appendClient(x.clientText[:0], c.gen.o.ClientAddress, addr)
 	return x.clientText
+}
+
+// clientAddr returns the address of the client: the peer's or, if the peer is trusted, the one for which it speaks. It is invalid if
+// there is none.
+func (x *exchange) clientAddr() netip.Addr {
+	if !x.c.peer.Trusted {
+		return x.c.addr
+	}
+	return x.head.Client(x.c.addr, x.c.gen.trusts)
 }
 
 var (

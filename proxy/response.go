@@ -27,11 +27,10 @@ var (
 // readHead reads the header of the final response into x.resp. It writes the block for the client into x.in; endHead completes it.
 // Interim responses are passed on at once (RFC 9110, section 15.2).
 func (x *exchange) readHead(u *upstreamConn) error {
-	p := x.c.gen
 	switch {
 	case x.upload.ended != nil: // startUpload has armed it
 	default:
-		u.limits.armRead(x.deadline(p.o.ResponseTimeout))
+		u.limits.armRead(x.deadline(x.route.responseTimeout))
 	}
 	for n := 0; n <= interimMax; {
 		block, err := x.nextBlock(u.br)
@@ -120,7 +119,7 @@ func (x *exchange) nextBlock(br *bufio.Reader) ([]byte, error) {
 // parseHead checks a header block and rewrites it into x.in, without the empty line.
 func (x *exchange) parseHead(block []byte) (err error) {
 	if x.in, err = x.resp.Rewrite(x.in[:0], block); err == nil && x.resp.Status >= 200 {
-		x.in = x.resp.Finish(x.in, x.c.gen.date(), x.id(), x.c.gen.responseRules)
+		x.in = x.resp.Finish(x.in, x.c.gen.date(), x.id(), x.route.responseRules)
 		x.in = x.appendCookie(x.in)
 	}
 	return err

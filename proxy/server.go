@@ -188,6 +188,7 @@ func (c *clientConn) serveRequest() bool {
 	}
 	if now := c.root.current.Load(); now != c.gen {
 		c.useGeneration(now)
+		x.route = now.standard
 	}
 	if err != nil {
 		c.refuse(err)

@@ -100,7 +100,7 @@ func (x *exchange) startUpload(u *upstreamConn) {
 // beginResponseTime starts the upstream's time to respond: the body has been sent, or the upstream refused it and may still have
 // answered.
 func (x *exchange) beginResponseTime(u *upstreamConn) {
-	u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.c.gen.o.ResponseTimeout))
+	u.limits.read.CompareAndSwap(x.uploadDeadline(), x.deadline(x.route.responseTimeout))
 }
 
 // awaitUpload is called when the response's header has been read. It gives the upload uploadGrace to end, so that the connections can
@@ -161,14 +161,13 @@ const chunkHeaderBytes = 10
 
 // sendBody sends the request's body in the framing in which it arrived. It never completes a malformed body.
 func (x *exchange) sendBody(u *upstreamConn) error {
-	p := x.c.gen
 	if _, err := x.c.br.Peek(1); err != nil { // a silent client costs no large buffer
 		return fmt.Errorf("%w: %w", errClientBody, err)
 	}
 	loan := bodyBuffers.Get().(*[]byte)
 	defer bodyBuffers.Put(loan)
 	buf := *loan
-	limit := uint64(max(p.o.MaxRequestBodyBytes, 0))
+	limit := uint64(x.route.maxBody)
 	for !x.upload.cancel.Load() {
 		n, err := x.body.Read(buf[chunkHeaderBytes : len(buf)-2])
 		if err == io.EOF {
@@ -184,7 +183,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 		if x.head.Chunked {
 			piece = frameChunk(buf, n)
 		}
-		u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
+		u.limits.armWrite(x.deadline(x.route.responseTimeout))
 		x.upload.sentAt = time.Now()
 		if _, err := u.Conn.Write(piece); err != nil {
 			return err
@@ -195,7 +194,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 	}
 	tail := append(buf[:0], "0\r\n"...)
 	tail = append(append(tail, x.body.Trailers()...), '\r', '\n')
-	u.limits.armWrite(x.deadline(p.o.ResponseTimeout))
+	u.limits.armWrite(x.deadline(x.route.responseTimeout))
 	x.upload.sentAt = time.Now()
 	_, err := u.Conn.Write(tail)
 	return err

@@ -27,6 +27,7 @@ func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger
 		PassFields: cfg.Proxy.PassFields, NoVia: !cfg.Proxy.Via,
 		RequestFields: proxy.FieldRules(cfg.Proxy.RequestFields), ResponseFields: proxy.FieldRules(cfg.Proxy.ResponseFields),
 		MaxRequestBodyBytes: cfg.Proxy.BodyBytesMax.Int64(),
+		Routes:              proxyRoutes(cfg),
 		HTTP2: proxy.HTTP2Options{
 			Off: !cfg.Proxy.HTTP2, StreamsMax: cfg.Proxy.HTTP2StreamsMax, WindowBytes: cfg.Proxy.HTTP2WindowBytes.Int(),
 			ResetsMax: cfg.Proxy.HTTP2ResetsMax, FramesMax: cfg.Proxy.HTTP2FramesMax,

@@ -2,9 +2,12 @@ package http1
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unsafe"
 )
 
 // FieldRules are changes of header fields. Case is ignored in names. Fields that delimit messages (Connection, Content-Length,
@@ -20,8 +23,19 @@ var ErrFieldRule = errors.New("field rule")
 
 // Rules are compiled FieldRules. A nil *Rules changes nothing.
 type Rules struct {
+	first *Rules   // applied before; nil: none
 	drop  [][]byte // names of fields to leave out
 	lines []byte   // fields to write
+}
+
+// Then returns rules that apply r, and after it next. It changes neither.
+func (r *Rules) Then(next *Rules) *Rules {
+	if r == nil || next == nil {
+		return cmp.Or(r, next)
+	}
+	both := *next
+	both.first = r.Then(next.first)
+	return &both
 }
 
 // Compile checks the rules. It returns nil if there are none.
@@ -68,6 +82,7 @@ func (r *Rules) Apply(block []byte) []byte {
 	if r == nil {
 		return block
 	}
+	block = r.first.Apply(block)
 	kept := bytes.IndexByte(block, '\n') + 1
 	for rest := block[kept:]; len(rest) > 0; {
 		line := rest[:bytes.IndexByte(rest, '\n')+1]
@@ -86,4 +101,21 @@ func (r *Rules) drops(name []byte) bool {
 		}
 	}
 	return false
+}
+
+// ReplaceHost puts another host into the Host field of a request that Finish has completed. A body may follow the header.
+func ReplaceHost(block []byte, host string) []byte {
+	for at := bytes.IndexByte(block, '\n') + 1; at < len(block) && block[at] != '\r'; {
+		n := bytes.IndexByte(block[at:], '\n') + 1
+		if n == 0 {
+			break
+		}
+		if name, value, _ := bytes.Cut(block[at:at+n], []byte{':'}); foldEqual(name, "host") {
+			end := at + n - len("\r\n")
+			value = trimOWS(value[:len(value)-len("\r\n")])
+			return slices.Replace(block, end-len(value), end, unsafe.Slice(unsafe.StringData(host), len(host))...)
+		}
+		at += n
+	}
+	return block
 }

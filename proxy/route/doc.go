@@ -25,6 +25,6 @@
 // # Costs
 //
 // Match allocates nothing once its [Scratch] has grown. It takes time in proportion to the length of the list: once for a path that can be
-// read in one way, and at most 64 times otherwise. It refuses such a path if it is longer than 4096 bytes. The fields of the request are
-// read at most once, whatever the number of conditions.
+// read in one way, and at most 128 times otherwise. It refuses such a path if it is longer than 2048 bytes. The fields of the
+// request are read at most once, whatever the number of conditions.
 package route

@@ -37,8 +37,8 @@ type Request struct {
 
 // Scratch holds the buffers of Match. One call at a time may use it.
 type Scratch struct {
-	host, path, other, again, name []byte
-	met                            []uint64 // a bit for each header condition
+	host, path, other, resolved, again, name []byte
+	met                                      []uint64 // a bit for each header condition
 }
 
 // scratchBytesKept is the size from which a buffer is not kept.
@@ -46,8 +46,8 @@ const scratchBytesKept = 4096
 
 // Release gives buffers back that a long path has made large.
 func (s *Scratch) Release() {
-	if cap(s.path)+cap(s.other)+cap(s.again)+cap(s.name) > scratchBytesKept {
-		s.path, s.other, s.again, s.name = nil, nil, nil, nil
+	if cap(s.path)+cap(s.other)+cap(s.resolved)+cap(s.again)+cap(s.name) > scratchBytesKept {
+		s.path, s.other, s.resolved, s.again, s.name = nil, nil, nil, nil, nil
 	}
 }
 
@@ -155,31 +155,46 @@ func (l *List) Match(r *Request, s *Scratch) (int, error) {
 		path = s.path
 	}
 	index := l.first(r, s, path)
-	if !l.agree(r, s, r.Path, may, index) || escaped && !l.agreeUnescaped(r, s, index) {
+	if may == 0 && !escaped {
+		return index, nil
+	}
+	if len(r.Path) > lengthMax || !l.agree(r, s, r.Path, index) || escaped && !l.agreeUnescaped(r, s, index) {
 		return None, ErrAmbiguous
 	}
 	return index, nil
 }
 
-// agree reports whether all readings of a path lead to the same route.
-func (l *List) agree(r *Request, s *Scratch, path []byte, may reading, index int) bool {
-	if may != 0 && (may.kinds() > kindsMax || len(path) > lengthMax) {
+// agree reports whether all readings of a path lead to the same route. Some servers resolve some of the ".." before they decode, and do not
+// resolve those that decoding brings up: they read what is left of the path.
+func (l *List) agree(r *Request, s *Scratch, path []byte, index int) bool {
+	parents := countParents(path)
+	if _, may, _ := inspect(path); may.kinds()+parents > choicesMax || !l.agreeReadings(r, s, path, index) {
 		return false
 	}
-	for other := may; other != 0; other = (other - 1) & may { // each combination
-		s.other = appendForm(s.other[:0], path, other)
-		if l.first(r, s, s.other) != index {
+	for resolved := 1; resolved < 1<<parents; resolved++ {
+		s.resolved = appendResolved(s.resolved[:0], path, resolved)
+		if !l.agreeReadings(r, s, s.resolved, index) {
 			return false
 		}
 	}
 	return true
 }
 
+func (l *List) agreeReadings(r *Request, s *Scratch, path []byte, index int) bool {
+	_, may, _ := inspect(path)
+	for other := may; ; other = (other - 1) & may { // each combination
+		s.other = appendForm(s.other[:0], path, other)
+		if l.first(r, s, s.other) != index {
+			return false
+		}
+		if other == 0 {
+			return true
+		}
+	}
+}
+
 // agreeUnescaped is agree for the paths that a server sees which decodes more than once.
 func (l *List) agreeUnescaped(r *Request, s *Scratch, index int) bool {
-	if len(r.Path) > lengthMax {
-		return false
-	}
 	s.again = append(s.again[:0], r.Path...)
 	for decodings := 0; ; decodings++ {
 		length := len(s.again)
@@ -187,12 +202,7 @@ func (l *List) agreeUnescaped(r *Request, s *Scratch, index int) bool {
 		switch {
 		case len(s.again) == length:
 			return true
-		case decodings == decodingsMax:
-			return false
-		}
-		_, may, _ := inspect(s.again)
-		s.other = appendForm(s.other[:0], s.again, 0)
-		if l.first(r, s, s.other) != index || !l.agree(r, s, s.again, may, index) {
+		case decodings == decodingsMax || !l.agree(r, s, s.again, index):
 			return false
 		}
 	}

@@ -103,13 +103,14 @@ func hostile() map[string]*Request {
 	manyFields := bytes.Repeat([]byte("X: y\r\n"), 5000)
 	return map[string]*Request{
 		"plain":       {Method: []byte("GET"), Host: []byte("example.org"), Path: []byte("/items/42/detail")},
-		"dots":        {Method: []byte("GET"), Host: []byte("example.org"), Path: bytes.Repeat([]byte("/a/%2e%2e"), 450)},
-		"readings":    {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte("/x%2f;y%5c/%252f"), bytes.Repeat([]byte("z"), 4000)...)},
-		"parents":     {Method: []byte("GET"), Host: []byte("example.org"), Path: bytes.Repeat([]byte("//../;"), 680)},
+		"dots":        {Method: []byte("GET"), Host: []byte("example.org"), Path: append(bytes.Repeat([]byte("/a%2fb"), 330), "/../%2e%2e/.%2e/x"...)},
+		"readings":    {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte("/x%2f;y%5c/%252f"), bytes.Repeat([]byte("z"), 2000)...)},
+		"parents":     {Method: []byte("GET"), Host: []byte("example.org"), Path: append(bytes.Repeat([]byte("/a;/"), 500), "../../.."...)},
 		"many fields": {Method: []byte("GET"), Host: []byte("example.org"), Path: []byte("/h"), Fields: manyFields},
-		"encoded":     {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte{'/'}, bytes.Repeat([]byte("%25"), 1300)...)},
+		"encoded":     {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte{'/'}, bytes.Repeat([]byte("%25"), 670)...)},
+		"all":         {Method: []byte("GET"), Host: []byte("example.org"), Path: append(bytes.Repeat([]byte("/a;%2f%2541"), 180), "/../%2e%2e/.%2e/x"...)},
 		"long":        {Method: []byte("GET"), Host: []byte("example.org"), Path: bytes.Repeat([]byte("/%2f%2541%2e%2e"), 3000)},
-		"nested":      {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte("/%"), bytes.Repeat([]byte("25"), 2000)...)},
+		"nested":      {Method: []byte("GET"), Host: []byte("example.org"), Path: append([]byte("/%"), bytes.Repeat([]byte("25"), 1000)...)},
 	}
 }
 

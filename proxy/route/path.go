@@ -3,6 +3,7 @@ package route
 import (
 	"bytes"
 	"math/bits"
+	"strings"
 )
 
 // reading is a set of the ways in which a service may read a path differently from the normal form. The zero reading is the normal form.
@@ -19,9 +20,9 @@ const (
 
 // Limits of what is examined, if a path allows several readings. No honest client sends more: such a path is refused.
 const (
-	kindsMax     = 4 // kinds of ambiguity in a path
+	choicesMax   = 5 // kinds of ambiguity, and segments ".."; each doubles the work
 	decodingsMax = 3 // that change it: %252541 needs three
-	lengthMax    = 4096
+	lengthMax    = 2048
 )
 
 // inspect reports whether a path is its own normal form, and the readings in which it may differ from it. escaped says that it has
@@ -188,6 +189,46 @@ func endSegment(dst []byte, start, segment int, r reading, separator bool) []byt
 	return dst
 }
 
+// countParents counts the segments "..", escaped or not.
+func countParents(path []byte) (n int) {
+	for at := 1; at <= len(path); {
+		length := segmentLength(path[at:])
+		if meansName(path[at:at+length], "..") {
+			n++
+		}
+		at += length + 1
+	}
+	return n
+}
+
+// appendResolved appends a path that is not decoded, and of which some ".." are resolved: those with a bit in which, from the left.
+func appendResolved(dst, path []byte, which int) []byte {
+	start := len(dst)
+	dst = append(dst, '/')
+	for at := 1; at <= len(path); {
+		n := segmentLength(path[at:])
+		segment := path[at : at+n]
+		at += n + 1
+		resolve := false
+		if meansName(segment, "..") {
+			resolve = which&1 != 0
+			which >>= 1
+		}
+		switch {
+		case n == 0 || meansName(segment, "."):
+		case resolve:
+			parent := bytes.LastIndexByte(dst[start:max(len(dst)-1, start)], '/')
+			dst = dst[:start+max(parent, 0)+1]
+		default:
+			dst = append(dst, segment...)
+			if at <= len(path) {
+				dst = append(dst, '/')
+			}
+		}
+	}
+	return dst
+}
+
 func mergeSlashes(path []byte) []byte {
 	merged := path[:0]
 	for i, c := range path {
@@ -200,3 +241,51 @@ func mergeSlashes(path []byte) []byte {
 
 // kinds counts the kinds of ambiguity.
 func (r reading) kinds() int { return bits.OnesCount8(uint8(r)) }
+
+// CutPrefix returns the length of the beginning of a path that means prefix: 0 if the path does not begin with it. prefix is in normal form,
+// begins with "/" and does not end with it. Slashes that follow on the prefix belong to it, except the last one: what remains of the path is
+// empty, or begins with one slash.
+func CutPrefix(path []byte, prefix string) int {
+	at := 0
+	for len(prefix) > 0 {
+		if at >= len(path) || path[at] != '/' {
+			return 0
+		}
+		want, _, _ := strings.Cut(prefix[1:], "/")
+		n := segmentLength(path[at+1:])
+		switch segment := path[at+1 : at+1+n]; {
+		case meansName(segment, want):
+			prefix = prefix[1+len(want):]
+		case n > 0 && !meansName(segment, "."):
+			return 0
+		}
+		at += 1 + n
+	}
+	for at+1 < len(path) && path[at+1] == '/' {
+		at++
+	}
+	return at
+}
+
+func segmentLength(path []byte) int {
+	if n := bytes.IndexByte(path, '/'); n >= 0 {
+		return n
+	}
+	return len(path)
+}
+
+// meansName reports whether a segment is name after decoding.
+func meansName(segment []byte, name string) bool {
+	i := 0
+	for at := 0; at < len(segment); i++ {
+		c, n := segment[at], 1
+		if c == '%' {
+			c, n = decode(segment[at:])
+		}
+		if i >= len(name) || name[i] != c {
+			return false
+		}
+		at += n
+	}
+	return i == len(name)
+}

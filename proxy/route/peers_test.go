@@ -1,7 +1,9 @@
 package route
 
 import (
+	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -14,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wayside-proxy/wayside/test/routecorpus"
 	"github.com/wayside-proxy/wayside/test/toolbin"
 )
+
+var update = flag.Bool("update", false, "write the results of nginx and Caddy into the corpus")
 
 // TestOtherServers runs the lists of the corpus in nginx and Caddy. Each result that differs from wayside's must have a reason in the corpus,
 // and each reason must be needed. -update writes the results; a difference without a reason gets "?", which fails the test.
@@ -23,90 +28,62 @@ func TestOtherServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds Caddy the first time")
 	}
-	lists, reasons, head := readCorpus(t)
+	corpus := loadCorpus(t)
 	servers := []struct {
 		name  string
-		start func(*testing.T, []*corpusList) []string
+		start func(*testing.T, []*routecorpus.List) []string
 	}{{"nginx", startNginx}, {"caddy", startCaddy}}
-	used := map[string]bool{}
+	used, ran := map[string]bool{}, 0
 	for _, server := range servers {
 		t.Run(server.name, func(t *testing.T) {
-			addrs := server.start(t, lists)
-			for i, l := range lists {
-				for _, c := range l.cases {
-					got := ask(t, addrs[i], c)
-					known, reason, _ := strings.Cut(c.others[server.name], " ")
-					if *update {
-						c.note(server.name, got, reason)
-						known, reason, _ = strings.Cut(c.others[server.name], " ")
-					}
-					switch {
-					case known == "":
-						known = c.want
-					case known == c.want:
-						t.Errorf("%s:%d: %s is like wayside and needs no column (go test -update)", corpusFile, c.line, server.name)
-					case reasons[reason] == "":
-						t.Errorf("%s:%d: no REASON %q for %s: %s instead of %s", corpusFile, c.line, reason, server.name, known, c.want)
-					}
-					if got != known {
-						t.Errorf("%s:%d: %s: %s: got %s, the corpus says %s", corpusFile, c.line, server.name, c.text, got, known)
-					}
-					used[reason] = true
+			addrs := server.start(t, corpus.Lists)
+			ran++
+			for i, l := range corpus.Lists {
+				for _, c := range l.Cases {
+					used[compare(t, server.name, c, ask(t, addrs[i], c), corpus.Reasons)] = true
 				}
 			}
 		})
 	}
 	if *update {
-		writeCorpus(t, lists, reasons, head)
+		if err := os.WriteFile("../../"+routecorpus.File, []byte(corpus.String("nginx", "caddy")), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for reason := range reasons {
-		if !used[reason] && !t.Failed() && len(used) > 0 {
+	for reason := range corpus.Reasons {
+		if !used[reason] && ran == len(servers) {
 			t.Errorf("REASON %s is not needed", reason)
 		}
 	}
 }
 
-// note writes down the result of another server.
-func (c *corpusCase) note(server, result, reason string) {
-	delete(c.others, server)
-	if result != c.want {
-		if reason == "" {
-			reason = "?"
-		}
-		c.others[server] = result + " " + reason
-	}
-}
-
-func writeCorpus(t *testing.T, lists []*corpusList, reasons map[string]string, head string) {
-	var b strings.Builder
-	b.WriteString(head + "\n")
-	numbers := make([]string, 0, len(reasons))
-	for number := range reasons {
-		numbers = append(numbers, number)
-	}
-	slices.Sort(numbers)
-	for _, number := range numbers {
-		fmt.Fprintf(&b, "REASON %s %s\n", number, reasons[number])
-	}
-	for _, l := range lists {
-		fmt.Fprintf(&b, "\nLIST %s\n%s\n", l.name, strings.Join(l.lines, "\n"))
-		for _, c := range l.cases {
-			fmt.Fprintf(&b, "%s\t%s", c.text, c.want)
-			for _, server := range []string{"nginx", "caddy"} {
-				if result := c.others[server]; result != "" {
-					fmt.Fprintf(&b, "\t%s=%s", server, result)
-				}
-			}
-			b.WriteString("\n")
+// compare compares the result of another server with the corpus. It returns the number of the reason.
+func compare(t *testing.T, server string, c *routecorpus.Case, got string, reasons map[string]string) (reason string) {
+	t.Helper()
+	known, reason, _ := strings.Cut(c.Others[server], " ")
+	if *update {
+		delete(c.Others, server)
+		if known = ""; got != c.Want {
+			known = got
+			c.Others[server] = got + " " + cmp.Or(reason, "?")
 		}
 	}
-	if err := os.WriteFile(corpusFile, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
+	switch {
+	case known == "":
+		known = c.Want
+	case known == c.Want:
+		t.Errorf("%s:%d: %s is like wayside and needs no column (go test -update)", routecorpus.File, c.Line, server)
+	case reasons[reason] == "":
+		t.Errorf("%s:%d: no REASON %q for %s: %s instead of %s", routecorpus.File, c.Line, reason, server, known, c.Want)
 	}
+	if got != known {
+		t.Errorf("%s:%d: %s: %s: got %s, the corpus says %s", routecorpus.File, c.Line, server, c.Text, got, known)
+	}
+	return reason
 }
 
 // ask sends a request and returns the name of the route that the server chose, "none", or "refused".
-func ask(t *testing.T, addr string, c *corpusCase) string {
+func ask(t *testing.T, addr string, c *routecorpus.Case) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -114,7 +91,7 @@ func ask(t *testing.T, addr string, c *corpusCase) string {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.WriteString(conn, c.message()); err != nil {
+	if _, err := io.WriteString(conn, c.Message()); err != nil {
 		t.Fatal(err)
 	}
 	response, _ := io.ReadAll(conn) // a reset after the response of a refusal is no error
@@ -122,7 +99,7 @@ func ask(t *testing.T, addr string, c *corpusCase) string {
 	route := regexp.MustCompile(`(?mi)^x-route: (\S+)\r$`).FindSubmatch(response)
 	switch {
 	case status == "400":
-		return "refused"
+		return routecorpus.Refused
 	case route != nil:
 		return string(route[1])
 	}
@@ -181,7 +158,7 @@ func run(t *testing.T, addrs []string, name string, args ...string) {
 
 // startNginx lets nginx choose the routes with one map for each list: its regular expressions are tried in order, on nginx's own reading of
 // the host ($host) and the path ($uri).
-func startNginx(t *testing.T, lists []*corpusList) []string {
+func startNginx(t *testing.T, lists []*routecorpus.List) []string {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
 		if path = "/usr/sbin/nginx"; exec.Command(path, "-v").Run() != nil {
@@ -203,8 +180,8 @@ http {
 			fmt.Fprintf(&b, "$http_%s ", strings.ReplaceAll(strings.ToLower(name), "-", "_"))
 		}
 		fmt.Fprintf(&b, "$uri\" $route%d {\n\t\tdefault none;\n", i)
-		for k, c := range l.list {
-			fmt.Fprintf(&b, "\t\t\"~^%s$\" %s;\n", nginxPattern(c, names), l.routes[k])
+		for _, r := range l.Routes {
+			fmt.Fprintf(&b, "\t\t\"~^%s$\" %s;\n", nginxPattern(r, names), r.Name)
 		}
 		fmt.Fprintf(&b, "\t}\n\tserver { listen %s; location / { add_header X-Route $route%d always; return 204; } }\n", addrs[i], i)
 	}
@@ -218,7 +195,7 @@ http {
 }
 
 // nginxPattern is a regular expression for host, method, fields and path.
-func nginxPattern(c Conditions, names []string) string {
+func nginxPattern(c routecorpus.Route, names []string) string {
 	quote := func(s string) string {
 		return strings.NewReplacer(`{`, `\x7b`, `}`, `\x7d`).Replace(regexp.QuoteMeta(s))
 	}
@@ -235,8 +212,8 @@ func nginxPattern(c Conditions, names []string) string {
 	for _, name := range names {
 		value := `[^ ]*`
 		for _, h := range c.Headers {
-			if h.Name == name {
-				value = quote(h.Value)
+			if h[0] == name {
+				value = quote(h[1])
 			}
 		}
 		pattern += value + " "
@@ -252,11 +229,11 @@ func nginxPattern(c Conditions, names []string) string {
 	return pattern
 }
 
-func headerNames(l *corpusList) (names []string) {
-	for _, c := range l.list {
+func headerNames(l *routecorpus.List) (names []string) {
+	for _, c := range l.Routes {
 		for _, h := range c.Headers {
-			if !slices.Contains(names, h.Name) {
-				names = append(names, h.Name)
+			if !slices.Contains(names, h[0]) {
+				names = append(names, h[0])
 			}
 		}
 	}
@@ -264,7 +241,7 @@ func headerNames(l *corpusList) (names []string) {
 }
 
 // startCaddy gives each list to Caddy's matchers. /api/* becomes two paths, because Caddy's does not take /api.
-func startCaddy(t *testing.T, lists []*corpusList) []string {
+func startCaddy(t *testing.T, lists []*routecorpus.List) []string {
 	path, err := toolbin.Binary("caddy", "caddy", ".")
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +249,7 @@ func startCaddy(t *testing.T, lists []*corpusList) []string {
 	addrs, servers := freeAddrs(t, len(lists)), map[string]any{}
 	for i, l := range lists {
 		var routes []any
-		for k, c := range l.list {
+		for _, c := range l.Routes {
 			match := map[string]any{}
 			if c.Host != "" {
 				match["host"] = []string{c.Host}
@@ -290,9 +267,9 @@ func startCaddy(t *testing.T, lists []*corpusList) []string {
 				if match["header"] == nil {
 					match["header"] = map[string][]string{}
 				}
-				match["header"].(map[string][]string)[h.Name] = []string{h.Value}
+				match["header"].(map[string][]string)[h[0]] = []string{h[1]}
 			}
-			route := map[string]any{"terminal": true, "handle": []any{caddyResponse(l.routes[k])}}
+			route := map[string]any{"terminal": true, "handle": []any{caddyResponse(c.Name)}}
 			if len(match) > 0 {
 				route["match"] = []any{match}
 			}

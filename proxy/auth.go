@@ -1,0 +1,202 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Basic authentication (RFC 7617) against hashes of bcrypt, which are slow on purpose: a check takes tens of milliseconds.
+
+// Bounds of the checks of passwords.
+const (
+	credentialsBytesMax = 1024    // of a name and a password, in base64
+	bcryptCostMax       = 16      // a check takes about four seconds
+	verifiedMax         = 4096    // passwords that are remembered
+	checksWaitingMax    = 64      // checks that run or wait, of all clients
+	checksPerAddressMax = 4       // of one client address; an IPv6 /64 is one
+	hashBytes           = 60      // of bcrypt, with its parameters
+	basicScheme         = "Basic" // RFC 7617
+)
+
+// errUsers is wrapped by the errors of Route.Users.
+var errUsers = errors.New("users")
+
+// users are the names and hashes of one route.
+type users struct {
+	hashes map[string][]byte
+	decoy  []byte // the hash that is compared for a name that does not exist, so that the response takes as long
+}
+
+// newUsers reads lines NAME:HASH. Empty lines and lines that begin with # are skipped. It returns nil for an empty text.
+func newUsers(text string) (*users, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u := &users{hashes: map[string][]byte{}}
+	costMax, n := 0, 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, hash, _ := strings.Cut(line, ":")
+		cost, err := bcrypt.Cost([]byte(hash))
+		if err != nil || len(hash) != hashBytes || cost > bcryptCostMax || name == "" {
+			return nil, fmt.Errorf("%w: line %d is not NAME:HASH with a hash of bcrypt and a cost of at most %d", errUsers, n, bcryptCostMax)
+		}
+		if _, twice := u.hashes[name]; twice {
+			return nil, fmt.Errorf("%w: line %d has a name that an earlier line has", errUsers, n)
+		}
+		u.hashes[name] = []byte(hash)
+		if cost > costMax {
+			costMax, u.decoy = cost, []byte(hash)
+		}
+	}
+	if len(u.hashes) == 0 {
+		return nil, fmt.Errorf("%w: there is no user", errUsers)
+	}
+	return u, nil
+}
+
+// authenticate checks the credentials of the request. It returns failNone if they are right.
+func (x *exchange) authenticate() failure {
+	var buf [credentialsBytesMax]byte
+	name, password, ok := basicCredentials(x.head.Value("authorization"), buf[:])
+	if !ok {
+		return failUnauthorized
+	}
+	u := x.route.users
+	hash, known := u.hashes[string(name)]
+	if !known {
+		hash = u.decoy
+	}
+	p := x.c.root.passwords
+	key := p.keyOf(name, password, hash)
+	if known && p.isVerified(key) {
+		return failNone
+	}
+	addr := limitKey(x.clientAddr())
+	if !p.enter(addr) {
+		x.c.warn(failAuthBusy)
+		return failAuthBusy
+	}
+	defer p.leave(addr)
+	right := false
+	x.c.driver.block(func() { right = p.check(key, known, hash, password) })
+	if !right || !known {
+		return failUnauthorized
+	}
+	return failNone
+}
+
+// basicCredentials parses the value of Authorization. The results point into buf.
+func basicCredentials(value, buf []byte) (name, password []byte, ok bool) {
+	scheme, encoded, _ := bytes.Cut(value, []byte{' '})
+	encoded = bytes.TrimLeft(encoded, " ")
+	if !bytes.EqualFold(scheme, []byte(basicScheme)) || len(encoded) > credentialsBytesMax {
+		return nil, nil, false
+	}
+	n, err := base64.StdEncoding.Decode(buf, encoded)
+	if err != nil {
+		return nil, nil, false
+	}
+	return bytes.Cut(buf[:n], []byte{':'})
+}
+
+// passwords checks passwords and remembers those that were right. Not even their plain hashes are kept: the keys are hashes with a secret
+// of this process.
+type passwords struct {
+	secret  [32]byte
+	running chan struct{} // has room for as many checks as may run at once
+
+	mu       sync.Mutex
+	verified map[[sha256.Size]byte]struct{} // guarded by mu
+	entered  int                            // guarded by mu: checks that run or wait
+	byAddr   map[netip.Addr]int             // guarded by mu: likewise, by address
+}
+
+func newPasswords() *passwords {
+	p := &passwords{
+		running:  make(chan struct{}, max(runtime.NumCPU()/2, 1)), // the rest is for traffic
+		verified: map[[sha256.Size]byte]struct{}{}, byAddr: map[netip.Addr]int{},
+	}
+	_, _ = rand.Read(p.secret[:]) // it never fails
+	return p
+}
+
+// keyOf returns the key of credentials. It depends on the stored hash, so that a changed password is checked again.
+func (p *passwords) keyOf(name, password, hash []byte) [sha256.Size]byte {
+	text := make([]byte, 0, len(p.secret)+credentialsBytesMax+hashBytes+2)
+	text = append(text, p.secret[:]...)
+	text = append(append(text, name...), ':') // a name has no colon
+	text = append(append(text, hash...), ':')
+	return sha256.Sum256(append(text, password...))
+}
+
+func (p *passwords) isVerified(key [sha256.Size]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.verified[key]
+	return ok
+}
+
+// enter counts a check. It returns false if there are too many.
+func (p *passwords) enter(addr netip.Addr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.entered >= checksWaitingMax || p.byAddr[addr] >= checksPerAddressMax {
+		return false
+	}
+	p.entered++
+	p.byAddr[addr]++
+	return true
+}
+
+func (p *passwords) leave(addr netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entered--
+	if p.byAddr[addr]--; p.byAddr[addr] == 0 {
+		delete(p.byAddr, addr)
+	}
+}
+
+// check compares a password with a hash, and remembers the key if it is right and the user is known. It blocks.
+func (p *passwords) check(key [sha256.Size]byte, known bool, hash, password []byte) bool {
+	p.running <- struct{}{}
+	defer func() { <-p.running }()
+	if known && p.isVerified(key) { // another request of the client has been checked in the meantime
+		return true
+	}
+	if bcrypt.CompareHashAndPassword(hash, password) != nil {
+		return false
+	}
+	if known {
+		p.remember(key)
+	}
+	return true
+}
+
+// remember forgets any other key if there are too many.
+func (p *passwords) remember(key [sha256.Size]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for old := range p.verified {
+		if len(p.verified) < verifiedMax {
+			break
+		}
+		delete(p.verified, old)
+	}
+	p.verified[key] = struct{}{}
+}

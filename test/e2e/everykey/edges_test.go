@@ -20,7 +20,7 @@ var s3 = []string{"archive.url: s3://bucket/prefix?endpoint=http://127.0.0.1:1"}
 
 var (
 	withTLS  = []string{"tls.cert_file: $SERVERCERT", "tls.key_file: $SERVERKEY"}
-	withACME = []string{"tls.acme.hosts: [a.example]", "tls.acme.directory: https://127.0.0.1:1/dir"}
+	withACME = append([]string{"tls.acme.hosts: [a.example]", "tls.acme.directory: https://127.0.0.1:1/dir"}, withTLS...)
 )
 
 // ofKey must have an entry for each key: TestEveryKeyAtItsEdges fails for a key without one.
@@ -64,7 +64,7 @@ var ofKey = map[string]edges{
 	"proxy_protocol":     {good: []string{"[10.0.0.0/8]", "[10.1.2.3, 'fd00::/8']"}, bad: []string{"[10.0.0.1/8]", "[gateway]", "['']"}},
 	"tls.cert_file":      {with: []string{"tls.key_file: $SERVERKEY"}, from: "$SERVERCERT", good: []string{"$SERVERCERT2", "$SERVERCERT"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$FILE", "/dev/zero", "$CA"}},
 	"tls.key_file":       {with: []string{"tls.cert_file: $SERVERCERT"}, from: "$SERVERKEY", good: []string{"$SERVERKEY2", "$SERVERKEY"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$CA", "/dev/zero"}},
-	"tls.certificates":   {good: []string{"[{cert_file: $SERVERCERT, key_file: $SERVERKEY}]"}, bad: []string{"[$SERVERCERT]", "[{cert_file: $SERVERCERT}]", "[{cert: a}]", "[{}]", "{cert_file: a}", "[~]"}},
+	"tls.certificates":   {from: "[{cert_file: $SERVERCERT2, key_file: $SERVERKEY}]", good: []string{"[{cert_file: $SERVERCERT, key_file: $SERVERKEY}]"}, bad: []string{"[$SERVERCERT]", "[{cert_file: $SERVERCERT}]", "[{cert: a}]", "[{}]", "{cert_file: a}", "[~]"}},
 	"tls.client_ca_file": {with: withTLS, good: []string{"$CA"}, bad: []string{"$DIR", "$DIR/none", "$FILE", "$KEY", "/dev/zero"}},
 	"tls.acme.email":     {with: withACME, good: []string{"ops@example.org"}, bad: []string{"ops", "a b@c", "@c", "a@"}},
 	"tls.acme.hosts":     {with: withACME, from: "[a.example]", good: []string{"[b.example, a.example]"}, bad: []string{"['*.example.org']", "[10.0.0.1]", "['a:443']", "[A.example]", "['']"}},
@@ -231,5 +231,6 @@ func place(t *testing.T, dir, origin, value string) string {
 	return strings.NewReplacer(
 		"$DIR", dir, "$ORIGIN", origin, "$FILE", filepath.Join(dir, "edge.yaml"), "$CA", filepath.Join(dir, "ca.pem"),
 		"$KEY", filepath.Join(dir, "key"), "$TOKEN", filepath.Join(dir, "token"), "$HOSTNAME", hostname(t),
+		"$USERS", filepath.Join(dir, "users"),
 	).Replace(value)
 }

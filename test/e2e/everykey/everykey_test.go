@@ -17,7 +17,7 @@ func TestEveryKeyAtItsEdges(t *testing.T) {
 	var cases []*trial
 	add := func(mustBe outcome, k configs.Key, value string, with []string) {
 		c := newTrial(t, upstream, fmt.Sprintf("%s: %.60s", k.Path, value), append(slices.Clone(with), k.Path+": "+value)...)
-		c.key, c.value, c.mustBe = k.Path, c.settings[k.Path], mustBe
+		c.key, c.value, c.mustBe, c.unsupported = k.Path, c.settings[k.Path], mustBe, k.Unsupported
 		cases = append(cases, c)
 	}
 	for _, k := range configs.Keys() {
@@ -43,6 +43,7 @@ func TestEveryKeyAtItsEdges(t *testing.T) {
 			add(either, k, value, own.with)
 		}
 	}
+	cases = append(cases, elementCases(t, upstream)...)
 	for name, settings := range together {
 		c := newTrial(t, upstream, name, settings...)
 		c.mustBe = refused

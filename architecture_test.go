@@ -19,7 +19,10 @@ var leaves = []string{"internal/catalogue", "internal/clock", "internal/crash", 
 // mayImport is the direction in which data flows: proxy → spool → collector → store → uploader. What is not listed is not
 // allowed. The two processes put parts together, each its own; the traffic process never the store. Only commands may import anything.
 var mayImport = map[string][]string{
-	"proxy":              {"proxy/http1", "proxy/http2", "proxy/loop", "proxy/route", "proxy/upstream"},
+	"proxy":              {"proxy/certs", "proxy/http1", "proxy/http2", "proxy/loop", "proxy/proxyproto", "proxy/route", "proxy/upstream"},
+	"proxy/acme":         nil,
+	"proxy/certs":        nil,
+	"proxy/proxyproto":   nil,
 	"proxy/http1":        nil,
 	"proxy/http2":        {"proxy/http1"},
 	"proxy/loop":         nil,
@@ -45,7 +48,7 @@ var mayImport = map[string][]string{
 	},
 	"process/traffic": { // not the store: nothing that the books do can fail a request
 		"collector/snapshot", "configs", "internal/accesslog", "internal/accounting", "internal/admin", "internal/datadir", "internal/link",
-		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "proxy", "spool",
+		"internal/logsink", "internal/memlimit", "internal/supervise", "internal/terminal", "process", "proxy", "proxy/acme", "proxy/certs", "spool",
 	},
 	"process/doctor": {
 		"configs", "internal/admin/client", "internal/datadir", "process", "process/books", "process/traffic", "uploader",
@@ -65,6 +68,7 @@ var mayImport = map[string][]string{
 	"internal/report": {
 		"collector", "internal/admin", "internal/terminal", "process/books/restore", "process/doctor", "process/traffic", "uploader", "uploader/reader",
 	},
+	"internal/certtest":      nil,
 	"internal/connlimit":     nil,
 	"internal/supervise":     {"internal/link"},
 	"internal/link":          nil,

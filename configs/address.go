@@ -173,9 +173,14 @@ func isOwnAddress(host string) bool {
 }
 
 // TrustedPrefixes returns TrustedProxies as networks; a single address is a network of one. It skips values that Validate refuses.
-func (p Proxy) TrustedPrefixes() []netip.Prefix {
-	list := make([]netip.Prefix, 0, len(p.TrustedProxies))
-	for _, s := range p.TrustedProxies {
+func (p Proxy) TrustedPrefixes() []netip.Prefix { return prefixes(p.TrustedProxies) }
+
+// ProxyProtocolPrefixes is TrustedPrefixes for ProxyProtocol.
+func (c *Config) ProxyProtocolPrefixes() []netip.Prefix { return prefixes(c.ProxyProtocol) }
+
+func prefixes(networks []string) []netip.Prefix {
+	list := make([]netip.Prefix, 0, len(networks))
+	for _, s := range networks {
 		if prefix, err := netip.ParsePrefix(s); err == nil {
 			list = append(list, prefix.Masked())
 		} else if addr, err := netip.ParseAddr(s); err == nil {

@@ -28,6 +28,32 @@ func checkField(line string) string {
 	return ""
 }
 
+// clientName in a field that is set in requests is replaced by the name in the client's certificate.
+const clientName = "${tls_client_name}"
+
+// checkSetRequestField also allows the name of the client's certificate, in any field but Host.
+func checkSetRequestField(line string) string {
+	name, value, _ := strings.Cut(line, ":")
+	switch strings.Count(value, clientName) {
+	case 0:
+	case 1:
+		if strings.EqualFold(name, "host") {
+			return clientName + " cannot be in Host: set another field"
+		}
+	default:
+		return clientName + " can be in a field once"
+	}
+	return checkField(line)
+}
+
+// checkSetResponseField accepts a field without the name of the client's certificate.
+func checkSetResponseField(line string) string {
+	if strings.Contains(line, clientName) {
+		return clientName + " is for fields that are set in requests (request_fields.set): leave it out"
+	}
+	return checkField(line)
+}
+
 // checkFieldName accepts a token (RFC 9110, section 5.6.2) that does not delimit messages.
 func checkFieldName(name string) string {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !isTokenRune(r) }) {
@@ -44,7 +70,7 @@ func checkAddedField(line string) string {
 	if name, _, _ := strings.Cut(line, ":"); strings.EqualFold(name, "host") {
 		return "Host can be set, not added: a request has exactly one"
 	}
-	return checkField(line)
+	return checkSetResponseField(line)
 }
 
 func checkRemovedField(name string) string {

@@ -157,10 +157,10 @@ func proxyKeys(c *Config) []key {
 func fieldKeys(c *Config) []key {
 	p := &c.Proxy
 	return []key{
-		{"proxy.request_fields.set", &p.RequestFields.Set, "Fields to set in requests to the upstream, as `Name: value`. They replace fields of the same name.", textCheck(checkField)},
+		{"proxy.request_fields.set", &p.RequestFields.Set, "Fields to set in requests to the upstream, as `Name: value`. They replace fields of the same name. `${tls_client_name}` in a value is the name in the client's verified certificate; without one, the field is left out.", textCheck(checkSetRequestField)},
 		{"proxy.request_fields.add", &p.RequestFields.Add, "Fields to add to requests. Fields of the same name stay.", textCheck(checkAddedField)},
 		{"proxy.request_fields.remove", &p.RequestFields.Remove, "Names of fields to remove from requests.", textCheck(checkRemovedField)},
-		{"proxy.response_fields.set", &p.ResponseFields.Set, "Fields to set in responses to the client, wayside's own included. They replace fields of the same name.", textCheck(checkField)},
+		{"proxy.response_fields.set", &p.ResponseFields.Set, "Fields to set in responses to the client, wayside's own included. They replace fields of the same name.", textCheck(checkSetResponseField)},
 		{"proxy.response_fields.add", &p.ResponseFields.Add, "Fields to add to responses. Fields of the same name stay.", textCheck(checkAddedField)},
 		{"proxy.response_fields.remove", &p.ResponseFields.Remove, "Names of fields to remove from responses.", textCheck(checkRemovedField)},
 	}

@@ -72,10 +72,10 @@ func routeKeys(r *Route) []key {
 		{"auth_file", &r.AuthFile, "File with users and bcrypt hashes, as `htpasswd -B` writes it. Requests need one of these names and its password; others get 401.", check{}},
 		{"response_timeout", &r.ResponseTimeout, "Longest wait for the response header; then 504. 0 = no limit. Otherwise `proxy.response_timeout`.", ifSet[Duration](orZero(atLeast(Millisecond)))},
 		{"body_bytes_max", &r.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit. Otherwise `proxy.body_bytes_max`.", ifSet[Bytes](atLeast[Bytes](0))},
-		{"request_fields.set", &r.RequestFields.Set, "Fields to set in requests of this route, after those of `proxy.request_fields`.", textCheck(checkField)},
+		{"request_fields.set", &r.RequestFields.Set, "Fields to set in requests of this route, after those of `proxy.request_fields`.", textCheck(checkSetRequestField)},
 		{"request_fields.add", &r.RequestFields.Add, "Fields to add to requests of this route.", textCheck(checkAddedField)},
 		{"request_fields.remove", &r.RequestFields.Remove, "Names of fields to remove from requests of this route.", textCheck(checkRemovedField)},
-		{"response_fields.set", &r.ResponseFields.Set, "Fields to set in responses of this route, after those of `proxy.response_fields`.", textCheck(checkField)},
+		{"response_fields.set", &r.ResponseFields.Set, "Fields to set in responses of this route, after those of `proxy.response_fields`.", textCheck(checkSetResponseField)},
 		{"response_fields.add", &r.ResponseFields.Add, "Fields to add to responses of this route.", textCheck(checkAddedField)},
 		{"response_fields.remove", &r.ResponseFields.Remove, "Names of fields to remove from responses of this route.", textCheck(checkRemovedField)},
 	}

@@ -9,13 +9,7 @@ import (
 // without what it asks for. Whoever builds a part removes its lines.
 
 // unsupportedKeys are prefixes of keys, as [ElementKeys] writes them: routes[].auth_file, upstreams.NAME.dns.
-var unsupportedKeys = []string{
-	"redirect_http",
-	"proxy_protocol",
-	"tls.acme.",
-	"tls.client_ca_file",
-	"tls.",
-}
+var unsupportedKeys = []string{}
 
 // unsupportedServers are forms of servers, in `upstream` and in groups.
 var unsupportedServers = []struct {

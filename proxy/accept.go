@@ -19,8 +19,14 @@ const (
 // Serve accepts connections from ln until Shutdown is called, then returns nil. Any other end is an error. It may be called for
 // several listeners at once. It closes ln; if Listen made it, its queue is emptied first (see drain.go). Event loops serve the
 // connections of a [net.TCPListener].
-func (p *Proxy) Serve(ln net.Listener) error {
-	a := &acceptor{Listener: ln, p: p, stopping: make(chan struct{}), broken: make(chan error, 1)}
+func (p *Proxy) Serve(ln net.Listener) error { return p.serve(ln, listenerPlain) }
+
+func (p *Proxy) serve(ln net.Listener, kind listenerKind) error {
+	if kind != listenerPlain && p.current.Load().o.TLS == nil {
+		_ = ln.Close()
+		return errNoTLS
+	}
+	a := &acceptor{Listener: ln, p: p, kind: kind, stopping: make(chan struct{}), broken: make(chan error, 1)}
 	p.mu.Lock()
 	p.listeners[a] = struct{}{}
 	p.mu.Unlock()
@@ -39,7 +45,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 		p.background.Go(func() { p.sweeper.run(p.stop, p.tick) })
 	})
 	var err error
-	if tcp, ok := ln.(*net.TCPListener); ok && len(p.drivers.loops()) > 0 {
+	if tcp, ok := ln.(*net.TCPListener); ok && len(p.drivers.loops()) > 0 && kind != listenerTLS {
 		err = a.onLoops(tcp)
 	} else {
 		err = a.onGoroutine()
@@ -54,6 +60,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 type acceptor struct {
 	net.Listener
 	p        *Proxy
+	kind     listenerKind
 	stopping chan struct{} // closed by stop
 	stopOnce sync.Once
 	noQueue  bool         // written before stopping is closed: the queue cannot be emptied
@@ -124,7 +131,7 @@ func (a *acceptor) take(fd int, from net.Addr, err error) {
 	case err == nil:
 		a.accepted.Add(1)
 		d := a.p.drivers.nextLoop()
-		a.p.receive(d.NewConn(fd, a.Addr(), from), d)
+		a.receive(d.NewConn(fd, a.Addr(), from), d)
 	case temporary(err):
 		a.warn(err)
 	default:
@@ -144,7 +151,7 @@ func (a *acceptor) onGoroutine() error {
 			if a.p.closing.Load() {
 				_ = a.setDeadline()
 			}
-			a.p.receive(conn, a.p.drivers.all[0])
+			a.receive(conn, a.p.drivers.all[0])
 		case a.p.closing.Load():
 			if errors.Is(err, os.ErrDeadlineExceeded) && queued(a.Listener) { // this goroutine was slow, not the client
 				_ = a.setDeadline()
@@ -167,8 +174,9 @@ func (a *acceptor) warn(err error) {
 }
 
 // receive serves an accepted connection, now or when there is room. It does not block.
-func (p *Proxy) receive(conn net.Conn, d driver) {
-	c := newClientConn(p.current.Load(), conn, d)
+func (a *acceptor) receive(conn net.Conn, d driver) {
+	p := a.p
+	c := newClientConn(p.current.Load(), conn, d, a.kind)
 	p.remember(c)
 	p.sweeper.add(&c.limits)
 	if f := p.admit(c); f != failNone {

@@ -33,6 +33,7 @@ const (
 type clientConn struct {
 	net.Conn // the accepted connection
 	driver   driver
+	kind     listenerKind // of the listener
 	root     *Proxy
 	gen      *generation // current when the request began
 	phase    atomic.Uint32
@@ -73,6 +74,13 @@ type clientConn struct {
 	pinned   atomic.Pointer[upstreamConn] // reserved for this client between its requests, see pinned.go; nil: none
 	pinnedTo *server                      // the server of pinned; written before pinned
 
+	headerDue bool       // a PROXY header must come first, see proxyheader.go
+	source    netip.Addr // of the PROXY header; invalid: there was none
+	port      uint16     // likewise, to which the client connected
+
+	tlsVersion uint16  // 0: cleartext, or no handshake so far
+	refusal    failure // of every request; failNone: they are served
+
 	client []byte     // the address as it is recorded
 	peer   http1.Peer // as its requests are forwarded
 
@@ -86,10 +94,17 @@ type clientConn struct {
 }
 
 // newClientConn wraps conn. The listener registers it.
-func newClientConn(p *generation, conn net.Conn, d driver) *clientConn {
-	c := &clientConn{Conn: conn, driver: d, root: p.Proxy, accepted: time.Now()}
-	c.limits.conn = conn
+func newClientConn(p *generation, conn net.Conn, d driver, kind listenerKind) *clientConn {
+	c := &clientConn{Conn: conn, driver: d, kind: kind, root: p.Proxy, accepted: time.Now()}
+	c.limits.conn = conn // the one below TLS
 	c.raw, c.fd = descriptor(conn)
+	if kind == listenerTLS {
+		c.Conn = newClientTLS(conn, p.o.TLS.Config())
+	}
+	if len(p.o.ProxyProtocol) > 0 {
+		addr, ok := peerAddr(conn)
+		c.headerDue = ok && contains(p.o.ProxyProtocol, addr)
+	}
 	c.useGeneration(p)
 	return c
 }
@@ -99,14 +114,24 @@ func (c *clientConn) useGeneration(p *generation) {
 	conn := c.Conn
 	c.gen = p
 	addr, ok := peerAddr(conn)
+	if c.source.IsValid() {
+		addr, ok = c.source, true
+	}
 	c.addr = addr
 	c.client = appendClient(nil, p.o.ClientAddress, addr)
-	c.peer = http1.Peer{Element: appendForElement(nil, addr, ok), Forwarded: []byte("X-Forwarded-Proto: http\r\n")}
+	c.peer = http1.Peer{Element: appendForElement(nil, addr, ok), Forwarded: []byte("X-Forwarded-Proto: http\r\n"), Name: c.peer.Name}
+	if c.kind == listenerTLS {
+		c.peer.TLS, c.peer.Forwarded = true, []byte("X-Forwarded-Proto: https\r\n")
+	}
 	if ok {
 		c.peer.Address, c.peer.Trusted = addr.AppendTo(nil), p.trusts(addr)
 	}
-	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
-		c.peer.Forwarded = fmt.Appendf(c.peer.Forwarded, "X-Forwarded-Port: %d\r\n", local.Port)
+	port := int(c.port)
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && port == 0 {
+		port = local.Port
+	}
+	if port != 0 {
+		c.peer.Forwarded = fmt.Appendf(c.peer.Forwarded, "X-Forwarded-Port: %d\r\n", port)
 	}
 }
 
@@ -148,8 +173,10 @@ func appendClient(dst []byte, mode ClientAddress, addr netip.Addr) []byte {
 	return addr.AppendTo(dst)
 }
 
-func (p *generation) trusts(addr netip.Addr) bool {
-	for _, prefix := range p.o.TrustedProxies {
+func (p *generation) trusts(addr netip.Addr) bool { return contains(p.o.TrustedProxies, addr) }
+
+func contains(networks []netip.Prefix, addr netip.Addr) bool {
+	for _, prefix := range networks {
 		if prefix.Contains(addr) {
 			return true
 		}
@@ -287,7 +314,7 @@ func (c *clientConn) Close() error {
 		if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && (c.reset || (c.timedOut.Load() || c.gaveWay.Load()) && c.unsentBytes()) {
 			_ = tcp.SetLinger(0)
 		}
-		err = c.Conn.Close()
+		err = c.closeConn()
 	})
 	return err
 }

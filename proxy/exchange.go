@@ -169,6 +169,10 @@ func (x *exchange) serve() {
 		x.refuse(headFailure(err))
 		return
 	}
+	if x.c.kind == listenerRedirect {
+		x.redirectToTLS()
+		return
+	}
 	if x.c.gen.routing == nil {
 		x.group = x.c.gen.group
 	} else if x.admitToRoute() {
@@ -304,6 +308,7 @@ func (x *exchange) endHead() {
 		x.in = strconv.AppendFloat(x.in, float64(x.headAt.Sub(x.sentAt).Microseconds())/1000, 'f', 3, 64)
 		x.in = append(x.in, '\r', '\n')
 	}
+	x.appendHSTS()
 	if !x.head.Persistent() || x.unread || x.c.gen.closing.Load() {
 		x.closeAfter = true
 	}

@@ -42,6 +42,7 @@ const (
 	failRequestTimeout
 	failNotImplemented
 	failVersion
+	failTLSRequired
 	failClientClosed
 	failWriteTimeout
 	failConnectRefused
@@ -90,6 +91,7 @@ var failureTable = [failures]struct {
 	failRequestTimeout: {[]byte("request_timeout"), 408, "The request did not arrive in time."},
 	failNotImplemented: {[]byte("not_implemented"), 501, "The method is not supported."},
 	failVersion:        {[]byte("unsupported_version"), 505, "The protocol version is not supported."},
+	failTLSRequired:    {[]byte("tls_required"), 400, "This port speaks TLS: use https."},
 	failClientClosed:   {[]byte("client_closed"), 400, "The request is incomplete."},
 	failWriteTimeout:   {[]byte("write_timeout"), statusClientClosed, "The response was not read in time."}, // never sent
 	failConnectRefused: {[]byte("connect_refused"), 502, "The service is not reachable."},

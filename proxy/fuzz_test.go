@@ -20,7 +20,7 @@ import (
 func fuzzedConn(t testing.TB, p *Proxy, data []byte) *exchange {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
-	c := newClientConn(p.current.Load(), near, goroutines{})
+	c := newClientConn(p.current.Load(), near, goroutines{}, listenerPlain)
 	c.br = bufio.NewReaderSize(bytes.NewReader(data), clientReadBytes)
 	c.x = newExchange()
 	c.x.c = c

@@ -73,7 +73,7 @@ func serveWire(p *Proxy, in []byte) (c *clientConn, out []byte, events []event.E
 	b := newBooks()
 	p.current.Load().o.Recorder = b
 	w := newWire(in)
-	c = newClientConn(p.current.Load(), w, goroutines{})
+	c = newClientConn(p.current.Load(), w, goroutines{}, listenerPlain)
 	c.withReader(c.serve)
 	p.onlyServer().pool.discardIdle(func(*upstreamConn) bool { return true })
 	return c, w.written(), b.all()

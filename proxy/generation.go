@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -13,6 +15,7 @@ type settings struct {
 	exclude  *exclusion     // nil: no response is excluded
 	standard *routeSettings // of requests without a route
 	routing  *routing       // nil: there are no routes
+	hsts     []byte         // the line of Strict-Transport-Security; empty: none
 }
 
 // generation is the proxy under one configuration. Each request uses the generation that is current when it begins, until its
@@ -51,6 +54,9 @@ func newSettings(p *Proxy, o Options) (*settings, error) {
 		set.group = set.groups[0]
 	}
 	set.routing.bind(set.groups)
+	if o.TLS != nil && o.TLS.HSTS > 0 {
+		set.hsts = fmt.Appendf(nil, "Strict-Transport-Security: max-age=%d\r\n", int64(o.TLS.HSTS/time.Second))
+	}
 	return set, nil
 }
 
@@ -75,6 +81,10 @@ func (p *Proxy) Reload(o Options) error {
 	}
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
+	old := p.current.Load()
+	if (old.o.TLS == nil) != (o.TLS == nil) {
+		return errors.New("proxy: a reload cannot switch TLS on or off")
+	}
 	set, err := newSettings(p, o)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wayside-proxy/wayside/proxy/http1"
 	"github.com/wayside-proxy/wayside/proxy/http2"
 	"github.com/wayside-proxy/wayside/proxy/loop"
 )
@@ -207,7 +208,10 @@ func (h *h2Conn) event(ev http2.Event) {
 // beginStream prepares a stream. mu is held.
 func (h *h2Conn) beginStream(s *http2.Stream) {
 	if now := h.c.root.current.Load(); h.model == nil || h.model.gen != now {
-		h.model = &clientConn{Conn: h.c.Conn, driver: h.c.driver, root: h.c.root, account: h.c.account, key: h.c.key}
+		h.model = &clientConn{
+			Conn: h.c.Conn, driver: h.c.driver, kind: h.c.kind, root: h.c.root, account: h.c.account, key: h.c.key,
+			source: h.c.source, port: h.c.port, tlsVersion: h.c.tlsVersion, peer: http1.Peer{Name: h.c.peer.Name},
+		}
 		h.model.useGeneration(now)
 	}
 	st := &h2Stream{h: h, s: s, ended: s.Complete()}

@@ -44,7 +44,7 @@ var errStreamLost = errors.New("HTTP/2 stream was reset")
 // forStream returns the connection of a stream, with the values of the model.
 func (c *clientConn) forStream(st *h2Stream) *clientConn {
 	s := &clientConn{
-		Conn: st, stream: st, driver: c.driver, root: c.root, gen: c.gen, fd: -1,
+		Conn: st, stream: st, driver: c.driver, kind: c.kind, root: c.root, gen: c.gen, fd: -1, tlsVersion: c.tlsVersion,
 		addr: c.addr, key: c.key, account: c.account, client: c.client, peer: c.peer,
 	}
 	s.limits.conn = st

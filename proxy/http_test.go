@@ -104,8 +104,8 @@ func TestHeaderTransparency(t *testing.T) {
 	_, port, _ := net.SplitHostPort(b.addr)
 	want := "POST /x//../%2e%41?q=%20+ HTTP/1.1\r\nHost: Example.com:81\r\nX-a: 1\r\nx-A: 2\r\nContent-Length: 3\r\n" +
 		"traceparent: 00-11111111111111111111111111111111-2222222222222222-01\r\nX-Forwarded-For: 127.0.0.1\r\n" +
-		"X-Forwarded-Host: Example.com:81\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: " + port + "\r\n" +
-		"Forwarded: for=127.0.0.1;host=\"Example.com:81\";proto=http\r\nX-Request-ID: " + resp.Header.Get("X-Request-Id") + "\r\nVia: 1.1 wayside\r\n\r\n"
+		"X-Forwarded-Host: Example.com:81\r\nX-Forwarded-Proto: " + b.proto() + "\r\nX-Forwarded-Port: " + port + "\r\n" +
+		"Forwarded: for=127.0.0.1;host=\"Example.com:81\";proto=" + b.proto() + "\r\nX-Request-ID: " + resp.Header.Get("X-Request-Id") + "\r\nVia: 1.1 wayside\r\n\r\n"
 	if got := <-seen; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -154,7 +154,7 @@ func TestTrustedProxyAndOptions(t *testing.T) {
 	got := <-seen
 	if !strings.HasPrefix(got, "OPTIONS * HTTP/1.1\r\n") || !strings.Contains(got, "\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\n") ||
 		!strings.Contains(got, "\r\nX-Forwarded-Proto: https\r\n") || !strings.Contains(got, "Forwarded: for=1\r\n") ||
-		!strings.Contains(got, "Forwarded: for=127.0.0.1;host=\"a\";proto=http\r\n") || strings.Contains(got, "bad id") || strings.Contains(got, "X-Forwarded-Port") {
+		!strings.Contains(got, "Forwarded: for=127.0.0.1;host=\"a\";proto="+b.proto()+"\r\n") || strings.Contains(got, "bad id") || strings.Contains(got, "X-Forwarded-Port") {
 		t.Error(got)
 	}
 	c.send("GET /healthz?x HTTP/1.1\r\nHost: a\r\n\r\n")

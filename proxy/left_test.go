@@ -52,7 +52,7 @@ func TestResetBeforeTheAnswer(t *testing.T) {
 		c := b.dial()
 		c.send(request + "HTTP/1.1\r\nHost: a\r\n\r\n")
 		<-entered
-		_ = c.conn.(*net.TCPConn).SetLinger(0)
+		_ = c.tcp().SetLinger(0)
 		_ = c.conn.Close()
 		until(t, "the reset arrives", b.hungUp)
 		release <- struct{}{}

@@ -85,6 +85,9 @@ func (p *Proxy) admit(c *clientConn) failure {
 func (p *Proxy) admitLocked(c *clientConn) failure {
 	o, a := &c.gen.o, &p.admission
 	c.key = limitKey(c.addr)
+	if c.headerDue { // the address is that of a balancer; readmit counts the client's
+		c.key = netip.Addr{}
+	}
 	used := a.accounts[c.key]
 	if used == nil {
 		used = &account{}

@@ -22,7 +22,7 @@ func (b *bench) dialFrom(address string) *client {
 	}
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	b.t.Cleanup(func() { _ = conn.Close() })
-	return &client{b.t, conn, bufio.NewReader(conn)}
+	return b.client(conn)
 }
 
 // until waits for a condition.

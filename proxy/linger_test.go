@@ -30,7 +30,7 @@ func (b *bench) dialSlow() *client {
 	}
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	b.t.Cleanup(func() { _ = conn.Close() })
-	return &client{b.t, conn, bufio.NewReader(conn)}
+	return b.client(conn)
 }
 
 // answered waits until the proxy has written n responses.
@@ -141,8 +141,8 @@ func TestUndeliveredResponseIsCounted(t *testing.T) {
 	reset := b.dialSlow()
 	reset.send("GET / HTTP/1.0\r\n\r\n")
 	b.answered(1)
-	_ = reset.conn.(*net.TCPConn).SetLinger(0)
-	_ = reset.conn.Close()
+	_ = reset.tcp().SetLinger(0)
+	_ = reset.tcp().Close()
 	until(t, "it is counted", func() bool { return b.p.Metrics().Undelivered == 1 })
 
 	silent := b.dialSlow()

@@ -138,7 +138,7 @@ func TestPlainRequestDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sink.Close() }()
-	c := newClientConn(p.current.Load(), sink, goroutines{})
+	c := newClientConn(p.current.Load(), sink, goroutines{}, listenerPlain)
 	c.br = bufio.NewReader(c)
 	c.x = newExchange()
 	c.x.c = c

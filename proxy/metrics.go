@@ -26,9 +26,10 @@ type counters struct {
 
 	undelivered counter // see exchange.undelivered
 
-	h2Conns  counter // connections that speak HTTP/2
-	h2Resets counter // streams that have ended early, by the client or because it broke the protocol
-	h2Limits [http2.LimitsKnown]counter
+	h2Conns    counter // connections that speak HTTP/2
+	h2Resets   counter // streams that have ended early, by the client or because it broke the protocol
+	h2Limits   [http2.LimitsKnown]counter
+	badHeaders counter // see clientConn.headerFailed
 }
 
 // tally counts responses.

@@ -52,7 +52,7 @@ func TestForwardingFields(t *testing.T) {
 		t.Error(body)
 	}
 	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	if _, body := c.receive("GET"); !strings.Contains(body, "\r\nForwarded: for=127.0.0.1;host=\"a\";proto=http\r\n") {
+	if _, body := c.receive("GET"); !strings.Contains(body, "\r\nForwarded: for=127.0.0.1;host=\"a\";proto="+b.proto()+"\r\n") {
 		t.Error(body)
 	}
 	if got := string(appendForElement(nil, netip.MustParseAddr("2001:db8::1"), true)); got != `"[2001:db8::1]"` {
@@ -104,6 +104,9 @@ func TestFieldRules(t *testing.T) {
 }
 
 func TestConnectionLimits(t *testing.T) {
+	if *overTLS {
+		t.Skip("TestTLSLimits: without room, a connection is closed before the handshake")
+	}
 	for name, change := range map[string]func(*Options){
 		"connections_max":         func(o *Options) { o.MaxConns = 2 },
 		"address_connections_max": func(o *Options) { o.MaxConnsPerAddress = 2 },
@@ -368,9 +371,17 @@ func TestPanicOutsideARequestCostsOneConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.addr = ln.Addr().String()
-	go func() { _ = b.p.Serve(&oneBad{Listener: ln}) }()
-	bad := b.dial()
-	if _, err := bad.conn.Read(make([]byte, 1)); err == nil {
+	if b.tls {
+		go func() { _ = b.p.ServeTLS(&oneBad{Listener: ln}) }()
+	} else {
+		go func() { _ = b.p.Serve(&oneBad{Listener: ln}) }()
+	}
+	bad, err := b.connect()
+	if err == nil {
+		_, err = bad.Read(make([]byte, 1))
+		_ = bad.Close()
+	}
+	if err == nil {
 		t.Error("the broken connection is still open")
 	}
 	if resp, _ := b.dial().get("/"); resp.StatusCode != 200 {

@@ -93,6 +93,10 @@ type Options struct {
 	// RecordExclude names responses that are counted and not recorded, such as health checks.
 	RecordExclude Exclude
 
+	// ProxyProtocol are the balancers whose connections must begin with a PROXY header (version 1 or 2), which names the client. The limits
+	// per address count the client. A header from anybody else is refused like any other request that is malformed.
+	ProxyProtocol []netip.Prefix
+
 	// PassFields are forwarding fields, such as CF-Connecting-IP, that are passed on from all peers. Use it if the service is not
 	// reachable except through the proxy that sets the field: any other client could set it too. The fields that this proxy writes
 	// itself (X-Forwarded-For, -Proto, -Host, -Port, Forwarded, X-Request-ID) are not affected.
@@ -108,6 +112,9 @@ type Options struct {
 	// ServerTiming adds Server-Timing to responses: upstream;dur=, the milliseconds to the upstream's first byte. Browsers show it.
 	// Every client can then see how long the service works on a request.
 	ServerTiming bool
+
+	// TLS is for ServeTLS and ServeRedirect. Reload cannot switch between nil and a value.
+	TLS *TLSOptions
 
 	// Resolver looks up the upstream's name; nil: net.DefaultResolver.
 	Resolver *net.Resolver
@@ -221,6 +228,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Loops <= 0 {
 		o.Loops = max(runtime.GOMAXPROCS(0)/2, 1)
+	}
+	if o.TLS != nil && o.TLS.Config == nil {
+		return o, errors.New("proxy: Options.TLS.Config is required")
 	}
 	switch o.ClientAddress {
 	case "":

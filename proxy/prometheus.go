@@ -15,6 +15,7 @@ var (
 	descResponses     = prometheus.NewDesc("wayside_proxy_responses_total", "Responses by status class, wayside's own included.", []string{"class"}, nil)
 	descFailures      = prometheus.NewDesc("wayside_proxy_failures_total", "Requests that failed, by error type.", []string{"error_type"}, nil)
 	descRetries       = prometheus.NewDesc("wayside_proxy_retries_total", "Requests sent again, to the same server or to another one.", nil, nil)
+	descBadHeaders    = prometheus.NewDesc("wayside_proxy_protocol_failures_total", "Connections of balancers in proxy_protocol that did not begin with a valid PROXY header.", nil, nil)
 	descUndelivered   = prometheus.NewDesc("wayside_proxy_undelivered_total", "Responses that the client did not receive whole, although they were recorded as sent.", nil, nil)
 	descH2Conns       = prometheus.NewDesc("wayside_proxy_http2_connections_total", "Client connections that spoke HTTP/2.", nil, nil)
 	descH2Streams     = prometheus.NewDesc("wayside_proxy_http2_streams", "Open HTTP/2 streams.", nil, nil)
@@ -61,12 +62,16 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for limit, n := range p.HTTP2Limits {
 		count(descH2Limits, float64(n), limit)
 	}
+	if len(c.p.current.Load().o.ProxyProtocol) > 0 {
+		count(descBadHeaders, float64(c.p.metrics.badHeaders.Load()))
+	}
 	for class := 1; class < len(p.Responses); class++ {
 		count(descResponses, float64(p.Responses[class]), strconv.Itoa(class)+"xx")
 	}
 	for kind, n := range p.Failures {
 		count(descFailures, float64(n), kind)
 	}
+	c.p.collectTLS(gauge, count)
 	collectUpstreams(p.Upstreams, gauge, count)
 	for _, g := range c.p.Groups() {
 		for _, s := range g.Servers {

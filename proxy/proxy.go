@@ -17,6 +17,7 @@ type Proxy struct {
 	metrics counters
 	watch   watch // owned by the sweeper's goroutine
 	streams streams
+	tls     tlsState
 
 	passwords *passwords
 
@@ -38,14 +39,15 @@ type Proxy struct {
 
 	held atomic.Int64 // bytes in the buffers of all connections, see hold
 
-	mu        sync.Mutex
-	conns     map[*clientConn]struct{}  // guarded by mu; streams of HTTP/2 included
-	h2streams int                       // guarded by mu; of these, the streams
-	listeners map[*acceptor]struct{}    // guarded by mu
-	admission admission                 // guarded by mu
-	servers   map[stateKey]*serverState // guarded by mu; the present ones and all earlier ones
-	gone      []stateKey                // guarded by mu; of servers that are not used any more, the oldest first
-	retired   []*server                 // guarded by mu; not used any more, with connections still open
+	mu          sync.Mutex
+	conns       map[*clientConn]struct{}  // guarded by mu; streams of HTTP/2 included
+	h2streams   int                       // guarded by mu; of these, the streams
+	badHeaderAt time.Time                 // guarded by mu; when a bad PROXY header was last logged
+	listeners   map[*acceptor]struct{}    // guarded by mu
+	admission   admission                 // guarded by mu
+	servers     map[stateKey]*serverState // guarded by mu; the present ones and all earlier ones
+	gone        []stateKey                // guarded by mu; of servers that are not used any more, the oldest first
+	retired     []*server                 // guarded by mu; not used any more, with connections still open
 }
 
 // cutGrace is how long a Shutdown that ran out of time waits until the requests that it cut off are recorded.
@@ -67,6 +69,7 @@ func New(o Options) (*Proxy, error) {
 		passwords:    newPasswords(),
 	}
 	p.admission.refused = make(map[netip.Addr]failure)
+	p.tls.slots = make(chan struct{}, max(o.Loops, 1))
 	p.sweeper = newSweeper(p.setDate, o.timeouts()...)
 	if p.drivers, err = newDrivers(o.Driver, o.Loops, o.Logger); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"flag"
 	"io"
 	"log/slog"
@@ -23,6 +24,9 @@ import (
 
 // testDriver is the driver of the proxies under test: scripts/test.sh runs all tests with either.
 var testDriver = flag.String("driver", string(DriverAuto), "driver of the proxies under test: auto, loop or goroutine")
+
+// overTLS makes the clients of all tests speak TLS, so that everything that holds for connections holds for these.
+var overTLS = flag.Bool("tls", false, "clients speak TLS")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -94,6 +98,7 @@ type bench struct {
 	t         *testing.T
 	p         *Proxy
 	addr      string
+	tls       bool
 	books     *books
 	responses int // expected at the end; -1: not checked
 	log       *bytes.Buffer
@@ -120,6 +125,9 @@ func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	if change != nil {
 		change(&o)
 	}
+	if *overTLS && o.TLS == nil {
+		o.TLS = &TLSOptions{Config: testCertificates(t).server.Config}
+	}
 	p, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +138,12 @@ func start(t *testing.T, upstream string, change func(*Options)) *bench {
 	}
 	b.p, b.addr = p, ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- p.Serve(ln) }()
+	b.tls = o.TLS != nil
+	if b.tls {
+		go func() { served <- p.ServeTLS(ln) }()
+	} else {
+		go func() { served <- p.Serve(ln) }()
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -193,15 +206,47 @@ type client struct {
 	br   *bufio.Reader
 }
 
+// proto is the value of X-Forwarded-Proto.
+func (b *bench) proto() string {
+	if b.tls {
+		return "https"
+	}
+	return "http"
+}
+
+// connect connects to the proxy, over TLS if that is what it speaks.
+func (b *bench) connect() (net.Conn, error) {
+	if b.tls {
+		return tls.Dial("tcp", b.addr, testCertificates(b.t).client)
+	}
+	return net.Dial("tcp", b.addr)
+}
+
+// client wraps a new connection. A TLS handshake begins when it is used first.
+func (b *bench) client(conn net.Conn) *client {
+	if b.tls {
+		conn = tls.Client(conn, testCertificates(b.t).client)
+	}
+	return &client{b.t, conn, bufio.NewReader(conn)}
+}
+
 func (b *bench) dial() *client {
 	b.t.Helper()
-	conn, err := net.Dial("tcp", b.addr)
+	conn, err := b.connect()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	b.t.Cleanup(func() { _ = conn.Close() })
 	return &client{b.t, conn, bufio.NewReader(conn)}
+}
+
+// tcp returns the TCP connection, below TLS if need be.
+func (c *client) tcp() *net.TCPConn {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		return t.NetConn().(*net.TCPConn)
+	}
+	return c.conn.(*net.TCPConn)
 }
 
 func (c *client) send(s string) {

@@ -88,6 +88,7 @@ func (p *generation) recoverPanic(where string) {
 func (x *exchange) describe() {
 	ev := &x.ev
 	ev.Kind = event.KindRequest
+	ev.TLSVersion = x.c.tlsVersion
 	ev.Method = x.head.Method
 	ev.Path = x.head.Path
 	switch {

@@ -109,6 +109,8 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, client
 func (c *clientConn) start() {
 	if conn, ok := c.Conn.(*loop.Conn); ok {
 		conn.Start(func() { c.park(conn) })
+	} else if c.kind == listenerTLS {
+		go c.serveTLS()
 	} else {
 		go c.withReader(c.serve)
 	}
@@ -122,9 +124,7 @@ func (c *clientConn) withReader(f func() (more bool)) {
 	c.x = exchanges.Get().(*exchange)
 	c.x.c = c
 	defer func() {
-		if r := recover(); r != nil { // outside of a request; exchange.finish recovers panics within one
-			c.root.current.Load().o.Logger.Error("panic on a client connection; closing it", "value", r, "stack", string(debug.Stack()))
-		}
+		c.recovered(recover()) // outside of a request; exchange.finish recovers panics within one
 		if !more {
 			_ = c.Close()
 		}
@@ -139,16 +139,40 @@ func (c *clientConn) withReader(f func() (more bool)) {
 	more = f()
 }
 
+// recovered logs a panic.
+func (c *clientConn) recovered(r any) {
+	if r != nil {
+		c.root.current.Load().o.Logger.Error("panic on a client connection; closing it", "value", r, "stack", string(debug.Stack()))
+	}
+}
+
 // serve handles request after request, until the connection has to be closed. On a loop, it returns true when it would have to wait
 // for the next request: an idle connection then needs neither a task nor buffers.
 func (c *clientConn) serve() (more bool) {
+	if c.headerDue {
+		if !c.receiveHeader() {
+			return false
+		}
+		if c.parks() {
+			return true
+		}
+	}
 	for c.h2 == nil && c.serveRequest() {
-		if conn, ok := c.Conn.(*loop.Conn); ok && c.br.Buffered() == 0 {
-			c.park(conn)
+		if c.parks() {
 			return true
 		}
 	}
 	return c.h2 != nil && c.h2.serve()
+}
+
+// parks parks the connection if it is idle and belongs to a loop.
+func (c *clientConn) parks() bool {
+	conn, ok := c.Conn.(*loop.Conn)
+	if !ok || c.br.Buffered() > 0 {
+		return false
+	}
+	c.park(conn)
+	return true
 }
 
 // park leaves the connection to its loop, which serves the next request.
@@ -173,10 +197,10 @@ func (c *clientConn) serveRequest() bool {
 	x := c.x
 	x.begin()
 	err := c.readHead()
-	switch err {
-	case errNoRequest:
+	switch {
+	case err == errNoRequest:
 		return true
-	case errPreface:
+	case err == errPreface && c.refusal == failNone:
 		c.beginHTTP2(len(http2.PrefaceHead))
 		return true
 	}
@@ -190,9 +214,14 @@ func (c *clientConn) serveRequest() bool {
 		c.useGeneration(now)
 		x.route = now.standard
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		c.refuse(err)
-	} else {
+	case c.refusal != failNone:
+		x.out, _ = x.appendRequestHead(x.out[:0]) // for the record
+		x.describe()
+		x.refuse(c.refusal)
+	default:
 		x.handle()
 	}
 	if x.closeAfter {

@@ -44,10 +44,10 @@ func TestBigBodiesInConstantMemory(t *testing.T) {
 	b.responses = 4
 	before := heapInUse()
 	peak := int64(0)
-	tr := &http.Transport{}
+	tr := &http.Transport{TLSClientConfig: testCertificates(t).client}
 	defer tr.CloseIdleConnections()
 	for _, path := range []string{"/fixed", "/chunked"} {
-		resp, err := (&http.Client{Transport: tr}).Get("http://" + b.addr + path)
+		resp, err := (&http.Client{Transport: tr}).Get(b.proto() + "://" + b.addr + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestBigBodiesInConstantMemory(t *testing.T) {
 		}
 	}
 	for _, length := range []int64{size, -1} {
-		req, _ := http.NewRequest(http.MethodPut, "http://"+b.addr+"/fixed", io.LimitReader(zeros{}, size))
+		req, _ := http.NewRequest(http.MethodPut, b.proto()+"://"+b.addr+"/fixed", io.LimitReader(zeros{}, size))
 		req.ContentLength = length
 		resp, err := tr.RoundTrip(req)
 		if err != nil {
@@ -94,7 +94,9 @@ func TestEventStream(t *testing.T) {
 	})
 	b := start(t, url, nil)
 	b.responses = 1
-	resp, err := http.Get("http://" + b.addr + "/events")
+	tr := &http.Transport{TLSClientConfig: testCertificates(t).client}
+	defer tr.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: tr}).Get(b.proto() + "://" + b.addr + "/events")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +193,7 @@ func TestClientLeavesWithinRequestBody(t *testing.T) {
 			body = "4000\r\n" + body
 		}
 		c.send("POST / HTTP/1.1\r\nHost: a\r\n" + header + "\r\n\r\n" + body)
-		_ = c.conn.(*net.TCPConn).CloseWrite()
+		_ = c.tcp().CloseWrite()
 		_, _ = io.Copy(io.Discard, c.br)
 	}
 	for _, e := range b.books.wait(t, 3) {

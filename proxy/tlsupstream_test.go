@@ -348,7 +348,7 @@ func TestUpstreamTLSUpgrade(t *testing.T) {
 	text := strings.Repeat("over TLS ", 20_000)
 	go func() {
 		_, _ = io.WriteString(c.conn, text)
-		_ = c.conn.(*net.TCPConn).CloseWrite()
+		_ = c.tcp().CloseWrite()
 	}()
 	got, err := io.ReadAll(c.br)
 	if err != nil || string(got) != text+"end" {

@@ -45,7 +45,7 @@ func TestTunnelHalfCloses(t *testing.T) {
 	c := b.dial()
 	payload := strings.Repeat("some bytes. ", 20000)
 	c.send(upgradeRequest + "early " + payload)
-	_ = c.conn.(*net.TCPConn).CloseWrite()
+	_ = c.tcp().CloseWrite()
 	resp, err := http.ReadResponse(c.br, nil)
 	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" || resp.Header.Get("Connection") != "Upgrade" {
 		t.Fatal(resp, err)
@@ -151,7 +151,8 @@ func TestWebSocket(t *testing.T) {
 	b.responses = 1
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, "ws://"+b.addr+"/socket", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
+	tr := &http.Transport{TLSClientConfig: testCertificates(t).client}
+	conn, resp, err := websocket.Dial(ctx, b.proto()+"://"+b.addr+"/socket", &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}, CompressionMode: websocket.CompressionContextTakeover})
 	if err != nil {
 		t.Fatal(err, resp)
 	}
@@ -212,7 +213,7 @@ func TestHalfClosedTunnelEndsInSilence(t *testing.T) {
 			if _, err := io.ReadFull(c.br, make([]byte, 12)); err != nil { // the response has begun
 				t.Fatal(err)
 			}
-			if err := first(c.conn.(*net.TCPConn), upstream); err != nil {
+			if err := first(c.tcp(), upstream); err != nil {
 				t.Fatal(err)
 			}
 			if e := b.books.wait(t, 1)[0]; string(e.ErrorType) != "idle_timeout" || e.Status != 101 {

@@ -193,7 +193,7 @@ func (x *exchange) sendBody(u *upstreamConn) error {
 		return nil
 	}
 	tail := append(buf[:0], "0\r\n"...)
-	tail = append(append(tail, x.body.Trailers()...), '\r', '\n')
+	tail = append(append(tail, x.route.requests.Rules.FilterTrailers(x.body.Trailers())...), '\r', '\n')
 	u.limits.armWrite(x.deadline(x.route.responseTimeout))
 	x.upload.sentAt = time.Now()
 	_, err := u.Conn.Write(tail)

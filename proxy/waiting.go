@@ -116,11 +116,25 @@ func (p *Proxy) worthWaiting(w waitingConn) bool {
 
 // startReject runs reject. It does not block.
 func (c *clientConn) startReject(f failure) {
-	if conn, ok := c.Conn.(*loop.Conn); ok {
+	if c.kind == listenerTLS { // a handshake would cost more than the refusal is worth
+		go c.rejectSilently(f)
+	} else if conn, ok := c.Conn.(*loop.Conn); ok {
 		conn.Start(func() { c.driver.run(func() { c.reject(f) }) })
 	} else {
 		go c.reject(f)
 	}
+}
+
+// rejectSilently closes a connection without an answer.
+func (c *clientConn) rejectSilently(f failure) {
+	p := c.root
+	c.warn(f)
+	p.tls.failed[handshakeNoRoom].Add(1)
+	p.metrics.own.failed[f].Add(1)
+	_ = c.Close()
+	p.mu.Lock()
+	p.admission.rejecting--
+	p.mu.Unlock()
 }
 
 // reject answers a connection without reading its request, and records the answer.
@@ -137,13 +151,18 @@ func (c *clientConn) reject(f failure) {
 		return
 	}
 	c.withReader(func() bool {
-		x := c.x
-		x.begin()
-		x.describe()
-		x.ev.Method, x.ev.Path, x.ev.Protocol = nil, nil, nil
-		x.closeAfter, x.unread = true, true
-		x.answer(f)
-		c.finish(true)
+		c.rejectNow(f)
 		return false
 	})
+}
+
+// rejectNow is reject for a connection with a reader, in phaseBody.
+func (c *clientConn) rejectNow(f failure) {
+	x := c.x
+	x.begin()
+	x.describe()
+	x.ev.Method, x.ev.Path, x.ev.Protocol = nil, nil, nil
+	x.closeAfter, x.unread = true, true
+	x.answer(f)
+	c.finish(true)
 }

@@ -76,11 +76,29 @@ func (w *watch) check(p *Proxy) {
 func (c *clientConn) hasLeft() bool {
 	left := false
 	err := c.raw.Control(func(fd uintptr) {
-		var b [1]byte
+		var b [2 * alertBytesMax]byte
 		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		left = n == 0 && err == nil || err == unix.ECONNRESET || err == unix.EPIPE || err == unix.ETIMEDOUT
+		if n > 0 && err == nil && c.tlsVersion != 0 && isAlert(b[:n]) {
+			fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+			n, err := unix.Poll(fds[:], 0)
+			left = n > 0 && err == nil && fds[0].Revents&unix.POLLRDHUP != 0
+		}
 	})
 	return err == nil && left
+}
+
+// alertBytesMax is the length of the longest TLS record that an alert makes, with its header.
+const alertBytesMax = 64
+
+// isAlert reports whether the bytes that a client has sent last can be the alert with which TLS ends. TLS 1.3 hides the type of a record, so
+// its length must do: the record may also carry a byte or two, which make no request.
+func isAlert(b []byte) bool {
+	const header, alert, applicationData, hiddenAlert = 5, 21, 23, 2 + 1 + 16
+	if len(b) < header || len(b) > alertBytesMax || int(b[3])<<8|int(b[4]) != len(b)-header {
+		return false
+	}
+	return b[0] == alert || b[0] == applicationData && len(b)-header <= hiddenAlert
 }
 
 // hasReset reports whether the client has reset its connection, so that nothing that is written now can arrive. A loop knows of most

@@ -48,7 +48,7 @@ func TestClientGoneClosesTheUpstream(t *testing.T) {
 			c.send(request)
 			<-arrived
 			if reset {
-				_ = c.conn.(*net.TCPConn).SetLinger(0)
+				_ = c.tcp().SetLinger(0)
 			}
 			_ = c.conn.Close()
 			<-closed
@@ -67,7 +67,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	b.responses = 1
 	c := b.dial()
 	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	_ = c.conn.(*net.TCPConn).CloseWrite()
+	_ = c.tcp().CloseWrite()
 	if resp, body := c.receive("GET"); resp.StatusCode != 200 || body != "here" {
 		t.Error(resp.Status, body)
 	}
@@ -134,7 +134,7 @@ func TestQueuedRequestOfAGoneClientIsNotSent(t *testing.T) {
 		c := b.dial()
 		c.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n")
 		until(t, "the request waits", func() bool { return b.waiting() == 1 })
-		if err := leave(c.conn.(*net.TCPConn)); err != nil {
+		if err := leave(c.tcp()); err != nil {
 			t.Fatal(err)
 		}
 		b.expect(i, 499, "client_closed")
@@ -169,7 +169,7 @@ func TestConnectionForAGoneClientGoesBack(t *testing.T) {
 	}
 	defer func() { _ = near.Close() }()
 	d := b.p.drivers.all[0]
-	gone := newClientConn(b.p.current.Load(), near, d)
+	gone := newClientConn(b.p.current.Load(), near, d, listenerPlain)
 	_ = far.(*net.TCPConn).SetLinger(0)
 	_ = far.Close()
 	until(t, "the reset arrives", gone.hungUp)

@@ -30,6 +30,8 @@ status=$?
 if ((all)); then
 	# The tests above use event loops. What a response looks like, and what is recorded, must not depend on the driver.
 	CGO_ENABLED=1 go test -race -timeout 12m ./proxy ./proxy/difftest -args -driver goroutine || status=1
+	# Nor on TLS.
+	CGO_ENABLED=1 go test -race -timeout 12m ./proxy -args -tls || status=1
 fi
 took=$((SECONDS - begin))
 echo

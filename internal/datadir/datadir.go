@@ -25,6 +25,7 @@ const (
 	Quarantine  = "quarantine"
 	CrashFile   = "collect.crash"
 	StickyKey   = "sticky.key"
+	ACME        = "acme"
 )
 
 // ErrNoData is returned by Known for a directory that no wayside has used.

@@ -114,7 +114,7 @@ func mounted(dir string) bool {
 // hour.
 var ours = map[string]int{
 	RunLock: 0, CollectLock: 0, RunFile: 0, RunFile + ".new": 0, CrashFile: 0, StickyKey: 0, StickyKey + ".new": 0, "collect.sock": 0,
-	Quarantine: 3, ArchiveDir: 2,
+	Quarantine: 3, ArchiveDir: 2, ACME: 1,
 }
 
 // depthOf returns the number of levels below a name that are checked; -1 if the name is not wayside's. Store and spool have files and folders

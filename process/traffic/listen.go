@@ -16,14 +16,18 @@ import (
 // listeners are the sockets of the traffic process.
 type listeners struct {
 	traffic, admin net.Listener
+	redirect       net.Listener // nil without redirect_http
 	probes         net.Listener // nil without admin.probes
 }
 
 // listen tries all addresses, and returns an error for each that cannot be used.
 func listen(cfg *configs.Config) (l listeners, err error) {
-	var errs [3]error
+	var errs [4]error
 	l.traffic, errs[0] = listenTCP(cfg, "listen", cfg.Listen, "--listen")
 	l.admin, errs[1] = listenTCP(cfg, "admin.listen", cfg.Admin.Listen, "--admin")
+	if cfg.RedirectHTTP != "" {
+		l.redirect, errs[3] = listenTCP(cfg, "redirect_http", cfg.RedirectHTTP, "redirect_http")
+	}
 	if cfg.Admin.Probes != "" {
 		l.probes, errs[2] = listenTCP(cfg, "admin.probes", cfg.Admin.Probes, "admin.probes")
 	}
@@ -34,7 +38,7 @@ func listen(cfg *configs.Config) (l listeners, err error) {
 // process.
 func TryListen(cfg *configs.Config) error {
 	l, err := listen(cfg)
-	for _, ln := range []net.Listener{l.traffic, l.admin, l.probes} {
+	for _, ln := range []net.Listener{l.traffic, l.redirect, l.admin, l.probes} {
 		if ln != nil {
 			_ = ln.Close()
 		}
@@ -46,7 +50,7 @@ func TryListen(cfg *configs.Config) error {
 // wayside again. The process that has the address may end. An address that this machine does not have may be added: an IPv6 address is
 // unusable while the kernel checks it for duplicates, and a floating address moves between machines.
 func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error) {
-	what := map[string]string{"listen": "traffic", "admin.listen": "admin", "admin.probes": "probes"}[key]
+	what := map[string]string{"listen": "traffic", "redirect_http": "redirects", "admin.listen": "admin", "admin.probes": "probes"}[key]
 	ln, err := proxy.Listen(context.Background(), addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen for %s on %s: another process has this address; stop it or choose another with %s", what, addr, flag)
@@ -63,6 +67,14 @@ func listenTCP(cfg *configs.Config, key, addr, flag string) (net.Listener, error
 		return nil, fmt.Errorf("listen for %s: %w", what, err)
 	}
 	return ln, nil
+}
+
+// portOf returns the port of a TCP address.
+func portOf(addr net.Addr) int {
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
 }
 
 // reachable returns the address at which a process on this machine reaches a listener: nothing can connect to "all addresses".

@@ -10,11 +10,13 @@ import (
 )
 
 // proxyOptions translates the configuration for the proxy.
-func proxyOptions(cfg *configs.Config, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
+func proxyOptions(cfg *configs.Config, tls *proxy.TLSOptions, recorder proxy.Recorder, log *slog.Logger) proxy.Options {
 	return proxy.Options{
+		TLS:    tls,
 		Groups: proxyGroups(cfg), StickyKey: stickyKey(cfg, log), Recorder: recorder, RecorderBlocks: cfg.Spool.Sync == "request", Logger: log,
 		Driver:        proxy.Driver(cfg.Proxy.Driver),
 		ClientAddress: proxy.ClientAddress(cfg.Record.ClientAddress), TraceID: cfg.Record.TraceID, RequestID: cfg.Record.RequestID, TrustedProxies: cfg.Proxy.TrustedPrefixes(),
+		ProxyProtocol: cfg.ProxyProtocolPrefixes(),
 		RecordExclude: proxy.Exclude{Paths: cfg.Record.Exclude.Paths, UserAgents: cfg.Record.Exclude.UserAgents},
 		HeaderTimeout: cfg.Proxy.HeaderTimeout.Std(), ReadTimeout: cfg.Proxy.ReadTimeout.Std(),
 		IdleTimeout: cfg.Proxy.IdleTimeout.Std(), WriteTimeout: cfg.Proxy.WriteTimeout.Std(),

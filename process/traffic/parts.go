@@ -43,6 +43,7 @@ type traffic struct {
 	recorder  proxy.Recorder
 	access    *accesslog.Log // nil without log.access
 	proxy     *proxy.Proxy
+	tls       encryption
 	admin     *admin.Server
 	snapshots *snapshot.History
 	child     *supervise.Supervisor // nil with --no-collector
@@ -74,7 +75,10 @@ func (t *traffic) build() (err error) {
 		t.access = accesslog.New(t.recorder, t.accessTo)
 		t.recorder = t.access
 	}
-	o := proxyOptions(t.cfg, t.recorder, t.log)
+	if err = t.tls.start(t); err != nil {
+		return err
+	}
+	o := proxyOptions(t.cfg, t.tls.options(t.cfg), t.recorder, t.log)
 	o.Loops = makeRoom(t.cfg)
 	if t.proxy, err = proxy.New(o); err != nil {
 		return err
@@ -100,7 +104,7 @@ func (t *traffic) connect() {
 	t.dir.describe = t.describe
 	t.marker = marker{log: t.log, wake: make(chan struct{}, 1)}
 	t.config = reloader{
-		load: t.opt.Reload, log: t.log, level: t.level, proxy: t.proxy, recorder: t.recorder, spool: t.spool, dir: t.dir,
+		load: t.opt.Reload, log: t.log, level: t.level, proxy: t.proxy, tls: &t.tls, recorder: t.recorder, spool: t.spool, dir: t.dir,
 		queueLimit: t.cfg.QueueBytesMax(), mark: t.marker.add,
 	}
 	t.config.inEffect.Store(t.cfg)
@@ -167,7 +171,7 @@ func (t *traffic) start(forced context.Context) context.Context {
 	loop("balance", t.audit.balance)
 	loop("ping", t.peers.ping)
 	loop("memory", t.limitMemory)
-	t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })
+	t.tls.serve(ctx, t)
 	loop("first connection to the upstream", func(ctx context.Context) {
 		if err := t.proxy.Reach(ctx); err != nil && ctx.Err() == nil {
 			t.log.Warn("the upstream cannot be reached; wayside answers for it until it can", "upstream", t.config.current().Destinations(), "error", err)

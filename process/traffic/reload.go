@@ -23,6 +23,7 @@ type reloader struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	proxy    *proxy.Proxy
+	tls      *encryption
 	recorder proxy.Recorder
 	spool    *spool.Set
 	dir      *dataDir
@@ -98,9 +99,14 @@ func (r *reloader) apply() (change configs.Change, err error) {
 	if err != nil {
 		return change, err
 	}
-	if err := r.proxy.Reload(proxyOptions(merged, r.recorder, r.log)); err != nil {
+	useCertificates, err := r.tls.reload(merged)
+	if err != nil {
 		return change, err
 	}
+	if err := r.proxy.Reload(proxyOptions(merged, r.tls.options(merged), r.recorder, r.log)); err != nil {
+		return change, err
+	}
+	useCertificates()
 	_ = r.level.UnmarshalText([]byte(merged.Log.Level)) // validated
 	r.inEffect.Store(merged)
 	if err := r.dir.update(); err != nil {

@@ -186,7 +186,7 @@ func TestRoutesFromFileToResponse(t *testing.T) {
 func TestUnreadUsers(t *testing.T) {
 	cfg := configs.Default()
 	cfg.Routes = []configs.Route{{Name: "admin", AuthFile: "users", Respond: &configs.Respond{Status: 200}}}
-	if p, err := proxy.New(proxyOptions(&cfg, nil, slog.Default())); err == nil {
+	if p, err := proxy.New(proxyOptions(&cfg, nil, nil, slog.Default())); err == nil {
 		_ = p.Shutdown(t.Context())
 		t.Error("the route needs no password")
 	}
@@ -258,7 +258,7 @@ func TestAcceptedRoutesStart(t *testing.T) {
 			continue
 		}
 		accepted++
-		p, err := proxy.New(proxyOptions(cfg, nil, slog.New(slog.DiscardHandler)))
+		p, err := proxy.New(proxyOptions(cfg, nil, nil, slog.New(slog.DiscardHandler)))
 		if err != nil {
 			t.Errorf("%s: %v", yaml, err)
 			continue

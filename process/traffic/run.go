@@ -5,7 +5,7 @@
 //   - run.go, shutdown.go: the process from start to end
 //   - parts.go: its parts, how they are created, connected and started; options.go: the options of the proxy
 //   - datadir.go: the data directory, whose problems do not stop traffic; missing.go: files that somebody removes from it
-//   - listen.go: the addresses
+//   - listen.go: the addresses; tls.go: certificates
 //   - peers.go: the books process as seen from here; collectsocket.go: how one that was started by hand connects
 //   - reload.go: another configuration while requests continue
 //   - accounting.go, forget.go: answers for which both processes are needed

@@ -61,6 +61,8 @@ type Peer struct {
 	Address   []byte // for X-Forwarded-For; empty: it has none
 	Element   []byte // its node in Forwarded
 	Forwarded []byte // lines of X-Forwarded-Proto and -Port
+	TLS       bool   // the connection is encrypted
+	Name      []byte // of the client's verified certificate; empty: it has none
 }
 
 // RequestOptions are what a configuration says about the header of requests.
@@ -343,7 +345,11 @@ func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []b
 		if len(h.Host) > 0 {
 			dst = append(append(append(dst, ";host=\""...), h.Host...), '"')
 		}
-		dst = append(dst, ";proto=http\r\n"...)
+		if peer.TLS {
+			dst = append(dst, ";proto=https\r\n"...)
+		} else {
+			dst = append(dst, ";proto=http\r\n"...)
+		}
 	}
 	dst = AppendField(dst, "X-Request-ID: ", own.RequestID)
 	switch {
@@ -355,7 +361,7 @@ func (h *Request) Finish(dst []byte, peer *Peer, o *RequestOptions, own Own) []b
 	default:
 		dst = append(dst, via11...)
 	}
-	return append(o.Rules.Apply(dst), '\r', '\n')
+	return append(o.Rules.ApplyNamed(dst, peer.Name), '\r', '\n')
 }
 
 // xForwardedOnly reports whether a trusted peer named the client in X-Forwarded fields and sent no Forwarded. A new Forwarded would

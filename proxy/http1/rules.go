@@ -12,11 +12,18 @@ import (
 
 // FieldRules are changes of header fields. Case is ignored in names. Fields that delimit messages (Connection, Content-Length,
 // Transfer-Encoding and similar ones) cannot be named, and Host can only be set.
+//
+// A value of Set may contain [ClientName], once. It becomes the name in the client's verified certificate. If there is none, the field is
+// left out. Fields of this name that the client sends are removed, also with another separator instead of "-" and in trailers: the service
+// believes the field.
 type FieldRules struct {
 	Set    []string // "Name: value"; replaces the fields of this name that the message has
 	Add    []string // "Name: value"; keeps the fields of this name that the message has
 	Remove []string // names of fields that are left out
 }
+
+// ClientName in a rule for requests is replaced by the name in the client's certificate.
+const ClientName = "${tls_client_name}"
 
 // ErrFieldRule is wrapped by the errors of Compile.
 var ErrFieldRule = errors.New("field rule")
@@ -26,7 +33,11 @@ type Rules struct {
 	first *Rules   // applied before; nil: none
 	drop  [][]byte // names of fields to leave out
 	lines []byte   // fields to write
+	named []named  // fields to write with the client's name
 }
+
+// named is a field whose value has the client's name.
+type named struct{ name, before, after []byte }
 
 // Then returns rules that apply r, and after it next. It changes neither.
 func (r *Rules) Then(next *Rules) *Rules {
@@ -57,6 +68,13 @@ func (r FieldRules) Compile() (*Rules, error) {
 		if !found || !mayChange(name) || !validValue([]byte(value)) || !set && strings.EqualFold(name, "host") {
 			return nil, fmt.Errorf("%w: %q", ErrFieldRule, line)
 		}
+		if before, after, ok := strings.Cut(value, ClientName); ok {
+			if !set || strings.Contains(after, ClientName) || strings.EqualFold(name, "host") {
+				return nil, fmt.Errorf("%w: %q: %s may be in a field that is set, once", ErrFieldRule, line, ClientName)
+			}
+			c.named = append(c.named, named{[]byte(name), []byte(before), []byte(after)})
+			continue
+		}
 		if set {
 			c.drop = append(c.drop, []byte(name))
 		}
@@ -78,12 +96,38 @@ func mayChange(name string) bool {
 }
 
 // Apply changes the header in block, from the start line to the last field, without the empty line.
-func (r *Rules) Apply(block []byte) []byte {
+func (r *Rules) Apply(block []byte) []byte { return r.ApplyNamed(block, nil) }
+
+// ApplyNamed is Apply for requests of a client with a name; an empty one means that it has none.
+func (r *Rules) ApplyNamed(block, clientName []byte) []byte {
 	if r == nil {
 		return block
 	}
-	block = r.first.Apply(block)
-	kept := bytes.IndexByte(block, '\n') + 1
+	block = r.first.ApplyNamed(block, clientName)
+	block = append(r.filter(block, bytes.IndexByte(block, '\n')+1), r.lines...)
+	if len(clientName) == 0 {
+		return block
+	}
+	for _, n := range r.named {
+		block = append(append(append(block, n.name...), ": "...), n.before...)
+		block = append(append(append(block, clientName...), n.after...), '\r', '\n')
+	}
+	return block
+}
+
+// FilterTrailers removes the trailers that imitate a field with the client's name.
+func (r *Rules) FilterTrailers(lines []byte) []byte {
+	if r == nil {
+		return lines
+	}
+	if lines = r.first.FilterTrailers(lines); len(r.named) == 0 {
+		return lines
+	}
+	return r.filter(lines, 0)
+}
+
+// filter removes the lines that are left out, from position kept on.
+func (r *Rules) filter(block []byte, kept int) []byte {
 	for rest := block[kept:]; len(rest) > 0; {
 		line := rest[:bytes.IndexByte(rest, '\n')+1]
 		rest = rest[len(line):]
@@ -91,12 +135,17 @@ func (r *Rules) Apply(block []byte) []byte {
 			kept += copy(block[kept:], line)
 		}
 	}
-	return append(block[:kept], r.lines...)
+	return block[:kept]
 }
 
 func (r *Rules) drops(name []byte) bool {
 	for _, d := range r.drop {
 		if bytes.EqualFold(d, name) {
+			return true
+		}
+	}
+	for i := range r.named {
+		if alike(r.named[i].name, name) {
 			return true
 		}
 	}
@@ -118,4 +167,18 @@ func ReplaceHost(block []byte, host string) []byte {
 		at += n
 	}
 	return block
+}
+
+// alike compares names without regard to case and separators: CGI and similar interfaces turn every separator into "_".
+func alike(a, b []byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := isAlphanumeric[a[i]], isAlphanumeric[b[i]]
+		if x != y || x && a[i]|0x20 != b[i]|0x20 {
+			return false
+		}
+	}
+	return true
 }

@@ -8,7 +8,8 @@ import (
 
 // edges lists the values of a key at its limits, in addition to those of its type (see ofType). They are written as in the
 // file. $DIR is the folder of the case, $ORIGIN an upstream that answers, $FILE a file in $DIR that is not a directory, $CA a
-// file with certificates, $KEY a file with a key, $TOKEN a file with a token.
+// file with certificates, $KEY a file with a key for S3, $TOKEN a file with a token, $SERVERCERT and $SERVERKEY, or
+// $SERVERCERT2 and $SERVERKEY2, files with a server's certificate and its key.
 type edges struct {
 	good []string // accepted values; the first one must not be the default, for the reload test
 	bad  []string // values that lead to exit code 78
@@ -62,7 +63,7 @@ var ofKey = map[string]edges{
 
 	"redirect_http":      {with: withTLS, good: []string{"127.0.0.1:0", ":0"}, bad: []string{"80", "a b:1", ":70000"}},
 	"proxy_protocol":     {good: []string{"[10.0.0.0/8]", "[10.1.2.3, 'fd00::/8']"}, bad: []string{"[10.0.0.1/8]", "[gateway]", "['']"}},
-	"tls.cert_file":      {with: []string{"tls.key_file: $SERVERKEY"}, from: "$SERVERCERT", good: []string{"$SERVERCERT2", "$SERVERCERT"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$FILE", "/dev/zero", "$CA"}},
+	"tls.cert_file":      {with: []string{"tls.key_file: $SERVERKEY"}, from: "$SERVERCERT", good: []string{"$SERVERCERT2", "$SERVERCERT"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$FILE", "/dev/zero"}},
 	"tls.key_file":       {with: []string{"tls.cert_file: $SERVERCERT"}, from: "$SERVERKEY", good: []string{"$SERVERKEY2", "$SERVERKEY"}, bad: []string{"$DIR", "$DIR/none", "$KEY", "$CA", "/dev/zero"}},
 	"tls.certificates":   {from: "[{cert_file: $SERVERCERT2, key_file: $SERVERKEY}]", good: []string{"[{cert_file: $SERVERCERT, key_file: $SERVERKEY}]"}, bad: []string{"[$SERVERCERT]", "[{cert_file: $SERVERCERT}]", "[{cert: a}]", "[{}]", "{cert_file: a}", "[~]"}},
 	"tls.client_ca_file": {with: withTLS, good: []string{"$CA"}, bad: []string{"$DIR", "$DIR/none", "$FILE", "$KEY", "/dev/zero"}},
@@ -115,10 +116,10 @@ var ofKey = map[string]edges{
 	"proxy.pass_fields":            {good: []string{"[CF-Connecting-IP]"}, bad: []string{"['a b']", "['']"}},
 	"proxy.via":                    {good: []string{"false", "true"}},
 	"proxy.server_timing":          {good: []string{"true"}},
-	"proxy.request_fields.set":     {good: []string{"['X-A: b']", "['Host: inner']"}, bad: []string{"[X-A]", "['X A: b']", "['Content-Length: 3']", "[\"X-A: b\\r\\nX: c\"]", "[\"X-A: \\x00\"]"}},
-	"proxy.request_fields.add":     {good: []string{"['X-A: b']"}, bad: []string{"['Host: a']", "['']"}},
+	"proxy.request_fields.set":     {good: []string{"['X-A: b']", "['Host: inner']", "['X-A: ${tls_client_name}']"}, bad: []string{"['Host: ${tls_client_name}']", "[X-A]", "['X A: b']", "['Content-Length: 3']", "[\"X-A: b\\r\\nX: c\"]", "[\"X-A: \\x00\"]"}},
+	"proxy.request_fields.add":     {good: []string{"['X-A: b']"}, bad: []string{"['X-A: ${tls_client_name}']", "['Host: a']", "['']"}},
 	"proxy.request_fields.remove":  {good: []string{"[X-A]"}, bad: []string{"[Host]", "['X-A: b']", "[transfer-encoding]"}},
-	"proxy.response_fields.set":    {good: []string{"['X-A: b']"}, bad: []string{"[X-A]", "['Connection: close']"}},
+	"proxy.response_fields.set":    {good: []string{"['X-A: b']"}, bad: []string{"['X-A: ${tls_client_name}']", "[X-A]", "['Connection: close']"}},
 	"proxy.response_fields.add":    {good: []string{"['X-A: b']"}, bad: []string{"[': b']"}},
 	"proxy.response_fields.remove": {good: []string{"[Server]"}, bad: []string{"['']"}},
 
@@ -230,6 +231,8 @@ func place(t *testing.T, dir, origin, value string) string {
 	t.Helper()
 	return strings.NewReplacer(
 		"$DIR", dir, "$ORIGIN", origin, "$FILE", filepath.Join(dir, "edge.yaml"), "$CA", filepath.Join(dir, "ca.pem"),
+		"$SERVERCERT2", filepath.Join(dir, "server2.crt"), "$SERVERKEY2", filepath.Join(dir, "server2.key"),
+		"$SERVERCERT", filepath.Join(dir, "server.crt"), "$SERVERKEY", filepath.Join(dir, "server.key"),
 		"$KEY", filepath.Join(dir, "key"), "$TOKEN", filepath.Join(dir, "token"), "$HOSTNAME", hostname(t),
 		"$USERS", filepath.Join(dir, "users"),
 	).Replace(value)

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/certtest"
 	"github.com/wayside-proxy/wayside/internal/datadir"
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
@@ -71,6 +72,11 @@ func built(t *testing.T) string {
 	}
 	return binary
 }
+
+var (
+	serverOnce sync.Once
+	server     *certtest.Issued // a certificate with its key
+)
 
 func hostname(t *testing.T) string {
 	t.Helper()
@@ -127,6 +133,11 @@ func newTrial(t *testing.T, origin, name string, settings ...string) *trial {
 	for key, value := range c.settings {
 		c.settings[key] = place(t, dir, origin, value)
 	}
+	serverOnce.Do(func() {
+		server = certtest.NewCA(t, "everykey").Issue(t, certtest.Leaf{Names: []string{"localhost"}, For: 90 * 24 * time.Hour})
+	})
+	server.Write(t, dir, "server")
+	server.Write(t, dir, "server2")
 	for name, content := range map[string]string{"key": "AKIAEXAMPLE\n", "token": "a-token-of-a-test\n", "ca.pem": certificate(t)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

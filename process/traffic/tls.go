@@ -1,0 +1,121 @@
+package traffic
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/wayside-proxy/wayside/configs"
+	"github.com/wayside-proxy/wayside/internal/datadir"
+	"github.com/wayside-proxy/wayside/proxy"
+	"github.com/wayside-proxy/wayside/proxy/acme"
+	"github.com/wayside-proxy/wayside/proxy/certs"
+)
+
+// encryption is what TLS to clients needs beside the proxy. Its Store lives as long as the process, so that sessions survive reloads.
+type encryption struct {
+	store *certs.Store // nil: the listener speaks in the clear
+	acme  *acme.Manager
+	log   *slog.Logger
+	port  int // to which redirect_http sends clients
+}
+
+// loadCertificates reads the certificates of a configuration. The error names the key and its place.
+func loadCertificates(cfg *configs.Config) (*certs.Loaded, error) {
+	o := certs.Options{ClientCAFile: cfg.TLS.ClientCAFile}
+	for _, c := range cfg.TLS.Certificates {
+		o.Pairs = append(o.Pairs, certs.Pair{CertFile: c.CertFile, KeyFile: c.KeyFile})
+	}
+	loaded, err := certs.Load(o)
+	var bad *certs.PairError
+	switch {
+	case err == nil:
+		return loaded, nil
+	case errors.As(err, &bad):
+		return nil, cfg.Refuse(fmt.Sprintf("tls.certificates[%d].cert_file", bad.Index), err)
+	}
+	return nil, cfg.Refuse("tls.client_ca_file", err)
+}
+
+// start reads the certificates for the first time.
+func (e *encryption) start(t *traffic) error {
+	if !t.cfg.TLS.Enabled() {
+		return nil
+	}
+	loaded, err := loadCertificates(t.cfg)
+	if err != nil {
+		return err
+	}
+	e.log = t.log
+	e.acme = acme.New(e.acmeOptions(t.cfg))
+	e.store, e.port = certs.New(t.log, e.acme), portOf(t.listeners.traffic.Addr())
+	e.store.Use(loaded)
+	return nil
+}
+
+// acmeOptions are those of the certificates that an authority issues. They are kept in the data directory.
+func (e *encryption) acmeOptions(cfg *configs.Config) acme.Options {
+	o := acme.Options{
+		Dir: filepath.Join(cfg.Data.Dir, datadir.ACME), Hosts: cfg.TLS.ACME.Hosts, Directory: cfg.TLS.ACME.Directory, Email: cfg.TLS.ACME.Email,
+		HTTP: cfg.RedirectHTTP != "", Logger: e.log,
+	}
+	if cfg.TLS.ACME.CA != "" {
+		if o.CAs, _ = x509.SystemCertPool(); o.CAs == nil {
+			o.CAs = x509.NewCertPool()
+		}
+		o.CAs.AppendCertsFromPEM([]byte(cfg.TLS.ACME.CA)) // validated
+	}
+	return o
+}
+
+// options are those of the proxy; nil: no TLS.
+func (e *encryption) options(cfg *configs.Config) *proxy.TLSOptions {
+	if e.store == nil {
+		return nil
+	}
+	return &proxy.TLSOptions{Config: e.store.Config, Expiries: e.expiries, HTTPChallenge: e.acme.HTTPChallenge, HSTS: cfg.TLS.HSTS.Std(), Port: e.port}
+}
+
+// expiries are those of all certificates.
+func (e *encryption) expiries() []certs.Expiry {
+	list := e.store.Expiries()
+	for host, at := range e.acme.Expiries() {
+		list = append(list, certs.Expiry{Name: host, NotAfter: at})
+	}
+	return list
+}
+
+// reload reads the certificates of another configuration. The function that it returns puts them into effect.
+func (e *encryption) reload(cfg *configs.Config) (use func(), err error) {
+	if cfg.TLS.Enabled() != (e.store != nil) {
+		return nil, errors.New("a reload cannot switch TLS on or off: restart wayside")
+	}
+	if e.store == nil {
+		return func() {}, nil
+	}
+	loaded, err := loadCertificates(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		e.store.Use(loaded)
+		e.acme.Use(e.acmeOptions(cfg))
+	}, nil
+}
+
+// serve serves the listeners of traffic, each as a part of its own.
+func (e *encryption) serve(ctx context.Context, t *traffic) {
+	if e.store == nil {
+		t.part("proxy", func() error { return t.proxy.Serve(t.listeners.traffic) })
+		return
+	}
+	t.part("certificates", func() error { e.store.Run(ctx); return nil })
+	t.part("certificates by ACME", func() error { e.acme.Run(ctx); return nil })
+	t.part("proxy", func() error { return t.proxy.ServeTLS(t.listeners.traffic) })
+	if t.listeners.redirect != nil {
+		t.part("redirect", func() error { return t.proxy.ServeRedirect(t.listeners.redirect) })
+	}
+}

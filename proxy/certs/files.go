@@ -1,0 +1,184 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// fileBytesMax limits the size of a file. A bundle of all public authorities has 250 KiB.
+const fileBytesMax = 4 << 20
+
+// certificate is a certificate with its key and its parsed first element.
+type certificate struct{ *tls.Certificate }
+
+// names are the host names and addresses in the certificate.
+func (c certificate) names() []string {
+	names := append([]string{}, c.Leaf.DNSNames...)
+	for _, ip := range c.Leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+// name is the first name, for logs and metrics.
+func (c certificate) name() string {
+	if names := c.names(); len(names) > 0 {
+		return names[0]
+	}
+	return c.Leaf.Subject.CommonName
+}
+
+// pairFile is a certificate and its files.
+type pairFile struct {
+	Pair
+	sum     [sha256.Size]byte // of the contents that cert was made of
+	cert    certificate
+	failing failure
+}
+
+// reread reads the files. It reports whether the certificate has changed. After an error it is as before.
+func (p *pairFile) reread(now time.Time) (changed bool, err error) {
+	certPEM, err := read(p.CertFile)
+	if err != nil {
+		return false, fmt.Errorf("read certificate: %w", err)
+	}
+	keyPEM, err := read(p.KeyFile)
+	if err != nil {
+		return false, fmt.Errorf("read key: %w", err)
+	}
+	sum := sha256.Sum256(append(append(certPEM[:len(certPEM):len(certPEM)], 0), keyPEM...))
+	if p.cert.Certificate != nil && sum == p.sum {
+		return false, nil
+	}
+	cert, err := parsePair(certPEM, keyPEM)
+	if err != nil {
+		return false, fmt.Errorf("certificate %s and key %s: %w", p.CertFile, p.KeyFile, err)
+	}
+	if err := checkTime(cert.Leaf, now); err != nil {
+		return false, fmt.Errorf("certificate %s: %w", p.CertFile, err)
+	}
+	p.cert, p.sum = certificate{cert}, sum
+	return true, nil
+}
+
+// parsePair is tls.X509KeyPair with errors that say what to do. None of them shows a part of a key.
+func parsePair(certPEM, keyPEM []byte) (*tls.Certificate, error) {
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	switch {
+	case err == nil:
+		return &cert, nil
+	case !bytes.Contains(certPEM, []byte("-----BEGIN CERTIFICATE-----")):
+		return nil, fmt.Errorf("the first file has no certificate in PEM form: it must begin with -----BEGIN CERTIFICATE-----")
+	case bytes.Contains(keyPEM, []byte("ENCRYPTED")):
+		return nil, fmt.Errorf("the key is protected by a passphrase: write it without one, readable for wayside only")
+	case strings.Contains(err.Error(), "does not match"):
+		return nil, fmt.Errorf("the certificate does not fit the key: use the key with which the certificate was requested, and put the server's certificate first")
+	}
+	return nil, err
+}
+
+// checkTime refuses a certificate that clients would refuse.
+func checkTime(leaf *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("it has expired at %s: renew it", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("it is not valid before %s: check the clock of this machine", leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// caFile is a set of certificate authorities and its file.
+type caFile struct {
+	name    string
+	sum     [sha256.Size]byte
+	pool    *x509.CertPool // nil: none
+	failing failure
+}
+
+// reread reads the file. It reports whether the set has changed. After an error it is as before.
+func (f *caFile) reread() (changed bool, err error) {
+	b, err := read(f.name)
+	if err != nil {
+		return false, fmt.Errorf("read client CAs: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	if f.pool != nil && sum == f.sum {
+		return false, nil
+	}
+	pool, err := ParseCAs(b)
+	if err != nil {
+		return false, fmt.Errorf("client CAs %s: %w", f.name, err)
+	}
+	f.pool, f.sum = pool, sum
+	return true, nil
+}
+
+// ParseCAs reads certificates in PEM form. It is an error if there is none, or one that cannot be read: its clients would be refused.
+func ParseCAs(b []byte) (*x509.CertPool, error) {
+	pool, n := x509.NewCertPool(), 0
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", n+1, err)
+		}
+		pool.AddCert(cert)
+		n++
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("no certificate in PEM form: the file must have at least one -----BEGIN CERTIFICATE-----")
+	}
+	return pool, nil
+}
+
+// read reads a small file.
+func read(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
+	if err == nil && len(b) > fileBytesMax {
+		err = fmt.Errorf("%s has more than %d bytes", name, fileBytesMax)
+	}
+	return b, err
+}
+
+// failure remembers which error was reported. The two files of a pair are rarely exchanged at the same moment, so an error is only
+// reported if the next look finds it too.
+type failure struct {
+	seen     string
+	reported bool
+}
+
+// report returns true once for each error that is found twice in a row.
+func (f *failure) report(err error) bool {
+	if err == nil {
+		*f = failure{}
+		return false
+	}
+	text := err.Error()
+	if f.seen != text {
+		*f = failure{seen: text}
+		return false
+	}
+	due := !f.reported
+	f.reported = true
+	return due
+}

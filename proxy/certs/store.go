@@ -1,0 +1,222 @@
+// Package certs chooses the certificate of each TLS connection, and reads certificates again when their files change.
+//
+// A [Store] lives as long as the listener. [Load] reads and checks files without changing anything, and [Store.Use] puts the result into
+// effect for the handshakes that begin from now on. [Store.Reread] is one look at the files: it compares contents, not times, because
+// tools exchange certificates in many ways (Kubernetes replaces a symbolic link above them). A file that cannot be used leaves the
+// certificate that is in use, and is logged once.
+//
+// Session tickets survive both, because the keys belong to the Store. Only another set of client CAs begins with new keys: otherwise a
+// client of an earlier CA could resume its session.
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/clock"
+)
+
+// Pair names the PEM files of a certificate, with its chain, and of its private key.
+type Pair struct{ CertFile, KeyFile string }
+
+// Issuer has certificates that are not in files. Its methods are called within handshakes and must not wait.
+type Issuer interface {
+	// Certificate returns the certificate of a host name in lower case, or one for clients that send no name if host is empty; nil: there
+	// is none.
+	Certificate(host string) *tls.Certificate
+	// Challenge returns the certificate that answers a validation by TLS-ALPN-01 (RFC 8737) for a host; nil: none is expected.
+	Challenge(host string) *tls.Certificate
+}
+
+// Options says which certificates are used.
+type Options struct {
+	// Pairs are the certificates, by SNI. The first is the default, for clients that send no name or an unknown one.
+	Pairs []Pair
+	// ClientCAFile is a PEM file of certificate authorities. If it is not empty, each client must show a certificate of one of them.
+	ClientCAFile string
+	// Now is the wall clock; nil: clock.Now.
+	Now func() time.Time
+}
+
+// Loaded are certificates that were read and checked, for Use.
+type Loaded struct {
+	o       Options
+	pairs   []pairFile
+	ca      caFile
+	current *set
+}
+
+// PairError is the error of a certificate or its key.
+type PairError struct {
+	Index int // in Options.Pairs
+	err   error
+}
+
+// Error implements error.
+func (e *PairError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *PairError) Unwrap() error { return e.err }
+
+// Load reads the files of o and checks that they can be used. The error names all files that cannot.
+func Load(o Options) (*Loaded, error) {
+	if o.Now == nil {
+		o.Now = clock.Now
+	}
+	l := &Loaded{o: o, pairs: make([]pairFile, len(o.Pairs))}
+	var errs []error
+	for i, p := range o.Pairs {
+		l.pairs[i].Pair = p
+		if _, err := l.pairs[i].reread(o.Now()); err != nil {
+			errs = append(errs, &PairError{i, err})
+		}
+	}
+	if o.ClientCAFile != "" {
+		l.ca.name = o.ClientCAFile
+		if _, err := l.ca.reread(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	l.current = newSet(l)
+	return l, nil
+}
+
+// Store has the certificates in use.
+type Store struct {
+	log    *slog.Logger
+	issuer Issuer // nil: none
+
+	mu     sync.Mutex
+	loaded *Loaded // guarded by mu
+
+	current atomic.Pointer[set]
+	outer   atomic.Pointer[tls.Config] // has the keys of session tickets
+}
+
+// New returns a Store without certificates. The issuer may be nil.
+func New(log *slog.Logger, issuer Issuer) *Store {
+	s := &Store{log: log, issuer: issuer}
+	s.current.Store(newSet(&Loaded{o: Options{Now: clock.Now}}))
+	s.renewTicketKeys()
+	return s
+}
+
+// Use puts certificates into effect.
+func (s *Store) Use(l *Loaded) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.use(l)
+}
+
+// use is Use with mu held.
+func (s *Store) use(l *Loaded) {
+	before := s.current.Load()
+	s.loaded = l
+	s.current.Store(l.current)
+	if before.caSum != l.current.caSum {
+		s.renewTicketKeys()
+	}
+}
+
+// renewTicketKeys makes all earlier session tickets invalid. The keys of a tls.Config are made at its first use, change every day, and
+// open tickets for a week.
+func (s *Store) renewTicketKeys() {
+	s.outer.Store(&tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return s.choose(hello) },
+	})
+}
+
+// Config returns the configuration for a new connection. It chooses certificates when the client has said hello, and has the keys of
+// session tickets.
+func (s *Store) Config() *tls.Config { return s.outer.Load() }
+
+// choose returns the configuration for one handshake.
+func (s *Store) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if s.issuer != nil && slices.Contains(hello.SupportedProtos, protoChallenge) {
+		return s.challenge(hello)
+	}
+	return s.current.Load().config(s.issuer), nil
+}
+
+// Reread looks at the files once. It reports whether it has put other certificates into effect.
+func (s *Store) Reread() (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.loaded
+	if old == nil {
+		return false
+	}
+	next := &Loaded{o: old.o, pairs: slices.Clone(old.pairs), ca: old.ca}
+	now := old.o.Now()
+	for i := range next.pairs {
+		p := &next.pairs[i]
+		is, err := p.reread(now)
+		if p.failing.report(err) {
+			s.log.Warn("a certificate's new files cannot be used; keeping the certificate that is in use", "error", err, "cert_file", p.CertFile, "key_file", p.KeyFile)
+		}
+		if is {
+			s.log.Info("certificate read again", "cert_file", p.CertFile, "names", p.cert.names(), "expires", p.cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+		}
+		changed = changed || is
+	}
+	if next.ca.name != "" {
+		is, err := next.ca.reread()
+		if next.ca.failing.report(err) {
+			s.log.Warn("the file of client CAs cannot be used; keeping the CAs that are in use", "error", err, "client_ca_file", next.ca.name)
+		}
+		if is {
+			s.log.Info("client CAs read again", "client_ca_file", next.ca.name)
+		}
+		changed = changed || is
+	}
+	if !changed {
+		old.pairs, old.ca = next.pairs, next.ca // what was reported
+		return false
+	}
+	next.current = newSet(next)
+	s.use(next)
+	return true
+}
+
+// RereadInterval is the time between two looks of Run at the files.
+const RereadInterval = 10 * time.Second
+
+// Run calls Reread until ctx is done.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(RereadInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.Reread()
+		}
+	}
+}
+
+// Expiry is when a certificate ends to be valid.
+type Expiry struct {
+	Name     string // the first name in the certificate
+	NotAfter time.Time
+}
+
+// Expiries returns one entry for each certificate from a file.
+func (s *Store) Expiries() []Expiry {
+	set := s.current.Load()
+	list := make([]Expiry, 0, len(set.all))
+	for _, c := range set.all {
+		list = append(list, Expiry{c.name(), c.Leaf.NotAfter})
+	}
+	return list
+}

@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+)
+
+// The listener of ServeRedirect: it sends clients to the same URL with https, and answers ACME's validations by HTTP-01 (RFC 8555,
+// section 8.3).
+
+const challengePath = "/.well-known/acme-challenge/"
+
+// redirectToTLS answers a request on the listener of ServeRedirect. 308 keeps the method and, in the next request, the body.
+func (x *exchange) redirectToTLS() {
+	x.unread = x.unread || x.head.HasBody()
+	o := x.c.gen.o.TLS
+	if token, ok := bytes.CutPrefix(x.head.Path, []byte(challengePath)); ok && o != nil && o.HTTPChallenge != nil {
+		if response, ok := o.HTTPChallenge(string(token)); ok {
+			x.sendOwn(&ownResponse{status: http.StatusOK, contentType: "text/plain; charset=utf-8", body: []byte(response)})
+			return
+		}
+	}
+	if len(x.head.Host) == 0 || x.head.Target[0] != '/' || o == nil {
+		x.answer(failBadRequest)
+		return
+	}
+	x.beginOwn(http.StatusPermanentRedirect)
+	x.in = append(append(x.in, "Location: https://"...), hostOnly(x.head.Host)...)
+	if o.Port != 443 && o.Port != 0 {
+		x.in = strconv.AppendInt(append(x.in, ':'), int64(o.Port), 10)
+	}
+	x.in = append(append(x.in, x.head.Target...), "\r\nContent-Length: 0\r\n"...)
+	x.endOwn(http.StatusPermanentRedirect, failNone, nil)
+}
+
+// hostOnly returns the host of a valid Host field, without its port.
+func hostOnly(host []byte) []byte {
+	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {
+		return host[:i]
+	}
+	return host
+}
+
+// hasField reports whether a header block, from the start line on, has a field with a lower-case name.
+func hasField(block []byte, lower string) bool {
+	for {
+		i := bytes.IndexByte(block, '\n')
+		if i < 0 {
+			return false
+		}
+		block = block[i+1:]
+		if len(block) > len(lower) && block[len(lower)] == ':' && bytes.EqualFold(block[:len(lower)], []byte(lower)) {
+			return true
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/wayside-proxy/wayside/proxy/certs"
+)
+
+// TLS to clients. crypto/tls blocks, so these connections are served by goroutines, in the same code as all others. clientConn.Conn is a
+// [clientTLS], which encrypts; the sweeper's deadlines, and everything that looks at the socket, act on the TCP connection below it. The
+// handshake comes before the first request. It is not a response: one that fails is only counted and, at most every ten seconds, logged.
+
+// TLSOptions configures listeners that speak TLS.
+type TLSOptions struct {
+	// Config returns the configuration for a new connection, such as [certs.Store.Config]. The protocols of its NextProtos are served if
+	// they are "http/1.1". Required.
+	Config func() *tls.Config
+	// HSTS is for how long browsers must use TLS only (RFC 6797): responses over TLS carry Strict-Transport-Security, unless the service
+	// sends one itself. 0: they do not.
+	HSTS time.Duration
+	// Port is the port to which ServeRedirect sends clients. Default 443.
+	Port int
+	// HTTPChallenge returns the response to a validation of ACME (HTTP-01) for a token, on the listener of ServeRedirect. Nil: there are
+	// none. It must not wait.
+	HTTPChallenge func(token string) (response string, ok bool)
+	// Expiries, such as [certs.Store.Expiries], are for the metrics; nil: none.
+	Expiries func() []certs.Expiry
+}
+
+// ServeTLS is Serve for a listener whose clients speak TLS. Options.TLS must be set.
+func (p *Proxy) ServeTLS(ln net.Listener) error { return p.serve(ln, listenerTLS) }
+
+// ServeRedirect is Serve for a listener that sends clients to the listener of ServeTLS. Options.TLS must be set.
+func (p *Proxy) ServeRedirect(ln net.Listener) error { return p.serve(ln, listenerRedirect) }
+
+// listenerKind says what a listener does with its connections.
+type listenerKind uint8
+
+const (
+	listenerPlain    listenerKind = iota // serves requests in cleartext
+	listenerTLS                          // serves requests over TLS
+	listenerRedirect                     // answers requests in cleartext with a redirect
+)
+
+// errNoTLS is returned by ServeTLS and ServeRedirect.
+var errNoTLS = errors.New("proxy: Options.TLS is not set")
+
+// helloBytes is the size of the first read of a connection: enough for a ClientHello with a post-quantum key share.
+const helloBytes = 2 << 10
+
+// clientTLS is a client's connection over TLS or, if plain is set, one that turned out to speak HTTP.
+type clientTLS struct {
+	*tls.Conn
+	wire  *tlsWire
+	plain bool // belongs to the goroutine that serves the connection
+}
+
+func newClientTLS(conn net.Conn, config *tls.Config) *clientTLS {
+	w := &tlsWire{Conn: conn}
+	return &clientTLS{Conn: tls.Server(w, config), wire: w}
+}
+
+// Read implements net.Conn.
+func (t *clientTLS) Read(b []byte) (int, error) {
+	if t.plain {
+		return t.wire.Read(b)
+	}
+	return t.Conn.Read(b)
+}
+
+// Write implements net.Conn.
+func (t *clientTLS) Write(b []byte) (int, error) {
+	if t.plain {
+		return t.wire.Write(b)
+	}
+	return t.Conn.Write(b)
+}
+
+// WriteBuffers writes several buffers as one record if they fit. Otherwise each would become a record and a system call of its own.
+func (t *clientTLS) WriteBuffers(bufs *net.Buffers) (total int64, err error) {
+	loan := joined.Get().(*[]byte)
+	defer joined.Put(loan)
+	b := (*loan)[:0]
+	flush := func() {
+		if len(b) > 0 && err == nil {
+			var n int
+			n, err = t.Write(b)
+			total += int64(n)
+		}
+		b = b[:0]
+	}
+	for _, piece := range *bufs {
+		for len(piece) > 0 && err == nil {
+			n := min(len(piece), joinedBytesMax-len(b))
+			b = append(b, piece[:n]...)
+			if piece = piece[n:]; len(b) == joinedBytesMax {
+				flush()
+			}
+		}
+	}
+	flush()
+	*bufs = nil
+	return total, err
+}
+
+// CloseWrite tells the client that nothing more follows, in TLS and in TCP.
+func (t *clientTLS) CloseWrite() error {
+	if !t.plain {
+		if err := t.Conn.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return t.wire.CloseWrite()
+}
+
+// SetLinger is that of [net.TCPConn].
+func (t *clientTLS) SetLinger(seconds int) error { return t.wire.SetLinger(seconds) }
+
+// closeConn closes the client's connection. On a TLS connection whose client acknowledges everything, it first says that this is the end.
+// That must not block, because it may run in the sweeper or in Shutdown.
+func (c *clientConn) closeConn() error {
+	t, ok := c.Conn.(*clientTLS)
+	if !ok {
+		return c.Conn.Close()
+	}
+	if c.reset || c.failed.Load() || c.timedOut.Load() || c.gaveWay.Load() || c.unacknowledged() > 0 {
+		return t.wire.Conn.Close()
+	}
+	return t.Close()
+}
+
+// serveTLS makes the handshake and then serves requests.
+func (c *clientConn) serveTLS() {
+	t := c.Conn.(*clientTLS)
+	served := false
+	defer func() {
+		if r := recover(); r != nil {
+			c.recovered(r)
+			t.wire.endHandshake()
+			c.failed.Store(true)
+		}
+		if !served {
+			_ = c.Close()
+		}
+	}()
+	switch err := c.handshake(t); {
+	case err == nil && t.plain:
+		c.refusal = failTLSRequired
+	case err == nil && certs.IsChallenge(t.ConnectionState()):
+		return
+	case err != nil:
+		c.root.tls.handshakeFailed(c, t, err)
+		c.failed.Store(true)
+		return
+	default:
+		state := t.ConnectionState()
+		c.root.tls.handshakeDone(&state)
+		c.tlsVersion = state.Version
+		if name := certs.ClientName(state); name != "" {
+			c.peer.Name = []byte(name)
+		}
+	}
+	served = true
+	c.withReader(c.serve)
+}
+
+// handshake waits for the first bytes, and makes the handshake. All of it must end within HeaderTimeout. It sets t.plain instead if the
+// client speaks HTTP without TLS.
+func (c *clientConn) handshake(t *clientTLS) error {
+	s, limit := c.gen.sweeper, c.gen.o.HeaderTimeout
+	c.limits.armRead(s.after(limit))
+	c.limits.armWrite(s.after(limit))
+	c.reading.begin(s.now.Load())
+	defer func() {
+		c.limits.armWrite(0)
+		c.reading.end(s.now.Load(), 0)
+		c.reading.waited.Store(0)
+	}()
+	if c.gaveWay.Load() {
+		return errGaveWay
+	}
+	if c.headerDue {
+		if err := c.sniffHeader(t.wire); err != nil {
+			return err
+		}
+	}
+	if len(t.wire.unread) == 0 {
+		if err := t.wire.sniff(helloBytes); err != nil {
+			return err
+		}
+	}
+	if first := t.wire.unread[0]; first >= 'A' && first <= 'Z' {
+		t.plain = true
+		return nil
+	}
+	t.wire.slots = c.root.tls.slots
+	t.wire.takeSlot()
+	err := t.Handshake()
+	t.wire.endHandshake()
+	if err != nil && c.gaveWay.Load() {
+		return errGaveWay
+	}
+	return err
+}
+
+var errGaveWay = errors.New("the connection gave way to others")
+
+// appendHSTS appends Strict-Transport-Security to the response's header in x.in, unless it has one.
+func (x *exchange) appendHSTS() {
+	if line := x.c.gen.hsts; len(line) > 0 && x.c.tlsVersion != 0 && !hasField(x.in, "strict-transport-security") {
+		x.in = append(x.in, line...)
+	}
+}

@@ -1,0 +1,483 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wayside-proxy/wayside/internal/certtest"
+	"github.com/wayside-proxy/wayside/proxy/certs"
+	"github.com/wayside-proxy/wayside/proxy/http1"
+)
+
+// testPKI is what the tests over TLS share.
+type testPKI struct {
+	ca     *certtest.CA
+	server *certs.Store
+	client *tls.Config
+}
+
+var (
+	pkiOnce sync.Once
+	pki     *testPKI
+)
+
+// testCertificates returns a server's certificate for localhost and 127.0.0.1, and the configuration of a client that trusts it.
+func testCertificates(t testing.TB) *testPKI {
+	t.Helper()
+	pkiOnce.Do(func() {
+		ca := certtest.NewCA(t, "test")
+		cert, key := ca.Issue(t, certtest.Leaf{Names: []string{"localhost", "example.com"}}).Write(t, t.TempDir(), "server")
+		loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pki = &testPKI{ca: ca, server: certs.New(slog.Default(), nil)}
+		pki.server.Use(loaded)
+		pki.client = &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+	})
+	return pki
+}
+
+// overTLSOptions makes a proxy speak TLS.
+func overTLSOptions(t *testing.T, change func(*Options)) func(*Options) {
+	return func(o *Options) {
+		o.TLS = &TLSOptions{Config: testCertificates(t).server.Config, Port: 443}
+		if change != nil {
+			change(o)
+		}
+	}
+}
+
+func TestTLSRequest(t *testing.T) {
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.HSTS = 24 * time.Hour }))
+	b.responses = 2
+	c := b.dial()
+	resp, body := c.get("/a")
+	if !strings.Contains(body, "X-Forwarded-Proto: https\r\n") || !strings.Contains(body, ";proto=https\r\n") {
+		t.Error(body)
+	}
+	if got := resp.Header.Values("Strict-Transport-Security"); len(got) != 1 || got[0] != "max-age=86400" {
+		t.Error(got)
+	}
+	c.send("BAD\x01 / HTTP/1.1\r\n\r\n")
+	if resp, _ = c.receive("GET"); resp.StatusCode != 400 || resp.Header.Get("Strict-Transport-Security") == "" {
+		t.Error(resp)
+	}
+	if n, err := c.conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Error("the connection does not end with close_notify:", n, err)
+	}
+	for _, e := range b.books.wait(t, 2) {
+		if e.TLSVersion != tls.VersionTLS13 {
+			t.Errorf("%+v", e)
+		}
+	}
+	m := b.p.TLSMetrics()
+	done := int64(0)
+	for _, h := range m.Handshakes {
+		done += h.Count
+	}
+	if done != 1 {
+		t.Error(m)
+	}
+}
+
+// If the service sends Strict-Transport-Security, it stays.
+func TestHSTSOfTheService(t *testing.T) {
+	url := origin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("strict-transport-security", "max-age=1; includeSubDomains")
+	})
+	b := start(t, url, overTLSOptions(t, func(o *Options) { o.TLS.HSTS = 24 * time.Hour }))
+	b.responses = 1
+	resp, _ := b.dial().get("/")
+	if got := resp.Header.Values("Strict-Transport-Security"); len(got) != 1 || got[0] != "max-age=1; includeSubDomains" {
+		t.Error(got)
+	}
+}
+
+func TestPlainRequestOnATLSPort(t *testing.T) {
+	b := start(t, echoHead(t), overTLSOptions(t, nil))
+	b.responses = 1
+	conn, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t, conn, bufio.NewReader(conn)}
+	resp, body := c.get("/secret?x=1")
+	if resp.StatusCode != 400 || !resp.Close || !strings.Contains(body, "This port speaks TLS") {
+		t.Error(resp, body)
+	}
+	if e := b.books.wait(t, 1)[0]; string(e.ErrorType) != "tls_required" || e.TLSVersion != 0 || string(e.Path) != "/secret" || string(e.Host) != "example.com" {
+		t.Errorf("%+v", e)
+	}
+	_ = conn.Close()
+}
+
+// failHandshake makes a handshake that fails.
+func (b *bench) failHandshake(c *tls.Config) {
+	b.t.Helper()
+	conn, err := tls.Dial("tcp", b.addr, c)
+	if err == nil { // with TLS 1.3, the client learns of it when it reads
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, err = conn.Read(make([]byte, 1))
+		_ = conn.Close()
+	}
+	if err == nil {
+		b.t.Error("the handshake did not fail")
+	}
+}
+
+func TestHandshakeFailures(t *testing.T) {
+	pki := testCertificates(t)
+	dir := t.TempDir()
+	cert, key := pki.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls")
+	certtest.WriteFile(t, filepath.Join(dir, "ca.pem"), pki.ca.PEM())
+	loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}, ClientCAFile: filepath.Join(dir, "ca.pem")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutual, none := certs.New(slog.Default(), nil), certs.New(slog.Default(), nil)
+	mutual.Use(loaded)
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.Config = mutual.Config }))
+	hasty := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.HeaderTimeout = 300 * time.Millisecond }))
+	empty := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.Config = none.Config }))
+	raw := func(b *bench, text string) {
+		conn, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, text)
+		if text == "" {
+			_ = conn.Close()
+			return
+		}
+		_, _ = io.ReadAll(conn)
+		_ = conn.Close()
+	}
+	trusting := func(change func(*tls.Config)) *tls.Config {
+		c := pki.client.Clone()
+		c.ClientSessionCache = nil
+		change(c)
+		return c
+	}
+	foreign := certtest.NewCA(t, "foreign").Issue(t, certtest.Leaf{Common: "x", Client: true})
+	for _, c := range []struct {
+		b    *bench
+		why  handshakeFailure
+		fail func()
+	}{
+		{b, handshakeClosed, func() { raw(b, "") }},
+		{b, handshakeNotTLS, func() { raw(b, "\x80\x2e\x01\x03\x01\x00\x00") }},
+		{hasty, handshakeTimeout, func() { raw(hasty, "\x16\x03\x01") }},
+		{b, handshakeVersion, func() {
+			b.failHandshake(trusting(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }))
+		}},
+		{b, handshakeCipher, func() {
+			b.failHandshake(trusting(func(c *tls.Config) {
+				c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}
+			}))
+		}},
+		{b, handshakeALPN, func() { b.failHandshake(trusting(func(c *tls.Config) { c.NextProtos = []string{"unknown"} })) }},
+		{b, handshakeClientCertificate, func() { b.failHandshake(trusting(func(*tls.Config) {})) }},
+		{b, handshakeClientCertificate, func() {
+			b.failHandshake(trusting(func(c *tls.Config) { c.Certificates = []tls.Certificate{foreign.TLS} }))
+		}},
+		{b, handshakeRefused, func() { b.failHandshake(&tls.Config{ServerName: "localhost"}) }},
+		{empty, handshakeNoCertificate, func() { empty.failHandshake(trusting(func(*tls.Config) {})) }},
+	} {
+		before := c.b.p.tls.failed[c.why].Load()
+		c.fail()
+		until(t, handshakeNames[c.why]+" is counted", func() bool { return c.b.p.tls.failed[c.why].Load() == before+1 })
+	}
+	if n := strings.Count(b.logged(), "a TLS handshake failed"); n != 1 {
+		t.Errorf("logged %d times: %s", n, b.logged())
+	}
+	if n := b.p.tls.failed[handshakeOther].Load(); n != 0 {
+		t.Errorf("%d failures are not classified: %s", n, b.logged())
+	}
+}
+
+// Clients that send their part of the handshake slowly hold up nobody, however few handshakes may compute at a time.
+func TestSlowHandshakesHoldNobodyUp(t *testing.T) {
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.Loops = 1 }))
+	b.responses = 4
+	for range 20 {
+		conn, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "\x16\x03\x01\x00\x80\x01") // the beginning of a ClientHello
+	}
+	for range 4 {
+		b.dial().get("/")
+	}
+}
+
+func TestTLSLimits(t *testing.T) {
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.MaxConnsPerAddress = 2 }))
+	b.responses = 3
+	one, two := b.dial(), b.dial()
+	one.get("/")
+	two.get("/")
+	if conn, err := b.connect(); err == nil {
+		_ = conn.Close()
+		t.Error("a third connection was accepted")
+	}
+	until(t, "it is counted", func() bool { return b.p.Metrics().Failures["address_connections_max"] == 1 })
+	_ = one.conn.Close()
+	until(t, "its connection is closed", func() bool { return b.p.Metrics().ClientConns == 1 })
+	b.dial().get("/")
+}
+
+// Silent connections, before or within the handshake, give way if there is no room.
+func TestSilentTLSConnectionsGiveWay(t *testing.T) {
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.MaxConns = 64 }))
+	b.responses = 1
+	for i := range 64 {
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i/2))}}).Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if i%2 == 0 {
+			_, _ = io.WriteString(conn, "\x16\x03\x01\x00\x80\x01")
+		}
+	}
+	until(t, "all are admitted", func() bool { return b.p.Metrics().ClientConns == 64 })
+	b.dial().get("/")
+}
+
+// A client that leaves as TLS clients do, with an alert, is noticed while the upstream works.
+func TestTLSClientLeaves(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		entered := make(chan struct{})
+		b := start(t, origin(t, func(_ http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-r.Context().Done()
+		}), overTLSOptions(t, nil))
+		b.responses = 1
+		config := testCertificates(t).client.Clone()
+		config.MaxVersion = version
+		conn, err := tls.Dial("tcp", b.addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		<-entered
+		_ = conn.Close()
+		if e := b.books.wait(t, 1)[0]; e.Status != 499 || string(e.ErrorType) != "client_closed" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func TestRedirect(t *testing.T) {
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) {
+		o.TLS.HSTS = time.Hour
+		o.TLS.HTTPChallenge = func(token string) (string, bool) { return token + ".thumb", token == "known" }
+	}))
+	ln, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = b.p.ServeRedirect(ln) }()
+	b.addr, b.tls = ln.Addr().String(), false
+	requests := []struct{ request, location string }{
+		{"GET /a%2Fb/..?x=1 HTTP/1.1\r\nHost: Example.org\r\n\r\n", "https://Example.org/a%2Fb/..?x=1"},
+		{"GET //evil.example/ HTTP/1.1\r\nHost: a:80\r\n\r\n", "https://a//evil.example/"},
+		{"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "https://[::1]/"},
+		{"GET http://b/c HTTP/1.1\r\nHost: a\r\n\r\n", "https://b/c"},
+		{"GET /.well-known/acme-challenge/unknown HTTP/1.1\r\nHost: a\r\n\r\n", "https://a/.well-known/acme-challenge/unknown"},
+		{"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "https://a/p"},
+		{"HEAD /h HTTP/1.0\r\nHost: a\r\n\r\n", "https://a/h"},
+	}
+	b.responses = len(requests) + 3
+	for i, r := range requests {
+		c := b.dial()
+		c.send(r.request)
+		resp, _ := c.receive(strings.Fields(r.request)[0])
+		if resp.StatusCode != 308 || resp.Header.Get("Location") != r.location || resp.Header.Get("Strict-Transport-Security") != "" {
+			t.Error(r.request, resp)
+		}
+		if e := b.books.wait(t, i+1)[i]; e.Status != 308 || len(e.Upstream) != 0 || len(e.ErrorType) != 0 {
+			t.Errorf("%+v", e)
+		}
+		_ = c.conn.Close()
+	}
+	c := b.dial()
+	if resp, body := c.get("/.well-known/acme-challenge/known"); resp.StatusCode != 200 || body != "known.thumb" {
+		t.Error(resp, body)
+	}
+	c.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n") // no host to which it could be sent
+	if resp, _ := c.receive("GET"); resp.StatusCode != 400 {
+		t.Error(resp)
+	}
+	o := b.p.current.Load().o
+	withPort := *o.TLS
+	withPort.Port = 8443
+	o.TLS = &withPort
+	if err := b.p.Reload(o); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := b.dial().get("/x"); resp.Header.Get("Location") != "https://Example.COM:8443/x" {
+		t.Error(resp)
+	}
+	o.TLS = nil
+	if err := b.p.Reload(o); err == nil {
+		t.Error("a reload switched TLS off")
+	}
+}
+
+// The name in a client's certificate reaches the service in the field that a rule names, and a client cannot send such a field itself.
+func TestClientNameInFields(t *testing.T) {
+	pki := testCertificates(t)
+	dir := t.TempDir()
+	cert, key := pki.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}).Write(t, dir, "tls")
+	certtest.WriteFile(t, filepath.Join(dir, "ca.pem"), pki.ca.PEM())
+	loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}, ClientCAFile: filepath.Join(dir, "ca.pem")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := certs.New(slog.Default(), nil)
+	store.Use(loaded)
+	trailers := make(chan string, 1)
+	url := rawOrigin(t, func(conn net.Conn, br *bufio.Reader) {
+		for {
+			r := readRequest(br)
+			if r == "" {
+				return
+			}
+			if strings.Contains(r, "chunked") {
+				rest, _ := io.ReadAll(io.LimitReader(br, int64(len("3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"))))
+				trailers <- string(rest)
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(len(r))+"\r\n\r\n"+r)
+		}
+	})
+	rules := FieldRules{Set: []string{"X-Client: user=" + http1.ClientName + ";", "X-Fixed: 1"}}
+	b := start(t, url, overTLSOptions(t, func(o *Options) { o.TLS.Config, o.RequestFields = store.Config, rules }))
+	b.responses = 3
+	config := pki.client.Clone()
+	config.Certificates = []tls.Certificate{pki.ca.Issue(t, certtest.Leaf{Names: []string{"billing.internal"}, Client: true}).TLS}
+	for range 2 { // the second one resumes the session
+		conn, err := tls.Dial("tcp", b.addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &client{t, conn, bufio.NewReader(conn)}
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Client: admin\r\nx_client: admin\r\nX.Client: admin\r\nX-Client-B: b\r\n\r\n")
+		_, body := c.receive("GET")
+		if strings.Contains(body, "admin") || !strings.HasSuffix(body, "X-Fixed: 1\r\nX-Client: user=billing.internal;\r\n\r\n") || !strings.Contains(body, "X-Client-B: b\r\n") {
+			t.Error(body)
+		}
+		if !conn.ConnectionState().DidResume {
+			_ = conn.Close()
+			continue
+		}
+		c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Client: admin\r\nX_Client: admin\r\nX-Sum: 1\r\n\r\n")
+		if got := <-trailers; got != "3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n" {
+			t.Errorf("%q", got)
+		}
+		c.receive("POST")
+		_ = conn.Close()
+	}
+	plain := start(t, echoHead(t), func(o *Options) { o.RequestFields = rules })
+	plain.responses = 1
+	c := plain.dial()
+	c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Client: admin\r\n\r\n")
+	if _, body := c.receive("GET"); strings.Contains(body, "X-Client") || !strings.Contains(body, "X-Fixed: 1") {
+		t.Error(body)
+	}
+	for _, bad := range []FieldRules{
+		{Add: []string{"X: " + http1.ClientName}},
+		{Set: []string{"Host: " + http1.ClientName}},
+		{Set: []string{"X: " + http1.ClientName + http1.ClientName}},
+	} {
+		if _, err := New(Options{Upstream: "http://127.0.0.1:1", RequestFields: bad}); !errors.Is(err, http1.ErrFieldRule) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+// Certificates are replaced while clients connect and send requests. No request fails.
+func TestCertificateSwapsUnderLoad(t *testing.T) {
+	pki := testCertificates(t)
+	dir := t.TempDir()
+	var issued []*certtest.Issued
+	for range 4 {
+		issued = append(issued, pki.ca.Issue(t, certtest.Leaf{Names: []string{"localhost"}}))
+	}
+	cert, key := issued[0].Write(t, dir, "tls")
+	o := certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}}
+	store := certs.New(slog.Default(), nil)
+	use := func() {
+		loaded, err := certs.Load(o)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		store.Use(loaded)
+	}
+	use()
+	b := start(t, echoHead(t), overTLSOptions(t, func(o *Options) { o.TLS.Config = store.Config }))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var answered atomic.Int64
+	for i := range 4 {
+		config := pki.client.Clone()
+		if i > 0 {
+			config.ClientSessionCache = nil
+		}
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				conn, err := tls.Dial("tcp", b.addr, config)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || resp.StatusCode != 200 {
+					t.Error(resp, err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = conn.Close()
+				answered.Add(1)
+			}
+		})
+	}
+	for i := range 100 {
+		issued[i%4].Write(t, dir, "tls")
+		if i%2 == 0 {
+			store.Reread()
+		} else {
+			use()
+		}
+		if i%10 == 0 {
+			if err := b.p.Reload(b.p.current.Load().o); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+	b.responses = int(answered.Load())
+}

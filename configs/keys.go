@@ -138,7 +138,7 @@ func proxyKeys(c *Config) []key {
 		{"proxy.header_bytes_max", &p.HeaderBytesMax, "Largest request header; beyond it 431.", between(KiB, MiB)},
 		{"proxy.response_header_bytes_max", &p.ResponseHeaderBytesMax, "Largest header of a response; beyond it 502. Only responses with more than 16KiB use more memory.", between(KiB, MiB)},
 		{"proxy.body_bytes_max", &p.BodyBytesMax, "Largest request body; beyond it 413. 0 = no limit.", atLeast[Bytes](0)},
-		{"proxy.http2", &p.HTTP2, "Accept HTTP/2 from clients that begin with it (prior knowledge). Other clients are not affected. The limits below apply to new connections. If `false`, 505.", check{}},
+		{"proxy.http2", &p.HTTP2, "Speak HTTP/2 with clients: over TLS if they offer it (ALPN), in cleartext if they begin with it (prior knowledge). Other clients are not affected. The limits below apply to new connections.", check{}},
 		{"proxy.http2_streams_max", &p.HTTP2StreamsMax, "Requests that an HTTP/2 connection may have at the same time; further ones are refused, and clients send them again. A request counts until its response has ended, even if the client has cancelled it.", between(1, 10_000)},
 		{"proxy.http2_window_bytes", &p.HTTP2WindowBytes, "Bytes of a request's body that wayside receives over HTTP/2 before the upstream takes them. All requests of a connection together: eight times as many. More makes uploads over long distances faster. They count in `proxy.held_bytes_max`.", between(64*KiB, 64*MiB)},
 		{"proxy.http2_resets_max", &p.HTTP2ResetsMax, "Requests a second that an HTTP/2 connection may cancel, or end by an error of its client; five times as many at once. Beyond it the connection is closed (ENHANCE_YOUR_CALM).", between(1, 1_000_000)},

@@ -176,7 +176,7 @@ func (h *h2Conn) flush() {
 			for st := range h.open {
 				st.lose()
 			}
-			_ = h.c.Conn.SetReadDeadline(past) // the reading task ends the connection
+			_ = h.c.limits.conn.SetReadDeadline(past) // the reading task ends the connection
 			return
 		}
 		for st := range h.open {

@@ -156,7 +156,8 @@ type Options struct {
 	// MaxConnWait limits the wait for a free upstream connection; then the answer is 503. Default 5s.
 	MaxConnWait time.Duration
 
-	// HTTP2 limits what clients may do over HTTP/2. They reach it on cleartext listeners with prior knowledge (RFC 9113, section 3.3).
+	// HTTP2 limits what clients may do over HTTP/2. They reach it on cleartext listeners with prior knowledge (RFC
+	// 9113, section 3.3), and over TLS if TLS.Config offers it.
 	HTTP2 HTTP2Options
 
 	// MaxConnsPerUpstream limits the connections to the upstream; beyond it requests wait, for MaxConnWait at most. One address may

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wayside-proxy/wayside/proxy/certs"
 	"github.com/wayside-proxy/wayside/proxy/http1"
 	"github.com/wayside-proxy/wayside/proxy/http2"
 	"github.com/wayside-proxy/wayside/proxy/loop"
@@ -298,11 +299,21 @@ func (c *clientConn) readHead() error {
 		if h.Raw = h.Raw[:end]; end > c.gen.o.MaxHeaderBytes {
 			return tooLarge(h, c.gen.o.MaxHeaderBytes)
 		}
-		if end == len(http2.PrefaceHead) && string(h.Raw) == http2.PrefaceHead && !c.answered.Load() && !c.gen.o.HTTP2.Off {
+		if end == len(http2.PrefaceHead) && string(h.Raw) == http2.PrefaceHead && c.mayBeHTTP2() {
 			return errPreface
 		}
 		return nil
 	}
+}
+
+// mayBeHTTP2 reports whether the client may speak HTTP/2: from the beginning of the connection and, over TLS, if it was agreed upon (RFC 9113,
+// section 3.2).
+func (c *clientConn) mayBeHTTP2() bool {
+	if c.answered.Load() || c.gen.o.HTTP2.Off || c.refusal != failNone || c.kind == listenerRedirect {
+		return false
+	}
+	t, ok := c.Conn.(*clientTLS)
+	return !ok || t.ConnectionState().NegotiatedProtocol == certs.ProtocolHTTP2
 }
 
 // tooLarge distinguishes a request line that fills the limit alone from too many fields.

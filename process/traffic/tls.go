@@ -25,7 +25,7 @@ type encryption struct {
 
 // loadCertificates reads the certificates of a configuration. The error names the key and its place.
 func loadCertificates(cfg *configs.Config) (*certs.Loaded, error) {
-	o := certs.Options{ClientCAFile: cfg.TLS.ClientCAFile}
+	o := certs.Options{ClientCAFile: cfg.TLS.ClientCAFile, HTTP2: cfg.Proxy.HTTP2}
 	for _, c := range cfg.TLS.Certificates {
 		o.Pairs = append(o.Pairs, certs.Pair{CertFile: c.CertFile, KeyFile: c.KeyFile})
 	}

@@ -13,8 +13,16 @@ import (
 // protoChallenge is the protocol of a validation by TLS-ALPN-01 (RFC 8737).
 const protoChallenge = "acme-tls/1"
 
-// protocols are what ALPN offers, in the order of preference. HTTP/2 will be added here.
-var protocols = []string{"http/1.1"}
+// ProtocolHTTP2 is the name of HTTP/2 in ALPN (RFC 9113, section 3.2).
+const ProtocolHTTP2 = "h2"
+
+// protocols are what ALPN offers, in the order of preference.
+func (o *Options) protocols() []string {
+	if o.HTTP2 {
+		return []string{ProtocolHTTP2, "http/1.1"}
+	}
+	return []string{"http/1.1"}
+}
 
 // suites are those of TLS 1.2. The ones of TLS 1.3 cannot be chosen. Go's default still has some with CBC, which scanners complain about.
 var suites = []uint16{
@@ -41,7 +49,7 @@ func newSet(l *Loaded) *set {
 			s.byName[name] = append(s.byName[name], c)
 		}
 	}
-	s.base = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: suites, NextProtos: protocols, Time: l.o.Now}
+	s.base = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: suites, NextProtos: l.o.protocols(), Time: l.o.Now}
 	if cas, now := l.ca.pool, l.o.Now; cas != nil {
 		s.base.ClientAuth, s.base.ClientCAs = tls.RequireAndVerifyClientCert, cas
 		s.base.VerifyConnection = func(state tls.ConnectionState) error { return verifyClient(state, cas, now()) }

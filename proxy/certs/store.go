@@ -40,6 +40,8 @@ type Options struct {
 	Pairs []Pair
 	// ClientCAFile is a PEM file of certificate authorities. If it is not empty, each client must show a certificate of one of them.
 	ClientCAFile string
+	// HTTP2 offers HTTP/2 to clients, besides HTTP/1.1.
+	HTTP2 bool
 	// Now is the wall clock; nil: clock.Now.
 	Now func() time.Time
 }

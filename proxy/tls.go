@@ -16,7 +16,7 @@ import (
 // TLSOptions configures listeners that speak TLS.
 type TLSOptions struct {
 	// Config returns the configuration for a new connection, such as [certs.Store.Config]. The protocols of its NextProtos are served if
-	// they are "http/1.1". Required.
+	// they are "h2" and "http/1.1". Required.
 	Config func() *tls.Config
 	// HSTS is for how long browsers must use TLS only (RFC 6797): responses over TLS carry Strict-Transport-Security, unless the service
 	// sends one itself. 0: they do not.

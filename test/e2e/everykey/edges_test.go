@@ -103,7 +103,7 @@ var ofKey = map[string]edges{
 	"proxy.body_rate_min":              {good: []string{"1GiB", "0"}},
 	"proxy.http2":                      {good: []string{"false", "true"}},
 	"proxy.http2_streams_max":          {good: []string{"1", "10000"}, bad: []string{"0", "10001"}},
-	"proxy.http2_window_bytes":         {good: []string{"64KiB", "64MiB"}, bad: []string{"0", "65535", "65MiB"}},
+	"proxy.http2_window_bytes":         {good: []string{"64MiB", "64KiB"}, bad: []string{"0", "65535", "65MiB"}},
 	"proxy.http2_resets_max":           {good: []string{"1", "1000000"}, bad: []string{"0", "-1"}},
 	"proxy.http2_frames_max":           {good: []string{"1", "1000000"}, bad: []string{"0", "-1"}},
 	"proxy.held_bytes_max":             {good: []string{"1", "0", "1024TiB"}},

@@ -21,13 +21,35 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// h2 returns a client that speaks HTTP/2 with prior knowledge.
+// h2 returns a client that speaks HTTP/2, with prior knowledge or, over TLS, by ALPN.
 func (b *bench) h2() *http.Client {
 	tr := &xhttp2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+		if b.tls {
+			config := testCertificates(b.t).client.Clone()
+			config.NextProtos = []string{"h2"}
+			return (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
+		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}}
 	b.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
+}
+
+// dialALPN is dial with h2 as the protocol.
+func (b *bench) dialALPN() *client {
+	if !b.tls {
+		return b.dial()
+	}
+	b.t.Helper()
+	config := testCertificates(b.t).client.Clone()
+	config.NextProtos = []string{"h2"}
+	conn, err := tls.Dial("tcp", b.addr, config)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	b.t.Cleanup(func() { _ = conn.Close() })
+	return &client{b.t, conn, bufio.NewReader(conn)}
 }
 
 // echoRequest answers with the request's body, and with what it has learnt of the request in fields and trailers.

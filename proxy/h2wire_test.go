@@ -23,7 +23,7 @@ type h2Client struct {
 
 func (b *bench) dialH2() *h2Client {
 	b.t.Helper()
-	c := &h2Client{client: b.dial()}
+	c := &h2Client{client: b.dialALPN()}
 	c.f = xhttp2.NewFramer(c.conn, c.br)
 	c.f.AllowIllegalWrites = true
 	c.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -252,8 +252,8 @@ func TestHTTP2WrongLength(t *testing.T) {
 func TestHTTP2PrefaceInPieces(t *testing.T) {
 	b := start(t, canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), nil)
 	b.responses = 3
-	c := &h2Client{client: b.dial()}
-	_ = c.conn.(*net.TCPConn).SetNoDelay(true)
+	c := &h2Client{client: b.dialALPN()}
+	_ = c.tcp().SetNoDelay(true)
 	c.f = xhttp2.NewFramer(c.conn, c.br)
 	c.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.block)
@@ -300,7 +300,7 @@ func TestHTTP2Idle(t *testing.T) {
 func TestHTTP2PrefaceTimeout(t *testing.T) {
 	b := start(t, "http://127.0.0.1:1", func(o *Options) { o.HeaderTimeout = 20 * time.Millisecond })
 	b.responses = 0
-	c := &h2Client{client: b.dial()}
+	c := &h2Client{client: b.dialALPN()}
 	c.f = xhttp2.NewFramer(c.conn, c.br)
 	c.send(xhttp2.ClientPreface[:20])
 	c.eof()

@@ -111,6 +111,7 @@ func (c *clientConn) start() {
 	if conn, ok := c.Conn.(*loop.Conn); ok {
 		conn.Start(func() { c.park(conn) })
 	} else if c.kind == listenerTLS {
+		c.awaitHello()
 		go c.serveTLS()
 	} else {
 		go c.withReader(c.serve)

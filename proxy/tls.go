@@ -152,6 +152,9 @@ func (c *clientConn) serveTLS() {
 	case err == nil && certs.IsChallenge(t.ConnectionState()):
 		return
 	case err != nil:
+		if c.gaveWay.Load() {
+			err = errGaveWay
+		}
 		c.root.tls.handshakeFailed(c, t, err)
 		c.failed.Store(true)
 		return
@@ -167,21 +170,22 @@ func (c *clientConn) serveTLS() {
 	c.withReader(c.serve)
 }
 
-// handshake waits for the first bytes, and makes the handshake. All of it must end within HeaderTimeout. It sets t.plain instead if the
-// client speaks HTTP without TLS.
-func (c *clientConn) handshake(t *clientTLS) error {
+// awaitHello starts the time of the handshake, and the wait for the client: a silent one must count as waited for from the beginning.
+func (c *clientConn) awaitHello() {
 	s, limit := c.gen.sweeper, c.gen.o.HeaderTimeout
 	c.limits.armRead(s.after(limit))
 	c.limits.armWrite(s.after(limit))
 	c.reading.begin(s.now.Load())
+}
+
+// handshake waits for the first bytes, and makes the handshake. All of it must end within HeaderTimeout. It sets t.plain instead if the
+// client speaks HTTP without TLS.
+func (c *clientConn) handshake(t *clientTLS) error {
 	defer func() {
 		c.limits.armWrite(0)
-		c.reading.end(s.now.Load(), 0)
+		c.reading.end(c.gen.sweeper.now.Load(), 0)
 		c.reading.waited.Store(0)
 	}()
-	if c.gaveWay.Load() {
-		return errGaveWay
-	}
 	if c.headerDue {
 		if err := c.sniffHeader(t.wire); err != nil {
 			return err
@@ -200,9 +204,6 @@ func (c *clientConn) handshake(t *clientTLS) error {
 	t.wire.takeSlot()
 	err := t.Handshake()
 	t.wire.endHandshake()
-	if err != nil && c.gaveWay.Load() {
-		return errGaveWay
-	}
 	return err
 }
 

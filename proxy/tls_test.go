@@ -39,7 +39,7 @@ func testCertificates(t testing.TB) *testPKI {
 	pkiOnce.Do(func() {
 		ca := certtest.NewCA(t, "test")
 		cert, key := ca.Issue(t, certtest.Leaf{Names: []string{"localhost", "example.com"}}).Write(t, t.TempDir(), "server")
-		loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}})
+		loaded, err := certs.Load(certs.Options{Pairs: []certs.Pair{{CertFile: cert, KeyFile: key}}, HTTP2: true})
 		if err != nil {
 			t.Fatal(err)
 		}

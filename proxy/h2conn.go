@@ -35,11 +35,12 @@ type h2Conn struct {
 	m        *http2.Conn
 	model    *clientConn // has the values that the connections of all streams share under one generation
 	open     map[*h2Stream]struct{}
-	deadline int64 // of the preface or the field block that is being read; 0: none
-	failed   bool  // the connection is lost
-	held     int64 // bytes of an unfinished field block that are counted
-	leaving  bool  // the client was told that the proxy shuts down
-	shut     bool  // this side has closed its direction
+	begun    []*h2Stream // to start
+	deadline int64       // of the preface or the field block that is being read; 0: none
+	failed   bool        // the connection is lost
+	held     int64       // bytes of an unfinished field block that are counted
+	leaving  bool        // the client was told that the proxy shuts down
+	shut     bool        // this side has closed its direction
 
 	flushing  bool   // flush runs, or will soon
 	flushed   signal // set at the end of flush; nil: nobody waits
@@ -47,10 +48,10 @@ type h2Conn struct {
 	flushTask func() // flush; not guarded
 	ends      int64  // responses whose ends are in the output
 
-	rest    [h2RestBytes]byte // bytes that have arrived and were not understood; belongs to the reading task, like the next three
-	restLen int
-	begun   []*h2Stream // to start
-	resumed bool        // on a loop: the next thing is to read
+	rest     [h2RestBytes]byte // bytes that have arrived and were not understood; belongs to the reading task, like the next three
+	restLen  int
+	starting []*h2Stream // being started
+	resumed  bool        // on a loop: the next thing is to read
 }
 
 // h2Buffers holds *[]byte of h2ReadBytes.
@@ -152,12 +153,14 @@ func (h *h2Conn) take(b []byte) (used int, err error) {
 	if h.done() {
 		h.leave()
 	}
+	h.starting = append(h.starting[:0], h.begun...)
+	clear(h.begun)
+	h.begun = h.begun[:0]
 	h.mu.Unlock()
-	for i, st := range h.begun {
-		h.begun[i] = nil
+	for i, st := range h.starting {
+		h.starting[i] = nil
 		st.start()
 	}
-	h.begun = h.begun[:0]
 	return used, err
 }
 

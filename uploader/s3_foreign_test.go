@@ -84,7 +84,7 @@ func TestServersThatAreNoS3(t *testing.T) {
 		"JSON":                   {200, "application/json", `{"error": "no"}`, "does not speak S3: HTTP 200 application/json"},
 		"no such page":           {404, "text/html", page, "does not speak S3: HTTP 404 text/html"},
 		"method not allowed":     {405, "text/html", page, "does not speak S3: HTTP 405 text/html"},
-		"not implemented":        {501, "text/html", page, "does not speak S3: HTTP 501 text/html"},
+		"HTML with 501":          {501, "text/html", page, "does not speak S3: HTTP 501 text/html"},
 		"a login page":           {302, "text/html", page, "redirects to https://login.example/"},
 		"a gateway":              {502, "text/html", page, "load balancer"},
 		"JSON 400":               {400, "application/json", `{"message": "bad"}`, "does not speak S3: HTTP 400 application/json"},

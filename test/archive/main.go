@@ -12,23 +12,16 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// proof is one of the commands. It returns its figures on one line, and an error if the promise does not hold.
+// proof is one of the commands.
 type proof struct {
 	about string
-	run   func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error)
+	run   e2e.Proof
 }
 
 var proofs = map[string]proof{
@@ -49,24 +42,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./test/archive PROOF [flags]; test/archive/main.go lists the proofs")
 		os.Exit(2)
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	name := os.Args[1]
-	flags := flag.NewFlagSet(name, flag.ExitOnError)
-	evidence := flags.String("evidence", "docs/evidence/archive.md", "file to which the outcome is appended; empty: none")
-	began := time.Now()
-	found, err := proofs[name].run(ctx, flags, os.Args[2:])
-	verdict := "holds"
-	if err != nil {
-		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	text := fmt.Sprintf("- %s · `%s` · **%s**: %s (%s) → %s", time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, found,
-		time.Since(began).Round(100*time.Millisecond), verdict)
-	fmt.Println(text)
-	if err = errors.Join(err, e2e.AppendEvidence(*evidence, evidenceHead, text)); err != nil {
-		fmt.Fprintln(os.Stderr, "archive:", err)
-		os.Exit(1)
-	}
+	os.Exit(e2e.RunProof("archive", os.Args[1], proofs[os.Args[1]].run, "docs/evidence/archive.md", evidenceHead, os.Args[2:]))
 }
 
 const evidenceHead = `# Evidence: the archive

@@ -1,11 +1,16 @@
 package e2e
 
 import (
+	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,6 +38,33 @@ func EvidenceRow(subject string, seed uint64, began time.Time, measured string, 
 	}
 	return fmt.Sprintf("| %s | %s | %s | %d | %v | %s | %s |", time.Now().UTC().Format("2006-01-02 15:04"), Commit(), subject, seed,
 		time.Since(began).Round(time.Second), measured, verdict)
+}
+
+// A Proof is one of the proofs of a command. It adds its flags, parses args, and returns its figures on one line, and an error if the promise
+// does not hold.
+type Proof func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error)
+
+// RunProof runs a proof until it ends or the process is asked to stop, prints its outcome, and appends that to the file that -evidence names.
+// It returns the exit code.
+func RunProof(command, name string, prove Proof, evidence, head string, args []string) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	flags := flag.NewFlagSet(name, flag.ExitOnError)
+	file := flags.String("evidence", evidence, "file to which the outcome is appended; empty: none")
+	began := time.Now()
+	found, err := prove(ctx, flags, args)
+	verdict := "holds"
+	if err != nil {
+		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	text := fmt.Sprintf("- %s · `%s` · **%s**: %s (%s) → %s", time.Now().UTC().Format("2006-01-02 15:04"), Commit(), name, found,
+		time.Since(began).Round(100*time.Millisecond), verdict)
+	fmt.Println(text)
+	if err = errors.Join(err, AppendEvidence(*file, head, text)); err != nil {
+		fmt.Fprintln(os.Stderr, command+":", err)
+		return 1
+	}
+	return 0
 }
 
 // AppendEvidence appends a row to a file. If the file is new, it begins with head. If name is empty, nothing is written.

@@ -9,20 +9,13 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-var commands = map[string]func(ctx context.Context, flags *flag.FlagSet, args []string) (string, error){
+var commands = map[string]e2e.Proof{
 	"prove": prove,
 	"scale": scale,
 }
@@ -32,24 +25,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./test/fleet prove|scale [flags]")
 		os.Exit(2)
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	name := os.Args[1]
-	flags := flag.NewFlagSet(name, flag.ExitOnError)
-	evidence := flags.String("evidence", "docs/evidence/fleet.md", "file to which the outcome is appended; empty: none")
-	began := time.Now()
-	found, err := commands[name](ctx, flags, os.Args[2:])
-	verdict := "holds"
-	if err != nil {
-		verdict = "FAILS: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	text := fmt.Sprintf("- %s · `%s` · **%s**: %s (%s) → %s", time.Now().UTC().Format("2006-01-02 15:04"), e2e.Commit(), name, found,
-		time.Since(began).Round(100*time.Millisecond), verdict)
-	fmt.Println(text)
-	if err = errors.Join(err, e2e.AppendEvidence(*evidence, evidenceHead, text)); err != nil {
-		fmt.Fprintln(os.Stderr, "fleet:", err)
-		os.Exit(1)
-	}
+	os.Exit(e2e.RunProof("fleet", os.Args[1], commands[os.Args[1]], "docs/evidence/fleet.md", evidenceHead, os.Args[2:]))
 }
 
 const evidenceHead = `# Evidence: the fleet

@@ -23,18 +23,11 @@ func prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 	parallel := flags.Int("parallel", 4, "instances that run at the same time")
 	keep := flags.String("keep", "", "keep the bucket and the databases in this folder")
 	_ = flags.Parse(args)
-	dir, err := workDir(*keep)
+	p, stop, err := newProof(ctx, *keep)
 	if err != nil {
 		return "", err
 	}
-	if *keep == "" {
-		defer func() { _ = os.RemoveAll(dir) }()
-	}
-	server, err := s3test.StartProcess(filepath.Join(dir, "s3"))
-	if err != nil {
-		return "", err
-	}
-	defer server.Stop()
+	defer stop()
 	instances := make([]*instance, *n)
 	for i := range instances {
 		instances[i] = &instance{
@@ -42,19 +35,43 @@ func prove(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 			life: life(i / *services % int(lives)), requests: *requests,
 		}
 	}
-	if err := runFleet(ctx, dir, server, instances, *parallel); err != nil {
+	if err := runFleet(ctx, p.dir, p.server, instances, *parallel); err != nil {
 		return "", err
 	}
-	keys := uploader.TargetOptions{AccessKey: server.AccessKey, SecretKey: server.SecretKey}
-	target, err := uploader.OpenTarget(ctx, server.URL("books"), keys)
-	if err != nil {
-		return "", err
-	}
-	p := &proof{dir: dir, server: server, target: target, instances: instances}
+	p.instances = instances
 	if err := p.expect(ctx); err != nil {
 		return "", err
 	}
 	return p.run()
+}
+
+// newProof starts an S3 server in the folder keep, or in a temporary one, which stop removes.
+func newProof(ctx context.Context, keep string) (p *proof, stop func(), err error) {
+	dir, err := workDir(keep)
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() {
+		if keep == "" {
+			_ = os.RemoveAll(dir)
+		}
+	}
+	server, err := s3test.StartProcess(filepath.Join(dir, "s3"))
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	stop = func() {
+		server.Stop()
+		remove()
+	}
+	keys := uploader.TargetOptions{AccessKey: server.AccessKey, SecretKey: server.SecretKey}
+	target, err := uploader.OpenTarget(ctx, server.URL("books"), keys)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return &proof{dir: dir, server: server, target: target}, stop, nil
 }
 
 func workDir(keep string) (string, error) {

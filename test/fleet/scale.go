@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/wayside-proxy/wayside/internal/fleet"
-	"github.com/wayside-proxy/wayside/test/s3test"
-	"github.com/wayside-proxy/wayside/uploader"
 )
 
 // level is what was measured with a number of instances in the bucket.
@@ -34,26 +31,13 @@ func scale(ctx context.Context, flags *flag.FlagSet, args []string) (string, err
 	keep := flags.String("keep", "", "keep the bucket and the databases in this folder")
 	page := flags.String("page", "docs/SCALE.md", "page whose measured part is replaced; empty: none")
 	_ = flags.Parse(args)
-	dir, err := workDir(*keep)
+	p, stop, err := newProof(ctx, *keep)
 	if err != nil {
 		return "", err
 	}
-	if *keep == "" {
-		defer func() { _ = os.RemoveAll(dir) }()
-	}
-	server, err := s3test.StartProcess(filepath.Join(dir, "s3"))
-	if err != nil {
-		return "", err
-	}
-	defer server.Stop()
-	keys := uploader.TargetOptions{AccessKey: server.AccessKey, SecretKey: server.SecretKey}
-	target, err := uploader.OpenTarget(ctx, server.URL("books"), keys)
-	if err != nil {
-		return "", err
-	}
+	defer stop()
 	day := time.Now().UTC().Truncate(24 * time.Hour).Add(-48 * time.Hour)
-	g := &generator{dir: dir, target: target, services: *services, perHour: *perHour, paths: 100, day: day}
-	p := &proof{dir: dir, server: server, target: target}
+	g := &generator{dir: p.dir, target: p.target, services: *services, perHour: *perHour, paths: 100, day: day}
 	click, err := newClickHouse(p)
 	if err != nil {
 		return "", err

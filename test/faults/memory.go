@@ -23,10 +23,13 @@ func runMemory(ctx context.Context, l *Lab, p *Piece) error {
 		if n%2 == 0 {
 			return t.inGroup(false, t.w.BooksPID())
 		}
-		if err := setAddressSpace(t.w.BooksPID(), 1<<20); err != nil {
+		pid := t.w.BooksPID()
+		if err := setAddressSpace(pid, 1<<20); err != nil {
 			return starved{}, fmt.Errorf("%w: prlimit: %w", ErrSkipped, err)
 		}
-		return starved{how: "RLIMIT_AS", undo: func() {}}, nil
+		// A file that the process unmaps makes room below the limit, so the limit follows the size of the process.
+		follow := func() { _ = setAddressSpace(pid, 0) } // fails when the process has ended
+		return starved{how: "RLIMIT_AS", again: follow, undo: func() {}}, nil
 	})
 }
 
@@ -43,9 +46,10 @@ func runOOMGroup(ctx context.Context, l *Lab, p *Piece) error {
 
 // starved describes how memory was taken away from the processes of a trial.
 type starved struct {
-	how  string
-	both bool   // the traffic process dies together with the books process
-	undo func() // to be called when they have ended
+	how   string
+	both  bool   // the traffic process dies together with the books process
+	again func() // called every second while they live; or nil
+	undo  func() // to be called when they have ended
 }
 
 func memoryFault(ctx context.Context, l *Lab, p *Piece, starve func(t *trial, n int) (starved, error)) error {
@@ -66,9 +70,14 @@ func takeMemory(ctx context.Context, t *trial, random *rand.Rand, starve func() 
 		return o, err
 	}
 	defer s.undo()
-	for deadline := time.Now().Add(20 * time.Second); alive(books) || s.both && t.w.Running(); sleep(ctx, time.Millisecond) {
+	tighten := time.Now().Add(time.Second)
+	for deadline := began.Add(20 * time.Second); alive(books) || s.both && t.w.Running(); sleep(ctx, time.Millisecond) {
 		if time.Now().After(deadline) {
 			return o, fmt.Errorf("%s: the books process is alive: %v, the traffic process is alive: %v", s.how, alive(books), t.w.Running())
+		}
+		if s.again != nil && time.Now().After(tighten) {
+			s.again()
+			tighten = time.Now().Add(time.Second)
 		}
 	}
 	failed, failErr := t.counted()

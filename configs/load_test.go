@@ -154,7 +154,7 @@ func TestErrorsNamePlaceAndRemedy(t *testing.T) {
 		"port":                 {"listen: :70000\n", "is not a usable port: write a number from 0 to 65535"},
 		"upstream is self":     {"listen: :8090\nupstream: http://localhost:8090\n", "f:2:11: upstream: http://localhost:8090 is an address on which wayside itself listens"},
 		"upstream self 80":     {"listen: 0.0.0.0:80\nupstream: http://127.0.0.1\n", "requests would never reach your service"},
-		"upstream scheme":      {"upstream: localhost:3000\n", "write http://host:port or unix:///path"},
+		"upstream scheme":      {"upstream: localhost:3000\n", "write http://host:port, https://host:port or unix:///path"},
 		"upstream h2c":         {"upstream: h2c://a\n", "h2c:// is not supported in this version"},
 		"upstream path":        {"upstream: http://a/b\n", "write http://a"},
 		"upstream socket":      {"upstream: unix://run/a.sock\n", "with three slashes"},
@@ -383,7 +383,7 @@ func TestErrorsOfElementsAndBytesHaveTheirPlace(t *testing.T) {
 // A Kubernetes manifest gives one error that says what the file is.
 func TestManifestIsNoConfiguration(t *testing.T) {
 	_, err := Load(LoadOptions{File: "kubernetes.yaml"})
-	if err == nil || !strings.Contains(err.Error(), "kubernetes.yaml:7:1: this is a Kubernetes manifest") || strings.Contains(err.Error(), "\n") {
+	if err == nil || !strings.Contains(err.Error(), "kubernetes.yaml:9:1: this is a Kubernetes manifest") || strings.Contains(err.Error(), "\n") {
 		t.Error(err)
 	}
 }

@@ -37,17 +37,17 @@ const hstsMax = 10 * 365 * 24 * Hour
 func tlsKeys(c *Config) []key {
 	t := &c.TLS
 	return []key{
-		{"redirect_http", &c.RedirectHTTP, "Second address, in the clear, which redirects every request to HTTPS. It also responds to ACME's challenges. Empty = none.", optional(checkAddress)},
+		{"redirect_http", &c.RedirectHTTP, "Second address, for plain HTTP, which redirects every request to HTTPS. It also responds to ACME's challenges. Empty = none.", optional(checkAddress)},
 		{"proxy_protocol", &c.ProxyProtocol, "Addresses or networks (10.0.0.0/8) whose connections must begin with a PROXY header (version 1 or 2), which names the client. Connections from all others must not.", textCheck(checkNetwork)},
-		{"tls.cert_file", &t.certFile, "File with a certificate (PEM, with its chain), with which `listen` speaks TLS. Short for `tls.certificates` with one element.", check{}},
+		{"tls.cert_file", &t.certFile, "File with a certificate (PEM, with its chain). With it, `listen` speaks TLS. This and `tls.key_file` are short for `tls.certificates` with one element.", check{}},
 		{"tls.key_file", &t.keyFile, "File with the key of `tls.cert_file`.", check{}},
-		{"tls.certificates", &t.Certificates, "Certificates: a list of `{cert_file: FILE, key_file: FILE}`. The client's server name selects one, the first is the default. The files are read again when they change.", check{}},
-		{"tls.client_ca_file", &t.ClientCAFile, "File with PEM certificates. Clients must then show a certificate that one of them has signed.", check{}},
-		{"tls.acme.email", &t.ACME.Email, "Address at which the authority can reach you.", optional(checkEmail)},
-		{"tls.acme.hosts", &t.ACME.Hosts, "Host names for which certificates are requested from an ACME authority and renewed. No certificate is ever requested for another name.", textCheck(checkACMEHost)},
+		{"tls.certificates", &t.Certificates, "Certificates: a list of `{cert_file: FILE, key_file: FILE}`. The server name that the client sends selects one; the first is the default. The files are read again when they change.", check{}},
+		{"tls.client_ca_file", &t.ClientCAFile, "File with PEM certificates. Clients must then present a certificate that one of them has signed.", check{}},
+		{"tls.acme.email", &t.ACME.Email, "Address at which the certificate authority can reach you.", optional(checkEmail)},
+		{"tls.acme.hosts", &t.ACME.Hosts, "Host names for which wayside requests certificates from an ACME authority, and renews them. It never requests a certificate for another name.", textCheck(checkACMEHost)},
 		{"tls.acme.directory", &t.ACME.Directory, "URL of the authority's directory; empty = Let's Encrypt.", optional(checkDirectoryURL)},
 		{"tls.acme.ca_file", &t.ACME.CAFile, "File with PEM certificates to trust for `tls.acme.directory`, in addition to those of the system.", check{}},
-		{"tls.hsts", &t.HSTS, "Tell browsers to use only HTTPS for this long (Strict-Transport-Security). This cannot be taken back before the time is over. 0 = do not.", between[Duration](0, hstsMax)},
+		{"tls.hsts", &t.HSTS, "Tell browsers to use only HTTPS for this long (Strict-Transport-Security). You cannot take this back before the time is over. 0 = do not.", between[Duration](0, hstsMax)},
 	}
 }
 

@@ -58,7 +58,7 @@ func (v *validator) unsupported() {
 func (v *validator) unsupportedServers(path string, servers []string) {
 	for _, form := range unsupportedServers {
 		if form.has(servers) && v.sound(path) {
-			v.failf(path, "%s not supported in this version: write one http://host:port or unix:///path", form.what)
+			v.failf(path, "%s not supported in this version: write http://host:port, https://host:port or unix:///path", form.what)
 		}
 	}
 }

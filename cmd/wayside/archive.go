@@ -33,9 +33,9 @@ import (
 func newArchive() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "archive ls|verify|cat|restore|rebuild|serve", Short: "List, check, read and restore the archive",
-		Long: "These commands read the archive itself. --bucket s3://bucket/prefix reads a bucket without a data directory, --data DIR\n" +
-			"the archive of the wayside that uses or used this directory, and --admin URL that of a running wayside. With --data and\n" +
-			"--admin they also read former archives that the catalogue knows, with the credentials of the present one.",
+		Long: "These commands read the archive itself. --bucket s3://bucket/prefix reads a bucket without a data directory. --data DIR\n" +
+			"reads the archive of the wayside that uses or used this directory, and --admin URL that of a running wayside. With --data\n" +
+			"and --admin, the commands also read former archives that the catalogue knows, with the current credentials.",
 		Args: cli.OneOf("ls", "verify", "cat", "restore", "rebuild", "serve"),
 	}
 	cmd.AddCommand(newArchiveLs(), newArchiveVerify(), newArchiveCat(), newArchiveRestore(), newArchiveRebuild(), newArchiveServe())
@@ -64,7 +64,7 @@ func (f *archiveFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.admin, "admin", "", "admin URL of the running wayside (default: found through the data directory)")
 	cmd.Flags().StringVar(&f.from, "from", "", "from this time on: "+timeparse.Forms)
 	cmd.Flags().StringVar(&f.to, "to", "", "before this time: as --from")
-	cmd.Flags().StringVar(&f.bucket, "bucket", "", "use no catalogue; with a URL, read only this archive")
+	cmd.Flags().StringVar(&f.bucket, "bucket", "", "do not use the catalogue; with a URL, read only this archive")
 	cmd.Flags().Lookup("bucket").NoOptDefVal = bucketHere
 	cmd.Args = f.bucketArg
 }
@@ -301,10 +301,10 @@ func newArchiveCat() *cobra.Command {
 	cmd.Flags().StringVar(&filter.Method, "method", "", "request method")
 	cmd.Flags().StringVar(&filter.Route, "route", "", "only events of this route")
 	cmd.Flags().StringVar(&grpc, "grpc", "", "only gRPC calls with these statuses: "+query.GRPCForms)
-	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID; wayside's own answers have one, others with record.request_id")
+	cmd.Flags().StringVar(&filter.RequestID, "request-id", "", "only the event with this X-Request-ID, which is recorded for responses that wayside makes itself, and for all with record.request_id")
 	bindOrigin(cmd, &filter.Service, &filter.Instance, "events")
-	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "drop records too")
-	cmd.Flags().Uint64Var(&limit, "limit", 0, "end after this many lines (0: all)")
+	cmd.Flags().BoolVar(&filter.Drops, "drops", false, "print drop records too")
+	cmd.Flags().Uint64Var(&limit, "limit", 0, "stop after this many lines (0: print all)")
 	return cmd
 }
 

@@ -59,10 +59,10 @@ func newArchiveRestore() *cobra.Command {
 func newArchiveServe() *cobra.Command {
 	var f configFlags
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Answer queries on a restored data directory, without changing anything in it",
-		Long: "serve answers the API and the dashboard on a data directory that no wayside is using: one from archive restore or\n" +
-			"archive rebuild, or one whose wayside has stopped. It works on a copy of the store, made with hard links. It carries no\n" +
-			"traffic, and it drains, archives and deletes nothing. It runs until Ctrl-C.",
+		Use: "serve", Short: "Serve the dashboard and the API for a restored data directory, without changing anything in it",
+		Long: "serve provides the dashboard and the API for a data directory that no wayside is using: one from archive restore or\n" +
+			"archive rebuild, or one whose wayside has stopped. It works on a copy of the store, made with hard links. It forwards no\n" +
+			"traffic, and drains, archives and deletes nothing. It runs until Ctrl-C.",
 		Example: "wayside archive serve --data ./november-20 --admin 127.0.0.1:8099", Args: cli.NoArgs,
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			cfg, err := f.load(cmd)

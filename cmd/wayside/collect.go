@@ -17,9 +17,9 @@ func newCollect() *cobra.Command {
 	var f configFlags
 	var inherited bool
 	cmd := &cobra.Command{
-		Use: "collect", Short: "The books process; normally started by wayside run",
-		Long: "collect drains the spool into the store, makes the snapshot, and archives. wayside run starts it as a child;\n" +
-			"with wayside run --no-collector you start it yourself, with the same configuration and data directory.",
+		Use: "collect", Short: "Run the books process, which wayside run normally starts",
+		Long: "collect drains the spool into the store, makes snapshots and archives events. wayside run starts it as a child;\n" +
+			"with wayside run --no-collector, you start it yourself, with the same configuration and data directory.",
 		Example: "wayside collect --data ./wayside-data",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -31,9 +31,9 @@ type configFlags struct {
 // flagKeys maps flags to configuration keys, in the order in which help shows them.
 var flagKeys = []struct{ flag, key, help string }{
 	{"listen", "listen", "address for traffic, host:port (default 127.0.0.1:8090)"},
-	{"upstream", "upstream", "`URL` of the application, http://host:port or unix:///path; repeat it for several servers"},
-	{"tls-cert", "tls.cert_file", "certificate, with its chain, in PEM format: clients then connect with TLS"},
-	{"tls-key", "tls.key_file", "key of --tls-cert"},
+	{"upstream", "upstream", "`URL` of the application: http://host:port, https://host:port or unix:///path; repeat it for several servers"},
+	{"tls-cert", "tls.cert_file", "file with a certificate and its chain, in PEM format; clients then connect with TLS"},
+	{"tls-key", "tls.key_file", "file with the key of --tls-cert"},
 	{"admin", "admin.listen", "address for the dashboard, API and metrics (default 127.0.0.1:8091)"},
 	{"data", "data.dir", "data directory (default ./wayside-data)"},
 	{"archive", "archive.url", "where events go: file:///dir or s3://bucket/prefix?endpoint=… (default <data>/archive)"},
@@ -106,7 +106,7 @@ func lookUpHost(host string) ([]string, error) {
 }
 
 func newConfig() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check, print or write out configuration", Args: cli.OneOf("check", "print", "example")}
+	cmd := &cobra.Command{Use: "config", Short: "Check or print a configuration, or print an example", Args: cli.OneOf("check", "print", "example")}
 	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd

@@ -39,7 +39,7 @@ type demoFlags struct {
 func newDemo() *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
-		Use: "demo", Short: "A sample app, sample traffic and wayside in front of it",
+		Use: "demo", Short: "Try wayside with a sample app and sample traffic",
 		Long: "demo starts a small sample application with wayside in front of it, and sends realistic traffic. At the end it compares\n" +
 			"the responses that the clients received with the figures of the books, the statistics and the archive, and exits 0\n" +
 			"only if they agree. Without --requests and --duration it runs until Ctrl-C, so that you can look at the dashboard.",

@@ -20,10 +20,10 @@ func newDoctor() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Find what is wrong with the configuration, this machine, the upstream and the archive",
-		Long: "doctor tries what wayside will do: it listens, connects to the upstream, writes to the data directory, and writes, reads,\n" +
-			"lists and deletes an object in the archive. It removes what it has made. Run it with the flags, the environment and the\n" +
-			"user of wayside run, before the start or beside a running wayside. The exit code is 1 if a check has failed; warnings do\n" +
-			"not count.",
+		Long: "doctor tries what wayside will need: it listens, connects to the upstream, writes to the data directory, and writes, reads,\n" +
+			"lists and deletes an object in the archive. It removes what it has created. Run it with the flags, the environment and\n" +
+			"the user of wayside run, before the start or next to a running wayside. The exit code is 1 if a check has failed;\n" +
+			"warnings do not count.",
 		Example: "wayside doctor --config /etc/wayside.yaml", Args: cli.NoArgs,
 		RunE: interruptible(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			findings := f.examine(ctx, cmd)

@@ -15,7 +15,7 @@ import (
 
 func newFleet() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "fleet", Short: "Ask one bucket about many instances",
+		Use: "fleet", Short: "Query the archives of many instances in one bucket",
 		Long: "The objects of any number of services and instances can be in one bucket. fleet prints SQL that reads them.",
 	}
 	cmd.AddCommand(newFleetSQL())
@@ -28,9 +28,9 @@ func newFleetSQL() *cobra.Command {
 	var list bool
 	cmd := &cobra.Command{
 		Use: "sql clickhouse|duckdb|athena", Short: "Print schema, ingestion and queries, ready to paste",
-		Long: "sql prints the statements that make tables or views of a bucket: for clickhouse tables that ingest the objects exactly once,\n" +
-			"for duckdb views for one desk, for athena external tables (these are not tested on Athena).\n" +
-			"With --query it prints a named query; --list names them. Nothing is run, and nothing is contacted.",
+		Long: "sql prints the statements that create tables or views of a bucket: for clickhouse, tables that ingest the objects exactly\n" +
+			"once; for duckdb, views for use on your own machine; for athena, external tables (not tested on Athena).\n" +
+			"With --query, it prints a named query; --list names them. It runs nothing and contacts nothing.",
 		Example: "wayside fleet sql clickhouse --bucket s3://books?region=eu-central-1 | clickhouse-client --multiquery\n" +
 			"wayside fleet sql duckdb --bucket s3://books > fleet.sql; wayside fleet sql duckdb --query top-paths >> fleet.sql; duckdb -f fleet.sql",
 		Args: cli.OneOf(fleet.Engines...), ValidArgs: fleet.Engines,
@@ -66,17 +66,17 @@ func newFleetSQL() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Bucket, "bucket", "", "`URL` of the archive: s3://bucket/prefix?region=…&endpoint=…, for duckdb also a directory")
-	f.StringVar(&o.Cluster, "cluster", "", "`name` of a ClickHouse cluster: replicated and distributed tables")
-	f.StringVar(&o.Part, "part", "", "only this part of the set-up; clickhouse: schema, queue, or ingest, which is for a schedule and not printed otherwise")
+	f.StringVar(&o.Bucket, "bucket", "", "`URL` of the archive: s3://bucket/prefix?region=…&endpoint=…, or for duckdb, a directory")
+	f.StringVar(&o.Cluster, "cluster", "", "`name` of a ClickHouse cluster, for replicated and distributed tables")
+	f.StringVar(&o.Part, "part", "", "print only this part of the set-up; for clickhouse: schema, queue, or ingest (for use on a schedule, and only printed on request)")
 	f.StringVar(&query, "query", "", "print this query instead of the set-up")
 	f.BoolVar(&list, "list", false, "list the queries")
-	f.StringVar(&from, "from", "", "beginning of the query's range: a time, or -24h; without --from and --to, the last 24 hours whenever it runs")
-	f.StringVar(&to, "to", "", "end of the query's range, not included")
+	f.StringVar(&from, "from", "", "beginning of the query's range: a time, or -24h; without --from and --to, the last 24 hours before the query runs")
+	f.StringVar(&to, "to", "", "end of the query's range (exclusive)")
 	f.StringVar(&o.Service, "service", "", "only this service")
 	f.StringVar(&o.Instance, "instance", "", "only this instance")
 	f.StringVar(&o.Path, "path", "", "path template of the query, such as '/users/{id}'")
-	f.IntVar(&o.Limit, "limit", 0, "rows of queries that list the most of something (default 50)")
+	f.IntVar(&o.Limit, "limit", 0, "number of rows in queries that list the largest of something (default 50)")
 	cli.BindOutput(cmd, &output)
 	return cmd
 }

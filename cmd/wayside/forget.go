@@ -31,12 +31,12 @@ type forgetFlags struct {
 func newForget() *cobra.Command {
 	var f forgetFlags
 	cmd := &cobra.Command{
-		Use: "forget PATH", Short: "Remove a path that holds a secret from the books",
+		Use: "forget PATH", Short: "Remove a path that contains a secret from the books",
 		Long: "forget removes a path (/reset/4f9c…), every path of a template (/reset/{id}), or every path that matches a pattern, in\n" +
 			"which * matches any characters (*4f9c*). It removes them from statistics, local events, snapshots and spool, and\n" +
-			"rewrites their files. Counts stay: they move to (other), so that the totals still add up. With - it reads the path from\n" +
-			"the standard input, which keeps it out of the history of the shell. It lists the archive objects that contain the path;\n" +
-			"with --archive it rewrites those whose events are still in the store. Later requests for the path are recorded again.\n" +
+			"rewrites their files. The counts move to (other), so the totals still add up. With - as PATH, it reads the path from\n" +
+			"standard input, which keeps it out of the shell's history. It lists the archive objects that contain the path;\n" +
+			"with --archive, it rewrites those whose events are still in the store. Later requests for the path are recorded again.\n" +
 			"It works in the running wayside, or on a data directory that no wayside uses.",
 		Example: "wayside forget '/reset/4f9c1e' --archive",
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -88,7 +88,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wayside",
 		Short: "A reverse proxy that keeps the books",
-		Long: "wayside forwards HTTP to one or more services and durably accounts for every response: path, status, latency.\n" +
+		Long: "wayside forwards HTTP to one or more services and durably records the path, status and latency of every response.\n" +
 			"Start with: wayside demo",
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

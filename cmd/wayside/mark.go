@@ -19,10 +19,10 @@ func newMark() *cobra.Command {
 	var f finder
 	var output string
 	cmd := &cobra.Command{
-		Use: "mark TEXT", Short: "Give the present moment a name, such as a deploy",
-		Long: "mark stores the present moment with a text in the books of the running wayside: a deploy, a migration, an experiment.\n" +
-			"Charts show it, and GET /api/v1/marks lists it. Starts, reloads and stops of wayside make marks of their own. If the books\n" +
-			"process is away, mark fails and stores nothing: run it again. The text is one line of at most 200 bytes.",
+		Use: "mark TEXT", Short: "Store a mark with the current time, for example for a deploy",
+		Long: "mark stores the current time and a text in the books of the running wayside, for a deploy, a migration or an experiment.\n" +
+			"GET /api/v1/marks lists all marks. wayside itself sets marks when it starts, reloads and stops. If the books process is\n" +
+			"away, mark fails and stores nothing: run it again. The text is one line of at most 200 bytes.",
 		Example: "wayside mark 'deploy 1.4.2'",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

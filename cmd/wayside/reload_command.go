@@ -22,9 +22,9 @@ func newReload() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "reload", Short: "Reload the configuration of the running wayside",
-		Long: "reload makes the running wayside read its configuration again. It lists the keys that are in effect, those for which the\n" +
+		Long: "reload makes the running wayside read its configuration again. It lists the keys that changed: those in effect, those for which the\n" +
 			"books process restarts, and those that need a restart of wayside run. A wrong configuration is refused as a whole, with\n" +
-			"the place of each error. Then wayside keeps the present one, and reload exits 78.",
+			"the place of each error. Then wayside keeps the current one, and reload exits with 78.",
 		Example: "wayside reload --data ./wayside-data", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.find(cmd)

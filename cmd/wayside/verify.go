@@ -34,9 +34,9 @@ func newVerify() *cobra.Command {
 		Use: "verify", Short: "Check every promise that can be checked on a data directory",
 		Long: "verify reads journals, queues, event blocks, watermarks, hourly sums and the catalogue, compares them with each other,\n" +
 			"and reads every archived object back. A running wayside checks itself; otherwise this command reads the files. It repairs\n" +
-			"nothing and deletes nothing. But if it finds the store damaged, the store is set aside, and a new one is filled from the\n" +
-			"archive: at once by a running wayside, otherwise at the next start. The exit code is 1 if a promise is broken or could\n" +
-			"not be checked; the last line says which.",
+			"nothing and deletes nothing. But if the store is damaged, wayside sets it aside and fills a new one from the archive: at\n" +
+			"once if it is running, otherwise at the next start. The exit code is 1 if a promise is broken or could not be checked;\n" +
+			"the last line says which.",
 		Example: "wayside verify --data ./wayside-data --output json", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, os.Interrupt) // then it removes its copies
@@ -60,7 +60,7 @@ func newVerify() *cobra.Command {
 		},
 	}
 	f.bind(cmd, "archive")
-	cmd.Flags().BoolVar(&local, "local", false, "leave the archive out")
+	cmd.Flags().BoolVar(&local, "local", false, "do not read the archive")
 	cli.BindOutput(cmd, &output)
 	return cmd
 }

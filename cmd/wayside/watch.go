@@ -24,8 +24,8 @@ func newTop() *cobra.Command {
 	var window, output string
 	var every time.Duration
 	cmd := &cobra.Command{
-		Use: "top", Short: "Hot paths, live",
-		Long: "top shows the paths of a running wayside with their requests, errors and latency, the present rates, and the details of\n" +
+		Use: "top", Short: "Show the hot paths, live",
+		Long: "top shows the paths of a running wayside with their requests, errors, latency and current rates, and the details of\n" +
 			"one path. If the output is not a terminal, or with --output json, it prints the table once.",
 		Example: "wayside top --data ./wayside-data",
 		Args:    cli.NoArgs,
@@ -90,7 +90,7 @@ func (f *tailFlags) query() string {
 func newTail() *cobra.Command {
 	var f tailFlags
 	cmd := &cobra.Command{
-		Use: "tail", Short: "Filtered live events",
+		Use: "tail", Short: "Show events as they are recorded, filtered",
 		Long: "tail shows responses as they are recorded, about a second after they were sent: time, status, duration, bytes,\n" +
 			"method, host and path. It runs until it is interrupted, and continues after a restart of wayside.",
 		Example: "wayside tail --status 5xx,404 --path '/users/*' --slower-than 250ms",
@@ -115,7 +115,7 @@ func newTail() *cobra.Command {
 	cmd.Flags().StringVar(&f.status, "status", "", "only these statuses: "+query.StatusForms)
 	cmd.Flags().StringVar(&f.route, "route", "", "only this route")
 	cmd.Flags().StringVar(&f.grpc, "grpc", "", "only gRPC calls with these statuses: "+query.GRPCForms)
-	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID; wayside's own answers have one, others with record.request_id")
+	cmd.Flags().StringVar(&f.requestID, "request-id", "", "only the event with this X-Request-ID, which is recorded for responses that wayside makes itself, and for all with record.request_id")
 	cli.DurationVar(cmd, &f.slowerThan, "slower-than", 0, "only responses that took at least this long")
 	cli.BindOutput(cmd, &f.output)
 	return cmd

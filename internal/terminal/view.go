@@ -137,7 +137,7 @@ func (m *model) table(height int) []string {
 		if m.filter != "" {
 			return append(lines, "", "  No path matches the filter.")
 		}
-		return append(lines, "", "  No requests in this time. Send one through the proxy, and it appears about a second later.")
+		return append(lines, "", "  No requests in this time range. Send one through the proxy, and it appears about a second later.")
 	}
 	visible := max(1, height-1)
 	first := max(0, min(m.at-visible/2, len(m.rows)-visible))

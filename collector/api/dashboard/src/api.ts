@@ -60,7 +60,7 @@ async function fetchFrom(url: string, signal: AbortSignal | undefined, accept: s
     return await fetch(url, { headers: { Accept: accept }, cache: "no-cache", signal: signal ? AbortSignal.any([signal, limit]) : limit });
   } catch (err) {
     if (signal?.aborted) throw err;
-    throw new Error(limit.aborted ? `wayside has not answered for ${patience} seconds` : "wayside cannot be reached from this page");
+    throw new Error(limit.aborted ? `wayside has not responded for ${patience} seconds` : "wayside cannot be reached from this page");
   }
 }
 
@@ -71,9 +71,9 @@ export async function get<T>(path: string, query: Record<string, string | number
   const body = await response.json().catch((err: unknown) => {
     if (!response.ok) return {};
     if (signal?.aborted) throw err;
-    throw new Error("the answer of wayside broke off");
+    throw new Error("the response from wayside was cut off");
   }) as { error?: string };
-  if (!response.ok) throw new Refused(response.status, body.error ?? `wayside answered ${response.status}`);
+  if (!response.ok) throw new Refused(response.status, body.error ?? `wayside responded with ${response.status}`);
   return body as T;
 }
 

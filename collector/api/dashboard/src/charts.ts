@@ -19,7 +19,7 @@ export function recentChart(recent: Recent, activity: Activity = recent.totals):
   const perSecond = (v: number[]): number[] => v.slice(skip).map((n) => n / step);
   const total = activity.count.reduce((a, b) => a + b, 0), errors = activity.errors.reduce((a, b) => a + b, 0);
   return {
-    title: `Requests a second, last ${recentMinutes(recent)} minutes`, fine: true,
+    title: `Requests per second, last ${recentMinutes(recent)} minutes`, fine: true,
     summary: `${f.plural(total, "request", "requests")} in the last 30 minutes, at most ${f.rate(Math.max(...activity.count, 0) / step)}, ${f.plural(errors, "error", "errors")}.`,
     times: activity.count.slice(skip).map((_, i) => start + i * step), format: (v) => f.rate(v), axis: f.rateAxis,
     lines: [
@@ -54,7 +54,7 @@ function soFar(series: Series, lines: Line[]): Line[] {
 export function requestsChart(series: Series): Chart {
   const was = earlier(series, (p) => p.rate), top = busiest(series.points);
   return {
-    title: `Requests a second, by ${stepName(series.step)}`,
+    title: `Requests per second, by ${stepName(series.step)}`,
     summary: `${f.plural(series.totals.count, "request", "requests")}, ${f.plural(series.totals.errors, "error", "errors")}` +
       (top && top.count > 0 ? `; the busiest time began ${f.moment(new Date(top.time))} with ${f.rate(top.rate)}.` : "."),
     times: seconds(series.points), format: (v) => f.rate(v), axis: f.rateAxis,
@@ -74,7 +74,7 @@ export function latencyChart(series: Series): Chart {
   const was = earlier(series, known((p) => p.latency_us.p95)), l = series.totals.latency_us;
   return {
     title: `Latency, by ${stepName(series.step)}`,
-    summary: `Over the whole range half of the requests took at most ${f.micros(l.p50)}, 95 % at most ${f.micros(l.p95)}, 99 % at most ${f.micros(l.p99)}.`,
+    summary: `Over the whole range, half of the requests took at most ${f.micros(l.p50)}, 95 % at most ${f.micros(l.p95)}, 99 % at most ${f.micros(l.p99)}.`,
     times: seconds(series.points), format: f.micros, axis: f.microsAxis,
     lines: [
       { label: "p50", values: line((p) => p.latency_us.p50), color: "--line-1" },

@@ -24,7 +24,7 @@ function eventRow(e: RawEvent, fresh: boolean): HTMLElement {
 }
 
 export function eventsTable(events: RawEvent[], fresh = 0): HTMLElement {
-  if (events.length === 0) return h("p", { class: "panel empty" }, "No events in this time. Events that are archived and old enough (retention.events) are deleted locally; the archive has them.");
+  if (events.length === 0) return h("p", { class: "panel empty" }, "No events in this time range. Archived events that are old enough (retention.events) are deleted from local disk; the archive keeps them.");
   const head = [["Time", ""], ["Status", ""], ["Request", "name"], ["Took", "num"], ["Sent", "num wide"], ["Client", "wide"], ["Error", "wide"]];
   return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", { class: "events" },
     h("thead", {}, h("tr", {}, ...head.map(([name, kind]) => h("th", { scope: "col", class: kind! }, name!)))),
@@ -132,7 +132,7 @@ export class EventsView {
       const fresh = waiting.splice(0).reverse();
       this.loaded = [...fresh, ...this.loaded].slice(0, liveMax);
       this.list.replaceChildren(eventsTable(this.loaded, fresh.length));
-      if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; the books have them.`);
+      if (missed > 0) this.notice.show("wait", `${f.plural(missed, "event was", "events were")} too many to show; they are in the books.`);
     }, 500);
     this.follow.setAttribute("aria-pressed", "true");
     this.follow.textContent = "Stop watching";

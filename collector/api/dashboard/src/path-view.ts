@@ -59,7 +59,7 @@ export class PathView {
     this.errors.show(errorsChart(series));
     this.latency.show(latencyChart(series));
     this.table.replaceChildren(pointsTable(series));
-    this.statuses.replaceChildren(series.totals.count > 0 ? statusList(series.totals.status) : h("p", { class: "empty" }, "No responses in this time."));
+    this.statuses.replaceChildren(series.totals.count > 0 ? statusList(series.totals.status) : h("p", { class: "empty" }, "No responses in this time range."));
     const grpc = series.totals.grpc;
     this.kinds.replaceChildren(...(grpc ? [h("h3", {}, "gRPC status"), grpcList(grpc)] : []), ...errorKinds(series.totals.error_types));
     this.events.replaceChildren(events === null ? h("p", { class: "panel empty" }, "The events cannot be read at the moment.") : eventsTable(events.events));
@@ -84,7 +84,7 @@ function pointsTable(series: Series): HTMLElement {
   const rows = series.points.filter((p) => p.count > 0).reverse().map((p) => h("tr", {},
     h("th", { scope: "row" }, f.moment(new Date(p.time))), cell(f.count(p.count)), cell(f.count(p.errors)),
     cell(f.micros(p.latency_us.p50)), cell(f.micros(p.latency_us.p95)), cell(f.micros(p.latency_us.p99))));
-  if (rows.length === 0) return h("p", { class: "panel empty" }, "No responses in this time.");
+  if (rows.length === 0) return h("p", { class: "panel empty" }, "No responses in this time range.");
   return h("div", { class: "scroll panel", tabindex: 0, role: "region", "aria-label": "Figures over time" }, h("table", {},
     h("thead", {}, h("tr", {}, ...["From", "Requests", "Errors", "p50", "p95", "p99"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, ...rows)));

@@ -184,7 +184,7 @@ export class PathsView {
 
   private nothing(data: Paths): Node[] {
     if (data.paths.some((r) => r.count > 0)) return [h("strong", {}, "No path matches the search."), h("button", { type: "button", class: "quiet", onclick: () => { this.search.value = ""; this.go({ search: "", route: "" }); } }, "Clear it")];
-    return [h("strong", {}, "No requests in this time."),
+    return [h("strong", {}, "No requests in this time range."),
       h("span", {}, "Send one through the proxy, and it appears here about a second later. The proxy's address is in wayside's first log line.")];
   }
 }

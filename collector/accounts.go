@@ -24,7 +24,7 @@ func (c *Collector) View(ctx context.Context) (accounting.View, error) {
 	return v, nil
 }
 
-// accountReader reads watermarks, totals and the sum over all rows so that they belong together.
+// accountReader reads watermarks, totals and the sum over all rows as one consistent set.
 type accountReader struct {
 	store   Store
 	storeMu *sync.Mutex
@@ -34,8 +34,9 @@ type accountReader struct {
 // viewTries is how often view reads without stopping the drain loop.
 const viewTries = 3
 
-// view reads until no event was applied meanwhile. If events are applied too often for that, it stops the drain loop for one
-// more attempt. Only one caller reads at a time, so that many clients cannot stop the drain loop again and again.
+// view retries its reads until no event was applied while it was reading. If events keep arriving too fast for that, it
+// pauses the drain loop for one last attempt. Only one caller reads at a time, so that many clients cannot pause the
+// drain loop again and again.
 func (r *accountReader) view(ctx context.Context) (accounting.View, error) {
 	select {
 	case r.reading <- struct{}{}:

@@ -9,29 +9,30 @@ import (
 )
 
 const (
-	// backlogMin is the number of waiting responses that is logged as a backlog: several steps of the drain loop.
+	// backlogMin is the number of pending responses above which a backlog is logged. It corresponds to several steps of
+	// the drain loop.
 	backlogMin = 100_000
 	// backlogLogInterval is the shortest time between two log lines about a backlog.
 	backlogLogInterval = 10 * time.Second
 )
 
-// Backlog says how far the drain loop is behind, as of the last comparison of ledgers.
+// Backlog says how far the drain loop has fallen behind, as of the latest comparison of ledgers.
 type Backlog struct {
-	Left uint64        // responses that are recorded and not applied
-	Rate float64       // responses a second by which Left decreases; 0 if it does not, or is not known
-	ETA  time.Duration // the time until Left is 0 at this rate; 0 without a rate
+	Left uint64        // responses that are recorded but not yet applied
+	Rate float64       // decrease of Left in responses per second; 0 if it does not decrease or is not known
+	ETA  time.Duration // the time until Left reaches 0 at this rate; 0 without a rate
 }
 
 // backlog is the state of the last comparison; guarded by drainMu.
 type backlog struct {
 	left    uint64
-	at      time.Time // with its monotonic reading
+	at      time.Time // includes the monotonic clock reading
 	began   time.Time // when the backlog was first seen; zero without a backlog
 	applied uint64    // events applied by this process when the backlog began
 	logged  time.Time
 }
 
-// noteBacklog updates the status, and logs from time to time how far a backlog is applied. The caller holds drainMu.
+// noteBacklog updates the status, and logs from time to time how much of a backlog is left. The caller holds drainMu.
 func (c *Collector) noteBacklog(ledgers []spool.Ledger) {
 	b, now := &c.backlog, time.Now() // not Options.Now: rates need the monotonic clock
 	left := uint64(0)
@@ -70,8 +71,8 @@ func registerBacklog(c *Collector, registry *prometheus.Registry) {
 		name, help string
 		value      func(Backlog) float64
 	}{
-		{"responses", "Responses recorded and not yet applied, when ledgers were last compared.", func(b Backlog) float64 { return float64(b.Left) }},
-		{"decrease_per_second", "Responses a second by which the backlog decreases; 0 if it does not.", func(b Backlog) float64 { return b.Rate }},
+		{"responses", "Responses that were recorded but not yet applied when ledgers were last compared.", func(b Backlog) float64 { return float64(b.Left) }},
+		{"decrease_per_second", "Decrease of the backlog in responses per second; 0 if it does not decrease.", func(b Backlog) float64 { return b.Rate }},
 		{"seconds", "Time until the backlog is applied at that rate; 0 without a rate.", func(b Backlog) float64 { return b.ETA.Seconds() }},
 	} {
 		registry.MustRegister(prometheus.NewGaugeFunc(

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/clock"
 )
 
-// Capacity says how much the data directory takes, how fast it grows and when it is full.
+// Capacity says how much disk space the data directory takes, how fast it grows and when it will be full.
 type Capacity struct {
 	At         time.Time        `json:"at"`
 	Bytes      map[string]int64 `json:"bytes"` // allocated on disk, by folder: spool, store, quarantine, archive, other
@@ -18,28 +18,28 @@ type Capacity struct {
 	BytesMax   int64            `json:"bytes_max"` // data.bytes_max; 0: no limit
 	FreeBytes  int64            `json:"free_bytes"`
 	FreeMin    int64            `json:"free_min"` // data.free_min; 0: no limit
-	// RoomBytes is left below BytesMax for files that grow while applying pauses.
+	// RoomBytes is reserved below BytesMax for files that continue to grow while applying is paused.
 	RoomBytes int64             `json:"room_bytes"`
 	Counts    map[string]uint64 `json:"counts"` // events: applied, quarantined, archived, deleted, local
-	// Since is the time of the first sample, at most GrowthDays ago; absent until the samples span an hour.
+	// Since is the time of the first sample, at most GrowthDays ago. It is absent until the samples span an hour.
 	Since        *time.Time       `json:"since,omitempty"`
 	GrowthPerDay map[string]int64 `json:"growth_bytes_per_day,omitempty"` // by folder, and their total
 	DaysLeft     *float64         `json:"days_left,omitempty"`            // absent while nothing grows
-	Limit        string           `json:"limit,omitempty"`                // the one that is reached first
+	Limit        string           `json:"limit,omitempty"`                // the limit that is reached first
 }
 
-// GrowthDays is how far back growth is measured: long enough to average over the days of the week.
+// GrowthDays is the period over which growth is measured, long enough to average over the days of the week.
 const GrowthDays = 14
 
 const (
 	capacityKept  = 400 * 24 * time.Hour // how long the store keeps samples
-	growthSpanMin = time.Hour            // the shortest span that gives a growth per day
+	growthSpanMin = time.Hour            // shortest span from which a daily growth is computed
 )
 
 // CapacityOptions configure [MeasureCapacity].
 type CapacityOptions struct {
 	Store               *store.Store
-	DataDir, ArchiveDir string // ArchiveDir is empty for an archive elsewhere
+	DataDir, ArchiveDir string // ArchiveDir is empty if the archive is elsewhere
 	BytesMax, FreeMin   int64
 	SpoolBytesMax       int64            // see [Options]
 	Now                 func() time.Time // default clock.Now
@@ -76,7 +76,7 @@ func PruneCapacity(s *store.Store, now time.Time) (int, error) {
 	return s.PruneCapacity(now.Add(-capacityKept))
 }
 
-// grow fits a line through the samples of the last days for each folder: those in the store, and further ones.
+// grow fits a line to each folder's samples of the last days: those in the store, and further ones.
 func (c *Capacity) grow(ctx context.Context, s Store, further ...store.CapacitySample) error {
 	fits := map[string]*fit{"total": {}}
 	var first time.Time
@@ -115,7 +115,7 @@ func (c *Capacity) grow(ctx context.Context, s Store, further ...store.CapacityS
 	return nil
 }
 
-// setDaysLeft sets the time until the nearer limit is reached at this growth.
+// setDaysLeft sets the time until the first of the limits is reached at this growth.
 func (c *Capacity) setDaysLeft() {
 	perDay := float64(c.GrowthPerDay["total"])
 	if perDay <= 0 {

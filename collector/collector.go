@@ -2,19 +2,19 @@
 // the statistics.
 //
 // One step ([Collector.DrainOnce]) peeks at a run of events of one epoch, decodes and labels them (package paths), applies
-// them to the store in one synced transaction that also contains the watermark and the changes of the labeler, and then
+// them to the store in one synced transaction that also contains the watermark and the labeler's changes, and then
 // acknowledges them. After a crash between any two of these, the next step repeats the work: it skips events at or below the
-// watermark, and gives all others the same labels.
+// watermark, and gives all others the same labels as before.
 //
 // # When something fails
 //
-// Some errors cannot be fixed by dropping events: the source is not reachable or has a newer version, the store cannot write
-// ([store.ErrUnavailable]), or the disk is beyond its limits. Then the step is undone, its labels included, and tried again
-// for as long as it takes, while the spool fills. Other errors are caused by the events themselves (a malformed record, a
-// panic). After three attempts, the run is divided until the events that fail are isolated. These go to the quarantine with
-// the reason and are counted there, and draining continues. This package never discards an event.
+// Some errors cannot be fixed by dropping events: the source is unreachable or has a newer version, the store cannot write
+// ([store.ErrUnavailable]), or the data directory has reached its disk limits. Then the step is undone, its labels included,
+// and retried for as long as it takes, while the spool fills. Other errors are caused by the events themselves (a malformed
+// record, a panic). After three attempts, the run is divided until the failing events are isolated. These are quarantined
+// with the reason and counted, and draining continues. This package never discards an event.
 //
-// The collector starts no goroutines. [Collector.Run] blocks; all other methods may be called meanwhile.
+// The collector starts no goroutines. [Collector.Run] blocks; all other methods may be called while it is running.
 package collector
 
 import (
@@ -38,7 +38,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Store is where events go; [store.Store] is one, and says what the methods do.
+// Store is where events go. [store.Store] implements it and documents the methods.
 type Store interface {
 	Apply(b *store.Batch) error
 	Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error
@@ -66,15 +66,15 @@ type Store interface {
 
 // Errors of DrainOnce. Nothing is lost: the next call gets the same events again.
 var (
-	// ErrPaused means that the data directory is beyond data.bytes_max, or that the disk has less than data.free_min free. The
-	// text says which.
+	// ErrPaused means that the data directory has reached data.bytes_max, or that the disk has less than data.free_min
+	// free. The error text says which.
 	ErrPaused = errors.New("paused")
 	// ErrSource means that the spools cannot be reached.
 	ErrSource = errors.New("spool not reachable")
 )
 
 const (
-	peekBytesMax   = 1 << 20         // of a backlog per Peek
+	peekBytesMax   = 1 << 20         // per Peek, while there is a backlog
 	guardInterval  = 2 * time.Second // between measurements of the disk
 	retireInterval = 5 * time.Second // between comparisons of ledgers
 )
@@ -85,23 +85,23 @@ type Options struct {
 	Store   Store          // required
 	Labeler *paths.Labeler // required; New restores its state from the store
 
-	RawPathsOff bool // paths.raw: off; events are stored with their label only, without the path
+	RawPathsOff bool // paths.raw: off, which stores only the label of an event, not its path
 
 	PeekEvents     int           // drain at this many pending events, default 4096 …
 	PeekWait       time.Duration // … or this long after the oldest of them, default 1s
 	ApplyEventsMax int           // most events per transaction, default 8192
 
 	SnapshotEveryBatches int           // publish after this many batches, default 10 …
-	SnapshotInterval     time.Duration // … or this long after the last one, default 1s; only if anything changed
-	SnapshotWindow       time.Duration // hours that a snapshot covers, default 24h
+	SnapshotInterval     time.Duration // … or this long after the last one, default 1s, if anything has changed
+	SnapshotWindow       time.Duration // period that a snapshot covers, default 24h
 
-	DataDir       string // measured for the disk limits; empty: neither measured nor limited
+	DataDir       string // measured for the disk limits; if empty, nothing is measured or limited
 	ArchiveDir    string // a directory archive, if it is outside DataDir
 	BytesMax      int64  // data.bytes_max; 0: no limit
 	FreeMin       int64  // data.free_min; 0: no limit
-	SpoolBytesMax int64  // limit of the spool, for which room is left below BytesMax; 0: unknown, no room is left
+	SpoolBytesMax int64  // limit of the spool, which is reserved below BytesMax; 0: unknown, nothing is reserved
 
-	RoutesMax int // metrics.paths_max: routes with latency histograms of their own, default 100
+	RoutesMax int // metrics.paths_max: routes with their own latency histograms, default 100
 
 	Now    func() time.Time // nil means clock.Now
 	Logger *slog.Logger     // nil means slog.Default
@@ -147,7 +147,7 @@ type Collector struct {
 
 	drainMu   sync.Mutex // held during a step; guards the following fields, publisher and reconciler
 	items     []store.Item
-	malformed int // records among items that cannot be decoded
+	malformed int // number of items whose record cannot be decoded
 	applied   map[uuid.UUID]uint64
 	compared  time.Time // when ledgers were last compared
 	backlog   backlog
@@ -160,13 +160,13 @@ type Collector struct {
 
 // Status describes what the collector does.
 type Status struct {
-	// State is "running", "paused: …" or "unavailable: …" with the reason.
+	// State is "running", or "paused: …" or "unavailable: …" followed by the reason.
 	State           string
-	Since           time.Time // of the state
+	Since           time.Time // when State last changed
 	Applied         uint64    // events applied by this process
 	Batches         uint64
-	QuarantinedRuns uint64        // by this process
-	Lag             time.Duration // age of the newest applied event when it was applied; 0 with nothing pending
+	QuarantinedRuns uint64        // quarantined by this process
+	Lag             time.Duration // age of the newest applied event when it was applied; 0 if nothing is pending
 	SnapshotVersion uint64        // 0 before the first snapshot
 	Paths           paths.Usage
 	Backlog         Backlog
@@ -174,10 +174,10 @@ type Status struct {
 
 const stateRunning = "running"
 
-// stateDisconnected is the state after the traffic process has closed its connection. It does not open it again.
+// stateDisconnected is the final state: the traffic process closes its connection only once and does not reopen it.
 const stateDisconnected = "the traffic process has closed its connection"
 
-// New restores the state of the labeler and returns a collector that does nothing yet.
+// New restores the state of the labeler and returns a collector that is not running yet.
 func New(o Options) (*Collector, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -221,19 +221,19 @@ func (c *Collector) restoreLabels() error {
 	return nil
 }
 
-// Snapshots returns the last versions.
+// Snapshots returns the latest versions.
 func (c *Collector) Snapshots() *snapshot.History { return c.publisher.history }
 
 // Live returns the feed of recent rates and events.
 func (c *Collector) Live() *live.Feed { return c.live }
 
-// Rules returns the rules by which rows are shown today; nil before anything was learnt.
+// Rules returns the rules by which rows are shown today. It is nil until something has been learnt.
 func (c *Collector) Rules() *paths.Rules { return c.o.Labeler.Rules() }
 
 // Registry returns the collector's own metrics.
 func (c *Collector) Registry() *prometheus.Registry { return c.registry }
 
-// Status returns what the collector does at the moment.
+// Status returns the current status.
 func (c *Collector) Status() Status {
 	c.statusMu.Lock()
 	defer c.statusMu.Unlock()
@@ -244,7 +244,7 @@ func (c *Collector) Status() Status {
 	return s
 }
 
-// setState sets the state, and logs it if it is a new one.
+// setState sets the state, and logs it if it has changed.
 func (c *Collector) setState(state string) {
 	c.statusMu.Lock()
 	changed := c.status.State != state
@@ -256,7 +256,7 @@ func (c *Collector) setState(state string) {
 	case !changed:
 	case state == stateRunning:
 		c.log.Info("resumed applying events")
-	case state == stateDisconnected: // wayside run stops, or restarts the books process
+	case state == stateDisconnected: // wayside run is stopping, or is restarting the books process
 		c.log.Info("no more events are applied: " + stateDisconnected)
 	default:
 		c.log.Warn("cannot apply events; they stay in the spool until the next attempt", "state", state)

@@ -24,17 +24,17 @@ type Drained struct {
 	LastSeq     uint64 // acknowledged up to here
 	Events      int    // applied, drop records included
 	Responses   int    // applied
-	Skipped     int    // events that were applied by an earlier step
+	Skipped     int    // events that an earlier step had already applied
 	Quarantined int    // events
-	Batches     int    // transactions
+	Batches     int    // number of transactions
 }
 
 // Idle reports whether nothing was pending.
 func (d *Drained) Idle() bool { return d.Events+d.Skipped+d.Quarantined == 0 }
 
-// DrainOnce does one step: Peek, apply, Ack. PeekEvents and PeekWait say how long it waits for events. After an error, the next
-// step gets the same events and skips those that were applied. Errors wrap [ErrPaused], [ErrSource], [store.ErrUnavailable] or
-// the context's error.
+// DrainOnce performs one step: Peek, apply, Ack. PeekEvents and PeekWait determine how long it waits for events. After
+// an error, the next step gets the same events and skips those that were applied. Errors wrap [ErrPaused], [ErrSource],
+// [store.ErrUnavailable] or the context's error.
 func (c *Collector) DrainOnce(ctx context.Context) (Drained, error) {
 	return c.step(ctx, spool.PeekOptions{MinEvents: c.o.PeekEvents, MaxBytes: peekBytesMax, MaxWait: c.o.PeekWait})
 }
@@ -74,8 +74,8 @@ func sourceError(ctx context.Context, action string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrSource, action, err)
 }
 
-// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches, so they are
-// cleared before it returns.
+// applyAll applies batches in transactions of at most ApplyEventsMax events. The items point into the batches, so
+// applyAll clears them before it returns.
 func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drained) error {
 	defer func() {
 		clear(c.items)
@@ -84,7 +84,7 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 	watermark, seen := c.applied[d.Epoch]
 	for _, b := range batches {
 		if b.Epoch != d.Epoch {
-			break // not acknowledged, so the next Peek returns it again
+			break // the rest is not acknowledged, so the next Peek returns it again
 		}
 		for seq, record := range b.All() {
 			if seen && seq <= watermark {
@@ -92,7 +92,7 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 				continue
 			}
 			if err := c.add(seq, record); err != nil {
-				err = fmt.Errorf("%w: event %d of epoch %s: %w; run both processes in one version", ErrSource, seq, d.Epoch, err)
+				err = fmt.Errorf("%w: event %d of epoch %s: %w; run the same version of both processes", ErrSource, seq, d.Epoch, err)
 				return cmp.Or(c.applyItems(ctx, d), err)
 			}
 			if len(c.items) < c.o.ApplyEventsMax {
@@ -107,8 +107,9 @@ func (c *Collector) applyAll(ctx context.Context, batches []event.Batch, d *Drai
 	return c.applyItems(ctx, d)
 }
 
-// add decodes a record into the next item. If the record cannot be decoded, the kind of the event is 0. A record of a newer
-// version is an error and not an item: nothing is wrong with it. Only the spool of a newer process returns such records.
+// add decodes a record into the next item. If the record cannot be decoded, the item's event gets the kind 0. A record
+// of a newer version is returned as an error instead, because it is not damaged. Only the spool of a newer process
+// contains such records.
 func (c *Collector) add(seq uint64, record []byte) error {
 	if cap(c.items) > len(c.items) {
 		c.items = c.items[:len(c.items)+1]
@@ -128,7 +129,7 @@ func (c *Collector) add(seq uint64, record []byte) error {
 	return nil
 }
 
-// run is a number of items of one epoch, in order.
+// run is a sequence of items of one epoch, in order.
 type run struct {
 	epoch uuid.UUID
 	items []store.Item
@@ -148,11 +149,11 @@ func (c *Collector) applyItems(ctx context.Context, d *Drained) error {
 	return nil
 }
 
-// attemptsMax is how often a run is tried before it is divided.
+// attemptsMax is how often applying a run is attempted before the run is divided.
 const attemptsMax = 3
 
-// applyWithRetry applies a run, or isolates and quarantines the items that cannot be applied (isolate.go). It returns an error
-// only if the whole step should be tried again later.
+// applyWithRetry applies a run, or isolates and quarantines the items that cannot be applied (isolate.go). It returns
+// an error only if the whole step should be retried later.
 func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error {
 	var err error
 	for range attemptsMax {
@@ -163,7 +164,7 @@ func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error
 			return err
 		}
 		if errors.Is(err, store.ErrBatchTooLarge) {
-			return c.isolate(ctx, r, err, d) // divided, it fits
+			return c.isolate(ctx, r, err, d) // the pieces will fit
 		}
 		c.metrics.failures.Inc()
 	}
@@ -172,13 +173,14 @@ func (c *Collector) applyWithRetry(ctx context.Context, r run, d *Drained) error
 	return c.isolate(ctx, r, err, d)
 }
 
-// temporary reports whether an error has another cause than the run.
+// temporary reports whether an error has a cause other than the events of the run.
 func temporary(ctx context.Context, err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil
 }
 
-// apply labels and applies a run in one transaction. After an error or a panic, nothing was applied, and the labeler is rolled
-// back. One exception: if the watermark shows that the store has the run, the run is applied, and there is no error.
+// apply labels and applies a run in one transaction. After an error or a panic, nothing was applied, and the labeler is
+// rolled back. There is one exception: if the watermark shows that the store did apply the run before it failed, apply
+// returns no error.
 func (c *Collector) apply(r run, d *Drained) (err error) {
 	if c.malformed > 0 {
 		if i := firstMalformed(r.items); i >= 0 {
@@ -197,7 +199,7 @@ func (c *Collector) apply(r run, d *Drained) (err error) {
 			return
 		}
 		if err != nil {
-			c.log.Error("the store failed after it had applied a batch; the batch counts", "epoch", r.epoch, "error", err)
+			c.log.Error("the store failed after it had applied a batch; the batch counts as applied", "epoch", r.epoch, "error", err)
 			err = nil
 		}
 		c.finish(r, d)
@@ -238,7 +240,7 @@ func (c *Collector) label(items []store.Item) []store.StateChange {
 	return stateChanges(labeler)
 }
 
-// stateChanges returns the changes of a labeler in the form in which the store takes them.
+// stateChanges converts the changes of a labeler to the type that the store takes.
 func stateChanges(l *paths.Labeler) (out []store.StateChange) {
 	for _, c := range l.Changes() {
 		out = append(out, store.StateChange(c))

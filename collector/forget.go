@@ -11,24 +11,24 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// forgetDrainMax bounds how long Forget applies the events in the spools before it begins.
+// forgetDrainMax limits the time for which Forget applies pending events before it starts to remove anything.
 const forgetDrainMax = 30 * time.Second
 
 // ForgetOptions select the paths that [Collector.Forget] removes.
 type ForgetOptions struct {
 	paths.Selection
-	// Reopen also has archive objects written again, if all of their events are still in the store.
+	// Reopen also lets archive objects be written again, if all of their events are still in the store.
 	Reopen bool
-	// Count changes nothing and only counts what would be removed.
+	// Count only counts what would be removed, and changes nothing.
 	Count bool
 }
 
 // Forget removes paths from everything in the books process: rows, events, learnt templates, snapshots, and the activity of
-// the last half hour. Every count stays, under "(other)". Forget first applies the events that are in the spools when it is
-// called, so that they are forgotten too. Later requests for the paths are recorded like any others. The files of the store are
-// rewritten, so that they do not contain the paths either. No event is applied meanwhile; the spools keep new events.
+// the last half hour. All counts are kept, under "(other)". Forget first applies the events that are in the spools when it is
+// called, so that they are forgotten too. Later requests for the paths are recorded like any others. The store's files are
+// rewritten, so that they no longer contain the paths either. In the meantime no event is applied; the spools keep new events.
 //
-// The paths are never logged. After an error, some of them may be forgotten; another call finishes the rest.
+// The paths are never logged. After an error, some of them may have been forgotten; another call finishes the rest.
 func (c *Collector) Forget(ctx context.Context, o ForgetOptions) (*catalogue.Forgotten, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (c *Collector) forget(ctx context.Context, o ForgetOptions) (done *catalogu
 	c.storeMu.Lock()
 	defer c.storeMu.Unlock()
 	labeler := c.o.Labeler
-	rules := labeler.Rules() // labeler.Forget changes them
+	rules := labeler.Rules() // as they are before labeler.Forget changes them
 	selected := o.Rows(rules)
 	f := store.Forget{
 		Row:   selected,
@@ -81,7 +81,7 @@ func (c *Collector) forget(ctx context.Context, o ForgetOptions) (done *catalogu
 	return done, nil
 }
 
-// applyPending applies the events that are in the spools now, but not those that are recorded meanwhile.
+// applyPending applies the events that are in the spools now, but not those that arrive while it runs.
 func (c *Collector) applyPending(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, forgetDrainMax)
 	defer cancel()
@@ -97,7 +97,7 @@ func (c *Collector) applyPending(ctx context.Context) error {
 		if taken += d.Responses + d.Quarantined + d.Skipped; !d.Idle() {
 			continue
 		}
-		// The drain loop may have applied them.
+		// The drain loop may have applied them in the meantime.
 		if now, err := c.spooled(ctx); err != nil || now == 0 {
 			return err
 		}

@@ -15,50 +15,50 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// guard measures the size of the data directory and says when applying must pause. It is safe for concurrent use.
+// guard measures the size of the data directory and decides when applying must pause. It is safe for concurrent use.
 type guard struct {
 	dir, archiveDir   string
 	bytesMax, freeMin int64
 	spoolMax          int64
-	unarchived        func() (uint64, error) // events that a directory archive does not have yet; nil without such an archive
+	unarchived        func() (uint64, error) // number of events that a directory archive does not have yet; nil if there is no such archive
 	now               func() time.Time
 
 	mu       sync.Mutex
 	usage    usage     // the last measurement
-	due      time.Time // no new walk before
-	freeDue  time.Time // no new measurement of the free space before
-	since    int64     // estimated bytes of the events that were applied since the last measurement
-	baseline usage     // the first measurement, for the growth
+	due      time.Time // time of the next walk
+	freeDue  time.Time // time of the next measurement of the free space
+	since    int64     // estimated bytes of the events applied since the last measurement
+	baseline usage     // the first measurement, from which growth is computed
 }
 
-// usage is one measurement. Bytes are those allocated on disk, which for sparse files are fewer than their length.
+// usage is one measurement. Bytes are those allocated on disk. A sparse file has fewer of them than its length.
 type usage struct {
 	at      time.Time
 	folders map[string]int64 // bytes by folder: spool, store, quarantine, archive, other
 	total   int64
 	free    int64
-	// room must be left below bytesMax when applying pauses, for files that continue to grow.
+	// room is reserved below bytesMax: when applying pauses, some files continue to grow.
 	room int64
 }
 
-// An archive in the data directory can have tens of thousands of files. So the pause after a walk is walkShare times its duration, but at
-// most walkPause unless that would be less than walkShareMin times its duration. Meanwhile the growth is estimated from the events, see
-// applied.
+// An archive in the data directory can have tens of thousands of files, so a walk can be slow. The pause after a walk
+// is walkShare times its duration, but limited to walkPause, unless that would be less than walkShareMin times the
+// duration. In the meantime, growth is estimated from the applied events (see applied).
 const (
 	walkShare    = 500
 	walkShareMin = 50
 	walkPause    = 5 * time.Minute
 )
 
-// Room that is left below data.bytes_max, from the simulated week (go run ./test/archive week).
+// Room that is reserved below data.bytes_max, derived from the simulated week (go run ./test/archive week).
 const (
-	// The store needs room for two memtables: events applied until the next measurement, checkpoints and deletions fill one,
-	// and giving space back fills another. It also needs room to merge tables, a share of the store at a time, because the new
-	// tables are written before the old ones are deleted.
+	// The store needs room for two memtables: one is filled by events applied before the next measurement, by
+	// checkpoints and by deletions; the other is filled when space is given back. It also needs room to merge tables,
+	// one share of the store at a time, because new tables are written before the old ones are deleted.
 	storeRoomMin   = 16 << 20
 	storeRoomShare = 4
 	mergeRoomMax   = 64 << 20
-	// storedEventBytes and archivedEventBytes are upper bounds of an event's average size, statistics included.
+	// storedEventBytes and archivedEventBytes are upper bounds for the average size of an event, statistics included.
 	storedEventBytes   = 64
 	archivedEventBytes = 80
 )
@@ -77,20 +77,20 @@ func newGuard(o Options) *guard {
 	return g
 }
 
-// room returns the bytes by which files may still grow while applying is paused: the spool fills up to its own limit, a
-// directory archive receives the applied events that it does not have yet, and the store merges its tables. It is at most half
-// of the limit, so that events are applied even under a limit that is too small.
+// room returns the number of bytes by which files may still grow while applying is paused: the spool fills up to its
+// own limit, a directory archive receives the applied events that it does not have yet, and the store merges its
+// tables. The result is at most half of the limit, so that events are applied even if the limit is too small.
 func (g *guard) room(folders map[string]int64) int64 {
 	room := max(g.spoolMax-folders["spool"], 0) + storeRoomMin + min(folders["store"]/storeRoomShare, mergeRoomMax)
 	if g.unarchived != nil {
-		if n, err := g.unarchived(); err == nil { // an error of the store is reported where events are applied
+		if n, err := g.unarchived(); err == nil { // errors of the store are reported when events are applied
 			room += int64(n) * archivedEventBytes // far below 2^63
 		}
 	}
 	return min(room, g.bytesMax/2)
 }
 
-// check returns an error that wraps ErrPaused while a limit is exceeded.
+// check returns an error that wraps ErrPaused as long as a limit is exceeded.
 func (g *guard) check() error {
 	if g.dir == "" || (g.bytesMax <= 0 && g.freeMin <= 0) {
 		return nil
@@ -109,7 +109,8 @@ func (g *guard) check() error {
 	return nil
 }
 
-// applied says that events were written. A backlog that is applied at full speed grows the store faster than it is measured.
+// applied adds to the estimated growth. While a backlog is applied at full speed, the store grows faster than it is
+// measured.
 func (g *guard) applied(events int) {
 	bytes := int64(events) * storedEventBytes
 	if g.unarchived != nil {
@@ -120,8 +121,8 @@ func (g *guard) applied(events int) {
 	g.mu.Unlock()
 }
 
-// measure returns the last measurement, or a new one if that is older than guardInterval. If the walk through the files takes long, only the
-// free space is measured as often.
+// measure returns the last measurement, or takes a new one if that is older than guardInterval. If walking through the
+// files takes long, the walk happens less often, and only the free space is measured at that interval.
 func (g *guard) measure() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -159,10 +160,10 @@ func (g *guard) free() int64 {
 	if err := unix.Statfs(g.dir, &fsInfo); err != nil {
 		return g.freeMin // unknown, which is no reason to pause
 	}
-	return int64(fsInfo.Bavail) * fsInfo.Frsize // a disk has less than 8 EiB
+	return int64(fsInfo.Bavail) * fsInfo.Frsize // cannot overflow: a disk has less than 8 EiB
 }
 
-// walk adds up the files of the data directory by folder. It leaves out files that vanish or cannot be read meanwhile.
+// walk adds up the files of the data directory by folder. It skips files that disappear or cannot be read.
 func (g *guard) walk(folders map[string]int64) {
 	_ = fs.WalkDir(os.DirFS(g.dir), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -177,8 +178,8 @@ func (g *guard) walk(folders map[string]int64) {
 	})
 }
 
-// archiveBytes adds up the files that wayside has written to a directory archive. The directory may be large and contain other
-// files, so only folders that wayside creates are read.
+// archiveBytes adds up the files that wayside has written to a directory archive. That directory may be large and
+// contain other files, so only folders that wayside creates are read.
 func archiveBytes(archive fs.FS) int64 {
 	total := int64(0)
 	_ = fs.WalkDir(archive, "v1", func(name string, entry fs.DirEntry, err error) error {
@@ -213,7 +214,7 @@ func within(dir, path string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// first returns the oldest measurement that can be compared with later ones.
+// first returns the oldest measurement with which later ones can be compared.
 func (g *guard) first() usage {
 	g.mu.Lock()
 	defer g.mu.Unlock()

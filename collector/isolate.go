@@ -8,10 +8,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// This file is for runs with events that cannot be applied. The happy path in drain.go does not come here.
+// This file handles runs with events that cannot be applied. The normal path in drain.go never gets here.
 
-// isolate divides a run that failed and applies the pieces in order, because the watermark only moves forward. It divides at
-// the malformed records, which are known; without any, in the middle. A single event that fails goes to the quarantine.
+// isolate divides a run that failed and applies the pieces in order, because the watermark only moves forward. It
+// divides the run at malformed records, which are known, or in the middle if there are none. A single event that fails
+// is quarantined.
 func (c *Collector) isolate(ctx context.Context, r run, cause error, d *Drained) error {
 	first := firstMalformed(r.items)
 	switch {
@@ -48,7 +49,7 @@ func (c *Collector) applyPiece(ctx context.Context, r run, d *Drained) error {
 	return c.isolate(ctx, r, err, d)
 }
 
-// quarantine adds a run to the store's quarantine, as one batch with the reason.
+// quarantine adds a run to the store's quarantine as one batch, together with the reason.
 func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	builder := event.NewBatchBuilder(r.epoch)
 	responses := uint64(0)
@@ -64,7 +65,7 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	c.storeMu.Lock()
 	defer c.storeMu.Unlock()
 	if err := c.o.Store.Quarantine(r.epoch, r.lastSeq(), responses, builder.Bytes(), cause.Error()); err != nil {
-		// For any reason: events that are not in the quarantine must not be acknowledged.
+		// Whatever the reason, events that are not in the quarantine must not be acknowledged.
 		return fmt.Errorf("%w: quarantine events %d to %d of epoch %s: %w",
 			store.ErrUnavailable, r.items[0].Seq, r.lastSeq(), r.epoch, err)
 	}
@@ -77,7 +78,7 @@ func (c *Collector) quarantine(r run, cause error, d *Drained) error {
 	return nil
 }
 
-// firstMalformed returns the index of the first record that could not be decoded; -1 if there is none.
+// firstMalformed returns the index of the first record that could not be decoded, or -1.
 func firstMalformed(items []store.Item) int {
 	for i := range items {
 		if items[i].Event.Kind == 0 {

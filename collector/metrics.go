@@ -30,10 +30,10 @@ func newMetrics(c *Collector) (*metrics, *prometheus.Registry) {
 	m := &metrics{
 		applied:     counter("collector_applied_total", "Responses applied to the store by this process."),
 		batches:     counter("collector_batches_total", "Transactions that applied events."),
-		quarantined: counter("collector_quarantined_total", "Responses put into the quarantine."),
-		failures:    counter("collector_failures_total", "Failed attempts to apply a batch, because of the events in it."),
+		quarantined: counter("collector_quarantined_total", "Responses that were quarantined."),
+		failures:    counter("collector_failures_total", "Failed attempts to apply a batch that were caused by its events."),
 		forgotten:   counter("collector_forgotten_events_total", "Events whose path wayside forget removed."),
-		retries:     counter("collector_retries_total", "Steps repeated because the spool or the store was not available."),
+		retries:     counter("collector_retries_total", "Steps that were retried because the spool or the store was unavailable."),
 		applySeconds: histogram("collector_apply_duration_seconds",
 			"Time to label, write and sync one transaction.", 0.0005),
 		snapshotSeconds: histogram("collector_snapshot_duration_seconds", "Time to build one snapshot.", 0.0005),
@@ -50,11 +50,11 @@ func registerGauges(c *Collector, registry *prometheus.Registry) {
 		registry.MustRegister(prometheus.NewGaugeFunc(
 			prometheus.GaugeOpts{Name: "wayside_" + name, Help: help, ConstLabels: labels}, value))
 	}
-	gauge("collector_lag_seconds", "Age of the newest applied event when it was applied; 0 with nothing pending.", nil,
+	gauge("collector_lag_seconds", "Age of the newest applied event when it was applied; 0 if nothing is pending.", nil,
 		func() float64 { return c.Status().Lag.Seconds() })
-	gauge("collector_paused", "1 while applying pauses for a disk limit.", nil,
+	gauge("collector_paused", "1 while applying is paused because of a disk limit.", nil,
 		func() float64 { return flag(strings.HasPrefix(c.Status().State, ErrPaused.Error())) })
-	gauge("collector_unavailable", "1 while the spool or the store is not available.", nil,
+	gauge("collector_unavailable", "1 while the spool or the store is unavailable.", nil,
 		func() float64 { return flag(strings.HasPrefix(c.Status().State, "unavailable")) })
 	gauge("snapshot_version", "Version of the latest snapshot.", nil,
 		func() float64 { return float64(c.Status().SnapshotVersion) })

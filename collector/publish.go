@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/snapshot"
 )
 
-// publisher builds snapshots when they are due, keeps the last few, and sends each to the traffic process. The caller of its
-// methods holds Collector.drainMu, except for noteRefilled.
+// publisher builds snapshots when they are due, keeps the last few, and sends each to the traffic process. Callers of
+// its methods hold Collector.drainMu, except for noteRefilled.
 type publisher struct {
 	o       *Options
 	log     *slog.Logger
@@ -20,9 +20,9 @@ type publisher struct {
 	builder *snapshot.Builder
 	history *snapshot.History
 
-	batches int       // since the last snapshot
-	last    time.Time // when it was built
-	unsent  []byte    // encoded; nil after the source has taken it
+	batches int       // batches since the last snapshot
+	last    time.Time // when the last snapshot was built
+	unsent  []byte    // the last snapshot, encoded; nil once the source has taken it
 
 	mu       sync.Mutex
 	refilled map[int64]bool // hours with refilled rows since the last snapshot; guarded by mu
@@ -37,7 +37,7 @@ func newPublisher(o *Options, m *metrics) *publisher {
 	}
 }
 
-// noteRefilled says that rows of an hour were refilled.
+// noteRefilled records that rows of an hour were refilled.
 func (p *publisher) noteRefilled(hour int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,16 +64,16 @@ func (p *publisher) refresh(ctx context.Context, through map[uuid.UUID]uint64, f
 		p.build(ctx, through)
 	}
 	if err := p.send(ctx); err != nil {
-		p.log.Debug("the traffic process has not taken a snapshot; it is offered again", "error", err)
+		p.log.Debug("the traffic process has not taken a snapshot; trying again", "error", err)
 	}
 }
 
-// replaceAll builds and sends as many snapshots as are kept, so that no older one is served any more.
+// replaceAll builds and sends as many snapshots as are kept, so that no older one remains available.
 func (p *publisher) replaceAll(ctx context.Context, through map[uuid.UUID]uint64) {
 	for range snapshot.Keep {
 		p.build(ctx, through)
 		if p.unsent == nil || p.send(ctx) != nil {
-			return // the next steps offer it again, and newer ones replace the rest in time
+			return // the next steps offer it again, and newer ones will eventually replace the rest
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (p *publisher) build(ctx context.Context, through map[uuid.UUID]uint64) {
 // send offers the last snapshot to the source, unless the source has it.
 func (p *publisher) send(ctx context.Context) error {
 	if p.unsent == nil || ctx.Err() != nil {
-		return nil //nolint:nilerr // the sender is about to end; the next one sends it
+		return nil //nolint:nilerr // the context is ending; the next call sends it
 	}
 	if err := p.o.Source.Publish(ctx, snapshot.Topic, p.unsent); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// reconciler makes the ledgers of the spools and the figures of the store agree, and retires epochs that are finished. The
-// caller of its methods holds Collector.drainMu, so no event is applied meanwhile.
+// reconciler makes the ledgers of the spools and the figures of the store agree, and retires finished epochs. Callers
+// of its methods hold Collector.drainMu, so no event is applied in the meantime.
 type reconciler struct {
 	source  spool.Source
 	store   Store
@@ -26,8 +26,8 @@ type reconciler struct {
 
 	agreed  map[uuid.UUID]bool // epochs whose figures this process has reconciled
 	retired map[uuid.UUID]bool // epochs whose final ledger is in the store
-	orphans bool               // epochs of the store without a ledger were looked for
-	idle    bool               // a peek has returned nothing
+	orphans bool               // whether epochs without a ledger were already searched for
+	idle    bool               // whether the last Peek returned nothing
 
 	ready atomic.Bool // see Collector.ReadyToRefill
 }
@@ -43,12 +43,12 @@ func newReconciler(o *Options, m *metrics, storeMu *sync.Mutex) *reconciler {
 	return r
 }
 
-// reconcile compares, epoch by epoch, the responses that the spools have recorded with those that the store holds, and makes
-// them agree. They differ after a process died between apply and acknowledgement, which costs nothing, and after damage:
+// reconcile compares, for each epoch, the responses that the spools have recorded with those that the store holds, and makes
+// the two agree. They differ if a process died between applying and acknowledging, which loses nothing, and after damage:
 //
-//   - A queue was damaged after its events were applied. The spool has counted them as dropped, and takes that back.
-//   - A store was set aside, or an older copy of it was put back. Responses that were acknowledged are not in it any more.
-//     They are counted as quarantined, so that the loss is visible and the figures add up.
+//   - A queue was damaged after its events had been applied. The spool counted them as dropped, and now takes that back.
+//   - A store was set aside, or replaced by an older copy. Responses that had been acknowledged are missing from it. They are
+//     counted as quarantined, so that the loss is visible and the figures add up.
 func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) error {
 	marks := r.store.Marks()
 	epochs := make([]uuid.UUID, len(ledgers))
@@ -68,7 +68,7 @@ func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) erro
 		lost, err := r.source.Reconcile(ctx, l.Epoch, mark.Seq, held)
 		switch {
 		case errors.Is(err, spool.ErrUnknownEpoch):
-			continue // retired meanwhile
+			continue // retired in the meantime
 		case err != nil:
 			failed = append(failed, sourceError(ctx, "reconcile", err))
 			continue
@@ -95,7 +95,8 @@ func (r *reconciler) reconcile(ctx context.Context, ledgers []spool.Ledger) erro
 	return nil
 }
 
-// allBegun reports whether every epoch with events in the spools has had an event applied since the store last lost events of that epoch.
+// allBegun reports whether, for every epoch with events in the spools, an event has been applied since the store last
+// lost events of that epoch.
 func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
 	for _, l := range ledgers {
 		if mark := marks[l.Epoch]; l.Spooled > 0 && (mark.From == 0 || mark.Open) {
@@ -105,9 +106,9 @@ func allBegun(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) bool {
 	return true
 }
 
-// addOrphans stores a ledger for every epoch that has events in the store, but neither a ledger nor a spool: the store has
-// lost the ledger, because an older copy of it was put back. The events that the store holds are all that is known of such
-// an epoch. If its spool appears later (it was locked, or could not be read), the figures of the spool count.
+// addOrphans stores a ledger for every epoch that has events in the store but neither a ledger nor a spool. The store
+// lost the ledger when it was replaced by an older copy, so its events are all that is known of such an epoch. If the
+// epoch's spool appears later (because it was locked, or could not be read), the figures of the spool take precedence.
 func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]store.Mark) error {
 	for _, l := range ledgers {
 		delete(marks, l.Epoch)
@@ -123,14 +124,14 @@ func (r *reconciler) addOrphans(ledgers []spool.Ledger, marks map[uuid.UUID]stor
 		if err := r.store.SetLedger(store.Ledger{Epoch: epoch, Responses: held, Recorded: held}); err != nil {
 			return fmt.Errorf("store ledger of epoch %s: %w", epoch, err)
 		}
-		r.log.Warn("an epoch has neither a ledger nor a spool; its events in the store count as all of it", "epoch", epoch, "recorded", held)
+		r.log.Warn("an epoch has neither a ledger nor a spool; its events in the store are taken to be complete", "epoch", epoch, "recorded", held)
 	}
 	return nil
 }
 
 // quarantineLost counts responses that the store has lost as quarantined.
 func (r *reconciler) quarantineLost(l spool.Ledger, mark store.Mark, lost uint64) error {
-	reason := fmt.Sprintf("%d responses had been applied and acknowledged, and are not in the store", lost)
+	reason := fmt.Sprintf("%d responses had been applied and acknowledged, but are missing from the store", lost)
 	r.storeMu.Lock()
 	defer r.storeMu.Unlock()
 	if err := r.store.MarkUnreconciled(l.Epoch); err != nil {
@@ -145,8 +146,8 @@ func (r *reconciler) quarantineLost(l spool.Ledger, mark store.Mark, lost uint64
 	return nil
 }
 
-// retireFinished stores the final ledger of every epoch that is closed and fully applied, and then lets the source remove the
-// epoch. After a crash in between, both have it, and the accounting counts it once.
+// retireFinished stores the final ledger of every epoch that is closed and fully applied, and then lets the source
+// remove the epoch. After a crash between the two steps, both have the epoch, and the accounting counts it once.
 func (r *reconciler) retireFinished(ctx context.Context) error {
 	ledgers, err := r.source.Ledgers(ctx, r.store.Watermarks())
 	if err != nil {
@@ -156,7 +157,7 @@ func (r *reconciler) retireFinished(ctx context.Context) error {
 	var failed error
 	for _, l := range ledgers {
 		if mark := marks[l.Epoch]; !l.Closed || l.Spooled > 0 || l.Recorded != mark.Applied+mark.Quarantined {
-			continue // final only when the figures agree, see reconcile
+			continue // the ledger is final only when the figures agree, see reconcile
 		}
 		final := store.Ledger{
 			Epoch: l.Epoch, Responses: l.Responses, Recorded: l.Recorded, Excluded: l.Excluded, Dropped: l.Dropped,
@@ -167,7 +168,7 @@ func (r *reconciler) retireFinished(ctx context.Context) error {
 		crash.Point("collector.retire.before")
 		err := r.source.Retire(ctx, l.Epoch)
 		if errors.Is(err, spool.ErrNotDrained) {
-			continue // a drop record is left
+			continue // a drop record is still pending
 		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("retire epoch %s: %w", l.Epoch, err))

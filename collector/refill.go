@@ -9,25 +9,25 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// ReadyToRefill reports whether a refill may begin: the spools were compared with the store, and an event was applied of every
-// epoch that waits in them. Only then does the store know which epochs the lost store may have archived, and which of their
-// events it receives from the spools.
+// ReadyToRefill reports whether a refill may begin: the spools have been compared with the store, and at least one
+// event has been applied of every epoch that still has events in a spool. Only then does the store know which epochs
+// the lost store may have archived, and which events it will receive from the spools instead.
 func (c *Collector) ReadyToRefill() bool { return c.reconciler.ready.Load() }
 
-// Refill adds the statistics of an archive object to the store, and the next snapshot shows them.
+// Refill adds the statistics of an archive object to the store. The next snapshot includes them.
 func (c *Collector) Refill(ctx context.Context, r *store.Refill) error {
-	err := c.o.Store.Refill(ctx, r) // even if it fails, it may have added some hours
+	err := c.o.Store.Refill(ctx, r) // even if it fails, some hours may have been added
 	for i := range r.Keys {
 		c.publisher.noteRefilled(r.Keys[i].Hour)
 	}
 	return err
 }
 
-// KnownRows are the names of the rows in an archive, in the order in which they first appeared. Their number depends on the
-// number of labels, not on the number of hours.
+// KnownRows holds the names of the rows in an archive, in the order in which they first appeared. Their number depends
+// on the number of labels, not on the number of hours.
 type KnownRows struct {
-	names  []stats.Key          // without an hour
-	proofs map[stats.Key]uint64 // responses that prove the route
+	names  []stats.Key          // without their hours
+	proofs map[stats.Key]uint64 // number of responses that prove the route
 	grpc   map[stats.Key]bool   // rows that count gRPC calls
 }
 
@@ -36,7 +36,7 @@ func NewKnownRows() *KnownRows {
 	return &KnownRows{proofs: map[stats.Key]uint64{}, grpc: map[stats.Key]bool{}}
 }
 
-// Add adds the names of rows, and reports whether one of them was new.
+// Add adds the names of rows, and reports whether at least one of them was new.
 func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 	for i, name := range keys {
 		name.Hour = 0
@@ -53,8 +53,8 @@ func (k *KnownRows) Add(keys []stats.Key, rows []*stats.Row) (fresh bool) {
 	return fresh
 }
 
-// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learnt from them, and
-// new events find their rows instead of taking more room. It returns the changes to store.
+// Relearn lets a labeler learn from the rows. Rows with older labels are then shown under the templates learnt from
+// them, and new events are counted in these rows instead of taking up more room. It returns the changes to store.
 func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	l.Begin()
 	for _, name := range k.names {
@@ -64,7 +64,7 @@ func (k *KnownRows) Relearn(l *paths.Labeler) []store.StateChange {
 	return stateChanges(l)
 }
 
-// Relearn lets the labeler learn from rows that were refilled, and stores what it has learnt.
+// Relearn lets the labeler learn from the refilled rows, and stores what it has learnt.
 func (c *Collector) Relearn(ctx context.Context, k *KnownRows) error {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()

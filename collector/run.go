@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Pauses between attempts while the source or the store is not available.
+// Pauses between attempts while the source or the store is unavailable.
 const (
 	retryFirst = 100 * time.Millisecond
 	retryMax   = 15 * time.Second
@@ -28,9 +28,9 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// Run drains until ctx is done, and then returns nil. It retries after errors, with growing pauses, for as long as it takes;
-// Status, metrics and log show them. It returns an error only if the store must be opened again ([store.ErrFailed],
-// [store.ErrClosed]).
+// Run drains until ctx is done, and then returns nil. It retries after errors, with increasing pauses and without a
+// limit; status, metrics and log report them. It returns an error only if the store must be reopened
+// ([store.ErrFailed], [store.ErrClosed]).
 func (c *Collector) Run(ctx context.Context) error {
 	retry := newBackOff()
 	c.upkeep(ctx, true)
@@ -81,11 +81,12 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drainRetries is how often Drain tries again if Peek returns nothing although the ledgers say that responses are left.
+// drainRetries is how often Drain retries if Peek returns nothing although, according to the ledgers, responses are
+// left.
 const drainRetries = 50
 
-// Drain applies everything that is pending, publishes a last snapshot and retires finished epochs. It is the end of a
-// shutdown, after the spool was flushed. The error says how many responses are left.
+// Drain applies everything that is pending, publishes a final snapshot and retires finished epochs. It is the last step
+// of a shutdown, after the spool was flushed. Its error says how many responses are left.
 func (c *Collector) Drain(ctx context.Context) error {
 	retry := newBackOff()
 	for empty := 0; ; {
@@ -117,7 +118,7 @@ func (c *Collector) Drain(ctx context.Context) error {
 	return nil
 }
 
-// spooled returns the number of responses in the spools that are not applied.
+// spooled returns the number of responses in the spools that have not been applied yet.
 func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 	ledgers, err := c.o.Source.Ledgers(ctx, c.o.Store.Watermarks())
 	if err != nil {
@@ -133,8 +134,8 @@ func (c *Collector) spooled(ctx context.Context) (uint64, error) {
 // readyInterval is how often ledgers are compared until a refill may begin.
 const readyInterval = 500 * time.Millisecond
 
-// upkeep publishes a snapshot, compares ledgers and retires epochs, each if it is due or forced. After an error, the next call
-// tries again.
+// upkeep publishes a snapshot, compares ledgers and retires epochs. It does each of these if it is due, or all if
+// forced. After an error, the next call retries.
 func (c *Collector) upkeep(ctx context.Context, force bool) {
 	c.drainMu.Lock()
 	defer c.drainMu.Unlock()
@@ -164,7 +165,7 @@ func (c *Collector) compareLedgers(ctx context.Context) error {
 	return errors.Join(c.noteRuns(ledgers), c.reconciler.reconcile(ctx, ledgers))
 }
 
-// noteRuns tells the store which traffic process runs: the one whose epoch is not closed.
+// noteRuns tells the store which traffic process is running: the one whose epoch is not closed.
 func (c *Collector) noteRuns(ledgers []spool.Ledger) error {
 	for i := range ledgers {
 		l := &ledgers[i]
@@ -172,13 +173,14 @@ func (c *Collector) noteRuns(ledgers []spool.Ledger) error {
 			continue
 		}
 		if err := c.o.Store.NoteRun(l.Epoch, time.Unix(l.Epoch.Time().UnixTime()), c.o.Now()); err != nil {
-			return fmt.Errorf("note that epoch %s runs: %w", l.Epoch, err)
+			return fmt.Errorf("record that epoch %s is running: %w", l.Epoch, err)
 		}
 	}
 	return nil
 }
 
-// through returns the watermarks of the epochs that may still grow. Of all others, every event is in the rows.
+// through returns the watermarks of the epochs that may still grow. All events of the other epochs are already in the
+// rows.
 func (c *Collector) through() map[uuid.UUID]uint64 {
 	out := make(map[uuid.UUID]uint64)
 	for epoch, seq := range c.applied {

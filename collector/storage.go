@@ -9,35 +9,37 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// Storage says how much the data directory takes and how long it will last: the body of GET /api/v1/storage.
+// Storage says how much disk space the data directory takes and how long it will last. It is the body of GET
+// /api/v1/storage.
 type Storage struct {
 	MeasuredAt time.Time `json:"measured_at"`
 	// Bytes allocated on disk by folder: spool, store, quarantine, archive, other.
 	Bytes      map[string]int64  `json:"bytes"`
 	BytesTotal int64             `json:"bytes_total"`
 	BytesMax   int64             `json:"bytes_max"`  // data.bytes_max; 0: no limit
-	FreeBytes  int64             `json:"free_bytes"` // of the filesystem
+	FreeBytes  int64             `json:"free_bytes"` // free bytes of the filesystem
 	FreeMin    int64             `json:"free_min"`   // data.free_min; 0: no limit
-	RoomBytes  int64             `json:"room_bytes"` // left below bytes_max for files that grow while applying pauses
-	Counts     map[string]uint64 `json:"counts"`     // events: spooled, applied, archived, deleted, …
-	State      string            `json:"state"`      // "running", or why applying pauses
-	// Growth over the last days, as in the capacity report: 0 until the measurements span an hour. DaysLeft is absent while
-	// nothing grows.
+	RoomBytes  int64             `json:"room_bytes"` // reserved below bytes_max for files that grow while applying is paused
+	Counts     map[string]uint64 `json:"counts"`     // number of events: spooled, applied, archived, deleted, …
+	State      string            `json:"state"`      // "running", or why applying is paused
+	// The growth over the last days, as in the capacity report. It is 0 until the measurements span an hour. DaysLeft
+	// is absent while nothing grows.
 	GrowthBytesPerDay float64  `json:"growth_bytes_per_day"`
 	DaysLeft          *float64 `json:"days_left,omitempty"`
 	Limit             string   `json:"limit,omitempty"` // the limit that is reached first
-	// Refill is present if this process refills, or has refilled, a store that was lost.
+	// Refill is present if this process is refilling, or has refilled, a store that was lost.
 	Refill *RefillStatus `json:"refill,omitempty"`
 }
 
-// RefillStatus says how far a store that began empty, because the previous one was damaged, has been refilled from the archive.
+// RefillStatus says how much of a lost store has come back from the archive. Such a store began empty because the
+// previous one was damaged.
 type RefillStatus struct {
-	Due         bool      `json:"due"`               // older hours are still coming back
+	Due         bool      `json:"due"`               // whether older hours are still coming back
 	Waiting     string    `json:"waiting,omitempty"` // why it cannot continue at the moment
-	Objects     int       `json:"objects"`           // of the archive that must be read
-	ObjectsDone int       `json:"objects_done"`      // of them, those that were read
-	Responses   uint64    `json:"responses"`         // that this process has brought back
-	Hour        time.Time `json:"hour,omitzero"`     // of the last object; the newest hours come first
+	Objects     int       `json:"objects"`           // archive objects that must be read
+	ObjectsDone int       `json:"objects_done"`      // archive objects that have been read
+	Responses   uint64    `json:"responses"`         // responses that this process has brought back
+	Hour        time.Time `json:"hour,omitzero"`     // hour of the last object read; the newest hours come first
 	Problems    int       `json:"problems"`          // objects that cannot be brought back; the log names them
 }
 
@@ -66,7 +68,7 @@ func (c *Collector) Storage(ctx context.Context) (Storage, error) {
 	s.MeasuredAt = u.at.UTC()
 	maps.Copy(s.Bytes, u.folders)
 	s.BytesTotal, s.FreeBytes, s.RoomBytes = u.total, u.free, u.room
-	// The growth is that of the capacity report: its samples, this process's first measurement, and this one.
+	// The growth is that of the capacity report, based on its samples, this process's first measurement, and this one.
 	capacity := Capacity{At: u.at, BytesTotal: u.total, BytesMax: s.BytesMax, FreeBytes: u.free, FreeMin: s.FreeMin, RoomBytes: u.room}
 	first := c.guard.first()
 	err = capacity.grow(ctx, c.o.Store, store.CapacitySample{At: first.at, Bytes: first.folders}, store.CapacitySample{At: u.at, Bytes: u.folders})

@@ -35,20 +35,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// sumSource is a row source that can add rows up, or select them, faster than its callers; the store is one.
+// sumSource is a row source that can add up or select rows faster than its callers could. The store is one.
 type sumSource interface {
-	// Sums calls fn with every row name of the hours and the sum of its rows. fn may keep both.
+	// Sums calls fn with the name of every row of these hours and its sum. fn may keep both.
 	Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 	// RowsOf is Rows for the names that keep accepts. keep gets keys without an Hour. RowsOf may run twice in parallel.
 	RowsOf(ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error
 }
 
-// PlanSource yields the archive catalogue; the store is one.
+// PlanSource yields the archive catalogue. The store is one.
 type PlanSource interface {
 	Plans(ctx context.Context, fn func(*catalogue.Plan) error) error
 }
 
-// Options configure a handler. Without a source, its endpoints answer 503.
+// Options configure a handler. Endpoints whose source is nil respond with 503.
 type Options struct {
 	Rows      snapshot.RowSource
 	Plans     PlanSource
@@ -61,7 +61,7 @@ type Options struct {
 	Now       func() time.Time    // nil means clock.Now
 	Logger    *slog.Logger        // nil means slog.Default
 
-	// Rules returns the rules that merge rows counted before their template was learnt; nil: none.
+	// Rules returns the rules that merge rows counted before their template was learnt. It may be nil.
 	Rules func() *paths.Rules
 
 	// Service and Instance are shown in every event, as in the archive.
@@ -70,9 +70,9 @@ type Options struct {
 
 // Bounds of queries.
 const (
-	queriesMax = 2                // that read the store at the same time
-	waitingMax = 64               // that wait for others to end
-	queryTime  = 40 * time.Second // the admin listener waits longer for an answer
+	queriesMax = 2                // queries that read the store at the same time
+	waitingMax = 64               // queries that wait for a slot
+	queryTime  = 40 * time.Second // the admin listener waits longer for a response
 )
 
 // slots limit how many queries run at a time, and how many wait.
@@ -85,7 +85,7 @@ func newSlots(n int) slots {
 	return slots{make(chan struct{}, n), make(chan struct{}, waitingMax)}
 }
 
-// errBusy means that waitingMax queries are waiting.
+// errBusy means that waitingMax queries are already waiting.
 var errBusy = fmt.Errorf("%w: too many queries are waiting", ErrUnavailable)
 
 // take waits for a slot until ctx is done. The caller must call release.
@@ -107,8 +107,8 @@ func (s slots) take(ctx context.Context) (release func(), err error) {
 type handler struct {
 	Options
 	outbox
-	queries slots // for answers that read the store
-	quick   slots // for answers from memory
+	queries slots // for queries that read the store
+	quick   slots // for queries answered from memory
 	streams streams
 }
 
@@ -165,7 +165,7 @@ func (h *handler) routes() http.Handler {
 	return secure.Handler(mux)
 }
 
-// otherMethod refuses all methods of an endpoint but its own.
+// otherMethod rejects every method that an endpoint does not support.
 func (h *handler) otherMethod(methods ...string) http.HandlerFunc {
 	if slices.Contains(methods, http.MethodGet) {
 		methods = append(methods, http.MethodHead)
@@ -178,12 +178,12 @@ func (h *handler) otherMethod(methods ...string) http.HandlerFunc {
 	}
 }
 
-// errorBody is the JSON of every refusal.
+// errorBody is the JSON body of every error.
 type errorBody struct {
 	Error string `json:"error"`
 }
 
-// badRequest is a mistake of the client; its text is the answer.
+// badRequest is a mistake in the request. Its text is sent to the client.
 type badRequest struct{ text string }
 
 func (b badRequest) Error() string { return b.text }
@@ -192,7 +192,7 @@ func (b badRequest) Error() string { return b.text }
 var ErrUnavailable = errors.New("the books are not available at the moment")
 
 // answer turns a function that returns a value or an error into a handler. The function holds a slot and has at most
-// queryTime; it is cancelled if the client leaves. The answer is encoded and the slot released before the answer is sent, so
+// queryTime; it is cancelled if the client disconnects. The slot is released before the encoded response is sent, so
 // that a slow client holds no slot.
 func (h *handler) answer(s slots, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -223,7 +223,7 @@ func (h *handler) compute(w http.ResponseWriter, r *http.Request, s slots, fn fu
 	return encodeJSON(http.StatusOK, v)
 }
 
-// refusal is the answer to a query that failed.
+// refusal is the response to a query that failed.
 func (h *handler) refusal(w http.ResponseWriter, r *http.Request, err error) encoded {
 	var bad badRequest
 	switch {
@@ -234,7 +234,7 @@ func (h *handler) refusal(w http.ResponseWriter, r *http.Request, err error) enc
 	case errors.Is(err, ErrUnavailable), errors.Is(err, store.ErrUnavailable):
 		w.Header().Set("Retry-After", "5")
 		return encodeJSON(http.StatusServiceUnavailable, errorBody{err.Error()})
-	case r.Context().Err() != nil: // the client has left
+	case r.Context().Err() != nil: // the client has disconnected
 		return encoded{}
 	case errors.Is(err, context.DeadlineExceeded):
 		w.Header().Set("Retry-After", "5")

@@ -12,13 +12,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// tabular is an answer that can also be written as comma-separated values (RFC 4180).
+// tabular is a response that can also be written as comma-separated values (RFC 4180).
 type tabular interface {
 	// table calls line with the names of the columns and then with each row.
 	table(line func(...string))
 }
 
-// wantsCSV reports whether the client prefers text/csv: Accept names it, and names it before JSON.
+// wantsCSV reports whether the Accept header names text/csv before JSON.
 func wantsCSV(r *http.Request) bool {
 	for _, field := range r.Header.Values("Accept") {
 		for accepted := range strings.SplitSeq(field, ",") {
@@ -34,7 +34,7 @@ func wantsCSV(r *http.Request) bool {
 	return false
 }
 
-// writeCSV writes a table. Writing to memory does not fail.
+// writeCSV writes a table. It has no errors to report, because it writes to memory.
 func writeCSV(to *bytes.Buffer, t tabular) {
 	out := csv.NewWriter(to)
 	out.UseCRLF = true
@@ -47,7 +47,8 @@ func writeCSV(to *bytes.Buffer, t tabular) {
 	out.Flush()
 }
 
-// escapeFormula keeps a spreadsheet from executing an attacker's text: a field that begins like a formula gets an apostrophe.
+// escapeFormula puts an apostrophe before a field that begins like a formula, so that no spreadsheet executes a text
+// that an attacker chose.
 func escapeFormula(field string) string {
 	if field != "" && strings.ContainsRune("=+-@\t\r", rune(field[0])) {
 		return "'" + field
@@ -55,13 +56,13 @@ func escapeFormula(field string) string {
 	return field
 }
 
-// figureColumns are the columns of every table of figures.
+// figureColumns are the columns that every table has for its figures.
 var figureColumns = []string{
 	"count", "rate", "errors", "streams", "1xx", "2xx", "3xx", "4xx", "5xx", "other_status", "bytes_in", "bytes_out",
 	"p50_us", "p90_us", "p95_us", "p99_us", "p999_us", "max_us", "mean_us", "seconds", "grpc_calls", "grpc_errors",
 }
 
-// figureFields returns the fields under figureColumns.
+// figureFields returns the values of the figureColumns.
 func figureFields(f *snapshot.Figures) []string {
 	classes := [6]uint64{} // by the first digit; 0 is for all codes outside the five classes
 	for code, n := range f.Status {

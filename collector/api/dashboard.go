@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// static has the dashboard's files. dashboard/build.mjs makes them from dashboard/src, except icon.svg.
+// static holds the dashboard's files. dashboard/build.mjs builds them from dashboard/src; only icon.svg is not
+// generated.
 //
 //go:embed static
 var static embed.FS
 
-// dashboard serves the files of the dashboard and no others.
+// dashboard serves the files of the dashboard, and no other files.
 func dashboard(mux *http.ServeMux) {
 	for path, contentType := range map[string]string{
 		"/{$}":              "text/html; charset=utf-8",
@@ -25,7 +26,7 @@ func dashboard(mux *http.ServeMux) {
 		}
 		body, err := static.ReadFile(file)
 		if err != nil {
-			continue // does not happen: the files are part of the binary, and a test requests each
+			continue // cannot happen: the files are part of the binary, and a test requests each of them
 		}
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)

@@ -17,7 +17,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/timeparse"
 )
 
-// EventSource yields raw events; the store satisfies it.
+// EventSource yields raw events. The store is one.
 type EventSource interface {
 	ScanEvents(ctx context.Context, q store.EventScan, fn func(*store.StoredEvent) bool) (store.EventPosition, bool, error)
 	FindEvent(ctx context.Context, id uuid.UUID) (*store.StoredEvent, error)
@@ -45,7 +45,7 @@ type Event struct {
 	RequestID string    `json:"request_id,omitempty"`
 	ErrorType string    `json:"error_type,omitempty"`
 	Route     string    `json:"route,omitempty"`
-	GRPC      *int      `json:"rpc_grpc_status_code,omitempty"` // 17: a code that gRPC does not define
+	GRPC      *int      `json:"rpc_grpc_status_code,omitempty"` // 17 stands for any code that gRPC does not define
 	TLS       string    `json:"tls_protocol_version,omitempty"`
 	Attempts  uint8     `json:"attempts,omitempty"` // if more than one
 	Kind      string    `json:"kind"`
@@ -56,15 +56,16 @@ type Event struct {
 }
 
 // eventsAnswer is the body of GET /api/v1/events. A page may have fewer events than the limit, even none, although more pages
-// follow: a search reads a bounded number of events at a time, and an answer has a bounded size.
+// follow: a search reads a bounded number of events at a time, and a response has a bounded size.
 type eventsAnswer struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Events []Event   `json:"events"`
-	// NextCursor continues after the last event that was read. With order=desc it is absent at the end of the range. With
-	// order=asc it is always present: a later request with it returns the events that were applied since.
+	// NextCursor continues after the last event that was read. With order=desc, it is absent once the end of the range
+	// is reached. With order=asc it is always present: a later request with it returns the events applied since this
+	// one.
 	NextCursor string `json:"next_cursor,omitempty"`
-	Complete   bool   `json:"complete"` // the whole range was read
+	Complete   bool   `json:"complete"` // whether the whole range was read
 }
 
 var eventsParams = []string{
@@ -140,7 +141,7 @@ func (h *handler) keepsEvent(f *eventFilter, e *store.StoredEvent) bool {
 	}
 	k := h.shownKey(stats.Key{Host: e.Host, Method: e.Method, Label: e.Label, Route: e.Route})
 	if route := string(e.Event.Route); f.route != "" && f.route == route {
-		k.Route = route // the filter names the route itself and not that of the row
+		k.Route = route // the filter names a route; the row's may be "(other)"
 	}
 	if path := string(e.Event.Path); f.path != "" && f.isPath(path) {
 		k.Label = path // the filter names the path itself and not its template
@@ -165,14 +166,15 @@ func (h *handler) eventOf(e *store.StoredEvent) Event {
 	}
 }
 
-// A page ends after the event with which it reaches this size. Ten thousand events in one answer would cost the books process
-// half a second of processor time, most of it for garbage collection. A client that needs them all follows the cursor.
+// A page ends after the event that brings it to pageBytesMax. Ten thousand events in one response would cost the books
+// process half a second of CPU time, most of it for garbage collection. A client that needs them all follows the
+// cursor.
 const (
 	eventBytes   = 750 // of an event with the names of its fields, without the fields that may be long
 	pageBytesMax = 2 << 20
 )
 
-// size estimates the bytes of an event in an answer, and rather too many than too few.
+// size estimates the bytes of an event in a response. It errs on the high side.
 func (e *Event) size() int {
 	return eventBytes + jsonLen(e.Path) + jsonLen(e.Template) + jsonLen(e.Host) + jsonLen(e.Upstream) + jsonLen(e.Route)
 }
@@ -191,7 +193,7 @@ func jsonLen(text string) int {
 	return n
 }
 
-// text returns a field as the archive writes it: bytes that are not UTF-8 are percent-encoded.
+// text returns a field as the archive writes it: bytes that are not valid UTF-8 are percent-encoded.
 func text(b []byte) string {
 	s := string(b)
 	if strings.ToValidUTF8(s, "") == s {
@@ -267,7 +269,7 @@ func (p *params) cursor(descending bool) *store.EventPosition {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(raw) != 1+store.EventPositionBytes || (raw[0] == cursorDescending) != descending {
-		p.fail("cursor is not one that next_cursor gave for the same order")
+		p.fail("cursor must be the next_cursor of a response with the same order")
 		return nil
 	}
 	at, _ := store.DecodeEventPosition(raw[1:])

@@ -9,7 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store"
 )
 
-// recent answers GET /api/v1/recent from memory: responses in each ten seconds of the last half hour.
+// recent answers GET /api/v1/recent from memory, with the number of responses in each ten seconds of the last half
+// hour.
 func (h *handler) recent(r *http.Request) (any, error) {
 	if err := noParameters(r); err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func (h *handler) watch(r *http.Request) (*live.Watcher, error) {
 	return h.Live.Watch(func(seen *live.Seen) []byte { return h.tailLine(&keep, seen) }), nil
 }
 
-// tailLine returns an event as GET /api/v1/events shows it, or nil if the filter does not keep it.
+// tailLine returns an event as GET /api/v1/events shows it, or nil if the filter rejects it.
 func (h *handler) tailLine(keep *eventFilter, seen *live.Seen) []byte {
 	e := store.StoredEvent{
 		Epoch: seen.Epoch, Seq: seen.Seq, Host: seen.Row.Host, Method: seen.Row.Method, Label: seen.Row.Label, Route: seen.Row.Route,
@@ -75,7 +76,7 @@ func (h *handler) tailLine(keep *eventFilter, seen *live.Seen) []byte {
 	}
 	line, err := json.Marshal(h.eventOf(&e))
 	if err != nil {
-		return nil // does not happen: the event has only strings and numbers
+		return nil // cannot happen: the event has only strings and numbers
 	}
 	return line
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/query"
 )
 
-// MarkStore keeps marks; the store is one.
+// MarkStore keeps marks. The store is one.
 type MarkStore interface {
 	AddMark(mark catalogue.Mark) (catalogue.Mark, error)
 	MarksBetween(ctx context.Context, from, to time.Time, fn func(catalogue.Mark) error) error
@@ -21,12 +21,12 @@ type MarkStore interface {
 type marksAnswer struct {
 	From  time.Time        `json:"from"`
 	To    time.Time        `json:"to"`
-	Marks []catalogue.Mark `json:"marks"` // the oldest first
+	Marks []catalogue.Mark `json:"marks"` // oldest first
 }
 
 var marksParams = []string{"from", "to", "limit"}
 
-// marks answers GET /api/v1/marks. Of more marks than limit, the latest are listed.
+// marks answers GET /api/v1/marks. If there are more marks than the limit, it lists the latest.
 func (h *handler) marks(r *http.Request) (any, error) {
 	p := parseParams(r.URL.RawQuery, h.Now(), marksParams...)
 	limit := p.limit()
@@ -46,10 +46,10 @@ func (h *handler) marks(r *http.Request) (any, error) {
 	return answer, err
 }
 
-// markBytesMax is the largest body of a request that makes a mark.
+// markBytesMax limits the body of a request that makes a mark.
 const markBytesMax = 4 << 10
 
-// markOrder is the body of POST /api/v1/marks.
+// markOrder is the request body of POST /api/v1/marks.
 type markOrder struct {
 	Text string `json:"text"`
 }

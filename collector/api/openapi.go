@@ -18,10 +18,10 @@ import (
 // operation describes an endpoint for GET /api/v1/openapi.json. A test compares it with the handler.
 type operation struct {
 	path, summary string
-	params        []string // of the query; the handler refuses all others
-	answer        any      // zero value of the JSON answer
-	csv           bool     // the answer is also available as text/csv
-	stream        string   // not empty: the answer is a stream of server-sent events, described here
+	params        []string // query parameters; the handler rejects all others
+	answer        any      // zero value of the JSON response
+	csv           bool     // the response is also available as text/csv
+	stream        string   // not empty: the response is a stream of server-sent events, described here
 }
 
 var operations = []operation{
@@ -33,7 +33,7 @@ var operations = []operation{
 	{path: "/api/v1/recent", summary: "The last half hour in steps of ten seconds", answer: live.Recent{}},
 	{path: "/api/v1/tail", summary: "Events as they are recorded, about a second after their response", params: tailParams, answer: Event{}, stream: `"event" with one event as JSON; "missed" with the number of events that were left out because the client was too slow`},
 	{path: "/api/v1/live", summary: "A notice of each new snapshot", stream: `"snapshot" with its version`},
-	{path: "/api/v1/marks", summary: "Moments with a name: deploys, and the starts, reloads and stops of wayside", params: marksParams, answer: marksAnswer{}},
+	{path: "/api/v1/marks", summary: "Named points in time: deploys, and when wayside started, reloaded or stopped", params: marksParams, answer: marksAnswer{}},
 	{path: "/api/v1/storage", summary: "Bytes and counts by folder, growth, days left", answer: collector.Storage{}},
 }
 
@@ -41,21 +41,21 @@ var operations = []operation{
 var paramTexts = map[string]string{
 	"from": "Beginning of the range: " + timeparse.Forms + "; default 24 hours before to",
 	"to":   "End of the range, not included, in the forms of from; default now",
-	"sort": "Descending by " + sortNames, "limit": "Largest number of entries, 1 to 10000; default 100",
+	"sort": "Descending by " + sortNames, "limit": "Maximum number of entries, 1 to 10000; default 100",
 	"method": "Only this method", "host": "Only this host", "prefix": "Only templates that begin with this text",
 	"path":    "Only this template; for events also the path itself; a trailing * makes it a prefix",
 	"status":  "Only with these statuses: " + query.StatusForms,
 	"route":   "Only this route",
 	"grpc":    "Only gRPC calls with these statuses: " + query.GRPCForms,
 	"compare": "previous: compare with the previous range of the same length", "compare_from": "Beginning of the range to compare with, in the forms of from",
-	"compare_to": "End of the range to compare with, in the forms of from", "spark": "Also the counts of each row in this many equal parts of the range, 1 to 96",
+	"compare_to": "End of the range to compare with, in the forms of from", "spark": "Number of equal parts of the range, 1 to 96, for which each row also gets its counts",
 	"step": "Length of a point: whole hours or days (1h, 1d), or minutes that divide an hour (1m, 5m)", "kind": "request, stream or drop",
-	"request_id":   "Only the event with this X-Request-ID: answers that wayside makes itself have one, others with record.request_id",
+	"request_id":   "Only the event with this X-Request-ID: responses that wayside itself generates have one, others only with record.request_id",
 	"min_duration": "Only events that took at least this long: 250ms, or microseconds", "order": "desc (default) or asc",
 	"cursor": "next_cursor of the previous page", "state": "planned, verified or deleted",
 }
 
-// openAPI returns the description of all operations. It is made at first use.
+// openAPI returns the description of all operations. It is built on first use.
 var openAPI = sync.OnceValue(func() map[string]any {
 	paths := map[string]any{}
 	for _, op := range operations {
@@ -69,8 +69,8 @@ var openAPI = sync.OnceValue(func() map[string]any {
 		content := op.content()
 		refusal := map[string]any{"application/json": map[string]any{"schema": schemaOf(reflect.TypeFor[errorBody]())}}
 		get := map[string]any{"summary": op.summary, "responses": map[string]any{
-			"200": map[string]any{"description": "the answer", "content": content},
-			"400": map[string]any{"description": "a wrong parameter", "content": refusal},
+			"200": map[string]any{"description": "the result", "content": content},
+			"400": map[string]any{"description": "an invalid parameter", "content": refusal},
 			"503": map[string]any{"description": "the books are not available", "content": refusal},
 		}}
 		if params != nil {
@@ -83,7 +83,7 @@ var openAPI = sync.OnceValue(func() map[string]any {
 	}
 })
 
-// content describes the answer of an endpoint.
+// content describes the response of an endpoint.
 func (op *operation) content() map[string]any {
 	text := map[string]any{"type": "string"}
 	if op.stream != "" {
@@ -153,7 +153,7 @@ func (h *handler) openAPI(r *http.Request) (any, error) {
 	return openAPI(), noParameters(r)
 }
 
-// indexEntry is one endpoint in the answer of GET /api/v1/.
+// indexEntry is one endpoint in the response of GET /api/v1/.
 type indexEntry struct {
 	Method     string   `json:"method"`
 	Path       string   `json:"path"`
@@ -161,16 +161,16 @@ type indexEntry struct {
 	Parameters []string `json:"parameters,omitempty"` // of the query
 }
 
-// otherEndpoints are answered by other parts of wayside.
+// otherEndpoints are served by other parts of wayside.
 var otherEndpoints = []indexEntry{
 	{Method: "GET", Path: "/snapshot", Summary: "The latest snapshot of the hot paths; with ETag and gzip"},
 	{Method: "GET", Path: "/snapshot/{version}", Summary: "One of the last five snapshots"},
-	{Method: "GET", Path: "/snapshots", Summary: "The snapshots that are kept"},
+	{Method: "GET", Path: "/snapshots", Summary: "The available snapshots"},
 	{Method: "GET", Path: "/api/v1/accounting", Summary: "The figures that must add up, and whether they do"},
-	{Method: "GET", Path: "/api/v1/upstreams", Summary: "Groups of servers: state, why, connections, counters"},
+	{Method: "GET", Path: "/api/v1/upstreams", Summary: "Groups of servers: state and its reason, connections, counters"},
 	{Method: "GET", Path: "/api/v1/jobs", Summary: "Scheduled jobs: schedule, last runs, next run"},
 	{Method: "GET", Path: "/metrics", Summary: "Prometheus metrics of both processes"},
-	{Method: "GET", Path: "/livez", Summary: "Whether the process lives"},
+	{Method: "GET", Path: "/livez", Summary: "Whether the process is alive"},
 	{Method: "GET", Path: "/readyz", Summary: "Whether the process accepts traffic; with verbose, the state of every part", Parameters: []string{"verbose"}},
 	{Method: "POST", Path: "/api/v1/marks", Summary: "Makes a mark; the body is {\"text\": \"…\"}"},
 	{Method: "POST", Path: "/api/v1/verify", Summary: "Checks the books and the archive; with local, only the books", Parameters: []string{"local"}},

@@ -23,7 +23,7 @@ type described struct {
 	}
 }
 
-// The description agrees with the handlers: an endpoint accepts exactly the described parameters, and all fields of its answer are
+// The description agrees with the handlers: an endpoint accepts exactly the described parameters, and all fields of its response are
 // described.
 func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
 	s := eventStore(t, "/users/1", "/users/2")
@@ -65,7 +65,7 @@ func TestOpenAPIAgreesWithTheHandlers(t *testing.T) {
 	}
 }
 
-// askOnce returns the body of an answer. With leave, the client leaves at once, which ends a stream.
+// askOnce returns the body of a response. With leave, the client disconnects at once, which ends a stream.
 func askOnce(h http.Handler, path string, leave bool) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

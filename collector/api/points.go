@@ -10,9 +10,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// halved calls fn with the first half of a range (number 0) and with the second (1), in parallel: reading needs processor
-// time only, and a client waits for the answer. The second half begins a whole number of steps after the beginning. A panic
-// in fn, as damaged files of the store may cause, becomes an error.
+// halved calls fn in parallel with the first half of a range (number 0) and with the second (number 1), because reading
+// is bound by the CPU and a client is waiting. The second half begins a whole number of steps after the first. If fn
+// panics, as it may on damaged store files, the panic becomes an error.
 func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours) error) error {
 	middle := span.From + (span.To-span.From)/2/step*step
 	if middle == span.From {
@@ -27,8 +27,9 @@ func halved(span snapshot.Hours, step int64, fn func(n int, half snapshot.Hours)
 	return halves.Wait()
 }
 
-// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of hours begin with the first hour of the range, and
-// shorter ones when the clock shows a multiple of the step. The first and the last point may be shorter.
+// points sums the rows that the filter keeps, step by step; step is in minutes. Steps of whole hours are counted from
+// the first hour of the range. Shorter steps are aligned to the clock. The first and the last point may therefore be
+// shorter.
 func (h *handler) points(ctx context.Context, s *span, step int64, keep filter) ([]point, snapshot.Figures, error) {
 	g := grid{span: s, anchor: s.Range.Hours().From * stats.HourMinutes, step: step, cover: snapshot.CoverageOf(h.Rows, h.Now())}
 	if step < stats.HourMinutes {
@@ -63,7 +64,7 @@ func (h *handler) points(ctx context.Context, s *span, step int64, keep filter) 
 	return points, totals, err
 }
 
-// fillMinutes adds the minutes that are not read as hours to their steps.
+// fillMinutes adds those minutes to their steps that whole hours do not cover.
 func (h *handler) fillMinutes(ctx context.Context, g *grid, keep filter) error {
 	g.minutes = map[int64]*stats.Row{}
 	rowsOf := func(k stats.Key) func(int64) *stats.Row {
@@ -90,22 +91,22 @@ type grid struct {
 	cover        snapshot.Coverage
 	anchor, step int64                // in minutes
 	length       int64                // steps
-	minutes      map[int64]*stats.Row // by step: the minutes that are not read as hours
+	minutes      map[int64]*stats.Row // by step: the minutes that whole hours do not cover
 }
 
-// index is the step that a minute belongs to.
+// index returns the step to which a minute belongs.
 func (g *grid) index(minute int64) int64 { return (minute - g.anchor) / g.step }
 
-// hour is the hour in which a step begins.
+// hour returns the hour in which a step begins.
 func (g *grid) hour(i int64) int64 { return stats.HourOfMinute(g.anchor + i*g.step) }
 
-// rangeOf is the part of the range in a step.
+// rangeOf returns the part of the range that falls into a step.
 func (g *grid) rangeOf(i int64) snapshot.Range {
 	from := g.anchor + i*g.step
 	return snapshot.Range{From: max(from, g.span.From), To: min(from+g.step, g.span.To)}
 }
 
-// pointSums adds rows up, step by step. The rows come hour by hour.
+// pointSums adds up rows, step by step. It is given the rows in the order of their hours.
 type pointSums struct {
 	*grid
 	at          int64 // the step being summed
@@ -119,7 +120,7 @@ func (p *pointSums) add(k stats.Key, row *stats.Row) error {
 	return nil
 }
 
-// flush ends the steps before one.
+// flush finishes all steps before until.
 func (p *pointSums) flush(until int64) {
 	for ; p.at < until; p.at++ {
 		if row := p.minutes[p.at]; row != nil {

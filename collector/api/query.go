@@ -22,7 +22,7 @@ const (
 	rangeDefault = 24 * time.Hour
 )
 
-// params are the parameters of a query. The first error is kept in err.
+// params are the parameters of a query. Only the first error is kept, in err.
 type params struct {
 	values query.Values
 	now    time.Time
@@ -38,7 +38,7 @@ func parseParams(rawQuery string, now time.Time, known ...string) *params {
 	return p
 }
 
-// noParameters returns an error if a request has parameters.
+// noParameters returns an error if a request has any parameters.
 func noParameters(r *http.Request) error { return parseParams(r.URL.RawQuery, time.Time{}).err }
 
 func (p *params) fail(format string, args ...any) {
@@ -49,7 +49,7 @@ func (p *params) fail(format string, args ...any) {
 
 func (p *params) text(key string) string { return p.values[key] }
 
-// span reads a range of time as it is in the request.
+// span reads the two ends of a time range, without rounding them.
 func (p *params) span(fromKey, toKey string) (from, to time.Time) {
 	to = p.time(toKey, p.now)
 	from = to.Add(-rangeDefault)
@@ -104,7 +104,7 @@ func (p *params) step() int64 {
 	return int64(d / time.Minute)
 }
 
-// filter selects rows, and events by their rows.
+// filter selects rows. It selects events by the rows in which they were counted.
 type filter struct {
 	host, method, prefix, path string
 	route                      string // empty: any
@@ -138,7 +138,7 @@ func (p *params) filter() filter {
 	return f
 }
 
-// keeps reports whether the filter keeps the rows that a key names.
+// keeps reports whether the filter keeps the rows that a key names. It does not look at their status counts.
 func (f *filter) keeps(k stats.Key) bool {
 	return (f.anyHost || k.Host == f.host) && (f.anyMethod || k.Method == f.method) &&
 		(f.route == "" || k.Route == f.route) && strings.HasPrefix(k.Label, f.prefix) && f.isPath(k.Label)
@@ -155,8 +155,9 @@ func (f *filter) isPath(path string) bool {
 // byStatus reports whether the filter selects by status.
 func (f *filter) byStatus() bool { return f.status != nil || f.grpc != nil }
 
-// countIn returns the number of a row's responses that the filter may select by their status. A row has no count of pairs of HTTP status
-// and gRPC status, so with a filter for both it is the smaller of the two counts, which is the largest number that both can share.
+// countIn returns how many of a row's responses have a status that the filter selects. A row does not count pairs of
+// HTTP status and gRPC status. So with a filter for both, countIn returns the smaller of the two counts, which is an
+// upper bound.
 func (f *filter) countIn(r *stats.Row) uint64 {
 	var http, grpc uint64
 	for _, c := range r.Status {
@@ -175,11 +176,12 @@ func (f *filter) countIn(r *stats.Row) uint64 {
 	return min(http, grpc)
 }
 
-// comparison has the two ranges of a comparison, without time that is not over.
+// comparison has the two ranges to compare, both cut off at the current time.
 type comparison struct{ main, before snapshot.Range }
 
-// compared returns the range to compare with: the previous one of the same length ("compare=previous"), or any other
-// (compare_from, compare_to). The part of either range that is not over is cut off both. ok is false if the request has none.
+// compared returns the range to compare with: the previous one of the same length ("compare=previous"), or the one
+// given by compare_from and compare_to. If one of the ranges extends into the future, both are shortened alike. ok is
+// false if no comparison was requested, or if its parameters are invalid.
 func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool) {
 	c.main = main
 	from, to := p.text("compare_from"), p.text("compare_to")
@@ -205,7 +207,7 @@ func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool
 		p.fail("compare_from and compare_to must be used together")
 	}
 	c.before = widened(p.span("compare_from", "compare_to"))
-	left := max(main.To, c.before.To) - now // of the range that ends later
+	left := max(main.To, c.before.To) - now // how far the later end is in the future
 	if shortest := min(main.To-main.From, c.before.To-c.before.From); left > 0 && left < shortest {
 		c.main.To -= left
 		c.before.To -= left
@@ -213,13 +215,13 @@ func (p *params) compared(main snapshot.Range, now int64) (c comparison, ok bool
 	return c, p.err == nil
 }
 
-// sparkMax is the largest number of parts of a spark line.
+// sparkMax is the maximum number of parts of a sparkline.
 const sparkMax = 96
 
-// sparkMinutes is the length of a range, in minutes, up to which its parts may be shorter than an hour.
+// sparkMinutes is the longest range, in minutes, whose sparkline may have parts shorter than an hour.
 const sparkMinutes = 6 * stats.HourMinutes
 
-// spark returns the number of equal parts for which the answer also gives the counts of each row; 0 for none.
+// spark returns the number of equal parts of the range for which each row also gets its counts; 0 means none.
 func (p *params) spark(s *span) int {
 	text := p.text("spark")
 	if text == "" {

@@ -12,37 +12,40 @@ import (
 	"time"
 )
 
-// Bounds of answers that clients have not read.
+// Bounds for responses that clients are still reading.
 const (
-	answerBytesMax = 8 << 20  // one answer
-	unreadBytesMax = 16 << 20 // all of them together
+	answerBytesMax = 8 << 20  // one response
+	unreadBytesMax = 16 << 20 // all responses together
 
 	writeTime        = 10 * time.Second // for any write, and
 	writeBytesSecMin = 64 << 10         // as long again as its bytes take at this rate
 )
 
-// outbox sends answers that are completely encoded. A client that does not read its answer occupies the bytes of the answer and
-// nothing else. These bytes are limited too: if a new answer does not fit, the oldest ones are broken off.
+// outbox sends responses that were encoded completely beforehand. A client that does not read its response occupies
+// only the memory of the response. The total of that memory is bounded too: if a new response does not fit, the oldest
+// ones are aborted.
 type outbox struct {
 	mu     sync.Mutex
-	unread []*delivery // the oldest first; guarded by mu
+	unread []*delivery // oldest first; guarded by mu
 	bytes  int         // of unread; guarded by mu
 }
 
-// delivery is an answer being written.
+// delivery is a response that is being written.
 type delivery struct {
 	to    *http.ResponseController
 	bytes int
 }
 
-// encoded is a complete answer. The zero value is no answer: the client has left.
+// encoded is a complete response. The zero value means that there is nothing to send, because the client has
+// disconnected.
 type encoded struct {
 	status int
-	kind   string // Content-Type
+	kind   string // the Content-Type
 	body   []byte
 }
 
-// send writes an answer. It returns when the client has it, is too slow, or is displaced by newer answers.
+// send writes a response. It returns when the client has received it, was too slow, or was displaced by newer
+// responses.
 func (o *outbox) send(w http.ResponseWriter, e encoded) {
 	if e.status == 0 {
 		return
@@ -55,12 +58,12 @@ func (o *outbox) send(w http.ResponseWriter, e encoded) {
 	head.Set("Content-Length", strconv.Itoa(len(e.body)))
 	head.Set("Cache-Control", "no-store")
 	w.WriteHeader(e.status)
-	if _, err := w.Write(e.body); err == nil { // if it fails, the client has left
+	if _, err := w.Write(e.body); err == nil { // otherwise the client has disconnected
 		_ = d.to.Flush()
 	}
 }
 
-// enter makes room for an answer and adds it.
+// enter makes room for a response and adds it.
 func (o *outbox) enter(d *delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -79,7 +82,7 @@ func (o *outbox) leave(d *delivery) {
 	o.remove(d)
 }
 
-// remove removes an answer, unless enter has removed it. The caller holds mu.
+// remove removes a response, unless enter has removed it. The caller holds mu.
 func (o *outbox) remove(d *delivery) {
 	if i := slices.Index(o.unread, d); i >= 0 {
 		o.unread = slices.Delete(o.unread, i, i+1)
@@ -90,8 +93,8 @@ func (o *outbox) remove(d *delivery) {
 func encodeJSON(status int, v any) encoded {
 	body, err := json.Marshal(v)
 	switch {
-	case err != nil: // does not happen: parameters that cannot be encoded were refused
-		return encodeJSON(http.StatusInternalServerError, errorBody{"the answer cannot be encoded: " + err.Error()})
+	case err != nil: // cannot happen: parameters that cannot be encoded were refused
+		return encodeJSON(http.StatusInternalServerError, errorBody{"cannot encode the response: " + err.Error()})
 	case len(body) > answerBytesMax:
 		return encodeJSON(http.StatusBadRequest, errorBody{tooLarge})
 	}
@@ -107,12 +110,12 @@ func encodeCSV(t tabular) encoded {
 	return encoded{http.StatusOK, "text/csv; charset=utf-8; header=present", body.Bytes()}
 }
 
-// tooLarge refuses an answer of more than answerBytesMax.
-var tooLarge = fmt.Sprintf("the answer would be larger than %d MiB: use a lower limit, a shorter range or a longer step", answerBytesMax>>20)
+// tooLarge is the error for a response of more than answerBytesMax.
+var tooLarge = fmt.Sprintf("the response would be larger than %d MiB: use a lower limit, a shorter range or a longer step", answerBytesMax>>20)
 
-// BoundWrites returns a listener whose connections end if a write takes longer than ten seconds plus a second for each 64 KiB.
-// The handler of this package must be served through such a listener, so that a client that does not read occupies nothing for
-// long. A deadline that a handler sets is valid until the next write.
+// BoundWrites returns a listener that closes a connection if a write takes longer than ten seconds plus one second for
+// each 64 KiB. The handler of this package must be served through it, so that a client that does not read cannot hold
+// memory for long. A deadline that a handler sets itself applies only until the next write.
 func BoundWrites(l net.Listener) net.Listener { return boundListener{l} }
 
 type boundListener struct{ net.Listener }

@@ -44,7 +44,7 @@ func serve(t *testing.T, h http.Handler) served {
 	return s
 }
 
-// ask sends a request and does not read the answer.
+// ask sends a request and does not read the response.
 func (s served) ask(target string) net.Conn {
 	s.t.Helper()
 	conn, err := net.Dial("unix", s.path)
@@ -59,7 +59,7 @@ func (s served) ask(target string) net.Conn {
 	return conn
 }
 
-// get sends a request and reads the whole answer.
+// get sends a request and reads the whole response.
 func (s served) get(target string) (int, string) {
 	s.t.Helper()
 	conn := s.ask(target)
@@ -85,8 +85,8 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestClientsThatDoNotReadLockNobodyOut: 64 clients request the largest answers and read nothing. Others still get their answers,
-// from every endpoint, and the bytes of unread answers are bounded.
+// TestClientsThatDoNotReadLockNobodyOut: 64 clients request the largest responses and read nothing. Others still get their responses,
+// from every endpoint, and the bytes of unread responses are bounded.
 func TestClientsThatDoNotReadLockNobodyOut(t *testing.T) {
 	paths := make([]string, 12_000)
 	for i := range paths {

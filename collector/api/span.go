@@ -8,28 +8,28 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// minuteSource is a row source that has rows of minutes for recent hours; the store is one.
+// minuteSource is a row source that also has rows by the minute for recent hours. The store is one.
 type minuteSource interface {
 	MinutesKnown(from, to int64) bool
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
 }
 
-// span is the range of a query, in minutes, and the parts from which it is added up: minutes, whole hours, minutes. The hour that is not over
-// is whole, if the range reaches until now.
+// span is the range of a query, in minutes, split into the parts from which it is summed up: single minutes, then whole
+// hours, then single minutes. If the range reaches the present, the current hour is read as a whole hour.
 type span struct {
 	snapshot.Range
 	head, tail snapshot.Range
 	hours      snapshot.Hours
-	minutes    bool // false: some minutes are not known, and the range was widened to whole hours
+	minutes    bool // false: rows of some minutes are missing, so the range was widened to whole hours
 }
 
-// Resolutions of an answer.
+// Resolutions of a response.
 const (
 	byMinute = "1m"
 	byHour   = "1h"
 )
 
-// resolution says to which unit the range of an answer was widened.
+// resolution names the unit to which the range was widened.
 func (s *span) resolution() string {
 	if s.minutes {
 		return byMinute
@@ -40,13 +40,14 @@ func (s *span) resolution() string {
 func (s *span) start() time.Time { return stats.MinuteStart(s.From) }
 func (s *span) end() time.Time   { return stats.MinuteStart(s.To) }
 
-// known reports whether the rows of some minutes are known.
+// known reports whether the store has rows by the minute for the whole range.
 func (h *handler) known(r snapshot.Range) bool {
 	s, ok := h.Rows.(minuteSource)
 	return ok && (r.From >= r.To || s.MinutesKnown(r.From, r.To))
 }
 
-// spanOf divides a range of minutes into its parts, or widens it to whole hours.
+// spanOf splits a range of minutes into its parts. It widens the range to whole hours if the store lacks some of its
+// minutes.
 func (h *handler) spanOf(r snapshot.Range) span {
 	s := span{Range: r, hours: r.Hours(), minutes: true}
 	until := max(r.To, stats.MinuteOf(h.Now())+1) // nothing is recorded after that
@@ -65,12 +66,12 @@ func (h *handler) spanOf(r snapshot.Range) span {
 	return hourly(r.Hours())
 }
 
-// hourly is a span of whole hours.
+// hourly returns a span of whole hours.
 func hourly(hours snapshot.Hours) span {
 	return span{Range: hours.Minutes(), hours: hours, minutes: false}
 }
 
-// widened rounds a range of time to whole minutes, its beginning down and its end up.
+// widened rounds the beginning of a time range down to a whole minute, and its end up.
 func widened(from, to time.Time) snapshot.Range {
 	r := snapshot.Range{From: stats.MinuteOf(from), To: stats.MinuteOf(to)}
 	if stats.MinuteStart(r.To).Before(to) {
@@ -79,7 +80,8 @@ func widened(from, to time.Time) snapshot.Range {
 	return r
 }
 
-// spans reads the range of a query, and the one to compare it with. Time that is not over is left out of both of them.
+// spans reads the range of a query and, if there is one, the range to compare it with. For a comparison, both are cut
+// off at the current time.
 func (h *handler) spans(p *params) (main, before span, comparing bool) {
 	asked := widened(p.span("from", "to"))
 	other, comparing := p.compared(asked, stats.MinuteOf(h.Now()))
@@ -97,7 +99,8 @@ func (h *handler) spans(p *params) (main, before span, comparing bool) {
 	return hourly(overHours(cut, h.Now())), hourly(overHours(other.before, h.Now())), true
 }
 
-// overHours are the whole hours of a range that are over. If none is, they are the hours that it touches.
+// overHours returns those whole hours of a range that have ended. If none has, it returns the hours that the range
+// touches.
 func overHours(r snapshot.Range, now time.Time) snapshot.Hours {
 	hours := r.Hours()
 	if end := min(stats.HourOfMinute(r.To), stats.HourOf(now)); end > hours.From {
@@ -106,7 +109,7 @@ func overHours(r snapshot.Range, now time.Time) snapshot.Hours {
 	return hours
 }
 
-// addMinutes adds the minutes of a span that are not in whole hours.
+// addMinutes adds those minutes of a span that its whole hours do not cover.
 func (h *handler) addMinutes(ctx context.Context, s *span, rowsOf func(stats.Key) func(minute int64) *stats.Row) error {
 	for _, r := range []snapshot.Range{s.head, s.tail} {
 		if err := h.addRange(ctx, r, rowsOf); err != nil {

@@ -20,15 +20,15 @@ func (h *handler) storage(r *http.Request) (any, error) {
 
 // archivesAnswer is the body of GET /api/v1/archives: the newest plans first, and totals over all plans.
 type archivesAnswer struct {
-	Objects  int            `json:"objects"` // in the catalogue; Archives has at most limit of them
+	Objects  int            `json:"objects"` // number in the catalogue; Archives lists at most limit of them
 	Rows     uint64         `json:"rows"`
 	Bytes    uint64         `json:"bytes"` // of the objects whose size is known
 	States   map[string]int `json:"states"`
 	Archives []archive      `json:"archives"`
 }
 
-// archive is a plan as the API shows it: times are RFC 3339, durations are in microseconds. It leaves out the blocks of the
-// store, which are most of a plan and mean nothing to others.
+// archive is a plan as the API shows it: times are in RFC 3339, durations in microseconds. It omits the store's blocks,
+// which make up most of a plan and mean nothing outside the store.
 type archive struct {
 	*catalogue.Plan
 	Hour     time.Time `json:"hour"`
@@ -69,7 +69,7 @@ func (h *handler) archives(r *http.Request) (any, error) {
 			return nil
 		}
 		kept := *plan
-		kept.Blocks = nil // most of a plan, and not shown
+		kept.Blocks = nil // they make up most of a plan and are not shown
 		ring = append(ring, &kept)
 		if len(ring) >= 2*limit {
 			ring = ring[:copy(ring, ring[len(ring)-limit:])]

@@ -13,11 +13,11 @@ import (
 // Bounds of event streams.
 const (
 	streamsMax    = 64               // streams of snapshots at the same time; one more displaces the oldest
-	heartbeat     = 15 * time.Second // a comment, so that neither end considers a quiet stream dead
+	heartbeat     = 15 * time.Second // interval of comments that keep either end from considering a quiet stream dead
 	writeDeadline = 10 * time.Second // for a client that does not read
 )
 
-// serveSnapshots answers "/snapshot", "/snapshot/{version}" and "/snapshots". The traffic process gives the same answers.
+// serveSnapshots answers "/snapshot", "/snapshot/{version}" and "/snapshots" in the same way as the traffic process.
 func (h *handler) serveSnapshots(w http.ResponseWriter, r *http.Request) {
 	if err := noParameters(r); err != nil {
 		h.send(w, h.refusal(w, r, err))
@@ -34,12 +34,12 @@ func (h *handler) serveSnapshots(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // G705: a snapshot as JSON or gzip, with its type; if writing fails, the client has left
+		_, _ = w.Write(body) //nolint:gosec // G705: a snapshot as JSON or gzip, with its type; if writing fails, the client has disconnected
 	}
 }
 
-// serveLive answers GET /api/v1/live: server-sent events, one "snapshot" for the latest version and one for each that follows,
-// with its number and time. A client that reads too slowly receives the latest only.
+// serveLive answers GET /api/v1/live with server-sent events: a "snapshot" event with version and time, once for the
+// latest snapshot and then for each new one. A client that reads too slowly only receives the latest.
 func (h *handler) serveLive(w http.ResponseWriter, r *http.Request) {
 	if err := noParameters(r); err != nil {
 		h.send(w, h.refusal(w, r, err))
@@ -70,7 +70,7 @@ func (h *handler) serveLive(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// stream writes server-sent events to one client. After the first error it writes nothing more.
+// stream writes server-sent events to one client. After the first error, it writes nothing more.
 type stream struct {
 	w         http.ResponseWriter
 	rc        *http.ResponseController
@@ -78,7 +78,7 @@ type stream struct {
 	err       error
 }
 
-// newStream sends the header of an event stream. The caller closes the stream.
+// newStream sends the header of an event stream. The caller must close the stream.
 func newStream(w http.ResponseWriter) *stream {
 	head := w.Header()
 	head.Set("Content-Type", "text/event-stream")
@@ -88,7 +88,7 @@ func newStream(w http.ResponseWriter) *stream {
 	return s
 }
 
-// send writes one event. data must not contain line feeds, as the JSON that encoding/json writes does not.
+// send writes one event. data must not contain line feeds; the output of encoding/json has none.
 func (s *stream) send(event, data string) { s.write("event: " + event + "\ndata: " + data + "\n\n") }
 
 // beat keeps a quiet stream alive.
@@ -98,7 +98,7 @@ func (s *stream) write(text string) {
 	if s.err != nil {
 		return
 	}
-	// Some writers, such as those of tests, have no deadline. They do not block either.
+	// The writers of tests may have no deadline. They never block either.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeDeadline))
 	if _, s.err = s.w.Write([]byte(text)); s.err == nil {
 		s.err = s.rc.Flush()
@@ -107,14 +107,14 @@ func (s *stream) write(text string) {
 
 func (s *stream) close() { s.heartbeat.Stop() }
 
-// streams are the streams of snapshots that are open, the oldest first. Each is represented by a channel that is closed when
-// a newer stream displaces it.
+// streams holds the open streams of snapshots, oldest first. Each is represented by a channel that is closed when a
+// newer stream displaces it.
 type streams struct {
 	mu   sync.Mutex
 	open []chan struct{} // guarded by mu
 }
 
-// enter adds a stream, and displaces the oldest if there are too many.
+// enter adds a stream. It displaces the oldest one if there are too many.
 func (s *streams) enter() (displaced chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

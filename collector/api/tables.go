@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// sorts are the values of "sort", all in descending order.
+// sorts maps the values of "sort" to their figures. The order is always descending.
 var sorts = map[string]func(*stats.Row) uint64{
 	"count":     func(r *stats.Row) uint64 { return r.Count },
 	"rate":      func(r *stats.Row) uint64 { return r.Count }, // the range is the same for all rows
@@ -27,36 +27,38 @@ var sorts = map[string]func(*stats.Row) uint64{
 	"bytes_out": func(r *stats.Row) uint64 { return r.BytesOut },
 }
 
-// sortNames lists the keys of sorts, for messages.
+// sortNames lists the keys of sorts for error messages.
 const sortNames = "count, errors, rate, p50, p90, p95, p99, max, bytes_in, bytes_out"
 
-// pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, listed or not.
+// pathsAnswer is the body of GET /api/v1/paths. Totals cover every row that the filters keep, whether it is listed or
+// not.
 type pathsAnswer struct {
-	From time.Time `json:"from"` // rounded to whole minutes, or hours: see Resolution
+	From time.Time `json:"from"` // rounded to whole minutes or hours, see Resolution
 	To   time.Time `json:"to"`
-	// Resolution is 1m, or 1h if the range was widened to whole hours, because minutes of it are not kept.
+	// Resolution is 1m, or 1h if the range was widened to whole hours because the store lacks some of its minutes.
 	Resolution string           `json:"resolution"`
-	Rows       int              `json:"rows"` // rows found; Paths has at most limit of them
+	Rows       int              `json:"rows"` // number found; Paths lists at most limit of them
 	Totals     snapshot.Figures `json:"totals"`
-	Before     *comparedRange   `json:"before,omitempty"` // with compare
+	Before     *comparedRange   `json:"before,omitempty"` // only for a comparison
 	Paths      []pathRow        `json:"paths"`
 }
 
-// comparedRange is the range with which an answer is compared.
+// comparedRange is the range with which a response compares its own.
 type comparedRange struct {
 	From   time.Time        `json:"from"`
 	To     time.Time        `json:"to"`
 	Totals snapshot.Figures `json:"totals"`
-	Points []point          `json:"points,omitempty"` // of a series
+	Points []point          `json:"points,omitempty"` // only in a series
 }
 
 // pathRow is a row and its optional columns.
 type pathRow struct {
 	snapshot.Row
-	// Matched is the number of responses with one of the requested statuses, or gRPC statuses; absent without such a filter.
+	// Matched is the number of responses with one of the requested HTTP or gRPC statuses. It is absent without such a
+	// filter.
 	Matched *uint64           `json:"matched,omitempty"`
-	Before  *snapshot.Figures `json:"before,omitempty"` // with compare: the same row in the other range
-	Spark   []uint64          `json:"spark,omitempty"`  // with spark: counts in equal parts of the range, oldest first
+	Before  *snapshot.Figures `json:"before,omitempty"` // only for a comparison: the same row in the other range
+	Spark   []uint64          `json:"spark,omitempty"`  // only with spark: counts in equal parts of the range, oldest first
 }
 
 var pathsParams = []string{
@@ -116,7 +118,7 @@ type ranked struct {
 	by  uint64
 }
 
-// sorted lists rows in the requested order. It does not compute figures: only the rows that are shown need them.
+// sorted lists rows in the requested order. It does not compute their figures, which only the listed rows need.
 func sorted(rows map[stats.Key]*stats.Row, by func(*stats.Row) uint64) []ranked {
 	out := make([]ranked, 0, len(rows))
 	for k, row := range rows {
@@ -128,7 +130,7 @@ func sorted(rows map[stats.Key]*stats.Row, by func(*stats.Row) uint64) []ranked 
 	return out
 }
 
-// totalsOf adds up the rows that a filter kept.
+// totalsOf adds up the rows that the filter kept.
 func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, span *span, keep filter) (figures snapshot.Figures, err error) {
 	var totals stats.Row
 	for _, row := range rows {
@@ -141,7 +143,7 @@ func (h *handler) totalsOf(ctx context.Context, rows map[stats.Key]*stats.Row, s
 	return figures, err
 }
 
-// compare adds each listed row's figures in another range. Rows without responses in that range get empty figures.
+// compare adds the figures of each listed row in another range. They are zero for rows without responses in that range.
 func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span *span, keep filter) error {
 	all := keep
 	all.status, all.grpc = nil, nil // a row is compared even if it had no response with these statuses in the other range
@@ -166,7 +168,7 @@ func (h *handler) compare(ctx context.Context, answer *pathsAnswer, span *span, 
 	return nil
 }
 
-// sparks adds each listed row's counts over time.
+// sparks adds a sparkline to each listed row.
 func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span *span, parts int) error {
 	lines := make(map[stats.Key][]uint64, len(answer.Paths))
 	for i := range answer.Paths {
@@ -199,11 +201,11 @@ func (h *handler) sparks(ctx context.Context, answer *pathsAnswer, span *span, p
 	})
 }
 
-// sparkCounts adds the counts of minutes to spark lines.
+// sparkCounts adds the counts of single minutes to sparklines.
 type sparkCounts struct {
 	part  func(minute int64) int64
 	lines func(stats.Key) []uint64
-	row   stats.Row // the last minute, which belongs to
+	row   stats.Row // the row of the latest minute; its counts belong to
 	to    *uint64
 }
 
@@ -231,13 +233,14 @@ func (r *pathRow) key() stats.Key {
 	return stats.Key{Host: r.Host, Method: r.Method, Label: r.Path, Route: r.Route}
 }
 
-// shownKey names the row under which older and newer statistics of the same path are shown.
+// shownKey returns the name under which a row is shown today. Statistics from before and after a template was learnt
+// share it.
 func (h *handler) shownKey(k stats.Key) stats.Key {
 	k.Hour, k.Label = 0, h.Rules().Label(k.Host, k.Label)
 	return k
 }
 
-// mergeRows adds up each row over a range. Memory is bounded by the number of rows, whatever the range.
+// mergeRows adds up each row over a range. Its memory is bounded by the number of rows, not by the length of the range.
 func (h *handler) mergeRows(ctx context.Context, span *span, keep filter) (map[stats.Key]*stats.Row, error) {
 	merged := map[stats.Key]*stats.Row{}
 	walk, owned := h.Rows.Rows, false
@@ -279,7 +282,7 @@ func (h *handler) mergeRows(ctx context.Context, span *span, keep filter) (map[s
 	return merged, err
 }
 
-// rowsOf calls fn, hour by hour, with the rows that keep accepts by the name under which they are shown.
+// rowsOf calls fn, hour by hour, with the rows that keep accepts. keep gets the name under which a row is shown.
 func (h *handler) rowsOf(ctx context.Context, span snapshot.Hours, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error) error {
 	wanted := func(k stats.Key) bool { return keep(h.shownKey(k)) }
 	if s, ok := h.Rows.(sumSource); ok {
@@ -301,18 +304,19 @@ type point struct {
 
 // seriesAnswer is the body of GET /api/v1/series: every step of the range, empty ones included.
 type seriesAnswer struct {
-	Path   string    `json:"path,omitempty"` // absent: all that the filters keep
+	Path   string    `json:"path,omitempty"` // absent if the series covers all rows that the filters keep
 	Method string    `json:"method,omitempty"`
 	Host   string    `json:"host,omitempty"`
 	Route  string    `json:"route,omitempty"`
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
-	// Resolution is 1m, or 1h if range and step were widened to whole hours, because minutes of the range are not kept.
+	// Resolution is 1m, or 1h if range and step were widened to whole hours because the store lacks some minutes of the
+	// range.
 	Resolution string           `json:"resolution"`
 	Step       string           `json:"step"`
 	Points     []point          `json:"points"`
 	Totals     snapshot.Figures `json:"totals"`
-	Before     *comparedRange   `json:"before,omitempty"` // with compare
+	Before     *comparedRange   `json:"before,omitempty"` // only for a comparison
 }
 
 var seriesParams = []string{
@@ -328,7 +332,7 @@ func (h *handler) series(r *http.Request) (any, error) {
 		span, before = hourly(span.Range.Hours()), hourly(before.Range.Hours())
 	}
 	if p.err == nil && (longest(&span, &before)-1)/step >= pointsMax {
-		p.fail("this would be more than %d points: use a longer step or a shorter range", pointsMax)
+		p.fail("this would make more than %d points: use a longer step or a shorter range", pointsMax)
 	}
 	if p.err != nil {
 		return nil, p.err

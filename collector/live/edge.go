@@ -8,8 +8,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// namedMax is the largest number of configured routes with counters of their own since the start of the process. Routes come from the
-// configuration, but a reload can bring new names without end. All further routes are counted under Other.
+// namedMax is the maximum number of configured routes that have their own counters. Routes come from the configuration,
+// but each reload can add new names, so the number must be bounded over the life of the process. All further routes are
+// counted under Other.
 const namedMax = 256
 
 // calls counts gRPC calls by status code.
@@ -17,7 +18,7 @@ type calls [event.GRPCCodeOther + 1]uint64
 
 // named counts the responses of one configured route.
 type named struct {
-	classes [6]uint64 // by the first digit of the status; 0 is for all others
+	classes [6]uint64 // by the first digit of the status; 0 is for all other codes
 	errors  uint64
 }
 
@@ -29,7 +30,8 @@ var (
 	descNamedErrors = prometheus.NewDesc("wayside_route_errors_total", "Responses that are errors, by configured route.", []string{"route"}, nil)
 )
 
-// countEdge counts what only events of a proxy at the edge have. The feed is locked.
+// countEdge counts the fields that only events of an edge proxy have: gRPC status and configured route. The caller
+// holds the feed's lock.
 func (f *Feed) countEdge(r *row, name string, e *event.Event) {
 	if code, ok := e.GRPCStatus.Code(); ok {
 		if r.route.calls == nil {

@@ -1,6 +1,7 @@
 package live
 
-// Forget removes the selected rows and their routes. Later events of these rows are counted under Other first.
+// Forget removes the selected rows and their routes. Later events of these rows are counted under Other until the row
+// has a route again.
 func (f *Feed) Forget(selected func(host, method, label string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -18,7 +19,7 @@ func (f *Feed) Forget(selected func(host, method, label string) bool) {
 		}
 		delete(f.rows, k)
 	}
-	for _, r := range f.rows { // rows of other hosts that shared a removed route
+	for _, r := range f.rows { // rows of other hosts may have shared a removed route
 		if gone[r.route] {
 			r.route, r.series = f.routes[Other], nil
 		}

@@ -6,10 +6,10 @@
 //
 // # Bounds
 //
-// At most Options.RoutesMax routes have their own histograms, for at most seriesMax pairs of method and status each; at most
-// ringsMax rows have their own rates; namedMax configured routes have counters of their own; and there are at most WatchersMax
-// watchers, for each of which at most feedMax events wait. Everything beyond these bounds is counted under "(other)", or reported
-// to the watcher as missed, so that totals always add up.
+// At most Options.RoutesMax routes have their own histograms, each with at most seriesMax pairs of method and status. At most
+// ringsMax rows have their own rates, and at most namedMax configured routes their own counters. There are at most WatchersMax
+// watchers, and at most feedMax events wait for each of them. Everything beyond these bounds is counted under "(other)" or
+// reported to the watcher as missed, so that totals always add up.
 package live
 
 import (
@@ -28,7 +28,7 @@ const Other = "(other)"
 
 // Bounds that are not configurable.
 const (
-	rowsMax     = 4096 // all events of further rows are counted in one row
+	rowsMax     = 4096 // the events of all further rows are counted in a single row
 	idleMax     = time.Hour
 	microsInSec = 1e6
 )
@@ -46,25 +46,26 @@ type Feed struct {
 
 	mu     sync.Mutex // guards the following fields
 	rows   map[rowKey]*row
-	routes map[string]*route // by label; always has Other
+	routes map[string]*route // by label; always contains Other
 	named  map[string]*named // configured routes by name
 	other  *row              // for rows beyond rowsMax
 	total  ring
-	rings  int // rows with a ring
-	// fullUntil is the second before which no route can have been idle for idleMax, because each was seen in the hour before it.
+	rings  int // number of rows that have a ring
+	// Before fullUntil, in seconds, no route can have been idle for idleMax, because each was seen within the hour
+	// before it.
 	fullUntil int64
 
 	watchers watchers
 }
 
-// rowKey names a row as the tables show it.
+// rowKey is the name of a row in the tables.
 type rowKey = catalogue.RowName
 
-// row has the activity of one row of the tables. Other hosts may share its route.
+// row is the activity of one row of the tables. Rows of other hosts may share its route.
 type row struct {
 	route  *route
 	method string
-	series []*histogram // those of route that this row has used
+	series []*histogram // the histograms of route that this row has used
 	ring   *ring        // nil beyond ringsMax
 }
 
@@ -89,7 +90,7 @@ type Batch struct {
 	watch []*Watcher
 }
 
-// Begin starts a batch. The caller must close it.
+// Begin starts a batch and locks the feed. The caller must close the batch.
 func (f *Feed) Begin(epoch uuid.UUID) Batch {
 	b := Batch{f: f, epoch: epoch, now: f.o.Now().Unix(), watch: f.watchers.list()}
 	f.mu.Lock()
@@ -99,7 +100,7 @@ func (f *Feed) Begin(epoch uuid.UUID) Batch {
 // Close ends the batch.
 func (b *Batch) Close() { b.f.mu.Unlock() }
 
-// Add adds one applied event and the row in which it was counted. It reads the event's slices during the call only.
+// Add adds one applied event to the row in which it was counted. It does not keep the event's slices.
 func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	if !e.IsResponse() {
 		return
@@ -122,7 +123,7 @@ func (b *Batch) Add(row catalogue.RowName, seq uint64, e *event.Event) {
 	}
 }
 
-// row finds a row, or adds it if there is room. A new row begins with the route Other.
+// row finds a row, or adds it if there is room. A new row starts with the route Other.
 func (f *Feed) row(k rowKey) *row {
 	r := f.rows[k]
 	if r != nil {
@@ -140,7 +141,7 @@ func (f *Feed) row(k rowKey) *row {
 	return r
 }
 
-// methodName returns the method as OpenTelemetry's semantic conventions write it: unknown methods are "_OTHER".
+// methodName returns the method as OpenTelemetry's semantic conventions require: unknown methods become "_OTHER".
 func methodName(method string) string {
 	if method == Other {
 		return "_OTHER"

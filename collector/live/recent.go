@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// The steps that the dashboard draws.
+// Sizes of the steps that the dashboard draws.
 const (
 	StepSeconds = 10  // length of a step
-	Steps       = 180 // that are kept: half an hour
+	Steps       = 180 // number of steps kept: half an hour
 	ringsMax    = 512 // rows with their own rates
 
-	nowSeconds  = 10 // over which Activity.Rate is measured
+	nowSeconds  = 10 // period over which Activity.Rate is measured
 	secondsKept = 16 // a power of two, larger than nowSeconds plus the seconds by which events may be late or early
 )
 
@@ -26,8 +26,8 @@ type ring struct {
 	seconds [secondsKept]uint32
 }
 
-// add counts one response of the given second. It ignores a response that is older than the ring, or ahead of the clock by more
-// than a step: such a response is in the statistics only.
+// add counts one response in the given second. It ignores a response that is older than the ring or more than one step
+// ahead of the clock. The statistics still count such a response.
 func (r *ring) add(second, now int64, failed bool) {
 	step := second / StepSeconds
 	if step > now/StepSeconds+1 {
@@ -47,7 +47,7 @@ func (r *ring) add(second, now int64, failed bool) {
 	}
 }
 
-// advance clears the steps after the newest one, up to step.
+// advance clears the steps between the newest one and step.
 func (r *ring) advance(step int64) {
 	if step <= r.newest {
 		return
@@ -117,12 +117,12 @@ type Recent struct {
 	From        time.Time     `json:"from"` // start of the first step
 	To          time.Time     `json:"to"`   // end of the last step, which is complete
 	StepSeconds int           `json:"step_seconds"`
-	Totals      Activity      `json:"totals"` // of every response, also of rows that are not listed
-	Paths       []RowActivity `json:"paths"`  // rows with at least one response, the busiest first
+	Totals      Activity      `json:"totals"` // of all responses, including those of unlisted rows
+	Paths       []RowActivity `json:"paths"`  // rows with at least one response, busiest first
 }
 
-// Recent returns the half hour that ended with the last complete step. Events arrive about a second after their response, so a
-// step is complete two seconds after its end.
+// Recent returns the half hour that ended with the last complete step. Events arrive about a second after their
+// response, so a step counts as complete two seconds after its end.
 func (f *Feed) Recent() Recent {
 	last := (f.o.Now().Unix()-2)/StepSeconds - 1
 	r := Recent{

@@ -8,7 +8,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// seriesMax is the largest number of histograms of a route, so that an upstream with many statuses cannot make more.
+// seriesMax is the maximum number of histograms of one route. Without it, an upstream that returns many statuses could
+// create any number.
 const seriesMax = 64
 
 // buckets are upper bounds in microseconds. The bounds that OpenTelemetry's semantic conventions recommend for
@@ -27,7 +28,7 @@ type route struct {
 // histogram counts the latencies of one route, method and status.
 type histogram struct {
 	method    string
-	status    uint16 // 0: beyond seriesMax
+	status    uint16 // 0: all statuses beyond seriesMax
 	counts    [len(buckets) + 1]uint64
 	sumMicros uint64
 }
@@ -41,8 +42,9 @@ func (h *histogram) observe(micros uint64) {
 	h.sumMicros += micros
 }
 
-// assignRoute gives a row with the route Other its own route, if one may be added. A response that found nothing adds none, so that
-// scanners cannot displace routes that exist. If there are RoutesMax routes, one that was idle for an hour is removed.
+// assignRoute gives a row with the route Other its own route, if another route may be added. A response for a path that
+// does not exist adds no route, so that scanners cannot displace existing routes. If there are already RoutesMax
+// routes, one that has been idle for an hour is removed.
 func (f *Feed) assignRoute(r *row, label string, notFound bool, now int64) {
 	if r == f.other || label == Other {
 		return
@@ -57,14 +59,15 @@ func (f *Feed) assignRoute(r *row, label string, notFound bool, now int64) {
 	}
 }
 
-// notFound reports whether the server has no such path, or no such gRPC method.
+// notFound reports whether the server has no such path or gRPC method.
 func notFound(e *event.Event) bool {
 	const unimplemented = 12
 	return e.Status == 404 || e.GRPCStatus == event.GRPCOf(unimplemented)
 }
 
-// makeRoom reports whether one more route may be added. It removes the route that was idle for the longest time if it must. Every event of a
-// row without a route of its own asks, so the routes are only searched when one of them may have been idle for long enough.
+// makeRoom reports whether one more route may be added. If necessary, it removes the route that has been idle longest.
+// It is called for every event of a row without its own route, so it searches the routes only when one of them may have
+// been idle long enough.
 func (f *Feed) makeRoom(now int64) bool {
 	if len(f.routes)-1 < f.o.RoutesMax {
 		return true
@@ -133,8 +136,8 @@ func (f *Feed) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect sends a histogram for each route, method and status since the start of this process, the gRPC calls of each route, and the
-// responses of each configured route.
+// Collect sends a histogram for each route, method and status since the start of this process, the gRPC calls of each
+// route, and the responses of each configured route.
 func (f *Feed) Collect(out chan<- prometheus.Metric) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,11 +11,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Bounds of watching.
+// Bounds for watchers.
 const (
-	WatchersMax  = 32        // at the same time; one more displaces the oldest
-	feedMax      = 1024      // events that wait for one watcher
-	feedBytesMax = 256 << 10 // bytes of these events
+	WatchersMax  = 32        // watchers at a time; another one displaces the oldest
+	feedMax      = 1024      // events waiting for one watcher
+	feedBytesMax = 256 << 10 // bytes of the waiting events
 )
 
 // Seen is an event that was just applied, and the row in which it was counted.
@@ -30,7 +30,7 @@ type Seen struct {
 type Watcher struct {
 	show   func(*Seen) []byte
 	lines  chan []byte
-	bytes  atomic.Int64 // of the lines that wait
+	bytes  atomic.Int64 // of the waiting lines
 	missed atomic.Uint64
 	gone   chan struct{}
 	leave  func()
@@ -39,21 +39,22 @@ type Watcher struct {
 // Lines returns a channel of the lines. The reader must call [Watcher.Took] with each line.
 func (w *Watcher) Lines() <-chan []byte { return w.lines }
 
-// Took says that a line no longer waits.
+// Took must be called when the reader has taken a line from the channel. The line then no longer counts as waiting.
 func (w *Watcher) Took(line []byte) { w.bytes.Add(-int64(len(line))) }
 
 // Gone is closed when a newer watcher has displaced this one.
 func (w *Watcher) Gone() <-chan struct{} { return w.gone }
 
-// TakeMissed returns the number of events that did not fit since the last call, because the reader is too slow.
+// TakeMissed returns the number of events since its last call for which there was no room because the reader is too
+// slow.
 func (w *Watcher) TakeMissed() uint64 { return w.missed.Swap(0) }
 
 // Close removes the watcher.
 func (w *Watcher) Close() { w.leave() }
 
-// watchers is a list that the drain loop reads without a lock.
+// watchers is a list that the drain loop reads without locking.
 type watchers struct {
-	mu      sync.Mutex // held by writers
+	mu      sync.Mutex // held while the list is changed
 	current atomic.Pointer[[]*Watcher]
 }
 
@@ -64,9 +65,10 @@ func (w *watchers) list() []*Watcher {
 	return nil
 }
 
-// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of them; show returns
-// the line to deliver, or nil. It must be fast, and must not keep the event. If there are WatchersMax watchers, the new one
-// displaces the oldest, so that clients that do not read, or have left unnoticed, cannot keep others out.
+// Watch adds a watcher for the events that are applied from now on. The drain loop calls show for each of them; show
+// returns the line to deliver, or nil. show must be fast and must not retain the event. If there are already
+// WatchersMax watchers, the new one displaces the oldest, so that clients that have stopped reading, or whose
+// disconnection went unnoticed, cannot lock others out.
 func (f *Feed) Watch(show func(*Seen) []byte) *Watcher {
 	w := &Watcher{show: show, lines: make(chan []byte, feedMax), gone: make(chan struct{})}
 	w.leave = sync.OnceFunc(func() {
@@ -84,7 +86,7 @@ func (f *Feed) Watch(show func(*Seen) []byte) *Watcher {
 	return w
 }
 
-// displace ends a watcher. Its reader may be blocked in a write, so the waiting lines are dropped at once.
+// displace ends a watcher. Its reader may be blocked in a write, so the waiting lines are dropped immediately.
 func (w *Watcher) displace() {
 	close(w.gone)
 	for {

@@ -11,12 +11,13 @@ const upperHex = "0123456789ABCDEF"
 // idPlaceholder replaces a segment that varies, or a part of one.
 const idPlaceholder = "{id}"
 
-// build appends the label of a path to dst. It stops soon after LabelBytesMax, so that a very long path costs no more than a long
-// one. host is the path's host in the statistics; proof says that the response proves the route, so that it may be learnt from; grpc
-// that the path names a gRPC method, which only a configured template can replace.
+// build appends the label of a path to dst. It stops soon after LabelBytesMax, so that even an extremely long path
+// costs little. host is the host under which the statistics count the path. proof says that the response proves that
+// the route exists, so that the labeler may learn from it. grpc says that the path names a gRPC method, which only a
+// configured template can replace.
 func (l *Labeler) build(dst, path []byte, host string, proof, grpc bool) []byte {
 	l.plain = true
-	// A query or fragment is never recorded. If there is one, it must not become part of a row.
+	// Queries and fragments are never recorded. If the path contains one, it must not become part of a row.
 	if i := bytes.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
@@ -31,7 +32,7 @@ func (l *Labeler) build(dst, path []byte, host string, proof, grpc bool) []byte 
 	if grpc {
 		return append(dst, path...)
 	}
-	if string(path) == Other || string(path) == Malformed { // the names are taken
+	if string(path) == Other || string(path) == Malformed { // these names are reserved
 		return append(append(dst, "%28"...), path[1:]...)
 	}
 	for first := true; ; first = false {
@@ -48,10 +49,10 @@ func (l *Labeler) build(dst, path []byte, host string, proof, grpc bool) []byte 
 	}
 }
 
-// appendLearnt appends a slash and a segment, or a placeholder if the level below dst was learnt to vary.
+// appendLearnt appends a slash and a segment, or a placeholder if the labeler has learnt that this level varies.
 //
-// A date at the beginning of a longer path is more often the version of an API ("/2015-03-31/functions") than a value. If such
-// dates are values, there are many of them, and the level is learnt like any other.
+// A date at the beginning of a longer path is more often an API version ("/2015-03-31/functions") than a value. If dates at
+// that level are values after all, there are many of them, and the level is learnt like any other.
 func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof bool) []byte {
 	var v *level
 	if len(l.levels) > 0 {
@@ -61,7 +62,7 @@ func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof boo
 	version := len(dst) == 0 && len(rest) > 0 && isDate(segment)
 	dst = append(dst, '/')
 	start := len(dst)
-	if version { // a placeholder only if the level is learnt
+	if version { // becomes a placeholder only once the level is learnt
 		dst = append(dst, segment...)
 	} else {
 		dst = appendSegment(dst, segment)
@@ -79,7 +80,7 @@ func (l *Labeler) appendLearnt(dst, segment, rest []byte, host string, proof boo
 
 // appendSegment appends one segment, or a placeholder if it is an identifier.
 func appendSegment(dst, segment []byte) []byte {
-	// Matrix parameters (";jsessionid=…") are values, and often secrets.
+	// Matrix parameters (";jsessionid=…") are values, and often secret.
 	segment, _, params := bytes.Cut(segment, []byte{';'})
 	switch stem, ext := splitExt(segment); {
 	case isID(segment) && (len(ext) == 0 || !isID(stem) || bytes.IndexByte(segment, '@') >= 0):
@@ -96,8 +97,8 @@ func appendSegment(dst, segment []byte) []byte {
 	return dst
 }
 
-// appendClean appends text that is safe to print. Bytes that are not valid UTF-8, runes that are not printable, and braces, which
-// only placeholders may have, are percent-encoded.
+// appendClean appends text in a form that is safe to print. It percent-encodes bytes that are not valid UTF-8,
+// unprintable runes, and braces, which are reserved for placeholders.
 func appendClean(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -144,7 +145,7 @@ func appendHost(dst, host []byte) []byte {
 	return dst
 }
 
-// splitExt splits off a file name extension: one to five letters and digits that start with a letter.
+// splitExt splits off a file name extension: one to five letters and digits, of which the first is a letter.
 func splitExt(segment []byte) (stem, ext []byte) {
 	dot := bytes.LastIndexByte(segment, '.')
 	if dot <= 0 || len(segment)-dot-1 > 5 || dot == len(segment)-1 {

@@ -5,28 +5,30 @@ import (
 	"hash/maphash"
 )
 
-// Size of the cache: its slots, and the longest host + method + route + path in it. 1,024 slots of about 144 bytes.
+// Size of the cache: the number of its slots, and the maximum length of host, method, route and path together. The
+// cache has 1,024 slots of about 144 bytes.
 const (
 	cacheSlots    = 1024
 	cacheKeyBytes = 112
 )
 
-// cache has the rows of recent paths. It is direct-mapped: a new path replaces the one in its slot, so millions of different paths
-// cost neither memory nor garbage. A slot has the whole key, so a collision costs a miss and nothing else.
+// cache holds the rows of recent paths. It is direct-mapped: a new path replaces the one in its slot, so millions of
+// different paths cost neither memory nor garbage collection. A slot contains its whole key, so a collision only costs
+// a cache miss.
 type cache struct {
 	seed  maphash.Seed
 	slots []slot // allocated at first use
 }
 
 type slot struct {
-	row                                  *row // nil: empty
+	row                                  *row // nil if the slot is empty
 	sum                                  uint64
 	hostLen, methodLen, routeLen, keyLen uint8
 	grpc                                 bool
 	key                                  [cacheKeyBytes]byte // host, method, route, path
 }
 
-// cacheKey is what decides about the row of a response, except its status.
+// cacheKey is everything that determines the row of a response, except the response's status.
 type cacheKey struct {
 	host, method, route, path []byte
 	grpc                      bool
@@ -73,7 +75,7 @@ func (c *cache) put(sum uint64, k *cacheKey, r *row) {
 	}
 	s := &c.slots[sum%cacheSlots]
 	s.row, s.sum, s.grpc = r, sum, k.grpc
-	// at most cacheKeyBytes
+	// The conversions cannot overflow: the sum of the lengths is at most cacheKeyBytes.
 	s.hostLen, s.methodLen, s.routeLen, s.keyLen = uint8(len(k.host)), uint8(len(k.method)), uint8(len(k.route)), uint8(k.size())
 	n := copy(s.key[:], k.host)
 	n += copy(s.key[n:], k.method)

@@ -6,7 +6,7 @@ func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 func isHex(c byte) bool    { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
-// isID reports whether a segment is clearly an identifier, or a value as private as one, and not a name.
+// isID reports whether a segment is clearly an identifier, or a value that is just as private, rather than a name.
 func isID(s []byte) bool {
 	if len(s) == 0 {
 		return false
@@ -25,7 +25,7 @@ func isID(s []byte) bool {
 		}
 	}
 	if escapes && (hasEscape(s, '@') || hasEscape(s, '/')) {
-		return true // a value with a separator in it, which names of routes do not have
+		return true // an escaped separator, which occurs in values but not in route names
 	}
 	if digits == len(s) {
 		return true
@@ -34,7 +34,7 @@ func isID(s []byte) bool {
 		return true
 	}
 	if digits == 0 {
-		return false // names are made of letters; words like "facade" or "deadbeef" stay
+		return false // names consist of letters; words like "facade" or "deadbeef" are kept
 	}
 	return isNumeric(s) || isHexID(s) || isUUID(s) || isULID(s) || isToken(s)
 }
@@ -49,17 +49,17 @@ func hasEscape(s []byte, c byte) bool {
 	return false
 }
 
-// Bounds of isScrambled.
+// Thresholds of isScrambled.
 const (
 	scrambledMin = 16 // bytes
 	unbrokenMax  = 48 // bytes without a separator; longer runs are not names
-	caseTurnsMin = 6  // changes between upper and lower case, at least: more than in camel case,
-	caseTurnsPer = 5  // … and at least one in this many letters
-	lettersMin   = 20 // letters of one case that are judged by their vowels
+	caseTurnsMin = 6  // minimum number of changes between upper and lower case: more than in camel case,
+	caseTurnsPer = 5  // … and at least one change in this many letters
+	lettersMin   = 20 // minimum number of letters of one case to be judged by their vowels
 	vowelsPer    = 4  // words have more than one vowel in this many letters
 )
 
-// isScrambled recognises secrets even without digits: base64, keys in capitals, random letters.
+// isScrambled recognises secrets, even those without digits: base64, keys in capitals, random letters.
 func isScrambled(s []byte, letters, digits int) bool {
 	if len(s) < scrambledMin {
 		return false
@@ -82,18 +82,18 @@ func isScrambled(s []byte, letters, digits int) bool {
 	}
 	switch {
 	case longest >= unbrokenMax:
-		return letters+digits > 0 && vowels < letters // but not one letter repeated
+		return letters+digits > 0 && vowels < letters // text of vowels only, such as one repeated letter, does not count
 	case longest >= scrambledMin && turns >= caseTurnsMin && turns*caseTurnsPer >= longest:
 		return true
 	case longest >= lettersMin && digits == 0 && turns == 0:
 		return vowels*vowelsPer < letters
 	}
-	// Keys such as AKIA…: unbroken capitals.
+	// Keys such as AKIA… consist only of capitals.
 	return longest == len(s) && letters > 0 && turns == 0 && s[0]&0x20 == 0 && isLetter(s[0])
 }
 
-// isNumeric recognises signed and decimal numbers, dates, times, version numbers and coordinates: groups of digits that start with
-// a digit or a sign, with no letters except the T and Z of a timestamp.
+// isNumeric recognises signed and decimal numbers, dates, times, version numbers and coordinates: groups of digits that
+// start with a digit or a sign. The only letters it allows are the T and Z of a timestamp.
 func isNumeric(s []byte) bool {
 	if s[0] == '-' || s[0] == '+' {
 		s = s[1:]
@@ -198,8 +198,8 @@ func isULID(s []byte) bool {
 	return true
 }
 
-// Bounds of isToken: the length of a token, and the number of its changes between letters and digits. Words with a number or two
-// ("sha256-checksums", "how-to-2024-edition") change less often than random text.
+// Thresholds of isToken: the minimum length of a token, and its minimum number of changes between letters and digits.
+// Words that contain a number or two ("sha256-checksums", "how-to-2024-edition") change less often than random text.
 const (
 	tokenBytesMin     = 16
 	tokenChangesMin   = 4
@@ -207,8 +207,8 @@ const (
 	tokenLongChanges  = 3
 )
 
-// isToken recognises long random text (base64url, base62, prefixed keys, JWTs) by the number of its changes between letters and
-// digits without a separator.
+// isToken recognises long random text (base64url, base62, prefixed keys, JWTs) by how often it changes between letters
+// and digits without a separator.
 func isToken(s []byte) bool {
 	if len(s) < tokenBytesMin {
 		return false

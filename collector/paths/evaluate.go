@@ -10,7 +10,7 @@ func (l *Labeler) evaluateFirst() uint64 {
 	return uint64(min(evaluateFirst, max(16, l.max/2)))
 }
 
-// evaluateSoon schedules an evaluation, because a row is new.
+// evaluateSoon schedules an evaluation after one more interval, unless an earlier one is scheduled.
 func (l *Labeler) evaluateSoon() {
 	if l.learnOff {
 		return
@@ -18,7 +18,8 @@ func (l *Labeler) evaluateSoon() {
 	l.tally.next = min(l.tally.next, l.tally.events+l.tally.interval)
 }
 
-// evaluate learns from the rows of every host, and schedules the next evaluation: later, if this one has learnt nothing.
+// evaluate learns from the rows of every host and schedules the next evaluation, which comes later if this one has
+// learnt nothing.
 func (l *Labeler) evaluate() {
 	l.journal.save(l)
 	l.tally.next = 1 << 63
@@ -30,7 +31,7 @@ func (l *Labeler) evaluate() {
 	}
 	likely, fresh := l.findLevels(byHost, false)
 	if l.templatesWith(likely, fresh) > l.max*9/10 {
-		likely, fresh = l.findLevels(byHost, true) // few templates are left
+		likely, fresh = l.findLevels(byHost, true) // only a few templates are left
 		if l.templatesWith(likely, fresh) > l.max {
 			for key, v := range l.likely { // merged rows must stay merged
 				if likely[key] == nil {
@@ -41,7 +42,7 @@ func (l *Labeler) evaluate() {
 	}
 	if len(fresh) == 0 && sameLevels(likely, l.likely) {
 		l.tally.interval = min(l.tally.interval*2, evaluateMax)
-		if len(l.merged) >= l.max { // until an evaluation makes room
+		if len(l.merged) >= l.max { // nothing more can be merged until an evaluation makes room
 			l.evaluateSoon()
 		}
 		return
@@ -63,7 +64,7 @@ func (l *Labeler) evaluate() {
 	l.evaluateSoon() // merged rows may form further levels
 }
 
-// findLevels decides about every level of every host; full says that few templates are left.
+// findLevels examines every level of every host. full says that only a few templates are left.
 func (l *Labeler) findLevels(byHost map[string][]sample, full bool) (likely map[string]*level, fresh []*level) {
 	likely = map[string]*level{}
 	for _, host := range slices.Sorted(maps.Keys(byHost)) {
@@ -74,7 +75,7 @@ func (l *Labeler) findLevels(byHost map[string][]sample, full bool) (likely map[
 	return likely, fresh
 }
 
-// templatesWith returns the number of templates under which the rows would be shown with these levels.
+// templatesWith returns how many templates the rows would have with these levels.
 func (l *Labeler) templatesWith(likely map[string]*level, fresh []*level) int {
 	r := l.rulesOf(maps.Clone(l.levels))
 	maps.Copy(r.levels, likely)
@@ -90,7 +91,7 @@ func (l *Labeler) templatesWith(likely map[string]*level, fresh []*level) int {
 	return len(seen)
 }
 
-// sorted are the rows in the order of their admission.
+// sorted returns the rows in the order in which they were added.
 func (l *Labeler) sorted() []*row {
 	out := make([]*row, 0, l.ordinary)
 	for _, r := range l.rows {
@@ -114,7 +115,7 @@ func sameLevels(a, b map[string]*level) bool {
 	return true
 }
 
-// learn adds a level for good.
+// learn adds a level permanently.
 func (l *Labeler) learn(v *level) {
 	v.order = l.nextLevel
 	l.nextLevel++
@@ -150,7 +151,7 @@ func (l *Labeler) setLevel(v *level) {
 	l.levels[levelKey(v.host, v.prefix)] = v
 }
 
-// publish makes the current levels the rules.
+// publish makes the current levels the rules by which rows are shown.
 func (l *Labeler) publish() {
 	r := l.rulesOf(make(map[string]*level, len(l.levels)+len(l.likely)))
 	maps.Copy(r.levels, l.likely)
@@ -162,7 +163,7 @@ func (l *Labeler) rulesOf(levels map[string]*level) *Rules {
 	return &Rules{levels: levels, configured: l.configured, exact: &l.exact}
 }
 
-// fold applies the rules to the rows: rows whose label is changed by a learnt level are merged into one row with the new label, and
+// fold applies the rules to the rows: rows whose label a learnt level changes are merged into one row with the new label, and
 // each row counts towards the template under which it is shown.
 func (l *Labeler) fold(learnt bool) {
 	hard := l.rulesOf(l.levels)
@@ -196,7 +197,7 @@ func (l *Labeler) fold(learnt bool) {
 	}
 }
 
-// Learnt lists the learnt and the likely levels, for people.
+// Learnt lists the learnt and the likely levels in readable form.
 func (l *Labeler) Learnt() (learnt, likely []string) {
 	for _, v := range l.levels {
 		learnt = append(learnt, strings.TrimSpace(v.host+" "+v.prefix+"/"+idPlaceholder))

@@ -6,18 +6,19 @@ import (
 	"strings"
 )
 
-// Forgotten replaces a path that was forgotten.
+// Forgotten replaces a path that has been forgotten.
 const Forgotten = "(forgotten)"
 
 // Selection selects the paths to forget.
 type Selection struct {
-	// Path is a path or a template, compared byte for byte; a "*" matches any characters, including slashes.
+	// Path is a path or a template. It is compared byte for byte, and a "*" matches any characters, including slashes.
 	Path string
-	// Host and Method are those of the row, as tables show them; empty: all.
+	// Host and Method are those of the row, as tables show them. Empty means all.
 	Host, Method string
 }
 
-// Check reports whether the selection can be used: Path begins with "/" or "*", and is not only stars.
+// Check returns an error if the selection cannot be used: Path must begin with "/" or "*" and must not consist only of
+// stars.
 func (s *Selection) Check() error {
 	switch {
 	case !strings.HasPrefix(s.Path, "/") && !strings.HasPrefix(s.Path, "*"):
@@ -33,8 +34,8 @@ func (s *Selection) Check() error {
 // PathMatches reports whether a requested path is selected.
 func (s *Selection) PathMatches(path []byte) bool { return glob([]byte(s.Path), path) }
 
-// Rows returns a function that reports whether a row is selected, by its label or by the template under which rules show it. The
-// rows (other) and (malformed) are never selected: they name no path.
+// Rows returns a function that reports whether a row is selected, either by its label or by the template under which
+// rules show it. The rows (other) and (malformed) are never selected, because they name no path.
 func (s *Selection) Rows(rules *Rules) func(host, method, label string) bool {
 	pattern := []byte(s.Path)
 	return func(host, method, label string) bool {
@@ -54,9 +55,9 @@ func (s *Selection) Of(host, method string) bool {
 	return (s.Host == "" || s.Host == host) && (s.Method == "" || s.Method == method)
 }
 
-// Forget removes the selected rows, and every name that was learnt from them alone. It is part of the batch that Begin has
-// started: [Labeler.Changes] removes their persisted entries. Later responses under such a path are admitted like any others.
-// Forget returns the number of removed rows.
+// Forget removes the selected rows, and every name that was learnt only from them. It is part of the batch that Begin
+// has started: [Labeler.Changes] returns the deletions of their persisted entries. Later responses under such a path
+// are admitted like any others. Forget returns the number of removed rows.
 func (l *Labeler) Forget(s *Selection) (rows int) {
 	l.journal.save(l)
 	rules := l.Rules()
@@ -82,7 +83,7 @@ func (l *Labeler) Forget(s *Selection) (rows int) {
 		}
 		return below(gone, host, prefix) && !below(kept, host, prefix)
 	})
-	clear(l.watches) // they contain values; they find names a little later now
+	clear(l.watches) // they contain values; new ones need a while to find names again
 	l.publish()
 	l.fold(false)
 	l.cache.clear()
@@ -91,7 +92,7 @@ func (l *Labeler) Forget(s *Selection) (rows int) {
 
 type hostText struct{ host, text string }
 
-// below reports whether one of the texts is the path or lies below it.
+// below reports whether one of the texts equals the path or lies below it.
 func below(texts []hostText, host, path string) bool {
 	for _, t := range texts {
 		if t.host == host && strings.HasPrefix(t.text, path) && (len(t.text) == len(path) || t.text[len(path)] == '/') {

@@ -7,7 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// isGRPCMethod reports whether a path is the name of a gRPC method: "/Service/Method", of letters, digits, "_", "." and "-".
+// isGRPCMethod reports whether a path has the form of a gRPC method, "/Service/Method", and consists only of letters,
+// digits, "_", "." and "-".
 func isGRPCMethod(path []byte) bool {
 	if path[0] != '/' || len(path) > LabelBytesMax {
 		return false
@@ -25,11 +26,11 @@ func isGRPCName(text []byte) bool {
 	return len(text) > 0
 }
 
-// addExact counts a row among those of a gRPC method, whose label the rules do not change.
+// addExact adds n to the number of rows of a gRPC method. The rules do not change the labels of these rows.
 func (l *Labeler) addExact(r *row, n int) {
 	key := mergedKey(r.host, r.label)
 	if have, known := l.exact.Load(key); known {
-		n += have.(int) //nolint:forcetypeassert // the map has no others
+		n += have.(int) //nolint:forcetypeassert // the map has no other values
 	}
 	if n <= 0 {
 		l.exact.Delete(key)
@@ -38,7 +39,7 @@ func (l *Labeler) addExact(r *row, n int) {
 	l.exact.Store(key, n)
 }
 
-// keepExact makes a row that was known as an ordinary path one of a gRPC method.
+// keepExact turns a row that had been counted as an ordinary path into one of a gRPC method.
 func (l *Labeler) keepExact(r *row, grpc bool) {
 	if !grpc || r.grpc {
 		return
@@ -54,7 +55,7 @@ func (l *Labeler) keepExact(r *row, grpc bool) {
 	l.cache.clear()
 }
 
-// proves reports whether a response proves that the route exists, see [Proves] and [ProvesGRPC].
+// proves reports whether a response proves that the route exists. See [Proves] and [ProvesGRPC].
 func proves(e *event.Event) bool {
 	if !Proves(e.Status) || e.GRPCStatus == event.GRPCNone {
 		return Proves(e.Status)
@@ -63,14 +64,15 @@ func proves(e *event.Event) bool {
 	return ok && ProvesGRPC(code)
 }
 
-// Proves reports whether a response with this status proves that the route exists. With 501 to 504, a proxy may have answered
-// without the upstream.
+// Proves reports whether a response with this status proves that the route exists. A response with 501 to 504 may come
+// from a proxy instead of the upstream.
 func Proves(status uint16) bool {
 	return status < 400 || status == 500 || status > 504
 }
 
-// ProvesGRPC reports whether a gRPC status proves that the method exists. A server answers UNIMPLEMENTED for a method that it does not
-// have. UNAVAILABLE, UNAUTHENTICATED and PERMISSION_DENIED may come from a proxy or an interceptor that does not know the methods.
+// ProvesGRPC reports whether a gRPC status proves that the method exists. A server answers UNIMPLEMENTED for a method
+// that it does not have. UNAVAILABLE, UNAUTHENTICATED and PERMISSION_DENIED may come from a proxy or an interceptor
+// that does not know the methods.
 func ProvesGRPC(code int) bool {
 	switch code {
 	case 7, 12, 14, 16, event.GRPCCodeOther:
@@ -79,9 +81,9 @@ func ProvesGRPC(code int) bool {
 	return true
 }
 
-// Proofs returns the number of a row's responses that prove the route.
+// Proofs returns how many of a row's responses prove the route.
 func Proofs(row *stats.Row) (n uint64) {
-	if len(row.GRPC) > 0 { // with HTTP status 200, whatever their own status is
+	if len(row.GRPC) > 0 { // gRPC calls have the HTTP status 200, whatever their gRPC status is
 		for _, g := range row.GRPC {
 			if ProvesGRPC(int(g.Code)) {
 				n += g.Count

@@ -2,24 +2,24 @@ package paths
 
 import "maps"
 
-// journal has the changes of a batch: those that Changes returns, and the old state for Rollback.
+// journal holds the changes of a batch: those that Changes returns, and the previous state for Rollback.
 type journal struct {
-	// for Changes
+	// For Changes:
 	rows       map[*row]bool     // admitted or counted
-	rowsGone   []uint32          // orders of rows that were removed
-	levels     map[uint32]*level // by order; added or changed
-	levelsGone map[uint32]bool   // orders of levels that were removed
+	rowsGone   []uint32          // order numbers of rows that were removed
+	levels     map[uint32]*level // by order number; added or changed
+	levelsGone map[uint32]bool   // order numbers of levels that were removed
 	hosts      []string          // added
 
-	// for Rollback
-	before *saved       // the state before the first evaluation of the batch; nil without one
-	counts map[*row]int // at the beginning of the batch, of the rows that were counted
+	// For Rollback:
+	before *saved       // the state before the first evaluation of the batch; nil if there was none
+	counts map[*row]int // counts of the changed rows when the batch began
 	fresh  []*row       // admitted
 	tally  tally
 	next   [3]uint32
 }
 
-// saved is a copy of everything that an evaluation may change.
+// saved is a copy of everything that an evaluation can change.
 type saved struct {
 	rows           map[string]row
 	levels, likely map[string]*level
@@ -60,7 +60,7 @@ func (j *journal) counted(r *row) {
 	}
 }
 
-// save saves the table as it was at the beginning of the batch. It must be called before the first evaluation.
+// save copies the table before the first evaluation of the batch changes it.
 func (j *journal) save(l *Labeler) {
 	if j.rows == nil || j.before != nil {
 		return
@@ -95,7 +95,7 @@ func (j *journal) setLevel(l *Labeler, v *level) {
 	if j.rows == nil {
 		return
 	}
-	j.save(l) // keepName may call it without an evaluation
+	j.save(l) // keepName may change a level without an evaluation
 	j.levels[v.order] = v
 	delete(j.levelsGone, v.order)
 }
@@ -108,7 +108,7 @@ func (j *journal) dropLevel(v *level) {
 	j.levelsGone[v.order] = true
 }
 
-// undo restores the state at Begin.
+// undo restores the state at the time of Begin.
 func (j *journal) undo(l *Labeler) {
 	for _, host := range j.hosts {
 		delete(l.hosts, host)

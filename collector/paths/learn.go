@@ -7,7 +7,7 @@ import (
 
 // Bounds of learning.
 const (
-	// countMax is where the count of a row ends: a name with as many responses is certainly common.
+	// countMax is the highest count of a row: a name with that many responses is certainly common.
 	countMax = 64
 	// evaluateFirst and evaluateMax bound the number of events between the admission of a row and the next evaluation.
 	evaluateFirst = 256
@@ -16,11 +16,11 @@ const (
 	belowDepth = 3
 
 	levelsMax      = 1000 // learnt levels
-	exceptionsMax  = 64   // names among the values of a level
-	exceptionCount = 8    // responses before a child can be such a name
+	exceptionsMax  = 64   // names among the values of one level
+	exceptionCount = 8    // responses that a child needs to become such a name
 )
 
-// sample is a row as the tree sees it.
+// sample is a row as the tree uses it.
 type sample struct {
 	rest  string // label below the prefix, with its slash
 	count int
@@ -31,8 +31,8 @@ type child struct {
 	name    string
 	samples []sample
 	count   int
-	below   map[uint32]int // hashes of the names below, with their depth → responses
-	named   int            // responses to paths with a name below
+	below   map[uint32]int // hash of a name below and its depth → number of responses
+	named   int            // responses to paths with a name below this child
 }
 
 // tree evaluates the rows of a host: level by level from the root, it decides which segments vary.
@@ -45,7 +45,7 @@ type tree struct {
 	short  bool     // few labels are left: learn sooner
 }
 
-// visit decides about the children of a prefix, and visits them.
+// visit decides about the children of a prefix, and then visits each of them.
 func (t *tree) visit(prefix string, samples []sample, depth int) {
 	if depth > 32 {
 		return
@@ -71,7 +71,7 @@ func (t *tree) visit(prefix string, samples []sample, depth int) {
 	}
 }
 
-// decide returns the level that the children form, or nil if they are names.
+// decide returns the level that the children form, or nil if they are names rather than values.
 func (t *tree) decide(prefix string, children []*child, merged []sample) *level {
 	verdict := t.judge(children)
 	if t.l.relearning && verdict != verdictLearnt && len(merged) > 0 && t.judge(rare(children)) == verdictLearnt {
@@ -96,11 +96,11 @@ func (t *tree) decide(prefix string, children []*child, merged []sample) *level 
 	return nil
 }
 
-// localesMin is the smallest number of codes that are considered values.
+// localesMin is the number of locale codes from which they are considered values.
 const localesMin = 6
 
-// locales returns the children that are codes of languages or countries, if there are many with the same names below them. Such a
-// code is a value, however common it is.
+// locales returns the children that are codes of languages or countries, if there are many of them with the same names
+// below. Such codes are values, however common they are.
 func locales(children []*child) map[string]bool {
 	seen, codes := map[uint32]int{}, []*child{}
 	for _, c := range children {
@@ -133,9 +133,9 @@ func locales(children []*child) map[string]bool {
 	return only
 }
 
-// values returns the children that look like the identifiers among their siblings: they have at least two names below them, and
-// all of these are also below the identifiers. For example, "main" in "/branches/main/protection", if there is
-// "/branches/{id}/protection".
+// values returns the children that resemble the identifiers among their siblings: they have at least two names below
+// them, and all of these names also occur below the identifiers. For example, "main" in "/branches/main/protection" is
+// a value if there is also "/branches/{id}/protection".
 func values(children []*child, merged []sample) map[string]bool {
 	if len(merged) == 0 || len(children) == 0 {
 		return nil
@@ -164,8 +164,8 @@ func values(children []*child, merged []sample) map[string]bool {
 	return only
 }
 
-// split groups samples by their first segment. Samples with the segment "{id}" are merged already. Samples with another
-// placeholder in the segment are left out.
+// split groups samples by their first segment. Samples whose segment is "{id}" have been merged already. Samples with
+// another placeholder in the segment are left out.
 func (t *tree) split(samples []sample) (children []*child, merged []sample) {
 	byName := map[string]*child{}
 	for _, s := range samples {
@@ -202,12 +202,12 @@ type verdict int
 
 const (
 	verdictNames  verdict = iota
-	verdictLikely         // they look like values: shown merged, until they look like names
-	verdictLearnt         // they are values: merged for good
+	verdictLikely         // they look like values: shown merged until they look like names
+	verdictLearnt         // they are values: merged permanently
 )
 
-// judge recognises values by three properties: there are many of them, and many were seen only once; they are alike, because the
-// same names appear below several of them; and their number grows with the traffic.
+// judge recognises values by three properties. There are many of them, and many were seen only once. They are alike:
+// the same names appear below several of them. Their number grows with the traffic.
 func (t *tree) judge(children []*child) verdict {
 	n := len(children)
 	if n < childrenMin {
@@ -240,21 +240,21 @@ func (t *tree) judge(children []*child) verdict {
 		}
 		return verdictLikely
 	case t.full && (same || inner*5 < n && n >= leavesMin && total <= 8*n):
-		return verdictLikely // otherwise some of them would find no room
+		return verdictLikely // otherwise there would be no room for some of them
 	}
 	return verdictNames
 }
 
 const (
-	childrenMin = 6  // the smallest number of children that can be values,
-	leavesMin   = 8  // … without names below them, if few templates are left
-	shortMin    = 16 // … for good, if few labels are left
-	unlikeMin   = 20 // … without any common names below them
-	sameCount   = 8  // responses before a child is compared with all others
+	childrenMin = 6  // minimum number of children that can be values …
+	leavesMin   = 8  // … if they have no names below them and few templates are left
+	shortMin    = 16 // … and be merged permanently, if few labels are left
+	unlikeMin   = 20 // … if they have no names below them in common
+	sameCount   = 8  // responses that a child needs before it is compared with all others
 )
 
-// likeness counts the children with names below them (inner), and those among them that share such a name with several other
-// children (alike). same reports whether all well-known children have mostly the same names below them.
+// likeness counts the children that have names below them (inner), and how many of these share such a name with several
+// other children (alike). same reports whether all well-known children have mostly the same names below them.
 func likeness(children []*child) (inner, alike int, same bool) {
 	seen := map[uint32]int{}
 	for _, c := range children {

@@ -1,6 +1,6 @@
 package paths
 
-// methods are the methods with rows of their own: those of IANA's registry, and QUERY.
+// methods are the methods that get their own rows: those in IANA's registry, and QUERY.
 var methods = func() map[string]string {
 	names := []string{
 		"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",

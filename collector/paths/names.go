@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// names returns the children of a varying level that are names: common, and unlike the others.
+// names returns those children of a varying level that are names rather than values: they are common and unlike the
+// others.
 func (t *tree) names(children []*child) map[string]bool {
 	seen := map[uint32]int{}
 	once := 0
@@ -43,15 +44,15 @@ func (t *tree) names(children []*child) map[string]bool {
 	return except
 }
 
-// Bounds of pageCount.
+// Thresholds of pageCount.
 const (
-	pageValues = 8  // values with names below them, at least
-	pageShare  = 8  // one response in this many, at least, is to a name below a value
-	pageSure   = 12 // a value gets no response to a name below it with probability e^-12
+	pageValues = 8  // minimum number of values with names below them
+	pageShare  = 8  // at least one response in this many must be for a name below a value
+	pageSure   = 12 // accepted probability, e^-12, that a value gets no response for a name below it
 )
 
-// pageCount returns the count from which a child without names below it is a name: "/login" and "/messages/7" beside "/anna" and
-// "/anna/posts".
+// pageCount returns the count from which a child without names below it is considered a name, such as "/login" beside
+// "/anna" and "/anna/posts".
 func pageCount(children []*child, seen map[uint32]int) int {
 	values, below, total := 0, 0, 0
 	for _, c := range children {
@@ -74,17 +75,17 @@ func pageCount(children []*child, seen map[uint32]int) int {
 	return pageCountOf(below, total)
 }
 
-// pageCountOf is pageCount, if below of total responses are to names below values. With the share p = below/total, a value with n
-// responses has none below it with probability (1-p)^n.
+// pageCountOf computes pageCount if below of total responses are for names below values. With the share p =
+// below/total, the probability that none of the n responses of a value is for a name below it is (1-p)^n.
 func pageCountOf(below, total int) int {
 	if below*pageShare < total || below == 0 {
 		return never
 	}
-	p := min(1, float64(below)/float64(total)) // below may be larger after a watch has begun again
+	p := min(1, float64(below)/float64(total)) // below may exceed total after a watch has started over
 	return max(exceptionCount, int(math.Ceil(pageSure/-math.Log1p(-p))))
 }
 
-// shape says whether a child has the name of a file, and whether there are rows below it.
+// shape says whether a child looks like a file name, and whether there are rows below it.
 type shape struct {
 	extension, inner bool
 }
@@ -98,14 +99,15 @@ func (c *child) shape() shape {
 	return s
 }
 
-// Bounds of usualShapes.
+// Thresholds of usualShapes.
 const (
-	shapesMin   = 24 // rare children, at least
-	shapesShare = 50 // one rare child in this many makes its shape usual
+	shapesMin   = 24 // minimum number of rare children
+	shapesShare = 50 // a shape is usual if one rare child in this many has it
 )
 
-// usualShapes returns the shapes of the rare children, which are values: beside "/how-to-bake-bread" and hundreds like it,
-// "/robots.txt" and "/page/2" are not values. All shapes are usual while there are too few children.
+// usualShapes returns the shapes of the rare children, which are values: beside "/how-to-bake-bread" and hundreds of
+// paths like it, "/robots.txt" and "/page/2" are not values. As long as there are too few children, all shapes are
+// usual.
 func usualShapes(children []*child) map[shape]bool {
 	counts, rareChildren := map[shape]int{}, 0
 	for _, c := range children {
@@ -125,15 +127,16 @@ func usualShapes(children []*child) map[shape]bool {
 // never is larger than any count.
 const never = 1 << 30
 
-// Bounds of outlier.
+// Thresholds of outlier.
 const (
-	outliersMax  = 8  // children
-	outlierCount = 24 // responses of each of them, at least
-	outlierGap   = 3  // ratio to the count of any other child, at least
+	outliersMax  = 8  // maximum number of outliers
+	outlierCount = 24 // minimum number of responses of each of them
+	outlierGap   = 3  // minimum ratio of their counts to that of any other child
 )
 
-// outlier returns the count from which a few children have several times as many responses as all others. The counts of values
-// decrease gradually, however uneven they are; the count of a name among them ("/user/login" beside "/user/anna") stands out.
+// outlier returns the count above which a few children have several times as many responses as all others. The counts
+// of values decrease gradually, however uneven they are; the count of a name among them ("/user/login" beside
+// "/user/anna") stands out.
 func outlier(children []*child) int {
 	counts := make([]int, len(children))
 	for i, c := range children {

@@ -1,40 +1,43 @@
 // Package paths decides in which row of the statistics an event is counted, and under which template the row is shown.
 //
-// Rows are kept for ever, so their number must be bounded, and clients must not choose their names. A [Labeler] turns (host,
+// Rows are kept forever, so their number must be bounded, and clients must not choose their names. A [Labeler] turns (host,
 // method, path, status) into the name of a row:
 //
 //  1. Methods outside the registered set and hosts beyond [Options.HostsMax] become [Other].
-//  2. If a configured template matches the path, it is the label ("/users/{id}", "/static/**").
+//  2. If a configured template matches the path, the template is the label ("/users/{id}", "/static/**").
 //  3. Otherwise, segments that are clearly identifiers (numbers, UUIDs, ULIDs, hashes, dates, e-mail addresses, tokens) become
-//     "{id}". Empty segments and a trailing slash stay.
-//  4. So do segments of a level that was learnt to vary: see below.
-//  5. The triple (host, method, label) is admitted as a new row while there is room, and never removed. Without room, the event
-//     is counted under the label [Other], so that totals always add up.
+//     "{id}". Empty segments and a trailing slash are kept.
+//  4. Segments at a level that the labeler has learnt to vary also become "{id}" (see below).
+//  5. The triple (host, method, label) is admitted as a new row while there is room, and is never removed. Without room, the
+//     event is counted under the label [Other], so that totals always add up.
 //
-// All requests without a path are counted in one row, with the label [Malformed]. They were not understood, so most are probes and
-// scans: they take no room from hosts, and say nothing about the path "/".
+// All requests without a path are counted in one row, with the label [Malformed]. The proxy did not understand them, so most
+// are probes and scans: they take up no host, and say nothing about the path "/".
 //
-// The path of a gRPC call is the name of a method, "/package.Service/Method". It is its own label: step 3 and learning never change it.
+// The path of a gRPC call is the name of a method, "/package.Service/Method". It is used as the label; step 3 and learning
+// never change it.
 //
-// A row also has the name of the route that its requests took. Routes are the operator's, but a client may choose between several for one
-// path (by a header, for example), so rows of different routes take room like rows of different methods.
+// A row also has the name of the route that its requests took. Routes come from the configuration, but a client may be able to
+// choose between several for one path (by a header, for example). So rows of different routes take up room, as rows of
+// different methods do.
 //
 // # Learning
 //
-// The labeler learns from the rows. It evaluates them as a tree from time to time. If a level has many children, many of them
+// The labeler learns from the rows. From time to time it evaluates them as a tree. If a level has many children, many of them
 // are rare, and they are alike (the same names appear below them), its children are values. A level that certainly varies
-// becomes "{id}" in all later labels. A level that is only likely to vary is shown merged, and is separated again if later
-// traffic shows that its children are names. In both cases the older rows are merged when they are read ([Rules.Label]); nothing
-// that was written changes. A child of a varying level that is common and unlike the others keeps its name, or gets it back
-// later. Codes of languages and countries with the same names below them are values, however common they are. A date at the
-// beginning of a path is a name, unless there are many.
+// becomes "{id}" in all later labels. A level that only probably varies is shown merged, and is separated again if later
+// traffic shows that its children are names. In both cases the older rows are merged when they are read ([Rules.Label]), and
+// nothing that was written changes. A child of a varying level that is common and unlike the others keeps its name, or gets it
+// back later. Codes of languages and countries with the same names below them are values, however common they are. A date at
+// the beginning of a path is a name, unless there are many such dates.
 //
 // # Room
 //
-// [Options.Max] bounds the templates (host and label) that are shown. There may be twice as many rows with their methods, and four
-// times as many labels, because labels that were given before a level was learnt still name rows. Nothing is ever evicted, so
-// scanners must not fill the table: responses that do not prove the route (4xx, 501 to 504) are not learnt from, and are admitted
-// as new templates only while less than a tenth of Max is used. The same is true for hosts, with half of the maximum.
+// [Options.Max] bounds the number of templates (host and label) that are shown. There may be twice as many rows, which also
+// differ by method, and four times as many labels, because labels that were given before a level was learnt still name rows.
+// Nothing is ever evicted, so scanners must not be able to fill the table: the labeler does not learn from responses that do
+// not prove the route (4xx, 501 to 504), and admits them as new templates only while less than a tenth of Max is used. Hosts
+// are treated in the same way, with half of their maximum.
 //
 // # Determinism
 //
@@ -54,7 +57,7 @@
 //	           1 learnt), or the only children that are values (kind 2)
 //	't' tally  version 1: uvarints events, next evaluation, interval
 //
-// A text is a uvarint length and bytes. Rows and levels are removed when a learnt level merges them.
+// A text is a uvarint length followed by that many bytes. Rows and levels are removed when a learnt level merges them.
 package paths
 
 import (
@@ -70,20 +73,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Other is the label, host or method for everything that has no row of its own.
+// Other is the label, host or method of everything that has no row of its own.
 const Other = "(other)"
 
-// Malformed is the label for requests whose path is not known: the proxy did not understand them, or refused them without reading
-// them.
+// Malformed is the label of requests whose path is unknown: the proxy did not understand them, or rejected them without
+// reading them.
 const Malformed = "(malformed)"
 
-// LabelBytesMax is the length of the longest label in bytes; a longer one becomes [Other].
+// LabelBytesMax is the maximum length of a label in bytes. A longer label becomes [Other].
 const LabelBytesMax = 256
 
-// HostLabelBytesMax is the length of the longest host name in bytes; a longer one becomes [Other].
+// HostLabelBytesMax is the maximum length of a host name in bytes. A longer host name becomes [Other].
 const HostLabelBytesMax = 255
 
-// routeBytesMax is the length of the longest route in a row: that of an event, if each of its bytes had to be escaped.
+// routeBytesMax is the maximum length of a route in a row: that of the longest route in an event with every byte
+// escaped.
 const routeBytesMax = 3 * event.RouteBytesMax
 
 // Defaults of Options.
@@ -95,16 +99,17 @@ const (
 // ErrState is returned by [Labeler.Restore] for bytes that [Labeler.Changes] did not write.
 var ErrState = errors.New("malformed path state")
 
-// Options bound a Labeler.
+// Options set the bounds of a Labeler.
 type Options struct {
-	// Max is the largest number of templates, that is (host, label) pairs without the label (other); 0 means DefaultMax. Rows
-	// with the label (other) have their host and method as long as there are at most Max/10 (at least 10) of them.
+	// Max is the maximum number of templates, that is (host, label) pairs whose label is not (other); 0 means
+	// DefaultMax. Rows with the label (other) keep their host and method as long as there are at most Max/10 (at least
+	// 10) of them.
 	Max int
-	// HostsMax is the largest number of hosts with rows of their own; 0 means DefaultHostsMax.
+	// HostsMax is the maximum number of hosts with rows of their own; 0 means DefaultHostsMax.
 	HostsMax int
-	// Templates are tried first, in order; see [CheckTemplate].
+	// Templates are tried first, in order. See [CheckTemplate].
 	Templates []string
-	// LearnOff turns learning off (step 4).
+	// LearnOff turns off learning (step 4).
 	LearnOff bool
 }
 
@@ -124,23 +129,23 @@ type Labeler struct {
 	configured                                            map[string]bool // texts of templates
 
 	rows     map[string]*row   // by rowKey
-	hosts    map[string]string // admitted hosts, to themselves
-	shown    map[string]int    // (host, method, template) → its labels
-	merged   map[string]int    // (host, template) → its labels
+	hosts    map[string]string // admitted hosts, each mapped to itself
+	shown    map[string]int    // (host, method, template) → number of its labels
+	merged   map[string]int    // (host, template) → number of its labels
 	ordinary int               // admitted rows whose label is not Other
 	overflow int               // admitted rows whose label is Other
 	catchAll *row              // (other), (other), (other): always exists
-	routed   *row              // the same of requests that took a route
-	noPath   *row              // (other), (other), (malformed): likewise
-	levels   map[string]*level // learnt ones
+	routed   *row              // the same for requests that took a route
+	noPath   *row              // (other), (other), (malformed): always exists
+	levels   map[string]*level // learnt levels
 	tally    tally
 	watches  map[*level]*watch
 
 	rules  atomic.Pointer[Rules] // of learnt and likely levels; read by other goroutines
 	exact  sync.Map              // (host, label) of gRPC methods → number of their rows (int); written by the labeler only
-	likely map[string]*level     // the likely ones among them
+	likely map[string]*level     // likely levels
 
-	nextRow, nextHost, nextLevel uint32 // order of the next admission
+	nextRow, nextHost, nextLevel uint32 // order numbers of the next admissions
 
 	journal journal // changes since Begin
 
@@ -153,7 +158,8 @@ type Labeler struct {
 	plain   bool   // the label being built has no learnt placeholder
 }
 
-// tally decides when the rows are evaluated. It counts events and not batches, so that the size of batches does not matter.
+// tally decides when the rows are evaluated. It counts events rather than batches, so that the result does not depend
+// on the size of batches.
 type tally struct {
 	events, next, interval uint64
 }
@@ -169,11 +175,11 @@ type row struct {
 // name identifies a row.
 type name struct {
 	host, method, label string
-	route               string // of the configuration; empty without one
-	grpc                bool   // the label is a gRPC method; not a part of the row's identity
+	route               string // configured route; empty if the request took none
+	grpc                bool   // whether the label is a gRPC method; not part of the row's identity
 }
 
-// New returns an empty Labeler. It fails only for a template that CheckTemplate refuses.
+// New returns an empty Labeler. It fails only if CheckTemplate rejects a template.
 func New(o Options) (*Labeler, error) {
 	if o.Max <= 0 {
 		o.Max = DefaultMax
@@ -204,11 +210,12 @@ func New(o Options) (*Labeler, error) {
 	return l, nil
 }
 
-// Rules returns what was learnt so far; nil if nothing was.
+// Rules returns the rules learnt so far, or nil if there are none.
 func (l *Labeler) Rules() *Rules { return l.rules.Load() }
 
-// Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC status. The strings
-// are interned: the same row gives the same strings, and a known path costs no allocation. Label does not keep the event.
+// Label returns the row in which a response is counted, by the event's host, method, path, route, status and gRPC
+// status. The strings are interned: the same row gives the same strings, and a known path costs no allocation. Label
+// does not retain the event.
 func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 	l.tally.events++
 	if l.tally.events >= l.tally.next {
@@ -231,8 +238,8 @@ func (l *Labeler) Label(e *event.Event) catalogue.RowName {
 	return catalogue.RowName{Host: r.host, Method: r.method, Label: r.label, Route: r.route}
 }
 
-// find returns the row, and admits it if there is room. final reports that the same triple gets the same row for every status,
-// until something is learnt.
+// find returns the row, and admits it if there is room. final reports that the result holds for every status until
+// something new is learnt.
 func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
 	if len(e.Path) == 0 {
 		return l.noPath, true
@@ -241,7 +248,7 @@ func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
 	l.route = appendClean(l.route[:0], e.Route)
 	n := name{host: h, method: internMethod(e.Method), route: view(l.route), grpc: e.GRPCStatus != event.GRPCNone && isGRPCMethod(e.Path)}
 	l.scratch = l.build(l.scratch[:0], e.Path, h, proof, n.grpc)
-	n.grpc = n.grpc && string(l.scratch) == string(e.Path) // and not a configured template
+	n.grpc = n.grpc && string(l.scratch) == string(e.Path) // the label is not a configured template
 	if len(l.scratch) > LabelBytesMax {
 		l.scratch = append(l.scratch[:0], Other...)
 	}
@@ -259,15 +266,15 @@ func (l *Labeler) find(e *event.Event, proof bool) (r *row, final bool) {
 		return r, hostFinal
 	}
 	l.evaluateSoon()
-	// A later response may prove the route and admit it.
+	// It is not final as long as a later response may prove the route and admit the row.
 	return l.otherRow(n), hostFinal && len(l.merged) >= l.max
 }
 
-// view is the text without a copy. A row that is admitted copies it.
+// view returns the bytes as a string without copying them. A row that is admitted copies the string.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// newRow admits a row if there is room for it: under its label or, if few labels are left, under its template. l.key is the key of
-// the row.
+// newRow admits a row if there is room for it: under its label or, if few labels are left, under its template. l.key is
+// the key of the row.
 func (l *Labeler) newRow(n name, proof bool) *row {
 	h, label, shown := n.host, n.label, n.label
 	if !n.grpc {
@@ -324,7 +331,7 @@ func (l *Labeler) otherRow(n name) *row {
 	}
 	n.route = strings.Clone(n.route)
 	r := l.admit(n, Other)
-	r.count = countMax // it is not learnt from
+	r.count = countMax // the labeler does not learn from it
 	return r
 }
 
@@ -340,7 +347,7 @@ func (l *Labeler) admit(n name, shown string) *row {
 	return r
 }
 
-// internHost returns the host's name in the statistics; final reports that it will not change.
+// internHost returns the host's name in the statistics. final reports that this name will not change.
 func (l *Labeler) internHost(host []byte, proof bool) (name string, final bool) {
 	l.host = appendHost(l.host[:0], host)
 	if len(l.host) > HostLabelBytesMax {
@@ -367,9 +374,9 @@ func (l *Labeler) Usage() Usage {
 	}
 }
 
-// CheckTemplate reports whether a configured template can be used: it starts with "/", has at most 256 bytes and no empty "{}",
-// and has "**" only as a whole segment. In a template, "{name}" matches one non-empty segment, "*" any characters within a
-// segment, and "**" any number of segments.
+// CheckTemplate returns an error if a configured template cannot be used. A template starts with "/", has at most 256
+// bytes and no empty "{}", and has "**" only as a whole segment. "{name}" matches one non-empty segment, "*" any
+// characters within a segment, and "**" any number of segments.
 func CheckTemplate(text string) error {
 	_, err := parseTemplate(text)
 	return err

@@ -7,12 +7,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// relearnMax bounds the evaluations in Relearn. Each except the last learns something, and there are usually few.
+// relearnMax limits the number of evaluations in Relearn. Each evaluation except the last learns something, and there
+// are usually few.
 const relearnMax = 64
 
-// Known adds a row that an archive has, to a labeler whose state was lost. proofs is the number of its responses that prove the route,
-// see [Proofs]; grpc says that it counts gRPC calls. Known has no bound, because the labels were given within one. It must be called once
-// for each row, and then [Labeler.Relearn].
+// Known adds a row that an archive has to a labeler whose state was lost. proofs is the number of its responses that
+// prove the route (see [Proofs]); grpc says that it counts gRPC calls. Known checks no bounds, because the labels were
+// originally given within them. Call it once for each row, and then call [Labeler.Relearn].
 func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	host, label := row.Host, row.Label
 	if host == Other && row.Method == Other && label == Other && (row.Route == "" || row.Route == Other) ||
@@ -38,13 +39,13 @@ func (l *Labeler) Known(row catalogue.RowName, proofs uint64, grpc bool) {
 	r := l.admit(n, shown)
 	r.count = int(min(proofs, countMax))
 	if label == Other {
-		r.count = countMax // it is not learnt from
+		r.count = countMax // the labeler does not learn from it
 	}
 }
 
-// Relearn learns from the known rows what the lost labeler had learnt. The labels that were given before a level was learnt are
-// those from which it was learnt, and they are all among the rows. Relearn evaluates the rows until it learns nothing new. The
-// result depends only on the rows and their order.
+// Relearn learns from the known rows what the lost labeler had learnt. This works because every level was learnt from
+// labels that were given before, and these labels are all among the rows. Relearn evaluates the rows until it learns
+// nothing new. The result depends only on the rows and their order.
 func (l *Labeler) Relearn() {
 	if l.learnOff {
 		return
@@ -61,9 +62,9 @@ func (l *Labeler) Relearn() {
 	l.tally.interval = l.evaluateFirst()
 }
 
-// rare returns the children with few responses. Of a level that was learnt, the older labels remain: its values got no more
-// responses under them, while its names did, so the names would make it look like a level of names. Relearn uses rare only if
-// the children have a placeholder among their siblings, as a learnt level has.
+// rare returns the children with few responses. After a level was learnt, its values got no more responses under their
+// older labels, while its names did. In the rows, the names therefore make it look like a level of names. Relearn uses
+// rare only if there is a placeholder among the siblings, as there is at a learnt level.
 func rare(children []*child) []*child {
 	return slices.DeleteFunc(slices.Clone(children), func(c *child) bool { return c.count >= exceptionCount })
 }

@@ -6,31 +6,31 @@ import (
 	"sync"
 )
 
-// level is a prefix in the tree of paths whose next segments vary.
+// level is a prefix in the tree of paths whose next segment varies.
 type level struct {
 	host   string
 	prefix string // label of the parent, in its merged form; "" is the root
-	// learnt: new labels have the placeholder, for good. Otherwise the level is likely: its rows are shown merged, until
-	// later responses show that the children are names.
+	// learnt says that new labels have the placeholder, permanently. Otherwise the level is likely: its rows are shown
+	// merged until later responses show that the children are names.
 	learnt bool
-	// except are the children that are names. If only is not nil, its entries are values and all other children are names.
-	// Neither changes after the level has become part of Rules.
+	// except holds the children that are names. If only is not nil, it holds the children that are values, and all
+	// others are names. Neither changes once the level is part of Rules.
 	except, only map[string]bool
 	order        uint32
 }
 
-// Rules say under which template a row is shown. Levels that were learnt after a label was given merge the older rows at query
-// time. Rules are immutable and safe for concurrent use. Nil Rules change no label.
+// Rules say under which template a row is shown. They merge rows whose label is older than the level that was learnt
+// from them. Rules are immutable and safe for concurrent use. Nil Rules change no label.
 type Rules struct {
 	levels     map[string]*level // by levelKey
 	configured map[string]bool   // configured templates stay as they are
-	exact      *sync.Map         // so do gRPC methods, see Labeler.exact
+	exact      *sync.Map         // gRPC methods stay as they are, too (see Labeler.exact)
 }
 
 func levelKey(host, prefix string) string { return host + "\x00" + prefix }
 
-// Label returns the template under which a row with this label is shown now. Most labels are returned unchanged, without an
-// allocation.
+// Label returns the template under which a row with this label is shown now. It returns most labels unchanged, without
+// an allocation.
 func (r *Rules) Label(host, label string) string {
 	if r == nil || len(r.levels) == 0 || len(label) == 0 || label[0] != '/' || r.configured[label] {
 		return label
@@ -75,12 +75,12 @@ func (l *level) holds(name string) bool {
 	return !l.except[name]
 }
 
-// same reports whether two levels at the same place merge the same children.
+// same reports whether two levels with the same prefix merge the same children.
 func (l *level) same(o *level) bool {
 	return maps.Equal(l.except, o.except) && maps.Equal(l.only, o.only) && (l.only == nil) == (o.only == nil)
 }
 
-// varies reports whether a segment of a label can be replaced by a placeholder: it is neither empty nor a placeholder.
+// varies reports whether a placeholder can replace a segment of a label: it is neither empty nor a placeholder already.
 func varies(segment string) bool {
 	return segment != "" && strings.IndexByte(segment, '{') < 0
 }

@@ -13,9 +13,9 @@ import (
 // Version bytes of persisted entries.
 const (
 	stateVersion   = 1
-	rowVersion     = 2 // of rows; 1 had no count
-	rowVersionEdge = 3 // of rows with a route or of gRPC calls
-	// catchAllOrder is the order of the rows that always exist and are never written.
+	rowVersion     = 2 // version of rows; version 1 had no count
+	rowVersionEdge = 3 // version of rows that have a route or count gRPC calls
+	// catchAllOrder is the order number of the rows that always exist and are never written.
 	catchAllOrder = 1<<32 - 1
 )
 
@@ -27,8 +27,8 @@ type Change struct {
 // Begin starts a batch. Changes returns everything learnt from now on, and Rollback undoes it.
 func (l *Labeler) Begin() { l.journal.begin(l) }
 
-// Changes returns the entries that have changed since Begin, in the order of keys; a nil Value removes the key. The caller owns
-// the result. When every route is well known, it is one small entry for each batch.
+// Changes returns the entries that have changed since Begin, sorted by key; a nil Value removes the key. The caller
+// owns the result. Once every route is well known, this is one small entry per batch.
 func (l *Labeler) Changes() []Change {
 	j := &l.journal
 	var changes []Change
@@ -38,7 +38,7 @@ func (l *Labeler) Changes() []Change {
 	}
 	for r := range j.rows {
 		if r.label == Other && r.order < j.next[0] {
-			continue // does not change
+			continue // never changes
 		}
 		changes = append(changes, Change{stateKey('r', r.order), r.encode()})
 	}
@@ -75,7 +75,7 @@ func (r *row) encode() []byte {
 	return value
 }
 
-// Kinds of levels: the meaning of the names that are written with a level.
+// Kinds of levels, which say what the names stored with a level mean.
 const (
 	levelLikely = 0 // all children except these are shown merged
 	levelLearnt = 1 // all children except these are values
@@ -98,17 +98,19 @@ func (v *level) encode() []byte {
 	return value
 }
 
-// Commit ends a batch whose changes are durable.
+// Commit ends a batch whose changes have become durable.
 func (l *Labeler) Commit() { l.Begin() }
 
-// Rollback ends a batch that was not applied, and undoes everything since Begin, as if the labeler had not seen its events.
+// Rollback ends a batch that was not applied and undoes everything since Begin, as if the labeler had never seen its
+// events.
 func (l *Labeler) Rollback() {
 	l.journal.undo(l)
 	l.Begin()
 }
 
-// Restore adds one persisted entry. It must be called before the first Begin; the order of entries does not matter. Rows that were
-// admitted under a higher Max stay. An error wraps [ErrState]; the entry is then ignored. Restore does not keep its arguments.
+// Restore adds one persisted entry. It must be called before the first Begin. The order of entries does not matter.
+// Rows that were admitted under a higher Max stay. An error wraps [ErrState], and the entry is ignored. Restore does
+// not retain its arguments.
 func (l *Labeler) Restore(key, value []byte) error {
 	if len(key) != 5 || len(value) == 0 || value[0] == 0 || value[0] > rowVersionEdge || value[0] > stateVersion && key[0] != 'r' {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrState, len(key), len(value))
@@ -183,7 +185,7 @@ func (l *Labeler) restoreLevel(v *level) {
 		l.likely[levelKey(v.host, v.prefix)] = v
 	}
 	l.publish()
-	l.fold(false) // its rows may have been restored before it
+	l.fold(false) // the level's rows may have been restored before the level
 }
 
 func text(in *varint.Reader) string { return string(in.Text(len(in.Rest))) }

@@ -36,7 +36,7 @@ func decrement(m map[string]int, key string) {
 	}
 }
 
-// shownKey is the key that a row with the row's template as its label would have.
+// shownKey returns the key that the row would have if its template were its label.
 func (r *row) shownKey() string {
 	return string(appendRowKey(nil, &name{host: r.host, method: r.method, route: r.route, label: r.shown}))
 }
@@ -45,7 +45,7 @@ func mergedKey(host, label string) string { return host + "\x00" + label }
 
 func appendRowKey(dst []byte, n *name) []byte {
 	dst = append(dst, n.host...)
-	dst = append(dst, 0) // does not occur in cleaned names
+	dst = append(dst, 0) // a zero byte does not occur in cleaned names
 	dst = append(dst, n.method...)
 	dst = append(dst, 0)
 	dst = append(dst, n.route...)

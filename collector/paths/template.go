@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// template is a configured path pattern, cut into segments.
+// template is a configured path pattern, split into segments.
 type template struct {
 	text     string
 	segments []segmentPattern
@@ -78,7 +78,7 @@ func (t *template) match(path []byte) bool {
 		if deepAt < 0 {
 			return false
 		}
-		// The ** takes one more segment.
+		// The ** matches one more segment.
 		_, after, found = bytes.Cut(deepRest, []byte{'/'})
 		deepRest, rest, more = after, after, found
 		i = deepAt + 1
@@ -86,7 +86,7 @@ func (t *template) match(path []byte) bool {
 	return i == len(t.segments) || t.onlyDeepFrom(i)
 }
 
-// onlyDeepFrom reports whether the remaining segments match an empty path.
+// onlyDeepFrom reports whether the segments from i on match an empty path.
 func (t *template) onlyDeepFrom(i int) bool {
 	for ; i < len(t.segments); i++ {
 		if !t.segments[i].deep {

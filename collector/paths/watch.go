@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// A watch finds names among the values of a learnt level: values that are common and have names below them that no other value
-// has. It finds, for example, a new route below a level of many random values.
+// A watch finds names among the values of a learnt level: children that are common and have names below them that no other
+// child has. It finds, for example, a new route at a level of many random values.
 //
 // It counts in a table of fixed size (space saving: Metwally, Agrawal, El Abbadi, 2005). A new value replaces the rarest one and
 // inherits its count, so a count is too high by at most the inherited part.
@@ -15,41 +15,41 @@ type watch struct {
 	index  map[string]int // value → index in values
 	values []watched
 	owners []owner // names below the values, indexed by their hash; allocated at first use
-	hits   int     // responses
-	named  int     // of them, those to paths with a name below the value
-	known  int     // of them, those of a value that was in the table
+	hits   int     // all responses
+	named  int     // responses to paths with a name below the value
+	known  int     // responses of values that were already in the table
 }
 
-// owner says below which value a name was seen.
+// owner is the value below which a name was seen.
 type owner struct {
 	name, value uint32 // hashes; value is 0 if the name was seen below several values
-	credit      uint8  // how many times other names must hash to this entry before one replaces it
+	credit      uint8  // how many times other names must hash to this entry before one of them replaces it
 }
 
 type watched struct {
 	name        string
-	count, over int      // count is too high by at most over
+	count, over int      // count may be too high by up to over
 	below       []uint32 // hashes of the names below
 }
 
 const (
-	watchedMax      = 48 // values of a level
-	watchedBelowMax = 16 // names below a value
+	watchedMax      = 48 // maximum number of values of a level
+	watchedBelowMax = 16 // maximum number of names below a value
 	ownersMax       = 1024
 	ownerCredit     = 8
-	watchesMax      = 256 // levels
-	nameCount       = 16  // responses after which a value with names of its own is a name
-	flatCount       = 8   // responses after which a value is a name, if nearly no other value is seen twice
-	flatKnownShare  = 20  // "nearly no other": less than one response in this many
+	watchesMax      = 256 // maximum number of levels with a watch
+	nameCount       = 16  // responses after which a value with its own names below it becomes a name
+	flatCount       = 8   // responses after which a value becomes a name, if hardly any other value is seen twice
+	flatKnownShare  = 20  // "hardly any other": less than one response in this many
 	flatHitsMin     = 256
 	watchAllMax     = 4096 // responses of a level after which only one in watchOneIn is counted
 	watchOneIn      = 8
-	watchForgetHits = 1 << 20 // responses after which a watch begins again
+	watchForgetHits = 1 << 20 // responses after which a watch starts over
 )
 
 func newWatch() *watch { return &watch{index: map[string]int{}} }
 
-// watch counts a value of a learnt level, and reports whether it has become a name.
+// watch counts a value of a learnt level, and reports whether it has just become a name.
 func (l *Labeler) watch(v *level, value, rest []byte) bool {
 	if len(v.except) >= exceptionsMax {
 		return false
@@ -63,7 +63,7 @@ func (l *Labeler) watch(v *level, value, rest []byte) bool {
 		l.watches[v] = w
 	}
 	if w.hits > watchAllMax && w.known*flatKnownShare >= w.hits && l.tally.events%watchOneIn != 0 {
-		return false // enough is known; in a level without repeated values every response would be counted
+		return false // enough is known, and counting costs time for every response at a level whose values do not repeat
 	}
 	c := w.count(value)
 	w.noteBelow(c, value, rest)
@@ -101,7 +101,7 @@ func (w *watch) count(value []byte) *watched {
 	return c
 }
 
-// noteBelow notes the names below a value.
+// noteBelow records the names below a value.
 func (w *watch) noteBelow(c *watched, value, rest []byte) {
 	named := false
 	for depth := uint32(1); depth <= belowDepth && len(rest) > 0; depth++ {
@@ -136,7 +136,7 @@ func (w *watch) setOwner(c *watched, value, name uint32) {
 	}
 }
 
-// isName decides whether a common value is a name.
+// isName decides whether a common value is really a name.
 func (w *watch) isName(c *watched) bool {
 	others := w.known - (c.count - c.over)
 	flat := w.hits >= flatHitsMin && others*flatKnownShare < w.hits
@@ -149,7 +149,7 @@ func (w *watch) isName(c *watched) bool {
 	own := 0
 	for _, s := range c.below {
 		switch o := w.owners[s%ownersMax]; {
-		case o.name != s: // another name has this entry
+		case o.name != s: // another name occupies this entry
 		case o.value == 0:
 			return false
 		default:
@@ -159,7 +159,7 @@ func (w *watch) isName(c *watched) bool {
 	return 2*own >= len(c.below)
 }
 
-// keepName makes a value of a learnt level a name from now on. Responses counted before stay in their row.
+// keepName makes a value of a learnt level a name from now on. Responses that were counted before stay in their row.
 func (l *Labeler) keepName(v *level, name string) {
 	next := *v
 	next.except = map[string]bool{name: true}

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// reply is an answer about snapshots. Nobody may write to its body.
+// reply is a response about snapshots. Its body must not be changed.
 type reply struct {
 	status int
-	fields [][2]string // names and values, without the body's length
+	fields [][2]string // names and values, without Content-Length
 	body   []byte
 }
 
 // Serve answers a GET request for "/snapshot", "/snapshot/{version}" or "/snapshots". It takes the values of two header
-// fields; several lines of one field are joined by commas. Without any snapshot the answer is 503, with a reason and
-// Retry-After. Nobody may write to the body.
+// fields; if a field has several lines, they are joined by commas. As long as there is no snapshot, the response is 503
+// with a reason and Retry-After. The body must not be changed.
 func (h *History) Serve(path, ifNoneMatch, acceptEncoding string) (status int, fields [][2]string, body []byte) {
 	r := h.answer(path, ifNoneMatch, acceptEncoding)
 	return r.status, r.fields, r.body
@@ -31,7 +31,7 @@ func (h *History) answer(path, ifNoneMatch, acceptEncoding string) reply {
 			r.fields = append(r.fields, [2]string{"Retry-After", "1"})
 			return r
 		}
-		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // a cache may keep it, but must ask each time, with the ETag
+		return s.answer(ifNoneMatch, acceptEncoding, "no-cache") // a cache may keep it, but must revalidate it with the ETag each time
 	}
 	if path == "/snapshots" {
 		return list(h)
@@ -43,7 +43,7 @@ func (h *History) answer(path, ifNoneMatch, acceptEncoding string) reply {
 	}
 	s := h.Get(version)
 	if s == nil {
-		return fail(http.StatusNotFound, "this version is no longer kept; GET /snapshots lists those that are")
+		return fail(http.StatusNotFound, "this version is not available any more; GET /snapshots lists those that are")
 	}
 	return s.answer(ifNoneMatch, acceptEncoding, "max-age=3600, immutable")
 }
@@ -78,8 +78,8 @@ func fail(status int, text string) reply { return encode(status, map[string]stri
 
 func encode(status int, v any) reply {
 	body, err := json.Marshal(v)
-	if err != nil { // of a time after the year 9999
-		status, body = http.StatusInternalServerError, []byte(`{"error":"cannot encode the answer"}`)
+	if err != nil { // encoding a time after the year 9999
+		status, body = http.StatusInternalServerError, []byte(`{"error":"cannot encode the response"}`)
 	}
 	return reply{status, [][2]string{{"Content-Type", "application/json"}, {"Cache-Control", "no-store"}}, append(body, '\n')}
 }

@@ -23,58 +23,60 @@ const (
 	topRows       = 100
 )
 
-// Document is the JSON of a snapshot. Counts in Totals equal the sum over Paths.
+// Document is the JSON of a snapshot. The counts in Totals equal the sum over Paths.
 type Document struct {
 	Version     uint64    `json:"version"`
 	GeneratedAt time.Time `json:"generated_at"`
-	// Window is the configured length of time. The figures begin with the minute in which the window begins, or with the hour if minutes
-	// of that hour are not kept, and later if the books are younger. From, To and the seconds of each row give the time that is covered.
+	// Window is the configured period. The figures begin with the minute in which the window begins, or with its hour
+	// if the store lacks that hour's minutes, or later if the books are younger than the window. From, To and the
+	// seconds of each row give the time that is actually covered.
 	Window  string            `json:"window"`
 	From    time.Time         `json:"from"`
 	To      time.Time         `json:"to"`
-	Through map[string]uint64 `json:"through"` // epoch → last sequence number that is counted
+	Through map[string]uint64 `json:"through"` // epoch → the last sequence number that is included
 	Totals  Figures           `json:"totals"`
-	// Paths are the hundred rows with the most responses, then one row "(other)" for all the others.
+	// Paths are the hundred rows with the most responses, followed by one row "(other)" for all others.
 	Paths []Row `json:"paths"`
 }
 
 // Builder makes snapshots. It must be used by one goroutine at a time.
 //
-// Past hours rarely change, so they are merged once ("base"), and only hours that were touched since are read again ("hot").
-// A snapshot every second then costs the rows of one hour, not of a day. If a touched hour is part of the base, or the window
-// moves by an hour, the base is merged again. The minutes at the beginning of the window ("edge") are read again in each minute.
+// Past hours rarely change, so they are merged once ("base"), and only hours that have changed since are read again ("hot").
+// So a snapshot every second costs the rows of one hour, not those of a day. The base is merged again if one of its hours
+// changes, or when the window moves on by an hour. The minutes at the beginning of the window ("edge") are read again every
+// minute.
 type Builder struct {
 	source RowSource
 	window time.Duration
 	rules  func() *paths.Rules
 	merged *paths.Rules // the rules by which the entries were merged
 
-	entries  map[stats.Key]*entry // by key without an hour
+	entries  map[stats.Key]*entry // by key, without the hour
 	order    []*entry             // scratch
-	valid    bool                 // base is usable
-	edgeRead bool                 // the edge was read
-	span     Hours                // of the window for which base was made, without the edge
-	edge     Range                // the minutes before span; empty if they are not kept
+	valid    bool                 // whether the base is usable
+	edgeRead bool                 // whether the edge was read
+	span     Hours                // hours of the window for which the base was made, without the edge
+	edge     Range                // the minutes before span; empty if the store lacks them
 	hot      map[int64]bool
-	touched  map[int64]bool // since the last Build
+	touched  map[int64]bool // hours that have changed since the last Build
 
 	version uint64
 	zip     *gzip.Writer
 
-	// scratch rows
+	// Scratch rows.
 	row, other, totals stats.Row
 }
 
-// entry is one row of the window in its parts.
+// entry is one row of the window, in the parts from which it is summed up.
 type entry struct {
-	key       stats.Key // without an hour
+	key       stats.Key // without the hour
 	base, hot stats.Row
 	edge      stats.Row
 	count     uint64
 }
 
-// NewBuilder returns a builder of snapshots over the window (0: 24 hours). rules returns the rules by which rows are merged;
-// nil: none are.
+// NewBuilder returns a builder of snapshots over the window (0: 24 hours). rules returns the rules by which rows are
+// merged; if it is nil, no rows are merged.
 func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rules) *Builder {
 	if rules == nil {
 		rules = func() *paths.Rules { return nil }
@@ -89,30 +91,32 @@ func NewBuilder(source RowSource, window time.Duration, rules func() *paths.Rule
 	}
 }
 
-// Touch says that rows of this hour (since 1970) have changed.
+// Touch records that rows of this hour (since 1970) have changed.
 func (b *Builder) Touch(hour int64) { b.touched[hour] = true }
 
-// Reset discards everything that was read: the next Build reads all hours again.
+// Reset discards everything that was read, so that the next Build reads all hours again.
 func (b *Builder) Reset() {
 	b.valid = false
 	clear(b.entries)
 }
 
-// Stale reports whether a new snapshot would differ from the last one: rows were touched, or the window has moved.
+// Stale reports whether a new snapshot would differ from the last one, because rows have changed or the window has
+// moved on.
 func (b *Builder) Stale(now time.Time) bool {
 	span, edge := b.spanAt(now)
 	return len(b.touched) > 0 || !b.valid || span != b.span || edge != b.edge && len(b.entries) > 0
 }
 
-// minuteSource is a RowSource that has rows of minutes for recent hours; the store is one.
+// minuteSource is a RowSource that also has rows by the minute for recent hours. The store is one.
 type minuteSource interface {
 	MinutesKnown(from, to int64) bool
-	// AddMinutes adds the rows of minutes to the rows that rowsOf returns for a name; a name for which it returns nil is left out.
+	// AddMinutes adds the rows of single minutes to the rows that rowsOf returns for their names. It skips names for
+	// which rowsOf returns nil.
 	AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error
 }
 
-// spanAt returns the parts of a window that ends now: the minutes of the hour in which it begins, and the hours up to the current one. If the
-// minutes are not kept, all of that hour is in span.
+// spanAt returns the two parts of a window that ends now: the minutes from its beginning to the next full hour, and the
+// hours from there to the current one. If the store lacks these minutes, span begins with their whole hour.
 func (b *Builder) spanAt(now time.Time) (span Hours, edge Range) {
 	begin := stats.MinuteOf(now.Add(-b.window))
 	span = Hours{stats.HourOfMinute(begin), stats.HourOf(now) + 1}
@@ -125,7 +129,7 @@ func (b *Builder) spanAt(now time.Time) (span Hours, edge Range) {
 	return span, Range{begin, next}
 }
 
-// windowRange returns all minutes of the window.
+// windowRange returns the whole window in minutes.
 func (b *Builder) windowRange() Range {
 	r := b.span.Minutes()
 	if b.edge != (Range{}) {
@@ -134,8 +138,8 @@ func (b *Builder) windowRange() Range {
 	return r
 }
 
-// Build reads the rows that have changed and returns the next version. through are the watermarks of the events that the
-// rows include.
+// Build reads the rows that have changed and returns the next version. through gives the watermarks of the events that
+// the rows include.
 func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUID]uint64) (*Snapshot, error) {
 	if err := b.refresh(ctx, now); err != nil {
 		b.valid = false
@@ -143,7 +147,8 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	}
 	now = now.UTC().Truncate(time.Microsecond)
 	doc := Document{
-		// The clock keeps the version ascending over a restart. Within a process it ascends even if the clock goes back.
+		// The clock makes the version increase across restarts. Within a process it increases even if the clock is set
+		// back.
 		Version:     max(b.version+1, uint64(max(now.UnixMilli(), 0))),
 		GeneratedAt: now,
 		Window:      FormatDuration(b.window),
@@ -167,11 +172,11 @@ func (b *Builder) Build(ctx context.Context, now time.Time, through map[uuid.UUI
 	return s, nil
 }
 
-// refresh brings the entries up to date. touched is cleared after everything was read, so a failure loses nothing.
+// refresh brings the entries up to date. It clears touched only after everything was read, so a failure loses nothing.
 func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	span, edge := b.spanAt(now)
 	if rules := b.rules(); rules != b.merged {
-		// The labeler has learnt something: the same rows have other names now.
+		// The labeler has learnt something, so the same rows now have other names.
 		b.merged, b.valid = rules, false
 		clear(b.entries)
 	}
@@ -199,7 +204,7 @@ func (b *Builder) refresh(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// readEdge reads the minutes at the beginning of the window, unless they are the same as before.
+// readEdge reads the minutes at the beginning of the window, unless they are the same as last time.
 func (b *Builder) readEdge(ctx context.Context, edge Range) error {
 	if edge == b.edge && b.edgeRead && !b.touched[stats.HourOfMinute(edge.From)] {
 		return nil
@@ -221,7 +226,7 @@ func (b *Builder) readEdge(ctx context.Context, edge Range) error {
 	return nil
 }
 
-// baseTouched reports whether an hour that the base includes has changed.
+// baseTouched reports whether an hour that is part of the base has changed.
 func (b *Builder) baseTouched(span Hours) bool {
 	for hour := range b.touched {
 		if hour >= span.From && hour < span.To && !b.hot[hour] {
@@ -231,7 +236,7 @@ func (b *Builder) baseTouched(span Hours) bool {
 	return false
 }
 
-// rebase merges every hour of the window that is not being written to.
+// rebase merges all hours of the window into the base, except those that have just changed and the current one.
 func (b *Builder) rebase(ctx context.Context, span Hours) error {
 	b.valid, b.edgeRead = false, false
 	clear(b.hot)
@@ -243,7 +248,7 @@ func (b *Builder) rebase(ctx context.Context, span Hours) error {
 	}
 	for k, e := range b.entries {
 		if e.count == 0 {
-			delete(b.entries, k) // it had no responses in the last window
+			delete(b.entries, k) // the row had no responses in the last window
 			continue
 		}
 		e.base.Reset()
@@ -280,8 +285,8 @@ func (b *Builder) entry(k stats.Key) *entry {
 	return e
 }
 
-// fillTable fills in totals and paths. Counts decide the order. All rows that are not shown are merged into one, so that the
-// percentiles of a hundred rows only must be computed.
+// fillTable fills in totals and paths, sorted by count. It merges all rows that are not shown into one, so that
+// percentiles are computed for about a hundred rows only.
 func (b *Builder) fillTable(doc *Document, seconds float64) {
 	b.order = b.order[:0]
 	for _, e := range b.entries {

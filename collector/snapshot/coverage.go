@@ -8,23 +8,24 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// RowSource yields statistics; the store is one.
+// RowSource yields statistics. The store is one.
 type RowSource interface {
-	// Rows calls fn for every row of the hours [fromHour, toHour), each key once, in the order of hours. The key and the row
-	// are only valid during the call.
+	// Rows calls fn for every row of the hours [fromHour, toHour), once per key and ordered by hour. The key and the
+	// row are only valid during the call.
 	Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error
 }
 
-// beganSource is a RowSource that knows when its first row began; the store is one.
+// beganSource is a RowSource that knows when its first row began. The store is one.
 type beganSource interface{ Began() time.Time }
 
-// dropSource is a RowSource that knows what is missing from its rows; the store is one.
+// dropSource is a RowSource that knows which responses are missing from its rows. The store is one.
 type dropSource interface {
-	// Drops calls fn with the responses that could not be recorded in the hours, several times for an hour and a reason.
+	// Drops calls fn with the number of responses that could not be recorded, by hour and reason. It may call fn
+	// several times for the same hour and reason.
 	Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error
 }
 
-// Hours is a range of hours [From, To), counted from 1970.
+// Hours is a range of hours [From, To), counted since 1970.
 type Hours struct {
 	From, To int64
 }
@@ -34,7 +35,7 @@ func (h Hours) Minutes() Range {
 	return Range{h.From * stats.HourMinutes, h.To * stats.HourMinutes}
 }
 
-// Range is a range of minutes [From, To), counted from 1970.
+// Range is a range of minutes [From, To), counted since 1970.
 type Range struct {
 	From, To int64
 }
@@ -44,21 +45,21 @@ func (r Range) Hours() Hours {
 	return Hours{stats.HourOfMinute(r.From), stats.HourOfMinute(r.To-1) + 1}
 }
 
-// gapSource is a RowSource that knows when nothing was recorded because wayside did not run; the store is one.
+// gapSource is a RowSource that knows when nothing was recorded because wayside was not running. The store is one.
 type gapSource interface {
-	// Gaps returns the gaps between from and to, ascending and apart from each other.
+	// Gaps returns the gaps between from and to in ascending order, without overlaps.
 	Gaps(from, to time.Time) []stats.Gap
 }
 
-// Coverage is the time for which a source has figures: from its first row until now. A range that reaches further, such as
-// the current hour, is covered in part only. Time in which wayside did not run is not covered either, as far as that is known. Rates are
-// per second of the covered part.
+// Coverage is the time for which a source has figures: from its first row until now. A range that extends beyond it,
+// such as the current hour, is only partly covered. Time in which wayside was not running is not covered either, as far
+// as that is known. Rates are per second of the covered part.
 type Coverage struct {
 	began, now time.Time
 	gaps       gapSource
 }
 
-// CoverageOf returns the time that a source covers now.
+// CoverageOf returns the time that a source covers at the moment.
 func CoverageOf(source RowSource, now time.Time) Coverage {
 	c := Coverage{now: now}
 	if s, ok := source.(beganSource); ok {
@@ -68,7 +69,7 @@ func CoverageOf(source RowSource, now time.Time) Coverage {
 	return c
 }
 
-// Within returns the part of a range between the first row and now; from is not after to.
+// Within returns the part of a range that lies between the first row and now. from is never after to.
 func (c Coverage) Within(r Range) (from, to time.Time) {
 	from, to = stats.MinuteStart(r.From), stats.MinuteStart(r.To)
 	if c.began.After(from) {
@@ -83,7 +84,7 @@ func (c Coverage) Within(r Range) (from, to time.Time) {
 	return from, to
 }
 
-// Seconds is the length of the part of a range that is covered, to the microsecond.
+// Seconds returns the covered time within a range, to the microsecond.
 func (c Coverage) Seconds(r Range) float64 {
 	from, to := c.Within(r)
 	micros := to.UnixMicro() - from.UnixMicro()
@@ -95,7 +96,8 @@ func (c Coverage) Seconds(r Range) float64 {
 	return float64(max(micros, 0)) / 1e6
 }
 
-// AddDrops adds the responses that were dropped in each hour of a range to the figures that figuresOf returns for the hour.
+// AddDrops adds the responses that were dropped in each hour of a range to the figures that figuresOf returns for that
+// hour.
 func AddDrops(ctx context.Context, source RowSource, span Hours, figuresOf func(hour int64) *Figures) error {
 	s, ok := source.(dropSource)
 	if !ok {

@@ -6,27 +6,29 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Figures are the statistics of a row, a point in time or a total.
+// Figures are the statistics of a row, of a point in a series, or of a total.
 type Figures struct {
 	Count   uint64            `json:"count"`
 	Rate    float64           `json:"rate"`    // Count ÷ Seconds; 0 if Seconds is 0
-	Seconds float64           `json:"seconds"` // of the time that the figures cover, see Coverage
-	Errors  uint64            `json:"errors"`  // status 500 and above, an error type, or a gRPC status that is an error of the server
+	Seconds float64           `json:"seconds"` // length of the time that the figures cover, see Coverage
+	Errors  uint64            `json:"errors"`  // status 500 and above, an error type, or a gRPC status that means a server error
 	Streams uint64            `json:"streams"` // long-lived responses among Count; their latency is the time to the first byte
 	Status  map[string]uint64 `json:"status"`  // by code; "0" is for codes above 999
-	// ErrorTypes counts the errors by kind, such as connect_refused; absent without errors.
+	// ErrorTypes counts the errors by kind, such as connect_refused. It is absent if there are none.
 	ErrorTypes map[string]uint64 `json:"error_types,omitempty"`
-	// GRPC counts gRPC calls by status code; "17" is for codes that gRPC does not define. Absent without such calls.
+	// GRPC counts gRPC calls by status code; "17" stands for codes that gRPC does not define. It is absent if there are
+	// no such calls.
 	GRPC map[string]uint64 `json:"grpc,omitempty"`
-	// Dropped counts the responses of this time that could not be recorded, by reason. They are in none of the other counts
-	// and belong to no path: only totals and points over all paths have them.
+	// Dropped counts, by reason, the responses of this time that could not be recorded. They are not included in the
+	// other counts and belong to no path, so only totals and series over all paths have them.
 	Dropped  map[string]uint64 `json:"dropped,omitempty"`
 	BytesIn  uint64            `json:"bytes_in"`
 	BytesOut uint64            `json:"bytes_out"`
 	Latency  Latency           `json:"latency_us"`
 }
 
-// Latency is in microseconds. Percentiles come from merged sketches, are within 1.1 %, and are then rounded to whole microseconds.
+// Latency is in microseconds. Percentiles come from merged sketches, are accurate to 1.1 %, and are then rounded to
+// whole microseconds.
 type Latency struct {
 	P50  uint64 `json:"p50"`
 	P90  uint64 `json:"p90"`
@@ -37,16 +39,16 @@ type Latency struct {
 	Mean uint64 `json:"mean"`
 }
 
-// Row is one line of the tables in snapshots and in answers to queries.
+// Row is one line of the tables in snapshots and in responses to queries.
 type Row struct {
 	Host   string `json:"host"`
 	Method string `json:"method"`
 	Path   string `json:"path"`            // template, or "(other)"
-	Route  string `json:"route,omitempty"` // of the configuration, or "(other)"
+	Route  string `json:"route,omitempty"` // configured route, or "(other)"
 	Figures
 }
 
-// RowOf returns the line for the row that k names.
+// RowOf returns the line for the row named k.
 func RowOf(k stats.Key, r *stats.Row, seconds float64) Row {
 	return Row{Host: k.Host, Method: k.Method, Path: k.Label, Route: k.Route, Figures: FiguresOf(r, seconds)}
 }

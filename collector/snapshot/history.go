@@ -5,15 +5,15 @@ import "sync"
 // Keep is the number of versions that a History keeps.
 const Keep = 5
 
-// History has the last versions. The zero value is empty and ready for use. It is safe for concurrent use.
+// History keeps the last versions. The zero value is empty and ready for use. It is safe for concurrent use.
 type History struct {
 	mu      sync.RWMutex
 	list    []*Snapshot   // oldest first; guarded by mu
-	changed chan struct{} // closed with the next Add; nil while nobody waits; guarded by mu
+	changed chan struct{} // closed by the next Add; nil while nobody is waiting; guarded by mu
 }
 
-// Add appends a version and removes the oldest beyond the limit. A version that the history already has is ignored: versions
-// are immutable.
+// Add appends a version and removes the oldest one beyond the limit. It ignores a version that the history already has,
+// because versions are immutable.
 func (h *History) Add(s *Snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -32,7 +32,7 @@ func (h *History) Add(s *Snapshot) {
 	}
 }
 
-// Latest returns the version that was added last; nil if there is none.
+// Latest returns the version that was added last, or nil if there is none.
 func (h *History) Latest() *Snapshot {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -42,7 +42,7 @@ func (h *History) Latest() *Snapshot {
 	return h.list[len(h.list)-1]
 }
 
-// Get returns a version; nil if it is no longer kept.
+// Get returns a version, or nil if it is no longer kept.
 func (h *History) Get(version uint64) *Snapshot {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -54,7 +54,7 @@ func (h *History) Get(version uint64) *Snapshot {
 	return nil
 }
 
-// List returns the versions kept, newest first.
+// List returns the available versions, newest first.
 func (h *History) List() []*Snapshot {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -25,17 +25,17 @@ import (
 // Topic is the name under which snapshots are published.
 const Topic = "snapshot"
 
-// EncodedBytesMax is the largest encoded snapshot that Decode accepts.
+// EncodedBytesMax is the size of the largest encoded snapshot that Decode accepts.
 const EncodedBytesMax = 16 << 20
 
 // ErrMalformed is returned by [Decode] for bytes that [Snapshot.Encode] did not write.
 var ErrMalformed = errors.New("malformed snapshot")
 
-// Snapshot is one finished version. Nobody may write to its slices.
+// Snapshot is one finished version. Its slices must not be changed.
 type Snapshot struct {
-	Version     uint64    // ascending, with gaps, also across restarts of the books process
-	GeneratedAt time.Time // to the microsecond
-	ETag        string    // with its quotes
+	Version     uint64    // increasing, with gaps, even across restarts of the books process
+	GeneratedAt time.Time // with microsecond precision
+	ETag        string    // including the quotes
 	JSON        []byte
 	Gzip        []byte // JSON, compressed
 }
@@ -46,14 +46,14 @@ const (
 	crcBytes    = 4
 )
 
-// Encode returns the wire form.
+// Encode returns the snapshot in the wire format.
 func (s *Snapshot) Encode() []byte {
 	b := make([]byte, 0, headerBytes+len(s.ETag)+len(s.JSON)+len(s.Gzip)+crcBytes)
 	b = append(b, magic...)
 	b = binary.LittleEndian.AppendUint64(b, s.Version)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.GeneratedAt.UnixMicro()))
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(s.ETag))) // a few dozen bytes
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.JSON))) // a few dozen KiB
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(s.ETag))) // cannot overflow: a few dozen bytes
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.JSON))) // cannot overflow: a few dozen KiB
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Gzip)))
 	b = append(b, s.ETag...)
 	b = append(b, s.JSON...)
@@ -61,10 +61,10 @@ func (s *Snapshot) Encode() []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32c.Sum(b))
 }
 
-// Decode reads the wire form. The snapshot keeps a copy: body may be reused. The error wraps ErrMalformed.
+// Decode reads the wire format. The snapshot keeps a copy, so the caller may reuse body. The error wraps ErrMalformed.
 func Decode(body []byte) (*Snapshot, error) {
 	if len(body) >= len(magic) && string(body[:3]) == magic[:3] && body[3] > magic[3] {
-		return nil, fmt.Errorf("%w: a newer wayside made it (%s, this one reads %s)", ErrMalformed, body[:4], magic)
+		return nil, fmt.Errorf("%w: it was made by a newer version of wayside (format %s, this one reads %s)", ErrMalformed, body[:4], magic)
 	}
 	if len(body) < headerBytes+crcBytes || len(body) > EncodedBytesMax || string(body[:4]) != magic {
 		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(body))
@@ -77,7 +77,7 @@ func Decode(body []byte) (*Snapshot, error) {
 	}
 	signed := body[:len(body)-crcBytes]
 	if crc32c.Sum(signed) != binary.LittleEndian.Uint32(body[len(signed):]) {
-		return nil, fmt.Errorf("%w: checksum", ErrMalformed)
+		return nil, fmt.Errorf("%w: wrong checksum", ErrMalformed)
 	}
 	rest := append([]byte(nil), signed[headerBytes:]...)
 	return &Snapshot{

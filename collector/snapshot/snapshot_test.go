@@ -13,7 +13,7 @@ func TestNewerSnapshotIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	body[3] = '2'
-	if _, err := Decode(body); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "a newer wayside made it (WSN2, this one reads WSN1)") {
+	if _, err := Decode(body); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "it was made by a newer version of wayside (format WSN2, this one reads WSN1)") {
 		t.Error(err)
 	}
 }

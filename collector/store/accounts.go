@@ -13,20 +13,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// Totals are the counters of the accounting, since the store was made. They count responses, not drop records.
+// Totals are the counters of the accounting since the store was created. They count responses, not drop records.
 type Totals struct {
-	Applied     uint64 // in the rows
-	Quarantined uint64 // set aside by Quarantine
-	Archived    uint64 // applied, and verified in the archive
-	Deleted     uint64 // archived, and removed here
+	Applied     uint64 // counted in the rows
+	Quarantined uint64 // quarantined, see Quarantine
+	Archived    uint64 // applied and verified in the archive
+	Deleted     uint64 // archived and deleted from the store
 }
 
-// counters are the totals, and the numbers given out so far. They have one key, which every transaction that changes them writes.
+// counters are the totals and the numbers that were assigned so far. All of them have one common key, written by every
+// transaction that changes one.
 type counters struct {
 	lastBatch uint64
 	nextPlan  uint64
 	totals    Totals
-	ledgers   uint64 // changes of ledgers so far: their order
+	ledgers   uint64 // number of ledger changes so far, which orders the ledgers
 }
 
 func (c *counters) fields() [7]*uint64 {
@@ -59,17 +60,17 @@ func (c counters) write(txn *badger.Txn) error { return set(txn, []byte{prefixCo
 type Accounts struct {
 	*database
 
-	// writeMu is held by the one writer of batches, totals, plans and ledgers. Only its holder changes the counters, so a writer reads them,
-	// writes the new ones in its transaction, and stores them here afterwards.
+	// writeMu is held by the only writer of batches, totals, plans and ledgers. Since only its holder changes the
+	// counters, a writer reads them, writes the new ones in its transaction, and stores them here afterwards.
 	writeMu sync.Mutex
 	backup  *ledgerBackup // guarded by writeMu
 
 	mu              sync.Mutex // guards the fields below; locked before Statistics.mu
 	counters        counters
-	began           int64 // µs: when the store was made, or the time of the oldest event; 0: not known
+	began           int64 // µs: when the store was created, or the time of the oldest event; 0: unknown
 	watermarks      map[uuid.UUID]watermark
 	ledgers         map[uuid.UUID]storedLedger
-	allUnreconciled bool               // every epoch is unreconciled, see unreconciled.go
+	allUnreconciled bool               // whether every epoch is unreconciled, see unreconciled.go
 	unreconciled    map[uuid.UUID]byte // epochs that are or were unreconciled
 	refillDue       bool               // the archive may hold more of a lost store's responses, see refill.go
 
@@ -83,7 +84,7 @@ func newAccounts(d *database, backup *ledgerBackup) *Accounts {
 	}
 }
 
-// load reads everything into memory, when the store is opened.
+// load reads everything into memory when the store is opened.
 func (a *Accounts) load(txn *badger.Txn) error {
 	_, err := get(txn, []byte{prefixCounters}, func(v []byte) (err error) {
 		a.counters, err = decodeCounters(v)
@@ -119,7 +120,7 @@ func (a *Accounts) current() counters {
 	return a.counters
 }
 
-// setCounters stores counters that were written. The caller holds writeMu.
+// setCounters keeps counters that have just been written. The caller holds writeMu.
 func (a *Accounts) setCounters(c counters) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -133,8 +134,8 @@ func (a *Accounts) watermark(epoch uuid.UUID) (watermark, bool) {
 	return w, known
 }
 
-// writeEpoch writes an epoch's new watermark together with new counters, and, if that is so, that a refill is due. Then it stores
-// all of it in memory. The caller holds writeMu.
+// writeEpoch writes an epoch's new watermark and the new counters, and, if due is set, that a refill is due. Then it
+// updates its copies in memory. The caller holds writeMu.
 func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters, due bool) error {
 	err := a.update(func(txn *badger.Txn) error {
 		return errors.Join(writeRefillDue(txn, due), mark.write(txn, epoch), next.write(txn))
@@ -151,7 +152,8 @@ func (a *Accounts) writeEpoch(epoch uuid.UUID, mark watermark, next counters, du
 	return nil
 }
 
-// Totals returns the counters. To compare them with the sum of the rows, use [Store.Account], which reads both at one moment.
+// Totals returns the counters. To compare them with the sum of the rows, use [Store.Account], which reads both
+// consistently.
 func (a *Accounts) Totals() (Totals, error) {
 	if err := a.enter(); err != nil {
 		return Totals{}, err
@@ -160,7 +162,8 @@ func (a *Accounts) Totals() (Totals, error) {
 	return a.current().totals, nil
 }
 
-// Watermarks are, for each epoch seen and not forgotten, the sequence number up to which its events are applied or quarantined.
+// Watermarks returns, for each epoch that was seen and not forgotten, the sequence number up to which its events were
+// applied or quarantined.
 func (a *Accounts) Watermarks() map[uuid.UUID]uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -171,16 +174,16 @@ func (a *Accounts) Watermarks() map[uuid.UUID]uint64 {
 	return out
 }
 
-// Mark is how far an epoch was taken into the store.
+// Mark says how much of an epoch the store has taken in.
 type Mark struct {
-	Seq         uint64 // its events are applied or quarantined up to here
-	Applied     uint64 // responses
-	Quarantined uint64 // responses
-	From        uint64 // the first sequence number that was applied as it came from the spool; 0: none was
-	Open        bool   // events behind Seq were lost, and none has been applied since
+	Seq         uint64 // events up to this number were applied or quarantined
+	Applied     uint64 // number of responses
+	Quarantined uint64 // number of responses
+	From        uint64 // the first sequence number that was applied from the spool; 0: none was
+	Open        bool   // events after Seq were lost, and none has been applied since
 }
 
-// Marks is [Accounts.Watermarks] with the number of responses.
+// Marks returns the same as [Accounts.Watermarks], together with the numbers of responses.
 func (a *Accounts) Marks() map[uuid.UUID]Mark {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -191,10 +194,10 @@ func (a *Accounts) Marks() map[uuid.UUID]Mark {
 	return out
 }
 
-// RefillBecameDue receives a value each time that a refill has become due since the store was opened.
+// RefillBecameDue returns a channel that receives a value each time a refill becomes due while the store is open.
 func (a *Accounts) RefillBecameDue() <-chan struct{} { return a.becameDue }
 
-// writeRefillDue writes that a refill is due, if it is.
+// writeRefillDue writes that a refill is due, unless due is false.
 func writeRefillDue(txn *badger.Txn, due bool) error {
 	if !due {
 		return nil
@@ -202,7 +205,7 @@ func writeRefillDue(txn *badger.Txn, due bool) error {
 	return set(txn, []byte{prefixRefill}, nil)
 }
 
-// noteRefillDue notes a refill whose key was written. The caller holds mu.
+// noteRefillDue records in memory that a refill is due, after that was written. The caller holds mu.
 func (a *Accounts) noteRefillDue() {
 	a.refillDue = true
 	select {
@@ -211,14 +214,14 @@ func (a *Accounts) noteRefillDue() {
 	}
 }
 
-// RefillDue reports whether the store is to be refilled from the archive.
+// RefillDue reports whether the store still has to be refilled from the archive.
 func (a *Accounts) RefillDue() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.refillDue
 }
 
-// EndRefill records that everything the archive can give was refilled.
+// EndRefill records that everything that the archive has was refilled.
 func (a *Accounts) EndRefill() error {
 	a.writeMu.Lock()
 	defer a.writeMu.Unlock()
@@ -231,8 +234,8 @@ func (a *Accounts) EndRefill() error {
 	return nil
 }
 
-// Refillable reports whether responses of an epoch may have been lost, as far as spools and ledgers know, and which of the epoch's
-// events this store took from the spool.
+// Refillable reports whether, as far as spools and ledgers know, responses of an epoch may have been lost. It also
+// returns the sequence numbers of the epoch's events that this store took from the spool.
 func (a *Accounts) Refillable(epoch uuid.UUID) (taken []catalogue.Run, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -247,7 +250,8 @@ func (a *Accounts) named(epoch uuid.UUID) bool {
 	return finished || known || a.unreconciled[epoch] != 0
 }
 
-// unnamed is the number of quarantined responses in the sum of the oldest ledgers, which names no epochs. The caller holds mu.
+// unnamed returns how many quarantined responses belong to the sum of the oldest ledgers, which does not name their
+// epochs. The caller holds mu.
 func (a *Accounts) unnamed() uint64 {
 	if _, summed := a.ledgers[uuid.Nil]; !summed {
 		return 0

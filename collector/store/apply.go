@@ -19,20 +19,20 @@ type Item = block.Item
 // Batch is a run of events of one epoch. Apply only reads it.
 type Batch struct {
 	Epoch     uuid.UUID
-	LastSeq   uint64 // the watermark after the batch; sequence numbers without an item are gaps
+	LastSeq   uint64 // the watermark after the batch; sequence numbers without an item are missing events
 	Items     []Item // ascending by Seq, at most MaxItems
 	PathState []StateChange
 }
 
 // Apply writes a batch durably and counts it, exactly once.
 //
-// The events become blocks of one hour and at most [block.EventsMax] events. One synced transaction writes blocks, batch record, watermark,
-// path state and totals; only then are the events folded into the rows. Items at or below the epoch's watermark are skipped. A batch
-// whose LastSeq is not above it changes nothing, not even path state.
+// The events become blocks, each of one hour and at most [block.EventsMax] events. One synced transaction writes the blocks, the batch
+// record, the watermark, the path state and the totals; only then are the events folded into the rows. Items at or below the epoch's
+// watermark are skipped. A batch whose LastSeq is not above the watermark changes nothing, not even path state.
 //
 // The error wraps [ErrUnavailable] if the store is to blame, [ErrBatchTooLarge] if the batch has more than [MaxItems] items or does not
-// fit into one transaction, and [ErrInvalid] if it contradicts itself. In each case the batch was not applied, except with [ErrFailed]:
-// then only opening the store again shows whether it was.
+// fit into one transaction, and [ErrInvalid] if it contradicts itself. In each of these cases the batch was not applied. After [ErrFailed],
+// only reopening the store shows whether it was.
 func (s *Store) Apply(b *Batch) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -117,8 +117,8 @@ func newItems(b *Batch, mark uint64, seen bool) ([]Item, error) {
 	return b.Items[skip:], nil
 }
 
-// noteBegan moves the beginning of the books to the oldest response, which may have waited in a spool before there was a store. The caller
-// holds writeMu.
+// noteBegan moves the beginning of the books back to the oldest response, which may have waited in a spool since before
+// the store was created. The caller holds writeMu.
 func (s *Store) noteBegan(items []Item) error {
 	s.Accounts.mu.Lock()
 	began := s.began
@@ -141,9 +141,9 @@ func (s *Store) noteBegan(items []Item) error {
 	return nil
 }
 
-// writeBatch writes everything that a batch changes in one transaction. The path state of a single event may not fit, because one event can
-// change the whole table, and such an event cannot be divided. Then its path state is written before it. If the process crashes in
-// between, the event is applied again, with templates that are learnt already.
+// writeBatch writes everything that a batch changes in one transaction. A single event can change the whole path state,
+// which may then not fit into the transaction, and a single event cannot be divided. In that case its path state is
+// written first. If the process crashes in between, the event is applied again, with the templates already learnt.
 func (s *Store) writeBatch(b *Batch, items int, mark watermark, next counters) error {
 	write := func(paths []StateChange) error {
 		return s.update(func(txn *badger.Txn) error { return s.apply.write(txn, b.Epoch, paths, mark, next) })
@@ -158,7 +158,7 @@ func (s *Store) writeBatch(b *Batch, items int, mark watermark, next counters) e
 	return write(nil)
 }
 
-// fold counts the items and makes the batch visible, in one step for everybody who holds both locks.
+// fold counts the items and makes the batch visible, in one step for every reader that holds both locks.
 func (s *Store) fold(epoch uuid.UUID, items []Item, mark watermark, next counters) {
 	s.Accounts.mu.Lock()
 	defer s.Accounts.mu.Unlock()

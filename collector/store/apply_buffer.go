@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// hoursMax bounds the hours in one batch. Real batches span one or two.
+// hoursMax limits how many hours one batch may span. Real batches span one or two.
 const hoursMax = 64
 
 // applyBuffer prepares the transaction of a batch. Its memory is reused from batch to batch.
@@ -25,20 +25,20 @@ type applyBuffer struct {
 	keys    []batchKey
 	keyOf   map[stats.Key]uint32
 	hours   []int64
-	rowOf   []uint32 // per item: its key
+	rowOf   []uint32 // per item: the number of its row key
 	drops   dropFigures
 	blocks  []encodedBlock
 	bytes   []byte
 }
 
-// batchKey is a row key that a batch touches.
+// batchKey is a row key to which items of the batch belong.
 type batchKey struct {
 	key     stats.Key
-	counted bool // by a response; drop records count nothing
+	counted bool // whether a response is counted under it; drop records are not
 	row     *liveRow
 }
 
-// encodedBlock is a block, and then its header once more, in applyBuffer.bytes.
+// encodedBlock locates a block, followed by a copy of its header, in applyBuffer.bytes.
 type encodedBlock struct {
 	id                catalogue.BlockID
 	from, header, end int
@@ -79,7 +79,7 @@ func (a *applyBuffer) index(epoch uuid.UUID, items []Item) (responses uint64) {
 	return responses
 }
 
-// encode makes the blocks, hour by hour.
+// encode builds the blocks, hour by hour.
 func (a *applyBuffer) encode(epoch uuid.UUID, items []Item, batch uint64, now time.Time) error {
 	if len(a.hours) > hoursMax {
 		return fmt.Errorf("%w: more than %d hours", ErrBatchTooLarge, hoursMax)

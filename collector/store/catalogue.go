@@ -18,24 +18,25 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// Catalogue knows, for each block of events, the archive object that it is planned into, and how far each object has come. A block is in
-// exactly one plan, or pending.
+// Catalogue knows into which archive object each block of events was planned, and how far each object has come. A block
+// is either pending or in exactly one plan.
 type Catalogue struct {
 	*database
 	accounts *Accounts
 	rows     *Statistics
 	space    *Space
-	encoder  *block.Encoder // owned by the holder of accounts.writeMu
+	encoder  *block.Encoder // used only while accounts.writeMu is held
 }
 
-// PendingMax is the largest number of blocks that one call of [Catalogue.Pending] returns.
+// PendingMax is the maximum number of blocks that one call of [Catalogue.Pending] returns.
 const PendingMax = 16 << 10
 
-// planBlocksMax is the largest number of blocks in one plan: the plan's own transaction removes their keys as pending ones.
+// planBlocksMax is the maximum number of blocks in one plan. The transaction that adds a plan must also delete the
+// pending keys of all its blocks.
 const planBlocksMax = 4096
 
-// Pending lists the blocks that were applied before a time and are in no plan, at most [PendingMax], oldest hours first: by hour, then
-// epoch, then in the order of their sequence numbers.
+// Pending lists blocks that are in no plan and were applied before the given time, at most [PendingMax] of them, sorted
+// by hour, epoch and sequence number.
 func (c *Catalogue) Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
 	limit := appliedBefore.UnixMicro()
 	var out []catalogue.Pending
@@ -60,7 +61,7 @@ func (c *Catalogue) Pending(ctx context.Context, appliedBefore time.Time) ([]cat
 	return out, nil
 }
 
-// eachPending calls fn with the pending blocks below a prefix of their keys. The header is valid during the call.
+// eachPending calls fn with the pending blocks whose keys have a prefix. The header is only valid during the call.
 func eachPending(ctx context.Context, txn *badger.Txn, prefix []byte, fn func(catalogue.BlockID, *block.Header) error) error {
 	var h block.Header
 	return each(ctx, txn, prefix, nil, func(key, value []byte) error {
@@ -72,8 +73,9 @@ func eachPending(ctx context.Context, txn *badger.Txn, prefix []byte, fn func(ca
 	})
 }
 
-// Events calls fn with every event of a plan, drop records included, in the order of its blocks. The event and the row's name are valid
-// during the call. The error wraps [ErrDamaged], naming the block, if a block is missing or cannot be read.
+// Events calls fn with every event of a plan, drop records included, in the order of the plan's blocks. The event and
+// the row's name are only valid during the call. If a block is missing or unreadable, the error wraps [ErrDamaged] and
+// names the block.
 func (c *Catalogue) Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error {
 	decoder := block.NewDecoder()
 	defer decoder.Close()
@@ -94,7 +96,7 @@ func (c *Catalogue) Events(ctx context.Context, p *catalogue.Plan, fn func(seq u
 	})
 }
 
-// openBlock reads a block that must be there.
+// openBlock reads a block that must exist.
 func openBlock(txn *badger.Txn, d *block.Decoder, id catalogue.BlockID, epoch uuid.UUID) error {
 	found, err := get(txn, blockKey(prefixBlock, id), func(v []byte) error { return d.Open(id, v) })
 	if err == nil && (!found || d.Header.Epoch != epoch) {
@@ -103,8 +105,9 @@ func openBlock(txn *badger.Txn, d *block.Decoder, id catalogue.BlockID, epoch uu
 	return err
 }
 
-// AddPlan stores a new plan, synced, and gives it its ID. In the same transaction its blocks stop being pending. The error wraps
-// [ErrInvalid] if a block is not pending, belongs to another hour or epoch, or if there are more than 4,096.
+// AddPlan stores a new plan, synced, and assigns its ID. The same transaction removes its blocks from the pending ones.
+// The error wraps [ErrInvalid] if a block is not pending, belongs to another hour or epoch, or if there are more than
+// 4,096 blocks.
 func (c *Catalogue) AddPlan(ctx context.Context, p *catalogue.Plan) error {
 	unlock, err := c.beginWrite(ctx)
 	if err != nil {
@@ -138,7 +141,7 @@ func (c *Catalogue) AddPlan(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// beginWrite enters the database as its writer, until the returned function is called.
+// beginWrite waits for the right to write, which the caller holds until it calls end.
 func (c *Catalogue) beginWrite(ctx context.Context) (end func(), err error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -155,7 +158,7 @@ func (c *Catalogue) beginWrite(ctx context.Context) (end func(), err error) {
 	return end, nil
 }
 
-// takePending checks that a plan agrees with its blocks, which are no longer pending afterwards.
+// takePending checks that a plan agrees with its blocks, and removes them from the pending ones.
 func takePending(txn *badger.Txn, p *catalogue.Plan) error {
 	var h block.Header
 	rows, lines := uint64(0), uint64(0)
@@ -180,7 +183,7 @@ func takePending(txn *badger.Txn, p *catalogue.Plan) error {
 		}
 	}
 	if rows != p.Rows || lines != p.Lines {
-		return fmt.Errorf("%w: its blocks hold %d rows in %d lines, the plan says %d in %d", ErrInvalid, rows, lines, p.Rows, p.Lines)
+		return fmt.Errorf("%w: its blocks hold %d rows in %d lines, but the plan says %d in %d", ErrInvalid, rows, lines, p.Rows, p.Lines)
 	}
 	return nil
 }
@@ -188,7 +191,8 @@ func takePending(txn *badger.Txn, p *catalogue.Plan) error {
 // A stored plan is: version (1), zstd of JSON.
 const planVersion = 1
 
-// withoutRuns is the plan of an object that another store made. Runs that are too many for one value are left out.
+// withoutRuns returns the plan of an object that another store wrote. It omits the runs if they are too many for one
+// value.
 func withoutRuns(p catalogue.Plan) catalogue.Plan {
 	if len(p.Runs) > catalogue.RunsMax {
 		p.Runs = nil
@@ -227,13 +231,14 @@ func decodePlan(d *block.Decoder, value []byte) (*catalogue.Plan, error) {
 	return p, nil
 }
 
-// Plans calls fn with every plan: the deleted ones first, then the verified ones, then the planned ones, each by ascending ID. Plans whose
-// blocks are deleted no longer list them. fn may change the plans it is given and may call the store.
+// Plans calls fn with every plan: first the deleted ones, then the verified ones, then the planned ones, each by
+// ascending ID. Plans whose blocks were deleted no longer list them. fn may change the plans that it is given, and may
+// call the store.
 func (c *Catalogue) Plans(ctx context.Context, fn func(*catalogue.Plan) error) error {
 	return c.plans(ctx, []byte{prefixPlan}, nil, fn)
 }
 
-// PlansIn is Plans for one state only.
+// PlansIn is like Plans, for one state only.
 func (c *Catalogue) PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error {
 	key, err := planKey(state, 0)
 	if err != nil {
@@ -242,7 +247,7 @@ func (c *Catalogue) PlansIn(ctx context.Context, state catalogue.State, fn func(
 	return c.plans(ctx, key[:2], nil, fn)
 }
 
-// ImportedAfter calls fn with the plan of every imported object whose ID is larger than id, ascending.
+// ImportedAfter calls fn with the plan of every imported object whose ID is larger than id, in ascending order.
 func (c *Catalogue) ImportedAfter(ctx context.Context, id uint64, fn func(*catalogue.Plan) error) error {
 	from, err := planKey(catalogue.Deleted, id+1)
 	if err != nil {
@@ -270,7 +275,7 @@ func (c *Catalogue) plans(ctx context.Context, prefix, from []byte, fn func(*cat
 	})
 }
 
-// plan reads the plan with an ID if it is in the given state, else nil.
+// plan reads the plan with this ID. It returns nil if the plan is not in the given state.
 func (c *Catalogue) plan(state catalogue.State, id uint64) (p *catalogue.Plan, err error) {
 	key, err := planKey(state, id)
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// rowsChunk bounds the rows in one transaction, and so how long applying waits for it.
+	// rowsChunk limits the rows in one transaction, and thereby how long applying waits for it.
 	rowsChunk = 512
-	// idleGenerations is the number of checkpoints after which an unchanged row leaves memory.
+	// idleGenerations is the number of checkpoints after which an unchanged row is dropped from memory.
 	idleGenerations = 2
-	// batchRecordsMax bounds the batch records that one checkpoint removes; the next one removes the rest.
+	// batchRecordsMax limits how many batch records one checkpoint removes. The next checkpoint removes the rest.
 	batchRecordsMax = 4096
 )
 
-// Checkpoint writes every row that has changed, each with the number of the last batch that it includes. A last transaction writes the
-// number of the batch up to which all rows are complete. A crash before it loses nothing: the rows that were written say which batches a
-// replay must skip. Checkpoint may run beside Apply.
+// Checkpoint writes every row that has changed, together with the number of the last batch that the row includes. A
+// final transaction writes the number of the batch up to which all rows are complete. A crash before that loses
+// nothing: the rows that were written say which batches a replay must skip. Checkpoint may run concurrently with Apply.
 func (s *Statistics) Checkpoint() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (s *Statistics) checkpoint() error {
 	return s.checkpointLocked()
 }
 
-// checkpointLocked is checkpoint for a caller that holds checkpointMu.
+// checkpointLocked is Checkpoint for callers that hold checkpointMu.
 func (s *Statistics) checkpointLocked() error {
 	if err := s.Failed(); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (s *Statistics) checkpointLocked() error {
 func (s *Statistics) checkpointDue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	const early = 10 // a ticker may be early by a part of its interval
+	const early = 10 // a ticker may fire early by a fraction of its interval
 	return s.awaited || s.folded >= checkpointEvents || time.Since(s.made) >= s.o.CheckpointInterval-s.o.CheckpointInterval/early
 }
 
@@ -90,7 +90,7 @@ func (s *Statistics) makeRoom() error {
 	return nil
 }
 
-// evict drops stored rows that have not changed for a number of checkpoints. The caller holds mu.
+// evict drops stored rows that have not changed during the last checkpoints. The caller holds mu.
 func (s *Statistics) evict(idle uint64) {
 	if s.readers > 0 {
 		return
@@ -102,7 +102,7 @@ func (s *Statistics) evict(idle uint64) {
 	}
 }
 
-// chunkBuffer is memory for the values of a transaction, until it has ended.
+// chunkBuffer is memory for the values of a transaction, used until the transaction has ended.
 type chunkBuffer struct{ rows, minutes []byte }
 
 // writeRows writes rows in several transactions.
@@ -117,13 +117,13 @@ func (s *Statistics) writeRows(rows []*liveRow) error {
 	})
 }
 
-// writeChunk writes rows and their minutes in one transaction. It encodes the rows at one moment, under mu, with the number of the last batch
-// that is folded into them, and takes the minutes at the same moment.
+// writeChunk writes rows and their minutes in one transaction. Under mu, so that all of them are of the same moment, it
+// encodes the rows with the number of the last batch that is folded into them, and takes their minutes.
 func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
 
-	type span struct { // of a row in buf
+	type span struct { // position of a row in buf
 		key, value, end int
 		minutes         []minuteRow
 	}
@@ -180,7 +180,7 @@ func (s *Statistics) writeChunk(rows []*liveRow, buffer *chunkBuffer) error {
 	return err
 }
 
-// writeCheckpoint moves the checkpoint and removes batch records that a replay no longer needs.
+// writeCheckpoint moves the checkpoint forward and removes batch records that no replay will need any more.
 func (s *Statistics) writeCheckpoint(upTo uint64) error {
 	var old [][]byte
 	err := s.view(func(txn *badger.Txn) error {

@@ -17,7 +17,7 @@ import (
 
 // database is Badger, with the errors of this package. Every component of a store embeds it.
 //
-// A commit whose outcome is unknown makes it fail: from then on it writes nothing, because going on could apply a batch twice.
+// After a commit whose outcome is unknown it has failed: from then on it writes nothing, because continuing could apply a batch twice.
 type database struct {
 	o  *Options
 	db *badger.DB
@@ -26,7 +26,7 @@ type database struct {
 
 	useMu   sync.Mutex
 	useDone sync.Cond
-	uses    int  // guarded by useMu: calls in progress
+	uses    int  // number of calls in progress; guarded by useMu
 	closed  bool // guarded by useMu
 }
 
@@ -56,7 +56,8 @@ func (d *database) leave() {
 	}
 }
 
-// shut makes enter refuse, and waits for the calls in progress. It reports false if it was called before.
+// shut makes enter return an error from now on, and waits for the calls in progress. It returns false if it was called
+// before.
 func (d *database) shut() bool {
 	d.useMu.Lock()
 	defer d.useMu.Unlock()
@@ -70,15 +71,15 @@ func (d *database) shut() bool {
 	return true
 }
 
-// closeWait bounds how long closing waits for Badger, which repeats a failing write until it succeeds: on a dead or full disk it never
-// ends. A database that has already failed gets the shorter time.
+// closeWait limits how long closing waits for Badger, which repeats a failing write until it succeeds, that is, forever
+// on a dead or full disk. A database that has already failed gets the shorter time.
 const (
 	closeWait       = 10 * time.Second
 	closeWaitFailed = 2 * time.Second
 )
 
-// closeBadger closes Badger. If that takes too long, Badger stays open until the process ends, and with it the locks. Nothing is lost:
-// every commit was synced, so the next Open finds it.
+// closeBadger closes Badger. If that takes too long, Badger and its locks stay open until the process ends. Nothing is
+// lost: every commit was synced, so the next Open finds it.
 func (d *database) closeBadger() error {
 	wait := closeWait
 	if d.Failed() != nil {
@@ -94,7 +95,7 @@ func (d *database) closeBadger() error {
 	}
 }
 
-// Failed is nil, or the error that wraps [ErrFailed] and says why the store must be opened again.
+// Failed returns nil, or an error that wraps [ErrFailed] and says why the store must be reopened.
 func (d *database) Failed() error {
 	if p := d.failed.Load(); p != nil {
 		return *p
@@ -102,8 +103,8 @@ func (d *database) Failed() error {
 	return nil
 }
 
-// update runs fn in a transaction and commits it, synced. If fn fails, its error is returned and nothing is written. The caller is between
-// enter and leave.
+// update runs fn in a transaction and commits it, synced. If fn fails, update returns its error and nothing is written.
+// The caller has called enter and not yet leave.
 func (d *database) update(fn func(*badger.Txn) error) error {
 	if err := d.Failed(); err != nil {
 		return err
@@ -113,23 +114,23 @@ func (d *database) update(fn func(*badger.Txn) error) error {
 	if err := fn(txn); err != nil {
 		return err
 	}
-	if err := txn.Commit(); err != nil { // Badger may have written some or all of it
+	if err := txn.Commit(); err != nil { // Badger may still have written some or all of it
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
 		d.failed.CompareAndSwap(nil, &err)
-		d.o.Logger.Error("store: a commit failed; nothing is written until the store is opened again", "error", err)
+		d.o.Logger.Error("store: a commit failed; nothing is written until the store is reopened", "error", err)
 		return err
 	}
 	return nil
 }
 
-// view runs fn in a transaction that only reads. The caller is between enter and leave.
+// view runs fn in a read-only transaction. The caller has called enter and not yet leave.
 func (d *database) view(fn func(*badger.Txn) error) error {
 	txn := d.db.NewTransaction(false)
 	defer txn.Discard()
 	return fn(txn)
 }
 
-// updateOnce is update for a call that does nothing else.
+// updateOnce is update together with enter and leave, for callers that do nothing else.
 func (d *database) updateOnce(fn func(*badger.Txn) error) error {
 	if err := d.enter(); err != nil {
 		return err
@@ -138,7 +139,7 @@ func (d *database) updateOnce(fn func(*badger.Txn) error) error {
 	return d.update(fn)
 }
 
-// viewOnce is view for a call that does nothing else.
+// viewOnce is view together with enter and leave, for callers that do nothing else.
 func (d *database) viewOnce(fn func(*badger.Txn) error) error {
 	if err := d.enter(); err != nil {
 		return err
@@ -147,12 +148,12 @@ func (d *database) viewOnce(fn func(*badger.Txn) error) error {
 	return d.view(fn)
 }
 
-// Badger limits a transaction in bytes and in entries, and the size of entries depends on what clients send: hosts, paths, methods,
-// statuses. So no list is written in transactions of a fixed number of elements: a chunk that does not fit is halved, down to one
-// element. A single row, plan or name always fits.
+// Badger limits the bytes and the entries of a transaction, and the size of entries depends on what clients send:
+// hosts, paths, methods, statuses. So no list is written in transactions of a fixed number of elements. Instead, a
+// chunk that does not fit is halved until it does. A single row, plan or name always fits.
 
-// fitting calls write with n, and with half as many as long as that does not fit into one transaction. It returns the number written.
-// write must have no effect when it fails.
+// fitting calls write with n elements and halves n for as long as they do not fit into one transaction. It returns the
+// number written. If write fails, it must have had no effect.
 func fitting(n int, write func(n int) error) (int, error) {
 	for {
 		err := write(n)
@@ -163,8 +164,8 @@ func fitting(n int, write func(n int) error) (int, error) {
 	}
 }
 
-// inChunks calls write for n elements, in chunks of at most limit elements, and of fewer if they do not fit. write writes the elements
-// [from, to); it is called again with fewer after a chunk that did not fit.
+// inChunks calls write for n elements, in chunks of at most limit elements, or fewer if they do not fit. write must
+// write the elements [from, to). After a chunk that did not fit, it is called again with fewer elements.
 func inChunks(ctx context.Context, n, limit int, write func(from, to int) error) error {
 	for from, size := 0, limit; from < n; {
 		if err := ctx.Err(); err != nil {
@@ -175,19 +176,19 @@ func inChunks(ctx context.Context, n, limit int, write func(from, to int) error)
 			return err
 		}
 		from += written
-		size = min(limit, 2*written) // the next ones are probably alike
+		size = min(limit, 2*written) // the next elements are probably similar in size
 	}
 	return nil
 }
 
-// updateInChunks is inChunks with one transaction for each chunk.
+// updateInChunks is inChunks with one transaction per chunk.
 func (d *database) updateInChunks(ctx context.Context, n, limit int, write func(txn *badger.Txn, from, to int) error) error {
 	return inChunks(ctx, n, limit, func(from, to int) error {
 		return d.update(func(txn *badger.Txn) error { return write(txn, from, to) })
 	})
 }
 
-// deleteChunk is the largest number of keys that one transaction deletes.
+// deleteChunk is the maximum number of keys that one transaction deletes.
 const deleteChunk = 2048
 
 // deleteKeys deletes keys in several transactions.
@@ -202,10 +203,10 @@ func (d *database) deleteKeys(ctx context.Context, keys [][]byte) error {
 	})
 }
 
-// spanChunk bounds the keys that deleteSpans collects at a time.
+// spanChunk limits how many keys deleteSpans collects at a time.
 const spanChunk = 256
 
-// deleteSpans deletes the keys with a prefix whose number, an hour or a span of hours, is in [from, to).
+// deleteSpans deletes the keys that have a prefix and whose number (an hour or a span of hours) is in [from, to).
 func (d *database) deleteSpans(ctx context.Context, prefix byte, from, to int64) error {
 	start := appendHourKey(nil, prefix, from)
 	for limit := orderedHour(to); ; {
@@ -222,14 +223,14 @@ func (d *database) deleteSpans(ctx context.Context, prefix byte, from, to int64)
 		if err != nil || len(keys) == 0 {
 			return err
 		}
-		start = keys[len(keys)-1] // not from the beginning: Badger is slow to pass over deleted keys
+		start = keys[len(keys)-1] // continue here, because Badger is slow to skip deleted keys
 		if err := d.deleteKeys(ctx, keys); err != nil {
 			return err
 		}
 	}
 }
 
-// get calls fn with the value of a key, valid during the call. It reports false if there is no such key.
+// get calls fn with the value of a key, which is only valid during the call. It returns false if there is no such key.
 func get(txn *badger.Txn, key []byte, fn func([]byte) error) (bool, error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -241,19 +242,20 @@ func get(txn *badger.Txn, key []byte, fn func([]byte) error) (bool, error) {
 	return true, item.Value(fn)
 }
 
-// has reports whether there is a key.
+// has reports whether a key exists.
 func has(txn *badger.Txn, key []byte) (bool, error) {
 	return get(txn, key, func([]byte) error { return nil })
 }
 
-// errStop ends a walk without an error.
+// errStop makes fn end a walk without an error.
 var errStop = errors.New("stop")
 
-// each calls fn with the keys with a prefix and their values, from the key "from" on, or from the first if it is nil. It ends when fn
-// returns errStop, or an error. Both slices are valid during the call only.
+// each calls fn with the keys that have a prefix, and their values. It starts at the key "from", or at the first key if
+// that is nil, and ends when fn returns an error; errStop ends it without one. Both slices are only valid during the
+// call.
 func each(ctx context.Context, txn *badger.Txn, prefix, from []byte, fn func(key, value []byte) error) error {
 	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = false // values lie in the tables with their keys
+	o.PrefetchValues = false // values are in the tables together with their keys
 	o.Prefix = prefix
 	it := txn.NewIterator(o)
 	defer it.Close()
@@ -292,8 +294,8 @@ func wrapWrite(err error) error {
 	return nil
 }
 
-// guarded wraps a function that reads the store in a goroutine of its own: a panic over damaged data, or a fault of mapped memory, becomes
-// an error that wraps ErrUnavailable. Without it, either would end the process.
+// guarded wraps a function that reads the store in its own goroutine. A panic on damaged data, or a fault in mapped
+// memory, would end the process; here it becomes an error that wraps ErrUnavailable.
 func guarded(read func() error) func() error {
 	return func() error {
 		err := memfault.CatchError(read)

@@ -1,5 +1,5 @@
-// Package store keeps the books: blocks of events, hourly statistics, and how far each traffic process has been applied. They are in one
-// Badger database, which one process at a time may open.
+// Package store keeps the books: blocks of events, hourly statistics, and up to where the events of each traffic process have been
+// applied. They are in one Badger database, which only one process at a time can open.
 //
 // # Promises
 //
@@ -7,56 +7,58 @@
 //     transaction. Events at or below the watermark are skipped, so replaying a batch changes nothing.
 //   - Rows agree with events. Statistics are folded in memory, and a checkpoint stores them with the number of the last batch that each row
 //     includes. After a crash the batches since the checkpoint are folded again from their blocks, each into exactly the rows that do not
-//     include it. [Store.Account] reads the totals and the sum over the rows of the same moment.
-//   - Archive before delete. [Catalogue.DeleteBlocks] deletes only blocks of a plan marked verified whose batches the checkpoint includes.
-//   - An error of the disk does not blame the batch: it wraps [ErrUnavailable]. After a commit whose outcome is unknown the store refuses all
-//     further writes ([ErrFailed]) until it is opened again, because going on could apply a batch twice.
+//     include it. [Store.Account] reads the totals and the sum over the rows consistently.
+//   - Archive before delete. [Catalogue.DeleteBlocks] deletes a block only if its plan is verified and the checkpoint includes its batch.
+//   - A disk error is not blamed on the batch: it wraps [ErrUnavailable]. After a commit whose outcome is unknown the store refuses all
+//     further writes ([ErrFailed]) until it is reopened, because continuing could apply a batch twice.
 //   - Bounded. At most [Options.LiveRowsMax] rows stay in memory; readers hold one row and one block at a time.
 //
 // # When data may be lost
 //
-// Never when the process dies, nor by power loss once Apply has returned. Only damage loses data. If Badger cannot open a store, or
-// Verify found damage ([Condemn]), Open moves it to the quarantine folder whole, with a report beside it, and a new store begins empty
-// (set_aside.go). Events that were applied, acknowledged and archived come back from the archive ([Store.Refill], ADR 85); the rest counts
-// as quarantined. Events not yet acknowledged come again from the spool. No event can be in the new store twice, and none is archived twice
-// ([Catalogue.ImportObject]): the epochs of the lost store are unreconciled ([Accounts.Unreconciled]) until the archive was asked.
+// No data is lost when the process dies, or in a power loss after Apply has returned. Only damage loses data. If Badger
+// cannot open a store, or Verify found damage ([Condemn]), Open moves the whole store to the quarantine folder, with a
+// report beside it, and a new store begins empty (set_aside.go). Events that were applied, acknowledged and archived
+// come back from the archive ([Store.Refill], ADR 85); the others count as quarantined. Events that were not
+// acknowledged come from the spool again. No event can be in the new store twice, and none is archived twice
+// ([Catalogue.ImportObject]): the epochs of the lost store are unreconciled ([Accounts.Unreconciled]) until the archive
+// has been checked.
 //
-// Badger writes through memory maps. On a full disk it may kill the process with SIGBUS. Nothing is lost by that, but the process that
+// Badger writes through memory maps. On a full disk, that may kill the process with SIGBUS. This loses no data, but the process that
 // opens a store must not be the one that carries traffic.
 //
 // # Where things are
 //
-// A [Store] is made of components; each owns a part of the state and its locks. Data flows like this:
+// A [Store] consists of components, each of which owns a part of the state and its locks. Data flows like this:
 //
 //	apply.go, apply_buffer.go    a batch becomes blocks, and one transaction
 //	statistics.go                its events are folded into rows in memory
 //	checkpoint.go, rollup.go     rows are stored, and summed over days
 //	minutes.go, minutes_kept.go  rows by minute, for two days
-//	marks.go, runs.go            moments with a name; when traffic processes ran
+//	marks.go, runs.go            named points in time; when traffic processes ran
 //	rows_query.go, rows_of.go, sums_query.go, minutes_query.go, events.go, drops.go    queries
 //	catalogue.go, plan_states.go    blocks are planned into archive objects, verified, deleted
 //	accounts.go, ledgers.go, ledger_backup.go, unreconciled.go    totals, and the state of each epoch
 //	open.go, replay.go, set_aside.go, orphans.go, ledger_restore.go    the states that Open may find
 //	refill.go, import.go, import_object.go    responses from an archive
 //	forget.go, forget_events.go, forget_minutes.go, space_expunge.go    removal on request
-//	verify.go, verify_figures.go, verify_minutes.go, verify_rollups.go    the checks of all of it
+//	verify.go, verify_figures.go, verify_minutes.go, verify_rollups.go    checks of everything
 //
-// Package block has the format of blocks; package badgerfiles knows Badger's files. Neither knows the Store.
+// Package block has the format of blocks, and package badgerfiles handles Badger's files. Neither depends on the Store.
 //
 // # Layout
 //
-// Folder: <Dir>/ is Badger's, with a file "schema" that holds the schema version as text with its CRC32C, so that a store of a newer wayside
-// is recognised before Badger touches it. Beside it:
+// <Dir>/ is Badger's folder. It also has a file "schema", with the schema version as text and its CRC32C, by which a store of a newer
+// wayside is recognised before Badger touches it. Beside this folder:
 //
-//	<Dir>.lock         locked while the store is open; not empty once there was a store
-//	<Dir>.ledgers      a copy of the ledgers, for the case that the store is lost (ledger_backup.go, ADR 60)
+//	<Dir>.lock         locked while the store is open; not empty once a store was created
+//	<Dir>.ledgers      a copy of the ledgers, in case the store is lost (ledger_backup.go, ADR 60)
 //	<Dir>.opening      exists while the store is being opened; the text of a Go crash during that time is written to it
-//	<Dir>.condemned    Verify found damage, and the next Open must set the store aside
-//	<Dir>.cut          the last log has lost its end, and the store has not yet recorded that
+//	<Dir>.condemned    says that Verify found damage, and the next Open must set the store aside
+//	<Dir>.cut          says that the last log has lost its end, until the store has recorded that
 //	<Dir>.unlisted/    links to tables that the MANIFEST does not list, while the store is being opened
 //	<Dir>/../reserve   disk space that is freed if the disk is too full to open the store
 //
-// Keys; numbers are big endian so that they sort, hours have their sign bit flipped, widths in bytes:
+// Keys, with widths in bytes. Numbers are big endian so that they sort, and hours have their sign bit flipped:
 //
 //	's'                                               schema: version (4), when the books began (8, µs)
 //	'a' epoch(16)                                     unreconciled epoch: 1, or 2 once its objects are imported; 'a' alone: all epochs

@@ -16,19 +16,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// The figures of drop records are kept by hour and epoch, so that hourly totals show how much is missing from them, also when the records
-// themselves are only in the archive. A dropped response belongs to no path: these figures are beside the rows and in none of their counts.
+// The figures of drop records are stored by hour and epoch, so that hourly totals show how much is missing from them
+// even when the records themselves are only in the archive. A dropped response belongs to no path, so these figures are
+// separate from the rows and not included in their counts.
 
-// dropsKey names the drop records of an epoch in an hour.
+// dropsKey identifies the drop records of an epoch in one hour.
 type dropsKey struct {
 	hour  int64
 	epoch uuid.UUID
 }
 
-// dropFigures are the figures of drop records, the latest record for each reason.
+// dropFigures are the figures of drop records. Only the latest record counts for each reason.
 type dropFigures map[dropsKey]stats.Drops
 
-// note adds an event if it is a drop record. Its slices are not kept.
+// note adds an event if it is a drop record. It does not retain the event's slices.
 func (d dropFigures) note(epoch uuid.UUID, seq uint64, e *event.Event) {
 	if e.IsResponse() {
 		return
@@ -51,7 +52,7 @@ func parseDropsKey(key []byte) (dropsKey, error) {
 	return dropsKey{keyHour(key), uuid.UUID(key[9:])}, nil
 }
 
-// encodeDrops makes a stored value: CRC32C of the rest (4), figures.
+// encodeDrops encodes a stored value: CRC32C of the rest (4), figures.
 func encodeDrops(figures stats.Drops) []byte {
 	value, _ := figures.AppendBinary(make([]byte, checksumBytes)) // its error is always nil
 	seal(value)
@@ -66,7 +67,8 @@ func decodeDrops(value []byte) (stats.Drops, error) {
 	return figures, wrapDecode(err)
 }
 
-// write merges the figures into the stored ones. It replaces damaged ones: the next record of the epoch includes their figures.
+// write merges the figures into the stored ones. It replaces stored figures that are damaged, because the epoch's next
+// record includes them again.
 func (d dropFigures) write(txn *badger.Txn) error {
 	for key, figures := range d {
 		_, err := get(txn, key.bytes(), func(value []byte) error {
@@ -90,12 +92,13 @@ func (d dropFigures) write(txn *badger.Txn) error {
 // HourlyDrops are the stored figures of drop records.
 type HourlyDrops struct{ *database }
 
-// Drops calls fn with the responses that were not recorded in the hours [fromHour, toHour), by reason, in no particular order and several
-// times for an hour. The hour is that of the report: responses that are dropped while nothing can be written are reported later.
+// Drops calls fn with the number of responses that were not recorded in the hours [fromHour, toHour), by reason. The
+// calls come in no particular order, and several of them may be for the same hour. The hour is the one in which the
+// drops were reported: responses that are dropped while nothing can be written are reported later.
 func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func(hour int64, reason string, responses uint64)) error {
 	epochs := map[uuid.UUID]map[int64]stats.Drops{}
 	err := s.viewOnce(func(txn *badger.Txn) error {
-		// From the oldest hour on, because figures count from the beginning of their epoch.
+		// The scan starts with the oldest hour, because figures count from the beginning of their epoch.
 		return each(ctx, txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
 			k, err := parseDropsKey(key)
 			if err != nil || k.hour >= toHour && epochs[k.epoch] == nil {
@@ -126,7 +129,7 @@ func (s *HourlyDrops) Drops(ctx context.Context, fromHour, toHour int64, fn func
 	return nil
 }
 
-// index stores the figures of all drop records held. Stores older than schema 3 have them in blocks only.
+// index stores the figures of all drop records in the store. Stores older than schema 3 have them only in blocks.
 func (s *HourlyDrops) index() error {
 	decoder := block.NewDecoder()
 	defer decoder.Close()
@@ -163,7 +166,7 @@ func (d dropFigures) noteBlock(decoder *block.Decoder, id catalogue.BlockID, val
 	})
 }
 
-// dropsChunk is the largest number of hours in one transaction of set.
+// dropsChunk is the maximum number of hours in one transaction of set.
 const dropsChunk = 1000
 
 // set merges figures into the stored ones, in several transactions.

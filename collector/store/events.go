@@ -18,11 +18,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// ErrNoEvent means that no event with that ID is held locally: it never was, or retention has deleted it.
+// ErrNoEvent means that no event with that ID is in the store, because it never was or because retention has deleted
+// it.
 var ErrNoEvent = errors.New("no such event is held locally")
 
-// EventPosition is an event's place in the store: by hour, then in the order of applying. Positions never change, so one can serve as a
-// cursor while events are added and deleted.
+// EventPosition is an event's place in the store, ordered by hour and then by the order of applying. Positions never
+// change, so they can serve as cursors while events are added and deleted.
 type EventPosition struct {
 	Hour  int64
 	Batch uint64
@@ -46,13 +47,13 @@ func (p EventPosition) bytes() (out [EventPositionBytes]byte) {
 	return out
 }
 
-// Encode returns the position as bytes that sort like positions.
+// Encode returns the position as bytes that sort in the same order as positions.
 func (p EventPosition) Encode() []byte {
 	out := p.bytes()
 	return out[:]
 }
 
-// DecodeEventPosition undoes Encode. It reports false if b has another length.
+// DecodeEventPosition reverses Encode. It returns false if b has the wrong length.
 func DecodeEventPosition(b []byte) (EventPosition, bool) {
 	if len(b) != EventPositionBytes {
 		return EventPosition{}, false
@@ -63,7 +64,7 @@ func DecodeEventPosition(b []byte) (EventPosition, bool) {
 	}, true
 }
 
-// StoredEvent is an event with its position. Drop records have no row, and empty names.
+// StoredEvent is an event with its position. Drop records have no row, so their names are empty.
 type StoredEvent struct {
 	Position                   EventPosition
 	Epoch                      uuid.UUID
@@ -79,10 +80,10 @@ type EventScan struct {
 	Descending           bool           // newest hour first, and within an hour the event applied last
 	EventsMax            int            // stop once the blocks read have this many events; 0: 200,000
 
-	// Keep selects events; nil keeps all. The event is valid during the call. The calls may come in any order.
+	// Keep selects events; nil selects all. The event is only valid during the call. The calls may come in any order.
 	Keep func(*StoredEvent) bool
 
-	holds func(*block.Header) bool // nil, or whether a block may hold a selected event
+	holds func(*block.Header) bool // whether a block may hold a selected event; may be nil
 }
 
 const scanEventsMax = 200_000
@@ -90,9 +91,9 @@ const scanEventsMax = 200_000
 // EventLog reads events as they were recorded.
 type EventLog struct{ *database }
 
-// ScanEvents calls fn with the selected events until fn returns false, with one block in memory at a time. The event is fn's to keep.
-// It returns where the scan stopped, for EventScan.After, and whether it saw everything. A damaged block is skipped and logged: it must
-// not hide all others.
+// ScanEvents calls fn with the selected events until fn returns false. It holds one block in memory at a time. fn may
+// retain the event. ScanEvents returns the position at which it stopped, for EventScan.After, and whether it has seen
+// everything. It skips and logs a damaged block, so that the block does not hide all the others.
 func (s *EventLog) ScanEvents(ctx context.Context, q EventScan, fn func(*StoredEvent) bool) (EventPosition, bool, error) {
 	if err := s.enter(); err != nil {
 		return EventPosition{}, false, err
@@ -124,7 +125,7 @@ type eventWalk struct {
 	kept []*StoredEvent // selected events of the current block
 }
 
-// walk visits the blocks of the range in the direction of the scan. It ends with errStop if there may be more.
+// walk visits the blocks of the range in the direction of the scan. It returns errStop if there may be more.
 func (w *eventWalk) walk(ctx context.Context, txn *badger.Txn) error {
 	first, last := stats.HourOfMicros(w.q.FromMicros), stats.HourOfMicros(w.q.ToMicros-1)
 	o := badger.DefaultIteratorOptions
@@ -180,7 +181,7 @@ func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
 	w.seen += h.Records
 	w.kept = w.kept[:0]
 	if err := w.decode(id, value); err != nil {
-		w.s.o.Logger.Error("store: a search skipped a damaged block; its events are missing from the answer", "error", err)
+		w.s.o.Logger.Error("store: a search skipped a damaged block; its events are missing from the result", "error", err)
 		return nil
 	}
 	if w.q.Descending {
@@ -196,7 +197,7 @@ func (w *eventWalk) block(id catalogue.BlockID, value []byte) error {
 	return nil
 }
 
-// end is the position after all events of a block, in the direction of the scan.
+// end returns the position after all events of a block, in the direction of the scan.
 func (w *eventWalk) end(id catalogue.BlockID) EventPosition {
 	at := EventPosition{Hour: id.Hour, Batch: id.Batch, Index: id.Index}
 	if !w.q.Descending {
@@ -205,7 +206,7 @@ func (w *eventWalk) end(id catalogue.BlockID) EventPosition {
 	return at
 }
 
-// passed reports whether an earlier scan saw the whole block.
+// passed reports whether an earlier scan has seen the whole block.
 func (w *eventWalk) passed(id catalogue.BlockID) bool {
 	return w.q.After != nil && *w.q.After == w.end(id)
 }
@@ -232,7 +233,7 @@ func (w *eventWalk) decode(id catalogue.BlockID, value []byte) error {
 	})
 }
 
-// beyond reports whether an earlier scan saw this position.
+// beyond reports whether an earlier scan has seen this position.
 func (w *eventWalk) beyond(at EventPosition) bool {
 	if w.q.After == nil {
 		return false
@@ -256,8 +257,8 @@ func (e *StoredEvent) clone() *StoredEvent {
 	return &out
 }
 
-// FindEvent returns the event with that ID. It decodes only blocks that can hold the event: the ID contains its time and, for a given
-// epoch, its sequence number. The error wraps [ErrNoEvent] if there is none.
+// FindEvent returns the event with that ID. It decodes only blocks that can contain the event: the ID contains its time
+// and, given the epoch, its sequence number. If there is no such event, the error wraps [ErrNoEvent].
 func (s *EventLog) FindEvent(ctx context.Context, id uuid.UUID) (*StoredEvent, error) {
 	if id.Version() != 7 {
 		return nil, fmt.Errorf("%w: %s", ErrNoEvent, id)

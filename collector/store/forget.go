@@ -16,28 +16,29 @@ import (
 // otherLabel is the label of the rows into which forgotten ones are merged.
 const otherLabel = "(other)"
 
-// Forget says what [Store.Forget] must remove.
+// Forget says what [Store.Forget] should remove.
 type Forget struct {
 	// Row selects rows by their names. They are merged into the (other) row of the same hour, host and method. It is never called for an
 	// (other) row.
 	Row func(host, method, label string) bool
-	// Event selects further events, by the host and method of their row and by their path. Their paths are replaced, like those of the
-	// selected rows' events. The arguments are valid during the call.
+	// Event selects additional events, by the host and method of their row and by their path. Their paths are replaced,
+	// as are those of the events of selected rows. The arguments are only valid during the call.
 	Event func(host, method string, path []byte) bool
-	// Path replaces the paths.
+	// Path is what the forgotten paths are replaced with.
 	Path string
-	// PathState is written last.
+	// PathState is written at the end.
 	PathState []StateChange
-	// Reopen sets verified plans back to planned if some of their events have changed and all of them are still here, so that their objects
-	// are written again.
+	// Reopen sets verified plans back to planned if some of their events have changed and all of them are still in the
+	// store, so that their objects are written again.
 	Reopen bool
-	// Count changes nothing and only counts.
+	// Count only counts, and changes nothing.
 	Count bool
 }
 
-// Forget removes rows and paths, and keeps every count: the totals stay, and equal the sum over the rows at every moment. No batch is
-// applied meanwhile. When it returns, nothing that was forgotten can be read from the store; [Space.Expunge] then removes it from the files,
-// too. A crash leaves whole transactions and an unfinished job; calling Forget again finishes it.
+// Forget removes rows and paths but keeps every count: the totals stay the same and always equal the sum over the rows.
+// No batch is applied in the meantime. When it returns, nothing that was forgotten can be read from the store any more;
+// [Space.Expunge] then removes it from the files, too. A crash leaves complete transactions and an unfinished job,
+// which another call of Forget finishes.
 func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -49,10 +50,10 @@ func (s *Store) Forget(ctx context.Context, f *Forget) (*catalogue.Forgotten, er
 	defer s.writeMu.Unlock()
 	s.Rollups.runMu.Lock()
 	defer s.Rollups.runMu.Unlock()
-	if err := s.checkpointLocked(); err != nil { // afterwards every row is stored, and the index of names is complete
+	if err := s.checkpointLocked(); err != nil { // now every row is stored, and the index of names is complete
 		return nil, err
 	}
-	if err := s.pruneMinutes(ctx); err != nil { // afterwards minutes are stored only of hours in which there are minutes
+	if err := s.pruneMinutes(ctx); err != nil { // now minutes are stored only for hours that may have minutes
 		return nil, err
 	}
 	w := forgetting{
@@ -81,18 +82,18 @@ func (s *Statistics) selectNames(f *Forget) map[string]nameSpan {
 	return out
 }
 
-// forgetting is one call of Forget; the caller holds checkpointMu, writeMu and runMu.
+// forgetting is one call of Forget. The caller holds checkpointMu, writeMu and runMu.
 type forgetting struct {
 	s        *Store
 	f        *Forget
 	names    map[string]nameSpan
-	selected map[catalogue.RowName]bool // answers of Forget.Row
-	blocks   map[catalogue.BlockID]bool // with changed events
-	hours    map[int64]bool             // with changed rows
+	selected map[catalogue.RowName]bool // results of Forget.Row
+	blocks   map[catalogue.BlockID]bool // blocks with changed events
+	hours    map[int64]bool             // hours with changed rows
 	done     catalogue.Forgotten
 }
 
-// forgetChunk bounds the rows that one transaction merges.
+// forgetChunk limits how many rows one transaction merges.
 const forgetChunk = 256
 
 // mergeRows merges the selected rows into the (other) rows, hour by hour.
@@ -124,7 +125,8 @@ func (w *forgetting) mergeRows(ctx context.Context) error {
 	return nil
 }
 
-// findRows returns the keys of at most forgetChunk selected rows, from a key on, and the key to continue from; nil at the end.
+// findRows returns the keys of at most forgetChunk selected rows, starting at a key, and the key at which to continue,
+// which is nil at the end.
 func (w *forgetting) findRows(ctx context.Context, from []byte, lastHour int64) (found [][]byte, next []byte, err error) {
 	end := orderedHour(lastHour)
 	err = w.s.view(func(txn *badger.Txn) error {
@@ -145,7 +147,7 @@ func (w *forgetting) findRows(ctx context.Context, from []byte, lastHour int64) 
 	return found, next, err
 }
 
-// mergeChunk merges rows into the (other) rows, in one transaction.
+// mergeChunk merges rows into the (other) rows in one transaction.
 func (w *forgetting) mergeChunk(keys [][]byte) error {
 	rows := w.s.Statistics
 	rows.rowsMu.Lock()
@@ -171,10 +173,10 @@ func (w *forgetting) mergeChunk(keys [][]byte) error {
 type rowMerge struct {
 	from      []stats.Key
 	into      map[stats.Key]*stats.Row
-	responses uint64 // in the merged rows
+	responses uint64 // number of responses in the merged rows
 
 	buckets [][]byte                           // keys of the minutes of from
-	minutes map[stats.Key]map[int64]*stats.Row // to add to those of into
+	minutes map[stats.Key]map[int64]*stats.Row // minutes to add to the rows in into
 }
 
 func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
@@ -206,8 +208,8 @@ func (m *rowMerge) read(txn *badger.Txn, keys [][]byte) error {
 	return nil
 }
 
-// writeMerged writes the merged rows and deletes the old ones. The caller holds rowsMu. No batch is applied meanwhile, and a checkpoint was
-// made, so live rows hold nothing more than the stored ones, and can be dropped.
+// writeMerged writes the merged rows and deletes the old ones. The caller holds rowsMu. No batch is applied in the
+// meantime, and a checkpoint was made before. So the live rows contain nothing that is not stored, and can be dropped.
 func (s *Statistics) writeMerged(m *rowMerge) error {
 	var change rowChange
 	s.mu.Lock()
@@ -247,7 +249,7 @@ func (s *Statistics) writeMerged(m *rowMerge) error {
 	return nil
 }
 
-// deleteNames deletes the names from the index and from the sums over longer spans, and writes the path state.
+// deleteNames deletes the names from the index and from the sums over longer spans, and then writes the path state.
 func (w *forgetting) deleteNames(ctx context.Context) error {
 	if w.f.Count {
 		return nil
@@ -277,7 +279,7 @@ func (w *forgetting) deleteNames(ctx context.Context) error {
 	return nil
 }
 
-// deleteSums deletes the sums of a name, even if they have no mark: their keys contain the label.
+// deleteSums deletes the sums of a name, even those without a mark, because their keys contain the label.
 func (w *forgetting) deleteSums(ctx context.Context, name string, span nameSpan) error {
 	var keys [][]byte
 	err := w.s.view(func(txn *badger.Txn) error {

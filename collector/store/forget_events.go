@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// events rewrites the blocks with selected events, each in a transaction of its own. A block that cannot be read stops it, because nobody
-// knows what is in it.
+// events rewrites the blocks with selected events, each in its own transaction. It stops at a block that cannot be
+// read, because that block may contain selected events too.
 func (w *forgetting) events(ctx context.Context) error {
 	decoder := block.NewDecoder()
 	defer decoder.Close()
@@ -46,11 +46,11 @@ func (w *forgetting) events(ctx context.Context) error {
 // blockMatch is a block with selected events.
 type blockMatch struct {
 	id        catalogue.BlockID
-	events    uint64 // selected
-	rewritten []byte // without their paths
+	events    uint64 // number of selected events
+	rewritten []byte // the block without their paths
 }
 
-// nextBlock finds the next block with selected events, and the key to continue from; nil at the end.
+// nextBlock finds the next block with selected events. It returns the key at which to continue, or nil at the end.
 func (w *forgetting) nextBlock(ctx context.Context, d *block.Decoder, from []byte) (found blockMatch, next []byte, err error) {
 	err = w.s.view(func(txn *badger.Txn) error {
 		return each(ctx, txn, []byte{prefixBlock}, from, func(key, value []byte) error {
@@ -86,8 +86,8 @@ func (w *forgetting) countSelected(d *block.Decoder, id catalogue.BlockID, value
 	return n, err
 }
 
-// rewrite returns a block without the paths of selected events. Its header stays the same to the byte: pending blocks have a copy of it, and
-// plans agree with it.
+// rewrite returns a block without the paths of selected events. The header must not change by a single byte, because
+// pending blocks have a copy of it and plans agree with it.
 func (w *forgetting) rewrite(d *block.Decoder, id catalogue.BlockID, value []byte) ([]byte, error) {
 	if err := d.Open(id, value); err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (w *forgetting) rewrite(d *block.Decoder, id catalogue.BlockID, value []byt
 	return encoder.Append(nil), nil
 }
 
-// rowSelected is Forget.Row, remembered for each name. The arguments may point into a block.
+// rowSelected calls Forget.Row and remembers the result for each name. The arguments may point into a block.
 func (w *forgetting) rowSelected(host, method, label string) bool {
 	if label == otherLabel {
 		return false
@@ -134,12 +134,12 @@ func (w *forgetting) selects(host, method, label string, e *event.Event) (row, p
 	return row, path
 }
 
-// plans finds the archive's objects that hold forgotten paths, and sets those back that must be written again.
+// plans finds archive objects that contain forgotten paths, and sets those back that must be written again.
 func (w *forgetting) plans(ctx context.Context) error {
 	var again []*catalogue.Plan
 	err := w.s.Catalogue.plans(ctx, []byte{prefixPlan}, nil, func(p *catalogue.Plan) error {
 		if p.State == catalogue.Planned || !p.ExpiredAt.IsZero() {
-			return nil // the object will be written from the events as they are now, or is gone
+			return nil // the object either will be written from the events as they are now, or no longer exists
 		}
 		o := catalogue.ForgottenObject{Key: p.Key, Target: p.Target, Holds: "certain"}
 		switch {
@@ -172,7 +172,8 @@ func (w *forgetting) plans(ctx context.Context) error {
 	return nil
 }
 
-// holdsAll reports whether every block of a plan is still here: a crash may have interrupted their deletion.
+// holdsAll reports whether every block of a plan is still in the store. A crash may have interrupted the deletion of
+// its blocks.
 func (w *forgetting) holdsAll(p *catalogue.Plan) (bool, error) {
 	whole := true
 	err := w.s.view(func(txn *badger.Txn) error {
@@ -188,7 +189,7 @@ func (w *forgetting) holdsAll(p *catalogue.Plan) (bool, error) {
 	return whole, err
 }
 
-// reopen sets a verified plan back to planned. It keeps the target, whose object must be replaced.
+// reopen sets a verified plan back to planned. It keeps the target, in which the object must be replaced.
 func (w *forgetting) reopen(p *catalogue.Plan) error {
 	p.State = catalogue.Planned
 	p.RawBytes, p.ObjectBytes, p.RawSHA256, p.ObjectSHA256 = 0, 0, "", ""

@@ -8,7 +8,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// readMinutes adds the minutes of a row to those that are added to another one.
+// readMinutes adds the minutes of a row to those that will be added to another row.
 func (m *rowMerge) readMinutes(txn *badger.Txn, dbKey []byte, into stats.Key) error {
 	rows := m.minutes[into]
 	if rows == nil {

@@ -11,22 +11,23 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// importPlansMax is the number of plans in one transaction of ImportEpoch.
+// importPlansMax is the maximum number of plans in one transaction of ImportEpoch.
 const importPlansMax = 256
 
-// ImportedEpoch is what an archive has of one epoch.
+// ImportedEpoch describes what an archive has of one epoch.
 type ImportedEpoch struct {
 	Epoch     uuid.UUID
-	LastSeq   uint64                // the largest sequence number in the archive; events up to it that a spool still has are skipped
-	Responses uint64                // in the imported rows
+	LastSeq   uint64                // the largest sequence number in the archive; events up to it are skipped if a spool still has them
+	Responses uint64                // number of responses in the imported rows
 	Dropped   map[string]uint64     // responses that were not recorded, by reason
 	Drops     map[int64]stats.Drops // the drop records that report them, by hour
-	// Plans are catalogue entries of objects in the archive whose events are not here. Blocks are ignored.
+	// Plans are catalogue entries of objects in the archive whose events are not in this store. Their Blocks are
+	// ignored.
 	Plans []catalogue.Plan
 }
 
-// ImportRows adds rows of statistics to those of a store that has never applied a batch. A key that was given before is added up. An import
-// is not atomic: a store whose import was interrupted must be thrown away.
+// ImportRows adds rows of statistics to a store that has never applied a batch. If a key is given more than once, its
+// rows are added up. An import is not atomic: a store whose import was interrupted must be discarded.
 func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -41,8 +42,8 @@ func (s *Store) ImportRows(ctx context.Context, keys []stats.Key, rows []*stats.
 	return nil
 }
 
-// ImportEpoch counts an epoch whose rows were imported as applied, archived and deleted here, and adds its objects to the catalogue. The
-// epoch must be new to the store.
+// ImportEpoch counts an epoch whose rows were imported as applied, archived and deleted, and adds its objects to the
+// catalogue. The epoch must be new to the store.
 func (s *Store) ImportEpoch(ctx context.Context, e ImportedEpoch) error {
 	if err := s.importEpoch(ctx, e); err != nil {
 		return fmt.Errorf("import epoch %s: %w", e.Epoch, err)
@@ -62,7 +63,7 @@ func (s *Store) importEpoch(ctx context.Context, e ImportedEpoch) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	if _, known := s.watermark(e.Epoch); known {
-		return fmt.Errorf("%w: it is known already", ErrInvalid)
+		return fmt.Errorf("%w: the epoch is already known", ErrInvalid)
 	}
 	drops := dropFigures{}
 	for hour, figures := range e.Drops {

@@ -11,19 +11,19 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// importChunk is the largest number of blocks from which one transaction of ImportObject removes events.
+// importChunk is the maximum number of blocks from which one transaction of ImportObject removes events.
 const importChunk = 16
 
-// ImportObject imports an archive object that another store made into the catalogue. p.Runs are the exact sequence numbers in it, p.Rows and
-// p.Lines their number. Events of it that this store holds and has not planned are removed from their blocks: they are archived already,
-// and must not be archived again. The same transaction counts them as archived and deleted here; the rows that count them stay.
-// p.Elsewhere is set to the responses of the object that this store never counted. Without p.Runs, the object is imported as one that
-// holds none of this store's events.
+// ImportObject adds an archive object that another store wrote to the catalogue. p.Runs are the exact sequence numbers in it, p.Rows and
+// p.Lines its number of rows and lines. If this store holds events of the object in pending blocks, they are removed from these blocks,
+// because they have been archived already and must not be archived again. The same transaction counts them as archived and deleted; the
+// rows that count them stay. p.Elsewhere is set to the number of responses in the object that this store never counted. Without p.Runs,
+// the object is imported as one that has none of this store's events.
 //
-// Importing an object again, with the ID that p was given, takes the events that have come since. The error wraps [ErrNotCheckpointed]
-// if the object holds events that were applied a moment ago: try again.
+// Importing an object again, with the ID that p was given, removes the events that have arrived since. The error wraps
+// [ErrNotCheckpointed] if the object has events that have only just been applied; in that case, try again.
 func (c *Catalogue) ImportObject(ctx context.Context, p *catalogue.Plan) error {
-	// A replay folds events from their blocks, so no event may leave its block before the rows include it.
+	// A replay folds events from their blocks, so the rows must include an event before it is removed from its block.
 	if err := c.rows.Checkpoint(); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *Catalogue) importObject(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// overlapping lists the pending blocks that hold events of an object.
+// overlapping lists the pending blocks that may contain events of an object.
 func (c *Catalogue) overlapping(p *catalogue.Plan) (ids []catalogue.BlockID, err error) {
 	err = c.view(func(txn *badger.Txn) error {
 		return eachPending(context.Background(), txn, appendHourKey(nil, prefixPending, p.Hour), func(id catalogue.BlockID, h *block.Header) error {
@@ -95,7 +95,7 @@ func (c *Catalogue) importFrom(decoder *block.Decoder, p *catalogue.Plan, ids []
 			taken += n
 		}
 		if taken > stored.Elsewhere {
-			return fmt.Errorf("%w: %d of its responses are not counted here yet, but blocks hold %d of them", ErrInvalid, stored.Elsewhere, taken)
+			return fmt.Errorf("%w: %d of its responses were never counted here, but blocks hold %d of them", ErrInvalid, stored.Elsewhere, taken)
 		}
 		stored.Elsewhere -= taken
 		next.totals.Archived += taken
@@ -114,8 +114,8 @@ func (c *Catalogue) importFrom(decoder *block.Decoder, p *catalogue.Plan, ids []
 	return nil
 }
 
-// takeEvents removes the object's events from a block, and returns how many of them were responses. The block keeps its ID and its other
-// events; a block without any is deleted. The caller holds writeMu.
+// takeEvents removes the object's events from a block, and returns how many of them were responses. The block keeps its
+// ID and its other events, and is deleted if there are none. The caller holds writeMu.
 func (c *Catalogue) takeEvents(txn *badger.Txn, d *block.Decoder, id catalogue.BlockID, p *catalogue.Plan) (taken uint64, err error) {
 	if err := openBlock(txn, d, id, p.Epoch); err != nil {
 		return 0, err

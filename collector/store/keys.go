@@ -12,7 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// First byte of every key. Part of the format: append only. The package comment draws the rest.
+// The first byte of every key. These values are part of the format: only append to them. The package comment describes
+// the rest of each key.
 const (
 	prefixUnreconciled = 'a'
 	prefixBlock        = 'b'
@@ -25,8 +26,8 @@ const (
 	prefixLongRow      = 'g'
 	prefixQuarter      = 'h'
 	prefixQuarterRow   = 'q'
-	prefixPack         = 'o' // until schema 3: removed when such a store is opened
-	prefixPackRow      = 'v' // likewise
+	prefixPack         = 'o' // used until schema 3; removed when such a store is opened
+	prefixPackRow      = 'v' // used until schema 3, too
 	prefixName         = 'i'
 	prefixCheckpoint   = 'k'
 	prefixLedger       = 'l'
@@ -50,19 +51,20 @@ const blockKeyBytes = 1 + 8 + 8 + 2
 
 var errKey = errors.New("malformed key")
 
-// orderedHour maps hours so that their bytes sort like the numbers, those before 1970 included.
+// orderedHour maps hours so that their bytes sort in numerical order, even for hours before 1970.
 func orderedHour(hour int64) uint64 { return uint64(hour) ^ 1<<63 }
 
 func decodeHour(ordered uint64) int64 { return int64(ordered ^ 1<<63) }
 
-// keyHour is the hour, or the number of a longer span, in a key of at least nine bytes.
+// keyHour returns the hour, or the number of a longer span, in a key of at least nine bytes.
 func keyHour(key []byte) int64 { return decodeHour(binary.BigEndian.Uint64(key[1:])) }
 
 func appendHourKey(dst []byte, prefix byte, hour int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, prefix), orderedHour(hour))
 }
 
-// blockKey is prefix, hour (8), batch (8), index (2), big endian, for a block or the header of a pending one.
+// blockKey returns the key of a block, or of the header of a pending block: prefix, hour (8), batch (8), index (2), big
+// endian.
 func blockKey(prefix byte, id catalogue.BlockID) []byte {
 	dst := appendHourKey(make([]byte, 0, blockKeyBytes), prefix, id.Hour)
 	dst = binary.BigEndian.AppendUint64(dst, id.Batch)
@@ -88,11 +90,12 @@ func epochKey(prefix byte, epoch uuid.UUID) []byte {
 	return append([]byte{prefix}, epoch[:]...)
 }
 
-// routed is added to the length of the method in a key with a route. A method without it is shorter than this.
+// routed is added to the length of the method in a key with a route. A method's real length is always less than this.
 const routed = block.KeyTextBytesMax
 
-// appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label. A row with a route has [routed] added
-// to the length of the method, and the length and bytes of the route after the method. So a row without one has the key that it always had.
+// appendRowKey writes prefix, hour (8), length and bytes of host, length and bytes of method, label. If the row has a
+// route, [routed] is added to the length of the method, and the length and bytes of the route follow the method. So the
+// keys of rows without a route are the same as before there were routes.
 func appendRowKey(dst []byte, k *stats.Key) []byte {
 	dst = appendHourKey(dst, prefixRow, k.Hour)
 	dst = varint.AppendText(dst, k.Host)
@@ -117,7 +120,7 @@ func parseRowKey(key []byte) (stats.Key, error) {
 	} else {
 		k.Method = string(in.Bytes(method - routed))
 		k.Route = string(in.Text(block.KeyTextBytesMax))
-		in.Bad = in.Bad || k.Route == "" // it has the other form
+		in.Bad = in.Bad || k.Route == "" // a key without a route has the other form
 	}
 	if in.Bad {
 		return stats.Key{}, errKey
@@ -126,7 +129,7 @@ func parseRowKey(key []byte) (stats.Key, error) {
 	return k, nil
 }
 
-// planKey is prefix, the state's place in the order of states (1), the plan's number (8).
+// planKey returns the key of a plan: prefix, the state's position in planStates (1), the plan's ID (8).
 func planKey(state catalogue.State, id uint64) ([]byte, error) {
 	for i, known := range planStates {
 		if known == state {
@@ -136,5 +139,5 @@ func planKey(state catalogue.State, id uint64) ([]byte, error) {
 	return nil, errKey
 }
 
-// planStates are in the order of their keys, the last state first. Part of the format.
+// planStates lists the states in the order of their keys, last state first. It is part of the format.
 var planStates = [...]catalogue.State{catalogue.Deleted, catalogue.Verified, catalogue.Planned}

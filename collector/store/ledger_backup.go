@@ -16,17 +16,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// The spool of a finished epoch is removed, so all that is left of its figures is the ledger in the store, and a whole store can be lost.
-// So the ledgers are also in a file beside the store, which is written whole and synced before SetLedger returns (ADR 60).
+// The spool of a finished epoch is removed. After that, only the ledger in the store has its figures, and a whole store
+// can be lost. So the ledgers are also written to a file beside the store. It is always written completely, and synced
+// before SetLedger returns (ADR 60).
 
-// The file's first line keeps its form in every version: name, version, and the CRC32C of the version and of everything after the line. So
-// no flipped bit makes a file look newer than it is.
+// The first line of the file has the same form in every version: name, version, and the CRC32C of the version and
+// everything after that line. So a flipped bit cannot make a file look newer than it is.
 const (
 	backupVersion = 1
 	backupName    = "wayside ledgers"
 )
 
-// backupFile is where the ledgers are beside the store.
+// backupFile returns the path of that file.
 func backupFile(o *Options) string { return o.Dir + ".ledgers" }
 
 // backedUpLedger is a ledger in the file.
@@ -35,17 +36,17 @@ type backedUpLedger struct {
 	Seq uint64 `json:"seq,omitempty"` // the epoch's watermark
 }
 
-// backupContent is the content of the file.
+// backupContent is the content of the backup file.
 type backupContent struct {
-	Stored  uint64           `json:"stored"`  // changes of ledgers so far
-	Ledgers []backedUpLedger `json:"ledgers"` // in the order of storing; the sum, if there is one, is the first
+	Stored  uint64           `json:"stored"`  // number of ledger changes so far
+	Ledgers []backedUpLedger `json:"ledgers"` // in the order in which they were stored; the sum, if there is one, comes first
 }
 
-// ledgerBackup is the file as it was read or written last.
+// ledgerBackup is the backup file as it was last read or written.
 type ledgerBackup struct {
 	backupContent
-	body   []byte // nil: there is no file
-	damage error  // the file is unusable, and must be set aside
+	body   []byte // nil if there is no file
+	damage error  // why the file is unusable and must be set aside; nil if it is usable
 }
 
 func (c *backupContent) encode() ([]byte, error) {
@@ -81,7 +82,7 @@ func decodeBackup(body []byte) (c backupContent, err error) {
 	return c, nil
 }
 
-// readBackup reads the file beside the store. The error wraps ErrSchema or ErrUnavailable.
+// readBackup reads the backup file. The error wraps ErrSchema or ErrUnavailable.
 func readBackup(o *Options) (*ledgerBackup, error) {
 	name := backupFile(o)
 	body, err := os.ReadFile(name)
@@ -103,7 +104,7 @@ func readBackup(o *Options) (*ledgerBackup, error) {
 // exists reports whether there was a file.
 func (b *ledgerBackup) exists() bool { return b.body != nil }
 
-// write replaces the file, unless it has this content. A damaged file is set aside first.
+// write replaces the file unless it already has this content. It first sets a damaged file aside.
 func (b *ledgerBackup) write(o *Options, c backupContent) error {
 	if !b.exists() && len(c.Ledgers) == 0 {
 		return nil
@@ -133,13 +134,13 @@ func setBackupAside(o *Options, damage error) error {
 		return nil
 	}
 	to, err := moveToQuarantine(o, name, "store.ledgers", func(string) string {
-		return fmt.Sprintf("%v\n\nIt held the final figures of epochs whose spool is gone, for the case that the store is lost. They are also\n"+
-			"in the store. wayside used no part of it, and wrote a new file from the ledgers in the store.\n", damage)
+		return fmt.Sprintf("%v\n\nIt held the final figures of epochs whose spool is gone, in case the store is lost. They are also\n"+
+			"in the store. wayside ignored it, and wrote a new file from the ledgers in the store.\n", damage)
 	})
 	if err != nil {
 		return err
 	}
-	o.Logger.Warn("store: "+filepath.Base(name)+" is damaged; it was set aside and is written again from the ledgers in the store",
+	o.Logger.Warn("store: "+filepath.Base(name)+" is damaged; it was set aside, and a new one is written from the ledgers in the store",
 		"moved_to", to, "reason", damage)
 	return nil
 }

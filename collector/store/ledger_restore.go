@@ -14,15 +14,15 @@ import (
 // restoreChunk is the number of ledgers that one transaction restores.
 const restoreChunk = 100
 
-// missingLedgers are those that the backup has and the store lacks.
+// missingLedgers are the ledgers that the backup has and the store lacks.
 type missingLedgers struct {
-	sum     *storedLedger    // replaces the store's; nil: the store's stays
-	inSum   []uuid.UUID      // epochs that have a ledger in the store and are in this sum
+	sum     *storedLedger    // replaces the store's sum; nil: the store keeps its own
+	inSum   []uuid.UUID      // epochs that are included in sum but have their own ledger in the store
 	ledgers []backedUpLedger // unknown to the store, or newer than the store's
 }
 
-// missingFrom compares the backup with the store's ledgers. The oldest ledger is always the first to move into the sum, so the order of
-// the sum says which are in it, and the backup may be older than the store as well as newer.
+// missingFrom compares the backup with the store's ledgers. It is always the oldest ledger that moves into the sum. So
+// the order number of the sum tells which ledgers it includes, whether the backup is older or newer than the store.
 func (c *backupContent) missingFrom(have map[uuid.UUID]storedLedger) (m missingLedgers) {
 	sum, summed := have[uuid.Nil]
 	through := sum.Order
@@ -47,7 +47,8 @@ func (c *backupContent) missingFrom(have map[uuid.UUID]storedLedger) (m missingL
 	return m
 }
 
-// reconcile makes a finished epoch's ledger agree with its watermark: responses that the watermark lacks count as quarantined.
+// reconcile makes a finished epoch's ledger agree with its watermark: responses that the watermark lacks are counted as
+// quarantined.
 func (l *storedLedger) reconcile(mark *watermark) (missing uint64) {
 	have := mark.applied + mark.quarantined
 	if l.Recorded >= have {
@@ -60,9 +61,9 @@ func (l *storedLedger) reconcile(mark *watermark) (missing uint64) {
 	return 0
 }
 
-// restoreLedgers restores the ledgers that a new store, or one in an earlier state, lacks. Responses of their epochs that the store does not
-// have count as quarantined. Then it brings the backup up to date. Open calls it once the store has proved to be whole; calling it again
-// changes nothing.
+// restoreLedgers restores the ledgers that are missing from a new store, or from one in an earlier state. Responses of
+// their epochs that the store does not have are counted as quarantined. Then it brings the backup up to date. Open
+// calls it once the store has proved to be undamaged. Calling it again changes nothing.
 func (a *Accounts) restoreLedgers() error {
 	if a.o.RefuseDamaged {
 		return nil
@@ -76,13 +77,13 @@ func (a *Accounts) restoreLedgers() error {
 			a.reportLoss(missing)
 		}
 	}
-	if err := a.backUpLedgers(); err != nil { // without it no further ledger is stored
-		a.o.Logger.Warn("store: cannot back the ledgers up beside the store; trying again with the next ledger", "error", err)
+	if err := a.backUpLedgers(); err != nil { // if it keeps failing, no further ledger is stored
+		a.o.Logger.Warn("store: cannot back up the ledgers beside the store; trying again with the next ledger", "error", err)
 	}
 	return nil
 }
 
-// restore writes missing ledgers, some at a time, each chunk in one transaction with the counters that it changes.
+// restore writes missing ledgers in chunks. Each chunk is one transaction that also writes the counters it changes.
 func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 	if m.sum != nil {
 		if missing, err = a.restoreSum(m); err != nil {
@@ -99,7 +100,7 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 			if next.totals.Quarantined += missing; missing > 0 {
 				mark.lost()
 			}
-			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer are counted already
+			mark.seq = max(mark.seq, l.Seq) // events that the spool may still offer have been counted already
 			marks[l.Epoch] = mark
 		}
 		err := a.update(func(txn *badger.Txn) error {
@@ -127,14 +128,14 @@ func (a *Accounts) restore(m missingLedgers) (missing uint64, err error) {
 	return missing, nil
 }
 
-// restoreSum replaces the store's sum, and the ledgers that are in the new one.
+// restoreSum replaces the store's sum, and removes the ledgers that are included in the new one.
 func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
 	next, sum := a.counters, *m.sum
 	counted := a.ledgers[uuid.Nil].Recorded
 	for _, epoch := range m.inSum {
 		counted += a.ledgers[epoch].Recorded
 	}
-	mark := watermark{applied: counted} // here, or counted as quarantined
+	mark := watermark{applied: counted} // applied here, or counted as quarantined
 	missing = sum.reconcile(&mark)
 	next.totals.Quarantined += missing
 	next.ledgers = max(next.ledgers, sum.Order)
@@ -158,17 +159,17 @@ func (a *Accounts) restoreSum(m missingLedgers) (missing uint64, err error) {
 	return missing, nil
 }
 
-// reportLoss leaves a report of responses that were lost with the store.
+// reportLoss writes a report about responses that were lost with the store.
 func (a *Accounts) reportLoss(missing uint64) {
-	reason := fmt.Sprintf("%d responses of finished epochs are in the ledgers beside the store, and not in the store", missing)
+	reason := fmt.Sprintf("%d responses of finished epochs are in the ledgers beside the store, but not in the store", missing)
 	name := a.o.Now().UTC().Format(stampLayout) + "-ledgers-loss.txt"
 	if err := writeQuarantineFile(a.o.QuarantineDir, name, []byte(reason+"\n")); err != nil {
-		a.o.Logger.Warn("store: cannot write the report on lost responses; going on without it", "error", err)
+		a.o.Logger.Warn("store: cannot write the report about lost responses; continuing without it", "error", err)
 	}
 	a.o.Logger.Error("store: responses of finished epochs were lost with the store; they count as quarantined", "responses", missing)
 }
 
-// backUpLedgers brings the backup up to date with the store's ledgers. The caller holds writeMu, or is Open.
+// backUpLedgers brings the backup up to date with the store's ledgers. It is called by Open, or with writeMu held.
 func (a *Accounts) backUpLedgers() error {
 	if a.o.RefuseDamaged {
 		return nil

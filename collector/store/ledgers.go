@@ -15,24 +15,24 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// Ledger is the final account of an epoch whose spool was drained and removed. The counters are those of the spool. The ledger with the
-// zero epoch is the sum of the oldest ledgers, of which there are too many to keep one by one.
+// Ledger is the final account of an epoch whose spool was drained and removed. Its counters are those of the spool. The
+// ledger with the zero epoch is the sum of the oldest ledgers, of which there are too many to keep individually.
 type Ledger struct {
 	Epoch     uuid.UUID         `json:"epoch"`
 	Responses uint64            `json:"responses"`
 	Recorded  uint64            `json:"recorded"`
 	Excluded  uint64            `json:"excluded"`
-	Dropped   map[string]uint64 `json:"dropped,omitempty"` // by reason
+	Dropped   map[string]uint64 `json:"dropped,omitempty"` // number by reason
 }
 
-// storedLedger is a ledger with its place in the order of storing. The order of the sum is that of the latest ledger in it.
+// storedLedger is a ledger with its order number. The order number of the sum is that of the latest ledger in it.
 type storedLedger struct {
 	Ledger
 	Order uint64 `json:"order"`
-	Again uint64 `json:"again,omitempty"` // number of its latest change, if it was stored more than once
+	Again uint64 `json:"again,omitempty"` // order number of its latest change, if it was stored more than once
 }
 
-// changed is the number of its latest change: the copy of a ledger with the larger number is the newer one.
+// changed returns the number of the latest change. Of two copies of a ledger, the one with the larger number is newer.
 func (l *storedLedger) changed() uint64 { return max(l.Order, l.Again) }
 
 func (l *Ledger) add(o *Ledger) {
@@ -49,9 +49,10 @@ func (l *Ledger) add(o *Ledger) {
 	l.Dropped = dropped
 }
 
-// SetLedger stores the final ledger of an epoch, synced, in the store and in the backup beside it: when it returns without an error,
-// the figures outlive the spool and the loss of the store. Storing a ledger again only changes its figures. If there are more than
-// LedgersMax, the oldest is added to the sum under the zero epoch, and its watermark is removed.
+// SetLedger stores the final ledger of an epoch, synced, in the store and in the backup beside it. Once it has returned
+// without an error, the figures survive both the removal of the spool and the loss of the store. Storing a ledger again
+// only changes its figures. If there are more than LedgersMax, the oldest is added to the sum under the zero epoch, and
+// its watermark is removed.
 func (a *Accounts) SetLedger(l Ledger) error {
 	if err := a.enter(); err != nil {
 		return err
@@ -85,7 +86,8 @@ func (a *Accounts) setLedger(l Ledger) error {
 		delete(a.watermarks, change.remove)
 	}
 	a.mu.Unlock()
-	// A crash before the backup leaves the spool, whose own figures count until the ledger is stored again.
+	// If the process crashes before the backup is written, the spool still exists, and its own figures count until the
+	// ledger is stored again.
 	crash.Point("store.ledger.before")
 	if err := a.backUpLedgers(); err != nil {
 		return err
@@ -94,10 +96,10 @@ func (a *Accounts) setLedger(l Ledger) error {
 	return nil
 }
 
-// ledgerChange is a new or changed ledger. If there are too many, the oldest one moves into the sum.
+// ledgerChange is a new or changed ledger. If there are too many, it also moves the oldest one into the sum.
 type ledgerChange struct {
 	set    storedLedger
-	sum    *storedLedger // nil: as it is
+	sum    *storedLedger // nil if the sum does not change
 	remove uuid.UUID     // the epoch that moves into the sum
 }
 
@@ -173,7 +175,7 @@ func (a *Accounts) loadLedgers(txn *badger.Txn) error {
 		}
 		return nil
 	})
-	if sum, ok := a.ledgers[uuid.Nil]; ok && sum.Order == 0 && first < math.MaxUint64 { // written by a version without an order of the sum
+	if sum, ok := a.ledgers[uuid.Nil]; ok && sum.Order == 0 && first < math.MaxUint64 { // written by a version whose sum had no order number
 		sum.Order = first - 1
 		a.ledgers[uuid.Nil] = sum
 	}

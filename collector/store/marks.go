@@ -13,16 +13,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// MarkLog has the marks: moments with a name: deploys, and the starts, reloads and stops of wayside itself. A key is prefix, time in µs (8); a value is
-// JSON. Two marks never have the same time: the later one moves by a microsecond.
+// MarkLog stores the marks, which are named points in time: deploys, and when wayside itself was started, reloaded or
+// stopped. A key is prefix, time in µs (8); a value is JSON. No two marks have the same time, because the later one is
+// moved by a microsecond.
 type MarkLog struct {
 	*database
 
 	mu    sync.Mutex
-	count int // guarded by mu
+	count int // number of marks; guarded by mu
 }
 
-// MarksMax bounds the marks that are kept. A further one replaces the oldest.
+// MarksMax is the maximum number of marks. Another one replaces the oldest.
 const MarksMax = 10_000
 
 func markKey(micros int64) []byte {
@@ -37,7 +38,7 @@ func (m *MarkLog) load(txn *badger.Txn) error {
 	})
 }
 
-// add stores a mark, synced, for a caller between enter and leave.
+// add stores a mark, synced. The caller has called enter and not yet leave.
 func (m *MarkLog) add(mark catalogue.Mark) (catalogue.Mark, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -88,7 +89,7 @@ func (m *MarkLog) removeOldest(txn *badger.Txn) (removed int, err error) {
 	return 1, deleteKey(txn, oldest)
 }
 
-// MarksBetween calls fn with every mark from a time on and before another, the oldest first.
+// MarksBetween calls fn with every mark in [from, to), oldest first.
 func (m *MarkLog) MarksBetween(ctx context.Context, from, to time.Time, fn func(catalogue.Mark) error) error {
 	end := string(markKey(to.UnixMicro()))
 	return m.viewOnce(func(txn *badger.Txn) error {

@@ -14,19 +14,19 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Besides its hour, a response is counted in its minute, for two days. The transaction that writes the row of an hour also writes the rows
-// of its minutes, so the number of the last batch that the row includes is that of its minutes too: a replay folds a batch into both or into
-// neither. In memory there is only the part that is not stored yet.
+// A response is counted not only in its hour but, for two days, also in its minute. The transaction that writes the row of an hour also
+// writes the rows of its minutes. So the number of the last batch that the row includes also applies to its minutes, and a replay folds a
+// batch into both or into neither. In memory there is only the part of the minutes that has not been stored yet.
 //
-// The minutes of a name are stored by ten: one value has the rows of up to ten minutes, so that the name is stored once for them. A value is:
-// CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A minute without responses has
-// no row. A minute has at most as many rows as its hour, because both use the same names.
+// The minutes of a name are grouped in buckets of ten: one value has the rows of up to ten minutes, so that the name is stored only once
+// for them. A value is: CRC32C of the rest (4), version 1 (1), n × (minute in the bucket (1), varint length, statistics), ascending. A
+// minute without responses has no row. A minute never has more rows than its hour, because both use the same names.
 //
-// The minutes of an hour add up to its row, except in hours that are listed as incomplete: their row has responses from an archive that has
-// no minutes.
+// The minutes of an hour add up to its row, except in hours that are listed as incomplete, whose rows have responses from an archive
+// without minutes.
 
 const (
-	// MinuteHours is for how many hours, besides the current one, there are minutes.
+	// MinuteHours is the number of hours, in addition to the current one, for which there are minutes.
 	MinuteHours = 48
 
 	bucketMinutes = 5
@@ -34,13 +34,13 @@ const (
 
 	minutesVersion   = 1
 	minutesHeadBytes = checksumBytes + 1
-	// spareRowsMax bounds the empty rows that are kept for the next minute.
+	// spareRowsMax limits how many empty rows are kept for reuse.
 	spareRowsMax = 1024
 )
 
-// minuteRow is the row of a minute, or the part of it that is not stored.
+// minuteRow is the row of a minute, or the part of it that has not been stored.
 type minuteRow struct {
-	minute int64 // since 1970
+	minute int64 // counted since 1970
 	row    *stats.Row
 }
 
@@ -65,7 +65,7 @@ func (s *Statistics) addMinute(row *liveRow, e *event.Event) {
 	s.minuteOf(row, minute).Add(e)
 }
 
-// minuteOf returns the part of a minute's row that is not stored. The caller holds mu.
+// minuteOf returns the part of a minute's row that has not been stored. The caller holds mu.
 func (s *Statistics) minuteOf(row *liveRow, minute int64) *stats.Row {
 	for i := len(row.minutes) - 1; i >= 0; i-- {
 		if row.minutes[i].minute == minute {
@@ -83,7 +83,7 @@ func (s *Statistics) minuteOf(row *liveRow, minute int64) *stats.Row {
 	return fresh
 }
 
-// takeMinutes takes the minutes of a row that are not stored, ascending, in order to store them. The caller holds mu.
+// takeMinutes takes the unstored minutes of a row, in ascending order, so that they can be stored. The caller holds mu.
 func (s *Statistics) takeMinutes(row *liveRow) []minuteRow {
 	row.writingMinutes, row.minutes = row.minutes, row.writingMinutes[:0]
 	slices.SortFunc(row.writingMinutes, func(a, b minuteRow) int { return cmp.Compare(a.minute, b.minute) })
@@ -94,7 +94,8 @@ func (s *Statistics) takeMinutes(row *liveRow) []minuteRow {
 	return row.writingMinutes
 }
 
-// minutesWritten ends what takeMinutes began: the minutes are stored, or belong to the row again. The caller holds mu.
+// minutesWritten must follow takeMinutes. If done is set, the minutes have been stored; otherwise it gives them back to
+// the row. The caller holds mu.
 func (s *Statistics) minutesWritten(row *liveRow, done bool) {
 	if !done {
 		for _, m := range row.writingMinutes {
@@ -105,7 +106,7 @@ func (s *Statistics) minutesWritten(row *liveRow, done bool) {
 	row.writingMinutes = row.writingMinutes[:0]
 }
 
-// release keeps the memory of some rows for others. The caller holds mu.
+// release keeps the memory of some rows for reuse. The caller holds mu.
 func (s *Statistics) release(minutes []minuteRow) {
 	s.openMinutes -= len(minutes)
 	for i, m := range minutes {
@@ -117,7 +118,7 @@ func (s *Statistics) release(minutes []minuteRow) {
 	}
 }
 
-// minuteWriter adds minutes to the stored ones within one transaction. Badger keeps the slices until the commit.
+// minuteWriter adds minutes to the stored ones within one transaction. Badger retains the slices until the commit.
 type minuteWriter struct {
 	s       *Statistics
 	txn     *badger.Txn
@@ -126,7 +127,7 @@ type minuteWriter struct {
 	encoded []byte
 }
 
-// add adds minutes of a name; they are ascending and stay as they are.
+// add adds minutes of a name, which are in ascending order. It does not change them.
 func (w *minuteWriter) add(name []byte, minutes []minuteRow) error {
 	for len(minutes) > 0 {
 		bucket, n := bucketOf(minutes[0].minute), 1
@@ -179,12 +180,12 @@ func (w *minuteWriter) appendRow(minute int64, row *stats.Row) {
 }
 
 func (w *minuteWriter) appendBody(minute int64, body []byte) {
-	w.buf = append(w.buf, byte(minute)) // below bucketMinutes
+	w.buf = append(w.buf, byte(minute)) // less than bucketMinutes
 	w.buf = binary.AppendUvarint(w.buf, uint64(len(body)))
 	w.buf = append(w.buf, body...)
 }
 
-// merge appends the stored minutes with others added.
+// merge appends the stored minutes with the other minutes added to them.
 func (w *minuteWriter) merge(stored []byte, bucket int64, minutes []minuteRow) error {
 	err := eachMinute(stored, bucket, func(minute int64, body []byte) error {
 		for len(minutes) > 0 && minutes[0].minute < minute {
@@ -209,7 +210,8 @@ func (w *minuteWriter) merge(stored []byte, bucket int64, minutes []minuteRow) e
 	return err
 }
 
-// eachMinute calls fn with the encoded row of each minute of a stored value, ascending. The error wraps ErrDamaged or ErrSchema, or is fn's.
+// eachMinute calls fn with the encoded row of each minute in a stored value, in ascending order. It returns fn's error,
+// or one that wraps ErrDamaged or ErrSchema.
 func eachMinute(value []byte, bucket int64, fn func(minute int64, body []byte) error) error {
 	if len(value) < minutesHeadBytes || !sealed(value) {
 		return fmt.Errorf("%w: minutes of %d bytes", ErrDamaged, len(value))

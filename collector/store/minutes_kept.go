@@ -16,13 +16,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Two kinds of keys say for which time the minutes are complete: one has the first minute, and one for each incomplete hour names that hour.
+// Two kinds of keys record for which times the minutes are complete: a single key holds the first minute, and there is
+// one key for each incomplete hour after it.
 
 var minutesFromKey = []byte{prefixMinutesKept}
 
 func incompleteKey(hour int64) []byte { return appendHourKey(nil, prefixMinutesKept, hour) }
 
-// loadMinutes reads for which time the minutes are complete.
+// loadMinutes reads for which times the minutes are complete.
 func (s *Statistics) loadMinutes(txn *badger.Txn) error {
 	return each(context.Background(), txn, minutesFromKey, nil, func(key, value []byte) error {
 		switch {
@@ -41,7 +42,8 @@ func setMinutesFrom(txn *badger.Txn, minute int64) error {
 	return set(txn, minutesFromKey, binary.LittleEndian.AppendUint64(nil, orderedHour(minute)))
 }
 
-// beginMinutes counts minutes from the given one on. No event of it, or of a later one, was applied yet. The store is being opened.
+// beginMinutes makes the store count minutes from the given one on. No event of that minute, or of a later one, has
+// been applied yet. It is called while the store is being opened.
 func (s *Statistics) beginMinutes(minute int64) error {
 	if err := s.update(func(txn *badger.Txn) error { return setMinutesFrom(txn, minute) }); err != nil {
 		return err
@@ -50,7 +52,7 @@ func (s *Statistics) beginMinutes(minute int64) error {
 	return nil
 }
 
-// oldestMinute is the first minute that is kept at the given hour.
+// oldestMinute returns the first minute that is kept in the given hour.
 func oldestMinute(hour int64) int64 { return (hour - MinuteHours) * stats.HourMinutes }
 
 // MinutesKnown reports whether the rows of the minutes [from, to) are complete.
@@ -68,7 +70,8 @@ func (s *Statistics) MinutesKnown(from, to int64) bool {
 	return true
 }
 
-// lacking returns the hours of rows that have minutes here, and were counted without them. The caller holds mu.
+// lacking returns the hours of rows that come without minutes although the store keeps minutes for these hours. The
+// caller holds mu.
 func (s *Statistics) lacking(keys []stats.Key, minutes [][]minuteRow) (hours map[int64]bool) {
 	for i := range keys {
 		hour := keys[i].Hour
@@ -82,7 +85,8 @@ func (s *Statistics) lacking(keys []stats.Key, minutes [][]minuteRow) (hours map
 	return hours
 }
 
-// pruneMinutes deletes minutes that are too old. It first moves the beginning, so that nobody reads or writes them afterwards.
+// pruneMinutes deletes minutes that are too old. It first moves the beginning forward, so that nobody reads or writes
+// them afterwards.
 func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	from, next, err := s.moveMinutes(ctx)
 	if err != nil || from == next && s.minutesPruned {
@@ -111,8 +115,8 @@ func (s *Statistics) pruneMinutes(ctx context.Context) error {
 	return nil
 }
 
-// moveMinutes moves the beginning of the minutes. It moves back only if the clock does, to the end of the current minute. Hours that have
-// rows, and were behind the beginning, are then incomplete.
+// moveMinutes moves the beginning of the minutes. It moves it back only if the clock was set back, and then to the end
+// of the current minute. Hours between the new and the old beginning that have rows become incomplete.
 func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err error) {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
@@ -151,7 +155,8 @@ func (s *Statistics) moveMinutes(ctx context.Context) (from, next int64, err err
 	return from, next, nil
 }
 
-// keptMinutes returns the minutes of an object's rows [from, to) that are kept here; nil for a row whose minutes are not known.
+// keptMinutes returns the minutes of the object's rows [from, to), limited to those that the store keeps. The result is
+// nil for a row whose minutes are unknown.
 func (s *Statistics) keptMinutes(r *Refill, from, to int) (out [][]minuteRow, err error) {
 	if r.Minutes == nil {
 		return nil, nil
@@ -181,7 +186,7 @@ func (s *Statistics) keptMinutes(r *Refill, from, to int) (out [][]minuteRow, er
 	return out, nil
 }
 
-// inOrder lists minutes, ascending.
+// inOrder returns minutes in ascending order.
 func inOrder(rows map[int64]*stats.Row) []minuteRow {
 	out := make([]minuteRow, 0, len(rows))
 	for minute, row := range rows {
@@ -191,14 +196,14 @@ func inOrder(rows map[int64]*stats.Row) []minuteRow {
 	return out
 }
 
-// MinutesFrom is the first minute, counted from 1970, that is kept.
+// MinutesFrom returns the first minute, counted since 1970, that is kept.
 func (s *Statistics) MinutesFrom() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.minutesFrom
 }
 
-// hoursWithRows lists the hours from first to last that have rows. The caller holds rowsMu.
+// hoursWithRows returns those hours between first and last that have rows. The caller holds rowsMu.
 func (s *Statistics) hoursWithRows(ctx context.Context, first, last int64) (hours []int64, err error) {
 	s.mu.Lock()
 	live := map[int64]bool{}

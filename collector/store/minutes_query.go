@@ -10,9 +10,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// AddMinutes adds the rows of the minutes [from, to) to the rows that a caller chooses. rowsOf is called once for each name, without an
-// Hour, and returns nil, or a function that is called for each minute in which the name has responses, in no particular order. A minute that
-// is not kept has no rows, see MinutesKnown. Everything that was applied before the call is included, and each response is added once.
+// AddMinutes adds the rows of the minutes [from, to) to the rows that a caller chooses. rowsOf is called once for each
+// name, without an Hour. It returns nil, or a function that is called for each minute in which the name has responses,
+// in no particular order. Minutes that are not kept have no rows (see MinutesKnown). The result includes everything
+// that was applied before the call, and each response exactly once.
 func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func(stats.Key) func(minute int64) *stats.Row) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -35,7 +36,8 @@ func (s *Statistics) AddMinutes(ctx context.Context, from, to int64, rowsOf func
 	return nil
 }
 
-// minutesAt begins a transaction, and copies the minutes of the range that are not stored at this moment. No row is written meanwhile.
+// minutesAt begins a transaction and, so that both are of the same moment, copies the minutes of the range that have
+// not been stored.
 func (s *Statistics) minutesAt(q *minuteQuery, from, to int64) *badger.Txn {
 	s.rowsMu.Lock()
 	defer s.rowsMu.Unlock()
@@ -68,12 +70,12 @@ type minuteQuery struct {
 	ctx      context.Context
 	s        *Statistics
 	from, to int64
-	live     []liveMinute // not in the database
+	live     []liveMinute // minutes that are not in the database
 	rowsOf   func(stats.Key) func(int64) *stats.Row
-	known    map[string]func(int64) *stats.Row // answers of rowsOf by name
+	known    map[string]func(int64) *stats.Row // results of rowsOf by name
 }
 
-// of returns the rows of a name.
+// of returns what rowsOf returned for a name.
 func (q *minuteQuery) of(name []byte) func(int64) *stats.Row {
 	add, known := q.known[string(name)]
 	if known {
@@ -86,7 +88,8 @@ func (q *minuteQuery) of(name []byte) func(int64) *stats.Row {
 	return add
 }
 
-// addStored adds the stored rows. It looks up a few names one by one, and walks through the whole range for many.
+// addStored adds the stored rows. It looks up a few names individually, but walks through the whole range if there are
+// many.
 func (q *minuteQuery) addStored(txn *badger.Txn) error {
 	first, last := bucketOf(q.from), bucketOf(q.to-1)
 	names, _ := q.s.namesIn(stats.HourOfMinute(q.from), stats.HourOfMinute(q.to-1)+1, func(k stats.Key) bool {
@@ -121,7 +124,7 @@ func (q *minuteQuery) walk(txn *badger.Txn, first, last int64) error {
 	})
 }
 
-// add adds a stored value. A damaged one is left out: Verify reports it.
+// add adds a stored value. It skips a damaged one, which Verify reports.
 func (q *minuteQuery) add(bucket int64, name, value []byte) error {
 	rows := q.of(name)
 	if rows == nil {
@@ -134,7 +137,7 @@ func (q *minuteQuery) add(bucket int64, name, value []byte) error {
 		return wrapDecode(rows(minute).AddEncoded(body))
 	})
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrSchema) {
-		q.s.o.Logger.Error("store: skipped damaged minutes; their count is missing", "bucket", bucket, "error", err)
+		q.s.o.Logger.Error("store: skipped damaged minutes; their responses are missing from the result", "bucket", bucket, "error", err)
 		return nil
 	}
 	return err

@@ -14,28 +14,29 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// openMu is held by Open: meanwhile the process's crash output goes to the marker of one store.
+// openMu is held by Open, because during that time the crash output of the process goes to the marker of a single
+// store.
 var openMu sync.Mutex
 
-// Open opens the store, or makes a new one. It starts nothing but Badger's own goroutines; see [Store.Run].
+// Open opens the store, or creates a new one. It starts no goroutines except Badger's own; see [Store.Run].
 //
-// Each state that it may find:
+// It handles each state that it may find:
 //
-//   - nothing, or an empty folder: it makes a new store;
-//   - a store that was closed: it opens it;
-//   - a store whose process was killed: it folds the batches since the checkpoint again, and removes log files that Badger created and
-//     did not begin;
-//   - a store that is open elsewhere: [ErrInUse];
-//   - a store, or a ledger backup, of a newer wayside: [ErrSchema], and it changes nothing;
-//   - a full disk: it removes the reserve file and opens the store; if that is not enough, [ErrUnavailable];
-//   - another error of the file system: [ErrUnavailable], and it changes nothing;
-//   - a damaged store, one that [Condemn] was called for, or one during whose opening Go crashed twice: it moves the store to
-//     QuarantineDir as <date>-store, with a report beside it, logs a warning, and makes a new store (set_aside.go). The package comment
-//     lists the losses;
-//   - a ledger backup with ledgers that the store lacks: it restores them, and what the store lacks of their epochs counts as
+//   - nothing, or an empty folder: it creates a new store;
+//   - a store that was closed: it opens the store;
+//   - a store whose process was killed: it folds the batches since the checkpoint again, and removes log files that Badger had created
+//     but not yet extended;
+//   - a store that is open elsewhere: it returns [ErrInUse];
+//   - a store, or a ledger backup, of a newer wayside: it returns [ErrSchema] and changes nothing;
+//   - a full disk: it removes the reserve file and opens the store, or returns [ErrUnavailable] if that is not enough;
+//   - another filesystem error: it returns [ErrUnavailable] and changes nothing;
+//   - a store that is damaged, that [Condemn] was called for, or during whose opening Go has crashed twice: it moves the store to
+//     QuarantineDir as <date>-store, with a report beside it, logs a warning, and creates a new store (set_aside.go). The package comment
+//     says what is lost;
+//   - a ledger backup with ledgers that the store lacks: it restores them, and counts the missing responses of their epochs as
 //     quarantined. It sets a damaged backup aside, and writes a new one.
 //
-// A process killed with SIGKILL leaves no crash text, and is no reason to set the store aside.
+// SIGKILL leaves no crash text, so it is no reason to set the store aside.
 func Open(o Options) (*Store, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -50,11 +51,11 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// findings are what Open learns before it opens the database.
+// findings are what Open has learnt before it opens the database.
 type findings struct {
-	replaced bool // if the store is new, it replaces another one
-	cut      bool // the store may be in an earlier state, because the last log has lost its end
-	orphans  bool // there are tables that the MANIFEST does not list
+	replaced bool // whether the store, if it is new, replaces another one
+	cut      bool // whether the store may be in an earlier state because the last log has lost its end
+	orphans  bool // whether there are tables that the MANIFEST does not list
 	backup   *ledgerBackup
 }
 
@@ -90,17 +91,17 @@ func lockStore(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Begun reports whether there was ever a store in dir, even if it is gone: the lock file records it.
+// Begun reports whether there was ever a store in dir, even if it no longer exists. The lock file records that.
 func Begun(dir string) bool {
 	info, err := os.Stat(dir + ".lock")
 	return err == nil && info.Size() > 0
 }
 
-// noteBegun makes the lock file record that there is a store.
+// noteBegun records in the lock file that there is a store.
 func noteBegun(o *Options, lock *os.File) {
 	_, err := lock.WriteAt([]byte("a store was begun here\n"), 0)
 	if err = errors.Join(err, lock.Sync()); err != nil {
-		o.Logger.Warn("store: cannot write the lock file; should the store get lost, the next one is not refilled from the archive", "error", err)
+		o.Logger.Warn("store: cannot write the lock file; if the store is lost, the next one will not be refilled from the archive", "error", err)
 	}
 }
 
@@ -138,7 +139,7 @@ func openLocked(o *Options, lock *os.File) (*Store, error) {
 	}
 	s, err := openOrReplace(o, &found)
 	if err := marker.end(); err != nil {
-		o.Logger.Warn("store: cannot remove the open marker; the next open will overwrite it", "error", err)
+		o.Logger.Warn("store: cannot remove the open marker; it is overwritten the next time the store is opened", "error", err)
 	}
 	if err == nil && !begun {
 		noteBegun(o, lock)
@@ -146,7 +147,7 @@ func openLocked(o *Options, lock *os.File) (*Store, error) {
 	return s, err
 }
 
-// openOrReplace opens the store. If it proves to be damaged, it is set aside and a new one is made.
+// openOrReplace opens the store. If the store proves to be damaged, it is set aside and a new one is created.
 func openOrReplace(o *Options, found *findings) (*Store, error) {
 	s, err := tryOpen(o, found)
 	if errors.Is(err, syscall.ENOSPC) && dropReserve(o) {
@@ -173,7 +174,7 @@ func openOrReplace(o *Options, found *findings) (*Store, error) {
 	return s, nil
 }
 
-// tryOpen checks the files, opens Badger and loads the store. A panic of Badger's becomes an error.
+// tryOpen checks the files, opens Badger and loads the store. It turns a panic in Badger into an error.
 func tryOpen(o *Options, found *findings) (s *Store, err error) {
 	if err := inspectFiles(o, found); err != nil {
 		return nil, err
@@ -208,13 +209,14 @@ func tryOpen(o *Options, found *findings) (s *Store, err error) {
 	}
 	if found.cut {
 		if err := os.Remove(cutFile(o)); err != nil {
-			o.Logger.Warn("store: cannot remove a file; the next opening asks the archive once more", "error", err)
+			o.Logger.Warn("store: cannot remove a file; the archive will be checked again the next time the store is opened", "error", err)
 		}
 	}
 	return s, nil
 }
 
-// inspectFiles looks at Badger's files before Badger does, because Badger cuts damaged logs and a damaged MANIFEST off without an error.
+// inspectFiles examines Badger's files before Badger opens them, because Badger truncates damaged logs and a damaged
+// MANIFEST without an error.
 func inspectFiles(o *Options, found *findings) (err error) {
 	if err = errors.Join(badgerfiles.CheckTables(o.Dir), badgerfiles.CheckLogs(o.Dir)); err != nil {
 		return err
@@ -226,13 +228,14 @@ func inspectFiles(o *Options, found *findings) (err error) {
 	return err
 }
 
-// cutFile records that the last log had lost its end: once Badger has cut the log, nothing else shows it. It is removed when the store
-// itself has recorded it.
+// cutFile returns the path of the file that records that the last log had lost its end. Nothing else shows this any
+// more once Badger has truncated the log. The file is removed when the store itself has recorded the loss.
 func cutFile(o *Options) string { return o.Dir + ".cut" }
 
-// lastLogCut reports whether the store may be in an earlier state: Badger opens the rest of a cut log without an error. Such a store lacks
-// the latest plans, and has events again that it had archived and deleted. So every epoch becomes unreconciled, and the archive is asked
-// before anything is archived. If a process that died during a write left the same picture, nothing is found.
+// lastLogCut reports whether the store may be in an earlier state, because Badger opens the rest of a truncated log
+// without an error. Such a store lacks the latest plans, and has events again that it had archived and deleted. So
+// every epoch becomes unreconciled, and the archive is checked before anything is archived. If the log ends like that
+// only because a process died while it was writing, that check finds nothing.
 func lastLogCut(o *Options) (bool, error) {
 	if badgerfiles.Exists(cutFile(o)) {
 		return true, nil
@@ -268,6 +271,6 @@ func Clone(to, from string) error {
 	return badgerfiles.Clone(to, from)
 }
 
-// Tables are the names of the tables that a store in dir must have now, as far as its MANIFEST can be read. The store may be open in
-// another process.
+// Tables returns the names of the tables that a store in dir must have now, as far as its MANIFEST is readable. The
+// store may be open in another process.
 func Tables(dir string) []string { return badgerfiles.TableNames(dir) }

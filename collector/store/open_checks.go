@@ -15,8 +15,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// checkAccess checks whether this process may open every file of the store: a command of another user may have left some that it may
-// not. Badger's error would not always say so, and would look like damage. The error wraps [ErrUnavailable].
+// checkAccess checks whether this process may open every file of the store. A command that another user ran may have
+// left files that it may not open, and Badger's error for them could look like damage. The error wraps
+// [ErrUnavailable].
 func checkAccess(dir string) error {
 	const file = unix.R_OK | unix.W_OK
 	if err := mayOpen(dir, file|unix.X_OK); err != nil {
@@ -40,36 +41,36 @@ func checkAccess(dir string) error {
 func mayOpen(name string, mode uint32) error {
 	err := unix.Faccessat(unix.AT_FDCWD, name, mode, unix.AT_EACCESS)
 	if !errors.Is(err, fs.ErrPermission) {
-		return nil // if it is missing, or on a read-only file system, opening it says so
+		return nil // if the file is missing or on a read-only filesystem, opening it will report that
 	}
 	uid := os.Geteuid()
 	if info, statErr := os.Lstat(name); statErr == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			return fmt.Errorf("%w: cannot open %s: it belongs to uid %d (mode %#o), and this is uid %d: %w; chown -R %d %s",
+			return fmt.Errorf("%w: cannot open %s: it belongs to uid %d (mode %#o), and this process runs as uid %d: %w; chown -R %d %s",
 				ErrUnavailable, name, st.Uid, info.Mode().Perm(), uid, err, uid, filepath.Dir(name))
 		}
 	}
 	return fmt.Errorf("%w: cannot open %s as uid %d: %w", ErrUnavailable, name, uid, err)
 }
 
-// isEnvironment tells errors of the file system and of the machine from damaged data.
+// isEnvironment distinguishes errors of the filesystem and of the machine from damaged data.
 func isEnvironment(err error) bool {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		// A file that is missing, cut short, or of the wrong kind is damage; everything else is the machine.
+		// Files that are missing, cut short, or of the wrong kind are damage; all other errors are the machine's.
 		return errno != syscall.ENOENT && errno != syscall.EINVAL && errno != syscall.EISDIR && errno != syscall.ENOTDIR
 	}
 	return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDamaged)
 }
 
-// machineErrnos are the machine's reasons why an undamaged file cannot be opened.
+// machineErrnos are the reasons for which a machine cannot open an undamaged file.
 var machineErrnos = []syscall.Errno{
 	syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG,
 	syscall.ESTALE,
 }
 
-// withErrno adds to an error of Badger's the error number that its text ends with. Badger (4.9.6) keeps only the text of a cause, and a
-// log that cannot be opened would look damaged.
+// withErrno adds to an error from Badger the error number with whose text it ends. Badger (4.9.6) keeps only the text
+// of the cause, so a log that cannot be opened would otherwise look damaged.
 func withErrno(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -83,8 +84,9 @@ func withErrno(err error) error {
 	return err
 }
 
-// schemaFile holds the schema version as text, and that text's CRC32C, to be read before Badger may write. If the checksum is missing or
-// wrong, the file is ignored: a flipped bit must not make a store look newer than it is.
+// schemaFile holds the schema version as text, with a CRC32C of that text, so that it can be read before Badger writes
+// anything. If the checksum is missing or wrong, the file is ignored: a flipped bit must not make a store look newer
+// than it is.
 const schemaFile = "schema"
 
 func checkSchemaFile(dir string) error {
@@ -98,7 +100,7 @@ func checkSchemaFile(dir string) error {
 	number, sum, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	version, err := strconv.Atoi(number)
 	if err != nil || sum != schemaSum(number) {
-		return nil //nolint:nilerr // torn or damaged; the database holds the version too
+		return nil //nolint:nilerr // the file is torn or damaged; the database has the version too
 	}
 	if version > SchemaVersion {
 		return fmt.Errorf("%w: schema %d, known up to %d", ErrSchema, version, SchemaVersion)

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// crashesMax is the number of crashes during the opening of a store after which the store is set aside.
+// crashesMax is the number of crashes while a store is being opened after which the store is set aside.
 const crashesMax = 2
 
-// crashTextMax bounds the crash text in the report.
+// crashTextMax limits the length of the crash text in the report.
 const crashTextMax = 8 << 10
 
-// opening is the marker file <Dir>.opening. Its first line says how often opening has crashed already; the Go runtime appends the text of
-// a fatal panic or fault. Badger panics in goroutines of its own, where nothing can recover.
+// opening is the marker file <Dir>.opening. Its first line says how often opening has crashed already. The Go runtime appends the text of
+// a fatal panic or fault, because Badger panics in its own goroutines, where nothing can recover.
 //
-// SIGKILL or power loss leave a marker without crash text, which says nothing about the store.
+// SIGKILL or a power loss leaves a marker without crash text, which says nothing about the store.
 type opening struct {
 	name    string
 	crashes int
-	text    string // of the last crash
+	text    string // text of the last crash
 }
 
 const openingHead = "crashes while opening: "
@@ -53,10 +53,10 @@ func beginOpening(dir string) (*opening, error) {
 		return nil, err
 	}
 	err = debug.SetCrashOutput(f, debug.CrashOptions{})
-	return o, errors.Join(err, f.Close()) // the runtime has a descriptor of its own
+	return o, errors.Join(err, f.Close()) // the runtime has its own descriptor
 }
 
-// end removes the marker: this attempt has ended, successful or not.
+// end removes the marker, because this attempt has ended, whether it was successful or not.
 func (o *opening) end() error {
 	return errors.Join(debug.SetCrashOutput(nil, debug.CrashOptions{}), os.Remove(o.name))
 }

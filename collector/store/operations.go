@@ -12,25 +12,27 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// Operations are records about the running of wayside itself: the growth of the data directory, and scheduled jobs.
+// Operations are records about the operation of wayside itself: the growth of the data directory, and scheduled jobs.
 type Operations struct{ *database }
 
-// CapacitySample is one measurement of the data directory. Samples are stored so that the growth is known after a restart.
+// CapacitySample is one measurement of the data directory. Samples are stored so that the growth is still known after a
+// restart.
 type CapacitySample struct {
 	At     time.Time         `json:"at"`
-	Bytes  map[string]int64  `json:"bytes"`  // allocated on disk, by part
-	Counts map[string]uint64 `json:"counts"` // events, by part
+	Bytes  map[string]int64  `json:"bytes"`  // allocated on disk, by folder
+	Counts map[string]uint64 `json:"counts"` // number of events: applied, archived, …
 }
 
 func capacityKey(at time.Time) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixCapacity}, uint64(max(at.Unix(), 0)))
 }
 
-// isSample tells samples from sums of long spans, which have the same prefix: part of the format, and a mistake. Samples sort before all
-// sums: times are not negative and have no high bit, while the number of a span has its sign flipped.
+// isSample distinguishes samples from sums of long spans. That both have the same prefix was a mistake, but is now part
+// of the format. Samples sort before all sums: their times are not negative, so they have no high bit, while the number
+// of a span has its sign bit flipped.
 func isSample(key []byte) bool { return len(key) == 9 && key[1] < 0x80 }
 
-// AddCapacity stores a sample, synced. A second one in the same second replaces the first.
+// AddCapacity stores a sample, synced. It replaces an earlier sample from the same second.
 func (o *Operations) AddCapacity(c CapacitySample) error {
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -39,7 +41,7 @@ func (o *Operations) AddCapacity(c CapacitySample) error {
 	return o.updateOnce(func(txn *badger.Txn) error { return set(txn, capacityKey(c.At), text) })
 }
 
-// Capacity calls fn with every sample since a time, the oldest first.
+// Capacity calls fn with every sample since the given time, oldest first.
 func (o *Operations) Capacity(ctx context.Context, since time.Time, fn func(CapacitySample) error) error {
 	return o.viewOnce(func(txn *badger.Txn) error {
 		return each(ctx, txn, []byte{prefixCapacity}, capacityKey(since), func(key, value []byte) error {
@@ -55,7 +57,7 @@ func (o *Operations) Capacity(ctx context.Context, since time.Time, fn func(Capa
 	})
 }
 
-// PruneCapacity deletes samples older than a time and returns how many.
+// PruneCapacity deletes samples older than the given time and returns their number.
 func (o *Operations) PruneCapacity(before time.Time) (int, error) {
 	if err := o.enter(); err != nil {
 		return 0, err
@@ -83,7 +85,7 @@ func (o *Operations) PruneCapacity(before time.Time) (int, error) {
 
 func jobKey(name string) []byte { return append([]byte{prefixJob}, name...) }
 
-// Job returns the stored state of a scheduled job; the zero state if there is none.
+// Job returns the stored state of a scheduled job, or the zero state if there is none.
 func (o *Operations) Job(name string) (state catalogue.JobState, err error) {
 	err = o.viewOnce(func(txn *badger.Txn) error {
 		_, err := get(txn, jobKey(name), func(v []byte) error {

@@ -12,35 +12,38 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// SchemaVersion is the layout that this package writes. It reads all older ones. A number changes if an older wayside would damage the new
-// layout, or count wrongly with it:
+// SchemaVersion is the layout that this package writes. It reads all older ones. The version increases if an older wayside would damage the
+// new layout, or count wrongly with it:
 //
-//   - 2 has sums of quarter days and packed days, which an older wayside leaves in place when it writes rows that are in them;
-//   - 3 has the drops of each hour, which an older one does not write;
-//   - 4 no longer has packed days, which an older one would find out of date;
-//   - 5 records of each epoch where it began here, without which a refill counts events twice;
-//   - 6 has rows with a route, whose names an older one cannot read, and minutes, which it does not write.
+//   - 2 adds sums of quarter days and packed days, which an older wayside leaves unchanged when it changes rows that they include;
+//   - 3 adds the drops of each hour, which an older wayside does not write;
+//   - 4 has no packed days any more, which an older wayside would not keep up to date;
+//   - 5 records where the applied part of each epoch begins, without which a refill counts events twice;
+//   - 6 adds rows with a route, whose names an older wayside cannot read, and minutes, which it does not write.
 const SchemaVersion = 6
 
-// MaxItems is the largest number of events in one batch. A batch fits into one transaction if its records are together at most 512 KiB. So
-// do several megabytes of ordinary events, which compress to a sixth.
+// MaxItems is the maximum number of events in one batch. A batch fits into one transaction if its records have at most
+// 512 KiB in total. Several megabytes of ordinary events also fit, because they compress to a sixth.
 const MaxItems = 8192
 
-// Errors that callers tell apart.
+// Errors that callers may have to distinguish.
 var (
-	// ErrUnavailable means that the disk or the database refused: the batch is not to blame, and trying again later may help.
+	// ErrUnavailable means that the disk or the database failed. The batch is not to blame, and trying again later may
+	// help.
 	ErrUnavailable = storeerr.ErrUnavailable
-	// ErrFailed means that the outcome of a commit is unknown, and the store must be closed and opened again. It wraps ErrUnavailable.
-	ErrFailed = fmt.Errorf("%w: a commit failed, the store must be opened again", ErrUnavailable)
+	// ErrFailed means that the outcome of a commit is unknown, and the store must be closed and reopened. It wraps
+	// ErrUnavailable.
+	ErrFailed = fmt.Errorf("%w: a commit failed, and the store must be reopened", ErrUnavailable)
 	// ErrClosed means that the store has been closed. It wraps ErrUnavailable.
 	ErrClosed = fmt.Errorf("%w: closed", ErrUnavailable)
 	// ErrInUse means that another process has the store open.
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
 	ErrSchema = storeerr.ErrSchema
-	// ErrDamaged means that the stored bytes differ from what was written; the error message says which.
+	// ErrDamaged means that the stored bytes differ from those that were written. The error message says which.
 	ErrDamaged = storeerr.ErrDamaged
-	// ErrBatchTooLarge means that a batch does not fit into one transaction. Nothing was written; smaller batches may fit.
+	// ErrBatchTooLarge means that a batch does not fit into one transaction. Nothing was written. Smaller batches may
+	// fit.
 	ErrBatchTooLarge = errors.New("batch does not fit into one transaction")
 	// ErrInvalid means that a batch or plan contradicts itself. Nothing was written.
 	ErrInvalid = errors.New("invalid")
@@ -48,32 +51,36 @@ var (
 	ErrNoPlan = errors.New("no such plan")
 	// ErrNotVerified means that a plan's object has not been verified, so its events may not be deleted.
 	ErrNotVerified = errors.New("plan is not verified")
-	// ErrNotCheckpointed means that the stored rows do not yet include a plan's events; after the next checkpoint they do.
+	// ErrNotCheckpointed means that the stored rows do not yet include a plan's events. They will after the next
+	// checkpoint.
 	ErrNotCheckpointed = errors.New("plan is newer than the checkpoint")
 )
 
-// Options configure a store. The zero value of each field but Dir and QuarantineDir means the default named there.
+// Options configure a store. Every field except Dir and QuarantineDir has a default, which its zero value selects.
 type Options struct {
 	Dir           string // Badger's folder, created if missing
 	QuarantineDir string // for damaged stores and batches that cannot be applied; created when needed
 
-	// CheckpointInterval is the time between checkpoints in Run; default 1 minute. Run makes one earlier after a quarter of a million events,
-	// which bounds the work of a replay, or if a deletion waits for it.
+	// CheckpointInterval is the time between checkpoints in Run; default 1 minute. Run makes a checkpoint earlier after
+	// a quarter of a million events, which bounds the work of a replay, or if a deletion is waiting for one.
 	CheckpointInterval time.Duration
-	// LiveRowsMax bounds the rows in memory; default 8,192, about 1 to 3 KiB each. Beyond it a checkpoint is forced.
+	// LiveRowsMax limits the rows in memory; default 8,192, of about 1 to 3 KiB each. If there are more, a checkpoint
+	// is forced.
 	LiveRowsMax int
-	// MemTableBytes is Badger's memtable; default 4 MiB. Up to three of them are in memory, and a transaction holds at
-	// most 15 % of one.
+	// MemTableBytes is the size of Badger's memtable; default 4 MiB. Up to three memtables are in memory, and a
+	// transaction can use at most 15 % of one.
 	MemTableBytes int64
-	// ReserveBytes is the size of the reserve file, whose space lets the store open on a full disk; default 4 MiB, negative for none.
+	// ReserveBytes is the size of the reserve file; default 4 MiB, negative for none. Its space allows the store to be
+	// opened on a full disk.
 	ReserveBytes int64
-	// OpenFreeMin is the free disk space in bytes below which the store is not opened, because Badger would die of SIGBUS; default 8 MiB,
-	// negative for no check.
+	// OpenFreeMin is the free disk space, in bytes, that is required to open the store; default 8 MiB, negative for no
+	// check. With less, SIGBUS could kill the process in Badger.
 	OpenFreeMin int64
-	// RefuseDamaged makes Open leave a damaged store in place, and return an error that wraps [ErrDamaged]: for callers that only read. The
-	// ledger backup is then neither restored nor written.
+	// RefuseDamaged makes Open leave a damaged store in place and return an error that wraps [ErrDamaged]. It is for
+	// callers that only read. With it, the ledger backup is neither restored nor written.
 	RefuseDamaged bool
-	// LedgersMax bounds the ledgers of retired epochs that are kept one by one; default 1,000. Older ones are summed.
+	// LedgersMax is the number of ledgers of retired epochs that are kept individually; default 1,000. Older ones are
+	// summed up.
 	LedgersMax int
 
 	Now    func() time.Time // wall clock; default clock.Now

@@ -11,15 +11,17 @@ import (
 	"github.com/wayside-proxy/wayside/collector/store/badgerfiles"
 )
 
-// Badger deletes tables that its MANIFEST does not list, and it takes a MANIFEST that was cut off for a shorter one. A crash leaves such
-// orphaned tables too: tables that Badger was writing, whose content is still in a log, and tables that a compaction had replaced. The
-// content of the open store shows whether a table is lost or left by a crash. Until then links keep the tables.
+// Badger deletes tables that its MANIFEST does not list, and it does not notice that a MANIFEST was truncated. A crash
+// also leaves orphaned tables: some were still being written, and their content is in a log; others had just been
+// replaced by a compaction. Only the content of the open store shows whether a table is really missing from it. Until
+// then, links keep the tables.
 
-// orphansDir is where orphaned tables are kept while the store is opened.
+// orphansDir is where orphaned tables are kept while the store is being opened.
 func orphansDir(o *Options) string { return o.Dir + ".unlisted" }
 
-// checkOrphans looks, in a store that was just opened, for signs that an orphaned table belonged to it: counters in the table that are ahead
-// of the store's, an epoch that the store lacks, or rows that do not add up. Then the error wraps ErrDamaged. Else it deletes the links.
+// checkOrphans looks for signs that an orphaned table belongs to the store that was just opened: counters in the table
+// that are ahead of the store's, an epoch that the store lacks, or rows that do not add up. In that case the error
+// wraps ErrDamaged. Otherwise it deletes the links.
 func (s *Store) checkOrphans() error {
 	dir := orphansDir(s.o)
 	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
@@ -36,7 +38,7 @@ func (s *Store) checkOrphans() error {
 		return err
 	}
 	if totals.Applied != sum {
-		return fmt.Errorf("%w: %d tables are not in the MANIFEST, and without them the rows add up to %d of %d",
+		return fmt.Errorf("%w: %d tables are not in the MANIFEST, and without them the rows add up to only %d of %d",
 			ErrDamaged, len(names), sum, totals.Applied)
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -47,13 +49,13 @@ func (s *Store) checkOrphans() error {
 
 func (s *Store) checkOrphan(name string) error {
 	c, epoch, err := s.readOrphan(name)
-	if err != nil { // Badger was writing it when the process ended; if it held more than that, the rows do not add up
+	if err != nil { // probably it was being written when the process ended; otherwise the rows do not add up
 		s.o.Logger.Debug("store: cannot read an orphaned table; ignoring it", "file", name, "error", err)
 		return nil
 	}
 	table := filepath.Base(name)
 	if have := s.counters; c.lastBatch > have.lastBatch || c.nextPlan > have.nextPlan || c.ledgers > have.ledgers {
-		return fmt.Errorf("%w: table %s is not in the MANIFEST and holds batch %d, the store ends at %d", ErrDamaged, table, c.lastBatch, have.lastBatch)
+		return fmt.Errorf("%w: table %s is not in the MANIFEST and holds batch %d, but the store ends at %d", ErrDamaged, table, c.lastBatch, have.lastBatch)
 	}
 	if epoch != uuid.Nil {
 		return fmt.Errorf("%w: table %s is not in the MANIFEST and holds epoch %s, which the store lacks", ErrDamaged, table, epoch)
@@ -61,12 +63,12 @@ func (s *Store) checkOrphan(name string) error {
 	return nil
 }
 
-// readOrphan returns the newest counters in a table, zero if it has none, and an epoch that the store does not have at all. A store only
-// deletes watermarks and ledgers when it adds an epoch to the sum of the oldest ones.
+// readOrphan returns the newest counters in a table, which are zero if it has none, and an epoch that the store does
+// not have at all. A store deletes a watermark or a ledger only when it adds the epoch to the sum of the oldest ones.
 func (s *Store) readOrphan(name string) (c counters, missing uuid.UUID, err error) {
 	_, summed := s.ledgers[uuid.Nil]
 	err = badgerfiles.ReadTable(name, func(walk func(byte, func(key, value []byte) bool)) {
-		walk(prefixCounters, func(_, value []byte) bool { // the newest version comes first
+		walk(prefixCounters, func(_, value []byte) bool { // newest version first
 			var err error
 			c, err = decodeCounters(value)
 			return err != nil

@@ -7,10 +7,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// pathsChunk is the largest number of entries of path state in a transaction that writes nothing else.
+// pathsChunk is the maximum number of path state entries in a transaction that writes nothing else.
 const pathsChunk = 512
 
-// StateChange is one change of path state: a nil Value deletes the key.
+// StateChange is one change of path state. A nil Value deletes the key.
 type StateChange struct{ Key, Value []byte }
 
 func (c StateChange) write(txn *badger.Txn) error {
@@ -21,15 +21,16 @@ func (c StateChange) write(txn *badger.Txn) error {
 	return set(txn, key, c.Value)
 }
 
-// PathState calls fn with every key and value of path state, in ascending order of key. The slices are valid during the call.
+// PathState calls fn with every key and value of path state, in ascending order of keys. The slices are only valid
+// during the call.
 func (s *Store) PathState(fn func(key, value []byte) error) error {
 	return s.viewOnce(func(txn *badger.Txn) error {
 		return each(context.Background(), txn, []byte{prefixPath}, nil, func(key, value []byte) error { return fn(key[1:], value) })
 	})
 }
 
-// SetPathState writes path state without a batch: templates that were learnt from imported or refilled rows. It is not atomic: each entry
-// is valid without the others.
+// SetPathState writes path state without a batch, for templates that were learnt from imported or refilled rows. It is
+// not atomic, but each entry is valid without the others.
 func (s *Store) SetPathState(ctx context.Context, changes []StateChange) error {
 	if err := s.enter(); err != nil {
 		return err

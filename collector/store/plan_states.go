@@ -10,8 +10,9 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// MarkVerified records, synced, that a plan's object was read back and matched, with the figures of the object that p holds. The same
-// transaction counts its rows as archived. Marking a plan again changes nothing. The error wraps [ErrNoPlan] if there is no such plan.
+// MarkVerified records, synced, that a plan's object was read back and found correct, together with the figures of the
+// object in p. The same transaction counts its rows as archived. Marking a plan again changes nothing. The error wraps
+// [ErrNoPlan] if there is no such plan.
 func (c *Catalogue) MarkVerified(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {
@@ -33,9 +34,9 @@ func (c *Catalogue) markVerified(p *catalogue.Plan) error {
 		return c.alreadyMarked(p)
 	}
 	if stored.Key != p.Key {
-		return fmt.Errorf("%w: key %s, stored as %s", ErrInvalid, p.Key, stored.Key)
+		return fmt.Errorf("%w: key %s, but the stored plan has %s", ErrInvalid, p.Key, stored.Key)
 	}
-	// The stored plan stays; only the properties of the object are taken from p.
+	// The stored plan is kept, and only the properties of the object are taken from p.
 	stored.State = catalogue.Verified
 	stored.Target, stored.RawBytes, stored.ObjectBytes = p.Target, p.RawBytes, p.ObjectBytes
 	stored.RawSHA256, stored.ObjectSHA256, stored.VerifiedAt = p.RawSHA256, p.ObjectSHA256, p.VerifiedAt
@@ -95,10 +96,10 @@ func (c *Catalogue) movePlan(from catalogue.State, p *catalogue.Plan, next count
 	return err
 }
 
-// DeleteBlocks deletes the events of a verified plan. The transaction that deletes the last of its blocks also writes the plan's new state
-// and counts its rows as deleted; a crash before it leaves a plan that must be deleted again. Deleting a plan again changes nothing. The
-// error wraps [ErrNotVerified] if the plan is not verified in the catalogue, whatever p says, and [ErrNotCheckpointed] if some of its
-// events are not yet in the stored rows.
+// DeleteBlocks deletes the events of a verified plan. The transaction that deletes the last of its blocks also writes
+// the plan's new state and counts its rows as deleted. After a crash before that, the plan must be deleted again.
+// Deleting a plan again changes nothing. The error wraps [ErrNotVerified] if the plan is not verified in the catalogue,
+// whatever p says, and [ErrNotCheckpointed] if the stored rows do not include all of its events yet.
 func (c *Catalogue) DeleteBlocks(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {
@@ -139,7 +140,7 @@ func (c *Catalogue) deletePlan(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// deletable returns the stored plan if its blocks may be deleted, and nil if they are deleted already.
+// deletable returns the stored plan if its blocks may be deleted, or nil if they have been deleted already.
 func (c *Catalogue) deletable(p *catalogue.Plan) (*catalogue.Plan, error) {
 	stored, err := c.plan(catalogue.Verified, p.ID)
 	if err != nil {
@@ -179,8 +180,8 @@ func deleteBlocks(txn *badger.Txn, ids []catalogue.BlockID) error {
 	return nil
 }
 
-// MarkExpired records, synced, that a plan's object was removed from the archive. Marking it again changes nothing. The error wraps
-// [ErrNotVerified] if the plan's events are still here.
+// MarkExpired records, synced, that a plan's object was removed from the archive. Marking it again changes nothing. The
+// error wraps [ErrNotVerified] if the plan's events are still in the store.
 func (c *Catalogue) MarkExpired(ctx context.Context, p *catalogue.Plan) error {
 	end, err := c.beginWrite(ctx)
 	if err != nil {

@@ -13,14 +13,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// stampLayout is how names of files in the quarantine write a time.
+// stampLayout is the format of times in the names of quarantined files.
 const stampLayout = "20060102T150405.000000"
 
 // Quarantine keeps records that cannot be applied: raw goes into a file in QuarantineDir, and one synced transaction moves the
 // watermark to lastSeq and counts the responses as quarantined. It changes nothing if lastSeq is not above the watermark.
 //
-// If raw is empty, only the reason is written, and the watermark may stay: this counts responses that were applied and are lost, for
-// instance with a store that was set aside, or after damage in Badger's own log. A refill is due then: the archive may have them.
+// If raw is empty, only the reason is written, and the watermark may stay where it is. This is for responses that were applied and then
+// lost, for instance with a store that was set aside, or through damage in Badger's log. It makes a refill due, because the archive may
+// have these responses.
 func (a *Accounts) Quarantine(epoch uuid.UUID, lastSeq, responses uint64, raw []byte, reason string) error {
 	if err := a.enter(); err != nil {
 		return err
@@ -70,7 +71,7 @@ func (a *Accounts) writeQuarantined(epoch uuid.UUID, lastSeq, responses uint64, 
 	return writeQuarantineFile(dir, fmt.Sprintf("%s-%s-loss.txt", a.o.Now().UTC().Format(stampLayout), epoch), text)
 }
 
-// writeQuarantineFile writes a file durably. It replaces an older file of that name, which had the same content.
+// writeQuarantineFile writes a file durably. If it replaces a file of that name, that file had the same content.
 func writeQuarantineFile(dir, name string, body []byte) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -81,8 +82,8 @@ func writeQuarantineFile(dir, name string, body []byte) error {
 	return nil
 }
 
-// moveToQuarantine moves a file or folder of the store to quarantine, as "<date>-<name>", and writes a report beside it: when, and the text
-// that report returns for the new name.
+// moveToQuarantine moves a file or folder of the store to the quarantine, as "<date>-<name>", and writes a report
+// beside it. The report has the time, and the text that the function report returns for the new name.
 func moveToQuarantine(o *Options, from, name string, report func(to string) string) (to string, err error) {
 	if err := os.MkdirAll(o.QuarantineDir, 0o750); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -98,12 +99,12 @@ func moveToQuarantine(o *Options, from, name string, report func(to string) stri
 	}
 	text := fmt.Sprintf("Set aside at %s because:\n%s", now.Format("2006-01-02T15:04:05Z"), report(to))
 	if err := writeFileSynced(to+".txt", []byte(text)); err != nil {
-		o.Logger.Warn("store: cannot write the report on the damaged "+name+"; going on without it", "error", err)
+		o.Logger.Warn("store: cannot write the report about the damaged "+name+"; continuing without it", "error", err)
 	}
 	return to, nil
 }
 
-// writeFileSynced replaces a file. After a crash either the old or the new one is there, whole.
+// writeFileSynced replaces a file. After a crash, the file is either the complete old one or the complete new one.
 func writeFileSynced(name string, body []byte) error {
 	return disk.WriteFile(name, name+".tmp", bytes.NewReader(body), 0o640)
 }

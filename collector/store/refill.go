@@ -13,37 +13,39 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// A store that replaces a lost one is to be refilled: the archive brings back, object by object, the responses that the lost store had
-// archived. Until then they count as quarantined; responses that the archive does not have stay quarantined.
+// A store that replaces a lost one has to be refilled: the archive brings back, object by object, the responses that the lost store had
+// archived. Until then they count as quarantined. Responses that the archive does not have stay quarantined.
 //
-// No response is counted twice, because of three rules:
+// Three rules ensure that no response is counted twice:
 //
 //   - One transaction writes the rows of an object, its catalogue entry, and the counters that they change. If the rows are too many for
-//     one transaction, each records in the entry how many of them are counted ([catalogue.Plan.RefilledRows]).
-//   - The store knows which events of an epoch it took from the spool, which hands them out in order ([Accounts.Refillable]). A
-//     refill skips these events of an object.
-//   - If it took none, or none since it lost some, the watermark moves to the end of each object: should the spool offer these events
-//     after all, they are skipped.
+//     one transaction, each transaction records in the entry how many of them have been counted ([catalogue.Plan.RefilledRows]).
+//   - The store knows which events of an epoch it took from the spool, which delivers them in order ([Accounts.Refillable]). A refill
+//     skips these events.
+//   - If it took none, or none since it lost some, each object moves the watermark to its end: if the spool offers these events after
+//     all, they are skipped.
 //
-// A store that came back as it had been before has lost events in the same way, see [watermark].
+// A store that was replaced by its own older copy has lost events in the same way (see [watermark]).
 
-// ErrNotRefillable means that an object holds responses that the lost store did not count, as far as spools and ledgers know.
-var ErrNotRefillable = errors.New("the lost store did not have it")
+// ErrNotRefillable means that an object has responses that the lost store did not count, as far as spools and ledgers
+// know.
+var ErrNotRefillable = errors.New("the lost store did not have these responses")
 
-// Refill is the part of an archive object that a lost store had, and that this store does not count yet.
+// Refill is an archive object that a lost store had, and that this store does not count yet.
 type Refill struct {
-	Plan catalogue.Plan // the object's catalogue entry; its ID is 0 if the catalogue has none; Elsewhere and the like are not read
+	Plan catalogue.Plan // the object's catalogue entry; its ID is 0 if there is none yet; Elsewhere and the like are not read
 	Last uint64         // the largest sequence number in the object
 	Keys []stats.Key
-	Rows []*stats.Row // of Keys; in the same order whenever the object is offered again
-	// Minutes are the minutes of Rows, nil if they are not known. They are used for hours of which the store has minutes.
+	Rows []*stats.Row // the rows of Keys, always in the same order when the object is offered again
+	// Minutes are the minutes of Rows, or nil if they are unknown. They are used for hours for which the store has
+	// minutes.
 	Minutes [][]stats.EncodedMinute
-	Drops   map[int64]stats.Drops // the figures of the drop records in it, by hour
+	Drops   map[int64]stats.Drops // the figures of its drop records, by hour
 }
 
-// Refill counts the responses of an object, and adds the object to the catalogue. Refilling it again changes nothing; after an
-// interruption it continues. It may run beside everything else, except [Catalogue.ImportObject] of the same object. The error wraps
-// [ErrNotRefillable] if the lost store is not known to have had the object's epoch.
+// Refill counts the responses of an object, and adds the object to the catalogue. Refilling an object again changes
+// nothing; after an interruption, it continues. It may run concurrently with everything except [Catalogue.ImportObject]
+// of the same object. The error wraps [ErrNotRefillable] if the lost store is not known to have had the object's epoch.
 func (s *Store) Refill(ctx context.Context, r *Refill) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -115,13 +117,13 @@ type refillChange struct {
 	change  rowChange
 	plan    catalogue.Plan
 	next    counters
-	named   bool // the epoch has a watermark of its own
+	named   bool // whether the epoch has its own watermark
 	mark    watermark
-	ledger  *storedLedger // nil: as it is
+	ledger  *storedLedger // nil if it does not change
 	drops   dropFigures
 }
 
-// newRefillChange works out a change. The caller holds writeMu and rowsMu.
+// newRefillChange computes a change. The caller holds writeMu and rowsMu.
 func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillChange, error) {
 	done := p.RefilledRows + n
 	c := &refillChange{keys: r.Keys[p.RefilledRows:done], rows: r.Rows[p.RefilledRows:done], plan: *p, drops: dropFigures{}}
@@ -130,7 +132,7 @@ func (s *Store) newRefillChange(r *Refill, p *catalogue.Plan, n int) (*refillCha
 		counted += row.Count
 	}
 	if counted > p.Elsewhere {
-		return nil, fmt.Errorf("%w: %d of its responses are not counted here, and its rows have %d more", ErrInvalid, p.Elsewhere, counted-p.Elsewhere)
+		return nil, fmt.Errorf("%w: %d of its responses are not counted here, but its rows have %d more", ErrInvalid, p.Elsewhere, counted-p.Elsewhere)
 	}
 	s.Accounts.mu.Lock()
 	defer s.Accounts.mu.Unlock()
@@ -175,7 +177,7 @@ func (c *refillChange) count(n, last uint64, ledgers map[uuid.UUID]storedLedger)
 		c.mark.seq = max(c.mark.seq, last)
 	}
 	if l, finished := ledgers[c.plan.Epoch]; finished && back < n {
-		totals.Quarantined += l.reconcile(&c.mark) // the ledger had lost it too
+		totals.Quarantined += l.reconcile(&c.mark) // the ledger had counted these responses as lost too
 		c.next.ledgers++
 		l.Again = c.next.ledgers
 		c.ledger = &l
@@ -208,8 +210,8 @@ func (s *Store) writeRefill(txn *badger.Txn, c *refillChange) error {
 	return c.next.write(txn)
 }
 
-// refilled updates the memory after a change was written. The caller holds writeMu and rowsMu, so no live row was written or loaded
-// meanwhile.
+// refilled updates the state in memory after a change was written. The caller holds writeMu and rowsMu, so no live row
+// was written or loaded in the meantime.
 func (s *Store) refilled(c *refillChange) {
 	s.Accounts.mu.Lock()
 	defer s.Accounts.mu.Unlock()

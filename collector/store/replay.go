@@ -15,8 +15,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// load reads everything that is kept in memory, and replays the batches since the checkpoint. The error wraps ErrDamaged, ErrSchema or
-// ErrUnavailable.
+// load reads everything that is kept in memory, and replays the batches since the checkpoint. The error wraps
+// ErrDamaged, ErrSchema or ErrUnavailable.
 func (s *Store) load(found findings) error {
 	version, err := s.checkSchema()
 	if err != nil {
@@ -59,7 +59,8 @@ func (s *Store) load(found findings) error {
 	return s.replay()
 }
 
-// begin writes the first keys of a new store. If it replaces a lost one, all epochs are unreconciled, and it is to be refilled.
+// begin writes the first keys of a new store. If the store replaces a lost one, all epochs become unreconciled and a
+// refill becomes due.
 func (s *Store) begin(replaced bool) error {
 	s.began, s.allUnreconciled, s.refillDue = s.o.Now().UnixMicro(), replaced, replaced
 	s.minutesFrom = oldestMinute(stats.HourOf(s.o.Now()))
@@ -76,14 +77,15 @@ func (s *Store) begin(replaced bool) error {
 	})
 }
 
-// migrate brings a store of an older schema up to date. Other additions have keys of their own, and are made when they are needed.
+// migrate upgrades a store of an older schema. Other additions have their own keys, which are created when they are
+// needed.
 func (s *Store) migrate(version uint32) error {
 	if version < 3 {
 		if err := s.HourlyDrops.index(); err != nil {
 			return err
 		}
 	}
-	for _, prefix := range [...]byte{prefixPack, prefixPackRow} { // marks first: a copy without one is not used
+	for _, prefix := range [...]byte{prefixPack, prefixPackRow} { // marks first, because a copy without a mark is not used
 		if err := s.deleteSpans(context.Background(), prefix, math.MinInt64, math.MaxInt64); err != nil {
 			return err
 		}
@@ -91,7 +93,7 @@ func (s *Store) migrate(version uint32) error {
 	return s.update(func(txn *badger.Txn) error { return writeSchema(txn, s.began) })
 }
 
-// checkSchema returns the version of the database, 0 for a new one, and reads when the books began.
+// checkSchema returns the version of the database, which is 0 if it is new, and reads when the books began.
 func (s *Store) checkSchema() (version uint32, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		found, err := get(txn, []byte{prefixSchema}, func(v []byte) error {
@@ -108,7 +110,7 @@ func (s *Store) checkSchema() (version uint32, err error) {
 		if err != nil || found {
 			return err
 		}
-		return each(context.Background(), txn, nil, nil, func(_, _ []byte) error { // not new if there is any key
+		return each(context.Background(), txn, nil, nil, func(_, _ []byte) error { // a database with any key is not new
 			version = SchemaVersion
 			return errStop
 		})
@@ -130,8 +132,8 @@ func (s *Store) replay() error {
 	last, first := s.counters.lastBatch, s.checkpointed+1
 	s.lastBatch = last
 	for batch := first; batch <= last; batch++ {
-		// Until the next batch is replayed, the rows are those of a store that has applied nothing after this one. So a checkpoint in
-		// between, when memory runs short, gives the rows the right number.
+		// Until the next batch is replayed, the rows are those of a store whose last batch is this one. So if a
+		// checkpoint is forced in between because memory runs short, it stores the rows with the right number.
 		s.lastBatch = batch
 		err := s.replayBatch(decoder, batch)
 		if errors.Is(err, ErrDamaged) {

@@ -12,18 +12,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Rollups are sums of rows over longer spans, so that a query over a year need not read every hour. They are derived from the rows, which
-// stay as they are. The sums of a span are valid only while the span has a mark. The mark is written last; a transaction that writes a row
-// also removes the marks of the row's spans.
+// Rollups are sums of rows over longer spans, so that a query over a year does not have to read every hour. They are
+// derived from the rows, which are kept. The sums of a span are valid only while the span has a mark. The mark is
+// written last, and a transaction that writes a row also removes the marks of the row's spans.
 type Rollups struct {
 	*database
 	rows *Statistics
 
-	runMu    sync.Mutex     // held by Rollup, and while rows are forgotten
-	keptFrom map[byte]int64 // guarded by runMu, by tier: spans before this one were removed
+	runMu    sync.Mutex     // held by Rollup, and while rows are being forgotten
+	keptFrom map[byte]int64 // by tier: spans before this one were removed; guarded by runMu
 
 	mu     sync.Mutex
-	summed map[byte]map[int64]bool // guarded by mu, by prefix of the mark: spans that are known to have a mark
+	summed map[byte]map[int64]bool // by prefix of the mark: spans that are known to have one; guarded by mu
 }
 
 const (
@@ -31,31 +31,31 @@ const (
 	longDays     = 32 // days in a long span, counted from 1970
 	quarterHours = 6  // a quarter of a day
 
-	// rollupDelay is the time after the end of a day at which the day is summed: events may come late.
+	// rollupDelay is how long after its end a day is summed, because events may come late.
 	rollupDelay = 2 * time.Hour
-	// rollupTime bounds the work after one checkpoint.
+	// rollupTime limits the time spent on sums after each checkpoint.
 	rollupTime = 500 * time.Millisecond
 )
 
-// tier is a kind of span.
+// tier is a length of spans.
 type tier struct {
 	hours      int64
 	keep       int64 // how many of the latest spans are kept; 0: all
-	rows, mark byte  // prefixes: of sums (span, name) and of marks (span)
+	rows, mark byte  // prefixes of sums (span, name) and of marks (span)
 }
 
 var (
-	// The last 24 hours, which are queried most, never contain a whole day. Sums of quarter days reduce the rows of such a query to a third,
-	// and only recent ones are kept.
+	// The range that is queried most, the last 24 hours, never contains a whole day. Sums of quarter days reduce the
+	// rows that such a query reads to a third. Only recent ones are kept.
 	quarterTier = tier{hours: quarterHours, keep: 3 * dayHours / quarterHours, rows: prefixQuarterRow, mark: prefixQuarter}
 	dayTier     = tier{hours: dayHours, rows: prefixDayRow, mark: prefixDay}
 	longTier    = tier{hours: longDays * dayHours, rows: prefixLongRow, mark: prefixLong}
 
-	// tiers are in the order in which they are summed: long spans are summed from days.
+	// tiers are in the order in which they are summed, because long spans are summed from days.
 	tiers = [...]tier{quarterTier, dayTier, longTier}
 )
 
-// span is the number of the span that an hour is in.
+// span returns the number of the span that contains an hour.
 func (t tier) span(hour int64) int64 {
 	n := hour / t.hours
 	if hour%t.hours < 0 {
@@ -83,7 +83,7 @@ func dropMarks(txn *badger.Txn, hours map[int64]bool) error {
 	return nil
 }
 
-// forgetMarks records that dropMarks was called.
+// forgetMarks records in memory that dropMarks has removed marks.
 func (r *Rollups) forgetMarks(hours map[int64]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,7 +94,7 @@ func (r *Rollups) forgetMarks(hours map[int64]bool) {
 	}
 }
 
-// isSummed reports whether a span is known to have a mark, so that nobody need look it up.
+// isSummed reports whether a span is known to have a mark, so that the mark need not be looked up.
 func (r *Rollups) isSummed(t tier, span int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,8 +110,8 @@ func (r *Rollups) setSummed(t tier, span int64) {
 	r.summed[t.mark][span] = true
 }
 
-// Rollup sums recent quarter days, and days and long spans that are over, unless they are summed already. It takes at most the given time,
-// and returns whether there is more to do.
+// Rollup sums recent quarter days, and days and long spans that have ended, unless they have been summed already. It
+// stops after the given time, and reports whether there is more to do.
 func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, err error) {
 	if err := r.enter(); err != nil {
 		return false, err
@@ -120,7 +120,7 @@ func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, e
 	r.runMu.Lock()
 	defer r.runMu.Unlock()
 	if err := r.rows.pruneMinutes(ctx); err != nil {
-		return true, fmt.Errorf("remove minutes that are over %d hours old: %w", MinuteHours, err)
+		return true, fmt.Errorf("remove minutes that are more than %d hours old: %w", MinuteHours, err)
 	}
 	first, _, found := r.rows.hoursHeld()
 	if !found {
@@ -154,7 +154,7 @@ func (r *Rollups) Rollup(ctx context.Context, limit time.Duration) (more bool, e
 	return false, nil
 }
 
-// rollup writes the sums of one span, and then its mark if no row was written meanwhile.
+// rollup writes the sums of one span, and then its mark if no row was written in the meantime.
 func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	marked := false
 	err := r.view(func(txn *badger.Txn) (err error) {
@@ -170,12 +170,12 @@ func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	}
 	before, busy := r.rows.writesAndLive(span*t.hours, (span+1)*t.hours)
 	if busy {
-		return nil // some of its rows are in memory, and leave it soon
+		return nil // some of its rows are in memory, but will soon be evicted
 	}
 	if err := r.writeSpan(ctx, t, span); err != nil {
 		return err
 	}
-	// No row is written under rowsMu. If none was written since the sums were read, they are right.
+	// While rowsMu is held, no row is written. If none was written since the sums were read, the sums are right.
 	r.rows.rowsMu.Lock()
 	defer r.rows.rowsMu.Unlock()
 	if now, _ := r.rows.writesAndLive(0, 0); now != before {
@@ -188,7 +188,7 @@ func (r *Rollups) rollup(ctx context.Context, t tier, span int64) error {
 	return nil
 }
 
-// writesAndLive returns the number of transactions that wrote rows, and whether any row of the hours [from, to) is live.
+// writesAndLive returns how many transactions have written rows, and whether any row of the hours [from, to) is live.
 func (s *Statistics) writesAndLive(from, to int64) (writes uint64, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,7 +198,7 @@ func (s *Statistics) writesAndLive(from, to int64) (writes uint64, live bool) {
 	return s.rowWrites, live
 }
 
-// writeSpan writes the sums of a span. It first deletes older ones: a name may be gone.
+// writeSpan writes the sums of a span. It first deletes older ones, because a name may have disappeared.
 func (r *Rollups) writeSpan(ctx context.Context, t tier, span int64) error {
 	if err := r.deleteSpans(ctx, t.rows, span, span+1); err != nil {
 		return err
@@ -241,12 +241,12 @@ func sumSpan(ctx context.Context, txn *badger.Txn, t tier, span int64, of sums) 
 	return nil
 }
 
-// dropOld deletes the spans of a tier with numbers below before. The caller holds runMu.
+// dropOld deletes those spans of a tier whose numbers are less than before. The caller holds runMu.
 func (r *Rollups) dropOld(ctx context.Context, t tier, before int64) error {
 	if from, known := r.keptFrom[t.mark]; known && before <= from {
 		return nil
 	}
-	for _, prefix := range [...]byte{t.mark, t.rows} { // marks first: without its mark, a span's sums are not used
+	for _, prefix := range [...]byte{t.mark, t.rows} { // marks first, because the sums of a span without a mark are not used
 		if err := r.deleteSpans(ctx, prefix, math.MinInt64, before); err != nil {
 			return err
 		}

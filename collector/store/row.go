@@ -11,7 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// A stored row is: CRC32C of the rest (4), number of the last batch that it includes (8), statistics.
+// A stored row consists of the CRC32C of the rest (4), the number of the last batch that it includes (8), and the
+// statistics.
 
 const (
 	checksumBytes = 4
@@ -23,7 +24,7 @@ func seal(value []byte) {
 	binary.LittleEndian.PutUint32(value, crc32c.Sum(value[checksumBytes:]))
 }
 
-// sealed reports whether the checksum in a value's first four bytes is right.
+// sealed reports whether the checksum in a value's first four bytes is correct.
 func sealed(value []byte) bool {
 	return len(value) >= checksumBytes && crc32c.Sum(value[checksumBytes:]) == binary.LittleEndian.Uint32(value)
 }
@@ -55,7 +56,7 @@ func decodeRow(value []byte, row *stats.Row) (includes uint64, err error) {
 	return includes, wrapDecode(row.Decode(body))
 }
 
-// wrapDecode gives an error of a decoder in package stats the sentinel of this package.
+// wrapDecode wraps an error of a decoder in package stats in the corresponding error of this package.
 func wrapDecode(err error) error {
 	switch {
 	case errors.Is(err, stats.ErrVersion):
@@ -66,7 +67,7 @@ func wrapDecode(err error) error {
 	return nil
 }
 
-// readRow reads the row of a database key, if there is one, into row.
+// readRow reads the row with a database key into row, if there is one.
 func readRow(txn *badger.Txn, key []byte, row *stats.Row) (includes uint64, err error) {
 	_, err = get(txn, key, func(value []byte) (err error) {
 		includes, err = decodeRow(value, row)

@@ -13,16 +13,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// nameSpan says in which hours there may be rows of a name, which is a row's key without its hour.
+// nameSpan says in which hours there may be rows with a name. A name is a row's key without its hour.
 type nameSpan struct {
 	first, last int64
-	written     bool // the index has it like this
+	written     bool // whether the index already has this span
 }
 
-// rowName is the part of a row's key behind the hour.
+// rowName returns the part of a row's key that follows the hour.
 func rowName(key []byte) []byte { return key[9:] }
 
-// parseName splits a row's name; the caller knows the hour.
+// parseName parses a row's name. The caller knows the hour.
 func parseName(name string, hour int64) (stats.Key, error) {
 	return parseRowKey(append(appendHourKey(nil, prefixRow, hour), name...))
 }
@@ -39,7 +39,7 @@ func (s *Statistics) noteName(name string, hour int64) {
 	s.names[name] = nameSpan{first: min(span.first, hour), last: max(span.last, hour)}
 }
 
-// rowsAtMost is the largest number of rows that an hour can have, stored or live. The caller holds mu.
+// rowsAtMost returns an upper bound for the number of rows in an hour, stored or live. The caller holds mu.
 func (s *Statistics) rowsAtMost(hour int64) (n int) {
 	for _, span := range s.names {
 		if span.first <= hour && hour <= span.last {
@@ -61,11 +61,11 @@ func writeNames(txn *badger.Txn, names map[string]nameSpan) error {
 	return nil
 }
 
-// loadNames reads the index of names. It reports whether the index is complete.
+// loadNames reads the index of names, and reports whether the index is complete.
 func (s *Statistics) loadNames(txn *badger.Txn) (complete bool, err error) {
 	err = each(context.Background(), txn, []byte{prefixName}, nil, func(key, value []byte) error {
 		if len(key) == 1 {
-			complete = true // it has every row that was there before the index
+			complete = true // it includes every row that is older than the index
 			return nil
 		}
 		if len(value) != 16 {
@@ -79,7 +79,7 @@ func (s *Statistics) loadNames(txn *badger.Txn) (complete bool, err error) {
 	return complete, err
 }
 
-// indexNames makes the index of a store that was written without one. It walks all rows, once.
+// indexNames creates the index of a store that was written without one. It walks through all rows, once.
 func (s *Statistics) indexNames() error {
 	ctx := context.Background()
 	err := s.view(func(txn *badger.Txn) error {
@@ -111,7 +111,7 @@ func (s *Statistics) indexNames() error {
 	return s.update(func(txn *badger.Txn) error { return set(txn, []byte{prefixName}, []byte{1}) })
 }
 
-// hoursHeld are the hours of the oldest and the newest row; false if there is none.
+// hoursHeld returns the hours of the oldest and the newest row, or false if there are no rows.
 func (s *Statistics) hoursHeld() (first, last int64, found bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

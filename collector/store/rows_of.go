@@ -9,11 +9,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// getsMax is the largest number of rows that RowsOf looks up one by one. For more, it reads the whole range.
+// getsMax is the maximum number of rows that RowsOf looks up individually. For more, it reads the whole range.
 const getsMax = 20_000
 
-// RowsOf is Rows for the row names that keep selects; the Hour of its argument is not set. It is fast for a few names over many hours. A
-// caller may query the halves of a range in two goroutines.
+// RowsOf is like Rows, but only for the names that keep selects; keep gets names without an Hour. It is fast for a few
+// names over many hours. A caller may query the two halves of a range in two goroutines.
 func (s *Statistics) RowsOf(
 	ctx context.Context, fromHour, toHour int64, keep func(stats.Key) bool, fn func(stats.Key, *stats.Row) error,
 ) error {
@@ -43,11 +43,11 @@ type lookups struct {
 	ctx   context.Context
 	txn   *badger.Txn
 	names []namedSpan
-	out   rowWalk // passes the rows on
+	out   rowWalk // receives the rows
 	key   []byte  // scratch
 }
 
-// each passes on the rows of the hours [from, to) in which a name may have one.
+// each passes on the rows in the hours [from, to).
 func (l *lookups) each(from, to int64) error {
 	first, last := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, n := range l.names {
@@ -70,13 +70,13 @@ func (l *lookups) each(from, to int64) error {
 	return nil
 }
 
-// find passes on the row of a key, if there is one: from memory, or else from the database.
+// find passes on the row with a key, if there is one. A row in memory takes precedence over the database.
 func (l *lookups) find(key stats.Key) error {
 	s := l.out.s
 	s.mu.Lock()
 	row := s.live[key]
 	s.mu.Unlock()
-	if row != nil { // stays live, see keepLive
+	if row != nil { // the row stays live, see keepLive
 		l.out.live = []sortedRow{{row: row}}
 		return l.out.nextLive()
 	}
@@ -90,7 +90,7 @@ type namedSpan struct {
 	span nameSpan
 }
 
-// namesIn lists the selected names, and the number of rows that they may have in the hours [from, to).
+// namesIn returns the selected names, and an upper bound for the number of their rows in the hours [from, to).
 func (s *Statistics) namesIn(from, to int64, keep func(stats.Key) bool) (names []namedSpan, rows int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

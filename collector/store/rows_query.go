@@ -11,9 +11,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Rows calls fn with every row of the hours [fromHour, toHour), stored or live, each key once, hour by hour. The row is valid during the
-// call and must not be changed. A batch that is applied during the walk may be in some rows and not in others; a caller that needs a
-// consistent set calls Rows between two batches. An error of fn ends the walk and is returned.
+// Rows calls fn with every row of the hours [fromHour, toHour), stored or live, once per key and hour by hour. The row
+// is only valid during the call and must not be changed. Some rows may include a batch that is applied during the walk,
+// while others do not. A caller that needs a consistent set must therefore call Rows between two batches. If fn returns
+// an error, the walk ends and returns it.
 func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -35,8 +36,8 @@ func (s *Statistics) Rows(ctx context.Context, fromHour, toHour int64, fn func(s
 	return s.view(func(txn *badger.Txn) error { return w.walk(ctx, txn, fromHour, toHour) })
 }
 
-// keepLive keeps all live rows in memory until release is called. A reader calls it before its transaction begins, so that every row is
-// live or visible in the transaction.
+// keepLive keeps all live rows in memory until release is called. A reader calls it before it begins its transaction,
+// so that every row is either live or visible in the transaction.
 func (s *Statistics) keepLive() (release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,12 +50,12 @@ func (s *Statistics) keepLive() (release func()) {
 }
 
 type sortedRow struct {
-	key []byte // as in the database
+	key []byte // the database key
 	row *liveRow
 }
 
-// liveRange lists the live rows of the hours [fromHour, toHour), in no order and without their keys. complete reports that the range is a
-// single hour and every stored row of it is live, as in the current hour of a busy service.
+// liveRange lists the live rows of the hours [fromHour, toHour), unsorted and without their keys. complete reports that
+// the range is a single hour all of whose rows are live, as the current hour of a busy service is.
 func (s *Statistics) liveRange(fromHour, toHour int64) (out []sortedRow, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +67,7 @@ func (s *Statistics) liveRange(fromHour, toHour int64) (out []sortedRow, complet
 	return out, toHour == fromHour+1 && len(out) == s.rowsAtMost(fromHour)
 }
 
-// sorted puts rows into the order of their database keys.
+// sorted sorts rows by their database keys.
 func sorted(rows []sortedRow) []sortedRow {
 	for i := range rows {
 		rows[i].key = appendRowKey(nil, &rows[i].row.key)
@@ -75,10 +76,10 @@ func sorted(rows []sortedRow) []sortedRow {
 	return rows
 }
 
-// rowWalk merges the stored rows with the live ones. A live row hides the stored row of its key.
+// rowWalk merges the stored rows with the live ones. A live row hides the stored row with the same key.
 type rowWalk struct {
 	s       *Statistics
-	live    []sortedRow // not yet passed on
+	live    []sortedRow // live rows that have not been passed on yet
 	fn      func(stats.Key, *stats.Row) error
 	scratch stats.Row
 }
@@ -97,7 +98,7 @@ func (w *rowWalk) walk(ctx context.Context, txn *badger.Txn, fromHour, toHour in
 		}
 		k, err := parseRowKey(key)
 		if err != nil {
-			w.s.o.Logger.Error("store: skipped a statistics row with a damaged key; its count is missing", "key", fmt.Sprintf("%x", key), "error", err)
+			w.s.o.Logger.Error("store: skipped a statistics row with a damaged key; its responses are missing from the result", "key", fmt.Sprintf("%x", key), "error", err)
 			return nil
 		}
 		return w.stored(k, value)
@@ -108,7 +109,7 @@ func (w *rowWalk) walk(ctx context.Context, txn *badger.Txn, fromHour, toHour in
 	return w.liveBefore(nil)
 }
 
-// liveBefore passes on the live rows that sort before key; all of them if key is nil.
+// liveBefore passes on the live rows that sort before key, or all of them if key is nil.
 func (w *rowWalk) liveBefore(key []byte) error {
 	for len(w.live) > 0 && (key == nil || bytes.Compare(w.live[0].key, key) < 0) {
 		if err := w.nextLive(); err != nil {
@@ -125,15 +126,16 @@ func (w *rowWalk) nextLive() error {
 	w.scratch.CopyFrom(&row.row)
 	w.s.mu.Unlock()
 	if w.scratch.Count == 0 {
-		return nil // made for a batch that was not committed
+		return nil // the row was created for a batch that was not committed
 	}
 	return w.fn(row.key, &w.scratch)
 }
 
-// stored passes on a stored row. A damaged one must not hide all others, so it is skipped; the accounting shows that it is missing.
+// stored passes on a stored row. It skips a damaged one, so that the others remain available; the accounting shows what
+// is missing.
 func (w *rowWalk) stored(key stats.Key, value []byte) error {
 	if _, err := decodeRow(value, &w.scratch); err != nil {
-		w.s.o.Logger.Error("store: skipped a damaged statistics row; its count is missing", "row", fmt.Sprintf("%+v", key), "error", err)
+		w.s.o.Logger.Error("store: skipped a damaged statistics row; its responses are missing from the result", "row", fmt.Sprintf("%+v", key), "error", err)
 		return nil
 	}
 	return w.fn(key, &w.scratch)

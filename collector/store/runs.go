@@ -17,34 +17,36 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Runs are the times in which a traffic process ran. Between two of them nothing was recorded, so rates do not count that time. A process that
-// was killed ended with its last sign of life: its last event, or the last time that its spool answered.
+// Runs are the times during which a traffic process was running. Nothing was recorded between them, so rates do not
+// count that time. The run of a process that was killed ended with its last sign of life: its last event, or the last
+// response of its spool.
 type Runs struct {
 	*database
 	marks *MarkLog
 
 	mu      sync.Mutex
-	list    []run     // by beginning; guarded by mu
-	running uuid.UUID // the epoch that runs now; guarded by mu
+	list    []run     // sorted by beginning; guarded by mu
+	running uuid.UUID // the epoch that is running now; guarded by mu
 }
 
 // run is the life of a traffic process. Times are in µs since 1970.
 type run struct {
 	epoch    uuid.UUID
 	from, to int64
-	ended    bool  // it shut down; otherwise to is the last sign of life
-	stored   int64 // to in the database
+	ended    bool  // whether it shut down; if not, to is the last sign of life
+	stored   int64 // the value of to in the database
 }
 
 const (
-	// runsMax bounds the runs that are kept. The time before the first one counts as recorded.
+	// runsMax is the maximum number of runs that are kept. The time before the first one counts as recorded.
 	runsMax = 4096
-	// signInterval is the time after which a sign of life is stored.
+	// signInterval is how often a sign of life is stored.
 	signInterval = 10 * time.Second
 	crashedText  = "wayside ended without a shutdown"
 )
 
-// A key is prefix, beginning in µs (8), epoch (16); a value is the end in µs (8, little endian), and 1 after a shutdown.
+// A key is prefix, beginning in µs (8), epoch (16). A value is the end in µs (8, little endian), followed by 1 after a
+// shutdown (1).
 
 func (r *run) key() []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{prefixRun}, uint64(r.from)), r.epoch[:]...)
@@ -60,7 +62,7 @@ func (r *run) write(txn *badger.Txn) error {
 	return set(txn, r.key(), value)
 }
 
-// load reads the runs when the store is opened. Those that have not shut down lived at least until their last event.
+// load reads the runs when the store is opened. A process that did not shut down lived at least until its last event.
 func (r *Runs) load(txn *badger.Txn) error {
 	err := each(context.Background(), txn, []byte{prefixRun}, nil, func(key, value []byte) error {
 		if len(key) != 1+8+16 || len(value) != 9 {
@@ -85,8 +87,8 @@ func (r *Runs) load(txn *badger.Txn) error {
 	})
 }
 
-// NoteRun says that the traffic process of an epoch, which began at a time, runs now. It stores the beginning of a run at once, with a mark,
-// and later signs of life every ten seconds.
+// NoteRun records that the traffic process of an epoch, which began at the given time, is running now. It stores the
+// beginning of a run immediately, with a mark, and later stores a sign of life every ten seconds.
 func (r *Runs) NoteRun(epoch uuid.UUID, began, now time.Time) error {
 	if err := r.enter(); err != nil {
 		return err
@@ -109,7 +111,7 @@ func (r *Runs) NoteRun(epoch uuid.UUID, began, now time.Time) error {
 	return r.store(known)
 }
 
-// EndRun says that the traffic process that runs has stopped serving, and makes a mark.
+// EndRun records that the running traffic process has stopped serving, and adds a mark.
 func (r *Runs) EndRun(at time.Time) error {
 	if err := r.enter(); err != nil {
 		return err
@@ -130,8 +132,8 @@ func (r *Runs) EndRun(at time.Time) error {
 	return err
 }
 
-// AddMark stores a mark, synced, and returns it with its final time. The mark is also a sign of life of the process that runs. The text must
-// have passed [catalogue.CheckMarkText].
+// AddMark stores a mark, synced, and returns it with its final time. The mark also counts as a sign of life of the
+// running traffic process. The text must have passed [catalogue.CheckMarkText].
 func (s *Store) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
 	if err := s.enter(); err != nil {
 		return mark, err
@@ -152,7 +154,7 @@ func (s *Store) AddMark(mark catalogue.Mark) (catalogue.Mark, error) {
 	return mark, r.store(&r.list[i])
 }
 
-// saw notes the time of the last event of a batch.
+// saw records the time of the last event of a batch.
 func (r *Runs) saw(epoch uuid.UUID, micros int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,7 +163,7 @@ func (r *Runs) saw(epoch uuid.UUID, micros int64) {
 	}
 }
 
-// find returns the place of an epoch's run, or -1. The caller holds mu.
+// find returns the index of an epoch's run, or -1. The caller holds mu.
 func (r *Runs) find(epoch uuid.UUID) int {
 	for i := len(r.list) - 1; i >= 0; i-- {
 		if r.list[i].epoch == epoch {
@@ -180,7 +182,7 @@ func (r *Runs) store(of *run) error {
 	return nil
 }
 
-// begin adds a run. The run before it has ended, perhaps without a shutdown. The caller holds mu.
+// begin adds a run. The previous run has ended, perhaps without a shutdown. The caller holds mu.
 func (r *Runs) begin(next run) error {
 	crashed, oldest := (*run)(nil), [][]byte(nil)
 	if n := len(r.list); n > 0 && !r.list[n-1].ended && r.list[n-1].to < next.from {
@@ -218,7 +220,8 @@ func (r *Runs) begin(next run) error {
 	return err
 }
 
-// Gaps returns the times between from and to in which no traffic process ran, ascending. The time before the first known run is no gap.
+// Gaps returns the times between from and to during which no traffic process was running, in ascending order. The time
+// before the first known run is not a gap.
 func (r *Runs) Gaps(from, to time.Time) (gaps []stats.Gap) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -226,7 +229,7 @@ func (r *Runs) Gaps(from, to time.Time) (gaps []stats.Gap) {
 		return nil
 	}
 	begin, end := from.UnixMicro(), to.UnixMicro()
-	covered := r.list[0].from // up to here
+	covered := r.list[0].from // end of the time examined so far
 	add := func(until int64) {
 		a, b := max(covered, begin), min(until, end)
 		if a < b {

@@ -14,15 +14,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// A damaged store is set aside whole, and the next one begins empty, without reading any of the old files. The archive brings the lost
-// responses back (refill.go, ADR 85).
+// A damaged store is set aside as a whole. The next one begins empty, and none of the old files are read. The archive
+// brings the lost responses back (refill.go, ADR 85).
 
-// condemnedFile says that the next Open must set the store aside, and why.
+// condemnedFile is the path of the file that makes the next Open set the store aside. It contains the reason.
 func condemnedFile(dir string) string { return dir + ".condemned" }
 
-// Damage describes the problems found by [Store.Verify] that make the store unfit for use; "" if there are none. Two kinds of problems
-// do not: rows of single names that differ from their events, which a kill during [Store.Forget] leaves until it is called again, and
-// wrong sums over days, which are made again from the rows.
+// Damage describes the problems found by [Store.Verify] that make the store unfit for use, or returns "" if there are
+// none. Two kinds of problems do not make it unfit: rows that differ from their events, as after a kill during
+// [Store.Forget], until that is called again; and wrong sums over days, which are recomputed from the rows.
 func Damage(checks []*verify.Check) string {
 	var found []string
 	for _, c := range checks {
@@ -33,7 +33,8 @@ func Damage(checks []*verify.Check) string {
 	return strings.Join(found, "\n")
 }
 
-// Condemn makes the next Open of the store in dir set it aside, for the given reason. The store may be open, and stays open.
+// Condemn makes the next Open of the store in dir set it aside, for the given reason. The store may be open; it then
+// stays open.
 func Condemn(dir, reason string) error {
 	if err := writeFileSynced(condemnedFile(filepath.Clean(dir)), []byte(reason)); err != nil {
 		return fmt.Errorf("condemn store %s: %w", dir, err)
@@ -41,12 +42,12 @@ func Condemn(dir, reason string) error {
 	return nil
 }
 
-// condemned returns why the store must be set aside before it is opened; "" if it need not be.
+// condemned returns why the store must be set aside before it is opened, or "" if there is no reason.
 func condemned(o *Options, marker *opening) (reason string, err error) {
 	if marker.crashes >= crashesMax {
 		return fmt.Sprintf("opening it crashed the process %d times:\n%s", marker.crashes, marker.text), nil
 	}
-	if !badgerfiles.Exists(o.Dir) { // it was set aside already, and then the process was killed
+	if !badgerfiles.Exists(o.Dir) { // the process was killed after it had set the store aside
 		return "", clearCondemned(o)
 	}
 	found, err := os.ReadFile(condemnedFile(o.Dir))
@@ -59,7 +60,7 @@ func condemned(o *Options, marker *opening) (reason string, err error) {
 	return "wayside verify found:\n" + string(found), nil
 }
 
-// clearCondemned removes the file that condemns a store, once the store was set aside.
+// clearCondemned removes the file that condemns a store, after the store was set aside.
 func clearCondemned(o *Options) error {
 	if err := os.Remove(condemnedFile(o.Dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -71,8 +72,8 @@ func clearCondemned(o *Options) error {
 func setAside(o *Options, found *findings, reason string) error {
 	to, err := moveToQuarantine(o, o.Dir, "store", func(to string) string {
 		return fmt.Sprintf("%s\n\nIt holds %s.\n"+
-			"A new store began empty in %s. Responses that the spools and %s know of count as quarantined\n"+
-			"until the archive has brought them back, which begins at once; those that were not archived stay quarantined.\n",
+			"A new, empty store was created in %s. Responses that the spools and %s know of count as quarantined\n"+
+			"until the archive has brought them back, which starts immediately; those that were not archived stay quarantined.\n",
 			reason, inventory(to), o.Dir, filepath.Base(backupFile(o)))
 	})
 	if err != nil {
@@ -87,7 +88,7 @@ func setAside(o *Options, found *findings, reason string) error {
 			o.Logger.Warn("store: cannot move orphaned tables to the damaged store; they stay", "folder", orphansDir(o), "error", err)
 		}
 	}
-	o.Logger.Warn("store: the store is damaged; it was set aside, and a new one begins empty", "moved_to", to, "reason", reason)
+	o.Logger.Warn("store: the store was damaged and has been set aside; a new, empty one was created", "moved_to", to, "reason", reason)
 	return nil
 }
 

@@ -18,29 +18,29 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// Space returns disk space and memory that the store no longer needs.
+// Space gives back disk space and memory that the store no longer needs.
 type Space struct {
 	*database
 
-	flattenMu   sync.Mutex    // one Flatten or Expunge at a time
+	flattenMu   sync.Mutex    // held during Flatten and Expunge
 	flattenedAt time.Time     // guarded by flattenMu
-	deleted     atomic.Uint64 // events deleted since the last Flatten
+	deleted     atomic.Uint64 // number of events deleted since the last Flatten
 
-	written    atomic.Int64 // bytes of blocks since the last pageout
-	pagedOutAt time.Time    // owned by tidy
+	written    atomic.Int64 // bytes of blocks written since the last pageout
+	pagedOutAt time.Time    // used only by tidy
 }
 
 const (
-	// flattenInterval and flattenEventsMin limit how often deletions are followed by a Flatten, which rewrites the tables.
+	// flattenInterval and flattenEventsMin limit how often a Flatten, which rewrites most tables, follows deletions.
 	flattenInterval  = 10 * time.Minute
 	flattenEventsMin = 50_000
 
 	paddingBytes = 128 << 10
-	// flushWait is how long a Flatten waits for Badger to write the memtable that holds the deletions to a table.
+	// flushWait is how long a Flatten waits for Badger to write the memtable with the deletions to a table.
 	flushWait = 10 * time.Second
 
-	// pageoutInterval and pageoutBytes say how often Run asks the kernel to reclaim mapped tables: after that time, or that many written
-	// bytes, whichever comes first.
+	// pageoutInterval and pageoutBytes say how often Run asks the kernel to reclaim mapped tables: after that time, or
+	// after that many written bytes, whichever comes first.
 	pageoutInterval = 30 * time.Second
 	pageoutBytes    = 8 << 20
 )
@@ -48,7 +48,7 @@ const (
 // noteDeleted counts deleted events.
 func (s *Space) noteDeleted(events uint64) { s.deleted.Add(events) }
 
-// Size is the disk space in bytes that the store's tables (with their logs) and its value log take.
+// Size returns the disk space, in bytes, that the store's tables (with their logs) and its value log take.
 func (s *Space) Size() (lsm, vlog int64) { return badgerfiles.Size(s.o.Dir) }
 
 // flattenIfDue calls Flatten after large deletions.
@@ -64,9 +64,10 @@ func (s *Space) flattenIfDue() error {
 	return s.Flatten()
 }
 
-// Flatten merges Badger's levels, which returns the space of deleted events to the file system. It may run beside everything else, but
-// writes a memtable full of padding and rewrites most tables: [Store.Run] calls it after large deletions, at most every ten minutes.
-// Badger does not merge a store that is all in its first level, so up to four memtables of deleted events may stay until there is more.
+// Flatten merges Badger's levels, which gives the space of deleted events back to the filesystem. It may run
+// concurrently with everything else. Since it writes a memtable full of padding and rewrites most tables, [Store.Run]
+// calls it only after large deletions, and at most every ten minutes. Badger does not merge a store that is entirely in
+// its first level, so up to four memtables of deleted events may remain until the store grows.
 func (s *Space) Flatten() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -89,12 +90,13 @@ func (s *Space) flatten() error {
 	return nil
 }
 
-// flushMemtable makes Badger write its memtable to a table. Flatten does not see deletions that are still in the memtable, and Badger
-// offers no other way than to fill the memtable up. If the disk is too full for that, it does nothing: traffic will fill the memtable.
+// flushMemtable makes Badger write its memtable to a table, because Flatten does not affect deletions that are still in
+// the memtable. The only way that Badger offers is to fill the memtable up. If the disk is too full for that,
+// flushMemtable does nothing; traffic will fill the memtable eventually.
 func (s *Space) flushMemtable() error {
 	free, err := disk.Free(s.o.Dir)
 	if err != nil || free < 4*s.o.MemTableBytes+max(s.o.OpenFreeMin, 0) {
-		return nil //nolint:nilerr // the next Flatten returns the space
+		return nil //nolint:nilerr // the next Flatten will give the space back
 	}
 	before := badgerfiles.Logs(s.o.Dir)
 	padding := make([]byte, paddingBytes)
@@ -103,15 +105,15 @@ func (s *Space) flushMemtable() error {
 			return err
 		}
 		if slices.ContainsFunc(badgerfiles.Logs(s.o.Dir), func(name string) bool { return !slices.Contains(before, name) }) {
-			break // a new memtable: Badger is writing the older ones to tables
+			break // there is a new memtable, so Badger is writing the older ones to tables
 		}
 	}
 	s.awaitFlush(before)
 	return nil
 }
 
-// awaitFlush waits until the logs of some memtables are gone: Badger removes a log once the memtable's table is durable. It gives up after
-// flushWait; the next Flatten returns the rest of the space.
+// awaitFlush waits until the logs of some memtables are gone, because Badger removes a log once the memtable's table is
+// durable. It gives up after flushWait; the next Flatten gives back the rest of the space.
 func (s *Space) awaitFlush(logs []string) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -126,7 +128,7 @@ func (s *Space) awaitFlush(logs []string) {
 	}
 }
 
-// tidy returns memory to the kernel, and makes the reserve file if it is missing. Only Run calls it.
+// tidy gives memory back to the kernel, and creates the reserve file if it is missing. Only Run calls it.
 func (s *Space) tidy() {
 	if s.enter() != nil {
 		return
@@ -143,8 +145,9 @@ func (s *Space) tidy() {
 	makeReserve(s.o)
 }
 
-// ensureFree refuses to open a store on a full disk: Badger would write to a mapped page without a block behind it, and the process would
-// die of SIGBUS, which no error and no recover can prevent. It gives the reserve file up first.
+// ensureFree returns an error if the disk is too full to open a store. Otherwise Badger would write to a mapped page
+// for which the filesystem has no block, and SIGBUS would kill the process, which no recover can prevent. If space is
+// short, ensureFree first deletes the reserve file.
 func ensureFree(o *Options) error {
 	if o.OpenFreeMin < 0 {
 		return nil
@@ -158,14 +161,14 @@ func ensureFree(o *Options) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if free < o.OpenFreeMin {
-		return fmt.Errorf("%w: %d bytes free in %s, at least %d are needed: %w", ErrUnavailable, free, dir, o.OpenFreeMin, syscall.ENOSPC)
+		return fmt.Errorf("%w: %d bytes are free in %s, but at least %d are needed: %w", ErrUnavailable, free, dir, o.OpenFreeMin, syscall.ENOSPC)
 	}
 	return nil
 }
 
 func reserveName(o *Options) string { return filepath.Join(filepath.Dir(o.Dir), "reserve") }
 
-// dropReserve frees the space of the reserve file. It reports false if there was none.
+// dropReserve frees the space of the reserve file. It returns false if there is none.
 func dropReserve(o *Options) bool {
 	if err := os.Remove(reserveName(o)); err != nil {
 		return false
@@ -174,7 +177,7 @@ func dropReserve(o *Options) bool {
 	return true
 }
 
-// makeReserve makes the reserve file, with allocated blocks, if it is missing and there is enough space for it.
+// makeReserve creates the reserve file, with allocated blocks, if it is missing and there is enough space for it.
 func makeReserve(o *Options) {
 	name := reserveName(o)
 	if o.ReserveBytes <= 0 {
@@ -188,11 +191,11 @@ func makeReserve(o *Options) {
 		return
 	}
 	if err := allocate(name, o.ReserveBytes); err != nil {
-		o.Logger.Warn("store: cannot make the reserve file; a full disk may keep the store from opening", "file", name, "error", err)
+		o.Logger.Warn("store: cannot create the reserve file; a full disk may keep the store from opening", "file", name, "error", err)
 	}
 }
 
-// allocate makes a file and allocates its blocks.
+// allocate creates a file and allocates its blocks.
 func allocate(name string, size int64) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {

@@ -8,16 +8,17 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// expungeTries bounds the memtables that Expunge writes. Badger merges its first level only if it has more than four tables.
+// expungeTries limits how many memtables Expunge writes. Badger merges its first level only if it has more than four
+// tables.
 const expungeTries = 12
 
-// ErrNotExpunged means that files of the store still hold deleted or replaced values. It wraps [ErrUnavailable]: a long read or a full disk
-// can keep old versions, and trying again later helps.
+// ErrNotExpunged means that files of the store still contain deleted or replaced values. It wraps [ErrUnavailable]: a
+// long read or a full disk can keep old versions alive, and trying again later helps.
 var ErrNotExpunged = fmt.Errorf("%w: files still hold deleted or replaced values", ErrUnavailable)
 
-// Expunge rewrites the files of the store until none of them holds a value that was deleted or replaced before the call. Badger appends,
-// and keeps old values until it merges its levels. Expunge makes it merge them, which rewrites most tables and writes up to a dozen
-// memtables of padding.
+// Expunge rewrites the files of the store until none of them contains a value that was deleted or replaced before the
+// call. Badger only appends, and keeps old values until it merges its levels. Expunge forces such a merge, which
+// rewrites most tables and writes up to a dozen memtables of padding.
 func (s *Space) Expunge(ctx context.Context) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -41,8 +42,8 @@ func (s *Space) Expunge(ctx context.Context) error {
 	return fmt.Errorf("expunge: %w", ErrNotExpunged)
 }
 
-// expunged reports whether no version up to one is kept that another version up to it replaced or deleted. Badger's iterator gives the
-// versions of a key newest first.
+// expunged reports whether, up to version through, no version is left that another one has replaced or deleted.
+// Badger's iterator returns the versions of a key newest first.
 func (s *Space) expunged(ctx context.Context, through uint64) (clean bool, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions
@@ -50,7 +51,7 @@ func (s *Space) expunged(ctx context.Context, through uint64) (clean bool, err e
 		it := txn.NewIterator(o)
 		defer it.Close()
 		var key []byte
-		replaced := false // a newer version of key, up to through, was seen
+		replaced := false // whether a newer version of key, up to through, was seen
 		for it.Rewind(); it.Valid(); it.Next() {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -15,38 +15,38 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Statistics are the hourly rows. A batch is folded into rows in memory, and a checkpoint writes the changed rows, each with the number of
-// the last batch that it includes. So after a crash the batches since the checkpoint are folded again, each into exactly the rows that do
-// not include it.
+// Statistics are the hourly rows. A batch is folded into rows in memory. A checkpoint writes the changed rows, each
+// with the number of the last batch that it includes. So after a crash, the batches since the checkpoint are folded
+// again, each into exactly the rows that do not include it.
 type Statistics struct {
 	*database
 	rollups *Rollups
 
 	checkpointMu sync.Mutex // held during a checkpoint
 
-	// rowsMu is held while stored rows are written or summed, so that the stored rows agree with liveRow.persisted.
+	// rowsMu is held while stored rows are written or summed, so that they agree with liveRow.persisted.
 	rowsMu   sync.Mutex
-	hourSums map[int64]uint64 // guarded by rowsMu: counts of the stored rows by hour; nil before the first sum
-	stale    map[int64]bool   // guarded by rowsMu: hours whose rows have changed since they were summed
+	hourSums map[int64]uint64 // counts of the stored rows by hour; nil before the first sum; guarded by rowsMu
+	stale    map[int64]bool   // hours whose rows have changed since they were summed; guarded by rowsMu
 
 	mu           sync.Mutex // guards the fields below, and every liveRow
 	lastBatch    uint64     // the last batch that was folded into the rows
 	checkpointed uint64     // every stored row includes the batches up to this one
-	made         time.Time  // when the last checkpoint began
-	folded       int        // events since then
-	awaited      bool       // a deletion waits for the next checkpoint
+	made         time.Time  // when the last checkpoint was started
+	folded       int        // number of events since then
+	awaited      bool       // whether a deletion is waiting for the next checkpoint
 	live         map[stats.Key]*liveRow
-	names        map[string]nameSpan // of every row, stored or live
-	rowWrites    uint64              // transactions that wrote rows
-	readers      int                 // of rows; while there are any, no live row is evicted
+	names        map[string]nameSpan // names of all rows, stored or live
+	rowWrites    uint64              // number of transactions that have written rows
+	readers      int                 // number of readers of rows; while there are any, no live row is evicted
 	generation   uint64              // number of checkpoints
 
 	minutesFrom   int64          // minutes from this one on are kept
-	minutesKnown  bool           // set when the store is opened
-	minutesPruned bool           // owned by the holder of Rollups.runMu: nothing is stored of minutes before minutesFrom
+	minutesKnown  bool           // set once minutesFrom is known
+	minutesPruned bool           // whether all minutes before minutesFrom were deleted; guarded by Rollups.runMu
 	incomplete    map[int64]bool // hours whose minutes are incomplete
-	openMinutes   int            // minutes in live rows that are not stored
-	spareRows     []*stats.Row   // empty, for minutes
+	openMinutes   int            // number of minutes in live rows that have not been stored
+	spareRows     []*stats.Row   // empty rows to be reused for minutes
 }
 
 func newStatistics(d *database) *Statistics {
@@ -55,7 +55,7 @@ func newStatistics(d *database) *Statistics {
 	return s
 }
 
-// load reads the checkpoint and the index of names, when the store is opened. It reports whether the index is complete.
+// load reads the checkpoint and the index of names when the store is opened. It reports whether the index is complete.
 func (s *Statistics) load(txn *badger.Txn) (complete bool, err error) {
 	_, err = get(txn, []byte{prefixCheckpoint}, func(v []byte) error {
 		if len(v) != 8 {
@@ -73,22 +73,22 @@ func (s *Statistics) load(txn *badger.Txn) (complete bool, err error) {
 	return s.loadNames(txn)
 }
 
-// liveRow is a row in memory. It holds the full row, not a difference: the stored row, if there is one, is an older state of it. Guarded by
-// Statistics.mu.
+// liveRow is a row in memory. It holds the full row rather than a difference: the stored row, if there is one, is an
+// older state of it. It is guarded by Statistics.mu.
 type liveRow struct {
 	key stats.Key
 	row stats.Row
-	// includes is the last batch that the stored row included when it was loaded or last written: during a replay, the batches up to it
-	// are already in the row.
+	// includes is the last batch that the stored row included when it was loaded or last written. During a replay, the
+	// batches up to it are already in the row.
 	includes  uint64
 	persisted uint64 // Count of the stored row
 	writing   uint64 // Count of the row that is being written
-	dirty     bool   // changed since a checkpoint last took it
-	pins      int    // users that will change it; a pinned row is not evicted
+	dirty     bool   // whether it has changed since a checkpoint last took it
+	pins      int    // number of users that will change it; a pinned row is not evicted
 	touched   uint64 // generation in which it last changed
 
-	minutes        []minuteRow // not stored yet; if the row is not dirty, there are none
-	writingMinutes []minuteRow // being stored
+	minutes        []minuteRow // minutes that have not been stored; if the row is not dirty, there are none
+	writingMinutes []minuteRow // minutes that are being stored
 }
 
 // pin loads the row of each counted key into memory and keeps it there until unpin.
@@ -106,7 +106,8 @@ func (s *Statistics) pin(keys []batchKey) error {
 			continue
 		}
 		if txn == nil && s.live[keys[i].key] == nil {
-			// A row leaves memory only under mu, after it was written. So a transaction that begins under mu sees every row that is not live.
+			// A row is evicted only under mu, after it was written. So a transaction that begins under mu sees every
+			// row that is not live.
 			txn = s.db.NewTransaction(false)
 		}
 		row, err := s.liveRow(txn, keys[i].key)
@@ -135,7 +136,7 @@ func unpin(keys []batchKey) {
 	}
 }
 
-// liveRow returns a row in memory. It loads a stored row, or begins a new one. The caller holds mu.
+// liveRow returns a row in memory. It loads the stored row, or creates an empty one. The caller holds mu.
 func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 	if row, ok := s.live[key]; ok {
 		return row, nil
@@ -162,29 +163,30 @@ func (s *Statistics) liveRow(txn *badger.Txn, key stats.Key) (*liveRow, error) {
 	return row, nil
 }
 
-// setRowAside keeps the bytes of a damaged row in quarantine, so that the row can begin empty. The accounting shows the missing count.
+// setRowAside saves the bytes of a damaged row in the quarantine, so that the row can start empty. The accounting shows
+// the missing count.
 func (s *Statistics) setRowAside(key, value []byte, cause error) error {
 	name := fmt.Sprintf("row-%08x.bin", crc32c.Sum(key))
 	body := append(append(slices.Clone(key), '\n'), value...)
 	if err := writeQuarantineFile(s.o.QuarantineDir, name, body); err != nil {
 		return err
 	}
-	s.o.Logger.Error("store: a statistics row is damaged; it was set aside and begins again from zero", "file", name, "error", cause)
+	s.o.Logger.Error("store: a statistics row is damaged; it was set aside, and counting starts again from zero", "file", name, "error", cause)
 	return nil
 }
 
-// crowded reports whether more rows, or more minutes, are in memory than LiveRowsMax.
+// crowded reports whether there are more rows, or more minutes, in memory than LiveRowsMax.
 func (s *Statistics) crowded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return max(len(s.live), s.openMinutes) > s.o.LiveRowsMax
 }
 
-// rowChange is what a transaction that writes rows changes besides them.
+// rowChange is everything that a transaction that writes rows changes besides the rows.
 type rowChange struct {
-	hours      map[int64]bool      // sums that include these hours are out of date
+	hours      map[int64]bool      // hours whose sums become invalid
 	names      map[string]nameSpan // new spans for the index of names
-	incomplete map[int64]bool      // the minutes of these hours become incomplete
+	incomplete map[int64]bool      // hours whose minutes become incomplete
 }
 
 // noteChange prepares a transaction that writes a row. The caller holds mu.
@@ -199,7 +201,8 @@ func (s *Statistics) noteChange(c *rowChange, hour int64, name string) {
 	}
 }
 
-// changeOf prepares a transaction that adds to the rows of some keys, and to their minutes; nil: there are none.
+// changeOf prepares a transaction that adds to the rows with some keys, and to their minutes; minutes is nil if there
+// are none.
 func (s *Statistics) changeOf(keys []stats.Key, minutes [][]minuteRow) (c rowChange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +213,7 @@ func (s *Statistics) changeOf(keys []stats.Key, minutes [][]minuteRow) (c rowCha
 	return c
 }
 
-// write writes the change.
+// write writes the change in its transaction.
 func (c *rowChange) write(txn *badger.Txn) error {
 	if err := dropMarks(txn, c.hours); err != nil {
 		return err
@@ -223,7 +226,7 @@ func (c *rowChange) write(txn *badger.Txn) error {
 	return writeNames(txn, c.names)
 }
 
-// rowsWritten records the change after its transaction. The caller holds rowsMu and mu.
+// rowsWritten updates the state in memory after the transaction. The caller holds rowsMu and mu.
 func (s *Statistics) rowsWritten(c *rowChange, done bool) {
 	s.rowWrites++
 	s.rollups.forgetMarks(c.hours)
@@ -244,7 +247,8 @@ func (s *Statistics) rowsWritten(c *rowChange, done bool) {
 	}
 }
 
-// addToStored adds rows and their minutes to the stored ones. The sum includes the batches that the stored row did: a replay adds the others.
+// addToStored adds rows and their minutes to the stored ones. The result includes the same batches as the stored row
+// did; a replay adds the others.
 func (s *Statistics) addToStored(txn *badger.Txn, keys []stats.Key, rows []*stats.Row, minutes [][]minuteRow) error {
 	w := minuteWriter{s: s, txn: txn}
 	for i := range keys {

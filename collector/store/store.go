@@ -14,8 +14,8 @@ import (
 
 // Store is an open store. Its methods, and those of its components, are safe for concurrent use.
 //
-// Each component owns a part of the state and the locks for it. Store itself does what takes several of them: it opens and replays, applies
-// a batch, refills, forgets, and verifies, each in transactions that change all parts together.
+// Each component owns a part of the state and the locks for it. Store itself does everything that needs several of them: it opens and
+// replays, applies a batch, refills, forgets, and verifies, each in transactions that change all parts together.
 //
 // Locks are taken in this order: Space.flattenMu, Statistics.checkpointMu, Accounts.writeMu, Rollups.runMu, Statistics.rowsMu, Accounts.mu,
 // Statistics.mu, Rollups.mu; Runs.mu, MarkLog.mu.
@@ -28,12 +28,12 @@ type Store struct {
 	*EventLog    // recorded events
 	*HourlyDrops // figures of drop records
 	*Operations  // capacity samples, scheduled jobs
-	*MarkLog     // moments with a name
+	*MarkLog     // named points in time
 	*Runs        // when traffic processes ran
-	*Space       // disk space and memory to return
+	*Space       // gives back disk space and memory
 
 	lock  *os.File     // held as long as the store is open
-	apply *applyBuffer // owned by the holder of Accounts.writeMu
+	apply *applyBuffer // guarded by Accounts.writeMu
 }
 
 func newStore(o *Options, db *badger.DB, backup *ledgerBackup) *Store {
@@ -49,8 +49,9 @@ func newStore(o *Options, db *badger.DB, backup *ledgerBackup) *Store {
 	return s
 }
 
-// Close makes a last checkpoint and closes the database. Calls in progress end first; later ones return [ErrClosed]. Close returns the
-// error of the checkpoint, but nothing is lost by it: the next Open replays.
+// Close makes a final checkpoint and closes the database. It waits for calls in progress; later ones return
+// [ErrClosed]. Close returns the error of the checkpoint, but such an error loses nothing, because the next Open
+// replays.
 func (s *Store) Close() error {
 	if errors.Is(s.enter(), ErrClosed) {
 		return nil
@@ -62,7 +63,7 @@ func (s *Store) Close() error {
 	}
 	s.apply.close()
 	err := s.closeBadger()
-	if !errors.Is(err, ErrUnavailable) { // else Badger still runs
+	if !errors.Is(err, ErrUnavailable) { // otherwise Badger is still running
 		err = errors.Join(err, s.lock.Close())
 	}
 	if err = errors.Join(checkpointErr, err); err != nil {
@@ -71,8 +72,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Began is the time from which on responses are in the rows: when the store was made, or the time of the oldest event. If an import
-// brought rows of earlier hours, it is the beginning of the oldest one. It is zero while it is not known.
+// Began returns the time from which on the rows contain responses: when the store was created, or the time of the
+// oldest event. If an import brought rows of earlier hours, it is the beginning of the oldest of these. It is zero
+// while it is unknown.
 func (s *Store) Began() time.Time {
 	s.Accounts.mu.Lock()
 	began := s.began
@@ -90,15 +92,17 @@ func (s *Store) Began() time.Time {
 const (
 	// tidyInterval is the time between calls of tidy.
 	tidyInterval = time.Second
-	// checkpointCheck is the time after which Run makes a checkpoint that is due early.
+	// checkpointCheck is how often Run checks whether an early checkpoint is due.
 	checkpointCheck = 10 * time.Second
-	// checkpointEvents is the number of events after which a checkpoint is due: a replay folds this many in about 0.2 s.
+	// checkpointEvents is the number of events after which a checkpoint is due. A replay folds this many in about 0.2
+	// s.
 	checkpointEvents = 250_000
 )
 
-// Run does the store's regular work until ctx is done: a checkpoint every CheckpointInterval or earlier, sums over days, a Flatten after large
-// deletions, hints to the kernel about mapped memory, and the reserve file. It returns nil when ctx is done, and an error that wraps
-// [ErrFailed] when the store must be opened again. Close makes the last checkpoint.
+// Run does the store's regular work until ctx is done: a checkpoint every CheckpointInterval or earlier, sums over
+// days, a Flatten after large deletions, hints to the kernel about mapped memory, and the reserve file. It returns nil
+// when ctx is done, and an error that wraps [ErrFailed] if the store must be reopened. Close makes the final
+// checkpoint.
 func (s *Store) Run(ctx context.Context) error {
 	checkpoints := time.NewTicker(min(s.o.CheckpointInterval, checkpointCheck))
 	defer checkpoints.Stop()
@@ -118,7 +122,7 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// regularCheckpoint returns an error only if Run must end.
+// regularCheckpoint returns an error only if Run must stop.
 func (s *Store) regularCheckpoint() error {
 	if s.checkpointDue() {
 		if err := s.Checkpoint(); err != nil && !errors.Is(err, ErrClosed) {
@@ -129,7 +133,7 @@ func (s *Store) regularCheckpoint() error {
 		return err
 	}
 	if err := s.flattenIfDue(); err != nil && !errors.Is(err, ErrClosed) {
-		s.o.Logger.Warn("store: cannot return the space of deleted events; trying again after the next deletions", "error", err)
+		s.o.Logger.Warn("store: cannot free the space of deleted events; trying again after the next deletions", "error", err)
 	}
 	if _, err := s.Rollup(context.Background(), rollupTime); err != nil && !errors.Is(err, ErrClosed) {
 		s.o.Logger.Warn("store: cannot sum rows over days; queries read the hours instead", "error", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// sums are sums of rows by the name of the row.
+// sums maps the names of rows to the sums of their rows.
 type sums map[string]*stats.Row
 
 // of returns the sum of a name. The caller may change it.
@@ -38,7 +38,7 @@ func addPiece(to []piece, p piece) []piece {
 	return append(to, p)
 }
 
-// halves divides pieces into two lists with the same number of hours, days or spans in each.
+// halves divides pieces into two lists with equal numbers of hours, days or spans.
 func halves(pieces []piece) (a, b []piece) {
 	left := int64(0)
 	for _, p := range pieces {
@@ -58,7 +58,7 @@ func halves(pieces []piece) (a, b []piece) {
 	return a, b
 }
 
-// addPieces adds the rows of pieces, in two goroutines: decoding and adding take nearly all the time of a query.
+// addPieces adds the rows of pieces in two goroutines, because decoding and adding take nearly all the time of a query.
 func (s sums) addPieces(ctx context.Context, txn *badger.Txn, pieces []piece) error {
 	first, second := halves(pieces)
 	other := sums{}
@@ -87,7 +87,8 @@ func (s sums) addAll(ctx context.Context, txn *badger.Txn, pieces []piece) error
 	return nil
 }
 
-// addRows adds the rows of a piece to the sums of their names. A damaged row is left out: the accounting shows that it is missing.
+// addRows adds the rows of a piece to the sums of their names. It skips a damaged row; the accounting shows that it is
+// missing.
 func (s sums) addRows(ctx context.Context, txn *badger.Txn, p piece) error {
 	limit := orderedHour(p.to)
 	return each(ctx, txn, []byte{p.prefix}, appendHourKey(nil, p.prefix, p.from), func(key, value []byte) error {

@@ -8,9 +8,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Sums calls fn with every row name of the hours [fromHour, toHour) and the sum of its rows, in no particular order. Key.Hour is fromHour.
-// The row is fn's to keep. Days and longer spans that are over are read from their sums, so the work grows with the number of names, and
-// hardly with the range. A batch that is applied meanwhile may be in some rows and not in others.
+// Sums calls fn with every row name in the hours [fromHour, toHour) and the sum of its rows, in no particular order.
+// Key.Hour is fromHour. fn may retain the row. For days and longer spans that have ended, it reads their sums, so the
+// work grows with the number of names but hardly with the range. Some rows may include a batch that is applied in the
+// meantime, while others do not.
 func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(stats.Key, *stats.Row) error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -22,7 +23,7 @@ func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(s
 		return nil
 	}
 	asked := fromHour
-	fromHour, toHour = max(fromHour, first), min(toHour, last+1) // so that the work does not grow with the range
+	fromHour, toHour = max(fromHour, first), min(toHour, last+1) // skips hours without rows
 	q := sumQuery{s: s, live: map[int64][]sortedRow{}, sums: sums{}}
 	live, _ := s.liveRange(fromHour, toHour)
 	for _, row := range sorted(live) {
@@ -46,16 +47,16 @@ func (s *Statistics) Sums(ctx context.Context, fromHour, toHour int64, fn func(s
 	return nil
 }
 
-// sumQuery adds up the rows of a range from the largest spans that have sums.
+// sumQuery adds up the rows of a range, using the largest spans that have sums.
 type sumQuery struct {
 	s      *Statistics
-	live   map[int64][]sortedRow // by hour
+	live   map[int64][]sortedRow // live rows by hour
 	pieces []piece
 	sums   sums
 }
 
 func (q *sumQuery) run(ctx context.Context, txn *badger.Txn, from, to int64) error {
-	var walks []int64 // hours with rows in memory
+	var walks []int64 // hours with live rows
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -87,7 +88,7 @@ func (q *sumQuery) run(ctx context.Context, txn *badger.Txn, from, to int64) err
 	return nil
 }
 
-// takeSpan takes the largest summed span that begins at an hour and ends within the range, and returns its length.
+// takeSpan uses the largest summed span that begins at the hour from and ends within the range, and returns its length.
 func (q *sumQuery) takeSpan(txn *badger.Txn, from, to int64) (int64, error) {
 	for i := range tiers {
 		t := tiers[len(tiers)-1-i]
@@ -116,7 +117,7 @@ func (q *sumQuery) hasLive(from, to int64) bool {
 	return false
 }
 
-// walk adds the rows of an hour one by one, because live rows hide stored ones.
+// walk adds the rows of an hour individually, because live rows hide stored ones.
 func (q *sumQuery) walk(ctx context.Context, txn *badger.Txn, hour int64) error {
 	w := rowWalk{s: q.s, live: q.live[hour], fn: func(k stats.Key, row *stats.Row) error {
 		q.sums.of(rowName(appendRowKey(nil, &k))).Merge(row)

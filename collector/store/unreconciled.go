@@ -8,16 +8,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// A store that replaced a lost one does not know what the lost one had archived. The spool offers again the events that were applied
-// but not yet acknowledged, and archive objects may already hold them. An epoch with such events is unreconciled until the archive has been
-// asked and its objects are in the catalogue; the uploader asks before it archives any event of the epoch.
+// A store that replaced a lost one does not know what the lost one had archived. The spool offers events again that were applied but not
+// yet acknowledged, and archive objects may already contain them. An epoch with such events is unreconciled until the archive has been
+// checked and its objects are in the catalogue. The uploader does this before it archives any event of the epoch.
 //
 // Until the spools have reported their epochs, every epoch is unreconciled. After that, only the reported epochs are; epochs that begin
 // later are not.
 
-// The value of an unreconciled epoch's key. Part of the format.
+// Values of an unreconciled epoch's key. They are part of the format.
 const (
-	epochUnreconciled byte = 1 // the catalogue lacks the archive's objects of the epoch
+	epochUnreconciled byte = 1 // the catalogue does not have the archive's objects of the epoch yet
 	epochImported     byte = 2 // the catalogue has them; events are still compared with them before they are archived
 )
 
@@ -36,8 +36,8 @@ func (a *Accounts) loadUnreconciled(txn *badger.Txn) error {
 	})
 }
 
-// Unreconciled reports whether archive objects that another store made may hold events of an epoch, and whether these objects have been
-// imported into the catalogue since ([Accounts.MarkImported]).
+// Unreconciled reports whether archive objects that another store wrote may contain events of an epoch, and whether
+// these objects have since been imported into the catalogue ([Accounts.MarkImported]).
 func (a *Accounts) Unreconciled(epoch uuid.UUID) (unreconciled, imported bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -45,7 +45,7 @@ func (a *Accounts) Unreconciled(epoch uuid.UUID) (unreconciled, imported bool) {
 	return known || a.allUnreconciled, state == epochImported
 }
 
-// MarkUnreconciled makes an epoch unreconciled, synced: the store has lost events of it.
+// MarkUnreconciled makes an epoch unreconciled, synced, because the store has lost some of its events.
 func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error {
 	return a.setEpoch(epoch, epochUnreconciled)
 }
@@ -53,8 +53,8 @@ func (a *Accounts) MarkUnreconciled(epoch uuid.UUID) error {
 // MarkImported records, synced, that the catalogue has the archive's objects of an epoch.
 func (a *Accounts) MarkImported(epoch uuid.UUID) error { return a.setEpoch(epoch, epochImported) }
 
-// LimitUnreconciled reports which epochs there are. If all are unreconciled, only these stay so, synced: an epoch that begins later was
-// never in another store.
+// LimitUnreconciled is given the epochs that exist. If all epochs are unreconciled, only these stay so, synced, because
+// an epoch that begins later was never in another store.
 func (a *Accounts) LimitUnreconciled(epochs []uuid.UUID) error {
 	a.mu.Lock()
 	all := a.allUnreconciled
@@ -94,8 +94,8 @@ func (a *Accounts) setEpoch(epoch uuid.UUID, state byte) error {
 	return nil
 }
 
-// markAllUnreconciled makes every epoch unreconciled: those that the store knows for good, all others until the spools have reported their
-// epochs. Only Open calls it.
+// markAllUnreconciled makes every epoch unreconciled: those that the store knows permanently, all others until the
+// spools have reported their epochs. Only Open calls it.
 func (a *Accounts) markAllUnreconciled() error {
 	known := make(map[uuid.UUID]byte, len(a.watermarks))
 	err := a.update(func(txn *badger.Txn) error {

@@ -17,19 +17,19 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// snapshot is the state of the store at one moment: the database, and the figures in memory that belong to it.
+// snapshot is the state of the store at one moment: the database, and the corresponding figures in memory.
 type snapshot struct {
 	txn    *badger.Txn
 	totals Totals
 	marks  map[uuid.UUID]watermark
 	live   map[stats.Key]uint64 // counts of the live rows
 
-	unstored    map[stats.Key]unstored // of the live rows
+	unstored    map[stats.Key]unstored // unstored counts of the live rows
 	minutesFrom int64
 	incomplete  map[int64]bool
 }
 
-// newSnapshot takes a snapshot. Applying waits until it is taken, not while it is used.
+// newSnapshot takes a snapshot. Applying waits only while it is being taken, not while it is used.
 func (s *Store) newSnapshot() *snapshot {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
@@ -50,16 +50,16 @@ func (s *Store) newSnapshot() *snapshot {
 // Verify checks a snapshot of the store:
 //
 //   - every block and row can be read and matches its checksum;
-//   - each event is held once, and not above its epoch's watermark;
-//   - the rows of every hour add up to a recount of the events held plus those that retention deleted;
+//   - each event is stored only once, and not above its epoch's watermark;
+//   - the rows of every hour add up to a recount of the stored events plus those that retention has deleted;
 //   - the minutes of every hour add up to its rows;
 //   - the figures of drop records are stored by the hour;
 //   - sums over longer spans equal the sums of their rows;
-//   - every block is in exactly one plan, or pending;
+//   - every block is either pending or in exactly one plan;
 //   - the totals agree with all of that.
 //
-// It only reads, and may run beside everything else. Its memory grows with the number of rows and of runs of sequence numbers, not with the
-// number of events.
+// It only reads, and may run concurrently with everything else. Its memory grows with the number of rows and of runs of sequence numbers,
+// not with the number of events.
 func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -86,32 +86,32 @@ func (s *Store) Verify(ctx context.Context) ([]*verify.Check, error) {
 	return checks, nil
 }
 
-// Names of checks that do not condemn a store, see [Damage].
+// Names of checks that do not condemn a store (see [Damage]).
 const (
 	checkOfRows    = "hourly sums"
 	checkOfSums    = "sums"
 	checkOfMinutes = "minutes"
 )
 
-// verification is one call of Verify. Each step leaves its results for the later ones.
+// verification is one call of Verify. Each step stores its results for the later ones.
 type verification struct {
 	s *Store
 	*snapshot
 	decoder *block.Decoder
 
-	held             map[stats.Key]*uint64 // recount of the events held, by row
-	recount, removed map[int64]uint64      // by hour: recounted, and deleted by retention
+	held             map[stats.Key]*uint64 // recount of the stored events, by row
+	recount, removed map[int64]uint64      // by hour: recounted events, and those deleted by retention
 	rows             map[int64]uint64      // by hour: sum of the rows
 	rowsTotal        uint64
-	runs             map[uuid.UUID][]catalogue.Run // sequence numbers held
-	drops            dropFigures                   // of the drop records held
-	planned          map[catalogue.BlockID]uint64  // blocks that plans list, and their plan
-	archived         uint64                        // rows of verified or deleted plans
+	runs             map[uuid.UUID][]catalogue.Run // sequence numbers of the stored events
+	drops            dropFigures                   // figures of the stored drop records
+	planned          map[catalogue.BlockID]uint64  // blocks that plans list, with the ID of their plan
+	archived         uint64                        // number of rows in verified or deleted plans
 	deleted          uint64
 }
 
-// checkTables checks every block of every table against its checksum. It comes first: Badger passes over a block that it cannot read, so
-// later steps would see too little instead of an error.
+// checkTables checks every block of every table against its checksum. It comes first, because Badger skips a block that
+// it cannot read, so later steps would find too little instead of getting an error.
 func (v *verification) checkTables(context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "store tables", Of: "tables", Checked: uint64(len(v.s.db.Tables()))}
 	if err := badgerfiles.CheckOpenTables(v.s.db, v.s.o.Dir); err != nil {
@@ -131,7 +131,7 @@ func (v *verification) checkPlans(ctx context.Context) (*verify.Check, error) {
 			return nil
 		}
 		if want, err := planKey(p.State, p.ID); err != nil || string(want) != string(key) {
-			c.Problem("plan %d is in state %s, and has the key of another plan", p.ID, p.State)
+			c.Problem("plan %d is in state %s, but has the key of another plan", p.ID, p.State)
 		}
 		if p.State != catalogue.Planned {
 			v.archived += p.Counted()
@@ -150,7 +150,7 @@ func (v *verification) checkPlans(ctx context.Context) (*verify.Check, error) {
 	})
 }
 
-// checkBlocks reads every event held.
+// checkBlocks reads every stored event.
 func (v *verification) checkBlocks(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "event blocks", Of: "blocks"}
 	pending := map[catalogue.BlockID]bool{}
@@ -162,7 +162,7 @@ func (v *verification) checkBlocks(ctx context.Context) (*verify.Check, error) {
 		}
 		pending[id] = true
 		if plan, twice := v.planned[id]; twice {
-			c.Problem("block %s is in plan %d and pending", block.Name(id), plan)
+			c.Problem("block %s is both in plan %d and pending", block.Name(id), plan)
 		}
 		return nil
 	})
@@ -183,7 +183,7 @@ func (v *verification) checkBlocks(ctx context.Context) (*verify.Check, error) {
 		if planned || pending[id] {
 			unseen--
 		} else {
-			c.Problem("block %s is in no plan and not pending: it would never be archived", block.Name(id))
+			c.Problem("block %s is neither in a plan nor pending, so it would never be archived", block.Name(id))
 		}
 		return nil
 	})
@@ -193,7 +193,8 @@ func (v *verification) checkBlocks(ctx context.Context) (*verify.Check, error) {
 	return c, err
 }
 
-// deleting reports whether only blocks of verified plans are missing: retention deletes them in several transactions.
+// deleting reports whether all missing blocks belong to verified plans, which retention deletes in several
+// transactions.
 func (v *verification) deleting(pending map[catalogue.BlockID]bool) bool {
 	missing := func(id catalogue.BlockID) bool {
 		_, err := v.txn.Get(blockKey(prefixBlock, id))
@@ -235,7 +236,7 @@ func (v *verification) recountBlock(id catalogue.BlockID, value []byte) error {
 		}
 		k := v.decoder.Keys()[key]
 		row := stats.Key{Hour: id.Hour, Host: k.Host, Method: k.Method, Label: k.Label, Route: k.Route}
-		n, known := v.held[row] // the strings belong to the decoder: the map needs copies
+		n, known := v.held[row] // the strings belong to the decoder, so the map needs copies
 		if !known {
 			n = new(uint64)
 			v.held[row.Clone()] = n

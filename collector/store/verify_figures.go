@@ -11,25 +11,26 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// checkWatermarks checks that no event is held twice and none is above its epoch's watermark.
+// checkWatermarks checks that no event is stored twice and that none is above its epoch's watermark.
 func (v *verification) checkWatermarks(context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "watermarks", Of: "epochs", Checked: uint64(len(v.marks))}
 	for epoch, runs := range v.runs {
 		slices.SortFunc(runs, func(a, b catalogue.Run) int { return cmp.Compare(a.First, b.First) })
 		for i := 1; i < len(runs); i++ {
 			if runs[i].First <= runs[i-1].Last {
-				c.Problem("epoch %s: events %d to %d are held twice", epoch, runs[i].First, min(runs[i].Last, runs[i-1].Last))
+				c.Problem("epoch %s: events %d to %d are stored twice", epoch, runs[i].First, min(runs[i].Last, runs[i-1].Last))
 			}
 		}
 		mark, known := v.marks[epoch]
 		if last := runs[len(runs)-1].Last; known && last > mark.seq {
-			c.Problem("epoch %s: event %d is held, the watermark says %d", epoch, last, mark.seq)
+			c.Problem("epoch %s: event %d is stored, but the watermark says %d", epoch, last, mark.seq)
 		}
 	}
 	return c, nil
 }
 
-// checkDrops compares the stored figures of drop records with the records held. Records that were archived and deleted may be newer.
+// checkDrops compares the stored figures of drop records with the records themselves. The figures may be newer, if
+// later records were archived and deleted.
 func (v *verification) checkDrops(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "hourly drops", Of: "hours"}
 	err := each(ctx, v.txn, []byte{prefixDrops}, nil, func(key, value []byte) error {
@@ -45,7 +46,7 @@ func (v *verification) checkDrops(ctx context.Context) (*verify.Check, error) {
 		}
 		for reason, held := range v.drops[k] {
 			if known := stored[reason]; known.Seq < held.Seq || known.Seq == held.Seq && known != held {
-				c.Problem("hour %d, epoch %s: %d responses dropped (%s) as of event %d, the event %d held says %d",
+				c.Problem("hour %d, epoch %s: %d responses dropped (%s) as of event %d, but the stored event %d says %d",
 					k.hour, k.epoch, known.Responses, reason, known.Seq, held.Seq, held.Responses)
 			}
 		}
@@ -53,12 +54,12 @@ func (v *verification) checkDrops(ctx context.Context) (*verify.Check, error) {
 		return nil
 	})
 	for k := range v.drops {
-		c.Problem("hour %d, epoch %s: drop records are held, and the hour has no figures of them", k.hour, k.epoch)
+		c.Problem("hour %d, epoch %s: drop records are stored, but the hour has no figures for them", k.hour, k.epoch)
 	}
 	return c, err
 }
 
-// rowText names a row in messages.
+// rowText returns the name of a row for messages.
 func rowText(k stats.Key) string {
 	text := k.Method + " " + k.Host + " " + k.Label
 	if k.Route != "" {
@@ -67,7 +68,7 @@ func rowText(k stats.Key) string {
 	return text
 }
 
-// checkRows compares the rows with the recount.
+// checkRows compares the rows with the recounted events.
 func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: checkOfRows, Of: "rows"}
 	add := func(key stats.Key, count uint64) {
@@ -79,7 +80,7 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 			held = *n
 		}
 		if held > count || (held < count && v.removed[key.Hour] == 0) {
-			c.Problem("hour %d, %s: the row counts %d, the events held are %d", key.Hour, rowText(key), count, held)
+			c.Problem("hour %d, %s: the row counts %d, but %d events are stored", key.Hour, rowText(key), count, held)
 		}
 		delete(v.held, key)
 	}
@@ -103,18 +104,18 @@ func (v *verification) checkRows(ctx context.Context) (*verify.Check, error) {
 		return c, err
 	}
 	for key, count := range v.live {
-		if count > 0 { // else it was made for a batch that is not committed
+		if count > 0 { // otherwise the row was created for a batch that is not committed
 			add(key, count)
 		}
 	}
 	for key, held := range v.held {
-		c.Problem("hour %d, %s: %d events are held, and there is no row", key.Hour, rowText(key), *held)
+		c.Problem("hour %d, %s: %d events are stored, but there is no row", key.Hour, rowText(key), *held)
 	}
 	hours := maps.Clone(v.rows)
 	maps.Copy(hours, v.recount)
 	for hour := range hours {
 		if want := v.recount[hour] + v.removed[hour]; v.rows[hour] != want {
-			c.Problem("hour %d: the rows add up to %d, the events to %d (%d held, %d deleted after archiving)",
+			c.Problem("hour %d: the rows add up to %d, but the events to %d (%d stored, %d deleted after archiving)",
 				hour, v.rows[hour], want, v.recount[hour], v.removed[hour])
 		}
 	}
@@ -126,20 +127,20 @@ func (v *verification) checkTotals(context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: "totals", Of: "figures", Checked: 4}
 	t := v.totals
 	if t.Applied != v.rowsTotal {
-		c.Problem("applied is %d, the rows add up to %d", t.Applied, v.rowsTotal)
+		c.Problem("applied is %d, but the rows add up to %d", t.Applied, v.rowsTotal)
 	}
 	if t.Archived != v.archived {
-		c.Problem("archived is %d, the catalogue's verified plans add up to %d", t.Archived, v.archived)
+		c.Problem("archived is %d, but the catalogue's verified plans add up to %d", t.Archived, v.archived)
 	}
 	if t.Deleted != v.deleted {
-		c.Problem("deleted is %d, the catalogue's deleted plans add up to %d", t.Deleted, v.deleted)
+		c.Problem("deleted is %d, but the catalogue's deleted plans add up to %d", t.Deleted, v.deleted)
 	}
 	applied := uint64(0)
 	for _, mark := range v.marks {
 		applied += mark.applied
 	}
-	if applied > t.Applied { // fewer, if watermarks of old epochs were removed
-		c.Problem("applied is %d, the watermarks add up to %d", t.Applied, applied)
+	if applied > t.Applied { // it may be less, because watermarks of old epochs are removed
+		c.Problem("applied is %d, but the watermarks add up to %d", t.Applied, applied)
 	}
 	return c, nil
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// unstored counts the responses of a live row that are not in the database, in the row and in its minutes.
+// unstored counts the responses of a live row that are not in the database yet: those in the row, and those in its
+// minutes.
 type unstored struct{ row, minutes uint64 }
 
 func unstoredOf(row *liveRow) unstored {
@@ -19,13 +20,14 @@ func unstoredOf(row *liveRow) unstored {
 	return n
 }
 
-// checkMinutes adds up the minutes of each hour and compares the sums with the rows of the hour: in the database to the last bin, and in
-// memory by their count. In an hour whose minutes are not complete, see [Statistics.MinutesKnown], they may be fewer.
+// checkMinutes adds up the minutes of each hour and compares the sums with the rows of the hour. Stored rows must be
+// equal to the last histogram bin; for rows in memory, the counts must be equal. The minutes of an hour that is not
+// complete (see [Statistics.MinutesKnown]) may add up to less.
 func (v *verification) checkMinutes(ctx context.Context) (*verify.Check, error) {
 	c := &verify.Check{Name: checkOfMinutes, Of: "rows"}
 	for key, n := range v.unstored {
 		if !v.partial(key.Hour) && n.row != n.minutes {
-			c.Problem("hour %d, %s %s %s: %d responses are not stored yet in the row, and %d in its minutes", key.Hour, key.Method, key.Host, key.Label, n.row, n.minutes)
+			c.Problem("hour %d, %s %s %s: %d responses in the row have not been stored yet, but %d in its minutes", key.Hour, key.Method, key.Host, key.Label, n.row, n.minutes)
 		}
 	}
 	hours := map[int64]bool{}
@@ -48,7 +50,7 @@ func (v *verification) checkMinutes(ctx context.Context) (*verify.Check, error) 
 	return c, err
 }
 
-// partial reports whether the minutes of an hour need not add up to its rows.
+// partial reports whether the minutes of an hour may add up to less than its rows.
 func (v *verification) partial(hour int64) bool {
 	return hour*stats.HourMinutes < v.minutesFrom || v.incomplete[hour]
 }
@@ -69,12 +71,12 @@ func (v *verification) minutesOf(ctx context.Context, c *verify.Check, hour int6
 			return nil //nolint:nilerr // checkRows reports it
 		}
 		if sum.Count > row.Count || !v.partial(hour) && !holdsRow(value, sum) {
-			c.Problem("hour %d, %q: the row counts %d, its minutes %d, and they must be equal to the last bin", hour, name, row.Count, sum.Count)
+			c.Problem("hour %d, %q: the row counts %d and its minutes %d; they must be equal to the last histogram bin", hour, name, row.Count, sum.Count)
 		}
 		return nil
 	})
 	for name, sum := range found {
-		c.Problem("hour %d, %q: minutes count %d, and there is no row", hour, name, sum.Count)
+		c.Problem("hour %d, %q: minutes count %d, but there is no row", hour, name, sum.Count)
 	}
 	return err
 }

@@ -36,12 +36,12 @@ func (v *verification) span(ctx context.Context, c *verify.Check, t tier, span i
 	if err := sumSpan(ctx, v.txn, t, span, want); err != nil {
 		return err
 	}
-	found := 0 // sums that have rows
+	found := 0 // number of sums that have rows
 	for name, sum := range want {
 		c.Checked++
 		ok, err := get(v.txn, append(appendHourKey(nil, t.rows, span), name...), func(value []byte) error {
 			if !holdsRow(value, sum) {
-				c.Problem("%d hours from hour %d, %q: the sum differs from its rows", t.hours, span*t.hours, name)
+				c.Problem("%d hours from hour %d, %q: the sum differs from that of the rows", t.hours, span*t.hours, name)
 			}
 			return nil
 		})
@@ -49,7 +49,7 @@ func (v *verification) span(ctx context.Context, c *verify.Check, t tier, span i
 			return err
 		}
 		if !ok {
-			c.Problem("%d hours from hour %d, %q: missing", t.hours, span*t.hours, name)
+			c.Problem("%d hours from hour %d, %q: the sum is missing", t.hours, span*t.hours, name)
 			continue
 		}
 		found++
@@ -57,12 +57,12 @@ func (v *verification) span(ctx context.Context, c *verify.Check, t tier, span i
 	held := 0
 	err := each(ctx, v.txn, appendHourKey(nil, t.rows, span), nil, func(_, _ []byte) error { held++; return nil })
 	if held != found {
-		c.Problem("%d hours from hour %d: %d sums, of which %d have rows", t.hours, span*t.hours, held, found)
+		c.Problem("%d hours from hour %d: there are %d sums, but only %d of them have rows", t.hours, span*t.hours, held, found)
 	}
 	return err
 }
 
-// holdsRow reports whether a stored row has the statistics of another, whatever version it was encoded in.
+// holdsRow reports whether a stored row has the same statistics as another row, whatever version it was encoded in.
 func holdsRow(value []byte, want *stats.Row) bool {
 	var row stats.Row
 	if _, err := decodeRow(value, &row); err != nil {

@@ -12,26 +12,27 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// watermark is how far an epoch was taken into the store. Its events from the number "from" on were applied here, as they came from the
-// spool, except those in holes; from 0: none were. A refill may count events before from, and in holes, that an archive has.
+// watermark says how much of an epoch the store has taken in. Events from the number "from" on were applied from the spool, except those
+// in holes; if from is 0, none were. A refill may count events of the archive that are before from, or in holes.
 //
-// A hole is what a store has lost that came back as it had been before, for instance because the end of Badger's log was damaged: events that
-// were applied and acknowledged, so that the spool does not offer them again.
+// A hole is the part of an epoch that a store has lost because it went back to an earlier state, for instance when the end of Badger's log
+// was damaged. The events in a hole were applied and acknowledged, so the spool does not offer them again.
 type watermark struct {
 	seq, applied, quarantined, from uint64
-	holes                           []catalogue.Run // ascending; the last one may be open; never changed in place
+	holes                           []catalogue.Run // ascending; the last one may be open; the slice is never changed in place
 }
 
-// holesMax limits the holes of an epoch. Beyond it the oldest is forgotten: what was lost there stays quarantined.
+// holesMax limits the holes of an epoch. If there are more, the oldest is forgotten, and the events lost in it stay
+// quarantined.
 const holesMax = 8
 
-// openEnd is the end of a hole behind which no event has been applied so far.
+// openEnd is the end of a hole after which no event has been applied so far.
 const openEnd = math.MaxUint64
 
-// open reports whether it is not known yet where the last hole ends.
+// open reports whether the end of the last hole is not known yet.
 func (w *watermark) open() bool { return len(w.holes) > 0 && w.holes[len(w.holes)-1].Last == openEnd }
 
-// lost begins a hole behind the watermark.
+// lost begins a hole after the watermark.
 func (w *watermark) lost() {
 	if w.from == 0 || w.open() {
 		return
@@ -39,7 +40,7 @@ func (w *watermark) lost() {
 	w.holes = append(slices.Clone(w.holes[max(0, len(w.holes)+1-holesMax):]), catalogue.Run{First: w.seq + 1, Last: openEnd})
 }
 
-// took notes the first event of a batch that is applied.
+// took records the first event of a batch that is being applied.
 func (w *watermark) took(seq uint64) {
 	if w.from == 0 {
 		w.from = seq
@@ -50,11 +51,11 @@ func (w *watermark) took(seq uint64) {
 	w.holes = slices.Clone(w.holes)
 	last := len(w.holes) - 1
 	if w.holes[last].Last = seq - 1; w.holes[last].First >= seq {
-		w.holes = w.holes[:last] // nothing was lost there
+		w.holes = w.holes[:last] // nothing was lost in this hole
 	}
 }
 
-// taken returns the runs of events that were applied here as they came from the spool.
+// taken returns the runs of events that were applied from the spool.
 func (w *watermark) taken() (runs []catalogue.Run) {
 	if w.from == 0 {
 		return nil
@@ -72,7 +73,8 @@ func (w *watermark) taken() (runs []catalogue.Run) {
 	return append(runs, catalogue.Run{First: first, Last: math.MaxUint64})
 }
 
-// The value: four little-endian uint64, then two for each hole. Until schema 4 there were only the first three.
+// The value is four little-endian uint64, followed by two for each hole. Until schema 4 there were only the first
+// three.
 func (w watermark) write(txn *badger.Txn, epoch uuid.UUID) error {
 	var value []byte
 	for _, v := range [...]uint64{w.seq, w.applied, w.quarantined, w.from} {

@@ -74,14 +74,14 @@ func TestDamagedStoreComesBack(t *testing.T) {
 				t.Errorf("the paths were\n%s and are now\n%s", before, after)
 			}
 			aside, err := filepath.Glob(filepath.Join(w.DataDir, "quarantine", "*-store.txt"))
-			if err != nil || len(aside) != 1 || !strings.Contains(log.String(), "it was set aside, and a new one begins empty") {
+			if err != nil || len(aside) != 1 || !strings.Contains(log.String(), "has been set aside; a new, empty one was created") {
 				t.Errorf("set aside: %v, %v\n%s", aside, err, log)
 			}
 		})
 	}
 }
 
-// hours is the answer of GET /api/v1/paths for all hours, without the fields that depend on the current time.
+// hours is the response of GET /api/v1/paths for all hours, without the fields that depend on the current time.
 func hours(t *testing.T, w *Wayside) string {
 	t.Helper()
 	body, err := w.Ask(t.Context(), http.MethodGet, "/api/v1/paths?from=-30d&limit=10000")

@@ -1,9 +1,9 @@
-// Package badgerfiles contains everything that depends on how Badger works inside: options for a small process, the files in its folder, and
-// the memory that it maps or keeps. It does not depend on the keys and values of the store.
+// Package badgerfiles contains everything that depends on Badger's internals: options for a small process, the files in its folder, and
+// the memory that it maps or holds. It does not depend on the keys and values of the store.
 //
-// A folder of Badger's (4.9.6) holds tables (*.sst), the logs of memtables (*.mem), value logs (*.vlog, empty here), the MANIFEST, which
-// lists the tables, and KEYREGISTRY. Badger repairs a damaged log or MANIFEST by cutting it off, without an error, and reads past a damaged
-// block of a table as if its keys were absent. So the checks of this package must run before Badger opens the folder.
+// A folder of Badger (4.9.6) holds tables (*.sst), the logs of memtables (*.mem), value logs (*.vlog, empty here), the MANIFEST, which
+// lists the tables, and KEYREGISTRY. Badger repairs a damaged log or MANIFEST by truncating it, without an error, and treats the keys of a
+// damaged table block as absent. So the checks of this package must run before Badger opens the folder.
 package badgerfiles
 
 import (
@@ -17,12 +17,12 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// Options are those of a sidecar: small memtables, no block cache (wayside compresses its blocks itself, so Badger does not), and every
-// commit synced. Values stay in the tables, where compaction frees their space; the value log stays empty. Conflict detection is off
-// because all transactions that read what they write run under one lock.
+// Options returns options that suit a sidecar: small memtables, no block cache (wayside compresses its blocks itself, so Badger does not
+// have to), and every commit synced. Values stay in the tables, where compaction frees their space; the value log stays empty. Conflict
+// detection is off because all transactions that read what they write run under one lock.
 //
-// A compaction builds a dozen tables in memory at a time. So tables stay at a megabyte, however large the store gets: with Badger's
-// default sizes the drain of a backlog held 150 MiB; with these it holds under 20.
+// A compaction builds a dozen tables in memory at the same time. So tables are kept at a megabyte, however large the store gets: with
+// Badger's default sizes, draining a backlog took 150 MiB; with these it takes less than 20.
 func Options(dir string, memTableBytes int64, log *slog.Logger) badger.Options {
 	opt := badger.DefaultOptions(dir).
 		WithMemTableSize(memTableBytes).
@@ -46,7 +46,7 @@ func Options(dir string, memTableBytes int64, log *slog.Logger) badger.Options {
 	return opt
 }
 
-// logger writes Badger's errors and warnings at the level warn, and the rest at debug.
+// logger passes Badger's errors and warnings on at level warn, and everything else at level debug.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Errorf(f string, a ...any)   { l.log.Warn("badger: " + line(f, a)) }
@@ -61,8 +61,8 @@ func (l logger) Debugf(f string, a ...any) {
 
 func line(f string, a []any) string { return strings.TrimSpace(fmt.Sprintf(f, a...)) }
 
-// Size is the disk space in bytes that the tables (with the memtables' logs and all small files) and the value logs in a folder take. A
-// mapped file is larger than its allocated blocks; the blocks are counted.
+// Size returns the disk space in bytes that the tables (with the memtables' logs and all small files) and the value
+// logs in a folder take. It counts allocated blocks, because mapped files are longer than what is allocated for them.
 func Size(dir string) (lsm, vlog int64) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func Size(dir string) (lsm, vlog int64) {
 	for _, entry := range entries {
 		info, err := entry.Info()
 		if err != nil {
-			continue // removed by a compaction meanwhile
+			continue // removed by a compaction in the meantime
 		}
 		taken := info.Size()
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -86,7 +86,7 @@ func Size(dir string) (lsm, vlog int64) {
 	return lsm, vlog
 }
 
-// Exists reports whether there is a file of that name, of any kind.
+// Exists reports whether a file of any kind has that name.
 func Exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Clone makes a temporary copy of a folder that no process has open. Tables never change, so they are linked if the file system allows it.
-// Logs are copied, because Badger cuts their unfinished ends off when it opens the copy.
+// Clone makes a temporary copy of a folder that no process has open. Tables never change, so they are linked if the
+// filesystem allows it. Logs are copied, because Badger truncates their unfinished ends when it opens the copy.
 func Clone(to, from string) error {
 	if err := clone(to, from); err != nil {
 		return fmt.Errorf("clone store: %w", err)
@@ -41,7 +41,7 @@ func clone(to, from string) error {
 	return nil
 }
 
-// copySparse copies a file and leaves out pages of zeros: logs are preallocated.
+// copySparse copies a file but skips pages of zeros, because logs are preallocated.
 func copySparse(to, from string) error {
 	in, err := os.Open(from)
 	if err != nil {

@@ -15,18 +15,18 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Badger replays the logs of its memtables when it opens a folder. It cuts a damaged log off at the damage, without an error, and continues
-// with the next one.
+// Badger replays the logs of its memtables when it opens a folder. If a log is damaged, it truncates the log at the
+// damage, without an error, and continues with the next one.
 
-// Logs lists the logs of the memtables in a folder, the oldest first.
+// Logs lists the logs of the memtables in a folder, oldest first.
 func Logs(dir string) []string {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.mem")) // the pattern is a constant
 	slices.Sort(names)
 	return names
 }
 
-// CheckLogs looks for damage in all logs but the last. Later logs may build on what such a log has lost. The last log may be cut off: see
-// [LastLogCut]. The error wraps storeerr.ErrDamaged.
+// CheckLogs looks for damage in all logs except the last. Damage there matters, because later logs may build on entries
+// that a damaged log has lost. The last log may be incomplete (see [LastLogCut]). The error wraps storeerr.ErrDamaged.
 func CheckLogs(dir string) error {
 	names := Logs(dir)
 	for _, name := range names[:max(0, len(names)-1)] {
@@ -41,8 +41,8 @@ func CheckLogs(dir string) error {
 	return nil
 }
 
-// LastLogCut reports whether the last log may have lost entries at its end, so that Badger would open the folder in an earlier state. A
-// process that dies during a write can leave the same picture without a loss.
+// LastLogCut reports whether the last log may have lost entries at its end, so that Badger would open the folder in an
+// earlier state. It cannot tell such a loss from the harmless traces of a process that died while it was writing.
 func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 	names := Logs(dir)
 	if len(names) == 0 {
@@ -52,7 +52,8 @@ func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", storeerr.ErrUnavailable, err)
 	}
-	// Badger creates a log with twice the size of a memtable, and cuts it to the used length when it opens the log.
+	// Badger creates a log with twice the size of a memtable, and truncates it to the used length when it opens the
+	// log.
 	_, whole := logEnd(body)
 	return !whole || int64(len(body)) < 2*memTableBytes, nil
 }
@@ -60,7 +61,7 @@ func LastLogCut(dir string, memTableBytes int64) (bool, error) {
 // logHeadBytes is the length of the part before the first entry of a log: the number of an encryption key (0 here), and a nonce.
 const logHeadBytes = 20
 
-// logEnd walks the entries of a log and returns where they end, and whether nothing but zeros follows.
+// logEnd walks through the entries of a log. It returns where they end, and whether only zeros follow.
 func logEnd(body []byte) (end int, whole bool) {
 	zeros := func(from int) bool { return len(bytes.TrimLeft(body[min(from, len(body)):], "\x00")) == 0 }
 	if len(body) < logHeadBytes || !bytes.Equal(body[:8], make([]byte, 8)) {
@@ -84,8 +85,9 @@ func logEnd(body []byte) (end int, whole bool) {
 	}
 }
 
-// RemoveEmptyLogs removes log files that Badger created and never gave a length, because the process was killed between the two steps.
-// Nothing was ever written to them, and Badger (4.9.6) refuses to open a folder that has one, as if it were damaged.
+// RemoveEmptyLogs removes log files that still have no length, because the process was killed after Badger had created
+// them and before it had extended them. Nothing was ever written to such a file, but Badger (4.9.6) refuses to open a
+// folder that has one, as if it were damaged.
 func RemoveEmptyLogs(dir string) error {
 	for _, pattern := range []string{"*.mem", "*.vlog"} {
 		names, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are constants

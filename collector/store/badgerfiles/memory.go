@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// builderPoolMax is the number of buffers that Badger's pool for table builders holds.
+// builderPoolMax is the number of buffers in Badger's pool for table builders.
 const builderPoolMax = 8
 
-// TrimBuilders releases the idle buffers of Badger's table builders. Badger keeps eight of them, each as large as the largest table that it
-// ever built, and releases them only after it has built nothing for seconds: during the drain of a backlog that is 100 MiB and more. The
-// pool is a private field with public methods. If this version of Badger does not have it there, TrimBuilders does nothing.
+// TrimBuilders releases the idle buffers of Badger's table builders. Badger keeps eight of them, each as large as the
+// largest table that it ever built, and releases them only after it has built nothing for seconds. During the drain of
+// a backlog they take 100 MiB and more. The pool is a private field with public methods. TrimBuilders does nothing if
+// this version of Badger has no such field.
 func TrimBuilders(db *badger.DB) {
 	field := reflect.ValueOf(db).Elem().FieldByName("allocPool")
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*z.AllocatorPool]() || field.IsNil() {
@@ -30,11 +31,11 @@ func TrimBuilders(db *badger.DB) {
 	}
 }
 
-// PageOut asks the kernel to reclaim the memory of mapped files below a folder. Without this hint it counts as this process's memory until
-// something else needs it. PageOut returns the bytes of address space that the hint covered.
+// PageOut asks the kernel to reclaim the memory of mapped files below a folder. Otherwise this memory counts as used by this process until
+// something else needs it. PageOut returns how many bytes of address space it has asked for.
 //
-// The hint is MADV_PAGEOUT and not MADV_DONTNEED: Badger may unmap a table between the reading of the list of mappings and the call, and
-// Go may have taken the addresses. MADV_PAGEOUT never changes the content of memory; MADV_DONTNEED would zero it.
+// It uses MADV_PAGEOUT rather than MADV_DONTNEED: between reading the list of mappings and the call, Badger may unmap a table and Go may
+// reuse its addresses. MADV_PAGEOUT never changes the content of memory; MADV_DONTNEED would zero it.
 func PageOut(dir string) (covered uint64) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -58,7 +59,7 @@ func PageOut(dir string) (covered uint64) {
 	return covered
 }
 
-// mappedFile reads a line of /proc/self/maps: the address range, if a file below the prefix is mapped there.
+// mappedFile parses a line of /proc/self/maps. It returns the address range if a file below the prefix is mapped there.
 func mappedFile(line, prefix []byte) (start, end uintptr, ok bool) {
 	if !bytes.Contains(line, prefix) {
 		return 0, 0, false

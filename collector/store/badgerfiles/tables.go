@@ -24,15 +24,15 @@ import (
 
 const (
 	tableBlockBytes = 4 << 10
-	// checkWorkersMax bounds the tables that are read in parallel before the store is open.
+	// checkWorkersMax limits how many tables are read in parallel before the store is open.
 	checkWorkersMax = 4
 )
 
-// CheckTables checks every table that the MANIFEST of a folder lists; others may be half written, because the process died meanwhile. The
-// error wraps storeerr.ErrDamaged.
+// CheckTables checks every table that the MANIFEST of a folder lists. Other tables may be incomplete, because the process died while it
+// was writing them. The error wraps storeerr.ErrDamaged.
 //
-// Badger (4.9.6) treats a block of a table that fails its checksum as if it were absent, in Get and in iterators alike. A watermark would
-// be missing and its events be applied again, and no call would return an error.
+// Badger (4.9.6) treats a table block that fails its checksum as if it were absent, in Get and in iterators alike. So a watermark could
+// be missing and its events could be applied again, without any call returning an error.
 func CheckTables(dir string) error {
 	listed, err := listedTables(dir)
 	if err != nil {
@@ -43,7 +43,7 @@ func CheckTables(dir string) error {
 	for id := range listed {
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil {
-				return err // another table is damaged; Wait returns that error
+				return err // another table was damaged first; Wait returns that error
 			}
 			return CheckTable(table.NewFilename(id, dir))
 		})
@@ -51,8 +51,8 @@ func CheckTables(dir string) error {
 	return group.Wait()
 }
 
-// CheckOpenTables checks the tables of an open folder. A table that a compaction removes meanwhile needs no check: Badger cuts its file to
-// nothing before it removes it.
+// CheckOpenTables checks the tables of an open folder. It skips tables that a compaction removes in the meantime;
+// Badger truncates such a file to zero before it removes it.
 func CheckOpenTables(db *badger.DB, dir string) error {
 	for _, t := range db.Tables() {
 		err := CheckTable(table.NewFilename(t.ID, dir))
@@ -69,14 +69,14 @@ func CheckOpenTables(db *badger.DB, dir string) error {
 // CheckTable reads one table from its first block to its last. The error wraps storeerr.ErrDamaged, or fs.ErrNotExist.
 func CheckTable(name string) error {
 	return withTable(name, func(t *table.Table) error {
-		// Read ahead, not page by page: that halves the time if the pages are not in memory. The kernel may refuse this hint.
+		// Reading ahead halves the time if the pages are not in memory. The kernel may ignore this hint.
 		_ = unix.Madvise(t.Data, unix.MADV_WILLNEED)
 		return t.VerifyChecksum()
 	})
 }
 
-// ReadTable calls fn with a function that walks the keys of a table with a prefix, until its own callback returns false. A key comes once
-// for each version, the newest version first. Slices are valid during the call.
+// ReadTable calls fn with a function that walks those keys of a table that have a given prefix, until its callback
+// returns false. A key occurs once for each version, newest first. The slices are only valid during the call.
 func ReadTable(name string, fn func(walk func(prefix byte, fn func(key, value []byte) (more bool)))) error {
 	return withTable(name, func(t *table.Table) error {
 		it := t.NewIterator(table.NOCACHE)
@@ -93,8 +93,8 @@ func ReadTable(name string, fn func(walk func(prefix byte, fn func(key, value []
 	})
 }
 
-// withTable opens a table for fn. Badger panics over some kinds of damage, and a table that is cut off while it is mapped faults: both
-// become errors.
+// withTable opens a table for fn. Badger panics on some kinds of damage, and accessing a table that is truncated while
+// it is mapped causes a fault. Both become errors.
 func withTable(name string, fn func(*table.Table) error) error {
 	err := memfault.CatchError(func() error {
 		t, err := openTable(name)
@@ -110,9 +110,10 @@ func withTable(name string, fn func(*table.Table) error) error {
 	return fmt.Errorf("%w: table %s: %w", storeerr.ErrDamaged, filepath.Base(name), err)
 }
 
-// openTable opens a table, which the caller closes. If Badger fails to open it, or panics, Badger leaves the file mapped.
+// openTable opens a table, which the caller must close. If Badger fails or panics while opening a table, it leaves the
+// file mapped.
 func openTable(name string) (t *table.Table, err error) {
-	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // Badger would close the file itself
+	if _, ok := table.ParseFileID(filepath.Base(name)); !ok { // for such a name, Badger would close the file itself
 		return nil, fmt.Errorf("%s: not the name of a table", name)
 	}
 	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
@@ -130,7 +131,8 @@ func openTable(name string) (t *table.Table, err error) {
 	return t, err
 }
 
-// TableNames are the tables that a folder must have now, as far as its MANIFEST can be read. The folder may be open in another process.
+// TableNames returns the tables that a folder must have now, as far as its MANIFEST is readable. The folder may be open
+// in another process.
 func TableNames(dir string) (names []string) {
 	listed, _ := listedTables(dir)
 	for id := range listed {
@@ -139,8 +141,9 @@ func TableNames(dir string) (names []string) {
 	return names
 }
 
-// LinkOrphans keeps every table that the MANIFEST does not list as a link in another folder: Badger deletes such tables when it opens the
-// folder. It reports whether that other folder exists, now or since an earlier attempt.
+// LinkOrphans saves every table that the MANIFEST does not list by linking it into another folder, because Badger
+// deletes such tables when it opens the folder. It reports whether that other folder exists, be it from this call or
+// from an earlier one.
 func LinkOrphans(dir, to string) (bool, error) {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.sst")) // the pattern is a constant
 	if len(names) == 0 {
@@ -166,7 +169,7 @@ func LinkOrphans(dir, to string) (bool, error) {
 	return Exists(to), nil
 }
 
-// listedTables reads the MANIFEST. One that is missing or damaged lists what could be read of it.
+// listedTables reads the MANIFEST. If it is missing or damaged, the result is what could be read of it.
 func listedTables(dir string) (map[uint64]badger.TableManifest, error) {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,14 +1,14 @@
 // Package block encodes and decodes blocks of events. A block holds up to [EventsMax] events of one hour and one epoch, column by column,
-// so that equal and similar values lie side by side and compress well: about a sixth of the events' own encoding.
+// so that equal and similar values are next to each other and compress well: to about a sixth of the events' own encoding.
 //
 // # Format
 //
 //	version (1) | codec (1: 0 plain, 1 zstd) | reserved (2) | CRC32C of the rest (4) | header | uvarint size | payload
 //
-// The header is a [Header]: the facts that a reader may need without the events. The payload is one column per field; columns.go lists
-// them. Version 2 has a column of request IDs, version 3 also has two of times before the upstream had the request, and version 4 two of
-// routes, attempts, TLS versions and gRPC statuses. A block that does not need a column is written in the version without it, which older
-// builds can read.
+// The header is a [Header]: the facts that a reader may need without the events. The payload has one column per field; columns.go lists
+// them. Version 2 adds a column of request IDs. Version 3 adds two columns of times before the upstream had the request. Version 4 adds
+// two columns of routes, attempts, TLS versions and gRPC statuses. A block is written in the oldest version that has all columns it
+// needs, so that older builds can read it if possible.
 //
 // The format is pinned by golden files. Values are little endian; "uvarint" is that of [encoding/binary].
 package block
@@ -22,21 +22,22 @@ import (
 
 // Limits of a block.
 const (
-	// EventsMax is the largest number of events in one block. The work for a block and its dictionaries is shared by its events.
+	// EventsMax is the maximum number of events in one block. All of them share the block's dictionaries and the work
+	// that is done per block.
 	EventsMax = 2048
 	// KeyTextBytesMax bounds host, method, label and route of a row together; Badger's own limit for a key is 65,000 bytes.
 	KeyTextBytesMax = 16 << 10
 )
 
 const (
-	// rawBytesMax is the size of the events, before compression, at which a block ends early. A block that does not compress must stay
-	// below Badger's value threshold, or Badger would write it to the value log.
+	// rawBytesMax is the size of the uncompressed events at which a block ends early. Even a block that does not
+	// compress must stay below Badger's value threshold, because Badger would otherwise write it to the value log.
 	rawBytesMax = 512 << 10
 
-	version          = 4 // the newest; written if an event or a row has a route, or an event has attempts, a TLS version or a gRPC status
-	versionWithTimes = 3 // written otherwise, if an event has a request time or a wait
-	versionWithID    = 2 // written otherwise, if an event has a request ID
-	versionPlain     = 1 // written otherwise
+	version          = 4 // the newest, used if an event or a row has a route, or an event has attempts, a TLS version or a gRPC status
+	versionWithTimes = 3 // otherwise used if an event has a request time or a wait
+	versionWithID    = 2 // otherwise used if an event has a request ID
+	versionPlain     = 1 // used otherwise
 	codecPlain       = 0
 	codecZstd        = 1
 
@@ -51,7 +52,7 @@ type Item struct {
 	Seq uint64
 	// Host, Method, Label and Route name the row that counts the event; any of them may be "(other)".
 	Host, Method, Label, Route string
-	// Event is stored field by field. Its slices are only read while the block is encoded.
+	// Event is stored field by field. Its slices are only read while the block is being encoded.
 	Event event.Event
 	// Record is the event's encoded form, used for its size; if it is nil, the event's own Size is used.
 	Record []byte
@@ -64,5 +65,5 @@ func (it *Item) size() int {
 	return it.Event.Size()
 }
 
-// Name is a block's identity in messages.
+// Name formats a block's identity for messages.
 func Name(id catalogue.BlockID) string { return fmt.Sprintf("%d/%d/%d", id.Hour, id.Batch, id.Index) }

@@ -10,11 +10,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// The columns of a block's payload, each a length and its bytes, in this order. Part of the format.
+// The columns of a block's payload in their order, each stored as a length and its bytes. They are part of the format.
 //
-// Fields with few different values are not stored one by one. An event's combination of them is its shape, an entry of a
-// dictionary, and the event refers to it by number. Times are stored as differences. A path that fits its label is stored as
-// the texts in place of the label's placeholders.
+// Fields with few different values are not stored event by event. An event's combination of these fields is its shape, an entry of a
+// dictionary to which the event refers by number. Times are stored as differences. For a path that matches its label, only the texts
+// that the label's placeholders stand for are stored.
 const (
 	colWords     = iota // dictionary of strings: (length, bytes)
 	colClients          // dictionary of client addresses: (length, bytes)
@@ -27,8 +27,8 @@ const (
 	colBytesIn          // per event
 	colBytesOut         // per event
 	colClient           // per event: its client
-	colPathForm         // per event: 0 if the path fits the label, else its length plus 1
-	colPathText         // the paths that do not fit, and the placeholders' lengths (1 to 2) and bytes of those that do
+	colPathForm         // per event: 0 if the path matches the label, else its length plus 1
+	colPathText         // paths that do not match; for those that do, the length (1 to 2) and bytes of each placeholder's text
 	colTrace            // per event: 0 none, 1 sixteen bytes of lower-case hex, else length plus 2; and the bytes
 	colRequestID        // per event, from version 2: 0 none, 1 a UUID as sixteen bytes, else length plus 2; and the bytes
 	colRequest          // per event, from version 3: µs until the upstream had the request
@@ -62,17 +62,17 @@ type shape struct {
 	kind                                     event.Kind
 	status                                   uint16
 	method, host, upstream, protocol, errors wordID
-	route                                    wordID // plus 1; 0: none
+	route                                    wordID // word plus 1; 0: none
 	edge                                     event.Edge
 	key                                      uint32
 }
 
-// dictionary numbers strings in the order of their first appearance and writes them to a column.
+// dictionary numbers strings in the order in which they first appear and writes them to a column.
 type dictionary struct {
 	column int
 	index  map[string]wordID
 	words  []string
-	last   []wordID // per field, the word it held last plus 1: most fields repeat
+	last   []wordID // per field: its latest word plus 1, because most values repeat
 }
 
 func newDictionary(column, fields int) dictionary {
@@ -86,7 +86,7 @@ func (d *dictionary) reset() {
 	d.words = d.words[:0]
 }
 
-// number returns the number of a text. A borrowed text is copied if it is new.
+// number returns the number of a text. If the text is new and borrowed, it is copied.
 func (d *dictionary) number(c *[columns][]byte, field int, text string, borrowed bool) wordID {
 	if last := d.last[field]; last != 0 && d.words[last-1] == text {
 		return last - 1
@@ -105,7 +105,7 @@ func (d *dictionary) number(c *[columns][]byte, field int, text string, borrowed
 	return id
 }
 
-// Fields that use the dictionary of words: the index of dictionary.last.
+// Fields that use the dictionary of words. They index dictionary.last.
 const (
 	fieldMethod = iota
 	fieldHost
@@ -120,12 +120,12 @@ const (
 	wordFields
 )
 
-// view is the text without a copy, valid as long as the bytes are.
+// view returns bytes as a string without copying them. It is valid as long as the bytes are.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func put(dst *[]byte, v uint64) { *dst = binary.AppendUvarint(*dst, v) }
 
-// NextPlaceholder splits a label at its first placeholder, the text in braces.
+// NextPlaceholder splits a label at its first placeholder (a text in braces).
 func NextPlaceholder(label string) (literal, rest string, found bool) {
 	open := strings.IndexByte(label, '{')
 	if open < 0 {
@@ -138,9 +138,9 @@ func NextPlaceholder(label string) (literal, rest string, found bool) {
 	return label[:open], label[open+end+1:], true
 }
 
-// appendPlaceholders matches a path with its label and appends the length and bytes of the text in place of each placeholder,
-// which ends at a slash or at the end of the path. If the path does not fit, it reports false, and dst is garbage beyond its
-// old length.
+// appendPlaceholders matches a path against its label and appends, for each placeholder, the length and bytes of the
+// text in its place. That text ends at a slash or at the end of the path. If the path does not match, it returns false,
+// and dst contains garbage beyond its old length.
 func appendPlaceholders(dst, path []byte, label string) ([]byte, bool) {
 	for {
 		literal, rest, found := NextPlaceholder(label)
@@ -160,7 +160,7 @@ func appendPlaceholders(dst, path []byte, label string) ([]byte, bool) {
 	}
 }
 
-// appendPath undoes appendPlaceholders.
+// appendPath reverses appendPlaceholders.
 func appendPath(dst []byte, label string, in *varint.Reader) []byte {
 	for {
 		literal, rest, found := NextPlaceholder(label)

@@ -10,15 +10,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// columnReader walks the events of one block. The slices of an event point into the payload, or into the reader's scratch memory,
-// and are valid until the next event.
+// columnReader walks through the events of one block. The slices of an event point into the payload or into the
+// reader's scratch memory, and are valid until the next event.
 type columnReader struct {
 	col     [columns]varint.Reader
 	words   [][]byte
 	clients [][]byte
 	keys    []catalogue.RowName
 	shapes  []shape
-	have    int // columns of the block's version
+	have    int // number of columns in the block's version
 	time    int64
 	scratch []byte // path and trace of the current event
 	event   event.Event
@@ -64,7 +64,7 @@ func (r *columnReader) word(in *varint.Reader) (wordID, []byte) {
 	return wordID(id), r.words[id]
 }
 
-// route reads the number of a word plus 1; 0 is no route.
+// route reads a route, stored as the number of its word plus 1; 0 means no route.
 func (r *columnReader) route(in *varint.Reader) (wordID, []byte) {
 	id := in.Uvarint()
 	if id == 0 {
@@ -126,7 +126,7 @@ func (r *columnReader) readEdge(s *shape) bool {
 	return !in.Bad
 }
 
-// next reads one event and the number of its key. It reports false if the columns do not hold one.
+// next reads one event and the number of its row key. It returns false if the columns contain no valid event.
 func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 	c := &r.col
 	id := c[colShape].Uvarint()
@@ -169,7 +169,7 @@ func (r *columnReader) next() (e *event.Event, key uint32, ok bool) {
 	return e, s.key, !r.bad()
 }
 
-// id reads an ID of at most limit bytes. appendText appends the text of one that was stored as sixteen bytes.
+// id reads an ID of at most limit bytes. appendText restores the text of an ID that was stored as sixteen bytes.
 func (r *columnReader) id(column int, limit uint64, appendText func(dst, raw []byte) []byte) []byte {
 	in := &r.col[column]
 	switch form := in.Uvarint(); form {
@@ -187,7 +187,7 @@ func (r *columnReader) id(column int, limit uint64, appendText func(dst, raw []b
 func appendUUID(dst, raw []byte) []byte {
 	id, err := uuid.FromBytes(raw)
 	if err != nil {
-		return dst // the reader is bad already
+		return dst // the reader has already failed
 	}
 	return append(dst, id.String()...)
 }
@@ -201,7 +201,7 @@ func (r *columnReader) bad() bool {
 	return false
 }
 
-// drained reports whether the columns hold nothing beyond the events read.
+// drained reports whether the columns contain nothing beyond the events read.
 func (r *columnReader) drained() bool {
 	for i := range r.col {
 		if !r.col[i].Done() {

@@ -16,11 +16,11 @@ type columnWriter struct {
 	words   dictionary
 	clients dictionary
 	shapes  map[shape]uint32
-	keyOf   map[uint32]uint32 // number of a key in the batch → in this block
-	time    int64             // of the previous event
-	ids     bool              // an event has a request ID
-	times   bool              // an event has a request time or a wait
-	edge    bool              // an event or a row key has what only version 4 has
+	keyOf   map[uint32]uint32 // number of a row key in the batch → its number in this block
+	time    int64             // time of the previous event
+	ids     bool              // whether an event has a request ID
+	times   bool              // whether an event has a request time or a wait
+	edge    bool              // whether an event or a row key has a field that only version 4 has
 }
 
 func newColumnWriter() *columnWriter {
@@ -43,7 +43,8 @@ func (w *columnWriter) reset() {
 	w.time, w.ids, w.times, w.edge = 0, false, false, false
 }
 
-// add appends one event. batchKey is the number of its row key within the batch; it only serves to recognise equal keys.
+// add appends one event. batchKey is the number of its row key within the batch, and only serves to recognise equal
+// keys.
 func (w *columnWriter) add(it *Item, batchKey uint32) {
 	e, c := &it.Event, &w.col
 	put(&c[colShape], uint64(w.shape(it, batchKey)))
@@ -92,7 +93,8 @@ func (w *columnWriter) shape(it *Item, batchKey uint32) uint32 {
 	return id
 }
 
-// route returns the number of a route in the dictionary plus 1; 0 for none, so that blocks without routes have no word for it.
+// route returns the number of a route in the dictionary plus 1, or 0 for no route, so that blocks without routes need
+// no word for it.
 func (w *columnWriter) route(field int, name string, borrowed bool) wordID {
 	if name == "" {
 		return 0
@@ -150,7 +152,7 @@ func (w *columnWriter) requestID(id []byte) {
 	putID(&w.col[colRequestID], id, raw, short)
 }
 
-// putID appends an ID: as sixteen bytes if it has that short form.
+// putID appends an ID, as sixteen bytes if short says that it has such a form.
 func putID(dst *[]byte, id []byte, raw [idBytes]byte, short bool) {
 	switch {
 	case len(id) == 0:
@@ -164,7 +166,7 @@ func putID(dst *[]byte, id []byte, raw [idBytes]byte, short bool) {
 	}
 }
 
-// version is the oldest version of the block that has all that its events need.
+// version returns the oldest version that has all columns that the block needs.
 func (w *columnWriter) version() byte {
 	switch {
 	case w.edge:
@@ -177,7 +179,7 @@ func (w *columnWriter) version() byte {
 	return versionPlain
 }
 
-// appendTo writes the columns that the block's version has.
+// appendTo writes the columns of the block's version.
 func (w *columnWriter) appendTo(dst []byte) []byte {
 	for i := range columnsOf(w.version()) {
 		dst = varint.AppendText(dst, w.col[i])

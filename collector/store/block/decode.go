@@ -16,16 +16,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Decoder reads blocks: Open, then Each. Not safe for concurrent use.
+// Decoder reads blocks: Open, then Each. It is not safe for concurrent use.
 type Decoder struct {
-	Header  Header // of the block opened last
+	Header  Header // header of the most recently opened block
 	id      catalogue.BlockID
 	zstd    *zstd.Decoder
 	columns columnReader
 	plain   []byte
 }
 
-// decoders are closed ones, with their memory: a decoder that was used for blocks of the usual size holds half a megabyte.
+// decoders holds closed decoders with their memory: a decoder that has read blocks of the usual size holds half a
+// megabyte.
 var decoders = sync.Pool{New: func() any {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxMemory(payloadBytesMax))
@@ -35,15 +36,16 @@ var decoders = sync.Pool{New: func() any {
 	return &Decoder{zstd: dec}
 }}
 
-// NewDecoder makes a decoder, which the caller closes.
+// NewDecoder returns a decoder, which the caller must close.
 func NewDecoder() *Decoder {
-	return decoders.Get().(*Decoder) //nolint:forcetypeassert // it has no others
+	return decoders.Get().(*Decoder) //nolint:forcetypeassert // the pool has no other values
 }
 
-// Close gives the decoder's memory to the next one. Nothing that it returned is valid afterwards, except results of Decompress.
+// Close makes the decoder's memory available to others. Nothing that the decoder returned is valid afterwards, except
+// results of Decompress.
 func (d *Decoder) Close() { decoders.Put(d) }
 
-// Decompress undoes [Encoder.Compress].
+// Decompress reverses [Encoder.Compress].
 func (d *Decoder) Decompress(src []byte) ([]byte, error) {
 	return d.zstd.DecodeAll(src, nil)
 }
@@ -100,11 +102,12 @@ func (d *Decoder) payload(codec byte, src []byte, size int) ([]byte, error) {
 	return d.plain, nil
 }
 
-// Keys are the names of the rows that count the block's events; Each gives their indexes. The strings are valid until the next Open.
+// Keys returns the names of the rows in which the block's events are counted. Each refers to them by index. The strings
+// are valid until the next Open.
 func (d *Decoder) Keys() []catalogue.RowName { return d.columns.keys }
 
-// Each calls fn with the events of the block opened last, in the order of their sequence numbers, and the index of each one's key. The
-// event is valid during the call only.
+// Each calls fn with the events of the most recently opened block, in the order of their sequence numbers, together
+// with the index of each event's key. The event is only valid during the call.
 func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) error {
 	for _, run := range d.Header.Runs {
 		for seq := run.First; ; seq++ {
@@ -126,8 +129,9 @@ func (d *Decoder) Each(fn func(seq uint64, key uint32, e *event.Event) error) er
 	return nil
 }
 
-// Rewrite adds the events of the block that d has open to a new block of e, for the same epoch and the same time of applying. change may
-// alter an event, and drops it by returning false. The caller ends the new block, if any event is left.
+// Rewrite adds the events of the block that d has open to a new block of e, with the same epoch and the same time of
+// applying. change may modify an event, or return false to drop it. The caller must end the new block if any events are
+// left.
 func Rewrite(e *Encoder, d *Decoder, change func(*Item) bool) error {
 	e.Begin(d.Header.Epoch, time.UnixMicro(d.Header.AppliedAt))
 	numbers := map[catalogue.RowName]uint32{}
@@ -139,7 +143,7 @@ func Rewrite(e *Encoder, d *Decoder, change func(*Item) bool) error {
 		}
 		name := catalogue.RowName{Host: it.Host, Method: it.Method, Label: it.Label, Route: it.Route}
 		number, known := numbers[name]
-		if !known { // the strings belong to the decoder; the encoder and the map keep them
+		if !known { // the strings belong to the decoder, but the encoder and the map retain them
 			name = name.Clone()
 			it.Host, it.Method, it.Label, it.Route = name.Host, name.Method, name.Label, name.Route
 			number = uint32(len(numbers))

@@ -11,15 +11,16 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crc32c"
 )
 
-// Encoder turns the events of one hour into a block: Begin, Add for each event, Append. Not safe for concurrent use.
+// Encoder turns the events of one hour into a block: Begin, Add for each event, Append. It is not safe for concurrent
+// use.
 type Encoder struct {
-	Header  Header // of the block begun last
+	Header  Header // header of the current block
 	zstd    *zstd.Encoder
 	columns *columnWriter
 	plain   []byte
 }
 
-// NewEncoder makes an encoder, which the caller closes.
+// NewEncoder returns an encoder, which the caller must close.
 func NewEncoder() *Encoder {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(zstdWindowBytes), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
@@ -32,7 +33,7 @@ func NewEncoder() *Encoder {
 // Close releases the encoder's memory.
 func (e *Encoder) Close() { _ = e.zstd.Close() }
 
-// Compress appends src in compressed form, for values that are not blocks.
+// Compress appends src in compressed form. It is for values that are not blocks.
 func (e *Encoder) Compress(dst, src []byte) []byte { return e.zstd.EncodeAll(src, dst) }
 
 // Begin starts a new block.
@@ -41,12 +42,12 @@ func (e *Encoder) Begin(epoch uuid.UUID, appliedAt time.Time) {
 	e.Header = Header{Epoch: epoch, Runs: e.Header.Runs[:0], AppliedAt: appliedAt.UnixMicro()}
 }
 
-// Full reports whether the block should end before another event.
+// Full reports whether the block should end before another event is added.
 func (e *Encoder) Full() bool {
 	return e.Header.Records == EventsMax || e.Header.RawBytes >= rawBytesMax
 }
 
-// Add adds an event. Equal row keys have equal numbers; the number itself is not stored.
+// Add adds an event. key is the number of its row key: equal keys have equal numbers. The number itself is not stored.
 func (e *Encoder) Add(it *Item, key uint32) {
 	h := &e.Header
 	h.Runs = catalogue.AppendRuns(h.Runs, catalogue.Run{First: it.Seq, Last: it.Seq})

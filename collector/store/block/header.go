@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/varint"
 )
 
-// Header summarises a block. The store also keeps it under a key of its own while the block is in no plan.
+// Header summarises a block. As long as the block is in no plan, the store also keeps the header under its own key.
 type Header struct {
 	Epoch     uuid.UUID
 	Runs      []catalogue.Run // sequence numbers, ascending and disjoint
@@ -24,8 +24,8 @@ type Header struct {
 	AppliedAt int64
 }
 
-// Append writes: records, responses, raw bytes, applied at, first and last time, epoch (16), runs as (distance of the
-// first number from the last one of the previous run, length minus 1).
+// Append writes: records, responses, raw bytes, applied at, first and last time, epoch (16), runs. A run is written as
+// the distance of its first number from the last number of the previous run, and its length minus 1.
 func (h *Header) Append(dst []byte) []byte {
 	put(&dst, uint64(h.Records))
 	put(&dst, uint64(h.Responses))
@@ -44,7 +44,7 @@ func (h *Header) Append(dst []byte) []byte {
 	return dst
 }
 
-// Decode reads a header that Append wrote. It reuses the memory of Runs. It reports false if value is not a header.
+// Decode reads a header that Append wrote. It reuses the memory of Runs, and returns false if value is not a header.
 func (h *Header) Decode(value []byte) bool { return h.read(&varint.Reader{Rest: value}) }
 
 // DecodeBlock reads the header of a block. It does not check the block's checksum.
@@ -77,7 +77,7 @@ func (h *Header) read(in *varint.Reader) bool {
 	return !in.Bad && sum == uint64(h.Records) && h.Records > 0
 }
 
-// Pending is the block as the uploader sees it. The runs are copied.
+// Pending returns the block as the uploader sees it. The runs are copied.
 func (h *Header) Pending(id catalogue.BlockID) catalogue.Pending {
 	return catalogue.Pending{
 		ID: id, Epoch: h.Epoch, Runs: append([]catalogue.Run(nil), h.Runs...),

@@ -4,11 +4,12 @@ package storeerr
 
 import "errors"
 
-// Errors that callers tell apart.
+// Errors that callers may have to distinguish.
 var (
-	// ErrUnavailable means that the disk or the database refused: the data is not to blame, and trying again later may help.
+	// ErrUnavailable means that the disk or the database failed. The data is not to blame, and trying again later may
+	// help.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrDamaged means that stored bytes are not those that were written; the text names them.
+	// ErrDamaged means that the stored bytes are not those that were written. The error text names them.
 	ErrDamaged = errors.New("store is damaged")
 	// ErrSchema means that a newer version of wayside wrote the data. Nothing was changed.
 	ErrSchema = errors.New("store was written by a newer version of wayside")

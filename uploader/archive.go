@@ -10,24 +10,25 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// ErrNotVerified says that an object did not read back as it was written. Its plan stays open, and the next run writes it again.
+// ErrNotVerified means that an object did not read back as it was written. Its plan stays open, and the next run writes
+// the object again.
 var ErrNotVerified = errors.New("archive object does not read back as written")
 
 // archiver runs the archive job. Only the holder of the job token uses it.
 type archiver struct {
 	*common
 	estimate estimate
-	// dense says that runs follow each other within a minute. Then the memory of a run that archived something is kept for the next one:
-	// taking it from the kernel again costs more than filling it.
+	// dense says that runs follow each other within a minute. In that case, the memory of a run that archived something
+	// is kept for the next one, because getting it from the kernel again costs more than filling it.
 	dense   bool
-	builder *builder // nil between the other runs
+	builder *builder // nil between runs, unless they are dense
 
-	// During a run only.
+	// Set only during a run.
 	importer *importer       // nil until an epoch needs one
 	silent   map[string]bool // former targets that did not answer
 }
 
-// run finishes the open plans, then archives what is pending.
+// run finishes the open plans and then archives what is pending.
 func (a *archiver) run(ctx context.Context, r *Result, all bool) error {
 	a.silent = map[string]bool{}
 	if a.builder == nil {
@@ -78,14 +79,14 @@ func (a *archiver) run(ctx context.Context, r *Result, all bool) error {
 				}
 			}
 			if a.estimate.current() > ratio {
-				break // the other plans would give too large objects: they are cut again with the new estimate
+				break // the objects of the other plans would be too large, so they are cut again with the new estimate
 			}
 		}
 	}
 }
 
-// archivePlan stores a new plan and executes it. Once the plan is stored, its blocks are no longer pending, even if the execution
-// fails. This is why the loop in run ends.
+// archivePlan stores a new plan and executes it. Once the plan is stored, its blocks are no longer pending, even if the
+// execution fails. That is why the loop in run ends.
 func (a *archiver) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result) error {
 	crash.Point("uploader.plan.before")
 	if err := a.o.Catalogue.AddPlan(ctx, p); err != nil {
@@ -99,8 +100,8 @@ func (a *archiver) archivePlan(ctx context.Context, p *catalogue.Plan, r *Result
 	return a.execute(ctx, p, r)
 }
 
-// nextPlans cuts plans from pending blocks. It asks first for blocks that are old enough, because the list is limited, and then for
-// all blocks, which finds those from a time when the clock was ahead.
+// nextPlans cuts plans from pending blocks. It first asks for blocks that are old enough, because the list is limited,
+// and then for all blocks, to find those that were applied while the clock was ahead.
 func (a *archiver) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, error) {
 	now := a.o.Now()
 	pl := planner{a.o.Service, a.o.Instance, a.o.Fields, a.o.ObjectBytes, a.o.After, &a.estimate, a.o.Target.Name()}
@@ -121,7 +122,7 @@ func (a *archiver) nextPlans(ctx context.Context, all bool) ([]*catalogue.Plan, 
 	return pl.cut(pending, now, all), nil
 }
 
-// pendingAfterImport lists blocks that are pending, without events that another store has archived already.
+// pendingAfterImport lists pending blocks, after removing events from them that another store has archived already.
 func (a *archiver) pendingAfterImport(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error) {
 	for {
 		pending, err := a.pending(ctx, appliedBefore)
@@ -154,7 +155,7 @@ func (a *archiver) reportPending(pending []catalogue.Pending) {
 	a.status.change(func(s *Status) { s.PendingEvents = rows })
 }
 
-// execute carries out a stored plan: build, put, read back, mark.
+// execute carries out a stored plan: it builds, writes, reads back and marks the object.
 func (a *archiver) execute(ctx context.Context, p *catalogue.Plan, r *Result) error {
 	b, err := a.builder.build(ctx, a.o.Source, p)
 	a.estimate.learn(b)
@@ -197,8 +198,8 @@ func (a *archiver) execute(ctx context.Context, p *catalogue.Plan, r *Result) er
 	return nil
 }
 
-// targetOf returns the target for a plan's object: the current one, unless the plan was made for a former target that already has
-// the object. Otherwise two archives would have the same events.
+// targetOf returns the target for a plan's object. This is the current target, unless the plan was made for a former
+// target that already has the object; otherwise two archives would have the same events.
 func (a *archiver) targetOf(ctx context.Context, p *catalogue.Plan) Target {
 	if a.o.Targets.IsCurrent(p.Target) || a.silent[p.Target] {
 		return a.o.Target
@@ -218,8 +219,8 @@ func (a *archiver) targetOf(ctx context.Context, p *catalogue.Plan) Target {
 	return a.o.Target
 }
 
-// sendStatistics builds and sends the statistics of the events that were built last. Plans from before there were statistics
-// objects have none.
+// sendStatistics builds and sends the statistics of the most recently built events. Plans that are older than
+// statistics objects have none.
 func (a *archiver) sendStatistics(ctx context.Context, t Target, p *catalogue.Plan) error {
 	if p.StatsKey == "" {
 		return nil
@@ -235,7 +236,7 @@ func (a *archiver) sendStatistics(ctx context.Context, t Target, p *catalogue.Pl
 	return nil
 }
 
-// send writes the object in the builder's memory and reads it back.
+// send writes the object that is in the builder's memory, and reads it back.
 func (a *archiver) send(ctx context.Context, t Target, p *catalogue.Plan, key string, b *built) error {
 	meta := planMeta(p, b, t.MetaBytesMax())
 	crash.Point("uploader.put.before")
@@ -259,9 +260,9 @@ func (a *archiver) put(ctx context.Context, t Target, key string, b *built, meta
 	return q.end(t.Put(ctx, key, &watchedBody{ReadSeeker: body, request: q, size: size}, size, meta))
 }
 
-// verify reads the object back and compares it with what was written. It does not hash the content again: the object's hash proves
-// that these are the bytes that were written, and gzip's checksum that they unpack to what was packed. Another hash would cost as
-// much as the rest of the reading.
+// verify reads the object back and compares it with what was written. It does not hash the content again: the object's
+// hash proves that these are the bytes that were written, and gzip's checksum proves that they unpack to what was
+// packed. Another hash would cost as much as the rest of the reading.
 func (a *archiver) verify(ctx context.Context, t Target, key string, want *built, meta map[string]string) error {
 	ctx, q := a.requests.begin(ctx)
 	body, got, err := t.Get(ctx, key)
@@ -274,10 +275,10 @@ func (a *archiver) verify(ctx context.Context, t Target, key string, want *built
 	case err != nil:
 		return fmt.Errorf("%w: %s: %w", ErrNotVerified, key, err)
 	case found.objectBytes != want.objectBytes || found.objectSHA256 != want.objectSHA256:
-		return fmt.Errorf("%w: %s: %d bytes with hash %s, written were %d with %s",
+		return fmt.Errorf("%w: %s: %d bytes with hash %s, but %d with %s were written",
 			ErrNotVerified, key, found.objectBytes, found.objectSHA256, want.objectBytes, want.objectSHA256)
 	case found.rawBytes != want.rawBytes:
-		return fmt.Errorf("%w: %s: content is %d bytes; written were %d", ErrNotVerified, key, found.rawBytes, want.rawBytes)
+		return fmt.Errorf("%w: %s: the content has %d bytes, but %d were written", ErrNotVerified, key, found.rawBytes, want.rawBytes)
 	}
 	if d := metaDiffers(meta, got); d != "" {
 		return fmt.Errorf("%w: %s: metadata: %s", ErrNotVerified, key, d)
@@ -285,7 +286,7 @@ func (a *archiver) verify(ctx context.Context, t Target, key string, want *built
 	return nil
 }
 
-// stopError marks an error that is not about one plan: the next plan would fail in the same way.
+// stopError marks an error that does not concern a single plan: the next plan would fail in the same way.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }

@@ -7,21 +7,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferBytes is how much of an object is kept in memory: the default object size, and an eighth more for estimates that were too low.
-// It is a variable because tests use a smaller buffer.
+// bufferBytes is how much of an object is kept in memory: the default object size, and an eighth more in case the
+// estimate was too low. It is a variable because tests use a smaller buffer.
 var bufferBytes = 9 << 20
 
-// objectBuffer holds one compressed object until it was sent. It must hold all of it: the request is signed over the hash of its body,
-// and must be able to start again if the connection breaks.
+// objectBuffer holds one compressed object until it has been sent. It must hold all of it: the request signs the hash of its body, and
+// must be able to start over if the connection breaks.
 //
 // It uses no disk, because archiving is needed most when the disk is full. If an object does not fit, because the estimate was far too
-// low or archive.object_bytes is larger, the buffer does not keep it: each reader builds it again, which gives the same bytes (see
-// [rewriter]). That costs processor time and no memory.
+// low or archive.object_bytes is larger, the buffer does not keep it. Instead, each reader builds it again, which gives the same bytes
+// (see [rewriter]). That costs CPU time but no memory.
 //
-// The memory is mapped, not allocated by Go. On Go's heap, the garbage collector would allow as much garbage as the object is large, and
-// keep the memory for minutes after a job. A mapping costs only the pages that were written, until trim or release.
+// The memory is mapped, not allocated by Go. On Go's heap, the garbage collector would tolerate as much garbage as the object is large,
+// and keep the memory for minutes after a job. A mapping costs only the pages that were written, until trim or release.
 //
-// Not for concurrent use. Several readers may take turns.
+// It is not safe for concurrent use. Several readers may take turns.
 type objectBuffer struct {
 	// again writes the same bytes again. It must be set before reader is called on an object larger than bufferBytes.
 	again func(io.Writer) error
@@ -29,8 +29,8 @@ type objectBuffer struct {
 	memory []byte // mapped; nil before the first write, and if the kernel refused it
 	size   int64
 
-	written int64 // the most that was in memory since trim
-	present int64 // bytes of memory whose pages may be in use
+	written int64 // maximum number of bytes in memory since the last trim
+	present int64 // number of bytes whose pages may be in use
 }
 
 // Write appends p. It only counts the bytes that do not fit.
@@ -55,12 +55,12 @@ func (b *objectBuffer) acquire() {
 	}
 }
 
-// reset forgets the content and keeps the memory.
+// reset discards the content but keeps the memory.
 func (b *objectBuffer) reset() {
 	b.size, b.again = 0, nil
 }
 
-// release forgets the content and frees the memory. No reader may be in use.
+// release discards the content and frees the memory. No reader may be in use.
 func (b *objectBuffer) release() {
 	b.reset()
 	if b.memory != nil {
@@ -70,7 +70,8 @@ func (b *objectBuffer) release() {
 	b.written, b.present = 0, 0
 }
 
-// trim forgets the content and keeps the pages that were written since the last trim, for objects of the same size. It frees the others.
+// trim discards the content but keeps the pages that were written since the last trim, for objects of the same size. It
+// frees the others.
 func (b *objectBuffer) trim() {
 	b.reset()
 	page := int64(unix.Getpagesize())
@@ -89,11 +90,11 @@ func (b *objectBuffer) reader() *objectReader {
 	return &objectReader{size: b.size, again: &rewriter{write: b.again}}
 }
 
-// objectReader reads an object from memory, or while it is built again.
+// objectReader reads an object from memory, or while the object is being built again.
 type objectReader struct {
 	size, at int64
 	memory   []byte
-	again    *rewriter // nil: from memory
+	again    *rewriter // nil when reading from memory
 }
 
 func (r *objectReader) Read(p []byte) (int, error) {
@@ -108,7 +109,7 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	n, err := r.again.readAt(p[:min(int64(len(p)), r.size-r.at)], r.at)
 	r.at += int64(n)
 	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // fewer bytes than the first time
+		err = io.ErrUnexpectedEOF // there are fewer bytes than the first time
 	}
 	return n, err
 }
@@ -127,19 +128,19 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// close ends the building. The reader must not be read afterwards.
+// close stops the building. The reader must not be used afterwards.
 func (r *objectReader) close() {
 	if r.again != nil {
 		r.again.close()
 	}
 }
 
-// rewriter reads what write writes. After a seek backwards, it calls write again. write runs in its own goroutine, at most one at a
-// time, until it has written everything or close is called.
+// rewriter reads what write writes. After seeking backwards, it calls write again. write runs in its own goroutine, at
+// most once at a time, until it has written everything or close is called.
 type rewriter struct {
 	write func(io.Writer) error
-	pipe  *io.PipeReader // nil while write does not run
-	at    int64          // of the next byte in the pipe
+	pipe  *io.PipeReader // nil while write is not running
+	at    int64          // position of the next byte in the pipe
 	done  chan struct{}  // closed when write has returned
 }
 
@@ -153,7 +154,7 @@ func (r *rewriter) readAt(p []byte, at int64) (int, error) {
 			_ = in.CloseWithError(r.write(in)) // its error is always nil
 		}(r.done)
 	}
-	if at > r.at { // a seek forwards
+	if at > r.at { // after seeking forwards
 		skipped, err := io.CopyN(io.Discard, r.pipe, at-r.at)
 		r.at += skipped
 		if err != nil {
@@ -165,7 +166,7 @@ func (r *rewriter) readAt(p []byte, at int64) (int, error) {
 	return n, err
 }
 
-// close ends a running write and waits for it.
+// close stops a running write and waits for it.
 func (r *rewriter) close() {
 	if r.pipe == nil {
 		return

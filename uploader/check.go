@@ -12,8 +12,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/verify"
 )
 
-// CheckCatalogue reads every object of the catalogue back from its archive, and compares size, hashes and metadata with the catalogue.
-// It counts objects of former targets that do not answer as skipped.
+// CheckCatalogue reads every object of the catalogue back from its archive, and compares its size, hashes and metadata
+// with the catalogue. It counts objects of former targets that do not answer as skipped.
 func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (*verify.Check, error) {
 	c := &verify.Check{Name: "catalogue against archive", Of: "objects"}
 	elsewhere := 0
@@ -37,12 +37,12 @@ func CheckCatalogue(ctx context.Context, plans []*catalogue.Plan, ts *Targets) (
 		}
 	}
 	if elsewhere > 0 {
-		c.Skipped = fmt.Sprintf("%d objects are in former archives that do not answer, and not in %s", elsewhere, ts.Current())
+		c.Skipped = fmt.Sprintf("%d objects are in former archives that do not answer, and were not copied to %s", elsewhere, ts.Current())
 	}
 	return c, nil
 }
 
-// checkObject compares one object with the catalogue and notes the result. Zero fields of want are unknown.
+// checkObject compares one object with the catalogue and records the result. Zero fields of want are unknown.
 func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Plan, key string, want built) {
 	body, meta, err := t.Get(ctx, key)
 	switch {
@@ -50,12 +50,12 @@ func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Pl
 		c.Checked++
 		hint := ""
 		if c.Found == 0 {
-			hint = "; if the archive is elsewhere now, name it with --archive"
+			hint = "; if the archive has moved, name it with --archive"
 		}
-		c.Problem("%s: is not in %s%s", key, t, hint)
+		c.Problem("%s: not found in %s%s", key, t, hint)
 		return
 	case err != nil && !errors.Is(err, ErrDamaged):
-		c.CannotMake("%s: the archive could not be asked: %v", key, err)
+		c.CannotMake("%s: the archive could not be read: %v", key, err)
 		return
 	}
 	c.Checked++
@@ -75,17 +75,17 @@ func checkObject(ctx context.Context, c *verify.Check, t Target, p *catalogue.Pl
 	}
 }
 
-// differs returns an error if an object and its metadata are not what the catalogue says.
+// differs returns an error if an object or its metadata is not what the catalogue says.
 func (want built) differs(found *built, p *catalogue.Plan, meta map[string]string, metaMax int) error {
 	want.rawBytes = cmp.Or(want.rawBytes, found.rawBytes)
 	want.rawSHA256 = cmp.Or(want.rawSHA256, found.rawSHA256)
 	want.objectSHA256 = cmp.Or(want.objectSHA256, found.objectSHA256)
 	if found.objectBytes != want.objectBytes || found.objectSHA256 != want.objectSHA256 || found.lines != want.lines || found.rawBytes != want.rawBytes {
-		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d in %d with %s",
+		return fmt.Errorf("%d lines in %d bytes with hash %s; the catalogue says %d lines in %d bytes with hash %s",
 			found.lines, found.objectBytes, found.objectSHA256, want.lines, want.objectBytes, want.objectSHA256)
 	}
 	expected := planMeta(p, &want, metaMax)
-	if len(p.Runs) == 0 { // unknown
+	if len(p.Runs) == 0 { // the runs are unknown
 		delete(expected, MetaRunCount)
 		delete(expected, MetaRuns)
 	}

@@ -2,13 +2,13 @@
 //
 // # Promises
 //
-//   - An event is deleted locally only after its object was written, read back, compared by hash, entered in the catalogue,
-//     became older than the retention, and was found in place once more.
-//   - The next run archives everything that is applied, old enough and not archived, however many runs were missed.
+//   - An event is deleted locally only after its object was written, read back, compared by hash and entered in the catalogue,
+//     after it became older than the retention, and after its object was found in place once more.
+//   - The next run archives everything that is applied, old enough and not yet archived, however many runs were missed.
 //   - A plan decides once what an object contains. The plan is durable before the first byte is sent, and every retry
 //     writes the same bytes under the same key. So an upload that seemed lost and arrives late does no harm.
 //   - An unreachable target loses nothing: the job is retried forever, with increasing backoff.
-//   - Memory is bounded for objects of any size, see [Options.ObjectBytes].
+//   - Memory is bounded for objects of any size (see [Options.ObjectBytes]).
 //
 // # Layout of a target
 //
@@ -17,26 +17,26 @@
 //
 // The first object holds events, the second the statistics of exactly these events.
 //
-// Service and instance are percent-encoded outside [A-Za-z0-9.-], so that "_" is a safe separator, and cut at 72 bytes.
+// Service and instance are percent-encoded outside [A-Za-z0-9.-], so that "_" is a safe separator, and are truncated to 72 bytes.
 // Every line has the full names. Hours are UTC, and an object never spans two. Each object is one gzip member without a
-// time in its header. Its metadata (see [MetaFormat] and the names below it) holds the format version, the counts, the hash
+// time in its header. Its metadata (see [MetaFormat] and the names that follow it) holds the format version, the counts, the hash
 // of the NDJSON and the exact sequence runs. A directory keeps the metadata in a file beside the object, with ".json"
-// appended to the name. This file is written last and removed first: an object without it does not exist for readers.
+// appended to the name. This file is written last and removed first: readers ignore an object without it.
 //
-// S3 allows 2 KiB of metadata. If the runs do not fit into 1.5 KiB with the rest, only their number is stored. Each line
-// has its sequence number in any case.
+// S3 allows 2 KiB of metadata. If the metadata would exceed 1.5 KiB because of the runs, only their number is stored. Each
+// line has its sequence number in any case.
 //
 // # When data may be lost
 //
-// Never because of this package while the local disk works. If the disk fails, everything that was not archived is lost.
+// This package loses no data as long as the local disk works. If the disk fails, everything that was not archived is lost.
 // This is why [Uploader.Shutdown] also archives the current hour.
 //
-// # When the target answers with an error
+// # When the target responds with an error
 //
-// s3_foreign.go recognises servers that do not speak S3. s3_put.go decides what an error means for a PUT: send it with a checksum, look
-// whether the object is there, or fail. s3_errors.go words the error for the log. If a PUT or the read-back fails, the job ends
+// s3_foreign.go recognises servers that do not speak S3. s3_put.go decides what to do after an error of a PUT: send it again with another
+// checksum, check whether the object is there, or fail. s3_errors.go words the error for the log. If a PUT or the read-back fails, the job ends
 // (stopError in archive.go), the plan stays, and run.go tries again after a pause of 1 s that doubles up to 5 min. 500, 503 and SlowDown
-// have no case of their own: nothing is lost, and the next attempt sends the same bytes under the same key.
+// are not treated specially: nothing is lost, and the next attempt sends the same bytes under the same key.
 //
 // # Where to start
 //
@@ -46,5 +46,5 @@
 //   - object.go, ndjson.go, statistics.go, statistics_object.go, buffer.go: how an object is built
 //   - key.go, line.go, scan.go, meta.go: how an object is read
 //   - target*.go, s3_*.go, targets.go, union.go: directories and buckets, the current archive and former ones
-//   - stall.go, uptime.go, probe.go: limits of requests, time that passed, tests of the archive
+//   - stall.go, uptime.go, probe.go: requests without progress, how long wayside has run, tests of the archive
 package uploader

@@ -99,7 +99,7 @@ func answer(status int, code string) fault {
 	}
 }
 
-// unseen passes a request to the server and drops the answer.
+// unseen passes a request to the server and drops the response.
 func unseen(r *http.Request, pass http.Handler) { pass.ServeHTTP(httptest.NewRecorder(), r) }
 
 // detached copies a request, so that it continues after its client has gone.

@@ -14,21 +14,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// A store that replaced a damaged one receives events again that the other store applied and perhaps archived. Only the archive
-// knows which. So before events of such an epoch are planned, the uploader asks the target which objects of the epoch it has. An
-// event can only be in an object of its own hour, so one listing per hour is enough, below the prefix of service, instance and
-// epoch. Each object is read and entered in the catalogue, and its events are no longer pending. If the target cannot be
-// reached, archiving waits.
+// A store that replaced a damaged one receives events again that the other store applied and perhaps archived. Only the
+// archive knows which. So before events of such an epoch are planned, the uploader asks the target which objects of the
+// epoch it has. An event can only be in an object of its own hour, so one listing per hour is enough, below the prefix
+// of service, instance and epoch. Each object is read and entered in the catalogue, and its events are then no longer
+// pending. If the target cannot be reached, archiving waits.
 
-// importHoursMax limits how many earlier hours of an epoch are searched once. Nothing in them could be archived twice. They are
-// imported so that the catalogue knows all objects of the epoch.
+// importHoursMax limits how many earlier hours of an epoch are searched, once. Nothing in them could be archived twice;
+// they are imported only so that the catalogue knows all objects of the epoch.
 const importHoursMax = 31 * 24
 
-// ErrRemoteDamaged says that an object which another store archived cannot be read, so it is unknown which events it has. No event of
-// its epoch is archived until the object is removed or whole again.
+// ErrRemoteDamaged means that an object which another store archived cannot be read, so it is unknown which events it
+// has. No event of its epoch is archived until the object has been removed or repaired.
 var ErrRemoteDamaged = errors.New("archive object of an earlier store is damaged: see wayside archive verify, then move it away")
 
-// epochHour is the subject of one listing.
+// epochHour identifies one listing.
 type epochHour struct {
 	epoch uuid.UUID
 	hour  int64
@@ -37,11 +37,11 @@ type epochHour struct {
 // remoteObject is an object that another store archived.
 type remoteObject struct {
 	plan *catalogue.Plan // its catalogue entry; its ID is 0 until it is entered
-	read bool            // Runs, Rows and Lines of the plan are from its content
+	read bool            // whether the plan's Runs, Rows and Lines were read from the object's content
 	size int64
 }
 
-// importer imports the objects of other stores. It lives as long as one run of the archive job.
+// importer imports the objects of other stores. It exists for one run of the archive job.
 type importer struct {
 	*archiver
 	listed map[epochHour][]*remoteObject
@@ -51,7 +51,7 @@ type importer struct {
 // importRemote imports the objects that may have pending events, and reports whether fewer events are pending now.
 func (a *archiver) importRemote(ctx context.Context, pending []catalogue.Pending) (changed bool, err error) {
 	waiting := map[epochHour][]catalogue.Run{}
-	incomplete := map[uuid.UUID]bool{} // epochs of which not all objects are in the catalogue
+	incomplete := map[uuid.UUID]bool{} // epochs whose objects are not all in the catalogue
 	for i := range pending {
 		b := &pending[i]
 		unreconciled, imported := a.o.Catalogue.Unreconciled(b.Epoch)
@@ -108,7 +108,7 @@ func (a *archiver) newImporter(ctx context.Context) (*importer, error) {
 // earlierHours imports the objects of all hours from an epoch's first to the current one.
 func (im *importer) earlierHours(ctx context.Context, epoch uuid.UUID) error {
 	if epoch.Version() != 7 {
-		return nil // the ID does not say when it began
+		return nil // the epoch's ID does not contain its beginning
 	}
 	now := stats.HourOf(im.o.Now())
 	seconds, _ := epoch.Time().UnixTime()
@@ -120,7 +120,7 @@ func (im *importer) earlierHours(ctx context.Context, epoch uuid.UUID) error {
 	return nil
 }
 
-// hour imports the objects of one epoch and hour. runs are those of the pending blocks.
+// hour imports the objects of one epoch and hour. runs are the sequence numbers of the pending blocks.
 func (im *importer) hour(ctx context.Context, at epochHour, runs []catalogue.Run) (changed bool, err error) {
 	objects, err := im.list(ctx, at)
 	if err != nil {
@@ -143,7 +143,7 @@ func (im *importer) hour(ctx context.Context, at epochHour, runs []catalogue.Run
 			if p.Observed, err = im.uptime.now(); err != nil {
 				return changed, err
 			}
-		} else if !catalogue.Overlap(runs, p.Runs) { // by its exact runs
+		} else if !catalogue.Overlap(runs, p.Runs) { // compares the object's exact runs
 			continue
 		}
 		if err := im.o.Catalogue.ImportObject(ctx, p); err != nil {
@@ -168,11 +168,11 @@ func (im *importer) list(ctx context.Context, at epochHour) ([]*remoteObject, er
 		q.progress(progressBytes)
 		o, err := ParseKey(info.Key)
 		if err != nil {
-			return nil //nolint:nilerr // not a file of wayside
+			return nil //nolint:nilerr // not a file that wayside has written
 		}
 		p := im.own[o.Key]
 		if p != nil && !p.Imported {
-			return nil // of this store
+			return nil // an object of this store
 		}
 		if p == nil {
 			p = &catalogue.Plan{
@@ -181,7 +181,7 @@ func (im *importer) list(ctx context.Context, at epochHour) ([]*remoteObject, er
 				MaxTime: stats.HourStart(at.hour + 1), CreatedAt: im.o.Now().UTC(),
 			}
 		}
-		if p.Runs == nil { // use the bounds until the object is read
+		if p.Runs == nil { // use the bounds in its name until the object is read
 			p.Runs = []catalogue.Run{{First: o.First, Last: o.Last}}
 		}
 		objects = append(objects, &remoteObject{plan: p, size: info.Size})
@@ -194,8 +194,8 @@ func (im *importer) list(ctx context.Context, at epochHour) ([]*remoteObject, er
 	return objects, nil
 }
 
-// describe completes the catalogue entry of an object: from its metadata, or, with exact, from its content. An object without
-// statistics, because its store stopped between the two uploads, gets them.
+// describe completes the catalogue entry of an object from its metadata or, if exact is set, from its content. If an
+// object has no statistics because its store stopped between the two uploads, describe adds them.
 func (im *importer) describe(ctx context.Context, object *remoteObject, exact bool) error {
 	p := object.plan
 	info, err := im.requests.stat(ctx, im.o.Target, p.Key)
@@ -205,7 +205,7 @@ func (im *importer) describe(ctx context.Context, object *remoteObject, exact bo
 	if err != nil {
 		return err
 	}
-	p.StatsKey = StatsKey(p.Key) // an entry that was refilled from events has none
+	p.StatsKey = StatsKey(p.Key) // an entry that was refilled from events has no statistics key
 	stats, err := im.requests.stat(ctx, im.o.Target, p.StatsKey)
 	missing := errors.Is(err, ErrNotFound)
 	if err != nil && !missing {
@@ -241,17 +241,17 @@ func (object *remoteObject) takeMeta(meta map[string]string) error {
 		return fmt.Errorf("%w: %s: metadata: %w", ErrRemoteDamaged, p.Key, err)
 	}
 	if object.read && (rows != p.Rows || lines != p.Lines) {
-		return fmt.Errorf("%w: %s has %d rows in %d lines, its metadata says %d in %d", ErrRemoteDamaged, p.Key, p.Rows, p.Lines, rows, lines)
+		return fmt.Errorf("%w: %s has %d rows in %d lines, but its metadata says %d in %d", ErrRemoteDamaged, p.Key, p.Rows, p.Lines, rows, lines)
 	}
 	if !object.read {
-		p.Runs = runs // nil if the list did not fit
+		p.Runs = runs // nil if the list did not fit into the metadata
 	}
 	p.Rows, p.Lines, p.RawBytes, p.RawSHA256 = rows, lines, raw, meta[MetaRawSHA256]
 	p.ObjectBytes = uint64(max(object.size, 0))
 	return nil
 }
 
-// read reads an object to its end: its exact runs into the plan, its statistics into the builder.
+// read reads an object to its end. It stores the exact runs in the plan, and the statistics in the builder.
 func (im *importer) read(ctx context.Context, object *remoteObject) error {
 	p, fold := object.plan, &im.builder.fold
 	fold.reset()

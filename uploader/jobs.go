@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// Result is what one run of a job did. It counts everything that succeeded, also if the job failed later.
+// Result is what one run of a job did. It counts everything that succeeded, even if the job failed later.
 type Result struct {
 	Job      string // "archive", "clean", or one of Options.Jobs
 	Started  time.Time
 	Duration time.Duration
-	Resumed  int // objects whose plan is of an earlier run
-	Objects  int // archived and verified, or deleted locally
+	Resumed  int // objects that an earlier run had planned
+	Objects  int // objects that were archived and verified, or whose events were deleted locally
 	Rows     uint64
 	Lines    uint64
-	RawBytes uint64 // NDJSON
-	Bytes    uint64 // compressed
+	RawBytes uint64 // size of the NDJSON
+	Bytes    uint64 // compressed size
 	Expired  int    // clean: objects removed from the archive
-	Kept     int    // clean: objects whose events were due for deletion and were kept, because the archived copy was not as expected
+	Kept     int    // clean: objects whose events were due for deletion but were kept because the archived copy was not as expected
 	Error    string
 }
 
-// Job is a job that [Uploader.Run] runs beside its own two.
+// Job is a job that [Uploader.Run] runs in addition to its own two.
 type Job struct {
 	Name     string // not "archive" or "clean"
 	Schedule string
@@ -31,7 +31,7 @@ type Job struct {
 	Run func(context.Context, *Result) error
 }
 
-// Alone calls fn while no job runs. It waits for a running job.
+// Alone calls fn while no job is running. It waits for a running job.
 func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
 	select {
 	case <-u.token:
@@ -42,7 +42,7 @@ func (u *Uploader) Alone(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// runJob runs one job alone and records its result.
+// runJob runs one job while no other is running, and records its result.
 func (u *Uploader) runJob(ctx context.Context, job string, fn func(context.Context, *Result) error) (Result, error) {
 	r := Result{Job: job}
 	err := u.Alone(ctx, func() error {
@@ -74,14 +74,14 @@ func (u *Uploader) RunJob(ctx context.Context, name string) (Result, error) {
 	return Result{Job: name}, fmt.Errorf("no job %q", name)
 }
 
-// ArchiveOnce finishes the open plans, then archives everything that is applied, not planned and old enough, or, with all, of
-// any age. It waits for a running job. It stops at the first error of the target, and skips a plan that fails for a reason of
-// its own. The rest is left for the next run.
+// ArchiveOnce finishes the open plans and then archives all applied events that are in no plan yet and old enough, or,
+// if all is set, of any age. It waits for a running job. It stops at the first error of the target, and skips a plan
+// that fails for a reason of its own. The rest is left for the next run.
 func (u *Uploader) ArchiveOnce(ctx context.Context, all bool) (Result, error) {
 	return u.runJob(ctx, JobArchive, func(ctx context.Context, r *Result) error { return u.archiver.run(ctx, r, all) })
 }
 
-// ArchiveNow is ArchiveOnce on request. It also fails if there is nothing to archive and the archive cannot be used.
+// ArchiveNow is like ArchiveOnce, but fails if the archive cannot be used even if there is nothing to archive.
 func (u *Uploader) ArchiveNow(ctx context.Context, all bool) (Result, error) {
 	return u.runJob(ctx, JobArchive, func(ctx context.Context, r *Result) error {
 		if err := u.prober.try(ctx); err != nil {
@@ -91,8 +91,8 @@ func (u *Uploader) ArchiveNow(ctx context.Context, all bool) (Result, error) {
 	})
 }
 
-// archiveDue is ArchiveOnce by schedule. If there is nothing to archive, it tests the archive, at most once per probeInterval, and
-// fails if the archive cannot be used.
+// archiveDue runs ArchiveOnce when it is due. If there is nothing to archive, it tests the archive, at most once per
+// probeInterval, and fails if the archive cannot be used.
 func (u *Uploader) archiveDue(ctx context.Context) (Result, error) {
 	return u.runJob(ctx, JobArchive, func(ctx context.Context, r *Result) error {
 		err := u.archiver.run(ctx, r, false)
@@ -111,23 +111,24 @@ func (u *Uploader) archiveDue(ctx context.Context) (Result, error) {
 	})
 }
 
-// CleanOnce deletes local events that are verified in the archive and older than the retention, and removes expired objects
-// from the archive. Each object is looked up immediately before its events are deleted, and anything unexpected keeps them. A
-// plan that is kept does not stop the others; an unreachable target ends the run. CleanOnce waits for a running job.
+// CleanOnce deletes local events that are verified in the archive and older than the retention, and removes expired
+// objects from the archive. Each object is looked up immediately before its events are deleted, and its events are kept
+// if anything is unexpected. A plan that is kept does not affect the others; an unreachable target ends the run.
+// CleanOnce waits for a running job.
 func (u *Uploader) CleanOnce(ctx context.Context) (Result, error) {
 	return u.runJob(ctx, JobClean, u.retention.run)
 }
 
-// shutdownPatience is how long a failing archive may take at the end of the process to work again.
+// shutdownPatience is how long Shutdown waits for a failing archive to work again.
 const shutdownPatience = 5 * time.Second
 
-// Shutdown archives everything that is applied, including the current hour, until that is done or ctx ends. If the archive was
-// already failing, or fails now, it has a few seconds to work again. If it does not, the rest stays in the data directory. Run
-// must have returned, and nothing more may be applied.
+// Shutdown archives everything that is applied, including the current hour, until that is done or ctx ends. If the
+// archive was already failing, or fails now, it has a few seconds to recover. If it does not, the rest stays in the
+// data directory. Run must have returned, and nothing more may be applied.
 func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {
 	var total Result
 	var err error
-	worked := u.o.Elapsed() // when the archive last did anything
+	worked := u.o.Elapsed() // when the archive last worked
 	s := u.Status()
 	for failing := s.Jobs[JobArchive].ConsecutiveFailures > 0 || s.Unusable != ""; ; failing = true {
 		if failing {
@@ -145,7 +146,7 @@ func (u *Uploader) Shutdown(ctx context.Context) (Result, error) {
 			return total, fmt.Errorf("archive at shutdown: %w", errors.Join(err, ctx.Err()))
 		case r.Objects > 0 || !failing:
 			worked = u.o.Elapsed()
-		case u.o.Elapsed()-worked >= shutdownPatience: // the test succeeds, and yet no object is accepted
+		case u.o.Elapsed()-worked >= shutdownPatience: // the test succeeds, but no object is accepted
 			return total, fmt.Errorf("archive at shutdown: %w", err)
 		}
 		_ = sleep(ctx, shutdownPatience/20) // the loop checks ctx

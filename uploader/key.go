@@ -14,20 +14,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Prefixes of the keys of all event objects and of all statistics objects.
+// Common prefixes of the keys of all event objects and of all statistics objects.
 const (
 	EventsPrefix = "v1/dt="
 	StatsPrefix  = "v1/stats/dt="
 )
 
-// HourPrefix is the prefix of the keys of the objects of an hour, which counts from 1970-01-01T00:00Z.
+// HourPrefix returns the common prefix of the keys of an hour's objects. Hours are counted from 1970-01-01T00:00Z.
 func HourPrefix(hour int64) string {
-	// "v1" must stay out of the layout, in which 1 is the month.
+	// "v1" must not be part of the layout, in which 1 means the month.
 	return "v1/" + stats.HourStart(hour).Format("dt=2006-01-02/hour=15/")
 }
 
-// eventsKey is the key of a plan's event object. The first sequence number alone makes it unique within hour and epoch, because
-// no number is in two plans.
+// eventsKey returns the key of a plan's event object. The first sequence number alone makes it unique within hour and
+// epoch, because no number is in two plans.
 func eventsKey(p *catalogue.Plan) string {
 	k := []byte(HourPrefix(p.Hour))
 	k = append(catalogue.AppendName(k, p.Service), '_')
@@ -40,13 +40,13 @@ func eventsKey(p *catalogue.Plan) string {
 	return string(append(k, objectSuffix...))
 }
 
-// StatsKey is the key of the statistics object that belongs to an event object.
+// StatsKey returns the key of the statistics object that belongs to an event object.
 func StatsKey(key string) string { return StatsPrefix + strings.TrimPrefix(key, EventsPrefix) }
 
 // Object is one event object, as its key describes it.
 type Object struct {
 	Key      string    `json:"key"`
-	Size     int64     `json:"bytes"` // compressed
+	Size     int64     `json:"bytes"` // compressed size
 	Hour     time.Time `json:"hour"`
 	Service  string    `json:"service"`
 	Instance string    `json:"instance"`
@@ -55,7 +55,7 @@ type Object struct {
 	Last     uint64    `json:"last"`
 }
 
-// keyBytesMax is the longest key that S3 allows.
+// keyBytesMax is the maximum length of a key in S3.
 const keyBytesMax = 1024
 
 // ParseKey reads the key of an event object.

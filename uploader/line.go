@@ -11,14 +11,14 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Limits of the values in a line. Larger values belong to no event, and a sum over an hour would overflow.
+// Limits for the values in a line. No event has larger values, and with them a sum over an hour could overflow.
 const (
 	statusMax = 999
 	// figureMax limits a duration in µs (35 years) and a size in bytes (a pebibyte).
 	figureMax = 1 << 50
 	// escapedMax is the number of bytes in a line for one byte of an event: %XX.
 	escapedMax = 3
-	// rowTextMax limits a host, method, label or route of a row. wayside cuts them at about 256 bytes.
+	// rowTextMax limits a row's host, method, label or route. wayside truncates them to about 256 bytes.
 	rowTextMax = 1024
 )
 
@@ -47,7 +47,7 @@ type Line struct {
 	GRPC      *int      `json:"rpc_grpc_status_code"`
 	TLS       string    `json:"tls_protocol_version"`
 	Attempts  uint8     `json:"attempts"`
-	// Host, method and route of the row that counts the event, if they differ from Host, Method and Route.
+	// Host, method and route of the row in which the event is counted, if they differ from Host, Method and Route.
 	RowHost   *string   `json:"row_host"`
 	RowMethod *string   `json:"row_method"`
 	RowRoute  *string   `json:"row_route"`
@@ -60,7 +60,7 @@ type Line struct {
 	Schema    int       `json:"schema_version"`
 }
 
-// Row names the statistics row that counts the event.
+// Row returns the name of the statistics row in which the event is counted.
 func (l *Line) Row() catalogue.RowName {
 	n := catalogue.RowName{Host: l.Host, Method: l.Method, Label: l.Template, Route: l.Route}
 	if l.RowHost != nil {
@@ -78,7 +78,8 @@ func (l *Line) Row() catalogue.RowName {
 // IsDrop reports whether the line is a drop record.
 func (l *Line) IsDrop() bool { return l.Kind == event.KindDrop.String() }
 
-// Event returns the event from which the line was written, as far as the archive keeps it. Its slices are not shared.
+// Event returns the event from which the line was written, as far as the archive preserves it. Its slices are not
+// shared.
 func (l *Line) Event() event.Event {
 	e := event.Event{
 		TimeMicros: l.Time.UnixMicro(), Kind: event.KindRequest, Status: uint16(l.Status),
@@ -90,7 +91,7 @@ func (l *Line) Event() event.Event {
 		RequestID: unescaped(l.RequestID, event.RequestIDBytesMax), ErrorType: unescaped(l.ErrorType, event.ErrorTypeBytesMax),
 		Route: unescaped(l.Route, event.RouteBytesMax), Attempts: l.Attempts, GRPCStatus: l.GRPCStatus(),
 	}
-	e.TLSVersion, _ = event.ParseTLSProtocol(l.TLS) // was checked
+	e.TLSVersion, _ = event.ParseTLSProtocol(l.TLS) // parseLine has checked it
 	switch l.Kind {
 	case event.KindStream.String():
 		e.Kind = event.KindStream
@@ -100,7 +101,8 @@ func (l *Line) Event() event.Event {
 	return e
 }
 
-// GRPCStatus is the gRPC status of the event; [event.GRPCNone] if the line has none, also for a call that ended without one.
+// GRPCStatus returns the gRPC status of the event. It is [event.GRPCNone] if the line has none, as for a call that
+// ended without one.
 func (l *Line) GRPCStatus() event.GRPCStatus {
 	if l.GRPC == nil {
 		return event.GRPCNone
@@ -108,11 +110,11 @@ func (l *Line) GRPCStatus() event.GRPCStatus {
 	return event.GRPCOf(*l.GRPC)
 }
 
-// unescaped cuts a text to the limit of its field: a byte that JSON cannot have is three bytes in a line.
+// unescaped truncates a text to the limit of its field. In a line, a byte that JSON cannot represent takes three bytes.
 func unescaped(text string, limit int) []byte { return []byte(text[:min(len(text), limit)]) }
 
-// parseLine reads one line of an event object of an hour (since 1970) and epoch into l. The error wraps [ErrDamaged] if wayside
-// does not write such a line, or [ErrNewerFormat].
+// parseLine parses one line of an event object into l. hour (since 1970) and epoch are those of the object. The error
+// wraps [ErrDamaged] if wayside would not write such a line, or [ErrNewerFormat].
 func parseLine(text []byte, l *Line, hour int64, epoch uuid.UUID) error {
 	*l = Line{}
 	if err := json.Unmarshal(text, l); err != nil {

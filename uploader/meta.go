@@ -9,12 +9,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// FormatVersion is the version of the object format for new plans: gzip of NDJSON with [SchemaVersion]. Plans store it, because the
-// bytes of an object depend on it.
+// FormatVersion is the version of the object format for new plans: gzip of NDJSON with [SchemaVersion]. Plans store it,
+// because the bytes of an object depend on it.
 const FormatVersion = 1
 
-// Names in an object's metadata, which S3 keeps as x-amz-meta-… and a directory in the file beside the object. They are part of the
-// format.
+// Names in an object's metadata. S3 stores them as x-amz-meta-…, and a directory in the file beside the object. They
+// are part of the format.
 const (
 	MetaFormat    = "wayside-format"       // [FormatVersion]
 	MetaRows      = "wayside-rows"         // responses; drop records are not counted
@@ -23,14 +23,15 @@ const (
 	MetaRawSHA256 = "wayside-raw-sha256"   // of the NDJSON, hex
 	MetaRunCount  = "wayside-runs-count"   // number of sequence runs
 	MetaRuns      = "wayside-runs"         // "first-last,first-last,…", both ends included; absent if it does not fit
-	metaHeadBytes = len("x-amz-meta-: \n") // the most that an entry takes besides name and value
+	metaHeadBytes = len("x-amz-meta-: \n") // maximum size of an entry in addition to its name and value
 )
 
-// ErrNewerFormat says that a newer wayside wrote an object in a form that this version does not know. The object was not read.
+// ErrNewerFormat means that a newer wayside wrote an object in a format that this version does not know. The object was
+// not read.
 var ErrNewerFormat = errors.New("written by a newer wayside")
 
-// CheckFormat refuses an object whose metadata names a newer format. The error wraps [ErrNewerFormat]. It accepts missing and damaged
-// metadata: callers compare that with the content.
+// CheckFormat returns an error that wraps [ErrNewerFormat] if an object's metadata names a newer format. It accepts
+// missing and damaged metadata, because callers compare the metadata with the content.
 func CheckFormat(key string, meta map[string]string) error {
 	if v, err := strconv.ParseUint(meta[MetaFormat], 10, 64); err == nil && v > FormatVersion {
 		return newer(key, "object format", v, FormatVersion)
@@ -38,7 +39,7 @@ func CheckFormat(key string, meta map[string]string) error {
 	return nil
 }
 
-// checkSchema is CheckFormat for the schema_version of a line.
+// checkSchema is like CheckFormat, for the schema_version of a line.
 func checkSchema(key string, version int) error {
 	if version > SchemaVersion {
 		return newer(key, "schema_version", uint64(version), SchemaVersion)
@@ -47,7 +48,7 @@ func checkSchema(key string, version int) error {
 }
 
 func newer(key, what string, is, known uint64) error {
-	return fmt.Errorf("%s: %w: its %s is %d, this version reads up to %d; read this archive with the version that wrote it or a later one",
+	return fmt.Errorf("%s: %w: its %s is %d, but this version reads up to %d; read this archive with the version that wrote it or a later one",
 		key, ErrNewerFormat, what, is, known)
 }
 
@@ -72,7 +73,8 @@ func planMeta(p *catalogue.Plan, b *built, limit int) map[string]string {
 	return m
 }
 
-// appendRuns appends the runs as text. It returns nil if there is a limit, and used plus the text exceeds it.
+// appendRuns appends the runs as text. It returns nil if the text, together with the used bytes, would exceed a limit
+// greater than 0.
 func appendRuns(dst []byte, runs []catalogue.Run, limit, used int) []byte {
 	for i, r := range runs {
 		if i > 0 {
@@ -88,7 +90,7 @@ func appendRuns(dst []byte, runs []catalogue.Run, limit, used int) []byte {
 	return dst
 }
 
-// ParseRuns reads the value of [MetaRuns].
+// ParseRuns parses the value of [MetaRuns].
 func ParseRuns(text string) ([]catalogue.Run, error) {
 	if text == "" {
 		return nil, nil
@@ -115,7 +117,7 @@ func ParseRuns(text string) ([]catalogue.Run, error) {
 	return runs, nil
 }
 
-// metaDiffers describes an entry of want that is missing or different in got. It returns "" if there is none.
+// metaDiffers describes an entry of want that is missing or different in got, or returns "" if there is none.
 func metaDiffers(want, got map[string]string) string {
 	for k, v := range want {
 		if got[k] != v {

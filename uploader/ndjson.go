@@ -12,12 +12,12 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// SchemaVersion is the schema_version of the lines that this version writes. It grows if a field changes its meaning or is removed,
-// not if one is added.
+// SchemaVersion is the schema_version of the lines that this version writes. It increases when a field is removed or
+// changes its meaning, but not when one is added.
 const SchemaVersion = 1
 
-// Optional fields. FieldTraceID is written if it is in [Options.Fields]; the others are left out if they are in [Options.Omit].
-// Statistics do not need them.
+// Optional fields. FieldTraceID is written if it is in [Options.Fields]; the others are left out if they are in
+// [Options.Omit]. Statistics do not need any of them.
 const (
 	FieldTraceID  = "trace_id"
 	FieldPath     = "url_path"
@@ -29,20 +29,21 @@ const (
 // OmitFields are the fields that [Options.Omit] may name.
 var OmitFields = []string{FieldPath, FieldUpstream, FieldProtocol, FieldClient}
 
-// omitted is the prefix of a left-out field in a plan's list of fields.
+// omitted is the prefix that marks an omitted field in a plan's list of fields.
 const omitted = "-"
 
-// lineWriter writes the events of one plan as lines of NDJSON. It renders once what is the same in every line.
+// lineWriter writes the events of one plan as lines of NDJSON. It renders the parts that are the same in every line
+// only once.
 type lineWriter struct {
 	epoch   uuid.UUID
 	traceID bool
 	// Fields to leave out.
 	noPath, noUpstream, noProtocol, noClient bool
 
-	tail []byte // from service up to the sequence number
-	end  []byte // from after the sequence number
+	tail []byte // text of each line from service up to the sequence number
+	end  []byte // text of each line after the sequence number
 
-	second     int64 // of stamp
+	second     int64 // the second that stamp shows
 	stamp      []byte
 	haveSecond bool
 }
@@ -139,8 +140,8 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	if attempts := e.Edge().Attempts(); attempts > 0 {
 		dst = appendNumber(dst, `,"attempts":`, uint64(attempts))
 	}
-	// The row's host, method and route can differ from those of the event by spelling, and because of the limits on rows. If they
-	// differ, the line has both, so that the archive alone says which row counted the event.
+	// The row's host, method and route can differ from those of the event in their spelling, or because of the limits
+	// on rows. In that case the line has both, so that the archive alone tells in which row the event is counted.
 	if row.Host != string(e.Host) {
 		dst = appendString(append(dst, `,"row_host":`...), row.Host)
 	}
@@ -153,7 +154,8 @@ func (w *lineWriter) appendResponse(dst []byte, row *catalogue.RowName, e *event
 	return dst
 }
 
-// appendTime appends RFC 3339 with six digits, UTC. It reuses the text down to the second if the second is the same.
+// appendTime appends a time in RFC 3339 with six digits, in UTC. Within the same second, it reuses the text up to the
+// second.
 func (w *lineWriter) appendTime(dst []byte, micros int64) []byte {
 	second := micros / 1e6
 	below := micros % 1e6
@@ -200,8 +202,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// appendString appends v as a JSON string. A byte that is not part of valid UTF-8 becomes %XX, as in a URL, because JSON cannot
-// represent it.
+// appendString appends v as a JSON string. Since JSON cannot represent bytes that are not valid UTF-8, these become
+// %XX, as in a URL.
 func appendString[T []byte | string](dst []byte, v T) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -244,7 +246,7 @@ func appendEscaped(dst []byte, c byte) []byte {
 }
 
 func decodeRune[T []byte | string](v T) (rune, int) {
-	// The longest UTF-8 sequence has four bytes. The copy avoids a conversion that allocates.
+	// The longest UTF-8 sequence has four bytes. Copying them avoids a conversion that would allocate memory.
 	var head [utf8.UTFMax]byte
 	n := copy(head[:], v)
 	return utf8.DecodeRune(head[:n])

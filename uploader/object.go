@@ -14,14 +14,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// gzipLevel is part of [FormatVersion] 1: the same plan must give the same bytes. Measured (BenchmarkLevels,
-// docs/adr/0009-archive-compression.md): it takes half the time of level 6, and 1 % more of the raw size.
+// gzipLevel is part of [FormatVersion] 1, because the same plan must always give the same bytes. Compared with level 6,
+// it takes half the time, and its output is larger by 1 % of the raw size (BenchmarkLevels,
+// docs/adr/0009-archive-compression.md).
 const gzipLevel = 2
 
 // flushBytes is how much NDJSON is collected before it is hashed and compressed.
 const flushBytes = 64 << 10
 
-// ErrSource says that the store's events are not those of the plan. Nothing was sent.
+// ErrSource means that the store's events are not those of the plan. Nothing was sent.
 var ErrSource = errors.New("events do not match the archive plan")
 
 // built describes a finished object.
@@ -31,21 +32,21 @@ type built struct {
 	rawSHA256    string
 	objectBytes  uint64
 	objectSHA256 string
-	encodedBytes uint64 // of the event records, for the estimate
+	encodedBytes uint64 // size of the event records, for the estimate
 }
 
-// builder builds one object after the other and reuses its memory. Not for concurrent use.
+// builder builds one object after another and reuses its memory. It is not safe for concurrent use.
 type builder struct {
 	body *objectBuffer
 	objectWriter
-	fold     fold // of the events that were built last
+	fold     fold // statistics of the most recently built events
 	unpacker unpacker
 }
 
 func newBuilder() *builder { return &builder{body: &objectBuffer{}, objectWriter: newObjectWriter()} }
 
-// build writes the plan's object into b.body. It fails with ErrSource if the events are not exactly those of the plan. Together
-// with an error, it returns what was written until then.
+// build writes the plan's object into b.body. It fails with ErrSource if the events are not exactly those of the plan.
+// Even with an error, it returns a description of what was written so far.
 func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
 	b.body.again = func(w io.Writer) error {
@@ -56,12 +57,13 @@ func (b *builder) build(ctx context.Context, src Source, p *catalogue.Plan) (*bu
 	return b.events(ctx, b.body, src, p, &b.fold)
 }
 
-// objectWriter writes objects: start, then lines appended to line, each with flushFull, then finish. Not for concurrent use.
+// objectWriter writes objects: call start, append lines to line, calling flushFull after each, then call finish. It is
+// not safe for concurrent use.
 type objectWriter struct {
 	zip  *gzip.Writer
-	line []byte // lines that are not compressed yet
+	line []byte // lines that have not been compressed yet
 
-	// Of the object that is being written.
+	// State of the object that is being written:
 	out    *built
 	raw    hash.Hash
 	object countingHash
@@ -74,7 +76,7 @@ func newObjectWriter() objectWriter {
 // events writes the object of a plan, and adds up its statistics in f.
 func (b *objectWriter) events(ctx context.Context, w io.Writer, src Source, p *catalogue.Plan, f *fold) (*built, error) {
 	if p.FormatVersion != FormatVersion {
-		return nil, fmt.Errorf("plan %d asks for object format %d, this version writes %d", p.ID, p.FormatVersion, FormatVersion)
+		return nil, fmt.Errorf("plan %d asks for object format %d, but this version writes %d", p.ID, p.FormatVersion, FormatVersion)
 	}
 	if err := b.start(w); err != nil {
 		return nil, err
@@ -115,12 +117,12 @@ func (b *objectWriter) start(w io.Writer) (err error) {
 		b.zip.Reset(&b.object)
 		return nil
 	}
-	// The header keeps its zero time, no name and an unknown system, so that the bytes depend on the events alone.
+	// The header has a zero time, no name and an unknown system, so that the bytes depend only on the events.
 	b.zip, err = gzip.NewWriterLevel(&b.object, gzipLevel)
 	return err
 }
 
-// flushFull compresses the collected lines if they fill the buffer.
+// flushFull compresses the collected lines once they fill the buffer.
 func (b *objectWriter) flushFull(ctx context.Context) error {
 	if len(b.line) < flushBytes {
 		return nil

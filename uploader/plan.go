@@ -11,26 +11,26 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// futureTolerance is how far ahead of the clock a stored time may be. If it is further ahead, the clock was wrong then or is wrong
-// now, and waiting for that time could take years.
+// futureTolerance is how far a stored time may be ahead of the clock. If it is further ahead, the clock was wrong then
+// or is wrong now, and waiting for that time could take years.
 const futureTolerance = time.Hour
 
-// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. A plan reaches it before its object
-// is full only with tiny blocks, at a few events a second.
+// planBlocksMax limits the blocks of one plan, because the store marks them in one transaction. Only tiny blocks, at a
+// few events a second, reach this limit before the object is full.
 const planBlocksMax = 2048
 
-// planner cuts pending blocks into plans.
+// planner groups pending blocks into plans.
 type planner struct {
 	service, instance string
 	fields            []string
 	objectBytes       int64
 	after             time.Duration
 	estimate          *estimate
-	target            string // its name in the catalogue
+	target            string // the target's name in the catalogue
 }
 
-// cut returns the plans for all blocks that are old enough, or, with all, for all blocks. Blocks of one hour and epoch stay in order.
-// A plan ends before the block with which its object is estimated to exceed objectBytes.
+// cut returns plans for all blocks that are old enough or, if all is set, for all blocks. Blocks of one hour and epoch
+// stay in order. A plan ends before the block that would, by the estimate, make its object exceed objectBytes.
 func (pl *planner) cut(pending []catalogue.Pending, now time.Time, all bool) []*catalogue.Plan {
 	type group struct {
 		hour  int64
@@ -78,7 +78,7 @@ func (pl *planner) plan(b *catalogue.Pending, now time.Time) *catalogue.Plan {
 	}
 }
 
-// draft is a plan that still takes blocks.
+// draft is a plan to which blocks can still be added.
 type draft struct {
 	*catalogue.Plan
 	encoded uint64
@@ -95,8 +95,8 @@ func (d *draft) add(b *catalogue.Pending) {
 	}
 }
 
-// estimate estimates the size of an object from the encoded size of its records. It learns from each object that was built, also if
-// building or sending it failed.
+// estimate estimates the size of an object from the encoded size of its records. It learns from each object that was
+// built, even if building or sending it failed.
 type estimate struct {
 	ratio float64 // compressed bytes per encoded byte; 0 means initialRatio
 }
@@ -104,7 +104,8 @@ type estimate struct {
 // initialRatio is a little above the ratio that was measured with realistic traffic (BenchmarkArchive).
 const initialRatio = 0.6
 
-// overshoot is the factor by which an object may exceed its estimate before the estimate follows at once.
+// overshoot is the factor by which an object may exceed its estimate before the estimate is raised to the actual ratio
+// immediately.
 const overshoot = 1.1
 
 func (e *estimate) object(encoded uint64) int64 { return int64(float64(encoded) * e.current()) }
@@ -116,11 +117,12 @@ func (e *estimate) current() float64 {
 	return e.ratio
 }
 
-// learn adjusts the estimate to an object: at once if the object was larger than estimated, so that the next one is not too large as
-// well, and slowly if it was smaller. The result stays within limits, so that one unusual object cannot spoil the next plans.
+// learn adjusts the estimate after an object was built. If the object was much larger than estimated, the estimate is
+// raised immediately, so that the next object is not too large as well; otherwise it follows slowly. The result stays
+// within limits, so that one unusual object cannot spoil the next plans.
 func (e *estimate) learn(b *built) {
 	if b == nil || b.encodedBytes < 64<<10 {
-		return // small objects compress worse than those that must be cut
+		return // small objects compress worse than those large enough to be cut
 	}
 	got := float64(b.objectBytes) / float64(b.encodedBytes)
 	switch now := e.current(); {

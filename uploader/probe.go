@@ -16,20 +16,20 @@ import (
 )
 
 // probeText is the content of the object that tests the archive.
-const probeText = "wayside tries whether it can write here. This may be deleted.\n"
+const probeText = "wayside wrote this to test whether it can write here. It may be deleted.\n"
 
 // probeInterval is how often an archive is tested while there is nothing to archive.
 const probeInterval = time.Hour
 
-// prober tests whether the archive can be used. The archive is first needed an hour after the start, so a mistake in its
-// settings would be found only then. Nothing waits for the test at the start.
+// prober tests whether the archive can be used. The archive is first needed an hour after the start, so without a test
+// a mistake in its settings would not be noticed before then. Nothing waits for the test at the start.
 type prober struct {
 	*common
-	mu sync.Mutex // held during a test: two tests would delete each other's object
+	mu sync.Mutex // held during a test, because two tests would delete each other's object
 }
 
-// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records the result in
-// the status. If the target does not let wayside delete, which wayside does not need, the object stays.
+// try tests whether the archive can be used, by writing a small object, reading it back and deleting it, and records
+// the result in the status. If wayside may not delete the object, which it does not need to, the object stays.
 func (p *prober) try(ctx context.Context) error {
 	p.mu.Lock()
 	err := p.test(ctx)
@@ -51,18 +51,18 @@ func (p *prober) test(ctx context.Context) (err error) {
 	defer func() { err = q.end(err) }()
 	stays, err := Probe(ctx, p.o.Target, p.o.Service, p.o.Instance, p.o.Now())
 	if stays != nil {
-		p.o.Logger.Debug("the object that tested the archive stays there", "error", stays)
+		p.o.Logger.Debug("the object with which the archive was tested cannot be deleted", "error", stays)
 	}
 	return err
 }
 
-// Probe tests whether wayside can write to a target and read from it, with a small object that it then deletes. stays is why the object
-// could not be deleted; wayside does not need that right.
+// Probe tests whether wayside can write to a target and read from it, with a small object that it then deletes. stays
+// is the reason why the object could not be deleted, or nil; wayside does not need that permission.
 func Probe(ctx context.Context, t Target, service, instance string, now time.Time) (stays, err error) {
 	key := probeKey(service, instance)
 	err = putProbe(ctx, t, key)
 	if err != nil && getProbe(ctx, t, key) == nil {
-		// An earlier test left it, and a lock protects it from being replaced.
+		// An earlier test left the object, and a lock protects it from being replaced.
 		key += "_" + strconv.FormatInt(now.Unix(), 10)
 		err = putProbe(ctx, t, key)
 	}
@@ -80,7 +80,7 @@ func Probe(ctx context.Context, t Target, service, instance string, now time.Tim
 	return stays, nil
 }
 
-// probeKey lacks the suffix of an object, so that no reader of the archive takes it for one.
+// probeKey returns a key without the suffix of an object, so that no reader of the archive mistakes the probe for one.
 func probeKey(service, instance string) string {
 	return "v1/probe/" + string(catalogue.AppendName(nil, service)) + "_" + string(catalogue.AppendName(nil, instance))
 }
@@ -105,7 +105,7 @@ func getProbe(ctx context.Context, t Target, key string) error {
 	return nil
 }
 
-// untilUsable tests the archive until it works or a job has archived something, with growing pauses.
+// untilUsable tests the archive, with increasing pauses, until it works or a job has archived something.
 func (p *prober) untilUsable(ctx context.Context) {
 	pause := p.newPause()
 	for reported := ""; ; {
@@ -146,7 +146,7 @@ func (p *prober) await(ctx context.Context, most time.Duration) error {
 		if err == nil {
 			return nil
 		}
-		if reason == nil || ctx.Err() == nil { // the error of a test that the timeout cut off gives no reason
+		if reason == nil || ctx.Err() == nil { // the error of a test that was cut off by the timeout says nothing about the reason
 			reason = err
 		}
 		if err := sleep(ctx, pause.NextBackOff()); err != nil {

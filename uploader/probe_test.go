@@ -122,7 +122,7 @@ func TestArchiveIsTriedAtTheStart(t *testing.T) {
 			if n := strings.Count(log.String(), "the archive cannot be used"); n != 1 {
 				t.Errorf("said %d times:\n%s", n, log)
 			}
-			// MakeBucket's answer has no ETag, so the target takes it for a foreign one.
+			// MakeBucket's response has no ETag, so the target takes it for a foreign one.
 			var foreign *foreignError
 			if err := c.fix(); err != nil && !errors.As(err, &foreign) {
 				t.Fatal(err)

@@ -10,20 +10,20 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// ErrArchiveMissing says that an archived object is gone or changed. Its events are kept locally.
-var ErrArchiveMissing = errors.New("archived object is not as it was verified")
+// ErrArchiveMissing means that an archived object is missing or has changed. Its events are kept locally.
+var ErrArchiveMissing = errors.New("archived object is not as it was when it was verified")
 
-// deleter is a target that can remove objects. S3 targets cannot, on purpose: a bucket's lifecycle removes objects without
-// giving every pod the permission to delete.
+// deleter is a target that can remove objects. S3 targets deliberately cannot: a bucket's lifecycle rules can remove
+// objects without every pod having permission to delete.
 type deleter interface {
-	// Delete removes an object. It is no error if there is none.
+	// Delete removes an object. It is not an error if there is none.
 	Delete(ctx context.Context, key string) error
 }
 
 // retention runs the clean job. Only the holder of the job token uses it.
 type retention struct {
 	*common
-	// What was logged already: why plans are kept, by ID, and why former targets do not help, by name.
+	// What has already been logged: why plans are kept, by ID, and why former targets do not help, by name.
 	warned map[uint64]string
 	away   map[string]string
 
@@ -89,7 +89,8 @@ func (r *retention) duePlans(ctx context.Context) ([]*catalogue.Plan, error) {
 	return r.plansWhere(ctx, catalogue.Verified, func(p *catalogue.Plan) bool {
 		newest := p.MaxTime
 		if newest.After(now.Add(futureTolerance)) {
-			// Recorded while the clock was ahead. Its age is the time since it was verified, as far as wayside ran.
+			// The events were recorded while the clock was ahead. Their age is therefore the time for which wayside has
+			// run since they were verified.
 			newest = now.Add(p.Observed - uptime)
 		}
 		return newest.Before(limit)
@@ -108,7 +109,7 @@ func (r *retention) deletePlan(ctx context.Context, p *catalogue.Plan) error {
 	return nil
 }
 
-// inPlace looks up an object in a target and compares its size and metadata with the catalogue.
+// inPlace looks up an object in a target, and compares its size and metadata with the catalogue.
 func (r *retention) inPlace(ctx context.Context, t Target, p *catalogue.Plan) error {
 	info, err := r.requests.stat(ctx, t, p.Key)
 	switch {
@@ -117,7 +118,7 @@ func (r *retention) inPlace(ctx context.Context, t Target, p *catalogue.Plan) er
 	case err != nil:
 		return &stopError{err}
 	case info.Size < 0 || uint64(info.Size) != p.ObjectBytes:
-		return fmt.Errorf("%w: %s has %d bytes, verified were %d", ErrArchiveMissing, p.Key, info.Size, p.ObjectBytes)
+		return fmt.Errorf("%w: %s has %d bytes, but %d were verified", ErrArchiveMissing, p.Key, info.Size, p.ObjectBytes)
 	}
 	want := map[string]string{MetaRawSHA256: p.RawSHA256, MetaRows: strconv.FormatUint(p.Rows, 10)}
 	if d := metaDiffers(want, info.Meta); d != "" {
@@ -126,8 +127,8 @@ func (r *retention) inPlace(ctx context.Context, t Target, p *catalogue.Plan) er
 	return nil
 }
 
-// formerError says that an object of a former target was found neither there nor in the current one. Its events are kept locally.
-// The job does not fail because of it: the current target may be all right.
+// formerError means that an object of a former target was found neither there nor in the current target. Its events are
+// kept locally. The job does not fail because of it, since the current target may be all right.
 type formerError struct {
 	target string
 	cause  error
@@ -138,8 +139,8 @@ func (e *formerError) Unwrap() error { return e.cause }
 
 var errNoAnswer = errors.New("it does not answer")
 
-// locate checks that an object is in place: in the target to which it was sent, or copied to the current one. A former target
-// that does not answer is not asked again in this run.
+// locate checks that an object is in place: in the target to which it was sent, or in the current one if it was copied
+// there. A former target that does not answer is not tried again in this run.
 func (r *retention) locate(ctx context.Context, p *catalogue.Plan) error {
 	if r.o.Targets.IsCurrent(p.Target) {
 		return r.inPlace(ctx, r.o.Target, p)
@@ -162,19 +163,19 @@ func (r *retention) locate(ctx context.Context, p *catalogue.Plan) error {
 	return &formerError{p.Target, cause}
 }
 
-// warnFormer logs, once for each former target and reason, that events are kept because of it.
+// warnFormer logs, once for each former target and reason, that events are kept.
 func (r *retention) warnFormer(e *formerError) {
 	text := printable(e.cause.Error(), errorBytesMax)
 	if errors.Is(e.cause, errNoAnswer) || r.away[e.target] == text || !r.silent[e.target] && r.away[e.target] != "" {
 		return
 	}
 	r.away[e.target] = text
-	r.o.Logger.Warn("events are kept locally: they were archived to a former archive and are not found there; "+
+	r.o.Logger.Warn("events are kept locally: their former archive does not have them, or does not answer; "+
 		"make it reachable, or copy its objects to the current archive", "former", printable(e.target, remoteTextMax), "error", text)
 }
 
-// expire removes event objects that have been in the archive for longer than Options.Expire and whose events are deleted
-// locally. Statistics objects stay.
+// expire removes event objects that have been in the archive for longer than Options.Expire and whose events have been
+// deleted locally. Statistics objects stay.
 func (r *retention) expire(ctx context.Context, result *Result) error {
 	target, ok := r.o.Target.(deleter)
 	if r.o.Expire <= 0 || !ok {
@@ -185,7 +186,8 @@ func (r *retention) expire(ctx context.Context, result *Result) error {
 		return err
 	}
 	due, err := r.plansWhere(ctx, catalogue.Deleted, func(p *catalogue.Plan) bool {
-		// Only objects in the current archive: those of the catalogue, and those that were moved or copied here.
+		// This covers only objects in the current archive: those that were written to it, and those that were moved or
+		// copied to it.
 		return p.ExpiredAt.IsZero() && uptime-p.Observed >= r.o.Expire &&
 			(r.o.Targets.IsCurrent(p.Target) || r.inPlace(ctx, r.o.Target, p) == nil)
 	})

@@ -12,14 +12,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// wakeInterval is how often Run compares the next due time with the clock. A timer alone would not notice that the clock jumped.
+// wakeInterval is how often Run compares the next due time with the clock. A timer alone would not notice that the
+// clock was changed.
 const wakeInterval = time.Minute
 
 // Run executes all jobs by their schedules until ctx is done, one at a time, and returns ctx's error.
 //
-// All runs that were missed while no process ran are replaced by one run, because a job looks at what there is to do and not
-// at its schedule. The archive and the clean job run at once if they never ran before, and the archive job also if a plan is
-// open. A failed job is tried again with growing pauses, forever. In parallel, Run tests the archive until it works.
+// A single run makes up for all runs that were missed while no process was running, because a job looks at what there is to do and
+// not at its schedule. The archive job and the clean job run immediately if they have never run before, the archive job also if a
+// plan is open. A failed job is retried with increasing pauses, forever. In parallel, Run tests the archive until it works.
 func (u *Uploader) Run(ctx context.Context) error {
 	timers, err := u.newTimers(ctx)
 	if err != nil {
@@ -32,7 +33,7 @@ func (u *Uploader) Run(ctx context.Context) error {
 	for {
 		now := u.o.Now()
 		if now.Before(last.Add(-wakeInterval)) {
-			// The clock went back. Due times that were computed before may be years ahead.
+			// The clock was set back. Due times that were computed before may be years ahead.
 			for _, t := range timers {
 				t.reschedule(now)
 			}
@@ -54,7 +55,7 @@ func (u *Uploader) Run(ctx context.Context) error {
 	}
 }
 
-// timer decides when a job is due. Run owns it.
+// timer decides when a job is due. Only Run uses it.
 type timer struct {
 	*common
 	job   string
@@ -65,7 +66,7 @@ type timer struct {
 	state catalogue.JobState
 }
 
-// newTimers makes the timers and sets their due times by the stored results of earlier runs.
+// newTimers creates the timers and sets their due times from the stored results of earlier runs.
 func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
 	timers := []*timer{
 		{job: JobArchive, at: u.archiveAt, run: u.archiveDue},
@@ -84,7 +85,7 @@ func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
 		switch {
 		case t.state.Served.IsZero() && i < 2:
 			t.set(now)
-		case t.state.Served.IsZero(), t.state.Served.After(now.Add(futureTolerance)): // it never ran, or the clock was ahead
+		case t.state.Served.IsZero(), t.state.Served.After(now.Add(futureTolerance)): // the job never ran, or the clock was ahead
 			t.set(t.at.next(now))
 		default:
 			t.set(t.at.next(t.state.Served))
@@ -97,7 +98,7 @@ func (u *Uploader) newTimers(ctx context.Context) ([]*timer, error) {
 	return timers, err
 }
 
-// newPause returns the growing pauses after failures.
+// newPause returns the increasing pauses after failures.
 func (c *common) newPause() *backoff.ExponentialBackOff {
 	p := backoff.NewExponentialBackOff()
 	p.InitialInterval, p.MaxInterval, p.Multiplier = c.o.BackoffMin, c.o.BackoffMax, 2
@@ -105,12 +106,12 @@ func (c *common) newPause() *backoff.ExponentialBackOff {
 	return p
 }
 
-// done sets the next due time: by the schedule after a success, after a pause otherwise. Served is the time at which the run
-// began, so that a job that became due during the run is due at once. After a failure only the pauses count, because a dense
-// schedule does not help a target that is away.
+// done sets the next due time: after a success by the schedule, after a failure after a pause. Served is the time at
+// which the run began, so that a job that became due during the run is due immediately. After a failure only the pauses
+// count, because a dense schedule would not help a target that is unavailable.
 func (t *timer) done(started time.Time, r Result, err error) {
 	if errors.Is(err, context.Canceled) {
-		return // it stays due, also after a restart
+		return // it stays due, even after a restart
 	}
 	if err == nil {
 		t.pause.Reset()
@@ -124,7 +125,7 @@ func (t *timer) done(started time.Time, r Result, err error) {
 	t.store(r, err)
 }
 
-// store stores the result durably, except those of a job that runs every few seconds and had nothing to do.
+// store stores the result durably, except for a job that runs every few seconds and had nothing to do.
 func (t *timer) store(r Result, err error) {
 	idle := err == nil && t.at.dense() && r.Objects == 0 && t.state.Runs > 0
 	t.state.Add(catalogue.JobRun{
@@ -134,7 +135,7 @@ func (t *timer) store(r Result, err error) {
 		return
 	}
 	if err := t.o.Memory.SetJob(t.job, t.state); err != nil {
-		// At worst, the job runs once more after a restart and has nothing to do.
+		// At worst, the job runs once more after a restart, and has nothing to do.
 		t.o.Logger.Warn("cannot store the result of a job", "job", t.job, "error", err)
 	}
 }

@@ -23,9 +23,9 @@ func awsCredentials(o TargetOptions) *credentials.Credentials {
 	}}})
 }
 
-// roleCredentials asks the service that gives out a role's credentials: STS for the token file of a pod, the endpoint of a container, or
-// the metadata service of an instance. minio's provider knows the usual variables of all three, except those that change an endpoint or
-// switch the metadata service off.
+// roleCredentials asks the service that issues a role's credentials: STS for a pod's token file, the endpoint of a
+// container, or the metadata service of an instance. minio's provider knows the usual variables of all three, except
+// those that change an endpoint or turn off the metadata service.
 func roleCredentials() credentials.Provider {
 	p := &credentials.IAM{Client: &http.Client{Timeout: iamTimeout, Transport: roleTransport()}}
 	inContainer := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != ""
@@ -41,8 +41,8 @@ func roleCredentials() credentials.Provider {
 	return p
 }
 
-// roleTransport uses the proxy of the environment, except for addresses of this machine or link: a proxy would get the credentials of
-// its own role.
+// roleTransport uses the proxy from the environment, except for addresses on this machine or link: through a proxy,
+// wayside would get the credentials of the proxy's role.
 func roleTransport() http.RoundTripper {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
@@ -51,7 +51,7 @@ func roleTransport() http.RoundTripper {
 	t := base.Clone()
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
 		ip, err := netip.ParseAddr(r.URL.Hostname())
-		// fd00:ec2::254 and fd00:ec2::23 are the metadata services' addresses in IPv6.
+		// The metadata services have the IPv6 addresses fd00:ec2::254 and fd00:ec2::23.
 		if err == nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.Is6() && ip.IsPrivate()) {
 			return nil, nil // no proxy
 		}
@@ -71,7 +71,7 @@ func (noRole) IsExpired() bool                      { return true }
 
 var errNoCredentials = errors.New("no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws/credentials, or a role for the pod or instance")
 
-// chain is a credentials.Chain that fails if it finds nothing.
+// chain is like credentials.Chain, but fails if it finds nothing.
 type chain struct{ credentials.Chain }
 
 // RetrieveWithCredContext implements credentials.Provider.

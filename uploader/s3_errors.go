@@ -18,12 +18,12 @@ import (
 // iamTimeout limits one request to a metadata service. Outside a cloud, nothing answers.
 const iamTimeout = 5 * time.Second
 
-// s3Hints adds what the operator can do to the errors of S3 servers.
+// s3Hints adds to the errors of S3 servers what the operator can do.
 type s3Hints struct {
 	bucket, region, endpoint string
 }
 
-// remoteTextMax limits the text of a server that is quoted, in bytes.
+// remoteTextMax limits, in bytes, how much text of a server is quoted.
 const remoteTextMax = 300
 
 // remoteError is an error with text from a server, made safe to log. errors.Is finds its cause.
@@ -35,14 +35,14 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.cause }
 
-// missing reports whether a server said that there is no such object. A 404 for any other reason does not count: the bucket may be
-// missing, or the access key wrong.
+// missing reports whether a server said that the object does not exist. A 404 for any other reason does not count: the
+// bucket may be missing, or the access key may be wrong.
 func missing(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.Code == "NoSuchKey" && r.StatusCode == http.StatusNotFound
 }
 
-// explain adds the action, and a hint at what to do.
+// explain adds the action and a hint to an error.
 func (h s3Hints) explain(action string, err error) error {
 	r := minio.ToErrorResponse(err)
 	text, hint := printable(err.Error(), remoteTextMax), h.hint(err, r)
@@ -50,7 +50,7 @@ func (h s3Hints) explain(action string, err error) error {
 	switch {
 	case errors.As(err, &foreign):
 		text, hint = foreign.text, foreign.hint
-	case r.StatusCode != 0 && strings.HasPrefix(r.Code, strconv.Itoa(r.StatusCode)): // the server gave no code of its own
+	case r.StatusCode != 0 && strings.HasPrefix(r.Code, strconv.Itoa(r.StatusCode)): // the server sent no code of its own
 		text = "HTTP " + printable(r.Code, 64)
 	case r.StatusCode != 0:
 		text = fmt.Sprintf("HTTP %d %s: %s", r.StatusCode, printable(r.Code, 64), text)
@@ -65,7 +65,7 @@ func (h s3Hints) explain(action string, err error) error {
 func (h s3Hints) hint(err error, r minio.ErrorResponse) string {
 	switch r.Code {
 	case "NoSuchBucket":
-		return "create the bucket " + h.bucket + ", or name another one in archive"
+		return "create the bucket " + h.bucket + ", or set archive.url to another one"
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "NoSuchUser", "InvalidAccessKey", "AuthFailure":
 		return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	case "ExpiredToken", "TokenRefreshRequired":
@@ -110,18 +110,19 @@ func (h s3Hints) networkHint(err error) string {
 	return ""
 }
 
-// isPrecondition recognises the answers to If-None-Match that say that there is an object. Older MinIO servers send 304, and AWS sends
-// 409 during another upload of the same object.
+// isPrecondition recognises responses to If-None-Match that say that the object exists. Older MinIO servers send 304,
+// and AWS sends 409 during another upload of the same object.
 func isPrecondition(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusPreconditionFailed || r.StatusCode == http.StatusNotModified || r.Code == "ConditionalRequestConflict"
 }
 
-// isDenied recognises the answer to a key that may not write. Some servers also send it if the object is locked.
+// isDenied recognises the response to a key that has no permission to write. Some servers also send it if the object is
+// locked.
 func isDenied(err error) bool { return minio.ToErrorResponse(err).Code == "AccessDenied" }
 
-// refusesChecksum recognises the answers of servers that want another checksum, or none. BadDigest, which says that the body was damaged
-// on the way, is none of them.
+// refusesChecksum recognises the responses of servers that want another checksum, or none. It does not include
+// BadDigest, which says that the body was damaged on the way.
 func refusesChecksum(err error) bool {
 	switch minio.ToErrorResponse(err).Code {
 	case "InvalidRequest", "InvalidArgument", "InvalidDigest", "MissingContentMD5", "NotImplemented":
@@ -130,8 +131,8 @@ func refusesChecksum(err error) bool {
 	return isUnsupported(err)
 }
 
-// isCut recognises a connection that ended without an answer. A server that refuses a request before it has read the body may close the
-// connection, and its answer is lost.
+// isCut recognises a connection that ended without a response. A server that rejects a request before it has read the
+// body may close the connection, so that its response is lost.
 func isCut(err error) bool {
 	var op *net.OpError
 	var foreign *foreignError
@@ -139,7 +140,7 @@ func isCut(err error) bool {
 	return !errors.As(err, &foreign) && minio.ToErrorResponse(err).StatusCode == 0 && !dial && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// isUnsupported recognises the answers of servers that do not know If-None-Match in a PUT.
+// isUnsupported recognises the responses of servers that do not know If-None-Match in a PUT.
 func isUnsupported(err error) bool {
 	r := minio.ToErrorResponse(err)
 	return r.StatusCode == http.StatusNotImplemented || r.Code == "NotImplemented"

@@ -12,11 +12,12 @@ import (
 	"unicode"
 )
 
-// s3Only passes on answers that an S3 server may have given, and turns all others into an error before they are parsed. A web server, a
-// login page or a proxy at the endpoint must be named as what it is, and its text must not reach the log.
+// s3Only passes on responses that an S3 server may have sent, and turns all others into an error before they are
+// parsed. If there is a web server, a login page or a proxy at the endpoint, the error must say so, and its text must
+// not reach the log.
 type s3Only struct{ next http.RoundTripper }
 
-// foreignError describes, in one line, an answer that no S3 server gives.
+// foreignError describes, in one line, a response that no S3 server sends.
 type foreignError struct{ text, hint string }
 
 func (e *foreignError) Error() string { return e.text }
@@ -41,16 +42,17 @@ func (t s3Only) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// peekBytes is how much of an answer is examined.
+// peekBytes is how much of a response is examined.
 const peekBytes = 512
 
-// peek returns the beginning of an answer, which can still be read. It does not examine objects, which may begin with anything.
+// peek returns the beginning of a response without consuming it. It does not examine objects, which may begin with
+// anything.
 func peek(resp *http.Response) []byte {
 	if resp.StatusCode/100 == 2 && resp.Header.Get("Etag") != "" || resp.Body == http.NoBody {
 		return nil
 	}
 	buffered := bufio.NewReaderSize(resp.Body, peekBytes)
-	begin, _ := buffered.Peek(peekBytes) // the next reader gets the same error
+	begin, _ := buffered.Peek(peekBytes) // if there is an error, the next reader gets it too
 	resp.Body = struct {
 		io.Reader
 		io.Closer
@@ -58,7 +60,7 @@ func peek(resp *http.Response) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(begin, []byte("\xef\xbb\xbf")))
 }
 
-// foreign returns why an answer is not one of S3, or nil.
+// foreign returns why a response cannot come from an S3 server, or nil if it can.
 func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	server := r.URL.Scheme + "://" + r.URL.Host
 	xml := bytes.HasPrefix(begin, []byte("<")) && !isHTML(begin)
@@ -67,12 +69,12 @@ func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	list := r.Method == http.MethodGet && r.URL.Query().Has("list-type")
 	switch {
 	case html, isHTML(begin):
-	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // other XML would be taken for an empty list
+	case ok && list && !bytes.Contains(begin, []byte("<ListBucketResult")): // other XML would be mistaken for an empty list
 	case ok && !list && r.Method == http.MethodPut && resp.Header.Get("Etag") == "":
 	case ok && !list && (head || r.Method == http.MethodGet) && resp.Header.Get("Last-Modified") == "":
 	case !ok && !head && len(begin) > 0 && !xml:
 	case resp.StatusCode == http.StatusNotFound && !head && len(begin) == 0:
-		return &foreignError{server + " answers HTTP 404 and does not say what is missing", hintNotFound}
+		return &foreignError{server + " responded with HTTP 404 without saying what is missing", hintNotFound}
 	default:
 		return nil
 	}
@@ -86,7 +88,7 @@ func foreign(r *http.Request, resp *http.Response, begin []byte) *foreignError {
 	case bytes.Contains(begin, []byte("HTTPS")) && r.URL.Scheme == "http":
 		e.hint = "the endpoint speaks TLS: write it as https://…"
 	case resp.StatusCode >= http.StatusBadGateway:
-		e.hint = "a proxy or load balancer in front of the server may be in trouble; else check endpoint="
+		e.hint = "a proxy or load balancer in front of the server may be in trouble; otherwise check endpoint="
 	}
 	return e
 }
@@ -96,9 +98,9 @@ func isHTML(begin []byte) bool {
 	return bytes.HasPrefix(begin, []byte("<!doctype")) || bytes.HasPrefix(begin, []byte("<html"))
 }
 
-// notHTTP reports whether an error of net/http means that the other side does not speak HTTP. A server that speaks first, such as SSH,
-// can be noticed before the request is written (readLoopPeekFailLocked, for which net/http has no exported error), while it is written
-// (the transport closes the connection under the writer) or afterwards.
+// notHTTP reports whether an error of net/http means that the other side does not speak HTTP. A server that speaks
+// first, such as SSH, may be noticed before the request is written (readLoopPeekFailLocked, for which net/http exports
+// no error), while it is being written (the transport closes the connection during the write) or afterwards.
 func notHTTP(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "malformed") || strings.Contains(text, "readLoopPeekFailLocked") || errors.Is(err, net.ErrClosed)

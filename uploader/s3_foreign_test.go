@@ -226,7 +226,7 @@ func TestObjectLock(t *testing.T) {
 	}
 	t.Run("refused for another reason", func(t *testing.T) {
 		p, h := hostileBucket(t)
-		h.set(puts(func(w http.ResponseWriter, r *http.Request, pass http.Handler) { // the first answer is the reason
+		h.set(puts(func(w http.ResponseWriter, r *http.Request, pass http.Handler) { // the first response is the reason
 			answer(http.StatusBadRequest, map[bool]string{true: "InvalidRequest", false: "InvalidArgument"}[has(r.Header, md5Field)])(w, r, pass)
 		}))
 		if err := p.Put(t.Context(), "v1/a.ndjson.gz", strings.NewReader("content"), 7, nil); err == nil || !strings.Contains(err.Error(), "InvalidRequest") {

@@ -16,8 +16,8 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// checksum is the kind of checksum that is sent with an object. A bucket with a default retention (Object Lock) refuses objects without
-// one. Some servers refuse one kind or the other.
+// checksum is the kind of checksum that is sent with an object. A bucket with a default retention (Object Lock) rejects
+// objects without one. Some servers reject one kind or the other.
 type checksum int32
 
 const (
@@ -30,7 +30,7 @@ const (
 // digests are the hashes of one body.
 type digests struct{ md5, sha256 []byte }
 
-// Put sends the object with a checksum that the server accepts. It remembers the kind for the next object.
+// Put sends the object with a kind of checksum that the server accepts. It remembers the kind for the next object.
 func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error {
 	//nolint:gosec // the protocol's checksum against damage on the way; SHA-256 is what verifies an object
 	weak, strong := md5.New(), sha256.New()
@@ -61,9 +61,9 @@ func (t *s3Target) Put(ctx context.Context, key string, body io.ReadSeeker, size
 	return t.hint.explain("write "+key+" to "+t.name, first)
 }
 
-// putOnce sends the object with If-None-Match, so that a server that has it already says so. It falls back to a plain PUT if the server
-// does not know the header, or has something else under the key: a truncated upload, or the output of another version for the same
-// plan. Keys contain the epoch, so no other process writes under them.
+// putOnce sends the object with If-None-Match, so that a server that already has it can say so. It falls back to a
+// plain PUT if the server does not know the header, or has something else under the key: a truncated upload, or what
+// another version wrote for the same plan. Keys contain the epoch, so no other process writes under them.
 func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, size int64, sums digests, meta map[string]string, c checksum) error {
 	refused := false
 	if !t.unconditional.Load() {
@@ -79,7 +79,7 @@ func (t *s3Target) putOnce(ctx context.Context, key string, body io.ReadSeeker, 
 		case isUnsupported(err):
 			refused = true
 		case isDenied(err) && strings.HasSuffix(key, objectSuffix) && t.holds(ctx, key, hex.EncodeToString(sums.sha256), size, meta):
-			return nil // sent before, and locked since
+			return nil // it was sent before and has been locked since
 		default:
 			return err
 		}
@@ -95,7 +95,7 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	// No Content-Encoding: clients and gateways must not unpack the object, which is a gzip file.
+	// Content-Encoding is not set: clients and gateways must not unpack the object, which is a gzip file.
 	o := minio.PutObjectOptions{UserMetadata: meta, ContentType: "application/gzip", DisableContentSha256: true}
 	if ifAbsent {
 		o.SetMatchETagExcept("*")
@@ -109,7 +109,7 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 		if o.UserMetadata == nil {
 			o.UserMetadata = map[string]string{}
 		}
-		o.UserMetadata["x-amz-checksum-sha256"] = base64.StdEncoding.EncodeToString(sums.sha256) // a header that minio does not prefix
+		o.UserMetadata["x-amz-checksum-sha256"] = base64.StdEncoding.EncodeToString(sums.sha256) // minio passes this header on without a prefix
 	}
 	attempt := &attemptBody{r: body}
 	defer attempt.end()
@@ -117,8 +117,9 @@ func (t *s3Target) put(ctx context.Context, key string, body io.ReadSeeker, size
 	return err
 }
 
-// attemptBody lends a body to one request. A server may answer before it has read the whole body (412 does), and net/http continues to
-// read for a moment after the request has returned. Without attemptBody, both requests would share the position of the body.
+// attemptBody lends a body to one request. A server may respond before it has read the whole body (with 412, for
+// example), and net/http may continue to read for a moment after the request has returned. Without attemptBody, the old
+// and the new request would then share the position in the body.
 type attemptBody struct {
 	mu    sync.Mutex
 	r     io.ReadSeeker
@@ -145,7 +146,7 @@ func (a *attemptBody) Seek(offset int64, whence int) (int64, error) {
 	return a.r.Seek(offset, whence)
 }
 
-// end waits for a running read and makes all later ones fail.
+// end waits for a read in progress and makes all later reads fail.
 func (a *attemptBody) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -20,13 +20,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Anybody who can write to a bucket can put anything there, and a gzip file of a megabyte can unpack to a gigabyte. So reading an
-// object keeps one line in memory, and stops at the size that the object's own metadata announces.
+// Anyone who can write to a bucket can put anything there, and a gzip file of a megabyte can unpack to a gigabyte. So a
+// reader keeps only one line of an object in memory, and stops at the size that the object's own metadata announces.
 const (
 	// lineBytesMax limits one line. The longest event has about 20 KiB, the longest row of statistics about 100 KiB.
 	lineBytesMax = 1 << 20
-	// rawBytesMax limits the unpacked size of an object, whatever its metadata says: a hundred times that of an object with the
-	// default archive.object_bytes.
+	// rawBytesMax limits the unpacked size of an object, whatever its metadata says, to a hundred times that of an
+	// object with the default archive.object_bytes.
 	rawBytesMax = 8 << 30
 	// runsReadMax limits the sequence runs of one object, and RowNamesMax the statistics rows of its events.
 	runsReadMax = 1 << 18
@@ -35,43 +35,45 @@ const (
 	overheadBytes = 1 << 20
 )
 
-// ErrDamaged says that wayside does not write such an object. The target is all right: other objects can be read.
+// ErrDamaged means that wayside would not write such an object. The target itself works, so other objects can be read.
 var ErrDamaged = errors.New("archive object is damaged")
 
-// Damagedf makes an error that wraps [ErrDamaged].
+// Damagedf returns an error that wraps [ErrDamaged].
 func Damagedf(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, args...))
 }
 
 // Contents describes an object that was read to its end.
 type Contents struct {
-	Bytes     uint64 // compressed
-	SHA256    string // of the object, hex
-	RawBytes  uint64 // of the NDJSON
-	RawSHA256 string // of the NDJSON, hex
+	Bytes     uint64 // compressed size
+	SHA256    string // hash of the object, in hex
+	RawBytes  uint64 // size of the NDJSON
+	RawSHA256 string // hash of the NDJSON, in hex
 	Lines     uint64
-	Rows      uint64          // responses
-	Runs      []catalogue.Run // of a statistics object: nil if they are unknown
-	// Drops has the latest drop record of each reason, according to a statistics object. Nil: unknown, as in those of older versions.
+	Rows      uint64          // number of responses
+	Runs      []catalogue.Run // sequence numbers; nil if unknown, which is possible in a statistics object
+	// Drops holds the latest drop record of each reason, according to a statistics object. It is nil if they are
+	// unknown, as in objects of older versions.
 	Drops stats.Drops
 	Meta  map[string]string
 
 	names map[uint64]struct{} // hashes of the names of its statistics rows
 }
 
-// MatchesMeta returns an error that wraps [ErrDamaged] if the content is not as the object's metadata says.
+// MatchesMeta returns an error that wraps [ErrDamaged] if the content does not match the object's metadata.
 func (c *Contents) MatchesMeta() error {
 	if want := c.Meta[MetaRawSHA256]; c.RawSHA256 != want {
-		return Damagedf("its content has hash %s, its metadata says %.80q: see wayside archive verify", c.RawSHA256, want)
+		return Damagedf("its content has hash %s, but its metadata says %.80q: see wayside archive verify", c.RawSHA256, want)
 	}
 	if want := c.Meta[MetaRows]; want != strconv.FormatUint(c.Rows, 10) {
-		return Damagedf("it adds up to %d responses, its metadata says %.40q: see wayside archive verify", c.Rows, want)
+		return Damagedf("it adds up to %d responses, but its metadata says %.40q: see wayside archive verify", c.Rows, want)
 	}
 	return nil
 }
 
-// ReadLines reads an object to its end and calls fn for each line, without its line feed. The slice is valid during the call. It
-// returns nil contents if the object could not be opened. The error wraps [ErrDamaged] if the object is to blame.
+// ReadLines reads an object to its end and calls fn for each line, without its line feed. The slice is only valid
+// during the call. The contents are nil if the object could not be opened. The error wraps [ErrDamaged] if the object
+// is to blame.
 func ReadLines(ctx context.Context, t Target, key string, fn func(line []byte) error) (*Contents, error) {
 	return readLines(ctx, t, key, func(_ *Contents, line []byte) error { return fn(line) })
 }
@@ -121,9 +123,9 @@ func (c *Contents) read(ctx context.Context, body io.Reader, fn func(c *Contents
 	return nil
 }
 
-// ScanEvents reads an event object to its end, checks each line and calls fn for it. The text has no line feed; text and line are
-// reused. Sequence numbers must ascend, and every line must be one that wayside writes into an object of this key. The error
-// wraps [ErrDamaged] if the object is to blame.
+// ScanEvents reads an event object to its end, checks each line and calls fn for it. text has no line feed; text and l
+// are reused. Sequence numbers must ascend, and every line must be one that wayside would write into an object with
+// this key. The error wraps [ErrDamaged] if the object is to blame.
 func ScanEvents(ctx context.Context, t Target, key string, fn func(text []byte, l *Line) error) (*Contents, error) {
 	o, err := ParseKey(key)
 	if err != nil {
@@ -147,7 +149,8 @@ func ScanEvents(ctx context.Context, t Target, key string, fn func(text []byte, 
 	})
 }
 
-// ScanStatistics is ScanEvents for the statistics object that belongs to an event object. It calls fn for each row with responses.
+// ScanStatistics is like ScanEvents, for the statistics object that belongs to an event object. It calls fn for each
+// row with responses.
 func ScanStatistics(ctx context.Context, t Target, o *Object, fn func(stats.Key, *stats.Row) error) (*Contents, error) {
 	var line statsLine
 	return readLines(ctx, t, StatsKey(o.Key), func(c *Contents, text []byte) error {
@@ -186,7 +189,7 @@ func (c *Contents) addNumber(seq uint64, o *Object) error {
 
 var nameSeed = maphash.MakeSeed()
 
-// addName counts the different names of rows, because a caller that adds up rows keeps all of them in memory.
+// addName counts the different names of rows, because callers that add up rows keep all of them in memory.
 func (c *Contents) addName(name catalogue.RowName) error {
 	c.names[maphash.Comparable(nameSeed, name)] = struct{}{}
 	if len(c.names) > RowNamesMax {
@@ -195,8 +198,8 @@ func (c *Contents) addName(name catalogue.RowName) error {
 	return nil
 }
 
-// digest reads a gzip object with at most rawMax bytes of content to its end, and describes it. The content's hash needs raw, which
-// may be nil. The number of responses stays 0.
+// digest reads a gzip object to its end and describes it. The content may have at most rawMax bytes. It is only hashed
+// if raw is not nil. The number of responses stays 0.
 func digest(body io.Reader, rawMax uint64, raw hash.Hash) (*built, error) {
 	r, err := newLineReader(body, min(rawMax, rawBytesMax), raw)
 	for err == nil {
@@ -212,13 +215,14 @@ func digest(body io.Reader, rawMax uint64, raw hash.Hash) (*built, error) {
 	return d, nil
 }
 
-// unpacker reads objects back after they were written, and reuses its memory. Not for concurrent use.
+// unpacker reads objects back after they were written, and reuses its memory. It is not safe for concurrent use.
 type unpacker struct {
 	in  *bufio.Reader
 	zip gzip.Reader
 }
 
-// digest reads a gzip object with at most rawMax bytes of content to its end. It returns the object's hash, and both sizes.
+// digest reads a gzip object to its end, whose content may have at most rawMax bytes. It returns the object's hash and
+// both sizes.
 func (u *unpacker) digest(body io.Reader, rawMax uint64) (*built, error) {
 	if u.in == nil {
 		u.in = bufio.NewReaderSize(nil, flushBytes)
@@ -242,7 +246,7 @@ func (u *unpacker) digest(body io.Reader, rawMax uint64) (*built, error) {
 	return &built{rawBytes: content.n, objectBytes: object.n, objectSHA256: hexSum(object.h)}, nil
 }
 
-// limitedCount counts what is written to it, and refuses more than limit bytes.
+// limitedCount counts what is written to it, and fails beyond limit bytes.
 type limitedCount struct{ n, limit uint64 }
 
 func (c *limitedCount) Write(p []byte) (int, error) {
@@ -258,11 +262,11 @@ func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 type lineReader struct {
 	object limitedSource
 	lines  *bufio.Reader
-	raw    hash.Hash // of the content; nil: not needed
+	raw    hash.Hash // hash of the content; nil if it is not needed
 	long   []byte    // a line that does not fit into the buffer
-	limit  uint64    // of raw bytes
+	limit  uint64    // maximum number of unpacked bytes
 
-	rawBytes  uint64 // unpacked so far
+	rawBytes  uint64 // number of bytes unpacked so far
 	lineCount uint64
 }
 
@@ -276,8 +280,8 @@ func newLineReader(body io.Reader, limit uint64, raw hash.Hash) (*lineReader, er
 	return r, nil
 }
 
-// next returns the next line without its line feed, valid until the next call, and io.EOF at the end of the object. Other errors
-// wrap [ErrDamaged] or are those of the target.
+// next returns the next line without its line feed, which is valid until the next call, or io.EOF at the end of the
+// object. Other errors wrap [ErrDamaged] or come from the target.
 func (r *lineReader) next() ([]byte, error) {
 	r.long = r.long[:0]
 	for {
@@ -285,7 +289,7 @@ func (r *lineReader) next() ([]byte, error) {
 		r.rawBytes += uint64(len(piece))
 		switch {
 		case r.rawBytes > r.limit:
-			return nil, Damagedf("it goes on after the %d bytes that its metadata announce", r.limit)
+			return nil, Damagedf("it continues after the %d bytes that its metadata announces", r.limit)
 		case len(r.long)+len(piece) > lineBytesMax:
 			return nil, Damagedf("line %d is longer than %d bytes", r.lineCount+1, lineBytesMax)
 		case errors.Is(err, io.EOF) && len(piece)+len(r.long) == 0:
@@ -309,7 +313,7 @@ func (r *lineReader) next() ([]byte, error) {
 	}
 }
 
-// explain returns the target's own error, or says that the object is damaged.
+// explain returns the target's own error, or otherwise an error that says that the object is damaged.
 func (r *lineReader) explain(err error) error {
 	if r.object.err != nil {
 		return r.object.err
@@ -320,13 +324,14 @@ func (r *lineReader) explain(err error) error {
 	return Damagedf("%w", err)
 }
 
-// limitedSource counts and hashes what is read through it, keeps the error of its reader, and fails after limit bytes.
+// limitedSource counts and hashes what is read through it, remembers an error of its reader, and fails beyond limit
+// bytes.
 type limitedSource struct {
 	r     io.Reader
 	h     hash.Hash
 	n     uint64
 	limit uint64
-	err   error // of r, except io.EOF
+	err   error // error of r, except io.EOF
 }
 
 func (s *limitedSource) Read(p []byte) (int, error) {
@@ -342,16 +347,16 @@ func (s *limitedSource) Read(p []byte) (int, error) {
 	return n, err // io.EOF must not be wrapped
 }
 
-// Count is what the event objects of a target hold.
+// Count says what the event objects of a target contain.
 type Count struct {
 	Objects  int
 	Lines    int   // all lines
 	Rows     int   // responses: lines that are not drop records
 	Distinct int   // different event IDs
-	Bytes    int64 // compressed
+	Bytes    int64 // compressed size
 }
 
-// CountTarget counts the contents of all event objects of a target. It keeps 16 bytes for each line in memory.
+// CountTarget counts the contents of all event objects of a target. It keeps 16 bytes per line in memory.
 func CountTarget(ctx context.Context, t Target) (Count, error) {
 	var c Count
 	ids := map[uuid.UUID]struct{}{}
@@ -377,7 +382,7 @@ func CountTarget(ctx context.Context, t Target) (Count, error) {
 	return c, err
 }
 
-// dropMark cannot be part of a string, in which quotation marks are escaped.
+// dropMark cannot occur inside a JSON string, because quotation marks are escaped there.
 var dropMark = []byte(`,"kind":"drop"`)
 
 var idMark = []byte(`{"event_id":"`)

@@ -20,16 +20,17 @@ func ValidateSchedule(text string) error {
 type schedule struct {
 	every time.Duration // 0 means cron
 	cron  string
-	zone  *time.Location // in which the cron expression is read
-	// fixed: the expression names hours ("0 3 * * *"). Such a job runs once a day, also on the two days on which the clock
-	// changes. Other jobs ("0 * * * *") run every hour that passes, also if the clock shows an hour twice.
+	zone  *time.Location // time zone of the cron expression
+	// fixed says that the expression names hours ("0 3 * * *"). Such a job runs once a day, even on the two days on
+	// which the clock changes. Other jobs ("0 * * * *") run in every hour that passes, even if the clock shows an hour
+	// twice.
 	fixed bool
 }
 
 // zonePrefix may precede a cron expression: "TZ=Europe/Berlin 0 3 * * *".
 const zonePrefix = "TZ="
 
-// everyMin is the shortest interval after @every: a job that always begins again at once would occupy a core.
+// everyMin is the shortest interval after @every. A job that always starts again immediately would occupy a core.
 const everyMin = time.Second
 
 // dense reports whether the job is due several times a minute.
@@ -66,8 +67,8 @@ func parseSchedule(text string) (schedule, error) {
 
 // next returns the first time after now at which the job is due, in UTC.
 //
-// A cron expression is about the wall clock. So next evaluates it on the wall clock, one period of constant offset after the other. A
-// time that the clock skips is due at the end of the gap. A time that comes twice is due the first time.
+// Cron expressions refer to the wall clock. So next evaluates them on the wall clock, one period of constant offset after another. A
+// job that is due at a time that the clock skips becomes due at the end of the gap. If a time occurs twice, the job is due the first time.
 func (s schedule) next(now time.Time) time.Time {
 	now = now.UTC()
 	if s.every > 0 {
@@ -77,9 +78,9 @@ func (s schedule) next(now time.Time) time.Time {
 	_, end := now.In(s.zone).ZoneBounds()
 	offset := s.offset(now)
 	if before := s.repeated(now); s.fixed && wall.Before(before) {
-		wall = before.Add(-time.Nanosecond) // the times until then were due already
+		wall = before.Add(-time.Nanosecond) // times before that were already due
 	}
-	for range 8 { // periods; two a year in most zones
+	for range 8 { // number of periods; most zones have two a year
 		tick, err := gronx.NextTickAfter(s.cron, wall, false)
 		if err != nil || !tick.After(wall) {
 			break
@@ -90,7 +91,7 @@ func (s schedule) next(now time.Time) time.Time {
 		}
 		later := s.offset(end)
 		if s.fixed && later > offset && tick.Before(onWall(end, later)) {
-			return end.UTC() // the clock skips it
+			return end.UTC() // the clock skips that time
 		}
 		landing := onWall(end, later)
 		if s.fixed && later < offset {
@@ -99,7 +100,7 @@ func (s schedule) next(now time.Time) time.Time {
 		wall, offset = landing.Add(-time.Nanosecond), later
 		_, end = end.In(s.zone).ZoneBounds()
 	}
-	// parseSchedule has checked that the expression is due once. Its years are over.
+	// parseSchedule has checked that the expression matches at least once. Its last match is in the past.
 	return now.Add(24 * time.Hour)
 }
 
@@ -111,8 +112,8 @@ func (s schedule) offset(t time.Time) time.Duration {
 // onWall returns the time that the wall clock shows, as a time in UTC.
 func onWall(t time.Time, offset time.Duration) time.Time { return t.UTC().Add(offset) }
 
-// repeated returns the wall-clock time until which the period of t repeats times of the period before it, and zero if it repeats
-// none.
+// repeated returns the wall-clock time until which the period of t repeats times of the previous period, or the zero
+// time if it repeats none.
 func (s schedule) repeated(t time.Time) time.Time {
 	start, _ := t.In(s.zone).ZoneBounds()
 	if start.IsZero() {

@@ -84,7 +84,7 @@ func TestScheduleOverClockChanges(t *testing.T) {
 			if !due.After(now) {
 				t.Fatalf("%q: %s after %s", c.text, due, now)
 			}
-			// The answer is the same for any earlier time.
+			// The response is the same for any earlier time.
 			if half := s.next(now.Add(due.Sub(now) / 2)); !half.Equal(due) {
 				t.Errorf("%q after %s is %s, a little later %s", c.text, now, due, half)
 			}

@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// A request to the archive has no limit for its whole duration: on a slow link, such a limit would send the same object again
-// and again. A request ends if it makes no progress for Options.RequestTimeout. Less than progressBytes in that time is no
-// progress, so that a server cannot hold a job with single bytes.
+// A request to the archive has no limit for its total duration: on a slow link, such a limit would make wayside send
+// the same object again and again. Instead, a request ends if it makes no progress for Options.RequestTimeout. Less
+// than progressBytes in that time does not count as progress, so that a server cannot hold up a job by sending single
+// bytes.
 const progressBytes = 4 << 10
 
-// slowestLink is the assumed rate, in bytes a second, at which the kernel sends the rest of a body after it took the last byte.
-// The answer can come only afterwards.
+// slowestLink is the rate, in bytes per second, at which the kernel is assumed to send the rest of a body after it has
+// accepted the last byte. The response can only come after that.
 const slowestLink = 32 << 10
 
-// patienceMax limits how far the timeout grows after requests that stalled: a link may be slower than expected.
+// patienceMax limits how far the timeout grows after requests that stalled, because a link may be slower than expected.
 const patienceMax = 4
 
 // errStalled is the cause of a context that ended because its request stalled.
@@ -27,17 +28,17 @@ var errStalled = errors.New("no progress")
 // requests ends requests to targets that make no progress.
 type requests struct {
 	timeout  time.Duration
-	patience atomic.Int32 // factor of timeout; 0 is 1
+	patience atomic.Int32 // factor for the timeout; 0 counts as 1
 }
 
 // request is one request. Its methods are safe for concurrent use.
 type request struct {
-	ctx      context.Context // lives for one request
+	ctx      context.Context // used for a single request
 	cancel   context.CancelCauseFunc
 	timer    *time.Timer
 	limit    time.Duration
-	moved    atomic.Int64  // bytes since the timer was last set
-	patience *atomic.Int32 // of requests
+	moved    atomic.Int64  // bytes transferred since the timer was last set
+	patience *atomic.Int32 // patience of the requests
 }
 
 // begin starts to watch a request. The request must use the returned context, and the caller must call end.
@@ -48,14 +49,14 @@ func (r *requests) begin(ctx context.Context) (context.Context, *request) {
 	return q.ctx, q
 }
 
-// stat is [Target.Stat] with a limit.
+// stat is [Target.Stat] with a watched request.
 func (r *requests) stat(ctx context.Context, t Target, key string) (ObjectInfo, error) {
 	ctx, q := r.begin(ctx)
 	info, err := t.Stat(ctx, key)
 	return info, q.end(err)
 }
 
-// progress records that n bytes moved.
+// progress records that n bytes were transferred.
 func (q *request) progress(n int) {
 	if q.moved.Add(int64(n)) >= progressBytes {
 		q.moved.Store(0)
@@ -77,12 +78,13 @@ func (q *request) end(err error) error {
 		return err
 	}
 	q.patience.Store(min(2*max(q.patience.Load(), 1), patienceMax))
-	// Only the text of err: it wraps context.Canceled, which callers take for the end of the job.
+	// Only the text of err is included, because err wraps context.Canceled, from which callers would conclude that the
+	// job was cancelled.
 	return fmt.Errorf("%w: no progress in %s: the server or the link hangs, or is slower than archive.timeout allows for: %s",
 		context.DeadlineExceeded, q.limit, printable(err.Error(), remoteTextMax))
 }
 
-// watchedBody reports to a request how much of its body was read.
+// watchedBody reports to a request how much of its body has been read.
 type watchedBody struct {
 	io.ReadSeeker
 	request  *request
@@ -105,7 +107,7 @@ func (b *watchedBody) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// watchedReader reports to a request how much was read.
+// watchedReader reports to a request how much has been read.
 type watchedReader struct {
 	io.Reader
 	request *request

@@ -18,12 +18,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// fold adds up the statistics of the events of one plan. It counts like the store, so the sum over all plans is what the store
-// counted. It keeps its rows for the next plan, which has mostly the same ones. Not for concurrent use.
+// fold adds up the statistics of the events of one plan. It counts as the store does, so the sum over all plans is what
+// the store has counted. It keeps its rows for the next plan, which has mostly the same ones. It is not safe for
+// concurrent use.
 type fold struct {
 	rows   map[catalogue.RowName]*foldRow
-	sorted []*foldRow // in the order in which they are written; rows without a response are not
-	stale  bool       // sorted lacks rows
+	sorted []*foldRow // rows in the order in which they are written, which excludes rows without responses
+	stale  bool       // whether sorted lacks rows
 	drops  stats.Drops
 }
 
@@ -32,7 +33,7 @@ type foldRow struct {
 	row  stats.Row
 }
 
-// foldRowsKept is the largest number of rows that are kept for the next plan.
+// foldRowsKept is the maximum number of rows that are kept for the next plan.
 const foldRowsKept = 2048
 
 func (f *fold) reset() {
@@ -46,7 +47,7 @@ func (f *fold) reset() {
 	}
 }
 
-// add counts one event. It copies the name's strings before it keeps them.
+// add counts one event. It copies the name's strings if it keeps them.
 func (f *fold) add(seq uint64, name *catalogue.RowName, e *event.Event) {
 	if !e.IsResponse() {
 		f.drops.Note(string(e.ErrorType), stats.Drop{Seq: seq, Responses: e.RequestBytes})
@@ -82,7 +83,7 @@ func (f *fold) each(fn func(*foldRow) error) error {
 	return nil
 }
 
-// responding is the number of rows that have responses.
+// responding returns the number of rows that have responses.
 func (f *fold) responding() int {
 	n := 0
 	for _, r := range f.rows {
@@ -93,7 +94,7 @@ func (f *fold) responding() int {
 	return n
 }
 
-// buildStatistics writes the statistics object of the plan whose events were built last into b.body.
+// buildStatistics writes the statistics object for the most recently built events into b.body.
 func (b *builder) buildStatistics(ctx context.Context, p *catalogue.Plan) (*built, error) {
 	b.body.reset()
 	b.body.again = func(w io.Writer) error {
@@ -136,7 +137,7 @@ func (b *objectWriter) statistics(ctx context.Context, w io.Writer, p *catalogue
 // statsWriter writes rows of statistics as lines.
 type statsWriter struct {
 	head, tail []byte
-	first      []byte // of the first line only: the description of the object
+	first      []byte // only for the first line: the description of the object
 }
 
 func newStatsWriter(p *catalogue.Plan, f *fold) *statsWriter {
@@ -250,11 +251,11 @@ type statsLine struct {
 	Schema   int          `json:"schema_version"`
 }
 
-// parseStatistics reads one line of the statistics object of an hour and epoch into l. It refuses a newer schema, and rows whose parts
-// do not add up. The error wraps [ErrDamaged] or [ErrNewerFormat].
+// parseStatistics parses one line of a statistics object into l. hour and epoch are those of the object. It rejects a
+// newer schema, and rows whose parts do not add up. The error wraps [ErrDamaged] or [ErrNewerFormat].
 func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (key stats.Key, r *stats.Row, err error) {
 	*l = statsLine{}
-	if err := json.Unmarshal(text, l); err != nil { // this also refuses text after the object
+	if err := json.Unmarshal(text, l); err != nil { // this also rejects text after the object
 		return key, nil, Damagedf("statistics line: %w", err)
 	}
 	if err := checkSchema("statistics line", l.Schema); err != nil {
@@ -271,7 +272,7 @@ func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (ke
 	case len(key.Host) > rowTextMax || len(key.Method) > rowTextMax || len(key.Label) > rowTextMax || len(key.Route) > rowTextMax:
 		return key, nil, Damagedf("statistics of a row with a name of %d bytes", len(key.Host)+len(key.Method)+len(key.Label)+len(key.Route))
 	case l.MaxMicros > figureMax || l.BytesIn/figureMax > l.Count || l.BytesOut/figureMax > l.Count || l.SumMicros/figureMax > l.Count:
-		return key, nil, Damagedf("statistics with %d µs at most, %d µs, %d and %d bytes in all, of %d responses",
+		return key, nil, Damagedf("statistics with at most %d µs, and in total %d µs, %d and %d bytes, for %d responses",
 			l.MaxMicros, l.SumMicros, l.BytesIn, l.BytesOut, l.Count)
 	}
 	r = &stats.Row{
@@ -294,7 +295,7 @@ func parseStatistics(text []byte, l *statsLine, hour int64, epoch uuid.UUID) (ke
 		}
 	}
 	encoded, _ := r.AppendBinary(nil)         // its error is always nil
-	if err := r.Decode(encoded); err != nil { // which checks that the parts add up
+	if err := r.Decode(encoded); err != nil { // this checks that the parts add up
 		return key, nil, Damagedf("statistics line: %w", err)
 	}
 	return key, r, nil

@@ -9,17 +9,17 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// The first line of a statistics object also describes the whole object, in the field "object": how many rows it has, which sequence
-// numbers its events have, and the latest drop record of each reason among them. So a reader of many instances can find missing numbers
-// and add up drops from the statistics alone, which stay when the events are deleted. An object without a response has one line, whose
-// row has no name and a count of 0.
+// The first line of a statistics object also describes the whole object, in the field "object": how many rows it has,
+// which sequence numbers its events have, and the latest drop record of each reason among them. So a reader of many
+// instances can find missing numbers and add up drops from the statistics alone, which are kept when the events are
+// deleted. An object without responses has a single line, whose row has no name and a count of 0.
 
-// fieldObject is in the fields of a plan whose statistics object describes itself. Plans of older versions lack it, and a retry must
-// write the same bytes.
+// fieldObject is one of the fields of a plan whose statistics object describes itself. Plans of older versions lack it,
+// and their retries must write the same bytes as before.
 const fieldObject = "statistics.object"
 
-// appendObject appends the description of a plan's statistics object. The list of runs is left out if it is longer than wayside plans:
-// then a line could become too long for readers.
+// appendObject appends the description of a plan's statistics object. It leaves out the list of runs if it is longer
+// than those of wayside's own plans, because the line could become too long for readers.
 func appendObject(dst []byte, p *catalogue.Plan, f *fold) []byte {
 	dst = appendNumber(dst, `,"object":{"rows":`, uint64(f.responding()))
 	if len(p.Runs) <= catalogue.RunsMax {
@@ -51,8 +51,8 @@ type statsObject struct {
 	} `json:"drops"`
 }
 
-// describe takes the description of a statistics object into its contents. The error wraps [ErrDamaged] if wayside does not write such
-// a description into an object with these bounds.
+// describe copies the description of a statistics object into its contents. The error wraps [ErrDamaged] if wayside
+// would not write such a description into an object with these bounds.
 func (c *Contents) describe(d *statsObject, o *Object) error {
 	if c.Lines != 1 || d.Rows > RowNamesMax || len(d.Runs) > runsReadMax || len(d.Drops) > stats.ErrorTypesMax {
 		return Damagedf("line %d describes an object with %d rows, %d runs, %d drops", c.Lines, d.Rows, len(d.Runs), len(d.Drops))

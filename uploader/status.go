@@ -14,24 +14,24 @@ const (
 	JobClean   = "clean"
 )
 
-// Status describes all jobs, for readiness, metrics and the dashboard. It is the state after the last step of a job.
+// Status describes all jobs, for readiness, metrics and the dashboard, as of the last step of a job.
 type Status struct {
 	Target   string
-	Unusable string               // why the last test of the archive failed; empty if it succeeded or there was none
+	Unusable string               // why the last test of the archive failed; empty if it succeeded or there was no test
 	Jobs     map[string]JobStatus // by name
 
-	// PendingEvents is the number of responses that were applied and not planned when the last archive job listed them, minus
-	// those planned since. The list may be incomplete.
+	// PendingEvents is the number of responses that were applied but not planned when the last archive job listed them,
+	// minus those planned since. The list may have been incomplete.
 	PendingEvents uint64
-	OpenPlans     int // stored and not verified
-	// Since the process began.
+	OpenPlans     int // number of plans that are stored but not verified
+	// Counters since the process started:
 	ArchivedObjects uint64
 	ArchivedRows    uint64
-	ArchivedBytes   uint64 // compressed
+	ArchivedBytes   uint64 // compressed size
 	DeletedRows     uint64
 }
 
-// errorBytesMax limits the text of an error that is kept or logged: it may quote a server.
+// errorBytesMax limits the error text that is kept or logged, because it may quote a server.
 const errorBytesMax = 1000
 
 // JobStatus describes the last runs of a job.
@@ -83,7 +83,7 @@ func (s *JobStatus) finish(r Result, err error, now time.Time) {
 	switch {
 	case err == nil:
 		s.LastSuccess, s.LastError, s.ConsecutiveFailures = now, "", 0
-	case errors.Is(err, context.Canceled): // the caller ended it: no failure
+	case errors.Is(err, context.Canceled): // the caller cancelled it, which is not a failure
 	default:
 		s.LastError = r.Error
 		s.ConsecutiveFailures++

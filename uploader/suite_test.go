@@ -149,7 +149,7 @@ type requestLog struct {
 	requests []string // "METHOD path?query"
 	headers  []http.Header
 	answer   func(*http.Request) *http.Response // nil or a nil answer: ask the server
-	cut      func(*http.Request) bool           // whether to close the connection without an answer
+	cut      func(*http.Request) bool           // whether to close the connection without a response
 }
 
 func (l *requestLog) RoundTrip(r *http.Request) (*http.Response, error) {

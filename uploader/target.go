@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// ErrNotFound says that there is no such object, or not all of it.
+// ErrNotFound means that the object does not exist, or is incomplete.
 var ErrNotFound = errors.New("no such archive object")
 
-// ErrTargetURL is wrapped by every error of [OpenTarget] about the URL, which the operator can fix.
+// ErrTargetURL is wrapped by every error of [OpenTarget] that concerns the URL, which the operator can fix.
 var ErrTargetURL = errors.New("archive URL")
 
 // ObjectInfo describes an object of a target.
@@ -24,50 +24,50 @@ type ObjectInfo struct {
 	Meta map[string]string // lower-case names, see [MetaFormat]; nil from List
 }
 
-// Target stores objects: a directory or a bucket. Keys are relative to the target's prefix and use "/". Implementations are safe for
-// concurrent use with different keys.
+// Target stores objects in a directory or a bucket. Keys are relative to the target's prefix and use "/".
+// Implementations are safe for concurrent use with different keys.
 type Target interface {
-	// Put writes the object. If there is one under this key already, it is replaced unless it is the same. After a nil return the
-	// object has exactly these bytes and this metadata, durably; after an error it may or may not. Put reads body from its
-	// beginning, several times if it must, and never after it has returned.
+	// Put writes the object. It replaces an object that already has this key, unless both are identical. After Put
+	// returns nil, the object has exactly these bytes and this metadata, durably; after an error, it may or may not.
+	// Put reads body from its beginning, several times if necessary, but never after it has returned.
 	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, meta map[string]string) error
-	// Get opens the object. The caller closes the body. The error wraps ErrNotFound if there is none.
+	// Get opens the object. The caller must close the body. The error wraps ErrNotFound if there is no such object.
 	Get(ctx context.Context, key string) (io.ReadCloser, map[string]string, error)
-	// Stat describes the object without reading it. The error wraps ErrNotFound if there is none.
+	// Stat describes the object without reading it. The error wraps ErrNotFound if there is no such object.
 	Stat(ctx context.Context, key string) (ObjectInfo, error)
-	// List calls fn for each object whose key begins with prefix, in order of keys, until fn fails.
+	// List calls fn for each object whose key begins with prefix, in the order of keys, until fn fails.
 	List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error
-	// MetaBytesMax is the room for metadata in bytes; 0 means no limit.
+	// MetaBytesMax returns the maximum size of the metadata in bytes; 0 means no limit.
 	MetaBytesMax() int
-	// String is the target's URL without credentials, for messages.
+	// String returns the target's URL without credentials, for messages.
 	String() string
-	// Name is the target's name in the catalogue, see [Targets].
+	// Name returns the target's name in the catalogue (see [Targets]).
 	Name() string
 }
 
-// TargetOptions are settings of a target besides its URL. A setting in the URL takes precedence.
+// TargetOptions are settings of a target in addition to its URL. Settings in the URL take precedence.
 type TargetOptions struct {
 	Endpoint  string // S3: URL of the server; default that of AWS for the region
-	Region    string // S3: default "us-east-1"; never looked up, because that needs another permission
-	PathStyle *bool  // S3: bucket in the path, not in the host name; default: only for endpoints other than AWS
+	Region    string // S3: default "us-east-1"; it is never looked up, because that requires another permission
+	PathStyle *bool  // S3: put the bucket into the path, not the host name; by default only for endpoints other than AWS
 
-	// S3: fixed credentials. Without them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the shared AWS files, and the
-	// role of the pod, task or instance, in this order.
+	// S3: fixed credentials. If they are empty, credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the
+	// shared AWS files, or the role of the pod, task or instance, in this order.
 	AccessKey, SecretKey string
 
-	// S3: PEM certificates to trust besides those of the system.
+	// S3: PEM certificates to trust in addition to those of the system.
 	CA string
 
-	// DataDir is the data directory. The catalogue names directories within it relative to it.
+	// DataDir is the data directory. The catalogue refers to directories inside it by their relative paths.
 	DataDir string
 
 	Transport http.RoundTripper // S3: default a transport with timeouts and the proxy of the environment
 	Logger    *slog.Logger      // default slog.Default()
 }
 
-// OpenTarget opens the target with a URL: "file:///dir", an absolute or relative path, or
-// "s3://bucket/prefix?endpoint=&region=&path_style=". It checks the URL and does not contact the server. A directory is made when the
-// first object is written.
+// OpenTarget opens the target with the given URL: "file:///dir", an absolute or relative path, or
+// "s3://bucket/prefix?endpoint=&region=&path_style=". It checks the URL but does not contact the server. A directory is
+// created when the first object is written.
 func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -80,11 +80,11 @@ func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, erro
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The error of url.Parse repeats the URL, which may contain a secret by mistake.
+		// The error of url.Parse quotes the URL, which may accidentally contain a secret.
 		return nil, fmt.Errorf("%w is not a URL: want file:///dir or s3://bucket/prefix", ErrTargetURL)
 	}
 	if u.User != nil {
-		return nil, fmt.Errorf("%w holds credentials: give them in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead", ErrTargetURL)
+		return nil, fmt.Errorf("%w contains credentials: put them into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead", ErrTargetURL)
 	}
 	if u.Fragment != "" {
 		return nil, fmt.Errorf("%w has a fragment %q: write # as %%23", ErrTargetURL, u.Fragment)
@@ -95,7 +95,7 @@ func OpenTarget(_ context.Context, rawURL string, o TargetOptions) (Target, erro
 			return nil, fmt.Errorf("%w has host %q: a directory takes three slashes, file:///dir", ErrTargetURL, u.Host)
 		}
 		if u.RawQuery != "" {
-			return nil, fmt.Errorf("%w: a directory takes no settings, found ?%s", ErrTargetURL, u.RawQuery)
+			return nil, fmt.Errorf("%w: a directory has no settings, but the URL has ?%s", ErrTargetURL, u.RawQuery)
 		}
 		return newDirTarget(u.Path, o.DataDir)
 	case "s3":

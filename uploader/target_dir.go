@@ -22,8 +22,8 @@ const (
 	tempSuffix   = ".tmp"
 )
 
-// dirTarget keeps objects as files. The metadata file is the commit marker: it is written after the object is durable, and removed
-// before the object changes.
+// dirTarget keeps objects as files. The metadata file is the commit marker: it is written after the object is durable,
+// and removed before the object changes.
 type dirTarget struct {
 	root, name string
 }
@@ -54,7 +54,7 @@ func (t *dirTarget) Put(ctx context.Context, key string, body io.ReadSeeker, siz
 		return err
 	}
 	if err := mkdirSynced(filepath.Dir(name)); err != nil {
-		return dirHint(fmt.Errorf("make the folder of %s: %w", key, err))
+		return dirHint(fmt.Errorf("create the folder of %s: %w", key, err))
 	}
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("rewind %s: %w", key, err)
@@ -111,8 +111,8 @@ func (t *dirTarget) Stat(_ context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{Key: key, Size: info.Size(), Meta: meta}, nil
 }
 
-// Delete removes the marker first. If wayside stops in between, the rest does not exist for readers, and the next call removes it.
-// Delete also removes folders that became empty.
+// Delete removes the marker first. If wayside stops in between, readers ignore the rest, and the next call removes it.
+// Delete also removes folders that have become empty.
 func (t *dirTarget) Delete(_ context.Context, key string) error {
 	name, err := t.path(key)
 	if err != nil {
@@ -130,11 +130,11 @@ func (t *dirTarget) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// removeProbe deletes the object that tested the archive.
+// removeProbe deletes the object with which the archive was tested.
 func (t *dirTarget) removeProbe(ctx context.Context, key string) error { return t.Delete(ctx, key) }
 
 func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
-	// Walk only the folder in which the prefix ends.
+	// Only the folder in which the prefix ends has to be walked.
 	start, err := t.path(prefix[:strings.LastIndexByte(prefix, '/')+1] + ".")
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 	err = filepath.WalkDir(start, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // nothing archived yet, or removed in the meantime
+				return nil // nothing has been archived yet, or the file was removed in the meantime
 			}
 			return err
 		}
@@ -161,7 +161,7 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 			return nil
 		}
 		if _, err := os.Stat(name + metaSuffix); errors.Is(err, fs.ErrNotExist) {
-			return nil // being written
+			return nil // the object is still being written
 		}
 		info, err := d.Info()
 		if err != nil {
@@ -178,7 +178,7 @@ func (t *dirTarget) List(ctx context.Context, prefix string, fn func(ObjectInfo)
 	return nil
 }
 
-// metaFileMax limits a metadata file. Only its runs can be long.
+// metaFileMax limits the size of a metadata file. Only its runs can be long.
 const metaFileMax = 1 << 20
 
 // openRegular opens a regular file. Reading anything else could hang or never end.
@@ -223,13 +223,13 @@ func notFound(err error) error {
 	return dirHint(err)
 }
 
-// writeSynced replaces a file. The temporary name is always the same, and prune removes it if the process dies. A group may be given the
-// permission to read the archive.
+// writeSynced replaces a file. The name of the temporary file is always the same, and prune removes that file if the
+// process dies. The permissions allow a group to read the archive.
 func writeSynced(name string, content io.Reader) error {
 	return disk.WriteFile(name, name+tempSuffix, content, 0o640)
 }
 
-// mkdirSynced makes a directory with its parents, and makes each new name durable.
+// mkdirSynced creates a directory with its parents, and makes each new name durable.
 func mkdirSynced(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
@@ -249,7 +249,7 @@ func mkdirSynced(dir string) error {
 	return disk.SyncDir(parent)
 }
 
-// dirHint adds what the operator can do if the directory cannot be used.
+// dirHint adds to an error what the operator can do if the directory cannot be used.
 func dirHint(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w (the directory must be writable for uid %d: change its owner or set archive to another one)", err, os.Getuid())
@@ -259,7 +259,7 @@ func dirHint(err error) error {
 
 // ctxReader stops reading when ctx is done.
 type ctxReader struct {
-	ctx context.Context // lives for one copy
+	ctx context.Context // used for a single copy
 	r   io.Reader
 }
 

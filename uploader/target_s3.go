@@ -20,28 +20,28 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
-// s3MetaBytes is the room for metadata. S3 allows 2 KiB; proxies and other servers may count more.
+// s3MetaBytes is the maximum size of the metadata. S3 allows 2 KiB, but proxies and other servers may count more.
 const s3MetaBytes = 1536
 
 // DefaultRegion is used if no region is set. Servers other than AWS usually ignore it.
 const DefaultRegion = "us-east-1"
 
-// s3Target keeps objects in a bucket. For endpoints other than AWS, it uses only simple requests: one PUT with a signed hash of the
-// body, no multipart upload, no chunked signature, and as checksum Content-MD5, which every server knows and which buckets with Object
-// Lock require.
+// s3Target keeps objects in a bucket. For endpoints other than AWS, it uses only simple requests: a single PUT with a
+// signed hash of the body, no multipart upload, and no chunked signature. As a checksum it prefers Content-MD5, which
+// every server knows and which buckets with Object Lock require.
 type s3Target struct {
 	core   minio.Core
 	bucket string
 	prefix string // "" or ends with "/"
 	name   string
-	// stored is the name in the catalogue, pathStyle the setting.
+	// stored is the target's name in the catalogue, and pathStyle is the setting.
 	stored    string
 	pathStyle *bool
 	hint      s3Hints
 	logger    *slog.Logger
-	// unconditional is set after the server has refused If-None-Match.
+	// unconditional is set after the server has rejected If-None-Match.
 	unconditional atomic.Bool
-	// checksum is the last [checksum] that the server accepted.
+	// checksum is the kind of [checksum] that the server accepted last.
 	checksum atomic.Int32
 }
 
@@ -132,18 +132,18 @@ func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
-// dialTimeout limits the time to connect.
+// dialTimeout limits the time for connecting.
 const dialTimeout = 10 * time.Second
 
-// newTransport returns minio's default transport, which has timeouts for each step, uses the proxy of the environment and
-// SSL_CERT_FILE, and does not unpack gzip bodies. It also trusts the PEM certificates in ca.
+// newTransport returns minio's default transport, which has timeouts for each step, uses the proxy from the environment
+// and SSL_CERT_FILE, and does not unpack gzip bodies. It also trusts the PEM certificates in ca.
 func newTransport(secure bool, ca string) (http.RoundTripper, error) {
 	t, err := minio.DefaultTransport(secure)
 	if err != nil {
 		return nil, err
 	}
-	// The uploader limits the waiting (see requests): on a slow link, a body may be on its way long after the kernel took the last of
-	// it.
+	// The uploader limits the wait itself (see requests): on a slow link, a body may still be on its way long after the
+	// kernel has accepted its last byte.
 	t.ResponseHeaderTimeout = 0
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
@@ -179,7 +179,8 @@ func (t *s3Target) Get(ctx context.Context, key string) (io.ReadCloser, map[stri
 	return nil, nil, t.hint.explain("read "+key+" from "+t.name, err)
 }
 
-// Stat uses HEAD. The answer to HEAD is only 404, whatever is missing. Then Stat asks for the object itself, to learn what is missing.
+// Stat uses HEAD. A response to HEAD only says 404, whatever is missing. In that case Stat requests the object itself,
+// to learn what is missing.
 func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	action := "look up " + key + " in " + t.name
 	info, err := t.core.StatObject(ctx, t.bucket, t.prefix+key, minio.StatObjectOptions{})
@@ -198,7 +199,8 @@ func (t *s3Target) Stat(ctx context.Context, key string) (ObjectInfo, error) {
 	return ObjectInfo{}, t.hint.explain(action, err)
 }
 
-// removeProbe deletes the object that tested the archive, if that is permitted. wayside needs no permission to delete otherwise.
+// removeProbe deletes the object with which the archive was tested, if that is permitted. wayside needs no permission
+// to delete otherwise.
 func (t *s3Target) removeProbe(ctx context.Context, key string) error {
 	if err := t.core.RemoveObject(ctx, t.bucket, t.prefix+key, minio.RemoveObjectOptions{}); err != nil {
 		return t.hint.explain("delete "+key+" in "+t.name, err)
@@ -207,7 +209,7 @@ func (t *s3Target) removeProbe(ctx context.Context, key string) error {
 }
 
 func (t *s3Target) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
-	// The iterator stops when its context ends, which must also happen if fn fails.
+	// The iterator stops when its context ends, so the context must also end if fn fails.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for o := range t.core.ListObjectsIter(ctx, t.bucket, minio.ListObjectsOptions{Prefix: t.prefix + prefix, Recursive: true}) {

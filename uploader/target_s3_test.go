@@ -79,7 +79,7 @@ func TestS3AnswersToIfNoneMatch(t *testing.T) {
 			if r.Header.Get("If-None-Match") == "" {
 				return nil
 			}
-			// Like net/http if the answer comes early: it still reads the body when the caller already has the answer.
+			// Like net/http if the response comes early: it still reads the body when the caller already has the response.
 			body := r.Body
 			r.Body = nil
 			p.requests.answerWith(func(again *http.Request) *http.Response {

@@ -12,11 +12,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// dataScheme begins the name of a directory archive within the data directory: "data:archive". It does not say where the data directory
-// is, because that may be moved.
+// dataScheme begins the name of a directory archive inside the data directory: "data:archive". The name does not
+// contain the path of the data directory, which may be moved.
 const dataScheme = "data:"
 
-// dirName is the name of a directory in the catalogue.
+// dirName returns the name of a directory in the catalogue.
 func dirName(root, dataDir string) string {
 	if dataDir == "" {
 		return "file://" + root
@@ -32,8 +32,8 @@ func dirName(root, dataDir string) string {
 	return dataScheme + filepath.ToSlash(rel)
 }
 
-// Rebase translates the name of an archive from the catalogue of data directory from to that of data directory into: an archive within
-// from is not within into.
+// Rebase translates the name of an archive from the catalogue of the data directory from for use in that of the data
+// directory into. A name relative to from must become absolute, because the archive is not inside into.
 func Rebase(name, from, into string) string {
 	rel, found := strings.CutPrefix(name, dataScheme)
 	if !found {
@@ -46,7 +46,7 @@ func Rebase(name, from, into string) string {
 	return dirName(root, into)
 }
 
-// s3Name is the name of a bucket in the catalogue: a URL that [OpenTarget] accepts.
+// s3Name returns the name of a bucket in the catalogue: a URL that [OpenTarget] accepts.
 func s3Name(bucket, prefix string, o *TargetOptions) string {
 	q := url.Values{}
 	if o.Endpoint != "" {
@@ -62,7 +62,8 @@ func s3Name(bucket, prefix string, o *TargetOptions) string {
 	return u.String()
 }
 
-// location is the part of a target's name that identifies the place of its objects. Region and path style only say how to reach it.
+// location returns the part of a target's name that identifies where its objects are. Region and path style only say
+// how to reach them.
 func location(name string) string {
 	at := strings.LastIndex(name, "?")
 	if !strings.HasPrefix(name, "s3://") || at < 0 {
@@ -76,14 +77,14 @@ func location(name string) string {
 	return bucket + "?endpoint=" + strings.TrimSuffix(q.Get("endpoint"), "/")
 }
 
-// Targets finds the archive of a catalogue entry: the current one, or a former one from before archive.url was changed. It is safe for
-// concurrent use.
+// Targets finds the archive of a catalogue entry: the current one, or a former one that was used before archive.url was
+// changed. It is safe for concurrent use.
 type Targets struct {
 	current Target
 	options TargetOptions
 
 	mu     sync.Mutex
-	opened map[string]formerTarget // guarded by mu; by name
+	opened map[string]formerTarget // by name; guarded by mu
 }
 
 type formerTarget struct {
@@ -91,7 +92,8 @@ type formerTarget struct {
 	err error
 }
 
-// NewTargets takes the current target, and the options for opening former ones, which have the credentials of the current one.
+// NewTargets returns Targets with the given current target. The options are for opening former ones, with the
+// credentials of the current one.
 func NewTargets(current Target, o TargetOptions) *Targets {
 	return &Targets{current: current, options: o, opened: map[string]formerTarget{}}
 }
@@ -99,17 +101,17 @@ func NewTargets(current Target, o TargetOptions) *Targets {
 // Current returns the current target.
 func (ts *Targets) Current() Target { return ts.current }
 
-// IsCurrent reports whether a name in the catalogue is that of the current target. An entry without a name is in the current target. Old
-// versions named a directory within the data directory by its full path.
+// IsCurrent reports whether a name in the catalogue is that of the current target. An entry without a name belongs to
+// the current target. Old versions named a directory inside the data directory by its full path.
 func (ts *Targets) IsCurrent(name string) bool {
 	if _, directory := ts.current.(*dirTarget); directory && strings.HasPrefix(name, dataScheme) && ts.options.DataDir == "" {
-		return true // relative to a data directory of which only the archive is given
+		return true // the name is relative to a data directory, but only its archive is given
 	}
 	return name == "" || location(name) == location(ts.current.Name()) || location(name) == location(ts.current.String())
 }
 
-// Of returns the target of an entry. If the catalogue does not know the region and path style of a former bucket, it uses those of the
-// current one if that is on the same server.
+// Of returns the target of an entry. If the catalogue does not have the region and path style of a former bucket, those
+// of the current bucket are used if both are on the same server.
 func (ts *Targets) Of(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	if ts.IsCurrent(p.Target) {
 		return ts.current, nil
@@ -124,8 +126,9 @@ func (ts *Targets) Of(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	return f.Target, f.err
 }
 
-// Holder returns the target that has an entry's object, by presence: the entry's own, or the current one if the object was copied
-// there. If neither has it, Holder returns the former target, or the error if the former target does not answer.
+// Holder looks for an entry's object, and returns the target that has it: the entry's own, or the current one if the
+// object was copied there. If neither has it, Holder returns the former target, or an error if the former target does
+// not answer.
 func (ts *Targets) Holder(ctx context.Context, p *catalogue.Plan) (Target, error) {
 	own, err := ts.Of(ctx, p)
 	if own == ts.current {

@@ -11,14 +11,15 @@ import (
 	"github.com/wayside-proxy/wayside/internal/catalogue"
 )
 
-// union reads the current target and former ones as one. If several have an object, the first one's counts.
+// union combines the current target and former ones for reading. If several of them have an object, the first one takes
+// precedence.
 type union struct{ targets []Target }
 
-// errReadOnly is the error of writes to a union.
-var errReadOnly = errors.New("several archives are read as one; nothing can be written to them")
+// errReadOnly is the error of every write to a union.
+var errReadOnly = errors.New("several archives are combined for reading; nothing can be written to them")
 
-// Union returns a target that reads the current archive, and the former ones that have objects according to the plans. It leaves out
-// those that do not answer; the errors name them.
+// Union returns a target that combines the current archive with those former ones that have objects according to the
+// plans. It leaves out former archives that do not answer; the errors name them.
 func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, []error) {
 	u, asked := &union{targets: []Target{ts.current}}, map[string]bool{}
 	var silent []error
@@ -45,7 +46,7 @@ func (ts *Targets) Union(ctx context.Context, plans []catalogue.Plan) (Target, [
 	return u, silent
 }
 
-// answers lists the first object of a target.
+// answers lists the first object of a target, to find out whether the target answers.
 func answers(ctx context.Context, t Target) error {
 	next, stop := iter.Pull2(listed(ctx, t, EventsPrefix))
 	defer stop()
@@ -53,7 +54,8 @@ func answers(ctx context.Context, t Target) error {
 	return err
 }
 
-// NameAt returns the catalogue's name of the archive that has an object: that of t, unless t was made by [Targets.Union].
+// NameAt returns the catalogue's name for the archive that has an object. It is the name of t, unless t was made by
+// [Targets.Union].
 func NameAt(ctx context.Context, t Target, key string) string {
 	u, several := t.(*union)
 	if !several {
@@ -69,7 +71,7 @@ func NameAt(ctx context.Context, t Target, key string) string {
 	return at.Name()
 }
 
-// first asks one target after the other until one has the object.
+// first calls ask for one target after another until one of them has the object.
 func first[T any](u *union, ask func(Target) (T, error)) (answer T, err error) {
 	for _, t := range u.targets {
 		if answer, err = ask(t); !errors.Is(err, ErrNotFound) {
@@ -97,7 +99,7 @@ func (u *union) Get(ctx context.Context, key string) (io.ReadCloser, map[string]
 	return o.body, o.meta, err
 }
 
-// List implements Target. It lists all targets in parallel, so that all keys are in order.
+// List implements Target. It lists all targets in parallel and merges them in the order of keys.
 func (u *union) List(ctx context.Context, prefix string, fn func(ObjectInfo) error) error {
 	type list struct {
 		next ObjectInfo
@@ -168,7 +170,7 @@ func (u *union) MetaBytesMax() int { return 0 }
 // String implements Target.
 func (u *union) String() string { return u.join(Target.String) }
 
-// Name implements Target. No catalogue has this name, see [NameAt].
+// Name implements Target. No catalogue contains this name (see [NameAt]).
 func (u *union) Name() string { return u.join(Target.Name) }
 
 func (u *union) join(name func(Target) string) string {

@@ -17,11 +17,12 @@ import (
 
 // Source provides the events. The store implements it.
 type Source interface {
-	// Pending returns blocks that were applied before the given time and belong to no plan. Blocks of one hour and epoch are
-	// in the order of their sequence numbers. The list may be incomplete, oldest hours first: plan these and call it again.
+	// Pending returns blocks that were applied before the given time and belong to no plan. Blocks of one hour and
+	// epoch are in the order of their sequence numbers. The list may be incomplete, starting with the oldest hours; in
+	// that case, plan these blocks and call Pending again.
 	Pending(ctx context.Context, appliedBefore time.Time) ([]catalogue.Pending, error)
-	// Events calls fn for each record of the plan's blocks, in the order of sequence numbers, and stops with fn's error. The
-	// event and the row's name are valid during the call.
+	// Events calls fn for each record of the plan's blocks, in the order of sequence numbers, and stops if fn returns
+	// an error. The event and the row's name are only valid during the call.
 	Events(ctx context.Context, p *catalogue.Plan, fn func(seq uint64, row *catalogue.RowName, e *event.Event) error) error
 }
 
@@ -31,20 +32,21 @@ type Catalogue interface {
 	AddPlan(ctx context.Context, p *catalogue.Plan) error
 	// PlansIn calls fn for each plan in a state, oldest first.
 	PlansIn(ctx context.Context, state catalogue.State, fn func(*catalogue.Plan) error) error
-	// MarkVerified stores that the object was read back and matched, and its sizes and hashes.
+	// MarkVerified records that the object was read back and found correct, with its sizes and hashes.
 	MarkVerified(ctx context.Context, p *catalogue.Plan) error
-	// DeleteBlocks removes the plan's blocks. It refuses plans that are not verified.
+	// DeleteBlocks removes the plan's blocks. It fails if the plan is not verified.
 	DeleteBlocks(ctx context.Context, p *catalogue.Plan) error
 	// Checkpoint writes the statistics of all applied events. Events may be deleted only after that.
 	Checkpoint() error
-	// MarkExpired stores that the object was removed from the archive. It refuses plans that still have blocks.
+	// MarkExpired records that the object was removed from the archive. It fails if the plan still has blocks.
 	MarkExpired(ctx context.Context, p *catalogue.Plan) error
 
-	// Unreconciled reports whether another store may have archived events of an epoch, and whether its objects are imported.
+	// Unreconciled reports whether another store may have archived events of an epoch, and whether the objects of that
+	// epoch have been imported.
 	Unreconciled(epoch uuid.UUID) (unreconciled, imported bool)
-	// ImportObject enters such an object. Its events are no longer pending afterwards.
+	// ImportObject enters an object of another store in the catalogue. Its events are no longer pending afterwards.
 	ImportObject(ctx context.Context, p *catalogue.Plan) error
-	// MarkImported stores that all objects of the epoch are imported.
+	// MarkImported records that all objects of the epoch have been imported.
 	MarkImported(epoch uuid.UUID) error
 }
 
@@ -66,44 +68,49 @@ type Options struct {
 	Source    Source
 	Catalogue Catalogue
 	Target    Target
-	// Targets opens the former targets of catalogue entries. By default it has no credentials of its own.
+	// Targets opens the former targets of catalogue entries. The default has no credentials of its own.
 	Targets *Targets
 
 	Service  string // default "wayside"; part of keys and lines
 	Instance string // default "0"
-	// Fields lists the optional fields to write. FieldTraceID is the only one.
+	// Fields lists the optional fields to write. The only possible one is FieldTraceID.
 	Fields []string
-	// Omit lists fields to leave out, from OmitFields. Fields and Omit are part of each plan: a retry uses those of its plan.
+	// Omit lists fields of OmitFields to leave out. Fields and Omit are part of each plan, so a retry uses those of its
+	// plan.
 	Omit []string
 
-	// After is the time between applying a block and archiving it. Default an hour; negative means at once.
+	// After is the time between applying a block and archiving it. The default is one hour; negative means immediately.
 	After time.Duration
-	// ObjectBytes is the estimated compressed size at which a new object is begun. Default 8 MiB, at least 64 KiB.
+	// ObjectBytes is the estimated compressed size at which a new object is started. The default is 8 MiB, the minimum
+	// 64 KiB.
 	ObjectBytes int64
-	// RetentionEvents is the age at which archived events are deleted locally. Default 72 hours; negative means at once.
+	// RetentionEvents is the age at which archived events are deleted locally. The default is 72 hours; negative means
+	// immediately.
 	RetentionEvents time.Duration
 
-	// Expire is how long event objects stay in the archive after they were verified; their statistics stay forever. It
-	// counts the time during which wayside ran, not the wall clock. 0 means forever. It needs a target that can delete
-	// objects, which is a directory.
+	// Expire is how long event objects stay in the archive after they were verified; their statistics stay forever.
+	// Only time during which wayside was running counts, not the wall clock. 0 means forever. It requires a target that
+	// can delete objects, that is, a directory.
 	Expire time.Duration
 
 	// ArchiveSchedule and RetentionSchedule are cron expressions, in UTC or after "TZ=ZONE ", or "@every DURATION". Defaults
 	// "0 * * * *" and "0 3 * * *".
 	ArchiveSchedule   string
 	RetentionSchedule string
-	Jobs              []Job  // further jobs for Run
-	Memory            Memory // results of jobs; nil keeps none after the process ends
+	Jobs              []Job  // additional jobs for Run
+	Memory            Memory // stores the results of jobs; if nil, they are lost when the process ends
 
-	// BackoffMin and BackoffMax limit the pause after a failed job, which doubles each time. Defaults a second and five minutes.
+	// BackoffMin and BackoffMax limit the pause after a failed job, which doubles each time. The defaults are one
+	// second and five minutes.
 	BackoffMin, BackoffMax time.Duration
-	// RequestTimeout is how long a request to the target may make no progress, that is, move less than 4 KiB. It is no limit
-	// for the whole request, which may take longer on a slow link. Default five minutes. It grows, at most fourfold, after
-	// requests that stalled.
+	// RequestTimeout is how long a request to the target may make no progress, that is, transfer less than 4 KiB. It
+	// does not limit the total duration of a request, which may be long on a slow link. The default is five minutes. It
+	// grows, at most fourfold, after requests that stalled.
 	RequestTimeout time.Duration
 
 	Now func() time.Time // default clock.Now
-	// Elapsed is a clock that never jumps, for the expiry of objects. Only differences count. Default the monotonic clock.
+	// Elapsed is a clock that never jumps, for the expiry of objects. Only differences matter. The default is the
+	// monotonic clock.
 	Elapsed func() time.Duration
 	Logger  *slog.Logger // default slog.Default()
 }
@@ -116,11 +123,12 @@ type Uploader struct {
 	prober    *prober
 
 	archiveAt, cleanAt schedule
-	jobsAt             []schedule // of Options.Jobs
+	jobsAt             []schedule // schedules of Options.Jobs
 
-	// token holds one element while no job runs. It is a channel because waiting for a channel can be cancelled.
+	// token contains one element while no job is running. It is a channel because waiting for a channel can be
+	// cancelled.
 	token    chan struct{}
-	answered time.Duration // by Options.Elapsed, when the archive last worked; 0 if it failed or is untested; the token's holder owns it
+	answered time.Duration // Options.Elapsed when the archive last worked; 0 if it failed or is untested; owned by the token's holder
 }
 
 // common is what the parts of an uploader share.
@@ -131,7 +139,7 @@ type common struct {
 	uptime   *uptime // owned by the token's holder
 }
 
-// New checks the options and fills in defaults. It starts nothing.
+// New checks the options and fills in defaults. It starts no goroutines.
 func New(o Options) (*Uploader, error) {
 	if o.Source == nil || o.Catalogue == nil || o.Target == nil {
 		return nil, errors.New("uploader needs a source, a catalogue and a target")
@@ -212,12 +220,12 @@ func (u *Uploader) parseSchedules() (err error) {
 	return nil
 }
 
-// planFields returns the sorted list of fields as a plan stores it, in which omitted ones have a prefix.
+// planFields returns the sorted list of fields as a plan stores it, where omitted ones have a prefix.
 func planFields(fields, omit []string) ([]string, error) {
 	out := slices.Clone(fields)
 	for _, f := range fields {
 		if f != FieldTraceID {
-			return nil, fmt.Errorf("archive field %q is not an optional field: known is %s", f, FieldTraceID)
+			return nil, fmt.Errorf("archive field %q is not an optional field: the only one is %s", f, FieldTraceID)
 		}
 	}
 	for _, f := range omit {
@@ -230,7 +238,8 @@ func planFields(fields, omit []string) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// plansWhere returns copies of the plans in a state that satisfy a condition, oldest first; nil satisfies all.
+// plansWhere returns copies of those plans in a state that satisfy a condition, oldest first. A nil condition is always
+// satisfied.
 func (c *common) plansWhere(ctx context.Context, state catalogue.State, condition func(*catalogue.Plan) bool) ([]*catalogue.Plan, error) {
 	var plans []*catalogue.Plan
 	err := c.o.Catalogue.PlansIn(ctx, state, func(p *catalogue.Plan) error {

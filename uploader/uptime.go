@@ -5,39 +5,40 @@ import (
 	"time"
 )
 
-// jobObserved is the name under which the sum is stored, beside the jobs.
+// jobObserved is the name under which the sum is stored, next to the jobs.
 const jobObserved = "observed"
 
 // uptimeStep is how much time must have passed before the sum is stored again.
 const uptimeStep = time.Minute
 
-// uptime adds up the time during which wayside ran, over all processes that used this store. Objects expire by it: if the
-// wall clock jumped a year ahead, everything would look a year old. Time in which no process ran does not count. Nothing was
-// archived then either, so the size of the archive stays bounded.
+// uptime adds up the time during which wayside was running, over all processes that have used this store. Objects
+// expire by this time, because if the wall clock jumped a year ahead, everything would look a year old. Time in which
+// no process was running does not count. Nothing was archived during that time either, so the size of the archive stays
+// bounded.
 type uptime struct {
 	memory  Memory
 	elapsed func() time.Duration // Options.Elapsed
 	logger  *slog.Logger
 
-	loaded bool          // the sum of earlier processes was added
-	sum    time.Duration // up to mark
-	mark   time.Duration // by elapsed
+	loaded bool          // whether the sum of earlier processes has been added
+	sum    time.Duration // time up to mark
+	mark   time.Duration // value of elapsed when sum was last updated
 	stored time.Duration
 }
 
-// monotonic returns the time since the process began, by the monotonic clock.
+// monotonic returns a function that returns the time since the process started, by the monotonic clock.
 func monotonic() func() time.Duration {
-	began := time.Now() // for its monotonic reading
+	began := time.Now() // has a monotonic clock reading
 	return func() time.Duration { return time.Since(began) }
 }
 
-// now returns the time since the store was made.
+// now returns for how long wayside has been running since the store was created.
 func (t *uptime) now() (time.Duration, error) {
 	now := t.elapsed()
 	if !t.loaded {
 		state, err := t.memory.Job(jobObserved)
 		if err != nil {
-			return 0, err // names the job
+			return 0, err // the error already names the job
 		}
 		t.sum, t.loaded = state.Observed, true
 	}
@@ -60,6 +61,6 @@ func (t *uptime) save() {
 		}
 	}
 	if err != nil {
-		t.logger.Warn("cannot store how long wayside has run; archive objects expire later", "error", err)
+		t.logger.Warn("cannot store how long wayside has run; archive objects will expire later", "error", err)
 	}
 }

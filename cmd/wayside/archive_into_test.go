@@ -104,7 +104,7 @@ func TestMissingObjectsAreNamed(t *testing.T) {
 	check := func(what string, more ...string) {
 		t.Helper()
 		said := command(t, exitFailure, append([]string{"archive", what, "--data", dir}, more...)...)
-		if !strings.Contains(said, key(lost)+": was verified on ") || !strings.Contains(said, " and is missing (") || !strings.Contains(said, ": 1 object of the archive") {
+		if !strings.Contains(said, key(lost)+": was verified on ") || !strings.Contains(said, " but is missing (") || !strings.Contains(said, ": 1 object of the archive") {
 			t.Errorf("%s: %.2000s", what, said)
 		}
 	}
@@ -117,7 +117,7 @@ func TestMissingObjectsAreNamed(t *testing.T) {
 	if err := os.WriteFile(broken, body[:len(body)-20], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said := command(t, exitFailure, "archive", "cat", "--data", dir, "--path", "/none"); !strings.Contains(said, key(broken)+": ") || !strings.Contains(said, "; lines printed of it before that: 0") {
+	if said := command(t, exitFailure, "archive", "cat", "--data", dir, "--path", "/none"); !strings.Contains(said, key(broken)+": ") || !strings.Contains(said, "; 0 of its lines had already been printed") {
 		t.Error(said)
 	}
 	if said := command(t, exitFailure, "archive", "verify", "--data", dir, "--quick"); strings.Contains(said, " 0 lines") || !strings.Contains(said, " rows, 3 epochs; ") {
@@ -136,7 +136,7 @@ func TestRebuildElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := command(t, exitFailure, "verify", "--data", into)
-	if strings.Count(said, "; if the archive is elsewhere now, name it with --archive") != 1 || strings.Contains(said, "no such file") || !strings.Contains(said, ".gz: is not in file://"+dir+"/archive") {
+	if strings.Count(said, "; if the archive has moved, name it with --archive") != 1 || strings.Contains(said, "no such file") || !strings.Contains(said, ".gz: not found in file://"+dir+"/archive") {
 		t.Error(said)
 	}
 	command(t, exitOK, "verify", "--data", into, "--archive", "file://"+moved)

@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool"
 )
 
-// Answer is the answer of GET /api/v1/accounting.
+// Answer is the response of GET /api/v1/accounting.
 type Answer struct {
 	Accounting
 	// Books is "connected", or why the figures of the store are older ones.
@@ -28,7 +28,7 @@ const (
 	retryTime  = 2 * time.Second
 	retryPause = 5 * time.Millisecond
 	askTimeMax = 15 * time.Second
-	// answerTime limits one answer of the books process.
+	// answerTime limits one response of the books process.
 	answerTime = 5 * time.Second
 )
 

@@ -21,7 +21,7 @@ import (
 )
 
 // TestAccountingWaitsForSlowBooks: figures that do not add up yet are read again, however long the books process takes to answer.
-// Both answers here take longer than retryTime.
+// Both responses here take longer than retryTime.
 func TestAccountingWaitsForSlowBooks(t *testing.T) {
 	tr := newRig(t, t.TempDir())
 	var asked atomic.Int32

@@ -6,8 +6,8 @@
 // taking an application out of service because of its books would break wayside's first promise. For the same reason every resource
 // that a client can use is limited (limits.go), and /livez and /readyz never wait.
 //
-// The server is fasthttp (ADR 62). If an answer takes time, the package takes over the connection (takeover.go), so that the work ends
-// when the client leaves.
+// The server is fasthttp (ADR 62). If a response takes time, the package takes over the connection (takeover.go), so that the work ends
+// when the client disconnects.
 package admin
 
 import (
@@ -30,7 +30,7 @@ const InternalPrefix = "/internal/"
 // Options configures a Server.
 type Options struct {
 	// Token, if not empty, is required as "Authorization: Bearer TOKEN", or as the password of Basic. Without it a client gets
-	// only /livez and /readyz, and the answers of the probes listener without details.
+	// only /livez and /readyz, and the responses of the probes listener without details.
 	Token string
 	// Hosts lists names that the Host of a request may have, in addition to addresses and "localhost"; see hostAllowed.
 	Hosts []string

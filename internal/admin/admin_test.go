@@ -71,7 +71,7 @@ var client = &http.Client{
 	Timeout:       time.Minute,
 }
 
-// get sends a request, and checks the fields that every answer has.
+// get sends a request, and checks the fields that every response has.
 func get(t testing.TB, address, method, target string, header ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+target, nil)
@@ -131,7 +131,7 @@ func TestBooksAway(t *testing.T) {
 	}
 }
 
-// TestMethodsOfRelayedPages: the answer for a wrong method of a relayed page names the methods of that page.
+// TestMethodsOfRelayedPages: the response for a wrong method of a relayed page names the methods of that page.
 func TestMethodsOfRelayedPages(t *testing.T) {
 	s := newServer(t, "")
 	mux := http.NewServeMux()
@@ -291,7 +291,7 @@ func TestForeignPages(t *testing.T) {
 	}
 }
 
-// TestVerify: verify needs POST, runs once at a time, and ends when its client leaves.
+// TestVerify: verify needs POST, runs once at a time, and ends when its client disconnects.
 func TestVerify(t *testing.T) {
 	s := newServer(t, "")
 	began, release, ended := make(chan bool, 10), make(chan struct{}), make(chan error, 10)
@@ -392,7 +392,7 @@ func TestProfilesOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// details are requests, each with a part of the answer that not everyone may see.
+// details are requests, each with a part of the response that not everyone may see.
 var details = []string{"/readyz?verbose", "/metrics"}
 
 // TestDetailsOnlyWithTheToken: without the token, the probes listener and /readyz show no details.

@@ -12,7 +12,7 @@ import (
 
 const textPlain = "text/plain; charset=utf-8"
 
-// protect sets the fields that every answer has.
+// protect sets the fields that every response has.
 func protect(resp *fasthttp.Response) {
 	for _, field := range secure.Fields {
 		resp.Header.Set(field[0], field[1])

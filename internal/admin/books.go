@@ -30,13 +30,13 @@ func (s *Server) away() error {
 // ErrBooksSilent is returned if a books process is connected and does not answer even a ping.
 var ErrBooksSilent = errors.New("the books process does not answer: it hangs, was stopped, or is still opening its store")
 
-// PathPing is requested to find out whether the books process answers at all. Any answer will do.
+// PathPing is requested to find out whether the books process answers at all. Any response will do.
 const PathPing = InternalPrefix + "ping"
 
 const (
-	// pingWait is how long the answer to a ping may take.
+	// pingWait is how long the response to a ping may take.
 	pingWait = 5 * time.Second
-	// answerWait is how long the first byte of a relayed answer may take. The kernel accepts connections even for a books process
+	// answerWait is how long the first byte of a relayed response may take. The kernel accepts connections even for a books process
 	// that hangs or is stopped. A query over a year takes less than a second.
 	answerWait = time.Minute
 	// questionsMax is the number of connections for this process's own requests; further requests wait.
@@ -53,7 +53,7 @@ type booksPeer struct {
 type peer struct {
 	dialer *link.Dialer
 	client *http.Transport // for this process's own requests
-	wait   time.Duration   // how long the answer to a ping may take
+	wait   time.Duration   // how long the response to a ping may take
 
 	silent atomic.Pointer[time.Time] // when the first unanswered ping was sent; nil: the last one was answered, or there was none
 
@@ -91,7 +91,7 @@ func (p *peer) startPing() *ping {
 	return p.pinging
 }
 
-// run sends a ping and updates silent. The error is ErrBooksSilent if there is no answer.
+// run sends a ping and updates silent. The error is ErrBooksSilent if there is no response.
 func (p *peer) run(c *ping) {
 	asked := time.Now()
 	c.err = p.sendPing()
@@ -200,18 +200,18 @@ func (s *Server) askBooks(ctx context.Context, method, path string, send io.Read
 	return body, nil
 }
 
-// answerBytesMax limits the answers that AskBooks reads into memory.
+// answerBytesMax limits the responses that AskBooks reads into memory.
 const answerBytesMax = 4 << 20
 
-// BooksError is an answer other than 2xx, usually from the books process.
+// BooksError is a response other than 2xx, usually from the books process.
 type BooksError struct {
 	Status int    // HTTP
-	Reason string // the error in the answer, without the JSON around it
+	Reason string // the error in the response, without the JSON around it
 }
 
 func (e *BooksError) Error() string { return e.Reason }
 
-// reasonOf returns the error in an answer, or its status.
+// reasonOf returns the error in a response, or its status.
 func reasonOf(status string, body []byte) string {
 	var refusal struct{ Error string }
 	if json.Unmarshal(body, &refusal) == nil && refusal.Error != "" {

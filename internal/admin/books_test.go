@@ -120,7 +120,7 @@ func TestBooksThatStandStill(t *testing.T) {
 				}
 			}
 		}
-		for range 3 { // clients that do not wait for the answer
+		for range 3 { // clients that do not wait for the response
 			_ = dial(t, admin, "GET /api/v1/paths HTTP/1.1\r\nHost: localhost\r\n\r\n").Close()
 		}
 		if err := s.PingBooks(t.Context()); !errors.Is(err, ErrBooksSilent) {

@@ -63,7 +63,7 @@ func exchange(t testing.TB, address, raw string, responses int) []string {
 
 const ordinaryRequest = "GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-// frontCases are requests for a snapshot, with the status of the answer. same: the answer equals that of net/http, byte for byte.
+// frontCases are requests for a snapshot, with the status of the response. same: the response equals that of net/http, byte for byte.
 var frontCases = map[string]struct {
 	raw    string
 	status int
@@ -110,7 +110,7 @@ var frontCases = map[string]struct {
 	"body too long":     {"POST /-/forget HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n", 413, false},
 }
 
-// TestSnapshotsAsByNetHTTP: requests for snapshots get the same answers as from the same snapshots behind net/http.
+// TestSnapshotsAsByNetHTTP: requests for snapshots get the same responses as from the same snapshots behind net/http.
 func TestSnapshotsAsByNetHTTP(t *testing.T) {
 	ordinary := &http.Server{Handler: api.NewHandler(api.Options{Snapshots: historyOf(longBody)}), ReadHeaderTimeout: time.Minute}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -238,7 +238,7 @@ func TestSnapshotsThatChange(t *testing.T) {
 	}
 }
 
-// BenchmarkPoller is one client that sends its next request as soon as it has the answer.
+// BenchmarkPoller is one client that sends its next request as soon as it has the response.
 func BenchmarkPoller(b *testing.B) {
 	conn, err := net.Dial("tcp", listen(b, snapshotServer("", make([]byte, 27_000)).Serve))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 const (
 	// readTimeout limits a request, from its first byte or the start of its connection to its end.
 	readTimeout = 5 * time.Second
-	// writeTimeout limits the time to send an answer; for a relayed answer, the time for each part of it.
+	// writeTimeout limits the time to send a response; for a relayed response, the time for each part of it.
 	writeTimeout = 10 * time.Second
 	// relaysMax limits the connections that are relayed to the books process, streams included. It is less than link.ConnsMax, so
 	// that this process can always send its own requests.
@@ -22,7 +22,7 @@ const (
 	waitersMax = 16
 	// metricsBytesMax limits the bytes of metrics that are being sent. It can be exceeded by one text.
 	metricsBytesMax = 4 << 20
-	// wrongTokenDelay delays the answer to a wrong token.
+	// wrongTokenDelay delays the response to a wrong token.
 	wrongTokenDelay = 500 * time.Millisecond
 )
 

@@ -269,7 +269,7 @@ func TestStreams(t *testing.T) {
 	<-left
 }
 
-// TestServeEndsInTime: an answer that is being sent at the end is completed. Streams, and clients that do not read, are cut off.
+// TestServeEndsInTime: a response that is being sent at the end is completed. Streams, and clients that do not read, are cut off.
 func TestServeEndsInTime(t *testing.T) {
 	s := snapshotServer("", bytes.Repeat([]byte("x"), 16<<20))
 	for _, reads := range []bool{true, false} {

@@ -108,7 +108,7 @@ type lent struct {
 	release func()
 }
 
-// Close is called by the server when the answer has been sent, or cannot be sent.
+// Close is called by the server when the response has been sent, or cannot be sent.
 func (l *lent) Close() error {
 	l.release()
 	return nil

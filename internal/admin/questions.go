@@ -2,7 +2,7 @@ package admin
 
 import "github.com/wayside-proxy/wayside/internal/catalogue"
 
-// Paths for requests from the traffic process to the books process, in addition to [PathPing]. The answers are JSON.
+// Paths for requests from the traffic process to the books process, in addition to [PathPing]. The responses are JSON.
 const (
 	PathView    = InternalPrefix + "view"    // GET: accounting.View
 	PathArchive = InternalPrefix + "archive" // GET: State

@@ -21,7 +21,7 @@ var relayedFields = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-ID", "Range", "User-Agent",
 }
 
-// relay passes the request on to the books process, and the answer back byte for byte, on a connection that is closed afterwards.
+// relay passes the request on to the books process, and the response back byte for byte, on a connection that is closed afterwards.
 // A request that changes something may take long, so the books process must first answer a ping.
 func (q *request) relay() {
 	resp := &q.ctx.Response
@@ -86,11 +86,11 @@ type relayed struct {
 	peer    *peer
 	request []byte
 	head    bool          // the method is HEAD
-	asks    bool          // GET or HEAD: the answer begins within wait
+	asks    bool          // GET or HEAD: the response begins within wait
 	wait    time.Duration // see answerWait
 }
 
-// errNoAnswer means that the books process closed the connection without an answer.
+// errNoAnswer means that the books process closed the connection without a response.
 var errNoAnswer = errors.New("it closed the connection")
 
 func (r *relayed) run(ctx context.Context, client net.Conn) {
@@ -100,7 +100,7 @@ func (r *relayed) run(ctx context.Context, client net.Conn) {
 	}
 }
 
-// exchange passes on the request and the answer. began reports whether a byte was sent to the client.
+// exchange passes on the request and the response. began reports whether a byte was sent to the client.
 func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, err error) {
 	if !r.asks {
 		if err := r.peer.answers(r.running); err != nil {
@@ -123,7 +123,8 @@ func (r *relayed) exchange(ctx context.Context, client net.Conn) (began bool, er
 	return copyAnswer(client, books)
 }
 
-// passEnd tells the books process that the client has left. If the client only half-closed, an answer that comes soon is still sent.
+// passEnd tells the books process that the client has disconnected. If the client only half-closed, a response that
+// comes soon is still sent.
 func passEnd(ctx context.Context, books *link.Conn) {
 	if errors.Is(context.Cause(ctx), errClientDone) {
 		_ = books.SetReadDeadline(time.Now().Add(pingWait))

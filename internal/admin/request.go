@@ -93,7 +93,7 @@ func (q *request) parse() bool {
 func (q *request) welcome() bool {
 	resp := &q.ctx.Response
 	if q.probes {
-		return true // everyone may see its answers, under any host name
+		return true // everyone may see its responses, under any host name
 	}
 	if !hostAllowed(q.host, q.s.opt.Hosts) {
 		refuse(resp, fasthttp.StatusMisdirectedRequest, "this listener does not answer to host "+q.host+

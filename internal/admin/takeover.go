@@ -17,8 +17,8 @@ import (
 // errBusy answers a request if too many are already in progress.
 var errBusy = errors.New("too many such requests are in progress; try again")
 
-// takeOver lets work answer the request on its connection, which is closed afterwards. ctx ends when the client leaves or the listener
-// ends. slots limits how many requests do so at a time; if all are taken, the answer is 503.
+// takeOver lets work answer the request on its connection, which is closed afterwards. ctx ends when the client disconnects or the listener
+// ends. slots limits how many requests do so at a time; if all are taken, the response is 503.
 func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, conn net.Conn)) {
 	if c, ok := q.ctx.Conn().(*connlimit.Conn); ok {
 		c.Hold()
@@ -48,13 +48,13 @@ func (q *request) takeOver(slots chan struct{}, work func(ctx context.Context, c
 	})
 }
 
-// Causes for which the context of a request ends before its answer.
+// Causes for which the context of a request ends before its response.
 var (
 	errClientLeft = errors.New("the client left")
 	errClientDone = errors.New("the client closed its end, and may have left") // a half-close and a close look the same
 )
 
-// watchBytesMax is how many bytes a client may send during its answer. Beyond it, no more are read.
+// watchBytesMax is how many bytes a client may send during its response. Beyond it, no more are read.
 const watchBytesMax = 64 << 10
 
 // watch calls left when the client closes its connection. end stops watching.
@@ -82,7 +82,7 @@ func watch(conn net.Conn, left context.CancelCauseFunc) (end func()) {
 	}
 }
 
-// send sends the answer of a connection that was taken over.
+// send sends the response of a connection that was taken over.
 func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	var resp fasthttp.Response
 	protect(&resp)
@@ -92,11 +92,11 @@ func send(conn net.Conn, head bool, fill func(*fasthttp.Response)) {
 	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	out := bufio.NewWriterSize(conn, 4<<10)
 	if resp.Write(out) == nil {
-		_ = out.Flush() // it only fails if the client has left
+		_ = out.Flush() // it only fails if the client has disconnected
 	}
 }
 
-// inTime answers with the result of find, which may take time. Its ctx ends when the client leaves.
+// inTime answers with the result of find, which may take time. Its ctx ends when the client disconnects.
 func (q *request) inTime(find func(ctx context.Context) (any, error)) {
 	head := q.ctx.IsHead()
 	q.takeOver(q.s.work, func(ctx context.Context, conn net.Conn) {

@@ -75,7 +75,7 @@ func sameToken(given, token string) bool {
 	return given != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
 }
 
-// wrongTokens counts and logs requests with a wrong token, and delays their answers.
+// wrongTokens counts and logs requests with a wrong token, and delays their responses.
 type wrongTokens struct {
 	delay time.Duration
 	log   *slog.Logger

@@ -279,16 +279,16 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hold makes the connection count as being answered even while it is read, for servers that read to notice when the client leaves.
+// Hold makes the connection count as being answered even while it is read, for servers that read to notice when the client disconnects.
 func (c *Conn) Hold() {
 	c.held.Store(true)
 	c.waiting.Store(false)
 }
 
-// Aborted returns a channel that is closed when the connection gives way. Its server can stop working on the answer.
+// Aborted returns a channel that is closed when the connection gives way. Its server can stop working on the response.
 func (c *Conn) Aborted() <-chan struct{} { return c.aborted }
 
-// Yield delays the answer. Meanwhile the connection counts as waiting, so it is the first to give way.
+// Yield delays the response. Meanwhile the connection counts as waiting, so it is the first to give way.
 func (c *Conn) Yield(d time.Duration) {
 	c.Hold()
 	c.waiting.Store(true)
@@ -301,7 +301,7 @@ func (c *Conn) Yield(d time.Duration) {
 	}
 }
 
-// grace is how long a client may take to send a request, after it has connected or received an answer, before its connection counts
+// grace is how long a client may take to send a request, after it has connected or received a response, before its connection counts
 // as waiting. Without it, no client could send a request during a flood of new connections.
 const grace = 250 * time.Millisecond
 

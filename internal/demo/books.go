@@ -61,7 +61,7 @@ func (b *books) accounting(ctx context.Context) (a accounting, err error) {
 	return a, b.get(ctx, "/api/v1/accounting", &a)
 }
 
-// pathRows is the answer of /api/v1/paths.
+// pathRows is the response of /api/v1/paths.
 type pathRows struct {
 	Rows   int   `json:"rows"` // number of rows; the list may be shorter
 	Paths  []row `json:"paths"`
@@ -107,7 +107,7 @@ func (b *books) settled(ctx context.Context, responses uint64, timeout time.Dura
 		select {
 		case <-time.After(settlePoll):
 		case <-ctx.Done():
-			// A request that the deadline cut off does not invalidate the answers before it.
+			// A request that the deadline cut off does not invalidate the responses before it.
 			if err != nil && !(answered && errors.Is(err, context.DeadlineExceeded)) {
 				return false, fmt.Errorf("wait until the books have settled: %w", err)
 			}

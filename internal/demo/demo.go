@@ -11,8 +11,8 @@
 // If they are not equal, the error of [Run] wraps [ErrDisagree]. The demo also works on a used data directory, because it compares the
 // differences from the figures at the start.
 //
-// Requests whose client leaves before the answer ([Options.Abandon]) are not part of the four figures. They go to a separate path, whose row
-// says how many of them are in the books.
+// Requests whose client disconnects before the response ([Options.Abandon]) are not part of the four figures. They go
+// to a separate path, whose row says how many of them are in the books.
 package demo
 
 import (
@@ -47,7 +47,7 @@ type Options struct {
 	Rate        float64 // requests a second; default: full speed with Requests, 300 without
 	Connections int     // default 32
 	Seed        uint64  // the same seed sends the same requests
-	Abandon     bool    // one client in a hundred leaves before its answer
+	Abandon     bool    // one client in a hundred leaves before its response
 
 	ProxyURL   string // where wayside listens, http; required
 	AdminURL   string // its admin listener; required

@@ -201,7 +201,7 @@ func TestRunNeverSettles(t *testing.T) {
 	}
 }
 
-// Requests of clients that leave are in the books under their own path, and do not change the four figures.
+// Requests of clients that disconnect are in the books under their own path, and do not change the four figures.
 func TestRunCountsAbandoned(t *testing.T) {
 	f := startFake(t)
 	var out bytes.Buffer

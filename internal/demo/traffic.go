@@ -56,7 +56,7 @@ var routes = []route{
 	}},
 }
 
-// live is the route of clients that leave before the answer: one request in a hundred with Options.Abandon.
+// live is the route of clients that disconnect before the response: one request in a hundred with Options.Abandon.
 var live = route{0, []int{200}, -1, func(_ *traffic, g *dice, r *load.Request) {
 	r.Path = strconv.AppendUint(append(r.Path, livePrefix...), uint64(g.below(50)), 10)
 	r.AbandonAfter = abandonAfter
@@ -65,7 +65,7 @@ var live = route{0, []int{200}, -1, func(_ *traffic, g *dice, r *load.Request) {
 // Typical requests of scanners. None of these paths exists.
 var scannerPaths = []string{"/wp-login.php", "/.env", "/.git/config", "/admin/", "/phpmyadmin/index.php", "/cgi-bin/luci"}
 
-// traffic chooses the request of each nonce, which only depends on the seed, and checks the answers. All connections may call its methods
+// traffic chooses the request of each nonce, which only depends on the seed, and checks the responses. All connections may call its methods
 // concurrently.
 type traffic struct {
 	seed     uint64

@@ -57,7 +57,7 @@ func (b Batch) All() iter.Seq2[uint64, []byte] {
 		for len(rest) > 0 {
 			step, record, after, ok := frame(rest)
 			if !ok {
-				return // does not happen: ParseBatch has read every frame
+				return // cannot happen: ParseBatch has read every frame
 			}
 			seq += step
 			if !yield(seq, record) {

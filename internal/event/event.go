@@ -76,7 +76,7 @@ type Event struct {
 	Protocol  []byte // "1.0", "1.1" or "2"; the client's
 	Client    []byte // already truncated as record.client_address says
 	TraceID   []byte // empty unless it is recorded
-	RequestID []byte // X-Request-ID; always of answers that wayside makes itself, of others only with record.request_id
+	RequestID []byte // X-Request-ID; always of responses that wayside makes itself, of others only with record.request_id
 	ErrorType []byte // a short kind of error, such as "connect_refused"; empty without an error
 	Route     []byte // name of the route that the request took; empty without named routes
 

@@ -23,7 +23,7 @@ func TestRunTimesOut(t *testing.T) {
 func TestRunAbandons(t *testing.T) {
 	origin := &books{before: func(_ http.ResponseWriter, r *http.Request, nonce uint64) bool {
 		if nonce%10 == 3 {
-			<-r.Context().Done() // until the client has left
+			<-r.Context().Done() // until the client has disconnected
 		}
 		return false
 	}}

@@ -184,7 +184,7 @@ func TestRunResetWithinBody(t *testing.T) {
 	}
 }
 
-// relay forwards one connection and calls after once the first bytes of the answer have been passed on.
+// relay forwards one connection and calls after once the first bytes of the response have been passed on.
 func relay(t *testing.T, to string, after func()) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,10 +1,10 @@
 // Package memlimit keeps a process near the memory that it should use, without making the garbage collector run all the time.
 //
-// The runtime's memory limit (debug.SetMemoryLimit) counts all memory that the runtime holds, not only the heap. Span structures, mark bits and
-// half-empty spans of a heap that was once large count too, and are never given back. After a peak, such a limit can leave no room above the
-// live heap. Then a collection begins every few allocations, which takes up to half of all processor time, even in an idle process, and saves
-// no memory. [Keep] therefore raises the limit as far as a collection needs to be worth its cost ([roomMin], [roomShare]), and lowers it again
-// as soon as possible.
+// The runtime's memory limit (debug.SetMemoryLimit) counts all memory that the runtime holds, not only the heap. Span
+// structures, mark bits and half-empty spans of a heap that was once large count too, and are never given back. After a
+// peak, such a limit can leave no room above the live heap. Then a collection begins every few allocations, which takes
+// up to half of all CPU time, even in an idle process, and saves no memory. [Keep] therefore raises the limit as far as
+// a collection needs to be worth its cost ([roomMin], [roomShare]), and lowers it again as soon as possible.
 //
 // The aim is not a hard limit: a live heap above it is allowed, and then uses an eighth more than its size.
 package memlimit
@@ -33,8 +33,8 @@ const (
 	logEvery = 60
 )
 
-// Keep keeps the runtime's memory limit at aim (bytes, above 0), or as little above it as the collector needs, until ctx is done. Run it in one
-// goroutine of the process, which has only one limit.
+// Keep keeps the runtime's memory limit at aim (bytes, above 0), or as little above it as the collector needs, until
+// ctx is done. Run it in one goroutine of the process, which has only one limit.
 func Keep(ctx context.Context, aim int64, log *slog.Logger) {
 	k := keeper{aim: aim, limit: aim, log: log, sinceLog: logEvery}
 	debug.SetMemoryLimit(aim)
@@ -93,8 +93,8 @@ type keeper struct {
 	above      bool   // according to the log, the limit is above the aim
 }
 
-// check sets k.limit from u, and reports whether to collect now. u.live is as old as the last collection. While the limit is above the aim, check
-// asks for collections, which may lower it; less and less often if they do not.
+// check sets k.limit from u, and reports whether to collect now. u.live is as old as the last collection. While the
+// limit is above the aim, check asks for collections, which may lower it; less and less often if they do not.
 func (k *keeper) check(u usage) (collect bool) {
 	k.limit = max(k.aim, u.needs())
 	k.report(u)

@@ -1,7 +1,7 @@
 // Package query parses query strings and request bodies strictly, for every endpoint of the admin API. The command line shares some
 // of its parsers.
 //
-// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The answer would then be to
+// [net/url.ParseQuery] ignores parts that it cannot parse, and its callers ignore misspelt names. The response would then be to
 // another question than the client's. Here, everything that cannot be parsed is an error with its position.
 package query
 

@@ -1,6 +1,6 @@
 // Package sampleapp is a small web shop for the demo and for tests, in front of which wayside runs.
 //
-// Its only state are counters. Its answers depend on the seed and the request only, with one exception: whether the n-th payment fails
+// Its only state are counters. Its responses depend on the seed and the request only, with one exception: whether the n-th payment fails
 // depends on the seed and n. So the number of failures among N payments is the same in each run, in whatever order they arrive.
 //
 //	GET, HEAD  /                          page of 2 KiB with an ETag; 304 if the client has it
@@ -14,7 +14,7 @@
 //	GET        /reports/{id}              takes 20 to 120 ms
 //	GET        /export                    CSV of 64 KiB, chunked, flushed in 16 parts
 //	GET        /events                    server-sent events: five, 10 ms apart, then the end
-//	GET        /live/{id}                 answers after 200 ms, for clients that leave before
+//	GET        /live/{id}                 answers after 200 ms, for clients that disconnect before
 //	GET, HEAD  /downloads/catalogue.pdf   256 KiB with a Content-Length
 //
 // Anything else is 404, a wrong method 405.
@@ -35,7 +35,7 @@ import (
 	"time"
 )
 
-// Sizes and limits of the answers.
+// Sizes and limits of the responses.
 const (
 	UsersMax      = 5000      // the largest user id
 	DownloadBytes = 256 << 10 // body of /downloads/catalogue.pdf

@@ -1,5 +1,5 @@
-// Package secure has the header fields of every answer of the admin listener, whichever process gives it. They keep a browser from using an
-// answer for anything else than it is meant for.
+// Package secure has the header fields of every response of the admin listener, whichever process gives it. They keep a
+// browser from using an answer for anything else than it is meant for.
 package secure
 
 import "net/http"

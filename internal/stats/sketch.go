@@ -52,7 +52,7 @@ var firstGuess = func() (cells [64]uint8) {
 var latencyMapping = func() *mapping.LogarithmicMapping {
 	m, err := mapping.NewLogarithmicMappingWithGamma(math.Exp2(1.0/binsPerDoubling), 0)
 	if err != nil {
-		panic(err) // does not happen: gamma is a constant above 1
+		panic(err) // cannot happen: gamma is a constant above 1
 	}
 	return m
 }()

@@ -43,7 +43,7 @@ type Options struct {
 	// ServeSpool answers the child on its spool channel until the connection or ctx ends.
 	ServeSpool func(ctx context.Context, conn net.Conn) error
 	// TimerSlack is how late the kernel may end a timed wait of the child. Waits that end at about the same time then share one wake-up,
-	// which saves processor time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
+	// which saves CPU time. Data from other processes is not delayed. 0 means the kernel's default, 50 µs.
 	TimerSlack time.Duration
 	// OnStart is called with the dialler for connections to a new child, OnExit when that child has ended.
 	OnStart func(pid int, dialer *link.Dialer)
@@ -127,8 +127,9 @@ func (s *Supervisor) Status() Status {
 	return s.status
 }
 
-// stableAfter is how long a child must have run before the restart delay starts from its minimum again. That is enough to open the store and
-// to drain for a while, so that even a child that is killed every few seconds keeps up with the traffic.
+// stableAfter is how long a child must have run before the restart delay starts from its minimum again. That is enough
+// to open the store and to drain for a while, so that even a child that is killed every few seconds keeps up with the
+// traffic.
 const stableAfter = 3 * time.Second
 
 // Run starts the child, and starts it again whenever it ends, until ctx is done. Then it closes the channels, waits for the child, and

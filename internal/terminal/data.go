@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The fields of the API's answers that are shown.
+// The fields of the API's responses that are shown.
 type (
 	figures struct {
 		Count, Errors uint64
@@ -73,7 +73,7 @@ type window struct {
 
 var windows = []window{{"1h", "-1h"}, {"24h", "-24h"}, {"7d", "-7d"}, {"30d", "-30d"}}
 
-// rowsAsked bounds the rows of one answer; paths.max is 1000 by default.
+// rowsAsked bounds the rows of one response; paths.max is 1000 by default.
 const rowsAsked = 2000
 
 // load requests the table of a window and the recent activity.

@@ -13,7 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Asker sends requests to the admin listener. The answer is the body of a 2xx response.
+// Asker sends requests to the admin listener. The result is the body of a 2xx response.
 type Asker interface {
 	Ask(ctx context.Context, path string) ([]byte, error)
 }

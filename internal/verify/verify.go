@@ -43,7 +43,7 @@ func (c *Check) CannotMake(format string, args ...any) {
 
 // Report is the result of a whole verification.
 type Report struct {
-	Mode   string   `json:"mode"` // "offline", or "online" for the answer of a running wayside
+	Mode   string   `json:"mode"` // "offline", or "online" for the response of a running wayside
 	Checks []*Check `json:"checks"`
 	OK     bool     `json:"ok"` // everything was checked and is as promised
 }

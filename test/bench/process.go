@@ -99,7 +99,7 @@ func (p *process) awaitReady(ctx context.Context, ready func(context.Context) er
 	}
 }
 
-// usage is the processor time and memory of a tree of processes.
+// usage is the CPU time and memory of a tree of processes.
 type usage struct {
 	cpu       time.Duration // user and system time since the start, including children that have ended
 	rootCPU   time.Duration // the part of the root itself, without children
@@ -131,7 +131,7 @@ func usageOf(root int, withMemory bool) (u usage, err error) {
 	return u, nil
 }
 
-// cpuOf is the processor time of a process, including threads that have ended, as precisely as the scheduler counts it. The
+// cpuOf is the CPU time of a process, including threads that have ended, as precisely as the scheduler counts it. The
 // figure in s has ticks of 10 ms, which is 3 % of what a proxy needs for 2,000 requests a second in five seconds.
 func cpuOf(pid int, s procfs.Stat) time.Duration {
 	const schedClock = 2                 // CPUCLOCK_SCHED

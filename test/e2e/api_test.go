@@ -21,8 +21,8 @@ type section struct {
 	text         string // the whole section
 	request      string // "METHOD target", from the first block
 	body         string // of the request
-	json         string // the answer of the example, if it is JSON
-	plain        string // the answer of the example
+	json         string // the response of the example, if it is JSON
+	plain        string // the response of the example
 }
 
 var fence = regexp.MustCompile("(?s)```(json)?\n(.*?)```")
@@ -50,7 +50,7 @@ func apiSections(t *testing.T) (out []section) {
 	return out
 }
 
-// askAPI sends a request in the form of docs/API.md and returns the answer; of a stream, only the beginning.
+// askAPI sends a request in the form of docs/API.md and returns the response; of a stream, only the beginning.
 func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -82,7 +82,7 @@ func askAPI(t *testing.T, w *Wayside, request, body string) (int, []byte) {
 // byName lists fields whose values are objects with data as keys.
 var byName = []string{"status", "dropped", "error_types", "through", "states", "counts", "bytes", "checks"}
 
-// missing lists the fields of an example that an answer does not have.
+// missing lists the fields of an example that a response does not have.
 func missing(example, answer any, at string) (out []string) {
 	switch e := example.(type) {
 	case map[string]any:
@@ -113,7 +113,7 @@ func missing(example, answer any, at string) (out []string) {
 	return out
 }
 
-// TestAPIPage sends every example of docs/API.md to a running wayside. The answers must have the fields of the examples, and the
+// TestAPIPage sends every example of docs/API.md to a running wayside. The responses must have the fields of the examples, and the
 // page must describe every endpoint and parameter that wayside lists.
 func TestAPIPage(t *testing.T) {
 	t.Parallel()

@@ -63,7 +63,7 @@ func (c *canaries) requests(t *testing.T, w *Wayside) {
 	do("", "GET /page?"+c.next("badline")+" HTTP/9.9\r\nHost: shop\r\n", "")
 }
 
-// refuse sends a request, and searches the answer for the secrets if wayside made it.
+// refuse sends a request, and searches the response for the secrets if wayside made it.
 func (c *canaries) refuse(t *testing.T, w *Wayside, from, head, body string) {
 	t.Helper()
 	status, answer := sendRaw(t, w.Listen, from, head+"Connection: close\r\n\r\n"+body)

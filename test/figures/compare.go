@@ -95,7 +95,7 @@ func (p *proof) covered(from, to time.Time) (sum time.Duration, ends int) {
 		a, b := l.from, l.to
 		if b.IsZero() {
 			b = now
-			ends++ // the answer is a moment old
+			ends++ // the response is a moment old
 		}
 		for _, at := range []time.Time{l.from, l.to} {
 			if at.After(from.Add(-tolerance)) && at.Before(to.Add(tolerance)) {

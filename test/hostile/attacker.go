@@ -220,7 +220,7 @@ func hungUp(conn *net.TCPConn) (gone bool) {
 	return gone || err != nil
 }
 
-// ask sends requests at a constant rate, each on its own connection. It disconnects after the answer, or after stay.
+// ask sends requests at a constant rate, each on its own connection. It disconnects after the response, or after stay.
 type ask struct {
 	addr  string
 	rate  int // a second
@@ -269,7 +269,7 @@ func (a *attacker) askOne(ctx context.Context, q ask, i int) {
 	_ = conn.SetLinger(0) // disconnect with a reset, as a browser may do when a tab is closed
 }
 
-// names sends n requests at a constant interval, and reads the answers.
+// names sends n requests at a constant interval, and reads the responses.
 func (a *attacker) names(ctx context.Context, n int, every time.Duration, text func(i int) string) {
 	var conn *net.TCPConn
 	var answers *bufio.Reader

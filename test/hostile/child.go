@@ -38,7 +38,7 @@ func startChild(role string) (*child, error) {
 	return &child{cmd, in, bufio.NewReader(out)}, cmd.Start()
 }
 
-// stop ends the child and waits for it. After that, its processor time is known.
+// stop ends the child and waits for it. After that, its CPU time is known.
 func (c *child) stop() error {
 	_ = c.in.Close()
 	timer := time.AfterFunc(20*time.Second, func() { _ = c.cmd.Process.Kill() })
@@ -93,7 +93,7 @@ func startAssault(t target) (*assault, error) {
 	return a, nil
 }
 
-// stop ends the attack and returns its figures and its processor time.
+// stop ends the attack and returns its figures and its CPU time.
 func (a *assault) stop() (last tally, held int64, cpu time.Duration, err error) {
 	timer := time.AfterFunc(30*time.Second, func() { _ = a.cmd.Process.Kill() })
 	defer timer.Stop()

@@ -188,7 +188,7 @@ func (r *rig) balance(ctx context.Context, c *client) error {
 	return errors.Join(errs...)
 }
 
-// idle waits until both processes use almost no processor time.
+// idle waits until both processes use almost no CPU time.
 func (r *rig) idle(ctx context.Context, o options, res *result) error {
 	for range idleTries {
 		pids := []int{r.wayside.PID(), r.books}

@@ -102,9 +102,9 @@ func livez(name, addr string) question {
 	return question{name, addr, "/livez", fromMonitor, livezEvery, livezWithin}
 }
 
-// answers counts the answers to questions.
+// answers counts the responses to questions.
 type answers struct {
-	asked, late int // late includes the requests without an answer
+	asked, late int // late includes the requests without a response
 	slowest     time.Duration
 	errors      []string
 }
@@ -200,7 +200,7 @@ func watchSizes(r *rig) (stop func() sizes) {
 	return func() sizes { close(done); return <-result }
 }
 
-// processorTime is the processor time of a process so far; 0 if it has ended.
+// processorTime is the CPU time of a process so far; 0 if it has ended.
 func processorTime(pid int) time.Duration {
 	stat, _ := procfs.ReadStat(pid)
 	return stat.CPU

@@ -13,7 +13,7 @@ import (
 	"github.com/wayside-proxy/wayside/test/e2e"
 )
 
-// table is the answer of GET /api/v1/paths, as far as the proof needs it.
+// table is the response of GET /api/v1/paths, as far as the proof needs it.
 type table struct {
 	Rows   int `json:"rows"`
 	Totals struct {

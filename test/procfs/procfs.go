@@ -1,4 +1,4 @@
-// Package procfs reads from /proc what processes use: processor time and memory. The proofs and benchmarks share it.
+// Package procfs reads from /proc what processes use: CPU time and memory. The proofs and benchmarks share it.
 package procfs
 
 import (
@@ -99,8 +99,8 @@ func kibField(text []byte, field string) (uint64, error) {
 	return 0, fmt.Errorf("no field %s", field)
 }
 
-// Runtime is the time for which all threads of a process have run on a processor, with the precision of the scheduler. Threads that have ended are not
-// included.
+// Runtime is the time for which all threads of a process have run on a processor, with the precision of the scheduler.
+// Threads that have ended are not included.
 func Runtime(pid int) (sum time.Duration, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(tasks) == 0 {

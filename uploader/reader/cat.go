@@ -19,16 +19,16 @@ type Filter struct {
 	Range
 	Service, Instance string // whole names
 	Method            string
-	Path              string          // the template that counted the event, or its path; a trailing * makes it a prefix
+	Path              string          // the template under which the event is counted, or its path; a trailing * makes it a prefix
 	Status            *query.Statuses // nil: any
 	Route             string
 	GRPC              *query.GRPCCodes // nil: any
 	RequestID         string
-	Expect            Expected // used up; not checked with a limit
-	Drops             bool     // drop records too, if nothing but time, service and instance is selected
+	Expect            Expected // entries that are found are removed from it; not checked with a limit
+	Drops             bool     // whether to include drop records, if only time, service and instance are selected
 }
 
-// wantsObject reports whether an object may have selected events.
+// wantsObject reports whether an object may contain selected events.
 func (f *Filter) wantsObject(o *uploader.Object) bool {
 	return f.Touches(o.Hour) && isOf(f.Service, f.Instance, o.Service, o.Instance)
 }
@@ -65,13 +65,14 @@ var errEnough = errors.New("enough")
 
 // CatResult describes the output of [Cat].
 type CatResult struct {
-	Lines    uint64    // written
-	Repeated uint64    // lines left out, because an earlier object had the event
+	Lines    uint64    // lines that were written
+	Repeated uint64    // lines left out because an earlier object had the same event
 	Problems []Problem // objects that are missing or could not be read to their end
 }
 
-// Cat writes the selected lines to w, as they are in the archive: hour by hour, within an hour object by object, each event once. limit
-// is the largest number of lines; 0 means no limit. A damaged object is reported, and the others are read.
+// Cat writes the selected lines to w, as they are in the archive: hour by hour, within an hour object by object, each
+// event once. limit is the maximum number of lines; 0 means no limit. If an object is damaged, Cat reports that and
+// continues with the others.
 func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit uint64) (*CatResult, error) {
 	c := &catter{f: f, w: bufio.NewWriterSize(w, 64<<10), limit: limit, out: &CatResult{}}
 	err := List(ctx, t, f.Range, func(o uploader.Object) error {
@@ -82,7 +83,7 @@ func Cat(ctx context.Context, t uploader.Target, f Filter, w io.Writer, limit ui
 		before := c.out.Lines
 		err := c.object(ctx, t, &o)
 		if skippable(err) {
-			c.out.Problems = append(c.out.Problems, Problem{o.Key, fmt.Sprintf("%s; lines printed of it before that: %d", trim(o.Key, err), c.out.Lines-before)})
+			c.out.Problems = append(c.out.Problems, Problem{o.Key, fmt.Sprintf("%s; %d of its lines had already been printed", trim(o.Key, err), c.out.Lines-before)})
 			return nil
 		}
 		return err
@@ -103,7 +104,7 @@ type catter struct {
 	out   *CatResult
 
 	hour time.Time
-	seen covered // of this hour
+	seen covered // events of this hour
 }
 
 func (c *catter) object(ctx context.Context, t uploader.Target, o *uploader.Object) error {

@@ -17,10 +17,10 @@ import (
 
 // CopyOptions select what is copied.
 type CopyOptions struct {
-	Range             // whole hours: an object is copied or not
+	Range             // rounded to whole hours, because objects are only copied as a whole
 	Service, Instance string
-	Expect            Expected // used up
-	TempDir           string   // for one object at a time; empty means that of the system
+	Expect            Expected // entries that are found are removed from it
+	TempDir           string   // holds one object at a time; empty means the system's
 	Progress          func(done, total int, key string)
 }
 
@@ -31,13 +31,14 @@ type Copied struct {
 	Rows    uint64            `json:"rows"`
 	Lines   uint64            `json:"lines"`
 	Events  []uploader.Object `json:"-"` // the event objects, in the order of hours
-	// Repeated are objects with events that others have too. An object whose events are all in others was not copied.
+	// Repeated are objects that share events with others. An object all of whose events are in others was not copied.
 	Repeated []Repeated `json:"repeated,omitempty"`
 	Problems []Problem  `json:"problems,omitempty"` // objects that are missing or damaged; they were not copied
 }
 
-// Copy copies event objects and their statistics from one target to another. It reads each object completely before it copies it, so that
-// no damaged object is copied, and reads the copy back, which must have the same bytes. Copying again is harmless.
+// Copy copies event objects and their statistics from one target to another. It first reads each object completely, so
+// that no damaged object is copied. Afterwards it reads the copy back, which must have the same bytes. Copying again is
+// harmless.
 func Copy(ctx context.Context, from, to uploader.Target, o CopyOptions) (*Copied, error) {
 	c := copying{from: from, to: to, o: o, out: &Copied{}, done: covered{}}
 	var objects []uploader.Object
@@ -82,11 +83,11 @@ type copying struct {
 	from, to uploader.Target
 	o        CopyOptions
 	out      *Copied
-	shared   map[string]bool // keys of objects whose events others may have
-	done     covered         // events of those that were copied
+	shared   map[string]bool // keys of objects that may share events with others
+	done     covered         // events of these objects that were copied
 }
 
-// skip notes an error that is about one object, and returns other errors.
+// skip records an error that concerns a single object, and returns any other error.
 func (c *copying) skip(key string, err error) error {
 	if !skippable(err) {
 		return err
@@ -95,7 +96,7 @@ func (c *copying) skip(key string, err error) error {
 	return nil
 }
 
-// events copies an event object, unless all of its events are already copied.
+// events copies an event object, unless all of its events have been copied already.
 func (c *copying) events(ctx context.Context, o *uploader.Object) (did bool, err error) {
 	repeated := uint64(0)
 	before := c.done[o.Epoch]
@@ -139,7 +140,7 @@ func (c *copying) statistics(ctx context.Context, o *uploader.Object, size int64
 	return err
 }
 
-// object copies an object that was read once, and reads the copy back.
+// object copies an object that has been read once, and reads the copy back.
 func (c *copying) object(ctx context.Context, key string, size int64, found *uploader.Contents) error {
 	if err := found.MatchesMeta(); err != nil {
 		return err
@@ -158,12 +159,12 @@ func (c *copying) object(ctx context.Context, key string, size int64, found *upl
 	}
 	copied, err := uploader.ReadLines(ctx, c.to, key, func([]byte) error { return nil })
 	if err == nil && (copied.SHA256 != found.SHA256 || copied.RawSHA256 != found.RawSHA256) {
-		err = fmt.Errorf("%s: %w: the copy is %s, hash %s was read before", key, errChanged, copied.SHA256, found.SHA256)
+		err = fmt.Errorf("%s: %w: the copy has hash %s, but %s was read before", key, errChanged, copied.SHA256, found.SHA256)
 	}
 	return err
 }
 
-// fetch reads an object of a known size into a file that has no name, so that it is gone when it is closed.
+// fetch reads an object of known size into a file without a name, which disappears when it is closed.
 func fetch(body io.Reader, dir string, size int64) (*os.File, error) {
 	file, err := os.CreateTemp(dir, ".wayside-copy-*")
 	if err != nil {
@@ -173,7 +174,7 @@ func fetch(body io.Reader, dir string, size int64) (*os.File, error) {
 	if err == nil {
 		var n int64
 		if n, err = io.Copy(file, io.LimitReader(body, size+1)); err == nil && n != size {
-			err = uploader.Damagedf("it does not have the %d bytes that the list of objects says", size)
+			err = uploader.Damagedf("it does not have the size of %d bytes that the list of objects gives", size)
 		}
 	}
 	if err != nil {
@@ -182,11 +183,12 @@ func fetch(body io.Reader, dir string, size int64) (*os.File, error) {
 	return file, nil
 }
 
-// mergeOpenMax limits the objects of one epoch that overlap at one sequence number.
+// mergeOpenMax limits how many objects of one epoch may overlap at any sequence number.
 const mergeOpenMax = 256
 
-// Merge calls fn for every line of the objects of one epoch in the order of sequence numbers, and once if several objects have it. Only
-// objects whose numbers overlap are open at the same time, at most 256. The line is valid during the call.
+// Merge calls fn for every line of the objects of one epoch, in the order of sequence numbers, and only once for a line
+// that several objects have. Only objects whose numbers overlap are open at the same time, at most 256. The line is
+// only valid during the call.
 func Merge(ctx context.Context, t uploader.Target, objects []uploader.Object, fn func(o *uploader.Object, l *uploader.Line) error) error {
 	waiting := slices.SortedFunc(slices.Values(objects), func(a, b uploader.Object) int { return cmp.Compare(a.First, b.First) })
 	var open []*stream
@@ -245,7 +247,7 @@ func (s *stream) step() (err error) {
 	return err
 }
 
-// lowest returns the index of the stream with the lowest sequence number; the first key counts if several have it.
+// lowest returns the index of the stream with the lowest sequence number. If several have it, the first key wins.
 func lowest(open []*stream) int {
 	at := 0
 	for i, s := range open {

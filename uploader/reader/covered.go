@@ -10,13 +10,13 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// A data directory that was restored from a backup archives events a second time, in objects with other bounds. Epoch and sequence number
-// identify an event: code that adds up or prints events takes each one once.
+// A data directory that was restored from a backup archives events a second time, in objects with other bounds. Since
+// epoch and sequence number identify an event, code that adds up or prints events can take each one only once.
 
-// covered are the events that were read, by epoch: runs that are ascending and disjoint.
+// covered holds the events that have been read, by epoch, as ascending and disjoint runs.
 type covered map[uuid.UUID][]catalogue.Run
 
-// add adds runs of an epoch, which are ascending and disjoint among themselves.
+// add adds runs of an epoch, which must be ascending and disjoint among themselves.
 func (c covered) add(epoch uuid.UUID, runs []catalogue.Run) {
 	all := append(slices.Clone(c[epoch]), runs...)
 	slices.SortFunc(all, func(a, b catalogue.Run) int { return cmp.Compare(a.First, b.First) })
@@ -31,7 +31,7 @@ func (c covered) add(epoch uuid.UUID, runs []catalogue.Run) {
 	c[epoch] = merged
 }
 
-// whole reports whether all of the runs are in c. It is false without runs.
+// whole reports whether all of the runs are in c. It returns false if there are no runs.
 func (c covered) whole(epoch uuid.UUID, runs []catalogue.Run) bool {
 	have := c[epoch]
 	if len(runs) == 0 {
@@ -49,7 +49,7 @@ func (c covered) whole(epoch uuid.UUID, runs []catalogue.Run) bool {
 	return true
 }
 
-// overlaps returns the keys of the objects whose bounds overlap with those of another object of the same epoch.
+// overlaps returns the keys of the objects whose bounds overlap those of another object of the same epoch.
 func overlaps[T any](objects []T, object func(*T) *uploader.Object) map[string]bool {
 	byEpoch := map[uuid.UUID][]*uploader.Object{}
 	for i := range objects {
@@ -61,7 +61,7 @@ func overlaps[T any](objects []T, object func(*T) *uploader.Object) map[string]b
 		slices.SortFunc(list, func(a, b *uploader.Object) int {
 			return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
 		})
-		var reaches *uploader.Object // the one with the largest Last so far
+		var reaches *uploader.Object // the object with the largest Last so far
 		for _, o := range list {
 			if reaches != nil && o.First <= reaches.Last {
 				out[o.Key], out[reaches.Key] = true, true

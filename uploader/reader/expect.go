@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/stats"
 )
 
-// Expected are the catalogue entries, by key, whose objects must be in the archive. A command that reads the archive removes those that
-// it finds, and reports the rest as missing. nil means that there is no catalogue.
+// Expected holds the catalogue entries, by key, whose objects must be in the archive. A command that reads the archive
+// removes those that it finds, and reports the rest as missing. nil means that there is no catalogue.
 type Expected map[string]*catalogue.Plan
 
 // Expect returns the plans of a range that were verified and have not expired.
@@ -24,7 +24,7 @@ func Expect(plans []catalogue.Plan, r Range) Expected {
 
 func (e Expected) found(key string) { delete(e, key) }
 
-// missing returns a problem for each object of a service and instance that was not found. Empty names mean any.
+// missing returns a problem for each object of a service and instance that was not found. Empty names match everything.
 func (e Expected) missing(service, instance string) (out []Problem) {
 	for _, p := range sortedPlans(e) {
 		if isOf(service, instance, p.Service, p.Instance) {
@@ -34,7 +34,7 @@ func (e Expected) missing(service, instance string) (out []Problem) {
 	return out
 }
 
-// missing is the problem of an object that was verified and is not there.
+// missing returns the problem of an object that was verified but no longer exists.
 func missing(p *catalogue.Plan) Problem {
-	return Problem{p.Key, fmt.Sprintf("was verified on %s and is missing (%d rows, state %s)", p.VerifiedAt.UTC().Format("2006-01-02 15:04"), p.Rows, p.State)}
+	return Problem{p.Key, fmt.Sprintf("was verified on %s but is missing (%d rows, state %s)", p.VerifiedAt.UTC().Format("2006-01-02 15:04"), p.Rows, p.State)}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Range is a range of recording times, with From and without To. A zero bound is open.
+// Range is a range of recording times [From, To). A zero bound is open.
 type Range struct{ From, To time.Time }
 
 // Contains reports whether t is in the range.
@@ -18,20 +18,22 @@ func (r Range) Contains(t time.Time) bool {
 	return !t.Before(r.From) && (r.To.IsZero() || t.Before(r.To))
 }
 
-// Touches reports whether a part of the hour that begins at h is in the range.
+// Touches reports whether any part of the hour that begins at h is in the range.
 func (r Range) Touches(h time.Time) bool {
 	return h.Add(time.Hour).After(r.From) && (r.To.IsZero() || h.Before(r.To))
 }
 
-// covers reports whether all of the hour that begins at h is in the range.
+// covers reports whether the whole hour that begins at h is in the range.
 func (r Range) covers(h time.Time) bool {
 	return !h.Before(r.From) && (r.To.IsZero() || !h.Add(time.Hour).After(r.To))
 }
 
-// daysMax is the longest range that is listed day by day. For longer ones, one listing of everything takes fewer requests.
+// daysMax is the longest range that is listed day by day. For longer ranges, one listing of everything takes fewer
+// requests.
 const daysMax = 62
 
-// objectsMax limits the objects of one command, which keeps them in memory: 30 instances that archive hourly make as many in four years.
+// objectsMax limits the objects of one command, which keeps them in memory. Thirty instances that archive hourly take
+// four years to write that many.
 const objectsMax = 1 << 20
 
 // List calls fn for each event object whose hour the range touches, in the order of keys, which is the order of hours. It skips files
@@ -40,7 +42,8 @@ func List(ctx context.Context, t uploader.Target, r Range, fn func(uploader.Obje
 	return list(ctx, t, uploader.EventsPrefix, r, fn)
 }
 
-// listStatistics is List for statistics objects. fn gets the size of the statistics object and the key of its event object.
+// listStatistics is like List, for statistics objects. fn gets the size of the statistics object, but the key of its
+// event object.
 func listStatistics(ctx context.Context, t uploader.Target, r Range, fn func(uploader.Object) error) error {
 	return list(ctx, t, uploader.StatsPrefix, r, fn)
 }
@@ -51,11 +54,11 @@ func list(ctx context.Context, t uploader.Target, prefix string, r Range, fn fun
 		err := t.List(ctx, p, func(info uploader.ObjectInfo) error {
 			o, err := uploader.ParseKey(uploader.EventsPrefix + strings.TrimPrefix(info.Key, prefix))
 			if err != nil || !r.Touches(o.Hour) {
-				return nil //nolint:nilerr // not a file of wayside
+				return nil //nolint:nilerr // not a file that wayside has written
 			}
 			o.Size = info.Size
 			if n++; n > objectsMax {
-				return fmt.Errorf("more than %d objects: give --from and --to", objectsMax)
+				return fmt.Errorf("there are more than %d objects: narrow the range with --from and --to", objectsMax)
 			}
 			return fn(o)
 		})
@@ -66,7 +69,7 @@ func list(ctx context.Context, t uploader.Target, prefix string, r Range, fn fun
 	return nil
 }
 
-// prefixes returns the prefixes under which the objects of a range are.
+// prefixes returns the prefixes below which the objects of a range are.
 func prefixes(prefix string, r Range) []string {
 	if r.From.IsZero() || r.To.IsZero() || r.To.Sub(r.From) > daysMax*24*time.Hour {
 		return []string{prefix}
@@ -78,18 +81,18 @@ func prefixes(prefix string, r Range) []string {
 	return days
 }
 
-// isOf reports whether the names of an object are the wanted ones. An empty wanted name means any.
+// isOf reports whether an object has the wanted names. An empty name matches everything.
 func isOf(wantService, wantInstance, service, instance string) bool {
 	return (wantService == "" || wantService == service) && (wantInstance == "" || wantInstance == instance)
 }
 
-// Problem is something that is not as it should be.
+// Problem is something in an archive that is not as it should be.
 type Problem struct {
 	Key  string `json:"key,omitempty"`
 	What string `json:"what"`
 }
 
-// String is the problem on one line.
+// String returns the problem on one line.
 func (p Problem) String() string {
 	if p.Key == "" {
 		return p.What
@@ -97,7 +100,7 @@ func (p Problem) String() string {
 	return p.Key + ": " + p.What
 }
 
-// skippable reports whether an error is about one object, so that the others can still be read.
+// skippable reports whether an error concerns a single object, so that the others can still be read.
 func skippable(err error) bool {
 	return (errors.Is(err, uploader.ErrDamaged) || errors.Is(err, uploader.ErrNotFound)) &&
 		!errors.Is(err, uploader.ErrNewerFormat) && !errors.Is(err, errChanged)

@@ -7,21 +7,22 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// minutesBytesMax limits the memory of the minutes of an object. Beyond it, its minutes are not refilled.
+// minutesBytesMax limits the memory for the minutes of an object. If they need more, they are not refilled.
 const minutesBytesMax = 32 << 20
 
-// minuteFold folds the events of an object into minutes. Events come nearly in the order of time, so a minute is encoded as soon as the next
-// one begins; a late event makes a second row of the same minute.
+// minuteFold folds the events of an object into minutes. Events are almost sorted by time, so a minute is encoded as
+// soon as the next one begins; a late event produces a second row of the same minute.
 type minuteFold struct {
-	at     int64 // the minute of open
+	at     int64 // the minute to which open belongs
 	open   map[stats.Key]*stats.Row
 	done   map[stats.Key][]stats.EncodedMinute
 	totals map[stats.Key]*stats.Row
 	bytes  int
 }
 
-// readMinutes returns the minutes of an object's rows, in the order of its keys, or nil if its event object cannot be read or does not hold
-// exactly the responses of the rows: statistics objects have no minutes, and events that are counted already are not marked as such.
+// readMinutes returns the minutes of an object's rows, in the order of its keys. It reads them from the event object,
+// because statistics objects have no minutes. It returns nil if the event object cannot be read or does not have
+// exactly the responses of the rows, which is also the case if some of its events have been counted already.
 func (b *rebuilder) readMinutes(ctx context.Context, p *pair, keys []stats.Key, rows []*stats.Row) ([][]stats.EncodedMinute, error) {
 	hour := stats.HourOf(p.Hour)
 	f := minuteFold{open: map[stats.Key]*stats.Row{}, done: map[stats.Key][]stats.EncodedMinute{}, totals: map[stats.Key]*stats.Row{}}

@@ -295,7 +295,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, verify(t, l, false, nil), "wayside-rows")
-		want(t, verify(t, l, true, l.plans(t)), "the catalogue verified")
+		want(t, verify(t, l, true, l.plans(t)), "according to the catalogue")
 	})
 }
 

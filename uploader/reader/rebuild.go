@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// Origin says which objects statistics are rebuilt from.
+// Origin says from which objects statistics are rebuilt.
 type Origin string
 
 // The origins of [Rebuild].
@@ -31,13 +31,14 @@ const (
 
 // RebuildOptions select the statistics to rebuild.
 type RebuildOptions struct {
-	Range             // an hour that it touches is rebuilt completely
+	Range             // every hour that it touches is rebuilt completely
 	Service, Instance string
 	From              Origin   // empty means FromBest
-	Expect            Expected // used up
+	Expect            Expected // entries that are found are removed from it
 	Progress          func(done, total int, key string)
-	// Hour, which may be nil, gets the rows of each hour: hours ascending, rows ordered by host, method and label. If the rows of an
-	// hour take more than about 32 MiB, it gets them in several calls, to be added up. With Whole, that is an error.
+	// Hour, which may be nil, gets the rows of each hour: hours ascending, rows ordered by host, method and label. If
+	// the rows of an hour take more than about 32 MiB, Hour is called several times for it, and the rows must be added
+	// up. With Whole, that is an error.
 	Hour  func(keys []stats.Key, rows []*stats.Row) error
 	Whole bool
 }
@@ -47,21 +48,21 @@ type Rebuilt struct {
 	Rows           int    `json:"rows"`
 	Hours          int    `json:"hours"`
 	Responses      uint64 `json:"responses"`
-	FromStatistics int    `json:"from_statistics"` // objects
-	FromEvents     int    `json:"from_events"`     // objects
+	FromStatistics int    `json:"from_statistics"` // number of objects
+	FromEvents     int    `json:"from_events"`     // number of objects
 	Dropped        uint64 `json:"dropped"`         // responses that could not be recorded, according to the drop records in the range
-	// Repeated are objects with events that other objects have too: each event is counted once.
+	// Repeated are objects that share events with other objects. Each event is counted once.
 	Repeated []Repeated `json:"repeated,omitempty"`
-	// Problems are objects that are missing, damaged, or not as their metadata says. They are not counted.
+	// Problems are objects that are missing, damaged, or not what their metadata says. They are not counted.
 	Problems []Problem `json:"problems,omitempty"`
-	// Epochs by their ID.
+	// Epochs holds what the archive has of each epoch.
 	Epochs map[uuid.UUID]*EpochSum `json:"-"`
 }
 
 // Repeated is an object from which some responses were left out.
 type Repeated struct {
 	Key       string `json:"key"`
-	Responses uint64 `json:"responses"` // left out
+	Responses uint64 `json:"responses"` // number left out
 	Of        uint64 `json:"of"`
 }
 
@@ -73,7 +74,7 @@ type EpochSum struct {
 	Plans     []catalogue.Plan      // catalogue entries of its objects
 }
 
-// Dropped returns the number in the last drop record of each reason.
+// Dropped returns, for each reason, the number in its last drop record.
 func (e *EpochSum) Dropped() map[string]uint64 {
 	last, out := stats.Drops{}, map[string]uint64{}
 	for _, drops := range e.Drops {
@@ -85,9 +86,10 @@ func (e *EpochSum) Dropped() map[string]uint64 {
 	return out
 }
 
-// Rebuild computes the hourly statistics again from the archive alone. It reads every object to its end and compares it with its metadata
-// before it counts anything of it. It counts every event once, however many objects have it. A damaged object is left out and reported.
-// An error means that the target could not be read, or that a newer wayside wrote an object.
+// Rebuild recomputes the hourly statistics from the archive alone. It reads every object to its end and compares it
+// with its metadata before it counts any of it. It counts every event once, however many objects contain it. A damaged
+// object is left out and reported. An error means that the target could not be read, or that a newer wayside wrote an
+// object.
 func Rebuild(ctx context.Context, t uploader.Target, o RebuildOptions) (*Rebuilt, error) {
 	b := &rebuilder{RebuildOptions: o, t: t, out: &Rebuilt{Epochs: map[uuid.UUID]*EpochSum{}}, counted: covered{}}
 	pairs, err := b.pairs(ctx)
@@ -133,19 +135,20 @@ type rebuilder struct {
 	RebuildOptions
 	t       uploader.Target
 	out     *Rebuilt
-	shared  map[string]bool // keys of objects whose events others may have
-	counted covered         // events of these
-	strict  bool            // do not count an object that may repeat events, unless it is known which
+	shared  map[string]bool // keys of objects that may share events with others
+	counted covered         // events of these objects that have been counted
+	strict  bool            // do not count an object that may repeat events if it is unknown which ones
 
 	rows    map[stats.Key]*stats.Row // of the current hour
-	bytes   int                      // an estimate of their memory
+	bytes   int                      // estimated memory of the rows
 	flushed bool                     // some rows of the hour were already passed to Hour
 }
 
-// hourBytesMax limits the memory of the rows of an hour.
+// hourBytesMax limits the memory for the rows of an hour.
 const hourBytesMax = 32 << 20
 
-// pairs lists the selected objects hour by hour. Within an hour, those without events come first, because they can only be counted whole.
+// pairs lists the selected objects hour by hour. Within an hour, those without events come first, because they can only
+// be counted as a whole.
 func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	byKey := map[string]*pair{}
 	add := func(o uploader.Object) *pair {
@@ -163,7 +166,7 @@ func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	})
 	if err == nil && b.From != FromEvents {
 		err = listStatistics(ctx, b.t, b.Range, func(o uploader.Object) error {
-			o.Size = 0 // that of the statistics object
+			o.Size = 0 // this was the size of the statistics object
 			add(o).statistics = true
 			return nil
 		})
@@ -186,7 +189,7 @@ func (b *rebuilder) pairs(ctx context.Context) ([]pair, error) {
 	return pairs, err
 }
 
-// add counts those events of an object that are not counted yet.
+// add counts those events of an object that have not been counted yet.
 func (b *rebuilder) add(ctx context.Context, p *pair) error {
 	fromEvents := !p.statistics
 	c, err := b.examine(ctx, p, fromEvents)
@@ -211,9 +214,9 @@ func (b *rebuilder) add(ctx context.Context, p *pair) error {
 		}
 		if runs == nil && p.events || catalogue.Overlap(b.counted[p.Epoch], runs) && !b.counted.whole(p.Epoch, runs) {
 			if !p.events {
-				return uploader.Damagedf("other objects have some of its events, and its event object, which would say how to count them, is gone: nothing of it is counted")
+				return uploader.Damagedf("other objects have some of its events, and its event object, which would tell which, no longer exists: none of it is counted")
 			}
-			fromEvents = true // only the events say what is already counted
+			fromEvents = true // only the events themselves show what has already been counted
 			if c, err = b.examine(ctx, p, true); err != nil {
 				return err
 			}
@@ -281,7 +284,8 @@ func (b *rebuilder) examine(ctx context.Context, p *pair, fromEvents bool) (c *u
 	return c, c.MatchesMeta()
 }
 
-// eventsMeta returns the metadata of the event object, or, if that has expired, of the statistics object, which says the same.
+// eventsMeta returns the metadata of the event object or, if that has expired, of the statistics object, which has the
+// same entries.
 func (b *rebuilder) eventsMeta(ctx context.Context, p *pair, c *uploader.Contents, fromEvents bool) (map[string]string, error) {
 	if fromEvents || !p.events {
 		return c.Meta, nil
@@ -298,7 +302,7 @@ func (b *rebuilder) eventsMeta(ctx context.Context, p *pair, c *uploader.Content
 	return info.Meta, err
 }
 
-// errChanged ends a rebuild, because some of the object may already be counted.
+// errChanged ends a rebuild, because part of the object may already have been counted.
 var errChanged = errors.New("object changed while it was read")
 
 // addStatistics counts an examined statistics object.
@@ -313,7 +317,8 @@ func (b *rebuilder) addStatistics(ctx context.Context, p *pair, before *uploader
 	return unchanged(p.Key, before, c, err)
 }
 
-// addEvents counts the events of an examined object that are not counted yet, and returns the number of responses that are.
+// addEvents counts those events of an examined object that have not been counted yet, and returns how many responses it
+// skipped.
 func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *uploader.Contents) (skipped uint64, err error) {
 	hour, counted := stats.HourOf(p.Hour), b.counted[p.Epoch]
 	c, err := uploader.ScanEvents(ctx, b.t, p.Key, func(_ []byte, l *uploader.Line) error {
@@ -337,7 +342,7 @@ func (b *rebuilder) addEvents(ctx context.Context, p *pair, before *uploader.Con
 
 func unchanged(key string, before, now *uploader.Contents, err error) error {
 	if err == nil && now.SHA256 != before.SHA256 {
-		err = fmt.Errorf("hash %s, then %s", before.SHA256, now.SHA256)
+		err = fmt.Errorf("its hash was %s and then %s", before.SHA256, now.SHA256)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", key, errChanged, err)
@@ -345,8 +350,9 @@ func unchanged(key string, before, now *uploader.Contents, err error) error {
 	return nil
 }
 
-// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects of older versions have no drop records: if the
-// metadata of the event object says that it has more lines than responses, enter reads the drop records from it.
+// enter adds the object to its epoch's sum, with a catalogue entry. Statistics objects of older versions have no drop
+// records. In that case, if according to its metadata the event object has more lines than responses, enter reads the
+// drop records from it.
 func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, meta map[string]string, fromEvents bool, skip uint64) error {
 	sum := b.sum(p)
 	sum.Responses += c.Rows - skip
@@ -368,7 +374,7 @@ func (b *rebuilder) enter(ctx context.Context, p *pair, c *uploader.Contents, me
 		}
 		return nil
 	})
-	if skippable(err) { // the object's responses are known all the same
+	if skippable(err) { // the object's responses are known nevertheless
 		b.problem(p, "its drop records are not counted: ", err)
 		return nil
 	}
@@ -386,13 +392,13 @@ func (b *rebuilder) plan(p *pair, c *uploader.Contents, meta map[string]string, 
 	} else {
 		plan.StatsKey, plan.StatsRows, plan.StatsBytes, plan.StatsSHA256 = uploader.StatsKey(p.Key), c.Lines, c.Bytes, c.SHA256
 		if !p.events {
-			plan.ExpiredAt = p.Hour // the true time is unknown
+			plan.ExpiredAt = p.Hour // the actual time is unknown
 			return plan
 		}
 	}
 	plan.Lines, _ = strconv.ParseUint(meta[uploader.MetaLines], 10, 64)
 	plan.RawBytes, _ = strconv.ParseUint(meta[uploader.MetaRawBytes], 10, 64)
 	plan.RawSHA256 = meta[uploader.MetaRawSHA256]
-	plan.Runs, _ = uploader.ParseRuns(meta[uploader.MetaRuns]) // nil: unknown
+	plan.Runs, _ = uploader.ParseRuns(meta[uploader.MetaRuns]) // nil if they are unknown
 	return plan
 }

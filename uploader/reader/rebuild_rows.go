@@ -24,8 +24,8 @@ func (b *rebuilder) row(k stats.Key) *stats.Row {
 	return row
 }
 
-// errTooManyRows says that the rows of an hour do not fit into memory, and are needed all at once.
-var errTooManyRows = errors.New("the rows of one hour are too many to be compared or refilled")
+// errTooManyRows means that the rows of an hour are all needed at once but do not fit into memory.
+var errTooManyRows = errors.New("one hour has too many rows to be compared or refilled")
 
 // relieve passes rows on before they take too much memory. grown is the memory that was just added.
 func (b *rebuilder) relieve(grown int) error {
@@ -34,7 +34,7 @@ func (b *rebuilder) relieve(grown int) error {
 	case b.bytes < hourBytesMax, b.Whole && b.bytes < 2*hourBytesMax:
 		return nil
 	case b.Whole:
-		return fmt.Errorf("%w: more than %d bytes of memory: rebuild them into a directory", errTooManyRows, 2*hourBytesMax)
+		return fmt.Errorf("%w: they need more than %d bytes of memory: rebuild them into a directory", errTooManyRows, 2*hourBytesMax)
 	}
 	b.flushed = true
 	return b.flush()
@@ -69,12 +69,13 @@ func (b *rebuilder) flush() error {
 	return b.Hour(keys, rows)
 }
 
-// drop notes a drop record. Its number counts from the beginning of the epoch. Objects are not read in the order of their events.
+// drop records a drop record. Its number counts from the beginning of the epoch, and objects are not read in the order
+// of their events.
 func (b *rebuilder) drop(p *pair, l *uploader.Line) {
 	b.dropsAt(p).Note(l.ErrorType, stats.Drop{Seq: l.Seq, Responses: l.Dropped})
 }
 
-// dropsAt are the drop records of the epoch and hour of an object.
+// dropsAt returns the drop records of the object's epoch and hour.
 func (b *rebuilder) dropsAt(p *pair) stats.Drops {
 	sum, hour := b.sum(p), stats.HourOf(p.Hour)
 	if sum.Drops[hour] == nil {

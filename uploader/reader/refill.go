@@ -13,23 +13,24 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// RefillOptions say what a store is missing.
+// RefillOptions describe what a store is missing.
 type RefillOptions struct {
-	Service, Instance string // of the objects
-	// Wanted reports whether responses of an epoch are missing, and which of its events are counted already.
+	Service, Instance string // whose objects are read
+	// Wanted reports whether responses of an epoch are missing, and which of its events have been counted already.
 	Wanted func(epoch uuid.UUID) (counted []catalogue.Run, wanted bool)
-	// Entries reads the catalogue, by key of the object. It is called after the archive was listed: an object that the store archives in
-	// the meantime is in the catalogue before it is in the archive.
+	// Entries reads the catalogue, by object key. It is called after the archive was listed. So if the store archives
+	// an object in the meantime, the object is in the catalogue before it is in the archive.
 	Entries func() (map[string]Entry, error)
-	// MinutesFrom is the first minute, since 1970, that the store keeps. Minutes of objects of later hours are read from their events.
+	// MinutesFrom is the first minute, since 1970, that the store keeps. For objects of later hours, minutes are read
+	// from their events.
 	MinutesFrom int64
 }
 
 // Entry describes an object in a store's catalogue.
 type Entry struct {
 	ID      uint64
-	Counted bool            // as far as possible: the object is the store's own, or was refilled
-	Runs    []catalogue.Run // of its events; nil: unknown
+	Counted bool            // whether everything possible has been counted: the object is the store's own, or was refilled
+	Runs    []catalogue.Run // sequence numbers of its events; nil if unknown
 }
 
 // EntryOf returns the entry of a plan.
@@ -37,13 +38,14 @@ func EntryOf(p *catalogue.Plan) Entry {
 	return Entry{ID: p.ID, Counted: !p.Imported || p.Refilled, Runs: p.Runs}
 }
 
-// Missing are the objects of an archive whose responses a store does not count, newest hour first. They must be read in this order:
-// each one leaves out events that an earlier one had.
+// Missing lists the objects of an archive whose responses a store does not count, newest hour first. They must be read
+// in this order, because each one leaves out events that an earlier one had.
 type Missing struct {
 	b     *rebuilder
 	pairs []pair
 	from  int64 // RefillOptions.MinutesFrom
-	// Empty: the archive has no objects. It may be the wrong one, such as a folder on which nothing is mounted.
+	// Empty says that the archive has no objects. It may be the wrong one, such as a folder on which nothing is
+	// mounted.
 	Empty bool
 }
 
@@ -85,7 +87,7 @@ func FindMissing(ctx context.Context, t uploader.Target, o RefillOptions) (*Miss
 	return m, nil
 }
 
-// asInKeys returns the name of a service or an instance as keys have it: long names are cut.
+// asInKeys returns the name of a service or an instance as it is in keys, where long names are truncated.
 func asInKeys(name string) string {
 	cut, err := url.PathUnescape(string(catalogue.AppendName(nil, name)))
 	if err != nil {
@@ -94,27 +96,28 @@ func asInKeys(name string) string {
 	return cut
 }
 
-// Len is the number of objects.
+// Len returns the number of objects.
 func (m *Missing) Len() int { return len(m.pairs) }
 
-// Object is the object with an index.
+// Object returns the object with index i.
 func (m *Missing) Object(i int) *uploader.Object { return &m.pairs[i].Object }
 
 // Contribution is what an object adds to a store.
 type Contribution struct {
 	Plan catalogue.Plan // its catalogue entry
-	Keys []stats.Key    // of Rows, ordered by host, method and label
-	Rows []*stats.Row   // statistics of its responses that are not counted yet
-	// Minutes of Rows; nil if they are too old, or not known.
+	Keys []stats.Key    // keys of Rows, ordered by host, method and label
+	Rows []*stats.Row   // statistics of its responses that have not been counted yet
+	// Minutes holds the minutes of Rows, or nil if they are too old or unknown.
 	Minutes [][]stats.EncodedMinute
-	// Drops are its drop records, by hour.
+	// Drops holds its drop records by hour.
 	Drops map[int64]stats.Drops
-	// Problems are faults of the object that did not prevent counting.
+	// Problems are faults of the object that did not prevent it from being counted.
 	Problems []Problem
 }
 
-// Read reads an object to its end, compares it with its metadata, and returns what it adds. The error wraps [uploader.ErrDamaged] or
-// [uploader.ErrNotFound] if it is about this object: the others can still be read.
+// Read reads an object to its end, compares it with its metadata, and returns what it adds. The error wraps
+// [uploader.ErrDamaged] or [uploader.ErrNotFound] if it concerns only this object, so that the others can still be
+// read.
 func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	p, b := &m.pairs[i], m.b
 	c := &Contribution{}
@@ -136,8 +139,8 @@ func (m *Missing) Read(ctx context.Context, i int) (*Contribution, error) {
 	return c, err
 }
 
-// runsOf returns the runs in an object's metadata, or nil if they did not fit. With strict, it then returns everything between the
-// bounds in the object's name, so that nothing is counted twice.
+// runsOf returns the runs in an object's metadata, or nil if they did not fit. If strict is set, it returns the whole
+// range in the object's name instead of nil, so that nothing is counted twice.
 func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]catalogue.Run, error) {
 	runs, err := runsOf(meta, rows)
 	if err == nil && runs == nil && b.strict {
@@ -146,8 +149,8 @@ func (b *rebuilder) runsOf(p *pair, meta map[string]string, rows uint64) ([]cata
 	return runs, err
 }
 
-// Skippable reports whether an error is about one object, so that the others can still be read. An object of a newer wayside is
-// left for that version.
+// Skippable reports whether an error concerns a single object, so that the others can still be read. An object that a
+// newer wayside wrote is left for that version.
 func Skippable(err error) bool {
 	return skippable(err) || errors.Is(err, uploader.ErrNewerFormat) || errors.Is(err, errTooManyRows)
 }

@@ -15,14 +15,15 @@ import (
 	"github.com/wayside-proxy/wayside/uploader"
 )
 
-// VerifyOptions say what is compared.
+// VerifyOptions say what to compare.
 type VerifyOptions struct {
 	Range
 	// Plans are those of the catalogue. Without them, objects are only compared with their own names and metadata.
 	Plans []catalogue.Plan
-	// Targets finds the former archives of catalogue entries. nil means that all objects are in this one.
+	// Targets finds the former archives of catalogue entries. nil means that all objects are in the archive being
+	// verified.
 	Targets *uploader.Targets
-	// Quick compares presence, size and metadata, and reads no object.
+	// Quick compares existence, size and metadata, and reads no object.
 	Quick bool
 	// Progress, if not nil, is called before each object.
 	Progress func(done, total int, key string)
@@ -30,15 +31,15 @@ type VerifyOptions struct {
 
 // Report is the result of [Verify].
 type Report struct {
-	Objects  int       `json:"objects"` // in the bucket, in range
-	Known    int       `json:"known"`   // of these, in the catalogue
-	Foreign  int       `json:"foreign"` // of other data directories
-	Former   int       `json:"former"`  // of the catalogue, in former archives; not among Objects
-	Bytes    uint64    `json:"bytes"`   // compressed
+	Objects  int       `json:"objects"` // number in the bucket, within the range
+	Known    int       `json:"known"`   // those of them that are in the catalogue
+	Foreign  int       `json:"foreign"` // objects of other data directories
+	Former   int       `json:"former"`  // objects of the catalogue in former archives; not among Objects
+	Bytes    uint64    `json:"bytes"`   // compressed size
 	Rows     uint64    `json:"rows"`
 	Lines    uint64    `json:"lines"` // of the objects that were read
 	Epochs   int       `json:"epochs"`
-	Open     int       `json:"open"`            // plans that are not verified yet, which is no fault
+	Open     int       `json:"open"`            // plans that have not been verified yet, which is not a fault
 	Quick    bool      `json:"quick,omitempty"` // no object was read, so Lines is 0
 	Problems []Problem `json:"problems"`
 }
@@ -76,8 +77,8 @@ type verifier struct {
 	VerifyOptions
 	t      uploader.Target
 	report *Report
-	plans  map[string]*catalogue.Plan // in range, by key; those found in the archive are removed
-	own    map[uuid.UUID]bool         // epochs of the catalogue
+	plans  map[string]*catalogue.Plan // plans within the range, by key; those found in the archive are removed
+	own    map[uuid.UUID]bool         // epochs that the catalogue knows
 	runs   map[uuid.UUID][]keyedRun
 }
 
@@ -106,7 +107,7 @@ func (v *verifier) object(ctx context.Context, o *uploader.Object) error {
 	case p != nil:
 		r.Known++
 	case v.own[o.Epoch]:
-		v.problem(o.Key, "is in the bucket and in no plan of the catalogue that knows its epoch")
+		v.problem(o.Key, "is in the bucket, but in no plan of the catalogue, although the catalogue knows its epoch")
 	default:
 		r.Foreign++
 	}
@@ -121,10 +122,10 @@ func (v *verifier) object(ctx context.Context, o *uploader.Object) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, uploader.ErrNotFound):
-		v.problem(o.Key, "vanished while it was checked")
+		v.problem(o.Key, "disappeared while it was being checked")
 		return nil
 	case err != nil && c == nil && !skippable(err):
-		return err // about the target, not the object
+		return err // the error concerns the target, not the object
 	case err != nil:
 		v.problem(o.Key, "%s", trim(o.Key, err))
 		return nil
@@ -140,7 +141,7 @@ func (v *verifier) object(ctx context.Context, o *uploader.Object) error {
 	return nil
 }
 
-// glance describes an object by its metadata.
+// glance describes an object from its metadata.
 func (v *verifier) glance(ctx context.Context, o *uploader.Object) (*uploader.Contents, error) {
 	info, err := v.t.Stat(ctx, o.Key)
 	if err != nil {
@@ -156,7 +157,7 @@ func (v *verifier) glance(ctx context.Context, o *uploader.Object) (*uploader.Co
 	if c.Runs, err = uploader.ParseRuns(info.Meta[uploader.MetaRuns]); err != nil {
 		return c, err
 	}
-	if c.Runs == nil { // the list did not fit; the bounds in the name are enough to find overlaps
+	if c.Runs == nil { // the list did not fit, but the bounds in the name are enough to find overlaps
 		c.Runs = []catalogue.Run{{First: o.First, Last: o.Last}}
 	}
 	return c, nil
@@ -177,7 +178,7 @@ func (v *verifier) againstItself(o *uploader.Object, c *uploader.Contents) {
 		uploader.MetaRunCount: strconv.Itoa(len(c.Runs)),
 	} {
 		if said := c.Meta[name]; said != got {
-			v.problem(o.Key, "%s is %s in its metadata and %s in its content", name, cmp.Or(said, "missing"), got)
+			v.problem(o.Key, "%s is %s in its metadata but %s in its content", name, cmp.Or(said, "missing"), got)
 		}
 	}
 }
@@ -185,7 +186,7 @@ func (v *verifier) againstItself(o *uploader.Object, c *uploader.Contents) {
 // againstPlan compares an object with the catalogue.
 func (v *verifier) againstPlan(o *uploader.Object, c *uploader.Contents, p *catalogue.Plan) {
 	if c.Bytes != p.ObjectBytes || c.RawSHA256 != p.RawSHA256 || c.Rows != p.Rows {
-		v.problem(o.Key, "holds %d rows in %d bytes, content hash %s; the catalogue verified %d in %d, %s",
+		v.problem(o.Key, "holds %d rows in %d bytes, content hash %s; according to the catalogue, %d in %d with %s were verified",
 			c.Rows, c.Bytes, c.RawSHA256, p.Rows, p.ObjectBytes, p.RawSHA256)
 		return
 	}
@@ -193,12 +194,12 @@ func (v *verifier) againstPlan(o *uploader.Object, c *uploader.Contents, p *cata
 		return
 	}
 	if differs(c.SHA256, p.ObjectSHA256) || c.Lines != p.Lines || p.Runs != nil && !slices.Equal(c.Runs, p.Runs) {
-		v.problem(o.Key, "differs from the verified object byte for byte: hash %s, lines %d, sequence numbers %s; then %s, %d, %s",
+		v.problem(o.Key, "its bytes differ from those of the verified object: hash %s, lines %d, sequence numbers %s; when verified: %s, %d, %s",
 			c.SHA256, c.Lines, runsText(c.Runs), p.ObjectSHA256, p.Lines, runsText(p.Runs))
 	}
 }
 
-// differs reports whether a hash is not the known one. A rebuilt catalogue does not know all hashes.
+// differs reports whether a hash differs from the known one. A rebuilt catalogue does not know all hashes.
 func differs(hash, known string) bool { return known != "" && hash != known }
 
 // missing reports the plans whose object was not found.
@@ -210,7 +211,7 @@ func (v *verifier) missing(ctx context.Context) error {
 		switch {
 		case p.State == catalogue.Planned:
 			v.report.Open++
-		case !p.ExpiredAt.IsZero(): // removed on purpose
+		case !p.ExpiredAt.IsZero(): // it was removed on purpose
 		case v.Targets != nil && !v.Targets.IsCurrent(p.Target):
 			v.former(ctx, p)
 		default:
@@ -250,7 +251,7 @@ func sortedPlans(m map[string]*catalogue.Plan) []*catalogue.Plan {
 	return plans
 }
 
-// union reports sequence numbers that are in two objects.
+// union reports sequence numbers that are in more than one object.
 func (v *verifier) union() {
 	v.report.Epochs = len(v.runs)
 	reported := map[[2]string]bool{}
@@ -263,7 +264,7 @@ func (v *verifier) union() {
 				v.problem(runs[i].key, "sequence numbers from %d of epoch %s are also in %s", runs[i].First, epoch, before.key)
 			}
 			if runs[i].Last < runs[i-1].Last {
-				runs[i] = runs[i-1] // the one that reaches further
+				runs[i] = runs[i-1] // continue with the one that extends further
 			}
 		}
 	}

@@ -70,7 +70,7 @@ func (c *Client) Send(ctx context.Context, method, path string, with io.Reader) 
 	return body, nil
 }
 
-// JSON sends a request, with send as its body unless that is nil, and decodes the answer into into.
+// JSON sends a request, with send as its body unless that is nil, and decodes the response into into.
 func (c *Client) JSON(ctx context.Context, method, path string, send, into any) error {
 	var with io.Reader = http.NoBody
 	if send != nil {
@@ -87,7 +87,7 @@ func (c *Client) JSON(ctx context.Context, method, path string, send, into any) 
 	return json.Unmarshal(answer, into)
 }
 
-// Request sends a request. The caller must close the body of the answer.
+// Request sends a request. The caller must close the body of the response.
 func (c *Client) Request(ctx context.Context, method, path string, with io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, with)
 	if err != nil {
@@ -103,7 +103,7 @@ func (c *Client) Request(ctx context.Context, method, path string, with io.Reade
 	return resp, nil
 }
 
-// unreachable explains why there was no answer.
+// unreachable explains why there was no response.
 func (c *Client) unreachable(err error) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
@@ -118,7 +118,7 @@ func (c *Client) unreachable(err error) error {
 	return fmt.Errorf("the wayside at %s cannot be reached: %w", c.Base, err)
 }
 
-// Refusal makes an error of an answer other than 2xx: the server's reason, and what to do.
+// Refusal makes an error of a response other than 2xx: the server's reason, and what to do.
 func (c *Client) Refusal(resp *http.Response, body []byte) error {
 	var said struct{ Error string }
 	reason := "it answered " + resp.Status
@@ -163,7 +163,7 @@ const (
 	patientStep = 200 * time.Millisecond
 )
 
-// Ask repeats the request until there is an answer, for patientWait at most.
+// Ask repeats the request until there is a response, for patientWait at most.
 func (p Patient) Ask(ctx context.Context, path string) ([]byte, error) {
 	waited := time.NewTimer(patientWait)
 	defer waited.Stop()

@@ -1,13 +1,13 @@
 // Command snapshot compares GET /snapshot with nginx, which serves the same bytes from a file, with its default settings and
 // with open_file_cache: with wrk, in one run on one machine. It measures three states: at rest, while the books process is
-// stopped, and while the books process drains a backlog at full speed. It appends requests per second, processor time per
+// stopped, and while the books process drains a backlog at full speed. It appends requests per second, CPU time per
 // request and ratios to docs/evidence/snapshot.md.
 //
 // It exits with 1 if wayside's rate at rest or during a drain is below -least of nginx's default rate, or if its processor
 // time at rest is above -most.
 //
 // The three take turns, every round begins with another one, and the result is the median of the ratios of the rounds.
-// During a drain each turn gets its own backlog, which must last longer than the turn. The processor time of wayside is that
+// During a drain each turn gets its own backlog, which must last longer than the turn. The CPU time of wayside is that
 // of the traffic process, which answers. During a drain this process also hands over the backlog.
 package main
 
@@ -79,7 +79,7 @@ type state struct {
 	name    string
 	measure func(context.Context, options) (figures, error)
 	rate    bool // compare requests per second with -least
-	cpu     bool // compare processor time per request with -most
+	cpu     bool // compare CPU time per request with -most
 }
 
 func run(ctx context.Context, o options) (err error) {

@@ -88,7 +88,7 @@ func (l *live) ask(method, path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// answer is the answer to a reload.
+// answer is the response to a reload.
 type answer struct {
 	Traffic []string `json:"in_effect"`
 	Books   []string `json:"books_restarting"`
@@ -122,8 +122,8 @@ func (l *live) reload(settings ...string) (a answer, replaced bool) {
 	return a, l.booksAfter(0) != former
 }
 
-// TestReloadOfEachKey changes each key in the file of a real wayside and reloads it. The answer must name the key in the list
-// that docs/CONFIGURATION.md states, and the books process must be replaced exactly if the answer says so.
+// TestReloadOfEachKey changes each key in the file of a real wayside and reloads it. The response must name the key in the list
+// that docs/CONFIGURATION.md states, and the books process must be replaced exactly if the response says so.
 func TestReloadOfEachKey(t *testing.T) {
 	upstream := origin(t)
 	work := make(chan configs.Key)

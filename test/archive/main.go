@@ -47,7 +47,7 @@ func main() {
 
 const evidenceHead = `# Evidence: the archive
 
-` + "`go run ./test/archive PROOF`" + ` makes these proofs and appends one line per run: time, commit (a "+" means that the work tree
-differed from it), proof, figures, duration, verdict. The comments of test/archive explain the proofs.
+` + "`go run ./test/archive PROOF`" + ` runs these proofs and appends one line per run: time, commit (a "+" means that the work tree
+differed from the commit), proof, figures, duration, verdict. The comments in test/archive explain the proofs.
 
 `

@@ -30,7 +30,7 @@ func main() {
 
 const evidenceHead = `# Evidence: the fleet
 
-` + "`go run ./test/fleet`" + ` makes these proofs and appends one line per run: time, commit (a "+" means that the work tree differed
-from it), proof, figures, duration, verdict.
+` + "`go run ./test/fleet`" + ` runs these proofs with many instances and one bucket ([FLEET.md](../FLEET.md#proof)). It appends one
+line per run: time, commit (a "+" means that the work tree differed from the commit), proof, figures, duration, verdict.
 
 `

@@ -12,20 +12,20 @@ import (
 
 // Ledger is the account of one epoch. All figures are totals since the epoch began.
 //
-// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read is not in it. Drop
-// records are not in it either.
+// Responses = Recorded + Excluded + the sum of Dropped. A response that is being appended while the ledger is read is not included, and
+// neither are drop records.
 type Ledger struct {
 	Epoch     uuid.UUID         `json:"epoch"`
 	Responses uint64            `json:"responses"`
 	Recorded  uint64            `json:"recorded"`
 	Excluded  uint64            `json:"excluded"`
-	Spooled   uint64            `json:"spooled"` // recorded responses that are here, journal included, and not applied
+	Spooled   uint64            `json:"spooled"` // recorded responses still in queue or journal that the consumer has not applied
 	Dropped   map[string]uint64 `json:"dropped,omitempty"`
-	Closed    bool              `json:"closed"`   // nothing will be appended any more
-	LastSeq   uint64            `json:"last_seq"` // the highest that was assigned
+	Closed    bool              `json:"closed"`   // nothing more will be appended
+	LastSeq   uint64            `json:"last_seq"` // the highest seq assigned so far
 }
 
-// ledgerTries bounds how often Ledgers reads again to find a moment without an append in flight.
+// ledgerTries limits how often Ledgers reads the figures again to find a moment when no append is in flight.
 const ledgerTries = 100
 
 // Ledgers implements Source.
@@ -49,7 +49,7 @@ func (s *Set) Ledgers(_ context.Context, applied map[uuid.UUID]uint64) ([]Ledger
 	return out, nil
 }
 
-// closedLedgerLocked is the account of a closed epoch, without Spooled.
+// closedLedgerLocked returns the ledger of a closed epoch, without Spooled.
 func (e *epoch) closedLedgerLocked() Ledger {
 	l := Ledger{Epoch: e.id, Recorded: e.recorded, Excluded: e.counters.excluded(), Closed: true, LastSeq: e.lastSeq}
 	var dropped uint64
@@ -58,15 +58,15 @@ func (e *epoch) closedLedgerLocked() Ledger {
 	return l
 }
 
-// Retired returns the final ledgers of the epochs that were retired since Open: Ledgers no longer has them.
+// Retired returns the final ledgers of the epochs that have been retired since Open. Ledgers no longer returns these.
 func (s *Set) Retired() []Ledger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.retired)
 }
 
-// liveLedgerLocked reads the parts first and the number of responses last. An append in flight shows as a response too many; then it reads
-// again. If there is one in flight each time, that response is left out.
+// liveLedgerLocked reads Recorded, Excluded and Dropped first, and the number of responses last. If an append is in flight, that number is
+// larger than their sum, and everything is read again. If every attempt finds an append in flight, its response is left out.
 func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 	for range ledgerTries {
 		l = Ledger{Epoch: e.id, Recorded: e.recorded, Spooled: spooled, LastSeq: e.lastSeq}
@@ -91,7 +91,7 @@ func (s *Set) liveLedgerLocked(e *epoch, spooled uint64) (l Ledger) {
 	return l
 }
 
-// spooledLocked counts the committed responses with a seq above both what was applied and what was acknowledged.
+// spooledLocked counts the committed responses with a seq above both the consumer's watermark and the acknowledged seq.
 func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	through := max(applied, e.acked)
 	for _, held := range [][]entry{e.expiring, e.index} {
@@ -112,8 +112,8 @@ func (e *epoch) spooledLocked(applied uint64) (n uint64, err error) {
 	return n, nil
 }
 
-// responsesAfter counts the responses of a batch after a seq. It may read the value from the file, which is rare: consumers acknowledge whole
-// batches unless one fails.
+// responsesAfter counts the responses in a batch after a seq. It may have to read the value from the file. That is rare: consumers
+// acknowledge whole batches unless one fails.
 func (b *entry) responsesAfter(seq uint64) (n uint64, err error) {
 	raw, err := b.value()
 	if err != nil {

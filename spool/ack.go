@@ -31,7 +31,7 @@ func (s *Set) Ack(_ context.Context, id uuid.UUID, seq uint64) error {
 	return nil
 }
 
-// commitAcks commits the acknowledgements of every epoch that has some.
+// commitAcks commits the pending acknowledgements of all epochs.
 func (c *committer) commitAcks() error {
 	var errs []error
 	for _, e := range c.allEpochs() {
@@ -45,8 +45,8 @@ func (c *committer) commitAcks() error {
 	return errors.Join(errs...)
 }
 
-// commitAcksOf commits state and acknowledgements of an epoch. For a closed epoch that cannot be written, they stay in memory only: after a
-// restart its events are delivered again, which consumers must expect.
+// commitAcksOf commits the state and the acknowledgements of an epoch. If no queue file of the epoch can be written, they stay in memory only:
+// after a restart its events are delivered again, which consumers must expect.
 func (c *committer) commitAcksOf(e *epoch) error {
 	q := e.writer()
 	c.mu.Lock()
@@ -67,8 +67,8 @@ func (c *committer) commitAcksOf(e *epoch) error {
 	return nil
 }
 
-// changeFailed handles the failure of a commit without a batch. The current epoch continues in a new queue file. A closed one is only read
-// from then on.
+// changeFailed handles the failure of a commit without a batch. The current epoch continues in a new queue file. A closed epoch becomes
+// read-only.
 func (c *committer) changeFailed(e *epoch, q *queue.File, err error) error {
 	switch {
 	case errors.Is(err, queue.ErrFull):
@@ -90,8 +90,8 @@ func (c *committer) queueFull(err error) error {
 	return fmt.Errorf("%w: %w", ErrQueueFull, err)
 }
 
-// pruneAcked is called when state is durable. If everything acknowledged is in it, queue files without a batch in the index are removed, except
-// the newest file.
+// pruneAcked is called once state is durable. If state includes all acknowledgements, it removes the queue files without a batch in the index,
+// except the newest one.
 func (c *committer) pruneAcked(e *epoch, state *queue.State) {
 	c.mu.Lock()
 	var drained []*queue.File
@@ -113,7 +113,7 @@ func (c *committer) pruneAcked(e *epoch, state *queue.State) {
 	c.mu.Unlock()
 	for _, q := range drained {
 		if err := errors.Join(q.Close(), os.Remove(q.Name())); err != nil {
-			c.o.Logger.Warn("drained queue file stays", "file", q.Name(), "error", err)
+			c.o.Logger.Warn("cannot remove drained queue file; it stays until the next start", "file", q.Name(), "error", err)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func benchOptions(b *testing.B) Options {
 	return o
 }
 
-// BenchmarkTryAppend appends without pause while the committer works and a reader acknowledges. Events that are refused because the disk is
+// BenchmarkTryAppend appends without pause while the committer runs and a reader acknowledges. Events that are refused because the disk is
 // slower than the loop are reported as refused/op.
 func BenchmarkTryAppend(b *testing.B) {
 	s := openSet(b, benchOptions(b))

@@ -16,30 +16,30 @@ import (
 // handshakeTimeout bounds how long NewClient waits for the other side's handshake.
 const handshakeTimeout = 10 * time.Second
 
-// Client is a Source at the other end of a connection. Several goroutines may use it; a call that waits does not delay others. Once the
-// connection is lost, every call fails with ErrDisconnected.
+// Client is a Source that reaches the spool through a connection. Several goroutines may use it at once; a call that is waiting does not
+// delay others. Once the connection is lost, every call fails with ErrDisconnected.
 type Client struct {
 	conn   net.Conn
-	reader chan struct{} // closed when the reading goroutine has ended
+	reader chan struct{} // closed when the read goroutine has ended
 
 	frames frameWriter
 
 	mu      sync.Mutex
 	next    uint32                // guarded by mu
-	waiting map[uint32]chan frame // guarded by mu: one answer each; closed when the connection is lost
-	lost    error                 // guarded by mu: why; nil while connected
+	waiting map[uint32]chan frame // guarded by mu: each receives one reply, or is closed when the connection is lost
+	lost    error                 // guarded by mu: why the connection was lost; nil while connected
 }
 
 var _ Source = (*Client)(nil)
 
-// NewClient performs the handshake and starts the goroutine that reads answers; Close ends it. The client owns the connection, even if
-// NewClient fails. For a peer of another version the error wraps ErrProtocol and names both versions.
+// NewClient performs the handshake and starts the goroutine that reads replies; Close ends it. The client owns the connection, even if
+// NewClient fails. If the peer speaks another protocol version, the error wraps ErrProtocol and names both versions.
 func NewClient(conn net.Conn) (*Client, error) {
 	timeout := time.AfterFunc(handshakeTimeout, func() { _ = conn.Close() })
 	defer timeout.Stop()
 	r := bufio.NewReaderSize(conn, 64<<10)
 	sent := make(chan error, 1)
-	go func() { // both sides send first: over a pipe without a buffer, neither may wait for the other
+	go func() { // both sides send first: over an unbuffered pipe, neither write may wait for the other side's
 		_, err := conn.Write(handshake())
 		sent <- err
 	}()
@@ -58,7 +58,7 @@ func NewClient(conn net.Conn) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the connection and waits for the reading goroutine. Calls in progress fail with ErrDisconnected.
+// Close closes the connection and waits until the read goroutine has ended. Calls in progress fail with ErrDisconnected.
 func (c *Client) Close() error {
 	err := c.conn.Close()
 	<-c.reader
@@ -68,7 +68,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Done is closed when the connection is lost or closed.
+// Done returns a channel that is closed when the connection is lost or closed.
 func (c *Client) Done() <-chan struct{} { return c.reader }
 
 func (c *Client) read(r *bufio.Reader) {
@@ -108,7 +108,7 @@ func (c *Client) lostError() error {
 	return c.lost
 }
 
-// call sends a request and waits for its answer. When ctx is done, it cancels the request and returns.
+// call sends a request and waits for its reply. When ctx is done, it cancels the request and returns.
 func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -137,11 +137,11 @@ func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]by
 		case f.kind == frameError:
 			return nil, decodeError(f.payload)
 		default:
-			return nil, fmt.Errorf("%w: answer of type %d", errFrame, f.kind)
+			return nil, fmt.Errorf("%w: reply of type %d", errFrame, f.kind)
 		}
 	case <-ctx.Done():
 		c.mu.Lock()
-		delete(c.waiting, number) // a late answer is discarded
+		delete(c.waiting, number) // a late reply is discarded
 		c.mu.Unlock()
 		if err := c.frames.write(frameCancel, number); err != nil {
 			c.lose(err)
@@ -150,7 +150,7 @@ func (c *Client) call(ctx context.Context, kind frameType, payload []byte) ([]by
 	}
 }
 
-// Peek implements Source. It limits MaxBytes to 8 MiB and MaxWait to a minute.
+// Peek implements Source. MaxBytes is limited to 8 MiB and MaxWait to one minute.
 func (c *Client) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 	b, err := c.call(ctx, framePeek, encodePeek(o))
 	if err != nil {

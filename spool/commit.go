@@ -12,7 +12,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// committer is the writing side of a Set. Only the holder of Set.sem calls its methods.
+// committer does the writing for a Set. Only the holder of Set.sem may call its methods.
 type committer struct {
 	*Set
 	builder  event.BatchBuilder
@@ -20,12 +20,12 @@ type committer struct {
 	takeover takeover
 }
 
-// Run commits the journal to the queue and tries failed spools again, until ctx is done. It does not close the Set.
+// Run commits the journal to the queue and retries spools that have failed, until ctx is done. It does not close the Set.
 func (s *Set) Run(ctx context.Context) error {
 	commit, acks, tally, reopen := newAlarm(), newAlarm(), newAlarm(), time.NewTimer(s.o.ReopenInterval)
 	var drops dropLog
 	defer func() { drops.log(s, time.Now().Add(dropLogInterval)) }()
-	failed := false // the last commit failed: the next one waits for the interval, however often kick arrives
+	failed := false // after a failed commit, the next one waits for the interval, however often kick arrives
 	for {
 		due := false
 		select {
@@ -33,11 +33,11 @@ func (s *Set) Run(ctx context.Context) error {
 			return nil
 		case <-s.kick:
 			if !s.current.counters.attached() {
-				tally.set(s.o.CommitInterval) // not at each kick: every drop kicks, and an update is a system call
+				tally.set(s.o.CommitInterval) // not on every kick: each drop sends one, and an update costs a system call
 			}
 		case <-tally.C:
 			tally.armed = false
-			_ = s.step(ctx, (*committer).updateTally) // an error is logged at the end, if it lasts
+			_ = s.step(ctx, (*committer).updateTally) // closeCounts logs the error if it persists until Close
 		case <-commit.C:
 			due, commit.armed = true, false
 		case <-acks.C:
@@ -61,7 +61,7 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 }
 
-// alarm is a timer that keeps its time if it is set again before it fires.
+// alarm is a timer that ignores calls of set until it has fired.
 type alarm struct {
 	*time.Timer
 	armed bool // cleared when C is received
@@ -80,7 +80,7 @@ func (a *alarm) set(d time.Duration) {
 	}
 }
 
-// step runs fn as the committer. An error of fn is already in status and log.
+// step acquires the committer and runs fn with it. An error of fn has already been logged and set in Status.
 func (s *Set) step(ctx context.Context, fn func(*committer) error) error {
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *Set) step(ctx context.Context, fn func(*committer) error) error {
 	return fn(c)
 }
 
-// urgent reports whether a commit must not wait for the interval.
+// urgent reports whether a commit is due before the interval has passed.
 func (s *Set) urgent() bool {
 	j := s.journal.Load()
 	if j == nil {
@@ -103,8 +103,8 @@ func (s *Set) urgent() bool {
 	return p.HalfFull || p.Sealed > 0 || (p.ActiveRecords > 0 && s.durable.waiting.Load() > 0)
 }
 
-// hasPending reports whether something waits for the interval: events, sealed segments that could not be committed, or drops that no drop
-// record has reported.
+// hasPending reports whether the next commit has something to write: events, sealed segments that could not be committed, or drops that no
+// drop record has reported yet.
 func (s *Set) hasPending() bool {
 	j := s.journal.Load()
 	if j == nil {
@@ -125,7 +125,7 @@ func (s *Set) hasAcks() bool {
 	return slices.ContainsFunc(s.epochs, func(e *epoch) bool { return e.ackPending })
 }
 
-// commit seals the active segment and commits every sealed one, each in a transaction. Unless force is set, the active segment is sealed only
+// commit seals the active segment and commits every sealed one in its own transaction. Unless force is set, the active segment is sealed only
 // if another one is free.
 func (c *committer) commit(force bool) error {
 	j := c.journal.Load()
@@ -151,7 +151,7 @@ func (c *committer) commit(force bool) error {
 	return err
 }
 
-// freeHeld makes the later commit after which segments may be reused, if no segment is free and nothing else must be written.
+// freeHeld makes the additional commit after which held segments may be reused, if no segment is free.
 func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 	if len(j.Held()) == 0 || j.Pending().Free > 0 {
 		return nil
@@ -159,8 +159,8 @@ func (c *committer) freeHeld(e *epoch, j *journal.Journal) error {
 	return c.commitAcksOf(e)
 }
 
-// commitTaken commits the sealed segments, oldest first, until one fails. It returns the last seq in segments that were sealed by then.
-// Nobody may take a record that was sealed later for durable.
+// commitTaken commits the sealed segments, oldest first, until one fails. It returns the last seq in the segments that it saw sealed.
+// A record with a later seq must not be taken for durable.
 func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, err error) {
 	for {
 		c.mu.Lock()
@@ -181,8 +181,8 @@ func (c *committer) commitTaken(e *epoch, j *journal.Journal) (through uint64, e
 	}
 }
 
-// buildBatch makes a batch of the records that scan finds. The value is valid until the builder is used again, and nil if there is no record.
-// A record that this version cannot have written is left out.
+// buildBatch makes a batch from the records that scan finds. The value is valid until the builder is used again; it is nil if there are no
+// records. A record that this version cannot have written is skipped.
 func buildBatch(builder *event.BatchBuilder, scan func(func(seq uint64, payload []byte)) error) (b entry, value []byte, err error) {
 	builder.Reset()
 	err = scan(func(seq uint64, payload []byte) { _ = builder.Add(seq, payload, event.IsResponseRecord(payload)) })
@@ -193,7 +193,7 @@ func buildBatch(builder *event.BatchBuilder, scan func(func(seq uint64, payload 
 	return b, value, err
 }
 
-// build makes a batch of a sealed segment.
+// build makes a batch from a sealed segment.
 func (c *committer) build(seg *journal.Segment) (entry, []byte) {
 	seg.Wait()
 	b, value, err := buildBatch(&c.builder, seg.Scan)
@@ -204,7 +204,7 @@ func (c *committer) build(seg *journal.Segment) (entry, []byte) {
 	return b, value
 }
 
-// commitSegment writes one segment to the queue; if the queue file fails, to a new one.
+// commitSegment writes one segment to the queue. If the queue file fails, it writes to a new one.
 func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 	if e.writer() == nil {
 		return ErrUnavailable // until reopen creates a new file
@@ -220,7 +220,7 @@ func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 		if err = c.roll(e, err); err != nil {
 			return err
 		}
-		b, value = c.build(seg) // again, because roll has used the builder
+		b, value = c.build(seg) // again, because roll reused the builder
 		err = c.write(e, seg.Generation(), &b, value)
 	}
 	if err == nil {
@@ -240,7 +240,7 @@ func (c *committer) commitSegment(e *epoch, seg *journal.Segment) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// write commits a batch together with the acknowledgements. If the queue is full, it commits these first, to make room.
+// write commits a batch together with the acknowledgements. If the queue is full, it commits the acknowledgements first, which may make room.
 func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) error {
 	q := e.writer()
 	if q == nil {
@@ -269,15 +269,15 @@ func (c *committer) write(e *epoch, generation uint64, b *entry, value []byte) e
 	return nil
 }
 
-// committed moves a segment from taken to the index; b is nil if it had no record. Published responses that are not in the batch count as
-// dropped.
+// committed moves a segment from taken to the index; b is nil if the segment had no records. Published responses that are not in the batch
+// count as dropped.
 func (c *committer) committed(e *epoch, seg *journal.Segment, b *entry, value []byte) {
 	_, lost := seg.Published()
 	if b != nil {
 		lost -= min(lost, uint64(b.Responses))
 	}
 	if lost > 0 || seg.Faulted() {
-		c.quarantine.loss(e.id, fmt.Sprintf("A segment of the journal could not be written or read any more. Responses that it refused, and %d others in it, count as dropped (%s, %s).",
+		c.quarantine.loss(e.id, fmt.Sprintf("A journal segment could no longer be written or read. The responses that it refused (%[2]s) and %[1]d others in it (%[3]s) count as dropped.",
 			lost, RefusedFault, lostDamaged), errMapping)
 	}
 	c.mu.Lock()
@@ -300,7 +300,7 @@ func (c *committer) committed(e *epoch, seg *journal.Segment, b *entry, value []
 	c.changedLocked()
 }
 
-// recycleHeld lets the journal reuse the segments of earlier commits, after a later one.
+// recycleHeld lets the journal reuse the held segments. It is called after a later commit.
 func (c *committer) recycleHeld(e *epoch) {
 	if j := c.journal.Load(); j != nil && e == c.current {
 		j.RecycleHeld()
@@ -313,8 +313,8 @@ func (c *committer) recycle(seg *journal.Segment) {
 	}
 }
 
-// reopen tries again everything that failed: the current spool, its queue file, failed segments of its journal, and folders that could not be
-// taken over.
+// reopen retries everything that has failed: the current spool, its queue file, failed segments of its journal, and folders that could not
+// be taken over.
 func (c *committer) reopen() error {
 	c.takeover.retry()
 	j := c.journal.Load()
@@ -323,7 +323,7 @@ func (c *committer) reopen() error {
 		return nil
 	}
 	if err := j.Repair(); err != nil {
-		c.o.Logger.Warn("journal segment cannot be replaced; wayside tries again", "error", err)
+		c.o.Logger.Warn("cannot replace a failed journal segment; wayside will try again", "error", err)
 	}
 	e := c.current
 	if e.writer() != nil {

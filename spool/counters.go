@@ -12,10 +12,10 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// counters count excluded, refused and accepted responses: in memory, and in the mapped page once there is one, so that the counts survive
-// the process. Damage to the page does not change the counts in memory.
+// counters count excluded, refused and accepted responses: in memory and, once it exists, in the memory-mapped ledger page, so that the counts
+// survive the process. Damage to the page does not change the counts in memory.
 type counters struct {
-	mu     sync.RWMutex // write-locked to change page; adding takes the read lock, and never waits for the disk
+	mu     sync.RWMutex // write-locked to change page; add takes the read lock and never waits for the disk
 	page   []byte
 	memory [counterSlots]atomic.Uint64
 }
@@ -43,12 +43,12 @@ func (c *counters) excluded() uint64 { return c.value(slotExcluded) }
 
 func (c *counters) dropped(r Refusal) uint64 { return c.value(slotOf(r)) }
 
-// droppedLater counts the responses that were recorded first and dropped later.
+// droppedLater returns the number of responses that were recorded first and dropped later.
 func (c *counters) droppedLater() uint64 { return c.dropped(lostDamaged) + c.dropped(lostAge) }
 
 func (c *counters) drop(r Refusal, n uint64) { c.add(slotOf(r), n) }
 
-// slotOf is the slot of a reason. Reasons that were added to the format later have slots behind slotAccepted.
+// slotOf returns the slot of a reason. Reasons that were added to the format later have slots after slotAccepted.
 func slotOf(r Refusal) int {
 	if r > lostDamaged {
 		return 2 + int(r)
@@ -58,7 +58,7 @@ func slotOf(r Refusal) int {
 
 func (c *counters) droppedByReason() (map[string]uint64, uint64) { return byReason(c.dropped) }
 
-// byReason returns the figures above 0, nil if there are none, and their sum.
+// byReason returns the non-zero figures, nil if there are none, and their sum.
 func byReason(figure func(Refusal) uint64) (out map[string]uint64, sum uint64) {
 	for r := RefusedFull; r < refusals; r++ {
 		if n := figure(r); n > 0 {
@@ -72,7 +72,7 @@ func byReason(figure func(Refusal) uint64) (out map[string]uint64, sum uint64) {
 	return out, sum
 }
 
-// attach writes the counts into a page, and counts in it from now on.
+// attach writes the counts to a page, which add updates from then on.
 func (c *counters) attach(page []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +103,7 @@ func (c *counters) detach() {
 	}
 }
 
-// committed writes the figures of a commit to the page, for a start that finds no readable queue.
+// committed writes the figures of a commit to the page, in case the next start finds no readable queue.
 func (c *counters) committed(m *queue.State) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -18,11 +18,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/crash"
 )
 
-// crasherAgeEnv makes it let old batches expire sometimes, after it has acknowledged some.
+// crasherAgeEnv makes the crasher also expire old batches from time to time, after it has acknowledged some.
 const crasherAgeEnv = "WAYSIDE_SPOOL_TEST_CRASHER_AGE"
 
-// crasherEnv makes the test binary append, commit, peek and acknowledge in turn, and report the events that it has appended and those that
-// it is about to acknowledge, until it crashes.
+// crasherEnv makes the test binary append, commit, peek and acknowledge in turn until it crashes. It reports the events that it has appended
+// and those that it is about to acknowledge.
 const crasherEnv = "WAYSIDE_SPOOL_TEST_CRASHER"
 
 func init() {
@@ -73,8 +73,8 @@ func report(kind byte, epoch uuid.UUID, seq uint64) {
 	_, _ = os.Stdout.Write(frame)
 }
 
-// TestCrashPoints lets a process die when it passes each crash point for the k-th time, for rising k until the point is no longer reached
-// (or k is large). Then it reopens the spool and looks for every event that was accepted and not delivered.
+// TestCrashPoints lets a process die when it passes a crash point for the k-th time, for each crash point and for k = 1, 2, … until the point
+// is no longer reached (or k is large). Then it reopens the spool and looks for every event that was accepted but not delivered.
 func TestCrashPoints(t *testing.T) {
 	for _, step := range []string{"reserve", "publish", "seal", "commit", "peek", "ack"} {
 		for _, side := range []string{"before", "after"} {
@@ -88,8 +88,8 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
-// TestCrashPointsOfAge: whenever the process dies, each accepted event was delivered, is delivered, or has expired and is counted, and
-// their number is that of the ledger.
+// TestCrashPointsOfAge: whenever the process dies, each accepted event was delivered before, is delivered afterwards, or has expired and is
+// counted, and the ledger agrees with their number.
 func TestCrashPointsOfAge(t *testing.T) {
 	for _, step := range []string{"age", "commit"} {
 		for _, side := range []string{"before", "after"} {

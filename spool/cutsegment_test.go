@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestCutJournalSegment truncates the active segment under its mapping. The append that faults is refused and counted as a fault, the lost
+// TestCutJournalSegment truncates the active segment while it is mapped. The append that faults is refused and counted as a fault, the lost
 // records count as damaged, and there is a report, even if no response had been accepted before.
 func TestCutJournalSegment(t *testing.T) {
 	for _, before := range []int{0, 20} {
@@ -34,8 +34,8 @@ func TestCutJournalSegment(t *testing.T) {
 	}
 }
 
-// TestCutJournalSegmentAndKill is the same with a process that dies before it notices the loss. The next process counts it, and also the
-// refusals that the dead one had counted.
+// TestCutJournalSegmentAndKill is the same with a process that dies before it notices the loss. The next process counts the loss, and takes
+// over the refusals that the dead one had counted.
 func TestCutJournalSegmentAndKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -62,7 +62,7 @@ func TestCutJournalSegmentAndKill(t *testing.T) {
 	}
 }
 
-// activeSegment is the one segment of a new spool that has a header.
+// activeSegment returns the only segment of a new spool that has a header.
 func activeSegment(t *testing.T, s *Set) (name string) {
 	t.Helper()
 	for _, n := range segmentsIn(t, s.current.dir) {
@@ -81,8 +81,8 @@ func activeSegment(t *testing.T, s *Set) (name string) {
 	return name
 }
 
-// TestRefusedAppendAndKill: no response was accepted before the segment was truncated, so that only the refused ones are missing. The next
-// process reports them.
+// TestRefusedAppendAndKill: no response was accepted before the segment was truncated, so that only the refused responses are missing. The
+// next process reports them.
 func TestRefusedAppendAndKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)

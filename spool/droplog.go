@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// dropLogInterval is the shortest time between two lines of the log about drops that continue.
+// dropLogInterval is the shortest time between two log lines about continuing drops.
 const dropLogInterval = 10 * time.Second
 
-// dropLog logs drops: when they begin, at intervals while they continue, and when they have ended. Owned by Run.
+// dropLog logs drops: when they begin, at intervals while they continue, and when they have ended. Run owns it.
 type dropLog struct {
 	total  uint64    // drops at the last call
-	logged uint64    // drops that were logged
-	at     time.Time // of the last line about drops; zero if they have ended
+	logged uint64    // drops logged so far
+	at     time.Time // time of the last line about drops; zero if they have ended
 }
 
-// log reads the counters of the current epoch and writes a line if it is time for one.
+// log reads the counters of the current epoch and writes a line if one is due.
 func (d *dropLog) log(s *Set, now time.Time) {
 	reasons, total := s.current.counters.droppedByReason()
 	s.mu.Lock()

@@ -8,11 +8,11 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Drops are also reported in the stream of events, so that a reader of events or archive knows how many responses are missing. A drop record
-// holds the number of responses dropped for one reason since the epoch began. The last record of an epoch and reason counts. Its figure can
-// be lower than that of the one before: see Set.Reconcile.
+// Drops are also reported in the stream of events, so that whoever reads the events or the archive knows how many responses are missing. A
+// drop record holds the number of responses dropped for one reason since the epoch began. Only the last record for an epoch and a reason
+// is valid. Its figure can be lower than the previous one's: see Set.Reconcile.
 
-// reportedDrops are the cumulative drops that drop records have reported, by reason.
+// reportedDrops are the cumulative figures that drop records have reported so far, by reason.
 type reportedDrops [refusals]uint64
 
 func (d *reportedDrops) byReason() map[string]uint64 {
@@ -27,7 +27,7 @@ func reportedOf(byReason map[string]uint64) (d reportedDrops) {
 	return d
 }
 
-// dropRecord is the record that reports a figure.
+// dropRecord returns the record that reports a figure.
 func (c *committer) dropRecord(r Refusal, responses uint64) event.Event {
 	return event.Event{
 		TimeMicros: c.o.Now().UnixMicro(), Kind: event.KindDrop, ErrorType: []byte(r.String()), RequestBytes: responses,
@@ -62,9 +62,9 @@ func (c *committer) reportDrops(j *journal.Journal) {
 	}
 }
 
-// reportClosedDrops does the same for an epoch without a journal: its process could not report all drops before it died, and others were
-// found, expired or corrected since. The records form the last batch of the epoch. If no queue file can be written, the batch is only in
-// memory; then the next process reports the same drops again, which does no harm.
+// reportClosedDrops does the same for an epoch without a journal. Its process may have died before it reported all drops, and since then
+// more responses may have been found damaged, expired, or counted again. The records form the last batch of the epoch. If no queue file can
+// be written, the batch is kept in memory only, and the next process reports the same drops again, which does no harm.
 func (c *committer) reportClosedDrops(e *epoch) {
 	builder := event.NewBatchBuilder(e.id)
 	c.mu.Lock()
@@ -78,7 +78,7 @@ func (c *committer) reportClosedDrops(e *epoch) {
 		record := c.dropRecord(r, n)
 		payload := make([]byte, record.Size())
 		if builder.Add(b.First+uint64(b.Records), payload[:record.Encode(payload)], false) != nil {
-			continue // does not happen: seqs ascend, and the record is complete
+			continue // cannot happen: seqs ascend, and the record is complete
 		}
 		b.Records++
 		now[r] = n
@@ -110,7 +110,7 @@ func (c *committer) reportClosedDrops(e *epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.First <= max(e.lastSeq, e.acked) {
-		e.reported = reportedDrops{} // Reconcile has set a higher seq meanwhile: they are reported again after it
+		e.reported = reportedDrops{} // Reconcile has set a higher seq meanwhile: the drops are reported again after that seq
 		return
 	}
 	e.reported, e.lastSeq = now, b.Last

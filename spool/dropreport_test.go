@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// TestDropsOfADeadProcessAreReported: the next process reports, once and for each reason, the drops that a process could not report before
-// it died.
+// TestDropsOfADeadProcessAreReported: if a process could not report its drops before it died, the next process reports them, once for each
+// reason.
 func TestDropsOfADeadProcessAreReported(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.QueueBytesMax = QueueBytesMin
@@ -45,8 +45,8 @@ func TestDropsOfADeadProcessAreReported(t *testing.T) {
 	}
 }
 
-// TestCorrectedDropsAreReported: if the consumer has events that the spool counted as lost, the stream has the corrected figure before the
-// epoch is retired.
+// TestCorrectedDropsAreReported: if the consumer has events that the spool counted as lost, the corrected figure is reported in the stream
+// before the epoch is retired.
 func TestCorrectedDropsAreReported(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -57,7 +57,7 @@ func TestCorrectedDropsAreReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := collect(t, batches, map[id]event.Event{}) // applied, and not acknowledged
+	last := collect(t, batches, map[id]event.Event{}) // applied but not acknowledged
 	abandon(t, s)
 	for _, pattern := range []string{"queue*.db", "journal-*.seg"} {
 		names, _ := filepath.Glob(filepath.Join(dir, pattern))

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// durable lets appenders wait for the commit of their event (Options.SyncEachResponse).
+// durable lets appenders wait until their event has been committed (Options.SyncEachResponse).
 type durable struct {
 	waiting atomic.Int32
 	mu      sync.Mutex
-	seq     uint64        // guarded by mu: events up to it were committed, or their commit failed
-	synced  uint64        // guarded by mu: events up to it are on the disk
-	decided chan struct{} // guarded by mu: closed and replaced when seq rises
+	seq     uint64        // guarded by mu: for events up to this seq, the commit has succeeded or failed
+	synced  uint64        // guarded by mu: events up to this seq are on disk
+	decided chan struct{} // guarded by mu: closed and replaced when seq increases
 }
 
-// wait returns true when the event is on the disk, and false if the commit failed or takes longer than SyncWaitMax.
+// wait returns true once the event is on disk, and false if its commit failed or takes longer than SyncWaitMax.
 func (d *durable) wait(seq uint64, notify func()) (synced bool) {
 	d.waiting.Add(1)
 	defer d.waiting.Add(-1)
@@ -37,7 +37,7 @@ func (d *durable) wait(seq uint64, notify func()) (synced bool) {
 	}
 }
 
-// decide wakes those who wait for events up to seq, whose commit succeeded or failed.
+// decide wakes the appenders of events up to seq, whose commit has succeeded or failed.
 func (d *durable) decide(seq uint64, committed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

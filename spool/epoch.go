@@ -16,7 +16,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// cacheBytesMax bounds the recently committed values in memory, over all epochs. A consumer that keeps up gets its batches from there.
+// cacheBytesMax limits the bytes of recently committed values kept in memory, over all epochs. A consumer that keeps up gets its batches from
+// this cache.
 const cacheBytesMax = 4 << 20
 
 var errBusy = errors.New("spool folder is in use by another process")
@@ -25,32 +26,32 @@ var errBusy = errors.New("spool folder is in use by another process")
 type epoch struct {
 	id       uuid.UUID
 	dir      string
-	closed   bool // never appended to; fixed
+	closed   bool // nothing can be appended; set at creation and never changed
 	counters counters
 
 	// Guarded by Set.mu.
-	index          []entry            // committed, not acknowledged; ascending, without overlap
-	taken          []*journal.Segment // sealed and handed out by the journal, not committed; oldest first
-	files          []*queue.File      // ascending number; changed only by the committer, under the lock
-	generation     uint64             // committed up to
-	lastSeq        uint64             // committed up to
+	index          []entry            // batches committed but not acknowledged; ascending, without overlap
+	taken          []*journal.Segment // sealed segments taken from the journal but not committed yet; oldest first
+	files          []*queue.File      // in ascending order of number; changed only by the committer, under the lock
+	generation     uint64             // the last generation committed
+	lastSeq        uint64             // the last seq committed
 	recorded       uint64             // responses committed, acknowledged ones included
 	acked          uint64
 	ackedResponses uint64
-	expiring       []entry   // being removed for their age: no longer in the index, not counted yet
+	expiring       []entry   // batches being removed for their age: no longer in the index, not yet counted as dropped
 	expired        uint64    // everything up to this seq that was not acknowledged has expired; 0 if nothing has
 	peeked         uint64    // the last seq that Peek returned …
 	peekedAt       time.Time // … and when
 	flushed        uint64    // Peek returns batches up to it without waiting
-	ackPending     bool      // an acknowledgement waits for a commit
-	newer          bool      // Peek found a record of a newer wayside: the rest waits for that version
+	ackPending     bool      // an acknowledgement is waiting for a commit
+	newer          bool      // Peek found a record written by a newer wayside: the rest waits for that version
 
 	// Owned by the committer (whoever holds Set.sem).
 	lock     *os.File
-	reported reportedDrops // written under Set.mu as well
+	reported reportedDrops // written under Set.mu, too
 }
 
-// writer is the queue file that takes commits; nil if none can.
+// writer returns the queue file to which commits go, or nil if no file can be written.
 func (e *epoch) writer() *queue.File {
 	if n := len(e.files); n > 0 && e.files[n-1].Writable() {
 		return e.files[n-1]
@@ -58,15 +59,15 @@ func (e *epoch) writer() *queue.File {
 	return nil
 }
 
-// entry is a committed batch as the index knows it.
+// entry is a committed batch in the index.
 type entry struct {
 	queue.Batch
 	file   *queue.File // nil when the batch is held in memory only
-	cached []byte      // never changed; nil if the value must be read from file
+	cached []byte      // never modified; nil if the value must be read from file
 	at     time.Time   // when its first event was recorded, or when it was found
 }
 
-// cachedCopy is the number of bytes that count towards cacheBytesMax. A batch that is held in memory because no file has it does not count.
+// cachedCopy returns the number of bytes that count towards cacheBytesMax. A batch that exists in memory only does not count.
 func (b *entry) cachedCopy() int {
 	if b.file == nil {
 		return 0
@@ -74,7 +75,7 @@ func (b *entry) cachedCopy() int {
 	return len(b.cached)
 }
 
-// value returns the bytes of the batch; nil without an error if it was removed from its file.
+// value returns the bytes of the batch, or nil without an error if the batch has been removed from its file.
 func (b *entry) value() ([]byte, error) {
 	if b.cached != nil {
 		return b.cached, nil
@@ -90,7 +91,7 @@ func heldIn(batches []entry) (responses uint64) {
 	return responses
 }
 
-// stateLocked is the state to commit together with a batch (or none).
+// stateLocked returns the state to commit, together with the batch add unless that is nil.
 func (e *epoch) stateLocked(generation uint64, add *entry) *queue.State {
 	s := &queue.State{
 		Version: queue.Version, Epoch: e.id, Generation: max(e.generation, generation), LastSeq: e.lastSeq,
@@ -106,7 +107,7 @@ func (e *epoch) stateLocked(generation uint64, add *entry) *queue.State {
 	return s
 }
 
-// ackLocked removes the batches up to seq from the index and returns the number of cached bytes that this frees.
+// ackLocked removes the batches up to seq from the index and returns the number of cached bytes freed.
 func (e *epoch) ackLocked(seq uint64) (freed int) {
 	if seq <= e.acked {
 		return 0
@@ -133,12 +134,12 @@ func (e *epoch) ackLocked(seq uint64) (freed int) {
 // heldLocked counts the responses in the index.
 func (e *epoch) heldLocked() uint64 { return heldIn(e.index) }
 
-// searchLocked returns the position in the index of the first batch that begins with seq first or later.
+// searchLocked returns the index position of the first batch that begins at seq first or later.
 func (e *epoch) searchLocked(first uint64) int {
 	return sort.Search(len(e.index), func(i int) bool { return e.index[i].First >= first })
 }
 
-// findLocked returns the batch that begins with seq first, or nil.
+// findLocked returns the batch that begins at seq first, or nil.
 func (e *epoch) findLocked(first uint64) *entry {
 	if i := e.searchLocked(first); i < len(e.index) && e.index[i].First == first {
 		return &e.index[i]
@@ -146,7 +147,7 @@ func (e *epoch) findLocked(first uint64) *entry {
 	return nil
 }
 
-// coveringLocked returns the batch that has everything from first to last, or nil.
+// coveringLocked returns the batch that contains everything from seq first to seq last, or nil.
 func (e *epoch) coveringLocked(first, last uint64) *entry {
 	i := e.searchLocked(first + 1)
 	if i > 0 && e.index[i-1].Last >= last {
@@ -161,13 +162,13 @@ func (e *epoch) removeLocked(first uint64) {
 	}
 }
 
-// blank reports whether a recovered epoch has counted nothing.
+// blank reports whether a recovered epoch has no events and all its counts are zero.
 func (e *epoch) blank() bool {
 	_, dropped := e.counters.droppedByReason()
 	return e.recorded+e.lastSeq+e.counters.excluded()+dropped == 0 && len(e.index) == 0
 }
 
-// lockFolder locks a folder, or fails with errBusy while a live process has the lock.
+// lockFolder locks a folder. It fails with errBusy while a live process holds the lock.
 func lockFolder(dir string, create bool) (*os.File, error) {
 	name, flag := filepath.Join(dir, lockName), os.O_RDONLY
 	if create {
@@ -190,14 +191,14 @@ func lockFolder(dir string, create bool) (*os.File, error) {
 	return f, nil
 }
 
-// closeFiles closes the queue files and gives back the lock.
+// closeFiles closes the queue files and releases the lock.
 func (e *epoch) closeFiles() error {
 	var errs []error
 	for _, q := range e.files {
 		errs = append(errs, q.Close())
 	}
 	if len(errs) > 0 {
-		e.files = nil // the current epoch may still be used, without files
+		e.files = nil // the current epoch may remain in use without files
 	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
@@ -206,8 +207,8 @@ func (e *epoch) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// createEpoch creates the folder of the current epoch, with queue and journal. When it fails, folder, lock and ledger stay if there was room
-// for them: then drops are counted in a file, and not only in memory.
+// createEpoch creates the folder of the current epoch, with queue and journal. If it fails, the folder, lock and ledger stay if there was room
+// for them, so that drops are counted in a file and not only in memory.
 func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, q *queue.File, err error) {
 	if err := openFolder(o, e); err != nil {
 		return nil, nil, err
@@ -226,7 +227,7 @@ func createEpoch(o *Options, e *epoch, notify func()) (j *journal.Journal, q *qu
 	}
 	if err != nil {
 		_ = q.Close()
-		_ = os.Remove(q.Name()) // gives its space back
+		_ = os.Remove(q.Name()) // frees its space
 		return nil, nil, err
 	}
 	return j, q, nil

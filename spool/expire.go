@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// holdMax is how long the consumer is taken to hold the batches that Peek returned last. Nothing from there on expires meanwhile. If
-	// a consumer takes longer and then says that it has the events, it is believed (see [Set.Reconcile]).
+	// holdMax is how long after a Peek the consumer is assumed to be working on the batches that it was given. Those batches do not expire
+	// during that time. If a consumer takes longer and then reports that it has the events, its report counts (see [Set.Reconcile]).
 	holdMax = time.Minute
-	// expireBatchesMax bounds the batches that expire in one transaction.
+	// expireBatchesMax limits the number of batches that expire in one transaction.
 	expireBatchesMax = 4096
 )
 
-// expire counts as dropped, oldest first and in whole batches, what has waited for longer than Options.AgeMax. Only the time counts in which
-// a process of wayside held the batch: a clock that jumps, or a machine that was off, makes no batch older, and after a start the consumer
-// has all of AgeMax again.
+// expire drops and counts the batches that have waited longer than Options.AgeMax, oldest first. A batch's age starts anew when a process
+// opens the spool: after a start, the consumer has all of AgeMax again, however long wayside or the machine was off. Ages are measured with
+// the monotonic clock, so a jump of the wall clock does not change them.
 func (c *committer) expire() error {
 	if c.o.AgeMax <= 0 {
 		return nil
@@ -33,8 +33,8 @@ func (c *committer) expire() error {
 			n, more, err = c.expireSome(e)
 		}
 		c.expired.Add(total)
-		if total > 0 && e.closed { // for the current epoch, dropLog has a line
-			c.o.Logger.Warn("responses that an earlier process left have waited too long: they are dropped from the books, and counted",
+		if total > 0 && e.closed { // dropLog covers the current epoch
+			c.o.Logger.Warn("responses left by an earlier process have waited too long: they are dropped from the books and counted as dropped",
 				"epoch", e.id, "responses", total, "age_max", c.o.AgeMax)
 		}
 		if e.closed {
@@ -45,12 +45,12 @@ func (c *committer) expire() error {
 	return errors.Join(errs...)
 }
 
-// expireSome removes the oldest batches of an epoch in one transaction with the figures that count them as dropped. The figures in memory
-// change only after that: if the process dies in between, the next one finds all of it or nothing.
+// expireSome removes the oldest batches of an epoch and counts them as dropped, in one transaction. The figures in memory change only after
+// it has been committed. If the process dies, the next one finds all of the change or none of it.
 func (c *committer) expireSome(e *epoch) (responses uint64, more bool, err error) {
 	q := e.writer()
 	if q == nil {
-		return 0, false, nil // the drops could not be made durable
+		return 0, false, nil // without a file, the drops cannot be made durable
 	}
 	now := c.o.Now()
 	c.mu.Lock()
@@ -101,7 +101,7 @@ func (c *committer) expireSome(e *epoch) (responses uint64, more bool, err error
 	return responses, n == expireBatchesMax, nil
 }
 
-// undoExpire puts the batches back whose removal could not be committed.
+// undoExpire puts back the batches whose removal could not be committed.
 func (c *committer) undoExpire(e *epoch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,8 +112,8 @@ func (c *committer) undoExpire(e *epoch) {
 	}
 }
 
-// tooOldLocked is the number of batches, from the oldest on, that are older than ageMax and that no consumer holds. Batches that wait for a
-// newer wayside are never too old.
+// tooOldLocked returns how many of the oldest batches are older than ageMax and not held by a consumer. Batches that wait for a newer wayside
+// are never too old.
 func (e *epoch) tooOldLocked(now time.Time, ageMax time.Duration) (n int) {
 	held := now.Sub(e.peekedAt) < holdMax
 	for !e.newer && n < len(e.index) && n < expireBatchesMax && now.Sub(e.index[n].at) > ageMax && (!held || e.index[n].First > e.peeked) {
@@ -122,7 +122,7 @@ func (e *epoch) tooOldLocked(now time.Time, ageMax time.Duration) (n int) {
 	return n
 }
 
-// acknowledgedPartLocked counts the responses of the oldest batch that were acknowledged already, and so cannot expire.
+// acknowledgedPartLocked counts the responses in the oldest batch that have already been acknowledged and therefore cannot expire.
 func (e *epoch) acknowledgedPartLocked() (uint64, error) {
 	if e.index[0].First > e.acked {
 		return 0, nil
@@ -131,7 +131,7 @@ func (e *epoch) acknowledgedPartLocked() (uint64, error) {
 	return uint64(e.index[0].Responses) - min(left, uint64(e.index[0].Responses)), err
 }
 
-// stateAfterExpiryLocked is the state once e.expiring is dropped.
+// stateAfterExpiryLocked returns the state to commit when the batches in e.expiring are dropped.
 func (e *epoch) stateAfterExpiryLocked(responses, acknowledged uint64) *queue.State {
 	last := e.expiring[len(e.expiring)-1].Last
 	s := e.stateLocked(0, nil)

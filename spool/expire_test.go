@@ -11,7 +11,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// ageOptions are options with an age limit of an hour and a clock that only the test moves.
+// ageOptions returns options with an age limit of one hour and a clock that only the test moves.
 func ageOptions(t *testing.T) (o Options, pass func(time.Duration)) {
 	t.Helper()
 	o = testOptions(t.TempDir())
@@ -28,7 +28,7 @@ func expireNow(t *testing.T, s *Set) {
 	}
 }
 
-// wantAged checks the account of one epoch: expired, held and recorded responses.
+// wantAged checks the ledger of one epoch: expired, held and recorded responses.
 func wantAged(t *testing.T, s *Set, i int, aged, spooled, recorded uint64) {
 	t.Helper()
 	l := checkLedgers(t, s)[i]
@@ -58,8 +58,8 @@ func reportedAged(t *testing.T, s *Set) (reported []uint64) {
 	return reported
 }
 
-// TestExpiry: old batches are counted and removed, later ones are delivered, the stream reports how many are missing, and a kill afterwards
-// changes nothing.
+// TestExpiry: old batches are counted and removed, later ones are delivered, drop records report how many responses are missing, and a kill
+// afterwards changes nothing.
 func TestExpiry(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -96,13 +96,13 @@ func TestExpiry(t *testing.T) {
 	wantAged(t, s, 0, 300, 0, 40)
 }
 
-// TestAgeOfEarlierProcesses: batches of a dead process have all of the time again, and then expire like any other.
+// TestAgeOfEarlierProcesses: the age of a dead process's batches starts again at zero; then they expire like any others.
 func TestAgeOfEarlierProcesses(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
 	appendN(t, s, 0, 100)
 	abandon(t, s)
-	pass(90 * 24 * time.Hour) // nothing ran
+	pass(90 * 24 * time.Hour) // no process is running
 	s = openSet(t, o)
 	expireNow(t, s)
 	wantAged(t, s, 0, 0, 100, 100)
@@ -122,8 +122,8 @@ func TestAgeOfEarlierProcesses(t *testing.T) {
 	}
 }
 
-// TestAgeSparesPeekedBatches: batches that the consumer took a moment ago do not expire. If they did, because the consumer took long, and
-// it then has them, they count as recorded.
+// TestAgeSparesPeekedBatches: batches that the consumer took a moment ago do not expire. If they do expire because the consumer is slow, and
+// it turns out to have them, they count as recorded again.
 func TestAgeSparesPeekedBatches(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -140,7 +140,7 @@ func TestAgeSparesPeekedBatches(t *testing.T) {
 	expireNow(t, s)
 	mustFlush(t, s)
 	wantAged(t, s, 0, 100, 0, 0)
-	// It had them after all.
+	// The consumer has them after all.
 	if err := s.Ack(context.Background(), s.Epoch(), batches[0].LastSeq); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestAgeSparesPeekedBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustFlush(t, s)
-	if got := reportedAged(t, s); !slices.Equal(got, []uint64{100, 0}) { // the first record reported too many, the second corrects it
+	if got := reportedAged(t, s); !slices.Equal(got, []uint64{100, 0}) { // the second record corrects the first
 		t.Fatalf("the stream reports %d expired, want 100 and then 0", got)
 	}
 	abandon(t, s)
@@ -160,7 +160,7 @@ func TestAgeSparesPeekedBatches(t *testing.T) {
 	wantAged(t, s, 0, 0, 0, 100)
 }
 
-// TestAgeOfPartOfABatch: the acknowledged part of a batch does not expire with the rest.
+// TestAgeOfPartOfABatch: when a batch expires, the part that was acknowledged does not count as expired.
 func TestAgeOfPartOfABatch(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -177,7 +177,7 @@ func TestAgeOfPartOfABatch(t *testing.T) {
 	wantAged(t, s, 0, 70, 0, 30)
 }
 
-// TestAgeOverQueueFiles: the expiry of batches in a retired file is recorded in the next file, and is durable.
+// TestAgeOverQueueFiles: if batches in a retired file expire, that is recorded durably in the next file.
 func TestAgeOverQueueFiles(t *testing.T) {
 	o, pass := ageOptions(t)
 	s := openSet(t, o)
@@ -190,7 +190,7 @@ func TestAgeOverQueueFiles(t *testing.T) {
 	}
 	pass(30 * time.Minute)
 	kept := appendN(t, s, 200, 20)
-	mustFlush(t, s) // stays in the first file, as its segment is not held any more once the next is committed
+	mustFlush(t, s) // stays in the first file: its segment is no longer held once the next one has been committed
 	merge(kept, appendN(t, s, 220, 30))
 	mustFlush(t, s)
 	if err := inStep(s, func() error { return s.committer.replace(s.current, errScrubbing) }); err != nil {
@@ -227,7 +227,7 @@ func TestAgeMakesRoom(t *testing.T) {
 			}
 			accepted++
 		}
-		_ = s.Flush(context.Background()) // full sooner or later
+		_ = s.Flush(context.Background()) // fails once the queue is full
 	}
 	pass(2 * time.Hour)
 	expireNow(t, s)

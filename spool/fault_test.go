@@ -15,12 +15,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// faultyDisk hands out files and can break them later: their descriptor then leads to /dev/null, where writes vanish and
-// fdatasync fails.
+// faultyDisk opens files and can break them later by pointing their descriptors at /dev/null, where writes vanish and fdatasync fails.
 type faultyDisk struct {
 	mu     sync.Mutex
 	files  []*os.File
-	refuse error // answer to every opening for writing
+	refuse error // if set, every attempt to open a file for writing fails with it
 }
 
 func (d *faultyDisk) open(name string, flag int, perm os.FileMode) (*os.File, error) {
@@ -42,7 +41,7 @@ func (d *faultyDisk) set(refuse error) {
 	d.refuse = refuse
 }
 
-// breakQueue makes the queue file opened last fail from now on.
+// breakQueue makes the most recently opened queue file fail from now on.
 func (d *faultyDisk) breakQueue(t *testing.T) {
 	t.Helper()
 	d.mu.Lock()
@@ -58,8 +57,8 @@ func (d *faultyDisk) breakQueue(t *testing.T) {
 	}
 }
 
-// TestFailedSync: the segment of the failed commit, and the one held from the commit before, are in a new file. The old file is drained
-// first and then removed. Nothing is lost or doubled, in this process or the next.
+// TestFailedSync: after a commit fails, its segment and the one held from the previous commit are written to a new file. The old file is
+// drained first and then removed. Nothing is lost or delivered twice, in this process or the next.
 func TestFailedSync(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		disk := &faultyDisk{}
@@ -99,7 +98,7 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// TestNoNewQueueFile: while no file can be created, the journal keeps its records; once one can, all of them are committed.
+// TestNoNewQueueFile: as long as no file can be created, the journal keeps its records. Once a file can be created, all of them are committed.
 func TestNoNewQueueFile(t *testing.T) {
 	disk := &faultyDisk{}
 	o := testOptions(t.TempDir())
@@ -127,8 +126,8 @@ func TestNoNewQueueFile(t *testing.T) {
 	}
 }
 
-// TestUnavailableThenOpened: without a disk, responses are counted in memory; the counts enter the spool that opens later,
-// and its stream.
+// TestUnavailableThenOpened: without a disk, responses are counted in memory. Once a spool can be opened, its ledger and its drop records
+// include these counts.
 func TestUnavailableThenOpened(t *testing.T) {
 	disk := &faultyDisk{refuse: unix.EROFS}
 	o := testOptions(t.TempDir())
@@ -161,8 +160,7 @@ func TestUnavailableThenOpened(t *testing.T) {
 	}
 }
 
-// TestFullQueue fills a queue of 1 MiB and the journal behind it, drains, and finds room again: also with segments as large as
-// the queue.
+// TestFullQueue fills a queue of 1 MiB and then the journal, drains both, and finds room again, even with segments as large as the queue.
 func TestFullQueue(t *testing.T) {
 	for _, segment := range []int{64 << 10, 1 << 20} {
 		t.Run(fmt.Sprintf("segments of %d", segment), func(t *testing.T) { fullQueue(t, segment) })
@@ -184,7 +182,7 @@ func fullQueue(t *testing.T, segment int) {
 	}
 	got := drain(t, s)
 	mustFlush(t, s)
-	for len(got) > 0 { // what was stuck in the journal follows
+	for len(got) > 0 { // the events that were stuck in the journal follow
 		events, drops := split(got)
 		if uint64(len(events)) > before.Recorded || len(drops) > 1 {
 			t.Fatalf("%d events, %d drop records", len(events), len(drops))
@@ -221,7 +219,7 @@ func fillUp(t *testing.T, s *Set) {
 	t.Fatal("never full")
 }
 
-// TestFullDisk runs a Set on a tmpfs that is too small for it, at every stage: opening, committing, recovering.
+// TestFullDisk runs a Set on a tmpfs that is too small for each of three stages: opening, committing, recovering.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t, "1m")
 	ballast := filepath.Join(dir, "ballast")
@@ -246,7 +244,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	recorded := l.Recorded
 	abandon(t, s)
-	s = openSet(t, o) // no room to commit what the journal holds: it is served from memory
+	s = openSet(t, o) // there is no room to commit the journal's events: they are served from memory
 	if l := checkLedgers(t, s)[0]; l.Recorded != recorded || l.Spooled != recorded {
 		t.Fatalf("recovered ledger %+v, want %d recorded", l, recorded)
 	}
@@ -271,8 +269,8 @@ func split(all map[id]event.Event) (responses map[id]event.Event, drops []event.
 	return responses, drops
 }
 
-// TestCutQueueFile takes the queue file away from under its mapping: bbolt then meets SIGBUS wherever it looks. Events in
-// the journal go to a new file; what the old one held and no memory has is counted as damaged; nothing hangs.
+// TestCutQueueFile truncates the queue file while it is mapped, so that every access by bbolt causes a SIGBUS. Events in the journal go to a
+// new file, those that were only in the old file count as damaged, and nothing hangs.
 func TestCutQueueFile(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -291,13 +289,13 @@ func TestCutQueueFile(t *testing.T) {
 	}
 	merge(want, appendN(t, s, 200, 100))
 	mustFlush(t, s)
-	wantEvents(t, drain(t, s), want) // the segment of the last commit was still held
+	wantEvents(t, drain(t, s), want) // complete, because the segment of the last commit was still held
 	if l := checkLedgers(t, s)[0]; l.Recorded != 200 || l.Dropped["damaged"] != 100 {
 		t.Fatalf("ledger %+v", l)
 	}
 }
 
-// TestReadOnlyDisk: a spool on a disk that became read-only is still drained.
+// TestReadOnlyDisk: a spool on a disk that has become read-only is still drained.
 func TestReadOnlyDisk(t *testing.T) {
 	dir := smallDisk(t, "4m")
 	o := testOptions(dir)
@@ -339,7 +337,7 @@ func TestSyncEachResponse(t *testing.T) {
 	}
 }
 
-// TestRecordAllocatesNothing checks the hot path of the Set, not only that of the journal.
+// TestRecordAllocatesNothing checks the hot path of the whole Set, not only of the journal.
 func TestRecordAllocatesNothing(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.SegmentBytes = 1 << 20

@@ -13,8 +13,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestFlippedKeysAndState flips bits of a queue file that are covered by no checksum of bbolt or of a batch: in the keys, which hold the
-// number of responses, and in the state. No figure may be wrong, before or after the events are delivered.
+// TestFlippedKeysAndState flips bits in a queue file where no checksum of bbolt or of a batch covers them: in the keys, which contain the
+// number of responses, and in the state. No figure may be wrong, neither before nor after the events are delivered.
 func TestFlippedKeysAndState(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -26,7 +26,7 @@ func TestFlippedKeysAndState(t *testing.T) {
 	epoch, queue := s.Epoch(), queue.Name(s.current.dir, 0)
 	abandon(t, s)
 	for _, name := range segmentsIn(t, filepath.Dir(queue)) {
-		if err := os.Remove(name); err != nil { // recovery would use them
+		if err := os.Remove(name); err != nil { // otherwise recovery would use the journal
 			t.Fatal(err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestFlippedKeysAndState(t *testing.T) {
 	}
 	parts := partsOf(t, queue)
 	for what, part := range parts {
-		at := bytes.LastIndex(body, part) // pages of before may hold it too
+		at := bytes.LastIndex(body, part) // freed pages may contain older copies
 		for bit := 0; bit < 8*len(part); bit += 5 {
 			broken := bytes.Clone(body)
 			broken[at+bit/8] ^= 1 << (bit % 8)

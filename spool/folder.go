@@ -12,15 +12,15 @@ const (
 	ledgerName = "ledger"
 )
 
-// openFolder creates the folder of the current epoch, with lock and ledger, unless it exists. The counters use the ledger from then on. When
-// it fails, it removes the folder.
+// openFolder creates the folder of the current epoch, with lock and ledger, unless it exists. The counters use the ledger from then on. If
+// openFolder fails, it removes the folder.
 func openFolder(o *Options, e *epoch) error {
 	if e.lock != nil && disk.InPlace(e.lock) {
 		return nil
 	}
 	e.counters.detach() // from a folder that was removed, or whose filesystem is no longer mounted
 	if err := e.closeFiles(); err != nil {
-		o.Logger.Debug("close the files of a folder that is gone", "error", err)
+		o.Logger.Debug("cannot close the files of a folder that has been removed", "error", err)
 	}
 	return makeFolder(o, e)
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		writerMain()
 		return
 	}
-	_ = flag.Set("rapid.checks", "30") // the command line overrides it
+	_ = flag.Set("rapid.checks", "30") // the command line can override this
 	goleak.VerifyTestMain(m)
 }
 
@@ -44,7 +44,7 @@ func sample(i int) *event.Event {
 	}
 }
 
-// openSet opens a Set and closes it at the end of the test, after a check of its promises.
+// openSet opens a Set. At the end of the test, it checks the Set's promises and closes it.
 func openSet(tb testing.TB, o Options) *Set {
 	tb.Helper()
 	s, err := Open(o)
@@ -60,7 +60,7 @@ func openSet(tb testing.TB, o Options) *Set {
 	return s
 }
 
-// abandon ends a Set like a kill: nothing is sealed or committed, and the locks are released.
+// abandon ends a Set as a kill would: nothing is sealed or committed, and the locks are released.
 func abandon(tb testing.TB, s *Set) {
 	tb.Helper()
 	s.sem <- struct{}{}
@@ -109,8 +109,8 @@ type id struct {
 	seq   uint64
 }
 
-// drain peeks and acknowledges until nothing is pending, and returns the events by identity. It fails the test on a second
-// delivery and on disorder.
+// drain peeks and acknowledges until nothing is pending, and returns the events by identity. It fails the test if an event is delivered twice
+// or out of order.
 func drain(tb testing.TB, src Source) map[id]event.Event {
 	tb.Helper()
 	out := make(map[id]event.Event)
@@ -220,12 +220,12 @@ func epochOf(want map[id]uint64) uuid.UUID {
 	return uuid.Nil
 }
 
-// inStep runs fn as the committer.
+// inStep runs fn while it holds the committer.
 func inStep(s *Set, fn func() error) error {
 	return s.step(context.Background(), func(*committer) error { return fn() })
 }
 
-// verifyDir returns the problems that an offline verification finds.
+// verifyDir returns the problems that VerifyDir finds.
 func verifyDir(tb testing.TB, o Options, through map[uuid.UUID]uint64) (problems []string) {
 	tb.Helper()
 	checks, err := VerifyDir(context.Background(), o.Dir, through)

@@ -9,8 +9,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestInterruptedRecovery: a process that dies after it committed a part of a dead one's journal leaves the figures in the queue correct,
-// even if a power cut removed the ledger page, which has them as well.
+// TestInterruptedRecovery: a process that dies after it has committed part of a dead process's journal leaves correct figures in the queue,
+// even if a power cut removed the other copy of them, in the ledger page.
 func TestInterruptedRecovery(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -34,12 +34,12 @@ func TestInterruptedRecovery(t *testing.T) {
 		if err := os.CopyFS(c.Dir, os.DirFS(o.Dir)); err != nil {
 			t.Fatal(err)
 		}
-		// Its disk fails before a segment is committed, as if it had died then.
+		// The disk fails before a segment is committed, as if the process had died at that moment.
 		disk := &faultyDisk{}
 		cut, now := c, 0
 		cut.OpenFile = disk.open
 		cut.Now = func() time.Time {
-			if now++; now == looks+2 { // the first look is before the queue is open
+			if now++; now == looks+2 { // the first call comes before the queue is open
 				disk.breakQueue(t)
 			}
 			return time.Now()

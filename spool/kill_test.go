@@ -18,8 +18,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// writerEnv makes the test binary a writer: it appends from several goroutines to the spool in the folder that it names, and writes each
-// accepted append to standard output, in 32 bytes: epoch, seq, value.
+// writerEnv names a spool's folder and turns the test binary into a writer. It appends to the spool from several goroutines, and writes a
+// frame of 32 bytes to standard output for each accepted append: epoch, seq, value.
 const writerEnv = "WAYSIDE_SPOOL_TEST_WRITER"
 
 const writerFrame = 32
@@ -33,7 +33,7 @@ func writerMain() {
 		os.Exit(1)
 	}
 	go func() { _ = s.Run(context.Background()) }()
-	var mu sync.Mutex // keeps frames whole
+	var mu sync.Mutex // keeps frames from being interleaved
 	for w := range 3 {
 		go func() {
 			var frame [writerFrame]byte
@@ -58,8 +58,8 @@ func writerMain() {
 	select {}
 }
 
-// TestKill kills writers at random moments; in between, a reader drains sometimes. Every append that was accepted must be delivered once,
-// with its content.
+// TestKill kills writers at random moments; a reader drains the spool from time to time. Every accepted append must be delivered exactly once,
+// with the right content.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := make(map[id]uint64)
@@ -110,7 +110,7 @@ func runWriter(t *testing.T, dir string, acknowledged map[id]uint64) {
 		key := id{uuid.UUID(frame[:16]), binary.BigEndian.Uint64(frame[16:])}
 		acknowledged[key] = binary.BigEndian.Uint64(frame[24:])
 	}
-	_ = cmd.Wait() // killed
+	_ = cmd.Wait() // fails, because the process was killed
 }
 
 // readAll recovers the folder, drains it, checks the ledgers against what arrived, and retires all old epochs.

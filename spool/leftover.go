@@ -13,14 +13,14 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// leftover is the folder of a dead process, read without changing anything. Verification and the count of waiting responses must come to the
-// same figures as the next start: see recovery.
+// leftover is the folder of a dead process, opened read-only. Verification and the count of waiting responses must arrive at the same figures
+// as the next start: see recovery.
 type leftover struct {
 	id      uuid.UUID
 	dir     string
-	state   *queue.State // the newest in the queue files; readPage replaces nil
+	state   *queue.State // the newest state in the queue files; if there is none, readPage sets it
 	page    pageFigures
-	batches map[uint64]oldBatch // of all queue files, by first seq; of two copies, that of the newer file counts
+	batches map[uint64]oldBatch // of all queue files, by first seq; if two files have the same batch, the newer file's copy is used
 }
 
 type oldBatch struct {
@@ -28,7 +28,8 @@ type oldBatch struct {
 	unreadable bool
 }
 
-// openLeftover locks a folder, if it may, until unlock is called. It fails with errBusy while the process of the epoch lives.
+// openLeftover locks a folder until unlock is called, or goes on without a lock if it may not write there. It fails with errBusy while the
+// process of the epoch is alive.
 func openLeftover(dir string) (l *leftover, unlock func(), err error) {
 	lock, err := lockFolder(dir, false)
 	if errors.Is(err, errBusy) {
@@ -38,7 +39,8 @@ func openLeftover(dir string) (l *leftover, unlock func(), err error) {
 	return l, func() { _ = lock.Close() }, nil
 }
 
-// readQueue adds the batches of a queue file, after check has seen each. It returns the state in the file, nil if that is damaged.
+// readQueue passes each batch of a queue file to check and then adds it to l.batches. It returns the state in the file, or nil if that is
+// damaged.
 func (l *leftover) readQueue(number int, check func(f *queue.File, state *queue.State, b *oldBatch)) (state *queue.State, err error) {
 	err = queue.Inspect(l.dir, number, l.id, func(f *queue.File, found *queue.State, index []queue.Batch) {
 		state = found
@@ -59,8 +61,8 @@ func (l *leftover) readPage() (ok bool) {
 	return ok
 }
 
-// waiting counts the responses that the next start finds and that are not applied. The same batch may be in two queue files and in the
-// journal. The journal may also have batches that no queue file accepted, although the figures of the queue count them.
+// waiting counts the responses that the next start will find and that have not been applied. The same batch may be in two queue files and in
+// the journal. The journal may also contain batches that are in no queue file although the queue's figures count them.
 func (l *leftover) waiting(applied uint64) (n uint64, err error) {
 	through := max(applied, l.state.Acked)
 	for first, b := range l.batches {
@@ -89,7 +91,7 @@ func (l *leftover) lost(segments []journal.OldSegment) (lost uint64) {
 	fromJournal := uint64(0)
 	builder := event.NewBatchBuilder(l.id)
 	for _, segment := range segments {
-		b, _, _ := buildBatch(builder, segment.Scan) // an error was reported before
+		b, _, _ := buildBatch(builder, segment.Scan) // an error has been reported by dirVerification.journal
 		if b.Records == 0 || b.Last <= l.state.Acked {
 			continue
 		}
@@ -118,7 +120,7 @@ func (l *leftover) lost(segments []journal.OldSegment) (lost uint64) {
 	return lost + accepted - min(accepted, accounted)
 }
 
-// covering returns a batch that has everything of b.
+// covering returns a batch that contains every seq of b.
 func (l *leftover) covering(b *queue.Batch) (oldBatch, bool) {
 	for _, at := range l.batches {
 		if at.First <= b.First && at.Last >= b.Last {

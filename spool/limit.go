@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// LimitQueue sets Options.QueueBytesMax for the present queue file and for later ones, but to no less than [QueueBytesMin] and eight journal
-// segments of their present size. bbolt's files never shrink: one that is larger accepts only batches for which it has free pages, until it
+// LimitQueue sets Options.QueueBytesMax for the current queue file and for later ones, but never below [QueueBytesMin] or the size of eight
+// journal segments. bbolt's files never shrink: one that is larger than the limit accepts only batches that fit into its free pages, until it
 // is removed with its epoch.
 func (s *Set) LimitQueue(ctx context.Context, bytesMax int64) error {
 	err := s.step(ctx, func(*committer) error {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// fillQueue appends until a commit does not fit, and returns the responses accepted.
+// fillQueue appends until a commit does not fit, and returns the number of accepted responses.
 func fillQueue(t *testing.T, s *Set) (accepted uint64) {
 	t.Helper()
 	for {
@@ -24,8 +24,8 @@ func fillQueue(t *testing.T, s *Set) (accepted uint64) {
 	}
 }
 
-// TestLimitQueue: a full queue accepts more once the limit is raised. Once it is lowered, the queue does not grow any more, and the next
-// one is created with the new limit.
+// TestLimitQueue: once the limit is raised, a full queue accepts more. Once it is lowered, the queue stops growing, and the next queue is
+// created with the new limit.
 func TestLimitQueue(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.QueueBytesMax = QueueBytesMin

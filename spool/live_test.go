@@ -15,7 +15,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestLedgersWhileBusy: the identities hold in every sample taken while writers, the committer and a reader are at work.
+// TestLedgersWhileBusy: the ledger's figures add up in every sample taken while writers, the committer and a reader are running.
 func TestLedgersWhileBusy(t *testing.T) {
 	s := openSet(t, testOptions(t.TempDir()))
 	running(t, s)
@@ -29,7 +29,7 @@ func TestLedgersWhileBusy(t *testing.T) {
 				}
 				s.Record(sample(i))
 				if i%64 == 0 {
-					time.Sleep(time.Microsecond) // a proxy answers requests in between
+					time.Sleep(time.Microsecond) // a proxy serves requests in between
 				}
 			}
 		})
@@ -58,7 +58,7 @@ func TestLedgersWhileBusy(t *testing.T) {
 	}
 }
 
-// reader applies batches as the collector does: it keeps a watermark and acknowledges afterwards.
+// reader applies batches as the collector does: it advances its watermark and acknowledges afterwards.
 type reader struct {
 	source  Source
 	applied map[uuid.UUID]uint64
@@ -87,7 +87,7 @@ func (r *reader) step(t *testing.T) bool {
 			}
 		}
 		r.applied[b.Epoch] = max(r.applied[b.Epoch], b.LastSeq)
-		if len(batches)%2 == 0 { // sometimes the acknowledgement is late
+		if len(batches)%2 == 0 { // delay the acknowledgement from time to time
 			continue
 		}
 		if err := r.source.Ack(context.Background(), b.Epoch, b.LastSeq); err != nil {
@@ -102,7 +102,7 @@ func (r *reader) step(t *testing.T) bool {
 	return len(batches) > 0
 }
 
-// TestFormats pins what is on disk and on the wire.
+// TestFormats pins the formats on disk and on the wire.
 func TestFormats(t *testing.T) {
 	epoch := uuid.MustParse("018f0000-0000-7000-8000-000000000001")
 	b := queue.Batch{First: 1, Last: 300, Records: 299, Responses: 298}

@@ -15,13 +15,13 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// model is what a spool should hold.
+// model is the expected content of a spool.
 type model struct {
 	t       *rapid.T
 	o       Options
 	s       *Set
-	held    map[id]uint64        // appended, not acknowledged
-	peeked  map[uuid.UUID]uint64 // last seq that Peek showed
+	held    map[id]uint64        // appended but not acknowledged
+	peeked  map[uuid.UUID]uint64 // last seq that Peek returned
 	next    int
 	counted map[uuid.UUID]uint64 // responses recorded
 	exclude map[uuid.UUID]uint64
@@ -32,7 +32,7 @@ type model struct {
 // TestModel runs a spool through random appends, commits, peeks, acknowledgements, restarts and kills, and compares it with a model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "spool-model") //nolint:usetesting // one for each of rapid's cases
+		dir, err := os.MkdirTemp("", "spool-model") //nolint:usetesting // each of rapid's cases needs its own
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestModel(t *testing.T) {
 	t.Logf("model: %d steps", modelSteps.Load())
 }
 
-// modelSteps counts the operations of all cases, for TestModel to say.
+// modelSteps counts the operations in all cases, for the log of TestModel.
 var modelSteps atomic.Uint64
 
 func (m *model) open() {
@@ -94,7 +94,7 @@ func (m *model) flush(t *rapid.T) {
 	}
 }
 
-// peek compares what is delivered with the model: a run of events from the oldest on, without gaps.
+// peek compares the delivered events with the model: they must be the oldest ones, without gaps.
 func (m *model) peek(t *rapid.T) {
 	batches, err := m.s.Peek(context.Background(), PeekOptions{
 		MaxBytes: rapid.IntRange(1, 100_000).Draw(t, "bytes"), MaxWait: time.Nanosecond,
@@ -163,7 +163,7 @@ func (m *model) close(t *rapid.T) {
 	m.open()
 }
 
-// age lets all batches expire that are not acknowledged, even if they were peeked.
+// age lets all unacknowledged batches expire, even those that were peeked.
 func (m *model) age(t *rapid.T) {
 	m.flush(t)
 	m.now = m.now.Add(2 * time.Hour)
@@ -177,8 +177,8 @@ func (m *model) age(t *rapid.T) {
 	clear(m.held)
 }
 
-// kill commits the acknowledgements before: those that a kill takes back are delivered again, which this model does not
-// follow; TestKill does.
+// kill commits the acknowledgements first. Otherwise events whose acknowledgements a kill undoes would be delivered again, which this model
+// does not cover; TestKill does.
 func (m *model) kill(t *rapid.T) {
 	m.commitAcks(t)
 	abandon(m.tb(), m.s)
@@ -266,11 +266,11 @@ func (m *model) drainAll() {
 	}
 }
 
-// tb makes the helpers of the other tests usable.
+// tb makes the helpers of the other tests usable in rapid tests.
 func (m *model) tb() testing.TB { return rapidTB{TB: nil, t: m.t} }
 
 type rapidTB struct {
-	testing.TB // nil: only what is overridden below may be called
+	testing.TB // nil: only the methods overridden below may be called
 	t          *rapid.T
 }
 

@@ -20,8 +20,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestNewerFolderIsLeftAlone: a folder that a newer wayside wrote is refused and stays as it is, byte for byte. This version still records,
-// and the newer one finds everything in the folder.
+// TestNewerFolderIsLeftAlone: a folder that a newer wayside wrote is refused and stays the same, byte for byte. This version still records to
+// a folder of its own, and the newer version later finds everything in its folder.
 func TestNewerFolderIsLeftAlone(t *testing.T) {
 	const segmentVersionAt, segmentSumAt, headerCopyAt, pageVersionAt, pageSumAt = 8, 60, 2048, 8, 32
 	cases := []struct {
@@ -63,7 +63,7 @@ func TestNewerFolderIsLeftAlone(t *testing.T) {
 			if err != nil || online[1].Found != 1 || !strings.Contains(online[1].Problems[0], dir) {
 				t.Fatalf("verify of a running spool beside it: %v, %+v", err, online[1])
 			}
-			c.raise(t, dir, ^uint32(0)) // back to the version of this one
+			c.raise(t, dir, ^uint32(0)) // back to this wayside's version
 			if err := inStep(s, s.committer.reopen); err != nil {
 				t.Fatal(err)
 			}
@@ -72,8 +72,9 @@ func TestNewerFolderIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestNewerEventsAreLeftAlone: events of a newer version in a folder of this one are not delivered, lost or expired. The events before them
-// and other epochs are. The figures count them as spooled, status and verification report them, and the newer wayside delivers them.
+// TestNewerEventsAreLeftAlone: events of a newer version in a folder of this version are neither delivered nor lost, and do not expire. The
+// events before them and those in other epochs are delivered. The figures count them as spooled, status and verification report them, and
+// the newer wayside delivers them.
 func TestNewerEventsAreLeftAlone(t *testing.T) {
 	o := testOptions(t.TempDir())
 	now := time.Now()
@@ -90,7 +91,7 @@ func TestNewerEventsAreLeftAlone(t *testing.T) {
 	versionOfRecord(t, dir, epoch, 150, event.Version+1)
 
 	s = openSet(t, o)
-	for range 2 { // it is looked at once, and said once
+	for range 2 { // the second Peek does not read or log it again
 		before, after := map[id]uint64{}, appendN(t, s, 1000, 10)
 		for key, n := range want {
 			if key.seq <= 100 {
@@ -130,7 +131,7 @@ func TestNewerEventsAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNewer(verifyDir(t, o, nil))
-	versionOfRecord(t, dir, epoch, 150, 1) // as if this were the newer wayside
+	versionOfRecord(t, dir, epoch, 150, 1) // now this wayside can read it, as the newer one would
 	s = openSet(t, o)
 	wantEvents(t, drain(t, s), want)
 	if st := s.Status(); st.NewerEpochs != 0 {
@@ -138,7 +139,7 @@ func TestNewerEventsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// versionOfRecord sets the version of a record in the queue, and corrects the checksum of its batch.
+// versionOfRecord sets the version of a record in the queue, and corrects the checksum of the record's batch.
 func versionOfRecord(t *testing.T, dir string, epoch uuid.UUID, seq uint64, version byte) {
 	t.Helper()
 	db, err := bolt.Open(filepath.Join(dir, "queue.db"), 0o600, nil)
@@ -169,7 +170,7 @@ func versionOfRecord(t *testing.T, dir string, epoch uuid.UUID, seq uint64, vers
 	}
 }
 
-// raise raises a version in a file, and corrects the checksum that covers it.
+// raise increases a version number in a file, and corrects the checksum that covers it.
 func raise(t *testing.T, name string, by uint32, versionAt, sumAt, from int) {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -212,7 +213,7 @@ func raiseQueue(t *testing.T, dir string, by uint32) {
 	}
 }
 
-// contents maps the names of a folder's files to their contents, without the lock, which changes when the folder is opened.
+// contents maps the names of the files in a folder to their contents. It leaves out the lock, which changes when the folder is opened.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

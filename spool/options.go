@@ -14,13 +14,13 @@ import (
 
 // Sentinel errors.
 var (
-	// ErrOptions is returned by Open for options outside their limits.
+	// ErrOptions is returned by Open if an option is outside its limits.
 	ErrOptions = errors.New("spool options outside limits")
-	// ErrUnknownEpoch is returned for an epoch that this spool does not hold.
+	// ErrUnknownEpoch is returned for an epoch that is not in this spool.
 	ErrUnknownEpoch = errors.New("unknown spool epoch")
-	// ErrNotDrained is returned by Retire for the current epoch, and for one that holds events which were not acknowledged.
+	// ErrNotDrained is returned by Retire for the current epoch, and for an epoch with events that have not been acknowledged.
 	ErrNotDrained = errors.New("spool epoch is not drained")
-	// ErrAckBeyond is returned by Ack for a seq that was never committed, and therefore never delivered.
+	// ErrAckBeyond is returned by Ack for a seq that has never been committed, and therefore never delivered.
 	ErrAckBeyond = errors.New("acknowledged beyond what was delivered")
 	// ErrQueueFull is returned by Flush if events must stay in the journal because the queue has reached its limit.
 	ErrQueueFull = errors.New("spool queue is full")
@@ -34,34 +34,35 @@ var (
 const QueueBytesMin = 1 << 20
 
 // queueSegments is the smallest size of a queue, in journal segments. A full segment becomes one batch, which bbolt stores in adjacent pages.
-// In a queue that is hardly larger, the batch might not fit even after all others were removed, and nothing could be recorded any more.
+// In a queue hardly larger than that, a batch might not fit even after all others had been removed, and nothing more could be recorded.
 const queueSegments = 8
 
-// Options configure Open. The zero value of a field means the default it names.
+// Options configure Open. The zero value of a field means its default.
 type Options struct {
 	Dir            string        // <data>/spool; required
-	QuarantineDir  string        // for damaged files; default Dir + "-quarantine"
+	QuarantineDir  string        // where damaged files are moved to; default Dir + "-quarantine"
 	SegmentBytes   int           // size of a journal segment, default 1 MiB; 64 KiB to 32 MiB, but at most an eighth of QueueBytesMax
 	Segments       int           // journal segments, default 8; 2 to 64
-	CommitInterval time.Duration // longest time from a segment's first event to its commit, default 100ms
+	CommitInterval time.Duration // longest time from the first event in a segment to its commit, default 100ms
 	QueueBytesMax  int64         // largest size of a queue file, default 256 MiB; at least QueueBytesMin
-	// AgeMax is how long a batch may wait in the queue, while a process of wayside holds it, before it expires and counts as dropped for
-	// the reason "age". 0 means that it never expires.
+	// AgeMax is how long a batch may wait in the queue before it expires and counts as dropped for the reason "age". Only the time during
+	// which a wayside process has the spool open counts. 0 means that batches never expire.
 	AgeMax time.Duration
-	// SyncEachResponse makes Record wait until the event is fsynced, or the fsync has failed, or SyncWaitMax is over.
+	// SyncEachResponse makes Record wait until the event has been fsynced, the fsync has failed, or SyncWaitMax has passed.
 	SyncEachResponse bool
-	ReopenInterval   time.Duration // pause between attempts to open a spool that failed, default 2s
+	ReopenInterval   time.Duration // pause between attempts to reopen a spool that has failed, default 2s
 	// OpenFile opens journal and queue files; nil means os.OpenFile. For fault injection.
 	OpenFile func(name string, flag int, perm os.FileMode) (*os.File, error)
-	// OnPublish receives the data that a consumer passes to Publish, and owns it. It must be safe for concurrent use; nil discards.
+	// OnPublish receives the data that a consumer passes to Publish, and owns it. It must be safe for concurrent use; if it is nil, the
+	// data is discarded.
 	OnPublish func(topic string, body []byte) error
 	Now       func() time.Time // nil means clock.Now
-	Logger    *slog.Logger     // nil discards
+	Logger    *slog.Logger     // nil means no logging
 
-	segmentBytes int // of new segments; older ones may have SegmentBytes, which recovery must expect
+	segmentBytes int // size of new segments; existing ones may be as large as SegmentBytes, which recovery must allow for
 }
 
-// SyncWaitMax bounds how long Record waits with SyncEachResponse: a disk that hangs must not stop traffic for ever.
+// SyncWaitMax limits how long Record waits with SyncEachResponse: a disk that hangs must not stop traffic forever.
 const SyncWaitMax = 5 * time.Second
 
 func (o Options) withDefaults() (Options, error) {
@@ -98,7 +99,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// queue are the options of queue files.
+// queue returns the options for queue files.
 func (o *Options) queue() queue.Options {
 	return queue.Options{OpenFile: o.OpenFile, BytesMax: o.QueueBytesMax}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// The ledger page, little endian:
+// The layout of the ledger page, little endian:
 //
 //	0     magic "WSLEDG" (8) | version (4) | zero (4) | epoch (16) | CRC32C of the 32 bytes before (4)
 //	64    figures of the last commit: recorded (8) | acked seq (8) | acked responses (8) | last seq (8) | CRC32C of those (4)
@@ -24,8 +24,8 @@ import (
 //	1152  the same counters
 //	2176  the same counters
 //
-// Of the three copies of a counter, the median counts: one flipped bit changes nothing. Version 1 had one copy and no count of accepted
-// responses.
+// A reader takes the median of a counter's three copies, so that one flipped bit changes nothing. Version 1 had one copy and no count of
+// accepted responses.
 const (
 	pageBytes      = 4096
 	pageMagic      = "WSLEDG\x00\x00"
@@ -37,7 +37,7 @@ const (
 	counterSlots   = 2 + int(refusals)
 	slotExcluded   = 0
 	slotAccepted   = 2 + int(lostDamaged)
-	counterJumpMax = 1 << 40 // a larger difference between the queue's figure and the page's is a sign of damage
+	counterJumpMax = 1 << 40 // a larger difference between the queue's and the page's figures is a sign of damage
 )
 
 func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
@@ -67,21 +67,21 @@ func createPage(o *Options, dir string, epoch uuid.UUID) ([]byte, error) {
 // pageFigures is the content of the ledger page of a dead process.
 type pageFigures struct {
 	counters  [counterSlots]uint64
-	committed *queue.State // nil if that part is damaged or was being written
+	committed *queue.State // nil if this part is damaged, or was being written when the process died
 }
 
-// stateOr returns s or, if that is nil, the figures of the last commit in the page.
+// stateOr returns s or, if s is nil, the page's figures of the last commit. It never returns nil.
 func (p *pageFigures) stateOr(s *queue.State) *queue.State {
 	return cmp.Or(s, p.committed, &queue.State{})
 }
 
-// refuseNewer returns an error that wraps queue.ErrNewer if a newer wayside wrote the ledger or a segment of the journal in dir. Then the
-// folder must not be touched. The version of a queue file is checked when it is read.
+// refuseNewer returns an error that wraps queue.ErrNewer if a newer wayside wrote the ledger or a journal segment in dir. Such a folder must
+// not be touched. The version of a queue file is checked when it is read.
 func refuseNewer(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
 	if err == nil && validHead(b) {
 		if version := binary.LittleEndian.Uint32(b[8:]); version > pageVersion {
-			return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", queue.ErrNewer, filepath.Join(dir, ledgerName), version, pageVersion)
+			return fmt.Errorf("%w: %s has version %d, but this wayside supports only up to %d", queue.ErrNewer, filepath.Join(dir, ledgerName), version, pageVersion)
 		}
 	}
 	if err := journal.CheckVersion(dir); err != nil {
@@ -94,7 +94,7 @@ func validHead(b []byte) bool {
 	return len(b) >= 36 && string(b[:8]) == pageMagic && crc32c.Sum(b[:32]) == binary.LittleEndian.Uint32(b[32:])
 }
 
-// readPage reports false for a page that is missing, damaged, or of another epoch.
+// readPage reports false for a page that is missing, damaged, or belongs to another epoch.
 func readPage(dir string, epoch uuid.UUID) (p pageFigures, ok bool) {
 	b, err := os.ReadFile(filepath.Join(dir, ledgerName))
 	if err != nil || len(b) < pageBytes || !validHead(b) || string(b[16:32]) != string(epoch[:]) {

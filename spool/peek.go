@@ -34,7 +34,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 			if err != nil || len(batches) > 0 {
 				return batches, err
 			}
-			continue // all of them were damaged, of a newer version, or acknowledged meanwhile
+			continue // all of them were damaged, written by a newer version, or acknowledged meanwhile
 		}
 		s.mu.Unlock()
 		if last {
@@ -56,7 +56,7 @@ func (s *Set) Peek(ctx context.Context, o PeekOptions) ([]event.Batch, error) {
 	}
 }
 
-// readyLocked returns the epoch to read next, nil if nothing is committed, and how long to wait for more events of it.
+// readyLocked returns the epoch to read next, or nil if nothing is committed, and how long to wait for more events in it.
 func (s *Set) readyLocked(o PeekOptions) (*epoch, time.Duration) {
 	for _, e := range s.epochs {
 		if len(e.index) == 0 || e.newer {
@@ -91,7 +91,8 @@ func (e *epoch) chooseLocked(maxBytes int) []entry {
 	return slices.Clone(e.index[:n])
 }
 
-// load reads the values of batches. Damaged ones are set aside and counted. At the first batch of a newer version it stops.
+// load reads the values of batches. Damaged ones are moved to the quarantine and counted. It stops at the first batch that a newer version
+// wrote.
 func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 	crash.Point("spool.peek.before")
 	out := make([]event.Batch, 0, len(chosen))
@@ -124,25 +125,27 @@ func (s *Set) load(e *epoch, chosen []entry) ([]event.Batch, error) {
 	return out, nil
 }
 
-// suspend ends the reading of an epoch until another process opens its folder. A newer wayside recorded its events, and an older one was
-// started again. The events stay in the ledgers, as spooled. Later batches must wait too, because a watermark cannot leave a gap.
+// suspend stops reading an epoch until another process opens its folder. It is called when a newer wayside recorded the events and an older
+// one was started afterwards. The ledgers still count the events as spooled. Later batches of the epoch must wait too, because the
+// consumer's watermark cannot skip events.
 func (s *Set) suspend(e *epoch, b *entry, cause error) {
 	s.mu.Lock()
 	suspended := e.newer
 	e.newer = true
 	s.mu.Unlock()
 	if !suspended {
-		s.o.Logger.Error("a newer wayside recorded these events: they stay in the spool until that version is started again; all others are applied",
+		s.o.Logger.Error("a newer wayside recorded these events: they stay in the spool until that version is started again; all other epochs are applied",
 			"epoch", e.id, "first_seq", b.First, "folder", e.dir, "cause", cause)
 	}
 }
 
-// dropDamaged removes a batch that cannot be read from the index, puts its bytes into the quarantine, and counts its responses as dropped.
+// dropDamaged handles a batch that cannot be read: it removes the batch from the index, writes its bytes to the quarantine, and counts its
+// responses as dropped.
 func (s *Set) dropDamaged(e *epoch, b *entry, raw []byte, cause error) {
 	s.mu.Lock()
 	if e.findLocked(b.First) == nil {
 		s.mu.Unlock()
-		return // acknowledged meanwhile, so that its value may be removed already
+		return // acknowledged meanwhile: its value may have been removed already
 	}
 	e.removeLocked(b.First)
 	e.recorded -= min(e.recorded, uint64(b.Responses))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lostTen returns a spool that has counted ten responses as damaged, in its queue as well, and the ledger page from before that. A power
-// cut may leave the page in that state, whatever is in the queue.
+// lostTen returns a spool whose queue counts ten responses as damaged, together with the ledger page as it was before that. A power cut may
+// leave the page in this older state, whatever the queue contains.
 func lostTen(t *testing.T, o Options) (s *Set, page []byte) {
 	t.Helper()
 	s = openSet(t, o)
@@ -22,7 +22,7 @@ func lostTen(t *testing.T, o Options) (s *Set, page []byte) {
 		t.Fatal(err)
 	}
 	appendN(t, s, 30, 1)
-	mustFlush(t, s) // lets the segments of before be used again
+	mustFlush(t, s) // frees the earlier segments for reuse
 	page, err := os.ReadFile(filepath.Join(s.current.dir, "ledger"))
 	if err != nil {
 		t.Fatal(err)
@@ -37,8 +37,8 @@ func setPage(t *testing.T, s *Set, page []byte) {
 	}
 }
 
-// TestPowerCutAndDeathInRecovery: after a power cut the page is older than the queue. Responses that were counted as damaged stay so, at
-// whatever commit the next process dies.
+// TestPowerCutAndDeathInRecovery: after a power cut, the page is older than the queue. Responses that were counted as damaged remain so,
+// whichever commit the next process dies at.
 func TestPowerCutAndDeathInRecovery(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, page := lostTen(t, o)
@@ -58,7 +58,7 @@ func TestPowerCutAndDeathInRecovery(t *testing.T) {
 		if err := os.CopyFS(c.Dir, os.DirFS(o.Dir)); err != nil {
 			t.Fatal(err)
 		}
-		if looks > 0 { // the disk fails before a segment is committed, as if the process had died then
+		if looks > 0 { // the disk fails before a segment is committed, as if the process had died at that moment
 			disk := &faultyDisk{}
 			cut, now := c, 0
 			cut.OpenFile = disk.open
@@ -78,7 +78,7 @@ func TestPowerCutAndDeathInRecovery(t *testing.T) {
 	}
 }
 
-// TestPowerCutAndReplacedBatch: the same if recovery commits only a batch that the queue has counted already.
+// TestPowerCutAndReplacedBatch: the same if recovery commits only a batch that the queue has already counted.
 func TestPowerCutAndReplacedBatch(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s, page := lostTen(t, o)
@@ -86,7 +86,7 @@ func TestPowerCutAndReplacedBatch(t *testing.T) {
 		appendN(t, s, 31+10*i, 10)
 		mustFlush(t, s)
 	}
-	damageBatch(t, s, len(s.current.index)-1) // the journal still has it
+	damageBatch(t, s, len(s.current.index)-1) // the journal still has this batch
 	abandon(t, s)
 	setPage(t, s, page)
 	for life := range 3 {
@@ -98,7 +98,7 @@ func TestPowerCutAndReplacedBatch(t *testing.T) {
 	}
 }
 
-// TestCorrectedCountIsReported: recovery corrects a count whose drop record was only in the journal; the corrected figure is reported.
+// TestCorrectedCountIsReported: if recovery corrects a count whose drop record was only in the journal, the corrected figure is reported.
 func TestCorrectedCountIsReported(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -106,9 +106,9 @@ func TestCorrectedCountIsReported(t *testing.T) {
 		appendN(t, s, 10*i, 10)
 		mustFlush(t, s)
 	}
-	damageBatch(t, s, 2) // the journal still has it
+	damageBatch(t, s, 2) // the journal still has this batch
 	wantHere(t, s, 20, 10)
-	_ = inStep(s, func() error { s.committer.reportDrops(s.journal.Load()); return nil }) // how a commit begins
+	_ = inStep(s, func() error { s.committer.reportDrops(s.journal.Load()); return nil }) // the first step of a commit
 	abandon(t, s)
 	s = openSet(t, o)
 	if l := checkLedgers(t, s)[0]; l.Recorded != 30 || l.Dropped["damaged"] != 0 {

@@ -15,26 +15,26 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// The protocol between Server and Client, version 1; integers are big endian. Each side first sends "WSPL" and its version (2 bytes), and
-// continues only if the other's version is the same. Then follow frames:
+// This is version 1 of the protocol between Server and Client. Integers are big endian. Each side first sends "WSPL" and its version (2 bytes),
+// and continues only if the other side's version is the same. Frames follow:
 //
 //	length of the rest (4) | type (1) | request number (4) | payload
 //
-// Each request is answered by one frame with its number, in any order: frameOK with the result, or frameError with a code (1) and a text.
-// frameCancel has no answer of its own. The request that it names is still answered.
+// The reply to each request is one frame with its number: frameOK with the result, or frameError with a code (1) and a text. Replies may come
+// in any order. frameCancel has no reply of its own. The request that it cancels still gets its reply.
 const (
 	protocolMagic   = "WSPL"
 	protocolVersion = 1
 	handshakeBytes  = len(protocolMagic) + 2
 
 	frameHeaderBytes = 5
-	// FrameBytesMax is the largest frame that either side accepts. A batch is about as large as a journal segment at most.
+	// FrameBytesMax is the largest frame that either side accepts. A batch is at most about as large as a journal segment.
 	FrameBytesMax = 48 << 20
 	// PublishBytesMax is the largest body of Publish.
 	PublishBytesMax = 32 << 20
 	topicBytesMax   = 255
-	peekBytesMax    = 8 << 20 // what a client may ask for
-	requestsMax     = 64      // unanswered requests of a connection
+	peekBytesMax    = 8 << 20 // the largest MaxBytes that a client may ask for
+	requestsMax     = 64      // requests in progress on one connection
 )
 
 type frameType uint8
@@ -52,16 +52,16 @@ const (
 )
 
 var (
-	// ErrProtocol is returned for a peer with another version of the protocol. The text names both versions.
+	// ErrProtocol is returned if the peer is not a spool or speaks another protocol version. In the second case the text names both versions.
 	ErrProtocol = errors.New("spool protocol mismatch")
-	// ErrDisconnected is wrapped by every error of a Client whose connection is lost. The caller must create a new one.
+	// ErrDisconnected is wrapped by every error of a Client whose connection is lost. The caller must create a new Client.
 	ErrDisconnected = errors.New("spool connection lost")
-	// errFrame means that a frame cannot be decoded; the connection is closed.
+	// errFrame means that a frame cannot be decoded. The connection is then closed.
 	errFrame = errors.New("malformed spool frame")
 )
 
-// remoteErrors are the sentinels that keep their identity across the connection; their positions are part of the protocol. Code 0 is any
-// other error.
+// remoteErrors are the sentinel errors that errors.Is recognises on the other side of the connection, too. An error's code is its index here,
+// so the order is part of the protocol. Code 0 means any other error.
 var remoteErrors = []error{nil, ErrUnknownEpoch, ErrNotDrained, ErrAckBeyond, ErrClosed}
 
 type frame struct {
@@ -89,7 +89,7 @@ func checkHandshake(r io.Reader) error {
 	return nil
 }
 
-// readFrame reads a frame. Memory grows with the bytes that arrive, whatever the length says.
+// readFrame reads a frame. Memory is allocated as bytes arrive, whatever length the header announces.
 func readFrame(r io.Reader) (frame, error) {
 	var h [4 + frameHeaderBytes]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -119,7 +119,7 @@ func readPayload(r io.Reader, n int) ([]byte, error) {
 	return b, nil
 }
 
-// frameHead returns the bytes before a payload of n bytes.
+// frameHead returns the header for a payload of n bytes.
 func frameHead(kind frameType, number uint32, n int) []byte {
 	h := binary.BigEndian.AppendUint32(nil, uint32(n+frameHeaderBytes))
 	return binary.BigEndian.AppendUint32(append(h, byte(kind)), number)
@@ -182,7 +182,7 @@ func encodePeek(o PeekOptions) []byte {
 
 func clampUint32(n int) uint32 { return uint32(min(max(0, n), 1<<31-1)) }
 
-// waitMax bounds the wait that a client may ask of Peek; the client then asks again.
+// waitMax limits the MaxWait of a client's Peek. A client that wants to wait longer asks again.
 const waitMax = time.Minute
 
 func (r peekRequest) options() PeekOptions {
@@ -191,7 +191,7 @@ func (r peekRequest) options() PeekOptions {
 	}
 }
 
-// encodeBatches returns the pieces of a payload: the number of batches, then each batch after its length.
+// encodeBatches returns the pieces of a payload: the number of batches, then each batch preceded by its length.
 func encodeBatches(batches []event.Batch) (payload [][]byte) {
 	payload = append(payload, binary.BigEndian.AppendUint32(nil, uint32(len(batches))))
 	for _, b := range batches {
@@ -273,7 +273,7 @@ func encodeError(err error) []byte {
 	return append([]byte{code}, err.Error()...)
 }
 
-// remoteError is an error in an answer of the other side.
+// remoteError is an error that the other side returned.
 type remoteError struct {
 	text     string
 	sentinel error

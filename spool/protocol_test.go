@@ -100,7 +100,7 @@ func TestClientCancel(t *testing.T) {
 		_, err := c.Peek(ctx, PeekOptions{MaxWait: time.Minute})
 		failed <- err
 	}()
-	if _, err := c.Ledgers(context.Background(), nil); err != nil { // a waiting Peek holds up nobody
+	if _, err := c.Ledgers(context.Background(), nil); err != nil { // a waiting Peek does not delay other calls
 		t.Fatal(err)
 	}
 	cancel()
@@ -182,8 +182,7 @@ func TestFrameLimits(t *testing.T) {
 	}
 }
 
-// FuzzProtocol feeds the server and the decoders with arbitrary bytes: neither may panic, hang, or allocate by what a
-// length claims.
+// FuzzProtocol feeds arbitrary bytes to the server and the decoders: they must not panic, hang, or allocate as much as a length field claims.
 func FuzzProtocol(f *testing.F) {
 	f.Add([]byte("WSPL\x00\x01"))
 	add := func(kind frameType, payload []byte) {

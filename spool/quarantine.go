@@ -14,15 +14,15 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// quarantine is the folder for damaged files and batches, each with a report beside it. Nothing that is damaged is deleted.
+// quarantine is the folder for damaged files and batches, each with a report beside it. Nothing damaged is deleted.
 type quarantine struct {
 	dir    string
 	now    func() time.Time
 	logger *slog.Logger
-	count  atomic.Uint64 // files and batches set aside
+	count  atomic.Uint64 // damaged files and batches so far
 }
 
-// file sets a queue file aside: in the quarantine or, failing that, under another name in its folder.
+// file moves a queue file to the quarantine or, if that fails, renames it in its folder.
 func (q *quarantine) file(epoch uuid.UUID, name string, cause error) {
 	target := q.name(epoch, filepath.Base(name))
 	err := os.MkdirAll(q.dir, 0o750)
@@ -35,7 +35,7 @@ func (q *quarantine) file(epoch uuid.UUID, name string, cause error) {
 	}
 	q.count.Add(1)
 	q.logger.Error("damaged queue file set aside", "file", name, "to", target, "cause", cause, "error", err)
-	q.report(target, fmt.Sprintf("%s was the queue of epoch %s. Its events were read from the journal, as far as they are still there.", name, epoch), cause)
+	q.report(target, fmt.Sprintf("%s was the queue of epoch %s. Events that are still in the journal were recovered from there.", name, epoch), cause)
 }
 
 // batch writes a damaged batch to the quarantine. raw is nil if it could not be read.
@@ -51,32 +51,32 @@ func (q *quarantine) batch(epoch uuid.UUID, b *queue.Batch, raw []byte, cause er
 	q.report(name, fmt.Sprintf("A batch of %d responses, seq %d to %d of epoch %s: they count as dropped (%s).", b.Responses, b.First, b.Last, epoch, lostDamaged), cause)
 }
 
-// loss reports responses that were lost or refused because a file was damaged, and that no batch holds.
+// loss writes a report about responses that were lost or refused because a file was damaged, and that are in no batch.
 func (q *quarantine) loss(epoch uuid.UUID, text string, cause error) {
 	q.report(q.name(epoch, "loss"), text, cause)
 }
 
-var errMapping = errors.New("the mapped file was damaged or cut off while it was in use")
+var errMapping = errors.New("the mapped file was damaged or truncated while it was in use")
 
-// hasLoss reports whether there is a report of a loss of this epoch.
+// hasLoss reports whether loss has written a report for this epoch.
 func (q *quarantine) hasLoss(epoch uuid.UUID) bool {
 	reports, _ := filepath.Glob(filepath.Join(q.dir, fmt.Sprintf("*-spool-%s-loss.txt", epoch)))
 	return len(reports) > 0
 }
 
-// report writes a text file beside target: what it is, and why it is there.
+// report writes a text file beside target that says what target is and why it is there.
 func (q *quarantine) report(target, held string, cause error) {
 	text := fmt.Sprintf("set aside at %s\n%s\nbecause:\n%v\n", q.now().UTC().Format(time.RFC3339), held, cause)
 	err := os.MkdirAll(filepath.Dir(target), 0o750)
 	if err == nil {
 		err = os.WriteFile(target+".txt", []byte(text), 0o600)
 	}
-	if err != nil { // the log has the same facts
-		q.logger.Warn("no report could be written beside a file that was set aside", "file", target, "error", err)
+	if err != nil { // the facts have been logged
+		q.logger.Warn("cannot write a report beside a file that was set aside", "file", target, "error", err)
 	}
 }
 
-// name is a path in the quarantine for something of an epoch.
+// name returns a path in the quarantine that contains the time, the epoch and a base name.
 func (q *quarantine) name(epoch uuid.UUID, base string) string {
 	stamp := q.now().UTC().Format("20060102T150405.000000")
 	return filepath.Join(q.dir, fmt.Sprintf("%s-spool-%s-%s", stamp, epoch, base))

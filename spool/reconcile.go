@@ -7,13 +7,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Reconcile implements Source. The consumer counts missing responses as lost. Before they are returned, their acknowledgement is made durable;
-// otherwise they would come back if this process died. Corrected figures are made durable too, if there is a queue file for them. If there
-// is none, the next start finds the same difference.
+// Reconcile implements Source. The consumer counts missing responses as lost. Before Reconcile returns their number, it makes their
+// acknowledgement durable; otherwise they would come back if this process died. Corrected figures are made durable too, if a queue file can
+// be written. If none can, the next start finds the same difference.
 func (s *Set) Reconcile(ctx context.Context, id uuid.UUID, seq, held uint64) (missing uint64, err error) {
 	e, missing, unknown, err := s.reconcileInMemory(id, seq, held)
 	if unknown > 0 {
-		s.o.Logger.Warn("a spool has lost queue and ledger; the responses that the store has of it are counted", "epoch", id, "responses", unknown)
+		s.o.Logger.Warn("an epoch's queue and ledger are lost; its responses are counted from the store", "epoch", id, "responses", unknown)
 	}
 	if err != nil || missing == 0 && unknown == 0 {
 		return missing, err
@@ -24,8 +24,8 @@ func (s *Set) Reconcile(ctx context.Context, id uuid.UUID, seq, held uint64) (mi
 	return missing, nil
 }
 
-// reconcileInMemory returns the missing responses, and those that the consumer has although no figure of a closed epoch counted them: they
-// count as recorded from now on.
+// reconcileInMemory returns the number of missing responses, and the number of those that the consumer has although no figure of the closed
+// epoch counted them. These count as recorded from now on.
 func (s *Set) reconcileInMemory(id uuid.UUID, seq, held uint64) (e *epoch, missing, unknown uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Set) reconcileInMemory(id uuid.UUID, seq, held uint64) (e *epoch, missi
 		return nil, 0, 0, fmt.Errorf("reconcile %s: %w", id, err)
 	}
 	if known := held + spooled; e.recorded < known {
-		// Some expired, or were found damaged, after the consumer had them: they were not lost.
+		// Some expired or were found damaged after the consumer had already received them: these were not lost.
 		for _, reason := range []Refusal{lostAge, lostDamaged} {
 			back := min(known-e.recorded, e.counters.dropped(reason))
 			e.counters.drop(reason, -back)

@@ -10,8 +10,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// TestReconcileBeforeAKill: the consumer counts the responses that Reconcile reports as missing as lost. If the process dies right after
-// that, the next one neither delivers them nor counts them as held.
+// TestReconcileBeforeAKill: the consumer counts as lost the responses that Reconcile reports as missing. If the spool's process dies right
+// afterwards, the next one neither delivers them nor counts them as held.
 func TestReconcileBeforeAKill(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -25,7 +25,7 @@ func TestReconcileBeforeAKill(t *testing.T) {
 	if err := s.Ack(context.Background(), batches[0].Epoch, last); err != nil {
 		t.Fatal(err)
 	}
-	// The store of the consumer comes back damaged, with 25 of them.
+	// The consumer's store is damaged and has only 25 of them.
 	missing, err := s.Reconcile(context.Background(), batches[0].Epoch, last, 25)
 	if err != nil || missing != 15 {
 		t.Fatalf("missing %d, %v", missing, err)
@@ -44,8 +44,8 @@ func TestReconcileBeforeAKill(t *testing.T) {
 	}
 }
 
-// TestReconcileWithoutFigures: if queue and ledger of an epoch are both lost, nothing is known of acknowledged responses. Those that the
-// consumer has are counted, so that the figures add up and the folder can be removed.
+// TestReconcileWithoutFigures: if an epoch's queue and ledger are both lost, the spool knows nothing about acknowledged responses. Those that
+// the consumer has are counted, so that the figures add up and the folder can be removed.
 func TestReconcileWithoutFigures(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -59,7 +59,7 @@ func TestReconcileWithoutFigures(t *testing.T) {
 			held++
 		}
 	}
-	appendN(t, s, 120, 7) // in the journal only
+	appendN(t, s, 120, 7) // only in the journal
 	epoch, dir := s.Epoch(), s.current.dir
 	abandon(t, s)
 	for _, name := range []string{"queue.db", "ledger"} {
@@ -86,8 +86,8 @@ func TestReconcileWithoutFigures(t *testing.T) {
 	}
 }
 
-// TestReconciledCountsStayCorrected: counts that Reconcile corrected for a dead process stay correct when the following processes die
-// before the epoch is retired, although the page of the dead process still has the old ones.
+// TestReconciledCountsStayCorrected: counts that Reconcile has corrected for a dead process stay correct even if later processes die before the
+// epoch is retired, although the dead process's ledger page still has the old counts.
 func TestReconciledCountsStayCorrected(t *testing.T) {
 	for _, reason := range []Refusal{lostDamaged, lostAge} {
 		t.Run(reason.String(), func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestReconciledCountsStayCorrected(t *testing.T) {
 			epoch := s.Epoch()
 			abandon(t, s)
 			s = openSet(t, o)
-			// The consumer had taken all of it, before it was counted as lost.
+			// The consumer had received all of it before it was counted as lost.
 			if missing, err := s.Reconcile(context.Background(), epoch, 30, 30); err != nil || missing != 0 {
 				t.Fatalf("missing %d, %v", missing, err)
 			}

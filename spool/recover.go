@@ -22,20 +22,20 @@ func removeRetired(o *Options) {
 	names, _ := filepath.Glob(filepath.Join(o.Dir, retiredPrefix+"*"))
 	for _, name := range names {
 		if err := os.RemoveAll(name); err != nil {
-			o.Logger.Warn("retired spool folder stays", "folder", name, "error", err)
+			o.Logger.Warn("cannot remove retired spool folder; it stays until the next start", "folder", name, "error", err)
 		}
 	}
 }
 
-// takeover takes over the folders of dead processes.
+// takeover takes over the folders and tallies of dead processes.
 type takeover struct {
 	*committer
 	skipped []string        // folders that could not be taken over yet
-	warned  map[string]bool // those of them that the log has named
+	warned  map[string]bool // skipped folders that have been logged
 	tallies bool            // some tallies could not be taken over yet
 }
 
-// retry tries again what could not be taken over.
+// retry tries again to take over the tallies and folders for which this has failed.
 func (t *takeover) retry() {
 	if t.tallies {
 		t.skipped = append(t.skipped, t.takeTallies()...)
@@ -46,7 +46,7 @@ func (t *takeover) retry() {
 	}
 }
 
-// recoverAll takes over folders. One that cannot be taken over now is added to skipped.
+// recoverAll takes over folders. It adds those that cannot be taken over now to skipped.
 func (t *takeover) recoverAll(dirs []string) {
 	newer := int64(0)
 	defer func() { t.newerFolders.Store(newer) }()
@@ -56,7 +56,7 @@ func (t *takeover) recoverAll(dirs []string) {
 		}
 		e, err := recoverEpoch(t.committer, dir)
 		switch {
-		case errors.Is(err, os.ErrNotExist): // its owner has retired it meanwhile
+		case errors.Is(err, os.ErrNotExist): // its owner has meanwhile retired it
 		case errors.Is(err, errBusy):
 			t.skipped = append(t.skipped, dir)
 		case err != nil:
@@ -66,7 +66,7 @@ func (t *takeover) recoverAll(dirs []string) {
 			}
 			if !t.warned[dir] {
 				t.warned[dir] = true
-				t.o.Logger.Warn("spool folder cannot be taken over yet; wayside tries again", "folder", dir, "error", err)
+				t.o.Logger.Warn("cannot take over a spool folder yet; wayside will try again", "folder", dir, "error", err)
 			}
 		case e.blank() && t.discard(e) == nil: // its process ended before the first response
 		default:
@@ -75,7 +75,7 @@ func (t *takeover) recoverAll(dirs []string) {
 	}
 }
 
-// add makes a recovered epoch known to readers: oldest first, the current one last.
+// add makes a recovered epoch visible to readers. Epochs are ordered oldest first, with the current one last.
 func (t *takeover) add(e *epoch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -94,11 +94,11 @@ func (t *takeover) add(e *epoch) {
 type recovery struct {
 	*committer
 	e     *epoch
-	known *queue.State // the newest state in its queue files, or else that in the ledger page
+	known *queue.State // the newest state in its queue files or, if there is none, the one in the ledger page
 	page  pageFigures
 }
 
-// recoverEpoch locks a folder, reads its queue files, commits what its journal holds beyond them, and works out the ledger.
+// recoverEpoch locks a folder, reads its queue files, commits the events that are only in its journal, and works out the ledger.
 func recoverEpoch(c *committer, dir string) (_ *epoch, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("recover spool: %w", err)
@@ -127,7 +127,7 @@ func recoverEpoch(c *committer, dir string) (_ *epoch, err error) {
 		e.lastSeq = max(e.lastSeq, e.index[i].Last)
 	}
 	if e.writer() != nil && fromJournal > 0 {
-		_ = c.commitAcksOf(e) // writes the figures; if it fails, the next start finds the same
+		_ = c.commitAcksOf(e) // writes the figures; if it fails, the next start works out the same ones
 	}
 	c.reportClosedDrops(e)
 	if n := len(e.index); n > 0 || e.recorded > 0 {
@@ -136,8 +136,8 @@ func recoverEpoch(c *committer, dir string) (_ *epoch, err error) {
 	return e, nil
 }
 
-// mayRead checks whether this process may read all files of a folder. Files that it may not read are not damaged: they wait until somebody
-// corrects their owner.
+// mayRead checks whether this process has permission to read all files in a folder. Files that it may not read are not treated as damaged: they
+// wait until somebody corrects their owner.
 func mayRead(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -152,7 +152,7 @@ func mayRead(dir string) error {
 	return nil
 }
 
-// load reads queue files and ledger page, and takes over their figures.
+// load reads the queue files and the ledger page, and adopts their figures.
 func (r *recovery) load() (err error) {
 	e := r.e
 	if r.known, err = r.loadQueues(); err != nil {
@@ -165,13 +165,13 @@ func (r *recovery) load() (err error) {
 	e.reported = reportedOf(known.Reported)
 	e.generation, e.lastSeq = known.Generation, max(known.LastSeq, known.Acked)
 	e.dropAckedLocked()
-	r.takeCounts() // before anything is committed: the figures go with each commit, and this process may die as well
+	r.takeCounts() // before the first commit, which writes these figures: this process may die as well
 	ever := known.Recorded + droppedLater(known)
-	e.recorded = ever - min(ever, e.counters.droppedLater()) // until all is reconciled
+	e.recorded = ever - min(ever, e.counters.droppedLater()) // preliminary; reconcileLedger sets the final figure
 	return nil
 }
 
-// dropAckedLocked removes batches from the index that were acknowledged but are still in a file.
+// dropAckedLocked removes from the index the batches that have been acknowledged but are still in a file.
 func (e *epoch) dropAckedLocked() {
 	e.index = slices.DeleteFunc(e.index, func(b entry) bool {
 		acked := b.Last <= e.acked

@@ -11,20 +11,20 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// journalResponsesMax is more than a journal can hold: a figure beyond it is a sign of damage, not a loss.
+// journalResponsesMax is more than a journal can hold: a larger figure is a sign of damage, not a loss.
 func (o *Options) journalResponsesMax() uint64 {
 	const recordBytesMin = 32 // smaller than any record
 	return uint64(o.Segments) * uint64(o.SegmentBytes) / recordBytesMin
 }
 
-// recoverJournal commits the records of the journal that the queue does not have. It returns the responses among them that the queue never
-// counted, which are those after seq counted. The segments are removed once everything is in the queue. Otherwise they stay, and their
-// batches are served from memory.
+// recoverJournal commits the journal records that are not in the queue. It returns how many responses among them the queue never counted: those
+// after seq counted. If everything is now in the queue, it removes the segments. Otherwise they stay, and their batches are served from
+// memory.
 func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 	e := r.e
 	segments, err := journal.List(e.dir, e.id)
 	if err != nil {
-		r.o.Logger.Error("journal segments cannot be recovered", "epoch", e.id, "error", err)
+		r.o.Logger.Error("cannot recover journal segments", "epoch", e.id, "error", err)
 	}
 	durable := err == nil
 	builder := event.NewBatchBuilder(e.id)
@@ -37,7 +37,7 @@ func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 			continue
 		}
 		if at := e.coveringLocked(b.First, b.Last); at != nil && readable(at) {
-			continue // usually the segment of the last commit, even if its first records are damaged
+			continue // usually the segment of the last commit, whose first records may be damaged
 		}
 		b.at = r.o.Now()
 		if !r.recoverBatch(segment.Generation, &b, value, counted) {
@@ -55,7 +55,7 @@ func (r *recovery) recoverJournal(counted uint64) (responses uint64) {
 	return responses
 }
 
-// readable reports whether a batch of the index can be read; otherwise the journal's copy replaces it.
+// readable reports whether a batch in the index can be read. If not, the journal's copy replaces it.
 func readable(at *entry) bool {
 	if at.file == nil {
 		return true
@@ -67,7 +67,7 @@ func readable(at *entry) bool {
 	return value != nil && (err == nil || errors.Is(err, event.ErrVersion))
 }
 
-// recoverBatch commits a batch of the journal. If that fails, it keeps the batch in memory and reports false.
+// recoverBatch commits a batch from the journal. If that fails, it keeps the batch in memory and reports false.
 func (r *recovery) recoverBatch(generation uint64, b *entry, value []byte, counted uint64) bool {
 	e := r.e
 	old := e.coveringLocked(b.First, b.Last)
@@ -84,7 +84,7 @@ func (r *recovery) recoverBatch(generation uint64, b *entry, value []byte, count
 		b.file = e.writer()
 		e.generation = max(e.generation, generation)
 	} else {
-		r.o.Logger.Warn("recovered events cannot be written to the queue; keeping them in memory", "epoch", e.id, "error", err)
+		r.o.Logger.Warn("cannot write recovered events to the queue; keeping them in memory", "epoch", e.id, "error", err)
 		b.cached = bytes.Clone(value)
 	}
 	if b.First > counted {
@@ -95,7 +95,7 @@ func (r *recovery) recoverBatch(generation uint64, b *entry, value []byte, count
 	return err == nil
 }
 
-// commitBatch commits a batch of the journal in place of a damaged one, if there is one.
+// commitBatch commits a batch from the journal. If replaced is a damaged batch, the new one takes its place.
 func (r *recovery) commitBatch(generation uint64, b *entry, value []byte, counted uint64, replaced *entry) error {
 	e := r.e
 	q := e.writer()
@@ -105,7 +105,7 @@ func (r *recovery) commitBatch(generation uint64, b *entry, value []byte, counte
 			return err
 		}
 	}
-	var remove []queue.Batch // in the same transaction: the file must never have both
+	var remove []queue.Batch // in the same transaction: the file must never contain both
 	if replaced.file == q && !bytes.Equal(replaced.Key(), b.Key()) {
 		remove = append(remove, replaced.Batch)
 	}
@@ -116,7 +116,7 @@ func (r *recovery) commitBatch(generation uint64, b *entry, value []byte, counte
 	return q.Commit(queue.Change{Batch: &b.Batch, Value: value, Remove: remove, State: state})
 }
 
-// addQueue creates a queue file in a folder that has none that can be written.
+// addQueue creates a queue file in a folder in which no queue file can be written.
 func (r *recovery) addQueue() (*queue.File, error) {
 	e := r.e
 	number := 0

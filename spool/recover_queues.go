@@ -8,8 +8,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// loadQueues opens the queue files of a folder, oldest first, and merges their indexes. If two files have the same batch, that of the newer
-// file counts. It returns the newest state, nil if no file has a readable one.
+// loadQueues opens the queue files in a folder, oldest first, and merges their indexes. If two files have the same batch, the newer file's copy
+// is used. It returns the newest state, or nil if no file has a readable one.
 func (r *recovery) loadQueues() (newest *queue.State, err error) {
 	e := r.e
 	queue.RemoveUnfinished(e.dir)
@@ -30,11 +30,11 @@ func (r *recovery) loadQueues() (newest *queue.State, err error) {
 			merged = append(merged, entry{Batch: index[i], file: q, at: r.o.Now()})
 		}
 		if state == nil {
-			r.o.Logger.Error("the state of a queue file is damaged; the figures of the ledger are used", "file", q.Name())
+			r.o.Logger.Error("the state in a queue file is damaged; using the ledger's figures", "file", q.Name())
 		}
 		newest = mergeStates(newest, state)
 	}
-	// The sort is stable: of two copies of a batch, that of the newer file comes second.
+	// The sort is stable: of two copies of a batch, the newer file's copy comes second.
 	sort.SliceStable(merged, func(i, j int) bool { return merged[i].First < merged[j].First })
 	for _, b := range merged {
 		if n := len(e.index); n > 0 && e.index[n-1].First == b.First {
@@ -46,12 +46,12 @@ func (r *recovery) loadQueues() (newest *queue.State, err error) {
 	return newest, nil
 }
 
-// openQueue opens a queue file of a dead process. A damaged file is set aside; all results are nil then. An error means that the file may be
-// readable later.
+// openQueue opens a queue file of a dead process. If the file is damaged, openQueue moves it to the quarantine and returns only nil values. An
+// error means that the file may be readable later.
 func (r *recovery) openQueue(number int) (*queue.File, *queue.State, []queue.Batch, error) {
 	o, name := r.o.queue(), queue.Name(r.e.dir, number)
 	if info, err := os.Stat(name); err == nil {
-		// The events of the epoch's journal must find room. It gets no others.
+		// The events in the epoch's journal must fit. No others will be added.
 		o.BytesMax = max(o.BytesMax, info.Size()) + 2*int64(r.o.Segments)*int64(r.o.SegmentBytes)
 	}
 	q, state, index, err := queue.Open(o, r.e.dir, number, r.e.id)

@@ -7,8 +7,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestRecoverDamagedCommittedSegment: when a process dies, the segment of the last commit is still in the journal. While the queue has the
-// batch, damage to any record of the segment loses and doubles nothing.
+// TestRecoverDamagedCommittedSegment: when a process dies, the segment of the last commit is still in the journal. As long as the queue has
+// the batch, damage to a record in that segment causes no event to be lost or delivered twice.
 func TestRecoverDamagedCommittedSegment(t *testing.T) {
 	for _, struck := range []int{0, 17, 39} {
 		o := testOptions(t.TempDir())
@@ -26,8 +26,8 @@ func TestRecoverDamagedCommittedSegment(t *testing.T) {
 	}
 }
 
-// TestRecoverDamagedBoth: where the queue's copy is damaged as well, the journal's takes its place, less the record that is damaged there,
-// for the next start as for this one.
+// TestRecoverDamagedBoth: if the queue's copy is damaged as well, the journal's copy replaces it, except for the record that is damaged there.
+// The next start finds the same.
 func TestRecoverDamagedBoth(t *testing.T) {
 	for _, struck := range []int{0, 17, 39} {
 		o := testOptions(t.TempDir())

@@ -1,6 +1,6 @@
 package spool
 
-// Refusal is the reason why an event was not recorded. Zero means that it was.
+// Refusal is the reason why an event was not recorded, or was dropped later. Zero means that it was recorded.
 type Refusal uint8
 
 // Refusals. The names that String returns are the keys of Ledger.Dropped.
@@ -18,7 +18,7 @@ const (
 
 var refusalNames = [refusals]string{"accepted", "full", "fault", "closed", "unavailable", "too_large", "damaged", "age"}
 
-// String is the name of the reason in ledgers and drop records.
+// String returns the name of the reason in ledgers and drop records.
 func (r Refusal) String() string {
 	if r >= refusals {
 		return "unknown"
@@ -26,5 +26,5 @@ func (r Refusal) String() string {
 	return refusalNames[r]
 }
 
-// DropReasons are the keys that Ledger.Dropped may have.
+// DropReasons returns the keys that Ledger.Dropped may have.
 func DropReasons() []string { return refusalNames[RefusedFull:] }

@@ -9,19 +9,19 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestReplacedBatchIsRemoved: a damaged batch is replaced by the journal's copy, which may have another key, in one transaction: no later
-// process finds both, at whatever step this one died.
+// TestReplacedBatchIsRemoved: a damaged batch is replaced with the journal's copy, which may have another key, in one transaction. Whatever step
+// this process dies at, no later process finds both.
 func TestReplacedBatchIsRemoved(t *testing.T) {
 	cases := []struct {
 		name string
-		harm func(t *testing.T, s *Set, bad entry, value []byte) // besides the batch itself
-		here uint64                                              // of 20
+		harm func(t *testing.T, s *Set, bad entry, value []byte) // damages more than the batch itself
+		here uint64                                              // how many of the 20 responses survive
 	}{
 		{name: "the journal has less of it", here: 19},
 		{name: "its key is damaged as well", here: 20, harm: func(t *testing.T, s *Set, bad entry, value []byte) {
 			t.Helper()
 			flipped := bad
-			flipped.Last ^= 1 // one more than it holds
+			flipped.Last ^= 1 // one higher than the last seq in the batch
 			if flipped.Last != bad.Last+1 {
 				t.Fatalf("last seq %d", bad.Last)
 			}
@@ -80,7 +80,7 @@ func TestReplacedBatchIsRemoved(t *testing.T) {
 	}
 }
 
-// flipFirstRecords flips a bit in the first record of each segment of a journal.
+// flipFirstRecords flips a bit in the first record of each journal segment.
 func flipFirstRecords(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range segmentsIn(t, dir) {

@@ -20,7 +20,7 @@ func dropUnreported(s *Set, n uint64) {
 	s.current.counters.drop(RefusedFull, n)
 }
 
-// wantReported drains a Set and checks its drop records; there must be one for each reason.
+// wantReported drains a Set and checks its drop records. There must be exactly one for each reason.
 func wantReported(t *testing.T, when string, s *Set, want map[string]uint64) {
 	t.Helper()
 	_, drops := split(drain(t, s))
@@ -38,8 +38,8 @@ func wantReported(t *testing.T, when string, s *Set, want map[string]uint64) {
 	}
 }
 
-// TestReportedAgainAfterExpiry: the expired batches may hold drop records. A process that dies right after the expiry leaves a queue that
-// does not claim to have reported these drops, and the next process reports them again.
+// TestReportedAgainAfterExpiry: expired batches may contain drop records. If a process dies right after the expiry, its queue does not claim
+// that these drops have been reported, and the next process reports them again.
 func TestReportedAgainAfterExpiry(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		o, pass := ageOptions(t)
@@ -52,7 +52,7 @@ func TestReportedAgainAfterExpiry(t *testing.T) {
 		mustFlush(t, s)
 		if closed {
 			when = "of a dead process's epoch"
-			dropUnreported(s, 5) // reported by the next process, in a batch of their own
+			dropUnreported(s, 5) // the next process reports them in a separate batch
 			abandon(t, s)
 			s = openSet(t, o)
 		}
@@ -72,7 +72,7 @@ func TestReportedAgainAfterExpiry(t *testing.T) {
 	}
 }
 
-// losesFigures removes everything of an epoch except the counters of its ledger page: its events, and how far they were acknowledged.
+// losesFigures removes everything from an epoch except the counters in its ledger page: its events, and how far they were acknowledged.
 func losesFigures(t *testing.T, dir string) {
 	t.Helper()
 	remove(t, dir, "queue*.db", "journal-*.seg")
@@ -81,13 +81,13 @@ func losesFigures(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page[pageCommitted+32] ^= 1 // its checksum
+	page[pageCommitted+32] ^= 1 // the checksum of the committed figures
 	if err := os.WriteFile(name, page, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// unreportedEpoch leaves an epoch of which the consumer has 40 responses, up to seq 40. The spool only knows that 5 were dropped.
+// unreportedEpoch leaves behind an epoch from which the consumer has 40 responses, up to seq 40. The spool only knows that 5 were dropped.
 func unreportedEpoch(t *testing.T, o Options) uuid.UUID {
 	t.Helper()
 	s := openSet(t, o)
@@ -100,8 +100,8 @@ func unreportedEpoch(t *testing.T, o Options) uuid.UUID {
 	return epoch
 }
 
-// TestReportedAgainBeyondReconciled: a spool that lost its queue reports its drops from seq 1 on, but the consumer ignores events up to its
-// watermark. Once Reconcile says where that is, the drops are reported again after it, before the epoch is retired.
+// TestReportedAgainBeyondReconciled: a spool that has lost its queue assigns seqs from 1 on to its drop records, but the consumer ignores
+// events up to its watermark. Once Reconcile has passed that watermark, the drops are reported again after it, before the epoch is retired.
 func TestReportedAgainBeyondReconciled(t *testing.T) {
 	o := testOptions(t.TempDir())
 	epoch := unreportedEpoch(t, o)
@@ -112,8 +112,8 @@ func TestReportedAgainBeyondReconciled(t *testing.T) {
 	wantReportedBeyond(t, s, epoch)
 }
 
-// wantReportedBeyond reconciles 40 responses up to seq 40, and checks that the drops are reported after that, and that the epoch can then
-// be retired.
+// wantReportedBeyond reconciles 40 responses up to seq 40. It checks that the drops are reported after that seq and that the epoch can then be
+// retired.
 func wantReportedBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
 	t.Helper()
 	if missing, err := s.Reconcile(context.Background(), epoch, 40, 40); err != nil || missing != 0 {
@@ -143,7 +143,7 @@ func wantReportedBeyond(t *testing.T, s *Set, epoch uuid.UUID) {
 	}
 }
 
-// onMessage is a log handler that runs fn at the first line with the message.
+// onMessage is a log handler that runs fn on the first line with the message.
 type onMessage struct {
 	slog.Handler
 	message string
@@ -160,7 +160,7 @@ func (h *onMessage) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// breakQueueOf makes every write to the last opened queue file of an epoch fail, until repaired is called.
+// breakQueueOf makes every write to an epoch's most recently opened queue file fail until repaired is called.
 func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()) {
 	t.Helper()
 	d.mu.Lock()
@@ -195,12 +195,12 @@ func breakQueueOf(t *testing.T, d *faultyDisk, epoch uuid.UUID) (repaired func()
 	}
 }
 
-// TestReportedAgainBeyondReconciledMeanwhile: the same if Reconcile comes while the drop records are being written, and sets a higher seq
-// than theirs. The consumer ignores these records, and the drops count as reported only after that seq.
+// TestReportedAgainBeyondReconciledMeanwhile: the same if Reconcile is called while the drop records are being written, with a seq higher than
+// theirs. The consumer ignores these records, so the drops count as reported only by records after that seq.
 func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 	o := testOptions(t.TempDir())
 	epoch := unreportedEpoch(t, o)
-	h := &onMessage{Handler: slog.DiscardHandler, message: "cannot write drop records to the queue; keeping them in memory"} // there is no queue left
+	h := &onMessage{Handler: slog.DiscardHandler, message: "cannot write drop records to the queue; keeping them in memory"} // no queue is left
 	o.Logger = slog.New(h)
 	s := openSet(t, o)
 	reconcile := func(seq uint64) {
@@ -208,7 +208,7 @@ func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 			t.Errorf("missing %d, %v", missing, err)
 		}
 	}
-	reconcile(1) // a figure to report
+	reconcile(1) // makes a figure that must be reported
 	reconciled := false
 	h.fn = func() {
 		reconciled = true
@@ -224,9 +224,9 @@ func TestReportedAgainBeyondReconciledMeanwhile(t *testing.T) {
 	wantReportedBeyond(t, s, epoch)
 }
 
-// TestReportingFails: a queue that fails while the drops of a dead process are reported is not written any more, so that it never claims
-// that they were reported. The records are delivered from memory, once. If this process dies too, the next one finds the loss and reports
-// it.
+// TestReportingFails: if a queue fails while the drops of a dead process are being reported, nothing more is written to it, so that it never
+// claims that they were reported. The records are delivered from memory, once. If this process dies too, the next one finds the loss and
+// reports it.
 func TestReportingFails(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		disk := &faultyDisk{}
@@ -253,7 +253,7 @@ func TestReportingFails(t *testing.T) {
 		if n := s.Status().CommitErrors - before; n != 1 || e.writer() != nil {
 			t.Errorf("%d commits failed, and the queue is still written: %v", n, e.writer() != nil)
 		}
-		if err := inStep(s, s.committer.commitAcks); err != nil { // must not commit the figures without the drop records
+		if err := inStep(s, s.committer.commitAcks); err != nil { // it must not commit the figures without the drop records
 			t.Fatal(err)
 		}
 		if dies {

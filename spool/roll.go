@@ -9,17 +9,18 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// roll continues in a new queue file after the present one failed. The failed file is only read from now on.
+// roll continues in a new queue file after the current one has failed. The failed file becomes read-only.
 func (c *committer) roll(e *epoch, cause error) error {
 	c.commitFailed(cause)
 	if err := c.replace(e, cause); err != nil {
 		return err
 	}
-	c.o.Logger.Warn("queue file failed, continuing in a new one", "error", cause)
+	c.o.Logger.Warn("queue file failed; continuing in a new one", "error", cause)
 	return nil
 }
 
-// replace retires the queue files and creates a new one. It commits there the segments held, which the last file may not have on the disk.
+// replace retires the queue files and creates a new one. It commits the held segments to the new file, because the last file may not have them
+// on disk.
 func (c *committer) replace(e *epoch, cause error) error {
 	number := 0
 	c.mu.Lock()
@@ -48,7 +49,7 @@ func (c *committer) replace(e *epoch, cause error) error {
 	return nil
 }
 
-// move commits a segment held to another queue file, unless its batch was acknowledged meanwhile.
+// move commits a held segment to another queue file, unless its batch has been acknowledged meanwhile.
 func (c *committer) move(e *epoch, seg *journal.Segment, to *queue.File, state *queue.State) error {
 	b, value := c.build(seg)
 	if value == nil || !c.isHeld(e, b.First) {
@@ -65,7 +66,7 @@ func (c *committer) move(e *epoch, seg *journal.Segment, to *queue.File, state *
 	return nil
 }
 
-// held returns the segments of the last commit, which a file that failed may not have kept.
+// held returns the segments of the last commit. A file that failed may not have them on disk.
 func (c *committer) held(e *epoch) []*journal.Segment {
 	if j := c.journal.Load(); j != nil && e == c.current {
 		return j.Held()

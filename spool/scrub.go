@@ -15,10 +15,10 @@ var errScrubbing = errors.New("scrubbing")
 // scrubPause is the time between two steps of Scrub.
 const scrubPause = 100 * time.Millisecond
 
-// Scrub overwrites or removes the acknowledged records that files of the current epoch still hold: bbolt keeps freed pages, and a journal
-// segment keeps its records until it is used again. Recording continues. A file with a record that is not acknowledged cannot be removed, so
-// Scrub waits for the acknowledgement of all records from before the call, until ctx is done; then the error wraps [ErrNotScrubbed]. Folders
-// of dead processes are removed when they are retired.
+// Scrub overwrites or removes the acknowledged records that are still in files of the current epoch: bbolt keeps freed pages, and a journal
+// segment keeps its records until it is used again. Recording continues. A file with an unacknowledged record cannot be removed, so Scrub
+// waits until all records from before the call have been acknowledged. If ctx is done earlier, the error wraps [ErrNotScrubbed]. Folders of
+// dead processes are removed when they are retired.
 func (s *Set) Scrub(ctx context.Context) error {
 	if err := s.Flush(ctx); err != nil {
 		return err
@@ -50,12 +50,12 @@ func (c *committer) beginScrub() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current.ackPending = true // for a commit that removes the old file once it is drained
+	c.current.ackPending = true // makes sure that a later commit removes the old file once it is drained
 	return nil
 }
 
-// scrubStep commits everything, after which segments become free and drained files are removed, and overwrites the free segments. It reports
-// whether no file holds old records any more.
+// scrubStep commits everything, which frees segments and removes drained files, and overwrites the free segments. It reports whether all old
+// records are gone from all files.
 func (c *committer) scrubStep() (clean bool, err error) {
 	j := c.journal.Load()
 	if j == nil {

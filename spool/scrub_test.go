@@ -51,7 +51,7 @@ func TestScrubLeavesNothingOfWhatWasAcknowledged(t *testing.T) {
 	if len(filetest.With(t, o.Dir, secret)) == 0 {
 		t.Fatal("no file holds the secret, so finding none afterwards would prove nothing")
 	}
-	record(100, "/after") // waits for its acknowledgement while the scrub is on
+	record(100, "/after") // not acknowledged while Scrub is running
 	acked := make(chan int, 1)
 	go func() {
 		time.Sleep(50 * time.Millisecond)

@@ -15,13 +15,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Server answers the requests of Clients from a Source.
+// Server serves the requests of Clients from a Source.
 type Server struct {
 	source Source
 	log    *slog.Logger
 }
 
-// NewServer returns a server for a source. A nil logger discards.
+// NewServer returns a server for a source. If the logger is nil, nothing is logged.
 func NewServer(source Source, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -29,9 +29,9 @@ func NewServer(source Source, log *slog.Logger) *Server {
 	return &Server{source: source, log: log}
 }
 
-// ServeConn serves one connection until the client closes it (nil), ctx is done (its error), or the client violates the protocol (an error
-// that wraps ErrProtocol or names the malformed frame). It closes the connection, and returns after all its requests have ended. A server may
-// serve any number of connections at the same time.
+// ServeConn serves one connection until the client closes it (ServeConn returns nil), ctx is done (it returns ctx's error), or the client
+// violates the protocol (it returns an error that wraps ErrProtocol or describes the malformed frame). It closes the connection, and returns
+// after all requests of the connection have ended. A server may serve any number of connections at the same time.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -63,7 +63,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// ended returns nil for a client that closed the connection, and ctx's error after a shutdown.
+// ended returns the error with which ServeConn ends: nil if the client closed the connection, and ctx's error after a shutdown.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("serve spool: %w", context.Cause(ctx))
@@ -85,10 +85,10 @@ type serverConn struct {
 	requests sync.WaitGroup
 
 	mu      sync.Mutex
-	cancels map[uint32]context.CancelFunc // guarded by mu: requests not yet answered
+	cancels map[uint32]context.CancelFunc // guarded by mu: requests in progress
 }
 
-// begin answers a request in a new goroutine. An error ends the connection.
+// begin handles a request in a new goroutine. An error ends the connection.
 func (c *serverConn) begin(ctx context.Context, f frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,10 +107,10 @@ func (c *serverConn) begin(ctx context.Context, f frame) error {
 		defer cancel()
 		payload, err := c.answer(ctx, f)
 		c.mu.Lock()
-		delete(c.cancels, f.number) // before the answer, after which the client may use the number again
+		delete(c.cancels, f.number) // before the reply, after which the client may reuse the number
 		c.mu.Unlock()
 		if size := sizeOf(payload); err == nil && size+frameHeaderBytes > FrameBytesMax {
-			err = fmt.Errorf("answer of %d bytes is too large", size)
+			err = fmt.Errorf("reply of %d bytes is too large", size)
 		}
 		kind := frameOK
 		if err != nil {
@@ -161,7 +161,7 @@ func (c *serverConn) answer(ctx context.Context, f frame) ([][]byte, error) {
 	}
 }
 
-// withRequest decodes a payload of fixed size and answers it.
+// withRequest decodes a request payload of fixed size and passes it to a handler.
 func withRequest[T any](payload []byte, answer func(T) ([][]byte, error)) ([][]byte, error) {
 	r, err := decode[T](payload)
 	if err != nil {

@@ -18,15 +18,15 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// ackDelayMax is how long an acknowledgement waits for a commit of events that it can share.
+// ackDelayMax is how long an acknowledgement waits for a commit of events into which it can be written.
 const ackDelayMax = time.Second
 
-// Set is the spool of this process, and the spools of dead processes. All methods are safe for concurrent use.
+// Set holds the spool of this process and those left by dead processes. All methods are safe for concurrent use.
 type Set struct {
 	o         Options
 	journal   atomic.Pointer[journal.Journal] // nil while degraded and after Close
-	current   *epoch                          // of this process; the pointer never changes
-	responses atomic.Uint64                   // of the current epoch, counted when Record begins
+	current   *epoch                          // the epoch of this process; the pointer never changes
+	responses atomic.Uint64                   // in the current epoch, counted when Record begins
 	closing   atomic.Bool
 	kick      chan struct{} // capacity 1; wakes Run
 	durable   durable
@@ -37,28 +37,28 @@ type Set struct {
 
 	mu          sync.Mutex
 	epochs      []*epoch      // oldest first, current last
-	retired     []Ledger      // the final ones
+	retired     []Ledger      // the final ledgers of retired epochs
 	changed     chan struct{} // closed and replaced when Peek should look again
 	cachedBytes int
 	degraded    string
 
 	commits, commitErrors, fullCommits, unsynced, expired, foundLost atomic.Uint64
-	newerFolders                                                     atomic.Int64 // among those that could not be taken over
+	newerFolders                                                     atomic.Int64 // folders not taken over because a newer wayside wrote them
 }
 
-// Open recovers the spools of dead processes below o.Dir and begins a new one. It fails only for wrong options: if the disk is damaged, full
-// or read-only, the Set counts drops in memory, and Run tries again. Open starts nothing.
+// Open recovers the spools of dead processes in o.Dir and begins a new one. It fails only if an option is wrong: if the disk is damaged,
+// full or read-only, the Set counts drops in memory, and Run tries again. Open starts no goroutine.
 //
-// States that Open may find, each a folder or a file in one:
+// Open may find any of these states, and handles them as follows:
 //   - no folder, an empty folder, or a folder whose creation was not completed: an epoch without events
 //   - a folder locked by a live process: left alone, tried again later
 //   - a journal with committed, uncommitted, empty, torn or damaged segments: valid uncommitted records are committed
 //   - queue files: one; several after a failed fsync; one still named .new (removed); one that cannot be read, or that two processes in a row
-//     died opening (set aside); one without batches that its state counts (taken from the journal)
+//     died opening (moved to the quarantine); one that lacks batches which its state counts (taken from the journal)
 //   - a ledger page: missing, damaged, older or newer than the queue's figures
 //   - an epoch fully acknowledged (waits for Retire); a .retired-* folder (removed)
-//   - a folder of a newer version of wayside, or one that cannot be read: left alone, tried again later
-//   - events of a newer version in a folder of this version: left there, see [Set.suspend]
+//   - a folder written by a newer version of wayside, or one that cannot be read: left alone, tried again later
+//   - events written by a newer version in a folder of this version: left there, see [Set.suspend]
 func Open(o Options) (*Set, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -85,7 +85,7 @@ func Open(o Options) (*Set, error) {
 	return s, nil
 }
 
-// activate creates the folder of the current epoch, or notes why that failed.
+// activate creates the folder of the current epoch. If that fails, it sets the reason as the degraded state.
 func (c *committer) activate() {
 	j, q, err := createEpoch(&c.o, c.current, c.notify)
 	if c.current.counters.attached() {
@@ -107,11 +107,11 @@ func (c *committer) activate() {
 	c.journal.Store(j)
 }
 
-// Epoch is the identity of the current epoch.
+// Epoch returns the ID of the current epoch.
 func (s *Set) Epoch() uuid.UUID { return s.current.id }
 
-// Record counts the event as a response and appends it, or counts why it could not. It does not wait, unless Options.SyncEachResponse is set.
-// It does not keep the event.
+// Record counts the response that the event describes and appends the event, or counts the reason why it could not. It does not wait, unless
+// Options.SyncEachResponse is set. It does not retain the event.
 func (s *Set) Record(e *event.Event) {
 	seq, refusal := s.TryAppend(e)
 	if refusal == Accepted && s.o.SyncEachResponse && !s.durable.wait(seq, s.notify) {
@@ -119,13 +119,13 @@ func (s *Set) Record(e *event.Event) {
 	}
 }
 
-// Exclude counts a response that is not recorded on purpose.
+// Exclude counts a response that is deliberately not recorded.
 func (s *Set) Exclude() {
 	s.responses.Add(1)
 	s.current.counters.add(slotExcluded, 1)
 }
 
-// TryAppend is Record without waiting. It returns the reason of a refusal, which is counted.
+// TryAppend is Record without the wait. If the event is refused, it counts the refusal and returns the reason.
 func (s *Set) TryAppend(e *event.Event) (seq uint64, refusal Refusal) {
 	response := e.IsResponse()
 	if response {
@@ -169,7 +169,7 @@ func (s *Set) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// setDegraded returns the previous reason.
+// setDegraded sets the reason for the degraded state, empty if there is none, and returns the previous one.
 func (s *Set) setDegraded(reason string) (before string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,7 +177,7 @@ func (s *Set) setDegraded(reason string) (before string) {
 	return before
 }
 
-// acquire gives the caller the right to commit, open and close files, until release.
+// acquire gives the caller the exclusive right to commit, open and close files, until release is called.
 func (s *Set) acquire(ctx context.Context) (*committer, error) {
 	select {
 	case s.sem <- struct{}{}:
@@ -208,8 +208,8 @@ func (s *Set) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close seals and commits what was appended, then closes all files. The folders stay for the next Open. Later appends are refused, and counted
-// in memory. If the commit fails, the journal keeps the events for the next Open.
+// Close seals and commits the events appended so far, then closes all files. The folders stay for the next Open. Later appends are refused
+// and counted in memory. If the commit fails, the events stay in the journal for the next Open.
 func (s *Set) Close() error {
 	s.sem <- struct{}{}
 	defer s.release()
@@ -238,12 +238,13 @@ func (s *Set) Close() error {
 
 func (c *committer) updateTally() error { return c.tally.update(&c.o, c.current) }
 
-// closeCounts closes ledger and tally of an epoch without a journal. If there was room for neither, it logs the count that is lost.
+// closeCounts closes the ledger and the tally of an epoch without a journal. If neither could be written, it logs the count, which would
+// otherwise be lost.
 func (c *committer) closeCounts() {
 	err := c.updateTally()
 	_, dropped := c.current.counters.droppedByReason()
 	if c.current.counters.detach(); err != nil {
-		c.o.Logger.Error("dropped responses are counted nowhere: there was no room for the count", "responses", dropped, "error", err)
+		c.o.Logger.Error("cannot write the count of dropped responses to disk; it is lost when this process ends", "responses", dropped, "error", err)
 	}
 	if c.tally.file != nil {
 		_ = c.tally.file.Close()
@@ -255,7 +256,7 @@ func (c *committer) closeJournal(j *journal.Journal) error {
 	j.Stop()
 	err := c.commit(true)
 	if err == nil && len(j.Held()) > 0 {
-		err = c.commitAcksOf(c.current) // the later commit, after which the segments may be removed
+		err = c.commitAcksOf(c.current) // held segments may be removed only after another commit
 	}
 	c.journal.Store(nil)
 	c.mu.Lock()
@@ -268,7 +269,7 @@ func (c *committer) closeJournal(j *journal.Journal) error {
 
 // folders lists the folders of epochs, oldest first.
 func folders(dir string) (out []string) {
-	entries, _ := os.ReadDir(dir) // sorted by name, which for UUIDv7 is by age
+	entries, _ := os.ReadDir(dir) // sorted by name; UUIDv7 names sort by age
 	for _, entry := range entries {
 		if id, err := uuid.Parse(entry.Name()); err == nil && entry.IsDir() && id.String() == entry.Name() {
 			out = append(out, filepath.Join(dir, entry.Name()))

@@ -27,16 +27,16 @@ func leftBehind(t *testing.T, o Options) (dir string, want map[id]uint64) {
 	return s.current.dir, want
 }
 
-// TestStartStates covers the states that Open may find; see its comment. Open must not fail; the readable events are delivered, the ledger
-// adds up, and the spool records.
+// TestStartStates covers the states that Open may find, as listed in its comment. Open must not fail, readable events are delivered, the ledger
+// adds up, and the spool records new events.
 func TestStartStates(t *testing.T) {
 	states := []struct {
 		name  string
 		make  func(t *testing.T, dir string)
-		lost  uint64 // of the 500 events
-		blank bool   // the folder is gone after Open
-		aside int    // files in quarantine
-		sound bool   // verify finds nothing
+		lost  uint64 // how many of the 500 events are lost
+		blank bool   // the folder is removed by Open
+		aside int    // number of files in the quarantine
+		sound bool   // verification finds no problem
 	}{
 		{name: "nothing damaged", make: func(*testing.T, string) {}, sound: true},
 		{name: "empty folder", make: func(t *testing.T, dir string) { remove(t, dir, "*") }, blank: true},
@@ -58,7 +58,7 @@ func TestStartStates(t *testing.T) {
 		}},
 		{name: "two deaths while opening", make: func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "queue.db.opening"), []byte("2"))
-		}, aside: 1}, // the segments held have all of it
+		}, aside: 1}, // the held segments have all events
 		{name: "queue is garbage", make: func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "queue.db"), make([]byte, 40000))
 		}, aside: 1},
@@ -100,7 +100,7 @@ func TestStartStates(t *testing.T) {
 			dir, want := leftBehind(t, o)
 			state.make(t, dir)
 			problems := strings.Join(verifyDir(t, o, nil), "\n")
-			problem := fmt.Sprintf("epoch %s: %d responses were recorded and are neither", filepath.Base(dir), state.lost)
+			problem := fmt.Sprintf("epoch %s: %d recorded responses were not acknowledged and are in neither", filepath.Base(dir), state.lost)
 			if found := strings.Contains(problems, problem); found != (state.lost > 0) {
 				t.Errorf("%d responses will be lost, verify said: %s", state.lost, problems)
 			}
@@ -155,7 +155,7 @@ func TestStartStates(t *testing.T) {
 	}
 }
 
-// TestLiveFolderIsLeftAlone: a second Set in the same folder does not touch the spool of the first, and takes it over after the first has
+// TestLiveFolderIsLeftAlone: a second Set in the same folder does not touch the first one's spool, and takes it over once the first one has
 // ended.
 func TestLiveFolderIsLeftAlone(t *testing.T) {
 	o := testOptions(t.TempDir())
@@ -173,7 +173,7 @@ func TestLiveFolderIsLeftAlone(t *testing.T) {
 	wantEvents(t, drain(t, b), want)
 }
 
-// TestDamagedValue: a batch with changed bytes is set aside and counted; the other batches are delivered.
+// TestDamagedValue: a batch with changed bytes is moved to the quarantine and counted; the other batches are delivered.
 func TestDamagedValue(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)

@@ -6,23 +6,23 @@ import "time"
 type Status struct {
 	Degraded         string        // why events cannot be recorded or committed; empty if they can
 	QueueBytes       int64         // size of all queue files on disk
-	PendingEvents    uint64        // records that are not acknowledged, journal included
-	OldestAge        time.Duration // age of the oldest committed batch that is not acknowledged
-	Epochs           int           // folders held, the current one included
-	NewerEpochs      int           // folders that wait for the newer wayside that wrote them, held or not
+	PendingEvents    uint64        // records that have not been acknowledged, including those in the journal
+	OldestAge        time.Duration // age of the oldest committed batch that has not been acknowledged
+	Epochs           int           // folders in use, including the current one
+	NewerEpochs      int           // folders that wait for the newer wayside that wrote them, whether taken over or not
 	SegmentsInUse    int           // journal segments that are not free
 	SegmentsUsable   int           // journal segments that have not failed
 	Commits          uint64        // successful commits since Open
-	CommitErrors     uint64        // failed commits, without those of a full queue
+	CommitErrors     uint64        // failed commits, except those that FullCommits counts
 	FullCommits      uint64        // commits that failed because the queue was full
-	JournalFaults    uint64        // mappings that failed
-	QuarantinedFiles uint64        // files and batches set aside since Open
+	JournalFaults    uint64        // faults of mapped journal segments
+	QuarantinedFiles uint64        // damaged files and batches since Open
 	FoundLost        uint64        // responses of earlier processes that were found lost since Open; their ledgers count them as dropped (damaged)
-	Expired          uint64        // responses that expired since Open, those of earlier processes included
+	Expired          uint64        // responses that have expired since Open, including those of earlier processes
 	Unsynced         uint64        // with SyncEachResponse: responses released although the fsync failed or took too long
 }
 
-// Status returns the present state.
+// Status returns the current state.
 func (s *Set) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()

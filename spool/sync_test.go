@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSyncIsNotReportedTooEarly: with spool.sync: request, an event that is reported as synced is committed. Segments are small and fill
-// while others are being committed. The events of a segment that was sealed in the meantime must wait for the next commit.
+// TestSyncIsNotReportedTooEarly: with spool.sync: request, an event that is reported as synced has been committed. Segments are small and fill
+// up while others are being committed. The events in a segment that is sealed in the meantime must wait for the next commit.
 func TestSyncIsNotReportedTooEarly(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.SyncEachResponse = true

@@ -13,21 +13,21 @@ import (
 	"github.com/wayside-proxy/wayside/internal/disk"
 )
 
-// On a full disk there is no room for a ledger, and a count in memory ends with the process. The size of a file without blocks needs no
-// room. So the tally of an epoch without a ledger is a sparse file beside the spool, with as many bytes as responses were dropped. The next
-// process that has room makes a ledger of it.
+// On a full disk there is no room for a ledger, and a count in memory is lost when the process ends. A sparse file needs no disk blocks,
+// whatever its size. So the tally of an epoch without a ledger is a sparse file beside the spool whose size in bytes is the number of
+// dropped responses. The next process that has room turns it into a ledger.
 //
-// Run updates the tally once in a commit interval: after kill -9 the drops since the last update may be missing.
+// Run updates the tally at most once per commit interval. After kill -9, the drops since the last update may be missing.
 
 const (
 	tallySuffix    = ".tally-" // after the path of the spool's folder; the epoch follows
 	tallyNewPrefix = ".tally-new-"
 )
 
-// tally is that of the active epoch. The zero value is a tally of nothing, without a file.
+// tally is the drop count of the current epoch while it has no ledger. The zero value counts nothing and has no file.
 type tally struct {
 	file    *os.File
-	counted uint64 // the size of file
+	counted uint64 // the size of the file
 }
 
 func tallyName(o *Options, id uuid.UUID) string { return o.Dir + tallySuffix + id.String() }
@@ -52,7 +52,7 @@ func (t *tally) update(o *Options, e *epoch) error {
 	return nil
 }
 
-// remove deletes the file, when a ledger has the count.
+// remove deletes the file. It is called once a ledger has the count.
 func (t *tally) remove() {
 	if t.file != nil {
 		_ = os.Remove(t.file.Name())
@@ -61,7 +61,7 @@ func (t *tally) remove() {
 	}
 }
 
-// openTally opens a tally and locks it, or fails with errBusy while its process lives.
+// openTally opens a tally and locks it. It fails with errBusy while the tally's process is alive.
 func openTally(name string, flag int) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|flag, 0o600)
 	if err != nil {
@@ -73,8 +73,8 @@ func openTally(name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// takeTallies makes folders with ledgers of the tallies of dead processes, and returns the folders. A tally for which there is no room yet
-// stays.
+// takeTallies turns the tallies of dead processes into folders with ledgers, and returns the folders. A tally stays if there is no room for a
+// ledger yet.
 func (t *takeover) takeTallies() (dirs []string) {
 	t.tallies = false
 	parent, base := filepath.Split(t.o.Dir + tallySuffix)
@@ -91,7 +91,7 @@ func (t *takeover) takeTallies() (dirs []string) {
 		dir, err := t.takeTally(id)
 		if err != nil {
 			t.tallies = true
-			t.o.Logger.Debug("a tally stays", "epoch", id, "error", err)
+			t.o.Logger.Debug("cannot turn a tally into a ledger yet", "epoch", id, "error", err)
 		} else if dir != "" {
 			dirs = append(dirs, dir)
 		}
@@ -99,7 +99,8 @@ func (t *takeover) takeTallies() (dirs []string) {
 	return dirs
 }
 
-// takeTally creates the folder under another name first, so that a folder of an epoch always has the count.
+// takeTally turns one tally into a folder with a ledger. It creates the folder under a temporary name, so that the epoch's folder never exists
+// without the count.
 func (t *takeover) takeTally(id uuid.UUID) (dir string, err error) {
 	f, err := openTally(tallyName(&t.o, id), 0)
 	if err != nil {
@@ -121,9 +122,9 @@ func (t *takeover) takeTally(id uuid.UUID) (dir string, err error) {
 		e.counters.detach()
 		err := errors.Join(syncFile(filepath.Join(e.dir, ledgerName)), disk.SyncDir(e.dir), e.closeFiles())
 		if err = errors.Join(err, os.Rename(e.dir, dir), disk.SyncDir(t.o.Dir)); err != nil {
-			return "", fmt.Errorf("make a ledger of a tally: %w", err)
+			return "", fmt.Errorf("turn a tally into a ledger: %w", err)
 		}
-		t.o.Logger.Warn("an earlier process had no room for a ledger: the responses that it dropped are counted now", "epoch", id, "responses", n)
+		t.o.Logger.Warn("an earlier process had no room for a ledger: the responses that it dropped are now counted", "epoch", id, "responses", n)
 	}
 	return dir, os.Remove(f.Name())
 }

@@ -68,7 +68,7 @@ func TestCountsOfAFullDisk(t *testing.T) {
 			}
 		}
 		want += uint64(n)
-		if i == 1 { // is killed
+		if i == 1 { // this process is killed
 			for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 				if got := tallies(t, o); len(got) == 2 && got[1] == int64(n) {
 					break
@@ -135,7 +135,7 @@ func TestLedgerWithoutAQueue(t *testing.T) {
 	}
 }
 
-// TestTallyOncePerInterval: drops without a ledger cost one system call in a commit interval, and not one each. At the end all are counted.
+// TestTallyOncePerInterval: drops without a ledger cost one system call per commit interval, not one per drop. In the end all are counted.
 func TestTallyOncePerInterval(t *testing.T) {
 	dir := smallDisk(t, "2m")
 	o := testOptions(dir)
@@ -145,7 +145,7 @@ func TestTallyOncePerInterval(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() { _ = s.Run(ctx) })
-	for i := range 3 { // once Run takes the next word, it is through with the one before
+	for i := range 3 { // when Run receives the next kick, it has finished with the previous one
 		s.TryAppend(sample(i))
 		for deadline := time.Now().Add(time.Minute); len(s.kick) > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {

@@ -9,7 +9,7 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// damageBatch flips a bit in the i-th batch of the newest queue file of the current epoch, and removes the copies in memory.
+// damageBatch flips a bit in the i-th batch in the newest queue file of the current epoch, and removes the copies in memory.
 func damageBatch(t *testing.T, s *Set, i int) {
 	t.Helper()
 	s.mu.Lock()
@@ -29,14 +29,14 @@ func damageBatch(t *testing.T, s *Set, i int) {
 	}
 }
 
-// TestDamagedBatchCountsOnce: a damaged batch is counted once, however often processes die: also if the next process finds it again in the
+// TestDamagedBatchCountsOnce: a damaged batch is counted once, however often processes die, even if the next process finds it again in the
 // queue, or undamaged in the journal.
 func TestDamagedBatchCountsOnce(t *testing.T) {
 	cases := []struct {
 		name    string
-		commit  bool // the figures were committed before the kill, without the batch
-		roll    bool // the batch is in a file that is only read any more, beside one that is still to be delivered
-		journal bool // the journal still has it
+		commit  bool // the figures without the batch were committed before the kill
+		roll    bool // the batch is in a read-only file, together with one that has not been delivered yet
+		journal bool // the journal still has the batch
 	}{
 		{name: "killed before the commit"},
 		{name: "committed", commit: true},
@@ -95,7 +95,7 @@ func TestDamagedBatchCountsOnce(t *testing.T) {
 	}
 }
 
-// wantHere peeks without acknowledging, and checks the number of responses and the account of the first epoch.
+// wantHere peeks without acknowledging, and checks the number of responses and the ledger of the first epoch.
 func wantHere(t *testing.T, s *Set, here, damaged uint64) {
 	t.Helper()
 	batches, err := s.Peek(context.Background(), PeekOptions{})

@@ -14,17 +14,17 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// Verify checks the queues of a running spool: every batch can be read and matches its checksum and its key, and the figures of every epoch
-// add up. It changes nothing, and commits continue. A batch that it finds damaged is set aside when Peek comes to it.
+// Verify checks the queues of a running spool: that every batch can be read and matches its checksum and its key, and that the figures of every
+// epoch add up. It changes nothing, and commits continue. A damaged batch is moved to the quarantine only when Peek reaches it.
 func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 	queues := &verify.Check{Name: "queues", Of: "batches"}
 	figures := &verify.Check{Name: "spool figures", Of: "epochs"}
 	for _, e := range s.allEpochs() {
 		s.mu.Lock()
 		index := slices.Clone(e.index)
-		held := e.heldLocked() + heldIn(e.expiring) // expiring ones count as dropped only once that is durable
+		held := e.heldLocked() + heldIn(e.expiring) // expiring batches count as dropped only once their removal is durable
 		if e.recorded != e.ackedResponses+held {
-			figures.Problem("epoch %s: recorded is %d, %d were acknowledged and %d are held", e.id, e.recorded, e.ackedResponses, held)
+			figures.Problem("epoch %s: %d responses are recorded, but %d were acknowledged and %d are in the queue", e.id, e.recorded, e.ackedResponses, held)
 		}
 		s.mu.Unlock()
 		figures.Checked++
@@ -41,7 +41,7 @@ func (s *Set) Verify(ctx context.Context) ([]*verify.Check, error) {
 	return []*verify.Check{queues, figures}, s.verifySkipped(ctx, figures)
 }
 
-// verifySkipped reports the folders that could not be taken over because of their content. Those of living processes are not reported.
+// verifySkipped reports the folders that could not be taken over because of their content. It does not report folders of live processes.
 func (s *Set) verifySkipped(ctx context.Context, figures *verify.Check) error {
 	c, err := s.acquire(ctx)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Set) verifySkipped(ctx context.Context, figures *verify.Check) error {
 		if cause == nil {
 			cause = errors.New("see the log")
 		}
-		figures.Problem("the folder %s is left alone, and its events are in no figure: %v", dir, cause)
+		figures.Problem("folder %s was not taken over, and its events are not counted: %v", dir, cause)
 	}
 	return nil
 }
@@ -94,8 +94,8 @@ func verifyBatch(raw []byte, id uuid.UUID, key *entry) error {
 	return b.CheckVersion()
 }
 
-// VerifyDir checks the spools below a folder that no process has open: journals, queues and ledgers. through are the consumer's watermarks,
-// nil if they are not known: no event after them may be acknowledged. It changes nothing, and leaves alone folders that are in use.
+// VerifyDir checks the spools in dir that no process has open: journals, queues and ledgers. through are the consumer's watermarks, or nil if
+// they are unknown; an acknowledgement beyond its watermark is a problem. VerifyDir changes nothing, and skips folders that are in use.
 func VerifyDir(ctx context.Context, dir string, through map[uuid.UUID]uint64) ([]*verify.Check, error) {
 	v := &dirVerification{
 		through:  through,
@@ -132,27 +132,27 @@ func (v *dirVerification) epoch(l *leftover) {
 	numbers := queue.Numbers(l.dir)
 	for _, number := range numbers {
 		if err := v.queue(l, number); err != nil && !errors.Is(err, queue.ErrDamaged) {
-			return // the next start does not touch the folder, or waits
+			return // the next start will leave the folder alone, or wait
 		}
 	}
 	v.figures.Checked++
 	if !l.readPage() {
 		if len(numbers)+len(segments) == 0 && v.through[l.id] == 0 {
-			return // its creation was not completed
+			return // the creation of the folder was not completed
 		}
-		v.figures.Problem("epoch %s: the ledger is missing or damaged; the queue's figures will be used", l.id)
+		v.figures.Problem("epoch %s: the ledger is missing or damaged; the next start will use the queue's figures", l.id)
 	}
 	if v.through != nil && l.state.Acked > max(v.through[l.id], l.state.Expired) {
-		v.figures.Problem("epoch %s: events up to %d were acknowledged, the store has them up to %d", l.id, l.state.Acked, v.through[l.id])
+		v.figures.Problem("epoch %s: events up to %d were acknowledged, but the store has them only up to %d", l.id, l.state.Acked, v.through[l.id])
 	}
 	if lost := l.lost(segments); lost > 0 {
-		v.figures.Problem("epoch %s: %d responses were recorded and are neither acknowledged, nor in queue or journal: the next start counts them as dropped (%s)",
+		v.figures.Problem("epoch %s: %d recorded responses were not acknowledged and are in neither queue nor journal: the next start will count them as dropped (%s)",
 			l.id, lost, lostDamaged)
 	}
 }
 
-// journal checks what can be read of the segments. Holes are no problem: they are records that a dying process had reserved and not
-// published. If an accepted event is missing, the figures show it.
+// journal checks the readable parts of the segments. Gaps are no problem: they are records that a process had reserved but not published when
+// it died. If an accepted event is missing, the figures show it.
 func (v *dirVerification) journal(l *leftover) []journal.OldSegment {
 	segments, err := journal.List(l.dir, l.id)
 	if err != nil {
@@ -191,7 +191,7 @@ func (v *dirVerification) queue(l *leftover, number int) error {
 	case err != nil:
 		v.queues.Problem("%s: %v", name, err)
 	case state == nil:
-		v.queues.Problem("%s: the state is damaged; the ledger's figures will be used", name)
+		v.queues.Problem("%s: the state is damaged; the next start will use the ledger's figures", name)
 	}
 	return err
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/wayside-proxy/wayside/spool/queue"
 )
 
-// TestVerifyBatchesInMemory: batches that a full disk did not accept during recovery are only in the journal, although the queue's figures
-// count them. After the process has ended, in order or not, verification reports no problem.
+// TestVerifyBatchesInMemory: batches that did not fit on a full disk during recovery are only in the journal, although the queue's figures
+// count them. After the process has ended, in whatever way, verification reports no problem.
 func TestVerifyBatchesInMemory(t *testing.T) {
 	dir := smallDisk(t, "1m")
 	ballast := filepath.Join(dir, "ballast")
@@ -63,14 +63,14 @@ func TestVerifyWithoutStore(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantSound(t, o) // nil: the store could not be read, which is reported elsewhere
+	wantSound(t, o) // without watermarks, because the store could not be read, which is reported elsewhere
 	problems := strings.Join(verifyDir(t, o, map[uuid.UUID]uint64{}), "\n")
-	if want := "epoch " + epoch.String() + ": events up to 40 were acknowledged, the store has them up to 0"; problems != want {
+	if want := "epoch " + epoch.String() + ": events up to 40 were acknowledged, but the store has them only up to 0"; problems != want {
 		t.Errorf("%q, want %q", problems, want)
 	}
 }
 
-// TestVerifyWithoutLedger: responses that only the journal has do not make up for the same number that the queue has lost.
+// TestVerifyWithoutLedger: responses that are only in the journal do not make up for an equal number that the queue has lost.
 func TestVerifyWithoutLedger(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -97,7 +97,7 @@ func TestVerifyWithoutLedger(t *testing.T) {
 	}
 }
 
-// TestVerifyDuringExpiry: batches whose expiry is not durable yet are no problem of the figures.
+// TestVerifyDuringExpiry: batches whose expiry is not durable yet do not make verification report wrong figures.
 func TestVerifyDuringExpiry(t *testing.T) {
 	s := openSet(t, testOptions(t.TempDir()))
 	for i := range 3 {
@@ -106,7 +106,7 @@ func TestVerifyDuringExpiry(t *testing.T) {
 	}
 	e := s.epochs[0]
 	s.mu.Lock()
-	e.expiring, e.index = e.index[:1:1], e.index[1:] // as expireSome has it during its transaction
+	e.expiring, e.index = e.index[:1:1], e.index[1:] // the state of both while expireSome's transaction is running
 	s.mu.Unlock()
 	checks, err := s.Verify(t.Context())
 	if err != nil {

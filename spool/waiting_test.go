@@ -23,7 +23,7 @@ func TestWaitingCountsEventsThatAreNotApplied(t *testing.T) {
 			}
 		}
 	}
-	// An epoch that is in use is none of ours to count.
+	// An epoch whose process is alive is not counted.
 	if n, err := Waiting(t.Context(), dir, nil); n != 0 || err != nil {
 		t.Errorf("while it is open: %d, %v", n, err)
 	}
@@ -38,8 +38,8 @@ func TestWaitingCountsEventsThatAreNotApplied(t *testing.T) {
 	}
 }
 
-// TestWaitingCountsTheJournal: events that could not be brought from a dead process's journal into the queue wait too, although the queue's
-// figures have them. Each counts once, even if the queue has a part of them.
+// TestWaitingCountsTheJournal: events in a dead process's journal that could not be committed to the queue are waiting too, although the
+// queue's figures include them. Each counts once, even if some of them are in the queue.
 func TestWaitingCountsTheJournal(t *testing.T) {
 	dir := smallDisk(t, "1m")
 	o := testOptions(dir)
@@ -57,12 +57,12 @@ func TestWaitingCountsTheJournal(t *testing.T) {
 			}
 		}
 		if inMemory == 0 {
-			if life > 0 { // bbolt chooses pages at random: what was acknowledged may have left room for all of it
+			if life > 0 { // bbolt chooses pages at random, so the pages of acknowledged batches may have room for all events
 				break
 			}
 			t.Fatal("all of the journal found room in the queue")
 		}
-		// The pages of what is acknowledged take the figures.
+		// The figures fit into the pages of acknowledged batches.
 		s.mu.Lock()
 		through := s.epochs[0].index[1].Last
 		s.mu.Unlock()
@@ -79,7 +79,7 @@ func TestWaitingCountsTheJournal(t *testing.T) {
 	}
 }
 
-// TestWaitingCountsADamagedBatch: a batch is damaged in the queue, and the next start finds it undamaged in the journal.
+// TestWaitingCountsADamagedBatch: a batch is damaged in the queue, but the next start will find it undamaged in the journal.
 func TestWaitingCountsADamagedBatch(t *testing.T) {
 	o := testOptions(t.TempDir())
 	s := openSet(t, o)
@@ -102,7 +102,7 @@ func TestWaitingCountsADamagedBatch(t *testing.T) {
 	}
 }
 
-// wantWaiting checks Waiting against the number of responses that a start finds in a copy of the folder.
+// wantWaiting compares the result of Waiting with the number of responses that a start finds in a copy of the folder.
 func wantWaiting(t *testing.T, o *Options, epoch uuid.UUID) uint64 {
 	t.Helper()
 	n, err := Waiting(t.Context(), o.Dir, nil)

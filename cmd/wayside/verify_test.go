@@ -84,11 +84,11 @@ func TestVerifyWithoutAStore(t *testing.T) {
 	}
 	leaveSpool(t, dir, 40, 25)
 	wantSaid(t, exitFailure, dir, "store is gone: the next start counts the events that it acknowledged as quarantined",
-		"events up to 25 were acknowledged, the store has them up to 0")
+		"events up to 25 were acknowledged, but the store has them only up to 0")
 	if err := os.Remove(filepath.Join(dir, datadir.StoreDir+".lock")); err != nil {
 		t.Fatal(err)
 	}
-	wantSaid(t, exitFailure, dir, "events up to 25 were acknowledged, the store has them up to 0")
+	wantSaid(t, exitFailure, dir, "events up to 25 were acknowledged, but the store has them only up to 0")
 }
 
 // TestVerifyBesideAStaleRunFile: the run.json of a killed process does not stop commands that work on the files.

@@ -22,8 +22,8 @@ type Result uint8
 // Results of [Journal.Append].
 const (
 	Appended Result = iota // published; survives the death of the process
-	Full                   // every segment waits for its commit
-	Fault                  // the mapping failed during the copy; the segment is not used again
+	Full                   // every segment is waiting for its commit
+	Fault                  // the mapping failed during the copy; the segment will not be reused
 	Closed                 // the journal no longer accepts records
 	TooLarge               // the record would fill more than half a segment
 )
@@ -36,23 +36,23 @@ const (
 	SegmentsMax     = 64
 )
 
-// ErrOptions is returned by Create for options outside their limits.
+// ErrOptions is returned by Create if an option is outside its limits.
 var ErrOptions = errors.New("journal options outside limits")
 
 // Options configure Create. Package spool sets the defaults.
 type Options struct {
-	Dir          string    // existing folder; the journal owns journal-*.seg in it
+	Dir          string    // an existing folder; the journal owns journal-*.seg in it
 	Epoch        uuid.UUID // seeds every checksum
 	SegmentBytes int       // SegmentBytesMin..SegmentBytesMax, a multiple of 4096
 	Segments     int       // SegmentsMin..SegmentsMax
 	OpenFile     func(name string, flag int, perm os.FileMode) (*os.File, error)
-	// Notify is called when there may be something to commit: a segment got its first record, is half full, or was sealed. No lock
-	// is held during the call. It must not block.
+	// Notify is called when there may be something to commit: a segment has received its first record, is half full, or has been sealed.
+	// The journal holds no lock during the call. Notify must not block.
 	Notify func()
 }
 
-// Journal is the set of segments of one epoch. Any number of goroutines may call Append, and one at a time the methods of the committing
-// side: Seal, Sealed, Recycle, Hold, Scrub, Repair, Close.
+// Journal is the set of segments of one epoch. Any number of goroutines may call Append at once. Seal, Sealed, Recycle, Hold, Scrub, Repair
+// and Close are for the committer and must not be called concurrently.
 type Journal struct {
 	o      Options
 	half   uint64
@@ -65,14 +65,14 @@ type Journal struct {
 	freeList   []*Segment // last in, first out
 	sealed     []*Segment // oldest generation first, waiting for Sealed
 	all        []*Segment
-	failed     []*Segment // recycled, but not used again
+	failed     []*Segment // recycled, but no longer usable because their mapping faulted
 	held       []*Segment // see Hold
 	generation uint64
 	nextSeq    uint64
 	nextNumber int
 }
 
-// Create creates the segment files, with all their blocks, and activates the first one. When it fails, it removes them.
+// Create creates the segment files, allocates all their disk blocks, and activates the first segment. If it fails, it removes the files.
 func Create(o Options) (*Journal, error) {
 	if o.SegmentBytes < SegmentBytesMin || o.SegmentBytes > SegmentBytesMax || o.SegmentBytes%headerBytes != 0 ||
 		o.Segments < SegmentsMin || o.Segments > SegmentsMax {
@@ -119,8 +119,8 @@ func segmentPath(dir string, i int) string {
 	return filepath.Join(dir, fmt.Sprintf("journal-%02d.seg", i))
 }
 
-// Append writes the event as the next record and returns its seq. It blocks at most while another goroutine changes segments, and never
-// panics.
+// Append writes the event as the next record and returns its seq. It never panics, and blocks only while another goroutine is switching
+// segments.
 func (j *Journal) Append(e *event.Event) (uint64, Result) {
 	size := e.Size()
 	need := recordBytes(size)
@@ -154,8 +154,8 @@ func (j *Journal) refusal() Result {
 	return Full
 }
 
-// write fills a reservation. If the mapping faults (a hole in the file, a failing disk), the reservation counts as done without a record,
-// and the segment is retired.
+// write fills a reservation. If the mapping faults (because of a hole in the file or a failing disk), the reservation counts as completed
+// without a record, and the segment is retired.
 func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int) (uint64, Result) {
 	crash.Point("spool.reserve.after")
 	err := memfault.Catch(func() {
@@ -177,14 +177,14 @@ func (j *Journal) write(s *Segment, e *event.Event, offset, seq uint64, size int
 	return seq, Appended
 }
 
-// retire seals a segment whose mapping faulted, for good.
+// retire permanently seals a segment whose mapping has faulted.
 func (j *Journal) retire(s *Segment) {
 	s.bad.Store(true)
 	j.faults.Add(1)
 	j.rotate(s)
 }
 
-// rotate seals old, if it is still the active segment, and activates a free one. It reports whether there is an active segment now.
+// rotate seals old if it is still the active segment, and activates a free one. It reports whether there is now an active segment.
 func (j *Journal) rotate(old *Segment) bool {
 	j.mu.Lock()
 	if j.active.Load() != old {
@@ -199,7 +199,7 @@ func (j *Journal) rotate(old *Segment) bool {
 	return ok
 }
 
-// sealLocked closes reservations of the active segment and puts it on the sealed list, once.
+// sealLocked ends reservations in the active segment and appends the segment to the sealed list, unless that has already happened.
 func (j *Journal) sealLocked(s *Segment) {
 	crash.Point("spool.seal.before")
 	records, sealedNow := s.seal()
@@ -211,8 +211,8 @@ func (j *Journal) sealLocked(s *Segment) {
 	crash.Point("spool.seal.after")
 }
 
-// activateLocked makes the segment that was freed last the active one. If there is none, the sealed segment stays in place, so that Append
-// finds it and refuses the event.
+// activateLocked makes the most recently freed segment the active one. If none is free, the sealed segment stays in j.active, so that Append
+// finds it there and refuses the event.
 func (j *Journal) activateLocked() bool {
 	for len(j.freeList) > 0 {
 		s := j.freeList[len(j.freeList)-1]
@@ -229,7 +229,8 @@ func (j *Journal) activateLocked() bool {
 	return false
 }
 
-// Seal seals the active segment if it holds records and, unless force is set, if another segment is free. It reports whether it did.
+// Seal seals the active segment if it has records. Unless force is set, it does so only if another segment is free. It reports whether it
+// sealed the segment.
 func (j *Journal) Seal(force bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -244,8 +245,8 @@ func (j *Journal) Seal(force bool) bool {
 	return true
 }
 
-// Sealed returns the sealed segments that it has not returned before, oldest first, and the last seq in them. Both are read in one step: a
-// segment that is sealed later is in neither.
+// Sealed returns the sealed segments that it has not returned before, oldest first, and the last seq in them. Both are read under one lock, so
+// that they agree.
 func (j *Journal) Sealed() (segments []*Segment, through uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -254,7 +255,7 @@ func (j *Journal) Sealed() (segments []*Segment, through uint64) {
 	return segments, through
 }
 
-// Recycle makes a segment free again. Its records must be durable elsewhere. A segment whose mapping faulted is not used again.
+// Recycle makes a segment free again. Its records must be durable elsewhere. A segment whose mapping has faulted is not reused.
 func (j *Journal) Recycle(s *Segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -266,22 +267,22 @@ func (j *Journal) Recycle(s *Segment) {
 	j.recycleLocked(s)
 }
 
-// Hold keeps a segment whose records have just been committed elsewhere, until [Journal.RecycleHeld] after the next commit. If that commit
-// fails, the one before may be lost as well, and the records must be committed again.
+// Hold keeps a segment whose records have just been committed to the queue, until [Journal.RecycleHeld] is called after the next commit. If
+// that next commit fails, the previous one may be lost, too, and the records must be committed again.
 func (j *Journal) Hold(s *Segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.held = append(j.held, s)
 }
 
-// Held returns the segments held, oldest first.
+// Held returns the held segments, oldest first.
 func (j *Journal) Held() []*Segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.held)
 }
 
-// RecycleHeld recycles the segments held.
+// RecycleHeld recycles all held segments.
 func (j *Journal) RecycleHeld() {
 	j.mu.Lock()
 	held := j.held
@@ -299,7 +300,7 @@ func (j *Journal) recycleLocked(s *Segment) {
 	}
 }
 
-// LastSeq is the highest seq that was reserved; 0 before the first.
+// LastSeq returns the highest seq reserved so far, or 0 if there is none.
 func (j *Journal) LastSeq() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -309,10 +310,10 @@ func (j *Journal) LastSeq() uint64 {
 	return j.nextSeq - 1
 }
 
-// Faults is the number of segments whose mapping failed.
+// Faults returns the number of faults of mapped segments.
 func (j *Journal) Faults() uint64 { return j.faults.Load() }
 
-// Usable is the number of segments that have not failed.
+// Usable returns the number of segments that have not failed.
 func (j *Journal) Usable() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -325,7 +326,7 @@ func (j *Journal) Usable() int {
 	return n
 }
 
-// Stop refuses further appends with Closed and seals the active segment. Records that are reserved already are still published.
+// Stop makes further appends fail with Closed and seals the active segment. Records that are already reserved are still published.
 func (j *Journal) Stop() {
 	j.closed.Store(true)
 	j.mu.Lock()
@@ -336,8 +337,8 @@ func (j *Journal) Stop() {
 	}
 }
 
-// Close stops the journal, waits for running appends, and unmaps the segments. remove deletes the files too: every record must be in the
-// queue.
+// Close stops the journal, waits for appends in progress, and unmaps the segments. If remove is set, it also deletes the files; every record
+// must then be in the queue.
 func (j *Journal) Close(remove bool) {
 	j.Stop()
 	for _, s := range j.all {
@@ -359,6 +360,6 @@ func (j *Journal) unmapAll() {
 
 func (j *Journal) removeAll() {
 	for _, s := range j.all {
-		_ = os.Remove(j.path(s.number)) // one that stays is recovered, and found committed, at the next start
+		_ = os.Remove(j.path(s.number)) // if the file stays, the next start finds that its records have been committed
 	}
 }

@@ -37,7 +37,7 @@ func open(tb testing.TB, segmentBytes, segments int) *Journal {
 	return j
 }
 
-// recovered reads the folder as a later process does.
+// recovered reads the folder as a later process would.
 func recovered(tb testing.TB, j *Journal) (map[uint64]uint64, error) {
 	tb.Helper()
 	left, err := List(j.o.Dir, j.o.Epoch)
@@ -120,7 +120,7 @@ func TestFullThenRecycled(t *testing.T) {
 	if r != Appended || seq != n+1 {
 		t.Fatalf("after recycling: seq %d (want %d), result %d", seq, n+1, r)
 	}
-	got, err := recovered(t, j) // an old generation must not pass for the new one
+	got, err := recovered(t, j) // records of an old generation must not be taken for new ones
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestConcurrentAppends(t *testing.T) {
 	}
 }
 
-// TestHoles leaves reservations without a record, as killed writers do.
+// TestHoles leaves reservations without a record, as killed writers would.
 func TestHoles(t *testing.T) {
 	j := open(t, SegmentBytesMin, 2)
 	want := appendAll(t, j, 3)
@@ -228,11 +228,11 @@ func TestHoles(t *testing.T) {
 	if got, err := recovered(t, j); err != nil || !maps.Equal(got, want) {
 		t.Fatalf("recovered %v, want %v, %v", got, want, err)
 	}
-	s.done.Add(2) // let the clean-up pass
+	s.done.Add(2) // so that the clean-up does not wait for these reservations
 }
 
-// TestFlippedBytes flips every byte of a header and of three records, one at a time. At most the record that has the byte may be missing,
-// and every record that is found must be as it was written.
+// TestFlippedBytes flips every byte of a header and of three records, one at a time. At most the record with the flipped byte may be missing,
+// and every record that is found must be unchanged.
 func TestFlippedBytes(t *testing.T) {
 	j := open(t, SegmentBytesMin, 2)
 	want := appendAll(t, j, 5)
@@ -295,7 +295,7 @@ func TestDamagedHeaders(t *testing.T) {
 	}
 }
 
-// TestFormat pins the segment's header and a record's header, which are part of the format on disk.
+// TestFormat pins the header of a segment and the header of a record, which are part of the format on disk.
 func TestFormat(t *testing.T) {
 	s := &Segment{epoch: uuid.MustParse("018f0000-0000-7000-8000-000000000001"), data: make([]byte, SegmentBytesMin)}
 	s.begin(7, 100)
@@ -319,7 +319,7 @@ const (
 	wantRecord = "050000007968eea6640000000000000068656c6c6f000000"
 )
 
-// TestFault truncates a segment under its mapping, so that access ends with SIGBUS.
+// TestFault truncates a segment while it is mapped, so that access causes a SIGBUS.
 func TestFault(t *testing.T) {
 	j := open(t, SegmentBytesMin, 3)
 	want := appendAll(t, j, 3)
@@ -347,7 +347,7 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// FuzzRecovery recovers arbitrary damage: it may not panic, and must find nothing that was not written.
+// FuzzRecovery recovers journals with arbitrary damage: recovery must not panic, and must not find a record that was not written.
 func FuzzRecovery(f *testing.F) {
 	epoch := uuid.Must(uuid.NewV7())
 	f.Add([]byte{1}, uint16(headerBytes))

@@ -4,13 +4,13 @@ import "os"
 
 // Pending describes the records that Sealed has not returned yet.
 type Pending struct {
-	Records, Responses uint64 // published, active segment included
+	Records, Responses uint64 // published, including those in the active segment
 	ActiveRecords      uint64 // reserved in the active segment
-	Sealed, Free       int    // segments
-	HalfFull           bool   // the active segment
+	Sealed, Free       int    // number of segments
+	HalfFull           bool   // whether the active segment is half full
 }
 
-// Pending returns what the journal holds that Sealed has not returned yet.
+// Pending describes the records in the journal that Sealed has not returned yet.
 func (j *Journal) Pending() (p Pending) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -30,7 +30,8 @@ func (j *Journal) Pending() (p Pending) {
 	return p
 }
 
-// Repair replaces one recycled segment whose mapping failed by a new file, and removes the old file. It does nothing if there is none.
+// Repair replaces one recycled segment whose mapping has failed with a new file, and removes the old file. If there is no such segment, it does
+// nothing.
 func (j *Journal) Repair() error {
 	j.mu.Lock()
 	number, needed := j.nextNumber, len(j.failed) > 0 && !j.closed.Load()
@@ -53,7 +54,7 @@ func (j *Journal) Repair() error {
 		}
 	}
 	old.unmap()
-	_ = os.Remove(j.path(old.number)) // if it stays, it is recovered, and found committed, at the next start
+	_ = os.Remove(j.path(old.number)) // if the file stays, the next start finds that its records have been committed
 	j.recycleLocked(s)
 	return nil
 }

@@ -16,11 +16,11 @@ import (
 	"github.com/wayside-proxy/wayside/internal/event"
 )
 
-// ErrSegment is returned by List, joined with other errors, for a file neither of whose headers is valid.
+// ErrSegment is returned by List, joined with other errors, for a file in which neither copy of the header is valid.
 var ErrSegment = errors.New("journal segment without a valid header")
 
-// ErrNewer is returned by CheckVersion for a segment that a newer wayside wrote. It must not be touched.
-var ErrNewer = errors.New("journal segment is of a newer version")
+// ErrNewer is returned by CheckVersion for a segment that a newer wayside wrote. Such a segment must not be touched.
+var ErrNewer = errors.New("journal segment has a newer version")
 
 // OldSegment is a segment file of a dead process.
 type OldSegment struct {
@@ -36,8 +36,8 @@ func Files(dir string) []string {
 	return names
 }
 
-// List returns the segments of an epoch in dir, oldest generation first. The error names files that cannot be read, or whose headers are
-// both damaged; the others are returned with it.
+// List returns the segments of an epoch in dir, oldest generation first. The error names the files that cannot be read, or in which both copies
+// of the header are damaged; the other segments are returned with it.
 func List(dir string, epoch uuid.UUID) ([]OldSegment, error) {
 	var out []OldSegment
 	var errs []error
@@ -53,8 +53,8 @@ func List(dir string, epoch uuid.UUID) ([]OldSegment, error) {
 	return out, errors.Join(errs...)
 }
 
-// CheckVersion returns ErrNewer if dir holds a segment of a version that this package does not know. Every version begins with the same 64
-// bytes of header. List reports damaged headers.
+// CheckVersion returns ErrNewer if dir contains a segment with a version that this package does not know. All versions begin with the same
+// 64-byte header. Damaged headers are reported by List instead.
 func CheckVersion(dir string) error {
 	for _, name := range Files(dir) {
 		page, _, err := readPage(name)
@@ -63,14 +63,14 @@ func CheckVersion(dir string) error {
 		}
 		for _, at := range []int{0, headerCopyOffset} {
 			if version := validVersion(page[at : at+headerUsed]); version > segmentVersion {
-				return fmt.Errorf("%w: %s is of version %d, this wayside knows %d", ErrNewer, name, version, segmentVersion)
+				return fmt.Errorf("%w: %s has version %d, but this wayside supports only up to %d", ErrNewer, name, version, segmentVersion)
 			}
 		}
 	}
 	return nil
 }
 
-// validVersion returns the version in a header; 0 if the header is damaged or not one of a segment.
+// validVersion returns the version in a segment header, or 0 if h is damaged or not a segment header.
 func validVersion(h []byte) uint32 {
 	if string(h[:8]) != magic || crc32c.Sum(h[:60]) != binary.LittleEndian.Uint32(h[60:]) {
 		return 0
@@ -78,7 +78,7 @@ func validVersion(h []byte) uint32 {
 	return binary.LittleEndian.Uint32(h[8:])
 }
 
-// readPage reads the page with the headers; n is less than its size if the file is shorter.
+// readPage reads the page that contains the headers. If the file is shorter than the page, n is the number of bytes read.
 func readPage(name string) (page [headerBytes]byte, n int, err error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -92,7 +92,7 @@ func readPage(name string) (page [headerBytes]byte, n int, err error) {
 	return page, n, nil
 }
 
-// readHeader reads copy A, or B if A is damaged. A segment that was never used has generation 0.
+// readHeader reads copy A of the header, or copy B if A is damaged. A segment that has never been used has generation 0.
 func readHeader(name string, epoch uuid.UUID) (OldSegment, error) {
 	page, n, err := readPage(name)
 	if err != nil {
@@ -112,11 +112,11 @@ func readHeader(name string, epoch uuid.UUID) (OldSegment, error) {
 			return OldSegment{}, fmt.Errorf("%w: %s", ErrSegment, name)
 		}
 	}
-	return OldSegment{Path: name}, nil // preallocated and never used, or the process died before that
+	return OldSegment{Path: name}, nil // preallocated but never used, or the process died before it wrote a header
 }
 
-// Scan calls fn for each valid record in ascending order of seq. The payload is valid only during the call. If a part of the file cannot be
-// read, fn is still called for the records before it.
+// Scan calls fn for each valid record in ascending order of seq. The payload is valid only during the call. If part of the file cannot be
+// read, fn is still called for the records before that part.
 func (s OldSegment) Scan(fn func(seq uint64, payload []byte)) error {
 	data, err := os.ReadFile(s.Path)
 	if len(data) > headerBytes {
@@ -131,8 +131,8 @@ func (s OldSegment) Scan(fn func(seq uint64, payload []byte)) error {
 // recordBytesMin is smaller than any record.
 const recordBytesMin = recordHeaderBytes + 8
 
-// scan finds the valid records between the header and the end of data. If there is none at an offset, it tries the next multiple of 8: a
-// hole or a damaged record does not hide those behind it.
+// scan finds the valid records between the header and the end of data. If there is none at an offset, it tries the next multiple of 8, so that
+// a gap or a damaged record does not hide the records after it.
 func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload []byte)) {
 	size := uint64(len(data))
 	next := firstSeq
@@ -146,8 +146,8 @@ func scan(data []byte, seed uint32, firstSeq uint64, fn func(seq uint64, payload
 		}
 		body := data[offset+8 : end]
 		seq := binary.LittleEndian.Uint64(body)
-		// The first two conditions reject most garbage without computing a checksum: a record has a higher seq than the one before it,
-		// and is preceded by the records between.
+		// The first two conditions reject most garbage without computing a checksum: the seq must be higher than the previous record's,
+		// and there must have been room before this offset for all records with lower seqs.
 		if seq < next || (seq-firstSeq)*recordBytesMin > offset-headerBytes || checksum(seed, offset, body) != uint32(word>>32) {
 			offset += 8
 			continue

@@ -6,10 +6,10 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// Scrub overwrites old records in free segments with zeroes. It replaces an active segment without records, so that this one can be
-// overwritten too. Appends continue: a segment leaves the free list while it is overwritten, and only if another one is on the list. Scrub
-// reports whether no segment holds records of an earlier use any more. Segments that are sealed or hold records must be committed and
-// recycled first.
+// Scrub overwrites old records in free segments with zeroes. If the active segment has no records yet, Scrub activates another one, so that
+// it can overwrite this one, too. Appends continue: a segment leaves the free list while it is being overwritten, and only if another one
+// is on the list. Scrub reports whether all records of earlier uses are gone from all segments. Segments that are sealed or have records
+// must be committed and recycled first.
 func (j *Journal) Scrub() (clean bool) {
 	j.replaceEmpty()
 	for {
@@ -29,7 +29,7 @@ func (j *Journal) Scrub() (clean bool) {
 	return !dirty && a != nil && !a.isSealed() && a.clean && len(j.freeList)+1 == len(j.all)
 }
 
-// replaceEmpty activates another segment if the active one holds no records but may hold some of an earlier use.
+// replaceEmpty activates another segment if the active one has no new records but may still contain some from an earlier use.
 func (j *Journal) replaceEmpty() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -42,7 +42,7 @@ func (j *Journal) replaceEmpty() {
 	}
 }
 
-// takeDirty takes a segment that is not clean off the free list, unless it is the only one there.
+// takeDirty removes a segment that is not clean from the free list, unless it is the only one there.
 func (j *Journal) takeDirty() *Segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -55,8 +55,8 @@ func (j *Journal) takeDirty() *Segment {
 	return s
 }
 
-// clear overwrites the records of a segment that is not in use. The header stays, because recovery needs it. If the mapping faults, that
-// shows when the segment is used again.
+// clear overwrites the records in a segment that is not in use. The header stays, because recovery needs it. If the mapping faults, the next
+// use of the segment will notice.
 func (s *Segment) clear() {
 	_ = memfault.Catch(func() { clear(s.data[headerBytes:]) })
 	s.clean = true

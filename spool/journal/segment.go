@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	headerBytes       = 4096 // room of both header copies; records begin here
+	headerBytes       = 4096 // space for both copies of the header; records begin after it
 	headerCopyOffset  = 2048
 	headerUsed        = 64
 	recordHeaderBytes = 16
@@ -31,14 +31,14 @@ const (
 
 // Segment is one file of the journal.
 //
-// state holds all that a reservation changes, in one word: sealed (1 bit) | records (31) | offset (32). It is on the heap and not in the
-// mapping. An appender that loaded the segment long ago touches the mapping only after its compare-and-swap has succeeded. From then on
-// nobody unmaps or recycles the segment until done has caught up. firstSeq, generation and seed change only while the segment is not in
-// use.
+// state holds everything that a reservation changes in one word: sealed (1 bit) | records (31) | offset (32). It is on the heap, not in the
+// mapping, because an appender may have loaded the segment long ago: it touches the mapping only after its compare-and-swap has succeeded.
+// From then on, nobody unmaps or recycles the segment until done has caught up. firstSeq, generation and seed change only while the segment
+// is not in use.
 type Segment struct {
 	state atomic.Uint64
 	_     [56]byte      // keeps state and done in different cache lines
-	done  atomic.Uint64 // completed reservations (low 32 bits) and the responses among them (high 32)
+	done  atomic.Uint64 // completed reservations (low 32 bits) and the number of responses among them (high 32 bits)
 	_     [56]byte
 	bad   atomic.Bool // the mapping faulted; never used again
 
@@ -47,11 +47,11 @@ type Segment struct {
 	generation uint64
 	firstSeq   uint64
 	seed       uint32
-	clean      bool   // no record of an earlier use is left behind the header; changed while the segment is not in use
+	clean      bool   // no record of an earlier use is left; changed only while the segment is not in use
 	data       []byte // the mapping; nil after unmap
 }
 
-// recordBytes is the size of a record with n bytes of payload.
+// recordBytes returns the size of a record with n bytes of payload.
 func recordBytes(n int) uint64 {
 	return (uint64(n) + recordHeaderBytes + 7) &^ 7
 }
@@ -112,13 +112,13 @@ func seedOf(epoch uuid.UUID, generation uint64) uint32 {
 	return crc32c.Sum(b[:])
 }
 
-// checksum is the CRC32C of a record's seq and payload. It starts from a state that differs for each offset: an odd factor maps different
-// offsets to different states, and CRC32C of equal input from different states is different.
+// checksum returns the CRC32C of a record's seq and payload, started from a state that differs for each offset. An odd factor maps different
+// offsets to different states, and from different states, the same input gives different checksums.
 func checksum(seed uint32, offset uint64, body []byte) uint32 {
 	return crc32c.Update(seed^uint32(offset)*0x9E3779B1, body)
 }
 
-// reserve takes need bytes and the next index, or reports false if the segment is sealed or has no room.
+// reserve reserves need bytes and the next record index. It reports false if the segment is sealed or has no room.
 func (s *Segment) reserve(need uint64) (offset, index uint64, ok bool) {
 	for {
 		v := s.state.Load()
@@ -145,7 +145,7 @@ func (s *Segment) publish(offset, seq uint64, n int) {
 
 var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
-// seal ends reservations. It returns the number of reserved records, and whether this call sealed the segment.
+// seal prevents further reservations. It returns the number of reserved records, and whether this call sealed the segment.
 func (s *Segment) seal() (records uint64, sealedNow bool) {
 	v := s.state.Or(sealedBit)
 	return v >> recordShift & recordMask, v&sealedBit == 0
@@ -155,20 +155,20 @@ func (s *Segment) isSealed() bool   { return s.state.Load()&sealedBit != 0 }
 func (s *Segment) reserved() uint64 { return s.state.Load() >> recordShift & recordMask }
 func (s *Segment) offset() uint64   { return s.state.Load() & offsetMask }
 
-// Published returns the completed reservations, and the responses among them.
+// Published returns the number of completed reservations, and the number of responses among them.
 func (s *Segment) Published() (records, responses uint64) {
 	v := s.done.Load()
 	return v & (1<<32 - 1), v >> 32
 }
 
-// Generation is the number of this use of the segment; it counts from 1 within the epoch.
+// Generation returns the number of the segment's current use. Numbers start at 1 in each epoch and are unique across its segments.
 func (s *Segment) Generation() uint64 { return s.generation }
 
 // Faulted reports whether the mapping failed while the segment was in use.
 func (s *Segment) Faulted() bool { return s.bad.Load() }
 
-// Wait returns when every reservation of a sealed segment is completed. An appender only has to copy a few kilobytes, and is delayed at most
-// by the scheduler or a page fault.
+// Wait returns when every reservation in a sealed segment has been completed. That is soon: an appender only has to copy a few kilobytes, and
+// only the scheduler or a page fault can delay it.
 func (s *Segment) Wait() {
 	for spins := 0; ; spins++ {
 		if done, _ := s.Published(); done >= s.reserved() {
@@ -182,7 +182,7 @@ func (s *Segment) Wait() {
 	}
 }
 
-// Scan calls fn for each record of a sealed segment in ascending order of seq, after Wait. The payload points into the mapping. An error
+// Scan calls fn for each record in a sealed segment in ascending order of seq. Call Wait first. The payload points into the mapping. An error
 // means that a fault of the mapping ended the scan early.
 func (s *Segment) Scan(fn func(seq uint64, payload []byte)) error {
 	if err := memfault.Catch(func() { scan(s.data[:s.offset()], s.seed, s.firstSeq, fn) }); err != nil {

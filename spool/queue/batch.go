@@ -11,16 +11,16 @@ import (
 
 const keyBytes = 24
 
-// Batch describes a stored batch, as its key does.
+// Batch describes a stored batch, with the same information as its key.
 type Batch struct {
 	First, Last        uint64 // sequence numbers
 	Records, Responses uint32
 	Size               int // bytes of the value
 
-	stored []byte // the key in the file, if that is damaged
+	stored []byte // the key as it is in the file, if that is damaged
 }
 
-// Key is the batch's key in the file. Part of the format.
+// Key returns the batch's key in the file. Its layout is part of the format.
 func (b *Batch) Key() []byte {
 	if b.stored != nil {
 		return b.stored
@@ -42,7 +42,7 @@ func parseKey(k []byte) (b Batch, ok bool) {
 }
 
 // foundBatch describes a stored batch. The key has no checksum, but it repeats the header of the batch. If the two differ and the checksum of
-// the batch is right, the batch counts.
+// the batch is correct, the description is taken from the batch.
 func foundBatch(epoch uuid.UUID, key, value []byte) (b Batch, ok bool) {
 	b, ok = parseKey(key)
 	h, long := event.BatchHeader(value)
@@ -50,7 +50,7 @@ func foundBatch(epoch uuid.UUID, key, value []byte) (b Batch, ok bool) {
 		if whole, err := event.ParseBatch(value); err == nil && whole.Epoch == epoch {
 			b = Batch{First: whole.FirstSeq, Last: whole.LastSeq, Records: whole.Records, Responses: whole.Responses, stored: bytes.Clone(key)}
 			ok = true
-		} // else the batch is damaged; that shows when it is read
+		} // otherwise the batch is damaged, which its reader will notice
 	}
 	b.Size = len(value)
 	return b, ok

@@ -15,17 +15,17 @@ import (
 
 // Errors of this package.
 var (
-	// ErrDamaged means that a file, or a batch in it, is not as it was written.
+	// ErrDamaged means that a file, or a batch in it, no longer has the content that was written.
 	ErrDamaged = errors.New("damaged queue file")
 	// ErrFull means that the disk or the queue is full; the file has not changed.
 	ErrFull = errors.New("no room for the queue")
 	// ErrNewer means that a newer wayside wrote the file. It must not be touched.
-	ErrNewer = errors.New("written by a newer wayside; start that version again, it can continue with this folder")
+	ErrNewer = errors.New("written by a newer wayside; start that version again to continue with this folder")
 
 	errStuck = errors.New("queue file is stuck after a fault")
 )
 
-// fullError wraps ErrFull around the errors of a full disk or queue, which leave the file unchanged.
+// fullError wraps ErrFull around the errors that a full disk or queue causes. These leave the file unchanged.
 func fullError(err error) error {
 	if isFull(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
@@ -45,7 +45,7 @@ func isFull(err error) bool {
 		return false
 	}
 	for _, errno := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG} {
-		if strings.HasSuffix(err.Error(), errno.Error()) { // bbolt does not wrap this one
+		if strings.HasSuffix(err.Error(), errno.Error()) { // bbolt does not wrap errno here
 			return true
 		}
 	}
@@ -58,7 +58,7 @@ func damageError(err error) error {
 	case err == nil, errors.Is(err, ErrDamaged):
 		return err
 	case errors.Is(err, memfault.ErrPanic), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch),
-		errors.Is(err, berrors.ErrChecksum), strings.Contains(err.Error(), "file size too small"): // bbolt has no value for this one
+		errors.Is(err, berrors.ErrChecksum), strings.Contains(err.Error(), "file size too small"): // bbolt has no error value for this
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err

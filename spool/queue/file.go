@@ -19,7 +19,7 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// lockTimeout bounds the wait for a file's lock. No other process has it while the caller holds the lock of the folder.
+// lockTimeout limits the wait for a file's lock. The caller holds the lock of the folder, so no other process should have it.
 const lockTimeout = time.Second
 
 // Options configure the opening of a file.
@@ -28,20 +28,20 @@ type Options struct {
 	BytesMax int64                                                           // the size up to which a file may grow; 0 means no limit
 }
 
-// File is one queue file. Commit and Limit are called by one goroutine at a time; the other methods by any.
+// File is one queue file. Commit and Limit must not be called concurrently; the other methods are safe for concurrent use.
 type File struct {
 	db     *bolt.DB
 	name   string
 	number int
 
 	retired atomic.Bool
-	stuck   atomic.Bool // a fault occurred while bbolt held one of its locks: bbolt must not be called again, not even to close
+	stuck   atomic.Bool // a fault occurred while bbolt held one of its locks: bbolt must not be called again, not even to close the file
 
 	mu       sync.Mutex
 	removals []Batch // guarded by mu: to be removed by a later Commit
 }
 
-// Name is the path of the queue file with this number in a folder.
+// Name returns the path of the queue file with this number in a folder.
 func Name(dir string, number int) string {
 	if number == 0 {
 		return filepath.Join(dir, "queue.db")
@@ -49,7 +49,7 @@ func Name(dir string, number int) string {
 	return filepath.Join(dir, fmt.Sprintf("queue-%d.db", number))
 }
 
-// Numbers lists the queue files of a folder, ascending.
+// Numbers returns the numbers of the queue files in a folder, in ascending order.
 func Numbers(dir string) []int {
 	names, _ := filepath.Glob(filepath.Join(dir, "queue*.db")) // the pattern is a constant
 	var out []int
@@ -67,7 +67,7 @@ func Numbers(dir string) []int {
 	return out
 }
 
-// RemoveUnfinished removes files whose creation was not completed; nothing is in them.
+// RemoveUnfinished removes files whose creation was not completed. They contain no batches.
 func RemoveUnfinished(dir string) {
 	names, _ := filepath.Glob(filepath.Join(dir, "queue*.new")) // the pattern is a constant
 	for _, name := range names {
@@ -75,16 +75,16 @@ func RemoveUnfinished(dir string) {
 	}
 }
 
-// Name is the path of the file.
+// Name returns the path of the file.
 func (f *File) Name() string { return f.name }
 
-// Number is the file's place in the order of its folder.
+// Number returns the file's number; newer files in a folder have higher ones.
 func (f *File) Number() int { return f.number }
 
-// Writable reports whether the file takes commits.
+// Writable reports whether the file accepts commits.
 func (f *File) Writable() bool { return !f.retired.Load() }
 
-// Retire makes the file read-only for good.
+// Retire makes the file permanently read-only.
 func (f *File) Retire() {
 	f.retired.Store(true)
 	f.mu.Lock()
@@ -92,7 +92,7 @@ func (f *File) Retire() {
 	f.removals = nil // the file will be removed as a whole
 }
 
-// Remove notes a batch that a later Commit removes. A retired file ignores it.
+// Remove marks a batch for removal by a later Commit. On a retired file it does nothing.
 func (f *File) Remove(b *Batch) {
 	if f.retired.Load() {
 		return
@@ -102,8 +102,8 @@ func (f *File) Remove(b *Batch) {
 	f.removals = append(f.removals, *b)
 }
 
-// Removals is the number of batches noted by Remove. Read it under the same lock as the state that is committed with them: a batch that is
-// removed before the state counts it as acknowledged would count as lost after a crash.
+// Removals returns the number of batches marked by Remove. Read it under the same lock as the state that is committed with it: if a batch is
+// removed by a commit whose state does not yet count it as acknowledged, it would count as lost after a crash.
 func (f *File) Removals() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,8 +114,8 @@ func (f *File) Removals() int {
 type Change struct {
 	Batch    *Batch  // stored with Value, if not nil
 	Value    []byte  // an event.Batch
-	Removals int     // the number of batches noted by Remove that are removed, oldest first
-	Remove   []Batch // removed as well
+	Removals int     // how many of the batches marked by Remove to remove, oldest first
+	Remove   []Batch // further batches to remove
 	State    *State
 }
 
@@ -128,7 +128,7 @@ func (f *File) Commit(c Change) error {
 	noted := min(c.Removals, len(f.removals))
 	gone := append(f.removals[:noted:noted], c.Remove...)
 	f.mu.Unlock()
-	locked := true // whether bbolt may hold its lock for writers
+	locked := true // whether bbolt may still hold its write lock
 	err := memfault.CatchError(func() error { return f.commit(&c, gone, &locked) })
 	if locked {
 		f.stuck.Store(true)
@@ -138,7 +138,7 @@ func (f *File) Commit(c Change) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.removals = f.removals[min(noted, len(f.removals)):] // Retire may have cleared it meanwhile
+	f.removals = f.removals[min(noted, len(f.removals)):] // Retire may have cleared the list meanwhile
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
 		*locked = false
 		return err
 	}
-	defer func() { *locked = memfault.Catch(func() { _ = tx.Rollback() }) != nil }() // does nothing after a commit
+	defer func() { *locked = memfault.Catch(func() { _ = tx.Rollback() }) != nil }() // Rollback does nothing after a commit
 	batches, err := tx.CreateBucketIfNotExists(bucketBatches)
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (f *File) commit(c *Change, gone []Batch, locked *bool) (err error) {
 	return nil
 }
 
-// Read returns a copy of a batch's value; nil without an error if the batch was removed.
+// Read returns a copy of a batch's value, or nil without an error if the batch has been removed.
 func (f *File) Read(b *Batch) (value []byte, err error) {
 	err = f.view(func(tx *bolt.Tx) error {
 		if batches := tx.Bucket(bucketBatches); batches != nil {
@@ -195,12 +195,12 @@ func (f *File) Read(b *Batch) (value []byte, err error) {
 	return value, err
 }
 
-// view runs fn in a read transaction. A fault in it is an error.
+// view runs fn in a read transaction. It returns a fault of mapped memory as an error.
 func (f *File) view(fn func(*bolt.Tx) error) error {
 	if f.stuck.Load() {
 		return errStuck
 	}
-	begun := false // from then on, View ends the transaction even if fn panics
+	begun := false // once it is set, View ends the transaction even if fn panics
 	err := memfault.CatchError(func() error {
 		return f.db.View(func(tx *bolt.Tx) error {
 			begun = true
@@ -213,7 +213,7 @@ func (f *File) view(fn func(*bolt.Tx) error) error {
 	return err
 }
 
-// Bytes is the size of the file on disk.
+// Bytes returns the size of the file on disk.
 func (f *File) Bytes() int64 {
 	info, err := os.Stat(f.name)
 	if err != nil {
@@ -222,15 +222,16 @@ func (f *File) Bytes() int64 {
 	return info.Size()
 }
 
-// Limit sets the size up to which the file may grow. bbolt's files never shrink: a larger one accepts only batches for which it has free pages.
+// Limit sets the size up to which the file may grow. bbolt's files never shrink: one that is larger accepts only batches that fit into its free
+// pages.
 func (f *File) Limit(bytesMax int64) {
 	f.db.MaxSize, f.db.AllocSize = int(bytesMax), allocBytes(bytesMax)
 }
 
-// allocBytes is the step in which a file with this limit grows.
+// allocBytes returns the number of bytes by which a file with this limit grows at a time.
 func allocBytes(bytesMax int64) int { return int(min(max(bytesMax/16, 64<<10), 1<<20)) }
 
-// Close closes the file. A stuck one stays open until the process ends.
+// Close closes the file. A stuck file stays open until the process ends.
 func (f *File) Close() error {
 	if f.stuck.Load() {
 		return nil

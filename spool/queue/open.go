@@ -17,8 +17,8 @@ import (
 	"github.com/wayside-proxy/wayside/internal/memfault"
 )
 
-// openingDeathsMax is the number of processes in a row that may die while opening a file before it counts as damaged. One may have been
-// killed by chance at that moment; a file that crashes bbolt does so each time.
+// openingDeathsMax is the number of processes in a row that may die while opening a file before the file counts as damaged. One process may
+// have been killed by chance at that moment, but a file that crashes bbolt does so every time.
 const openingDeathsMax = 2
 
 func (o *Options) bolt(bytesMax int64) *bolt.Options {
@@ -32,7 +32,7 @@ func (o *Options) bolt(bytesMax int64) *bolt.Options {
 	}
 }
 
-// Create creates a file under a temporary name, syncs it, and renames it, so that a power cut leaves all of it or nothing.
+// Create creates a file under a temporary name, syncs it, and renames it, so that a power cut leaves a complete file or none.
 func Create(o Options, dir string, number int, s *State) (f *File, err error) {
 	name := Name(dir, number)
 	aside := name + ".new"
@@ -76,8 +76,8 @@ func openForWriting(o Options, dir string, number int) (*File, error) {
 	return f, nil
 }
 
-// openForReading opens a file and reads state and index. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may be
-// readable later.
+// openForReading opens a file and reads the state and the index. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may
+// be readable later.
 func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
 	f = &File{name: Name(dir, number), number: number}
 	f.retired.Store(true)
@@ -103,7 +103,7 @@ func openForReading(o Options, dir string, number int, epoch uuid.UUID) (f *File
 	return f, s, index, nil
 }
 
-// load reads the state, nil if that is damaged, and the index. Of the values it reads only the headers.
+// load reads the state, which is nil if it is damaged, and the index. It reads only the headers of the values.
 func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 	err = f.view(func(tx *bolt.Tx) error {
 		metas, batches := tx.Bucket(bucketMeta), tx.Bucket(bucketBatches)
@@ -117,7 +117,7 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 		var before []byte
 		return batches.ForEach(func(k, v []byte) error {
 			b, ok := foundBatch(epoch, k, v)
-			// If keys are out of order, bbolt finds none, and panics in a goroutine of its own when it opens the file for writing.
+			// If keys are out of order, bbolt cannot find them, and panics in its own goroutine when it opens the file for writing.
 			if !ok || bytes.Compare(k, before) <= 0 {
 				return fmt.Errorf("%w: key %x after %x", ErrDamaged, k, before)
 			}
@@ -129,8 +129,8 @@ func (f *File) load(epoch uuid.UUID) (s *State, index []Batch, err error) {
 	return s, index, err
 }
 
-// Inspect calls fn with the state, nil if that is damaged, and the index of a file that no process has open. The file is open during the
-// call, and is not changed.
+// Inspect calls fn with the state, which is nil if it is damaged, and the index of a file that no process has open. The file stays open during
+// the call and is not changed.
 func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State, index []Batch)) error {
 	f, s, index, err := openForReading(Options{}, dir, number, epoch)
 	if err != nil {
@@ -140,11 +140,11 @@ func Inspect(dir string, number int, epoch uuid.UUID, fn func(f *File, s *State,
 	return f.Close()
 }
 
-// Open opens a file of a dead process. It returns the state, nil if that is damaged, and the index. If the file may not be written, it is
-// opened as a retired one. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may be readable later.
+// Open opens a file left by a dead process. It returns the state, which is nil if it is damaged, and the index. If this process may not write
+// the file, Open returns it as a retired file. An error that wraps neither [ErrDamaged] nor [ErrNewer] means that the file may be readable later.
 //
-// The file is read once before it is opened for writing. To do that, bbolt starts a goroutine, and a panic there over a damaged page could
-// not be recovered. The first pass reads the same pages in this goroutine.
+// Open reads the file once before it opens it for writing. When bbolt opens a file for writing, it starts a goroutine, and if a damaged page
+// makes that goroutine panic, the panic cannot be recovered. The first pass reads the same pages in the caller's goroutine.
 func Open(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State, index []Batch, err error) {
 	marker := Name(dir, number) + ".opening"
 	deaths := 0
@@ -155,7 +155,7 @@ func Open(o Options, dir string, number int, epoch uuid.UUID) (f *File, s *State
 		_ = os.Remove(marker)
 		return nil, nil, nil, fmt.Errorf("%w: %d processes died while opening it", ErrDamaged, deaths)
 	}
-	if os.WriteFile(marker, []byte(strconv.Itoa(deaths+1)), 0o600) == nil { // not on a full or read-only disk
+	if os.WriteFile(marker, []byte(strconv.Itoa(deaths+1)), 0o600) == nil { // fails on a full or read-only disk
 		defer func() { _ = os.Remove(marker) }()
 	}
 	f, s, index, err = openForReading(o, dir, number, epoch)

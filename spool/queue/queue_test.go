@@ -14,7 +14,7 @@ import (
 
 var epoch = uuid.MustParse("018f0000-0000-7000-8000-000000000001")
 
-// batch makes a batch of n responses that begins with a sequence number.
+// batch makes a batch of n responses that begins at the given sequence number.
 func batch(t *testing.T, first uint64, n int) (Batch, []byte) {
 	t.Helper()
 	b := event.NewBatchBuilder(epoch)
@@ -46,7 +46,7 @@ func commit(t *testing.T, f *File, b *Batch, value []byte, removals int) {
 	}
 }
 
-// held lists the first sequence numbers of a closed file's batches.
+// held returns the first sequence number of each batch in a closed file.
 func held(t *testing.T, dir string) (firsts []uint64) {
 	t.Helper()
 	err := Inspect(dir, 0, epoch, func(_ *File, _ *State, index []Batch) {
@@ -60,7 +60,7 @@ func held(t *testing.T, dir string) (firsts []uint64) {
 	return firsts
 }
 
-// TestRemovals: a change commits only the removals that it counts. Later ones wait for a later change, and those of a retired file are
+// TestRemovals: a change commits only as many removals as it specifies. Later ones wait for a later change, and those of a retired file are
 // discarded.
 func TestRemovals(t *testing.T) {
 	dir := t.TempDir()
@@ -95,7 +95,7 @@ func TestRemovals(t *testing.T) {
 	}
 }
 
-// TestFullChangesNothing: a change for which there is no room leaves the file unchanged, and its removals are not discarded.
+// TestFullChangesNothing: a change for which there is no room leaves the file unchanged, and its removals remain pending.
 func TestFullChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	f := create(t, dir, 256<<10)
@@ -135,7 +135,7 @@ func TestFullChangesNothing(t *testing.T) {
 	}
 }
 
-// TestOpenDamaged: a file that no wayside wrote is reported as damaged, and not changed.
+// TestOpenDamaged: a file that wayside did not write is reported as damaged and not changed.
 func TestOpenDamaged(t *testing.T) {
 	for name, harm := range map[string]func([]byte) []byte{
 		"empty":   func([]byte) []byte { return nil },
@@ -164,7 +164,7 @@ func TestOpenDamaged(t *testing.T) {
 			}
 			_, s, _, err := Open(Options{BytesMax: 1 << 20}, dir, 0, epoch)
 			if name == "another epoch's state" {
-				if err != nil || s != nil { // its checksum does not fit, so the ledger page is asked
+				if err != nil || s != nil { // the checksum is wrong, so the ledger page is used
 					t.Fatal(s, err)
 				}
 				return
@@ -179,7 +179,7 @@ func TestOpenDamaged(t *testing.T) {
 	}
 }
 
-// TestOpeningDeaths: a file during whose opening two processes died counts as damaged.
+// TestOpeningDeaths: a file counts as damaged once two processes have died while opening it.
 func TestOpeningDeaths(t *testing.T) {
 	dir := t.TempDir()
 	if err := create(t, dir, 1<<20).Close(); err != nil {

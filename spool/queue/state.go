@@ -15,7 +15,7 @@ import (
 // Versions of [State].
 const (
 	Version = 1
-	// VersionExpired is the version of a queue from which batches expired. An older wayside, which does not know this, would count wrongly.
+	// VersionExpired is the version of a queue from which batches have expired. It keeps out an older wayside, which would count wrongly.
 	VersionExpired = 2
 )
 
@@ -23,21 +23,21 @@ var (
 	bucketBatches = []byte("batches")
 	bucketMeta    = []byte("meta")
 	keyState      = []byte("state")
-	keyStateSum   = []byte("state.crc32c") // older queues have none
+	keyStateSum   = []byte("state.crc32c") // missing in older queues
 )
 
-// State is written with each change. Its figures are totals since the epoch began. The JSON is part of the format.
+// State is committed with each change. Its figures are totals since the epoch began. Its JSON encoding is part of the format.
 type State struct {
 	Version        int               `json:"version"`
 	Epoch          uuid.UUID         `json:"epoch"`
-	Generation     uint64            `json:"generation"` // of the last journal segment in the queue
+	Generation     uint64            `json:"generation"` // generation of the last journal segment in the queue
 	LastSeq        uint64            `json:"last_seq"`
-	Recorded       uint64            `json:"recorded"` // responses committed, acknowledged ones included
+	Recorded       uint64            `json:"recorded"` // responses committed, including acknowledged ones
 	Acked          uint64            `json:"acked"`
 	AckedResponses uint64            `json:"acked_responses"`
 	Excluded       uint64            `json:"excluded"`
 	Dropped        map[string]uint64 `json:"dropped,omitempty"`
-	Expired        uint64            `json:"given_up,omitempty"` // everything up to this seq that was not acknowledged expired
+	Expired        uint64            `json:"given_up,omitempty"` // all events up to this seq that were not acknowledged have expired
 	Reported       map[string]uint64 `json:"told,omitempty"`     // the part of Dropped already reported in drop records
 }
 
@@ -53,7 +53,7 @@ func readState(metas *bolt.Bucket, epoch uuid.UUID) (*State, error) {
 	case sum != nil && !bytes.Equal(sum, stateSum(text)):
 		return nil, nil
 	case err == nil && s.Version > VersionExpired:
-		return nil, fmt.Errorf("%w: queue of version %d, this wayside knows %d", ErrNewer, s.Version, VersionExpired)
+		return nil, fmt.Errorf("%w: the queue has version %d, but this wayside supports only up to %d", ErrNewer, s.Version, VersionExpired)
 	case err != nil:
 		return nil, fmt.Errorf("%w: state: %w", ErrDamaged, err)
 	case s.Epoch != epoch:

@@ -150,7 +150,7 @@ func TestAgeOfTheSpool(t *testing.T) {
 	a.wantMetric(`wayside_spool_dropped_total{reason="age"} 100`) // of the current epoch
 	a.wantMetric("wayside_spool_given_up_total 170")
 	a.wantLogged("responses are dropped from the books, and counted", `"since_start_age":100`)
-	a.wantLogged("that an earlier process left have waited too long", `"responses":70,`)
+	a.wantLogged("left by an earlier process have waited too long", `"responses":70,`)
 	a.send(30)
 	a.want("with more", 170, 30)
 	eventually(t, "30 responses wait in the queues, and a drop record of each process", func() bool { return a.hasMetric("wayside_spool_pending_events 32") })

@@ -152,7 +152,7 @@ func TestSpoolOfAnotherUserIsNotDamage(t *testing.T) {
 	start(t, w)
 	eventually(t, "the log has the reason", func() bool {
 		output := log.String()
-		return strings.Count(output, "spool folder cannot be taken over yet") == 1+2+3 && strings.Contains(output, "permission denied; chown -R 12348")
+		return strings.Count(output, "cannot take over a spool folder yet") == 1+2+3 && strings.Contains(output, "permission denied; chown -R 12348")
 	})
 	if err := w.Stop(40 * time.Second); err != nil {
 		t.Fatal(err)

@@ -61,7 +61,7 @@ func failSyncs(ctx context.Context, t *trial, random *rand.Rand, trigger string,
 		}
 		t.awaitTraffic(ctx, 200, 5*time.Second)
 	}
-	retired := strings.Count(t.log.String(), "queue file failed, continuing in a new one")
+	retired := strings.Count(t.log.String(), "queue file failed; continuing in a new one")
 	o, err := t.audit(ctx)
 	o.Recovery, o.Failed = recovery, failedBefore
 	o.Note = fmt.Sprintf("%d queue files retired", retired)

@@ -8,7 +8,8 @@ import (
 	"github.com/wayside-proxy/wayside/test/filetest"
 )
 
-// What was acknowledged is in no file after a scrub, what was not stays and is delivered, and recording goes on meanwhile.
+// TestScrubLeavesNothingOfWhatWasAcknowledged: after a scrub, acknowledged records are in no file, other records stay and are delivered, and
+// recording continues meanwhile.
 func TestScrubLeavesNothingOfWhatWasAcknowledged(t *testing.T) {
 	const secret = "s3cr3tT0k3nZq7canary"
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

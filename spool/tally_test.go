@@ -50,8 +50,8 @@ func tallies(t *testing.T, o Options) (sizes []int64) {
 	return sizes
 }
 
-// What processes dropped that found a full disk at their start, and until their end, is counted as soon as there is room: also if it was
-// the first of all, if they were killed, and if one follows the other.
+// TestCountsOfAFullDisk: if the disk is full for the whole life of a process, its drops are counted as soon as there is room, even if it was
+// the first process of all, if it was killed, or if several such processes follow each other.
 func TestCountsOfAFullDisk(t *testing.T) {
 	dir := smallDisk(t, "2m")
 	o := testOptions(dir)
@@ -117,7 +117,7 @@ func TestCountsOfAFullDisk(t *testing.T) {
 	wantSound(t, o)
 }
 
-// A ledger that could be made counts the rest too, although there is no room for a queue.
+// TestLedgerWithoutAQueue: if there is room for a ledger but not for a queue, drops are counted in the ledger.
 func TestLedgerWithoutAQueue(t *testing.T) {
 	dir := smallDisk(t, "64k")
 	o := testOptions(dir)
